@@ -84,8 +84,9 @@ check-all: setup  ## the benchmarks at full size, one JSON line each, and the lo
 	$(BIN)/python benchmarks/leak.py
 	$(BIN)/python -m pytest -q -m long
 
-lint: setup    ## ruff, patterns that take time without end, and what is larger than its ceiling
+lint: setup    ## ruff, the direction of imports, patterns that take time without end, and what is larger than its ceiling
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-logo --quiet
 	$(BIN)/python tools/patterns
 	$(BIN)/python tools/figures --check
 

@@ -21,16 +21,17 @@ import shlex
 from functools import partial
 from pathlib import Path
 
-from codedata import cli, config, run_loop
+from codedata import config
 from codedata.audit.others import copy_tasks
 from codedata.audit.stage import ASKED, CHECKS, Auditor
 from codedata.audit.tries import try_scripts
 from codedata.llm import Models
-from codedata.progress import say
 from codedata.records import TaskAudit
-from codedata.run_loop import Stage
+from codedata.run import cli, loop
+from codedata.run.loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
+from codedata.terminal import say
 
 NAMES = (*CHECKS, *ASKED)
 
@@ -63,7 +64,7 @@ def main(argv=None) -> int:
                             if args.thorough or not check.is_thorough]
     if not args.checks and settings.audit.model:
         names += ASKED
-    return run_loop.run_steps({"audit": partial(audit, args, settings, names)}, settings, options,
+    return loop.run_steps({"audit": partial(audit, args, settings, names)}, settings, options,
                               [TaskAudit])
 
 

@@ -33,7 +33,7 @@ writes  coverage/, analysis/           as analyze.py (agent)
 from functools import partial
 from pathlib import Path
 
-from codedata import cli, config, run_loop
+from codedata import config
 from codedata.bugs.preprocess import Preprocessed
 from codedata.bugs.stages import STRATEGIES, Stages
 from codedata.records import (
@@ -46,6 +46,7 @@ from codedata.records import (
     Task,
     Verdicts,
 )
+from codedata.run import cli, loop
 from codedata.suites.environments import chosen_by
 
 WRITTEN = {"agent": {"coverage": Coverage, "analysis": Analysis, "inject": Candidates,
@@ -94,7 +95,7 @@ def main(argv=None) -> int:
         settings.root.mkdir(parents=True, exist_ok=True)
     stages = Stages(settings, preprocessed, partial(chosen_by, args, settings.root),
                     args.keep_images, args.num_runs, args.strategy, args.full)
-    return run_loop.run_steps(getattr(stages, args.word)(), settings, options,
+    return loop.run_steps(getattr(stages, args.word)(), settings, options,
                               WRITTEN[args.word], args.steps)
 
 

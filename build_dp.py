@@ -25,7 +25,7 @@ writes  dp/_checks/<content>.json   DatapointChecks, and a line an attempt in _l
 import argparse
 from pathlib import Path
 
-from codedata import cli, config, run_loop
+from codedata import config
 from codedata.datapoints.calibrate import calibrate_stage
 from codedata.datapoints.command_line import run_tool
 from codedata.datapoints.contents import HOLDS, complaints, results_of, steps_of
@@ -33,10 +33,11 @@ from codedata.datapoints.folder import folders_in
 from codedata.datapoints.index_page import write_index
 from codedata.datapoints.profiles import PROFILES
 from codedata.datapoints.workers import parse_agents, run_agents, show_status
-from codedata.layouts import to_json
-from codedata.progress import plural, say
+from codedata.disk.layouts import to_json
 from codedata.records import SolverAttempt
+from codedata.run import cli, loop
 from codedata.sandbox.factory import SandboxFactory
+from codedata.terminal import plural, say
 
 NEXT = ("build_dp.py calibrate", "export.py --formats harbor")
 NOT_OF_AGENTS = ("workers", "only", "force", "refresh", "shard", "prune", "compact")
@@ -79,7 +80,7 @@ def main(argv=None) -> int:
         n_agents = args.agents or parse_agents("idea=1,builder=1,review=1")
         return run_agents(settings, options, n_agents, args.seeds and Path(args.seeds))
     if args.word == "calibrate":
-        return run_loop.run_steps({"calibrate": lambda models: calibrate_stage(
+        return loop.run_steps({"calibrate": lambda models: calibrate_stage(
             settings, models, args.attempts, args.paths, args.keep_images)},
             settings, options, (SolverAttempt,))
     return validate(args, settings, options)
@@ -92,7 +93,7 @@ def validate(args, settings, options) -> int:
         root.mkdir(parents=True, exist_ok=True)
     steps = steps_of(settings, given, options.selection.force,
                      lambda models: SandboxFactory(settings, models.stop, args.keep_images))
-    code = run_loop.run_steps(steps, settings, options, HOLDS)
+    code = loop.run_steps(steps, settings, options, HOLDS)
     if options.read_only:
         return code
     given = given or folders_in(root, [])

@@ -16,10 +16,11 @@ writes  answer*/<source>_<order>.json   the same record, its field `challenger`
   python ch.py --dry-run                # the calls, tokens and cost to come
   python ch.py --how placebo --limit 50 # the control: the same note without a pull request
 """
-from codedata import cli, config, run_loop
+from codedata import config
 from codedata.duel.variants import Challenger
 from codedata.llm import Models
 from codedata.records import HOW
+from codedata.run import cli, loop
 
 
 def main(argv=None) -> int:
@@ -33,7 +34,7 @@ def main(argv=None) -> int:
         stage = Challenger(how, settings, models).stage(
             after="king.py",
             then="validate.py" if how == settings.challenger.how else f"validate.py --how {how}")
-        return run_loop.run(stage, settings, models, cli.options(args))
+        return loop.run(stage, settings, models, cli.options(args))
 
 
 if __name__ == "__main__":

@@ -18,9 +18,10 @@ writes  probe/<source>_<order>.<attack>.json   Score of each pair
 """
 from functools import partial
 
-from codedata import cli, config, run_loop
+from codedata import config
 from codedata.duel.judge_checks import CHECKS, JudgeCheck
 from codedata.llm import Models
+from codedata.run import cli, loop
 
 TURNS = 10
 
@@ -34,14 +35,14 @@ def main(argv=None) -> int:
     args = parser.parse_args(argv)
     settings = config.load(args)
 
-    def check(name: str, models: Models) -> run_loop.Stage:
+    def check(name: str, models: Models) -> loop.Stage:
         check = JudgeCheck(name, args.turns or TURNS, settings, models, args.refresh)
         return check.panel.stage(check.pairs, finish=check.finish, title=f"check_judges.{name}",
                                  after="ch.py")
 
     checks = {name: partial(check, name) for name in ([args.check] if args.check else CHECKS)}
     holds = [CHECKS[name][0] for name in checks]
-    return run_loop.run_steps(checks, settings, cli.options(args), holds)
+    return loop.run_steps(checks, settings, cli.options(args), holds)
 
 
 if __name__ == "__main__":

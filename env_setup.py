@@ -16,14 +16,15 @@ writes  env/<repo_name>.json         Environment; if its `status` is not success
 """
 from pathlib import Path
 
-from codedata import cli, config, run_loop
+from codedata import config
+from codedata.disk.store import Store
 from codedata.env.inputs import one_repository, repositories_of
 from codedata.env.setup import READ, setup_stage
 from codedata.llm import Models
 from codedata.records import Environment
+from codedata.run import cli, loop
+from codedata.run.states import Reads
 from codedata.sandbox.factory import SandboxFactory
-from codedata.states import Reads
-from codedata.store import Store
 
 
 def main(argv=None) -> int:
@@ -57,7 +58,7 @@ def main(argv=None) -> int:
             repositories = Store(settings.root, Environment)
         reads = Reads(repositories, READ if args.repo or args.input else ())
         stage = setup_stage(settings, models, host, reads, then="analyze.py")
-        return run_loop.run(stage, settings, models, options)
+        return loop.run(stage, settings, models, options)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,9 @@ writes  export/<format>/                data/*.parquet, train.jsonl, validation.
   python export.py --status             # show the outcome, write nothing
   python export.py --formats dpo,kto
 """
-from codedata import cli, config
+from codedata import config
 from codedata.export.make_exports import run
+from codedata.run import cli
 
 
 def main(argv=None) -> int:

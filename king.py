@@ -13,15 +13,16 @@ writes  answer/<source>_<order>.json   Answer, its field `king` (with --shard i/
 """
 from functools import partial
 
-from codedata import cli, config, run_loop
+from codedata import config
+from codedata.disk.store import Lists, Store
 from codedata.duel.agreement import ask_samples, n_samples, sampler_of
 from codedata.duel.answer import ask_turn, king_messages, to_count
 from codedata.duel.oversized import oversized
 from codedata.duel.prompt_texts import prompt_digest
 from codedata.llm import Models
 from codedata.records import Answer, Prompt
-from codedata.states import Reads, Writes
-from codedata.store import Lists, Store
+from codedata.run import cli, loop
+from codedata.run.states import Reads, Writes
 
 
 def main(argv=None) -> int:
@@ -40,7 +41,7 @@ def main(argv=None) -> int:
                           tools=prompt.tools)
 
         into = f"answer_{args.shard[0]}" if args.shard else "answer"
-        stage = run_loop.Stage(
+        stage = loop.Stage(
             "king", make=answer,
             reads=Reads(Lists(settings.root, Prompt), fields=("instance_id", "messages", "tools"),
                         leaves_out=oversized(settings)),
@@ -52,7 +53,7 @@ def main(argv=None) -> int:
             requests=lambda prompt: [(one, to_count(king_messages(king, prompt), prompt))
                                      for one in (king, *[sampler] * n_more)],
             after="prompt.py", then="ch.py")
-        return run_loop.run(stage, settings, models, cli.options(args))
+        return loop.run(stage, settings, models, cli.options(args))
 
 
 if __name__ == "__main__":

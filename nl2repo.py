@@ -30,7 +30,7 @@ writes  coverage/, analysis/               as analyze.py
 from dataclasses import replace
 from functools import partial
 
-from codedata import cli, config, records, run_loop
+from codedata import config, records
 from codedata.analysis.analyse import Analyser
 from codedata.analysis.measure import Measurer
 from codedata.nl2repo.communities import communities_stage
@@ -43,7 +43,8 @@ from codedata.nl2repo.kind import (
 )
 from codedata.nl2repo.sources import extract_stage, meta_stage
 from codedata.nl2repo.write_documents import Writer, check_model, document_stage
-from codedata.run_loop import Stage
+from codedata.run import cli, loop
+from codedata.run.loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.environments import chosen_by
@@ -76,7 +77,7 @@ def main(argv=None) -> int:
     writes = not (options.read_only or options.prune or options.compact)
     if writes and settings.nl2repo.writer == "llm" and {*WRITTEN} & {*args.steps}:
         check_model(settings)
-    return run_loop.run_steps(steps_of(args, settings), settings, options, HOLDS, args.steps)
+    return loop.run_steps(steps_of(args, settings), settings, options, HOLDS, args.steps)
 
 
 def steps_of(args, settings: Settings) -> dict:

@@ -14,8 +14,9 @@ writes  prompt/prompts_<count>_<k>.json   lists of at most 200 Prompt
   python prompt.py --source runs/ --prs prs.jsonl --check   # what can be used, and why not
   python prompt.py --source runs/ --prs prs.jsonl --count 50
 """
-from codedata import cli, config
+from codedata import config
 from codedata.llm import Models
+from codedata.run import cli
 from codedata.sampling import sampler
 from codedata.sampling.source_check import check_source
 

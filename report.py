@@ -13,8 +13,9 @@ writes  report/report.html, report.md   the report (--mode reference: in report_
   python report.py --status             # show the outcome, write nothing
   python report.py --mode reference     # also DUEL_MODE=1
 """
-from codedata import cli, config
+from codedata import config
 from codedata.report.make_report import run
+from codedata.run import cli
 
 
 def main(argv=None) -> int:

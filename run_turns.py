@@ -20,16 +20,17 @@ writes  executed/<source>_<order>.json    Executed
 """
 from functools import partial
 
-from codedata import cli, config, run_loop
+from codedata import config
+from codedata.disk.store import Derived, Store
 from codedata.duel.agreement import samples_of
 from codedata.llm import Models
 from codedata.records import Answer, Commit, Executed, Prompt, TurnStates
+from codedata.run import cli, loop
+from codedata.run.states import Reads, Writes
 from codedata.sampling.draw import prompts_of, trajectory_name
 from codedata.sampling.trajectories import Hub, open_source
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
-from codedata.states import Reads, Writes
-from codedata.store import Derived, Store
 from codedata.suites.environments import JUDGED_BY
 from codedata.turns.execute import Runner, environments_of
 
@@ -46,20 +47,20 @@ def main(argv=None) -> int:
     with Models(settings) as models:
         runner = Runner(settings, SandboxFactory(settings, models.stop), samples_of)
         make_stage = states if args.states else executed
-        return run_loop.run(make_stage(settings, models, runner), settings, models, options)
+        return loop.run(make_stage(settings, models, runner), settings, models, options)
 
 
-def executed(settings: Settings, models: Models, runner: Runner) -> run_loop.Stage:
+def executed(settings: Settings, models: Models, runner: Runner) -> loop.Stage:
     """Return the stage that runs the candidates of turns."""
-    return run_loop.Stage(
+    return loop.Stage(
         "run_turns", make=runner.make, then="ch.py; validate.py",
         writes=Writes(Store(settings.root, Executed)), **inputs(settings))
 
 
-def states(settings: Settings, models: Models, runner: Runner) -> run_loop.Stage:
+def states(settings: Settings, models: Models, runner: Runner) -> loop.Stage:
     """Return the stage that runs the tests at each turn of trajectories."""
     source = open_source(settings.prompt.source, Hub(models.http), settings.prompt.split)
-    return run_loop.Stage(
+    return loop.Stage(
         "run_turns.states", make=runner.states,
         reads=Reads(trajectories(source), ("instance_id", "messages", "tools")),
         joined=inputs(settings)["joined"], writes=Writes(Store(settings.root, TurnStates)),

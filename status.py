@@ -18,11 +18,12 @@ from contextlib import redirect_stderr
 from dataclasses import asdict
 from pathlib import Path
 
-from codedata import cli, config, run_loop
+from codedata import config
 from codedata.errors import Trouble
 from codedata.records import HOW
-from codedata.sandbox import docker_engine
-from codedata.stage_status import StageStatus, add_usage, gathering, short, summary, table
+from codedata.run import cli, loop
+from codedata.run.status import StageStatus, add_usage, gathering, short, summary, table
+from codedata.sandbox.docker import engine
 from codedata.texts import terminal_safe
 
 NL2REPO = "extract,meta,communities,screen,patches,proof,doc_part2,doc_part1,doc"
@@ -47,7 +48,7 @@ def main(argv=None) -> int:
     add("--summary", action="store_true", help="print what came of it, in words")
     args = parser.parse_args(argv)
     options, root = cli.options(args), config.load(args).root
-    run_loop.check_root(root)
+    loop.check_root(root)
     given = [word for name, words in args.given.items() for word in words
              if name not in ("json", "summary", "status")]
     stages = stages_of(root, given)
@@ -86,7 +87,7 @@ def as_dict(root: Path, stages: list[StageStatus]) -> dict:
     """Return a root's status as a JSON object; `containers` are the labels of ours that run."""
     used = subprocess.run(["du", "-sk", "--", root], capture_output=True, text=True)
     return {"root": str(root), "root_bytes": 1024 * int(used.stdout.split()[0]),
-            "free_bytes": shutil.disk_usage(root).free, "containers": docker_engine.running(),
+            "free_bytes": shutil.disk_usage(root).free, "containers": engine.running(),
             "stages": [*map(asdict, stages)]}
 
 

@@ -15,11 +15,12 @@ writes  score/<source>_<order>.json     Score: each judge's verdict in each orde
 """
 from functools import partial
 
-from codedata import cli, config, run_loop
+from codedata import config
 from codedata.duel.duel_state import write_duel
 from codedata.duel.panel import Panel
 from codedata.llm import Models
 from codedata.records import HOW
+from codedata.run import cli, loop
 
 
 def main(argv=None) -> int:
@@ -37,7 +38,7 @@ def main(argv=None) -> int:
     with Models(settings) as models:
         panel = Panel(settings, models, args.refresh, how=how)
         stage = panel.stage(finish=partial(write_duel, settings, how), after="ch.py")
-        return run_loop.run(stage, settings, models, cli.options(args))
+        return loop.run(stage, settings, models, cli.options(args))
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ from codedata.env.repository_facts import read_facts
 from codedata.env.verify import Limits, Verified, Verifier
 from codedata.errors import Trouble
 from codedata.sandbox import open_sandbox
-from codedata.sandbox.docker_engine import connect, remove_images
+from codedata.sandbox.docker.engine import connect, remove_images
 
 LIST = Path(__file__).with_suffix(".toml")
 BASE = "codedata-base:bookworm"

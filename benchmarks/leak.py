@@ -27,13 +27,13 @@ from types import SimpleNamespace
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))   # codedata is not installed
 
+from codedata.disk.ledger import to_line  # noqa: E402
+from codedata.disk.store import digest  # noqa: E402
 from codedata.leak import judge  # noqa: E402
 from codedata.leak.facts import find_facts  # noqa: E402
 from codedata.leak.request import SHARED  # noqa: E402
-from codedata.ledger import to_line  # noqa: E402
 from codedata.llm.client import LLMServerHTTP  # noqa: E402
 from codedata.sampling.pull_requests import fetch_prs  # noqa: E402
-from codedata.store import digest  # noqa: E402
 from codedata.texts import text_of  # noqa: E402
 
 TARGETS = {"facts": {"precision": 0.95, "careless": 0.60},

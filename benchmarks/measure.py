@@ -114,8 +114,8 @@ def write_root(root: Path, n: int, chars: int, commits: bool = False,
 
 def _write_root(root: Path, n: int, chars: int, commits: bool, answers: bool) -> None:
     sys.path.insert(0, str(PROJECT))
+    from codedata.disk.store import Lists, Store
     from codedata.records import Answer, Commit, Prompt
-    from codedata.store import Lists, Store
     lists = Lists(root, Prompt).open()
     for first in range(0, n, LIST_LENGTH):
         prompts = [Prompt(instance_id=_instance(i), repo="bench/repo", language="python", turn=3,

@@ -28,18 +28,18 @@ from measure import PROJECT, machine
 
 sys.path.insert(0, str(PROJECT))
 import run_turns
-from codedata import cli
 from codedata.code.patches import files_of
 from codedata.config import load
+from codedata.disk.store import Store
 from codedata.duel.agreement import samples_of
 from codedata.errors import Trouble
 from codedata.llm import Models
-from codedata.llm.reply_log import ReplyLog, recording
+from codedata.llm.replies import ReplyLog, recording
 from codedata.records import PULL_REQUEST, Answer, Commit, Task
+from codedata.run import cli
 from codedata.sampling.trajectories import Hub, open_source
 from codedata.sandbox.factory import SandboxFactory
-from codedata.store import Store
-from codedata.tasks.folder import verifier_config
+from codedata.tasks.folder.folder import verifier_config
 from codedata.turns.execute import Runner, State, environments_of, run_sides
 from codedata.turns.observations import UNEQUAL
 

@@ -30,14 +30,14 @@ sys.path.insert(0, str(PROJECT / "samples"))
 sys.path.insert(0, str(PROJECT))
 from task_set import unpack
 
-from codedata import cli
 from codedata.audit.cheats import rewarded, scripts_of
 from codedata.config import load
 from codedata.datapoints.folder import read_datapoint
 from codedata.datapoints.validate import Validation
+from codedata.disk.store import Store
 from codedata.records import DATAPOINT, DatapointChecks, Task
+from codedata.run import cli
 from codedata.sandbox.factory import SandboxFactory
-from codedata.store import Store
 from codedata.suites.environments import labelled
 from codedata.texts import tomllib
 

@@ -11,9 +11,10 @@ if sys.version_info < (3, 10) or not all(map(find_spec, ("orjson", "rich", "duck
 
 __version__ = "0.1.0"
 PLACES = {"Agent": "codedata.agent", "AgentResult": "codedata.agent",
-          "ToolBashExecutor": "codedata.agent", "ToolRunTests": "codedata.agent",
+          "ToolBashExecutor": "codedata.agent", "ToolRunTests": "codedata.suites.run_tests",
           "LLMServerHTTP": "codedata.llm", "SCRIPT_BASH_FUNC": "codedata.sandbox",
-          "SandboxLocal": "codedata.sandbox.local", "SandboxDocker": "codedata.sandbox.docker",
+          "SandboxLocal": "codedata.sandbox.local",
+          "SandboxDocker": "codedata.sandbox.docker.sandbox",
           "SandboxK8s": "codedata.sandbox.kubernetes"}
 __all__ = [*PLACES]
 

@@ -20,7 +20,7 @@ from conftest import write_files
 from proof_heron import GOLD_LINE, HERON
 
 from codedata.code.patches import diff_of
-from codedata.layouts import FolderDraft, content_of
+from codedata.disk.layouts import FolderDraft, content_of
 from codedata.records import (
     BUG,
     DATAPOINT,
@@ -30,7 +30,7 @@ from codedata.records import (
     Object,
     Task,
 )
-from codedata.tasks.folder import (
+from codedata.tasks.folder.folder import (
     ARCHIVE,
     BEFORE_DOCUMENT,
     Container,
@@ -39,7 +39,7 @@ from codedata.tasks.folder import (
     proven,
     with_about,
 )
-from codedata.tasks.tests_folder import suite_tests, weighted_tests
+from codedata.tasks.folder.tests_folder import suite_tests, weighted_tests
 
 BUG_ID, STRIP_ID, DATAPOINT_ID = "heron.agent-1.0123abcd", "heron.function.0123abcd", "tally"
 PULL_ID = "heron__heron-7"

@@ -25,8 +25,8 @@ from judged import read_json
 import export
 import report
 import validate
+from codedata.disk.store import digest
 from codedata.records import METRICS
-from codedata.store import digest
 
 TEXTS = {"king": "quartz", "challenger": "onyx", "assistant": "amber"}
 N = 5

@@ -21,11 +21,11 @@ from codedata.errors import Excluded, ItemFailed
 from codedata.sandbox import Result
 from codedata.suites.suite import Run
 from codedata.suites.test_results import Case
-from codedata.tasks.eval_script import misread
-from codedata.tasks.grade import Grade
-from codedata.tasks.graded_runs import NotRewarded
-from codedata.tasks.suite_outcomes import check_drift, judged, outcome_of
-from codedata.tasks.tests_folder import READS
+from codedata.tasks.folder.eval_script import misread
+from codedata.tasks.folder.tests_folder import READS
+from codedata.tasks.prove.grade import Grade
+from codedata.tasks.prove.graded_runs import NotRewarded
+from codedata.tasks.prove.suite_outcomes import check_drift, judged, outcome_of
 
 VERDICTS = {ItemFailed: "drifted", Excluded: "excluded"}
 FOLDER = Path(__file__).parent / "frozen"

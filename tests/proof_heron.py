@@ -17,11 +17,12 @@ from codedata.bugs.instances import AGENT
 from codedata.bugs.kind import Bugs
 from codedata.code.entities import SourceFile, Sources
 from codedata.records import STRIPPED_PATCH, Environment, Task
-from codedata.sandbox import docker_engine, open_sandbox
+from codedata.sandbox import open_sandbox
+from codedata.sandbox.docker import engine
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import BugSettings, SandboxSettings, Settings
 from codedata.tasks.kinds import Candidate, Kind
-from codedata.tasks.prove import PatchProver
+from codedata.tasks.prove.prove import PatchProver
 
 RUN = f"tests-proof-{os.getpid()}"
 IMAGE = f"codedata-tests/proof-heron:{os.getpid()}"
@@ -162,4 +163,4 @@ def heron():
     """Make the image of heron."""
     make_image(IMAGE)
     yield
-    docker_engine.remove_images(RUN)
+    engine.remove_images(RUN)

@@ -14,10 +14,10 @@ import a_task
 from conftest import write_json
 
 from codedata.bugs.instances import is_of_agent
+from codedata.disk.store import Store
 from codedata.records import BUG, Candidates, Object, Task
-from codedata.states import read_digest
-from codedata.store import Store
-from codedata.tasks.folder import PROVEN_FIELDS
+from codedata.run.states import read_digest
+from codedata.tasks.folder.folder import PROVEN_FIELDS
 
 
 def a_bug(instance_id: str = a_task.BUG_ID, *, patch: str = a_task.HEALS,

@@ -11,10 +11,10 @@ from pathlib import Path
 from a_task import COMMIT, STRIP, STRIP_ID, WORDS, a_strip, proven_again, write_task
 from conftest import write_json
 
+from codedata.disk.store import Store
 from codedata.nl2repo.kind import Strips, TaskDocument
 from codedata.records import RepoDocument, StripPatch, Task
-from codedata.store import Store
-from codedata.tasks.folder import verifier_config
+from codedata.tasks.folder.folder import verifier_config
 
 TEXTS = {"": "# heron\n\nWhat herons do.\n", "heron.py::fly": "## fly\n\nReturn `away`.\n",
          WORDS: "## words\n\nReturn the lower-case words of a text.\n"}

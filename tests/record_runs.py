@@ -22,16 +22,16 @@ from codedata.datapoints.folder import read_datapoint, weights_in
 from codedata.datapoints.validate import CheckFailed, Validation
 from codedata.env.verify import Limits, Verifier
 from codedata.errors import Excluded, ItemFailed
-from codedata.sandbox import docker_engine
+from codedata.sandbox.docker import engine
 from codedata.suites.environments import labelled, open_environment
 from codedata.suites.source import Project, apply_patch
 from codedata.suites.suite import RESULTS, Run, run_suite
-from codedata.tasks.eval_script import eval_script, misread, run_evaluation
-from codedata.tasks.first_run import ScreeningRules, first_run
-from codedata.tasks.grade import Grade, Grader
-from codedata.tasks.prove import PatchProver
-from codedata.tasks.suite_outcomes import known_results
-from codedata.tasks.tests_folder import READS, suite_tests
+from codedata.tasks.folder.eval_script import eval_script, misread, run_evaluation
+from codedata.tasks.folder.tests_folder import READS, suite_tests
+from codedata.tasks.prove.first_run import ScreeningRules, first_run
+from codedata.tasks.prove.grade import Grade, Grader
+from codedata.tasks.prove.prove import PatchProver
+from codedata.tasks.prove.suite_outcomes import known_results
 from codedata.texts import tomllib
 
 TESTS = (f"mkdir -p {RESULTS} && python3 -m pytest -p no:cacheprovider -o junit_family=xunit1 "
@@ -191,7 +191,7 @@ def main(kinds: list[str]) -> None:
             print(f"{kind}: {line['name']}: {line['verdict']}  {line['reason'][:150]}")
         (FOLDER / f"{kind}.jsonl").write_text(
             "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines))
-    docker_engine.remove_images(RUN)
+    engine.remove_images(RUN)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from proof_heron import factory_of
 from codedata.code.entities import SourceFile, entities_of, tree_of
 from codedata.records import BugConfig, Coverage, Environment
 from codedata.suites.contexts import ranges_of
-from codedata.tasks.suite_outcomes import time_limit
+from codedata.tasks.prove.suite_outcomes import time_limit
 
 RUN = "tests-wren"
 PROJECT = Project("wren")

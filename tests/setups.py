@@ -11,7 +11,8 @@ from engine_line import EngineLine
 from projects import make_lean
 from scenario import Scenario
 
-from codedata.sandbox import docker_engine, process_labels
+from codedata.sandbox import process_labels
+from codedata.sandbox.docker import engine
 
 CA_BUNDLE = os.environ.get("REQUESTS_CA_BUNDLE", "")
 CA_FLAGS = ["--ca-bundle", CA_BUNDLE] if CA_BUNDLE else []
@@ -94,7 +95,7 @@ def wait_till_reaped(root: Path, pids: list[int]) -> None:
     process_labels.work_in(root)
 
     def is_clean() -> bool:
-        docker_engine.reap()
+        engine.reap()
         return not any(map(left_by, pids))
 
     eventually(is_clean, timeout_s=120)

@@ -1,7 +1,7 @@
 """Note each step that an item goes through."""
 from __future__ import annotations
 
-from codedata.progress import Step
+from codedata.run.talk import Step
 
 
 class StepsSeen(Step):

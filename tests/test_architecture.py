@@ -17,19 +17,10 @@ from conftest import REPO
 
 figures = SimpleNamespace(**runpy.run_path(str(REPO / "tools" / "figures")))
 
-# the parts of codedata by docs/contributing.md: imports run from a higher level to a lower one
-LEVELS = {part: int(level) for level, parts in re.findall(
-              r"^\| (\d) \| ((?:`[\w/]+(?:/|\.py)` ?)+)\|",
-              (REPO / "docs/contributing.md").read_text(encoding="utf-8"), re.MULTILINE)
-          for part in re.findall(r"`([\w/]+?)(?:/?`|\.py`)", parts)}
-WITHIN_A_LEVEL = {   # above level 3, where folders of one level know nothing of each other
-    ("export", "checks"), ("export", "leak"), ("export", "tasks"), ("tasks", "checks"),
-    ("analysis", "checks"), ("analysis", "leak"), ("analysis", "tasks"),
-    ("report", "duel"), ("datapoints", "audit")}
-VERIFIER = "codedata.tasks.verifier"   # runs in a container: a room of its own
+VERIFIER = "codedata.verifier"   # runs in a container: a room of its own
 MAKERS = ("bugs", "nl2repo", "datapoints", "pulls")
 # of a repository's task, in the containers of solution and agent
-SOLUTIONS = ("text_of('codedata.tasks', 'solve.sh'", "text_of('codedata.tasks', 'collect.sh'")
+SOLUTIONS = ("text_of('codedata.tasks.image', ",)
 # of a text in code: messages to a person are shorter, prompts are longer
 MAX_WORDS = 45
 
@@ -51,8 +42,7 @@ def module_of(path: Path) -> str:
 
 def room(module: str) -> str:
     """Return the part of codedata that a module belongs to: llm for codedata.llm.http."""
-    is_verifier = f"{module}.".startswith(f"{VERIFIER}.")
-    return "tasks/verifier" if is_verifier else (module.split(".") + [""])[1]
+    return (module.split(".") + [""])[1]
 
 
 @cache
@@ -71,28 +61,6 @@ def imported(tree: ast.AST) -> set[str]:
     return out
 
 
-def wrong_direction(module: str, tree: ast.AST) -> list[str]:
-    """Return the imports of a module that are against the levels, or relative."""
-    here = room(module)
-    out = [name for name in imported(tree) if name.startswith(".")]
-    for name in imported(tree):
-        other = room(name) if name.startswith("codedata.") else here
-        levels = LEVELS.get(here, 9), LEVELS.get(other, 9)
-        beside = levels[0] == levels[1] > 3 and (here, other) not in WITHIN_A_LEVEL
-        beside |= here in MAKERS and other == "export"
-        if here and other != here and (levels[0] < levels[1] or beside):
-            out.append(f"{module} {levels[0]} imports {name} {levels[1]}")
-    return out
-
-
-def test_every_module_has_a_level_and_imports_run_from_a_higher_one_to_a_lower_one():
-    assert len(SCRIPTS) > 6 and len(MODULES) > 50
-    names = {module_of(path): path for path in MODULES}
-    assert {room(name) for name in names} - {""} == set(LEVELS)
-    assert [fault for name, path in names.items()
-            for fault in wrong_direction(name, TREES[path])] == []
-
-
 def test_no_modules_import_each_other_in_a_circle():
     assert figures.find_cycle({module_of(path): tree for path, tree in TREES.items()}) == []
 
@@ -105,15 +73,15 @@ def needs_more_than_python(tree: ast.AST) -> set[str]:
 
 
 def sent_from_elsewhere(tree: ast.AST) -> list[str]:
-    """Return the programs that are read as texts, and do not lie in tasks/verifier/."""
+    """Return the programs that are read as texts, and do not lie in verifier/."""
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)
              and ast.unparse(node.func) == "text_of"]
     return [ast.unparse(call) for call in calls if re.search(r"\.(py|sh)'", ast.unparse(call))
             and not ast.unparse(call).startswith((f"text_of('{VERIFIER}'", *SOLUTIONS))]
 
 
-def test_only_what_lies_in_tasks_verifier_runs_in_a_verifiers_container():
-    inside = [path for path in MODULES if room(module_of(path)) == "tasks/verifier"]
+def test_only_what_lies_in_verifier_runs_in_a_verifiers_container():
+    inside = [path for path in MODULES if room(module_of(path)) == "verifier"]
     senders = [path for path in MODULES
                if room(module_of(path)) in ("tasks", "export", "checks", *MAKERS)]
     assert len(inside) > 5 and faults_in(inside, needs_more_than_python) == []
@@ -157,7 +125,7 @@ def reads_environment(tree: ast.AST) -> list[str]:
 
 def test_only_config_looks_at_the_environment():
     config = REPO / "codedata" / "config.py"
-    in_sandboxes = {path for folder in ("suites/programs", "tasks/verifier")   # never here
+    in_sandboxes = {path for folder in ("suites/programs", "verifier")   # never here
                     for path in (REPO / "codedata" / folder).glob("*.py")}
     others = PACKAGE.keys() - {config, *in_sandboxes}
     assert faults_in(others, reads_environment) == [] != reads_environment(TREES[config])
@@ -173,9 +141,9 @@ def catches_everything(tree: ast.AST) -> list[int]:
 
 
 def test_only_the_run_loop_catches_everything():
-    run_loop = REPO / "codedata" / "run_loop.py"
+    run_loop = REPO / "codedata/run/loop.py"
     others = {path for path in PACKAGE   # they run what may raise anything
-              if path.name not in ("run_loop.py", "pytest_calls.py", "replay_calls.py")
+              if path.name not in ("loop.py", "pytest_calls.py", "replay_calls.py")
               and path.parent.name != "cluster"}
     assert faults_in(others, catches_everything) == [] != catches_everything(TREES[run_loop])
 
@@ -201,7 +169,7 @@ def test_ctrl_c_reaches_no_program_that_was_started():
                     yield call.lineno
     outside = [path for path in MODULES   # of containers
                if path.name not in ("shadowed.py", "replay_calls.py")
-               and room(module_of(path)) != "tasks/verifier"]
+               and room(module_of(path)) != "verifier"]
     assert faults_in(outside, started) == []
 
 

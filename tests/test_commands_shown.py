@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import REPO, run_process, run_script
 
-from codedata.progress import runnable
+from codedata.terminal import runnable
 
 CALL = r"[a-z_]+\.py(?: [\w.{}*'/=-]+(?:,[\w.{}=]+)*)*"
 NAMED = re.compile(f"{CALL}(?:; {CALL})*")   # by a stage: what comes before it and after it

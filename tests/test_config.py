@@ -10,8 +10,9 @@ import pytest
 from conftest import KEY, REPO, run_script, write_prompts
 from line_tables import rows
 
-from codedata import cli, config
+from codedata import config
 from codedata.errors import Trouble
+from codedata.run import cli
 from codedata.settings import ApiKey, Endpoint, Settings
 from codedata.texts import tomllib
 

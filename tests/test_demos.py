@@ -14,13 +14,13 @@ from sample_suites import DEMOS, HEALTHY, PULLS
 from codedata.bugs.yields import yields_of
 from codedata.datapoints.approval import is_as_proven
 from codedata.datapoints.folder import read_datapoint
+from codedata.disk.store import all_readable
 from codedata.records import BUG, PULL_REQUEST, Task
 from codedata.settings import BugSettings
-from codedata.store import all_readable
-from codedata.tasks.check import faults_of
-from codedata.tasks.eval_script import printed_results
-from codedata.tasks.folder import edited_parts
-from codedata.tasks.verifier.junit import escaped_name
+from codedata.tasks.folder.check import faults_of
+from codedata.tasks.folder.eval_script import printed_results
+from codedata.tasks.folder.folder import edited_parts
+from codedata.verifier.junit import escaped_name
 
 pytestmark = pytest.mark.demo
 

@@ -6,9 +6,9 @@ import os
 import pytest
 from conftest import write_json
 
+from codedata.disk.store import Derived, Store
 from codedata.errors import BrokenRecord
 from codedata.records import Candidates
-from codedata.store import Derived, Store
 
 
 def write_files(root, **n_candidates: int) -> Store:

@@ -10,13 +10,14 @@ from heron_environment import an_environment
 from judged import read_json
 from line_tables import rows
 
-from codedata import cli, config, run_loop
+from codedata import config
 from codedata.bugs.preprocess import Analyses
+from codedata.disk.store import Store
 from codedata.errors import Excluded
 from codedata.llm import Models
 from codedata.records import Analysis, BugConfig, Coverage
-from codedata.states import Reads, Writes
-from codedata.store import Store
+from codedata.run import cli, loop
+from codedata.run.states import Reads, Writes
 from codedata.suites.environments import Environments
 
 PARTS = ("env", "analysis", "coverage")
@@ -54,13 +55,13 @@ def run(root, capsys):
 
         def main(argv) -> int:
             settings = config.load(args := cli.parser("toy.py").parse_args(argv))
-            stage = run_loop.Stage(
+            stage = loop.Stage(
                 "toy", make=make, reads=Reads(Environments(root), ("test_script",)),
                 joined=joined,
                 writes=Writes(Store(root, BugConfig), tuple(BugConfig.__dataclass_fields__)),
                 **about)
             with Models(settings) as models:
-                return run_loop.run(stage, settings, models, cli.options(args))
+                return loop.run(stage, settings, models, cli.options(args))
         run_here(main, root, *flags)
         return given, capsys.readouterr().err
     return run

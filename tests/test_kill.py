@@ -19,8 +19,8 @@ from conftest import (
 )
 from fake_llm import HANG
 
-from codedata.ledger import Ledger
-from codedata.llm.reply_log import ReplyLog, Spares
+from codedata.disk.ledger import Ledger
+from codedata.llm.replies import ReplyLog, Spares
 
 N, WORKERS = 300, 32
 USD_A_CALL = 120e-6

@@ -9,9 +9,9 @@ import pytest
 from conftest import write_files
 from killed import is_killed_at
 
+from codedata.disk.layouts import NEW, Folder, FolderDraft, set_aside
+from codedata.disk.store import remove_half_written
 from codedata.errors import Trouble, is_full_disk
-from codedata.layouts import NEW, Folder, FolderDraft, set_aside
-from codedata.store import remove_half_written
 
 FILES = {"old": {"prompt.md": "old", "files/a.py": "a = 1"},
          "new": {"prompt.md": "new", "tests.py": "def test(): pass", "files/b/c.py": "c = 1"}}

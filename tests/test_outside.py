@@ -17,7 +17,7 @@ from watched import NAMES, outside, run_watched
 
 from codedata.checks.benchmark_rows import read_rows
 from codedata.datapoints.seeds import seeds_in
-from codedata.sampling.row_files import files_by_format
+from codedata.disk.row_files import files_by_format
 
 RUNS = """prompt --source rows.jsonl --prs prs.jsonl --count 50
     prompt --source rows.jsonl --check

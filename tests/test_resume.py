@@ -28,10 +28,10 @@ from conftest import (
 from fake_llm import Status
 from judged import read_json
 
-from codedata import ledger
+from codedata.disk import ledger
+from codedata.disk.store import Store
 from codedata.records import Answer
 from codedata.settings import Price
-from codedata.store import Store
 
 NAME = "prompts_5_1"          # of the prompt file of answered_root; its items are NAME_1 to NAME_5
 MINE = turn_of("pwd", "mine.")

@@ -17,7 +17,7 @@ from conftest import (
 )
 from fake_llm import Status
 
-from codedata.store import digest
+from codedata.disk.store import digest
 
 
 def status_of(root, *flags) -> dict:

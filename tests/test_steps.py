@@ -15,11 +15,12 @@ from conftest import (
 )
 from fake_llm import Status
 
-from codedata import cli, config, run_loop
+from codedata import config
+from codedata.disk.store import Lists, Store, lock
 from codedata.llm import Models
 from codedata.records import Answer, Prompt, variant
-from codedata.states import Reads, Writes
-from codedata.store import Lists, Store, lock
+from codedata.run import cli, loop
+from codedata.run.states import Reads, Writes
 
 STEPS = {"draw": "informed", "mend": "chosen", "keep": "placebo"}
 
@@ -34,18 +35,18 @@ def steps_main(argv) -> int:
     kinds = {step: variant(Answer, how) for step, how in STEPS.items()}
 
     def opener(step: str):
-        def stage(models: Models) -> run_loop.Stage:
+        def stage(models: Models) -> loop.Stage:
             king = models.client("king")
 
             def make(prompt: Prompt) -> Answer:
                 return Answer(prompt.instance_id, prompt.messages, "", king.chat(
                     [{"role": "user", "content": f"{step} {prompt.order}"}]).text)
-            return run_loop.Stage(
+            return loop.Stage(
                 f"made.{step}", make=make, reads=Reads(Lists(settings.root, Prompt), ("messages",)),
                 writes=Writes(Store(settings.root, kinds[step]), fields=("king",)), then="next.py")
         return stage
 
-    return run_loop.run_steps({step: opener(step) for step in STEPS}, settings, cli.options(args),
+    return loop.run_steps({step: opener(step) for step in STEPS}, settings, cli.options(args),
                               kinds, args.steps)
 
 

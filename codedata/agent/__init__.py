@@ -2,11 +2,10 @@
 from codedata.agent.bash import ToolBashExecutor
 from codedata.agent.files import create_file, edit_file, search, view_file
 from codedata.agent.loop import Agent, AgentResult, LLMServer
-from codedata.agent.run_tests import ToolRunTests
 from codedata.agent.submit import stop, submit
 from codedata.agent.tools import Failed, Stop, Tool
 from codedata.agent.trajectories import new_trajectory
 
 __all__ = ["Agent", "AgentResult", "Failed", "LLMServer", "Stop", "Tool",
-           "ToolBashExecutor", "ToolRunTests", "create_file", "edit_file", "new_trajectory",
+           "ToolBashExecutor", "create_file", "edit_file", "new_trajectory",
            "search", "stop", "submit", "view_file"]

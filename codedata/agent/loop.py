@@ -3,7 +3,7 @@
     agent = Agent("system prompt", [ToolBashExecutor()], llm_server, sandbox)
     result = agent.run("task")       # .status, .answer, .messages, .usage, …
 
-Within `recording(ReplyLog(…))` (codedata/llm/reply_log.py) every finished reply is kept. A re-run
+Within `recording(ReplyLog(…))` (codedata/llm/replies.py) every finished reply is kept. A re-run
 after a kill repeats the actions in a new sandbox and reads the kept replies as long as its requests
 are the same; after an observation that differs, the model is asked again. So no observation may
 contain a time or a generated address.
@@ -32,12 +32,13 @@ from codedata.agent.protocols import (
 )
 from codedata.agent.submit import submit
 from codedata.agent.tools import Failed, Stop, Tool
+from codedata.disk.layouts import to_json, write_atomic
 from codedata.errors import HttpTrouble, ItemFailed, Trouble
-from codedata.layouts import to_json, write_atomic
-from codedata.progress import begin_step, say
 from codedata.records import storable
-from codedata.run_loop import trouble_of
+from codedata.run.loop import trouble_of
+from codedata.run.talk import begin_step
 from codedata.sandbox import Sandbox
+from codedata.terminal import say
 from codedata.texts import displayed, printable
 
 EMPTY_REPLIES = 2        # first replies without an action, after which the text protocol is used

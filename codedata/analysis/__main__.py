@@ -22,11 +22,11 @@ import orjson
 from codedata.analysis.analyse import analysis_of
 from codedata.bounded import read_bounded
 from codedata.code.entities import read_sources
+from codedata.disk.layouts import write_atomic
 from codedata.errors import Trouble
-from codedata.layouts import write_atomic
-from codedata.progress import plural, say
 from codedata.records import Object, check_of, safe_name
 from codedata.suites.test_results import Case
+from codedata.terminal import plural, say
 
 MAX_NAMED = 20   # files with faults that are named on the screen
 

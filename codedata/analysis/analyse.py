@@ -13,13 +13,13 @@ from dataclasses import asdict
 
 from codedata.code.calls import LANGUAGE, Edge, call_graph, import_closure, static_scores
 from codedata.code.entities import Entity, Sources, all_entities
-from codedata.outcomes import of_analysis
+from codedata.disk.store import Store
 from codedata.records import Analysis, Coverage, Environment, Object
-from codedata.run_loop import Stage
+from codedata.run.loop import Stage
+from codedata.run.outcomes import of_analysis
+from codedata.run.states import Reads, Writes
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
-from codedata.states import Reads, Writes
-from codedata.store import Store
 from codedata.suites.contexts import add_lines, lines_by_test, mask_of, masks_of, sources_in
 from codedata.suites.environments import READ, Environments, open_environment
 from codedata.suites.test_results import Case, place_of

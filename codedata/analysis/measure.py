@@ -12,17 +12,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from codedata.code.entities import SourceFile, Sources, all_entities
+from codedata.disk.store import Store, digest
 from codedata.errors import Excluded, ItemFailed, Trouble
-from codedata.outcomes import of_coverage
-from codedata.progress import begin_step, named
 from codedata.records import Coverage, Environment
-from codedata.run_loop import Stage
+from codedata.run.loop import Stage
+from codedata.run.outcomes import of_coverage
+from codedata.run.states import Parts, Reads, Writes
+from codedata.run.talk import begin_step
 from codedata.sandbox import Sandbox
 from codedata.sandbox.copies import new_folder, remove_folder
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
-from codedata.states import Parts, Reads, Writes
-from codedata.store import Store, digest
 from codedata.suites.contexts import (
     LANGUAGE,
     Functions,
@@ -40,7 +40,8 @@ from codedata.suites.contexts import (
 )
 from codedata.suites.environments import JUDGED_BY, image_of, open_environment
 from codedata.suites.test_results import Case
-from codedata.tasks.images import with_tools
+from codedata.tasks.image.images import with_tools
+from codedata.terminal import named
 
 RAW = "_raw"               # data files and reports, by repository and run
 MAX_OTHERWISE = 0.05       # share of the tests that may end otherwise than in env/

@@ -16,9 +16,9 @@ from codedata.code.patches import diff_of
 from codedata.errors import ItemFailed
 from codedata.llm import Client, Reply
 from codedata.llm.asking import Rejected, ask
-from codedata.progress import current_step
 from codedata.records import FAILED, NO_CASE, PASSED, REVIEW, Object
-from codedata.tasks.check import PATCHED, PROGRAMS
+from codedata.run.talk import current_step
+from codedata.tasks.folder.check import PATCHED, PROGRAMS
 from codedata.texts import fill, printable, text_of
 
 PROMPT, SCHEMA = "write_cheats.md", "write_cheats.json"

@@ -14,10 +14,10 @@ from codedata.errors import ItemFailed
 from codedata.records import DATAPOINT, Files, Object, RivalledTask
 from codedata.sandbox.factory import SandboxFactory
 from codedata.suites.source import is_text
-from codedata.tasks.folder import ARCHIVE, SOLVE, edited_parts
-from codedata.tasks.grade import BESIDE, Grade, Grader, archive_of, grader_of, tree_of
-from codedata.tasks.graded_runs import grade_untouched
-from codedata.tasks.tests_folder import KEPT, MAX_KEPT
+from codedata.tasks.folder.folder import ARCHIVE, SOLVE, edited_parts
+from codedata.tasks.folder.tests_folder import KEPT, MAX_KEPT
+from codedata.tasks.prove.grade import BESIDE, Grade, Grader, archive_of, grader_of, tree_of
+from codedata.tasks.prove.graded_runs import grade_untouched
 from codedata.texts import text_of
 
 GOLD_GETS = "its gold gets"

@@ -13,8 +13,8 @@ from pathlib import Path
 from codedata.audit.audited import Audited, CheckResult, files_in
 from codedata.audit.programs import is_program, looks
 from codedata.code.patches import edited, edits_of
+from codedata.disk.archives import PIECE, UnsafeArchive
 from codedata.errors import ItemFailed
-from codedata.progress import current_step
 from codedata.records import (
     DATAPOINT,
     FAILED,
@@ -25,13 +25,13 @@ from codedata.records import (
     Files,
     RivalledTask,
 )
-from codedata.sandbox import docker_engine
-from codedata.sandbox.archives import PIECE, UnsafeArchive
-from codedata.sandbox.dockerfile import base_of
-from codedata.tasks.check import PATCHED
-from codedata.tasks.folder import DOCKERFILE, agent_of, text_in
-from codedata.tasks.grade import BESIDE, Grader
-from codedata.tasks.image_search import LAYER, ImageSearch
+from codedata.run.talk import current_step
+from codedata.sandbox.docker import engine
+from codedata.sandbox.images.dockerfile import base_of
+from codedata.tasks.folder.check import PATCHED
+from codedata.tasks.folder.folder import DOCKERFILE, agent_of, text_in
+from codedata.tasks.image.image_search import LAYER, ImageSearch
+from codedata.tasks.prove.grade import BESIDE, Grader
 from codedata.texts import fill, printable, text_of, toml_of
 
 CHEATS, MADE = toml_of(__package__, "cheats.toml").values()   # known, made of the task's files
@@ -193,7 +193,7 @@ def find_answer(audited: Audited) -> CheckResult:
     texts = {path: "\n".join(new_lines(before.get(path, b""), text))
              for path, text in audited.changed[1].items()}
     search = AnswerSearch([text for text in texts.values() if text], after)
-    api = docker_engine.connect()
+    api = engine.connect()
     base = base_of(text_in(task.environment, DOCKERFILE))
     try:
         search.look_into(api.get_image(image), base if base != image else "")

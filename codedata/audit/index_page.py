@@ -12,12 +12,12 @@ from pathlib import Path
 
 from codedata.checks.intervals import wilson
 from codedata.code.entities import is_text
+from codedata.disk.layouts import content_of, write_atomic
+from codedata.disk.store import Store
 from codedata.errors import BrokenRecord
-from codedata.layouts import content_of, write_atomic
 from codedata.page.builder import Packed, build, pack, shortened
 from codedata.records import AUDIT_RESULTS, UNFINISHED, AuditCheck, Object, RivalledTask, TaskAudit
-from codedata.store import Store
-from codedata.tasks.folder import DOCKERFILE, TOML, audited_digest, rivals_digest
+from codedata.tasks.folder.folder import DOCKERFILE, TOML, audited_digest, rivals_digest
 from codedata.texts import printable, text_of
 
 PAGE = "index.html"

@@ -21,16 +21,15 @@ from typing import NamedTuple
 import duckdb
 
 from codedata.bounded import read_bounded
+from codedata.disk.archives import GZIP, Bounds, Stream, inflated, unpack
+from codedata.disk.layouts import MAX_FILES, MAX_FOLDER_BYTES, files_digest, load_files, load_folder
+from codedata.disk.locks import temporary_folder
+from codedata.disk.store import Store
 from codedata.errors import ItemFailed, Trouble
-from codedata.layouts import MAX_FILES, MAX_FOLDER_BYTES, files_digest, load_files, load_folder
-from codedata.progress import plural
 from codedata.records import Files, RivalledTask, Task, parse
-from codedata.sandbox.archives import GZIP, Bounds, Stream, inflated, unpack
-from codedata.sandbox.dockerfile import rewritten
-from codedata.sandbox.process_labels import temporary_folder
-from codedata.states import Selection
-from codedata.store import Store
-from codedata.tasks.folder import (
+from codedata.run.states import Selection
+from codedata.sandbox.images.dockerfile import rewritten
+from codedata.tasks.folder.folder import (
     DOCKERFILE,
     TASK_NAME,
     TOML,
@@ -39,7 +38,8 @@ from codedata.tasks.folder import (
     text_in,
     workdir_of,
 )
-from codedata.tasks.task_toml import artifacts_in
+from codedata.tasks.folder.task_toml import artifacts_in
+from codedata.terminal import plural
 from codedata.texts import printable
 
 MAX_YAML_BYTES, MAX_YAML_DEPTH = 100_000, 50

@@ -10,13 +10,13 @@ from functools import partial
 from pathlib import PurePosixPath
 
 from codedata.audit.audited import Audited, CheckResult
+from codedata.disk.store import digest
 from codedata.llm import Client, Reply
 from codedata.llm.asking import Rejected, ask
-from codedata.progress import current_step
 from codedata.records import FAILED, NO_CASE, PASSED, UNFINISHED, Files, Object, Task
-from codedata.store import digest
-from codedata.tasks.check import PATCHED
-from codedata.tasks.folder import text_in
+from codedata.run.talk import current_step
+from codedata.tasks.folder.check import PATCHED
+from codedata.tasks.folder.folder import text_in
 from codedata.texts import fill, json_objects, printable, text_of
 
 PROMPT, AGAIN, SCHEMA = "read_survivor.md", "read_again.md", "read_survivor.json"

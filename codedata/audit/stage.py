@@ -15,19 +15,19 @@ from codedata.audit import adversary, cheats, reading, verdicts
 from codedata.audit.audited import Audited, CheckResult, GoldRefused
 from codedata.audit.index_page import write_index
 from codedata.audit.warm import Sources, WarmSource
+from codedata.disk.archives import UnsafeArchive
+from codedata.disk.store import Store, digest
 from codedata.errors import ItemFailed, Trouble
 from codedata.llm import Models
-from codedata.llm.reply_log import current_reply_log
-from codedata.progress import begin_step
+from codedata.llm.replies import current_reply_log
 from codedata.records import NO_CASE, UNFINISHED, AuditCheck, RivalledTask, TaskAudit
-from codedata.run_loop import Stage
-from codedata.sandbox.archives import UnsafeArchive
+from codedata.run.loop import Stage
+from codedata.run.states import Parts, Reads, Writes
+from codedata.run.talk import begin_step
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
-from codedata.states import Parts, Reads, Writes
-from codedata.store import Store, digest
 from codedata.suites.environments import labelled
-from codedata.tasks.folder import audited_digest, rivals_digest
+from codedata.tasks.folder.folder import audited_digest, rivals_digest
 from codedata.texts import printable
 
 MAX_EVIDENCE, MAX_LINE = 20, 500

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from codedata.audit.cheats import patched
 from codedata.bounded import read_bounded
+from codedata.disk.layouts import load_folder
 from codedata.errors import ItemFailed
-from codedata.layouts import load_folder
-from codedata.progress import say
 from codedata.records import Task, parse
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.environments import labelled
-from codedata.tasks.check import faults_of
-from codedata.tasks.grade import Grade, grader_of
+from codedata.tasks.folder.check import faults_of
+from codedata.tasks.prove.grade import Grade, grader_of
+from codedata.terminal import say
 from codedata.texts import printable
 
 MAX_SCRIPT_BYTES = 1_000_000

@@ -12,13 +12,14 @@ from codedata.audit.rewrites import literals_of, rewrites_of
 from codedata.checks.intervals import at_most
 from codedata.code.patches import diff_of
 from codedata.code.variants import Variant, clusters_of, variants_of
-from codedata.layouts import content_of
-from codedata.progress import current_step
+from codedata.disk.layouts import content_of
 from codedata.records import FAILED, NO_CASE, PASSED, REVIEW, UNFINISHED, Files
+from codedata.run.talk import current_step
 from codedata.sandbox import SandboxDied
-from codedata.tasks.check import PATCHED
-from codedata.tasks.folder import SOLVE, verifier_config
-from codedata.tasks.graded_runs import (
+from codedata.tasks.folder.check import PATCHED
+from codedata.tasks.folder.folder import SOLVE, verifier_config
+from codedata.tasks.folder.task_toml import is_shared
+from codedata.tasks.prove.graded_runs import (
     CONFTEST,
     CONFTEST_FILE,
     ORDERS,
@@ -27,8 +28,7 @@ from codedata.tasks.graded_runs import (
     prove_gold,
     prove_repeatable,
 )
-from codedata.tasks.suite_outcomes import SURVIVES
-from codedata.tasks.task_toml import is_shared
+from codedata.tasks.prove.suite_outcomes import SURVIVES
 from codedata.texts import printable
 
 ONLY_IN_PLACE = ("the gold is rewarded only where it ran: what it leaves outside the work "

@@ -7,16 +7,16 @@ from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
+from codedata.disk.store import Store
 from codedata.driver import StaysInDriver
 from codedata.errors import BrokenRecord
 from codedata.records import Coverage, Environment, Task
 from codedata.sandbox.factory import SandboxFactory
-from codedata.store import Store
 from codedata.suites.environments import Environments
-from codedata.tasks.check import PATCHED
-from codedata.tasks.first_run import Screened, ScreeningRules
-from codedata.tasks.screen import Screener
-from codedata.tasks.suite_outcomes import time_limit
+from codedata.tasks.folder.check import PATCHED
+from codedata.tasks.prove.first_run import Screened, ScreeningRules
+from codedata.tasks.prove.suite_outcomes import time_limit
+from codedata.tasks.screen.screen import Screener
 
 ALL = 1.0   # a variant may fail all tests
 

@@ -25,12 +25,12 @@ from codedata.bugs.instances import (
     operator_of,
     scale_candidates,
 )
+from codedata.disk.store import Derived, Store, digest
 from codedata.errors import BrokenRecord
 from codedata.records import Verdicts, safe_name
 from codedata.settings import BugSettings
-from codedata.store import Derived, Store, digest
 from codedata.tasks.kinds import Candidate
-from codedata.tasks.suite_outcomes import SURVIVES
+from codedata.tasks.prove.suite_outcomes import SURVIVES
 
 MAX_SURVIVORS = 2   # in its function, else a bug is chosen behind all others
 STAGE = "bug_inject.report"   # the stage that writes the chosen bugs

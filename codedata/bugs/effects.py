@@ -11,7 +11,7 @@ from codedata.code.entities import language_of
 from codedata.code.patches import diff_of, hunks_of
 from codedata.records import Analysis, Object
 from codedata.sandbox import open_sandbox
-from codedata.tasks.first_run import FirstRun
+from codedata.tasks.prove.first_run import FirstRun
 
 MAX_SUBTLE, MAX_SUBTLE_SHARE = 5, 0.1   # broken tests of a subtle bug: the larger limit holds
 MAX_LINTED = 1_000_000     # bytes of a file that pyflakes is given

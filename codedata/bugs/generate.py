@@ -22,6 +22,7 @@ from codedata.analysis.analyse import COVERAGE_FIELDS, is_counted
 from codedata.code.entities import SourceFile, entities_of, is_text, tree_of
 from codedata.code.operators import TABLES, SpanEdit, operators, unique_edits
 from codedata.code.patches import SpanDiffs, diff_of, hunks_of, normalised
+from codedata.disk.store import Derived, Store, digest
 from codedata.errors import Excluded, ItemFailed
 from codedata.records import (
     Analysis,
@@ -31,12 +32,11 @@ from codedata.records import (
     Environment,
     ProposedChange,
 )
-from codedata.run_loop import Stage
+from codedata.run.loop import Stage
+from codedata.run.states import Reads, Writes
 from codedata.sandbox import Sandbox
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
-from codedata.states import Reads, Writes
-from codedata.store import Derived, Store, digest
 from codedata.suites.contexts import Masks, add_lines, lines_by_test, mask_of, masks_of, sources_in
 from codedata.suites.environments import labelled, open_environment
 from codedata.suites.source import Files

@@ -37,23 +37,24 @@ from codedata.code.entities import (
     tree_of,
 )
 from codedata.code.patches import diff_of, hunks_of
+from codedata.disk.store import Derived, Store, digest
 from codedata.errors import Excluded, Interrupted, ItemFailed, Trouble
 from codedata.llm import Models
-from codedata.llm.reply_log import current_reply_log
-from codedata.progress import begin_step, named
+from codedata.llm.replies import current_reply_log
 from codedata.records import Analysis, Candidates, Coverage, Environment, ProposedChange
-from codedata.run_loop import Stage
+from codedata.run.loop import Stage
+from codedata.run.states import Reads, Writes
+from codedata.run.talk import begin_step
 from codedata.sandbox import Sandbox
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
-from codedata.states import Reads, Writes
-from codedata.store import Derived, Store, digest
 from codedata.suites.contexts import sources_in
 from codedata.suites.environments import READ, labelled, open_environment
 from codedata.suites.leftovers import activation
 from codedata.suites.source import LOOK_S, Files, changed_files
-from codedata.tasks.first_run import FirstRun, ScreeningRules, first_run
-from codedata.tasks.suite_outcomes import known_results
+from codedata.tasks.prove.first_run import FirstRun, ScreeningRules, first_run
+from codedata.tasks.prove.suite_outcomes import known_results
+from codedata.terminal import named
 from codedata.texts import fill, printable, text_of
 
 METHOD = "agent"

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from codedata.code.patches import normalised
+from codedata.disk.layouts import content_of
+from codedata.disk.store import Derived, Store
 from codedata.errors import BrokenRecord
-from codedata.layouts import content_of
 from codedata.records import BUG, Candidates, Files, ProposedChange, Task
-from codedata.store import Derived, Store
-from codedata.tasks.folder import (
+from codedata.tasks.folder.folder import (
     GOLD,
     HIDDEN,
     REVERSE,
@@ -24,7 +24,7 @@ from codedata.tasks.folder import (
     verifier_config,
 )
 from codedata.tasks.kinds import Candidate
-from codedata.tasks.verifier.junit import restored_name
+from codedata.verifier.junit import restored_name
 
 BY_HAND = "by-hand"        # the operator of a candidate that names none
 FOLDERS = ("environment", "solution", "tests")

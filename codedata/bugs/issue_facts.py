@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from codedata.checks.secrets import credential_in
-from codedata.progress import begin_step
+from codedata.disk.store import digest
+from codedata.run.talk import begin_step
 from codedata.sandbox import Sandbox
-from codedata.store import digest
 from codedata.suites.recorded_calls import RESULT, Event, Job, Outcome, PythonRecorder, jobs_of
 from codedata.suites.source import Files
 from codedata.suites.suite import NONE

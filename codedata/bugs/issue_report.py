@@ -26,18 +26,18 @@ from codedata.bugs.issue_facts import (
 )
 from codedata.code.calls import call_graph
 from codedata.code.entities import Entity, SourceFile, Sources, all_entities, language_of
+from codedata.disk.store import Store, digest
 from codedata.errors import Excluded, ItemFailed
 from codedata.leak.facts import NAME, find_facts
 from codedata.llm import Models, Reply
 from codedata.llm.asking import Rejected, ask
-from codedata.progress import begin_step
 from codedata.records import BugReport, Commit, Fact, Task
-from codedata.run_loop import Stage
+from codedata.run.loop import Stage
+from codedata.run.states import Reads, Writes
+from codedata.run.talk import begin_step
 from codedata.sandbox import Sandbox, SandboxDied
 from codedata.sandbox.factory import WORKDIR, SandboxFactory
 from codedata.settings import Settings
-from codedata.states import Reads, Writes
-from codedata.store import Store, digest
 from codedata.suites.contexts import sources_in
 from codedata.suites.recorded_calls import Outcome, PythonRecorder
 from codedata.suites.recorded_javascript import PATH_LINE, JavaScriptRecorder

@@ -23,6 +23,7 @@ from codedata.bugs.instances import (
 )
 from codedata.bugs.register import why_not_chosen
 from codedata.code.entities import language_of
+from codedata.disk.store import Store, digest
 from codedata.records import (
     BUG,
     Analysis,
@@ -38,13 +39,12 @@ from codedata.records import (
     Task,
     Verdicts,
 )
+from codedata.run.states import Reads, Writes
 from codedata.settings import Settings
-from codedata.states import Reads, Writes
-from codedata.store import Store, digest
-from codedata.tasks.first_run import FirstRun, Screened, ScreeningRules
-from codedata.tasks.folder import PROVEN_FIELDS
+from codedata.tasks.folder.folder import PROVEN_FIELDS
 from codedata.tasks.kinds import Candidate, DiffsToScreen, PatchKind
-from codedata.tasks.suite_outcomes import GOOD, PASSED, known_results
+from codedata.tasks.prove.first_run import FirstRun, Screened, ScreeningRules
+from codedata.tasks.prove.suite_outcomes import GOOD, PASSED, known_results
 
 CATEGORY = "debugging"     # one of Harbor's categories of tasks
 SCREENED = ("verdict", "how", "n_run", "seconds")   # fields of the evidence that go to proof.json

@@ -30,14 +30,14 @@ from codedata.bugs.generate import (
 from codedata.bugs.inject import remarks
 from codedata.code.entities import Entity, SourceFile, entities_of, is_test_file, tree_of
 from codedata.code.operators.syntax import syntax_of
+from codedata.disk.store import Derived, Store, digest
 from codedata.errors import Excluded
 from codedata.llm import Models, Reply
 from codedata.llm.asking import Rejected, ask
 from codedata.records import Analysis, Coverage, Environment, ProposedChange
-from codedata.run_loop import Stage
+from codedata.run.loop import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
-from codedata.store import Derived, Store, digest
 from codedata.suites.contexts import mask_of
 from codedata.texts import fill, json_objects, printable, text_of, toml_of
 

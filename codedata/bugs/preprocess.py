@@ -14,15 +14,15 @@ from pathlib import Path
 
 import orjson
 
-from codedata import layouts
 from codedata.bugs.inject import METHOD
+from codedata.disk import layouts
+from codedata.disk.store import Store, check_directories
 from codedata.errors import BrokenRecord, Trouble
-from codedata.progress import plural
 from codedata.records import Analysis, Coverage, Environment
-from codedata.run_loop import Stage
+from codedata.run.loop import Stage
 from codedata.settings import Settings
-from codedata.store import Store, check_directories
 from codedata.suites.environments import Environments
+from codedata.terminal import plural
 
 FURTHER = ("repo", "repo_name", "base_commit", "image_name", "test_case_result")
 # {key of a row: (record whose path it holds, stage that makes that record)}

@@ -6,14 +6,14 @@ may change. The lines that each test runs are in coverage/, the commands that ru
 from __future__ import annotations
 
 from codedata.code.entities import languages
+from codedata.disk.store import Derived, Store, digest
 from codedata.records import BugConfig, Coverage, Environment
-from codedata.run_loop import Stage
+from codedata.run.loop import Stage
+from codedata.run.states import Reads, Writes
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
-from codedata.states import Reads, Writes
-from codedata.store import Derived, Store, digest
 from codedata.suites.environments import JUDGED_BY
-from codedata.tasks.suite_outcomes import time_limit
+from codedata.tasks.prove.suite_outcomes import time_limit
 from codedata.texts import toml_of
 
 PLUGIN, WHOLE_SUITE = "plugin", "none"

@@ -15,15 +15,15 @@ from codedata.bugs.kind import Bugs
 from codedata.bugs.preprocess import Analyses, Preprocessed
 from codedata.bugs.register import register_stage
 from codedata.bugs.yields import yields_in_words
+from codedata.disk.store import all_readable
 from codedata.llm import Models
-from codedata.outcomes import of_bugs
 from codedata.records import BUG, Task
-from codedata.run_loop import Stage
+from codedata.run.loop import Stage
+from codedata.run.outcomes import of_bugs
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
-from codedata.store import all_readable
 from codedata.suites.environments import Environments
-from codedata.tasks.prove import PatchProver
+from codedata.tasks.prove.prove import PatchProver
 from codedata.tasks.stages import instruct_stage, prove_stage, screen_stage
 
 STRATEGIES = (METHOD, *model_edits.STRATEGIES)

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from codedata.bugs.choose import STAGE, chosen_in
 from codedata.bugs.instances import bug_tasks, is_of_scale
+from codedata.disk.store import Store, digest, known
 from codedata.errors import BrokenRecord
-from codedata.progress import plural
 from codedata.records import Candidates, Verdicts
 from codedata.settings import BugSettings
-from codedata.store import Store, digest, known
+from codedata.terminal import plural
 
 WORDS = {"survives": "no test fails", "timeout": "timed out",   # verdicts on the terminal
          "same_error": "the same error in each test"}

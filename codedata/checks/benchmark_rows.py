@@ -25,8 +25,8 @@ from pathlib import Path
 import duckdb
 
 from codedata.bounded import MAX_ROW_BYTES, files_below, read_bounded, row_in
+from codedata.disk.archives import OverBounds, gunzipped
 from codedata.errors import Trouble
-from codedata.sandbox.archives import OverBounds, gunzipped
 from codedata.texts import number_text
 
 MAX_BYTES = 5_000_000_000   # of a file of lines, unpacked

@@ -33,7 +33,7 @@ import numpy as np
 from codedata.checks.benchmark_rows import BenchmarkRow, read_rows
 from codedata.checks.duplicates import WordHashes, ngram_hashes, word_spans, words
 from codedata.code.patches import added_runs
-from codedata.code.turn import plain, turn_text
+from codedata.conversation.turn import plain, turn_text
 from codedata.errors import Trouble
 
 GRAM_WORDS = 13

@@ -38,9 +38,10 @@ from codedata.cluster.workers import (
 )
 from codedata.config import bare_environment
 from codedata.errors import Interrupted, ItemFailed, RunStopped, Trouble, start_thread
-from codedata.progress import Step, plural, say, say_removed
+from codedata.run.talk import Step
 from codedata.sandbox.sizes import bytes_of
 from codedata.settings import Settings
+from codedata.terminal import plural, say, say_removed
 
 SLOT = "sandbox"           # the resource of nodes on which containers may run: one a container
 MAX_GIVEN = 3              # workers that an item is given to

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from ray.cloudpickle import CloudPickler
 
+from codedata.disk.layouts import without_paths
 from codedata.driver import StaysInDriver, hold
-from codedata.layouts import without_paths
 from codedata.settings import ApiKey, Endpoint
 
 LOCKS = {type(make()): make for make in (threading.Lock, threading.RLock)}

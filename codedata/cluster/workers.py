@@ -20,10 +20,10 @@ import ray
 import codedata
 from codedata import driver
 from codedata.cluster import parcels
+from codedata.disk.layouts import files_digest
 from codedata.errors import MachineStopped, Trouble, is_full_disk
-from codedata.layouts import files_digest
-from codedata.llm.reply_log import recording
-from codedata.progress import Step, showing
+from codedata.llm.replies import recording
+from codedata.run.talk import Step, showing
 from codedata.sandbox import process_labels
 
 BEAT_S = 1.0               # seconds between signs of life

@@ -11,9 +11,9 @@ from itertools import accumulate, groupby
 from pathlib import Path
 
 from codedata.code.git import git_output
-from codedata.layouts import Program
-from codedata.sandbox.process_labels import temporary_folder
-from codedata.store import digest
+from codedata.disk.layouts import Program
+from codedata.disk.locks import temporary_folder
+from codedata.disk.store import digest
 
 CONTEXT = 3          # lines around a change
 LINE_ENDS = re.compile(rb"(?<=\n)")

@@ -35,16 +35,16 @@ from codedata.datapoints.folder import folder_of
 from codedata.datapoints.profiles import instructions
 from codedata.datapoints.queue import BUILD, GENERATE, REVIEW, ROLES, Refusal
 from codedata.datapoints.twins import DRAFTS, SEEDS
+from codedata.disk.archives import Bounds
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.llm.client import Client
 from codedata.records import Object
 from codedata.sandbox import Sandbox
-from codedata.sandbox.archives import Bounds
 from codedata.sandbox.factory import SandboxFactory
 from codedata.sandbox.local import SandboxLocal
 from codedata.settings import Settings
 from codedata.suites.environments import labelled
-from codedata.tasks.grade import NOT_BUILT
+from codedata.tasks.prove.grade import NOT_BUILT
 
 LOOKING = ("read_datapoint", "run_in_dp", "try_solution", "validate_datapoint", "patch_dp",
            "patch_additional_files", "patch_rivals")

@@ -14,8 +14,8 @@ from codedata.audit.cheats import RIVAL
 from codedata.code.entities import language_of
 from codedata.datapoints.folder import APPROVED, content_digest, context_of, labels_of, texts_of
 from codedata.records import DatapointChecks, Object, RivalledTask, Task
-from codedata.sandbox.dockerfile import read_dockerfile
-from codedata.tasks.folder import PROOF, config_faults, edited_parts, rivals_digest
+from codedata.sandbox.images.dockerfile import read_dockerfile
+from codedata.tasks.folder.folder import PROOF, config_faults, edited_parts, rivals_digest
 from codedata.texts import toml_of
 
 # rivals that a builder hands in, that a reviewer writes before he sees the tests, and that an

@@ -32,20 +32,20 @@ from codedata.datapoints.folder import (
 )
 from codedata.datapoints.queue import BUILD, TaskManager
 from codedata.datapoints.rates import attempts_in, is_outside, rates_by_model
+from codedata.disk.store import Derived, Readers, Store, digest
 from codedata.errors import ItemFailed, Trouble
 from codedata.llm.client import Client, Models
-from codedata.llm.reply_log import current_reply_log
-from codedata.progress import begin_step
+from codedata.llm.replies import current_reply_log
 from codedata.records import Object, SolverAttempt, Task, safe_name
-from codedata.run_loop import Stage
+from codedata.run.loop import Stage
+from codedata.run.states import Reads, Writes
+from codedata.run.talk import begin_step
 from codedata.sandbox import SandboxDied
 from codedata.sandbox.copies import at_hand
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
-from codedata.states import Reads, Writes
-from codedata.store import Derived, Readers, Store, digest
 from codedata.suites.environments import labelled
-from codedata.tasks.grade import grader_of
+from codedata.tasks.prove.grade import grader_of
 from codedata.texts import text_of
 
 MAX_RETURNS = 2      # of a datapoint to a builder

@@ -10,12 +10,12 @@ from codedata.agent.tools import Tool
 from codedata.datapoints.commands import Commands, commands_of
 from codedata.datapoints.folder import DP
 from codedata.datapoints.queue import Refusal, TaskManager
+from codedata.disk.layouts import to_json
 from codedata.errors import BrokenRecord, ItemFailed
-from codedata.layouts import to_json
-from codedata.progress import say
 from codedata.sandbox.factory import SandboxFactory
 from codedata.sandbox.process_labels import work_in
 from codedata.settings import Settings
+from codedata.terminal import say
 
 
 def run_tool(settings: Settings, words: Sequence[str]) -> int:

@@ -64,8 +64,7 @@ from codedata.datapoints.queue import BUILD, GENERATE, REVIEW, Refusal, TaskMana
 from codedata.datapoints.rates import attempts_in, rates_by_model
 from codedata.datapoints.seeds import seeds_in
 from codedata.datapoints.twins import DRAFTS, SEEDS, Twins
-from codedata.errors import ItemFailed
-from codedata.layouts import (
+from codedata.disk.layouts import (
     NEW,
     Folder,
     load_files,
@@ -74,7 +73,8 @@ from codedata.layouts import (
     write_atomic,
     write_files,
 )
-from codedata.progress import say
+from codedata.disk.store import Store, digest
+from codedata.errors import ItemFailed
 from codedata.records import (
     DATAPOINT,
     DatapointChecks,
@@ -87,9 +87,8 @@ from codedata.records import (
 )
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
-from codedata.store import Store, digest
 from codedata.suites.environments import labelled
-from codedata.tasks.folder import (
+from codedata.tasks.folder.folder import (
     DOCKERFILE,
     IGNORE,
     config_of,
@@ -97,7 +96,8 @@ from codedata.tasks.folder import (
     rivals_digest,
     with_about,
 )
-from codedata.tasks.grade import Grader, grader_of
+from codedata.tasks.prove.grade import Grader, grader_of
+from codedata.terminal import say
 from codedata.texts import printable, text_of
 
 IDEAS, STAGING, PACKAGES = "_ideas", "_staging", "_packages"

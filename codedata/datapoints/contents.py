@@ -30,10 +30,10 @@ from codedata.datapoints.folder import (
     texts_of,
 )
 from codedata.datapoints.validate import MAX_EVIDENCE, MAX_LINE, Validation
+from codedata.disk.layouts import to_json, write_atomic
+from codedata.disk.store import Derived, Readers, Store, known
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
-from codedata.layouts import to_json, write_atomic
 from codedata.llm.client import Models
-from codedata.progress import current_step
 from codedata.records import (
     DATAPOINT,
     FAILED,
@@ -48,17 +48,17 @@ from codedata.records import (
     TaskAudit,
     parse,
 )
-from codedata.run_loop import Stage
-from codedata.sandbox import docker_engine
+from codedata.run.loop import Stage
+from codedata.run.states import Reads, Writes
+from codedata.run.talk import current_step
 from codedata.sandbox.copies import at_hand
-from codedata.sandbox.dockerfile import base_of
+from codedata.sandbox.docker import engine
 from codedata.sandbox.factory import SandboxFactory
+from codedata.sandbox.images.dockerfile import base_of
 from codedata.settings import Settings
-from codedata.states import Reads, Writes
-from codedata.store import Derived, Readers, Store, known
 from codedata.suites.environments import labelled
-from codedata.tasks.folder import PROOF, audited_digest, proven, rivals_digest
-from codedata.tasks.grade import NOT_BUILT
+from codedata.tasks.folder.folder import PROOF, audited_digest, proven, rivals_digest
+from codedata.tasks.prove.grade import NOT_BUILT
 from codedata.tasks.stages import prove_stage
 from codedata.texts import printable
 
@@ -106,7 +106,7 @@ def contents_in(folders: Iterable[Path], root: Path, by_name: bool = False) -> D
 def content_of(task: RivalledTask, checks: DatapointChecks | None) -> Content:
     """Return the content of a datapoint. If the engine does not have its base image, use the base
     image on which `checks` were made, or ""."""
-    base = docker_engine.image_id(base_of(texts_of(task)["dockerfile"])) or (
+    base = engine.image_id(base_of(texts_of(task)["dockerfile"])) or (
         checks.base_image if checks else "")
     return Content(task.instance_id, str(folder_of(task)), content_digest(task), base, PROOF,
                    rivals_digest(task))

@@ -15,19 +15,12 @@ from decimal import Decimal
 from pathlib import Path, PurePosixPath
 
 from codedata.bounded import inside, read_bounded
+from codedata.disk.layouts import NEW, FolderDraft, list_folders, load_files, load_folder, to_json
+from codedata.disk.store import Store, digest
 from codedata.errors import BrokenRecord
-from codedata.layouts import (
-    NEW,
-    FolderDraft,
-    list_folders,
-    load_files,
-    load_folder,
-    to_json,
-)
 from codedata.records import DATAPOINT, Files, Object, RivalledTask, Task, parse
-from codedata.sandbox.dockerfile import read_dockerfile
-from codedata.store import Store, digest
-from codedata.tasks.folder import (
+from codedata.sandbox.images.dockerfile import read_dockerfile
+from codedata.tasks.folder.folder import (
     CONFIG,
     DOCKERFILE,
     IGNORE,
@@ -36,7 +29,7 @@ from codedata.tasks.folder import (
     proven_parts,
     text_in,
 )
-from codedata.tasks.tests_folder import weighted_tests
+from codedata.tasks.folder.tests_folder import weighted_tests
 
 DP = "dp"                  # the directory of datapoints in review or cancelled
 TRAJECTORIES = f"{DP}/_trajectories"   # of agents, by task and number of the attempt

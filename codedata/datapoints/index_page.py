@@ -31,12 +31,12 @@ from codedata.datapoints.folder import (
 )
 from codedata.datapoints.profiles import gaps_in, say_gaps
 from codedata.datapoints.rates import Attempts, attempts_in, rates_by_model
+from codedata.disk.layouts import write_atomic
+from codedata.disk.store import Store
 from codedata.errors import BrokenRecord
-from codedata.layouts import write_atomic
 from codedata.llm.costs import costs_of
 from codedata.page.builder import Packed, build, pack, shortened
 from codedata.records import DatapointChecks, Object, Task
-from codedata.store import Store
 from codedata.texts import printable, text_of
 
 PAGE = "_index.html"

@@ -27,9 +27,9 @@ from pathlib import Path
 import orjson
 
 from codedata.bounded import MAX_RECORD_BYTES, open_appending
-from codedata.ledger import append_lines, disk_trouble
-from codedata.progress import named, say
+from codedata.disk.ledger import append_lines, disk_trouble
 from codedata.records import check_of
+from codedata.terminal import named, say
 from codedata.texts import printable
 
 # the role of an agent by the type of its tasks

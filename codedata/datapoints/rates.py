@@ -8,8 +8,8 @@ from statistics import fmean
 
 from codedata.checks.intervals import wilson
 from codedata.datapoints.approval import PROFILES
+from codedata.disk.store import all_readable
 from codedata.records import Object, SolverAttempt
-from codedata.store import all_readable
 
 Attempts = dict[str, list[SolverAttempt]]   # by model
 

@@ -27,15 +27,16 @@ from codedata.datapoints.folder import (
     verifier_of,
     weights_in,
 )
+from codedata.disk.archives import UnsafeArchive
+from codedata.disk.layouts import content_of
 from codedata.errors import ItemFailed
-from codedata.layouts import content_of
-from codedata.progress import begin_step
 from codedata.records import DatapointCheck, Object, Task
-from codedata.sandbox import SandboxDied, docker_engine
-from codedata.sandbox.archives import UnsafeArchive
-from codedata.sandbox.dockerfile import base_of, read_dockerfile
+from codedata.run.talk import begin_step
+from codedata.sandbox import SandboxDied
+from codedata.sandbox.docker import engine
 from codedata.sandbox.factory import SandboxFactory
-from codedata.tasks.folder import (
+from codedata.sandbox.images.dockerfile import base_of, read_dockerfile
+from codedata.tasks.folder.folder import (
     CONFIG,
     DOCKERFILE,
     OF_VERIFIER,
@@ -44,19 +45,19 @@ from codedata.tasks.folder import (
     verifier_config,
     workdir_of,
 )
-from codedata.tasks.grade import NOT_BUILT, Grade, Grader, build_image
-from codedata.tasks.graded_runs import (
+from codedata.tasks.folder.tests_folder import KEPT, MAX_KEPT
+from codedata.tasks.image.hidden_text import Search
+from codedata.tasks.image.image_search import LAYER, ImageSearch
+from codedata.tasks.prove.grade import NOT_BUILT, Grade, Grader, build_image
+from codedata.tasks.prove.graded_runs import (
     NotRewarded,
     clock_library,
     grade_untouched,
     prove_gold,
     prove_repeatable,
 )
-from codedata.tasks.hidden_text import Search
-from codedata.tasks.image_search import LAYER, ImageSearch
-from codedata.tasks.tests_folder import KEPT, MAX_KEPT
-from codedata.tasks.verifier.runner_output import ANSI
 from codedata.texts import natural, printable
+from codedata.verifier.runner_output import ANSI
 
 MAX_EVIDENCE, MAX_LINE = 20, 400
 ASSERTIONS = ("AssertionError", "Failed")   # what a test raises if its assertion fails
@@ -221,7 +222,7 @@ class Validation:
         """Return where an image shows what is hidden: files in layers above the base image with 40
         consecutive bytes of the solution, tests or weights that are not in environment/, and files
         in environment/ with a long run of the tests or weights."""
-        texts, api = self._texts, docker_engine.connect()
+        texts, api = self._texts, engine.connect()
         tests = [IMPORTS.sub("", texts["tests"]), texts["weights"]]
         search, long = ImageSearch([texts["solution"], *tests]), Search([], hidden=tests)
         for path, place in context_of(self.task).items():

@@ -22,7 +22,6 @@ from pathlib import Path
 from codedata.agent import AgentResult
 from codedata.audit.index_page import write_index as write_audit_index
 from codedata.bounded import inside, open_appending
-from codedata.cli import RunOptions
 from codedata.datapoints.agents import MAX_ITERATIONS, subject, work
 from codedata.datapoints.command_line import run_tool
 from codedata.datapoints.commands import IDEAS, Commands
@@ -47,25 +46,18 @@ from codedata.datapoints.queue import (
 )
 from codedata.datapoints.seeds import seeds_in
 from codedata.datapoints.twins import DRAFTS, SEEDS
+from codedata.disk.ledger import Ledger
 from codedata.errors import Interrupted, RunStopped, Trouble
-from codedata.ledger import Ledger
 from codedata.llm.client import Models
 from codedata.llm.costs import cost_of_stage
-from codedata.llm.reply_log import ReplyLog, recording
-from codedata.progress import (
-    Bar,
-    RunTotals,
-    Step,
-    named,
-    plural,
-    print_reasons,
-    say,
-    showing,
-)
-from codedata.run_loop import WorkerPool, attempt_line, hold_directories, signals, trouble_of
+from codedata.llm.replies import ReplyLog, recording
+from codedata.run.cli import RunOptions
+from codedata.run.loop import WorkerPool, attempt_line, hold_directories, signals, trouble_of
+from codedata.run.status import StageStatus, hand_over
+from codedata.run.talk import Bar, RunTotals, Step, print_reasons, showing
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
-from codedata.stage_status import StageStatus, hand_over
+from codedata.terminal import named, plural, say
 from codedata.texts import printable
 
 PAUSE_S = 0.5    # of an agent that waits for work

@@ -8,15 +8,15 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
-from codedata.code.steps import same_step
-from codedata.code.turn import form_of
+from codedata.conversation.steps import same_step
+from codedata.conversation.turn import form_of
+from codedata.disk.layouts import load, to_json, write_atomic
 from codedata.driver import in_driver
 from codedata.duel.answer import Layout, TurnRecord, ask_turn
 from codedata.duel.executed import Execution
 from codedata.errors import BrokenRecord
-from codedata.layouts import load, to_json, write_atomic
 from codedata.llm import Client, Models
-from codedata.llm.reply_log import current_reply_log
+from codedata.llm.replies import current_reply_log
 from codedata.records import Answer, Side, check_of
 from codedata.settings import Settings
 

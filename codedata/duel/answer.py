@@ -12,16 +12,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from codedata.code.tool_calls import function_of, new_call
-from codedata.code.turn import Form, as_call, clean, form_of, plain
+from codedata.conversation.tool_calls import function_of, new_call
+from codedata.conversation.turn import Form, as_call, clean, form_of, plain
 from codedata.duel.prompt_texts import packaged_text
 from codedata.errors import HttpTrouble
 from codedata.leak.request import RULE, behind, with_pull_request
 from codedata.llm import Client, Reply
-from codedata.llm.reply_log import current_reply_log
+from codedata.llm.replies import current_reply_log
 from codedata.messages import to_send
-from codedata.progress import say
 from codedata.records import Answer, Commit, Message, Prompt, Sample, Side
+from codedata.terminal import say
 from codedata.texts import fill
 
 REFUSES_TOOLS = (400, 404, 422)   # HTTP statuses

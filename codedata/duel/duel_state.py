@@ -12,17 +12,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from codedata.bounded import open_appending
+from codedata.disk.layouts import to_json, write_atomic
+from codedata.disk.store import Store, digest
 from codedata.duel.judge_stats import JudgedTurn, doubts, statistics
 from codedata.duel.panel import Panel
 from codedata.duel.scoring import DuelOutcome, decide, turn_score
 from codedata.errors import BrokenRecord
-from codedata.layouts import to_json, write_atomic
 from codedata.llm.embedded import NOISE
-from codedata.progress import plural, say
 from codedata.records import DUEL, POINTS, Duel, Score
+from codedata.run.states import Plan, States
 from codedata.settings import EMBEDDED_MODEL, DuelSettings, Settings
-from codedata.states import Plan, States
-from codedata.store import Store, digest
+from codedata.terminal import plural, say
 
 # these fields of a judge's entry are kept in memory; its texts are not
 COUNTED = ("judge", "order", "parse_ok", "scores", "error", "truncated", "usage", "by_program")

@@ -7,9 +7,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from codedata.disk.store import Store, digest
 from codedata.driver import StaysInDriver
 from codedata.records import CandidateRun, Executed, Side
-from codedata.store import Store, digest
 from codedata.texts import without_middle
 
 MAX_OUTPUT_CHARS = 4_000   # of an output, and of all diffs, that a judge is shown

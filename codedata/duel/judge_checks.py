@@ -15,17 +15,17 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
-from codedata.code.turn import turn_text
+from codedata.conversation.turn import turn_text
+from codedata.disk.layouts import to_json, write_atomic
+from codedata.disk.store import Derived, Readers, Store
 from codedata.duel.judge_stats import share
 from codedata.duel.panel import Panel
 from codedata.duel.prompt_texts import packaged_text
 from codedata.duel.scoring import combine_orders
-from codedata.layouts import to_json, write_atomic
 from codedata.llm import Models
 from codedata.messages import with_text
 from codedata.records import METRICS, Answer, Probe, Sanity, Side
 from codedata.settings import Settings
-from codedata.store import Derived, Readers, Store
 
 SANITY_MIN_SCORE = 75.0   # a judge passes if the dataset's own turn gets this mean score, 0..100
 CONTRASTS = ("empty", "shuffled", "other")

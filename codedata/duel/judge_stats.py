@@ -22,8 +22,8 @@ import numpy as np
 
 from codedata.checks.intervals import Z, wilson
 from codedata.duel.scoring import BOTH, CHALLENGER_FIRST, cluster_sums, is_parsed, turn_score
-from codedata.progress import named
 from codedata.records import METRICS, Duel
+from codedata.terminal import named
 
 MAX_TURNED = 1 / 3       # of a judge's verdicts, before a duel is said to turn with the order
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
 
+from codedata.disk.layouts import load
 from codedata.errors import BrokenRecord
-from codedata.layouts import load
 from codedata.records import Commit
 from codedata.settings import Settings
 

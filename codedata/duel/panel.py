@@ -27,7 +27,9 @@ from contextlib import suppress
 from itertools import product
 from pathlib import Path
 
-from codedata.code.turn import form_of, plain, turn_text
+from codedata.conversation.turn import form_of, plain, turn_text
+from codedata.disk.ledger import LEDGER, calls_of, read_lines
+from codedata.disk.store import Derived, Store, digest, shards_of
 from codedata.duel.executed import Execution, Executions
 from codedata.duel.judge_stats import doubts, same_family, self_judging
 from codedata.duel.prompt_texts import packaged_text, prompt_digest
@@ -35,9 +37,7 @@ from codedata.duel.scoring import BOTH, CHALLENGER_FIRST, scores_of, sides_shown
 from codedata.duel.verdict import UNSTORABLE, parse_verdict
 from codedata.errors import BrokenRecord, EndpointDown, ItemFailed
 from codedata.leak.cache import LeakJudges
-from codedata.ledger import LEDGER, calls_of, read_lines
 from codedata.llm import Client, Models
-from codedata.progress import named
 from codedata.records import (
     DUEL,
     METRICS,
@@ -50,10 +50,10 @@ from codedata.records import (
     Score,
     variant,
 )
-from codedata.run_loop import Stage
+from codedata.run.loop import Stage
+from codedata.run.states import Parts, Reads, Writes
 from codedata.settings import Settings
-from codedata.states import Parts, Reads, Writes
-from codedata.store import Derived, Store, digest, shards_of
+from codedata.terminal import named
 from codedata.texts import fill
 
 ATTEMPTS = 2           # requests per verdict, until one can be parsed

@@ -17,7 +17,8 @@ import re
 from dataclasses import replace
 from functools import partial
 
-from codedata.code.turn import Form, plain, turn_text
+from codedata.conversation.turn import Form, plain, turn_text
+from codedata.disk.store import Store, digest
 from codedata.duel.agreement import (
     MIN_SAMPLES,
     ask_samples,
@@ -45,12 +46,11 @@ from codedata.leak.cache import MAX_FINDINGS_CHARS, LeakCheck, Try
 from codedata.leak.judge import findings_text
 from codedata.leak.request import SHARED, with_pull_request
 from codedata.llm import Client, Models, Reply
-from codedata.llm.reply_log import current_reply_log
+from codedata.llm.replies import current_reply_log
 from codedata.records import Answer, Commit, Message, Side, variant
-from codedata.run_loop import Stage
+from codedata.run.loop import Stage
+from codedata.run.states import Reads, Writes
 from codedata.settings import Settings
-from codedata.states import Reads, Writes
-from codedata.store import Store, digest
 from codedata.texts import fill, json_objects
 
 CHOICE = json.loads(packaged_text("choice.json"))

@@ -18,10 +18,10 @@ from pathlib import Path
 
 from codedata.bounded import numbered_lines, open_regular, row_in
 from codedata.code.git import own_repository
+from codedata.disk.store import Derived, Readers, digest
 from codedata.env.clones import SOURCES, TREE, clone_of, cloned, git, without_secret
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.records import Environment, parse, safe_name, storable, text_problem
-from codedata.store import Derived, Readers, digest
 from codedata.suites.repo_names import ADDRESS, LOCAL, clean_name, parts_of, repo_name_of
 
 OWNER_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")

@@ -20,7 +20,7 @@ from codedata.env.recipes.python_recipe import PythonRecipe
 from codedata.env.recipes.repair import Log, Recipe
 from codedata.env.repository_facts import Facts, recipes
 from codedata.env.verify import Verified, Verifier
-from codedata.progress import begin_step, current_step
+from codedata.run.talk import begin_step, current_step
 from codedata.sandbox import Sandbox, SandboxDied
 from codedata.suites.source import Project, put_source
 from codedata.suites.suite import Run

@@ -16,6 +16,8 @@ from functools import partial
 from pathlib import Path
 
 from codedata.agent import new_trajectory
+from codedata.disk.locks import temporary_folder
+from codedata.disk.store import Store
 from codedata.env.agents import SCRIPTS, AgentPlanner, AgentRun, FailedTry, end_of
 from codedata.env.bases import base_for, python_to_bring
 from codedata.env.clones import (
@@ -32,19 +34,18 @@ from codedata.env.repository_facts import Facts, read_facts
 from codedata.env.verify import Limits, Verified, Verifier
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.llm import Models
-from codedata.outcomes import of_environment
-from codedata.progress import begin_step, current_step, usd
 from codedata.records import Environment
-from codedata.run_loop import Stage
+from codedata.run.loop import Stage
+from codedata.run.outcomes import of_environment
+from codedata.run.states import Reads, Writes
+from codedata.run.talk import begin_step, current_step
 from codedata.sandbox import Sandbox
 from codedata.sandbox.copies import at_hand
 from codedata.sandbox.factory import WORKDIR, KeptImage, SandboxFactory
-from codedata.sandbox.process_labels import temporary_folder
 from codedata.settings import Settings
-from codedata.states import Reads, Writes
-from codedata.store import Store
 from codedata.suites.environments import TRIES, id_of, image_name_of
 from codedata.suites.source import put_source
+from codedata.terminal import usd
 
 TRAJECTORIES = "_trajectories"
 # runs of an agent: one to find scripts, one to fix them if they did not verify

@@ -20,7 +20,7 @@ from codedata.env.health import (
     why_hollow,
     why_not_healthy,
 )
-from codedata.progress import begin_step
+from codedata.run.talk import begin_step
 from codedata.sandbox import Result, Sandbox, SandboxDied
 from codedata.suites import outside
 from codedata.suites.breaking import break_source

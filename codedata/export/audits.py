@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from codedata.checks.intervals import at_most, wilson
+from codedata.disk.store import Store
 from codedata.errors import BrokenRecord
-from codedata.progress import plural
 from codedata.records import (
     AUDIT_RESULTS,
     FAILED,
@@ -23,8 +23,8 @@ from codedata.records import (
     TaskAudit,
 )
 from codedata.settings import ExportSettings
-from codedata.store import Store
-from codedata.tasks.folder import Problem, audited_digest, rivals_digest
+from codedata.tasks.folder.folder import Problem, audited_digest, rivals_digest
+from codedata.terminal import plural
 from codedata.texts import printable
 
 MAX_COUNT = 1_000_000_000   # a person may have edited an audit

@@ -20,9 +20,9 @@ from codedata.export.formats import BOOLEAN, JSON, JSON_LIST, NUMBER, TEXT, Form
 from codedata.export.provenance import Provenance, public
 from codedata.export.split import SPLITS, TRAIN, splits
 from codedata.llm.embedded import NOISE
-from codedata.progress import plural, table
 from codedata.records import POINTS, Duel
 from codedata.settings import EMBEDDED_MODEL, ExportSettings, ReportSettings
+from codedata.terminal import plural, table
 from codedata.texts import as_markdown, terminal_safe, text_of
 
 SIZES = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M"}

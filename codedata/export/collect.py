@@ -19,15 +19,16 @@ import orjson
 
 from codedata.checks.contamination import Benchmarks, Material, of_turn
 from codedata.checks.secrets import mask
-from codedata.code.tool_calls import parts_of
-from codedata.code.turn import COMMAND, form_of, plain, turn_text
+from codedata.conversation.tool_calls import parts_of
+from codedata.conversation.turn import COMMAND, form_of, plain, turn_text
+from codedata.disk.ledger import disk_trouble, to_line
+from codedata.disk.store import Store, digest, digests_of, values_of
 from codedata.errors import BrokenRecord
-from codedata.ledger import disk_trouble, to_line
 from codedata.messages import REASONING, content_text
-from codedata.progress import Bar, RunTotals, say
 from codedata.records import BUCKETS, UNJUDGED, Answer, Commit, Final, Message, Sample, Score
+from codedata.run.talk import Bar, RunTotals
 from codedata.settings import ExportSettings
-from codedata.store import Store, digest, digests_of, values_of
+from codedata.terminal import say
 from codedata.texts import natural
 
 SIDES = ("king", "challenger")

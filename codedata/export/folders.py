@@ -17,9 +17,9 @@ import duckdb
 import orjson
 
 from codedata.bounded import read_bounded
-from codedata.layouts import Folder, set_aside, to_json
-from codedata.ledger import disk_trouble
-from codedata.progress import named
+from codedata.disk.layouts import Folder, set_aside, to_json
+from codedata.disk.ledger import disk_trouble
+from codedata.terminal import named
 
 MANIFEST, CARD = "manifest.json", "README.md"
 OF_TABLES = ("files", "images")   # keys of a manifest: {name: table}

@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from codedata.code.tool_calls import parts_of
-from codedata.code.turn import clean, form_of
+from codedata.conversation.tool_calls import parts_of
+from codedata.conversation.turn import clean, form_of
 from codedata.export.collect import REFERENCE_AND_SIDES, SIDES, ExportTurn, Problem
 from codedata.messages import calls_text
 from codedata.records import METRICS, Final, Message, Sample

@@ -10,11 +10,11 @@ import tomli_w
 
 from codedata.bounded import inside
 from codedata.checks.secrets import credential_in, mask
+from codedata.disk.layouts import Folder, content_of, load_files, write_atomic, write_files
 from codedata.errors import BrokenRecord
 from codedata.export.tasks import Image, TaskExport
-from codedata.layouts import Folder, content_of, load_files, write_atomic, write_files
 from codedata.records import Files, Object, Task, about_in
-from codedata.tasks.folder import Problem, from_line, image_of, text_in
+from codedata.tasks.folder.folder import Problem, from_line, image_of, text_in
 from codedata.texts import toml_tables
 
 CONFIG, INSTRUCTION = Task.places["config"], Task.places["instruction"]

@@ -13,8 +13,10 @@ from pathlib import Path
 import duckdb
 
 import codedata
-from codedata.cli import RunOptions
-from codedata.code.turn import plain, turn_text
+from codedata.conversation.turn import plain, turn_text
+from codedata.disk.layouts import NEW, list_items, write_atomic
+from codedata.disk.ledger import disk_trouble
+from codedata.disk.store import check_directories, digest
 from codedata.errors import Trouble
 from codedata.export import folders
 from codedata.export.card import Background, Contents, card
@@ -40,10 +42,7 @@ from codedata.export.tasks import (
     kinds_in,
     read_tasks,
 )
-from codedata.layouts import NEW, list_items, write_atomic
-from codedata.ledger import disk_trouble
 from codedata.llm.embedded import NOISE
-from codedata.progress import named, plural, say
 from codedata.records import (
     BUCKETS,
     BUG,
@@ -53,9 +52,10 @@ from codedata.records import (
     Task,
     TaskAudit,
 )
-from codedata.run_loop import check_root, run_whole
+from codedata.run.cli import RunOptions
+from codedata.run.loop import check_root, run_whole
 from codedata.settings import Settings
-from codedata.store import check_directories, digest
+from codedata.terminal import named, plural, say
 
 STAGE = "export"
 LEFT_OUT = "left_out.jsonl"

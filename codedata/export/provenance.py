@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
 from urllib.parse import urlsplit
 
+from codedata.disk.ledger import LEDGER, Ledger, calls_of, is_sound, read_lines
+from codedata.disk.store import shards_of
 from codedata.export.collect import ExportTurn
-from codedata.ledger import LEDGER, Ledger, calls_of, is_sound, read_lines
 from codedata.records import Answer, Prompt
-from codedata.store import shards_of
 
 UNKNOWN_SOURCE = "unknown to the ledgers"
 STAGES = {"king": "king", "challenger": "ch"}   # side → the stage that made it

@@ -12,8 +12,8 @@ from codedata.export import folders
 from codedata.export.formats import TEXT
 from codedata.export.tasks import TaskExport, about_text
 from codedata.records import Object, Task, check_of
-from codedata.tasks.eval_script import script_of
-from codedata.tasks.folder import (
+from codedata.tasks.folder.eval_script import script_of
+from codedata.tasks.folder.folder import (
     GOLD,
     REVERSE,
     TEST_PATCH,

@@ -13,6 +13,8 @@ from pathlib import Path
 import codedata
 from codedata.checks.contamination import Material
 from codedata.checks.secrets import mask
+from codedata.disk.layouts import NEW, files_digest
+from codedata.disk.store import Store, digest, digests_of
 from codedata.errors import BrokenRecord
 from codedata.export import folders
 from codedata.export.audits import Audits, audit_problem, audit_section, figures_of
@@ -21,13 +23,11 @@ from codedata.export.collect import UNKNOWN, ExportRules, LeftOutLog
 from codedata.export.folders import FOLDER
 from codedata.export.provenance import public
 from codedata.export.split import SPLITS, splits
-from codedata.layouts import NEW, files_digest
-from codedata.progress import plural, say
 from codedata.records import Object, Task
-from codedata.sandbox.registry import image_name
+from codedata.sandbox.images.registry import image_name
 from codedata.settings import ExportSettings, Settings
-from codedata.store import Store, digest, digests_of
-from codedata.tasks.folder import GOLD, SOLVE, Problem, image_of, task_problem, text_in
+from codedata.tasks.folder.folder import GOLD, SOLVE, Problem, image_of, task_problem, text_in
+from codedata.terminal import plural, say
 from codedata.texts import terminal_safe, text_of
 
 IMAGES = "images"   # of the manifest: {tag: {made_of, docker_image, image_id}}, by push-images

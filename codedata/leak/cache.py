@@ -15,14 +15,15 @@ from pathlib import Path
 import orjson
 
 from codedata.bounded import read_bounded
-from codedata.code.turn import plain, turn_text
+from codedata.conversation.turn import plain, turn_text
+from codedata.disk.layouts import to_json, write_atomic
+from codedata.disk.store import Store, shards_of
 from codedata.driver import in_driver
 from codedata.errors import BrokenRecord, ItemFailed
-from codedata.layouts import to_json, write_atomic
 from codedata.leak.facts import certain_findings
 from codedata.leak.judge import Suspect, judge_settings, judge_turn, request
 from codedata.llm import Models
-from codedata.llm.reply_log import current_reply_log
+from codedata.llm.replies import current_reply_log
 from codedata.records import (
     HOW,
     UNJUDGED,
@@ -36,7 +37,6 @@ from codedata.records import (
     variant,
 )
 from codedata.settings import Settings
-from codedata.store import Store, shards_of
 from codedata.texts import name_hash
 
 KEPT = "_leaks"            # the folder beside the answers

@@ -15,7 +15,7 @@ from itertools import islice
 
 from codedata.code.entities import is_document, is_of_tests
 from codedata.code.patches import Hunk, hunks_of
-from codedata.code.turn import plain
+from codedata.conversation.turn import plain
 from codedata.records import Commit, Fact, Message
 
 MAX_LINES = 20_000           # lines of a patch that are read

@@ -16,12 +16,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from codedata.code.turn import plain, turn_text
+from codedata.conversation.turn import plain, turn_text
+from codedata.disk.store import digest
 from codedata.leak.facts import certain_findings
 from codedata.leak.request import SHARED, with_pull_request
 from codedata.llm import Client
 from codedata.records import Answer, Commit, LeakVerdict, Message, storable
-from codedata.store import digest
 from codedata.texts import fill, json_objects, text_of
 
 ATTEMPTS = 2                 # limits the requests for a valid reply

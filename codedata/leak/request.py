@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from codedata.code.entities import is_document, is_of_tests
 from codedata.code.patches import files_of
+from codedata.disk.store import digest
 from codedata.llm import Client
 from codedata.messages import content_text, with_text
 from codedata.records import Commit, Message
-from codedata.store import digest
 from codedata.texts import fill, text_of
 
 NONE = "(none)"

@@ -1,7 +1,7 @@
 """Chat with a model over an OpenAI-compatible endpoint; no finished reply is lost or paid twice.
 
 A script opens `Models` once; `client(role)` returns the client of a role. A reply and its cost are
-saved in the `ReplyLog` of the current item (codedata/llm/reply_log.py) before they are used.
+saved in the `ReplyLog` of the current item (codedata/llm/replies.py) before they are used.
 `LLMServerHTTP` is the same client for use as a library, outside a script.
 """
 from __future__ import annotations
@@ -23,7 +23,7 @@ from codedata.config import PRICE_LINE, load
 from codedata.driver import StaysInDriver, in_worker
 from codedata.errors import HttpTrouble, ItemFailed, Trouble
 from codedata.llm.http import Http, Tries, read_json
-from codedata.llm.reply_log import REPLY_TYPES, Money, ReplyLog, current_reply_log
+from codedata.llm.replies import REPLY_TYPES, Money, ReplyLog, current_reply_log
 from codedata.llm.trim import Fitted, estimate_tokens, fit, text_sent
 from codedata.settings import Endpoint, ModelSpec, Settings
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from codedata.llm.reply_log import calls_under, ledger_calls
-from codedata.progress import money
+from codedata.llm.replies import calls_under, ledger_calls
+from codedata.terminal import money
 
 
 @dataclass

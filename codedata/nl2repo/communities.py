@@ -16,11 +16,11 @@ from operator import or_
 
 from codedata.analysis.analyse import COVERAGE_FIELDS
 from codedata.code.entities import branches_of
+from codedata.disk.store import Store
 from codedata.errors import Excluded
 from codedata.nl2repo.facts import facts_about, is_describable
 from codedata.nl2repo.sources import sources_of
 from codedata.nl2repo.strip import Strippable
-from codedata.progress import plural
 from codedata.records import (
     Analysis,
     Communities,
@@ -30,10 +30,10 @@ from codedata.records import (
     SourceCopy,
     StripCandidate,
 )
-from codedata.run_loop import Stage
+from codedata.run.loop import Stage
+from codedata.run.states import Reads, Writes
 from codedata.settings import Settings
-from codedata.states import Reads, Writes
-from codedata.store import Store
+from codedata.terminal import plural
 
 NOT_DESCRIBED = "no docstring and too few facts: only a model can describe it (--writer llm)"
 MAX_SHARE = 0.5            # of the counted tests that may reach a function of a community

@@ -17,6 +17,8 @@ from functools import cached_property
 from pathlib import Path
 
 from codedata.bounded import read_bounded
+from codedata.disk.archives import Bounds
+from codedata.disk.locks import temporary_folder
 from codedata.errors import ItemFailed
 from codedata.nl2repo.documents import (
     BOUND,
@@ -33,8 +35,6 @@ from codedata.nl2repo.documents import (
 from codedata.nl2repo.strip import python_tree
 from codedata.records import storable
 from codedata.sandbox import Sandbox
-from codedata.sandbox.archives import Bounds
-from codedata.sandbox.process_labels import temporary_folder
 from codedata.suites.leftovers import activation
 from codedata.suites.source import run_tool
 from codedata.suites.suite import PLUGINS

@@ -11,20 +11,20 @@ from pathlib import Path
 
 from codedata.checks.secrets import credential_in
 from codedata.code.entities import Entity, all_entities
+from codedata.disk.store import Derived, Store, digest
 from codedata.errors import Excluded, ItemFailed
 from codedata.nl2repo.sources import folder_of, readme_of, sources_of
-from codedata.progress import begin_step
 from codedata.records import Coverage, Environment, RecordedFact, RepoFacts, SourceCopy
-from codedata.run_loop import Stage
+from codedata.run.loop import Stage
+from codedata.run.states import Reads, Writes
+from codedata.run.talk import begin_step
 from codedata.sandbox.copies import at_hand
 from codedata.sandbox.factory import SandboxFactory
-from codedata.states import Reads, Writes
-from codedata.store import Derived, Store, digest
 from codedata.suites.contexts import mask_of
 from codedata.suites.environments import JUDGED_BY, labelled, open_environment
 from codedata.suites.recorded_calls import Outcome, distinct, jobs_of, record, replay
 from codedata.suites.test_results import counts
-from codedata.tasks.suite_outcomes import PASSED, known_results, time_limit
+from codedata.tasks.prove.suite_outcomes import PASSED, known_results, time_limit
 from codedata.texts import CONTROL
 
 FACTS = 1                  # raise it with a change of what is recorded

@@ -17,10 +17,9 @@ from pathlib import Path
 from codedata.analysis.analyse import COVERAGE_FIELDS
 from codedata.code.entities import is_test_file
 from codedata.code.patches import diff_of, normalised
+from codedata.disk.store import Derived, Store, all_readable, digest
 from codedata.nl2repo.sources import sources_of
 from codedata.nl2repo.strip import Strippable
-from codedata.outcomes import of_strips
-from codedata.progress import named
 from codedata.records import (
     STRIPPED_PATCH,
     Communities,
@@ -36,23 +35,24 @@ from codedata.records import (
     StripPatch,
     Task,
 )
-from codedata.run_loop import Stage
+from codedata.run.loop import Stage
+from codedata.run.outcomes import of_strips
+from codedata.run.states import Reads, Writes
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
-from codedata.states import Reads, Writes
-from codedata.store import Derived, Store, all_readable, digest
 from codedata.suites.contexts import LANGUAGE
 from codedata.suites.environments import open_environment
 from codedata.suites.recorded_calls import Job, replay
 from codedata.suites.source import apply_patch
 from codedata.suites.test_results import place_of
-from codedata.tasks.first_run import FirstRun, Screened, ScreeningRules
-from codedata.tasks.folder import BEFORE_DOCUMENT, PROVEN_FIELDS, verifier_config
+from codedata.tasks.folder.folder import BEFORE_DOCUMENT, PROVEN_FIELDS, verifier_config
 from codedata.tasks.kinds import Candidate, Case, DiffsToScreen
-from codedata.tasks.prove import PatchProver
-from codedata.tasks.screen import Screener
+from codedata.tasks.prove.first_run import FirstRun, Screened, ScreeningRules
+from codedata.tasks.prove.prove import PatchProver
+from codedata.tasks.prove.suite_outcomes import GOOD, SURVIVES, known_results, time_limit
+from codedata.tasks.screen.screen import Screener
 from codedata.tasks.stages import instruct_stage, prove_stage, screen_stage
-from codedata.tasks.suite_outcomes import GOOD, SURVIVES, known_results, time_limit
+from codedata.terminal import named
 from codedata.texts import fill, printable, text_of
 
 ALL = 1.0                  # share of the tests that a stripped patch may break

@@ -24,16 +24,16 @@ from codedata.code.entities import (
     read_sources,
     tree_of,
 )
+from codedata.disk.layouts import NEW, Folder
+from codedata.disk.store import Derived, Store, digest
 from codedata.driver import in_driver
 from codedata.errors import Excluded, ItemFailed
-from codedata.layouts import NEW, Folder
 from codedata.records import Coverage, Environment, RepoMeta, SourceCopy, storable
-from codedata.run_loop import Stage
+from codedata.run.loop import Stage
+from codedata.run.states import Reads, Writes
 from codedata.sandbox.copies import new_folder
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
-from codedata.states import Reads, Writes
-from codedata.store import Derived, Store, digest
 from codedata.suites.contexts import LANGUAGE, copy_source
 from codedata.suites.environments import JUDGED_BY, labelled, open_environment
 from codedata.texts import toml_of, toml_tables

@@ -23,11 +23,12 @@ from codedata.agent import (
     view_file,
 )
 from codedata.bounded import inside
+from codedata.disk.layouts import write_atomic
+from codedata.disk.ledger import FileState
+from codedata.disk.store import Derived, Store, digest, facts_of, known
 from codedata.errors import Excluded, ItemFailed, Trouble
-from codedata.layouts import write_atomic
-from codedata.ledger import FileState
 from codedata.llm import Models
-from codedata.llm.reply_log import current_reply_log
+from codedata.llm.replies import current_reply_log
 from codedata.nl2repo.document_checks import (
     Checks,
     HiddenParts,
@@ -46,7 +47,6 @@ from codedata.nl2repo.facts import MIN_OUTCOMES, facts_about, is_describable
 from codedata.nl2repo.kind import strip_candidates
 from codedata.nl2repo.public_names import missing, names_by_patch
 from codedata.nl2repo.sources import folder_of
-from codedata.outcomes import of_document
 from codedata.records import (
     STRIPPED_PATCH,
     Analysis,
@@ -61,16 +61,16 @@ from codedata.records import (
     Task,
     storable,
 )
-from codedata.run_loop import Stage
+from codedata.run.loop import Stage
+from codedata.run.outcomes import of_document
+from codedata.run.states import Reads, Writes
 from codedata.sandbox.copies import at_hand, is_folder
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
-from codedata.states import Reads, Writes
-from codedata.store import Derived, Store, digest, facts_of, known
 from codedata.suites.environments import Environments, labelled, open_environment
 from codedata.suites.leftovers import activation
 from codedata.suites.source import LOOK_S
-from codedata.tasks.folder import verifier_config
+from codedata.tasks.folder.folder import verifier_config
 from codedata.texts import CONTROL, printable, terminal_safe, text_of
 
 PROJECT = "project"        # kind of a project's document, and the end of its name

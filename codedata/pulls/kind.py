@@ -12,15 +12,15 @@ from pathlib import Path
 
 from codedata.code.entities import is_document, is_of_tests, language_of
 from codedata.code.patches import files_of, hunks_of
+from codedata.disk.store import Derived, Store, digest
 from codedata.pulls.texts import own_text, tells
 from codedata.records import PULL_REQUEST, Commit, Environment, Object, Task
+from codedata.run.states import Reads
 from codedata.settings import Settings
-from codedata.states import Reads
-from codedata.store import Derived, Store, digest
 from codedata.suites.repo_names import repo_name_of
-from codedata.tasks.first_run import FirstRun, ScreeningRules
-from codedata.tasks.folder import PROVEN_FIELDS
+from codedata.tasks.folder.folder import PROVEN_FIELDS
 from codedata.tasks.kinds import Candidate, PatchKind
+from codedata.tasks.prove.first_run import FirstRun, ScreeningRules
 
 ALL = 1.0            # share of the tests that may fail before a request
 CATEGORY = "software-engineering"   # one of Harbor's categories of tasks

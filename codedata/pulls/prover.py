@@ -11,18 +11,19 @@ import secrets
 from dataclasses import dataclass, field, replace
 
 from codedata.errors import Excluded
-from codedata.progress import begin_step, named
 from codedata.pulls.kind import PullRequest
 from codedata.records import Environment
+from codedata.run.talk import begin_step
 from codedata.sandbox import Sandbox
 from codedata.suites.environments import image_of
 from codedata.suites.source import Files, apply_patch
-from codedata.tasks.eval_script import eval_script
-from codedata.tasks.first_run import FirstRun, Graded, first_run
-from codedata.tasks.images import TaskImage, derive, lead_from_testbed
-from codedata.tasks.prove import STEPS, TRIES, Baseline, PatchProver
-from codedata.tasks.suite_outcomes import FAILED, SURVIVES, known_results
-from codedata.tasks.tests_folder import suite_tests
+from codedata.tasks.folder.eval_script import eval_script
+from codedata.tasks.folder.tests_folder import suite_tests
+from codedata.tasks.image.images import TaskImage, derive, lead_from_testbed
+from codedata.tasks.prove.first_run import FirstRun, Graded, first_run
+from codedata.tasks.prove.prove import STEPS, TRIES, Baseline, PatchProver
+from codedata.tasks.prove.suite_outcomes import FAILED, SURVIVES, known_results
+from codedata.terminal import named
 from codedata.texts import printable
 
 RUNS_AFTER = 2

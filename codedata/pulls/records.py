@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from codedata.code.git import has_commit
+from codedata.disk.store import Derived, Readers, Store
 from codedata.pulls.kind import Pulls
 from codedata.records import Commit, parse
-from codedata.run_loop import Stage
+from codedata.run.loop import Stage
+from codedata.run.states import Reads, Writes
 from codedata.settings import Settings
-from codedata.states import Reads, Writes
-from codedata.store import Derived, Readers, Store
 from codedata.suites.environments import Environments
 
 NEEDED = ("instance_id", "repo", "patch")   # other fields of a record may be empty

@@ -13,15 +13,15 @@ import re
 from collections.abc import Iterator
 from functools import partial
 
+from codedata.disk.store import digest
 from codedata.errors import ItemFailed
 from codedata.leak.facts import find_facts
 from codedata.llm import Models, Reply
 from codedata.llm.asking import Rejected, ask
-from codedata.progress import begin_step
 from codedata.records import Commit, Task
+from codedata.run.talk import begin_step
 from codedata.settings import Settings
-from codedata.store import digest
-from codedata.tasks.folder import GOLD, TEST_PATCH, text_in, verifier_config
+from codedata.tasks.folder.folder import GOLD, TEST_PATCH, text_in, verifier_config
 from codedata.texts import between, fill, json_objects, printable, text_of
 
 READ, WRITE, AGAIN, SCHEMA = "read_text.md", "write_text.md", "again.md", "read_text.json"

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from codedata.checks.injection import find_injections
-from codedata.code.turn import plain, turn_text
+from codedata.conversation.turn import plain, turn_text
+from codedata.disk.store import Store, digests_of, remove_half_written
 from codedata.errors import BrokenRecord
-from codedata.progress import say
 from codedata.records import BUCKETS, Answer, Defeat, Final, Finding, Refined, Sample
 from codedata.settings import ReportSettings
-from codedata.store import Store, digests_of, remove_half_written
+from codedata.terminal import say
 
 MAX_FINDING_CHARS = 300   # of a finding's text, as it is stored
 MAX_PARALLEL = 8          # copies that are written at a time

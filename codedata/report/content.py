@@ -9,9 +9,9 @@ import orjson
 from codedata.bounded import read_bounded
 from codedata.duel.judge_stats import share
 from codedata.llm.costs import Cost
-from codedata.progress import plural
 from codedata.records import Duel, Share
 from codedata.report.turn_rows import DRAW, ReportTurns, TurnRow
+from codedata.terminal import plural
 
 Table = tuple[list[str], list[list[str]], str]   # columns, rows, alignment: "l" or "r" each
 Section = tuple[str, list[str | Table]]          # heading, sentences and tables

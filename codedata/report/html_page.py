@@ -14,7 +14,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 
-from codedata.code.turn import plain, turn_text
+from codedata.conversation.turn import plain, turn_text
+from codedata.disk.store import Store
 from codedata.duel.executed import Executions
 from codedata.duel.judge_stats import doubts
 from codedata.duel.panel import SIDES
@@ -28,7 +29,6 @@ from codedata.report.content import ReportContent
 from codedata.report.turn_rows import TurnRow
 from codedata.report.verdict_codes import CODES, OF_VALUE
 from codedata.settings import EMBEDDED_MODEL, ReportSettings
-from codedata.store import Store
 from codedata.texts import text_of
 
 MAX_DETAILS = 1000           # turns in full

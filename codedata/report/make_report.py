@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from codedata.cli import RunOptions
+from codedata.disk.layouts import write_atomic
+from codedata.disk.ledger import Ledger
 from codedata.duel.duel_state import summary_lines
 from codedata.duel.panel import Panel
 from codedata.errors import Trouble
-from codedata.layouts import write_atomic
 from codedata.leak.cache import NO_VERDICT
-from codedata.ledger import Ledger
 from codedata.llm.costs import cost_of_stage, costs_of
-from codedata.progress import named, plural, say
 from codedata.records import BUCKETS, DUEL, HOW, Answer, Commit, Prompt, Sample, Score, variant
 from codedata.report.buckets import Moves, score_ranges, update_buckets
 from codedata.report.content import ReportContent, Section, counts, running, trials
@@ -24,8 +22,10 @@ from codedata.report.html_page import html
 from codedata.report.markdown import huge_markdown, markdown
 from codedata.report.pr_effect import pr_effect
 from codedata.report.turn_rows import STAGE, ReportTurns, TurnRow, read_turns
-from codedata.run_loop import check_root, run_whole
+from codedata.run.cli import RunOptions
+from codedata.run.loop import check_root, run_whole
 from codedata.settings import Settings
+from codedata.terminal import named, plural, say
 from codedata.texts import terminal_safe
 
 REFUSED_FLAGS = ("only", "limit", "shard", "force", "refresh", "prune", "budget")

@@ -6,7 +6,6 @@ from collections import Counter
 from codedata.duel.judge_stats import doubts
 from codedata.llm.costs import Cost
 from codedata.llm.embedded import NOISE
-from codedata.progress import table
 from codedata.records import METRICS, POINTS, Duel, JudgeStatistics, PanelStatistics
 from codedata.report.buckets import score_ranges
 from codedata.report.content import (
@@ -18,6 +17,7 @@ from codedata.report.content import (
 )
 from codedata.report.turn_rows import TurnRow
 from codedata.settings import EMBEDDED_MODEL, ReportSettings
+from codedata.terminal import table
 from codedata.texts import as_markdown, terminal_safe, text_of
 
 

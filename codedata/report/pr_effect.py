@@ -12,14 +12,14 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from codedata.code.commands import INSTALL, UNKNOWN
+from codedata.conversation.commands import INSTALL, UNKNOWN
 from codedata.duel.judge_stats import share
 from codedata.duel.scoring import cluster_means
-from codedata.progress import money, plural
 from codedata.records import Share
 from codedata.report.content import Section, interval_text, percent_text
 from codedata.report.turn_rows import TurnRow, mean_of
 from codedata.settings import DuelSettings
+from codedata.terminal import money, plural
 
 MIN_KINGS = 20             # minimum number of judged kings for a rate of false alarms
 MAX_FALSE_ALARMS = 0.05    # a leak judge is not trusted if the interval's lower end is above this

@@ -6,20 +6,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from codedata.code.commands import action_style, repeated, stalls
-from codedata.code.turn import form_of, plain, turn_text
+from codedata.conversation.commands import action_style, repeated, stalls
+from codedata.conversation.turn import form_of, plain, turn_text
+from codedata.disk.store import Store
 from codedata.duel.duel_state import DuelState, duel_record, judged_turn, load_duel_state
 from codedata.duel.executed import Executions
 from codedata.duel.panel import SCORES, SIDES, Panel
 from codedata.duel.scoring import turn_score
 from codedata.errors import BrokenRecord, Trouble
 from codedata.leak.cache import KEPT, KING, challenger_leaks, tries_in, verdicts_of
-from codedata.progress import say
 from codedata.records import DUEL, Answer, Commit, Defeat, Duel, Finding, Score, variant
 from codedata.report.buckets import bucket_of, injections
 from codedata.report.verdict_codes import verdict_codes
 from codedata.settings import Settings
-from codedata.store import Store
+from codedata.terminal import say
 
 STAGE = "report"
 DRAW = 50.0

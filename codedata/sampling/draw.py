@@ -17,14 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
-from codedata.code.tool_calls import default_tools
-from codedata.code.turn import Turn, form_of, turn_text
+from codedata.conversation.tool_calls import default_tools
+from codedata.conversation.turn import Turn, form_of, turn_text
+from codedata.disk.layouts import load
+from codedata.disk.store import digest
 from codedata.errors import BrokenRecord
-from codedata.layouts import load
 from codedata.messages import calls_text, content_text, result_problem
 from codedata.records import Prompt, check_of, safe_name, text_problem
 from codedata.settings import Exclude, PromptSettings
-from codedata.store import digest
 
 FETCHES_AHEAD = 8
 WINDOW_ROWS = 1

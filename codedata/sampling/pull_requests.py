@@ -17,12 +17,12 @@ from statistics import mode
 
 from codedata.code.entities import language_of
 from codedata.code.patches import head_lines, reversed_patch
+from codedata.disk.row_files import JsonRows, ParquetFiles, find_files
 from codedata.errors import Trouble
-from codedata.progress import say
 from codedata.sampling.git_prs import cut_rows
 from codedata.sampling.readers.chat import decoded
-from codedata.sampling.row_files import JsonRows, ParquetFiles, find_files
 from codedata.sampling.trajectories import Hub
+from codedata.terminal import say
 from codedata.texts import number_text, printable
 
 # field of a Commit: columns, of which the first with text counts; those with + between are joined

@@ -14,13 +14,14 @@ from dataclasses import asdict, dataclass, replace
 from itertools import count, filterfalse, islice
 
 from codedata.checks.contamination import Benchmarks, of_turn
-from codedata.cli import RunOptions
+from codedata.disk.store import Lists, Store, digest
 from codedata.errors import Interrupted, Trouble
 from codedata.leak.facts import has_fix_begun, shown_share
 from codedata.llm import Models
-from codedata.progress import named, plural, say
 from codedata.records import Commit, Prompt, parse
-from codedata.run_loop import run_whole, signals
+from codedata.run.cli import RunOptions
+from codedata.run.loop import run_whole, signals
+from codedata.run.states import Selection
 from codedata.sampling.draw import (
     ALL,
     WINDOW_ROWS,
@@ -34,8 +35,7 @@ from codedata.sampling.draw import (
 from codedata.sampling.pull_requests import fetch_prs
 from codedata.sampling.trajectories import Hub, Trajectories, open_source
 from codedata.settings import Settings
-from codedata.states import Selection
-from codedata.store import Lists, Store, digest
+from codedata.terminal import named, plural, say
 from codedata.texts import natural
 
 STAGE = "prompt"

@@ -6,13 +6,13 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from codedata.code.turn import turn_text
+from codedata.conversation.turn import turn_text
 from codedata.errors import Trouble
-from codedata.progress import plural, say
 from codedata.sampling.draw import prompt_problem, prompts_of
 from codedata.sampling.pull_requests import fetch_prs
 from codedata.sampling.trajectories import Hub, open_source
 from codedata.settings import Settings
+from codedata.terminal import plural, say
 from codedata.texts import printable
 
 MAX_ROWS = 2000

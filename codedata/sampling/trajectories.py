@@ -20,10 +20,7 @@ from itertools import accumulate, islice
 from urllib.parse import quote, urlsplit
 
 from codedata.bounded import MAX_ROW_BYTES
-from codedata.errors import HttpTrouble, Interrupted, RunStopped, Trouble
-from codedata.progress import say
-from codedata.sampling.readers import forms
-from codedata.sampling.row_files import (
+from codedata.disk.row_files import (
     JsonLines,
     ParquetRows,
     files_by_format,
@@ -31,7 +28,10 @@ from codedata.sampling.row_files import (
     pieces,
     read_json,
 )
+from codedata.errors import HttpTrouble, Interrupted, RunStopped, Trouble
+from codedata.sampling.readers import forms
 from codedata.settings import PromptSettings
+from codedata.terminal import say
 from codedata.texts import natural
 
 PAGE = 100         # the dataset server's maximum number of rows per request

@@ -16,21 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codedata.errors import ItemFailed
-from codedata.progress import say_removed
-from codedata.sandbox import (
-    SCRIPT_BASH_FUNC,
-    Sandbox,
-    disk,
-    docker_engine,
-    local,
-    open_sandbox,
-    registry,
-)
+from codedata.sandbox import SCRIPT_BASH_FUNC, Sandbox, local, open_sandbox
+from codedata.sandbox.docker import disk, engine
+from codedata.sandbox.images import registry
 from codedata.sandbox.sizes import bytes_of
 from codedata.settings import Settings
+from codedata.terminal import say_removed
 
 if TYPE_CHECKING:
-    from codedata.sandbox.image_build import Build
+    from codedata.sandbox.images.build import Build
 
 WORKDIR = "/testbed"
 SCRIPTS_A_POD = 6   # may take their full time before the cluster ends a pod: install, tests, more
@@ -72,7 +66,7 @@ class SandboxFactory:
             names += reap(self._settings.namespace, self._settings.kubeconfig,
                           all_roots=all_roots, only_list=only_list)
         if self.name == "docker":
-            names, left = map(add, (names, left), docker_engine.reap(all_roots, only_list))
+            names, left = map(add, (names, left), engine.reap(all_roots, only_list))
         return names, left
 
     def engine_id(self) -> str:
@@ -80,7 +74,7 @@ class SandboxFactory:
         is made by an engine. Machines that were cloned have engines of one id."""
         if self.name != "docker":
             return ""
-        info = docker_engine.connect().info()
+        info = engine.connect().info()
         return " ".join(info[key] for key in ("ID", "Name", "DockerRootDir"))
 
     def reap_first(self) -> None:
@@ -90,7 +84,7 @@ class SandboxFactory:
     def workdir_of(self, image: str) -> str:
         """Return where the image's own source is: its working directory if it names one, else
         /testbed."""
-        workdir = docker_engine.workdir_of(image) if self.name == "docker" else ""
+        workdir = engine.workdir_of(image) if self.name == "docker" else ""
         return workdir or WORKDIR
 
     def open(self, image: str, label: str, workdir: str = WORKDIR,
@@ -112,7 +106,7 @@ class SandboxFactory:
         if self.name != "local":
             options |= {"image": image, "workdir": workdir, "disk_limit": settings.disk_limit}
         if self.name == "docker":
-            folder = docker_engine.folder(docker_engine.connect())
+            folder = engine.folder(engine.connect())
             disk.wait_for_room(folder, bytes_of(settings.disk_floor), self._stop)
             options |= {"cpus": settings.cpu_request, "memory": settings.memory_request,
                         "pids": settings.pids_limit, "default_rights": default_rights,
@@ -125,8 +119,8 @@ class SandboxFactory:
         return open_sandbox(self.name, **options)
 
     def files_of(self, image: str) -> AbstractContextManager:
-        """Return a context manager that yields the files of an image; see docker_engine.Files."""
-        return docker_engine.files_of(image, self._stop)
+        """Return a context manager that yields the files of an image; see engine.Files."""
+        return engine.files_of(image, self._stop)
 
     def temporary_name(self, prefix: str) -> str:
         """Return a new name for an image that forget() removes."""
@@ -136,7 +130,7 @@ class SandboxFactory:
               timeout_s: float) -> Build:
         """Return what the build of a Dockerfile's text came to, with the network on. The image is
         removed by forget(), or by reap() after a crash."""
-        from codedata.sandbox.image_build import BuildLimits, build  # the engine's client
+        from codedata.sandbox.images.build import BuildLimits, build  # the engine's client
         settings = self._settings
         limits = BuildLimits(timeout_s, settings.cpu_request, settings.memory_request,
                              settings.pids_limit, settings.disk_limit, settings.disk_floor, True)
@@ -154,7 +148,7 @@ class SandboxFactory:
         it is there. The engine is asked once, at the first call. Where there is none, or [sandbox]
         names a registry, images may lie elsewhere: none is called lost."""
         is_asked = self.builds_images and not self._settings.registry
-        found = cache(lambda: docker_engine.image_names(f"{prefix}*") if is_asked else None)
+        found = cache(lambda: engine.image_names(f"{prefix}*") if is_asked else None)
 
         def why_lost(item: str) -> str:
             image, there = registry.image_name(prefix, item), found()
@@ -169,17 +163,17 @@ class SandboxFactory:
         Images that are not kept are removed by forget(), or by reap() after a crash.
         """
         if not self._settings.registry:
-            return KeptImage(image_name, docker_engine.keep_image(image_id, image_name))
+            return KeptImage(image_name, engine.keep_image(image_id, image_name))
         name = f"{self._settings.registry.rstrip('/')}/{image_name}"
-        kept_id = docker_engine.keep_image(image_id, name)
+        kept_id = engine.keep_image(image_id, name)
         try:
             registry.push(name)
         except ItemFailed:
-            docker_engine.connect().remove_image(name)
+            engine.connect().remove_image(name)
             raise
         return KeptImage(name, kept_id)
 
     def forget(self, label: str) -> None:
         """Remove the images that were made under a label and not kept."""
         if self.builds_images and not self._keep_images:
-            docker_engine.remove_images(label)
+            engine.remove_images(label)

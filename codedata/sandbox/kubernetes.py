@@ -26,15 +26,15 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
+from codedata.disk.archives import BOUNDS, Bounds, Source, Stream, pack, unpack
 from codedata.errors import ItemFailed
-from codedata.progress import say
 from codedata.sandbox import SCRIPT_BASH_FUNC, Result, SandboxDied, Script, process_labels
-from codedata.sandbox.archives import BOUNDS, Bounds, Source, Stream, pack, unpack
 from codedata.sandbox.copies import text_at
+from codedata.sandbox.docker.output import Output
 from codedata.sandbox.kube_client import PIECE, STDOUT, Cluster, Cut, Exec, template
-from codedata.sandbox.output import Output
 from codedata.sandbox.shell import Shell
 from codedata.sandbox.sizes import bytes_of
+from codedata.terminal import say
 from codedata.texts import text_of
 
 FOLDER = "/run/codedata"     # in the pod: scripts, state and CA bundle

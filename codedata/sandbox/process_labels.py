@@ -12,17 +12,17 @@ import fcntl
 import os
 import platform
 import secrets
-import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import TextIO
 
-from codedata.bounded import open_appending, open_regular
+from codedata.bounded import open_regular
+from codedata.disk.locks import FILE, locked
+from codedata.disk.store import digest
 from codedata.driver import is_worker
-from codedata.store import digest
 
 RUN = "codedata.run"
 HOST = "codedata.host"
@@ -31,8 +31,6 @@ ROOT = "codedata.root"
 LOCK = "codedata.lock"     # the file that its process has locked
 PROCESS = "codedata.process"   # tells processes that had the same lock one after the other
 PID = "codedata.pid"       # for people to read
-FOLDERS = "codedata-"      # how the names of temporary folders begin
-FILE = "_lock.process"     # the lock of a temporary folder; a process's has user and number behind
 
 _root: list[Path] = []     # in which this process works: a script has one, others have none
 _held: dict[Path, TextIO] = {}   # the locks of this process, by the folders that they lie in
@@ -74,18 +72,6 @@ def _process_lock() -> str:
     return _held[folder].name
 
 
-def locked(path: Path, how: int = fcntl.LOCK_EX | fcntl.LOCK_NB) -> TextIO:
-    """Return a file that this process has locked till it is closed. Raise BlockingIOError where
-    another process has, OSError for a link and for what is no file."""
-    file = open(path, "a", opener=lambda name, _: open_appending(name))
-    try:
-        fcntl.flock(file, how)
-    except OSError:
-        file.close()
-        raise
-    return file
-
-
 def is_left(labels: Mapping[str, str], all_roots: bool) -> bool:
     """Return whether labels() were written by a process of this user and host that is gone, in this
     process's root; with `all_roots`, anywhere."""
@@ -109,23 +95,3 @@ def _is_free(path: Path) -> bool:
         return False
 
 
-def locked_folder() -> tuple[Path, TextIO]:
-    """Return a new temporary folder, and the file in it whose lock this process holds till that is
-    closed: then any start may remove the folder."""
-    while True:
-        folder = Path(tempfile.mkdtemp(prefix=FOLDERS)).resolve()
-        lock = locked(folder / FILE, fcntl.LOCK_EX)
-        if Path(lock.name).exists():   # else a start was quicker
-            return folder, lock
-
-
-@contextmanager
-def temporary_folder() -> Iterator[str]:
-    """Yield an empty temporary folder, which is removed in the end, or after a kill by the next
-    start."""
-    folder, lock = locked_folder()
-    try:
-        with lock, tempfile.TemporaryDirectory(dir=folder) as place:
-            yield place
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from codedata.errors import ItemFailed
 from codedata.sandbox import Script
-from codedata.sandbox.output import Output
+from codedata.sandbox.docker.output import Output
 
 PART = 30_000            # characters of a command in one argument: Linux allows 128 KiB
 COMMAND_BYTES = 1 << 20  # limit of a command: Linux allows 2 MiB, environment included

@@ -15,16 +15,16 @@ from functools import partial
 from pathlib import Path
 
 from codedata.bounded import numbered_lines
+from codedata.disk.store import Derived, Readers, Store, digest
 from codedata.errors import BrokenRecord, Excluded, ItemFailed
-from codedata.progress import current_step
 from codedata.records import CaseResult, Environment, parse, safe_name
+from codedata.run.talk import current_step
 from codedata.sandbox import Sandbox
 from codedata.sandbox.copies import at_hand, is_folder
-from codedata.sandbox.docker import LOST
-from codedata.sandbox.docker_engine import connect, reason
+from codedata.sandbox.docker.engine import connect, reason
+from codedata.sandbox.docker.sandbox import LOST
 from codedata.sandbox.factory import WORKDIR, KeptImage, SandboxFactory
-from codedata.sandbox.registry import image_name
-from codedata.store import Derived, Readers, Store, digest
+from codedata.sandbox.images.registry import image_name
 from codedata.suites.repo_names import repo_name_of
 from codedata.suites.source import Project, put_source, restore
 from codedata.suites.suite import run_script

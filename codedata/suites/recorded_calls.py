@@ -18,16 +18,16 @@ from operator import attrgetter
 from pathlib import Path
 
 from codedata.bounded import read_bounded
+from codedata.disk.archives import Bounds
+from codedata.disk.locks import temporary_folder
 from codedata.errors import BrokenRecord, ItemFailed
-from codedata.progress import plural, say
 from codedata.records import parse, storable
 from codedata.sandbox import Sandbox
-from codedata.sandbox.archives import Bounds
-from codedata.sandbox.process_labels import temporary_folder
 from codedata.suites.contexts import sources_in
 from codedata.suites.leftovers import activation
 from codedata.suites.source import Files, run_tool
 from codedata.suites.suite import NONE, PLUGINS, Run, placed_plugin, run_suite
+from codedata.terminal import plural, say
 from codedata.texts import printable
 
 FOLDER = f"{PLUGINS}calls"

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codedata.code.entities import SourceFile, language_of, query_of, tree_of
+from codedata.disk.locks import temporary_folder
 from codedata.sandbox import Sandbox
-from codedata.sandbox.process_labels import temporary_folder
 from codedata.suites.contexts import sources_in
 from codedata.suites.recorded_calls import (
     DATA,

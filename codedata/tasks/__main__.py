@@ -14,8 +14,8 @@ import shlex
 import sys
 from pathlib import Path
 
-from codedata.progress import plural, say
-from codedata.tasks.check import faults_of, notes_on
+from codedata.tasks.folder.check import faults_of, notes_on
+from codedata.terminal import plural, say
 from codedata.texts import printable
 
 MAX_CHARS = 10_000   # of a fault

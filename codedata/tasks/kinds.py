@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from codedata.disk.store import Store
 from codedata.records import Coverage, Environment, Object, Task
-from codedata.states import Reads, Writes
-from codedata.store import Store
-from codedata.tasks.first_run import FirstRun, ScreeningRules
+from codedata.run.states import Reads, Writes
+from codedata.tasks.prove.first_run import FirstRun, ScreeningRules
 
 Case = tuple[list[str], str]   # the lines of a script, its last expression the last; its outcome
 

@@ -12,21 +12,22 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 
+from codedata.disk.store import Derived, digest
 from codedata.errors import Excluded
-from codedata.llm.reply_log import current_reply_log
-from codedata.progress import begin_step, current_step, plural, say
+from codedata.llm.replies import current_reply_log
 from codedata.records import Environment, Task, parse
-from codedata.run_loop import Stage
+from codedata.run.loop import Stage
+from codedata.run.states import Reads, Writes
+from codedata.run.talk import begin_step, current_step
 from codedata.sandbox import SandboxDied
 from codedata.sandbox.factory import SandboxFactory
-from codedata.states import Reads, Writes
-from codedata.store import Derived, digest
 from codedata.suites.environments import JUDGED_BY, labelled
-from codedata.tasks.first_run import FirstRun, Screened, first_run
-from codedata.tasks.folder import PROOF
+from codedata.tasks.folder.folder import PROOF
 from codedata.tasks.kinds import DiffsToScreen, Kind, PatchKind, Prover
-from codedata.tasks.screen import WHOLE_SUITE, Found, Screener
-from codedata.tasks.suite_outcomes import GOOD, time_limit
+from codedata.tasks.prove.first_run import FirstRun, Screened, first_run
+from codedata.tasks.prove.suite_outcomes import GOOD, time_limit
+from codedata.tasks.screen.screen import WHOLE_SUITE, Found, Screener
+from codedata.terminal import plural, say
 
 
 def screen_stage(kind: PatchKind, name: str, environments: Derived, host: SandboxFactory,

@@ -18,13 +18,13 @@ from pathlib import Path
 from tarfile import TarFile, TarInfo
 from typing import BinaryIO
 
+from codedata.disk.archives import BOUNDS, PIECE, Bounds, Source, members, read_tar
+from codedata.disk.locks import temporary_folder
+from codedata.disk.store import digest
 from codedata.sandbox import Result
-from codedata.sandbox.archives import BOUNDS, PIECE, Bounds, Source, members, read_tar
-from codedata.sandbox.docker import SandboxDocker
-from codedata.sandbox.docker_engine import Files
+from codedata.sandbox.docker.engine import Files
+from codedata.sandbox.docker.sandbox import SandboxDocker
 from codedata.sandbox.factory import SandboxFactory
-from codedata.sandbox.process_labels import temporary_folder
-from codedata.store import digest
 
 IMAGES = "codedata-turn-try/"
 DIFF_CHARS = 20_000

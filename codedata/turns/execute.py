@@ -17,10 +17,10 @@ from pathlib import Path
 
 from codedata.code.entities import is_of_tests
 from codedata.code.patches import files_of
-from codedata.code.turn import form_of
+from codedata.conversation.turn import form_of
+from codedata.disk.store import Derived, Store, digest, known
 from codedata.errors import Excluded, ItemFailed
-from codedata.llm.reply_log import current_reply_log
-from codedata.progress import begin_step
+from codedata.llm.replies import current_reply_log
 from codedata.records import (
     Answer,
     CandidateRun,
@@ -31,15 +31,15 @@ from codedata.records import (
     Side,
     TurnStates,
 )
+from codedata.run.talk import begin_step
 from codedata.sandbox import Result, Sandbox
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
-from codedata.store import Derived, Store, digest, known
 from codedata.suites.environments import Environments, id_of, labelled
 from codedata.suites.repo_names import repo_name_of
 from codedata.suites.source import Files, apply_patch
 from codedata.suites.suite import run_suite
-from codedata.tasks.suite_outcomes import PASSED, ignored_tests
+from codedata.tasks.prove.suite_outcomes import PASSED, ignored_tests
 from codedata.texts import printable, text_of
 from codedata.turns.branches import Branch, BranchedImage
 from codedata.turns.fresh import FreshSandboxes

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Protocol
 
-from codedata.code.commands import SUBMIT, action_style
-from codedata.code.turn import form_of
+from codedata.conversation.commands import SUBMIT, action_style
+from codedata.conversation.turn import form_of
 from codedata.errors import ItemFailed
 from codedata.messages import content_text
 from codedata.records import Message, Object, Tools

@@ -18,13 +18,13 @@ from setups import CA_FLAGS
 
 from codedata.audit.audited import Audited
 from codedata.audit.cheats import MADE, data_alone, made_of, rewarded
+from codedata.disk.store import Store
 from codedata.records import RivalledTask
-from codedata.sandbox import docker_engine
-from codedata.store import Store
+from codedata.sandbox.docker import engine
 from codedata.suites.environments import labelled
-from codedata.tasks.folder import image_of
+from codedata.tasks.folder.folder import image_of
 from codedata.tasks.kinds import Candidate
-from codedata.tasks.prove import PatchProver
+from codedata.tasks.prove.prove import PatchProver
 
 pytestmark = pytest.mark.docker
 PROGRAM = """import sys
@@ -300,7 +300,7 @@ def bug(wren, tmp_path):
     write_env(tmp_path, vars(environment))
     write_json(tmp_path / "coverage/wren.json", vars(wren_coverage()))
     yield name
-    docker_engine.connect().remove_image(image_of(task), force=True)
+    engine.connect().remove_image(image_of(task), force=True)
 
 
 def test_a_bug_is_judged_in_a_warm_sandbox_where_coverage_is_known(bug, tmp_path):

@@ -6,9 +6,9 @@ import re
 from a_task import a_bug, a_datapoint, edited, write_task
 
 from codedata.audit.index_page import page, read_audits, write_index
-from codedata.layouts import files_digest, to_json
+from codedata.disk.layouts import files_digest, to_json
 from codedata.records import TaskAudit
-from codedata.tasks.folder import audited_digest
+from codedata.tasks.folder.folder import audited_digest
 
 HOSTILE = "</script><img src=x onerror=hacked(1)><!--<script>hacked(2)</script>\u202e \x00"
 SHOWN = "</script><img src=x onerror=hacked(1)><!--<script>hacked(2)</script>⟨U+202E⟩ ␀"

@@ -17,11 +17,11 @@ from codedata.audit.cheats import AnswerSearch, breaks, constant, new_lines, rew
 from codedata.audit.stage import has_ended
 from codedata.audit.verdicts import FLAKE_RUNS, check_flakes, check_strength, check_untouched
 from codedata.checks.intervals import at_most
+from codedata.disk.store import Store
 from codedata.errors import BrokenRecord, ItemFailed
-from codedata.llm.reply_log import ReplyLog
+from codedata.llm.replies import ReplyLog
 from codedata.records import RivalledTask
-from codedata.store import Store
-from codedata.tasks.grade import Grade, _read, archive_of
+from codedata.tasks.prove.grade import Grade, _read, archive_of
 
 NEW = "numbers = [int(line) for line in lines]\ntotal = sum(numbers)\nprint('the total', total)\n"
 

@@ -18,12 +18,12 @@ from conftest import REPO
 from task_set import unpack
 
 from codedata.audit.others import copy_tasks, task_name, tasks_in
+from codedata.disk.layouts import MAX_FILES, MAX_FOLDER_BYTES, files_digest, load_files
+from codedata.disk.store import Store
 from codedata.errors import ItemFailed, Trouble
-from codedata.layouts import MAX_FILES, MAX_FOLDER_BYTES, files_digest, load_files
 from codedata.records import Task
-from codedata.states import Selection
-from codedata.store import Store
-from codedata.tasks.folder import text_in, workdir_of
+from codedata.run.states import Selection
+from codedata.tasks.folder.folder import text_in, workdir_of
 
 HARBOR = {"task.toml": FOREIGN, "instruction.md": "Do it.\n", "environment/Dockerfile": DOCKERFILE,
           "tests/test.sh": "echo 1 >/logs/verifier/reward.txt\n"}

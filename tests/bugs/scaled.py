@@ -9,8 +9,8 @@ from pathlib import Path
 from conftest import write_json
 
 from codedata.code.patches import normalised
+from codedata.disk.store import digest
 from codedata.records import Candidates, Verdicts
-from codedata.store import digest
 
 
 def a_candidate(new: str, operator: str = "off-by-one", symbol: str = "", **more) -> dict:

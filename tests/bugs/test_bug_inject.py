@@ -18,9 +18,9 @@ from proven import bug_images
 from scenario import Scenario
 from setups import CA_FLAGS
 
+from codedata.disk.store import Store
 from codedata.records import Task
-from codedata.store import Store
-from codedata.tasks.folder import REVERSE, image_of, text_in
+from codedata.tasks.folder.folder import REVERSE, image_of, text_in
 
 DEEP, AT_THREE = "2 * depth + (depth > 14)", "2 * depth - (depth == 3)"
 ROW = ("repo", "repo_name", "image_name", "base_commit", "test_case_result")

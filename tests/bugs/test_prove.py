@@ -12,11 +12,11 @@ from codedata.analysis.analyse import analysis_of
 from codedata.bugs.effects import new_messages, symbols_at
 from codedata.bugs.instances import agents_candidates
 from codedata.code.patches import normalised
+from codedata.disk.store import Store, digest
 from codedata.records import Task
-from codedata.sandbox import docker_engine
-from codedata.store import Store, digest
-from codedata.tasks.folder import edited_parts, image_of, verifier_config
-from codedata.tasks.verifier.junit import escaped_name
+from codedata.sandbox.docker import engine
+from codedata.tasks.folder.folder import edited_parts, image_of, verifier_config
+from codedata.verifier.junit import escaped_name
 
 STEP = ["agent", "--steps", "prove", *CA_FLAGS]
 FAR = diff(GOLD_LINE, "    return [word for word in said.split() if herons.isalpha()]")
@@ -42,7 +42,7 @@ def root(heron, tmp_path):
     write_root(tmp_path)
     yield tmp_path
     for name in bugs_in(tmp_path):
-        docker_engine.connect().remove_image(f"codedata-bug/{name}", force=True)
+        engine.connect().remove_image(f"codedata-bug/{name}", force=True)
 
 
 def candidate(root, k: int, patch: str) -> None:
@@ -80,10 +80,10 @@ def test_good_candidates_become_tasks_and_again_without_their_image_and_others_s
     assert "nothing to do" in prove(root, "--only", "heron.agent-[1-4]*").stderr
     image, other = image_of(bug), root / f"task/{second}/proof.json"
     written_at = other.stat().st_mtime_ns
-    docker_engine.connect().remove_image(image, force=True)
+    engine.connect().remove_image(image, force=True)
     assert "failed 1" in prove(root, "--status").stderr and prove(root).returncode == 0
     again = read_task(root, first)
-    assert docker_engine.image_id(image) == again.proof["image_id"] and again.tests == bug.tests
+    assert engine.image_id(image) == again.proof["image_id"] and again.tests == bug.tests
     assert other.stat().st_mtime_ns == written_at
 
 

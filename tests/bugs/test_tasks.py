@@ -15,9 +15,9 @@ from task_set import unpack
 
 import bug_inject
 from codedata.code.patches import normalised
+from codedata.disk.store import Store, all_readable, digest
 from codedata.records import BUG, Task
-from codedata.store import Store, all_readable, digest
-from codedata.tasks.folder import PROOF, PROVEN_FIELDS, edited_parts, task_problem
+from codedata.tasks.folder.folder import PROOF, PROVEN_FIELDS, edited_parts, task_problem
 
 GOOD = f"heron.agent-1.{normalised(BUG_PATCH)[:8]}"
 GONE, DELETED = "heron.agent-1.0123abcd", "heron.agent-4.0123abcd"

@@ -43,10 +43,10 @@ from test_inject import write_root as write_marsh
 from codedata.cluster import ray
 from codedata.cluster.engine import RayEngine
 from codedata.cluster.workers import Job
+from codedata.disk.store import digest
 from codedata.errors import ItemFailed, MachineStopped, RunStopped
-from codedata.llm.reply_log import ReplyLog
-from codedata.progress import Step
-from codedata.store import digest
+from codedata.llm.replies import ReplyLog
+from codedata.run.talk import Step
 
 pytestmark = [pytest.mark.docker, pytest.mark.pods]
 AUTH = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")

@@ -12,13 +12,13 @@ from ray_nodes import RAY
 
 from codedata.cluster import parcels
 from codedata.cluster.parcels import pack, unpack
+from codedata.disk.layouts import Program
+from codedata.disk.store import Store
 from codedata.driver import Remote
 from codedata.errors import HttpTrouble, Interrupted, MachineStopped, RunStopped
-from codedata.layouts import Program
 from codedata.llm import Models
 from codedata.records import Answer
 from codedata.sandbox.factory import SandboxFactory
-from codedata.store import Store
 
 
 def test_no_key_is_in_what_is_sent(fake_llm):

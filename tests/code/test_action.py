@@ -16,7 +16,15 @@ import pytest
 from conftest import REPO, turn_of
 from scored import decide, write_answer, write_panel, write_score
 
-from codedata.code.commands import INSTALL, LAST, MAX_BYTES, STYLES, action_style, repeated, stalls
+from codedata.conversation.commands import (
+    INSTALL,
+    LAST,
+    MAX_BYTES,
+    STYLES,
+    action_style,
+    repeated,
+    stalls,
+)
 
 EXPLORE = r"""
 ls -la

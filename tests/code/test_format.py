@@ -1,7 +1,7 @@
 """Test the form of a turn on replies in the shapes that models really give (format_cases.toml).
 
-The rules stand in codedata/code/turn.py. Accepted turns are also read the way an agent's harness
-reads them.
+The rules stand in codedata/conversation/turn.py. Accepted turns are also read the way an agent's
+harness reads them.
 """
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from codedata.code.turn import Form, clean
+from codedata.conversation.turn import Form, clean
 from codedata.texts import tomllib
 
 FORM = Form()

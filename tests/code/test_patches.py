@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from codedata.code.patches import diff_of, hunks_of, reversed_patch
-from codedata.layouts import Program
+from codedata.disk.layouts import Program
 
 
 def test_a_patch_changes_modes_as_git_applies_them(tmp_path):

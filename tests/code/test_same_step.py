@@ -1,7 +1,7 @@
 """Test which commands count as the same step."""
 import pytest
 
-from codedata.code.steps import same_step
+from codedata.conversation.steps import same_step
 
 SAME = r"""
 cat src/a.py  ~  sed -n '1,80p' src/a.py

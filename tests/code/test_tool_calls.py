@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from codedata.code.tool_calls import (
+from codedata.conversation.tool_calls import (
     call_text,
     default_tools,
     effect_of,
@@ -16,7 +16,7 @@ from codedata.code.tool_calls import (
     shell_command,
     text_effect,
 )
-from codedata.code.turn import Form, as_call, form_of, plain
+from codedata.conversation.turn import Form, as_call, form_of, plain
 from codedata.texts import tomllib
 
 CASES = tomllib.loads((Path(__file__).parent / "tool_cases.toml").read_text("utf-8"))

@@ -14,7 +14,7 @@ from codedata.audit.stage import CHECKS
 from codedata.datapoints.contents import AUDITED, content_of
 from codedata.datapoints.folder import read_datapoint
 from codedata.records import DatapointChecks
-from codedata.tasks.folder import PROOF
+from codedata.tasks.folder.folder import PROOF
 
 sys.path.insert(0, str(REPO / "samples"))
 from replay import Replay  # noqa: F401

@@ -33,8 +33,8 @@ from codedata.datapoints.profiles import instructions
 from codedata.datapoints.queue import ROLES, TaskManager
 from codedata.datapoints.rates import is_outside, rates_of
 from codedata.datapoints.workers import room
+from codedata.disk.ledger import read_lines
 from codedata.errors import Interrupted
-from codedata.ledger import read_lines
 from codedata.records import SolverAttempt, Task
 from codedata.settings import AgentSettings, DpSettings, Endpoint, RoleSettings, Settings
 

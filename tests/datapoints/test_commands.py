@@ -28,7 +28,7 @@ from codedata.datapoints.folder import read_datapoint
 from codedata.datapoints.queue import TaskManager
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
-from codedata.tasks.folder import task_problem
+from codedata.tasks.folder.folder import task_problem
 
 # audit events right before or after a change of what is where
 STEPS = {"os.rename", "os.mkdir", "os.rmdir", "shutil.rmtree", "shutil.copytree"}

@@ -28,10 +28,10 @@ from codedata.datapoints.folder import (
     with_texts,
 )
 from codedata.datapoints.validate import ImageSearch
+from codedata.disk.archives import GZIP, ZSTD, UnsafeArchive, pack
 from codedata.errors import BrokenRecord
 from codedata.records import DatapointChecks
-from codedata.sandbox.archives import GZIP, ZSTD, UnsafeArchive, pack
-from codedata.tasks.folder import proven, task_problem, workdir_of
+from codedata.tasks.folder.folder import proven, task_problem, workdir_of
 
 
 def test_a_content_is_all_but_the_labels(tmp_path):

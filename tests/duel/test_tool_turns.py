@@ -23,12 +23,12 @@ from judged import read_json
 import ch
 import king
 import report
-from codedata.code.tool_calls import default_tools
+from codedata.conversation.tool_calls import default_tools
+from codedata.disk.store import values_of
 from codedata.errors import BrokenRecord
 from codedata.leak.facts import find_facts
 from codedata.llm.trim import fit
 from codedata.records import Answer, Commit, Prompt, parse
-from codedata.store import values_of
 
 SETTINGS = ('[judge]\nmodels = ["a"]\n[duel]\nmin_turns = 1\nmin_instances = 1\n'
             "bootstrap_resamples = 500\n")

@@ -25,7 +25,7 @@ from setups import (
 )
 
 from codedata.env.agents import MAX_LOG_CHARS, end_of, listing, scripts_in
-from codedata.sandbox.registry import IMAGE_NAME, image_name
+from codedata.sandbox.images.registry import IMAGE_NAME, image_name
 from env_setup import main
 
 

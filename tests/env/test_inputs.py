@@ -14,11 +14,11 @@ import pytest
 from conftest import run_here
 from line_tables import rows
 
+from codedata.disk.store import Derived
 from codedata.env.clones import checked_out, cloned, install_key
 from codedata.env.clones import git as git_of_strangers
 from codedata.env.inputs import one_repository, repositories_of, tree_digest
 from codedata.errors import BrokenRecord, Trouble
-from codedata.store import Derived
 from env_setup import main
 
 

@@ -10,7 +10,7 @@ from projects import make_lean
 from steps_seen import StepsSeen
 
 from codedata.env.verify import Limits, Verifier
-from codedata.progress import showing
+from codedata.run.talk import showing
 from codedata.sandbox import open_sandbox
 from codedata.suites.source import Project, put_source
 from codedata.suites.suite import RESULTS

@@ -9,9 +9,9 @@ from conftest import edit, write_toml
 from exports import card, config, left_out, left_out_lines, manifest
 from fake_judges import exported as make
 
-from codedata.layouts import files_digest
+from codedata.disk.layouts import files_digest
 from codedata.records import Object, Task
-from codedata.tasks.folder import audited_digest
+from codedata.tasks.folder.folder import audited_digest
 
 SECRET = "survivor-of-the-gold"
 FIGURES = {

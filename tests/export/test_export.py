@@ -35,12 +35,12 @@ from judged import (
 )
 
 import report
+from codedata.disk.store import digest
 from codedata.export import folders
 from codedata.export.folders import FOLDER
 from codedata.export.formats import FORMATS
 from codedata.export.split import splits
 from codedata.settings import EMBEDDED_MODEL
-from codedata.store import digest
 
 TRAINERS = ("sft_messages", "sft_completion", "dpo", "kto")
 

@@ -24,8 +24,8 @@ from proof_heron import (  # noqa: F401  fixture
 )
 
 from codedata.records import Task
-from codedata.tasks.folder import image_of, verifier_config
-from codedata.tasks.tests_folder import suite_tests
+from codedata.tasks.folder.folder import image_of, verifier_config
+from codedata.tasks.folder.tests_folder import suite_tests
 from codedata.texts import tomllib
 
 pytestmark = pytest.mark.docker

@@ -18,7 +18,7 @@ from conftest import (
     write_toml,
 )
 
-from codedata.code.turn import Form
+from codedata.conversation.turn import Form
 from codedata.llm.embedded import NOISE
 
 pytestmark = pytest.mark.embedded

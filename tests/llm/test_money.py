@@ -20,12 +20,12 @@ from line_tables import rows
 
 import ch
 import king
+from codedata.disk.ledger import to_line
+from codedata.disk.store import lock
 from codedata.errors import RunStopped
-from codedata.ledger import to_line
-from codedata.llm.reply_log import Money
+from codedata.llm.replies import Money
 from codedata.records import DIRECTORIES as RECORDED
 from codedata.settings import Price
-from codedata.store import lock
 from codedata.texts import name_hash
 
 NO_BLOCK = "I would run ls."

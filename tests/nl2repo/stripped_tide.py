@@ -13,9 +13,9 @@ from proven_strip import write_patch
 
 from codedata.analysis.analyse import analysis_of
 from codedata.code.entities import read_sources
+from codedata.disk.store import digest
 from codedata.nl2repo.kind import id_of
 from codedata.records import Coverage, StripPatch
-from codedata.store import digest
 
 TIDEBOOK = FOLDER / "tidebook"
 PROJECT = Project("tidebook")

@@ -14,14 +14,14 @@ from projects import Project
 from proof_heron import factory_of
 from stripped import TEMPLATE, a_fact, steps
 
-from codedata.layouts import content_of
+from codedata.disk.layouts import content_of
+from codedata.disk.store import Store
 from codedata.nl2repo.facts import facts_about, is_describable, shown_facts, with_sides
 from codedata.records import RepoFacts, Task, parse
-from codedata.store import Store
-from codedata.tasks.folder import image_of
-from codedata.tasks.grade import Grader
-from codedata.tasks.tests_folder import case_files
-from codedata.tasks.verifier.suite import told_by
+from codedata.tasks.folder.folder import image_of
+from codedata.tasks.folder.tests_folder import case_files
+from codedata.tasks.prove.grade import Grader
+from codedata.verifier.suite import told_by
 
 TERN = '''"""Terns."""
 

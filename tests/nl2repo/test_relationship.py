@@ -18,9 +18,9 @@ from screened_wren import wren as wren  # a fixture
 from stripped import steps
 from stripped_tide import write_root as write_tide
 
+from codedata.disk.store import Store
 from codedata.records import Task
-from codedata.store import Store
-from codedata.tasks.folder import edited_parts, image_of, verifier_config
+from codedata.tasks.folder.folder import edited_parts, image_of, verifier_config
 
 TO_SCREEN = "extract,meta,communities,screen,patches"
 CANDIDATES = {"wren.py::doubled": 2, "wren.py::Wren.name": 1, "wren.py::each": 1,

@@ -12,10 +12,10 @@ from proven_strip import DOCUMENT, write_patch, write_strip
 from scenario import Scenario
 from stripped_tide import TESTS, TIDE, a_patch, tide_image, write_root  # noqa: F401  fixture
 
+from codedata.disk.store import Store
 from codedata.nl2repo.write_documents import document_name
 from codedata.records import Document, RepoDocument, StripPatch, Task, parse
-from codedata.store import Store
-from codedata.tasks.folder import document_in, edited_parts
+from codedata.tasks.folder.folder import document_in, edited_parts
 
 HERON = "heron.function.0123abcd"
 PHASE, ADD = (document_name("tide", TIDE + name) for name in ("phase", "Table.add"))

@@ -14,11 +14,11 @@ from heron_environment import heron_image as heron_image  # a fixture
 import pr_tasks
 from codedata.code.entities import is_document
 from codedata.code.patches import diff_of
-from codedata.layouts import Program
+from codedata.disk.layouts import Program
+from codedata.disk.store import Store
 from codedata.pulls.kind import pull_request
 from codedata.records import PULL_REQUEST, Commit, Task, parse
-from codedata.store import Store
-from codedata.tasks.folder import verifier_config
+from codedata.tasks.folder.folder import verifier_config
 
 ID = "birds__heron-7"
 BASE = "0" * 40

@@ -15,8 +15,8 @@ from conftest import REPO
 from rows_server import RowsServer, write_rows
 from rows_server import http as http  # a fixture
 
+from codedata.disk.row_files import JsonRows, ParquetRows, find_files
 from codedata.errors import Trouble
-from codedata.sampling.row_files import JsonRows, ParquetRows, find_files
 from codedata.sampling.trajectories import Hub, open_source
 
 # two files of several row groups: duckdb's smallest has 2048 rows

@@ -17,10 +17,11 @@ import pytest
 from conftest import eventually
 from listening import connects, gateway, host_address, listening
 
+from codedata.disk.archives import OverBounds, UnsafeArchive
 from codedata.errors import ItemFailed
-from codedata.sandbox import OUTPUT_BYTES, SandboxDied, docker_engine
-from codedata.sandbox.archives import OverBounds, UnsafeArchive
-from codedata.sandbox.docker import SandboxDocker
+from codedata.sandbox import OUTPUT_BYTES, SandboxDied
+from codedata.sandbox.docker import engine
+from codedata.sandbox.docker.sandbox import SandboxDocker
 
 pytestmark = pytest.mark.docker
 MB = 1_000_000
@@ -39,7 +40,7 @@ def works(sandbox: SandboxDocker) -> bool:
 
 def processes_of(sandbox: SandboxDocker) -> list[str]:
     """List the processes in the container, as the engine sees it."""
-    return [row[-1] for row in docker_engine.connect().top(sandbox.id)["Processes"]]
+    return [row[-1] for row in engine.connect().top(sandbox.id)["Processes"]]
 
 
 # processes ---------------------------------------------------------------------------------------
@@ -63,7 +64,7 @@ def test_a_fork_bomb_left_in_the_background_ends_with_the_next_time_out_or_with_
     assert len(processes_of(sandbox)) <= 2 and works(sandbox)
     sandbox.run("f() { f | f & }; f", timeout_s=5)
     sandbox.close()
-    assert not docker_engine.connect().containers(all=True, filters={"id": sandbox.id})
+    assert not engine.connect().containers(all=True, filters={"id": sandbox.id})
 
 
 DAEMON = """python3 - <<'END'
@@ -92,7 +93,7 @@ def test_a_daemon_without_a_trace_of_its_origin_ends_with_the_time_out(sandbox):
 
 def test_a_daemon_left_behind_ends_with_the_sandbox(sandbox):
     sandbox.run(DAEMON + "sleep 0.3")
-    pids = [int(row[1]) for row in docker_engine.connect().top(sandbox.id)["Processes"]]
+    pids = [int(row[1]) for row in engine.connect().top(sandbox.id)["Processes"]]
     sandbox.close()
     eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
 
@@ -135,12 +136,12 @@ def test_who_writes_over_the_disk_limit_is_stopped_before_two_gigabytes_more(san
     with pytest.raises(SandboxDied, match="over the disk limit"):
         sandbox.run("true")
     sandbox.close()
-    assert not docker_engine.connect().containers(all=True, filters={"id": sandbox.id})
+    assert not engine.connect().containers(all=True, filters={"id": sandbox.id})
 
 
 def test_the_containers_log_does_not_fill_the_hosts_disk(sandbox):
     sandbox.run("yes > /proc/1/fd/1", timeout_s=3)
-    assert not docker_engine.connect().inspect_container(sandbox.id)["LogPath"]
+    assert not engine.connect().inspect_container(sandbox.id)["LogPath"]
 
 
 def test_a_huge_sparse_file_does_not_come_to_the_host(sandbox, tmp_path):
@@ -175,7 +176,7 @@ def test_nothing_of_the_hosts_environment_is_inside(sandbox, monkeypatch):
             assert "sk-escape" not in seen
             assert str(os.getpid()) not in box.run("ls /proc").output.split()
             assert Path.cwd().name not in seen
-    image = docker_engine.connect().inspect_image(sandbox.image)
+    image = engine.connect().inspect_image(sandbox.image)
     of_the_image = {line.split("=")[0] for line in image["Config"]["Env"]}
     assert set(sandbox.run("env | cut -d= -f1").output.split()) == {
         "HOME", "HOSTNAME", "OLDPWD", "PATH", "PWD", "SHLVL", "_", *of_the_image}

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from conftest import eventually
 
+from codedata.disk.archives import members, read_tar
+from codedata.disk.layouts import write_files
 from codedata.errors import Interrupted, ItemFailed
-from codedata.layouts import write_files
-from codedata.sandbox import docker_engine
-from codedata.sandbox.archives import members, read_tar
-from codedata.sandbox.dockerfile import base_of, read_dockerfile, rewritten
-from codedata.sandbox.image_build import BUILD, BuildLimits, build, labelled
+from codedata.sandbox.docker import engine
+from codedata.sandbox.images.build import BUILD, BuildLimits, build, labelled
+from codedata.sandbox.images.dockerfile import base_of, read_dockerfile, rewritten
 
 RUN = "tests-images"
 TAG = "codedata-tests/built:1"
@@ -30,17 +30,17 @@ def built(folder: Path, *steps: str, **limits):
 
 def paths_below(folder: str) -> set[str]:
     """Return the paths of the built image's files in a folder."""
-    with docker_engine.files_of(TAG) as files, read_tar(files.below(folder)) as tar:
+    with engine.files_of(TAG) as files, read_tar(files.below(folder)) as tar:
         return {member.name for member in members(tar)}
 
 
 @pytest.fixture
 def api():
-    api = docker_engine.connect()
+    api = engine.connect()
     yield api
 
     def is_clean() -> bool:   # the engine ends a step that was broken off in its own time
-        docker_engine.remove_images(RUN)
+        engine.remove_images(RUN)
         ours = {"label": [BUILD, f"codedata.run={RUN}"]}   # others may build at the same time
         return not (api.images(filters=ours) or api.containers(all=True, filters=ours))
 
@@ -52,7 +52,7 @@ def test_an_image_is_built_of_its_context_alone(api, tmp_path):
     (tmp_path / "data").write_text("here\n")
     done = built(tmp_path, "COPY . /data")
     assert not done.failed and done.image_id.startswith("sha256:") and "COPY" in done.log
-    assert api.inspect_image(TAG)["Config"]["Labels"][docker_engine.KEEP] == ""
+    assert api.inspect_image(TAG)["Config"]["Labels"][engine.KEEP] == ""
     assert paths_below("/data") == {"data", "data/Dockerfile", "data/data"}
     (tmp_path / "Dockerfile").unlink()
     text = "FROM codedata-base:bookworm\nCOPY . /data\n"

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from conftest import REPO, eventually, run_script
 
-from codedata.sandbox import docker_engine, local, process_labels
+from codedata.sandbox import local, process_labels
+from codedata.sandbox.docker import engine
 
 RUN = "tests-reaping"
 IN_ROOT = """import sys, time
@@ -19,7 +20,7 @@ from pathlib import Path
 from codedata.sandbox import process_labels
 process_labels.work_in(Path(sys.argv[1]))
 """
-TRIES = """from codedata.sandbox.docker import SandboxDocker
+TRIES = """from codedata.sandbox.docker.sandbox import SandboxDocker
 box = SandboxDocker(run_label="tests-reaping", network=True)
 box.commit("codedata-tests/kept")
 with SandboxDocker("codedata-tests/kept", run_label="tests-reaping") as other:
@@ -33,7 +34,7 @@ child = box.run("setsid sleep 300 >/dev/null 2>&1 & echo $!").output.strip()
 print(f"/proc/{child}", box.workdir, opened.__enter__(), flush=True)
 input()
 """
-BUILDS = """from codedata.sandbox.image_build import BuildLimits, build
+BUILDS = """from codedata.sandbox.images.build import BuildLimits, build
 text = "FROM codedata-base:bookworm\\nRUN touch /a\\nRUN touch /b\\nRUN sleep 30"
 build(Path(sys.argv[1]), "codedata-tests/unbuilt:1", BuildLimits(disk_floor="1GB"),
       run_label="tests-reaping", text=text)
@@ -54,7 +55,7 @@ def docker(*words: str) -> list[str]:
 
 def reaped_in(root: Path, **which) -> set[str]:
     process_labels.work_in(root)
-    return {*docker_engine.reap(**which)[0]}
+    return {*engine.reap(**which)[0]}
 
 
 def made(kind: str, *more: str) -> list[str]:

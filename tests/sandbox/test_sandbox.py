@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from conftest import REPO, eventually, run_script
 
+from codedata.disk.archives import Bounds, OverBounds, Stream, UnsafeArchive, inflated, pack, unpack
 from codedata.errors import Interrupted, ItemFailed, Trouble
 from codedata.sandbox import (
     OUTPUT_BYTES,
@@ -26,18 +27,9 @@ from codedata.sandbox import (
     open_sandbox,
     process_labels,
 )
-from codedata.sandbox.archives import (
-    Bounds,
-    OverBounds,
-    Stream,
-    UnsafeArchive,
-    inflated,
-    pack,
-    unpack,
-)
-from codedata.sandbox.disk import wait_for_room
+from codedata.sandbox.docker.disk import wait_for_room
+from codedata.sandbox.docker.output import Output
 from codedata.sandbox.local import SandboxLocal
-from codedata.sandbox.output import Output
 from codedata.sandbox.shell import COMMAND_BYTES
 from codedata.sandbox.sizes import bytes_of
 

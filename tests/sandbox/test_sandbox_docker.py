@@ -16,9 +16,10 @@ from conftest import REPO, eventually
 from listening import connects
 
 from codedata.errors import ItemFailed, Trouble, start_thread
-from codedata.sandbox import SandboxDied, docker_engine, process_labels
-from codedata.sandbox.disk import DiskWatch
-from codedata.sandbox.docker import INIT, SandboxDocker
+from codedata.sandbox import SandboxDied, process_labels
+from codedata.sandbox.docker import engine
+from codedata.sandbox.docker.disk import DiskWatch
+from codedata.sandbox.docker.sandbox import INIT, SandboxDocker
 
 pytestmark = pytest.mark.docker
 RUN = "tests-docker"
@@ -27,7 +28,7 @@ SHARED = "tests-docker-shared"   # of the sandbox of tests that leave nothing in
 
 @pytest.fixture(scope="module")
 def api():
-    return docker_engine.connect()
+    return engine.connect()
 
 
 @pytest.fixture(scope="module")
@@ -103,8 +104,8 @@ def test_orphans_are_taken_in(sandbox):
 
 def test_a_container_ends_some_time_after_what_made_it(api):
     short = INIT.replace("36000", "30")   # 3 s
-    id = docker_engine.create(api, "codedata-base:bookworm", command=["bash", "-c", short],
-                              **docker_engine.named(process_labels.labels("")))
+    id = engine.create(api, "codedata-base:bookworm", command=["bash", "-c", short],
+                              **engine.named(process_labels.labels("")))
     watch = DiskWatch(api, id, 10**9)
     try:
         api.start(id)
@@ -125,7 +126,7 @@ def test_an_image_without_bash_or_no_image_at_all_is_said(api):
         with pytest.raises(ItemFailed, match="needs bash"):
             SandboxDocker("codedata-tests:empty", run_label=RUN)
     finally:
-        assert docker_engine.remove_images(RUN) == ["codedata-tests:empty"]
+        assert engine.remove_images(RUN) == ["codedata-tests:empty"]
     with pytest.raises(ItemFailed, match="no-such-image:tests"):
         SandboxDocker("localhost:1/no-such-image:tests", run_label=RUN)
     assert left(api, RUN) == []
@@ -218,9 +219,9 @@ def test_an_image_holds_the_files_and_neither_proxy_nor_certificates_nor_state(a
                 "cat file; echo ${MINE-none}; pwd; cat /etc/resolv.conf | wc -l; ls -A "
                 "/run/codedata"
                                ).output.startswith("made\nnone\n/testbed\n")
-            assert docker_engine.remove_images(RUN) == [], "a sandbox uses it"
+            assert engine.remove_images(RUN) == [], "a sandbox uses it"
     finally:
-        assert docker_engine.remove_images(RUN) == ["codedata-tests:made"]
+        assert engine.remove_images(RUN) == ["codedata-tests:made"]
 
 
 # kills -------------------------------------------------------------------------------------------
@@ -254,12 +255,12 @@ def test_a_killed_process_leaves_nothing_after_the_next_start(api, tmp_path, num
                                    text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert process.stdout.readline() == "ready\n", process.stderr.read()
         process_labels.work_in(tmp_path)
-        docker_engine.reap()
+        engine.reap()
         assert len(left(api, run)) == 6 and len(volumes(api) - before) >= 3, "its process lives"
         process.send_signal(number)
         process.communicate()
         assert len(left(api, run)) == (6 if number == signal.SIGKILL else 2), "images, no more"
-        docker_engine.reap()
+        engine.reap()
         assert left(api, run) == [] and not volumes(api) - before
     finally:
         api.remove_image(image)
@@ -271,7 +272,7 @@ def test_what_belongs_to_others_is_never_removed(api, sandbox):
     network = api.create_network("codedata-tests-theirs", labels=theirs)["Id"]
     plain = api.create_network("codedata-tests-plain")["Id"]
     try:
-        removed = docker_engine.reap()[0] + docker_engine.remove_images("no-such-run")
+        removed = engine.reap()[0] + engine.remove_images("no-such-run")
         assert not {"codedata-tests-theirs", "codedata-tests-plain"} & set(removed)
         assert sandbox.run("true").ok
         assert api.inspect_network(network)
@@ -308,7 +309,7 @@ def test_a_folder_too_deep_for_the_engine_goes_with_its_container(api, capsys):
                           "full(); SandboxDocker(run_label=sys.argv[1])"], ids=["command", "start"])
 def test_a_machine_without_a_thread_to_spare_fails_the_item_and_keeps_no_container(api, when):
     code = ("import sys, threading\nfrom codedata.errors import ItemFailed\n"
-            "from codedata.sandbox.docker import SandboxDocker\n"
+            "from codedata.sandbox.docker.sandbox import SandboxDocker\n"
             "full = lambda: threading.stack_size(1 << 46)   # more than an address space has\n"
             f"try:\n    {when}\nexcept ItemFailed as e: print(e)")
     done = subprocess.run([sys.executable, "-c", code, f"{RUN}-threads"],

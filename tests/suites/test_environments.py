@@ -14,7 +14,7 @@ from registry_server import registry_server
 
 from codedata.errors import Excluded, ItemFailed, Trouble
 from codedata.records import Environment
-from codedata.sandbox import docker_engine
+from codedata.sandbox.docker import engine
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import SandboxSettings, Settings
 from codedata.suites.environments import Environments, image_of, open_environment
@@ -105,7 +105,7 @@ def test_a_kept_image_is_pushed_removed_and_pulled_again(tmp_path):
         factory.forget(RUN)
         assert kept.name == f"{address}/codedata/codedata-tests/pushed:1" and not kept.trouble
         environment = one_row(tmp_path, image_name=kept.name)
-        api = docker_engine.connect()
+        api = engine.connect()
         api.remove_image(kept.name)
         with open_environment(environment, factory, RUN) as sandbox:
             results = run_suite(sandbox, environment.test_script, 60).results
@@ -124,11 +124,11 @@ def test_an_item_fails_whose_image_cannot_be_pushed_and_none_is_left_of_those_th
     former, kept = (factory.keep(BASE, "codedata-tests/here:1") for _ in range(2))
     assert factory.has_image(kept.image_id) and not factory.has_image(former.image_id)
     assert factory.has_image(BASE) and factory.has_image(other.name)
-    docker_engine.connect().remove_image(other.name)
-    docker_engine.connect().remove_image(kept.name)
+    engine.connect().remove_image(other.name)
+    engine.connect().remove_image(kept.name)
     with pytest.raises(ItemFailed, match=r"cannot be pushed: .*refused"):
         factory_of(registry="127.0.0.1:9").keep(BASE, "codedata-tests/here:2")
-    assert docker_engine.image_names("127.0.0.1:9/*") == set()
+    assert engine.image_names("127.0.0.1:9/*") == set()
 
 
 @pytest.mark.docker
@@ -149,7 +149,7 @@ def test_without_an_image_the_source_is_installed_again_and_an_image_can_be_made
         # Docker's default capabilities
         assert done.output == f"/opt/installed\n{base_commit}\nCapEff:\t00000000a80425fb\n"
     finally:
-        docker_engine.connect().remove_image(kept.name)
+        engine.connect().remove_image(kept.name)
     for changed, why in (({"install_script": "exit 3"}, "cannot be installed again"),
                          ({"base_commit": "0" * 40}, "its source is not the verified one"),
                          ({"base_commit": ""}, "its source is not the verified one")):

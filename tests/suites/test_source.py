@@ -5,7 +5,7 @@ import pytest
 from heron_project import commit_all, git, opener
 
 from codedata.code.patches import diff_of
-from codedata.layouts import Program
+from codedata.disk.layouts import Program
 from codedata.suites.leftovers import history_after
 from codedata.suites.source import Project, apply_patch, changed_files, put_source
 

@@ -20,11 +20,11 @@ from proof_heron import (  # noqa: F401  fixture
 
 from codedata.records import BUG as BUG_KIND
 from codedata.records import STRIPPED_PATCH, Task
-from codedata.sandbox import docker_engine
-from codedata.tasks.eval_script import printed_results, run_evaluation, script_of
-from codedata.tasks.folder import ARCHIVE, image_of, verifier_config
-from codedata.tasks.grade import Grader, tree_of
-from codedata.tasks.verifier.junit import restored_name
+from codedata.sandbox.docker import engine
+from codedata.tasks.folder.eval_script import printed_results, run_evaluation, script_of
+from codedata.tasks.folder.folder import ARCHIVE, image_of, verifier_config
+from codedata.tasks.prove.grade import Grader, tree_of
+from codedata.verifier.junit import restored_name
 
 pytestmark = pytest.mark.docker
 
@@ -71,7 +71,7 @@ def graded(request, heron):  # noqa: F811
         wanted = map(restored_name, [*config["FAIL_TO_PASS"], *config["PASS_TO_PASS"]])
         return grader.grade(work).reward, all(found.get(test) == "passed" for test in wanted)
     yield grades
-    docker_engine.connect().remove_image(image, force=True)
+    engine.connect().remove_image(image, force=True)
 
 
 def test_the_gold_is_rewarded_everywhere_and_nothing_is_nowhere(graded):

@@ -26,12 +26,11 @@ from steps_seen import StepsSeen
 
 from codedata.env.recipes.package_index import table
 from codedata.errors import Excluded, ItemFailed
-from codedata.progress import showing
 from codedata.records import Task
-from codedata.sandbox import docker_engine
-from codedata.tasks.eval_script import printed_results, run_evaluation, script_of
-from codedata.tasks.first_run import ScreeningRules, first_run
-from codedata.tasks.folder import (
+from codedata.run.talk import showing
+from codedata.sandbox.docker import engine
+from codedata.tasks.folder.eval_script import printed_results, run_evaluation, script_of
+from codedata.tasks.folder.folder import (
     GOLD,
     PROOF,
     REVERSE,
@@ -41,11 +40,12 @@ from codedata.tasks.folder import (
     text_in,
     verifier_config,
 )
-from codedata.tasks.grade import Grade
-from codedata.tasks.graded_runs import NotRewarded, prove_gold, prove_repeatable
-from codedata.tasks.images import check_task_image
-from codedata.tasks.verifier.junit import restored_name
+from codedata.tasks.image.images import check_task_image
+from codedata.tasks.prove.first_run import ScreeningRules, first_run
+from codedata.tasks.prove.grade import Grade
+from codedata.tasks.prove.graded_runs import NotRewarded, prove_gold, prove_repeatable
 from codedata.texts import fill
+from codedata.verifier.junit import restored_name
 
 DEPTH_LINE = "    return [2 * i for i in range(n)]"
 FLY_LINE = '    return "away"'
@@ -58,7 +58,7 @@ def images():
     names = []
     yield names
     for name in names:
-        docker_engine.connect().remove_image(name, force=True)
+        engine.connect().remove_image(name, force=True)
 
 
 @pytest.fixture

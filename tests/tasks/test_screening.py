@@ -18,13 +18,13 @@ from screened_wren import wren as wren  # a fixture
 from steps_seen import StepsSeen
 
 from codedata.code.patches import edits_of
-from codedata.llm.reply_log import ReplyLog, recording
-from codedata.progress import showing
-from codedata.tasks.covering_tests import CoveringTests
-from codedata.tasks.first_run import Screened, ScreeningRules
-from codedata.tasks.screen import Screener
+from codedata.llm.replies import ReplyLog, recording
+from codedata.run.talk import showing
+from codedata.tasks.prove.first_run import Screened, ScreeningRules
+from codedata.tasks.prove.suite_outcomes import time_limit
+from codedata.tasks.screen.covering_tests import CoveringTests
+from codedata.tasks.screen.screen import Screener
 from codedata.tasks.stages import KeptVerdicts
-from codedata.tasks.suite_outcomes import time_limit
 from codedata.texts import tomllib
 
 DOUBLED = "    return 2 * n"

@@ -14,12 +14,12 @@ import pytest
 from projects import make_lean
 
 from codedata.code.patches import added_runs
+from codedata.disk.archives import Bounds, OverBounds
 from codedata.errors import ItemFailed
-from codedata.sandbox.archives import Bounds, OverBounds
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import SandboxSettings, Settings
-from codedata.tasks.hidden_text import Search
-from codedata.tasks.images import check_task_image, derive, with_tools
+from codedata.tasks.image.hidden_text import Search
+from codedata.tasks.image.images import check_task_image, derive, with_tools
 
 RUN = f"tests-task-images-{os.getpid()}"   # other workers have their own
 BASE = "codedata-tests/heron:base"

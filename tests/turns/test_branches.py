@@ -10,7 +10,7 @@ from projects import COMMIT, Project
 
 from codedata.errors import Interrupted
 from codedata.records import Environment
-from codedata.sandbox.docker_engine import connect
+from codedata.sandbox.docker.engine import connect
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.turns.branches import MAX_DIFFS, BranchedImage

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
 
-from codedata.code.turn import TAG, clean
+from codedata.conversation.turn import TAG, clean
 from codedata.messages import content_text
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "human": "user",

@@ -1,0 +1,1 @@
+"""An agent's turn: the conversation before it, its calls, its commands."""

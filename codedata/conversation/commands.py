@@ -1,0 +1,198 @@
+"""Classify a bash command as explore, edit, test, submit or other, from the words that it uses.
+
+The style is an aid for readers of a report, not a proof. A command of several parts has the
+strongest style of its parts, submit > edit > test > other > explore: "cd src && sed -i s/a/b/ x.py
+&& pytest" is an edit. Running code counts as a test, even without a test runner and wherever the
+output goes.
+
+tree-sitter-bash parses the command (the extra `code`). Without it the style is "unknown", unless
+it is submit. Only the first MAX_BYTES are read, since the parser takes quadratic time for some
+texts.
+
+Loops and stalls are detected, too: commands that repeat earlier ones, or neither show nor change
+anything. A program detects them because judges often miss that a step repeats one from many turns
+ago.
+"""
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from itertools import dropwhile
+
+from codedata.texts import text_of
+
+SUBMIT, EDIT, TEST, OTHER, EXPLORE = STYLES = ("submit", "edit", "test", "other", "explore")
+UNKNOWN = "unknown"
+INSTALL = "pip install '.[code]'"   # installs the parser of bash
+MAX_BYTES = 10_000
+MAX_WORDS = 200    # of a simple command
+LAST = 10          # number of the agent's last turns that are compared
+
+REDIRECTED = ">"   # the command that stands for a redirection into a file
+OUTPUTS = {REDIRECTED, "tee"}
+VERSIONS = (["--version"], ["-version"], ["-V"])
+CHECKS = {"--check", "--diff"}   # arguments with which a formatter changes nothing
+AT_LEAST = {"prefix": EXPLORE, "run": TEST}   # least style of a program that runs another command
+SUBMITS = re.compile(r"COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT|MINI_SWE_AGENT_FINAL_OUTPUT|"
+                     r"\A\s*(?:submit|exit)\s*\Z")
+# assignments, flags, substitutions and numbers that precede a program
+SKIPPED = re.compile(r"[A-Za-z_]\w*\+?=|-|[$`]|\d[\d.]*[smhd]?\Z")
+GIT_OPTIONS = re.compile(r"^(?:-[cC] \S+ |-\S+ )+")
+INTO_A_FILE = re.compile(
+    r"[\d&]*>[>|]?(?!&[\d-]|&?\s*[\"']?/dev/(?:null|stdout|stderr|tty)\b)")
+WRITES = re.compile(
+    r"\.write_(?:text|bytes)\(|(?<!stdout)(?<!stderr)\.write\(|writeFile|\.(?:unlink|touch)\(|"
+    r"\bopen\([^\n]{0,120}?,\s{0,9}(?:mode=)?['\"][wax]|\bos\.(?:rename|replace|remove)\(|"
+    r"\bshutil\.(?:copy|move|rmtree)|File\.write|fs\.(?:append|rm|rename)")
+QUERY = """
+    [(command) (test_command) (declaration_command) (unset_command)
+     (variable_assignment)] @command
+    (file_redirect) @redirect
+    (heredoc_body) @script
+"""
+BLOCK = re.compile(r"^```(?:bash|sh)?[ \t]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
+IDLE = {"true", ":", "sleep", "wait", "pwd", "cd", "echo", "printf", "clear", "date", "whoami"}
+PIPELINE = {"pipeline", "redirected_statement", "heredoc_redirect"}
+NO_WORDS = {"variable_assignment", "variable_name", "herestring_redirect", "file_redirect"}
+
+
+def action_style(command: str) -> str:
+    """Return the style of a bash command, one of STYLES; "other" if no command is found in it.
+
+    Return UNKNOWN if the extra `code` is not installed.
+    """
+    if SUBMITS.search(command):
+        return SUBMIT
+    if not _grammar():
+        return UNKNOWN
+    pipelines, code = _read(command)
+    styles = set()
+    for pipeline in pipelines:
+        style_of = {words: _style(words) for words in pipeline}
+        runs_code = TEST in style_of.values()
+        styles |= {style for words, style in style_of.items()
+                   if not (runs_code and words[0] in OUTPUTS)}
+        code += [" ".join(words) for words, style in style_of.items() if style == TEST]
+    if TEST in styles and any(WRITES.search(text) for text in code):
+        return EDIT   # the code that is run, in an argument or a heredoc, writes files
+    return _strongest(styles or {OTHER})
+
+
+def repeated(command: str, messages: list[dict]) -> int:
+    """Return how many turns ago the agent last gave the same command, from 1 to LAST, else 0.
+
+    Return 0 also where an edit, or a command of unknown style, came in between: that is a reason to
+    repeat the command.
+    """
+    turns = [message["content"] for message in messages if message["role"] == "assistant"]
+    between: list[str] = []
+    for ago, turn in enumerate(reversed(turns[-LAST:]), 1):
+        blocks = BLOCK.findall(turn)
+        if any(block.split() == command.split() for block in blocks):
+            has_edit = any(action_style(block) in (EDIT, UNKNOWN) for block in between)
+            return 0 if has_edit else ago
+        between += blocks
+    return 0
+
+
+def stalls(command: str) -> bool:
+    """Return whether no part of the command can show or change anything, as in `sleep 1`.
+
+    Return False if the extra `code` is not installed.
+    """
+    if action_style(command) in (UNKNOWN, SUBMIT):
+        return False
+    pipelines, _ = _read(command)
+    programs = {words[0] for pipeline in pipelines for words in pipeline}
+    return bool(programs) and programs <= IDLE
+
+
+def simple_commands(command: str) -> list[tuple[str, ...]]:
+    """Return the words of each simple command, in order; none without the extra `code`."""
+    return [words for pipeline in _read(command)[0] for words in pipeline] if _grammar() else []
+
+
+@lru_cache
+def _grammar():
+    """Return (parser, query cursor), or None if the extra `code` is not installed."""
+    try:
+        import tree_sitter
+        import tree_sitter_bash
+    except ImportError:
+        return None
+    language = tree_sitter.Language(tree_sitter_bash.language())
+    return tree_sitter.Parser(language), tree_sitter.QueryCursor(tree_sitter.Query(language, QUERY))
+
+
+def _read(command: str) -> tuple[list[list[tuple[str, ...]]], list[str]]:
+    """Return the pipelines, each a list of simple commands, and the bodies of the heredocs."""
+    parser, cursor = _grammar()
+    text = command.replace("\r\n", "\n").encode(errors="replace")[:MAX_BYTES]
+    found = defaultdict(list, cursor.captures(parser.parse(text).root_node))
+    pipelines = defaultdict(list)
+    for node in found["command"]:
+        words = [_text(child).strip("\"'\\") for child in node.children
+                 if child.type not in NO_WORDS]
+        pipelines[_pipeline_id(node)].append(tuple(words[:MAX_WORDS]) or ("",))
+    for node in found["redirect"]:
+        if INTO_A_FILE.match(_text(node)):
+            pipelines[_pipeline_id(node)].append((REDIRECTED,))
+    return list(pipelines.values()), [_text(node) for node in found["script"]]
+
+
+def _pipeline_id(node) -> int:
+    """Return the id of the outermost node of the pipeline that a command or redirection is in."""
+    parent = node.parent
+    # the right side of `cat > a.py <<E && python a.py` is a pipeline of its own
+    while parent and parent.type in PIPELINE and node != parent.child_by_field_name("right"):
+        node, parent = parent, parent.parent
+    return node.id
+
+
+def _text(node) -> str:
+    """Return the text of a node of the syntax tree."""
+    return node.text.decode(errors="replace")
+
+
+def _style(words: Sequence[str]) -> str:
+    """Return the style of one simple command."""
+    words = list(dropwhile(SKIPPED.match, words))
+    if not words:
+        return EXPLORE
+    table = _table()
+    name, args = words[0].rpartition("/")[2], words[1:]
+    if name not in table:   # drop the version, as in python3.11 and g++-12
+        name = name.rstrip("0123456789.-") or name
+    if name == "git":
+        args = GIT_OPTIONS.sub("", " ".join(args)).split()
+    if args in VERSIONS:
+        return EXPLORE
+    in_place = re.compile(table.get(f"{name}=", "$."))
+    if any(map(in_place.match, args)) and CHECKS.isdisjoint(args):
+        return EDIT
+    if name == "find" and "-exec" in args:
+        return _strongest([EXPLORE, _style(args[args.index("-exec") + 1:])])
+    for n in (3, 2, 1, 0):   # look the program up with its subcommands first
+        style = table.get("/".join([name, *args[:n]]))
+        if style in AT_LEAST:
+            return _strongest([AT_LEAST[style], _style(args[n:])])
+        if style:
+            return style
+    return TEST if "/" in words[0] or name.endswith((".sh", ".py")) else OTHER
+
+
+def _strongest(styles: Iterable[str]) -> str:
+    return min(styles, key=STYLES.index)
+
+
+@lru_cache
+def _table() -> dict[str, str]:
+    """Return {program or program/subcommand: style}, and {program=: pattern of its in-place
+    option}."""
+    text = text_of("codedata.conversation", "programs.txt")
+    text = re.sub(r"^#.*\n|\n ", "", text, flags=re.MULTILINE)
+    lines = [line.split(": ", 1) for line in text.splitlines()]
+    words = [(style, *word.partition("=")) for style, line in lines for word in line.split()]
+    return {program + sign: pattern or style for style, program, sign, pattern in words}

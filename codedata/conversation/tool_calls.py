@@ -1,0 +1,392 @@
+"""Read the tool calls of coding agents, by the table tools.toml.
+
+A call is {id, type, function {name, arguments}}, as in the chat API. This module returns its
+Effect, the shell command that does the same, and the text that judges read. Some tools work on the
+file that SWE-agent's editor has open: `history`, the conversation before the call, shows which one.
+Nothing here tells whether a call would succeed.
+"""
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import shlex
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import orjson
+
+from codedata.disk.store import digest
+from codedata.messages import content_text
+from codedata.texts import text_of, tomllib
+
+KEYS = ("command", "folder", "path", "pattern", "include", "line", "count", "range", "first",
+        "last", "old", "new", "all", "edits", "patch")   # keys of the table that name an argument
+LONG = ("command", "old", "new", "edits", "patch")   # those whose arguments are shown as lines
+OF_AN_EDIT = {"old_string", "new_string", "replace_all"}   # keys of one of several edits
+# type in the table: type of the array's items
+TYPES = {"strings": "string", "integers": "integer", "objects": "object"}
+WINDOW = 100       # lines that SWE-agent's editor shows
+END = 10**9        # stands for the last line of a file
+MAX_MESSAGES = 100   # newest ones, in which the open file is looked for
+SHELL_FLAGS = ("-c", "-lc", "-ilc")
+FILE = re.compile(r"^\[File: (.+?) \(\d+ lines total\)\]\s*$", re.MULTILINE)
+OPEN_FILE = re.compile(r"^\(Open file: (/.+?)\)\s*$", re.MULTILINE)
+SHOWN_LINE = re.compile(r"^(\d+):(.*?)\r?$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Effect:
+    """Hold what a call does. Fields that do not apply to it are empty; lines count from 1."""
+
+    does: str            # as in the table
+    command: str = ""
+    folder: str = ""     # in which it runs
+    path: str = ""
+    pattern: str = ""
+    include: str = ""    # a pattern of the files to search
+    first: int = 0       # lines that are shown or replaced; an insertion goes after line `last`
+    last: int = 0
+    edits: tuple[tuple[str, str, str], ...] = ()   # (old text, new text, "only" or "all")
+    patch: str = ""
+
+
+@lru_cache
+def _table() -> tuple[dict, dict, dict]:
+    """Return (entries by the name of the tool, entries by heading, the rest of the table)."""
+    table = tomllib.loads(text_of("codedata.conversation", "tools.toml"))
+    rest = {key: table.pop(key) for key in ("agents", "commands")}
+    by_name = defaultdict(list)
+    by_heading = {}
+    for heading, entries in table.items():
+        entries = entries if isinstance(entries, list) else [entries]
+        by_heading[heading] = [{"name": heading, **entry} for entry in entries]
+        for entry in by_heading[heading]:
+            by_name[entry["name"]].append(entry)
+    return by_name, by_heading, rest
+
+
+def parts_of(call: dict) -> tuple[str, dict | None]:
+    """Return (name, arguments) of a call. The arguments are None if they are no JSON object, or one
+    that has a key twice or a value that cannot be stored as JSON.
+    """
+    arguments = call["function"].get("arguments") or {}
+    try:
+        if isinstance(arguments, str):
+            arguments = json.loads(arguments, strict=False, object_pairs_hook=_unique_keys,
+                                   parse_constant=int)   # int("NaN") raises ValueError
+        orjson.dumps(arguments)
+    except (ValueError, TypeError, RecursionError):
+        arguments = None
+    is_object = isinstance(arguments, dict)
+    return call["function"]["name"], arguments if is_object else None
+
+
+def _unique_keys(pairs: list[tuple]) -> dict:
+    """Return the object of these pairs; raise ValueError if a key occurs twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key occurs twice")
+    return found
+
+
+def effect_of(name: str, arguments: dict, history: Sequence[dict] = ()) -> Effect | None:
+    """Return what a call does, or None if the table has no such call."""
+    entry = _entry(name, arguments)
+    if not entry:
+        return None
+    values = {key: arguments.get(entry[key]) for key in KEYS if key in entry}
+    texts = {key: _text(values.get(key))
+             for key in ("folder", "path", "pattern", "include", "patch")}
+    shown: dict[int, str] = {}
+    if entry.get("open") and not texts["path"]:
+        texts["path"], shown = _open_file(history)
+    first, last = _lines(entry, values, [*shown])
+    edits = [(_text(one.get("old_string")), _text(one.get("new_string")),
+              "all" if one.get("replace_all") else "only")
+             for one in values.get("edits") or () if isinstance(one, dict)]
+    if "new" in entry or "old" in entry:
+        old = _text(values.get("old"))
+        if entry["does"] == "lines" and {first, last} <= shown.keys():
+            old = "\n".join(shown.get(i, "") for i in range(first, last + 1))
+        edits = [(old, _text(values.get("new")), "all" if values.get("all") else "only")]
+    return Effect(entry["does"], _command(values.get("command")), first=first, last=last,
+                  edits=tuple(edits), **texts)
+
+
+def is_known(name: str) -> bool:
+    """Return whether a tool is in the table."""
+    return name in _table()[0]
+
+
+def text_effect(command: str, history: Sequence[dict] = ()) -> Effect:
+    """Return what a command in SWE-agent's text form does: one of SWE-agent's own, or the shell's.
+    """
+    command = command.strip()
+    for entry in _table()[0].get(command.split()[0], ()) if command else ():
+        arguments = _text_arguments(entry, command)
+        if arguments is not None and _fits(entry, arguments):
+            return effect_of(entry["name"], arguments, history)
+    return Effect("run", command)
+
+
+def _text_arguments(entry: dict, command: str) -> dict | None:
+    """Return the arguments of a command, or None if it is not in the text form of the entry."""
+    form = entry.get("text")
+    if isinstance(form, str):
+        match = re.fullmatch(form, command, re.DOTALL)
+        return match and match.groupdict()
+    try:
+        words = shlex.split(command)[1:]
+    except ValueError:
+        return None
+    if form is None or "\n" in command or len(words) > len(form):
+        return None
+    return dict(zip(form, words, strict=False))
+
+
+def shell_command(effect: Effect) -> str:
+    """Return the shell command that does the same as a call."""
+    old, new, _ = effect.edits[0] if effect.edits else ("", "", "")
+    template = _template(effect, old, new)
+    path = f"./{effect.path}" if effect.path.startswith("-") else effect.path or "."
+    values = {"command": effect.command, "patch": effect.patch, "new": new.removesuffix("\n"),
+              "folder": shlex.quote(effect.folder), "path": shlex.quote(path),
+              "pattern": shlex.quote(effect.pattern), "edits": list(effect.edits),
+              "include": f"--include={shlex.quote(effect.include)} " if effect.include else "",
+              "first": effect.first, "last": "$" if effect.last >= END else effect.last,
+              "end": _unused("END", effect)}
+    if template == "no_end":
+        values["new"] = shlex.quote(new)
+    if template in ("edit", "lines"):   # they run Python
+        values["path"] = repr(path)
+    if template == "lines":
+        inserts = effect.does == "insert"
+        values |= {"first": effect.last if inserts else effect.first - 1,
+                   "last": 0 if inserts else effect.last, "new": repr(new.split("\n"))}
+    text = _table()[2]["commands"][template].strip("\n")
+    return re.sub(r"\{(\w+)\}", lambda match: str(values[match[1]]), text)
+
+
+def _template(effect: Effect, old: str, new: str) -> str:
+    """Return the key in the table of the command for an effect whose first edit is old to new."""
+    does = effect.does
+    if does in ("read", "window"):
+        return "range" if effect.last else "read"
+    if does == "run":
+        return "run" if effect.folder in ("", ".") else "folder"
+    if does in ("lines", "insert"):
+        return "lines"
+    if does == "create" or (does == "replace" and not old):
+        return "create" if new.endswith("\n") else "no_end"
+    return "edit" if does == "replace" else does
+
+
+def call_text(call: dict, history: Sequence[dict] = (), as_bash: bool = False) -> str:
+    """Return a call as text: a bash block for a shell command, with its other arguments in a block
+    before it; for any other call a block with its arguments and, of an edit, the diff.
+
+    With `as_bash`, return the shell command that does the same, where there is one.
+    """
+    name, arguments = parts_of(call)
+    effect = None if arguments is None else effect_of(name, arguments, history)
+    if not effect:
+        raw = call["function"].get("arguments")
+        return _fenced("tool", f"{name} {raw if isinstance(raw, str) else json.dumps(raw)}")
+    if as_bash:
+        return _fenced("bash", shell_command(effect))
+    entry = _entry(name, arguments)
+    long = {entry[key] for key in LONG if key in entry}
+    if not all(isinstance(one, dict) and one.keys() <= OF_AN_EDIT
+               for one in arguments.get("edits") or ()):
+        long -= {"edits"}   # shown whole: the diff lacks other keys, and judges see all of a call
+    others = {key: value for key, value in arguments.items() if key not in long}
+    head = f"{name} {json.dumps(others, ensure_ascii=False)}"
+    if effect.does != "run":
+        return _fenced("tool", "\n".join([head, *_shown_lines(effect)]))
+    block = _fenced("bash", effect.command)
+    return f"{_fenced('tool', head)}\n\n{block}" if others else block
+
+
+def shell_call(command: str, tools: list[dict]) -> dict | None:
+    """Return the call that runs a command with the shell among `tools`, or None if there is none.
+    Other arguments that it requires get the first value that its definition allows, or "".
+    """
+    for function in map(function_of, tools):
+        schema = function.get("parameters") or {}
+        properties = schema.get("properties") or {}
+        for entry in _table()[0].get(function.get("name"), ()):
+            name = entry.get("command")
+            if entry["does"] == "run" and (name in properties or not properties):
+                arguments = {key: [*properties.get(key, {}).get("enum", ()), ""][0]
+                             for key in schema.get("required") or ()}
+                takes_words = properties.get(name, {}).get("type") == "array"
+                arguments[name] = ["bash", "-lc", command] if takes_words else command
+                return new_call(function["name"], json.dumps(arguments, ensure_ascii=False))
+    return None
+
+
+def new_call(name: str, arguments: str) -> dict:
+    """Return a call with an id made of the name and the arguments alone. Models learn the ids, so
+    that an id must not tell anything else.
+    """
+    return {"id": f"call_{digest([name, arguments])[:8]}", "type": "function",
+            "function": {"name": name, "arguments": arguments}}
+
+
+def function_of(tool: dict) -> dict:
+    """Return the {name, description, parameters} in the definition of a tool."""
+    return tool.get("function") or tool
+
+
+def default_tools(agent: str, messages: Sequence[dict]) -> list[dict]:
+    """Return the definitions of an agent's tools, for a trajectory that does not record them.
+
+    Return those of the set in the table that fits the most calls, and add called tools that it
+    lacks, with any arguments. The whole set is returned, not only the called tools: a blind answer
+    must not learn which of them the trajectory calls later.
+    """
+    _, by_heading, rest = _table()
+    called = [parts_of(call) for message in messages for call in message.get("tool_calls") or ()]
+
+    def cover(item: tuple[str, list[str]]) -> tuple[int, bool]:
+        """Return (number of calls that fit a set, whether the set is one of the agent's)."""
+        title, headings = item
+        entries = [entry for heading in headings for entry in by_heading[heading]]
+        n = sum(any(entry["name"] == name and _fits(entry, arguments or {}) for entry in entries)
+                for name, arguments in called)
+        return n, agent.startswith(title.partition(",")[0])
+
+    title, headings = max(rest["agents"].items(), key=cover)
+    tools = [] if cover((title, headings)) == (0, False) else [
+        _definition(by_heading[heading]) for heading in headings]
+    known = {tool["function"]["name"] for tool in tools}
+    others = dict.fromkeys(name for name, _ in called if name not in known)
+    return tools + [_function(name, "", {}, []) for name in others]
+
+
+def _definition(entries: list[dict]) -> dict:
+    """Return the definition of the tool that these entries of the table describe."""
+    properties: dict[str, dict] = {}
+    for entry in entries:
+        for argument, value in entry.get("when", {}).items():
+            properties.setdefault(argument, {"type": "string", "enum": []})["enum"].append(value)
+        for argument in [*_needed(entry), *entry.get("optional", ())]:
+            kind = _type(entry, argument)
+            of_items = {"type": "array", "items": {"type": TYPES.get(kind, "")}}
+            properties.setdefault(argument, of_items if kind in TYPES else {"type": kind})
+    required = [name for name in properties
+                if all(name in (*_needed(entry), *entry.get("when", ())) for entry in entries)]
+    return _function(entries[0]["name"], entries[0]["about"], properties, required)
+
+
+def _type(entry: dict, argument: str) -> str:
+    """Return the type of an argument by the table."""
+    return entry.get("types", {}).get(argument, "string")
+
+
+def _needed(entry: dict) -> list[str]:
+    """Return the arguments that a call of an entry has to have."""
+    named = (entry[key] for key in KEYS if key in entry)
+    return [argument for argument in named if argument not in entry.get("optional", ())]
+
+
+def _function(name: str, about: str, properties: dict, required: list[str]) -> dict:
+    """Return the definition of a tool in the form of the chat API."""
+    parameters = {"type": "object", "properties": properties, "required": required}
+    return {"type": "function",
+            "function": {"name": name, "description": about, "parameters": parameters}}
+
+
+def _entry(name: str, arguments: dict) -> dict | None:
+    """Return the first entry of the table that a call fits, or None."""
+    return next((one for one in _table()[0].get(name, ()) if _fits(one, arguments)), None)
+
+
+def _fits(entry: dict, arguments: dict) -> bool:
+    """Return whether a call with these arguments fits the entry."""
+    return arguments.keys() >= {*_needed(entry)} and all(
+        arguments.get(key) == value for key, value in entry.get("when", {}).items())
+
+
+def _lines(entry: dict, values: dict, shown: list[int]) -> tuple[int, int]:
+    """Return the first and the last line that a call shows or changes; (0, 0) for all."""
+    shown = shown or [0]
+    line, count = _number(values.get("line")), _number(values.get("count"))
+    view = values.get("range")
+    if entry["does"] == "insert":
+        after = line if values.get("line") is not None else END
+        return after, after
+    if isinstance(view, list) and len(view) == 2:
+        first, last = map(_number, view)
+        return first, last if last > 0 else END
+    if "first" in entry:
+        return _number(values["first"]), _number(values["last"])
+    if entry["name"].startswith("scroll_"):
+        first = shown[-1] + 1 if entry["name"] == "scroll_down" else max(1, shown[0] - WINDOW)
+        return first, first + WINDOW - 1
+    if line or count:
+        first = max(1, line + 1 - entry.get("base", 1))
+        count = count or (WINDOW if "text" in entry else END)
+        return first, min(END, first + count - 1)
+    return 0, 0
+
+
+def _open_file(history: Sequence[dict]) -> tuple[str, dict[int, str]]:
+    """Return (path of the file that SWE-agent's editor has open, {number: line} that it showed
+    last), or ("", {}).
+    """
+    for message in reversed(history[-MAX_MESSAGES:]):
+        text = content_text(message)
+        if match := FILE.search(text):
+            path = OPEN_FILE.search(text, match.end()) or match
+            lines = SHOWN_LINE.findall(text, match.end())
+            return path[1], {int(number): line for number, line in lines}
+    return "", {}
+
+
+def _command(value) -> str:
+    """Return a command as a line for the shell; a list holds a program and its arguments."""
+    if not isinstance(value, list):
+        return _text(value)
+    words = [*map(str, value)]
+    return words[2] if len(words) == 3 and words[1] in SHELL_FLAGS else shlex.join(words)
+
+
+def _shown_lines(effect: Effect) -> Iterator[str]:
+    """Yield the lines of a program or patch, or the diff of an edit with all lines of both texts:
+    a judge has to see everything that the call does.
+    """
+    for old, new, _ in effect.edits:
+        before, after = old.splitlines(), new.splitlines()
+        n = len(before) + len(after)
+        lines = [*difflib.unified_diff(before, after, n=n, lineterm="")][3:]   # without its header
+        yield from lines or [f" {line}" for line in before]
+    yield from (effect.patch or effect.command).splitlines()
+
+
+def _unused(word: str, effect: Effect) -> str:
+    """Return a word that ends a here-document: it does not occur in the effect's texts."""
+    text = repr(effect)
+    while word in text:
+        word += "_"
+    return word
+
+
+def _fenced(language: str, text: str) -> str:
+    """Return a block with a fence that is longer than any row of backticks in the text."""
+    ticks = "```"
+    while ticks in text:
+        ticks += "`"
+    return f"{ticks}{language}\n{text}\n{ticks}"
+
+
+def _text(value) -> str:
+    return "" if value is None else str(value)
+
+
+def _number(value) -> int:
+    """Return a whole number, which a model may have written as a text; 0 for anything else."""
+    return int(value) if re.fullmatch(r"-?\d{1,9}", str(value)) else 0

@@ -1,0 +1,326 @@
+r"""Read a turn, and check that it is well-formed in the Form of its conversation.
+
+A turn is either a text with exactly one block to run, or an assistant message with exactly one call
+of a tool that runs, reads, searches, edits or submits (tool_calls.py). FENCES has the languages of
+blocks to run; a conversation has one of them. `Form.read` reads every kind of turn. These rules are
+for a text with a bash block:
+
+    THOUGHT: I look at the parser first.          (the prose is required, the label is not)
+
+    ```bash
+    sed -n '1,80p' src/parser.py
+    ```
+
+The rules apply in this order. An agent's harness runs the text between "```bash" at the end of a
+line and the next line that starts with "```". In a turn that passes, this is the same command.
+
+1.  A reply that was cut at its token limit is not a turn.
+2.  Leaked thinking (`<think>…</think>`, also without its opening tag) is removed first. If it has
+    no closing tag, nothing remains. A tag in backticks is a mention of the tag, and is kept.
+3.  NUL bytes and lone surrogates do not pass, because they cannot be stored.
+4.  `<|tool_calls_section_begin|>` at the start does not pass: that is another tool call protocol.
+5.  There is exactly one bash block, opened by a line "```bash" and closed by a line "```"; both
+    lines may end in blanks. A second one, a missing end, "```sh", "```bash ls```" on one line, and
+    indented or longer fences do not pass. Blocks of other languages may come before it, and after
+    it if they name their language. A fence inside it does not pass.
+6.  The block contains more than whitespace.
+7.  Prose comes before the block; a label alone or a block of code is not prose.
+8.  Prose may follow the block, but not an observation that the model made up. No prose contains
+    thinking tags or special tokens (`<|im_end|>`), unless in backticks.
+
+A call needs no prose: one turn in eight of today's agents has none.
+"""
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from codedata.conversation.tool_calls import (
+    call_text,
+    effect_of,
+    function_of,
+    is_known,
+    parts_of,
+    shell_call,
+    shell_command,
+    text_effect,
+)
+from codedata.messages import content_text
+from codedata.records import Side, text_problem
+from codedata.texts import THINKING, fill, text_of
+
+TOOL_CALLS = "<|tool_calls_section_begin|>"
+CLOSING_TAGS = ("</think>", "</thinking>", "◁/think▷")
+# this matches thinking tags and special tokens such as <|im_end|>
+TAG = re.compile(r"(?<!`)(?:</?think(?:ing)?>|◁/?think▷|<\|\w+\|>)")
+FENCE = re.compile(r" {0,3}(`{3,})(.*)\Z")   # groups: its ticks, and the text after them
+# the text that a harness runs; takes linear time in a text that ends with a fence
+HARNESS = re.compile(r"```bash[ \t]*\r?\n(.*?)\n```", re.DOTALL)
+# the language of the block that is run: bash, mini-swe-agent's own, or SWE-agent's, which may be
+# unnamed
+FENCES = BASH, MSWEA, COMMAND = "bash", "mswea_bash_command", ""
+# the first line of a block to run, or of one that shows a call
+BLOCK = re.compile(r"^`{3,}(?:bash|tool|mswea_bash_command)\b", re.MULTILINE)
+# repeats are bounded, so that a megabyte of stars or line ends does not take quadratic time
+LABEL = re.compile(r"\A[#*_ ]{0,8}THOUGHTS?[*_]{0,4}"
+                   r"(?:[ ]{0,4}[:：][*_]{0,4}|[ ]{0,8}(?=\n|\Z))", re.IGNORECASE)
+OBSERVATION = re.compile(
+    r"^[ \t>#*_]{0,8}(?:observations?[*_ ]{0,6}(?::|\r?$)|<(?:output|returncode|observation)\b)",
+    re.IGNORECASE | re.MULTILINE)
+
+
+def clean(text: str) -> str:
+    """Return the reply without leaked thinking and outer blanks, or "" if thinking has no end."""
+    text = text.strip()
+    before_blocks = text.partition("```")[0]
+    start = 0
+    for tag in CLOSING_TAGS:   # the opening tag may have been part of the prompt template
+        end = before_blocks.rfind(tag)
+        if end >= 0 and text[end - 1:end] != "`":
+            start = max(start, end + len(tag))
+    return text[THINKING.match(text, start).end():]
+
+
+@dataclass(frozen=True)
+class Form:
+    """Describe how the turns of a conversation are written: as texts with a block of the language
+    `fence` or, if there are `tools` (definitions for the chat API), as calls of them.
+    """
+
+    fence: str = BASH
+    tools: list[dict] = field(default_factory=list)
+
+    def problem(self, side: Side, truncated: bool = False) -> str | None:
+        """Return why a side is not a well-formed turn, in a few words, or None if it is one."""
+        if truncated:
+            return "truncated at max_tokens"
+        return self.read(side).problem()
+
+    def read(self, side: Side, history: Sequence[dict] = ()) -> Turn | CallTurn:
+        """Return a side as a turn, well-formed or not."""
+        if self.tools:
+            message = {"content": side} if isinstance(side, str) else side
+            return CallTurn(message, self.tools, history)
+        return Turn(clean(side) if isinstance(side, str) else content_text(side), self.fence,
+                    history)
+
+
+def as_call(text: str, tools: list[dict]) -> dict | None:
+    """Return a text with a bash block as a message that calls the shell among `tools`, or None if
+    the text is no such turn or there is no shell.
+    """
+    turn = Turn(clean(text))
+    call = None if turn.problem() else shell_call(turn.command, tools)
+    return call and {"role": "assistant", "content": turn.thought, "tool_calls": [call]}
+
+
+def form_of(messages: Sequence[dict], tools: list[dict] | None = None) -> Form:
+    """Return the form of a conversation's turns.
+
+    Its tools decide, else its newest turn that has a form, else the example in its prompts.
+    """
+    if tools:
+        return Form(tools=tools)
+    texts = [content_text(message) for message in messages]
+    turns = [text for text, message in zip(texts, messages, strict=True)
+             if message["role"] == "assistant"]
+    for text in reversed(turns):
+        for fence in FENCES:
+            if Turn(text, fence).has_one_block():
+                return Form(fence)
+    prompts = "\n".join(texts)
+    for fence in (MSWEA, BASH):
+        if f"```{fence}\n" in prompts:
+            return Form(fence)
+    has_example = texts and Turn(texts[0], COMMAND).runnable
+    return Form(COMMAND if has_example else BASH)
+
+
+def turn_text(side: Side | None, history: Sequence[dict] = (), as_bash: bool = False) -> str:
+    """Return a side as judges and people read it: the prose, then a block for each call."""
+    if side is None or isinstance(side, str):
+        return side or ""
+    calls = [call_text(call, history, as_bash) for call in side.get("tool_calls") or ()]
+    return "\n\n".join(filter(None, [content_text(side).strip(), *calls]))
+
+
+def plain(messages: list[dict], tools: list[dict] | None = None,
+          as_bash: bool = False) -> list[dict]:
+    """Return a conversation as texts: {role, content} of system, user and assistant alone.
+
+    Calls are shown as by turn_text(); a tool's result becomes a message of the user. The first
+    message lists the `tools` and says how calls are shown. With `as_bash`, calls are shown as the
+    shell commands that do the same, and the first message asks for turns in that form, without the
+    list. A conversation of texts is returned as it is.
+    """
+    if not tools and all(message["role"] != "tool" and not message.get("tool_calls")
+                         and isinstance(message["content"], str) for message in messages):
+        return messages
+    texts: list[dict] = []
+    for i, message in enumerate(messages):
+        role = "user" if message["role"] == "tool" else message["role"]
+        text = turn_text(message, messages[:i], as_bash)
+        if texts and role == texts[-1]["role"] == "user":
+            texts[-1] = {"role": role, "content": f"{texts[-1]['content']}\n\n{text}"}
+        else:
+            texts.append({"role": role, "content": text})
+    if tools:
+        note = text_of("codedata.conversation", f"calls_as_{'bash' if as_bash else 'text'}.md")
+        note = fill(note, tools=tools_text(tools)).strip()
+        system = texts.pop(0)["content"] if texts and texts[0]["role"] == "system" else ""
+        texts.insert(0, {"role": "system", "content": f"{system}\n\n{note}".strip()})
+    return texts
+
+
+def tools_text(tools: list[dict]) -> str:
+    """Return a line for each tool: its name, its arguments, and the first line of its description.
+    """
+    lines = []
+    for tool in tools:
+        function = function_of(tool)
+        schema = function.get("parameters") or {}
+        arguments = {**dict.fromkeys(schema.get("required") or ()), **schema.get("properties", {})}
+        about = str(function.get("description") or "").strip().partition("\n")[0]
+        lines.append(f"- {function.get('name')}({', '.join(arguments)}): {about}")
+    return "\n".join(lines)
+
+
+class CallTurn:
+    """Hold an assistant message, read as a turn of one tool call."""
+
+    def __init__(self, message: dict, tools: list[dict], history: Sequence[dict] = ()):
+        self.message = message
+        self.calls = message.get("tool_calls") or []
+        self.thought = content_text(message).strip()
+        self.text = turn_text(message, history)
+        self._tools = {one.get("name"): one for one in map(function_of, tools)}
+        self._effect = None
+        if len(self.calls) == 1:
+            name, arguments = parts_of(self.calls[0])
+            self._effect = None if arguments is None else effect_of(name, arguments, history)
+        self.command = shell_command(self._effect) if self._effect else ""
+
+    def problem(self) -> str | None:
+        """Return why this is not a well-formed turn, or None if it is one."""
+        if not self.calls:
+            return "no tool call" if self.text else "empty answer"
+        if len(self.calls) > 1:
+            return "two calls" if len(self.calls) == 2 else f"{len(self.calls)} calls"
+        name, arguments = parts_of(self.calls[0])
+        if name not in self._tools:
+            return f"a call of {name[:60]}, which is no tool of this agent"
+        whole = self.text + json.dumps(self.message, ensure_ascii=False)
+        if problem := text_problem(whole):
+            return f"the answer {problem}"
+        if arguments is None:
+            return "arguments that are no JSON object"
+        needed = (self._tools[name].get("parameters") or {}).get("required") or ()
+        if missing := [argument for argument in needed if argument not in arguments]:
+            return f"a call of {name} without {', '.join(missing)}"
+        if not self._effect and is_known(name):
+            return f"a call of {name} without an argument that it needs"
+        if not self._effect:
+            return f"the tool {name}, which neither runs, reads, searches nor edits"
+        if self._effect.does in ("run", "python") and not self._effect.command.strip():
+            return "an empty command"
+        if OBSERVATION.search(self.thought):
+            return "an observation made up before the call"
+        if BLOCK.search(self.thought):
+            return "a block to run beside the call"
+        return prose_problem(self.thought)
+
+
+def prose_problem(prose: str) -> str | None:
+    """Return why the prose around a command or call is refused, or None."""
+    return "thinking tags or special tokens in the prose" if TAG.search(prose) else None
+
+
+class Turn:
+    """Hold a text, read as a turn up to its first faulty fence."""
+
+    def __init__(self, text: str, fence: str = BASH, history: Sequence[dict] = ()):
+        lines = text.split("\n")
+        self.text = text
+        self._fence, self._history = fence, history
+        self._languages = {fence} if fence else {BASH, COMMAND}
+        self._name = "bash block" if fence else "command block"
+        self.in_blocks: set[int] = set()        # the lines of all blocks, with their fences
+        self.runnable: list[tuple[int, int]] = []   # lines of the fences of each block to run
+        self.fault = self._read_blocks(lines)   # what is wrong with the faulty fence, or None
+        first, last = self.runnable[0] if self.runnable else (0, 0)
+        self.block = "\n".join(lines[first + 1:last]).strip("\r\n")   # as it is written
+        prose = [line for i, line in enumerate(lines[:first]) if i not in self.in_blocks]
+        self.thought = LABEL.sub("", "\n".join(prose).strip()).strip()
+        self.behind = "\n".join(lines[last + 1:])
+
+    @property
+    def command(self) -> str:
+        """Return the shell command that does what the turn does."""
+        if self._fence != COMMAND:
+            return self.block
+        return shell_command(text_effect(self.block, self._history))
+
+    def has_one_block(self) -> bool:
+        """Return whether there is exactly one non-empty block to run; check no other rule."""
+        return not self.fault and len(self.runnable) == 1 and bool(self.block.strip())
+
+    def problem(self) -> str | None:
+        """Return why this is not a well-formed turn, or None if it is one."""
+        name = self._name
+        if not self.text:
+            return "empty answer"
+        if problem := text_problem(self.text):
+            return f"the answer {problem}"
+        if self.text.startswith(TOOL_CALLS):
+            return f"a tool call, not a {name}"
+        if not self.runnable:
+            return self.fault or f"no {name}"
+        if len(self.runnable) > 1:
+            return f"{len(self.runnable)} {name}s"
+        if OBSERVATION.search(self.behind):
+            return f"an observation made up after the {name}"
+        if self.fault:
+            return self.fault
+        if not self.block.strip():
+            return f"an empty {name}"
+        commands = HARNESS.findall(self.text[:self.text.rfind("\n```") + 4])
+        if self._fence == BASH and [one.strip("\r\n") for one in commands] != [self.block]:
+            return "fences that a harness reads differently"
+        if not any(map(str.isalnum, self.thought)):
+            return f"no thought before the {name}"
+        return prose_problem(self.thought) or prose_problem(self.behind)
+
+    def _read_blocks(self, lines: list[str]) -> str | None:
+        """Find the blocks, and return what is wrong with the first faulty fence, or None."""
+        start, ticks, language = -1, "", ""   # of the open block: its line is -1 outside of blocks
+        opening, name = f"```{self._fence}", self._name
+        for i, line in enumerate(lines):
+            line = line.rstrip(" \t\r")
+            fence = FENCE.match(line)
+            if not fence:
+                continue
+            info = fence[2].strip()
+            if start < 0:
+                if "`" in info:
+                    continue
+                if self._fence and info.split()[:1] == [self._fence] and line != opening:
+                    return f"a bash block that does not open with a line {opening}"
+                if self._fence and not info and self.runnable:
+                    return "a fence without a language after the bash block"
+                start, ticks, language = i, fence[1], info
+                continue
+            if language in self._languages and line != "```":
+                return f"a fence inside the {name}"
+            if self._fence and line == opening:
+                return "a bash block inside another block"
+            if info or len(fence[1]) < len(ticks):
+                continue   # a line of the block
+            self.in_blocks.update(range(start, i + 1))
+            if language in self._languages:
+                self.runnable.append((start, i))
+            start = -1
+        if start < 0:
+            return None
+        return f"a {name if language in self._languages else 'block'} without an end"

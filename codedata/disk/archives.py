@@ -1,0 +1,316 @@
+"""Copy files into and out of a sandbox as tar, without reading or writing outside the folders that
+are named.
+
+The sandbox may have written the archive itself, so nothing in it is trusted: a link is made only
+where it leads to something inside, no member goes through a link, and whatever is not a file,
+folder or link is refused. Bounds are checked while the archive is read.
+"""
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import tarfile
+import tempfile
+import time
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from codedata.disk.layouts import Program
+from codedata.disk.locks import temporary_folder
+from codedata.errors import ItemFailed
+from codedata.texts import printable
+
+PIECE = 1 << 20
+MAX_HEADER_BYTES = 1 << 17   # limit of a name, a link's target or attributes, read at once
+MAX_GLOBAL_BYTES = 1 << 10   # of attributes of all members, which each is given: git writes 52
+MAX_EMPTY = 10_000           # members of gzip in a row that are empty, which no meter counts
+GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+GZIP_OR_ZLIB = 47            # for zlib, which sees for itself which of the two it is
+Source = Path | dict[str, bytes]   # a file or folder of the host, or {relative path: content}
+
+
+class UnsafeArchive(ItemFailed):
+    """Report an archive or a path that would read or write where it must not, or cannot be read."""
+
+
+class OverBounds(UnsafeArchive):
+    """Report that Bounds are exceeded. `kind` names the limit: too_large, too_many, too_deep,
+    too_slow."""
+
+    def __init__(self, kind: str, what: str, where: str):
+        super().__init__(what, printable(where, 200))
+        self.kind = kind
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Limit what is read of a tar or a folder. A hard link counts as the whole file, each time."""
+
+    max_bytes: int = 10_000_000_000
+    max_files: int = 1_000_000      # folders and links among them
+    max_depth: int = 200
+    max_seconds: float = 900.0
+
+    def meter(self) -> Callable[..., None]:
+        """Return a function that takes each name with its size, and raises OverBounds when a limit
+        is exceeded."""
+        end = time.monotonic() + self.max_seconds
+        total = Counter()
+
+        def count(name: str, size: int, n: int = 1) -> None:
+            total.update(n_bytes=size, n_files=n)
+            if total["n_bytes"] > self.max_bytes:
+                raise OverBounds("too_large", f"more than {self.max_bytes:,} bytes", name)
+            if total["n_files"] > self.max_files:
+                raise OverBounds("too_many", f"more than {self.max_files:,} files", name)
+            if name.count("/") > self.max_depth:
+                raise OverBounds("too_deep", f"more than {self.max_depth:,} folders deep", name)
+            if time.monotonic() > end:
+                raise OverBounds("too_slow", f"more than {self.max_seconds:g} seconds", name)
+        return count
+
+
+BOUNDS = Bounds()
+
+
+def pack(source: Source, uid: int = 0, gid: int = 0,
+         bounds: Bounds = BOUNDS) -> BinaryIO:
+    """Return a tar of a file, of a folder's content, or of {relative path: content}, owned by uid
+    and gid; a Program is executable.
+
+    Links are packed as links, never followed; sockets, pipes and devices are left out.
+    """
+    if isinstance(source, dict):
+        with temporary_folder() as folder:
+            for name, content in source.items():
+                place = Path(folder, *parts_of(name))
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(content)
+                if isinstance(content, Program):
+                    place.chmod(0o755)
+            return pack(Path(folder), uid, gid, bounds)
+    count = bounds.meter()
+
+    def owned(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+        count(member.name, member.size)
+        member.uid = uid
+        member.gid = gid
+        member.uname = member.gname = ""
+        return None if member.isdev() else member   # so are pipes; sockets are never members
+
+    out = tempfile.TemporaryFile()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        if source.is_dir():
+            for entry in sorted(source.iterdir()):
+                tar.add(entry, entry.name, filter=owned)
+        else:
+            tar.add(source.resolve(), source.name, filter=owned)
+    out.seek(0)
+    return out
+
+
+def unpack(archive: BinaryIO | Stream, to: Path, bounds: Bounds = BOUNDS, strip: int = 0,
+           wanted: Callable[[tuple[str, ...]], bool] = bool) -> None:
+    """Extract a tar into the folder `to`: the members that are `wanted`, without the first `strip`
+    parts of their names.
+
+    Raise UnsafeArchive for what leads out of `to`, OverBounds for more than `bounds` allow; what
+    was extracted before stays. Files belong to the caller and keep no more of their mode than rwx.
+    Links are made last, so that no member goes through one.
+    """
+    to.mkdir(parents=True, exist_ok=True)
+    unpacker = _Unpacker(to, bounds.meter())
+    with read_tar(archive) as tar:
+        for member in members(tar):
+            parts = parts_of(member.name)[strip:]
+            origin = to.joinpath(*parts_of(member.linkname)[strip:]) if member.islnk() else None
+            unpacker.count(member.name, unpacker.sizes.get(origin, member.size))
+            if wanted(parts):
+                unpacker.extract(tar, member, parts, origin)
+    unpacker.make_links()
+
+
+class _Unpacker:
+    """Extract the members of a tar one by one into the folder `to`."""
+
+    def __init__(self, to: Path, count: Callable[..., None]):
+        self.count = count
+        self.sizes: dict[Path, int] = {}                      # of the files so far
+        self._to = to
+        self._folders = {to}                                  # those that were checked
+        self._links: list[tuple[Path, tarfile.TarInfo]] = []
+
+    def extract(self, tar: tarfile.TarFile, member: tarfile.TarInfo, parts: tuple[str, ...],
+                origin: Path | None) -> None:
+        """Extract a member to the path `parts`; `origin` is the file of a hard link."""
+        place = self._to.joinpath(*parts)
+        self._make_folder(parts if member.isdir() else parts[:-1], member.name)
+        if member.isreg():
+            self._write(tar.extractfile(member), place, member)
+        elif member.issym():
+            _check_target(member.linkname, len(parts) - 1, member.name)
+            self._links.append((place, member))
+        elif member.islnk():
+            if origin not in self.sizes:
+                raise UnsafeArchive("is a hard link to what is not in the archive", member.name)
+            _remove(place, member.name)
+            os.link(origin, place)
+            self.sizes[place] = self.sizes[origin]
+        elif not member.isdir():
+            raise UnsafeArchive("is a device, a pipe or something else that is no file",
+                                member.name)
+
+    def make_links(self) -> None:
+        """Make the symbolic links of the members so far."""
+        for place, member in self._links:
+            _remove(place, member.name)
+            os.symlink(member.linkname, place)
+
+    def _make_folder(self, parts: tuple[str, ...], name: str) -> None:
+        """Create a folder. Raise UnsafeArchive where a part of its path is a link or a file."""
+        place = self._to
+        if place.joinpath(*parts) in self._folders:
+            return
+        for part in parts:
+            place = place / part
+            with suppress(FileExistsError):
+                place.mkdir()
+            if place.is_symlink() or not place.is_dir():
+                raise UnsafeArchive("goes through a link or a file", name)
+        self._folders.add(place)
+
+    def _write(self, content: BinaryIO, place: Path, member: tarfile.TarInfo) -> None:
+        """Write a new file, in place of the one that is there."""
+        _remove(place, member.name)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        with open(os.open(place, flags, 0o600 | member.mode & 0o777), "wb") as file:
+            while piece := content.read(PIECE):
+                file.write(piece)
+                self.count(member.name, 0, 0)   # checks the time
+        self.sizes[place] = member.size
+
+
+@contextmanager
+def read_tar(archive: BinaryIO | Stream) -> Iterator[tarfile.TarFile]:
+    """Open a tar that is read once, from its beginning to its end. Raise UnsafeArchive where it
+    cannot be read."""
+    try:
+        with tarfile.open(fileobj=archive, mode="r|", bufsize=PIECE, tarinfo=_Member) as tar:
+            yield tar
+    except (tarfile.TarError, EOFError, ValueError, RecursionError) as e:
+        raise UnsafeArchive(f"is no archive that can be read: {e}") from e
+
+
+def members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """Yield the members of a tar one after the other, without keeping them in memory."""
+    while member := tar.next():
+        tar.members.clear()
+        yield member
+
+
+class _Member(tarfile.TarInfo):
+    """Refuse a member whose name or attributes are larger than a file system could have, or that
+    holds less than its size."""
+
+    def _proc_member(self, tar):
+        is_global = self.type == tarfile.XGLTYPE
+        limit = MAX_GLOBAL_BYTES if is_global else MAX_HEADER_BYTES
+        if not (self.isreg() or self.size <= limit):
+            raise UnsafeArchive(f"has a header of {self.size:,} bytes")
+        if is_global and tar.pax_headers:
+            raise UnsafeArchive("has more than one global header")
+        return super()._proc_member(tar)
+
+    def _refuse_sparse(self, *_):
+        raise UnsafeArchive("has a sparse file", printable(self.name, 200))
+
+    _proc_sparse = _refuse_sparse
+    _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse_sparse
+
+
+def parts_of(name: str) -> tuple[str, ...]:
+    """Return the parts of a relative path. Raise UnsafeArchive for one that is absolute or goes
+    up."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\0" in name:
+        raise UnsafeArchive("leads out of the folder that it is meant for", repr(name))
+    return path.parts
+
+
+class Stream:
+    """Present pieces of bytes as a file that read_tar() and unpack() can read."""
+
+    def __init__(self, pieces: Iterable[bytes]):
+        self._pieces = filter(None, pieces)
+
+    def read(self, _) -> bytes:
+        """Return the next piece, of any size; b"" at the end. tarfile asks again for more."""
+        return next(self._pieces, b"")
+
+
+def gunzipped(path: Path | str, max_bytes: int) -> BinaryIO:
+    """Open what is compressed in a file by gzip. Reading raises OverBounds behind `max_bytes`."""
+    return io.BufferedReader(_Counted(gzip.open(path), str(path), Bounds(max_bytes).meter()))
+
+
+class _Counted(io.RawIOBase):
+    """Count what is read of a file."""
+
+    def __init__(self, file: BinaryIO, name: str, count: Callable[..., None]):
+        self._file, self._name, self._count = file, name, count
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        """Read a piece. Raise OverBounds where it is too much."""
+        n_bytes = self._file.readinto(buffer)
+        self._count(self._name, n_bytes, 0)
+        return n_bytes
+
+    def close(self) -> None:
+        """Close the file, too."""
+        self._file.close()
+        super().close()
+
+
+def inflated(file: BinaryIO | Stream) -> Iterator[bytes]:
+    """Yield what is compressed in a file by gzip, also several times in a row, or by zlib. Raise
+    UnsafeArchive for more than MAX_EMPTY empty ones in a row."""
+    engine = zlib.decompressobj(GZIP_OR_ZLIB)
+    rest = b""
+    n_empty = 0
+    while data := rest or file.read(PIECE):
+        piece = engine.decompress(data, PIECE)
+        yield piece
+        n_empty = 0 if piece else n_empty + 1
+        if n_empty > MAX_EMPTY:
+            raise UnsafeArchive(f"has more than {MAX_EMPTY:,} empty members of gzip in a row")
+        rest = engine.unconsumed_tail
+        if engine.eof:   # another may follow
+            rest = engine.unused_data
+            engine = zlib.decompressobj(GZIP_OR_ZLIB)
+
+
+def _check_target(target: str, depth: int, name: str) -> None:
+    """Raise UnsafeArchive for a symlink that leads outside. `..` may stand only at its
+    beginning, where it is certain which folder it goes up from (behind another link it is not),
+    and not more often than there are folders."""
+    parts = PurePosixPath(target).parts
+    n_up = next((i for i, part in enumerate(parts) if part != ".."), len(parts))
+    if not target or target[0] == "/" or ".." in parts[n_up:] or n_up > depth:
+        raise UnsafeArchive(f"is a link that leads out, to {target!r}", name)
+
+
+def _remove(place: Path, name: str) -> None:
+    """Remove the file or link at `place`. Raise UnsafeArchive where it is a folder."""
+    try:
+        place.unlink(missing_ok=True)
+    except (IsADirectoryError, PermissionError):
+        raise UnsafeArchive("takes the place of a folder", name) from None

@@ -1,0 +1,466 @@
+"""Put files and folders in place whole, and read items: the bytes of a store.
+
+An item is a file: one JSON object, sorted and indented, so that an edit is a one-line diff. For a
+class with `places` it is a folder, in which each field is a named file or folder. `Folder` builds a
+folder of files under _tmp/ and puts it in place in one step.
+
+Files are written to a temporary name in the same directory, flushed and renamed; folders are
+exchanged. So a kill leaves the old item or the new one.
+"""
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import itertools
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial, wraps
+from pathlib import Path
+from stat import S_ISDIR
+from typing import NamedTuple
+
+import orjson
+import tomli_w
+
+from codedata.bounded import MAX_ROW_BYTES, inside, making_folders, own_folder, read_bounded
+from codedata.disk.ledger import disk_trouble, from_json
+from codedata.driver import in_driver
+from codedata.errors import BrokenRecord
+from codedata.records import OMITTED_IF_NULL, Files, safe_name
+from codedata.texts import check_nesting, toml_tables
+
+NAMES = ("Names are up to 200 letters, digits, `.`, `_` and `-`, and do not start with `.` or "
+         "`_`.")
+RUN = secrets.token_hex(4)   # in temporary names: machines that share a root have equal pids
+NEW, OLD = "_tmp", "old."    # folder for new folders; prefix of a folder that is being replaced
+MAX_SYNCS = 8                # files flushed in parallel, as each waits for the disk
+EXCHANGE, HERE = 2, -100     # Linux's RENAME_EXCHANGE and AT_FDCWD
+MAX_FILES, MAX_FILE_BYTES, MAX_FOLDER_BYTES = 5_000, 50_000_000, 200_000_000   # of an item's folder
+_n_files = itertools.count(1)   # in temporary names
+
+
+def to_json(data) -> bytes:
+    """Return a record, or a list of records, as it is on disk: sorted and indented.
+
+    In the fields of OMITTED_IF_NULL the keys keep their order, since models are shown these fields.
+    """
+    options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
+    if isinstance(data, list):
+        return orjson.dumps([_ordered(record, b"\n    ") for record in data], option=options)
+    return orjson.dumps(_ordered(data, b"\n  "), option=options)
+
+
+def _ordered(data, line_start: bytes):
+    """Return a record with the fields of OMITTED_IF_NULL already as text, whose keys orjson cannot
+    sort. `line_start` is the line end and the indentation in front of these fields.
+    """
+    if not isinstance(data, dict) or data.keys().isdisjoint(OMITTED_IF_NULL):
+        return data
+    texts = {name: orjson.dumps(data[name], option=orjson.OPT_INDENT_2)
+             for name in data.keys() & {*OMITTED_IF_NULL}}
+    return data | {name: orjson.Fragment(text.replace(b"\n", line_start))
+                   for name, text in texts.items()}
+
+
+@in_driver
+def write_atomic(path: Path, data: bytes) -> os.stat_result:
+    """Put `data` at `path` whole or not at all; return its stat. A full disk ends the run."""
+    draft = Draft(path, data)
+    stat = draft.sync()
+    draft.place()
+    return stat
+
+
+def _keeps_disk_clean(method):
+    """Let a method of a draft drop it where the disk takes no more, which ends the run."""
+    @wraps(method)
+    def call(self, *args):
+        try:
+            return method(self, *args)
+        except OSError as e:
+            self.drop()
+            raise disk_trouble(e, self.path) from e
+    return call
+
+
+class Draft:
+    """Hold a file that is to be at `path`, and is written under a temporary name beside it. Of many
+    that are begun before the first is synced, the disk writes all at once."""
+
+    @_keeps_disk_clean
+    def __init__(self, path: Path | str, data: bytes):
+        self.path = path
+        self._tmp = f"{os.path.dirname(path)}/_tmp.{RUN}.{next(_n_files)}"
+        self._fd = making_folders(partial(os.open, mode=0o666), self._tmp,
+                                  os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._fd, view):]
+        if hasattr(os, "posix_fadvise"):   # Linux begins to write what is not to be cached
+            os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
+    @_keeps_disk_clean
+    def sync(self) -> os.stat_result:
+        """Flush the file; return its stat, which it keeps in its place."""
+        try:
+            os.fsync(self._fd)   # before place(): a power cut must not leave a name without bytes
+            return os.fstat(self._fd)
+        finally:
+            os.close(self._fd)
+
+    @_keeps_disk_clean
+    def place(self) -> None:
+        """Put the file in its place, in one step."""
+        os.replace(self._tmp, self.path)
+
+    def drop(self) -> None:
+        """Remove the file."""
+        with suppress(OSError):
+            os.unlink(self._tmp)
+
+
+def list_items(directory: Path, suffix: str, broken: list[BrokenRecord]) -> Iterator[tuple]:
+    """Yield (name, stat) of each item of a directory.
+
+    What has a refused name, or cannot be looked at, goes to `broken`.
+    """
+    for entry in sorted(os.scandir(directory), key=lambda e: e.name):
+        name = entry.name.removesuffix(suffix)
+        if entry.name[0] in "_." or name == entry.name:
+            continue
+        if not safe_name(name):
+            broken.append(BrokenRecord("has a name that is refused.", entry.path, NAMES))
+            continue
+        try:
+            yield sys.intern(name), entry.stat()
+        except OSError as e:
+            broken.append(BrokenRecord(f"cannot be read: {e.strerror}.", entry.path,
+                                       "Correct or delete it."))
+
+
+class Listing(NamedTuple):
+    """Hold what stands for a folder as size and time of change stand for a file."""
+
+    st_size: int       # bytes of all files
+    st_mtime_ns: int   # a digest of their sorted paths, sizes and times
+
+
+def listing(item: Path) -> Listing | None:
+    """Return the listing of all files below a folder, links not followed; of a file its size and
+    time of change; None where there is nothing."""
+    try:
+        stat = os.stat(item)
+    except OSError:
+        return None
+    if not S_ISDIR(stat.st_mode):
+        return Listing(stat.st_size, stat.st_mtime_ns)
+    files: list[tuple] = []
+    n_bytes = 0
+    for at, _, names in os.walk(item):
+        for name in names:
+            path = os.path.join(at, name)
+            stat = os.lstat(path)
+            n_bytes += stat.st_size
+            files.append((os.path.relpath(path, item), stat.st_size, stat.st_mtime_ns))
+    hasher = hashlib.blake2b(repr(sorted(files)).encode(errors="replace"), digest_size=7)
+    return Listing(n_bytes, int.from_bytes(hasher.digest(), "big"))
+
+
+def list_folders(directory: Path, broken: list[BrokenRecord]) -> Iterator[tuple]:
+    """Yield (name, listing) of each item of a directory whose items are folders.
+
+    What has a refused name, is a link or is a file goes to `broken`.
+    """
+    for entry in sorted(os.scandir(directory), key=lambda e: e.name):
+        is_folder = entry.is_dir(follow_symlinks=False)
+        if entry.name[0] in "_." or not (
+                is_folder or entry.is_symlink() or entry.name.endswith(".json")):
+            continue
+        if not is_folder:
+            broken.append(BrokenRecord("is no folder.", entry.path, "Items are folders here."))
+        elif not safe_name(entry.name):
+            broken.append(BrokenRecord("has a name that is refused.", entry.path, NAMES))
+        else:
+            try:
+                listed = listing(Path(entry.path))
+            except RecursionError:   # of os.walk(), before Python 3.12
+                broken.append(BrokenRecord("has folders in folders without end.", entry.path,
+                                           "Take them out."))
+                continue
+            if listed:   # else it was removed meanwhile
+                yield sys.intern(entry.name), listed
+
+
+def load_folder(folder: Path, places: dict[str, str]) -> dict:
+    """Return {instance_id, field: value} of an item's folder. A missing text is None, a missing
+    folder has no files.
+
+    Raise BrokenRecord if a file cannot be read, is a link, or there is too much.
+    """
+    data: dict = {"instance_id": folder.name}
+    n_left = [MAX_FILES, MAX_FOLDER_BYTES]
+    for field, place in places.items():
+        path = folder / place
+        try:
+            data[field] = load_files(path, n_left) if place.endswith("/") else _load_part(path)
+        except (ValueError, RecursionError, OSError) as e:
+            raise BrokenRecord(f"is not readable: {e}", str(path), "Correct that file.") from e
+    return data
+
+
+def _load_part(path: Path):
+    if path.is_symlink():
+        raise ValueError("it is a link")
+    if not path.exists():
+        return None
+    raw = read_bounded(path, MAX_ROW_BYTES)
+    if path.suffix == ".json":
+        check_nesting(value := from_json(raw))
+        return value
+    text = raw.decode()
+    return toml_tables(text) if path.suffix == ".toml" else text
+
+
+def load_files(folder: Path, n_left: list[int] | None = None) -> Files:
+    """Return {relative path: Path} of the files below a folder. Raise ValueError for a link, and
+    for more files and bytes than `n_left`."""
+    files: Files = {}
+    n_left = n_left or [MAX_FILES, MAX_FOLDER_BYTES]
+    if folder.is_symlink():
+        raise ValueError("it is a link")
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        name.encode()   # raises ValueError for one that is not UTF-8
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            raise ValueError(f"{name[:200]!r} is a link, or no file")
+        if path.is_file():
+            size = path.stat().st_size
+            n_left[0] -= 1
+            n_left[1] -= size
+            if size > MAX_FILE_BYTES or min(n_left) < 0:
+                raise ValueError(f"{name[:200]!r} is too large, or one file too many: at most "
+                                 f"{MAX_FILES:,} files with {MAX_FOLDER_BYTES:,} bytes, "
+                                 f"{MAX_FILE_BYTES:,} each")
+            files[name] = path
+    return files
+
+
+class Program(bytes):
+    """Hold the content of a file that may be run, whatever its name."""
+
+
+def without_paths(files: Files) -> Files:
+    """Return the same files with their contents in memory."""
+    return {name: (Program if _may_run(file) else bytes)(content_of(file))
+            for name, file in files.items()}
+
+
+def _may_run(file: bytes | Path) -> bool:
+    is_program = isinstance(file, Program)
+    return is_program if isinstance(file, bytes) else os.access(file, os.X_OK)
+
+
+def content_of(file: bytes | Path) -> bytes:
+    """Return the content of an entry of Files. Raise BrokenRecord where it is gone."""
+    try:
+        return file if isinstance(file, bytes) else read_bounded(file, MAX_FILE_BYTES)
+    except OSError as e:
+        raise BrokenRecord(f"cannot be read: {e.strerror}.", str(file), "Run again.") from e
+
+
+def files_digest(files: Files) -> str:
+    """Return 16 hex digits of the names and contents of files."""
+    hasher = hashlib.blake2b(digest_size=8)
+    for name in sorted(files):
+        content = hashlib.sha256(content_of(files[name])).hexdigest()
+        hasher.update(f"{name}\0{content}\0".encode())
+    return hasher.hexdigest()
+
+
+class FolderDraft:
+    """Hold an item's folder that is built in _tmp/<within>/, with all else that is in the present
+    one. A place whose value is None is removed."""
+
+    @_keeps_disk_clean
+    def __init__(self, path: Path, values: dict, within: str):
+        self.path = path
+        self._built = own_folder(path.parent, NEW, within, path.name)
+        _build(self._built, path, values)
+
+    @_keeps_disk_clean
+    def sync(self) -> Listing:
+        """Flush the folder; return its listing, which it keeps in its place."""
+        _sync(self._built)
+        return listing(self._built)
+
+    @_keeps_disk_clean
+    def place(self) -> None:
+        """Put the folder in its place, in one exchange."""
+        Folder.exchange(self.path, self._built)
+
+    def drop(self) -> None:
+        """Remove the folder."""
+        shutil.rmtree(self._built, ignore_errors=True)
+
+
+def _build(built: Path, place: Path, values: dict) -> None:
+    """Build an item's folder of the present one, if there is one."""
+    shutil.rmtree(built, ignore_errors=True)
+    if place.exists():
+        shutil.copytree(place, built, symlinks=True)
+    built.mkdir(parents=True, exist_ok=True)
+    for name, value in values.items():
+        path = built / name
+        if name.endswith("/"):
+            shutil.rmtree(path, ignore_errors=True)
+            write_files(path, value or {})
+        elif value is None:
+            path.unlink(missing_ok=True)
+        else:
+            _write_file(path, _part_bytes(path.suffix, value))
+
+
+def _part_bytes(suffix: str, value) -> bytes:
+    if suffix == ".json":
+        return to_json(value)
+    return (tomli_w.dumps(value) if suffix == ".toml" else value).encode()
+
+
+def write_files(folder: Path, files: Files) -> None:
+    """Write files below a folder, those that end with .sh as programs."""
+    for name, file in files.items():
+        _write_file(inside(folder, name), file)   # the names may be a person's
+
+
+def _write_file(path: Path, file: bytes | Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(file, bytes):
+        path.write_bytes(file)
+        is_program = path.suffix == ".sh" or isinstance(file, Program)
+        path.chmod(0o755 if is_program else 0o644)
+    else:
+        shutil.copy(file, path)
+
+
+def load(path: Path):
+    """Return the JSON value of an item. Raise BrokenRecord if it is not readable."""
+    try:
+        return from_json(read_bounded(path))
+    except FileNotFoundError as e:
+        raise BrokenRecord("is gone.", str(path), "It was there a moment ago: run again.") from e
+    except (ValueError, RecursionError, OSError) as e:
+        raise BrokenRecord(f"is not readable JSON: {e}", str(path),
+                           "Correct it, or delete it and run again.") from e
+
+
+def set_aside(path: Path, keep: bool = True) -> Path:
+    """Copy a file or folder to _replaced/ beside it: NAME.1.json, NAME.2.json, …; return the copy.
+    Without `keep` it is moved there."""
+    suffix = "" if path.is_dir() else path.suffix
+    aside = own_folder(path.parent, "_replaced")
+    aside.mkdir(exist_ok=True)
+    copies = (aside / f"{path.name.removesuffix(suffix)}.{n}{suffix}" for n in itertools.count(1))
+    copy = next(copy for copy in copies if not copy.exists())
+    if not keep:
+        path.rename(copy)
+    elif path.is_dir():
+        shutil.copytree(path, copy)
+    else:
+        write_atomic(copy, read_bounded(path))
+    return copy
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Handle folders of files that are put in place whole.
+
+    A new one is built under <directory>/_tmp/; `ignored` names files that do not count for the
+    digests, such as a manifest that holds them.
+    """
+
+    ignored: tuple[str, ...] = ()
+
+    def digests(self, folder: Path) -> dict[str, str]:
+        """Return {relative path: SHA-256 in hex} of all files but the ignored ones, sorted."""
+        paths = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*"))}
+        return {name: _file_sha256(path) for name, path in paths.items()
+                if path.is_file() and name not in self.ignored}
+
+    def sha256(self, path: Path) -> str:
+        """Return the SHA-256 in hex of a file, or of a folder's digests."""
+        if path.is_file():
+            return _file_sha256(path)
+        digests = orjson.dumps(self.digests(path), option=orjson.OPT_SORT_KEYS)
+        return hashlib.sha256(digests).hexdigest()
+
+    @staticmethod
+    def put(path: Path, built: Path) -> None:
+        """Flush the folder `built`, and do exchange()."""
+        _sync(built)
+        Folder.exchange(path, built)
+
+    @staticmethod
+    def exchange(path: Path, built: Path) -> None:
+        """Move the folder `built` to `path`, in one exchange with what is there.
+
+        On a file system that cannot exchange folders, a kill between two renames leaves none;
+        clear_up() then restores the old one.
+        """
+        if not path.exists():
+            built.rename(path)
+            return
+        old = built
+        if not _exchange(built, path):
+            old = path.rename(built.with_name(OLD + path.name))
+            built.rename(path)
+        shutil.rmtree(old)
+
+    @staticmethod
+    def clear_up(directory: Path, within: str = "") -> None:
+        """Remove what killed runs left in _tmp/<within>/, and restore a folder that was being
+        replaced.
+
+        The caller holds the directory.
+        """
+        left = own_folder(directory, NEW, within)
+        for old in left.glob(f"{OLD}*"):
+            place = directory / old.name.removeprefix(OLD)
+            if not place.exists():   # a run was killed between two renames
+                old.rename(place)
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _file_sha256(path: Path) -> str:
+    hasher = hashlib.sha256()
+    with open(path, "rb") as file:
+        while part := file.read(1 << 20):
+            hasher.update(part)
+    return hasher.hexdigest()
+
+
+def _exchange(a: Path, b: Path) -> bool:
+    """Swap the names of two folders in one step. Return False if the system cannot do it."""
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError):
+        return False
+    return rename(HERE, os.fsencode(a), HERE, os.fsencode(b), EXCHANGE) == 0
+
+
+def _sync(folder: Path) -> None:
+    """Flush a folder and its files to disk, so that a power cut leaves no truncated file."""
+    def flush(path: Path) -> None:
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    with ThreadPoolExecutor(MAX_SYNCS) as pool:
+        list(pool.map(flush, (*folder.rglob("*"), folder)))

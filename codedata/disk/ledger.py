@@ -1,0 +1,335 @@
+"""<dir>/_ledger.jsonl: append-only, a line an attempt: what was read and written, what it cost.
+
+stage, item, instance_id, at     the attempt; `at` is UTC
+state        done | failed | adopted | excluded | pruned; summed: see ledger_compact.py
+read         digest of the fields that were read
+wrote        {field: digest} of this stage's fields
+found        {field: digest} of other stages' fields that a person had changed
+size, mtime_ns                   of the record after the write
+settings     digest of model, prompts and the like
+calls        [{id, model, tokens_in, tokens_out, tokens_cached, cost_usd, seconds, …}]
+cost_usd     their sum; null: a price is unknown
+seconds, cut, error              of the attempt; `cut`: what did not fit into the request
+still        of a failed line: the record that was there before still counts
+parts, view  of outputs in parts: {part: settings} that are final, digest of how they are combined
+entries, detail                  of prompt.py: a file's entries, its place in the sample
+leaks        of ch.py: {of, found}, the result of its leak check
+earlier      of a summed line: the calls of the lines that went, by model
+
+A line is written before the record is put in place, so a kill between the two leaves the record of
+an earlier line. A kill can also tear the line that is being written: it is skipped, and the replies
+of its item are still in _partial/. Several processes may append: each ends a torn line of another
+before it writes.
+"""
+from __future__ import annotations
+
+import fcntl
+import heapq
+import json
+import os
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+import orjson
+
+from codedata.bounded import MAX_RECORD_BYTES, open_appending, open_regular
+from codedata.errors import RunStopped
+from codedata.terminal import Spending
+
+LEDGER, PARTIAL = "_ledger.jsonl", "_partial"
+ERROR_CHARS = 500
+NOTHING: dict = {}
+# fields of a line that are texts and {field: digest}, and amounts of a call (None: not known)
+TEXTS = ("stage", "item", "instance_id", "read", "settings", "view", "at", "error")
+DIGESTS = ("wrote", "found", "parts")
+AMOUNTS = ("cost_usd", "tokens_in", "tokens_out", "tokens_cached", "seconds")
+MAX_AMOUNT = 10**15
+
+
+@dataclass(slots=True)
+class FileState:
+    """Hold the digests of a record on disk; they hold while the file has this size and mtime."""
+
+    instance_id: str
+    digests: dict[str, str]
+    size: int = -1
+    mtime_ns: int = -1
+
+    def line(self, owned: tuple[str, ...] = ()) -> dict:
+        """Return the fields of the record's ledger line; `owned` are its fields that a stage wrote,
+        by default all.
+        """
+        wrote = {f: self.digests[f] for f in owned or self.digests if f in self.digests}
+        return {"instance_id": self.instance_id, "wrote": wrote, "size": self.size,
+                "mtime_ns": self.mtime_ns}
+
+
+@dataclass(slots=True)
+class LastAttempt:
+    """Hold a stage's newest attempt at an item."""
+
+    read: str
+    wrote: dict[str, str]
+    settings: str
+    error: str
+    parts: tuple[tuple[str, str], ...]   # (part, settings digest)
+    view: str
+    before: LastAttempt | None = None    # the success before this one
+
+
+class Ledger:
+    """Read the ledgers of a directory, or of all its shards, as one, in the order of time.
+
+    The dicts by (stage, item) hold a stage's newest attempt at it; `known`, by item, the file that
+    the scripts left on disk.
+    """
+
+    def __init__(self, *directories: Path):
+        self.succeeded: dict[tuple[str, str], LastAttempt] = {}
+        self.failed: dict[tuple[str, str], LastAttempt] = {}
+        self.excluded: dict[tuple[str, str], LastAttempt] = {}   # by a rule of the item function
+        self.known: dict[str, FileState] = {}
+        self.counted: dict[tuple[str, str], set[str]] = {}   # ids of kept replies that are billed
+        self.used: dict[tuple[str, str], set[str]] = {}      # those that a record was made from
+        self.entries: dict[str, list] = {}    # of list files: [[order, instance_id, digests], …]
+        self.asked_again: dict[tuple[str, str], int] = {}    # refused answers of an item (ch.py)
+        self.details: dict[tuple[str, str], dict] = {}       # notes of prompt.py on files and PRs
+        self.spent = Spending()              # of all lines
+        self._lock = threading.Lock()
+        self._files: dict[Path, Appender] = {}
+        self._newest = ""       # the newest time of a line
+        self._parts: dict[tuple, tuple] = {(): ()}
+        kept = [path for d in directories for path in (Path(d) / PARTIAL).glob("*.jsonl")]
+        self._with_replies = {path.stem for path in kept}
+        for line in in_time([read_lines(Path(d) / LEDGER) for d in directories]):
+            self._take(line)
+
+    def _take(self, line: dict) -> None:
+        calls = calls_of(line)
+        for call in calls:
+            self.spent.add(call)
+        if not is_sound(line):
+            return   # somebody wrote it: as good as torn, but what was paid is paid
+        item, state = sys.intern(line["item"]), line.get("state")
+        key = sys.intern(line["stage"]), item
+        self._newest = max(self._newest, line.get("at", ""))
+        if state == "failed":
+            self._with_replies.add(item)   # they may be kept for the next attempt
+        if calls and item in self._with_replies:
+            self.counted.setdefault(key, set()).update(call.get("id") for call in calls)
+        if state in ("done", "adopted"):
+            self._take_success(key, line)
+        elif state == "failed" and not line.get("still"):
+            self.failed[key] = self._attempt(line)
+        elif state == "excluded" and "read" in line:
+            self.excluded[key] = self._attempt(line)
+            self.failed.pop(key, None)
+        elif state == "pruned":
+            self._forget(item)
+        if "detail" in line:
+            self.details[key] = line["detail"]
+
+    def _forget(self, item: str) -> None:
+        """Drop what earlier lines say of an item whose record was removed."""
+        for attempts in (self.succeeded, self.failed):
+            for key in [key for key in attempts if key[1] == item]:
+                del attempts[key]
+        self.known.pop(item, None)
+
+    def _take_success(self, key: tuple[str, str], line: dict) -> None:
+        item = key[1]
+        made = self._attempt(line)
+        made.before = self.succeeded.get(key)
+        self.succeeded[key] = made
+        self.failed.pop(key, None)
+        if item in self._with_replies:   # killed before they were dropped: not served again
+            self.used[key] = set(self.counted.get(key, ()))
+        known = self.known.setdefault(item, FileState("", NOTHING))
+        known.instance_id = sys.intern(line.get("instance_id", "")) or known.instance_id
+        known.digests = merged_digests(known.digests, line)
+        known.size, known.mtime_ns = line.get("size", -1), line.get("mtime_ns", -1)
+        if "entries" in line:
+            self.entries[item] = _listed(line, "entries")
+        self.asked_again[key] = line.get("asked_again", 0)
+
+    def _attempt(self, line: dict) -> LastAttempt:
+        parts = tuple(line.get("parts", NOTHING).items())
+        parts = self._parts.setdefault(parts, parts)   # most items have the same ones
+        return LastAttempt(line.get("read", ""), line.get("wrote") or NOTHING,
+                           sys.intern(line.get("settings", "")), line.get("error", ""), parts,
+                           sys.intern(line.get("view", "")))
+
+    def may_have_kept(self, item: str) -> bool:
+        """Return whether replies of the item were kept, or an attempt has failed since."""
+        return item in self._with_replies
+
+    def append(self, directory: Path, *lines: dict) -> None:
+        """Write lines to a directory's ledger at once, and take them in. A full disk ends the run.
+        """
+        lines = [{key: value for key, value in line.items()
+                  if key == "cost_usd" or value not in (None, "", [], {}, ())} for line in lines]
+        with self._lock:
+            now = datetime.now(timezone.utc).isoformat(timespec="microseconds")[:-6] + "Z"
+            self._newest = max(now, self._newest)   # a clock that went back must not undo a line
+            for line in lines:
+                line["at"] = self._newest
+                if "error" in line:
+                    line["error"] = line["error"][:ERROR_CHARS]
+            if directory not in self._files:
+                self._files[directory] = Appender(Path(directory) / LEDGER)
+            self._files[directory].append(b"".join(map(to_line, lines)))
+            for line in lines:
+                self._take(line)
+
+
+class Appender:
+    """Append to a ledger file, which is opened at the first line."""
+
+    def __init__(self, path: Path | str):
+        self.path = path
+        self._fd: int | None = None
+
+    def append(self, data: bytes) -> None:
+        """Write whole lines. Raise RunStopped if the disk takes no more."""
+        try:
+            if self._fd is None:
+                self._fd = open_appending(self.path)
+            fcntl.flock(self._fd, fcntl.LOCK_EX)   # no other process is killed within its line now
+            try:
+                append_lines(self._fd, data, self.path)
+            finally:
+                fcntl.flock(self._fd, fcntl.LOCK_UN)
+        except OSError as e:
+            raise disk_trouble(e, self.path) from e
+
+    def moved(self, path: Path | str) -> Appender:
+        """Return this file, renamed."""
+        os.rename(self.path, path)
+        self.path = path
+        return self
+
+    def empty(self) -> None:
+        """Drop all lines. A byte of a torn one stays: ext4 flushes a file that is emptied."""
+        os.ftruncate(self._fd, 1)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+
+def merged_digests(digests: dict[str, str], line: dict) -> dict[str, str]:
+    """Return the digests of a record's fields after a line, without those of removed fields ("").
+    """
+    wrote, found = line.get("wrote") or NOTHING, line.get("found") or NOTHING
+    if not digests and not found:
+        return wrote
+    return {f: d for f, d in {**digests, **wrote, **found}.items() if d}
+
+
+def in_time(files: list):
+    """Return an iterator over the lines of several ledgers, in the order they were written."""
+    return heapq.merge(*files, key=lambda line: str(line.get("at", "")))
+
+
+def read_lines(path: Path):
+    """Yield each whole line of a JSONL file as a dict; a missing file has none.
+
+    Torn lines are skipped; a line that is longer than a record may be comes out in torn pieces.
+    Raise OSError if it is no regular file.
+    """
+    try:
+        file = open_regular(path)
+    except FileNotFoundError:
+        return
+    with file:
+        for raw in iter(lambda: file.readline(MAX_RECORD_BYTES), b""):
+            with suppress(ValueError, RecursionError):   # torn
+                if isinstance(line := from_json(raw), dict):
+                    yield line
+
+
+def from_json(raw: bytes):
+    """Return a JSON value; raise ValueError or RecursionError if it is none."""
+    try:
+        return orjson.loads(raw)
+    except ValueError:
+        return json.loads(raw)   # takes half characters, which parse() refuses by field
+
+
+def calls_of(line: dict) -> list[dict]:
+    """Return the calls of a line and the sums that compacting left, as sound_call() gives them."""
+    calls = _listed(line, "calls") + _listed(line, "earlier")
+    return [sound_call(call) for call in calls if isinstance(call, dict)]
+
+
+def sound_call(call: dict) -> dict:
+    """Return a call with cost_usd and model, in which each amount is a number or None."""
+    wrong = {key: None for key in AMOUNTS if not _is_amount(call.get(key))}
+    if type(call.get("n", 1)) is not int or call.get("n", 1) < 1:
+        wrong["n"] = 1
+    for key in ("model", "id"):
+        if not isinstance(call.get(key, ""), str):
+            wrong[key] = str(call[key])
+    if not wrong and "model" in call and "cost_usd" in call:
+        return call
+    return {"model": "", "cost_usd": None, **call, **wrong}
+
+
+def _is_amount(value) -> bool:
+    return value is None or (isinstance(value, (int, float)) and 0 <= value < MAX_AMOUNT)
+
+
+def is_sound(line: dict) -> bool:
+    """Return whether all that is read of a line, but for its calls, has its right type."""
+    return ("stage" in line and "item" in line
+            and all(isinstance(line.get(key, ""), str) for key in TEXTS)
+            and all(_are_digests(line.get(key, NOTHING)) for key in DIGESTS)
+            and isinstance(line.get("detail", NOTHING), dict)
+            and all(map(_is_entry, _listed(line, "entries"))))
+
+
+def _is_entry(entry) -> bool:
+    """Return whether a list file's entry is [order, instance_id, digests]."""
+    return (isinstance(entry, list) and [*map(type, entry)] == [int, str, dict]
+            and _are_digests(entry[2]))
+
+
+def _are_digests(value) -> bool:
+    return isinstance(value, dict) and all(isinstance(digest, str) for digest in value.values())
+
+
+def _listed(line: dict, key: str) -> list:
+    value = line.get(key)
+    return value if isinstance(value, list) else []
+
+
+def to_line(line: dict) -> bytes:
+    """Return a dict as one line of JSON. Half a character in a text is escaped."""
+    try:
+        return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:   # half a character
+        return (json.dumps(line) + "\n").encode()
+
+
+def append_lines(descriptor: int, data: bytes, path) -> None:
+    """Write whole lines to a file that the caller has locked; end a torn one first, with which
+    they would be lost. Raise RunStopped where the disk does not take all of them."""
+    size = os.fstat(descriptor).st_size
+    if size and os.pread(descriptor, 1, size - 1) != b"\n":
+        data = b"\n" + data
+    if os.write(descriptor, data) < len(data):
+        raise RunStopped("was not written whole: the disk is full.", str(path),
+                         "Make room and run again.")
+
+
+def disk_trouble(error: OSError, path) -> RunStopped:
+    """Return the RunStopped for a file that cannot be written."""
+    return RunStopped(f"could not be written: {error.strerror or error}.", str(path),
+                      "Make room (or give write permission) and run again: nothing that was "
+                      "finished is lost.")

@@ -1,0 +1,122 @@
+"""Shorten ledgers to the newest line of each stage and item; what the rest cost is summed up.
+
+The sum is a line of its own in the same file (state `summed`), so that a kill between two files
+changes nothing. Items with kept replies are left as they are: the ids in their lines tell which
+replies are paid for.
+"""
+from __future__ import annotations
+
+from itertools import chain
+from pathlib import Path
+
+from codedata.disk.layouts import write_atomic
+from codedata.disk.ledger import (
+    AMOUNTS,
+    LEDGER,
+    NOTHING,
+    PARTIAL,
+    calls_of,
+    in_time,
+    is_sound,
+    merged_digests,
+    read_lines,
+    to_line,
+)
+
+
+def compact(directories: list[Path]) -> tuple[int, int]:
+    """Shorten the ledgers of directories; return the numbers of lines before and after.
+
+    The caller holds the whole directory's lock: a process that went on appending to the old file
+    would lose its lines. Raise RunStopped if the disk is full.
+    """
+    paths = [Path(directory) / LEDGER for directory in directories]
+    by_path = {path: list(read_lines(path)) for path in paths}
+    in_partial = {path.stem for d in directories for path in (Path(d) / PARTIAL).glob("*.jsonl")}
+    lines = list(in_time(by_path.values()))
+    staying = _newest(lines, in_partial)
+    _move_lost_edits(lines, staying)
+    n_after = 0
+    for path, its_lines in by_path.items():
+        stay = [line for line in its_lines if id(line) in staying]
+        dropped = [line for line in its_lines if id(line) not in staying]
+        if sums := _sum_by_model(dropped):
+            stay.insert(0, {"stage": "", "item": "", "state": "summed", "earlier": sums})
+        if dropped:
+            write_atomic(path, b"".join(map(to_line, stay)))
+        n_after += len(stay)
+    return len(lines), n_after
+
+
+def _newest(lines: list[dict], with_replies: set[str]) -> set[int]:
+    """Return the id() of each line that stays."""
+    by_item: dict[str, list[dict]] = {}
+    staying = []
+    for line in lines:
+        if not is_sound(line):   # only its calls are ever read: it stays as it is
+            staying.append(line)
+        elif line.get("state") != "summed":
+            item = line["item"]
+            older = by_item.get(item, [])
+            if item not in with_replies:
+                older = [old for old in older if not _is_outdated(old, line)]
+            by_item[item] = older
+            older.append(line)
+    return {id(line) for line in chain(staying, *by_item.values())}
+
+
+def _is_outdated(old: dict, new: dict) -> bool:
+    """Return whether a line of an item says nothing more once a newer one is there."""
+    if new.get("state") == "pruned":   # whatever the stage, it is history
+        return True
+    if old["stage"] != new["stage"]:
+        return False
+    # below a failure, the line of the record that is still there counts
+    return new.get("state") != "failed" or old.get("state") == "failed"
+
+
+def _move_lost_edits(lines: list[dict], staying: set[int]) -> None:
+    """Note an edit that only a dropped line had found in the item's newest line."""
+    kept = [line for line in lines if id(line) in staying]
+    now, then = _digests_after(lines), _digests_after(kept)
+    newest = {line["item"]: line for line in kept if _has_made(line)}
+    for item, line in newest.items():
+        before, after = then.get(item, NOTHING), now.get(item, NOTHING)
+        if lost := {f: after.get(f, "") for f in before.keys() | after.keys()
+                    if before.get(f) != after.get(f)}:
+            line["found"] = {**line.get("found", NOTHING), **lost}
+
+
+def _digests_after(lines: list[dict]) -> dict[str, dict[str, str]]:
+    """Return {item: digests of its record's fields} after the lines."""
+    digests: dict[str, dict[str, str]] = {}
+    for line in filter(is_sound, lines):
+        if line.get("state") == "pruned":
+            digests.pop(line["item"], None)
+        elif _has_made(line):
+            digests[line["item"]] = merged_digests(digests.get(line["item"], NOTHING), line)
+    return digests
+
+
+def _has_made(line: dict) -> bool:
+    """Return whether a record is on disk after a line."""
+    return is_sound(line) and line.get("state") in ("done", "adopted")
+
+
+def _sum_by_model(lines: list[dict]) -> list[dict]:
+    """Return the sums of the calls of lines by model, each with `n`.
+
+    Calls without a price make a sum of their own; a sum with an unknown amount is None.
+    """
+    sums: dict[tuple, dict] = {}
+    for call in (call for line in lines for call in calls_of(line)):
+        key = call["model"], call.get("cost_usd") is not None
+        total = sums.setdefault(key, {"model": call["model"], "n": 0})
+        total["n"] += call.get("n", 1)
+        for amount in AMOUNTS:
+            total[amount] = _added(total.get(amount, 0), call.get(amount, 0))
+    return list(sums.values())
+
+
+def _added(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one + other

@@ -1,0 +1,380 @@
+"""Read rows by number from Parquet or JSON files, on disk or at URLs.
+
+Safe to use from several threads.
+
+Parquet is read by duckdb, which skips row groups outside the requested rows. Remote bytes are
+fetched with the caller's `http`. Rows are returned as plain JSON values.
+"""
+from __future__ import annotations
+
+import glob
+import gzip
+import io
+import json
+import os
+import shutil
+import threading
+import weakref
+import zlib
+from array import array
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from datetime import datetime, timezone
+from functools import partial
+from itertools import accumulate, chain
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import duckdb
+import fsspec
+
+from codedata.bounded import MAX_ROW_BYTES, files_below, row_in
+from codedata.disk.archives import OverBounds, gunzipped
+from codedata.disk.locks import temporary_folder
+from codedata.errors import Trouble
+
+CHUNK = 8 << 20    # bytes to download per request
+MAX_LINES_BYTES = 20_000_000_000   # of lines, unpacked
+MAX_ROWS = 10_000_000   # of a source of Parquet files, or of a file of lines
+TOO_MANY = f"has more than {MAX_ROWS:,} rows."
+SPLIT = "Give it in parts: another file or glob for each run."
+MEMORY = "2GB"     # duckdb's memory limit, which includes its cache of remote files
+FORMATS = {".parquet": "parquet", ".jsonl": "jsonl", ".jsonl.gz": "jsonl", ".json": "json",
+           ".json.gz": "json", ".traj": "json", ".traj.gz": "json"}
+
+
+def find_files(spec: str) -> tuple[str, list[str]]:
+    """Return the format of the files ("parquet", "jsonl", "json") and their names, in row order.
+
+    Raise Trouble if there is no file, or if the files differ in format.
+    """
+    found = files_by_format(spec, "*")
+    if len(found) > 1:
+        raise Trouble(f"names {', '.join(found)}; it should be files of one form.", spec)
+    return found.popitem()
+
+
+def files_by_format(spec: str, below: str = "**/*") -> dict[str, list[str]]:
+    """Return {format: names of files, in row order} of a path, glob, folder or URL. `below` is the
+    glob for the files of a folder, of which hidden ones and links that lead out are left out. Raise
+    Trouble if there is no file.
+    """
+    if is_url(spec) or os.path.isfile(spec):
+        names = [spec]
+    elif os.path.isdir(spec):
+        found_below = (path.relative_to(spec) for path in files_below(Path(spec), below))
+        names = sorted(f"{spec}/{path}" for path in found_below if "/." not in f"/{path}")
+    else:
+        names = filter(os.path.isfile, sorted(glob.glob(spec, recursive=True)))
+    found = defaultdict(list)
+    for name in names:
+        if format := format_of(name):
+            found[format].append(name)
+    if not found:
+        raise Trouble("names no file of a form that is read.", spec, "Give hf:NAME, or a path, "
+                      f"glob, folder (without links out of it) or URL of {', '.join(FORMATS)}.")
+    return found
+
+
+def is_url(name: str) -> bool:
+    """Return whether a name is an HTTP or HTTPS URL."""
+    return name.startswith(("http://", "https://"))
+
+
+def format_of(name: str) -> str | None:
+    """Return the format that a file name's ending stands for, or None."""
+    path = _path(name)
+    return next((format for ending, format in FORMATS.items() if path.endswith(ending)), None)
+
+
+def _path(name: str) -> str:
+    """Return the path of a name or URL in lower case, without a query string."""
+    return (urlsplit(name).path if is_url(name) else name).lower()
+
+
+def pieces(ends: list[int], offset: int, length: int) -> Iterator[tuple[int, int, int]]:
+    """Yield (file, first row, end row) of each file that holds a part of the requested rows.
+    Counted over all files, the rows of file i end before ends[i].
+    """
+    for file in range(bisect_right(ends, offset), len(ends)):
+        start = ends[file - 1] if file else 0
+        if start >= offset + length:
+            return
+        yield file, max(offset - start, 0), min(offset + length, ends[file]) - start
+
+
+# Parquet -----------------------------------------------------------------------------------------
+
+class ParquetFiles:
+    """Run SQL over Parquet files on disk or at URLs. Safe to use from several threads.
+
+    `keep` caches the fetched bytes, which helps if requests share row groups and is wasted on a
+    single pass.
+    """
+
+    def __init__(self, spec: str, names: list[str], http, keep: bool = True):
+        self.spec = spec
+        self.plain_names = names
+        # duckdb expands globs too
+        self.names = [name if is_url(name) else glob.escape(name) for name in names]
+        self._http_files = HttpFiles(http)
+        self._one_query = threading.Lock()   # parallel ones are no faster and need more memory
+        self._database = duckdb.connect(
+            config={"memory_limit": MEMORY, "autoinstall_known_extensions": False})
+        weakref.finalize(self, self._database.close)   # else its threads abort the exit
+        self._database.register_filesystem(self._http_files)
+        # Prefetching a remote 36 MB row group takes 17 parallel requests, not 260 sequential
+        # ones. On disk it only costs memory.
+        all_local = not any(map(is_url, names))
+        self._database.execute(f"""load parquet; set disable_parquet_prefetching = {all_local};
+            set enable_external_file_cache = {keep}; set TimeZone = 'UTC';
+            set enable_progress_bar = false""")
+
+    def query(self, sql: str, *parameters) -> list[tuple]:
+        """Return the rows of an SQL query as tuples; raise Trouble if a file cannot be read."""
+        try:
+            with self._one_query, self._database.cursor() as cursor:
+                return cursor.execute(sql, parameters).fetchall()
+        except duckdb.OutOfMemoryException:
+            raise Trouble(f"has row groups that do not fit into {MEMORY}.", self.spec,
+                          "Download it, or write it again with smaller row groups.") from None
+        except duckdb.Error as e:
+            if trouble := self._http_files.trouble:
+                self._http_files.trouble = None
+                raise trouble from None
+            raise Trouble(f"cannot be read: {str(e).splitlines()[0]}", self.spec,
+                          "Check that each file is whole, is Parquet and has the same columns as "
+                          "the others.") from e
+
+    def query_rows(self, sql: str, *parameters) -> list[dict]:
+        """Return the rows of an SQL query as plain values; raise Trouble if one is too long."""
+        texts = self.query(f"""
+            select case when strlen(j) <= {MAX_ROW_BYTES} then j end
+            from (select to_json(r)::varchar as j from ({sql}) r)""", *parameters)
+        if (None,) in texts:
+            raise Trouble(f"has a row of more than {MAX_ROW_BYTES:,} bytes.",
+                          f"{self.spec} {parameters[0]}", "Leave that row out.")
+        return [json.loads(text) for text, in texts]
+
+
+class ParquetRows(ParquetFiles):
+    """Read the rows of Parquet files by number."""
+
+    def __init__(self, spec: str, names: list[str], http):
+        super().__init__(spec, names, http)
+        counts = dict(self.query("""
+            select filename, count(*) from read_parquet(?, filename = true) group by filename
+            """, self.names))   # which reads the footers only
+        self._ends = [*accumulate(counts.get(name, 0) for name in names)]
+        self.n_rows = self._ends[-1]
+        if self.n_rows > MAX_ROWS:
+            raise Trouble(TOO_MANY, spec, SPLIT)
+
+    def rows(self, offset: int, length: int) -> list[dict]:
+        """Return rows offset..offset+length-1, fewer at the end of the last file."""
+        return [row for file, first, end in pieces(self._ends, offset, length)
+                for row in self.query_rows("""
+                    select * exclude (file_row_number)
+                    from read_parquet(?, file_row_number = true)
+                    where file_row_number >= ? and file_row_number < ?
+                    order by file_row_number""", self.names[file], first, end)]
+
+
+class HttpFiles(fsspec.AbstractFileSystem):
+    """Give duckdb read access to files at URLs, by HTTP range requests."""
+
+    protocol = ("http", "https")
+    cachable = False
+
+    def __init__(self, http):
+        super().__init__()
+        self._http = http
+        self._sizes: dict[str, int] = {}   # in bytes
+        self.trouble: Trouble | None = None   # kept, as duckdb drops all but the text
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return path
+
+    def glob(self, path, **_):
+        """Return the path alone: an address has no patterns."""
+        return [path]
+
+    def modified(self, path):
+        """Return the same date for all files."""
+        return datetime(2020, 1, 1, tzinfo=timezone.utc)   # files do not change
+
+    def info(self, path, **_):
+        """Return the size of a file, which is asked for once."""
+        if path not in self._sizes:
+            self._sizes[path] = self._ask(self._http.get_size, path)
+        return {"name": path, "size": self._sizes[path], "type": "file"}
+
+    def read(self, path, start: int, size: int) -> bytes:
+        """Return up to `size` bytes of a file from `start` on."""
+        end = min(start + size, self.size(path))
+        return self._ask(self._http.get_range, path, start, end - 1) if start < end else b""
+
+    def _open(self, path, *_, **__):
+        return RangeFile(self, path)
+
+    def _ask(self, method, *args):
+        """Call a method of `http` and keep its Trouble for query() to raise."""
+        try:
+            return method(*args)
+        except Trouble as e:
+            self.trouble = e
+            raise
+
+
+class RangeFile(threading.local):   # __init__() runs once more in each thread
+    """Act as an open file with a position per thread, as duckdb's threads share it."""
+
+    def __init__(self, files: HttpFiles, path: str):
+        self._files = files
+        self._path = path
+        self._offset = 0
+
+    def seek(self, offset: int) -> None:
+        """Set the position of this thread, in bytes."""
+        self._offset = offset
+
+    def tell(self) -> int:
+        """Return the position of this thread, in bytes."""
+        return self._offset
+
+    def read(self, size: int) -> bytes:
+        """Return up to `size` bytes from the position on, and move it behind them."""
+        data = self._files.read(self._path, self._offset, size)
+        self._offset += len(data)
+        return data
+
+    def close(self) -> None:
+        """Close nothing: requests are closed one by one."""
+
+
+# JSON --------------------------------------------------------------------------------------------
+
+class JsonRows:
+    """Read the rows of JSON files by number."""
+
+    def __init__(self, names: list[str], http):
+        self._files = [JsonLines(name, http) for name in names]
+        self._ends = [*accumulate(map(len, self._files))]
+        self.n_rows = self._ends[-1]
+
+    def rows(self, offset: int, length: int) -> list[dict]:
+        """Return rows offset..offset+length-1, fewer at the end of the last file."""
+        rows = [self._files[file][i] for file, first, end in pieces(self._ends, offset, length)
+                for i in range(first, end)]
+        for row in rows:
+            if isinstance(row, Trouble):
+                raise row
+        return rows
+
+    def each(self) -> Iterator[dict | Trouble]:
+        """Return all rows, with a Trouble in place of each broken one."""
+        return chain.from_iterable(self._files)
+
+
+class JsonLines(Sequence):
+    """Index the lines of a .jsonl file and leave it on disk: a line is parsed when it is asked for.
+    A broken line is returned as a Trouble. The list of a .json file becomes lines first.
+    """
+
+    def __init__(self, name: str, http):
+        self._name = name
+        self._path = _on_disk(name, http, self, MAX_LINES_BYTES)
+        if format_of(name) == "json":
+            self._path = _lines_of_list(self._path, name, self)
+        self._starts = array("Q")    # of the lines that are not blank, in bytes
+        self._numbers = array("Q")   # of the same lines, from 1
+        start, number, is_new = 0, 1, True
+        with open(self._path, "rb") as lines:
+            for piece in iter(partial(lines.readline, MAX_ROW_BYTES), b""):
+                if is_new and not piece.isspace():
+                    self._starts.append(start)
+                    self._numbers.append(number)
+                    if len(self._starts) > MAX_ROWS:
+                        raise Trouble(TOO_MANY, name, SPLIT)
+                start += len(piece)
+                is_new = piece.endswith(b"\n")
+                if is_new:
+                    number += 1
+        self.n_bytes = start
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def __getitem__(self, i: int) -> dict | Trouble:
+        start = self._starts[i]
+        with open(self._path, "rb") as file:
+            file.seek(start)
+            try:
+                return _checked(row_in(file.readline(MAX_ROW_BYTES + 1)), dict)
+            except (ValueError, RecursionError) as e:
+                return Trouble(f"is broken: {e}", f"{self._name} line {self._numbers[i]}",
+                               "Mend or delete it.")
+
+
+class Copy:
+    """Own temporary copies of files, which are deleted together with it."""
+
+
+def read_json(name: str, http):
+    """Return the value in a .json file. Raise ValueError if the file is broken."""
+    copy = Copy()
+    with open(_on_disk(name, http, copy), "rb") as file:
+        return row_in(file.read(MAX_ROW_BYTES + 1))
+
+
+def _lines_of_list(path: str, name: str, owner) -> str:
+    """Return the path of a copy with an element of the list a line, deleted together with `owner`.
+    """
+    with open(path, "rb") as file:
+        if not file.read(99).lstrip().startswith(b"["):
+            raise Trouble("is no list of objects", name, "One object a line is called .jsonl.")
+    copy = _temporary_copy(owner, io.BytesIO())
+    try:
+        # one thread, or each holds many elements
+        duckdb.connect(config={"memory_limit": MEMORY, "threads": 1}).execute(f"""
+            copy (select translate(json::varchar, chr(10) || chr(13), '  ') from read_json_objects(
+                      ?, format = 'array', maximum_object_size = {MAX_ROW_BYTES}))
+            to '{copy}' (format csv, header false, quote '', escape '', delimiter '')""", [path])
+    except duckdb.Error as e:
+        raise Trouble(f"is no list of objects: {e}", name,
+                      "Mend it; one object a line is called .jsonl.") from e
+    return copy
+
+
+def _checked(value, kind: type):
+    """Return the value; raise ValueError if it is not of this kind."""
+    if not isinstance(value, kind):
+        raise ValueError(f"{json.dumps(value)[:60]} is no {kind.__name__}")
+    return value
+
+
+def _on_disk(name: str, http, owner, max_bytes: int = MAX_ROW_BYTES) -> str:
+    """Return the path of a local copy, deleted together with `owner`, with at most `max_bytes`
+    where it is unpacked."""
+    path = name
+    if is_url(name):
+        path = _temporary_copy(owner, RangeFile(HttpFiles(http), name))
+    if _path(name).endswith(".gz"):
+        try:
+            with gunzipped(path, max_bytes) as packed:
+                path = _temporary_copy(owner, packed)
+        except (gzip.BadGzipFile, EOFError, zlib.error, OverBounds) as e:
+            raise Trouble(f"cannot be unpacked: {e}", name, "Fetch it again.") from e
+    return path
+
+
+def _temporary_copy(owner, file) -> str:
+    """Return the path of a copy of an open file, which is deleted together with `owner`."""
+    opened = ExitStack()
+    weakref.finalize(owner, opened.close)
+    with open(f"{opened.enter_context(temporary_folder())}/copy", "wb") as copy:
+        shutil.copyfileobj(file, copy, CHUNK)
+    return copy.name

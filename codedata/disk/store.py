@@ -1,0 +1,693 @@
+"""Read and write directories of records, with digests by field; unchanged files are not opened.
+
+`Store` holds one item a file, over all shards of a directory; layouts.py says how an item lies on
+disk. `Lists` reads files that each hold a list of records (prompt/). `Derived` holds records
+that are made of other stores' ones. All give names(), covers(name), facts(name), read(name) and
+`broken`.
+"""
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import hashlib
+import itertools
+import json
+import os
+import re
+import shutil
+import socket
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import lru_cache, partial
+from operator import attrgetter, itemgetter
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from codedata.bounded import inside, open_appending, read_bounded
+from codedata.disk import layouts
+from codedata.disk.layouts import to_json, write_atomic
+from codedata.disk.ledger import FileState, LastAttempt, Ledger
+from codedata.driver import StaysInDriver
+from codedata.errors import BrokenRecord, ItemFailed, Trouble
+from codedata.records import OMITTED_IF_NULL, parse, safe_name
+from codedata.terminal import say
+from codedata.texts import natural, printable
+
+Readers = dict[str, Callable[[], Any]]   # of the items of a Derived, by name
+NULLABLE, FILES = "Points | None", ("Files", "Files | None")   # types of fields
+fields = lru_cache(dataclasses.fields)   # it builds them anew each time
+
+
+def digest(value) -> str:
+    """Return 16 hex digits of a JSON value; they do not depend on the order of keys."""
+    try:
+        data = value.encode() if isinstance(value, str) else orjson.dumps(
+            value, option=orjson.OPT_SORT_KEYS)
+    except (TypeError, UnicodeEncodeError):   # half a character, or nested deeper than orjson goes
+        data = json.dumps(value, sort_keys=True).encode()
+    return hashlib.blake2b(data, digest_size=8).hexdigest()
+
+
+def digests_of(record) -> dict[str, str]:
+    """Return {field: digest} of a record, without fields that are null. A null number counts: it is
+    a value."""
+    return {f.name: layouts.files_digest(value) if f.type in FILES else digest(value)
+            for f in fields(type(record))
+            if (value := getattr(record, f.name)) is not None or f.type == NULLABLE}
+
+
+def values_of(record) -> dict:
+    """Return the fields of a record that are written: null ones of OMITTED_IF_NULL are not."""
+    return {name: value for name, value in vars(record).items()
+            if value is not None or name not in OMITTED_IF_NULL}
+
+
+def facts_of(record) -> FileState:
+    """Return the digests of a record that has no file of its own."""
+    return FileState(record.instance_id, digests_of(record))
+
+
+class Store(StaysInDriver):
+    """Hold a directory of items. New ones go to `into` (a directory's name), old ones stay.
+
+    Several makers put tasks into one directory: a store holds those of its `kind`, or all for "".
+    Names that `only` refuses are items of other stores. Names of `derived` items are <item>.<part>.
+    """
+
+    def __init__(self, root: Path, cls, into: str | None = None, kind: str = "",
+                 only: Callable[[str], bool] = bool, derived: bool = False):
+        self.root = Path(root)
+        self._only, self.derived = only, derived
+        self.cls = cls
+        self.kind = kind
+        self.places = getattr(cls, "places", None)   # of the fields of an item that is a folder
+        self.suffix = "" if self.places else ".json"
+        self.into = self.root / (into or cls.directory)
+        self.broken: list[BrokenRecord] = []
+        self.ledger: Ledger | None = None
+        self.directories = [self.root / cls.directory]   # open() leaves those that exist
+        self._at: dict[str, tuple[Path, int, int]] = {}   # name → directory, size, mtime_ns
+        self._facts: dict[str, FileState] = {}
+        self._kinds: dict[str, str] = {}   # name → its kind
+        self._lock = threading.Lock()
+
+    def open(self) -> Store:
+        """List the items. Call it once, after the directory's lock is taken."""
+        directories = self.directories
+        if getattr(self.cls, "sharded", False):
+            directories = shards_of(directories[0])
+        check_directories(directories)
+        self.directories = sorted(filter(Path.exists, directories),
+                                  key=lambda path: natural(path.name))
+        self.ledger = Ledger(*self.directories)
+        twice = []
+        for directory in self.directories:
+            for name, stat in self._listed(directory):
+                if name in self._at:
+                    first = self._at[name][0].name
+                    twice.append(f"{first}/{name}.json and {directory.name}/{name}.json")
+                else:
+                    self._at[name] = directory, stat.st_size, stat.st_mtime_ns
+        if twice:
+            raise Trouble("stand in two directories: " + ", ".join(sorted(twice)[:5]),
+                          str(self.root), "Keep one of each, delete the other.")
+        self.broken += self._of_no_kind() if self.kind else ()
+        return self
+
+    def _of_no_kind(self) -> Iterable[BrokenRecord]:
+        """Yield the faults of items whose kind cannot be read: they may be this store's."""
+        config = {"config": self.places["config"]}
+        for name in filter(self._only, self._at):
+            if not self._is_own(name) and not self._kinds[name]:
+                try:
+                    layouts.load_folder(self.path(name), config)
+                except BrokenRecord as e:
+                    yield e
+
+    def _listed(self, directory: Path) -> Iterable[tuple]:
+        if self.places:
+            return layouts.list_folders(directory, self.broken)
+        return layouts.list_items(directory, self.suffix, self.broken)
+
+    def names(self) -> list[str]:
+        """Return the names of all items in natural order; those of its kind, if it has one."""
+        own = filter(self._only, self._at)
+        return sorted((name for name in own if not self.kind or self._is_own(name)), key=natural)
+
+    def _is_own(self, name: str) -> bool:
+        """Return whether an item is of the store's kind; False if that cannot be read."""
+        if name not in self._kinds:
+            if self.as_left(name) and "kind" in self.ledger.known[name].digests:
+                same = self.ledger.known[name].digests["kind"] == digest(self.kind)
+                self._kinds[name] = self.kind if same else "another"
+            else:
+                self._kinds[name] = self.cls.kind_in(self.path(name))
+        return self._kinds[name] == self.kind
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._at
+
+    def covers(self, name: str) -> bool:
+        """Return whether there is an item `name`, readable or not, or it would be another store's:
+        outputs of that name are no orphans."""
+        return name in self._at or not self._only(name)
+
+    def path(self, name: str) -> Path:
+        """Return where an item is, or where a new one goes. Raise BrokenRecord where that is
+        outside of its directory, as for a link."""
+        return inside(self.directory(name), f"{name}{self.suffix}")
+
+    def directory(self, name: str) -> Path:
+        """Return the directory of an item, or of a new one."""
+        return self._at[name][0] if name in self._at else self.into
+
+    def note(self, name: str, **line) -> None:
+        """Append a line to the ledger beside the item."""
+        self.ledger.append(self.directory(name), {"item": name, **line})
+
+    def failed(self, stage: str, name: str):
+        """Return the stage's last attempt if it failed and nobody has edited the record since."""
+        failed = self.ledger.failed.get((stage, name))
+        is_edited = failed and name in self._at and not self.placed(stage, name)
+        return None if is_edited else failed
+
+    def placed(self, stage: str, name: str, fields: Iterable[str] = ()) -> LastAttempt | None:
+        """Return the stage's newest attempt whose `fields` (by default those it wrote) are on disk.
+
+        Not always its last one, whose line is written before the record. None for no attempt, and
+        where its fields were edited."""
+        made, now = self.ledger.succeeded.get((stage, name)), self.facts(name).digests
+        while made and any(now.get(f) != made.wrote.get(f) for f in fields or made.wrote):
+            made = made.before
+        return made
+
+    def facts(self, name: str) -> FileState:
+        """Return the digests of an item: the ledger's if the file is as a script left it."""
+        if self.kind and not self._is_own(name):
+            self.read(name)   # raises the reason where its kind cannot be read
+            raise BrokenRecord(f"is there already, and no task of the kind {self.kind!r}.",
+                               str(self.path(name)), "Rename one of the two.")
+        if self.as_left(name):
+            return self.ledger.known[name]
+        if name not in self._facts:
+            _, size, mtime_ns = self._at[name]
+            record = self.read(name)
+            self._facts[name] = FileState(record.instance_id, digests_of(record), size, mtime_ns)
+        return self._facts[name]
+
+    def as_left(self, name: str) -> bool:
+        """Return whether the file is as a script left it, by size and mtime."""
+        known = self.ledger.known.get(name)
+        return known is not None and (known.size, known.mtime_ns) == self._at[name][1:]
+
+    def read(self, name: str):
+        """Return a record from disk. Raise BrokenRecord if it is not one."""
+        path = str(self.path(name))
+        data = self._load(self.path(name))
+        record = parse(self.cls, data, path, "Restore the field, or delete the file and run again.")
+        if not self.places:
+            try:
+                to_json(data)   # what a person added must be such that it can be written again
+            except TypeError as e:
+                raise BrokenRecord(f"cannot be written again: {e}.", path,
+                                   "Correct that text.") from e
+        if getattr(self.cls, "named_by_id", False) and record.instance_id != name:
+            raise BrokenRecord(f"is the record of {record.instance_id!r}.", path,
+                               "Rename the file, or correct its instance_id.")
+        return record
+
+    def _load(self, path: Path) -> dict:
+        if self.places:
+            return self.cls.completed(layouts.load_folder(path, self.places))
+        return layouts.load(path)
+
+    def put(self, name: str, record, owned: tuple[str, ...]) -> tuple[FileState, dict[str, str]]:
+        """Do begin(), sync() and place(); return what is on disk then, and the external
+        edits of other fields."""
+        change = self.begin(name, record, owned)
+        state = self.sync(change)
+        change.place()
+        return state, change.external
+
+    def begin(self, name: str, record, owned: tuple[str, ...], keep_edits: bool = True) -> Change:
+        """Begin to write the `owned` fields of `record`; other fields of an existing file stay.
+
+        Raise ItemFailed if an owned field was edited since open().
+        """
+        path = self._place(name)
+        seen = layouts.listing(path)
+        data = values_of(record)
+        if seen:
+            data = self._load(path)
+            now = self._parsed(data, path)
+            if self.kind and now.kind != self.kind:
+                raise ItemFailed(f"is no task of the kind {self.kind!r}.", str(path),
+                                 "Somebody else has made one of that name: rename it.")
+            if keep_edits and self._at.get(name, ())[1:] != seen:
+                self._refuse_edited(name, path, digests_of(now), owned)
+            values = values_of(record)
+            data |= {field: values[field] for field in owned if field in values}
+        assert not self.kind or self.cls.completed(data)["kind"] == self.kind, "a maker's slip"
+        digests = digests_of(self._parsed(data, path))
+        return Change(name, self._draft(path, data, owned if seen else ()),
+                      FileState(record.instance_id, digests),
+                      self.external_edits(name, digests, owned), seen)
+
+    def _draft(self, path: Path, data: dict, owned) -> layouts.Draft | layouts.FolderDraft:
+        """Return the draft of an item; of a folder with the `owned` fields, or all."""
+        if not self.places:
+            return layouts.Draft(path, self._to_bytes(path, data))
+        values = {place: data[field] for field, place in self.places.items()
+                  if not owned or field in owned}
+        return layouts.FolderDraft(path, values, self.kind)
+
+    def sync(self, change: Change) -> FileState:
+        """Flush a draft; return what will be on disk once it is in place."""
+        stat, name, state = change.draft.sync(), change.name, change.state
+        state.size, state.mtime_ns = stat.st_size, stat.st_mtime_ns
+        with self._lock:
+            self._at[name] = change.draft.path.parent, stat.st_size, stat.st_mtime_ns
+            self._facts.pop(name, None)
+            self._kinds.pop(name, None)
+        return state
+
+    def _parsed(self, data, path: Path):
+        return parse(self.cls, data, str(path), "It was edited while the script ran.")
+
+    def _refuse_edited(self, name: str, path: Path, now: dict[str, str], owned) -> None:
+        seen = self._facts.get(name) or self.ledger.known.get(name)
+        before = seen.digests if seen else {}
+        if any(now.get(f) and now[f] != before.get(f) for f in owned):
+            raise ItemFailed("was edited while its answer was made: the edit is kept.", str(path),
+                             f"To replace it: --force --only {name}")
+
+    def _to_bytes(self, path: Path, data: dict) -> bytes:
+        own = {f.name for f in fields(self.cls)}
+        if own >= data.keys():
+            return to_json(data)
+        # what a person added stays to the letter: orjson rounds long numbers
+        data = {**json.loads(read_bounded(path)), **{f: data[f] for f in own & data.keys()}}
+        return (json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+    def external_edits(self, name: str, digests: dict[str, str], owned) -> dict[str, str]:
+        """Return {field: digest} of fields beside `owned` that are not as the ledger has them.
+
+        The digest is "" for a field that was removed.
+        """
+        known = self.ledger.known.get(name)
+        then = known.digests if known else {}
+        others = {*then, *digests} - set(owned)
+        return {f: digests.get(f, "") for f in sorted(others) if then.get(f) != digests.get(f)}
+
+    def _place(self, name: str) -> Path:
+        """Return where an item is or will be; a person may have moved it to another shard."""
+        path = self.path(name)
+        if name not in self._at:
+            return path
+        moved = (directory / path.name for directory in self.directories)
+        return next(filter(Path.exists, (path, *moved)), path)
+
+    def set_aside(self, name: str) -> Path:
+        """Copy an item to _replaced/ under a name of its own; return the copy's path."""
+        return layouts.set_aside(self.path(name))
+
+    def remove(self, name: str) -> None:
+        """Delete an item."""
+        path = self.path(name)
+        if self.places:
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+        self._at.pop(name)
+
+
+@dataclasses.dataclass
+class Change:
+    """Hold an item that is being written. Its ledger line comes between Store.sync() and place():
+    a kill before that leaves the record of an earlier line, and the kept replies.
+    """
+
+    name: str
+    draft: layouts.Draft | layouts.FolderDraft
+    state: FileState              # what will be on disk
+    external: dict[str, str]      # see external_edits()
+    seen: layouts.Listing | None  # what was on disk before
+
+    def place(self) -> None:
+        """Put the item in its place. What was edited there since begin() goes to _replaced/."""
+        path = self.draft.path
+        if layouts.listing(path) not in (None, self.seen):
+            say(f"{path} was edited while it was made anew: that version is now "
+                f"{layouts.set_aside(path)}")
+        self.draft.place()
+
+
+@dataclasses.dataclass(eq=False)
+class Derived(StaysInDriver):
+    """Hold records that are made of those of other stores: of each item of `source` the records
+    that make(its name, its record) returns by name. If make() raises BrokenRecord, the item is
+    broken, and all names that may be of it are covered; it may return one for a single name.
+
+    `source` is a store, or a function that returns the Readers of its items. The stores in `joined`
+    are opened before. With `names_of`, items are not read for the names of their records, whose
+    facts are those of the item. `facts_of` returns the facts of a record; choose({name: facts}) the
+    names to work on, in order. Names that `keeps` takes are always covered. Names are
+    <item>.<part>; `derived` is False where they are not.
+    """
+
+    KEPT_ITEMS = 2   # of which the records are kept: workers go through the items in order
+
+    source: Any
+    make: Callable[[str, Any], dict[str, Any]]
+    place: str = ""   # by default the directory of `source`
+    joined: Iterable = ()
+    names_of: Callable[[str], Iterable[str]] | None = None
+    facts_of: Callable[[Any], Any] = facts_of
+    choose: Callable[[dict[str, Any]], Iterable[str]] = list
+    keeps: Callable[[str], bool] = lambda name: False
+    derived: bool = True
+
+    def __post_init__(self):
+        self.place = self.place or f"{self.source.cls.directory}/"
+
+    def open(self) -> Derived:
+        """Make the records of every item, to know their names and facts; return self."""
+        self._store = None if callable(self.source) else self.source
+        stores = [store.open() for store in (*self.joined, *filter(None, [self._store]))]
+        self.broken: list[BrokenRecord] = [e for store in stores for e in store.broken]
+        self.unread: set[str] = set()   # items
+        self.ledger = self._store.ledger if self._store else Ledger()
+        self._reads = self.source() if callable(self.source) else {
+            item: partial(self._store.read, item) for item in self._store.names()}
+        # the items of `names_of` may change while the run goes on
+        self._made = self._read if self.names_of else lru_cache(self.KEPT_ITEMS)(self._read)
+        items: dict[str, str] = {}   # by name
+        facts: dict[str, Any] = {}
+        for item in self._reads:
+            try:
+                its_facts = self._facts_in(item)
+            except BrokenRecord as e:
+                self.broken.append(e)
+                self.unread.add(item)
+                continue
+            facts |= its_facts
+            items |= dict.fromkeys(its_facts, item)
+        self._index = {name: (items[name], facts[name]) for name in self.choose(facts)}
+        return self
+
+    def _facts_in(self, item: str) -> dict[str, Any]:
+        if self.names_of:
+            return dict.fromkeys(self.names_of(item))
+        return {name: None if isinstance(record, BrokenRecord) else self.facts_of(record)
+                for name, record in self._made(item).items()}
+
+    def _read(self, item: str) -> dict[str, Any]:
+        return self.make(item, self._reads[item]())
+
+    def names(self):
+        """Return the names of the records, in the order of work."""
+        return self._index.keys()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._index
+
+    def covers(self, name: str) -> bool:
+        """Return whether `name` is there, or may be of an item that cannot be read."""
+        return name in self._index or self.keeps(name) or any(
+            not item or f"{name}.".startswith(f"{item}.") for item in self.unread)
+
+    def facts(self, name: str):
+        """Return the digests of a record, which is not made again for it."""
+        item, facts = self._index[name]
+        if self.names_of and self._store.as_left(item):
+            return self._store.facts(item)
+        return facts or self.facts_of(self.read(name))
+
+    def as_left(self, name: str) -> bool:
+        """Return whether the digests of a record are known without making it."""
+        return self._index[name][1] is not None
+
+    def read(self, name: str):
+        """Return a record. Raise BrokenRecord if it cannot be made any more."""
+        item, _ = self._index[name]
+        gone = BrokenRecord("has changed since.", f"{self.place}{item} ({name})", "Run again.")
+        record = self._made(item).get(name, gone)
+        if isinstance(record, BrokenRecord):
+            raise record
+        return record
+
+    def failed(self, stage: str, name: str):
+        """Return the failed last attempt of a stage to make its item, or None."""
+        return self._store and self._store.failed(stage, self._index.get(name, [name])[0])
+
+
+def all_readable(root: Path, cls: type, kind: str = "") -> list:
+    """Return the records of a class, or of a kind of it, that can be read."""
+    store = Store(root, cls, kind=kind).open()
+    return [record for name in store.names() if (record := known(store, name))]
+
+
+def known(view: Derived | Store, name: str) -> Any:
+    """Return a record of an open view; None where there is none that can be read."""
+    with suppress(BrokenRecord):
+        return view.read(name) if name in view else None
+    return None
+
+
+class Lists(Store):
+    """Hold files that are lists of records; an item is an entry, <file stem>_<order>."""
+
+    KEPT_FILES = 4   # parsed files at a time: workers go through the items in order
+
+    def __init__(self, root: Path, cls):
+        super().__init__(root, cls)
+        self._entries: dict[str, dict[str, FileState]] = {}   # by stem, then by name
+        self._broken_names: set[str] = set()
+        self.broken_stems: set[str] = set()
+        # its errors are known from open()
+        self._read_file = lru_cache(self.KEPT_FILES)(partial(self._parse_file, broken=[]))
+
+    def open(self) -> Lists:
+        """List the files and their entries; call it once."""
+        super().open()
+        for stem in self.stems():
+            if self.as_left(stem) and stem in self.ledger.entries:
+                entries = self.ledger.entries.pop(stem)
+                self._entries[stem] = {
+                    sys.intern(f"{stem}_{order}"): FileState(sys.intern(instance_id), digests)
+                    for order, instance_id, digests in sorted(entries, key=itemgetter(0))}
+                continue
+            try:
+                self._take_records(stem, self._parse_file(stem, self.broken).values())
+            except BrokenRecord as e:
+                self.broken.append(e)
+                self.broken_stems.add(stem)
+        return self
+
+    def _take_records(self, stem: str, records: Iterable) -> None:
+        its_entries = self._entries[stem] = {}
+        for record in sorted(records, key=attrgetter("order")):
+            digests = digests_of(record)
+            del digests["order"]
+            its_entries[f"{stem}_{record.order}"] = FileState(record.instance_id, digests)
+
+    def _parse_file(self, stem: str, broken: list[BrokenRecord]) -> dict[str, object]:
+        """Return the good entries of a file by item name; the others go to `broken`."""
+        path = self.path(stem)
+        data = layouts.load(path)
+        if not isinstance(data, list):
+            raise BrokenRecord(f"is not a list of {self.cls.__name__}s.", str(path),
+                               "Put [ and ] around its entries.")
+        records = {}
+        for i, (order, entry) in enumerate(_numbered(data, path)):
+            name = f"{stem}_{order}"
+            try:
+                records[name] = self._parse_entry(entry, name, order, f"{path}[{i}]")
+            except BrokenRecord as e:
+                self._broken_names.add(name)
+                broken.append(e)
+        return records
+
+    def _parse_entry(self, entry, name: str, order: int, where: str):
+        if isinstance(entry, dict):
+            entry = {**entry, "order": order}
+        record = parse(self.cls, entry, where, "Restore the field, or delete the entry.")
+        if not (safe_name(record.instance_id) and safe_name(name)):
+            raise BrokenRecord("has an instance_id or order that is refused as a file name: "
+                               f"{record.instance_id[:80]!r}.", where, layouts.NAMES)
+        return record
+
+    def stems(self) -> list[str]:
+        """Return the names of the files in natural order."""
+        return super().names()
+
+    def names(self) -> list[str]:
+        """Return the names of the entries: by file in natural order, then by number."""
+        return list(itertools.chain.from_iterable(self._entries.values()))
+
+    def facts(self, name: str) -> FileState:
+        """Return the digests of an entry."""
+        return self._entries[self.stem_of(name)][name]
+
+    def read(self, name: str):
+        """Return an entry. Raise BrokenRecord if it is gone since the run began."""
+        stem = self.stem_of(name)
+        with self._lock:   # one thread parses, the others wait for its result
+            record = self._read_file(stem).get(name)
+        if record is None:
+            raise BrokenRecord("is gone or broken since the run began.",
+                               f"{self.path(stem)} ({name})", "Run again.")
+        return record
+
+    def covers(self, name: str) -> bool:
+        """Return whether `name` is there, or may stand in a file that cannot be read."""
+        stem = self.stem_of(name)
+        return (name in self._entries.get(stem, ()) or name in self._broken_names
+                or stem in self.broken_stems)
+
+    def names_in(self, stem: str) -> list[str]:
+        """Return the names of the entries of one file."""
+        return list(self._entries.get(stem, ()))
+
+    @staticmethod
+    def stem_of(name: str) -> str:
+        """Return the stem of the file that an entry stands in."""
+        return name.rpartition("_")[0]
+
+    def is_edited(self, stem: str) -> bool:
+        """Return whether a file differs in content from what the ledger says was written."""
+        if self.as_left(stem):
+            return False
+        try:
+            data = layouts.load(self.path(stem))
+        except BrokenRecord:
+            return True
+        return self.ledger.known[stem].digests.get("entries") != digest(data)
+
+    def adopt(self, stem: str, **line) -> None:
+        """Write the ledger line of a file that is there without one."""
+        self._note_file(stem, layouts.load(self.path(stem)), line)
+
+    def put_file(self, stem: str, records: list, **line) -> None:
+        """Write one list file and its ledger line."""
+        data = [*map(values_of, records)]
+        stat = write_atomic(self.path(stem), to_json(data))
+        self._at[stem] = self.path(stem).parent, stat.st_size, stat.st_mtime_ns
+        self._take_records(stem, records)
+        self._read_file.cache_clear()
+        self._note_file(stem, data, line)
+
+    def _note_file(self, stem: str, data: list, line: dict) -> None:
+        _, size, mtime_ns = self._at[stem]
+        entries = [[int(name.rpartition("_")[2]), facts.instance_id, facts.digests]
+                   for name, facts in self._entries[stem].items()]
+        self.note(stem, wrote={"entries": digest(data)}, size=size, mtime_ns=mtime_ns,
+                  entries=entries, **line)
+
+
+def _numbered(data: list, path: Path) -> list[tuple[int, object]]:
+    """Return (order, entry) of each entry; those without one get the next free ones.
+
+    Raise BrokenRecord if an order stands twice.
+    """
+    orders = [_order_of(entry) for entry in data]
+    n_uses = Counter(filter(None, orders))
+    if twice := sorted(order for order, n in n_uses.items() if n > 1):
+        raise BrokenRecord(f"has `order` {', '.join(map(str, twice))} more than once.", str(path),
+                           "Give each entry a number of its own, or none to the new ones.")
+    free = itertools.count(max([0, *n_uses]) + 1)
+    return [(order or next(free), entry) for order, entry in zip(orders, data, strict=True)]
+
+
+def _order_of(entry) -> int:
+    order = entry.get("order") if isinstance(entry, dict) else 0
+    return order if type(order) is int and order > 0 else 0
+
+
+def check_directories(paths) -> None:
+    """Raise Trouble if a file is in the place of a directory: nothing is done then."""
+    for path in paths:
+        if path.exists() and not path.is_dir():
+            raise Trouble("is a file where a directory should be.", str(path),
+                          "Move it away and run again.")
+
+
+def shards_of(directory: Path) -> list[Path]:
+    """Return the directory and its shards NAME_0, NAME_1, … beside it."""
+    beside = directory.parent.iterdir() if directory.parent.is_dir() else ()
+    shard = re.compile(re.escape(directory.name) + r"_\d+")
+    return [directory, *(path for path in beside if shard.fullmatch(path.name))]
+
+
+def remove_half_written(directories: list[Path], kind: str = "") -> None:
+    """Remove the half-written files of killed processes; with a kind, the folders of its makers.
+    The caller holds the directories; one inside that has a lock of its own may be held by others.
+    """
+    for directory in directories:
+        if kind:
+            layouts.Folder.clear_up(directory, kind)
+            continue
+        within = (path for path in directory.glob("_*/_tmp.*")
+                  if not (path.parent.is_symlink() or path.with_name("_lock").exists()))
+        for left in (*directory.glob("_tmp.*"), *within):
+            if left.is_dir() and not left.is_symlink():   # half a clone
+                shutil.rmtree(left)
+            else:
+                left.unlink(missing_ok=True)
+
+
+def lock(directory: Path, shard: tuple[int, int] | None, who: str, kind: str = ""):
+    """Hold a directory, one shard of it, or the items of one kind in it, until this process ends;
+    return the open lock file.
+
+    Raise Trouble if another process holds it. The kernel frees the lock however the process ends.
+    """
+    check_directories([directory])
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with _open_lock(directory / "_lock") as gate:   # held only while the locks are compared
+            fcntl.flock(gate, fcntl.LOCK_EX)
+            part = "all" if shard is None else f"{shard[0]}-of-{shard[1]}"
+            name = f"_lock.{kind}.{part}" if kind else f"_lock.{part}"
+            for path in sorted(directory.glob("_lock.*")):
+                if path.name == name or _shares_items(path.name, kind, shard):
+                    _refuse_held(path)
+            held = _open_lock(directory / name)
+            fcntl.flock(held, fcntl.LOCK_EX)
+        held.truncate(0)
+        held.write(f"{who} (process {os.getpid()} on {socket.gethostname()})\n")
+        held.flush()
+        return held
+    except OSError as e:
+        what = f"could not be written: {e.strerror or e}."
+        raise Trouble(what, str(e.filename or directory), "Make it writable, or make room.") from e
+
+
+def _shares_items(name: str, kind: str, shard: tuple[int, int] | None) -> bool:
+    """Return whether what another lock file stands for has items in common with a kind and a
+    shard: not those of another kind, nor of another shard of the same n."""
+    other_kind = name.split(".")[1] if name.count(".") > 1 else ""
+    if kind and other_kind and kind != other_kind:
+        return False
+    return not (shard and name.endswith(f"-of-{shard[1]}"))
+
+
+def _open_lock(path: Path):
+    return open(open_appending(path), "a+", encoding="utf-8", errors="replace")
+
+
+def _refuse_held(path: Path) -> None:
+    """Raise Trouble if another process holds a lock file; it has written its name into it."""
+    with _open_lock(path) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            holder = printable(file.read(300).strip()) or "another process"
+            raise Trouble(f"is in use by {holder}.", str(path.parent), "Wait for it to end, stop "
+                          "it, or give each process its own --shard i/n.") from None

@@ -1,0 +1,360 @@
+"""The command line that every script shares: flags, exit codes, and the commands to go on with."""
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import re
+import shlex
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from codedata import config
+from codedata.errors import Trouble
+from codedata.run.states import Selection
+from codedata.sandbox import process_labels
+from codedata.settings import Settings
+from codedata.terminal import plural, program, say, work_in, write_out
+from codedata.texts import printable, terminal_safe
+
+# a next command repeats these; its own command repeats all flags but NEVER_REPEATED
+ALWAYS_REPEATED = ("root", "config", "mode", "workers", "engine", "ray_address", "llm", "model",
+                   "llm_base_url", "proxy", "budget")
+NEVER_REPEATED = ("shard", "llm_auth_token", "status", "dry_run", "show_config", "compact", "prune",
+                  "log_level", "quiet", "reap", "yes", "skip_existing",
+                  "parallel", "continue_on_error")
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Hold the flags of every script, as the run loop takes them."""
+
+    root: Path
+    selection: Selection
+    status: bool
+    dry_run: bool
+    prune: bool
+    compact: bool
+    quiet: bool
+    stop_on_error: bool
+    budget_usd: float | None
+    given: dict[str, tuple[str, ...]]   # the words of each flag that was given
+    engine: str = "threads"
+    ray_address: str = ""      # "": a cluster on this machine
+    host: Any = None           # the SandboxFactory of a script with sandboxes
+    before_work: Callable[[], object] = list   # called before the first item is made
+
+    @property
+    def read_only(self) -> bool:
+        """Return whether the run only prints: nothing is made, and no lock is needed."""
+        return self.status or self.dry_run
+
+    def refuse_cluster(self, why: str) -> None:
+        """Raise Trouble if the script is to run on a cluster, and say why it cannot."""
+        if self.engine != "threads":
+            raise Trouble(f"does not go with this script: it {why}.", f"--engine {self.engine}",
+                          "Run it without.")
+
+    def with_steps(self, steps: Iterable[str]) -> RunOptions:
+        """Return these flags with `steps` as the words of --steps; with none it is left out."""
+        given = {name: words for name, words in self.given.items() if name != "steps"}
+        if steps:
+            given["steps"] = ("--steps", ",".join(steps))
+        return replace(self, given=given)
+
+    def command(self, script: str, same: bool = False, without: tuple[str, ...] = ()) -> str:
+        """Return the command that goes on with this root, without a key.
+
+        `same` repeats the positional word and the flags of this run, all but those of `without`.
+        """
+        name, *rest = script.split()
+        words = [*program(name), *rest]
+        given = self.given
+        names = [name for name in ALWAYS_REPEATED if name in given]
+        if same:
+            names += [name for name in given if name not in (*ALWAYS_REPEATED, *NEVER_REPEATED)]
+        for name in sorted(names, key=lambda name: given[name][0].startswith("-")):
+            if given[name][0] not in words and name not in without:   # positional words first
+                words += given[name]
+        if script != "report.py":   # which reads all shards
+            words += given.get("shard", ())
+        return shlex.join(words)
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Print a flag's value once, after its spellings."""
+
+    def _format_action_invocation(self, action):
+        if not action.option_strings or action.nargs == 0:
+            return super()._format_action_invocation(action)
+        value = self._format_args(action, self._get_default_metavar_for_optional(action))
+        return f"{', '.join(action.option_strings)} {value}"
+
+
+class _Parser(argparse.ArgumentParser):
+    """Print no control characters, and note which flags were given."""
+
+    def _print_message(self, message, file=None):
+        super()._print_message(terminal_safe(message), file)
+
+    def parse_args(self, args=None):
+        parsed = self.parse_intermixed_args(args)   # words on either side of flags
+        parsed.given = {action.dest: words for action in self._actions
+                        if (words := _words(action, getattr(parsed, action.dest, None)))}
+        work_in(parsed.root)
+        return parsed
+
+
+def _words(action: argparse.Action, value) -> tuple[str, ...]:
+    """Return the words that give a flag its value again; none for a default or a password."""
+    if value in (None, False) or value == action.default:
+        return ()
+    flag = action.option_strings[:1]
+    if value is True:
+        return tuple(flag)
+    if isinstance(value, list):
+        return tuple(word for entry in value for word in (*flag, str(entry)))
+    if isinstance(value, tuple):
+        value = ("/" if action.dest == "shard" else ",").join(map(str, value))
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    has_password = "@" in text
+    if action.dest in ("repo", "prs"):   # with @COMMIT behind
+        has_password = re.search("://[^/]*@", text)
+    return () if has_password else (*flag, text)
+
+
+def options(args: argparse.Namespace) -> RunOptions:
+    """Return the flags that were parsed, as the run loop takes them; start the log, and label what
+    this process makes as made in the root."""
+    _start_log(args.log_level)
+    process_labels.work_in(Path(args.root))
+    selection = Selection(**{f.name: getattr(args, f.name) or f.default for f in fields(Selection)})
+    return RunOptions(
+        Path(args.root), selection, args.status, args.dry_run, args.prune, args.compact, args.quiet,
+        getattr(args, "stop_on_error", False), args.budget, args.given, args.engine,
+        config.ray_address(args))
+
+
+def parser(doc: str, *sections: str, output: str = "") -> argparse.ArgumentParser:
+    """Return a parser with the flags of every script.
+
+    `sections` names the sections of chain.toml that the script's own flags set. `output` is the
+    help of --output where it is a file; else it is another word for --root.
+    """
+    p = _Parser(description=doc, formatter_class=_Formatter)
+    p.set_defaults(sections=sections)
+    add = p.add_argument_group("flags of every script").add_argument
+    add("--root", "--output-root", *(() if output else ("--output",)), default=".", metavar="DIR",
+        help="the run's directory (default: here)")
+    if output:
+        add("--output", metavar="FILE", help=output)
+    add("--config", metavar="FILE", help="settings, instead of chain.toml in --root or here")
+    add("--only", metavar="GLOB", help="only items whose name or instance id matches")
+    add("--limit", type=positive, metavar="N",
+        help="at most N items, in order; where a script makes tasks, N tasks")
+    add("--force", action="store_true",
+        help="make again, edited ones too; the old go to _replaced/")
+    add("--refresh", action="store_true", help="also make again what was made with other settings")
+    add("--no-retry", action="store_true", help="leave failed items alone")
+    add("--prune", action="store_true", help="move orphans to _replaced/, and end")
+    add("--status", action="store_true", help="print the counts and do nothing")
+    add("--dry-run", action="store_true",
+        help="print the counts and the calls, tokens and cost to come")
+    add("--show-config", action="store_true", help="print each setting and where it came from")
+    add("--compact", action="store_true",
+        help="shorten the ledger to the newest line of each item, and end")
+    add("--workers", type=positive, metavar="N", help="items in flight at the same time")
+    add("--shard", type=_shard, metavar="I/N", help="only the items of shard I (from 0) of N")
+    add("--engine", choices=["threads", "ray"], default="threads",
+        help="where items run: in this process, or on a Ray cluster (docs/clusters.md)")
+    add("--ray-address", metavar="HOST:PORT", default="",
+        help="of the cluster (default: RAY_ADDRESS, else one on this machine, which ends with the "
+             "run)")
+    add("--llm", metavar="NAME",
+        help="an endpoint of chain.toml, or `embedded`: a small model on this machine")
+    add("--model", metavar="NAME",
+        help="the model that every role asks; in validate.py the whole panel")
+    add("--llm-base-url", metavar="URL", help="an OpenAI-compatible endpoint")
+    add("--llm-auth-token", metavar="KEY", help="its key (better in .env: docs/design.md)")
+    add("--proxy", metavar="URL", help="a proxy for calls and downloads")
+    add("--budget", type=_usd, metavar="USD",
+        help="the most to spend under this root, over all runs; a shard has its part")
+    add("--log-level", default="warning", type=str.lower,
+        choices=["debug", "info", "warning", "error"], help="what goes to stderr")
+    add("--quiet", action="store_true", help="no plan, bar or summary; errors only")
+    return p
+
+
+def row_flags(p: argparse.ArgumentParser, rows: str) -> None:
+    """Add the flags of scripts that go through the rows of a file; `rows` is the help of --input.
+    """
+    add = p.add_argument_group("flags of every script with rows").add_argument
+    add("--input", metavar="FILE", help=rows)
+    for flag in ("--skip-existing", "--parallel", "--continue-on-error"):   # how it always runs
+        add(flag, action="store_true", help=argparse.SUPPRESS)
+    add("--stop-on-error", action="store_true", help="start no further row after one that failed")
+
+
+def environment_flags(p: argparse.ArgumentParser) -> None:
+    """Add the flags of scripts that go through environments; see environments.chosen_by()."""
+    row_flags(p, "environments instead of env/: {repo, image_name, test_case_result}")
+    add = p.add_argument_group("flags of every script with environments").add_argument
+    add("--unhealthy-too", action="store_true",
+        help="environments whose suite is not healthy, too")
+    add("--all-commits", action="store_true",
+        help="all commits of a repository, not the newest alone (with --only: those it names)")
+
+
+def planner_flag(group, default: str = "auto") -> None:
+    """Add --planner to a group of flags."""
+    group.add_argument("--planner", choices=["auto", "recipe", "agent"],
+                       help=f"who finds an environment's scripts (default: {default})")
+
+
+def steps_flag(group, steps: Iterable[str], groups: Mapping[str, Iterable[str]] | None = None
+               ) -> None:
+    """Add --steps to a group of flags: some of a script's steps, always done in their order.
+    `groups` are further words, each for several steps.
+    """
+    steps = tuple(steps)
+    words = {step: (step,) for step in steps} | dict(groups or {}) | {"all": steps}
+
+    def chosen(text: str) -> tuple[str, ...]:
+        given = text.split(",")
+        if unknown := [word for word in given if word not in words]:
+            raise argparse.ArgumentTypeError(
+                f"{', '.join(unknown)} is not one of {', '.join(words)}")
+        named = {step for word in given for step in words[word]}
+        return tuple(step for step in steps if step in named)
+
+    listed = ",".join(dict.fromkeys([*(groups or ()), *steps]))
+    group.add_argument("--steps", type=chosen, default=steps, metavar="A,B",
+                       help=f"of {listed} (default: all)")
+
+
+def sandbox_flags(p: argparse.ArgumentParser, pod_prefix: str = "") -> None:
+    """Add the flags of scripts that run commands in sandboxes; they set [sandbox]. `pod_prefix` is
+    the default of --pod-prefix in a script that runs in pods, too: one that makes no images.
+    """
+    p.set_defaults(in_pods=bool(pod_prefix), defaults={})
+    add = p.add_argument_group("flags of every script with sandboxes").add_argument
+    add("--sandbox", choices=["docker", "kubernetes", "local"],
+        help="where commands run (default: docker)")
+    add("--base-image", metavar="NAME", help="of a sandbox (default: codedata-base:bookworm)")
+    add("--cpu-request", type=float, metavar="N", help="cores of a sandbox (default: 2)")
+    add("--memory-request", metavar="SIZE", help="its memory (default: 5Gi)")
+    add("--disk-limit", metavar="SIZE", help="the most it may write (default: 10GB)")
+    add("--disk-floor", metavar="SIZE", help="new work waits while less is free (default: 10GB)")
+    add("--run-timeout", type=positive, metavar="S",
+        help="seconds of a script, or of an agent's command (default: 1800)")
+    if pod_prefix:
+        p.set_defaults(defaults={"sandbox.pod_prefix": pod_prefix})
+        add("--namespace", metavar="NAME", help="of Kubernetes (default: data-synthesis)")
+        add("--pod-prefix", metavar="NAME", help=f"of the pods' names (default: {pod_prefix})")
+        add("--kubeconfig", metavar="FILE", help="of Kubernetes (default: as kubectl finds it)")
+    add("--ca-bundle", metavar="FILE",
+        help="PEM file of further certificate authorities, for sandboxes too")
+    add("--keep-images", action="store_true",
+        help="keep those of failed attempts till the next start")
+    add("--reap", action="store_true",
+        help="list what killed runs of all roots have left on this machine, and end")
+    add("--yes", action="store_true", help="with --reap: remove it")
+
+
+def reap_first(args: argparse.Namespace, settings: Settings, options: RunOptions) -> RunOptions:
+    """Return options that remove what killed runs of the root have left in sandboxes, once, before
+    the first item is made. End the script if --reap was given."""
+    from codedata.sandbox.factory import SandboxFactory  # most scripts have no sandboxes
+    if settings.sandbox.sandbox == "kubernetes" and not args.in_pods:
+        raise Trouble("makes no images, and this script needs them.", "--sandbox kubernetes",
+                      "Run it by --engine ray on nodes that have Docker: docs/clusters.md.")
+    host = SandboxFactory(settings, threading.Event())
+    if args.reap:
+        names, left = host.reap(all_roots=True, only_list=not args.yes)
+        for name in names:
+            print(printable(name))
+        done = "removed" if args.yes else "left by killed runs; with --yes they are removed"
+        say(f"{plural(len(names), 'thing')} {done}")
+        for line in left:
+            say(line)
+        sys.exit(1 if left else 0)
+    if args.yes:
+        raise Trouble("goes with --reap.", "--yes")
+    return replace(options, host=host, before_work=cache(host.reap_first))
+
+
+def with_container_workers(settings: Settings, args: argparse.Namespace) -> Settings:
+    """Return the settings with as many workers as containers fit into the cores, unless --workers
+    was given.
+    """
+    if args.workers:
+        return settings
+    n_workers = max(1, int((os.cpu_count() or 1) // settings.sandbox.cpu_request))
+    return replace(settings, llm=replace(settings.llm, workers=n_workers))
+
+
+def positive(text: str) -> int:
+    """Return a flag as a whole number of 1 or more."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("must be a whole number, 1 or more")
+    return int(text)
+
+
+def _usd(text: str) -> float:
+    try:
+        amount = float(text)
+    except ValueError:
+        amount = 0.0
+    if not 0 < amount < float("inf"):
+        raise argparse.ArgumentTypeError("must be USD, more than 0")
+    return amount
+
+
+def _shard(text: str) -> tuple[int, int]:
+    i, _, n = text.partition("/")
+    if not (i.isdecimal() and n.isdecimal() and int(i) < int(n)):
+        raise argparse.ArgumentTypeError("must be I/N with I from 0 to N - 1, such as 0/4")
+    return int(i), int(n)
+
+
+def main(run_script) -> None:
+    """Run a script's main() and exit with its code. Trouble is printed without a traceback."""
+    sys.excepthook = lambda *error: say("".join(traceback.format_exception(*error)))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)   # before the run loop: as Ctrl-C
+    script = Path(sys.argv[0]).name
+    try:
+        code = run_script()
+    except Trouble as e:
+        say(f"{script}: {e}")
+        code = e.exit_code
+    except BrokenPipeError:   # of stdout, as in `… | head`
+        code = 0
+    except OSError as e:   # a file of the user's that cannot be opened, wherever that comes up
+        say(f"{script}: {printable(str(e.filename or ''))} cannot be used: {e.strerror or e}.")
+        code = 2
+    except KeyboardInterrupt:
+        code = 130
+    except SystemExit as e:
+        code = e.code
+    write_out()
+    sys.exit(code)
+
+
+class _SafeFormatter(logging.Formatter):
+    def format(self, record):
+        return terminal_safe(super().format(record))
+
+
+def _start_log(level: str) -> None:
+    """Send log lines to stderr from a level on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_SafeFormatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level.upper(), handlers=[handler])
+    logging.getLogger("urllib3").setLevel(logging.WARNING)

@@ -1,0 +1,78 @@
+"""Say in a user's words what a record holds: for the end of a run, and for status.py --summary."""
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+
+from codedata.disk.ledger import LastAttempt
+from codedata.records import Analysis, Coverage, Environment, RepoDocument, StripPatch, Task
+from codedata.terminal import plural
+
+PASSED = "passed"
+GOOD = "good"   # verdict of screening
+NO_TESTS = ("no_recipe", "no_tests")   # causes
+ADD_TESTS = "add tests that pytest, or the runner of its language, finds, or have "
+ASK_AN_AGENT = "an agent look for the scripts (it asks a model): --planner agent in place of recipe"
+
+
+def of_environment(one: Environment) -> str:
+    """Return how many tests pass, and in which image; where it was not set up what may help."""
+    cause = one.verified.get("cause") or {}
+    if one.status != "success":
+        first = ADD_TESTS if cause.get("name") in NO_TESTS else "have "
+        return f"{one.error}; to do: {first}{ASK_AN_AGENT}"
+    n_passed = sum(case["status"] == PASSED for case in one.test_case_result)
+    flaky = f", {len(one.flaky)} flaky" if one.flaky else ""
+    text = (f"{n_passed:,} of {plural(len(one.test_case_result), 'test')} pass{flaky}, "
+            f"image {one.image_name or '(none)'}, {one.seconds:.0f} s")
+    if one.verified.get("healthy"):
+        return text
+    return (f"{text}; the suite is not healthy ({cause.get('name')}: {cause.get('evidence')}), so "
+            "later scripts leave it out; to do: mend the tests, or give analyze.py, bug_inject.py "
+            "and nl2repo.py --unhealthy-too")
+
+
+def of_coverage(one: Coverage) -> str:
+    """Return how often the tests ran, and whether it is known what each of them executes."""
+    n_flaky = sum(test["flaky"] for test in one.tests)
+    known = f"; what each executes is not known: {one.reason}" if one.reason else ""
+    return (f"{plural(len(one.tests), 'test')}, {plural(one.measured['runs'], 'run')}, "
+            f"{n_flaky} flaky, {one.seconds:.0f} s{known}")
+
+
+def of_analysis(one: Analysis) -> str:
+    """Return how many definitions there are, and how many of them matter to tests."""
+    return f"{plural(len(one.entities), 'definition')}, {plural(len(one.hotspots), 'hotspot')}"
+
+
+def of_document(one: RepoDocument) -> str:
+    """Return what a document describes, and where it can be read."""
+    n = len(one.sections) - 1   # the first is the project's
+    return f"{plural(n, 'function')} described, {len(one.index)} stripped as tasks: " \
+           f"read {one.directory}/{one.repo_name}.md"
+
+
+def of_bugs(bugs: Collection[Task]) -> str:
+    """Return how many bugs there are, by kind, and how many have an issue text."""
+    texts = [bool(bug.instruction) for bug in bugs]
+    none = "" if all(texts) else f", {texts.count(False)} without"
+    kinds = Counter(str((bug.proof or {}).get("family") or bug.about.get("method") or "by hand")
+                    for bug in bugs)
+    listed = ", ".join(f"{name} {n}" for name, n in kinds.most_common())
+    return f"{plural(len(texts), 'bug')} proven ({listed}), {texts.count(True)} with a text{none}"
+
+
+def of_strips(patches: Iterable[StripPatch], proven: Collection[str],
+              excluded: Mapping[tuple[str, str], LastAttempt]) -> str:
+    """Return how many stripped patches are proven, by kind, and why others are not that screening
+    took: `proven` are ids, `excluded` is the ledger's, by stage and id."""
+    why = {id: attempt.error for (_, id), attempt in excluded.items() if id not in proven}
+    tried, n_proven, whys = Counter(), Counter(), Counter()
+    for patch in patches:
+        tried[patch.kind] += 1
+        n_proven[patch.kind] += patch.id in proven
+        if patch.id in why and patch.screened.get("verdict") == GOOD:
+            whys[why[patch.id]] += 1
+    kinds = ", ".join(f"{kind} {n_proven[kind]} of {n}" for kind, n in tried.items())
+    reasons = "".join(f"; {reason} ({n})" for reason, n in whys.items())
+    return f"{n_proven.total()} of {tried.total()} stripped patches proven: {kinds}{reasons}"

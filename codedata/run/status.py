@@ -1,0 +1,174 @@
+"""Gather the status of every stage of a root for status.py. Nothing is written.
+
+A script that is called with --status within gathering() hands over the counts of its plan instead
+of printing them. Costs, tokens and rates come from the ledgers.
+"""
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from codedata.llm.costs import Cost
+from codedata.llm.replies import attempts_under
+from codedata.sandbox.process_labels import of_root
+from codedata.terminal import usd
+
+STATES_SHOWN = ("done", "stale", "edited", "failed", "orphan")   # columns even where all are 0
+MADE = ("done", "failed", "excluded")   # in the ledger: an item that a run has worked on
+NEWEST = 2000     # attempts of a stage from which its rate is taken
+PAUSE_S = 60.0    # with nothing in flight: an earlier run has ended there
+PAGES = {"report/report.html": "the report of the duel",
+         "nl2repo/*.md": "the document of a repository",
+         "export/harbor/README.md": "tasks as folders, and how they are run",
+         "export/swebench/README.md": "bugs and pull requests as rows, and how they are loaded"}
+WITH_A_MODEL = {"bug_inject.py scale --steps issue --issue-writer llm --refresh":
+                    "bug/_verdicts/[!_.]*.json",
+                "nl2repo.py --steps doc_part2,doc_part1,doc --refresh": "nl2repo/[!_.]*.json",
+                "bug_inject.py agent": "analysis/[!_.]*.json"}   # call: where it has records
+SHOWN_S = 3.0     # seconds from which a stage is in the summary that has nothing to say
+UNITS = (("G", 1e9), ("M", 1e6), ("k", 1e3))
+
+_gathered: ContextVar[list | None] = ContextVar("gathered", default=None)
+
+
+@dataclass
+class StageStatus:
+    """Hold the status of one stage in one directory of a root."""
+
+    stage: str                              # "check_judges probe"
+    place: str                              # the directory that it writes: "probe/"
+    counts: dict[str, int] = field(default_factory=dict)   # items by state
+    n_todo: int = 0
+    note: str = ""                          # what else there is to say
+    key: str = ""                           # the stage's name in ledgers
+    directories: tuple[str, ...] = ()       # those of these ledgers
+    n_calls: int = 0
+    n_unpriced: int = 0                     # calls whose cost is unknown
+    cost_usd: float = 0.0                   # of the others
+    tokens_in: int = 0
+    tokens_out: int = 0
+    items_per_hour: float | None = None     # in its last run; None: not known
+    hours_to_go: float | None = None
+    seconds: float = 0.0                    # of all attempts
+    words = list   # no field: a function that returns what a user would say of what is there
+
+
+@contextmanager
+def gathering() -> Iterator[list]:
+    """Yield the list to which stages that are called with --status add themselves, and those with
+    --dry-run what is to come (a ToCome, or a text)."""
+    token = _gathered.set([])
+    try:
+        yield _gathered.get()
+    finally:
+        _gathered.reset(token)
+
+
+def hand_over(status: Callable[[], object]) -> bool:
+    """Hand over what a stage says of itself where that is gathered; return whether it is."""
+    gathered = _gathered.get()
+    if gathered is not None:
+        gathered.append(status())
+    return gathered is not None
+
+
+def add_usage(root: Path, stages: list[StageStatus]) -> list[StageStatus]:
+    """Return the stages with what their attempts have used, and one for all other calls."""
+    others = StageStatus("others", "")
+    owners = {(directory, one.key): i for i, one in enumerate(stages)
+              for directory in one.directories}
+    costs: dict[int, Cost] = defaultdict(lambda: Cost("", ""))
+    seconds: dict[int, float] = defaultdict(float)
+    newest: dict[int, deque] = defaultdict(lambda: deque(maxlen=NEWEST))
+    for directory, line, calls in attempts_under(root):
+        i = owners.get((str(directory), str(line.get("stage"))), len(stages))
+        for call in calls:
+            costs[i].add(call)
+        with suppress(TypeError):   # somebody wrote the line
+            seconds[i] += line.get("seconds", 0.0)
+        if line.get("state") in MADE:
+            newest[i].append((line.get("at"), line.get("seconds", 0.0)))
+    for i, one in enumerate([*stages, others]):
+        one.seconds = round(seconds[i], 1)
+        one.n_calls, one.n_unpriced = costs[i].calls, costs[i].n_unpriced
+        one.cost_usd = round(costs[i].cost_usd, 8)
+        one.tokens_in, one.tokens_out = costs[i].tokens_in, costs[i].tokens_out
+        one.items_per_hour = items_per_hour(newest[i]) if one.place else None
+        if one.n_todo and one.items_per_hour:
+            one.hours_to_go = one.n_todo / one.items_per_hour
+    return [*stages, others] if others.n_calls else stages
+
+
+def items_per_hour(attempts: deque) -> float | None:
+    """Return the rate of the last run, from (time, seconds) of attempts; None if it is not known.
+    """
+    spans = []
+    for at, seconds in attempts:
+        with suppress(ValueError, TypeError, AttributeError):   # somebody wrote the line
+            end = datetime.fromisoformat(at.replace("Z", "+00:00")).timestamp()
+            spans.append((end, end - seconds))
+    n = 0
+    begin = last = max(spans, default=(0.0, 0.0))[0]
+    for end, start in sorted(spans, reverse=True):
+        if end < begin - PAUSE_S:
+            break
+        begin = min(start, begin)
+        n += 1
+    return 3600 * n / (last - begin) if last > begin else None
+
+
+def summary(root: Path, stages: list[StageStatus], command: Callable[[str], str]) -> Iterator[str]:
+    """Yield what came of a root in words, the work by stage, the pages to open and what a model may
+    add; command() completes the call of a script."""
+    for one in stages:
+        words = one.words()
+        head = f"{one.stage:23}{one.seconds / 60:5.1f} min  "
+        for line in words or [""][:one.seconds >= SHOWN_S]:
+            yield f"{head}{line}"
+            head = " " * len(head)
+    yield f"{'in all':23}{sum(one.seconds for one in stages) / 60:5.1f} min, one after the other"
+    for pattern, what in PAGES.items():
+        yield from (f"open:  {path}   {what}" for path in sorted(root.glob(pattern)))
+    for call, pattern in WITH_A_MODEL.items():
+        if any(root.glob(pattern)):
+            yield f"with a model:  {command(call)}"
+    if any(root.glob("env/[!_.]*.json")):
+        yield f"its images:  docker image ls --filter label={of_root()}"
+
+
+def table(stages: list[StageStatus]) -> str:
+    """Return the stages as a table for the terminal; what is 0 or not known is a dot."""
+    others = {state for one in stages for state, n in one.counts.items() if n}
+    states = [*STATES_SHOWN, *sorted(others - {*STATES_SHOWN})]
+    head = ["stage", "writes", *states, "to do", "cost", "tokens", "an hour", "to go"]
+    rows = [head, *([cell or "·" for cell in _cells(one, states)] for one in stages)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) if i < 2 else cell.rjust(width)
+                       for i, (cell, width) in enumerate(zip(row, widths, strict=True)))
+             for row in rows]
+    if any(one.n_unpriced for one in stages):
+        lines.append("?: calls without a price ([prices] in chain.toml)")
+    return "\n".join([*lines, *(f"{one.stage}: {one.note}" for one in stages if one.note)])
+
+
+def _cells(one: StageStatus, states: list[str]) -> list[str]:
+    costs = [usd(one.cost_usd)] if one.n_calls > one.n_unpriced else []
+    costs += ["?"] if one.n_unpriced else []
+    tokens = [short(n) for n in (one.tokens_in, one.tokens_out) if n]
+    hours = one.hours_to_go or 0
+    to_go = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
+    counts = [*map(one.counts.get, states), one.n_todo]
+    return [one.stage, one.place, *(f"{n:,}" if n else "" for n in counts), " + ".join(costs),
+            " + ".join(tokens), f"{one.items_per_hour:,.0f}" if one.items_per_hour else "",
+            to_go if hours else ""]
+
+
+def short(n: int) -> str:
+    """Return an amount as 950, 12k, 3.4M or 75G."""
+    unit, factor = next((entry for entry in UNITS if n >= entry[1]), ("", 1))
+    return f"{n / factor:.{int(factor > 1 and n < 10 * factor)}f}{unit}"

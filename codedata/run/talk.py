@@ -1,0 +1,287 @@
+"""What a person sees of a run: the plan, a bar with rate, failures, cost and time to go, and the
+outcome.
+
+All of it goes to stderr. Where stderr is no terminal there is no bar: a plain line where something
+but the time has changed, and else every five minutes, as some who run jobs end one that is silent
+for ten. Whatever stands in a line, no control character reaches the terminal.
+"""
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from itertools import starmap
+from types import MappingProxyType
+
+from codedata.errors import Trouble
+from codedata.terminal import NAMED, Spending, duration, named, plural, say
+from codedata.texts import natural, printable, terminal_safe
+
+REDRAW_EVERY_S = 0.25
+PLAIN_EVERY_S = 15.0
+SILENT_S = 300.0   # after which a plain line comes though nothing has changed
+ROWS = 8    # items below a bar
+
+
+def _per_time(rate: float) -> str:
+    """Return items a second in a unit in which that is not 0."""
+    if rate >= 1:
+        return f"{rate:.1f}/s"
+    return f"{rate * 60:.0f}/min" if rate * 60 >= 2 else f"{rate * 3600:.0f}/h"
+
+
+def print_reasons(reasons: list[str]) -> None:
+    """Print the five most frequent reasons for which items are left out."""
+    for reason, k in Counter(reasons).most_common(5):
+        say(f"      left out: {k} ({_first_line(reason, 160)})")
+
+
+def _first_line(text: str, max_chars: int = 120) -> str:
+    return text.partition("\n")[0][:max_chars]
+
+
+def plan_line(plan, reads: str, writes: str) -> str:
+    """Return a Plan of states.py as one line: what is read, what is written, each state's count."""
+    parts = []
+    for state, names in plan.names.items():
+        if not names:
+            continue
+        note = ""
+        if state == "edited":
+            also_stale = f", {plan.n_edited_stale} also stale" if plan.n_edited_stale else ""
+            note = f" (kept{also_stale})"
+        parts.append(f"{state} {len(names)}{note}")
+    if plan.n_other_settings:
+        parts.append(f"made with other settings {plan.n_other_settings}")
+    counts = ", ".join(parts) or "nothing there"
+    return f"{reads} {plan.n_read} → {writes}   {counts}   to do {len(plan.todo)}"
+
+
+@dataclass
+class RunTotals:
+    """Count the results of a run as it goes."""
+
+    wrote: int = 0
+    refreshed: int = 0                 # written again without a call: only a copied field changed
+    failed: dict[str, Trouble] = field(default_factory=dict)
+    broken: int = 0                    # items with a record that cannot be read
+    spent: Spending = field(default_factory=Spending)
+    served: int = 0                    # replies that an earlier, unfinished run had paid for
+    cut: int = 0                       # items with a request that was cut to fit
+    excluded: Counter[str] = field(default_factory=Counter)   # by rule of the item function
+    asked_again: int = 0               # items whose answer was refused and asked for once more
+    again_calls: int = 0               # the number of these further requests
+
+    def add(self, paid: list[dict], log) -> None:
+        """Add the calls of a finished item; `log` holds what else is known of its replies."""
+        for call in paid:
+            self.spent.add(call)
+        self.served += log.served
+        self.cut += int(bool(log.cuts))
+        again = log.notes.get("asked_again", 0)
+        self.asked_again += int(bool(again))
+        self.again_calls += again
+
+    @property
+    def finished(self) -> int:
+        """Return the number of items that need no more work in this run."""
+        return self.wrote + self.refreshed + self.excluded.total() + len(self.failed) + self.broken
+
+    def failures(self) -> list[tuple[str, Trouble]]:
+        """Return the failed items with their errors, in natural order."""
+        return sorted(self.failed.items(), key=lambda item: natural(item[0]))
+
+
+def summary_line(totals: RunTotals, n_todo: int, n_left: int) -> str:
+    """Return the outcome of a run as one line."""
+    again = f"{totals.asked_again} ({plural(totals.again_calls, 'call')})"
+    parts = [
+        (n_todo, f"wrote {totals.wrote}"),
+        (not n_todo, "nothing to do"),
+        (totals.refreshed, f"brought {totals.refreshed} up to date without a call"),
+        (totals.served, f"{plural(totals.served, 'answer')} kept from an earlier attempt"),
+        (totals.cut, f"{plural(totals.cut, 'request')} cut to fit"),
+        (totals.asked_again, f"asked again {again}"),
+        (totals.excluded, f"left out {totals.excluded.total()} by a rule: "
+                          f"{_rules_text(totals.excluded)}"),
+        (n_left, f"left {n_left}"),
+        (totals.failed, f"failed {len(totals.failed)}: {_failures_text(totals.failures())}"),
+    ]
+    line = ", ".join(text for is_shown, text in parts if is_shown)
+    return f"{line}   {totals.spent}" if totals.spent.n_calls else line
+
+
+def _rules_text(n_by_rule: Counter[str]) -> str:
+    """Return the most frequent rules, each with its number of items."""
+    return named([f"{n} ({_first_line(rule)})" for rule, n in n_by_rule.most_common()])
+
+
+def _failures_text(failures: list[tuple[str, Trouble]]) -> str:
+    """Return the names of failed items with their reason, or with the one that all share."""
+    reasons = {_first_line(error.what) for _, error in failures}
+    if len(reasons) == 1:
+        return f"{named([name for name, _ in failures])} ({reasons.pop()})"
+    return named([f"{name} ({_first_line(error.what)})" for name, error in failures])
+
+
+# where an item is ---------------------------------------------------------------------------------
+
+@dataclass
+class Step:
+    """Hold the step at which an item is, written by whoever does it and read by the bar."""
+
+    within: str = ""   # what is done in such steps: "python recipe"
+    name: str = ""     # "3/6 tests without network"
+    count: str = ""    # how far the step is: "43 of 99"
+    began: float = field(default_factory=time.monotonic)
+
+    def follow(self, other: Step) -> None:
+        """Be where another process's step is."""
+        if other.name != self.name:
+            self.began = time.monotonic()
+        self.within, self.name, self.count = other.within, other.name, other.count
+
+    def __str__(self) -> str:
+        within = f"{self.within}: " if self.within and self.name else self.within
+        return within + ", ".join(filter(None, (self.name, self.count)))
+
+
+_current: ContextVar[Step | None] = ContextVar("step", default=None)
+
+
+@contextmanager
+def showing(step: Step) -> Iterator[None]:
+    """Let `step` be what this thread is at within the block."""
+    token = _current.set(step)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def current_step() -> Step:
+    """Return the current item's step, or one that nobody sees outside an item."""
+    return _current.get() or Step()
+
+
+def begin_step(name: str, number: int = 0, total: int = 0) -> None:
+    """Note that a step of the current item begins: which of how many, where that is known."""
+    step = current_step()
+    step.name = f"{number}/{total} {name}" if total else name
+    step.count, step.began = "", time.monotonic()
+
+
+def _row(name: str, step: Step) -> str:
+    """Return the step of an item, and since when it is there, before its name, which may be long.
+    """
+    return printable(f"{step}, {duration(time.monotonic() - step.began)} ({name})")
+
+
+class Bar:
+    """Show the progress of one run. update() is cheap and called often, by one thread."""
+
+    def __init__(self, stage: str, total: int, quiet: bool = False, above: Bar | None = None):
+        """Begin a bar, below the one `above`, if there is one."""
+        self.stage, self.total, self.quiet = stage, total, quiet
+        self._rich = None
+        self._task = None
+        self._started = time.monotonic()
+        self._updated = self._started
+        self._last = None     # what the last plain line says, without times
+        if above and above._rich:
+            self._rich = above._rich
+            self._task = self._rich.add_task(stage, total=total, note="", time="", rows=[])
+        elif not quiet and total and sys.stderr is not None and sys.stderr.isatty():
+            self._start_rich()
+
+    def _start_rich(self) -> None:
+        from rich.console import Console  # 60 ms of import that a plain run does not need
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.table import Column
+        from rich.text import Text
+
+        class WithRows(Progress):
+            """Show the items in flight below the bars."""
+
+            def get_renderables(self):
+                yield self.make_tasks_table(self.tasks)
+                for task in self.tasks:
+                    for row in task.fields["rows"]:
+                        yield Text(f"      {row}", no_wrap=True, overflow="ellipsis")
+
+        note = TextColumn("{task.fields[note]}", markup=False,
+                          table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1))
+        # no auto_refresh: it takes a thread of its own, which may be one too many
+        self._rich = WithRows(
+            TextColumn("{task.description}"), MofNCompleteColumn(), BarColumn(bar_width=20), note,
+            TextColumn("{task.fields[time]}"), transient=True, expand=True,
+            console=Console(stderr=True), auto_refresh=False)
+        self._task = self._rich.add_task(self.stage, total=self.total, note="", time="", rows=[])
+        self._rich.start()
+
+    def update(self, totals: RunTotals, n_in_flight: int, steps: Mapping[str, Step] | None = None,
+               n_replies: int = 0, where: Mapping[str, int] = MappingProxyType({})) -> None:
+        """Show the totals, and the step at which each item is that has such; `n_replies` to items
+        in flight are there. `where` says how many are on each machine."""
+        now = time.monotonic()
+        every_s = REDRAW_EVERY_S if self._rich else PLAIN_EVERY_S
+        if self.quiet or not self.total or now - self._updated < every_s:
+            return
+        steps = {name: step for name, step in (steps or {}).items() if str(step)}
+        notes = [*self._notes(totals, n_in_flight, n_replies),
+                 ", ".join(f"{machine} {n}" for machine, n in sorted(where.items()))]
+        notes = [*filter(None, notes)]
+        facts = totals.finished, notes, {name: str(step) for name, step in steps.items()}
+        if not self._rich and facts == self._last and now - self._updated < SILENT_S:
+            return
+        self._last, self._updated = facts, now
+        rate = totals.finished / max(now - self._started, 1e-9)
+        note = "  ".join([_per_time(rate)] * bool(rate) + notes)
+        to_go = _time_to_go((self.total - totals.finished) / rate) if rate else ""
+        times = ", ".join(filter(None, (duration(now - self._started), to_go)))
+        if self._rich:
+            self._rich.update(self._task, completed=totals.finished, total=self.total, time=times,
+                              note=printable(note), rows=[*starmap(_row, steps.items())][:ROWS],
+                              refresh=True)
+        else:   # first those that have begun a step
+            newest = sorted(steps.items(), key=lambda item: -item[1].began)[:NAMED]
+            say("  ".join([self.stage, f"{totals.finished}/{self.total} in {times}", note,
+                           *starmap(_row, newest)]))
+
+    @staticmethod
+    def _notes(totals: RunTotals, n_in_flight: int, n_replies: int) -> Iterator[str]:
+        yield f"{n_in_flight} in flight"
+        if totals.failed:
+            yield f"{len(totals.failed)} failed"
+        if totals.again_calls:
+            yield f"asked again {totals.again_calls}"
+        if totals.spent.n_calls:
+            yield str(totals.spent)
+        if n_replies:
+            yield f"{plural(n_replies, 'answer')} for these"
+
+    def say(self, text: str) -> None:
+        """Print a line above the bar."""
+        if self._rich:
+            self._rich.console.print(terminal_safe(text), markup=False, highlight=False,
+                                     soft_wrap=True)
+        else:
+            say(text)
+
+    def close(self) -> None:
+        """Remove the bar."""
+        if self._rich:
+            self._rich.stop()
+
+
+def _time_to_go(seconds: float) -> str:
+    """Return the time that the rate of the whole run leaves, in words; "" at its end."""
+    if not seconds:
+        return ""
+    if seconds >= 90:
+        return f"about {seconds / 60:.0f} min to go"
+    return f"about {seconds:.0f} s to go"

@@ -1,0 +1,106 @@
+"""Limit the disk that containers fill: watch one of them, and wait before the host has no space
+left."""
+from __future__ import annotations
+
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import requests
+
+from codedata.errors import Interrupted, ItemFailed
+from codedata.terminal import say
+
+MAX_BYTES_PER_S = 2_000_000_000   # assumed write speed, which sets the time of the next look
+ALIVE = "USR2"             # the signal by which a container knows that its maker lives
+MIN_WAIT_S = 0.5
+MAX_WAIT_S = 10.0
+LOOK_S = 5.0               # between two looks at the host's free space
+
+_waiting = threading.Lock()   # lets one of the waiting threads at a time look and report
+
+
+def start(target: Callable[[], None]) -> threading.Thread:
+    """Return a thread that has started. Raise ItemFailed where the machine allows no more."""
+    thread = threading.Thread(target=target, daemon=True)
+    try:
+        thread.start()
+    except RuntimeError as e:
+        raise ItemFailed(f"no further thread can be started: {e}", "sandbox:",
+                         "Fewer --workers, or a higher limit of processes (ulimit -u).") from e
+    return thread
+
+
+class DiskWatch:
+    """End a container that has written more than `limit` bytes beside its image. A sparse file
+    counts in full.
+
+    Few storage drivers know a quota, so the engine is asked how much was written: often near the
+    limit, seldom far from it.
+    """
+
+    def __init__(self, api, container_id: str, limit: int):
+        self.n_over = 0                    # bytes that were written when it was ended
+        self.stopped = threading.Event()   # the container is no longer to be watched
+        self.paused = threading.Lock()     # held by who pauses it
+        self._api = api
+        self._id = container_id
+        self._limit = limit
+
+    def run(self) -> None:
+        """Watch the container until it is gone, over the limit, or no longer to be watched."""
+        wait_s = MIN_WAIT_S
+        while not self.stopped.wait(wait_s):
+            try:
+                listed = self._api.containers(size=True, filters={"id": self._id})
+                n_bytes = sum(container.get("SizeRw") or 0 for container in listed)
+                if n_bytes > self._limit:
+                    self.n_over = n_bytes
+                    self._api.kill(self._id)
+                elif listed:
+                    with self.paused:   # a signal would resume it
+                        self._api.kill(self._id, ALIVE)
+            except requests.RequestException:
+                continue   # the engine is busy or gone, which commands will report
+            if self.n_over or not listed:
+                break
+            wait_s = min(max((self._limit - n_bytes) / MAX_BYTES_PER_S, MIN_WAIT_S), MAX_WAIT_S)
+
+
+def remove_tree(root: Path) -> None:
+    """Remove a folder, however deep it is, and read-only ones in it. Raise OSError where something
+    cannot be removed. Nothing may write there meanwhile."""
+    if not root.is_dir():
+        return
+    for command in (["chmod", "-R", "u+rwx"], ["rm", "-rf"]):   # which recurse without a limit
+        done = subprocess.run([*command, "--", root], capture_output=True, text=True,
+                              start_new_session=True)
+    if root.exists():
+        raise OSError(done.stderr.strip())
+
+
+def free_bytes(place: Path) -> int:
+    """Return how many bytes are free in the file system of `place`."""
+    return shutil.disk_usage(place).free
+
+
+def wait_for_room(place: Path, floor_bytes: int, stop: threading.Event) -> None:
+    """Return when the file system of `place` has at least `floor_bytes` free; a line on stderr says
+    what it waits for.
+
+    Raise Interrupted when `stop` is set meanwhile.
+    """
+    waits = False
+    with _waiting:
+        while (free := free_bytes(place)) < floor_bytes:
+            if not waits:
+                say(f"{place}: {free / 1e9:.1f} GB free, under the floor of "
+                    f"{floor_bytes / 1e9:.1f} GB: new work waits till there is more (images that "
+                    "are not needed: docker image ls)")
+            waits = True
+            if stop.wait(LOOK_S):
+                raise Interrupted()
+    if waits:
+        say(f"{place}: {free / 1e9:.1f} GB free, work goes on")

@@ -1,0 +1,345 @@
+"""Use the Docker engine: connect to it, share a network between sandboxes, remove what killed
+runs have left."""
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from tarfile import BLOCKSIZE
+
+import requests
+
+from codedata.disk.archives import BOUNDS, Stream
+from codedata.errors import Interrupted, MachineStopped, Trouble
+from codedata.sandbox import process_labels
+from codedata.sandbox.docker.disk import remove_tree
+from codedata.terminal import say
+from codedata.texts import printable
+
+OTHERS = "choose another sandbox: --sandbox local, --sandbox kubernetes."
+INSTALL = f"pip install '.[docker]', or {OTHERS}"
+START = f"Start it (tools/docker-up does on Debian), or {OTHERS}"
+REMOVE_BY_HAND = ("Stop the engine, remove its folder of the container, start it, and run: "
+                  "python env_setup.py --reap --yes")
+KEEP = "codedata.keep"     # the label of images that outlive their run, with the value KEPT
+KEPT = "1"
+GONE = 2                   # of a changed path: the kind of one that was deleted
+IS_FOLDER = 1 << 31        # in the engine's file modes
+TIMEOUT_S = 300            # seconds for a request, since a commit writes gigabytes
+ISOLATED = {"com.docker.network.bridge.enable_icc": "false"}   # containers reach no other
+
+# No other thread may remove the network between looking for it and joining it. The lock is
+# reentrant because garbage collection of a sandbox that was not closed may remove a network in the
+# same thread.
+_network_lock = threading.RLock()
+
+
+def connect(exit_code: int = 1):
+    """Return the low-level client of the engine that DOCKER_HOST names. Raise Trouble where the SDK
+    is missing, MachineStopped where the engine does not answer: no item can be made then, and none
+    has failed. `exit_code` is 2 where nothing has been done yet."""
+    try:
+        import docker
+    except ImportError as e:
+        raise Trouble("--sandbox docker needs the Docker SDK for Python.", todo=INSTALL) from e
+    try:
+        return docker.from_env(version="auto", timeout=TIMEOUT_S).api
+    except docker.errors.DockerException as e:
+        raise MachineStopped(f"the Docker engine cannot be reached: {e}", todo=START,
+                             exit_code=exit_code) from e
+
+
+def create(api, image: str, **options) -> str:
+    """Create a container and return its id; pull the image if it is not here."""
+    try:
+        return api.create_container(image, **options)["Id"]
+    except requests.HTTPError as e:
+        if e.response.status_code != 404:
+            raise
+    api.pull(image)
+    return api.create_container(image, **options)["Id"]
+
+
+def named(labels: dict[str, str]) -> dict:
+    """Return a new name, and labels, as the engine's client takes them."""
+    return {"name": f"codedata-{secrets.token_hex(6)}", "labels": labels}
+
+
+def folder(api) -> Path:
+    """Return the folder where the engine keeps images and containers; the current folder where
+    the engine is on another machine."""
+    place = Path(api.info()["DockerRootDir"])
+    return place if place.exists() else Path.cwd()
+
+
+def reason(e: Exception) -> str:
+    """Return what the engine says about an error, in one line."""
+    return str(getattr(e, "explanation", None) or e).strip().replace("\n", " ")
+
+
+# the network
+
+def join_network(api, container_id: str, labels: dict[str, str]) -> str:
+    """Connect a container to this process's bridge network, on which containers cannot reach one
+    another. Return the network's id."""
+    with _network_lock:
+        joined = [f"{name}={value}" for name, value in labels.items()]
+        networks = api.networks(filters={"label": joined}) or [api.create_network(
+            driver="bridge", options=ISOLATED, **named(labels))]
+        network = networks[0]["Id"]
+        api.connect_container_to_network(container_id, network)
+    return network
+
+
+def drop_network(api, network: str) -> None:
+    """Remove the network if no container is on it."""
+    with _network_lock, suppress(requests.RequestException):
+        api.remove_network(network)
+
+
+# files
+
+class Files:
+    """Read the files of a container through the engine, without running anything in it. Raise
+    Interrupted as soon as `stop` is set."""
+
+    def __init__(self, api, container_id: str, stop: threading.Event, config: dict | None = None):
+        self._api, self._id, self._stop = api, container_id, stop
+        self.config = config or {}   # of the image, where it is one's files
+
+    def all(self) -> Stream:
+        """Return a tar of all files except those in volumes."""
+        return self._stream(self._api.export(self._id))
+
+    def below(self, path: str) -> Stream:
+        """Return a tar of one folder or file, an empty one where nothing is there."""
+        try:
+            return self._stream(self._api.get_archive(self._id, os.fsencode(path))[0])
+        except requests.HTTPError as e:
+            if e.response.status_code != 404:
+                raise
+            return Stream([bytes(2 * BLOCKSIZE)])
+
+    def _stream(self, pieces: Iterable[bytes]) -> Stream:
+        def checked() -> Iterator[bytes]:
+            for piece in pieces:
+                _check(self._stop)
+                yield piece
+        return Stream(checked())
+
+
+@contextmanager
+def files_of(image: str, stop: threading.Event | None = None) -> Iterator[Files]:
+    """Yield the files of an image, in a container that never runs; see Files."""
+    api = connect()
+    config = api.inspect_image(image)["Config"]
+    labels = process_labels.labels("") | {KEEP: ""}
+    container = api.create_container(image, ["bash"], **named(labels))["Id"]
+    try:
+        yield Files(api, container, stop or threading.Event(), config)
+    finally:
+        remove_container(api, container)
+
+
+def differences(api, container_id: str, stop: threading.Event) -> Iterator[tuple[str, bool]]:
+    """Yield (path, whether it is there) of what is other in a container than in its image, what is
+    in a folder behind it. The engine compares all files for it and names folders, too: it takes
+    longer than a look at the folder where it keeps what is new, which only root can read. There, a
+    folder is named if it is gone, or was and is a new one, or changes meanwhile. Raise OverBounds
+    for more than BOUNDS."""
+    driver = api.inspect_container(container_id)["GraphDriver"]["Data"]
+    upper = driver.get("UpperDir", "")
+    if os.geteuid() == 0 and os.path.isdir(upper):
+        yield from _differences_in(upper, None, "", BOUNDS.meter(), stop)
+    else:
+        yield from ((one["Path"], one["Kind"] != GONE) for one in api.diff(container_id) or [])
+
+
+def _differences_in(name: str, parent: int | None, path: str, count: Callable,
+                    stop: threading.Event) -> Iterator[tuple[str, bool]]:
+    """Yield the differences in a folder, given by its name in an open one. What runs in the
+    container may replace anything meanwhile, so no link is followed."""
+    with ExitStack() as held:
+        folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+        held.callback(os.close, folder)
+        if _is_new(folder):
+            yield path, False
+        for entry in held.enter_context(os.scandir(folder)):
+            place = f"{path}/{entry.name}"
+            count(place, 0)
+            _check(stop)
+            try:
+                if entry.is_dir(follow_symlinks=False):
+                    yield from _differences_in(entry.name, folder, place, count, stop)
+                else:
+                    about = entry.stat(follow_symlinks=False)
+                    is_mark = stat.S_ISCHR(about.st_mode) and about.st_rdev == 0
+                    yield place, not is_mark
+            except OSError:   # it has just gone, or become something else
+                yield place, True
+
+
+def _check(stop: threading.Event) -> None:
+    """Raise Interrupted if the run stops."""
+    if stop.is_set():
+        raise Interrupted()
+
+
+def _is_new(folder: int) -> bool:
+    """Return whether a folder hides what the image has in it."""
+    try:
+        return os.getxattr(folder, "trusted.overlay.opaque") == b"y"
+    except OSError:
+        return False
+
+
+# leftovers of runs
+
+def reap(all_roots: bool = False, only_list: bool = False) -> tuple[list[str], list[str]]:
+    """Remove what killed processes of this root have left: containers with their volumes,
+    networks, images that were not to be kept; with `all_roots` what those of any root have left.
+    Return (their names, a line for each that cannot be removed)."""
+    api = connect(exit_code=2)
+    ours = {"label": process_labels.LOCK}
+    things = [(thing["Names"][0].lstrip("/"), thing["Labels"],
+               partial(remove_container, api, thing["Id"]))
+              for thing in api.containers(all=True, filters=ours)]
+    things += [(thing["Name"], thing["Labels"], partial(api.remove_network, thing["Id"]))
+               for thing in api.networks(filters=ours)]
+    things += _images(api, ours)
+    left = [thing for thing in things if process_labels.is_left(thing[1], all_roots)]
+    return _removed(api, left, only_list)
+
+
+def running() -> list[str]:
+    """Return the run labels of this root's containers that run; none where no engine is."""
+    with suppress(Trouble, requests.RequestException):
+        ours = connect().containers(filters={"label": process_labels.of_root()})
+        return sorted(container["Labels"][process_labels.RUN] for container in ours)
+    return []
+
+
+def remove_images(run_label: str) -> list[str]:
+    """Remove the images that a run has made, except those that were to be kept. Return their
+    names."""
+    api = connect()
+    images = _images(api, {"label": f"{process_labels.RUN}={run_label}"})
+    removed, left = _removed(api, images)
+    for line in left:
+        say(line)
+    return removed
+
+
+def _images(api, filters: dict) -> list[tuple[str, dict, Callable]]:
+    """Return (name, labels, function that removes the name) of images. One without a tag, for which
+    older engines list a placeholder, has its id as its name."""
+    images = []
+    for image in api.images(filters=filters):
+        tags = [tag for tag in image["RepoTags"] or [] if tag != "<none>:<none>"]
+        images += [(name, image["Labels"], partial(api.remove_image, name))
+                   for name in tags or [image["Id"]]]
+    return images
+
+
+def _removed(api, things: list[tuple[str, dict, Callable]], only_list: bool = False
+             ) -> tuple[list[str], list[str]]:
+    """Remove things, each given as by _images(), that were not to be kept. Return (names of what is
+    removed, lines for what is not)."""
+    names = []
+    left = []
+    for name, labels, remove in things:
+        if labels.get(KEEP) == KEPT:
+            continue
+        try:
+            if not only_list:
+                remove()
+            names.append(name)
+        except (requests.RequestException, OSError) as e:
+            left.append(not_removed(api, name, e))
+    return names, [*filter(None, left)]
+
+
+def remove_container(api, container_id: str) -> None:
+    """Remove a container with its volumes, also one whose folders are too deep for the engine."""
+    try:
+        api.remove_container(container_id, v=True, force=True)
+    except requests.HTTPError as e:
+        if e.response.status_code < 500:
+            raise
+        driver = api.inspect_container(container_id)["GraphDriver"]["Data"]
+        upper = Path(driver.get("UpperDir", ""))
+        if not (upper.is_absolute() and os.access(upper, os.W_OK)):
+            raise   # the engine is on another machine, or we have no right to
+        remove_tree(upper)
+        api.remove_container(container_id, v=True, force=True)
+
+
+def not_removed(api, name: str, e: Exception) -> str:
+    """Return a line with the name and size of what cannot be removed, and what to do about it;
+    an empty string where it is gone or still in use, or the engine is gone: the next start removes
+    it."""
+    if isinstance(e, requests.ConnectionError):
+        return ""
+    if getattr(getattr(e, "response", None), "status_code", 0) in (403, 404, 409):
+        return ""
+    size = "of unknown size"
+    with suppress(requests.RequestException, LookupError):
+        n_bytes = api.containers(all=True, size=True, filters={"name": name})[0].get("SizeRw", 0)
+        size = f"{n_bytes:,} bytes"
+    return f"{name} ({size}) cannot be removed: {printable(reason(e), 200)}. {REMOVE_BY_HAND}"
+
+
+def workdir_of(image: str) -> str:
+    """Return the working directory that a local image names; an empty string where it names
+    none."""
+    try:
+        return connect().inspect_image(image)["Config"]["WorkingDir"].rstrip("/")
+    except requests.RequestException:
+        return ""
+
+
+def image_id(image: str) -> str:
+    """Return the engine's id of an image, "" where it has none of that name, or no engine is."""
+    with suppress(Trouble, requests.RequestException):
+        return connect().inspect_image(image)["Id"] if image else ""
+    return ""
+
+
+def image_names(pattern: str) -> set[str] | None:
+    """Return the names, without tags, of the images that a pattern like "codedata-bug/*" fits; None
+    where no engine answers."""
+    with suppress(Trouble, requests.RequestException):
+        images = connect().images(filters={"reference": pattern})
+        return {tag.rpartition(":")[0] for image in images for tag in image["RepoTags"] or []}
+    return None
+
+
+def keep_image(image_id: str, image_name: str) -> str:
+    """Give an image a name, and a label that keeps it when its run ends. Return its new id. The
+    image that had this name before goes, unless it is in use."""
+    api = connect()
+    former = ""
+    with suppress(requests.RequestException):   # no image has the name
+        former = api.inspect_image(image_name)["Id"]
+    container = api.create_container(image_id, **named({}))["Id"]   # it has the image's labels, too
+    try:
+        kept = commit(api, container, image_name, [f"LABEL {KEEP}={KEPT}"])
+    finally:
+        api.remove_container(container, v=True, force=True)
+    with suppress(requests.RequestException):   # it is gone, or containers use it
+        if former and not api.inspect_image(former)["RepoTags"]:
+            api.remove_image(former)
+    return kept
+
+
+def commit(api, container_id: str, image_name: str, changes: list[str],
+           pauses: bool = True) -> str:
+    """Make an image of a container's files, with changes as in a Dockerfile. Return its id."""
+    from docker.utils import parse_repository_tag
+    repository, tag = parse_repository_tag(image_name)
+    return api.commit(container_id, repository, tag, changes=changes, pause=pauses)["Id"]

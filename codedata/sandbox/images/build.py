@@ -1,0 +1,230 @@
+"""Build an image from a Dockerfile that nobody has read, within limits.
+
+The network is off for RUN, and ADD takes no address, unless the limits allow it. The engine itself
+pulls what FROM and COPY --from name; a base image with steps of ONBUILD is refused. The number of a
+step's processes is limited from its first second on. `.dockerignore` is not applied.
+"""
+from __future__ import annotations
+
+import io
+import json
+import re
+import secrets
+import tarfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import requests
+
+from codedata.bounded import read_bounded, resolved_in
+from codedata.disk.archives import Bounds, pack
+from codedata.errors import Interrupted, ItemFailed
+from codedata.sandbox import process_labels
+from codedata.sandbox.docker import disk, engine
+from codedata.sandbox.docker.output import Output
+from codedata.sandbox.docker.sandbox import CPU_PERIOD_US, LOST
+from codedata.sandbox.images.dockerfile import read_dockerfile
+from codedata.sandbox.sizes import bytes_of
+
+CONTEXT = Bounds(max_bytes=1_000_000_000, max_files=100_000, max_depth=64, max_seconds=120)
+BUILD = "codedata.build"   # the label of one build's images and containers
+MAX_DOCKERFILE_BYTES = 1_000_000
+LOOK_S = 1.0               # between two looks at what a build uses
+SILENT_S = 60.0            # seconds that the engine may take to end a build
+TRIGGERS = re.compile(r"# Executing \d+ build triggers?\b")   # what the engine prints before these
+ADDRESS = re.compile(r"[:@$\\`]")    # no path has one, as a rule
+
+
+@dataclass(frozen=True)
+class BuildLimits:
+    """Limit what a build may use."""
+
+    timeout_s: float = 600.0
+    cpus: float = 2
+    memory: str = "5Gi"
+    pids: int = 512            # processes of one step
+    disk_limit: str = "10GB"   # of what one step writes
+    disk_floor: str = "10GB"   # free on the engine's disk: else it waits to start, and ends
+    network: bool = False
+
+
+@dataclass(frozen=True)
+class Build:
+    """Hold the result of a build."""
+
+    image_id: str              # "" where it failed
+    log: str                   # what it printed, at most OUTPUT_BYTES
+    failed: str                # why; "" where it did not
+    seconds: float
+
+
+def build(context: Path, tag: str, limits: BuildLimits, *, run_label: str = "",
+          stop: threading.Event | None = None, dockerfile: str = "Dockerfile",
+          text: str = "") -> Build:
+    """Build an image and return the result. It is removed with the run's label, or by reap(). A
+    Dockerfile's `text` takes the place of a file of the context. Raise ItemFailed where the context
+    cannot be read, RunStopped where the engine is gone, Interrupted where `stop` is set."""
+    api, stop = engine.connect(), stop or threading.Event()
+    token = secrets.token_hex(8)
+    labels = process_labels.labels(run_label)
+    labels |= {engine.KEEP: "", BUILD: token}
+    disk.wait_for_room(engine.folder(api), bytes_of(limits.disk_floor), stop)
+    started = time.monotonic()
+    output = Output()
+    ended: list[str] = []
+    with _packed(context, text or _text_of(context, dockerfile), labels, limits) as archive:
+        try:
+            with _watched(api, token, limits, stop) as ended:
+                image_id, failed = _read(_request(api, archive, tag, labels, limits), output)
+        except LOST as e:
+            engine.connect()
+            image_id, failed = "", engine.reason(e)
+        finally:
+            _remove_steps(api, labels, image_id)
+    if failed and stop.is_set():
+        raise Interrupted()
+    if not (image_id or failed):
+        failed = "the engine ended it without a word"
+    why = "; ".join(dict.fromkeys(ended)) if failed and ended else failed
+    return Build(image_id, output.text(), why, round(time.monotonic() - started, 2))
+
+
+# what is sent ------------------------------------------------------------------------------------
+
+def _text_of(context: Path, dockerfile: str) -> str:
+    try:
+        place = resolved_in(context, context / dockerfile)
+        return read_bounded(place, MAX_DOCKERFILE_BYTES).decode()
+    except (OSError, UnicodeDecodeError) as e:
+        raise ItemFailed(f"cannot be read: {e}", str(context / dockerfile)) from e
+
+
+@contextmanager
+def _packed(context: Path, text: str, labels: dict[str, str],
+            limits: BuildLimits) -> Iterator[BinaryIO]:
+    """Yield the context as a tar, with a labelled Dockerfile that the engine takes out again."""
+    name = f".codedata.{labels[BUILD]}"
+    added = {name: labelled(text, labels, limits.network),
+             ".dockerignore": f"{name}\n.dockerignore\n"}
+    with pack(context, bounds=CONTEXT) as archive:
+        with tarfile.open(fileobj=archive, mode="a") as tar:
+            for path, content in added.items():
+                member = tarfile.TarInfo(path)
+                member.size = len(content.encode())
+                tar.addfile(member, io.BytesIO(content.encode()))
+        archive.seek(0)
+        yield archive
+
+
+def labelled(dockerfile: str, labels: dict[str, str], may_fetch: bool) -> str:
+    """Return a Dockerfile with labels behind each FROM and each LABEL, so that all that a build
+    makes has them, whatever it says. Raise ItemFailed where ADD names an address though it may not,
+    or the Dockerfile is refused."""
+    words = " ".join(f"{name}={json.dumps(value)}" for name, value in labels.items())
+    lines = []
+    instructions, fault = read_dockerfile(dockerfile)
+    if fault:
+        raise ItemFailed(fault, "the Dockerfile")
+    for one in instructions:
+        lines.append(one.text)   # in one line, so that Docker reads what was read here
+        if one.name in ("FROM", "LABEL"):
+            lines.append("LABEL " + words.replace("$", "\\$"))
+        if one.name == "ADD" and ADDRESS.search(one.rest) and not may_fetch:
+            raise ItemFailed("names an address for ADD, and the build has no network",
+                             one.text[:200])
+    return "\n".join(lines)
+
+
+def _request(api, archive: BinaryIO, tag: str, labels: dict[str, str], limits: BuildLimits):
+    """Return the engine's streaming reply to the request for a build."""
+    memory = bytes_of(limits.memory)
+    options = {"t": tag, "dockerfile": f".codedata.{labels[BUILD]}", "version": "1",   # no BuildKit
+               "rm": "1", "forcerm": "1", "labels": json.dumps(labels),
+               "memory": memory, "memswap": memory, "cpuperiod": CPU_PERIOD_US,
+               "cpuquota": int(limits.cpus * CPU_PERIOD_US),
+               "networkmode": "default" if limits.network else "none"}
+    reply = api.post(f"{api.base_url}/v{api.api_version}/build", data=archive, params=options,
+                     headers={"Content-Type": "application/x-tar"}, stream=True,
+                     timeout=limits.timeout_s + SILENT_S)
+    if not reply.ok:
+        raise requests.HTTPError(reply.text, response=reply)
+    return reply
+
+
+# what comes back ---------------------------------------------------------------------------------
+
+def _read(reply, output: Output) -> tuple[str, str]:
+    """Read a build's reply to its end. Return (image id or "", error or "")."""
+    image_id = failed = ""
+    with closing(reply):
+        for line in reply.iter_lines():
+            said = json.loads(line) if line.strip() else {}
+            stream = said.get("stream") or ""
+            output.add((stream or said.get("error") or "").encode())
+            image_id = (said.get("aux") or {}).get("ID", image_id)
+            failed = said.get("error", failed)
+            if TRIGGERS.match(stream):
+                return "", "a base image has ONBUILD steps, which the limits do not reach"
+    return ("" if failed else image_id), failed
+
+
+@contextmanager
+def _watched(api, token: str, limits: BuildLimits,
+             stop: threading.Event) -> Iterator[list[str]]:
+    """Remove the containers of a build that uses more than it may, or whose run stops. Yield a list
+    of the reasons."""
+    reasons: list[str] = []
+    has_ended = threading.Event()
+    ends_at = time.monotonic() + limits.timeout_s
+    place = engine.folder(api)
+
+    def watch() -> None:
+        while not has_ended.wait(LOOK_S):
+            with suppress(requests.RequestException):
+                steps = api.containers(all=True, size=True, filters={"label": f"{BUILD}={token}"})
+                n_bytes = sum(step.get("SizeRw") or 0 for step in steps)
+                checks = {
+                    "the run stops": stop.is_set(),
+                    f"it took more than {limits.timeout_s:g} s": time.monotonic() > ends_at,
+                    f"a step started {limits.pids} processes":
+                        any(_is_full(api, step["Id"], limits.pids) for step in steps),
+                    f"a step wrote more than {limits.disk_limit}":
+                        n_bytes > bytes_of(limits.disk_limit),
+                    f"less than {limits.disk_floor} is free on the disk":
+                        disk.free_bytes(place) < bytes_of(limits.disk_floor)}
+                reasons.extend(reason for reason, is_over in checks.items() if is_over)
+                for step in steps if any(checks.values()) else []:
+                    engine.remove_container(api, step["Id"])
+
+    thread = disk.start(watch)
+    try:
+        yield reasons
+    finally:
+        has_ended.set()
+        thread.join()
+
+
+def _is_full(api, id: str, pids: int) -> bool:
+    """Limit the processes of a container, and return whether that many run."""
+    with suppress(requests.RequestException, ValueError):   # it may have ended
+        place = f"{api.base_url}/v{api.api_version}/containers/{id}"
+        api.post(f"{place}/update", json={"PidsLimit": pids}, timeout=SILENT_S)
+        found = api.get(f"{place}/stats", params={"stream": "0", "one-shot": "1"}, timeout=SILENT_S)
+        return (found.json().get("pids_stats") or {}).get("current", 0) >= pids
+    return False
+
+
+def _remove_steps(api, labels: dict[str, str], image_id: str) -> None:
+    """Remove what a build made beside its image."""
+    images = []
+    with suppress(*LOST):
+        images = api.images(filters={"label": f"{BUILD}={labels[BUILD]}"})
+    for image in images:
+        with suppress(*LOST):
+            if image["Id"] != image_id:
+                api.remove_image(image["Id"])

@@ -1,0 +1,67 @@
+"""Name images, and exchange them with the registry that a name begins with: HOST[:PORT]/PATH:TAG.
+
+A name without a host is never pulled: whoever owns it on a public registry could put anything
+there. Who may push and pull is the engine's configuration (docker login).
+"""
+from __future__ import annotations
+
+import re
+
+import requests
+
+from codedata.disk.store import digest
+from codedata.errors import ItemFailed
+from codedata.sandbox.docker import engine
+from codedata.texts import printable
+
+IMAGE_NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
+MAX_TRIES = 3              # to push an image
+
+
+def image_name(prefix: str, name: str) -> str:
+    """Return an image name that Docker accepts. A name that has to be changed for this gets a
+    digest, so that similar names stay distinct."""
+    if IMAGE_NAME.fullmatch(name):
+        return prefix + name
+    valid = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "repository"
+    return f"{prefix}{valid}-{digest(name)[:6]}"
+
+
+def has_registry(image: str) -> bool:
+    """Return whether an image's name says from which registry it comes."""
+    host, slash, _ = image.partition("/")
+    return bool(slash) and (host == "localhost" or "." in host or ":" in host)
+
+
+def is_here(image: str, image_id: str = "") -> bool:
+    """Return whether the engine has an image, after pulling it where its name has a registry and it
+    is missing, or has another id than `image_id`: another machine may have made it anew."""
+    api = engine.connect()
+    for may_pull in (has_registry(image), False):
+        try:
+            found = api.inspect_image(image)["Id"]
+            if not may_pull or image_id in ("", found):
+                return True
+        except requests.HTTPError as e:
+            if e.response.status_code != 404 or not may_pull:
+                return False
+        try:
+            api.pull(image)
+        except requests.RequestException:
+            return False
+    return False
+
+
+def push(image: str) -> None:
+    """Push an image to the registry of its name. Raise ItemFailed where that fails each time."""
+    api = engine.connect()
+    for _ in range(MAX_TRIES):
+        try:
+            lines = [*api.push(image, stream=True, decode=True)]
+            trouble = next((line["error"] for line in lines if "error" in line), "")
+        except requests.RequestException as e:
+            trouble = engine.reason(e)
+        if not trouble:
+            return
+    raise ItemFailed(f"cannot be pushed: {printable(trouble, 300)}", image,
+                     "Check [sandbox] registry, and `docker login` for it.")

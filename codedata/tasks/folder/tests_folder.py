@@ -1,0 +1,83 @@
+"""Make tests/ of a task: the verifier's programs, config.json and the tests."""
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+from codedata.disk.layouts import Program
+from codedata.sandbox.factory import WORKDIR
+from codedata.suites.leftovers import activation
+from codedata.suites.recorded_calls import Job, given_to_run
+from codedata.suites.source import Files
+from codedata.suites.test_results import RUNNERS
+from codedata.tasks.folder.folder import ARCHIVE, CONFIG, HIDDEN, TEST_SCRIPT
+from codedata.texts import text_of
+
+PROGRAMS = ("test.sh", "verify.py", "processes.py")
+OF_WEIGHTED = (*PROGRAMS, "weighted_tests.py")
+OF_SUITE = (*PROGRAMS, "suite.py", "agent_work.py", "junit.py")
+OF_OTHER_REPORTS = ("runner_output.py",)
+PATTERNS = "patterns.json"   # of printed lines
+READS = ("junit", "reports", "output")   # where results are read; each includes those before it
+TEST_SHARE = 0.9          # of the verifier's time; the rest is for writing a reward of 0
+TestFiles = dict[str, str]   # text by path below tests/
+CASES = "cases"           # the folder of scripts beside the tests
+CASE_S, CASES_S = 5, 100  # seconds of one of them, and of all
+KEPT = "test_still_"      # a test with such a name may pass in the untouched image
+MAX_KEPT = 0.25           # of the reward, for all of them
+
+
+def weighted_tests(weights: Mapping[str, float], user: str, workdir: str,
+                   verifier_timeout_s: float) -> TestFiles:
+    """Return the files beside test_outputs.py. The tests run as `user`, who becomes the owner of
+    the work directory; "" stands for the user of the verifier."""
+    config = {"user": user, "timeout_s": seconds_for_tests(verifier_timeout_s),
+              "workdir": workdir, "weights": dict(sorted(weights.items()))}
+    return {**_programs(OF_WEIGHTED), CONFIG: _json(config)}
+
+
+def suite_tests(test_script: str, hidden: Files | None = None, *, workdir: str = ".",
+                reads: str = READS[0], **config) -> TestFiles:
+    """Return all files of tests/ for a project's test script. The verifier puts the hidden tests,
+    {path: text in UTF-8}, into the work directory, Programs as executable. `config` may set:
+    `user` ("": the user of the verifier), `timeout_s` (0: no limit), FAIL_TO_PASS and PASS_TO_PASS
+    (escaped names), `canary` (the folder of a test that has to fail), `counts` (the files of an
+    agent's archive that count; None: all but tests), `collect` (the script that makes a missing
+    archive), `label` (of one that is not missing: any other is an agent's own).
+
+    `reads` is one of READS: "reports" for reports of all formats, "output" for reports or, without
+    them, printed lines, as test_results.parse() reads them. Only with "output" can a tested program
+    forge a result by printing it."""
+    whole = {"user": "", "timeout_s": 0, "workdir": workdir, "reads": reads, "FAIL_TO_PASS": [],
+             "PASS_TO_PASS": [], "canary": "", "activation": activation(test_script),
+             "archive": ARCHIVE, "collect": "", "label": "", "counts": None, "programs": [
+                 path for path, data in (hidden or {}).items() if isinstance(data, Program)],
+             **config}
+    files = {**_programs(OF_SUITE), CONFIG: _json(whole), TEST_SCRIPT: f"{test_script.rstrip()}\n"}
+    if reads != READS[0]:
+        files |= {**_programs(OF_OTHER_REPORTS), PATTERNS: json.dumps(RUNNERS)}
+    return files | {f"{HIDDEN}/{path}": data.decode() for path, data in (hidden or {}).items()}
+
+
+def case_files(cases: Sequence[tuple[list[str], str]]) -> TestFiles:
+    """Return the files of tests/cases/: scripts that the verifier runs beside the tests, and, in a
+    file that they cannot read, what has to come of them."""
+    jobs = [Job([(code[:-1], code[-1])]) for code, _ in cases]
+    given = given_to_run(WORKDIR, jobs, CASE_S, CASES_S)
+    name = "replay_calls.py"
+    return {f"{CASES}/jobs.json": _json(given), f"{CASES}/{name}": text_of(
+        "codedata.suites.programs", name), f"{CASES}/expected.json": _json([
+            told for _, told in cases])}
+
+
+def seconds_for_tests(verifier_timeout_s: float) -> int:
+    """Return the seconds of a verifier's time that the tests get."""
+    return max(1, int(TEST_SHARE * verifier_timeout_s))
+
+
+def _programs(names: tuple[str, ...]) -> TestFiles:
+    return {name: text_of("codedata.verifier", name) for name in names}
+
+
+def _json(value: dict | list) -> str:
+    return json.dumps(value, indent=2) + "\n"

@@ -1,0 +1,1 @@
+"""The image of a task, and what must not be in it."""

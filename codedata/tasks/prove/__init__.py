@@ -1,0 +1,1 @@
+"""Show by runs that a task is right."""

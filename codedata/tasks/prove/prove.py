@@ -1,0 +1,319 @@
+"""Prove by execution that a change of a repository is a task: tests that passed fail with it,
+others still pass, and in an image for agents the reverse of the change, the gold, makes all of them
+pass.
+
+Each run is of the whole suite, in a fresh container without network. One run without the change
+serves all candidates. A candidate's own proof takes five runs: one with the change in the image of
+env/; then, in the task's own image, three with the gold and one without it. In the run without the
+gold, exactly the tests that failed in the run with the change have to fail. This run replaces
+repeated runs in the image of env/, since it shows the same and tests the task's image, too.
+
+Tests that are flaky according to env/, or that need the network, do not count. The proof holds for
+what these runs showed, with the script that graders run. It does not promise that a test with the
+same result in all of them will never have another one.
+"""
+from __future__ import annotations
+
+import json
+import math
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from codedata.code.patches import diff_of
+from codedata.disk.store import digest
+from codedata.errors import Excluded, ItemFailed
+from codedata.records import Environment, Object, Task
+from codedata.run.talk import begin_step
+from codedata.sandbox import Sandbox
+from codedata.sandbox.factory import WORKDIR, SandboxFactory
+from codedata.sandbox.images.registry import image_name
+from codedata.suites.contexts import sources_in
+from codedata.suites.environments import JUDGED_BY, image_of, open_environment
+from codedata.suites.source import Files, commit_date, is_text
+from codedata.suites.suite import Run, compare
+from codedata.suites.test_results import place_of
+from codedata.tasks.folder.eval_script import eval_script, misread, run_evaluation, script_of
+from codedata.tasks.folder.folder import CONFIG, proven, verifier_config, with_about
+from codedata.tasks.folder.folder import image_of as image_of_task
+from codedata.tasks.folder.tests_folder import READS, suite_tests
+from codedata.tasks.image.images import TaskImage, check_task_image, derive, lead_from_testbed
+from codedata.tasks.image.repository import SuiteVerifier, task_of, with_image
+from codedata.tasks.kinds import Candidate, Kind, PatchKind
+from codedata.tasks.prove.first_run import FirstRun, Graded, first_run, row_of
+from codedata.tasks.prove.grade import Grader
+from codedata.tasks.prove.graded_runs import NotRewarded, prove_gold
+from codedata.tasks.prove.suite_outcomes import (
+    PASSED,
+    check_drift,
+    ignored_tests,
+    known_results,
+    outcome_of,
+    was_ended,
+)
+from codedata.terminal import named
+from codedata.texts import printable
+from codedata.verifier.junit import escaped_name
+
+TRIES = "codedata-bug-try/"
+STEPS = 6                 # of a proof
+ROW_RUNS = 3              # without a patch, where no verification says which tests are flaky
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """Hold the results of a suite without a change."""
+
+    statuses: dict[str, str]     # of the tests that count
+    files: dict[str, str]        # by test: its file, or "" if no file fits its name
+    texts: Files                 # of these files
+    created_at: str              # date of the commit, "" where there is none
+    reads: str                   # where evaluation scripts find the results, one of READS
+    ignored: set[str]            # tests that do not count
+    seconds: float               # of the longest run
+    shown: Files = field(default_factory=dict)   # hidden files as a task's image has them
+    # by hidden files: the tests that pass without them, from the first candidate that hides them
+    passed_without: dict[frozenset[str], set[str]] = field(default_factory=dict)
+
+
+class PatchProver:
+    """Prove candidates of a kind, and keep the Baseline of each environment. The caller removes
+    what was made under a label, by factory.forget()."""
+
+    def __init__(self, kind: PatchKind, factory: SandboxFactory):
+        self._kind, self._factory = kind, factory
+        self.lacks = factory.find_lost(images_of(kind))
+        self._rules = replace(kind.rules, ignores_skipped=False)
+        self._baselines: dict[str, Baseline] = {}
+        self._locks = defaultdict(threading.Lock)   # one run without a change at a time
+
+    def prove(self, candidate: Candidate, label: str, environment: Environment, *joined) -> Task:
+        """Return the proven task of a candidate, without an instruction, and keep its image. Raise
+        Excluded if a run disproves the task, no image can be made, or graders could not read its
+        results; ItemFailed if the environment differs from its record in env/."""
+        kind, name = self._kind, candidate.name
+        if reason := self._factory.no_images:
+            raise Excluded(f"no image can be made: {reason}.", name)
+        counted, counts = kind.counted(candidate, environment, *joined)
+        baseline = self.baseline_of(counted, label, candidate)
+        first = self._run_broken(counted, candidate, baseline, label)
+        if reason := kind.refusal(candidate, first, label, environment, *joined):
+            raise Excluded(reason, name)
+        begin_step("its image", 3, STEPS)
+        image, hidden, visible = self._hide_tests(counted, candidate, first, baseline, label)
+        gold, change = diff_of(first.after, first.before), diff_of(first.before, first.after)
+        verifier = SuiteVerifier(
+            # if only listed files count, results are not read from output that these can print
+            counted.test_script, baseline.reads if counts is None else READS[0], hidden,
+            "" if visible else diff_of(baseline.shown, hidden),
+            [*map(escaped_name, first.fail_to_pass)], [*map(escaped_name, first.pass_to_pass)],
+            counts, cases=kind.cases(candidate, label, environment, *joined))
+        if traces := self._traces_in(image, counted, gold, verifier.test_patch):
+            raise Excluded("its image shows the gold or hidden tests: "
+                           f"{printable(named(traces))}", name)
+        task, rows = self._run_task(candidate, verifier, (gold, change), image, first, label)
+        kept = self._factory.keep(image.name, image_name(images_of(kind), name))
+        about, shown = kind.described(candidate, first, environment, *joined)
+        task = with_about(
+            with_image(task, kept.name), repo=environment.repo, split=environment.repo,
+            source_commit=environment.base_commit, task_commit=image.base_commit,
+            created_at=baseline.created_at, tests_visible=visible, **about)
+        return proven(task, {"runs": [first.row, *rows], "log": first.log,
+                             "image_id": kept.image_id, **shown})
+
+    # without the change --------------------------------------------------------------------------
+
+    def baseline_of(self, environment: Environment, label: str,
+                    candidate: Candidate | None = None) -> Baseline:
+        """Return the results of the suite without a change, from one run for all candidates. Raise
+        ItemFailed if the results differ from env/, Excluded if graders could not read them."""
+        key = digest([getattr(environment, name) for name in ("repo_name", *JUDGED_BY)])
+        begin_step("tests without the patch", 1, STEPS)
+        with self._locks[key]:
+            if key not in self._baselines:
+                runs = 1 if environment.install_script else ROW_RUNS
+                baseline = self._run_baseline(environment, label, runs)
+                if environment.install_script:   # a test not in env/ may have the time in its name
+                    known = known_results(environment)
+                    baseline = replace(baseline, statuses={
+                        test: baseline.statuses[test] for test in known
+                        if test in baseline.statuses})
+                check_drift(environment, baseline.statuses, baseline.ignored)
+                self._baselines[key] = baseline
+        return self._baselines[key]
+
+    def _run_baseline(self, environment: Environment, label: str, n_runs: int,
+                      prepare: Callable[[Sandbox], None] = lambda sandbox: None) -> Baseline:
+        """Run the suite `n_runs` times, each in a sandbox that prepare() has changed."""
+        name = environment.repo_name
+        runs: list[Run] = []
+        reads = [*READS]
+        while len(runs) < n_runs:
+            script = eval_script(suite_tests(environment.test_script, reads=reads[0]))
+            with open_environment(environment, self._factory, label) as sandbox:
+                prepare(sandbox)
+                sources = sources_in(sandbox)
+                created_at = commit_date(sandbox, environment.base_commit)
+                run, printed = run_evaluation(sandbox, script, self._factory.run_timeout_s)
+            if run.timed_out:
+                raise ItemFailed("the environment has drifted: its suite does not end.", name)
+            reason = misread(run, printed)
+            if reason and len(reads) == 1:
+                raise Excluded(f"{reason}.", name)
+            if reason:
+                del reads[0]   # from now on: results are missing there
+            else:
+                runs.append(run)
+        statuses, flaky = compare(runs)
+        ignored = ignored_tests(environment).union(flaky)
+        statuses = {test: statuses[test] for test in statuses if test not in ignored}
+        texts = {file.path: file.text for file in sources.files}
+        files = {test: place_of(test, texts)[0] for test in statuses}
+        texts = {path: texts[path] for path in {*files.values()} - {""}}
+        seconds = max(run.seconds for run in runs)
+        return Baseline(statuses, files, texts, created_at, reads[0], ignored, seconds)
+
+    # with the change -----------------------------------------------------------------------------
+
+    def _run_broken(self, environment: Environment, candidate: Candidate, baseline: Baseline,
+                    label: str) -> FirstRun:
+        """Run the suite with the change in the image of env/, and return the run. Raise Excluded if
+        it shows that the change is no task."""
+        script = eval_script(suite_tests(environment.test_script, reads=baseline.reads))
+        begin_step("tests with the patch", 2, STEPS)
+        first = first_run(environment, candidate.diff, self._factory, label, self._rules,
+                          graded=Graded(script, baseline.statuses))
+        if first.screened.reason:
+            raise Excluded(first.screened.reason, candidate.name)
+        return first
+
+    # the image -----------------------------------------------------------------------------------
+
+    def _hide_tests(self, environment: Environment, candidate: Candidate, first: FirstRun,
+                    baseline: Baseline, label: str) -> tuple[TaskImage, Files, str]:
+        """Return (the image of a task; the files of its failing tests, which graders restore after
+        the agent's work; why the agent can see these tests, or "")."""
+        places = {baseline.files[test] for test in first.fail_to_pass}
+        tests = {path: baseline.texts[path] for path in sorted(places - {"", *first.before})
+                 if is_text(baseline.texts[path])}
+        visible = "" if tests.keys() == places else "some failing tests have no file of their own"
+        if not self._kind.hides_tests:
+            visible = "[bug] hide_tests is off"
+        image = self._derive(environment, first, {} if visible else tests, label)
+        if visible:
+            return image, tests, visible
+        # all tests that the change fails are in these files, so the change does not matter here:
+        # which tests pass without the files is the same for all candidates that hide them
+        hidden = frozenset(tests)
+        if hidden not in baseline.passed_without:
+            script = eval_script(suite_tests(environment.test_script, workdir=WORKDIR,
+                                             reads=baseline.reads))
+            run = self._run_image(image.name, script, label)[0]
+            baseline.passed_without[hidden] = {case.name for case in run.results
+                                                if case.status == PASSED}
+        lost = [test for test in first.pass_to_pass if baseline.files[test] not in tests
+                and test not in baseline.passed_without[hidden]]
+        if not lost:
+            return image, tests, ""
+        return (self._derive(environment, first, {}, label), tests,
+                "hiding the files of the failing tests breaks other tests: "
+                f"{printable(named(lost))}")
+
+    def _derive(self, environment: Environment, first: FirstRun, hidden: Files,
+                label: str) -> TaskImage:
+        """Make a task's image, with the change and without the hidden files."""
+        base = image_of(environment, self._factory, label).name
+        patch = diff_of({**first.before, **hidden}, first.after)
+        image = derive(self._factory, base, patch, self._factory.temporary_name(TRIES), label)
+        return lead_from_testbed(self._factory, image, label)
+
+    def _traces_in(self, image: TaskImage, environment: Environment, gold: str,
+                   hidden: str) -> list[str]:
+        """Return where an image shows the gold patch or the hidden tests, or has an archive that is
+        not read and that its base image lacks. Raise ItemFailed if the image is gone."""
+        if self._kind.gold_is_long:
+            gold, hidden = "", gold + hidden
+        find = partial(check_task_image, gold=gold, hidden=hidden, files_of=self._factory.files_of)
+        traces, unread = find(image.name)
+        base = environment.base_image or environment.image_name
+        if (traces or unread) and self._factory.has_image(base):
+            in_base = find(base)
+            unread = {place: unread[place] for place in unread.keys() - in_base[1]}
+            # source from a folder: our base image has nothing of it
+            if base == self._factory.base_image and environment.row.get("reformat_path"):
+                traces = [line for line in traces if line not in in_base[0]]
+        if traces and not self._factory.has_image(image.name):   # unreadable: counts as a trace
+            raise ItemFailed("its image is gone.", image.name)
+        return [*traces, *unread.values()]
+
+    # the task ------------------------------------------------------------------------------------
+
+    def _run_task(self, candidate: Candidate, verifier: SuiteVerifier, patches: tuple[str, str],
+                  image: TaskImage, first: FirstRun, label: str) -> tuple[Task, list[Object]]:
+        """Return (the task with the first variant of its verifier that rewards the gold, but not
+        the untouched image; its runs). Raise Excluded if no variant does."""
+        reason = ""
+        for variant in verifier.variants():
+            task = task_of(candidate.name, self._kind.name, variant, patches, image.name,
+                           image.base_commit, first.row["seconds"])
+            rows, reason = self._grade(task, first, label)
+            if not reason:
+                return task, rows
+        raise Excluded(reason, candidate.name)
+
+    def _grade(self, task: Task, first: FirstRun, label: str) -> tuple[list[Object], str]:
+        """Grade the gold as Harbor does, and the image without the gold as graders of SWE-bench do.
+        Return (the runs, why they do not prove the task, or ""). The image without the gold comes
+        second, so that an unsuitable verifier costs only two runs."""
+        rows: list[Object] = []
+        grader = Grader(self._factory, task, image_of_task(task), label)
+        try:
+            begin_step("tests in its image with the gold patch", 4, STEPS)
+            work = prove_gold(grader, rows, grader.gold()[0], [1])
+            begin_step("tests in its image", 5, STEPS)
+            row, reason = self._run_untouched(task, first, label)
+            rows.append(row)
+            if not reason:
+                begin_step("tests in its image with the gold patch", 6, STEPS)
+                prove_gold(grader, rows, work, [2, 3])
+        except NotRewarded as e:
+            log = printable(e.grade.log.strip()[-500:])
+            reason = f"its verifier does not reward the gold patch ({e.run}): {log}"
+        return rows, reason
+
+    def _run_untouched(self, task: Task, first: FirstRun, label: str) -> tuple[Object, str]:
+        """Run a task's image as it is. Return (the run, how its results differ from those of the
+        first run with the patch, or "")."""
+        run, reason = self._run_image(image_of_task(task), self._script(task, first), label)
+        shown = self._rules.screened(outcome_of(run, first.known), first.known, "full",
+                                     len(run.results))
+        unexpected = sorted({*shown.failing} ^ {*first.fail_to_pass})
+        if unexpected:
+            reason = reason or ("these tests have other results than in the first run with the "
+                                f"patch: {printable(named(unexpected))}")
+        reason = reason or shown.reason
+        return row_of("untouched", run, shown), reason and f"its image: {reason}"
+
+    @staticmethod
+    def _script(task: Task, first: FirstRun) -> str:
+        """Return the evaluation script of a task; where the suite did not end in the first run, it
+        is ended after as long as there."""
+        if not first.screened.is_cut:
+            return script_of(task)
+        limit = {"timeout_s": math.ceil(first.row["seconds"])}
+        config = json.dumps({**verifier_config(task), **limit}).encode()
+        return script_of(replace(task, tests={**task.tests, CONFIG: config}))
+
+    def _run_image(self, image: str, script: str, label: str) -> tuple[Run, str]:
+        """Run an evaluation script in an image. Return (the run, why graders would read other
+        results from its output, or "")."""
+        with self._factory.open(image, label, self._factory.workdir_of(image)) as sandbox:
+            run, printed = run_evaluation(sandbox, script, self._factory.run_timeout_s)
+        return run, "" if was_ended(run) else misread(run, printed)
+
+
+def images_of(kind: Kind) -> str:
+    """Return the prefix of the names of a kind's images."""
+    return f"codedata-{kind.label}/"

@@ -1,0 +1,1 @@
+"""Try many changes against a suite, quickly."""

@@ -1,0 +1,189 @@
+"""Lines for a person: what a message looks like, and how it reaches the terminal.
+
+All of it goes to stderr. Whatever stands in a line, no control character reaches the terminal.
+"""
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from codedata.driver import in_driver
+from codedata.texts import printable, terminal_safe
+
+NAMED = 3   # items of one kind that a line names
+HOME = Path(__file__).parents[1]   # of the scripts
+# how commands stand in messages: without this Python, the scripts' folder, the root
+COMMAND = re.compile(r"(?<![\w./-])(?:python (\w+\.py)\b|pip install '\.)(?=([^\n]*))")
+_root: list[str] = []   # as --root names it; empty where that is the current folder
+
+
+@in_driver
+def say(text: str) -> None:
+    """Print a line on stderr.
+
+    Where nobody reads it (a closed pipe), go on in silence: the answers are paid for.
+    """
+    text = terminal_safe(runnable(text))
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except UnicodeEncodeError:
+        print(text.encode("ascii", "replace").decode(), file=sys.stderr, flush=True)
+    except (OSError, ValueError):
+        _go_silent(2)
+
+
+def work_in(root: str) -> None:
+    """Let the commands in messages name this root."""
+    _root[:] = [root] * (root != ".")
+
+
+def runnable(text: str) -> str:
+    """Return a text whose commands, `python king.py …` and those of pip, run as they stand."""
+    return COMMAND.sub(_completed, text)
+
+
+def _completed(match: re.Match) -> str:
+    if not match[1]:
+        return f"{python()} -m pip install '{HOME}"
+    root = ["--root", *_root] if _root and "--root" not in match[2] else []
+    return shlex.join([*program(match[1]), *root])
+
+
+def python() -> str:
+    """Return the path of this Python, which knows the packages of its environment."""
+    return _from_here(sys.executable)
+
+
+def program(script: str) -> tuple[str, str]:
+    """Return the words that call a script of ours from the current folder."""
+    path = HOME / script
+    return python(), _from_here(str(path)) if path.exists() else script
+
+
+def _from_here(path: str) -> str:
+    short = os.path.relpath(path)
+    return path if short.startswith("..") else short
+
+
+def write_out() -> None:
+    """Write what is left for stdout, nothing where its reader has ended, as `head` does."""
+    try:
+        print(end="", flush=True)
+    except BrokenPipeError:
+        _go_silent(1)
+
+
+def _go_silent(stream: int) -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream)   # the interpreter flushes it once more at its end
+
+
+def usd(cost: float) -> str:
+    """Return an amount as "$1.23", with four decimals below one dollar."""
+    return f"${cost:.2f}" if cost >= 1 or not cost else f"${cost:.4f}"
+
+
+def money(cost_usd: float, n_unpriced: int, n_calls: int) -> str:
+    """Return the cost of calls in words.
+
+    An unknown cost is said to be unknown, never shown as 0.
+    """
+    if not n_unpriced:
+        return usd(cost_usd)
+    if n_unpriced == n_calls:
+        return "cost unknown (no price)"
+    return f"{usd(cost_usd)} + {plural(n_unpriced, 'call')} without a price"
+
+
+@dataclass
+class Spending:
+    """Add up calls and what they cost."""
+
+    n_calls: int = 0
+    n_unpriced: int = 0     # calls whose cost is unknown
+    cost_usd: float = 0.0   # of the others
+
+    def add(self, call: dict) -> None:
+        """Add a call, or the sum of `n` calls that compacting a ledger left."""
+        n = call.get("n", 1)
+        self.n_calls += n
+        if call["cost_usd"] is None:
+            self.n_unpriced += n
+        else:
+            self.cost_usd += call["cost_usd"]
+
+    def __str__(self) -> str:
+        return money(self.cost_usd, self.n_unpriced, self.n_calls)
+
+
+@dataclass
+class ToCome:
+    """Add up calls to come, as if every answer took all of its max_tokens."""
+
+    cost: Spending = field(default_factory=Spending)
+    tokens_in: int = 0
+    tokens_out: int = 0
+    n_unfit: int = 0   # items without calls: too long, or broken
+    items: list[str] = field(default_factory=list)   # the names of all that will be made
+
+    def add(self, tokens_in: int, tokens_out: int, cost: dict) -> None:
+        """Add what Spending.add() takes, with its tokens."""
+        self.cost.add(cost)
+        self.tokens_in += tokens_in
+        self.tokens_out += tokens_out
+
+    def __add__(self, other: ToCome) -> ToCome:
+        cost = Spending(*(getattr(self.cost, key) + getattr(other.cost, key)
+                          for key in ("n_calls", "n_unpriced", "cost_usd")))
+        return ToCome(cost, self.tokens_in + other.tokens_in, self.tokens_out + other.tokens_out,
+                      self.n_unfit + other.n_unfit, self.items + other.items)
+
+    def __str__(self) -> str:
+        if not self.cost.n_calls and not self.n_unfit:
+            return "no calls"
+        known = "at most " * (self.cost.n_unpriced < max(self.cost.n_calls, 1))
+        unfit = f"; {plural(self.n_unfit, 'item')} will fail: too long, or broken"
+        return (f"{plural(self.cost.n_calls, 'call')} (more where an answer has to be asked for "
+                f"again), about {self.tokens_in:,} tokens in, at most {self.tokens_out:,} out, "
+                f"{known}{self.cost}{unfit if self.n_unfit else ''}")
+
+
+def plural(n: int, noun: str) -> str:
+    """Return "1 turn" or "2,000 turns"."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+def named(names: list[str], at_most: int = NAMED) -> str:
+    """Return the first names of a list and how many more there are."""
+    rest = len(names) - at_most
+    shown = ", ".join(printable(name, 300) for name in names[:at_most])
+    return f"{shown} and {rest} more" if rest > 0 else shown
+
+
+def table(columns: list[str], rows: list[list[str]], align: str) -> str:
+    """Return a Markdown table; characters of the cells that Markdown would read are escaped."""
+    def line(cells):
+        escaped = [cell.replace("|", "\\|").replace("\n", " ") for cell in cells]
+        return f"| {' | '.join(escaped)} |"
+
+    rule = "|".join("---:" if side == "r" else "---" for side in align)
+    return "\n".join([line(columns), f"|{rule}|", *map(line, rows)])
+
+
+def say_removed(removed: list[str], left: list[str]) -> None:
+    """Print what was removed of what killed runs have left, and the lines for what is not."""
+    if removed:
+        say(f"      removed what killed runs have left: {plural(len(removed), 'thing')} "
+            f"({named(removed)})")
+    for line in left:
+        say(f"      {line}")
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words: "41 s" or "4 min 12 s"."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
