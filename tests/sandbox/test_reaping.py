@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 from conftest import REPO, eventually, run_script
 
+from codedata.disk import locks
 from codedata.sandbox import local, process_labels
 from codedata.sandbox.docker import engine
 
 RUN = "tests-reaping"
 IN_ROOT = """import sys, time
 from pathlib import Path
+from codedata.disk import locks
 from codedata.sandbox import process_labels
 process_labels.work_in(Path(sys.argv[1]))
 """
@@ -29,7 +31,7 @@ print(box.id, flush=True)
 time.sleep(300)
 """
 FOLDERS = """from codedata.sandbox.local import SandboxLocal
-box, opened = SandboxLocal(), process_labels.temporary_folder()
+box, opened = SandboxLocal(), locks.temporary_folder()
 child = box.run("setsid sleep 300 >/dev/null 2>&1 & echo $!").output.strip()
 print(f"/proc/{child}", box.workdir, opened.__enter__(), flush=True)
 input()
@@ -135,7 +137,7 @@ def test_folders_whose_process_is_gone_are_listed_and_go_at_any_start(tmp_path):
 
 def test_a_lock_that_is_no_file_is_not_waited_for_and_a_link_makes_none(tmp_path):
     for make in os.mkfifo, lambda lock: os.symlink(tmp_path / "made", lock):
-        folder = Path(tempfile.mkdtemp(prefix=process_labels.FOLDERS))
-        make(folder / process_labels.FILE)
+        folder = Path(tempfile.mkdtemp(prefix=locks.FOLDERS))
+        make(folder / locks.FILE)
         assert str(folder) not in local.reap()[0] and not (tmp_path / "made").exists()
         shutil.rmtree(folder)

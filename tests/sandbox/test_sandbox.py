@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from conftest import REPO, eventually, run_script
 
+from codedata.disk import locks
 from codedata.disk.archives import Bounds, OverBounds, Stream, UnsafeArchive, inflated, pack, unpack
 from codedata.errors import Interrupted, ItemFailed, Trouble
 from codedata.sandbox import (
@@ -273,7 +274,7 @@ def test_what_cannot_be_removed_is_named_and_reap_ends_with_1(tmp_path):
     """Make it immutable for root; for anybody else, put it in a folder that cannot be written."""
     folder = tmp_path / "codedata-stays"
     folder.mkdir()
-    (folder / process_labels.FILE).touch()
+    (folder / locks.FILE).touch()
     if os.getuid() == 0:
         close, open_ = (["chattr", flag, str(folder)] for flag in ("+i", "-i"))
     else:

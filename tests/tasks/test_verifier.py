@@ -194,7 +194,7 @@ def test_in_the_agents_own_container_only_a_labelled_archive_counts_and_no_setti
     victim.touch(), odd.touch()
     assert not suite.is_delivered(names)
     script = fill(text_of("codedata.verifier", "pack_here.sh"),
-                  collect=text_of("codedata.tasks", "collect.sh"))
+                  collect=text_of("codedata.tasks.image", "collect.sh"))
     script = fill(script, **names, commit=commit, counted="", kinds="AMT", below="")
     subprocess.run(["bash", "-c", script], check=True)
     assert suite.is_delivered(names) and not (tmp_path / "ran").exists()
