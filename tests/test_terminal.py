@@ -125,7 +125,7 @@ def test_markdown_that_is_looked_at_in_a_terminal(tmp_path):
 
 BAR = f"""
 import sys, time
-from codedata.progress import Bar, RunTotals, Step
+from codedata.run.talk import Bar, RunTotals, Step
 bar = Bar("x", 2)
 step = Step("recipe", {ATTACK + "[/nothing]"!r}, "43 of 99", time.monotonic() - 100)
 for _ in range(3):
