@@ -157,17 +157,17 @@ def test_the_bar_on_a_terminal_shows_what_an_item_is_at(columns):
 
 
 PLAIN = """
-from codedata import progress
-progress.PLAIN_EVERY_S = 0.0
-bar, step = progress.Bar("x", 9), progress.Step()
+from codedata.run import talk
+talk.PLAIN_EVERY_S = 0.0
+bar, step = talk.Bar("x", 9), talk.Step()
 def begin(k):
-    progress.begin_step("tests", k, 6)
-    bar.update(progress.RunTotals(), 1, {"item": step})
-with progress.showing(step):
+    talk.begin_step("tests", k, 6)
+    bar.update(talk.RunTotals(), 1, {"item": step})
+with talk.showing(step):
     for k in 1, 1, 1, 2: begin(k)
-    progress.current_step().count = "43 of 99"
-for progress.SILENT_S in (300.0, 300.0, 0.0):
-    bar.update(progress.RunTotals(), 1, {"item": step})
+    talk.current_step().count = "43 of 99"
+for talk.SILENT_S in (300.0, 300.0, 0.0):
+    bar.update(talk.RunTotals(), 1, {"item": step})
 """
 
 
@@ -180,8 +180,8 @@ def test_a_plain_line_comes_where_something_but_the_time_has_changed_or_after_lo
 
 NET = f"""
 import logging
-from codedata import progress
-from codedata import cli
+from codedata import terminal
+from codedata.run import cli
 from codedata.errors import Trouble
 def run():
     cli.options(cli.parser("").parse_args(["--log-level", "info"]))
@@ -189,7 +189,7 @@ def run():
         raise ValueError({ATTACK!r})
     except ValueError:
         logging.getLogger("x").exception("said %s", {ATTACK!r})
-    progress.say(str(Trouble({ATTACK!r}, "a\\nb{ATTACK!r}", {ATTACK!r})))
+    terminal.say(str(Trouble({ATTACK!r}, "a\\nb{ATTACK!r}", {ATTACK!r})))
     raise KeyError({ATTACK!r}) from ValueError({ATTACK!r})
 cli.main(run)
 """

@@ -230,7 +230,7 @@ HOLDS_THREE = """
 import sys
 from pathlib import Path
 from codedata.sandbox import process_labels
-from codedata.sandbox.docker import SandboxDocker
+from codedata.sandbox.docker.sandbox import SandboxDocker
 image = sys.argv[1]
 process_labels.work_in(Path(sys.argv[3]))
 three = [SandboxDocker(image, run_label=sys.argv[2], network=i < 2) for i in range(3)]
