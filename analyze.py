@@ -21,8 +21,8 @@ from codedata.analysis.analyse import Analyser
 from codedata.analysis.measure import Measurer
 from codedata.llm import Models
 from codedata.records import Analysis, Coverage
-from codedata.run import cli, loop
-from codedata.run.loop import Stage
+from codedata.run import cli, start
+from codedata.run.stage import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.environments import chosen_by
@@ -43,7 +43,7 @@ def main(argv=None) -> int:
     options = cli.reap_first(args, settings, cli.options(args))
     steps = {name: partial(step, args, settings) for name, step in STEPS.items()}
     chosen = ("analysis",) if args.static else args.steps
-    return loop.run_steps(steps, settings, options, [Coverage, Analysis], chosen)
+    return start.run_steps(steps, settings, options, [Coverage, Analysis], chosen)
 
 
 def coverage(args, settings: Settings, models: Models) -> Stage:

@@ -27,8 +27,8 @@ from codedata.audit.stage import ASKED, CHECKS, Auditor
 from codedata.audit.tries import try_scripts
 from codedata.llm import Models
 from codedata.records import TaskAudit
-from codedata.run import cli, loop
-from codedata.run.loop import Stage
+from codedata.run import cli, start
+from codedata.run.stage import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.terminal import say
@@ -64,7 +64,7 @@ def main(argv=None) -> int:
                             if args.thorough or not check.is_thorough]
     if not args.checks and settings.audit.model:
         names += ASKED
-    return loop.run_steps({"audit": partial(audit, args, settings, names)}, settings, options,
+    return start.run_steps({"audit": partial(audit, args, settings, names)}, settings, options,
                               [TaskAudit])
 
 

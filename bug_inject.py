@@ -46,7 +46,7 @@ from codedata.records import (
     Task,
     Verdicts,
 )
-from codedata.run import cli, loop
+from codedata.run import cli, start
 from codedata.suites.environments import chosen_by
 
 WRITTEN = {"agent": {"coverage": Coverage, "analysis": Analysis, "inject": Candidates,
@@ -95,7 +95,7 @@ def main(argv=None) -> int:
         settings.root.mkdir(parents=True, exist_ok=True)
     stages = Stages(settings, preprocessed, partial(chosen_by, args, settings.root),
                     args.keep_images, args.num_runs, args.strategy, args.full)
-    return loop.run_steps(getattr(stages, args.word)(), settings, options,
+    return start.run_steps(getattr(stages, args.word)(), settings, options,
                               WRITTEN[args.word], args.steps)
 
 

@@ -35,7 +35,7 @@ from codedata.datapoints.profiles import PROFILES
 from codedata.datapoints.workers import parse_agents, run_agents, show_status
 from codedata.disk.layouts import to_json
 from codedata.records import SolverAttempt
-from codedata.run import cli, loop
+from codedata.run import cli, start
 from codedata.sandbox.factory import SandboxFactory
 from codedata.terminal import plural, say
 
@@ -80,7 +80,7 @@ def main(argv=None) -> int:
         n_agents = args.agents or parse_agents("idea=1,builder=1,review=1")
         return run_agents(settings, options, n_agents, args.seeds and Path(args.seeds))
     if args.word == "calibrate":
-        return loop.run_steps({"calibrate": lambda models: calibrate_stage(
+        return start.run_steps({"calibrate": lambda models: calibrate_stage(
             settings, models, args.attempts, args.paths, args.keep_images)},
             settings, options, (SolverAttempt,))
     return validate(args, settings, options)
@@ -93,7 +93,7 @@ def validate(args, settings, options) -> int:
         root.mkdir(parents=True, exist_ok=True)
     steps = steps_of(settings, given, options.selection.force,
                      lambda models: SandboxFactory(settings, models.stop, args.keep_images))
-    code = loop.run_steps(steps, settings, options, HOLDS)
+    code = start.run_steps(steps, settings, options, HOLDS)
     if options.read_only:
         return code
     given = given or folders_in(root, [])

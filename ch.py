@@ -20,7 +20,7 @@ from codedata import config
 from codedata.duel.variants import Challenger
 from codedata.llm import Models
 from codedata.records import HOW
-from codedata.run import cli, loop
+from codedata.run import cli, start
 
 
 def main(argv=None) -> int:
@@ -34,7 +34,7 @@ def main(argv=None) -> int:
         stage = Challenger(how, settings, models).stage(
             after="king.py",
             then="validate.py" if how == settings.challenger.how else f"validate.py --how {how}")
-        return loop.run(stage, settings, models, cli.options(args))
+        return start.run(stage, settings, models, cli.options(args))
 
 
 if __name__ == "__main__":

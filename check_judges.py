@@ -21,7 +21,8 @@ from functools import partial
 from codedata import config
 from codedata.duel.judge_checks import CHECKS, JudgeCheck
 from codedata.llm import Models
-from codedata.run import cli, loop
+from codedata.run import cli, start
+from codedata.run.stage import Stage
 
 TURNS = 10
 
@@ -35,14 +36,14 @@ def main(argv=None) -> int:
     args = parser.parse_args(argv)
     settings = config.load(args)
 
-    def check(name: str, models: Models) -> loop.Stage:
+    def check(name: str, models: Models) -> Stage:
         check = JudgeCheck(name, args.turns or TURNS, settings, models, args.refresh)
         return check.panel.stage(check.pairs, finish=check.finish, title=f"check_judges.{name}",
                                  after="ch.py")
 
     checks = {name: partial(check, name) for name in ([args.check] if args.check else CHECKS)}
     holds = [CHECKS[name][0] for name in checks]
-    return loop.run_steps(checks, settings, cli.options(args), holds)
+    return start.run_steps(checks, settings, cli.options(args), holds)
 
 
 if __name__ == "__main__":

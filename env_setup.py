@@ -22,8 +22,8 @@ from codedata.env.inputs import one_repository, repositories_of
 from codedata.env.setup import READ, setup_stage
 from codedata.llm import Models
 from codedata.records import Environment
-from codedata.run import cli, loop
-from codedata.run.states import Reads
+from codedata.run import cli, start
+from codedata.run.stage import Reads
 from codedata.sandbox.factory import SandboxFactory
 
 
@@ -58,7 +58,7 @@ def main(argv=None) -> int:
             repositories = Store(settings.root, Environment)
         reads = Reads(repositories, READ if args.repo or args.input else ())
         stage = setup_stage(settings, models, host, reads, then="analyze.py")
-        return loop.run(stage, settings, models, options)
+        return start.run(stage, settings, models, options)
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ from codedata.duel.oversized import oversized
 from codedata.duel.prompt_texts import prompt_digest
 from codedata.llm import Models
 from codedata.records import Answer, Prompt
-from codedata.run import cli, loop
-from codedata.run.states import Reads, Writes
+from codedata.run import cli, start
+from codedata.run.stage import Reads, Stage, Writes
 
 
 def main(argv=None) -> int:
@@ -41,7 +41,7 @@ def main(argv=None) -> int:
                           tools=prompt.tools)
 
         into = f"answer_{args.shard[0]}" if args.shard else "answer"
-        stage = loop.Stage(
+        stage = Stage(
             "king", make=answer,
             reads=Reads(Lists(settings.root, Prompt), fields=("instance_id", "messages", "tools"),
                         leaves_out=oversized(settings)),
@@ -53,7 +53,7 @@ def main(argv=None) -> int:
             requests=lambda prompt: [(one, to_count(king_messages(king, prompt), prompt))
                                      for one in (king, *[sampler] * n_more)],
             after="prompt.py", then="ch.py")
-        return loop.run(stage, settings, models, cli.options(args))
+        return start.run(stage, settings, models, cli.options(args))
 
 
 if __name__ == "__main__":

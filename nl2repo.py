@@ -43,8 +43,8 @@ from codedata.nl2repo.kind import (
 )
 from codedata.nl2repo.sources import extract_stage, meta_stage
 from codedata.nl2repo.write_documents import Writer, check_model, document_stage
-from codedata.run import cli, loop
-from codedata.run.loop import Stage
+from codedata.run import cli, start
+from codedata.run.stage import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.environments import chosen_by
@@ -77,7 +77,7 @@ def main(argv=None) -> int:
     writes = not (options.read_only or options.prune or options.compact)
     if writes and settings.nl2repo.writer == "llm" and {*WRITTEN} & {*args.steps}:
         check_model(settings)
-    return loop.run_steps(steps_of(args, settings), settings, options, HOLDS, args.steps)
+    return start.run_steps(steps_of(args, settings), settings, options, HOLDS, args.steps)
 
 
 def steps_of(args, settings: Settings) -> dict:

@@ -29,8 +29,8 @@ from codedata.pulls.prover import PullProver
 from codedata.pulls.records import missing_environments, records_stage
 from codedata.pulls.texts import TextWriter
 from codedata.records import PULL_REQUEST, Commit, Environment, Task
-from codedata.run import cli, loop
-from codedata.run.states import Reads
+from codedata.run import cli, start
+from codedata.run.stage import Reads, Stage
 from codedata.sampling.pull_requests import all_prs
 from codedata.sampling.trajectories import Hub
 from codedata.sandbox.factory import SandboxFactory
@@ -65,10 +65,10 @@ def main(argv=None) -> int:
     def sandboxes(models: Models) -> SandboxFactory:
         return SandboxFactory(settings, models.stop, args.keep_images)
 
-    def records(models: Models) -> loop.Stage:
+    def records(models: Models) -> Stage:
         return records_stage(settings, args.prs, all_prs(args.prs, Hub(models.http)))
 
-    def setup(models: Models) -> loop.Stage:
+    def setup(models: Models) -> Stage:
         missing = missing_environments(settings, args.prs)
         rows = {name: row for name, (row, _) in missing.items()}
         repositories = Reads(repositories_in(rows, Path(), "commit/", is_all=False), READ,
@@ -76,13 +76,13 @@ def main(argv=None) -> int:
         return setup_stage(settings, models, sandboxes(models), repositories,
                            title="pr_tasks.setup", then="pr_tasks.py")
 
-    def prove(models: Models) -> loop.Stage:
+    def prove(models: Models) -> Stage:
         kind, host = Pulls(settings), sandboxes(models)
         return prove_stage(kind, "pr_tasks.prove", PullProver(kind, host), host,
                            Environments(settings.root, unhealthy_too=True),
                            after="pr_tasks.py --setup", then="pr_tasks.py --steps instruct")
 
-    def instruct(models: Models) -> loop.Stage:
+    def instruct(models: Models) -> Stage:
         writer = TextWriter(settings, models)
         return instruct_stage(Pulls(settings, writer.text_of), "pr_tasks.instruct",
                               identity=writer.identity(), cost_note=writer.bound(),
@@ -91,7 +91,7 @@ def main(argv=None) -> int:
     makers = {"records": records, "setup": setup, "prove": prove, "instruct": instruct}
     wanted = {"records": args.prs, "setup": args.setup or "steps" in args.given}
     steps = [step for step in args.steps if wanted.get(step, True)]
-    return loop.run_steps(makers, settings, options, STEPS, steps)
+    return start.run_steps(makers, settings, options, STEPS, steps)
 
 
 if __name__ == "__main__":

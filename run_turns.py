@@ -25,8 +25,8 @@ from codedata.disk.store import Derived, Store
 from codedata.duel.agreement import samples_of
 from codedata.llm import Models
 from codedata.records import Answer, Commit, Executed, Prompt, TurnStates
-from codedata.run import cli, loop
-from codedata.run.states import Reads, Writes
+from codedata.run import cli, start
+from codedata.run.stage import Reads, Stage, Writes
 from codedata.sampling.draw import prompts_of, trajectory_name
 from codedata.sampling.trajectories import Hub, open_source
 from codedata.sandbox.factory import SandboxFactory
@@ -47,20 +47,20 @@ def main(argv=None) -> int:
     with Models(settings) as models:
         runner = Runner(settings, SandboxFactory(settings, models.stop), samples_of)
         make_stage = states if args.states else executed
-        return loop.run(make_stage(settings, models, runner), settings, models, options)
+        return start.run(make_stage(settings, models, runner), settings, models, options)
 
 
-def executed(settings: Settings, models: Models, runner: Runner) -> loop.Stage:
+def executed(settings: Settings, models: Models, runner: Runner) -> Stage:
     """Return the stage that runs the candidates of turns."""
-    return loop.Stage(
+    return Stage(
         "run_turns", make=runner.make, then="ch.py; validate.py",
         writes=Writes(Store(settings.root, Executed)), **inputs(settings))
 
 
-def states(settings: Settings, models: Models, runner: Runner) -> loop.Stage:
+def states(settings: Settings, models: Models, runner: Runner) -> Stage:
     """Return the stage that runs the tests at each turn of trajectories."""
     source = open_source(settings.prompt.source, Hub(models.http), settings.prompt.split)
-    return loop.Stage(
+    return Stage(
         "run_turns.states", make=runner.states,
         reads=Reads(trajectories(source), ("instance_id", "messages", "tools")),
         joined=inputs(settings)["joined"], writes=Writes(Store(settings.root, TurnStates)),

@@ -21,7 +21,7 @@ from pathlib import Path
 from codedata import config
 from codedata.errors import Trouble
 from codedata.records import HOW
-from codedata.run import cli, loop
+from codedata.run import cli, start
 from codedata.run.status import StageStatus, add_usage, gathering, short, summary, table
 from codedata.sandbox.docker import engine
 from codedata.texts import terminal_safe
@@ -48,7 +48,7 @@ def main(argv=None) -> int:
     add("--summary", action="store_true", help="print what came of it, in words")
     args = parser.parse_args(argv)
     options, root = cli.options(args), config.load(args).root
-    loop.check_root(root)
+    start.check_root(root)
     given = [word for name, words in args.given.items() for word in words
              if name not in ("json", "summary", "status")]
     stages = stages_of(root, given)

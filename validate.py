@@ -20,7 +20,7 @@ from codedata.duel.duel_state import write_duel
 from codedata.duel.panel import Panel
 from codedata.llm import Models
 from codedata.records import HOW
-from codedata.run import cli, loop
+from codedata.run import cli, start
 
 
 def main(argv=None) -> int:
@@ -38,7 +38,7 @@ def main(argv=None) -> int:
     with Models(settings) as models:
         panel = Panel(settings, models, args.refresh, how=how)
         stage = panel.stage(finish=partial(write_duel, settings, how), after="ch.py")
-        return loop.run(stage, settings, models, cli.options(args))
+        return start.run(stage, settings, models, cli.options(args))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from conftest import write_json
 from codedata.bugs.instances import is_of_agent
 from codedata.disk.store import Store
 from codedata.records import BUG, Candidates, Object, Task
-from codedata.run.states import read_digest
+from codedata.run.plan import read_digest
 from codedata.tasks.folder.folder import PROVEN_FIELDS
 
 

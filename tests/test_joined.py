@@ -16,8 +16,8 @@ from codedata.disk.store import Store
 from codedata.errors import Excluded
 from codedata.llm import Models
 from codedata.records import Analysis, BugConfig, Coverage
-from codedata.run import cli, loop
-from codedata.run.states import Reads, Writes
+from codedata.run import cli, start
+from codedata.run.stage import Reads, Stage, Writes
 from codedata.suites.environments import Environments
 
 PARTS = ("env", "analysis", "coverage")
@@ -55,13 +55,13 @@ def run(root, capsys):
 
         def main(argv) -> int:
             settings = config.load(args := cli.parser("toy.py").parse_args(argv))
-            stage = loop.Stage(
+            stage = Stage(
                 "toy", make=make, reads=Reads(Environments(root), ("test_script",)),
                 joined=joined,
                 writes=Writes(Store(root, BugConfig), tuple(BugConfig.__dataclass_fields__)),
                 **about)
             with Models(settings) as models:
-                return loop.run(stage, settings, models, cli.options(args))
+                return start.run(stage, settings, models, cli.options(args))
         run_here(main, root, *flags)
         return given, capsys.readouterr().err
     return run

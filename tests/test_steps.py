@@ -19,8 +19,8 @@ from codedata import config
 from codedata.disk.store import Lists, Store, lock
 from codedata.llm import Models
 from codedata.records import Answer, Prompt, variant
-from codedata.run import cli, loop
-from codedata.run.states import Reads, Writes
+from codedata.run import cli, start
+from codedata.run.stage import Reads, Stage, Writes
 
 STEPS = {"draw": "informed", "mend": "chosen", "keep": "placebo"}
 
@@ -35,18 +35,18 @@ def steps_main(argv) -> int:
     kinds = {step: variant(Answer, how) for step, how in STEPS.items()}
 
     def opener(step: str):
-        def stage(models: Models) -> loop.Stage:
+        def stage(models: Models) -> Stage:
             king = models.client("king")
 
             def make(prompt: Prompt) -> Answer:
                 return Answer(prompt.instance_id, prompt.messages, "", king.chat(
                     [{"role": "user", "content": f"{step} {prompt.order}"}]).text)
-            return loop.Stage(
+            return Stage(
                 f"made.{step}", make=make, reads=Reads(Lists(settings.root, Prompt), ("messages",)),
                 writes=Writes(Store(settings.root, kinds[step]), fields=("king",)), then="next.py")
         return stage
 
-    return loop.run_steps({step: opener(step) for step in STEPS}, settings, cli.options(args),
+    return start.run_steps({step: opener(step) for step in STEPS}, settings, cli.options(args),
                               kinds, args.steps)
 
 

@@ -35,7 +35,7 @@ from codedata.agent.tools import Failed, Stop, Tool
 from codedata.disk.layouts import to_json, write_atomic
 from codedata.errors import HttpTrouble, ItemFailed, Trouble
 from codedata.records import storable
-from codedata.run.loop import trouble_of
+from codedata.run.pool import trouble_of
 from codedata.run.talk import begin_step
 from codedata.sandbox import Sandbox
 from codedata.terminal import say

@@ -15,9 +15,8 @@ from codedata.code.calls import LANGUAGE, Edge, call_graph, import_closure, stat
 from codedata.code.entities import Entity, Sources, all_entities
 from codedata.disk.store import Store
 from codedata.records import Analysis, Coverage, Environment, Object
-from codedata.run.loop import Stage
 from codedata.run.outcomes import of_analysis
-from codedata.run.states import Reads, Writes
+from codedata.run.stage import Reads, Stage, Writes
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.contexts import add_lines, lines_by_test, mask_of, masks_of, sources_in

@@ -15,9 +15,8 @@ from codedata.code.entities import SourceFile, Sources, all_entities
 from codedata.disk.store import Store, digest
 from codedata.errors import Excluded, ItemFailed, Trouble
 from codedata.records import Coverage, Environment
-from codedata.run.loop import Stage
 from codedata.run.outcomes import of_coverage
-from codedata.run.states import Parts, Reads, Writes
+from codedata.run.stage import Parts, Reads, Stage, Writes
 from codedata.run.talk import begin_step
 from codedata.sandbox import Sandbox
 from codedata.sandbox.copies import new_folder, remove_folder

@@ -21,8 +21,7 @@ from codedata.errors import ItemFailed, Trouble
 from codedata.llm import Models
 from codedata.llm.replies import current_reply_log
 from codedata.records import NO_CASE, UNFINISHED, AuditCheck, RivalledTask, TaskAudit
-from codedata.run.loop import Stage
-from codedata.run.states import Parts, Reads, Writes
+from codedata.run.stage import Parts, Reads, Stage, Writes
 from codedata.run.talk import begin_step
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings

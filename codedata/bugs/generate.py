@@ -32,8 +32,7 @@ from codedata.records import (
     Environment,
     ProposedChange,
 )
-from codedata.run.loop import Stage
-from codedata.run.states import Reads, Writes
+from codedata.run.stage import Reads, Stage, Writes
 from codedata.sandbox import Sandbox
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings

@@ -42,8 +42,7 @@ from codedata.errors import Excluded, Interrupted, ItemFailed, Trouble
 from codedata.llm import Models
 from codedata.llm.replies import current_reply_log
 from codedata.records import Analysis, Candidates, Coverage, Environment, ProposedChange
-from codedata.run.loop import Stage
-from codedata.run.states import Reads, Writes
+from codedata.run.stage import Reads, Stage, Writes
 from codedata.run.talk import begin_step
 from codedata.sandbox import Sandbox
 from codedata.sandbox.factory import SandboxFactory

@@ -32,8 +32,7 @@ from codedata.leak.facts import NAME, find_facts
 from codedata.llm import Models, Reply
 from codedata.llm.asking import Rejected, ask
 from codedata.records import BugReport, Commit, Fact, Task
-from codedata.run.loop import Stage
-from codedata.run.states import Reads, Writes
+from codedata.run.stage import Reads, Stage, Writes
 from codedata.run.talk import begin_step
 from codedata.sandbox import Sandbox, SandboxDied
 from codedata.sandbox.factory import WORKDIR, SandboxFactory

@@ -39,7 +39,7 @@ from codedata.records import (
     Task,
     Verdicts,
 )
-from codedata.run.states import Reads, Writes
+from codedata.run.stage import Reads, Writes
 from codedata.settings import Settings
 from codedata.tasks.folder.folder import PROVEN_FIELDS
 from codedata.tasks.kinds import Candidate, DiffsToScreen, PatchKind

@@ -35,7 +35,7 @@ from codedata.errors import Excluded
 from codedata.llm import Models, Reply
 from codedata.llm.asking import Rejected, ask
 from codedata.records import Analysis, Coverage, Environment, ProposedChange
-from codedata.run.loop import Stage
+from codedata.run.stage import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.contexts import mask_of

@@ -19,7 +19,7 @@ from codedata.disk import layouts
 from codedata.disk.store import Store, check_directories
 from codedata.errors import BrokenRecord, Trouble
 from codedata.records import Analysis, Coverage, Environment
-from codedata.run.loop import Stage
+from codedata.run.stage import Stage
 from codedata.settings import Settings
 from codedata.suites.environments import Environments
 from codedata.terminal import plural

@@ -8,8 +8,7 @@ from __future__ import annotations
 from codedata.code.entities import languages
 from codedata.disk.store import Derived, Store, digest
 from codedata.records import BugConfig, Coverage, Environment
-from codedata.run.loop import Stage
-from codedata.run.states import Reads, Writes
+from codedata.run.stage import Reads, Stage, Writes
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.environments import JUDGED_BY

@@ -18,8 +18,8 @@ from codedata.bugs.yields import yields_in_words
 from codedata.disk.store import all_readable
 from codedata.llm import Models
 from codedata.records import BUG, Task
-from codedata.run.loop import Stage
 from codedata.run.outcomes import of_bugs
+from codedata.run.stage import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.environments import Environments

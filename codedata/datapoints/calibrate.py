@@ -37,8 +37,7 @@ from codedata.errors import ItemFailed, Trouble
 from codedata.llm.client import Client, Models
 from codedata.llm.replies import current_reply_log
 from codedata.records import Object, SolverAttempt, Task, safe_name
-from codedata.run.loop import Stage
-from codedata.run.states import Reads, Writes
+from codedata.run.stage import Reads, Stage, Writes
 from codedata.run.talk import begin_step
 from codedata.sandbox import SandboxDied
 from codedata.sandbox.copies import at_hand

@@ -48,8 +48,7 @@ from codedata.records import (
     TaskAudit,
     parse,
 )
-from codedata.run.loop import Stage
-from codedata.run.states import Reads, Writes
+from codedata.run.stage import Reads, Stage, Writes
 from codedata.run.talk import current_step
 from codedata.sandbox.copies import at_hand
 from codedata.sandbox.docker import engine

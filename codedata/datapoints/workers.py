@@ -52,9 +52,12 @@ from codedata.llm.client import Models
 from codedata.llm.costs import cost_of_stage
 from codedata.llm.replies import ReplyLog, recording
 from codedata.run.cli import RunOptions
-from codedata.run.loop import WorkerPool, attempt_line, hold_directories, signals, trouble_of
+from codedata.run.pool import WorkerPool, trouble_of
+from codedata.run.signals import signals
+from codedata.run.start import hold_directories
 from codedata.run.status import StageStatus, hand_over
 from codedata.run.talk import Bar, RunTotals, Step, print_reasons, showing
+from codedata.run.write import attempt_line
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.terminal import named, plural, say

@@ -20,7 +20,7 @@ from codedata.duel.scoring import DuelOutcome, decide, turn_score
 from codedata.errors import BrokenRecord
 from codedata.llm.embedded import NOISE
 from codedata.records import DUEL, POINTS, Duel, Score
-from codedata.run.states import Plan, States
+from codedata.run.plan import Plan, States
 from codedata.settings import EMBEDDED_MODEL, DuelSettings, Settings
 from codedata.terminal import plural, say
 

@@ -50,8 +50,7 @@ from codedata.records import (
     Score,
     variant,
 )
-from codedata.run.loop import Stage
-from codedata.run.states import Parts, Reads, Writes
+from codedata.run.stage import Parts, Reads, Stage, Writes
 from codedata.settings import Settings
 from codedata.terminal import named
 from codedata.texts import fill

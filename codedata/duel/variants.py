@@ -48,8 +48,7 @@ from codedata.leak.request import SHARED, with_pull_request
 from codedata.llm import Client, Models, Reply
 from codedata.llm.replies import current_reply_log
 from codedata.records import Answer, Commit, Message, Side, variant
-from codedata.run.loop import Stage
-from codedata.run.states import Reads, Writes
+from codedata.run.stage import Reads, Stage, Writes
 from codedata.settings import Settings
 from codedata.texts import fill, json_objects
 

@@ -35,9 +35,8 @@ from codedata.env.verify import Limits, Verified, Verifier
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.llm import Models
 from codedata.records import Environment
-from codedata.run.loop import Stage
 from codedata.run.outcomes import of_environment
-from codedata.run.states import Reads, Writes
+from codedata.run.stage import Reads, Stage, Writes
 from codedata.run.talk import begin_step, current_step
 from codedata.sandbox import Sandbox
 from codedata.sandbox.copies import at_hand

@@ -53,7 +53,7 @@ from codedata.records import (
     TaskAudit,
 )
 from codedata.run.cli import RunOptions
-from codedata.run.loop import check_root, run_whole
+from codedata.run.start import check_root, run_whole
 from codedata.settings import Settings
 from codedata.terminal import named, plural, say
 

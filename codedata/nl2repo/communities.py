@@ -30,8 +30,7 @@ from codedata.records import (
     SourceCopy,
     StripCandidate,
 )
-from codedata.run.loop import Stage
-from codedata.run.states import Reads, Writes
+from codedata.run.stage import Reads, Stage, Writes
 from codedata.settings import Settings
 from codedata.terminal import plural
 

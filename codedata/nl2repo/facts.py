@@ -15,8 +15,7 @@ from codedata.disk.store import Derived, Store, digest
 from codedata.errors import Excluded, ItemFailed
 from codedata.nl2repo.sources import folder_of, readme_of, sources_of
 from codedata.records import Coverage, Environment, RecordedFact, RepoFacts, SourceCopy
-from codedata.run.loop import Stage
-from codedata.run.states import Reads, Writes
+from codedata.run.stage import Reads, Stage, Writes
 from codedata.run.talk import begin_step
 from codedata.sandbox.copies import at_hand
 from codedata.sandbox.factory import SandboxFactory

@@ -35,9 +35,8 @@ from codedata.records import (
     StripPatch,
     Task,
 )
-from codedata.run.loop import Stage
 from codedata.run.outcomes import of_strips
-from codedata.run.states import Reads, Writes
+from codedata.run.stage import Reads, Stage, Writes
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.contexts import LANGUAGE

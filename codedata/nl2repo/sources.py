@@ -29,8 +29,7 @@ from codedata.disk.store import Derived, Store, digest
 from codedata.driver import in_driver
 from codedata.errors import Excluded, ItemFailed
 from codedata.records import Coverage, Environment, RepoMeta, SourceCopy, storable
-from codedata.run.loop import Stage
-from codedata.run.states import Reads, Writes
+from codedata.run.stage import Reads, Stage, Writes
 from codedata.sandbox.copies import new_folder
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings

@@ -61,9 +61,8 @@ from codedata.records import (
     Task,
     storable,
 )
-from codedata.run.loop import Stage
 from codedata.run.outcomes import of_document
-from codedata.run.states import Reads, Writes
+from codedata.run.stage import Reads, Stage, Writes
 from codedata.sandbox.copies import at_hand, is_folder
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings

@@ -15,7 +15,7 @@ from codedata.code.patches import files_of, hunks_of
 from codedata.disk.store import Derived, Store, digest
 from codedata.pulls.texts import own_text, tells
 from codedata.records import PULL_REQUEST, Commit, Environment, Object, Task
-from codedata.run.states import Reads
+from codedata.run.stage import Reads
 from codedata.settings import Settings
 from codedata.suites.repo_names import repo_name_of
 from codedata.tasks.folder.folder import PROVEN_FIELDS

@@ -11,8 +11,7 @@ from codedata.code.git import has_commit
 from codedata.disk.store import Derived, Readers, Store
 from codedata.pulls.kind import Pulls
 from codedata.records import Commit, parse
-from codedata.run.loop import Stage
-from codedata.run.states import Reads, Writes
+from codedata.run.stage import Reads, Stage, Writes
 from codedata.settings import Settings
 from codedata.suites.environments import Environments
 

@@ -23,7 +23,7 @@ from codedata.report.markdown import huge_markdown, markdown
 from codedata.report.pr_effect import pr_effect
 from codedata.report.turn_rows import STAGE, ReportTurns, TurnRow, read_turns
 from codedata.run.cli import RunOptions
-from codedata.run.loop import check_root, run_whole
+from codedata.run.start import check_root, run_whole
 from codedata.settings import Settings
 from codedata.terminal import named, plural, say
 from codedata.texts import terminal_safe

@@ -68,7 +68,7 @@ class RunTotals:
     wrote: int = 0
     refreshed: int = 0                 # written again without a call: only a copied field changed
     failed: dict[str, Trouble] = field(default_factory=dict)
-    broken: int = 0                    # items with a record that cannot be read
+    broken: list[str] = field(default_factory=list)   # items with a record that cannot be read
     spent: Spending = field(default_factory=Spending)
     served: int = 0                    # replies that an earlier, unfinished run had paid for
     cut: int = 0                       # items with a request that was cut to fit
@@ -89,7 +89,8 @@ class RunTotals:
     @property
     def finished(self) -> int:
         """Return the number of items that need no more work in this run."""
-        return self.wrote + self.refreshed + self.excluded.total() + len(self.failed) + self.broken
+        return self.wrote + self.refreshed + self.excluded.total() + len(self.failed) + len(
+            self.broken)
 
     def failures(self) -> list[tuple[str, Trouble]]:
         """Return the failed items with their errors, in natural order."""

@@ -20,7 +20,8 @@ from codedata.leak.facts import has_fix_begun, shown_share
 from codedata.llm import Models
 from codedata.records import Commit, Prompt, parse
 from codedata.run.cli import RunOptions
-from codedata.run.loop import run_whole, signals
+from codedata.run.signals import signals
+from codedata.run.start import run_whole
 from codedata.run.states import Selection
 from codedata.sampling.draw import (
     ALL,

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from codedata.disk.store import Store
 from codedata.records import Coverage, Environment, Object, Task
-from codedata.run.states import Reads, Writes
+from codedata.run.stage import Reads, Writes
 from codedata.tasks.prove.first_run import FirstRun, ScreeningRules
 
 Case = tuple[list[str], str]   # the lines of a script, its last expression the last; its outcome

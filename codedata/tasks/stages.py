@@ -16,8 +16,7 @@ from codedata.disk.store import Derived, digest
 from codedata.errors import Excluded
 from codedata.llm.replies import current_reply_log
 from codedata.records import Environment, Task, parse
-from codedata.run.loop import Stage
-from codedata.run.states import Reads, Writes
+from codedata.run.stage import Reads, Stage, Writes
 from codedata.run.talk import begin_step, current_step
 from codedata.sandbox import SandboxDied
 from codedata.sandbox.factory import SandboxFactory

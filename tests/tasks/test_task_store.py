@@ -17,8 +17,8 @@ from codedata.disk.store import Store
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.llm import Models
 from codedata.records import BUG, DATAPOINT, BugConfig, Task
-from codedata.run import cli, loop
-from codedata.run.states import Reads, Writes
+from codedata.run import cli, start
+from codedata.run.stage import Reads, Stage, Writes
 from codedata.tasks.folder.folder import Container, config_of, edited_parts, from_image, proven
 
 MADE = ("config", "environment", "solution", "tests", "proof")
@@ -52,11 +52,11 @@ def maker(tmp_path, capsys):
             settings = config.load(args := cli.parser("toy.py").parse_args(argv))
             inputs = Store(tmp_path, BugConfig)
             inputs.names = lambda: [name for name in Store.names(inputs) if kind in name]
-            stage = loop.Stage(
+            stage = Stage(
                 f"toy.{kind}", make=make, reads=Reads(inputs, ("environment",)),
                 writes=Writes(Store(tmp_path, Task, kind=kind), MADE))
             with Models(settings) as models:
-                return loop.run(stage, settings, models, cli.options(args))
+                return start.run(stage, settings, models, cli.options(args))
         try:   # a script's signals are for the main thread alone
             is_first = threading.current_thread() is threading.main_thread()
             code = run_here(main, tmp_path, *flags) if is_first else main(["--root", str(tmp_path)])

@@ -1,0 +1,323 @@
+"""Plan a run: gather what is known of every item of a stage, and find what is to be made again.
+
+Three digests decide: of the fields that are read now, of those that were read and written last time
+(the ledger), and of what is on disk. A file whose size and mtime are as the ledger says is not
+opened. states.py has the table.
+"""
+from __future__ import annotations
+
+import gc
+import hashlib
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from codedata.disk.ledger import NOTHING, FileState, LastAttempt
+from codedata.disk.store import digests_of
+from codedata.errors import BrokenRecord
+from codedata.llm.replies import ReplyLog, Spares
+from codedata.records import OMITTED_IF_NULL
+from codedata.run.stage import Reads, Writes
+from codedata.run.states import STATES, TO_DO, Asked, Item, ItemFacts, Selection, state_of
+from codedata.settings import Exclude
+
+ORIGIN = "env_setup"   # the stage that decides which commit all others are of
+
+
+@dataclass
+class Plan:
+    """Hold the states of all items, and which of them are to be made now."""
+
+    names: dict[str, list[str]] = field(default_factory=lambda: {state: [] for state in STATES})
+    todo: list[Item] = field(default_factory=list)
+    broken: dict[str, BrokenRecord] = field(default_factory=dict)   # by message
+    adopted: list[Item] = field(default_factory=list)     # items that lack a ledger line
+    counting: list[str] = field(default_factory=list)     # names of items whose output counts
+    lacking: list[str] = field(default_factory=list)      # names of items that lack a field
+    reasons: dict[str, str] = field(default_factory=dict)   # of excluded, failed, waiting items
+    n_edited_stale: int = 0
+    n_other_settings: int = 0
+    spare: deque[Item] = field(default_factory=deque)   # what --limit leaves for later
+
+    @property
+    def n_read(self) -> int:
+        """Return the number of items that are read, of whatever state."""
+        return sum(len(names) for state, names in self.names.items() if state != "orphan")
+
+    @property
+    def asks(self) -> bool:
+        """Return whether the run may need a model."""
+        return any(item.asks for item in self.todo)
+
+    def add(self, item: Item, no_retry: bool) -> None:
+        """Count an item, and note what is to be done with it."""
+        self.names[item.state].append(item.name)
+        if item.counts:
+            self.counting.append(item.name)
+        if item.state in TO_DO and not (no_retry and item.state == "failed"):
+            self.todo.append(item)
+        # the kept replies of an incomplete item are still needed: adopting it would drop them
+        if item.adoption and item.state != "incomplete":
+            self.adopted.append(item)
+        if item.reason:
+            self.reasons[item.name] = item.reason
+        if item.lacks_field:
+            self.lacking.append(item.name)
+        self.n_edited_stale += int(item.stale_too)
+        self.n_other_settings += int(item.other_settings)
+
+    def add_broken(self, error: BrokenRecord, name: str) -> None:
+        """Note a record that cannot be read."""
+        self.names["broken"].append(name)
+        self.broken[str(error)] = error
+
+
+@dataclass
+class States:
+    """Find the state of every item of one stage."""
+
+    stage: str
+    reads: Reads
+    writes: Writes
+    exclude: Exclude
+    settings: str                  # digest of today's settings
+    joined: tuple[Reads, ...] = ()   # read by instance id
+    selection: Selection = field(default_factory=Selection)
+    spares: Spares = field(default_factory=Spares)
+
+    def plan(self) -> Plan:
+        """Return the state of every item.
+
+        Every record that was edited since a script wrote it is read, so all broken ones are named.
+        """
+        gc.disable()   # millions of small objects come and none goes: a third of the time
+        try:
+            return self._plan()
+        finally:
+            gc.enable()
+
+    def _plan(self) -> Plan:
+        plan, source, out, selection = Plan(), self.reads.store, self.writes.store, self.selection
+        stores = dict.fromkeys(side.store for side in (self.reads, self.writes, *self.joined))
+        for store in stores:
+            store.open()
+        asked = Asked(self._fault, self.writes.lacks or _no_reason,
+                      self.reads.leaves_out or _no_reason, self._failed_before)
+        for name in filter(selection.in_shard, source.names()):
+            try:
+                known = source.facts(name)
+                if not selection.only or self._is_selected(name, known.instance_id):
+                    plan.add(self._blocked(name, known) or state_of(
+                        self._facts(name, known), selection, asked), selection.no_retry)
+            except BrokenRecord as e:
+                plan.add_broken(e, name)
+        if source is not out:
+            plan.names["orphan"] = [*filter(self._is_orphan, out.names())]
+        for text, e in {str(e): e for store in stores for e in store.broken}.items():
+            if text not in plan.broken:   # an error of two stores, or of an item, counts once
+                plan.add_broken(e, e.where)
+        if n := selection.limit:
+            plan.todo, plan.spare = plan.todo[:n], deque(plan.todo[n:])
+        return plan
+
+    def _is_selected(self, name: str, instance_id: str) -> bool:
+        """Return whether --only takes an item, an item that it comes from, or one that comes from
+        it."""
+        reads = self.reads
+        return self.selection.matches(name, instance_id, *reads.parents(name),
+                                      *reads.leads_to(name))
+
+    def _is_orphan(self, name: str) -> bool:
+        """Return whether an output is this stage's, and its input is gone. Where several makers put
+        theirs into one directory, and people, too, only a ledger line says whose it is."""
+        store, instance_id = self.writes.store, ""
+        if self.reads.store.covers(name) or not self.selection.in_shard(name):
+            return False
+        if self.selection.only:
+            try:
+                instance_id = store.facts(name).instance_id
+            except BrokenRecord:
+                pass
+        return self._is_selected(name, instance_id) and (
+            not store.kind or (self.stage, name) in store.ledger.succeeded)
+
+    # what blocks an item -------------------------------------------------------------------------
+
+    def _blocked(self, name: str, known: FileState) -> Item | None:
+        """Return an item that is not looked at further: a rule excludes it, or it waits for what is
+        not there yet. None for any other."""
+        id = known.instance_id
+        if id in self.exclude.ids:
+            return Item(name, id, "excluded", "[exclude] ids")
+        needed = [joined for joined in self.joined if not joined.optional]
+        for joined in needed:
+            if not joined.made_by and id not in joined.store:
+                return Item(name, id, "excluded", f"no PR record in {joined.place}")
+        for joined in needed:
+            if id not in joined.store:
+                return _not_there(name, id, joined)
+            if not _fits(joined, known):
+                return Item(name, id, "waiting", self._of_another(joined), lacks_field=True)
+        for needs in self.reads.needs:
+            if needs not in known.digests:
+                return Item(name, id, "waiting", f"no {needs} yet", lacks_field=True)
+        return None
+
+    def _of_another(self, joined: Reads) -> str:
+        older, newer = self.reads, joined
+        if joined.made_by != ORIGIN:
+            older, newer = joined, self.reads
+        return (f"{older.place} is of another {joined.same.replace('_', ' ')} than "
+                f"{newer.place}: {older.made_by.partition('.')[0]}.py makes it again")
+
+    # what is known of an item --------------------------------------------------------------------
+
+    def _facts(self, name: str, known: FileState) -> ItemFacts:
+        """Return what is known of an item. Raise BrokenRecord where something of it cannot be read.
+        """
+        reads, writes, key = self.reads, self.writes, (self.stage, name)
+        ledger, output = writes.store.ledger, self._complete_output(name)
+        made, last = self._placed(name, output)
+        read = self.read_of(known) if output or key in ledger.excluded else ""
+        has_changed = copies_changed = False
+        if output and last:
+            has_changed = bool(reads.fields) and last.read != read
+            copies_changed = not has_changed and any(
+                f in known.digests and output.digests.get(f) != known.digests[f]
+                for f in writes.copies)
+        elif output:   # put there by hand
+            has_changed = bool(writes.parts) and not writes.parts.is_of(
+                writes.store.read(name), known.digests)
+            self.replies(name)   # raises BrokenRecord where they cannot be read
+        facts = ItemFacts(name, known.instance_id, read, bool(output), made,
+                      bool(output and last and not made), has_changed, copies_changed,
+                      ledger.failed.get(key), self._still_excluded(key, read),
+                      bool(made and made.settings and made.settings != self.settings))
+        if writes.parts and output and not (has_changed or facts.is_edited):
+            return facts._replace(**self._facts_of_parts(name, made))
+        return facts
+
+    def _complete_output(self, name: str) -> FileState | None:
+        """Return what is known of the output, or None if a field of this stage is missing."""
+        writes = self.writes
+        if name not in writes.store:
+            return None
+        output = writes.store.facts(name)
+        needed = set(writes.fields).difference(writes.copies, writes.optional)
+        return output if needed <= output.digests.keys() else None
+
+    def _placed(self, name: str, output: FileState | None
+                ) -> tuple[LastAttempt | None, LastAttempt | None]:
+        """Return the attempt whose record is on disk, if there is one, and the last one. Where a
+        kill has come between the last one's line and its record, its kept replies may be used."""
+        ledger, key = self.writes.store.ledger, (self.stage, name)
+        last = ledger.succeeded.get(key)
+        made = output and self.writes.store.placed(*key, self.writes.fields)
+        if made is not last:
+            ledger.used.pop(key, None)
+        if made:
+            ledger.succeeded[key] = made
+        return made, made or last
+
+    def _still_excluded(self, key: tuple[str, str], read: str) -> LastAttempt | None:
+        """Return the attempt at which a rule left an item out, where it would again."""
+        excluded, selection = self.writes.store.ledger.excluded.get(key), self.selection
+        if not excluded or excluded.read != read or selection.force:
+            return None
+        return None if selection.refresh and excluded.settings != self.settings else excluded
+
+    def _facts_of_parts(self, name: str, made: LastAttempt | None) -> dict:
+        """Return the facts on which parts of an output are missing, of other settings, or combined
+        in another way than today's."""
+        parts = self.writes.parts
+        present = dict(made.parts) if made else parts.of(self.writes.store.read(name))
+        others = {part for part, settings in parts.wanted.items()
+                  if present.get(part, settings) not in ("", settings)}
+        there = present.keys() - others if self.selection.refresh else present.keys()
+        return {"other_parts": bool(others), "lacks_parts": not parts.wanted.keys() <= there,
+                "is_enough": parts.wanted.keys() <= there or parts.enough(set(there)),
+                "other_view": bool(made and made.view) and made.view != parts.view}
+
+    # what a row asks for -------------------------------------------------------------------------
+
+    def _fault(self, name: str) -> str:
+        if not self.writes.fault or self.writes.parts:
+            return ""
+        return self.writes.fault(self.writes.store.read(name))
+
+    def _failed_before(self, name: str, instance_id: str) -> str:
+        why = ""
+        for reads, key in ((self.reads, name), *((one, instance_id) for one in self.joined)):
+            if reads.made_by and (before := reads.store.failed(reads.made_by, key)):
+                why = f"{reads.made_by} failed: {before.error}"
+        return why
+
+    # digests and replies -------------------------------------------------------------------------
+
+    def read_of(self, known: FileState) -> str:
+        """Return the digest of what the item would be made from now."""
+        return self._read_digest(known.digests, *(
+            joined.store.facts(known.instance_id).digests if _fits(joined, known) else NOTHING
+            for joined in self.joined))
+
+    def _read_digest(self, digests: dict, *joined: dict) -> str:
+        return read_digest(digests, self.reads.fields, *(
+            (others, one.fields) for others, one in zip(joined, self.joined, strict=False)))
+
+    def load(self, item: Item) -> tuple[list, str]:
+        """Return make()'s arguments as they are on disk now, and the digest of the fields that are
+        read. None stands for a joined record that is not there, or is of another commit. Raise
+        BrokenRecord if one cannot be read."""
+        record = self.reads.store.read(item.name)
+        known = FileState(record.instance_id, digests_of(record))
+        inputs, digests = [record], [known.digests]
+        for joined in self.joined:
+            fits = _fits(joined, known)
+            if not (fits or joined.optional):
+                raise BrokenRecord("has changed since the run began.", joined.place, "Run again.")
+            inputs.append(joined.store.read(record.instance_id) if fits else None)
+            digests.append(digests_of(inputs[-1]) if fits else NOTHING)
+        if self.writes.parts:
+            inputs += [item.name, self.writes.store.read(item.name) if item.keeps else None]
+        return inputs, self._read_digest(*digests)
+
+    def replies(self, item: str, state: str = "") -> ReplyLog:
+        """Return the item's kept replies, with which of them the ledger has billed."""
+        store, in_parts = self.writes.store, self.writes.parts is not None and state != "stale"
+        return ReplyLog(store.directory(item), self.stage, item, store.ledger,
+                        tuple(store.directories), in_parts, self.spares)
+
+
+def _no_reason(name: str) -> str:
+    return ""
+
+
+def _not_there(name: str, instance_id: str, joined: Reads) -> Item:
+    """Return an item without the joined record: it is excluded where that is, else it waits."""
+    made_by, ledger = joined.made_by, joined.store.ledger
+    if rule := ledger.excluded.get((made_by, instance_id)):
+        return Item(name, instance_id, "excluded", f"{made_by} left it out: {rule.error}")
+    script, _, step = made_by.partition(".")
+    command = joined.command or (step and f"{script}.py --steps {step}")
+    why = f"no {joined.place} yet" + (f": python {command}" if command else "")
+    if failed := ledger.failed.get((made_by, instance_id)):
+        why = f"{made_by} failed: {failed.error}"
+    return Item(name, instance_id, "waiting", why, lacks_field=True)
+
+
+def _fits(joined: Reads, known: FileState) -> bool:
+    """Return whether the joined record is there and has the item's value of the field `same`."""
+    if known.instance_id not in joined.store:
+        return False
+    digests = joined.store.facts(known.instance_id).digests if joined.same else NOTHING
+    return digests.get(joined.same) == known.digests.get(joined.same)
+
+
+def read_digest(digests: dict, fields: Iterable[str],
+                *joined: tuple[dict, Iterable[str]]) -> str:
+    """Return one digest of the fields that an output is made from, "" for one that is not there.
+    `joined` are further records' digests, each with the fields that count. Absent fields of
+    OMITTED_IF_NULL do not count: records from before those fields existed must not become stale."""
+    texts = [values.get(f, "") for values, names in ((digests, fields), *joined) for f in names
+             if f in values or f not in OMITTED_IF_NULL]
+    return hashlib.blake2b("|".join(texts).encode(), digest_size=8).hexdigest()

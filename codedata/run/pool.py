@@ -1,0 +1,122 @@
+"""Run workers in threads, until their work is done or something stops all of them."""
+from __future__ import annotations
+
+import gc
+import re
+import sys
+import tempfile
+import threading
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from codedata.disk.ledger import disk_trouble
+from codedata.errors import (
+    Interrupted,
+    ItemFailed,
+    RunStopped,
+    Trouble,
+    is_full_disk,
+    start_thread,
+)
+from codedata.llm.client import Models
+from codedata.llm.replies import ReplyLog
+from codedata.run.talk import Step
+
+MAX_ALIKE = 3       # first items that fail alike: a setting is to blame, as the model's name
+# the status alone where a body may name the request
+NO_REPLY = re.compile(r"HTTP (?:40[45]|(?:4|200 without).*)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Make items in this process. The engine of a cluster has the same members."""
+
+    n_workers: int                                # items at a time
+    make: Callable[[ReplyLog, Step, list], Any]   # of make()'s arguments, in the item's thread
+    end: Callable[[], list[str]]                  # the stage's close(), wherever items were made
+    where: Callable[[], Counter[str]] = Counter   # items in flight by machine, if there are several
+    close: Callable[[], object] = list            # stops what was started
+
+
+class WorkerPool:
+    """Run workers in threads, and hold why they were stopped."""
+
+    def __init__(self, models: Models):
+        self.stop_reason: Trouble | None = None
+        self.is_interrupted = False   # by a signal
+        self._models = models
+        self._alike: Counter[str] = Counter()   # failures, by what was said
+        self._lock = threading.Lock()
+
+    def stop(self, reason: Trouble, at_once: bool = True) -> None:
+        """Start no further items; `at_once` also no new calls, and end commands in sandboxes. The
+        first reason is reported; it replaces an interruption."""
+        with self._lock:
+            if self.stop_reason is None or isinstance(self.stop_reason, Interrupted):
+                self.stop_reason = reason
+        if at_once:
+            self._models.stop.set()
+
+    def interrupt(self) -> None:
+        """Stop because of a signal."""
+        self.is_interrupted = True
+        self.stop(Interrupted())
+
+    def note_failure(self, error: Trouble) -> None:
+        """Stop where no model has answered, and the first items have all failed alike."""
+        how = NO_REPLY.search(error.what)
+        if how and self._models.clients() and not self._models.http.has_answered:
+            self._alike[how[0]] += 1
+            if self._alike[how[0]] >= MAX_ALIKE:
+                self.stop(RunStopped(f"the first items all failed alike: {error.what}",
+                                     todo=error.todo, exit_code=2))
+
+    def run(self, workers: Iterable[Callable[[], None]], show: Callable[[], None]) -> None:
+        """Run each worker in a thread of its own, and call show() every now and then, till all have
+        ended."""
+        threads = []
+        try:
+            for worker in workers:
+                threads.append(start_thread(worker))
+        except RunStopped as e:   # those that did start finish what is in flight
+            self.stop(e)
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(0.1)
+                show()
+
+
+@contextmanager
+def tuned_interpreter() -> Iterator[None]:
+    """Let collections and turns of threads come seldom within the block."""
+    gc.freeze()   # the plan's objects stay to the end: no collection needs to look at them
+    thresholds, interval_s = gc.get_threshold(), sys.getswitchinterval()
+    gc.set_threshold(20_000, 50, 100)   # what is added stays, too: few cycles come and go
+    sys.setswitchinterval(0.05)   # each thread that waits for its turn wakes up so often
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*thresholds)
+        sys.setswitchinterval(interval_s)
+
+
+def trouble_of(work: Callable[[], None], print_line: Callable[[str], None]) -> Trouble | None:
+    """Do a piece of work; return why it failed, None where it did not. Raise RunStopped, also for a
+    full disk. Of a bug of ours the traceback is printed: other pieces go on."""
+    try:
+        work()
+    except RunStopped:
+        raise
+    except Trouble as e:
+        return e
+    except Exception as e:
+        if is_full_disk(e):
+            raise disk_trouble(e, e.filename or tempfile.gettempdir()) from e
+        print_line(traceback.format_exc())
+        return ItemFailed(f"{type(e).__name__}: {e}")
+    return None

@@ -1,0 +1,114 @@
+"""Describe a stage: what it reads, what it writes, and the function that makes an item."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from codedata.disk.store import Store
+
+
+@dataclass(frozen=True)
+class Reads:
+    """Name a store and the fields of its records that the item function uses."""
+
+    store: object                  # Store or Derived
+    fields: tuple[str, ...]        # none: nothing makes an item stale
+    made_by: str = ""              # the stage that writes it: an item that failed there waits
+    needs: tuple[str, ...] = ()    # fields that earlier stages fill in: an item without them waits
+    # instance id → the rule that leaves it out, or "": asked for items that would be made
+    leaves_out: Callable[[str], str] | None = None
+    # item → names that --only takes it by, too: of what later steps derive from it
+    leads_to: Callable[[str], Iterable[str]] = lambda name: ()
+    same: str = ""                 # of a joined store: a field that has to be as in the item
+    optional: bool = False         # of a joined store: made without it, too, if nothing failed
+    command: str = ""              # of a joined store: what makes it, if not `made_by`'s script
+
+    def parents(self, name: str) -> list[str]:
+        """Return the names of the items that a derived one, <item>.<part>, comes from; [] for any
+        other."""
+        if not getattr(self.store, "derived", False):
+            return []
+        return [name[:i] for i, char in enumerate(name) if char == "."]
+
+    @property
+    def place(self) -> str:
+        """Return where the records are: a directory of the root."""
+        return getattr(self.store, "place", "") or f"{self.store.cls.directory}/"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Describe an output that is made in parts, such as the verdicts of judges in a score.
+
+    The item function is called as make(record, …, name, old). `old` is the record on disk if it
+    was made from the same inputs, else None; make() keeps what it can of it. An item without a
+    wanted part is incomplete; it is tried once more at the end of the run, if `worthwhile`.
+    """
+
+    wanted: dict[str, str]                       # part: digest of its settings now
+    of: Callable[[object], dict[str, str]]       # the same for the final parts of a record
+    enough: Callable[[set[str]], bool]           # whether a record with these parts counts
+    view: str                                    # digest of how parts are combined to a record
+    fits: Callable[[object], bool]               # whether a record is its parts in this view
+    is_of: Callable[[object, dict[str, str]], bool]   # whether parts are of inputs with digests
+    worthwhile: bool = True                      # whether a second try may well end otherwise
+
+
+@dataclass(frozen=True)
+class Writes:
+    """Name a store and the fields that this stage owns there."""
+
+    store: Store
+    fields: tuple[str, ...] = ()     # by default all of a record
+    copies: tuple[str, ...] = ()     # of `fields`: passed through, so a change there costs no call
+    optional: tuple[str, ...] = ()   # of `fields`: a record without them is complete all the same
+    parts: Parts | None = None
+    fault: Callable[[object], str] | None = None   # why a written record is a failure, or ""
+    # item → what it needs outside of the root and is gone, as an image, or ""
+    lacks: Callable[[str], str] | None = None
+
+    def __post_init__(self):
+        if not self.fields:
+            object.__setattr__(self, "fields", tuple(self.store.cls.__dataclass_fields__))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Describe what a script does with each item.
+
+    make(record, *joined records) returns a record, of which the `writes` fields are put on disk.
+    Each store of `joined` is read by the item's instance id. An item without a record there is
+    excluded, or waits where `joined` names the stage that makes it; None stands for one that is
+    optional. If the output has parts, make() and
+    requests() are also given the item's name and its old record.
+    """
+
+    name: str            # its key in ledgers: "king", of a step "bug_inject.validate"
+    reads: Reads
+    writes: Writes
+    make: Callable
+    joined: tuple[Reads, ...] = ()
+    identity: dict = field(default_factory=dict)   # model, prompts: a change makes nothing stale
+    requests: Callable | None = None   # make()'s arguments → (client, messages) of its calls
+    cost_note: str = ""   # for --dry-run, of a stage without `requests` that asks a model
+    doubts: Callable[[], list[str]] = list   # lines for the plan, of a stage that asks a model
+    close: Callable[[], list[str]] = list    # called where items were made, returns lines to print
+    finish: Callable[[], list[str]] = list   # called at the end, returns lines to print
+    is_local: bool = False   # make() reads the root: it runs in this process, on any engine
+    after: str = ""                    # the script before this one
+    per_limit: float = 1.0             # items that --limit 1 lets it make; 0: all
+    then: str = ""                     # the script after this one; of several, divided by "; "
+    in_words: Callable | None = None   # record → what a user would say of it, where items are few
+    sum_up: Callable[[], list[str]] = list   # returns what a user would say of all that is there
+    refresh: bool = False              # make again what was made with other settings
+    title: str = ""                    # script and step, "bug_inject.scale": the name, if none
+
+    @property
+    def script(self) -> str:
+        """Return the script that this stage is of: "bug_inject.py"."""
+        return (self.title or self.name).partition(".")[0] + ".py"
+
+    @property
+    def label(self) -> str:
+        """Return the stage's name on the screen: "bug_inject scale"."""
+        return (self.title or self.name).replace(".", " ")

@@ -1,0 +1,215 @@
+"""Begin the run of a script: its stages one after the other, with their directories held."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
+from math import ceil
+from pathlib import Path
+
+from codedata.disk.ledger import LEDGER
+from codedata.disk.ledger_compact import compact
+from codedata.disk.store import (
+    check_directories,
+    digest,
+    lock,
+    remove_half_written,
+    shards_of,
+)
+from codedata.errors import Trouble
+from codedata.llm.client import Models
+from codedata.run.cli import RunOptions
+from codedata.run.loop import StageRun
+from codedata.run.plan import Plan, States
+from codedata.run.pool import Engine
+from codedata.run.stage import Stage
+from codedata.run.status import StageStatus, hand_over
+from codedata.run.summary import (
+    at_once,
+    exit_code,
+    print_costs,
+    print_plan,
+    print_summary,
+    status_of,
+)
+from codedata.run.talk import Bar
+from codedata.sandbox import local
+from codedata.settings import Settings
+from codedata.terminal import plural, say, say_removed
+
+Held = Path | type | tuple[type, str]   # a directory, by its records' class, or a kind of them
+
+
+def run(stage: Stage, settings: Settings, models: Models, options: RunOptions) -> int:
+    """Make what is missing, stale or failed; return the exit code."""
+    check_root(settings.root, "prompt.py" if stage.after else stage.script)
+    store = stage.writes.store
+    with hold_directories(stage.script, [(store.cls, store.kind)], options):
+        return _run_held(stage, settings, models, options)
+
+
+def run_steps(steps: dict[str, Callable[[Models], Stage]], settings: Settings, options: RunOptions,
+              holds: Iterable[Held] | Mapping[str, Held], chosen: Iterable[str] | None = None
+              ) -> int:
+    """Do the steps of a script one after the other; return the worst exit code.
+
+    A step's stage is made when its turn comes, from what the earlier ones wrote, with models of
+    its own. The directories of the records in `holds` are held from the first step to the end; by
+    step: those of the chosen ones. A step that was stopped (an exit code above 1) ends the run.
+    `chosen` are those of --steps; a script without that flag does all.
+    """
+    check_root(settings.root)
+    left = [name for name in steps if chosen is None or name in chosen]
+    if isinstance(holds, Mapping):
+        holds = dict.fromkeys(holds[name] for name in left)
+    codes = []
+    with ExitStack() as held:
+        while left and max(codes, default=0) <= 1:
+            with Models(settings) as models:
+                stage = steps[left[0]](models)
+                if not codes:
+                    held.enter_context(hold_directories(stage.script, holds, options))
+                if left[1:]:
+                    stage = replace(stage, then="")
+                if chosen is not None:
+                    options = options.with_steps(left if len(left) < len(steps) else ())
+                codes.append(_run_held(stage, settings, models, options))
+            del left[0]
+    return max(codes)
+
+
+def _run_held(stage: Stage, settings: Settings, models: Models, options: RunOptions) -> int:
+    """Run a stage whose directory is held."""
+    store, selection = stage.writes.store, options.selection
+    if stage.refresh:
+        selection = replace(selection, refresh=True)
+    if selection.limit:
+        selection = replace(selection, limit=ceil(stage.per_limit * selection.limit) or None)
+    states = States(stage.name, stage.reads, stage.writes, settings.exclude,
+                    digest(stage.identity), stage.joined, selection)
+    if options.compact:
+        return _compact(stage.label, store.open().directories)
+    plan = states.plan()
+    if options.status and hand_over(lambda: status_of(stage, plan)):
+        return 0
+    print_plan(stage, plan, models, options)
+    if options.read_only:
+        print_costs(stage, states, plan, models, options)
+        return 0
+    if options.prune:
+        _prune(stage, plan)
+        return 1 if plan.broken else 0
+    if plan.asks:
+        models.check()
+    bar = Bar(stage.label, len(plan.todo), options.quiet)
+    with closing(_engine_of(stage, plan, settings, models, options)) as engine:
+        run = StageRun(stage, states, plan, models, engine, bar, options.stop_on_error)
+        lines = run.run(lambda: at_once(run))
+    print_summary(run, models, options, lines)
+    return exit_code(run)
+
+
+def _engine_of(stage: Stage, plan: Plan, settings: Settings, models: Models, options: RunOptions
+               ) -> Engine:
+    """Return an engine for a stage, once what killed runs have left is removed."""
+    is_here = options.engine == "threads" or stage.is_local or not plan.todo
+    if options.engine == "threads" and plan.todo:
+        options.before_work()
+    if is_here:
+        return Engine(settings.llm.workers, lambda log, step, inputs: stage.make(*inputs),
+                      stage.close)
+    from codedata.cluster.engine import ray_engine  # an extra
+    fills_cluster = options.host and options.ray_address and "workers" not in options.given
+    return ray_engine(stage, settings, models.stop, options.host, options.ray_address,
+                      0 if fills_cluster else settings.llm.workers)
+
+
+def _prune(stage: Stage, plan: Plan) -> None:
+    """Move the records whose input is gone to _replaced/."""
+    out, orphans = stage.writes.store, plan.names["orphan"]
+    if orphans and not stage.reads.store.names():
+        raise Trouble(f"has nothing in it, so all {len(orphans)} records would be orphans.",
+                      str(out.root / stage.reads.place),
+                      "Not pruned: check --root, or delete them yourself.")
+    for name in orphans:
+        out.set_aside(name)
+        out.note(name, stage=stage.name, state="pruned")
+        out.remove(name)
+    say(f"{stage.label}  moved {plural(len(orphans), 'orphan')} to _replaced/")
+    for line in stage.finish():
+        say(line)
+
+
+def check_root(root: Path, first: str = "prompt.py") -> None:
+    """Raise Trouble if the root is not there; `first` is the script that makes one."""
+    if not root.is_dir():
+        raise Trouble("is not there.", str(root), f"Check --root; {first} makes a new one.")
+
+
+def run_whole(name: str, directory: Path, options: RunOptions, work: Callable[[], int], *,
+              refuses: tuple[str, ...], ledgers: Iterable[Path] = (),
+              counts: Callable[[], dict[str, int]] | None = None) -> int:
+    """Do a stage without items of its own: work() with the directory held; return the exit code.
+
+    `refuses` names the flags that say nothing here: Trouble if one is given. `ledgers` are the
+    directories that --compact shortens. counts() gives what is there by state, for status.py; by
+    default the outputs in the directory are done.
+    """
+    if given := [flag for flag in options.given if flag in refuses]:
+        flags = ", ".join("--" + flag.replace("_", "-") for flag in given)
+        raise Trouble(f"{flags} does not go with {name}.py, which is about all items at once.")
+    options.refuse_cluster("works in this process alone")
+    check_directories([directory])
+    if options.status and hand_over(lambda: _status_of_whole(name, directory, counts)):
+        return 0
+    with hold_directories(f"{name}.py", [directory], options):
+        if not options.compact:
+            return work()
+        for ledger in ledgers:
+            _compact(name, [ledger])
+        return 0
+
+
+def _status_of_whole(name: str, directory: Path, counts: Callable | None) -> StageStatus:
+    n = counts() if counts else {"done": len([*directory.glob("[!_.]*")])}
+    return StageStatus(name, f"{directory.name}/", n, n.get("missing", 0))
+
+
+def _compact(label: str, directories: list[Path]) -> int:
+    before, after = compact(directories)
+    names = ", ".join(f"{directory.name}/{LEDGER}" for directory in directories)
+    say(f"{label}  {names}: {before} lines → {after}")
+    return 0
+
+
+@contextmanager
+def hold_directories(script: str, holds: Iterable[Held], options: RunOptions) -> Iterator[None]:
+    """Hold directories, or a shard of each, for this process; a read-only run needs no hold.
+
+    The temporary folders of killed processes are removed, and their half-written files if no other
+    shard can be at work. With --budget the whole root, or the shard of it, is held against other
+    budgets: each process counts its own spending.
+    """
+    shard = options.selection.shard
+    if options.compact and (options.read_only or shard):
+        raise Trouble("--compact goes alone: not with --status, --dry-run or --shard.")
+    places = [_place_of(options.root, one) for one in holds]
+    with ExitStack() as held:
+        if not options.read_only:
+            for directory, kind in places:
+                kind = "" if options.compact else kind
+                held.enter_context(lock(directory, shard, script, kind))
+            if options.budget_usd:
+                held.enter_context(lock(options.root / "_budget", shard, f"{script} --budget"))
+            for directory, kind in places if not shard else ():
+                remove_half_written(shards_of(directory), kind)
+            say_removed(*local.reap())
+        yield
+
+
+def _place_of(root: Path, one: Held) -> tuple[Path, str]:
+    """Return a directory that is to be held, and the kind of its items that are; "": all."""
+    if isinstance(one, Path):
+        return one, ""
+    cls, kind = one if isinstance(one, tuple) else (one, "")
+    return root / cls.directory, kind

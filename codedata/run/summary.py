@@ -1,0 +1,207 @@
+"""Say what a run finds and what is to be done; in the end what came of it, and how to go on."""
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import chain
+
+from codedata.disk.ledger import PARTIAL
+from codedata.disk.store import known
+from codedata.errors import BrokenRecord, Interrupted, ItemFailed
+from codedata.llm.client import Models
+from codedata.llm.embedded import NOISE
+from codedata.run.cli import RunOptions
+from codedata.run.loop import StageRun
+from codedata.run.plan import Plan, States
+from codedata.run.stage import Stage
+from codedata.run.status import StageStatus, hand_over
+from codedata.run.talk import plan_line, print_reasons, summary_line
+from codedata.settings import ModelSpec
+from codedata.terminal import ToCome, named, plural, say
+from codedata.texts import natural, printable
+
+ONCE = ("force", "limit")   # flags that the command for further items leaves out
+MAX_REASONS = 5     # of a stage in the summary of a root
+
+
+def print_plan(stage: Stage, plan: Plan, models: Models, options: RunOptions) -> None:
+    """Print what is there and what is to do, and every broken record with its fault."""
+    for e in plan.broken.values():
+        say(f"{stage.script}: {e}")
+    if options.quiet and not options.read_only:
+        return
+    into = stage.writes.store.into.relative_to(stage.writes.store.root)
+    say(f"{stage.label}  {plan_line(plan, stage.reads.place, f'{into}/')}")
+    for client in models.clients() if plan.asks else []:
+        say(f"      asks {_model_and_place(client.spec)}")
+    for doubt in stage.doubts() if plan.asks else ():
+        say(f"      {doubt}")
+    if plan.asks and options.budget_usd and options.selection.shard:
+        models.money.add_up(options.root)
+        say(f"      {models.money.part()}")
+    for state in ("edited", "orphan"):
+        if names := plan.names[state]:
+            say(f"      {state}: {named(names)}")
+    for line in _kept_replies(stage, plan) if options.status else ():
+        say(f"      {line}")
+    print_reasons([plan.reasons[name] for name in plan.names["excluded"] + plan.names["waiting"]])
+    if not plan.n_read and not plan.broken:
+        what = f": first run {options.command(stage.after)}" if stage.after else ""
+        if options.selection.shard:
+            what = " of this shard"
+        if options.selection.only:
+            what = f" that matches {options.selection.only}"
+        say(f"      {stage.reads.place} has nothing{what}")
+
+
+def _model_and_place(spec: ModelSpec) -> str:
+    named_judge = spec.is_judge and spec.role != spec.model
+    name = f"{spec.role} ({spec.model})" if named_judge else spec.model
+    place = printable(spec.endpoint.base_url, 500) or "this machine"
+    return f"{printable(name, 200)} at {place}{' for leaks' if spec.is_leak_judge else ''}"
+
+
+def _kept_replies(stage: Stage, plan: Plan) -> Iterator[str]:
+    """Yield where the replies of failed items are, refused ones too, if there are any."""
+    store = stage.writes.store
+    paths = [store.directory(name) / PARTIAL / f"{name}.jsonl" for name in plan.names["failed"]]
+    if kept := [str(path.relative_to(store.root)) for path in paths if path.exists()]:
+        yield f"replies of failed items, refused ones too: {named(kept)}"
+
+
+def _is_embedded(models: Models) -> bool:
+    return any(client.spec.endpoint.name == "embedded" for client in models.clients())
+
+
+# without making anything -------------------------------------------------------------------------
+
+def status_of(stage: Stage, plan: Plan) -> StageStatus:
+    """Return a stage's status, for status.py."""
+    store, n_others = stage.writes.store, plan.n_other_settings
+    counts = {state: len(names) for state, names in plan.names.items()}
+    notes = [f"made with other settings {n_others}"] if n_others else []
+    note = "; ".join([*notes, *_kept_replies(stage, plan)])
+    status = StageStatus(stage.label, f"{store.into.relative_to(store.root)}/", counts,
+                         len(plan.todo), note, stage.name, tuple(map(str, store.directories)))
+    status.words = lambda: [*_words_of(stage, plan)] if any(counts.values()) else []
+    return status
+
+
+def _words_of(stage: Stage, plan: Plan) -> Iterator[str]:
+    """Yield what a user would say of what is there, and the reasons why other items are not."""
+    records = {}
+    for name in sorted(chain(*plan.names.values()), key=natural) if stage.in_words else ():
+        if record := known(stage.writes.store, name):
+            records[name] = record
+            yield f"{name}: {stage.in_words(record)}"
+    yield from stage.sum_up()
+    reasons = Counter(why for name, why in plan.reasons.items() if name not in records)
+    for why, n in reasons.most_common(MAX_REASONS):
+        yield f"left out {n}: {printable(why, 200)}"
+
+
+def print_costs(stage: Stage, states: States, plan: Plan, models: Models,
+                options: RunOptions) -> None:
+    """Print what this directory has cost and, with --dry-run, an estimate of the calls to come."""
+    spent, directory = stage.writes.store.ledger.spent, stage.writes.store.cls.directory
+    if spent.n_calls:
+        say(f"      so far in {directory}/: {plural(spent.n_calls, 'call')}, {spent}")
+    if _is_embedded(models):
+        say(f"      {NOISE}")
+    if options.dry_run:
+        if plan.todo and _is_embedded(models) and stage.requests:
+            models.check()   # its tokens are counted by itself
+        to_come = stage.cost_note or "no calls: no model is asked"
+        if stage.requests:
+            to_come = _calls_to_come(stage, states, plan)
+        say(f"{stage.label}  to come: {to_come}")
+        hand_over(lambda: to_come)
+
+
+def _calls_to_come(stage: Stage, states: States, plan: Plan) -> ToCome:
+    """Add up the calls of all items; those that do not fit, or whose record is broken, are none."""
+    items = [item for item in plan.todo if not item.copies_only]
+    to_come = ToCome(items=[item.name for item in items])
+    for item in items:
+        try:
+            calls = [*stage.requests(*states.load(item)[0])]
+        except (ItemFailed, BrokenRecord):
+            calls = [(None, None)]
+        to_come.n_unfit += int(any(messages is None for _, messages in calls))
+        for client, messages in calls:
+            if messages is not None:
+                tokens, max_usd = client.estimate(messages)
+                to_come.add(tokens, client.spec.max_tokens, {"cost_usd": max_usd})
+    return to_come
+
+
+# after a run -------------------------------------------------------------------------------------
+
+def exit_code(run: StageRun) -> int:
+    """Return the exit code of a run: 0 if there is nothing left to do."""
+    if run.pool.is_interrupted:
+        return Interrupted().exit_code
+    return run.pool.stop_reason.exit_code if run.pool.stop_reason else int(_is_unfinished(run))
+
+
+def _n_left(run: StageRun) -> int:
+    return len(run.plan.todo) - run.totals.finished
+
+
+def _is_unfinished(run: StageRun) -> bool:
+    return bool(_n_left(run) or run.totals.failed or run.totals.broken or run.plan.broken)
+
+
+def _outcome(run: StageRun) -> str:
+    """Return what became of the items as one line."""
+    return summary_line(run.totals, len(run.plan.todo), _n_left(run))
+
+
+def at_once(run: StageRun) -> str:
+    """Return what became of the items, for a run that is not waited for."""
+    names = named([*run.unfinished, *run.in_flight]) or "nothing"
+    return f"{_outcome(run)}\n      not finished: {names}"
+
+
+def print_summary(run: StageRun, models: Models, options: RunOptions, lines: list[str]) -> None:
+    """Print what came of a run, its `lines`, and the commands that go on from here."""
+    stage, totals, reason = run.stage, run.totals, run.pool.stop_reason
+    if reason is not None and not isinstance(reason, Interrupted):
+        say(f"{stage.script}: {reason}")
+    if not options.quiet or totals.failed:
+        say(f"{stage.label}  {_outcome(run)}")
+        todos = dict.fromkeys(e.todo for _, e in totals.failures() if e.todo)
+        for todo in list(todos)[:2]:
+            say(f"      {todo}")
+    if options.quiet:
+        return
+    for name in sorted(run.made, key=natural):
+        say(f"      {name}: {stage.in_words(run.made[name])}")
+    for line in stage.sum_up() if run.plan.todo else ():
+        say(f"      {line}")
+    if run.unfinished:
+        say(f"      not finished: {named(run.unfinished)}")
+    if totals.spent.n_calls and _is_embedded(models) and NOISE not in "".join(lines):
+        lines = [*lines, f"      {NOISE}"]
+    for line in [*lines, *_next_commands(run, options)]:
+        say(line)
+
+
+def _next_commands(run: StageRun, options: RunOptions) -> Iterator[str]:
+    """Yield the commands that go on from here."""
+    script, command, totals = run.stage.script, options.command, run.totals
+    if _is_unfinished(run):
+        # with --force an output in parts would ask for everything again
+        force = bool(_n_left(run)) or run.stage.writes.parts is None
+        yield f"      again: {command(script, same=True, without=() if force else ('force',))}"
+        if force and options.selection.force and totals.wrote:
+            yield (f"      --force asks again for the {totals.wrote:,} that this run "
+                   "has made, too: --only takes the others")
+    elif run.plan.spare:
+        n_more = plural(len(run.plan.spare), "more item")
+        yield f"      {n_more} to do: {command(script, same=True, without=ONCE)}"
+    is_done = totals.finished > len(totals.failed) and run.pool.stop_reason is None
+    if is_done and run.stage.writes.store.names():
+        for then in filter(None, run.stage.then.split("; ")):
+            is_own = then.split()[0] == script   # a later step of this script
+            yield f"      next:  {command(then, same=is_own, without=(*ONCE, 'steps'))}"
