@@ -24,14 +24,7 @@ from codedata.run.plan import Plan, States
 from codedata.run.pool import Engine
 from codedata.run.stage import Stage
 from codedata.run.status import StageStatus, hand_over
-from codedata.run.summary import (
-    at_once,
-    exit_code,
-    print_costs,
-    print_plan,
-    print_summary,
-    status_of,
-)
+from codedata.run.summary import at_once, print_costs, print_plan, print_summary, status_of
 from codedata.run.talk import Bar
 from codedata.sandbox import local
 from codedata.settings import Settings
@@ -105,8 +98,7 @@ def _run_held(stage: Stage, settings: Settings, models: Models, options: RunOpti
     with closing(_engine_of(stage, plan, settings, models, options)) as engine:
         run = StageRun(stage, states, plan, models, engine, bar, options.stop_on_error)
         lines = run.run(lambda: at_once(run))
-    print_summary(run, models, options, lines)
-    return exit_code(run)
+    return print_summary(run, models, options, lines)
 
 
 def _engine_of(stage: Stage, plan: Plan, settings: Settings, models: Models, options: RunOptions

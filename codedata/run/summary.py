@@ -137,62 +137,57 @@ def _calls_to_come(stage: Stage, states: States, plan: Plan) -> ToCome:
 
 # after a run -------------------------------------------------------------------------------------
 
-def exit_code(run: StageRun) -> int:
-    """Return the exit code of a run: 0 if there is nothing left to do."""
-    if run.pool.is_interrupted:
-        return Interrupted().exit_code
-    return run.pool.stop_reason.exit_code if run.pool.stop_reason else int(_is_unfinished(run))
-
-
-def _n_left(run: StageRun) -> int:
-    return len(run.plan.todo) - run.totals.finished
-
-
-def _is_unfinished(run: StageRun) -> bool:
-    return bool(_n_left(run) or run.totals.failed or run.totals.broken or run.plan.broken)
-
-
-def _outcome(run: StageRun) -> str:
-    """Return what became of the items as one line."""
-    return summary_line(run.totals, len(run.plan.todo), _n_left(run))
-
-
 def at_once(run: StageRun) -> str:
     """Return what became of the items, for a run that is not waited for."""
     names = named([*run.unfinished, *run.in_flight]) or "nothing"
-    return f"{_outcome(run)}\n      not finished: {names}"
+    return f"{summary_line(run.totals, len(run.plan.todo))}\n      not finished: {names}"
 
 
-def print_summary(run: StageRun, models: Models, options: RunOptions, lines: list[str]) -> None:
-    """Print what came of a run, its `lines`, and the commands that go on from here."""
+def print_summary(run: StageRun, models: Models, options: RunOptions, lines: list[str]) -> int:
+    """Print what came of a run, its `lines`, and the commands that go on from here; return its exit
+    code."""
     stage, totals, reason = run.stage, run.totals, run.pool.stop_reason
+    n_left = len(run.plan.todo) - totals.finished
+    is_unfinished = bool(n_left or totals.failed or totals.broken or run.plan.broken)
     if reason is not None and not isinstance(reason, Interrupted):
         say(f"{stage.script}: {reason}")
     if not options.quiet or totals.failed:
-        say(f"{stage.label}  {_outcome(run)}")
+        say(f"{stage.label}  {summary_line(totals, len(run.plan.todo))}")
         todos = dict.fromkeys(e.todo for _, e in totals.failures() if e.todo)
         for todo in list(todos)[:2]:
             say(f"      {todo}")
-    if options.quiet:
-        return
+    if not options.quiet:
+        for line in [*_came_of(run), *_with_noise(run, models, lines),
+                     *_next_commands(run, options, n_left, is_unfinished)]:
+            say(line)
+    if run.pool.is_interrupted:
+        return Interrupted().exit_code
+    return reason.exit_code if reason else int(is_unfinished)
+
+
+def _came_of(run: StageRun) -> Iterator[str]:
+    """Yield in words what was made."""
     for name in sorted(run.made, key=natural):
-        say(f"      {name}: {stage.in_words(run.made[name])}")
-    for line in stage.sum_up() if run.plan.todo else ():
-        say(f"      {line}")
+        yield f"      {name}: {run.stage.in_words(run.made[name])}"
+    for line in run.stage.sum_up() if run.plan.todo else ():
+        yield f"      {line}"
     if run.unfinished:
-        say(f"      not finished: {named(run.unfinished)}")
-    if totals.spent.n_calls and _is_embedded(models) and NOISE not in "".join(lines):
-        lines = [*lines, f"      {NOISE}"]
-    for line in [*lines, *_next_commands(run, options)]:
-        say(line)
+        yield f"      not finished: {named(run.unfinished)}"
 
 
-def _next_commands(run: StageRun, options: RunOptions) -> Iterator[str]:
+def _with_noise(run: StageRun, models: Models, lines: list[str]) -> list[str]:
+    """Return lines, with what there is to say of the embedded model's replies, if there are any."""
+    is_new = run.totals.spent.n_calls and _is_embedded(models) and NOISE not in "".join(lines)
+    return [*lines, f"      {NOISE}"] if is_new else lines
+
+
+def _next_commands(run: StageRun, options: RunOptions, n_left: int, is_unfinished: bool
+                   ) -> Iterator[str]:
     """Yield the commands that go on from here."""
     script, command, totals = run.stage.script, options.command, run.totals
-    if _is_unfinished(run):
+    if is_unfinished:
         # with --force an output in parts would ask for everything again
-        force = bool(_n_left(run)) or run.stage.writes.parts is None
+        force = bool(n_left) or run.stage.writes.parts is None
         yield f"      again: {command(script, same=True, without=() if force else ('force',))}"
         if force and options.selection.force and totals.wrote:
             yield (f"      --force asks again for the {totals.wrote:,} that this run "

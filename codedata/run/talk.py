@@ -89,16 +89,17 @@ class RunTotals:
     @property
     def finished(self) -> int:
         """Return the number of items that need no more work in this run."""
-        return self.wrote + self.refreshed + self.excluded.total() + len(self.failed) + len(
-            self.broken)
+        return self.wrote + self.refreshed + self.excluded.total() + (
+            len(self.failed) + len(self.broken))
 
     def failures(self) -> list[tuple[str, Trouble]]:
         """Return the failed items with their errors, in natural order."""
         return sorted(self.failed.items(), key=lambda item: natural(item[0]))
 
 
-def summary_line(totals: RunTotals, n_todo: int, n_left: int) -> str:
+def summary_line(totals: RunTotals, n_todo: int) -> str:
     """Return the outcome of a run as one line."""
+    n_left = n_todo - totals.finished
     again = f"{totals.asked_again} ({plural(totals.again_calls, 'call')})"
     parts = [
         (n_todo, f"wrote {totals.wrote}"),
