@@ -233,9 +233,10 @@ class States:
         present = dict(made.parts) if made else parts.of(self.writes.store.read(name))
         others = {part for part, settings in parts.wanted.items()
                   if present.get(part, settings) not in ("", settings)}
-        there = present.keys() - others if self.selection.refresh else present.keys()
-        return {"other_parts": bool(others), "lacks_parts": not parts.wanted.keys() <= there,
-                "is_enough": parts.wanted.keys() <= there or parts.enough(set(there)),
+        there = present.keys() - (others if self.selection.refresh else set())
+        lacks_parts = not parts.wanted.keys() <= there
+        return {"other_parts": bool(others), "lacks_parts": lacks_parts,
+                "is_enough": not lacks_parts or parts.enough(there),
                 "other_view": bool(made and made.view) and made.view != parts.view}
 
     # what a row asks for -------------------------------------------------------------------------

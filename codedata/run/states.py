@@ -92,9 +92,36 @@ class Asked(NamedTuple):
 
 
 def state_of(facts: ItemFacts, selection: Selection, asked: Asked) -> Item:
-    """Return an item with its state, by the rows of the table; what is to be made may be excluded
-    or waiting all the same."""
-    item = _row(facts, selection, asked)
+    """Return an item with its state: the first row that fits what is on disk, unless --force takes
+    it. What is to be made may be excluded, or wait, all the same."""
+    on_disk, failed = _on_disk(facts), facts.failed
+    is_kept = on_disk not in ("missing", "stale")
+    row = partial(Item, facts.name, facts.instance_id, anew=selection.force,
+                  counts=is_kept and facts.is_enough, keeps=is_kept and not selection.force,
+                  other_settings=facts.made_otherwise or facts.other_parts)
+    adopted = {"read": facts.read, "settings": ""}
+    match on_disk:
+        case _ if selection.refresh and facts.made_otherwise:
+            item = row("forced", keeps=False, still=on_disk if on_disk in STAYS else "")
+        case "missing" | "stale" if facts.excluded:
+            item = row("excluded", facts.excluded.error)
+        case "incomplete":
+            item = row("failed" if failed else on_disk, failed.error if failed else "",
+                       adoption=None if facts.made else adopted)
+        case "missing" | "stale" if failed:
+            item = row("failed", failed.error)
+        case "copied":
+            item = row("stale", copies_only=True)
+        case "edited":
+            item = row(on_disk, stale_too=facts.has_changed or facts.copies_changed)
+        case "done" | "adopted" if gone := _gone(facts, asked):
+            item = row("failed", gone, counts=False)
+        case "adopted":
+            item = row(on_disk, adoption=adopted)
+        case "done" if failed:   # its inputs are again what it was made from
+            item = row(on_disk, adoption=_line_of(facts.made))
+        case _:   # missing, stale, done
+            item = row(on_disk)
     if selection.force and item.state in COUNTED:
         item = item._replace(state="forced", copies_only=False, keeps=False,
                              still=item.state if item.state in STAYS else "")
@@ -105,40 +132,15 @@ def state_of(facts: ItemFacts, selection: Selection, asked: Asked) -> Item:
     return item
 
 
-def _row(facts: ItemFacts, selection: Selection, asked: Asked) -> Item:
-    """Return the first row that fits, without --force."""
-    made, failed, on_disk = facts.made, facts.failed, _on_disk(facts)
-    row = partial(Item, facts.name, facts.instance_id, anew=selection.force,
-                  counts=on_disk not in ("missing", "stale") and facts.is_enough,
-                  keeps=not (on_disk in ("missing", "stale") or selection.force),
-                  other_settings=facts.made_otherwise or facts.other_parts)
-    adopted = {"read": facts.read, "settings": ""}
-    match on_disk:
-        case _ if selection.refresh and facts.made_otherwise:
-            return row("forced", keeps=False, still=on_disk if on_disk in STAYS else "")
-        case "missing" | "stale" if facts.excluded:
-            return row("excluded", facts.excluded.error)
-        case "missing" | "stale" if failed:
-            return row("failed", failed.error)
-        case "missing" | "stale":
-            return row(on_disk)
-        case "incomplete":
-            return row("failed" if failed else on_disk, failed.error if failed else "",
-                       adoption=None if made else adopted)
-        case "copied":
-            return row("stale", copies_only=True)
-        case "edited":
-            return row(on_disk, stale_too=facts.has_changed or facts.copies_changed)
-        case _ if (failed or not made) and (fault := asked.fault(facts.name)):
-            return row("failed", fault, counts=False)
-        case _ if gone := asked.lacks(facts.name):
-            return row("failed", gone, counts=False)
-        case "adopted":
-            return row(on_disk, adoption=adopted)
-        case _ if failed:   # its inputs are again what it was made from
-            return row(on_disk, adoption={"read": made.read, "settings": made.settings,
-                                          "parts": dict(made.parts), "view": made.view})
-    return row(on_disk)
+def _line_of(made: LastAttempt) -> dict:
+    return {"read": made.read, "settings": made.settings, "parts": dict(made.parts),
+            "view": made.view}
+
+
+def _gone(facts: ItemFacts, asked: Asked) -> str:
+    """Return why a record that is there is a failure, or ""."""
+    is_trusted = facts.made and not facts.failed
+    return (not is_trusted and asked.fault(facts.name)) or asked.lacks(facts.name)
 
 
 def _on_disk(facts: ItemFacts) -> str:

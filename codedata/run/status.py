@@ -5,7 +5,7 @@ of printing them. Costs, tokens and rates come from the ledgers.
 """
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -80,25 +80,23 @@ def hand_over(status: Callable[[], object]) -> bool:
 def add_usage(root: Path, stages: list[StageStatus]) -> list[StageStatus]:
     """Return the stages with what their attempts have used, and one for all other calls."""
     others = StageStatus("others", "")
-    owners = {(directory, one.key): i for i, one in enumerate(stages)
-              for directory in one.directories}
-    costs: dict[int, Cost] = defaultdict(lambda: Cost("", ""))
-    seconds: dict[int, float] = defaultdict(float)
-    newest: dict[int, deque] = defaultdict(lambda: deque(maxlen=NEWEST))
+    usage = [(one, Cost("", ""), deque(maxlen=NEWEST)) for one in (*stages, others)]
+    owners = {(directory, entry[0].key): entry for entry in usage
+              for directory in entry[0].directories}
     for directory, line, calls in attempts_under(root):
-        i = owners.get((str(directory), str(line.get("stage"))), len(stages))
+        one, cost, newest = owners.get((str(directory), str(line.get("stage"))), usage[-1])
         for call in calls:
-            costs[i].add(call)
+            cost.add(call)
         with suppress(TypeError):   # somebody wrote the line
-            seconds[i] += line.get("seconds", 0.0)
+            one.seconds += line.get("seconds", 0.0)
         if line.get("state") in MADE:
-            newest[i].append((line.get("at"), line.get("seconds", 0.0)))
-    for i, one in enumerate([*stages, others]):
-        one.seconds = round(seconds[i], 1)
-        one.n_calls, one.n_unpriced = costs[i].calls, costs[i].n_unpriced
-        one.cost_usd = round(costs[i].cost_usd, 8)
-        one.tokens_in, one.tokens_out = costs[i].tokens_in, costs[i].tokens_out
-        one.items_per_hour = items_per_hour(newest[i]) if one.place else None
+            newest.append((line.get("at"), line.get("seconds", 0.0)))
+    for one, cost, newest in usage:
+        one.seconds = round(one.seconds, 1)
+        one.n_calls, one.n_unpriced = cost.calls, cost.n_unpriced
+        one.cost_usd = round(cost.cost_usd, 8)
+        one.tokens_in, one.tokens_out = cost.tokens_in, cost.tokens_out
+        one.items_per_hour = items_per_hour(newest) if one.place else None
         if one.n_todo and one.items_per_hour:
             one.hours_to_go = one.n_todo / one.items_per_hour
     return [*stages, others] if others.n_calls else stages

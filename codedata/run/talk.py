@@ -234,13 +234,17 @@ class Bar:
         if self.quiet or not self.total or now - self._updated < every_s:
             return
         steps = {name: step for name, step in (steps or {}).items() if str(step)}
-        notes = [*self._notes(totals, n_in_flight, n_replies),
-                 ", ".join(f"{machine} {n}" for machine, n in sorted(where.items()))]
-        notes = [*filter(None, notes)]
-        facts = totals.finished, notes, {name: str(step) for name, step in steps.items()}
-        if not self._rich and facts == self._last and now - self._updated < SILENT_S:
+        notes = [text for is_shown, text in (
+            (True, f"{n_in_flight} in flight"), (totals.failed, f"{len(totals.failed)} failed"),
+            (totals.again_calls, f"asked again {totals.again_calls}"),
+            (totals.spent.n_calls, str(totals.spent)),
+            (n_replies, f"{plural(n_replies, 'answer')} for these"),
+            (where, ", ".join(f"{machine} {n}" for machine, n in sorted(where.items()))),
+        ) if is_shown]
+        shown = totals.finished, notes, {name: str(step) for name, step in steps.items()}
+        if not self._rich and shown == self._last and now - self._updated < SILENT_S:
             return
-        self._last, self._updated = facts, now
+        self._last, self._updated = shown, now
         rate = totals.finished / max(now - self._started, 1e-9)
         note = "  ".join([_per_time(rate)] * bool(rate) + notes)
         to_go = _time_to_go((self.total - totals.finished) / rate) if rate else ""
@@ -253,18 +257,6 @@ class Bar:
             newest = sorted(steps.items(), key=lambda item: -item[1].began)[:NAMED]
             say("  ".join([self.stage, f"{totals.finished}/{self.total} in {times}", note,
                            *starmap(_row, newest)]))
-
-    @staticmethod
-    def _notes(totals: RunTotals, n_in_flight: int, n_replies: int) -> Iterator[str]:
-        yield f"{n_in_flight} in flight"
-        if totals.failed:
-            yield f"{len(totals.failed)} failed"
-        if totals.again_calls:
-            yield f"asked again {totals.again_calls}"
-        if totals.spent.n_calls:
-            yield str(totals.spent)
-        if n_replies:
-            yield f"{plural(n_replies, 'answer')} for these"
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""
