@@ -55,20 +55,21 @@ def run_steps(steps: dict[str, Callable[[Models], Stage]], settings: Settings, o
     left = [name for name in steps if chosen is None or name in chosen]
     if isinstance(holds, Mapping):
         holds = dict.fromkeys(holds[name] for name in left)
-    codes = []
+    worst = 0
     with ExitStack() as held:
-        while left and max(codes, default=0) <= 1:
+        for i, name in enumerate(left):
             with Models(settings) as models:
-                stage = steps[left[0]](models)
-                if not codes:
+                stage = steps[name](models)
+                if i == 0:
                     held.enter_context(hold_directories(stage.script, holds, options))
-                if left[1:]:
+                if name != left[-1]:
                     stage = replace(stage, then="")
                 if chosen is not None:
-                    options = options.with_steps(left if len(left) < len(steps) else ())
-                codes.append(_run_held(stage, settings, models, options))
-            del left[0]
-    return max(codes)
+                    options = options.with_steps(left[i:] if len(left) - i < len(steps) else ())
+                worst = max(worst, _run_held(stage, settings, models, options))
+            if worst > 1:
+                break
+    return worst
 
 
 def _run_held(stage: Stage, settings: Settings, models: Models, options: RunOptions) -> int:
