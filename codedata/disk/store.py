@@ -32,7 +32,7 @@ from codedata.bounded import inside, open_appending, read_bounded
 from codedata.disk import layouts
 from codedata.disk.layouts import to_json, write_atomic
 from codedata.disk.ledger import FileState, LastAttempt, Ledger
-from codedata.driver import StaysInDriver
+from codedata.driver import StaysInDriver, in_driver, is_worker
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.records import OMITTED_IF_NULL, parse, safe_name
 from codedata.terminal import say
@@ -98,6 +98,7 @@ class Store(StaysInDriver):
 
     def open(self) -> Store:
         """List the items. Call it once, after the directory's lock is taken."""
+        assert not is_worker(), "a worker has no root: a function that is marked in_driver reads it"
         directories = self.directories
         if getattr(self.cls, "sharded", False):
             directories = shards_of(directories[0])
@@ -457,6 +458,12 @@ def known(view: Derived | Store, name: str) -> Any:
     with suppress(BrokenRecord):
         return view.read(name) if name in view else None
     return None
+
+
+@in_driver
+def known_in(root: Path, cls: type, name: str) -> Any:
+    """Return a record of a root; None where there is none that can be read."""
+    return known(Store(root, cls).open(), name)
 
 
 class Lists(Store):
