@@ -150,7 +150,10 @@ class Ledger:
             self.used[key] = set(self.counted.get(key, ()))
         known = self.known.setdefault(item, FileState("", NOTHING))
         known.instance_id = sys.intern(line.get("instance_id", "")) or known.instance_id
-        known.digests = merged_digests(known.digests, line)
+        wrote, found = line.get("wrote") or NOTHING, line.get("found") or NOTHING
+        if known.digests or found:   # "" stands for a field that was removed
+            wrote = {f: d for f, d in {**known.digests, **wrote, **found}.items() if d}
+        known.digests = wrote
         known.size, known.mtime_ns = line.get("size", -1), line.get("mtime_ns", -1)
         if "entries" in line:
             self.entries[item] = _listed(line, "entries")
@@ -221,15 +224,6 @@ class Appender:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
-
-
-def merged_digests(digests: dict[str, str], line: dict) -> dict[str, str]:
-    """Return the digests of a record's fields after a line, without those of removed fields ("").
-    """
-    wrote, found = line.get("wrote") or NOTHING, line.get("found") or NOTHING
-    if not digests and not found:
-        return wrote
-    return {f: d for f, d in {**digests, **wrote, **found}.items() if d}
 
 
 def in_time(files: list):

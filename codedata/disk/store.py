@@ -8,14 +8,11 @@ that are made of other stores' ones. All give names(), covers(name), facts(name)
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import hashlib
 import itertools
 import json
-import os
 import re
 import shutil
-import socket
 import sys
 import threading
 from collections import Counter
@@ -28,15 +25,16 @@ from typing import Any
 
 import orjson
 
-from codedata.bounded import inside, open_appending, read_bounded
+from codedata.bounded import inside, read_bounded
 from codedata.disk import layouts
 from codedata.disk.layouts import to_json, write_atomic
 from codedata.disk.ledger import FileState, LastAttempt, Ledger
+from codedata.disk.locks import check_directories
 from codedata.driver import StaysInDriver, in_driver, is_worker
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.records import OMITTED_IF_NULL, parse, safe_name
 from codedata.terminal import say
-from codedata.texts import natural, printable
+from codedata.texts import natural
 
 Readers = dict[str, Callable[[], Any]]   # of the items of a Derived, by name
 NULLABLE, FILES = "Points | None", ("Files", "Files | None")   # types of fields
@@ -616,14 +614,6 @@ def _order_of(entry) -> int:
     return order if type(order) is int and order > 0 else 0
 
 
-def check_directories(paths) -> None:
-    """Raise Trouble if a file is in the place of a directory: nothing is done then."""
-    for path in paths:
-        if path.exists() and not path.is_dir():
-            raise Trouble("is a file where a directory should be.", str(path),
-                          "Move it away and run again.")
-
-
 def shards_of(directory: Path) -> list[Path]:
     """Return the directory and its shards NAME_0, NAME_1, … beside it."""
     beside = directory.parent.iterdir() if directory.parent.is_dir() else ()
@@ -646,55 +636,3 @@ def remove_half_written(directories: list[Path], kind: str = "") -> None:
                 shutil.rmtree(left)
             else:
                 left.unlink(missing_ok=True)
-
-
-def lock(directory: Path, shard: tuple[int, int] | None, who: str, kind: str = ""):
-    """Hold a directory, one shard of it, or the items of one kind in it, until this process ends;
-    return the open lock file.
-
-    Raise Trouble if another process holds it. The kernel frees the lock however the process ends.
-    """
-    check_directories([directory])
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with _open_lock(directory / "_lock") as gate:   # held only while the locks are compared
-            fcntl.flock(gate, fcntl.LOCK_EX)
-            part = "all" if shard is None else f"{shard[0]}-of-{shard[1]}"
-            name = f"_lock.{kind}.{part}" if kind else f"_lock.{part}"
-            for path in sorted(directory.glob("_lock.*")):
-                if path.name == name or _shares_items(path.name, kind, shard):
-                    _refuse_held(path)
-            held = _open_lock(directory / name)
-            fcntl.flock(held, fcntl.LOCK_EX)
-        held.truncate(0)
-        held.write(f"{who} (process {os.getpid()} on {socket.gethostname()})\n")
-        held.flush()
-        return held
-    except OSError as e:
-        what = f"could not be written: {e.strerror or e}."
-        raise Trouble(what, str(e.filename or directory), "Make it writable, or make room.") from e
-
-
-def _shares_items(name: str, kind: str, shard: tuple[int, int] | None) -> bool:
-    """Return whether what another lock file stands for has items in common with a kind and a
-    shard: not those of another kind, nor of another shard of the same n."""
-    other_kind = name.split(".")[1] if name.count(".") > 1 else ""
-    if kind and other_kind and kind != other_kind:
-        return False
-    return not (shard and name.endswith(f"-of-{shard[1]}"))
-
-
-def _open_lock(path: Path):
-    return open(open_appending(path), "a+", encoding="utf-8", errors="replace")
-
-
-def _refuse_held(path: Path) -> None:
-    """Raise Trouble if another process holds a lock file; it has written its name into it."""
-    with _open_lock(path) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.seek(0)
-            holder = printable(file.read(300).strip()) or "another process"
-            raise Trouble(f"is in use by {holder}.", str(path.parent), "Wait for it to end, stop "
-                          "it, or give each process its own --shard i/n.") from None

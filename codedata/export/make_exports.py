@@ -16,7 +16,8 @@ import codedata
 from codedata.conversation.turn import plain, turn_text
 from codedata.disk.layouts import NEW, list_items, write_atomic
 from codedata.disk.ledger import disk_trouble
-from codedata.disk.store import check_directories, digest
+from codedata.disk.locks import check_directories
+from codedata.disk.store import digest
 from codedata.errors import Trouble
 from codedata.export import folders
 from codedata.export.card import Background, Contents, card

@@ -27,13 +27,12 @@ from typing import Any, Protocol
 
 from codedata.disk.ledger import LEDGER, NOTHING, PARTIAL, disk_trouble
 from codedata.disk.ledger_compact import compact
+from codedata.disk.locks import check_directories, lock
 from codedata.disk.store import (
     Change,
-    check_directories,
     digest,
     digests_of,
     known,
-    lock,
     remove_half_written,
     shards_of,
 )

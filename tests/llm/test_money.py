@@ -21,7 +21,7 @@ from line_tables import rows
 import ch
 import king
 from codedata.disk.ledger import to_line
-from codedata.disk.store import lock
+from codedata.disk.locks import lock
 from codedata.errors import RunStopped
 from codedata.llm.replies import Money
 from codedata.records import DIRECTORIES as RECORDED
