@@ -125,13 +125,13 @@ class Draft:
             os.unlink(self._tmp)
 
 
-def list_items(directory: Path, suffix: str, broken: list[BrokenRecord]) -> Iterator[tuple]:
-    """Yield (name, stat) of each item of a directory.
+def list_items(directory: Path, broken: list[BrokenRecord]) -> Iterator[tuple]:
+    """Yield (name, stat) of each item of a directory whose items are files.
 
     What has a refused name, or cannot be looked at, goes to `broken`.
     """
     for entry in sorted(os.scandir(directory), key=lambda e: e.name):
-        name = entry.name.removesuffix(suffix)
+        name = entry.name.removesuffix(".json")
         if entry.name[0] in "_." or name == entry.name:
             continue
         if not safe_name(name):

@@ -122,7 +122,7 @@ def _chosen(root: Path, names: tuple[str, ...]) -> list[Format | TaskFormat]:
     if names:
         return [ALL_FORMATS[name] for name in dict.fromkeys(names)]
     check_directories(root / cls.directory for cls in (*BUCKETS, Task, TaskAudit))
-    has_turns = any(next(list_items(root / cls.directory, ".json", []), None)
+    has_turns = any(next(list_items(root / cls.directory, []), None)
                     for cls in BUCKETS if (root / cls.directory).is_dir())
     kinds = kinds_in(root)
     forms = [form for form in ALL_FORMATS.values()
