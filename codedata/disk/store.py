@@ -253,7 +253,7 @@ class Store(Listing):
         Raise ItemFailed if an owned field was edited since open().
         """
         path, values = self._place(name), values_of(record)
-        seen = layouts.listing(path)
+        seen = layouts.stamp_of(path)
         data = values
         if seen:
             data = self._load(path)
@@ -332,12 +332,12 @@ class Change:
     draft: layouts.Draft | layouts.FolderDraft
     state: FileState              # what will be on disk
     external: dict[str, str]      # see external_edits()
-    seen: layouts.Listing | None  # what was on disk before
+    seen: layouts.Stamp | None  # what was on disk before
 
     def place(self) -> None:
         """Put the item in its place. What was edited there since begin() goes to _replaced/."""
         path = self.draft.path
-        if layouts.listing(path) not in (None, self.seen):
+        if layouts.stamp_of(path) not in (None, self.seen):
             say(f"{path} was edited while it was made anew: that version is now "
                 f"{layouts.set_aside(path)}")
         self.draft.place()
