@@ -22,7 +22,7 @@ import orjson
 
 from codedata.bounded import read_bounded
 from codedata.errors import BrokenRecord
-from codedata.texts import printable
+from codedata.texts import printable, toml_tables
 
 Object = dict    # keys that this schema does not fix
 Seconds = float
@@ -811,6 +811,14 @@ class Task:
     def completed(cls, data: dict) -> dict:
         """Return what is in a folder with the kind that its task.toml names."""
         return {**data, "kind": kind_of(data["config"])}
+
+    @classmethod
+    def kind_in(cls, folder: Path) -> str:
+        """Return the kind of the task in a folder; "" where it has none that can be read."""
+        try:
+            return kind_of(toml_tables(read_bounded(folder / cls.places["config"]).decode()))
+        except (OSError, ValueError, RecursionError):
+            return ""
 
     @property
     def about(self) -> Object:

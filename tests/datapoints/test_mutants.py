@@ -16,7 +16,7 @@ from validate_dp import mutants, mutated, open_host
 from codedata.audit.cheats import CHEATS, rewarded, scripts_of
 from codedata.datapoints.folder import read_datapoint
 from codedata.datapoints.validate import CheckFailed, Validation
-from codedata.records import DATAPOINT
+from codedata.records import DATAPOINT, Task
 from codedata.suites.environments import labelled
 
 MUTANTS = mutants()
@@ -50,8 +50,7 @@ def test_faults_are_named_together_and_no_container_is_opened_for_what_has_one(t
 
 
 def test_no_good_sample_is_refused_without_a_container(tmp_path):
-    folders = [path for path in unpack(tmp_path).iterdir()
-               if f'"{DATAPOINT}"' in (path / "task.toml").read_text()]
+    folders = [path for path in unpack(tmp_path).iterdir() if Task.kind_in(path) == DATAPOINT]
     assert len(folders) == 23
     for folder in folders:
         validation = Validation(read_datapoint(folder), None, "")
