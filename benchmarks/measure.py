@@ -144,7 +144,7 @@ def _write_root(root: Path, n: int, chars: int, commits: bool, answers: bool) ->
 
 
 def _put(store, name: str, record, stages: tuple[str, ...]) -> None:
-    known, _ = store.put(name, record, tuple(record.__dataclass_fields__))
+    known = store.put(name, record, tuple(record.__dataclass_fields__))
     for stage in stages:
         store.note(name, stage=stage, state="done", instance_id=record.instance_id,
                    wrote=known.digests, size=known.size, mtime_ns=known.mtime_ns)

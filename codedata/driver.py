@@ -1,9 +1,9 @@
 """Keep functions and objects in the driver: the process that plans, writes, and asks models.
 
 The workers of a cluster have neither its root nor its keys. A function that is marked `in_driver`
-runs in the driver, whoever calls it, and objects of classes that derive from StaysInDriver live
-there: a worker holds a Remote of each, whose methods run in the driver. Their arguments and results
-are copies. In the driver itself, both marks do nothing.
+runs in the driver, whoever calls it. Objects of classes that derive from StaysInDriver are made
+there, and stay: a worker that is sent one gets a Remote, whose methods run in the driver. Arguments
+and results are copies. In the driver itself, both marks do nothing.
 """
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from typing import Any
 
 _send: list[Callable] = []   # of a worker: sends (target, attribute, arguments) to the driver
 _remotes: weakref.WeakValueDictionary[int, Remote] = weakref.WeakValueDictionary()
-_unused: list[int] = []      # numbers of objects that the driver made for this worker
 
 
 def work_for(send: Callable) -> None:
@@ -48,18 +47,11 @@ def in_worker(method: Callable) -> Callable:
 
 
 class StaysInDriver:
-    """Mark a class whose objects live in the driver, also those that a worker makes. `copied` names
-    attributes that a Remote has copies of."""
+    """Mark a class whose objects live in the driver: a worker that needs one is sent its Remote, or
+    asks for it by a function that is marked `in_driver`. `copied` names attributes that a Remote
+    has copies of."""
 
     copied: tuple[str, ...] = ()
-
-    def __new__(cls, *args, **kwargs):
-        """Return an object or, in a worker, the Remote of one that the driver makes."""
-        if not _send:
-            return super().__new__(cls)
-        remote = _send[0](cls.__module__, cls.__qualname__, (args, kwargs))
-        weakref.finalize(remote, _unused.append, remote._number)
-        return remote
 
 
 class Remote:
@@ -94,13 +86,6 @@ def remote_of(cls: type, number: int, copies: dict[str, Any]) -> Remote:
     return remote
 
 
-def unused() -> list[int]:
-    """Return the numbers of objects that this worker does not use any more, each once."""
-    gone = _unused[:]
-    del _unused[:len(gone)]
-    return gone
-
-
 _held: dict[int, StaysInDriver] = {}   # in the driver: what workers have Remotes of
 
 
@@ -117,7 +102,6 @@ def held(number: int) -> StaysInDriver:
     return _held[number]
 
 
-def forget(numbers: list[int]) -> None:
-    """Hold objects no longer."""
-    for number in numbers:
-        _held.pop(number, None)
+def forget(held_object: StaysInDriver) -> None:
+    """Hold an object no longer."""
+    _held.pop(id(held_object), None)

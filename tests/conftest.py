@@ -47,7 +47,8 @@ from heron_environment import heron_image  # noqa: E402, F401  fixture
 from heron_project import image_name, repository, source  # noqa: E402, F401  fixtures
 
 import king  # noqa: E402
-from codedata.llm.replies import Money, ReplyLog, recording  # noqa: E402
+from codedata.llm.costs import Money  # noqa: E402
+from codedata.llm.replies import ReplyLog, recording  # noqa: E402
 from codedata.run import cli  # noqa: E402
 from codedata.settings import LLM, Endpoint, Settings  # noqa: E402
 

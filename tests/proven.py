@@ -46,7 +46,7 @@ def write_bug(root: Path, instance_id: str = a_task.BUG_ID, **more) -> Task:
 def write_task(root: Path, bug: Task) -> Task:
     """Write the folder of a bug, with the ledger line of the step that proves it."""
     name, store = bug.instance_id, Store(root, Task, kind=BUG).open()
-    known, _ = store.put(name, bug, ())
+    known = store.put(name, bug, ())
     step = "prove" if is_of_agent(name) else "report"
     store.note(name, stage=f"bug_inject.{step}", state="done", settings="",
                read=read_digest(known.digests, PROVEN_FIELDS), **known.line(PROVEN_FIELDS))

@@ -51,7 +51,7 @@ def test_what_is_chosen_is_read_as_it_is_now_and_digests_as_it_was(tmp_path):
 
 def test_a_file_as_a_script_left_it_is_not_opened_where_the_names_are_known(tmp_path):
     store = write_files(tmp_path, a=1).open()
-    state, _ = store.put("heron.a", store.read("heron.a"), owned=("method",))
+    state = store.put("heron.a", store.read("heron.a"), owned=("method",))
     store.note("heron.a", stage="x", state="done", **state.line())
     place = store.path("heron.a")
     place.write_text("{" * state.size)

@@ -29,7 +29,7 @@ from line_tables import rows
 from scored import in_buckets
 from source_rows import a_pr, a_row, write_jsonl
 
-from codedata.disk.store import lock
+from codedata.disk.locks import lock
 from codedata.export.folders import changed_by_hand
 
 FOLDERS = {"prompt": "prompt", "king": "answer", "ch": "answer", "validate": "score",

@@ -16,7 +16,8 @@ from conftest import (
 from fake_llm import Status
 
 from codedata import config
-from codedata.disk.store import Lists, Store, lock
+from codedata.disk.locks import lock
+from codedata.disk.store import Lists, Store
 from codedata.llm import Models
 from codedata.records import Answer, Prompt, variant
 from codedata.run import cli, start

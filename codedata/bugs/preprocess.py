@@ -16,7 +16,8 @@ import orjson
 
 from codedata.bugs.inject import METHOD
 from codedata.disk import layouts
-from codedata.disk.store import Store, check_directories
+from codedata.disk.locks import check_directories
+from codedata.disk.store import Store
 from codedata.errors import BrokenRecord, Trouble
 from codedata.records import Analysis, Coverage, Environment
 from codedata.run.stage import Stage

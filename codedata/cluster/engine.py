@@ -165,7 +165,7 @@ class RayEngine:
         finally:
             slot.leases.discard(lease)
             del self._inboxes[lease], self._steps[lease]
-            driver.forget([id(log)])
+            driver.forget(log)
 
     def _serve(self, inbox: queue.SimpleQueue) -> Outcome:
         """Return how an item ended, and do meanwhile what its worker asks for. Raise WorkerLost."""
@@ -355,8 +355,7 @@ class RayEngine:
     def _answer(self, number: int, message: bytes) -> None:
         """Do what a worker asks for, and send it the result, or what was raised."""
         def work() -> Any:
-            target, name, arguments, unused = parcels.unpack(message)
-            driver.forget(unused)
+            target, name, arguments = parcels.unpack(message)
             place = import_module(target) if isinstance(target, str) else target
             found = attrgetter(name)(place)
             if arguments is None:

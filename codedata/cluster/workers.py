@@ -160,7 +160,7 @@ class Worker:
         return self._job.close() if self._job and self._job.close else []
 
     def _call(self, target, name: str, arguments):
-        message = parcels.pack((target, name, arguments, driver.unused()))
+        message = parcels.pack((target, name, arguments))
         try:
             reply = ray.get(self._mailbox.call.remote(_lease.get(), message))
         except ray.exceptions.RayError as e:

@@ -31,7 +31,7 @@ from codedata.datapoints.folder import (
 )
 from codedata.datapoints.validate import MAX_EVIDENCE, MAX_LINE, Validation
 from codedata.disk.layouts import to_json, write_atomic
-from codedata.disk.store import Derived, Readers, Store, known
+from codedata.disk.store import Derived, Readers, Store, known, known_in
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.llm.client import Models
 from codedata.records import (
@@ -230,7 +230,7 @@ def run_checks(settings: Settings, host: SandboxFactory, label: str, content: Co
     the check of rivals alone. report() is called with a line for each check."""
     started = time.monotonic()
     task = read_datapoint(Path(content.folder))
-    before = known(Store(settings.root, DatapointChecks).open(), content.content)
+    before = known_in(settings.root, DatapointChecks, content.content)
     if not before or not before.audit or before.rivals == content.rivals or any(
             getattr(before, key) != getattr(content, key) for key in KEYS[:3]):
         before = None

@@ -125,13 +125,13 @@ class Draft:
             os.unlink(self._tmp)
 
 
-def list_items(directory: Path, suffix: str, broken: list[BrokenRecord]) -> Iterator[tuple]:
-    """Yield (name, stat) of each item of a directory.
+def list_items(directory: Path, broken: list[BrokenRecord]) -> Iterator[tuple]:
+    """Yield (name, stat) of each item of a directory whose items are files.
 
     What has a refused name, or cannot be looked at, goes to `broken`.
     """
     for entry in sorted(os.scandir(directory), key=lambda e: e.name):
-        name = entry.name.removesuffix(suffix)
+        name = entry.name.removesuffix(".json")
         if entry.name[0] in "_." or name == entry.name:
             continue
         if not safe_name(name):
@@ -144,22 +144,22 @@ def list_items(directory: Path, suffix: str, broken: list[BrokenRecord]) -> Iter
                                        "Correct or delete it."))
 
 
-class Listing(NamedTuple):
+class Stamp(NamedTuple):
     """Hold what stands for a folder as size and time of change stand for a file."""
 
     st_size: int       # bytes of all files
     st_mtime_ns: int   # a digest of their sorted paths, sizes and times
 
 
-def listing(item: Path) -> Listing | None:
-    """Return the listing of all files below a folder, links not followed; of a file its size and
+def stamp_of(item: Path) -> Stamp | None:
+    """Return the stamp of all files below a folder, links not followed; of a file its size and
     time of change; None where there is nothing."""
     try:
         stat = os.stat(item)
     except OSError:
         return None
     if not S_ISDIR(stat.st_mode):
-        return Listing(stat.st_size, stat.st_mtime_ns)
+        return Stamp(stat.st_size, stat.st_mtime_ns)
     files: list[tuple] = []
     n_bytes = 0
     for at, _, names in os.walk(item):
@@ -169,11 +169,11 @@ def listing(item: Path) -> Listing | None:
             n_bytes += stat.st_size
             files.append((os.path.relpath(path, item), stat.st_size, stat.st_mtime_ns))
     hasher = hashlib.blake2b(repr(sorted(files)).encode(errors="replace"), digest_size=7)
-    return Listing(n_bytes, int.from_bytes(hasher.digest(), "big"))
+    return Stamp(n_bytes, int.from_bytes(hasher.digest(), "big"))
 
 
 def list_folders(directory: Path, broken: list[BrokenRecord]) -> Iterator[tuple]:
-    """Yield (name, listing) of each item of a directory whose items are folders.
+    """Yield (name, stamp) of each item of a directory whose items are folders.
 
     What has a refused name, is a link or is a file goes to `broken`.
     """
@@ -188,7 +188,7 @@ def list_folders(directory: Path, broken: list[BrokenRecord]) -> Iterator[tuple]
             broken.append(BrokenRecord("has a name that is refused.", entry.path, NAMES))
         else:
             try:
-                listed = listing(Path(entry.path))
+                listed = stamp_of(Path(entry.path))
             except RecursionError:   # of os.walk(), before Python 3.12
                 broken.append(BrokenRecord("has folders in folders without end.", entry.path,
                                            "Take them out."))
@@ -294,10 +294,10 @@ class FolderDraft:
         _build(self._built, path, values)
 
     @_keeps_disk_clean
-    def sync(self) -> Listing:
-        """Flush the folder; return its listing, which it keeps in its place."""
+    def sync(self) -> Stamp:
+        """Flush the folder; return its stamp, which it keeps in its place."""
         _sync(self._built)
-        return listing(self._built)
+        return stamp_of(self._built)
 
     @_keeps_disk_clean
     def place(self) -> None:

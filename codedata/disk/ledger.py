@@ -104,7 +104,7 @@ class Ledger:
         self._newest = ""       # the newest time of a line
         self._parts: dict[tuple, tuple] = {(): ()}
         kept = [path for d in directories for path in (Path(d) / PARTIAL).glob("*.jsonl")]
-        self._with_replies = {path.stem for path in kept}
+        self.with_replies = {path.stem for path in kept}   # items that may have kept replies
         for line in in_time([read_lines(Path(d) / LEDGER) for d in directories]):
             self._take(line)
 
@@ -118,8 +118,8 @@ class Ledger:
         key = sys.intern(line["stage"]), item
         self._newest = max(self._newest, line.get("at", ""))
         if state == "failed":
-            self._with_replies.add(item)   # they may be kept for the next attempt
-        if calls and item in self._with_replies:
+            self.with_replies.add(item)   # they may be kept for the next attempt
+        if calls and item in self.with_replies:
             self.counted.setdefault(key, set()).update(call.get("id") for call in calls)
         if state in ("done", "adopted"):
             self._take_success(key, line)
@@ -146,11 +146,14 @@ class Ledger:
         made.before = self.succeeded.get(key)
         self.succeeded[key] = made
         self.failed.pop(key, None)
-        if item in self._with_replies:   # killed before they were dropped: not served again
+        if item in self.with_replies:   # killed before they were dropped: not served again
             self.used[key] = set(self.counted.get(key, ()))
         known = self.known.setdefault(item, FileState("", NOTHING))
         known.instance_id = sys.intern(line.get("instance_id", "")) or known.instance_id
-        known.digests = merged_digests(known.digests, line)
+        wrote, found = line.get("wrote") or NOTHING, line.get("found") or NOTHING
+        if known.digests or found:   # "" stands for a field that was removed
+            wrote = {f: d for f, d in {**known.digests, **wrote, **found}.items() if d}
+        known.digests = wrote
         known.size, known.mtime_ns = line.get("size", -1), line.get("mtime_ns", -1)
         if "entries" in line:
             self.entries[item] = _listed(line, "entries")
@@ -162,10 +165,6 @@ class Ledger:
         return LastAttempt(line.get("read", ""), line.get("wrote") or NOTHING,
                            sys.intern(line.get("settings", "")), line.get("error", ""), parts,
                            sys.intern(line.get("view", "")))
-
-    def may_have_kept(self, item: str) -> bool:
-        """Return whether replies of the item were kept, or an attempt has failed since."""
-        return item in self._with_replies
 
     def append(self, directory: Path, *lines: dict) -> None:
         """Write lines to a directory's ledger at once, and take them in. A full disk ends the run.
@@ -221,15 +220,6 @@ class Appender:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
-
-
-def merged_digests(digests: dict[str, str], line: dict) -> dict[str, str]:
-    """Return the digests of a record's fields after a line, without those of removed fields ("").
-    """
-    wrote, found = line.get("wrote") or NOTHING, line.get("found") or NOTHING
-    if not digests and not found:
-        return wrote
-    return {f: d for f, d in {**digests, **wrote, **found}.items() if d}
 
 
 def in_time(files: list):

@@ -13,12 +13,10 @@ from codedata.disk.layouts import write_atomic
 from codedata.disk.ledger import (
     AMOUNTS,
     LEDGER,
-    NOTHING,
     PARTIAL,
     calls_of,
     in_time,
     is_sound,
-    merged_digests,
     read_lines,
     to_line,
 )
@@ -35,7 +33,6 @@ def compact(directories: list[Path]) -> tuple[int, int]:
     in_partial = {path.stem for d in directories for path in (Path(d) / PARTIAL).glob("*.jsonl")}
     lines = list(in_time(by_path.values()))
     staying = _newest(lines, in_partial)
-    _move_lost_edits(lines, staying)
     n_after = 0
     for path, its_lines in by_path.items():
         stay = [line for line in its_lines if id(line) in staying]
@@ -69,38 +66,10 @@ def _is_outdated(old: dict, new: dict) -> bool:
     """Return whether a line of an item says nothing more once a newer one is there."""
     if new.get("state") == "pruned":   # whatever the stage, it is history
         return True
-    if old["stage"] != new["stage"]:
+    if old["stage"] != new["stage"] or old.get("found"):   # no later line names that edit again
         return False
     # below a failure, the line of the record that is still there counts
     return new.get("state") != "failed" or old.get("state") == "failed"
-
-
-def _move_lost_edits(lines: list[dict], staying: set[int]) -> None:
-    """Note an edit that only a dropped line had found in the item's newest line."""
-    kept = [line for line in lines if id(line) in staying]
-    now, then = _digests_after(lines), _digests_after(kept)
-    newest = {line["item"]: line for line in kept if _has_made(line)}
-    for item, line in newest.items():
-        before, after = then.get(item, NOTHING), now.get(item, NOTHING)
-        if lost := {f: after.get(f, "") for f in before.keys() | after.keys()
-                    if before.get(f) != after.get(f)}:
-            line["found"] = {**line.get("found", NOTHING), **lost}
-
-
-def _digests_after(lines: list[dict]) -> dict[str, dict[str, str]]:
-    """Return {item: digests of its record's fields} after the lines."""
-    digests: dict[str, dict[str, str]] = {}
-    for line in filter(is_sound, lines):
-        if line.get("state") == "pruned":
-            digests.pop(line["item"], None)
-        elif _has_made(line):
-            digests[line["item"]] = merged_digests(digests.get(line["item"], NOTHING), line)
-    return digests
-
-
-def _has_made(line: dict) -> bool:
-    """Return whether a record is on disk after a line."""
-    return is_sound(line) and line.get("state") in ("done", "adopted")
 
 
 def _sum_by_model(lines: list[dict]) -> list[dict]:

@@ -1,15 +1,20 @@
-"""Locked files and temporary folders: what is locked belongs to a process that lives."""
+"""Locked files, directories and temporary folders: what is locked belongs to a process that lives.
+"""
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from codedata.bounded import open_appending
+from codedata.bounded import open_appending, open_regular
+from codedata.errors import Trouble
+from codedata.texts import printable
 
 FOLDERS = "codedata-"      # how the names of temporary folders begin
 FILE = "_lock.process"     # the lock of a temporary folder; a process's has user and number behind
@@ -47,3 +52,56 @@ def temporary_folder() -> Iterator[str]:
             yield place
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def check_directories(paths) -> None:
+    """Raise Trouble if a file is in the place of a directory: nothing is done then."""
+    for path in paths:
+        if path.exists() and not path.is_dir():
+            raise Trouble("is a file where a directory should be.", str(path),
+                          "Move it away and run again.")
+
+
+def lock(directory: Path, shard: tuple[int, int] | None, who: str, kind: str = "") -> TextIO:
+    """Hold a directory, one shard of it, or the items of one kind in it, until this process ends;
+    return the open lock file.
+
+    Raise Trouble if another process holds it. The kernel frees the lock however the process ends.
+    """
+    check_directories([directory])
+    part = "all" if shard is None else f"{shard[0]}-of-{shard[1]}"
+    name = f"_lock.{kind}.{part}" if kind else f"_lock.{part}"
+    try:
+        with locked(directory / "_lock", fcntl.LOCK_EX):   # held only while the locks are compared
+            for path in sorted(directory.glob("_lock.*")):
+                if path.name == name or _shares_items(path.name, kind, shard):
+                    _refuse_held(path)
+            held = locked(directory / name)
+        held.truncate(0)
+        held.write(f"{who} (process {os.getpid()} on {socket.gethostname()})\n")
+        held.flush()
+        return held
+    except OSError as e:
+        what = f"could not be written: {e.strerror or e}."
+        raise Trouble(what, str(e.filename or directory), "Make it writable, or make room.") from e
+
+
+def _shares_items(name: str, kind: str, shard: tuple[int, int] | None) -> bool:
+    """Return whether what another lock file stands for has items in common with a kind and a
+    shard: not those of another kind, nor of another shard of the same n."""
+    other_kind = name.split(".")[1] if name.count(".") > 1 else ""
+    if kind and other_kind and kind != other_kind:
+        return False
+    return not (shard and name.endswith(f"-of-{shard[1]}"))
+
+
+def _refuse_held(path: Path) -> None:
+    """Raise Trouble if another process holds a lock file; it has written its name into it."""
+    try:
+        locked(path).close()
+    except BlockingIOError:
+        with open_regular(path) as file:
+            holder = printable(file.read(300).decode(errors="replace").strip())
+        raise Trouble(f"is in use by {holder or 'another process'}.", str(path.parent),
+                      "Wait for it to end, stop it, or give each process its own --shard i/n."
+                      ) from None

@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from datetime import datetime, timezone
 from functools import partial
-from itertools import accumulate, chain
+from itertools import accumulate
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -256,28 +256,6 @@ class RangeFile(threading.local):   # __init__() runs once more in each thread
 
 
 # JSON --------------------------------------------------------------------------------------------
-
-class JsonRows:
-    """Read the rows of JSON files by number."""
-
-    def __init__(self, names: list[str], http):
-        self._files = [JsonLines(name, http) for name in names]
-        self._ends = [*accumulate(map(len, self._files))]
-        self.n_rows = self._ends[-1]
-
-    def rows(self, offset: int, length: int) -> list[dict]:
-        """Return rows offset..offset+length-1, fewer at the end of the last file."""
-        rows = [self._files[file][i] for file, first, end in pieces(self._ends, offset, length)
-                for i in range(first, end)]
-        for row in rows:
-            if isinstance(row, Trouble):
-                raise row
-        return rows
-
-    def each(self) -> Iterator[dict | Trouble]:
-        """Return all rows, with a Trouble in place of each broken one."""
-        return chain.from_iterable(self._files)
-
 
 class JsonLines(Sequence):
     """Index the lines of a .jsonl file and leave it on disk: a line is parsed when it is asked for.

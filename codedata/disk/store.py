@@ -1,21 +1,18 @@
 """Read and write directories of records, with digests by field; unchanged files are not opened.
 
-`Store` holds one item a file, over all shards of a directory; layouts.py says how an item lies on
-disk. `Lists` reads files that each hold a list of records (prompt/). `Derived` holds records
-that are made of other stores' ones. All give names(), covers(name), facts(name), read(name) and
-`broken`.
+`Listing` finds the items of a directory, over all its shards; layouts.py says how an item lies on
+disk. `Store` reads and writes items that are a record each, `Lists` files that each hold a list of
+records (prompt/). `Derived` holds records that are made of other stores' ones. The last three give
+names(), covers(name), facts(name), read(name) and `broken`.
 """
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import hashlib
 import itertools
 import json
-import os
 import re
 import shutil
-import socket
 import sys
 import threading
 from collections import Counter
@@ -28,15 +25,16 @@ from typing import Any
 
 import orjson
 
-from codedata.bounded import inside, open_appending, read_bounded
+from codedata.bounded import inside, read_bounded
 from codedata.disk import layouts
 from codedata.disk.layouts import to_json, write_atomic
 from codedata.disk.ledger import FileState, LastAttempt, Ledger
-from codedata.driver import StaysInDriver
+from codedata.disk.locks import check_directories
+from codedata.driver import StaysInDriver, in_driver, is_worker
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
-from codedata.records import OMITTED_IF_NULL, parse, safe_name
+from codedata.records import OMITTED_IF_NULL, kind_of, parse, safe_name
 from codedata.terminal import say
-from codedata.texts import natural, printable
+from codedata.texts import natural
 
 Readers = dict[str, Callable[[], Any]]   # of the items of a Derived, by name
 NULLABLE, FILES = "Points | None", ("Files", "Files | None")   # types of fields
@@ -72,11 +70,12 @@ def facts_of(record) -> FileState:
     return FileState(record.instance_id, digests_of(record))
 
 
-class Store(StaysInDriver):
-    """Hold a directory of items. New ones go to `into` (a directory's name), old ones stay.
+class Listing(StaysInDriver):
+    """List a directory of items, over all shards. New ones go to `into` (a directory's name), old
+    ones stay.
 
-    Several makers put tasks into one directory: a store holds those of its `kind`, or all for "".
-    Names that `only` refuses are items of other stores. Names of `derived` items are <item>.<part>.
+    Several makers put tasks into one directory: listed are those of `kind`, or all for "". Names
+    that `only` refuses are items of other stores. Names of `derived` items are <item>.<part>.
     """
 
     def __init__(self, root: Path, cls, into: str | None = None, kind: str = "",
@@ -93,11 +92,12 @@ class Store(StaysInDriver):
         self.directories = [self.root / cls.directory]   # open() leaves those that exist
         self._at: dict[str, tuple[Path, int, int]] = {}   # name → directory, size, mtime_ns
         self._facts: dict[str, FileState] = {}
-        self._kinds: dict[str, str] = {}   # name → its kind
+        self._others: set[str] = set()     # items of other kinds
         self._lock = threading.Lock()
 
-    def open(self) -> Store:
-        """List the items. Call it once, after the directory's lock is taken."""
+    def open(self):
+        """List the items; return self. Call it once, after the directory's lock is taken."""
+        assert not is_worker(), "a worker has no root: a function that is marked in_driver reads it"
         directories = self.directories
         if getattr(self.cls, "sharded", False):
             directories = shards_of(directories[0])
@@ -105,9 +105,10 @@ class Store(StaysInDriver):
         self.directories = sorted(filter(Path.exists, directories),
                                   key=lambda path: natural(path.name))
         self.ledger = Ledger(*self.directories)
+        list_items = layouts.list_folders if self.places else layouts.list_items
         twice = []
         for directory in self.directories:
-            for name, stat in self._listed(directory):
+            for name, stat in list_items(directory, self.broken):
                 if name in self._at:
                     first = self._at[name][0].name
                     twice.append(f"{first}/{name}.json and {directory.name}/{name}.json")
@@ -116,38 +117,27 @@ class Store(StaysInDriver):
         if twice:
             raise Trouble("stand in two directories: " + ", ".join(sorted(twice)[:5]),
                           str(self.root), "Keep one of each, delete the other.")
-        self.broken += self._of_no_kind() if self.kind else ()
+        if self.kind:
+            self._others = {name for name in self._at if not self._is_own(name)}
         return self
-
-    def _of_no_kind(self) -> Iterable[BrokenRecord]:
-        """Yield the faults of items whose kind cannot be read: they may be this store's."""
-        config = {"config": self.places["config"]}
-        for name in filter(self._only, self._at):
-            if not self._is_own(name) and not self._kinds[name]:
-                try:
-                    layouts.load_folder(self.path(name), config)
-                except BrokenRecord as e:
-                    yield e
-
-    def _listed(self, directory: Path) -> Iterable[tuple]:
-        if self.places:
-            return layouts.list_folders(directory, self.broken)
-        return layouts.list_items(directory, self.suffix, self.broken)
 
     def names(self) -> list[str]:
         """Return the names of all items in natural order; those of its kind, if it has one."""
         own = filter(self._only, self._at)
-        return sorted((name for name in own if not self.kind or self._is_own(name)), key=natural)
+        return sorted((name for name in own if name not in self._others), key=natural)
 
     def _is_own(self, name: str) -> bool:
-        """Return whether an item is of the store's kind; False if that cannot be read."""
-        if name not in self._kinds:
-            if self.as_left(name) and "kind" in self.ledger.known[name].digests:
-                same = self.ledger.known[name].digests["kind"] == digest(self.kind)
-                self._kinds[name] = self.kind if same else "another"
-            else:
-                self._kinds[name] = self.cls.kind_in(self.path(name))
-        return self._kinds[name] == self.kind
+        """Return whether an item is of the store's kind. One whose kind cannot be read may be: it
+        is broken."""
+        if self.as_left(name) and (kind := self.ledger.known[name].digests.get("kind")):
+            return kind == digest(self.kind)
+        try:
+            data = layouts.load_folder(self.path(name), {"config": self.places["config"]})
+            return kind_of(data["config"]) == self.kind
+        except BrokenRecord as e:
+            if self._only(name):
+                self.broken.append(e)
+            return False
 
     def __contains__(self, name: str) -> bool:
         return name in self._at
@@ -170,6 +160,35 @@ class Store(StaysInDriver):
         """Append a line to the ledger beside the item."""
         self.ledger.append(self.directory(name), {"item": name, **line})
 
+    def as_left(self, name: str) -> bool:
+        """Return whether the file is as a script left it, by size and mtime."""
+        known = self.ledger.known.get(name)
+        return known is not None and (known.size, known.mtime_ns) == self._at[name][1:]
+
+    def set_aside(self, name: str) -> Path:
+        """Copy an item to _replaced/ under a name of its own; return the copy's path."""
+        return layouts.set_aside(self.path(name))
+
+    def remove(self, name: str) -> None:
+        """Delete an item."""
+        path = self.path(name)
+        if self.places:
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+        self._at.pop(name)
+
+    def _take_place(self, name: str, directory: Path, stat) -> None:
+        """Note that an item is in a directory now, with this size and time of change."""
+        with self._lock:
+            self._at[name] = directory, stat.st_size, stat.st_mtime_ns
+            self._facts.pop(name, None)
+            self._others.discard(name)
+
+
+class Store(Listing):
+    """Read and write the items of a directory, with digests by field."""
+
     def failed(self, stage: str, name: str):
         """Return the stage's last attempt if it failed and nobody has edited the record since."""
         failed = self.ledger.failed.get((stage, name))
@@ -188,7 +207,7 @@ class Store(StaysInDriver):
 
     def facts(self, name: str) -> FileState:
         """Return the digests of an item: the ledger's if the file is as a script left it."""
-        if self.kind and not self._is_own(name):
+        if name in self._others:
             self.read(name)   # raises the reason where its kind cannot be read
             raise BrokenRecord(f"is there already, and no task of the kind {self.kind!r}.",
                                str(self.path(name)), "Rename one of the two.")
@@ -199,11 +218,6 @@ class Store(StaysInDriver):
             record = self.read(name)
             self._facts[name] = FileState(record.instance_id, digests_of(record), size, mtime_ns)
         return self._facts[name]
-
-    def as_left(self, name: str) -> bool:
-        """Return whether the file is as a script left it, by size and mtime."""
-        known = self.ledger.known.get(name)
-        return known is not None and (known.size, known.mtime_ns) == self._at[name][1:]
 
     def read(self, name: str):
         """Return a record from disk. Raise BrokenRecord if it is not one."""
@@ -226,22 +240,21 @@ class Store(StaysInDriver):
             return self.cls.completed(layouts.load_folder(path, self.places))
         return layouts.load(path)
 
-    def put(self, name: str, record, owned: tuple[str, ...]) -> tuple[FileState, dict[str, str]]:
-        """Do begin(), sync() and place(); return what is on disk then, and the external
-        edits of other fields."""
+    def put(self, name: str, record, owned: tuple[str, ...]) -> FileState:
+        """Do begin(), sync() and place(); return what is on disk then."""
         change = self.begin(name, record, owned)
         state = self.sync(change)
         change.place()
-        return state, change.external
+        return state
 
     def begin(self, name: str, record, owned: tuple[str, ...], keep_edits: bool = True) -> Change:
         """Begin to write the `owned` fields of `record`; other fields of an existing file stay.
 
         Raise ItemFailed if an owned field was edited since open().
         """
-        path = self._place(name)
-        seen = layouts.listing(path)
-        data = values_of(record)
+        path, values = self._place(name), values_of(record)
+        seen = layouts.stamp_of(path)
+        data = values
         if seen:
             data = self._load(path)
             now = self._parsed(data, path)
@@ -250,7 +263,6 @@ class Store(StaysInDriver):
                                  "Somebody else has made one of that name: rename it.")
             if keep_edits and self._at.get(name, ())[1:] != seen:
                 self._refuse_edited(name, path, digests_of(now), owned)
-            values = values_of(record)
             data |= {field: values[field] for field in owned if field in values}
         assert not self.kind or self.cls.completed(data)["kind"] == self.kind, "a maker's slip"
         digests = digests_of(self._parsed(data, path))
@@ -270,10 +282,7 @@ class Store(StaysInDriver):
         """Flush a draft; return what will be on disk once it is in place."""
         stat, name, state = change.draft.sync(), change.name, change.state
         state.size, state.mtime_ns = stat.st_size, stat.st_mtime_ns
-        with self._lock:
-            self._at[name] = change.draft.path.parent, stat.st_size, stat.st_mtime_ns
-            self._facts.pop(name, None)
-            self._kinds.pop(name, None)
+        self._take_place(name, change.draft.path.parent, stat)
         return state
 
     def _parsed(self, data, path: Path):
@@ -312,19 +321,6 @@ class Store(StaysInDriver):
         moved = (directory / path.name for directory in self.directories)
         return next(filter(Path.exists, (path, *moved)), path)
 
-    def set_aside(self, name: str) -> Path:
-        """Copy an item to _replaced/ under a name of its own; return the copy's path."""
-        return layouts.set_aside(self.path(name))
-
-    def remove(self, name: str) -> None:
-        """Delete an item."""
-        path = self.path(name)
-        if self.places:
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-        self._at.pop(name)
-
 
 @dataclasses.dataclass
 class Change:
@@ -336,12 +332,12 @@ class Change:
     draft: layouts.Draft | layouts.FolderDraft
     state: FileState              # what will be on disk
     external: dict[str, str]      # see external_edits()
-    seen: layouts.Listing | None  # what was on disk before
+    seen: layouts.Stamp | None  # what was on disk before
 
     def place(self) -> None:
         """Put the item in its place. What was edited there since begin() goes to _replaced/."""
         path = self.draft.path
-        if layouts.listing(path) not in (None, self.seen):
+        if layouts.stamp_of(path) not in (None, self.seen):
             say(f"{path} was edited while it was made anew: that version is now "
                 f"{layouts.set_aside(path)}")
         self.draft.place()
@@ -459,7 +455,13 @@ def known(view: Derived | Store, name: str) -> Any:
     return None
 
 
-class Lists(Store):
+@in_driver
+def known_in(root: Path, cls: type, name: str) -> Any:
+    """Return a record of a root; None where there is none that can be read."""
+    return known(Store(root, cls).open(), name)
+
+
+class Lists(Listing):
     """Hold files that are lists of records; an item is an entry, <file stem>_<order>."""
 
     KEPT_FILES = 4   # parsed files at a time: workers go through the items in order
@@ -577,7 +579,7 @@ class Lists(Store):
         """Write one list file and its ledger line."""
         data = [*map(values_of, records)]
         stat = write_atomic(self.path(stem), to_json(data))
-        self._at[stem] = self.path(stem).parent, stat.st_size, stat.st_mtime_ns
+        self._take_place(stem, self.path(stem).parent, stat)
         self._take_records(stem, records)
         self._read_file.cache_clear()
         self._note_file(stem, data, line)
@@ -609,14 +611,6 @@ def _order_of(entry) -> int:
     return order if type(order) is int and order > 0 else 0
 
 
-def check_directories(paths) -> None:
-    """Raise Trouble if a file is in the place of a directory: nothing is done then."""
-    for path in paths:
-        if path.exists() and not path.is_dir():
-            raise Trouble("is a file where a directory should be.", str(path),
-                          "Move it away and run again.")
-
-
 def shards_of(directory: Path) -> list[Path]:
     """Return the directory and its shards NAME_0, NAME_1, … beside it."""
     beside = directory.parent.iterdir() if directory.parent.is_dir() else ()
@@ -639,55 +633,3 @@ def remove_half_written(directories: list[Path], kind: str = "") -> None:
                 shutil.rmtree(left)
             else:
                 left.unlink(missing_ok=True)
-
-
-def lock(directory: Path, shard: tuple[int, int] | None, who: str, kind: str = ""):
-    """Hold a directory, one shard of it, or the items of one kind in it, until this process ends;
-    return the open lock file.
-
-    Raise Trouble if another process holds it. The kernel frees the lock however the process ends.
-    """
-    check_directories([directory])
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with _open_lock(directory / "_lock") as gate:   # held only while the locks are compared
-            fcntl.flock(gate, fcntl.LOCK_EX)
-            part = "all" if shard is None else f"{shard[0]}-of-{shard[1]}"
-            name = f"_lock.{kind}.{part}" if kind else f"_lock.{part}"
-            for path in sorted(directory.glob("_lock.*")):
-                if path.name == name or _shares_items(path.name, kind, shard):
-                    _refuse_held(path)
-            held = _open_lock(directory / name)
-            fcntl.flock(held, fcntl.LOCK_EX)
-        held.truncate(0)
-        held.write(f"{who} (process {os.getpid()} on {socket.gethostname()})\n")
-        held.flush()
-        return held
-    except OSError as e:
-        what = f"could not be written: {e.strerror or e}."
-        raise Trouble(what, str(e.filename or directory), "Make it writable, or make room.") from e
-
-
-def _shares_items(name: str, kind: str, shard: tuple[int, int] | None) -> bool:
-    """Return whether what another lock file stands for has items in common with a kind and a
-    shard: not those of another kind, nor of another shard of the same n."""
-    other_kind = name.split(".")[1] if name.count(".") > 1 else ""
-    if kind and other_kind and kind != other_kind:
-        return False
-    return not (shard and name.endswith(f"-of-{shard[1]}"))
-
-
-def _open_lock(path: Path):
-    return open(open_appending(path), "a+", encoding="utf-8", errors="replace")
-
-
-def _refuse_held(path: Path) -> None:
-    """Raise Trouble if another process holds a lock file; it has written its name into it."""
-    with _open_lock(path) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.seek(0)
-            holder = printable(file.read(300).strip()) or "another process"
-            raise Trouble(f"is in use by {holder}.", str(path.parent), "Wait for it to end, stop "
-                          "it, or give each process its own --shard i/n.") from None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
@@ -17,7 +17,8 @@ from pathlib import Path
 
 from codedata.agent import new_trajectory
 from codedata.disk.locks import temporary_folder
-from codedata.disk.store import Store
+from codedata.disk.store import Store, known
+from codedata.driver import in_driver
 from codedata.env.agents import SCRIPTS, AgentPlanner, AgentRun, FailedTry, end_of
 from codedata.env.bases import base_for, python_to_bring
 from codedata.env.clones import (
@@ -168,16 +169,11 @@ class Setup:
         family, last = repository.repo_name[:-8], source.commit[:8]
         if not (source.committed_at and last and repository.repo_name.endswith(last)):
             return None
-        store = Store(self._settings.root, Environment).open()
-        for name in store.names():
-            with suppress(BrokenRecord):
-                if name[:-8] != family:
-                    continue
-                one = store.read(name)
-                if (one.status == SUCCESS and one.verified.get("healthy") and one.base_commit
-                        and (one.repo, one.base_image) == (repository.called, repository.base_image)
-                        and self._host.has_image(one.image_name, id_of(one))):
-                    found[distance(one.base_commit, source.commit, source.near)] = one
+        for one in _environments_of(self._settings.root, family):
+            if (one.status == SUCCESS and one.verified.get("healthy") and one.base_commit
+                    and (one.repo, one.base_image) == (repository.called, repository.base_image)
+                    and self._host.has_image(one.image_name, id_of(one))):
+                found[distance(one.base_commit, source.commit, source.near)] = one
         found.pop(0, None)   # no ancestors
         return found[min(found)] if found else None
 
@@ -290,6 +286,13 @@ def _as_neighbour(verifier: Verifier, neighbour: Environment, key: str) -> Setup
                         f"that of {neighbour.repo_name}",
                         [verified.as_attempt(f"that of {neighbour.repo_name}")],
                         tuple(neighbour.verified.get("left_out", ())), verified.log)
+
+
+@in_driver
+def _environments_of(root: Path, family: str) -> list[Environment]:
+    """Return the environments of a project that can be read, at whatever commits."""
+    store = Store(root, Environment).open()
+    return [one for name in store.names() if name[:-8] == family and (one := known(store, name))]
 
 
 def _key_of(source: Source, base_image: str, facts: Facts) -> str:

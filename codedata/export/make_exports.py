@@ -16,7 +16,8 @@ import codedata
 from codedata.conversation.turn import plain, turn_text
 from codedata.disk.layouts import NEW, list_items, write_atomic
 from codedata.disk.ledger import disk_trouble
-from codedata.disk.store import check_directories, digest
+from codedata.disk.locks import check_directories
+from codedata.disk.store import digest
 from codedata.errors import Trouble
 from codedata.export import folders
 from codedata.export.card import Background, Contents, card
@@ -121,7 +122,7 @@ def _chosen(root: Path, names: tuple[str, ...]) -> list[Format | TaskFormat]:
     if names:
         return [ALL_FORMATS[name] for name in dict.fromkeys(names)]
     check_directories(root / cls.directory for cls in (*BUCKETS, Task, TaskAudit))
-    has_turns = any(next(list_items(root / cls.directory, ".json", []), None)
+    has_turns = any(next(list_items(root / cls.directory, []), None)
                     for cls in BUCKETS if (root / cls.directory).is_dir())
     kinds = kinds_in(root)
     forms = [form for form in ALL_FORMATS.values()

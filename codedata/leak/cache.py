@@ -150,7 +150,7 @@ class LeakJudges:
 
     @cached_property
     def _commits(self) -> Store:
-        return Store(self._root, Commit).open()
+        return _commits_of(self._root)
 
     def _wanted(self, stem: str, instance_id: str) -> dict[str, tuple[str, str]]:
         """Return the parts that the score of a turn needs, as {part: (judge, side)}."""
@@ -216,6 +216,12 @@ def _path_of_tries() -> Path:
     """Return where the tries of the current item are stored."""
     calls = current_reply_log()
     return calls.directory / KEPT / f"{calls.item}.json"
+
+
+@in_driver
+def _commits_of(root: Path) -> Store:
+    """Return the PR records, which stay in the driver."""
+    return Store(root, Commit).open()
 
 
 @in_driver

@@ -22,8 +22,9 @@ import orjson
 from codedata.config import PRICE_LINE, load
 from codedata.driver import StaysInDriver, in_worker
 from codedata.errors import HttpTrouble, ItemFailed, Trouble
+from codedata.llm.costs import Money
 from codedata.llm.http import Http, Tries, read_json
-from codedata.llm.replies import REPLY_TYPES, Money, ReplyLog, current_reply_log
+from codedata.llm.replies import REPLY_TYPES, ReplyLog, current_reply_log
 from codedata.llm.trim import Fitted, estimate_tokens, fit, text_sent
 from codedata.settings import Endpoint, ModelSpec, Settings
 

@@ -1,11 +1,26 @@
-"""Add up the costs of the calls under a root by stage and model, from ledgers and kept replies."""
+"""Add up the costs of the calls under a root, from ledgers and kept replies, and keep a budget."""
 from __future__ import annotations
 
+import os
+import re
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
-from codedata.llm.replies import calls_under, ledger_calls
-from codedata.terminal import money
+from codedata.config import PRICE_LINE
+from codedata.disk.ledger import LEDGER, PARTIAL, calls_of, read_lines, sound_call
+from codedata.errors import RunStopped
+from codedata.llm.replies import NEW
+from codedata.records import DIRECTORIES, HOW
+from codedata.terminal import money, usd
+from codedata.texts import in_shard
+
+# matches the suite's directories, but not a user's answer_backup
+DIRECTORY = re.compile(
+    rf"[a-z0-9]+(_reference|_\d+|_({'|'.join(HOW)}))?|({'|'.join(DIRECTORIES)})(_\d+)?")
+WITHOUT_LEDGERS = (PARTIAL, "_replaced", "_tmp")
 
 
 @dataclass
@@ -41,23 +56,135 @@ def costs_of(root: Path, within: str = "") -> list[Cost]:
     `within` is a directory of the root: the calls of others are left out.
     """
     costs: dict[tuple[str, str], Cost] = {}
-    for directory, stage, call in calls_under(root):
-        place = directory.relative_to(root)
+    for directory, line, calls in attempts_under(root):
+        place, stage = directory.relative_to(root), line.get("stage", "")
         if within not in ("", place.parts[0]):
             continue
         if stage is None:
             stage = f"unfinished in {place}/"
-        elif not stage:
+        elif not stage or not isinstance(stage, str):
             stage = f"earlier ones in {place}/"
-        key = stage, call["model"]
-        costs.setdefault(key, Cost(*key)).add(call)
+        for call in calls:
+            key = stage, call["model"]
+            costs.setdefault(key, Cost(*key)).add(call)
     return list(costs.values())
 
 
 def cost_of_stage(directory: Path, stage: str) -> Cost:
     """Return the cost of a stage's calls in one directory, to whatever model."""
     cost = Cost(stage, "")
-    for call_stage, call in ledger_calls(directory):
-        if call_stage == stage:
+    for line in read_lines(directory / LEDGER):
+        for call in calls_of(line) if line.get("stage") == stage else ():
             cost.add(call)
     return cost
+
+
+def attempts_under(root: Path) -> Iterator[tuple[Path, dict, list[dict]]]:
+    """Yield (directory, ledger line, its calls) of all attempts under a root; the line of a file of
+    kept replies is its item and the stage None.
+
+    Calls with one id come once, so that a copied directory, or a kept reply that a ledger lists,
+    is not counted twice.
+    """
+    seen: set[str] = set()
+
+    def unseen(calls: list[dict]) -> Iterator[dict]:
+        for call in calls:
+            if call.get("id") not in seen:
+                yield call
+            if call.get("id"):
+                seen.add(call["id"])
+
+    stages = sorted(p for p in root.glob("*") if p.is_dir() and DIRECTORY.fullmatch(p.name))
+    for directory in chain.from_iterable(map(_with_ledgers, stages)):
+        for line in read_lines(directory / LEDGER):
+            yield directory, line, [*unseen(calls_of(line))]
+        for file in sorted((directory / PARTIAL).glob("*.jsonl")):
+            kept = (line["call"] for line in read_lines(file) if isinstance(line.get("call"), dict))
+            line = {"item": file.stem.removeprefix(NEW), "stage": None}
+            yield directory, line, [*unseen(map(sound_call, kept))]
+
+
+def _with_ledgers(directory: Path) -> Iterator[Path]:
+    """Yield a directory and, at any depth, those within it that may have a ledger of their own."""
+    yield directory
+    with os.scandir(directory) as entries:
+        within = sorted(entry.name for entry in entries
+                        if (entry.name[0] == "_" or entry.name in HOW) and entry.is_dir())
+    for name in within:
+        if name not in WITHOUT_LEDGERS:
+            yield from _with_ledgers(directory / name)
+
+
+class Money:
+    """Track spending under a root (USD) against a budget. An unknown cost is None, never 0.
+
+    Shard (i, n) has the n-th part of the budget, for the calls of its own items.
+    """
+
+    def __init__(self, prices: dict, budget_usd: float | None = None,
+                 shard: tuple[int, int] | None = None):
+        self.prices, self.budget_usd, self.shard = prices, budget_usd, shard
+        if budget_usd is not None and shard:
+            self.budget_usd = budget_usd / shard[1]
+        self.spent_usd = 0.0
+        self._lock = threading.Lock()
+
+    def cost(self, model: str, tokens_in, tokens_out, tokens_cached=0) -> float | None:
+        """Return a call's cost in USD, or None where the price or a token count is unknown."""
+        price = self.prices.get(model)
+        if price is None or tokens_in is None or tokens_out is None:
+            return None
+        cached = min(tokens_cached or 0, tokens_in)
+        cached_price = price.in_ if price.cached is None else price.cached
+        uncached = tokens_in - cached
+        return (uncached * price.in_ + cached * cached_price + tokens_out * price.out) / 1e6
+
+    def gate(self) -> None:
+        """Raise RunStopped where the budget is used up; called before each call."""
+        if self.budget_usd is not None and self.spent_usd >= self.budget_usd:
+            raise RunStopped(f"the budget of {usd(self.budget_usd)} is used up "
+                             f"({usd(self.spent_usd)} spent "
+                             f"{'by this shard' if self.shard else 'under this root'}).",
+                             todo="Give a larger --budget to go on: what is done is kept.")
+
+    def add(self, call: dict) -> None:
+        """Add a call's cost; raise RunStopped where it is unknown and there is a budget."""
+        if call["cost_usd"] is not None:
+            with self._lock:
+                self.spent_usd += call["cost_usd"]
+        elif self.budget_usd is not None:
+            raise RunStopped(f"model {call['model']} reports no usage, so a budget cannot be kept.",
+                             todo="Run without --budget, or use an endpoint that reports usage.")
+
+    def add_up(self, root: Path) -> None:
+        """Set spent_usd to the cost of all calls under a root, or of the shard's; raise RunStopped
+        on unknown ones. What no item is known of, as after --compact, counts for every shard.
+        """
+        costs = (self._known(call, directory) for directory, line, calls in attempts_under(root)
+                 if not line.get("item") or in_shard(str(line["item"]), self.shard)
+                 for call in calls)
+        self.spent_usd = sum(costs)
+
+    def part(self) -> str:
+        """Return in words which part of the budget the shard has, and what it spent of it."""
+        whole = usd(self.budget_usd * self.shard[1])
+        return (f"budget of this shard: {usd(self.budget_usd)} of {whole}, "
+                f"{usd(self.spent_usd)} spent")
+
+    def _known(self, call: dict, directory: Path) -> float:
+        """Return a call's cost in USD; raise RunStopped where it is unknown."""
+        model = call["model"]
+        cost = call["cost_usd"]
+        if cost is None:
+            cost = self.cost(model, *map(call.get, ("tokens_in", "tokens_out", "tokens_cached")))
+        if cost is not None:
+            return cost
+        if model in self.prices:
+            problem = "for which the endpoint reported no usage"
+            todo = "Run without --budget."
+        else:
+            problem = "whose cost is not known"
+            todo = PRICE_LINE.format(model=model)
+        raise RunStopped(f"has calls to {model!r} {problem}, so a budget cannot be kept.",
+                         str(directory), todo, exit_code=2)

@@ -10,37 +10,25 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
 import threading
-from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
-from codedata.config import PRICE_LINE
 from codedata.disk.ledger import (
-    LEDGER,
     PARTIAL,
     Appender,
     Ledger,
-    calls_of,
     disk_trouble,
     read_lines,
     sound_call,
     to_line,
 )
 from codedata.driver import StaysInDriver
-from codedata.errors import BrokenRecord, RunStopped
-from codedata.records import DIRECTORIES, HOW
-from codedata.terminal import usd
-from codedata.texts import in_shard
+from codedata.errors import BrokenRecord
 
-# matches the suite's directories, but not a user's answer_backup
-DIRECTORY = re.compile(
-    rf"[a-z0-9]+(_reference|_\d+|_({'|'.join(HOW)}))?|({'|'.join(DIRECTORIES)})(_\d+)?")
 RESULT = "result"   # in place of an attempt's number: of a piece of work without a call
 REFUSED = "refused"   # in place of a reply
-WITHOUT_LEDGERS = (PARTIAL, "_replaced", "_tmp")
 NEW = "_tmp.new."   # before the name of a file that takes the place of another
 REPLY_TYPES = {"text": str, "reasoning": str, "finish_reason": str, "model": str,
                "tool_calls": list}
@@ -82,7 +70,7 @@ class ReplyLog(StaysInDriver):
         if directory:
             self.path = Path(directory, PARTIAL, f"{item}.jsonl")
             ledger = ledger or Ledger(directory)
-            may_be_there = ledger.may_have_kept(item)
+            may_be_there = item in ledger.with_replies
             self._spares = None if may_be_there else spares
             self._file = Appender(self.path) if self._spares is None else None
             if may_be_there:
@@ -191,13 +179,8 @@ class ReplyLog(StaysInDriver):
     def begin_again(self) -> None:
         """Let the item be made again from its beginning, with all replies that it has."""
         with self._lock:
-            self._attempts, self._requested, self._discarded = {}, set(), set()
-            self.cuts, self.notes, kept, self._kept = [], {}, self._kept, {}
-            for key, line in kept.items():
-                if RESULT in line:
-                    self._kept[key] = line
-                else:
-                    self._add(line)
+            self._attempts, self._discarded, self.cuts, self.notes = {}, set(), [], {}
+            self._requested = {key for key, line in self._kept.items() if line.get("reply") == {}}
 
     def to_count(self) -> list[dict]:
         """Return the calls that this attempt's ledger line is to name."""
@@ -311,135 +294,3 @@ def recording(calls: ReplyLog):
 def current_reply_log() -> ReplyLog:
     """Return the current item's ReplyLog, or one that keeps nothing outside an item."""
     return _current.get() or ReplyLog()
-
-
-def ledger_calls(directory: Path):
-    """Yield (stage, call) of a directory's ledger; sums that compaction left have the stage ''."""
-    for line in read_lines(Path(directory) / LEDGER):
-        stage = line.get("stage")
-        for call in calls_of(line):
-            yield stage if isinstance(stage, str) else "", call
-
-
-def calls_under(root: Path):
-    """Yield (directory, stage, call) of all calls under a root; the stage of kept replies is None.
-
-    Calls with one id come once (see attempts_under).
-    """
-    for directory, line, calls in attempts_under(root):
-        stage = line.get("stage", "")
-        if stage is not None and not isinstance(stage, str):
-            stage = ""
-        for call in calls:
-            yield directory, stage, call
-
-
-def attempts_under(root: Path) -> Iterator[tuple[Path, dict, list[dict]]]:
-    """Yield (directory, ledger line, its calls) of all attempts under a root; the line of a file of
-    kept replies is its item and the stage None.
-
-    Calls with one id come once, so that a copied directory, or a kept reply that a ledger lists,
-    is not counted twice.
-    """
-    seen: set[str] = set()
-
-    def unseen(calls: list[dict]) -> Iterator[dict]:
-        for call in calls:
-            if call.get("id") not in seen:
-                yield call
-            if call.get("id"):
-                seen.add(call["id"])
-
-    stages = sorted(p for p in root.glob("*") if p.is_dir() and DIRECTORY.fullmatch(p.name))
-    for directory in itertools.chain.from_iterable(map(_with_ledgers, stages)):
-        for line in read_lines(directory / LEDGER):
-            yield directory, line, [*unseen(calls_of(line))]
-        for file in sorted((directory / PARTIAL).glob("*.jsonl")):
-            kept = (line["call"] for line in read_lines(file) if isinstance(line.get("call"), dict))
-            line = {"item": file.stem.removeprefix(NEW), "stage": None}
-            yield directory, line, [*unseen(map(sound_call, kept))]
-
-
-def _with_ledgers(directory: Path) -> Iterator[Path]:
-    """Yield a directory and, at any depth, those within it that may have a ledger of their own."""
-    yield directory
-    with os.scandir(directory) as entries:
-        within = sorted(entry.name for entry in entries
-                        if (entry.name[0] == "_" or entry.name in HOW) and entry.is_dir())
-    for name in within:
-        if name not in WITHOUT_LEDGERS:
-            yield from _with_ledgers(directory / name)
-
-
-class Money:
-    """Track spending under a root (USD) against a budget. An unknown cost is None, never 0.
-
-    Shard (i, n) has the n-th part of the budget, for the calls of its own items.
-    """
-
-    def __init__(self, prices: dict, budget_usd: float | None = None,
-                 shard: tuple[int, int] | None = None):
-        self.prices, self.budget_usd, self.shard = prices, budget_usd, shard
-        if budget_usd is not None and shard:
-            self.budget_usd = budget_usd / shard[1]
-        self.spent_usd = 0.0
-        self._lock = threading.Lock()
-
-    def cost(self, model: str, tokens_in, tokens_out, tokens_cached=0) -> float | None:
-        """Return a call's cost in USD, or None where the price or a token count is unknown."""
-        price = self.prices.get(model)
-        if price is None or tokens_in is None or tokens_out is None:
-            return None
-        cached = min(tokens_cached or 0, tokens_in)
-        cached_price = price.in_ if price.cached is None else price.cached
-        uncached = tokens_in - cached
-        return (uncached * price.in_ + cached * cached_price + tokens_out * price.out) / 1e6
-
-    def gate(self) -> None:
-        """Raise RunStopped where the budget is used up; called before each call."""
-        if self.budget_usd is not None and self.spent_usd >= self.budget_usd:
-            raise RunStopped(f"the budget of {usd(self.budget_usd)} is used up "
-                             f"({usd(self.spent_usd)} spent "
-                             f"{'by this shard' if self.shard else 'under this root'}).",
-                             todo="Give a larger --budget to go on: what is done is kept.")
-
-    def add(self, call: dict) -> None:
-        """Add a call's cost; raise RunStopped where it is unknown and there is a budget."""
-        if call["cost_usd"] is not None:
-            with self._lock:
-                self.spent_usd += call["cost_usd"]
-        elif self.budget_usd is not None:
-            raise RunStopped(f"model {call['model']} reports no usage, so a budget cannot be kept.",
-                             todo="Run without --budget, or use an endpoint that reports usage.")
-
-    def add_up(self, root: Path) -> None:
-        """Set spent_usd to the cost of all calls under a root, or of the shard's; raise RunStopped
-        on unknown ones. What no item is known of, as after --compact, counts for every shard.
-        """
-        costs = (self._known(call, directory) for directory, line, calls in attempts_under(root)
-                 if not line.get("item") or in_shard(str(line["item"]), self.shard)
-                 for call in calls)
-        self.spent_usd = sum(costs)
-
-    def part(self) -> str:
-        """Return in words which part of the budget the shard has, and what it spent of it."""
-        whole = usd(self.budget_usd * self.shard[1])
-        return (f"budget of this shard: {usd(self.budget_usd)} of {whole}, "
-                f"{usd(self.spent_usd)} spent")
-
-    def _known(self, call: dict, directory: Path) -> float:
-        """Return a call's cost in USD; raise RunStopped where it is unknown."""
-        model = call["model"]
-        cost = call["cost_usd"]
-        if cost is None:
-            cost = self.cost(model, *map(call.get, ("tokens_in", "tokens_out", "tokens_cached")))
-        if cost is not None:
-            return cost
-        if model in self.prices:
-            problem = "for which the endpoint reported no usage"
-            todo = "Run without --budget."
-        else:
-            problem = "whose cost is not known"
-            todo = PRICE_LINE.format(model=model)
-        raise RunStopped(f"has calls to {model!r} {problem}, so a budget cannot be kept.",
-                         str(directory), todo, exit_code=2)

@@ -25,7 +25,7 @@ from codedata.agent import (
 from codedata.bounded import inside
 from codedata.disk.layouts import write_atomic
 from codedata.disk.ledger import FileState
-from codedata.disk.store import Derived, Store, digest, facts_of, known
+from codedata.disk.store import Derived, Store, digest, facts_of, known, known_in
 from codedata.errors import Excluded, ItemFailed, Trouble
 from codedata.llm import Models
 from codedata.llm.replies import current_reply_log
@@ -181,7 +181,7 @@ def _as_read(document: Document) -> Object:
 def known_of(root: Path, repo_name: str, patches: Object) -> tuple[HiddenParts, dict]:
     """Return (a repository's sources and the text that documents must not show; the names that the
     graded tests of each patch use). Raise ItemFailed if an input is missing."""
-    copy, analysis, coverage = (known(Store(root, one).open(), repo_name)
+    copy, analysis, coverage = (known_in(root, one, repo_name)
                                 for one in (SourceCopy, Analysis, Coverage))
     folder = folder_of(root, repo_name)
     if not (copy and analysis and coverage and is_folder(folder)):

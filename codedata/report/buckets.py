@@ -78,7 +78,7 @@ def update_buckets(root: Path, wanted: dict[str, str], make: Callable[[str], Sam
     def write(store: Store, name: str, record: Sample) -> None:
         if name in store:
             _remove(store, name, moves)
-        state, _ = store.put(name, record, owned=tuple(vars(record)))
+        state = store.put(name, record, owned=tuple(vars(record)))
         store.note(name, stage="report", state="done", **state.line())
 
     with ThreadPoolExecutor(MAX_PARALLEL) as pool:   # each write waits for the disk

@@ -9,13 +9,8 @@ from pathlib import Path
 
 from codedata.disk.ledger import LEDGER
 from codedata.disk.ledger_compact import compact
-from codedata.disk.store import (
-    check_directories,
-    digest,
-    lock,
-    remove_half_written,
-    shards_of,
-)
+from codedata.disk.locks import check_directories, lock
+from codedata.disk.store import digest, remove_half_written, shards_of
 from codedata.errors import Trouble
 from codedata.llm.client import Models
 from codedata.run.cli import RunOptions

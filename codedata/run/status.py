@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from codedata.llm.costs import Cost
-from codedata.llm.replies import attempts_under
+from codedata.llm.costs import Cost, attempts_under
 from codedata.sandbox.process_labels import of_root
 from codedata.terminal import usd
 

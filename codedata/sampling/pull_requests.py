@@ -13,11 +13,12 @@ import reprlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta, timezone
+from itertools import chain
 from statistics import mode
 
 from codedata.code.entities import language_of
 from codedata.code.patches import head_lines, reversed_patch
-from codedata.disk.row_files import JsonRows, ParquetFiles, find_files
+from codedata.disk.row_files import JsonLines, ParquetFiles, find_files
 from codedata.errors import Trouble
 from codedata.sampling.git_prs import cut_rows
 from codedata.sampling.readers.chat import decoded
@@ -87,7 +88,7 @@ def _rows(spec: str, ids: set[str] | None, hub: Hub) -> Iterable[dict]:
         format, names = find_files(spec)
     if format == "parquet":
         return _parquet_rows(ParquetFiles(spec, names, hub, keep=False), ids)
-    return _json_rows(JsonRows(names, hub), ids, spec)
+    return _json_rows([JsonLines(name, hub) for name in names], ids, spec)
 
 
 def _parquet_rows(files: ParquetFiles, ids: set[str]) -> Iterator[dict]:
@@ -115,11 +116,11 @@ def _parquet_rows(files: ParquetFiles, ids: set[str]) -> Iterator[dict]:
                 order by file_row_number""", name, row_numbers[plain_name])
 
 
-def _json_rows(table: JsonRows, ids: set[str] | None, spec: str) -> Iterator[dict]:
+def _json_rows(files: list[JsonLines], ids: set[str] | None, spec: str) -> Iterator[dict]:
     """Yield the rows of these ids in order, one at a time: a parsed row may be large. Print the
     place of each broken row. Raise Trouble in the end if a column is missing."""
     columns = set()
-    for row in table.each():
+    for row in chain.from_iterable(files):
         if isinstance(row, Trouble):
             say(f"{row.where} {row.what}; left out")
             continue

@@ -357,7 +357,7 @@ class PromptSampler:
         """Save the PR record unless one exists, as a person may have corrected that one."""
         name = record.instance_id
         if name not in self.commits:
-            known, _ = self.commits.put(name, record, owned=tuple(asdict(record)))
+            known = self.commits.put(name, record, owned=tuple(asdict(record)))
             self.commits.note(name, stage=STAGE, state="done", **known.line())
 
     def _restore(self, instance_ids: list[str], hub: Hub) -> None:

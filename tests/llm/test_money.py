@@ -21,9 +21,9 @@ from line_tables import rows
 import ch
 import king
 from codedata.disk.ledger import to_line
-from codedata.disk.store import lock
+from codedata.disk.locks import lock
 from codedata.errors import RunStopped
-from codedata.llm.replies import Money
+from codedata.llm.costs import Money
 from codedata.records import DIRECTORIES as RECORDED
 from codedata.settings import Price
 from codedata.texts import name_hash
