@@ -4,13 +4,14 @@ their document.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from codedata.errors import Excluded
 from codedata.export import folders
+from codedata.export.exports import Export
 from codedata.export.formats import TEXT
-from codedata.export.tasks import TaskExport, about_text
+from codedata.export.tasks import TaskOrigins, about_text
 from codedata.records import Object, Task, check_of
 from codedata.tasks.folder.eval_script import script_of
 from codedata.tasks.folder.folder import (
@@ -83,17 +84,17 @@ def _values(task: Task, image: str) -> Object:
 
 # what is left out --------------------------------------------------------------------------------
 
-def strip_problems(export: TaskExport) -> dict[str, Problem]:
+def strip_problems(tasks: list[Task], origins: TaskOrigins) -> dict[str, Problem]:
     """Return {name: problem} of the tasks that no row can be made of."""
-    return {task.instance_id: problem for task in export.tasks
+    return {task.instance_id: problem for task in tasks
             if (problem := _columns_problem(task))}
 
 
-def issue_problems(export: TaskExport) -> dict[str, Problem]:
+def issue_problems(tasks: list[Task], origins: TaskOrigins) -> dict[str, Problem]:
     """Return {name: problem} of the tasks that have no row: two of a repository share no report."""
-    problems = strip_problems(export)
+    problems = strip_problems(tasks, origins)
     first: dict[tuple[str, str], str] = {}   # (repository, report) → the first task that has it
-    for task in export.tasks:
+    for task in tasks:
         if task.instance_id not in problems:
             report = about_text(task, "repo"), " ".join((task.instruction or "").split())
             name = first.setdefault(report, task.instance_id)
@@ -113,23 +114,22 @@ def _columns_problem(task: Task) -> Problem | None:
 
 # what is written ---------------------------------------------------------------------------------
 
-def write_rows(export: TaskExport, columns: Mapping[str, str],
+def write_rows(export: Export, columns: dict[str, str],
                row_of: Callable[[Task, str], Object]) -> None:
     """Write each split as JSON Lines and as Parquet, with the row of each task and its image."""
-    for split, tasks in export.of_splits():
-        path = export.new / f"{split}.jsonl"
-        whole = (row_of(task, export.image_of(task).ref) for task in tasks)
-        rows = ({column: row[column] for column in columns} for row in whole)
-        if (sizes := folders.write_rows(path, rows)) or not export.tasks:
-            # where there is no data file at all, `datasets` loads the manifest as a row
-            folders.write_parquet(path, sizes, columns)
+    def rows_of(split: str) -> Iterator[Object]:
+        for one in export.of_split(split):
+            row = row_of(one.task, one.image.ref)
+            yield {column: row[column] for column in columns}
+
+    folders.write_splits(export.new, rows_of, columns)
 
 
 write_swebench = partial(write_rows, columns=SWEBENCH, row_of=bench_row)
 write_nl2repo = partial(write_rows, columns=NL2REPO, row_of=strip_row)
 
 
-def write_swesmith(export: TaskExport) -> None:
+def write_swesmith(export: Export) -> None:
     """Write the rows of `swesmith`, and the module that tells SWE-smith how to read their logs."""
     write_rows(export, SWESMITH, smith_row)
     (export.new / "profiles.py").write_text(text_of("codedata.export", PROFILES))
