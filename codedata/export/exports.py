@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -22,6 +22,8 @@ from codedata.export.folders import (
     changed_by_hand,
     listed_files,
     read_manifest,
+    write_parquet,
+    write_rows,
 )
 from codedata.export.provenance import public
 from codedata.export.split import SPLITS
@@ -32,7 +34,7 @@ from codedata.texts import terminal_safe, text_of
 CARD = "README.md"
 
 
-class Form(Protocol):
+class ExportForm(Protocol):
     """Describe a format: which rows it takes of those that were read, and how it writes them."""
 
     name: str
@@ -68,7 +70,7 @@ class Origins(Protocol):
 class Export:
     """Hold a folder of export/ that is to be made: its form, its rows, and what they come from."""
 
-    form: Form
+    form: ExportForm
     rows: Sequence
     origins: Origins
 
@@ -90,6 +92,19 @@ class Export:
     def n_rows(self) -> dict[str, int]:
         """Return the number of rows by split."""
         return {split: len(self.of_split(split)) for split in SPLITS}
+
+    def write_tables(self, make: Callable[[Any], dict], columns: dict[str, str],
+                     with_parquet: bool = True, if_empty: Iterable[str] = SPLITS) -> None:
+        """Write each split as JSON Lines, and as Parquet if asked, with what make() returns of each
+        row. Without any rows there are Parquet files of the splits `if_empty`: `datasets` would
+        load the manifest as rows."""
+        paths = {split: self.new / f"{split}.jsonl" for split in SPLITS}
+        sizes = {split: write_rows(path, map(make, self.of_split(split)))
+                 for split, path in paths.items()}
+        filled = [split for split in SPLITS if sizes[split]]
+        if with_parquet or not filled:
+            for split in filled or if_empty:
+                write_parquet(paths[split], sizes[split], columns)
 
     def inputs(self) -> dict:
         """Return the manifest without the files: what the rows come from."""

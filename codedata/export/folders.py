@@ -7,7 +7,7 @@ from __future__ import annotations
 import glob
 import io
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import duckdb
@@ -16,7 +16,6 @@ import orjson
 from codedata.bounded import read_bounded
 from codedata.disk.layouts import Folder
 from codedata.disk.ledger import disk_trouble
-from codedata.export.split import SPLITS
 
 MANIFEST = "manifest.json"
 OF_TABLES = ("files", "images")   # keys of a manifest: {name: table}
@@ -26,17 +25,6 @@ MIN_LINE = 16 << 20           # bytes; the longest line that duckdb reads by def
 GROUP_ROWS = 1000             # of a row group; readers hold one in memory at a time
 LINE_BREAKS = "\x85\u2028\u2029"   # which JSON may hold unescaped
 FOLDER = Folder(ignored=(MANIFEST,))   # the layout of an export
-
-
-def write_splits(folder: Path, rows_of: Callable[[str], Iterable[dict]], columns: dict[str, str],
-                 with_parquet: bool = True, if_empty: Iterable[str] = SPLITS) -> None:
-    """Write the rows of each split as JSON Lines, and as Parquet if asked. Without any rows there
-    are Parquet files of the splits `if_empty`: `datasets` would load the manifest as rows."""
-    sizes = {split: write_rows(folder / f"{split}.jsonl", rows_of(split)) for split in SPLITS}
-    filled = [split for split in SPLITS if sizes[split]]
-    if with_parquet or not filled:
-        for split in filled or if_empty:
-            write_parquet(folder / f"{split}.jsonl", sizes[split], columns)
 
 
 def write_rows(path: Path, rows: Iterable[dict]) -> list[int]:

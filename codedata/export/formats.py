@@ -12,12 +12,11 @@ STRUCT would give every message and every call the keys of all others, as nulls.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from codedata.conversation.tool_calls import parts_of
 from codedata.conversation.turn import clean, form_of
-from codedata.export import folders
 from codedata.export.collect import REFERENCE_AND_SIDES, SIDES, ExportTurn, ExportTurns, Problem
 from codedata.export.exports import Export
 from codedata.export.split import SPLITS, TRAIN, splits
@@ -114,11 +113,10 @@ class Format:
 
     def write(self, export: Export) -> None:
         """Write the rows as JSON Lines, and for trainers as Parquet."""
-        def rows_of(split: str) -> Iterator[dict]:
-            for row in export.of_split(split):
-                yield self.make(row.turn, row.side, export.origins.turns.record(row.turn))
+        def make(row: ExportRow) -> dict:
+            return self.make(row.turn, row.side, export.origins.turns.record(row.turn))
 
-        folders.write_splits(export.new, rows_of, self.columns, self.for_trainers, [TRAIN])
+        export.write_tables(make, self.columns, self.for_trainers, [TRAIN])
 
     def make(self, turn: ExportTurn, side: str, record: Sample) -> dict:
         """Return the row of a piece, with the columns in their order."""

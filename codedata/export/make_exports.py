@@ -29,7 +29,7 @@ from codedata.export.task_rows import (
     write_swesmith,
 )
 from codedata.export.tasks import TaskFormat, kinds_in, read_tasks
-from codedata.export.turns import TurnOrigins, duel_refusal, read_duel
+from codedata.export.turn_origins import TurnOrigins, duel_refusal, read_duel
 from codedata.records import BUCKETS, BUG, KINDS, PULL_REQUEST, STRIPPED_PATCH, Task, TaskAudit
 from codedata.run.cli import RunOptions
 from codedata.run.loop import check_root, run_whole
