@@ -39,8 +39,9 @@ class ExportForm(Protocol):
 
     name: str
 
-    def choose(self, origins: Any) -> Sequence:
-        """Return the rows, each with its `split`, and log what is left out of this format."""
+    def choose(self, read: Any) -> Sequence:
+        """Return the rows, each with its `split`, of the turns or tasks that were read, and log
+        what this format leaves out."""
 
     def write(self, export: Export) -> None:
         """Write the files of the rows to the folder export.new."""
