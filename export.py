@@ -30,7 +30,8 @@ def main(argv=None) -> int:
     add("--rejected-too", action="store_true", default=None,
         help="also where the duel was not accepted")
     args = parser.parse_args(argv)
-    return run(config.load(args), cli.options(args))
+    settings = config.load(args)
+    return run(settings.export, settings.report, settings.exclude.ids, cli.options(args))
 
 
 if __name__ == "__main__":

@@ -144,17 +144,17 @@ def duplicates(args) -> dict:
 
 
 def found_exactly_at(n_pairs: int) -> list[int]:
-    """Return how many pairs of random shingles with the similarity 480 / 600 are found, and the
-    number of pairs.
+    """Return how many pairs of texts of random words with the similarity 480 / 600 are found, and
+    the number of pairs.
     """
-    from codedata.checks.duplicates import Index
+    from codedata.checks.duplicates import near_duplicates
     draw, n_found = np.random.default_rng(7), 0
     for _ in range(n_pairs):
-        hashes = draw.integers(0, 2**63, 600, dtype=np.uint64)
-        one, other = np.sort(hashes[:540]), np.sort(np.append(hashes[:480], hashes[540:]))
-        index = Index(THRESHOLD, [one].__getitem__)
-        index.add(0, index.sketch(one))
-        n_found += len(index.similar(other, index.sketch(other)))
+        random_words = [f"{number:x}" for number in draw.integers(0, 2**63, 604, dtype=np.uint64)]
+        one = random_words[:544]   # words, of which 540 shingles
+        other = [*random_words[:484], *random_words[544:]]
+        n_found += len(near_duplicates([("one", " ".join(one)), ("other", " ".join(other))],
+                                       threshold=THRESHOLD))
     return [n_found, n_pairs]
 
 

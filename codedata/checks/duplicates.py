@@ -16,11 +16,11 @@ every pair is close.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from hashlib import blake2b
-from operator import itemgetter
+from operator import attrgetter
 
 import numpy as np
 
@@ -64,33 +64,58 @@ def near_duplicates(texts: Iterable[tuple[str, str]], threshold: float = 0.8) ->
 
 
 class Texts:
-    """Hold texts, and find the one that is most similar to another text. All texts are kept in
-    memory, each with a sketch of about 3 kB; so are the shingles of texts that were candidates.
-    Raise ValueError unless 0 < threshold <= 1, and Trouble if rensa is not installed."""
+    """Hold texts, and find the one that is most similar to another text.
+
+    A MinHash sketch of a text is cut into bands. Texts that share a band are candidates. The share
+    of slots in which two sketches agree estimates the similarity, which costs less than comparing
+    shingles. All texts are kept in memory, each with a sketch of about 3 kB; so are the shingles of
+    texts that were candidates.
+    """
 
     def __init__(self, threshold: float = 0.8):
-        self._texts: list[tuple[str, str]] = []
+        """Raise ValueError unless 0 < threshold <= 1, and Trouble if rensa is not installed."""
+        if not 0 < threshold <= 1:
+            raise ValueError(f"threshold is {threshold}; it must be above 0 and at most 1")
+        try:
+            from rensa import RMinHash, RMinHashLSH
+        except ImportError:
+            raise Trouble("near-duplicates need the package rensa, which is not installed.",
+                          "", "pip install '.[checks]', or pip install 'rensa>=0.5'"
+                          ) from None
+        n_rows = _rows_of_a_band(threshold)
+        n_bands = MAX_SLOTS // n_rows
+        n_slots = n_rows * n_bands
         hashes = WordHashes()
-        self._index = Index(threshold, cache(
-            lambda number: shingles(self._texts[number][1], hashes)))
+        self._threshold = threshold
+        self._texts: list[tuple[str, str, RMinHash]] = []   # name, text, sketch
+        self._bands = RMinHashLSH(threshold, n_slots, n_bands)
+        # Four standard deviations lose 1 in 30,000 of the pairs at the threshold.
+        self._min_estimate = threshold - 4 * (threshold * (1 - threshold) / n_slots) ** 0.5
+        self._shingles_of = cache(lambda number: shingles(self._texts[number][1], hashes))
 
-        def measure(text: str) -> tuple[np.ndarray, object]:
-            text_shingles = shingles(text, hashes)
-            return text_shingles, self._index.sketch(text_shingles)
+        def measure(text: str) -> tuple[np.ndarray, RMinHash]:
+            text_shingles, sketch = shingles(text, hashes), RMinHash(n_slots, SEED)
+            sketch.update(text_shingles.view("V8").tolist())   # as bytes
+            return text_shingles, sketch
         self._measure = lru_cache(1)(measure)   # add() mostly follows nearest() of the same text
 
     def add(self, name: str, text: str) -> None:
         """Add a text. Several texts may have the same name."""
-        self._index.add(len(self._texts), self._measure(text)[1])
-        self._texts.append((name, text))
+        _, sketch = self._measure(text)
+        self._bands.insert(len(self._texts), sketch)
+        self._texts.append((name, text, sketch))
 
     def nearest(self, text: str, name: str = "") -> Duplicate | None:
         """Return the most similar text at or above the threshold, None where there is none."""
-        similar = self._index.similar(*self._measure(text))
-        if not similar:
-            return None
-        number, similarity = max(similar, key=itemgetter(1))
-        return Duplicate(name, self._texts[number][0], similarity)
+        text_shingles, sketch = self._measure(text)
+        similar = []
+        for number in sorted(self._bands.query(sketch)):
+            other, _, other_sketch = self._texts[number]
+            if sketch.jaccard(other_sketch) >= self._min_estimate:
+                similarity = jaccard(text_shingles, self._shingles_of(number))
+                if similarity >= self._threshold:
+                    similar.append(Duplicate(name, other, similarity))
+        return max(similar, key=attrgetter("similarity"), default=None)
 
 
 # words and shingles
@@ -154,58 +179,6 @@ def jaccard(a: np.ndarray, b: np.ndarray) -> float:
     """Return the Jaccard index of two sorted arrays without repetition, from 0 to 1."""
     shared = len(np.intersect1d(a, b, assume_unique=True))
     return shared / (len(a) + len(b) - shared)
-
-
-# candidates
-
-class Index:
-    """Look up texts that are similar to a text. `shingles_of(number)` returns the shingles
-    of the text that was added with this number.
-
-    A MinHash sketch is cut into bands. Texts that share a band are candidates. The share of slots
-    in which two sketches agree estimates the similarity, which costs less than comparing shingles.
-    """
-
-    def __init__(self, threshold: float, shingles_of: Callable[[int], np.ndarray]):
-        if not 0 < threshold <= 1:
-            raise ValueError(f"threshold is {threshold}; it must be above 0 and at most 1")
-        try:
-            from rensa import RMinHash, RMinHashLSH
-        except ImportError:
-            raise Trouble("near-duplicates need the package rensa, which is not installed.",
-                          "", "pip install '.[checks]', or pip install 'rensa>=0.5'"
-                          ) from None
-        self._threshold = threshold
-        self._shingles_of = shingles_of
-        n_rows = _rows_of_a_band(threshold)
-        n_bands = MAX_SLOTS // n_rows
-        n_slots = n_rows * n_bands
-        self._new_sketch = lambda: RMinHash(n_slots, SEED)
-        self._bands = RMinHashLSH(threshold, n_slots, n_bands)
-        # Four standard deviations lose 1 in 30,000 of the pairs at the threshold.
-        self._min_estimate = threshold - 4 * (threshold * (1 - threshold) / n_slots) ** 0.5
-        self._sketches: dict[int, RMinHash] = {}
-
-    def sketch(self, text_shingles: np.ndarray):
-        """Return the MinHash sketch of the shingles of a text."""
-        sketch = self._new_sketch()
-        sketch.update(text_shingles.view("V8").tolist())   # as bytes
-        return sketch
-
-    def add(self, number: int, sketch) -> None:
-        """Add a text by its number and sketch."""
-        self._sketches[number] = sketch
-        self._bands.insert(number, sketch)
-
-    def similar(self, text_shingles: np.ndarray, sketch) -> list[tuple[int, float]]:
-        """Return (number, similarity) of each text at or above the threshold, sorted by number."""
-        out = []
-        for number in sorted(self._bands.query(sketch)):
-            if sketch.jaccard(self._sketches[number]) >= self._min_estimate:
-                similarity = jaccard(text_shingles, self._shingles_of(number))
-                if similarity >= self._threshold:
-                    out.append((number, similarity))
-        return out
 
 
 def _rows_of_a_band(threshold: float) -> int:

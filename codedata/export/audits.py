@@ -22,7 +22,6 @@ from codedata.records import (
     Task,
     TaskAudit,
 )
-from codedata.settings import ExportSettings
 from codedata.tasks.folder.folder import Problem, audited_digest, rivals_digest
 from codedata.terminal import plural
 from codedata.texts import printable
@@ -83,12 +82,12 @@ def _count(figure) -> int:
     return figure if type(figure) is int and 0 <= figure < MAX_COUNT else 0
 
 
-def audit_problem(settings: ExportSettings, audit: TaskAudit | None) -> Problem | None:
+def audit_problem(audited_only: bool, audit: TaskAudit | None) -> Problem | None:
     """Return why a task with this audit is not exported, or None. The detail quotes no evidence."""
-    if settings.audited_only and not audit:
+    if audited_only and not audit:
         return "not audited", "audit/ has no audit of it as it is now: run python audit.py"
     failed = [one["name"] for one in (audit.checks if audit else ()) if one["result"] == FAILED]
-    if settings.audited_only and failed:
+    if audited_only and failed:
         return "failed its audit", printable(", ".join(failed), 200)
     return None
 

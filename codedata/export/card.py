@@ -9,21 +9,26 @@ import json
 import re
 import statistics
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 
-import codedata
-from codedata.export.collect import SIDES, ExportTurn, ExportTurns
-from codedata.export.formats import BOOLEAN, JSON, JSON_LIST, NUMBER, TEXT, Format, length
-from codedata.export.provenance import Provenance, public
-from codedata.export.split import SPLITS, TRAIN, splits
+from codedata.export.collect import SIDES
+from codedata.export.exports import Export, sections
+from codedata.export.formats import (
+    ANSWERS,
+    BOOLEAN,
+    JSON,
+    JSON_LIST,
+    NUMBER,
+    TEXT,
+    ExportRow,
+    Format,
+)
+from codedata.export.provenance import public
+from codedata.export.split import TRAIN
 from codedata.llm.embedded import NOISE
 from codedata.records import POINTS, Duel
-from codedata.settings import EMBEDDED_MODEL, ExportSettings, ReportSettings
 from codedata.terminal import plural, table
-from codedata.texts import as_markdown, terminal_safe, text_of
+from codedata.texts import as_markdown
 
 SIZES = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M"}
 CHARS_A_TOKEN = 3         # for code and logs; few tokenizers need more tokens
@@ -34,117 +39,69 @@ CALL = "thought and one call of a tool, or one bash command where the agent has 
 SQL_FIELD = re.compile(r'(\w+)"? (\w+)')   # (name, type) in a STRUCT
 
 
-@dataclass
-class Background:
-    """Hold what all cards of a run have in common."""
-
-    directory: Path           # export/
-    settings: ExportSettings
-    buckets: ReportSettings
-    duel: Duel | None
-    origins: Provenance
-    turns: ExportTurns
-
-    def masked(self) -> Counter:
-        """Return the number of masked secrets by kind."""
-        return sum((Counter(turn.masked) for turn in self.turns.turns), Counter())
-
-    def is_noise(self, turns: Iterable[ExportTurn]) -> bool:
-        """Return whether the embedded model judged the duel or made an answer of these turns."""
-        judges = self.duel.models if self.duel else set()
-        return EMBEDDED_MODEL in judges.union(*(self.origins.models(turns, side)
-                                                for side in SIDES))
-
-
-class Contents:
-    """Count the contents of one format."""
-
-    def __init__(self, form: Format, about: Background):
-        self.form, self.about = form, about
-        settings, pieces = about.settings, form.pieces(about.turns.turns)
-        self.split_of = splits((turn.repo for turn, _ in pieces), settings.validation,
-                               settings.seed)
-        self.rows = dict.fromkeys(SPLITS, 0)      # by split
-        self.n_bytes = dict.fromkeys(SPLITS, 0)   # by split
-        self.n_file_bytes = 0
-        self.rows_of: Counter[ExportTurn] = Counter()
-        self.lengths: list[int] = []              # of rows, in characters
-        self.answer_lengths = {"chosen": [], "rejected": []}   # in characters
-        self.labels = Counter()
-
-    def count(self, turn: ExportTurn, row: dict) -> None:
-        """Add a row of a turn."""
-        self.rows[self.split_of[turn.repo]] += 1
-        self.rows_of[turn] += 1
-        conversations = self.form.conversations(row) or [row["messages"]]
-        self.lengths.append(max(sum(map(length, messages)) for messages in conversations))
-        for column in self.answer_lengths.keys() & row.keys():
-            self.answer_lengths[column].append(length(row[column][0]))
-        if "label" in row:
-            self.labels[json.dumps(row["label"])] += 1
-
-
-def card(of: Contents) -> str:
-    """Return the text of README.md for one format.
-
-    The templates pick what they show, and how many digits of it, from these values.
-    """
-    form, about = of.form, of.about
-    settings, duel, origins = about.settings, about.duel, about.origins
-    turns, n_rows = of.rows_of, sum(of.rows.values())
+def card_values(export: Export) -> dict:
+    """Return the values for card.md, and for the text of a format in formats.md."""
+    form, rows, origins = export.form, export.rows, export.origins
+    duel = origins.duel
+    turns = [*dict.fromkeys(row.turn for row in rows)]
     languages = _most_common(as_markdown(turn.language) for turn in turns)
     licences = _most_common(as_markdown(turn.licence) for turn in turns)
+    labels = Counter(row.label for row in rows if row.label)
+    n_cut, licence = origins.provenance.cut(turns), origins.settings.licence
     values = {
-        "settings": settings, "buckets": about.buckets, "duel": duel, "noise": NOISE,
-        "title": _texts()[form.name][0], "version": codedata.__version__, **_lengths(of),
-        "licence": json.dumps(settings.licence),
-        "labels": ", ".join(f"{label} {of.labels[label]:,}"
-                            for label in sorted(of.labels, reverse=True)) or "none",
-        "turn": CALL if form.has_calls else BLOCK, "rows": _rows(of),
+        "settings": origins.settings, "buckets": origins.buckets, "duel": duel, "noise": NOISE,
+        **_lengths(rows), "licence": json.dumps(licence),
+        "labels": ", ".join(f"{label} {labels[label]:,}"
+                            for label in sorted(labels, reverse=True)) or "none",
+        "turn": CALL if form.has_calls else BLOCK, "rows": _rows(export),
         "languages": _cells(languages), "licences": _cells(licences), "columns": _columns(form),
         "by_licence": ", ".join(f"{name} ({n:,})" for name, n in licences) or "none",
-        "sources": listed(origins.sources(turns)),
-        **{side: listed(origins.models(turns, side)) for side in SIDES},
+        "sources": listed(origins.provenance.sources(turns)),
+        **{side: listed(origins.provenance.models(turns, side)) for side in SIDES},
         "n_turns": plural(duel.turns, "turn") if duel else "",
         "lcb": POINTS * duel.lcb if duel and duel.lcb is not None else None,
         "reasons": "; ".join(map(as_markdown, duel.reasons)) if duel else "",
-        "n_cut": plural(origins.cut(turns), "turn"),
-        "judges": _judges(duel), "checks": _checks(of), "configs": _configs(of),
+        "n_cut": plural(n_cut, "turn"), "judges": _judges(duel), "checks": _checks(export),
+        "configs": _configs(export),
         "tags": f"\n- trl\n- {form.name.partition('_')[0]}" if form.for_trainers else "",
-        "licence_name": "license_name: by-row\n" if settings.licence == "other" else "",
-        "size": next((size for limit, size in SIZES.items() if n_rows < limit), "1M<n<10M"),
-        "streaming": "" if n_rows else ", streaming=True"}
+        "licence_name": "license_name: by-row\n" if licence == "other" else "",
+        "size": next((size for limit, size in SIZES.items() if len(rows) < limit), "1M<n<10M"),
+        "streaming": "" if rows else ", streaming=True"}
 
     def fill(name: str, form: str = "{}") -> str:
         """Return a text of formats.md filled in, within `form`; "" for no name."""
-        return name and form.format(_texts()[name][1].format_map(values))
+        return name and form.format(sections()[name][1].format_map(values))
 
-    values |= {
-        "about": fill(form.name) + fill("calls" if form.has_calls else "", "\n\n{}"),
+    return values | {
+        "calls": fill("calls" if form.has_calls else "", "\n\n{}"),
         "length": fill("lengths_cut" if form.for_trainers else "lengths"),
-        "warnings": "".join(fill(name, "> **{}**\n\n") for name in _warnings(of)),
+        "warnings": "".join(fill(name, "> **{}**\n\n") for name in _warnings(export)),
         "order": fill("order_king_first" if duel and duel.order != "both" else "order_both"),
         "outcome": " ".join(map(fill, _outcome(duel))),
-        "cut": fill("cut" if origins.cut(turns) else "", "{}\n"),
-        "set_licence": fill("" if settings.licence == "other" else "one_licence", "{} ")}
-    return terminal_safe(text_of("codedata.export", "card.md").format_map(values))
+        "cut": fill("cut" if n_cut else "", "{}\n"),
+        "set_licence": fill("" if licence == "other" else "one_licence", "{} ")}
 
 
 # the YAML head
 
-def _configs(of: Contents) -> str:
+def _configs(export: Export) -> str:
     """Return the entries on files and columns as JSON, which is valid YAML."""
-    filled = [split for split in SPLITS if of.rows[split]]
-    pattern = "data/{}-*.parquet" if of.form.for_trainers or not filled else "{}.jsonl"
-    filled = filled or [TRAIN]   # an empty Parquet file with the columns
-    configs = {"config_name": of.form.name, "data_files": [
-        {"split": split, "path": pattern.format(split)} for split in filled]}
+    form = export.form
+    sizes = {split: (export.new / f"{split}.jsonl").stat().st_size
+             for split, n in export.n_rows.items() if n}
+    in_parquet = form.for_trainers or not sizes
+    pattern = "data/{}-*.parquet" if in_parquet else "{}.jsonl"
+    files = export.new.rglob("*.parquet" if form.for_trainers else "*.jsonl")
+    sizes = sizes or {TRAIN: 0}   # an empty Parquet file with the columns
+    configs = {"config_name": form.name, "data_files": [
+        {"split": split, "path": pattern.format(split)} for split in sizes]}
     contents = {
-        "config_name": of.form.name,
-        "features": [_feature(*column) for column in of.form.columns.items()],
-        "splits": [{"name": split, "num_bytes": of.n_bytes[split], "num_examples": of.rows[split]}
-                   for split in filled],
-        "download_size": of.n_file_bytes, "dataset_size": sum(of.n_bytes.values())}
+        "config_name": form.name,
+        "features": [_feature(*column) for column in form.columns.items()],
+        "splits": [{"name": split, "num_bytes": size, "num_examples": export.n_rows[split]}
+                   for split, size in sizes.items()],
+        "download_size": sum(path.stat().st_size for path in files),
+        "dataset_size": sum(sizes.values())}
     return f"configs: {json.dumps([configs])}\ndataset_info: {json.dumps([contents])}\n"
 
 
@@ -160,11 +117,12 @@ def _feature(name: str, kind: str) -> dict:
 
 # the parts of the text
 
-def _warnings(of: Contents) -> list[str]:
+def _warnings(export: Export) -> list[str]:
     """Return the names of the warnings that the card begins with."""
-    duel = of.about.duel
-    warnings = {"noise": of.about.is_noise(of.rows_of), "undecided": duel is None,
-                "rejected": duel and not duel.accepted, "empty": not sum(of.rows.values())}
+    duel = export.origins.duel
+    is_noise = export.origins.is_noise(row.turn for row in export.rows)
+    warnings = {"noise": is_noise, "undecided": duel is None,
+                "rejected": duel and not duel.accepted, "empty": not export.rows}
     return [name for name, holds in warnings.items() if holds]
 
 
@@ -176,20 +134,22 @@ def _outcome(duel: Duel | None) -> list[str]:
     return [*numbers, "outcome_accepted" if duel.accepted else "outcome_rejected"]
 
 
-def _rows(of: Contents) -> str:
-    rows = []
-    for split in SPLITS:
-        turns = [turn for turn in of.rows_of if of.split_of[turn.repo] == split]
-        rows.append([split, of.rows[split], len(turns), len({turn.repo for turn in turns}),
-                     len({turn.instance_id for turn in turns})])
-    return _cells(rows)
+def _rows(export: Export) -> str:
+    cells = []
+    for split, n in export.n_rows.items():
+        turns = {row.turn for row in export.of_split(split)}
+        cells.append([split, n, len(turns), len({turn.repo for turn in turns}),
+                      len({turn.instance_id for turn in turns})])
+    return _cells(cells)
 
 
-def _lengths(of: Contents) -> dict:
+def _lengths(rows: Sequence[ExportRow]) -> dict:
     """Return row lengths in characters, in tokens for the longest row, and means of the answers."""
-    lengths = sorted(of.lengths) or [0]
-    means = {column: f"{statistics.fmean(answers):,.0f}" if answers else "no"
-             for column, answers in of.answer_lengths.items()}
+    lengths = sorted(row.n_chars["row"] for row in rows) or [0]
+    means = {}
+    for column in ANSWERS:
+        answers = [row.n_chars[column] for row in rows if column in row.n_chars]
+        means[column] = f"{statistics.fmean(answers):,.0f}" if answers else "no"
     return {"longest": lengths[-1], "median": statistics.median_low(lengths),
             "chars": CHARS_A_TOKEN,
             "long": lengths[len(lengths) * 95 // 100],
@@ -198,7 +158,8 @@ def _lengths(of: Contents) -> dict:
 
 def _columns(form: Format) -> str:
     names = ["columns", "columns_calls"] if form.has_calls else ["columns"]
-    lines = {line.split("`")[1]: line for name in names for line in _texts()[name][1].splitlines()}
+    texts = [sections()[name][1] for name in names]
+    lines = {line.split("`")[1]: line for text in texts for line in text.splitlines()}
     return "\n".join(lines[name] for name in form.columns)
 
 
@@ -218,9 +179,9 @@ def _percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.1f} %"
 
 
-def _checks(of: Contents) -> str:
-    settings = of.about.settings
-    reasons = of.about.turns.left_out.counts(of.form.name)
+def _checks(export: Export) -> str:
+    origins = export.origins
+    settings, reasons = origins.settings, origins.turns.left_out.counts(export.form.name)
     similarity = settings.duplicate_similarity
     benchmarks = ", ".join(f"`{public(name)}`" for name in settings.decontaminate)
     checks = {
@@ -230,7 +191,7 @@ def _checks(of: Contents) -> str:
         "licence": f"licences: {', '.join(map(as_markdown, settings.licences)) or 'all'}"}
     rows = [[check, f"{reasons.pop(reason, 0):,} left out"] for reason, check in checks.items()]
     rows += [[f"turns left out: {reason}", n] for reason, n in sorted(reasons.items())]
-    masked = [[f"masked: {kind}", n] for kind, n in sorted(of.about.masked().items())]
+    masked = [[f"masked: {kind}", n] for kind, n in sorted(origins.masked().items())]
     return _cells(rows + (masked or [["masked", "nothing"]]))
 
 
@@ -248,12 +209,3 @@ def _cells(rows) -> str:
     """Return the lines of a table below its head, each after a line break."""
     texts = [[f"{cell:,}" if isinstance(cell, int) else cell for cell in row] for row in rows]
     return table([], texts, "").removeprefix("|  |\n||")
-
-
-@cache
-def _texts() -> dict[str, tuple[str, str]]:
-    """Return {format: (title, text)} from formats.md."""
-    text = text_of("codedata.export", "formats.md")
-    parts = re.split(r"^# (\w+): (.*)\n", text, flags=re.MULTILINE)[1:]
-    return {name: (title, text.strip())
-            for name, title, text in zip(parts[::3], parts[1::3], parts[2::3], strict=True)}

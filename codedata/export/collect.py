@@ -10,7 +10,7 @@ import itertools
 import re
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -95,10 +95,10 @@ class LeftOutLog:
 class ExportRules:
     """Hold what leaves turns and tasks out of all formats: ids, licences, benchmarks."""
 
-    def __init__(self, settings: ExportSettings, excluded_ids: Iterable[str]):
+    def __init__(self, excluded_ids: Iterable[str], licences: Iterable[str],
+                 benchmarks: Sequence[str]):
         self._excluded_ids = excluded_ids
-        self._allowed = {licence.lower() for licence in settings.licences}
-        benchmarks = settings.decontaminate
+        self._allowed = {licence.lower() for licence in licences}
         self._benchmarks = Benchmarks.load(benchmarks) if benchmarks else None
 
     def excludes(self, instance_id: str) -> bool:
@@ -118,14 +118,14 @@ class ExportRules:
 class ExportTurns:
     """Hold the turns of a root in natural order; collect() reads them, record() one's texts."""
 
-    def __init__(self, root: Path, settings: ExportSettings, excluded_ids: Iterable[str],
+    def __init__(self, root: Path, settings: ExportSettings, rules: ExportRules,
                  left_out: LeftOutLog):
         self.settings, self.left_out = settings, left_out
         self.turns: list[ExportTurn] = []
         self.edited: list[str] = []   # names of copies that a person edited
         self.n_broken = 0
         self.in_bucket = Counter({cls.directory: 0 for cls in BUCKETS})
-        self._rules = ExportRules(settings, excluded_ids)
+        self._rules = rules
         self._stores = {cls: Store(root, cls).open() for cls in (*BUCKETS, Commit, Answer, Score)}
         place = root / "export"   # that disk has room for the exports
         self._file = tempfile.TemporaryFile(dir=place if place.is_dir() else None)
@@ -258,17 +258,16 @@ class ExportTurns:
             return text
 
         def entries_of(entries: list[dict], keys: tuple[str, ...]) -> list[dict]:
-            return [{key: masked(str(entry.get(key, ""))) for key in keys} for entry in entries]
+            return [{key: str(entry.get(key, "")) for key in keys} for entry in entries]
 
-        copy = replace(
-            record,
-            messages=masked([*map(_for_templates, record.messages)]), tools=masked(record.tools),
-            reasons=entries_of(record.reasons, REASON),
-            injections=entries_of(record.injections, FINDING),
-            leaks=None if record.leaks is None else entries_of(record.leaks, LEAK),
-            assistant=masked(_for_templates(record.assistant)),
-            **{side: masked(_for_templates(getattr(record, side), REASONING)) for side in SIDES})
-        return copy, dict(sorted(secrets.items()))
+        values = vars(record) | {
+            "messages": [*map(_for_templates, record.messages)],
+            "reasons": entries_of(record.reasons, REASON),
+            "injections": entries_of(record.injections, FINDING),
+            "leaks": None if record.leaks is None else entries_of(record.leaks, LEAK),
+            "assistant": _for_templates(record.assistant),
+            **{side: _for_templates(getattr(record, side), REASONING) for side in SIDES}}
+        return Sample(**masked(values)), dict(sorted(secrets.items()))
 
     def _report_broken(self, error: BrokenRecord) -> None:
         say(f"export.py: {error}")

@@ -1,8 +1,6 @@
-"""Write the files of a format as JSON Lines and Parquet, and put its folder in place.
+"""Write rows as JSON Lines and Parquet, and read the manifest of a folder of export/.
 
-Equal rows give equal bytes: duckdb writes with one thread, in the order of the rows. A new folder
-is put in place in one exchange (layouts.py). A folder whose manifest would not change stays as it
-is, with a person's edits; an edited folder is copied to export/_replaced/ before it is replaced.
+Equal rows give equal bytes: duckdb writes with one thread, in the order of the rows.
 """
 from __future__ import annotations
 
@@ -11,17 +9,15 @@ import io
 import itertools
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
 
 import duckdb
 import orjson
 
 from codedata.bounded import read_bounded
-from codedata.disk.layouts import Folder, set_aside, to_json
+from codedata.disk.layouts import Folder
 from codedata.disk.ledger import disk_trouble
-from codedata.terminal import named
 
-MANIFEST, CARD = "manifest.json", "README.md"
+MANIFEST = "manifest.json"
 OF_TABLES = ("files", "images")   # keys of a manifest: {name: table}
 SHARD_ROWS = 10_000           # of a Parquet file
 MEMORY = "2GB"                # duckdb's limit
@@ -112,43 +108,3 @@ def listed_files(folder: Path) -> dict[str, dict]:
     """Return {path: its SHA-256 and size in bytes} of a folder's files, for its manifest."""
     return {path: {"sha256": sha256, "bytes": (folder / path).stat().st_size}
             for path, sha256 in FOLDER.digests(folder).items()}
-
-
-class Filled(Protocol):
-    """Describe an export whose files are in the folder `new`, and will be put at `place`."""
-
-    place: Path
-    new: Path
-
-    def inputs(self) -> dict:
-        """Return the part of the manifest that says which inputs the files come from."""
-
-    def card(self) -> str:
-        """Return the text of the card."""
-
-
-def state(export: Filled) -> str:
-    """Return how the existing folder differs from what a run would make, for --status."""
-    place = export.place
-    if not place.exists():
-        return "missing"
-    manifest = read_manifest(place)
-    manifest.pop("files", None)
-    is_same = to_json(manifest) == to_json(export.inputs())
-    text = "rows as they are there" if is_same else "rows would change"
-    edited = changed_by_hand(place)
-    return f"{text}, edited: {named(edited)}" if edited else text
-
-
-def put(export: Filled, force: bool) -> str:
-    """Put a folder in place with its card and manifest. Return what was done."""
-    place, new = export.place, export.new
-    (new / CARD).write_text(export.card(), encoding="utf-8")
-    (new / MANIFEST).write_bytes(to_json({**export.inputs(), "files": listed_files(new)}))
-    edited = changed_by_hand(place)
-    is_same = read_manifest(place) == read_manifest(new)
-    if place.is_dir() and is_same and not force:
-        return f"edited: {named(edited)} (kept)" if edited else "unchanged"
-    copy = set_aside(place) if edited else None   # first: a kill would lose it
-    FOLDER.put(place, new)
-    return f"wrote; the edited one is in export/_replaced/{copy.name}/" if copy else "wrote"

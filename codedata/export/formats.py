@@ -11,12 +11,15 @@ STRUCT would give every message and every call the keys of all others, as nulls.
 """
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from codedata.conversation.tool_calls import parts_of
 from codedata.conversation.turn import clean, form_of
-from codedata.export.collect import REFERENCE_AND_SIDES, SIDES, ExportTurn, Problem
+from codedata.export.collect import REFERENCE_AND_SIDES, SIDES, ExportTurn, ExportTurns, Problem
+from codedata.export.exports import Export
+from codedata.export.split import SPLITS, TRAIN, splits
 from codedata.messages import calls_text
 from codedata.records import METRICS, Final, Message, Sample
 
@@ -29,12 +32,24 @@ METRIC_SCORES = f"STRUCT({', '.join(f'{metric} {NUMBER}' for metric in METRICS)}
 COMMON = {   # columns of every row, to sort or weight rows by; trainers ignore unknown columns
     **dict.fromkeys(("instance_id", "repo", "language", "licence", "source", "bucket"), TEXT),
     "score": NUMBER}
+ANSWERS = "chosen", "rejected"   # columns whose lengths are compared
 Piece = tuple[ExportTurn, str]   # (turn, the side whose answer the row has)
 # role: the roles that may come right before it, in a conversation of texts and in one with tools;
 # "" stands for the start
 MAY_PRECEDE_TEXT = {"system": ("",), "user": ("", "system", "assistant"), "assistant": ("user",)}
 MAY_PRECEDE = {"system": ("",), "user": ("", "system", "user", "assistant", "tool"),
                "assistant": ("user", "assistant", "tool"), "tool": ("assistant", "tool")}
+
+
+@dataclass(frozen=True)
+class ExportRow:
+    """Describe a row: the turn and the side whose answer it has. Its text is made when written."""
+
+    turn: ExportTurn
+    side: str
+    split: str
+    n_chars: dict[str, int]   # {"row": of the longest conversation}, of "chosen" and "rejected"
+    label: str                # "true", "false", or "" in a format without labels
 
 
 @dataclass(frozen=True)
@@ -64,6 +79,44 @@ class Format:
                    for name, kind in self.columns.items()}
         sides = dict.fromkeys(self.columns.keys() & {*REFERENCE_AND_SIDES}, JSON)
         return replace(self, columns={**columns, **sides, "tools": JSON_LIST})
+
+    def choose(self, turns: ExportTurns) -> list[ExportRow]:
+        """Return the rows that trainers take, and log the others."""
+        settings = turns.settings
+        split_of = splits((turn.repo for turn, _ in self.pieces(turns.turns)),
+                          settings.validation, settings.seed)
+        rows = []
+        for split in SPLITS:
+            in_split = [turn for turn in turns.turns if split_of.get(turn.repo) == split]
+            for turn, side in self.pieces(in_split):
+                row = self.make(turn, side, turns.record(turn))
+                if problem := self._problem(turn, row, settings.max_chars):
+                    turns.left_out.add(turn.name, *problem, format=self.name)
+                else:
+                    label = json.dumps(row["label"]) if "label" in row else ""
+                    rows.append(ExportRow(turn, side, split, self._n_chars(row), label))
+        return rows
+
+    def _problem(self, turn: ExportTurn, row: dict, max_chars: int) -> Problem | None:
+        """Return why a row is left out: the flag of its turn, or what is wrong with it.
+
+        A verdict on an answer that speaks to its judge, or shows the hidden PR, is no evidence for
+        either side, so trainers must not see it.
+        """
+        return (self.for_trainers and turn.flag) or row_problem(self, row, max_chars)
+
+    def _n_chars(self, row: dict) -> dict[str, int]:
+        conversations = self.conversations(row) or [row["messages"]]
+        answers = {column: length(row[column][0])
+                   for column in ANSWERS if column in row}
+        return {"row": max(sum(map(length, messages)) for messages in conversations), **answers}
+
+    def write(self, export: Export) -> None:
+        """Write the rows as JSON Lines, and for trainers as Parquet."""
+        def make(row: ExportRow) -> dict:
+            return self.make(row.turn, row.side, export.origins.turns.record(row.turn))
+
+        export.write_tables(make, self.columns, self.for_trainers, [TRAIN])
 
     def make(self, turn: ExportTurn, side: str, record: Sample) -> dict:
         """Return the row of a piece, with the columns in their order."""

@@ -12,7 +12,8 @@ from codedata.bounded import inside
 from codedata.checks.secrets import credential_in, mask
 from codedata.disk.layouts import Folder, content_of, load_files, write_atomic, write_files
 from codedata.errors import BrokenRecord
-from codedata.export.tasks import Image, TaskExport
+from codedata.export.exports import Export
+from codedata.export.tasks import ExportTask, Image, TaskOrigins
 from codedata.records import Files, Object, Task, about_in
 from codedata.tasks.folder.folder import Problem, from_line, image_of, text_in
 from codedata.texts import toml_tables
@@ -27,21 +28,22 @@ OF_EXPORT = ("README.md", "manifest.json")   # beside the folders of tasks
 TASK_FOLDER = Folder(ignored=(MANIFEST,))
 
 
-def harbor_problems(export: TaskExport) -> dict[str, Problem]:
+def harbor_problems(tasks: list[Task], origins: TaskOrigins) -> dict[str, Problem]:
     """Return {name: problem} of the tasks of which no folder is made."""
-    problems = ((task.instance_id, _problem(export, task)) for task in export.tasks)
-    return {name: problem for name, problem in problems if problem}
+    network = origins.settings.harbor_network
+    return {task.instance_id: problem for task in tasks
+            if (problem := _problem(task, origins.store.path(task.instance_id), network))}
 
 
-def _problem(export: TaskExport, task: Task) -> Problem | None:
+def _problem(task: Task, folder: Path, network: str) -> Problem | None:
     if task.instance_id in OF_EXPORT:
         return "name", f"{task.instance_id} is a file of the export"
     parts = {f"{part}/{name}" for part in ("environment", "solution", "tests")
              for name in getattr(task, part)}   # task_problem() has searched these for secrets
-    if export.settings.harbor_network == "compose" and COMPOSE in parts:
+    if network == "compose" and COMPOSE in parts:
         return "network", f"it has a {COMPOSE} of its own: harbor_network cannot be compose"
     try:
-        others = [content_of(file) for path, file in _files_of(export, task).items()
+        others = [content_of(file) for path, file in _files_of(folder).items()
                   if path not in parts and not _is_instruction(path)]
     except (BrokenRecord, ValueError) as e:
         return "files", str(e)
@@ -54,48 +56,46 @@ def _is_instruction(path: str) -> bool:
     return path == INSTRUCTION or (path.startswith("steps/") and path.endswith(f"/{INSTRUCTION}"))
 
 
-def _files_of(export: TaskExport, task: Task) -> Files:
+def _files_of(folder: Path) -> Files:
     """Return the files of a task's folder that are exported. Raise ValueError for a link."""
-    whole = load_files(export.read.store.path(task.instance_id))
-    return {path: file for path, file in whole.items()
+    return {path: file for path, file in load_files(folder).items()
             if path.partition("/")[0] not in NOT_EXPORTED}
 
 
-def write_harbor(export: TaskExport) -> None:
+def write_harbor(export: Export) -> None:
     """Write a folder for each task."""
-    for task in export.tasks:
-        files = exported_files(task, _files_of(export, task), export.image_of(task),
-                               export.settings.harbor_network, export.split_of(task),
-                               export.read.audits.get(task.instance_id))
-        write_task(inside(export.new, task.instance_id), files)
+    origins = export.origins
+    for row in export.rows:
+        name = row.task.instance_id
+        files = exported_files(row, _files_of(origins.store.path(name)),
+                               origins.settings.harbor_network)
+        write_task(inside(export.new, name), files)
 
 
-def exported_files(task: Task, files: Files, image: Image, network: str, split: str,
-                   audit: Object | None = None) -> Files:
+def exported_files(row: ExportTask, files: Files, network: str) -> Files:
     """Return the files of a task's folder as they are exported. `network` is [export]
-    harbor_network: "auto" leaves it as in the folder. `audit` are the figures of its audit."""
-    config = exported_config(task.config, image, network, split, audit)
-    changed: Files = {CONFIG: _to_toml(config)}
+    harbor_network: "auto" leaves it as in the folder."""
+    changed: Files = {CONFIG: _to_toml(_exported_config(row, network))}
     for path in filter(_is_instruction, files):
         masked, secrets = mask(content_of(files[path]).decode(errors="replace"))
         if secrets:
             changed[path] = masked.encode()
-    if image.ref and text_in(files, DOCKERFILE) == from_line(image_of(task)):
-        changed[DOCKERFILE] = from_line(image.ref).encode()
+    image = row.image.ref
+    if image and text_in(files, DOCKERFILE) == from_line(image_of(row.task)):
+        changed[DOCKERFILE] = from_line(image).encode()
     if network == "compose":
         changed[COMPOSE] = NO_NETWORK
     return {**files, **changed}
 
 
-def exported_config(config: Object, image: Image, network: str, split: str,
-                    audit: Object | None = None) -> Object:
+def _exported_config(row: ExportTask, network: str) -> Object:
     """Return the task.toml of an exported folder. The figures of an earlier audit, as a folder that
     was exported before has them, are left out."""
-    config = deepcopy(config)
+    config, image = deepcopy(row.task.config), row.image
     about_in(config).pop("audit", None)
-    known = {"split": split, **({"image_id": image.id} if image.id else {})}
-    if audit:
-        known["codedata"] = {**about_in(config), "audit": audit}
+    known = {"split": row.split, **({"image_id": image.id} if image.id else {})}
+    if row.audit:
+        known["codedata"] = {**about_in(config), "audit": row.audit}
     config["metadata"] = {**config.get("metadata", {}), **known}
     environment = config.setdefault("environment", {})
     if image.ref:

@@ -4,13 +4,12 @@ their document.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from functools import partial
 
 from codedata.errors import Excluded
-from codedata.export import folders
+from codedata.export.exports import Export
 from codedata.export.formats import TEXT
-from codedata.export.tasks import TaskExport, about_text
+from codedata.export.tasks import ExportTask, TaskOrigins, about_text
 from codedata.records import Object, Task, check_of
 from codedata.tasks.folder.eval_script import script_of
 from codedata.tasks.folder.folder import (
@@ -47,32 +46,21 @@ OF_ABOUT = ("repo", "source_commit", "task_commit", "created_at", "language", "m
             "grade", "tests_visible")
 
 
-def bench_row(task: Task, image: str) -> Object:
-    """Return all values of a row of SWE-bench: its commit is the one in the image."""
-    values = _values(task, image)
-    return {**values, "base_commit": values["task_commit"]}
-
-
-def smith_row(task: Task, image: str) -> Object:
-    """Return all values of a row of SWE-smith, whose `patch` makes the bug, or removes what a pull
-    request does."""
-    return {**bench_row(task, image), "patch": text_in(task.solution, REVERSE)}
-
-
-def strip_row(task: Task, image: str) -> Object:
-    """Return all values of a stripped patch's row: its commit is the repository's."""
-    values = _values(task, image)
-    return {**values, "base_commit": values["source_commit"], "kind": values["method"]}
+# {column: the value of another name that a format has there}: the commit in the image, the
+# repository's; what makes a bug, or removes what a pull request does
+OF_SWEBENCH = {"base_commit": "task_commit"}
+OF_SWESMITH = {"base_commit": "task_commit", "patch": "bug_patch"}
+OF_NL2REPO = {"base_commit": "source_commit", "kind": "method", "strip_patch": "bug_patch"}
 
 
 def _values(task: Task, image: str) -> Object:
+    """Return the values of all columns by name."""
     config, instruction = verifier_config(task), task.instruction or ""
     about = {name: about_text(task, name) for name in OF_ABOUT}
-    reverse = text_in(task.solution, REVERSE)
     return {
         **about, "instance_id": task.instance_id, "licence": about_text(task, "licence") or None,
         "functions": task.about.get("functions") or [], "patch": text_in(task.solution, GOLD),
-        "bug_patch": reverse, "strip_patch": reverse,
+        "bug_patch": text_in(task.solution, REVERSE),
         "test_patch": text_in(task.tests, TEST_PATCH), "problem_statement": instruction,
         "document": document_in(instruction), "hints_text": "", "version": "",
         "FAIL_TO_PASS": config.get("FAIL_TO_PASS", []),
@@ -83,17 +71,17 @@ def _values(task: Task, image: str) -> Object:
 
 # what is left out --------------------------------------------------------------------------------
 
-def strip_problems(export: TaskExport) -> dict[str, Problem]:
+def strip_problems(tasks: list[Task], origins: TaskOrigins) -> dict[str, Problem]:
     """Return {name: problem} of the tasks that no row can be made of."""
-    return {task.instance_id: problem for task in export.tasks
+    return {task.instance_id: problem for task in tasks
             if (problem := _columns_problem(task))}
 
 
-def issue_problems(export: TaskExport) -> dict[str, Problem]:
+def issue_problems(tasks: list[Task], origins: TaskOrigins) -> dict[str, Problem]:
     """Return {name: problem} of the tasks that have no row: two of a repository share no report."""
-    problems = strip_problems(export)
+    problems = strip_problems(tasks, origins)
     first: dict[tuple[str, str], str] = {}   # (repository, report) → the first task that has it
-    for task in export.tasks:
+    for task in tasks:
         if task.instance_id not in problems:
             report = about_text(task, "repo"), " ".join((task.instruction or "").split())
             name = first.setdefault(report, task.instance_id)
@@ -113,23 +101,20 @@ def _columns_problem(task: Task) -> Problem | None:
 
 # what is written ---------------------------------------------------------------------------------
 
-def write_rows(export: TaskExport, columns: Mapping[str, str],
-               row_of: Callable[[Task, str], Object]) -> None:
-    """Write each split as JSON Lines and as Parquet, with the row of each task and its image."""
-    for split, tasks in export.of_splits():
-        path = export.new / f"{split}.jsonl"
-        whole = (row_of(task, export.image_of(task).ref) for task in tasks)
-        rows = ({column: row[column] for column in columns} for row in whole)
-        if (sizes := folders.write_rows(path, rows)) or not export.tasks:
-            # where there is no data file at all, `datasets` loads the manifest as a row
-            folders.write_parquet(path, sizes, columns)
+def write_rows(export: Export, columns: dict[str, str], renamed: dict[str, str]) -> None:
+    """Write a row for each task, with its image."""
+    def make(one: ExportTask) -> Object:
+        values = _values(one.task, one.image.ref)
+        return {column: values[renamed.get(column, column)] for column in columns}
+
+    export.write_tables(make, columns)
 
 
-write_swebench = partial(write_rows, columns=SWEBENCH, row_of=bench_row)
-write_nl2repo = partial(write_rows, columns=NL2REPO, row_of=strip_row)
+write_swebench = partial(write_rows, columns=SWEBENCH, renamed=OF_SWEBENCH)
+write_nl2repo = partial(write_rows, columns=NL2REPO, renamed=OF_NL2REPO)
 
 
-def write_swesmith(export: TaskExport) -> None:
+def write_swesmith(export: Export) -> None:
     """Write the rows of `swesmith`, and the module that tells SWE-smith how to read their logs."""
-    write_rows(export, SWESMITH, smith_row)
+    write_rows(export, SWESMITH, OF_SWESMITH)
     (export.new / "profiles.py").write_text(text_of("codedata.export", PROFILES))

@@ -6,45 +6,29 @@ export which images it has built and pushed, and later exports of the same task 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import codedata
 from codedata.checks.contamination import Material
 from codedata.checks.secrets import mask
-from codedata.disk.layouts import NEW, files_digest
+from codedata.disk.layouts import files_digest
 from codedata.disk.store import Store, digest, digests_of
 from codedata.errors import BrokenRecord
-from codedata.export import folders
 from codedata.export.audits import Audits, audit_problem, audit_section, figures_of
 from codedata.export.card import listed
 from codedata.export.collect import UNKNOWN, ExportRules, LeftOutLog
-from codedata.export.folders import FOLDER
-from codedata.export.provenance import public
-from codedata.export.split import SPLITS, splits
+from codedata.export.exports import Export
+from codedata.export.folders import read_manifest
+from codedata.export.split import splits
 from codedata.records import Object, Task
 from codedata.sandbox.images.registry import image_name
-from codedata.settings import ExportSettings, Settings
+from codedata.settings import ExportSettings
 from codedata.tasks.folder.folder import GOLD, SOLVE, Problem, image_of, task_problem, text_in
 from codedata.terminal import plural, say
-from codedata.texts import terminal_safe, text_of
 
 IMAGES = "images"   # of the manifest: {tag: {made_of, docker_image, image_id}}, by push-images
 OUR_IMAGES = "codedata-task/"   # begins the names of those that a task's environment/ makes
-SETTINGS = ("licences", "validation", "seed", "licence", "harbor_network", "audited_only",
-            "secrets_in_tests")   # of a task
-
-
-@dataclass(frozen=True)
-class TaskFormat:
-    """Define a folder of export/ with the tasks of some kinds."""
-
-    name: str
-    kinds: tuple[str, ...]
-    problems: Callable[[TaskExport], dict[str, Problem]]   # of tasks that this format alone refuses
-    write: Callable[[TaskExport], None]
-    card: str
 
 
 @dataclass(frozen=True)
@@ -56,45 +40,134 @@ class Image:
     id: str = ""
 
 
+@dataclass(frozen=True)
+class ExportTask:
+    """Hold a task that may be exported, without its secrets, and what a format adds to it."""
+
+    task: Task
+    masked: Counter                 # secrets by kind
+    audit: Object | None            # the figures of its audit, if there is one of it as it is now
+    split: str = ""
+    noted: Object = field(default_factory=dict)   # of its image, by push-images
+
+    @property
+    def image(self) -> Image:
+        """Return its image as push-images noted it, or else as its folder names it."""
+        return Image(self.noted.get("docker_image", image_of(self.task)),
+                     self.noted.get("image_id", _image_id(self.task)))
+
+
+@dataclass(frozen=True)
+class TaskFormat:
+    """Define a folder of export/ with the tasks of some kinds."""
+
+    name: str
+    kinds: tuple[str, ...]
+    # {name: problem} of the tasks that this format alone refuses
+    problems: Callable[[list[Task], TaskOrigins], dict[str, Problem]]
+    write: Callable[[Export], None]
+    tag: str   # of the card
+
+    def choose(self, tasks: TaskOrigins) -> list[ExportTask]:
+        """Return the tasks of these kinds, each with its split and image, and log the others."""
+        mine = [one for one in tasks.tasks if one.task.kind in self.kinds]
+        refused = {name: problem for name, kind, problem in tasks.refused if kind in self.kinds}
+        refused |= self.problems([one.task for one in mine], tasks)
+        for name, problem in refused.items():
+            tasks.left_out.add(name, *problem, format=self.name)
+        mine = [one for one in mine if one.task.instance_id not in refused]
+        split_of = splits((origin_of(one.task) for one in mine), tasks.settings.validation,
+                          tasks.settings.seed)
+        noted = read_manifest(tasks.directory / self.name).get(IMAGES, {})
+        return [replace(one, split=split_of[origin_of(one.task)], noted=_noted(noted, one.task))
+                for one in mine]
+
+
+def _noted(images: Object, task: Task) -> Object:
+    """Return what push-images noted of a task's image; {} if the image has changed since."""
+    noted = images.get(tag_of(task), {})
+    return noted if noted.get("made_of") == _made_of(task) else {}
+
+
 @dataclass
-class TasksRead:
-    """Hold the tasks of a root, read once for all formats, with secrets masked."""
+class TaskOrigins:
+    """Hold the tasks of a root, read once for all formats."""
 
+    directory: Path   # export/
+    settings: ExportSettings
+    left_out: LeftOutLog
     store: Store
-    kinds: dict[str, str] = field(default_factory=dict)          # by name
-    tasks: list[Task] = field(default_factory=list)              # for the formats to choose from
-    problems: dict[str, Problem] = field(default_factory=dict)   # why others are in no format
-    broken: list[BrokenRecord] = field(default_factory=list)
-    masked: dict[str, Counter] = field(default_factory=dict)     # {name: secrets by kind}
-    audits: dict[str, Object] = field(default_factory=dict)      # {name: figures}, as it is now
+    tasks: list[ExportTask] = field(default_factory=list)   # for the formats to choose from
+    # (name, kind, why it is in no format) of the others
+    refused: list[tuple[str, str, Problem]] = field(default_factory=list)
+    n_broken: int = 0
+    kept_settings = ("audited_only", "harbor_network", "licence", "licences", "secrets_in_tests",
+                     "seed", "validation")
+    template = "task_card.md"
+    noun = "tasks"
+
+    def summary(self, exports: Sequence[Export]) -> tuple[str, Counter, list[str]]:
+        """Return how many tasks there are, the masked secrets of those exported, and no warnings.
+        """
+        rows = {row.task.instance_id: row for export in exports for row in export.rows}
+        n_read = len(self.tasks) + len(self.refused)
+        head = (f"{Task.directory}/ {n_read:,} → {self.directory.name}/   "
+                f"{plural(len(rows), 'task')}")
+        return head, _masked(rows.values()), []
+
+    def inputs(self, export: Export) -> Object:
+        """Return the part of the manifest that says which tasks the folder has."""
+        return {
+            IMAGES: {tag_of(row.task): row.noted for row in export.rows if row.noted},
+            "tasks": [{"name": row.task.instance_id, "kind": row.task.kind,
+                       "repo": origin_of(row.task), "digest": digest(digests_of(row.task)),
+                       "split": row.split, "docker_image": tag_of(row.task),
+                       "made_of": _made_of(row.task), "audit": row.audit}
+                      for row in export.rows]}
+
+    def card_values(self, export: Export) -> Object:
+        """Return the values for task_card.md, and for the text of a format in formats.md."""
+        def counted(counts: Counter) -> str:
+            return ", ".join(f"{name} {n:,}" for name, n in sorted(counts.items())) or "nothing"
+
+        audits = [row.audit for row in export.rows if row.audit]
+        return {"tasks": plural(len(export.rows), "task"), "settings": self.settings,
+                **export.n_rows, "tag": export.form.tag,
+                "masked": counted(_masked(export.rows)),
+                "audit": audit_section(audits, len(export.rows)),
+                "licences": listed((licence_of(row.task) for row in export.rows), "task"),
+                "left_out": counted(self.left_out.counts(export.form.name))}
 
 
-def read_tasks(settings: Settings) -> TasksRead:
+def _masked(rows: Iterable[ExportTask]) -> Counter:
+    return sum((row.masked for row in rows), Counter())
+
+
+def read_tasks(root: Path, settings: ExportSettings, rules: ExportRules,
+               left_out: LeftOutLog) -> TaskOrigins:
     """Return the tasks of a root. What cannot be read is named on the screen."""
-    store = Store(settings.root, Task).open()
-    read = TasksRead(store, broken=[*store.broken])
-    rules, audits = ExportRules(settings.export, settings.exclude.ids), Audits(settings.root)
+    store, audits = Store(root, Task).open(), Audits(root)
+    read = TaskOrigins(root / "export", settings, left_out, store)
+    broken = [*store.broken]
     for name in store.names():
         try:
             task = store.read(name)
-            read.kinds[name] = task.kind
-            problem = _problem(rules, task, settings.export.secrets_in_tests)
-            if not problem:
-                audit = audits.of(task)
-                problem = audit_problem(settings.export, audit)
-                read.audits |= {name: figures_of(audit)} if audit else {}
+            problem = _problem(rules, task, settings.secrets_in_tests)
+            audit = None if problem else audits.of(task)
+            problem = problem or audit_problem(settings.audited_only, audit)
         except BrokenRecord as e:
-            read.kinds.setdefault(name, Task.kind_in(store.path(name)))
-            read.broken.append(e)
+            broken.append(e)
             problem = "broken record", e.what
         if problem:
-            read.problems[name] = problem
+            read.refused.append((name, Task.kind_in(store.path(name)), problem))
         else:
-            instruction, read.masked[name] = mask(task.instruction or "")
-            read.tasks.append(replace(task, instruction=instruction))
-    read.broken += audits.broken
-    for error in read.broken:
+            instruction, masked = mask(task.instruction or "")
+            read.tasks.append(ExportTask(replace(task, instruction=instruction), masked,
+                                         audit and figures_of(audit)))
+    broken += audits.broken
+    for error in broken:
         say(f"export.py: {error}")
+    read.n_broken = len(broken)
     return read
 
 
@@ -130,92 +203,6 @@ def licence_of(task: Task) -> str:
 def origin_of(task: Task) -> str:
     """Return the origin of a task, all tasks of which are in one split; unknown: its own name."""
     return about_text(task, "split") or about_text(task, "repo") or task.instance_id
-
-
-class TaskExport:
-    """Choose the tasks of a format, and make the folder that holds them."""
-
-    noun = "tasks"
-
-    def __init__(self, form: TaskFormat, settings: ExportSettings, read: TasksRead,
-                 left_out: LeftOutLog):
-        directory = read.store.root / "export"
-        self.form, self.settings, self.read, self.left_out = form, settings, read, left_out
-        self.place, self.new = directory / form.name, directory / NEW / form.name
-        self._images = folders.read_manifest(self.place).get(IMAGES, {})
-        self.tasks = [task for task in read.tasks if task.kind in form.kinds]
-        refused = {name: problem for name, problem in read.problems.items()
-                   if read.kinds[name] in form.kinds}
-        refused |= form.problems(self)
-        for name, problem in refused.items():
-            left_out.add(name, *problem, format=form.name)
-        self.tasks = [task for task in self.tasks if task.instance_id not in refused]
-        self._split_of = splits(map(origin_of, self.tasks), settings.validation, settings.seed)
-        counts = Counter(map(self.split_of, self.tasks))
-        self.rows = {split: counts[split] for split in SPLITS}
-
-    def split_of(self, task: Task) -> str:
-        """Return the split of a task."""
-        return self._split_of[origin_of(task)]
-
-    def of_splits(self) -> Iterator[tuple[str, list[Task]]]:
-        """Yield each split with its tasks."""
-        for split in SPLITS:
-            yield split, [task for task in self.tasks if self.split_of(task) == split]
-
-    def fill(self, write: bool) -> None:
-        """With `write` write the files of all tasks, to the folder in _tmp/."""
-        if write:
-            self.new.mkdir(parents=True)
-            self.form.write(self)
-
-    def image_of(self, task: Task) -> Image:
-        """Return a task's image as push-images noted it, or else as its folder names it."""
-        known = self._known_image(task)
-        return Image(known.get("docker_image", image_of(task)),
-                     known.get("image_id", _image_id(task)))
-
-    def _known_image(self, task: Task) -> dict:
-        """Return what push-images noted of a task's image; {} if the image has changed since."""
-        known = self._images.get(tag_of(task), {})
-        return known if known.get("made_of") == _made_of(task) else {}
-
-    def inputs(self) -> dict:
-        """Return the part of the manifest that says which inputs the tasks come from."""
-        settings = asdict(self.settings)
-        return {
-            "format": self.form.name, "rows": self.rows,
-            "made_by": f"codedata {codedata.__version__}",
-            "decontaminate": compared_files(self.settings),
-            "settings": {key: settings[key] for key in SETTINGS},
-            IMAGES: {tag_of(task): known for task in self.tasks
-                     if (known := self._known_image(task))},
-            "tasks": [{"name": task.instance_id, "kind": task.kind, "repo": origin_of(task),
-                       "digest": digest(digests_of(task)), "split": self.split_of(task),
-                       "docker_image": tag_of(task), "made_of": _made_of(task),
-                       "audit": self.read.audits.get(task.instance_id)}
-                      for task in self.tasks]}
-
-    def card(self) -> str:
-        """Return the text of the card."""
-        def counted(counts: Counter) -> str:
-            return ", ".join(f"{name} {n:,}" for name, n in sorted(counts.items())) or "nothing"
-
-        masked = sum((self.read.masked[task.instance_id] for task in self.tasks), Counter())
-        audits = [self.read.audits[task.instance_id] for task in self.tasks
-                  if task.instance_id in self.read.audits]
-        return terminal_safe(text_of("codedata.export", self.form.card).format_map({
-            "tasks": plural(len(self.tasks), "task"), "version": codedata.__version__,
-            "settings": self.settings, **self.rows, "masked": counted(masked),
-            "audit": audit_section(audits, len(self.tasks)),
-            "licences": listed(map(licence_of, self.tasks), "task"),
-            "left_out": counted(self.left_out.counts(self.form.name))}))
-
-
-def compared_files(settings: ExportSettings) -> list[Object]:
-    """Return the names and digests of the benchmarks' files, for a manifest."""
-    return [{"name": public(path), "sha256": FOLDER.sha256(Path(path))}
-            for path in settings.decontaminate]
 
 
 def tag_of(task: Task) -> str:

@@ -1,0 +1,168 @@
+"""Put the folder of a format in place, with its card and its manifest.
+
+A new folder is made in export/_tmp/ and put in place in one exchange (layouts.py). A folder whose
+manifest would not change stays as it is, with a person's edits; an edited folder is copied to
+export/_replaced/ before it is replaced.
+"""
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import codedata
+from codedata.disk.layouts import NEW, set_aside, to_json
+from codedata.export.folders import (
+    FOLDER,
+    MANIFEST,
+    changed_by_hand,
+    listed_files,
+    read_manifest,
+    write_parquet,
+    write_rows,
+)
+from codedata.export.provenance import public
+from codedata.export.split import SPLITS
+from codedata.settings import ExportSettings
+from codedata.terminal import named
+from codedata.texts import terminal_safe, text_of
+
+CARD = "README.md"
+
+
+class ExportForm(Protocol):
+    """Describe a format: which rows it takes of those that were read, and how it writes them."""
+
+    name: str
+
+    def choose(self, read: Any) -> Sequence:
+        """Return the rows, each with its `split`, of the turns or tasks that were read, and log
+        what this format leaves out."""
+
+    def write(self, export: Export) -> None:
+        """Write the files of the rows to the folder export.new."""
+
+
+class Origins(Protocol):
+    """Describe what was read for all formats of turns, or for all formats of tasks."""
+
+    directory: Path                 # export/
+    settings: ExportSettings
+    kept_settings: tuple[str, ...]  # the keys of [export] that are in the manifest
+    template: str                   # of the card
+    noun: str                       # "rows" or "tasks"
+    n_broken: int                   # records that cannot be read
+
+    def inputs(self, export: Export) -> dict:
+        """Return the part of the manifest that is not the same for turns and tasks."""
+
+    def card_values(self, export: Export) -> dict:
+        """Return values for the template of the card. The files are written by then."""
+
+    def summary(self, exports: Sequence[Export]) -> tuple[str, Counter, list[str]]:
+        """Return what was read, in words, the masked secrets by kind, and warnings."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """Hold a folder of export/ that is to be made: its form, its rows, and what they come from."""
+
+    form: ExportForm
+    rows: Sequence
+    origins: Origins
+
+    @property
+    def place(self) -> Path:
+        """Return where the folder will be."""
+        return self.origins.directory / self.form.name
+
+    @property
+    def new(self) -> Path:
+        """Return the folder that is filled first."""
+        return self.origins.directory / NEW / self.form.name
+
+    def of_split(self, split: str) -> list:
+        """Return the rows of a split."""
+        return [row for row in self.rows if row.split == split]
+
+    @property
+    def n_rows(self) -> dict[str, int]:
+        """Return the number of rows by split."""
+        return {split: len(self.of_split(split)) for split in SPLITS}
+
+    def write_tables(self, make: Callable[[Any], dict], columns: dict[str, str],
+                     with_parquet: bool = True, if_empty: Iterable[str] = SPLITS) -> None:
+        """Write each split as JSON Lines, and as Parquet if asked, with what make() returns of each
+        row. Without any rows there are Parquet files of the splits `if_empty`: `datasets` would
+        load the manifest as rows."""
+        paths = {split: self.new / f"{split}.jsonl" for split in SPLITS}
+        sizes = {split: write_rows(path, map(make, self.of_split(split)))
+                 for split, path in paths.items()}
+        filled = [split for split in SPLITS if sizes[split]]
+        if with_parquet or not filled:
+            for split in filled or if_empty:
+                write_parquet(paths[split], sizes[split], columns)
+
+    def inputs(self) -> dict:
+        """Return the manifest without the files: what the rows come from."""
+        settings = asdict(self.origins.settings)
+        return {
+            "format": self.form.name, "rows": self.n_rows,
+            "made_by": f"codedata {codedata.__version__}",
+            "decontaminate": [{"name": public(path), "sha256": FOLDER.sha256(Path(path))}
+                              for path in settings["decontaminate"]],
+            "settings": {key: settings[key] for key in self.origins.kept_settings},
+            **self.origins.inputs(self)}
+
+    def card(self) -> str:
+        """Return the text of the card, after the files are written.
+
+        The templates pick what they show, and how many digits of it, from the values.
+        """
+        title, about = sections()[self.form.name]
+        values = {"title": title, "version": codedata.__version__,
+                  **self.origins.card_values(self)}
+        template = text_of("codedata.export", self.origins.template)
+        return terminal_safe(template.format_map({**values, "about": about.format_map(values)}))
+
+    def state(self) -> str:
+        """Return how the existing folder differs from what a run would make, for --status."""
+        if not self.place.exists():
+            return "missing"
+        manifest = read_manifest(self.place)
+        manifest.pop("files", None)
+        is_same = to_json(manifest) == to_json(self.inputs())
+        text = "rows as they are there" if is_same else "rows would change"
+        edited = changed_by_hand(self.place)
+        return f"{text}, edited: {named(edited)}" if edited else text
+
+    def write(self) -> None:
+        """Fill the new folder: the files of the form, the card and the manifest."""
+        self.new.mkdir(parents=True)
+        self.form.write(self)
+        (self.new / CARD).write_text(self.card(), encoding="utf-8")
+        manifest = {**self.inputs(), "files": listed_files(self.new)}
+        (self.new / MANIFEST).write_bytes(to_json(manifest))
+
+    def put(self, force: bool) -> str:
+        """Put the new folder in place. Return what was done."""
+        edited = changed_by_hand(self.place)
+        is_same = read_manifest(self.place) == read_manifest(self.new)
+        if self.place.is_dir() and is_same and not force:
+            return f"edited: {named(edited)} (kept)" if edited else "unchanged"
+        copy = set_aside(self.place) if edited else None   # first: a kill would lose it
+        FOLDER.put(self.place, self.new)
+        return f"wrote; the edited one is in export/_replaced/{copy.name}/" if copy else "wrote"
+
+
+@cache
+def sections() -> dict[str, tuple[str, str]]:
+    """Return {name: (title, text)} from formats.md."""
+    text = text_of("codedata.export", "formats.md")
+    parts = re.split(r"^# (\w+): (.*)\n", text, flags=re.MULTILINE)[1:]
+    return {name: (title, text.strip())
+            for name, title, text in zip(parts[::3], parts[1::3], parts[2::3], strict=True)}
