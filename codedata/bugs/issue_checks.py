@@ -15,7 +15,7 @@ from functools import cached_property
 from codedata.bugs.instances import ProvenBug
 from codedata.code.call_values import BUILT_IN
 from codedata.code.patches import added_runs
-from codedata.leak.facts import NAME, RANGE, Patch
+from codedata.leak.hidden import NAME, RANGE, Patch, parts_of_test
 
 LANGUAGE_WORDS = BUILT_IN.union(keyword.kwlist, ("self", "cls"))
 CODE = re.compile(r"^```[^\n]*\n(.*?)^```|`([^`\n]+)`", re.DOTALL | re.MULTILINE)
@@ -53,7 +53,7 @@ class Hidden:
         of the documentation, which may be used for other things."""
         names = set()
         for test in self.bug.failing:
-            file, *parts = re.split(r"::| > ", test.partition("[")[0])
+            file, *parts = parts_of_test(test)
             names.add([file, *parts][-1])
             if "::" in test:
                 names.add(posixpath.basename(file).partition(".")[0])

@@ -24,7 +24,7 @@ from codedata.leak.request import SHARED, with_pull_request
 from codedata.llm import Client, Reply
 from codedata.llm.asking import Rejected, object_in, read_reply
 from codedata.records import Answer, Commit, LeakVerdict, Message, storable
-from codedata.texts import fill, text_of
+from codedata.texts import fill, holds, text_of
 
 MAX_FINDINGS = 20            # findings kept per turn
 SCHEMA = json.loads(text_of("codedata.leak", "verdict.json"))
@@ -137,8 +137,7 @@ def verdict_in(text: str, turn: str, shown: Sequence[str] = ()) -> dict:
     for one in findings[:MAX_FINDINGS] if leak else ():
         if not isinstance(one, dict) or not all(isinstance(one.get(key), str) for key in FINDING):
             raise Rejected("a finding is no {quote, kind, why}")
-        quote = "".join(one["quote"].split())
-        if not quote or quote not in "".join(turn.split()):
+        if not holds(turn, one["quote"]):
             raise Rejected(f"it quotes what the turn does not say: {one['quote'][:80]!r}")
         kind = one["kind"] if one["kind"] in FINDING["kind"]["enum"] else "mention"
         kept.append(storable({"quote": one["quote"], "kind": kind, "why": one["why"]}))

@@ -16,13 +16,14 @@ from functools import partial
 from codedata.disk.store import digest
 from codedata.errors import ItemFailed
 from codedata.leak.facts import find_facts
+from codedata.leak.hidden import parts_of_test
 from codedata.llm import Models, Reply
 from codedata.llm.asking import Rejected, ask, object_in
 from codedata.records import Commit, Task
 from codedata.run.talk import begin_step
 from codedata.settings import Settings
 from codedata.tasks.folder.folder import GOLD, TEST_PATCH, text_in, verifier_config
-from codedata.texts import between, fill, printable, text_of
+from codedata.texts import between, fill, holds, printable, text_of
 
 READ, WRITE, AGAIN, SCHEMA = "read_text.md", "write_text.md", "again.md", "read_text.json"
 FORM = {"unsaid": [{"test": "…", "demand": "what it wants that he cannot know"}],
@@ -118,7 +119,7 @@ def _shown_of(task: Task, commit: Commit, text: str) -> Iterator[str]:
     own = own_text(commit)
     yield from tells(commit, text, own)
     for test in _failing(task):
-        name = re.split(r"::| > ", test.partition("[")[0])[-1]
+        name = parts_of_test(test)[-1]
         if name not in own and re.search(rf"\b{re.escape(name)}\b", text) and "_" in name:
             yield f"it names the test {name!r}"
 
@@ -131,8 +132,7 @@ def _read(text: str, reply: Reply) -> dict:
     read = {key: [{name: printable(str(one.get(name) or ""), 1000) for name in form[0]}
                   for one in found[key] if isinstance(one, dict)] for key, form in FORM.items()}
     for one in read["tells"]:
-        quote = " ".join(one["quote"].split())
-        if not quote or quote not in " ".join(text.split()):
+        if not holds(text, one["quote"]):
             raise Rejected(f"the text does not say {one['quote']!r}")
     return read
 
