@@ -37,8 +37,8 @@ def main(argv=None) -> int:
 
     def check(name: str, models: Models) -> loop.Stage:
         check = JudgeCheck(name, args.turns or TURNS, settings, models, args.refresh)
-        return check.panel.stage(check.pairs, finish=check.finish, title=f"check_judges.{name}",
-                                 after="ch.py")
+        return check.judging.stage(finish=check.finish, title=f"check_judges.{name}",
+                                   after="ch.py")
 
     checks = {name: partial(check, name) for name in ([args.check] if args.check else CHECKS)}
     holds = [CHECKS[name][0] for name in checks]

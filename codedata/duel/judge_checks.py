@@ -19,9 +19,10 @@ from codedata.conversation.turn import turn_text
 from codedata.disk.layouts import to_json, write_atomic
 from codedata.disk.store import Derived, Readers, Store
 from codedata.duel.judge_stats import share
-from codedata.duel.panel import Panel
+from codedata.duel.panel import Judging, panel_of
 from codedata.duel.prompt_texts import packaged_text
 from codedata.duel.scoring import combine_orders
+from codedata.leak.cache import LeakJudges
 from codedata.llm import Models
 from codedata.messages import with_text
 from codedata.records import METRICS, Answer, Probe, Sanity, Side
@@ -95,32 +96,33 @@ class JudgeCheck:
 
     def __init__(self, name: str, n_turns: int, settings: Settings, models: Models, refresh: bool):
         self.name = name
-        cls, make_pairs, self._summarize, self._more = CHECKS[name]
-        # the pairs have a king, and no challenger that could leak
-        settings = replace(settings, duel=replace(settings.duel, mode="king"),
-                           leak=replace(settings.leak, models=()))
-        self.panel = Panel(settings, models, refresh, cls=cls)
-        self.pairs = check_pairs(settings.root, n_turns, make_pairs)
+        scores, make_pairs, self._summarize, self._more = CHECKS[name]
+        root, clients = settings.root, models.judges()
+        self.pairs = check_pairs(root, n_turns, make_pairs)
+        self.judging = Judging(   # the pairs have a king, and no challenger that could leak
+            root, panel_of(clients, settings.judge.order), LeakJudges(root), scores=scores,
+            pairs=self.pairs, clients=clients, refresh=refresh)
 
     def finish(self) -> list[str]:
         """Write <name>/_<name>.json for the current pairs and return the lines to print."""
-        store = self.panel.writes().store.open()
+        store = self.judging.writes().store.open()
         judged = [(name.rpartition(".")[2], store.read(name))
                   for name in self.pairs.names() if name in store]
-        order, judges = self.panel.order, {}
-        for judge in self.panel.names:
+        panel, judges = self.judging.panel, {}
+        for judge in panel.names:
             scores: dict[str, Scores] = {kind: [] for kind, _ in judged}
             draws = []
             for kind, record in judged:
                 entries = [entry for entry in record.judges if entry["judge"] == judge]
-                if values := combine_orders(entries, order):
+                if values := combine_orders(entries, panel.order):
                     scores[kind].append((record.instance_id, values))
                 draws += [(record.instance_id, entry["scores"]) for entry in entries
                           if kind == "same" and entry["parse_ok"]]
             judges[judge] = self._summarize(scores, draws)
         lines = [f"{judge}: {summary.pop('line')}" for judge, summary in judges.items()]
         path = store.into / f"_{self.name}.json"
-        write_atomic(path, to_json({"order": order, "judges": judges, "said": lines, **self._more}))
+        write_atomic(path, to_json({"order": panel.order, "judges": judges, "said": lines,
+                                    **self._more}))
         return [f"      {line}" for line in (*lines, f"all of it: {self.name}/{path.name}")]
 
 
