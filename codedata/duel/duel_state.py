@@ -16,7 +16,7 @@ from codedata.disk.layouts import to_json, write_atomic
 from codedata.disk.store import Store, digest
 from codedata.duel.judge_stats import JudgedTurn, doubts, statistics
 from codedata.duel.panel import Judging, Panel, find_related
-from codedata.duel.scoring import DuelOutcome, decide
+from codedata.duel.scoring import decide
 from codedata.errors import BrokenRecord
 from codedata.llm.embedded import NOISE
 from codedata.records import DUEL, POINTS, Duel, Score
@@ -101,22 +101,15 @@ def duel_record(rules: DuelSettings | Duel, panel: Panel, judged: list[JudgedTur
     judges = {name: {**asdict(judge), "model": panel.models[name]}
               for name, judge in total.judges.items()}
     return Duel.of({
-        **values, "order": panel.order, **_numbers(outcome, panel.rival),
+        **values, "order": panel.order, "challenger_score": total.challenger_score,
+        f"{panel.rival}_score": total.king_score, "margin": total.margin,
+        "interval": outcome.interval, "lcb": outcome.lcb, "parsed_frac": total.parsed_frac,
+        "accepted": outcome.accepted, "reasons": outcome.reasons,
         "resamples": values["bootstrap_resamples"], "turns": total.turns,
         "turns_parsed": total.turns_parsed, "turns_judged": total.turns_judged,
         "turns_left": turns_left, "instances": len(set(clusters)), "metrics": total.metrics,
         "judges": judges,
         "verdicts": digest([turn.by_judge for turn in turns]), **further})
-
-
-def _numbers(outcome: DuelOutcome, rival: str) -> dict:
-    """Return the outcome's numbers, as the file has them."""
-    total = outcome.total
-    return {"challenger_score": total.challenger_score, f"{rival}_score": total.king_score,
-            "margin": total.margin, "interval": outcome.interval,
-            "lcb": outcome.lcb,
-            "parsed_frac": total.parsed_frac, "accepted": outcome.accepted,
-            "reasons": outcome.reasons}
 
 
 def summary_lines(duel: Duel, where: str) -> list[str]:

@@ -185,15 +185,14 @@ class Judging:
                      needs=sides, made_by="" if self.pairs else "ch")
 
     def writes(self) -> Writes:
-        """Return the score fields that judging a turn fills in."""
+        """Return the score fields that judging a turn fills in, and a score's parts: a verdict for
+        each judge and order, and the leak verdicts."""
+        parts = Parts(
+            wanted=self._parts | dict.fromkeys(self.leaks.parts, ""), of=self._parts_of,
+            enough=self._enough, view=digest([self.panel.names, self.panel.order]),
+            fits=self._fits, is_of=self._is_of)
         return Writes(Store(self.root, self.scores), copies=("instance_id",), optional=("leaks",),
-                      parts=self._score_parts(), fault=self._fault)
-
-    def _score_parts(self) -> Parts:
-        """Return a score's parts: a verdict per judge and order, and the leak verdicts."""
-        return Parts(wanted=self._parts | dict.fromkeys(self.leaks.parts, ""), of=self._parts_of,
-                     enough=self._enough, view=digest([self.panel.names, self.panel.order]),
-                     fits=self._fits, is_of=self._is_of)
+                      parts=parts, fault=self._fault)
 
     def judge(self, answer: Answer, name: str, old: Score | None) -> Score:
         """Return the score of a turn. Keep verdicts in `old` on the same texts; ask for the rest.

@@ -80,14 +80,12 @@ class Challenger:
 
     def stage(self, **words) -> Stage:
         """Return the stage that fills in the challengers; `words` are its further fields."""
-        return Stage("ch", make=self.make, reads=self.reads(), writes=self.writes(),
-                     joined=(Reads(Store(self._settings.root, Commit), COMMIT_FIELDS),),
+        root, max_chars = self._settings.root, self._settings.exclude.max_patch_chars
+        reads = Reads(self._answers, fields=("instance_id", "messages", "tools"), made_by="king",
+                      leaves_out=oversized(root, max_chars))
+        return Stage("ch", make=self.make, reads=reads, writes=self.writes(),
+                     joined=(Reads(Store(root, Commit), COMMIT_FIELDS),),
                      requests=self.requests, identity=self.identity(), **words)
-
-    def reads(self) -> Reads:
-        """Return the answers and the fields of them that a challenger depends on."""
-        return Reads(self._answers, fields=("instance_id", "messages", "tools"), made_by="king",
-                     leaves_out=oversized(self._settings))
 
     def writes(self) -> Writes:
         """Return the store of the turns: answer/ for the root's own variant, else variants/X/."""

@@ -36,7 +36,6 @@ from codedata.records import (
     parse,
     variant,
 )
-from codedata.settings import Settings
 from codedata.texts import name_hash
 
 KEPT = "_leaks"            # the folder beside the answers
@@ -62,9 +61,9 @@ def verdicts_of(score: Score, side: str) -> list[dict]:
     return [verdict for verdict in score.leaks or () if verdict["side"] == side]
 
 
-def challenger_leaks(settings: Settings, answer: Answer, score: Score,
+def challenger_leaks(judges: set[str], answer: Answer, score: Score,
                      commit: Commit | None) -> tuple[list[dict] | None, bool]:
-    """Return (findings that bar the challenger's turn, whether a leak judge's verdict is missing).
+    """Return (findings that bar the challenger's turn, whether one of `judges` gave no verdict).
 
     The findings are [{judge, kind, text, why}]: those of the leak judges or, without any verdict,
     the certain facts. They are None if there is no pull request to compare with.
@@ -72,7 +71,7 @@ def challenger_leaks(settings: Settings, answer: Answer, score: Score,
     if commit is None:
         return None, False
     findings = {verdict["judge"]: verdict["findings"] for verdict in verdicts_of(score, CHALLENGER)}
-    lacks_verdict = not {spec.role for spec in settings.leak_judges()} <= findings.keys()
+    lacks_verdict = not judges <= findings.keys()
     if not findings:
         turn = turn_text(answer.challenger, answer.messages)
         findings["facts"] = certain_findings(answer.messages, turn, commit)

@@ -87,7 +87,7 @@ class ReportTurns:
     panel: Panel                      # the panel that decided the duel
     commits: Store
     executions: Executions
-    may_leak: bool = True             # what is chosen was written blind
+    leak_judges: set[str] | None      # None: nothing can leak in what was written blind
     rows: list[TurnRow] = field(default_factory=list)
     broken: int = 0                   # records that could not be read
     outdated: bool = False            # _duel.json was made from other verdicts
@@ -129,8 +129,10 @@ def read_turns(settings: Settings, judge_again: str, how: str = "") -> ReportTur
     panel = decided_panel(duel)
     judging = Judging(settings.root, panel, LeakJudges(settings.root), answers, scores)
     state = load_duel_state(judging, settings.exclude)
+    is_blind = (how or usual) == "chosen"
+    judges = None if is_blind else {spec.role for spec in settings.leak_judges()}
     turns = ReportTurns(state, duel, panel, Store(settings.root, Commit).open(),
-                        Executions(settings.root), may_leak=(how or usual) != "chosen")
+                        Executions(settings.root), judges)
     for e in state.plan.broken.values():
         say(f"{STAGE}.py: {e}")
     names = state.plan.names
@@ -175,8 +177,8 @@ def _row(name: str, answer: Answer, score: Score, turns: ReportTurns,
     panel, answers = turns.panel, turns.state.answers
     commit = _commit(answer.instance_id, turns)
     leaks, lacks_verdict = [], False
-    if turns.may_leak:
-        leaks, lacks_verdict = challenger_leaks(settings, answer, score, commit)
+    if turns.leak_judges is not None:
+        leaks, lacks_verdict = challenger_leaks(turns.leak_judges, answer, score, commit)
     king_verdicts = verdicts_of(score, KING)
     costs = [verdict["usage"].get("cost_usd") for verdict in score.leaks or ()]
     sides = [getattr(answer, SIDES[panel.rival]) or "", answer.challenger or ""]
