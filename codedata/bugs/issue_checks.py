@@ -53,10 +53,10 @@ class Hidden:
         of the documentation, which may be used for other things."""
         names = set()
         for test in self.bug.failing:
-            file, *parts = parts_of_test(test)
-            names.add([file, *parts][-1])
+            parts = parts_of_test(test)
+            names.add(parts[-1])
             if "::" in test:
-                names.add(posixpath.basename(file).partition(".")[0])
+                names.add(posixpath.basename(parts[0]).partition(".")[0])
         return {name for name in names - self.documented if not _is_plain_word(name)}
 
     def in_script(self, script: str) -> list[str]:

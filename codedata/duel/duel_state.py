@@ -97,18 +97,15 @@ def duel_record(rules: DuelSettings | Duel, panel: Panel, judged: list[JudgedTur
 
     turns = [panel.score(turn.judges) for turn in judged]
     outcome = decide(turns, panel.names, rules, clusters, turns_left)
-    total = outcome.total
-    judges = {name: {**asdict(judge), "model": panel.models[name]}
-              for name, judge in total.judges.items()}
+    numbers = asdict(outcome.total)
+    numbers[f"{panel.rival}_score"] = numbers.pop("king_score")
+    judges = {name: {**judge, "model": panel.models[name]}
+              for name, judge in numbers["judges"].items()}
     return Duel.of({
-        **values, "order": panel.order, "challenger_score": total.challenger_score,
-        f"{panel.rival}_score": total.king_score, "margin": total.margin,
-        "interval": outcome.interval, "lcb": outcome.lcb, "parsed_frac": total.parsed_frac,
-        "accepted": outcome.accepted, "reasons": outcome.reasons,
-        "resamples": values["bootstrap_resamples"], "turns": total.turns,
-        "turns_parsed": total.turns_parsed, "turns_judged": total.turns_judged,
-        "turns_left": turns_left, "instances": len(set(clusters)), "metrics": total.metrics,
-        "judges": judges,
+        **values, **numbers, "judges": judges, "order": panel.order, "lcb": outcome.lcb,
+        "interval": outcome.interval, "accepted": outcome.accepted, "reasons": outcome.reasons,
+        "resamples": values["bootstrap_resamples"], "turns_left": turns_left,
+        "instances": len(set(clusters)),
         "verdicts": digest([turn.by_judge for turn in turns]), **further})
 
 

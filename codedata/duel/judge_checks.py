@@ -23,7 +23,6 @@ from codedata.duel.judge_stats import share
 from codedata.duel.panel import Judging, panel_of
 from codedata.duel.prompt_texts import packaged_text
 from codedata.duel.scoring import combine_orders
-from codedata.leak.cache import LeakJudges
 from codedata.llm import Client
 from codedata.messages import with_text
 from codedata.records import METRICS, Answer, Probe, Sanity, Side
@@ -98,8 +97,8 @@ def check_stage(name: str, n_turns: int, root: Path, clients: list[Client], orde
     turns in this [judge] order."""
     scores, make_pairs, *_ = CHECKS[name]
     judging = Judging(   # the pairs have a king, and no challenger that could leak
-        root, panel_of(clients, order), LeakJudges(root), scores=scores,
-        pairs=check_pairs(root, n_turns, make_pairs), clients=clients, refresh=refresh)
+        root, panel_of(clients, order), scores=scores, pairs=check_pairs(root, n_turns, make_pairs),
+        clients=clients, refresh=refresh)
     return judging.stage(finish=partial(_finish, name, judging), title=f"check_judges.{name}",
                          after="ch.py")
 

@@ -24,7 +24,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 
@@ -127,7 +127,7 @@ def judging_of(settings: Settings, models: Models, refresh: bool, how: str) -> J
     judges of the settings."""
     root, mode, clients = settings.root, settings.duel.mode, models.judges()
     answers, scores = records_of(mode, how, settings.challenger.how)
-    leaks = LeakJudges(root)
+    leaks = LeakJudges()
     # a duel against the reference yields no training turns, and what is chosen was written blind:
     # it can show nothing of the pull request
     if mode == "king" and how != "chosen":
@@ -135,8 +135,8 @@ def judging_of(settings: Settings, models: Models, refresh: bool, how: str) -> J
         if share and _n_answers(root) < FEW_TURNS:
             share = 1.0
         leaks = LeakJudges(root, models.leak_judges(), share)
-    return Judging(root, panel_of(clients, settings.judge.order, mode), leaks, answers, scores,
-                   clients=clients, refresh=refresh)
+    return Judging(root, panel_of(clients, settings.judge.order, mode), answers, scores,
+                   clients=clients, leaks=leaks, refresh=refresh)
 
 
 @dataclass
@@ -145,11 +145,11 @@ class Judging:
 
     root: Path
     panel: Panel
-    leaks: LeakJudges
     answers: type = Answer             # the classes of the records
     scores: type = Score
     pairs: Derived | None = None       # in place of answers: they try the judges
     clients: Sequence[Client] = ()     # of the judges; without them nobody is asked
+    leaks: LeakJudges = field(default_factory=LeakJudges)   # by default nobody
     refresh: bool = False              # ask for verdicts that were made with other settings again
 
     def __post_init__(self):

@@ -28,7 +28,6 @@ from codedata.duel.agreement import (
     samples_of,
 )
 from codedata.duel.answer import (
-    ReadSide,
     TurnRecord,
     ask_turn,
     challenger_messages,
@@ -182,7 +181,8 @@ class Challenger:
         instead. Raise ItemFailed if findings remain. If the check is off, the first turn is
         returned unchecked.
         """
-        turn, defence, may_defend = self._ask_once(answer, commit), "", True
+        turn = ask_turn(self._client, partial(self.messages, commit=commit), answer)
+        defence, may_defend = "", True
         if self._leaks.retries < 0:
             return turn
         tries: list[Try] = []
@@ -196,7 +196,8 @@ class Challenger:
             if may_defend:
                 note += "\n\n" + packaged_text("defence.md").strip()
                 read = read_turn_or_defence
-            reply = self._ask_once(answer, commit, "\n\n" + note, read)
+            layout = partial(self.messages, commit=commit, more="\n\n" + note)
+            reply = ask_turn(self._client, layout, answer, read)
             if isinstance(reply, str) and DEFENCE.match(reply):
                 defence, may_defend = reply, False
             else:
@@ -206,12 +207,6 @@ class Challenger:
             found = "; ".join(f'"{one["quote"]}" ({one["why"]})' for one in tries[-1].findings)
             self._client.give_up(f"shows what it cannot know: {found[:MAX_FINDINGS_CHARS]}")
         return turn
-
-    def _ask_once(self, answer: Answer, commit: Commit, more: str = "",
-                  read: ReadSide = read_turn) -> Side:
-        """Return a well-formed turn, or a text that `read` takes for something else."""
-        layout = partial(self.messages, commit=commit, more=more)
-        return ask_turn(self._client, layout, answer, read)
 
 
 def read_turn_or_defence(reply: Reply, form: Form) -> Side:

@@ -127,7 +127,8 @@ class LeakJudges:
     sample of the kings, which never saw the pull request.
     """
 
-    def __init__(self, root: Path, clients: Iterable[Client] = (), king_share: float = 0.0):
+    def __init__(self, root: Path = Path(), clients: Iterable[Client] = (),
+                 king_share: float = 0.0):
         self._root, self._king_share = root, king_share
         self.clients = {client.spec.role: client for client in clients}
         self.parts: dict[str, tuple[str, str]] = {}   # part: (judge, side)

@@ -13,7 +13,7 @@ from codedata.duel.duel_state import DuelState, duel_record, judged_turn, load_d
 from codedata.duel.executed import Executions
 from codedata.duel.panel import SIDES, Judging, Panel, decided_panel, records_of
 from codedata.errors import BrokenRecord, Trouble
-from codedata.leak.cache import KEPT, KING, LeakJudges, challenger_leaks, tries_in, verdicts_of
+from codedata.leak.cache import KEPT, KING, challenger_leaks, tries_in, verdicts_of
 from codedata.records import DUEL, Answer, Commit, Defeat, Duel, Finding, Score
 from codedata.report.buckets import bucket_of, injections
 from codedata.report.verdict_codes import verdict_codes
@@ -127,7 +127,7 @@ def read_turns(settings: Settings, judge_again: str, how: str = "") -> ReportTur
     except FileNotFoundError:
         raise Trouble("is not there.", str(path), f"Run: {judge_again}") from None
     panel = decided_panel(duel)
-    judging = Judging(settings.root, panel, LeakJudges(settings.root), answers, scores)
+    judging = Judging(settings.root, panel, answers, scores)
     state = load_duel_state(judging, settings.exclude)
     is_blind = (how or usual) == "chosen"
     judges = None if is_blind else {spec.role for spec in settings.leak_judges()}

@@ -28,7 +28,7 @@ from fake_llm import ABSENT, HTML, OK, Say, Status, truncated
 import ch
 import king
 from codedata.errors import HttpTrouble, ItemFailed
-from codedata.llm import Models, Reply
+from codedata.llm import Models
 from codedata.llm.asking import Rejected, read_reply, said
 from codedata.settings import Price
 
@@ -43,13 +43,11 @@ def answered(fake, root, read=said, key="", **llm):
         return read_reply(models.client("king"), ASK, read), calls.unbilled
 
 
-def only(text: str):
-    """Return a reader that takes this text alone."""
-    def read(reply: Reply) -> Reply:
-        if said(reply).text != text:
-            raise Rejected(f"not {text}")
-        return reply
-    return read
+def only_yes(reply):
+    """Return a reply that says "yes"."""
+    if said(reply).text != "yes":
+        raise Rejected("not yes")
+    return reply
 
 
 def refused(fake, root) -> int:
@@ -57,7 +55,7 @@ def refused(fake, root) -> int:
     before = len(fake.answered)
     with Models(settings_for(fake)) as models, item_calls(root) as calls:
         with pytest.raises(ItemFailed):
-            read_reply(models.client("king"), ASK, only("yes"), schema={"name": "s"})
+            read_reply(models.client("king"), ASK, only_yes, schema={"name": "s"})
         calls.finish(made=False)
     return len(fake.answered) - before
 
@@ -116,13 +114,13 @@ def test_reasoning_is_in_no_record(tmp_path, fake_llm):
 ], ids=short)
 def test_an_empty_or_rejected_answer_is_asked_again(tmp_path, fake_llm, wrong):
     fake_llm.script(wrong, wrong, "yes")
-    reply, _ = answered(fake_llm, tmp_path, only("yes"))
+    reply, _ = answered(fake_llm, tmp_path, only_yes)
     assert reply.text == "yes"
     assert fake_llm.n_requests == 3
 
 
 @pytest.mark.parametrize("text, read, retries, problem", [
-    ("", said, 2, "empty answer"), ("no", only("yes"), 0, "not yes"),
+    ("", said, 2, "empty answer"), ("no", only_yes, 0, "not yes"),
 ], ids=["empty", "rejected"])
 def test_an_answer_that_stays_wrong_fails_the_item_after_format_retries(
         tmp_path, fake_llm, text, read, retries, problem):
