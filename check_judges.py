@@ -19,7 +19,7 @@ writes  probe/<source>_<order>.<attack>.json   Score of each pair
 from functools import partial
 
 from codedata import config
-from codedata.duel.judge_checks import CHECKS, JudgeCheck
+from codedata.duel.judge_checks import CHECKS, check_stage
 from codedata.llm import Models
 from codedata.run import cli, start
 from codedata.run.stage import Stage
@@ -37,9 +37,8 @@ def main(argv=None) -> int:
     settings = config.load(args)
 
     def check(name: str, models: Models) -> Stage:
-        check = JudgeCheck(name, args.turns or TURNS, settings, models, args.refresh)
-        return check.panel.stage(check.pairs, finish=check.finish, title=f"check_judges.{name}",
-                                 after="ch.py")
+        return check_stage(name, args.turns or TURNS, settings.root, models.judges(),
+                           settings.judge.order, args.refresh)
 
     checks = {name: partial(check, name) for name in ([args.check] if args.check else CHECKS)}
     holds = [CHECKS[name][0] for name in checks]

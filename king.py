@@ -44,7 +44,7 @@ def main(argv=None) -> int:
         stage = Stage(
             "king", make=answer,
             reads=Reads(Lists(settings.root, Prompt), fields=("instance_id", "messages", "tools"),
-                        leaves_out=oversized(settings)),
+                        leaves_out=oversized(settings.root, settings.exclude.max_patch_chars)),
             writes=Writes(Store(settings.root, Answer, into), copies=("assistant",),
                           fields=("instance_id", "messages", "assistant", "king", "tools"),
                           optional=("tools",)),

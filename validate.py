@@ -17,7 +17,7 @@ from functools import partial
 
 from codedata import config
 from codedata.duel.duel_state import write_duel
-from codedata.duel.panel import Panel
+from codedata.duel.panel import judging_of
 from codedata.llm import Models
 from codedata.records import HOW
 from codedata.run import cli, start
@@ -36,8 +36,9 @@ def main(argv=None) -> int:
     if how != settings.challenger.how and settings.duel.mode != "king":
         parser.error("--how is about the king: it goes without --mode reference")
     with Models(settings) as models:
-        panel = Panel(settings, models, args.refresh, how=how)
-        stage = panel.stage(finish=partial(write_duel, settings, how), after="ch.py")
+        judging = judging_of(settings, models, args.refresh, how)
+        finish = partial(write_duel, judging, settings.duel, settings.exclude)
+        stage = judging.stage(finish=finish, after="ch.py")
         return start.run(stage, settings, models, cli.options(args))
 
 

@@ -21,6 +21,7 @@ import statistics
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -32,6 +33,7 @@ from codedata.disk.store import digest  # noqa: E402
 from codedata.leak import judge  # noqa: E402
 from codedata.leak.facts import find_facts  # noqa: E402
 from codedata.leak.request import SHARED  # noqa: E402
+from codedata.llm.asking import Rejected  # noqa: E402
 from codedata.llm.client import LLMServerHTTP  # noqa: E402
 from codedata.sampling.pull_requests import fetch_prs  # noqa: E402
 from codedata.texts import text_of  # noqa: E402
@@ -126,8 +128,10 @@ def replay(rows: list[dict], kept: dict[str, dict]) -> dict:
     """
     n_unread = 0
     for row in rows:
-        said = [judge.read_reply(reply, row["answer"])[0] for reply in kept[row["id"]]["replies"]]
-        last = next((one for one in said if one), None)
+        last = None
+        for reply in kept[row["id"]]["replies"]:
+            with suppress(Rejected):
+                last = last or judge.verdict_in(reply, row["answer"])
         n_unread += last is None
         row["said_by_judge"] = bool(last and last["leak"])
     first = kept[rows[0]["id"]]

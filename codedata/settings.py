@@ -429,7 +429,7 @@ class Settings:
         """
         models = self.judge.models[:1] if self.leak.models is None else self.leak.models
         return [replace(spec, max_tokens=max(spec.max_tokens, LEAK_MAX_TOKENS),
-                        is_leak_judge=True)
+                        format_retries=1, is_leak_judge=True)
                 for spec in self._panel(models, "[leak] models")
                 if spec.endpoint.name != "embedded"]
 

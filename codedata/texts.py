@@ -144,7 +144,7 @@ def json_objects(text: str, decoder: json.JSONDecoder = _DECODER,
     bounds: what stands before the objects that take so much is not read. Thinking that the reply
     begins with has only drafts."""
     start, work, begin = len(text), 0, THINKING.match(text).end()
-    shown = [*map(_bare, shown)]
+    shown = [*map(bare, shown)]
     search = sum(map(len, shown)) // 100   # of finding one in them, which is so much faster
     while work < MAX_WORK and (start := text.rfind("{", begin, start)) >= 0:
         if not _OPENING.match(text, start):
@@ -156,13 +156,18 @@ def json_objects(text: str, decoder: json.JSONDecoder = _DECODER,
             continue
         work += end - start + search
         source = text[start:end]
-        bare = _bare(source)
-        if not any(bare in one for one in shown):
+        text_of_it = bare(source)
+        if not any(text_of_it in one for one in shown):
             yield source, end, value
 
 
-def _bare(text: str) -> str:
-    """Return a text without blanks, and with what it escapes as it is."""
+def holds(text: str, quote: str) -> bool:
+    """Return whether a text has a quote, whatever its blanks and escapes; none has an empty one."""
+    return bool(bare(quote)) and bare(quote) in bare(text)
+
+
+def bare(text: str) -> str:
+    """Return a text without blanks and backslashes, and with what it escapes as it is."""
     unescaped = _ESCAPED.sub(lambda match: chr(int(match[1], 16)), text)
     return "".join(unescaped.split()).replace("\\", "")
 

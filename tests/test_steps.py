@@ -40,7 +40,7 @@ def steps_main(argv) -> int:
             king = models.client("king")
 
             def make(prompt: Prompt) -> Answer:
-                return Answer(prompt.instance_id, prompt.messages, "", king.chat(
+                return Answer(prompt.instance_id, prompt.messages, "", king.ask(
                     [{"role": "user", "content": f"{step} {prompt.order}"}]).text)
             return Stage(
                 f"made.{step}", make=make, reads=Reads(Lists(settings.root, Prompt), ("messages",)),

@@ -12,12 +12,12 @@ from pathlib import PurePosixPath
 from codedata.audit.audited import Audited, CheckResult
 from codedata.disk.store import digest
 from codedata.llm import Client, Reply
-from codedata.llm.asking import Rejected, ask
+from codedata.llm.asking import Rejected, ask, object_in
 from codedata.records import FAILED, NO_CASE, PASSED, UNFINISHED, Files, Object, Task
 from codedata.run.talk import current_step
 from codedata.tasks.folder.check import PATCHED
 from codedata.tasks.folder.folder import text_in
-from codedata.texts import fill, json_objects, printable, text_of
+from codedata.texts import fill, holds, printable, text_of
 
 PROMPT, AGAIN, SCHEMA = "read_survivor.md", "read_again.md", "read_survivor.json"
 OF_GOLD = GOLD_PROMPT, GOLD_SCHEMA = "read_gold.md", "read_gold.json"
@@ -104,10 +104,8 @@ def _faults_in(instruction: str, reply: Reply) -> list[Object]:
 def list_in(reply: Reply, key: str) -> list[Object]:
     """Return the objects of the list that a reply's JSON object has. Raise Rejected where it has
     none."""
-    found = next((value for *_, value in json_objects(reply.text or "")
-                  if isinstance(value, dict) and isinstance(value.get(key), list)), None)
-    if found is None:
-        raise Rejected(f"it has no JSON object with a list of {key}")
+    found = object_in(reply.text, lambda one: isinstance(one.get(key), list),
+                      f"with a list of {key}")
     return [one for one in found[key] if isinstance(one, dict)]
 
 
@@ -128,10 +126,10 @@ FORM = {"why": "…", "verdict": " | ".join(VERDICTS), "quote": "… or empty", 
 def answer_in(instruction: str, reply: Reply) -> Object:
     """Return {why, verdict, quote, gold_keeps_it} of a reply. Raise Rejected where it has another
     form, or quotes what the instruction does not say."""
-    found = next((value for *_, value in json_objects(reply.text or "")
-                  if isinstance(value, dict) and "verdict" in value), None)
-    if not found or found["verdict"] not in VERDICTS:
-        raise Rejected(f"it has no JSON object whose verdict is one of {', '.join(VERDICTS)}")
+    what = f"whose verdict is one of {', '.join(VERDICTS)}"
+    found = object_in(reply.text, lambda one: "verdict" in one, what)
+    if found["verdict"] not in VERDICTS:
+        raise Rejected(f"it has no JSON object {what}")
     quote = str(found.get("quote") or "")
     if found["verdict"] == WRONG or quote.strip():
         quote = quoted_in(instruction, quote)
@@ -144,6 +142,6 @@ def quoted_in(instruction: str, quote: str) -> str:
     does not say so."""
     if not quote.strip():
         raise Rejected("it quotes no sentence of the instruction that is broken")
-    if " ".join(quote.split()) not in " ".join(instruction.split()):
+    if not holds(instruction, quote):
         raise Rejected(f"the instruction does not say {printable(quote, 200)!r}")
     return quote.strip()

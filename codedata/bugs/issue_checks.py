@@ -15,7 +15,7 @@ from functools import cached_property
 from codedata.bugs.instances import ProvenBug
 from codedata.code.call_values import BUILT_IN
 from codedata.code.patches import added_runs
-from codedata.leak.facts import NAME, RANGE, Patch
+from codedata.leak.hidden import NAME, RANGE, Patch, parts_of_test
 
 LANGUAGE_WORDS = BUILT_IN.union(keyword.kwlist, ("self", "cls"))
 CODE = re.compile(r"^```[^\n]*\n(.*?)^```|`([^`\n]+)`", re.DOTALL | re.MULTILINE)
@@ -53,10 +53,10 @@ class Hidden:
         of the documentation, which may be used for other things."""
         names = set()
         for test in self.bug.failing:
-            file, *parts = re.split(r"::| > ", test.partition("[")[0])
-            names.add([file, *parts][-1])
+            parts = parts_of_test(test)
+            names.add(parts[-1])
             if "::" in test:
-                names.add(posixpath.basename(file).partition(".")[0])
+                names.add(posixpath.basename(parts[0]).partition(".")[0])
         return {name for name in names - self.documented if not _is_plain_word(name)}
 
     def in_script(self, script: str) -> list[str]:

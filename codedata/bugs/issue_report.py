@@ -28,7 +28,8 @@ from codedata.code.calls import call_graph
 from codedata.code.entities import Entity, SourceFile, Sources, all_entities, language_of
 from codedata.disk.store import Store, digest
 from codedata.errors import Excluded, ItemFailed
-from codedata.leak.facts import NAME, find_facts
+from codedata.leak.facts import find_facts
+from codedata.leak.hidden import NAME
 from codedata.llm import Models, Reply
 from codedata.llm.asking import Rejected, ask
 from codedata.records import BugReport, Commit, Fact, Task

@@ -33,13 +33,13 @@ from codedata.code.operators.syntax import syntax_of
 from codedata.disk.store import Derived, Store, digest
 from codedata.errors import Excluded
 from codedata.llm import Models, Reply
-from codedata.llm.asking import Rejected, ask
+from codedata.llm.asking import Rejected, ask, object_in
 from codedata.records import Analysis, Coverage, Environment, ProposedChange
 from codedata.run.stage import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.contexts import mask_of
-from codedata.texts import fill, json_objects, printable, text_of, toml_of
+from codedata.texts import fill, printable, text_of, toml_of
 
 MODIFY, REWRITE = "modify", "rewrite"
 PROMPTS = {MODIFY: "modify.md", REWRITE: "rewrite.md"}
@@ -204,10 +204,9 @@ def without_body(place: Place) -> str:
 def candidate_in(reply: str, place: Place, strategy: str) -> ProposedChange:
     """Return the candidate that a reply makes of a function. Raise Rejected where it makes none."""
     function, file = place.function, place.file
-    answer = next((value for *_, value in json_objects(reply)
-                   if all(isinstance(value.get(key), str) for key in ("summary", "code"))), None)
-    if not answer:
-        raise Rejected("it has no JSON object with the texts `summary` and `code`")
+    answer = object_in(reply, lambda one: all(isinstance(one.get(key), str)
+                                              for key in ("summary", "code")),
+                       "with the texts `summary` and `code`")
     before, after = {file.path: file.text}, {file.path: changed(answer["code"], place)}
     summary = printable(answer["summary"].strip(), MAX_SUMMARY)
     return candidate_of(before, after, strategy, summary, function.id)

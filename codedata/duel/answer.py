@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
 from codedata.conversation.tool_calls import function_of, new_call
 from codedata.conversation.turn import Form, as_call, clean, form_of, plain
@@ -18,6 +17,7 @@ from codedata.duel.prompt_texts import packaged_text
 from codedata.errors import HttpTrouble
 from codedata.leak.request import RULE, behind, with_pull_request
 from codedata.llm import Client, Reply
+from codedata.llm.asking import Rejected, read_reply, said
 from codedata.llm.replies import current_reply_log
 from codedata.messages import to_send
 from codedata.records import Answer, Commit, Message, Prompt, Sample, Side
@@ -28,33 +28,36 @@ REFUSES_TOOLS = (400, 404, 422)   # HTTP statuses
 TASK = {"role": "user", "content": "Go on."}
 TurnRecord = Prompt | Answer | Sample   # records with `messages` and `tools`
 Layout = Callable[[TurnRecord], list[Message]]   # returns a request
-Accept = Callable[[Reply, Form], str | None]     # returns what is wrong with a reply, or None
+ReadSide = Callable[[Reply, Form], Side]         # raises Rejected where a reply is none
 
 
-def turn_problem(reply: Reply, form: Form) -> str | None:
-    """Return why a reply is not a turn of this form, or None if it is one."""
-    return form.problem(_side(reply, form), reply.truncated)
+def read_turn(reply: Reply, form: Form) -> Side:
+    """Return a reply as a turn of this form. Raise Rejected where it is none."""
+    side = _side(said(reply), form)
+    if problem := form.problem(side, reply.truncated):
+        raise Rejected(problem)
+    return side
 
 
 def ask_turn(client: Client, layout: Layout, record: TurnRecord,
-             accept: Accept = turn_problem, n: int = 1) -> Side:
-    """Return a well-formed turn without leaked thinking, or a text that `accept` takes for
+             read: ReadSide = read_turn, n: int = 1) -> Side:
+    """Return a well-formed turn without leaked thinking, or a text that `read` takes for
     something else; raise ItemFailed after the last try. `n` is that of Client.ask().
     """
     form = form_of(record.messages, record.tools)
     if not form.tools:
-        return _ask(client, layout(record), form, accept, n)
+        return _ask(client, layout(record), form, read, n)
     as_text = layout(as_texts(record))
     # a kept reply in the text form: an earlier run found that the model takes no tools
     if not (client.lacks_tools or client.has_kept(as_text, **_options(Form()))):
         try:
-            turn = _ask(client, layout(record), form, accept, n)
+            turn = _ask(client, layout(record), form, read, n)
             client.note_tools_taken()
             return turn
         except HttpTrouble as e:
             if e.status not in REFUSES_TOOLS or client.has_taken_tools or _takes(client, form):
                 raise
-    text = _ask(client, as_text, Form(), accept, n)
+    text = _ask(client, as_text, Form(), read, n)
     if client.note_tools_refused():
         say(f"{client.spec.role}  {client.spec.model} takes no tools: it is asked in the text form")
     current_reply_log().note(text_form=True)
@@ -130,16 +133,15 @@ def challenger_messages(client: Client, record: TurnRecord, commit: Commit,
                              more=more)
 
 
-def _ask(client: Client, messages: list[Message], form: Form, accept: Accept, n: int) -> Side:
-    """Return the accepted reply to a request as a side; as a text if it is no turn of this form."""
+def _ask(client: Client, messages: list[Message], form: Form, read: ReadSide, n: int) -> Side:
+    """Return what `read` takes of the reply to a request."""
     again = packaged_text("format_again_call.md" if form.tools else "format_again.md")
 
-    def once_more(problem: str) -> list[Message]:
+    def once_more(_, problem: str) -> list[Message]:
         return behind(messages, fill(again, problem=problem, fence=form.fence).strip())
 
-    reply = client.chat(messages, accept=partial(accept, form=form), once_more=once_more,
-                        n=n, **_options(form))
-    return clean(reply.text) if turn_problem(reply, form) else _side(reply, form)
+    return read_reply(client, messages, lambda reply: read(reply, form), once_more, n=n,
+                      **_options(form))
 
 
 def _options(form: Form) -> dict:

@@ -15,13 +15,13 @@ from codedata.bounded import open_appending
 from codedata.disk.layouts import to_json, write_atomic
 from codedata.disk.store import Store, digest
 from codedata.duel.judge_stats import JudgedTurn, doubts, statistics
-from codedata.duel.panel import Panel
-from codedata.duel.scoring import DuelOutcome, decide, turn_score
+from codedata.duel.panel import Judging, Panel, find_related
+from codedata.duel.scoring import decide
 from codedata.errors import BrokenRecord
 from codedata.llm.embedded import NOISE
 from codedata.records import DUEL, POINTS, Duel, Score
 from codedata.run.plan import Plan, States
-from codedata.settings import EMBEDDED_MODEL, DuelSettings, Settings
+from codedata.settings import EMBEDDED_MODEL, DuelSettings, Exclude
 from codedata.terminal import plural, say
 
 # these fields of a judge's entry are kept in memory; its texts are not
@@ -44,28 +44,28 @@ class DuelState:
         return sum(not item.counts for item in self.plan.todo)
 
 
-def load_duel_state(settings: Settings, panel: Panel) -> DuelState:
+def load_duel_state(judging: Judging, exclude: Exclude) -> DuelState:
     """Return the state of the turns on disk. Only records that the ledgers do not know are read."""
-    reads, writes = panel.reads(), panel.writes()
-    plan = States("validate", reads, writes, exclude=settings.exclude, settings=NO_SETTINGS).plan()
+    reads, writes = judging.reads(), judging.writes()
+    plan = States("validate", reads, writes, exclude=exclude, settings=NO_SETTINGS).plan()
     return DuelState(reads.store, writes.store, plan)
 
 
-def write_duel(settings: Settings, how: str = "") -> list[str]:
+def write_duel(judging: Judging, rules: DuelSettings, exclude: Exclude) -> list[str]:
     """Decide the duel from the records on disk, write _duel.json, and return its summary lines."""
-    panel = Panel(settings, how=how)
-    with _alone(settings.root / panel.cls.directory):
-        state = load_duel_state(settings, panel)
+    root, panel = judging.root, judging.panel
+    with _alone(root / judging.scores.directory):
+        state = load_duel_state(judging, exclude)
         judged = []
         for name in state.plan.counting:
             try:
                 judged.append(judged_turn(state.scores.read(name)))
             except BrokenRecord as e:
                 say(f"validate.py: {e}")
-        duel = duel_record(settings.duel, panel, judged, state.turns_left,
+        related = find_related(root, panel.models)
+        duel = duel_record(rules, panel, judged, state.turns_left,
                            missing_answers=len(state.plan.lacking),
-                           panel=statistics(judged, panel.names, panel.find_related(panel.models),
-                                            panel.order))
+                           panel=statistics(judged, panel.names, related, panel.order))
         write_atomic(state.scores.into / DUEL, to_json(duel.raw))
     return summary_lines(duel, f"{state.scores.into.name}/{DUEL}")
 
@@ -95,28 +95,18 @@ def duel_record(rules: DuelSettings | Duel, panel: Panel, judged: list[JudgedTur
               if key in Duel.__dataclass_fields__}
     clusters = [turn.instance_id for turn in judged]
 
-    turns = [turn_score(turn.judges, panel.names, panel.order) for turn in judged]
+    turns = [panel.score(turn.judges) for turn in judged]
     outcome = decide(turns, panel.names, rules, clusters, turns_left)
-    total = outcome.total
-    judges = {name: {**asdict(judge), "model": panel.models[name]}
-              for name, judge in total.judges.items()}
+    numbers = asdict(outcome.total)
+    numbers[f"{panel.rival}_score"] = numbers.pop("king_score")
+    judges = {name: {**judge, "model": panel.models[name]}
+              for name, judge in numbers["judges"].items()}
     return Duel.of({
-        **values, "order": panel.order, **_numbers(outcome, panel.rival),
-        "resamples": values["bootstrap_resamples"], "turns": total.turns,
-        "turns_parsed": total.turns_parsed, "turns_judged": total.turns_judged,
-        "turns_left": turns_left, "instances": len(set(clusters)), "metrics": total.metrics,
-        "judges": judges,
+        **values, **numbers, "judges": judges, "order": panel.order, "lcb": outcome.lcb,
+        "interval": outcome.interval, "accepted": outcome.accepted, "reasons": outcome.reasons,
+        "resamples": values["bootstrap_resamples"], "turns_left": turns_left,
+        "instances": len(set(clusters)),
         "verdicts": digest([turn.by_judge for turn in turns]), **further})
-
-
-def _numbers(outcome: DuelOutcome, rival: str) -> dict:
-    """Return the outcome's numbers, as the file has them."""
-    total = outcome.total
-    return {"challenger_score": total.challenger_score, f"{rival}_score": total.king_score,
-            "margin": total.margin, "interval": outcome.interval,
-            "lcb": outcome.lcb,
-            "parsed_frac": total.parsed_frac, "accepted": outcome.accepted,
-            "reasons": outcome.reasons}
 
 
 def summary_lines(duel: Duel, where: str) -> list[str]:

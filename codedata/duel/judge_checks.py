@@ -12,6 +12,7 @@ from __future__ import annotations
 import random
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
@@ -19,13 +20,13 @@ from codedata.conversation.turn import turn_text
 from codedata.disk.layouts import to_json, write_atomic
 from codedata.disk.store import Derived, Readers, Store
 from codedata.duel.judge_stats import share
-from codedata.duel.panel import Panel
+from codedata.duel.panel import Judging, panel_of
 from codedata.duel.prompt_texts import packaged_text
 from codedata.duel.scoring import combine_orders
-from codedata.llm import Models
+from codedata.llm import Client
 from codedata.messages import with_text
 from codedata.records import METRICS, Answer, Probe, Sanity, Side
-from codedata.settings import Settings
+from codedata.run.loop import Stage
 
 SANITY_MIN_SCORE = 75.0   # a judge passes if the dataset's own turn gets this mean score, 0..100
 CONTRASTS = ("empty", "shuffled", "other")
@@ -90,38 +91,39 @@ def baselines(answers: dict[str, Answer]) -> dict[str, Answer]:
     return pairs
 
 
-class JudgeCheck:
-    """Run a check of the judges, "probe" or "sanity"."""
+def check_stage(name: str, n_turns: int, root: Path, clients: list[Client], order: str,
+                refresh: bool) -> Stage:
+    """Return the stage of a check, "probe" or "sanity": the judges compare the pairs of `n_turns`
+    turns in this [judge] order."""
+    scores, make_pairs, *_ = CHECKS[name]
+    judging = Judging(   # the pairs have a king, and no challenger that could leak
+        root, panel_of(clients, order), scores=scores, pairs=check_pairs(root, n_turns, make_pairs),
+        clients=clients, refresh=refresh)
+    return judging.stage(finish=partial(_finish, name, judging), title=f"check_judges.{name}",
+                         after="ch.py")
 
-    def __init__(self, name: str, n_turns: int, settings: Settings, models: Models, refresh: bool):
-        self.name = name
-        cls, make_pairs, self._summarize, self._more = CHECKS[name]
-        # the pairs have a king, and no challenger that could leak
-        settings = replace(settings, duel=replace(settings.duel, mode="king"),
-                           leak=replace(settings.leak, models=()))
-        self.panel = Panel(settings, models, refresh, cls=cls)
-        self.pairs = check_pairs(settings.root, n_turns, make_pairs)
 
-    def finish(self) -> list[str]:
-        """Write <name>/_<name>.json for the current pairs and return the lines to print."""
-        store = self.panel.writes().store.open()
-        judged = [(name.rpartition(".")[2], store.read(name))
-                  for name in self.pairs.names() if name in store]
-        order, judges = self.panel.order, {}
-        for judge in self.panel.names:
-            scores: dict[str, Scores] = {kind: [] for kind, _ in judged}
-            draws = []
-            for kind, record in judged:
-                entries = [entry for entry in record.judges if entry["judge"] == judge]
-                if values := combine_orders(entries, order):
-                    scores[kind].append((record.instance_id, values))
-                draws += [(record.instance_id, entry["scores"]) for entry in entries
-                          if kind == "same" and entry["parse_ok"]]
-            judges[judge] = self._summarize(scores, draws)
-        lines = [f"{judge}: {summary.pop('line')}" for judge, summary in judges.items()]
-        path = store.into / f"_{self.name}.json"
-        write_atomic(path, to_json({"order": order, "judges": judges, "said": lines, **self._more}))
-        return [f"      {line}" for line in (*lines, f"all of it: {self.name}/{path.name}")]
+def _finish(check: str, judging: Judging) -> list[str]:
+    """Write <check>/_<check>.json for the current pairs and return the lines to print."""
+    *_, summarize, more = CHECKS[check]
+    store = judging.writes().store.open()
+    judged = [(name.rpartition(".")[2], store.read(name))
+              for name in judging.pairs.names() if name in store]
+    order, judges = judging.panel.order, {}
+    for judge in judging.panel.names:
+        scores: dict[str, Scores] = {kind: [] for kind, _ in judged}
+        draws = []
+        for kind, record in judged:
+            entries = [entry for entry in record.judges if entry["judge"] == judge]
+            if values := combine_orders(entries, order):
+                scores[kind].append((record.instance_id, values))
+            draws += [(record.instance_id, entry["scores"]) for entry in entries
+                      if kind == "same" and entry["parse_ok"]]
+        judges[judge] = summarize(scores, draws)
+    lines = [f"{judge}: {summary.pop('line')}" for judge, summary in judges.items()]
+    path = store.into / f"_{check}.json"
+    write_atomic(path, to_json({"order": order, "judges": judges, "said": lines, **more}))
+    return [f"      {line}" for line in (*lines, f"all of it: {check}/{path.name}")]
 
 
 def probe_summary(scores: dict[str, Scores], _) -> dict:

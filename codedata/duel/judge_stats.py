@@ -51,7 +51,8 @@ def statistics(turns: list[JudgedTurn], panel: list[str], same_family: dict[str,
     table = np.array([[[*scores.get(name, unread).values()] for scores in by_judge]
                       for name in panel], dtype=float).reshape(len(panel), -1, len(METRICS))
     means = table.mean(axis=2)
-    others = _mean_over(means[[name not in same_family for name in panel]])
+    is_other = [name not in same_family for name in panel]
+    others = np.ma.masked_invalid(means[is_other]).mean(axis=0).filled(np.nan)   # NaNs left out
     judges = {}
     for name, row in zip(panel, means, strict=True):
         judges[name] = {
@@ -185,11 +186,6 @@ def versus_other_judges(instances: list[str], means: np.ndarray,
     low, high = max(-100.0, difference - half), min(100.0, difference + half)
     return {"own": round(fmean(own), 2), "others": round(fmean(of_others), 2),
             "difference": _interval(difference, low, high, n, digits=2)}
-
-
-def _mean_over(rows: np.ndarray) -> np.ndarray:
-    """Return the mean of each column without its NaNs; NaN for a column of nothing else."""
-    return np.ma.masked_invalid(rows).mean(axis=0).filled(np.nan)
 
 
 def _alpha(table: np.ndarray) -> float | None:

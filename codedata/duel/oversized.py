@@ -9,26 +9,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
+from pathlib import Path
 
 from codedata.disk.layouts import load
 from codedata.errors import BrokenRecord
 from codedata.records import Commit
-from codedata.settings import Settings
 
 RULE = "[exclude] max_patch_chars"
 
 
-def oversized(settings: Settings) -> Callable[[str], str]:
+def oversized(root: Path, max_chars: int) -> Callable[[str], str]:
     """Return a function from an instance id to the rule that leaves it out, or "". commit/ is
     looked through at its first call.
     """
-    ids = cache(lambda: set(_oversized_ids(settings)))
+    ids = cache(lambda: set(_oversized_ids(root / Commit.directory, max_chars)))
     return lambda instance_id: RULE if instance_id in ids() else ""
 
 
-def _oversized_ids(settings: Settings) -> Iterator[str]:
+def _oversized_ids(directory: Path, max_chars: int) -> Iterator[str]:
     """Yield the instance ids with an oversized patch; ch.py reports records that are broken."""
-    directory, max_chars = settings.root / Commit.directory, settings.exclude.max_patch_chars
     if not (max_chars and directory.is_dir()):
         return
     for path in directory.glob("*.json"):

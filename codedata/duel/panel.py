@@ -22,8 +22,9 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 
@@ -33,7 +34,14 @@ from codedata.disk.store import Derived, Store, digest, shards_of
 from codedata.duel.executed import Execution, Executions
 from codedata.duel.judge_stats import doubts, same_family, self_judging
 from codedata.duel.prompt_texts import packaged_text, prompt_digest
-from codedata.duel.scoring import BOTH, CHALLENGER_FIRST, scores_of, sides_shown, turn_score
+from codedata.duel.scoring import (
+    BOTH,
+    CHALLENGER_FIRST,
+    TurnScore,
+    scores_of,
+    sides_shown,
+    turn_score,
+)
 from codedata.duel.verdict import UNSTORABLE, parse_verdict
 from codedata.errors import BrokenRecord, EndpointDown, ItemFailed
 from codedata.leak.cache import LeakJudges
@@ -44,9 +52,7 @@ from codedata.records import (
     Answer,
     Duel,
     Message,
-    Probe,
     ReferenceScore,
-    Sanity,
     Score,
     variant,
 )
@@ -68,94 +74,124 @@ FEW_TURNS = 20         # in runs of fewer, the leak judges see every king: a sha
 ALL_DOWN = "Wait and run again, or take the judge out of [judge] models: that costs nothing."
 
 
+@dataclass(frozen=True)
 class Panel:
-    """Score turns with the judges of one run: a stage, of which judge() is the item function."""
+    """Hold the judges of a duel, whom they put the challenger against, and in which orders."""
 
-    def __init__(self, settings: Settings, models: Models | None = None, refresh: bool = False,
-                 decided: dict | None = None, how: str = "", cls: type | None = None):
-        """Choose the judges from the settings. Without `models` the panel cannot ask its judges.
+    models: dict[str, str]   # {judge: its model}
+    order: str               # BOTH | KING_FIRST
+    rival: str = "king"      # or "reference"
 
-        `refresh` is the flag --refresh: verdicts made with other settings are asked for again.
-        `decided` is the content of a _duel.json, whose judges and order replace those of the
-        settings. `how` says how the challenger was made; score_<how>/ is used if it differs from
-        [challenger] how. `cls` is the class of the scores, whose directory they go to; by default
-        that of [duel] mode.
-        """
-        self.root, self.rival, self.refresh = settings.root, settings.duel.mode, refresh
-        self.order = decided["order"] if decided else settings.judge.order
-        specs = [] if decided else settings.judges()
-        self.models = {spec.role: spec.model for spec in specs}
-        if decided:
-            self.models = {name: judge["model"] for name, judge in decided["judges"].items()}
-        self.names = list(self.models)
-        self.orders = [f"{self.rival}_first", *([CHALLENGER_FIRST] if self.order == BOTH else [])]
+    @property
+    def names(self) -> list[str]:
+        """Return the names of the judges."""
+        return [*self.models]
+
+    @property
+    def orders(self) -> list[str]:
+        """Return the orders in which each judge is asked."""
+        return [f"{self.rival}_first", *([CHALLENGER_FIRST] if self.order == BOTH else [])]
+
+    @property
+    def sides(self) -> tuple[str, str]:
+        """Return the fields of an Answer that they compare."""
+        return SIDES[self.rival], "challenger"
+
+    def score(self, entries: list[dict]) -> TurnScore:
+        """Return the score of a turn by the entries of these judges."""
+        return turn_score(entries, self.names, self.order)
+
+
+def panel_of(clients: Iterable[Client], order: str, rival: str = "king") -> Panel:
+    """Return the panel of some judges' clients."""
+    return Panel({client.spec.role: client.spec.model for client in clients}, order, rival)
+
+
+def decided_panel(duel: Duel) -> Panel:
+    """Return the panel that decided a duel."""
+    models = {name: judge["model"] for name, judge in duel.raw["judges"].items()}
+    return Panel(models, duel.order, duel.mode)
+
+
+def records_of(mode: str, how: str, usual: str) -> tuple[type, type]:
+    """Return the classes of the answers and scores of challengers that were made in a way. The
+    `usual` one is that of answer/ and of `mode`, [duel] mode."""
+    if how == usual:
+        return Answer, SCORES[mode]
+    return variant(Answer, how), variant(SCORES[mode], how)
+
+
+def judging_of(settings: Settings, models: Models, refresh: bool, how: str) -> Judging:
+    """Return what scores the challengers that were made in a way (`how`), by the panel and the leak
+    judges of the settings."""
+    root, mode, clients = settings.root, settings.duel.mode, models.judges()
+    answers, scores = records_of(mode, how, settings.challenger.how)
+    leaks = LeakJudges()
+    # a duel against the reference yields no training turns, and what is chosen was written blind:
+    # it can show nothing of the pull request
+    if mode == "king" and how != "chosen":
+        share = settings.leak.king_share if answers is Answer else 0.0
+        if share and _n_answers(root) < FEW_TURNS:
+            share = 1.0
+        leaks = LeakJudges(root, models.leak_judges(), share)
+    return Judging(root, panel_of(clients, settings.judge.order, mode), answers, scores,
+                   clients=clients, leaks=leaks, refresh=refresh)
+
+
+@dataclass
+class Judging:
+    """Score turns with a panel: a stage, of which judge() is the item function."""
+
+    root: Path
+    panel: Panel
+    answers: type = Answer             # the classes of the records
+    scores: type = Score
+    pairs: Derived | None = None       # in place of answers: they try the judges
+    clients: Sequence[Client] = ()     # of the judges; without them nobody is asked
+    leaks: LeakJudges = field(default_factory=LeakJudges)   # by default nobody
+    refresh: bool = False              # ask for verdicts that were made with other settings again
+
+    def __post_init__(self):
         prompts = [*map(prompt_digest, ("judge.md", "judge_turn.md", "judge_ran.md"))]
-        made_with = {spec.role: digest([spec.identity(), prompts])[:8] for spec in specs}
+        made_with = {client.spec.role: digest([client.spec.identity(), prompts])[:8]
+                     for client in self.clients}
         self._parts = {f"{name} {order}": made_with.get(name, "")   # the settings of each
-                       for name, order in product(self.names, self.orders)}
-        self._clients = [client for client in (models.judges() if models else ())
-                         if client.spec.role in self.models]
-        self.cls, self._answer_cls = cls or SCORES[self.rival], Answer
-        self._executions = Executions(settings.root)
-        self._finds_draws = not issubclass(self.cls, (Probe, Sanity))   # those try the judges
-        king_share = settings.leak.king_share
-        if king_share and _n_answers(self.root) < FEW_TURNS:
-            king_share = 1.0
-        if how not in ("", settings.challenger.how):
-            self.cls, self._answer_cls = variant(self.cls, how), variant(Answer, how)
-            king_share = 0.0
-        # what is chosen was written blind: it can show nothing of the pull request
-        self.may_leak = (how or settings.challenger.how) != "chosen"
-        # a duel against the reference yields no training turns, and a decided one asks nobody
-        asks_leaks = not decided and self.rival == "king" and self.may_leak
-        leak_judges = {spec.role: spec.model for spec in settings.leak_judges() if asks_leaks}
-        self._leaks = LeakJudges(settings.root, [*leak_judges], models, king_share)
-        self._asked = self.models | {f"{name} for leaks": model
-                                     for name, model in leak_judges.items()}
+                       for name, order in product(self.panel.names, self.panel.orders)}
+        self._executions = Executions(self.root)
         self._not_refreshed: dict[str, str] = {}   # name: why --refresh kept an old verdict
-
-    def find_related(self, judges: dict[str, str]) -> dict[str, list[str]]:
-        """Return {judge: sides that a model of its family answered for}, from the ledgers. `judges`
-        maps a judge to its model.
-
-        Answers that were written by hand are of no family.
-        """
-        models = defaultdict(set)   # {stage: models}
-        for directory in shards_of(self.root / Answer.directory):
-            for line in read_lines(directory / LEDGER):
-                models[str(line.get("stage"))].update(call["model"] for call in calls_of(line))
-        return same_family(judges, {"king": models["king"], "challenger": models["ch"]})
 
     def _doubts(self) -> list[str]:
         """Return lines on the judges to be asked, and on what the duel before has shown of them."""
-        lines = self_judging(self.find_related(self._asked))
+        for_leaks = {f"{name} for leaks": client.spec.model
+                     for name, client in self.leaks.clients.items()}
+        lines = self_judging(find_related(self.root, self.panel.models | for_leaks))
         with suppress(FileNotFoundError, BrokenRecord):
-            lines += doubts(Duel.read(self.root / self.cls.directory / DUEL, self.rival, "", False))
+            lines += doubts(Duel.read(self.root / self.scores.directory / DUEL, self.panel.rival,
+                                      "", False))
         return [*dict.fromkeys(lines)]
 
-    def stage(self, pairs: Derived | None = None, **words) -> Stage:
-        """Return the stage that judges the answers, or `pairs`; `words` are its further fields."""
-        return Stage("validate", make=self.judge, reads=self.reads(pairs), writes=self.writes(),
+    def stage(self, **words) -> Stage:
+        """Return the stage that judges the turns; `words` are its further fields."""
+        return Stage("validate", make=self.judge, reads=self.reads(), writes=self.writes(),
                      requests=self.requests, then="report.py", doubts=self._doubts,
                      **words)
 
-    def reads(self, pairs: Derived | None = None) -> Reads:
+    def reads(self) -> Reads:
         """Return the Answer fields that judging a turn depends on."""
-        sides = (SIDES[self.rival], "challenger")
-        return Reads(pairs or Store(self.root, self._answer_cls),
+        sides = self.panel.sides
+        return Reads(self.pairs or Store(self.root, self.answers),
                      fields=("messages", *sides, "tools"),
-                     needs=sides, made_by="" if pairs else "ch")
+                     needs=sides, made_by="" if self.pairs else "ch")
 
     def writes(self) -> Writes:
-        """Return the score fields that judging a turn fills in."""
-        return Writes(Store(self.root, self.cls), copies=("instance_id",), optional=("leaks",),
-                      parts=self.parts(), fault=self._fault)
-
-    def parts(self) -> Parts:
-        """Return a score's parts: a verdict per judge and order, and the leak verdicts."""
-        return Parts(wanted=self._parts | dict.fromkeys(self._leaks.parts, ""), of=self._parts_of,
-                     enough=self._enough, view=digest([self.names, self.order]), fits=self._fits,
-                     is_of=self._is_of)
+        """Return the score fields that judging a turn fills in, and a score's parts: a verdict for
+        each judge and order, and the leak verdicts."""
+        parts = Parts(
+            wanted=self._parts | dict.fromkeys(self.leaks.parts, ""), of=self._parts_of,
+            enough=self._enough, view=digest([self.panel.names, self.panel.order]),
+            fits=self._fits, is_of=self._is_of)
+        return Writes(Store(self.root, self.scores), copies=("instance_id",), optional=("leaks",),
+                      parts=parts, fault=self._fault)
 
     def judge(self, answer: Answer, name: str, old: Score | None) -> Score:
         """Return the score of a turn. Keep verdicts in `old` on the same texts; ask for the rest.
@@ -171,16 +207,17 @@ class Panel:
             raise ItemFailed(f"no judge answered: {first['judge']}: {first['error']}")
         # entries of other judges are kept, because those judges may return to the panel
         judges = [*of_panel, *entries.values()]
-        total = turn_score(judges, self.names, self.order)
+        total = self.panel.score(judges)
         leaks = old.leaks if old else None   # kept, as a leak judge may be set again
-        if self._leaks.parts:
-            leaks = self._leaks.verdicts(answer, name, leaks or [], turn.ran)
+        if self.leaks.parts:
+            leaks = self.leaks.verdicts(answer, name, leaks or [], turn.ran)
         reasons = "\n".join(f"{e['judge']} ({e['order']}): {e['reason']}"
                             for e in of_panel if e.get("reason"))
         if turn.is_draw:
             reasons = SAME
-        return self.cls(answer.instance_id, f"{name}.json", self.rival, total.score is not None,
-                        total.score, total.metrics, reasons, judges, leaks)
+        return self.scores(answer.instance_id, f"{name}.json", self.panel.rival,
+                           total.score is not None, total.score, total.metrics, reasons, judges,
+                           leaks)
 
     def requests(self, answer: Answer, name: str, old: Score | None):
         """Yield (client, messages) of each call of judge(); messages that do not fit are None."""
@@ -190,14 +227,13 @@ class Panel:
                 yield client, turn.messages(client, entry)
             except ItemFailed:
                 yield client, None
-        yield from self._leaks.requests(answer, name, (old and old.leaks) or [], turn.ran)
+        yield from self.leaks.requests(answer, name, (old and old.leaks) or [], turn.ran)
 
     def _turn(self, answer: Answer, name: str, old: Score | None) -> tuple[_Turn, dict[str, dict]]:
         """Return a turn and its entries by part: those of `old` that count, and draws that a
         program finds."""
-        runs = [self._executions.of(name, getattr(answer, field))
-                for field in (SIDES[self.rival], "challenger")]
-        turn = _Turn(self.rival, answer, runs, self._finds_draws)
+        runs = [self._executions.of(name, getattr(answer, field)) for field in self.panel.sides]
+        turn = _Turn(self.panel.rival, answer, runs, finds_draws=self.pairs is None)
         entries = turn.entries_in(old)
         if turn.is_draw:
             entries |= {part: turn.drawn(*part.rsplit(" ", 1)) for part in self._parts}
@@ -209,7 +245,7 @@ class Panel:
 
         An unreadable reply counts as an attempt, one that did not come does not.
         """
-        for client, order in product(self._clients, self.orders):
+        for client, order in product(self.clients, self.panel.orders):
             judge = client.spec.role
             settings = self._parts[f"{judge} {order}"]
             old = entries.get(f"{judge} {order}") or {"error": "not asked"}
@@ -240,7 +276,7 @@ class Panel:
                 entry["error"] = e.what
             except EndpointDown as e:
                 entry["error"] = f"{e.where} {e.what}"
-                for other in self._clients:
+                for other in self.clients:
                     if other.spec.endpoint.base_url == client.spec.endpoint.base_url:
                         other.cool_down(COOL_DOWN_S, entry["error"])
                 if all(asked.is_cooling_down for asked in clients):
@@ -253,20 +289,21 @@ class Panel:
     def _parts_of(self, score: Score) -> dict[str, str]:
         """Return the parts that a score has for good, with the settings they were made with."""
         verdicts = {_part(e): e.get("settings", "") for e in score.judges if _is_final(e)}
-        return verdicts | self._leaks.settled(score)
+        return verdicts | self.leaks.settled(score)
 
     def _enough(self, there: set[str]) -> bool:
         """Return whether at least one judge of the panel has a final entry in every order."""
-        return any(all(f"{name} {order}" in there for order in self.orders) for name in self.names)
+        orders = self.panel.orders
+        return any({f"{name} {order}" for order in orders} <= there for name in self.panel.names)
 
     def _is_of(self, score: Score, digests: dict[str, str]) -> bool:
         """Return whether all entries were made for texts with these digests."""
-        texts = [digests.get(field, "") for field in ("messages", SIDES[self.rival], "challenger")]
+        texts = [digests.get(field, "") for field in ("messages", *self.panel.sides)]
         return all(_is_marked(entry, texts) for entry in score.judges)
 
     def _fits(self, score: Score) -> bool:
         """Return whether a score is what its entries give for this panel."""
-        total = turn_score(score.judges, self.names, self.order)
+        total = self.panel.score(score.judges)
         return (score.score, score.metrics) == (total.score, total.metrics)
 
     def _fault(self, score: Score) -> str:
@@ -275,7 +312,7 @@ class Panel:
                    for e in score.judges if _part(e) in self._parts and not _is_final(e)]
         if missing:
             return f"{len(missing)} of {len(self._parts)} verdicts missing: {'; '.join(missing)}"
-        if missing := self._leaks.missing(score):
+        if missing := self.leaks.missing(score):
             return f"no verdict of {named(missing)}"
         return self._not_refreshed.get(score.answer_file.removesuffix(".json"), "")
 
@@ -361,6 +398,19 @@ class _Turn:
             fields["reason"] = MODEL.sub(lambda match: sides[int(match[1]) - 1], verdict.reason)
             fields["parse_ok"] = True
         return fields
+
+
+def find_related(root: Path, judges: dict[str, str]) -> dict[str, list[str]]:
+    """Return {judge: sides that a model of its family answered for}, from the ledgers. `judges`
+    maps a judge to its model.
+
+    Answers that were written by hand are of no family.
+    """
+    models = defaultdict(set)   # {stage: models}
+    for directory in shards_of(root / Answer.directory):
+        for line in read_lines(directory / LEDGER):
+            models[str(line.get("stage"))].update(call["model"] for call in calls_of(line))
+    return same_family(judges, {"king": models["king"], "challenger": models["ch"]})
 
 
 def _n_answers(root: Path) -> int:

@@ -2,13 +2,11 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 
 from codedata.texts import text_of
 
-
-def packaged_text(name: str) -> str:
-    """Return the text of a file in this directory."""
-    return text_of("codedata.duel", name)
+packaged_text = partial(text_of, __package__)
 
 
 def prompt_digest(name: str) -> str:

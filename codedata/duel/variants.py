@@ -17,7 +17,7 @@ import re
 from dataclasses import replace
 from functools import partial
 
-from codedata.conversation.turn import Form, plain, turn_text
+from codedata.conversation.turn import Form, clean, plain, turn_text
 from codedata.disk.store import Store, digest
 from codedata.duel.agreement import (
     MIN_SAMPLES,
@@ -28,14 +28,13 @@ from codedata.duel.agreement import (
     samples_of,
 )
 from codedata.duel.answer import (
-    Accept,
     TurnRecord,
     ask_turn,
     challenger_messages,
     challenger_note,
     king_messages,
+    read_turn,
     to_count,
-    turn_problem,
     with_note,
 )
 from codedata.duel.executed import Execution, Executions
@@ -46,6 +45,7 @@ from codedata.leak.cache import MAX_FINDINGS_CHARS, LeakCheck, Try
 from codedata.leak.judge import findings_text
 from codedata.leak.request import SHARED, with_pull_request
 from codedata.llm import Client, Models, Reply
+from codedata.llm.asking import Rejected, read_reply, said
 from codedata.llm.replies import current_reply_log
 from codedata.records import Answer, Commit, Message, Side, variant
 from codedata.run.stage import Reads, Stage, Writes
@@ -78,14 +78,12 @@ class Challenger:
 
     def stage(self, **words) -> Stage:
         """Return the stage that fills in the challengers; `words` are its further fields."""
-        return Stage("ch", make=self.make, reads=self.reads(), writes=self.writes(),
-                     joined=(Reads(Store(self._settings.root, Commit), COMMIT_FIELDS),),
+        root, max_chars = self._settings.root, self._settings.exclude.max_patch_chars
+        reads = Reads(self._answers, fields=("instance_id", "messages", "tools"), made_by="king",
+                      leaves_out=oversized(root, max_chars))
+        return Stage("ch", make=self.make, reads=reads, writes=self.writes(),
+                     joined=(Reads(Store(root, Commit), COMMIT_FIELDS),),
                      requests=self.requests, identity=self.identity(), **words)
-
-    def reads(self) -> Reads:
-        """Return the answers and the fields of them that a challenger depends on."""
-        return Reads(self._answers, fields=("instance_id", "messages", "tools"), made_by="king",
-                     leaves_out=oversized(self._settings))
 
     def writes(self) -> Writes:
         """Return the store of the turns: answer/ for the root's own variant, else variants/X/."""
@@ -171,9 +169,7 @@ class Challenger:
         request = with_pull_request(self._chooser, plain(answer.messages, answer.tools),
                                     packaged_text("choose.md").strip(), commit, marker=marker,
                                     candidates="\n\n".join(shown))
-        reply = self._chooser.chat(request, accept=partial(_choice_problem, n=len(texts)),
-                                   schema=CHOICE)
-        return ["", *texts][_choice(reply.text)]
+        return read_reply(self._chooser, request, partial(_picked, texts), schema=CHOICE)
 
     def _ask(self, answer: Answer, commit: Commit) -> Side:
         """Return the next turn, in which the leak check finds nothing that only the pull request
@@ -184,7 +180,8 @@ class Challenger:
         instead. Raise ItemFailed if findings remain. If the check is off, the first turn is
         returned unchecked.
         """
-        turn, defence, may_defend = self._ask_once(answer, commit), "", True
+        turn = ask_turn(self._client, partial(self.messages, commit=commit), answer)
+        defence, may_defend = "", True
         if self._leaks.retries < 0:
             return turn
         tries: list[Try] = []
@@ -194,11 +191,12 @@ class Challenger:
                 break
             refused = (f"{one.turn}\n\n{findings_text(one.findings)}" for one in tries)
             note = fill(packaged_text("leak.md"), tries="\n\n".join(refused)).strip()
-            accept = turn_problem
+            read = read_turn
             if may_defend:
                 note += "\n\n" + packaged_text("defence.md").strip()
-                accept = turn_or_defence_problem
-            reply = self._ask_once(answer, commit, "\n\n" + note, accept)
+                read = read_turn_or_defence
+            layout = partial(self.messages, commit=commit, more="\n\n" + note)
+            reply = ask_turn(self._client, layout, answer, read)
             if isinstance(reply, str) and DEFENCE.match(reply):
                 defence, may_defend = reply, False
             else:
@@ -210,17 +208,15 @@ class Challenger:
         return turn
 
 
-    def _ask_once(self, answer: Answer, commit: Commit, more: str = "",
-                  accept: Accept = turn_problem) -> Side:
-        """Return a well-formed turn, or a text that `accept` takes for something else."""
-        layout = partial(self.messages, commit=commit, more=more)
-        return ask_turn(self._client, layout, answer, accept)
-
-
-def turn_or_defence_problem(reply: Reply, form: Form) -> str | None:
-    """Return why a reply is neither a turn nor a defence against a leak finding, else None."""
-    is_defence = DEFENCE.match(reply.text) and not reply.tool_calls
-    return None if is_defence else turn_problem(reply, form)
+def read_turn_or_defence(reply: Reply, form: Form) -> Side:
+    """Return a turn, or a defence against a leak finding. Raise Rejected where a reply is neither.
+    """
+    try:
+        return read_turn(reply, form)
+    except Rejected:
+        if DEFENCE.match(reply.text) and not reply.tool_calls:
+            return clean(reply.text)
+        raise
 
 
 def _best_by_tests(runs: dict[str, Execution | None]) -> list[str]:
@@ -231,13 +227,12 @@ def _best_by_tests(runs: dict[str, Execution | None]) -> list[str]:
     return [text for text in runs if n_passed.get(text, most) == most]
 
 
-def _choice(text: str) -> int | None:
-    """Return the choice in a reply, 0 for no candidate; None if the reply holds no number."""
-    choices = [value["choice"] for *_, value in json_objects(text) if "choice" in value]
-    return choices[0] if choices and type(choices[0]) is int else None
-
-
-def _choice_problem(reply: Reply, n: int) -> str | None:
-    """Return the problem with a reply that makes no valid choice, or None."""
-    choice = _choice(reply.text)
-    return None if choice is not None and 0 <= choice <= n else f"no choice from 0 to {n}"
+def _picked(texts: list[str], reply: Reply) -> str:
+    """Return the text that a reply chooses by its number, "" for 0. Raise Rejected where it chooses
+    none of them."""
+    choices = (value["choice"] for *_, value in json_objects(said(reply).text)
+               if "choice" in value)
+    choice = next(choices, None)
+    if type(choice) is not int or not 0 <= choice <= len(texts):
+        raise Rejected(f"no choice from 0 to {len(texts)}")
+    return ["", *texts][choice]

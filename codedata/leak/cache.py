@@ -7,7 +7,7 @@ is not paid for again.
 """
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +22,7 @@ from codedata.driver import in_driver
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.leak.facts import certain_findings
 from codedata.leak.judge import Suspect, judge_settings, judge_turn, request
-from codedata.llm import Models
+from codedata.llm import Client, Models
 from codedata.llm.replies import current_reply_log
 from codedata.records import (
     HOW,
@@ -36,7 +36,6 @@ from codedata.records import (
     parse,
     variant,
 )
-from codedata.settings import Settings
 from codedata.texts import name_hash
 
 KEPT = "_leaks"            # the folder beside the answers
@@ -62,9 +61,9 @@ def verdicts_of(score: Score, side: str) -> list[dict]:
     return [verdict for verdict in score.leaks or () if verdict["side"] == side]
 
 
-def challenger_leaks(settings: Settings, answer: Answer, score: Score,
+def challenger_leaks(judges: set[str], answer: Answer, score: Score,
                      commit: Commit | None) -> tuple[list[dict] | None, bool]:
-    """Return (findings that bar the challenger's turn, whether a leak judge's verdict is missing).
+    """Return (findings that bar the challenger's turn, whether one of `judges` gave no verdict).
 
     The findings are [{judge, kind, text, why}]: those of the leak judges or, without any verdict,
     the certain facts. They are None if there is no pull request to compare with.
@@ -72,7 +71,7 @@ def challenger_leaks(settings: Settings, answer: Answer, score: Score,
     if commit is None:
         return None, False
     findings = {verdict["judge"]: verdict["findings"] for verdict in verdicts_of(score, CHALLENGER)}
-    lacks_verdict = not {spec.role for spec in settings.leak_judges()} <= findings.keys()
+    lacks_verdict = not judges <= findings.keys()
     if not findings:
         turn = turn_text(answer.challenger, answer.messages)
         findings["facts"] = certain_findings(answer.messages, turn, commit)
@@ -128,11 +127,12 @@ class LeakJudges:
     sample of the kings, which never saw the pull request.
     """
 
-    def __init__(self, root: Path, judges: list[str], models: Models | None, king_share: float):
+    def __init__(self, root: Path = Path(), clients: Iterable[Client] = (),
+                 king_share: float = 0.0):
         self._root, self._king_share = root, king_share
-        self._clients = {c.spec.role: c for c in models.leak_judges()} if models and judges else {}
+        self.clients = {client.spec.role: client for client in clients}
         self.parts: dict[str, tuple[str, str]] = {}   # part: (judge, side)
-        for judge in judges:
+        for judge in self.clients:
             self.parts[f"leak {judge}"] = judge, CHALLENGER
             if king_share:
                 self.parts[f"leak king {judge}"] = judge, KING
@@ -171,7 +171,7 @@ class LeakJudges:
         verdicts = []
         for judge, side, suspect, stored in self._to_judge(answer, name, old, ran):
             try:
-                verdicts.append(stored or asdict(judge_turn(self._clients[judge], suspect, side)))
+                verdicts.append(stored or asdict(judge_turn(self.clients[judge], suspect, side)))
             except ItemFailed as e:
                 current_reply_log().note(leak_error=str(e)[:MAX_FINDINGS_CHARS])
         return verdicts
@@ -180,7 +180,7 @@ class LeakJudges:
         """Yield (client, messages) of the calls that verdicts() would send."""
         for judge, _, suspect, stored in self._to_judge(answer, name, old, ran):
             if not stored:
-                yield self._clients[judge], request(self._clients[judge], suspect)
+                yield self.clients[judge], request(self.clients[judge], suspect)
 
     def _to_judge(self, answer: Answer, name: str, old: list[dict], ran: Mapping[str, str]):
         """Yield (judge, side, the turn, the stored verdict or None) for each wanted verdict."""

@@ -10,40 +10,35 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from itertools import islice
 
 from codedata.code.entities import is_document, is_of_tests
-from codedata.code.patches import Hunk, hunks_of
+from codedata.code.patches import Hunk
 from codedata.conversation.turn import plain
+from codedata.leak.hidden import (
+    MIN_CODE_CHARS,
+    NAME,
+    PATH,
+    RANGE,
+    Patch,
+    Shown,
+    base_names,
+    defined_in,
+    patch_of,
+)
 from codedata.records import Commit, Fact, Message
+from codedata.texts import bare
 
-MAX_LINES = 20_000           # lines of a patch that are read
 MAX_FIX_LINES = 2_000        # lines of a fix that are looked for in each message
 MAX_RANGES = 1_000           # line ranges of a turn that are read
 MAX_FACTS = 40               # facts of one kind listed per turn
-MIN_CODE_CHARS = 12          # without whitespace: shorter lines occur in any code
 MIN_NEW_CODE_CHARS = 24      # applies to lines that the pull request adds
 MIN_ANCHOR_CHARS = 6
 MIN_SHOWN_LINE_CHARS = 4     # shown_share() ignores shorter lines, such as lone brackets
 NEAR_LINES = 3               # a range this close to a hunk matches it
 MAX_RANGE_LINES = 100        # a longer range just views the file
-NAME = re.compile(r"[^\W\d]\w*")
-PATH = re.compile(r"[\w@+~-][\w.@+~/-]{0,300}\w")
-DEFINED = re.compile(r"\b(?:def|class|func|function|fn|struct|interface|trait|enum|type|module|"
-                     r"const|let|var|#define)\s+(?:\([^)]{0,200}\)\s*)?([^\W\d]\w*)")
-# C-like; each character has one place in it, so that nothing is tried twice
-TYPED = re.compile(r"^(?:[\w*&<>\[\],]+[ \t]+){0,4}(?:[\w*&<>\[\],]+[ \t]+[*&]*|[\w*&<>\[\],]+[*&])"
-                   r"([^\W\d]\w*)\(", re.MULTILINE)
-ASSIGNED = re.compile(r"^[ \t]*([^\W\d]\w*)[ \t]*(?::[^=\n]{1,60})?(?::=|=(?!=))", re.MULTILINE)
-DEFINITIONS = (DEFINED, TYPED, ASSIGNED)
-LABEL = re.compile(r"""\b(?:it|test|describe|t\.Run)\(\s*["'`]([^"'`\n]{4,200})|"""
-                   r"""\bname: *"([^"\n]{4,200})"|"""
-                   r"""^(?:check|expect|run|ok|case)\w* ["']?(\w+_\w+)""", re.MULTILINE)
 QUOTED = re.compile(r'"((?:[^"\\\n]|\\.){6,200})"|\'((?:[^\'\\\n]|\\.){6,200})\'|`([^`\n]{6,200})`')
-RANGE = re.compile(r"(?<![\w.])(\d{1,6}),(\d{1,6})p\b|"
-                   r"\blines? (\d{1,6})(?: ?(?:-|to|and) ?(\d{1,6}))?|"
-                   r"(?<=\.)\w{1,5}:(\d{1,6})\b")
 WRITES = re.compile(r"""(?:>>?|\btee(?: -a)?|\btouch|\bmkdir -p|\bmv \S+|\bcp \S+|open\()\s*"""
                     r"""["']?([\w./@+~-]+)""")
 SUBSTITUTION = re.compile(r"\bs([|/#,@!])((?:\\.|(?!\1)[^\n\\]){3,400})\1")
@@ -88,14 +83,14 @@ def has_fix_begun(history: list[Message], commit: Commit) -> bool:
     the turn had shown. An edit that shares no line with the fix is a wrong one, and begins nothing.
     """
     wanted: dict[str, set[str]] = defaultdict(set)   # by base name
-    lines = ((hunk.path.rpartition("/")[2], _squeezed(line)) for hunk in _code_of(commit)
+    lines = ((hunk.path.rpartition("/")[2], bare(line)) for hunk in _code_of(commit)
              for line in hunk.added or hunk.old)
     long = (pair for pair in lines if len(pair[1]) >= MIN_CODE_CHARS)
     for name, line in islice(long, MAX_FIX_LINES):
         wanted[name].add(line)
     before = ""
     for message in plain(history):
-        text = _squeezed(message["content"])
+        text = bare(message["content"])
         if message["role"] == "assistant" and any(
                 line in text and line not in before for name, lines in wanted.items()
                 if name in message["content"] for line in lines):
@@ -110,85 +105,10 @@ def _code_of(commit: Commit) -> list[Hunk]:
             and not is_of_tests(hunk.path) and not is_document(hunk.path)]
 
 
-class Shown:
-    """Index the text of a conversation, including its last message."""
-
-    def __init__(self, history: list[Message]):
-        self.text = "\n".join(message["content"] for message in plain(history))
-
-    @cached_property
-    def names(self) -> set[str]:
-        """Return the identifiers in the conversation."""
-        return set(NAME.findall(re.sub(r"\\[nrt]", "  ", self.text)))
-
-    @cached_property
-    def words(self) -> set[str]:
-        """Return the identifiers and their parts between underscores, in lower case."""
-        return {part for name in self.names for part in {name.lower(), *name.lower().split("_")}}
-
-    @cached_property
-    def files(self) -> set[str]:
-        """Return the base names of the paths in the conversation."""
-        return _base_names(PATH.findall(self.text))
-
-    @cached_property
-    def squeezed(self) -> str:
-        """Return the conversation without whitespace and backslashes."""
-        return _squeezed(self.text)
-
-    def share(self, lines: list[str], min_chars: int) -> float:
-        """Return the share (0 to 1) of the lines of at least `min_chars` characters that were
-        shown; 0 without such lines. Whitespace and backslashes do not count.
-        """
-        counted = [line for line in map(_squeezed, lines) if len(line) >= min_chars]
-        return sum(line in self.squeezed for line in counted) / max(1, len(counted))
-
-    def shows(self, hunk: Hunk) -> bool:
-        """Return whether at least a third of a hunk's old code lines was shown."""
-        return self.share(hunk.old, MIN_CODE_CHARS) >= 1 / 3
-
-
-class Patch:
-    """Index the hunks of a pull request's two patches."""
-
-    def __init__(self, patch: str, test_patch: str, files: tuple[str, ...]):
-        self.hunks = [*hunks_of(patch, "patch", MAX_LINES),
-                      *hunks_of(test_patch, "test_patch", MAX_LINES)]
-        sources = {hunk.path: hunk.source for hunk in reversed(self.hunks)}
-        self.paths = dict.fromkeys(files, "files") | sources
-        self.by_file = {path.rpartition("/")[2]: path for path in self.paths}
-
-    @cached_property
-    def names(self) -> dict[str, str]:
-        """Return {defined name: source of the first hunk that defines it}."""
-        return {name: hunk.source for hunk in reversed(self.hunks)
-                for name in _defined("\n".join((hunk.header, *hunk.old, *hunk.added)))}
-
-    @cached_property
-    def labels(self) -> set[str]:
-        """Return the labels (string names) of the tests that the pull request adds."""
-        added = "\n".join(line for hunk in self.hunks if hunk.source == "test_patch"
-                          for line in hunk.added)
-        return {label for groups in LABEL.findall(added) for label in groups if label}
-
-    @cached_property
-    def old_squeezed(self) -> str:
-        """Return the removed and context lines without whitespace and backslashes."""
-        return "\n".join(_squeezed(line) for hunk in self.hunks for line in hunk.old)
-
-
-def patch_of(commit: Commit) -> Patch:
-    """Return the pull request's patches, cached so that turns of an instance share them."""
-    return _read(commit.patch, commit.test_patch, tuple(commit.files))
-
-
-_read = lru_cache(maxsize=8)(Patch)
-
-
 # Each finder yields facts as (kind, text, start, source, why, certain).
 
 def _paths(turn: str, shown: Shown, hidden: Patch) -> Iterator[tuple]:
-    written = _base_names(WRITES.findall(turn))
+    written = base_names(WRITES.findall(turn))
     for match in _distinct(PATH.finditer(turn)):
         name = match[0].rpartition("/")[2]
         path = hidden.by_file.get(name, "")
@@ -202,7 +122,7 @@ def _paths(turn: str, shown: Shown, hidden: Patch) -> Iterator[tuple]:
 
 
 def _names(turn: str, shown: Shown, hidden: Patch) -> Iterator[tuple]:
-    defined = _defined("\n".join(turn.split("```")[1::2]))
+    defined = defined_in("\n".join(turn.split("```")[1::2]))
     for match in _distinct(NAME.finditer(turn)):
         name, start = match[0], match.start()
         if name in hidden.names and name not in shown.names and len(name) > 2:
@@ -211,7 +131,7 @@ def _names(turn: str, shown: Shown, hidden: Patch) -> Iterator[tuple]:
             certain = is_compound and not is_attribute and name not in defined
             yield "name", name, start, hidden.names[name], "a name that was not shown", certain
     for label in hidden.labels:
-        if label in turn and _squeezed(label) not in shown.squeezed:
+        if label in turn and bare(label) not in shown.bare:
             certain = "_" in label or label.count(" ") >= 2
             yield ("test", label, turn.find(label), "test_patch", "a test of the pull request",
                    certain)
@@ -221,7 +141,7 @@ def _literals(turn: str, shown: Shown, hidden: Patch) -> Iterator[tuple]:
     for hunk in hidden.hunks:
         for match in QUOTED.finditer("\n".join(hunk.added)):
             text = next(filter(None, match.groups()))
-            if text in turn and _squeezed(text) not in shown.squeezed:
+            if text in turn and bare(text) not in shown.bare:
                 is_test_id = hunk.source == "test_patch" and "_" in text and text.isidentifier()
                 is_sentence = text.count(" ") >= 3
                 certain = is_test_id or (is_sentence and not shown.shows(hunk))
@@ -230,7 +150,7 @@ def _literals(turn: str, shown: Shown, hidden: Patch) -> Iterator[tuple]:
 
 
 def _lines(turn: str, shown: Shown, hidden: Patch) -> Iterator[tuple]:
-    paths = {hidden.by_file.get(name) for name in _base_names(PATH.findall(turn))}
+    paths = {hidden.by_file.get(name) for name in base_names(PATH.findall(turn))}
     hunks = [hunk for hunk in hidden.hunks if hunk.length and hunk.path in paths]
     shows = lru_cache(None)(lambda i: shown.shows(hunks[i]))
     for match in islice(RANGE.finditer(turn), MAX_RANGES):
@@ -250,15 +170,14 @@ def _lines(turn: str, shown: Shown, hidden: Patch) -> Iterator[tuple]:
 
 
 def _code(turn: str, shown: Shown, hidden: Patch) -> Iterator[tuple]:
-    squeezed_turn = _squeezed(turn)
+    bare_turn = bare(turn)
     for hunk in hidden.hunks:
         kinds = ((hunk.old, MIN_CODE_CHARS, "code that is there and was not shown"),
                  (hunk.added, MIN_NEW_CODE_CHARS, "code that the pull request adds"))
         for lines, min_chars, why in kinds:
             for line in lines:
-                squeezed = _squeezed(line)
-                if len(squeezed) >= min_chars and squeezed in squeezed_turn and (
-                        squeezed not in shown.squeezed):
+                text = bare(line)
+                if len(text) >= min_chars and text in bare_turn and text not in shown.bare:
                     is_source = lines is hunk.old and hunk.source == "patch"
                     yield ("code", line.strip(), max(turn.find(line.strip()), 0), hunk.source,
                            why, is_source and len(NAME.findall(line)) >= 2)
@@ -267,17 +186,17 @@ def _code(turn: str, shown: Shown, hidden: Patch) -> Iterator[tuple]:
 def _anchors(turn: str, shown: Shown, hidden: Patch) -> Iterator[tuple]:
     """Yield texts that an edit of the turn replaces or searches for but that nothing has shown."""
     thought, *rest = turn.split("```")
-    code, squeezed_thought = "\n".join(rest[::2]), _squeezed(thought)
+    code, bare_thought = "\n".join(rest[::2]), bare(thought)
     matches = [match for pattern in (SUBSTITUTION, REPLACED) for match in pattern.finditer(code)]
     taken_out = ["\n".join(line[1:] for line in edit.splitlines() if line.startswith(("-", " ")))
                  for edit in TOOL_EDIT.findall(turn)]
     for text in dict.fromkeys([match[2] for match in matches] + taken_out):
-        lines = (_squeezed(line).strip("^$").replace(".*", "")
+        lines = (bare(line).strip("^$").replace(".*", "")
                  for line in re.split(r"\\n|\n", text))
         unseen = next((line for line in lines if len(line) >= MIN_ANCHOR_CHARS
-                       and line not in shown.squeezed and line not in squeezed_thought), None)
+                       and line not in shown.bare and line not in bare_thought), None)
         if unseen:
-            is_old = unseen in hidden.old_squeezed
+            is_old = unseen in hidden.old_bare
             yield ("anchor", text, turn.find(text), "patch" if is_old else "",
                    "text to edit that was not shown", is_old and len(unseen) >= MIN_CODE_CHARS)
 
@@ -289,17 +208,3 @@ def _distinct(matches: Iterable[re.Match]) -> Iterator[re.Match]:
         if match[0] not in seen:
             seen.add(match[0])
             yield match
-
-
-def _base_names(paths: list[str]) -> set[str]:
-    return {path.rpartition("/")[2] for path in paths}
-
-
-def _defined(text: str) -> set[str]:
-    """Return the names that a text defines."""
-    return {name for pattern in DEFINITIONS for name in pattern.findall(text)}
-
-
-def _squeezed(text: str) -> str:
-    """Return the text without whitespace and backslashes: shell-quoted code equals the file's."""
-    return "".join(text.split()).replace("\\", "")

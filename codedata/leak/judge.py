@@ -15,16 +15,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 
 from codedata.conversation.turn import plain, turn_text
 from codedata.disk.store import digest
 from codedata.leak.facts import certain_findings
 from codedata.leak.request import SHARED, with_pull_request
-from codedata.llm import Client
+from codedata.llm import Client, Reply
+from codedata.llm.asking import Rejected, object_in, read_reply
 from codedata.records import Answer, Commit, LeakVerdict, Message, storable
-from codedata.texts import fill, json_objects, text_of
+from codedata.texts import fill, holds, text_of
 
-ATTEMPTS = 2                 # limits the requests for a valid reply
 MAX_FINDINGS = 20            # findings kept per turn
 SCHEMA = json.loads(text_of("codedata.leak", "verdict.json"))
 FINDING = SCHEMA["schema"]["properties"]["findings"]["items"]["properties"]   # key: its schema
@@ -77,19 +78,23 @@ class Suspect:
 
 
 def judge_turn(client: Client, suspect: Suspect, side: str = "challenger") -> LeakVerdict:
-    """Return a leak judge's verdict; raise ItemFailed after two invalid replies or none."""
-    problem, rejected = "", []
-    for attempt in range(1, ATTEMPTS + 1):
-        reply = client.ask(request(client, suspect, attempt), schema=SCHEMA)
+    """Return a leak judge's verdict. Raise ItemFailed after two invalid replies, or without any."""
+    attempts = count(1)
+
+    def read(reply: Reply) -> LeakVerdict:
+        attempt = next(attempts)
         shown = [suspect.ran, *(message["content"] for message in suspect.history)]
-        answer, problem = read_reply(reply.text or reply.reasoning, suspect.turn, shown)
-        if answer is not None:
-            usage = {key: reply.call.get(key) for key in USAGE}
-            return LeakVerdict(client.spec.role, side, suspect.digest, attempt, **answer,
-                               raw=storable(reply.text), usage=usage, seconds=reply.call["seconds"],
-                               settings=judge_settings(client))
-        rejected.append(reply)
-    return client.give_up(f"the leak judge {client.spec.role} cannot be read: {problem}", rejected)
+        try:
+            answer = verdict_in(reply.text or reply.reasoning, suspect.turn, shown)
+        except Rejected as e:
+            raise Rejected(f"the leak judge {client.spec.role} cannot be read: {e}") from e
+        usage = {key: reply.call.get(key) for key in USAGE}
+        return LeakVerdict(client.spec.role, side, suspect.digest, attempt, **answer,
+                           raw=storable(reply.text), usage=usage, seconds=reply.call["seconds"],
+                           settings=judge_settings(client))
+
+    return read_reply(client, request(client, suspect), read,
+                      lambda *_: request(client, suspect, attempt=2), schema=SCHEMA)
 
 
 def request(client: Client, suspect: Suspect, attempt: int = 1) -> list[Message]:
@@ -119,30 +124,26 @@ def findings_text(findings: Sequence[dict]) -> str:
     return "\n".join(f'- "{quote}": {why}' for quote, why in lines)
 
 
-def read_reply(text: str, turn: str, shown: Sequence[str] = ()) -> tuple[dict | None, str]:
-    """Return ({leak, findings, hedged_claims}, "") for a valid reply, else (None, the problem).
+def verdict_in(text: str, turn: str, shown: Sequence[str] = ()) -> dict:
+    """Return the {leak, findings, hedged_claims} of a reply. Raise Rejected where it is not valid.
     What the turn, or a text that the judge was `shown` beside it, holds is a quotation."""
-    replies = [value for *_, value in json_objects(text, shown=[turn, *shown])
-               if {"leak", "findings"} <= value.keys()]
-    if not replies:
-        return None, "no JSON object with `findings` and `leak`"
-    leak, findings = replies[0]["leak"], replies[0]["findings"]
-    hedged = replies[0].get("hedged_claims", 0)
+    found = object_in(text, lambda one: {"leak", "findings"} <= one.keys(),
+                      "with `findings` and `leak`", [turn, *shown])
+    leak, findings, hedged = found["leak"], found["findings"], found.get("hedged_claims", 0)
     if type(leak) is not bool or not isinstance(findings, list) or (
             type(hedged) is not int or hedged < 0):
-        return None, "`leak`, `findings` or `hedged_claims` is of the wrong type"
+        raise Rejected("`leak`, `findings` or `hedged_claims` is of the wrong type")
     kept = []
     for one in findings[:MAX_FINDINGS] if leak else ():
         if not isinstance(one, dict) or not all(isinstance(one.get(key), str) for key in FINDING):
-            return None, "a finding is no {quote, kind, why}"
-        quote = "".join(one["quote"].split())
-        if not quote or quote not in "".join(turn.split()):
-            return None, f"it quotes what the turn does not say: {one['quote'][:80]!r}"
+            raise Rejected("a finding is no {quote, kind, why}")
+        if not holds(turn, one["quote"]):
+            raise Rejected(f"it quotes what the turn does not say: {one['quote'][:80]!r}")
         kind = one["kind"] if one["kind"] in FINDING["kind"]["enum"] else "mention"
         kept.append(storable({"quote": one["quote"], "kind": kind, "why": one["why"]}))
     if leak and not kept:
-        return None, "it says leak and quotes nothing"
-    return {"leak": leak, "findings": kept, "hedged_claims": min(hedged, 100)}, ""
+        raise Rejected("it says leak and quotes nothing")
+    return {"leak": leak, "findings": kept, "hedged_claims": min(hedged, 100)}
 
 
 def judge_settings(client: Client) -> str:

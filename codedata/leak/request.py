@@ -11,7 +11,7 @@ from codedata.disk.store import digest
 from codedata.llm import Client
 from codedata.messages import content_text, with_text
 from codedata.records import Commit, Message
-from codedata.texts import fill, text_of
+from codedata.texts import fill, holds, text_of
 
 NONE = "(none)"
 IN_TASK = "(as the task says)"
@@ -40,8 +40,7 @@ def with_pull_request(client: Client, history: list[Message], note: str, commit:
 
 def _issue(commit: Commit, history: list[Message]) -> str:
     """Return the issue's text, or a word for it if the task, which is never cut, has it."""
-    issue = "".join(commit.issue.split())
-    if issue and any(issue in "".join(content_text(one).split()) for one in history[:2]):
+    if any(holds(content_text(one), commit.issue) for one in history[:2]):
         return IN_TASK
     return commit.issue or NONE
 

@@ -1,38 +1,69 @@
 """Ask a model until its reply can be read."""
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from codedata.llm.client import Client, Reply
 from codedata.records import Message
-from codedata.texts import fill
+from codedata.texts import fill, json_objects
 
 
 class Rejected(Exception):
     """Report what is wrong with a reply: a short reason, then details for the model, if any."""
 
 
-def ask(client: Client, read: Callable, request: str, again: str, **options):
-    """Return read(reply) of the model's reply. If read() raises Rejected, ask again with the text
-    `again`, which shows {reply}, {problem} and {details}. Raise ItemFailed after too many tries.
-    `options` are those of Client.chat()."""
-    messages: list[Message] = [{"role": "user", "content": request}]
-    last = {}
+def said(reply: Reply) -> Reply:
+    """Return a reply. Raise Rejected where it is empty."""
+    if reply.text.strip() or reply.tool_calls:
+        return reply
+    raise Rejected("empty answer: max_tokens went into thinking" if reply.truncated
+                   else "empty answer")
 
-    def accept(reply: Reply) -> str | None:
-        last["reply"] = reply.text
+
+def object_in(text: str, fits: Callable[[dict], bool], what: str,
+              shown: Collection[str] = ()) -> dict:
+    """Return the last JSON object of a reply that fits and is no quotation of what was `shown`.
+    Raise Rejected where there is none; the reason names it by `what`: "with a list of faults"."""
+    found = next((value for *_, value in json_objects(text, shown=shown) if fits(value)), None)
+    if found is None:
+        raise Rejected(f"it has no JSON object {what}")
+    return found
+
+
+def read_reply(client: Client, messages: list[Message], read: Callable = said,
+               once_more: Callable[..., list[Message]] | None = None, **options):
+    """Return read(reply) of the model's reply to `messages`.
+
+    If read() raises Rejected, ask again, up to 1 + format_retries times in all: with what
+    once_more(reply, reason, *details) returns, or the same messages. Then raise ItemFailed.
+    `options` are those of Client.ask(); `n` holds for the first try alone.
+    """
+    asked, rejected = messages, []
+    while True:
+        reply = client.ask(asked, **options)
         try:
-            last["result"] = read(reply)
+            return read(reply)
         except Rejected as e:
-            problem, *details = e.args
-            last["details"] = "\n".join(details)
-            return problem
-        return None
+            reason, *details = e.args
+        rejected.append(reply)
+        if len(rejected) > client.spec.format_retries:
+            break
+        options.pop("n", None)
+        asked = once_more(reply, reason, *details) if once_more else messages
+    n = len(rejected)
+    return client.give_up(f"{reason}, {n} tries" if n > 1 else reason, rejected)
 
-    def once_more(problem: str) -> list[Message]:   # an empty reply was not given to accept()
-        text = fill(again, problem=problem, reply=last.pop("reply", ""),
-                    details=last.pop("details", ""))
-        return client.fit([{"role": "user", "content": f"{request}\n\n{text}"}]).messages
 
-    client.chat(client.fit(messages).messages, accept=accept, once_more=once_more, **options)
-    return last["result"]
+def ask(client: Client, read: Callable, request: str, again: str, **options):
+    """Return read(reply) of a reply with text to one request, as read_reply(). After a rejected one
+    the request ends with the text `again`, which shows {reply}, {problem} and {details}."""
+    def messages(text: str) -> list[Message]:
+        return client.fit([{"role": "user", "content": text}]).messages
+
+    def once_more(reply: Reply, problem: str, *details: str) -> list[Message]:
+        text = fill(again, problem=problem, reply=reply.text if reply.text.strip() else "",
+                    details="\n".join(details))
+        return messages(f"{request}\n\n{text}")
+
+    return read_reply(client, messages(request), lambda reply: read(said(reply)), once_more,
+                      **options)

@@ -77,7 +77,7 @@ class _Request:
 
 
 class Client(StaysInDriver):
-    """Send the requests of one role to its model: chat(), ask(), and fit() to cut a request.
+    """Send the requests of one role to its model: ask(), and fit() to cut a request.
 
     All clients of the same Models share the limits of an endpoint.
     """
@@ -103,31 +103,6 @@ class Client(StaysInDriver):
         for value in (str(endpoint.api_key), *values, *(one.split(" ")[-1] for one in values)):
             if len(value) >= MIN_SECRET_CHARS:
                 models.http.secrets |= {value, json.dumps(value)[1:-1]}
-
-    @in_worker
-    def chat(self, messages: list[dict], accept=None, once_more=None, **options) -> Reply:
-        """Return a reply that `accept` approves; accept(reply) returns what is wrong, or None.
-
-        Ask up to 1 + format_retries times, then raise ItemFailed. A retry sends the messages that
-        once_more(what is wrong) returns, or the same ones. `options` are those of ask(); `n` holds
-        for the first try alone.
-        """
-        asked = messages
-        rejected: list[Reply] = []
-        while True:
-            reply = self.ask(asked, **options)
-            problem = _emptiness(reply)
-            if accept and not problem:
-                problem = accept(reply)
-            if not problem:
-                return reply
-            rejected.append(reply)
-            if len(rejected) > self.spec.format_retries:
-                break
-            options.pop("n", None)
-            asked = once_more(problem) if once_more else messages
-        n = len(rejected)
-        return self.give_up(f"{problem}, {n} tries" if n > 1 else problem, rejected)
 
     @in_worker
     def give_up(self, problem: str, rejected: list[Reply] | None = None) -> NoReturn:
@@ -336,7 +311,7 @@ class Client(StaysInDriver):
 
 
 class LLMServerHTTP(Client):
-    """Call a model behind an OpenAI-compatible endpoint from a library: ask() and chat().
+    """Call a model behind an OpenAI-compatible endpoint from a library.
 
     Other settings are read as in the scripts, from the environment, .env and chain.toml: the key
     (QIANFAN_BEARER_TOKEN), proxy, certificates, retries and prices. A reply's `call` holds tokens,
@@ -451,13 +426,6 @@ def _check_endpoint(endpoint: Endpoint) -> None:
         raise Trouble("holds a character that cannot stand in a key.",
                       endpoint.api_key_env or "--llm-auth-token",
                       "Copy the key again, without line ends or quotes.")
-
-
-def _emptiness(reply: Reply) -> str:
-    """Return how a reply is empty, or "" where it is not."""
-    if reply.text.strip() or reply.tool_calls:
-        return ""
-    return "empty answer: max_tokens went into thinking" if reply.truncated else "empty answer"
 
 
 def _decode(choice: dict, answer: dict) -> Reply:

@@ -283,7 +283,7 @@ def _is_reply(value) -> bool:
 
 @contextmanager
 def recording(calls: ReplyLog):
-    """Record every chat() that this thread makes within the block in `calls`."""
+    """Record every request that this thread makes within the block in `calls`."""
     token = _current.set(calls)
     try:
         yield calls

@@ -16,13 +16,14 @@ from functools import partial
 from codedata.disk.store import digest
 from codedata.errors import ItemFailed
 from codedata.leak.facts import find_facts
+from codedata.leak.hidden import parts_of_test
 from codedata.llm import Models, Reply
-from codedata.llm.asking import Rejected, ask
+from codedata.llm.asking import Rejected, ask, object_in
 from codedata.records import Commit, Task
 from codedata.run.talk import begin_step
 from codedata.settings import Settings
 from codedata.tasks.folder.folder import GOLD, TEST_PATCH, text_in, verifier_config
-from codedata.texts import between, fill, json_objects, printable, text_of
+from codedata.texts import between, fill, holds, printable, text_of
 
 READ, WRITE, AGAIN, SCHEMA = "read_text.md", "write_text.md", "again.md", "read_text.json"
 FORM = {"unsaid": [{"test": "…", "demand": "what it wants that he cannot know"}],
@@ -118,7 +119,7 @@ def _shown_of(task: Task, commit: Commit, text: str) -> Iterator[str]:
     own = own_text(commit)
     yield from tells(commit, text, own)
     for test in _failing(task):
-        name = re.split(r"::| > ", test.partition("[")[0])[-1]
+        name = parts_of_test(test)[-1]
         if name not in own and re.search(rf"\b{re.escape(name)}\b", text) and "_" in name:
             yield f"it names the test {name!r}"
 
@@ -126,15 +127,12 @@ def _shown_of(task: Task, commit: Commit, text: str) -> Iterator[str]:
 def _read(text: str, reply: Reply) -> dict:
     """Return {unsaid, tells} of a reply. Raise Rejected where it has another form, or quotes what
     the text does not say."""
-    found = next((value for *_, value in json_objects(reply.text or "")
-                  if isinstance(value, dict) and FORM.keys() <= value.keys()), None)
-    if found is None:
-        raise Rejected(f"it has no JSON object with {' and '.join(FORM)}")
+    found = object_in(reply.text, lambda one: FORM.keys() <= one.keys(),
+                      f"with {' and '.join(FORM)}")
     read = {key: [{name: printable(str(one.get(name) or ""), 1000) for name in form[0]}
                   for one in found[key] if isinstance(one, dict)] for key, form in FORM.items()}
     for one in read["tells"]:
-        quote = " ".join(one["quote"].split())
-        if not quote or quote not in " ".join(text.split()):
+        if not holds(text, one["quote"]):
             raise Rejected(f"the text does not say {one['quote']!r}")
     return read
 

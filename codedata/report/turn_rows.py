@@ -11,11 +11,10 @@ from codedata.conversation.turn import form_of, plain, turn_text
 from codedata.disk.store import Store
 from codedata.duel.duel_state import DuelState, duel_record, judged_turn, load_duel_state
 from codedata.duel.executed import Executions
-from codedata.duel.panel import SCORES, SIDES, Panel
-from codedata.duel.scoring import turn_score
+from codedata.duel.panel import SIDES, Judging, Panel, decided_panel, records_of
 from codedata.errors import BrokenRecord, Trouble
 from codedata.leak.cache import KEPT, KING, challenger_leaks, tries_in, verdicts_of
-from codedata.records import DUEL, Answer, Commit, Defeat, Duel, Finding, Score, variant
+from codedata.records import DUEL, Answer, Commit, Defeat, Duel, Finding, Score
 from codedata.report.buckets import bucket_of, injections
 from codedata.report.verdict_codes import verdict_codes
 from codedata.settings import Settings
@@ -88,6 +87,7 @@ class ReportTurns:
     panel: Panel                      # the panel that decided the duel
     commits: Store
     executions: Executions
+    leak_judges: set[str] | None      # None: nothing can leak in what was written blind
     rows: list[TurnRow] = field(default_factory=list)
     broken: int = 0                   # records that could not be read
     outdated: bool = False            # _duel.json was made from other verdicts
@@ -119,17 +119,20 @@ def read_turns(settings: Settings, judge_again: str, how: str = "") -> ReportTur
     the root's own, and `judge_again` is the command that makes _duel.json. All settings are taken,
     as the panel and the leak check take them. Raise Trouble if _duel.json is missing or broken.
     """
-    mode = settings.duel.mode
-    directory = variant(Score, how).directory if how else SCORES[mode].directory
-    path = settings.root / directory / DUEL
+    mode, usual = settings.duel.mode, settings.challenger.how
+    answers, scores = records_of(mode, how or usual, usual)
+    path = settings.root / scores.directory / DUEL
     try:
         duel = Duel.read(path, mode, f"Run: {judge_again}")
     except FileNotFoundError:
         raise Trouble("is not there.", str(path), f"Run: {judge_again}") from None
-    panel = Panel(settings, decided=duel.raw, how=how)
-    state = load_duel_state(settings, panel)
+    panel = decided_panel(duel)
+    judging = Judging(settings.root, panel, answers, scores)
+    state = load_duel_state(judging, settings.exclude)
+    is_blind = (how or usual) == "chosen"
+    judges = None if is_blind else {spec.role for spec in settings.leak_judges()}
     turns = ReportTurns(state, duel, panel, Store(settings.root, Commit).open(),
-                        Executions(settings.root))
+                        Executions(settings.root), judges)
     for e in state.plan.broken.values():
         say(f"{STAGE}.py: {e}")
     names = state.plan.names
@@ -142,7 +145,7 @@ def read_turns(settings: Settings, judge_again: str, how: str = "") -> ReportTur
         except BrokenRecord as e:
             turns.report_broken(e)
             continue
-        by_rule = turn_score(score.judges, panel.names, panel.order)
+        by_rule = panel.score(score.judges)
         if name in of_other_panels:   # its stored score comes from another panel
             score = replace(score, score=by_rule.score, metrics=by_rule.metrics)
         row = _row(name, answer, score, turns, settings)
@@ -174,8 +177,8 @@ def _row(name: str, answer: Answer, score: Score, turns: ReportTurns,
     panel, answers = turns.panel, turns.state.answers
     commit = _commit(answer.instance_id, turns)
     leaks, lacks_verdict = [], False
-    if panel.may_leak:
-        leaks, lacks_verdict = challenger_leaks(settings, answer, score, commit)
+    if turns.leak_judges is not None:
+        leaks, lacks_verdict = challenger_leaks(turns.leak_judges, answer, score, commit)
     king_verdicts = verdicts_of(score, KING)
     costs = [verdict["usage"].get("cost_usd") for verdict in score.leaks or ()]
     sides = [getattr(answer, SIDES[panel.rival]) or "", answer.challenger or ""]

@@ -23,6 +23,7 @@ from codedata.agent import (
 )
 from codedata.errors import RunStopped, Trouble
 from codedata.llm import Models
+from codedata.llm.asking import read_reply
 from codedata.sandbox import Sandbox
 
 ASK = [{"role": "user", "content": "p"}]
@@ -320,7 +321,7 @@ def test_tools_go_with_a_request_and_calls_come_with_the_reply(fake_llm):
     fake_llm.script(reply_with([CALL]))
     with LLMServerHTTP(fake_llm.base_url + "/", "m", temperature=0.2, max_tokens=99) as server:
         reply = server.ask(ASK, tools=[Tool.of(submit).schema])
-        assert server.chat(ASK).text
+        assert server.ask(ASK).text
     assert (reply.text, reply.tool_calls) == ("", [CALL])
     assert (reply.call["model"], reply.call["tokens_in"]) == ("m", None)
     assert fake_llm.requests[0].path == "/v1/chat/completions"
@@ -346,7 +347,7 @@ def test_a_reply_of_calls_alone_is_not_empty_and_is_kept(tmp_path, fake_llm):
     fake_llm.script(reply_with([CALL]))
     for _ in range(2):
         with Models(settings_for(fake_llm)) as models, item_calls(tmp_path):
-            reply = models.client("king").chat(ASK, tools=[Tool.of(submit).schema])
+            reply = read_reply(models.client("king"), ASK, tools=[Tool.of(submit).schema])
             assert reply.tool_calls == [CALL]
     assert fake_llm.n_requests == 1
 

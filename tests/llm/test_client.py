@@ -29,6 +29,7 @@ import ch
 import king
 from codedata.errors import HttpTrouble, ItemFailed
 from codedata.llm import Models
+from codedata.llm.asking import Rejected, read_reply, said
 from codedata.settings import Price
 
 NO_BLOCK = "I would run ls."
@@ -36,18 +37,25 @@ TURN = "THOUGHT: I look.\n\n```bash\nls\n```"
 ASK = [{"role": "user", "content": "p"}]
 
 
-def chat(fake, root, accept=None, key="", **llm):
-    """Return (reply, the calls that were paid for) of one chat() as the king."""
+def answered(fake, root, read=said, key="", **llm):
+    """Return (reply, the calls that were paid for) of one request as the king."""
     with Models(settings_for(fake, key, **llm)) as models, item_calls(root) as calls:
-        return models.client("king").chat(ASK, accept), calls.unbilled
+        return read_reply(models.client("king"), ASK, read), calls.unbilled
+
+
+def only_yes(reply):
+    """Return a reply that says "yes"."""
+    if said(reply).text != "yes":
+        raise Rejected("not yes")
+    return reply
 
 
 def refused(fake, root) -> int:
-    """Return how many completions a chat() with a schema receives whose replies are no good."""
+    """Return how many completions a request with a schema receives whose replies are no good."""
     before = len(fake.answered)
     with Models(settings_for(fake)) as models, item_calls(root) as calls:
         with pytest.raises(ItemFailed):
-            models.client("king").chat(ASK, lambda reply: "no", schema={"name": "s"})
+            read_reply(models.client("king"), ASK, only_yes, schema={"name": "s"})
         calls.finish(made=False)
     return len(fake.answered) - before
 
@@ -73,7 +81,7 @@ def partial(root):
 
 @pytest.mark.parametrize("key, header", [(KEY, f"Bearer {KEY}"), ("", None)], ids=["key", "no key"])
 def test_a_request_carries_model_messages_sampling_and_the_key(tmp_path, fake_llm, key, header):
-    chat(fake_llm, tmp_path, key=key, model="some/model", temperature=0.3, max_tokens=77)
+    answered(fake_llm, tmp_path, key=key, model="some/model", temperature=0.3, max_tokens=77)
     [request] = fake_llm.requests
     assert request.path == "/v1/chat/completions" and request.headers.get("authorization") == header
     assert request.body == {"model": "some/model", "messages": ASK, "temperature": 0.3,
@@ -89,7 +97,7 @@ PARTS = [{"type": "text", "text": "I "}, {"type": "image_url"}, {"type": "text",
 ], ids=short)
 def test_an_answer_is_put_together_and_kept_apart_from_reasoning(tmp_path, fake_llm, message):
     fake_llm.script({"choices": [{"message": message, "finish_reason": "stop"}]})
-    reply, _ = chat(fake_llm, tmp_path)
+    reply, _ = answered(fake_llm, tmp_path)
     assert (reply.text, reply.reasoning) == ("I look", "hm")
 
 
@@ -106,19 +114,19 @@ def test_reasoning_is_in_no_record(tmp_path, fake_llm):
 ], ids=short)
 def test_an_empty_or_rejected_answer_is_asked_again(tmp_path, fake_llm, wrong):
     fake_llm.script(wrong, wrong, "yes")
-    reply, _ = chat(fake_llm, tmp_path, lambda reply: None if reply.text == "yes" else "not yes")
+    reply, _ = answered(fake_llm, tmp_path, only_yes)
     assert reply.text == "yes"
     assert fake_llm.n_requests == 3
 
 
-@pytest.mark.parametrize("text, accept, retries, problem", [
-    ("", None, 2, "empty answer"), ("no", lambda reply: "not yes", 0, "not yes"),
+@pytest.mark.parametrize("text, read, retries, problem", [
+    ("", said, 2, "empty answer"), ("no", only_yes, 0, "not yes"),
 ], ids=["empty", "rejected"])
 def test_an_answer_that_stays_wrong_fails_the_item_after_format_retries(
-        tmp_path, fake_llm, text, accept, retries, problem):
+        tmp_path, fake_llm, text, read, retries, problem):
     fake_llm.always(Say(text))
     with pytest.raises(ItemFailed, match=problem):
-        chat(fake_llm, tmp_path, accept, format_retries=retries)
+        answered(fake_llm, tmp_path, read, format_retries=retries)
     assert fake_llm.n_requests == retries + 1
 
 
@@ -154,7 +162,7 @@ def usage_of(tokens_in, tokens_out, details=ABSENT) -> dict:
 def test_usage_in_every_shape(tmp_path, fake_llm, usage, tokens):
     """It is booked under the model that was asked for: the served name may add a date."""
     fake_llm.script(Say(TURN, usage=usage, model="m-2024-05-01"))
-    reply, [call] = chat(fake_llm, tmp_path)
+    reply, [call] = answered(fake_llm, tmp_path)
     assert (reply.text, call["model"]) == (TURN, "m")
     assert (call["tokens_in"], call["tokens_out"], call["tokens_cached"]) == tokens
 
@@ -169,10 +177,10 @@ def test_usage_in_every_shape(tmp_path, fake_llm, usage, tokens):
 ], ids=short)
 def test_a_body_that_is_no_completion_is_asked_again_then_fails_the_item(tmp_path, fake_llm, body):
     fake_llm.script(body)
-    assert "THOUGHT" in chat(fake_llm, tmp_path)[0].text
+    assert "THOUGHT" in answered(fake_llm, tmp_path)[0].text
     fake_llm.always(body)
     with pytest.raises(HttpTrouble, match="without a chat completion"):
-        chat(fake_llm, tmp_path / "2", retry_max=1)
+        answered(fake_llm, tmp_path / "2", retry_max=1)
     assert fake_llm.n_requests == 4
 
 
@@ -199,12 +207,12 @@ def test_a_choice_that_ends_in_an_error_is_asked_for_again_and_a_filtered_one_fa
     cut = spoilt()
     cut["choices"][0] |= {"finish_reason": "error", "error": {"code": 502, "message": "upstream"}}
     fake_llm.script(cut, Say(TURN, finish_reason="abort"))
-    reply, calls = chat(fake_llm, tmp_path)
+    reply, calls = answered(fake_llm, tmp_path)
     assert "THOUGHT" in reply.text and [call["tokens_in"] for call in calls] == [70, 100, 100]
     fake_llm.script(Say(TURN, finish_reason="SAFETY"))
     with Models(settings_for(fake_llm)) as models, item_calls(tmp_path / "2") as calls:
         with pytest.raises(HttpTrouble, match="content filter"):
-            models.client("king").chat(ASK)
+            read_reply(models.client("king"), ASK)
     assert fake_llm.n_requests == 4 and len(calls.unbilled) == 1
 
 
@@ -216,7 +224,7 @@ DEEP = '[{"id": {}, "function": {"name": [1], "arguments": ' + "[" * 600 + "]" *
 def test_what_nobody_reads_in_a_reply_may_have_any_shape(tmp_path, fake_llm, tool_calls):
     body = json.dumps(spoilt(tool_calls="HERE")).replace('"HERE"', tool_calls)
     fake_llm.script(Status(200, body))
-    reply, [call] = chat(fake_llm, tmp_path)
+    reply, [call] = answered(fake_llm, tmp_path)
     assert (reply.text, reply.finish_reason, reply.model, call["tokens_out"]) == (TURN, "", "", 30)
 
 
