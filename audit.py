@@ -17,13 +17,12 @@ writes  audit/<id>.json        TaskAudit, and a line an attempt in _ledger.jsonl
   python audit.py try task/heron.agent-1.0123abcd wrong.sh other.sh
 """
 import argparse
-import shlex
 from functools import partial
 from pathlib import Path
 
 from codedata import config
 from codedata.audit.others import copy_tasks
-from codedata.audit.stage import ASKED, CHECKS, Auditor
+from codedata.audit.stage import ASKED, CHECKS, Auditor, checks_named
 from codedata.audit.tries import try_scripts
 from codedata.llm import Models
 from codedata.records import TaskAudit
@@ -79,8 +78,8 @@ def checks(text: str) -> tuple[str, ...]:
 def audit(args, settings: Settings, names: list[str], models: Models) -> Stage:
     """Return the stage that audits tasks."""
     host = SandboxFactory(settings, models.stop, args.keep_images)
-    command = f"python audit.py --root {shlex.quote(args.root)}"
-    return Auditor(settings, models, host, names, command).stage(then="export.py")
+    found = checks_named(names, settings, models)
+    return Auditor(settings.root, host, found).stage(then="export.py")
 
 
 if __name__ == "__main__":

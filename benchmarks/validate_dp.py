@@ -164,8 +164,8 @@ def first_failed(folder: Path, host: SandboxFactory) -> dict:
     task = read_datapoint(folder)
     with labelled(host, task.instance_id, "dp") as label:
         validation = Validation(task, host, label)
-        failed = [one for one in validation.run(to_the_end=False) if one["status"] == "failed"]
-        cheats = [] if failed else rewarded(validation._grader, scripts_of(task.instruction))
+        failed = [one for one in validation.run(to_the_end=False) if one["result"] == "failed"]
+        cheats = [] if failed else rewarded(validation.grader, scripts_of(task.instruction))
     return failed[0] if failed else {"name": "cheats", "evidence": cheats} if cheats else {}
 
 

@@ -143,7 +143,7 @@ def datapoint(scene: dict, folder: Path) -> tuple[dict, dict]:
         checks = Validation(task, host, label)
         checks.weight_validation()
         checks.docker_build()
-        checks._grader = grader = NotingGrader(*(vars(checks._grader)[key] for key in (
+        checks.grader = grader = NotingGrader(*(vars(checks.grader)[key] for key in (
             "host", "task", "image", "label")))
         try:
             for check in (checks.test_discovery, checks.fail_first, checks.solvable):

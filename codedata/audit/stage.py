@@ -5,11 +5,13 @@ finished check is kept in the item's reply log, so that a kill loses only the on
 """
 from __future__ import annotations
 
+import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from pathlib import Path
 
 from codedata.audit import adversary, cheats, reading, verdicts
 from codedata.audit.audited import Audited, CheckResult, GoldRefused
@@ -72,27 +74,30 @@ class RivalledTasks(Store):
         return super().as_left(name) and not self.path(name).joinpath("rivals").is_dir()
 
 
+def checks_named(names: Collection[str], settings: Settings, models: Models) -> dict[str, Check]:
+    """Return the checks of these names. Raise Trouble where one asks a model, and none is set."""
+    checks = {name: CHECKS[name] for name in names if name not in ASKED}
+    asked = [name for name in ASKED if name in names]
+    if asked and not settings.audit.model:
+        raise Trouble("is not set: there is no model to ask.", "[audit] model",
+                      f"Set it, or leave {', '.join(asked)} out of --checks.")
+    for name in asked:
+        client, (run, texts) = models.client("audit"), ASKED[name]
+        checks[name] = Check(partial(run, client), reading.version_of(client, texts))
+    return checks
+
+
 class Auditor:
     """Audit tasks; make() is the item function."""
 
-    def __init__(self, settings: Settings, models: Models, host: SandboxFactory,
-                 names: Sequence[str], command: str):
-        """Prepare the checks of these names. `command` makes them again for a task, whose id and
-        check follow. Raise Trouble where no images can be used, or no model is set for ASKED."""
+    def __init__(self, root: Path, host: SandboxFactory, checks: Mapping[str, Check]):
+        """Prepare some checks. Raise Trouble where no images can be used."""
         if not host.builds_images:
             raise Trouble("opens no images of tasks.", f"--sandbox {host.name}", "Choose docker.")
-        self._settings, self._host, self._command = settings, host, command
-        self._checks = {name: CHECKS[name] for name in names if name not in ASKED}
-        asked = [name for name in ASKED if name in names]
-        if asked and not settings.audit.model:
-            raise Trouble("is not set: there is no model to ask.", "[audit] model",
-                          f"Set it, or leave {', '.join(asked)} out of --checks.")
-        for name in asked:
-            client, (run, texts) = models.client("audit"), ASKED[name]
-            self._checks[name] = Check(partial(run, client), reading.version_of(client, texts))
-        self._audits = Store(settings.root, TaskAudit)
-        self._tasks = RivalledTasks(settings.root, RivalledTask)
-        self._sources = Sources(settings.root)
+        self._root, self._host, self._checks = root, host, checks
+        self._audits = Store(root, TaskAudit)
+        self._tasks = RivalledTasks(root, RivalledTask)
+        self._sources = Sources(root)
 
     def stage(self, **more) -> Stage:
         """Return the stage that audits the tasks of a root."""
@@ -107,10 +112,17 @@ class Auditor:
                      cost_note="a call a task, and one for each survivor" if asks else "",
                      reads=Reads(self._tasks, READ),
                      writes=Writes(self._audits, parts=parts),
-                     finish=lambda: write_index(self._settings.root), **more)
+                     finish=lambda: write_index(self._root), **more)
 
     def make(self, task: RivalledTask, name: str, old: TaskAudit | None) -> TaskAudit:
         """Return the audit of a task: the checks that `old` has, and those that it lacks."""
+        with (labelled(self._host, name, "audit") as label,
+              closing(WarmSource(self._sources, task, self._host, label)) as warm):
+            return self.audit(Audited(task, self._host, label, warm), name, old)
+
+    def audit(self, audited: Audited, name: str, old: TaskAudit | None) -> TaskAudit:
+        """Return what make() returns, for a task of which something may be known already."""
+        task = audited.task
         content, rivals = audited_digest(task), rivals_digest(task)
         there = self._audits.read(name) if name in self._audits else None
         if there and there.content != content:
@@ -121,45 +133,40 @@ class Auditor:
                 if one["name"] != "rivals" or old.rivals == rivals}
         others = [one for one in (there.checks if there else ())
                   if one["name"] not in self._checks]
+        audited.survivors = next((one["tries"] for one in others if one["name"] == STRENGTH), None)
         log = current_reply_log()
         checks: list[AuditCheck] = []
-        with (labelled(self._host, name, "audit") as label,
-              closing(WarmSource(self._sources, task, self._host, label)) as warm):
-            audited = Audited(task, self._host, label, warm)
-            audited.survivors = next((one["tries"] for one in others if one["name"] == STRENGTH),
-                                     None)
-            for k, check in enumerate(self._checks, 1):
-                begin_step(check, k, len(self._checks))
-                version = self._checks[check].version
-                before = kept.get(check)
-                found = before if before and (has_ended(before)
-                                              and before["version"] == version) else None
-                key = digest([content, rivals, check, version, audited.survivors])
-                found = found or log.result_of(key)
+        for k, (key, check) in enumerate(self._checks.items(), 1):
+            begin_step(key, k, len(self._checks))
+            found = kept.get(key)
+            if not (found and has_ended(found) and found["version"] == check.version):
+                place = digest([content, rivals, key, check.version, audited.survivors])
+                found = log.result_of(place)
                 if not found:
-                    found = self._run(check, audited)
-                    log.keep(key, found)
-                checks.append(found)
-                if check == STRENGTH:
-                    audited.survivors = found["tries"]
+                    found = run_check(key, check, audited, self._root)
+                    log.keep(place, found)
+            checks.append(found)
+            if key == STRENGTH:
+                audited.survivors = found["tries"]
         return TaskAudit(name, task.kind, content, rivals, [*checks, *others],
                          round(sum(one["seconds"] for one in checks), 1))
 
-    def _run(self, name: str, audited: Audited) -> AuditCheck:
-        """Return what a check found."""
-        started = time.monotonic()
-        try:
-            found = self._checks[name].run(audited)
-        except GoldRefused as e:
-            found = CheckResult(NO_CASE, e.what)
-        except ItemFailed as e:
-            if name in ASKED:   # the replies that it has stay for the next run
-                raise
-            where = f"{e.where} " if isinstance(e, UnsafeArchive) else ""
-            found = CheckResult(UNFINISHED, where + e.what)
-        found = replace(found, why=printable(found.why, MAX_LINE),
-                        evidence=[printable(line, MAX_LINE)
-                                  for line in found.evidence[:MAX_EVIDENCE]])
-        command = f"{self._command} --only {audited.task.instance_id} --checks {name} --force"
-        return {"name": name, "version": self._checks[name].version, **asdict(found),
-                "seconds": round(time.monotonic() - started, 1), "command": command}
+
+def run_check(name: str, check: Check, audited: Audited, root: Path = Path(".")) -> AuditCheck:
+    """Return what a check found, with the command that makes it again in a root."""
+    started = time.monotonic()
+    try:
+        found = check.run(audited)
+    except GoldRefused as e:
+        found = CheckResult(NO_CASE, e.what)
+    except ItemFailed as e:
+        if name in ASKED:   # the replies that it has stay for the next run
+            raise
+        where = f"{e.where} " if isinstance(e, UnsafeArchive) else ""
+        found = CheckResult(UNFINISHED, where + e.what)
+    found = replace(found, why=printable(found.why, MAX_LINE),
+                    evidence=[printable(line, MAX_LINE) for line in found.evidence[:MAX_EVIDENCE]])
+    command = (f"python audit.py --root {shlex.quote(str(root))} --only "
+               f"{audited.task.instance_id} --checks {name} --force")
+    return {"name": name, "version": check.version, **asdict(found),
+            "seconds": round(time.monotonic() - started, 1), "command": command}

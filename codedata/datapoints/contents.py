@@ -5,7 +5,6 @@ What validate.py finds in order is audited by the checks of audit.py (AUDITED).
 """
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -13,8 +12,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from codedata.audit.audited import GOLD_GETS
-from codedata.audit.stage import Auditor, has_ended
+from codedata.audit.audited import GOLD_GETS, Audited
+from codedata.audit.stage import CHECKS, Auditor, has_ended
 from codedata.datapoints.approval import (
     approval_problem,
     is_as_proven,
@@ -231,40 +230,36 @@ def run_checks(settings: Settings, host: SandboxFactory, label: str, content: Co
     the check of rivals alone. report() is called with a line for each check."""
     started = time.monotonic()
     task = read_datapoint(Path(content.folder))
-    before = known(Store(settings.root, DatapointChecks).open(), content.content)
-    if not before or not before.audit or before.rivals == content.rivals or any(
-            getattr(before, key) != getattr(content, key) for key in KEYS[:3]):
-        before = None
-    if before:
+    if before := _but_for_rivals(settings.root, content):
+        audited, old = Audited(task, host, label), _audit_of(task, before)
         results = [one for one in before.checks if one["name"] not in AUDITED]
-        review, runs, engine_s = before.review, before.runs, before.engine_s
+        review = [line for line in before.review if line.partition(":")[0] not in AUDITED]
+        runs, engine_s = before.runs, before.engine_s
     else:
-        validation = Validation(task, host, label, report)
-        results = validation.run()
-        review, runs, engine_s = validation.review, validation.runs, validation.engine_s
+        audited, old = Validation(task, host, label), None
+        results = [*map(row_of_check, audited.run(lambda found: report(_line_of(found))))]
+        review, runs, engine_s = audited.review, audited.runs, audited.engine_s
     audit = []
     if all(one["status"] == "passed" for one in results):
-        audit = _audited(settings, host, task, before)
-        rows = [*map(row_of_audit, audit)]
-        review = [line for line in review if line.partition(":")[0] not in AUDITED]
-        review += [line for one in audit for line in review_of(one)]
-        for one in rows:
-            report(f"      {one['name']}: {one['status']}  {one['why']}".rstrip())
-        results += rows
+        auditor = Auditor(settings.root, host, {name: CHECKS[name] for name in AUDITED})
+        made = auditor.audit(audited, task.instance_id, old)
+        audit = [one for one in made.checks if one["name"] in AUDITED]
+        for one in audit:
+            report(_line_of(one))
+            results.append(row_of_check(one))
+            review += review_of(one)
     return DatapointChecks(
         content.instance_id, content.content, content.base_image, content.validator,
         all(one["status"] == "passed" for one in results), results, [*dict.fromkeys(review)],
         round(time.monotonic() - started, 2), round(engine_s, 2), runs, content.rivals, audit)
 
 
-def _audited(settings: Settings, host: SandboxFactory, task: RivalledTask,
-             before: DatapointChecks | None) -> list[AuditCheck]:
-    """Return what the checks of audit.py find of a datapoint. Of those in `before` only that of
-    rivals is made again."""
-    command = f"python audit.py --root {shlex.quote(str(settings.root))}"
-    old = before and _audit_of(task, before)
-    made = Auditor(settings, None, host, AUDITED, command).make(task, task.instance_id, old)
-    return [one for one in made.checks if one["name"] in AUDITED]
+def _but_for_rivals(root: Path, content: Content) -> DatapointChecks | None:
+    """Return the results of an audited content that has had other rivals, None without any."""
+    found = known(Store(root, DatapointChecks).open(), content.content)
+    is_so = found and found.audit and found.rivals != content.rivals and all(
+        getattr(found, key) == getattr(content, key) for key in KEYS[:3])
+    return found if is_so else None
 
 
 def _audit_of(task: RivalledTask, checks: DatapointChecks) -> TaskAudit:
@@ -279,8 +274,8 @@ def put_audit(root: Path, task: RivalledTask, checks: DatapointChecks) -> None:
         write_atomic(store.path(task.instance_id), to_json(vars(_audit_of(task, checks))))
 
 
-def row_of_audit(found: AuditCheck) -> DatapointCheck:
-    """Return the row of an audit's check: what is left to a reader has not failed. Where the gold
+def row_of_check(found: AuditCheck) -> DatapointCheck:
+    """Return the row of a check: what is left to a reader has not failed. Where the gold
     was refused, though its proof has rewarded it, nothing was checked."""
     status = ("failed" if found["result"] == FAILED else
               "passed" if has_ended(found) else "not checked")
@@ -290,6 +285,12 @@ def row_of_audit(found: AuditCheck) -> DatapointCheck:
     why = found["why"] or ", ".join(f"{key} {value}" for key, value in found["figures"].items())
     return {"name": found["name"], "status": status, "why": printable(why, MAX_LINE),
             "evidence": found["evidence"] if is_bad else [], "seconds": found["seconds"]}
+
+
+def _line_of(found: AuditCheck) -> str:
+    """Return a check as a line for the terminal."""
+    row = row_of_check(found)
+    return f"      {row['name']}: {row['status']}  {row['why']}".rstrip()
 
 
 def review_of(found: AuditCheck) -> list[str]:

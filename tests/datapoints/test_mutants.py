@@ -34,14 +34,14 @@ def named(chosen: list[dict]):
 def test_what_needs_no_container_is_found_without_one(tmp_path, mutant):
     point = read_datapoint(mutated(mutant, tmp_path))
     results = Validation(point, None, "").run(to_the_end=False)
-    assert [one["name"] for one in results if one["status"] == "failed"] == [mutant["check"]]
+    assert [one["name"] for one in results if one["result"] == "failed"] == [mutant["check"]]
 
 
 def test_faults_are_named_together_and_no_container_is_opened_for_what_has_one(tmp_path):
     point = read_datapoint(write_datapoint(
         tmp_path / "names", {"category": "Cooking"}, weights='{"test_x": 1}',
         prompt="One. Two. Three. See test_x. Four.", solution="true\0"))
-    results = {one["name"]: one["status"] for one in Validation(point, None, "").run()}
+    results = {one["name"]: one["result"] for one in Validation(point, None, "").run()}
     assert {name for name, status in results.items() if status == "failed"} == {*WITHOUT_CONTAINER}
     assert {*results.values()} == {"failed", "not checked"}
     point = read_datapoint(write_datapoint(tmp_path / "a", dockerfile="FROM scratch\n"))
@@ -69,7 +69,7 @@ def test_a_mutant_is_caught_by_the_check_that_is_for_it_and_by_none_before(tmp_p
             getattr(validation, check)()
         if "cheat" in mutant:   # that one alone: all of them take a minute or two
             cheat = [one for one in CHEATS if one["name"] == mutant["cheat"]]
-            assert rewarded(validation._grader, [*scripts_of("", cheat)][:1])
+            assert rewarded(validation.grader, [*scripts_of("", cheat)][:1])
             return
         with pytest.raises(CheckFailed):
             getattr(validation, mutant["check"])()
