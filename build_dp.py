@@ -91,7 +91,7 @@ def validate(args, settings, options) -> int:
     root, given = settings.root, [*map(Path, args.paths)]
     if not options.read_only:
         root.mkdir(parents=True, exist_ok=True)
-    steps = steps_of(settings, given, options.selection.force,
+    steps = steps_of(root, given, options.selection.force,
                      lambda models: SandboxFactory(settings, models.stop, args.keep_images))
     code = loop.run_steps(steps, settings, options, HOLDS)
     if options.read_only:

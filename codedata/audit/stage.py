@@ -41,9 +41,10 @@ READ = ("instruction", "config", "environment", "solution", "tests", "rivals")
 class Check:
     """Describe one check."""
 
-    run: Callable[[Audited], CheckResult]
+    run: Callable[..., CheckResult]   # of an Audited; of one with texts, of a client and that
     version: str = "1"           # to be raised where it would find something else
     is_thorough: bool = False    # takes long: made with --thorough alone
+    texts: tuple[str, ...] = ()  # those that make the question, where it asks a model
 
 
 CHECKS = {
@@ -53,12 +54,9 @@ CHECKS = {
     "fairness": Check(verdicts.check_fairness, "2"), "rivals": Check(cheats.try_rivals),
     # behind those that fail tests: it lists the tests that none of them has failed
     "untouched": Check(verdicts.check_untouched, "3"),
-    "flakes": Check(verdicts.check_flakes, is_thorough=True)}
-
-
-# with a model; each with the texts that make its question
-ASKED = {"adversary": (adversary.try_adversary, adversary.TEXTS),
-         "reading": (reading.read_survivors, reading.TEXTS)}
+    "flakes": Check(verdicts.check_flakes, is_thorough=True),
+    "adversary": Check(adversary.try_adversary, texts=adversary.TEXTS),
+    "reading": Check(reading.read_survivors, texts=reading.TEXTS)}
 
 
 def has_ended(check: AuditCheck) -> bool:
@@ -76,14 +74,15 @@ class RivalledTasks(Store):
 
 def checks_named(names: Collection[str], settings: Settings, models: Models) -> dict[str, Check]:
     """Return the checks of these names. Raise Trouble where one asks a model, and none is set."""
-    checks = {name: CHECKS[name] for name in names if name not in ASKED}
-    asked = [name for name in ASKED if name in names]
+    checks = {name: CHECKS[name] for name in names}
+    asked = [name for name, check in checks.items() if check.texts]
     if asked and not settings.audit.model:
         raise Trouble("is not set: there is no model to ask.", "[audit] model",
                       f"Set it, or leave {', '.join(asked)} out of --checks.")
     for name in asked:
-        client, (run, texts) = models.client("audit"), ASKED[name]
-        checks[name] = Check(partial(run, client), reading.version_of(client, texts))
+        client, check = models.client("audit"), checks[name]
+        checks[name] = replace(check, run=partial(check.run, client),
+                               version=reading.version_of(client, check.texts))
     return checks
 
 
@@ -107,7 +106,7 @@ class Auditor:
                                if has_ended(one)},
             enough=bool, view="", fits=bool, worthwhile=False, is_of=lambda record, digests:
             record.content == audited_digest(self._tasks.read(record.instance_id)))
-        asks = not ASKED.keys().isdisjoint(self._checks)
+        asks = any(check.texts for check in self._checks.values())
         return Stage("audit", make=self.make,
                      cost_note="a call a task, and one for each survivor" if asks else "",
                      reads=Reads(self._tasks, READ),
@@ -160,7 +159,7 @@ def run_check(name: str, check: Check, audited: Audited, root: Path = Path("."))
     except GoldRefused as e:
         found = CheckResult(NO_CASE, e.what)
     except ItemFailed as e:
-        if name in ASKED:   # the replies that it has stay for the next run
+        if check.texts:   # the replies that it has stay for the next run
             raise
         where = f"{e.where} " if isinstance(e, UnsafeArchive) else ""
         found = CheckResult(UNFINISHED, where + e.what)

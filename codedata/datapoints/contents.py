@@ -6,7 +6,7 @@ What validate.py finds in order is audited by the checks of audit.py (AUDITED).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,6 +18,7 @@ from codedata.datapoints.approval import (
     approval_problem,
     is_as_proven,
     label_faults,
+    lacking_rivals,
     proof_of,
 )
 from codedata.datapoints.folder import (
@@ -28,6 +29,7 @@ from codedata.datapoints.folder import (
     read_datapoint,
     texts_of,
 )
+from codedata.datapoints.queue import Refusal
 from codedata.datapoints.validate import MAX_EVIDENCE, MAX_LINE, Validation
 from codedata.disk.layouts import to_json, write_atomic
 from codedata.disk.store import Derived, Readers, Store, known
@@ -54,7 +56,6 @@ from codedata.sandbox.copies import at_hand
 from codedata.sandbox.docker import engine
 from codedata.sandbox.factory import SandboxFactory
 from codedata.sandbox.images.dockerfile import base_of
-from codedata.settings import Settings
 from codedata.suites.environments import labelled
 from codedata.tasks.folder.folder import PROOF, audited_digest, proven, rivals_digest
 from codedata.tasks.prove.grade import NOT_BUILT
@@ -124,34 +125,34 @@ def known_checks(task: Task, store: Store) -> DatapointChecks | None:
 
 # the stages --------------------------------------------------------------------------------------
 
-def steps_of(settings: Settings, folders: Sequence[Path], anew: bool,
+def steps_of(root: Path, folders: Sequence[Path], anew: bool,
              host: Callable[[Models], SandboxFactory]) -> dict[str, Callable[[Models], Stage]]:
     """Return the steps of `validate`. Given folders are checked. Without any, the datapoints in dp/
     are checked, and those in task/ are proven."""
-    all_folders = [] if folders else folders_in(settings.root, [])
+    all_folders = [] if folders else folders_in(root, [])
     tasks = [folder for folder in all_folders if folder.parent.name == Task.directory]
     others = folders or [folder for folder in all_folders if folder not in tasks]
     steps = {}
     if others or not tasks:
-        steps["validate"] = lambda models: validate_stage(settings, host(models), others)
+        steps["validate"] = lambda models: validate_stage(root, host(models), others)
     if tasks:
-        steps["prove"] = lambda models: _prove_stage(settings, host(models), tasks, anew)
+        steps["prove"] = lambda models: _prove_stage(root, host(models), tasks, anew)
     return steps
 
 
-def validate_stage(settings: Settings, host: SandboxFactory, folders: Iterable[Path]) -> Stage:
+def validate_stage(root: Path, host: SandboxFactory, folders: Iterable[Path]) -> Stage:
     """Return the stage that checks contents. Raise Trouble where no images can be built."""
     check_builds_images(host)
     return Stage(
-        "build_dp.validate", make=partial(labelled_checks, settings, host),
-        reads=Reads(contents_in(folders, settings.root), KEYS),
-        writes=Writes(Store(settings.root, DatapointChecks), fault=not_built))
+        "build_dp.validate", make=partial(labelled_checks, root, host),
+        reads=Reads(contents_in(folders, root), KEYS),
+        writes=Writes(Store(root, DatapointChecks), fault=not_built))
 
 
-def _prove_stage(settings: Settings, host: SandboxFactory, folders: Iterable[Path],
+def _prove_stage(root: Path, host: SandboxFactory, folders: Iterable[Path],
                  anew: bool) -> Stage:
     check_builds_images(host)
-    kind = Datapoints(settings, host, folders, anew)
+    kind = Datapoints(root, host, folders, anew)
     return prove_stage(kind, "build_dp.prove", kind, host)
 
 
@@ -163,22 +164,22 @@ class Datapoints:
     candidates_with = ()
     lacks = None             # images are built for each run: none can be lost
 
-    def __init__(self, settings: Settings, host: SandboxFactory, folders: Iterable[Path],
+    def __init__(self, root: Path, host: SandboxFactory, folders: Iterable[Path],
                  anew: bool):
-        self._settings, self._host, self._anew = settings, host, anew
-        self.candidates = Reads(contents_in(folders, settings.root, by_name=True), KEYS[:3])
-        self.tasks = Store(settings.root, ProvenTask, kind=DATAPOINT)
+        self._root, self._host, self._anew = root, host, anew
+        self.candidates = Reads(contents_in(folders, root, by_name=True), KEYS[:3])
+        self.tasks = Store(root, ProvenTask, kind=DATAPOINT)
 
     def prove(self, content: Content, label: str) -> Task:
         """Return a datapoint with its check results as its proof. Raise ItemFailed if the
         datapoint may not be approved."""
-        run = partial(run_checks, self._settings, self._host, label)
+        run = partial(run_checks, self._root, self._host, label)
         with at_hand(Path(content.folder)) as folder:
             task = read_datapoint(folder)
-            checks = checks_of(self._settings.root, task, run, self._anew)
+            checks = checks_of(self._root, task, run, self._anew)
             if problem := approval_problem(task, checks, content.base_image):
                 raise ItemFailed(problem, content.folder)
-            put_audit(self._settings.root, task, checks)
+            put_audit(self._root, task, checks)
             return proven(task, proof_of(checks))
 
 
@@ -215,22 +216,22 @@ def checks_of(root: Path, task: Task, run: Callable[[Content], DatapointChecks],
     return checks
 
 
-def labelled_checks(settings: Settings, host: SandboxFactory, content: Content,
+def labelled_checks(root: Path, host: SandboxFactory, content: Content,
                     report: Callable[[str], None] = lambda line: None) -> DatapointChecks:
     """Return the results of run_checks(). Remove the images that the checks have built."""
     current_step().within = content.instance_id[:30]   # the item's own name is a digest
     with (labelled(host, content.instance_id, Datapoints.label) as label,
           at_hand(Path(content.folder)) as folder):
-        return run_checks(settings, host, label, replace(content, folder=str(folder)), report)
+        return run_checks(root, host, label, replace(content, folder=str(folder)), report)
 
 
-def run_checks(settings: Settings, host: SandboxFactory, label: str, content: Content,
+def run_checks(root: Path, host: SandboxFactory, label: str, content: Content,
                report: Callable[[str], None] = lambda line: None) -> DatapointChecks:
     """Run all checks of a content, and return their results; where other rivals alone are new, run
     the check of rivals alone. report() is called with a line for each check."""
     started = time.monotonic()
     task = read_datapoint(Path(content.folder))
-    if before := _but_for_rivals(settings.root, content):
+    if before := _but_for_rivals(root, content):
         audited, old = Audited(task, host, label), _audit_of(task, before)
         results = [one for one in before.checks if one["name"] not in AUDITED]
         review = [line for line in before.review if line.partition(":")[0] not in AUDITED]
@@ -241,7 +242,7 @@ def run_checks(settings: Settings, host: SandboxFactory, label: str, content: Co
         review, runs, engine_s = audited.review, audited.runs, audited.engine_s
     audit = []
     if all(one["status"] == "passed" for one in results):
-        auditor = Auditor(settings.root, host, {name: CHECKS[name] for name in AUDITED})
+        auditor = Auditor(root, host, {name: CHECKS[name] for name in AUDITED})
         made = auditor.audit(audited, task.instance_id, old)
         audit = [one for one in made.checks if one["name"] in AUDITED]
         for one in audit:
@@ -265,6 +266,16 @@ def _but_for_rivals(root: Path, content: Content) -> DatapointChecks | None:
 def _audit_of(task: RivalledTask, checks: DatapointChecks) -> TaskAudit:
     return TaskAudit(task.instance_id, task.kind, audited_digest(task), checks.rivals, checks.audit,
                      round(sum(one["seconds"] for one in checks.audit), 1))
+
+
+def validated(root: Path, task: RivalledTask, rivals: Mapping[str, int]) -> DatapointChecks:
+    """Return the known results of a datapoint's checks. Raise Refusal if it may not be approved, or
+    lacks some of these rivals."""
+    checks = known_checks(task, Store(root, DatapointChecks).open())
+    base_image = content_of(task, checks).base_image
+    if problem := approval_problem(task, checks, base_image) or lacking_rivals(task, rivals):
+        raise Refusal(f"{problem}.")
+    return checks
 
 
 def put_audit(root: Path, task: RivalledTask, checks: DatapointChecks) -> None:

@@ -104,11 +104,9 @@ class Validation(Audited):
     failed: list[str] = field(default_factory=list)   # names of checks
     solved: bytes | None = None                       # the solution's work, once it is rewarded
 
-    def run(self, report: Callable[[AuditCheck], None] = lambda found: None,
-            to_the_end: bool = True) -> list[AuditCheck]:
-        """Return the results of all checks, in their order; without `to_the_end` only up to the
-        first that fails. No container is opened if a check that needs no container has failed.
-        report() is called with each result."""
+    def run(self, report: Callable[[AuditCheck], None] = lambda found: None) -> list[AuditCheck]:
+        """Return the results of all checks, in their order. No container is opened if a check that
+        needs no container has failed. report() is called with each result."""
         results = {}
         # sorted() keeps the order of those that are alike
         for k, name in enumerate(sorted(CHECKS, key=lambda name: name not in FIRST), 1):
@@ -117,10 +115,8 @@ class Validation(Audited):
             report(found)
             if found["result"] == FAILED:
                 self.failed.append(name)
-                if not to_the_end:
-                    break
         self.engine_s += self.grader.engine_s if "grader" in vars(self) else 0.0
-        return [results[name] for name in CHECKS if name in results]
+        return [results[name] for name in CHECKS]
 
     @cached_property
     def texts(self) -> dict[str, str]:

@@ -22,9 +22,11 @@ from pathlib import Path
 from codedata.agent import AgentResult
 from codedata.audit.index_page import write_index as write_audit_index
 from codedata.bounded import inside, open_appending
-from codedata.datapoints.agents import MAX_ITERATIONS, subject, work
+from codedata.datapoints.agents import MAX_ITERATIONS, HeldTask, subject, work
 from codedata.datapoints.command_line import run_tool
-from codedata.datapoints.commands import IDEAS, Commands
+from codedata.datapoints.commands import commands_of
+from codedata.datapoints.commands.desk import Desk
+from codedata.datapoints.commands.ideas import IDEAS
 from codedata.datapoints.folder import (
     APPROVED,
     CANCELLED,
@@ -155,7 +157,6 @@ class _Attempt:
     """Hold an agent's work on a task."""
 
     task: dict
-    agent: str
     claim: str
     calls: ReplyLog = field(default_factory=ReplyLog)
     step: Step = field(default_factory=Step)
@@ -173,11 +174,12 @@ class _Run:
             settings, options, n_agents, models)
         self.pool = WorkerPool(models)
         self.dp = settings.root / DP
-        self.host = SandboxFactory(settings, models.stop)
         self.manager = TaskManager(self.dp, settings.dp.lease_s)
-        self.commands = Commands(settings, self.manager, self.host,
-                                 partial(room, self.dp / "_rooms", settings.llm.workers,
-                                         models.stop), lambda line: None)
+        self.desk = Desk(settings.root, settings.dp, self.manager,
+                         SandboxFactory(settings, models.stop),
+                         partial(room, self.dp / "_rooms", settings.llm.workers, models.stop),
+                         lambda line: None)
+        self.commands = commands_of(self.desk)
         self.ledger = Ledger(self.dp)
         self.lock = threading.Lock()          # for the fields below
         self.totals = {type: RunTotals() for type in n_agents}
@@ -189,9 +191,9 @@ class _Run:
     def run(self, seeds: Path | None) -> int:
         """Work until nothing is left; return the exit code."""
         if seeds:
-            for name in self.commands.init_seed_tasks(str(seeds)).get("without_text", []):
+            for name in self.commands["init_seed_tasks"](str(seeds)).get("without_text", []):
                 say(f"{SCRIPT}: the seed {name} has no text; it is left out.")
-        self.commands.queue_reviews()
+        self.desk.queue_reviews()
         if not self.options.selection.no_retry:
             for type in self.n_agents:
                 self.manager.retry_failed(type)
@@ -231,11 +233,11 @@ class _Run:
 
     def _claim(self, type: str, agent: str) -> _Attempt | None:
         with self.lock:
-            task = self.manager.get_next_task(agent, [type]) if self._is_open(type) else None
+            task = self.manager.get_next_task(agent, type) if self._is_open(type) else None
             if not task:
                 return None
             self.n_claimed[type] += 1
-            attempt = _Attempt(task, agent, task.pop("token"))
+            attempt = _Attempt(task, task.pop("token"))
             self.in_flight[task["id"]] = attempt
             return attempt
 
@@ -276,21 +278,22 @@ class _Run:
         ledger = Ledger(self.dp) if task["attempts"] > 1 else self.ledger
         attempt.calls = ReplyLog(self.dp, f"build_dp.{role}", task["id"], ledger)
         with recording(attempt.calls), showing(attempt.step):
-            attempt.result = work(task, attempt.claim, self.commands,
-                                  self.models.client(f"dp_{role}"), self.host, self.settings,
+            held = HeldTask(task, attempt.claim, self.commands, self.settings.dp.max_validations)
+            attempt.result = work(held, self.desk, self.models.client(f"dp_{role}"),
+                                  self.settings.agent,
                                   inside(self.settings.root, attempt.trajectory))
 
     def _settle(self, attempt: _Attempt, error: str) -> str:
         """Return the state of an attempt: "done", "failed" (the queue records the failure), or ""
         if the task was given back because the run stops."""
-        id, agent, claim = attempt.task["id"], attempt.agent, attempt.claim
+        id, claim = attempt.task["id"], attempt.claim
         with suppress(Refusal):   # somebody else has claimed it, or it is gone
             if self.manager.get_task(id)["state"] not in ("in_progress", "pending"):
                 return "done"
             if error:
-                self.manager.fail_task(id, agent, error, claim)
+                self.manager.fail_task(id, claim, error)
             else:
-                self.manager.release(id, agent, claim)
+                self.manager.release(id, claim)
         return "failed" if error else ""
 
     def _note(self, attempt: _Attempt, state: str, error: str) -> None:
@@ -327,8 +330,8 @@ class _Run:
                 self.renewed = time.monotonic()
                 for attempt in in_flight:
                     with suppress(Refusal):   # it has just ended
-                        self.manager.heartbeat(attempt.task["id"], attempt.agent, attempt.claim)
-                self.commands.queue_reviews()
+                        self.manager.heartbeat(attempt.task["id"], attempt.claim)
+                self.desk.queue_reviews()
         except Trouble as e:
             self.pool.stop(e)
             return
