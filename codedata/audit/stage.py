@@ -115,13 +115,6 @@ class Auditor:
 
     def make(self, task: RivalledTask, name: str, old: TaskAudit | None) -> TaskAudit:
         """Return the audit of a task: the checks that `old` has, and those that it lacks."""
-        with (labelled(self._host, name, "audit") as label,
-              closing(WarmSource(self._sources, task, self._host, label)) as warm):
-            return self.audit(Audited(task, self._host, label, warm), name, old)
-
-    def audit(self, audited: Audited, name: str, old: TaskAudit | None) -> TaskAudit:
-        """Return what make() returns, for a task of which something may be known already."""
-        task = audited.task
         content, rivals = audited_digest(task), rivals_digest(task)
         there = self._audits.read(name) if name in self._audits else None
         if there and there.content != content:
@@ -132,23 +125,34 @@ class Auditor:
                 if one["name"] != "rivals" or old.rivals == rivals}
         others = [one for one in (there.checks if there else ())
                   if one["name"] not in self._checks]
-        audited.survivors = next((one["tries"] for one in others if one["name"] == STRENGTH), None)
-        log = current_reply_log()
-        checks: list[AuditCheck] = []
-        for k, (key, check) in enumerate(self._checks.items(), 1):
-            begin_step(key, k, len(self._checks))
-            found = kept.get(key)
-            if not (found and has_ended(found) and found["version"] == check.version):
-                place = digest([content, rivals, key, check.version, audited.survivors])
-                found = log.result_of(place)
-                if not found:
-                    found = run_check(key, check, audited, self._root)
-                    log.keep(place, found)
-            checks.append(found)
-            if key == STRENGTH:
-                audited.survivors = found["tries"]
+        survivors = next((one["tries"] for one in others if one["name"] == STRENGTH), None)
+        with (labelled(self._host, name, "audit") as label,
+              closing(WarmSource(self._sources, task, self._host, label)) as warm):
+            audited = Audited(task, self._host, label, warm, survivors)
+            checks = audit(audited, self._checks, kept, self._root)
         return TaskAudit(name, task.kind, content, rivals, [*checks, *others],
                          round(sum(one["seconds"] for one in checks), 1))
+
+
+def audit(audited: Audited, checks: Mapping[str, Check], kept: Mapping[str, AuditCheck],
+          root: Path) -> list[AuditCheck]:
+    """Return what checks find of a task, in their order. Those that have ended, in `kept` or in the
+    item's reply log, are not made again."""
+    log, found = current_reply_log(), []
+    content = audited_digest(audited.task), rivals_digest(audited.task)
+    for k, (name, check) in enumerate(checks.items(), 1):
+        begin_step(name, k, len(checks))
+        one = kept.get(name)
+        if not (one and has_ended(one) and one["version"] == check.version):
+            key = digest([*content, name, check.version, audited.survivors])
+            one = log.result_of(key)
+            if not one:
+                one = run_check(name, check, audited, root)
+                log.keep(key, one)
+        found.append(one)
+        if name == STRENGTH:
+            audited.survivors = one["tries"]
+    return found
 
 
 def run_check(name: str, check: Check, audited: Audited, root: Path = Path(".")) -> AuditCheck:

@@ -11,9 +11,10 @@ from __future__ import annotations
 import inspect
 import json
 import shlex
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -38,7 +39,9 @@ from codedata.datapoints.twins import DRAFTS, SEEDS
 from codedata.disk.archives import Bounds
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.llm.client import Client
+from codedata.llm.replies import ReplyLog
 from codedata.records import Object
+from codedata.run.talk import Step
 from codedata.sandbox import Sandbox
 from codedata.sandbox.local import SandboxLocal
 from codedata.settings import AgentSettings
@@ -60,10 +63,9 @@ MAX_ITERATIONS = 100   # replies of an agent
 TAKEN = Bounds(max_bytes=200_000_000, max_files=5_000, max_depth=20, max_seconds=120)
 
 
-def work(held: HeldTask, desk: Desk, client: Client, settings: AgentSettings, trajectory: Path
-         ) -> AgentResult:
-    """Run an agent on a claimed task, and return its result. Raise RunStopped if the whole run has
-    to stop, ItemFailed if the agent's sandbox cannot be opened."""
+def work(held: HeldTask, desk: Desk, client: Client, settings: AgentSettings) -> None:
+    """Run an agent on a claimed task, and note its result. Raise RunStopped if the whole run has to
+    stop, ItemFailed if the agent's sandbox cannot be opened."""
     task, host = held.task, desk.host
     prompt = instructions(ROLES[task["type"]], desk.settings, host.base_image, is_inside=True)
     bash = ToolBashExecutor(max_timeout_s=host.run_timeout_s)
@@ -72,10 +74,11 @@ def work(held: HeldTask, desk: Desk, client: Client, settings: AgentSettings, tr
         for place, source in material(task, desk).items():
             sandbox.put(source, f"{WORKDIR}/{place}")
         result = Agent(prompt, [bash, *FILE_TOOLS, *held.tools()], client, sandbox,
-                       trajectory=trajectory, **limits_of(settings)).run(task_text(task))
+                       trajectory=inside(desk.root, held.trajectory),
+                       **limits_of(settings)).run(task_text(task))
     if result.error and held.not_built:
         result = replace(result, error=f"{held.not_built}; then: {result.error}")
-    return result
+    held.result = result
 
 
 def limits_of(settings: AgentSettings) -> dict[str, float]:
@@ -136,7 +139,7 @@ def material(task: dict, desk: Desk) -> dict[str, Path | dict[str, bytes]]:
 
 @dataclass
 class HeldTask:
-    """Hold a claimed task, and make the tools of its agent."""
+    """Hold a claimed task and an agent's work on it, and make the tools of that agent."""
 
     task: dict
     claim: str
@@ -144,6 +147,11 @@ class HeldTask:
     max_failed: int       # failed validations after which a draft is rejected
     n_failed: int = 0
     not_built: str = ""   # why the image was not built, at the last validation
+    calls: ReplyLog = field(default_factory=ReplyLog)
+    step: Step = field(default_factory=Step)
+    started: float = field(default_factory=time.monotonic)
+    trajectory: str = ""                 # below the root
+    result: AgentResult | None = None    # None: an error ended it
 
     def tools(self) -> list[Tool]:
         """Return the commands of the role as tools, and a `submit` that always fails."""

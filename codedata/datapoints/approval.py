@@ -14,7 +14,7 @@ from itertools import chain
 from codedata.audit.cheats import RIVAL
 from codedata.code.entities import language_of
 from codedata.datapoints.folder import APPROVED, content_digest, context_of, labels_of, texts_of
-from codedata.records import DatapointChecks, Object, RivalledTask, Task
+from codedata.records import DatapointChecks, RivalledTask, Task
 from codedata.sandbox.images.dockerfile import read_dockerfile
 from codedata.tasks.folder.folder import PROOF, config_faults, edited_parts, rivals_digest
 from codedata.texts import toml_of
@@ -92,12 +92,6 @@ def lacking_rivals(task: RivalledTask, wanted: Mapping[str, int]) -> str:
     found = Counter(KIND.match(name)[0] for name in task.rivals or {} if RIVAL.fullmatch(name))
     lacking = [f"{n} {kind}-*" for kind, n in wanted.items() if found[kind] < n]
     return f"rivals/ needs at least {', '.join(lacking)}" if lacking else ""
-
-
-def proof_of(checks: DatapointChecks) -> Object:
-    """Return the entries of a datapoint's proof.json about its checks, which have all passed."""
-    return {name: value for name, value in vars(checks).items()
-            if name not in ("instance_id", "ok", "rivals", "audit")}
 
 
 def is_as_proven(task: Task) -> bool:

@@ -13,13 +13,13 @@ from functools import partial
 from pathlib import Path
 
 from codedata.audit.audited import GOLD_GETS, Audited
-from codedata.audit.stage import CHECKS, Auditor, has_ended
+from codedata.audit.stage import CHECKS as AUDIT_CHECKS
+from codedata.audit.stage import audit, has_ended
 from codedata.datapoints.approval import (
     approval_problem,
     is_as_proven,
     label_faults,
     lacking_rivals,
-    proof_of,
 )
 from codedata.datapoints.folder import (
     content_digest,
@@ -30,7 +30,7 @@ from codedata.datapoints.folder import (
     texts_of,
 )
 from codedata.datapoints.queue import Refusal
-from codedata.datapoints.validate import MAX_EVIDENCE, MAX_LINE, Validation
+from codedata.datapoints.validate import CHECKS, MAX_EVIDENCE, MAX_LINE, Validation
 from codedata.disk.layouts import to_json, write_atomic
 from codedata.disk.store import Derived, Readers, Store, known
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
@@ -106,10 +106,14 @@ def contents_in(folders: Iterable[Path], root: Path, by_name: bool = False) -> D
 def content_of(task: RivalledTask, checks: DatapointChecks | None) -> Content:
     """Return the content of a datapoint. If the engine does not have its base image, use the base
     image on which `checks` were made, or ""."""
-    base = engine.image_id(base_of(texts_of(task)["dockerfile"])) or (
-        checks.base_image if checks else "")
+    base = base_image_of(task) or (checks.base_image if checks else "")
     return Content(task.instance_id, str(folder_of(task)), content_digest(task), base, PROOF,
                    rivals_digest(task))
+
+
+def base_image_of(task: Task) -> str:
+    """Return the engine's id of a datapoint's base image, "" if the engine does not have it."""
+    return engine.image_id(base_of(texts_of(task)["dockerfile"]))
 
 
 def known_checks(task: Task, store: Store) -> DatapointChecks | None:
@@ -124,6 +128,7 @@ def known_checks(task: Task, store: Store) -> DatapointChecks | None:
 
 
 # the stages --------------------------------------------------------------------------------------
+
 
 def steps_of(root: Path, folders: Sequence[Path], anew: bool,
              host: Callable[[Models], SandboxFactory]) -> dict[str, Callable[[Models], Stage]]:
@@ -149,8 +154,7 @@ def validate_stage(root: Path, host: SandboxFactory, folders: Iterable[Path]) ->
         writes=Writes(Store(root, DatapointChecks), fault=not_built))
 
 
-def _prove_stage(root: Path, host: SandboxFactory, folders: Iterable[Path],
-                 anew: bool) -> Stage:
+def _prove_stage(root: Path, host: SandboxFactory, folders: Iterable[Path], anew: bool) -> Stage:
     check_builds_images(host)
     kind = Datapoints(root, host, folders, anew)
     return prove_stage(kind, "build_dp.prove", kind, host)
@@ -164,8 +168,7 @@ class Datapoints:
     candidates_with = ()
     lacks = None             # images are built for each run: none can be lost
 
-    def __init__(self, root: Path, host: SandboxFactory, folders: Iterable[Path],
-                 anew: bool):
+    def __init__(self, root: Path, host: SandboxFactory, folders: Iterable[Path], anew: bool):
         self._root, self._host, self._anew = root, host, anew
         self.candidates = Reads(contents_in(folders, root, by_name=True), KEYS[:3])
         self.tasks = Store(root, ProvenTask, kind=DATAPOINT)
@@ -179,8 +182,7 @@ class Datapoints:
             checks = checks_of(self._root, task, run, self._anew)
             if problem := approval_problem(task, checks, content.base_image):
                 raise ItemFailed(problem, content.folder)
-            put_audit(self._root, task, checks)
-            return proven(task, proof_of(checks))
+            return with_proof(self._root, task, checks)
 
 
 class ProvenTask(Task):
@@ -230,29 +232,33 @@ def run_checks(root: Path, host: SandboxFactory, label: str, content: Content,
     """Run all checks of a content, and return their results; where other rivals alone are new, run
     the check of rivals alone. report() is called with a line for each check."""
     started = time.monotonic()
-    task = read_datapoint(Path(content.folder))
+    task, rows = read_datapoint(Path(content.folder)), {}
+
+    def note(found: AuditCheck) -> None:
+        row = rows[found["name"]] = row_of_check(found)
+        report(f"      {row['name']}: {row['status']}  {row['why']}".rstrip())
+
     if before := _but_for_rivals(root, content):
-        audited, old = Audited(task, host, label), _audit_of(task, before)
-        results = [one for one in before.checks if one["name"] not in AUDITED]
+        audited = Audited(task, host, label)
+        kept = {one["name"]: one for one in before.audit if one["name"] != "rivals"}
+        rows |= {one["name"]: one for one in before.checks if one["name"] not in AUDITED}
         review = [line for line in before.review if line.partition(":")[0] not in AUDITED]
         runs, engine_s = before.runs, before.engine_s
     else:
-        audited, old = Validation(task, host, label), None
-        results = [*map(row_of_check, audited.run(lambda found: report(_line_of(found))))]
+        audited, kept = Validation(task, host, label), {}
+        audited.run(note)
         review, runs, engine_s = audited.review, audited.runs, audited.engine_s
-    audit = []
-    if all(one["status"] == "passed" for one in results):
-        auditor = Auditor(root, host, {name: CHECKS[name] for name in AUDITED})
-        made = auditor.audit(audited, task.instance_id, old)
-        audit = [one for one in made.checks if one["name"] in AUDITED]
-        for one in audit:
-            report(_line_of(one))
-            results.append(row_of_check(one))
+    audits = []
+    if all(row["status"] == "passed" for row in rows.values()):
+        audits = audit(audited, {name: AUDIT_CHECKS[name] for name in AUDITED}, kept, root)
+        for one in audits:
+            note(one)
             review += review_of(one)
+    results = [rows[name] for name in (*CHECKS, *AUDITED) if name in rows]
     return DatapointChecks(
         content.instance_id, content.content, content.base_image, content.validator,
-        all(one["status"] == "passed" for one in results), results, [*dict.fromkeys(review)],
-        round(time.monotonic() - started, 2), round(engine_s, 2), runs, content.rivals, audit)
+        all(row["status"] == "passed" for row in results), results, [*dict.fromkeys(review)],
+        round(time.monotonic() - started, 2), round(engine_s, 2), runs, content.rivals, audits)
 
 
 def _but_for_rivals(root: Path, content: Content) -> DatapointChecks | None:
@@ -263,26 +269,27 @@ def _but_for_rivals(root: Path, content: Content) -> DatapointChecks | None:
     return found if is_so else None
 
 
-def _audit_of(task: RivalledTask, checks: DatapointChecks) -> TaskAudit:
-    return TaskAudit(task.instance_id, task.kind, audited_digest(task), checks.rivals, checks.audit,
-                     round(sum(one["seconds"] for one in checks.audit), 1))
-
-
 def validated(root: Path, task: RivalledTask, rivals: Mapping[str, int]) -> DatapointChecks:
     """Return the known results of a datapoint's checks. Raise Refusal if it may not be approved, or
     lacks some of these rivals."""
     checks = known_checks(task, Store(root, DatapointChecks).open())
-    base_image = content_of(task, checks).base_image
-    if problem := approval_problem(task, checks, base_image) or lacking_rivals(task, rivals):
+    problem = approval_problem(task, checks, base_image_of(task)) or lacking_rivals(task, rivals)
+    if problem:
         raise Refusal(f"{problem}.")
     return checks
 
 
-def put_audit(root: Path, task: RivalledTask, checks: DatapointChecks) -> None:
-    """Write audit/<id>.json of an approved datapoint, as audit.py would."""
+def with_proof(root: Path, task: RivalledTask, checks: DatapointChecks) -> Task:
+    """Return an approved datapoint with its checks, which have all passed, as its proof. Write its
+    audit/<id>.json, as audit.py would."""
     if checks.audit:
+        seconds = round(sum(one["seconds"] for one in checks.audit), 1)
+        audited = TaskAudit(task.instance_id, task.kind, audited_digest(task), checks.rivals,
+                            checks.audit, seconds)
         store = Store(root, TaskAudit).open()
-        write_atomic(store.path(task.instance_id), to_json(vars(_audit_of(task, checks))))
+        write_atomic(store.path(task.instance_id), to_json(vars(audited)))
+    return proven(task, {name: value for name, value in vars(checks).items()
+                         if name not in ("instance_id", "ok", "rivals", "audit")})
 
 
 def row_of_check(found: AuditCheck) -> DatapointCheck:
@@ -296,12 +303,6 @@ def row_of_check(found: AuditCheck) -> DatapointCheck:
     why = found["why"] or ", ".join(f"{key} {value}" for key, value in found["figures"].items())
     return {"name": found["name"], "status": status, "why": printable(why, MAX_LINE),
             "evidence": found["evidence"] if is_bad else [], "seconds": found["seconds"]}
-
-
-def _line_of(found: AuditCheck) -> str:
-    """Return a check as a line for the terminal."""
-    row = row_of_check(found)
-    return f"      {row['name']}: {row['status']}  {row['why']}".rstrip()
 
 
 def review_of(found: AuditCheck) -> list[str]:
@@ -327,6 +328,7 @@ def not_built(checks: DatapointChecks) -> str:
 
 
 # results of checks -------------------------------------------------------------------------------
+
 
 def row_of(task: Task, checks: DatapointChecks | None, profile: str = "") -> dict:
     """Return the results of a datapoint's checks as they are printed. Its id and labels are checked

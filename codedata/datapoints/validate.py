@@ -104,19 +104,17 @@ class Validation(Audited):
     failed: list[str] = field(default_factory=list)   # names of checks
     solved: bytes | None = None                       # the solution's work, once it is rewarded
 
-    def run(self, report: Callable[[AuditCheck], None] = lambda found: None) -> list[AuditCheck]:
-        """Return the results of all checks, in their order. No container is opened if a check that
-        needs no container has failed. report() is called with each result."""
-        results = {}
+    def run(self, note: Callable[[AuditCheck], None]) -> None:
+        """Make all checks, and call note() with the result of each. No container is opened if a
+        check that needs no container has failed."""
         # sorted() keeps the order of those that are alike
         for k, name in enumerate(sorted(CHECKS, key=lambda name: name not in FIRST), 1):
             begin_step(name, k, len(CHECKS))
-            found = results[name] = run_check(name, CHECKS[name], self)
-            report(found)
+            found = run_check(name, CHECKS[name], self)
+            note(found)
             if found["result"] == FAILED:
                 self.failed.append(name)
         self.engine_s += self.grader.engine_s if "grader" in vars(self) else 0.0
-        return [results[name] for name in CHECKS]
 
     @cached_property
     def texts(self) -> dict[str, str]:
@@ -338,6 +336,7 @@ FIRST = "structure", "weight_validation", "prompt"   # need no container
 
 
 # what a grade shows ------------------------------------------------------------------------------
+
 
 def missed(grade: Grade, tests: Collection[str]) -> list[str]:
     """Return the tests that have not passed."""

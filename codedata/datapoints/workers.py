@@ -14,12 +14,11 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from math import inf
 from pathlib import Path
 
-from codedata.agent import AgentResult
 from codedata.audit.index_page import write_index as write_audit_index
 from codedata.bounded import inside, open_appending
 from codedata.datapoints.agents import MAX_ITERATIONS, HeldTask, subject, work
@@ -56,7 +55,7 @@ from codedata.llm.replies import ReplyLog, recording
 from codedata.run.cli import RunOptions
 from codedata.run.loop import WorkerPool, attempt_line, hold_directories, signals, trouble_of
 from codedata.run.status import StageStatus, hand_over
-from codedata.run.talk import Bar, RunTotals, Step, print_reasons, showing
+from codedata.run.talk import Bar, RunTotals, print_reasons, showing
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.terminal import named, plural, say
@@ -152,19 +151,6 @@ def room(folder: Path, n: int, stop: threading.Event) -> Iterator[None]:
     raise Interrupted()
 
 
-@dataclass
-class _Attempt:
-    """Hold an agent's work on a task."""
-
-    task: dict
-    claim: str
-    calls: ReplyLog = field(default_factory=ReplyLog)
-    step: Step = field(default_factory=Step)
-    started: float = field(default_factory=time.monotonic)
-    trajectory: str = ""                 # below the root
-    result: AgentResult | None = None    # None: an error ended it
-
-
 class _Run:
     """Hold one run: its agents and their attempts."""
 
@@ -184,7 +170,7 @@ class _Run:
         self.lock = threading.Lock()          # for the fields below
         self.totals = {type: RunTotals() for type in n_agents}
         self.n_claimed = Counter()
-        self.in_flight: dict[str, _Attempt] = {}   # by task
+        self.in_flight: dict[str, HeldTask] = {}   # by task
         self.bars: dict[str, Bar] = {}
         self.renewed = time.monotonic()       # when the leases in flight were renewed
 
@@ -217,8 +203,8 @@ class _Run:
         """Claim tasks of a type and work on them, as long as further tasks may be queued."""
         try:
             while not self.models.stop.is_set() and self._is_open(type):
-                if attempt := self._claim(type, agent):
-                    self._one(attempt)
+                if held := self._claim(type, agent):
+                    self._one(held)
                 elif self._may_come():
                     self.models.stop.wait(PAUSE_S)
                 else:
@@ -231,15 +217,16 @@ class _Run:
         limit = self.options.selection.limit
         return not limit or self.n_claimed[type] < limit
 
-    def _claim(self, type: str, agent: str) -> _Attempt | None:
+    def _claim(self, type: str, agent: str) -> HeldTask | None:
         with self.lock:
             task = self.manager.get_next_task(agent, type) if self._is_open(type) else None
             if not task:
                 return None
             self.n_claimed[type] += 1
-            attempt = _Attempt(task, task.pop("token"))
-            self.in_flight[task["id"]] = attempt
-            return attempt
+            held = HeldTask(task, task.pop("token"), self.commands,
+                            self.settings.dp.max_validations)
+            self.in_flight[task["id"]] = held
+            return held
 
     def _may_come(self) -> bool:
         """Return whether there may be more work: anybody works on a task, or one of a type that
@@ -248,45 +235,42 @@ class _Run:
         return any(counts["in_progress"] for counts in tasks.values()) or any(
             tasks[type]["pending"] and self._is_open(type) for type in self.n_agents)
 
-    def _one(self, attempt: _Attempt) -> None:
+    def _one(self, held: HeldTask) -> None:
         """Work on a task, and write its ledger line, however it ends."""
         error = ""
         try:
-            trouble = trouble_of(partial(self._run_agent, attempt), self._say)
-            error = str(trouble or attempt.result.error
+            trouble = trouble_of(partial(self._run_agent, held), self._say)
+            error = str(trouble or held.result.error
                         or "the agent stopped without ending its task")
         except RunStopped as e:
             self.pool.stop(e)
         finally:
             with self.lock:
-                del self.in_flight[attempt.task["id"]]
-        state = self._settle(attempt, error)
-        calls, result = attempt.calls, attempt.result
+                del self.in_flight[held.task["id"]]
+        state = self._settle(held, error)
+        calls, result = held.calls, held.result
         if state == "failed" and result and (result.status != "error" or calls.served):
             calls.discard()   # with these replies it would fail again
         if state:
-            self._note(attempt, state, error if state == "failed" else "")
+            self._note(held, state, error if state == "failed" else "")
 
-    def _run_agent(self, attempt: _Attempt) -> None:
-        task = attempt.task
+    def _run_agent(self, held: HeldTask) -> None:
+        task = held.task
         role = ROLES[task["type"]]
         folder = inside(self.settings.root, TRAJECTORIES)
         folder.mkdir(exist_ok=True)
         n = len([*folder.glob(f"{task['id']}.*.json")])   # earlier ones stay
-        attempt.trajectory = f"{TRAJECTORIES}/{task['id']}.{n}.json"
+        held.trajectory = f"{TRAJECTORIES}/{task['id']}.{n}.json"
         # since this run began, another process may have recorded an earlier attempt
         ledger = Ledger(self.dp) if task["attempts"] > 1 else self.ledger
-        attempt.calls = ReplyLog(self.dp, f"build_dp.{role}", task["id"], ledger)
-        with recording(attempt.calls), showing(attempt.step):
-            held = HeldTask(task, attempt.claim, self.commands, self.settings.dp.max_validations)
-            attempt.result = work(held, self.desk, self.models.client(f"dp_{role}"),
-                                  self.settings.agent,
-                                  inside(self.settings.root, attempt.trajectory))
+        held.calls = ReplyLog(self.dp, f"build_dp.{role}", task["id"], ledger)
+        with recording(held.calls), showing(held.step):
+            work(held, self.desk, self.models.client(f"dp_{role}"), self.settings.agent)
 
-    def _settle(self, attempt: _Attempt, error: str) -> str:
+    def _settle(self, held: HeldTask, error: str) -> str:
         """Return the state of an attempt: "done", "failed" (the queue records the failure), or ""
         if the task was given back because the run stops."""
-        id, claim = attempt.task["id"], attempt.claim
+        id, claim = held.task["id"], held.claim
         with suppress(Refusal):   # somebody else has claimed it, or it is gone
             if self.manager.get_task(id)["state"] not in ("in_progress", "pending"):
                 return "done"
@@ -296,13 +280,13 @@ class _Run:
                 self.manager.release(id, claim)
         return "failed" if error else ""
 
-    def _note(self, attempt: _Attempt, state: str, error: str) -> None:
+    def _note(self, held: HeldTask, state: str, error: str) -> None:
         """Write the ledger line of an attempt, and count it."""
-        task, calls = attempt.task, attempt.calls
+        task, calls = held.task, held.calls
         stage = f"build_dp.{ROLES[task['type']]}"
-        line = attempt_line(stage, task["id"], state, calls, attempt.started)
+        line = attempt_line(stage, task["id"], state, calls, held.started)
         self.ledger.append(self.dp, {**line, "instance_id": subject(task), "error": error,
-                                     "trajectory": attempt.trajectory if attempt.result else ""})
+                                     "trajectory": held.trajectory if held.result else ""})
         calls.finish(made=state == "done")
         totals = self.totals[task["type"]]
         with self.lock:
@@ -328,9 +312,9 @@ class _Run:
                 in_flight = [*self.in_flight.values()]
             if time.monotonic() - self.renewed > self.settings.dp.lease_s / 4:
                 self.renewed = time.monotonic()
-                for attempt in in_flight:
+                for held in in_flight:
                     with suppress(Refusal):   # it has just ended
-                        self.manager.heartbeat(attempt.task["id"], attempt.claim)
+                        self.manager.heartbeat(held.task["id"], held.claim)
                 self.desk.queue_reviews()
         except Trouble as e:
             self.pool.stop(e)

@@ -55,6 +55,7 @@ PACKAGES = "_packages"
 DIFFICULTIES = Literal["easy", "medium", "hard", "extremely_hard"]
 PART = Literal["prompt", "dockerfile", "tests", "weights", "solution"]
 
+
 def taking_part_files(command: Callable) -> Callable:
     """Replace the `**files` in a command's signature by an argument `<part>_file` for each part of
     a datapoint, behind `task_id` and `claim`. Return the command."""
@@ -64,7 +65,6 @@ def taking_part_files(command: Callable) -> Callable:
     command.__signature__ = signature.replace(parameters=own)
     command.__annotations__ |= dict.fromkeys(files, "str")
     return command
-
 
 
 class BuildCommands(Desk):

@@ -32,6 +32,7 @@ STAGING = "_staging"
 MAX_BYTES = 1_000_000      # of a file that an agent names
 SHOWN_CHARS = 20_000       # of a text in a result
 
+
 @dataclass
 class Desk:
     """Hold a root and its queue. `room` limits how many datapoints have containers at a time;

@@ -21,6 +21,7 @@ SECTIONS = ("Task", "Instructions", "Environment Setup", "Testing", "Difficulty"
             "Core Skills Tested", "Key Technologies")
 IDEAS_PER_DRAFT = 4                 # of which one is chosen
 
+
 class IdeaCommands(Desk):
     """Save the ideas and the drafts of seeds."""
 

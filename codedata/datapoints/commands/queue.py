@@ -13,6 +13,7 @@ from codedata.records import Object
 
 ENDS = {BUILD: "add_dp_to_review", REVIEW: "approve_datapoint or cancel_datapoint"}
 
+
 class QueueCommands(Desk):
     """Claim, end and list tasks."""
 

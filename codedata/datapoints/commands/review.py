@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Literal
 
 from codedata.bounded import inside, read_bounded
-from codedata.datapoints.approval import OF_REVIEW, TAXONOMY, categories, proof_of
+from codedata.datapoints.approval import OF_REVIEW, TAXONOMY, categories
 from codedata.datapoints.commands.desk import (
     MAX_BYTES,
     SHOWN_CHARS,
@@ -14,7 +14,7 @@ from codedata.datapoints.commands.desk import (
     builds_again,
     is_blind,
 )
-from codedata.datapoints.contents import known_checks, put_audit, validated
+from codedata.datapoints.contents import known_checks, validated, with_proof
 from codedata.datapoints.folder import (
     APPROVED,
     CANCELLED,
@@ -30,9 +30,10 @@ from codedata.datapoints.queue import REVIEW, Refusal
 from codedata.disk.layouts import set_aside
 from codedata.disk.store import Store
 from codedata.records import DATAPOINT, DatapointChecks, Object, Task
-from codedata.tasks.folder.folder import proven, rivals_digest, with_about
+from codedata.tasks.folder.folder import rivals_digest, with_about
 
 MAX_RETURNS = 3                     # of a datapoint to a builder, by its reviewers
+
 
 class ReviewCommands(Desk):
     """Read, approve, return and cancel datapoints."""
@@ -85,8 +86,7 @@ class ReviewCommands(Desk):
             labels={"category": category, "tags": given,
                     "difficulty": difficulty or old.difficulty})
         checks = validated(self.root, point, OF_REVIEW)
-        put_audit(self.root, point, checks)
-        self._move_to_tasks(proven(_as_in_tasks(point), proof_of(checks)))
+        self._move_to_tasks(with_proof(self.root, _as_in_tasks(point), checks))
         return self._reviewed(task, claim, APPROVED, checks.content)
 
     def _move_to_tasks(self, point: Task) -> None:
