@@ -22,7 +22,7 @@ from pathlib import Path
 
 from codedata import config
 from codedata.audit.others import copy_tasks
-from codedata.audit.stage import CHECKS, Auditor, checks_named
+from codedata.audit.stage import CHECKS, audit_stage, checks_named
 from codedata.audit.tries import try_scripts
 from codedata.llm import Models
 from codedata.records import TaskAudit
@@ -76,7 +76,7 @@ def audit(args, settings: Settings, names: list[str], models: Models) -> Stage:
     """Return the stage that audits tasks."""
     host = SandboxFactory(settings, models.stop, args.keep_images)
     found = checks_named(names, settings, models)
-    return Auditor(settings.root, host, found).stage(then="export.py")
+    return audit_stage(settings.root, host, found, then="export.py")
 
 
 if __name__ == "__main__":

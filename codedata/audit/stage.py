@@ -86,52 +86,40 @@ def checks_named(names: Collection[str], settings: Settings, models: Models) -> 
     return checks
 
 
-class Auditor:
-    """Audit tasks; make() is the item function."""
+def audit_stage(root: Path, host: SandboxFactory, checks: Mapping[str, Check], **more) -> Stage:
+    """Return the stage that audits the tasks of a root. Raise Trouble where no images can be
+    used."""
+    if not host.builds_images:
+        raise Trouble("opens no images of tasks.", f"--sandbox {host.name}", "Choose docker.")
+    audits, tasks = Store(root, TaskAudit), RivalledTasks(root, RivalledTask)
+    sources = Sources(root)
 
-    def __init__(self, root: Path, host: SandboxFactory, checks: Mapping[str, Check]):
-        """Prepare some checks. Raise Trouble where no images can be used."""
-        if not host.builds_images:
-            raise Trouble("opens no images of tasks.", f"--sandbox {host.name}", "Choose docker.")
-        self._root, self._host, self._checks = root, host, checks
-        self._audits = Store(root, TaskAudit)
-        self._tasks = RivalledTasks(root, RivalledTask)
-        self._sources = Sources(root)
-
-    def stage(self, **more) -> Stage:
-        """Return the stage that audits the tasks of a root."""
-        parts = Parts(
-            wanted={name: check.version for name, check in self._checks.items()},
-            of=lambda record: {one["name"]: one["version"] for one in record.checks
-                               if has_ended(one)},
-            enough=bool, view="", fits=bool, worthwhile=False, is_of=lambda record, digests:
-            record.content == audited_digest(self._tasks.read(record.instance_id)))
-        asks = any(check.texts for check in self._checks.values())
-        return Stage("audit", make=self.make,
-                     cost_note="a call a task, and one for each survivor" if asks else "",
-                     reads=Reads(self._tasks, READ),
-                     writes=Writes(self._audits, parts=parts),
-                     finish=lambda: write_index(self._root), **more)
-
-    def make(self, task: RivalledTask, name: str, old: TaskAudit | None) -> TaskAudit:
-        """Return the audit of a task: the checks that `old` has, and those that it lacks."""
+    def make(task: RivalledTask, name: str, old: TaskAudit | None) -> TaskAudit:
         content, rivals = audited_digest(task), rivals_digest(task)
-        there = self._audits.read(name) if name in self._audits else None
+        there = audits.read(name) if name in audits else None
         if there and there.content != content:
             there = None
         if there and there.rivals != rivals:   # an edit there leaves the other checks as they are
             old = there
         kept = {one["name"]: one for one in (old.checks if old else ())
                 if one["name"] != "rivals" or old.rivals == rivals}
-        others = [one for one in (there.checks if there else ())
-                  if one["name"] not in self._checks]
+        others = [one for one in (there.checks if there else ()) if one["name"] not in checks]
         survivors = next((one["tries"] for one in others if one["name"] == STRENGTH), None)
-        with (labelled(self._host, name, "audit") as label,
-              closing(WarmSource(self._sources, task, self._host, label)) as warm):
-            audited = Audited(task, self._host, label, warm, survivors)
-            checks = audit(audited, self._checks, kept, self._root)
-        return TaskAudit(name, task.kind, content, rivals, [*checks, *others],
-                         round(sum(one["seconds"] for one in checks), 1))
+        with (labelled(host, name, "audit") as label,
+              closing(WarmSource(sources, task, host, label)) as warm):
+            made = audit(Audited(task, host, label, warm, survivors), checks, kept, root)
+        return TaskAudit(name, task.kind, content, rivals, [*made, *others],
+                         round(sum(one["seconds"] for one in made), 1))
+
+    parts = Parts(
+        wanted={name: check.version for name, check in checks.items()},
+        of=lambda record: {one["name"]: one["version"] for one in record.checks if has_ended(one)},
+        enough=bool, view="", fits=bool, worthwhile=False, is_of=lambda record, digests:
+        record.content == audited_digest(tasks.read(record.instance_id)))
+    asks = any(check.texts for check in checks.values())
+    return Stage("audit", make=make, reads=Reads(tasks, READ), writes=Writes(audits, parts=parts),
+                 cost_note="a call a task, and one for each survivor" if asks else "",
+                 finish=lambda: write_index(root), **more)
 
 
 def audit(audited: Audited, checks: Mapping[str, Check], kept: Mapping[str, AuditCheck],

@@ -6,8 +6,6 @@ Each process may work on any task, whichever process queued it.
 """
 from __future__ import annotations
 
-import argparse
-import fcntl
 import os
 import threading
 import time
@@ -20,7 +18,7 @@ from math import inf
 from pathlib import Path
 
 from codedata.audit.index_page import write_index as write_audit_index
-from codedata.bounded import inside, open_appending
+from codedata.bounded import inside
 from codedata.datapoints.agents import MAX_ITERATIONS, HeldTask, subject, work
 from codedata.datapoints.command_line import run_tool
 from codedata.datapoints.commands import commands_of
@@ -48,6 +46,7 @@ from codedata.datapoints.queue import (
 from codedata.datapoints.seeds import seeds_in
 from codedata.datapoints.twins import DRAFTS, SEEDS
 from codedata.disk.ledger import Ledger
+from codedata.disk.locks import locked
 from codedata.errors import Interrupted, RunStopped, Trouble
 from codedata.llm.client import Models
 from codedata.llm.costs import cost_of_stage
@@ -65,24 +64,17 @@ PAUSE_S = 0.5    # of an agent that waits for work
 SCRIPT = "build_dp.py"
 
 
-class AgentCounts(dict):
-    """Hold the numbers of agents by the type of their tasks. str() gives the value of --agents:
-    "builder=12,review=6"."""
-
-    def __str__(self) -> str:
-        return ",".join(f"{ROLES[type]}={n}" for type, n in self.items())
-
-
-def parse_agents(text: str) -> AgentCounts:
-    """Return the numbers of agents in --agents. Raise ArgumentTypeError if the text is wrong."""
+def parse_agents(text: str) -> dict[str, int]:
+    """Return the numbers of agents in --agents ("builder=12,review=6") by the type of their tasks.
+    Raise Trouble if the text is wrong."""
     counts = {}
     for part in text.split(","):
         role, _, n = part.partition("=")
         if role not in ROLES.values() or role in counts or not n.isdecimal() or not int(n):
-            raise argparse.ArgumentTypeError(f"{part!r} is not ROLE=N, each role once, of "
-                                             f"{', '.join(ROLES.values())}")
+            raise Trouble(f"{part!r} is not ROLE=N, each role once, of "
+                          f"{', '.join(ROLES.values())}.", "--agents")
         counts[role] = int(n)
-    return AgentCounts({type: counts[role] for type, role in ROLES.items() if role in counts})
+    return {type: counts[role] for type, role in ROLES.items() if role in counts}
 
 
 def run_agents(settings: Settings, options: RunOptions, n_agents: Mapping[str, int],
@@ -139,14 +131,13 @@ def room(folder: Path, n: int, stop: threading.Event) -> Iterator[None]:
     Raise Interrupted if the run ends while a thread waits."""
     while not stop.is_set():
         for i in range(n):
-            path = inside(folder.parent, folder.name, f"{i}.lock")
-            with open(open_appending(path)) as file:   # closing it frees the lock
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    continue
+            try:
+                place = locked(inside(folder.parent, folder.name, f"{i}.lock"))
+            except BlockingIOError:
+                continue
+            with place:   # closing it frees the lock
                 yield
-                return
+            return
         stop.wait(PAUSE_S)
     raise Interrupted()
 
@@ -369,7 +360,7 @@ def _summary(root: Path, manager: TaskManager, totals: dict[str, RunTotals]) -> 
 def _next(options: RunOptions, counts: Mapping[str, Mapping[str, int]], n_left: int
           ) -> Iterator[str]:
     """Yield the commands to run next, a line each."""
-    others = AgentCounts({type: 1 for type, states in counts.items() if states["pending"]})
+    others = ",".join(f"{ROLES[type]}=1" for type, states in counts.items() if states["pending"])
     if n_left:
         yield (f"      again: {plural(n_left, 'task')} to do: "
                f"{options.command(SCRIPT, same=True, without=('seeds',))}")

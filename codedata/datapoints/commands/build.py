@@ -104,25 +104,20 @@ class BuildCommands(Desk):
         """
         task = self.held(task_id, claim, BUILD)
         name = name_of(task, "datapoint")
+        draft, made_from = self.at(DRAFTS, f"{name}.md"), None
+        if draft.is_file():
+            made_from = {"directory": f"{DP}/{DRAFTS}", "item": name,
+                         "digest": digest(read(draft).decode(errors="replace"))}
         context = _context_in(Path(additional_files_dir)) if additional_files_dir else {}
         about = {"kind": DATAPOINT, "repo": task.get("seed") or name, "languages": [],
                  "status": IN_REVIEW, **({"licence": licence} if licence else {}),
-                 "made_from": self._made_from(name), "lineage": {
+                 "made_from": made_from, "lineage": {
                      "seed": task.get("seed", ""), "task": task_id,
                      "agent": task.get("agent") or "", "profile": self.settings.profile}}
         labels = {"difficulty": difficulty, "category": "", "tags": []}
         made = Task(name, DATAPOINT, config_of(name, BOX, about, labels), context, {}, {})
         point = _with(made, {part: _text(files[f"{part}_file"]) for part in PARTS})
         return {**_put(self.at(STAGING, name), point), "files": [*context_of(point)]}
-
-    def _made_from(self, name: str) -> Object | None:
-        """Return {directory, item, digest} of a datapoint's draft, for its `made_from`; None if the
-        draft is gone."""
-        draft = self.at(DRAFTS, f"{name}.md")
-        if not draft.is_file():
-            return None
-        return {"directory": f"{DP}/{DRAFTS}", "item": name,
-                "digest": digest(read(draft).decode(errors="replace"))}
 
     def patch_dp(self, task_id: str, claim: str, part: PART, file: str) -> Object:
         """Replace the text of a part of the staged datapoint, or of the one under review.
