@@ -129,7 +129,6 @@ def known_checks(task: Task, store: Store) -> DatapointChecks | None:
 
 # the stages --------------------------------------------------------------------------------------
 
-
 def steps_of(root: Path, folders: Sequence[Path], anew: bool,
              host: Callable[[Models], SandboxFactory]) -> dict[str, Callable[[Models], Stage]]:
     """Return the steps of `validate`. Given folders are checked. Without any, the datapoints in dp/
@@ -328,7 +327,6 @@ def not_built(checks: DatapointChecks) -> str:
 
 
 # results of checks -------------------------------------------------------------------------------
-
 
 def row_of(task: Task, checks: DatapointChecks | None, profile: str = "") -> dict:
     """Return the results of a datapoint's checks as they are printed. Its id and labels are checked

@@ -337,7 +337,6 @@ FIRST = "structure", "weight_validation", "prompt"   # need no container
 
 # what a grade shows ------------------------------------------------------------------------------
 
-
 def missed(grade: Grade, tests: Collection[str]) -> list[str]:
     """Return the tests that have not passed."""
     return sorted({*tests} - grade.passed())
