@@ -17,13 +17,12 @@ writes  audit/<id>.json        TaskAudit, and a line an attempt in _ledger.jsonl
   python audit.py try task/heron.agent-1.0123abcd wrong.sh other.sh
 """
 import argparse
-import shlex
 from functools import partial
 from pathlib import Path
 
 from codedata import config
 from codedata.audit.others import copy_tasks
-from codedata.audit.stage import ASKED, CHECKS, Auditor
+from codedata.audit.stage import CHECKS, audit_stage, checks_named
 from codedata.audit.tries import try_scripts
 from codedata.llm import Models
 from codedata.records import TaskAudit
@@ -33,8 +32,6 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.terminal import say
 
-NAMES = (*CHECKS, *ASKED)
-
 
 def main(argv=None) -> int:
     parser = cli.parser(__doc__, "sandbox")
@@ -43,8 +40,8 @@ def main(argv=None) -> int:
                         help="of try: the folder of a task, and bash scripts")
     flags = parser.add_argument_group("flags of audit.py")
     flags.add_argument("--checks", type=checks, metavar="CHECK,…",
-                       help=f"some of {', '.join(NAMES)} (default: all but the long ones; "
-                            f"{' and '.join(ASKED)} need [audit] model)")
+                       help=f"some of {', '.join(CHECKS)} (default: all but the long ones; "
+                            "adversary and reading need [audit] model)")
     flags.add_argument("--thorough", action="store_true",
                        help="the gold ten times beside load, and on another day, too")
     flags.add_argument("--tasks", metavar="PATH",
@@ -61,9 +58,8 @@ def main(argv=None) -> int:
         for line in copy_tasks(Path(args.tasks), settings.root, options.selection):
             say(line)
     names = args.checks or [name for name, check in CHECKS.items()
-                            if args.thorough or not check.is_thorough]
-    if not args.checks and settings.audit.model:
-        names += ASKED
+                            if (args.thorough or not check.is_thorough)
+                            and (settings.audit.model or not check.texts)]
     return start.run_steps({"audit": partial(audit, args, settings, names)}, settings, options,
                               [TaskAudit])
 
@@ -71,16 +67,16 @@ def main(argv=None) -> int:
 def checks(text: str) -> tuple[str, ...]:
     """Return the names of checks."""
     names = text.split(",")
-    if unknown := {*names} - {*NAMES}:
+    if unknown := {*names} - CHECKS.keys():
         raise argparse.ArgumentTypeError(f"no check: {', '.join(sorted(unknown))}")
-    return tuple(name for name in NAMES if name in names)
+    return tuple(name for name in CHECKS if name in names)
 
 
 def audit(args, settings: Settings, names: list[str], models: Models) -> Stage:
     """Return the stage that audits tasks."""
     host = SandboxFactory(settings, models.stop, args.keep_images)
-    command = f"python audit.py --root {shlex.quote(args.root)}"
-    return Auditor(settings, models, host, names, command).stage(then="export.py")
+    found = checks_named(names, settings, models)
+    return audit_stage(settings.root, host, found, then="export.py")
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def main(argv=None) -> int:
     parser.add_argument("paths", nargs="*", metavar="PATH",
                         help="folders of datapoints; for calibrate, ids of datapoints")
     flags = parser.add_argument_group("flags of build_dp.py")
-    flags.add_argument("--agents", type=parse_agents, metavar="ROLE=N,…",
+    flags.add_argument("--agents", metavar="ROLE=N,…",
                        help="numbers of idea, builder and review agents (default: one each)")
     flags.add_argument("--seeds", metavar="PATH", help="seed tasks to queue first")
     flags.add_argument("--attempts", type=cli.positive, default=8, metavar="N",
@@ -77,7 +77,7 @@ def main(argv=None) -> int:
     if not args.word:
         parser.error("name the work (agents, validate, calibrate or tool), or give --status")
     if args.word == "agents":
-        n_agents = args.agents or parse_agents("idea=1,builder=1,review=1")
+        n_agents = parse_agents(args.agents or "idea=1,builder=1,review=1")
         return run_agents(settings, options, n_agents, args.seeds and Path(args.seeds))
     if args.word == "calibrate":
         return start.run_steps({"calibrate": lambda models: calibrate_stage(
@@ -91,7 +91,7 @@ def validate(args, settings, options) -> int:
     root, given = settings.root, [*map(Path, args.paths)]
     if not options.read_only:
         root.mkdir(parents=True, exist_ok=True)
-    steps = steps_of(settings, given, options.selection.force,
+    steps = steps_of(root, given, options.selection.force,
                      lambda models: SandboxFactory(settings, models.stop, args.keep_images))
     code = start.run_steps(steps, settings, options, HOLDS)
     if options.read_only:

@@ -31,9 +31,10 @@ sys.path.insert(0, str(PROJECT))
 from task_set import unpack
 
 from codedata.audit.cheats import rewarded, scripts_of
+from codedata.audit.stage import run_check
 from codedata.config import load
 from codedata.datapoints.folder import read_datapoint
-from codedata.datapoints.validate import Validation
+from codedata.datapoints.validate import CHECKS, FIRST, Validation
 from codedata.disk.store import Store
 from codedata.records import DATAPOINT, DatapointChecks, Task
 from codedata.run import cli
@@ -164,9 +165,12 @@ def first_failed(folder: Path, host: SandboxFactory) -> dict:
     task = read_datapoint(folder)
     with labelled(host, task.instance_id, "dp") as label:
         validation = Validation(task, host, label)
-        failed = [one for one in validation.run(to_the_end=False) if one["status"] == "failed"]
-        cheats = [] if failed else rewarded(validation._grader, scripts_of(task.instruction))
-    return failed[0] if failed else {"name": "cheats", "evidence": cheats} if cheats else {}
+        for name in sorted(CHECKS, key=lambda name: name not in FIRST):
+            found = run_check(name, CHECKS[name], validation)
+            if found["result"] == "failed":
+                return found
+        cheats = rewarded(validation.grader, scripts_of(task.instruction))
+    return {"name": "cheats", "evidence": cheats} if cheats else {}
 
 
 def caught(mutant: dict, work: Path, host: SandboxFactory) -> dict:

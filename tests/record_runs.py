@@ -143,7 +143,7 @@ def datapoint(scene: dict, folder: Path) -> tuple[dict, dict]:
         checks = Validation(task, host, label)
         checks.weight_validation()
         checks.docker_build()
-        checks._grader = grader = NotingGrader(*(vars(checks._grader)[key] for key in (
+        checks.grader = grader = NotingGrader(*(vars(checks.grader)[key] for key in (
             "host", "task", "image", "label")))
         try:
             for check in (checks.test_discovery, checks.fail_first, checks.solvable):
@@ -151,9 +151,8 @@ def datapoint(scene: dict, folder: Path) -> tuple[dict, dict]:
         except CheckFailed as e:
             found = {"verdict": "refused", "reason": str(e), "evidence": e.evidence}
     n_gold = sum(run["of"] == "gold" for run in checks.runs)
-    grades = [grader.grades[0], *grader.grades[2:2 + n_gold]]   # two checks have the first
     line = {"tests": sorted(weights_in(task)), "grades": [
-        {"reward": grade.reward, "phases": grade.phases} for grade in grades]}
+        {"reward": grade.reward, "phases": grade.phases} for grade in grader.grades[:1 + n_gold]]}
     return line, found
 
 

@@ -6,20 +6,19 @@ that it quotes.
 """
 from __future__ import annotations
 
-import json
 from functools import partial
 from importlib.resources import files
 
 from codedata.audit.audited import Audited, CheckResult
-from codedata.audit.reading import AGAIN, list_in, quoted_in, shown, texts_of
+from codedata.audit.reading import AGAIN, asked, list_in, quoted_in, shown, texts_of
 from codedata.code.patches import diff_of
 from codedata.errors import ItemFailed
 from codedata.llm import Client, Reply
-from codedata.llm.asking import Rejected, ask
+from codedata.llm.asking import Rejected
 from codedata.records import FAILED, NO_CASE, PASSED, REVIEW, Object
 from codedata.run.talk import current_step
 from codedata.tasks.folder.check import PATCHED, PROGRAMS
-from codedata.texts import fill, printable, text_of
+from codedata.texts import printable
 
 PROMPT, SCHEMA = "write_cheats.md", "write_cheats.json"
 TEXTS = PROMPT, AGAIN, SCHEMA
@@ -27,7 +26,6 @@ MAX_SCRIPTS = 3
 EDGE = "edge case"
 KINDS = "tampered", "played back", "false success", "untested", EDGE
 FORM = {"scripts": [{"why": "…", "kind": " | ".join(KINDS), "quote": "…", "script": "…"}]}
-_text = partial(text_of, __package__)
 
 
 def try_adversary(client: Client, audited: Audited) -> CheckResult:
@@ -39,11 +37,10 @@ def try_adversary(client: Client, audited: Audited) -> CheckResult:
     said, verifier = "\n\n".join(texts_of(task)), ()
     if task.kind:   # our verifier, the same for all
         verifier = {one.name for one in files(PROGRAMS.replace("/", ".")).iterdir()}
-    request = fill(_text(PROMPT), instruction=task.instruction or "", form=json.dumps(FORM),
-                   workdir=audited.grader.workdir, files=shown(task.environment),
-                   tests=shown(task.tests, verifier))
-    scripts = ask(client, partial(_scripts_in, said), request, _text(AGAIN),
-                  schema=json.loads(_text(SCHEMA)))
+    scripts = asked(
+        client, partial(_scripts_in, said), PROMPT, SCHEMA, FORM,
+        instruction=task.instruction or "", workdir=audited.grader.workdir,
+        files=shown(task.environment), tests=shown(task.tests, verifier))
     tries, found = [], []
     for k, one in enumerate(scripts, 1):
         current_step().count = f"script {k} of {len(scripts)}"

@@ -46,10 +46,11 @@ class Audited:
     task: RivalledTask
     host: SandboxFactory
     label: str
-    warm: WarmSource
+    warm: WarmSource | None = None      # None of a task that has no repository
     survivors: list[Object] | None = None   # the tries of `strength`, None before it is made
     failed_once: set[str] = field(default_factory=set)    # tests with weights that a run failed
     not_built: ItemFailed | None = None
+    runs: list[Object] = field(default_factory=list)   # graded ones, as in proof.json
 
     @cached_property
     def grader(self) -> Grader:
@@ -66,7 +67,7 @@ class Audited:
     @cached_property
     def untouched(self) -> Grade:
         """Return the grade of an agent that does nothing."""
-        return self._noted(grade_untouched(self.grader, []))
+        return self._noted(grade_untouched(self.grader, self.runs))
 
     @cached_property
     def kept(self) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import PurePosixPath
 
@@ -87,10 +87,16 @@ def shown(parts: Files, without: Iterable[str] = ()) -> str:
 def _gold_faults(client: Client, audited: Audited, instruction: str) -> list[Object]:
     """Return what the model says that the gold breaks: {quote, why}."""
     form = {"faults": [{"quote": "…", "why": "the input, what is demanded, what happens"}]}
-    request = fill(_text(GOLD_PROMPT), instruction=instruction, files=shown(audited.changed[1]),
-                   form=json.dumps(form))
-    return ask(client, partial(_faults_in, instruction), request, _text(AGAIN),
-               schema=json.loads(_text(GOLD_SCHEMA)))
+    return asked(client, partial(_faults_in, instruction), GOLD_PROMPT, GOLD_SCHEMA, form,
+                 instruction=instruction, files=shown(audited.changed[1]))
+
+
+def asked(client: Client, read: Callable[[Reply], list | dict], prompt: str, schema: str,
+          form: Object, **values: str) -> list | dict:
+    """Return what `read` makes of a model's reply to a filled prompt, asked again where it raises
+    Rejected. `form` shows what is wanted, and a schema holds the model to it."""
+    request = fill(_text(prompt), form=json.dumps(form), **values)
+    return ask(client, read, request, _text(AGAIN), schema=json.loads(_text(schema)))
 
 
 def _faults_in(instruction: str, reply: Reply) -> list[Object]:
@@ -113,11 +119,9 @@ def _asked(client: Client, audited: Audited, instruction: str, survivor: Object)
     """Return what the model says of a survivor."""
     lines = audited.changed[1][survivor["path"]].decode().splitlines()
     first = max(0, survivor["line"] - 1 - AROUND)
-    request = fill(_text(PROMPT), instruction=instruction, diff=survivor["diff"],
-                   path=survivor["path"], form=json.dumps(FORM),
-                   context="\n".join(lines[first:survivor["line"] + AROUND])[:MAX_CHARS])
-    return ask(client, partial(answer_in, instruction), request, _text(AGAIN),
-               schema=json.loads(_text(SCHEMA)))
+    context = "\n".join(lines[first:survivor["line"] + AROUND])[:MAX_CHARS]
+    return asked(client, partial(answer_in, instruction), PROMPT, SCHEMA, FORM, context=context,
+                 instruction=instruction, diff=survivor["diff"], path=survivor["path"])
 
 
 FORM = {"why": "…", "verdict": " | ".join(VERDICTS), "quote": "… or empty", "gold_keeps_it": True}

@@ -5,11 +5,13 @@ finished check is kept in the item's reply log, so that a kill loses only the on
 """
 from __future__ import annotations
 
+import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from pathlib import Path
 
 from codedata.audit import adversary, cheats, reading, verdicts
 from codedata.audit.audited import Audited, CheckResult, GoldRefused
@@ -38,9 +40,10 @@ READ = ("instruction", "config", "environment", "solution", "tests", "rivals")
 class Check:
     """Describe one check."""
 
-    run: Callable[[Audited], CheckResult]
+    run: Callable[..., CheckResult]   # of an Audited; of one with texts, of a client and that
     version: str = "1"           # to be raised where it would find something else
     is_thorough: bool = False    # takes long: made with --thorough alone
+    texts: tuple[str, ...] = ()  # those that make the question, where it asks a model
 
 
 CHECKS = {
@@ -50,12 +53,9 @@ CHECKS = {
     "fairness": Check(verdicts.check_fairness, "2"), "rivals": Check(cheats.try_rivals),
     # behind those that fail tests: it lists the tests that none of them has failed
     "untouched": Check(verdicts.check_untouched, "3"),
-    "flakes": Check(verdicts.check_flakes, is_thorough=True)}
-
-
-# with a model; each with the texts that make its question
-ASKED = {"adversary": (adversary.try_adversary, adversary.TEXTS),
-         "reading": (reading.read_survivors, reading.TEXTS)}
+    "flakes": Check(verdicts.check_flakes, is_thorough=True),
+    "adversary": Check(adversary.try_adversary, texts=adversary.TEXTS),
+    "reading": Check(reading.read_survivors, texts=reading.TEXTS)}
 
 
 def has_ended(check: AuditCheck) -> bool:
@@ -71,94 +71,92 @@ class RivalledTasks(Store):
         return super().as_left(name) and not self.path(name).joinpath("rivals").is_dir()
 
 
-class Auditor:
-    """Audit tasks; make() is the item function."""
+def checks_named(names: Collection[str], settings: Settings, models: Models) -> dict[str, Check]:
+    """Return the checks of these names. Raise Trouble where one asks a model, and none is set."""
+    checks = {name: CHECKS[name] for name in names}
+    asked = [name for name, check in checks.items() if check.texts]
+    if asked and not settings.audit.model:
+        raise Trouble("is not set: there is no model to ask.", "[audit] model",
+                      f"Set it, or leave {', '.join(asked)} out of --checks.")
+    for name in asked:
+        client, check = models.client("audit"), checks[name]
+        checks[name] = replace(check, run=partial(check.run, client),
+                               version=reading.version_of(client, check.texts))
+    return checks
 
-    def __init__(self, settings: Settings, models: Models, host: SandboxFactory,
-                 names: Sequence[str], command: str):
-        """Prepare the checks of these names. `command` makes them again for a task, whose id and
-        check follow. Raise Trouble where no images can be used, or no model is set for ASKED."""
-        if not host.builds_images:
-            raise Trouble("opens no images of tasks.", f"--sandbox {host.name}", "Choose docker.")
-        self._settings, self._host, self._command = settings, host, command
-        self._checks = {name: CHECKS[name] for name in names if name not in ASKED}
-        asked = [name for name in ASKED if name in names]
-        if asked and not settings.audit.model:
-            raise Trouble("is not set: there is no model to ask.", "[audit] model",
-                          f"Set it, or leave {', '.join(asked)} out of --checks.")
-        for name in asked:
-            client, (run, texts) = models.client("audit"), ASKED[name]
-            self._checks[name] = Check(partial(run, client), reading.version_of(client, texts))
-        self._audits = Store(settings.root, TaskAudit)
-        self._tasks = RivalledTasks(settings.root, RivalledTask)
-        self._sources = Sources(settings.root)
 
-    def stage(self, **more) -> Stage:
-        """Return the stage that audits the tasks of a root."""
-        parts = Parts(
-            wanted={name: check.version for name, check in self._checks.items()},
-            of=lambda record: {one["name"]: one["version"] for one in record.checks
-                               if has_ended(one)},
-            enough=bool, view="", fits=bool, worthwhile=False, is_of=lambda record, digests:
-            record.content == audited_digest(self._tasks.read(record.instance_id)))
-        asks = not ASKED.keys().isdisjoint(self._checks)
-        return Stage("audit", make=self.make,
-                     cost_note="a call a task, and one for each survivor" if asks else "",
-                     reads=Reads(self._tasks, READ),
-                     writes=Writes(self._audits, parts=parts),
-                     finish=lambda: write_index(self._settings.root), **more)
+def audit_stage(root: Path, host: SandboxFactory, checks: Mapping[str, Check], **more) -> Stage:
+    """Return the stage that audits the tasks of a root. Raise Trouble where no images can be
+    used."""
+    if not host.builds_images:
+        raise Trouble("opens no images of tasks.", f"--sandbox {host.name}", "Choose docker.")
+    audits, tasks = Store(root, TaskAudit), RivalledTasks(root, RivalledTask)
+    sources = Sources(root)
 
-    def make(self, task: RivalledTask, name: str, old: TaskAudit | None) -> TaskAudit:
-        """Return the audit of a task: the checks that `old` has, and those that it lacks."""
+    def make(task: RivalledTask, name: str, old: TaskAudit | None) -> TaskAudit:
         content, rivals = audited_digest(task), rivals_digest(task)
-        there = self._audits.read(name) if name in self._audits else None
+        there = audits.read(name) if name in audits else None
         if there and there.content != content:
             there = None
         if there and there.rivals != rivals:   # an edit there leaves the other checks as they are
             old = there
         kept = {one["name"]: one for one in (old.checks if old else ())
                 if one["name"] != "rivals" or old.rivals == rivals}
-        others = [one for one in (there.checks if there else ())
-                  if one["name"] not in self._checks]
-        log = current_reply_log()
-        checks: list[AuditCheck] = []
-        with (labelled(self._host, name, "audit") as label,
-              closing(WarmSource(self._sources, task, self._host, label)) as warm):
-            audited = Audited(task, self._host, label, warm)
-            audited.survivors = next((one["tries"] for one in others if one["name"] == STRENGTH),
-                                     None)
-            for k, check in enumerate(self._checks, 1):
-                begin_step(check, k, len(self._checks))
-                version = self._checks[check].version
-                before = kept.get(check)
-                found = before if before and (has_ended(before)
-                                              and before["version"] == version) else None
-                key = digest([content, rivals, check, version, audited.survivors])
-                found = found or log.result_of(key)
-                if not found:
-                    found = self._run(check, audited)
-                    log.keep(key, found)
-                checks.append(found)
-                if check == STRENGTH:
-                    audited.survivors = found["tries"]
-        return TaskAudit(name, task.kind, content, rivals, [*checks, *others],
-                         round(sum(one["seconds"] for one in checks), 1))
+        others = [one for one in (there.checks if there else ()) if one["name"] not in checks]
+        survivors = next((one["tries"] for one in others if one["name"] == STRENGTH), None)
+        with (labelled(host, name, "audit") as label,
+              closing(WarmSource(sources, task, host, label)) as warm):
+            made = audit(Audited(task, host, label, warm, survivors), checks, kept, root)
+        return TaskAudit(name, task.kind, content, rivals, [*made, *others],
+                         round(sum(one["seconds"] for one in made), 1))
 
-    def _run(self, name: str, audited: Audited) -> AuditCheck:
-        """Return what a check found."""
-        started = time.monotonic()
-        try:
-            found = self._checks[name].run(audited)
-        except GoldRefused as e:
-            found = CheckResult(NO_CASE, e.what)
-        except ItemFailed as e:
-            if name in ASKED:   # the replies that it has stay for the next run
-                raise
-            where = f"{e.where} " if isinstance(e, UnsafeArchive) else ""
-            found = CheckResult(UNFINISHED, where + e.what)
-        found = replace(found, why=printable(found.why, MAX_LINE),
-                        evidence=[printable(line, MAX_LINE)
-                                  for line in found.evidence[:MAX_EVIDENCE]])
-        command = f"{self._command} --only {audited.task.instance_id} --checks {name} --force"
-        return {"name": name, "version": self._checks[name].version, **asdict(found),
-                "seconds": round(time.monotonic() - started, 1), "command": command}
+    parts = Parts(
+        wanted={name: check.version for name, check in checks.items()},
+        of=lambda record: {one["name"]: one["version"] for one in record.checks if has_ended(one)},
+        enough=bool, view="", fits=bool, worthwhile=False, is_of=lambda record, digests:
+        record.content == audited_digest(tasks.read(record.instance_id)))
+    asks = any(check.texts for check in checks.values())
+    return Stage("audit", make=make, reads=Reads(tasks, READ), writes=Writes(audits, parts=parts),
+                 cost_note="a call a task, and one for each survivor" if asks else "",
+                 finish=lambda: write_index(root), **more)
+
+
+def audit(audited: Audited, checks: Mapping[str, Check], kept: Mapping[str, AuditCheck],
+          root: Path) -> list[AuditCheck]:
+    """Return what checks find of a task, in their order. Those that have ended, in `kept` or in the
+    item's reply log, are not made again."""
+    log, found = current_reply_log(), []
+    content = audited_digest(audited.task), rivals_digest(audited.task)
+    for k, (name, check) in enumerate(checks.items(), 1):
+        begin_step(name, k, len(checks))
+        one = kept.get(name)
+        if not (one and has_ended(one) and one["version"] == check.version):
+            key = digest([*content, name, check.version, audited.survivors])
+            one = log.result_of(key)
+            if not one:
+                one = run_check(name, check, audited, root)
+                log.keep(key, one)
+        found.append(one)
+        if name == STRENGTH:
+            audited.survivors = one["tries"]
+    return found
+
+
+def run_check(name: str, check: Check, audited: Audited, root: Path = Path(".")) -> AuditCheck:
+    """Return what a check found, with the command that makes it again in a root."""
+    started = time.monotonic()
+    try:
+        found = check.run(audited)
+    except GoldRefused as e:
+        found = CheckResult(NO_CASE, e.what)
+    except ItemFailed as e:
+        if check.texts:   # the replies that it has stay for the next run
+            raise
+        where = f"{e.where} " if isinstance(e, UnsafeArchive) else ""
+        found = CheckResult(UNFINISHED, where + e.what)
+    found = replace(found, why=printable(found.why, MAX_LINE),
+                    evidence=[printable(line, MAX_LINE) for line in found.evidence[:MAX_EVIDENCE]])
+    command = (f"python audit.py --root {shlex.quote(str(root))} --only "
+               f"{audited.task.instance_id} --checks {name} --force")
+    return {"name": name, "version": check.version, **asdict(found),
+            "seconds": round(time.monotonic() - started, 1), "command": command}

@@ -174,7 +174,7 @@ def _unrun(audited: Audited, lines: Collection[tuple[str, int]]) -> set[tuple[st
     after = audited.changed[1]
     ended = {(path, line): found for path, line in sorted(lines)
              if (found := ends_before(path, after[path], line))}
-    if audited.warm.coverage:
+    if audited.warm and audited.warm.coverage:
         shown = audited.warm.screen([diff_of({path: after[path]}, {path: text})
                                      for (path, _), text in ended.items()])
         return {at for at, found in zip(ended, shown, strict=True)
@@ -187,7 +187,7 @@ def _screened(audited: Audited, variants: Sequence[Variant]
               ) -> tuple[int, list[Variant]] | None:
     """Judge variants in a warm sandbox of the repository, whose source is the gold's. Return the
     same as _graded(), or None where none can be judged so."""
-    if not audited.warm.coverage:
+    if not (audited.warm and audited.warm.coverage):
         return None
     after = audited.changed[1]
     chosen = variants[:VARIANTS]

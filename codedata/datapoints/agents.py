@@ -11,9 +11,10 @@ from __future__ import annotations
 import inspect
 import json
 import shlex
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from codedata.agent import (
     view_file,
 )
 from codedata.bounded import inside, read_bounded
-from codedata.datapoints.commands import Commands, is_blind
+from codedata.datapoints.commands.desk import Desk, is_blind
 from codedata.datapoints.folder import folder_of
 from codedata.datapoints.profiles import instructions
 from codedata.datapoints.queue import BUILD, GENERATE, REVIEW, ROLES, Refusal
@@ -38,11 +39,12 @@ from codedata.datapoints.twins import DRAFTS, SEEDS
 from codedata.disk.archives import Bounds
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.llm.client import Client
+from codedata.llm.replies import ReplyLog
 from codedata.records import Object
+from codedata.run.talk import Step
 from codedata.sandbox import Sandbox
-from codedata.sandbox.factory import SandboxFactory
 from codedata.sandbox.local import SandboxLocal
-from codedata.settings import Settings
+from codedata.settings import AgentSettings
 from codedata.suites.environments import labelled
 from codedata.tasks.prove.grade import NOT_BUILT
 
@@ -61,29 +63,28 @@ MAX_ITERATIONS = 100   # replies of an agent
 TAKEN = Bounds(max_bytes=200_000_000, max_files=5_000, max_depth=20, max_seconds=120)
 
 
-def work(task: dict, claim: str, commands: Commands, client: Client, host: SandboxFactory,
-         settings: Settings, trajectory: Path) -> AgentResult:
-    """Run an agent on a claimed task, and return its result. Raise RunStopped if the whole run has
-    to stop, ItemFailed if the agent's sandbox cannot be opened."""
-    role = ROLES[task["type"]]
-    held = HeldTask(task, claim, commands, settings.dp.max_validations)
+def work(held: HeldTask, desk: Desk, client: Client, settings: AgentSettings) -> None:
+    """Run an agent on a claimed task, and note its result. Raise RunStopped if the whole run has to
+    stop, ItemFailed if the agent's sandbox cannot be opened."""
+    task, host = held.task, desk.host
+    prompt = instructions(ROLES[task["type"]], desk.settings, host.base_image, is_inside=True)
     bash = ToolBashExecutor(max_timeout_s=host.run_timeout_s)
     with (labelled(host, subject(task), "dp-agent") as label,
           host.open(host.base_image, label, WORKDIR, is_stateful=True) as sandbox):
-        for place, source in material(task, commands).items():
+        for place, source in material(task, desk).items():
             sandbox.put(source, f"{WORKDIR}/{place}")
-        result = Agent(
-            instructions(role, settings, is_inside=True), [bash, *FILE_TOOLS, *held.tools()],
-            client, sandbox, trajectory=trajectory, **limits_of(settings)).run(task_text(task))
+        result = Agent(prompt, [bash, *FILE_TOOLS, *held.tools()], client, sandbox,
+                       trajectory=inside(desk.root, held.trajectory),
+                       **limits_of(settings)).run(task_text(task))
     if result.error and held.not_built:
         result = replace(result, error=f"{held.not_built}; then: {result.error}")
-    return result
+    held.result = result
 
 
-def limits_of(settings: Settings) -> dict[str, float]:
+def limits_of(settings: AgentSettings) -> dict[str, float]:
     """Return {max_iterations, max_seconds, max_usd}, as arguments of Agent."""
-    return {"max_iterations": MAX_ITERATIONS, "max_seconds": settings.agent.max_seconds,
-            "max_usd": settings.agent.max_usd}
+    return {"max_iterations": MAX_ITERATIONS, "max_seconds": settings.max_seconds,
+            "max_usd": settings.max_usd}
 
 
 def subject(task: dict) -> str:
@@ -108,44 +109,49 @@ def task_text(task: dict) -> str:
             "`patch_dp` and `patch_additional_files`.")
 
 
-def material(task: dict, commands: Commands) -> dict[str, Path | dict[str, bytes]]:
+def material(task: dict, desk: Desk) -> dict[str, Path | dict[str, bytes]]:
     """Return {path below WORKDIR: a folder of the host, or {name: content}} to put into an agent's
     sandbox. Raise ItemFailed if the seed or the datapoint is gone, BrokenRecord if a file cannot be
     read or lies outside the root."""
-    name, dp = subject(task), commands.dp
+    name = subject(task)
     if task["type"] == GENERATE:
-        place = inside(dp, SEEDS, name)
+        place = desk.at(SEEDS, name)
         if not place.is_dir():
             raise ItemFailed("is not there any more.", str(place))
         return {"seed": place}
     if task["type"] == REVIEW:
-        point = commands.point(task)
+        point = desk.point(task)
         if not is_blind(task, point):
             return {"datapoint": folder_of(point)}
         return {"datapoint": {"instruction.md": (point.instruction or "").encode()},
                 "datapoint/environment": folder_of(point) / "environment"}
     found = {}
-    draft = inside(dp, DRAFTS, f"{name}.md")
+    draft = desk.at(DRAFTS, f"{name}.md")
     if draft.is_file():
         found[""] = {"draft.md": read_bounded(draft)}
     with suppress(Refusal, BrokenRecord):   # nothing is staged yet, or it has to be staged again
-        found["datapoint"] = folder_of(commands.point(task))
+        found["datapoint"] = folder_of(desk.point(task))
     if "rates" in task:
-        paths = [inside(dp.parent, path) for path in task.get("trajectories", []) if path]
+        paths = [inside(desk.root, path) for path in task.get("trajectories", []) if path]
         found["attempts"] = {path.name: read_bounded(path) for path in paths if path.is_file()}
     return found
 
 
 @dataclass
 class HeldTask:
-    """Hold a claimed task, and make the tools of its agent."""
+    """Hold a claimed task and an agent's work on it, and make the tools of that agent."""
 
     task: dict
     claim: str
-    commands: Commands
+    commands: Mapping[str, Callable]   # by name
     max_failed: int       # failed validations after which a draft is rejected
     n_failed: int = 0
     not_built: str = ""   # why the image was not built, at the last validation
+    calls: ReplyLog = field(default_factory=ReplyLog)
+    step: Step = field(default_factory=Step)
+    started: float = field(default_factory=time.monotonic)
+    trajectory: str = ""                 # below the root
+    result: AgentResult | None = None    # None: an error ended it
 
     def tools(self) -> list[Tool]:
         """Return the commands of the role as tools, and a `submit` that always fails."""
@@ -160,7 +166,7 @@ class HeldTask:
                       "instructions.")
 
     def _tool(self, name: str) -> Tool:
-        tool = Tool.of(getattr(self.commands, name))
+        tool = Tool.of(self.commands[name])
         free = {key: schema for key, schema in tool.parameters["properties"].items()
                 if key not in BOUND}
         required = [key for key in tool.parameters["required"] if key in free]
@@ -195,8 +201,8 @@ class HeldTask:
             if self.n_failed >= self.max_failed:
                 failed = [one["name"] for one in result["checks"] if one["status"] == "failed"]
                 reason = f"{self.n_failed} validations have failed, the last: {', '.join(failed)}"
-                self.commands.complete(self.task["id"], self.claim, "rejected", reason)
-        is_open = self.commands.info(self.task["id"])["state"] == "in_progress"
+                self.commands["complete"](self.task["id"], self.claim, "rejected", reason)
+        is_open = self.commands["info"](self.task["id"])["state"] == "in_progress"
         return as_text(result) if is_open else Stop(as_text(result))
 
 

@@ -7,13 +7,14 @@ wrote a record of dp/_checks/ or a proof.json.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from itertools import chain
 
 from codedata.audit.cheats import RIVAL
 from codedata.code.entities import language_of
 from codedata.datapoints.folder import APPROVED, content_digest, context_of, labels_of, texts_of
-from codedata.records import DatapointChecks, Object, RivalledTask, Task
+from codedata.records import DatapointChecks, RivalledTask, Task
 from codedata.sandbox.images.dockerfile import read_dockerfile
 from codedata.tasks.folder.folder import PROOF, config_faults, edited_parts, rivals_digest
 from codedata.texts import toml_of
@@ -23,6 +24,7 @@ from codedata.texts import toml_of
 OF_BUILDER = {"right": 2, "wrong": 6}
 BLIND = {"right-review": 1, "wrong-review": 3}
 OF_REVIEW = {**BLIND, "cheat-review": 3}
+KIND = re.compile(r"[a-z]+(-review(?=-))?")   # of a rival, at the beginning of its name
 PROFILES = toml_of("codedata.datapoints", "profiles.toml")
 TAXONOMY = toml_of("codedata.datapoints", "taxonomy.toml")
 
@@ -87,23 +89,9 @@ def approval_problem(task: RivalledTask, checks: DatapointChecks | None, base_im
 def lacking_rivals(task: RivalledTask, wanted: Mapping[str, int]) -> str:
     """Return which rivals of a datapoint are missing, or "". `wanted` says how many there have to
     be of each kind, by the beginning of their names."""
-    names = [name for name in task.rivals or {} if RIVAL.fullmatch(name)]
-    lacking = [f"{n} {kind}-*" for kind, n in wanted.items()
-               if sum(_kind_of(name) == kind for name in names) < n]
+    found = Counter(KIND.match(name)[0] for name in task.rivals or {} if RIVAL.fullmatch(name))
+    lacking = [f"{n} {kind}-*" for kind, n in wanted.items() if found[kind] < n]
     return f"rivals/ needs at least {', '.join(lacking)}" if lacking else ""
-
-
-def _kind_of(rival: str) -> str:
-    """Return "right", "wrong" or "cheat" for the name of a builder's rival, with "-review" for one
-    of a reviewer."""
-    kind, _, rest = rival.partition("-")
-    return f"{kind}-review" if rest.startswith("review-") else kind
-
-
-def proof_of(checks: DatapointChecks) -> Object:
-    """Return the entries of a datapoint's proof.json about its checks, which have all passed."""
-    return {name: value for name, value in vars(checks).items()
-            if name not in ("instance_id", "ok", "rivals", "audit")}
 
 
 def is_as_proven(task: Task) -> bool:

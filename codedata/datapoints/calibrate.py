@@ -19,6 +19,7 @@ from codedata.agent.loop import MALFORMED_REPLIES
 from codedata.bounded import inside
 from codedata.datapoints.agents import FILE_TOOLS, MAX_ITERATIONS, limits_of
 from codedata.datapoints.approval import PROFILES, is_as_proven
+from codedata.datapoints.commands.desk import build_again, builds_again
 from codedata.datapoints.contents import check_builds_images
 from codedata.datapoints.folder import (
     AGENT,
@@ -30,13 +31,13 @@ from codedata.datapoints.folder import (
     read_datapoint,
     readable,
 )
-from codedata.datapoints.queue import BUILD, TaskManager
+from codedata.datapoints.queue import TaskManager
 from codedata.datapoints.rates import attempts_in, is_outside, rates_by_model
 from codedata.disk.store import Derived, Readers, Store, digest
 from codedata.errors import ItemFailed, Trouble
 from codedata.llm.client import Client, Models
 from codedata.llm.replies import current_reply_log
-from codedata.records import Object, SolverAttempt, Task, safe_name
+from codedata.records import Object, SolverAttempt, Task
 from codedata.run.stage import Reads, Stage, Writes
 from codedata.run.talk import begin_step
 from codedata.sandbox import SandboxDied
@@ -133,7 +134,7 @@ def _attempt_at(task: Task, settings: Settings, client: Client, host: SandboxFac
             bash = ToolBashExecutor(max_timeout_s=host.run_timeout_s)
             result = Agent(
                 text_of(__package__, "roles/solver/system.md"), [bash, *FILE_TOOLS], client,
-                sandbox, trajectory=trajectory, **limits_of(settings)
+                sandbox, trajectory=trajectory, **limits_of(settings.agent)
                 ).run(task.instruction)
             is_of_model = result.error.startswith(f"{MALFORMED_REPLIES} malformed")
             if result.status == "error" and not is_of_model:
@@ -165,7 +166,7 @@ def report_attempts(settings: Settings) -> list[str]:
         profile = profile if profile in [*PROFILES] else settings.dp.profile
         outside = [model for model, one in rates.items() if is_outside(one, profile)]
         note = "  outside the band, returned too often already"
-        if outside and _give_back(settings, task, rates, [
+        if outside and _give_back(settings.root, task, rates, [
                 row.trajectory for model in outside for row in rows[model]]):
             note = "  goes back to a builder"
         for model, one in rates.items():
@@ -176,18 +177,12 @@ def report_attempts(settings: Settings) -> list[str]:
     return lines
 
 
-def _give_back(settings: Settings, task: Task, rates: Object, trajectories: list[str]) -> bool:
+def _give_back(root: Path, task: Task, rates: Object, trajectories: list[str]) -> bool:
     """Queue a datapoint to be built again, unless MAX_RETURNS other contents of it were queued
     before. Return whether this content is queued, now or by an earlier call."""
-    manager = TaskManager(settings.root / DP)
-    name, content = task.instance_id, content_digest(task)
-    seed = str(labels_of(task).lineage.get("seed", ""))
-    earlier = {one.get("content") for one in manager.tasks(BUILD)
-               if one.get("datapoint") == name and "rates" in one}
+    manager, content = TaskManager(root / DP), content_digest(task)
+    earlier = {one.get("content") for one in builds_again(manager, task.instance_id, "rates")}
     if content not in earlier and len(earlier) >= MAX_RETURNS:
         return False
-    manager.create_task(BUILD, {
-        "datapoint": name, **({"seed": seed} if safe_name(seed) else {}),
-        "content": content, "rates": rates, "trajectories": trajectories},
-        key=f"{BUILD}:{name}:rates:{content}")
+    build_again(manager, task, f"rates:{content}", rates=rates, trajectories=trajectories)
     return True

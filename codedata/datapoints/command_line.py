@@ -7,7 +7,8 @@ import threading
 from collections.abc import Sequence
 
 from codedata.agent.tools import Tool
-from codedata.datapoints.commands import Commands, commands_of
+from codedata.datapoints.commands import commands_of
+from codedata.datapoints.commands.desk import Desk
 from codedata.datapoints.folder import DP
 from codedata.datapoints.queue import Refusal, TaskManager
 from codedata.disk.layouts import to_json
@@ -24,8 +25,8 @@ def run_tool(settings: Settings, words: Sequence[str]) -> int:
     folder = settings.root / DP
     folder.mkdir(parents=True, exist_ok=True)
     work_in(settings.root)
-    commands = commands_of(Commands(settings, TaskManager(folder),
-                                    SandboxFactory(settings, threading.Event())))
+    commands = commands_of(Desk(settings.root, settings.dp, TaskManager(folder),
+                                SandboxFactory(settings, threading.Event())))
     parser = argparse.ArgumentParser(prog="build_dp.py tool", allow_abbrev=False)
     parser.add_argument("name", choices=commands, metavar="NAME", help=", ".join(commands))
     name = parser.parse_args(words[:1]).name

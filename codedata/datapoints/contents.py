@@ -5,21 +5,21 @@ What validate.py finds in order is audited by the checks of audit.py (AUDITED).
 """
 from __future__ import annotations
 
-import shlex
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from codedata.audit.audited import GOLD_GETS
-from codedata.audit.stage import Auditor, has_ended
+from codedata.audit.audited import GOLD_GETS, Audited
+from codedata.audit.stage import CHECKS as AUDIT_CHECKS
+from codedata.audit.stage import audit, has_ended
 from codedata.datapoints.approval import (
     approval_problem,
     is_as_proven,
     label_faults,
-    proof_of,
+    lacking_rivals,
 )
 from codedata.datapoints.folder import (
     content_digest,
@@ -29,7 +29,8 @@ from codedata.datapoints.folder import (
     read_datapoint,
     texts_of,
 )
-from codedata.datapoints.validate import MAX_EVIDENCE, MAX_LINE, Validation
+from codedata.datapoints.queue import Refusal
+from codedata.datapoints.validate import CHECKS, MAX_EVIDENCE, MAX_LINE, Validation
 from codedata.disk.layouts import to_json, write_atomic
 from codedata.disk.store import Derived, Readers, Store, known, known_in
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
@@ -54,7 +55,6 @@ from codedata.sandbox.copies import at_hand
 from codedata.sandbox.docker import engine
 from codedata.sandbox.factory import SandboxFactory
 from codedata.sandbox.images.dockerfile import base_of
-from codedata.settings import Settings
 from codedata.suites.environments import labelled
 from codedata.tasks.folder.folder import PROOF, audited_digest, proven, rivals_digest
 from codedata.tasks.prove.grade import NOT_BUILT
@@ -105,10 +105,14 @@ def contents_in(folders: Iterable[Path], root: Path, by_name: bool = False) -> D
 def content_of(task: RivalledTask, checks: DatapointChecks | None) -> Content:
     """Return the content of a datapoint. If the engine does not have its base image, use the base
     image on which `checks` were made, or ""."""
-    base = engine.image_id(base_of(texts_of(task)["dockerfile"])) or (
-        checks.base_image if checks else "")
+    base = base_image_of(task) or (checks.base_image if checks else "")
     return Content(task.instance_id, str(folder_of(task)), content_digest(task), base, PROOF,
                    rivals_digest(task))
+
+
+def base_image_of(task: Task) -> str:
+    """Return the engine's id of a datapoint's base image, "" if the engine does not have it."""
+    return engine.image_id(base_of(texts_of(task)["dockerfile"]))
 
 
 def known_checks(task: Task, store: Store) -> DatapointChecks | None:
@@ -124,34 +128,33 @@ def known_checks(task: Task, store: Store) -> DatapointChecks | None:
 
 # the stages --------------------------------------------------------------------------------------
 
-def steps_of(settings: Settings, folders: Sequence[Path], anew: bool,
+def steps_of(root: Path, folders: Sequence[Path], anew: bool,
              host: Callable[[Models], SandboxFactory]) -> dict[str, Callable[[Models], Stage]]:
     """Return the steps of `validate`. Given folders are checked. Without any, the datapoints in dp/
     are checked, and those in task/ are proven."""
-    all_folders = [] if folders else folders_in(settings.root, [])
+    all_folders = [] if folders else folders_in(root, [])
     tasks = [folder for folder in all_folders if folder.parent.name == Task.directory]
     others = folders or [folder for folder in all_folders if folder not in tasks]
     steps = {}
     if others or not tasks:
-        steps["validate"] = lambda models: validate_stage(settings, host(models), others)
+        steps["validate"] = lambda models: validate_stage(root, host(models), others)
     if tasks:
-        steps["prove"] = lambda models: _prove_stage(settings, host(models), tasks, anew)
+        steps["prove"] = lambda models: _prove_stage(root, host(models), tasks, anew)
     return steps
 
 
-def validate_stage(settings: Settings, host: SandboxFactory, folders: Iterable[Path]) -> Stage:
+def validate_stage(root: Path, host: SandboxFactory, folders: Iterable[Path]) -> Stage:
     """Return the stage that checks contents. Raise Trouble where no images can be built."""
     check_builds_images(host)
     return Stage(
-        "build_dp.validate", make=partial(labelled_checks, settings, host),
-        reads=Reads(contents_in(folders, settings.root), KEYS),
-        writes=Writes(Store(settings.root, DatapointChecks), fault=not_built))
+        "build_dp.validate", make=partial(labelled_checks, root, host),
+        reads=Reads(contents_in(folders, root), KEYS),
+        writes=Writes(Store(root, DatapointChecks), fault=not_built))
 
 
-def _prove_stage(settings: Settings, host: SandboxFactory, folders: Iterable[Path],
-                 anew: bool) -> Stage:
+def _prove_stage(root: Path, host: SandboxFactory, folders: Iterable[Path], anew: bool) -> Stage:
     check_builds_images(host)
-    kind = Datapoints(settings, host, folders, anew)
+    kind = Datapoints(root, host, folders, anew)
     return prove_stage(kind, "build_dp.prove", kind, host)
 
 
@@ -163,23 +166,21 @@ class Datapoints:
     candidates_with = ()
     lacks = None             # images are built for each run: none can be lost
 
-    def __init__(self, settings: Settings, host: SandboxFactory, folders: Iterable[Path],
-                 anew: bool):
-        self._settings, self._host, self._anew = settings, host, anew
-        self.candidates = Reads(contents_in(folders, settings.root, by_name=True), KEYS[:3])
-        self.tasks = Store(settings.root, ProvenTask, kind=DATAPOINT)
+    def __init__(self, root: Path, host: SandboxFactory, folders: Iterable[Path], anew: bool):
+        self._root, self._host, self._anew = root, host, anew
+        self.candidates = Reads(contents_in(folders, root, by_name=True), KEYS[:3])
+        self.tasks = Store(root, ProvenTask, kind=DATAPOINT)
 
     def prove(self, content: Content, label: str) -> Task:
         """Return a datapoint with its check results as its proof. Raise ItemFailed if the
         datapoint may not be approved."""
-        run = partial(run_checks, self._settings, self._host, label)
+        run = partial(run_checks, self._root, self._host, label)
         with at_hand(Path(content.folder)) as folder:
             task = read_datapoint(folder)
-            checks = checks_of(self._settings.root, task, run, self._anew)
+            checks = checks_of(self._root, task, run, self._anew)
             if problem := approval_problem(task, checks, content.base_image):
                 raise ItemFailed(problem, content.folder)
-            put_audit(self._settings.root, task, checks)
-            return proven(task, proof_of(checks))
+            return with_proof(self._root, task, checks)
 
 
 class ProvenTask(Task):
@@ -215,71 +216,82 @@ def checks_of(root: Path, task: Task, run: Callable[[Content], DatapointChecks],
     return checks
 
 
-def labelled_checks(settings: Settings, host: SandboxFactory, content: Content,
+def labelled_checks(root: Path, host: SandboxFactory, content: Content,
                     report: Callable[[str], None] = lambda line: None) -> DatapointChecks:
     """Return the results of run_checks(). Remove the images that the checks have built."""
     current_step().within = content.instance_id[:30]   # the item's own name is a digest
     with (labelled(host, content.instance_id, Datapoints.label) as label,
           at_hand(Path(content.folder)) as folder):
-        return run_checks(settings, host, label, replace(content, folder=str(folder)), report)
+        return run_checks(root, host, label, replace(content, folder=str(folder)), report)
 
 
-def run_checks(settings: Settings, host: SandboxFactory, label: str, content: Content,
+def run_checks(root: Path, host: SandboxFactory, label: str, content: Content,
                report: Callable[[str], None] = lambda line: None) -> DatapointChecks:
     """Run all checks of a content, and return their results; where other rivals alone are new, run
     the check of rivals alone. report() is called with a line for each check."""
     started = time.monotonic()
-    task = read_datapoint(Path(content.folder))
-    before = known_in(settings.root, DatapointChecks, content.content)
-    if not before or not before.audit or before.rivals == content.rivals or any(
-            getattr(before, key) != getattr(content, key) for key in KEYS[:3]):
-        before = None
-    if before:
-        results = [one for one in before.checks if one["name"] not in AUDITED]
-        review, runs, engine_s = before.review, before.runs, before.engine_s
+    task, rows = read_datapoint(Path(content.folder)), {}
+
+    def note(found: AuditCheck) -> None:
+        row = rows[found["name"]] = row_of_check(found)
+        report(f"      {row['name']}: {row['status']}  {row['why']}".rstrip())
+
+    if before := _but_for_rivals(root, content):
+        audited = Audited(task, host, label)
+        kept = {one["name"]: one for one in before.audit if one["name"] != "rivals"}
+        rows |= {one["name"]: one for one in before.checks if one["name"] not in AUDITED}
+        review = [line for line in before.review if line.partition(":")[0] not in AUDITED]
+        runs, engine_s = before.runs, before.engine_s
     else:
-        validation = Validation(task, host, label, report)
-        results = validation.run()
-        review, runs, engine_s = validation.review, validation.runs, validation.engine_s
-    audit = []
-    if all(one["status"] == "passed" for one in results):
-        audit = _audited(settings, host, task, before)
-        rows = [*map(row_of_audit, audit)]
-        review = [line for line in review if line.partition(":")[0] not in AUDITED]
-        review += [line for one in audit for line in review_of(one)]
-        for one in rows:
-            report(f"      {one['name']}: {one['status']}  {one['why']}".rstrip())
-        results += rows
+        audited, kept = Validation(task, host, label), {}
+        audited.run(note)
+        review, runs, engine_s = audited.review, audited.runs, audited.engine_s
+    audits = []
+    if all(row["status"] == "passed" for row in rows.values()):
+        audits = audit(audited, {name: AUDIT_CHECKS[name] for name in AUDITED}, kept, root)
+        for one in audits:
+            note(one)
+            review += review_of(one)
+    results = [rows[name] for name in (*CHECKS, *AUDITED) if name in rows]
     return DatapointChecks(
         content.instance_id, content.content, content.base_image, content.validator,
-        all(one["status"] == "passed" for one in results), results, [*dict.fromkeys(review)],
-        round(time.monotonic() - started, 2), round(engine_s, 2), runs, content.rivals, audit)
+        all(row["status"] == "passed" for row in results), results, [*dict.fromkeys(review)],
+        round(time.monotonic() - started, 2), round(engine_s, 2), runs, content.rivals, audits)
 
 
-def _audited(settings: Settings, host: SandboxFactory, task: RivalledTask,
-             before: DatapointChecks | None) -> list[AuditCheck]:
-    """Return what the checks of audit.py find of a datapoint. Of those in `before` only that of
-    rivals is made again."""
-    command = f"python audit.py --root {shlex.quote(str(settings.root))}"
-    old = before and _audit_of(task, before)
-    made = Auditor(settings, None, host, AUDITED, command).make(task, task.instance_id, old)
-    return [one for one in made.checks if one["name"] in AUDITED]
+def _but_for_rivals(root: Path, content: Content) -> DatapointChecks | None:
+    """Return the results of an audited content that has had other rivals, None without any."""
+    found = known_in(root, DatapointChecks, content.content)
+    is_so = found and found.audit and found.rivals != content.rivals and all(
+        getattr(found, key) == getattr(content, key) for key in KEYS[:3])
+    return found if is_so else None
 
 
-def _audit_of(task: RivalledTask, checks: DatapointChecks) -> TaskAudit:
-    return TaskAudit(task.instance_id, task.kind, audited_digest(task), checks.rivals, checks.audit,
-                     round(sum(one["seconds"] for one in checks.audit), 1))
+def validated(root: Path, task: RivalledTask, rivals: Mapping[str, int]) -> DatapointChecks:
+    """Return the known results of a datapoint's checks. Raise Refusal if it may not be approved, or
+    lacks some of these rivals."""
+    checks = known_checks(task, Store(root, DatapointChecks).open())
+    problem = approval_problem(task, checks, base_image_of(task)) or lacking_rivals(task, rivals)
+    if problem:
+        raise Refusal(f"{problem}.")
+    return checks
 
 
-def put_audit(root: Path, task: RivalledTask, checks: DatapointChecks) -> None:
-    """Write audit/<id>.json of an approved datapoint, as audit.py would."""
+def with_proof(root: Path, task: RivalledTask, checks: DatapointChecks) -> Task:
+    """Return an approved datapoint with its checks, which have all passed, as its proof. Write its
+    audit/<id>.json, as audit.py would."""
     if checks.audit:
+        seconds = round(sum(one["seconds"] for one in checks.audit), 1)
+        audited = TaskAudit(task.instance_id, task.kind, audited_digest(task), checks.rivals,
+                            checks.audit, seconds)
         store = Store(root, TaskAudit).open()
-        write_atomic(store.path(task.instance_id), to_json(vars(_audit_of(task, checks))))
+        write_atomic(store.path(task.instance_id), to_json(vars(audited)))
+    return proven(task, {name: value for name, value in vars(checks).items()
+                         if name not in ("instance_id", "ok", "rivals", "audit")})
 
 
-def row_of_audit(found: AuditCheck) -> DatapointCheck:
-    """Return the row of an audit's check: what is left to a reader has not failed. Where the gold
+def row_of_check(found: AuditCheck) -> DatapointCheck:
+    """Return the row of a check: what is left to a reader has not failed. Where the gold
     was refused, though its proof has rewarded it, nothing was checked."""
     status = ("failed" if found["result"] == FAILED else
               "passed" if has_ended(found) else "not checked")

@@ -30,9 +30,9 @@ LICENCE = re.compile(r'^(?:License(?:-Expression)?:|[ \t]*"license":)[ \t]*"?([^
                      re.MULTILINE)
 
 
-def fetch(host: SandboxFactory, registry: str, name: str, version: str, place: Path) -> Object:
-    """Put the source of a package into the new folder `place`; return described() it. Raise
-    ItemFailed if it cannot be fetched or is too large."""
+def fetch(host: SandboxFactory, registry: str, name: str, version: str, place: Path) -> None:
+    """Put the source of a package into the new folder `place`. Raise ItemFailed if it cannot be
+    fetched or is too large."""
     spec = f"{name}{BETWEEN[registry]}{version}" if version else name
     with (labelled(host, place.name, "dp") as label,
           host.open(host.base_image, label) as sandbox):
@@ -43,7 +43,6 @@ def fetch(host: SandboxFactory, registry: str, name: str, version: str, place: P
         if not done.ok:
             raise ItemFailed(f"cannot be fetched: {done.output[-300:]}", spec)
         sandbox.get("/tmp/source", place, TAKEN)
-    return described(place)
 
 
 def described(folder: Path) -> Object:

@@ -13,7 +13,7 @@ from codedata.datapoints.folder import CANCELLED, DP, labels_of, readable
 from codedata.datapoints.queue import ROLES
 from codedata.datapoints.twins import DRAFTS
 from codedata.errors import BrokenRecord
-from codedata.settings import Settings
+from codedata.settings import DpSettings
 from codedata.texts import fill, text_of
 
 # where a role finds its input: as an agent with a shell, and as one with tools in a sandbox
@@ -55,10 +55,10 @@ def say_gaps(gaps: dict[str, list[str]]) -> str:
     return "; ".join(f"{kind} {', '.join(names)}" for kind, names in gaps.items() if names)
 
 
-def instructions(role: str, settings: Settings, is_inside: bool = False) -> str:
+def instructions(role: str, dp: DpSettings, base_image: str, is_inside: bool = False) -> str:
     """Return the instructions of a role for an agent with a shell, or, if `is_inside`, for one with
-    tools in a sandbox."""
-    dp, profile = settings.dp, PROFILES[settings.dp.profile]
+    tools in a sandbox. `base_image` is that of a sandbox, if [dp] names none."""
+    profile = PROFILES[dp.profile]
     texts = {key: ", ".join(value) if isinstance(value, list) else str(value)
              for key, value in profile.items()}
     size = (f"`files/` has at least {profile['min_files']} source files in "
@@ -67,5 +67,5 @@ def instructions(role: str, settings: Settings, is_inside: bool = False) -> str:
     how = text_of(__package__, "roles/inside.md" if is_inside else "roles/outside.md").strip()
     return fill(text_of(__package__, f"roles/{role}/workflow_instructions.md"), **texts, size=size,
                 how=fill(how, type=type), material=MATERIAL[role][is_inside],
-                base_image=dp.base_image or settings.sandbox.base_image,
+                base_image=dp.base_image or base_image,
                 max_validations=str(dp.max_validations))

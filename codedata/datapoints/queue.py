@@ -51,16 +51,12 @@ class Refusal(Exception):
 
 
 class TaskManager:
-    """Create, hand out and end the tasks of a folder. Threads may share one.
-
-    It remembers the token of each claim by task and agent. Two workers with the same name have to
-    pass their tokens. With a token, the agent's name is not needed.
-    """
+    """Create, hand out and end the tasks of a folder. Threads may share one. The token of a claim
+    shows that an agent holds the task."""
 
     def __init__(self, folder: Path | str, lease_s: float = 1800.0):
         self._path = Path(folder) / JOURNAL
         self._lease_s = lease_s
-        self._tokens = {}   # by task and agent
         self._file_id = 0   # of the file that was read
         with self._locked():
             self._read_new_lines()
@@ -71,7 +67,7 @@ class TaskManager:
                     priority: int = 0) -> str:
         """Return the id of a new task, or of the existing task with the same idempotency key; "" is
         no key. Raise Refusal if the type or `parent` is unknown, or if `data` cannot be written."""
-        _check_types([type])
+        _check_type(type)
         with self._transaction() as tasks:
             for task in tasks.values() if key else ():
                 if task["key"] == key:
@@ -84,41 +80,41 @@ class TaskManager:
             self._put(task, "created", data=data)
             return task["id"]
 
-    def get_next_task(self, agent: str, task_types: list[str] | None = None) -> dict | None:
-        """Claim the pending task with the highest priority, the oldest if there are several. Return
-        it with its data at the top level and its `token`; None if no task is pending."""
-        types = TASK_TYPES if task_types is None else task_types
-        _check_types(types)
+    def get_next_task(self, agent: str, type: str = "") -> dict | None:
+        """Claim the pending task with the highest priority, the oldest if there are several; with
+        `type` only one of that type. Return it with its data at the top level and its `token`; None
+        if no task is pending."""
+        if type:
+            _check_type(type)
         token = secrets.token_hex(16)
         with self._transaction() as tasks:
             pending = [task for task in tasks.values()
-                       if task["state"] == "pending" and task["type"] in types]
+                       if task["state"] == "pending" and type in ("", task["type"])]
             if not pending:
                 return None
             task = max(pending, key=lambda task: task["priority"])   # the first of the highest
             task = self._put(task, "claimed", state="in_progress", agent=agent,
                              claim=_digest(token), attempts=task["attempts"] + 1)
-        self._tokens[task["id"], agent] = token
         return {**_shown(task), "token": token}
 
-    def heartbeat(self, id: str, agent: str = "", token: str = "") -> None:
+    def heartbeat(self, id: str, token: str) -> None:
         """Renew the lease of a claimed task."""
-        with self._held(id, agent, token) as task:
+        with self._held(id, token) as task:
             self._put(task, "renewed")
 
-    def complete_task(self, id: str, agent: str = "", result=None, token: str = "") -> None:
+    def complete_task(self, id: str, token: str, result=None) -> None:
         """Complete a claimed task with a result, which may be any JSON value."""
-        with self._held(id, agent, token) as task:
+        with self._held(id, token) as task:
             self._put(task, "completed", state="completed", result=result)
 
-    def fail_task(self, id: str, agent: str, error: str, token: str = "") -> None:
+    def fail_task(self, id: str, token: str, error: str) -> None:
         """End an attempt: the task is pending again, or failed if this was its last attempt."""
-        with self._held(id, agent, token) as task:
+        with self._held(id, token) as task:
             self._fail(task, "attempt_failed", error)
 
-    def release(self, id: str, agent: str = "", token: str = "") -> None:
+    def release(self, id: str, token: str) -> None:
         """Give a claimed task back; the attempt does not count."""
-        with self._held(id, agent, token) as task:
+        with self._held(id, token) as task:
             self._put(task, "released", state="pending", attempts=task["attempts"] - 1)
 
     def retry_failed(self, type: str) -> None:
@@ -128,9 +124,9 @@ class TaskManager:
                 if (task["type"], task["state"]) == (type, "failed"):
                     self._put(task, "retried", state="pending", attempts=0)
 
-    def cancel_task(self, id: str, reason: str, agent: str = "", token: str = "") -> None:
+    def cancel_task(self, id: str, token: str, reason: str) -> None:
         """Cancel a pending task, or a claimed one as its holder."""
-        with self._held(id, agent, token, or_pending=True) as task:
+        with self._held(id, token, or_pending=True) as task:
             self._fail(task, "cancelled", reason, "cancelled")
 
     def get_task(self, id: str) -> dict:
@@ -138,16 +134,12 @@ class TaskManager:
         with self._known(id) as task:
             return _shown(task)
 
-    def children(self, id: str) -> list[dict]:
-        """Return the child tasks of a task, the oldest first."""
-        with self._known(id):
-            return [_shown(task) for task in self._tasks.values() if task["parent"] == id]
-
-    def tasks(self, type: str = "", state: str = "") -> list[dict]:
-        """Return all tasks, or only those of a type or a state, the oldest first."""
+    def tasks(self, **wanted: str) -> list[dict]:
+        """Return the tasks that have these values in fields (type, state, parent; "" is any value),
+        the oldest first."""
         with self._transaction() as tasks:
             return [_shown(task) for task in tasks.values()
-                    if type in ("", task["type"]) and state in ("", task["state"])]
+                    if all(value in ("", task[field]) for field, value in wanted.items())]
 
     def status(self) -> dict:
         """Return {tasks: {type: {state: number}}, oldest_lease_s: seconds since the renewal of the
@@ -163,16 +155,14 @@ class TaskManager:
     # transitions ---------------------------------------------------------------------------------
 
     @contextmanager
-    def _held(self, id: str, agent: str, token: str, or_pending: bool = False) -> Iterator[dict]:
-        """Yield a task in a transaction. Raise Refusal unless the agent holds it, or it is pending
-        and `or_pending` is set."""
-        token = token or self._tokens.get((id, agent), "")
+    def _held(self, id: str, token: str, or_pending: bool = False) -> Iterator[dict]:
+        """Yield a task in a transaction. Raise Refusal unless it is held under this token, or it is
+        pending and `or_pending` is set."""
         with self._known(id) as task:
-            is_held = task["state"] == "in_progress" and agent in ("", task["agent"])
-            is_free = or_pending and task["state"] == "pending"
-            if not is_free and not (is_held and task["claim"] == _digest(token)):
-                raise Refusal(f"{id} is {task['state']}, and not held under this name and token: "
-                              "a claim ends with its lease.")
+            is_held = task["state"] == "in_progress" and task["claim"] == _digest(token)
+            if not is_held and not (or_pending and task["state"] == "pending"):
+                raise Refusal(f"{id} is {task['state']}, and not held under this token: a claim "
+                              "ends with its lease.")
             yield task
 
     @contextmanager
@@ -304,7 +294,6 @@ def _digest(token: str) -> str:
     return hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()
 
 
-def _check_types(types) -> None:
-    if unknown := [type for type in types if type not in TASK_TYPES]:
-        raise Refusal(f"{printable(str(unknown[0]))} is no type of task. Known: "
-                      f"{', '.join(TASK_TYPES)}.")
+def _check_type(type: str) -> None:
+    if type not in TASK_TYPES:
+        raise Refusal(f"{printable(type)} is no type of task. Known: {', '.join(TASK_TYPES)}.")

@@ -27,18 +27,16 @@ class Seed:
     texts: dict[str, str]      # by path
 
 
-def seeds_in(path: Path) -> Iterator[Seed]:
-    """Yield the seeds of a file or folder, in the order of their names. Raise Trouble if there are
+def seeds_in(path: Path) -> list[Seed]:
+    """Return the seeds of a file or folder, in the order of their names. Raise Trouble if there are
     none."""
     if not path.exists():
         raise Trouble("is not there.", str(path))
-    n = 0
-    for seed in _found(path):
-        n += 1
-        yield seed
-    if not n:
+    seeds = [*_found(path)]
+    if not seeds:
         raise Trouble("has no seed.", str(path), "A seed is a folder with task.yaml or task.toml, "
                       "a Markdown file, or a line of a JSONL file.")
+    return seeds
 
 
 def _found(path: Path) -> Iterator[Seed]:

@@ -24,22 +24,21 @@ PATTERNS = {"draft": (f"{DP}/{DRAFTS}/*.md",),
                 "seed.md", "seed.json", "task.yaml", "instruction.md")),
                 f"{DP}/[!_]*/instruction.md", f"{Task.directory}/[!_]*/instruction.md")}
 MAX_BYTES = 200_000
+MAX_SIMILARITY = 0.3   # of a draft and its twin: Jaccard
 
 
 class Twins:
     """Hold the texts below dp/ and task/. Each file is read once: later edits are not seen. Threads
     may share an instance."""
 
-    def __init__(self, root: Path, threshold: float):
-        self._root, self._threshold = Path(root), threshold
+    def __init__(self, root: Path):
+        self._root = root
         self._texts: dict[str, Texts] = {}
         self._known: set[Path] = set()
         self._lock = threading.Lock()
 
     def of(self, draft: str) -> Duplicate | None:
-        """Return the text most similar to a draft, None if no text reaches the threshold."""
-        if self._threshold == 1:
-            return None
+        """Return the text most similar to a draft, None if none is as similar as MAX_SIMILARITY."""
         with self._lock:
             self._read_new()
             found = [self._texts["draft"].nearest(draft),
@@ -48,7 +47,7 @@ class Twins:
 
     def _read_new(self) -> None:
         for kind, patterns in PATTERNS.items():
-            texts = self._texts.setdefault(kind, Texts(self._threshold))
+            texts = self._texts.setdefault(kind, Texts(MAX_SIMILARITY))
             for path in (one for pattern in patterns for one in sorted(self._root.glob(pattern))):
                 if path not in self._known:
                     self._known.add(path)

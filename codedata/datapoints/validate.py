@@ -13,9 +13,14 @@ import shlex
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cached_property, partial
 
+from codedata.audit.audited import Audited, CheckResult
 from codedata.audit.cheats import SPAN
+from codedata.audit.stage import Check, run_check
 from codedata.datapoints.folder import (
     AGENT,
     PARTS,
@@ -30,11 +35,10 @@ from codedata.datapoints.folder import (
 from codedata.disk.archives import UnsafeArchive
 from codedata.disk.layouts import content_of
 from codedata.errors import ItemFailed
-from codedata.records import DatapointCheck, Object, Task
+from codedata.records import FAILED, PASSED, UNFINISHED, AuditCheck, Task
 from codedata.run.talk import begin_step
 from codedata.sandbox import SandboxDied
 from codedata.sandbox.docker import engine
-from codedata.sandbox.factory import SandboxFactory
 from codedata.sandbox.images.dockerfile import base_of, read_dockerfile
 from codedata.tasks.folder.folder import (
     CONFIG,
@@ -52,7 +56,6 @@ from codedata.tasks.prove.grade import NOT_BUILT, Grade, Grader, build_image
 from codedata.tasks.prove.graded_runs import (
     NotRewarded,
     clock_library,
-    grade_untouched,
     prove_gold,
     prove_repeatable,
 )
@@ -78,7 +81,7 @@ KNOWN = {path.partition("/")[0] for path in Task.places.values()} | {"rivals", "
 class CheckFailed(Exception):
     """Report why a check has failed, with evidence."""
 
-    status = "failed"
+    result = FAILED
 
     def __init__(self, why: str, evidence: Sequence[str] = ()):
         super().__init__(why)
@@ -88,65 +91,54 @@ class CheckFailed(Exception):
 class NotChecked(CheckFailed):
     """Report why a check cannot be made."""
 
-    status = "not checked"
+    result = UNFINISHED
 
 
-class Validation:
-    """Check one datapoint; run() makes all checks."""
+@dataclass
+class Validation(Audited):
+    """Hold a datapoint that is validated, and what its checks have found so far; run() makes all
+    checks."""
 
-    def __init__(self, task: Task, host: SandboxFactory, label: str,
-                 report: Callable[[str], None] = lambda line: None):
-        """Set up the checks of a datapoint. report() is called with a line for each finished
-        check."""
-        self.task, self._host, self._label, self._report = task, host, label, report
-        self._texts = texts_of(task)
-        self.review: list[str] = []    # what a reviewer should look at
-        self.runs: list[Object] = []   # the graded runs, as in proof.json
-        self.engine_s = 0.0
-        self._failed: list[str] = []
-        self._weights: dict[str, Decimal] = {}
-        self._grader: Grader | None = None
-        self._solved: bytes | None = None
+    review: list[str] = field(default_factory=list)   # what a reviewer should look at
+    engine_s: float = 0.0                             # of all checks, in calls of the engine
+    failed: list[str] = field(default_factory=list)   # names of checks
+    solved: bytes | None = None                       # the solution's work, once it is rewarded
 
-    def run(self, to_the_end: bool = True) -> list[DatapointCheck]:
-        """Return the results of all checks, in their order; without `to_the_end` only up to the
-        first that fails. No container is opened if a check that needs no container has failed."""
-        checks: list[Callable] = [
-            self.structure, self.weight_validation, self.docker_build, self.test_discovery,
-            self.dependency_check, self.fail_first, self.solvable, self.repeatable, self.prompt]
-        results = {}
-        for k, check in enumerate([*checks[:2], checks[-1], *checks[2:-1]], 1):
-            begin_step(check.__name__, k, len(checks))
-            result = results[check] = self._result(check)
-            self._report(f"      {result['name']}: {result['status']}  {result['why']}".rstrip())
-            if result["status"] == "failed":
-                self._failed.append(result["name"])
-                if not to_the_end:
-                    break
-        self.engine_s += self._grader.engine_s if self._grader else 0.0
-        return [results[check] for check in checks if check in results]
+    def run(self, note: Callable[[AuditCheck], None]) -> None:
+        """Make all checks, and call note() with the result of each. No container is opened if a
+        check that needs no container has failed."""
+        # sorted() keeps the order of those that are alike
+        for k, name in enumerate(sorted(CHECKS, key=lambda name: name not in FIRST), 1):
+            begin_step(name, k, len(CHECKS))
+            found = run_check(name, CHECKS[name], self)
+            note(found)
+            if found["result"] == FAILED:
+                self.failed.append(name)
+        self.engine_s += self.grader.engine_s if "grader" in vars(self) else 0.0
 
-    @staticmethod
-    def _result(check: Callable[[], None]) -> DatapointCheck:
-        started = time.monotonic()
-        status, why, evidence = "passed", "", []
+    @cached_property
+    def texts(self) -> dict[str, str]:
+        """Return the texts of the datapoint's parts."""
+        return texts_of(self.task)
+
+    @cached_property
+    def weights(self) -> dict[str, Decimal]:
+        """Return the weights of the tests. Raise CheckFailed where they are invalid."""
         try:
-            check()
-        except CheckFailed as e:
-            status, why, evidence = e.status, str(e), e.evidence
-        except ItemFailed as e:
-            cause = "its container ended: " if isinstance(e, SandboxDied) else ""
-            status, why = "failed", f"{cause}{e.what}"
-        return {"name": check.__name__, "status": status, "why": printable(why, MAX_LINE),
-                "evidence": [printable(ANSI.sub("", line), MAX_LINE)
-                             for line in evidence[:MAX_EVIDENCE]],
-                "seconds": round(time.monotonic() - started, 2)}
+            return weights_in(self.task)
+        except ValueError as e:
+            raise CheckFailed(f"the weights in {PARTS['weights']}: {e}") from e
+
+    @cached_property
+    def grader(self) -> Grader:
+        """Raise NotChecked: docker_build() puts the grader in the place of this."""
+        raise NotChecked("there is no image")
 
     # without a container -------------------------------------------------------------------------
 
     def structure(self) -> None:
         """Check the folder's files and texts, its Dockerfile, work directory and users."""
-        task, texts = self.task, self._texts
+        task, texts = self.task, self.texts
         dockerfile = text_in(task.environment, DOCKERFILE)
         if refused := read_dockerfile(dockerfile)[1]:
             raise CheckFailed(refused)
@@ -180,24 +172,21 @@ class Validation:
     def weight_validation(self) -> None:
         """Check that each test has a weight and each weight a test, that no two tests have the same
         name, that all weights are above 0, and that their sum is 1."""
-        try:
-            self._weights = weights_in(self.task)
-            tests = [node.name for node in self._tree().body
-                     if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
-        except ValueError as e:
-            raise CheckFailed(f"the weights in {PARTS['weights']}: {e}") from e
+        weights = self.weights.keys()
+        tests = [node.name for node in self._tree().body
+                 if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
         if twice := sorted({name for name in tests if tests.count(name) > 1}):
             raise CheckFailed("only the last of several tests with the same name runs: "
                               f"{', '.join(twice)}")
-        unlike = {"weights without a test: rename or remove {}": self._weights.keys() - {*tests},
-                  "tests without a weight: give one to {}": {*tests} - self._weights.keys()}
+        unlike = {"weights without a test: rename or remove {}": weights - {*tests},
+                  "tests without a weight: give one to {}": {*tests} - weights}
         if faults := [text.format(", ".join(sorted(names))) for text, names in unlike.items()
                       if names]:
             raise CheckFailed("; ".join(faults))
 
     def _tree(self) -> ast.Module:
         try:
-            return ast.parse(self._texts["tests"])
+            return ast.parse(self.texts["tests"])
         except (SyntaxError, ValueError, RecursionError, MemoryError) as e:
             raise CheckFailed(f"{PARTS['tests']} cannot be parsed: {e}") from e
 
@@ -205,16 +194,16 @@ class Validation:
 
     def docker_build(self) -> None:
         """Build the image, and look for the solution and the tests in it."""
-        if self._failed:
-            raise NotChecked(f"correct {', '.join(self._failed)} first")
+        if self.failed:
+            raise NotChecked(f"correct {', '.join(self.failed)} first")
         try:
-            name, built = build_image(self.task, self._host, self._label)
+            name, built = build_image(self.task, self.host, self.label)
         except ItemFailed as e:
             raise CheckFailed(f"{NOT_BUILT}: {e.what}") from e
         self.engine_s += built.seconds
         if built.failed:
             raise CheckFailed(f"{NOT_BUILT}: {built.failed}", built.log.splitlines()[-10:])
-        self._grader = Grader(self._host, self.task, name, self._label)
+        self.grader = Grader(self.host, self.task, name, self.label)
         if traces := self._traces(name):
             raise CheckFailed("the image shows what is hidden", traces)
 
@@ -222,7 +211,7 @@ class Validation:
         """Return where an image shows what is hidden: files in layers above the base image with 40
         consecutive bytes of the solution, tests or weights that are not in environment/, and files
         in environment/ with a long run of the tests or weights."""
-        texts, api = self._texts, engine.connect()
+        texts, api = self.texts, engine.connect()
         tests = [IMPORTS.sub("", texts["tests"]), texts["weights"]]
         search, long = ImageSearch([texts["solution"], *tests]), Search([], hidden=tests)
         for path, place in context_of(self.task).items():
@@ -250,21 +239,9 @@ class Validation:
 
     # the tests -----------------------------------------------------------------------------------
 
-    def _built(self) -> Grader:
-        """Return the grader of the datapoint. Raise NotChecked if its image is not built."""
-        if not self._grader:
-            raise NotChecked("there is no image")
-        return self._grader
-
-    def _gold_work(self) -> bytes:
-        """Return the solution's work as an archive. Raise NotChecked if it was not rewarded."""
-        if self._solved is None:
-            raise NotChecked("the solution does not pass")
-        return self._solved
-
     def test_discovery(self) -> None:
         """Check that pytest collects the tests that have weights, and skips none."""
-        check_collected(self._built().grade(None), self._weights)
+        check_collected(self.untouched, self.weights)
         nodes = [*ast.walk(self._tree())]
         marks = {node.attr for node in nodes if isinstance(node, ast.Attribute)
                  and re.match("pytest|unittest|mark$", ast.unparse(node.value))} & MARKS
@@ -277,7 +254,7 @@ class Validation:
         """Check that the image has the modules that the tests import."""
         imports = {"import pytest"} | {ast.unparse(node) for node in ast.walk(self._tree())
                                        if isinstance(node, ast.Import | ast.ImportFrom)}
-        with self._built().opened() as sandbox:
+        with self.grader.opened() as sandbox:
             lacking = [line for line in sorted(imports) if not sandbox.run(
                 f"cd /; runuser -u {AGENT} -- /usr/bin/python3 -I -c {shlex.quote(line)}").ok]
         if lacking:
@@ -286,43 +263,46 @@ class Validation:
     def fail_first(self) -> None:
         """Check that each test fails by an assertion in the untouched image, but for those that
         hold what is to stay as it is."""
-        check_fails_first(grade_untouched(self._built(), self.runs), self._weights)
+        check_fails_first(self.untouched, self.weights)
 
     # the solution --------------------------------------------------------------------------------
 
     def solvable(self) -> None:
         """Check that the solution passes in each run."""
         try:
-            self._solved = prove_gold(self._built(), self.runs)
+            self.solved = prove_gold(self.grader, self.runs)
         except NotRewarded as e:
-            raise unsolved(e, self._weights) from e
+            raise unsolved(e, self.weights) from e
 
     def repeatable(self) -> None:
         """Check that the solution passes with the tests in other orders, and on another day."""
-        work = self._gold_work()
+        if self.solved is None:
+            raise NotChecked("the solution does not pass")
         try:
-            clock = clock_library(self._host)
+            clock = clock_library(self.host)
         except ItemFailed as e:
             raise NotChecked(e.what) from e
         try:
-            unshifted = prove_repeatable(self._grader, work, clock, self.runs)
+            unshifted = prove_repeatable(self.grader, self.solved, clock, self.runs)
         except NotRewarded as e:
-            raise CheckFailed(str(e), _evidence_of(e, self._weights)) from e
+            raise CheckFailed(str(e), _evidence_of(e, self.weights)) from e
         self.review += ["the clock could not be shifted: these tests fail with libfaketime on any "
-                        f"day: {', '.join(missed(grade, self._weights))}" for grade in unshifted]
+                        f"day: {', '.join(missed(grade, self.weights))}" for grade in unshifted]
 
     # the prompt ----------------------------------------------------------------------------------
 
     def prompt(self) -> None:
         """Check that the prompt is short and reveals nothing hidden. List for review the paths,
         ports and keys that only the tests name."""
-        prompt = self._texts["prompt"]
+        prompt = self.texts["prompt"]
         text = SPAN.sub("x", prompt.strip())
         n = len(SENTENCE.findall(text if text.endswith((".", "!", "?")) else f"{text}."))
-        named = [name for name in self._weights if name in prompt]
+        named = []
+        with suppress(CheckFailed):   # which weight_validation() reports
+            named = [name for name in self.weights if name in prompt]
         squeezed = " ".join(prompt.split())
         # without marks of patches and line continuations; a single word may be a path
-        lines = [line.strip("+ \t;\\") for line in self._texts["solution"].splitlines()]
+        lines = [line.strip("+ \t;\\") for line in self.texts["solution"].splitlines()]
         quoted = [line for line in lines if len(line) >= 20 and " " in line
                   and not line.startswith("#") and line in squeezed]
         if n > 3 or named or quoted:
@@ -333,6 +313,26 @@ class Validation:
                         key=natural)
         if hidden:
             self.review.append(f"only the tests name: {', '.join(hidden[:MAX_EVIDENCE])}")
+
+
+def _found(check: Callable[[Validation], None], validation: Validation) -> CheckResult:
+    """Return what a check of a datapoint finds."""
+    try:
+        check(validation)
+    except CheckFailed as e:
+        shown = [printable(ANSI.sub("", line), MAX_LINE) for line in e.evidence]
+        return CheckResult(e.result, str(e), shown)
+    except ItemFailed as e:
+        cause = "its container ended: " if isinstance(e, SandboxDied) else ""
+        return CheckResult(FAILED, f"{cause}{e.what}")
+    return CheckResult(PASSED)
+
+
+CHECKS = {check.__name__: Check(partial(_found, check)) for check in (
+    Validation.structure, Validation.weight_validation, Validation.docker_build,
+    Validation.test_discovery, Validation.dependency_check, Validation.fail_first,
+    Validation.solvable, Validation.repeatable, Validation.prompt)}
+FIRST = "structure", "weight_validation", "prompt"   # need no container
 
 
 # what a grade shows ------------------------------------------------------------------------------

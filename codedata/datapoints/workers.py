@@ -6,25 +6,24 @@ Each process may work on any task, whichever process queued it.
 """
 from __future__ import annotations
 
-import argparse
-import fcntl
 import os
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from math import inf
 from pathlib import Path
 
-from codedata.agent import AgentResult
 from codedata.audit.index_page import write_index as write_audit_index
-from codedata.bounded import inside, open_appending
-from codedata.datapoints.agents import MAX_ITERATIONS, subject, work
+from codedata.bounded import inside
+from codedata.datapoints.agents import MAX_ITERATIONS, HeldTask, subject, work
 from codedata.datapoints.command_line import run_tool
-from codedata.datapoints.commands import IDEAS, Commands
+from codedata.datapoints.commands import commands_of
+from codedata.datapoints.commands.desk import Desk
+from codedata.datapoints.commands.ideas import IDEAS
 from codedata.datapoints.folder import (
     APPROVED,
     CANCELLED,
@@ -47,6 +46,7 @@ from codedata.datapoints.queue import (
 from codedata.datapoints.seeds import seeds_in
 from codedata.datapoints.twins import DRAFTS, SEEDS
 from codedata.disk.ledger import Ledger
+from codedata.disk.locks import locked
 from codedata.errors import Interrupted, RunStopped, Trouble
 from codedata.llm.client import Models
 from codedata.llm.costs import cost_of_stage
@@ -56,7 +56,7 @@ from codedata.run.pool import WorkerPool, trouble_of
 from codedata.run.signals import signals
 from codedata.run.start import hold_directories
 from codedata.run.status import StageStatus, hand_over
-from codedata.run.talk import Bar, RunTotals, Step, print_reasons, showing
+from codedata.run.talk import Bar, RunTotals, print_reasons, showing
 from codedata.run.write import attempt_line
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
@@ -67,24 +67,17 @@ PAUSE_S = 0.5    # of an agent that waits for work
 SCRIPT = "build_dp.py"
 
 
-class AgentCounts(dict):
-    """Hold the numbers of agents by the type of their tasks. str() gives the value of --agents:
-    "builder=12,review=6"."""
-
-    def __str__(self) -> str:
-        return ",".join(f"{ROLES[type]}={n}" for type, n in self.items())
-
-
-def parse_agents(text: str) -> AgentCounts:
-    """Return the numbers of agents in --agents. Raise ArgumentTypeError if the text is wrong."""
+def parse_agents(text: str) -> dict[str, int]:
+    """Return the numbers of agents in --agents ("builder=12,review=6") by the type of their tasks.
+    Raise Trouble if the text is wrong."""
     counts = {}
     for part in text.split(","):
         role, _, n = part.partition("=")
         if role not in ROLES.values() or role in counts or not n.isdecimal() or not int(n):
-            raise argparse.ArgumentTypeError(f"{part!r} is not ROLE=N, each role once, of "
-                                             f"{', '.join(ROLES.values())}")
+            raise Trouble(f"{part!r} is not ROLE=N, each role once, of "
+                          f"{', '.join(ROLES.values())}.", "--agents")
         counts[role] = int(n)
-    return AgentCounts({type: counts[role] for type, role in ROLES.items() if role in counts})
+    return {type: counts[role] for type, role in ROLES.items() if role in counts}
 
 
 def run_agents(settings: Settings, options: RunOptions, n_agents: Mapping[str, int],
@@ -141,30 +134,15 @@ def room(folder: Path, n: int, stop: threading.Event) -> Iterator[None]:
     Raise Interrupted if the run ends while a thread waits."""
     while not stop.is_set():
         for i in range(n):
-            path = inside(folder.parent, folder.name, f"{i}.lock")
-            with open(open_appending(path)) as file:   # closing it frees the lock
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    continue
+            try:
+                place = locked(inside(folder.parent, folder.name, f"{i}.lock"))
+            except BlockingIOError:
+                continue
+            with place:   # closing it frees the lock
                 yield
-                return
+            return
         stop.wait(PAUSE_S)
     raise Interrupted()
-
-
-@dataclass
-class _Attempt:
-    """Hold an agent's work on a task."""
-
-    task: dict
-    agent: str
-    claim: str
-    calls: ReplyLog = field(default_factory=ReplyLog)
-    step: Step = field(default_factory=Step)
-    started: float = field(default_factory=time.monotonic)
-    trajectory: str = ""                 # below the root
-    result: AgentResult | None = None    # None: an error ended it
 
 
 class _Run:
@@ -176,25 +154,26 @@ class _Run:
             settings, options, n_agents, models)
         self.pool = WorkerPool(models)
         self.dp = settings.root / DP
-        self.host = SandboxFactory(settings, models.stop)
         self.manager = TaskManager(self.dp, settings.dp.lease_s)
-        self.commands = Commands(settings, self.manager, self.host,
-                                 partial(room, self.dp / "_rooms", settings.llm.workers,
-                                         models.stop), lambda line: None)
+        self.desk = Desk(settings.root, settings.dp, self.manager,
+                         SandboxFactory(settings, models.stop),
+                         partial(room, self.dp / "_rooms", settings.llm.workers, models.stop),
+                         lambda line: None)
+        self.commands = commands_of(self.desk)
         self.ledger = Ledger(self.dp)
         self.lock = threading.Lock()          # for the fields below
         self.totals = {type: RunTotals() for type in n_agents}
         self.n_claimed = Counter()
-        self.in_flight: dict[str, _Attempt] = {}   # by task
+        self.in_flight: dict[str, HeldTask] = {}   # by task
         self.bars: dict[str, Bar] = {}
         self.renewed = time.monotonic()       # when the leases in flight were renewed
 
     def run(self, seeds: Path | None) -> int:
         """Work until nothing is left; return the exit code."""
         if seeds:
-            for name in self.commands.init_seed_tasks(str(seeds)).get("without_text", []):
+            for name in self.commands["init_seed_tasks"](str(seeds)).get("without_text", []):
                 say(f"{SCRIPT}: the seed {name} has no text; it is left out.")
-        self.commands.queue_reviews()
+        self.desk.queue_reviews()
         if not self.options.selection.no_retry:
             for type in self.n_agents:
                 self.manager.retry_failed(type)
@@ -218,8 +197,8 @@ class _Run:
         """Claim tasks of a type and work on them, as long as further tasks may be queued."""
         try:
             while not self.models.stop.is_set() and self._is_open(type):
-                if attempt := self._claim(type, agent):
-                    self._one(attempt)
+                if held := self._claim(type, agent):
+                    self._one(held)
                 elif self._may_come():
                     self.models.stop.wait(PAUSE_S)
                 else:
@@ -232,15 +211,16 @@ class _Run:
         limit = self.options.selection.limit
         return not limit or self.n_claimed[type] < limit
 
-    def _claim(self, type: str, agent: str) -> _Attempt | None:
+    def _claim(self, type: str, agent: str) -> HeldTask | None:
         with self.lock:
-            task = self.manager.get_next_task(agent, [type]) if self._is_open(type) else None
+            task = self.manager.get_next_task(agent, type) if self._is_open(type) else None
             if not task:
                 return None
             self.n_claimed[type] += 1
-            attempt = _Attempt(task, agent, task.pop("token"))
-            self.in_flight[task["id"]] = attempt
-            return attempt
+            held = HeldTask(task, task.pop("token"), self.commands,
+                            self.settings.dp.max_validations)
+            self.in_flight[task["id"]] = held
+            return held
 
     def _may_come(self) -> bool:
         """Return whether there may be more work: anybody works on a task, or one of a type that
@@ -249,60 +229,58 @@ class _Run:
         return any(counts["in_progress"] for counts in tasks.values()) or any(
             tasks[type]["pending"] and self._is_open(type) for type in self.n_agents)
 
-    def _one(self, attempt: _Attempt) -> None:
+    def _one(self, held: HeldTask) -> None:
         """Work on a task, and write its ledger line, however it ends."""
         error = ""
         try:
-            trouble = trouble_of(partial(self._run_agent, attempt), self._say)
-            error = str(trouble or attempt.result.error
+            trouble = trouble_of(partial(self._run_agent, held), self._say)
+            error = str(trouble or held.result.error
                         or "the agent stopped without ending its task")
         except RunStopped as e:
             self.pool.stop(e)
         finally:
             with self.lock:
-                del self.in_flight[attempt.task["id"]]
-        state = self._settle(attempt, error)
-        calls, result = attempt.calls, attempt.result
+                del self.in_flight[held.task["id"]]
+        state = self._settle(held, error)
+        calls, result = held.calls, held.result
         if state == "failed" and result and (result.status != "error" or calls.served):
             calls.discard()   # with these replies it would fail again
         if state:
-            self._note(attempt, state, error if state == "failed" else "")
+            self._note(held, state, error if state == "failed" else "")
 
-    def _run_agent(self, attempt: _Attempt) -> None:
-        task = attempt.task
+    def _run_agent(self, held: HeldTask) -> None:
+        task = held.task
         role = ROLES[task["type"]]
         folder = inside(self.settings.root, TRAJECTORIES)
         folder.mkdir(exist_ok=True)
         n = len([*folder.glob(f"{task['id']}.*.json")])   # earlier ones stay
-        attempt.trajectory = f"{TRAJECTORIES}/{task['id']}.{n}.json"
+        held.trajectory = f"{TRAJECTORIES}/{task['id']}.{n}.json"
         # since this run began, another process may have recorded an earlier attempt
         ledger = Ledger(self.dp) if task["attempts"] > 1 else self.ledger
-        attempt.calls = ReplyLog(self.dp, f"build_dp.{role}", task["id"], ledger)
-        with recording(attempt.calls), showing(attempt.step):
-            attempt.result = work(task, attempt.claim, self.commands,
-                                  self.models.client(f"dp_{role}"), self.host, self.settings,
-                                  inside(self.settings.root, attempt.trajectory))
+        held.calls = ReplyLog(self.dp, f"build_dp.{role}", task["id"], ledger)
+        with recording(held.calls), showing(held.step):
+            work(held, self.desk, self.models.client(f"dp_{role}"), self.settings.agent)
 
-    def _settle(self, attempt: _Attempt, error: str) -> str:
+    def _settle(self, held: HeldTask, error: str) -> str:
         """Return the state of an attempt: "done", "failed" (the queue records the failure), or ""
         if the task was given back because the run stops."""
-        id, agent, claim = attempt.task["id"], attempt.agent, attempt.claim
+        id, claim = held.task["id"], held.claim
         with suppress(Refusal):   # somebody else has claimed it, or it is gone
             if self.manager.get_task(id)["state"] not in ("in_progress", "pending"):
                 return "done"
             if error:
-                self.manager.fail_task(id, agent, error, claim)
+                self.manager.fail_task(id, claim, error)
             else:
-                self.manager.release(id, agent, claim)
+                self.manager.release(id, claim)
         return "failed" if error else ""
 
-    def _note(self, attempt: _Attempt, state: str, error: str) -> None:
+    def _note(self, held: HeldTask, state: str, error: str) -> None:
         """Write the ledger line of an attempt, and count it."""
-        task, calls = attempt.task, attempt.calls
+        task, calls = held.task, held.calls
         stage = f"build_dp.{ROLES[task['type']]}"
-        line = attempt_line(stage, task["id"], state, calls, attempt.started)
+        line = attempt_line(stage, task["id"], state, calls, held.started)
         self.ledger.append(self.dp, {**line, "instance_id": subject(task), "error": error,
-                                     "trajectory": attempt.trajectory if attempt.result else ""})
+                                     "trajectory": held.trajectory if held.result else ""})
         calls.finish(made=state == "done")
         totals = self.totals[task["type"]]
         with self.lock:
@@ -328,10 +306,10 @@ class _Run:
                 in_flight = [*self.in_flight.values()]
             if time.monotonic() - self.renewed > self.settings.dp.lease_s / 4:
                 self.renewed = time.monotonic()
-                for attempt in in_flight:
+                for held in in_flight:
                     with suppress(Refusal):   # it has just ended
-                        self.manager.heartbeat(attempt.task["id"], attempt.agent, attempt.claim)
-                self.commands.queue_reviews()
+                        self.manager.heartbeat(held.task["id"], held.claim)
+                self.desk.queue_reviews()
         except Trouble as e:
             self.pool.stop(e)
             return
@@ -385,7 +363,7 @@ def _summary(root: Path, manager: TaskManager, totals: dict[str, RunTotals]) -> 
 def _next(options: RunOptions, counts: Mapping[str, Mapping[str, int]], n_left: int
           ) -> Iterator[str]:
     """Yield the commands to run next, a line each."""
-    others = AgentCounts({type: 1 for type, states in counts.items() if states["pending"]})
+    others = ",".join(f"{ROLES[type]}=1" for type, states in counts.items() if states["pending"])
     if n_left:
         yield (f"      again: {plural(n_left, 'task')} to do: "
                f"{options.command(SCRIPT, same=True, without=('seeds',))}")

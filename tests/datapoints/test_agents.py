@@ -27,7 +27,7 @@ from recorded import (
 
 from codedata.datapoints.agents import material, task_text
 from codedata.datapoints.calibrate import trials_in
-from codedata.datapoints.commands import Commands
+from codedata.datapoints.commands.desk import Desk
 from codedata.datapoints.folder import content_digest, labels_of, read_datapoint
 from codedata.datapoints.profiles import instructions
 from codedata.datapoints.queue import ROLES, TaskManager
@@ -36,7 +36,14 @@ from codedata.datapoints.workers import room
 from codedata.disk.ledger import read_lines
 from codedata.errors import Interrupted
 from codedata.records import SolverAttempt, Task
-from codedata.settings import AgentSettings, DpSettings, Endpoint, RoleSettings, Settings
+from codedata.settings import (
+    AgentSettings,
+    DpSettings,
+    Endpoint,
+    RoleSettings,
+    SandboxSettings,
+    Settings,
+)
 
 CHAIN = """[llm]
 base_url = "{url}"
@@ -85,7 +92,7 @@ class Runs:
         return self.run("agents", "--agents", agents, "--seeds", self.seeds, *flags, code=code)
 
     def tasks(self, type: str) -> list[dict]:
-        return TaskManager(self.root / "dp").tasks(type)
+        return TaskManager(self.root / "dp").tasks(type=type)
 
     def approved(self, name: str) -> Task:
         return read_datapoint(self.root / "task" / name)
@@ -226,10 +233,10 @@ def test_a_builder_finds_what_an_earlier_try_has_staged(tmp_path):
     task = {"type": "build_datapoint", "datapoint": "sums_001_a", "seed": "sums"}
     (tmp_path / "dp/_drafts").mkdir(parents=True)
     (tmp_path / "dp/_drafts/sums_001_a.md").write_text("# Sums")
-    commands = Commands(Settings(root=tmp_path), TaskManager(tmp_path / "dp"), None)
-    assert material(task, commands) == {"": {"draft.md": b"# Sums"}}
+    desk = Desk(tmp_path, DpSettings(), TaskManager(tmp_path / "dp"), None)
+    assert material(task, desk) == {"": {"draft.md": b"# Sums"}}
     staged = write_datapoint(tmp_path / "dp/_staging/sums_001_a")
-    assert material(task, commands)["datapoint"] == staged
+    assert material(task, desk)["datapoint"] == staged
 
 
 @pytest.mark.parametrize(("passes", "n", "outside", "end", "interval"), [
@@ -287,6 +294,7 @@ def test_the_demo_was_played_with_the_prompts_of_today(type):
     path, = (REPO / "samples/dp_trajectories").glob(f"{type}.*.json")
     system, user = json.loads(path.read_text())["messages"][:2]
     name = path.stem.removeprefix(f"{type}.")
-    prompt = instructions(ROLES[type], Settings(dp=DpSettings(profile="general")), is_inside=True)
+    prompt = instructions(ROLES[type], DpSettings(profile="general"),
+                          SandboxSettings().base_image, is_inside=True)
     assert system["content"] == prompt, f"play {path.name} anew: its prompt has changed"
     assert user["content"] == task_text({"type": type, "seed": name, "datapoint": name})

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import sys
-import threading
 from contextlib import suppress
 
 import pytest
@@ -23,11 +22,10 @@ from conftest import REPO, run_script
 from recorded import SPEC, judged
 
 from codedata.datapoints.approval import is_as_proven
-from codedata.datapoints.commands import Commands
+from codedata.datapoints.commands.review import ReviewCommands
 from codedata.datapoints.folder import read_datapoint
 from codedata.datapoints.queue import TaskManager
-from codedata.sandbox.factory import SandboxFactory
-from codedata.settings import Settings
+from codedata.settings import DpSettings
 from codedata.tasks.folder.folder import task_problem
 
 # audit events right before or after a change of what is where
@@ -196,9 +194,7 @@ def approve(root, task: dict, step: int = 999) -> bool:
     child = os.fork()
     if not child:
         with suppress(Exception):
-            settings = Settings(root=root)
-            commands = Commands(settings, TaskManager(root / "dp"),
-                                SandboxFactory(settings, threading.Event()))
+            commands = ReviewCommands(root, DpSettings(), TaskManager(root / "dp"), None)
             sys.addaudithook(count)
             commands.approve_datapoint(task["id"], task["claim"], "Debugging", "python")
             os._exit(0)

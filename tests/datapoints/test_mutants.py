@@ -30,20 +30,27 @@ def named(chosen: list[dict]):
     return pytest.mark.parametrize("mutant", chosen, ids=[one["name"] for one in chosen])
 
 
+def results(point: Task) -> dict[str, str]:
+    """Return {check: result} of a datapoint that has no image."""
+    found = []
+    Validation(point, None, "").run(found.append)
+    return {one["name"]: one["result"] for one in found}
+
+
 @named([one for one in MUTANTS if one["check"] in WITHOUT_CONTAINER])
 def test_what_needs_no_container_is_found_without_one(tmp_path, mutant):
     point = read_datapoint(mutated(mutant, tmp_path))
-    results = Validation(point, None, "").run(to_the_end=False)
-    assert [one["name"] for one in results if one["status"] == "failed"] == [mutant["check"]]
+    assert next(name for name, result in results(point).items() if result == "failed") == mutant[
+        "check"]
 
 
 def test_faults_are_named_together_and_no_container_is_opened_for_what_has_one(tmp_path):
     point = read_datapoint(write_datapoint(
         tmp_path / "names", {"category": "Cooking"}, weights='{"test_x": 1}',
         prompt="One. Two. Three. See test_x. Four.", solution="true\0"))
-    results = {one["name"]: one["status"] for one in Validation(point, None, "").run()}
-    assert {name for name, status in results.items() if status == "failed"} == {*WITHOUT_CONTAINER}
-    assert {*results.values()} == {"failed", "not checked"}
+    found = results(point)
+    assert {name for name, result in found.items() if result == "failed"} == {*WITHOUT_CONTAINER}
+    assert {*found.values()} == {"failed", "not checked"}
     point = read_datapoint(write_datapoint(tmp_path / "a", dockerfile="FROM scratch\n"))
     with pytest.raises(CheckFailed, match="scratch has none"):
         Validation(point, None, "").structure()
@@ -69,7 +76,7 @@ def test_a_mutant_is_caught_by_the_check_that_is_for_it_and_by_none_before(tmp_p
             getattr(validation, check)()
         if "cheat" in mutant:   # that one alone: all of them take a minute or two
             cheat = [one for one in CHEATS if one["name"] == mutant["cheat"]]
-            assert rewarded(validation._grader, [*scripts_of("", cheat)][:1])
+            assert rewarded(validation.grader, [*scripts_of("", cheat)][:1])
             return
         with pytest.raises(CheckFailed):
             getattr(validation, mutant["check"])()

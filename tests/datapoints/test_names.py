@@ -17,7 +17,8 @@ from codedata import records
 from codedata.agent.tools import Tool
 from codedata.datapoints.agents import material
 from codedata.datapoints.calibrate import report_attempts
-from codedata.datapoints.commands import Commands, commands_of
+from codedata.datapoints.commands import commands_of
+from codedata.datapoints.commands.desk import Desk
 from codedata.datapoints.folder import PARTS, content_digest, read_datapoint
 from codedata.datapoints.queue import JOURNAL, TASK_TYPES, Refusal, TaskManager
 from codedata.errors import BrokenRecord, Trouble
@@ -63,8 +64,9 @@ def play(root: Path) -> None:
     """Have all commands work on what a hostile root says, then give each name as an argument."""
     settings = Settings(root=root, sandbox=SandboxSettings(sandbox="local"))
     manager = TaskManager(root / "dp")
-    commands = Commands(settings, manager, SandboxFactory(settings, threading.Event()),
-                        report=lambda line: None)
+    desk = Desk(root, settings.dp, manager, SandboxFactory(settings, threading.Event()),
+                report=lambda line: None)
+    commands = commands_of(desk)
     files = {f"{part}_file": str(root / "dp/sums" / path) for part, path in PARTS.items()}
     (root / "weights").write_text('{"test_numbers_are_added_up": 1}')
     files["weights_file"] = str(root / "weights")
@@ -73,19 +75,19 @@ def play(root: Path) -> None:
     while task := manager.get_next_task("a"):
         work(commands, task, {**usual, **dict.fromkeys(TEXTS.split(), "x")})
         with suppress(Refusal, Trouble):
-            material(task, commands)
+            material(task, desk)
         with suppress(Refusal):
-            manager.complete_task(task["id"], "a")
+            manager.complete_task(task["id"], task["token"])
     for name, type in itertools.product(NAMES, TASK_TYPES):
         manager.create_task(type, {"seed": "sums", "datapoint": "sums"})
-        work(commands, manager.get_next_task("a", [type]),
+        work(commands, manager.get_next_task("a", type),
              {**usual, **dict.fromkeys(TEXTS.split(), name)})
     report_attempts(settings)
 
 
-def work(commands: Commands, task: dict, given: dict) -> None:
+def work(commands: dict, task: dict, given: dict) -> None:
     known = {"task_id": task["id"], "claim": task["token"]}
-    for name, command in commands_of(commands).items():
+    for name, command in commands.items():
         tool = Tool.of(command)
         arguments = {key: value for key, value in {**given, **known}.items()
                      if key in tool.parameters["properties"]}

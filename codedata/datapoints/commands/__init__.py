@@ -1,0 +1,23 @@
+"""The commands of agents on tasks and datapoints, a class for each theme.
+
+Each public method of these classes is a command of `build_dp.py tool`; agents.py lists those that
+agents have as tools. A command that changes a claimed task takes the task's claim, and renews its
+lease.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from codedata.datapoints.commands.build import BuildCommands
+from codedata.datapoints.commands.desk import Desk
+from codedata.datapoints.commands.ideas import IdeaCommands
+from codedata.datapoints.commands.queue import QueueCommands
+from codedata.datapoints.commands.review import ReviewCommands
+
+
+def commands_of(desk: Desk) -> dict[str, Callable]:
+    """Return the commands by name, in the order in which they are written."""
+    themes = [theme(**vars(desk))
+              for theme in (QueueCommands, IdeaCommands, BuildCommands, ReviewCommands)]
+    return {name: getattr(theme, name) for theme in themes for name in vars(type(theme))
+            if name[0] != "_"}
