@@ -42,7 +42,7 @@ from codedata.nl2repo.kind import (
     screening_stage,
 )
 from codedata.nl2repo.sources import extract_stage, meta_stage
-from codedata.nl2repo.write_documents import Writer, check_model, document_stage
+from codedata.nl2repo.write_documents import DocumentWriter, check_model, document_stage
 from codedata.run import cli, loop
 from codedata.run.loop import Stage
 from codedata.sandbox.factory import SandboxFactory
@@ -88,7 +88,7 @@ def steps_of(args, settings: Settings) -> dict:
         return SandboxFactory(settings, models.stop, args.keep_images)
 
     def document(step: str, kind: str, models) -> Stage:
-        return Writer(settings, models, host(models)).stage(step, kind, environments())
+        return DocumentWriter(settings, models, host(models)).stage(step, kind, environments())
 
     return {
         "extract": lambda models: extract_stage(settings, host(models), environments()),

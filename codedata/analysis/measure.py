@@ -27,7 +27,7 @@ from codedata.suites.contexts import (
     LANGUAGE,
     Functions,
     Masks,
-    Observation,
+    ObservedRun,
     Trace,
     add_lines,
     install_coverage,
@@ -110,7 +110,7 @@ class _Suite:
     image: str = ""                                         # with coverage.py
     files: list[SourceFile] = field(default_factory=list)   # its Python, once a sandbox is open
 
-    def run(self, to: Path) -> Observation:
+    def run(self, to: Path) -> ObservedRun:
         """Return a run, whose files go to the folder `to`; a run that fails leaves none."""
         with new_folder(to) as folder, self._open() as sandbox:
             return observe(sandbox, self.environment.test_script, self.host.run_timeout_s,
@@ -196,7 +196,7 @@ class Tally:
         for test in record.otherwise:
             self.tests[test["name"]] = _Test([test["status"]] * self.n_runs)
 
-    def add(self, observed: Observation) -> None:
+    def add(self, observed: ObservedRun) -> None:
         """Add a run. Raise ItemFailed where too many tests end otherwise than in env/."""
         statuses = {case.name: case.status for case in observed.run.results}
         names = {*self.expected, *statuses, *self.tests}

@@ -14,7 +14,7 @@ from functools import partial
 from codedata.audit import adversary, cheats, reading, verdicts
 from codedata.audit.audited import Audited, CheckResult, GoldRefused
 from codedata.audit.index_page import write_index
-from codedata.audit.warm import Sources, WarmSource
+from codedata.audit.warm import TaskSources, WarmSource
 from codedata.disk.archives import UnsafeArchive
 from codedata.disk.store import Store, digest
 from codedata.errors import ItemFailed, Trouble
@@ -92,7 +92,7 @@ class Auditor:
             self._checks[name] = Check(partial(run, client), reading.version_of(client, texts))
         self._audits = Store(settings.root, TaskAudit)
         self._tasks = RivalledTasks(settings.root, RivalledTask)
-        self._sources = Sources(settings.root)
+        self._sources = TaskSources(settings.root)
 
     def stage(self, **more) -> Stage:
         """Return the stage that audits the tasks of a root."""

@@ -154,7 +154,7 @@ def operator_parts(config: BugConfig) -> Iterable[tuple[str, int]]:
 # the source --------------------------------------------------------------------------------------
 
 @dataclass(frozen=True)
-class Program:
+class SelectedSources:
     """Hold the sources of a repository into which bugs may be put."""
 
     files: list[SourceFile]
@@ -172,7 +172,7 @@ class ProgramCache:
     """Keep the results of make(program, config) for a few repositories. Each is made once: other
     threads that ask for it wait."""
 
-    def __init__(self, host: SandboxFactory, make: Callable[[Program, BugConfig], Any]):
+    def __init__(self, host: SandboxFactory, make: Callable[[SelectedSources, BugConfig], Any]):
         self._host, self._make = host, make
         self._locks: dict[str, threading.Lock] = {}   # by repository
         self._made: dict[str, Any] = {}               # by repository, the last used at the end
@@ -202,7 +202,7 @@ def open_source(environment: Environment, host: SandboxFactory) -> Iterator[Sand
 
 
 def program_of(every: list[SourceFile], config: BugConfig, analysis: Analysis | None,
-               coverage: Coverage | None) -> Program:
+               coverage: Coverage | None) -> SelectedSources:
     """Return the sources that a config selects. Raise ItemFailed if one of its `roots` has no
     source."""
     for root in config.roots:
@@ -216,12 +216,12 @@ def program_of(every: list[SourceFile], config: BugConfig, analysis: Analysis | 
              and file.path.isprintable() and not QUOTED & {*file.path}
              and not GENERATED.search(file.text[:MAX_HEAD])]
     if coverage is None or coverage.contexts != "pytest":
-        return Program(files, analysis, None, {})
+        return SelectedSources(files, analysis, None, {})
     tests: Masks = {}
     for test, lines in zip(coverage.tests, lines_by_test(coverage), strict=True):
         if is_counted(test):
             add_lines(tests, lines)
-    return Program(files, analysis, tests, masks_of(coverage.import_lines))
+    return SelectedSources(files, analysis, tests, masks_of(coverage.import_lines))
 
 
 def _is_in(path: str, root: str) -> bool:
@@ -239,7 +239,7 @@ class Site:
     edit: SpanEdit
 
 
-def draw(program: Program, config: BugConfig) -> list[ProposedChange]:
+def draw(program: SelectedSources, config: BugConfig) -> list[ProposedChange]:
     """Return as many candidates as a config asks for, in the order of its seed, all of them
     different changes."""
     diffs = {file.path: SpanDiffs(file.path, file.text) for file in program.files}
@@ -257,7 +257,7 @@ def draw(program: Program, config: BugConfig) -> list[ProposedChange]:
     return [*by_change.values()]
 
 
-def _sites(file: SourceFile, program: Program) -> Iterator[Site]:
+def _sites(file: SourceFile, program: SelectedSources) -> Iterator[Site]:
     """Yield the edits of a file whose lines tests or imports run; without coverage, all edits."""
     functions = [one for one in entities_of(file, tree_of(file)) if one.kind != "class"]
     tests, imports = ((lines or {}).get(file.path, 0) for lines in (program.tests, program.imports))

@@ -21,8 +21,8 @@ from textwrap import indent
 from codedata.agent.loop import usage_of
 from codedata.bugs.generate import (
     BatchItem,
-    Program,
     ProgramCache,
+    SelectedSources,
     candidate_of,
     generate_stage,
     numbered,
@@ -137,7 +137,7 @@ class ModelEditor:
 
 # what a model is shown ---------------------------------------------------------------------------
 
-def places_in(program: Program) -> Iterator[Place]:
+def places_in(program: SelectedSources) -> Iterator[Place]:
     """Yield the functions that a model may change, those that most tests reach first. They
     have at most MAX_LINES lines, their files can be parsed, and their bodies begin below the
     signature. If coverage is known, a test runs them."""

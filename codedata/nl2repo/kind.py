@@ -42,7 +42,7 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.contexts import LANGUAGE
 from codedata.suites.environments import open_environment
-from codedata.suites.recorded_calls import Job, replay
+from codedata.suites.recorded_calls import ReplayJob, replay
 from codedata.suites.source import apply_patch
 from codedata.suites.test_results import place_of
 from codedata.tasks.folder.folder import BEFORE_DOCUMENT, PROVEN_FIELDS, verifier_config
@@ -196,7 +196,7 @@ class Strips:
                  and wanted & {*one["ran"]}][:MAX_CASES] if recorded else []
         if not facts:
             return []
-        jobs = [Job([(one["code"][:-1], one["code"][-1])]) for one in facts]
+        jobs = [ReplayJob([(one["code"][:-1], one["code"][-1])]) for one in facts]
         with open_environment(environment, self._host, label) as sandbox:
             apply_patch(sandbox, candidate.diff)
             without = replay(sandbox, jobs, environment.test_script)

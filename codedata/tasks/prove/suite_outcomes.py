@@ -28,7 +28,7 @@ LAST_LINES = 3     # of an output, in which the test may be named that it ends i
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class SuiteOutcome:
     """Hold the outcome of a suite run with a patch: all that decides whether the patch is a bug."""
 
     statuses: Mapping[str, str]
@@ -76,12 +76,12 @@ def check_drift(environment: Environment, statuses: Mapping[str, str],
         raise Excluded("has no test that passes.", environment.repo_name)
 
 
-def outcome_of(run: Run, known: Collection[str]) -> Outcome:
+def outcome_of(run: Run, known: Collection[str]) -> SuiteOutcome:
     """Return the outcome of a run of the whole suite. A known test that is missing because its file
     failed counts as an error (with_lost)."""
     statuses, lost = with_lost(run.results, known)
     lines = run.text.rstrip().split("\n")[-LAST_LINES:] if was_ended(run) else []
-    return Outcome(statuses, lost, run.seconds, run.timed_out, run.exit_code, run.truncated_at,
+    return SuiteOutcome(statuses, lost, run.seconds, run.timed_out, run.exit_code, run.truncated_at,
                    lines)
 
 
@@ -91,7 +91,8 @@ def was_ended(run: Run) -> bool:
     return "\n".join(MARKS) in run.text
 
 
-def without_missing(outcome: Outcome, known: Mapping[str, str]) -> tuple[Outcome, list[str]]:
+def without_missing(outcome: SuiteOutcome,
+                    known: Mapping[str, str]) -> tuple[SuiteOutcome, list[str]]:
     """Return (an outcome before a pull request, whose tests may not even be collected: tests that
     did not run are errors; the tests of which nothing is known). If the suite does not come to its
     end, these are the tests that it did not come to, and the test that it hangs or dies in is an
@@ -108,7 +109,8 @@ def without_missing(outcome: Outcome, known: Mapping[str, str]) -> tuple[Outcome
             [test for test in missing if test not in failing])
 
 
-def judged(outcome: Outcome, known: Mapping[str, str], max_broken_share: float) -> tuple[str, str]:
+def judged(outcome: SuiteOutcome, known: Mapping[str, str],
+           max_broken_share: float) -> tuple[str, str]:
     """Compare an outcome with the known results. Return (GOOD, "") if the change may become a task,
     else (one word for the reason, the reason)."""
     statuses = outcome.statuses
@@ -134,7 +136,7 @@ def judged(outcome: Outcome, known: Mapping[str, str], max_broken_share: float) 
     return next(((word, why) for word, why, is_so in troubles if is_so), (GOOD, ""))
 
 
-def broken_in(outcome: Outcome, known: Mapping[str, str]) -> list[str]:
+def broken_in(outcome: SuiteOutcome, known: Mapping[str, str]) -> list[str]:
     """Return the sorted names of tests that passed before, and fail in a run."""
     return sorted(name for name, status in outcome.statuses.items()
                   if status in FAILED and known.get(name) == PASSED)

@@ -34,7 +34,7 @@ from codedata.suites.environments import open_environment
 from codedata.suites.source import Files, is_text
 from codedata.suites.suite import CRASHED, PLUGINS, place_plugin, run_script
 from codedata.tasks.prove.first_run import Screened, ScreeningRules
-from codedata.tasks.prove.suite_outcomes import PASSED, Outcome, known_results
+from codedata.tasks.prove.suite_outcomes import PASSED, SuiteOutcome, known_results
 from codedata.tasks.screen.covering_tests import CoveringTests
 from codedata.terminal import named
 from codedata.texts import printable
@@ -343,10 +343,10 @@ class Screener:
         found = {name: answer.statuses[id] for name, id in self._unchanged.ids.items()
                  if id in answer.statuses}
         error = _same_error(answer, change) if self._rules.drops_same_error else ""
-        outcome = Outcome(self.known | found if answer.is_done else {}, answer.lost, answer.seconds,
-                          answer.timed_out or answer.signal == SIGXCPU,
-                          answer.signal and CRASHED + answer.signal, answer.stopped,
-                          same_error=error)
+        outcome = SuiteOutcome(
+            self.known | found if answer.is_done else {}, answer.lost, answer.seconds,
+            answer.timed_out or answer.signal == SIGXCPU, answer.signal and CRASHED + answer.signal,
+            answer.stopped, same_error=error)
         return self._rules.screened(outcome, self.known, answer.how, answer.n_run)
 
 
