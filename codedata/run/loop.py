@@ -94,6 +94,8 @@ class Stage:
     finish: Callable[[], list[str]] = list   # called at the end, returns lines to print
     is_local: bool = False   # make() reads the root: it runs in this process, on any engine
     after: str = ""                    # the script before this one
+    # item → a group: each item waits until those before it in its group are on disk, or have failed
+    after_same: Callable[[str], str] | None = None
     per_limit: float = 1.0             # items that --limit 1 lets it make; 0: all
     then: str = ""                     # the script after this one; of several, divided by "; "
     in_words: Callable | None = None   # record → what a user would say of it, where items are few
@@ -752,6 +754,7 @@ class _Run:
         item = attempt.item
         attempt.calls = self.states.replies(item.name, item.state)
         with recording(attempt.calls), showing(attempt.step):
+            self._wait_for_group(item.name)
             inputs, attempt.read = load(self.stage, self.states, item)
             try:
                 attempt.output = self._output(attempt, inputs)
@@ -760,6 +763,15 @@ class _Run:
                 self._take_spare()
                 return
         self._made.append(attempt)
+
+    def _wait_for_group(self, name: str) -> None:
+        """Wait while items before this one in its group are in flight, if the stage has groups.
+        Raise Interrupted where the run is ending."""
+        group = self.stage.after_same
+        while group and any(group(one) == group(name) and natural(one) < natural(name)
+                            for one in [*self.in_flight]):
+            if self.models.stop.wait(0.1):
+                raise Interrupted()
 
     def _take_spare(self) -> None:
         """Let an item beyond --limit take the place of one that a rule leaves out."""
