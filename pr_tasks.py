@@ -21,6 +21,7 @@ writes  commit/<instance_id>.json     Commit (records)
 from pathlib import Path
 
 from codedata import config
+from codedata.disk.store import Store
 from codedata.env.inputs import repositories_in
 from codedata.env.setup import READ, setup_stage
 from codedata.llm import Models
@@ -77,15 +78,16 @@ def main(argv=None) -> int:
                            title="pr_tasks.setup", then="pr_tasks.py")
 
     def prove(models: Models) -> loop.Stage:
-        kind, host = Pulls(settings), sandboxes(models)
+        kind, host = Pulls(settings.root, settings.pr_tasks), sandboxes(models)
         return prove_stage(kind, "pr_tasks.prove", PullProver(kind, host), host,
                            Environments(settings.root, unhealthy_too=True),
                            after="pr_tasks.py --setup", then="pr_tasks.py --steps instruct")
 
     def instruct(models: Models) -> loop.Stage:
         writer = TextWriter(settings, models)
-        return instruct_stage(Pulls(settings, writer.text_of), "pr_tasks.instruct",
-                              identity=writer.identity(), cost_note=writer.bound(),
+        return instruct_stage(Store(settings.root, Task, kind=PULL_REQUEST), "pr_tasks.instruct",
+                              Reads(Store(settings.root, Commit), ("issue", "description")),
+                              writer.text_of, identity=writer.identity(), cost_note=writer.bound(),
                               after="pr_tasks.py", then="audit.py; export.py")
 
     makers = {"records": records, "setup": setup, "prove": prove, "instruct": instruct}
