@@ -5,7 +5,6 @@ after the run. Not measured: what other processes execute.
 """
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -38,7 +37,7 @@ from codedata.suites.contexts import (
     runnable,
     sources_in,
 )
-from codedata.suites.environments import JUDGED_BY, image_of, open_environment
+from codedata.suites.environments import JUDGED_BY, image_of, labelled, open_environment
 from codedata.suites.test_results import Case
 from codedata.tasks.image.images import with_tools
 from codedata.terminal import named
@@ -89,14 +88,11 @@ class Measurer:
             tally.take(old)
         else:   # the runs of before may have been more
             remove_folder(self._raw / name)
-        label = f"analyze-{name[:40]}-{secrets.token_hex(4)}"
-        suite = _Suite(environment, self._host, label)
-        try:
+        with labelled(self._host, name, "analyze") as label:
+            suite = _Suite(environment, self._host, label)
             for k in range(tally.n_runs + 1, self._n_runs + 1):
                 begin_step("tests with coverage", k, self._n_runs)
                 tally.add(suite.run(self._raw / name / str(k)))
-        finally:
-            self._host.forget(label)
         return tally.record(suite.files)
 
 

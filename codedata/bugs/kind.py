@@ -13,7 +13,7 @@ from pathlib import Path
 from codedata.analysis.analyse import COVERAGE_FIELDS
 from codedata.bugs.choose import chosen_in
 from codedata.bugs.effects import effects, grade_of, new_messages_of
-from codedata.bugs.generate import batch_items, operator_parts
+from codedata.bugs.generate import batch_items, n_batches
 from codedata.bugs.instances import (
     AGENT,
     Word,
@@ -104,7 +104,7 @@ def scale_screens(root: Path, bug: BugSettings, coverages: Store) -> Screens:
     """Return how the candidates of `scale` are screened."""
     return Screens(
         "bug", rules_of(bug),
-        Reads(scale_candidates(root, batch_items(root, "", operator_parts)),
+        Reads(scale_candidates(root, batch_items(root, "", n_batches)),
               ("base_commit", "candidates"), made_by="bug_inject.generate"),
         (Reads(Store(root, BugConfig), ("selection", "reason", "timeout_s"),
                made_by="bug_inject.register", same="base_commit"),

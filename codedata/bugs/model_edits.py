@@ -25,7 +25,6 @@ from codedata.bugs.generate import (
     SelectedSources,
     candidate_of,
     generate_stage,
-    numbered,
 )
 from codedata.bugs.inject import remarks
 from codedata.code.entities import Entity, SourceFile, entities_of, is_test_file, tree_of
@@ -86,9 +85,9 @@ class ModelEditor:
         n = self._settings.bug.max_model_candidates
         prompts = [*map(_text, (PROMPTS[self._strategy], AGAIN, SCHEMA)), self._hints]
         return generate_stage(
-            self._settings, self._strategy, stores, lambda config: numbered(n), self.make,
-            {"model": self._client.spec.identity(), "prompts": digest(prompts)},
-            "a call for each candidate, more where a reply is not accepted")
+            self._settings, self._strategy, stores, lambda config: n, self.make,
+            "a call for each candidate, more where a reply is not accepted",
+            identity={"model": self._client.spec.identity(), "prompts": digest(prompts)})
 
     def make(self, item: BatchItem, environment: Environment, analysis: Analysis | None,
              coverage: Coverage | None) -> tuple[list[ProposedChange], dict]:

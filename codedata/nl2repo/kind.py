@@ -14,7 +14,7 @@ from itertools import chain
 from operator import or_
 from pathlib import Path
 
-from codedata.analysis.analyse import COVERAGE_FIELDS
+from codedata.analysis.analyse import coverage_reads
 from codedata.code.entities import is_test_file
 from codedata.code.patches import diff_of, normalised
 from codedata.disk.store import Derived, Store, all_readable, digest
@@ -53,7 +53,7 @@ from codedata.tasks.prove.suite_outcomes import GOOD, SURVIVES, known_results, t
 from codedata.tasks.screen.screen import Screener
 from codedata.tasks.stages import instruct_stage, prove_stage, screen_stage
 from codedata.terminal import named
-from codedata.texts import fill, printable, text_of
+from codedata.texts import fill, text_of
 
 ALL = 1.0                  # share of the tests that a stripped patch may break
 RULES = ScreeningRules(ALL, ignores_skipped=True)
@@ -105,12 +105,6 @@ def task_documents(root: Path) -> Derived:
     return Derived(Store(root, RepoDocument), documents_of, place="document of all its functions")
 
 
-def coverage_of(root: Path) -> Reads:
-    """Return how the lines that each test runs are read."""
-    return Reads(Store(root, Coverage), COVERAGE_FIELDS, made_by="analyze.coverage",
-                 same="base_commit")
-
-
 def tasks_of(root: Path) -> Store:
     """Return the tasks of stripped patches, whose names begin with that of a repository."""
     return Store(root, Task, kind=STRIPPED_PATCH, derived=True)
@@ -127,7 +121,7 @@ class Strips(PatchKind):
         self.candidates = Reads(strip_candidates(root), ("base_commit", "functions", "diff"),
                                 made_by="nl2repo.patches")
         self.candidates_with = (
-            coverage_of(root),
+            coverage_reads(root),
             Reads(Store(root, SourceCopy), ("files", "others"), made_by="nl2repo.extract", **same),
             Reads(Store(root, RepoMeta), ("licence",), made_by="nl2repo.meta", **same),
             Reads(Store(root, Communities), ("ungraded",), optional=True, **same),
@@ -171,7 +165,7 @@ class Strips(PatchKind):
             shown, = screener.screen([candidate.diff])
         if shown:
             failing -= {*shown.failing}
-        names = printable(named(sorted(failing)))
+        names = named(sorted(failing))
         return f"tests fail that do not need the functions: {names}" if failing else ""
 
     def cases(self, candidate: Candidate, label: str, environment: Environment, *joined
@@ -236,7 +230,7 @@ def strip_screens(root: Path, max_screened: int | None) -> Screens:
 
     return Screens("nl2repo", RULES,
                    Reads(found, ("base_commit", "candidates"), made_by="nl2repo.relationship"),
-                   (coverage_of(root),), Writes(found, ("screened", "ungraded")), to_screen)
+                   (coverage_reads(root),), Writes(found, ("screened", "ungraded")), to_screen)
 
 
 def _with_verdicts(found: Communities, strips: list[ScreenedStrip], wrong: dict[str, list[str]],

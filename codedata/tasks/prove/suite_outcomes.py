@@ -70,7 +70,7 @@ def check_drift(environment: Environment, statuses: Mapping[str, str],
                if test not in ignored and known[test] != statuses.get(test)]
     if drifted:
         raise ItemFailed(f"the environment has drifted: {len(drifted)} tests have other "
-                         f"results than in env/: {printable(named(drifted))}",
+                         f"results than in env/: {named(drifted)}",
                          environment.repo_name)
     if PASSED not in statuses.values():
         raise Excluded("has no test that passes.", environment.repo_name)
@@ -123,10 +123,10 @@ def judged(outcome: SuiteOutcome, known: Mapping[str, str],
          outcome.timed_out),
         ("crash", f"the suite crashes, with exit code {outcome.exit_code}",
          outcome.exit_code >= CRASHED),
-        ("uncollected", f"these are not collected: {printable(named(sorted(lost)))}", lost),
+        ("uncollected", f"these are not collected: {named(sorted(lost))}", lost),
         ("stopped", f"the suite stops early: {printable(outcome.truncated_at, 200)}",
          outcome.truncated_at),
-        ("gone", f"tests that passed do not run any more: {printable(named(gone))}", gone),
+        ("gone", f"tests that passed do not run any more: {named(gone)}", gone),
         (*SURVIVES, not n_broken),
         ("too_broad", "every test that passed before fails",
          n_broken == len(passed) and max_broken_share < 1),

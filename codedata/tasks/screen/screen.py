@@ -137,7 +137,7 @@ class Screener:
         """Return why changes are not judged by all tests that may notice them, or ""."""
         if self._unchanged and self._unchanged.left_out:
             return ("these tests are left out, since their results differ in a forked process: "
-                    f"{printable(named(self._unchanged.left_out))}")
+                    f"{named(self._unchanged.left_out)}")
         return self.why_none and f"{WHOLE_SUITE}, as {self.why_none}"
 
     def close(self) -> None:
@@ -253,13 +253,13 @@ class Screener:
         ids = {name: id for id, names in shown.names.items() for name in names}
         if missing := [name for name in self._passed if name not in ids]:
             raise Unscreenable("these tests are not collected in one process: "
-                               f"{printable(named(missing))}")
+                               f"{named(missing)}")
         left_out = [name for name in self._passed if ids[name] in shown.statuses]
         if len(left_out) > MAX_LEFT_OUT * len(self._passed):
             raise Unscreenable(f"{len(left_out)} tests have other results in a forked process: "
-                               f"{printable(named(left_out))}")
+                               f"{named(left_out)}")
         if changed := sorted({*shown.dirty} & self._texts.keys()):
-            raise Unscreenable(f"its tests change its source: {printable(named(changed))}")
+            raise Unscreenable(f"its tests change its source: {named(changed)}")
         wanted = {*self._passed}.difference(left_out)
         return UnchangedRun({name: id for name, id in ids.items() if name in wanted},
                             shown.seconds_by_test, left_out, shown.dirty, shown.modules)
