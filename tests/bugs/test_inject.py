@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from conftest import ledger_lines, run_here, run_script, write_json
+from conftest import ledger_lines, run_script, write_json
 from heron_environment import TEST_SCRIPT, an_environment, write_env
 from judged import read_json
 from projects import Project
@@ -205,15 +205,12 @@ def test_agents_of_one_repository_wait_for_the_earlier_ones(tmp_path):
         meet.wait(30)   # both repositories are worked on at once
         return Candidates(item.repo, item.repo_name, item.base_commit, "agent", [], "", {}, 0.1)
 
-    def main(argv) -> int:
-        settings = config.load(args := cli.parser("toy.py").parse_args(argv))
-        stage = loop.Stage("toy", make=make, writes=Writes(Store(tmp_path, Candidates)),
-                           reads=Reads(agent_items(Environments(tmp_path), 2), ()),
-                           after_same=lambda name: name.rpartition(".")[0])
-        with Models(settings) as models:
-            return loop.run(stage, settings, models, cli.options(args))
-    run_here(main, tmp_path, "--workers", "4")
-    assert on_disk.keys() == {*names}
+    args = cli.parser("toy.py").parse_args(["--root", str(tmp_path)])
+    stage = loop.Stage("toy", make=make, reads=Reads(agent_items(Environments(tmp_path), 2), ()),
+                       writes=Writes(Store(tmp_path, Candidates)),
+                       after_same=lambda name: name.rpartition(".")[0])
+    with Models(settings := config.load(args)) as models:
+        assert loop.run(stage, settings, models, cli.options(args)) == 0
     assert names[0] in on_disk[names[2]] and names[1] in on_disk[names[3]]
 
 
