@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from codedata.code.calls import LANGUAGE, Edge, call_graph, import_closure, static_scores
@@ -19,7 +20,6 @@ from codedata.run.loop import Stage
 from codedata.run.outcomes import of_analysis
 from codedata.run.states import Reads, Writes
 from codedata.sandbox.factory import SandboxFactory
-from codedata.settings import Settings
 from codedata.suites.contexts import add_lines, lines_by_test, mask_of, masks_of, sources_in
 from codedata.suites.environments import READ, Environments, labelled, open_environment
 from codedata.suites.test_results import Case, place_of
@@ -35,30 +35,25 @@ def coverage_reads(root: Path) -> Reads:
                  same="base_commit")
 
 
-class Analyser:
-    """Analyse environments, in the step `analysis`; make() is the item function."""
+def analysis_stage(root: Path, host: SandboxFactory, environments: Environments,
+                   is_static: bool = False) -> Stage:
+    """Return the step `analysis`. If it is static, it reads nothing of coverage/."""
+    return Stage(
+        "analyze.analysis", make=partial(analyse, host), identity={"static": is_static},
+        reads=Reads(environments, READ), joined=() if is_static else (coverage_reads(root),),
+        writes=Writes(Store(root, Analysis)), after="env_setup.py", in_words=of_analysis,
+        then="bug_inject.py scale; nl2repo.py --writer template")
 
-    def __init__(self, settings: Settings, host: SandboxFactory):
-        self._root, self._host = settings.root, host
 
-    def stage(self, environments: Environments, is_static: bool) -> Stage:
-        """Return the step. If it is static, it reads nothing of coverage/."""
-        return Stage(
-            "analyze.analysis", make=self.make, identity={"static": is_static},
-            reads=Reads(environments, READ),
-            joined=() if is_static else (coverage_reads(self._root),),
-            writes=Writes(Store(self._root, Analysis)),
-            after="env_setup.py", in_words=of_analysis,
-            then="bug_inject.py scale; nl2repo.py --writer template")
-
-    def make(self, environment: Environment, coverage: Coverage | None = None) -> Analysis:
-        """Return the analysis of an environment's source."""
-        name = environment.repo_name
-        with (labelled(self._host, name, "analysis") as label,
-              open_environment(environment, self._host, label) as sandbox):
-            sources = sources_in(sandbox)
-        return analysis_of(environment.repo, name, environment.base_commit, sources,
-                           tests_of(environment), coverage)
+def analyse(host: SandboxFactory, environment: Environment,
+            coverage: Coverage | None = None) -> Analysis:
+    """Return the analysis of an environment's source."""
+    name = environment.repo_name
+    with (labelled(host, name, "analysis") as label,
+          open_environment(environment, host, label) as sandbox):
+        sources = sources_in(sandbox)
+    return analysis_of(environment.repo, name, environment.base_commit, sources,
+                       tests_of(environment), coverage)
 
 
 def tests_of(environment: Environment) -> list[Object]:

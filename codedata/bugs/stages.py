@@ -4,8 +4,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from codedata.analysis.analyse import Analyser
-from codedata.analysis.measure import Measurer
+from codedata.analysis.analyse import analysis_stage
+from codedata.analysis.measure import coverage_stage
 from codedata.bugs import model_edits
 from codedata.bugs.generate import BATCH, METHOD, PER_TASK, operators_stage
 from codedata.bugs.inject import Injector
@@ -47,10 +47,10 @@ class Stages:
         """Return the functions that make the stages of `agent`, by step."""
         settings, preprocessed, host = self.settings, self.preprocessed, self._host
         return {
-            "coverage": lambda models: preprocessed.step(Measurer(
-                settings, host(models), self.num_runs).stage(self.environments()), "analysis"),
+            "coverage": lambda models: preprocessed.step(coverage_stage(
+                settings.root, host(models), self.num_runs, self.environments()), "analysis"),
             "analysis": lambda models: preprocessed.written_after(preprocessed.step(
-                Analyser(settings, host(models)).stage(self.environments(), is_static=False),
+                analysis_stage(settings.root, host(models), self.environments()),
                 "bug_issue")),
             "inject": lambda models: Injector(settings, models, host(models)).stage(
                 self.environments(), self._analyses(), self._analyses("tests")),

@@ -7,7 +7,6 @@ nothing of the request: the tests there are the earlier ones.
 from __future__ import annotations
 
 import math
-import secrets
 from dataclasses import replace
 
 from codedata.errors import Excluded
@@ -15,13 +14,12 @@ from codedata.pulls.kind import PullRequest
 from codedata.records import Environment
 from codedata.run.talk import begin_step
 from codedata.sandbox import Sandbox
-from codedata.suites.environments import image_of
 from codedata.suites.source import Files, apply_patch
 from codedata.tasks.folder.eval_script import eval_script
 from codedata.tasks.folder.tests_folder import suite_tests
-from codedata.tasks.image.images import TaskImage, derive, lead_from_testbed
+from codedata.tasks.image.images import TaskImage
 from codedata.tasks.prove.first_run import FirstRun, Graded, first_run
-from codedata.tasks.prove.prove import STEPS, TRIES, Baseline, PatchProver
+from codedata.tasks.prove.prove import STEPS, Baseline, PatchProver
 from codedata.tasks.prove.suite_outcomes import FAILED, SURVIVES, known_results
 from codedata.terminal import named
 from codedata.texts import printable
@@ -80,6 +78,4 @@ class PullProver(PatchProver):
     def _hide_tests(self, environment: Environment, candidate: PullRequest, first: FirstRun,
                     baseline: Baseline, label: str) -> tuple[TaskImage, Files, str]:
         """Return (an image of the base commit, the test files after the request, "")."""
-        base = image_of(environment, self._factory, label).name
-        image = derive(self._factory, base, "", f"{TRIES}{secrets.token_hex(4)}", label)
-        return lead_from_testbed(self._factory, image, label), baseline.tests, ""
+        return self._derive(environment, "", label), baseline.tests, ""

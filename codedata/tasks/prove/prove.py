@@ -199,13 +199,18 @@ class PatchProver:
                     baseline: Baseline, label: str) -> tuple[TaskImage, Files, str]:
         """Return (the image of a task; the files of its failing tests, which graders restore after
         the agent's work; why the agent can see these tests, or "")."""
+        def image_without(hidden: Files) -> TaskImage:
+            """Make an image with the change and without the hidden files."""
+            patch = diff_of({**first.before, **hidden}, first.after)
+            return self._derive(environment, patch, label)
+
         places = {baseline.files[test] for test in first.fail_to_pass}
         tests = {path: baseline.texts[path] for path in sorted(places - {"", *first.before})
                  if is_text(baseline.texts[path])}
         visible = "" if tests.keys() == places else "some failing tests have no file of their own"
         if not self._kind.hides_tests:
             visible = "[bug] hide_tests is off"
-        image = self._derive(environment, first, {} if visible else tests, label)
+        image = image_without({} if visible else tests)
         if visible:
             return image, tests, visible
         # all tests that the change fails are in these files, so the change does not matter here:
@@ -221,15 +226,13 @@ class PatchProver:
                 and test not in baseline.passed_without[hidden]]
         if not lost:
             return image, tests, ""
-        return (self._derive(environment, first, {}, label), tests,
+        return (image_without({}), tests,
                 "hiding the files of the failing tests breaks other tests: "
                 f"{named(lost)}")
 
-    def _derive(self, environment: Environment, first: FirstRun, hidden: Files,
-                label: str) -> TaskImage:
-        """Make a task's image, with the change and without the hidden files."""
+    def _derive(self, environment: Environment, patch: str, label: str) -> TaskImage:
+        """Make a task's image, with a patch applied."""
         base = image_of(environment, self._factory, label).name
-        patch = diff_of({**first.before, **hidden}, first.after)
         image = derive(self._factory, base, patch, self._factory.temporary_name(TRIES), label)
         return lead_from_testbed(self._factory, image, label)
 
