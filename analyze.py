@@ -17,8 +17,8 @@ writes  coverage/<repo_name>.json    Coverage (step coverage)
 from functools import partial
 
 from codedata import config
-from codedata.analysis.analyse import Analyser
-from codedata.analysis.measure import Measurer
+from codedata.analysis.analyse import analysis_stage
+from codedata.analysis.measure import coverage_stage
 from codedata.llm import Models
 from codedata.records import Analysis, Coverage
 from codedata.run import cli, start
@@ -49,13 +49,13 @@ def main(argv=None) -> int:
 def coverage(args, settings: Settings, models: Models) -> Stage:
     """Return the stage that runs the tests."""
     host = SandboxFactory(settings, models.stop, args.keep_images)
-    return Measurer(settings, host, args.num_runs).stage(chosen_by(args, settings.root))
+    return coverage_stage(settings.root, host, args.num_runs, chosen_by(args, settings.root))
 
 
 def analysis(args, settings: Settings, models: Models) -> Stage:
     """Return the stage that analyses the source."""
     host = SandboxFactory(settings, models.stop, args.keep_images)
-    return Analyser(settings, host).stage(chosen_by(args, settings.root), args.static)
+    return analysis_stage(settings.root, host, chosen_by(args, settings.root), args.static)
 
 
 STEPS = {"coverage": coverage, "analysis": analysis}

@@ -31,8 +31,8 @@ from dataclasses import replace
 from functools import partial
 
 from codedata import config, records
-from codedata.analysis.analyse import Analyser
-from codedata.analysis.measure import Measurer
+from codedata.analysis.analyse import analysis_stage
+from codedata.analysis.measure import coverage_stage
 from codedata.nl2repo.communities import communities_stage
 from codedata.nl2repo.facts import facts_stage
 from codedata.nl2repo.kind import (
@@ -42,7 +42,7 @@ from codedata.nl2repo.kind import (
     screening_stage,
 )
 from codedata.nl2repo.sources import extract_stage, meta_stage
-from codedata.nl2repo.write_documents import Writer, check_model, document_stage
+from codedata.nl2repo.write_documents import DocumentWriter, check_model, document_stage
 from codedata.run import cli, start
 from codedata.run.stage import Stage
 from codedata.sandbox.factory import SandboxFactory
@@ -88,16 +88,16 @@ def steps_of(args, settings: Settings) -> dict:
         return SandboxFactory(settings, models.stop, args.keep_images)
 
     def document(step: str, kind: str, models) -> Stage:
-        return Writer(settings, models, host(models)).stage(step, kind, environments())
+        return DocumentWriter(settings, models, host(models)).stage(step, kind, environments())
 
     return {
         "extract": lambda models: extract_stage(settings, host(models), environments()),
-        "coverage": lambda models: step_of(Measurer(settings, host(models), args.num_runs).stage(
-            environments()), "meta,relationship"),
+        "coverage": lambda models: step_of(coverage_stage(
+            settings.root, host(models), args.num_runs, environments()), "meta,relationship"),
         "meta": lambda models: meta_stage(settings.root),
         "facts": lambda models: facts_stage(settings.root, environments(), host(models)),
-        "analysis": lambda models: step_of(Analyser(settings, host(models)).stage(
-            environments(), is_static=False), "relationship"),
+        "analysis": lambda models: step_of(analysis_stage(
+            settings.root, host(models), environments()), "relationship"),
         "communities": lambda models: communities_stage(settings),
         "screen": lambda models: screening_stage(settings.root, environments(), host(models),
                                                  args.limit),

@@ -18,9 +18,11 @@ writes  commit/<instance_id>.json     Commit (records)
   python pr_tasks.py --root runs/mine --prs git:../clone@v1..HEAD --steps records
   python pr_tasks.py --root runs/mine --only '*-120*'   # where env/ has their base commits
 """
+from functools import partial
 from pathlib import Path
 
 from codedata import config
+from codedata.disk.store import Store
 from codedata.env.inputs import repositories_in
 from codedata.env.setup import READ, setup_stage
 from codedata.llm import Models
@@ -34,6 +36,7 @@ from codedata.run.stage import Reads, Stage
 from codedata.sampling.pull_requests import all_prs
 from codedata.sampling.trajectories import Hub
 from codedata.sandbox.factory import SandboxFactory
+from codedata.settings import Settings
 from codedata.suites.environments import Environments
 from codedata.tasks.stages import instruct_stage, prove_stage
 
@@ -77,21 +80,26 @@ def main(argv=None) -> int:
                            title="pr_tasks.setup", then="pr_tasks.py")
 
     def prove(models: Models) -> Stage:
-        kind, host = Pulls(settings), sandboxes(models)
+        kind, host = Pulls(settings.root, settings.pr_tasks), sandboxes(models)
         return prove_stage(kind, "pr_tasks.prove", PullProver(kind, host), host,
                            Environments(settings.root, unhealthy_too=True),
                            after="pr_tasks.py --setup", then="pr_tasks.py --steps instruct")
 
-    def instruct(models: Models) -> Stage:
-        writer = TextWriter(settings, models)
-        return instruct_stage(Pulls(settings, writer.text_of), "pr_tasks.instruct",
-                              identity=writer.identity(), cost_note=writer.bound(),
-                              after="pr_tasks.py", then="audit.py; export.py")
-
-    makers = {"records": records, "setup": setup, "prove": prove, "instruct": instruct}
+    makers = {"records": records, "setup": setup, "prove": prove,
+              "instruct": partial(instruct, settings)}
     wanted = {"records": args.prs, "setup": args.setup or "steps" in args.given}
     steps = [step for step in args.steps if wanted.get(step, True)]
     return start.run_steps(makers, settings, options, STEPS, steps)
+
+
+def instruct(settings: Settings, models: Models) -> Stage:
+    """Return the stage that writes the instructions of tasks."""
+    writer, root = TextWriter(settings, models), settings.root
+    return instruct_stage(
+        Store(root, Task, kind=PULL_REQUEST), "pr_tasks.instruct",
+        Reads(Store(root, Commit), ("issue", "description")), writer.text_of,
+        identity=writer.identity(), cost_note=writer.bound(), after="pr_tasks.py",
+        then="audit.py; export.py")
 
 
 if __name__ == "__main__":

@@ -120,7 +120,7 @@ def factory_of(**sandbox) -> SandboxFactory:
 
 
 def bug_kind(**bug) -> Bugs:
-    return Bugs(AGENT, Settings(bug=BugSettings(**bug)))
+    return Bugs(AGENT, Path(), BugSettings(**bug))
 
 
 class OfOneFile(Bugs):
@@ -132,7 +132,7 @@ class OfOneFile(Bugs):
         return environment, ("heron.py",)
 
 
-OF_ONE_FILE = OfOneFile(AGENT, Settings(bug=BugSettings(max_broken_share=1.0)))
+OF_ONE_FILE = OfOneFile(AGENT, Path(), BugSettings(max_broken_share=1.0))
 
 
 def prove(environment: Environment, patch: str, name: str = "i.b.1", kind: Kind | None = None,

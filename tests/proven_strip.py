@@ -12,7 +12,7 @@ from a_task import COMMIT, STRIP, STRIP_ID, WORDS, a_strip, proven_again, write_
 from conftest import write_json
 
 from codedata.disk.store import Store
-from codedata.nl2repo.kind import Strips, TaskDocument
+from codedata.nl2repo.kind import TaskDocument, instruction_of
 from codedata.records import RepoDocument, StripPatch, Task
 from codedata.tasks.folder.folder import verifier_config
 
@@ -50,6 +50,6 @@ def write_strip(root: Path, instance_id: str = STRIP_ID, refused: str = "") -> T
         return a_strip(instance_id)
     task = write_patch(root, patch, ["tests/test_words.py::test_none"])
     document = TaskDocument(instance_id, [WORDS], DOCUMENT)
-    task = replace(task, instruction=Strips(root).instruction(task, document))
+    task = replace(task, instruction=instruction_of(task, document))
     write_task(root, task)
     return task

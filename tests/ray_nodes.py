@@ -52,7 +52,7 @@ class Nodes:
             with suppress(OSError):
                 parent = Path("/proc", folder.joinpath("stat").read_text().rpartition(")")[2]
                               .split()[1])
-                if (folder / "cmdline").read_bytes().startswith(b"ray::Worker") and (
+                if (folder / "cmdline").read_bytes().startswith(b"ray::ClusterWorker") and (
                         f":{port}".encode() in (parent / "cmdline").read_bytes()):
                     found.append((int(folder.name), int(parent.name)))
         return found

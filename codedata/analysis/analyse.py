@@ -6,10 +6,11 @@ calls than a test makes: a test adds 1 to what it calls, and 0.8 as much with ea
 """
 from __future__ import annotations
 
-import secrets
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
+from functools import partial
+from pathlib import Path
 
 from codedata.code.calls import LANGUAGE, Edge, call_graph, import_closure, static_scores
 from codedata.code.entities import Entity, Sources, all_entities
@@ -18,9 +19,8 @@ from codedata.records import Analysis, Coverage, Environment, Object
 from codedata.run.outcomes import of_analysis
 from codedata.run.stage import Reads, Stage, Writes
 from codedata.sandbox.factory import SandboxFactory
-from codedata.settings import Settings
 from codedata.suites.contexts import add_lines, lines_by_test, mask_of, masks_of, sources_in
-from codedata.suites.environments import READ, Environments, open_environment
+from codedata.suites.environments import READ, Environments, labelled, open_environment
 from codedata.suites.test_results import Case, place_of
 
 PASSED = "passed"
@@ -28,31 +28,31 @@ COVERAGE_FIELDS = ("contexts", "reason", "files", "functions", "line_sets", "fun
                    "tests", "import_lines", "runnable")   # not times, which change with each run
 
 
-class Analyser:
-    """Analyse environments, in the step `analysis`; make() is the item function."""
+def coverage_reads(root: Path) -> Reads:
+    """Return how a stage reads what each test of an environment executes."""
+    return Reads(Store(root, Coverage), COVERAGE_FIELDS, made_by="analyze.coverage",
+                 same="base_commit")
 
-    def __init__(self, settings: Settings, host: SandboxFactory):
-        self._root, self._host = settings.root, host
 
-    def stage(self, environments: Environments, is_static: bool) -> Stage:
-        """Return the step. If it is static, it reads nothing of coverage/."""
-        coverage = Reads(Store(self._root, Coverage), COVERAGE_FIELDS, made_by="analyze.coverage",
-                         same="base_commit")
-        return Stage(
-            "analyze.analysis", make=self.make, identity={"static": is_static},
-            reads=Reads(environments, READ), joined=() if is_static else (coverage,),
-            writes=Writes(Store(self._root, Analysis)),
-            after="env_setup.py", in_words=of_analysis,
-            then="bug_inject.py scale; nl2repo.py --writer template")
+def analysis_stage(root: Path, host: SandboxFactory, environments: Environments,
+                   is_static: bool = False) -> Stage:
+    """Return the step `analysis`. If it is static, it reads nothing of coverage/."""
+    return Stage(
+        "analyze.analysis", make=partial(analyse, host), identity={"static": is_static},
+        reads=Reads(environments, READ), joined=() if is_static else (coverage_reads(root),),
+        writes=Writes(Store(root, Analysis)), after="env_setup.py", in_words=of_analysis,
+        then="bug_inject.py scale; nl2repo.py --writer template")
 
-    def make(self, environment: Environment, coverage: Coverage | None = None) -> Analysis:
-        """Return the analysis of an environment's source."""
-        name = environment.repo_name
-        label = f"analysis-{name[:40]}-{secrets.token_hex(4)}"
-        with open_environment(environment, self._host, label) as sandbox:
-            sources = sources_in(sandbox)
-        return analysis_of(environment.repo, name, environment.base_commit, sources,
-                           tests_of(environment), coverage)
+
+def analyse(host: SandboxFactory, environment: Environment,
+            coverage: Coverage | None = None) -> Analysis:
+    """Return the analysis of an environment's source."""
+    name = environment.repo_name
+    with (labelled(host, name, "analysis") as label,
+          open_environment(environment, host, label) as sandbox):
+        sources = sources_in(sandbox)
+    return analysis_of(environment.repo, name, environment.base_commit, sources,
+                       tests_of(environment), coverage)
 
 
 def tests_of(environment: Environment) -> list[Object]:

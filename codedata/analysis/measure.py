@@ -5,10 +5,10 @@ after the run. Not measured: what other processes execute.
 """
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from codedata.code.entities import SourceFile, Sources, all_entities
@@ -21,12 +21,11 @@ from codedata.run.talk import begin_step
 from codedata.sandbox import Sandbox
 from codedata.sandbox.copies import new_folder, remove_folder
 from codedata.sandbox.factory import SandboxFactory
-from codedata.settings import Settings
 from codedata.suites.contexts import (
     LANGUAGE,
     Functions,
     Masks,
-    Observation,
+    ObservedRun,
     Trace,
     add_lines,
     install_coverage,
@@ -37,7 +36,7 @@ from codedata.suites.contexts import (
     runnable,
     sources_in,
 )
-from codedata.suites.environments import JUDGED_BY, image_of, open_environment
+from codedata.suites.environments import JUDGED_BY, image_of, labelled, open_environment
 from codedata.suites.test_results import Case
 from codedata.tasks.image.images import with_tools
 from codedata.terminal import named
@@ -50,53 +49,45 @@ PLUGIN = 1   # raise it where pytest_contexts.py notes something else of a test
 NO_PYTEST = "none of its tests runs under a pytest that loads plugins"
 
 
-class Measurer:
-    """Measure environments; make() is the item function."""
+def coverage_stage(root: Path, host: SandboxFactory, n_runs: int, environments) -> Stage:
+    """Return the stage that measures these environments. Raise Trouble where the sandbox is this
+    machine, whose Python must not be changed."""
+    if host.name == "local":
+        raise Trouble("has no Python of its own to put coverage.py into.", "--sandbox local",
+                      "Choose another, or run: python analyze.py --static")
+    parts = Parts(wanted=_runs(n_runs), of=lambda record: _runs(record.measured["runs"]),
+                  enough=bool, view="", fits=bool, worthwhile=False,
+                  is_of=lambda record, digests:
+                  digest(record.base_commit) == digests.get("base_commit"))
+    coverages = Store(root, Coverage)
+    return Stage(
+        "analyze.coverage", make=partial(measure, coverages, host, n_runs),
+        identity={"plugin": PLUGIN},
+        reads=Reads(environments, fields=JUDGED_BY, made_by="env_setup"),
+        writes=Writes(coverages, parts=parts),
+        finish=lambda: [f"      left out: {name}: {why}"
+                        for name, why in environments.left_out.items()],
+        in_words=of_coverage, after="env_setup.py", then="analyze.py --steps analysis")
 
-    def __init__(self, settings: Settings, host: SandboxFactory, n_runs: int):
-        self._raw = settings.root / Coverage.directory / RAW
-        self._coverages = Store(settings.root, Coverage)
-        self._host = host
-        self._n_runs = n_runs
 
-    def stage(self, environments) -> Stage:
-        """Return the stage that measures these environments. Raise Trouble where the sandbox is
-        this machine, whose Python must not be changed."""
-        if self._host.name == "local":
-            raise Trouble("has no Python of its own to put coverage.py into.", "--sandbox local",
-                          "Choose another, or run: python analyze.py --static")
-        parts = Parts(wanted=_runs(self._n_runs), of=lambda record: _runs(record.measured["runs"]),
-                      enough=bool, view="", fits=bool, worthwhile=False,
-                      is_of=lambda record, digests:
-                      digest(record.base_commit) == digests.get("base_commit"))
-        return Stage(
-            "analyze.coverage", make=self.make, identity={"plugin": PLUGIN},
-            reads=Reads(environments, fields=JUDGED_BY, made_by="env_setup"),
-            writes=Writes(self._coverages, parts=parts),
-            finish=lambda: [f"      left out: {name}: {why}"
-                            for name, why in environments.left_out.items()],
-            in_words=of_coverage, after="env_setup.py", then="analyze.py --steps analysis")
-
-    def make(self, environment: Environment, name: str, old: Coverage | None) -> Coverage:
-        """Return what the tests of an environment execute: in the runs of `old`, and in those that
-        it lacks. Tests that the record on disk marks as flaky stay so. Raise Excluded where no
-        test passes."""
-        tally = Tally(environment)
-        if name in self._coverages:
-            tally.mark_flaky(self._coverages.read(name))
-        if old:
-            tally.take(old)
-        else:   # the runs of before may have been more
-            remove_folder(self._raw / name)
-        label = f"analyze-{name[:40]}-{secrets.token_hex(4)}"
-        suite = _Suite(environment, self._host, label)
-        try:
-            for k in range(tally.n_runs + 1, self._n_runs + 1):
-                begin_step("tests with coverage", k, self._n_runs)
-                tally.add(suite.run(self._raw / name / str(k)))
-        finally:
-            self._host.forget(label)
-        return tally.record(suite.files)
+def measure(coverages: Store, host: SandboxFactory, n_runs: int, environment: Environment,
+            name: str, old: Coverage | None) -> Coverage:
+    """Return what the tests of an environment execute: in the runs of `old`, and in those that it
+    lacks. Tests that the record on disk marks as flaky stay so. Raise Excluded where no test
+    passes."""
+    tally, raw = Tally(environment), coverages.into / RAW / name
+    if name in coverages:
+        tally.mark_flaky(coverages.read(name))
+    if old:
+        tally.take(old)
+    else:   # the runs of before may have been more
+        remove_folder(raw)
+    with labelled(host, name, "analyze") as label:
+        suite = _Suite(environment, host, label)
+        for k in range(tally.n_runs + 1, n_runs + 1):
+            begin_step("tests with coverage", k, n_runs)
+            tally.add(suite.run(raw / str(k)))
+    return tally.record(suite.files)
 
 
 @dataclass
@@ -109,7 +100,7 @@ class _Suite:
     image: str = ""                                         # with coverage.py
     files: list[SourceFile] = field(default_factory=list)   # its Python, once a sandbox is open
 
-    def run(self, to: Path) -> Observation:
+    def run(self, to: Path) -> ObservedRun:
         """Return a run, whose files go to the folder `to`; a run that fails leaves none."""
         with new_folder(to) as folder, self._open() as sandbox:
             return observe(sandbox, self.environment.test_script, self.host.run_timeout_s,
@@ -195,7 +186,7 @@ class Tally:
         for test in record.otherwise:
             self.tests[test["name"]] = _Test([test["status"]] * self.n_runs)
 
-    def add(self, observed: Observation) -> None:
+    def add(self, observed: ObservedRun) -> None:
         """Add a run. Raise ItemFailed where too many tests end otherwise than in env/."""
         statuses = {case.name: case.status for case in observed.run.results}
         names = {*self.expected, *statuses, *self.tests}

@@ -16,7 +16,7 @@ from pathlib import Path
 from codedata.audit import adversary, cheats, reading, verdicts
 from codedata.audit.audited import Audited, CheckResult, GoldRefused
 from codedata.audit.index_page import write_index
-from codedata.audit.warm import Sources, WarmSource
+from codedata.audit.warm import TaskSources, WarmSource
 from codedata.disk.archives import UnsafeArchive
 from codedata.disk.store import Store, digest
 from codedata.errors import ItemFailed, Trouble
@@ -91,7 +91,7 @@ def audit_stage(root: Path, host: SandboxFactory, checks: Mapping[str, Check], *
     if not host.builds_images:
         raise Trouble("opens no images of tasks.", f"--sandbox {host.name}", "Choose docker.")
     audits, tasks = Store(root, TaskAudit), RivalledTasks(root, RivalledTask)
-    sources = Sources(root)
+    sources = TaskSources(root)
 
     def make(task: RivalledTask, name: str, old: TaskAudit | None) -> TaskAudit:
         content, rivals = audited_digest(task), rivals_digest(task)

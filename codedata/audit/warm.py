@@ -21,7 +21,7 @@ from codedata.tasks.screen.screen import Screener
 ALL = 1.0   # a variant may fail all tests
 
 
-class Sources(StaysInDriver):
+class TaskSources(StaysInDriver):
     """Hold what a root knows of the sources of its tasks, listed once for all of them."""
 
     def __init__(self, root: Path):
@@ -49,7 +49,7 @@ class Sources(StaysInDriver):
 class WarmSource:
     """Judge changes of a task's solved source."""
 
-    def __init__(self, sources: Sources, task: Task, host: SandboxFactory, label: str):
+    def __init__(self, sources: TaskSources, task: Task, host: SandboxFactory, label: str):
         self._sources, self._task, self._host, self._label = sources, task, host, label
         self._screener: Screener | None = None
 

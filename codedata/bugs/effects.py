@@ -40,7 +40,7 @@ def effects(run: FirstRun, analysis: Analysis | None) -> Object:
             "lines_removed": sum(len(hunk.old) for hunk in hunks),
             "lines_added": sum(len(hunk.added) for hunk in hunks),
             "symbols": symbols_at(lines, analysis) if analysis else [],
-            "new_messages": new_messages(run.before, run.after)}
+            "new_messages": new_messages_of([(run.before, run.after)])[0]}
 
 
 def symbols_at(lines: Iterable[tuple[str, int]], analysis: Analysis) -> list[str]:
@@ -52,11 +52,6 @@ def symbols_at(lines: Iterable[tuple[str, int]], analysis: Analysis) -> list[str
         if around:
             symbols[max(around, key=lambda one: one["line"])["id"]] = True
     return [*symbols]
-
-
-def new_messages(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> list[str]:
-    """Return the pyflakes messages about files in `after` that those in `before` do not have."""
-    return new_messages_of([(before, after)])[0]
 
 
 def new_messages_of(changes: Iterable[tuple[Mapping[str, bytes], Mapping[str, bytes]]]

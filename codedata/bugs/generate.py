@@ -10,7 +10,7 @@ import random
 import re
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -52,25 +52,24 @@ SOURCE = ("base_image", "base_commit", "image_name", "install_script")
 GENERATED = re.compile(rb"(?m)@generated\b|^// Code generated .* DO NOT EDIT\.$")
 MAX_HEAD = 2_000           # bytes at the start of a file that are searched for GENERATED
 QUOTED = {'"', "\\"}       # git quotes a path with one of them
-BatchPart = int | list[str]   # which file of a repository: its number from 1, or the ids of bugs
-PartsOf = Callable[[BugConfig], Iterable[tuple[str, BatchPart]]]   # (end of the name, part)
 
 
 # the items ---------------------------------------------------------------------------------------
 
 @dataclass(frozen=True)
 class BatchItem(BugConfig):
-    """Hold a repository's config, and which of its files of candidates is to be made."""
+    """Hold a repository's config, and which of its files of candidates is to be made, from 1."""
 
-    part: BatchPart = 0
+    part: int = 0
 
 
-def batch_items(root: Path, prefix: str, parts_of: PartsOf) -> Derived:
-    """Return the items of a strategy, <repo_name>.<prefix><…>: each is the config of a repository
-    with one of its parts. Items of other strategies are kept, so that they are no orphans."""
+def batch_items(root: Path, prefix: str, n_of: Callable[[BugConfig], int]) -> Derived:
+    """Return the items of a strategy, <repo_name>.<prefix><number>: each is the config of a
+    repository for one of its n_of(config) files. Items of other strategies are kept, so that they
+    are no orphans."""
     def items_of(repo_name: str, config: BugConfig) -> dict[str, BatchItem]:
-        return {f"{repo_name}.{prefix}{name}": BatchItem(**vars(config), part=part)
-                for name, part in parts_of(config)}
+        return {f"{repo_name}.{prefix}{k}": BatchItem(**vars(config), part=k)
+                for k in range(1, n_of(config) + 1)}
 
     def is_of_others(name: str) -> bool:
         part = name.rpartition(".")[2]
@@ -79,18 +78,14 @@ def batch_items(root: Path, prefix: str, parts_of: PartsOf) -> Derived:
     return Derived(Store(root, BugConfig), items_of, keeps=is_of_others)
 
 
-def numbered(n: int) -> Iterable[tuple[str, int]]:
-    """Yield (end of an item's name, number) for the numbers 1 to n."""
-    return ((str(k), k) for k in range(1, n + 1))
-
-
 # the step ----------------------------------------------------------------------------------------
 
 def generate_stage(settings: Settings, strategy: str, stores: tuple[Derived | Store, ...],
-                   parts_of: PartsOf, make: Callable[..., tuple[list[ProposedChange], dict]],
-                   identity: dict, cost_note: str = "", per_limit: float = 1.0) -> Stage:
-    """Return the stage that makes files of candidates by a strategy. `parts_of` returns the parts
-    of a repository; make() returns the candidates of an item and the usage of its calls. `stores`
+                   n_of: Callable[[BugConfig], int],
+                   make: Callable[..., tuple[list[ProposedChange], dict]],
+                   cost_note: str = "", **more) -> Stage:
+    """Return the stage that makes files of candidates by a strategy. n_of() returns how many a
+    repository gets; make() returns the candidates of an item and the usage of its calls. `stores`
     are the environments, the analyses and the coverages; a repository may lack an analysis or a
     coverage. A strategy with a `cost_note` pays for its candidates, so they do not become stale
     when an analysis or a coverage is edited."""
@@ -100,10 +95,9 @@ def generate_stage(settings: Settings, strategy: str, stores: tuple[Derived | St
                           0.0)
 
     environments, analyses, coverages = stores
-    items = batch_items(settings.root, "" if strategy == METHOD else f"{strategy}-", parts_of)
+    items = batch_items(settings.root, "" if strategy == METHOD else f"{strategy}-", n_of)
     return Stage(
-        "bug_inject.generate", make=candidates, identity=identity, cost_note=cost_note,
-        per_limit=per_limit,
+        "bug_inject.generate", make=candidates, cost_note=cost_note,
         reads=Reads(items, tuple(BatchItem.__dataclass_fields__), made_by="bug_inject.register"),
         joined=(Reads(environments, SOURCE, made_by="env_setup", same="base_commit"),
                 Reads(analyses, () if cost_note else ("entities", "edges", "hotspots"),
@@ -111,7 +105,8 @@ def generate_stage(settings: Settings, strategy: str, stores: tuple[Derived | St
                 Reads(coverages, () if cost_note else COVERAGE_FIELDS, same="base_commit",
                       optional=True)),
         writes=Writes(Store(settings.root, Candidates)),
-        after="bug_inject.py scale --steps register", then="bug_inject.py scale --steps validate")
+        after="bug_inject.py scale --steps register", then="bug_inject.py scale --steps validate",
+        **more)
 
 
 def candidate_of(before: Files, after: Files, strategy: str, summary: str, symbol: str
@@ -141,19 +136,19 @@ def operators_stage(settings: Settings, host: SandboxFactory, *stores: Derived |
 
     tables = {name: [*map(repr, operators(name))] for name in TABLES}
     return generate_stage(
-        settings, METHOD, stores, operator_parts, make, {"operators": digest(tables)},
+        settings, METHOD, stores, n_batches, make, identity={"operators": digest(tables)},
         per_limit=PER_TASK / BATCH)
 
 
-def operator_parts(config: BugConfig) -> Iterable[tuple[str, int]]:
-    """Return the parts of a repository whose candidates the operators make."""
-    return numbered(min(MAX_BATCHES, -(-config.max_candidates // BATCH)))
+def n_batches(config: BugConfig) -> int:
+    """Return how many files of candidates the operators make of a repository."""
+    return min(MAX_BATCHES, -(-config.max_candidates // BATCH))
 
 
 # the source --------------------------------------------------------------------------------------
 
 @dataclass(frozen=True)
-class Program:
+class SelectedSources:
     """Hold the sources of a repository into which bugs may be put."""
 
     files: list[SourceFile]
@@ -171,7 +166,7 @@ class ProgramCache:
     """Keep the results of make(program, config) for a few repositories. Each is made once: other
     threads that ask for it wait."""
 
-    def __init__(self, host: SandboxFactory, make: Callable[[Program, BugConfig], Any]):
+    def __init__(self, host: SandboxFactory, make: Callable[[SelectedSources, BugConfig], Any]):
         self._host, self._make = host, make
         self._locks: dict[str, threading.Lock] = {}   # by repository
         self._made: dict[str, Any] = {}               # by repository, the last used at the end
@@ -201,7 +196,7 @@ def open_source(environment: Environment, host: SandboxFactory) -> Iterator[Sand
 
 
 def program_of(every: list[SourceFile], config: BugConfig, analysis: Analysis | None,
-               coverage: Coverage | None) -> Program:
+               coverage: Coverage | None) -> SelectedSources:
     """Return the sources that a config selects. Raise ItemFailed if one of its `roots` has no
     source."""
     for root in config.roots:
@@ -215,12 +210,12 @@ def program_of(every: list[SourceFile], config: BugConfig, analysis: Analysis | 
              and file.path.isprintable() and not QUOTED & {*file.path}
              and not GENERATED.search(file.text[:MAX_HEAD])]
     if coverage is None or coverage.contexts != "pytest":
-        return Program(files, analysis, None, {})
+        return SelectedSources(files, analysis, None, {})
     tests: Masks = {}
     for test, lines in zip(coverage.tests, lines_by_test(coverage), strict=True):
         if is_counted(test):
             add_lines(tests, lines)
-    return Program(files, analysis, tests, masks_of(coverage.import_lines))
+    return SelectedSources(files, analysis, tests, masks_of(coverage.import_lines))
 
 
 def _is_in(path: str, root: str) -> bool:
@@ -238,7 +233,7 @@ class Site:
     edit: SpanEdit
 
 
-def draw(program: Program, config: BugConfig) -> list[ProposedChange]:
+def draw(program: SelectedSources, config: BugConfig) -> list[ProposedChange]:
     """Return as many candidates as a config asks for, in the order of its seed, all of them
     different changes."""
     diffs = {file.path: SpanDiffs(file.path, file.text) for file in program.files}
@@ -256,7 +251,7 @@ def draw(program: Program, config: BugConfig) -> list[ProposedChange]:
     return [*by_change.values()]
 
 
-def _sites(file: SourceFile, program: Program) -> Iterator[Site]:
+def _sites(file: SourceFile, program: SelectedSources) -> Iterator[Site]:
     """Yield the edits of a file whose lines tests or imports run; without coverage, all edits."""
     functions = [one for one in entities_of(file, tree_of(file)) if one.kind != "class"]
     tests, imports = ((lines or {}).get(file.path, 0) for lines in (program.tests, program.imports))

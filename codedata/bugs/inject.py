@@ -6,7 +6,6 @@ container shows whether the change is a bug.
 """
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -38,7 +37,7 @@ from codedata.code.entities import (
 )
 from codedata.code.patches import diff_of, hunks_of
 from codedata.disk.store import Derived, Store, digest
-from codedata.errors import Excluded, Interrupted, ItemFailed, Trouble
+from codedata.errors import Excluded, ItemFailed, Trouble
 from codedata.llm import Models
 from codedata.llm.replies import current_reply_log
 from codedata.records import Analysis, Candidates, Coverage, Environment, ProposedChange
@@ -85,40 +84,24 @@ class AgentItem(Environment):
         return f"{self.repo_name}.{METHOD}-{self.number}"
 
 
-class AgentItems(Derived):
-    """Give each environment to `n` agents, in rounds: each round has one agent for each repository.
-    Several repositories are worked on at the same time, each by one agent."""
+def agent_items(environments: Derived, n: int) -> Derived:
+    """Return the items of `n` agents for each environment, in rounds: each round has one agent for
+    each repository."""
+    numbers = {f".{METHOD}-{k}": k for k in range(1, n + 1)}
 
-    def __init__(self, environments: Derived, n: int):
-        numbers = {f".{METHOD}-{k}": k for k in range(1, n + 1)}
+    def items_of(repo_name: str, environment: Environment) -> dict[str, AgentItem]:
+        return {repo_name + end: AgentItem(**vars(environment), number=k)
+                for end, k in numbers.items()}
 
-        def items_of(repo_name: str, environment: Environment) -> dict[str, AgentItem]:
-            return {repo_name + end: AgentItem(**vars(environment), number=k)
-                    for end, k in numbers.items()}
+    def is_kept(name: str) -> bool:
+        """Return whether `name` belongs to a known repository, or to another method."""
+        repo_name, _, batch = name.rpartition(".")
+        return not batch.startswith(f"{METHOD}-") or environments.covers(repo_name)
 
-        def is_kept(name: str) -> bool:
-            """Return whether `name` belongs to a known repository, or to another method."""
-            repo_name, _, batch = name.rpartition(".")
-            return not batch.startswith(f"{METHOD}-") or environments.covers(repo_name)
-
-        super().__init__(
-            environments, items_of, place=environments.place, keeps=is_kept,
-            names_of=lambda repo_name: [repo_name + end for end in numbers],
-            choose=lambda names: sorted(names, key=lambda name: int(name.rpartition("-")[2])))
-        self._at_work: dict[threading.Thread, AgentItem] = {}   # the newest item of each thread
-
-    def read(self, name: str) -> AgentItem:
-        """Return an item, and note that this thread is at work on it."""
-        item = self._at_work[threading.current_thread()] = super().read(name)
-        return item
-
-    def wait_for_turn(self, item: AgentItem, stop: threading.Event) -> None:
-        """Wait until the earlier agents of the repository have ended and their bugs are on disk.
-        Raise Interrupted where the run is ending."""
-        while any(one.repo_name == item.repo_name and one.number < item.number
-                  and thread.is_alive() for thread, one in [*self._at_work.items()]):
-            if stop.wait(0.1):
-                raise Interrupted()
+    return Derived(
+        environments, items_of, place=environments.place, keeps=is_kept,
+        names_of=lambda repo_name: [repo_name + end for end in numbers],
+        choose=lambda names: sorted(names, key=lambda name: int(name.rpartition("-")[2])))
 
 
 # what an agent hands in --------------------------------------------------------------------------
@@ -218,7 +201,7 @@ class Injector:
     """Let agents make candidates; make() is the item function."""
 
     def __init__(self, settings: Settings, models: Models, host: SandboxFactory):
-        self._settings, self._stop, self._host = settings, models.stop, host
+        self._settings, self._host = settings, host
         self._agent = models.client("agent")
         self._candidates = Store(settings.root, Candidates)
 
@@ -229,13 +212,14 @@ class Injector:
             raise Trouble("isolates nothing, but an agent would work in it.", "--sandbox local",
                           "Choose another sandbox.")
         bug = self._settings.bug
-        self._items = AgentItems(environments, bug.per_repo)
         prompts = digest([text_of("codedata.bugs", name) for name in PROMPTS])
         return Stage(
             "bug_inject.inject", make=self.make, after="analyze.py",
             identity={"agent": self._agent.spec.identity(), "prompts": prompts},
             cost_note=f"at most {bug.max_iterations} calls for each agent, usually fewer",
-            reads=Reads(self._items, fields=(*READ, "test_script"), made_by="env_setup"),
+            after_same=lambda name: name.rpartition(".")[0],   # an agent sees the earlier bugs
+            reads=Reads(agent_items(environments, bug.per_repo), fields=(*READ, "test_script"),
+                        made_by="env_setup"),
             joined=(Reads(analyses, fields=(), made_by="analyze.analysis", same="base_commit"),
                     Reads(coverages, fields=(), same="base_commit", optional=True)),
             writes=Writes(self._candidates))
@@ -245,7 +229,6 @@ class Injector:
         Excluded if no test passes."""
         if "passed" not in known_results(item).values():
             raise Excluded("has no test that passes.")
-        self._items.wait_for_turn(item, self._stop)
         started = time.monotonic()
         trajectory = new_trajectory(self._settings.root, TRAJECTORIES, item.name)
         submission, result = self._run(item, analysis, coverage, trajectory)

@@ -16,7 +16,14 @@ from codedata.checks.secrets import credential_in
 from codedata.disk.store import digest
 from codedata.run.talk import begin_step
 from codedata.sandbox import Sandbox
-from codedata.suites.recorded_calls import RESULT, Event, Job, Outcome, PythonRecorder, jobs_of
+from codedata.suites.recorded_calls import (
+    RESULT,
+    Event,
+    Outcome,
+    PythonRecorder,
+    ReplayJob,
+    jobs_of,
+)
 from codedata.suites.source import Files
 from codedata.suites.suite import NONE
 from codedata.texts import fill, toml_of
@@ -94,11 +101,11 @@ class Differences:
         jobs = jobs_of(events)[:MAX_JOBS]
         shown = self._differing(jobs, RECORDED)
         bases = sorted(shown, key=lambda one: one.rank)[:MAX_BASES]
-        pruned = self._differing([Job([(one.right.lines, one.right.last)]) for one in bases],
+        pruned = self._differing([ReplayJob([(one.right.lines, one.right.last)]) for one in bases],
                                  RECORDED, prune=True)
         begin_step("running other cases")
         known = {RESULT.sub("r", event.expr or "") for event in events}
-        tried = [Job([case]) for base in pruned for case in variants(base.right, events)
+        tried = [ReplayJob([case]) for base in pruned for case in variants(base.right, events)
                  if RESULT.sub("r", case[1]) not in known]
         told = {one.right.told for one in shown}
         varied = [one for one in self._differing(tried, VARIED)
@@ -106,13 +113,14 @@ class Differences:
         return [*sorted(varied, key=lambda one: one.rank), *sorted(
             pruned, key=lambda one: one.rank)]
 
-    def _differing(self, jobs: Sequence[Job], case: str, prune: bool = False) -> list[Difference]:
+    def _differing(self, jobs: Sequence[ReplayJob], case: str,
+                   prune: bool = False) -> list[Difference]:
         """Return the differences between the two trees that jobs show."""
         right, wrong = self._trees
         outcomes = [one for one in self._recorder.replay(
             right, jobs, self._script, prune=prune, total_s=REPLAY_S)
             if one and not credential_in([one.program, one.text])]
-        again = [Job([(one.lines, one.last)]) for one in outcomes]
+        again = [ReplayJob([(one.lines, one.last)]) for one in outcomes]
         return [Difference(one, other, case) for one, other in zip(
             outcomes, self._recorder.replay(wrong, again, self._script, total_s=REPLAY_S),
             strict=True) if other and other.told != one.told]

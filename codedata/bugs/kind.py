@@ -6,12 +6,14 @@ An agent's change is judged when the agent submits it (inject.py).
 """
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 
 from codedata.analysis.analyse import COVERAGE_FIELDS
 from codedata.bugs.choose import chosen_in
 from codedata.bugs.effects import effects, grade_of, new_messages_of
-from codedata.bugs.generate import batch_items, operator_parts
+from codedata.bugs.generate import batch_items, n_batches
 from codedata.bugs.instances import (
     AGENT,
     Word,
@@ -28,7 +30,6 @@ from codedata.records import (
     BUG,
     Analysis,
     BugConfig,
-    BugReport,
     BugVerdict,
     Candidates,
     Coverage,
@@ -36,13 +37,11 @@ from codedata.records import (
     Object,
     ProposedChange,
     RepoMeta,
-    Task,
     Verdicts,
 )
 from codedata.run.stage import Reads, Writes
-from codedata.settings import Settings
-from codedata.tasks.folder.folder import PROVEN_FIELDS
-from codedata.tasks.kinds import Candidate, DiffsToScreen, PatchKind
+from codedata.settings import BugSettings
+from codedata.tasks.kinds import Candidate, DiffsToScreen, PatchKind, Screens
 from codedata.tasks.prove.first_run import FirstRun, Screened, ScreeningRules
 from codedata.tasks.prove.suite_outcomes import GOOD, PASSED, known_results
 
@@ -52,26 +51,14 @@ SCREENED = ("verdict", "how", "n_run", "seconds")   # fields of the evidence tha
 
 class Bugs(PatchKind):
     """Implement the bugs of one subcommand of bug_inject.py (`word`) as a kind of task. Without
-    `analyses`, changed functions are not known; without `coverages`, the whole suite screens
-    candidates."""
+    `analyses`, changed functions are not known."""
 
     name, label, gold_is_long = BUG, "bug", False
-    proven, instructed = PROVEN_FIELDS, ("kind",)   # kind never changes: no instruction gets stale
-    lint = staticmethod(new_messages_of)
 
-    def __init__(self, word: Word, settings: Settings, analyses: Store | None = None,
-                 coverages: Store | None = None):
-        root, bug = settings.root, settings.bug
+    def __init__(self, word: Word, root: Path, bug: BugSettings, analyses: Store | None = None):
         optional = {"same": "base_commit", "optional": True}
         self._word, self.tasks = word, bug_tasks(root, word.owns)
-        self.hides_tests = bug.hide_tests
-        self.rules = ScreeningRules(bug.max_broken_share, drops_same_error=True)
-        self.items = Reads(scale_candidates(root, batch_items(root, "", operator_parts)),
-                           ("base_commit", "candidates"), made_by="bug_inject.generate")
-        self.items_with = (Reads(Store(root, BugConfig), ("selection", "reason", "timeout_s"),
-                                 made_by="bug_inject.register", same="base_commit"),
-                           Reads(coverages, COVERAGE_FIELDS, **optional))
-        self.verdicts = Writes(Store(root, Verdicts))
+        self.hides_tests, self.rules = bug.hide_tests, rules_of(bug)
         self.candidates = Reads(chosen_in(root, bug), ("base_commit", "diff"),
                                 made_by="bug_inject.validate")
         if word == AGENT:
@@ -79,18 +66,6 @@ class Bugs(PatchKind):
                                     made_by="bug_inject.inject")
         self.candidates_with = (Reads(analyses, ("entities", "edges", "files"), **optional),
                                 Reads(Store(root, RepoMeta), (), **optional))   # the licence
-        self.texts = Reads(Store(root, BugReport), ("problem_statement",),
-                           made_by=f"bug_inject.{word.prefix}issue",
-                           command=f"bug_inject.py {word.name} --steps issue")
-
-    @staticmethod
-    def to_screen(item: Candidates, environment: Environment, config: BugConfig,
-                  coverage: Coverage | None) -> DiffsToScreen:
-        """Return the diffs of a file of candidates, and how to screen them."""
-        return DiffsToScreen(
-            [one["diff"] for one in item.candidates], coverage,
-            partial(_verdicts, item, environment),
-            why_not_chosen(config, coverage, environment), config.timeout_s)
 
     def described(self, candidate: Candidate, run: FirstRun, environment: Environment,
                   analysis: Analysis | None, meta: RepoMeta | None) -> tuple[Object, Object]:
@@ -117,21 +92,41 @@ class Bugs(PatchKind):
                              "same_tests": screened.get("failing") == run.fail_to_pass}}
         return about, measured
 
-    def instruction(self, task: Task, text: BugReport) -> str:
-        """Return the report of a bug."""
-        return text.problem_statement
+
+# screening ---------------------------------------------------------------------------------------
+
+def rules_of(bug: BugSettings) -> ScreeningRules:
+    """Return the rules by which a change may be a bug."""
+    return ScreeningRules(bug.max_broken_share, drops_same_error=True)
 
 
-# verdicts of screening ---------------------------------------------------------------------------
+def scale_screens(root: Path, bug: BugSettings, coverages: Store) -> Screens:
+    """Return how the candidates of `scale` are screened."""
+    return Screens(
+        "bug", rules_of(bug),
+        Reads(scale_candidates(root, batch_items(root, "", n_batches)),
+              ("base_commit", "candidates"), made_by="bug_inject.generate"),
+        (Reads(Store(root, BugConfig), ("selection", "reason", "timeout_s"),
+               made_by="bug_inject.register", same="base_commit"),
+         Reads(coverages, COVERAGE_FIELDS, same="base_commit", optional=True)),
+        Writes(Store(root, Verdicts)), to_screen, new_messages_of)
 
-def _verdicts(record: Candidates, environment: Environment, screened: list[Screened],
+
+def to_screen(item: Candidates, environment: Environment, config: BugConfig,
+              coverage: Coverage | None) -> DiffsToScreen:
+    """Return the diffs of a file of candidates, and how to screen them."""
+    return DiffsToScreen(
+        [one["diff"] for one in item.candidates], coverage, partial(_verdicts, item, environment),
+        why_not_chosen(config, coverage, environment), config.timeout_s)
+
+
+def _verdicts(record: Candidates, environment: Environment, screened: Mapping[str, Screened],
               seconds: float) -> Verdicts:
     """Return the record of verdicts on a file of candidates."""
     n_passed = [*known_results(environment).values()].count(PASSED)
     return Verdicts(environment.repo, environment.repo_name, environment.base_commit,
-                    [_verdict(environment.repo_name, candidate, shown, n_passed)
-                     for candidate, shown in zip(record.candidates, screened, strict=True)],
-                    seconds)
+                    [_verdict(environment.repo_name, one, screened[one["diff"]], n_passed)
+                     for one in record.candidates], seconds)
 
 
 def _verdict(repo_name: str, candidate: ProposedChange, shown: Screened,

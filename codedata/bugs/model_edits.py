@@ -21,11 +21,10 @@ from textwrap import indent
 from codedata.agent.loop import usage_of
 from codedata.bugs.generate import (
     BatchItem,
-    Program,
     ProgramCache,
+    SelectedSources,
     candidate_of,
     generate_stage,
-    numbered,
 )
 from codedata.bugs.inject import remarks
 from codedata.code.entities import Entity, SourceFile, entities_of, is_test_file, tree_of
@@ -86,9 +85,9 @@ class ModelEditor:
         n = self._settings.bug.max_model_candidates
         prompts = [*map(_text, (PROMPTS[self._strategy], AGAIN, SCHEMA)), self._hints]
         return generate_stage(
-            self._settings, self._strategy, stores, lambda config: numbered(n), self.make,
-            {"model": self._client.spec.identity(), "prompts": digest(prompts)},
-            "a call for each candidate, more where a reply is not accepted")
+            self._settings, self._strategy, stores, lambda config: n, self.make,
+            "a call for each candidate, more where a reply is not accepted",
+            identity={"model": self._client.spec.identity(), "prompts": digest(prompts)})
 
     def make(self, item: BatchItem, environment: Environment, analysis: Analysis | None,
              coverage: Coverage | None) -> tuple[list[ProposedChange], dict]:
@@ -137,7 +136,7 @@ class ModelEditor:
 
 # what a model is shown ---------------------------------------------------------------------------
 
-def places_in(program: Program) -> Iterator[Place]:
+def places_in(program: SelectedSources) -> Iterator[Place]:
     """Yield the functions that a model may change, those that most tests reach first. They
     have at most MAX_LINES lines, their files can be parsed, and their bodies begin below the
     signature. If coverage is known, a test runs them."""

@@ -4,22 +4,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from codedata.analysis.analyse import Analyser
-from codedata.analysis.measure import Measurer
+from codedata.analysis.analyse import analysis_stage
+from codedata.analysis.measure import coverage_stage
 from codedata.bugs import model_edits
 from codedata.bugs.generate import BATCH, METHOD, PER_TASK, operators_stage
 from codedata.bugs.inject import Injector
-from codedata.bugs.instances import AGENT, SCALE, Word
+from codedata.bugs.instances import AGENT, SCALE, Word, bug_tasks
 from codedata.bugs.issue_report import Reporter
-from codedata.bugs.kind import Bugs
+from codedata.bugs.kind import Bugs, scale_screens
 from codedata.bugs.preprocess import Analyses, Preprocessed
 from codedata.bugs.register import register_stage
 from codedata.bugs.yields import yields_in_words
-from codedata.disk.store import all_readable
+from codedata.disk.store import Store, all_readable
 from codedata.llm import Models
-from codedata.records import BUG, Task
+from codedata.records import BUG, BugReport, Task
 from codedata.run.outcomes import of_bugs
-from codedata.run.stage import Stage
+from codedata.run.stage import Reads, Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.environments import Environments
@@ -46,10 +46,10 @@ class Stages:
         """Return the functions that make the stages of `agent`, by step."""
         settings, preprocessed, host = self.settings, self.preprocessed, self._host
         return {
-            "coverage": lambda models: preprocessed.step(Measurer(
-                settings, host(models), self.num_runs).stage(self.environments()), "analysis"),
+            "coverage": lambda models: preprocessed.step(coverage_stage(
+                settings.root, host(models), self.num_runs, self.environments()), "analysis"),
             "analysis": lambda models: preprocessed.written_after(preprocessed.step(
-                Analyser(settings, host(models)).stage(self.environments(), is_static=False),
+                analysis_stage(settings.root, host(models), self.environments()),
                 "bug_issue")),
             "inject": lambda models: Injector(settings, models, host(models)).stage(
                 self.environments(), self._analyses(), self._analyses("tests")),
@@ -65,7 +65,8 @@ class Stages:
                 settings, host(models), self.environments(), self._analyses("tests")),
             "generate": self._generate,
             "validate": lambda models: screen_stage(
-                self._kind(SCALE), "bug_inject.validate", self.environments(), host(models),
+                scale_screens(settings.root, settings.bug, self._analyses("tests")),
+                "bug_inject.validate", self.environments(), host(models),
                 {"max_broken_share": settings.bug.max_broken_share}, self.is_full,
                 per_limit=PER_TASK / BATCH if self.strategy == METHOD else 1.0,
                 after="bug_inject.py scale --steps generate",
@@ -75,12 +76,9 @@ class Stages:
                 sum_up=lambda: yields_in_words(settings.root, settings.bug)),
             **self._reported(SCALE)}
 
-    def _kind(self, word: Word) -> Bugs:
-        return Bugs(word, self.settings, self._analyses(), self._analyses("tests"))
-
     def _prove(self, word: Word, models: Models, **more) -> Stage:
-        bug = self.settings.bug
-        kind, host = self._kind(word), self._host(models)
+        bug, host = self.settings.bug, self._host(models)
+        kind = Bugs(word, self.settings.root, bug, self._analyses())
         return prove_stage(
             kind, f"bug_inject.{word.maker}", PatchProver(kind, host), host, self.environments(),
             {"hide_tests": bug.hide_tests, "max_broken_share": bug.max_broken_share},
@@ -90,7 +88,11 @@ class Stages:
         settings = self.settings
         return {"issue": lambda models: Reporter(settings, models, self._host(models)).stage(word),
                 "instruct": lambda models: instruct_stage(
-                    self._kind(word), f"bug_inject.{word.prefix}instruct",
+                    bug_tasks(settings.root, word.owns), f"bug_inject.{word.prefix}instruct",
+                    Reads(Store(settings.root, BugReport), ("problem_statement",),
+                          made_by=f"bug_inject.{word.prefix}issue",
+                          command=f"bug_inject.py {word.name} --steps issue"),
+                    lambda task, report: report.problem_statement,
                     sum_up=lambda: [of_bugs(all_readable(settings.root, Task, BUG))],
                     after=f"bug_inject.py {word.name}", then="export.py")}
 

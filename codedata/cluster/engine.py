@@ -28,10 +28,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from codedata import driver
 from codedata.cluster import parcels
 from codedata.cluster.workers import (
+    ClusterWorker,
+    ItemOutcome,
     Job,
     Mailbox,
-    Outcome,
-    Worker,
     engine_of,
     package_digest,
     packed_outcome,
@@ -152,7 +152,7 @@ class RayEngine:
         raise ItemFailed(f"infrastructure: {plural(MAX_GIVEN, 'worker')} died or failed with it: "
                          f"{'; '.join(dict.fromkeys(reasons))}")
 
-    def _make_in(self, slot: Slot, step: Step, parcel: bytes, log: Any) -> Outcome:
+    def _make_in(self, slot: Slot, step: Step, parcel: bytes, log: Any) -> ItemOutcome:
         """Return how the making of an item by a slot's worker ends. Raise WorkerLost."""
         lease = next(self._numbers)
         self._inboxes[lease] = inbox = queue.SimpleQueue()
@@ -167,7 +167,7 @@ class RayEngine:
             del self._inboxes[lease], self._steps[lease]
             driver.forget(log)
 
-    def _serve(self, inbox: queue.SimpleQueue) -> Outcome:
+    def _serve(self, inbox: queue.SimpleQueue) -> ItemOutcome:
         """Return how an item ended, and do meanwhile what its worker asks for. Raise WorkerLost."""
         while True:
             message = inbox.get()
@@ -258,7 +258,7 @@ class RayEngine:
         if self._needs:
             options |= {"num_cpus": self._needs["cores"], "memory": int(self._needs["memory"]),
                         "resources": {SLOT: 1}}
-        slot.actor = ray.remote(Worker).options(**options).remote(self._mailbox, number)
+        slot.actor = ray.remote(ClusterWorker).options(**options).remote(self._mailbox, number)
         about = ray.get(slot.actor.about.remote())
         slot.machine = about["machine"]
         if about.get("code") != self._code:
@@ -348,7 +348,7 @@ class RayEngine:
         if inbox := self._inboxes.get(lease):
             inbox.put((number, message))
         elif lease:   # of a worker that counts as dead, and is not
-            self._answers.put((number, parcels.pack(Outcome(error=Interrupted()))))
+            self._answers.put((number, parcels.pack(ItemOutcome(error=Interrupted()))))
         else:         # of no item
             self._answer(number, message)
 
@@ -376,7 +376,7 @@ class _Remote(Exception):
     """Show the traceback of a worker as the cause of its error."""
 
 
-def _result(outcome: Outcome) -> Any:
+def _result(outcome: ItemOutcome) -> Any:
     if outcome.error is None:
         return outcome.result
     if outcome.traceback:

@@ -31,7 +31,7 @@ _lease: ContextVar[int] = ContextVar("lease", default=0)   # of the item that th
 
 
 @dataclass
-class Outcome:
+class ItemOutcome:
     """Hold how the making of an item ended: with a result, an error of the item, or an error of the
     machine (`is_unwell`), on another one of which it can be made."""
 
@@ -42,14 +42,14 @@ class Outcome:
 
 
 def packed_outcome(work: Callable[[], Any]) -> bytes:
-    """Return the Outcome of a piece of work, packed. What cannot be packed is a bug of ours, too:
+    """Return the outcome of a piece of work, packed. What cannot be packed is a bug of ours, too:
     nobody may wait for it."""
     try:
-        return parcels.pack(Outcome(work()))
+        return parcels.pack(ItemOutcome(work()))
     except Exception as e:
         is_unwell = isinstance(e, MachineStopped) or is_full_disk(e)
         text = "" if isinstance(e, Trouble) else traceback.format_exc()
-        outcome = Outcome(None, e, text, is_unwell)
+        outcome = ItemOutcome(None, e, text, is_unwell)
     try:
         return parcels.pack(outcome)
     except Exception:
@@ -121,7 +121,7 @@ class Mailbox:
         self._is_ending = True
 
 
-class Worker:
+class ClusterWorker:
     """Make items, in one process of a machine."""
 
     def __init__(self, mailbox, number: int):
@@ -145,7 +145,7 @@ class Worker:
         return (host.engine_id(), *host.reap()) if host else ("", [], [])
 
     def make(self, lease: int, inputs: bytes, log: bytes) -> bytes:
-        """Return the Outcome of an item."""
+        """Return the outcome of an item."""
         step = self._steps[lease] = Step()
         token = _lease.set(lease)
         try:
@@ -165,7 +165,7 @@ class Worker:
             reply = ray.get(self._mailbox.call.remote(_lease.get(), message))
         except ray.exceptions.RayError as e:
             raise MachineStopped(f"the driver cannot be reached: {e}") from e
-        answer: Outcome = parcels.unpack(reply)
+        answer: ItemOutcome = parcels.unpack(reply)
         if answer.error:
             raise answer.error
         return answer.result

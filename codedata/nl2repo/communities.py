@@ -14,7 +14,7 @@ from functools import partial, reduce
 from itertools import groupby
 from operator import or_
 
-from codedata.analysis.analyse import COVERAGE_FIELDS
+from codedata.analysis.analyse import coverage_reads
 from codedata.code.entities import branches_of
 from codedata.disk.store import Store
 from codedata.errors import Excluded
@@ -54,8 +54,7 @@ def communities_stage(settings: Settings) -> Stage:
         identity={"seed": SEED, "max_functions": MAX_FUNCTIONS,
                   "max_candidates": nl2repo.max_candidates, "writer": nl2repo.writer},
         reads=Reads(Store(root, SourceCopy), ("base_commit", "files"), made_by="nl2repo.extract"),
-        joined=(Reads(Store(root, Coverage), COVERAGE_FIELDS, made_by="analyze.coverage",
-                      same="base_commit"),
+        joined=(coverage_reads(root),
                 Reads(Store(root, Analysis), ("edges",), same="base_commit", optional=True),
                 Reads(Store(root, RepoFacts), ("facts",), made_by="nl2repo.facts",
                       same="base_commit", optional=True)),

@@ -10,11 +10,11 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial, reduce
-from itertools import chain, islice
+from itertools import chain
 from operator import or_
 from pathlib import Path
 
-from codedata.analysis.analyse import COVERAGE_FIELDS
+from codedata.analysis.analyse import coverage_reads
 from codedata.code.entities import is_test_file
 from codedata.code.patches import diff_of, normalised
 from codedata.disk.store import Derived, Store, all_readable, digest
@@ -41,20 +41,21 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.contexts import LANGUAGE
 from codedata.suites.environments import open_environment
-from codedata.suites.recorded_calls import Job, replay
+from codedata.suites.recorded_calls import ReplayJob, replay
 from codedata.suites.source import apply_patch
 from codedata.suites.test_results import place_of
-from codedata.tasks.folder.folder import BEFORE_DOCUMENT, PROVEN_FIELDS, verifier_config
-from codedata.tasks.kinds import Candidate, Case, DiffsToScreen
+from codedata.tasks.folder.folder import BEFORE_DOCUMENT, verifier_config
+from codedata.tasks.kinds import Candidate, Case, DiffsToScreen, PatchKind, Screens
 from codedata.tasks.prove.first_run import FirstRun, Screened, ScreeningRules
 from codedata.tasks.prove.prove import PatchProver
 from codedata.tasks.prove.suite_outcomes import GOOD, SURVIVES, known_results, time_limit
 from codedata.tasks.screen.screen import Screener
 from codedata.tasks.stages import instruct_stage, prove_stage, screen_stage
 from codedata.terminal import named
-from codedata.texts import fill, printable, text_of
+from codedata.texts import fill, text_of
 
 ALL = 1.0                  # share of the tests that a stripped patch may break
+RULES = ScreeningRules(ALL, ignores_skipped=True)
 SHOWN = ("verdict", "reason", "n_covering", "n_failing", "how", "seconds", "n_survivors")
 FUNCTION = "function"      # kind of the patches that strip a single one
 MAX_PROVEN_FUNCTIONS = 40  # patches of one function that are proven
@@ -103,48 +104,28 @@ def task_documents(root: Path) -> Derived:
     return Derived(Store(root, RepoDocument), documents_of, place="document of all its functions")
 
 
-class Strips:
-    """Implement stripped patches as a kind of task. A proof needs a `host`."""
+def tasks_of(root: Path) -> Store:
+    """Return the tasks of stripped patches, whose names begin with that of a repository."""
+    return Store(root, Task, kind=STRIPPED_PATCH, derived=True)
 
-    name, label, gold_is_long = STRIPPED_PATCH, "nl2repo", True
-    rules, lint, hides_tests = ScreeningRules(ALL, ignores_skipped=True), None, True
-    proven, instructed = PROVEN_FIELDS, ("tests",)
 
-    def __init__(self, root: Path, host: SandboxFactory | None = None,
-                 max_screened: int | None = None):
-        """`max_screened` bounds the candidates of a repository that are screened."""
+class Strips(PatchKind):
+    """Implement stripped patches as a kind of task."""
+
+    name, label, rules = STRIPPED_PATCH, "nl2repo", RULES
+
+    def __init__(self, root: Path, host: SandboxFactory):
         same = {"same": "base_commit"}
-        self._root, self._host, self._max_screened = root, host, max_screened
-        found = Store(root, Communities)
-        coverage = Reads(Store(root, Coverage), COVERAGE_FIELDS, made_by="analyze.coverage", **same)
-        self.items = Reads(found, ("base_commit", "candidates"), made_by="nl2repo.relationship")
-        self.items_with = (coverage,)
-        self.verdicts = Writes(found, ("screened", "ungraded"))
-        self.tasks = Store(root, Task, kind=STRIPPED_PATCH, derived=True)   # of a repository
+        self._host, self.tasks = host, tasks_of(root)
         self.candidates = Reads(strip_candidates(root), ("base_commit", "functions", "diff"),
                                 made_by="nl2repo.patches")
         self.candidates_with = (
-            coverage,
+            coverage_reads(root),
             Reads(Store(root, SourceCopy), ("files", "others"), made_by="nl2repo.extract", **same),
             Reads(Store(root, RepoMeta), ("licence",), made_by="nl2repo.meta", **same),
-            Reads(found, ("ungraded",), optional=True, **same),
+            Reads(Store(root, Communities), ("ungraded",), optional=True, **same),
             Reads(Store(root, RepoFacts), ("facts",), made_by="nl2repo.facts", optional=True,
                   **same))
-        self.texts = Reads(task_documents(root), ("functions", "text"), made_by="nl2repo.doc")
-
-    def to_screen(self, item: Communities, environment: Environment,
-                  coverage: Coverage) -> DiffsToScreen:
-        """Return the diffs that strip the candidates of a repository. Without the bodies, a
-        test has to fail, and all tests still have to be collected."""
-        strippable = Strippable(sources_of(self._root, item.repo_name), coverage)
-        n = self._max_screened and max(self._max_screened, len(item.screened or ()))
-        strips = [_strip(item.repo_name, one, strippable) for one in item.candidates[:n]]
-        diffs = [one["diff"] for one in strips if one["diff"]]
-        # the strength of the first single functions, of which some are proven
-        single = [one["functions"][0] for one in strips if one["diff"] and one["kind"] == FUNCTION]
-        wrong = {id: strippable.variants(id, N_VARIANTS) for id in single[:MAX_VARIED]}
-        return DiffsToScreen([*diffs, *chain.from_iterable(wrong.values())], coverage,
-                             partial(_with_verdicts, item, strips, wrong))
 
     def counted(self, candidate: Candidate, environment: Environment, coverage: Coverage,
                 copy: SourceCopy, meta: RepoMeta, communities: Communities | None, *joined
@@ -183,7 +164,7 @@ class Strips:
             shown, = screener.screen([candidate.diff])
         if shown:
             failing -= {*shown.failing}
-        names = printable(named(sorted(failing)))
+        names = named(sorted(failing))
         return f"tests fail that do not need the functions: {names}" if failing else ""
 
     def cases(self, candidate: Candidate, label: str, environment: Environment, *joined
@@ -195,7 +176,7 @@ class Strips:
                  and wanted & {*one["ran"]}][:MAX_CASES] if recorded else []
         if not facts:
             return []
-        jobs = [Job([(one["code"][:-1], one["code"][-1])]) for one in facts]
+        jobs = [ReplayJob([(one["code"][:-1], one["code"][-1])]) for one in facts]
         with open_environment(environment, self._host, label) as sandbox:
             apply_patch(sandbox, candidate.diff)
             without = replay(sandbox, jobs, environment.test_script)
@@ -214,33 +195,55 @@ class Strips:
                 "labels": {"category": "rebuild",
                            "tags": [LANGUAGE, "nl2repo", candidate.method]}}, {}
 
-    def instruction(self, task: Task, text: TaskDocument) -> str:
-        """Return an instruction that lists the functions to write, with their document."""
-        names = defaultdict(list)
-        for function in text.functions:
-            path, _, name = function.partition("::")
-            names[path].append(f"`{name}`")
-        lines = "\n".join(f"- `{path}`: {', '.join(names[path])}" for path in sorted(names))
-        python = f"{verifier_config(task).get('activation', '')}python3"
-        return fill(text_of("codedata.nl2repo", "instruction.md"), functions=lines, python=python,
-                    before=BEFORE_DOCUMENT, document=text.text)
+
+def instruction_of(task: Task, text: TaskDocument) -> str:
+    """Return an instruction that lists the functions to write, with their document."""
+    names = defaultdict(list)
+    for function in text.functions:
+        path, _, name = function.partition("::")
+        names[path].append(f"`{name}`")
+    lines = "\n".join(f"- `{path}`: {', '.join(names[path])}" for path in sorted(names))
+    python = f"{verifier_config(task).get('activation', '')}python3"
+    return fill(text_of("codedata.nl2repo", "instruction.md"), functions=lines, python=python,
+                before=BEFORE_DOCUMENT, document=text.text)
 
 
-# what is screened --------------------------------------------------------------------------------
+# screening ---------------------------------------------------------------------------------------
+
+def strip_screens(root: Path, max_screened: int | None) -> Screens:
+    """Return how the candidates of repositories are screened; of each the first `max_screened` and
+    those that were screened before, or all. Without the bodies, a test has to fail, and all tests
+    still have to be collected."""
+    found = Store(root, Communities)
+
+    def to_screen(item: Communities, environment: Environment, coverage: Coverage) -> DiffsToScreen:
+        strippable = Strippable(sources_of(root, item.repo_name), coverage)
+        n = max_screened and max(max_screened, len(item.screened or ()))
+        strips = [_strip(item.repo_name, one, strippable) for one in item.candidates[:n]]
+        possible = [one for one in strips if one["diff"]]
+        # the strength of the first single functions, of which some are proven
+        single = [one["functions"][0] for one in possible if one["kind"] == FUNCTION]
+        wrong = {id: strippable.variants(id, N_VARIANTS) for id in single[:MAX_VARIED]}
+        diffs = [*(one["diff"] for one in possible), *chain.from_iterable(wrong.values())]
+        return DiffsToScreen(diffs, coverage, partial(_with_verdicts, item, strips, wrong))
+
+    return Screens("nl2repo", RULES,
+                   Reads(found, ("base_commit", "candidates"), made_by="nl2repo.relationship"),
+                   (coverage_reads(root),), Writes(found, ("screened", "ungraded")), to_screen)
+
 
 def _with_verdicts(found: Communities, strips: list[ScreenedStrip], wrong: dict[str, list[str]],
-                   screened: list[Screened], seconds: float) -> Communities:
-    """Return the candidates of a repository with their screening results. Tests that are skipped
+                   verdicts: Mapping[str, Screened], seconds: float) -> Communities:
+    """Return the candidates of a repository with their `verdicts`, by diff. Tests that are skipped
     with any candidate are not graded: tests that may fail (xfail), and tests that ask the code
-    whether to run. Their results say nothing about a stripped body. `wrong` has the diffs that were
-    screened behind the candidates, by function."""
-    verdicts = iter(screened)
-    judged = [next(verdicts) if one["diff"] else None for one in strips]
-    skipped = sorted({name for shown in judged if shown for name in shown.skipped})
-    survivors = {id: sum(shown.verdict == SURVIVES[0] for shown in islice(verdicts, len(diffs)))
+    whether to run. Their results say nothing about a stripped body. `wrong` has the diffs with
+    wrong bodies of functions."""
+    skipped = sorted({name for one in strips if one["diff"]
+                      for name in verdicts[one["diff"]].skipped})
+    survivors = {id: sum(verdicts[diff].verdict == SURVIVES[0] for diff in diffs)
                  for id, diffs in wrong.items()}
-    shown = [_judged(one, verdict, skipped, survivors) if verdict else one
-             for one, verdict in zip(strips, judged, strict=True)]
+    shown = [_judged(one, verdicts[one["diff"]], skipped, survivors) if one["diff"] else one
+             for one in strips]
     return replace(found, screened=shown, ungraded=skipped)
 
 
@@ -286,7 +289,7 @@ def screening_stage(root: Path, environments: Derived, host: SandboxFactory,
     n = limit and PER_TASK * limit
     is_short = any(len(one.screened or ()) < len(one.candidates[:n])
                    for one in all_readable(root, Communities))
-    return screen_stage(Strips(root, max_screened=n), "nl2repo.screen", environments, host,
+    return screen_stage(strip_screens(root, n), "nl2repo.screen", environments, host,
                         {"max_screened": n} if n else {}, refresh=is_short, after=RELATIONSHIP,
                         then=RELATIONSHIP)
 
@@ -338,6 +341,7 @@ def proof_stage(root: Path, environments: Derived, host: SandboxFactory) -> Stag
 
 def instructions_stage(root: Path) -> Stage:
     """Return the stage that writes the instructions of stripped patches."""
+    texts = Reads(task_documents(root), ("functions", "text"), made_by="nl2repo.doc")
     return instruct_stage(
-        Strips(root), "nl2repo.instruct", after=RELATIONSHIP,
+        tasks_of(root), "nl2repo.instruct", texts, instruction_of, ("tests",), after=RELATIONSHIP,
         then="export.py --formats nl2repo,harbor")

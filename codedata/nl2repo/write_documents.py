@@ -204,7 +204,7 @@ def _all(names: dict[str, list[str]]) -> set[str]:
 
 # the steps of documents --------------------------------------------------------------------------
 
-class Writer:
+class DocumentWriter:
     """Write the documents of functions and of projects; make() is the item function."""
 
     def __init__(self, settings: Settings, models: Models, host: SandboxFactory):

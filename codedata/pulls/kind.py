@@ -6,7 +6,6 @@ its gold, too.
 """
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +15,8 @@ from codedata.disk.store import Derived, Store, digest
 from codedata.pulls.texts import own_text, tells
 from codedata.records import PULL_REQUEST, Commit, Environment, Object, Task
 from codedata.run.stage import Reads
-from codedata.settings import Settings
+from codedata.settings import PrTasksSettings
 from codedata.suites.repo_names import repo_name_of
-from codedata.tasks.folder.folder import PROVEN_FIELDS
 from codedata.tasks.kinds import Candidate, PatchKind
 from codedata.tasks.prove.first_run import FirstRun, ScreeningRules
 
@@ -61,15 +59,12 @@ def pull_request(commit: Commit, max_files: int, max_lines: int) -> PullRequest:
 class Pulls(PatchKind):
     """Implement pull requests as a kind of task."""
 
+    name, label = PULL_REQUEST, "pr"
     # a dependency may have single lines of a request, or a later version of the project all of it
-    name, label, gold_is_long, hides_tests = PULL_REQUEST, "pr", True, True
+    gold_is_long = True
     rules = ScreeningRules(ALL, counts_missing=True)
-    proven, instructed = PROVEN_FIELDS, ("kind",)
 
-    def __init__(self, settings: Settings, text_of: Callable[[Task, Commit], str] | None = None):
-        """text_of() returns the instruction of a task; only the step `instruct` needs it."""
-        self._text_of = text_of
-        root, limits = Path(settings.root), settings.pr_tasks
+    def __init__(self, root: Path, limits: PrTasksSettings):
         self._commits = Store(root, Commit)
 
         def candidates_of(name: str, commit: Commit) -> dict[str, PullRequest]:
@@ -79,8 +74,6 @@ class Pulls(PatchKind):
         self.candidates = Reads(Derived(self._commits, candidates_of, derived=False),
                                 ("base_commit", "diff", "tests", "refused"), made_by="prompt",
                                 command="prompt.py")
-        self.candidates_with = ()
-        self.texts = Reads(self._commits, ("issue", "description"))
 
     def described(self, candidate: PullRequest, run: FirstRun, environment: Environment
                   ) -> tuple[Object, Object]:
@@ -92,7 +85,3 @@ class Pulls(PatchKind):
                 "labels": {"category": CATEGORY, "tags": [*filter(None, (language, "swe"))]},
                 "made_from": {"directory": Commit.directory, "item": candidate.item,
                               "digest": digest([candidate.diff, candidate.tests])}}, {}
-
-    def instruction(self, task: Task, commit: Commit) -> str:
-        """Return the instruction of a task."""
-        return self._text_of(task, commit)

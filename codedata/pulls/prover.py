@@ -7,21 +7,19 @@ nothing of the request: the tests there are the earlier ones.
 from __future__ import annotations
 
 import math
-import secrets
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from codedata.errors import Excluded
 from codedata.pulls.kind import PullRequest
 from codedata.records import Environment
 from codedata.run.talk import begin_step
 from codedata.sandbox import Sandbox
-from codedata.suites.environments import image_of
 from codedata.suites.source import Files, apply_patch
 from codedata.tasks.folder.eval_script import eval_script
 from codedata.tasks.folder.tests_folder import suite_tests
-from codedata.tasks.image.images import TaskImage, derive, lead_from_testbed
+from codedata.tasks.image.images import TaskImage
 from codedata.tasks.prove.first_run import FirstRun, Graded, first_run
-from codedata.tasks.prove.prove import STEPS, TRIES, Baseline, PatchProver
+from codedata.tasks.prove.prove import STEPS, Baseline, PatchProver
 from codedata.tasks.prove.suite_outcomes import FAILED, SURVIVES, known_results
 from codedata.terminal import named
 from codedata.texts import printable
@@ -31,20 +29,11 @@ TIMES_AFTER, MORE_S = 3, 30   # limit of the run before: so many times the run a
                               # its processes are ended and its results read in as many again
 
 
-@dataclass(frozen=True, slots=True)
-class PullBaseline(Baseline):
-    """Hold the results of a suite with a pull request, and the files that the request changes."""
-
-    before: Files = field(default_factory=dict)   # of the code
-    after: Files = field(default_factory=dict)
-    tests: Files = field(default_factory=dict)    # after it
-
-
 class PullProver(PatchProver):
     """Prove pull requests: candidates of Pulls."""
 
     def baseline_of(self, environment: Environment, label: str,
-                    candidate: PullRequest) -> PullBaseline:
+                    candidate: PullRequest) -> Baseline:
         """Return the results of the suite with the request. Raise Excluded if its patches do not
         apply, or if tests fail that do not fail without it."""
         begin_step("tests with the pull request", 1, STEPS)
@@ -63,12 +52,11 @@ class PullProver(PatchProver):
         failing = sorted(test for test, status in found.statuses.items()
                          if status in FAILED and known.get(test) not in FAILED)
         if failing:
-            raise Excluded(f"with it, tests fail: {printable(named(failing))}", candidate.name)
-        values = {name: getattr(found, name) for name in Baseline.__dataclass_fields__}
-        return PullBaseline(**{**values, **changed})
+            raise Excluded(f"with it, tests fail: {named(failing)}", candidate.name)
+        return replace(found, **changed)
 
     def _run_broken(self, environment: Environment, candidate: PullRequest,
-                    baseline: PullBaseline, label: str) -> FirstRun:
+                    baseline: Baseline, label: str) -> FirstRun:
         limit_s = math.ceil(TIMES_AFTER * baseline.seconds + MORE_S)
         script = eval_script(suite_tests(environment.test_script, reads=baseline.reads,
                                          timeout_s=limit_s))
@@ -84,12 +72,10 @@ class PullProver(PatchProver):
                          if baseline.files[test] in baseline.tests)
         if unknown:
             raise Excluded("before it, the suite ends before tests that it changes: "
-                           f"{printable(named(unknown))}", candidate.name)
+                           f"{named(unknown)}", candidate.name)
         return replace(first, before=baseline.after, after=baseline.before)
 
     def _hide_tests(self, environment: Environment, candidate: PullRequest, first: FirstRun,
-                    baseline: PullBaseline, label: str) -> tuple[TaskImage, Files, str]:
+                    baseline: Baseline, label: str) -> tuple[TaskImage, Files, str]:
         """Return (an image of the base commit, the test files after the request, "")."""
-        base = image_of(environment, self._factory, label).name
-        image = derive(self._factory, base, "", f"{TRIES}{secrets.token_hex(4)}", label)
-        return lead_from_testbed(self._factory, image, label), baseline.tests, ""
+        return self._derive(environment, "", label), baseline.tests, ""

@@ -48,7 +48,7 @@ def missing_environments(settings: Settings, spec: str) -> dict[str, tuple[str, 
     is the clone that `spec` names, if it has the commit.
     """
     commits, found = Store(settings.root, Commit).open(), Environments(settings.root, True).open()
-    candidates = Pulls(settings).candidates.store.open()
+    candidates = Pulls(settings.root, settings.pr_tasks).candidates.store.open()
     clone = Path(spec.removeprefix("git:").partition("@")[0]).resolve()
     first: dict[str, Commit] = {}
     needed_by: dict[str, list[str]] = defaultdict(list)

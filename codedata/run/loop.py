@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
-from codedata.errors import BrokenRecord, Excluded, ItemFailed, RunStopped, Trouble
+from codedata.errors import BrokenRecord, Excluded, Interrupted, ItemFailed, RunStopped, Trouble
 from codedata.llm.client import Models
 from codedata.llm.replies import recording
 from codedata.run.plan import Plan, States
@@ -20,6 +20,7 @@ from codedata.run.stage import Stage
 from codedata.run.states import Item
 from codedata.run.talk import Bar, RunTotals, showing
 from codedata.run.write import Attempt, Journal
+from codedata.texts import natural
 
 MAX_IN_WORDS = 20   # records of which a run says what they hold
 
@@ -57,15 +58,15 @@ class StageRun:
 
     def _work(self) -> None:
         while not (self.stop.is_set() or self.pool.stop_reason):
-            try:
-                item = self.waiting.popleft()
-            except IndexError:   # there are no more
-                return
-            self._one(Attempt(item))
+            with self.journal.lock:   # an item is always seen: as waiting, or in flight
+                if not self.waiting:
+                    return
+                attempt = Attempt(self.waiting.popleft())
+                self.in_flight[attempt.item.name] = attempt
+            self._one(attempt)
 
     def _one(self, attempt: Attempt) -> None:
         """Make an item and put it on disk. However that ends, the others go on, or all stop."""
-        self.in_flight[attempt.item.name] = attempt
         try:
             if error := trouble_of(lambda: self._make(attempt), self.bar.say):
                 self._fail(attempt, error)
@@ -79,6 +80,7 @@ class StageRun:
         item = attempt.item
         attempt.calls = self.states.replies(item.name, item.state)
         with recording(attempt.calls), showing(attempt.step):
+            self._wait_for_group(item.name)
             inputs, attempt.read = self.states.load(item)
             try:
                 output = self._output(attempt, inputs)
@@ -88,6 +90,15 @@ class StageRun:
                 return
         self.journal.commit(attempt, output)
         self._check(attempt, output)
+
+    def _wait_for_group(self, name: str) -> None:
+        """Wait while items before this one in its group are in flight, if the stage has groups.
+        Raise Interrupted where the run is ending."""
+        group = self.stage.after_same
+        while group and any(group(one) == group(name) and natural(one) < natural(name)
+                            for one in [*self.in_flight]):
+            if self.stop.wait(0.1):
+                raise Interrupted()
 
     def _output(self, attempt: Attempt, inputs: list) -> Any:
         """Return an item's new record. Raise ItemFailed, or Excluded if a rule leaves it out."""

@@ -96,6 +96,8 @@ class Stage:
     finish: Callable[[], list[str]] = list   # called at the end, returns lines to print
     is_local: bool = False   # make() reads the root: it runs in this process, on any engine
     after: str = ""                    # the script before this one
+    # item → a group: each item waits until those before it in its group are on disk, or have failed
+    after_same: Callable[[str], str] | None = None
     per_limit: float = 1.0             # items that --limit 1 lets it make; 0: all
     then: str = ""                     # the script after this one; of several, divided by "; "
     in_words: Callable | None = None   # record → what a user would say of it, where items are few

@@ -80,8 +80,8 @@ class Sandbox(AbstractContextManager, Protocol):
         """End everything that runs in it, and remove it."""
 
 
-# the class in the module of each name
-SANDBOXES = {"local": "SandboxLocal", "docker": "SandboxDocker", "kubernetes": "SandboxK8s"}
+SANDBOXES = {"local": "local.SandboxLocal", "docker": "docker.sandbox.SandboxDocker",
+             "kubernetes": "kubernetes.SandboxK8s"}   # module and class
 SCRIPT_BASH_FUNC = Script("bash_func.sh", text_of("codedata.sandbox", "bash_func.sh"))
 
 
@@ -90,5 +90,5 @@ def open_sandbox(name: str, **options) -> Sandbox:
     unknown name."""
     if name not in SANDBOXES:
         raise Trouble(f"no sandbox is called {name!r}.", todo=f"There are {', '.join(SANDBOXES)}.")
-    module = import_module(f"codedata.sandbox.{name}")
-    return getattr(module, SANDBOXES[name])(**options)
+    module, _, class_name = SANDBOXES[name].rpartition(".")
+    return getattr(import_module(f"codedata.sandbox.{module}"), class_name)(**options)

@@ -66,7 +66,7 @@ class Trace:
 
 
 @dataclass(frozen=True)
-class Observation:
+class ObservedRun:
     """Hold one run of a suite with the trace of each test."""
 
     run: Run
@@ -107,7 +107,7 @@ def copy_source(sandbox: Sandbox, to: Path) -> None:
 
 
 def observe(sandbox: Sandbox, test_script: str, timeout_s: float, sources: Iterable[SourceFile],
-            to: Path) -> Observation:
+            to: Path) -> ObservedRun:
     """Run an unchanged test script once, and return which lines of the sources each test executed.
     Data files, notes and reports stay in the folder `to`. Raise ItemFailed if the run takes longer
     than `timeout_s`, or if its pytest cannot be measured."""
@@ -128,7 +128,7 @@ def observe(sandbox: Sandbox, test_script: str, timeout_s: float, sources: Itera
 
 # the results of a run ----------------------------------------------------------------------------
 
-def _observation(run: Run, data: Path, source: str, sources: Iterable[SourceFile]) -> Observation:
+def _observation(run: Run, data: Path, source: str, sources: Iterable[SourceFile]) -> ObservedRun:
     """Return the observation that the files of a run describe."""
     limits = {file.path: mask_of([1, len(file.text.splitlines()) + 1]) for file in sources}
     traces, about = _read_notes(data)
@@ -145,7 +145,7 @@ def _observation(run: Run, data: Path, source: str, sources: Iterable[SourceFile
     by_case = {name: trace for trace in traces.values() for name in trace.names if name in cases}
     if traces and not by_case:
         raise ItemFailed(f"no report names the tests that ran: {named(sorted(traces))}")
-    return Observation(run, by_case, import_lines, about)
+    return ObservedRun(run, by_case, import_lines, about)
 
 
 def _read_notes(data: Path) -> tuple[dict[str, Trace], list[dict]]:

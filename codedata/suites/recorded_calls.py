@@ -78,7 +78,7 @@ class Event:
 
 
 @dataclass(frozen=True)
-class Job:
+class ReplayJob:
     """Hold scripts for one event, the shorter first: the first with the recorded outcome counts.
     A script is (lines, last expression)."""
 
@@ -201,7 +201,7 @@ def events_in(file: Path, kind: type[Event] = Event) -> list[Event]:
 
 # scripts -----------------------------------------------------------------------------------------
 
-def jobs_of(events: Sequence[Event]) -> list[Job]:
+def jobs_of(events: Sequence[Event]) -> list[ReplayJob]:
     """Return a job for each expression that can be a script. Equal scripts count once, and each
     callee has at most MAX_OF_CALLEE, of as many tests as possible."""
     jobs, seen = defaultdict(list), set()
@@ -218,7 +218,7 @@ def jobs_of(events: Sequence[Event]) -> list[Job]:
         if tries and key not in seen:
             seen.add(key)
             recorded = {"raised": event.raised, "result": event.result, "type": event.type}
-            jobs[event.of].append(Job(tries, recorded, event.test))
+            jobs[event.of].append(ReplayJob(tries, recorded, event.test))
     return [job for several in jobs.values() for job in _spread(several)[:MAX_OF_CALLEE]]
 
 
@@ -228,7 +228,7 @@ def _numbered(script: str) -> str:
     return RESULT.sub(lambda found: names.setdefault(found[0], f"r{len(names)}"), script)
 
 
-def _spread(jobs: list[Job]) -> list[Job]:
+def _spread(jobs: list[ReplayJob]) -> list[ReplayJob]:
     """Return jobs in an order in which each test comes once, then each a second time, and so on."""
     counts: dict[str, int] = defaultdict(int)
     ranks = []
@@ -310,7 +310,7 @@ def _is_public(source: str) -> bool:
 # replays -----------------------------------------------------------------------------------------
 
 @dataclass(frozen=True)
-class Program:
+class ReplayProgram:
     """Hold a program that runs scripts, the command that starts it, and what is done before."""
 
     name: str
@@ -319,15 +319,16 @@ class Program:
     beside: tuple[str, ...] = ()
 
 
-def replay(sandbox: Sandbox, jobs: Sequence[Job], test_script: str,
+def replay(sandbox: Sandbox, jobs: Sequence[ReplayJob], test_script: str,
            **options) -> list[Outcome | None]:
     """Return what run_scripts() returns for scripts in Python."""
-    program = Program("replay_calls.py", "python3", activation(test_script))
+    program = ReplayProgram("replay_calls.py", "python3", activation(test_script))
     return run_scripts(sandbox, jobs, program, Outcome, **options)
 
 
-def run_scripts(sandbox: Sandbox, jobs: Sequence[Job], program: Program, kind: type[Outcome], *,
-                prune: bool = False, total_s: int = 120) -> list[Outcome | None]:
+def run_scripts(sandbox: Sandbox, jobs: Sequence[ReplayJob], program: ReplayProgram,
+                kind: type[Outcome], *, prune: bool = False,
+                total_s: int = 120) -> list[Outcome | None]:
     """Return for each job the outcome of its script in a sandbox with the source, or None: where
     runs differ, none gives what was recorded, or the time is up. With `prune`, a script keeps only
     the lines that its outcome needs. Raise ItemFailed if the answers cannot be read."""
@@ -350,7 +351,7 @@ def run_scripts(sandbox: Sandbox, jobs: Sequence[Job], program: Program, kind: t
             raise ItemFailed(f"its scripts did not run: {printable(str(e), 300)}") from e
 
 
-def given_to_run(source: str, jobs: Sequence[Job], seconds: int, total_s: int,
+def given_to_run(source: str, jobs: Sequence[ReplayJob], seconds: int, total_s: int,
                  prune: bool = False) -> dict:
     """Return the content of jobs.json for programs/replay_calls.py."""
     imports = sorted({line for job in jobs for lines, _ in job.tries for line in lines
@@ -360,7 +361,7 @@ def given_to_run(source: str, jobs: Sequence[Job], seconds: int, total_s: int,
                      for job in jobs]}
 
 
-def _outcome(answer: dict | None, job: Job,
+def _outcome(answer: dict | None, job: ReplayJob,
              kind: type[Outcome] = Outcome) -> Outcome | None:
     """Return an answer as an outcome whose names are readable, None for none and for one that has
     a private name or a path."""

@@ -24,9 +24,9 @@ from codedata.suites.recorded_calls import (
     DATA,
     FOLDER,
     Event,
-    Job,
     Outcome,
-    Program,
+    ReplayJob,
+    ReplayProgram,
     events_in,
     run_scripts,
 )
@@ -132,11 +132,11 @@ class JavaScriptRecorder:
         wanted = [event for event in events if not event.test or _is_of(event, only)]
         return run, wanted if any(event.test for event in wanted) else events
 
-    def replay(self, sandbox: Sandbox, jobs: Sequence[Job], test_script: str,
+    def replay(self, sandbox: Sandbox, jobs: Sequence[ReplayJob], test_script: str,
                **options) -> list[Outcome | None]:
         """Return what run_scripts() returns for scripts of node."""
         path = PATH_LINE.search(test_script)
-        program = Program("replay_calls.cjs", "node", f"{path[0]}; " if path else "", (HOOK,))
+        program = ReplayProgram("replay_calls.cjs", "node", f"{path[0]}; " if path else "", (HOOK,))
         return run_scripts(sandbox, jobs, program, JavaScriptOutcome, **options)
 
 

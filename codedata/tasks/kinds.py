@@ -1,4 +1,5 @@
-"""Define what a maker of tasks provides: a Kind, and the candidates for tasks of that kind.
+"""Define what a maker of tasks provides: how its candidates are screened, and a Kind with the
+candidates for tasks of that kind.
 
 Each maker has its own files of candidates, documents and reports. stages.py screens, proves and
 writes instructions in the same way for all kinds.
@@ -12,6 +13,7 @@ from typing import Any, Protocol
 from codedata.disk.store import Store
 from codedata.records import Coverage, Environment, Object, Task
 from codedata.run.stage import Reads, Writes
+from codedata.tasks.folder.folder import PROVEN_FIELDS
 from codedata.tasks.prove.first_run import FirstRun, ScreeningRules
 
 Case = tuple[list[str], str]   # the lines of a script, its last expression the last; its outcome
@@ -23,9 +25,22 @@ class DiffsToScreen:
 
     diffs: Sequence[str]
     coverage: Coverage | None
-    record_of: Callable       # (a verdict for each diff, seconds) → the record to write
+    record_of: Callable       # ({diff: its verdict}, seconds) → the record to write
     why_whole: str = ""       # why no tests can be chosen for a diff; "" where they can
     limit_s: float = 0.0      # of a run of the whole suite; 0: time_limit()
+
+
+@dataclass(frozen=True)
+class Screens:
+    """Describe what a maker screens before it has candidates."""
+
+    label: str               # prefix of labels of containers
+    rules: ScreeningRules
+    items: Reads             # records with the diffs to screen
+    joined: tuple[Reads, ...]   # read with each item, after its environment
+    verdicts: Writes
+    to_screen: Callable[..., DiffsToScreen]   # (item, environment, *joined)
+    lint: Callable | None = None   # (pairs of files before, after) → a list of messages for each
 
 
 @dataclass(frozen=True)
@@ -72,26 +87,16 @@ class Prover(Protocol):
         disproven."""
 
 
-class PatchKind(Kind, Protocol):
+class PatchKind(Kind):
     """Describe one kind of task whose solution is a patch of a repository: the reverse of its
-    Candidate. A kind that derives from it has no rule of its own, grades all files except tests,
-    and by all known tests alone, unless it says otherwise."""
+    Candidate. A kind that derives from it has no rule of its own, hides the failing tests, grades
+    all files except tests, and by all known tests alone, unless it says otherwise."""
 
     rules: ScreeningRules    # a proof does not use ignores_skipped
-    # for screening
-    items: Reads             # records with the diffs to screen
-    items_with: tuple[Reads, ...]   # read with each item, after its environment: *joined
-    verdicts: Writes
-    lint: Callable | None    # (pairs of files before, after) → a list of messages for each
-    # for the proof
-    gold_is_long: bool       # other code may have single lines of it: only long runs are traces
-    hides_tests: bool
-    # for the instruction
-    instructed: tuple[str, ...]   # fields of a task whose change makes its instruction stale
-    texts: Reads             # records that instructions are made from, by task
-
-    def to_screen(self, item: Any, environment: Environment, *joined) -> DiffsToScreen:
-        """Return the diffs of an item to screen, and how to screen them."""
+    candidates_with = ()
+    proven = PROVEN_FIELDS
+    gold_is_long = True      # other code may have single lines of it: only long runs are traces
+    hides_tests = True
 
     def counted(self, candidate: Candidate, environment: Environment, *joined
                 ) -> tuple[Environment, tuple[str, ...] | None]:
@@ -112,6 +117,4 @@ class PatchKind(Kind, Protocol):
     def described(self, candidate: Candidate, run: FirstRun, environment: Environment, *joined
                   ) -> tuple[Object, Object]:
         """Return (arguments of with_about(), entries for proof.json) of a candidate's task."""
-
-    def instruction(self, task: Task, text: Any) -> str:
-        """Return the instruction of a task, made from `text`, its record among the `texts`."""
+        raise NotImplementedError

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 
-from codedata.disk.store import Derived, digest
+from codedata.disk.store import Derived, Store, digest
 from codedata.errors import Excluded
 from codedata.llm.replies import current_reply_log
 from codedata.records import Environment, Task, parse
@@ -22,21 +22,21 @@ from codedata.sandbox import SandboxDied
 from codedata.sandbox.factory import SandboxFactory
 from codedata.suites.environments import JUDGED_BY, labelled
 from codedata.tasks.folder.folder import PROOF
-from codedata.tasks.kinds import DiffsToScreen, Kind, PatchKind, Prover
+from codedata.tasks.kinds import DiffsToScreen, Kind, Prover, Screens
 from codedata.tasks.prove.first_run import FirstRun, Screened, first_run
 from codedata.tasks.prove.suite_outcomes import GOOD, time_limit
 from codedata.tasks.screen.screen import WHOLE_SUITE, Found, Screener
 from codedata.terminal import plural, say
 
 
-def screen_stage(kind: PatchKind, name: str, environments: Derived, host: SandboxFactory,
+def screen_stage(screens: Screens, name: str, environments: Derived, host: SandboxFactory,
                  identity: dict | None = None, is_full: bool = False, refresh: bool = False,
                  **more) -> Stage:
-    """Return the stage that screens the items of a kind and writes its verdicts."""
-    screening = Screening(kind, host, is_full)
+    """Return the stage that screens a maker's items and writes its verdicts."""
+    screening = Screening(screens, host, is_full)
     return Stage(
-        name, make=screening.make, close=screening.close, reads=kind.items,
-        joined=(_judged_in(environments), *kind.items_with), writes=kind.verdicts,
+        name, make=screening.make, close=screening.close, reads=screens.items,
+        joined=(_judged_in(environments), *screens.joined), writes=screens.verdicts,
         refresh=refresh or is_full,
         identity=(identity or {}) | ({"is_full": True} if is_full else {}), **more)
 
@@ -64,14 +64,15 @@ def prove_stage(kind: Kind, name: str, prover: Prover, host: SandboxFactory,
         identity={"proof": PROOF, **(identity or {})}, **more)
 
 
-def instruct_stage(kind: PatchKind, name: str, **more) -> Stage:
-    """Return the stage that writes the instructions of a kind's tasks. Instructions that a person
-    has edited are kept."""
+def instruct_stage(tasks: Store, name: str, texts: Reads, instruction: Callable[..., str],
+                   stale_by: tuple[str, ...] = ("kind",), **more) -> Stage:
+    """Return the stage that writes the instructions of tasks: instruction(task, its record among
+    the `texts`). One is stale where a field of `stale_by` has changed; a kind never changes.
+    Instructions that a person has edited are kept."""
     return Stage(
-        name, make=lambda task, text: replace(task, instruction=kind.instruction(task, text)),
-        is_local=True,
-        reads=Reads(kind.tasks, kind.instructed), joined=(kind.texts,),
-        writes=Writes(kind.tasks, ("instruction",)), **more)
+        name, make=lambda task, text: replace(task, instruction=instruction(task, text)),
+        is_local=True, reads=Reads(tasks, stale_by), joined=(texts,),
+        writes=Writes(tasks, ("instruction",)), **more)
 
 
 def _judged_in(environments: Derived) -> Reads:
@@ -81,10 +82,10 @@ def _judged_in(environments: Derived) -> Reads:
 # screening ---------------------------------------------------------------------------------------
 
 class Screening:
-    """Screen the items of a kind; make() is the item function."""
+    """Screen the items of a maker; make() is the item function."""
 
-    def __init__(self, kind: PatchKind, host: SandboxFactory, is_full: bool):
-        self._kind, self._host, self._is_full = kind, host, is_full
+    def __init__(self, screens: Screens, host: SandboxFactory, is_full: bool):
+        self._screens, self._host, self._is_full = screens, host, is_full
         self._screeners: dict[int, Screener] = {}   # by worker
         self._notes: dict[str, str] = {}            # lines about how a repository was screened
         self._n_kept = 0                            # verdicts kept by an unfinished run
@@ -102,18 +103,17 @@ class Screening:
     def make(self, item, environment: Environment, *joined):
         """Return the record of an item with a verdict on each of its diffs."""
         started = time.monotonic()
-        batch = self._kind.to_screen(item, environment, *joined)
-        how = digest([self._is_full, asdict(self._kind.rules), batch.why_whole, batch.limit_s,
+        batch = self._screens.to_screen(item, environment, *joined)
+        how = digest([self._is_full, asdict(self._screens.rules), batch.why_whole, batch.limit_s,
                       batch.coverage and vars(batch.coverage),
                       *(getattr(environment, field) for field in JUDGED_BY)])
-        verdicts = KeptVerdicts([digest([how, diff]) for diff in batch.diffs],
-                                self._kind.lint)
+        verdicts = KeptVerdicts({diff: digest([how, diff]) for diff in batch.diffs},
+                                self._screens.lint)
         with self._lock:
             self._n_kept += len(verdicts.found)
-        with labelled(self._host, environment.repo_name, self._kind.label) as label:
+        with labelled(self._host, environment.repo_name, self._screens.label) as label:
             self._screen(batch, environment, verdicts, label)
-        return batch.record_of([verdicts.found[i] for i in range(len(batch.diffs))],
-                               round(time.monotonic() - started, 1))
+        return batch.record_of(verdicts.found, round(time.monotonic() - started, 1))
 
     def _screen(self, batch: DiffsToScreen, environment: Environment, verdicts: KeptVerdicts,
                 label: str) -> None:
@@ -122,20 +122,20 @@ class Screening:
         warm = verdicts.missing()
         if warm and not note and not self._is_full:
             screener = self._screener(batch, environment, label)
-            for found, in_doubt in screener.verdicts([batch.diffs[i] for i in warm]):
-                verdicts.add({warm[n]: one for n, one in found.items()})
-                verdicts.drop([warm[n] for n in in_doubt])
+            for found, in_doubt in screener.verdicts(warm):
+                verdicts.add(found)
+                verdicts.drop(in_doubt)
             note = screener.note
         if note and not self._is_full:
             self._notes[environment.repo_name] = note
-        for i in verdicts.missing():
+        for diff in verdicts.missing():
             begin_step("tests in a fresh container")
             try:
-                run = first_run(environment, batch.diffs[i], self._host, label, self._kind.rules,
+                run = first_run(environment, diff, self._host, label, self._screens.rules,
                                 batch.limit_s)
             except SandboxDied as e:
                 run = FirstRun(Screened("crash", f"the suite ends its sandbox: {e.what}"))
-            verdicts.add({i: (run.screened, run.before, run.after)})
+            verdicts.add({diff: (run.screened, run.before, run.after)})
 
     def _screener(self, batch: DiffsToScreen, environment: Environment, label: str) -> Screener:
         """Return this worker's screener. Its sandbox stays warm while the worker's items are of the
@@ -147,7 +147,7 @@ class Screening:
                 screener.close()
             limit_s = batch.limit_s or time_limit(environment, self._host.run_timeout_s)
             screener = Screener(environment, batch.coverage, limit_s, self._host, f"{label}-warm",
-                                self._kind.rules)
+                                self._screens.rules)
             self._screeners[worker] = screener
         return screener
 
@@ -155,36 +155,36 @@ class Screening:
 class KeptVerdicts:
     """Keep the verdicts on the diffs of an item as they come in, and show how many there are."""
 
-    def __init__(self, keys: Sequence[str], lint: Callable | None):
+    def __init__(self, keys: Mapping[str, str], lint: Callable | None):
         """Read the verdicts that were kept. `keys` has one digest for each diff, made of all that
         the diff's verdict depends on."""
         self._keys, self._lint, self._log = keys, lint, current_reply_log()
-        self.found: dict[int, Screened] = {
-            i: parse(Screened, kept, str(self._log.path), "Delete that file.")
-            for i, key in enumerate(keys) if (kept := self._log.result_of(key))}
+        self.found: dict[str, Screened] = {
+            diff: parse(Screened, kept, str(self._log.path), "Delete that file.")
+            for diff, key in keys.items() if (kept := self._log.result_of(key))}
         self._show()
 
-    def missing(self) -> list[int]:
-        """Return the indices of the diffs without a verdict."""
-        return [i for i in range(len(self._keys)) if i not in self.found]
+    def missing(self) -> list[str]:
+        """Return the diffs without a verdict."""
+        return [diff for diff in self._keys if diff not in self.found]
 
     def add(self, found: Found) -> None:
         """Keep verdicts. Add the linter's messages to good ones."""
-        good = [i for i in found if self._lint and found[i][0].verdict == GOOD]
-        messages = dict(zip(good, self._lint(found[i][1:] for i in good) if good else (),
+        good = [diff for diff in found if self._lint and found[diff][0].verdict == GOOD]
+        messages = dict(zip(good, self._lint(found[diff][1:] for diff in good) if good else (),
                             strict=True))
-        for i, (screened, _, _) in found.items():
-            self.found[i] = replace(screened, new_messages=messages.get(i, []))
-            self._log.keep(self._keys[i], asdict(self.found[i]))
+        for diff, (screened, _, _) in found.items():
+            self.found[diff] = replace(screened, new_messages=messages.get(diff, []))
+            self._log.keep(self._keys[diff], asdict(self.found[diff]))
         self._show()
 
-    def drop(self, numbers: Sequence[int]) -> None:
-        """Remove the verdicts on the diffs with these indices, also from the log, with a line."""
-        for i in numbers:
-            del self.found[i]
-            self._log.keep(self._keys[i], None)
-        if numbers:
-            say(f"      {self._log.item}: {plural(len(numbers), 'verdict')} taken back, as "
+    def drop(self, diffs: Sequence[str]) -> None:
+        """Remove the verdicts on these diffs, also from the log, with a line."""
+        for diff in diffs:
+            del self.found[diff]
+            self._log.keep(self._keys[diff], None)
+        if diffs:
+            say(f"      {self._log.item}: {plural(len(diffs), 'verdict')} taken back, as "
                 "tests without a change ended otherwise behind them; judged again")
         self._show()
 

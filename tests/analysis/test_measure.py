@@ -14,7 +14,7 @@ from codedata.analysis.measure import Tally
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.records import Coverage, Environment, parse
 from codedata.sandbox import Result
-from codedata.suites.contexts import Observation, Trace
+from codedata.suites.contexts import ObservedRun, Trace
 from codedata.suites.suite import Run
 from codedata.suites.test_results import Case
 
@@ -123,10 +123,10 @@ def test_a_case_without_a_name_is_named():
 MANY = dict.fromkeys((f"t{i}" for i in range(60)), "passed")
 
 
-def observation(**statuses: str) -> Observation:
+def observation(**statuses: str) -> ObservedRun:
     cases = [Case(name, status) for name, status in statuses.items()]
     traces = {name: Trace(0.1, {"a.py": 4}) for name in statuses}
-    return Observation(Run(Result(0, "", 1.0), cases), traces, {"a.py": 2}, [{"core": "C"}])
+    return ObservedRun(Run(Result(0, "", 1.0), cases), traces, {"a.py": 2}, [{"core": "C"}])
 
 
 def a_tally() -> Tally:

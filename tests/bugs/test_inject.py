@@ -6,23 +6,22 @@ import threading
 from pathlib import Path
 
 import pytest
-from conftest import (
-    eventually,
-    ledger_lines,
-    run_script,
-    write_json,
-)
+from conftest import ledger_lines, run_script, write_json
 from heron_environment import TEST_SCRIPT, an_environment, write_env
 from judged import read_json
 from projects import Project
 from scenario import Scenario
 from setups import CA_FLAGS
 
+from codedata import config
 from codedata.analysis.analyse import analysis_of
-from codedata.bugs.inject import AgentItems, RefusedChange, diff_and_symbol
+from codedata.bugs.inject import RefusedChange, agent_items, diff_and_symbol
 from codedata.code.entities import SourceFile, Sources, is_test_file, language_of
-from codedata.errors import Interrupted
+from codedata.disk.store import Store
+from codedata.llm import Models
 from codedata.records import Candidates, parse
+from codedata.run import cli, loop
+from codedata.run.stage import Reads, Writes
 from codedata.suites.environments import Environments
 
 FILES = {"long beak.py": "def peck(n):\n    # from above\n    return n - 1\n",
@@ -194,32 +193,25 @@ def test_what_cannot_be_broken_is_named(marsh_image, tmp_path):
 
 def test_agents_of_one_repository_wait_for_the_earlier_ones(tmp_path):
     write_env(tmp_path, *map(an_environment, ("crane", "stork")))
-    items = AgentItems(Environments(tmp_path), 2).open()
-    assert [*items.names()] == ["crane.agent-1", "stork.agent-1", "crane.agent-2", "stork.agent-2"]
-    names = ("crane.agent-9", "ibis.agent-1", "ibis.procedural", "ibis.7")
-    assert [*map(items.covers, names)] == [True, False, True, True]
-    begun, done = [], []
-    go = threading.Event()
+    items = agent_items(Environments(tmp_path), 2).open()
+    names = ["crane.agent-1", "stork.agent-1", "crane.agent-2", "stork.agent-2"]
+    assert [*items.names()] == names
+    others = ("crane.agent-9", "ibis.agent-1", "ibis.procedural", "ibis.7")
+    assert [*map(items.covers, others)] == [True, False, True, True]
+    meet, on_disk = threading.Barrier(2), {}
 
-    def work(name: str) -> None:
-        item = items.read(name)
-        begun.append(name)
-        items.wait_for_turn(item, threading.Event())
-        done.append(name)
-        go.wait(30)
+    def make(item) -> Candidates:
+        on_disk[item.name] = {path.stem for path in (tmp_path / "bug/_candidates").glob("*.json")}
+        meet.wait(30)   # both repositories are worked on at once
+        return Candidates(item.repo, item.repo_name, item.base_commit, "agent", [], "", {}, 0.1)
 
-    threads = [threading.Thread(target=work, args=(name,)) for name in items.names()]
-    for n, thread in enumerate(threads, 1):
-        thread.start()
-        eventually(lambda n=n: len(begun) == n)
-    eventually(lambda: len(done) == 2)
-    assert {*done} == {"crane.agent-1", "stork.agent-1"}
-    stop = threading.Event()
-    stop.set()
-    with pytest.raises(Interrupted):
-        items.wait_for_turn(items.read("crane.agent-2"), stop)
-    go.set()
-    eventually(lambda: len(done) == 4)
+    args = cli.parser("toy.py").parse_args(["--root", str(tmp_path)])
+    stage = loop.Stage("toy", make=make, reads=Reads(agent_items(Environments(tmp_path), 2), ()),
+                       writes=Writes(Store(tmp_path, Candidates)),
+                       after_same=lambda name: name.rpartition(".")[0])
+    with Models(settings := config.load(args)) as models:
+        assert loop.run(stage, settings, models, cli.options(args)) == 0
+    assert names[0] in on_disk[names[2]] and names[1] in on_disk[names[3]]
 
 
 @pytest.mark.parametrize(("path", "before", "after", "told"), [

@@ -9,7 +9,7 @@ from proven import bugs_in, write_candidate
 from setups import CA_FLAGS
 
 from codedata.analysis.analyse import analysis_of
-from codedata.bugs.effects import new_messages, symbols_at
+from codedata.bugs.effects import new_messages_of, symbols_at
 from codedata.bugs.instances import agents_candidates
 from codedata.code.patches import normalised
 from codedata.disk.store import Store, digest
@@ -113,7 +113,7 @@ def test_a_change_is_the_same_wherever_its_lines_stand():
 def test_new_messages_are_those_that_pyflakes_did_not_have_before(tmp_path):
     before = {"a b.py": b"import os\nx = y\n", "gone.py": b"import os\n", "t.txt": b"z"}
     after = {"a b.py": b"\n\nimport os\nx = y + w\n", "__init__.py": b"raise SystemExit(1\n"}
-    found = new_messages(before, after)
+    found, = new_messages_of([(before, after)])
     assert "undefined name 'w'" in found and len(found) == 2   # one is of the syntax
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from codedata.suites import recorded_calls
-from codedata.suites.recorded_calls import Event, Job, Outcome, jobs_of, named
+from codedata.suites.recorded_calls import Event, Outcome, ReplayJob, jobs_of, named
 from codedata.texts import text_of
 
 SOURCE = '''
@@ -205,7 +205,7 @@ def events_in(place: Path) -> list[Event]:
             for one in recorded_calls.events_in(file)]
 
 
-def replayed(source: Path, place: Path, jobs: list[Job], prune=False, seconds=3, total_s=150):
+def replayed(source: Path, place: Path, jobs: list[ReplayJob], prune=False, seconds=3, total_s=150):
     """Return the outcomes of jobs, as replay() does in a sandbox."""
     place.mkdir()
     imports = sorted({line for job in jobs for lines, _ in job.tries for line in lines
@@ -329,7 +329,7 @@ def fine(): return print("fine") or 1
 ''')
     words = ["Endless()", "Large()", "Rude()", "Deep()", "wrong()", "end()", "kill()", "shut()",
              "write()", "fork()", "fine()", "fine(", "'\\ud800'"]
-    jobs = [Job([(["from heron import *"], word)]) for word in words]
+    jobs = [ReplayJob([(["from heron import *"], word)]) for word in words]
     found = replayed(source, tmp_path / "place", jobs, seconds=1)
     told = {word: one.told for word, one in zip(words, found, strict=True) if one}
     assert told.pop("fork()") == told.pop("fine()") == "1"
@@ -338,7 +338,7 @@ def fine(): return print("fine") or 1
 
 def test_a_module_that_never_ends_its_import_takes_the_time_that_is_given_and_no_more(tmp_path):
     source = project(tmp_path / "source", heron="while True: pass\n")
-    job = Job([(["import heron"], "heron.x")])
+    job = ReplayJob([(["import heron"], "heron.x")])
     assert replayed(source, tmp_path / "place", [job] * 9, total_s=3) == [None] * 9
 
 

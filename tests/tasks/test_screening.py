@@ -119,9 +119,9 @@ def test_what_comes_behind_another_that_leaves_something_is_judged_again_without
     with screener(wren) as one:
         found = [*one.verdicts(diffs)]
         assert [shown.verdict for shown in one.screen(diffs)] == ["good", "good", "survives"]
-    assert [0, 1, 2] in [in_doubt for _, in_doubt in found]
-    last = {i: screened.verdict for batch, _ in found for i, (screened, *_) in batch.items()}
-    assert last == {0: "good", 1: "good", 2: "survives"}
+    assert diffs in [in_doubt for _, in_doubt in found]
+    last = {diff: screened.verdict for batch, _ in found for diff, (screened, *_) in batch.items()}
+    assert last == dict(zip(diffs, ("good", "good", "survives"), strict=True))
 
 
 @pytest.mark.docker
@@ -130,7 +130,8 @@ def test_a_sandbox_that_ends_costs_the_change_that_ends_it_and_no_verdict(wren):
              wren_diff(DOUBLED, "    return 3 * n")]
     with screener(wren) as one:
         found = [*one.verdicts(diffs)]
-    assert [i for judged, in_doubt in found for i in (*judged, *in_doubt)] == [0, 2]
+    assert [one for judged, in_doubt in found
+            for one in (*judged, *in_doubt)] == [diffs[0], diffs[2]]
 
 
 # without a sandbox -------------------------------------------------------------------------------
@@ -163,15 +164,15 @@ def test_what_runs_at_import_may_be_noticed_by_whoever_uses_the_file(old, new, a
 
 def test_verdicts_are_shown_and_kept_as_they_come_in_and_those_taken_back_are_missing(
         tmp_path, capsys):
-    step = StepsSeen()
+    step, keys = StepsSeen(), {"a": "1", "b": "2", "c": "3"}
     with recording(ReplyLog(tmp_path, "screen", "wren")), showing(step):
-        verdicts = KeptVerdicts(["a", "b", "c"], None)
-        for i, word in enumerate(("good", "survives")):
-            verdicts.add({i: (Screened(word, ""), {}, {})})
-        verdicts.drop([1])
+        verdicts = KeptVerdicts(keys, None)
+        for diff, word in (("a", "good"), ("b", "survives")):
+            verdicts.add({diff: (Screened(word, ""), {}, {})})
+        verdicts.drop(["b"])
     assert capsys.readouterr().err.startswith("      wren: 1 verdict taken back")
     assert [text for text in step.seen if text][-3:] == [
         f"{n} of 3 judged, 1 good" for n in (1, 2, 1)]
     with recording(ReplyLog(tmp_path, "screen", "wren")):   # after a kill
-        again = KeptVerdicts(["a", "b", "c"], None)
-    assert again.found == {0: Screened("good", "")} and again.missing() == [1, 2]
+        again = KeptVerdicts(keys, None)
+    assert again.found == {"a": Screened("good", "")} and again.missing() == ["b", "c"]

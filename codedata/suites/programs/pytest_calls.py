@@ -433,7 +433,7 @@ class Writer:
 
 # the recorder ------------------------------------------------------------------------------------
 
-class Recorder:
+class CallRecorder:
     """Take the events of one process; it is the builtin HOOK of changed tests."""
 
     def __init__(self):
@@ -799,7 +799,7 @@ def pytest_load_initial_conftests():
     first = int(os.environ.setdefault(OUTERMOST, str(os.getpid())))
     is_worker = "PYTEST_XDIST_WORKER" in os.environ and first == os.getppid()
     if not hasattr(builtins, HOOK) and (is_worker or first == os.getpid()):
-        recorder = Recorder()
+        recorder = CallRecorder()
         setattr(builtins, HOOK, recorder)
         sys.meta_path.insert(0, Finder())
     yield

@@ -21,7 +21,7 @@ from codedata.suites.source import TOOLS
 from codedata.suites.suite import REPORTS, Run, run_suite
 from codedata.tasks.folder.folder import TEST_PATCH
 from codedata.terminal import named
-from codedata.texts import fill, printable, text_of
+from codedata.texts import fill, text_of
 from codedata.verifier.junit import restored_name
 from codedata.verifier.suite import MARKS
 
@@ -108,7 +108,7 @@ def misread(run: Run, printed: str) -> str:
     differing = read.items() ^ {(case.name, case.status) for case in run.results}
     if differing:
         names = sorted({name for name, _ in differing})
-        return f"graders would read other results: {printable(named(names))}"
+        return f"graders would read other results: {named(names)}"
     if run.exit_code and not {"failed", "error"} & {case.status for case in run.results}:
         return f"graders count no run that ends with exit code {run.exit_code} though no test fails"
     return ""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from codedata.disk.layouts import Program
 from codedata.sandbox.factory import WORKDIR
 from codedata.suites.leftovers import activation
-from codedata.suites.recorded_calls import Job, given_to_run
+from codedata.suites.recorded_calls import ReplayJob, given_to_run
 from codedata.suites.source import Files
 from codedata.suites.test_results import RUNNERS
 from codedata.tasks.folder.folder import ARCHIVE, CONFIG, HIDDEN, TEST_SCRIPT
@@ -62,7 +62,7 @@ def suite_tests(test_script: str, hidden: Files | None = None, *, workdir: str =
 def case_files(cases: Sequence[tuple[list[str], str]]) -> TestFiles:
     """Return the files of tests/cases/: scripts that the verifier runs beside the tests, and, in a
     file that they cannot read, what has to come of them."""
-    jobs = [Job([(code[:-1], code[-1])]) for code, _ in cases]
+    jobs = [ReplayJob([(code[:-1], code[-1])]) for code, _ in cases]
     given = given_to_run(WORKDIR, jobs, CASE_S, CASES_S)
     name = "replay_calls.py"
     return {f"{CASES}/jobs.json": _json(given), f"{CASES}/{name}": text_of(

@@ -77,9 +77,9 @@ class SuiteVerifier:
 
 def task_of(name: str, kind: str, verifier: SuiteVerifier, patches: tuple[str, str], image: str,
             commit: str, longest_s: float) -> Task:
-    """Return a task without a proof; `kind` is "" for a row of somebody else's. `patches` are the
-    gold and its reverse, `commit` is the one in the image that work is compared with, and
-    `longest_s` is the duration of the suite's longest run in seconds."""
+    """Return a task without a proof. `patches` are the gold and its reverse, `commit` is the one in
+    the image that work is compared with, and `longest_s` is the duration of the suite's longest run
+    in seconds."""
     # in doubling steps, so that a new proof seldom changes the task and its issue report is kept
     doubled = math.ceil(math.log2(max(1, VERIFIER_TIMES * longest_s / MIN_VERIFIER_S)))
     verifier_s = MIN_VERIFIER_S * 2 ** doubled
@@ -90,7 +90,7 @@ def task_of(name: str, kind: str, verifier: SuiteVerifier, patches: tuple[str, s
     solution = dict(zip((SOLVE, GOLD, REVERSE), (solve, *patches), strict=True))
     tests = verifier.tests(seconds_for_tests(verifier_s - (CASES_S if verifier.cases else 0)),
                            commit, label)
-    return Task(name, kind, config_of(name, container, {"kind": kind or None}), from_image(image),
+    return Task(name, kind, config_of(name, container, {"kind": kind}), from_image(image),
                 *({path: text.encode() for path, text in files.items()}
                   for files in (solution, tests)))
 

@@ -17,7 +17,7 @@ from codedata.tasks.prove.suite_outcomes import (
     GOOD,
     PASSED,
     REFUSED,
-    Outcome,
+    SuiteOutcome,
     broken_in,
     judged,
     known_results,
@@ -60,7 +60,7 @@ class ScreeningRules:
     counts_missing: bool = False   # tests that do not run any more count as failing, and of a
                                    # suite that does not end those count that ran
 
-    def screened(self, outcome: Outcome, known: Mapping[str, str], how: str,
+    def screened(self, outcome: SuiteOutcome, known: Mapping[str, str], how: str,
                  n_run: int) -> Screened:
         """Return the result of screening: an outcome compared with the known results."""
         not_run: list[str] = []

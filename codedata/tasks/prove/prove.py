@@ -64,7 +64,7 @@ ROW_RUNS = 3              # without a patch, where no verification says which te
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """Hold the results of a suite without a change."""
+    """Hold the results of a suite without a change: for a pull request, those with it."""
 
     statuses: dict[str, str]     # of the tests that count
     files: dict[str, str]        # by test: its file, or "" if no file fits its name
@@ -73,7 +73,11 @@ class Baseline:
     reads: str                   # where evaluation scripts find the results, one of READS
     ignored: set[str]            # tests that do not count
     seconds: float               # of the longest run
-    shown: Files = field(default_factory=dict)   # hidden files as a task's image has them
+    # of a pull request: the code before and after it, its tests in a task's image and after it
+    before: Files = field(default_factory=dict)
+    after: Files = field(default_factory=dict)
+    shown: Files = field(default_factory=dict)
+    tests: Files = field(default_factory=dict)
     # by hidden files: the tests that pass without them, from the first candidate that hides them
     passed_without: dict[frozenset[str], set[str]] = field(default_factory=dict)
 
@@ -112,7 +116,7 @@ class PatchProver:
             counts, cases=kind.cases(candidate, label, environment, *joined))
         if traces := self._traces_in(image, counted, gold, verifier.test_patch):
             raise Excluded("its image shows the gold or hidden tests: "
-                           f"{printable(named(traces))}", name)
+                           f"{named(traces)}", name)
         task, rows = self._run_task(candidate, verifier, (gold, change), image, first, label)
         kept = self._factory.keep(image.name, image_name(images_of(kind), name))
         about, shown = kind.described(candidate, first, environment, *joined)
@@ -195,13 +199,18 @@ class PatchProver:
                     baseline: Baseline, label: str) -> tuple[TaskImage, Files, str]:
         """Return (the image of a task; the files of its failing tests, which graders restore after
         the agent's work; why the agent can see these tests, or "")."""
+        def image_without(hidden: Files) -> TaskImage:
+            """Make an image with the change and without the hidden files."""
+            patch = diff_of({**first.before, **hidden}, first.after)
+            return self._derive(environment, patch, label)
+
         places = {baseline.files[test] for test in first.fail_to_pass}
         tests = {path: baseline.texts[path] for path in sorted(places - {"", *first.before})
                  if is_text(baseline.texts[path])}
         visible = "" if tests.keys() == places else "some failing tests have no file of their own"
         if not self._kind.hides_tests:
             visible = "[bug] hide_tests is off"
-        image = self._derive(environment, first, {} if visible else tests, label)
+        image = image_without({} if visible else tests)
         if visible:
             return image, tests, visible
         # all tests that the change fails are in these files, so the change does not matter here:
@@ -217,15 +226,13 @@ class PatchProver:
                 and test not in baseline.passed_without[hidden]]
         if not lost:
             return image, tests, ""
-        return (self._derive(environment, first, {}, label), tests,
+        return (image_without({}), tests,
                 "hiding the files of the failing tests breaks other tests: "
-                f"{printable(named(lost))}")
+                f"{named(lost)}")
 
-    def _derive(self, environment: Environment, first: FirstRun, hidden: Files,
-                label: str) -> TaskImage:
-        """Make a task's image, with the change and without the hidden files."""
+    def _derive(self, environment: Environment, patch: str, label: str) -> TaskImage:
+        """Make a task's image, with a patch applied."""
         base = image_of(environment, self._factory, label).name
-        patch = diff_of({**first.before, **hidden}, first.after)
         image = derive(self._factory, base, patch, self._factory.temporary_name(TRIES), label)
         return lead_from_testbed(self._factory, image, label)
 
@@ -292,7 +299,7 @@ class PatchProver:
         unexpected = sorted({*shown.failing} ^ {*first.fail_to_pass})
         if unexpected:
             reason = reason or ("these tests have other results than in the first run with the "
-                                f"patch: {printable(named(unexpected))}")
+                                f"patch: {named(unexpected)}")
         reason = reason or shown.reason
         return row_of("untouched", run, shown), reason and f"its image: {reason}"
 

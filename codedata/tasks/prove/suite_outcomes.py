@@ -28,7 +28,7 @@ LAST_LINES = 3     # of an output, in which the test may be named that it ends i
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class SuiteOutcome:
     """Hold the outcome of a suite run with a patch: all that decides whether the patch is a bug."""
 
     statuses: Mapping[str, str]
@@ -70,18 +70,18 @@ def check_drift(environment: Environment, statuses: Mapping[str, str],
                if test not in ignored and known[test] != statuses.get(test)]
     if drifted:
         raise ItemFailed(f"the environment has drifted: {len(drifted)} tests have other "
-                         f"results than in env/: {printable(named(drifted))}",
+                         f"results than in env/: {named(drifted)}",
                          environment.repo_name)
     if PASSED not in statuses.values():
         raise Excluded("has no test that passes.", environment.repo_name)
 
 
-def outcome_of(run: Run, known: Collection[str]) -> Outcome:
+def outcome_of(run: Run, known: Collection[str]) -> SuiteOutcome:
     """Return the outcome of a run of the whole suite. A known test that is missing because its file
     failed counts as an error (with_lost)."""
     statuses, lost = with_lost(run.results, known)
     lines = run.text.rstrip().split("\n")[-LAST_LINES:] if was_ended(run) else []
-    return Outcome(statuses, lost, run.seconds, run.timed_out, run.exit_code, run.truncated_at,
+    return SuiteOutcome(statuses, lost, run.seconds, run.timed_out, run.exit_code, run.truncated_at,
                    lines)
 
 
@@ -91,7 +91,8 @@ def was_ended(run: Run) -> bool:
     return "\n".join(MARKS) in run.text
 
 
-def without_missing(outcome: Outcome, known: Mapping[str, str]) -> tuple[Outcome, list[str]]:
+def without_missing(outcome: SuiteOutcome,
+                    known: Mapping[str, str]) -> tuple[SuiteOutcome, list[str]]:
     """Return (an outcome before a pull request, whose tests may not even be collected: tests that
     did not run are errors; the tests of which nothing is known). If the suite does not come to its
     end, these are the tests that it did not come to, and the test that it hangs or dies in is an
@@ -108,7 +109,8 @@ def without_missing(outcome: Outcome, known: Mapping[str, str]) -> tuple[Outcome
             [test for test in missing if test not in failing])
 
 
-def judged(outcome: Outcome, known: Mapping[str, str], max_broken_share: float) -> tuple[str, str]:
+def judged(outcome: SuiteOutcome, known: Mapping[str, str],
+           max_broken_share: float) -> tuple[str, str]:
     """Compare an outcome with the known results. Return (GOOD, "") if the change may become a task,
     else (one word for the reason, the reason)."""
     statuses = outcome.statuses
@@ -121,10 +123,10 @@ def judged(outcome: Outcome, known: Mapping[str, str], max_broken_share: float) 
          outcome.timed_out),
         ("crash", f"the suite crashes, with exit code {outcome.exit_code}",
          outcome.exit_code >= CRASHED),
-        ("uncollected", f"these are not collected: {printable(named(sorted(lost)))}", lost),
+        ("uncollected", f"these are not collected: {named(sorted(lost))}", lost),
         ("stopped", f"the suite stops early: {printable(outcome.truncated_at, 200)}",
          outcome.truncated_at),
-        ("gone", f"tests that passed do not run any more: {printable(named(gone))}", gone),
+        ("gone", f"tests that passed do not run any more: {named(gone)}", gone),
         (*SURVIVES, not n_broken),
         ("too_broad", "every test that passed before fails",
          n_broken == len(passed) and max_broken_share < 1),
@@ -134,7 +136,7 @@ def judged(outcome: Outcome, known: Mapping[str, str], max_broken_share: float) 
     return next(((word, why) for word, why, is_so in troubles if is_so), (GOOD, ""))
 
 
-def broken_in(outcome: Outcome, known: Mapping[str, str]) -> list[str]:
+def broken_in(outcome: SuiteOutcome, known: Mapping[str, str]) -> list[str]:
     """Return the sorted names of tests that passed before, and fail in a run."""
     return sorted(name for name, status in outcome.statuses.items()
                   if status in FAILED and known.get(name) == PASSED)

@@ -11,7 +11,7 @@ Its stage is in stages.py.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
@@ -34,7 +34,7 @@ from codedata.suites.environments import open_environment
 from codedata.suites.source import Files, is_text
 from codedata.suites.suite import CRASHED, PLUGINS, place_plugin, run_script
 from codedata.tasks.prove.first_run import Screened, ScreeningRules
-from codedata.tasks.prove.suite_outcomes import PASSED, Outcome, known_results
+from codedata.tasks.prove.suite_outcomes import PASSED, SuiteOutcome, known_results
 from codedata.tasks.screen.covering_tests import CoveringTests
 from codedata.terminal import named
 from codedata.texts import printable
@@ -51,7 +51,8 @@ READ_EVERY_S = 2.0         # how often the driver's answers are read while it ru
 WHOLE_SUITE = "the whole suite runs for each candidate"
 
 
-Found = dict[int, tuple[Screened, Files, Files]]   # with the changed files, before and after
+# by diff: the result, with the changed files before and after
+Found = dict[str, tuple[Screened, Files, Files]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,7 @@ class Screener:
         """Return why changes are not judged by all tests that may notice them, or ""."""
         if self._unchanged and self._unchanged.left_out:
             return ("these tests are left out, since their results differ in a forked process: "
-                    f"{printable(named(self._unchanged.left_out))}")
+                    f"{named(self._unchanged.left_out)}")
         return self.why_none and f"{WHOLE_SUITE}, as {self.why_none}"
 
     def close(self) -> None:
@@ -148,30 +149,30 @@ class Screener:
         """Return the result for each diff. It is None if only the whole suite in a fresh sandbox
         can judge the diff: it changes more than sources, it leaves something in the sandbox, or
         `why_none` says why no diff can be judged here."""
-        shown: dict[int, Screened] = {}
+        shown: dict[str, Screened] = {}
         for found, in_doubt in self.verdicts(diffs):
-            shown |= {i: screened for i, (screened, _, _) in found.items()}
-            for i in in_doubt:
-                del shown[i]
-        return [shown.get(i) for i in range(len(diffs))]
+            shown |= {diff: screened for diff, (screened, _, _) in found.items()}
+            for diff in in_doubt:
+                del shown[diff]
+        return [*map(shown.get, diffs)]
 
-    def verdicts(self, diffs: Sequence[str]) -> Iterator[tuple[Found, list[int]]]:
-        """Yield ({number of a diff: its result}, [numbers of earlier results that are in doubt]) as
-        results arrive. Diffs in doubt are judged again. Each batch ends with a run without a
-        change. If that run differs from the first one, the results of the batch are in doubt, and
-        each half of it is judged in a new sandbox. A result is not in doubt if its change was the
-        only one in a fresh sandbox, or if a later change ended the sandbox."""
+    def verdicts(self, diffs: Iterable[str]) -> Iterator[tuple[Found, list[str]]]:
+        """Yield ({diff: its result}, [diffs whose earlier results are in doubt]) as results arrive.
+        Diffs in doubt are judged again. Each batch ends with a run without a change. If that run
+        differs from the first one, the results of the batch are in doubt, and each half of it is
+        judged in a new sandbox. A result is not in doubt if its change was the only one in a fresh
+        sandbox, or if a later change ended the sandbox."""
         with ExitStack() as failed:
             failed.callback(self.close)
             if not self.is_opened():
                 return
-            changes = {i: change for i, diff in enumerate(diffs) if (change := self._change(diff))}
+            changes = {diff: change for diff in diffs if (change := self._change(diff))}
             batches = [[*changes]] if changes else []
             while batches and self.is_opened():
-                left = {i: changes[i] for i in batches.pop()}
+                left = {diff: changes[diff] for diff in batches.pop()}
                 is_sure, self._is_fresh = self._is_fresh and len(left) == 1, False
                 begin_step("screening")
-                seen: list[int] = []
+                seen: list[str] = []
                 is_lost = yield from self._judge(left, seen)
                 is_bad = bool(seen) and not (is_sure or self._has_died or self._is_unchanged())
                 if is_bad or is_lost:
@@ -252,13 +253,13 @@ class Screener:
         ids = {name: id for id, names in shown.names.items() for name in names}
         if missing := [name for name in self._passed if name not in ids]:
             raise Unscreenable("these tests are not collected in one process: "
-                               f"{printable(named(missing))}")
+                               f"{named(missing)}")
         left_out = [name for name in self._passed if ids[name] in shown.statuses]
         if len(left_out) > MAX_LEFT_OUT * len(self._passed):
             raise Unscreenable(f"{len(left_out)} tests have other results in a forked process: "
-                               f"{printable(named(left_out))}")
+                               f"{named(left_out)}")
         if changed := sorted({*shown.dirty} & self._texts.keys()):
-            raise Unscreenable(f"its tests change its source: {printable(named(changed))}")
+            raise Unscreenable(f"its tests change its source: {named(changed)}")
         wanted = {*self._passed}.difference(left_out)
         return UnchangedRun({name: id for name, id in ids.items() if name in wanted},
                             shown.seconds_by_test, left_out, shown.dirty, shown.modules)
@@ -273,13 +274,13 @@ class Screener:
 
     # the driver ----------------------------------------------------------------------------------
 
-    def _judge(self, left: dict[int, SourceChange], seen: list[int]):
+    def _judge(self, left: dict[str, SourceChange], seen: list[str]):
         """Let the driver judge the changes in `left`, and yield its results. Move the judged
         changes from `left` to `seen`. Remove from `left` a change that the driver cannot judge,
         that ends the driver, or that leaves files behind; do not add it to `seen`. Return whether
         the sandbox can no longer be used."""
         changes, order = dict(left), [*left]
-        last = order[0] if order else 0   # if no answer says which one ended the driver
+        last = order[0]   # if no answer says which one ended the driver
         is_dirty = False
         known = self._unchanged
         for answers in self._answers(
@@ -343,10 +344,10 @@ class Screener:
         found = {name: answer.statuses[id] for name, id in self._unchanged.ids.items()
                  if id in answer.statuses}
         error = _same_error(answer, change) if self._rules.drops_same_error else ""
-        outcome = Outcome(self.known | found if answer.is_done else {}, answer.lost, answer.seconds,
-                          answer.timed_out or answer.signal == SIGXCPU,
-                          answer.signal and CRASHED + answer.signal, answer.stopped,
-                          same_error=error)
+        outcome = SuiteOutcome(
+            self.known | found if answer.is_done else {}, answer.lost, answer.seconds,
+            answer.timed_out or answer.signal == SIGXCPU, answer.signal and CRASHED + answer.signal,
+            answer.stopped, same_error=error)
         return self._rules.screened(outcome, self.known, answer.how, answer.n_run)
 
 
