@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from heron_project import opener
 
-from codedata.env.verify import Limits, Verifier
+from codedata.env.verify import Verifier
 from codedata.suites.breaking import Broken, break_source
 from codedata.suites.source import Project, put_source
 
@@ -20,7 +20,7 @@ def sandbox():
 
 def test_verification_refuses_a_hollow_script_and_says_why(tmp_path, source, image_name):
     project = Project(source, distribution="heron", modules=("heron",))
-    found = Verifier(opener, project, Limits(60, 60), image_name).verify(
+    found = Verifier(opener, project, 60, image_name).verify(
         "true", "python3 -m compileall -q . && echo 1..1 && echo ok 1 - compiles")
     assert (found.failed, found.cause.name, found.results) == ("hollow", "hollow", [])
     assert found.cause.evidence.endswith("such as compiles") and not found.healthy

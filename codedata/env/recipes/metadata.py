@@ -12,8 +12,8 @@ import re
 from dataclasses import dataclass
 from email.parser import HeaderParser
 
-from codedata.env.recipes.package_index import tomllib
 from codedata.env.recipes.repository_files import MAX_BYTES, RepositoryFiles
+from codedata.texts import tomllib
 
 INI_FILES = ("setup.cfg", "tox.ini", "pytest.ini", ".pytest.ini")
 
