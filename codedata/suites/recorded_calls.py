@@ -116,6 +116,11 @@ class Outcome:
         return "\n".join([*self.lines, shown]) + "\n"
 
     @staticmethod
+    def runner(test_script: str) -> tuple[str, dict]:
+        """Return the program that runs such scripts, and how run_tool() starts it."""
+        return "replay_calls.py", {"start": "python3", "before": activation(test_script)}
+
+    @staticmethod
     def literals(code: str) -> list[tuple[int, int, object]]:
         """Return the bytes and the value of each number and text in code."""
         try:
@@ -309,25 +314,8 @@ def _is_public(source: str) -> bool:
 
 # replays -----------------------------------------------------------------------------------------
 
-@dataclass(frozen=True)
-class Program:
-    """Hold a program that runs scripts, the command that starts it, and what is done before."""
-
-    name: str
-    start: str
-    before: str
-    beside: tuple[str, ...] = ()
-
-
-def replay(sandbox: Sandbox, jobs: Sequence[Job], test_script: str,
-           **options) -> list[Outcome | None]:
-    """Return what run_scripts() returns for scripts in Python."""
-    program = Program("replay_calls.py", "python3", activation(test_script))
-    return run_scripts(sandbox, jobs, program, Outcome, **options)
-
-
-def run_scripts(sandbox: Sandbox, jobs: Sequence[Job], program: Program, kind: type[Outcome], *,
-                prune: bool = False, total_s: int = 120) -> list[Outcome | None]:
+def replay(sandbox: Sandbox, jobs: Sequence[Job], test_script: str, kind: type[Outcome] = Outcome,
+           *, prune: bool = False, total_s: int = 120) -> list[Outcome | None]:
     """Return for each job the outcome of its script in a sandbox with the source, or None: where
     runs differ, none gives what was recorded, or the time is up. With `prune`, a script keeps only
     the lines that its outcome needs. Raise ItemFailed if the answers cannot be read."""
@@ -337,8 +325,8 @@ def run_scripts(sandbox: Sandbox, jobs: Sequence[Job], program: Program, kind: t
     given = given_to_run(source, jobs, SCRIPT_S, total_s, prune)
     sandbox.run(f"rm -rf {REPLAYS}")   # an image may have answers of its own
     sandbox.put({"jobs.json": json.dumps(given).encode()}, REPLAYS)
-    done = run_tool(sandbox, program.name, REPLAYS, start=program.start, before=program.before,
-                    beside=program.beside, timeout_s=total_s + END_S)
+    name, how = kind.runner(test_script)
+    done = run_tool(sandbox, name, REPLAYS, timeout_s=total_s + END_S, **how)
     if done.timed_out:
         raise ItemFailed(f"its scripts do not end {END_S} s after their time of {total_s} s")
     with temporary_folder() as folder:
@@ -416,13 +404,6 @@ def _new_name(callee: str, taken: Collection[str], code: str) -> str:
     used = {*taken, *re.findall(r"\w+", code)}
     return next(one for one in (name, *(f"{name}{n}" for n in range(2, 10_000)))
                 if one not in used)
-
-
-class PythonRecorder:
-    """Record and replay the calls of Python's tests."""
-
-    record = staticmethod(record)
-    replay = staticmethod(replay)
 
 
 def distinct(outcomes: Iterable[Outcome]) -> list[Outcome]:
