@@ -230,13 +230,13 @@ class Verifier:
         nothing."""
         begin_step("tests of a broken source", 6, STEPS)
         passed = [case["name"] for case in result.results if case["status"] == "passed"]
-        broken = break_source(sandbox, self.project, test_script)
-        if not broken.n_files:
+        n_files, n_built = break_source(sandbox, self.project, test_script)
+        if not n_files:
             return result
         usual_s = max(result.test_s, default=0.0)
         limit_s = min(self.limit_s, MIN_BROKEN_S + 2 * usual_s)
         run = replace(self, limit_s=limit_s).test(sandbox, test_script)
-        if why := why_hollow(passed, run, bool(broken.n_built)):
+        if why := why_hollow(passed, run, bool(n_built)):
             return replace(result, failed="hollow", cause=Cause("hollow", why), healthy=False,
                            results=[], log=run.text)
         return result

@@ -518,10 +518,7 @@ class Recorder:
         node, text = found[0]
         source = ast.get_source_segment(text, node)
         if node.col_offset and not isinstance(node, ast.Lambda):
-            lines = source.split("\n")
-            indent = " " * node.col_offset
-            source = "\n".join([lines[0], *(line[len(indent):] if line.startswith(indent) else line
-                                            for line in lines[1:])])
+            source = re.sub(f"(?m)^ {{{node.col_offset}}}", "", source)
         if source is None or source.count("\n") >= MAX_DEF:
             raise Opaque("long")
         return source, node
