@@ -4,17 +4,22 @@ one before.
 A draft is tried in a scratch container, where running a changed script again is cheap, until its
 tests are healthy or its log teaches nothing more. The result is verified from scratch in a fresh
 container. The first healthy recipe is taken; if there is none, the verified one with the most
-passed tests is taken, and its record shows that.
+passed tests is taken, and its record shows that. The scripts of a commit's nearest ancestor may be
+tried first, in its image.
 """
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from codedata.disk.store import Store
 from codedata.env.agents import AgentRun
 from codedata.env.causes import Cause
+from codedata.env.clones import distance
+from codedata.env.inputs import Repository, Source
 from codedata.env.recipes import generic, node, python_repair
 from codedata.env.recipes.generic import PlainRecipe
 from codedata.env.recipes.node import NodeRecipe
@@ -22,14 +27,17 @@ from codedata.env.recipes.python_recipe import PythonRecipe
 from codedata.env.recipes.repair import Log, Recipe
 from codedata.env.repository_facts import Facts, recipes
 from codedata.env.verify import Verified, Verifier
+from codedata.errors import BrokenRecord
+from codedata.records import Environment
 from codedata.run.talk import begin_step, current_step
 from codedata.sandbox import Sandbox, SandboxDied
+from codedata.suites.environments import SUCCESS, id_of
 from codedata.suites.source import Project, put_source
 from codedata.suites.suite import Run
 from codedata.suites.test_results import counts, not_collected
 from codedata.texts import displayed
 
-SUCCESS, ERROR = "success", "error"
+ERROR = "error"
 PAIRS = 3      # pairs of scripts that are verified for each kind of recipe, at most
 ROUNDS = 6     # draft rounds before each pair except the first
 REPAIRS = {PythonRecipe: python_repair, NodeRecipe: node, PlainRecipe: generic}
@@ -190,3 +198,44 @@ def _better(best: Planned, recipe: Recipe, verified: Verified) -> Planned:
 def _rank(verified: Verified) -> tuple:
     return (verified.ok, verified.is_healthy, verified.n_passed, verified.n_cases,
             verified.failed != NOT_TRIED.failed)
+
+
+# as another commit -------------------------------------------------------------------------------
+
+def nearest_ancestor(root: Path, repository: Repository, source: Source,
+                     has_image: Callable[[str, str], bool]) -> Environment | None:
+    """Return the environment of the nearest ancestor of a commit that is healthy, starts from the
+    same base image and has its own image here; None where there is none. No descendant's: the
+    layers of its image hold what came after the commit."""
+    found: dict[int, Environment] = {}
+    family, last = repository.repo_name[:-8], source.commit[:8]
+    if not (source.committed_at and last and repository.repo_name.endswith(last)):
+        return None
+    store = Store(root, Environment).open()
+    for name in store.names():
+        with suppress(BrokenRecord):
+            if name[:-8] != family:
+                continue
+            one = store.read(name)
+            if (one.status == SUCCESS and one.verified.get("healthy") and one.base_commit
+                    and (one.repo, one.base_image) == (repository.called, repository.base_image)
+                    and has_image(one.image_name, id_of(one))):
+                found[distance(one.base_commit, source.commit, source.near)] = one
+    found.pop(0, None)   # no ancestors
+    return found[min(found)] if found else None
+
+
+def plan_as(verifier: Verifier, neighbour: Environment, key: str) -> Planned:
+    """Return what a neighbour's scripts come to in its image: of what is installed there already,
+    only the difference is installed. Where nothing differs that decides the install, whose digest
+    is `key`, the neighbour's results count, too."""
+    current_step().within = f"as {neighbour.repo_name}"
+    known = neighbour.verified
+    shown = Verified(results=neighbour.test_case_result, flaky=neighbour.flaky,
+                     needs_network=known.get("needs_network", []))
+    verified = replace(verifier, base_image=neighbour.image_name).verify(
+        neighbour.install_script, neighbour.test_script, only_healthy=True,
+        like=shown if known.get("install_key") == key else None)
+    recipe = f"that of {neighbour.repo_name}"
+    return Planned(neighbour.install_script, neighbour.test_script, verified, recipe,
+                   [verified.as_attempt(recipe)], tuple(known.get("left_out", ())))

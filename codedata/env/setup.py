@@ -15,10 +15,9 @@ from codedata.agent import new_trajectory
 from codedata.disk.store import Store
 from codedata.env.agents import SCRIPTS, AgentPlanner, AgentRun, FailedTry, end_of
 from codedata.env.bases import base_for, python_to_bring
-from codedata.env.checkouts import Source, source_of
-from codedata.env.inputs import Repository
-from codedata.env.neighbours import nearest_ancestor, plan_as
-from codedata.env.planner import SUCCESS, Planned, plan, project_of
+from codedata.env.clones import install_key
+from codedata.env.inputs import Repository, Source, source_of
+from codedata.env.planner import Planned, nearest_ancestor, plan, plan_as, project_of
 from codedata.env.repository_facts import Facts, read_facts
 from codedata.env.verify import Verified, Verifier
 from codedata.errors import ItemFailed
@@ -30,7 +29,7 @@ from codedata.run.states import Reads, Writes
 from codedata.run.talk import begin_step, current_step
 from codedata.sandbox.factory import WORKDIR, KeptImage, SandboxFactory
 from codedata.settings import Settings
-from codedata.suites.environments import TRIES, image_name_of
+from codedata.suites.environments import SUCCESS, TRIES, image_name_of
 from codedata.suites.source import put_source
 from codedata.terminal import usd
 
@@ -87,11 +86,13 @@ class Setup:
                     opened, project_of(facts, source.near, source.commit),
                     self._settings.sandbox.run_timeout,
                     self._host.temporary_name(TRIES) if self._has_image else "", base_image)
-                key = source.install_key(base_image, facts)
+                key = install_key(source.near, source.commit, base_image, facts.brought,
+                                  facts.decisive) if source.committed_at else ""
                 outcome = self._planned(repository, source, facts, verifier, key)
             if self._has_image and outcome.status == SUCCESS:
-                kept = self._host.keep(outcome.verified.image_id,
-                                       _image_of(repository, outcome))
+                kept = self._host.keep(outcome.verified.image_id, image_name_of(
+                    repository.repo_name, outcome.verified.base_commit, base_image,
+                    outcome.install_script))
         finally:
             self._host.forget(label)
         return _record(repository, outcome, kept, time.monotonic() - started,
@@ -180,12 +181,6 @@ class Setup:
 def fault_of(environment: Environment) -> str:
     """Return why an environment counts as failed; an empty string where it does not."""
     return "" if environment.status == SUCCESS else f"{environment.status}: {environment.error}"
-
-
-def _image_of(repository: Repository, outcome: Planned) -> str:
-    """Return the image's name with a tag that no other result of the same repository gets."""
-    return image_name_of(repository.repo_name, outcome.verified.base_commit, repository.base_image,
-                         outcome.install_script)
 
 
 def _record(repository: Repository, outcome: Planned, kept: KeptImage, seconds: float,
