@@ -10,16 +10,12 @@ tried first, in its image.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from codedata.disk.store import Store
 from codedata.env.agents import AgentRun
 from codedata.env.causes import Cause
-from codedata.env.clones import distance
-from codedata.env.inputs import Repository, Source
 from codedata.env.recipes import generic, node, python_repair
 from codedata.env.recipes.generic import PlainRecipe
 from codedata.env.recipes.node import NodeRecipe
@@ -27,11 +23,10 @@ from codedata.env.recipes.python_recipe import PythonRecipe
 from codedata.env.recipes.repair import Log, Recipe
 from codedata.env.repository_facts import Facts, recipes
 from codedata.env.verify import Verified, Verifier
-from codedata.errors import BrokenRecord
 from codedata.records import Environment
 from codedata.run.talk import begin_step, current_step
 from codedata.sandbox import Sandbox, SandboxDied
-from codedata.suites.environments import SUCCESS, id_of
+from codedata.suites.environments import SUCCESS
 from codedata.suites.source import Project, put_source
 from codedata.suites.suite import Run
 from codedata.suites.test_results import counts, not_collected
@@ -201,29 +196,6 @@ def _rank(verified: Verified) -> tuple:
 
 
 # as another commit -------------------------------------------------------------------------------
-
-def nearest_ancestor(root: Path, repository: Repository, source: Source,
-                     has_image: Callable[[str, str], bool]) -> Environment | None:
-    """Return the environment of the nearest ancestor of a commit that is healthy, starts from the
-    same base image and has its own image here; None where there is none. No descendant's: the
-    layers of its image hold what came after the commit."""
-    found: dict[int, Environment] = {}
-    family, last = repository.repo_name[:-8], source.commit[:8]
-    if not (source.committed_at and last and repository.repo_name.endswith(last)):
-        return None
-    store = Store(root, Environment).open()
-    for name in store.names():
-        with suppress(BrokenRecord):
-            if name[:-8] != family:
-                continue
-            one = store.read(name)
-            if (one.status == SUCCESS and one.verified.get("healthy") and one.base_commit
-                    and (one.repo, one.base_image) == (repository.called, repository.base_image)
-                    and has_image(one.image_name, id_of(one))):
-                found[distance(one.base_commit, source.commit, source.near)] = one
-    found.pop(0, None)   # no ancestors
-    return found[min(found)] if found else None
-
 
 def plan_as(verifier: Verifier, neighbour: Environment, key: str) -> Planned:
     """Return what a neighbour's scripts come to in its image: of what is installed there already,

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
+from pathlib import Path
 
 from codedata.agent import new_trajectory
 from codedata.disk.store import Store
 from codedata.env.agents import SCRIPTS, AgentPlanner, AgentRun, FailedTry, end_of
 from codedata.env.bases import base_for, python_to_bring
-from codedata.env.clones import install_key
+from codedata.env.clones import distance, install_key
 from codedata.env.inputs import Repository, Source, source_of
-from codedata.env.planner import Planned, nearest_ancestor, plan, plan_as, project_of
+from codedata.env.planner import Planned, plan, plan_as, project_of
 from codedata.env.repository_facts import Facts, read_facts
 from codedata.env.verify import Verified, Verifier
-from codedata.errors import ItemFailed
+from codedata.errors import BrokenRecord, ItemFailed
 from codedata.llm import Models
 from codedata.records import Environment
 from codedata.run.loop import Stage
@@ -29,7 +32,7 @@ from codedata.run.states import Reads, Writes
 from codedata.run.talk import begin_step, current_step
 from codedata.sandbox.factory import WORKDIR, KeptImage, SandboxFactory
 from codedata.settings import Settings
-from codedata.suites.environments import SUCCESS, TRIES, image_name_of
+from codedata.suites.environments import SUCCESS, TRIES, id_of, image_name_of
 from codedata.suites.source import put_source
 from codedata.terminal import usd
 
@@ -176,6 +179,29 @@ class Setup:
             if verified.ok:
                 break
         return outcome
+
+
+def nearest_ancestor(root: Path, repository: Repository, source: Source,
+                     has_image: Callable[[str, str], bool]) -> Environment | None:
+    """Return the environment of the nearest ancestor of a commit that is healthy, starts from the
+    same base image and has its own image here; None where there is none. No descendant's: the
+    layers of its image hold what came after the commit."""
+    found: dict[int, Environment] = {}
+    family, last = repository.repo_name[:-8], source.commit[:8]
+    if not (source.committed_at and last and repository.repo_name.endswith(last)):
+        return None
+    store = Store(root, Environment).open()
+    for name in store.names():
+        with suppress(BrokenRecord):
+            if name[:-8] != family:
+                continue
+            one = store.read(name)
+            if (one.status == SUCCESS and one.verified.get("healthy") and one.base_commit
+                    and (one.repo, one.base_image) == (repository.called, repository.base_image)
+                    and has_image(one.image_name, id_of(one))):
+                found[distance(one.base_commit, source.commit, source.near)] = one
+    found.pop(0, None)   # no ancestors
+    return found[min(found)] if found else None
 
 
 def fault_of(environment: Environment) -> str:
