@@ -13,7 +13,7 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import takewhile
+from itertools import count, takewhile
 from operator import attrgetter
 from pathlib import Path
 
@@ -235,12 +235,8 @@ def _numbered(script: str) -> str:
 
 def _spread(jobs: list[Job]) -> list[Job]:
     """Return jobs in an order in which each test comes once, then each a second time, and so on."""
-    counts: dict[str, int] = defaultdict(int)
-    ranks = []
-    for job in jobs:
-        counts[job.test] += 1
-        ranks.append(counts[job.test])
-    return [job for _, job in sorted(zip(ranks, jobs, strict=True), key=lambda pair: pair[0])]
+    ranks: dict[str, Iterator[int]] = defaultdict(count)
+    return sorted(jobs, key=lambda job: next(ranks[job.test]))
 
 
 class _Earlier:
@@ -348,8 +344,7 @@ def given_to_run(source: str, jobs: Sequence[Job], seconds: int, total_s: int,
                      for job in jobs]}
 
 
-def _outcome(answer: dict | None, job: Job,
-             kind: type[Outcome] = Outcome) -> Outcome | None:
+def _outcome(answer: dict | None, job: Job, kind: type[Outcome]) -> Outcome | None:
     """Return an answer as an outcome whose names are readable, None for none and for one that has
     a private name or a path."""
     if not answer:

@@ -752,7 +752,6 @@ class Recorder:
             return
         event["raised"] = type(error).__name__ if error is not None else ""
         event["type"] = type(result).__name__
-        event["result"] = None
         if error is None:
             self.track(result, event["n"])
             event["result"] = self.plain_text(result)
