@@ -32,7 +32,7 @@ END = 10**9
 
 
 @dataclass(frozen=True)
-class Step:
+class CommandStep:
     """Hold what a command is about."""
 
     style: str
@@ -53,11 +53,11 @@ def same_step(one: str, other: str) -> bool:
     return bool(first.words) and first.words == second.words and overlap
 
 
-def step_of(command: str) -> Step:
+def step_of(command: str) -> CommandStep:
     """Return what a shell command is about."""
     style = action_style(command)
     if style == UNKNOWN:
-        return Step(style, frozenset())
+        return CommandStep(style, frozenset())
     words: set[str] = set()
     lines = 1, END
     for program, *arguments in simple_commands(command):
@@ -72,7 +72,7 @@ def step_of(command: str) -> Step:
                 lines = _lines(name, match)
             elif not match and argument not in RUNS:
                 words |= _words(name, arguments, argument)
-    return Step(style, frozenset(words), lines)
+    return CommandStep(style, frozenset(words), lines)
 
 
 def _words(name: str, arguments: list[str], argument: str) -> set[str]:

@@ -24,7 +24,7 @@ from codedata.turns.branches import Branch
 from codedata.turns.observations import (
     EQUAL,
     UNEQUAL,
-    Observation,
+    ShownResult,
     compare,
     cut,
     observation_of,
@@ -42,12 +42,12 @@ ACTIVATE = re.compile(r"^[ \t]*(?:\.|source) (\S+)/bin/activate\s*$", re.MULTILI
 
 
 @dataclass(frozen=True)
-class Step:
+class RecordedStep:
     """Hold a turn of the history: its command, and what the agent was shown of it."""
 
     turn: int                  # its number among the turns of the conversation, from 0
     command: str
-    shown: Observation
+    shown: ShownResult
 
 
 @dataclass
@@ -72,7 +72,7 @@ class Replayed:
         return "tree unchanged" if self.unequal else EQUAL
 
 
-def steps_of(messages: Sequence[Message], tools: Tools | None = None) -> list[Step]:
+def steps_of(messages: Sequence[Message], tools: Tools | None = None) -> list[RecordedStep]:
     """Return the steps of a conversation, without turns that run nothing."""
     form = form_of(messages, tools)
     steps = []
@@ -84,7 +84,7 @@ def steps_of(messages: Sequence[Message], tools: Tools | None = None) -> list[St
         command = command_of(message if tools else content_text(message), messages[:i], form)
         answer = messages[i + 1] if i + 1 < len(messages) else None
         if command.strip() and answer and action_style(command) != SUBMIT:
-            steps.append(Step(turn, command, observation_of(content_text(answer))))
+            steps.append(RecordedStep(turn, command, observation_of(content_text(answer))))
     return steps
 
 
@@ -130,7 +130,7 @@ class Replayer:
         return sandbox.run(command, timeout_s=self._timeout_s, env=self._variables)
 
     @contextmanager
-    def replay(self, steps: Sequence[Step], start: str = "", look: Look = lambda *_: None
+    def replay(self, steps: Sequence[RecordedStep], start: str = "", look: Look = lambda *_: None
                ) -> Iterator[tuple[Branch, Replayed]]:
         """Yield (a branch at the state after the steps, what the replay came to). If `start` is
         known, no other is tried. Before each step look(its turn, the branch, a digest of its files)
@@ -142,7 +142,7 @@ class Replayer:
                 raise ItemFailed("its start cannot be made", start)
             yield branch, self._follow(branch, steps, Replayed(start), look)
 
-    def find_start(self, steps: Sequence[Step]) -> str:
+    def find_start(self, steps: Sequence[RecordedStep]) -> str:
         """Return the start with which most observations are equal: each difference from the base
         commit is tried in turn, and kept if it makes more of them so. Slow steps do not count."""
         best = None
@@ -172,7 +172,7 @@ class Replayer:
                 return None
         return branch
 
-    def _follow(self, branch: Branch, steps: Sequence[Step], found: Replayed,
+    def _follow(self, branch: Branch, steps: Sequence[RecordedStep], found: Replayed,
                 look: Look = lambda *_: None) -> Replayed:
         tree = branch.tree()
         for i, step in enumerate(steps):
@@ -198,14 +198,14 @@ class Replayer:
                     "got": cut(first.output)[:SHOWN_CHARS], "tree_changed": differs})
         return found
 
-    def _once_more(self, branch: Branch, step: Step, tree: str) -> tuple[Result, bool]:
+    def _once_more(self, branch: Branch, step: RecordedStep, tree: str) -> tuple[Result, bool]:
         """Run a command again where it has run. Return (the result, whether the files stay as they
         are): so does one that writes a script and runs it, whose output differs for other reasons.
         """
         with self._images.branch(*branch.layers) as again:
             return self.run(again, step.command), again.tree() == tree
 
-    def _replayed(self, steps: Sequence[Step], start: str) -> Result:
+    def _replayed(self, steps: Sequence[RecordedStep], start: str) -> Result:
         """Return the result of the last step, behind a fresh replay of those before it."""
         with ExitStack() as held:
             branch = self._begin(start, held)

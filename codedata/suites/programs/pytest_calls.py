@@ -254,7 +254,7 @@ class Names:
             self.paths[id(value)] = (rank, (module, key), value)
 
 
-class Writer:
+class SourceWriter:
     """Write the operands of one event in source form, and collect what they need."""
 
     def __init__(self, recorder):
@@ -347,17 +347,14 @@ class Writer:
 
     def by_repr(self, kind, value, depth):
         """Return an object in source form whose repr() is that, but for its module."""
-        zone = getattr(value, "tzinfo", None)
-        if kind is datetime.timezone or not zone:
-            text = repr(value)
-        else:
+        if zone := getattr(value, "tzinfo", None):   # whose repr() may be the project's
             text = f"{value.replace(tzinfo=None)!r}.replace(tzinfo={self.text(zone, depth)})"
-        if kind is range:
-            return text
+        else:
+            text = repr(value)
         if kind.__module__ == "datetime":
             self.need("import datetime")
-            return text
-        self.imported(kind.__module__, kind.__name__)
+        elif kind is not range:
+            self.imported(kind.__module__, kind.__name__)
         return text
 
     def module(self, value):
@@ -433,7 +430,7 @@ class Writer:
 
 # the recorder ------------------------------------------------------------------------------------
 
-class Recorder:
+class CallRecorder:
     """Take the events of one process; it is the builtin HOOK of changed tests."""
 
     def __init__(self):
@@ -701,7 +698,7 @@ class Recorder:
         self.counts[self.test] += 1
         if self.counts[key] > MAX_EVENTS or self.counts[self.test] > MAX_OF_TEST:
             return event
-        writer, event["why"] = Writer(self), ""
+        writer, event["why"] = SourceWriter(self), ""
         try:
             event["expr"] = self.expression(writer, kind, callee, args, kwargs)
         except (Opaque, RecursionError, RuntimeError, ValueError) as error:
@@ -778,7 +775,7 @@ class Recorder:
 
     def plain_text(self, value):
         """Return a value that is made of plain ones alone in source form, else None."""
-        writer = Writer(self)
+        writer = SourceWriter(self)
         try:
             text = writer.text(value)
         except (Opaque, RecursionError, RuntimeError, ValueError):
@@ -795,7 +792,7 @@ def pytest_load_initial_conftests():
     first = int(os.environ.setdefault(OUTERMOST, str(os.getpid())))
     is_worker = "PYTEST_XDIST_WORKER" in os.environ and first == os.getppid()
     if not hasattr(builtins, HOOK) and (is_worker or first == os.getpid()):
-        recorder = Recorder()
+        recorder = CallRecorder()
         setattr(builtins, HOOK, recorder)
         sys.meta_path.insert(0, Finder())
     yield
