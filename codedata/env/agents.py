@@ -7,10 +7,9 @@ the test script. The scripts that it submits count for nothing before they are v
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from itertools import accumulate, groupby
+from itertools import groupby
 from pathlib import Path
 
 from codedata.agent import (
@@ -167,10 +166,8 @@ def end_of(log: str) -> str:
     for line, same in groupby(plain(log).strip().splitlines()):
         n = len(list(same))
         lines += [line] * n if n < MAX_REPEATED else [line, f"(the line above {n} times)"]
-    lines.reverse()
-    n_chars = list(accumulate(len(line) + 1 for line in lines))
-    n_lines = max(1, bisect_right(n_chars, MAX_LOG_CHARS))
-    return "\n".join(reversed(lines[:n_lines]))[-MAX_LOG_CHARS:]
+    end = "\n".join(["", *lines])[-MAX_LOG_CHARS:]
+    return end.partition("\n")[2] if "\n" in end else end   # without a part of a line
 
 
 def _text(name: str, **parts: str) -> str:
