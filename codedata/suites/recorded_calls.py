@@ -344,7 +344,7 @@ def given_to_run(source: str, jobs: Sequence[Job], seconds: int, total_s: int,
                      for job in jobs]}
 
 
-def _outcome(answer: dict | None, job: Job, kind: type[Outcome]) -> Outcome | None:
+def _outcome(answer: dict | None, job: Job, kind: type[Outcome] = Outcome) -> Outcome | None:
     """Return an answer as an outcome whose names are readable, None for none and for one that has
     a private name or a path."""
     if not answer:
