@@ -32,12 +32,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codedata.env.causes import names as causes
 from codedata.env.planner import plan, project_of
-from codedata.env.recipes.package_index import tomllib
 from codedata.env.repository_facts import read_facts
-from codedata.env.verify import Limits, Verified, Verifier
+from codedata.env.verify import Verified, Verifier
 from codedata.errors import Trouble
 from codedata.sandbox import open_sandbox
 from codedata.sandbox.docker.engine import connect, remove_images
+from codedata.texts import tomllib
 
 LIST = Path(__file__).with_suffix(".toml")
 BASE = "codedata-base:bookworm"
@@ -95,7 +95,7 @@ def build(project: dict, args, engine) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         source = unpacked(fetch(project, args.cache), Path(folder))
         facts = read_facts(source)
-        verifier = Verifier(opener, project_of(facts, source), Limits(args.install_s, args.test_s),
+        verifier = Verifier(opener, project_of(facts, source), args.script_s,
                             f"codedata-benchmark/{label}")
         planned = plan(verifier, facts, args.budget_s)
         took = round(time.monotonic() - started)
@@ -147,7 +147,7 @@ def differing(first: Verified, again: Verified) -> list[str]:
 def keep(folder: Path, planned, row: dict) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     texts = {"install.sh": planned.install_script, "test.sh": planned.test_script,
-             "log.txt": planned.log,
+             "log.txt": planned.verified.log,
              "row.json": json.dumps(row | {"attempts": planned.attempts}, indent=1)}
     for name, text in texts.items():
         (folder / name).write_text(text)
@@ -177,9 +177,8 @@ def main() -> int:
     p.add_argument("--group", choices=[*TARGETS], help="only these")
     p.add_argument("--only", default="*", metavar="GLOB", help="only projects of such a name")
     p.add_argument("--jobs", type=int, default=2, help="projects at the same time (%(default)s)")
-    p.add_argument("--install-s", type=float, default=600,
-                   help="for an install script (%(default)s)")
-    p.add_argument("--test-s", type=float, default=600, help="for a run of the tests (%(default)s)")
+    p.add_argument("--script-s", type=float, default=600,
+                   help="for an install script, and for a run of the tests (%(default)s)")
     p.add_argument("--budget-s", type=float, default=1800,
                    help="after which no further recipe is tried (%(default)s)")
     p.add_argument("--ca-bundle", default="", metavar="FILE",

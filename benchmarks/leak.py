@@ -166,10 +166,12 @@ def ask(rows: list[dict], args) -> None:
         def one(row: dict) -> None:
             replies: list[str] = []
             suspect = judge.Suspect(row["history"], row["answer"], row["commit"])
-            while len(replies) < judge.ATTEMPTS and not (
-                    replies and judge.read_reply(replies[-1], row["answer"])[0]):
-                messages = judge.request(client, suspect, len(replies) + 1)
+            for attempt in range(1, 3):
+                messages = judge.request(client, suspect, attempt)
                 replies.append(client.ask(messages, schema=judge.SCHEMA).text)
+                with suppress(Rejected):
+                    judge.verdict_in(replies[-1], row["answer"])
+                    break
             file.write(to_line({"id": row["id"], "judge": args.model, "prompt": rule(),
                                 "replies": replies}))
         for done in [pool.submit(one, row) for row in rows]:

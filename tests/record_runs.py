@@ -20,7 +20,7 @@ from validate_dp import SAMPLES, mutants, mutated, open_host
 
 from codedata.datapoints.folder import read_datapoint, weights_in
 from codedata.datapoints.validate import CheckFailed, Validation
-from codedata.env.verify import Limits, Verifier
+from codedata.env.verify import Verifier
 from codedata.errors import Excluded, ItemFailed
 from codedata.sandbox.docker import engine
 from codedata.suites.environments import labelled, open_environment
@@ -100,7 +100,7 @@ def hollow(scene: dict, folder: Path) -> tuple[dict, dict]:
     """Verify a script; return what had passed, and the run of it with a broken source."""
     write_files(folder, SCENARIOS["heron"] | scene.get("files", {}))
     project = Project(folder, distribution="heron", modules=("heron",))
-    verifier = Noting(opener, project, Limits(LIMIT_S, scene.get("test_s", LIMIT_S)))
+    verifier = Noting(opener, project, scene.get("test_s", LIMIT_S))
     found = verifier.verify("true", scene["script"])
     assert found.failed in ("", "hollow") and len(verifier.runs) == 5, (scene, found)
     names = [{case.name for case in run.results if case.status == "passed"}
@@ -117,12 +117,12 @@ def verification(scene: dict, folder: Path) -> tuple[dict, dict]:
     add_test(source, scene.get("body", ""))
     for path in scene.get("files", ()):
         (source / path).write_text(scene.get("text", "def test_it():\n    pass\n"))
-    limits = Limits(LIMIT_S, scene.get("test_s", LIMIT_S))
+    limit_s = scene.get("test_s", LIMIT_S)
     project = Project(source, distribution="heron", modules=("heron",))
-    verifier, only_healthy = Noting(opener, project, limits), scene.get("only_healthy", False)
+    verifier, only_healthy = Noting(opener, project, limit_s), scene.get("only_healthy", False)
     found = verifier.verify("true", TESTS + scene.get("script", ""), only_healthy)
     paths = sorted(str(path.relative_to(source)) for path in source.rglob("*.py"))
-    return {"limit_s": limits.test_s, "only_healthy": only_healthy, "committed": paths,
+    return {"limit_s": limit_s, "only_healthy": only_healthy, "committed": paths,
             "runs": [*map(data_of, verifier.runs)]}, shown(found)
 
 

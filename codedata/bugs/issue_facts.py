@@ -11,19 +11,13 @@ import random
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from types import ModuleType
 
 from codedata.checks.secrets import credential_in
 from codedata.disk.store import digest
 from codedata.run.talk import begin_step
 from codedata.sandbox import Sandbox
-from codedata.suites.recorded_calls import (
-    RESULT,
-    Event,
-    Outcome,
-    PythonRecorder,
-    ReplayJob,
-    jobs_of,
-)
+from codedata.suites.recorded_calls import RESULT, Event, Outcome, ReplayJob, jobs_of
 from codedata.suites.source import Files
 from codedata.suites.suite import NONE
 from codedata.texts import fill, toml_of
@@ -88,7 +82,7 @@ class Difference:
 class Differences:
     """Find the differences of one bug in two sandboxes, `right` and `wrong`."""
 
-    def __init__(self, recorder: PythonRecorder, right: Sandbox, wrong: Sandbox, test_script: str):
+    def __init__(self, recorder: ModuleType, right: Sandbox, wrong: Sandbox, test_script: str):
         self._recorder, self._trees, self._script = recorder, (right, wrong), test_script
 
     def found(self, tests: Sequence[str], hidden: Files = NONE) -> list[Difference]:

@@ -38,9 +38,10 @@ from codedata.run.talk import begin_step
 from codedata.sandbox import Sandbox, SandboxDied
 from codedata.sandbox.factory import WORKDIR, SandboxFactory
 from codedata.settings import Settings
+from codedata.suites import recorded_calls, recorded_javascript
 from codedata.suites.contexts import sources_in
-from codedata.suites.recorded_calls import Outcome, PythonRecorder
-from codedata.suites.recorded_javascript import PATH_LINE, JavaScriptRecorder
+from codedata.suites.recorded_calls import Outcome
+from codedata.suites.recorded_javascript import PATH_LINE
 from codedata.suites.source import apply_patch
 from codedata.suites.suite import run_script
 from codedata.suites.test_results import place_of
@@ -59,8 +60,8 @@ FENCED = re.compile(
 REPEATED = re.compile(r"…(?:\s*…)+")
 PASSED = re.compile(r"^(?:PASSED .*|.* PASSED +\[ *\d+%\] *)\n", re.MULTILINE)   # of pytest
 # of the languages whose calls can be recorded
-RECORDERS = {"python": PythonRecorder(), "javascript": JavaScriptRecorder(),
-             "typescript": JavaScriptRecorder()}
+RECORDERS = {"python": recorded_calls, "javascript": recorded_javascript,
+             "typescript": recorded_javascript}
 NO_FACT = "no call that its failing tests make shows the bug"
 ONE_CASE = "only the case of its one failing test shows the bug"
 NOT_SHOWN = "what shows the bug is too long, or changes from run to run"

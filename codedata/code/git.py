@@ -29,10 +29,10 @@ GIT = {"GIT_DIR": ".git", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev
        "GIT_NO_LAZY_FETCH": "1", "GIT_ALLOC_LIMIT": "1g"}
 
 
-def run_git(folder: str | Path, *words: str) -> str:
-    """Return what this machine's git prints. Raise UnsafeArchive where it fails or prints more than
-    MAX_OUTPUT."""
-    with git_output(folder, *words) as output:
+def run_git(folder: str | Path, *words: str, stdin: str = "") -> str:
+    """Return what this machine's git prints, given an input. Raise UnsafeArchive where it fails or
+    prints more than MAX_OUTPUT."""
+    with git_output(folder, *words, stdin=stdin) as output:
         printed = output.read(MAX_OUTPUT + 1)
     if len(printed) > MAX_OUTPUT:
         raise UnsafeArchive(f"git {words[0]} prints more than {MAX_OUTPUT:,} bytes")

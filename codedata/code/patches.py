@@ -10,7 +10,7 @@ from functools import cached_property
 from itertools import accumulate, groupby
 from pathlib import Path
 
-from codedata.code.git import git_output
+from codedata.code.git import run_git
 from codedata.disk.layouts import Program
 from codedata.disk.locks import temporary_folder
 from codedata.disk.store import digest
@@ -258,10 +258,10 @@ def diff_of(old: Mapping[str, bytes], new: Mapping[str, bytes], n_context: int =
     """Return the patch in git's format that turns the files `old` into the files `new`. Both map
     paths to UTF-8 texts; a Program is executable. Nothing is written to these paths here."""
     with temporary_folder() as folder:
-        _git(folder, "init", "-q", "--template=")
-        _git(folder, "config", "core.quotePath", "false")
+        run_git(folder, "init", "-q", "--template=")
+        run_git(folder, "config", "core.quotePath", "false")
         trees = [_tree(folder, files) for files in (old, new)]
-        return _git(folder, "diff", "--no-color", "--no-ext-diff", "--no-renames", "--text",
+        return run_git(folder, "diff", "--no-color", "--no-ext-diff", "--no-renames", "--text",
                     f"-U{n_context}", *trees)
 
 
@@ -271,14 +271,9 @@ def _tree(folder: str, files: Mapping[str, bytes]) -> str:
     for place, content in zip(places, files.values(), strict=True):
         place.write_bytes(content)
     names = "".join(f"{place.name}\n" for place in places)
-    ids = _git(folder, "hash-object", "-w", "--no-filters", "--stdin-paths", stdin=names).split()
+    ids = run_git(folder, "hash-object", "-w", "--no-filters", "--stdin-paths", stdin=names).split()
     lines = [f"100{755 if isinstance(content, Program) else 644} {id}\t{path}\0"
              for id, (path, content) in zip(ids, files.items(), strict=True)]
-    _git(folder, "read-tree", "--empty")
-    _git(folder, "update-index", "-z", "--index-info", stdin="".join(lines))
-    return _git(folder, "write-tree").strip()
-
-
-def _git(folder: str, *words: str, stdin: str = "") -> str:
-    with git_output(folder, *words, stdin=stdin) as output:
-        return output.read().decode()
+    run_git(folder, "read-tree", "--empty")
+    run_git(folder, "update-index", "-z", "--index-info", stdin="".join(lines))
+    return run_git(folder, "write-tree").strip()

@@ -274,17 +274,12 @@ def _definition(entries: list[dict]) -> dict:
         for argument, value in entry.get("when", {}).items():
             properties.setdefault(argument, {"type": "string", "enum": []})["enum"].append(value)
         for argument in [*_needed(entry), *entry.get("optional", ())]:
-            kind = _type(entry, argument)
+            kind = entry.get("types", {}).get(argument, "string")
             of_items = {"type": "array", "items": {"type": TYPES.get(kind, "")}}
             properties.setdefault(argument, of_items if kind in TYPES else {"type": kind})
     required = [name for name in properties
                 if all(name in (*_needed(entry), *entry.get("when", ())) for entry in entries)]
     return _function(entries[0]["name"], entries[0]["about"], properties, required)
-
-
-def _type(entry: dict, argument: str) -> str:
-    """Return the type of an argument by the table."""
-    return entry.get("types", {}).get(argument, "string")
 
 
 def _needed(entry: dict) -> list[str]:

@@ -26,7 +26,7 @@ from codedata.duel.scoring import combine_orders
 from codedata.llm import Client
 from codedata.messages import with_text
 from codedata.records import METRICS, Answer, Probe, Sanity, Side
-from codedata.run.loop import Stage
+from codedata.run.stage import Stage
 
 SANITY_MIN_SCORE = 75.0   # a judge passes if the dataset's own turn gets this mean score, 0..100
 CONTRASTS = ("empty", "shuffled", "other")

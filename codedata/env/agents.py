@@ -7,10 +7,9 @@ the test script. The scripts that it submits count for nothing before they are v
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from itertools import accumulate, groupby
+from itertools import groupby
 from pathlib import Path
 
 from codedata.agent import (
@@ -27,6 +26,7 @@ from codedata.agent import (
 )
 from codedata.agent.loop import plain
 from codedata.sandbox import Sandbox
+from codedata.settings import AgentSettings, EnvSettings
 from codedata.texts import fill, text_of
 
 SCRIPTS = ("install_script", "test_script")
@@ -75,8 +75,8 @@ class AgentPlanner:
     """Ask an agent for the scripts of a repository."""
 
     llm: LLMServer
-    limits: dict[str, float]           # arguments of Agent
-    iterations: tuple[int, int]        # limits of the two stages
+    limits: AgentSettings
+    env: EnvSettings                   # limits the iterations of the two stages
     trajectory: Callable[[], Path]     # returns the file for the next run
     # seconds that a script may take when it is verified, and a command of the agent's at most
     script_s: float
@@ -95,7 +95,7 @@ class AgentPlanner:
         if install.status != "success":
             return install
         task = _text("agent_tests.md", repo=repo, install_script=install.scripts["install_script"])
-        tests = self._ask(sandbox, task, SCRIPTS[1:], stage=1)
+        tests = self._ask(sandbox, task, SCRIPTS[1:], is_second=True)
         return replace(install.followed_by(tests), scripts=install.scripts | tests.scripts,
                        summary="\n\n".join(filter(None, (install.summary, tests.summary))))
 
@@ -104,12 +104,14 @@ class AgentPlanner:
         return self._ask(sandbox, _text("agent_again.md", repo=repo, **vars(failure)), SCRIPTS)
 
     def _ask(self, sandbox: Sandbox, task: str, wanted: tuple[str, ...],
-             stage: int = 0) -> AgentRun:
+             is_second: bool = False) -> AgentRun:
         bash = ToolBashExecutor(min(COMMAND_S, self.script_s), max_timeout_s=self.script_s)
         agent = Agent(_text("agent.md", minutes=f"{self.script_s / 60:g}"),
                       [bash, *TOOLS, _submit(wanted)], self.llm, sandbox,
-                      max_iterations=self.iterations[stage], trajectory=self.trajectory(),
-                      **self.limits)
+                      max_iterations=(self.env.stage2_max_iterations if is_second
+                                      else self.env.max_iterations),
+                      trajectory=self.trajectory(), max_seconds=self.limits.max_seconds,
+                      max_usd=self.limits.max_usd)
         result = agent.run(task)
         scripts = scripts_in(result.answer)
         status, error = result.status, result.error
@@ -164,10 +166,8 @@ def end_of(log: str) -> str:
     for line, same in groupby(plain(log).strip().splitlines()):
         n = len(list(same))
         lines += [line] * n if n < MAX_REPEATED else [line, f"(the line above {n} times)"]
-    lines.reverse()
-    n_chars = list(accumulate(len(line) + 1 for line in lines))
-    n_lines = max(1, bisect_right(n_chars, MAX_LOG_CHARS))
-    return "\n".join(reversed(lines[:n_lines]))[-MAX_LOG_CHARS:]
+    end = "\n".join(["", *lines])[-MAX_LOG_CHARS:]
+    return end.partition("\n")[2] if "\n" in end else end   # without a part of a line
 
 
 def _text(name: str, **parts: str) -> str:

@@ -42,17 +42,13 @@ def cause_of(phase: str, text: str, n_failed: int = 0) -> Cause:
     starts = {name: [match.start(match.re.groups) for pattern in cause["patterns"]
                      for match in re.finditer(pattern, text, re.MULTILINE)]
               for name, cause in causes.items()}
-    n_lines = {name: len(found) for name, found in starts.items()
-               if len(found) >= max(1, n_failed * MIN_SHARE)}
-    if not n_lines:
+    starts = {name: found for name, found in starts.items()
+              if len(found) >= max(1, n_failed * MIN_SHARE)}
+    if not starts:
         last = next((line for line in reversed(lines) if re.search(r"\w", line)), "")
         return Cause("other", last.strip()[:MAX_CHARS])
-    name = next(iter(n_lines))
+    name = next(iter(starts))
     if phase != "install":
-        name = max(n_lines, key=lambda one: (not causes[one].get("consequence"), n_lines[one]))
-    return Cause(name, _line_of(text, starts[name][0]))
-
-
-def _line_of(text: str, at: int) -> str:
-    start, end = text.rfind("\n", 0, at) + 1, text.find("\n", at)
-    return text[start:end if end >= 0 else None].strip()[:MAX_CHARS]
+        name = max(starts, key=lambda one: (not causes[one].get("consequence"), len(starts[one])))
+    line = lines[text.count("\n", 0, starts[name][0])]
+    return Cause(name, line.strip()[:MAX_CHARS])

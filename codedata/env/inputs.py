@@ -12,21 +12,38 @@ import hashlib
 import json
 import os
 import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from functools import cache, partial
 from pathlib import Path
 
 from codedata.bounded import numbered_lines, open_regular, row_in
 from codedata.code.git import own_repository
+from codedata.disk.locks import temporary_folder
 from codedata.disk.store import Derived, Readers, digest
-from codedata.env.clones import SOURCES, TREE, clone_of, cloned, git, without_secret
+from codedata.env.clones import (
+    SOURCES,
+    TREE,
+    checked_out,
+    clone_of,
+    cloned,
+    date_of,
+    git,
+    without_secret,
+)
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.records import Environment, parse, safe_name, storable, text_problem
+from codedata.sandbox import Sandbox
+from codedata.sandbox.copies import at_hand
 from codedata.suites.repo_names import ADDRESS, LOCAL, clean_name, parts_of, repo_name_of
 
 OWNER_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 GITHUB = "https://github.com/"
 COMMIT = re.compile(r"[0-9a-f]{8,64}")
+DATED_AFTER = 180 * 86_400   # seconds, from which on today's packages are the second choice
 NAMES = "Names of files and images are of [A-Za-z0-9._-]. Give the row a `repo_name`."
 
 
@@ -217,3 +234,47 @@ def _digest_of(path: str) -> str:
         while piece := file.read(1 << 20):
             state.update(piece)
     return state.hexdigest()
+
+
+# sources -----------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class Source:
+    """Hold where a source is."""
+
+    files: Path              # a folder with its files, to be read alone
+    place: Path | None       # a folder of the driver's machine; None: it is in the image
+    near: Path | None = None   # `place`, or a copy on this machine
+    commit: str = ""         # "": HEAD with what is not committed
+    committed_at: int = 0    # seconds since 1970; 0: not known
+
+    @property
+    def until(self) -> str:
+        """Return the day of a commit that is older than DATED_AFTER; else ""."""
+        is_old = 0 < self.committed_at < time.time() - DATED_AFTER
+        return f"{datetime.fromtimestamp(self.committed_at, timezone.utc):%F}" if is_old else ""
+
+
+@contextmanager
+def source_of(repository: Repository, root: Path,
+              open_image: Callable[[], Sandbox]) -> Iterator[Source]:
+    """Yield a repository's source. Addresses are cloned below `root`; without an address or a
+    folder, open_image() opens a sandbox in whose working directory it is. Raise ItemFailed where a
+    commit cannot be had."""
+    if repository.origin:
+        try:
+            clone, commit = cloned(repository.origin, repository.base_commit,
+                                   root / Environment.directory / SOURCES)
+        except (Trouble, BrokenRecord) as e:
+            raise ItemFailed(f"its source cannot be had: {e}") from e
+        with at_hand(clone) as near, checked_out(near, commit) as files:
+            yield Source(files, clone, near, commit, date_of(commit, near))
+    elif repository.path:
+        place = Path(repository.path)
+        with at_hand(place) as near:
+            yield Source(near, place, near)
+    else:
+        with temporary_folder() as folder:
+            with open_image() as sandbox:
+                sandbox.get(sandbox.workdir, Path(folder))
+            yield Source(Path(folder), None, commit=repository.base_commit)

@@ -4,14 +4,17 @@ one before.
 A draft is tried in a scratch container, where running a changed script again is cheap, until its
 tests are healthy or its log teaches nothing more. The result is verified from scratch in a fresh
 container. The first healthy recipe is taken; if there is none, the verified one with the most
-passed tests is taken, and its record shows that.
+passed tests is taken, and its record shows that. The scripts of a commit's nearest ancestor may be
+tried first, in its image.
 """
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from codedata.env.agents import AgentRun
 from codedata.env.causes import Cause
 from codedata.env.recipes import generic, node, python_repair
 from codedata.env.recipes.generic import PlainRecipe
@@ -20,13 +23,16 @@ from codedata.env.recipes.python_recipe import PythonRecipe
 from codedata.env.recipes.repair import Log, Recipe
 from codedata.env.repository_facts import Facts, recipes
 from codedata.env.verify import Verified, Verifier
+from codedata.records import Environment
 from codedata.run.talk import begin_step, current_step
 from codedata.sandbox import Sandbox, SandboxDied
+from codedata.suites.environments import SUCCESS
 from codedata.suites.source import Project, put_source
 from codedata.suites.suite import Run
 from codedata.suites.test_results import counts, not_collected
 from codedata.texts import displayed
 
+ERROR = "error"
 PAIRS = 3      # pairs of scripts that are verified for each kind of recipe, at most
 ROUNDS = 6     # draft rounds before each pair except the first
 REPAIRS = {PythonRecipe: python_repair, NodeRecipe: node, PlainRecipe: generic}
@@ -36,7 +42,8 @@ NOT_TRIED = Verified(failed="recipe", cause=NO_RECIPE)
 
 @dataclass(frozen=True)
 class Planned:
-    """Hold the best pair of scripts and the result of its verification."""
+    """Hold the best pair of scripts and the result of its verification, with the agent's runs where
+    one was asked."""
 
     install_script: str = ""
     test_script: str = ""
@@ -46,7 +53,23 @@ class Planned:
     attempts: list[dict] = field(default_factory=list)
     # tests, and commands of a script, that the test script does not run
     excluded_tests: tuple[str, ...] = ()
-    log: str = ""                  # log of the last failed attempt, where an agent would begin
+    agent: AgentRun | None = None
+
+    @property
+    def status(self) -> str:
+        """Return how an agent ended that handed in no scripts; else if the scripts verified."""
+        if self.agent and self.agent.status != SUCCESS:
+            return self.agent.status
+        return SUCCESS if self.verified.ok else ERROR
+
+    @property
+    def error(self) -> str:
+        """Return why the status is not success; an empty string where it is."""
+        if self.agent and self.agent.status != SUCCESS:
+            return self.agent.error
+        cause = self.verified.cause
+        why = ": ".join(filter(None, (self.verified.failed, cause.name, cause.evidence)))
+        return "" if self.verified.ok else f"not verified: {why}"
 
 
 def project_of(facts: Facts, source: Path | None = None, commit: str = "") -> Project:
@@ -64,14 +87,16 @@ def propose(recipe: Recipe, log: Log, collected: bool, may_fall_back: bool) -> R
     return kind.fallback(recipe, collected)
 
 
-def plan(verifier: Verifier, facts: Facts, budget_s: float = 3600.0) -> Planned:
+def plan(verifier: Verifier, facts: Facts, budget_s: float = 3600.0,
+         attempts: Sequence[dict] = ()) -> Planned:
     """Return the best scripts for the project with these facts. Each kind of recipe gets up to
-    PAIRS pairs of scripts, until one is verified or `budget_s` seconds have passed."""
+    PAIRS pairs of scripts, until one is verified or `budget_s` seconds have passed. `attempts` are
+    earlier ones, to be recorded before these."""
     trial = _RecipeTrial(verifier, time.monotonic() + budget_s)
-    best = Planned()
+    best = Planned(attempts=[*attempts])
     if facts.unreadable:
         cause = Cause("manifest_unreadable", ": ".join(next(iter(facts.unreadable.items()))))
-        best = Planned(verified=replace(NOT_TRIED, cause=cause))
+        best = replace(best, verified=replace(NOT_TRIED, cause=cause))
     for recipe in recipes(facts):
         best = trial.best_of_kind(recipe, best)
         if best.verified.ok or trial.is_over():
@@ -118,7 +143,7 @@ class _RecipeTrial:
         with the most fixes."""
         best, is_installed, n_passed = None, before.failed != "install", before.n_passed
         try:
-            with self.verifier.open_sandbox("") as sandbox:
+            with self.verifier.open_sandbox(self.verifier.base_image) as sandbox:
                 commit, trouble = put_source(sandbox, self.verifier.project)
                 if trouble:
                     return None
@@ -157,16 +182,32 @@ def _better(best: Planned, recipe: Recipe, verified: Verified) -> Planned:
     """Return the better result: verified first, then healthy, then with more passed tests. At a tie
     the kind of recipe that fits better is kept, and of one kind the later pair."""
     attempts = [*best.attempts, verified.as_attempt(recipe.planner)]
-    log = best.log if verified.is_healthy else verified.log
     is_other_kind = best.recipe not in ("", recipe.planner)
     rank, best_rank = _rank(verified), _rank(best.verified)
     if rank < best_rank or (is_other_kind and rank == best_rank):
-        return replace(best, attempts=attempts, log=log)
+        return replace(best, attempts=attempts)
     return Planned(recipe.install_script(), recipe.test_script(), verified, recipe.planner,
-                   attempts,
-                   recipe.excluded_tests, log)
+                   attempts, recipe.excluded_tests)
 
 
 def _rank(verified: Verified) -> tuple:
     return (verified.ok, verified.is_healthy, verified.n_passed, verified.n_cases,
             verified.failed != NOT_TRIED.failed)
+
+
+# as another commit -------------------------------------------------------------------------------
+
+def plan_as(verifier: Verifier, neighbour: Environment, key: str) -> Planned:
+    """Return what a neighbour's scripts come to in its image: of what is installed there already,
+    only the difference is installed. Where nothing differs that decides the install, whose digest
+    is `key`, the neighbour's results count, too."""
+    current_step().within = f"as {neighbour.repo_name}"
+    known = neighbour.verified
+    shown = Verified(results=neighbour.test_case_result, flaky=neighbour.flaky,
+                     needs_network=known.get("needs_network", []))
+    verified = replace(verifier, base_image=neighbour.image_name).verify(
+        neighbour.install_script, neighbour.test_script, only_healthy=True,
+        like=shown if known.get("install_key") == key else None)
+    recipe = f"that of {neighbour.repo_name}"
+    return Planned(neighbour.install_script, neighbour.test_script, verified, recipe,
+                   [verified.as_attempt(recipe)], tuple(known.get("left_out", ())))

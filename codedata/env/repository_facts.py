@@ -11,7 +11,6 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -81,27 +80,25 @@ def read_facts(folder: Path) -> Facts:
     return Facts(unreadable=_frozen(skipped))
 
 
-def recipes(facts: Facts) -> Iterator[Recipe]:
+def recipes(facts: Facts) -> list[Recipe]:
     """Return the first recipes of each kind that fits the facts, the likeliest kind first."""
-    python, other = facts.python, facts.plain
-    is_python = python.name or python.n_test_files or python.runner
-    of_python = python_recipe.initial(python) if is_python else None
+    python = facts.python
     # of Python: as its lock file says, as of the commit's day, as of today
-    ways: list[Recipe | None] = []
-    if of_python:
-        of_python = replace(of_python, python=facts.brought)
-    if of_python and python.lock:
-        ways.append(replace(of_python, lock=python.lock, planner="python as locked"))
-    if of_python and facts.until:
-        ways.append(replace(of_python, until=facts.until, planner="python by date"))
-    ways.append(of_python)
+    ways: list[Recipe] = []
+    if python.name or python.n_test_files or python.runner:
+        today = replace(python_recipe.initial(python), python=facts.brought)
+        if python.lock:
+            ways.append(replace(today, lock=python.lock, planner="python as locked"))
+        if facts.until:
+            ways.append(replace(today, until=facts.until, planner="python by date"))
+        ways.append(today)
     of_node = node.initial(facts.node)
-    kinds: list[Recipe | None] = [*ways, *of_node, other]
-    if other and other.planner != "Makefile" and not python.n_test_files:
-        kinds = [other, *of_node, *ways]
-    elif of_node and not python.n_test_files:
-        kinds = [*of_node, other, *ways]
-    return filter(None, kinds)
+    others = [facts.plain] if facts.plain else []
+    if others and facts.plain.planner != "Makefile" and not python.n_test_files:
+        return [*others, *of_node, *ways]
+    if of_node and not python.n_test_files:
+        return [*of_node, *others, *ways]
+    return [*ways, *of_node, *others]
 
 
 def _run_child(folder: Path, skipped: dict[str, str]) -> tuple[list, str]:

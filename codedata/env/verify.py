@@ -34,15 +34,6 @@ STEPS = 6                  # of a verification
 MIN_BROKEN_S = 60          # seconds for the run with the broken source, beside twice the usual
 MIN_REPEATED = 0.8         # minimum share of a run's cases that must be the same in all three
 LISTED = "git -c safe.directory='*' -c core.quotePath=false ls-files"
-Opener = Callable[[str], Sandbox]   # opens a fresh sandbox of an image; "" is the base image
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Hold the seconds that each script may take."""
-
-    install_s: float = 900.0
-    test_s: float = 900.0
 
 
 @dataclass(frozen=True)
@@ -105,16 +96,18 @@ class Verified:
 
 @dataclass(frozen=True)
 class Verifier:
-    """Verify scripts for one project, in the sandboxes that `open_sandbox` opens.
+    """Verify scripts for one project, in fresh sandboxes that open_sandbox(image) opens. A script
+    may take `limit_s` seconds.
 
     With `image_name` an image is made under that name, even where a later check fails. The caller
     keeps it or removes it, with whatever else the run made.
     """
 
-    open_sandbox: Opener
+    open_sandbox: Callable[..., Sandbox]
     project: Project
-    limits: Limits = Limits()
+    limit_s: float = 900.0
     image_name: str = ""
+    base_image: str = ""       # in which the install script runs
 
     def verify(self, install_script: str, test_script: str, only_healthy: bool = False,
                like: Verified | None = None) -> Verified:
@@ -123,7 +116,7 @@ class Verifier:
         check is `tests`. With `like`, the result of these scripts for another commit, one run is
         enough if its cases agree with that one's."""
         try:
-            with self.open_sandbox("") as sandbox:
+            with self.open_sandbox(self.base_image) as sandbox:
                 return self._verify(sandbox, install_script, test_script, only_healthy, like)
         except SandboxDied as e:
             cause = cause_of("test", e.what)   # recognizes memory and disk limits
@@ -133,7 +126,7 @@ class Verifier:
     def install(self, sandbox: Sandbox, commit: str, script: str) -> tuple[Result, list[str]]:
         """Run an install script. Return its result and the committed files that it changed. They
         are restored, since the source is tested as it is committed."""
-        done = run_script(sandbox, script, self.limits.install_s)
+        done = run_script(sandbox, script, self.limit_s)
         restored, trouble = restore(sandbox, commit) if done.ok else ([], "")
         if trouble:
             done = replace(done, exit_code=1,
@@ -142,7 +135,7 @@ class Verifier:
 
     def test(self, sandbox: Sandbox, script: str) -> Run:
         """Run the test script once. Return the run with its cases."""
-        return run_suite(sandbox, script, self.limits.test_s)
+        return run_suite(sandbox, script, self.limit_s)
 
     def _verify(self, sandbox: Sandbox, install_script: str, test_script: str,
                 only_healthy: bool, like: Verified | None) -> Verified:
@@ -157,8 +150,7 @@ class Verifier:
         if not installed.ok:
             cause = cause_of("install", installed.output)
             if installed.timed_out:
-                cause = Cause("time_limit",
-                              f"the install took more than {self.limits.install_s:g} s")
+                cause = Cause("time_limit", f"the install took more than {self.limit_s:g} s")
             return replace(result, failed="install", cause=cause, log=installed.output,
                            timed_out=installed.timed_out)
         if self.image_name:
@@ -172,7 +164,7 @@ class Verifier:
                 return result
         begin_step("tests", 2, STEPS)
         runs = [self.test(sandbox, test_script)]
-        result = promising(result, runs[0], self.limits.test_s, only_healthy)
+        result = promising(result, runs[0], self.limit_s, only_healthy)
         if result.failed:
             return result
         begin_step("tests again", 3, STEPS)
@@ -208,7 +200,7 @@ class Verifier:
             result = replace(result, log=run.text, changed_by_tests=restore(
                 fresh, result.base_commit, began)[0])
             committed = fresh.run(LISTED).output.splitlines()
-        result = concluded(result, [run], run, committed, self.limits.test_s)
+        result = concluded(result, [run], run, committed, self.limit_s)
         flaky = flaky_as(like, statuses)
         return replace(
             result, flaky=flaky, test_s=(run.seconds,),
@@ -229,7 +221,7 @@ class Verifier:
         sandbox.network(False)
         run = self.test(sandbox, test_script)
         committed = sandbox.run(LISTED).output.splitlines()
-        result = concluded(result, runs, run, committed, self.limits.test_s)
+        result = concluded(result, runs, run, committed, self.limit_s)
         return result if result.failed else self._check_hollow(sandbox, result, test_script)
 
     def _check_hollow(self, sandbox: Sandbox, result: Verified, test_script: str) -> Verified:
@@ -238,13 +230,13 @@ class Verifier:
         nothing."""
         begin_step("tests of a broken source", 6, STEPS)
         passed = [case["name"] for case in result.results if case["status"] == "passed"]
-        broken = break_source(sandbox, self.project, test_script)
-        if not broken.n_files:
+        n_files, n_built = break_source(sandbox, self.project, test_script)
+        if not n_files:
             return result
         usual_s = max(result.test_s, default=0.0)
-        limits = replace(self.limits, test_s=min(self.limits.test_s, MIN_BROKEN_S + 2 * usual_s))
-        run = replace(self, limits=limits).test(sandbox, test_script)
-        if why := why_hollow(passed, run, bool(broken.n_built)):
+        limit_s = min(self.limit_s, MIN_BROKEN_S + 2 * usual_s)
+        run = replace(self, limit_s=limit_s).test(sandbox, test_script)
+        if why := why_hollow(passed, run, bool(n_built)):
             return replace(result, failed="hollow", cause=Cause("hollow", why), healthy=False,
                            results=[], log=run.text)
         return result
@@ -268,7 +260,7 @@ class Verifier:
 
 # what runs show ----------------------------------------------------------------------------------
 
-def promising(result: Verified, run: Run, limit_s: float, only_healthy: bool = False) -> Verified:
+def promising(result: Verified, run: Run, limit_s: float, only_healthy: bool) -> Verified:
     """Return the result with the first run, which had limit_s seconds; failed where nothing passed,
     with `only_healthy` also where it is not healthy."""
     result = replace(result, log=run.text, test_s=(run.seconds,), **_figures(run))

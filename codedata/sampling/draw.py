@@ -1,9 +1,9 @@
 """Draw turns from trajectories: choose rows and the order of their turns, and count the rows that
 cannot be used by reason.
 
-The split is divided into windows of WINDOW_ROWS rows, which are visited in an order derived from
-the seed; within a row, the seed and the row's number choose the turn. So the prompts of a source
-and a seed form one fixed sequence, and a later run needs only a `Cursor` into it to continue.
+The rows are visited in an order derived from the seed; within a row, the seed and the row's number
+choose the turn. So the prompts of a source and a seed form one fixed sequence, and a later run
+needs only a `Cursor` into it to continue.
 """
 from __future__ import annotations
 
@@ -27,16 +27,15 @@ from codedata.records import Prompt, check_of, safe_name, text_problem
 from codedata.settings import Exclude, PromptSettings
 
 FETCHES_AHEAD = 8
-WINDOW_ROWS = 1
 MAX_MESSAGES = 2_000   # of a row: the history of each turn is read, and later ones are too long
 LATE = f"after message {MAX_MESSAGES:,} of its row"
 SOLVED = "solved: the pull request's tests pass already"
 ALL = 1.0   # max_shown_share with which turns are not chosen by their pull request
-Cursor = tuple[int, int, int]   # (window in visiting order, row in it, turn) of a prompt
+Cursor = tuple[int, int, int]   # (row in visiting order, 0, turn) of a prompt
 Drawn = tuple[Prompt, Cursor]
 # prompts of one trajectory; its turns in the order in which they are tried, one of which becomes a
-# prompt; and (window, row)
-Choice = tuple[Sequence[Prompt], Sequence[int], tuple[int, int]]
+# prompt; and the row in visiting order
+Choice = tuple[Sequence[Prompt], Sequence[int], int]
 
 
 class Seen:
@@ -69,22 +68,19 @@ def draw(source, settings: PromptSettings, skipped: Counter, after: Cursor,
     cannot be used are counted by reason in `skipped`, as are late turns, and those at which
     `states`, the directory of what run_turns.py has found, says that the task is solved.
     """
-    for window, first_row, rows in _windows(source, settings, after[0]):
-        for i, row in enumerate(rows):
-            if (window, i) < after[:2]:
-                continue
-            prompts, problem = prompts_of(row)
-            if problem:
-                skipped[problem] += 1
-            skipped.update(LATE for one in row.get("messages", ())[MAX_MESSAGES:]
-                           if one["role"] == "assistant")
-            behind = after[2] if (window, i) == after[:2] else -1
-            solved = solved_turns(row, states) if prompts else set()
-            for turns in _choices(prompts, settings, first_row + i, behind):
-                left = [turn for turn in turns if turn not in solved]
-                skipped.update([SOLVED] * (len(turns) - len(left)))
-                if left:
-                    yield prompts, left, (window, i)
+    for position, number, row in _rows(source, settings.seed, after[0]):
+        prompts, problem = prompts_of(row)
+        if problem:
+            skipped[problem] += 1
+        skipped.update(LATE for one in row.get("messages", ())[MAX_MESSAGES:]
+                       if one["role"] == "assistant")
+        behind = after[2] if position == after[0] else -1
+        solved = solved_turns(row, states) if prompts else set()
+        for turns in _choices(prompts, settings, number, behind):
+            left = [turn for turn in turns if turn not in solved]
+            skipped.update([SOLVED] * (len(turns) - len(left)))
+            if left:
+                yield prompts, left, position
 
 
 def trajectory_name(row: dict) -> str:
@@ -107,26 +103,23 @@ def solved_turns(row: dict, states: Path) -> set[int]:
     return set(sorted(solved)[1:])
 
 
-def _windows(source, settings: PromptSettings, start: int) -> Iterator[tuple[int, int, list[dict]]]:
-    """Yield (position, number of the first row, rows) of the windows in order.
-
+def _rows(source, seed: int, start: int) -> Iterator[tuple[int, int, dict]]:
+    """Yield (position, number, row) of the rows in the order of the seed, from a position on.
     Threads fetch ahead.
     """
-    size = WINDOW_ROWS
-    n_windows = -(-source.n_rows // size)
     # numpy keeps the stream of RandomState frozen
-    order = np.random.RandomState(settings.seed).permutation(n_windows)
+    order = np.random.RandomState(seed).permutation(source.n_rows)
 
-    def fetch(window: int) -> tuple[int, int, list[dict]]:
-        first_row = int(order[window]) * size
-        return window, first_row, source.rows(first_row, size)
+    def fetch(position: int) -> list[tuple[int, int, dict]]:
+        number = int(order[position])
+        return [(position, number, row) for row in source.rows(number, 1)]
 
     with ThreadPoolExecutor(FETCHES_AHEAD) as pool:
-        fetches = (pool.submit(fetch, window) for window in range(start, n_windows))
+        fetches = (pool.submit(fetch, position) for position in range(start, len(order)))
         ahead = deque(islice(fetches, FETCHES_AHEAD))
         try:
             while ahead:
-                yield ahead.popleft().result()
+                yield from ahead.popleft().result()
                 ahead.extend(islice(fetches, 1))
         finally:
             for future in ahead:

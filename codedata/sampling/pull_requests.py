@@ -48,13 +48,8 @@ def fetch_prs(spec: str, instance_ids: Iterable[str],
     """
     records = {}
     problems = {}
-    for row in _rows(spec, set(instance_ids), hub):
-        instance_id = id_of(row)
-        if instance_id not in records and instance_id not in problems:
-            try:
-                records[instance_id] = _record(row)
-            except ValueError as e:
-                problems[instance_id] = str(e)
+    for instance_id, found in _each(spec, set(instance_ids), hub):
+        (problems if isinstance(found, str) else records)[instance_id] = found
     return records, problems
 
 
@@ -65,8 +60,14 @@ def all_prs(spec: str, hub: Hub) -> Iterator[tuple[str, dict | str]]:
     if spec.startswith("hf:") or not (spec.startswith("git:") or find_files(spec)[0] != "parquet"):
         raise Trouble("is asked for ids alone.", spec,
                       "Give git:PATH or JSON; or: python prompt.py")
+    yield from _each(spec, None, hub)
+
+
+def _each(spec: str, ids: set[str] | None, hub: Hub) -> Iterator[tuple[str, dict | str]]:
+    """Yield (id, record, or the reason why it cannot be used) of these ids, or of all: of several
+    rows with one id, the first counts."""
     seen = set()
-    for row in _rows(spec, None, hub):
+    for row in _rows(spec, ids, hub):
         instance_id = id_of(row)
         if instance_id not in seen:
             seen.add(instance_id)

@@ -25,7 +25,6 @@ from codedata.run.start import run_whole
 from codedata.run.states import Selection
 from codedata.sampling.draw import (
     ALL,
-    WINDOW_ROWS,
     Choice,
     Cursor,
     Drawn,
@@ -125,7 +124,7 @@ class PromptSampler:
         self.is_blind = settings.challenger.how == "chosen"
         self.identity = digest({
             key: value
-            for key, value in {**asdict(self.settings), "window_rows": WINDOW_ROWS}.items()
+            for key, value in {**asdict(self.settings), "window_rows": 1}.items()
             if key not in NO_IDENTITY and value != NO_IDENTITY_IF.get(key)}
             | ({"blind": True} if self.is_blind else {}))
         self.skipped: Counter[str] = Counter()
@@ -164,10 +163,9 @@ class PromptSampler:
             return PromptFile(stem, state, len(self.lists.names_in(stem)))
         same = ledger.succeeded[STAGE, stem].settings == self.identity
         state = self._state(stem, same, selection)
-        if not same:
-            return PromptFile(stem, state, detail["n"], same)
-        return PromptFile(stem, state, detail["n"], same, tuple(detail["from"]),
-                          tuple(detail["to"]), detail.get("exhausted", False))
+        cursors = (tuple(detail["from"]), tuple(detail["to"])) if same else ()
+        return PromptFile(stem, state, detail["n"], same, *cursors,
+                          exhausted=same and detail.get("exhausted", False))
 
     def _state(self, stem: str, same_settings: bool, selection: Selection) -> str:
         is_there = stem in self.lists.stems()
@@ -263,7 +261,7 @@ class PromptSampler:
             records, problems = self._records(
                 {prompts[0].instance_id for prompts, *_ in batch if not seen.is_full(prompts[0])},
                 hub)
-            for prompts, turns, row in batch:
+            for prompts, turns, position in batch:
                 hub.http.wait(0)
                 prompt, reasons = self._first(map(prompts.__getitem__, turns), seen, records,
                                               problems)
@@ -274,7 +272,7 @@ class PromptSampler:
                 seen.add(prompt)
                 if prompt.instance_id in records:
                     self._put(records[prompt.instance_id])
-                yield prompt, (*row, prompt.turn)
+                yield prompt, (position, 0, prompt.turn)
 
     def _records(self, ids: set[str], hub: Hub) -> tuple[dict[str, Commit], dict[str, str]]:
         """Return ({id: PR record}, {id: why it cannot be used}): those that are there, and those of
@@ -283,7 +281,8 @@ class PromptSampler:
         fetched, problems = {}, {}
         if missing := ids - records.keys():
             fetched, problems = fetch_prs(self.settings.prs, missing, hub)
-        records |= {name: self._parse(record) for name, record in fetched.items()}
+        records |= {name: parse(Commit, record, f"{self.settings.prs} {name}")
+                    for name, record in fetched.items()}
         self.n_records += len(records) + len(problems)
         return records, problems
 
@@ -309,15 +308,13 @@ class PromptSampler:
     def _without_pr(self, prompt: Prompt, problem: str | None) -> tuple[Prompt | None, str]:
         """Return (a prompt whose PR has no usable record, or None if it is left out, the reason).
         """
-        keep = self.settings.keep_unmatched
         self._note_unmatched(prompt.instance_id, problem)
-        reason = "unusable PR record" if problem else "no PR record"
         if overlap := self._benchmark_problem(prompt, None):
-            keep = False
-            reason = overlap
-        if keep:
-            return replace(prompt, language="unknown"), f"{reason}, kept for the king alone"
-        return None, reason
+            return None, overlap
+        reason = "unusable PR record" if problem else "no PR record"
+        if not self.settings.keep_unmatched:
+            return None, reason
+        return replace(prompt, language="unknown"), f"{reason}, kept for the king alone"
 
     def _problem(self, prompt: Prompt, record: Commit) -> str | None:
         """Return the reason to leave a prompt out because of its PR, or None."""
@@ -328,11 +325,11 @@ class PromptSampler:
                        language=record.language, patch_chars=len(record.patch),
                        n_files=len(record.files), created_at=record.created_at)
             return "oversized PR"
-        if not self.is_blind and max_share < ALL and (
-                shown_share(prompt.messages, record) > max_share):
-            return SHOWN
-        if max_share < ALL and has_fix_begun(prompt.messages, record):
-            return BEGUN
+        if max_share < ALL:
+            if not self.is_blind and shown_share(prompt.messages, record) > max_share:
+                return SHOWN
+            if has_fix_begun(prompt.messages, record):
+                return BEGUN
         return self._benchmark_problem(prompt, record)
 
     def _benchmark_problem(self, prompt: Prompt, record: Commit | None) -> str | None:
@@ -350,9 +347,6 @@ class PromptSampler:
 
     # writing
 
-    def _parse(self, record: dict) -> Commit:
-        return parse(Commit, record, f"{self.settings.prs} {record['instance_id']}")
-
     def _put(self, record: Commit) -> None:
         """Save the PR record unless one exists, as a person may have corrected that one."""
         name = record.instance_id
@@ -362,12 +356,10 @@ class PromptSampler:
 
     def _restore(self, instance_ids: list[str], hub: Hub) -> None:
         """Fetch the missing PR records of existing prompts, including hand-written prompts."""
-        if not instance_ids:
-            return
-        records, problems = fetch_prs(self.settings.prs, instance_ids, hub)
+        records, problems = self._records({*instance_ids}, hub)
         for instance_id in instance_ids:
             if instance_id in records:
-                self._put(self._parse(records[instance_id]))
+                self._put(records[instance_id])
             else:
                 why = self._note_unmatched(instance_id, problems.get(instance_id))
                 say(f"{STAGE}  {instance_id} has no PR record ({why})")

@@ -138,8 +138,6 @@ class Trajectories:
 
         Raise Trouble if a table lacks a column: then none of its rows can be used.
         """
-        if isinstance(self._tables[0], HubRows):   # its number of rows costs a request
-            return [*self._rows(self._tables[0], offset, offset + length)]
         return [row for i, first, end in pieces(self._ends, offset, length)
                 for row in self._rows(self._tables[i], first, end)]
 

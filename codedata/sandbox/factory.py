@@ -134,7 +134,7 @@ class SandboxFactory:
         settings = self._settings
         limits = BuildLimits(timeout_s, settings.cpu_request, settings.memory_request,
                              settings.pids_limit, settings.disk_limit, settings.disk_floor, True)
-        return build(context, tag, limits, run_label=label, stop=self._stop, text=dockerfile)
+        return build(context, dockerfile, tag, limits, run_label=label, stop=self._stop)
 
     def has_image(self, image: str, image_id: str = "") -> bool:
         """Return whether sandboxes can be opened from an image: the engine has it, or its name says

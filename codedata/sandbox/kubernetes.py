@@ -24,7 +24,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
 
 from codedata.disk.archives import BOUNDS, Bounds, Source, Stream, pack, unpack
 from codedata.errors import ItemFailed
@@ -141,35 +140,34 @@ class SandboxK8s:
             return output.result(exec_.exit_code(END_S))
 
     def put(self, source: Source, to: str) -> None:
-        """Copy a file or folder of the host, or {relative path: content}, into the folder `to`,
-        which is created if needed."""
-        place = self._place(to)
+        """Copy files of the host into the pod; see Sandbox.put."""
+        place, errors = self._place(to), Output()
         with pack(source) as archive:
-            self.feed(f'mkdir -p {place} && head -c "$size" | tar -C {place} -xof -', archive, to)
+            size = archive.seek(0, 2)
+            archive.seek(0)
+            script = f"mkdir -p {place} && head -c {size} | tar -C {place} -xof -"
+            with self._exec(script) as exec_:
+                with suppress(Cut):             # it may have ended already, and then says why
+                    while piece := archive.read(PIECE):
+                        exec_.send(piece)
+                _read(exec_, errors, COPY_S)
+                code = exec_.exit_code(END_S)
+        if code != 0:
+            raise ItemFailed(f"cannot be written in the pod: {errors.text().strip()}", to)
 
     def get(self, path: str, to: Path, bounds: Bounds = BOUNDS) -> None:
-        """Copy a file, or the content of a folder, into the folder `to` of the host. The disk
-        limit bounds its size, too."""
+        """Copy files of the pod to the host; see Sandbox.get. The disk limit bounds their size,
+        too."""
         bounds = replace(bounds, max_bytes=min(bounds.max_bytes, self._disk_bytes))
-        with self._printed(GET.format(place=self._place(path)), path) as pieces:
+        errors = Output()
+        with self._exec(GET.format(place=self._place(path))) as exec_:
+            pieces = _stdout(exec_, errors)
             first = next(pieces, None)
             if first is not None:
                 unpack(Stream(chain([first], pieces)), to, bounds)
-
-    def feed(self, script: str, file: BinaryIO, what: str) -> None:
-        """Run a script that reads a file, of $size bytes, from stdin. Raise ItemFailed about `what`
-        where it fails."""
-        errors = Output()
-        size = file.seek(0, 2)
-        file.seek(0)
-        with self._exec(f"size={size}\n{script}") as exec_:
-            with suppress(Cut):                 # it may have ended already, and then says why
-                while piece := file.read(PIECE):
-                    exec_.send(piece)
-            _read(exec_, errors, COPY_S)
             code = exec_.exit_code(END_S)
-        if code != 0:
-            raise ItemFailed(f"cannot be written in the pod: {errors.text().strip()}", what)
+        if code > 1:                                # 1: a file was written to while it was read
+            raise ItemFailed(f"cannot be read in the pod: {errors.text().strip()}", path)
 
     def network(self, is_on: bool) -> None:
         """Switch the network on or off by a policy around the pod that lets nothing through.
@@ -238,16 +236,6 @@ class SandboxK8s:
                 self._stay_alive(STATUS_S)
                 self._cluster.delete_pod(self.pod)
                 raise self._died(self._end) from e
-
-    @contextmanager
-    def _printed(self, script: str, what: str) -> Iterator[Iterator[bytes]]:
-        """Yield the pieces that a script prints. Raise ItemFailed about `what` where it fails."""
-        errors = Output()
-        with self._exec(script) as exec_:
-            yield _stdout(exec_, errors)
-            code = exec_.exit_code(END_S)
-        if code > 1:                                # 1: a file was written to while it was read
-            raise ItemFailed(f"cannot be read in the pod: {errors.text().strip()}", what)
 
     def _end_all(self) -> None:
         """End everything in the pod but its first process, which cannot be killed from inside,

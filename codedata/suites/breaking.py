@@ -9,25 +9,17 @@ line in break_source.sh. Some programs of an earlier build may stay unbroken.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from codedata.sandbox import Sandbox
 from codedata.suites.leftovers import activation
 from codedata.suites.source import TOOLS, Project, run_tool
 
 
-@dataclass(frozen=True)
-class Broken:
-    """Count the broken files of a source."""
-
-    n_files: int = 0
-    n_built: int = 0      # of these, those in a compiled language
-
-
-def break_source(sandbox: Sandbox, project: Project, test_script: str) -> Broken:
+def break_source(sandbox: Sandbox, project: Project, test_script: str) -> tuple[int, int]:
     """Break the project's source in a sandbox, which must not be used for anything else after.
-    Return the counts of broken files, all 0 if the source cannot be broken."""
+    Return the numbers of (broken files, of these those in a compiled language), both 0 if the
+    source cannot be broken."""
     done = run_tool(sandbox, "break_source.sh", sandbox.workdir, TOOLS, *project.modules,
                     before=activation(test_script), beside=("break_python.py",))
     numbers = re.search(r"^(\d+) (\d+)\s*\Z", done.output, re.MULTILINE)
-    return Broken(int(numbers[1]), int(numbers[2])) if numbers else Broken()
+    return (int(numbers[1]), int(numbers[2])) if numbers else (0, 0)

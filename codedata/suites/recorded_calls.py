@@ -13,7 +13,7 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import takewhile
+from itertools import count, takewhile
 from operator import attrgetter
 from pathlib import Path
 
@@ -114,6 +114,11 @@ class Outcome:
         is_shown = self.kind == "value" and not self.as_printed
         shown = f"print(repr({self.last}))" if is_shown else f"print({self.last})"
         return "\n".join([*self.lines, shown]) + "\n"
+
+    @staticmethod
+    def runner(test_script: str) -> tuple[str, dict]:
+        """Return the program that runs such scripts, and how run_tool() starts it."""
+        return "replay_calls.py", {"start": "python3", "before": activation(test_script)}
 
     @staticmethod
     def literals(code: str) -> list[tuple[int, int, object]]:
@@ -230,12 +235,8 @@ def _numbered(script: str) -> str:
 
 def _spread(jobs: list[ReplayJob]) -> list[ReplayJob]:
     """Return jobs in an order in which each test comes once, then each a second time, and so on."""
-    counts: dict[str, int] = defaultdict(int)
-    ranks = []
-    for job in jobs:
-        counts[job.test] += 1
-        ranks.append(counts[job.test])
-    return [job for _, job in sorted(zip(ranks, jobs, strict=True), key=lambda pair: pair[0])]
+    ranks: dict[str, Iterator[int]] = defaultdict(count)
+    return sorted(jobs, key=lambda job: next(ranks[job.test]))
 
 
 class _Earlier:
@@ -309,26 +310,9 @@ def _is_public(source: str) -> bool:
 
 # replays -----------------------------------------------------------------------------------------
 
-@dataclass(frozen=True)
-class ReplayProgram:
-    """Hold a program that runs scripts, the command that starts it, and what is done before."""
-
-    name: str
-    start: str
-    before: str
-    beside: tuple[str, ...] = ()
-
-
 def replay(sandbox: Sandbox, jobs: Sequence[ReplayJob], test_script: str,
-           **options) -> list[Outcome | None]:
-    """Return what run_scripts() returns for scripts in Python."""
-    program = ReplayProgram("replay_calls.py", "python3", activation(test_script))
-    return run_scripts(sandbox, jobs, program, Outcome, **options)
-
-
-def run_scripts(sandbox: Sandbox, jobs: Sequence[ReplayJob], program: ReplayProgram,
-                kind: type[Outcome], *, prune: bool = False,
-                total_s: int = 120) -> list[Outcome | None]:
+           kind: type[Outcome] = Outcome, *, prune: bool = False,
+           total_s: int = 120) -> list[Outcome | None]:
     """Return for each job the outcome of its script in a sandbox with the source, or None: where
     runs differ, none gives what was recorded, or the time is up. With `prune`, a script keeps only
     the lines that its outcome needs. Raise ItemFailed if the answers cannot be read."""
@@ -338,8 +322,8 @@ def run_scripts(sandbox: Sandbox, jobs: Sequence[ReplayJob], program: ReplayProg
     given = given_to_run(source, jobs, SCRIPT_S, total_s, prune)
     sandbox.run(f"rm -rf {REPLAYS}")   # an image may have answers of its own
     sandbox.put({"jobs.json": json.dumps(given).encode()}, REPLAYS)
-    done = run_tool(sandbox, program.name, REPLAYS, start=program.start, before=program.before,
-                    beside=program.beside, timeout_s=total_s + END_S)
+    name, how = kind.runner(test_script)
+    done = run_tool(sandbox, name, REPLAYS, timeout_s=total_s + END_S, **how)
     if done.timed_out:
         raise ItemFailed(f"its scripts do not end {END_S} s after their time of {total_s} s")
     with temporary_folder() as folder:
@@ -361,8 +345,7 @@ def given_to_run(source: str, jobs: Sequence[ReplayJob], seconds: int, total_s: 
                      for job in jobs]}
 
 
-def _outcome(answer: dict | None, job: ReplayJob,
-             kind: type[Outcome] = Outcome) -> Outcome | None:
+def _outcome(answer: dict | None, job: ReplayJob, kind: type[Outcome] = Outcome) -> Outcome | None:
     """Return an answer as an outcome whose names are readable, None for none and for one that has
     a private name or a path."""
     if not answer:
@@ -417,13 +400,6 @@ def _new_name(callee: str, taken: Collection[str], code: str) -> str:
     used = {*taken, *re.findall(r"\w+", code)}
     return next(one for one in (name, *(f"{name}{n}" for n in range(2, 10_000)))
                 if one not in used)
-
-
-class PythonRecorder:
-    """Record and replay the calls of Python's tests."""
-
-    record = staticmethod(record)
-    replay = staticmethod(replay)
 
 
 def distinct(outcomes: Iterable[Outcome]) -> list[Outcome]:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,17 +19,9 @@ from typing import TYPE_CHECKING
 from codedata.code.entities import SourceFile, language_of, query_of, tree_of
 from codedata.disk.locks import temporary_folder
 from codedata.sandbox import Sandbox
+from codedata.suites import recorded_calls
 from codedata.suites.contexts import sources_in
-from codedata.suites.recorded_calls import (
-    DATA,
-    FOLDER,
-    Event,
-    Outcome,
-    ReplayJob,
-    ReplayProgram,
-    events_in,
-    run_scripts,
-)
+from codedata.suites.recorded_calls import DATA, FOLDER, Event, Outcome, events_in
 from codedata.suites.source import Files
 from codedata.suites.suite import NONE, Run, run_suite
 from codedata.texts import text_of
@@ -62,6 +54,13 @@ class JavaScriptOutcome(Outcome):
     """Hold a script for node, and what comes of its last expression."""
 
     language = "javascript"
+
+    @staticmethod
+    def runner(test_script: str) -> tuple[str, dict]:
+        """Return the program that runs such scripts, and how run_tool() starts it."""
+        path = PATH_LINE.search(test_script)
+        return "replay_calls.cjs", {"start": "node", "before": f"{path[0]}; " if path else "",
+                                    "beside": (HOOK,)}
 
     @property
     def program(self) -> str:
@@ -97,47 +96,39 @@ class JavaScriptOutcome(Outcome):
         return True
 
 
-@dataclass(frozen=True)
-class JavaScriptRecorder:
-    """Record and replay calls in node."""
+def record(sandbox: Sandbox, test_script: str, timeout_s: float,
+           only: Collection[str] = (), hidden: Files = NONE) -> tuple[Run, list[Event]]:
+    """Put the `hidden` files of tests in place, run all tests, and return the run with the events
+    of those that passed; of those that `only` names where titles tell. Raise ItemFailed if the
+    events cannot be read."""
+    source = sandbox.run("pwd -P").output.strip()
+    sandbox.put({**hidden}, source)
+    found = [SourceFile(path, language_of(path), text, True) for path, text in hidden.items()]
+    found += [file for file in sources_in(sandbox).files if file.path not in hidden]
+    files = [file for file in found if file.language in ("javascript", "typescript")]
+    changed = [(file, text.encode()) for file in files
+               if file.is_test and (text := changed_test(file))]
+    settings = {"source": source, "files": [file.path for file in files if not file.is_test]}
+    hook = text_of("codedata.suites.programs", HOOK).encode()
+    sandbox.put({"settings.json": json.dumps(settings).encode(), HOOK: hook}, FOLDER)
+    sandbox.run(f"mkdir -m 777 {FOLDER}/data")
+    sandbox.put({file.path: text for file, text in changed}, source)
+    try:
+        run = run_suite(sandbox, test_script, timeout_s)
+        with temporary_folder() as folder:
+            sandbox.get(f"{FOLDER}/data", Path(folder), DATA)
+            events = [event for one in sorted(Path(folder).rglob("*.jsonl"))
+                      for event in sorted(events_in(one, JavaScriptEvent), key=NUMBER)]
+    finally:
+        sandbox.put({file.path: file.text for file, _ in changed}, source)
+        sandbox.run(f"rm -rf {FOLDER}")
+    failed = [case.name for case in run.results if case.status in ("failed", "error")]
+    events = [event for event in events if not _is_of(event, failed)]
+    wanted = [event for event in events if not event.test or _is_of(event, only)]
+    return run, wanted if any(event.test for event in wanted) else events
 
-    def record(self, sandbox: Sandbox, test_script: str, timeout_s: float,
-               only: Collection[str] = (), hidden: Files = NONE) -> tuple[Run, list[Event]]:
-        """Put the `hidden` files of tests in place, run all tests, and return the run with the
-        events of those that passed; of those that `only` names where titles tell. Raise ItemFailed
-        if the events cannot be read."""
-        source = sandbox.run("pwd -P").output.strip()
-        sandbox.put({**hidden}, source)
-        found = [SourceFile(path, language_of(path), text, True) for path, text in hidden.items()]
-        found += [file for file in sources_in(sandbox).files if file.path not in hidden]
-        files = [file for file in found if file.language in ("javascript", "typescript")]
-        changed = [(file, text.encode()) for file in files
-                   if file.is_test and (text := changed_test(file))]
-        settings = {"source": source, "files": [file.path for file in files if not file.is_test]}
-        hook = text_of("codedata.suites.programs", HOOK).encode()
-        sandbox.put({"settings.json": json.dumps(settings).encode(), HOOK: hook}, FOLDER)
-        sandbox.run(f"mkdir -m 777 {FOLDER}/data")
-        sandbox.put({file.path: text for file, text in changed}, source)
-        try:
-            run = run_suite(sandbox, test_script, timeout_s)
-            with temporary_folder() as folder:
-                sandbox.get(f"{FOLDER}/data", Path(folder), DATA)
-                events = [event for one in sorted(Path(folder).rglob("*.jsonl"))
-                          for event in sorted(events_in(one, JavaScriptEvent), key=NUMBER)]
-        finally:
-            sandbox.put({file.path: file.text for file, _ in changed}, source)
-            sandbox.run(f"rm -rf {FOLDER}")
-        failed = [case.name for case in run.results if case.status in ("failed", "error")]
-        events = [event for event in events if not _is_of(event, failed)]
-        wanted = [event for event in events if not event.test or _is_of(event, only)]
-        return run, wanted if any(event.test for event in wanted) else events
 
-    def replay(self, sandbox: Sandbox, jobs: Sequence[ReplayJob], test_script: str,
-               **options) -> list[Outcome | None]:
-        """Return what run_scripts() returns for scripts of node."""
-        path = PATH_LINE.search(test_script)
-        program = ReplayProgram("replay_calls.cjs", "node", f"{path[0]}; " if path else "", (HOOK,))
-        return run_scripts(sandbox, jobs, program, JavaScriptOutcome, **options)
+replay = partial(recorded_calls.replay, kind=JavaScriptOutcome)
 
 
 def _is_of(event: Event, names: Collection[str]) -> bool:

@@ -152,7 +152,7 @@ class Branch:
                 changed = [(self.workdir, True)]
                 break
         for path, _ in changed:
-            for one in [*now] if path == self.workdir else _below(now, path):
+            for one in [one for one in now if f"{one}/".startswith(f"{path}/")]:
                 del now[one]
         with self._sandbox.files(pauses=False) as files:
             for path in dict.fromkeys(path for path, is_there in changed if is_there):
@@ -201,11 +201,6 @@ def _digest(file: BinaryIO) -> str:
 def _shown(path: str) -> str:
     """Return a path as text. The engine gives no single file whose name is none."""
     return os.fsencode(path).decode(errors="backslashreplace")
-
-
-def _below(paths: Entries, place: str) -> list[str]:
-    """Return the paths that are a place, or lie below it."""
-    return [path for path in paths if f"{path}/".startswith(f"{place}/")]
 
 
 def _difference(name: str, path: str, *sides: tuple[Files, Entry | None]) -> str:

@@ -157,22 +157,16 @@ class Runner:
         return {name: side for name, side in sides.items() if side}
 
 
-def sides_by_command(sides: Mapping[str, Side], answer: Answer) -> dict[str, list[str]]:
-    """Return {command: names of the sides that run it}, without malformed turns."""
-    form = form_of(answer.messages, answer.tools)
-    by_command: dict[str, list[str]] = defaultdict(list)
-    for name, side in sides.items():
-        if command := command_of(side, answer.messages, form):
-            by_command[command].append(name)
-    return by_command
-
-
 def run_sides(sides: Mapping[str, Side], answer: Answer, state: State
               ) -> tuple[list[CandidateRun], dict[str, str]]:
     """Return (a run for each command of the sides, the hidden tests at the state or, where no
     command changes files, {}). Equal commands are run once, malformed turns not at all. One that
     ends its container, or whose changes cannot be read, passes no test."""
-    by_command = sides_by_command(sides, answer)
+    form = form_of(answer.messages, answer.tools)
+    by_command: dict[str, list[str]] = defaultdict(list)   # names of the sides
+    for name, side in sides.items():
+        if command := command_of(side, answer.messages, form):
+            by_command[command].append(name)
     runs = []
     before: dict[str, str] | None = None
     for i, (command, names) in enumerate(by_command.items(), 1):

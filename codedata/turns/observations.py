@@ -19,7 +19,7 @@ EQUAL, MASKED, UNEQUAL = "equal", "masked", "unequal"
 
 
 @dataclass(frozen=True)
-class Observation:
+class ShownResult:
     """Hold what an agent was shown of a command's result."""
 
     head: str
@@ -43,16 +43,16 @@ class Observation:
         return is_cut_so and abs(n_between - self.n_left_out) <= 4   # blanks around the cut
 
 
-def observation_of(text: str) -> Observation:
+def observation_of(text: str) -> ShownResult:
     """Return what is shown in a message, in the first form that it has."""
     matches = (pattern.fullmatch(text.strip()) for pattern in _forms())
     found = next(filter(None, matches)).groupdict()
     code = found.get("code")
-    return Observation(found.get("output") or found.get("head") or "", found.get("tail") or "",
+    return ShownResult(found.get("output") or found.get("head") or "", found.get("tail") or "",
                        int(found.get("n") or 0), None if code is None else int(code))
 
 
-def compare(shown: Observation, first: Result, second: Result | None = None) -> str:
+def compare(shown: ShownResult, first: Result, second: Result | None = None) -> str:
     """Return whether an observation is EQUAL to a result, MASKED if it is but for the words in
     which a second result of the same command differs from the first, else UNEQUAL."""
     if shown.is_of(first):

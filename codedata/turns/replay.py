@@ -24,7 +24,7 @@ from codedata.turns.branches import Branch
 from codedata.turns.observations import (
     EQUAL,
     UNEQUAL,
-    Observation,
+    ShownResult,
     compare,
     cut,
     observation_of,
@@ -47,7 +47,7 @@ class RecordedStep:
 
     turn: int                  # its number among the turns of the conversation, from 0
     command: str
-    shown: Observation
+    shown: ShownResult
 
 
 @dataclass

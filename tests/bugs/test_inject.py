@@ -20,8 +20,8 @@ from codedata.code.entities import SourceFile, Sources, is_test_file, language_o
 from codedata.disk.store import Store
 from codedata.llm import Models
 from codedata.records import Candidates, parse
-from codedata.run import cli, loop
-from codedata.run.stage import Reads, Writes
+from codedata.run import cli, start
+from codedata.run.stage import Reads, Stage, Writes
 from codedata.suites.environments import Environments
 
 FILES = {"long beak.py": "def peck(n):\n    # from above\n    return n - 1\n",
@@ -206,11 +206,11 @@ def test_agents_of_one_repository_wait_for_the_earlier_ones(tmp_path):
         return Candidates(item.repo, item.repo_name, item.base_commit, "agent", [], "", {}, 0.1)
 
     args = cli.parser("toy.py").parse_args(["--root", str(tmp_path)])
-    stage = loop.Stage("toy", make=make, reads=Reads(agent_items(Environments(tmp_path), 2), ()),
+    stage = Stage("toy", make=make, reads=Reads(agent_items(Environments(tmp_path), 2), ()),
                        writes=Writes(Store(tmp_path, Candidates)),
                        after_same=lambda name: name.rpartition(".")[0])
     with Models(settings := config.load(args)) as models:
-        assert loop.run(stage, settings, models, cli.options(args)) == 0
+        assert start.run(stage, settings, models, cli.options(args)) == 0
     assert names[0] in on_disk[names[2]] and names[1] in on_disk[names[3]]
 
 

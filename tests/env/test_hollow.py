@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from heron_project import opener
 
-from codedata.env.verify import Limits, Verifier
-from codedata.suites.breaking import Broken, break_source
+from codedata.env.verify import Verifier
+from codedata.suites.breaking import break_source
 from codedata.suites.source import Project, put_source
 
 pytestmark = pytest.mark.docker
@@ -20,7 +20,7 @@ def sandbox():
 
 def test_verification_refuses_a_hollow_script_and_says_why(tmp_path, source, image_name):
     project = Project(source, distribution="heron", modules=("heron",))
-    found = Verifier(opener, project, Limits(60, 60), image_name).verify(
+    found = Verifier(opener, project, 60, image_name).verify(
         "true", "python3 -m compileall -q . && echo 1..1 && echo ok 1 - compiles")
     assert (found.failed, found.cause.name, found.results) == ("hollow", "hollow", [])
     assert found.cause.evidence.endswith("such as compiles") and not found.healthy
@@ -41,7 +41,7 @@ def test_files_of_each_language_are_broken_and_tests_are_not(sandbox, tmp_path):
     sandbox.run("cp /bin/true built; touch built.so; mkdir -p .venv/bin node_modules; "
                 "touch .venv/pyvenv.cfg; echo 'l()' > node_modules/l.js; "
                 "cp /bin/true .venv/bin/python")
-    assert break_source(sandbox, project, "") == Broken(7, 3)
+    assert break_source(sandbox, project, "") == (7, 3)
     changed = sandbox.run("git show --name-only --format= HEAD").output.split()
     assert changed == ["K.java", "a.js", "c.go", "e.c", "o.py", "src/b.ts", "src/d.rs"]
     assert sandbox.run("head -1 a.js").output == files["a.js"].splitlines(True)[0]

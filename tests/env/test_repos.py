@@ -9,7 +9,7 @@ from sample_suites import HEALTHY, IN_DEMOS
 
 from codedata.env.planner import plan, project_of
 from codedata.env.repository_facts import read_facts
-from codedata.env.verify import Limits, Verifier
+from codedata.env.verify import Verifier
 from codedata.sandbox import open_sandbox
 
 pytestmark = pytest.mark.docker
@@ -22,7 +22,7 @@ def planned(name: str):
         return open_sandbox("docker", image=image or "codedata-base:bookworm", workdir="/testbed",
                             scripts=[], run_label="test-repos", ca_bundle=CA_BUNDLE)
     facts = read_facts(FOLDER / name)
-    return plan(Verifier(opener, project_of(facts, FOLDER / name), Limits(600, 300)), facts)
+    return plan(Verifier(opener, project_of(facts, FOLDER / name), 600), facts)
 
 
 @pytest.mark.long   # those of the demos are in test_demos.py
@@ -46,4 +46,4 @@ def test_a_flaky_suite_is_verified_and_its_flaky_case_named():
 def test_what_cannot_be_installed_fails_with_its_cause():
     found = planned("saltpan")
     assert (found.verified.failed, found.verified.cause.name) == ("install", "missing_header")
-    assert "brinepan/pan.h" in found.verified.cause.evidence and "brinepan" in found.log
+    assert "brinepan/pan.h" in found.verified.cause.evidence and "brinepan" in found.verified.log

@@ -9,7 +9,7 @@ from heron_project import RUN, add_test, git, opener
 from projects import make_lean
 from steps_seen import StepsSeen
 
-from codedata.env.verify import Limits, Verifier
+from codedata.env.verify import Verifier
 from codedata.run.talk import showing
 from codedata.sandbox import open_sandbox
 from codedata.suites.source import Project, put_source
@@ -22,13 +22,13 @@ TESTS = (f"mkdir -p {RESULTS} && python3 -m pytest -p no:cacheprovider -o junit_
 # what tests commit is no history that the environment has
 COMMITS = (f"{TESTS}; code=$?; git -c user.name=a -c user.email=a@b.c commit -q --allow-empty "
            "-m more; exit $code")
-LIMITS = Limits(install_s=60, test_s=60)
+LIMIT_S = 60
 
 
 def check(source: Path, install: str = NOTHING, test: str = TESTS, **how):
     project = how.pop("project", Project(source, distribution="heron", modules=("heron",)))
-    limits, image_name = how.pop("limits", LIMITS), how.pop("image_name", "")
-    return Verifier(opener, project, limits, image_name).verify(install, test, **how)
+    limit_s, image_name = how.pop("limit_s", LIMIT_S), how.pop("image_name", "")
+    return Verifier(opener, project, limit_s, image_name).verify(install, test, **how)
 
 
 def test_what_works_is_verified_case_by_case(source):
@@ -55,14 +55,14 @@ def test_nothing_of_a_script_is_left_in_the_shell_for_the_next_nor_what_tests_co
         return open_sandbox("docker", image=image or make_lean(), workdir="/testbed",
                             run_label=RUN)
     project = Project(source, distribution="heron", modules=("heron",))
-    found = Verifier(keeping, project, LIMITS).verify(
+    found = Verifier(keeping, project, LIMIT_S).verify(
         "cd /; export PYTEST_ADDOPTS=--nonsense; set -eu\n", COMMITS)
     assert found.ok and found.healthy, found.cause
 
 
 def test_time_is_limited_and_the_cause_says_so(source):
-    assert check(source, install="sleep 60", limits=Limits(2, 2)).cause.name == "time_limit"
-    found = check(source, test=f"{TESTS}; sleep 60", limits=Limits(60, 4), only_healthy=True)
+    assert check(source, install="sleep 60", limit_s=2).cause.name == "time_limit"
+    found = check(source, test=f"{TESTS}; sleep 60", limit_s=4, only_healthy=True)
     assert found.timed_out and not found.healthy
 
 
@@ -172,7 +172,7 @@ def test_the_images_own_source_is_taken_where_no_folder_is_given(source, image_n
         put_source(sandbox, Project(source))
         sandbox.commit(image_name)
     verifier = Verifier(lambda image: opener(image or image_name), Project(modules=("heron",)),
-                        LIMITS)
+                        LIMIT_S)
     found = verifier.verify(NOTHING, TESTS)
     assert found.ok and found.healthy
 

@@ -395,5 +395,5 @@ def test_keys_that_a_column_of_structs_adds_are_no_arguments():
 ])
 def test_thinking_in_a_text_is_reasoning_beside_a_call_and_a_block_alike(content, text, reasoning):
     for calls in ([], [CALL]):
-        message = read_message({"role": "assistant", "content": content, "tool_calls": calls})
+        message = read_message({"role": "assistant", "content": content, "tool_calls": calls}, {})
         assert (content_text(message), message.get("reasoning_content")) == (text, reasoning)

@@ -95,7 +95,7 @@ def test_pages_are_at_most_a_hundred_rows_and_short_ones_are_asked_for_the_rest(
     server.page_limit = 60
     assert open_hub(server, http).rows(10, 150) == rows[10:160]
     assert [(query["offset"], query["length"]) for query in server.queries()] == [
-        ("10", "100"), ("70", "90"), ("130", "30")]
+        ("0", "1"), ("10", "100"), ("70", "90"), ("130", "30")]   # the first tells their number
 
 
 @pytest.mark.parametrize("trouble, says", [

@@ -38,8 +38,8 @@ input()
 """
 BUILDS = """from codedata.sandbox.images.build import BuildLimits, build
 text = "FROM codedata-base:bookworm\\nRUN touch /a\\nRUN touch /b\\nRUN sleep 30"
-build(Path(sys.argv[1]), "codedata-tests/unbuilt:1", BuildLimits(disk_floor="1GB"),
-      run_label="tests-reaping", text=text)
+build(Path(sys.argv[1]), text, "codedata-tests/unbuilt:1", BuildLimits(disk_floor="1GB"),
+      run_label="tests-reaping")
 """
 
 

@@ -8,12 +8,9 @@ from codedata.code.entities import SourceFile
 from codedata.env.recipes import node
 from codedata.env.repository_facts import read_facts
 from codedata.sandbox.factory import open_sandbox
+from codedata.suites import recorded_javascript as recorder
 from codedata.suites.recorded_calls import ReplayJob, jobs_of
-from codedata.suites.recorded_javascript import (
-    JavaScriptOutcome,
-    JavaScriptRecorder,
-    changed_test,
-)
+from codedata.suites.recorded_javascript import JavaScriptOutcome, changed_test
 from codedata.suites.suite import run_script
 
 PACKAGE = {"name": "tide-gauge", "main": "lib/gauge.js", "engines": {"node": "^20"},
@@ -62,7 +59,7 @@ test('a test that fails', () => assert.equal(gauges.label(3, Math.abs), 4))
 def test_what_tests_call_runs_again_as_a_script_of_public_names(tmp_path):
     (tmp_path / "package.json").write_text(json.dumps(PACKAGE))
     recipe = next(iter(node.initial(read_facts(tmp_path).node)))
-    script, recorder = recipe.test_script(), JavaScriptRecorder()
+    script = recipe.test_script()
     with open_sandbox("docker", scripts=[], run_label="tests-node", ca_bundle=CA_BUNDLE) as box:
         box.put({"package.json": json.dumps(PACKAGE).encode(), "lib/gauge.js": GAUGE.encode(),
                  "test/gauge.js": b"broken"}, box.workdir)

@@ -28,16 +28,12 @@ def read_workflows(source: RepositoryFiles) -> tuple[Strings, Strings, Strings]:
     majors of Node) of all readable CI files and Dockerfiles."""
     found: tuple[dict[str, None], ...] = ({}, {}, {})
     for place in PLACES:
-        parse = _of_dockerfile if "Dockerfile" in place else _of_workflow
+        parse = (_of_workflow if "Dockerfile" not in place
+                 else lambda text: (_installed(text), [], []))
         for name in source.matching(place):
             for names, more in zip(found, source.parsed(name, parse, ([], [], [])), strict=True):
                 names.update(dict.fromkeys(more))
     return tuple(map(tuple, found))
-
-
-def _of_dockerfile(text: str) -> tuple[list[str], list[str], list[str]]:
-    """Return (packages, no services, no versions) of a Dockerfile."""
-    return _installed(text), [], []
 
 
 def _of_workflow(text: str) -> tuple[list[str], list[str], list[str]]:

@@ -12,8 +12,8 @@ import re
 from dataclasses import dataclass
 from email.parser import HeaderParser
 
-from codedata.env.recipes.package_index import tomllib
 from codedata.env.recipes.repository_files import MAX_BYTES, RepositoryFiles
+from codedata.texts import tomllib
 
 INI_FILES = ("setup.cfg", "tox.ini", "pytest.ini", ".pytest.ini")
 
@@ -44,7 +44,8 @@ def read_manifests(source: RepositoryFiles) -> Manifests:
                "tox.toml": tomllib.loads}
     files = {name: source.parsed(name, parse, {}) for name, parse in parsers.items()}
     for name in INI_FILES:
-        ini = _ini()
+        ini = configparser.RawConfigParser(strict=False, allow_no_value=True)
+        ini.optionxform = str   # keys keep their case
         source.parsed(name, ini.read_string, None)
         files[name] = _sections(ini)
     return Manifests(source, files)
@@ -55,13 +56,6 @@ def table_of(tree, *keys: str) -> dict:
     for key in keys:
         tree = tree.get(key) if isinstance(tree, dict) else None
     return tree if isinstance(tree, dict) else {}
-
-
-def _ini() -> configparser.RawConfigParser:
-    """Return an empty INI parser that keeps the case of keys and does not interpolate values."""
-    ini = configparser.RawConfigParser(strict=False, allow_no_value=True)
-    ini.optionxform = str
-    return ini
 
 
 def _sections(ini: configparser.RawConfigParser) -> dict[str, dict[str, str]]:

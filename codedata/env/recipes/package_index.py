@@ -2,15 +2,9 @@
 from __future__ import annotations
 
 import re
-import sys
 from functools import lru_cache
 
-from codedata.texts import text_of
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from codedata.texts import toml_of
 
 Strings = tuple[str, ...]
 COMPILER = ("g++", "gcc", "libc6-dev", "make", "pkg-config", "python3-dev")   # Debian packages
@@ -21,7 +15,7 @@ BEGINNINGS = {"modules": ".", "options": "", "settings": "", "shared": ""}
 @lru_cache
 def table(name: str) -> dict:
     """Return a parsed table file, such as table("packages")["headers"]["zlib.h"]."""
-    return tomllib.loads(text_of("codedata.env.recipes", f"{name}.toml"))
+    return toml_of(__package__, f"{name}.toml")
 
 
 def provider(kind: str, name: str, default: str = "") -> str:

@@ -13,14 +13,16 @@ from itertools import islice
 from codedata.env.recipes.ci import read_workflows
 from codedata.env.recipes.metadata import Manifests, read_manifests, strings_in
 from codedata.env.recipes.package_index import Strings, normalized, table
-from codedata.env.recipes.python_requirements import (
+from codedata.env.recipes.repository_files import RepositoryFiles
+from codedata.env.recipes.requirements import (
     TEST_FOLDERS,
     local_packages,
+    merged,
+    name_of,
     requirements_by_use,
     runtime_requirements,
+    usable,
 )
-from codedata.env.recipes.repository_files import RepositoryFiles
-from codedata.env.recipes.requirements import merged, name_of, usable
 
 TEST_FILE = re.compile(r"(?:test_.*|.*_test)\.py\Z")
 PYTEST_VARIABLE = re.compile(r"(?s)(?:[DR]:)*([^=]*)=?(.*)")   # as pytest-env takes it

@@ -4,7 +4,6 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
-from types import MappingProxyType
 
 from codedata.conversation.turn import TAG, clean
 from codedata.messages import content_text
@@ -16,7 +15,7 @@ ROLES = {"system": "system", "developer": "system", "user": "user", "human": "us
 TEXTS = ("content", "value", "text", "system_prompt")
 
 
-def read_message(raw: dict, required: Mapping[str, list] = MappingProxyType({})) -> dict:
+def read_message(raw: dict, required: Mapping[str, list]) -> dict:
     """Return a message with only the keys of the chat API. What it thinks within its text becomes
     its reasoning; `required` are the arguments of each tool that may be null.
 

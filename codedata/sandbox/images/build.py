@@ -21,7 +21,6 @@ from typing import BinaryIO
 
 import requests
 
-from codedata.bounded import read_bounded, resolved_in
 from codedata.disk.archives import Bounds, pack
 from codedata.errors import Interrupted, ItemFailed
 from codedata.sandbox import process_labels
@@ -33,7 +32,6 @@ from codedata.sandbox.sizes import bytes_of
 
 CONTEXT = Bounds(max_bytes=1_000_000_000, max_files=100_000, max_depth=64, max_seconds=120)
 BUILD = "codedata.build"   # the label of one build's images and containers
-MAX_DOCKERFILE_BYTES = 1_000_000
 LOOK_S = 1.0               # between two looks at what a build uses
 SILENT_S = 60.0            # seconds that the engine may take to end a build
 TRIGGERS = re.compile(r"# Executing \d+ build triggers?\b")   # what the engine prints before these
@@ -63,12 +61,11 @@ class Build:
     seconds: float
 
 
-def build(context: Path, tag: str, limits: BuildLimits, *, run_label: str = "",
-          stop: threading.Event | None = None, dockerfile: str = "Dockerfile",
-          text: str = "") -> Build:
-    """Build an image and return the result. It is removed with the run's label, or by reap(). A
-    Dockerfile's `text` takes the place of a file of the context. Raise ItemFailed where the context
-    cannot be read, RunStopped where the engine is gone, Interrupted where `stop` is set."""
+def build(context: Path, text: str, tag: str, limits: BuildLimits, *, run_label: str = "",
+          stop: threading.Event | None = None) -> Build:
+    """Build an image from a Dockerfile's text and return the result. It is removed with the run's
+    label, or by reap(). Raise ItemFailed where the context cannot be read, RunStopped where the
+    engine is gone, Interrupted where `stop` is set."""
     api, stop = engine.connect(), stop or threading.Event()
     token = secrets.token_hex(8)
     labels = process_labels.labels(run_label)
@@ -77,7 +74,7 @@ def build(context: Path, tag: str, limits: BuildLimits, *, run_label: str = "",
     started = time.monotonic()
     output = Output()
     ended: list[str] = []
-    with _packed(context, text or _text_of(context, dockerfile), labels, limits) as archive:
+    with _packed(context, text, labels, limits) as archive:
         try:
             with _watched(api, token, limits, stop) as ended:
                 image_id, failed = _read(_request(api, archive, tag, labels, limits), output)
@@ -95,14 +92,6 @@ def build(context: Path, tag: str, limits: BuildLimits, *, run_label: str = "",
 
 
 # what is sent ------------------------------------------------------------------------------------
-
-def _text_of(context: Path, dockerfile: str) -> str:
-    try:
-        place = resolved_in(context, context / dockerfile)
-        return read_bounded(place, MAX_DOCKERFILE_BYTES).decode()
-    except (OSError, UnicodeDecodeError) as e:
-        raise ItemFailed(f"cannot be read: {e}", str(context / dockerfile)) from e
-
 
 @contextmanager
 def _packed(context: Path, text: str, labels: dict[str, str],

@@ -254,7 +254,7 @@ class Names:
             self.paths[id(value)] = (rank, (module, key), value)
 
 
-class Writer:
+class SourceWriter:
     """Write the operands of one event in source form, and collect what they need."""
 
     def __init__(self, recorder):
@@ -347,17 +347,14 @@ class Writer:
 
     def by_repr(self, kind, value, depth):
         """Return an object in source form whose repr() is that, but for its module."""
-        zone = getattr(value, "tzinfo", None)
-        if kind is datetime.timezone or not zone:
-            text = repr(value)
-        else:
+        if zone := getattr(value, "tzinfo", None):   # whose repr() may be the project's
             text = f"{value.replace(tzinfo=None)!r}.replace(tzinfo={self.text(zone, depth)})"
-        if kind is range:
-            return text
+        else:
+            text = repr(value)
         if kind.__module__ == "datetime":
             self.need("import datetime")
-            return text
-        self.imported(kind.__module__, kind.__name__)
+        elif kind is not range:
+            self.imported(kind.__module__, kind.__name__)
         return text
 
     def module(self, value):
@@ -518,10 +515,7 @@ class CallRecorder:
         node, text = found[0]
         source = ast.get_source_segment(text, node)
         if node.col_offset and not isinstance(node, ast.Lambda):
-            lines = source.split("\n")
-            indent = " " * node.col_offset
-            source = "\n".join([lines[0], *(line[len(indent):] if line.startswith(indent) else line
-                                            for line in lines[1:])])
+            source = re.sub(f"(?m)^ {{{node.col_offset}}}", "", source)
         if source is None or source.count("\n") >= MAX_DEF:
             raise Opaque("long")
         return source, node
@@ -704,7 +698,7 @@ class CallRecorder:
         self.counts[self.test] += 1
         if self.counts[key] > MAX_EVENTS or self.counts[self.test] > MAX_OF_TEST:
             return event
-        writer, event["why"] = Writer(self), ""
+        writer, event["why"] = SourceWriter(self), ""
         try:
             event["expr"] = self.expression(writer, kind, callee, args, kwargs)
         except (Opaque, RecursionError, RuntimeError, ValueError) as error:
@@ -755,7 +749,6 @@ class CallRecorder:
             return
         event["raised"] = type(error).__name__ if error is not None else ""
         event["type"] = type(result).__name__
-        event["result"] = None
         if error is None:
             self.track(result, event["n"])
             event["result"] = self.plain_text(result)
@@ -782,7 +775,7 @@ class CallRecorder:
 
     def plain_text(self, value):
         """Return a value that is made of plain ones alone in source form, else None."""
-        writer = Writer(self)
+        writer = SourceWriter(self)
         try:
             text = writer.text(value)
         except (Opaque, RecursionError, RuntimeError, ValueError):
