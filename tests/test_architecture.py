@@ -17,7 +17,7 @@ from conftest import REPO
 
 figures = SimpleNamespace(**runpy.run_path(str(REPO / "tools" / "figures")))
 
-VERIFIER = "codedata.verifier"   # runs in a container: a room of its own
+VERIFIER = "codedata.tasks.verifier"   # runs in a container: a room of its own
 MAKERS = ("bugs", "nl2repo", "datapoints", "pulls")
 # of a repository's task, in the containers of solution and agent
 SOLUTIONS = ("text_of('codedata.tasks.image', ",)
@@ -42,7 +42,8 @@ def module_of(path: Path) -> str:
 
 def room(module: str) -> str:
     """Return the part of codedata that a module belongs to: llm for codedata.llm.http."""
-    return (module.split(".") + [""])[1]
+    is_verifier = f"{module}.".startswith(f"{VERIFIER}.")
+    return "tasks/verifier" if is_verifier else (module.split(".") + [""])[1]
 
 
 @cache
@@ -81,7 +82,7 @@ def sent_from_elsewhere(tree: ast.AST) -> list[str]:
 
 
 def test_only_what_lies_in_verifier_runs_in_a_verifiers_container():
-    inside = [path for path in MODULES if room(module_of(path)) == "verifier"]
+    inside = [path for path in MODULES if room(module_of(path)) == "tasks/verifier"]
     senders = [path for path in MODULES
                if room(module_of(path)) in ("tasks", "export", "checks", *MAKERS)]
     assert len(inside) > 5 and faults_in(inside, needs_more_than_python) == []
@@ -125,7 +126,7 @@ def reads_environment(tree: ast.AST) -> list[str]:
 
 def test_only_config_looks_at_the_environment():
     config = REPO / "codedata" / "config.py"
-    in_sandboxes = {path for folder in ("suites/programs", "verifier")   # never here
+    in_sandboxes = {path for folder in ("suites/programs", "tasks/verifier")   # never here
                     for path in (REPO / "codedata" / folder).glob("*.py")}
     others = PACKAGE.keys() - {config, *in_sandboxes}
     assert faults_in(others, reads_environment) == [] != reads_environment(TREES[config])
@@ -169,7 +170,7 @@ def test_ctrl_c_reaches_no_program_that_was_started():
                     yield call.lineno
     outside = [path for path in MODULES   # of containers
                if path.name not in ("shadowed.py", "replay_calls.py")
-               and room(module_of(path)) != "verifier"]
+               and room(module_of(path)) != "tasks/verifier"]
     assert faults_in(outside, started) == []
 
 

@@ -20,7 +20,7 @@ from codedata.settings import BugSettings
 from codedata.tasks.folder.check import faults_of
 from codedata.tasks.folder.eval_script import printed_results
 from codedata.tasks.folder.folder import edited_parts
-from codedata.verifier.junit import escaped_name
+from codedata.tasks.verifier.junit import escaped_name
 
 pytestmark = pytest.mark.demo
 

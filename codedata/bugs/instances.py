@@ -24,7 +24,7 @@ from codedata.tasks.folder.folder import (
     verifier_config,
 )
 from codedata.tasks.kinds import Candidate
-from codedata.verifier.junit import restored_name
+from codedata.tasks.verifier.junit import restored_name
 
 BY_HAND = "by-hand"        # the operator of a candidate that names none
 FOLDERS = ("environment", "solution", "tests")

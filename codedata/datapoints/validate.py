@@ -59,8 +59,8 @@ from codedata.tasks.prove.graded_runs import (
     prove_gold,
     prove_repeatable,
 )
+from codedata.tasks.verifier.runner_output import ANSI
 from codedata.texts import natural, printable
-from codedata.verifier.runner_output import ANSI
 
 MAX_EVIDENCE, MAX_LINE = 20, 400
 ASSERTIONS = ("AssertionError", "Failed")   # what a test raises if its assertion fails

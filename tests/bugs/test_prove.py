@@ -16,7 +16,7 @@ from codedata.disk.store import Store, digest
 from codedata.records import Task
 from codedata.sandbox.docker import engine
 from codedata.tasks.folder.folder import edited_parts, image_of, verifier_config
-from codedata.verifier.junit import escaped_name
+from codedata.tasks.verifier.junit import escaped_name
 
 STEP = ["agent", "--steps", "prove", *CA_FLAGS]
 FAR = diff(GOLD_LINE, "    return [word for word in said.split() if herons.isalpha()]")

@@ -28,8 +28,8 @@ from judged import write_duel, write_turn
 from codedata.disk.layouts import content_of
 from codedata.export.harbor import set_image
 from codedata.export.tasks import Image
+from codedata.tasks.verifier.weighted_tests import share
 from codedata.texts import tomllib
-from codedata.verifier.weighted_tests import share
 
 
 @pytest.fixture

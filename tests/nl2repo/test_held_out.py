@@ -21,7 +21,7 @@ from codedata.records import RepoFacts, Task, parse
 from codedata.tasks.folder.folder import image_of
 from codedata.tasks.folder.tests_folder import case_files
 from codedata.tasks.prove.grade import Grader
-from codedata.verifier.suite import told_by
+from codedata.tasks.verifier.suite import told_by
 
 TERN = '''"""Terns."""
 

@@ -44,8 +44,8 @@ from codedata.tasks.image.images import check_task_image
 from codedata.tasks.prove.first_run import ScreeningRules, first_run
 from codedata.tasks.prove.grade import Grade
 from codedata.tasks.prove.graded_runs import NotRewarded, prove_gold, prove_repeatable
+from codedata.tasks.verifier.junit import restored_name
 from codedata.texts import fill
-from codedata.verifier.junit import restored_name
 
 DEPTH_LINE = "    return [2 * i for i in range(n)]"
 FLY_LINE = '    return "away"'

@@ -45,7 +45,7 @@ from codedata.tasks.folder.task_toml import grading_of
 from codedata.texts import printable, text_of
 
 TEST_FILE = "test_outputs.py"   # whose tests have weights
-PROGRAMS = "codedata/verifier"
+PROGRAMS = "codedata/tasks/verifier"
 PATCHED = (BUG, STRIPPED_PATCH, PULL_REQUEST)   # kinds whose solution is a patch
 OF_PATCH = re.compile(r"^diff --git a/(.*?) b/", re.MULTILINE)
 # keys of config.json, and those that only the config.json of a suite has
@@ -243,7 +243,7 @@ def _verifier(task: Task, config: Object) -> Iterator[Fault]:
     if config.get("reads") in tests_folder.READS[1:]:
         names += tests_folder.OF_OTHER_REPORTS
     others = [name for name in names
-              if text_in(task.tests, name) != text_of("codedata.verifier", name)]
+              if text_in(task.tests, name) != text_of("codedata.tasks.verifier", name)]
     if others:
         copy = f"Copy them: cp {PROGRAMS}/{{{','.join(others)}}} FOLDER/tests/"
         yield Fault("tests/", f"differs from the verifier of this version: {', '.join(others)}",

@@ -20,10 +20,10 @@ from codedata.sandbox import OUTPUT_BYTES, Sandbox
 from codedata.suites.source import TOOLS
 from codedata.suites.suite import REPORTS, Run, run_suite
 from codedata.tasks.folder.folder import TEST_PATCH
+from codedata.tasks.verifier.junit import restored_name
+from codedata.tasks.verifier.suite import MARKS
 from codedata.terminal import named
 from codedata.texts import fill, text_of
-from codedata.verifier.junit import restored_name
-from codedata.verifier.suite import MARKS
 
 MARK = ">>>>> "            # begins all marks of SWE-bench's harness
 FOLDER = f"{TOOLS}-evaluation"   # holds a script while it runs, and what it prints
@@ -42,7 +42,7 @@ def eval_script(tests: Mapping[str, str]) -> str:
     """
     text = base64.b64encode(_archive(tests)).decode()
     lines = "\n".join(text[i:i + LINE_CHARS] for i in range(0, len(text), LINE_CHARS))
-    script = fill(text_of("codedata.verifier", "eval_script.sh"), files=lines)
+    script = fill(text_of("codedata.tasks.verifier", "eval_script.sh"), files=lines)
     if len(script) > MAX_BYTES:
         raise Excluded(f"its evaluation script would have {len(script):,} bytes, more than "
                        f"{MAX_BYTES:,}.")

@@ -76,7 +76,7 @@ def seconds_for_tests(verifier_timeout_s: float) -> int:
 
 
 def _programs(names: tuple[str, ...]) -> TestFiles:
-    return {name: text_of("codedata.verifier", name) for name in names}
+    return {name: text_of("codedata.tasks.verifier", name) for name in names}
 
 
 def _json(value: dict | list) -> str:

@@ -29,8 +29,8 @@ from codedata.tasks.folder.folder import (
 )
 from codedata.tasks.folder.tests_folder import TestFiles, case_files, seconds_for_tests, suite_tests
 from codedata.tasks.kinds import Case
+from codedata.tasks.verifier.suite import CASES_S
 from codedata.texts import fill, text_of
-from codedata.verifier.suite import CASES_S
 
 AGENT_S = 3600.0
 MIN_VERIFIER_S, VERIFIER_TIMES = 600.0, 10   # least seconds; longest runs of the suite
@@ -67,7 +67,7 @@ class SuiteVerifier:
         files = suite_tests(
             self.test_script, self.hidden, workdir=WORKDIR, reads=self.reads, user=self.user,
             canary=self.canary, timeout_s=timeout_s, counts=self.counts, label=label,
-            collect=fill(text_of("codedata.verifier", "pack_here.sh"), workdir=WORKDIR,
+            collect=fill(text_of("codedata.tasks.verifier", "pack_here.sh"), workdir=WORKDIR,
                          collect=collect_script(self.counts, commit, label), archive=ARCHIVE,
                          commit=commit),
             FAIL_TO_PASS=[*self.fail_to_pass], PASS_TO_PASS=[*self.pass_to_pass])

@@ -26,9 +26,9 @@ from codedata.tasks.prove.suite_outcomes import (
     was_ended,
     without_missing,
 )
+from codedata.tasks.verifier.suite import MARKS
 from codedata.terminal import named
 from codedata.texts import printable
-from codedata.verifier.suite import MARKS
 
 LOG_CHARS = 6_000          # of a run's output that are kept: its end
 

@@ -53,9 +53,9 @@ from codedata.tasks.prove.suite_outcomes import (
     outcome_of,
     was_ended,
 )
+from codedata.tasks.verifier.junit import escaped_name
 from codedata.terminal import named
 from codedata.texts import printable
-from codedata.verifier.junit import escaped_name
 
 TRIES = "codedata-bug-try/"
 STEPS = 6                 # of a proof

@@ -12,9 +12,9 @@ from codedata.errors import Excluded, ItemFailed
 from codedata.records import Environment
 from codedata.suites.suite import CRASHED, Run
 from codedata.suites.test_results import Case, with_lost
+from codedata.tasks.verifier.suite import MARKS
 from codedata.terminal import named
 from codedata.texts import printable
-from codedata.verifier.suite import MARKS
 
 PASSED, FAILED = "passed", ("failed", "error")
 GOOD, REFUSED = "good", "refused"   # verdicts; judged() has others

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 
-from codedata.verifier.processes import end_of, other_user, run_as
+from codedata.tasks.verifier.processes import end_of, other_user, run_as
 
 TEST_FILE = "test_outputs.py"
 OURS = ("test.sh", "run-tests.sh", "verify.py", "weighted_tests.py", "processes.py",

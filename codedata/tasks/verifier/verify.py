@@ -19,7 +19,7 @@ from importlib import import_module
 
 TESTS = os.path.dirname(os.path.abspath(__file__))
 if not __package__:   # in a container this package is the folder, which stays off sys.path
-    verifier = types.ModuleType("codedata.verifier")
+    verifier = types.ModuleType("codedata.tasks.verifier")
     verifier.__path__ = [TESTS]
     sys.modules[verifier.__name__] = verifier
 
@@ -33,7 +33,7 @@ def loaded(config: dict):
     names = ["weighted_tests"]
     if "weights" not in config:
         names = ["suite"] if config["reads"] == "junit" else ["suite", "runner_output"]
-    modules = [import_module(f"codedata.verifier.{name}") for name in names]
+    modules = [import_module(f"codedata.tasks.verifier.{name}") for name in names]
     return modules[0]
 
 

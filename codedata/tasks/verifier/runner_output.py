@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
-from codedata.verifier.junit import (
+from codedata.tasks.verifier.junit import (
     BROKEN_OFF,
     MAX_CASES,
     MAX_NESTED,

@@ -20,9 +20,9 @@ import subprocess
 import sys
 import tempfile
 
-from codedata.verifier.agent_work import Files, delivered, put
-from codedata.verifier.junit import decoded, escaped_name, read_junit, worst
-from codedata.verifier.processes import end_of, other_user, run_as
+from codedata.tasks.verifier.agent_work import Files, delivered, put
+from codedata.tasks.verifier.junit import decoded, escaped_name, read_junit, worst
+from codedata.tasks.verifier.processes import end_of, other_user, run_as
 
 RESULTS = "/tmp/results"      # where test scripts write their reports
 REPORT_BYTES = 100_000_000    # of all reports
@@ -141,7 +141,7 @@ def statuses(config: dict, tests: str, log: str) -> dict[str, str]:
 
 def cases_of_all(tests: str, log: str) -> list[tuple]:
     """Return the cases of all kinds of reports, or else of a log."""
-    from codedata.verifier.runner_output import compiled, read_results
+    from codedata.tasks.verifier.runner_output import compiled, read_results
     with open(os.path.join(tests, "patterns.json"), encoding="utf-8") as file:
         patterns = compiled(json.load(file))
     with open(log, "rb") as file:
