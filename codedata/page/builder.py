@@ -1,20 +1,27 @@
-r"""Build an HTML page as one file, from data, charts, and a script and style of its own.
+r"""Build an HTML page as one file: sections of blocks, charts, and a table of rows.
 
-    build("Challenger against king", data, script=own_js, style=own_css,
-          charts={"scores": svg}, blocks={"turns": rows, "t17": one_turn})
+    build("Audits of tasks", [section("tasks", "Tasks", LISTING)], table={"noun": "task",
+          "columns": [{"key": "name", "title": "task"}, …], "filters": […], "searches": "…"},
+          rows=[{"id": "t17", "cells": {"name": "t17"}, "by": {}, "short": […]}, …],
+          details={17: pack([…])}, charts={"scores": svg})
 
-In the browser, page.js and the page's own script run as one module: `data` is available at once,
-`block("t17")` is inflated on demand (deflate, base64), and `chart("scores")` is a DOM node. Both
-scripts insert data as text nodes and never as markup. The page's Content-Security-Policy enforces
-this: only this script runs (by its hash), nothing is fetched, and passing a string to innerHTML or
-eval is an error (trusted types).
+blocks.py makes the blocks. A row has a block for each column (`cells`), values where a column is
+sorted or a filter chooses by another one (`by`), and the blocks that are shown of it when it is
+opened and has no `details`. In the browser page.js draws all of it; details are inflated when a
+row is opened (deflate, base64). Data are inserted as text nodes and never as markup. The page's
+Content-Security-Policy enforces this: only this script runs (by its hash), nothing is fetched, and
+passing a string to innerHTML or eval is an error (trusted types).
+
+A column: {key, title, hint, is: its class, width, room: "wide", "middle" or "narrow", the smallest
+window that shows it, falls: sorted from the top first, order: of its values, unsorted: true,
+place: "table" or "facts", if it is shown there alone}. A filter: {key, title, any, options:
+[[value, title], …]; without them those of the rows}. `grid` names the judges and metrics of cells
+of the kind "squares", and the meaning of their letters; filters of such a cell are {grid: its
+key, with: […]} and, for whom it looks at, {setting: true}.
 
 Data may hold any text. visible() replaces characters that cannot be seen or that change how their
 neighbours are read (bidi and other control characters, invisible letters, NUL, lone surrogates) by
-a symbol or a code such as ⟨U+202E⟩.
-
-Equal arguments give equal bytes. Links are not handled here: a page's script makes them, to files
-beside the page.
+a symbol or a code such as ⟨U+202E⟩. Equal arguments give equal bytes.
 """
 from __future__ import annotations
 
@@ -23,9 +30,11 @@ import hashlib
 import html
 import re
 import zlib
+from collections.abc import Iterable, Mapping
 
 import orjson
 
+from codedata.page.blocks import Block
 from codedata.texts import text_of
 
 SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,80}\Z")
@@ -38,30 +47,23 @@ POLICY = ("default-src 'none'; script-src {script}; style-src {style}; img-src d
           "trusted-types 'none'")
 
 
-def build(title: str, data, *, script: str, style: str = "", charts: dict[str, str] | None = None,
-          blocks: dict[str, object] | None = None) -> bytes:
-    """Return the page as UTF-8 bytes.
-
-    Raise ValueError if a script or style would end its element early.
-
-    `data` and the values of `blocks` are JSON values (a block may come from pack()); `charts` are
-    SVG of charts.py.
-    """
-    code = "\n".join([text_of(__package__, "page.js"), script])
-    rules = "\n".join([text_of(__package__, "page.css"), style])
-    if end := (re.search("<!--|</?script", code, re.IGNORECASE)
-               or re.search("</style", rules, re.IGNORECASE)):
-        raise ValueError(f"{end[0]!r} in a script or style would end it early")
+def build(title: str, sections: list, table: dict, rows: list[dict],
+          details: Mapping[int, Packed], charts: Mapping[str, str] | None = None) -> bytes:
+    """Return the page as UTF-8 bytes. `details` are by the row's place; `charts` are SVG of
+    charts.py."""
+    code, rules = text_of(__package__, "page.js"), text_of(__package__, "page.css")
     svgs = [b'<template id="chart-%s">%s</template>' % (_id(name), svg.encode())
             for name, svg in (charts or {}).items()]
-    packed = [b'<script type="text/plain" id="block-%s">%s</script>' % (
-        _id(name), value if isinstance(value, Packed) else pack(value))
-        for name, value in (blocks or {}).items()]
+    blocks = {"rows": pack(rows), **{f"row-{k}": details[k] for k in sorted(details)}}
     parts = {
         "policy": html.escape(POLICY.format(script=_hash(code), style=_hash(rules))).encode(),
         "title": html.escape(visible(title)).encode(), "style": rules.encode(),
-        "script": code.encode(), "data": _in_script(orjson.dumps(visible(data))),
-        "charts": b"\n".join(svgs), "blocks": b"\n".join(packed)}
+        "script": code.encode(),
+        "data": _in_script(orjson.dumps(visible(
+            {"sections": [one for one in sections if one], "table": table}))),
+        "charts": b"\n".join(svgs), "blocks": b"\n".join(
+            b'<script type="text/plain" id="block-%s">%s</script>' % (_id(name), value)
+            for name, value in blocks.items())}
     pieces = re.split(r"\{(\w+)\}", text_of(__package__, "page.html"))
     return b"".join(parts[piece] if i % 2 else piece.encode() for i, piece in enumerate(pieces))
 
@@ -73,6 +75,17 @@ class Packed(bytes):
 def pack(value) -> Packed:
     """Return a value as a compressed block for build(); its len() is its size in bytes."""
     return Packed(base64.b64encode(zlib.compress(orjson.dumps(visible(value)), 9)))
+
+
+def pack_fitting(details: Iterable[tuple[int, Block]], room: int) -> dict[int, Packed]:
+    """Return {place of a row: its packed details} for as many as fit into `room` bytes. Where less
+    than a hundredth of it is left, none is tried."""
+    fitting, left = {}, room
+    for k, blocks in details:
+        if left >= room / 100 and len(packed := pack(blocks)) <= left:
+            fitting[k] = packed
+            left -= len(packed)
+    return fitting
 
 
 def visible(value):
