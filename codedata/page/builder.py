@@ -1,23 +1,23 @@
-r"""Build an HTML page as one file: sections of blocks, charts, and a table of rows.
+r"""Build an HTML page as one file: sections of blocks, and a table of rows.
 
     build("Audits of tasks", [section("tasks", "Tasks", LISTING)], table={"noun": "task",
-          "columns": [{"key": "name", "title": "task"}, …], "filters": […], "searches": "…"},
-          rows=[{"id": "t17", "cells": {"name": "t17"}, "by": {}, "short": […]}, …],
-          details={17: pack([…])}, charts={"scores": svg})
+          "columns": [column("id", "name"), …], "filters": […], "searches": "Search ids"},
+          rows=[{"id": "t17", "second": "…", "checks": […]}, …],
+          details={17: pack([…])})
 
-blocks.py makes the blocks. A row has a block for each column (`cells`), values where a column is
-sorted or a filter chooses by another one (`by`), and the blocks that are shown of it when it is
-opened and has no `details`. In the browser page.js draws all of it; details are inflated when a
-row is opened (deflate, base64). Data are inserted as text nodes and never as markup. The page's
-Content-Security-Policy enforces this: only this script runs (by its hash), nothing is fetched, and
-passing a string to innerHTML or eval is an error (trusted types).
+blocks.py makes the blocks. A row has an `id`, the values of its columns and filters, and `checks`
+or, in `short`, the blocks that are shown when it is opened and has no `details`. In the browser
+page.js draws all of it; details are inflated when a row is opened (deflate, base64). Data are
+inserted as text nodes and never as markup. The page's Content-Security-Policy enforces this: only
+this script runs (by its hash), nothing is fetched, and passing a string to innerHTML or eval is an
+error (trusted types).
 
-A column: {key, title, hint, is: its class, width, room: "wide", "middle" or "narrow", the smallest
-window that shows it, falls: sorted from the top first, order: of its values, unsorted: true,
-place: "table" or "facts", if it is shown there alone}. A filter: {key, title, any, options:
-[[value, title], …]; without them those of the rows}. `grid` names the judges and metrics of cells
-of the kind "squares", and the meaning of their letters; filters of such a cell are {grid: its
-key, with: […]} and, for whom it looks at, {setting: true}.
+A column is {key, title, kind: how its values are drawn (CELLS in page.js), hint, digits, missing,
+width, room: "wide", "middle" or "narrow", the smallest window that shows it, order: of its values,
+place: "table" or "facts", if it is shown there alone}. A filter is {key, title, any, options:
+[[value, title], …], by default the values of the rows}. `colours` are classes of page.css, by
+value. `grid` names the judges and metrics of letters that are drawn as squares, and their meanings;
+a filter of such letters has {grid: their key, with: [keys of filters that say {setting: true}]}.
 
 Data may hold any text. visible() replaces characters that cannot be seen or that change how their
 neighbours are read (bidi and other control characters, invisible letters, NUL, lone surrogates) by
@@ -37,7 +37,6 @@ import orjson
 from codedata.page.blocks import Block
 from codedata.texts import text_of
 
-SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,80}\Z")
 UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
     "\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff"
@@ -48,12 +47,9 @@ POLICY = ("default-src 'none'; script-src {script}; style-src {style}; img-src d
 
 
 def build(title: str, sections: list, table: dict, rows: list[dict],
-          details: Mapping[int, Packed], charts: Mapping[str, str] | None = None) -> bytes:
-    """Return the page as UTF-8 bytes. `details` are by the row's place; `charts` are SVG of
-    charts.py."""
+          details: Mapping[int, Packed]) -> bytes:
+    """Return the page as UTF-8 bytes. `details` are by the row's place."""
     code, rules = text_of(__package__, "page.js"), text_of(__package__, "page.css")
-    svgs = [b'<template id="chart-%s">%s</template>' % (_id(name), svg.encode())
-            for name, svg in (charts or {}).items()]
     blocks = {"rows": pack(rows), **{f"row-{k}": details[k] for k in sorted(details)}}
     parts = {
         "policy": html.escape(POLICY.format(script=_hash(code), style=_hash(rules))).encode(),
@@ -61,8 +57,8 @@ def build(title: str, sections: list, table: dict, rows: list[dict],
         "script": code.encode(),
         "data": _in_script(orjson.dumps(visible(
             {"sections": [one for one in sections if one], "table": table}))),
-        "charts": b"\n".join(svgs), "blocks": b"\n".join(
-            b'<script type="text/plain" id="block-%s">%s</script>' % (_id(name), value)
+        "blocks": b"\n".join(
+            b'<script type="text/plain" id="block-%s">%s</script>' % (name.encode(), value)
             for name, value in blocks.items())}
     pieces = re.split(r"\{(\w+)\}", text_of(__package__, "page.html"))
     return b"".join(parts[piece] if i % 2 else piece.encode() for i, piece in enumerate(pieces))
@@ -123,10 +119,3 @@ def _in_script(data: bytes) -> bytes:
 def _hash(text: str) -> str:
     """Return the Content-Security-Policy hash of a script or style."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-def _id(name: str) -> bytes:
-    """Return a name as bytes for an HTML id; raise ValueError if it is not safe there."""
-    if not SAFE_ID.match(name):
-        raise ValueError(f"{name!r} is no name for a part of a page")
-    return name.encode()

@@ -168,10 +168,38 @@ const KINDS = {
     return plainTable("Costs and time", [["stage", ""], ["model", "words"], ["calls", "number"], ["tokens in", "number"],
       ["tokens out", "number"], ["time", "number"], ["a call", "number"], ["cost", "number"]], lines.slice(0, -1), lines.at(-1));
   },
-  /** A chart with its heading and the meanings of its colours: [[colour, meaning], …]. */
-  figure({ name, heading, keys = [] }) {
-    const drawn = document.getElementById(`chart-${name}`)?.content.cloneNode(true);
-    return drawn && h("figure", {}, h("figcaption", {}, isolated(heading)), drawn, keys.length > 0 && legend(keys));
+
+  // charts
+
+  /** How the verdicts fall: a bar for each judge, or each metric. */
+  shares({ title, by }) {
+    const names = grid[by], letters = Object.keys(grid.letters).filter(letter => letter !== "-");
+    const bars = names.map((name, at) => {
+      const counts = new Map(letters.map(letter => [letter, 0]));
+      for (const { verdicts } of rows)
+        for (let k = 0; k < verdicts.length; k++)
+          if ((by === "judges" ? Math.floor(k / grid.metrics.length) : k % grid.metrics.length) === at && verdicts[k] !== "-")
+            counts.set(verdicts[k], counts.get(verdicts[k]) + 1);
+      const all = Math.max(1, [...counts.values()].reduce((sum, one) => sum + one));
+      return [isolated(short(name)), h("div", { class: "split" }, letters.map(letter => counts.get(letter) > 0 && piece(
+        grid.letters[letter][0], counts.get(letter), `${name}, ${grid.letters[letter][1]}: ${percent(counts.get(letter) / all)}`)))];
+    });
+    return h("figure", { class: "bars" }, h("figcaption", {}, isolated(title)), bars,
+      legend(letters.map(letter => grid.letters[letter])));
+  },
+  /** How many rows have which score: columns of five points, each in the colours of its buckets. */
+  scores() {
+    const columns = Array.from({ length: 20 }, () => new Map());
+    for (const { score, bucket } of rows) if (score !== null) {
+      const column = columns[Math.min(19, Math.floor(score / 5))];
+      column.set(bucket, (column.get(bucket) ?? 0) + 1);
+    }
+    const most = Math.max(1, ...columns.map(column => [...column.values()].reduce((sum, one) => sum + one, 0)));
+    return h("figure", {}, h("figcaption", {}, `How many ${noun}s have which score; at most ${number(most)}`),
+      h("div", { class: "columns" }, columns.map((column, at) => h("div", { class: "column" },
+        [...column].map(([bucket, n]) => h("span", { class: colours[bucket] ?? "grey", title: `${5 * at}–${5 * at + 5}, `
+          + `${bucket || noun}: ${number(n)}`, style: { height: `${100 * n / most}%` } })),
+        at % 4 === 0 && h("span", { class: "at" }, `${5 * at}–${5 * at + 5}`)))));
   },
 
   // a duel
@@ -188,7 +216,7 @@ const KINDS = {
         + "lead is more than chance.")
       : h("ul", { class: "listed" }, duel.reasons.map(reason => h("li", {}, isolated(reason)))),
     numbers && factList(numbers, "numbers"),
-    KINDS.figure({ name: "margin", heading: `Margin and its interval, in points; at least ${duel.win_margin} wanted` }),
+    duel.interval && duel.margin !== null && interval(duel.margin, low, high, [0, duel.win_margin]),
     numbers && h("p", { class: "quiet small" },
       `LCB ${points(200 * duel.lcb)} points of margin; more than 0 is wanted. `,
       `It is the ${duel.gate_alpha} quantile of the margins of ${number(duel.resamples)} resamples of the `,
@@ -197,8 +225,8 @@ const KINDS = {
   buckets({ ranges }) {
     const sizes = Object.entries(ranges).map(([name, scores]) => [name, scores, list.count({ bucket: name })]);
     const without = sizes.reduce((left, [, , size]) => left - size, rows.length);
-    return [h("div", { class: "split", "aria-hidden": "true" }, sizes.filter(([, , size]) => size).map(([name, , size]) =>
-      h("span", { class: colours[name], style: { "flex-grow": size } }))),
+    return [h("div", { class: "split", "aria-hidden": "true" }, sizes.filter(([, , size]) => size).map(
+      ([name, , size]) => piece(colours[name], size, name))),
     h("ul", { class: "buckets" }, sizes.map(([name, scores, size]) => h("li", {},
       h("button", { type: "button", title: `Show these ${noun}s`, click: () => showRows({ bucket: name }) },
         h("span", { class: `swatch ${colours[name]}` }), h("strong", {}, number(size)), ` ${name}`,
@@ -232,7 +260,7 @@ const KINDS = {
     const chip = (letter, isTurned) => h("span", { class: `chip ${grid.letters[letter][0]} ${isTurned ? "outlined" : ""}`,
       title: isTurned && "changes with the order: counts as a draw" }, grid.letters[letter][1]);
     return part("Verdicts", plainTable("Verdicts", [["judge", ""], ["", "quiet"], ...grid.metrics.map(metric => [metric, ""])],
-      rows.map(([judge, label, letters, counting]) => [isolated(judge), isolated(label), ...grid.metrics.map((_, k) =>
+      rows.map(([judge, label, letters, counting]) => [judge && isolated(judge), isolated(label), ...grid.metrics.map((_, k) =>
         chip(letters[k] ?? "-", letters[k] !== "t" && counting[k] === "t"))]), scores && ["score", "", ...scores.map(tinted)]),
     rows.some(([, , letters, counting]) => letters !== counting && counting.includes("t"))
       && legend([["outlined", "changes with the order: counts as a draw"]]));
@@ -258,11 +286,28 @@ const KINDS = {
   files: ({ files, isOpen }) => h("div", { class: isOpen ? "files" : "" }, files.map(({ path, text, size }) => folded([
     isolated(path, { class: "mono start-path" }), h("span", { class: "size" }, text === null
       ? `${number(size)} bytes, no text` : counted(size, "character"))],
-  () => [text === null ? h("p", {}, "It is no text.") : code(text), text !== null && size > text.length
+  () => [text === null ? h("p", {}, "It is no text.")
+    : path.endsWith(".md") ? h("div", { class: "prose" }, longText(text, "text")) : code(text), text !== null && size > text.length
     && quiet(`The first ${number(text.length)} of ${number(size)} characters; the file has all.`)], "message", isOpen))),
   facts: ({ pairs }) => factList(pairs),
   file: ({ path }) => fileLink("./", path),
 };
+
+const short = name => name.slice(name.lastIndexOf("/") + 1);
+const piece = (colour, size, title) => h("span", { class: colour, title, style: { "flex-grow": size } });
+
+/** Draw a value and its interval on a line with marks. */
+function interval(value, low, high, marks) {
+  const ends = [value, low, high, ...marks], room = Math.max(0.08 * (Math.max(...ends) - Math.min(...ends)), 0.5);
+  const from = Math.min(...ends) - room, width = Math.max(...ends) + room - from;
+  const at = one => `${100 * (one - from) / width}%`;
+  return h("figure", {}, h("figcaption", {}, `Margin and its interval, in points; at least ${marks[1]} wanted`),
+    h("div", { class: "interval blue", role: "img", "aria-label": `${points(value)}, from ${points(low)} to ${points(high)}` },
+      [...new Set(marks)].map(mark => h("span", { class: "mark", style: { left: at(mark) } }, String(mark))),
+      h("span", { class: "span", title: `${points(low)} to ${points(high)}`,
+        style: { left: at(low), width: `${100 * (high - low) / width}%` } }),
+      h("span", { class: "point", title: points(value), style: { left: at(value) } })));
+}
 
 const nInFull = () => document.querySelectorAll("[id^=block-row-]").length;
 
@@ -581,7 +626,7 @@ function listing({ columns: all, filters, searches }, open) {
     : h("span", { title: column.hint }, column.title));
   const heads = new Map(columns.map(column => [column.key, headOf(column)]));
   const table = h("table", { role: "grid", tabindex: 0, "aria-label": `${noun}s`, keydown: press },
-    h("colgroup", {}, columns.map(column => h("col", { class: classOf(column) }))),
+    h("colgroup", {}, columns.map(column => h("col", { class: classOf(column), style: { width: column.width ?? "" } }))),
     h("thead", {}, h("tr", { role: "row", "aria-rowindex": 1 }, [...heads.values()])), body);
   const frame = h("div", { class: "rows", scroll: () => requestAnimationFrame(paint),
     style: { "max-height": `calc(2.5rem + ${n} * 46px)` } }, table);   // no empty room below a few rows

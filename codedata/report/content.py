@@ -110,11 +110,11 @@ def counts(turns: ReportTurns) -> list[tuple[str, str]]:
         "an answer speaks to its judge (kept out of final/)":
             sum(bool(row.injections) for row in rows),
         "the challenger shows what it cannot know (kept out of final/)":
-            sum(bool(row.leaks) for row in rows),
+            sum(bool(row.leaks.found) for row in rows),
         "without a PR record, so nobody can tell what it cannot know":
-            sum(row.leaks is None for row in rows),
+            sum(row.leaks.found is None for row in rows),
         "without a leak judge's verdict (kept out of final/): run validate.py":
-            sum(row.lacks_verdict for row in rows),
+            sum(row.leaks.lacks_verdict for row in rows),
         **{f"the {side} repeats a step or stalls": sum(side in row.repeats for row in rows)
            for side in ("challenger", rival)},
         "`score` was edited: it is not what the verdicts give": len(turns.edited)}

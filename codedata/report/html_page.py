@@ -7,7 +7,6 @@ and within each, up to DETAIL_BYTES in total; for the others the page names thei
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Callable, Iterator
 
 from codedata.conversation.turn import plain, turn_text
@@ -16,7 +15,6 @@ from codedata.duel.executed import Executions
 from codedata.duel.panel import SIDES
 from codedata.duel.scoring import BOTH
 from codedata.errors import BrokenRecord
-from codedata.page import charts
 from codedata.page.blocks import LISTING, Block, box, card, column, costs_section, section, table
 from codedata.page.builder import Packed, build, pack_fitting, shortened
 from codedata.records import METRICS, Answer, Duel, JudgeVerdict, Score
@@ -34,7 +32,6 @@ SEARCHED_CHARS = 8_000_000
 MAX_COMMAND_CHARS = 1000
 MAX_PATCH_CHARS = 20_000     # length limit in characters
 LABEL_CHARS = 120            # length limit for the name of a repository, language or instance
-BIN = 5                      # width in points of a column in the distribution of scores
 OTHERS = {"reference": "reference: the data set’s own turn"}
 Letters = dict[str, tuple[str, str]]
 COLOURS = {"final": "green", "refined": "mint", "defeat": "grey"}   # of the buckets
@@ -57,8 +54,8 @@ def html(content: ReportContent, settings: ReportSettings,
     # each command is cut to an equal share
     max_chars = min(MAX_COMMAND_CHARS, SEARCHED_CHARS // (2 * max(len(rows), 1)))
     checked = [key for key in ("leaks", "injections")
-               if any(getattr(row, key) is not None for row in rows)]
-    found = [key for key in checked if any(getattr(row, key) for row in rows)]
+               if any(row.findings[key] is not None for row in rows)]
+    found = [key for key in checked if any(row.findings[key] for row in rows)]
     sections = [
         _overview(content, settings), duel.judges and _panel(content),
         checked and section("findings", " and ".join(checked).capitalize(), *(
@@ -69,8 +66,7 @@ def html(content: ReportContent, settings: ReportSettings,
         section("turns", "Turns", LISTING if rows else "No turn is judged yet.")]
     return build(f"Challenger against {duel.mode}", sections, _table(duel, rows, found),
                  [_row(row, duel, max_chars) for row in rows],
-                 _details(rows, duel, read, max_details, commits, executions),
-                 _charts(duel, rows, list(duel.judges)))
+                 _details(rows, duel, read, max_details, commits, executions))
 
 
 # the overview ------------------------------------------------------------------------------------
@@ -95,14 +91,12 @@ def _overview(content: ReportContent, settings: ReportSettings) -> Block:
             box("div.stack", card(
                 "Buckets" if is_king else "Scores",
                 is_king and {"kind": "buckets", "ranges": score_ranges(settings)},
-                {"kind": "figure", "name": "scores",
-                 "heading": "How many turns have which score"}))))
+                {"kind": "scores"}))))
 
 
 def _panel(content: ReportContent) -> Block:
     """Return the section on the judges, and what else the report says."""
     duel = content.duel
-    keys = [[colour, name] for colour, name in _letters(duel).values() if colour != "unread"]
     turned = (" A verdict that changes with the order in which the answers are shown counts as a "
               "draw.")
     notes = [("How the judges judge", how_judges_judge(duel)),
@@ -112,10 +106,9 @@ def _panel(content: ReportContent) -> Block:
         box("p.lead", "The challenger’s scores by judge; 50 is a draw.",
             duel.order == BOTH and turned),
         _note("Judges", judges(duel)),
-        box("div.cards", *(box("div.card", {"kind": "figure", "name": name, "heading": heading,
-                                            "keys": keys})
-                           for name, heading in (("judges", "Verdicts of each judge"),
-                                                 ("metrics", "Verdicts on each metric")))),
+        content.rows and box("div.cards", *(
+            box("div.card", {"kind": "shares", "by": by, "title": title}) for by, title in (
+                ("judges", "Verdicts of each judge"), ("metrics", "Verdicts on each metric")))),
         *([box("h3", heading), *(_note(heading, item) for item in items)]
           for heading, items in notes if items))
 
@@ -123,47 +116,6 @@ def _panel(content: ReportContent) -> Block:
 def _note(heading: str, item: str | Table) -> Block:
     """Return a sentence or a table of the report."""
     return {"kind": "text", "text": item} if isinstance(item, str) else table(heading, *item)
-
-
-def _charts(duel: Duel, rows: list[TurnRow], panel: list[str]) -> dict[str, str]:
-    drawn = {}
-    if scored := [row for row in rows if row.score is not None]:
-        by_judge = {name: Counter("".join(row.verdicts[i] for row in rows))
-                    for i, name in enumerate(panel)}
-        by_metric = {metric: Counter(codes[i] for row in rows for codes in row.verdicts)
-                     for i, metric in enumerate(METRICS)}
-        drawn["scores"] = charts.columns("How many turns have which score", *_distribution(scored),
-                                         every=4)
-        drawn["judges"] = _shares("Verdicts of each judge", by_judge, _letters(duel))
-        drawn["metrics"] = _shares("Verdicts on each metric", by_metric, _letters(duel))
-    if duel.margin is not None and duel.interval:
-        low, high = duel.interval
-        title = (f"Margin {duel.margin:.2f}, interval {low:.2f} to {high:.2f}, "
-                 f"{duel.win_margin:g} wanted")
-        drawn["margin"] = charts.interval(title, duel.margin, low, high,
-                                          sorted({0, duel.win_margin}), "blue")
-    return drawn
-
-
-def _distribution(rows: list[TurnRow]) -> tuple[list[str], list[charts.Series]]:
-    starts = range(0, 100, BIN)   # a score of 100 is in the last column
-    sizes = Counter((row.bucket, min(int(row.score // BIN) * BIN, starts[-1])) for row in rows)
-    buckets = {row.bucket for row in rows}
-    return [f"{start}–{start + BIN}" for start in starts], [
-        charts.Series(bucket or "turns", COLOURS.get(bucket, "grey"),
-                      [sizes[bucket, start] or None for start in starts])
-        for bucket in ("defeat", "refined", "final", "") if bucket in buckets]
-
-
-def _shares(title: str, counts: dict[str, Counter], letters: Letters) -> str:
-    """Return a chart of stacked bars, each 100 % of the verdicts that could be parsed."""
-    totals = [sum(count[letter] for letter in letters if letter != UNREAD)
-              for count in counts.values()]
-    return charts.bars(title, [name.rpartition("/")[2] for name in counts], [
-        charts.Series(name, colour,
-                      [100 * count[letter] / total if total else None
-                       for count, total in zip(counts.values(), totals, strict=True)])
-        for letter, (colour, name) in letters.items() if letter != UNREAD], percent=True)
 
 
 # the turns ---------------------------------------------------------------------------------------
@@ -218,15 +170,15 @@ def _row(row: TurnRow, duel: Duel, max_chars: int) -> dict:
     """Return a turn as a row of the table."""
     rival, challenger = row.styles
     commands = [command[:max_chars] for command in row.commands]
-    found = [*(row.leaks or ()), *row.injections]
     return {
         "id": row.name, "second": commands[1], "instance": _label(row.instance_id),
         "repo": _label(row.repo), "language": _label(row.language), "bucket": row.bucket,
         "score": _rounded(row.score, 2), "step": f"{rival} → {challenger}", "rival": rival,
-        "challenger": challenger, "found": len(found) or None, "verdicts": "".join(row.verdicts),
+        "challenger": challenger, "verdicts": "".join(row.verdicts),
+        "found": sum(len(found or ()) for found in row.findings.values()) or None,
         "edited": "edited" if row.is_edited else "as judged", "repeats": row.repeats,
-        **{key: [str(one["kind"] or "other") for one in getattr(row, key) or ()]
-           for key in ("leaks", "injections")},
+        **{key: [str(one["kind"] or "other") for one in found or ()]
+           for key, found in row.findings.items()},
         **{metric: _rounded(row.metrics.get(metric), 1) for metric in METRICS},
         "files": [f"{path.rpartition('/')[0]}/{row.name}.json" for path in row.files],
         "short": [
@@ -246,8 +198,8 @@ def _facts(row: TurnRow, duel: Duel) -> list[Block]:
              for side, style, n in zip((duel.mode, "challenger"), row.styles, row.chars,
                                        strict=True)]
     return [table("Steps", ["", "step", "characters", ""], steps, "llrl"),
-            *({"kind": "findings", "title": key.capitalize(), "findings": getattr(row, key)}
-              for key in ("leaks", "injections") if getattr(row, key))]
+            *({"kind": "findings", "title": key.capitalize(), "findings": found}
+              for key, found in row.findings.items() if found)]
 
 
 def _scores(row: TurnRow) -> list[float | None] | None:
@@ -296,7 +248,7 @@ def _in_full(row: TurnRow, answer: Answer, score: Score, duel: Duel, commits: St
              for side, field in {**SIDES, "challenger": "challenger"}.items()}
     ran = {side: executions and executions.of(row.name, getattr(answer, field))
            for side, field in ((rival, SIDES[rival]), ("challenger", "challenger"))}
-    tries = [attempt for attempt in row.tries() if attempt["findings"]]
+    tries = [attempt for attempt in row.leaks.tries() if attempt["findings"]]
     entries = [_entry(entry) for entry in score.judges]
     messages = plain(answer.messages, answer.tools)
     history = [[one["role"], one["content"], one["role"] != "assistant"] for one in messages]

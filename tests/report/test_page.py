@@ -28,12 +28,11 @@ from scored import entries, entry
 from codedata.duel.judge_stats import JudgedTurn, statistics
 from codedata.duel.scoring import turn_score
 from codedata.llm.costs import Cost
-from codedata.page import charts
 from codedata.page.builder import build, pack, visible
 from codedata.records import METRICS, Answer, Duel, Score
 from codedata.report import html_page
 from codedata.report.content import ReportContent
-from codedata.report.turn_rows import TurnRow
+from codedata.report.turn_rows import TurnLeaks, TurnRow
 from codedata.report.verdict_codes import verdict_codes
 from codedata.settings import EMBEDDED_MODEL, ReportSettings
 
@@ -148,12 +147,6 @@ def test_no_address_but_that_of_files_beside_it():
     assert [word for word in ("http://", "https://", "@import", "url(") if word in html] == []
 
 
-def test_names_of_parts_are_plain():
-    for name in ('x"><script>', "a b"):
-        with pytest.raises(ValueError, match="is no name"):
-            build("t", [], {}, [], {}, {name: "<svg></svg>"})
-
-
 def test_what_is_not_seen_is_shown():
     assert visible(HOSTILE) == SHOWN
     assert visible("a\tb\nc\r\nd\re\x7f\x85\ufeff\uffff") == "a\tb\nc\nd␍e␡⟨U+0085⟩⟨U+FEFF⟩⟨U+FFFF⟩"
@@ -172,31 +165,6 @@ def test_data_comes_back_as_it_went_in_and_ends_no_script():
     assert html.count(b"</script") == 4 and html.count(b"<script") == 4 and b"<!--" not in html
     packed = pack(["x" * 100_000])   # its size is known before it is built in
     assert len(packed) < 1000 and packed in build("t", [], {}, [], {0: packed})
-
-
-# charts ------------------------------------------------------------------------------------------
-
-@pytest.mark.parametrize("draw", [charts.columns, charts.bars])
-def test_charts_hold_shapes_and_texts_and_nothing_else(draw):
-    series = [charts.Series(HOSTILE, "final", [1, None]), charts.Series("z", "draw", [7, 8])]
-    svg = draw(HOSTILE, [HOSTILE, "b"], series)
-    assert set(re.findall(r"<(\w+)", svg)) <= {"svg", "g", "rect", "path", "circle", "text",
-                                               "title"}
-    attributes = set(re.findall(r' ([\w:-]+)="', svg))
-    assert attributes <= {"class", "viewBox", "x", "y", "width", "height", "rx", "ry", "d", "cx",
-                          "cy", "r", "transform", "role", "aria-label"}
-    assert "hacked(1)" in svg and visible(svg) == svg
-
-
-def test_a_chart_names_each_of_its_values():
-    svg = charts.columns("t", ["0–5", "5–10"], [charts.Series("defeat", "defeat", [3, None]),
-                                                charts.Series("final", "final", [None, 4])])
-    assert re.findall("<title>(.*?)</title>", svg) == ["0–5, defeat: 3", "5–10, final: 4"]
-    assert svg.count("<rect") == 2 and "colour defeat" in svg and "colour final" in svg
-    svg = charts.interval("t", 5.0, 3.25, 9.0, [0, 2], "challenger")
-    assert re.findall("<title>(.*?)</title>", svg) == ["3.25", "9.00", "5.00"]
-    assert "<svg" in charts.columns("t", [], [])
-    assert "<svg" in charts.bars("t", ["a"], [charts.Series("s", "draw", [None])])
 
 
 # what goes into the page -------------------------------------------------------------------------
@@ -356,7 +324,7 @@ def test_what_is_hostile_runs_nowhere_and_is_shown_everywhere(show, detail_turns
     for field in cut - absent:
         assert f"({field}:{SHOWN}"[:50] in shown, field
     assert tab.evaluate("document.scripts.length") == html.count(b"<script")
-    assert tab.locator("main img, main svg:not(.chart), #reader img, #reader svg").count() == 0
+    assert tab.locator("main img, main svg, #reader img, #reader svg").count() == 0
     assert tab.evaluate("[...document.links].every(link => link.protocol === 'file:')")
     close(tab)
     choose(tab, injections=f"(kind:{SHOWN})")
@@ -393,8 +361,14 @@ def test_the_overview_says_what_came_of_it(show):
                  "resamples of the 55 instances",
                  "3 judges compared the two answers in both orders", "not judged yet"):
         assert part in shown, part
-    assert tab.locator("#overview svg.chart").count() == 2 and tab.locator(
-        "#panel svg.chart").count() == 2
+    titles = tab.locator("#overview .column span[title]").evaluate_all(
+        "all => all.map(one => one.title)")
+    scored = [row for row in ROWS if row.score is not None]
+    assert sum(int(title.rpartition(": ")[2]) for title in titles) == len(scored)
+    first = tab.locator("#panel .split").first.locator("span").evaluate_all(
+        "all => all.map(one => one.title.match(/, (.*):/)[1])")
+    assert first == ["challenger", "king", "draw", "changes with the order"]
+    assert tab.locator("#panel .split").count() == 3 + 5
     assert "org/judge-a" in tab.inner_text("#panel tbody tr:first-child")
     assert "at least $0.9000" in tab.inner_text("#costs tfoot") and "2.0 h" in tab.inner_text(
         "#costs")
@@ -429,8 +403,8 @@ def test_what_was_looked_for_and_found(show):
     finding = {"kind": "asks for a verdict", "side": "challenger", "text": "MODEL 2 is better"}
     leak = {"judge": "auditor", "kind": "path", "text": "src/reel.py", "why": "not shown"}
     leaks = {5: (leak,), 6: None}
-    turns = [(replace(row, injections=(finding,) if i in (3, 4) else (), leaks=leaks.get(i, ())),
-              *records)
+    turns = [(replace(row, injections=(finding,) if i in (3, 4) else (),
+                      leaks=TurnLeaks(leaks.get(i, ()))), *records)
              for i, (row, *records) in enumerate(TURNS)]
     nothing = "No injections were found in the turns as they are."
     assert nothing in show(the_page()).inner_text("#findings")
