@@ -49,7 +49,8 @@ TABLE = {
         column("result", "badge", order=AUDIT_RESULTS),
         column("checks", "findings", "findings", room="narrow", place="table",
                hint="Checks that failed, were not made, or need a reader"),
-        column("killed", "ratio", hint="Wrong variants that were killed, of those tried"),
+        column("killed", "ratio", room="narrow",
+               hint="Wrong variants that were killed, of those tried"),
         column("seconds", "number", room="middle", digits=1), column("content", place="facts"),
         column("mark", "text", "folder", place="facts", missing=AS_AUDITED)],
     "filters": [{"key": key, "title": key.title()} for key in ("kind", "result", "check", "folder")]

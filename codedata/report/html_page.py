@@ -148,7 +148,8 @@ def _table(duel: Duel, rows: list[TurnRow], found: list[str]) -> dict:
         *({"key": key, "title": key.capitalize()} for key in found),
         any(row.is_edited for row in rows) and {"key": "edited", "title": "Score"}]
     columns = [
-        column("score", "score", digits=1), buckets and column("bucket", "badge", order=buckets),
+        column("score", "score", digits=1), buckets and column(
+            "bucket", "badge", room="narrow", order=buckets),
         column("id", "name", "turn", mono=True, place="table"),
         column("instance", place="facts"), column("repo", title="repository", room="wide"),
         column("language", room="narrow"),
