@@ -68,7 +68,8 @@ TABLE = {
     "noun": "task", "searches": "Search ids, prompts, categories, tags",
     "colours": STATUSES | {"passed": "green", "failed": "red", "not checked": "violet"},
     "columns": [
-        column("id", "name", "task", place="table"), column("status", "badge", room="narrow", width="9.6rem"),
+        column("id", "name", "task", place="table"),
+        column("status", "badge", room="narrow", width="9.6rem"),
         column("category", room="middle", width="11rem"), column("tags", room="wide"),
         column("difficulty", room="narrow", order=LEVELS), column("languages", room="middle"),
         column("checks", "passed", missing=UNKNOWN, hint="Checks that passed"),
