@@ -1,13 +1,12 @@
 """Build audit/index.html, the page on which a reviewer reads how the verdicts of tasks were tried.
 
-All data are read from audit/*.json and the folders in task/. index_page.js and index_page.css
-beside this file lay them out. A task's survivors and files are a compressed block, which is
-inflated when the task is opened. As many tasks have one as fit into DETAIL_BYTES. Equal files give
-equal bytes.
+All data are read from audit/*.json and the folders in task/; codedata/page/ draws them. A task's
+survivors and files are its details, which as many tasks have as fit into DETAIL_BYTES. Equal files
+give equal bytes.
 """
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from codedata.checks.intervals import wilson
@@ -15,15 +14,47 @@ from codedata.code.entities import is_text
 from codedata.disk.layouts import content_of, write_atomic
 from codedata.disk.store import Store
 from codedata.errors import BrokenRecord
-from codedata.page.builder import Packed, build, pack, shortened
+from codedata.page.blocks import (
+    LISTING,
+    Block,
+    box,
+    card,
+    column,
+    count,
+    numbers,
+    outcomes,
+    part,
+    section,
+    swatch,
+    table,
+    unreadable,
+)
+from codedata.page.builder import Packed, build, pack_fitting, shortened
 from codedata.records import AUDIT_RESULTS, UNFINISHED, AuditCheck, Object, RivalledTask, TaskAudit
 from codedata.tasks.folder.folder import DOCKERFILE, TOML, audited_digest, rivals_digest
-from codedata.texts import printable, text_of
+from codedata.texts import printable
 
 PAGE = "index.html"
 DETAIL_BYTES = 20_000_000             # of all tasks in full
 MAX_CHARS, MAX_FILES = 20_000, 200    # of a file, of a task
 MAX_DIFF_CHARS, MAX_FIGURES = 20_000, 500
+SURVIVOR = ("path", "line", "operator", "place", "diff", "verdict", "quote", "why")   # its texts
+AS_AUDITED = "as it was audited"
+COLOURS = dict(zip(AUDIT_RESULTS, ("red", "violet", "amber", "green", "grey"), strict=True))
+TABLE = {
+    "noun": "task", "searches": "Search ids, kinds, reasons, evidence",
+    "colours": COLOURS | {"wrong": "red", "equal": "green", "not said": "amber"},   # of survivors
+    "columns": [
+        column("id", "name", "task", place="table"), column("kind", room="middle"),
+        column("result", "badge", order=AUDIT_RESULTS),
+        column("checks", "findings", "findings", room="narrow", place="table",
+               hint="Checks that failed, were not made, or need a reader"),
+        column("killed", "ratio", room="narrow",
+               hint="Wrong variants that were killed, of those tried"),
+        column("seconds", "number", room="middle", digits=1), column("content", place="facts"),
+        column("mark", "text", "folder", place="facts", missing=AS_AUDITED)],
+    "filters": [{"key": key, "title": key.title()} for key in ("kind", "result", "check", "folder")]
+}
 SHARES = {   # {title: (check, figure of the part, figure of the whole)}
     "wrong variants killed": ("strength", "killed", "tried"),
     "right rivals refused": ("rivals", "right refused", "right"),
@@ -48,30 +79,47 @@ def read_audits(root: Path, room: int = DETAIL_BYTES
     """Return the row of each audited task, the worst first, the details of as many as fit into
     `room` bytes, and what cannot be read."""
     audits, tasks = Store(root, TaskAudit).open(), Store(root, RivalledTask).open()
-    rows, details, broken = [], {}, [*audits.broken]
+    rows, broken = [], [*audits.broken]
     for name in audits.names():
         try:
             rows.append(_row(name, audits.read(name)))
         except BrokenRecord as e:
             broken.append(e)
-    rows.sort(key=lambda row: AUDIT_RESULTS.index(row["worst"]))
-    for k, row in enumerate(rows):
-        row["folder"], files = _folder_of(tasks, row)
-        tries = {check["name"]: [*map(_readable, check.pop("tries"))] for check in row["checks"]}
-        packed = pack({"tries": tries, "files": files})
-        if len(packed) <= room:
-            details[f"task-{k}"] = packed
-            room -= len(packed)
+    rows.sort(key=lambda row: AUDIT_RESULTS.index(row["result"]))
+    details = pack_fitting(enumerate(_details(rows, tasks)), room)
     return rows, details, [printable(str(one)) for one in broken]
 
 
+def _details(rows: list[Object], tasks: Store) -> Iterator[Block]:
+    """Yield the details of each row; the row is told how its folder is, and loses its survivors."""
+    for row in rows:
+        row["mark"], files = _folder_of(tasks, row.pop("audit"))
+        row["folder"] = row["mark"].partition(":")[0] or AS_AUDITED
+        full = {"kind": "checks", "checks": row["checks"]}
+        row["checks"] = [{**check, "tries": []} for check in row["checks"]]
+        yield [full, files and part("Files", {"kind": "files", "files": files})]
+
+
 def _row(name: str, audit: TaskAudit) -> Object:
-    """Return an audit as the page shows it; a result that is unknown counts as not checked."""
-    checks = [{**check, "words": shortened(_in_words(check["figures"]), MAX_FIGURES),
-               "result": check["result"] if check["result"] in AUDIT_RESULTS else UNFINISHED}
-              for check in audit.checks]
-    worst = min((check["result"] for check in checks), key=AUDIT_RESULTS.index, default=UNFINISHED)
-    return {**vars(audit), "id": name, "checks": checks, "worst": worst}
+    """Return an audit as a row of the page, its checks from the worst on."""
+    checks = sorted(map(_shown, audit.checks), key=_rank)
+    killed, tried = _counts(checks, *SHARES["wrong variants killed"])
+    return {"id": name, "kind": audit.kind.replace("_", " "), "content": audit.content,
+            "result": checks[0]["result"] if checks else UNFINISHED, "checks": checks,
+            "second": next((check["why"] for check in checks if check["why"]), ""),
+            "killed": [killed, tried] if tried else None,
+            "seconds": sum(check["seconds"] for check in checks), "audit": audit}
+
+
+def _shown(check: AuditCheck) -> Object:
+    """Return a check as the page shows it; a result that is unknown counts as not checked."""
+    return {**check, "words": shortened(_in_words(check["figures"]), MAX_FIGURES),
+            "result": check["result"] if check["result"] in AUDIT_RESULTS else UNFINISHED,
+            "tries": [*map(_readable, check["tries"])]}
+
+
+def _rank(check: Object) -> int:
+    return AUDIT_RESULTS.index(check["result"])
 
 
 def _in_words(figures: Object) -> str:
@@ -86,9 +134,9 @@ def _counts(checks: Iterable[AuditCheck], name: str, *keys: str) -> list[float]:
                 and 0 <= one[key] < 1e9) for key in keys]
 
 
-def _folder_of(tasks: Store, row: Object) -> tuple[str, list[Object]]:
+def _folder_of(tasks: Store, audit: TaskAudit) -> tuple[str, list[Object]]:
     """Return ("" or why the audit is not of the folder as it is now, the texts in the folder)."""
-    name = row["id"]
+    name = audit.instance_id
     if name not in tasks:
         return "is missing", []
     try:
@@ -101,7 +149,7 @@ def _folder_of(tasks: Store, row: Object) -> tuple[str, list[Object]]:
         texts = [_text(path, content_of(file)) for path, file in [*files.items()][:MAX_FILES]]
     except BrokenRecord as e:
         return printable(f"cannot be read: {e}"), []
-    return "" if now == (row["content"], row["rivals"]) else "was edited since its audit", texts
+    return "" if now == (audit.content, audit.rivals) else "was edited since its audit", texts
 
 
 def _text(path: str, content: bytes) -> Object:
@@ -113,19 +161,34 @@ def _text(path: str, content: bytes) -> Object:
 
 def _readable(one: Object) -> Object:
     """Return a survivor as short texts, as a person may have edited it."""
-    return {key: shortened(str(one.get(key, "")), MAX_DIFF_CHARS)
-            for key in ("path", "line", "operator", "place", "diff")}
+    return {"unrun": one.get("unrun") is True, "is_wrong_gold": one.get("gold_keeps_it") is False,
+            **{key: shortened(str(one.get(key, "")), MAX_DIFF_CHARS) for key in SURVIVOR}}
 
 
-def page(rows: list[Object], details: dict[str, Packed], broken: list[str]) -> bytes:
+def page(rows: list[Object], details: dict[int, Packed], broken: list[str]) -> bytes:
     """Return the page as HTML."""
-    checks, shares = [check for row in rows for check in row["checks"]], []
-    for title, figures in SHARES.items():
-        part, whole = _counts(checks, *figures)
-        interval = wilson(min(part / whole, 1.0), whole) if whole else None
-        shares.append({"title": title, "part": part, "whole": whole, "interval": interval})
-    data = {"results": AUDIT_RESULTS, "shares": shares, "broken": broken[:MAX_FILES],
-            "n_broken": len(broken), "n_details": len(details), "max_chars": MAX_CHARS,
-            "max_files": MAX_FILES}
-    return build("Audits of tasks", data, script=text_of(__package__, "index_page.js"),
-                 style=text_of(__package__, "index_page.css"), blocks={"rows": rows, **details})
+    checks = [check for row in rows for check in row["checks"]]
+    shares = [_share(title, *_counts(checks, *figures)) for title, figures in SHARES.items()]
+    overview = section(
+        "overview", "Overview", unreadable(broken, "audit", MAX_FILES),
+        box("p.lead", "A task counts by the worst result of its checks; the worst come first. "
+                      "“review” is a question for a reader: a variant that is still rewarded "
+                      "may be wrong, or equal in meaning."),
+        numbers([("tasks audited", len(rows)),
+                 *((swatch(result), count(result=result)) for result in COLOURS),
+                 ("audited as they are", count(folder=AS_AUDITED))]),
+        box("div.cards",
+            card("Checks by result, in tasks", outcomes(COLOURS)),
+            card("Of all that was tried",
+                 table("Shares", ["", "", "share", "95 % interval"], shares, "lrrr"))))
+    return build("Audits of tasks", [overview, section("tasks", "Tasks", LISTING)][:1 + bool(rows)],
+                 TABLE, rows, details)
+
+
+def _share(title: str, part: float, whole: float) -> list[Block]:
+    """Return a line of the table of shares."""
+    if not whole:
+        return [title, "not tried", None, None]
+    low, high = wilson(min(part / whole, 1.0), whole)
+    return [title, f"{part:,} of {whole:,}", f"{100 * part / whole:.1f} %",
+            f"{100 * low:.1f} % – {100 * high:.1f} %"]

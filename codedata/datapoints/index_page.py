@@ -2,16 +2,14 @@
 costs, lineage. All data are read from files: the folders of datapoints in dp/ and task/, their
 records in dp/_checks/ and dp/_attempts/, and ledgers.
 
-codedata/page/ assembles the HTML file; index_page.js and index_page.css beside this file lay it
-out. The details of a task are a compressed block, which is inflated when the task is opened. Only
-as many tasks as fit into DETAIL_BYTES have such a block. Equal files give an equal page.
+codedata/page/ draws the page. As many tasks as fit into DETAIL_BYTES have their texts in it. Equal
+files give an equal page.
 """
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from codedata.datapoints.approval import is_as_proven
@@ -27,7 +25,6 @@ from codedata.datapoints.folder import (
     labels_of,
     read_all,
     texts_of,
-    weights_in,
 )
 from codedata.datapoints.profiles import gaps_in, say_gaps
 from codedata.datapoints.rates import Attempts, attempts_in, rates_by_model
@@ -35,9 +32,26 @@ from codedata.disk.layouts import write_atomic
 from codedata.disk.store import Store
 from codedata.errors import BrokenRecord
 from codedata.llm.costs import costs_of
-from codedata.page.builder import Packed, build, pack, shortened
-from codedata.records import DatapointChecks, Object, Task
-from codedata.texts import printable, text_of
+from codedata.page.blocks import (
+    LISTING,
+    Block,
+    box,
+    card,
+    column,
+    costs_section,
+    count,
+    duration,
+    numbers,
+    outcomes,
+    part,
+    section,
+    table,
+    unreadable,
+)
+from codedata.page.builder import Packed, build, pack_fitting, shortened
+from codedata.records import AUDIT_RESULTS, DatapointChecks, Object, Task
+from codedata.terminal import plural
+from codedata.texts import printable
 
 PAGE = "_index.html"
 DETAIL_BYTES = 20_000_000            # of the details of all tasks
@@ -46,8 +60,28 @@ SEARCHED_CHARS = 1000                # of a prompt, in the table
 LABEL_CHARS, MAX_LABELS = 300, 30    # of values in metadata
 MAX_LISTED = 500                     # of files, weights, broken folders
 EDITED = "approved, edited"           # edited since the approval: to be proven again
-STATUSES = {"in review": "waiting", "approved": "approved", EDITED: "edited",
-            "returned": "waiting", "cancelled": "cancelled"}   # statuses and their colours
+STATUSES = {"in review": "blue", "approved": "green", EDITED: "amber", "returned": "blue",
+            "cancelled": "grey"}   # and their colours
+LEVELS = ["easy", "medium", "hard", "extremely_hard"]
+UNKNOWN = "not validated"
+TABLE = {
+    "noun": "task", "searches": "Search ids, prompts, categories, tags",
+    "colours": STATUSES | {"passed": "green", "failed": "red", "not checked": "violet"},
+    "columns": [
+        column("id", "name", "task", place="table"),
+        column("status", "badge", room="narrow", width="9.6rem"),
+        column("category", room="middle", width="11rem"), column("tags", room="wide"),
+        column("difficulty", room="narrow", order=LEVELS), column("languages", room="middle"),
+        column("checks", "passed", missing=UNKNOWN, hint="Checks that passed"),
+        column("seconds", "number", room="middle", digits=1),
+        column("review", "notes", "for review", room="wide"),
+        column("engine_s", "number", "of that in the engine", digits=1, place="facts"),
+        *(column(key, place="facts")
+          for key in ("base image", "content", "reason", "licence"))],
+    "filters": [{"key": key, "title": title} for key, title in (
+        ("status", "Status"), ("category", "Category"), ("tags", "Tag"),
+        ("difficulty", "Difficulty"), ("languages", "Language"), ("result", "Checks"),
+        ("check", "Check"), ("seed", "Seed"))]}
 
 
 def write_index(root: Path, folders: Iterable[Path] = ()) -> list[str]:
@@ -68,18 +102,18 @@ def read_tasks(root: Path, folders: Iterable[Path] = (), room: int = DETAIL_BYTE
     broken: list[BrokenRecord] = []
     names = _names_of(folders_in(root, broken), folders)
     checks, attempts = Store(root, DatapointChecks).open(), attempts_in(root)
-    tasks, details = [], {}
-    for task in read_all(names, broken):
-        name = names[folder_of(task)]
-        tries = attempts.get((task.instance_id, content_digest(task)), {})
-        packed = pack(_in_full(task, tries))
-        if len(packed) <= room:
-            details[f"task-{len(tasks)}"] = packed
-            room -= len(packed)
-        draft = f"_drafts/{name}.md"   # beside the page
-        has_draft = "/" not in name and Path(root, DP, draft).is_file()
-        tasks.append({"id": name, "draft": draft if has_draft else "",
-                      **_row(task, known_checks(task, checks))})
+    tasks = []
+
+    def read() -> Iterator[Block]:
+        for task in read_all(names, broken):
+            name, found = names[folder_of(task)], known_checks(task, checks)
+            draft = f"_drafts/{name}.md"   # beside the page
+            has_draft = "/" not in name and Path(root, DP, draft).is_file()
+            tasks.append({"id": name, **_row(task, found)})
+            tries = attempts.get((task.instance_id, content_digest(task)), {})
+            yield _in_full(task, tries, draft if has_draft else "", tasks[-1])
+
+    details = pack_fitting(enumerate(read()), room)
     return tasks, details, [printable(str(one)) for one in broken]
 
 
@@ -98,29 +132,38 @@ def _row(task: Task, found: DatapointChecks | None) -> Object:
     texts = {key: [*map(_label, value[:MAX_LABELS])] if isinstance(value, list) else _label(value)
              for key, value in vars(labels).items() if key != "lineage"}
     is_edited = labels.status == APPROVED and not is_as_proven(task)
+    checks = [check | {"result": check["status"]} for check in found.checks] if found else []
     return {
         **texts, "status": EDITED if is_edited else texts["status"].replace("_", " "),
         "seed": _label(labels.lineage.get("seed") or ""), "content": content_digest(task),
-        "prompt": (task.instruction or "")[:SEARCHED_CHARS],
-        "found": found and {**vars(found), "audit": []}}   # audit/index.html has that
+        "second": (task.instruction or "")[:SEARCHED_CHARS], "checks": checks,
+        "result": min((check["result"] for check in checks), key=AUDIT_RESULTS.index,
+                      default=UNKNOWN),
+        **({"seconds": found.seconds, "engine_s": found.engine_s, "review": found.review,
+            "base image": found.base_image} if found else {})}
 
 
-def _in_full(task: Task, attempts: Attempts) -> Object:
-    """Return the details that the page shows when a datapoint is opened, beside its row."""
-    try:
-        weights = [[name, str(weight)] for name, weight in weights_in(task).items()]
-    except ValueError:
-        weights = []
+def _in_full(task: Task, attempts: Attempts, draft: str, row: Object) -> list[Block]:
+    """Return the details that the page shows when a datapoint is opened, below its row."""
+    lineage = [[_label(key), _label(value)] for key, value in
+               [*labels_of(task).lineage.items()][:MAX_LABELS]
+               + [("passed by " + model, rates)
+                  for model, rates in rates_by_model(attempts).items()][:MAX_LABELS]]
+    if draft:
+        lineage.append(["draft", {"kind": "file", "path": draft}])
+    texts = [{"path": PARTS[key], "text": text[:MAX_CHARS], "size": len(text)}
+             for key, text in texts_of(task).items()]
     files = context_of(task)
-    return {
-        "lineage": [[_label(key), _label(value)]
-                    for key, value in [*labels_of(task).lineage.items()][:MAX_LABELS]] + [
-                        ["passed by " + _label(model), _label(rates)]
-                        for model, rates in rates_by_model(attempts).items()][:MAX_LABELS],
-        "texts": {PARTS[part]: [text[:MAX_CHARS], len(text)]
-                  for part, text in texts_of(task).items()},
-        "weights": weights[:MAX_LISTED], "n_files": len(files),
-        "files": [[name, _size(files[name])] for name in [*files][:MAX_LISTED]]}
+    sizes = [[name, _size(files[name])] for name in [*files][:MAX_LISTED]]
+    return [
+        {"kind": "files", "files": texts[:1], "isOpen": True},
+        {"kind": "checks", "checks": row["checks"]},
+        part("Lineage", {"kind": "facts", "pairs": lineage}, row["seed"] and box(
+            "p", "Tasks of this seed: ", count(seed=row["seed"]))),
+        part("Parts", {"kind": "files", "files": texts[1:], "isOpen": True}),
+        part(f"environment/: {plural(len(files), 'file')}",
+             sizes and table("Files", ["file", "bytes"], sizes, "lr"),
+             len(files) > MAX_LISTED and f"The first {MAX_LISTED}.")]
 
 
 def _size(path: Path) -> int | None:
@@ -137,13 +180,32 @@ def _label(value) -> str:
     return shortened(text, LABEL_CHARS)
 
 
-def page(root: Path, tasks: list[Object], details: dict[str, Packed], broken: list[str]) -> bytes:
+def page(root: Path, tasks: list[Object], details: dict[int, Packed], broken: list[str]) -> bytes:
     """Return the page as HTML."""
-    costs = [{**asdict(one), "text": one.said} for one in costs_of(root, DP)]
-    data = {"n_details": len(details), "max_chars": MAX_CHARS, "broken": broken[:MAX_LISTED],
-            "n_broken": len(broken), "statuses": STATUSES, "costs": costs,
-            "gaps": say_gaps(gaps_in(root))}
-    return build("Terminal tasks", data, script=text_of(__package__, "index_page.js"),
-                 style=text_of(__package__, "index_page.css"),
-                 blocks={"tasks": tasks, **details})
+    sections = [_overview(root, tasks, broken)]
+    if tasks:
+        by_status = {"kind": "cross", "title": "Categories", "down": "category",
+                     "across": {"key": "status", "values": [*STATUSES]}}
+        sections += [section("tasks", "Tasks", LISTING), section(
+            "counts", "Categories and checks", box(
+                "div.cards", card("Tasks by category and status", by_status),
+                card("What the checks found", outcomes(["passed", "failed", "not checked"]))))]
+    return build("Terminal tasks", [*sections, costs_section(
+        costs_of(root, DP), "Every call under dp/, from the ledgers.")], TABLE, tasks, details)
 
+
+def _overview(root: Path, tasks: list[Object], broken: list[str]) -> Block:
+    seconds, engine_s = (sum(task.get(key, 0) for task in tasks) for key in ("seconds", "engine_s"))
+    gaps = say_gaps(gaps_in(root))
+    return section(
+        "overview", "Overview", unreadable(broken, "folder", MAX_LISTED),
+        box("p.lead", "An approved task lies in task/, and is exported as it was proven. After an "
+                      "edit of more than its labels it has to be proven again. Seconds are those "
+                      "of the checks."),
+        numbers([("tasks", len(tasks)), *((status, count(status=status)) for status in STATUSES),
+                 ("all checks passed", count(result="passed")),
+                 ("failed checks", count(result="failed")), (UNKNOWN, count(result=UNKNOWN)),
+                 ("validation", duration(seconds)),
+                 ("of that in the engine", f"{100 * engine_s / seconds:.0f} %" if seconds else None)
+                 ]),
+        gaps and box("p.quiet", f"No task here has the {gaps}."))

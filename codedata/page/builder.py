@@ -1,20 +1,27 @@
-r"""Build an HTML page as one file, from data, charts, and a script and style of its own.
+r"""Build an HTML page as one file: sections of blocks, and a table of rows.
 
-    build("Challenger against king", data, script=own_js, style=own_css,
-          charts={"scores": svg}, blocks={"turns": rows, "t17": one_turn})
+    build("Audits of tasks", [section("tasks", "Tasks", LISTING)], table={"noun": "task",
+          "columns": [column("id", "name"), …], "filters": […], "searches": "Search ids"},
+          rows=[{"id": "t17", "second": "…", "checks": […]}, …],
+          details={17: pack([…])})
 
-In the browser, page.js and the page's own script run as one module: `data` is available at once,
-`block("t17")` is inflated on demand (deflate, base64), and `chart("scores")` is a DOM node. Both
-scripts insert data as text nodes and never as markup. The page's Content-Security-Policy enforces
-this: only this script runs (by its hash), nothing is fetched, and passing a string to innerHTML or
-eval is an error (trusted types).
+blocks.py makes the blocks. A row has an `id`, the values of its columns and filters, and `checks`
+or, in `short`, the blocks that are shown when it is opened and has no `details`. In the browser
+page.js draws all of it; details are inflated when a row is opened (deflate, base64). Data are
+inserted as text nodes and never as markup. The page's Content-Security-Policy enforces this: only
+this script runs (by its hash), nothing is fetched, and passing a string to innerHTML or eval is an
+error (trusted types).
+
+A column is {key, title, kind: how its values are drawn (CELLS in page.js), hint, digits, missing,
+width, room: "wide", "middle" or "narrow", the smallest window that shows it, order: of its values,
+place: "table" or "facts", if it is shown there alone}. A filter is {key, title, any, options:
+[[value, title], …], by default the values of the rows}. `colours` are classes of page.css, by
+value. `grid` names the judges and metrics of letters that are drawn as squares, and their meanings;
+a filter of such letters has {grid: their key, with: [keys of filters that say {setting: true}]}.
 
 Data may hold any text. visible() replaces characters that cannot be seen or that change how their
 neighbours are read (bidi and other control characters, invisible letters, NUL, lone surrogates) by
-a symbol or a code such as ⟨U+202E⟩.
-
-Equal arguments give equal bytes. Links are not handled here: a page's script makes them, to files
-beside the page.
+a symbol or a code such as ⟨U+202E⟩. Equal arguments give equal bytes.
 """
 from __future__ import annotations
 
@@ -23,12 +30,13 @@ import hashlib
 import html
 import re
 import zlib
+from collections.abc import Iterable, Mapping
 
 import orjson
 
+from codedata.page.blocks import Block
 from codedata.texts import text_of
 
-SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,80}\Z")
 UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
     "\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff"
@@ -38,30 +46,20 @@ POLICY = ("default-src 'none'; script-src {script}; style-src {style}; img-src d
           "trusted-types 'none'")
 
 
-def build(title: str, data, *, script: str, style: str = "", charts: dict[str, str] | None = None,
-          blocks: dict[str, object] | None = None) -> bytes:
-    """Return the page as UTF-8 bytes.
-
-    Raise ValueError if a script or style would end its element early.
-
-    `data` and the values of `blocks` are JSON values (a block may come from pack()); `charts` are
-    SVG of charts.py.
-    """
-    code = "\n".join([text_of(__package__, "page.js"), script])
-    rules = "\n".join([text_of(__package__, "page.css"), style])
-    if end := (re.search("<!--|</?script", code, re.IGNORECASE)
-               or re.search("</style", rules, re.IGNORECASE)):
-        raise ValueError(f"{end[0]!r} in a script or style would end it early")
-    svgs = [b'<template id="chart-%s">%s</template>' % (_id(name), svg.encode())
-            for name, svg in (charts or {}).items()]
-    packed = [b'<script type="text/plain" id="block-%s">%s</script>' % (
-        _id(name), value if isinstance(value, Packed) else pack(value))
-        for name, value in (blocks or {}).items()]
+def build(title: str, sections: list, table: dict, rows: list[dict],
+          details: Mapping[int, Packed]) -> bytes:
+    """Return the page as UTF-8 bytes. `details` are by the row's place."""
+    code, rules = text_of(__package__, "page.js"), text_of(__package__, "page.css")
+    blocks = {"rows": pack(rows), **{f"row-{k}": details[k] for k in sorted(details)}}
     parts = {
         "policy": html.escape(POLICY.format(script=_hash(code), style=_hash(rules))).encode(),
         "title": html.escape(visible(title)).encode(), "style": rules.encode(),
-        "script": code.encode(), "data": _in_script(orjson.dumps(visible(data))),
-        "charts": b"\n".join(svgs), "blocks": b"\n".join(packed)}
+        "script": code.encode(),
+        "data": _in_script(orjson.dumps(visible(
+            {"sections": [one for one in sections if one], "table": table}))),
+        "blocks": b"\n".join(
+            b'<script type="text/plain" id="block-%s">%s</script>' % (name.encode(), value)
+            for name, value in blocks.items())}
     pieces = re.split(r"\{(\w+)\}", text_of(__package__, "page.html"))
     return b"".join(parts[piece] if i % 2 else piece.encode() for i, piece in enumerate(pieces))
 
@@ -73,6 +71,17 @@ class Packed(bytes):
 def pack(value) -> Packed:
     """Return a value as a compressed block for build(); its len() is its size in bytes."""
     return Packed(base64.b64encode(zlib.compress(orjson.dumps(visible(value)), 9)))
+
+
+def pack_fitting(details: Iterable[tuple[int, Block]], room: int) -> dict[int, Packed]:
+    """Return {place of a row: its packed details} for as many as fit into `room` bytes. Where less
+    than a hundredth of it is left, none is tried."""
+    fitting, left = {}, room
+    for k, blocks in details:
+        if left >= room / 100 and len(packed := pack(blocks)) <= left:
+            fitting[k] = packed
+            left -= len(packed)
+    return fitting
 
 
 def visible(value):
@@ -110,10 +119,3 @@ def _in_script(data: bytes) -> bytes:
 def _hash(text: str) -> str:
     """Return the Content-Security-Policy hash of a script or style."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-def _id(name: str) -> bytes:
-    """Return a name as bytes for an HTML id; raise ValueError if it is not safe there."""
-    if not SAFE_ID.match(name):
-        raise ValueError(f"{name!r} is no name for a part of a page")
-    return name.encode()

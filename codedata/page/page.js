@@ -1,5 +1,6 @@
-// Define what all pages share: data and blocks, elements, long texts, a table of many rows, a reader, the colours.
-// A page's own script follows in the same module. Data becomes text nodes and attributes, never markup.
+
+// Draw a page: its sections, made of blocks, and the table of its rows. builder.py and blocks.py say what `data` and
+// the compressed blocks hold. Data becomes text nodes and attributes, never markup.
 
 // data ----------------------------------------------------------------------------------------------------------------
 
@@ -54,15 +55,6 @@ const isolated = (text, attributes = {}) => h("bdi", attributes, String(text));
 const fileLink = (from, path) => h("a", { href: from + path.split("/").map(encodeURIComponent).join("/") },
   isolated(path));
 
-const chart = name => document.getElementById(`chart-${name}`)?.content.cloneNode(true) ?? null;
-
-/** Make a chart with its heading and the meanings of its colours: [[colour, meaning], …]. */
-function figure(name, heading, keys = []) {
-  const drawn = chart(name);
-  return drawn && h("figure", {}, h("figcaption", {}, heading), drawn, keys.length > 0 && h("ul", { class: "keys" },
-    keys.map(([colour, meaning]) => h("li", {}, h("span", { class: `swatch ${colour}` }), isolated(meaning)))));
-}
-
 const number = (value, digits = 0) => value === null || value === undefined ? "–" : value.toLocaleString("en-US",
   { minimumFractionDigits: digits, maximumFractionDigits: digits, signDisplay: "negative" });   // no "-0.00"
 const counted = (n, noun) => `${number(n)} ${noun}${n === 1 ? "" : "s"}`;
@@ -81,6 +73,331 @@ function plainTable(caption, columns, rows, foot = null) {
 function section(id, title, ...content) {
   return h("section", { id, "aria-labelledby": `${id}-title` },
     h("h2", { id: `${id}-title`, tabindex: -1 }, title), content);
+}
+
+// blocks --------------------------------------------------------------------------------------------------------------
+
+const TAGS = new Set(["p", "div", "section", "strong", "h3", "ul", "li"]);
+
+/** Draw a block: a text, a number, a list of blocks, or { kind, … }. A kind that is not in KINDS is an element with its
+ * classes and its `body`: "p.lead". */
+function draw(block) {
+  if (Array.isArray(block)) return block.map(draw);
+  if (typeof block === "number") return number(block);
+  if (typeof block === "string") return isolated(block);
+  if (!block || block instanceof Node) return block;
+  if (Object.hasOwn(KINDS, block.kind)) return KINDS[block.kind](block);
+  const [tag, ...classes] = block.kind.split(".");
+  if (!TAGS.has(tag)) throw new Error(`${block.kind} is no kind of block`);
+  return h(tag, { class: classes.join(" ") }, draw(block.body));
+}
+
+const { noun, colours = {}, grid } = data.table;
+const quiet = text => h("span", { class: "quiet" }, text);
+const swatch = (value, text) => [colours[value] && h("span", { class: `swatch ${colours[value]}` }), isolated(text ?? value)];
+const badge = (text, value = text) => h("span", { class: `badge ${colours[value] ?? "grey"}` }, isolated(text || NONE));
+const legend = keys => h("ul", { class: "keys" }, keys.map(([colour, meaning]) =>
+  h("li", {}, h("span", { class: `swatch ${colour}` }), isolated(meaning))));
+const part = (title, ...content) => h("section", { class: "part" }, h("h3", {}, isolated(title)), content);
+const code = text => h("div", { class: "code" }, longText(text, "text"));
+const factList = (pairs, classes = "facts") => h("dl", { class: classes }, pairs.map(([name, value]) =>
+  h("div", {}, h("dt", {}, draw(name)), h("dd", {}, draw(value ?? "–")))));
+const points = value => number(value, 2);
+const percent = share => `${number(100 * share, 1)}\u00a0%`;
+const inALine = text => text.slice(0, 300).trim().replace(/\s+/g, " ");
+
+function duration(seconds) {
+  if (typeof seconds !== "number") return "–";
+  if (seconds < 60) return `${number(seconds, 1)} s`;
+  return seconds < 3600 ? `${number(seconds / 60, 1)} min` : `${number(seconds / 3600, 1)} h`;
+}
+
+/** Make the **important** parts of a sentence bold. */
+const strong = text => text.split("**").map((one, k) => k % 2 ? h("strong", { class: "bad" }, one)
+  : isolated(one.replace(/\*([^*]+)\*/g, "$1")));
+
+/** Tint a score: the stronger, the further it is from a draw. */
+function tinted(value) {
+  const share = value === null || value === undefined ? 0 : Math.min(60, Math.abs(value - 50) * 1.6);
+  return h("span", { class: `tint ${value >= 50 ? "blue" : "amber"}`, style: { "--share": `${share}%` } },
+    number(value, 1));
+}
+
+/** What is drawn of each kind of block. */
+const KINDS = {
+  listing: () => [h("p", { class: "lead" }, "Sort by the head of a column. Keys: arrows or j and k move, Enter opens a "
+    + `${noun}, Esc closes it, / searches. The page holds ${nInFull() === rows.length ? `every ${noun}`
+      : `${number(nInFull())} of ${counted(rows.length, noun)}`} in full.`),
+  grid && legend(Object.values(grid.letters)), list.element],
+  /** A table to read. `align` has a letter for each column: r (numbers), w (words), p (points, tinted), l. */
+  table({ caption, columns, rows, align }) {
+    const drawn = (cell, i) => align[i] === "p" && Number.isFinite(parseFloat(cell)) ? tinted(parseFloat(cell))
+      : draw(cell ?? "–");
+    const isSummed = align.includes("p") && rows.at(-1)?.[0] === "all";
+    return plainTable(caption, columns.map((title, i) => [draw(title), { r: "number", p: "number", w: "words" }[align[i]]]),
+      rows.slice(0, isSummed ? -1 : undefined).map(cells => cells.map(drawn)), isSummed && rows.at(-1).map(drawn));
+  },
+  text: ({ text, body }) => h("p", { class: "lead" }, strong(text ?? body)),
+  numbers: ({ pairs }) => factList(pairs, "numbers"),
+  duration: ({ seconds }) => duration(seconds),
+  swatch: ({ value }) => swatch(value),
+  /** The number of rows that pass some filters, as a button that shows them. */
+  count({ filters, text }) {
+    const n = list.count(filters);
+    return n ? h("button", { type: "button", class: "link", title: `Show these ${noun}s`, click: () => showRows(filters) },
+      text ? isolated(text) : number(n)) : quiet("0");
+  },
+  /** How many rows have which value of a filter, the most frequent first. */
+  counts({ key, title }) {
+    const values = list.optionsOf(key).filter(value => value !== NONE);
+    const rows = values.map(value => [value, list.count({ [key]: value })]).sort((a, b) => b[1] - a[1]);
+    return rows.length ? plainTable(title, [[title, ""], [`${noun}s`, "number"]], rows.map(([text, n]) =>
+      [KINDS.count({ text, filters: { [key]: text } }), number(n)]))
+      : h("p", {}, `No ${title} were found in the ${noun}s as they are.`);
+  },
+  costs({ costs }) {
+    const sum = key => costs.reduce((total, one) => total + one[key], 0);
+    const all = { ...Object.fromEntries(["calls", "tokens_in", "tokens_out", "seconds"].map(key => [key, sum(key)])),
+      stage: "all", model: "", text: "$0" };
+    const usd = sum("cost_usd"), isAll = costs.every(one => !one.n_unpriced);
+    if (usd > 0) all.text = `${isAll ? "" : "at least "}$${number(usd, usd >= 1 ? 2 : 4)}`;
+    else if (!isAll) all.text = "unknown";
+    const lines = [...costs, all].map(one => [isolated(one.stage), isolated(one.model), number(one.calls),
+      number(one.tokens_in), number(one.tokens_out), duration(one.seconds),
+      one.calls ? duration(one.seconds / one.calls) : "–", isolated(one.text)]);
+    return plainTable("Costs and time", [["stage", ""], ["model", "words"], ["calls", "number"], ["tokens in", "number"],
+      ["tokens out", "number"], ["time", "number"], ["a call", "number"], ["cost", "number"]], lines.slice(0, -1), lines.at(-1));
+  },
+
+  // charts
+
+  /** How the verdicts fall: a bar for each judge, or each metric. */
+  shares({ title, by }) {
+    const names = grid[by], letters = Object.keys(grid.letters).filter(letter => letter !== "-");
+    const bars = names.map((name, at) => {
+      const counts = new Map(letters.map(letter => [letter, 0]));
+      for (const { verdicts } of rows)
+        for (let k = 0; k < verdicts.length; k++)
+          if ((by === "judges" ? Math.floor(k / grid.metrics.length) : k % grid.metrics.length) === at && verdicts[k] !== "-")
+            counts.set(verdicts[k], counts.get(verdicts[k]) + 1);
+      const all = Math.max(1, [...counts.values()].reduce((sum, one) => sum + one));
+      return [isolated(short(name)), h("div", { class: "split" }, letters.map(letter => counts.get(letter) > 0 && piece(
+        grid.letters[letter][0], counts.get(letter), `${name}, ${grid.letters[letter][1]}: ${percent(counts.get(letter) / all)}`)))];
+    });
+    return h("figure", { class: "bars" }, h("figcaption", {}, isolated(title)), bars,
+      legend(letters.map(letter => grid.letters[letter])));
+  },
+  /** How many rows have which score: columns of five points, each in the colours of its buckets. */
+  scores() {
+    const columns = Array.from({ length: 20 }, () => new Map());
+    for (const { score, bucket } of rows) if (score !== null) {
+      const column = columns[Math.min(19, Math.floor(score / 5))];
+      column.set(bucket, (column.get(bucket) ?? 0) + 1);
+    }
+    const most = Math.max(1, ...columns.map(column => [...column.values()].reduce((sum, one) => sum + one, 0)));
+    return h("figure", {}, h("figcaption", {}, `How many ${noun}s have which score; at most ${number(most)}`),
+      h("div", { class: "columns" }, columns.map((column, at) => h("div", { class: "column" },
+        [...column].map(([bucket, n]) => h("span", { class: colours[bucket] ?? "grey", title: `${5 * at}–${5 * at + 5}, `
+          + `${bucket || noun}: ${number(n)}`, style: { height: `${100 * n / most}%` } })),
+        at % 4 === 0 && h("span", { class: "at" }, `${5 * at}–${5 * at + 5}`)))));
+  },
+
+  // a duel
+
+  outcome({ duel, rival }) {
+    const [low, high] = duel.interval ?? [];
+    const numbers = duel.margin !== null && [["margin", points(duel.margin)], ["challenger", points(duel.challenger_score)],
+      [rival, points(duel[`${rival}_score`])], duel.interval && ["95 % interval", `${points(low)} to ${points(high)}`],
+    ].filter(Boolean);
+    return [h("p", { class: `outcome ${duel.accepted ? "good" : "bad"}` },
+      h("span", { "aria-hidden": "true" }, duel.accepted ? "✓" : "✗"), duel.accepted ? "Accepted" : "Not accepted"),
+    duel.accepted
+      ? h("p", {}, `The challenger leads by ${points(duel.margin)} points, at least ${duel.win_margin} wanted, and the `
+        + "lead is more than chance.")
+      : h("ul", { class: "listed" }, duel.reasons.map(reason => h("li", {}, isolated(reason)))),
+    numbers && factList(numbers, "numbers"),
+    duel.interval && duel.margin !== null && interval(duel.margin, low, high, [0, duel.win_margin]),
+    numbers && h("p", { class: "quiet small" },
+      `LCB ${points(200 * duel.lcb)} points of margin; more than 0 is wanted. `,
+      `It is the ${duel.gate_alpha} quantile of the margins of ${number(duel.resamples)} resamples of the `,
+      `${counted(duel.instances, "instance")}, seed ${duel.seed}. A turn without a verdict counts as lost.`)];
+  },
+  buckets({ ranges }) {
+    const sizes = Object.entries(ranges).map(([name, scores]) => [name, scores, list.count({ bucket: name })]);
+    const without = sizes.reduce((left, [, , size]) => left - size, rows.length);
+    return [h("div", { class: "split", "aria-hidden": "true" }, sizes.filter(([, , size]) => size).map(
+      ([name, , size]) => piece(colours[name], size, name))),
+    h("ul", { class: "buckets" }, sizes.map(([name, scores, size]) => h("li", {},
+      h("button", { type: "button", title: `Show these ${noun}s`, click: () => showRows({ bucket: name }) },
+        h("span", { class: `swatch ${colours[name]}` }), h("strong", {}, number(size)), ` ${name}`,
+        quiet([rows.length ? `${percent(size / rows.length)}, ` : "", `score ${scores}`]))))),
+    without > 0 && h("p", { class: "quiet small" }, `${counted(without, "turn")} without a verdict: in no bucket.`)];
+  },
+  /** Two sides of a turn: [name, text] each. */
+  sides: ({ title, sides, isCode }) => part(title, h("div", { class: "sides" }, sides.map(([name, text], k) =>
+    h("div", { class: `side ${k ? "blue" : "amber"}` }, h("h4", {}, isolated(name)),
+      isCode ? code(text) : fencedText(text))))),
+  /** Texts that unfold: [title, text, whether it is a program's output] each. */
+  texts({ title, texts, isHistory }) {
+    const all = texts.map(([role, text, isOutput], k) => folded([isolated(role, { class: "role" }),
+      isolated(inALine(text), { class: "start" }), h("span", { class: "size" }, counted(text.length, "character"))],
+    () => fencedText(text, isOutput), "message", isHistory && k === texts.length - 1));
+    const unfold = isOpen => () => all.forEach(one => { one.open = isOpen; });
+    return h("section", { class: "part" }, title && h("div", { class: "row" }, h("h3", {}, isolated(title)),
+      h("button", { type: "button", click: unfold(true) }, "Unfold all"),
+      h("button", { type: "button", click: unfold(false) }, "Fold all")), all);
+  },
+  /** Findings of a program or a judge, as lines of their fields. */
+  findings: ({ title, findings }) => part(title, h("ul", { class: "listed" }, findings.map(finding => h("li", {},
+    Object.entries(finding).filter(([, value]) => value !== "" && value !== null).map(([key, value], k) =>
+      [k > 0 && " · ", isolated(key), ": ", isolated(typeof value === "object" ? JSON.stringify(value) : value)]))))),
+  refused: ({ tries }) => part("Refused, and asked for again", tries.map(one => h("article", { class: "reply" },
+    fencedText(one.turn), one.defence && h("p", {}, isolated(one.defence)), h("ul", { class: "listed" },
+      one.findings.map(finding => h("li", {}, isolated(finding.kind), ": ", isolated(finding.quote), " · ",
+        isolated(finding.why))))))),
+  /** Verdicts: rows of [judge, what they are, letters, the letters that count]. */
+  verdicts({ rows, scores }) {
+    const chip = (letter, isTurned) => h("span", { class: `chip ${grid.letters[letter][0]} ${isTurned ? "outlined" : ""}`,
+      title: isTurned && "changes with the order: counts as a draw" }, grid.letters[letter][1]);
+    return part("Verdicts", plainTable("Verdicts", [["judge", ""], ["", "quiet"], ...grid.metrics.map(metric => [metric, ""])],
+      rows.map(([judge, label, letters, counting]) => [judge && isolated(judge), isolated(label), ...grid.metrics.map((_, k) =>
+        chip(letters[k] ?? "-", letters[k] !== "t" && counting[k] === "t"))]), scores && ["score", "", ...scores.map(tinted)]),
+    rows.some(([, , letters, counting]) => letters !== counting && counting.includes("t"))
+      && legend([["outlined", "changes with the order: counts as a draw"]]));
+  },
+  replies: ({ replies }) => part("What the judges wrote", replies.map(reply)),
+
+  // a task
+
+  checks: ({ checks }) => checks.length > 0 && part("Checks", checks.map(check)),
+  /** Of how many rows each check has which result, and how long it takes. */
+  outcomes({ results }) {
+    const checks = Map.groupBy(rows.flatMap(row => row.checks), one => one.name);
+    return plainTable("Checks", [["", ""], ...results.map(result => [swatch(result), "number"]), ["time", "number"]],
+      [...checks].map(([name, all]) => [isolated(name, { class: "mono" }), ...results.map(result =>
+        KINDS.count({ filters: { check: outcome({ name, result }) } })),
+      duration(all.reduce((sum, one) => sum + one.seconds, 0) / all.length)]));
+  },
+  /** How many rows have which values of two filters. */
+  cross: ({ title, down, across }) => plainTable(title, [["", ""], ...across.values.map(value => [swatch(value), "number"])],
+    list.optionsOf(down).sort(collator.compare).map(value => [isolated(value), ...across.values.map(one =>
+      KINDS.count({ filters: { [down]: value, [across.key]: one } }))])),
+  /** Files: {path, text or null, size}. */
+  files: ({ files, isOpen }) => h("div", { class: isOpen ? "files" : "" }, files.map(({ path, text, size }) => folded([
+    isolated(path, { class: "mono start-path" }), h("span", { class: "size" }, text === null
+      ? `${number(size)} bytes, no text` : counted(size, "character"))],
+  () => [text === null ? h("p", {}, "It is no text.")
+    : path.endsWith(".md") ? h("div", { class: "prose" }, longText(text, "text")) : code(text), text !== null && size > text.length
+    && quiet(`The first ${number(text.length)} of ${number(size)} characters; the file has all.`)], "message", isOpen))),
+  facts: ({ pairs }) => factList(pairs),
+  file: ({ path }) => fileLink("./", path),
+};
+
+const short = name => name.slice(name.lastIndexOf("/") + 1);
+const piece = (colour, size, title) => h("span", { class: colour, title, style: { "flex-grow": size } });
+
+/** Draw a value and its interval on a line with marks. */
+function interval(value, low, high, marks) {
+  const ends = [value, low, high, ...marks], room = Math.max(0.08 * (Math.max(...ends) - Math.min(...ends)), 0.5);
+  const from = Math.min(...ends) - room, width = Math.max(...ends) + room - from;
+  const at = one => `${100 * (one - from) / width}%`;
+  return h("figure", {}, h("figcaption", {}, `Margin and its interval, in points; at least ${marks[1]} wanted`),
+    h("div", { class: "interval blue", role: "img", "aria-label": `${points(value)}, from ${points(low)} to ${points(high)}` },
+      [...new Set(marks)].map(mark => h("span", { class: "mark", style: { left: at(mark) } }, String(mark))),
+      h("span", { class: "span", title: `${points(low)} to ${points(high)}`,
+        style: { left: at(low), width: `${100 * (high - low) / width}%` } }),
+      h("span", { class: "point", title: points(value), style: { left: at(value) } })));
+}
+
+const nInFull = () => document.querySelectorAll("[id^=block-row-]").length;
+
+function reply(entry) {
+  const isNumber = value => typeof value === "number";
+  const facts = [isNumber(entry.seconds) && duration(entry.seconds),
+    isNumber(entry.tokens_in) && isNumber(entry.tokens_out)
+      && `${number(entry.tokens_in)} → ${number(entry.tokens_out)} tokens`,
+    isNumber(entry.cost_usd) && `$${number(entry.cost_usd, 4)}`, entry.attempt > 1 && `attempt ${entry.attempt}`,
+    entry.is_cut && "cut at the token limit", !grid.judges.includes(entry.judge) && "not in the panel now"].filter(Boolean);
+  return h("article", { class: "reply" },
+    h("p", {}, h("strong", {}, isolated(entry.judge)), `, ${entry.order.replace("_", " ")}`,
+      h("span", { class: "quiet small" }, facts.map(fact => ` · ${fact}`))),
+    entry.error ? h("p", { class: "bad" }, "No reply: ", isolated(entry.error))
+      : !entry.codes && h("p", { class: "bad" }, "No verdict could be read."),
+    entry.reason && h("div", { class: "prose" }, longText(entry.reason, "text")),
+    entry.raw && folded(h("span", { class: "quiet small" }, "Raw reply"), () => longText(entry.raw, "text"), "raw"));
+}
+
+const openOf = checks => checks.filter(({ result }) => !["passed", "no case"].includes(result));
+const outcome = check => `${check.name}: ${check.result}`;
+
+/** Make a check of a task: its record, with the result in words where it has figures. */
+function check({ name, result, why, words = "", evidence, seconds, command, tries = [] }) {
+  return folded([isolated(name, { class: "role mono" }), badge(result), isolated(why || words, { class: "start" }),
+    h("span", { class: "size" }, duration(seconds))], () => [
+    why && h("p", {}, isolated(why)), words && h("p", { class: "quiet" }, isolated(words)),
+    evidence.length > 0 && code(evidence.join("\n")),
+    command && h("pre", { class: "text command", title: "A click selects all of it" }, command),
+    ...survivors(tries)].filter(Boolean), "message", openOf([{ result }]).length > 0);
+}
+
+function survivors(tries) {
+  const places = Map.groupBy(tries, one => one.place);
+  return [...places].map(([, ones], k) => h("div", { class: "place" },
+    h("h4", {}, `Place ${k + 1} of ${places.size}: `
+      + `${counted(ones.length, ones[0].path.startsWith("cheat-") ? "script" : "variant")} still rewarded`
+      + (ones.every(one => one.unrun) ? ", in lines that no test runs" : "")),
+    ones.map(survivor)));
+}
+
+const survivor = one => {
+  const pairs = pairsOf(one.diff);
+  return h("div", { class: "survivor" }, h("p", {}, isolated(`${one.path}:${one.line}`, { class: "mono" }),
+    " ", badge(one.operator, ""), one.verdict && [" ", badge(one.verdict)]),
+  one.verdict && h("p", {}, one.quote && [h("q", {}, isolated(one.quote)), " "], isolated(one.why)),
+  one.is_wrong_gold && h("p", { class: "notice" }, "The gold itself breaks it."),
+  h("div", { class: "diff" },
+    h("h5", {}, "Gold"), h("h5", { class: "right" }, "Variant"),
+    pairs.map(([gold, variant]) => [side(gold, variant), side(variant, gold, "right")])));
+};
+
+// a diff, its sides beside each other ---------------------------------------------------------------------------------
+
+/** Return a diff as pairs of lines, [left, right], each {at, text, is} or null. */
+function pairsOf(diff) {
+  const pairs = [], old = [], fresh = [];
+  let left = 0, right = 0;
+  const flush = () => {
+    for (let k = 0; k < Math.max(old.length, fresh.length); k++)
+      pairs.push([old[k] ?? null, fresh[k] ?? null]);
+    old.length = fresh.length = 0;
+  };
+  for (const line of diff.slice(Math.max(0, diff.search(/^@@/m))).replace(/\n$/, "").split("\n")) {
+    const at = line.match(/^@@ -(\d+)\S* \+(\d+)/), text = line.slice(1);
+    if (line[0] === "-") old.push({ at: left++, text, is: "old" });
+    else if (line[0] === "+") fresh.push({ at: right++, text, is: "new" });
+    else if (line[0] !== "\\") {
+      flush();
+      if (at) [left, right] = [Number(at[1]), Number(at[2])];
+      else pairs.push([{ at: left++, text }, { at: right++, text }]);
+    }
+  }
+  flush();
+  return pairs;
+}
+
+/** Make a line of one side; what differs from the line beside it is marked. */
+function side(line, other, place = "") {
+  if (!line) return h("div", { class: `line empty ${place}` });
+  let from = 0, to = 0;
+  if (other && line.is) {
+    const [a, b] = [line.text, other.text], most = Math.min(a.length, b.length);
+    while (from < most && a[from] === b[from]) from++;
+    while (to < most - from && a[a.length - 1 - to] === b[b.length - 1 - to]) to++;
+  }
+  const end = line.text.length - to, isPart = other && line.is && end > from;
+  return h("div", { class: `line ${line.is ?? ""} ${place}` }, h("span", { class: "at" }, number(line.at)),
+    h("bdi", {}, isPart ? [line.text.slice(0, from), h("mark", {}, line.text.slice(from, end)),
+      line.text.slice(end)] : line.text));
 }
 
 // long texts ----------------------------------------------------------------------------------------------------------
@@ -150,7 +467,7 @@ function fencedText(text, isOutput = false) {
 function folded(summary, make, classes, isOpen = false) {
   const inside = h("div", { class: "inside" });
   const element = h("details", { class: classes, toggle: () => {
-    if (element.open && !inside.childElementCount) inside.append(...[make()].flat());
+    if (element.open && !inside.childElementCount) inside.append(...[make()].flat(Infinity).filter(Boolean));
   } }, h("summary", {}, summary), inside);
   element.open = isOpen;
   return element;
@@ -175,16 +492,68 @@ const address = {
 const SPARE_ROWS = 8;   // above and below what is seen
 const NONE = "(none)";  // where a row has no value to filter by
 
-/**
- * A table of `n` rows of which only those that are seen exist, with filters, search and sorting, all of it in the
- * address.
- *
- * columns: {key, title, hint, classes, cell: i => node, value: i => what it is sorted by, falls: sorted from the top}
- * filters: {key, title, any, options: [[value, title]], of: (i, state) => value or values, with: [keys `of` looks at]}
- *          without `of` it is a setting of others; `of` without `options` takes them from the rows
- * text: i => what is searched; open: (i, position) => …
- */
-function listing({ n, noun, columns, filters, text, open, label, searches }) {
+/** What is drawn in a cell, by the kind of its column. */
+const CELLS = {
+  text: value => isolated(Array.isArray(value) ? value.join(", ") : value),
+  number: (value, { digits }) => number(value, digits),
+  points: value => number(value),
+  badge: value => badge(value),
+  findings: checks => openOf(checks).map(one => [badge(one.name, one.result), " "]),
+  ratio: ([part, all]) => `${number(part)} of ${number(all)}`,
+  passed: checks => h("span", { class: openOf(checks).length ? "bad" : "good" },
+    `${checks.length - openOf(checks).length} of ${checks.length}`),
+  notes: texts => quiet([`${number(texts.length)}: `, isolated(texts.join("; "))]),
+  name: (value, { mono }, row) => [isolated(value, { class: "name" }), h("span", { class: `second ${mono ? "mono" : ""}` },
+    row.mark && [badge(row.mark, "review"), " "], isolated(inALine(row.second)))],
+  score: (value, { digits }, row) => h("span", { class: "score" }, h("span", { class: `swatch ${colours[row.bucket]}` }),
+    number(value, digits), row.edited === "edited" && h("span", { class: "bad", title: "edited: not what the verdicts give" }, "*")),
+  squares(letters) {
+    const words = grid.judges.map((judge, j) => `${judge}: ${grid.metrics.map((metric, k) =>
+      `${metric} ${grid.letters[letters[j * grid.metrics.length + k]][1]}`).join(", ")}`).join("\n");
+    return h("span", { class: "squares", role: "img", "aria-label": words, title: words },
+      [...letters].map(letter => h("i", { class: grid.letters[letter][0] })));
+  },
+  links: paths => paths.map((path, k) => [k > 0 && ", ", fileLink("../", path)]),
+};
+
+/** By what a column is sorted where it is not by its value. */
+const SORTED_BY = { findings: checks => openOf(checks).length, notes: one => one.length,
+  ratio: ([part, all]) => part / all, passed: checks => checks.length - openOf(checks).length, text: one => Array.isArray(one) ? one.join(", ") : one };
+
+const FALLING = new Set(["number", "points", "score", "findings", "notes", "passed", "ratio"]);   // sorted from the top at first
+const isMissing = value => value === null || value === undefined || value === ""
+  || (Array.isArray(value) && !value.length);
+const cellOf = (row, column) => isMissing(row[column.key]) ? quiet(column.missing ?? "–")
+  : CELLS[column.kind ?? "text"](row[column.key], column, row);
+
+function sortKey(row, { key, kind = "text", order }) {
+  const value = row[key];
+  if (isMissing(value)) return null;
+  return order ? order.indexOf(value) : SORTED_BY[kind]?.(value) ?? value;
+}
+
+/** Return the values of a filter of squares: those of a judge or all, on a metric or all. */
+function verdictsIn(letters, { judge, metric }) {
+  const { judges, metrics } = grid;
+  const chosen = [...letters].filter((_, at) => (!judge || judges[Math.floor(at / metrics.length)] === judge)
+    && (!metric || metrics[at % metrics.length] === metric));
+  const isRead = chosen.filter(letter => letter !== "-");
+  if (!isRead.length) return ["-"];
+  const won = isRead.filter(letter => letter === "c").length, lost = isRead.filter(letter => letter === "r").length;
+  return [won > lost ? "c" : won < lost ? "r" : "d", isRead.includes("t") && "t",
+    isRead.length < chosen.length && "-", won && lost && "split"].filter(Boolean);
+}
+
+/** Return all texts of blocks, to be searched. */
+function textsIn(block) {
+  if (typeof block !== "object" || block === null) return [String(block ?? "")];
+  return Object.entries(block).filter(([key]) => key !== "kind").flatMap(([, value]) => textsIn(value));
+}
+
+/** Make the table of the page's rows, of which only those that are seen exist, with filters, search and sorting, all
+ * of it in the address. `open(i)` is called for a row that is chosen. */
+function listing({ columns: all, filters, searches }, open) {
+  const n = rows.length, columns = all.filter(column => column.place !== "facts");
   const state = { q: "", sort: "", ...Object.fromEntries(filters.map(filter => [filter.key, ""])) };
   const texts = [], values = new Map();
   let shown = [], active = 0;
@@ -194,14 +563,32 @@ function listing({ n, noun, columns, filters, text, open, label, searches }) {
   const valuesOf = filter => {
     const key = (filter.with ?? []).map(name => state[name]).join("\n");
     if (values.get(filter.key)?.key !== key)
-      values.set(filter.key, { key, of: Array.from({ length: n }, (_, i) =>
-        [filter.of(i, state)].flat().map(value => value || NONE)) });
+      values.set(filter.key, { key, of: rows.map(row => {
+        const found = filter.grid ? verdictsIn(row[filter.grid], state) : filter.key === "check" ? row.checks.map(outcome)
+          : [row[filter.key]].flat();
+        return found.length ? found.map(value => value || NONE) : [NONE];
+      }) });
     return values.get(filter.key).of;
   };
-  const textOf = i => texts[i] ??= text(i).toLowerCase();
-  const tests = filters.filter(filter => filter.of);
+  const sorted = columns.filter(({ kind }) => !["squares", "links"].includes(kind));
+  const textOf = i => texts[i] ??= textsIn(rows[i]).join("\n").toLowerCase();
+  /** Compare values of a key in the order of its column, or by the alphabet. */
+  const byOrder = key => {
+    const order = all.find(column => column.key === key)?.order ?? [];
+    const rank = value => order.includes(value) ? order.indexOf(value) : order.length;
+    return (a, b) => rank(a) - rank(b) || collator.compare(a, b);
+  };
+  const filterOf = key => filters.find(filter => filter.key === key);
+  const optionsOf = key => filterOf(key) ? [...new Set(valuesOf(filterOf(key)).flat())] : [];
+  const tests = filters.filter(filter => !filter.setting);
   for (const filter of tests.filter(filter => !filter.options))
-    filter.options = [...new Set(valuesOf(filter).flat())].sort(collator.compare).map(value => [value, value]);
+    filter.options = optionsOf(filter.key).sort(byOrder(filter.key)).map(value => [value, value]);
+
+  /** Return how many rows pass these filters. */
+  function count(wanted) {
+    const columns = Object.entries(wanted).map(([key, value]) => [valuesOf(filterOf(key)), value]);
+    return rows.filter((_, i) => columns.every(([of, value]) => of[i].includes(value))).length;
+  }
 
   function choose() {
     const words = state.q.toLowerCase().split(/\s+/).filter(Boolean);
@@ -217,9 +604,9 @@ function listing({ n, noun, columns, filters, text, open, label, searches }) {
         for (const value of of[i]) count.set(value, (count.get(value) ?? 0) + 1);
     }
     const [, falls, key] = state.sort.match(/^(-?)(.+)$/) ?? [];
-    const column = columns.find(one => one.key === key && one.value);
+    const column = sorted.find(one => one.key === key);
     if (column) {
-      const keys = new Map(shown.map(i => [i, column.value(i)]));
+      const keys = new Map(shown.map(i => [i, sortKey(rows[i], column)]));
       const compare = (a, b) => typeof a === "number" && typeof b === "number" ? a - b : collator.compare(a, b);
       const missing = i => keys.get(i) === null || keys.get(i) === undefined;
       shown.sort((a, b) => missing(a) - missing(b) || (missing(a) ? 0
@@ -232,15 +619,17 @@ function listing({ n, noun, columns, filters, text, open, label, searches }) {
 
   const body = h("tbody"), above = h("tr", { class: "pad" }, h("td")), below = h("tr", { class: "pad" }, h("td"));
   const arrow = () => h("span", { class: "arrow", "aria-hidden": "true" });
-  const headOf = column => h("th", { scope: "col", class: column.classes }, column.value
+  const classOf = ({ kind = "text", room = "all" }) => `k-${kind} in-${room}`;
+  const headOf = column => h("th", { scope: "col", class: classOf(column) }, sorted.includes(column)
     ? h("button", { type: "button", title: column.hint, "aria-label": column.hint, click: () => sortBy(column) },
       column.title, arrow())
     : h("span", { title: column.hint }, column.title));
   const heads = new Map(columns.map(column => [column.key, headOf(column)]));
-  const table = h("table", { role: "grid", tabindex: 0, "aria-label": label, keydown: press },
-    h("colgroup", {}, columns.map(column => h("col", { class: column.classes }))),
+  const table = h("table", { role: "grid", tabindex: 0, "aria-label": `${noun}s`, keydown: press },
+    h("colgroup", {}, columns.map(column => h("col", { class: classOf(column), style: { width: column.width ?? "" } }))),
     h("thead", {}, h("tr", { role: "row", "aria-rowindex": 1 }, [...heads.values()])), body);
-  const frame = h("div", { class: "rows", scroll: () => requestAnimationFrame(paint) }, table);
+  const frame = h("div", { class: "rows", scroll: () => requestAnimationFrame(paint),
+    style: { "max-height": `calc(2.5rem + ${n} * 46px)` } }, table);   // no empty room below a few rows
   const nothing = h("p", { class: "nothing", hidden: true }, `No ${noun} is like that. `,
     h("button", { type: "button", click: clear }, "Clear the filters"));
 
@@ -252,13 +641,13 @@ function listing({ n, noun, columns, filters, text, open, label, searches }) {
     const last = Math.min(shown.length, Math.ceil((frame.scrollTop + frame.clientHeight) / height) + SPARE_ROWS);
     above.style.height = `${first * height}px`;
     below.style.height = `${(shown.length - last) * height}px`;
-    const rows = [];
+    const lines = [];
     for (let at = first; at < last; at++) {
       const attributes = { id: `row-${at}`, role: "row", "aria-rowindex": at + 2, "data-at": at };
-      rows.push(h("tr", { ...attributes, "aria-selected": String(at === active) }, columns.map(column =>
-        h("td", { role: "gridcell", class: column.classes }, column.cell(shown[at])))));
+      lines.push(h("tr", { ...attributes, "aria-selected": String(at === active) }, columns.map(column =>
+        h("td", { role: "gridcell", class: classOf(column) }, cellOf(rows[shown[at]], column)))));
     }
-    body.replaceChildren(above, ...rows, below);
+    body.replaceChildren(above, ...lines, below);
     if (active >= first && active < last) table.setAttribute("aria-activedescendant", `row-${active}`);
     else table.removeAttribute("aria-activedescendant");
   }
@@ -293,7 +682,7 @@ function listing({ n, noun, columns, filters, text, open, label, searches }) {
 
   // the tools above it
 
-  const count = h("output", { class: "count", "aria-live": "polite" });
+  const found = h("output", { class: "count", "aria-live": "polite" });
   let later = 0;
   const search = h("input", { type: "search", id: "search", placeholder: searches, autocomplete: "off",
     spellcheck: "false", input: () => {
@@ -324,14 +713,14 @@ function listing({ n, noun, columns, filters, text, open, label, searches }) {
     const counts = choose();
     fill(counts);
     if (search !== document.activeElement) search.value = state.q;
-    count.textContent = shown.length === n ? counted(n, noun) : `${number(shown.length)} of ${counted(n, noun)}`;
+    found.textContent = shown.length === n ? counted(n, noun) : `${number(shown.length)} of ${counted(n, noun)}`;
     clearing.hidden = !state.q && filters.every(filter => !state[filter.key]);
     nothing.hidden = shown.length > 0;
     frame.hidden = !shown.length;
     table.setAttribute("aria-rowcount", shown.length + 1);
-    for (const column of columns.filter(column => column.value)) {
-      const sorted = state.sort === column.key ? "ascending" : state.sort === `-${column.key}` ? "descending" : "none";
-      heads.get(column.key).setAttribute("aria-sort", sorted);
+    for (const column of sorted) {
+      const way = state.sort === column.key ? "ascending" : state.sort === `-${column.key}` ? "descending" : "none";
+      heads.get(column.key).setAttribute("aria-sort", way);
     }
     active = 0;
     frame.scrollTop = 0;
@@ -344,14 +733,18 @@ function listing({ n, noun, columns, filters, text, open, label, searches }) {
     update();
   }
 
+  /** Choose by these filters alone. */
+  const only = changes => change({ ...Object.fromEntries(["q", ...filters.map(one => one.key)].map(key => [key, ""])),
+    ...changes });
+
   function clear() {
     search.value = "";
-    change(Object.fromEntries([["q", ""], ...filters.map(filter => [filter.key, ""])]));
+    only({});
     search.focus();
   }
 
   function sortBy(column) {
-    const ways = column.falls ? [`-${column.key}`, column.key, ""] : [column.key, `-${column.key}`, ""];
+    const ways = FALLING.has(column.kind) ? [`-${column.key}`, column.key, ""] : [column.key, `-${column.key}`, ""];
     change({ sort: ways[(ways.indexOf(state.sort) + 1) % ways.length] });
   }
 
@@ -360,7 +753,7 @@ function listing({ n, noun, columns, filters, text, open, label, searches }) {
     const wanted = address.get();
     const before = JSON.stringify(state);
     state.q = wanted.q ?? "";
-    const sorts = columns.filter(column => column.value).flatMap(column => [column.key, `-${column.key}`]);
+    const sorts = sorted.flatMap(column => [column.key, `-${column.key}`]);
     state.sort = sorts.includes(wanted.sort) ? wanted.sort : "";
     for (const filter of filters)
       state[filter.key] = filter.options.some(([value]) => value === wanted[filter.key]) ? wanted[filter.key] : "";
@@ -373,11 +766,10 @@ function listing({ n, noun, columns, filters, text, open, label, searches }) {
       selects.get(filter.key)))));
   more.open = matchMedia("(min-width: 720px)").matches;
   const element = h("div", { class: "listing" }, h("div", { class: "tools" },
-    h("label", { class: "search", for: "search" }, h("span", { class: "hidden" }, "Search"), search), count, clearing),
+    h("label", { class: "search", for: "search" }, h("span", { class: "hidden" }, "Search"), search), found, clearing),
   more, frame, nothing);
-  return { element, follow, change, search, table,
-    shown: () => shown, focus: () => table.focus({ preventScroll: true }),
-    select: i => { const at = shown.indexOf(i); if (at >= 0) go(at); } };
+  return { element, follow, only, count, optionsOf, search, table,
+    shown: () => shown, select: i => { const at = shown.indexOf(i); if (at >= 0) go(at); } };
 }
 
 const collator = new Intl.Collator("en", { numeric: true });
@@ -408,39 +800,67 @@ function read({ title, body, position, step, close }) {
   heading.focus();
 }
 
-/** Read the row that the address names in `key`: of a listing() whose rows have these ids, title(i) and body(i), a promise. `forget` is
- * called when the reader was closed; by default the address names no row then. Return { follow, open, step }: follow() does what the
- * address says, open(i) reads a row, step(±1) is that of the row that is read. */
-function reading({ list, key, ids, title, body, forget = () => address.set({ [key]: null }) }) {
-  let opened = null;
-  const found = { follow, open, step: null };
-  async function follow() {
-    list.follow();
-    const wanted = address.get()[key], i = wanted ? ids.indexOf(wanted) : -1;
-    if (i < 0 && reader.open) reader.close();
-    if (i < 0 || i === opened) return;
-    opened = i;
-    list.select(i);
-    const at = list.shown().indexOf(i), next = by => at < 0 ? undefined : list.shown()[at + by];
-    const step = by => { address.set({ [key]: ids[next(by)] }); follow(); };
-    step.can = by => next(by) !== undefined;
-    found.step = step;
-    const inFull = await body(i);
-    if (opened === i) read({ title: title(i), body: inFull, step, close,   // else another one was opened meanwhile
-      position: at < 0 ? "" : `${number(at + 1)} of ${number(list.shown().length)}` });
-  }
-  function open(i) {
-    address.set({ [key]: ids[i] }, true);
-    follow();
-  }
-  function close() {
-    opened = null;
-    forget();
-    if (!document.activeElement.closest("input, select")) list.focus();   // who types already goes on
-  }
-  addEventListener("popstate", follow);
-  addEventListener("hashchange", follow);
-  return found;
+// the address names the row that is read, by the noun of rows
+let opened = null;
+let step = null;   // step(±1) goes to the next or back
+
+/** Do what the address says: choose rows, and read one. */
+async function follow() {
+  list.follow();
+  const wanted = address.get()[noun], i = wanted ? ids.indexOf(wanted) : -1;
+  if (i < 0 && reader.open) reader.close();
+  if (i < 0 || i === opened) return;
+  opened = i;
+  list.select(i);
+  const at = list.shown().indexOf(i), next = by => at < 0 ? undefined : list.shown()[at + by];
+  step = by => { address.set({ [noun]: ids[next(by)] }); follow(); };
+  step.can = by => next(by) !== undefined;
+  const body = await inFull(i);
+  if (opened === i) read({ title: isolated(ids[i]), body, step, close: closed,   // else another one was opened meanwhile
+    position: at < 0 ? "" : `${number(at + 1)} of ${number(list.shown().length)}` });
+}
+
+async function inFull(i) {
+  const facts = data.table.columns.filter(column => column.place !== "table").map(column =>
+    [column.title, cellOf(rows[i], column)]);
+  const isWhole = hasBlock(`row-${i}`);
+  return [factList(facts), draw(isWhole ? await block(`row-${i}`) : rows[i].short ?? KINDS.checks(rows[i])),
+    !isWhole && h("p", { class: "notice" }, `This page has no room for more of this ${noun}: it holds ${number(nInFull())} `
+      + `of ${counted(rows.length, noun)} in full. The rest is in its files.`)];
+}
+
+function open(i) {
+  address.set({ [noun]: ids[i] }, true);
+  follow();
+}
+
+function closed() {
+  opened = null;
+  if (address.get()[noun] && history.state?.step) history.back();
+  else address.set({ [noun]: null });
+  if (!document.activeElement.closest("input, select")) list.table.focus({ preventScroll: true });
+}
+
+/** Show the rows that pass these filters alone. */
+function showRows(filters) {
+  address.set({ [noun]: null });
+  if (reader.open) reader.close();
+  list.only(filters);
+  jump(`${noun}s`);
+}
+
+/** j and k go to the next and the previous row, in the table and in the reader; / begins to search. */
+function press(event) {
+  const by = { j: 1, k: -1 }[event.key];
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select")) return;
+  if (event.key === "/" && !reader.open) {
+    event.preventDefault();
+    list.search.scrollIntoView({ block: "center" });
+    list.search.focus({ preventScroll: true });
+  } else if (by && reader.open) {
+    if (step.can(by)) step(by);
+  } else if (by && document.activeElement !== list.table) list.table.focus();
+  else if (by) list.table.dispatchEvent(new KeyboardEvent("keydown", { key: by > 0 ? "ArrowDown" : "ArrowUp" }));
 }
 
 reader.addEventListener("click", event => event.target === reader && reader.close());   // beside it
@@ -474,3 +894,19 @@ function theme(wanted) {
 }
 
 theme();
+
+// all of it -----------------------------------------------------------------------------------------------------------
+
+const rows = await block("rows");
+const ids = rows.map(row => row.id);
+const list = listing(data.table, open);
+document.getElementById("main").replaceChildren(...data.sections.map(({ id, title, body }) =>
+  section(id, title, draw(body))));
+head(document.title, data.sections.map(({ id, title }) => [id, title]));
+if (rows.length) {
+  addEventListener("keydown", press);
+  addEventListener("popstate", follow);
+  addEventListener("hashchange", follow);
+  await follow();
+}
+performance.mark("ready");

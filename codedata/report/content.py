@@ -7,13 +7,16 @@ from pathlib import Path
 import orjson
 
 from codedata.bounded import read_bounded
-from codedata.duel.judge_stats import share
+from codedata.duel.judge_stats import doubts, share
 from codedata.llm.costs import Cost
-from codedata.records import Duel, Share
+from codedata.llm.embedded import NOISE
+from codedata.records import METRICS, Duel, JudgeStatistics, Share
 from codedata.report.turn_rows import DRAW, ReportTurns, TurnRow
+from codedata.settings import EMBEDDED_MODEL
 from codedata.terminal import plural
+from codedata.texts import text_of
 
-Table = tuple[list[str], list[list[str]], str]   # columns, rows, alignment: "l" or "r" each
+Table = tuple[list[str], list[list[str]], str]   # columns, rows, a letter each: l, r, p (scores)
 Section = tuple[str, list[str | Table]]          # heading, sentences and tables
 
 
@@ -28,6 +31,64 @@ class ReportContent:
     sections: list[Section]
     trials: list[str]               # lines on the trials of the judges
     is_outdated: bool = False       # the duel was decided on other verdicts
+
+
+    @property
+    def warnings(self) -> list[str]:
+        """Return sentences on why the outcome may not be what it seems."""
+        outdated = ["The duel was decided on other verdicts than the records hold now: run "
+                    "validate.py."] if self.is_outdated else []
+        noise = [f"Noise: the verdicts are {NOISE}."] if EMBEDDED_MODEL in self.duel.models else []
+        return outdated + [f"Doubtful: {doubt}." for doubt in doubts(self.duel)] + noise
+
+
+def judges(duel: Duel) -> Table:
+    """Return the challenger's scores by judge, and by all of them."""
+    results = [(name, judge.score, judge.parse_rate, judge.metrics)
+               for name, judge in duel.judges.items()]
+    if len(results) > 1:
+        results.append(("all", duel.challenger_score, duel.parsed_frac, duel.metrics))
+    rows = [[name, number(score), f"{100 * read:.1f} %", *by_metric(metrics)]
+            for name, score, read, metrics in results]
+    return ["judge", "score", "verdicts read", *METRICS], rows, "lpr" + "p" * len(METRICS)
+
+
+def how_judges_judge(duel: Duel) -> list[str | Table]:
+    """Return what the verdicts tell of the judges; [] where that was not computed."""
+    panel = duel.panel
+    if not panel:
+        return []
+    rows = [[name, percent_text(judge["changes_with_order"]), percent_text(judge["prefers_first"]),
+             _same_family(judge),
+             *(str(sum(judge["calls"][key] for key in keys)) for keys in (
+                 ["replies"], ["errors", "unread"], ["retries", "throttled"], ["timeouts"]))]
+            for name, judge in panel["judges"].items()]
+    columns = ["judge", "changes with the order", "prefers the first",
+               "versus other judges", "replies", "failed or unread", "retries", "time-outs"]
+    items = [text_of("codedata.report", "panel.md").strip(), (columns, rows, "lrrrrrrr")]
+    if any(alpha is not None for alpha in panel["alpha"].values()):
+        alphas = [["Krippendorff's alpha", *by_metric(panel["alpha"], 2)]]
+        items.append((["agreement of the judges", *METRICS], alphas, "l" + "r" * len(METRICS)))
+    return items
+
+
+def _same_family(judge: JudgeStatistics) -> str:
+    if not judge.get("kin_of"):
+        return ""
+    sides = " and ".join(f"the {side}'s" for side in judge["kin_of"])
+    text = f"same family as {sides} model"
+    compared = judge["beside_the_others"]
+    return f"{text}: {interval_text(compared['difference'], 1)}" if compared else text
+
+
+def by_metric(values: dict[str, float | None], digits: int = 1) -> list[str]:
+    """Return the values of all metrics as texts."""
+    return [number(values.get(metric), digits) for metric in METRICS]
+
+
+def number(value: float | None, digits: int = 1) -> str:
+    """Return a number as text, "-" where there is none."""
+    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def counts(turns: ReportTurns) -> list[tuple[str, str]]:
@@ -49,11 +110,11 @@ def counts(turns: ReportTurns) -> list[tuple[str, str]]:
         "an answer speaks to its judge (kept out of final/)":
             sum(bool(row.injections) for row in rows),
         "the challenger shows what it cannot know (kept out of final/)":
-            sum(bool(row.leaks) for row in rows),
+            sum(bool(row.leaks.found) for row in rows),
         "without a PR record, so nobody can tell what it cannot know":
-            sum(row.leaks is None for row in rows),
+            sum(row.leaks.found is None for row in rows),
         "without a leak judge's verdict (kept out of final/): run validate.py":
-            sum(row.lacks_verdict for row in rows),
+            sum(row.leaks.lacks_verdict for row in rows),
         **{f"the {side} repeats a step or stalls": sum(side in row.repeats for row in rows)
            for side in ("challenger", rival)},
         "`score` was edited: it is not what the verdicts give": len(turns.edited)}

@@ -1,35 +1,29 @@
 """Build report.html, the page of a duel: outcome, panel, costs, a row per turn, some turns in full.
 
-codedata/page/ assembles the HTML file; report.js and report.css beside this file lay it out. A
-section without data is left out.
-
-The table has every turn. Histories, answers and raw replies are included for up to `max_details`
-turns, spread evenly over the buckets and within each, up to DETAIL_BYTES in total; for the others
-the page names their files.
+codedata/page/ draws it. A section without data is left out. The table has every turn. Histories,
+answers and raw replies are included for up to `max_details` turns, spread evenly over the buckets
+and within each, up to DETAIL_BYTES in total; for the others the page names their files.
 """
 from __future__ import annotations
 
 import random
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
 
 from codedata.conversation.turn import plain, turn_text
 from codedata.disk.store import Store
 from codedata.duel.executed import Executions
-from codedata.duel.judge_stats import doubts
 from codedata.duel.panel import SIDES
+from codedata.duel.scoring import BOTH
 from codedata.errors import BrokenRecord
-from codedata.llm.embedded import NOISE
-from codedata.page import charts
-from codedata.page.builder import build, pack, shortened
+from codedata.page.blocks import LISTING, Block, box, card, column, costs_section, section, table
+from codedata.page.builder import Packed, build, pack_fitting, shortened
 from codedata.records import METRICS, Answer, Duel, JudgeVerdict, Score
 from codedata.report.buckets import score_ranges
-from codedata.report.content import ReportContent
+from codedata.report.content import ReportContent, Table, how_judges_judge, judges
 from codedata.report.turn_rows import TurnRow
-from codedata.report.verdict_codes import CODES, OF_VALUE
-from codedata.settings import EMBEDDED_MODEL, ReportSettings
-from codedata.texts import text_of
+from codedata.report.verdict_codes import OF_VALUE, UNREAD
+from codedata.settings import ReportSettings
+from codedata.terminal import plural
 
 MAX_DETAILS = 1000           # turns in full
 DETAIL_BYTES = 20_000_000    # size limit of the turns in full
@@ -38,17 +32,14 @@ SEARCHED_CHARS = 8_000_000
 MAX_COMMAND_CHARS = 1000
 MAX_PATCH_CHARS = 20_000     # length limit in characters
 LABEL_CHARS = 120            # length limit for the name of a repository, language or instance
-BIN = 5                      # width in points of a column in the distribution of scores
-COLUMNS = {   # of the table; in pairs the rival is first
-    "name": lambda row: row.name, "instance": lambda row: _label(row.instance_id),
-    "repo": lambda row: _label(row.repo), "language": lambda row: _label(row.language),
-    "bucket": lambda row: row.bucket, "rival": lambda row: row.styles[0],
-    "challenger": lambda row: row.styles[1], "score": lambda row: _rounded(row.score, 2),
-    "metrics": lambda row: [_rounded(row.metrics.get(metric), 1) for metric in METRICS],
-    "verdicts": lambda row: "".join(row.verdicts), "chars": lambda row: row.chars,
-    "edited": lambda row: row.is_edited, "repeats": lambda row: row.repeats,
-    "files": lambda row: [path.rpartition("/")[0] for path in row.files],
-    "leaks": lambda row: row.leaks, "injections": lambda row: row.injections}
+OTHERS = {"reference": "reference: the data set’s own turn"}
+Letters = dict[str, tuple[str, str]]
+COLOURS = {"final": "green", "refined": "mint", "defeat": "grey"}   # of the buckets
+LEADS = {
+    "king": "The king answered each turn from the conversation alone; the challenger also knew the "
+            "pull request that solved the task.",
+    "reference": "The challenger, who knew the pull request that solved the task, is put against "
+                 "the data set’s own turn."}
 
 
 def html(content: ReportContent, settings: ReportSettings,
@@ -60,102 +51,180 @@ def html(content: ReportContent, settings: ReportSettings,
     is the store of the pull requests, `executions` has what candidates did when they were run.
     """
     duel, rows = content.duel, content.rows
-    panel = list(duel.judges)
     # each command is cut to an equal share
-    searched_chars = min(MAX_COMMAND_CHARS, SEARCHED_CHARS // (2 * max(len(rows), 1)))
-    details = _details(rows, duel.mode, read, max_details, commits, executions)
-    notes = [("Trials of the judges", content.trials), *content.sections]
-    sizes = Counter(row.bucket for row in rows)
-    buckets = [{"name": name, "scores": scores, "turns": sizes[name]}
-               for name, scores in score_ranges(settings).items()]
-    data = {
-        "rival": duel.mode, "metrics": METRICS, "panel": panel, "duel": duel.raw,
-        "note": settings.note, "is_outdated": content.is_outdated,
-        "doubts": doubts(duel),
-        "noise": NOISE if EMBEDDED_MODEL in duel.models else "",
-        "buckets": buckets if duel.mode == "king" else [], "counts": content.counts,
-        "notes": [note for note in notes if note[1]],
-        "costs": [{**asdict(cost), "text": cost.said} for cost in content.costs],
-        "panel_note": text_of("codedata.report", "panel.md").replace("*", "").strip(),
-        "n_turns": len(rows), "n_details": len(details), "searched_chars": searched_chars}
-    return build(f"Challenger against {duel.mode}", data, charts=_charts(duel, rows, panel),
-                 script=text_of("codedata.report", "report.js"),
-                 style=text_of("codedata.report", "report.css"),
-                 blocks={"turns": _table(rows, searched_chars), **details})
+    max_chars = min(MAX_COMMAND_CHARS, SEARCHED_CHARS // (2 * max(len(rows), 1)))
+    checked = [key for key in ("leaks", "injections")
+               if any(row.findings[key] is not None for row in rows)]
+    found = [key for key in checked if any(row.findings[key] for row in rows)]
+    sections = [
+        _overview(content, settings), duel.judges and _panel(content),
+        checked and section("findings", " and ".join(checked).capitalize(), *(
+            {"kind": "counts", "key": key, "title": key} for key in checked)),
+        costs_section(content.costs, "Every call under this root, from the ledgers. The time is "
+                                     "that of the calls one after the other; they ran many at a "
+                                     "time."),
+        section("turns", "Turns", LISTING if rows else "No turn is judged yet.")]
+    return build(f"Challenger against {duel.mode}", sections, _table(duel, rows, found),
+                 [_row(row, duel, max_chars) for row in rows],
+                 _details(rows, duel, read, max_details, commits, executions))
 
 
 # the overview ------------------------------------------------------------------------------------
 
-def _charts(duel: Duel, rows: list[TurnRow], panel: list[str]) -> dict[str, str]:
-    drawn = {}
-    if scored := [row for row in rows if row.score is not None]:
-        judges = {name: Counter("".join(row.verdicts[i] for row in rows))
-                  for i, name in enumerate(panel)}
-        metrics = {metric: Counter(codes[i] for row in rows for codes in row.verdicts)
-                   for i, metric in enumerate(METRICS)}
-        drawn["scores"] = charts.columns("How many turns have which score", *_distribution(scored),
-                                         every=4)
-        drawn["judges"] = _shares("Verdicts of each judge", judges, duel.mode)
-        drawn["metrics"] = _shares("Verdicts on each metric", metrics, duel.mode)
-    if duel.margin is not None and duel.interval:
-        low, high = duel.interval
-        title = (f"Margin {duel.margin:.2f}, interval {low:.2f} to {high:.2f}, "
-                 f"{duel.win_margin:g} wanted")
-        drawn["margin"] = charts.interval(title, duel.margin, low, high,
-                                          sorted({0, duel.win_margin}), "challenger")
-    return drawn
+def _overview(content: ReportContent, settings: ReportSettings) -> Block:
+    duel = content.duel
+    asked = plural(len(duel.judges), "judge") + " compared the two answers " + (
+        "in both orders" if duel.order == BOTH else "once")
+    counted = [[kind.replace("`", ""), n] for kind, n in content.counts]
+    is_king = duel.mode == "king"
+    return section(
+        "overview", "Overview", settings.note and box("p.notice", settings.note),
+        box("p.lead", f"{LEADS[duel.mode]} {asked}, not knowing whose is which. A score is the "
+            "challenger’s: 100, it won everything; 50, a draw. Buckets go by score: a turn that "
+            "the challenger narrowly won is in defeat, too."),
+        *(box("p.notice", warning) for warning in content.warnings),
+        box("div.cards",
+            box("div.stack",
+                box("div.card", {"kind": "outcome", "duel": duel.raw, "rival": duel.mode}),
+                counted and box("div.card.later", box("h3", "Which turns count"), table(
+                    "Which turns count", ["", "turns"], counted, "lr"))),
+            box("div.stack", card(
+                "Buckets" if is_king else "Scores",
+                is_king and {"kind": "buckets", "ranges": score_ranges(settings)},
+                {"kind": "scores"}))))
 
 
-def _distribution(rows: list[TurnRow]) -> tuple[list[str], list[charts.Series]]:
-    starts = range(0, 100, BIN)   # a score of 100 is in the last column
-    sizes = Counter((row.bucket, min(int(row.score // BIN) * BIN, starts[-1])) for row in rows)
-    buckets = {row.bucket for row in rows}
-    return [f"{start}–{start + BIN}" for start in starts], [
-        charts.Series(bucket or "turns", bucket or "draw",
-                      [sizes[bucket, start] or None for start in starts])
-        for bucket in ("defeat", "refined", "final", "") if bucket in buckets]
+def _panel(content: ReportContent) -> Block:
+    """Return the section on the judges, and what else the report says."""
+    duel = content.duel
+    turned = (" A verdict that changes with the order in which the answers are shown counts as a "
+              "draw.")
+    notes = [("How the judges judge", how_judges_judge(duel)),
+             ("Trials of the judges", content.trials), *content.sections]
+    return section(
+        "panel", "Panel",
+        box("p.lead", "The challenger’s scores by judge; 50 is a draw.",
+            duel.order == BOTH and turned),
+        _note("Judges", judges(duel)),
+        content.rows and box("div.cards", *(
+            box("div.card", {"kind": "shares", "by": by, "title": title}) for by, title in (
+                ("judges", "Verdicts of each judge"), ("metrics", "Verdicts on each metric")))),
+        *([box("h3", heading), *(_note(heading, item) for item in items)]
+          for heading, items in notes if items))
 
 
-def _shares(title: str, counts: dict[str, Counter], rival: str) -> str:
-    """Return a chart of stacked bars, each 100 % of the verdicts that could be parsed."""
-    names = {**CODES, "r": rival, "t": "changes with the order"}
-    totals = [sum(count[code] for code in CODES) for count in counts.values()]
-    return charts.bars(title, [name.rpartition("/")[2] for name in counts], [
-        charts.Series(names[code], colour,
-                      [100 * count[code] / total if total else None
-                       for count, total in zip(counts.values(), totals, strict=True)])
-        for code, colour in CODES.items()], percent=True)
+def _note(heading: str, item: str | Table) -> Block:
+    """Return a sentence or a table of the report."""
+    return {"kind": "text", "text": item} if isinstance(item, str) else table(heading, *item)
 
 
 # the turns ---------------------------------------------------------------------------------------
 
-def _table(rows: list[TurnRow], max_chars: int) -> dict[str, list]:
-    """Return the rows as columns. Findings are None where a turn was not checked."""
-    columns = {name: [value_of(row) for row in rows] for name, value_of in COLUMNS.items()}
-    return {**columns, "commands": [[command[:max_chars] for command in row.commands]
-                                    for row in rows]}
+def _letters(duel: Duel) -> Letters:
+    """Return the colour and the meaning of the letters of verdict_codes()."""
+    turned = {"t": ("violet", "changes with the order")} if duel.order == BOTH else {}
+    return {"c": ("blue", "challenger"), "r": ("amber", duel.mode), "d": ("grey", "draw"), **turned,
+            UNREAD: ("unread", "not read")}
 
 
-def _details(rows: list[TurnRow], rival: str, read, max_turns: int,
-             commits: Store | None, executions: Executions | None) -> dict[str, bytes]:
-    """Return {block id: packed turn} for as many chosen turns as fit into DETAIL_BYTES."""
-    blocks = {}
-    room = DETAIL_BYTES
+def _table(duel: Duel, rows: list[TurnRow], found: list[str]) -> dict:
+    """Return the columns and filters of the table; `found` are the fields with findings."""
+    rival, judges = duel.mode, [[name, name.rpartition("/")[2]] for name in duel.judges]
+    letters = _letters(duel)
+    verdicts = [[letter, name] for letter, (_, name) in letters.items()]
+    buckets = [*COLOURS] if rival == "king" else []
+    together = {"setting": True, "any": "all together"}
+    filters = [
+        buckets and {"key": "bucket", "title": "Bucket"},
+        {"key": "verdict", "title": "Verdict", "grid": "verdicts", "with": ["judge", "metric"],
+         "options": [*verdicts[:-1], ["split", "for both sides"], verdicts[-1]]},
+        {"key": "judge", "title": "… of the judge", "options": judges, **together},
+        {"key": "metric", "title": "… on the metric", "options": [[name] * 2 for name in METRICS],
+         **together},
+        {"key": "language", "title": "Language"}, {"key": "repo", "title": "Repository"},
+        {"key": "rival", "title": f"The {rival}’s step"},
+        {"key": "challenger", "title": "The challenger’s step"},
+        any(row.repeats for row in rows) and {"key": "repeats", "title": "Repeats or stalls"},
+        *({"key": key, "title": key.capitalize()} for key in found),
+        any(row.is_edited for row in rows) and {"key": "edited", "title": "Score"}]
+    columns = [
+        column("score", "score", digits=1), buckets and column(
+            "bucket", "badge", room="narrow", order=buckets),
+        column("id", "name", "turn", mono=True, place="table"),
+        column("instance", place="facts"), column("repo", title="repository", room="wide"),
+        column("language", room="narrow"),
+        column("step", room="wide", hint=f"what {rival} does → what the challenger does"),
+        found and column("found", "number", hint=" and ".join(found), missing="", room="narrow",
+                         place="table"),
+        column("verdicts", "squares", hint="one column for each judge, one row for each metric",
+               place="table"),
+        *(column(metric, "points", f"{metric[:4]}.", room="middle", hint=metric, place="table")
+          for metric in METRICS),
+        column("files", "links", place="facts")]
+    return {"noun": "turn", "searches": "Search names, repositories, commands",
+            "colours": COLOURS, "columns": [*filter(None, columns)],
+            "filters": [*filter(None, filters)],
+            "grid": {"judges": [*duel.judges], "metrics": METRICS, "letters": letters}}
+
+
+def _row(row: TurnRow, duel: Duel, max_chars: int) -> dict:
+    """Return a turn as a row of the table."""
+    rival, challenger = row.styles
+    commands = [command[:max_chars] for command in row.commands]
+    return {
+        "id": row.name, "second": commands[1], "instance": _label(row.instance_id),
+        "repo": _label(row.repo), "language": _label(row.language), "bucket": row.bucket,
+        "score": _rounded(row.score, 2), "step": f"{rival} → {challenger}", "rival": rival,
+        "challenger": challenger, "verdicts": "".join(row.verdicts),
+        "found": sum(len(found or ()) for found in row.findings.values()) or None,
+        "edited": "edited" if row.is_edited else "as judged", "repeats": row.repeats,
+        **{key: [str(one["kind"] or "other") for one in found or ()]
+           for key, found in row.findings.items()},
+        **{metric: _rounded(row.metrics.get(metric), 1) for metric in METRICS},
+        "files": [f"{path.rpartition('/')[0]}/{row.name}.json" for path in row.files],
+        "short": [
+            *_facts(row, duel),
+            {"kind": "verdicts", "scores": _scores(row), "rows": [
+                [name.rpartition("/")[2], "counts as", codes, codes]
+                for name, codes in zip(duel.judges, row.verdicts, strict=False)]},
+            {"kind": "sides", "title": "Commands", "isCode": True, "sides": [
+                [side, command or "(none)"]
+                for side, command in zip((duel.mode, "challenger"), commands, strict=True)]},
+            max_chars in map(len, commands) and f"The first {max_chars:,} characters."]}
+
+
+def _facts(row: TurnRow, duel: Duel) -> list[Block]:
+    """Return both steps, one below the other, and the findings."""
+    steps = [[side, style, n, "repeats or stalls" if side in row.repeats else ""]
+             for side, style, n in zip((duel.mode, "challenger"), row.styles, row.chars,
+                                       strict=True)]
+    return [table("Steps", ["", "step", "characters", ""], steps, "llrl"),
+            *({"kind": "findings", "title": key.capitalize(), "findings": found}
+              for key, found in row.findings.items() if found)]
+
+
+def _scores(row: TurnRow) -> list[float | None] | None:
+    if row.score is None:
+        return None
+    return [_rounded(row.metrics.get(metric), 1) for metric in METRICS]
+
+
+def _details(rows: list[TurnRow], duel: Duel, read, max_turns: int, commits: Store | None,
+             executions: Executions | None) -> dict[int, Packed]:
+    """Return the packed details of as many chosen turns as fit into DETAIL_BYTES."""
     chosen = spread([row.bucket for row in rows], max_turns)
-    # the order is random, so that the turns that fit are still spread
-    for i in random.Random(0).sample(chosen, len(chosen)):
-        if room < DETAIL_BYTES / 100:
-            break
-        try:
-            answer, score = read(rows[i].name)
-        except BrokenRecord:   # it was edited after the table was read, so it has no details
-            continue
-        packed = pack({**_in_full(answer, score, rival), **_hidden(rows[i], commits),
-                       "ran": _ran(rows[i].name, answer, rival, executions)})
-        if len(packed) <= room:
-            blocks[i] = packed
-            room -= len(packed)
-    return {f"turn-{i}": blocks[i] for i in sorted(blocks)}
+
+    def details() -> Iterator[tuple[int, Block]]:
+        # the order is random, so that the turns that fit are still spread
+        for i in random.Random(0).sample(chosen, len(chosen)):
+            try:
+                answer, score = read(rows[i].name)
+            except BrokenRecord:   # it was edited after the table was read, so it has no details
+                continue
+            yield i, [*_facts(rows[i], duel), *_in_full(rows[i], answer, score, duel, commits,
+                                                       executions)]
+
+    return pack_fitting(details(), DETAIL_BYTES)
 
 
 def spread(kinds: list[str], n: int) -> list[int]:
@@ -172,35 +241,47 @@ def spread(kinds: list[str], n: int) -> list[int]:
     return sorted(chosen)
 
 
-def _hidden(row: TurnRow, commits: Store | None) -> dict:
-    """Return what only the challenger saw: the pull request, and its refused turns."""
+def _in_full(row: TurnRow, answer: Answer, score: Score, duel: Duel, commits: Store | None,
+             executions: Executions | None) -> list[Block]:
+    """Return what is shown of a turn that the page has in full."""
+    rival = duel.mode
+    texts = {side: turn_text(getattr(answer, field), answer.messages)
+             for side, field in {**SIDES, "challenger": "challenger"}.items()}
+    ran = {side: executions and executions.of(row.name, getattr(answer, field))
+           for side, field in ((rival, SIDES[rival]), ("challenger", "challenger"))}
+    tries = [attempt for attempt in row.leaks.tries() if attempt["findings"]]
+    entries = [_entry(entry) for entry in score.judges]
+    messages = plain(answer.messages, answer.tools)
+    history = [[one["role"], one["content"], one["role"] != "assistant"] for one in messages]
+    return [
+        {"kind": "sides", "title": "Answers", "sides": [[side, texts.pop(side)] for side in ran]},
+        {"kind": "texts", "texts": [
+            *([OTHERS.get(side, side), text, False] for side, text in texts.items() if text),
+            *_hidden(row, commits)]},
+        any(ran.values()) and {
+            "kind": "sides", "title": "When they were run", "isCode": True,
+            "sides": [[side, run.text() if run else "(not run)"] for side, run in ran.items()]},
+        tries and {"kind": "refused", "tries": tries},
+        {"kind": "verdicts", "scores": _scores(row), "rows": [
+            [name.rpartition("/")[2] if not k else "", order, codes, counting]
+            for name, counting in zip(duel.judges, row.verdicts, strict=False)
+            for k, (order, codes) in enumerate([
+                (entry["order"].replace("_", " "), entry["codes"])
+                for entry in entries if entry["judge"] == name] or [("–", "")])]},
+        {"kind": "replies", "replies": entries},
+        {"kind": "texts", "title": f"History, {plural(len(messages), 'message')}",
+         "texts": history, "isHistory": True}]
+
+
+def _hidden(row: TurnRow, commits: Store | None) -> list[Block]:
+    """Return the texts of the pull request, which only the challenger saw."""
     try:
         commit = commits.read(row.instance_id) if commits and row.instance_id in commits else None
     except BrokenRecord:
         commit = None
-    request = commit and {key: getattr(commit, key)[:limit] for key, limit in (
-        ("description", None), ("patch", MAX_PATCH_CHARS), ("test_patch", MAX_PATCH_CHARS))}
-    refused = [{"turn": attempt["turn"], "defence": attempt["defence"],
-                "findings": attempt["findings"]}
-               for attempt in row.tries() if attempt["findings"]]
-    return {"pull_request": request, "tries": refused}
-
-
-def _in_full(answer: Answer, score: Score, rival: str) -> dict:
-    texts = {side: turn_text(getattr(answer, field), answer.messages)
-             for side, field in {**SIDES, "challenger": "challenger"}.items()}
-    messages = plain(answer.messages, answer.tools)
-    return {"messages": [[message["role"], message["content"]] for message in messages],
-            "sides": {side: texts.pop(side) for side in (rival, "challenger")},
-            "others": {side: text for side, text in texts.items() if text},
-            "judges": [_entry(entry) for entry in score.judges]}
-
-
-def _ran(name: str, answer: Answer, rival: str, executions: Executions | None) -> dict[str, str]:
-    """Return what the sides printed and changed when they were run, of those that were."""
-    runs = {side: executions and executions.of(name, getattr(answer, field))
-            for side, field in ((rival, SIDES[rival]), ("challenger", "challenger"))}
-    return {side: run.text() for side, run in runs.items() if run}
+    return [[f"pull request: {key.replace('_', ' ')}", getattr(commit, key)[:limit], True]
+            for key, limit in (("description", None), ("patch", MAX_PATCH_CHARS),
+                               ("test_patch", MAX_PATCH_CHARS)) if commit and getattr(commit, key)]
 
 
 def _entry(entry: JudgeVerdict) -> dict:

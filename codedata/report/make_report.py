@@ -6,6 +6,7 @@ are counted by their state.
 """
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from codedata.disk.layouts import write_atomic
@@ -24,7 +25,7 @@ from codedata.report.pr_effect import pr_effect
 from codedata.report.turn_rows import STAGE, ReportTurns, TurnRow, read_turns
 from codedata.run.cli import RunOptions
 from codedata.run.start import check_root, run_whole
-from codedata.settings import Settings
+from codedata.settings import ReportSettings, Settings
 from codedata.terminal import named, plural, say
 from codedata.texts import terminal_safe
 
@@ -33,57 +34,55 @@ REFUSED_FLAGS = ("only", "limit", "shard", "force", "refresh", "prune", "budget"
 
 def run(settings: Settings, options: RunOptions) -> int:
     """Write the report, bring the buckets up to date, and return the exit code."""
-    if settings.report.defeat_min > settings.report.final_min:
+    thresholds, root, mode = settings.report, settings.root, settings.duel.mode
+    if thresholds.defeat_min > thresholds.final_min:
         raise Trouble("is above final_min.", "[report] defeat_min",
                       "A turn is refined from defeat_min up to final_min.")
-    root, mode = settings.root, settings.duel.mode
     check_root(root)
     directory = root / ("report" if mode == "king" else f"report_{mode}")
-    return run_whole(STAGE, directory, options, lambda: _report(settings, options, directory),
+    read = partial(read_turns, settings, options.command("validate.py"))
+
+    def report() -> int:
+        turns, moves = read(), None
+        if not options.read_only:
+            usual = settings.challenger.how
+            others = {how: with_draws(read(how), turns) for how in HOW
+                      if mode == "king" and how != usual
+                      and (root / variant(Score, how).directory / DUEL).is_file()}
+            if mode == "king":
+                moves = fill_buckets(root, turns)
+                huge = huge_markdown(oversized(root), settings.exclude.max_patch_chars)
+                write_atomic(directory / "hugePR.md", terminal_safe(huge).encode())
+            effect = pr_effect(turns.rows, others, settings.duel, costs_by_variant(root, usual),
+                               usual)
+            write_report(root, directory, turns, effect, thresholds)
+        if not options.quiet:
+            print_summary(turns, moves, directory.name, options.command("validate.py"),
+                          score_ranges(thresholds))
+        return 1 if turns.broken or turns.state.plan.broken else 0
+
+    return run_whole(STAGE, directory, options, report,
                      refuses=REFUSED_FLAGS, ledgers=[root / cls.directory for cls in BUCKETS])
 
 
-def _report(settings: Settings, options: RunOptions, directory: Path) -> int:
-    judge_again = options.command("validate.py")
-    turns = read_turns(settings, judge_again)
-    moves = None
-    if not options.read_only:
-        if settings.duel.mode == "king":
-            moves = fill_buckets(settings.root, turns)
-        write_report(settings, turns, directory, judge_again)
-    if not options.quiet:
-        print_summary(turns, moves, directory.name, judge_again, score_ranges(settings.report))
-    return 1 if turns.broken or turns.state.plan.broken else 0
-
-
-def write_report(settings: Settings, turns: ReportTurns, directory: Path, judge_again: str) -> None:
-    """Write report.md and report.html and, against the king, hugePR.md."""
-    root = settings.root
-    content = ReportContent(
-        turns.duel, turns.rows, costs_of(root), counts(turns),
-        [*running(turns.rows), *effect_sections(settings, turns, judge_again)],
-        trials(root), turns.outdated)
-    texts = {"report.md": markdown(content, settings.report)}
-    if turns.duel.mode == "king":
-        texts["hugePR.md"] = huge_markdown(oversized(root), settings.exclude.max_patch_chars)
-    for name, text in texts.items():
-        write_atomic(directory / name, terminal_safe(text).encode())
-    page = html(content, settings.report, turns.read, turns.commits, turns.executions)
+def write_report(root: Path, directory: Path, turns: ReportTurns, effect: list[Section],
+                 thresholds: ReportSettings) -> None:
+    """Write report.md and report.html; `effect` are the sections on the pull requests' effect."""
+    content = ReportContent(turns.duel, turns.rows, costs_of(root), counts(turns),
+                            [*running(turns.rows), *effect], trials(root), turns.outdated)
+    text = terminal_safe(markdown(content, thresholds))
+    write_atomic(directory / "report.md", text.encode())
+    page = html(content, thresholds, turns.read, turns.commits, turns.executions)
     write_atomic(directory / "report.html", page)
 
 
-def effect_sections(settings: Settings, turns: ReportTurns, judge_again: str) -> list[Section]:
-    """Return the sections on leaks and on every variant that was judged."""
-    root, main_how = settings.root, settings.challenger.how
-    others = {}
-    costs = {}
-    for how in HOW if turns.duel.mode == "king" else ():
-        directory = Answer.directory if how == main_how else variant(Answer, how).directory
-        cost = cost_of_stage(root / directory, "ch")
-        costs[how] = cost.said if cost.calls else ""
-        if how != main_how and (root / variant(Score, how).directory / DUEL).is_file():
-            others[how] = with_draws(read_turns(settings, judge_again, how), turns)
-    return pr_effect(turns.rows, others, settings.duel, costs, main_how)
+def costs_by_variant(root: Path, usual: str) -> dict[str, str]:
+    """Return what the calls for each way to make a challenger cost, as text, "" without calls;
+    `usual` is the way of the root's own answers."""
+    directories = {how: Answer.directory if how == usual else variant(Answer, how).directory
+                   for how in HOW}
+    costs = {how: cost_of_stage(root / directory, "ch") for how, directory in directories.items()}
+    return {how: cost.said if cost.calls else "" for how, cost in costs.items()}
 
 
 def with_draws(turns: ReportTurns, main: ReportTurns) -> list[TurnRow]:
@@ -112,10 +111,10 @@ def copy_of(answer: Answer, score: Score, row: TurnRow, panel: Panel) -> Sample:
     reasons = [{key: entry[key] for key in ("judge", "order", "reason")} for entry in score.judges
                if entry.get("reason") and entry["judge"] in panel.names
                and entry["order"] in panel.orders]
-    missing = [NO_VERDICT] if row.lacks_verdict else []
-    leaks = None if row.leaks is None else [*row.leaks, *missing]
+    missing = [NO_VERDICT] if row.leaks.lacks_verdict else []
+    found = row.leaks.found
     return Sample(**vars(answer), score=row.score, metrics=row.metrics, reasons=reasons,
-                  injections=row.injections, leaks=leaks)
+                  injections=row.injections, leaks=None if found is None else [*found, *missing])
 
 
 def oversized(root: Path) -> list[dict]:

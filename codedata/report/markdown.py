@@ -3,41 +3,37 @@ from __future__ import annotations
 
 from collections import Counter
 
-from codedata.duel.judge_stats import doubts
 from codedata.llm.costs import Cost
-from codedata.llm.embedded import NOISE
-from codedata.records import METRICS, POINTS, Duel, JudgeStatistics, PanelStatistics
+from codedata.records import METRICS, POINTS, Duel
 from codedata.report.buckets import score_ranges
 from codedata.report.content import (
     ReportContent,
     Section,
     Table,
-    interval_text,
-    percent_text,
+    by_metric,
+    how_judges_judge,
+    judges,
+    number,
 )
 from codedata.report.turn_rows import TurnRow
-from codedata.settings import EMBEDDED_MODEL, ReportSettings
+from codedata.settings import ReportSettings
 from codedata.terminal import table
-from codedata.texts import as_markdown, terminal_safe, text_of
+from codedata.texts import as_markdown, terminal_safe
 
 
 def markdown(content: ReportContent, buckets: ReportSettings) -> str:
     """Return the text of report.md."""
     duel, rival, rows = content.duel, content.duel.mode, content.rows
-    is_noise = EMBEDDED_MODEL in duel.models
     trials = "\n".join(f"- {as_markdown(line, 1000)}" for line in content.trials)
     sections: list[Section] = [
         (f"# Challenger against {rival}", [
             terminal_safe(buckets.note),
             _outcome(duel),
-            content.is_outdated and "**The duel was decided on other verdicts than the records "
-                                    "hold now: run validate.py.**",
-            *(f"**Doubtful: {doubt}.**" for doubt in doubts(duel)),
-            is_noise and f"**Noise: the verdicts are {NOISE}.**",
+            *(f"**{warning}**" for warning in content.warnings),
             table(["", "turns"], content.counts, "lr")]),
         ("## Buckets", [_buckets(rows, buckets)] if rival == "king" else []),
-        ("## Judges", [_judges(duel)]),
-        ("## How the judges judge", duel.panel and _panel(duel.panel)),
+        ("## Judges", [judges(duel)]),
+        ("## How the judges judge", how_judges_judge(duel)),
         ("### Trials of the judges", trials and [trials]),
         *((f"## {heading}", items) for heading, items in content.sections),
         ("## Costs", [_costs(content.costs)]),
@@ -53,7 +49,7 @@ def _block(item: str | Table) -> str:
     if isinstance(item, str):
         return item
     columns, rows, align = item
-    return table(columns, [[*map(as_markdown, row)] for row in rows], align)
+    return table(columns, [[*map(as_markdown, row)] for row in rows], align.replace("p", "r"))
 
 
 def huge_markdown(prs: list[dict], max_patch_chars: int | None) -> str:
@@ -89,41 +85,6 @@ def _buckets(rows: list[TurnRow], settings: ReportSettings) -> Table:
     return ["bucket", "score", "turns"], lines, "llr"
 
 
-def _judges(duel: Duel) -> Table:
-    results = [(name, judge.score, judge.parse_rate, judge.metrics)
-               for name, judge in duel.judges.items()]
-    if len(results) > 1:
-        results.append(("all", duel.challenger_score, duel.parsed_frac, duel.metrics))
-    rows = [[name, _number(score), f"{100 * read:.1f} %", *_by_metric(metrics)]
-            for name, score, read, metrics in results]
-    return ["judge", "score", "verdicts read", *METRICS], rows, "lrr" + "r" * len(METRICS)
-
-
-def _panel(panel: PanelStatistics) -> list[str | Table]:
-    """Return the section on how the judges judge."""
-    rows = [[name, percent_text(judge["changes_with_order"]), percent_text(judge["prefers_first"]),
-             _same_family(judge),
-             *(str(sum(judge["calls"][key] for key in keys)) for keys in (
-                 ["replies"], ["errors", "unread"], ["retries", "throttled"], ["timeouts"]))]
-            for name, judge in panel["judges"].items()]
-    columns = ["judge", "changes with the order", "prefers the first",
-               "versus other judges", "replies", "failed or unread", "retries", "time-outs"]
-    items = [text_of("codedata.report", "panel.md").strip(), (columns, rows, "lrrrrrrr")]
-    if any(alpha is not None for alpha in panel["alpha"].values()):
-        alphas = [["Krippendorff's alpha", *_by_metric(panel["alpha"], 2)]]
-        items.append((["agreement of the judges", *METRICS], alphas, "l" + "r" * len(METRICS)))
-    return items
-
-
-def _same_family(judge: JudgeStatistics) -> str:
-    if not judge.get("kin_of"):
-        return ""
-    sides = " and ".join(f"the {side}'s" for side in judge["kin_of"])
-    text = f"same family as {sides} model"
-    compared = judge["beside_the_others"]
-    return f"{text}: {interval_text(compared['difference'], 1)}" if compared else text
-
-
 def _costs(costs: list[Cost]) -> Table:
     rows = [[cost.stage, cost.model, f"{cost.calls:,}", f"{cost.tokens_in:,}",
              f"{cost.tokens_out:,}", cost.said] for cost in costs]
@@ -132,19 +93,11 @@ def _costs(costs: list[Cost]) -> Table:
 
 def _turns(rows: list[TurnRow]) -> Table:
     columns = ["score", "turn", "bucket", "step", *METRICS, "repeats or stalls", "flags"]
-    lines = [[_number(row.score), row.name, _bucket(row), " → ".join(row.styles),
-              *_by_metric(row.metrics), " and ".join(row.repeats), ", ".join(row.flags)]
+    lines = [[number(row.score), row.name, _bucket(row), " → ".join(row.styles),
+              *by_metric(row.metrics), " and ".join(row.repeats), ", ".join(row.flags)]
              for row in rows]
     return columns, lines, "rlll" + "r" * len(METRICS) + "ll"
 
 
 def _bucket(row: TurnRow) -> str:
     return f"{row.bucket} (won)" if row.is_won_in_defeat else row.bucket or "-"
-
-
-def _by_metric(values: dict[str, float | None], digits: int = 1) -> list[str]:
-    return [_number(values.get(metric), digits) for metric in METRICS]
-
-
-def _number(value: float | None, digits: int = 1) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"

@@ -53,23 +53,23 @@ def _leaks(rows: list[TurnRow]) -> list:
     judged = _leak_judged(rows)
     if not judged:
         return []
-    kings = [row for row in rows if row.king_leaks is not None]
+    kings = [row for row in rows if row.leaks.of_king is not None]
     kinds = sorted({one["kind"] for row in rows
-                    for one in (*(row.leaks or ()), *(row.king_leaks or ()))})
+                    for one in (*(row.leaks.found or ()), *(row.leaks.of_king or ()))})
     lines = []
     for kind in ("", *kinds):
-        lines.append([kind or "any", percent_text(_share(judged, "leaks", kind)),
-                      percent_text(_share(kings, "king_leaks", kind))])
+        lines.append([kind or "any", percent_text(_share(judged, "found", kind)),
+                      percent_text(_share(kings, "of_king", kind))])
     items = [(["kind", f"challengers that leak (of {len(judged)})",
                f"kings in which the same is found (of {len(kings)}): false alarms"], lines, "lrr")]
-    alarms = _share(kings, "king_leaks")
+    alarms = _share(kings, "of_king")
     if 0 < len(kings) < MIN_KINGS:
         items.append(f"{plural(len(kings), 'king')} were looked at: too few to say how often the "
                      "leak judge is wrong.")
     elif alarms and alarms["low"] > MAX_FALSE_ALARMS:
         items.append("**The leak judge cannot be trusted: it finds leaks in kings, who know "
                      "nothing.**")
-    costs = [row.leak_cost for row in rows if row.leak_cost is not None]
+    costs = [row.leaks.cost_usd for row in rows if row.leaks.cost_usd is not None]
     spent = money(sum(costs), len(rows) - len(costs), len(rows))
     items.append(f"The verdicts on these turns: {spent}.")
     return items + _refused(rows)
@@ -77,20 +77,20 @@ def _leaks(rows: list[TurnRow]) -> list:
 
 def _leak_judged(rows: list[TurnRow]) -> list[TurnRow]:
     """Return the rows whose challenger was checked for leaks by every leak judge."""
-    return [row for row in rows if row.leaks is not None and not row.lacks_verdict]
+    return [row for row in rows if row.leaks.found is not None and not row.leaks.lacks_verdict]
 
 
 def _refused(rows: list[TurnRow]) -> list[str]:
     """Return [a sentence on the turns that were asked for again], or []."""
-    again = [row for row in rows if row.asked_again]
+    again = [row for row in rows if row.leaks.asked_again]
     if not again:
         return []
     wins = [row for row in rows if (row.score or 0) > 50]
-    kinds = Counter(one["kind"] for row in again for attempt in row.tries()
+    kinds = Counter(one["kind"] for row in again for attempt in row.leaks.tries()
                     for one in attempt["findings"])
     listed = ", ".join(f"{kind} {n}" for kind, n in kinds.most_common())
-    n_calls = sum(row.asked_again for row in again)
-    n_won = sum(bool(row.asked_again) for row in wins)
+    n_calls = sum(row.leaks.asked_again for row in again)
+    n_won = sum(bool(row.leaks.asked_again) for row in wins)
     return [f"Asked for again because of leaks: {plural(len(again), 'turn')} "
             f"({plural(n_calls, 'call')}); {n_won} of the {plural(len(wins), 'turn')} that the "
             "challenger wins are among them." + (f" Found, by kind: {listed}." if listed else "")]
@@ -103,7 +103,7 @@ def _variants(variants: dict[str, list[TurnRow]], seed: int, costs: dict[str, st
     lines = []
     for how, rows in variants.items():
         scored = _scored(rows)
-        leaky = _share(_leak_judged(rows), "leaks")
+        leaky = _share(_leak_judged(rows), "found")
         chars = mean_of(row.chars[1] for row in scored) or 0
         n_unpicked = sum(row.is_unpicked for row in scored)
         note = f" ({plural(n_unpicked, 'draw')}: none was picked)" if n_unpicked else ""
@@ -148,5 +148,6 @@ def _interval(values: list[tuple[str, float]], seed: int) -> Share:
 
 def _share(rows: list[TurnRow], field: str, kind: str = "") -> Share | None:
     """Return the share of the rows that have a finding of this kind, or of any, in `field`."""
-    return share((row.instance_id, any(kind in ("", one["kind"]) for one in getattr(row, field)), 1)
-                 for row in rows)
+    found = [(row.instance_id, getattr(row.leaks, field)) for row in rows]
+    return share((instance, any(kind in ("", one["kind"]) for one in leaks), 1)
+                 for instance, leaks in found)

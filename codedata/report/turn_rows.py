@@ -14,7 +14,7 @@ from codedata.duel.executed import Executions
 from codedata.duel.panel import SIDES, Judging, Panel, decided_panel, records_of
 from codedata.errors import BrokenRecord, Trouble
 from codedata.leak.cache import KEPT, KING, challenger_leaks, tries_in, verdicts_of
-from codedata.records import DUEL, Answer, Commit, Defeat, Duel, Finding, Score
+from codedata.records import DUEL, Answer, Commit, Defeat, Duel, Finding, Object, Score
 from codedata.report.buckets import bucket_of, injections
 from codedata.report.verdict_codes import verdict_codes
 from codedata.settings import Settings
@@ -24,6 +24,22 @@ STAGE = "report"
 DRAW = 50.0
 PAIRS = ("styles", "commands", "chars")   # of TurnRow
 MAX_ROUNDING = 1e-9   # a score this near to the one that its verdicts give was not edited
+
+
+@dataclass(frozen=True)
+class TurnLeaks:
+    """Hold what a turn shows that it cannot know."""
+
+    found: list[Finding] | None = None     # in the challenger; None: no PR record
+    lacks_verdict: bool = False            # a leak judge is configured but has not judged this turn
+    of_king: list[Finding] | None = None   # false alarms; None: not judged
+    cost_usd: float | None = None          # of its leak verdicts; None: not known
+    asked_again: int = 0                   # number of times the challenger was refused for leaks
+    tries_file: Path | None = None         # file of the tries with their findings
+
+    def tries(self) -> list[dict]:
+        """Return the tries that ch.py made for this turn, as stored beside the answers."""
+        return tries_in(self.tries_file) if self.tries_file else []
 
 
 @dataclass(frozen=True)
@@ -44,25 +60,16 @@ class TurnRow:
     verdicts: tuple[str, ...] = ()         # verdict codes, one string for each judge
     files: tuple[str, ...] = ()            # paths of the answer and the score, from the root
     is_edited: bool = False                # its score differs from the one its verdicts give
-    leaks: list[Finding] | None = None     # leaks in the challenger; None: no PR record
-    lacks_verdict: bool = False            # a leak judge is configured but has not judged this turn
-    king_leaks: list[Finding] | None = None   # false alarms; None: not judged
-    leak_cost: float | None = None         # cost of its leak verdicts in USD; None: not known
+    leaks: TurnLeaks = TurnLeaks()
     chars: tuple[int, int] = (0, 0)        # lengths of the turns
-    asked_again: int = 0                   # number of times the challenger was refused for leaks
-    tries_file: Path | None = None         # file of the tries with their findings
     n_passed: tuple[int, int] | None = None   # hidden tests after each side; None: not both run
     by_program: bool = False               # both sides do the same: a draw without a judge
     is_unpicked: bool = False              # none of the blind answers was picked: the king's twice
 
-    def tries(self) -> list[dict]:
-        """Return the tries that ch.py made for this turn, as stored beside the answers."""
-        return tries_in(self.tries_file) if self.tries_file else []
-
     def unpicked(self) -> TurnRow:
         """Return the draw that counts where no answer was picked: the king's turn on both sides."""
         kings = {name: getattr(self, name)[:1] * 2 for name in PAIRS}
-        return replace(self, score=DRAW, metrics={}, leaks=None, is_unpicked=True, **kings)
+        return replace(self, score=DRAW, metrics={}, leaks=TurnLeaks(), is_unpicked=True, **kings)
 
     @property
     def is_won_in_defeat(self) -> bool:
@@ -70,11 +77,16 @@ class TurnRow:
         return self.bucket == Defeat.directory and self.score > DRAW
 
     @property
+    def findings(self) -> dict[str, list[Finding] | None]:
+        """Return what was found in its answers; None: that was not looked for."""
+        return {"leaks": self.leaks.found, "injections": self.injections}
+
+    @property
     def flags(self) -> list[str]:
         """Return the reasons not to train on the turn, whatever its score."""
         reasons = (("speaks to its judge", self.injections),
-                   ("shows what it cannot know", self.leaks),
-                   ("no leak verdict", self.lacks_verdict))
+                   ("shows what it cannot know", self.leaks.found),
+                   ("no leak verdict", self.leaks.lacks_verdict))
         return [reason for reason, applies in reasons if applies]
 
 
@@ -176,41 +188,50 @@ def _row(name: str, answer: Answer, score: Score, turns: ReportTurns,
     """Return the row of the table for one turn."""
     panel, answers = turns.panel, turns.state.answers
     commit = _commit(answer.instance_id, turns)
-    leaks, lacks_verdict = [], False
+    found, lacks_verdict = [], False
     if turns.leak_judges is not None:
-        leaks, lacks_verdict = challenger_leaks(turns.leak_judges, answer, score, commit)
-    king_verdicts = verdicts_of(score, KING)
-    costs = [verdict["usage"].get("cost_usd") for verdict in score.leaks or ()]
-    sides = [getattr(answer, SIDES[panel.rival]) or "", answer.challenger or ""]
-    texts = [turn_text(side, answer.messages) for side in sides]
-    runs = [turns.executions.of(name, side) for side in sides]
-    form = form_of(answer.messages, answer.tools)
-    turns_read = [form.read(side, answer.messages) for side in sides]
-    commands = tuple("" if turn.problem() else turn.command for turn in turns_read)
-    history = plain(answer.messages)
+        found, lacks_verdict = challenger_leaks(turns.leak_judges, answer, score, commit)
     injected = injections(answer)
-    is_flagged = bool(injected or leaks or lacks_verdict)
+    is_flagged = bool(injected or found or lacks_verdict)
     bucket = "" if score.score is None else bucket_of(score.score, settings.report, is_flagged)
+    files = [store.path(name) for store in (answers, turns.state.scores)]
     return TurnRow(
         name, commit.language if commit else "unknown", score.score, score.metrics,
-        styles=tuple(action_style(command) if command else "none" for command in commands),
-        repeats=tuple(
-            side for side, command in zip((panel.rival, "challenger"), commands, strict=True)
-            if command and (repeated(command, history) or stalls(command))),
         injections=injected, bucket=bucket, instance_id=answer.instance_id,
-        repo=commit.repo if commit else "unknown", commands=commands,
+        repo=commit.repo if commit else "unknown",
         verdicts=verdict_codes(score.judges, panel.names, panel.order),
-        files=tuple(str(store.path(name).relative_to(settings.root))
-                    for store in (answers, turns.state.scores)),
-        leaks=leaks, lacks_verdict=lacks_verdict,
-        king_leaks=[one for verdict in king_verdicts for one in verdict["findings"]]
-        if king_verdicts else None,
-        leak_cost=None if None in costs else sum(costs),
-        chars=tuple(map(len, texts)),
-        n_passed=tuple(len(run.passed) for run in runs) if all(runs) else None,
+        files=tuple(str(file.relative_to(settings.root)) for file in files),
+        leaks=_leaks(name, score, found, lacks_verdict, answers),
         by_program=any(entry.get("by_program") for entry in score.judges),
-        asked_again=answers.ledger.asked_again.get(("ch", name), 0),
-        tries_file=answers.path(name).parent / KEPT / f"{name}.json")
+        **_sides(name, answer, panel.rival, turns.executions))
+
+
+def _sides(name: str, answer: Answer, rival: str, executions: Executions) -> Object:
+    """Return the fields of a row that hold a pair: what its rival and what the challenger does."""
+    sides = [getattr(answer, SIDES[rival]) or "", answer.challenger or ""]
+    form, history = form_of(answer.messages, answer.tools), plain(answer.messages)
+    turns = [form.read(side, answer.messages) for side in sides]
+    commands = tuple("" if turn.problem() else turn.command for turn in turns)
+    runs = [executions.of(name, side) for side in sides]
+    return {
+        "commands": commands,
+        "styles": tuple(action_style(command) if command else "none" for command in commands),
+        "repeats": tuple(side for side, command in zip((rival, "challenger"), commands, strict=True)
+                         if command and (repeated(command, history) or stalls(command))),
+        "chars": tuple(len(turn_text(side, answer.messages)) for side in sides),
+        "n_passed": tuple(len(run.passed) for run in runs) if all(runs) else None}
+
+
+def _leaks(name: str, score: Score, found: list[Finding] | None, lacks_verdict: bool,
+           answers: Store) -> TurnLeaks:
+    """Return the leaks of a turn, with those of its king and what its verdicts cost."""
+    of_king = verdicts_of(score, KING)
+    costs = [verdict["usage"].get("cost_usd") for verdict in score.leaks or ()]
+    return TurnLeaks(
+        found, lacks_verdict,
+        [one for verdict in of_king for one in verdict["findings"]] if of_king else None,
+        None if None in costs else sum(costs), answers.ledger.asked_again.get(("ch", name), 0),
+        answers.path(name).parent / KEPT / f"{name}.json")
 
 
 def mean_of(numbers: Iterable[float]) -> float | None:

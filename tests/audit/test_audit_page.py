@@ -73,7 +73,7 @@ def test_the_worst_come_first_and_edited_and_missing_folders_are_marked(tmp_path
     assert page_of(tmp_path) == html and str(tmp_path).encode() not in html
     (tmp_path / "audit/f.json").write_text("{}")
     rows, details, broken = read_audits(tmp_path)
-    assert [(row["id"], row["worst"], row["folder"]) for row in rows] == [
+    assert [(row["id"], row["result"], row["mark"]) for row in rows] == [
         ("c.agent-1.0123abcd", "failed", ""), ("d", "not checked", "was edited since its audit"),
         ("b", "review", ""), ("a", "passed", ""), ("e", "passed", "is missing")]
     assert len(details) == 5 and len(broken) == 1 and "audit/f.json" in broken[0]
@@ -129,7 +129,7 @@ def test_a_task_shows_its_survivors_side_by_side_and_its_files(tmp_path, show):
                 for side in ("old", "new"))
     assert new["y"] > old["y"] and new["x"] == old["x"]
     in_short = show(page(*read_audits(tmp_path, room=0)), "#task=b")
-    assert "it holds those of 0 of 5 tasks" in in_short.inner_text("#reader")
+    assert "it holds 0 of 5 tasks in full" in in_short.inner_text("#reader")
 
 
 def test_what_is_hostile_runs_nowhere(tmp_path, show):

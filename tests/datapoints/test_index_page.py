@@ -6,7 +6,7 @@ import os
 import re
 
 from a_datapoint import write_approved, write_datapoint
-from browser import wait
+from browser import block_of, wait
 from recorded import write_checks
 
 from codedata.datapoints.index_page import PAGE, page, read_tasks, write_index
@@ -43,9 +43,11 @@ def test_tasks_are_read_with_their_status_and_their_checks(tmp_path):
     tasks, details, broken = read_tasks(tmp_path)
     assert [(one["id"], one["status"]) for one in tasks] == [
         ("c", "in review"), ("d", "cancelled"), ("a", "approved"), ("b", "approved, edited")]
-    assert [bool(one["found"]) for one in tasks] == [True, False, True, False]
-    assert tasks[0]["found"]["checks"][1]["evidence"] == ["run 1 gets 0.3"]
-    assert [one["draft"] for one in tasks] == ["", "", "", "_drafts/b.md"]
+    assert [bool(one["checks"]) for one in tasks] == [True, False, True, False]
+    assert tasks[0]["checks"][1]["evidence"] == ["run 1 gets 0.3"]
+    drafts = [re.findall(r"_drafts/\w+.md", json.dumps(block_of(page_of(tmp_path), f"row-{k}")))
+              for k in range(4)]
+    assert drafts == [[], [], [], ["_drafts/b.md"]]
     assert len(details) == 4 and broken == []
 
 
@@ -78,7 +80,7 @@ def test_what_does_not_fit_is_left_out_and_odd_values_end_nothing(tmp_path):
 
 def test_costs_are_those_of_calls_under_dp(tmp_path, show):
     write_some(tmp_path)
-    assert b'"costs":[]' in page_of(tmp_path)
+    assert b'"costs"' not in page_of(tmp_path)
     call = {"id": "", "model": "m-1", "tokens_in": 10, "tokens_out": 5, "seconds": 1.0,
             "cost_usd": 0.5}
     for place, id in (("dp/_ideas", "1"), ("answer", "2")):
@@ -86,8 +88,8 @@ def test_costs_are_those_of_calls_under_dp(tmp_path, show):
         (tmp_path / place / "_ledger.jsonl").write_text(json.dumps(
             {"item": "x", "stage": "build_dp.idea", "calls": [{**call, "id": id}]}) + "\n")
     tab = show(page_of(tmp_path))
-    assert re.split(r"\s+", tab.inner_text("#costs tbody")) == [
-        "build_dp.idea", "m-1", "1", "10", "5", "1.0", "s", "$0.5000"]
+    assert re.split(r"\s+", tab.inner_text("#costs tbody").strip()) == [
+        "build_dp.idea", "m-1", "1", "10", "5", "1.0", "s", "1.0", "s", "$0.5000"]
 
 
 def test_a_task_is_opened_and_leads_to_those_of_its_seed(tmp_path, show):
@@ -98,7 +100,7 @@ def test_a_task_is_opened_and_leads_to_those_of_its_seed(tmp_path, show):
     assert names.all_inner_texts() == ["c", "d", "a", "b"]
     rows = tab.locator(".rows tr[data-at]").all_inner_texts()
     assert "3 of 3" in rows[2] and "approved, edited" in rows[3] and "not validated" in rows[3]
-    tab.select_option("#filter-checks", "failed: solvable")
+    tab.select_option("#filter-check", "solvable: failed")
     assert names.all_inner_texts() == ["c"]
     tab = show(page_of(tmp_path), "#status=in+review&task=c")
     shown = tab.inner_text("#reader")

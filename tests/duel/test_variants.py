@@ -34,7 +34,7 @@ import ch
 import king
 from codedata.records import METRICS
 from codedata.report.pr_effect import pr_effect
-from codedata.report.turn_rows import TurnRow
+from codedata.report.turn_rows import TurnLeaks, TurnRow
 
 NUMBERS = count(1)   # of blind answers
 COMMAND = re.compile(r"ls d(\d+)")
@@ -197,7 +197,7 @@ def test_five_turns_of_one_instance_are_one_piece_of_evidence(root, fake_llm):
 def a_row(i: int, score: float, **fields) -> TurnRow:
     row = {"name": f"t_{i}", "language": "python", "metrics": dict.fromkeys(METRICS, score),
            "bucket": "final", "styles": ("explore", "edit"), "repeats": (), "injections": (),
-           "instance_id": f"i_{i}", "leaks": (), "chars": (100, 200), **fields}
+           "instance_id": f"i_{i}", "leaks": TurnLeaks(()), "chars": (100, 200), **fields}
     return TurnRow(score=score, **row)
 
 
@@ -216,12 +216,12 @@ def test_a_margin_that_the_placebo_has_too_was_won_by_the_prompt():
 
 
 def test_who_was_asked_again_is_counted_and_a_leak_judge_with_false_alarms_is_not_trusted():
-    rows = [a_row(i, 90.0, asked_again=2, king_leaks=()) for i in range(3)]
-    rows += [a_row(i, 50.0, king_leaks=({"kind": "path"},)) for i in range(3, 30)]
+    rows = [a_row(i, 90.0, leaks=TurnLeaks((), of_king=(), asked_again=2)) for i in range(3)]
+    rows += [a_row(i, 50.0, leaks=TurnLeaks((), of_king=({"kind": "path"},))) for i in range(3, 30)]
     found = sections(rows)
     assert ("Asked for again because of leaks: 3 turns (6 calls); 3 of the 3 turns that the "
             "challenger wins" in found["Leaks"])
     assert "The leak judge cannot be trusted" in found["Leaks"]
     assert "verdicts on these turns: cost unknown" in found["Leaks"]
-    few = sections([a_row(i, 50.0, king_leaks=()) for i in range(5)])
+    few = sections([a_row(i, 50.0, leaks=TurnLeaks((), of_king=())) for i in range(5)])
     assert "5 kings were looked at: too few" in few["Leaks"]

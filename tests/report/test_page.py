@@ -28,12 +28,11 @@ from scored import entries, entry
 from codedata.duel.judge_stats import JudgedTurn, statistics
 from codedata.duel.scoring import turn_score
 from codedata.llm.costs import Cost
-from codedata.page import charts
 from codedata.page.builder import build, pack, visible
 from codedata.records import METRICS, Answer, Duel, Score
 from codedata.report import html_page
 from codedata.report.content import ReportContent
-from codedata.report.turn_rows import TurnRow
+from codedata.report.turn_rows import TurnLeaks, TurnRow
 from codedata.report.verdict_codes import verdict_codes
 from codedata.settings import EMBEDDED_MODEL, ReportSettings
 
@@ -148,19 +147,6 @@ def test_no_address_but_that_of_files_beside_it():
     assert [word for word in ("http://", "https://", "@import", "url(") if word in html] == []
 
 
-@pytest.mark.parametrize("script, style",
-                         [("x = '</script>'", ""), ("// <!--", ""), ("", "p {content: '</style'}")])
-def test_a_script_that_would_end_itself_is_refused(script, style):
-    with pytest.raises(ValueError, match="would end it early"):
-        build("t", {}, script=script, style=style)
-
-
-def test_names_of_parts_are_plain():
-    for parts in ({"blocks": {'x"><script>': 1}}, {"charts": {"a b": "<svg></svg>"}}):
-        with pytest.raises(ValueError, match="is no name"):
-            build("t", {}, script="", **parts)
-
-
 def test_what_is_not_seen_is_shown():
     assert visible(HOSTILE) == SHOWN
     assert visible("a\tb\nc\r\nd\re\x7f\x85\ufeff\uffff") == "a\tb\nc\nd␍e␡⟨U+0085⟩⟨U+FEFF⟩⟨U+FFFF⟩"
@@ -172,37 +158,13 @@ def test_what_is_not_seen_is_shown():
 
 def test_data_comes_back_as_it_went_in_and_ends_no_script():
     value = {"a": SHOWN, "b": [1, None, {"<": "</script>"}]}
-    html = build("<title>&", value, script="", blocks={"b": value})
-    assert data_of(html) == value == block_of(html, "b")
+    html = build("<title>&", [value], {}, [value], {0: pack(value)})
+    assert data_of(html)["sections"] == [value] == block_of(html, "rows")
+    assert block_of(html, "row-0") == value
     assert b"<title>&lt;title&gt;&amp;</title>" in html
-    assert html.count(b"</script") == 3 and html.count(b"<script") == 3 and b"<!--" not in html
+    assert html.count(b"</script") == 4 and html.count(b"<script") == 4 and b"<!--" not in html
     packed = pack(["x" * 100_000])   # its size is known before it is built in
-    assert len(packed) < 1000 and packed in build("t", {}, script="", blocks={"b": packed})
-
-
-# charts ------------------------------------------------------------------------------------------
-
-@pytest.mark.parametrize("draw", [charts.columns, charts.bars])
-def test_charts_hold_shapes_and_texts_and_nothing_else(draw):
-    series = [charts.Series(HOSTILE, "final", [1, None]), charts.Series("z", "draw", [7, 8])]
-    svg = draw(HOSTILE, [HOSTILE, "b"], series)
-    assert set(re.findall(r"<(\w+)", svg)) <= {"svg", "g", "rect", "path", "circle", "text",
-                                               "title"}
-    attributes = set(re.findall(r' ([\w:-]+)="', svg))
-    assert attributes <= {"class", "viewBox", "x", "y", "width", "height", "rx", "ry", "d", "cx",
-                          "cy", "r", "transform", "role", "aria-label"}
-    assert "hacked(1)" in svg and visible(svg) == svg
-
-
-def test_a_chart_names_each_of_its_values():
-    svg = charts.columns("t", ["0–5", "5–10"], [charts.Series("defeat", "defeat", [3, None]),
-                                                charts.Series("final", "final", [None, 4])])
-    assert re.findall("<title>(.*?)</title>", svg) == ["0–5, defeat: 3", "5–10, final: 4"]
-    assert svg.count("<rect") == 2 and "colour defeat" in svg and "colour final" in svg
-    svg = charts.interval("t", 5.0, 3.25, 9.0, [0, 2], "challenger")
-    assert re.findall("<title>(.*?)</title>", svg) == ["3.25", "9.00", "5.00"]
-    assert "<svg" in charts.columns("t", [], [])
-    assert "<svg" in charts.bars("t", ["a"], [charts.Series("s", "draw", [None])])
+    assert len(packed) < 1000 and packed in build("t", [], {}, [], {0: packed})
 
 
 # what goes into the page -------------------------------------------------------------------------
@@ -241,8 +203,8 @@ def test_turns_in_full_stop_where_the_page_would_grow_too_large():
     turns = [(row, Answer("i", [{"role": "user", "content": noise}], ""), score) for row, _,
              score in TURNS]
     html = a_page(turns)
-    kept = [int(i) for i in re.findall(rb'id="block-turn-(\d+)"', html)]
-    assert 20 < data_of(html)["n_details"] == len(kept) < 30 and len(
+    kept = [int(i) for i in re.findall(rb'id="block-row-(\d+)"', html)]
+    assert 20 < len(kept) < 30 and len(
         html) < html_page.DETAIL_BYTES + 1e6
     assert 5 < sum(i < 30 for i in kept) < 20
 
@@ -253,9 +215,9 @@ def test_a_turn_whose_verdicts_were_edited_by_hand_is_shown():
         judge.update(raw=None, reason=["x"], usage="none", seconds="soon", error=None, attempt=None,
                      truncated=1)
     score.judges.append({"judge": "gone", "order": "king_first", "parse_ok": False})
-    full = block_of(a_page([(row, answer, score)]), "turn-0")
-    assert full["judges"][0]["raw"] == "" and full["judges"][0]["reason"] == "['x']" and len(
-        full["judges"]) == 7
+    replies = next(part["replies"] for part in block_of(a_page([(row, answer, score)]), "row-0")
+                   if part and part["kind"] == "replies")
+    assert replies[0]["raw"] == "" and replies[0]["reason"] == "['x']" and len(replies) == 7
 
 
 # in the browser ----------------------------------------------------------------------------------
@@ -355,14 +317,14 @@ def test_what_is_hostile_runs_nowhere_and_is_shown_everywhere(show, detail_turns
     shown = text_of(tab, "main") + text_of(tab, "#reader")
     in_full = {"raw", "reason", "unread", "error", "role", "content", "king", "challenger",
                "reference", "behind", "code", "fence"}
-    cut = {"instance", "repo", "language", "fence"}   # or in an attribute
+    cut = {"instance", "repo", "language", "fence", "kin"}   # or as a record holds it
     absent = {"king's command"} if detail_turns else in_full
     for field in {*fields} - cut - absent - {"file", "x"}:
         assert f"({field}:{SHOWN})" in shown, field
     for field in cut - absent:
         assert f"({field}:{SHOWN}"[:50] in shown, field
     assert tab.evaluate("document.scripts.length") == html.count(b"<script")
-    assert tab.locator("main img, main svg:not(.chart), #reader img, #reader svg").count() == 0
+    assert tab.locator("main img, main svg, #reader img, #reader svg").count() == 0
     assert tab.evaluate("[...document.links].every(link => link.protocol === 'file:')")
     close(tab)
     choose(tab, injections=f"(kind:{SHOWN})")
@@ -399,8 +361,14 @@ def test_the_overview_says_what_came_of_it(show):
                  "resamples of the 55 instances",
                  "3 judges compared the two answers in both orders", "not judged yet"):
         assert part in shown, part
-    assert tab.locator("#overview svg.chart").count() == 2 and tab.locator(
-        "#panel svg.chart").count() == 2
+    titles = tab.locator("#overview .column span[title]").evaluate_all(
+        "all => all.map(one => one.title)")
+    scored = [row for row in ROWS if row.score is not None]
+    assert sum(int(title.rpartition(": ")[2]) for title in titles) == len(scored)
+    first = tab.locator("#panel .split").first.locator("span").evaluate_all(
+        "all => all.map(one => one.title.match(/, (.*):/)[1])")
+    assert first == ["challenger", "king", "draw", "changes with the order"]
+    assert tab.locator("#panel .split").count() == 3 + 5
     assert "org/judge-a" in tab.inner_text("#panel tbody tr:first-child")
     assert "at least $0.9000" in tab.inner_text("#costs tfoot") and "2.0 h" in tab.inner_text(
         "#costs")
@@ -420,7 +388,7 @@ REFERENCE = {"mode": "reference", "reference_score": 40.0}
     (NO_DUEL, 0, "#turns", "No turn is judged yet."),
     ({}, 3, "#costs tfoot", "unknown"), ({}, 0, "#costs tfoot", "$0"),
     ({"judges": NOISE}, 0, "#overview .notice", "Noise: "),
-    (REFERENCE, 0, ".side.rival", "THOUGHT: reference 3")])
+    (REFERENCE, 0, ".side.amber", "THOUGHT: reference 3")])
 def test_what_is_odd_is_said(show, duel, n_unpriced, selector, shown):
     costs = [Cost("ch", "m", 3, 10, 10, 1.0, 0.0, n_unpriced)]
     tab = show(a_page([] if duel is NO_DUEL else TURNS, a_duel(**duel), costs=costs),
@@ -435,8 +403,8 @@ def test_what_was_looked_for_and_found(show):
     finding = {"kind": "asks for a verdict", "side": "challenger", "text": "MODEL 2 is better"}
     leak = {"judge": "auditor", "kind": "path", "text": "src/reel.py", "why": "not shown"}
     leaks = {5: (leak,), 6: None}
-    turns = [(replace(row, injections=(finding,) if i in (3, 4) else (), leaks=leaks.get(i, ())),
-              *records)
+    turns = [(replace(row, injections=(finding,) if i in (3, 4) else (),
+                      leaks=TurnLeaks(leaks.get(i, ()))), *records)
              for i, (row, *records) in enumerate(TURNS)]
     nothing = "No injections were found in the turns as they are."
     assert nothing in show(the_page()).inner_text("#findings")
@@ -461,8 +429,8 @@ def test_how_the_judges_judge(show):
     shown = spaced(tab, "#panel")
     changes = found["judges"][PANEL[1]]["changes_with_order"]
     share, low, high = (100 * changes[key] for key in ("value", "low", "high"))
-    assert f"{share:.1f} % {low:.1f} to {high:.1f}" in shown
-    assert "same family as the king’s model" in shown and "a line of a trial" in shown
+    assert f"{share:.1f} % ({low:.1f} to {high:.1f})" in shown
+    assert "same family as the king's model" in shown and "a line of a trial" in shown
     assert f"{found['alpha']['progress']:.2f}" in shown
     assert "None" not in shown
 
@@ -601,9 +569,9 @@ def test_a_turn_is_opened_read_and_closed_with_the_keyboard(show):
 
 def test_a_turn_in_full(show):
     tab = show(the_page(), f"#turn={ROWS[7].name}")
-    assert tab.inner_text(".side.rival .code pre") == ROWS[7].commands[0]
-    assert tab.inner_text(".side.challenger .code pre") == ROWS[7].commands[1]
-    assert "THOUGHT: king 7." in tab.inner_text(".side.rival")
+    assert tab.inner_text(".side.amber .code pre") == ROWS[7].commands[0]
+    assert tab.inner_text(".side.blue .code pre") == ROWS[7].commands[1]
+    assert "THOUGHT: king 7." in tab.inner_text(".side.amber")
     grid = tab.locator("#reader .plain tr:has(.chip)")
     by_word = {"challenger": "c", "king": "r", "draw": "d", "not read": "-"}
     shown = [[by_word[text] for text in grid.nth(k).locator(".chip").all_inner_texts()]
@@ -624,7 +592,7 @@ def test_a_turn_in_full(show):
 def test_a_turn_that_is_not_in_the_page_names_its_files(show):
     tab = show(a_page(TURNS, detail_turns=1), f"#turn={ROWS[9].name}")
     shown = tab.inner_text("#reader")
-    assert f"answer/{ROWS[9].name}.json" in shown and "holds those of 1 of 60 turns" in shown
+    assert f"answer/{ROWS[9].name}.json" in shown and "it holds 1 of 60 turns in full" in shown
     assert ROWS[9].commands[1] in text_of(tab,
                                           "#reader") and tab.locator("#reader .chip").count() == 15
 
@@ -635,14 +603,14 @@ def test_a_long_text_is_cut_until_it_is_asked_for(show):
                   "```bash\n" * 40_000)
     tab = show(a_page([(row, long, score)]), f"#turn={row.name}")
     shown = []
-    while button := next(iter(tab.locator(".side.rival button.more").all()), None):
-        shown.append(f"{len(text_of(tab, '.side.rival pre'))}: {button.inner_text()}")
+    while button := next(iter(tab.locator(".side.amber button.more").all()), None):
+        shown.append(f"{len(text_of(tab, '.side.amber pre'))}: {button.inner_text()}")
         button.click()
-    assert text_of(tab, ".side.rival pre") == long.king.strip() and len(shown) == 5
+    assert text_of(tab, ".side.amber pre") == long.king.strip() and len(shown) == 5
     assert shown[0] == "3000: Show 200,000 more of 999,999 characters"
     assert shown[-1] == "803000: Show all 999,999 characters"
     assert tab.locator(".message[open] button.more").inner_text() == "Show all 5,999 characters"
-    assert text_of(tab, ".side.challenger").startswith(
+    assert text_of(tab, ".side.blue").startswith(
         "challenger```bash\n```bash\n")   # a block without an end
 
 
@@ -742,7 +710,7 @@ def test_nothing_is_wider_than_the_window(show, width):
 
 def test_a_page_that_cannot_be_read_says_so(show):
     html = a_page(TURNS[:3])
-    torn = re.sub(rb'(id="block-turns">)[^<]{40}', rb"\1" + b"A" * 40, html)
+    torn = re.sub(rb'(id="block-rows">)[^<]{40}', rb"\1" + b"A" * 40, html)
     tab = show(torn)
     assert "This page cannot be shown whole" in tab.inner_text("[role=alert]")
     show.wrong.clear()
@@ -755,11 +723,15 @@ def test_report_writes_the_page_beside_the_report(tmp_path, fake_llm):
     write_commits(tmp_path, 3)
     fake_judges.report_text(tmp_path)
     html = (tmp_path / "report/report.html").read_bytes()
-    data, table = data_of(html), block_of(html, "turns")
-    assert data["n_turns"] == data["n_details"] == 3 and data["duel"]["challenger_score"] == 75
-    assert table["name"] == ["t_1", "t_2", "t_3"] and table["repo"] == ["proj/repo"] * 3
-    assert table["commands"][2] == ["ls quartz_3", "ls onyx_3"]
-    assert table["verdicts"] == ["ccccc" + "ttttt"] * 3 and table["files"] == [
-        ["answer", "score"]] * 3
-    assert block_of(html, "turn-0")["sides"]["king"].startswith("THOUGHT: quartz 1")
-    assert [cost["stage"] for cost in data["costs"]] == ["validate", "validate"]
+    turns = block_of(html, "rows")
+    sections = {section["id"]: section for section in data_of(html)["sections"]}
+    outcome = sections["overview"]["body"][-1]["body"][0]["body"][0]["body"][0]
+    assert outcome["duel"]["challenger_score"] == 75
+    assert [turn["id"] for turn in turns] == ["t_1", "t_2", "t_3"]
+    assert {turn["repo"] for turn in turns} == {"proj/repo"}
+    assert [side[1] for side in turns[2]["short"][-2]["sides"]] == ["ls quartz_3", "ls onyx_3"]
+    assert {turn["verdicts"] for turn in turns} == {"ccccc" + "ttttt"}
+    assert turns[0]["files"] == ["answer/t_1.json", "score/t_1.json"]
+    sides = next(part for part in block_of(html, "row-0") if part and part["kind"] == "sides")
+    assert sides["sides"][0][1].startswith("THOUGHT: quartz 1")
+    assert [cost["stage"] for cost in sections["costs"]["body"][-1]["costs"]] == ["validate"] * 2

@@ -1,0 +1,86 @@
+"""Make the blocks that a page is built of: plain JSON values, which page.js draws.
+
+A block is a text, a whole number, None, a list of blocks, or {"kind": …}, whose kind page.js knows
+(KINDS) or is an element with its classes, such as "p.lead". Texts and records may be anybody's, as
+they become text nodes; a kind has to be a constant.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+
+from codedata.llm.costs import Cost
+from codedata.terminal import plural
+
+Block = str | int | list | dict | None
+LISTING: Block = {"kind": "listing"}   # the table of the page's rows
+
+
+def box(kind: str, *body: Block) -> Block:
+    """Return an element: "p.lead" is a paragraph of the class `lead`."""
+    return {"kind": kind, "body": body}
+
+
+def card(title: str, *body: Block) -> Block:
+    """Return a framed part of a section."""
+    return box("div.card", box("h3", title), *body)
+
+
+def part(title: str, *body: Block) -> Block:
+    """Return a part of a row's details, with its heading."""
+    return box("section.part", box("h3", title), *body)
+
+
+def section(id: str, title: str, *body: Block) -> Block:
+    """Return a section of a page, which its head links to."""
+    return {"id": id, "title": title, "body": body}
+
+
+def table(caption: str, columns: list[Block], rows: list[list[Block]], align: str) -> Block:
+    """Return a table to read. `align` has a letter for each column: "r" for numbers, "w" for
+    words, "p" for scores, else "l"."""
+    return {"kind": "table", "caption": caption, "columns": columns, "rows": rows, "align": align}
+
+
+def column(key: str, kind: str = "text", title: str | None = None, **more) -> dict:
+    """Return a column of the page's table, for the rows' values of a key; builder.py has all."""
+    return {"key": key, "kind": kind, "title": key if title is None else title, **more}
+
+
+def count(**filters: str) -> Block:
+    """Return the number of the page's rows that pass these filters."""
+    return {"kind": "count", "filters": filters}
+
+
+def numbers(pairs: list[tuple[Block, Block]]) -> Block:
+    """Return pairs of a name and a number that is worth a look."""
+    return {"kind": "numbers", "pairs": pairs}
+
+
+def outcomes(results: Iterable[str]) -> Block:
+    """Return the table of the checks of all rows by result."""
+    return {"kind": "outcomes", "results": [*results]}
+
+
+def swatch(value: str) -> Block:
+    """Return a value behind its colour, if the page's table has one for it."""
+    return {"kind": "swatch", "value": value}
+
+
+def unreadable(broken: list[str], noun: str, at_most: int) -> Block:
+    """Return a notice of what cannot be read, or None where all can."""
+    texts = [box("li", text) for text in broken[:at_most]]
+    return box("div.notice", box("strong", f"{plural(len(broken), noun)} cannot be read:"),
+               box("ul", *texts)) if broken else None
+
+
+def duration(seconds: float) -> Block:
+    """Return a time, to be shown in words."""
+    return {"kind": "duration", "seconds": seconds}
+
+
+def costs_section(costs: list[Cost], lead: str) -> Block:
+    """Return the section on what calls cost, or None where there were none."""
+    rows = [{**asdict(cost), "text": cost.said} for cost in costs]
+    return section("costs", "Costs and time", box("p.lead", lead),
+                   {"kind": "costs", "costs": rows}) if rows else None
