@@ -1,6 +1,4 @@
 """Read the prompt files packaged in this directory."""
-from __future__ import annotations
-
 import hashlib
 from functools import partial
 

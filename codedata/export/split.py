@@ -1,6 +1,4 @@
 """Split into train and validation by repository, so that no repository is in both."""
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable
 

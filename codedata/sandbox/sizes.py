@@ -1,6 +1,4 @@
 """Parse sizes as people write them: 10GB, 5Gi, 300 MB."""
-from __future__ import annotations
-
 import re
 
 from codedata.errors import Trouble

@@ -1,6 +1,4 @@
 """Name repositories, each by one rule: in env/ and in everything that is made from it."""
-from __future__ import annotations
-
 import re
 from pathlib import Path
 
