@@ -8,7 +8,7 @@ import os
 import re
 import shlex
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from codedata.driver import in_driver
@@ -118,38 +118,6 @@ class Spending:
 
     def __str__(self) -> str:
         return money(self.cost_usd, self.n_unpriced, self.n_calls)
-
-
-@dataclass
-class ToCome:
-    """Add up calls to come, as if every answer took all of its max_tokens."""
-
-    cost: Spending = field(default_factory=Spending)
-    tokens_in: int = 0
-    tokens_out: int = 0
-    n_unfit: int = 0   # items without calls: too long, or broken
-    items: list[str] = field(default_factory=list)   # the names of all that will be made
-
-    def add(self, tokens_in: int, tokens_out: int, cost: dict) -> None:
-        """Add what Spending.add() takes, with its tokens."""
-        self.cost.add(cost)
-        self.tokens_in += tokens_in
-        self.tokens_out += tokens_out
-
-    def __add__(self, other: ToCome) -> ToCome:
-        cost = Spending(*(getattr(self.cost, key) + getattr(other.cost, key)
-                          for key in ("n_calls", "n_unpriced", "cost_usd")))
-        return ToCome(cost, self.tokens_in + other.tokens_in, self.tokens_out + other.tokens_out,
-                      self.n_unfit + other.n_unfit, self.items + other.items)
-
-    def __str__(self) -> str:
-        if not self.cost.n_calls and not self.n_unfit:
-            return "no calls"
-        known = "at most " * (self.cost.n_unpriced < max(self.cost.n_calls, 1))
-        unfit = f"; {plural(self.n_unfit, 'item')} will fail: too long, or broken"
-        return (f"{plural(self.cost.n_calls, 'call')} (more where an answer has to be asked for "
-                f"again), about {self.tokens_in:,} tokens in, at most {self.tokens_out:,} out, "
-                f"{known}{self.cost}{unfit if self.n_unfit else ''}")
 
 
 def plural(n: int, noun: str) -> str:

@@ -144,7 +144,7 @@ def json_objects(text: str, decoder: json.JSONDecoder = _DECODER,
     bounds: what stands before the objects that take so much is not read. Thinking that the reply
     begins with has only drafts."""
     start, work, begin = len(text), 0, THINKING.match(text).end()
-    shown = [*map(bare, shown)]
+    shown = [*map(_unescaped, shown)]
     search = sum(map(len, shown)) // 100   # of finding one in them, which is so much faster
     while work < MAX_WORK and (start := text.rfind("{", begin, start)) >= 0:
         if not _OPENING.match(text, start):
@@ -156,20 +156,24 @@ def json_objects(text: str, decoder: json.JSONDecoder = _DECODER,
             continue
         work += end - start + search
         source = text[start:end]
-        text_of_it = bare(source)
+        text_of_it = _unescaped(source)
         if not any(text_of_it in one for one in shown):
             yield source, end, value
 
 
 def holds(text: str, quote: str) -> bool:
-    """Return whether a text has a quote, whatever its blanks and escapes; none has an empty one."""
-    return bool(bare(quote)) and bare(quote) in bare(text)
+    """Return whether a text has a quote, whatever its blanks; none has an empty one."""
+    quote = "".join(quote.split())
+    return bool(quote) and quote in "".join(text.split())
 
 
 def bare(text: str) -> str:
-    """Return a text without blanks and backslashes, and with what it escapes as it is."""
-    unescaped = _ESCAPED.sub(lambda match: chr(int(match[1], 16)), text)
-    return "".join(unescaped.split()).replace("\\", "")
+    """Return a text without blanks and backslashes."""
+    return "".join(text.split()).replace("\\", "")
+
+
+def _unescaped(text: str) -> str:
+    return bare(_ESCAPED.sub(lambda match: chr(int(match[1], 16)), text))
 
 
 def _work(error: Exception, start: int, length: int) -> int:

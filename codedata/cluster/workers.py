@@ -47,7 +47,7 @@ def packed_outcome(work: Callable[[], Any]) -> bytes:
     try:
         return parcels.pack(ItemOutcome(work()))
     except Exception as e:
-        is_unwell = isinstance(e, MachineStopped) or is_full_disk(e)
+        is_unwell = isinstance(e, MachineStopped) or any(map(is_full_disk, (e, e.__cause__)))
         text = "" if isinstance(e, Trouble) else traceback.format_exc()
         outcome = ItemOutcome(None, e, text, is_unwell)
     try:

@@ -32,7 +32,7 @@ from codedata.datapoints.folder import (
 from codedata.datapoints.queue import Refusal
 from codedata.datapoints.validate import CHECKS, MAX_EVIDENCE, MAX_LINE, Validation
 from codedata.disk.layouts import to_json, write_atomic
-from codedata.disk.store import Derived, Readers, Store, known, known_in
+from codedata.disk.store import Derived, Readers, Store, known, known_in, path_in
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.llm.client import Models
 from codedata.records import (
@@ -205,14 +205,13 @@ def checks_of(root: Path, task: Task, run: Callable[[Content], DatapointChecks],
               anew: bool = False) -> DatapointChecks:
     """Return the results of a datapoint's checks. They are run if they are not known for this
     content, base image and validator, if its image was not built, or if `anew` is set."""
-    store = Store(root, DatapointChecks).open()
-    checks = known_checks(task, store)
+    checks = known_in(root, DatapointChecks, content_digest(task)) or known_checks(task, ())
     content = content_of(task, checks)
     is_current = checks and not not_built(checks) and (checks.audit or not checks.ok) and all(
         getattr(checks, key) == getattr(content, key) for key in KEYS)
     if anew or not is_current:
         checks = run(content)
-        write_atomic(store.path(checks.content), to_json(vars(checks)))
+        write_atomic(path_in(root, DatapointChecks, checks.content), to_json(vars(checks)))
     return checks
 
 
@@ -284,8 +283,7 @@ def with_proof(root: Path, task: RivalledTask, checks: DatapointChecks) -> Task:
         seconds = round(sum(one["seconds"] for one in checks.audit), 1)
         audited = TaskAudit(task.instance_id, task.kind, audited_digest(task), checks.rivals,
                             checks.audit, seconds)
-        store = Store(root, TaskAudit).open()
-        write_atomic(store.path(task.instance_id), to_json(vars(audited)))
+        write_atomic(path_in(root, TaskAudit, task.instance_id), to_json(vars(audited)))
     return proven(task, {name: value for name, value in vars(checks).items()
                          if name not in ("instance_id", "ok", "rivals", "audit")})
 

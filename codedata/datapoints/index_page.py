@@ -49,7 +49,7 @@ from codedata.page.blocks import (
     unreadable,
 )
 from codedata.page.builder import Packed, build, pack_fitting, shortened
-from codedata.records import AUDIT_RESULTS, DatapointChecks, Object, Task
+from codedata.records import AUDIT_RESULTS, UNFINISHED, DatapointChecks, Object, Task
 from codedata.terminal import plural
 from codedata.texts import printable
 
@@ -132,7 +132,8 @@ def _row(task: Task, found: DatapointChecks | None) -> Object:
     texts = {key: [*map(_label, value[:MAX_LABELS])] if isinstance(value, list) else _label(value)
              for key, value in vars(labels).items() if key != "lineage"}
     is_edited = labels.status == APPROVED and not is_as_proven(task)
-    checks = [check | {"result": check["status"]} for check in found.checks] if found else []
+    checks = [check | {"result": check["status"] if check["status"] in AUDIT_RESULTS
+                       else UNFINISHED} for check in found.checks] if found else []
     return {
         **texts, "status": EDITED if is_edited else texts["status"].replace("_", " "),
         "seed": _label(labels.lineage.get("seed") or ""), "content": content_digest(task),

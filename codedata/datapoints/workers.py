@@ -394,7 +394,7 @@ def _to_come(settings: Settings, options: RunOptions, n_agents: Mapping[str, int
             calls = f"at most {n * MAX_ITERATIONS:,} calls (cost unknown: no task is completed yet)"
             if n_done:
                 share = n / n_done
-                usd = replace(cost, cost_usd=cost.cost_usd * share).said
-                calls = (f"about {cost.calls * share:.0f} calls, {usd}, estimated from "
+                usd = replace(cost, cost_usd=cost.cost_usd * share)
+                calls = (f"about {cost.n_calls * share:.0f} calls, {usd}, estimated from "
                          f"{plural(n_done, 'completed task')}")
             yield f"{role:8}  at most {plural(n, 'task')} to come, {calls}"

@@ -68,6 +68,8 @@ def _is_outdated(old: dict, new: dict) -> bool:
         return True
     if old["stage"] != new["stage"] or old.get("found"):   # no later line names that edit again
         return False
+    if new.get("state") == "excluded":   # the record of an older one stays
+        return old.get("state") not in ("done", "adopted")
     # below a failure, the line of the record that is still there counts
     return new.get("state") != "failed" or old.get("state") == "failed"
 

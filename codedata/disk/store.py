@@ -461,6 +461,12 @@ def known_in(root: Path, cls: type, name: str) -> Any:
     return known(Store(root, cls).open(), name)
 
 
+@in_driver
+def path_in(root: Path, cls: type, name: str) -> Path:
+    """Return where a record of a root is, or would be."""
+    return Store(root, cls).open().path(name)
+
+
 class Lists(Listing):
     """Hold files that are lists of records; an item is an entry, <file stem>_<order>."""
 

@@ -120,7 +120,7 @@ def _feature(name: str, kind: str) -> dict:
 def _warnings(export: Export) -> list[str]:
     """Return the names of the warnings that the card begins with."""
     duel = export.origins.duel
-    is_noise = export.origins.is_noise(row.turn for row in export.rows)
+    is_noise = export.origins.is_noise([row.turn for row in export.rows])
     warnings = {"noise": is_noise, "undecided": duel is None,
                 "rejected": duel and not duel.accepted, "empty": not export.rows}
     return [name for name, holds in warnings.items() if holds]

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -80,7 +80,7 @@ class TurnOrigins:
         """Return the number of masked secrets by kind, in all turns."""
         return sum((Counter(turn.masked) for turn in self.turns.turns), Counter())
 
-    def is_noise(self, turns: Iterable[ExportTurn]) -> bool:
+    def is_noise(self, turns: Collection[ExportTurn]) -> bool:
         """Return whether the embedded model judged the duel or made an answer of these turns."""
         judges = self.duel.models if self.duel else set()
         return EMBEDDED_MODEL in judges.union(*(self.provenance.models(turns, side)

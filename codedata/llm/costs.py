@@ -5,7 +5,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from codedata.disk.ledger import LEDGER, PARTIAL, calls_of, read_lines, sound_ca
 from codedata.errors import RunStopped
 from codedata.llm.replies import NEW
 from codedata.records import DIRECTORIES, HOW
-from codedata.terminal import money, usd
+from codedata.terminal import Spending, plural, usd
 from codedata.texts import in_shard
 
 # matches the suite's directories, but not a user's answer_backup
@@ -24,31 +24,37 @@ WITHOUT_LEDGERS = (PARTIAL, "_replaced", "_tmp")
 
 
 @dataclass
-class Cost:
+class Cost(Spending):
     """Hold the sums of one stage's calls to one model."""
 
-    stage: str
-    model: str
-    calls: int = 0
+    stage: str = ""
+    model: str = ""
     tokens_in: int = 0
     tokens_out: int = 0
     seconds: float = 0.0    # summed over all calls
-    cost_usd: float = 0.0   # summed over the calls with a known cost
-    n_unpriced: int = 0
-
-    @property
-    def said(self) -> str:
-        """Return the cost as text; unknown costs are named, not shown as 0."""
-        return money(self.cost_usd, self.n_unpriced, self.calls)
 
     def add(self, call: dict) -> None:
         """Add a call, or the sum of several that compacting a ledger left."""
-        n_calls = call.get("n", 1)
-        self.calls += n_calls
-        if call["cost_usd"] is None:
-            self.n_unpriced += n_calls
-        for key in ("tokens_in", "tokens_out", "seconds", "cost_usd"):
+        super().add(call)
+        for key in ("tokens_in", "tokens_out", "seconds"):
             setattr(self, key, getattr(self, key) + (call.get(key) or 0))
+
+
+@dataclass
+class ToCome(Cost):
+    """Add up calls to come, as if every answer took all of its max_tokens."""
+
+    n_unfit: int = 0   # items without calls: too long, or broken
+    items: list[str] = field(default_factory=list)   # the names of all that will be made
+
+    def __str__(self) -> str:
+        if not self.n_calls and not self.n_unfit:
+            return "no calls"
+        known = "at most " * (self.n_unpriced < max(self.n_calls, 1))
+        unfit = f"; {plural(self.n_unfit, 'item')} will fail: too long, or broken"
+        return (f"{plural(self.n_calls, 'call')} (more where an answer has to be asked for "
+                f"again), about {self.tokens_in:,} tokens in, at most {self.tokens_out:,} out, "
+                f"{known}{super().__str__()}{unfit if self.n_unfit else ''}")
 
 
 def costs_of(root: Path, within: str = "") -> list[Cost]:
@@ -66,13 +72,13 @@ def costs_of(root: Path, within: str = "") -> list[Cost]:
             stage = f"earlier ones in {place}/"
         for call in calls:
             key = stage, call["model"]
-            costs.setdefault(key, Cost(*key)).add(call)
+            costs.setdefault(key, Cost(stage=stage, model=call["model"])).add(call)
     return list(costs.values())
 
 
 def cost_of_stage(directory: Path, stage: str) -> Cost:
     """Return the cost of a stage's calls in one directory, to whatever model."""
-    cost = Cost(stage, "")
+    cost = Cost(stage=stage)
     for line in read_lines(directory / LEDGER):
         for call in calls_of(line) if line.get("stage") == stage else ():
             cost.add(call)

@@ -20,7 +20,6 @@ from codedata.bounded import read_bounded
 from codedata.disk.archives import Bounds
 from codedata.disk.locks import temporary_folder
 from codedata.errors import ItemFailed
-from codedata.leak.hidden import parts_of_test
 from codedata.nl2repo.documents import (
     BOUND,
     FUNCTION,
@@ -211,7 +210,7 @@ class HiddenParts:
     @cached_property
     def _test_names(self) -> set[str]:
         """Return the names of tests and of their files, without visible ones and plain words."""
-        names = {parts_of_test(test)[-1] for test in self.tests}
+        names = {test.rpartition("::")[2].partition("[")[0] for test in self.tests}
         return {name for name in names | self.project.tests
                 if not name.isalpha() and name not in self.visible}
 

@@ -81,6 +81,6 @@ def duration(seconds: float) -> Block:
 
 def costs_section(costs: list[Cost], lead: str) -> Block:
     """Return the section on what calls cost, or None where there were none."""
-    rows = [{**asdict(cost), "text": cost.said} for cost in costs]
+    rows = [{**asdict(cost), "text": str(cost)} for cost in costs]
     return section("costs", "Costs and time", box("p.lead", lead),
                    {"kind": "costs", "costs": rows}) if rows else None

@@ -157,14 +157,14 @@ const KINDS = {
   },
   costs({ costs }) {
     const sum = key => costs.reduce((total, one) => total + one[key], 0);
-    const all = { ...Object.fromEntries(["calls", "tokens_in", "tokens_out", "seconds"].map(key => [key, sum(key)])),
+    const all = { ...Object.fromEntries(["n_calls", "tokens_in", "tokens_out", "seconds"].map(key => [key, sum(key)])),
       stage: "all", model: "", text: "$0" };
     const usd = sum("cost_usd"), isAll = costs.every(one => !one.n_unpriced);
     if (usd > 0) all.text = `${isAll ? "" : "at least "}$${number(usd, usd >= 1 ? 2 : 4)}`;
     else if (!isAll) all.text = "unknown";
-    const lines = [...costs, all].map(one => [isolated(one.stage), isolated(one.model), number(one.calls),
+    const lines = [...costs, all].map(one => [isolated(one.stage), isolated(one.model), number(one.n_calls),
       number(one.tokens_in), number(one.tokens_out), duration(one.seconds),
-      one.calls ? duration(one.seconds / one.calls) : "–", isolated(one.text)]);
+      one.n_calls ? duration(one.seconds / one.n_calls) : "–", isolated(one.text)]);
     return plainTable("Costs and time", [["stage", ""], ["model", "words"], ["calls", "number"], ["tokens in", "number"],
       ["tokens out", "number"], ["time", "number"], ["a call", "number"], ["cost", "number"]], lines.slice(0, -1), lines.at(-1));
   },

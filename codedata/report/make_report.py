@@ -82,7 +82,7 @@ def costs_by_variant(root: Path, usual: str) -> dict[str, str]:
     directories = {how: Answer.directory if how == usual else variant(Answer, how).directory
                    for how in HOW}
     costs = {how: cost_of_stage(root / directory, "ch") for how, directory in directories.items()}
-    return {how: cost.said if cost.calls else "" for how, cost in costs.items()}
+    return {how: str(cost) if cost.n_calls else "" for how, cost in costs.items()}
 
 
 def with_draws(turns: ReportTurns, main: ReportTurns) -> list[TurnRow]:

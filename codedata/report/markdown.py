@@ -86,8 +86,8 @@ def _buckets(rows: list[TurnRow], settings: ReportSettings) -> Table:
 
 
 def _costs(costs: list[Cost]) -> Table:
-    rows = [[cost.stage, cost.model, f"{cost.calls:,}", f"{cost.tokens_in:,}",
-             f"{cost.tokens_out:,}", cost.said] for cost in costs]
+    rows = [[cost.stage, cost.model, f"{cost.n_calls:,}", f"{cost.tokens_in:,}",
+             f"{cost.tokens_out:,}", str(cost)] for cost in costs]
     return ["stage", "model", "calls", "tokens in", "tokens out", "cost"], rows, "llrrrr"
 
 

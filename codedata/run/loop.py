@@ -73,7 +73,8 @@ class StageRun:
         except RunStopped as e:
             self.unfinished.append(attempt.item.name)
             self.pool.stop(e)
-        del self.in_flight[attempt.item.name]
+        if self.in_flight.get(attempt.item.name) is attempt:   # it may have come again
+            del self.in_flight[attempt.item.name]
 
     def _make(self, attempt: Attempt) -> None:
         """Load, make and commit an item."""

@@ -90,11 +90,11 @@ def _run_held(stage: Stage, settings: Settings, models: Models, options: RunOpti
         return 1 if plan.broken else 0
     if plan.asks:
         models.check()
-    bar = Bar(stage.label, len(plan.todo), options.quiet)
     with closing(_engine_of(stage, plan, settings, models, options)) as engine:
+        bar = Bar(stage.label, len(plan.todo), options.quiet)
         run = StageRun(stage, states, plan, models, engine, bar, options.stop_on_error)
         lines = run.run(lambda: at_once(run))
-    return print_summary(run, models, options, lines)
+        return print_summary(run, models, options, lines)
 
 
 def _engine_of(stage: Stage, plan: Plan, settings: Settings, models: Models, options: RunOptions

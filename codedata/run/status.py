@@ -79,7 +79,7 @@ def hand_over(status: Callable[[], object]) -> bool:
 def add_usage(root: Path, stages: list[StageStatus]) -> list[StageStatus]:
     """Return the stages with what their attempts have used, and one for all other calls."""
     others = StageStatus("others", "")
-    usage = [(one, Cost("", ""), deque(maxlen=NEWEST)) for one in (*stages, others)]
+    usage = [(one, Cost(), deque(maxlen=NEWEST)) for one in (*stages, others)]
     owners = {(directory, entry[0].key): entry for entry in usage
               for directory in entry[0].directories}
     for directory, line, calls in attempts_under(root):
@@ -92,7 +92,7 @@ def add_usage(root: Path, stages: list[StageStatus]) -> list[StageStatus]:
             newest.append((line.get("at"), line.get("seconds", 0.0)))
     for one, cost, newest in usage:
         one.seconds = round(one.seconds, 1)
-        one.n_calls, one.n_unpriced = cost.calls, cost.n_unpriced
+        one.n_calls, one.n_unpriced = cost.n_calls, cost.n_unpriced
         one.cost_usd = round(cost.cost_usd, 8)
         one.tokens_in, one.tokens_out = cost.tokens_in, cost.tokens_out
         one.items_per_hour = items_per_hour(newest) if one.place else None

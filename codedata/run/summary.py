@@ -9,6 +9,7 @@ from codedata.disk.ledger import PARTIAL
 from codedata.disk.store import known
 from codedata.errors import BrokenRecord, Interrupted, ItemFailed
 from codedata.llm.client import Models
+from codedata.llm.costs import ToCome
 from codedata.llm.embedded import NOISE
 from codedata.run.cli import RunOptions
 from codedata.run.loop import StageRun
@@ -17,7 +18,7 @@ from codedata.run.stage import Stage
 from codedata.run.status import StageStatus, hand_over
 from codedata.run.talk import plan_line, print_reasons, summary_line
 from codedata.settings import ModelSpec
-from codedata.terminal import ToCome, named, plural, say
+from codedata.terminal import named, plural, say
 from codedata.texts import natural, printable
 
 ONCE = ("force", "limit")   # flags that the command for further items leaves out
@@ -131,7 +132,8 @@ def _calls_to_come(stage: Stage, states: States, plan: Plan) -> ToCome:
         for client, messages in calls:
             if messages is not None:
                 tokens, max_usd = client.estimate(messages)
-                to_come.add(tokens, client.spec.max_tokens, {"cost_usd": max_usd})
+                to_come.add({"tokens_in": tokens, "tokens_out": client.spec.max_tokens,
+                             "cost_usd": max_usd})
     return to_come
 
 

@@ -356,7 +356,9 @@ class PromptSampler:
 
     def _restore(self, instance_ids: list[str], hub: Hub) -> None:
         """Fetch the missing PR records of existing prompts, including hand-written prompts."""
+        n_before = self.n_records   # of the drawn prompts alone
         records, problems = self._records({*instance_ids}, hub)
+        self.n_records = n_before
         for instance_id in instance_ids:
             if instance_id in records:
                 self._put(records[instance_id])

@@ -38,8 +38,8 @@ from codedata.settings import EMBEDDED_MODEL, ReportSettings
 
 PANEL = ("org/judge-a", "org/judge-b", "judge-c")
 COUNTS = [("judged", "60"), ("not judged yet", "3")]
-COSTS = [Cost("king", "m-1", 60, 6000, 1200, 180.0, 0.9, 0),
-         Cost("validate", "m-2", 360, 36000, 7200, 7200.0, 0.0, 360)]
+COSTS = [Cost(60, 0, 0.9, "king", "m-1", 6000, 1200, 180.0),
+         Cost(360, 360, 0.0, "validate", "m-2", 36000, 7200, 7200.0)]
 HOSTILE = ("<script>hacked(1)</script></script><script>hacked(2)</script>"
            "<!--<script><img src=x onerror=hacked(3)>"
            "\"'><svg onload=hacked(4)>{data}{script}${hacked(5)}&lt;b&gt;\\u003c ]]> "
@@ -308,7 +308,7 @@ def test_what_is_hostile_runs_nowhere_and_is_shown_everywhere(show, detail_turns
                                    "king_first"))
     html = a_page([(row, answer, Score("i", "x", "king", True, 70.0, {}, bad("x"), scores))], duel,
                   counts=[(bad("count"), bad("number"))], detail_turns=detail_turns,
-                  costs=[Cost(bad("stage"), bad("model"), 1, 1, 1, 1.0, 1.0, 0)],
+                  costs=[Cost(1, 0, 1.0, bad("stage"), bad("model"), 1, 1, 1.0)],
                   sections=[(bad("heading"), [bad("line")])], trials=[bad("trial")])
     tab = show(html)
     open_turn(tab, 0)
@@ -390,7 +390,7 @@ REFERENCE = {"mode": "reference", "reference_score": 40.0}
     ({"judges": NOISE}, 0, "#overview .notice", "Noise: "),
     (REFERENCE, 0, ".side.amber", "THOUGHT: reference 3")])
 def test_what_is_odd_is_said(show, duel, n_unpriced, selector, shown):
-    costs = [Cost("ch", "m", 3, 10, 10, 1.0, 0.0, n_unpriced)]
+    costs = [Cost(3, n_unpriced, 0.0, "ch", "m", 10, 10, 1.0)]
     tab = show(a_page([] if duel is NO_DUEL else TURNS, a_duel(**duel), costs=costs),
                "#turn=prompts_60_1_3")
     assert shown in spaced(tab, selector)
