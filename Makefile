@@ -86,7 +86,7 @@ check-all: setup  ## the benchmarks at full size, one JSON line each, and the lo
 
 lint: setup    ## ruff, the direction of imports, patterns that take time without end, and what is larger than its ceiling
 	$(BIN)/ruff check .
-	$(BIN)/lint-imports --no-logo --quiet
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/python tools/patterns
 	$(BIN)/python tools/figures --check
 
