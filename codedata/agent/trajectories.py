@@ -1,6 +1,4 @@
 """Name the files in which agents' trajectories are kept."""
-from __future__ import annotations
-
 import glob
 from pathlib import Path
 

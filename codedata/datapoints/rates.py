@@ -1,6 +1,4 @@
 """Count how often solver models have passed a datapoint, from dp/_attempts/."""
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path

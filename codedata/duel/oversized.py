@@ -4,8 +4,6 @@ max_patch_chars.
 The rule is all that king.py learns of a pull request. A record of fewer bytes cannot hold such a
 patch, so only larger ones are opened.
 """
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache

@@ -1,7 +1,5 @@
 """Find the names of a project that its graded tests use: names that they import, and attributes in
 the lines that they ran. Names that are made while a test runs are not found."""
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping

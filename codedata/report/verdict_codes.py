@@ -1,6 +1,4 @@
 """Encode the verdicts on a turn for tables and pages: for each judge, one letter per metric."""
-from __future__ import annotations
-
 from codedata.duel.scoring import BOTH, CHALLENGER_FIRST, combine_orders
 from codedata.records import METRICS
 

@@ -6,8 +6,6 @@ raise when they are loaded, those of Go, C and C++ when the program starts; thos
 languages do not compile. Files that look like tests stay as they are, as do languages without a
 line in break_source.sh. Some programs of an earlier build may stay unbroken.
 """
-from __future__ import annotations
-
 import re
 
 from codedata.sandbox import Sandbox

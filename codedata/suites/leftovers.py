@@ -1,7 +1,5 @@
 """Find leftovers of scripts that make the results of a sandbox worthless: history after the base
 commit, or another copy of the project. The search runs inside the sandbox."""
-from __future__ import annotations
-
 import re
 import shlex
 

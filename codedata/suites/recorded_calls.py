@@ -193,15 +193,21 @@ def events_in(file: Path, kind: type[Event] = Event) -> list[Event]:
             if isinstance(row, dict) and "failed" in row:
                 failed.add(str(row["failed"]))
             elif len(events) < MAX_OF_RUN:
-                event = parse(kind, row, file.name)
-                if len(event.uses) > MAX_USES or len(event.expr or "") > MAX_EXPR:
-                    raise ValueError
-                events.append(event)
+                events.append(_event(kind, row, file.name))
         except (ValueError, RecursionError, BrokenRecord):
             n_odd += 1
     if n_odd:
         say(f"      recorded calls: {plural(n_odd, 'row')} left out, of another form")
     return [event for event in events if event.test not in failed]
+
+
+def _event(kind: type[Event], row: object, file: str) -> Event:
+    """Return the event of a row. Raise BrokenRecord for another form, ValueError where it is too
+    long."""
+    event = parse(kind, row, file)
+    if len(event.uses) > MAX_USES or len(event.expr or "") > MAX_EXPR:
+        raise ValueError
+    return event
 
 
 # scripts -----------------------------------------------------------------------------------------

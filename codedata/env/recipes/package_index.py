@@ -1,6 +1,4 @@
 """Look up the tables beside the code: missing packages, unneeded packages, causes of failure."""
-from __future__ import annotations
-
 import re
 from functools import lru_cache
 

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import requests
@@ -53,20 +54,25 @@ class DiskWatch:
         """Watch the container until it is gone, over the limit, or no longer to be watched."""
         wait_s = MIN_WAIT_S
         while not self.stopped.wait(wait_s):
-            try:
-                listed = self._api.containers(size=True, filters={"id": self._id})
-                n_bytes = sum(container.get("SizeRw") or 0 for container in listed)
-                if n_bytes > self._limit:
-                    self.n_over = n_bytes
-                    self._api.kill(self._id)
-                elif listed:
-                    with self.paused:   # a signal would resume it
-                        self._api.kill(self._id, ALIVE)
-            except requests.RequestException:
-                continue   # the engine is busy or gone, which commands will report
-            if self.n_over or not listed:
-                break
-            wait_s = min(max((self._limit - n_bytes) / MAX_BYTES_PER_S, MIN_WAIT_S), MAX_WAIT_S)
+            with suppress(requests.RequestException):   # the engine is busy: commands report it
+                if (n_left := self._room_left()) is None:
+                    break
+                wait_s = min(max(n_left / MAX_BYTES_PER_S, MIN_WAIT_S), MAX_WAIT_S)
+
+    def _room_left(self) -> int | None:
+        """Return how many bytes the container may still write; None where it is gone, or has just
+        been ended."""
+        listed = self._api.containers(size=True, filters={"id": self._id})
+        if not listed:
+            return None
+        n_bytes = sum(container.get("SizeRw") or 0 for container in listed)
+        if n_bytes > self._limit:
+            self.n_over = n_bytes
+            self._api.kill(self._id)
+            return None
+        with self.paused:   # a signal would resume it
+            self._api.kill(self._id, ALIVE)
+        return self._limit - n_bytes
 
 
 def remove_tree(root: Path) -> None:

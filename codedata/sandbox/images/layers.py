@@ -1,6 +1,4 @@
 """Read the layers in an engine's tar of an image (docker save)."""
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from functools import partial

@@ -3,8 +3,6 @@
 A name without a host is never pulled: whoever owns it on a public registry could put anything
 there. Who may push and pull is the engine's configuration (docker login).
 """
-from __future__ import annotations
-
 import re
 
 import requests
