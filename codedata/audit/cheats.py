@@ -13,7 +13,6 @@ from pathlib import Path
 from codedata.audit.audited import Audited, CheckResult, files_in
 from codedata.audit.programs import is_program, looks
 from codedata.code.patches import edited, edits_of
-from codedata.disk.archives import PIECE, UnsafeArchive
 from codedata.errors import ItemFailed
 from codedata.records import (
     DATAPOINT,
@@ -26,6 +25,7 @@ from codedata.records import (
     RivalledTask,
 )
 from codedata.run.talk import current_step
+from codedata.sandbox.archives import PIECE, UnsafeArchive
 from codedata.sandbox.docker import engine
 from codedata.sandbox.images.dockerfile import base_of
 from codedata.tasks.folder.check import PATCHED

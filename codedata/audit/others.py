@@ -21,13 +21,13 @@ from typing import NamedTuple
 import duckdb
 
 from codedata.bounded import read_bounded
-from codedata.disk.archives import GZIP, Bounds, Stream, inflated, unpack
 from codedata.disk.layouts import MAX_FILES, MAX_FOLDER_BYTES, files_digest, load_files, load_folder
 from codedata.disk.locks import temporary_folder
 from codedata.disk.store import Store
 from codedata.errors import ItemFailed, Trouble
 from codedata.records import Files, RivalledTask, Task, parse
 from codedata.run.states import Selection
+from codedata.sandbox.archives import GZIP, Bounds, Stream, inflated, unpack
 from codedata.sandbox.images.dockerfile import rewritten
 from codedata.tasks.folder.folder import (
     DOCKERFILE,

@@ -17,7 +17,6 @@ from codedata.audit import adversary, cheats, reading, verdicts
 from codedata.audit.audited import Audited, CheckResult, GoldRefused
 from codedata.audit.index_page import write_index
 from codedata.audit.warm import TaskSources, WarmSource
-from codedata.disk.archives import UnsafeArchive
 from codedata.disk.store import Store, digest
 from codedata.errors import ItemFailed, Trouble
 from codedata.llm import Models
@@ -25,6 +24,7 @@ from codedata.llm.replies import current_reply_log
 from codedata.records import NO_CASE, UNFINISHED, AuditCheck, RivalledTask, TaskAudit
 from codedata.run.stage import Parts, Reads, Stage, Writes
 from codedata.run.talk import begin_step
+from codedata.sandbox.archives import UnsafeArchive
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.environments import labelled

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from codedata.bounded import read_bounded
-from codedata.disk.archives import UnsafeArchive
 from codedata.disk.locks import temporary_folder
+from codedata.sandbox.archives import UnsafeArchive
 from codedata.texts import printable
 
 PROGRAMS = {"PATH": "/usr/local/bin:/usr/bin:/bin"}

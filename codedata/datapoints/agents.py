@@ -36,13 +36,13 @@ from codedata.datapoints.folder import folder_of
 from codedata.datapoints.profiles import instructions
 from codedata.datapoints.queue import BUILD, GENERATE, REVIEW, ROLES, Refusal
 from codedata.datapoints.twins import DRAFTS, SEEDS
-from codedata.disk.archives import Bounds
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.llm.client import Client
 from codedata.llm.replies import ReplyLog
 from codedata.records import Object
 from codedata.run.talk import Step
 from codedata.sandbox import Sandbox
+from codedata.sandbox.archives import Bounds
 from codedata.sandbox.local import SandboxLocal
 from codedata.settings import AgentSettings
 from codedata.suites.environments import labelled

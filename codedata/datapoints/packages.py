@@ -10,9 +10,9 @@ import shlex
 from pathlib import Path
 
 from codedata.code.entities import language_of
-from codedata.disk.archives import Bounds
 from codedata.errors import ItemFailed
 from codedata.records import Object
+from codedata.sandbox.archives import Bounds
 from codedata.sandbox.factory import SandboxFactory
 from codedata.suites.environments import labelled
 

@@ -32,12 +32,12 @@ from codedata.datapoints.folder import (
     verifier_of,
     weights_in,
 )
-from codedata.disk.archives import UnsafeArchive
 from codedata.disk.layouts import content_of
 from codedata.errors import ItemFailed
 from codedata.records import FAILED, PASSED, UNFINISHED, AuditCheck, Task
 from codedata.run.talk import begin_step
 from codedata.sandbox import SandboxDied
+from codedata.sandbox.archives import UnsafeArchive
 from codedata.sandbox.docker import engine
 from codedata.sandbox.images.dockerfile import base_of, read_dockerfile
 from codedata.tasks.folder.folder import (

@@ -12,7 +12,6 @@ import gzip
 import io
 import json
 import os
-import shutil
 import threading
 import weakref
 import zlib
@@ -24,6 +23,7 @@ from contextlib import ExitStack
 from datetime import datetime, timezone
 from functools import partial
 from itertools import accumulate
+from math import inf
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -31,7 +31,6 @@ import duckdb
 import fsspec
 
 from codedata.bounded import MAX_ROW_BYTES, files_below, row_in
-from codedata.disk.archives import OverBounds, gunzipped
 from codedata.disk.locks import temporary_folder
 from codedata.errors import Trouble
 
@@ -342,17 +341,21 @@ def _on_disk(name: str, http, owner, max_bytes: int = MAX_ROW_BYTES) -> str:
         path = _temporary_copy(owner, RangeFile(HttpFiles(http), name))
     if _path(name).endswith(".gz"):
         try:
-            with gunzipped(path, max_bytes) as packed:
-                path = _temporary_copy(owner, packed)
-        except (gzip.BadGzipFile, EOFError, zlib.error, OverBounds) as e:
+            with gzip.open(path) as packed:
+                path = _temporary_copy(owner, packed, max_bytes)
+        except (gzip.BadGzipFile, EOFError, zlib.error) as e:
             raise Trouble(f"cannot be unpacked: {e}", name, "Fetch it again.") from e
+        if os.path.getsize(path) > max_bytes:
+            raise Trouble(f"has more than {max_bytes:,} bytes, unpacked.", name, SPLIT)
     return path
 
 
-def _temporary_copy(owner, file) -> str:
-    """Return the path of a copy of an open file, which is deleted together with `owner`."""
+def _temporary_copy(owner, file, max_bytes: float = inf) -> str:
+    """Return the path of a copy of an open file, which is deleted together with `owner`; of one
+    with more than `max_bytes` the copy has a little more."""
     opened = ExitStack()
     weakref.finalize(owner, opened.close)
     with open(f"{opened.enter_context(temporary_folder())}/copy", "wb") as copy:
-        shutil.copyfileobj(file, copy, CHUNK)
+        while copy.tell() <= max_bytes and (data := file.read(CHUNK)):
+            copy.write(data)
     return copy.name

@@ -18,12 +18,12 @@ from fnmatch import translate
 from pathlib import Path
 
 from codedata.code.git import own_repository
-from codedata.disk.archives import Bounds, OverBounds
 from codedata.disk.locks import temporary_folder
 from codedata.disk.store import digest
 from codedata.driver import in_driver
 from codedata.env.recipes.package_index import table
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
+from codedata.sandbox.archives import Bounds, OverBounds
 
 SOURCES = "_sources"
 # over HTTP a token may come without a name

@@ -17,7 +17,6 @@ from functools import cached_property
 from pathlib import Path
 
 from codedata.bounded import read_bounded
-from codedata.disk.archives import Bounds
 from codedata.disk.locks import temporary_folder
 from codedata.errors import ItemFailed
 from codedata.nl2repo.documents import (
@@ -35,6 +34,7 @@ from codedata.nl2repo.documents import (
 from codedata.nl2repo.strip import python_tree
 from codedata.records import storable
 from codedata.sandbox import Sandbox
+from codedata.sandbox.archives import Bounds
 from codedata.suites.leftovers import activation
 from codedata.suites.source import run_tool
 from codedata.suites.suite import PLUGINS

@@ -18,8 +18,8 @@ from pathlib import Path
 from codedata.code.entities import is_of_tests
 from codedata.code.git import git_output, own_repository, run_git
 from codedata.code.patches import files_of
-from codedata.disk.archives import UnsafeArchive
 from codedata.errors import Trouble
+from codedata.sandbox.archives import UnsafeArchive
 
 MAX_DIFF_BYTES = 20_000_000
 MAX_MESSAGE = 100_000   # characters

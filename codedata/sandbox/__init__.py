@@ -15,8 +15,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
-from codedata.disk.archives import BOUNDS, Bounds, Source
 from codedata.errors import ItemFailed, Trouble
+from codedata.sandbox.archives import BOUNDS, Bounds, Source
 from codedata.texts import text_of
 
 TIMED_OUT = 124            # the exit code of a command that ran out of time

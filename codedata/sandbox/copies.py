@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from codedata.disk.archives import pack
 from codedata.disk.locks import temporary_folder
 from codedata.driver import in_driver, is_worker
+from codedata.sandbox.archives import pack
 
 
 @in_driver

@@ -25,9 +25,9 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from codedata.disk.archives import BOUNDS, Bounds, Source, Stream, pack, unpack
 from codedata.errors import ItemFailed
 from codedata.sandbox import SCRIPT_BASH_FUNC, Result, SandboxDied, Script, process_labels
+from codedata.sandbox.archives import BOUNDS, Bounds, Source, Stream, pack, unpack
 from codedata.sandbox.copies import text_at
 from codedata.sandbox.docker.output import Output
 from codedata.sandbox.kube_client import PIECE, STDOUT, Cluster, Cut, Exec, template

@@ -22,10 +22,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from codedata.disk.archives import BOUNDS, Bounds, Source, pack, unpack
 from codedata.disk.locks import FILE, FOLDERS, locked, locked_folder
 from codedata.errors import Interrupted, ItemFailed, Trouble
 from codedata.sandbox import SCRIPT_BASH_FUNC, Result, Script
+from codedata.sandbox.archives import BOUNDS, Bounds, Source, pack, unpack
 from codedata.sandbox.docker.disk import remove_tree
 from codedata.sandbox.docker.output import Output
 from codedata.sandbox.shell import Shell

@@ -24,11 +24,11 @@ from codedata.code.entities import (
     read_sources,
     tree_of,
 )
-from codedata.disk.archives import Bounds
 from codedata.disk.locks import temporary_folder
 from codedata.errors import ItemFailed
 from codedata.records import Coverage, storable
 from codedata.sandbox import Sandbox
+from codedata.sandbox.archives import Bounds
 from codedata.suites.source import TOOLS, run_tool
 from codedata.suites.suite import PLUGINS, REPORTS, RESULTS, Run, placed_plugin, run_suite
 from codedata.tasks.verifier.junit import MAX_CASES

@@ -15,9 +15,9 @@ from collections import defaultdict
 from pathlib import Path
 
 from codedata.code.git import GIT
-from codedata.disk.archives import PIECE, Bounds, UnsafeArchive, members, read_tar, unpack
 from codedata.errors import ItemFailed
 from codedata.sandbox import Sandbox, open_sandbox
+from codedata.sandbox.archives import PIECE, Bounds, UnsafeArchive, members, read_tar, unpack
 from codedata.suites.leftovers import activation
 from codedata.suites.source import LOOK_S, Project
 from codedata.texts import printable, text_of

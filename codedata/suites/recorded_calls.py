@@ -18,11 +18,11 @@ from operator import attrgetter
 from pathlib import Path
 
 from codedata.bounded import read_bounded
-from codedata.disk.archives import Bounds
 from codedata.disk.locks import temporary_folder
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.records import parse, storable
 from codedata.sandbox import Sandbox
+from codedata.sandbox.archives import Bounds
 from codedata.suites.contexts import sources_in
 from codedata.suites.leftovers import activation
 from codedata.suites.source import Files, run_tool

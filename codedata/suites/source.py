@@ -10,10 +10,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from codedata.code.entities import is_text
-from codedata.disk.archives import Bounds, UnsafeArchive
 from codedata.disk.layouts import without_paths
 from codedata.disk.locks import temporary_folder
 from codedata.sandbox import Result, Sandbox
+from codedata.sandbox.archives import Bounds, UnsafeArchive
 from codedata.texts import text_of
 
 TOOLS = "/tmp/codedata"    # holds this package's files in the sandbox while they are used

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from codedata.disk.archives import Bounds, OverBounds
 from codedata.disk.locks import temporary_folder
 from codedata.errors import ItemFailed
 from codedata.sandbox import Result, Sandbox, SandboxDied
+from codedata.sandbox.archives import Bounds, OverBounds
 from codedata.suites.source import TOOLS, run_tool
 from codedata.suites.test_results import Case, Found, counts, not_collected, over, parse
 from codedata.texts import text_of

@@ -18,10 +18,10 @@ from pathlib import Path
 from tarfile import TarFile, TarInfo
 from typing import BinaryIO
 
-from codedata.disk.archives import BOUNDS, PIECE, Bounds, Source, members, read_tar
 from codedata.disk.locks import temporary_folder
 from codedata.disk.store import digest
 from codedata.sandbox import Result
+from codedata.sandbox.archives import BOUNDS, PIECE, Bounds, Source, members, read_tar
 from codedata.sandbox.docker.engine import Files
 from codedata.sandbox.docker.sandbox import SandboxDocker
 from codedata.sandbox.factory import SandboxFactory

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 
-from codedata.disk.archives import BOUNDS, Bounds, Source
 from codedata.disk.store import digest
 from codedata.records import Environment
 from codedata.sandbox import Result, Sandbox
+from codedata.sandbox.archives import BOUNDS, Bounds, Source
 from codedata.sandbox.factory import SandboxFactory
 from codedata.suites.environments import open_environment
 from codedata.turns.branches import DIFF_CHARS

@@ -28,9 +28,9 @@ from codedata.datapoints.folder import (
     with_texts,
 )
 from codedata.datapoints.validate import ImageSearch
-from codedata.disk.archives import GZIP, ZSTD, UnsafeArchive, pack
 from codedata.errors import BrokenRecord
 from codedata.records import DatapointChecks
+from codedata.sandbox.archives import GZIP, ZSTD, UnsafeArchive, pack
 from codedata.tasks.folder.folder import proven, task_problem, workdir_of
 
 

@@ -17,9 +17,9 @@ import pytest
 from conftest import eventually
 from listening import connects, gateway, host_address, listening
 
-from codedata.disk.archives import OverBounds, UnsafeArchive
 from codedata.errors import ItemFailed
 from codedata.sandbox import OUTPUT_BYTES, SandboxDied
+from codedata.sandbox.archives import OverBounds, UnsafeArchive
 from codedata.sandbox.docker import engine
 from codedata.sandbox.docker.sandbox import SandboxDocker
 

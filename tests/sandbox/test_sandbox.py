@@ -19,7 +19,6 @@ import pytest
 from conftest import REPO, eventually, run_script
 
 from codedata.disk import locks
-from codedata.disk.archives import Bounds, OverBounds, Stream, UnsafeArchive, inflated, pack, unpack
 from codedata.errors import Interrupted, ItemFailed, Trouble
 from codedata.sandbox import (
     OUTPUT_BYTES,
@@ -27,6 +26,15 @@ from codedata.sandbox import (
     Script,
     open_sandbox,
     process_labels,
+)
+from codedata.sandbox.archives import (
+    Bounds,
+    OverBounds,
+    Stream,
+    UnsafeArchive,
+    inflated,
+    pack,
+    unpack,
 )
 from codedata.sandbox.docker.disk import wait_for_room
 from codedata.sandbox.docker.output import Output

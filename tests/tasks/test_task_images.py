@@ -14,8 +14,8 @@ import pytest
 from projects import make_lean
 
 from codedata.code.patches import added_runs
-from codedata.disk.archives import Bounds, OverBounds
 from codedata.errors import ItemFailed
+from codedata.sandbox.archives import Bounds, OverBounds
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import SandboxSettings, Settings
 from codedata.tasks.image.hidden_text import Search

@@ -14,9 +14,9 @@ from tarfile import BLOCKSIZE
 
 import requests
 
-from codedata.disk.archives import BOUNDS, Stream
 from codedata.errors import Interrupted, MachineStopped, Trouble
 from codedata.sandbox import process_labels
+from codedata.sandbox.archives import BOUNDS, Stream
 from codedata.sandbox.docker.disk import remove_tree
 from codedata.terminal import say
 from codedata.texts import printable

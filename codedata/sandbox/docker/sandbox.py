@@ -26,10 +26,10 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 
-from codedata.disk.archives import BOUNDS, Bounds, Source, Stream, pack, parts_of, unpack
 from codedata.disk.layouts import Program
 from codedata.errors import Interrupted, ItemFailed, Trouble
 from codedata.sandbox import SCRIPT_BASH_FUNC, Result, SandboxDied, Script
+from codedata.sandbox.archives import BOUNDS, Bounds, Source, Stream, pack, parts_of, unpack
 from codedata.sandbox.copies import text_at
 from codedata.sandbox.docker import engine
 from codedata.sandbox.docker.disk import DiskWatch, start

@@ -21,9 +21,9 @@ from typing import BinaryIO
 
 import requests
 
-from codedata.disk.archives import Bounds, pack
 from codedata.errors import Interrupted, ItemFailed
 from codedata.sandbox import process_labels
+from codedata.sandbox.archives import Bounds, pack
 from codedata.sandbox.docker import disk, engine
 from codedata.sandbox.docker.output import Output
 from codedata.sandbox.docker.sandbox import CPU_PERIOD_US, LOST

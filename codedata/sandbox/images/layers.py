@@ -5,7 +5,7 @@ from functools import partial
 from itertools import chain
 from typing import BinaryIO
 
-from codedata.disk.archives import GZIP, PIECE, ZSTD, Stream, UnsafeArchive, inflated
+from codedata.sandbox.archives import GZIP, PIECE, ZSTD, Stream, UnsafeArchive, inflated
 
 TAR = re.compile(rb"(?s).{257}ustar")   # a layer, which each engine calls by another name
 

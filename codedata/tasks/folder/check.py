@@ -14,10 +14,10 @@ from codedata.checks.secrets import find_secrets
 from codedata.code.entities import is_test_file
 from codedata.code.git import git_output
 from codedata.code.patches import Hunk, diff_of, hunks_of
-from codedata.disk.archives import UnsafeArchive
 from codedata.disk.layouts import content_of, load_folder
 from codedata.errors import BrokenRecord
 from codedata.records import BUG, PULL_REQUEST, STRIPPED_PATCH, Object, Task, check_of, parse
+from codedata.sandbox.archives import UnsafeArchive
 from codedata.sandbox.images.dockerfile import read_dockerfile
 from codedata.tasks.folder import tests_folder
 from codedata.tasks.folder.folder import (

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from codedata.bounded import read_bounded
-from codedata.disk.archives import UnsafeArchive
 from codedata.disk.layouts import content_of
 from codedata.disk.locks import temporary_folder
 from codedata.errors import Excluded
 from codedata.records import Task
 from codedata.sandbox import OUTPUT_BYTES, Sandbox
+from codedata.sandbox.archives import UnsafeArchive
 from codedata.suites.source import TOOLS
 from codedata.suites.suite import REPORTS, Run, run_suite
 from codedata.tasks.folder.folder import TEST_PATCH

@@ -20,7 +20,15 @@ from typing import BinaryIO
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from codedata.disk.archives import GZIP, PIECE, Stream, UnsafeArchive, inflated, members, read_tar
+from codedata.sandbox.archives import (
+    GZIP,
+    PIECE,
+    Stream,
+    UnsafeArchive,
+    inflated,
+    members,
+    read_tar,
+)
 from codedata.suites.outside import BOUNDS
 from codedata.texts import printable
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import BinaryIO
 
-from codedata.disk.archives import PIECE, Stream, members, read_tar
+from codedata.sandbox.archives import PIECE, Stream, members, read_tar
 from codedata.sandbox.docker import engine
 from codedata.sandbox.images.layers import TAR, unpacked
 from codedata.tasks.image.hidden_text import PACKAGES, Search, Spool

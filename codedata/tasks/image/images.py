@@ -16,10 +16,10 @@ from pathlib import Path
 
 from codedata.code.git import git_output, run_git
 from codedata.code.patches import added_runs, hunks_of
-from codedata.disk.archives import Stream, UnsafeArchive
 from codedata.disk.locks import temporary_folder
 from codedata.errors import Excluded, ItemFailed
 from codedata.sandbox import Sandbox
+from codedata.sandbox.archives import Stream, UnsafeArchive
 from codedata.sandbox.docker import engine
 from codedata.sandbox.factory import WORKDIR, SandboxFactory
 from codedata.sandbox.images.registry import image_name

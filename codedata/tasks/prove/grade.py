@@ -20,13 +20,13 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from codedata.bounded import read_bounded
-from codedata.disk.archives import Bounds, OverBounds, members, parts_of, read_tar
 from codedata.disk.layouts import content_of, files_digest, write_files
 from codedata.disk.locks import temporary_folder
 from codedata.disk.store import digest
 from codedata.errors import ItemFailed
 from codedata.records import Task
 from codedata.sandbox import Result, Sandbox
+from codedata.sandbox.archives import Bounds, OverBounds, members, parts_of, read_tar
 from codedata.sandbox.factory import SandboxFactory
 from codedata.sandbox.images.build import Build
 from codedata.sandbox.images.dockerfile import rewritten

@@ -22,12 +22,12 @@ from signal import SIGXCPU
 from codedata.bounded import read_bounded
 from codedata.code.entities import is_test_file
 from codedata.code.patches import Edit, edited, edits_of
-from codedata.disk.archives import Bounds
 from codedata.disk.locks import temporary_folder
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.records import Coverage, Environment, Seconds, parse
 from codedata.run.talk import begin_step
 from codedata.sandbox import Sandbox, SandboxDied
+from codedata.sandbox.archives import Bounds
 from codedata.sandbox.factory import SandboxFactory
 from codedata.suites.contexts import sources_in
 from codedata.suites.environments import open_environment

@@ -7,8 +7,6 @@ folder or link is refused. Bounds are checked while the archive is read.
 """
 from __future__ import annotations
 
-import gzip
-import io
 import os
 import tarfile
 import tempfile
@@ -252,32 +250,6 @@ class Stream:
     def read(self, _) -> bytes:
         """Return the next piece, of any size; b"" at the end. tarfile asks again for more."""
         return next(self._pieces, b"")
-
-
-def gunzipped(path: Path | str, max_bytes: int) -> BinaryIO:
-    """Open what is compressed in a file by gzip. Reading raises OverBounds behind `max_bytes`."""
-    return io.BufferedReader(_Counted(gzip.open(path), str(path), Bounds(max_bytes).meter()))
-
-
-class _Counted(io.RawIOBase):
-    """Count what is read of a file."""
-
-    def __init__(self, file: BinaryIO, name: str, count: Callable[..., None]):
-        self._file, self._name, self._count = file, name, count
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer) -> int:
-        """Read a piece. Raise OverBounds where it is too much."""
-        n_bytes = self._file.readinto(buffer)
-        self._count(self._name, n_bytes, 0)
-        return n_bytes
-
-    def close(self) -> None:
-        """Close the file, too."""
-        self._file.close()
-        super().close()
 
 
 def inflated(file: BinaryIO | Stream) -> Iterator[bytes]:
