@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
 from typing import Any
 
 from codedata.errors import BrokenRecord, Excluded, Interrupted, ItemFailed, RunStopped, Trouble
@@ -22,8 +21,6 @@ from codedata.run.talk import Bar, RunTotals, showing
 from codedata.run.write import Attempt, Journal
 from codedata.texts import natural
 
-MAX_IN_WORDS = 20   # records of which a run says what they hold
-
 
 class StageRun:
     """Make the items of a plan, each once, and what lacks parts a second time."""
@@ -37,7 +34,6 @@ class StageRun:
         self.waiting = deque(plan.todo)           # for a worker
         self.in_flight: dict[str, Attempt] = {}   # by item
         self.unfinished: list[str] = []           # items that the end of the run has cut short
-        self.made: dict[str, Any] = {}            # the first records, of a stage with `in_words`
         parts = stage.writes.parts
         self.second_try = {item.name for item in plan.todo if parts and parts.worthwhile}
 
@@ -84,7 +80,10 @@ class StageRun:
             self._wait_for_group(item.name)
             inputs, attempt.read = self.states.load(item)
             try:
-                output = self._output(attempt, inputs)
+                if item.copies_only and not self.stage.writes.parts:
+                    output = self.stage.writes.copied(item.name, inputs[0])
+                else:
+                    output = self.engine.make(attempt.calls, attempt.step, inputs)
             except Excluded as rule:
                 self.journal.exclude(attempt, rule)
                 self._take_spare()
@@ -101,14 +100,6 @@ class StageRun:
             if self.stop.wait(0.1):
                 raise Interrupted()
 
-    def _output(self, attempt: Attempt, inputs: list) -> Any:
-        """Return an item's new record. Raise ItemFailed, or Excluded if a rule leaves it out."""
-        writes = self.stage.writes
-        if attempt.item.copies_only and not writes.parts:
-            copies = {name: getattr(inputs[0], name) for name in writes.copies}
-            return replace(writes.store.read(attempt.item.name), **copies)
-        return self.engine.make(attempt.calls, attempt.step, inputs)
-
     def _take_spare(self) -> None:
         """Let an item beyond --limit take the place of one that a rule leaves out."""
         with self.journal.lock:
@@ -120,8 +111,6 @@ class StageRun:
     def _check(self, attempt: Attempt, output: Any) -> None:
         """Count a record that is on disk. One that lacks parts is tried again, or fails."""
         item, writes = attempt.item, self.stage.writes
-        if self.stage.in_words and len(self.made) < MAX_IN_WORDS:
-            self.made[item.name] = output
         if fault := writes.fault and writes.fault(output):
             lacks_parts = {"state": "incomplete", "keeps": True, "anew": False}
             attempt.item = item._replace(still="", **(lacks_parts if writes.parts else {}))

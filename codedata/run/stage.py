@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from codedata.disk.store import Store
 
@@ -70,6 +70,11 @@ class Writes:
     def __post_init__(self):
         if not self.fields:
             object.__setattr__(self, "fields", tuple(self.store.cls.__dataclass_fields__))
+
+    def copied(self, name: str, source: object) -> object:
+        """Return the item's record on disk, with today's values of the `copies` in its source."""
+        copies = {field: getattr(source, field) for field in self.copies}
+        return replace(self.store.read(name), **copies)
 
 
 @dataclass(frozen=True)

@@ -169,8 +169,8 @@ def print_summary(run: StageRun, models: Models, options: RunOptions, lines: lis
 
 def _came_of(run: StageRun) -> Iterator[str]:
     """Yield in words what was made."""
-    for name in sorted(run.made, key=natural):
-        yield f"      {name}: {run.stage.in_words(run.made[name])}"
+    for name in sorted(run.journal.made, key=natural):
+        yield f"      {name}: {run.stage.in_words(run.journal.made[name])}"
     for line in run.stage.sum_up() if run.plan.todo else ():
         yield f"      {line}"
     if run.unfinished:

@@ -17,6 +17,8 @@ from codedata.run.stage import Stage
 from codedata.run.states import Item
 from codedata.run.talk import RunTotals, Step
 
+MAX_IN_WORDS = 20   # records of which a run says what they hold
+
 
 @dataclass
 class Attempt:
@@ -36,6 +38,7 @@ class Journal:
         self.stage, self.states, self.totals = stage, states, totals
         self.store = stage.writes.store
         self.lock = threading.Lock()   # of `totals`
+        self.made: dict[str, Any] = {}   # the first records, of a stage with `in_words`
 
     def commit(self, attempt: Attempt, record: Any) -> None:
         """Put an item's record on disk. Raise ItemFailed if a person edited it meanwhile."""
@@ -53,6 +56,8 @@ class Journal:
                             found=change.external)
         change.place()
         self._count(attempt, line)
+        if self.stage.in_words and len(self.made) < MAX_IN_WORDS:
+            self.made[item.name] = record
 
     def adopt(self, item: Item) -> None:
         """Write the ledger line of a record that is on disk without one."""
