@@ -58,8 +58,8 @@ class Format:
 
     name: str
     columns: dict[str, str]
-    pieces: Callable[[list[ExportTurn]], list[Piece]]
-    row: Callable[[ExportTurn, str, Sample], dict]
+    pieces: Callable[[list[ExportTurn]], list[Piece]]   # (turn, side) of each row
+    row: Callable[[ExportTurn, str, Sample], dict]      # its columns of (turn, side, record)
     answers: tuple[str, ...] = ()   # columns with an answer that a row teaches or compares
     for_trainers: bool = True       # also writes Parquet, and leaves out flagged turns
     takes: str = "turns that one side won"   # in words
@@ -206,7 +206,7 @@ def _decided(turns: list[ExportTurn]) -> list[Piece]:
     return [(turn, turn.winner) for turn in turns if turn.winner]
 
 
-def _both_sides(turns: list[ExportTurn]) -> list[Piece]:
+def _won_and_lost(turns: list[ExportTurn]) -> list[Piece]:
     """Return winners and losers alternating, with the two of one turn far apart.
 
     TRL trains KTO in the order of the file and compares each completion with its neighbours in the
@@ -256,7 +256,7 @@ FORMATS = {form.name: form for form in (
            ("completion",), takes=WON),
     Format("dpo", {"prompt": MESSAGES, "chosen": MESSAGES, "rejected": MESSAGES, "side": TEXT,
                    **COMMON}, _decided, _pair, ("chosen", "rejected")),
-    Format("kto", {**PROMPT, "label": BOOLEAN, "side": TEXT, **COMMON}, _both_sides, _completion,
+    Format("kto", {**PROMPT, "label": BOOLEAN, "side": TEXT, **COMMON}, _won_and_lost, _completion,
            ("completion",)),
     Format("jsonl", {**COMMON, "metrics": METRIC_SCORES, "messages": MESSAGES, "king": TEXT,
                      "challenger": TEXT, "assistant": TEXT, "reasons": REASONS,

@@ -1,7 +1,5 @@
 """The run loop of every stage: each item is loaded, made and committed, in one thread of many.
-
-plan.py says which items these are, write.py puts them on disk; start.py does a script's stages.
-"""
+plan.py says which items these are, write.py puts them on disk; start.py does a script's stages."""
 from __future__ import annotations
 
 from collections import deque
