@@ -19,9 +19,6 @@ from conftest import (
 )
 from fake_llm import HANG
 
-from codedata.disk.ledger import Ledger
-from codedata.llm.replies import ReplyLog, Spares
-
 N, WORKERS = 300, 32
 USD_A_CALL = 120e-6
 PRICE = '[prices]\n"m" = { in = 1.0, out = 1.0 }\n'
@@ -95,24 +92,3 @@ def test_shards_share_a_root_and_together_ask_once_for_each_prompt(tmp_path, fak
     assert run("ch --model m").returncode == 0
     assert all(read_answer(tmp_path, name)["challenger"] for name in names)
     assert fake_llm.n_requests == 120
-
-
-def test_the_recycled_files_of_items_that_come_again_lose_no_reply_also_where_one_is_removed(
-        tmp_path):
-    ledger, spares = Ledger(tmp_path), Spares()
-    for items in (("one", "two"), ("one",), ("one", "two"), ("two", "three", "one")):
-        logs = [ReplyLog(tmp_path, "validate", item, ledger, spares=spares) for item in items]
-        for item, log in zip(items, logs, strict=True):
-            log.save("request", 0, {"text": item}, {"id": item})
-            kept, = (json.loads(line) for line in log.path.read_text().splitlines()
-                     if line.endswith("}"))
-            assert kept["reply"] == {"text": item}
-            if item == "three":
-                log.path.unlink()   # by somebody else, as below
-        for log in logs:
-            log.finish(made=True)
-        left = [*(tmp_path / "_partial").iterdir()]
-        assert all(path.name.startswith("_tmp.") for path in left)
-        left[0].unlink()
-    spares.close()
-    assert not [*(tmp_path / "_partial").iterdir()]

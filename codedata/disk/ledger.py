@@ -205,16 +205,6 @@ class Appender:
         except OSError as e:
             raise disk_trouble(e, self.path) from e
 
-    def moved(self, path: Path | str) -> Appender:
-        """Return this file, renamed."""
-        os.rename(self.path, path)
-        self.path = path
-        return self
-
-    def empty(self) -> None:
-        """Drop all lines. A byte of a torn one stays: ext4 flushes a file that is emptied."""
-        os.ftruncate(self._fd, 1)
-
     def close(self) -> None:
         """Close the file."""
         if self._fd is not None:

@@ -8,7 +8,6 @@ number of crashes. What a piece of an item's work came to without a call is kept
 """
 from __future__ import annotations
 
-import itertools
 import os
 import threading
 from contextlib import contextmanager
@@ -45,7 +44,7 @@ class ReplyLog(StaysInDriver):
 
     def __init__(self, directory: Path | None = None, stage: str = "", item: str = "",
                  ledger: Ledger | None = None, shards: tuple[Path, ...] = (),
-                 in_parts: bool = False, spares: Spares | None = None):
+                 in_parts: bool = False):
         """Read the kept replies; raise BrokenRecord where their file cannot be read.
 
         The ledger (by default the directory's) tells which of them are billed. With `in_parts`,
@@ -70,10 +69,8 @@ class ReplyLog(StaysInDriver):
         if directory:
             self.path = Path(directory, PARTIAL, f"{item}.jsonl")
             ledger = ledger or Ledger(directory)
-            may_be_there = item in ledger.with_replies
-            self._spares = None if may_be_there else spares
-            self._file = Appender(self.path) if self._spares is None else None
-            if may_be_there:
+            self._file = Appender(self.path)
+            if item in ledger.with_replies:   # else no file is looked for
                 self._read(ledger, shards)
 
     def _read(self, ledger: Ledger, shards: tuple[Path, ...]) -> None:
@@ -163,8 +160,6 @@ class ReplyLog(StaysInDriver):
     def _append(self, **fields) -> dict:
         line = {"stage": self.stage, **fields}
         if self.directory:
-            if self._file is None:
-                self._file = self._spares.take(self.path)
             self._file.append(to_line(line))
         return line
 
@@ -207,16 +202,12 @@ class ReplyLog(StaysInDriver):
                 dropped = self._requested if self._in_parts else self._kept
             needed = needed + [line for key, line in self._kept.items() if key not in dropped]
             try:
-                if self._spares and not needed and self._file:
-                    self._spares.give_back(self._file)
-                    self._file = None
-                elif made or dropped:
+                if made or dropped:
                     self._rewrite(self._others + needed)
             except OSError as e:
                 raise disk_trouble(e, self.path) from e
             finally:
-                if self._file:
-                    self._file.close()
+                self._file.close()
 
     def _rewrite(self, lines: list[dict]) -> None:
         if lines:
@@ -228,46 +219,6 @@ class ReplyLog(StaysInDriver):
             self.path.unlink(missing_ok=True)
         for path in self._elsewhere:   # last: the lines to keep are in self.path by now
             path.unlink(missing_ok=True)
-
-
-class Spares:
-    """Recycle the emptied files of _partial/: making and removing one for each item costs more."""
-
-    def __init__(self):
-        self._lock = threading.Lock()
-        self._free: dict[str, list[Appender]] = {}   # by folder: shards may be on different disks
-        self._n_given = itertools.count(1)
-
-    def take(self, path: Path) -> Appender:
-        """Return a file that is open at `path`, where none is yet."""
-        with self._lock:
-            free = self._free.get(os.path.dirname(path))
-            spare = free.pop() if free else None
-        if not spare:
-            return Appender(path)
-        try:
-            return spare.moved(path)
-        except OSError:   # somebody removed it: the reply that is to be written must not be lost
-            spare.close()
-            return Appender(path)
-
-    def give_back(self, file: Appender) -> None:
-        """Take over an item's file, emptied, under a temporary name."""
-        folder, name = os.path.split(file.path)
-        try:   # under a name of its own: an item may come again
-            file.moved(f"{folder}/_tmp.{next(self._n_given)}.{name}").empty()
-        except FileNotFoundError:   # somebody removed it
-            file.close()
-            return
-        with self._lock:
-            self._free.setdefault(folder, []).append(file)
-
-    def close(self) -> None:
-        """Close and remove the files."""
-        for spare in itertools.chain.from_iterable(self._free.values()):
-            spare.close()
-            Path(spare.path).unlink(missing_ok=True)
-        self._free = {}
 
 
 def _key(request, attempt) -> tuple[str, str]:
