@@ -99,7 +99,9 @@ class Stage:
     doubts: Callable[[], list[str]] = list   # lines for the plan, of a stage that asks a model
     close: Callable[[], list[str]] = list    # called where items were made, returns lines to print
     finish: Callable[[], list[str]] = list   # called at the end, returns lines to print
-    is_local: bool = False   # make() reads the root: it runs in this process, on any engine
+    # make() reads the root, or something else on this machine: it runs in this process, without
+    # sandboxes, on any engine
+    is_local: bool = False
     after: str = ""                    # the script before this one
     # item → a group: each item waits until those before it in its group are on disk, or have failed
     after_same: Callable[[str], str] | None = None

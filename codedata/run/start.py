@@ -101,7 +101,7 @@ def _engine_of(stage: Stage, plan: Plan, settings: Settings, models: Models, opt
                ) -> Engine:
     """Return an engine for a stage, once what killed runs have left is removed."""
     is_here = options.engine == "threads" or stage.is_local or not plan.todo
-    if options.engine == "threads" and plan.todo:
+    if options.engine == "threads" and plan.todo and not stage.is_local:
         options.before_work()
     if is_here:
         return Engine(settings.llm.workers, lambda log, step, inputs: stage.make(*inputs),
