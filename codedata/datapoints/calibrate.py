@@ -181,7 +181,7 @@ def _give_back(root: Path, task: Task, rates: Object, trajectories: list[str]) -
     """Queue a datapoint to be built again, unless MAX_RETURNS other contents of it were queued
     before. Return whether this content is queued, now or by an earlier call."""
     manager, content = TaskManager(root / DP), content_digest(task)
-    earlier = {one.get("content") for one in builds_again(manager, task.instance_id, "rates")}
+    earlier = {one.data.get("content") for one in builds_again(manager, task.instance_id, "rates")}
     if content not in earlier and len(earlier) >= MAX_RETURNS:
         return False
     build_again(manager, task, f"rates:{content}", rates=rates, trajectories=trajectories)

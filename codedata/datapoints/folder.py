@@ -90,11 +90,17 @@ def folders_in_dp(root: Path, broken: list[BrokenRecord]) -> list[Path]:
     return [dp / name for name, _ in list_folders(dp, broken)] if dp.is_dir() else []
 
 
-def folders_in(root: Path, broken: list[BrokenRecord]) -> list[Path]:
-    """Return the folders of the datapoints of a root: those in dp/, then those in task/."""
+def folders_in_tasks(root: Path, broken: list[BrokenRecord]) -> list[Path]:
+    """Return the folders of the datapoints in task/; folders whose kind cannot be read go to
+    `broken`."""
     tasks = Store(root, Task, kind=DATAPOINT).open()
     broken += tasks.broken
-    return folders_in_dp(root, broken) + [tasks.path(name) for name in tasks.names()]
+    return [tasks.path(name) for name in tasks.names()]
+
+
+def folders_in(root: Path, broken: list[BrokenRecord]) -> list[Path]:
+    """Return the folders of the datapoints of a root: those in dp/, then those in task/."""
+    return folders_in_dp(root, broken) + folders_in_tasks(root, broken)
 
 
 def read_all(folders: Iterable[Path], broken: list[BrokenRecord]) -> Iterator[Task]:

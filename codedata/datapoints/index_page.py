@@ -29,7 +29,6 @@ from codedata.datapoints.folder import (
 from codedata.datapoints.profiles import gaps_in, say_gaps
 from codedata.datapoints.rates import Attempts, attempts_in, rates_by_model
 from codedata.disk.layouts import write_atomic
-from codedata.disk.store import Store
 from codedata.errors import BrokenRecord
 from codedata.llm.costs import costs_of
 from codedata.page.blocks import (
@@ -101,12 +100,11 @@ def read_tasks(root: Path, folders: Iterable[Path] = (), room: int = DETAIL_BYTE
     about folders that cannot be read)."""
     broken: list[BrokenRecord] = []
     names = _names_of(folders_in(root, broken), folders)
-    checks, attempts = Store(root, DatapointChecks).open(), attempts_in(root)
-    tasks = []
+    tasks, attempts = [], attempts_in(root)
 
     def read() -> Iterator[Block]:
         for task in read_all(names, broken):
-            name, found = names[folder_of(task)], known_checks(task, checks)
+            name, found = names[folder_of(task)], known_checks(root, task)
             draft = f"_drafts/{name}.md"   # beside the page
             has_draft = "/" not in name and Path(root, DP, draft).is_file()
             tasks.append({"id": name, **_row(task, found)})

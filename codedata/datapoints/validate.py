@@ -129,11 +129,6 @@ class Validation(Audited):
         except ValueError as e:
             raise CheckFailed(f"the weights in {PARTS['weights']}: {e}") from e
 
-    @cached_property
-    def grader(self) -> Grader:
-        """Raise NotChecked: docker_build() puts the grader in the place of this."""
-        raise NotChecked("there is no image")
-
     # without a container -------------------------------------------------------------------------
 
     def structure(self) -> None:
@@ -194,6 +189,7 @@ class Validation(Audited):
 
     def docker_build(self) -> None:
         """Build the image, and look for the solution and the tests in it."""
+        self.not_built = NotChecked("there is no image")   # of the checks that follow
         if self.failed:
             raise NotChecked(f"correct {', '.join(self.failed)} first")
         try:

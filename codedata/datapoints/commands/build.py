@@ -32,6 +32,7 @@ from codedata.datapoints.folder import (
     context_of,
     folder_of,
     put,
+    read_datapoint,
     with_texts,
 )
 from codedata.datapoints.packages import described, fetch
@@ -109,11 +110,11 @@ class BuildCommands(Desk):
             made_from = {"directory": f"{DP}/{DRAFTS}", "item": name,
                          "digest": digest(read(draft).decode(errors="replace"))}
         context = _context_in(Path(additional_files_dir)) if additional_files_dir else {}
-        about = {"kind": DATAPOINT, "repo": task.get("seed") or name, "languages": [],
+        about = {"kind": DATAPOINT, "repo": task.data.get("seed") or name, "languages": [],
                  "status": IN_REVIEW, **({"licence": licence} if licence else {}),
                  "made_from": made_from, "lineage": {
-                     "seed": task.get("seed", ""), "task": task_id,
-                     "agent": task.get("agent") or "", "profile": self.settings.profile}}
+                     "seed": task.data.get("seed", ""), "task": task_id,
+                     "agent": task.agent or "", "profile": self.settings.profile}}
         labels = {"difficulty": difficulty, "category": "", "tags": []}
         made = Task(name, DATAPOINT, config_of(name, BOX, about, labels), context, {}, {})
         point = _with(made, {part: _text(files[f"{part}_file"]) for part in PARTS})
@@ -158,7 +159,7 @@ class BuildCommands(Desk):
             raise Refusal(f"{', '.join(odd)[:500]}: the names are right-*.sh, wrong-*.sh and "
                           "cheat-*.sh.")
         of_review = {name: one for name, one in (point.rivals or {}).items() if "-review-" in name}
-        if task["type"] == BUILD:
+        if task.type == BUILD:
             rivals = {**of_review, **given}
         else:
             added = {name.replace("-", "-review-", 1): one for name, one in given.items()}
@@ -230,13 +231,13 @@ class BuildCommands(Desk):
         point = self.point(task)
         validated(self.root, point, OF_BUILDER)
         name, content = point.instance_id, content_digest(point)
-        if content == task.get("content") and rivals_digest(point) == task.get(
+        if content == task.data.get("content") and rivals_digest(point) == task.data.get(
                 "rivals", rivals_digest(point)):
             raise Refusal("The datapoint is unchanged.")
         Folder.put(self.at(name), folder_of(point))
         self.manager.complete_task(task_id, claim, {"content": content})
-        return {"datapoint": name, "review": self.queue_review(self.point(
-            {"type": REVIEW, "datapoint": name}), task_id)}
+        return {"datapoint": name, "review": self.queue_review(
+            read_datapoint(self.at(name)), task_id)}
 
     def _patched(self, task_id: str, claim: str, change: Callable[[Task], Task]) -> Object:
         """Apply a change to a task's datapoint, and write the changed datapoint to its folder."""

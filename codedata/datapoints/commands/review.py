@@ -26,10 +26,9 @@ from codedata.datapoints.folder import (
     put,
     texts_of,
 )
-from codedata.datapoints.queue import REVIEW, Refusal
+from codedata.datapoints.queue import REVIEW, QueuedTask, Refusal
 from codedata.disk.layouts import set_aside
-from codedata.disk.store import Store
-from codedata.records import DATAPOINT, DatapointChecks, Object, Task
+from codedata.records import DATAPOINT, Object, Task
 from codedata.tasks.folder.folder import rivals_digest, with_about
 
 MAX_RETURNS = 3                     # of a datapoint to a builder, by its reviewers
@@ -116,7 +115,7 @@ class ReviewCommands(Desk):
         name, content, rivals = point.instance_id, content_digest(point), rivals_digest(point)
         if len(builds_again(self.manager, name, "returned")) >= MAX_RETURNS:
             raise Refusal(f"It was given back {MAX_RETURNS} times: approve or cancel it.")
-        checks = known_checks(point, Store(self.root, DatapointChecks).open())
+        checks = known_checks(self.root, point)
         found = [{key: one[key] for key in ("name", "why", "evidence")}
                  for one in (checks.checks if checks else ()) if one["status"] != "passed"]
         put(self.at(name), with_about(point, status=RETURNED))
@@ -139,10 +138,10 @@ class ReviewCommands(Desk):
         put(self.at(point.instance_id), replace(point, proof=None))
         return self._reviewed(task, claim, CANCELLED, content)
 
-    def _reviewed(self, task: dict, claim: str, status: str, content: str) -> Object:
+    def _reviewed(self, task: QueuedTask, claim: str, status: str, content: str) -> Object:
         result = {"status": status, "content": content}
-        self.manager.complete_task(task["id"], claim, result)
-        return {"datapoint": task["datapoint"], **result}
+        self.manager.complete_task(task.id, claim, result)
+        return {"datapoint": task.data["datapoint"], **result}
 
 
 def _as_in_tasks(point: Task) -> Task:
