@@ -81,7 +81,7 @@ def play(root: Path) -> None:
         manager.create_task(type, {"seed": "sums", "datapoint": "sums"})
         work(commands, manager.get_next_task("a", type),
              {**usual, **dict.fromkeys(TEXTS.split(), name)})
-    report_attempts(settings)
+    report_attempts(root, settings.dp.profile)
 
 
 def work(commands: dict, task: QueuedTask, given: dict) -> None:
