@@ -101,7 +101,7 @@ def validate(args, settings, options) -> int:
         return code
     given = given or folders_in(root, [])
     rows = results_of(root, given, args.profile or "")
-    for line in (*complaints(rows), *(() if options.quiet else write_index(root, given))):
+    for line in (*complaints(rows), *(() if options.quiet else write_index(root))):
         say(line)
     n_ok = sum(row["ok"] for row in rows)
     say(f"      {n_ok} of {plural(len(rows), 'datapoint')} pass every check")
