@@ -8,8 +8,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from codedata.audit.audited import GOLD_GETS
@@ -201,40 +202,31 @@ def checks_of(root: Path, task: Task, run: Callable[[Content], DatapointChecks],
     return checks
 
 
-def labelled_checks(root: Path, host: SandboxFactory, content: Content,
-                    report: Callable[[str], None] = lambda line: None) -> DatapointChecks:
+def labelled_checks(root: Path, host: SandboxFactory, content: Content) -> DatapointChecks:
     """Return the results of run_checks(). Remove the images that the checks have built."""
     current_step().within = content.instance_id[:30]   # the item's own name is a digest
     with (labelled(host, content.instance_id, "dp") as label,
           at_hand(Path(content.folder)) as folder):
-        return run_checks(root, host, label, replace(content, folder=str(folder)), report)
+        return run_checks(root, host, label, read_datapoint(folder), content)
 
 
-def run_checks(root: Path, host: SandboxFactory, label: str, content: Content,
-               report: Callable[[str], None] = lambda line: None) -> DatapointChecks:
-    """Run all checks of a content, and return their results; where other rivals alone are new, run
-    the check of rivals alone. report() is called with a line for each check."""
+def run_checks(root: Path, host: SandboxFactory, label: str, task: RivalledTask, content: Content
+               ) -> DatapointChecks:
+    """Run all checks of a datapoint, and return their results; where other rivals alone are new,
+    run the check of rivals alone."""
     started = time.monotonic()
-    task, rows = read_datapoint(Path(content.folder)), {}
-
-    def note(found: AuditCheck) -> None:
-        row = rows[found["name"]] = row_of_check(found)
-        report(f"      {row['name']}: {row['status']}  {row['why']}".rstrip())
-
     validation, kept = Validation(task, host, label), {}
     if before := _but_for_rivals(root, content):
         kept = {one["name"]: one for one in before.audit if one["name"] != "rivals"}
-        rows |= {one["name"]: one for one in before.checks if one["name"] not in AUDITED}
+        rows = {one["name"]: one for one in before.checks if one["name"] not in AUDITED}
     else:
-        validation.run(note)
-    known = before or validation
-    review = [line for line in known.review if line.partition(":")[0] not in AUDITED]
-    audits = []
+        rows = {one["name"]: row_of_check(one) for one in validation.run()}
+    known, audits = before or validation, []
     if all(row["status"] == "passed" for row in rows.values()):
         audits = audit(validation, {name: AUDIT_CHECKS[name] for name in AUDITED}, kept, root)
-        for one in audits:
-            note(one)
-            review += review_of(one)
+        rows |= {one["name"]: row_of_check(one) for one in audits}
+    review = [line for line in known.review if line.partition(":")[0] not in AUDITED]
+    review += chain.from_iterable(map(review_of, audits))
     results = [rows[name] for name in (*CHECKS, *AUDITED) if name in rows]
     return DatapointChecks(
         content.instance_id, content.content, content.base_image, content.validator,

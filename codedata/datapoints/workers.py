@@ -105,8 +105,7 @@ def run_agents(settings: Settings, options: RunOptions, n_agents: Mapping[str, i
         options.before_work()
         desk = Commands(settings.root, settings.dp, TaskManager(dp, settings.dp.lease_s),
                         SandboxFactory(settings, models.stop),
-                        partial(room, dp / "_rooms", settings.llm.workers, models.stop),
-                        lambda line: None)
+                        partial(room, dp / "_rooms", settings.llm.workers, models.stop))
         return _Run(desk, models, options, settings.agent, n_agents).run(seeds)
 
 

@@ -63,8 +63,7 @@ def play(root: Path) -> None:
     """Have all commands work on what a hostile root says, then give each name as an argument."""
     settings = Settings(root=root, sandbox=SandboxSettings(sandbox="local"))
     manager = TaskManager(root / "dp")
-    desk = Commands(root, settings.dp, manager, SandboxFactory(settings, threading.Event()),
-                    report=lambda line: None)
+    desk = Commands(root, settings.dp, manager, SandboxFactory(settings, threading.Event()))
     commands = desk.by_name()
     files = {f"{part}_file": str(root / "dp/sums" / path) for part, path in PARTS.items()}
     (root / "weights").write_text('{"test_numbers_are_added_up": 1}')

@@ -188,7 +188,7 @@ class BuildCommands(Desk):
     def _check(self, content: Content) -> DatapointChecks:
         with self.room():
             self.host.reap_first()
-            return labelled_checks(self.root, self.host, content, self.report)
+            return labelled_checks(self.root, self.host, content)
 
     def run_in_dp(self, task_id: str, command: str, input_file: str = "") -> Object:
         """Run a bash command as the agent in a fresh container of a datapoint's image, without a

@@ -26,7 +26,6 @@ from codedata.records import ItemName, RivalledTask, Task, safe_name
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import DpSettings
 from codedata.tasks.folder.folder import rivals_digest, with_about
-from codedata.terminal import say
 
 STAGING = "_staging"
 MAX_BYTES = 1_000_000      # of a file that an agent names
@@ -35,15 +34,13 @@ SHOWN_CHARS = 20_000       # of a text in a result
 
 @dataclass
 class Desk:
-    """Hold a root and its queue. `room` limits how many datapoints have containers at a time;
-    `report` is called with a line for each check that ends."""
+    """Hold a root and its queue. `room` limits how many datapoints have containers at a time."""
 
     root: Path
     settings: DpSettings
     manager: TaskManager
     host: SandboxFactory
     room: Callable[[], AbstractContextManager] = nullcontext
-    report: Callable[[str], None] = say
 
     def at(self, *names: str) -> Path:
         """Return a place below dp/. Raise BrokenRecord for one outside of it."""
