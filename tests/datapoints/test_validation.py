@@ -39,7 +39,7 @@ def test_an_engine_that_goes_fails_no_check(tmp_path):
 
 def test_what_was_checked_is_not_checked_again_and_what_is_read_anew_is_named(tmp_path):
     """See that no engine is needed (make test has none)."""
-    folder = write_datapoint(tmp_path / "sums")
+    folder = write_datapoint(tmp_path / "dp/sums")
     judged(tmp_path)
     renamed = write_datapoint(tmp_path / "renamed", {"tags": ["cli"]})
     done, rows = validate(tmp_path, folder, renamed)
