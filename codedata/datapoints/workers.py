@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf
@@ -19,7 +19,6 @@ from pathlib import Path
 
 from codedata.agent import new_trajectory
 from codedata.audit.index_page import write_index as write_audit_index
-from codedata.bounded import inside
 from codedata.datapoints.agents import MAX_ITERATIONS, HeldTask, subject, work
 from codedata.datapoints.command_line import run_tool
 from codedata.datapoints.commands import Commands
@@ -47,7 +46,6 @@ from codedata.datapoints.queue import (
 from codedata.datapoints.seeds import seeds_in
 from codedata.datapoints.twins import DRAFTS, SEEDS
 from codedata.disk.ledger import Ledger
-from codedata.disk.locks import locked
 from codedata.errors import Interrupted, RunStopped, Trouble
 from codedata.llm.client import Models
 from codedata.llm.costs import cost_of_stage
@@ -105,7 +103,7 @@ def run_agents(settings: Settings, options: RunOptions, n_agents: Mapping[str, i
         options.before_work()
         desk = Commands(settings.root, settings.dp, TaskManager(dp, settings.dp.lease_s),
                         SandboxFactory(settings, models.stop),
-                        partial(room, dp / "_rooms", settings.llm.workers, models.stop))
+                        threading.BoundedSemaphore(settings.llm.workers))
         return _Run(desk, models, options, settings.agent, n_agents).run(seeds)
 
 
@@ -130,23 +128,6 @@ def _status_of(dp: Path, role: str, counts: Mapping[str, int]) -> StageStatus:
     states = {state: counts.get(name, 0) for state, name in names.items()}
     return StageStatus(f"build_dp {role}", f"{DP}/", states, states["missing"] + states["held"],
                        key=f"build_dp.{role}", directories=(str(dp),))
-
-
-@contextmanager
-def room(folder: Path, n: int, stop: threading.Event) -> Iterator[None]:
-    """Run the block in at most n threads at a time, counted over all processes that use the folder.
-    Raise Interrupted if the run ends while a thread waits."""
-    while not stop.is_set():
-        for i in range(n):
-            try:
-                place = locked(inside(folder.parent, folder.name, f"{i}.lock"))
-            except BlockingIOError:
-                continue
-            with place:   # closing it frees the lock
-                yield
-            return
-        stop.wait(PAUSE_S)
-    raise Interrupted()
 
 
 @dataclass

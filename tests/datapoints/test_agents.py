@@ -32,9 +32,7 @@ from codedata.datapoints.folder import content_digest, labels_of, read_datapoint
 from codedata.datapoints.profiles import instructions
 from codedata.datapoints.queue import ROLES, QueuedTask, TaskManager
 from codedata.datapoints.rates import is_outside, rates_of
-from codedata.datapoints.workers import room
 from codedata.disk.ledger import read_lines
-from codedata.errors import Interrupted
 from codedata.records import SolverAttempt, Task
 from codedata.settings import (
     AgentSettings,
@@ -250,27 +248,6 @@ def test_wilsons_interval_decides_what_goes_back(passes, n, outside, end, interv
                       for i in range(n)])
     assert is_outside(rates, "backend") == outside
     assert rates["interval"][end] == pytest.approx(interval, abs=0.01)
-
-
-def test_rooms_let_in_as_many_as_there_are(tmp_path):
-    stop, inside, most = threading.Event(), [], []
-
-    def enter(i: int) -> None:
-        with room(tmp_path / "rooms", 2, stop):
-            inside.append(i)
-            most.append(len(inside))
-            time.sleep(0.05)
-            inside.remove(i)
-
-    threads = [threading.Thread(target=enter, args=[i]) for i in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(most) == 6 and max(most) == 2
-    stop.set()
-    with pytest.raises(Interrupted), room(tmp_path / "rooms", 2, stop):
-        pass
 
 
 def test_wrong_usage_ends_with_2_and_a_dry_run_writes_nothing(tmp_path, capfd):

@@ -1,9 +1,8 @@
 """Hold the folders and the queue that the commands of all roles work on."""
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from codedata.bounded import inside, read_bounded
@@ -34,13 +33,14 @@ SHOWN_CHARS = 20_000       # of a text in a result
 
 @dataclass
 class Desk:
-    """Hold a root and its queue. `room` limits how many datapoints have containers at a time."""
+    """Hold a root and its queue. `room` limits how many datapoints have containers at a time in
+    this process."""
 
     root: Path
     settings: DpSettings
     manager: TaskManager
     host: SandboxFactory
-    room: Callable[[], AbstractContextManager] = nullcontext
+    room: AbstractContextManager = field(default_factory=nullcontext)
 
     def at(self, *names: str) -> Path:
         """Return a place below dp/. Raise BrokenRecord for one outside of it."""
