@@ -163,11 +163,10 @@ class _Run:
         self.outcome: tuple[str, str, str] | None = None   # (status, answer, error), once it ends
         self.handed_in = False
         self.calls: list[dict] = []       # one for each reply
-        self.has_acted = False            # the model has called a tool, validly or not
         self.malformed = 0
         self.malformed_in_row = 0         # replies without a valid action
         # the last actions, None for those that did not fail
-        self.failures: deque[tuple | None] = deque(maxlen=SAME_FAILURES)
+        self.failures = deque(maxlen=SAME_FAILURES)
         self.saved: dict[int, str] = {}   # the place of a message's whole text, by its index
         self._begin("text" if agent.protocol == "text" else "native")
 
@@ -232,7 +231,6 @@ class _Run:
             turn = read_turn(reply, self.protocol, self.tools)
         self.history.messages.append(turn.message)
         problems = [action.problem for action in turn.actions]
-        self.has_acted = self.has_acted or bool(problems)
         self.malformed_in_row = 0 if "" in problems else self.malformed_in_row + 1
         self.prose_in_row = self.prose_in_row + 1 if turn.is_prose else 0
         if not turn.is_prose:
@@ -242,7 +240,7 @@ class _Run:
     def _may_fall_back(self) -> bool:
         """Return whether the text protocol may still take the place of the native one."""
         is_native = self.agent.protocol == "auto" and self.protocol == "native"
-        return is_native and "bash" in self.tools and not self.has_acted
+        return is_native and "bash" in self.tools and not self.history.observations
 
     def _ask(self) -> ModelReply:
         """Return a reply to the history, which is shortened where it is too long."""
