@@ -33,7 +33,7 @@ from codedata.bounded import inside, read_bounded
 from codedata.datapoints.commands import Commands
 from codedata.datapoints.commands.desk import Desk, is_blind
 from codedata.datapoints.contents import not_built
-from codedata.datapoints.folder import folder_of
+from codedata.datapoints.folder import DRAFTS, SEEDS, folder_of
 from codedata.datapoints.profiles import instructions
 from codedata.datapoints.queue import (
     BUILD,
@@ -43,7 +43,6 @@ from codedata.datapoints.queue import (
     QueuedTask,
     Refusal,
 )
-from codedata.datapoints.twins import DRAFTS, SEEDS
 from codedata.disk.archives import Bounds
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.llm.client import Client

@@ -32,6 +32,7 @@ from codedata.tasks.folder.folder import (
 from codedata.tasks.folder.tests_folder import weighted_tests
 
 DP = "dp"                  # the directory of datapoints in review or cancelled
+SEEDS, IDEAS, DRAFTS = "_seeds", "_ideas", "_drafts"   # below it
 TRAJECTORIES = f"{DP}/_trajectories"   # of agents, by task and number of the attempt
 TESTS = "test_outputs.py"
 PARTS = {"prompt": "instruction.md", "dockerfile": f"environment/{DOCKERFILE}",

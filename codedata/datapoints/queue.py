@@ -154,8 +154,8 @@ class TaskManager:
                     self._put(task, "retried", state="pending", attempts=0)
 
     def cancel_task(self, id: str, token: str, reason: str) -> None:
-        """Cancel a pending task, or a claimed one as its holder."""
-        with self._held(id, token, or_pending=True) as task:
+        """Cancel a claimed task: nobody tries it again."""
+        with self._held(id, token) as task:
             self._fail(task, "cancelled", reason, "cancelled")
 
     def get_task(self, id: str) -> QueuedTask:
@@ -186,13 +186,11 @@ class TaskManager:
     # transitions ---------------------------------------------------------------------------------
 
     @contextmanager
-    def _held(self, id: str, token: str, or_pending: bool = False) -> Iterator[QueuedTask]:
-        """Yield a task in a transaction. Raise Refusal unless it is held under this token, or it is
-        pending and `or_pending` is set."""
+    def _held(self, id: str, token: str) -> Iterator[QueuedTask]:
+        """Yield a task in a transaction. Raise Refusal unless it is held under this token."""
         with self._transaction() as tasks:
             task = _known(tasks, id)
-            is_held = task.state == "in_progress" and task.claim == _digest(token)
-            if not is_held and not (or_pending and task.state == "pending"):
+            if task.state != "in_progress" or task.claim != _digest(token):
                 raise Refusal(f"{id} is {task.state}, and not held under this token: a claim "
                               "ends with its lease.")
             yield task

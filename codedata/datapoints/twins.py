@@ -12,11 +12,10 @@ from pathlib import Path
 
 from codedata.bounded import inside, read_bounded
 from codedata.checks.duplicates import Duplicate, Texts
-from codedata.datapoints.folder import DP
+from codedata.datapoints.folder import DP, DRAFTS, SEEDS
 from codedata.errors import BrokenRecord
 from codedata.records import Task
 
-SEEDS, DRAFTS = "_seeds", "_drafts"
 CORE = re.compile(r"^#+ (?:Task|Instructions)\s*$(.*?)(?=^#+ |\Z)", re.MULTILINE | re.DOTALL)
 # files that a whole draft is compared with, and files that its CORE sections are compared with
 DRAFT_FILES = (f"{DP}/{DRAFTS}/*.md",)

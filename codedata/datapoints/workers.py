@@ -22,11 +22,13 @@ from codedata.audit.index_page import write_index as write_audit_index
 from codedata.datapoints.agents import MAX_ITERATIONS, HeldTask, subject, work
 from codedata.datapoints.command_line import run_tool
 from codedata.datapoints.commands import Commands
-from codedata.datapoints.commands.ideas import IDEAS
 from codedata.datapoints.folder import (
     APPROVED,
     CANCELLED,
     DP,
+    DRAFTS,
+    IDEAS,
+    SEEDS,
     TRAJECTORIES,
     labels_of,
     readable,
@@ -44,7 +46,6 @@ from codedata.datapoints.queue import (
     TaskManager,
 )
 from codedata.datapoints.seeds import seeds_in
-from codedata.datapoints.twins import DRAFTS, SEEDS
 from codedata.disk.ledger import Ledger
 from codedata.errors import Interrupted, RunStopped, Trouble
 from codedata.llm.client import Models
@@ -139,7 +140,6 @@ class _Role:
     bar: Bar
     n_claimed: int = 0
     totals: RunTotals = field(default_factory=RunTotals)
-    in_flight: dict[str, HeldTask] = field(default_factory=dict)   # by the task's id
 
 
 class _Run:
@@ -151,7 +151,8 @@ class _Run:
         self.manager, self.dp = desk.manager, desk.at()
         self.pool = WorkerPool(models)
         self.ledger = Ledger(self.dp)
-        self.lock = threading.Lock()          # of the roles' fields
+        self.lock = threading.Lock()          # for the roles' fields and the next one
+        self.in_flight: dict[str, HeldTask] = {}   # by the task's id
         self.roles: list[_Role] = []
         self.renewed = time.monotonic()       # when the leases in flight were renewed
         for type, n in n_agents.items():
@@ -172,7 +173,7 @@ class _Run:
                 agents += [partial(self._work, role, f"{ROLES[role.type]}-{i:02d}.{os.getpid()}")
                            for i in range(1, role.n_agents + 1)]
             with signals("build_dp agents", lambda: self.pool.stop(Interrupted()), self._say,
-                         lambda: f"not finished: {named([id for id, _ in self._in_flight()])}"):
+                         lambda: f"not finished: {named([*self.in_flight])}"):
                 self.pool.run(agents, self._tick)
         finally:
             for role in self.roles:
@@ -206,7 +207,7 @@ class _Run:
                 return None
             role.n_claimed += 1
             held = HeldTask(task, self.desk)
-            role.in_flight[task.id] = held
+            self.in_flight[task.id] = held
             return held
 
     def _may_come(self) -> bool:
@@ -227,7 +228,7 @@ class _Run:
             self.pool.stop(e)
         finally:
             with self.lock:
-                del role.in_flight[held.task.id]
+                del self.in_flight[held.task.id]
         if state := self._settle(held.task, error):
             self._note(role, held, state, error if state == "failed" else "")
 
@@ -277,27 +278,24 @@ class _Run:
     def _say(self, line: str) -> None:
         self.roles[0].bar.say(line)
 
-    def _in_flight(self) -> list[tuple[str, HeldTask]]:
-        with self.lock:
-            return [one for role in self.roles for one in role.in_flight.items()]
-
     def _tick(self) -> None:
         """Show the progress of the agents. From time to time renew their leases, and queue reviews
         of edited datapoints."""
         try:
             counts = self.manager.counts()
+            with self.lock:
+                in_flight = [*self.in_flight.values()]
             if time.monotonic() - self.renewed > self.desk.settings.lease_s / 4:
                 self.renewed = time.monotonic()
-                for id, held in self._in_flight():
+                for held in in_flight:
                     with suppress(Refusal):   # it has just ended
-                        self.manager.heartbeat(id, held.task.token)
+                        self.manager.heartbeat(held.task.id, held.task.token)
                 self.desk.queue_reviews()
         except Trouble as e:
             self.pool.stop(e)
             return
         for role in self.roles:
-            with self.lock:
-                steps = {subject(one.task): one.step for one in role.in_flight.values()}
+            steps = {subject(one.task): one.step for one in in_flight if one.task.type == role.type}
             role.bar.total = max(
                 1, role.totals.finished + len(steps) + counts[role.type]["pending"])
             role.bar.update(role.totals, len(steps), steps)

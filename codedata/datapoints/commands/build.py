@@ -26,6 +26,7 @@ from codedata.datapoints.contents import Content, checks_of, labelled_checks, ro
 from codedata.datapoints.folder import (
     BOX,
     DP,
+    DRAFTS,
     IN_REVIEW,
     PARTS,
     content_digest,
@@ -37,7 +38,6 @@ from codedata.datapoints.folder import (
 )
 from codedata.datapoints.packages import described, fetch
 from codedata.datapoints.queue import BUILD, REVIEW, Refusal
-from codedata.datapoints.twins import DRAFTS
 from codedata.disk.layouts import NEW, Folder, load_files
 from codedata.disk.store import digest
 from codedata.records import (

@@ -9,6 +9,7 @@ from codedata.bounded import inside, read_bounded
 from codedata.datapoints.approval import BLIND, lacking_rivals
 from codedata.datapoints.folder import (
     DP,
+    DRAFTS,
     IN_REVIEW,
     content_digest,
     folder_of,
@@ -19,7 +20,6 @@ from codedata.datapoints.folder import (
     read_datapoint,
 )
 from codedata.datapoints.queue import BUILD, REVIEW, QueuedTask, Refusal, TaskManager
-from codedata.datapoints.twins import DRAFTS
 from codedata.errors import ItemFailed
 from codedata.records import ItemName, RivalledTask, Task, safe_name
 from codedata.sandbox.factory import SandboxFactory

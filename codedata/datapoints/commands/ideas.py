@@ -7,15 +7,15 @@ import shutil
 from pathlib import Path
 
 from codedata.datapoints.commands.desk import Desk, name_of, read
+from codedata.datapoints.folder import DRAFTS, IDEAS, SEEDS
 from codedata.datapoints.profiles import gaps_in
 from codedata.datapoints.queue import BUILD, GENERATE, QueuedTask, Refusal
 from codedata.datapoints.seeds import seeds_in
-from codedata.datapoints.twins import DRAFTS, SEEDS, twin_of
+from codedata.datapoints.twins import twin_of
 from codedata.disk.layouts import NEW, Folder, to_json, write_atomic, write_files
 from codedata.records import Object
 from codedata.texts import printable, text_of
 
-IDEAS = "_ideas"
 SECTIONS = ("Task", "Instructions", "Environment Setup", "Testing", "Difficulty",
             "Core Skills Tested", "Key Technologies")
 IDEAS_PER_DRAFT = 4                 # of which one is chosen
