@@ -71,7 +71,7 @@ def approval_problem(task: RivalledTask, checks: DatapointChecks | None, base_im
     It is "" if the engine does not have the image; then the base image is not compared."""
     if faults := label_faults(task):
         return "; ".join(faults)
-    if fault := read_dockerfile(texts_of(task)["dockerfile"])[1]:
+    if fault := read_dockerfile(texts_of(task).dockerfile)[1]:
         return fault
     if not checks or (checks.content, checks.validator) != (content_digest(task), PROOF) or (
             checks.ok and not checks.audit):

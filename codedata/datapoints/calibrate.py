@@ -101,32 +101,25 @@ def calibrate_stage(root: Path, client: Client, host: SandboxFactory, limits: Ag
 def attempted(root: Path, client: Client, host: SandboxFactory, limits: AgentSettings, trial: Trial
               ) -> SolverAttempt:
     """Make an attempt, and return its record. Raise ItemFailed if the attempt does not count."""
-    with at_hand(Path(trial.folder)) as folder:
+    started, log = time.monotonic(), current_reply_log()
+    place = (f"{TRAJECTORIES}/{trial.instance_id}.{client.spec.role}."
+             f"{digest([trial.content, trial.model])[:8]}.{trial.attempt}.json")
+    with (at_hand(Path(trial.folder)) as folder,
+          labelled(host, trial.instance_id, "dp-solver") as label):
         task = read_datapoint(folder)
         if content_digest(task) != trial.content:
             raise ItemFailed("was edited just now.", trial.instance_id)
-        return _attempt_at(task, root, client, host, limits, trial)
-
-
-def _attempt_at(task: Task, root: Path, client: Client, host: SandboxFactory,
-                limits: AgentSettings, trial: Trial) -> SolverAttempt:
-    started = time.monotonic()
-    place = (f"{TRAJECTORIES}/{trial.instance_id}.{client.spec.role}."
-             f"{digest([trial.content, trial.model])[:8]}.{trial.attempt}.json")
-    trajectory = inside(root, place)
-    with labelled(host, trial.instance_id, "dp-solver") as label:
         grader = grader_of(task, host, label)
         with host.open(grader.image, label, grader.workdir, is_stateful=True, default_rights=True,
                        user=AGENT) as sandbox:
             bash = ToolBashExecutor(max_timeout_s=host.run_timeout_s)
             result = Agent(
                 text_of(__package__, "roles/solver/system.md"), [bash, *FILE_TOOLS], client,
-                sandbox, trajectory=trajectory, **limits_of(limits)
-                ).run(task.instruction)
+                sandbox, trajectory=inside(root, place), **limits_of(limits)).run(task.instruction)
             is_of_model = result.error.startswith(f"{MALFORMED_REPLIES} malformed")
             if result.status == "error" and not is_of_model:
-                if current_reply_log().served:   # with these replies it would end the same way
-                    current_reply_log().discard()
+                if log.served:   # with these replies it would end the same way
+                    log.discard()
                 raise ItemFailed(f"the attempt does not count: {result.error}", trial.instance_id)
             try:
                 work = grader.packed(sandbox)

@@ -103,7 +103,7 @@ def content_of(task: RivalledTask, checks: DatapointChecks | None) -> Content:
 
 def base_image_of(task: Task) -> str:
     """Return the engine's id of a datapoint's base image, "" if the engine does not have it."""
-    return engine.image_id(base_of(texts_of(task)["dockerfile"]))
+    return engine.image_id(base_of(texts_of(task).dockerfile))
 
 
 def known_checks(root: Path, task: Task) -> DatapointChecks | None:

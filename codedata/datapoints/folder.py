@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from codedata.bounded import inside, read_bounded
 from codedata.disk.layouts import NEW, FolderDraft, list_folders, load_files, load_folder, to_json
@@ -118,15 +119,24 @@ def readable(root: Path) -> Iterator[Task]:
     return read_all(folders_in(root, []), [])
 
 
-def texts_of(task: Task) -> dict[str, str]:
-    """Return the texts of a datapoint's parts as its builder wrote them."""
+class PartTexts(NamedTuple):
+    """Hold the texts of a datapoint's parts as its builder wrote them."""
+
+    prompt: str
+    dockerfile: str
+    tests: str
+    weights: str
+    solution: str
+
+
+def texts_of(task: Task) -> PartTexts:
+    """Return the texts of a datapoint's parts."""
     weights = text_in(task.tests, CONFIG)
     with suppress(ValueError, LookupError, TypeError, RecursionError):
         weights = json.dumps(json.loads(weights)["weights"], indent=2)
-    return {"prompt": task.instruction or "",
-            "dockerfile": builders_lines(text_in(task.environment, DOCKERFILE)),
-            "tests": text_in(task.tests, TESTS), "weights": weights,
-            "solution": text_in(task.solution, SOLVE)}
+    return PartTexts(
+        task.instruction or "", builders_lines(text_in(task.environment, DOCKERFILE)),
+        text_in(task.tests, TESTS), weights, text_in(task.solution, SOLVE))
 
 
 def context_of(task: Task) -> Files:
@@ -240,17 +250,17 @@ def for_agent(dockerfile: str) -> str:
 def with_texts(task: Task, texts: Mapping[str, str]) -> Task:
     """Return a datapoint whose parts have the new `texts`; other parts keep theirs. Its verifier
     and settings are derived from all of them. Raise ValueError if the weights are invalid."""
-    texts = {**texts_of(task), **texts}
-    workdir = last_workdir(texts["dockerfile"])
+    parts = texts_of(task)._replace(**texts)
+    workdir = last_workdir(parts.dockerfile)
     config = {**task.config, "artifacts": [workdir],
               "environment": {**task.config["environment"], "workdir": workdir}}
     return replace(
-        task, config=config, instruction=texts["prompt"],
+        task, config=config, instruction=parts.prompt,
         environment={**task.environment, IGNORE: IGNORED.encode(),
-                     DOCKERFILE: for_agent(texts["dockerfile"]).encode()},
-        solution={**task.solution, SOLVE: texts["solution"].encode()},
-        tests={**task.tests, **verifier_of(weights_of(texts["weights"]), workdir),
-               TESTS: texts["tests"].encode()})
+                     DOCKERFILE: for_agent(parts.dockerfile).encode()},
+        solution={**task.solution, SOLVE: parts.solution.encode()},
+        tests={**task.tests, **verifier_of(weights_of(parts.weights), workdir),
+               TESTS: parts.tests.encode()})
 
 
 def verifier_of(weights: Mapping[str, Decimal], workdir: str) -> Files:

@@ -136,8 +136,8 @@ def _in_full(task: Task, attempts: Attempts, draft: str, row: Object) -> list[Bl
                   for model, rates in rates_by_model(attempts).items()][:MAX_LABELS]]
     if draft:
         lineage.append(["draft", {"kind": "file", "path": draft}])
-    texts = [{"path": PARTS[key], "text": text[:MAX_CHARS], "size": len(text)}
-             for key, text in texts_of(task).items()]
+    texts = [{"path": path, "text": text[:MAX_CHARS], "size": len(text)}
+             for path, text in zip(PARTS.values(), texts_of(task), strict=True)]
     files = context_of(task)
     sizes = [[name, _size(files[name])] for name in [*files][:MAX_LISTED]]
     return [

@@ -58,7 +58,7 @@ def test_what_is_no_datapoint_is_named(tmp_path, harm, words):
 def test_another_text_changes_what_follows_from_it_and_the_lines_for_the_agent_stand_once():
     task = a_datapoint("sums")
     again = with_texts(task, {"tests": "# other"})
-    assert texts_of(again) == texts_of(task) | {"tests": "# other"}
+    assert texts_of(again) == texts_of(task)._replace(tests="# other")
     assert [again.environment, again.config] == [task.environment, task.config]
     dockerfile = again.environment["Dockerfile"].decode()
     assert dockerfile.count("useradd") == 1 and for_agent(dockerfile) == dockerfile

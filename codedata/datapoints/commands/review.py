@@ -54,7 +54,7 @@ class ReviewCommands(Desk):
                 raise Refusal(f"There is no file {name}, only: {', '.join(files)[:2000]}")
             text = read_bounded(files[name], MAX_BYTES)
             return {"text": text.decode(errors="replace")[:SHOWN_CHARS]}
-        texts = {part: text for part, text in texts_of(point).items()
+        texts = {part: text for part, text in texts_of(point)._asdict().items()
                  if not blind or part in ("prompt", "dockerfile")}
         return {**texts, "files": [*files], "metadata": vars(labels_of(point)),
                 "content": content_digest(point)}
