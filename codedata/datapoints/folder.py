@@ -18,7 +18,7 @@ from typing import NamedTuple
 from codedata.bounded import inside, read_bounded
 from codedata.disk.layouts import NEW, FolderDraft, list_folders, load_files, load_folder, to_json
 from codedata.disk.store import Store, digest
-from codedata.errors import BrokenRecord
+from codedata.errors import BrokenRecord, ItemFailed
 from codedata.records import DATAPOINT, Files, Object, RivalledTask, Task, parse
 from codedata.sandbox.images.dockerfile import read_dockerfile
 from codedata.tasks.folder.folder import (
@@ -249,9 +249,13 @@ def for_agent(dockerfile: str) -> str:
 
 def with_texts(task: Task, texts: Mapping[str, str]) -> Task:
     """Return a datapoint whose parts have the new `texts`; other parts keep theirs. Its verifier
-    and settings are derived from all of them. Raise ValueError if the weights are invalid."""
+    and settings are derived from all of them. Raise ItemFailed if the weights are invalid."""
     parts = texts_of(task)._replace(**texts)
     workdir = last_workdir(parts.dockerfile)
+    try:
+        weights = weights_of(parts.weights)
+    except ValueError as e:
+        raise ItemFailed(f"weights.json: {e}.") from e
     config = {**task.config, "artifacts": [workdir],
               "environment": {**task.config["environment"], "workdir": workdir}}
     return replace(
@@ -259,7 +263,7 @@ def with_texts(task: Task, texts: Mapping[str, str]) -> Task:
         environment={**task.environment, IGNORE: IGNORED.encode(),
                      DOCKERFILE: for_agent(parts.dockerfile).encode()},
         solution={**task.solution, SOLVE: parts.solution.encode()},
-        tests={**task.tests, **verifier_of(weights_of(parts.weights), workdir),
+        tests={**task.tests, **verifier_of(weights, workdir),
                TESTS: parts.tests.encode()})
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from codedata.datapoints.approval import is_as_proven
@@ -139,7 +140,7 @@ def _in_full(task: Task, attempts: Attempts, draft: str, row: Object) -> list[Bl
     texts = [{"path": path, "text": text[:MAX_CHARS], "size": len(text)}
              for path, text in zip(PARTS.values(), texts_of(task), strict=True)]
     files = context_of(task)
-    sizes = [[name, _size(files[name])] for name in [*files][:MAX_LISTED]]
+    sizes = [[name, path.stat().st_size] for name, path in islice(files.items(), MAX_LISTED)]
     return [
         {"kind": "files", "files": texts[:1], "isOpen": True},
         {"kind": "checks", "checks": row["checks"]},
@@ -149,10 +150,6 @@ def _in_full(task: Task, attempts: Attempts, draft: str, row: Object) -> list[Bl
         part(f"environment/: {plural(len(files), 'file')}",
              sizes and table("Files", ["file", "bytes"], sizes, "lr"),
              len(files) > MAX_LISTED and f"The first {MAX_LISTED}.")]
-
-
-def _size(path: Path) -> int | None:
-    return path.stat().st_size if path.is_file() else None
 
 
 def _label(value) -> str:

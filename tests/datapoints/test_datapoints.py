@@ -29,7 +29,7 @@ from codedata.datapoints.folder import (
 )
 from codedata.datapoints.validate import ImageSearch
 from codedata.disk.archives import GZIP, ZSTD, UnsafeArchive, pack
-from codedata.errors import BrokenRecord
+from codedata.errors import BrokenRecord, ItemFailed
 from codedata.records import DatapointChecks
 from codedata.tasks.folder.folder import proven, task_problem, workdir_of
 
@@ -65,7 +65,7 @@ def test_another_text_changes_what_follows_from_it_and_the_lines_for_the_agent_s
     moved = with_texts(again, {"dockerfile": dockerfile.replace("/app", "/srv")})
     assert moved.environment["Dockerfile"].decode() == dockerfile.replace("/app", "/srv")
     assert workdir_of(moved) == json.loads(moved.tests["config.json"])["workdir"] == "/srv"
-    with pytest.raises(ValueError, match="their sum is 0"):
+    with pytest.raises(ItemFailed, match="their sum is 0"):
         with_texts(task, {"weights": '{"a": 0.9}'})
 
 

@@ -109,7 +109,11 @@ class BuildCommands(Desk):
         if draft.is_file():
             made_from = {"directory": f"{DP}/{DRAFTS}", "item": name,
                          "digest": digest(read(draft).decode(errors="replace"))}
-        context = _context_in(Path(additional_files_dir)) if additional_files_dir else {}
+        context = {}
+        if additional_files_dir:
+            context = _files_in(Path(additional_files_dir), "additional_files_dir")
+        for path in context:
+            _check_additional(path)
         about = {"kind": DATAPOINT, "repo": task.data.get("seed") or name, "languages": [],
                  "status": IN_REVIEW, **({"licence": licence} if licence else {}),
                  "made_from": made_from, "lineage": {
@@ -117,7 +121,7 @@ class BuildCommands(Desk):
                      "agent": task.agent or "", "profile": self.settings.profile}}
         labels = {"difficulty": difficulty, "category": "", "tags": []}
         made = Task(name, DATAPOINT, config_of(name, BOX, about, labels), context, {}, {})
-        point = _with(made, {part: _text(files[f"{part}_file"]) for part in PARTS})
+        point = with_texts(made, {part: _text(files[f"{part}_file"]) for part in PARTS})
         return {**_put(self.at(STAGING, name), point), "files": [*context_of(point)]}
 
     def patch_dp(self, task_id: str, claim: str, part: PART, file: str) -> Object:
@@ -125,7 +129,7 @@ class BuildCommands(Desk):
 
         file: path of the new text
         """
-        return self._patched(task_id, claim, lambda point: _with(point, {part: _text(file)}))
+        return self._patched(task_id, claim, lambda point: with_texts(point, {part: _text(file)}))
 
     def patch_additional_files(self, task_id: str, claim: str, name: str, file: str = "") -> Object:
         """Put a file beside the Dockerfile of the staged datapoint, or of the one under review;
@@ -158,17 +162,16 @@ class BuildCommands(Desk):
         if odd := sorted(name for name in given if not RIVAL.fullmatch(name)):
             raise Refusal(f"{', '.join(odd)[:500]}: the names are right-*.sh, wrong-*.sh and "
                           "cheat-*.sh.")
-        of_review = {name: one for name, one in (point.rivals or {}).items() if "-review-" in name}
+        kept = point.rivals or {}
         if task.type == BUILD:
-            rivals = {**of_review, **given}
+            kept = {name: one for name, one in kept.items() if "-review-" in name}
         else:
-            added = {name.replace("-", "-review-", 1): one for name, one in given.items()}
-            rivals = {**(point.rivals or {}), **added}
-        changed = replace(point, rivals=rivals)
+            given = {name.replace("-", "-review-", 1): one for name, one in given.items()}
+        changed = replace(point, rivals={**kept, **given})
         if is_blind(task, point) and (problem := lacking_rivals(changed, BLIND)):
             raise Refusal(f"{problem}, written before you see the tests.")
         rivals_in(changed)   # raises ItemFailed where a patch does not fit
-        return {**_put(folder_of(point), changed), "rivals": sorted(rivals)}
+        return {**_put(folder_of(point), changed), "rivals": sorted(changed.rivals)}
 
     def validate_datapoint(self, task_id: str, claim: str = "") -> Object:
         """Check the datapoint of a task in containers, and audit it. This takes minutes; the same
@@ -246,14 +249,6 @@ class BuildCommands(Desk):
         return _put(folder_of(point), in_review(change(point)))
 
 
-def _with(point: Task, texts: dict[str, str]) -> Task:
-    """Return a datapoint with these of its texts replaced. Raise Refusal for invalid weights."""
-    try:
-        return with_texts(point, texts)
-    except ValueError as e:
-        raise Refusal(f"weights.json: {e}.") from e
-
-
 def _put(place: Path, point: Task) -> Object:
     """Write a datapoint to its folder; return what names it."""
     put(place, point)
@@ -269,14 +264,6 @@ def _files_in(folder: Path, flag: str) -> Files:
         return load_files(folder)
     except ValueError as e:
         raise Refusal(f"{flag}: {e}.") from e
-
-
-def _context_in(folder: Path) -> Files:
-    """Return the files of a folder, for an image's context. Raise Refusal if names are taken."""
-    files = _files_in(folder, "additional_files_dir")
-    for path in files:
-        _check_additional(path)
-    return files
 
 
 def _check_additional(path: str, others: Iterable[str] = ()) -> None:
