@@ -1,7 +1,7 @@
 """Let an agent work on a claimed task: an idea agent on a seed, a builder on a draft, a reviewer on
 a datapoint.
 
-An agent has bash, tools for files, and those commands of `build_dp.py tool` that its role needs.
+An agent has bash, tools for files, and the commands of `build_dp.py tool` that its role needs.
 The commands are bound to the claimed task, so that a model cannot name another one. Paths in their
 arguments are paths in the agent's sandbox, which has neither network nor container engine. A run
 ends when the task is ended, or at a limit of the agent.
@@ -44,13 +44,13 @@ from codedata.datapoints.queue import (
     Refusal,
 )
 from codedata.disk.archives import Bounds
+from codedata.disk.locks import temporary_folder
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.llm.client import Client
 from codedata.llm.replies import ReplyLog
 from codedata.records import Object
 from codedata.run.talk import Step
 from codedata.sandbox import Sandbox
-from codedata.sandbox.local import SandboxLocal
 from codedata.settings import AgentSettings
 from codedata.suites.environments import labelled
 
@@ -180,8 +180,8 @@ class HeldTask:
 
     def _call(self, name: str, command: Callable, /, sandbox: Sandbox, **arguments) -> str | Stop:
         """Run a command. Return its result as text, Stop if it has ended the task, or Failed."""
-        with SandboxLocal(scripts=()) as desk:   # only for a folder that reap() finds
-            folder = Path(desk.workdir)
+        with temporary_folder() as given:
+            folder = Path(given)
             try:
                 for key in [key for key in arguments if _is_path(key) and arguments[key]]:
                     arguments[key] = _fetched(sandbox, arguments[key], folder / key)

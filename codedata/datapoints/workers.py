@@ -136,6 +136,7 @@ class _Role:
     """Hold the agents that work on one type of tasks, and what they have done in this run."""
 
     type: str
+    name: str
     n_agents: int
     bar: Bar
     n_claimed: int = 0
@@ -157,7 +158,8 @@ class _Run:
         self.renewed = time.monotonic()       # when the leases in flight were renewed
         for type, n in n_agents.items():
             above = self.roles[-1].bar if self.roles else None
-            self.roles.append(_Role(type, n, Bar(ROLES[type], 1, options.quiet, above)))
+            name = ROLES[type]
+            self.roles.append(_Role(type, name, n, Bar(name, 1, options.quiet, above)))
 
     def run(self, seeds: Path | None) -> int:
         """Work until nothing is left; return the exit code."""
@@ -170,7 +172,7 @@ class _Run:
             for role in self.roles:
                 if not self.options.selection.no_retry:
                     self.manager.retry_failed(role.type)
-                agents += [partial(self._work, role, f"{ROLES[role.type]}-{i:02d}.{os.getpid()}")
+                agents += [partial(self._work, role, f"{role.name}-{i:02d}.{os.getpid()}")
                            for i in range(1, role.n_agents + 1)]
             with signals("build_dp agents", lambda: self.pool.stop(Interrupted()), self._say,
                          lambda: f"not finished: {named([*self.in_flight])}"):
@@ -221,7 +223,7 @@ class _Run:
         """Work on a task, and write its ledger line, however it ends."""
         error = ""
         try:
-            trouble = trouble_of(partial(self._run_agent, held), self._say)
+            trouble = trouble_of(partial(self._run_agent, role, held), self._say)
             error = str(trouble or held.result.error
                         or "the agent stopped without ending its task")
         except RunStopped as e:
@@ -232,14 +234,14 @@ class _Run:
         if state := self._settle(held.task, error):
             self._note(role, held, state, error if state == "failed" else "")
 
-    def _run_agent(self, held: HeldTask) -> None:
-        task, role = held.task, ROLES[held.task.type]
+    def _run_agent(self, role: _Role, held: HeldTask) -> None:
+        task = held.task
         held.trajectory = new_trajectory(self.desk.root, TRAJECTORIES, task.id)
         # since this run began, another process may have recorded an earlier attempt
         ledger = Ledger(self.dp) if task.attempts > 1 else self.ledger
-        held.calls = ReplyLog(self.dp, f"build_dp.{role}", task.id, ledger)
+        held.calls = ReplyLog(self.dp, f"build_dp.{role.name}", task.id, ledger)
         with recording(held.calls), showing(held.step):
-            work(held, self.models.client(f"dp_{role}"), self.limits)
+            work(held, self.models.client(f"dp_{role.name}"), self.limits)
 
     def _settle(self, task: QueuedTask, error: str) -> str:
         """Return the state of an attempt: "done", "failed" (the queue records the failure), or ""
@@ -258,7 +260,7 @@ class _Run:
         task, calls, result = held.task, held.calls, held.result
         if error and result and (result.status != "error" or calls.served):
             calls.discard()   # with these replies it would fail again
-        line = attempt_line(f"build_dp.{ROLES[role.type]}", task.id, state, calls, held.started)
+        line = attempt_line(f"build_dp.{role.name}", task.id, state, calls, held.started)
         trajectory = str(held.trajectory.relative_to(self.desk.root)) if result else ""
         self.ledger.append(self.dp, {**line, "instance_id": subject(task), "error": error,
                                      "trajectory": trajectory})
@@ -323,8 +325,7 @@ def _summary(root: Path, manager: TaskManager, roles: list[_Role]) -> Iterator[s
         one = role.totals
         states = ", ".join(f"{state} {n}" for state, n in counts[role.type].items() if n)
         served = f", {plural(one.served, 'answer')} kept from an earlier run" if one.served else ""
-        yield (f"{ROLES[role.type]:8}  this run: {one.wrote} ended{served}; all: "
-               f"{states or 'none'}")
+        yield f"{role.name:8}  this run: {one.wrote} ended{served}; all: {states or 'none'}"
     n_ideas, n_drafts = len([*(dp / IDEAS).glob("*.json")]), len([*(dp / DRAFTS).glob("*.md")])
     points = [*map(labels_of, readable(root))]
     n_approved = sum(point.status == APPROVED for point in points)

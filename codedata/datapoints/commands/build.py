@@ -59,7 +59,7 @@ PART = Literal["prompt", "dockerfile", "tests", "weights", "solution"]
 
 def taking_part_files(command: Callable) -> Callable:
     """Replace the `**files` in a command's signature by an argument `<part>_file` for each part of
-    a datapoint, behind `task_id` and `claim`. Return the command."""
+    a datapoint, after `task_id` and `claim`. Return the command."""
     signature = inspect.signature(command)
     own, files = [*signature.parameters.values()][:-1], [f"{part}_file" for part in PARTS]
     own[3:3] = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in files]
@@ -81,7 +81,7 @@ class BuildCommands(Desk):
         """
         folder = re.sub(r"[^A-Za-z0-9.-]+", "-", f"{registry}-{name}-{version or 'newest'}")
         if not safe_name(folder):
-            raise Refusal(f"{name} is no name of a package.")
+            raise Refusal(f"{name} is not the name of a package.")
         place = self.at(PACKAGES, folder)
         if not place.is_dir():
             new = self.at(NEW, folder)
@@ -259,7 +259,7 @@ def _files_in(folder: Path, flag: str) -> Files:
     """Return the files of a folder. Raise Refusal if it has links, or too many or too large files.
     """
     if not folder.is_dir():
-        raise Refusal(f"{flag} is no folder.")
+        raise Refusal(f"{flag} is not a folder.")
     try:
         return load_files(folder)
     except ValueError as e:
