@@ -330,8 +330,8 @@ def complaints(rows: Iterable[dict]) -> Iterator[str]:
     for row in rows:
         results = row.get("checks", [])
         # if a check has failed, those that were not made are left out
-        named = next(filter(None, ([one for one in results if one["status"] == status]
-                                   for status in ("failed", "not checked"))), [])
+        named = [one for one in results if one["status"] == "failed"] or [
+            one for one in results if one["status"] == "not checked"]
         whys = "; ".join(f"{one['name']} {one['status']}: {one['why']}" for one in named)
         if not row["ok"]:
             yield f"{row['id']}: {row.get('trouble') or whys or 'not validated'}"

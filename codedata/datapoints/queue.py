@@ -308,6 +308,11 @@ def _parsed(raw: bytes) -> QueuedTask:
     return task
 
 
+def counts_in(folder: Path) -> dict[str, dict[str, int]]:
+    """Return TaskManager.counts() of a folder, {} if it has no queue. Nothing is written."""
+    return TaskManager(folder).counts() if (folder / JOURNAL).exists() else {}
+
+
 def _known(tasks: dict[str, QueuedTask], id: str) -> QueuedTask:
     if id not in tasks:
         raise Refusal(f"There is no task {printable(str(id))}.")

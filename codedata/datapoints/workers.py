@@ -38,12 +38,12 @@ from codedata.datapoints.profiles import gaps_in, say_gaps
 from codedata.datapoints.queue import (
     BUILD,
     GENERATE,
-    JOURNAL,
     REVIEW,
     ROLES,
     QueuedTask,
     Refusal,
     TaskManager,
+    counts_in,
 )
 from codedata.datapoints.seeds import seeds_in
 from codedata.disk.ledger import Ledger
@@ -113,8 +113,8 @@ def show_status(settings: Settings, word: str | None) -> int:
     a caller gathers statuses, hand over the status of each role instead."""
     dp = settings.root / DP
     if word:
-        tasks = TaskManager(dp).counts() if (dp / JOURNAL).exists() else {}
-        statuses = [partial(_status_of, dp, role, tasks.get(type, {}))
+        counts = counts_in(dp)
+        statuses = [partial(_status_of, dp, role, counts.get(type, {}))
                     for type, role in ROLES.items()]
         if all([*map(hand_over, statuses)]):
             return 0
@@ -363,7 +363,7 @@ def _to_come(root: Path, settings: DpSettings, limit: int | None, n_agents: Mapp
              seeds: Path | None) -> Iterator[str]:
     """Yield lines with the number of tasks to come and their likely cost. Nothing is written."""
     dp = root / DP
-    counts = TaskManager(dp).counts() if (dp / JOURNAL).exists() else {}
+    counts = counts_in(dp)
     if gaps := say_gaps(gaps_in(root, settings.profile)):
         yield f"missing   no datapoint has the {gaps}"
     n_new = sum(not (dp / SEEDS / seed.id).exists() for seed in seeds_in(seeds)) if seeds else 0
