@@ -55,7 +55,7 @@ def main(argv=None) -> int:
     parser.add_argument("word", choices=["agents", "validate", "calibrate"], nargs="?",
                         metavar="agents|validate|calibrate|tool", help="the work to do")
     parser.add_argument("paths", nargs="*", metavar="PATH",
-                        help="folders of datapoints; for calibrate, ids of datapoints")
+                        help="folders of datapoints to validate")
     flags = parser.add_argument_group("flags of build_dp.py")
     flags.add_argument("--agents", metavar="ROLE=N,…",
                        help="numbers of idea, builder and review agents (default: one each)")
@@ -70,6 +70,8 @@ def main(argv=None) -> int:
     args = parser.parse_args(argv)
     if args.word == "agents" and (given := [name for name in NOT_OF_AGENTS if name in args.given]):
         parser.error(f"--{given[0]} does not go with agents (--agents sets their number)")
+    if args.paths and args.word != "validate":
+        parser.error("only validate takes PATH; choose datapoints with --only")
     settings = cli.with_container_workers(config.load(args), args)
     options = cli.reap_first(args, settings, cli.options(args))
     if args.status and args.word in (None, "agents"):
@@ -81,8 +83,9 @@ def main(argv=None) -> int:
         return run_agents(settings, options, n_agents, args.seeds and Path(args.seeds))
     if args.word == "calibrate":
         return start.run_steps({"calibrate": lambda models: calibrate_stage(
-            settings, models, args.attempts, args.paths, args.keep_images)},
-            settings, options, (SolverAttempt,))
+            settings.root, models.client("dp_solver"),
+            SandboxFactory(settings, models.stop, args.keep_images), settings.agent,
+            settings.dp.profile, args.attempts)}, settings, options, (SolverAttempt,))
     return validate(args, settings, options)
 
 
@@ -98,7 +101,7 @@ def validate(args, settings, options) -> int:
         return code
     given = given or folders_in(root, [])
     rows = results_of(root, given, args.profile or "")
-    for line in (*complaints(rows), *(() if options.quiet else write_index(root, given))):
+    for line in (*complaints(rows), *(() if options.quiet else write_index(root))):
         say(line)
     n_ok = sum(row["ok"] for row in rows)
     say(f"      {n_ok} of {plural(len(rows), 'datapoint')} pass every check")

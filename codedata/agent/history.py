@@ -25,11 +25,11 @@ class History:
     def __init__(self, messages: list[dict]):
         self.messages = messages
         self.left_out: dict[int, dict] = {}
-        self._observations: list[int] = []   # their indices
+        self.observations: list[int] = []   # their indices
 
     def observe(self, message: dict) -> None:
         """Append an observation, whose body may be left out later."""
-        self._observations.append(len(self.messages))
+        self.observations.append(len(self.messages))
         self.messages.append(message)
 
     def request(self) -> list[dict]:
@@ -54,7 +54,7 @@ class History:
             return False
         n_before = len(self.left_out)
         seen = max((i for i, m in enumerate(self.messages) if m["role"] == "assistant"), default=0)
-        for i in self._observations:
+        for i in self.observations:
             body = self.messages[i]["content"]
             if size <= limit * TARGET_SHARE or i > seen:
                 break

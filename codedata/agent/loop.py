@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
@@ -23,12 +24,11 @@ from codedata.agent.protocols import (
     Action,
     AgentTurn,
     ModelReply,
-    Native,
-    Text,
     observation,
     one_command,
     packaged,
     read_turn,
+    text_instructions,
 )
 from codedata.agent.submit import submit
 from codedata.agent.tools import Failed, Stop, Tool
@@ -145,7 +145,7 @@ class Agent:
         Ctrl-C."""
         run = _Run(self, task)
         try:
-            while run.status == "running":
+            while not run.outcome:
                 run.step()
         except ItemFailed as e:   # a request failed for good, or SandboxDied
             run.end("error", error=str(e))
@@ -160,25 +160,26 @@ class _Run:
         self.task = task
         self.tools = agent.tool_by_name
         self.started = time.monotonic()
-        self.status = "running"
-        self.answer = ""
+        self.outcome: tuple[str, str, str] | None = None   # (status, answer, error), once it ends
         self.handed_in = False
-        self.error = ""
         self.calls: list[dict] = []       # one for each reply
-        self.has_acted = False            # the model has called a tool, validly or not
         self.malformed = 0
         self.malformed_in_row = 0         # replies without a valid action
-        self.failing = None               # the last action
-        self.n_failures = 0               # its failures in a row
+        # the last actions, None for those that did not fail
+        self.failures = deque(maxlen=SAME_FAILURES)
         self.saved: dict[int, str] = {}   # the place of a message's whole text, by its index
-        self._begin(Text if agent.protocol == "text" else Native)
+        self._begin("text" if agent.protocol == "text" else "native")
 
-    def _begin(self, protocol: type) -> None:
+    def _begin(self, protocol: str) -> None:
         """Begin the conversation, or begin it anew in another protocol."""
-        self.protocol = protocol(self.tools)
+        self.protocol = protocol
         self.prose_in_row = 0
-        system_prompt = self.agent.system_prompt + self.protocol.instructions
-        self.history = History(storable([{"role": "system", "content": system_prompt},
+        is_text = protocol == "text"
+        self.schemas = [] if is_text else [tool.schema for tool in self.tools.values()]
+        prompt = self.agent.system_prompt
+        if is_text:
+            prompt += text_instructions(self.tools)
+        self.history = History(storable([{"role": "system", "content": prompt},
                                          {"role": "user", "content": self.task}]))
 
     def _check_limits(self) -> None:
@@ -221,28 +222,25 @@ class _Run:
         """Append the model's next turn to the history, count what is malformed in it, and return
         it."""
         if self._may_fall_back() and len(self.calls) >= EMPTY_REPLIES:
-            self._begin(Text)
+            self._begin("text")
         reply = self._ask()
         self.calls.append(reply.call)
-        turn = read_turn(reply, self.protocol)
+        turn = read_turn(reply, self.protocol, self.tools)
         if self._may_fall_back() and turn.problem and one_command(turn.message["content"])[0]:
-            self._begin(Text)   # the reply already follows the text protocol
-            turn = read_turn(reply, self.protocol)
+            self._begin("text")   # the reply already follows the text protocol
+            turn = read_turn(reply, self.protocol, self.tools)
         self.history.messages.append(turn.message)
         problems = [action.problem for action in turn.actions]
-        self.has_acted = self.has_acted or bool(problems)
         self.malformed_in_row = 0 if "" in problems else self.malformed_in_row + 1
-        if turn.is_prose:
-            self.prose_in_row += 1
-        else:
-            self.prose_in_row = 0
+        self.prose_in_row = self.prose_in_row + 1 if turn.is_prose else 0
+        if not turn.is_prose:
             self.malformed += len([*filter(None, [turn.problem, *problems])])
         return turn
 
     def _may_fall_back(self) -> bool:
         """Return whether the text protocol may still take the place of the native one."""
-        is_native = self.agent.protocol == "auto" and self.protocol.name == "native"
-        return is_native and "bash" in self.tools and not self.has_acted
+        is_native = self.agent.protocol == "auto" and self.protocol == "native"
+        return is_native and "bash" in self.tools and not self.history.observations
 
     def _ask(self) -> ModelReply:
         """Return a reply to the history, which is shortened where it is too long."""
@@ -250,7 +248,7 @@ class _Run:
         while True:
             try:
                 return self.agent.llm_server.ask(self.history.request(),
-                                                 tools=self.protocol.schemas or None)
+                                                 tools=self.schemas or None)
             except HttpTrouble as e:
                 if not self._adapts_to(e):
                     raise
@@ -262,7 +260,7 @@ class _Run:
         refuses_tools = refusal.status and REFUSES_TOOLS.search(refusal.what)
         if not refuses_tools or self.calls or not self._may_fall_back():
             return False
-        self._begin(Text)
+        self._begin("text")
         return True
 
     def _shorten(self, limit: int) -> bool:
@@ -272,7 +270,7 @@ class _Run:
         """Tell the model how to hand in; the next time, take its text as the answer, unless
         `submit` refuses it."""
         if self.prose_in_row < ANSWERS_IN_PROSE:
-            notes = [f"{self.protocol.name}_prose.md"]
+            notes = [f"{self.protocol}_prose.md"]
             if self._may_fall_back():
                 notes.append("native_bash.md")
             return self._say("\n\n".join(map(packaged, notes)))
@@ -289,16 +287,15 @@ class _Run:
             return Failed(action.problem)
         key = (action.tool, action.arguments)
         advice = packaged("repeated.md").replace("{n}", str(SAME_FAILURES))
-        if key != self.failing:
-            self.failing = key
-            self.n_failures = 0
-        if self.n_failures >= SAME_FAILURES:
+        if self.failures.count(key) == SAME_FAILURES:
             return Failed(advice)
         outcome = self._use(self.tools[action.tool], action.arguments)
         if isinstance(outcome, Stop) and action.tool == "bash":
             outcome = self._ending(outcome)
-        self.n_failures = self.n_failures + 1 if isinstance(outcome, Failed) else 0
-        return outcome if self.n_failures < SAME_FAILURES else Failed(f"{outcome}\n\n{advice}")
+        self.failures.append(key if isinstance(outcome, Failed) else None)
+        if self.failures.count(key) == SAME_FAILURES:
+            return Failed(f"{outcome}\n\n{advice}")
+        return outcome
 
     def _ending(self, stop: Stop) -> str | Stop:
         """Return the ending tool's result for an answer that was given without calling it: `submit`
@@ -340,17 +337,15 @@ class _Run:
 
     def end(self, status: str, answer: str = "", error: str = "") -> None:
         """End the run with a status, unless it has ended already."""
-        if self.status == "running":
-            self.status = status
-            self.answer = storable(answer)
-            self.error = storable(error)
+        if not self.outcome:
+            self.outcome = status, storable(answer), storable(error)
 
     def save(self) -> AgentResult:
         """Return the result so far, and write it to the trajectory file, if one is set."""
         result = AgentResult(
-            self.status, self.answer, self.error, len(self.calls), self.malformed,
-            self.protocol.name, self.history.messages, self.protocol.schemas,
-            [*self.history.left_out.values()], self._usage(), self.handed_in)
+            *(self.outcome or ("running", "", "")), len(self.calls), self.malformed, self.protocol,
+            self.history.messages, self.schemas, [*self.history.left_out.values()],
+            self._usage(), self.handed_in)
         if self.agent.trajectory:
             write_atomic(Path(self.agent.trajectory), to_json(result.to_dict()))
         return result
@@ -359,7 +354,7 @@ class _Run:
         return {**usage_of(self.calls), "seconds": round(time.monotonic() - self.started, 3)}
 
     def _ask_again(self, problem: str) -> None:
-        self._say(packaged(f"{self.protocol.name}_again.md").replace("{problem}", problem))
+        self._say(packaged(f"{self.protocol}_again.md").replace("{problem}", problem))
 
     def _say(self, text: str) -> None:
         self.history.messages.append({"role": "user", "content": text})

@@ -54,53 +54,15 @@ class ModelReply(Protocol):
     call: dict               # model, tokens_in, tokens_out, cost_usd: None where unknown
 
 
-class Native:
-    """Find the actions in native tool calls of the API."""
-
-    name = "native"
-    instructions = ""
-
-    def __init__(self, tools: dict[str, Tool]):
-        self.tools = tools
-        self.schemas = [tool.schema for tool in tools.values()]
-
-    def actions(self, text: str, tool_calls: list[dict]) -> tuple[list[Action], str]:
-        """Return (the actions of a reply, '' or why there is none)."""
-        actions = [self._action(storable(call["id"]), **call["function"]) for call in tool_calls]
-        return actions, "" if actions else "your reply has no tool call in it"
-
-    def _action(self, call_id: str, name: str, arguments: str) -> Action:
-        if name not in self.tools:
-            problem = f"There is no tool {name[:SHOWN_CHARS]!r}. There are {', '.join(self.tools)}."
-            is_safe = re.fullmatch(r"[\w-]{1,64}", name, re.ASCII)
-            return Action(name if is_safe else "unknown", {}, call_id, problem)
-        parsed = _arguments(arguments or "{}")
-        if isinstance(parsed, str):
-            return Action(name, {}, call_id, f"{name} was not called: its arguments are {parsed}.")
-        return Action(name, parsed, call_id, self.tools[name].problem(parsed))
+def text_instructions(tools: dict[str, Tool]) -> str:
+    """Return what the text protocol adds to a system prompt. Its only tool is `bash`; a command
+    that prints an end marker ends the run."""
+    names = ["text.md", "text_stop.md"] if "stop" in tools else ["text.md"]
+    return "\n\n" + "\n\n".join(map(packaged, names))
 
 
-class Text:
-    """Find the one bash block of a reply, for models without tool calls.
-
-    The only tool is `bash`; a command that prints an end marker ends the run.
-    """
-
-    name = "text"
-
-    def __init__(self, tools: dict[str, Tool]):
-        self.schemas = []
-        names = ["text.md", "text_stop.md"] if "stop" in tools else ["text.md"]
-        self.instructions = "\n\n" + "\n\n".join(map(packaged, names))
-
-    def actions(self, text: str, tool_calls: list[dict]) -> tuple[list[Action], str]:
-        """Return (the action of a reply, '' or why there is none)."""
-        command, problem = one_command(text)
-        return ([], problem) if problem else ([Action("bash", {"command": command})], "")
-
-
-def read_turn(reply: ModelReply, protocol: Native | Text) -> AgentTurn:
-    """Return a reply as an AgentTurn."""
+def read_turn(reply: ModelReply, protocol: str, tools: dict[str, Tool]) -> AgentTurn:
+    """Return a reply in a protocol, "native" or "text", as an AgentTurn."""
     head, fence, rest = reply.text.partition("```")   # a tag inside a code block is part of it
     text = storable((THINKING.sub("", head) + fence + rest).strip())
     message = {"role": "assistant", "content": text or EMPTY_REPLY}
@@ -109,7 +71,13 @@ def read_turn(reply: ModelReply, protocol: Native | Text) -> AgentTurn:
     if len(text) > MAX_CHARS:
         message["content"] = f"{text[:SHOWN_CHARS]} …"
         return AgentTurn(message, problem=f"your reply is {OVER_LIMIT}")
-    actions, problem = protocol.actions(text, reply.tool_calls)
+    if protocol == "text":
+        command, problem = one_command(text)
+        actions = [Action("bash", {"command": command})]
+    else:
+        actions = [_native_action(tools, storable(call["id"]), **call["function"])
+                   for call in reply.tool_calls]
+        problem = "" if actions else "your reply has no tool call in it"
     if problem:
         return AgentTurn(message, [], problem, bool(text) and not ATTEMPT.search(text))
     calls = []   # serialized again, since endpoints refuse invalid calls in a history
@@ -121,6 +89,18 @@ def read_turn(reply: ModelReply, protocol: Native | Text) -> AgentTurn:
     if calls:
         message |= {"content": text or None, "tool_calls": storable(calls)}
     return AgentTurn(message, actions)
+
+
+def _native_action(tools: dict[str, Tool], call_id: str, name: str, arguments: str) -> Action:
+    """Return the action of a native tool call of the API."""
+    if name not in tools:
+        problem = f"There is no tool {name[:SHOWN_CHARS]!r}. There are {', '.join(tools)}."
+        is_safe = re.fullmatch(r"[\w-]{1,64}", name, re.ASCII)
+        return Action(name if is_safe else "unknown", {}, call_id, problem)
+    parsed = _arguments(arguments or "{}")
+    if isinstance(parsed, str):
+        return Action(name, {}, call_id, f"{name} was not called: its arguments are {parsed}.")
+    return Action(name, parsed, call_id, tools[name].problem(parsed))
 
 
 def observation(action: Action, text: str) -> dict:

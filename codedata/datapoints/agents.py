@@ -1,18 +1,17 @@
 """Let an agent work on a claimed task: an idea agent on a seed, a builder on a draft, a reviewer on
 a datapoint.
 
-An agent has bash, tools for files, and those commands of `build_dp.py tool` that its role needs.
+An agent has bash, tools for files, and the commands of `build_dp.py tool` that its role needs.
 The commands are bound to the claimed task, so that a model cannot name another one. Paths in their
 arguments are paths in the agent's sandbox, which has neither network nor container engine. A run
 ends when the task is ended, or at a limit of the agent.
 """
 from __future__ import annotations
 
-import inspect
 import json
 import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -31,11 +30,20 @@ from codedata.agent import (
     view_file,
 )
 from codedata.bounded import inside, read_bounded
+from codedata.datapoints.commands import Commands
 from codedata.datapoints.commands.desk import Desk, is_blind
-from codedata.datapoints.folder import folder_of
+from codedata.datapoints.contents import not_built
+from codedata.datapoints.folder import DRAFTS, SEEDS, folder_of
 from codedata.datapoints.profiles import instructions
-from codedata.datapoints.queue import BUILD, GENERATE, REVIEW, ROLES, Refusal
-from codedata.datapoints.twins import DRAFTS, SEEDS
+from codedata.datapoints.queue import (
+    BUILD,
+    GENERATE,
+    REVIEW,
+    ROLES,
+    QueuedTask,
+    Refusal,
+)
+from codedata.disk.locks import temporary_folder
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.llm.client import Client
 from codedata.llm.replies import ReplyLog
@@ -43,10 +51,8 @@ from codedata.records import Object
 from codedata.run.talk import Step
 from codedata.sandbox import Sandbox
 from codedata.sandbox.archives import Bounds
-from codedata.sandbox.local import SandboxLocal
 from codedata.settings import AgentSettings
 from codedata.suites.environments import labelled
-from codedata.tasks.prove.grade import NOT_BUILT
 
 LOOKING = ("read_datapoint", "run_in_dp", "try_solution", "validate_datapoint", "patch_dp",
            "patch_additional_files", "patch_rivals")
@@ -56,25 +62,24 @@ COMMANDS = {
     BUILD: ("get_artifact", "fetch_package", "create_dp", *LOOKING, "add_dp_to_review", "complete"),
     REVIEW: (*LOOKING, "show_categories_tags", "approve_datapoint", "return_datapoint",
              "cancel_datapoint")}
-BOUND = ("task_id", "claim")
 WORKDIR = "/desk"
 FILE_TOOLS = [view_file, search, create_file, edit_file]
 MAX_ITERATIONS = 100   # replies of an agent
 TAKEN = Bounds(max_bytes=200_000_000, max_files=5_000, max_depth=20, max_seconds=120)
 
 
-def work(held: HeldTask, desk: Desk, client: Client, settings: AgentSettings) -> None:
+def work(held: HeldTask, client: Client, settings: AgentSettings) -> None:
     """Run an agent on a claimed task, and note its result. Raise RunStopped if the whole run has to
     stop, ItemFailed if the agent's sandbox cannot be opened."""
-    task, host = held.task, desk.host
-    prompt = instructions(ROLES[task["type"]], desk.settings, host.base_image, is_inside=True)
+    task, desk, host = held.task, held.desk, held.desk.host
+    prompt = instructions(ROLES[task.type], desk.settings, host.base_image, is_inside=True)
     bash = ToolBashExecutor(max_timeout_s=host.run_timeout_s)
     with (labelled(host, subject(task), "dp-agent") as label,
           host.open(host.base_image, label, WORKDIR, is_stateful=True) as sandbox):
         for place, source in material(task, desk).items():
             sandbox.put(source, f"{WORKDIR}/{place}")
         result = Agent(prompt, [bash, *FILE_TOOLS, *held.tools()], client, sandbox,
-                       trajectory=inside(desk.root, held.trajectory),
+                       trajectory=held.trajectory,
                        **limits_of(settings)).run(task_text(task))
     if result.error and held.not_built:
         result = replace(result, error=f"{held.not_built}; then: {result.error}")
@@ -87,39 +92,39 @@ def limits_of(settings: AgentSettings) -> dict[str, float]:
             "max_usd": settings.max_usd}
 
 
-def subject(task: dict) -> str:
+def subject(task: QueuedTask) -> str:
     """Return the name of the seed or datapoint that a task is about; "" if the task names none."""
-    return task.get("seed" if task["type"] == GENERATE else "datapoint", "")
+    return task.data.get("seed" if task.type == GENERATE else "datapoint", "")
 
 
-def task_text(task: dict) -> str:
+def task_text(task: QueuedTask) -> str:
     """Return the first message to an agent. It contains no id and no time: a run that is
     repeated after a kill has to send the same message to get the kept replies."""
-    text = f"Your task: {task['type']} of {subject(task)}."
-    if "returned" in task:
-        return (f"{text}\n\nIts reviewer has given it back: {task['returned']}\n\nWhat its checks "
-                f"found: {json.dumps(task['found'], indent=1)}\n\n/desk/datapoint has the "
+    text, data = f"Your task: {task.type} of {subject(task)}.", task.data
+    if "returned" in data:
+        return (f"{text}\n\nIts reviewer has given it back: {data['returned']}\n\nWhat its checks "
+                f"found: {json.dumps(data['found'], indent=1)}\n\n/desk/datapoint has the "
                 "datapoint; rivals/*-review-* are the reviewer's. Change it with `patch_dp`, "
                 "`patch_additional_files` and `patch_rivals`.")
-    if "rates" not in task:
+    if "rates" not in data:
         return text
     return (f"{text}\n\nIt was built and approved, but models pass it too often or too seldom: "
-            f"{json.dumps(task['rates'])}. /desk/datapoint has the datapoint, /desk/attempts the "
+            f"{json.dumps(data['rates'])}. /desk/datapoint has the datapoint, /desk/attempts the "
             "models' attempts. Find what makes it too easy or too hard, and change that with "
             "`patch_dp` and `patch_additional_files`.")
 
 
-def material(task: dict, desk: Desk) -> dict[str, Path | dict[str, bytes]]:
+def material(task: QueuedTask, desk: Desk) -> dict[str, Path | dict[str, bytes]]:
     """Return {path below WORKDIR: a folder of the host, or {name: content}} to put into an agent's
     sandbox. Raise ItemFailed if the seed or the datapoint is gone, BrokenRecord if a file cannot be
     read or lies outside the root."""
     name = subject(task)
-    if task["type"] == GENERATE:
+    if task.type == GENERATE:
         place = desk.at(SEEDS, name)
         if not place.is_dir():
             raise ItemFailed("is not there any more.", str(place))
         return {"seed": place}
-    if task["type"] == REVIEW:
+    if task.type == REVIEW:
         point = desk.point(task)
         if not is_blind(task, point):
             return {"datapoint": folder_of(point)}
@@ -131,8 +136,8 @@ def material(task: dict, desk: Desk) -> dict[str, Path | dict[str, bytes]]:
         found[""] = {"draft.md": read_bounded(draft)}
     with suppress(Refusal, BrokenRecord):   # nothing is staged yet, or it has to be staged again
         found["datapoint"] = folder_of(desk.point(task))
-    if "rates" in task:
-        paths = [inside(desk.root, path) for path in task.get("trajectories", []) if path]
+    if "rates" in task.data:
+        paths = [inside(desk.root, path) for path in task.data.get("trajectories", []) if path]
         found["attempts"] = {path.name: read_bounded(path) for path in paths if path.is_file()}
     return found
 
@@ -141,21 +146,19 @@ def material(task: dict, desk: Desk) -> dict[str, Path | dict[str, bytes]]:
 class HeldTask:
     """Hold a claimed task and an agent's work on it, and make the tools of that agent."""
 
-    task: dict
-    claim: str
-    commands: Mapping[str, Callable]   # by name
-    max_failed: int       # failed validations after which a draft is rejected
+    task: QueuedTask
+    desk: Commands
     n_failed: int = 0
     not_built: str = ""   # why the image was not built, at the last validation
     calls: ReplyLog = field(default_factory=ReplyLog)
     step: Step = field(default_factory=Step)
     started: float = field(default_factory=time.monotonic)
-    trajectory: str = ""                 # below the root
+    trajectory: Path | None = None
     result: AgentResult | None = None    # None: an error ended it
 
     def tools(self) -> list[Tool]:
         """Return the commands of the role as tools, and a `submit` that always fails."""
-        return [*map(self._tool, COMMANDS[self.task["type"]]), Tool.of(self.submit)]
+        return [*map(self._tool, COMMANDS[self.task.type]), Tool.of(self.submit)]
 
     def submit(self, answer: str) -> str:
         """Do not use it: your task ends with the last step of your instructions.
@@ -166,43 +169,44 @@ class HeldTask:
                       "instructions.")
 
     def _tool(self, name: str) -> Tool:
-        tool = Tool.of(self.commands[name])
-        free = {key: schema for key, schema in tool.parameters["properties"].items()
-                if key not in BOUND}
+        tool, known = Tool.of(getattr(self.desk, name)), {"task_id": self.task.id,
+                                                     "claim": self.task.token}
+        free = dict(tool.parameters["properties"])
+        bound = {key: value for key, value in known.items() if free.pop(key, None)}
         required = [key for key in tool.parameters["required"] if key in free]
         parameters = {**tool.parameters, "properties": free, "required": required}
-        return Tool(name, tool.description, parameters, partial(self._call, tool.function), True)
+        call = partial(self._call, name, partial(tool.function, **bound))
+        return Tool(name, tool.description, parameters, call, wants_sandbox=True)
 
-    def _call(self, command: Callable, /, sandbox: Sandbox, **arguments) -> str | Stop:
+    def _call(self, name: str, command: Callable, /, sandbox: Sandbox, **arguments) -> str | Stop:
         """Run a command. Return its result as text, Stop if it has ended the task, or Failed."""
-        known = {"task_id": self.task["id"], "claim": self.claim}
-        bound = {key: known[key] for key in BOUND if key in inspect.signature(command).parameters}
-        with SandboxLocal(scripts=()) as desk:   # only for a folder that reap() finds
-            folder = Path(desk.workdir)
+        with temporary_folder() as given:
+            folder = Path(given)
             try:
                 for key in [key for key in arguments if _is_path(key) and arguments[key]]:
                     arguments[key] = _fetched(sandbox, arguments[key], folder / key)
-                result = command(**bound, **arguments)
-                if command.__name__ == "fetch_package":
+                result = command(**arguments)
+                if name == "fetch_package":
                     place = f"{WORKDIR}/packages/{Path(result['folder']).name}"
                     sandbox.put(Path(result["folder"]), place)
                     result = {**result, "folder": place}
-                return self._after(command.__name__, result)
-            except (Refusal, ItemFailed, BrokenRecord, OSError) as e:
+                return self._after(name, result)
+            except (ItemFailed, BrokenRecord, OSError) as e:
                 sandbox.run("true")   # raises if the agent's own sandbox has ended
                 return Failed(str(e).replace(f"{folder}/", ""))   # its name changes each time
 
     def _after(self, name: str, result: Object) -> str | Stop:
+        task, manager = self.task, self.desk.manager
         if name == "validate_datapoint":
-            self.not_built = next((one["why"] for one in result["checks"]
-                                   if one["why"].startswith(NOT_BUILT)), "")
-        if name == "validate_datapoint" and self.task["type"] == BUILD and not result["ok"]:
-            self.n_failed += 1
-            if self.n_failed >= self.max_failed:
-                failed = [one["name"] for one in result["checks"] if one["status"] == "failed"]
-                reason = f"{self.n_failed} validations have failed, the last: {', '.join(failed)}"
-                self.commands["complete"](self.task["id"], self.claim, "rejected", reason)
-        is_open = self.commands["info"](self.task["id"])["state"] == "in_progress"
+            self.not_built = not_built(result["checks"])
+            if task.type == BUILD and not result["ok"]:
+                self.n_failed += 1
+                if self.n_failed >= self.desk.settings.max_validations:
+                    failed = [one["name"] for one in result["checks"] if one["status"] == "failed"]
+                    manager.cancel_task(
+                        task.id, task.token, f"{self.n_failed} validations have failed, the last: "
+                        f"{', '.join(failed)}")
+        is_open = manager.get_task(task.id).state == "in_progress"
         return as_text(result) if is_open else Stop(as_text(result))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,9 +33,9 @@ from codedata.datapoints.folder import (
 )
 from codedata.datapoints.queue import TaskManager
 from codedata.datapoints.rates import attempts_in, is_outside, rates_by_model
-from codedata.disk.store import Derived, Readers, Store, digest
-from codedata.errors import ItemFailed, Trouble
-from codedata.llm.client import Client, Models
+from codedata.disk.store import Derived, Store, digest
+from codedata.errors import ItemFailed
+from codedata.llm.client import Client
 from codedata.llm.replies import current_reply_log
 from codedata.records import Object, SolverAttempt, Task
 from codedata.run.stage import Reads, Stage, Writes
@@ -43,7 +43,7 @@ from codedata.run.talk import begin_step
 from codedata.sandbox import SandboxDied
 from codedata.sandbox.copies import at_hand
 from codedata.sandbox.factory import SandboxFactory
-from codedata.settings import Settings
+from codedata.settings import AgentSettings
 from codedata.suites.environments import labelled
 from codedata.tasks.prove.grade import grader_of
 from codedata.texts import text_of
@@ -62,29 +62,20 @@ class Trial:
     attempt: int
 
 
-def trials_in(root: Path, model: str, n_attempts: int, ids: Iterable[str]) -> Derived:
-    """Return the attempts to make at the approved datapoints of a root, or only at those in `ids`.
-    Existing attempts of other models, or at other contents, are kept. open() raises Trouble if
-    one of `ids` is not an approved datapoint."""
+def trials_in(root: Path, model: str, n_attempts: int) -> Derived:
+    """Return the attempts to make at the approved datapoints of a root. Existing attempts of other
+    models, or at other contents, are kept."""
     slug = re.sub(r"[^A-Za-z0-9]+", "-", model)[:40].strip("-")
     slug = f"{slug}-{digest(model)[:6]}"
-    wanted = {*ids}
-
-    def approved() -> Readers:
-        tasks = {task.instance_id: task for task in approved_in(root)}
-        if unknown := sorted(wanted - tasks.keys()):
-            raise Trouble(f"{', '.join(unknown)} is not an approved datapoint, or was edited.",
-                          f"{root}/{Task.directory}", "Run: python build_dp.py validate")
-        return {name: lambda task=task: task for name, task in tasks.items()
-                if name in (wanted or tasks)}
 
     def trials_of(name: str, task: Task) -> dict[str, Trial]:
         folder, content = str(folder_of(task)), content_digest(task)
         return {f"{name}.{content[:8]}.{slug}.{n}": Trial(name, folder, content, model, n)
                 for n in range(1, n_attempts + 1)}
 
-    return Derived(approved, trials_of, place="the approved datapoints", derived=False,
-                   keeps=lambda name: True)
+    return Derived(
+        lambda: {task.instance_id: lambda task=task: task for task in approved_in(root)},
+        trials_of, place="the approved datapoints", derived=False, keeps=lambda name: True)
 
 
 def approved_in(root: Path) -> Iterator[Task]:
@@ -94,52 +85,41 @@ def approved_in(root: Path) -> Iterator[Task]:
             yield task
 
 
-def calibrate_stage(settings: Settings, models: Models, n_attempts: int, ids: Iterable[str],
-                    keep_images: bool = False) -> Stage:
-    """Return the stage in which a model attempts approved datapoints. Raise Trouble if the sandbox
-    cannot build images."""
-    host = SandboxFactory(settings, models.stop, keep_images)
+def calibrate_stage(root: Path, client: Client, host: SandboxFactory, limits: AgentSettings,
+                    profile: str, n_attempts: int) -> Stage:
+    """Return the stage in which a model attempts approved datapoints. `profile` is the one of
+    datapoints that name none. Raise Trouble if the sandbox cannot build images."""
     check_builds_images(host)
-    client = models.client("dp_solver")
-    trials = trials_in(settings.root, client.spec.model, n_attempts, ids)
     return Stage(
-        "build_dp.calibrate", make=partial(attempted, settings, client, host),
-        reads=Reads(trials, ("content", "model")), identity=client.spec.identity(),
-        writes=Writes(Store(settings.root, SolverAttempt)),
+        "build_dp.calibrate", make=partial(attempted, root, client, host, limits),
+        reads=Reads(trials_in(root, client.spec.model, n_attempts), ("content", "model")),
+        identity=client.spec.identity(), writes=Writes(Store(root, SolverAttempt)),
         cost_note=f"at most {MAX_ITERATIONS} calls for each attempt",
-        finish=lambda: report_attempts(settings),
-        then="export.py --formats harbor")
+        finish=lambda: report_attempts(root, profile), then="export.py --formats harbor")
 
 
-def attempted(settings: Settings, client: Client, host: SandboxFactory, trial: Trial
+def attempted(root: Path, client: Client, host: SandboxFactory, limits: AgentSettings, trial: Trial
               ) -> SolverAttempt:
     """Make an attempt, and return its record. Raise ItemFailed if the attempt does not count."""
-    with at_hand(Path(trial.folder)) as folder:
+    started, log = time.monotonic(), current_reply_log()
+    place = (f"{TRAJECTORIES}/{trial.instance_id}.{client.spec.role}."
+             f"{digest([trial.content, trial.model])[:8]}.{trial.attempt}.json")
+    with (at_hand(Path(trial.folder)) as folder,
+          labelled(host, trial.instance_id, "dp-solver") as label):
         task = read_datapoint(folder)
         if content_digest(task) != trial.content:
             raise ItemFailed("was edited just now.", trial.instance_id)
-        return _attempt_at(task, settings, client, host, trial)
-
-
-def _attempt_at(task: Task, settings: Settings, client: Client, host: SandboxFactory,
-                trial: Trial) -> SolverAttempt:
-    started = time.monotonic()
-    place = (f"{TRAJECTORIES}/{trial.instance_id}.{client.spec.role}."
-             f"{digest([trial.content, trial.model])[:8]}.{trial.attempt}.json")
-    trajectory = inside(settings.root, place)
-    with labelled(host, trial.instance_id, "dp-solver") as label:
         grader = grader_of(task, host, label)
         with host.open(grader.image, label, grader.workdir, is_stateful=True, default_rights=True,
                        user=AGENT) as sandbox:
             bash = ToolBashExecutor(max_timeout_s=host.run_timeout_s)
             result = Agent(
                 text_of(__package__, "roles/solver/system.md"), [bash, *FILE_TOOLS], client,
-                sandbox, trajectory=trajectory, **limits_of(settings.agent)
-                ).run(task.instruction)
+                sandbox, trajectory=inside(root, place), **limits_of(limits)).run(task.instruction)
             is_of_model = result.error.startswith(f"{MALFORMED_REPLIES} malformed")
             if result.status == "error" and not is_of_model:
-                if current_reply_log().served:   # with these replies it would end the same way
-                    current_reply_log().discard()
+                if log.served:   # with these replies it would end the same way
+                    log.discard()
                 raise ItemFailed(f"the attempt does not count: {result.error}", trial.instance_id)
             try:
                 work = grader.packed(sandbox)
@@ -155,18 +135,18 @@ def _attempt_at(task: Task, settings: Settings, client: Client, host: SandboxFac
 
 # results -----------------------------------------------------------------------------------------
 
-def report_attempts(settings: Settings) -> list[str]:
+def report_attempts(root: Path, profile: str) -> list[str]:
     """Queue the datapoints that go back to a builder. Return a terminal line for each datapoint and
     model."""
-    lines, attempts = [], attempts_in(settings.root)
-    for task in approved_in(settings.root):
+    lines, attempts = [], attempts_in(root)
+    for task in approved_in(root):
         rows = attempts.get((task.instance_id, content_digest(task)), {})
         rates = rates_by_model(rows)
-        profile = labels_of(task).lineage.get("profile")
-        profile = profile if profile in [*PROFILES] else settings.dp.profile
-        outside = [model for model, one in rates.items() if is_outside(one, profile)]
+        named = str(labels_of(task).lineage.get("profile"))
+        band = named if named in PROFILES else profile
+        outside = [model for model, one in rates.items() if is_outside(one, band)]
         note = "  outside the band, returned too often already"
-        if outside and _give_back(settings.root, task, rates, [
+        if outside and _give_back(root, task, rates, [
                 row.trajectory for model in outside for row in rows[model]]):
             note = "  goes back to a builder"
         for model, one in rates.items():
@@ -181,7 +161,7 @@ def _give_back(root: Path, task: Task, rates: Object, trajectories: list[str]) -
     """Queue a datapoint to be built again, unless MAX_RETURNS other contents of it were queued
     before. Return whether this content is queued, now or by an earlier call."""
     manager, content = TaskManager(root / DP), content_digest(task)
-    earlier = {one.get("content") for one in builds_again(manager, task.instance_id, "rates")}
+    earlier = {one.data.get("content") for one in builds_again(manager, task.instance_id, "rates")}
     if content not in earlier and len(earlier) >= MAX_RETURNS:
         return False
     build_again(manager, task, f"rates:{content}", rates=rates, trajectories=trajectories)

@@ -7,10 +7,9 @@ import threading
 from collections.abc import Sequence
 
 from codedata.agent.tools import Tool
-from codedata.datapoints.commands import commands_of
-from codedata.datapoints.commands.desk import Desk
+from codedata.datapoints.commands import Commands
 from codedata.datapoints.folder import DP
-from codedata.datapoints.queue import Refusal, TaskManager
+from codedata.datapoints.queue import TaskManager
 from codedata.disk.layouts import to_json
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.sandbox.factory import SandboxFactory
@@ -25,15 +24,15 @@ def run_tool(settings: Settings, words: Sequence[str]) -> int:
     folder = settings.root / DP
     folder.mkdir(parents=True, exist_ok=True)
     work_in(settings.root)
-    commands = commands_of(Desk(settings.root, settings.dp, TaskManager(folder),
-                                SandboxFactory(settings, threading.Event())))
+    commands = Commands(settings.root, settings.dp, TaskManager(folder),
+                        SandboxFactory(settings, threading.Event())).by_name()
     parser = argparse.ArgumentParser(prog="build_dp.py tool", allow_abbrev=False)
     parser.add_argument("name", choices=commands, metavar="NAME", help=", ".join(commands))
     name = parser.parse_args(words[:1]).name
     arguments = arguments_of(Tool.of(commands[name]), words[1:])
     try:
         result = commands[name](**arguments)
-    except (Refusal, ItemFailed, BrokenRecord) as e:
+    except (ItemFailed, BrokenRecord) as e:
         say(f"build_dp.py tool {name}: {e}")
         print(json.dumps({"error": str(e)}))
         return 1

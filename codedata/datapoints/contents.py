@@ -8,13 +8,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
-from codedata.audit.audited import GOLD_GETS, Audited
+from codedata.audit.audited import GOLD_GETS
 from codedata.audit.stage import CHECKS as AUDIT_CHECKS
 from codedata.audit.stage import audit, has_ended
+from codedata.bounded import inside
 from codedata.datapoints.approval import (
     approval_problem,
     is_as_proven,
@@ -24,15 +26,17 @@ from codedata.datapoints.approval import (
 from codedata.datapoints.folder import (
     content_digest,
     folder_of,
-    folders_in,
+    folders_in_dp,
+    folders_in_tasks,
     read_all,
     read_datapoint,
     texts_of,
 )
 from codedata.datapoints.queue import Refusal
 from codedata.datapoints.validate import CHECKS, MAX_EVIDENCE, MAX_LINE, Validation
-from codedata.disk.layouts import to_json, write_atomic
-from codedata.disk.store import Derived, Readers, Store, known, known_in, path_in
+from codedata.disk.layouts import load, to_json, write_atomic
+from codedata.disk.store import Derived, Store, path_in
+from codedata.driver import in_driver
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.llm.client import Models
 from codedata.records import (
@@ -58,7 +62,6 @@ from codedata.sandbox.images.dockerfile import base_of
 from codedata.suites.environments import labelled
 from codedata.tasks.folder.folder import PROOF, audited_digest, proven, rivals_digest
 from codedata.tasks.prove.grade import NOT_BUILT
-from codedata.tasks.stages import prove_stage
 from codedata.texts import printable
 
 KEYS = "content", "base_image", "validator", "rivals"
@@ -77,29 +80,17 @@ class Content:
     base_image: str
     validator: int
     rivals: str
-    refused: str = ""
-
-    @property
-    def name(self) -> str:
-        """Return the name of the datapoint."""
-        return self.instance_id
 
 
 def contents_in(folders: Iterable[Path], root: Path, by_name: bool = False) -> Derived:
     """Return the contents of folders by digest, or by folder name with `by_name`. The checks of
     other contents are kept."""
-    checks = Store(root, DatapointChecks)
-
-    def read_folders() -> Readers:
-        checks.open()
-        return {str(folder): partial(read_datapoint, folder) for folder in folders}
-
     def content_in(_folder: str, task: Task) -> dict[str, Content]:
-        content = content_of(task, known_checks(task, checks))
+        content = content_of(task, known_checks(root, task))
         return {task.instance_id if by_name else content.content: content}
 
-    return Derived(read_folders, content_in, place="the datapoints", derived=False,
-                   keeps=lambda name: True)
+    return Derived(lambda: {str(folder): partial(read_datapoint, folder) for folder in folders},
+                   content_in, place="the datapoints", derived=False, keeps=lambda name: True)
 
 
 def content_of(task: RivalledTask, checks: DatapointChecks | None) -> Content:
@@ -112,17 +103,27 @@ def content_of(task: RivalledTask, checks: DatapointChecks | None) -> Content:
 
 def base_image_of(task: Task) -> str:
     """Return the engine's id of a datapoint's base image, "" if the engine does not have it."""
-    return engine.image_id(base_of(texts_of(task)["dockerfile"]))
+    return engine.image_id(base_of(texts_of(task).dockerfile))
 
 
-def known_checks(task: Task, store: Store) -> DatapointChecks | None:
+def known_checks(root: Path, task: Task) -> DatapointChecks | None:
     """Return the results of a datapoint's checks: those in dp/_checks/, else those in its proof."""
     content = content_digest(task)
-    if (checks := known(store, content)) or (task.proof or {}).get("content") != content:
+    checks = _kept_checks(root, content)
+    if checks or (task.proof or {}).get("content") != content:
         return checks
     with suppress(BrokenRecord):
         return parse(DatapointChecks, {**task.proof, "instance_id": task.instance_id, "ok": True},
                      str(folder_of(task)))
+    return None
+
+
+@in_driver
+def _kept_checks(root: Path, content: str) -> DatapointChecks | None:
+    """Return the results in dp/_checks/ for a content, None without readable ones."""
+    with suppress(BrokenRecord):
+        place = inside(root, DatapointChecks.directory, f"{content}.json")
+        return parse(DatapointChecks, load(place), str(place))
     return None
 
 
@@ -132,9 +133,8 @@ def steps_of(root: Path, folders: Sequence[Path], anew: bool,
              host: Callable[[Models], SandboxFactory]) -> dict[str, Callable[[Models], Stage]]:
     """Return the steps of `validate`. Given folders are checked. Without any, the datapoints in dp/
     are checked, and those in task/ are proven."""
-    all_folders = [] if folders else folders_in(root, [])
-    tasks = [folder for folder in all_folders if folder.parent.name == Task.directory]
-    others = folders or [folder for folder in all_folders if folder not in tasks]
+    tasks = [] if folders else folders_in_tasks(root, [])
+    others = folders or folders_in_dp(root, [])
     steps = {}
     if others or not tasks:
         steps["validate"] = lambda models: validate_stage(root, host(models), others)
@@ -149,38 +149,25 @@ def validate_stage(root: Path, host: SandboxFactory, folders: Iterable[Path]) ->
     return Stage(
         "build_dp.validate", make=partial(labelled_checks, root, host),
         reads=Reads(contents_in(folders, root), KEYS),
-        writes=Writes(Store(root, DatapointChecks), fault=not_built))
+        writes=Writes(Store(root, DatapointChecks), fault=lambda record: not_built(record.checks)))
 
 
 def _prove_stage(root: Path, host: SandboxFactory, folders: Iterable[Path], anew: bool) -> Stage:
+    """Return the stage that proves the datapoints in task/ that differ from their proof. With
+    `anew`, earlier check results are ignored."""
     check_builds_images(host)
-    kind = Datapoints(root, host, folders, anew)
-    return prove_stage(kind, "build_dp.prove", kind, host)
 
-
-class Datapoints:
-    """Implement datapoints as a kind of task, and prove those in task/ that differ from their
-    proof. With `anew`, earlier check results are ignored."""
-
-    name, label, proven = DATAPOINT, "dp", ("proof",)
-    candidates_with = ()
-    lacks = None             # images are built for each run: none can be lost
-
-    def __init__(self, root: Path, host: SandboxFactory, folders: Iterable[Path], anew: bool):
-        self._root, self._host, self._anew = root, host, anew
-        self.candidates = Reads(contents_in(folders, root, by_name=True), KEYS[:3])
-        self.tasks = Store(root, ProvenTask, kind=DATAPOINT)
-
-    def prove(self, content: Content, label: str) -> Task:
-        """Return a datapoint with its check results as its proof. Raise ItemFailed if the
-        datapoint may not be approved."""
-        run = partial(run_checks, self._root, self._host, label)
+    def prove(content: Content) -> Task:
         with at_hand(Path(content.folder)) as folder:
             task = read_datapoint(folder)
-            checks = checks_of(self._root, task, run, self._anew)
+            checks = checks_of(root, task, partial(labelled_checks, root, host), anew)
             if problem := approval_problem(task, checks, content.base_image):
                 raise ItemFailed(problem, content.folder)
-            return with_proof(self._root, task, checks)
+            return with_proof(root, task, checks)
+
+    return Stage("build_dp.prove", make=prove, identity={"proof": PROOF},
+                 reads=Reads(contents_in(folders, root, by_name=True), KEYS[:3]),
+                 writes=Writes(Store(root, ProvenTask, kind=DATAPOINT), ("proof",)))
 
 
 class ProvenTask(Task):
@@ -205,62 +192,52 @@ def checks_of(root: Path, task: Task, run: Callable[[Content], DatapointChecks],
               anew: bool = False) -> DatapointChecks:
     """Return the results of a datapoint's checks. They are run if they are not known for this
     content, base image and validator, if its image was not built, or if `anew` is set."""
-    checks = known_in(root, DatapointChecks, content_digest(task)) or known_checks(task, ())
+    checks = known_checks(root, task)
     content = content_of(task, checks)
-    is_current = checks and not not_built(checks) and (checks.audit or not checks.ok) and all(
-        getattr(checks, key) == getattr(content, key) for key in KEYS)
+    is_current = checks and (checks.audit or not checks.ok) and not not_built(checks.checks) and (
+        all(getattr(checks, key) == getattr(content, key) for key in KEYS))
     if anew or not is_current:
         checks = run(content)
         write_atomic(path_in(root, DatapointChecks, checks.content), to_json(vars(checks)))
     return checks
 
 
-def labelled_checks(root: Path, host: SandboxFactory, content: Content,
-                    report: Callable[[str], None] = lambda line: None) -> DatapointChecks:
+def labelled_checks(root: Path, host: SandboxFactory, content: Content) -> DatapointChecks:
     """Return the results of run_checks(). Remove the images that the checks have built."""
     current_step().within = content.instance_id[:30]   # the item's own name is a digest
-    with (labelled(host, content.instance_id, Datapoints.label) as label,
+    with (labelled(host, content.instance_id, "dp") as label,
           at_hand(Path(content.folder)) as folder):
-        return run_checks(root, host, label, replace(content, folder=str(folder)), report)
+        return run_checks(root, host, label, read_datapoint(folder), content)
 
 
-def run_checks(root: Path, host: SandboxFactory, label: str, content: Content,
-               report: Callable[[str], None] = lambda line: None) -> DatapointChecks:
-    """Run all checks of a content, and return their results; where other rivals alone are new, run
-    the check of rivals alone. report() is called with a line for each check."""
+def run_checks(root: Path, host: SandboxFactory, label: str, task: RivalledTask, content: Content
+               ) -> DatapointChecks:
+    """Run all checks of a datapoint, and return their results; where other rivals alone are new,
+    run the check of rivals alone."""
     started = time.monotonic()
-    task, rows = read_datapoint(Path(content.folder)), {}
-
-    def note(found: AuditCheck) -> None:
-        row = rows[found["name"]] = row_of_check(found)
-        report(f"      {row['name']}: {row['status']}  {row['why']}".rstrip())
-
+    validation, kept = Validation(task, host, label), {}
     if before := _but_for_rivals(root, content):
-        audited = Audited(task, host, label)
         kept = {one["name"]: one for one in before.audit if one["name"] != "rivals"}
-        rows |= {one["name"]: one for one in before.checks if one["name"] not in AUDITED}
-        review = [line for line in before.review if line.partition(":")[0] not in AUDITED]
-        runs, engine_s = before.runs, before.engine_s
+        rows = {one["name"]: one for one in before.checks if one["name"] not in AUDITED}
     else:
-        audited, kept = Validation(task, host, label), {}
-        audited.run(note)
-        review, runs, engine_s = audited.review, audited.runs, audited.engine_s
-    audits = []
+        rows = {one["name"]: row_of_check(one) for one in validation.run()}
+    known, audits = before or validation, []
     if all(row["status"] == "passed" for row in rows.values()):
-        audits = audit(audited, {name: AUDIT_CHECKS[name] for name in AUDITED}, kept, root)
-        for one in audits:
-            note(one)
-            review += review_of(one)
+        audits = audit(validation, {name: AUDIT_CHECKS[name] for name in AUDITED}, kept, root)
+        rows |= {one["name"]: row_of_check(one) for one in audits}
+    review = [line for line in known.review if line.partition(":")[0] not in AUDITED]
+    review += chain.from_iterable(map(review_of, audits))
     results = [rows[name] for name in (*CHECKS, *AUDITED) if name in rows]
     return DatapointChecks(
         content.instance_id, content.content, content.base_image, content.validator,
         all(row["status"] == "passed" for row in results), results, [*dict.fromkeys(review)],
-        round(time.monotonic() - started, 2), round(engine_s, 2), runs, content.rivals, audits)
+        round(time.monotonic() - started, 2), round(known.engine_s, 2), known.runs,
+        content.rivals, audits)
 
 
 def _but_for_rivals(root: Path, content: Content) -> DatapointChecks | None:
     """Return the results of an audited content that has had other rivals, None without any."""
-    found = known_in(root, DatapointChecks, content.content)
+    found = _kept_checks(root, content.content)
     is_so = found and found.audit and found.rivals != content.rivals and all(
         getattr(found, key) == getattr(content, key) for key in KEYS[:3])
     return found if is_so else None
@@ -269,7 +246,7 @@ def _but_for_rivals(root: Path, content: Content) -> DatapointChecks | None:
 def validated(root: Path, task: RivalledTask, rivals: Mapping[str, int]) -> DatapointChecks:
     """Return the known results of a datapoint's checks. Raise Refusal if it may not be approved, or
     lacks some of these rivals."""
-    checks = known_checks(task, Store(root, DatapointChecks).open())
+    checks = known_checks(root, task)
     problem = approval_problem(task, checks, base_image_of(task)) or lacking_rivals(task, rivals)
     if problem:
         raise Refusal(f"{problem}.")
@@ -316,10 +293,10 @@ def _change_of(survivor: Object) -> str:
     return f"rewarded: {survivor['path']}:{survivor['line']} {' → '.join(changed)}"
 
 
-def not_built(checks: DatapointChecks) -> str:
+def not_built(results: Iterable[DatapointCheck]) -> str:
     """Return why the image was not built, or "". A build may fail because the network was down, so
     it is tried again."""
-    return next((one["why"] for one in checks.checks
+    return next((one["why"] for one in results
                  if one["status"] == "failed" and one["why"].startswith(NOT_BUILT)), "")
 
 
@@ -343,8 +320,8 @@ def row_of(task: Task, checks: DatapointChecks | None, profile: str = "") -> dic
 def results_of(root: Path, folders: Iterable[Path], profile: str) -> list[dict]:
     """Return the row of each folder, as `validate --json` prints it. Folders that cannot be read
     come first."""
-    store, broken = Store(root, DatapointChecks).open(), []
-    rows = [row_of(task, known_checks(task, store), profile) for task in read_all(folders, broken)]
+    broken: list[BrokenRecord] = []
+    rows = [row_of(task, known_checks(root, task), profile) for task in read_all(folders, broken)]
     return [{"id": Path(e.where).name, "ok": False, "trouble": str(e)} for e in broken] + rows
 
 
@@ -353,8 +330,8 @@ def complaints(rows: Iterable[dict]) -> Iterator[str]:
     for row in rows:
         results = row.get("checks", [])
         # if a check has failed, those that were not made are left out
-        named = next(filter(None, ([one for one in results if one["status"] == status]
-                                   for status in ("failed", "not checked"))), [])
+        named = [one for one in results if one["status"] == "failed"] or [
+            one for one in results if one["status"] == "not checked"]
         whys = "; ".join(f"{one['name']} {one['status']}: {one['why']}" for one in named)
         if not row["ok"]:
             yield f"{row['id']}: {row.get('trouble') or whys or 'not validated'}"

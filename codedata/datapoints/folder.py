@@ -13,11 +13,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from codedata.bounded import inside, read_bounded
 from codedata.disk.layouts import NEW, FolderDraft, list_folders, load_files, load_folder, to_json
 from codedata.disk.store import Store, digest
-from codedata.errors import BrokenRecord
+from codedata.errors import BrokenRecord, ItemFailed
 from codedata.records import DATAPOINT, Files, Object, RivalledTask, Task, parse
 from codedata.sandbox.images.dockerfile import read_dockerfile
 from codedata.tasks.folder.folder import (
@@ -32,6 +33,7 @@ from codedata.tasks.folder.folder import (
 from codedata.tasks.folder.tests_folder import weighted_tests
 
 DP = "dp"                  # the directory of datapoints in review or cancelled
+SEEDS, IDEAS, DRAFTS = "_seeds", "_ideas", "_drafts"   # below it
 TRAJECTORIES = f"{DP}/_trajectories"   # of agents, by task and number of the attempt
 TESTS = "test_outputs.py"
 PARTS = {"prompt": "instruction.md", "dockerfile": f"environment/{DOCKERFILE}",
@@ -75,7 +77,7 @@ def read_datapoint(folder: Path) -> RivalledTask:
             raise ValueError(f'task.toml has no [metadata.codedata] kind = "{DATAPOINT}": audit.py '
                              "is for tasks of other kinds, and for those of somebody else")
     except (OSError, ValueError, TypeError, RecursionError) as e:
-        raise BrokenRecord(f"is no datapoint: {e}.", where, "Correct that.") from e
+        raise BrokenRecord(f"is not a datapoint: {e}.", where, "Correct that.") from e
     return parse(RivalledTask, data, where)
 
 
@@ -90,11 +92,17 @@ def folders_in_dp(root: Path, broken: list[BrokenRecord]) -> list[Path]:
     return [dp / name for name, _ in list_folders(dp, broken)] if dp.is_dir() else []
 
 
-def folders_in(root: Path, broken: list[BrokenRecord]) -> list[Path]:
-    """Return the folders of the datapoints of a root: those in dp/, then those in task/."""
+def folders_in_tasks(root: Path, broken: list[BrokenRecord]) -> list[Path]:
+    """Return the folders of the datapoints in task/; folders whose kind cannot be read go to
+    `broken`."""
     tasks = Store(root, Task, kind=DATAPOINT).open()
     broken += tasks.broken
-    return folders_in_dp(root, broken) + [tasks.path(name) for name in tasks.names()]
+    return [tasks.path(name) for name in tasks.names()]
+
+
+def folders_in(root: Path, broken: list[BrokenRecord]) -> list[Path]:
+    """Return the folders of the datapoints of a root: those in dp/, then those in task/."""
+    return folders_in_dp(root, broken) + folders_in_tasks(root, broken)
 
 
 def read_all(folders: Iterable[Path], broken: list[BrokenRecord]) -> Iterator[Task]:
@@ -111,15 +119,24 @@ def readable(root: Path) -> Iterator[Task]:
     return read_all(folders_in(root, []), [])
 
 
-def texts_of(task: Task) -> dict[str, str]:
-    """Return the texts of a datapoint's parts as its builder wrote them."""
+class PartTexts(NamedTuple):
+    """Hold the texts of a datapoint's parts as its builder wrote them."""
+
+    prompt: str
+    dockerfile: str
+    tests: str
+    weights: str
+    solution: str
+
+
+def texts_of(task: Task) -> PartTexts:
+    """Return the texts of a datapoint's parts."""
     weights = text_in(task.tests, CONFIG)
     with suppress(ValueError, LookupError, TypeError, RecursionError):
         weights = json.dumps(json.loads(weights)["weights"], indent=2)
-    return {"prompt": task.instruction or "",
-            "dockerfile": builders_lines(text_in(task.environment, DOCKERFILE)),
-            "tests": text_in(task.tests, TESTS), "weights": weights,
-            "solution": text_in(task.solution, SOLVE)}
+    return PartTexts(
+        task.instruction or "", builders_lines(text_in(task.environment, DOCKERFILE)),
+        text_in(task.tests, TESTS), weights, text_in(task.solution, SOLVE))
 
 
 def context_of(task: Task) -> Files:
@@ -232,18 +249,22 @@ def for_agent(dockerfile: str) -> str:
 
 def with_texts(task: Task, texts: Mapping[str, str]) -> Task:
     """Return a datapoint whose parts have the new `texts`; other parts keep theirs. Its verifier
-    and settings are derived from all of them. Raise ValueError if the weights are invalid."""
-    texts = {**texts_of(task), **texts}
-    workdir = last_workdir(texts["dockerfile"])
+    and settings are derived from all of them. Raise ItemFailed if the weights are invalid."""
+    parts = texts_of(task)._replace(**texts)
+    workdir = last_workdir(parts.dockerfile)
+    try:
+        weights = weights_of(parts.weights)
+    except ValueError as e:
+        raise ItemFailed(f"weights.json: {e}.") from e
     config = {**task.config, "artifacts": [workdir],
               "environment": {**task.config["environment"], "workdir": workdir}}
     return replace(
-        task, config=config, instruction=texts["prompt"],
+        task, config=config, instruction=parts.prompt,
         environment={**task.environment, IGNORE: IGNORED.encode(),
-                     DOCKERFILE: for_agent(texts["dockerfile"]).encode()},
-        solution={**task.solution, SOLVE: texts["solution"].encode()},
-        tests={**task.tests, **verifier_of(weights_of(texts["weights"]), workdir),
-               TESTS: texts["tests"].encode()})
+                     DOCKERFILE: for_agent(parts.dockerfile).encode()},
+        solution={**task.solution, SOLVE: parts.solution.encode()},
+        tests={**task.tests, **verifier_of(weights, workdir),
+               TESTS: parts.tests.encode()})
 
 
 def verifier_of(weights: Mapping[str, Decimal], workdir: str) -> Files:

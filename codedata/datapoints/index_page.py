@@ -8,8 +8,8 @@ files give an equal page.
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from codedata.datapoints.approval import is_as_proven
@@ -20,7 +20,6 @@ from codedata.datapoints.folder import (
     PARTS,
     content_digest,
     context_of,
-    folder_of,
     folders_in,
     labels_of,
     read_all,
@@ -29,7 +28,6 @@ from codedata.datapoints.folder import (
 from codedata.datapoints.profiles import gaps_in, say_gaps
 from codedata.datapoints.rates import Attempts, attempts_in, rates_by_model
 from codedata.disk.layouts import write_atomic
-from codedata.disk.store import Store
 from codedata.errors import BrokenRecord
 from codedata.llm.costs import costs_of
 from codedata.page.blocks import (
@@ -84,46 +82,32 @@ TABLE = {
         ("check", "Check"), ("seed", "Seed"))]}
 
 
-def write_index(root: Path, folders: Iterable[Path] = ()) -> list[str]:
-    """Write the page of the datapoints in a root and in other folders. Return [a line that names
-    it]; write nothing and return [] if there are no datapoints."""
-    tasks, details, broken = read_tasks(root, folders)
+def write_index(root: Path) -> list[str]:
+    """Write the page of the datapoints in a root. Return [a line that names it]; write nothing and
+    return [] if there are no datapoints."""
+    tasks, details, broken = read_tasks(root)
     if not tasks and not broken:
         return []
-    path = Path(root, DP, PAGE)
-    write_atomic(path, page(root, tasks, details, broken))
-    return [f"      tasks as a page: {path.relative_to(root)}"]
+    write_atomic(root / DP / PAGE, page(root, tasks, details, broken))
+    return [f"      tasks as a page: {DP}/{PAGE}"]
 
 
-def read_tasks(root: Path, folders: Iterable[Path] = (), room: int = DETAIL_BYTES
+def read_tasks(root: Path, room: int = DETAIL_BYTES
                ) -> tuple[list[Object], dict[str, Packed], list[str]]:
     """Return (the row of each datapoint; the details of as many as fit into `room` bytes; messages
     about folders that cannot be read)."""
     broken: list[BrokenRecord] = []
-    names = _names_of(folders_in(root, broken), folders)
-    checks, attempts = Store(root, DatapointChecks).open(), attempts_in(root)
-    tasks = []
+    tasks, attempts = [], attempts_in(root)
 
     def read() -> Iterator[Block]:
-        for task in read_all(names, broken):
-            name, found = names[folder_of(task)], known_checks(task, checks)
-            draft = f"_drafts/{name}.md"   # beside the page
-            has_draft = "/" not in name and Path(root, DP, draft).is_file()
-            tasks.append({"id": name, **_row(task, found)})
+        for task in read_all(folders_in(root, broken), broken):
+            tasks.append(_row(task, known_checks(root, task)))
+            draft = f"_drafts/{task.instance_id}.md"   # beside the page
             tries = attempts.get((task.instance_id, content_digest(task)), {})
-            yield _in_full(task, tries, draft if has_draft else "", tasks[-1])
+            yield _in_full(task, tries, draft if Path(root, DP, draft).is_file() else "", tasks[-1])
 
     details = pack_fitting(enumerate(read()), room)
     return tasks, details, [printable(str(one)) for one in broken]
-
-
-def _names_of(own: list[Path], folders: Iterable[Path]) -> dict[Path, str]:
-    """Return {folder: its name on the page}: ids for folders of a root, paths for the others."""
-    seen = {os.path.realpath(folder) for folder in own}
-    others = {os.path.realpath(folder): folder for folder in folders}
-    return {**{folder: folder.name for folder in own}, **{
-        folder: f"{folder.parent}/{folder.name}"   # `./x` for x: no id has a slash
-        for real, folder in others.items() if real not in seen}}
 
 
 def _row(task: Task, found: DatapointChecks | None) -> Object:
@@ -135,7 +119,8 @@ def _row(task: Task, found: DatapointChecks | None) -> Object:
     checks = [check | {"result": check["status"] if check["status"] in AUDIT_RESULTS
                        else UNFINISHED} for check in found.checks] if found else []
     return {
-        **texts, "status": EDITED if is_edited else texts["status"].replace("_", " "),
+        "id": task.instance_id, **texts,
+        "status": EDITED if is_edited else texts["status"].replace("_", " "),
         "seed": _label(labels.lineage.get("seed") or ""), "content": content_digest(task),
         "second": (task.instruction or "")[:SEARCHED_CHARS], "checks": checks,
         "result": min((check["result"] for check in checks), key=AUDIT_RESULTS.index,
@@ -152,10 +137,10 @@ def _in_full(task: Task, attempts: Attempts, draft: str, row: Object) -> list[Bl
                   for model, rates in rates_by_model(attempts).items()][:MAX_LABELS]]
     if draft:
         lineage.append(["draft", {"kind": "file", "path": draft}])
-    texts = [{"path": PARTS[key], "text": text[:MAX_CHARS], "size": len(text)}
-             for key, text in texts_of(task).items()]
+    texts = [{"path": path, "text": text[:MAX_CHARS], "size": len(text)}
+             for path, text in zip(PARTS.values(), texts_of(task), strict=True)]
     files = context_of(task)
-    sizes = [[name, _size(files[name])] for name in [*files][:MAX_LISTED]]
+    sizes = [[name, path.stat().st_size] for name, path in islice(files.items(), MAX_LISTED)]
     return [
         {"kind": "files", "files": texts[:1], "isOpen": True},
         {"kind": "checks", "checks": row["checks"]},
@@ -165,10 +150,6 @@ def _in_full(task: Task, attempts: Attempts, draft: str, row: Object) -> list[Bl
         part(f"environment/: {plural(len(files), 'file')}",
              sizes and table("Files", ["file", "bytes"], sizes, "lr"),
              len(files) > MAX_LISTED and f"The first {MAX_LISTED}.")]
-
-
-def _size(path: Path) -> int | None:
-    return path.stat().st_size if path.is_file() else None
 
 
 def _label(value) -> str:

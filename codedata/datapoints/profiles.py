@@ -9,9 +9,8 @@ from pathlib import Path
 
 from codedata.bounded import inside, read_bounded
 from codedata.datapoints.approval import PROFILES
-from codedata.datapoints.folder import CANCELLED, DP, labels_of, readable
+from codedata.datapoints.folder import CANCELLED, DP, DRAFTS, labels_of, readable
 from codedata.datapoints.queue import ROLES
-from codedata.datapoints.twins import DRAFTS
 from codedata.errors import BrokenRecord
 from codedata.settings import DpSettings
 from codedata.texts import fill, text_of

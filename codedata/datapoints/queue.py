@@ -21,13 +21,16 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import orjson
 
 from codedata.bounded import MAX_RECORD_BYTES, open_appending
 from codedata.disk.ledger import append_lines, disk_trouble
+from codedata.errors import ItemFailed
 from codedata.records import check_of
 from codedata.terminal import named, say
 from codedata.texts import printable
@@ -36,18 +39,44 @@ from codedata.texts import printable
 ROLES = {"generate_idea": "idea", "build_datapoint": "builder", "review_datapoint": "review"}
 TASK_TYPES = GENERATE, BUILD, REVIEW = tuple(ROLES)
 STATES = ("pending", "in_progress", "completed", "failed", "cancelled")
-# fields shown with a task's data; `agent` is that of the newest claim
-SHOWN = ("id", "type", "state", "parent", "priority", "attempts", "agent", "lease_until",
-         "created_at", "errors", "result")
-FIELDS = (*SHOWN, "key", "claim")   # the idempotency key, and the digest of the token
 JOURNAL = "_queue.jsonl"
 MAX_LEASE_S = 100_000   # the most that [dp] lease_s allows; a lease that ends later has expired
 MAX_NAMED = 20   # invalid lines in one message
 MAX_ATTEMPTS = 3   # claims of a task, after which it has failed
 
 
-class Refusal(Exception):
+class Refusal(ItemFailed):
     """Report why a request to the queue, or a command, is refused."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueuedTask:
+    """Hold a task as its newest line has it."""
+
+    id: str
+    type: str
+    state: str = "pending"            # one of STATES
+    parent: str = ""                  # id of another task
+    priority: int = 0
+    attempts: int = 0
+    agent: str | None = None          # of the newest claim
+    lease_until: float | None = None  # None: nobody holds it
+    created_at: float
+    errors: list[str] = field(default_factory=list)
+    result: Any = None
+    key: str = ""                     # the idempotency key
+    claim: str | None = None          # the digest of its token
+    data: dict                        # what it is about: QueueData of records.py, and more
+    at: float                         # of its newest line
+    token: str = ""                   # of the claim, in what get_next_task() returns
+
+    def shown(self) -> dict:
+        """Return the task as agents see it: its data, and the fields SHOWN."""
+        return {**self.data, **{name: getattr(self, name) for name in SHOWN}}
+
+
+FIELDS = [one.name for one in fields(QueuedTask)][:-3]   # of a task in a line of the file
+SHOWN = FIELDS[:-2]   # beside its data, to agents
 
 
 class TaskManager:
@@ -66,36 +95,36 @@ class TaskManager:
     def create_task(self, type: str, data: dict, *, parent: str = "", key: str = "",
                     priority: int = 0) -> str:
         """Return the id of a new task, or of the existing task with the same idempotency key; "" is
-        no key. Raise Refusal if the type or `parent` is unknown, or if `data` cannot be written."""
+        not a key. Raise Refusal if the type or `parent` is unknown, or if `data` cannot be
+        written."""
         _check_type(type)
         with self._transaction() as tasks:
             for task in tasks.values() if key else ():
-                if task["key"] == key:
-                    return task["id"]
-            if parent and parent not in tasks:
-                raise Refusal(f"There is no task {printable(str(parent))}.")
-            task = {"id": f"{type}_{secrets.token_hex(6)}", "type": type, "state": "pending",
-                    "parent": parent, "priority": priority, "attempts": 0, "errors": [],
-                    "created_at": self._now, "key": key}
-            self._put(task, "created", data=data)
-            return task["id"]
+                if task.key == key:
+                    return task.id
+            if parent:
+                _known(tasks, parent)
+            task = QueuedTask(
+                id=f"{type}_{secrets.token_hex(6)}", type=type, parent=parent, priority=priority,
+                created_at=self._now, key=key, data=data, at=self._now)
+            return self._put(task, "created").id
 
-    def get_next_task(self, agent: str, type: str = "") -> dict | None:
+    def get_next_task(self, agent: str, type: str = "") -> QueuedTask | None:
         """Claim the pending task with the highest priority, the oldest if there are several; with
-        `type` only one of that type. Return it with its data at the top level and its `token`; None
-        if no task is pending."""
+        `type` only one of that type. Return it with the token of the claim; None if no task is
+        pending."""
         if type:
             _check_type(type)
         token = secrets.token_hex(16)
         with self._transaction() as tasks:
             pending = [task for task in tasks.values()
-                       if task["state"] == "pending" and type in ("", task["type"])]
+                       if task.state == "pending" and type in ("", task.type)]
             if not pending:
                 return None
-            task = max(pending, key=lambda task: task["priority"])   # the first of the highest
+            task = max(pending, key=lambda task: task.priority)   # the first of the highest
             task = self._put(task, "claimed", state="in_progress", agent=agent,
-                             claim=_digest(token), attempts=task["attempts"] + 1)
-        return {**_shown(task), "token": token}
+                             claim=_digest(token), attempts=task.attempts + 1)
+        return replace(task, token=token)
 
     def heartbeat(self, id: str, token: str) -> None:
         """Renew the lease of a claimed task."""
@@ -115,94 +144,84 @@ class TaskManager:
     def release(self, id: str, token: str) -> None:
         """Give a claimed task back; the attempt does not count."""
         with self._held(id, token) as task:
-            self._put(task, "released", state="pending", attempts=task["attempts"] - 1)
+            self._put(task, "released", state="pending", attempts=task.attempts - 1)
 
     def retry_failed(self, type: str) -> None:
         """Make the failed tasks of a type pending again, as if they had not been tried."""
         with self._transaction() as tasks:
             for task in [*tasks.values()]:
-                if (task["type"], task["state"]) == (type, "failed"):
+                if (task.type, task.state) == (type, "failed"):
                     self._put(task, "retried", state="pending", attempts=0)
 
     def cancel_task(self, id: str, token: str, reason: str) -> None:
-        """Cancel a pending task, or a claimed one as its holder."""
-        with self._held(id, token, or_pending=True) as task:
+        """Cancel a claimed task: nobody tries it again."""
+        with self._held(id, token) as task:
             self._fail(task, "cancelled", reason, "cancelled")
 
-    def get_task(self, id: str) -> dict:
-        """Return a task with its data at the top level."""
-        with self._known(id) as task:
-            return _shown(task)
+    def get_task(self, id: str) -> QueuedTask:
+        """Return a task."""
+        with self._transaction() as tasks:
+            return _known(tasks, id)
 
-    def tasks(self, **wanted: str) -> list[dict]:
+    def tasks(self, **wanted: str) -> list[QueuedTask]:
         """Return the tasks that have these values in fields (type, state, parent; "" is any value),
         the oldest first."""
         with self._transaction() as tasks:
-            return [_shown(task) for task in tasks.values()
-                    if all(value in ("", task[field]) for field, value in wanted.items())]
+            return [task for task in tasks.values()
+                    if all(value in ("", getattr(task, name)) for name, value in wanted.items())]
 
-    def status(self) -> dict:
-        """Return {tasks: {type: {state: number}}, oldest_lease_s: seconds since the renewal of the
-        lease that was not renewed for the longest time, None if nobody holds a task}."""
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Return {type: {state: number of tasks}}."""
         counts = {type: dict.fromkeys(STATES, 0) for type in TASK_TYPES}
-        with self._transaction() as tasks:
-            for task in tasks.values():
-                counts[task["type"]][task["state"]] += 1
-            renewed = [task["at"] for task in tasks.values() if task["state"] == "in_progress"]
-            return {"tasks": counts,
-                    "oldest_lease_s": self._now - min(renewed) if renewed else None}
+        for task in self.tasks():
+            counts[task.type][task.state] += 1
+        return counts
+
+    def oldest_lease_s(self) -> float | None:
+        """Return the seconds since the renewal of the lease that was not renewed for the longest
+        time, None if nobody holds a task."""
+        renewed = [task.at for task in self.tasks(state="in_progress")]
+        return self._now - min(renewed) if renewed else None
 
     # transitions ---------------------------------------------------------------------------------
 
     @contextmanager
-    def _held(self, id: str, token: str, or_pending: bool = False) -> Iterator[dict]:
-        """Yield a task in a transaction. Raise Refusal unless it is held under this token, or it is
-        pending and `or_pending` is set."""
-        with self._known(id) as task:
-            is_held = task["state"] == "in_progress" and task["claim"] == _digest(token)
-            if not is_held and not (or_pending and task["state"] == "pending"):
-                raise Refusal(f"{id} is {task['state']}, and not held under this token: a claim "
+    def _held(self, id: str, token: str) -> Iterator[QueuedTask]:
+        """Yield a task in a transaction. Raise Refusal unless it is held under this token."""
+        with self._transaction() as tasks:
+            task = _known(tasks, id)
+            if task.state != "in_progress" or task.claim != _digest(token):
+                raise Refusal(f"{id} is {task.state}, and not held under this token: a claim "
                               "ends with its lease.")
             yield task
 
     @contextmanager
-    def _known(self, id: str) -> Iterator[dict]:
-        with self._transaction() as tasks:
-            if id not in tasks:
-                raise Refusal(f"There is no task {printable(str(id))}.")
-            yield tasks[id]
-
-    @contextmanager
-    def _transaction(self) -> Iterator[dict[str, dict]]:
+    def _transaction(self) -> Iterator[dict[str, QueuedTask]]:
         """Yield the tasks by id, the oldest first, while the file is locked. Before that, read
         its new lines and end the leases that have expired."""
         with self._locked():
             self._now = self._clock_s + time.monotonic()
             self._read_new_lines()
-            for task in [one for one in self._tasks.values() if one["state"] == "in_progress"]:
-                if not 0 <= task["lease_until"] - self._now <= MAX_LEASE_S:
+            for task in [*self._tasks.values()]:
+                if task.lease_until is not None and not (
+                        0 <= task.lease_until - self._now <= MAX_LEASE_S):
                     self._fail(task, "expired", "The lease ended without a heartbeat.")
             yield self._tasks
 
-    def _fail(self, task: dict, event: str, error: str, state: str = "") -> None:
-        is_last = task["attempts"] >= MAX_ATTEMPTS
+    def _fail(self, task: QueuedTask, event: str, error: str, state: str = "") -> None:
+        is_last = task.attempts >= MAX_ATTEMPTS
         error = printable(str(error))
         self._put(task, event, error, state=state or ("failed" if is_last else "pending"),
-                  errors=[*task["errors"], error])
+                  errors=[*task.errors, error])
 
-    def _put(self, task: dict, event: str, detail: str = "", **changes) -> dict:
+    def _put(self, task: QueuedTask, event: str, detail: str = "", **changes) -> QueuedTask:
         """Write a changed task to the file, and return it. A task in progress gets a new lease."""
-        task = {**task, **changes}
-        is_held = task["state"] == "in_progress"
-        task["lease_until"] = self._now + self._lease_s if is_held else None
-        line = {"at": self._now, "event": event, "detail": detail,
-                "task": {field: task.get(field) for field in FIELDS}}
-        if "data" in changes:
-            line["data"] = task["data"]
-        raw = _to_line(line)
+        task = replace(task, at=self._now, **changes)
+        lease_until = self._now + self._lease_s if task.state == "in_progress" else None
+        raw = _to_line(replace(task, lease_until=lease_until), event, detail)
         append_lines(self._journal.fileno(), raw, self._path)
         self._read_new_lines()   # so memory shares no objects with the arguments
-        return self._tasks[task["id"]]
+        return self._tasks[task.id]
 
     # the file ------------------------------------------------------------------------------------
 
@@ -224,7 +243,7 @@ class TaskManager:
         found = os.fstat(self._journal.fileno())
         if found.st_ino != self._file_id or found.st_size < self._end:
             self._file_id = found.st_ino
-            self._tasks: dict[str, dict] = {}
+            self._tasks: dict[str, QueuedTask] = {}
             self._end = self._n_lines = 0   # of the part that was read
             self._newest = 0                # the latest time of a line
         self._journal.seek(self._end)
@@ -243,51 +262,61 @@ class TaskManager:
             append_lines(self._journal.fileno(), b"", self._path)
             self._end += 1
 
-    def _take_in(self, line: dict) -> None:
-        task = line["task"]
-        data = line.get("data", self._tasks.get(task["id"], {}).get("data"))
-        self._newest = max(self._newest, line["at"])
-        if data is not None:   # else the line that created it is gone
-            self._tasks[task["id"]] = {**task, "data": data, "at": line["at"]}
+    def _take_in(self, task: QueuedTask) -> None:
+        self._newest = max(self._newest, task.at)
+        if task.data is None and task.id in self._tasks:
+            task = replace(task, data=self._tasks[task.id].data)
+        if task.data is not None:   # else the line that created it is gone
+            self._tasks[task.id] = task
 
 
-def _to_line(line: dict) -> bytes:
-    """Return a task transition as a line of the file. Raise Refusal if it cannot be written as
-    JSON, or if reading the line would fail or give another value."""
+def _to_line(task: QueuedTask, event: str, detail: str) -> bytes:
+    """Return a task's transition as a line of the file. Raise Refusal if it cannot be written as
+    JSON, or if reading the line would fail or give another task."""
+    line = {"at": task.at, "event": event, "detail": detail,
+            "task": {name: getattr(task, name) for name in FIELDS}}
+    if event == "created":
+        line["data"] = task.data
     try:
         raw = orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
-        if _parsed(raw) != line:
+        if _parsed(raw) != replace(task, data=line.get("data")):
             raise ValueError("it has NaN, a tuple or a date")
     except (TypeError, ValueError) as e:
         raise Refusal(f"This cannot be stored: {printable(str(e))}.") from e
     return raw
 
 
-def _parsed(raw: bytes) -> dict:
-    """Parse a line of the file. Raise ValueError if a queue would not write such a line."""
+def _parsed(raw: bytes) -> QueuedTask:
+    """Return the task in a line of the file; its data are None if the line has none. Raise
+    ValueError if a queue would not write such a line."""
     line = orjson.loads(raw)
     if fault := check_of("QueueLine")(line):
         raise ValueError(printable(fault.lstrip(". ")))
     try:
         orjson.dumps(line)   # it must be possible to write it again
-    except TypeError as e:   # it is nested too deep
-        raise ValueError(str(e)) from e
-    task = line["task"]
-    if taken := sorted({*SHOWN, "token"} & line.get("data", {}).keys()):
+        task = QueuedTask(**line["task"], at=line["at"], data=line.get("data"))
+    except TypeError as e:   # it is nested too deep, or its task has other fields
+        raise ValueError(printable(str(e))) from e
+    if taken := sorted({*SHOWN, "token"} & (task.data or {}).keys()):
         raise ValueError(f"a task's data cannot have {', '.join(taken)}: fields of the task")
-    is_one = (task["type"] in TASK_TYPES and task["state"] in STATES and len(task) == len(FIELDS)
-              and task["id"].startswith(task["type"]) and task["attempts"] >= 0
-              and (task["state"] == "in_progress") == (task["lease_until"] is not None))
+    is_one = (task.type in TASK_TYPES and task.state in STATES and not task.token
+              and task.id.startswith(task.type) and task.attempts >= 0
+              and (task.state == "in_progress") == (task.lease_until is not None))
     if not is_one or len(raw) >= MAX_RECORD_BYTES:
         raise ValueError("its type, id, state and lease do not fit together, or it is larger than "
                          f"{MAX_RECORD_BYTES:,} bytes")
-    return line
+    return task
 
 
-def _shown(task: dict) -> dict:
-    """Return a copy of a task with its data at the top level."""
-    return orjson.loads(orjson.dumps(
-        {**task["data"], **{field: task[field] for field in SHOWN}}))
+def counts_in(folder: Path) -> dict[str, dict[str, int]]:
+    """Return TaskManager.counts() of a folder, {} if it has no queue. Nothing is written."""
+    return TaskManager(folder).counts() if (folder / JOURNAL).exists() else {}
+
+
+def _known(tasks: dict[str, QueuedTask], id: str) -> QueuedTask:
+    if id not in tasks:
+        raise Refusal(f"There is no task {printable(str(id))}.")
+    return tasks[id]
 
 
 def _digest(token: str) -> str:
@@ -296,4 +325,4 @@ def _digest(token: str) -> str:
 
 def _check_type(type: str) -> None:
     if type not in TASK_TYPES:
-        raise Refusal(f"{printable(type)} is no type of task. Known: {', '.join(TASK_TYPES)}.")
+        raise Refusal(f"{printable(type)} is not a type of task. Known: {', '.join(TASK_TYPES)}.")

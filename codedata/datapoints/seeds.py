@@ -61,7 +61,7 @@ def _of_row(line: str, name: str, where: str) -> Seed:
         row = row_in(line)
         name = str(row.get("id") or row.get("task_id") or name)
     except (ValueError, AttributeError, RecursionError) as e:
-        raise Trouble(f"is no JSON object: {e}", where) from e
+        raise Trouble(f"is not a JSON object: {e}", where) from e
     return Seed(_id(name), {"seed.json": json.dumps(row, indent=2, ensure_ascii=False) + "\n"})
 
 

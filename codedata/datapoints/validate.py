@@ -24,6 +24,7 @@ from codedata.audit.stage import Check, run_check
 from codedata.datapoints.folder import (
     AGENT,
     PARTS,
+    PartTexts,
     context_of,
     folder_of,
     for_agent,
@@ -104,20 +105,21 @@ class Validation(Audited):
     failed: list[str] = field(default_factory=list)   # names of checks
     solved: bytes | None = None                       # the solution's work, once it is rewarded
 
-    def run(self, note: Callable[[AuditCheck], None]) -> None:
-        """Make all checks, and call note() with the result of each. No container is opened if a
-        check that needs no container has failed."""
+    def run(self) -> list[AuditCheck]:
+        """Make all checks, and return what each has found. No container is opened if a check that
+        needs no container has failed."""
+        found = []
         # sorted() keeps the order of those that are alike
         for k, name in enumerate(sorted(CHECKS, key=lambda name: name not in FIRST), 1):
             begin_step(name, k, len(CHECKS))
-            found = run_check(name, CHECKS[name], self)
-            note(found)
-            if found["result"] == FAILED:
+            found.append(run_check(name, CHECKS[name], self))
+            if found[-1]["result"] == FAILED:
                 self.failed.append(name)
         self.engine_s += self.grader.engine_s if "grader" in vars(self) else 0.0
+        return found
 
     @cached_property
-    def texts(self) -> dict[str, str]:
+    def texts(self) -> PartTexts:
         """Return the texts of the datapoint's parts."""
         return texts_of(self.task)
 
@@ -129,16 +131,11 @@ class Validation(Audited):
         except ValueError as e:
             raise CheckFailed(f"the weights in {PARTS['weights']}: {e}") from e
 
-    @cached_property
-    def grader(self) -> Grader:
-        """Raise NotChecked: docker_build() puts the grader in the place of this."""
-        raise NotChecked("there is no image")
-
     # without a container -------------------------------------------------------------------------
 
     def structure(self) -> None:
         """Check the folder's files and texts, its Dockerfile, work directory and users."""
-        task, texts = self.task, self.texts
+        task, texts = self.task, dict(zip(PARTS.values(), self.texts, strict=True))
         dockerfile = text_in(task.environment, DOCKERFILE)
         if refused := read_dockerfile(dockerfile)[1]:
             raise CheckFailed(refused)
@@ -148,8 +145,8 @@ class Validation(Audited):
         users = {agent_of(task), str(verifier_config(task).get("user"))}
         taken = [path for path in context_of(task) if path.partition("/")[0].lower() in TAKEN]
         lacking = {*verifier_of({}, workdir)} - {*task.tests}
-        empty = [PARTS[part] for part, text in texts.items() if not text.strip()]
-        with_nul = [PARTS[part] for part, text in texts.items() if "\0" in text]
+        empty = [path for path, text in texts.items() if not text.strip()]
+        with_nul = [path for path, text in texts.items() if "\0" in text]
         in_verifier = [path for path in OF_VERIFIER
                        if f"{path}/".startswith(f"{workdir}/") or workdir.startswith(f"{path}/")]
         faults = {
@@ -186,7 +183,7 @@ class Validation(Audited):
 
     def _tree(self) -> ast.Module:
         try:
-            return ast.parse(self.texts["tests"])
+            return ast.parse(self.texts.tests)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as e:
             raise CheckFailed(f"{PARTS['tests']} cannot be parsed: {e}") from e
 
@@ -194,6 +191,7 @@ class Validation(Audited):
 
     def docker_build(self) -> None:
         """Build the image, and look for the solution and the tests in it."""
+        self.not_built = NotChecked("there is no image")   # of the checks that follow
         if self.failed:
             raise NotChecked(f"correct {', '.join(self.failed)} first")
         try:
@@ -212,15 +210,15 @@ class Validation(Audited):
         consecutive bytes of the solution, tests or weights that are not in environment/, and files
         in environment/ with a long run of the tests or weights."""
         texts, api = self.texts, engine.connect()
-        tests = [IMPORTS.sub("", texts["tests"]), texts["weights"]]
-        search, long = ImageSearch([texts["solution"], *tests]), Search([], hidden=tests)
+        tests = [IMPORTS.sub("", texts.tests), texts.weights]
+        search, long = ImageSearch([texts.solution, *tests]), Search([], hidden=tests)
         for path, place in context_of(self.task).items():
             with open(place, "rb") as file:
                 search.exempt(file)
                 file.seek(0)
                 long.look(f"environment/{path}", file)
         try:
-            search.look_into(self._counted(api.get_image(image)), base_of(texts["dockerfile"]))
+            search.look_into(self._counted(api.get_image(image)), base_of(texts.dockerfile))
         except (UnsafeArchive, OSError) as e:
             return [f"its layers cannot be read: {e}"]
         # once each: a file is in the layer that makes it, and in the one that gives it to the agent
@@ -294,7 +292,7 @@ class Validation(Audited):
     def prompt(self) -> None:
         """Check that the prompt is short and reveals nothing hidden. List for review the paths,
         ports and keys that only the tests name."""
-        prompt = self.texts["prompt"]
+        prompt = self.texts.prompt
         text = SPAN.sub("x", prompt.strip())
         n = len(SENTENCE.findall(text if text.endswith((".", "!", "?")) else f"{text}."))
         named = []
@@ -302,7 +300,7 @@ class Validation(Audited):
             named = [name for name in self.weights if name in prompt]
         squeezed = " ".join(prompt.split())
         # without marks of patches and line continuations; a single word may be a path
-        lines = [line.strip("+ \t;\\") for line in self.texts["solution"].splitlines()]
+        lines = [line.strip("+ \t;\\") for line in self.texts.solution.splitlines()]
         quoted = [line for line in lines if len(line) >= 20 and " " in line
                   and not line.startswith("#") and line in squeezed]
         if n > 3 or named or quoted:

@@ -11,23 +11,24 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf
 from pathlib import Path
 
+from codedata.agent import new_trajectory
 from codedata.audit.index_page import write_index as write_audit_index
-from codedata.bounded import inside
 from codedata.datapoints.agents import MAX_ITERATIONS, HeldTask, subject, work
 from codedata.datapoints.command_line import run_tool
-from codedata.datapoints.commands import commands_of
-from codedata.datapoints.commands.desk import Desk
-from codedata.datapoints.commands.ideas import IDEAS
+from codedata.datapoints.commands import Commands
 from codedata.datapoints.folder import (
     APPROVED,
     CANCELLED,
     DP,
+    DRAFTS,
+    IDEAS,
+    SEEDS,
     TRAJECTORIES,
     labels_of,
     readable,
@@ -37,16 +38,15 @@ from codedata.datapoints.profiles import gaps_in, say_gaps
 from codedata.datapoints.queue import (
     BUILD,
     GENERATE,
-    JOURNAL,
     REVIEW,
     ROLES,
+    QueuedTask,
     Refusal,
     TaskManager,
+    counts_in,
 )
 from codedata.datapoints.seeds import seeds_in
-from codedata.datapoints.twins import DRAFTS, SEEDS
 from codedata.disk.ledger import Ledger
-from codedata.disk.locks import locked
 from codedata.errors import Interrupted, RunStopped, Trouble
 from codedata.llm.client import Models
 from codedata.llm.costs import cost_of_stage
@@ -59,7 +59,7 @@ from codedata.run.status import StageStatus, hand_over
 from codedata.run.talk import Bar, RunTotals, print_reasons, showing
 from codedata.run.write import attempt_line
 from codedata.sandbox.factory import SandboxFactory
-from codedata.settings import Settings
+from codedata.settings import AgentSettings, DpSettings, Settings
 from codedata.terminal import named, plural, say
 from codedata.texts import printable
 
@@ -91,7 +91,7 @@ def run_agents(settings: Settings, options: RunOptions, n_agents: Mapping[str, i
                            "(docs/datapoints.md)")
     dp = settings.root / DP
     if options.dry_run:
-        for line in _to_come(settings, options, n_agents, seeds):
+        for line in _to_come(settings.root, settings.dp, options.selection.limit, n_agents, seeds):
             say(line)
         return 0
     dp.mkdir(parents=True, exist_ok=True)
@@ -102,7 +102,10 @@ def run_agents(settings: Settings, options: RunOptions, n_agents: Mapping[str, i
             models.client(f"dp_{ROLES[type]}")
         models.check()
         options.before_work()
-        return _Run(settings, options, n_agents, models).run(seeds)
+        desk = Commands(settings.root, settings.dp, TaskManager(dp, settings.dp.lease_s),
+                        SandboxFactory(settings, models.stop),
+                        threading.BoundedSemaphore(settings.llm.workers))
+        return _Run(desk, models, options, settings.agent, n_agents).run(seeds)
 
 
 def show_status(settings: Settings, word: str | None) -> int:
@@ -110,8 +113,8 @@ def show_status(settings: Settings, word: str | None) -> int:
     a caller gathers statuses, hand over the status of each role instead."""
     dp = settings.root / DP
     if word:
-        tasks = TaskManager(dp).status()["tasks"] if (dp / JOURNAL).exists() else {}
-        statuses = [partial(_status_of, dp, role, tasks.get(type, {}))
+        counts = counts_in(dp)
+        statuses = [partial(_status_of, dp, role, counts.get(type, {}))
                     for type, role in ROLES.items()]
         if all([*map(hand_over, statuses)]):
             return 0
@@ -128,77 +131,65 @@ def _status_of(dp: Path, role: str, counts: Mapping[str, int]) -> StageStatus:
                        key=f"build_dp.{role}", directories=(str(dp),))
 
 
-@contextmanager
-def room(folder: Path, n: int, stop: threading.Event) -> Iterator[None]:
-    """Run the block in at most n threads at a time, counted over all processes that use the folder.
-    Raise Interrupted if the run ends while a thread waits."""
-    while not stop.is_set():
-        for i in range(n):
-            try:
-                place = locked(inside(folder.parent, folder.name, f"{i}.lock"))
-            except BlockingIOError:
-                continue
-            with place:   # closing it frees the lock
-                yield
-            return
-        stop.wait(PAUSE_S)
-    raise Interrupted()
+@dataclass
+class _Role:
+    """Hold the agents that work on one type of tasks, and what they have done in this run."""
+
+    type: str
+    name: str
+    n_agents: int
+    bar: Bar
+    n_claimed: int = 0
+    totals: RunTotals = field(default_factory=RunTotals)
 
 
 class _Run:
     """Hold one run: its agents and their attempts."""
 
-    def __init__(self, settings: Settings, options: RunOptions, n_agents: Mapping[str, int],
-                 models: Models):
-        self.settings, self.options, self.n_agents, self.models = (
-            settings, options, n_agents, models)
+    def __init__(self, desk: Commands, models: Models, options: RunOptions, limits: AgentSettings,
+                 n_agents: Mapping[str, int]):
+        self.desk, self.models, self.options, self.limits = desk, models, options, limits
+        self.manager, self.dp = desk.manager, desk.at()
         self.pool = WorkerPool(models)
-        self.dp = settings.root / DP
-        self.manager = TaskManager(self.dp, settings.dp.lease_s)
-        self.desk = Desk(settings.root, settings.dp, self.manager,
-                         SandboxFactory(settings, models.stop),
-                         partial(room, self.dp / "_rooms", settings.llm.workers, models.stop),
-                         lambda line: None)
-        self.commands = commands_of(self.desk)
         self.ledger = Ledger(self.dp)
-        self.lock = threading.Lock()          # for the fields below
-        self.totals = {type: RunTotals() for type in n_agents}
-        self.n_claimed = Counter()
-        self.in_flight: dict[str, HeldTask] = {}   # by task
-        self.bars: dict[str, Bar] = {}
+        self.lock = threading.Lock()          # for the roles' fields and the next one
+        self.in_flight: dict[str, HeldTask] = {}   # by the task's id
+        self.roles: list[_Role] = []
         self.renewed = time.monotonic()       # when the leases in flight were renewed
+        for type, n in n_agents.items():
+            above = self.roles[-1].bar if self.roles else None
+            name = ROLES[type]
+            self.roles.append(_Role(type, name, n, Bar(name, 1, options.quiet, above)))
 
     def run(self, seeds: Path | None) -> int:
         """Work until nothing is left; return the exit code."""
-        if seeds:
-            for name in self.commands["init_seed_tasks"](str(seeds)).get("without_text", []):
-                say(f"{SCRIPT}: the seed {name} has no text; it is left out.")
-        self.desk.queue_reviews()
-        if not self.options.selection.no_retry:
-            for type in self.n_agents:
-                self.manager.retry_failed(type)
-        above = None
-        for type in self.n_agents:
-            above = self.bars[type] = Bar(ROLES[type], 1, self.options.quiet, above)
-        agents = [partial(self._work, type, f"{ROLES[type]}-{i:02d}.{os.getpid()}")
-                  for type, n in self.n_agents.items() for i in range(1, n + 1)]
         try:
+            if seeds:
+                for name in self.desk.init_seed_tasks(str(seeds)).get("without_text", []):
+                    self._say(f"{SCRIPT}: the seed {name} has no text; it is left out.")
+            self.desk.queue_reviews()
+            agents = []
+            for role in self.roles:
+                if not self.options.selection.no_retry:
+                    self.manager.retry_failed(role.type)
+                agents += [partial(self._work, role, f"{role.name}-{i:02d}.{os.getpid()}")
+                           for i in range(1, role.n_agents + 1)]
             with signals("build_dp agents", lambda: self.pool.stop(Interrupted()), self._say,
                          lambda: f"not finished: {named([*self.in_flight])}"):
                 self.pool.run(agents, self._tick)
         finally:
-            for bar in self.bars.values():
-                bar.close()
+            for role in self.roles:
+                role.bar.close()
         return self._end()
 
     # an agent ------------------------------------------------------------------------------------
 
-    def _work(self, type: str, agent: str) -> None:
-        """Claim tasks of a type and work on them, as long as further tasks may be queued."""
+    def _work(self, role: _Role, agent: str) -> None:
+        """Claim tasks of a role and work on them, as long as further tasks may be queued."""
         try:
-            while not self.models.stop.is_set() and self._is_open(type):
-                if held := self._claim(type, agent):
-                    self._one(held)
+            while not self.models.stop.is_set() and self._is_open(role):
+                if held := self._claim(role, agent):
+                    self._one(role, held)
                 elif self._may_come():
                     self.models.stop.wait(PAUSE_S)
                 else:
@@ -206,153 +197,146 @@ class _Run:
         except Trouble as e:   # of the queue's files
             self.pool.stop(e)
 
-    def _is_open(self, type: str) -> bool:
-        """Return whether --limit allows another task of a type."""
+    def _is_open(self, role: _Role) -> bool:
+        """Return whether --limit allows another task of a role."""
         limit = self.options.selection.limit
-        return not limit or self.n_claimed[type] < limit
+        return not limit or role.n_claimed < limit
 
-    def _claim(self, type: str, agent: str) -> HeldTask | None:
+    def _claim(self, role: _Role, agent: str) -> HeldTask | None:
         with self.lock:
-            task = self.manager.get_next_task(agent, type) if self._is_open(type) else None
+            task = self.manager.get_next_task(agent, role.type) if self._is_open(role) else None
             if not task:
                 return None
-            self.n_claimed[type] += 1
-            held = HeldTask(task, task.pop("token"), self.commands,
-                            self.settings.dp.max_validations)
-            self.in_flight[task["id"]] = held
+            role.n_claimed += 1
+            held = HeldTask(task, self.desk)
+            self.in_flight[task.id] = held
             return held
 
     def _may_come(self) -> bool:
         """Return whether there may be more work: anybody works on a task, or one of a type that
         this run may claim is pending."""
-        tasks = self.manager.status()["tasks"]
-        return any(counts["in_progress"] for counts in tasks.values()) or any(
-            tasks[type]["pending"] and self._is_open(type) for type in self.n_agents)
+        counts = self.manager.counts()
+        return any(states["in_progress"] for states in counts.values()) or any(
+            counts[role.type]["pending"] and self._is_open(role) for role in self.roles)
 
-    def _one(self, held: HeldTask) -> None:
+    def _one(self, role: _Role, held: HeldTask) -> None:
         """Work on a task, and write its ledger line, however it ends."""
         error = ""
         try:
-            trouble = trouble_of(partial(self._run_agent, held), self._say)
+            trouble = trouble_of(partial(self._run_agent, role, held), self._say)
             error = str(trouble or held.result.error
                         or "the agent stopped without ending its task")
         except RunStopped as e:
             self.pool.stop(e)
         finally:
             with self.lock:
-                del self.in_flight[held.task["id"]]
-        state = self._settle(held, error)
-        calls, result = held.calls, held.result
-        if state == "failed" and result and (result.status != "error" or calls.served):
-            calls.discard()   # with these replies it would fail again
-        if state:
-            self._note(held, state, error if state == "failed" else "")
+                del self.in_flight[held.task.id]
+        if state := self._settle(held.task, error):
+            self._note(role, held, state, error if state == "failed" else "")
 
-    def _run_agent(self, held: HeldTask) -> None:
+    def _run_agent(self, role: _Role, held: HeldTask) -> None:
         task = held.task
-        role = ROLES[task["type"]]
-        folder = inside(self.settings.root, TRAJECTORIES)
-        folder.mkdir(exist_ok=True)
-        n = len([*folder.glob(f"{task['id']}.*.json")])   # earlier ones stay
-        held.trajectory = f"{TRAJECTORIES}/{task['id']}.{n}.json"
+        held.trajectory = new_trajectory(self.desk.root, TRAJECTORIES, task.id)
         # since this run began, another process may have recorded an earlier attempt
-        ledger = Ledger(self.dp) if task["attempts"] > 1 else self.ledger
-        held.calls = ReplyLog(self.dp, f"build_dp.{role}", task["id"], ledger)
+        ledger = Ledger(self.dp) if task.attempts > 1 else self.ledger
+        held.calls = ReplyLog(self.dp, f"build_dp.{role.name}", task.id, ledger)
         with recording(held.calls), showing(held.step):
-            work(held, self.desk, self.models.client(f"dp_{role}"), self.settings.agent)
+            work(held, self.models.client(f"dp_{role.name}"), self.limits)
 
-    def _settle(self, held: HeldTask, error: str) -> str:
+    def _settle(self, task: QueuedTask, error: str) -> str:
         """Return the state of an attempt: "done", "failed" (the queue records the failure), or ""
         if the task was given back because the run stops."""
-        id, claim = held.task["id"], held.claim
         with suppress(Refusal):   # somebody else has claimed it, or it is gone
-            if self.manager.get_task(id)["state"] not in ("in_progress", "pending"):
+            if self.manager.get_task(task.id).state not in ("in_progress", "pending"):
                 return "done"
             if error:
-                self.manager.fail_task(id, claim, error)
+                self.manager.fail_task(task.id, task.token, error)
             else:
-                self.manager.release(id, claim)
+                self.manager.release(task.id, task.token)
         return "failed" if error else ""
 
-    def _note(self, held: HeldTask, state: str, error: str) -> None:
+    def _note(self, role: _Role, held: HeldTask, state: str, error: str) -> None:
         """Write the ledger line of an attempt, and count it."""
-        task, calls = held.task, held.calls
-        stage = f"build_dp.{ROLES[task['type']]}"
-        line = attempt_line(stage, task["id"], state, calls, held.started)
+        task, calls, result = held.task, held.calls, held.result
+        if error and result and (result.status != "error" or calls.served):
+            calls.discard()   # with these replies it would fail again
+        line = attempt_line(f"build_dp.{role.name}", task.id, state, calls, held.started)
+        trajectory = str(held.trajectory.relative_to(self.desk.root)) if result else ""
         self.ledger.append(self.dp, {**line, "instance_id": subject(task), "error": error,
-                                     "trajectory": held.trajectory if held.result else ""})
-        calls.finish(made=state == "done")
-        totals = self.totals[task["type"]]
+                                     "trajectory": trajectory})
+        calls.finish(made=not error)
+        totals = role.totals
         with self.lock:
             totals.add(line["calls"], calls)
-            totals.failed.pop(task["id"], None)
-            if state == "done":
-                totals.wrote += 1
-            else:
-                totals.failed[task["id"]] = Trouble(error)
+            totals.failed.pop(task.id, None)
+            if error:
+                totals.failed[task.id] = Trouble(error)
                 self.pool.note_failure(Trouble(error))
+            else:
+                totals.wrote += 1
 
     # the bars ------------------------------------------------------------------------------------
 
     def _say(self, line: str) -> None:
-        next(iter(self.bars.values())).say(line)
+        self.roles[0].bar.say(line)
 
     def _tick(self) -> None:
         """Show the progress of the agents. From time to time renew their leases, and queue reviews
         of edited datapoints."""
         try:
-            counts = self.manager.status()["tasks"]
+            counts = self.manager.counts()
             with self.lock:
                 in_flight = [*self.in_flight.values()]
-            if time.monotonic() - self.renewed > self.settings.dp.lease_s / 4:
+            if time.monotonic() - self.renewed > self.desk.settings.lease_s / 4:
                 self.renewed = time.monotonic()
                 for held in in_flight:
                     with suppress(Refusal):   # it has just ended
-                        self.manager.heartbeat(held.task["id"], held.claim)
+                        self.manager.heartbeat(held.task.id, held.task.token)
                 self.desk.queue_reviews()
         except Trouble as e:
             self.pool.stop(e)
             return
-        for type, bar in self.bars.items():
-            totals = self.totals[type]
-            steps = {subject(one.task): one.step for one in in_flight if one.task["type"] == type}
-            bar.total = max(1, totals.finished + len(steps) + counts[type]["pending"])
-            bar.update(totals, len(steps), steps)
+        for role in self.roles:
+            steps = {subject(one.task): one.step for one in in_flight if one.task.type == role.type}
+            role.bar.total = max(
+                1, role.totals.finished + len(steps) + counts[role.type]["pending"])
+            role.bar.update(role.totals, len(steps), steps)
 
     def _end(self) -> int:
         """Print the outcome of the run; return the exit code."""
-        counts, reason = self.manager.status()["tasks"], self.pool.stop_reason
+        counts, reason = self.manager.counts(), self.pool.stop_reason
         if reason and not isinstance(reason, Interrupted):
             say(f"{SCRIPT}: {reason}")
-        n_left, n_failed = (sum(counts[type][state] for type in self.n_agents for state in states)
-                            for states in (("pending", "in_progress"), ("failed",)))
+        own = [counts[role.type] for role in self.roles]
+        n_failed = sum(states["failed"] for states in own)
+        n_left = n_failed + sum(states["pending"] + states["in_progress"] for states in own)
         if not self.options.quiet:
-            for line in [*_summary(self.settings.root, self.manager, self.totals),
-                         *write_index(self.settings.root), *write_audit_index(self.settings.root),
-                         *_next(self.options, counts, n_left + n_failed)]:
+            for line in [*_summary(self.desk.root, self.manager, self.roles),
+                         *write_index(self.desk.root), *write_audit_index(self.desk.root),
+                         *_next(self.options, counts, n_left)]:
                 say(line)
         return reason.exit_code if reason else int(bool(n_failed))
 
 
-def _summary(root: Path, manager: TaskManager, totals: dict[str, RunTotals]) -> Iterator[str]:
+def _summary(root: Path, manager: TaskManager, roles: list[_Role]) -> Iterator[str]:
     """Yield terminal lines: the outcome of a run, and the totals of the root."""
-    dp = root / DP
-    counts = manager.status()["tasks"]
-    for type, one in totals.items():
-        states = ", ".join(f"{state} {n}" for state, n in counts[type].items() if n)
+    dp, counts = root / DP, manager.counts()
+    for role in roles:
+        one = role.totals
+        states = ", ".join(f"{state} {n}" for state, n in counts[role.type].items() if n)
         served = f", {plural(one.served, 'answer')} kept from an earlier run" if one.served else ""
-        yield f"{ROLES[type]:8}  this run: {one.wrote} ended{served}; all: {states or 'none'}"
+        yield f"{role.name:8}  this run: {one.wrote} ended{served}; all: {states or 'none'}"
     n_ideas, n_drafts = len([*(dp / IDEAS).glob("*.json")]), len([*(dp / DRAFTS).glob("*.md")])
     points = [*map(labels_of, readable(root))]
     n_approved = sum(point.status == APPROVED for point in points)
     yield (f"yield     {n_ideas} seeds with ideas → {n_drafts} drafts → {len(points)} built → "
            f"{n_approved} approved")
-    reasons = [printable(f"{ROLES[task['type']]}: {task['errors'][-1]}", 200)
-               for state in ("cancelled", "failed") for task in manager.tasks(state=state)
-               if task["errors"]]
-    reasons += [printable(f"review: {point.reason}", 200) for point in points
-                if point.status == CANCELLED]
-    print_reasons(reasons)
+    print_reasons([
+        *(printable(f"{ROLES[task.type]}: {task.errors[-1]}", 200)
+          for state in ("cancelled", "failed") for task in manager.tasks(state=state)
+          if task.errors),
+        *(printable(f"review: {point.reason}", 200) for point in points
+          if point.status == CANCELLED)])
     total = Ledger(dp).spent
     if total.n_calls:
         each = replace(total, cost_usd=total.cost_usd / max(1, n_approved))
@@ -375,26 +359,24 @@ def _next(options: RunOptions, counts: Mapping[str, Mapping[str, int]], n_left: 
         yield f"      next:  {options.command('export.py')} --formats harbor"
 
 
-def _to_come(settings: Settings, options: RunOptions, n_agents: Mapping[str, int],
+def _to_come(root: Path, settings: DpSettings, limit: int | None, n_agents: Mapping[str, int],
              seeds: Path | None) -> Iterator[str]:
     """Yield lines with the number of tasks to come and their likely cost. Nothing is written."""
-    dp = settings.root / DP
-    counts = TaskManager(dp).status()["tasks"] if (dp / JOURNAL).exists() else {}
-    if gaps := say_gaps(gaps_in(settings.root, settings.dp.profile)):
+    dp = root / DP
+    counts = counts_in(dp)
+    if gaps := say_gaps(gaps_in(root, settings.profile)):
         yield f"missing   no datapoint has the {gaps}"
     n_new = sum(not (dp / SEEDS / seed.id).exists() for seed in seeds_in(seeds)) if seeds else 0
     n_before = 1   # tasks of the type before; each queues tasks of the next type
-    for type, n_each in ((GENERATE, n_new), (BUILD, settings.dp.drafts), (REVIEW, 1)):
-        role, states = ROLES[type], counts.get(type, {})
-        n = states.get("pending", 0) + states.get("in_progress", 0) + n_before * n_each
-        n = min(n, options.selection.limit or inf)
+    for type, n_each in ((GENERATE, n_new), (BUILD, settings.drafts), (REVIEW, 1)):
+        role, states = ROLES[type], Counter(counts.get(type))
+        n = min(states["pending"] + states["in_progress"] + n_before * n_each, limit or inf)
         n_before = n if type in n_agents else 0
         if type in n_agents:
-            cost, n_done = cost_of_stage(dp, f"build_dp.{role}"), states.get("completed", 0)
             calls = f"at most {n * MAX_ITERATIONS:,} calls (cost unknown: no task is completed yet)"
-            if n_done:
-                share = n / n_done
-                usd = replace(cost, cost_usd=cost.cost_usd * share)
-                calls = (f"about {cost.n_calls * share:.0f} calls, {usd}, estimated from "
+            if n_done := states["completed"]:
+                cost = cost_of_stage(dp, f"build_dp.{role}")
+                usd = replace(cost, cost_usd=cost.cost_usd * n / n_done)
+                calls = (f"about {cost.n_calls * n / n_done:.0f} calls, {usd}, estimated from "
                          f"{plural(n_done, 'completed task')}")
             yield f"{role:8}  at most {plural(n, 'task')} to come, {calls}"

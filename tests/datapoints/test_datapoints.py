@@ -28,7 +28,7 @@ from codedata.datapoints.folder import (
     with_texts,
 )
 from codedata.datapoints.validate import ImageSearch
-from codedata.errors import BrokenRecord
+from codedata.errors import BrokenRecord, ItemFailed
 from codedata.records import DatapointChecks
 from codedata.sandbox.archives import GZIP, ZSTD, UnsafeArchive, pack
 from codedata.tasks.folder.folder import proven, task_problem, workdir_of
@@ -47,7 +47,7 @@ def test_a_content_is_all_but_the_labels(tmp_path):
     (lambda folder: (folder / PARTS["tests"]).unlink(), "tests/test_outputs.py is missing"),
     (lambda folder: (folder / "beside").open("w").truncate(1 << 40), "'beside' is too large"),
     (lambda folder: (folder / "task.toml").write_text("a = 1\n" * 40_000), "200,000 characters"),
-    (lambda folder: (folder / "task.toml").write_text(""), "no datapoint: task.toml has no")])
+    (lambda folder: (folder / "task.toml").write_text(""), "a datapoint: task.toml has no")])
 def test_what_is_no_datapoint_is_named(tmp_path, harm, words):
     harm(write_datapoint(tmp_path / "dp/sums"))
     folder, = folders_in(tmp_path, [])
@@ -58,14 +58,14 @@ def test_what_is_no_datapoint_is_named(tmp_path, harm, words):
 def test_another_text_changes_what_follows_from_it_and_the_lines_for_the_agent_stand_once():
     task = a_datapoint("sums")
     again = with_texts(task, {"tests": "# other"})
-    assert texts_of(again) == texts_of(task) | {"tests": "# other"}
+    assert texts_of(again) == texts_of(task)._replace(tests="# other")
     assert [again.environment, again.config] == [task.environment, task.config]
     dockerfile = again.environment["Dockerfile"].decode()
     assert dockerfile.count("useradd") == 1 and for_agent(dockerfile) == dockerfile
     moved = with_texts(again, {"dockerfile": dockerfile.replace("/app", "/srv")})
     assert moved.environment["Dockerfile"].decode() == dockerfile.replace("/app", "/srv")
     assert workdir_of(moved) == json.loads(moved.tests["config.json"])["workdir"] == "/srv"
-    with pytest.raises(ValueError, match="their sum is 0"):
+    with pytest.raises(ItemFailed, match="their sum is 0"):
         with_texts(task, {"weights": '{"a": 0.9}'})
 
 

@@ -17,10 +17,9 @@ from codedata import records
 from codedata.agent.tools import Tool
 from codedata.datapoints.agents import material
 from codedata.datapoints.calibrate import report_attempts
-from codedata.datapoints.commands import commands_of
-from codedata.datapoints.commands.desk import Desk
+from codedata.datapoints.commands import Commands
 from codedata.datapoints.folder import PARTS, content_digest, read_datapoint
-from codedata.datapoints.queue import JOURNAL, TASK_TYPES, Refusal, TaskManager
+from codedata.datapoints.queue import JOURNAL, TASK_TYPES, QueuedTask, Refusal, TaskManager
 from codedata.errors import BrokenRecord, Trouble
 from codedata.nl2repo.sources import folder_of
 from codedata.records import SolverAttempt
@@ -64,9 +63,8 @@ def play(root: Path) -> None:
     """Have all commands work on what a hostile root says, then give each name as an argument."""
     settings = Settings(root=root, sandbox=SandboxSettings(sandbox="local"))
     manager = TaskManager(root / "dp")
-    desk = Desk(root, settings.dp, manager, SandboxFactory(settings, threading.Event()),
-                report=lambda line: None)
-    commands = commands_of(desk)
+    desk = Commands(root, settings.dp, manager, SandboxFactory(settings, threading.Event()))
+    commands = desk.by_name()
     files = {f"{part}_file": str(root / "dp/sums" / path) for part, path in PARTS.items()}
     (root / "weights").write_text('{"test_numbers_are_added_up": 1}')
     files["weights_file"] = str(root / "weights")
@@ -74,24 +72,24 @@ def play(root: Path) -> None:
              "role": "idea", "path": str(root / "dp/sums")}
     while task := manager.get_next_task("a"):
         work(commands, task, {**usual, **dict.fromkeys(TEXTS.split(), "x")})
-        with suppress(Refusal, Trouble):
+        with suppress(Trouble):
             material(task, desk)
         with suppress(Refusal):
-            manager.complete_task(task["id"], task["token"])
+            manager.complete_task(task.id, task.token)
     for name, type in itertools.product(NAMES, TASK_TYPES):
         manager.create_task(type, {"seed": "sums", "datapoint": "sums"})
         work(commands, manager.get_next_task("a", type),
              {**usual, **dict.fromkeys(TEXTS.split(), name)})
-    report_attempts(settings)
+    report_attempts(root, settings.dp.profile)
 
 
-def work(commands: dict, task: dict, given: dict) -> None:
-    known = {"task_id": task["id"], "claim": task["token"]}
+def work(commands: dict, task: QueuedTask, given: dict) -> None:
+    known = {"task_id": task.id, "claim": task.token}
     for name, command in commands.items():
         tool = Tool.of(command)
         arguments = {key: value for key, value in {**given, **known}.items()
                      if key in tool.parameters["properties"]}
-        with suppress(Refusal, Trouble):
+        with suppress(Trouble):
             if name not in ELSEWHERE and not tool.problem(arguments):   # as every caller asks
                 command(**arguments)
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from codedata.datapoints.commands.build import BuildCommands
-from codedata.datapoints.commands.desk import Desk
 from codedata.datapoints.commands.ideas import IdeaCommands
 from codedata.datapoints.commands.queue import QueueCommands
 from codedata.datapoints.commands.review import ReviewCommands
 
 
-def commands_of(desk: Desk) -> dict[str, Callable]:
-    """Return the commands by name, in the order in which they are written."""
-    themes = [theme(**vars(desk))
-              for theme in (QueueCommands, IdeaCommands, BuildCommands, ReviewCommands)]
-    return {name: getattr(theme, name) for theme in themes for name in vars(type(theme))
-            if name[0] != "_"}
+class Commands(QueueCommands, IdeaCommands, BuildCommands, ReviewCommands):
+    """Hold all commands on a root."""
+
+    def by_name(self) -> dict[str, Callable]:
+        """Return the commands by name, in the order in which they are written."""
+        return {name: getattr(self, name) for theme in Commands.__bases__ for name in vars(theme)
+                if name[0] != "_"}

@@ -26,17 +26,18 @@ from codedata.datapoints.contents import Content, checks_of, labelled_checks, ro
 from codedata.datapoints.folder import (
     BOX,
     DP,
+    DRAFTS,
     IN_REVIEW,
     PARTS,
     content_digest,
     context_of,
     folder_of,
     put,
+    read_datapoint,
     with_texts,
 )
 from codedata.datapoints.packages import described, fetch
 from codedata.datapoints.queue import BUILD, REVIEW, Refusal
-from codedata.datapoints.twins import DRAFTS
 from codedata.disk.layouts import NEW, Folder, load_files
 from codedata.disk.store import digest
 from codedata.records import (
@@ -58,7 +59,7 @@ PART = Literal["prompt", "dockerfile", "tests", "weights", "solution"]
 
 def taking_part_files(command: Callable) -> Callable:
     """Replace the `**files` in a command's signature by an argument `<part>_file` for each part of
-    a datapoint, behind `task_id` and `claim`. Return the command."""
+    a datapoint, after `task_id` and `claim`. Return the command."""
     signature = inspect.signature(command)
     own, files = [*signature.parameters.values()][:-1], [f"{part}_file" for part in PARTS]
     own[3:3] = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in files]
@@ -80,12 +81,12 @@ class BuildCommands(Desk):
         """
         folder = re.sub(r"[^A-Za-z0-9.-]+", "-", f"{registry}-{name}-{version or 'newest'}")
         if not safe_name(folder):
-            raise Refusal(f"{name} is no name of a package.")
+            raise Refusal(f"{name} is not the name of a package.")
         place = self.at(PACKAGES, folder)
         if not place.is_dir():
             new = self.at(NEW, folder)
             shutil.rmtree(new, ignore_errors=True)
-            with self.room():
+            with self.room:
                 fetch(self.host, registry, name, version, new)
             place.parent.mkdir(parents=True, exist_ok=True)
             Folder.put(place, new)
@@ -108,15 +109,19 @@ class BuildCommands(Desk):
         if draft.is_file():
             made_from = {"directory": f"{DP}/{DRAFTS}", "item": name,
                          "digest": digest(read(draft).decode(errors="replace"))}
-        context = _context_in(Path(additional_files_dir)) if additional_files_dir else {}
-        about = {"kind": DATAPOINT, "repo": task.get("seed") or name, "languages": [],
+        context = {}
+        if additional_files_dir:
+            context = _files_in(Path(additional_files_dir), "additional_files_dir")
+        for path in context:
+            _check_additional(path)
+        about = {"kind": DATAPOINT, "repo": task.data.get("seed") or name, "languages": [],
                  "status": IN_REVIEW, **({"licence": licence} if licence else {}),
                  "made_from": made_from, "lineage": {
-                     "seed": task.get("seed", ""), "task": task_id,
-                     "agent": task.get("agent") or "", "profile": self.settings.profile}}
+                     "seed": task.data.get("seed", ""), "task": task_id,
+                     "agent": task.agent or "", "profile": self.settings.profile}}
         labels = {"difficulty": difficulty, "category": "", "tags": []}
         made = Task(name, DATAPOINT, config_of(name, BOX, about, labels), context, {}, {})
-        point = _with(made, {part: _text(files[f"{part}_file"]) for part in PARTS})
+        point = with_texts(made, {part: _text(files[f"{part}_file"]) for part in PARTS})
         return {**_put(self.at(STAGING, name), point), "files": [*context_of(point)]}
 
     def patch_dp(self, task_id: str, claim: str, part: PART, file: str) -> Object:
@@ -124,7 +129,7 @@ class BuildCommands(Desk):
 
         file: path of the new text
         """
-        return self._patched(task_id, claim, lambda point: _with(point, {part: _text(file)}))
+        return self._patched(task_id, claim, lambda point: with_texts(point, {part: _text(file)}))
 
     def patch_additional_files(self, task_id: str, claim: str, name: str, file: str = "") -> Object:
         """Put a file beside the Dockerfile of the staged datapoint, or of the one under review;
@@ -157,17 +162,16 @@ class BuildCommands(Desk):
         if odd := sorted(name for name in given if not RIVAL.fullmatch(name)):
             raise Refusal(f"{', '.join(odd)[:500]}: the names are right-*.sh, wrong-*.sh and "
                           "cheat-*.sh.")
-        of_review = {name: one for name, one in (point.rivals or {}).items() if "-review-" in name}
-        if task["type"] == BUILD:
-            rivals = {**of_review, **given}
+        kept = point.rivals or {}
+        if task.type == BUILD:
+            kept = {name: one for name, one in kept.items() if "-review-" in name}
         else:
-            added = {name.replace("-", "-review-", 1): one for name, one in given.items()}
-            rivals = {**(point.rivals or {}), **added}
-        changed = replace(point, rivals=rivals)
+            given = {name.replace("-", "-review-", 1): one for name, one in given.items()}
+        changed = replace(point, rivals={**kept, **given})
         if is_blind(task, point) and (problem := lacking_rivals(changed, BLIND)):
             raise Refusal(f"{problem}, written before you see the tests.")
         rivals_in(changed)   # raises ItemFailed where a patch does not fit
-        return {**_put(folder_of(point), changed), "rivals": sorted(rivals)}
+        return {**_put(folder_of(point), changed), "rivals": sorted(changed.rivals)}
 
     def validate_datapoint(self, task_id: str, claim: str = "") -> Object:
         """Check the datapoint of a task in containers, and audit it. This takes minutes; the same
@@ -185,9 +189,9 @@ class BuildCommands(Desk):
         return row_of(point, checks)
 
     def _check(self, content: Content) -> DatapointChecks:
-        with self.room():
+        with self.room:
             self.host.reap_first()
-            return labelled_checks(self.root, self.host, content, self.report)
+            return labelled_checks(self.root, self.host, content)
 
     def run_in_dp(self, task_id: str, command: str, input_file: str = "") -> Object:
         """Run a bash command as the agent in a fresh container of a datapoint's image, without a
@@ -219,7 +223,7 @@ class BuildCommands(Desk):
     def _grader(self, point: Task) -> Iterator[Grader]:
         """Build the image of a datapoint, and yield the grader."""
         self.host.reap_first()
-        with self.room(), labelled(self.host, point.instance_id, "dp") as label:
+        with self.room, labelled(self.host, point.instance_id, "dp") as label:
             yield grader_of(point, self.host, label)
 
     def add_dp_to_review(self, task_id: str, claim: str) -> Object:
@@ -230,27 +234,19 @@ class BuildCommands(Desk):
         point = self.point(task)
         validated(self.root, point, OF_BUILDER)
         name, content = point.instance_id, content_digest(point)
-        if content == task.get("content") and rivals_digest(point) == task.get(
+        if content == task.data.get("content") and rivals_digest(point) == task.data.get(
                 "rivals", rivals_digest(point)):
             raise Refusal("The datapoint is unchanged.")
         Folder.put(self.at(name), folder_of(point))
         self.manager.complete_task(task_id, claim, {"content": content})
-        return {"datapoint": name, "review": self.queue_review(self.point(
-            {"type": REVIEW, "datapoint": name}), task_id)}
+        return {"datapoint": name, "review": self.queue_review(
+            read_datapoint(self.at(name)), task_id)}
 
     def _patched(self, task_id: str, claim: str, change: Callable[[Task], Task]) -> Object:
         """Apply a change to a task's datapoint, and write the changed datapoint to its folder."""
         task = self.held(task_id, claim, BUILD, REVIEW)
         point = self.in_dp(task)
         return _put(folder_of(point), in_review(change(point)))
-
-
-def _with(point: Task, texts: dict[str, str]) -> Task:
-    """Return a datapoint with these of its texts replaced. Raise Refusal for invalid weights."""
-    try:
-        return with_texts(point, texts)
-    except ValueError as e:
-        raise Refusal(f"weights.json: {e}.") from e
 
 
 def _put(place: Path, point: Task) -> Object:
@@ -263,19 +259,11 @@ def _files_in(folder: Path, flag: str) -> Files:
     """Return the files of a folder. Raise Refusal if it has links, or too many or too large files.
     """
     if not folder.is_dir():
-        raise Refusal(f"{flag} is no folder.")
+        raise Refusal(f"{flag} is not a folder.")
     try:
         return load_files(folder)
     except ValueError as e:
         raise Refusal(f"{flag}: {e}.") from e
-
-
-def _context_in(folder: Path) -> Files:
-    """Return the files of a folder, for an image's context. Raise Refusal if names are taken."""
-    files = _files_in(folder, "additional_files_dir")
-    for path in files:
-        _check_additional(path)
-    return files
 
 
 def _check_additional(path: str, others: Iterable[str] = ()) -> None:

@@ -1,15 +1,15 @@
 """Hold the folders and the queue that the commands of all roles work on."""
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from codedata.bounded import inside, read_bounded
 from codedata.datapoints.approval import BLIND, lacking_rivals
 from codedata.datapoints.folder import (
     DP,
+    DRAFTS,
     IN_REVIEW,
     content_digest,
     folder_of,
@@ -19,14 +19,12 @@ from codedata.datapoints.folder import (
     read_all,
     read_datapoint,
 )
-from codedata.datapoints.queue import BUILD, REVIEW, Refusal, TaskManager
-from codedata.datapoints.twins import DRAFTS
+from codedata.datapoints.queue import BUILD, REVIEW, QueuedTask, Refusal, TaskManager
 from codedata.errors import ItemFailed
 from codedata.records import ItemName, RivalledTask, Task, safe_name
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import DpSettings
 from codedata.tasks.folder.folder import rivals_digest, with_about
-from codedata.terminal import say
 
 STAGING = "_staging"
 MAX_BYTES = 1_000_000      # of a file that an agent names
@@ -35,33 +33,32 @@ SHOWN_CHARS = 20_000       # of a text in a result
 
 @dataclass
 class Desk:
-    """Hold a root and its queue. `room` limits how many datapoints have containers at a time;
-    `report` is called with a line for each check that ends."""
+    """Hold a root and its queue. `room` limits how many datapoints have containers at a time in
+    this process."""
 
     root: Path
     settings: DpSettings
     manager: TaskManager
     host: SandboxFactory
-    room: Callable[[], AbstractContextManager] = nullcontext
-    report: Callable[[str], None] = say
+    room: AbstractContextManager = field(default_factory=nullcontext)
 
     def at(self, *names: str) -> Path:
         """Return a place below dp/. Raise BrokenRecord for one outside of it."""
         return inside(self.root / DP, *names)
 
-    def held(self, task_id: str, claim: str, *types: str) -> dict:
+    def held(self, task_id: str, claim: str, *types: str) -> QueuedTask:
         """Return a task, and renew its lease. Raise Refusal if it is of none of these types, or is
         not held under this claim."""
         task = self.manager.get_task(task_id)
-        if task["type"] not in types:
-            raise Refusal(f"{task_id} is a task of type {task['type']}, not {' or '.join(types)}.")
+        if task.type not in types:
+            raise Refusal(f"{task_id} is a task of type {task.type}, not {' or '.join(types)}.")
         self.manager.heartbeat(task_id, claim)
         return task
 
     def queue_reviews(self) -> None:
         """Queue a review of each datapoint in review that has no open review task. So a reviewer's
         own edits queue none."""
-        reviewed = {task.get("datapoint") for state in ("pending", "in_progress")
+        reviewed = {task.data.get("datapoint") for state in ("pending", "in_progress")
                     for task in self.manager.tasks(type=REVIEW, state=state)}
         for point in read_all(folders_in_dp(self.root, []), []):   # `validate` names broken ones
             if labels_of(point).status == IN_REVIEW and point.instance_id not in reviewed:
@@ -74,27 +71,27 @@ class Desk:
         return self.manager.create_task(REVIEW, {"datapoint": name, "content": content},
                                          parent=parent, key=key)
 
-    def point(self, task: dict) -> RivalledTask:
+    def point(self, task: QueuedTask) -> RivalledTask:
         """Return the datapoint of a task: for a builder the staged one, for a reviewer the one in
         review. One that a builder has to change is staged first. Raise ItemFailed or Refusal if
         there is none."""
         name = name_of(task, "datapoint")
         approved = inside(self.root, Task.directory, name)
-        if task["type"] != BUILD:
+        if task.type != BUILD:
             # approved already if a reviewer was killed right after that
             for place in filter(Path.is_dir, (self.at(name), approved)):
                 return read_datapoint(place)
             raise ItemFailed("is not there any more.", str(self.at(name)))
         place = self.at(STAGING, name)
         # it is to be made harder or easier, or was given back by its reviewer
-        before = approved if "rates" in task else self.at(name)
-        if {"rates", "returned"} & task.keys() and not place.is_dir() and before.is_dir():
+        before = approved if "rates" in task.data else self.at(name)
+        if {"rates", "returned"} & task.data.keys() and not place.is_dir() and before.is_dir():
             put(place, in_review(read_datapoint(before)))
         if not place.is_dir():
             raise Refusal(f"{name} is not staged: run create_dp.")
         return read_datapoint(place)
 
-    def seen(self, task: dict) -> RivalledTask:
+    def seen(self, task: QueuedTask) -> RivalledTask:
         """Return the datapoint of a task. Raise Refusal for a reviewer who may not see its tests
         yet."""
         point = self.point(task)
@@ -103,7 +100,7 @@ class Desk:
                           "patch_rivals.")
         return point
 
-    def in_dp(self, task: dict) -> Task:
+    def in_dp(self, task: QueuedTask) -> Task:
         """Return the datapoint of a task, which may be changed. Raise Refusal if it is approved
         already, because a reviewer was killed after the approval."""
         point = self.point(task)
@@ -111,23 +108,23 @@ class Desk:
             return point
         raise Refusal("It is approved already: end its review with approve_datapoint.")
 
-    def drafts(self, task: dict) -> list[str]:
+    def drafts(self, task: QueuedTask) -> list[str]:
         """Return the names of the drafts of a task's seed."""
         drafts = self.at(DRAFTS).glob(f"{name_of(task, 'seed')}_???_?.md")
         return sorted(path.stem for path in drafts)
 
 
-def is_blind(task: dict, point: RivalledTask) -> bool:
+def is_blind(task: QueuedTask, point: RivalledTask) -> bool:
     """Return whether the agent of a task may not see tests and solution yet: a reviewer, until he
     has written rivals."""
-    return task["type"] == REVIEW and bool(lacking_rivals(point, BLIND))
+    return task.type == REVIEW and bool(lacking_rivals(point, BLIND))
 
 
-def name_of(task: dict, key: str) -> ItemName:
+def name_of(task: QueuedTask, key: str) -> ItemName:
     """Return the name of a task's seed or datapoint. Raise Refusal if the task has none."""
-    if key not in task:
-        raise Refusal(f"{task['id']} is about no {key}.")
-    return task[key]
+    if key not in task.data:
+        raise Refusal(f"{task.id} does not name a {key}.")
+    return task.data[key]
 
 
 def in_review(point: Task) -> Task:
@@ -135,9 +132,10 @@ def in_review(point: Task) -> Task:
     return replace(with_about(point, status=IN_REVIEW), proof=None)
 
 
-def builds_again(manager: TaskManager, name: str, why: str) -> list[dict]:
-    """Return the tasks that build a datapoint again, with the reason in the field `why`."""
-    return [one for one in manager.tasks(type=BUILD) if one.get("datapoint") == name and why in one]
+def builds_again(manager: TaskManager, name: str, why: str) -> list[QueuedTask]:
+    """Return the tasks that build a datapoint again, with the reason in their data `why`."""
+    return [task for task in manager.tasks(type=BUILD)
+            if task.data.get("datapoint") == name and why in task.data]
 
 
 def build_again(manager: TaskManager, point: Task, key: str, parent: str = "", **data) -> None:

@@ -4,19 +4,18 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from functools import cached_property
 from pathlib import Path
 
 from codedata.datapoints.commands.desk import Desk, name_of, read
+from codedata.datapoints.folder import DRAFTS, IDEAS, SEEDS
 from codedata.datapoints.profiles import gaps_in
-from codedata.datapoints.queue import BUILD, GENERATE, Refusal
+from codedata.datapoints.queue import BUILD, GENERATE, QueuedTask, Refusal
 from codedata.datapoints.seeds import seeds_in
-from codedata.datapoints.twins import DRAFTS, SEEDS, Twins
+from codedata.datapoints.twins import twin_of
 from codedata.disk.layouts import NEW, Folder, to_json, write_atomic, write_files
 from codedata.records import Object
 from codedata.texts import printable, text_of
 
-IDEAS = "_ideas"
 SECTIONS = ("Task", "Instructions", "Environment Setup", "Testing", "Difficulty",
             "Core Skills Tested", "Key Technologies")
 IDEAS_PER_DRAFT = 4                 # of which one is chosen
@@ -24,10 +23,6 @@ IDEAS_PER_DRAFT = 4                 # of which one is chosen
 
 class IdeaCommands(Desk):
     """Save the ideas and the drafts of seeds."""
-
-    @cached_property
-    def _twins(self) -> Twins:
-        return Twins(self.root)
 
     def init_seed_tasks(self, path: str) -> Object:
         """Store the seeds of a file or folder, and queue a task for each. Known seeds are kept.
@@ -72,7 +67,7 @@ class IdeaCommands(Desk):
     def get_artifact(self, task_id: str) -> Object:
         """Show what was saved for a task: the ideas of a seed, or the draft of a datapoint."""
         task = self.manager.get_task(task_id)
-        if task["type"] == GENERATE:
+        if task.type == GENERATE:
             place = self._ideas(task)
         else:
             place = self.at(DRAFTS, f"{name_of(task, 'datapoint')}.md")
@@ -108,10 +103,10 @@ class IdeaCommands(Desk):
                 return {"datapoint": name}
         if len(drafts) >= self.settings.drafts:
             raise Refusal(f"This seed has {len(drafts)} drafts already; no more are allowed.")
-        if twin := self._twins.of(text):
+        if twin := twin_of(self.root, text):
             raise Refusal(f"The draft nearly copies {twin.of} ({twin.similarity:.0%} of both is "
                           "the same): choose another idea.")
-        name = f"{task['seed']}_{len(drafts) + 1:03d}_a"
+        name = f"{task.data['seed']}_{len(drafts) + 1:03d}_a"
         write_atomic(self.at(DRAFTS, f"{name}.md"), text.encode())
         return {"datapoint": name}
 
@@ -123,11 +118,11 @@ class IdeaCommands(Desk):
         task = self.held(task_id, claim, GENERATE)
         if datapoint not in self.drafts(task):
             raise Refusal(f"{datapoint} is not a draft of this seed: run add_artifact.")
-        id = self.manager.create_task(BUILD, {"datapoint": datapoint, "seed": task["seed"]},
+        id = self.manager.create_task(BUILD, {"datapoint": datapoint, "seed": task.data["seed"]},
                                        parent=task_id, key=f"{BUILD}:{datapoint}")
         return {"datapoint": datapoint, "task": id}
 
-    def _ideas(self, task: dict) -> Path:
+    def _ideas(self, task: QueuedTask) -> Path:
         """Return where the ideas of a seed are saved."""
         return self.at(IDEAS, f"{name_of(task, 'seed')}.json")
 

@@ -7,11 +7,12 @@ from typing import Literal
 from codedata.datapoints.commands.desk import Desk
 from codedata.datapoints.folder import content_digest, labels_of, readable
 from codedata.datapoints.profiles import instructions
-from codedata.datapoints.queue import BUILD, REVIEW, Refusal
+from codedata.datapoints.queue import BUILD, REVIEW, QueuedTask, Refusal
 from codedata.datapoints.rates import attempts_in, rates_by_model
 from codedata.records import Object
 
 ENDS = {BUILD: "add_dp_to_review", REVIEW: "approve_datapoint or cancel_datapoint"}
+LISTED = ("id", "type", "state", "parent", "attempts")
 
 
 class QueueCommands(Desk):
@@ -26,9 +27,7 @@ class QueueCommands(Desk):
         """
         self.queue_reviews()
         task = self.manager.get_next_task(agent, task_type)
-        if not task:
-            return {"id": None}
-        return {"claim": task.pop("token"), **task}
+        return {"claim": task.token, **task.shown()} if task else {"id": None}
 
     def complete(self, task_id: str, claim: str,
                  status: Literal["completed", "failed", "rejected"] = "completed",
@@ -49,12 +48,12 @@ class QueueCommands(Desk):
             self.manager.cancel_task(task_id, claim, reason)
         return self.info(task_id)
 
-    def _check_complete(self, task: dict) -> None:
+    def _check_complete(self, task: QueuedTask) -> None:
         """Raise Refusal if another command completes tasks of this type, if the task has no child
         tasks, or if no child task builds one of its drafts."""
-        if task["type"] in ENDS:
-            raise Refusal(f"Complete this task with {ENDS[task['type']]}.")
-        queued = {child.get("datapoint") for child in self.manager.tasks(parent=task["id"])}
+        if task.type in ENDS:
+            raise Refusal(f"Complete this task with {ENDS[task.type]}.")
+        queued = {child.data.get("datapoint") for child in self.manager.tasks(parent=task.id)}
         unqueued = {*self.drafts(task)} - queued
         if not queued or unqueued:
             raise Refusal(f"No task builds {', '.join(unqueued) or 'an idea of this seed'}: run "
@@ -68,16 +67,16 @@ class QueueCommands(Desk):
     def heartbeat(self, task_id: str, claim: str) -> Object:
         """Renew the lease of a task."""
         self.manager.heartbeat(task_id, claim)
-        return {"id": task_id, "lease_until": self.manager.get_task(task_id)["lease_until"]}
+        return {"id": task_id, "lease_until": self.manager.get_task(task_id).lease_until}
 
     def info(self, task_id: str) -> Object:
         """Show a task with its data, and the ids of its children."""
-        task = self.manager.get_task(task_id)
-        return {**task, "children": [one["id"] for one in self.manager.tasks(parent=task_id)]}
+        children = [child.id for child in self.manager.tasks(parent=task_id)]
+        return {**self.manager.get_task(task_id).shown(), "children": children}
 
     def list(self, task_type: str = "", state: str = "") -> Object:
         """List tasks by type and state."""
-        return {"tasks": [{key: task[key] for key in ("id", "type", "state", "parent", "attempts")}
+        return {"tasks": [{key: getattr(task, key) for key in LISTED}
                           for task in self.manager.tasks(type=task_type, state=state)]}
 
     def status(self) -> Object:
@@ -93,7 +92,8 @@ class QueueCommands(Desk):
             counts["language"].update(labels.languages)
             if tried := attempts.get((task.instance_id, content_digest(task))):
                 rates[task.instance_id] = rates_by_model(tried)
-        return {**self.manager.status(), "datapoints": counts, "rates": rates}
+        return {"tasks": self.manager.counts(), "oldest_lease_s": self.manager.oldest_lease_s(),
+                "datapoints": counts, "rates": rates}
 
     def instructions(self, role: Literal["idea", "builder", "review"]) -> Object:
         """Show the instructions of a role.

@@ -26,10 +26,9 @@ from codedata.datapoints.folder import (
     put,
     texts_of,
 )
-from codedata.datapoints.queue import REVIEW, Refusal
+from codedata.datapoints.queue import REVIEW, QueuedTask, Refusal
 from codedata.disk.layouts import set_aside
-from codedata.disk.store import Store
-from codedata.records import DATAPOINT, DatapointChecks, Object, Task
+from codedata.records import DATAPOINT, Object, Task
 from codedata.tasks.folder.folder import rivals_digest, with_about
 
 MAX_RETURNS = 3                     # of a datapoint to a builder, by its reviewers
@@ -55,7 +54,7 @@ class ReviewCommands(Desk):
                 raise Refusal(f"There is no file {name}, only: {', '.join(files)[:2000]}")
             text = read_bounded(files[name], MAX_BYTES)
             return {"text": text.decode(errors="replace")[:SHOWN_CHARS]}
-        texts = {part: text for part, text in texts_of(point).items()
+        texts = {part: text for part, text in texts_of(point)._asdict().items()
                  if not blind or part in ("prompt", "dockerfile")}
         return {**texts, "files": [*files], "metadata": vars(labels_of(point)),
                 "content": content_digest(point)}
@@ -98,7 +97,7 @@ class ReviewCommands(Desk):
         if folder_of(point) == place:
             return   # moved already; then the reviewer was killed
         if place.exists() and Task.kind_in(place) != DATAPOINT:
-            raise Refusal(f"{Task.directory}/{name} exists already, and is no datapoint: rename "
+            raise Refusal(f"{Task.directory}/{name} exists already, and is not a datapoint: rename "
                           "one of the two.")
         put(self.at(name), point)
         place.parent.mkdir(exist_ok=True)
@@ -116,7 +115,7 @@ class ReviewCommands(Desk):
         name, content, rivals = point.instance_id, content_digest(point), rivals_digest(point)
         if len(builds_again(self.manager, name, "returned")) >= MAX_RETURNS:
             raise Refusal(f"It was given back {MAX_RETURNS} times: approve or cancel it.")
-        checks = known_checks(point, Store(self.root, DatapointChecks).open())
+        checks = known_checks(self.root, point)
         found = [{key: one[key] for key in ("name", "why", "evidence")}
                  for one in (checks.checks if checks else ()) if one["status"] != "passed"]
         put(self.at(name), with_about(point, status=RETURNED))
@@ -139,10 +138,10 @@ class ReviewCommands(Desk):
         put(self.at(point.instance_id), replace(point, proof=None))
         return self._reviewed(task, claim, CANCELLED, content)
 
-    def _reviewed(self, task: dict, claim: str, status: str, content: str) -> Object:
+    def _reviewed(self, task: QueuedTask, claim: str, status: str, content: str) -> Object:
         result = {"status": status, "content": content}
-        self.manager.complete_task(task["id"], claim, result)
-        return {"datapoint": task["datapoint"], **result}
+        self.manager.complete_task(task.id, claim, result)
+        return {"datapoint": task.data["datapoint"], **result}
 
 
 def _as_in_tasks(point: Task) -> Task:
