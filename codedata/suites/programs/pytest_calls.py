@@ -18,6 +18,7 @@ import decimal
 import enum
 import fcntl
 import fractions
+import functools
 import importlib.abc
 import importlib.machinery
 import itertools
@@ -48,16 +49,8 @@ MAX_KEY = 60                   # characters of a key, where a part of a result i
 MAX_DEF = 15                   # lines of a function or class of a test
 BY_REPR = (datetime.date, datetime.datetime, datetime.time, datetime.timedelta, datetime.timezone,
            decimal.Decimal, fractions.Fraction, uuid.UUID, range)
-OPERATORS = {"Eq": ("==", operator.eq), "NotEq": ("!=", operator.ne), "Lt": ("<", operator.lt),
-             "LtE": ("<=", operator.le), "Gt": (">", operator.gt), "GtE": (">=", operator.ge),
-             "In": ("in", lambda a, b: a in b), "NotIn": ("not in", lambda a, b: a not in b),
-             "Add": ("+", operator.add), "Sub": ("-", operator.sub), "Mult": ("*", operator.mul),
-             "Div": ("/", operator.truediv), "FloorDiv": ("//", operator.floordiv),
-             "Mod": ("%", operator.mod), "Pow": ("**", operator.pow), "BitOr": ("|", operator.or_),
-             "BitAnd": ("&", operator.and_), "BitXor": ("^", operator.xor),
-             "LShift": ("<<", operator.lshift), "RShift": (">>", operator.rshift),
-             "MatMult": ("@", operator.matmul)}
 PLAIN = (int, float, complex, str, bytes, bool, type(None), type(...), type(NotImplemented))
+A, B = ast.Name("a", ast.Load()), ast.Name("b", ast.Load())   # the operands of an operator
 METHODS = (types.MethodType, types.BuiltinMethodType, types.MethodWrapperType)
 RAISING = {"raises", "assertRaises", "assertRaisesRegex"}   # take a callable and its arguments
 write = os.write   # a test may replace it
@@ -80,6 +73,12 @@ def module_of(value):
         return look.__getattribute__(value, "__module__")
     except AttributeError:
         return type(value).__module__
+
+
+@functools.lru_cache(None)
+def operator_of(form):
+    """Return the function of an operator that is given as "a + b"."""
+    return eval(f"lambda a, b: {form}")
 
 
 def is_module(value):
@@ -135,18 +134,18 @@ class Instrument(ast.NodeTransformer):
         return self.hooked(node, "attribute", node.value, ast.Constant(node.attr))
 
     def visit_Compare(self, node):
-        """Note a comparison of two operands."""
+        """Note a comparison of two operands, but not of identities."""
         self.generic_visit(node)
-        name = type(node.ops[0]).__name__
-        if len(node.ops) > 1 or name not in OPERATORS:
+        if len(node.ops) > 1 or isinstance(node.ops[0], (ast.Is, ast.IsNot)):
             return node
-        return self.hooked(node, "binary", ast.Constant(name), node.left, node.comparators[0])
+        form = ast.Constant(ast.unparse(ast.Compare(A, node.ops, [B])))
+        return self.hooked(node, "binary", form, node.left, node.comparators[0])
 
     def visit_BinOp(self, node):
         """Note an operator."""
         self.generic_visit(node)
-        name = ast.Constant(type(node.op).__name__)
-        return self.hooked(node, "binary", name, node.left, node.right)
+        form = ast.Constant(ast.unparse(ast.BinOp(A, node.op, B)))
+        return self.hooked(node, "binary", form, node.left, node.right)
 
     def visit_Assign(self, node):
         """Note `x[key] = value`, which is an effect."""
@@ -198,7 +197,7 @@ class Loader(importlib.machinery.SourceFileLoader):
         data = self.get_data(self.path)
         try:
             tree = ast.parse(data, self.path)
-            recorder.keep_source(self.path, data, tree)
+            recorder.sources[self.path] = data.decode("utf-8", "replace")
             tree = ast.fix_missing_locations(Instrument().visit(tree))
             return compile(tree, self.path, "exec", dont_inherit=True)
         except (RecursionError, MemoryError):   # too deep with its change
@@ -428,6 +427,20 @@ class SourceWriter:
         return name
 
 
+@functools.lru_cache(None)
+def definitions(text):
+    """Return the classes of a test file by ("ClassDef", name), its functions and lambdas by (kind,
+    first line)."""
+    found = collections.defaultdict(list)
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ClassDef):
+            found["ClassDef", node.name].append(node)
+        elif isinstance(node, (ast.FunctionDef, ast.Lambda)):
+            first, = [*getattr(node, "decorator_list", ()), node][:1]
+            found[type(node).__name__, first.lineno].append(node)
+    return found
+
+
 # the recorder ------------------------------------------------------------------------------------
 
 class CallRecorder:
@@ -489,36 +502,26 @@ class CallRecorder:
             raise Opaque("a path")
         return text
 
-    def keep_source(self, path, data, tree):
-        """Keep the definitions and lambdas of a test file, by line."""
-        text = data.decode("utf-8", "replace")
-        for node in ast.walk(tree):
-            if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Lambda)):
-                lines = [node.lineno, *(one.lineno for one in getattr(node, "decorator_list", ()))]
-                self.sources.setdefault((path, min(lines), type(node).__name__), []).append(
-                    (node, text))
-
     def source_of(self, value):
         """Return (source, tree) of a function or class of a test. Raise Opaque where it is long,
         decorated, or not the only one of its line."""
         if issubclass(type(value), type):
             file = getattr(sys.modules.get(value.__module__), "__file__", None)
-            found = [one for (path, _, kind), several in self.sources.items()
-                     if path == file and kind == "ClassDef" for one in several
-                     if one[0].name == value.__name__]
+            key = "ClassDef", value.__name__
         else:
-            code = value.__code__
+            file = value.__code__.co_filename
             kind = "Lambda" if value.__name__ == "<lambda>" else "FunctionDef"
-            found = self.sources.get((code.co_filename, code.co_firstlineno, kind), [])
-        if len(found) != 1 or getattr(found[0][0], "decorator_list", None):
+            key = kind, value.__code__.co_firstlineno
+        text = self.sources.get(file, "")
+        found = definitions(text)[key]
+        if len(found) != 1 or getattr(found[0], "decorator_list", None):
             raise Opaque("a definition")
-        node, text = found[0]
-        source = ast.get_source_segment(text, node)
-        if node.col_offset and not isinstance(node, ast.Lambda):
-            source = re.sub(f"(?m)^ {{{node.col_offset}}}", "", source)
+        source = ast.get_source_segment(text, found[0])
+        if found[0].col_offset and not isinstance(found[0], ast.Lambda):
+            source = re.sub(f"(?m)^ {{{found[0].col_offset}}}", "", source)
         if source is None or source.count("\n") >= MAX_DEF:
             raise Opaque("long")
-        return source, node
+        return source, found[0]
 
     # identities
 
@@ -532,16 +535,13 @@ class CallRecorder:
     def track(self, value, event, path=""):
         """Remember which event has returned an object, or a container that holds it."""
         kind = type(value)
-        if kind in PLAIN or issubclass(kind, (types.ModuleType, type, enum.Enum)):
-            return
-        if kind in (list, tuple, dict) and path.count("[") < 2:
+        if kind in (list, tuple, dict):
             pairs = value.items() if kind is dict else enumerate(value)
-            for key, one in list(itertools.islice(pairs, MAX_ITEMS)):
+            for key, one in list(itertools.islice(pairs, MAX_ITEMS)) if path.count("[") < 2 else ():
                 if type(key) is int or (type(key) is str and len(key) < MAX_KEY):
                     self.track(one, event, f"{path}[{key!r}]")
-            return
-        if not (self.origin(value) or kind in (list, tuple, dict, set, frozenset)
-                or kind in BY_REPR):
+        elif not (kind in (*PLAIN, *BY_REPR, set, frozenset) or self.origin(value)
+                  or issubclass(kind, (types.ModuleType, type, enum.Enum))):
             self.remember(value, event, path)
 
     def remember(self, value, event, path):
@@ -628,11 +628,12 @@ class CallRecorder:
             self.remember(owner, *origin)
         return found
 
-    def binary(self, name, left, right):
-        """Apply an operator."""
+    def binary(self, form, left, right):
+        """Apply an operator, given as "a + b"."""
+        function = operator_of(form)
         if type(left) in PLAIN and type(right) in PLAIN:
-            return OPERATORS[name][1](left, right)
-        return self.of(name, OPERATORS[name][1], left, right)
+            return function(left, right)
+        return self.of(form, function, left, right)
 
     def of(self, kind, function, *operands):
         """Apply a function that is no call in the test's source."""
@@ -701,7 +702,7 @@ class CallRecorder:
         writer, event["why"] = SourceWriter(self), ""
         try:
             event["expr"] = self.expression(writer, kind, callee, args, kwargs)
-        except (Opaque, RecursionError, RuntimeError, ValueError) as error:
+        except (Opaque, RuntimeError, ValueError) as error:
             event["why"] = str(error)[:80]
         event["of"] = re.sub(r"\br\d+", "", (event["expr"] or "").partition("(")[0])[:80]
         event.update(lines=writer.lines, uses=sorted(writer.uses))
@@ -730,7 +731,7 @@ class CallRecorder:
             return f"{texts[0]}[{texts[1]}]"
         if kind == "put":
             return f"{texts[0]}[{texts[1]}] = {texts[2]}"
-        return f"{texts[0]} {OPERATORS[kind][0]} {texts[1]}"
+        return f"{texts[0]} {kind[2:-2]} {texts[1]}"
 
     def callee(self, writer, callee):
         """Return the callee of a call in source form."""
@@ -778,7 +779,7 @@ class CallRecorder:
         writer = SourceWriter(self)
         try:
             text = writer.text(value)
-        except (Opaque, RecursionError, RuntimeError, ValueError):
+        except (Opaque, RuntimeError, ValueError):
             return None
         return None if writer.uses or writer.lines else text
 
