@@ -51,6 +51,8 @@ BY_REPR = (datetime.date, datetime.datetime, datetime.time, datetime.timedelta, 
            decimal.Decimal, fractions.Fraction, uuid.UUID, range)
 PLAIN = (int, float, complex, str, bytes, bool, type(None), type(...), type(NotImplemented))
 A, B = ast.Name("a", ast.Load()), ast.Name("b", ast.Load())   # the operands of an operator
+CONTAINERS = (list, tuple, set, frozenset, dict, collections.OrderedDict, collections.deque,
+              collections.Counter, collections.defaultdict)
 METHODS = (types.MethodType, types.BuiltinMethodType, types.MethodWrapperType)
 RAISING = {"raises", "assertRaises", "assertRaisesRegex"}   # take a callable and its arguments
 write = os.write   # a test may replace it
@@ -197,7 +199,7 @@ class Loader(importlib.machinery.SourceFileLoader):
         data = self.get_data(self.path)
         try:
             tree = ast.parse(data, self.path)
-            recorder.sources[self.path] = data.decode("utf-8", "replace")
+            recorder.sources[self.path] = data
             tree = ast.fix_missing_locations(Instrument().visit(tree))
             return compile(tree, self.path, "exec", dont_inherit=True)
         except (RecursionError, MemoryError):   # too deep with its change
@@ -210,7 +212,7 @@ class Finder(importlib.abc.MetaPathFinder):
     def find_spec(self, fullname, path=None, target=None):
         """Return the spec of a module that is a file of tests, else None."""
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
-        if spec is None or spec.origin is None or not recorder.is_test(spec.origin):
+        if spec is None or spec.origin is None or spec.origin not in recorder.tests:
             return None
         spec.loader = Loader(fullname, spec.origin)
         return spec
@@ -265,14 +267,12 @@ class SourceWriter:
         if depth > MAX_DEPTH or self.left < 0:
             raise Opaque("too large")
         kind = type(value)
-        if kind in PLAIN:
-            text = self.plain(value)
-            self.left -= len(text)
-        elif kind in (list, tuple, set, frozenset, dict, collections.OrderedDict,
-                      collections.deque, collections.Counter, collections.defaultdict):
-            text = self.container(kind, value, depth + 1)
-        else:
-            text = self.other(kind, value, depth + 1)
+        if kind in CONTAINERS:
+            return self.container(kind, value, depth + 1)
+        if kind not in PLAIN:
+            return self.other(kind, value, depth + 1)
+        text = self.plain(value)
+        self.left -= len(text)
         return text
 
     def joined(self, values, depth):
@@ -359,8 +359,8 @@ class SourceWriter:
     def module(self, value):
         """Return the name of a public module, after a line that imports it."""
         name = value.__name__
-        if any(part[:1] == "_" for part in name.split(".")) or self.recorder.is_test(
-                getattr(value, "__file__", None)):
+        is_test = getattr(value, "__file__", None) in self.recorder.tests
+        if is_test or any(part[:1] == "_" for part in name.split(".")):
             raise Opaque(name)
         self.need(f"import {name}")
         return name
@@ -390,7 +390,7 @@ class SourceWriter:
             raise Opaque("a method of a builtin")
         found = sys.modules.get(module or "")
         file = getattr(found, "__file__", None)
-        if found and not self.recorder.is_test(file):
+        if found and file not in self.recorder.tests:
             is_private = any(part[:1] == "_" for part in (*module.split("."), name))
             if self.recorder.is_own(file) or is_private or getattr(found, name, None) is not value:
                 raise Opaque("private")
@@ -402,11 +402,9 @@ class SourceWriter:
         source, tree = self.recorder.source_of(value)
         if any(isinstance(one, (ast.Import, ast.ImportFrom)) for one in ast.walk(tree)):
             raise Opaque("an import")   # it may name a module of tests
-        scope = {}
         if isinstance(value, types.FunctionType):
-            cells = dict(zip(value.__code__.co_freevars, value.__closure__ or ()))  # noqa: B905
-            scope = {**value.__globals__,
-                     **{key: cell.cell_contents for key, cell in cells.items()}}
+            cells = zip(value.__code__.co_freevars, value.__closure__ or ())  # noqa: B905
+            scope = {**value.__globals__, **{key: cell.cell_contents for key, cell in cells}}
         else:
             scope = vars(sys.modules[value.__module__])
         bound = {one.arg for one in ast.walk(tree) if isinstance(one, ast.arg)}
@@ -428,11 +426,11 @@ class SourceWriter:
 
 
 @functools.lru_cache(None)
-def definitions(text):
+def definitions(data):
     """Return the classes of a test file by ("ClassDef", name), its functions and lambdas by (kind,
     first line)."""
     found = collections.defaultdict(list)
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(ast.parse(data)):
         if isinstance(node, ast.ClassDef):
             found["ClassDef", node.name].append(node)
         elif isinstance(node, (ast.FunctionDef, ast.Lambda)):
@@ -466,10 +464,6 @@ class CallRecorder:
         self.folders = sorted({tempfile.gettempdir(), os.path.realpath(tempfile.gettempdir())})
 
     # what is whose
-
-    def is_test(self, file):
-        """Return whether a file is one of tests."""
-        return file in self.tests
 
     def is_own(self, file):
         """Return whether a file is the project's, and no test."""
@@ -512,11 +506,11 @@ class CallRecorder:
             file = value.__code__.co_filename
             kind = "Lambda" if value.__name__ == "<lambda>" else "FunctionDef"
             key = kind, value.__code__.co_firstlineno
-        text = self.sources.get(file, "")
-        found = definitions(text)[key]
+        data = self.sources.get(file, b"")
+        found = definitions(data)[key]
         if len(found) != 1 or getattr(found[0], "decorator_list", None):
             raise Opaque("a definition")
-        source = ast.get_source_segment(text, found[0])
+        source = ast.get_source_segment(data.decode("utf-8", "replace"), found[0])
         if found[0].col_offset and not isinstance(found[0], ast.Lambda):
             source = re.sub(f"(?m)^ {{{found[0].col_offset}}}", "", source)
         if source is None or source.count("\n") >= MAX_DEF:
@@ -559,22 +553,14 @@ class CallRecorder:
         is_raising = type(callee) in (types.FunctionType, types.MethodType) and (
             callee.__name__ in RAISING)
         if is_raising and len(args) > 1 and callable(args[1]):
-            args = args[0], self.called(args[1], *args[2:], **kwargs)
-            kwargs = {}
+            error, function, *given = args
+            call = functools.partial(self.made, "call", function, given, kwargs)
+            args, kwargs = (error, lambda: call()), {}   # repr() of a partial shows its arguments
         frame = sys._getframe(1)
         if not self.is_busy(frame) and self.is_wanted(callee, args, kwargs):
             local.open = (frame, self.begin("call", callee, args, kwargs))
         local.args, local.kwargs = args, kwargs
         return callee
-
-    def called(self, callee, /, *args, **kwargs):
-        """Return a function that makes a call of a test."""
-        def call():
-            frame = sys._getframe()
-            is_free = not self.is_busy(frame) and self.is_wanted(callee, args, kwargs)
-            event = self.begin("call", callee, args, kwargs) if is_free else None
-            return self.made(frame, event, callee, *args, **kwargs)
-        return call
 
     def args(self):
         """Return the positional arguments of the call."""
@@ -607,17 +593,17 @@ class CallRecorder:
 
     def item(self, value, key):
         """Read a subscript."""
-        return self.of("item", operator.getitem, value, key)
+        return self.made("item", operator.getitem, (value, key), {})
 
     def put(self, new, value, key):
         """Set a subscript. Python looks at what is assigned first."""
-        return self.of("put", operator.setitem, value, key, new)
+        return self.made("put", operator.setitem, (value, key, new), {})
 
     def attribute(self, value, name):
         """Read an attribute."""
         if type(value) in PLAIN or issubclass(type(value), (types.ModuleType, type)):
             return getattr(value, name)
-        return self.of("attribute", getattr, value, name)
+        return self.made("attribute", getattr, (value, name), {})
 
     def method(self, value, name):
         """Look a method up. If an object forwards it to another one, that one is written as the
@@ -633,19 +619,15 @@ class CallRecorder:
         function = operator_of(form)
         if type(left) in PLAIN and type(right) in PLAIN:
             return function(left, right)
-        return self.of(form, function, left, right)
+        return self.made(form, function, (left, right), {})
 
-    def of(self, kind, function, *operands):
-        """Apply a function that is no call in the test's source."""
-        frame, event = sys._getframe(), None
-        if not self.is_busy(frame) and any(map(self.is_own_object, operands)):
-            event = self.begin(kind, None, operands, {})
-        return self.made(frame, event, function, *operands)
-
-    def made(self, frame, event, function, /, *args, **kwargs):
-        """Return the result of a function, as the outcome of an event if one is given."""
-        if event is None:
+    def made(self, kind, function, args, kwargs):
+        """Return what a function returns, and note it where the project has a part in it."""
+        frame = sys._getframe()
+        if self.is_busy(frame) or not (self.is_wanted(function, args, kwargs) if kind == "call"
+                                       else any(map(self.is_own_object, args))):
             return function(*args, **kwargs)
+        event = self.begin(kind, function, args, kwargs)
         self.thread.open = (frame, event)
         try:
             result = function(*args, **kwargs)
