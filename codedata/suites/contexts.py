@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
@@ -258,20 +259,14 @@ def runnable(file: SourceFile) -> int:
     return sum(1 << line for line in lines)
 
 
-class Functions:
-    """Find the functions and methods that ran: a line of their own body was executed."""
+def functions_by_lines(entities: Mapping[str, list[Entity]]) -> Callable[[Masks], list[str]]:
+    """Return a function that returns the ids of the functions and methods that ran, sorted: a line
+    of their own body was executed. It keeps what it found, since many tests run the same lines."""
+    bodies = {path: [(one.id, mask_of(one.body_lines)) for one in found if one.kind != "class"]
+              for path, found in entities.items()}
 
-    def __init__(self, entities: Mapping[str, list[Entity]]):
-        self._bodies = {path: [(one.id, mask_of(one.body_lines)) for one in found
-                               if one.kind != "class"] for path, found in entities.items()}
-        self._known: dict[tuple[str, int], list[str]] = {}
+    @cache
+    def in_file(path: str, mask: int) -> list[str]:
+        return [id for id, body in bodies.get(path, ()) if body & mask]
 
-    def reached(self, lines: Masks) -> list[str]:
-        """Return the ids of the functions that ran, sorted."""
-        return sorted(id for path, mask in lines.items() for id in self._in_file(path, mask))
-
-    def _in_file(self, path: str, mask: int) -> list[str]:
-        key = (path, mask)
-        if key not in self._known:
-            self._known[key] = [id for id, body in self._bodies.get(path, ()) if body & mask]
-        return self._known[key]
+    return lambda lines: sorted(id for path, mask in lines.items() for id in in_file(path, mask))

@@ -11,7 +11,7 @@ import ast
 import json
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count, takewhile
 from operator import attrgetter
@@ -164,16 +164,22 @@ def record(sandbox: Sandbox, test_script: str, timeout_s: float,
     tests = {*hidden, *(file.path for file in sources_in(sandbox).files if file.is_test)}
     settings = json.dumps({"source": source, "tests": sorted(tests),
                            "only": sorted(only)}).encode()
-    with (placed_plugin(sandbox, "calls", {"settings.json": settings}) as variables,
-          temporary_folder() as folder):
+    with placed_plugin(sandbox, "calls", {"settings.json": settings}) as variables:
         if not variables:
             raise ItemFailed("no pytest was found whose calls can be recorded")
-        sandbox.run(f"mkdir -m 777 {FOLDER}/data")
-        run = run_suite(sandbox, test_script, timeout_s, env=variables)
+        return noted_run(sandbox, test_script, timeout_s, env=variables)
+
+
+def noted_run(sandbox: Sandbox, test_script: str, timeout_s: float, kind: type[Event] = Event,
+              env: Mapping[str, str] | None = None) -> tuple[Run, list[Event]]:
+    """Run tests that note in FOLDER/data what they do. Return the run and the events, those of a
+    process in the order of their numbers. Raise ItemFailed if they cannot be read."""
+    sandbox.run(f"mkdir -m 777 {FOLDER}/data")
+    run = run_suite(sandbox, test_script, timeout_s, env=env)
+    with temporary_folder() as folder:
         sandbox.get(f"{FOLDER}/data", Path(folder), DATA)
-        files = sorted(Path(folder).rglob("*.jsonl"))
-        events = [event for file in files for event in events_in(file)]
-    return run, events
+        return run, [event for file in sorted(Path(folder).rglob("*.jsonl"))
+                     for event in sorted(events_in(file, kind), key=attrgetter("n"))]
 
 
 def events_in(file: Path, kind: type[Event] = Event) -> list[Event]:
@@ -193,21 +199,15 @@ def events_in(file: Path, kind: type[Event] = Event) -> list[Event]:
             if isinstance(row, dict) and "failed" in row:
                 failed.add(str(row["failed"]))
             elif len(events) < MAX_OF_RUN:
-                events.append(_event(kind, row, file.name))
+                event = parse(kind, row, file.name)
+                if len(event.uses) > MAX_USES or len(event.expr or "") > MAX_EXPR:
+                    raise ValueError("it is too long")
+                events.append(event)
         except (ValueError, RecursionError, BrokenRecord):
             n_odd += 1
     if n_odd:
         say(f"      recorded calls: {plural(n_odd, 'row')} left out, of another form")
     return [event for event in events if event.test not in failed]
-
-
-def _event(kind: type[Event], row: object, file: str) -> Event:
-    """Return the event of a row. Raise BrokenRecord for another form, ValueError where it is too
-    long."""
-    event = parse(kind, row, file)
-    if len(event.uses) > MAX_USES or len(event.expr or "") > MAX_EXPR:
-        raise ValueError
-    return event
 
 
 # scripts -----------------------------------------------------------------------------------------

@@ -220,41 +220,6 @@ class Finder(importlib.abc.MetaPathFinder):
 
 # objects in source form --------------------------------------------------------------------------
 
-class Names:
-    """Find the public import paths of a project's objects."""
-
-    def __init__(self, recorder):
-        self.recorder, self.n_modules, self.paths = recorder, 0, {}
-
-    def path(self, value):
-        """Return (module, name) under which anybody can import an object, or None."""
-        if self.n_modules != len(sys.modules):
-            self.index()
-        known = self.paths.get(id(value))
-        return known[1] if known and known[2] is value else None
-
-    def index(self):
-        """Collect the public names of the project's public modules; short paths win."""
-        self.n_modules = len(sys.modules)
-        for name, module in sorted(sys.modules.items()):
-            file = getattr(module, "__file__", None)
-            if type(module) is not types.ModuleType or any(
-                    part[:1] == "_" for part in name.split(".")) or not self.recorder.is_own(file):
-                continue
-            for key, value in list(vars(module).items()):
-                self.add(name, key, value)
-
-    def add(self, module, key, value):
-        """Add a name of a module, if the project defines its object."""
-        of = module_of(value)
-        is_own = isinstance(of, str) and self.recorder.is_own_module(of)
-        if key[:1] == "_" or is_module(value) or not is_own:
-            return
-        rank = (module.count("."), module != of, len(module), module, key)
-        if id(value) not in self.paths or rank < self.paths[id(value)][0]:
-            self.paths[id(value)] = (rank, (module, key), value)
-
-
 class SourceWriter:
     """Write the operands of one event in source form, and collect what they need."""
 
@@ -322,7 +287,7 @@ class SourceWriter:
         if origin := self.recorder.origin(value):
             self.uses.add(origin[0])
             return f"r{origin[0]}{origin[1]}"
-        path = self.recorder.names.path(value)
+        path = self.recorder.path(value)
         if path:
             return self.imported(*path)
         if kind is types.ModuleType:
@@ -457,7 +422,7 @@ class CallRecorder:
         self.pid, self.test = os.getpid(), ""
         self.n = self.first = MAX_OF_RUN * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
         self.thread = threading.local()
-        self.names, self.sources = Names(self), {}
+        self.n_modules, self.paths, self.sources = 0, {}, {}
         self.origins = {}        # {id: (event, its path in the result, reference)}
         self.plain = {}          # {event: its arguments that it may change, as they were}
         self.counts = collections.Counter()
@@ -516,6 +481,36 @@ class CallRecorder:
         if source is None or source.count("\n") >= MAX_DEF:
             raise Opaque("long")
         return source, found[0]
+
+    # names
+
+    def path(self, value):
+        """Return (module, name) under which anybody can import an object, or None."""
+        if self.n_modules != len(sys.modules):
+            self.index()
+        known = self.paths.get(id(value))
+        return known[1] if known and known[2] is value else None
+
+    def index(self):
+        """Collect the public names of the project's public modules; short paths win."""
+        self.n_modules = len(sys.modules)
+        for name, module in sorted(sys.modules.items()):
+            file = getattr(module, "__file__", None)
+            if type(module) is not types.ModuleType or any(
+                    part[:1] == "_" for part in name.split(".")) or not self.is_own(file):
+                continue
+            for key, value in list(vars(module).items()):
+                self.add(name, key, value)
+
+    def add(self, module, key, value):
+        """Add a name of a module, if the project defines its object."""
+        of = module_of(value)
+        is_own = isinstance(of, str) and self.is_own_module(of)
+        if key[:1] == "_" or is_module(value) or not is_own:
+            return
+        rank = (module.count("."), module != of, len(module), module, key)
+        if id(value) not in self.paths or rank < self.paths[id(value)][0]:
+            self.paths[id(value)] = (rank, (module, key), value)
 
     # identities
 
@@ -659,7 +654,7 @@ class CallRecorder:
             return True
         if owner is not None and not is_module(owner):
             return self.is_own_object(owner)
-        if self.names.path(callee) or self.is_own_object(callee):
+        if self.path(callee) or self.is_own_object(callee):
             return True
         if issubclass(type(callee), type) or type(callee) is types.BuiltinFunctionType:
             return callee is not isinstance and any(
