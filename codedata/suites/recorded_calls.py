@@ -369,34 +369,29 @@ def _outcome(answer: dict | None, job: ReplayJob, kind: type[Outcome] = Outcome)
 def named(outcome: Outcome) -> Outcome:
     """Return an outcome whose script names objects by their types, and writes an object that is
     used once where it is used. A script with the name of a result in a text stays as it is."""
-    lines, last = [*outcome.lines], outcome.last
-    values = [value for line in (*lines, last) for *_, value in outcome.literals(line)]
+    code = [*outcome.lines, outcome.last]
+    values = [value for line in code for *_, value in outcome.literals(line)]
     if any(isinstance(value, str) and RESULT.search(value) for value in values):
         return outcome
-    at = len(lines) - 1
-    while at >= 0:
-        match = re.fullmatch(r"(?:const )?(r\d+) = (.*)", lines[at], re.DOTALL)
-        rest = lines[at + 1:at + 2] or [last]
-        later = "\n".join([*lines[at + 1:], last])
-        if match and len(re.findall(rf"\b{match[1]}\b", later)) == 1 and re.search(
-                rf"\b{match[1]}\b", rest[0]) and len(match[2]) + len(rest[0]) < 90:
+    for at in reversed(range(len(outcome.lines))):
+        match = re.fullmatch(r"(?:const )?(r\d+) = (.*)", code[at], re.DOTALL)
+        user = code[at + 1]
+        if match and len(match[2]) + len(user) < 90 and (
+                RESULT.findall("\n".join(code[at + 1:])).count(match[1][1:]) == 1):
             text = match[2] if outcome.is_atom(match[2]) else f"({match[2]})"
-            new = re.sub(rf"\b{match[1]}\b", lambda _, text=text: text, rest[0])
-            if at + 1 < len(lines):
-                lines[at + 1] = new
-            else:
-                last = new
-            del lines[at]
-        at -= 1
+            new = re.sub(rf"\b{match[1]}\b", lambda _, text=text: text, user)
+            if new != user:
+                code[at:at + 2] = [new]
     names: dict[str, str] = {}
-    for line in lines:
+    for line in code[:-1]:
         if match := re.match(r"(?:const )?(r\d+) = (?:new |\(await )*([\w.]*)", line):
-            names[match[1]] = _new_name(match[2], {*names.values()}, "\n".join([*lines, last]))
+            names[match[1]] = _new_name(match[2], {*names.values()}, "\n".join(code))
 
     def renamed(text: str) -> str:
         return RESULT.sub(lambda found: names.get(found[0], found[0]), text)
 
-    return replace(outcome, lines=[*map(renamed, lines)], last=renamed(last))
+    *lines, last = map(renamed, code)
+    return replace(outcome, lines=lines, last=last)
 
 
 def _new_name(callee: str, taken: Collection[str], code: str) -> str:

@@ -159,24 +159,18 @@ class Instrument(ast.NodeTransformer):
         call = self.hooked(node, "put", node.value, target.value, target.slice)
         return ast.copy_location(ast.Expr(call), node)
 
-    def visit_arg(self, node):
-        """Leave it as it is: an annotation may never be evaluated, and a pattern has to be one."""
+    def visit_MatchValue(self, node):
+        """Leave it as it is: a pattern has to be one."""
         return node
 
-    def visit_AnnAssign(self, node):
-        """Change the value alone."""
-        node.value = node.value and self.visit(node.value)
-        return node
+    visit_MatchMapping = visit_MatchClass = visit_TypeAlias = visit_MatchValue
 
-    def visit_FunctionDef(self, node):
-        """Change all but the annotations."""
-        returns, node.returns = node.returns, None
-        self.generic_visit(node)
-        node.returns = returns
+    def generic_visit(self, node):
+        """Change what is in a node, but not annotations, which may never be evaluated."""
+        kept = {name: vars(node).pop(name, None) for name in ("annotation", "returns")}
+        super().generic_visit(node)
+        vars(node).update(kept)
         return node
-
-    visit_AsyncFunctionDef = visit_FunctionDef
-    visit_MatchValue = visit_MatchMapping = visit_MatchClass = visit_TypeAlias = visit_arg
 
     def visit(self, node):
         """Add to each statement with a call a handler that notes an exception."""
@@ -225,6 +219,38 @@ class SourceWriter:
 
     def __init__(self, recorder):
         self.recorder, self.lines, self.uses, self.left = recorder, [], set(), MAX_CHARS
+
+    def expression(self, kind, callee, args, kwargs):
+        """Return an expression in source form."""
+        if kind == "call":
+            parts = [self.text(one) for one in args]
+            parts += [f"{key}={self.text(one)}" if key.isidentifier()
+                      and not keyword.iskeyword(key) else f"**{{{key!r}: {self.text(one)}}}"
+                      for key, one in kwargs.items()]
+            return f"{self.callee(callee)}({', '.join(parts)})"
+        first, *others = args
+        texts = [self.text(first)]
+        if kind == "attribute":
+            return f"{texts[0]}.{others[0]}"
+        texts += map(self.text, others)
+        if kind == "item":
+            if isinstance(others[0], slice) and others[0].step is None:
+                ends = others[0].start, others[0].stop
+                texts[1] = ":".join("" if one is None else self.text(one) for one in ends)
+            return f"{texts[0]}[{texts[1]}]"
+        if kind == "put":
+            return f"{texts[0]}[{texts[1]}] = {texts[2]}"
+        return f"{texts[0]} {kind[2:-2]} {texts[1]}"
+
+    def callee(self, callee):
+        """Return the callee of a call in source form."""
+        owner = owner_of(callee)
+        if owner is None or is_module(owner):
+            return self.text(callee)
+        name = getattr(callee, "__name__", "_")
+        if name[:1] == "_":
+            raise Opaque("private")
+        return f"{self.text(owner)}.{name}"
 
     def text(self, value, depth=0):
         """Return an object in source form. Raise Opaque where it has none."""
@@ -678,7 +704,7 @@ class CallRecorder:
             return event
         writer, event["why"] = SourceWriter(self), ""
         try:
-            event["expr"] = self.expression(writer, kind, callee, args, kwargs)
+            event["expr"] = writer.expression(kind, callee, args, kwargs)
         except (Opaque, RuntimeError, ValueError) as error:
             event["why"] = str(error)[:80]
         event["of"] = re.sub(r"\br\d+", "", (event["expr"] or "").partition("(")[0])[:80]
@@ -687,38 +713,6 @@ class CallRecorder:
             self.plain[self.n] = [(one, self.plain_text(one)) for one in args
                                   if type(one) in (list, dict, set)]
         return event
-
-    def expression(self, writer, kind, callee, args, kwargs):
-        """Return an expression in source form."""
-        if kind == "call":
-            parts = [writer.text(one) for one in args]
-            parts += [f"{key}={writer.text(one)}" if key.isidentifier()
-                      and not keyword.iskeyword(key) else f"**{{{key!r}: {writer.text(one)}}}"
-                      for key, one in kwargs.items()]
-            return f"{self.callee(writer, callee)}({', '.join(parts)})"
-        first, *others = args
-        texts = [writer.text(first)]
-        if kind == "attribute":
-            return f"{texts[0]}.{others[0]}"
-        texts += map(writer.text, others)
-        if kind == "item":
-            if isinstance(others[0], slice) and others[0].step is None:
-                ends = others[0].start, others[0].stop
-                texts[1] = ":".join("" if one is None else writer.text(one) for one in ends)
-            return f"{texts[0]}[{texts[1]}]"
-        if kind == "put":
-            return f"{texts[0]}[{texts[1]}] = {texts[2]}"
-        return f"{texts[0]} {kind[2:-2]} {texts[1]}"
-
-    def callee(self, writer, callee):
-        """Return the callee of a call in source form."""
-        owner = owner_of(callee)
-        if owner is None or is_module(owner):
-            return writer.text(callee)
-        name = getattr(callee, "__name__", "_")
-        if name[:1] == "_":
-            raise Opaque("private")
-        return f"{writer.text(owner)}.{name}"
 
     def end(self, event, result=None, error=None):
         """Write an event with its outcome, which is not looked at after too many."""
