@@ -277,22 +277,24 @@ def _script(event: Event, earlier: _Earlier, is_whole: bool) -> tuple[list[str],
     `is_whole` all of its test, and its expression. Return None if an object has no source, or the
     script would be long."""
     objects = {*event.uses}
-    kept: dict[int, Event] = {}
+    left = [*event.uses]           # whose events are not looked up yet
+    kept: set[int] = set()
     lines: dict[int, Event] = {}   # those with a source
-    found = earlier.of_test(event) if is_whole else iter(())
-    left = [*event.uses]
-    while True:
-        for one in found:
-            kept[one.n] = one
-            if one.expr is not None:
-                lines[one.n] = one
-            left += {*one.uses} - objects
-            objects.update(one.uses)
-            if len(lines) > MAX_LINES or len(kept) > MAX_KEPT:
-                return None
-        if not left:
-            break
-        found = (one for one in earlier.touching(left.pop(), event) if one.n not in kept)
+
+    def found() -> Iterator[Event]:
+        if is_whole:
+            yield from earlier.of_test(event)
+        while left:
+            yield from (one for one in earlier.touching(left.pop(), event) if one.n not in kept)
+
+    for one in found():
+        kept.add(one.n)
+        if one.expr is not None:
+            lines[one.n] = one
+        left += {*one.uses} - objects
+        objects.update(one.uses)
+        if len(lines) > MAX_LINES or len(kept) > MAX_KEPT:
+            return None
     if not objects <= lines.keys():
         return None
     steps = [lines[n] for n in sorted(lines)]

@@ -27,6 +27,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import itemgetter
+from os.path import commonprefix
 from typing import TYPE_CHECKING
 
 from codedata.code.entities import SourceFile, grammar, is_text, tree_of
@@ -119,9 +120,8 @@ def unique_edits(file: SourceFile) -> list[SpanEdit]:
 def trimmed(text: bytes, start: int, end: int, new: bytes) -> Span:
     """Return an edit without the unchanged bytes at its start and end."""
     old = text[start:end]
-    n = min(len(old), len(new))
-    front = next((i for i in range(n) if old[i] != new[i]), n)
-    back = next((i for i in range(n - front) if old[-1 - i] != new[-1 - i]), n - front)
+    front = len(commonprefix([old, new]))
+    back = len(commonprefix([old[front:][::-1], new[front:][::-1]]))
     return start + front, end - back, new[front:len(new) - back]
 
 
