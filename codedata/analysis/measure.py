@@ -74,8 +74,8 @@ def coverage_stage(root: Path, host: SandboxFactory, n_runs: int, environments) 
 
 def measure(coverages: Store, host: SandboxFactory, n_runs: int, environment: Environment,
             name: str, old: Coverage | None) -> Coverage:
-    """Return what the tests of an environment execute: in the runs of `old`, and in those that it
-    lacks. Tests that the record on disk marks as flaky stay so. Raise Excluded where no test
+    """Return what the tests of an environment execute: in the runs of `old`, and in the runs that
+    it lacks. Tests that the record on disk marks as flaky stay so. Raise Excluded where no test
     passes."""
     tally, raw = Tally(environment), coverages.into / RAW / name
     if name in coverages:

@@ -60,7 +60,7 @@ class Scope:
         return self.id.rpartition("::")[2].rpartition(".")[2].partition("@")[0]
 
     def bind(self, name: str, expr: Expr) -> None:
-        """Add an expression to those that a variable may hold, up to MAX_BOUND."""
+        """Add an expression to the ones that a variable may hold, up to MAX_BOUND."""
         bound = self.names.setdefault(name, [])
         if len(bound) < MAX_BOUND and expr not in bound:
             bound.append(expr)

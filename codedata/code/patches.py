@@ -240,10 +240,10 @@ class SpanDiffs:
     def _hunk(self, first: int, last: int, new: list[bytes]) -> str:
         """Return the hunk that replaces the lines `first` to `last` - 1, counted from 0."""
         before = self._lines[max(0, first - CONTEXT):first]
-        behind = self._lines[last:last + CONTEXT]
-        n_around, at = len(before) + len(behind), first - len(before) + 1
+        after = self._lines[last:last + CONTEXT]
+        n_around, at = len(before) + len(after), first - len(before) + 1
         n_old, n_new = n_around + last - first, n_around + len(new)
-        rows = ((b" ", before), (b"-", self._lines[first:last]), (b"+", new), (b" ", behind))
+        rows = ((b" ", before), (b"-", self._lines[first:last]), (b"+", new), (b" ", after))
         body = b"".join(sign + (line if line.endswith(b"\n") else line + NO_LINE_FEED)
                         for sign, some in rows for line in some)
         return (f"@@ -{at if n_old else at - 1},{n_old} +{at if n_new else at - 1},{n_new} @@\n"

@@ -192,14 +192,14 @@ def read_lines(file: Path, steps: Iterator[int]) -> Iterator[tuple[str, str, int
             _check_tables(db)
             for n, row in enumerate(db.execute(LINES)):
                 if n == MAX_ROWS or [*map(type, row)] != KINDS or max(map(len, row)) > MAX_VALUE:
-                    raise ItemFailed("exceeds a limit, or is no file of coverage.py", file.name)
+                    raise ItemFailed("exceeds a limit, or is not a file of coverage.py", file.name)
                 context, path, bits = row
                 room -= len(bits)
                 if room < 0:
                     raise ItemFailed("names a set of lines several times", file.name)
                 yield context, path, int.from_bytes(bits, "little")
     except sqlite3.Error as e:
-        raise ItemFailed(f"is no data file of coverage.py: {printable(str(e), 200)}",
+        raise ItemFailed(f"is not a data file of coverage.py: {printable(str(e), 200)}",
                          file.name) from e
 
 
@@ -243,7 +243,7 @@ def lines_by_test(record: Coverage) -> list[Masks]:
 
 
 def add_lines(lines: Masks, more: Masks) -> None:
-    """Add the masks `more` to those of `lines`."""
+    """Add the masks `more` to the masks of `lines`."""
     for path, mask in more.items():
         lines[path] = lines.get(path, 0) | mask
 

@@ -3,7 +3,7 @@ anybody can run, with what comes of their last expressions.
 
 A fact is never read off a recording. The calls that made an object are put together as a script,
 which has to give the recorded outcome in three processes with other seeds, in other folders, the
-third 400 days later (programs/replay_calls.py). What cannot be shown in this way is no fact.
+third 400 days later (programs/replay_calls.py). What cannot be shown in this way is not a fact.
 """
 from __future__ import annotations
 
@@ -156,9 +156,9 @@ class Outcome:
 
 def record(sandbox: Sandbox, test_script: str, timeout_s: float,
            only: Collection[str] = (), hidden: Files = NONE) -> tuple[Run, list[Event]]:
-    """Put the `hidden` files of tests in place, run the tests, or `only` those with these names,
+    """Put the `hidden` files of tests in place, run the tests, or the ones named in `only`,
     and return the run with the events that it noted. Events of tests that did not pass are left
-    out. Raise ItemFailed if there is no pytest, or the events cannot be read."""
+    out. Raise ItemFailed if pytest is missing, or the events cannot be read."""
     source = sandbox.run("pwd -P").output.strip()
     sandbox.put({**hidden}, sandbox.workdir)
     tests = {*hidden, *(file.path for file in sources_in(sandbox).files if file.is_test)}
@@ -172,8 +172,8 @@ def record(sandbox: Sandbox, test_script: str, timeout_s: float,
 
 def noted_run(sandbox: Sandbox, test_script: str, timeout_s: float, kind: type[Event] = Event,
               env: Mapping[str, str] | None = None) -> tuple[Run, list[Event]]:
-    """Run tests that note in FOLDER/data what they do. Return the run and the events, those of a
-    process in the order of their numbers. Raise ItemFailed if they cannot be read."""
+    """Run tests that note in FOLDER/data what they do. Return the run and the events; each
+    process has its own in the order of their numbers. Raise ItemFailed if they cannot be read."""
     sandbox.run(f"mkdir -m 777 {FOLDER}/data")
     run = run_suite(sandbox, test_script, timeout_s, env=env)
     with temporary_folder() as folder:
@@ -183,8 +183,8 @@ def noted_run(sandbox: Sandbox, test_script: str, timeout_s: float, kind: type[E
 
 
 def events_in(file: Path, kind: type[Event] = Event) -> list[Event]:
-    """Return the events of a process, at most MAX_OF_RUN, without those of tests that did not pass.
-    Print how many rows are none: any process of the tests may write them. Raise ItemFailed if the
+    """Return the events of a process, at most MAX_OF_RUN, without the ones of failed tests. Print
+    how many rows are not events: any process of the tests may write them. Raise ItemFailed if the
     file cannot be read."""
     try:
         lines = read_bounded(file, DATA.max_bytes).splitlines()
@@ -265,7 +265,7 @@ class _Earlier:
         return takewhile(lambda one: one.n < event.n, found)
 
     def touching(self, n: int, event: Event) -> Iterator[Event]:
-        """Yield the event that made an object, and those of an event's test that touched it before
+        """Yield the event that made an object, and the earlier ones of an event's test that touched
         it."""
         for found in ([self.by_number[n]] if n in self.by_number else [],
                       *(self._touching[n, test] for test in {"", event.test})):
@@ -406,5 +406,5 @@ def _new_name(callee: str, taken: Collection[str], code: str) -> str:
 
 
 def distinct(outcomes: Iterable[Outcome]) -> list[Outcome]:
-    """Return outcomes without those whose script occurs before."""
+    """Return the outcomes, of equal scripts the last one alone."""
     return [*{one.program: one for one in outcomes}.values()]

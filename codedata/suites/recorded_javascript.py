@@ -2,7 +2,7 @@
 
 The text of each test file is changed while its tests run: tree-sitter finds calls, reads of
 properties and assignments, and each of them goes through a hook (programs/node_calls.cjs) that
-notes those that concern what the project exports. So any runner can be used. Files with JSX stay
+notes the ones that concern what the project exports. So any runner can be used. Files with JSX stay
 as they are. Which test makes a call is known from the titles in its file.
 """
 from __future__ import annotations
@@ -95,8 +95,8 @@ class JavaScriptOutcome(Outcome):
 def record(sandbox: Sandbox, test_script: str, timeout_s: float,
            only: Collection[str] = (), hidden: Files = NONE) -> tuple[Run, list[Event]]:
     """Put the `hidden` files of tests in place, run all tests, and return the run with the events
-    of those that passed; of those that `only` names where titles tell. Raise ItemFailed if the
-    events cannot be read."""
+    of tests that passed; where titles name the tests, of the ones in `only`. Raise ItemFailed if
+    the events cannot be read."""
     source = sandbox.run("pwd -P").output.strip()
     sandbox.put({**hidden}, source)
     found = [SourceFile(path, language_of(path), text, True) for path, text in hidden.items()]

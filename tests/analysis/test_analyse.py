@@ -157,7 +157,7 @@ def test_a_folder_is_analysed_alone_and_twice_to_the_same_bytes(project, tmp_pat
     assert (done.returncode, "broken.py: has syntax errors" in done.stderr) == (0, True)
     assert alone(project, *words).returncode == 0 and path.read_bytes() == first
     assert alone(project, name="../x").returncode == 2
-    assert "is no folder" in alone(project / "nothing").stderr
+    assert "is not a folder" in alone(project / "nothing").stderr
     found = json.loads(first)
     assert [row["id"] for row in found["hotspots"]] == IDS[:2]
     assert found["source"] == "static"

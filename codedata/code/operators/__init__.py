@@ -6,8 +6,8 @@ replacement is one of
 
     replacement   a template, in which {name} is the text of a capture, {site} the replaced text,
                   {between} the text between two captures of @site; a list of templates; or a
-                  table that gives a template or a list for each text of @key (of @site if there
-                  is no @key)
+                  table that gives a template or a list for each text of @key (of @site where @key
+                  is missing)
     groups        lists of words, each of which may replace any other of its list
     function      the name of a function in functions.py, where neither of these is enough
 
@@ -27,7 +27,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import itemgetter
-from os.path import commonprefix
 from typing import TYPE_CHECKING
 
 from codedata.code.entities import SourceFile, grammar, is_text, tree_of
@@ -120,8 +119,9 @@ def unique_edits(file: SourceFile) -> list[SpanEdit]:
 def trimmed(text: bytes, start: int, end: int, new: bytes) -> Span:
     """Return an edit without the unchanged bytes at its start and end."""
     old = text[start:end]
-    front = len(commonprefix([old, new]))
-    back = len(commonprefix([old[front:][::-1], new[front:][::-1]]))
+    n = min(len(old), len(new))
+    front = next((i for i in range(n) if old[i] != new[i]), n)
+    back = next((i for i in range(n - front) if old[-1 - i] != new[-1 - i]), n - front)
     return start + front, end - back, new[front:len(new) - back]
 
 
@@ -194,12 +194,12 @@ def without(first: Node, last: Node, text: bytes, empty: bytes) -> Span:
     if empty and first.parent.type == "block" and len(beside) == 1:
         return start, end, empty
     line = text.rfind(b"\n", 0, start) + 1
-    behind = text.find(b"\n", end) + 1 or len(text)
-    if text[line:start].strip() or text[end:behind].strip(b" \t\r\n;"):
+    next_line = text.find(b"\n", end) + 1 or len(text)
+    if text[line:start].strip() or text[end:next_line].strip(b" \t\r\n;"):
         return start, NEXT.match(text, end).end(), b""
     if not line:
-        return line, behind, b""
-    if behind < len(text) and not text[behind:text.find(b"\n", behind)].strip():
+        return line, next_line, b""
+    if next_line < len(text) and not text[next_line:text.find(b"\n", next_line)].strip():
         line = text.find(b"\n", len(text[:line].rstrip())) + 1   # blank lines on one side are left
     before = text[:line].removesuffix(b"\n").removesuffix(b"\r")
-    return len(before), end, b""   # the line feed behind is not in the statement around
+    return len(before), end, b""   # the line feed after it is not in the statement around

@@ -59,7 +59,7 @@ write = os.write   # a test may replace it
 recorder = None
 
 
-class Opaque(Exception):
+class Opaque(ValueError):
     """Say that an object has no source form."""
 
 
@@ -105,7 +105,7 @@ class Instrument(ast.NodeTransformer):
         self.generic_visit(node)
         if not isinstance(method, ast.Attribute):
             node.func = self.visit(method)
-        else:   # a method is no outcome of its own
+        else:   # to look a method up is not an outcome of its own
             node.func, method.value = method, self.visit(method.value)
             if not method.attr.startswith("__"):
                 node.func = self.hooked(node, "method", method.value, ast.Constant(method.attr))
@@ -705,7 +705,7 @@ class CallRecorder:
         writer, event["why"] = SourceWriter(self), ""
         try:
             event["expr"] = writer.expression(kind, callee, args, kwargs)
-        except (Opaque, RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError) as error:
             event["why"] = str(error)[:80]
         event["of"] = re.sub(r"\br\d+", "", (event["expr"] or "").partition("(")[0])[:80]
         event.update(lines=writer.lines, uses=sorted(writer.uses))
@@ -750,7 +750,7 @@ class CallRecorder:
         writer = SourceWriter(self)
         try:
             text = writer.text(value)
-        except (Opaque, RuntimeError, ValueError):
+        except (RuntimeError, ValueError):
             return None
         return None if writer.uses or writer.lines else text
 
@@ -783,7 +783,7 @@ def pytest_runtest_protocol(item):
 
 
 def pytest_runtest_logreport(report):
-    """Note a test that did not pass: its calls are no facts."""
+    """Note a test that did not pass: its calls do not become facts."""
     if recorder is not None and report.outcome != "passed":
         recorder.write({"failed": report.nodeid})
 
