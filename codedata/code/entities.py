@@ -421,8 +421,8 @@ def _chain(at: int, before: dict[int, Node]) -> list[Node]:
 
 
 def _nested(definitions: list[_Definition]) -> Iterator[_Definition]:
-    """Yield the definitions except scopes, each with its parent and its full name. Skip all that are
-    nested too deeply."""
+    """Yield the definitions except scopes, each with its parent and its full name. Skip all that
+    are nested too deeply."""
     around: list[_Definition] = []
     for one in definitions:
         while around and around[-1].end <= one.start:
