@@ -163,7 +163,8 @@ def test_a_folder_is_analysed_alone_and_twice_to_the_same_bytes(project, tmp_pat
     assert found["source"] == "static"
 
 
-@pytest.mark.parametrize("text, why", [("{}", "not a list"), ("[{}]", "not a list"), ("[", "cannot")])
+@pytest.mark.parametrize("text, why", [
+    ("{}", "not a list"), ("[{}]", "not a list"), ("[", "cannot")])
 def test_a_wrong_report_is_refused_by_name(project, tmp_path, capsys, text, why):
     (tmp_path / "r.json").write_text(text)
     with pytest.raises(SystemExit) as end:
