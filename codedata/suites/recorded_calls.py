@@ -118,7 +118,7 @@ class Outcome:
     @staticmethod
     def runner(test_script: str) -> tuple[str, dict]:
         """Return the program that runs such scripts, and how run_tool() starts it."""
-        return "replay_calls.py", {"start": "python3", "before": activation(test_script)}
+        return "replay_calls.py", {"before": activation(test_script)}
 
     @staticmethod
     def literals(code: str) -> list[tuple[int, int, object]]:

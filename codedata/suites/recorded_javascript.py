@@ -55,7 +55,7 @@ class JavaScriptOutcome(Outcome):
     def runner(test_script: str) -> tuple[str, dict]:
         """Return the program that runs such scripts, and how run_tool() starts it."""
         path = PATH_LINE.search(test_script)
-        return "replay_calls.cjs", {"start": "node", "before": f"{path[0]}; " if path else "",
+        return "replay_calls.cjs", {"before": f"{path[0]}; " if path else "",
                                     "beside": (HOOK,)}
 
     @property

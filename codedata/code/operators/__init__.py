@@ -25,13 +25,13 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from codedata.code.entities import SourceFile, grammar, is_text, tree_of
 from codedata.code.operators import functions
-from codedata.code.operators.syntax import PythonChecker, Span, TreeChecker, node_lines
+from codedata.code.operators.syntax import PythonChecker, Span, lines_by_tree, node_lines
 from codedata.texts import toml_of
 
 if TYPE_CHECKING:
@@ -96,7 +96,9 @@ def unique_edits(file: SourceFile) -> list[SpanEdit]:
     if not operators(file.language) or not is_text(file.text):
         return []
     text, tree = file.text, tree_of(file)
-    checker = PythonChecker(text) if file.language == "python" else TreeChecker(file, tree)
+    lines_of = partial(lines_by_tree, file, tree)
+    if file.language == "python":
+        lines_of = PythonChecker(text).lines_of
     seen = set()
     edits = []
     end_time = time.thread_time() + MAX_FILE_S
@@ -109,7 +111,7 @@ def unique_edits(file: SourceFile) -> list[SpanEdit]:
             if is_nothing or span in seen or text.count(b"\n", start, end) > MAX_LINES:
                 continue
             seen.add(span)
-            lines = checker.lines_of(captures["site"][0], span, operator.is_placed)
+            lines = lines_of(captures["site"][0], span, operator.is_placed)
             if lines:
                 ran = captures.get("ran")
                 edits.append(SpanEdit(operator, *span, node_lines(ran[0]) if ran else lines))

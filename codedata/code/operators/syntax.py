@@ -54,26 +54,21 @@ def _without_lines(code: CodeType) -> tuple:
             code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount)
 
 
-class TreeChecker:
-    """Check changes of one file by tree-sitter, which parses only the changed parts again. Refuse
-    all changes of a file with errors."""
-
-    def __init__(self, file: SourceFile, tree: Tree):
-        self._file, self._tree = file, tree
-
-    def lines_of(self, node: Node, span: Span, is_placed: bool) -> tuple[int, int] | None:
-        """Return (first, last) line of a node; None if the edit `span` changes only blanks and
-        brackets, or if the file has a syntax error before or after the edit."""
-        from tree_sitter import Parser
-        start, end, new = span
-        text, old = self._file.text, self._tree.copy()
-        if old.root_node.has_error or SHAPE.sub(b"", text[start:end]) == SHAPE.sub(b"", new):
-            return None
-        after = text[:start] + new + text[end:]
-        old.edit(start, end, start + len(new), _point(text, start), _point(text, end),
-                 _point(after, start + len(new)))
-        is_broken = Parser(grammar(self._file.language)).parse(after, old).root_node.has_error
-        return None if is_broken else node_lines(node)
+def lines_by_tree(file: SourceFile, tree: Tree, node: Node, span: Span,
+                  _: bool) -> tuple[int, int] | None:
+    """Return (first, last) line of a node; None if the edit `span` changes only blanks and
+    brackets, or if the file has a syntax error before or after the edit. tree-sitter parses only
+    the changed parts again."""
+    from tree_sitter import Parser
+    start, end, new = span
+    text, old = file.text, tree.copy()
+    if old.root_node.has_error or SHAPE.sub(b"", text[start:end]) == SHAPE.sub(b"", new):
+        return None
+    after = text[:start] + new + text[end:]
+    old.edit(start, end, start + len(new), _point(text, start), _point(text, end),
+             _point(after, start + len(new)))
+    is_broken = Parser(grammar(file.language)).parse(after, old).root_node.has_error
+    return None if is_broken else node_lines(node)
 
 
 class PythonChecker:
