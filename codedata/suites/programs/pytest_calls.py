@@ -123,7 +123,7 @@ class Instrument(ast.NodeTransformer):
         if isinstance(key, ast.Slice):
             ends = [one or ast.Constant(None) for one in (key.lower, key.upper, key.step)]
             key = ast.copy_location(ast.Call(ast.Name("slice", ast.Load()), ends, []), node)
-        if not isinstance(node.ctx, ast.Load) or not isinstance(key, ast.expr) or any(
+        if not isinstance(node.ctx, ast.Load) or any(
                 isinstance(one, (ast.Slice, ast.Starred)) for one in ast.walk(key)):
             return node
         return self.hooked(node, "item", node.value, key)
@@ -153,8 +153,8 @@ class Instrument(ast.NodeTransformer):
         """Note `x[key] = value`, which is an effect."""
         self.generic_visit(node)
         target = node.targets[0]
-        if len(node.targets) > 1 or not isinstance(target, ast.Subscript) or not isinstance(
-                target.slice, ast.expr) or isinstance(target.slice, (ast.Slice, ast.Tuple)):
+        if len(node.targets) > 1 or not isinstance(target, ast.Subscript) or isinstance(
+                target.slice, (ast.Slice, ast.Tuple)):
             return node
         call = self.hooked(node, "put", node.value, target.value, target.slice)
         return ast.copy_location(ast.Expr(call), node)
@@ -206,7 +206,7 @@ class Finder(importlib.abc.MetaPathFinder):
     def find_spec(self, fullname, path=None, target=None):
         """Return the spec of a module that is a file of tests, else None."""
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
-        if spec is None or spec.origin is None or spec.origin not in recorder.tests:
+        if spec is None or spec.origin not in recorder.tests:
             return None
         spec.loader = Loader(fullname, spec.origin)
         return spec
@@ -719,11 +719,12 @@ class CallRecorder:
         if event["why"] == "too many":
             self.write(event)
             return
-        event["raised"] = type(error).__name__ if error is not None else ""
         event["type"] = type(result).__name__
         if error is None:
             self.track(result, event["n"])
             event["result"] = self.plain_text(result)
+        else:
+            event["raised"] = type(error).__name__
         self.write(event)
         for one, before in self.plain.pop(event["n"], ()):
             after = self.plain_text(one)
