@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
         if not safe_name(args.repo_name):
             raise Trouble("cannot be a file's name", f"--repo-name {args.repo_name}")
         if not Path(args.repo_path).is_dir():
-            raise Trouble("is no folder", f"--repo-path {args.repo_path}")
+            raise Trouble("is not a folder", f"--repo-path {args.repo_path}")
         tests = _tests(args.test_report) if args.test_report else []
         sources = read_sources(Path(args.repo_path))
         analysis = analysis_of(args.repo_name, args.repo_name, "", sources, tests)
@@ -65,7 +65,7 @@ def _tests(path: Path) -> list[Object]:
     except (OSError, ValueError) as e:
         raise Trouble(f"cannot be read: {e}", str(path)) from e
     if fault := check_of("list[CaseResult]")(tests):
-        raise Trouble(f"is no list of {{name, status}}: it{fault}", str(path))
+        raise Trouble(f"is not a list of {{name, status}}: it{fault}", str(path))
     return [asdict(Case.of(test)) for test in tests]
 
 

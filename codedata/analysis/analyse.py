@@ -128,8 +128,8 @@ def _n_together(edge: Edge, masks: dict[str, int]) -> int | None:
 
 def _at_import(entities: Iterable[Entity], edges: list[Edge],
                coverage: Coverage | None) -> set[str]:
-    """Return the ids of the functions that run at import: those with lines below `def` that ran
-    outside of any test, and those that resolved calls reach from a module's own code. Without
+    """Return the ids of the functions that run at import: the ones with lines below `def` that
+    ran outside of any test, and all that resolved calls reach from a module's own code. Without
     coverage, guessed calls count, too."""
     if coverage is None:
         return import_closure(edges)

@@ -5,10 +5,12 @@ after the run. Not measured: what other processes execute.
 """
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 from codedata.code.entities import SourceFile, Sources, all_entities
@@ -23,11 +25,11 @@ from codedata.sandbox.copies import new_folder, remove_folder
 from codedata.sandbox.factory import SandboxFactory
 from codedata.suites.contexts import (
     LANGUAGE,
-    Functions,
     Masks,
     ObservedRun,
     Trace,
     add_lines,
+    functions_by_lines,
     install_coverage,
     lines_by_test,
     masks_of,
@@ -72,8 +74,8 @@ def coverage_stage(root: Path, host: SandboxFactory, n_runs: int, environments) 
 
 def measure(coverages: Store, host: SandboxFactory, n_runs: int, environment: Environment,
             name: str, old: Coverage | None) -> Coverage:
-    """Return what the tests of an environment execute: in the runs of `old`, and in those that it
-    lacks. Tests that the record on disk marks as flaky stay so. Raise Excluded where no test
+    """Return what the tests of an environment execute: in the runs of `old`, and in the runs that
+    it lacks. Tests that the record on disk marks as flaky stay so. Raise Excluded where no test
     passes."""
     tally, raw = Tally(environment), coverages.into / RAW / name
     if name in coverages:
@@ -137,14 +139,6 @@ class _Test:
     statuses: list[str]
     trace: Trace = field(default_factory=Trace)
     is_traced: bool = False       # whether some run has a trace of it
-
-
-class _Numbers(dict):
-    """Number keys in the order in which they are asked for."""
-
-    def __missing__(self, key) -> int:
-        self[key] = len(self)
-        return self[key]
 
 
 @dataclass
@@ -219,8 +213,9 @@ class Tally:
                 counted[name] = test
             else:
                 otherwise.append({"name": name, "expected": expected, "status": status})
-        paths, ids, line_sets, function_sets = (_Numbers() for _ in range(4))
-        reached = Functions(all_entities(Sources(files))[0]).reached
+        # the numbers of keys, in the order in which they are asked for
+        paths, ids, line_sets, function_sets = (defaultdict(count().__next__) for _ in range(4))
+        reached = functions_by_lines(all_entities(Sources(files))[0])
 
         def row(name: str, test: _Test) -> dict:
             lines = {str(paths[path]): line_sets[tuple(ranges_of(mask))]

@@ -20,7 +20,7 @@ import os
 import sys
 from collections.abc import Iterable
 
-from codedata.code.call_facts import Expr, Scope, Value, tables
+from codedata.code.call_scopes import Expr, Scope, Value, tables
 
 Values = tuple[Value, ...]
 N_ROUNDS = 2

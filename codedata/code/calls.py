@@ -1,7 +1,7 @@
 """Find who calls whom in the Python files of a repository, without running them.
 
 An edge is `resolved` if names, types and imports identify the callee, and `guessed` if only the
-name of a method does. Functions that a program builds while it runs are not found. `call_facts.py`
+name of a method does. Functions that a program builds while it runs are not found. `call_scopes.py`
 reads the files, `call_values.py` finds the values of expressions; other packages use this module.
 """
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from codedata.code.call_facts import Expr, Scope, facts_of, tables
+from codedata.code.call_scopes import Expr, FileReader, Scope, tables
 from codedata.code.call_values import Resolver
 from codedata.code.entities import Entity, SourceFile
 
@@ -38,7 +38,7 @@ def call_graph(files: list[SourceFile], entities: dict[str, list[Entity]]) -> li
     """
     with _no_collector():
         scopes = [scope for file in files if file.language == LANGUAGE
-                  for scope in facts_of(file, entities.get(file.path, []))]
+                  for scope in FileReader(file, entities.get(file.path, [])).scopes]
         _prepare_tests(scopes, [entity for several in entities.values() for entity in several])
         found = Resolver(scopes).run()
     return sorted(Edge(*key, certainty) for key, certainty in found.items())

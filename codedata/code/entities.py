@@ -270,7 +270,7 @@ def _is_too_broken(tree: Tree) -> bool:
 
 def syntax_fault(file: SourceFile, tree: Tree) -> str:
     """Return a message about a file's first syntax error, or about a file that is not parsed at
-    all; "" if there is no error."""
+    all; "" for a file without errors."""
     node = tree.root_node
     if not node.child_count and file.text.strip(BLANKS):
         return "is too long to parse, or too broken"
@@ -421,7 +421,7 @@ def _chain(at: int, before: dict[int, Node]) -> list[Node]:
 
 
 def _nested(definitions: list[_Definition]) -> Iterator[_Definition]:
-    """Yield the definitions except scopes, each with its parent and its full name. Skip those that
+    """Yield the definitions except scopes, each with its parent and its full name. Skip all that
     are nested too deeply."""
     around: list[_Definition] = []
     for one in definitions:

@@ -43,7 +43,7 @@ def run_git(folder: str | Path, *words: str, stdin: str = "") -> str:
 def own_repository(clone: Path) -> Iterator[Path]:
     """Yield a repository with a clone's objects, refs and HEAD: no setting, hook or attribute of
     the clone has an effect there. Beside its .git lies `config`, the clone's own. Raise
-    UnsafeArchive where it is no clone, or one of these is a link or would make git wait."""
+    UnsafeArchive where it is not a clone, or one of these is a link or would make git wait."""
     history = clone / ".git" if os.path.lexists(clone / ".git") else clone
     with temporary_folder() as folder:
         own = Path(folder, ".git")

@@ -47,12 +47,6 @@ class Hunk:
         """Return the added lines, without their "+"."""
         return [line[1:] for line in self.lines if line.startswith("+")]
 
-    def added_runs(self) -> list[list[str]]:
-        """Return the added lines in runs; a context line ends a run, a removed line does not."""
-        lines = [line for line in self.lines if not line.startswith(("-", "\\"))]
-        return [[line[1:] for line in run]
-                for is_added, run in groupby(lines, lambda line: line.startswith("+")) if is_added]
-
 
 @dataclass(frozen=True, slots=True)
 class Edit:
@@ -89,25 +83,35 @@ def _parsed(lines: Iterable[str], source: str = "") -> tuple[list[Hunk], list[st
     hunks: list[Hunk] = []
     others = []
     path = ""
-    n_old = n_new = 0   # lines that are still to come in the last hunk, by its header
+    for is_in_hunk, line in _marked(lines):
+        if is_in_hunk:
+            hunks[-1].lines.append(line)
+        elif match := HUNK.match(line):
+            hunks.append(Hunk(path, source, int(match[1]), int(match[2] or 1), match[4].strip(),
+                              []))
+        else:
+            others.append(line)
+            if line.startswith(("--- ", "+++ ")):
+                name = line[4:].partition("\t")[0].strip().strip('"')
+                path = path if name == "/dev/null" else re.sub(r"\A[ab]/", "", name)
+    return hunks, others
+
+
+def _marked(lines: Iterable[str]) -> Iterator[tuple[bool, str]]:
+    """Yield (whether it is in a hunk, line) for each line of a patch."""
+    n_old = n_new = 0    # lines that are still to come in the last hunk, by its header
+    has_hunk = False
     for line in lines:
         sign = line[:1]
         if line.startswith("diff --git "):   # the hunk before was cut short
             n_old = n_new = 0
-        if n_old > 0 or n_new > 0 or (hunks and sign == "\\"):
-            hunks[-1].lines.append(line)
+        is_in_hunk = n_old > 0 or n_new > 0 or (has_hunk and sign == "\\")
+        if is_in_hunk:
             n_old -= 0 if sign in ("+", "\\") else 1
             n_new -= 0 if sign in ("-", "\\") else 1
-            continue
-        if match := HUNK.match(line):
-            n_old, n_new = int(match[2] or 1), int(match[3] or 1)
-            hunks.append(Hunk(path, source, int(match[1]), n_old, match[4].strip(), []))
-            continue
-        others.append(line)
-        if line.startswith(("--- ", "+++ ")):
-            name = line[4:].partition("\t")[0].strip().strip('"')
-            path = path if name == "/dev/null" else re.sub(r"\A[ab]/", "", name)
-    return hunks, others
+        elif match := HUNK.match(line):
+            n_old, n_new, has_hunk = int(match[2] or 1), int(match[3] or 1), True
+        yield is_in_hunk, line
 
 
 def edits_of(patch: str, texts: Mapping[str, str]) -> dict[str, list[Edit]]:
@@ -147,33 +151,26 @@ def reversed_patch(patch: str) -> str:
     does more, such as rename a file."""
     out: list[str] = []
     run: dict[str, list[str]] = {"-": [], "+": []}   # of lines that change, by their old sign
-    left = {"-": 0, "+": 0}   # lines that the old and the new hunk still have, by its header
-    last = ""                 # sign of the line before
-    for line in [*patch.removesuffix("\n").split("\n"), ""]:
-        if line.startswith("\\") and last:
+    last = ""                                        # sign of the line before
+    for is_in_hunk, line in _marked([*patch.removesuffix("\n").split("\n"), ""]):
+        sign = line[:1]
+        if is_in_hunk and sign == "\\":
             run.get(last, out).append(line)
-            continue
-        in_hunk, last = max(left.values()) > 0, line[:1]
-        if in_hunk and last in run:
-            run[last].append(OPPOSITE[last] + line[1:])
-            left[last] -= 1
-            continue
-        out += run["+"] + run["-"]
-        run = {"-": [], "+": []}
-        if in_hunk:
-            left = {sign: n - 1 for sign, n in left.items()}
-            out.append(line)
-        elif match := HUNK.match(line):
-            left = {"-": int(match[2] or 1), "+": int(match[3] or 1)}
-            out.append(re.sub(r"(?<!\S)-(\S+) \+(\S+)", r"-\2 +\1", line, count=1))
+        elif is_in_hunk and sign in run:
+            run[sign].append(OPPOSITE[sign] + line[1:])
         else:
-            out += _reversed_head(line, out)
+            out += run["+"] + run["-"]
+            run = {"-": [], "+": []}
+            out += [line] if is_in_hunk else _reversed_head(line, out)
+        last = sign
     return "\n".join(out)
 
 
 def _reversed_head(line: str, out: list[str]) -> list[str]:
-    """Return the reverse of a line outside of hunks. Take from `out` the line of the old name
+    """Return the reverse of a line that is in no hunk. Take from `out` the line of the old name
     before that of a new one."""
+    if HUNK.match(line):
+        return [re.sub(r"(?<!\S)-(\S+) \+(\S+)", r"-\2 +\1", line, count=1)]
     if line.startswith("+++ ") and out and out[-1].startswith("--- "):
         before = out.pop()[4:]
         return [re.sub("^--- b/", "--- a/", f"--- {line[4:]}"),
@@ -201,10 +198,13 @@ def edited(text: str, edits: Iterable[Edit]) -> str:
 
 
 def added_runs(patch: str) -> Iterator[str]:
-    """Yield the runs of lines that a patch adds, each as one text."""
+    """Yield the runs of lines that a patch adds, each as one text. A context line ends a run, a
+    removed line does not."""
     for hunk in hunks_of(patch):
-        for run in hunk.added_runs():
-            yield "\n".join([*run, ""])
+        lines = [line for line in hunk.lines if not line.startswith(("-", "\\"))]
+        for is_added, run in groupby(lines, lambda line: line.startswith("+")):
+            if is_added:
+                yield "".join(f"{line[1:]}\n" for line in run)
 
 
 class SpanDiffs:
@@ -240,10 +240,10 @@ class SpanDiffs:
     def _hunk(self, first: int, last: int, new: list[bytes]) -> str:
         """Return the hunk that replaces the lines `first` to `last` - 1, counted from 0."""
         before = self._lines[max(0, first - CONTEXT):first]
-        behind = self._lines[last:last + CONTEXT]
-        n_around, at = len(before) + len(behind), first - len(before) + 1
+        after = self._lines[last:last + CONTEXT]
+        n_around, at = len(before) + len(after), first - len(before) + 1
         n_old, n_new = n_around + last - first, n_around + len(new)
-        rows = ((b" ", before), (b"-", self._lines[first:last]), (b"+", new), (b" ", behind))
+        rows = ((b" ", before), (b"-", self._lines[first:last]), (b"+", new), (b" ", after))
         body = b"".join(sign + (line if line.endswith(b"\n") else line + NO_LINE_FEED)
                         for sign, some in rows for line in some)
         return (f"@@ -{at if n_old else at - 1},{n_old} +{at if n_new else at - 1},{n_new} @@\n"

@@ -30,7 +30,7 @@ NAME_SWAPS = {"wrong-variable", "wrong-argument", "wrong-attribute", "sibling-ca
 N_FIRST = 60             # at most a fifth of these are name swaps: too many mean the same
 CLUSTER_GAP = 2          # lines from one variant of a cluster to the next
 LENGTH_CHECK = re.compile(rb"\blen\([^()]*\) *== *1\b")
-NEAR_BYTES = 100         # behind that check, in which x[0] is x[-1]
+NEAR_BYTES = 100         # after that check, in which x[0] is x[-1]
 Edit = tuple[int, str, int, int, bytes]   # line, operator, start, end, replacement
 
 
@@ -68,7 +68,7 @@ def variants_of(before: Mapping[str, bytes], after: Mapping[str, bytes],
 def clusters_of(variants: Iterable[Variant],
                 unrun: Container[tuple[str, int]] = ()) -> list[list[Variant]]:
     """Return variants in groups that a reviewer reads as one place: of one file, and each at most
-    CLUSTER_GAP lines behind the one before. Those in `unrun` lines are one place up to the next
+    CLUSTER_GAP lines after the one before. Variants in `unrun` lines are one place up to the next
     variant in a line that runs."""
     clusters: list[list[Variant]] = []
     for variant in sorted(variants, key=attrgetter("path", "line")):
@@ -155,7 +155,7 @@ def _in_turns(variants: list[Variant]) -> list[Variant]:
 
 
 def _with_few_name_swaps(variants: list[Variant]) -> list[Variant]:
-    """Move name swaps that are more than a fifth of the first N_FIRST behind those; leave them out
+    """Move name swaps that are more than a fifth of the first N_FIRST to the end; leave them out
     where there are not so many variants."""
     swaps = [one for one in variants if one.operator in NAME_SWAPS]
     n_others = len(variants) - len(swaps)

@@ -134,7 +134,7 @@ def run_examples(sandbox: Sandbox, examples: Sequence[dict], test_script: str,
     sandbox.run(f"rm -rf {FOLDER}")   # an image may have answers of its own
     sandbox.put({"examples.json": codes}, FOLDER)
     run_tool(sandbox, "run_examples.py", FOLDER, str(seconds), str(EXAMPLE_BYTES),
-             start="python3", before=activation(test_script))
+             before=activation(test_script))
     with temporary_folder() as folder:
         sandbox.get(FOLDER, Path(folder), ANSWERS)
         try:

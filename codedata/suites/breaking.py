@@ -2,7 +2,7 @@
 
 Python functions raise when anything but an import calls them, so that whatever only imports,
 compiles or searches the source works as before. Files of JavaScript and other script languages
-raise when they are loaded, those of Go, C and C++ when the program starts; those of other compiled
+raise when they are loaded, files of Go, C and C++ when the program starts; files of other compiled
 languages do not compile. Files that look like tests stay as they are, as do languages without a
 line in break_source.sh. Some programs of an earlier build may stay unbroken.
 """
@@ -15,7 +15,7 @@ from codedata.suites.source import TOOLS, Project, run_tool
 
 def break_source(sandbox: Sandbox, project: Project, test_script: str) -> tuple[int, int]:
     """Break the project's source in a sandbox, which must not be used for anything else after.
-    Return the numbers of (broken files, of these those in a compiled language), both 0 if the
+    Return (number of broken files, number of these in a compiled language), both 0 if the
     source cannot be broken."""
     done = run_tool(sandbox, "break_source.sh", sandbox.workdir, TOOLS, *project.modules,
                     before=activation(test_script), beside=("break_python.py",))

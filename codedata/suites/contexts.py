@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
@@ -191,14 +192,14 @@ def read_lines(file: Path, steps: Iterator[int]) -> Iterator[tuple[str, str, int
             _check_tables(db)
             for n, row in enumerate(db.execute(LINES)):
                 if n == MAX_ROWS or [*map(type, row)] != KINDS or max(map(len, row)) > MAX_VALUE:
-                    raise ItemFailed("exceeds a limit, or is no file of coverage.py", file.name)
+                    raise ItemFailed("exceeds a limit, or is not a file of coverage.py", file.name)
                 context, path, bits = row
                 room -= len(bits)
                 if room < 0:
                     raise ItemFailed("names a set of lines several times", file.name)
                 yield context, path, int.from_bytes(bits, "little")
     except sqlite3.Error as e:
-        raise ItemFailed(f"is no data file of coverage.py: {printable(str(e), 200)}",
+        raise ItemFailed(f"is not a data file of coverage.py: {printable(str(e), 200)}",
                          file.name) from e
 
 
@@ -242,7 +243,7 @@ def lines_by_test(record: Coverage) -> list[Masks]:
 
 
 def add_lines(lines: Masks, more: Masks) -> None:
-    """Add the masks `more` to those of `lines`."""
+    """Add the masks `more` to the masks of `lines`."""
     for path, mask in more.items():
         lines[path] = lines.get(path, 0) | mask
 
@@ -258,20 +259,14 @@ def runnable(file: SourceFile) -> int:
     return sum(1 << line for line in lines)
 
 
-class Functions:
-    """Find the functions and methods that ran: a line of their own body was executed."""
+def functions_by_lines(entities: Mapping[str, list[Entity]]) -> Callable[[Masks], list[str]]:
+    """Return a function that returns the ids of the functions and methods that ran, sorted: a line
+    of their own body was executed. It keeps what it found, since many tests run the same lines."""
+    bodies = {path: [(one.id, mask_of(one.body_lines)) for one in found if one.kind != "class"]
+              for path, found in entities.items()}
 
-    def __init__(self, entities: Mapping[str, list[Entity]]):
-        self._bodies = {path: [(one.id, mask_of(one.body_lines)) for one in found
-                               if one.kind != "class"] for path, found in entities.items()}
-        self._known: dict[tuple[str, int], list[str]] = {}
+    @cache
+    def in_file(path: str, mask: int) -> list[str]:
+        return [id for id, body in bodies.get(path, ()) if body & mask]
 
-    def reached(self, lines: Masks) -> list[str]:
-        """Return the ids of the functions that ran, sorted."""
-        return sorted(id for path, mask in lines.items() for id in self._in_file(path, mask))
-
-    def _in_file(self, path: str, mask: int) -> list[str]:
-        key = (path, mask)
-        if key not in self._known:
-            self._known[key] = [id for id, body in self._bodies.get(path, ()) if body & mask]
-        return self._known[key]
+    return lambda lines: sorted(id for path, mask in lines.items() for id in in_file(path, mask))

@@ -33,7 +33,7 @@ from codedata.texts import text_of
 SUCCESS = "success"
 IMAGES = f"codedata-{Environment.directory}/"
 TRIES = f"codedata-{Environment.directory}-try/"   # temporary images of an attempt
-# the fields that an analysis reads, and those that the results of a suite depend on
+# the fields that an analysis reads, and the ones that the results of a suite depend on
 READ = ("base_image", "base_commit", "image_name", "install_script", "test_case_result", "flaky")
 JUDGED_BY = (*READ, "test_script")
 FORM = "A row is {repo, image_name, test_case_result}, with base_commit."
@@ -111,7 +111,7 @@ def _environment_of(line: str, where: str) -> Environment:
     try:
         data = json.loads(line)
     except (ValueError, RecursionError) as e:
-        raise BrokenRecord(f"is no JSON: {e}", where, FORM) from e
+        raise BrokenRecord(f"is not JSON: {e}", where, FORM) from e
     row = parse(EnvironmentRow, data, where, FORM)
     return Environment(
         repo=row.repo, repo_name=row.repo_name or repo_name_of(row.repo), row=data,

@@ -30,8 +30,7 @@ def shadows(sandbox: Sandbox, project: Project, test_script: str) -> list[str]:
         venvs = [f"PATH={shlex.quote(venv)}/bin:$PATH; " for venv in done.output.splitlines()]
         for start in [activation(test_script), *venvs]:
             done = run_tool(sandbox, "shadowed.py", sandbox.workdir, project.distribution,
-                            *project.modules,
-                            start="python3", before=f"{start}cd / && ")
+                            *project.modules, before=f"{start}cd / && ")
             copies += done.output.splitlines()
     if project.node_package:
         place = shlex.quote(f"node_modules/{project.node_package}")

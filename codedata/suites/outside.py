@@ -4,7 +4,7 @@ tar of them, and use this machine's git.
 Nothing in the container is run. This machine's git gets only the objects and refs of
 repositories, never settings or hooks. Not promised: to find a history that was packed or encrypted
 without git, or a copy of the project that is imported through links or path files (shadowed.py,
-which runs inside, looks for those).
+which runs inside, looks for these).
 """
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ OF_GIT = re.compile(r"(?:\w*HEAD|packed-refs|shallow|refs|logs|objects|config)(?
 BARE = {"HEAD", "objects", "refs"}
 BUNDLE = re.compile(rb"# v\d+ git bundle")
 EDITABLE = re.compile(rb'"editable":\s*true')   # with a blank by pip, without by uv
-# bare repositories of dependencies, and those among the source's files, count only if they have the
-# project's history
+# bare repositories of dependencies, and repositories among the source's files, count only if they
+# have the project's history
 OF_DEPENDENCIES = re.compile(r"/\.cargo/|/\.cache/|/pkg/mod/cache/")
 SETTINGS = "[core]\n\trepositoryformatversion = 1\n[extensions]\n\tobjectFormat = {}\n"
 SITE = r"(?P<prefix>.+)/lib(?:64)?/python3[\d.]*/(?:site|dist)-packages"

@@ -3,7 +3,7 @@ anybody can run, with what comes of their last expressions.
 
 A fact is never read off a recording. The calls that made an object are put together as a script,
 which has to give the recorded outcome in three processes with other seeds, in other folders, the
-third 400 days later (programs/replay_calls.py). What cannot be shown in this way is no fact.
+third 400 days later (programs/replay_calls.py). What cannot be shown in this way is not a fact.
 """
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import ast
 import json
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count, takewhile
 from operator import attrgetter
@@ -118,7 +118,7 @@ class Outcome:
     @staticmethod
     def runner(test_script: str) -> tuple[str, dict]:
         """Return the program that runs such scripts, and how run_tool() starts it."""
-        return "replay_calls.py", {"start": "python3", "before": activation(test_script)}
+        return "replay_calls.py", {"before": activation(test_script)}
 
     @staticmethod
     def literals(code: str) -> list[tuple[int, int, object]]:
@@ -156,29 +156,35 @@ class Outcome:
 
 def record(sandbox: Sandbox, test_script: str, timeout_s: float,
            only: Collection[str] = (), hidden: Files = NONE) -> tuple[Run, list[Event]]:
-    """Put the `hidden` files of tests in place, run the tests, or `only` those with these names,
+    """Put the `hidden` files of tests in place, run the tests, or the ones named in `only`,
     and return the run with the events that it noted. Events of tests that did not pass are left
-    out. Raise ItemFailed if there is no pytest, or the events cannot be read."""
+    out. Raise ItemFailed if pytest is missing, or the events cannot be read."""
     source = sandbox.run("pwd -P").output.strip()
     sandbox.put({**hidden}, sandbox.workdir)
     tests = {*hidden, *(file.path for file in sources_in(sandbox).files if file.is_test)}
     settings = json.dumps({"source": source, "tests": sorted(tests),
                            "only": sorted(only)}).encode()
-    with (placed_plugin(sandbox, "calls", {"settings.json": settings}) as variables,
-          temporary_folder() as folder):
+    with placed_plugin(sandbox, "calls", {"settings.json": settings}) as variables:
         if not variables:
             raise ItemFailed("no pytest was found whose calls can be recorded")
-        sandbox.run(f"mkdir -m 777 {FOLDER}/data")
-        run = run_suite(sandbox, test_script, timeout_s, env=variables)
+        return noted_run(sandbox, test_script, timeout_s, env=variables)
+
+
+def noted_run(sandbox: Sandbox, test_script: str, timeout_s: float, kind: type[Event] = Event,
+              env: Mapping[str, str] | None = None) -> tuple[Run, list[Event]]:
+    """Run tests that note in FOLDER/data what they do. Return the run and the events; each
+    process has its own in the order of their numbers. Raise ItemFailed if they cannot be read."""
+    sandbox.run(f"mkdir -m 777 {FOLDER}/data")
+    run = run_suite(sandbox, test_script, timeout_s, env=env)
+    with temporary_folder() as folder:
         sandbox.get(f"{FOLDER}/data", Path(folder), DATA)
-        files = sorted(Path(folder).rglob("*.jsonl"))
-        events = [event for file in files for event in events_in(file)]
-    return run, events
+        return run, [event for file in sorted(Path(folder).rglob("*.jsonl"))
+                     for event in sorted(events_in(file, kind), key=attrgetter("n"))]
 
 
 def events_in(file: Path, kind: type[Event] = Event) -> list[Event]:
-    """Return the events of a process, at most MAX_OF_RUN, without those of tests that did not pass.
-    Print how many rows are none: any process of the tests may write them. Raise ItemFailed if the
+    """Return the events of a process, at most MAX_OF_RUN, without the ones of failed tests. Print
+    how many rows are not events: any process of the tests may write them. Raise ItemFailed if the
     file cannot be read."""
     try:
         lines = read_bounded(file, DATA.max_bytes).splitlines()
@@ -193,21 +199,15 @@ def events_in(file: Path, kind: type[Event] = Event) -> list[Event]:
             if isinstance(row, dict) and "failed" in row:
                 failed.add(str(row["failed"]))
             elif len(events) < MAX_OF_RUN:
-                events.append(_event(kind, row, file.name))
+                event = parse(kind, row, file.name)
+                if len(event.uses) > MAX_USES or len(event.expr or "") > MAX_EXPR:
+                    raise ValueError("it is too long")
+                events.append(event)
         except (ValueError, RecursionError, BrokenRecord):
             n_odd += 1
     if n_odd:
         say(f"      recorded calls: {plural(n_odd, 'row')} left out, of another form")
     return [event for event in events if event.test not in failed]
-
-
-def _event(kind: type[Event], row: object, file: str) -> Event:
-    """Return the event of a row. Raise BrokenRecord for another form, ValueError where it is too
-    long."""
-    event = parse(kind, row, file)
-    if len(event.uses) > MAX_USES or len(event.expr or "") > MAX_EXPR:
-        raise ValueError
-    return event
 
 
 # scripts -----------------------------------------------------------------------------------------
@@ -265,7 +265,7 @@ class _Earlier:
         return takewhile(lambda one: one.n < event.n, found)
 
     def touching(self, n: int, event: Event) -> Iterator[Event]:
-        """Yield the event that made an object, and those of an event's test that touched it before
+        """Yield the event that made an object, and the earlier ones of an event's test that touched
         it."""
         for found in ([self.by_number[n]] if n in self.by_number else [],
                       *(self._touching[n, test] for test in {"", event.test})):
@@ -277,22 +277,24 @@ def _script(event: Event, earlier: _Earlier, is_whole: bool) -> tuple[list[str],
     `is_whole` all of its test, and its expression. Return None if an object has no source, or the
     script would be long."""
     objects = {*event.uses}
-    kept: dict[int, Event] = {}
+    left = [*event.uses]           # whose events are not looked up yet
+    kept: set[int] = set()
     lines: dict[int, Event] = {}   # those with a source
-    found = earlier.of_test(event) if is_whole else iter(())
-    left = [*event.uses]
-    while True:
-        for one in found:
-            kept[one.n] = one
-            if one.expr is not None:
-                lines[one.n] = one
-            left += {*one.uses} - objects
-            objects.update(one.uses)
-            if len(lines) > MAX_LINES or len(kept) > MAX_KEPT:
-                return None
-        if not left:
-            break
-        found = (one for one in earlier.touching(left.pop(), event) if one.n not in kept)
+
+    def found() -> Iterator[Event]:
+        if is_whole:
+            yield from earlier.of_test(event)
+        while left:
+            yield from (one for one in earlier.touching(left.pop(), event) if one.n not in kept)
+
+    for one in found():
+        kept.add(one.n)
+        if one.expr is not None:
+            lines[one.n] = one
+        left += {*one.uses} - objects
+        objects.update(one.uses)
+        if len(lines) > MAX_LINES or len(kept) > MAX_KEPT:
+            return None
     if not objects <= lines.keys():
         return None
     steps = [lines[n] for n in sorted(lines)]
@@ -369,34 +371,29 @@ def _outcome(answer: dict | None, job: ReplayJob, kind: type[Outcome] = Outcome)
 def named(outcome: Outcome) -> Outcome:
     """Return an outcome whose script names objects by their types, and writes an object that is
     used once where it is used. A script with the name of a result in a text stays as it is."""
-    lines, last = [*outcome.lines], outcome.last
-    values = [value for line in (*lines, last) for *_, value in outcome.literals(line)]
+    code = [*outcome.lines, outcome.last]
+    values = [value for line in code for *_, value in outcome.literals(line)]
     if any(isinstance(value, str) and RESULT.search(value) for value in values):
         return outcome
-    at = len(lines) - 1
-    while at >= 0:
-        match = re.fullmatch(r"(?:const )?(r\d+) = (.*)", lines[at], re.DOTALL)
-        rest = lines[at + 1:at + 2] or [last]
-        later = "\n".join([*lines[at + 1:], last])
-        if match and len(re.findall(rf"\b{match[1]}\b", later)) == 1 and re.search(
-                rf"\b{match[1]}\b", rest[0]) and len(match[2]) + len(rest[0]) < 90:
+    for at in reversed(range(len(outcome.lines))):
+        match = re.fullmatch(r"(?:const )?(r\d+) = (.*)", code[at], re.DOTALL)
+        user = code[at + 1]
+        if match and len(match[2]) + len(user) < 90 and (
+                RESULT.findall("\n".join(code[at + 1:])).count(match[1][1:]) == 1):
             text = match[2] if outcome.is_atom(match[2]) else f"({match[2]})"
-            new = re.sub(rf"\b{match[1]}\b", lambda _, text=text: text, rest[0])
-            if at + 1 < len(lines):
-                lines[at + 1] = new
-            else:
-                last = new
-            del lines[at]
-        at -= 1
+            new = re.sub(rf"\b{match[1]}\b", lambda _, text=text: text, user)
+            if new != user:
+                code[at:at + 2] = [new]
     names: dict[str, str] = {}
-    for line in lines:
+    for line in code[:-1]:
         if match := re.match(r"(?:const )?(r\d+) = (?:new |\(await )*([\w.]*)", line):
-            names[match[1]] = _new_name(match[2], {*names.values()}, "\n".join([*lines, last]))
+            names[match[1]] = _new_name(match[2], {*names.values()}, "\n".join(code))
 
     def renamed(text: str) -> str:
         return RESULT.sub(lambda found: names.get(found[0], found[0]), text)
 
-    return replace(outcome, lines=[*map(renamed, lines)], last=renamed(last))
+    *lines, last = map(renamed, code)
+    return replace(outcome, lines=lines, last=last)
 
 
 def _new_name(callee: str, taken: Collection[str], code: str) -> str:
@@ -409,5 +406,5 @@ def _new_name(callee: str, taken: Collection[str], code: str) -> str:
 
 
 def distinct(outcomes: Iterable[Outcome]) -> list[Outcome]:
-    """Return outcomes without those whose script occurs before."""
+    """Return the outcomes, of equal scripts the last one alone."""
     return [*{one.program: one for one in outcomes}.values()]

@@ -2,7 +2,7 @@
 
 The text of each test file is changed while its tests run: tree-sitter finds calls, reads of
 properties and assignments, and each of them goes through a hook (programs/node_calls.cjs) that
-notes those that concern what the project exports. So any runner can be used. Files with JSX stay
+notes the ones that concern what the project exports. So any runner can be used. Files with JSX stay
 as they are. Which test makes a call is known from the titles in its file.
 """
 from __future__ import annotations
@@ -12,18 +12,15 @@ import re
 from collections import defaultdict
 from collections.abc import Collection
 from functools import partial
-from operator import attrgetter
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codedata.code.entities import SourceFile, language_of, query_of, tree_of
-from codedata.disk.locks import temporary_folder
 from codedata.sandbox import Sandbox
 from codedata.suites import recorded_calls
 from codedata.suites.contexts import sources_in
-from codedata.suites.recorded_calls import DATA, FOLDER, Event, Outcome, events_in
+from codedata.suites.recorded_calls import FOLDER, Event, Outcome, noted_run
 from codedata.suites.source import Files
-from codedata.suites.suite import NONE, Run, run_suite
+from codedata.suites.suite import NONE, Run
 from codedata.texts import text_of
 
 if TYPE_CHECKING:
@@ -32,7 +29,6 @@ if TYPE_CHECKING:
 HOOK, QUERIES = "node_calls.cjs", "javascript_calls.scm"
 PATH_LINE = re.compile(r"^export PATH=.*$", re.MULTILINE)
 BEFORE = re.compile(rb"//|/\*|#!|['\"]use strict")   # begins what stays before the change
-NUMBER = attrgetter("n")
 MODULE = ("import_statement", "export_statement")
 LOAD = "/* eslint-disable */ var __cd = "
 IMPORT = f"import {{ createRequire as __load }} from 'node:module'; {LOAD}__load('{FOLDER}/')"
@@ -59,7 +55,7 @@ class JavaScriptOutcome(Outcome):
     def runner(test_script: str) -> tuple[str, dict]:
         """Return the program that runs such scripts, and how run_tool() starts it."""
         path = PATH_LINE.search(test_script)
-        return "replay_calls.cjs", {"start": "node", "before": f"{path[0]}; " if path else "",
+        return "replay_calls.cjs", {"before": f"{path[0]}; " if path else "",
                                     "beside": (HOOK,)}
 
     @property
@@ -99,8 +95,8 @@ class JavaScriptOutcome(Outcome):
 def record(sandbox: Sandbox, test_script: str, timeout_s: float,
            only: Collection[str] = (), hidden: Files = NONE) -> tuple[Run, list[Event]]:
     """Put the `hidden` files of tests in place, run all tests, and return the run with the events
-    of those that passed; of those that `only` names where titles tell. Raise ItemFailed if the
-    events cannot be read."""
+    of tests that passed; where titles name the tests, of the ones in `only`. Raise ItemFailed if
+    the events cannot be read."""
     source = sandbox.run("pwd -P").output.strip()
     sandbox.put({**hidden}, source)
     found = [SourceFile(path, language_of(path), text, True) for path, text in hidden.items()]
@@ -111,14 +107,9 @@ def record(sandbox: Sandbox, test_script: str, timeout_s: float,
     settings = {"source": source, "files": [file.path for file in files if not file.is_test]}
     hook = text_of("codedata.suites.programs", HOOK).encode()
     sandbox.put({"settings.json": json.dumps(settings).encode(), HOOK: hook}, FOLDER)
-    sandbox.run(f"mkdir -m 777 {FOLDER}/data")
     sandbox.put({file.path: text for file, text in changed}, source)
     try:
-        run = run_suite(sandbox, test_script, timeout_s)
-        with temporary_folder() as folder:
-            sandbox.get(f"{FOLDER}/data", Path(folder), DATA)
-            events = [event for one in sorted(Path(folder).rglob("*.jsonl"))
-                      for event in sorted(events_in(one, JavaScriptEvent), key=NUMBER)]
+        run, events = noted_run(sandbox, test_script, timeout_s, JavaScriptEvent)
     finally:
         sandbox.put({file.path: file.text for file, _ in changed}, source)
         sandbox.run(f"rm -rf {FOLDER}")

@@ -3,7 +3,7 @@ import re
 from pathlib import Path
 
 ADDRESS = re.compile(r"(?:https?|ssh|git|file)://|[\w.-]+@[\w.-]+:")
-HOST = re.compile(r"^(?:file://|\w+://[^/]*/|[^/:]+:)")   # of an address; behind it is owner/name
+HOST = re.compile(r"^(?:file://|\w+://[^/]*/|[^/:]+:)")   # of an address; owner/name follows
 LOCAL = "local"   # the owner of a folder
 
 
@@ -20,7 +20,7 @@ def repo_name_of(repo: str, commit: str = "", is_local: bool = False) -> str:
 
 
 def parts_of(address: str) -> list[str]:
-    """Return the parts of an address behind its host."""
+    """Return the parts of an address after its host."""
     path = re.sub(r"\.git/?\Z|(?<!/)/+\Z", "", address)
     return [part for part in HOST.sub("", path, count=1).split("/") if part] or [path]
 

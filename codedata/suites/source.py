@@ -20,6 +20,7 @@ TOOLS = "/tmp/codedata"    # holds this package's files in the sandbox while the
 PATCHED = f"{TOOLS}-patched"   # holds a patch, and copies of the files that it changes
 CHANGED = Bounds(max_bytes=20_000_000, max_files=1_000, max_depth=64, max_seconds=60)
 Files = dict[str, bytes]   # content by path
+STARTS = {"sh": "bash", "py": "python3", "cjs": "node"}   # what runs a program, by its suffix
 LOOK_S = 600               # time limit for copying or searching the source
 
 
@@ -34,8 +35,8 @@ class Project:
     node_package: str = ""
 
 
-def run_tool(sandbox: Sandbox, name: str, *words: str, start: str = "bash",
-             before: str = "", beside: tuple[str, ...] = (), patch: str | None = None,
+def run_tool(sandbox: Sandbox, name: str, *words: str, before: str = "",
+             beside: tuple[str, ...] = (), patch: str | None = None,
              timeout_s: float = LOOK_S) -> Result:
     """Run one of this package's programs in the sandbox and return its result. The programs
     `beside` and a file `patch` are put into TOOLS with it; all are removed afterwards."""
@@ -44,6 +45,7 @@ def run_tool(sandbox: Sandbox, name: str, *words: str, start: str = "bash",
         end = "" if patch.endswith("\n") or not patch else "\n"
         files["patch"] = f"{patch}{end}".encode(errors="replace")
     sandbox.put(files, TOOLS)
+    start = STARTS[name.rpartition(".")[2]]
     command = f"({before}{start} {TOOLS}/{name} {shlex.join(words)})"
     return sandbox.run(f"{command}; code=$?; rm -rf {TOOLS}; exit $code",
                        timeout_s=timeout_s)

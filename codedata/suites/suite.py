@@ -25,7 +25,7 @@ RESULTS = "/tmp/results"   # where test scripts write reports, outside the sourc
 READABLE = f"[ ! -d {RESULTS} ] || chmod -R a+rX {RESULTS}"
 # limits of all reports of a run together
 REPORTS = Bounds(max_bytes=100_000_000, max_files=10_000, max_depth=32, max_seconds=60)
-MIN_PASSED = 0.95          # of a healthy suite: least share of passed cases among those that ran,
+MIN_PASSED = 0.95          # of a healthy suite: least share of passed cases among all that ran,
 MAX_SKIPPED = 0.2          # and greatest share of skipped cases among all
 STOPPED = re.compile(r"^(?:!{5,} .+ !{5,}|Bail out!.*|panic: .*|Fatal Python error: .*"
                      r"|INTERNALERROR> .*)$", re.MULTILINE)
@@ -83,7 +83,7 @@ class Run:
 
     @property
     def share_passed(self) -> float:
-        """Return the share of passed cases among those that ran; 0.0 where none ran."""
+        """Return the share of passed cases among the ones that ran; 0.0 where none ran."""
         n = counts(self.results)
         n_run = len(self.results) - n["skipped"]
         return n["passed"] / n_run if n_run else 0.0
@@ -102,17 +102,17 @@ class Run:
 
 def run_suite(sandbox: Sandbox, test_script: str, timeout_s: float, *,
               env: Mapping[str, str] | None = None, beside: Mapping[str, bytes] = NONE,
-              behind: str = "") -> Run:
+              after_line: str = "") -> Run:
     """Run a test script once, and return the run with its cases. `env` adds variables to the
-    sandbox's own; the files `beside` are put into TOOLS. If the output has the line `behind`, only
-    the output after it is read. In a sandbox that isolates nothing, reports are not read."""
+    sandbox's own; the files `beside` are put into TOOLS. If the output has the line `after_line`,
+    only the output after it is read. In a sandbox that isolates nothing, reports are not read."""
     if sandbox.name == "local":   # its /tmp/results is this machine's
         done, reports, limit = run_script(sandbox, test_script, timeout_s, env), {}, []
     else:
         done = run_script(sandbox, test_script, timeout_s, env, before=f"rm -rf {RESULTS}",
                           after=READABLE, beside=beside)
         reports, limit = _reports(sandbox)
-    text = done.output.partition(f"\n{behind}\n")[2] if behind else ""
+    text = done.output.partition(f"\n{after_line}\n")[2] if after_line else ""
     return Run(done, parse(reports, text or done.output, limit))
 
 
@@ -129,7 +129,7 @@ def placed_plugin(sandbox: Sandbox, name: str,
 def place_plugin(sandbox: Sandbox, name: str, files: Mapping[str, bytes]) -> dict[str, str]:
     """Place a plugin of this package and the files that it reads beside each pytest of a sandbox.
     Return the environment variables that load it even if a script disables installed plugins; none
-    if there is no pytest, or the plugin cannot be placed."""
+    if pytest is missing, or the plugin cannot be placed."""
     folder, plugin = PLUGINS + name, f"pytest_{name}.py"
     sandbox.put({plugin: text_of("codedata.suites.programs", plugin).encode(), **files}, folder)
     is_placed = run_tool(sandbox, "place_plugin.sh", folder, name).ok

@@ -40,8 +40,8 @@ class Case:
 
 
 def parse(files: dict[str, bytes], text: str = "", beside: Iterable[Found] = ()) -> list[Case]:
-    """Return the cases of the report files {path: content}, sorted by name; where those have
-    none, the cases in `text`, which the runner printed. The cases `beside` are added. Whatever
+    """Return the cases of the report files {path: content}, sorted by name; where the files
+    have none, the cases in `text`, which the runner printed. The cases `beside` are added. Whatever
     is left out for its size becomes an error case."""
     cases = [*read_results(sorted(files.items()), text, PATTERNS, over), *beside]
     found = worst((storable(name), *rest) for name, *rest in cases)

@@ -157,13 +157,14 @@ def test_a_folder_is_analysed_alone_and_twice_to_the_same_bytes(project, tmp_pat
     assert (done.returncode, "broken.py: has syntax errors" in done.stderr) == (0, True)
     assert alone(project, *words).returncode == 0 and path.read_bytes() == first
     assert alone(project, name="../x").returncode == 2
-    assert "is no folder" in alone(project / "nothing").stderr
+    assert "is not a folder" in alone(project / "nothing").stderr
     found = json.loads(first)
     assert [row["id"] for row in found["hotspots"]] == IDS[:2]
     assert found["source"] == "static"
 
 
-@pytest.mark.parametrize("text, why", [("{}", "no list"), ("[{}]", "no list"), ("[", "cannot")])
+@pytest.mark.parametrize("text, why", [
+    ("{}", "not a list"), ("[{}]", "not a list"), ("[", "cannot")])
 def test_a_wrong_report_is_refused_by_name(project, tmp_path, capsys, text, why):
     (tmp_path / "r.json").write_text(text)
     with pytest.raises(SystemExit) as end:

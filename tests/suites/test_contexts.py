@@ -13,7 +13,7 @@ from codedata.errors import ItemFailed
 from codedata.sandbox import open_sandbox
 from codedata.suites.contexts import (
     FOLDER,
-    Functions,
+    functions_by_lines,
     install_coverage,
     mask_of,
     observe,
@@ -126,7 +126,7 @@ def observed(box, script: str, to: Path, timeout_s: float = 100):
 def test_each_test_has_what_it_ran_whatever_the_script_does(box, tmp_path, script):
     found, sources = observed(box, script, tmp_path)
     traces = {name.partition("::")[2]: trace for name, trace in found.traces.items()}
-    reached = Functions(all_entities(sources)[0]).reached
+    reached = functions_by_lines(all_entities(sources)[0])
     assert traces, found.run.text
     assert {name: {id.partition("::")[2] for id in reached(trace.lines)
                                       if id.startswith("heron.py")}
@@ -191,10 +191,10 @@ def test_runs_that_hang_or_cannot_be_measured_fail(box, tmp_path):
 def test_lines_are_ranges_and_a_function_is_reached_by_its_own_body():
     assert ranges_of(mask_of([1, 3, 7, 7])) == [1, 3, 7, 7] and ranges_of(0) == []
     files = [SourceFile("heron.py", "python", HERON.encode(), False)]
-    functions = Functions(all_entities(Sources(files))[0])
-    assert functions.reached({"heron.py": mask_of([3, 4, 6, 6, 15, 15]), "x.py": 2}) == [
+    functions = functions_by_lines(all_entities(Sources(files))[0])
+    assert functions({"heron.py": mask_of([3, 4, 6, 6, 15, 15]), "x.py": 2}) == [
         "heron.py::wade"]
-    assert functions.reached({"heron.py": mask_of([5, 5, 10, 10, 12, 14])}) == [
+    assert functions({"heron.py": mask_of([5, 5, 10, 10, 12, 14])}) == [
         "heron.py::fly", "heron.py::wade.steps"]
 
 

@@ -6,8 +6,8 @@ replacement is one of
 
     replacement   a template, in which {name} is the text of a capture, {site} the replaced text,
                   {between} the text between two captures of @site; a list of templates; or a
-                  table that gives a template or a list for each text of @key (of @site if there
-                  is no @key)
+                  table that gives a template or a list for each text of @key (of @site where @key
+                  is missing)
     groups        lists of words, each of which may replace any other of its list
     function      the name of a function in functions.py, where neither of these is enough
 
@@ -25,13 +25,13 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from codedata.code.entities import SourceFile, grammar, is_text, tree_of
 from codedata.code.operators import functions
-from codedata.code.operators.syntax import PythonChecker, Span, TreeChecker, node_lines
+from codedata.code.operators.syntax import PythonChecker, Span, lines_by_tree, node_lines
 from codedata.texts import toml_of
 
 if TYPE_CHECKING:
@@ -96,7 +96,9 @@ def unique_edits(file: SourceFile) -> list[SpanEdit]:
     if not operators(file.language) or not is_text(file.text):
         return []
     text, tree = file.text, tree_of(file)
-    checker = PythonChecker(text) if file.language == "python" else TreeChecker(file, tree)
+    lines_of = partial(lines_by_tree, file, tree)
+    if file.language == "python":
+        lines_of = PythonChecker(text).lines_of
     seen = set()
     edits = []
     end_time = time.thread_time() + MAX_FILE_S
@@ -109,7 +111,7 @@ def unique_edits(file: SourceFile) -> list[SpanEdit]:
             if is_nothing or span in seen or text.count(b"\n", start, end) > MAX_LINES:
                 continue
             seen.add(span)
-            lines = checker.lines_of(captures["site"][0], span, operator.is_placed)
+            lines = lines_of(captures["site"][0], span, operator.is_placed)
             if lines:
                 ran = captures.get("ran")
                 edits.append(SpanEdit(operator, *span, node_lines(ran[0]) if ran else lines))
@@ -194,12 +196,12 @@ def without(first: Node, last: Node, text: bytes, empty: bytes) -> Span:
     if empty and first.parent.type == "block" and len(beside) == 1:
         return start, end, empty
     line = text.rfind(b"\n", 0, start) + 1
-    behind = text.find(b"\n", end) + 1 or len(text)
-    if text[line:start].strip() or text[end:behind].strip(b" \t\r\n;"):
+    next_line = text.find(b"\n", end) + 1 or len(text)
+    if text[line:start].strip() or text[end:next_line].strip(b" \t\r\n;"):
         return start, NEXT.match(text, end).end(), b""
     if not line:
-        return line, behind, b""
-    if behind < len(text) and not text[behind:text.find(b"\n", behind)].strip():
+        return line, next_line, b""
+    if next_line < len(text) and not text[next_line:text.find(b"\n", next_line)].strip():
         line = text.find(b"\n", len(text[:line].rstrip())) + 1   # blank lines on one side are left
     before = text[:line].removesuffix(b"\n").removesuffix(b"\r")
-    return len(before), end, b""   # the line feed behind is not in the statement around
+    return len(before), end, b""   # the line feed after it is not in the statement around

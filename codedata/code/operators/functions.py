@@ -114,7 +114,7 @@ def mutable_default(captures: Captures, text: bytes) -> list[bytes]:
 
 def trimmed(captures: Captures, text: bytes) -> list[bytes]:
     """Return two versions of a one-line string, as far as they differ from it: without the blanks
-    at its end, and without those at its start. Return none for a docstring."""
+    at its end, and without the blanks at its start. Return none for a docstring."""
     (site,) = captures["site"]
     if site.parent.parent.type == "expression_statement" or b"\n" in site.text:
         return []

@@ -54,26 +54,21 @@ def _without_lines(code: CodeType) -> tuple:
             code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount)
 
 
-class TreeChecker:
-    """Check changes of one file by tree-sitter, which parses only the changed parts again. Refuse
-    all changes of a file with errors."""
-
-    def __init__(self, file: SourceFile, tree: Tree):
-        self._file, self._tree = file, tree
-
-    def lines_of(self, node: Node, span: Span, is_placed: bool) -> tuple[int, int] | None:
-        """Return (first, last) line of a node; None if the edit `span` changes only blanks and
-        brackets, or if the file has a syntax error before or after the edit."""
-        from tree_sitter import Parser
-        start, end, new = span
-        text, old = self._file.text, self._tree.copy()
-        if old.root_node.has_error or SHAPE.sub(b"", text[start:end]) == SHAPE.sub(b"", new):
-            return None
-        after = text[:start] + new + text[end:]
-        old.edit(start, end, start + len(new), _point(text, start), _point(text, end),
-                 _point(after, start + len(new)))
-        is_broken = Parser(grammar(self._file.language)).parse(after, old).root_node.has_error
-        return None if is_broken else node_lines(node)
+def lines_by_tree(file: SourceFile, tree: Tree, node: Node, span: Span,
+                  _: bool) -> tuple[int, int] | None:
+    """Return (first, last) line of a node; None if the edit `span` changes only blanks and
+    brackets, or if the file has a syntax error before or after the edit. tree-sitter parses only
+    the changed parts again."""
+    from tree_sitter import Parser
+    start, end, new = span
+    text, old = file.text, tree.copy()
+    if old.root_node.has_error or SHAPE.sub(b"", text[start:end]) == SHAPE.sub(b"", new):
+        return None
+    after = text[:start] + new + text[end:]
+    old.edit(start, end, start + len(new), _point(text, start), _point(text, end),
+             _point(after, start + len(new)))
+    is_broken = Parser(grammar(file.language)).parse(after, old).root_node.has_error
+    return None if is_broken else node_lines(node)
 
 
 class PythonChecker:
@@ -86,7 +81,7 @@ class PythonChecker:
     def lines_of(self, node: Node, span: Span, is_placed: bool) -> tuple[int, int] | None:
         """Return the lines of the statement around an edit, or of the statement's head; None if the
         edit does not change the syntax tree, or makes a syntax error. With `is_placed`, also
-        compile the function around it, and return None if there is no function."""
+        compile the function around it, and return None where it is in none."""
         start, end, _ = span
         function = ancestor(node, "function_definition") if is_placed else None
         if is_placed and not function:
@@ -105,13 +100,13 @@ class PythonChecker:
         """Return the lines of a part, without its body if one is given; None if the edit does not
         change the part's syntax tree, or if the part is longer than MAX_PART. Raise SyntaxError if
         the part cannot be parsed before or after the edit."""
-        stop, behind = (body.start_byte, b"pass") if body else (part.end_byte, b"")
+        stop, ending = (body.start_byte, b"pass") if body else (part.end_byte, b"")
         if stop - part.start_byte > MAX_PART:
             return None
-        before = self._alone(part, stop, stop, stop, behind)
+        before = self._alone(part, stop, stop, stop, ending)
         if before not in self._trees:
             self._trees[before] = _tree_text(before)
-        if _tree_text(self._alone(part, stop, *span) + behind) == self._trees[before]:
+        if _tree_text(self._alone(part, stop, *span) + ending) == self._trees[before]:
             return None
         first, last = node_lines(part)
         return first, max(first, body.start_point.row) if body else last

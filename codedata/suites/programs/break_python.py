@@ -44,7 +44,7 @@ def broken(source):
 
 
 def main():
-    """Break the files; those that this Python cannot read are left as they are."""
+    """Break the files. One that this Python cannot read is left as it is."""
     n_broken = 0
     for path in filter(None, sys.stdin.buffer.read().split(b"\0")):
         try:

@@ -18,6 +18,7 @@ import decimal
 import enum
 import fcntl
 import fractions
+import functools
 import importlib.abc
 import importlib.machinery
 import itertools
@@ -48,23 +49,17 @@ MAX_KEY = 60                   # characters of a key, where a part of a result i
 MAX_DEF = 15                   # lines of a function or class of a test
 BY_REPR = (datetime.date, datetime.datetime, datetime.time, datetime.timedelta, datetime.timezone,
            decimal.Decimal, fractions.Fraction, uuid.UUID, range)
-OPERATORS = {"Eq": ("==", operator.eq), "NotEq": ("!=", operator.ne), "Lt": ("<", operator.lt),
-             "LtE": ("<=", operator.le), "Gt": (">", operator.gt), "GtE": (">=", operator.ge),
-             "In": ("in", lambda a, b: a in b), "NotIn": ("not in", lambda a, b: a not in b),
-             "Add": ("+", operator.add), "Sub": ("-", operator.sub), "Mult": ("*", operator.mul),
-             "Div": ("/", operator.truediv), "FloorDiv": ("//", operator.floordiv),
-             "Mod": ("%", operator.mod), "Pow": ("**", operator.pow), "BitOr": ("|", operator.or_),
-             "BitAnd": ("&", operator.and_), "BitXor": ("^", operator.xor),
-             "LShift": ("<<", operator.lshift), "RShift": (">>", operator.rshift),
-             "MatMult": ("@", operator.matmul)}
 PLAIN = (int, float, complex, str, bytes, bool, type(None), type(...), type(NotImplemented))
+A, B = ast.Name("a", ast.Load()), ast.Name("b", ast.Load())   # the operands of an operator
+CONTAINERS = (list, tuple, set, frozenset, dict, collections.OrderedDict, collections.deque,
+              collections.Counter, collections.defaultdict)
 METHODS = (types.MethodType, types.BuiltinMethodType, types.MethodWrapperType)
 RAISING = {"raises", "assertRaises", "assertRaisesRegex"}   # take a callable and its arguments
 write = os.write   # a test may replace it
 recorder = None
 
 
-class Opaque(Exception):
+class Opaque(ValueError):
     """Say that an object has no source form."""
 
 
@@ -80,6 +75,12 @@ def module_of(value):
         return look.__getattribute__(value, "__module__")
     except AttributeError:
         return type(value).__module__
+
+
+@functools.lru_cache(None)
+def operator_of(form):
+    """Return the function of an operator that is given as "a + b"."""
+    return eval(f"lambda a, b: {form}")
 
 
 def is_module(value):
@@ -104,7 +105,7 @@ class Instrument(ast.NodeTransformer):
         self.generic_visit(node)
         if not isinstance(method, ast.Attribute):
             node.func = self.visit(method)
-        else:   # a method is no outcome of its own
+        else:   # to look a method up is not an outcome of its own
             node.func, method.value = method, self.visit(method.value)
             if not method.attr.startswith("__"):
                 node.func = self.hooked(node, "method", method.value, ast.Constant(method.attr))
@@ -122,7 +123,7 @@ class Instrument(ast.NodeTransformer):
         if isinstance(key, ast.Slice):
             ends = [one or ast.Constant(None) for one in (key.lower, key.upper, key.step)]
             key = ast.copy_location(ast.Call(ast.Name("slice", ast.Load()), ends, []), node)
-        if not isinstance(node.ctx, ast.Load) or not isinstance(key, ast.expr) or any(
+        if not isinstance(node.ctx, ast.Load) or any(
                 isinstance(one, (ast.Slice, ast.Starred)) for one in ast.walk(key)):
             return node
         return self.hooked(node, "item", node.value, key)
@@ -135,47 +136,41 @@ class Instrument(ast.NodeTransformer):
         return self.hooked(node, "attribute", node.value, ast.Constant(node.attr))
 
     def visit_Compare(self, node):
-        """Note a comparison of two operands."""
+        """Note a comparison of two operands, but not of identities."""
         self.generic_visit(node)
-        name = type(node.ops[0]).__name__
-        if len(node.ops) > 1 or name not in OPERATORS:
+        if len(node.ops) > 1 or isinstance(node.ops[0], (ast.Is, ast.IsNot)):
             return node
-        return self.hooked(node, "binary", ast.Constant(name), node.left, node.comparators[0])
+        form = ast.Constant(ast.unparse(ast.Compare(A, node.ops, [B])))
+        return self.hooked(node, "binary", form, node.left, node.comparators[0])
 
     def visit_BinOp(self, node):
         """Note an operator."""
         self.generic_visit(node)
-        name = ast.Constant(type(node.op).__name__)
-        return self.hooked(node, "binary", name, node.left, node.right)
+        form = ast.Constant(ast.unparse(ast.BinOp(A, node.op, B)))
+        return self.hooked(node, "binary", form, node.left, node.right)
 
     def visit_Assign(self, node):
         """Note `x[key] = value`, which is an effect."""
         self.generic_visit(node)
         target = node.targets[0]
-        if len(node.targets) > 1 or not isinstance(target, ast.Subscript) or not isinstance(
-                target.slice, ast.expr) or isinstance(target.slice, (ast.Slice, ast.Tuple)):
+        if len(node.targets) > 1 or not isinstance(target, ast.Subscript) or isinstance(
+                target.slice, (ast.Slice, ast.Tuple)):
             return node
         call = self.hooked(node, "put", node.value, target.value, target.slice)
         return ast.copy_location(ast.Expr(call), node)
 
-    def visit_arg(self, node):
-        """Leave it as it is: an annotation may never be evaluated, and a pattern has to be one."""
+    def visit_MatchValue(self, node):
+        """Leave it as it is: a pattern has to be one."""
         return node
 
-    def visit_AnnAssign(self, node):
-        """Change the value alone."""
-        node.value = node.value and self.visit(node.value)
-        return node
+    visit_MatchMapping = visit_MatchClass = visit_TypeAlias = visit_MatchValue
 
-    def visit_FunctionDef(self, node):
-        """Change all but the annotations."""
-        returns, node.returns = node.returns, None
-        self.generic_visit(node)
-        node.returns = returns
+    def generic_visit(self, node):
+        """Change what is in a node, but not annotations, which may never be evaluated."""
+        kept = {name: vars(node).pop(name, None) for name in ("annotation", "returns")}
+        super().generic_visit(node)
+        vars(node).update(kept)
         return node
-
-    visit_AsyncFunctionDef = visit_FunctionDef
-    visit_MatchValue = visit_MatchMapping = visit_MatchClass = visit_TypeAlias = visit_arg
 
     def visit(self, node):
         """Add to each statement with a call a handler that notes an exception."""
@@ -198,7 +193,7 @@ class Loader(importlib.machinery.SourceFileLoader):
         data = self.get_data(self.path)
         try:
             tree = ast.parse(data, self.path)
-            recorder.keep_source(self.path, data, tree)
+            recorder.sources[self.path] = data
             tree = ast.fix_missing_locations(Instrument().visit(tree))
             return compile(tree, self.path, "exec", dont_inherit=True)
         except (RecursionError, MemoryError):   # too deep with its change
@@ -211,7 +206,7 @@ class Finder(importlib.abc.MetaPathFinder):
     def find_spec(self, fullname, path=None, target=None):
         """Return the spec of a module that is a file of tests, else None."""
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
-        if spec is None or spec.origin is None or not recorder.is_test(spec.origin):
+        if spec is None or spec.origin not in recorder.tests:
             return None
         spec.loader = Loader(fullname, spec.origin)
         return spec
@@ -219,46 +214,43 @@ class Finder(importlib.abc.MetaPathFinder):
 
 # objects in source form --------------------------------------------------------------------------
 
-class Names:
-    """Find the public import paths of a project's objects."""
-
-    def __init__(self, recorder):
-        self.recorder, self.n_modules, self.paths = recorder, 0, {}
-
-    def path(self, value):
-        """Return (module, name) under which anybody can import an object, or None."""
-        if self.n_modules != len(sys.modules):
-            self.index()
-        known = self.paths.get(id(value))
-        return known[1] if known and known[2] is value else None
-
-    def index(self):
-        """Collect the public names of the project's public modules; short paths win."""
-        self.n_modules = len(sys.modules)
-        for name, module in sorted(sys.modules.items()):
-            file = getattr(module, "__file__", None)
-            if type(module) is not types.ModuleType or any(
-                    part[:1] == "_" for part in name.split(".")) or not self.recorder.is_own(file):
-                continue
-            for key, value in list(vars(module).items()):
-                self.add(name, key, value)
-
-    def add(self, module, key, value):
-        """Add a name of a module, if the project defines its object."""
-        of = module_of(value)
-        is_own = isinstance(of, str) and self.recorder.is_own_module(of)
-        if key[:1] == "_" or is_module(value) or not is_own:
-            return
-        rank = (module.count("."), module != of, len(module), module, key)
-        if id(value) not in self.paths or rank < self.paths[id(value)][0]:
-            self.paths[id(value)] = (rank, (module, key), value)
-
-
 class SourceWriter:
     """Write the operands of one event in source form, and collect what they need."""
 
     def __init__(self, recorder):
         self.recorder, self.lines, self.uses, self.left = recorder, [], set(), MAX_CHARS
+
+    def expression(self, kind, callee, args, kwargs):
+        """Return an expression in source form."""
+        if kind == "call":
+            parts = [self.text(one) for one in args]
+            parts += [f"{key}={self.text(one)}" if key.isidentifier()
+                      and not keyword.iskeyword(key) else f"**{{{key!r}: {self.text(one)}}}"
+                      for key, one in kwargs.items()]
+            return f"{self.callee(callee)}({', '.join(parts)})"
+        first, *others = args
+        texts = [self.text(first)]
+        if kind == "attribute":
+            return f"{texts[0]}.{others[0]}"
+        texts += map(self.text, others)
+        if kind == "item":
+            if isinstance(others[0], slice) and others[0].step is None:
+                ends = others[0].start, others[0].stop
+                texts[1] = ":".join("" if one is None else self.text(one) for one in ends)
+            return f"{texts[0]}[{texts[1]}]"
+        if kind == "put":
+            return f"{texts[0]}[{texts[1]}] = {texts[2]}"
+        return f"{texts[0]} {kind[2:-2]} {texts[1]}"
+
+    def callee(self, callee):
+        """Return the callee of a call in source form."""
+        owner = owner_of(callee)
+        if owner is None or is_module(owner):
+            return self.text(callee)
+        name = getattr(callee, "__name__", "_")
+        if name[:1] == "_":
+            raise Opaque("private")
+        return f"{self.text(owner)}.{name}"
 
     def text(self, value, depth=0):
         """Return an object in source form. Raise Opaque where it has none."""
@@ -266,14 +258,12 @@ class SourceWriter:
         if depth > MAX_DEPTH or self.left < 0:
             raise Opaque("too large")
         kind = type(value)
-        if kind in PLAIN:
-            text = self.plain(value)
-            self.left -= len(text)
-        elif kind in (list, tuple, set, frozenset, dict, collections.OrderedDict,
-                      collections.deque, collections.Counter, collections.defaultdict):
-            text = self.container(kind, value, depth + 1)
-        else:
-            text = self.other(kind, value, depth + 1)
+        if kind in CONTAINERS:
+            return self.container(kind, value, depth + 1)
+        if kind not in PLAIN:
+            return self.other(kind, value, depth + 1)
+        text = self.plain(value)
+        self.left -= len(text)
         return text
 
     def joined(self, values, depth):
@@ -323,7 +313,7 @@ class SourceWriter:
         if origin := self.recorder.origin(value):
             self.uses.add(origin[0])
             return f"r{origin[0]}{origin[1]}"
-        path = self.recorder.names.path(value)
+        path = self.recorder.path(value)
         if path:
             return self.imported(*path)
         if kind is types.ModuleType:
@@ -360,8 +350,8 @@ class SourceWriter:
     def module(self, value):
         """Return the name of a public module, after a line that imports it."""
         name = value.__name__
-        if any(part[:1] == "_" for part in name.split(".")) or self.recorder.is_test(
-                getattr(value, "__file__", None)):
+        is_test = getattr(value, "__file__", None) in self.recorder.tests
+        if is_test or any(part[:1] == "_" for part in name.split(".")):
             raise Opaque(name)
         self.need(f"import {name}")
         return name
@@ -391,7 +381,7 @@ class SourceWriter:
             raise Opaque("a method of a builtin")
         found = sys.modules.get(module or "")
         file = getattr(found, "__file__", None)
-        if found and not self.recorder.is_test(file):
+        if found and file not in self.recorder.tests:
             is_private = any(part[:1] == "_" for part in (*module.split("."), name))
             if self.recorder.is_own(file) or is_private or getattr(found, name, None) is not value:
                 raise Opaque("private")
@@ -403,11 +393,9 @@ class SourceWriter:
         source, tree = self.recorder.source_of(value)
         if any(isinstance(one, (ast.Import, ast.ImportFrom)) for one in ast.walk(tree)):
             raise Opaque("an import")   # it may name a module of tests
-        scope = {}
         if isinstance(value, types.FunctionType):
-            cells = dict(zip(value.__code__.co_freevars, value.__closure__ or ()))  # noqa: B905
-            scope = {**value.__globals__,
-                     **{key: cell.cell_contents for key, cell in cells.items()}}
+            cells = zip(value.__code__.co_freevars, value.__closure__ or ())  # noqa: B905
+            scope = {**value.__globals__, **{key: cell.cell_contents for key, cell in cells}}
         else:
             scope = vars(sys.modules[value.__module__])
         bound = {one.arg for one in ast.walk(tree) if isinstance(one, ast.arg)}
@@ -428,6 +416,20 @@ class SourceWriter:
         return name
 
 
+@functools.lru_cache(None)
+def definitions(data):
+    """Return the classes of a test file by ("ClassDef", name), its functions and lambdas by (kind,
+    first line)."""
+    found = collections.defaultdict(list)
+    for node in ast.walk(ast.parse(data)):
+        if isinstance(node, ast.ClassDef):
+            found["ClassDef", node.name].append(node)
+        elif isinstance(node, (ast.FunctionDef, ast.Lambda)):
+            first, = [*getattr(node, "decorator_list", ()), node][:1]
+            found[type(node).__name__, first.lineno].append(node)
+    return found
+
+
 # the recorder ------------------------------------------------------------------------------------
 
 class CallRecorder:
@@ -446,17 +448,13 @@ class CallRecorder:
         self.pid, self.test = os.getpid(), ""
         self.n = self.first = MAX_OF_RUN * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
         self.thread = threading.local()
-        self.names, self.sources = Names(self), {}
+        self.n_modules, self.paths, self.sources = 0, {}, {}
         self.origins = {}        # {id: (event, its path in the result, reference)}
         self.plain = {}          # {event: its arguments that it may change, as they were}
         self.counts = collections.Counter()
         self.folders = sorted({tempfile.gettempdir(), os.path.realpath(tempfile.gettempdir())})
 
     # what is whose
-
-    def is_test(self, file):
-        """Return whether a file is one of tests."""
-        return file in self.tests
 
     def is_own(self, file):
         """Return whether a file is the project's, and no test."""
@@ -489,36 +487,56 @@ class CallRecorder:
             raise Opaque("a path")
         return text
 
-    def keep_source(self, path, data, tree):
-        """Keep the definitions and lambdas of a test file, by line."""
-        text = data.decode("utf-8", "replace")
-        for node in ast.walk(tree):
-            if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Lambda)):
-                lines = [node.lineno, *(one.lineno for one in getattr(node, "decorator_list", ()))]
-                self.sources.setdefault((path, min(lines), type(node).__name__), []).append(
-                    (node, text))
-
     def source_of(self, value):
         """Return (source, tree) of a function or class of a test. Raise Opaque where it is long,
         decorated, or not the only one of its line."""
         if issubclass(type(value), type):
             file = getattr(sys.modules.get(value.__module__), "__file__", None)
-            found = [one for (path, _, kind), several in self.sources.items()
-                     if path == file and kind == "ClassDef" for one in several
-                     if one[0].name == value.__name__]
+            key = "ClassDef", value.__name__
         else:
-            code = value.__code__
+            file = value.__code__.co_filename
             kind = "Lambda" if value.__name__ == "<lambda>" else "FunctionDef"
-            found = self.sources.get((code.co_filename, code.co_firstlineno, kind), [])
-        if len(found) != 1 or getattr(found[0][0], "decorator_list", None):
+            key = kind, value.__code__.co_firstlineno
+        data = self.sources.get(file, b"")
+        found = definitions(data)[key]
+        if len(found) != 1 or getattr(found[0], "decorator_list", None):
             raise Opaque("a definition")
-        node, text = found[0]
-        source = ast.get_source_segment(text, node)
-        if node.col_offset and not isinstance(node, ast.Lambda):
-            source = re.sub(f"(?m)^ {{{node.col_offset}}}", "", source)
+        source = ast.get_source_segment(data.decode("utf-8", "replace"), found[0])
+        if found[0].col_offset and not isinstance(found[0], ast.Lambda):
+            source = re.sub(f"(?m)^ {{{found[0].col_offset}}}", "", source)
         if source is None or source.count("\n") >= MAX_DEF:
             raise Opaque("long")
-        return source, node
+        return source, found[0]
+
+    # names
+
+    def path(self, value):
+        """Return (module, name) under which anybody can import an object, or None."""
+        if self.n_modules != len(sys.modules):
+            self.index()
+        known = self.paths.get(id(value))
+        return known[1] if known and known[2] is value else None
+
+    def index(self):
+        """Collect the public names of the project's public modules; short paths win."""
+        self.n_modules = len(sys.modules)
+        for name, module in sorted(sys.modules.items()):
+            file = getattr(module, "__file__", None)
+            if type(module) is not types.ModuleType or any(
+                    part[:1] == "_" for part in name.split(".")) or not self.is_own(file):
+                continue
+            for key, value in list(vars(module).items()):
+                self.add(name, key, value)
+
+    def add(self, module, key, value):
+        """Add a name of a module, if the project defines its object."""
+        of = module_of(value)
+        is_own = isinstance(of, str) and self.is_own_module(of)
+        if key[:1] == "_" or is_module(value) or not is_own:
+            return
+        rank = (module.count("."), module != of, len(module), module, key)
+        if id(value) not in self.paths or rank < self.paths[id(value)][0]:
+            self.paths[id(value)] = (rank, (module, key), value)
 
     # identities
 
@@ -532,16 +550,13 @@ class CallRecorder:
     def track(self, value, event, path=""):
         """Remember which event has returned an object, or a container that holds it."""
         kind = type(value)
-        if kind in PLAIN or issubclass(kind, (types.ModuleType, type, enum.Enum)):
-            return
-        if kind in (list, tuple, dict) and path.count("[") < 2:
+        if kind in (list, tuple, dict):
             pairs = value.items() if kind is dict else enumerate(value)
-            for key, one in list(itertools.islice(pairs, MAX_ITEMS)):
+            for key, one in list(itertools.islice(pairs, MAX_ITEMS)) if path.count("[") < 2 else ():
                 if type(key) is int or (type(key) is str and len(key) < MAX_KEY):
                     self.track(one, event, f"{path}[{key!r}]")
-            return
-        if not (self.origin(value) or kind in (list, tuple, dict, set, frozenset)
-                or kind in BY_REPR):
+        elif not (kind in (*PLAIN, *BY_REPR, set, frozenset) or self.origin(value)
+                  or issubclass(kind, (types.ModuleType, type, enum.Enum))):
             self.remember(value, event, path)
 
     def remember(self, value, event, path):
@@ -559,22 +574,14 @@ class CallRecorder:
         is_raising = type(callee) in (types.FunctionType, types.MethodType) and (
             callee.__name__ in RAISING)
         if is_raising and len(args) > 1 and callable(args[1]):
-            args = args[0], self.called(args[1], *args[2:], **kwargs)
-            kwargs = {}
+            error, function, *given = args
+            call = functools.partial(self.made, "call", function, given, kwargs)
+            args, kwargs = (error, lambda: call()), {}   # repr() of a partial shows its arguments
         frame = sys._getframe(1)
         if not self.is_busy(frame) and self.is_wanted(callee, args, kwargs):
             local.open = (frame, self.begin("call", callee, args, kwargs))
         local.args, local.kwargs = args, kwargs
         return callee
-
-    def called(self, callee, /, *args, **kwargs):
-        """Return a function that makes a call of a test."""
-        def call():
-            frame = sys._getframe()
-            is_free = not self.is_busy(frame) and self.is_wanted(callee, args, kwargs)
-            event = self.begin("call", callee, args, kwargs) if is_free else None
-            return self.made(frame, event, callee, *args, **kwargs)
-        return call
 
     def args(self):
         """Return the positional arguments of the call."""
@@ -607,17 +614,17 @@ class CallRecorder:
 
     def item(self, value, key):
         """Read a subscript."""
-        return self.of("item", operator.getitem, value, key)
+        return self.made("item", operator.getitem, (value, key), {})
 
     def put(self, new, value, key):
         """Set a subscript. Python looks at what is assigned first."""
-        return self.of("put", operator.setitem, value, key, new)
+        return self.made("put", operator.setitem, (value, key, new), {})
 
     def attribute(self, value, name):
         """Read an attribute."""
         if type(value) in PLAIN or issubclass(type(value), (types.ModuleType, type)):
             return getattr(value, name)
-        return self.of("attribute", getattr, value, name)
+        return self.made("attribute", getattr, (value, name), {})
 
     def method(self, value, name):
         """Look a method up. If an object forwards it to another one, that one is written as the
@@ -628,23 +635,20 @@ class CallRecorder:
             self.remember(owner, *origin)
         return found
 
-    def binary(self, name, left, right):
-        """Apply an operator."""
+    def binary(self, form, left, right):
+        """Apply an operator, given as "a + b"."""
+        function = operator_of(form)
         if type(left) in PLAIN and type(right) in PLAIN:
-            return OPERATORS[name][1](left, right)
-        return self.of(name, OPERATORS[name][1], left, right)
+            return function(left, right)
+        return self.made(form, function, (left, right), {})
 
-    def of(self, kind, function, *operands):
-        """Apply a function that is no call in the test's source."""
-        frame, event = sys._getframe(), None
-        if not self.is_busy(frame) and any(map(self.is_own_object, operands)):
-            event = self.begin(kind, None, operands, {})
-        return self.made(frame, event, function, *operands)
-
-    def made(self, frame, event, function, /, *args, **kwargs):
-        """Return the result of a function, as the outcome of an event if one is given."""
-        if event is None:
+    def made(self, kind, function, args, kwargs):
+        """Return what a function returns, and note it where the project has a part in it."""
+        frame = sys._getframe()
+        if self.is_busy(frame) or not (self.is_wanted(function, args, kwargs) if kind == "call"
+                                       else any(map(self.is_own_object, args))):
             return function(*args, **kwargs)
+        event = self.begin(kind, function, args, kwargs)
         self.thread.open = (frame, event)
         try:
             result = function(*args, **kwargs)
@@ -676,7 +680,7 @@ class CallRecorder:
             return True
         if owner is not None and not is_module(owner):
             return self.is_own_object(owner)
-        if self.names.path(callee) or self.is_own_object(callee):
+        if self.path(callee) or self.is_own_object(callee):
             return True
         if issubclass(type(callee), type) or type(callee) is types.BuiltinFunctionType:
             return callee is not isinstance and any(
@@ -700,8 +704,8 @@ class CallRecorder:
             return event
         writer, event["why"] = SourceWriter(self), ""
         try:
-            event["expr"] = self.expression(writer, kind, callee, args, kwargs)
-        except (Opaque, RecursionError, RuntimeError, ValueError) as error:
+            event["expr"] = writer.expression(kind, callee, args, kwargs)
+        except (RuntimeError, ValueError) as error:
             event["why"] = str(error)[:80]
         event["of"] = re.sub(r"\br\d+", "", (event["expr"] or "").partition("(")[0])[:80]
         event.update(lines=writer.lines, uses=sorted(writer.uses))
@@ -710,48 +714,17 @@ class CallRecorder:
                                   if type(one) in (list, dict, set)]
         return event
 
-    def expression(self, writer, kind, callee, args, kwargs):
-        """Return an expression in source form."""
-        if kind == "call":
-            parts = [writer.text(one) for one in args]
-            parts += [f"{key}={writer.text(one)}" if key.isidentifier()
-                      and not keyword.iskeyword(key) else f"**{{{key!r}: {writer.text(one)}}}"
-                      for key, one in kwargs.items()]
-            return f"{self.callee(writer, callee)}({', '.join(parts)})"
-        first, *others = args
-        texts = [writer.text(first)]
-        if kind == "attribute":
-            return f"{texts[0]}.{others[0]}"
-        texts += map(writer.text, others)
-        if kind == "item":
-            if isinstance(others[0], slice) and others[0].step is None:
-                ends = others[0].start, others[0].stop
-                texts[1] = ":".join("" if one is None else writer.text(one) for one in ends)
-            return f"{texts[0]}[{texts[1]}]"
-        if kind == "put":
-            return f"{texts[0]}[{texts[1]}] = {texts[2]}"
-        return f"{texts[0]} {OPERATORS[kind][0]} {texts[1]}"
-
-    def callee(self, writer, callee):
-        """Return the callee of a call in source form."""
-        owner = owner_of(callee)
-        if owner is None or is_module(owner):
-            return writer.text(callee)
-        name = getattr(callee, "__name__", "_")
-        if name[:1] == "_":
-            raise Opaque("private")
-        return f"{writer.text(owner)}.{name}"
-
     def end(self, event, result=None, error=None):
         """Write an event with its outcome, which is not looked at after too many."""
         if event["why"] == "too many":
             self.write(event)
             return
-        event["raised"] = type(error).__name__ if error is not None else ""
         event["type"] = type(result).__name__
         if error is None:
             self.track(result, event["n"])
             event["result"] = self.plain_text(result)
+        else:
+            event["raised"] = type(error).__name__
         self.write(event)
         for one, before in self.plain.pop(event["n"], ()):
             after = self.plain_text(one)
@@ -778,7 +751,7 @@ class CallRecorder:
         writer = SourceWriter(self)
         try:
             text = writer.text(value)
-        except (Opaque, RecursionError, RuntimeError, ValueError):
+        except (RuntimeError, ValueError):
             return None
         return None if writer.uses or writer.lines else text
 
@@ -811,7 +784,7 @@ def pytest_runtest_protocol(item):
 
 
 def pytest_runtest_logreport(report):
-    """Note a test that did not pass: its calls are no facts."""
+    """Note a test that did not pass: its calls do not become facts."""
     if recorder is not None and report.outcome != "passed":
         recorder.write({"failed": report.nodeid})
 

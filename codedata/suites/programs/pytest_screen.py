@@ -270,7 +270,7 @@ def live_functions():
 
 
 def codes_of(code, key=()):
-    """Yield (key, code object) of a code object and of those within it."""
+    """Yield (key, code object) of a code object and of each one in it."""
     yield key, code
     inner = [const for const in code.co_consts if isinstance(const, types.CodeType)]
     for n, const in enumerate(inner):
@@ -285,7 +285,8 @@ def compiled(text, path):
 # the driver --------------------------------------------------------------------------------------
 
 class Driver(RunPlugin):
-    """Judge all changes. First judge those that only need new code for functions in memory."""
+    """Judge all changes. First judge the ones that only need new code for
+    functions in memory."""
 
     def __init__(self, batch):
         self.batch, self.codes = batch, {}

@@ -87,7 +87,7 @@ def run_evaluation(sandbox: Sandbox, script: str, timeout_s: float) -> tuple[Run
     log = f"{FOLDER}/log"
     run = run_suite(sandbox, f"mkdir -p {FOLDER}\nbash {TOOLS}/eval.sh >{log} 2>&1\ncode=$?\n"
                              f"cat {log}\nexit $code", timeout_s,
-                    beside={"eval.sh": script.encode()}, behind=MARKS[1])
+                    beside={"eval.sh": script.encode()}, after_line=MARKS[1])
     if run.done.n_bytes <= OUTPUT_BYTES and not run.timed_out:   # nothing was cut out of it
         return run, run.text
     with temporary_folder() as folder:

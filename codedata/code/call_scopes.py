@@ -60,7 +60,7 @@ class Scope:
         return self.id.rpartition("::")[2].rpartition(".")[2].partition("@")[0]
 
     def bind(self, name: str, expr: Expr) -> None:
-        """Add an expression to those that a variable may hold, up to MAX_BOUND."""
+        """Add an expression to the ones that a variable may hold, up to MAX_BOUND."""
         bound = self.names.setdefault(name, [])
         if len(bound) < MAX_BOUND and expr not in bound:
             bound.append(expr)
@@ -79,13 +79,8 @@ def tables() -> dict[str, dict]:
     return toml_of(__package__, "calls_python.toml")
 
 
-def facts_of(file: SourceFile, entities: list[Entity]) -> list[Scope]:
-    """Return the scopes of a file, its module first."""
-    return _Reader(file, entities).scopes
-
-
-class _Reader:
-    """Read one file in a single walk through its syntax tree."""
+class FileReader:
+    """Read one file in a single walk through its syntax tree: `scopes`, its module first."""
 
     def __init__(self, file: SourceFile, entities: list[Entity]) -> None:
         self.file, self.text, self.depth = file, file.text, 0
@@ -127,7 +122,7 @@ class _Reader:
             self.later.append((node, self.scope))
             return self.unknown
         self.depth += 1
-        out = READERS.get(node.type, _Reader.plain)(self, node)
+        out = READERS.get(node.type, FileReader.plain)(self, node)
         self.depth -= 1
         return out
 
@@ -136,6 +131,7 @@ class _Reader:
         return [self.read(child) for child in node.named_children] if node else []
 
     def read_field(self, node: Node, name: str) -> Expr:
+        """Return the expression of a field of a node."""
         return self.read(node.child_by_field_name(name))
 
     def plain(self, node: Node) -> Expr:
@@ -145,9 +141,11 @@ class _Reader:
         return self.make(op, *inner) if op else self.unknown
 
     def name(self, node: Node) -> Expr:
+        """Return the expression of a name."""
         return self.make("name", self.word(node))
 
     def attribute(self, node: Node) -> Expr:
+        """Return the expression of `x.name`."""
         name = node.child_by_field_name("attribute")
         return self.make("attr", self.read_field(node, "object"), self.word(name))
 
@@ -158,6 +156,7 @@ class _Reader:
         return self.make("const", match[1]) if match else self.make("const")
 
     def call(self, node: Node) -> Expr:
+        """Return the expression of a call."""
         function = self.read_field(node, "function")
         given = node.child_by_field_name("arguments")
         nodes = given.named_children if given and given.type == "argument_list" else [given]
@@ -229,6 +228,7 @@ class _Reader:
         return self.unknown
 
     def imports(self, node: Node) -> Expr:
+        """Bind the names that an import statement gives."""
         module = node.child_by_field_name("module_name")
         source = self.word(module) if module else ""
         for child in node.children_by_field_name("name"):
@@ -287,6 +287,7 @@ class _Reader:
                 bound.append(self.read(value))
 
 
-READERS: dict[str, Callable[[_Reader, Node], Expr]] = {
-    **{kind: vars(_Reader)[name] for name, kinds in tables()["readers"].items() for kind in kinds},
-    **dict.fromkeys(tables()["bindings"], _Reader.binding)}
+READERS: dict[str, Callable[[FileReader, Node], Expr]] = {
+    **{kind: vars(FileReader)[name]
+       for name, kinds in tables()["readers"].items() for kind in kinds},
+    **dict.fromkeys(tables()["bindings"], FileReader.binding)}
