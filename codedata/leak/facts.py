@@ -69,6 +69,17 @@ def certain_findings(history: list[Message], turn: str, commit: Commit) -> list[
             for fact in find_facts(history, turn, commit) if fact.certain]
 
 
+def given_away(text: str, shown: str, commit: Commit) -> list[Fact]:
+    """Return the certain facts in a text whose readers know nothing but `shown`."""
+    history = [{"role": "user", "content": shown}]
+    return [fact for fact in find_facts(history, text, commit) if fact.certain]
+
+
+def in_words(facts: Iterable[Fact]) -> list[str]:
+    """Return a line for each distinct fact."""
+    return [*dict.fromkeys(f"the {fact.kind} {fact.text!r}, {fact.why}" for fact in facts)]
+
+
 def shown_share(history: list[Message], commit: Commit) -> float:
     """Return the share (0 to 1) of the removed and context lines of the patch's code that were
     shown; 0 without such lines. Tests and documentation do not count.

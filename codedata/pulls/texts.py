@@ -15,7 +15,7 @@ from functools import partial
 
 from codedata.disk.store import digest
 from codedata.errors import ItemFailed
-from codedata.leak.facts import find_facts
+from codedata.leak.facts import given_away, in_words
 from codedata.leak.hidden import parts_of_test
 from codedata.llm import Models, Reply
 from codedata.llm.asking import Rejected, ask, object_in
@@ -48,9 +48,8 @@ def tells(commit: Commit, text: str, said: str = "") -> list[str]:
     program can tell. What the tests show is the interface, which a text may name, and so is what
     was `said`, also where its lines are broken otherwise."""
     shown = "\n".join((commit.test_patch, said, " ".join(said.split())))
-    facts = find_facts([{"role": "user", "content": shown}], text, commit)
-    return [*dict.fromkeys(f"the {fact.kind} {fact.text!r}, {fact.why}" for fact in facts
-                           if fact.certain and fact.source != "test_patch")]
+    return in_words(fact for fact in given_away(text, shown, commit)
+                    if fact.source != "test_patch")
 
 
 class TextWriter:
