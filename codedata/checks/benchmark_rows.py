@@ -13,32 +13,22 @@ compared. Only the fields that are used are checked.
 """
 from __future__ import annotations
 
-import glob
-import gzip
 import json
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-import duckdb
-
-from codedata.bounded import MAX_ROW_BYTES, files_below, read_bounded, row_in
-from codedata.disk.archives import OverBounds, gunzipped
+from codedata.bounded import MAX_ROW_BYTES, files_below, read_bounded
+from codedata.disk.row_files import JsonLines, ParquetRows
 from codedata.errors import Trouble
 from codedata.texts import number_text
 
-MAX_BYTES = 5_000_000_000   # of a file of lines, unpacked
 FORMS = (".parquet", ".jsonl", ".jsonl.gz", ".json")
 FAMILIES = (
     "`instance_id` with `problem_statement` or `patch` (SWE-bench), `org`, `repo`, `number` with "
     "`resolved_issues` or `fix_patch` (Multi-SWE-bench), or `task_id` with `instruction` "
     "(Terminal-Bench)")
-COLUMNS = (
-    "instance_id", "repo", "base_commit", "problem_statement", "patch", "test_patch", "image_name",
-    "org", "number", "base", "title", "body", "resolved_issues", "fix_patch", "task_id",
-    "instruction")
+PAGE = 1_000   # rows of a Parquet file that are in memory at once
 
 
 @dataclass(frozen=True)
@@ -95,60 +85,27 @@ def _folder_rows(folder: Path) -> Iterator[BenchmarkRow]:
 
 # files
 
-def _raw_rows(path: Path) -> Iterator:
-    if not path.name.endswith(FORMS):
-        raise Trouble(f"is none of {', '.join(FORMS)}.", str(path),
+def _raw_rows(path: Path) -> Iterator[dict]:
+    """Yield the rows of a file. Raise Trouble for a broken one."""
+    name = str(path)
+    if not name.endswith(FORMS):
+        raise Trouble(f"is none of {', '.join(FORMS)}.", name,
                       "Save the benchmark in one of these forms.")
-    return _parquet(path) if path.suffix == ".parquet" else _json_rows(path)
-
-
-def _parquet(path: Path) -> Iterator[dict]:
-    name = [glob.escape(str(path))]   # escaped because duckdb expands globs
-    with duckdb.connect(config={"autoinstall_known_extensions": False}) as database:
-        try:
-            table = database.execute("describe from read_parquet(?)", name).fetchall()
-            names = sorted(name for name, *_ in table)
-            columns = [column for column in COLUMNS if column in names]
-            if not columns:
-                raise Trouble(f"has the columns {', '.join(names)}; a benchmark has {FAMILIES}.",
-                              str(path))
-            rows = database.execute(f"select {', '.join(columns)} from read_parquet(?)", name)
-            while row := rows.fetchone():
-                yield dict(zip(columns, row, strict=True))
-        except duckdb.Error as e:
-            reason = str(e).splitlines()[0]
-            raise Trouble(f"cannot be read: {reason}", str(path), "Fetch it again.") from e
-
-
-def _json_rows(path: Path) -> Iterator:
-    """Yield the entries of a list, or the value of each line."""
-    where = str(path)
-    try:
-        with gunzipped(path, MAX_BYTES) if path.suffix == ".gz" else open(path, "rb") as file:
-            if path.suffix == ".json":
-                rows = row_in(file.read(MAX_ROW_BYTES + 1))
-                if not isinstance(rows, list):
-                    raise Trouble("is no list of rows.", where, "Save it as a list of objects, or "
-                                  "one object a line as .jsonl.")
-                yield from rows
-            lines = iter(partial(file.readline, MAX_ROW_BYTES + 1), b"")   # none after a list
-            for number, line in enumerate(lines, 1):
-                where = f"{path} line {number}"
-                if not line.isspace():
-                    yield row_in(line)
-    except (gzip.BadGzipFile, EOFError, zlib.error, OverBounds) as e:
-        raise Trouble(f"cannot be unpacked: {e}", str(path), "Fetch it again.") from e
-    except ValueError as e:
-        raise Trouble(f"is broken: {e}", where, "Correct it, or fetch the file again. A file with "
-                      "one object on each line has to be called .jsonl.") from e
+    if path.suffix == ".parquet":
+        table = ParquetRows(name, [name], None)
+        for first in range(0, table.n_rows, PAGE):
+            yield from table.rows(first, PAGE)
+        return
+    for row in JsonLines(name, None):
+        if isinstance(row, Trouble):
+            raise row
+        yield row
 
 
 # rows
 
-def _row(raw, benchmark: str) -> BenchmarkRow:
+def _row(raw: dict, benchmark: str) -> BenchmarkRow:
     """Return the task of a row. Raise ValueError with the reason if its family is not known."""
-    if not isinstance(raw, dict):
-        raise ValueError(f"is {json.dumps(raw)[:60]}, not an object")
     has_fix = "fix_patch" in raw or "resolved_issues" in raw
     if raw.get("org") and raw.get("number") is not None and has_fix:
         return _multi_swe(raw, benchmark)

@@ -230,4 +230,4 @@ def _rare_grams(grams: list[np.ndarray],
 
 
 def _differs_from_previous(values: np.ndarray) -> np.ndarray:
-    return np.append(True, values[1:] != values[:-1])[:len(values)]
+    return np.append(True, np.diff(values) != 0)[:len(values)]

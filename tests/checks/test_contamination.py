@@ -293,8 +293,8 @@ def test_a_folder_of_files_is_read_whole(tmp_path):
 @pytest.mark.parametrize("name, content, reported", rows("""
 a.json        | [{"prompt": "x", "answer": "y"}]  | row 1 .*answer, prompt.*instance_id
 a.jsonl       | {ROW}\\n{"id": 1}                 | a.jsonl row 2 .*`task_id` with `instruction`
-a.json        | ["x"]                             | row 1 is "x", not an object
-a.json        | {"rows": []}                      | is no list of rows
+a.json        | ["x"]                             | line 1 is broken: "x" is no dict
+a.json        | {"rows": []}                      | is no list of objects
 a.json        | [{ROW, "patch": 3}]               | has 3 as `patch`
 a.json        | [{ROW, "instance_id": ""}]        | row 1
 a.jsonl       |                                   | holds no rows
@@ -315,7 +315,7 @@ def test_what_is_no_benchmark_is_refused_with_its_name(tmp_path, name, content, 
 
 def test_a_parquet_file_of_other_columns_is_refused(tmp_path):
     path = write(tmp_path / "a.parquet", [{"prompt": "x"}])
-    with pytest.raises(Trouble, match=r"has the columns prompt.*instance_id"):
+    with pytest.raises(Trouble, match=r"row 1 has prompt.*instance_id"):
         Benchmarks.load([path])
 
 
