@@ -30,7 +30,7 @@ from codedata.disk.store import Store, digest
 from codedata.errors import Excluded, ItemFailed
 from codedata.leak.hidden import NAME
 from codedata.llm import Models, Reply
-from codedata.llm.asking import Rejected, ask
+from codedata.llm.asking import Rejected, ask, part_in
 from codedata.records import BugReport, Task
 from codedata.run.stage import Reads, Stage, Writes
 from codedata.run.talk import begin_step
@@ -44,7 +44,7 @@ from codedata.suites.recorded_javascript import PATH_LINE
 from codedata.suites.source import apply_patch
 from codedata.suites.suite import run_script
 from codedata.suites.test_results import place_of
-from codedata.texts import between, fill, text_of, toml_of
+from codedata.texts import fill, text_of, toml_of
 
 RUN_S = 60                 # seconds that a reproduction may take, [sandbox] run_timeout at most
 MAX_OUTPUT_BYTES = 10_000  # of a reproduction
@@ -254,7 +254,7 @@ class Reporter:
     def _write(self, hidden: Hidden, reproduction: Reproduction, known: Mapping[str, str]) -> str:
         """Return the report of the model."""
         def read(reply: Reply) -> str:
-            text = report_in(reply.text)
+            text = part_in(reply.text, "report")
             if faults := hidden.in_report(text, reproduction.shown):
                 raise Rejected(f"it has {faults[0]}", *faults[1:])
             if not reproduction.is_quoted(text):
@@ -312,14 +312,6 @@ def script_in(reply: str) -> tuple[str, str]:
         raise Rejected(f"it has {len(scripts)} blocks of python or bash, not one")
     kind, text = scripts[0]
     return "python" if kind.startswith("py") else "bash", text
-
-
-def report_in(reply: str) -> str:
-    """Return the report in a reply. Raise Rejected where there is none."""
-    text = between(reply, "report")
-    if not text:
-        raise Rejected("it has no report between <report> and </report>")
-    return text + "\n"
 
 
 # what is known of a bug --------------------------------------------------------------------------

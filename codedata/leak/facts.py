@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
 from itertools import islice
 
@@ -212,10 +212,9 @@ def _anchors(turn: str, shown: Shown, hidden: Patch) -> Iterator[tuple]:
                    "text to edit that was not shown", is_old and len(unseen) >= MIN_CODE_CHARS)
 
 
-def _distinct(matches: Iterable[re.Match]) -> Iterator[re.Match]:
-    """Yield the first match of each distinct text."""
-    seen: set[str] = set()
+def _distinct(matches: Iterable[re.Match]) -> Collection[re.Match]:
+    """Return the first match of each distinct text."""
+    first: dict[str, re.Match] = {}
     for match in matches:
-        if match[0] not in seen:
-            seen.add(match[0])
-            yield match
+        first.setdefault(match[0], match)
+    return first.values()

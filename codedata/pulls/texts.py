@@ -18,12 +18,12 @@ from codedata.errors import ItemFailed
 from codedata.leak.facts import given_away, in_words
 from codedata.leak.hidden import parts_of_test
 from codedata.llm import Models, Reply
-from codedata.llm.asking import Rejected, ask, object_in
+from codedata.llm.asking import Rejected, ask, object_in, part_in
 from codedata.records import Commit, Task
 from codedata.run.talk import begin_step
 from codedata.settings import Settings
 from codedata.tasks.folder.folder import GOLD, TEST_PATCH, text_in, verifier_config
-from codedata.texts import between, fill, printable, text_of
+from codedata.texts import fill, printable, text_of
 
 READ, WRITE, AGAIN, SCHEMA = "read_text.md", "write_text.md", "again.md", "read_text.json"
 FORM = {"unsaid": [{"test": "…", "demand": "what it wants that he cannot know"}],
@@ -88,9 +88,7 @@ class TextWriter:
             return text
 
         def read(reply: Reply) -> str:
-            issue = f"{between(reply.text, 'issue')}\n"
-            if not issue.strip():
-                raise Rejected("it has no issue between <issue> and </issue>")
+            issue = part_in(reply.text, "issue")
             begin_step("reading what was written")
             if faults := [*_shown_of(task, commit, issue), *self._problems(task, commit, issue)]:
                 raise Rejected("it will not do", *faults)
