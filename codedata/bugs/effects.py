@@ -32,7 +32,7 @@ def effects(run: FirstRun, analysis: Analysis | None) -> Object:
     without an analysis), and the linter's new messages."""
     n_broken = len(run.fail_to_pass)
     n_before = n_broken + len(run.pass_to_pass)
-    hunks = [*hunks_of(diff_of(run.before, run.after, n_context=0), "")]
+    hunks = hunks_of(diff_of(run.before, run.after, n_context=0))
     lines = {(hunk.path, line) for hunk in hunks
              for line in range(hunk.start, hunk.start + max(hunk.length, 2))}
     return {"tests": n_before, "broken": n_broken, "share_broken": round(n_broken / n_before, 4),

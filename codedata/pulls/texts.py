@@ -138,10 +138,9 @@ def _read(text: str, reply: Reply) -> dict:
 def _filled(name: str, task: Task, commit: Commit, text: str, **more: str) -> str:
     tests = _failing(task)
     listed = ", ".join(tests[:MAX_LISTED]) + (" …" if tests[MAX_LISTED:] else "")
-    patches = {"test_patch": text_in(task.tests, TEST_PATCH),
-               "gold": text_in(task.solution, GOLD)}
-    cut = {key: value[:MAX_CHARS] for key, value in patches.items()}
-    return fill(_packaged(name), repo=commit.repo, text=text.strip(), tests=listed, **cut, **more)
+    return fill(_packaged(name), repo=commit.repo, text=text.strip(), tests=listed,
+                test_patch=text_in(task.tests, TEST_PATCH)[:MAX_CHARS],
+                gold=text_in(task.solution, GOLD)[:MAX_CHARS], **more)
 
 
 def _failing(task: Task) -> list[str]:
