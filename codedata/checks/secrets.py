@@ -143,7 +143,7 @@ AFTER_IP = re.compile(r" (?:- |port \d)")   # follows an address in access logs 
 JWT_EXAMPLE = "eyJzdWIiOiIxMjM0NTY3ODkw"   # {"sub":"1234567890, the payload on jwt.io
 
 
-def is_password(password: str, user: str = "") -> bool:
+def is_password(password: str, user: str) -> bool:
     """Return whether a password is no placeholder, no variable, and not equal to the user."""
     lower = password.lower()
     return not (password == user or NO_PASSWORD.fullmatch(lower.strip("0123456789!_-"))
