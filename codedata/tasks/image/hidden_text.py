@@ -54,9 +54,9 @@ class Windows:
     (or all of a shorter text), so windows at every 32nd offset are enough."""
 
     def __init__(self, texts: Iterable[str], min_run: int = WINDOW):
-        data = [variant.encode(errors="replace") for text in texts
-                for variant in {text.replace("\r\n", "\n"),
-                                text.replace("\r\n", "\n").replace("\n", "\r\n")}]
+        unix = [text.replace("\r\n", "\n") for text in texts]
+        data = [form.encode(errors="replace") for text in unix
+                for form in {text, text.replace("\n", "\r\n")}]
         self._runs = [(text, min(min_run, len(text))) for text in data] if min_run > WINDOW else []
         step = STEP if self._runs else 1   # a long run holds several windows of every step
         windows = {line[i:i + WINDOW] for line in data
