@@ -34,7 +34,7 @@ NAME = re.compile(rb"[A-Za-z_]\w{3,}")
 NAMES_SHARE = 0.4
 LONG_RUN = 200             # bytes in a row that give a whole file away
 STEP = 32                  # bytes between two windows of a text of which only long runs count
-WORD, STRIDE = 8, 16       # of a word, and from one to the next
+WORD, STRIDE = 8, 16       # bytes of a word of data, and from one word to the next
 SPOOL_BYTES = 32_000_000   # of a file that is kept in memory
 ZIP_END = b"PK\x05\x06"    # begins the last record of a zip file; a comment may follow it
 ZIP_END_BYTES = 66_000
@@ -76,8 +76,8 @@ class Windows:
     def all_in(self, data: bytes) -> Iterator[bytes]:
         """Yield the windows in the data, some of them twice.
 
-        Only every 16th byte of the data is looked at first: wherever a window lies, it has the
-        words at two of them in a row. Where both are words of windows, the bytes are compared.
+        First the words at every 16th byte of the data are looked up: wherever a window lies, it
+        holds two such words in a row. Where both are words of windows, the bytes are compared.
         """
         if not self._windows:
             return
@@ -86,7 +86,7 @@ class Windows:
         is_known = self._words[nearest] == words
         for place in (STRIDE * np.flatnonzero(is_known[:-1] & is_known[1:])).tolist():
             end = place + STRIDE + WORD
-            if data[place:end].isspace():   # a window has less of it in a row
+            if data[place:end].isspace():   # MIN_INK leaves a window fewer blanks
                 continue
             for start in range(max(0, end - WINDOW), place + 1):
                 window = data[start:start + WINDOW]
