@@ -1,5 +1,5 @@
-"""Measure how well leaks in issue reports are found: by the exact checks of bug_inject.py, and by
-the facts of codedata/leak beside them, with labels that were made without either.
+"""Measure how well bug_inject.py finds leaks in issue reports, with labels that were made without
+its checks.
 
 It reads samples/issue_texts, or another folder of that form. One JSON line on stdout: precision and
 recall with the 95 % interval of Wilson, and the texts that are judged wrongly.
@@ -17,7 +17,7 @@ sys.path.insert(0, str(REPO))   # codedata is not installed
 
 from codedata.bugs.instances import ProvenBug  # noqa: E402
 from codedata.bugs.issue_checks import Hidden  # noqa: E402
-from codedata.bugs.issue_report import Reproduction, ReproductionRun, facts_in  # noqa: E402
+from codedata.bugs.issue_report import Reproduction, ReproductionRun  # noqa: E402
 
 
 def main() -> None:
@@ -28,17 +28,10 @@ def main() -> None:
     for row in rows:
         bug = bugs[row["bug"]]
         hidden = Hidden(record(bug), frozenset(words[bug["repo"]].split()))
-        found = reproduction(bug)
-        row["exact"] = bool(hidden.in_report(row["text"], found.shown))
-        facts = facts_in(row["text"], found, hidden)
-        row["facts"] = any(fact.certain for fact in facts)
-        row["all_facts"] = bool(facts)
-        row["exact_or_facts"] = row["exact"] or row["facts"]
-        row["facts_alone"] = row["facts"] and not row["exact"]
-    kinds = ("exact", "facts", "all_facts", "exact_or_facts", "facts_alone")
+        row["barred"] = bool(hidden.in_report(row["text"], reproduction(bug).shown))
     print(json.dumps({"benchmark": "issue_leaks", "n": len(rows),
                       "leaks": sum(row["leaks"] for row in rows), "bugs": len(bugs),
-                      **{kind: figures(rows, kind) for kind in kinds}}))
+                      "barred": figures(rows)}))
 
 
 def record(bug: dict) -> ProvenBug:
@@ -53,12 +46,12 @@ def reproduction(bug: dict) -> Reproduction:
                         fixed=ReproductionRun(**outputs["fixed"]))
 
 
-def figures(rows: list[dict], kind: str) -> dict:
-    hits = sum(row[kind] and row["leaks"] for row in rows)
-    return {"precision": share(hits, sum(row[kind] for row in rows)),
+def figures(rows: list[dict]) -> dict:
+    hits = sum(row["barred"] and row["leaks"] for row in rows)
+    return {"precision": share(hits, sum(row["barred"] for row in rows)),
             "recall": share(hits, sum(row["leaks"] for row in rows)),
-            "wrongly_barred": [row["id"] for row in rows if row[kind] and not row["leaks"]],
-            "missed": [row["id"] for row in rows if row["leaks"] and not row[kind]]}
+            "wrongly_barred": [row["id"] for row in rows if row["barred"] and not row["leaks"]],
+            "missed": [row["id"] for row in rows if row["leaks"] and not row["barred"]]}
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from types import SimpleNamespace
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))   # codedata is not installed
 
+from codedata.checks.intervals import wilson  # noqa: E402
 from codedata.disk.ledger import to_line  # noqa: E402
 from codedata.disk.store import digest  # noqa: E402
 from codedata.leak import judge  # noqa: E402
@@ -40,7 +41,6 @@ from codedata.texts import text_of  # noqa: E402
 
 TARGETS = {"facts": {"precision": 0.95, "careless": 0.60},
            "judge": {"precision": 0.97, "recall": 0.95, "paraphrase": 0.90, "king": 0.05}}
-Z = 1.959964   # of the normal distribution, for intervals of 95 %
 KING = "king"
 
 
@@ -182,11 +182,9 @@ def share(k: int, n: int) -> dict:
     """Return k of n with the 95 % interval of Wilson; no share of nothing."""
     if not n:
         return {"k": 0, "n": 0, "share": None, "low": None, "high": None}
-    p, spread = k / n, Z * Z / n
-    middle = (p + spread / 2) / (1 + spread)
-    half = Z / (1 + spread) * (p * (1 - p) / n + spread / (4 * n)) ** 0.5
-    return {"k": k, "n": n, "share": round(p, 4), "low": round(max(0.0, middle - half), 4),
-            "high": round(min(1.0, middle + half), 4)}
+    low, high = wilson(k / n, n)
+    return {"k": k, "n": n, "share": round(k / n, 4), "low": round(low, 4),
+            "high": round(high, 4)}
 
 
 def table(title: str, found: dict, targets: dict[str, float]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from codedata.code.entities import language_of
@@ -32,7 +32,7 @@ def effects(run: FirstRun, analysis: Analysis | None) -> Object:
     without an analysis), and the linter's new messages."""
     n_broken = len(run.fail_to_pass)
     n_before = n_broken + len(run.pass_to_pass)
-    hunks = [*hunks_of(diff_of(run.before, run.after, n_context=0), "")]
+    hunks = hunks_of(diff_of(run.before, run.after, n_context=0))
     lines = {(hunk.path, line) for hunk in hunks
              for line in range(hunk.start, hunk.start + max(hunk.length, 2))}
     return {"tests": n_before, "broken": n_broken, "share_broken": round(n_broken / n_before, 4),
@@ -58,23 +58,29 @@ def new_messages_of(changes: Iterable[tuple[Mapping[str, bytes], Mapping[str, by
                     ) -> list[list[str]]:
     """Return for each change (files before, files after) the pyflakes messages about its Python
     files that only the files after it have. Only texts are read; the project is not imported."""
-    texts: dict[str, bytes] = {}
-    sides = [[[_linted(files[path], texts) for path in sorted(files)
-               if language_of(path) == "python" and len(files[path]) <= MAX_LINTED]
-              for files in change] for change in changes]
-    messages: dict[str, list[str]] = {}
+    changes = [*changes]
+    texts = {_name_of(text): text for change in changes for files in change
+             for text in _linted(files)}
+    messages: dict[str, Counter] = defaultdict(Counter)   # by name
     for match in map(MESSAGE.match, _pyflakes(texts).splitlines()):
         if match:
-            messages.setdefault(match[1], []).append(LINE.sub("line …", match[2]))
-    return [sorted((_counted(after, messages) - _counted(before, messages)).elements())
-            for before, after in sides]
+            messages[match[1]][LINE.sub("line …", match[2])] += 1
+
+    def count(files: Mapping[str, bytes]) -> Counter:
+        return sum((messages[_name_of(text)] for text in _linted(files)), Counter())
+
+    return [sorted((count(after) - count(before)).elements()) for before, after in changes]
 
 
-def _linted(text: bytes, texts: dict[str, bytes]) -> str:
-    """Add a text to the texts for pyflakes, unless it is there already, and return its name."""
-    name = f"{hashlib.blake2b(text, digest_size=12).hexdigest()}.py"
-    texts[name] = text
-    return name
+def _linted(files: Mapping[str, bytes]) -> list[bytes]:
+    """Return the texts of files that pyflakes is given."""
+    return [text for path, text in files.items()
+            if language_of(path) == "python" and len(text) <= MAX_LINTED]
+
+
+def _name_of(text: bytes) -> str:
+    """Return the name of the file in which pyflakes reads a text."""
+    return f"{hashlib.blake2b(text, digest_size=12).hexdigest()}.py"
 
 
 def _pyflakes(texts: Mapping[str, bytes]) -> str:
@@ -84,7 +90,3 @@ def _pyflakes(texts: Mapping[str, bytes]) -> str:
         here.put(texts, ".")
         return here.run(f"'{sys.executable}' -I -m pyflakes {' '.join(texts)}",
                         timeout_s=LINT_S + LINT_TEXT_S * len(texts)).output
-
-
-def _counted(names: Iterable[str], messages: Mapping[str, list[str]]) -> Counter:
-    return Counter(message for name in names for message in messages.get(name, ()))

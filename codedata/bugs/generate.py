@@ -11,7 +11,6 @@ import re
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from operator import itemgetter
@@ -33,7 +32,6 @@ from codedata.records import (
     ProposedChange,
 )
 from codedata.run.stage import Reads, Stage, Writes
-from codedata.sandbox import Sandbox
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.contexts import Masks, add_lines, lines_by_test, mask_of, masks_of, sources_in
@@ -164,35 +162,27 @@ class SelectedSources:
 
 class ProgramCache:
     """Keep the results of make(program, config) for a few repositories. Each is made once: other
-    threads that ask for it wait."""
+    threads wait meanwhile."""
 
     def __init__(self, host: SandboxFactory, make: Callable[[SelectedSources, BugConfig], Any]):
         self._host, self._make = host, make
-        self._locks: dict[str, threading.Lock] = {}   # by repository
-        self._made: dict[str, Any] = {}               # by repository, the last used at the end
+        self._lock = threading.Lock()
+        self._made: dict[str, Any] = {}   # by repository, the newest at the end
 
     def get(self, config: BugConfig, environment: Environment, analysis: Analysis | None,
             coverage: Coverage | None) -> Any:
         """Return the result for a repository. Raise ItemFailed where its config does not fit."""
         name = config.repo_name
-        with self._locks.setdefault(name, threading.Lock()):
-            made = self._made.pop(name, None)
-            if made is None:
-                with open_source(environment, self._host) as sandbox:
+        with self._lock:
+            if name not in self._made:
+                with labelled(self._host, name) as label, \
+                        open_environment(environment, self._host, label) as sandbox:
                     files = sources_in(sandbox).files
-                made = self._make(program_of(files, config, analysis, coverage), config)
-            self._made[name] = made
+                program = program_of(files, config, analysis, coverage)
+                self._made[name] = self._make(program, config)
             for old in [*self._made][:-MAX_KEPT]:
-                self._made.pop(old, None)
-            return made
-
-
-@contextmanager
-def open_source(environment: Environment, host: SandboxFactory) -> Iterator[Sandbox]:
-    """Yield a sandbox with the source of an environment."""
-    with labelled(host, environment.repo_name) as label, \
-            open_environment(environment, host, label) as sandbox:
-        yield sandbox
+                del self._made[old]
+            return self._made[name]
 
 
 def program_of(every: list[SourceFile], config: BugConfig, analysis: Analysis | None,

@@ -1,7 +1,7 @@
 """Find text in a reproduction or an issue report that a user of the project could not know.
 
-Every check compares texts: with the fix, with the names of the failing tests, and with the text of
-README, docs and the reproduction. Meaning is not checked: a paraphrase of the fix is not found.
+Every check compares texts: with the fix, with the failing tests, and with the text of README, docs
+and the reproduction. Meaning is not checked: a paraphrase of the fix is not found.
 """
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from functools import cached_property
 from codedata.bugs.instances import ProvenBug
 from codedata.code.call_values import BUILT_IN
 from codedata.code.patches import added_runs
+from codedata.leak.facts import given_away, in_words
 from codedata.leak.hidden import NAME, RANGE, Patch, parts_of_test
+from codedata.records import Commit
 
 LANGUAGE_WORDS = BUILT_IN.union(keyword.kwlist, ("self", "cls"))
 CODE = re.compile(r"^```[^\n]*\n(.*?)^```|`([^`\n]+)`", re.DOTALL | re.MULTILINE)
@@ -72,7 +74,8 @@ class Hidden:
         return [*self._names_in(text, used),
                 *(f"the name {name!r}, which no user is shown"
                   for name in sorted(used & self.names - _private(used))),
-                *self._places_in(text, shown), *self._lines_in(text, shown)]
+                *self._places_in(text, shown), *self._lines_in(text, shown),
+                *self._facts_in(text, shown)]
 
     def _names_in(self, text: str, used: set[str]) -> list[str]:
         """Return a line for each test name in a text, and for each private name in `used`."""
@@ -90,6 +93,16 @@ class Hidden:
         lines = {str(hunk.start + n) for hunk in self.fix.hunks for n in range(hunk.length)}
         return [f"a line of the source, {match[0]!r}" for match in RANGE.finditer(text)
                 if match[0] not in shown and lines.intersection(match.groups())]
+
+    def _facts_in(self, text: str, shown: str) -> list[str]:
+        """Return a line for each certain fact of leak/ in a text. A plain word is a fact only where
+        it is used as code."""
+        bug, used = self.bug, names_used(text)
+        commit = Commit(bug.instance_id, bug.repo, bug.language, "", "", "", [], bug.patch,
+                        bug.test_patch)
+        known = "\n".join((shown, *sorted(self.documented)))
+        return in_words(fact for fact in given_away(text, known, commit)
+                        if fact.text in used or not fact.text.isidentifier())
 
 
 def names_used(text: str) -> set[str]:

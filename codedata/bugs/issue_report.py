@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 
 from codedata.bugs.instances import FOLDERS, ProvenBug, Word, bug_tasks, is_of_agent
-from codedata.bugs.issue_checks import Hidden, names_used, shown_output
+from codedata.bugs.issue_checks import Hidden, shown_output
 from codedata.bugs.issue_facts import (
     RECORDED,
     Difference,
@@ -28,11 +28,10 @@ from codedata.code.calls import call_graph
 from codedata.code.entities import Entity, SourceFile, Sources, all_entities, language_of
 from codedata.disk.store import Store, digest
 from codedata.errors import Excluded, ItemFailed
-from codedata.leak.facts import find_facts
 from codedata.leak.hidden import NAME
 from codedata.llm import Models, Reply
-from codedata.llm.asking import Rejected, ask
-from codedata.records import BugReport, Commit, Fact, Task
+from codedata.llm.asking import Rejected, ask, part_in
+from codedata.records import BugReport, Task
 from codedata.run.stage import Reads, Stage, Writes
 from codedata.run.talk import begin_step
 from codedata.sandbox import Sandbox, SandboxDied
@@ -45,7 +44,7 @@ from codedata.suites.recorded_javascript import PATH_LINE
 from codedata.suites.source import apply_patch
 from codedata.suites.suite import run_script
 from codedata.suites.test_results import place_of
-from codedata.texts import between, fill, printable, text_of, toml_of
+from codedata.texts import fill, text_of, toml_of
 
 RUN_S = 60                 # seconds that a reproduction may take, [sandbox] run_timeout at most
 MAX_OUTPUT_BYTES = 10_000  # of a reproduction
@@ -213,8 +212,8 @@ class Reporter:
         shown = "\n\n".join(map(str, differences[:MAX_SHOWN_FACTS])) or "(nothing)"
         reproduction = self._reproduce(trees, hidden, {
             "readme": readme, "code": code, "facts": shown})
-        text, noted = self._write(hidden, reproduction, {"readme": readme, **profile})
-        made = {"writer": "llm", "profile": name, **asdict(reproduction), "noted": noted}
+        text = self._write(hidden, reproduction, {"readme": readme, **profile})
+        made = {"writer": "llm", "profile": name, **asdict(reproduction)}
         return BugReport(bug.instance_id, bug.repo, text, made)
 
     def _differences(self, trees: Trees, hidden: Hidden) -> list[Difference]:
@@ -252,26 +251,15 @@ class Reporter:
             seconds=str(trees.seconds), max_bytes=f"{MAX_OUTPUT_BYTES:,}",
             **{name: _cut(text) for name, text in parts.items()}), _packaged(AGAIN))
 
-    def _write(self, hidden: Hidden, reproduction: Reproduction,
-               known: Mapping[str, str]) -> tuple[str, list[str]]:
-        """Return (the report of the model, a line for each fact that leak/ finds there)."""
-        tries_left = iter(range(self._settings.issue.max_tries - 1, 0, -1))   # after each reply
-        doubted: list[str] = []   # uncertain facts: one rewrite is asked for
-
-        def read(reply: Reply) -> tuple[str, list[str]]:
-            n_left, text = next(tries_left, 0), report_in(reply.text)
-            facts = facts_in(text, reproduction, hidden)
-            noted = [*dict.fromkeys(_line(fact, text) for fact in facts)]
-            certain = [_line(fact, text) for fact in facts if fact.certain]
-            if faults := hidden.in_report(text, reproduction.shown) + certain:
+    def _write(self, hidden: Hidden, reproduction: Reproduction, known: Mapping[str, str]) -> str:
+        """Return the report of the model."""
+        def read(reply: Reply) -> str:
+            text = part_in(reply.text, "report")
+            if faults := hidden.in_report(text, reproduction.shown):
                 raise Rejected(f"it has {faults[0]}", *faults[1:])
             if not reproduction.is_quoted(text):
                 raise Rejected("it quotes no line that is printed only with the bug")
-            if noted and n_left and not doubted:
-                doubted.extend(noted)
-                raise Rejected("some of its words are also in the sources or the tests, "
-                               "perhaps by chance", *noted)
-            return text, noted
+            return text
 
         begin_step("writing the report")
         return ask(self._client, read, fill(
@@ -324,32 +312,6 @@ def script_in(reply: str) -> tuple[str, str]:
         raise Rejected(f"it has {len(scripts)} blocks of python or bash, not one")
     kind, text = scripts[0]
     return "python" if kind.startswith("py") else "bash", text
-
-
-def report_in(reply: str) -> str:
-    """Return the report in a reply. Raise Rejected where there is none."""
-    text = between(reply, "report")
-    if not text:
-        raise Rejected("it has no report between <report> and </report>")
-    return text + "\n"
-
-
-def facts_in(text: str, reproduction: Reproduction, hidden: Hidden) -> list[Fact]:
-    """Return the facts that leak/ finds in a report. The reproduction, its outputs and the
-    documented names count as shown; a plain word is a fact only where it is used as code."""
-    bug, used = hidden.bug, names_used(text)
-    shown = "\n".join((reproduction.shown, *sorted(hidden.documented)))
-    history = [{"role": "user", "content": shown}]
-    commit = Commit(bug.instance_id, bug.repo, bug.language, "", "", "",
-                    sorted(hidden.fix.paths), bug.patch, bug.test_patch)
-    return [fact for fact in find_facts(history, text, commit)
-            if fact.text in used or not fact.text.isidentifier()]
-
-
-def _line(fact: Fact, text: str) -> str:
-    """Return a line that describes a fact and quotes the line of the text where the fact is."""
-    line = text[text.rfind("\n", 0, fact.start) + 1:].partition("\n")[0]
-    return f"the {fact.kind} {fact.text!r}, {fact.why}, in: {printable(line, 300)}"
 
 
 # what is known of a bug --------------------------------------------------------------------------

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import orjson
 from codedata.bugs.inject import METHOD
 from codedata.disk import layouts
 from codedata.disk.locks import check_directories
-from codedata.disk.store import Store
+from codedata.disk.store import Store, known
 from codedata.errors import BrokenRecord, Trouble
 from codedata.records import Analysis, Coverage, Environment
 from codedata.run.stage import Stage
@@ -134,12 +133,8 @@ class Preprocessed:
 
 def _made(name: str, stores: dict[str, Store]) -> dict[str, Store]:
     """Return {key: store} of the stores that have a readable, not failed record of a repository."""
-    made = {}
-    for key, store in stores.items():
-        with suppress(BrokenRecord):   # the step has reported it
-            if name in store and not store.failed(MADE[key][1], name) and store.read(name):
-                made[key] = store
-    return made
+    return {key: store for key, store in stores.items()   # the step has reported other ones
+            if known(store, name) and not store.failed(MADE[key][1], name)}
 
 
 def _reports(name: str, made: dict[str, Store]) -> Iterator[tuple[str, dict]]:

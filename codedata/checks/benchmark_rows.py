@@ -23,7 +23,7 @@ from codedata.disk.row_files import JsonLines, ParquetRows
 from codedata.errors import Trouble
 from codedata.texts import number_text
 
-PAGE = 1_000   # rows of a Parquet file that are read at a time
+PAGE = 10_000   # rows of a Parquet file that are read at a time
 FORMS = (".parquet", ".jsonl", ".jsonl.gz", ".json")
 FAMILIES = (
     "`instance_id` with `problem_statement` or `patch` (SWE-bench), `org`, `repo`, `number` with "

@@ -26,6 +26,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,6 @@ PARTS = (STATEMENT, "patch", "test patch")
 SAME_ID = "instance_id"
 SAME_COMMIT = "repository and base commit"
 SAME_WORDS = "13-gram"
-KINDS = (SAME_ID, SAME_COMMIT, SAME_WORDS)
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Hit:
 
     benchmark: str    # the file, or the folder of a task
     row_id: str
-    kind: str         # one of KINDS
+    kind: str         # SAME_ID, SAME_COMMIT or SAME_WORDS
     overlap: str      # quoted from the sample, at most 300 characters
     part: str = ""    # the part of the row that overlaps, one of PARTS
     where: str = ""   # the name of the sample's text
@@ -138,26 +138,20 @@ class Benchmarks:
         A 13-gram hit quotes the longest overlap. MIN_SHARE applies to patches and tests; a single
         13-gram of a problem statement is enough.
         """
-        hits: dict[tuple[int, int], Hit] = {}          # (row, place in KINDS) → the first hit
+        found = [(row, SAME_ID, sample.instance_id)
+                 for row in self._by_name.get(sample.instance_id.lower(), ())]
+        found += [(row, SAME_COMMIT, f"{sample.repo} {sample.base_commit}")
+                  for row in self._same_commit(sample.repo.lower(), sample.base_commit.lower())]
+        overlaps = [(overlap, where) for where, text in sample.texts.items()
+                    for overlap in self._overlaps(self._word_hashes.of(words(text)))
+                    if overlap.part == STATEMENT or overlap.share >= MIN_SHARE]
         longest: dict[int, tuple[Overlap, str]] = {}   # row → its longest overlap, the text's name
-
-        def add(row: int, kind: str, *fields) -> None:
-            hits.setdefault((row, KINDS.index(kind)), Hit(*self._ids[row], kind, *fields))
-
-        for row in self._by_name.get(sample.instance_id.lower(), ()):
-            add(row, SAME_ID, sample.instance_id)
-        for row in self._same_commit(sample.repo.lower(), sample.base_commit.lower()):
-            add(row, SAME_COMMIT, f"{sample.repo} {sample.base_commit}")
-        for where, text in sample.texts.items():
-            for overlap in self._overlaps(self._word_hashes.of(words(text))):
-                enough = overlap.part == STATEMENT or overlap.share >= MIN_SHARE
-                best, _ = longest.get(overlap.row, (None, ""))
-                if enough and (best is None or overlap.n_words > best.n_words):
-                    longest[overlap.row] = overlap, where
-        for row, (overlap, where) in longest.items():
-            excerpt = _excerpt(sample.texts[where], overlap)
-            add(row, SAME_WORDS, excerpt, overlap.part, where, overlap.share)
-        return [hits[key] for key in sorted(hits)]
+        for overlap, where in sorted(overlaps, key=lambda pair: -pair[0].n_words):
+            longest.setdefault(overlap.row, (overlap, where))
+        found += [(row, SAME_WORDS, _excerpt(sample.texts[where], overlap), overlap.part, where,
+                   overlap.share) for row, (overlap, where) in longest.items()]
+        return [Hit(*self._ids[row], *fields)
+                for row, *fields in sorted(found, key=itemgetter(0))]
 
     def _same_commit(self, repo: str, commit: str) -> Iterator[int]:
         if not _is_commit(commit):
@@ -230,4 +224,4 @@ def _rare_grams(grams: list[np.ndarray],
 
 
 def _differs_from_previous(values: np.ndarray) -> np.ndarray:
-    return np.append(True, values[1:] != values[:-1])[:len(values)]
+    return np.append(True, np.diff(values) != 0)[:len(values)]

@@ -59,41 +59,44 @@ class Injection:
 
 def find_injections(answer: str, shown: str = "") -> list[Injection]:
     """Return the injections in an answer, sorted by place. `shown` is the conversation so far."""
-    injections = {*_hidden(answer), *_flood(answer), *_encoded(answer, shown)}
-    for kind, start, end in _addresses(answer):
-        if answer[start:end] not in shown:
-            injections.add(Injection(kind, answer[start:end], start, end))
-    reported = {(injection.kind, injection.start) for injection in injections}
+    found = {*_hidden(answer), *_flood(answer), *_encoded(answer, shown)}
+    found.update((kind, start, end) for kind, start, end in _addresses(answer)
+                 if answer[start:end] not in shown)
+    reported = {(kind, start) for kind, start, _ in found}
     plain, places = _undisguised(answer)
     for kind, first, end in _addresses(plain) if plain != answer else ():
-        start, end = places[first], places[end - 1] + 1
+        start = places[first]
         if (kind, start) not in reported:
-            injections.add(Injection(f"disguised {kind}", answer[start:end], start, end))
-    return sorted(injections, key=lambda found: (found.start, found.end, found.kind))
+            found.add((f"disguised {kind}", start, places[end - 1] + 1))
+    return [Injection(kind, answer[start:end], start, end)
+            for start, end, kind in sorted((start, end, kind) for kind, start, end in found)]
 
 
-def _addresses(text: str) -> Iterator[tuple[str, int, int]]:
-    """Yield (kind, start, end) of each passage that addresses a model."""
+Passages = Iterator[tuple[str, int, int]]   # kind, start, end
+
+
+def _addresses(text: str) -> Passages:
+    """Yield each passage that addresses a model."""
     for kind, pattern in PATTERNS.items():
         for match in pattern.finditer(text):
-            yield kind, match.start(), match.end()
+            yield kind, *match.span()
 
 
-def _hidden(answer: str) -> Iterator[Injection]:
+def _hidden(answer: str) -> Passages:
     for match in HIDDEN.finditer(answer):
-        before = answer[match.start() - 1:match.start()]
-        after = answer[match.end():match.end() + 1]
+        start, end = match.span()
+        before, after = answer[start - 1:start], answer[end:end + 1]
         joins = match[0] in JOINERS and before and after
         if not joins or before.isascii() or after.isascii():
-            yield Injection("hidden", match[0], match.start(), match.end())
+            yield "hidden", start, end
 
 
-def _flood(answer: str) -> Iterator[Injection]:
+def _flood(answer: str) -> Passages:
     sentences = Counter(re.split(r"[.!?\n]+\s*", answer))
     for sentence, n in sentences.items():
         if n >= MIN_REPETITIONS and len(sentence.split()) >= 4:
             start = answer.find(sentence)
-            yield Injection("flood", sentence, start, start + len(sentence))
+            yield "flood", start, start + len(sentence)
 
 
 def _undisguised(answer: str) -> tuple[str, list[int]]:
@@ -120,11 +123,11 @@ def _unescaped(match: re.Match) -> str:
     return chr(code) if is_character else " "
 
 
-def _encoded(answer: str, shown: str) -> Iterator[Injection]:
+def _encoded(answer: str, shown: str) -> Passages:
     for match in islice(CODE.finditer(answer), MAX_CODES):
         addresses = (found for text in _decoded(match[0]) for found in _addresses(text))
         if match[0] not in shown and any(addresses):
-            yield Injection("encoded", match[0], match.start(), match.end())
+            yield "encoded", *match.span()
 
 
 def _decoded(code: str) -> Iterator[str]:

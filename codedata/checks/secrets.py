@@ -49,14 +49,14 @@ class Secret:
 
 def find_secrets(text: str) -> list[Secret]:
     """Return the secrets of a text, sorted by place; overlapping ones are merged."""
-    spans = [(start, end, order, kind) for order, (kind, start, end) in enumerate(_matches(text))]
+    spans = sorted((start, end, order, kind)
+                   for order, (kind, start, end) in enumerate(_matches(text)))
     merged: list[tuple[int, int, int, str]] = []
-    for start, end, order, kind in sorted(spans):
-        if merged and start < merged[-1][1]:   # the earlier rule gives the kind
-            first_start, first_end, first_order, first_kind = merged.pop()
-            order, kind = min((first_order, first_kind), (order, kind))
-            start, end = first_start, max(first_end, end)
-        merged.append((start, end, order, kind))
+    for start, end, *rule in spans:
+        if merged and start < merged[-1][1]:
+            start, last, *earlier = merged.pop()
+            end, rule = max(last, end), min(earlier, rule)   # the earlier rule gives the kind
+        merged.append((start, end, *rule))
     return [Secret(kind, start, end) for start, end, _, kind in merged]
 
 
@@ -143,7 +143,7 @@ AFTER_IP = re.compile(r" (?:- |port \d)")   # follows an address in access logs 
 JWT_EXAMPLE = "eyJzdWIiOiIxMjM0NTY3ODkw"   # {"sub":"1234567890, the payload on jwt.io
 
 
-def is_password(password: str, user: str = "") -> bool:
+def is_password(password: str, user: str) -> bool:
     """Return whether a password is no placeholder, no variable, and not equal to the user."""
     lower = password.lower()
     return not (password == user or NO_PASSWORD.fullmatch(lower.strip("0123456789!_-"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
 from itertools import islice
 
@@ -67,6 +67,17 @@ def certain_findings(history: list[Message], turn: str, commit: Commit) -> list[
     """Return the facts that bar a turn if no leak judge is set, as findings {quote, kind, why}."""
     return [{"quote": fact.text, "kind": fact.kind, "why": fact.why}
             for fact in find_facts(history, turn, commit) if fact.certain]
+
+
+def given_away(text: str, shown: str, commit: Commit) -> list[Fact]:
+    """Return the certain facts in a text whose readers know nothing but `shown`."""
+    history = [{"role": "user", "content": shown}]
+    return [fact for fact in find_facts(history, text, commit) if fact.certain]
+
+
+def in_words(facts: Iterable[Fact]) -> list[str]:
+    """Return a line for each distinct fact."""
+    return [*dict.fromkeys(f"the {fact.kind} {fact.text!r}, {fact.why}" for fact in facts)]
 
 
 def shown_share(history: list[Message], commit: Commit) -> float:
@@ -201,10 +212,9 @@ def _anchors(turn: str, shown: Shown, hidden: Patch) -> Iterator[tuple]:
                    "text to edit that was not shown", is_old and len(unseen) >= MIN_CODE_CHARS)
 
 
-def _distinct(matches: Iterable[re.Match]) -> Iterator[re.Match]:
-    """Yield the first match of each distinct text."""
-    seen: set[str] = set()
+def _distinct(matches: Iterable[re.Match]) -> Collection[re.Match]:
+    """Return the first match of each distinct text."""
+    first: dict[str, re.Match] = {}
     for match in matches:
-        if match[0] not in seen:
-            seen.add(match[0])
-            yield match
+        first.setdefault(match[0], match)
+    return first.values()

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 
 from codedata.llm.client import Client, Reply
 from codedata.records import Message
-from codedata.texts import fill, json_objects
+from codedata.texts import between, fill, json_objects
 
 
 class Rejected(Exception):
@@ -28,6 +28,15 @@ def object_in(text: str, fits: Callable[[dict], bool], what: str,
     if found is None:
         raise Rejected(f"it has no JSON object {what}")
     return found
+
+
+def part_in(text: str, tag: str) -> str:
+    """Return what stands between the last <tag> and </tag> of a reply, with a line break at its
+    end. Raise Rejected where there is nothing."""
+    part = between(text, tag)
+    if not part:
+        raise Rejected(f"it has no {tag} between <{tag}> and </{tag}>")
+    return f"{part}\n"
 
 
 def read_reply(client: Client, messages: list[Message], read: Callable = said,

@@ -81,7 +81,7 @@ def relate(settings: Settings, rules: Counter[str], copy: SourceCopy, coverage: 
     if not strippable.ids:
         raise Excluded(f"has no function that can be stripped: {_counts(left_out)}.", name)
     sets = with_calls(sets_of(strippable, coverage), analysis.edges if analysis else [])
-    groups = communities(sets, MAX_FUNCTIONS, SEED)
+    groups = communities(sets, MAX_FUNCTIONS)
     candidates = draw(strippable, groups, nl2repo.max_candidates, SEED)
     return Communities(copy.repo, name, copy.base_commit, strippable.ids, left_out, groups,
                        candidates)
@@ -127,17 +127,17 @@ def with_calls(sets: Sets, edges: Iterable[Object]) -> Sets:
     return found
 
 
-def communities(sets: Sets, max_functions: int, seed: int) -> list[list[str]]:
-    """Return the communities of functions, each sorted, the largest first. Equal sets and seeds
-    give equal communities. A community that is too large is divided again, or else cut into
+def communities(sets: Sets, max_functions: int) -> list[list[str]]:
+    """Return the communities of functions, each sorted, the largest first. Equal sets give equal
+    communities. A community that is too large is divided again, or else cut into
     pieces."""
     groups = []
-    queue = [*_louvain(sets, seed)]
+    queue = [*_louvain(sets)]
     for group in queue:   # the queue grows meanwhile
         if len(group) <= max_functions:
             groups.append(group)
             continue
-        parts = [*_louvain(_within(sets, {*group}), seed)]
+        parts = [*_louvain(_within(sets, {*group}))]
         if len(parts) == 1:
             parts = [group[i:i + max_functions] for i in range(0, len(group), max_functions)]
         queue += parts
@@ -153,7 +153,7 @@ def _within(sets: Sets, ids: set[str]) -> Sets:
     return inner
 
 
-def _louvain(sets: Sets, seed: int) -> Iterator[list[str]]:
+def _louvain(sets: Sets) -> Iterator[list[str]]:
     """Yield the communities that Louvain's method finds in the graph of functions and of sets. Two
     functions of a set are joined by an edge, more by a node with an edge to each. The weight of the
     edges is that of the set, such as the number of tests that reach the same functions."""
@@ -166,7 +166,7 @@ def _louvain(sets: Sets, seed: int) -> Iterator[list[str]]:
         ends = [nodes[id] for id in functions]
         edges = [ends] if len(ends) == 2 else [(k, end) for end in ends]
         graph.add_edges_from(edges, weight=n)
-    for community in networkx.community.louvain_communities(graph, seed=seed):
+    for community in networkx.community.louvain_communities(graph, seed=SEED):
         if group := [ids[node] for node in sorted(community) if node < len(ids)]:
             yield group
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from codedata.bounded import read_bounded
 from codedata.disk.locks import temporary_folder
 from codedata.errors import ItemFailed
+from codedata.leak.hidden import parts_of_test
 from codedata.nl2repo.documents import (
     BOUND,
     FUNCTION,
@@ -210,18 +211,18 @@ class HiddenParts:
     @cached_property
     def _test_names(self) -> set[str]:
         """Return the names of tests and of their files, without visible ones and plain words."""
-        names = {test.rpartition("::")[2].partition("[")[0] for test in self.tests}
+        names = {parts_of_test(test)[-1] for test in self.tests}
         return {name for name in names | self.project.tests
                 if not name.isalpha() and name not in self.visible}
 
     def findings(self, text: str, facts: str = "") -> list[str]:
         """Return a message for each test that a text names, and for each body or file of tests that
         it quotes, except by `facts`."""
-        names = self._test_names.intersection(PLACE.findall(text))
-        findings = [f"It names the test `{name}`." for name in sorted(names)]
+        findings = [f"It names the test `{name}`."
+                    for name in sorted(self._test_names.intersection(PLACE.findall(text)))]
         text = squeezed(text)
         runs = {text[i:i + RUN] for i in range(len(text) - RUN + 1)}
-        seen = f"{self.visible} {squeezed(facts)}" if facts else self.visible
+        seen = f"{self.visible} {squeezed(facts)}"
         for about, hidden in self._texts.items():
             quotes = (run for i in range(len(hidden) - RUN + 1)
                       if (run := hidden[i:i + RUN]) in runs and run.strip() not in seen)

@@ -81,7 +81,7 @@ class Codebase:
         """Return the functions of the modules, by id."""
         nodes = {(path, one.lineno): one for path, tree in self.modules.items()
                  for one in ast.walk(tree) if isinstance(one, Definition)}
-        return {id: Function(self, id, place[0], one["kind"], nodes[place])
+        return {id: Function(self, id, place[0], nodes[place])
                 for id, one in self.entities.items()
                 if (place := (one["path"], one["line"])) in nodes}
 
@@ -119,7 +119,7 @@ def own_nodes(node: ast.AST) -> Iterator[ast.AST]:
 def _names(tree: ast.AST, prefix: str) -> dict[str, dict]:
     """Return {name: {signature, text}} of all names bound by a module or class and its classes."""
     names = {f"{prefix}{name}": {"signature": f"{prefix}{name}", "text": ""}
-             for name in bound_names(tree, only_relative=True)}
+             for name in bound_names(tree)}
     for one in own_nodes(tree):
         if isinstance(one, INNER):
             name = f"{prefix}{one.name}"
@@ -130,19 +130,17 @@ def _names(tree: ast.AST, prefix: str) -> dict[str, dict]:
     return names
 
 
-def bound_names(tree: ast.AST, only_relative: bool = False) -> set[str]:
-    """Return the names that definitions, assignments and imports bind; with `only_relative`, leave
-    out imports that are not relative. For a class, also return the attributes that
-    its methods set on self."""
+def bound_names(tree: ast.AST) -> set[str]:
+    """Return the names that definitions, assignments and relative imports bind. For a class, also
+    return the attributes that its methods set on self."""
     names = set()
     for node in own_nodes(tree):
         if isinstance(node, INNER):
             names.add(node.name)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             names.add(node.id)
-        elif isinstance(node, ast.Import | ast.ImportFrom) and (
-                getattr(node, "level", 0) or not only_relative):
-            names |= {one.asname or one.name.partition(".")[0] for one in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            names |= {one.asname or one.name for one in node.names}
     if isinstance(tree, ast.ClassDef):
         names |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)
                   and isinstance(node.ctx, ast.Store) and getattr(node.value, "id", "") == "self"}
@@ -163,7 +161,6 @@ class Function:
     project: Codebase
     id: str
     path: str
-    kind: str                # function | method
     node: Definition
 
     @cached_property

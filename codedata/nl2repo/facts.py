@@ -84,13 +84,14 @@ def record_facts(root: Path, host: SandboxFactory, environment: Environment, cop
 
 def fact_of(one: Outcome, entities: dict[str, list[Entity]]) -> RecordedFact:
     """Return the fact of an outcome, which is not held out yet."""
-    around = ([place for place in entities.get(path, ()) if place.kind != "class"
-               and place.line <= line <= place.end_line] for path, line in one.direct)
+    def places_in(path: str) -> list[Entity]:
+        return [place for place in entities.get(path, ()) if place.kind != "class"]
+
+    around = ([place for place in places_in(path) if place.line <= line <= place.end_line]
+              for path, line in one.direct)
     functions = {max(places, key=lambda place: place.line).id for places in around if places}
-    ran = {path: sum(1 << line for line in lines) for path, lines in one.ran.items()}
-    lines = {place.id: (ran[path] & mask_of(place.body_lines)).bit_count()
-             for path in ran for place in entities.get(path, ()) if place.kind != "class"
-             and ran[path] & mask_of(place.body_lines)}
+    lines = {place.id: n for path, ran in one.ran.items() for place in places_in(path)
+             if (n := (sum(1 << line for line in ran) & mask_of(place.body_lines)).bit_count())}
     return {"functions": sorted(functions), "ran": dict(sorted(lines.items())),
             "code": [*one.lines, one.last], "told": one.told, "kind": one.kind,
             "held_out": False}
@@ -137,12 +138,11 @@ def shown_facts(id: str, facts: Sequence[RecordedFact]) -> list[RecordedFact]:
     left = sorted(facts, key=lambda one: (one["told"] == "None", sum(map(len, one["code"]))))
     shown: list[RecordedFact] = []
     while left and len(shown) < MAX_SHOWN:
-        told, kinds = outcomes_of(shown), {one["kind"] for one in shown}
+        told, kinds = outcomes_of(shown) | {"None"}, {one["kind"] for one in shown}
         sizes = {one["ran"].get(id, 0) for one in shown}
         best = min(left, key=lambda one: (
-            one["told"] in told or one["told"] == "None", one["kind"] in kinds,
-            one["ran"].get(id, 0) in sizes))
-        if shown and (best["told"] in told or best["told"] == "None") and len(shown) >= 3:
+            one["told"] in told, one["kind"] in kinds, one["ran"].get(id, 0) in sizes))
+        if best["told"] in told and len(shown) >= 3:
             break
         shown.append(best)
         left.remove(best)

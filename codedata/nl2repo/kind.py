@@ -282,7 +282,7 @@ def _strip(repo_name: str, candidate: StripCandidate, strippable: Strippable) ->
 # stages ------------------------------------------------------------------------------------------
 
 def screening_stage(root: Path, environments: Derived, host: SandboxFactory,
-                    limit: int | None = None) -> Stage:
+                    limit: int | None) -> Stage:
     """Return the stage that screens the candidates of nl2repo.relationship; with a limit of tasks
     the first PER_TASK for each. Where an earlier run has screened fewer, they are screened again.
     """
@@ -294,10 +294,10 @@ def screening_stage(root: Path, environments: Derived, host: SandboxFactory,
                         then=RELATIONSHIP)
 
 
-def screened_strips(root: Path, max_functions: int) -> Derived:
+def screened_strips(root: Path) -> Derived:
     """Return a StripPatch for each screened candidate that was rejected or is to be proven. Of a
-    repository's good candidates of one function, only the first `max_functions` are proven, those
-    of which tests let more wrong bodies pass behind the others."""
+    repository's good candidates of one function, only the first MAX_PROVEN_FUNCTIONS are proven,
+    those of which tests let more wrong bodies pass after the others."""
     others: set[str] = set()   # ids of good candidates that are not proven
 
     def patches_of(repo_name: str, record: Communities) -> dict[str, StripPatch]:
@@ -306,7 +306,7 @@ def screened_strips(root: Path, max_functions: int) -> Derived:
         for one in sorted(record.screened or [], key=lambda one: one.get("n_survivors", 0)):
             is_function = one["kind"] == FUNCTION and one["verdict"] == GOOD
             n_functions += is_function
-            if is_function and n_functions > max_functions:
+            if is_function and n_functions > MAX_PROVEN_FUNCTIONS:
                 others.add(one["id"])
             elif one["id"]:
                 patches[one["id"]] = StripPatch(
@@ -322,7 +322,7 @@ def patches_stage(settings: Settings) -> Stage:
     """Return the stage that writes the patches of screened_strips()."""
     return Stage(
         "nl2repo.patches", make=lambda patch: patch, is_local=True,
-        reads=Reads(screened_strips(settings.root, MAX_PROVEN_FUNCTIONS),
+        reads=Reads(screened_strips(settings.root),
                     tuple(StripPatch.__dataclass_fields__), made_by="nl2repo.screen"),
         writes=Writes(Store(settings.root, StripPatch)), per_limit=0, after=RELATIONSHIP,
         then=RELATIONSHIP)

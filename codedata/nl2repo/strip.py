@@ -171,7 +171,7 @@ def why_not(one: Entity, around: list[Entity], body: Node) -> str:
     if len(statements) > 1:
         return ""
     first = statements[0]
-    values = [child for child in first.named_children if child.type != "comment"]
+    values = _parts_of(first)
     if first.type == "expression_statement" and values[0].type == "ellipsis":
         return "..."
     is_plain = len(values) <= 1 and {child.type for child in values} <= TRIVIAL_VALUES
@@ -182,8 +182,12 @@ def why_not(one: Entity, around: list[Entity], body: Node) -> str:
 
 def statements_of(body: Node) -> list[Node]:
     """Return the statements of a body after its docstring."""
-    statements = [child for child in body.named_children if child.type != "comment"]
+    statements = _parts_of(body)
     return statements[1:] if statements and _is_docstring(statements[0]) else statements
+
+
+def _parts_of(node: Node) -> list[Node]:
+    return [child for child in node.named_children if child.type != "comment"]
 
 
 def _is_docstring(statement: Node) -> bool:
@@ -214,10 +218,10 @@ def cut_of(text: bytes, one: Entity, body: Node) -> tuple[int, int, bytes]:
 def _start_of(text: bytes, body: Node, line: int) -> int:
     """Return where stripping begins: at the line after the docstring, or after the signature if
     there is no docstring; at the latest at `line`, where the line of the first statement begins."""
-    docs = [child for child in body.named_children if child.type != "comment"][:1]
+    first = _parts_of(body)[0]
     colon = [child for child in body.parent.children if child.type == ":"][-1]
-    behind = docs[0] if _is_docstring(docs[0]) else colon
-    return min(line, text.find(b"\n", behind.end_byte) + 1)
+    before = first if _is_docstring(first) else colon
+    return min(line, text.find(b"\n", before.end_byte) + 1)
 
 
 def _end_of(text: bytes, end: int, one: Entity) -> int:

@@ -50,13 +50,12 @@ def missing_environments(settings: Settings, spec: str) -> dict[str, tuple[str, 
     commits, found = Store(settings.root, Commit).open(), Environments(settings.root, True).open()
     candidates = Pulls(settings.root, settings.pr_tasks).candidates.store.open()
     clone = Path(spec.removeprefix("git:").partition("@")[0]).resolve()
-    first: dict[str, Commit] = {}
     needed_by: dict[str, list[str]] = defaultdict(list)
     for name in candidates.names():
         one = candidates.read(name)
         if not one.refused and one.repo_name not in found:
-            first.setdefault(one.repo_name, commits.read(name))
             needed_by[one.repo_name].append(name)
+    first = {name: commits.read(needed[0]) for name, needed in needed_by.items()}
     rows = {}
     for name, commit in sorted(first.items(), key=lambda pair: pair[1].created_at or ""):
         row = {"repo": commit.repo, "base_commit": commit.base_commit}

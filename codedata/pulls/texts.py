@@ -15,15 +15,15 @@ from functools import partial
 
 from codedata.disk.store import digest
 from codedata.errors import ItemFailed
-from codedata.leak.facts import find_facts
+from codedata.leak.facts import given_away, in_words
 from codedata.leak.hidden import parts_of_test
 from codedata.llm import Models, Reply
-from codedata.llm.asking import Rejected, ask, object_in
+from codedata.llm.asking import Rejected, ask, object_in, part_in
 from codedata.records import Commit, Task
 from codedata.run.talk import begin_step
 from codedata.settings import Settings
 from codedata.tasks.folder.folder import GOLD, TEST_PATCH, text_in, verifier_config
-from codedata.texts import between, fill, printable, text_of
+from codedata.texts import fill, printable, text_of
 
 READ, WRITE, AGAIN, SCHEMA = "read_text.md", "write_text.md", "again.md", "read_text.json"
 FORM = {"unsaid": [{"test": "…", "demand": "what it wants that he cannot know"}],
@@ -48,9 +48,8 @@ def tells(commit: Commit, text: str, said: str = "") -> list[str]:
     program can tell. What the tests show is the interface, which a text may name, and so is what
     was `said`, also where its lines are broken otherwise."""
     shown = "\n".join((commit.test_patch, said, " ".join(said.split())))
-    facts = find_facts([{"role": "user", "content": shown}], text, commit)
-    return [*dict.fromkeys(f"the {fact.kind} {fact.text!r}, {fact.why}" for fact in facts
-                           if fact.certain and fact.source != "test_patch")]
+    return in_words(fact for fact in given_away(text, shown, commit)
+                    if fact.source != "test_patch")
 
 
 class TextWriter:
@@ -89,9 +88,7 @@ class TextWriter:
             return text
 
         def read(reply: Reply) -> str:
-            issue = f"{between(reply.text, 'issue')}\n"
-            if not issue.strip():
-                raise Rejected("it has no issue between <issue> and </issue>")
+            issue = part_in(reply.text, "issue")
             begin_step("reading what was written")
             if faults := [*_shown_of(task, commit, issue), *self._problems(task, commit, issue)]:
                 raise Rejected("it will not do", *faults)
@@ -141,10 +138,9 @@ def _read(text: str, reply: Reply) -> dict:
 def _filled(name: str, task: Task, commit: Commit, text: str, **more: str) -> str:
     tests = _failing(task)
     listed = ", ".join(tests[:MAX_LISTED]) + (" …" if tests[MAX_LISTED:] else "")
-    patches = {"test_patch": text_in(task.tests, TEST_PATCH),
-               "gold": text_in(task.solution, GOLD)}
-    cut = {key: value[:MAX_CHARS] for key, value in patches.items()}
-    return fill(_packaged(name), repo=commit.repo, text=text.strip(), tests=listed, **cut, **more)
+    return fill(_packaged(name), repo=commit.repo, text=text.strip(), tests=listed,
+                test_patch=text_in(task.tests, TEST_PATCH)[:MAX_CHARS],
+                gold=text_in(task.solution, GOLD)[:MAX_CHARS], **more)
 
 
 def _failing(task: Task) -> list[str]:

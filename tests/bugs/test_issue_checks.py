@@ -28,10 +28,18 @@ def test_names_of_tests_are_known_in_the_form_of_each_runner(test, names):
 
 def test_a_name_that_documentation_or_reproduction_shows_is_no_leak():
     text = "`LEG_CM` and heron/wading.py, line 11, and `_pace_of`"
-    assert len(hidden().in_report(text, "")) == 4
+    assert len(hidden().in_report(text, "")) == 7   # three of them also as facts of leak/
     assert hidden("LEG_CM").in_report("Set `LEG_CM`.", "") == []
     assert hidden("_pace_of").in_report("Call `_pace_of()`.", "") == []
     assert hidden().in_report(text, f"print('{text}')") == []
+
+
+def test_a_sentence_of_a_hidden_test_bars_a_report_unless_the_reproduction_shows_it():
+    told = "It is only knee deep in mud."
+    bug = hidden(hidden={"tests/test_mud.py": '    assert wade(35) == "only knee deep in mud"\n'})
+    assert bug.in_report(told, "") == [
+        "the literal 'only knee deep in mud', a text of the pull request"]
+    assert bug.in_report(told, told) == [] == hidden().in_report(told, "")
 
 
 def test_what_is_found_stands_in_one_order_so_that_a_killed_run_asks_the_same():

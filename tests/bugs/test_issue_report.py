@@ -118,19 +118,6 @@ def test_a_report_that_shows_more_than_a_user_knows_or_quotes_nothing_is_asked_f
     found = problems_in(fake_llm.requests[2:])
     assert [one for one, why in zip(found, reasons, strict=True) if why not in one] == []
     assert read_bug(tmp_path)["problem_statement"] == TEXT
-    assert read_bug(tmp_path)["reproduction"]["noted"] == []
-
-
-def test_a_doubt_of_the_facts_asks_for_one_rewrite_and_is_noted(tmp_path, fake_llm, report):
-    test = {"tests/test_wading.py": '    assert wade(35) == "knee deep"\n'}
-    doubted = f"<report>{TEXT}\nIt is only knee deep.</report>"
-    assert report(fenced(SCRIPT), doubted, doubted, bugs=[a_bug(hidden=test)]) == 0
-    assert "perhaps by chance" in fake_llm.requests[2].text
-    assert "of the pull request, in: It is only knee deep." in fake_llm.requests[2].text
-    assert fake_llm.n_requests == 3 and "knee" not in fake_llm.requests[1].text
-    assert "knee deep" in read_bug(tmp_path)["problem_statement"]
-    noted, = read_bug(tmp_path)["reproduction"]["noted"]
-    assert noted.startswith("the literal 'knee deep'")
 
 
 def test_without_a_model_a_case_that_no_test_has_is_told_as_it_is_printed(

@@ -315,7 +315,7 @@ def test_what_is_no_benchmark_is_refused_with_its_name(tmp_path, name, content, 
 
 def test_a_parquet_file_of_other_columns_is_refused(tmp_path):
     path = write(tmp_path / "a.parquet", [{"prompt": "x"}])
-    with pytest.raises(Trouble, match=r"has the columns prompt.*instance_id"):
+    with pytest.raises(Trouble, match=r"row 1 has prompt.*instance_id"):
         Benchmarks.load([path])
 
 

@@ -33,7 +33,7 @@ def teams(found: list[list[str]]) -> list[str]:
 
 def test_what_the_same_tests_reach_belongs_together_and_what_most_reach_to_nothing():
     strippable, sets = found_with()
-    found = communities(sets, 40, seed=0)
+    found = communities(sets, 40)
     assert teams(found) == ["a", "b", "c", "d"] and [len(some) for some in found] == [6] * 4
     assert "m.py::hub" in strippable.ids
     assert sum(sets.values()) == len(TESTS) and len(sets) == 24   # tests of one set are one
@@ -42,26 +42,26 @@ def test_what_the_same_tests_reach_belongs_together_and_what_most_reach_to_nothi
 def test_functions_of_a_module_that_call_each_other_belong_together_without_a_common_test():
     places = "m.py::a", "n.py::b"
     sets = Counter((f"{place}{i}",) for place in places for i in range(4))
-    assert len(communities(sets, 40, seed=0)) == 8
+    assert len(communities(sets, 40)) == 8
     edges = [{"caller": f"{place}0", "callee": f"{place}{i}", "certainty": "resolved"}
              for place in places for i in (1, 2, 3)]
     guessed = [{"caller": "m.py::a0", "callee": "n.py::b3", "certainty": "guessed"}] * 9
-    assert teams(communities(with_calls(sets, edges + guessed), 40, seed=0)) == ["a", "b"]
-    apart = communities(with_calls(found_with()[1], edges), 40, seed=0)
+    assert teams(communities(with_calls(sets, edges + guessed), 40)) == ["a", "b"]
+    apart = communities(with_calls(found_with()[1], edges), 40)
     assert teams(apart) == ["a", "b", "c", "d"]   # one module: tests divide it as before
 
 
 def test_a_large_community_is_divided_again_or_cut():
     _, sets = found_with()
-    assert max(map(len, communities(sets, 4, seed=0))) <= 4
+    assert max(map(len, communities(sets, 4))) <= 4
     everything = Counter({("a", "b", "c", "d", "e"): 3})
-    assert communities(everything, 2, seed=0) == [["a", "b"], ["c", "d"], ["e"]]
+    assert communities(everything, 2) == [["a", "b"], ["c", "d"], ["e"]]
 
 
 def test_equal_input_and_seed_give_equal_communities_whatever_the_order_of_sets_is():
     code = ("import sys; sys.path[:0] = ['tests', 'tests/nl2repo', '.']\n"
             "from test_communities import communities, found_with\n"
-            "print(communities(found_with()[1], 3, 7))")
+            "print(communities(found_with()[1], 3))")
     shown = {subprocess.run([sys.executable, "-c", code], cwd=REPO, text=True, check=True,
                             capture_output=True, env={**os.environ, "PYTHONHASHSEED": seed}).stdout
              for seed in "123"}
@@ -71,7 +71,7 @@ def test_equal_input_and_seed_give_equal_communities_whatever_the_order_of_sets_
 def test_drawn_are_all_groups_and_single_functions_of_all_ranks_each_set_once():
     strippable, sets = found_with(n=b"def only(x):\n    return len([x])\n",
                                   tests={**TESTS, "only": ["only"]})
-    found = communities(sets, 40, seed=0)
+    found = communities(sets, 40)
     drawn = draw(strippable, found, 400, seed=0)
     kinds = Counter(one["kind"] for one in drawn)
     assert kinds == {"package": 1, "module": 1, "community": 4, "function": 26}

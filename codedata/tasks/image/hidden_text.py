@@ -18,7 +18,6 @@ from functools import partial
 from typing import BinaryIO
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from codedata.sandbox.archives import (
     GZIP,
@@ -43,7 +42,7 @@ NAME = re.compile(rb"[A-Za-z_]\w{3,}")
 NAMES_SHARE = 0.4
 LONG_RUN = 200             # bytes in a row that give a whole file away
 STEP = 32                  # bytes between two windows of a text of which only long runs count
-WORD, STRIDE = 8, 16       # of a sample, and between two: each window contains two words at least
+WORD, STRIDE = 8, 16       # bytes of a word of data, and from one word to the next
 SPOOL_BYTES = 32_000_000   # of a file that is kept in memory
 ZIP_END = b"PK\x05\x06"    # begins the last record of a zip file; a comment may follow it
 ZIP_END_BYTES = 66_000
@@ -63,9 +62,9 @@ class Windows:
     (or all of a shorter text), so windows at every 32nd offset are enough."""
 
     def __init__(self, texts: Iterable[str], min_run: int = WINDOW):
-        data = [variant.encode(errors="replace") for text in texts
-                for variant in {text.replace("\r\n", "\n"),
-                                text.replace("\r\n", "\n").replace("\n", "\r\n")}]
+        unix = [text.replace("\r\n", "\n") for text in texts]
+        data = [form.encode(errors="replace") for text in unix
+                for form in {text, text.replace("\n", "\r\n")}]
         self._runs = [(text, min(min_run, len(text))) for text in data] if min_run > WINDOW else []
         step = STEP if self._runs else 1   # a long run holds several windows of every step
         windows = {line[i:i + WINDOW] for line in data
@@ -73,29 +72,31 @@ class Windows:
         self._take({window for window in windows if len(b"".join(window.split())) >= MIN_INK})
 
     def _take(self, windows: set[bytes]) -> None:
-        """Search for these windows. `_words` holds the words in them, sorted, `_blank` whether each
-        is of blanks alone."""
+        """Search for these windows. `_words` are the words in them, as sorted numbers."""
         self._windows = windows
-        rows = np.frombuffer(b"".join(windows), dtype=np.uint8).reshape(-1, WINDOW)
-        words = np.ascontiguousarray(sliding_window_view(rows, WORD, axis=1)).view("<u8")
-        self._words = np.unique(words)
-        self._blank = np.array([not word.tobytes().strip() for word in self._words], dtype=bool)
+        words = {window[i:i + WORD] for window in windows for i in range(WINDOW - WORD + 1)}
+        self._words = np.unique(np.frombuffer(b"".join(words), "<u8"))
 
     def remove(self, windows: set[bytes]) -> None:
         """Stop searching for these windows."""
         self._take(self._windows - windows)
 
     def all_in(self, data: bytes) -> Iterator[bytes]:
-        """Yield the windows in the data, some of them twice."""
-        if not self._windows or len(data) < WINDOW:
+        """Yield the windows in the data, some of them twice.
+
+        First the words at every 16th byte of the data are looked up: wherever a window lies, it
+        holds two such words in a row. Where both are words of windows, the bytes are compared.
+        """
+        if not self._windows:
             return
-        samples = np.frombuffer(data, "<u8", len(data) // WORD)[::STRIDE // WORD]
-        at = np.minimum(np.searchsorted(self._words, samples), len(self._words) - 1)
-        known = self._words[at] == samples
-        first = np.flatnonzero(known[:-1] & known[1:])   # neighbours in one window
-        first = first[~(self._blank[at[first]] & self._blank[at[first + 1]])]   # too little ink
-        for place in (STRIDE * first).tolist():
-            for start in range(max(0, place + STRIDE + WORD - WINDOW), place + 1):
+        words = np.frombuffer(data, "<u8", len(data) // WORD)[::STRIDE // WORD]
+        nearest = np.minimum(np.searchsorted(self._words, words), len(self._words) - 1)
+        is_known = self._words[nearest] == words
+        for place in (STRIDE * np.flatnonzero(is_known[:-1] & is_known[1:])).tolist():
+            end = place + STRIDE + WORD
+            if data[place:end].isspace():   # MIN_INK leaves a window fewer blanks
+                continue
+            for start in range(max(0, end - WINDOW), place + 1):
                 window = data[start:start + WINDOW]
                 if window in self._windows and self._goes_on(data, start):
                     yield window
@@ -142,12 +143,12 @@ class Search:
 
     def exempt(self, file: BinaryIO) -> None:
         """Stop searching for the texts that this file contains. Archives in it are not opened."""
-        present = [set() for _ in self.all_windows]
+        found = [(windows, set()) for windows in self.all_windows]
         for data in self._overlapping("", file):
-            for windows, known in zip(self.all_windows, present, strict=True):
-                known.update(windows.all_in(data))
-        for windows, known in zip(self.all_windows, present, strict=True):
-            windows.remove(known)
+            for windows, present in found:
+                present.update(windows.all_in(data))
+        for windows, present in found:
+            windows.remove(present)
 
     def know(self, texts: Iterable[str]) -> None:
         """Count a single line, from now on, only in a copy of one of the project's files. `texts`
@@ -177,7 +178,7 @@ class Search:
                         return
             except NO_ARCHIVE:
                 pass   # the readable part is in the copy
-            if self._line and self._is_copy(copy):
+            if self._line and any(self._is_copy_of(copy, *one) for one in self.project):
                 self._add(place, self._line)
                 return
             size = copy.seek(0, 2)
@@ -224,15 +225,11 @@ class Search:
         is_of_source = place.startswith(self._source) or any(path in data for path in self._paths)
         return "is bytecode" if place.endswith(".pyc") and is_of_source else ""
 
-    def _is_copy(self, file: BinaryIO) -> bool:
-        """Return whether a file is a copy of one of the project's files: it shares more than one
-        line with that file, or most of its names, as bytecode does."""
-        return any(self._shares_more(file, *one) for one in self.project)
-
     @staticmethod
-    def _shares_more(file: BinaryIO, text: bytes, windows: Windows) -> bool:
-        """Return whether a part of a file, around a window and about as long as `text`, has more
-        than one line of it or most of its names. A large program has any names somewhere."""
+    def _is_copy_of(file: BinaryIO, text: bytes, windows: Windows) -> bool:
+        """Return whether a file is a copy of one of the project's files, `text`: a part of it,
+        around a window and about as long, has more than one line of it or most of its names, as
+        bytecode does. A large program has any names somewhere."""
         places: dict[bytes, int] = {}
         lines = text.split(b"\n")
         longest = len(max(lines, key=len))

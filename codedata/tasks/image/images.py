@@ -80,7 +80,7 @@ def check_task_image(image: str, gold: str, hidden: str = "",
     patch `hidden` adds. It ignores text that is also in the image's source. A line that `gold` adds
     counts only in a copy of a file that `gold` changes.
     """
-    paths = {hunk.path for patch in (gold, hidden) for hunk in hunks_of(patch, "")}
+    paths = {hunk.path for patch in (gold, hidden) for hunk in hunks_of(patch)}
     with files_of(image) as files, temporary_folder() as folder:
         source = (files.config.get("WorkingDir") or WORKDIR).rstrip("/")
         search = Search(added_runs(gold), source, paths, added_runs(hidden))
@@ -117,7 +117,7 @@ def _history(files: engine.Files, place: str, to: Path) -> list[str]:
 
 def _changed(folder: Path, gold: str) -> Iterator[str]:
     """Yield for each file that a patch changes: the patch, followed by the file in the commit."""
-    for path in sorted({hunk.path for hunk in hunks_of(gold, "")}):
+    for path in sorted({hunk.path for hunk in hunks_of(gold)}):
         text = gold
         with suppress(UnsafeArchive):   # the patch may add the file
             text += run_git(folder, "show", f"HEAD:{path}")
