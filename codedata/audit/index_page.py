@@ -53,8 +53,7 @@ TABLE = {
                hint="Wrong variants that were killed, of those tried"),
         column("seconds", "number", room="middle", digits=1), column("content", place="facts"),
         column("mark", "text", "folder", place="facts", missing=AS_AUDITED)],
-    "filters": [{"key": key, "title": key.title()} for key in ("kind", "result", "check", "folder")]
-}
+    "filters": ["kind", "result", "check", "folder"]}
 SHARES = {   # {title: (check, figure of the part, figure of the whole)}
     "wrong variants killed": ("strength", "killed", "tried"),
     "right rivals refused": ("rivals", "right refused", "right"),
