@@ -101,17 +101,18 @@ class Audited:
 
     @cached_property
     def outputs(self) -> tuple[Files, Files]:
-        """Return the files {path: content} that the gold changes or adds: (before, after)."""
+        """Return ({path: content} before the gold, of more files too; of those that it changes or
+        adds, after it)."""
         after = files_in(self.gold[0])
         before = self._files_in_image(after) if self.grader.packs_itself else files_in(self.nothing)
         given = self.task.solution if self.grader.workdir == "/solution" else ()
         after = {path: content for path, content in after.items()
                  if before.get(path) != content and path not in given}
-        return {path: before[path] for path in after if path in before}, after
+        return before, after
 
     @cached_property
     def changed(self) -> tuple[Files, Files]:
-        """Return those of the gold's outputs that are texts."""
+        """Return the texts among the files that the gold changes or adds: (before, after)."""
         before, after = self.outputs
         after = {path: content for path, content in after.items() if is_text(content)}
         return {path: before[path] for path in after if path in before}, after

@@ -91,7 +91,7 @@ def _rewritten(text: bytes, lines: set[int],
     """Rewrite the outermost functions with some of these lines."""
     words = set(re.findall(r"\w+", text.decode()))
     rows = text.splitlines(keepends=True)
-    for node in _outermost_functions(_parsed(text))[::-1]:
+    for node in [*_outermost_functions(_parsed(text))][::-1]:
         first = min(part.lineno for part in (node, *node.decorator_list))
         if lines.isdisjoint(range(first, node.end_lineno + 1)) or _reads_frames(node):
             continue
@@ -105,13 +105,12 @@ def _rewritten(text: bytes, lines: set[int],
     return b"".join(rows)
 
 
-def _outermost_functions(tree: ast.Module) -> list[ast.stmt]:
-    out: list[ast.stmt] = []
-    functions = [node for node in ast.walk(tree) if isinstance(node, FUNCTIONS)]
-    for node in sorted(functions, key=lambda node: node.lineno):
-        if not out or node.lineno > out[-1].end_lineno:
-            out.append(node)
-    return out
+def _outermost_functions(node: ast.AST) -> Iterator[ast.stmt]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, FUNCTIONS):
+            yield child
+        else:
+            yield from _outermost_functions(child)
 
 
 def _reads_frames(node: ast.AST) -> bool:

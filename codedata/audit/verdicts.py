@@ -48,7 +48,7 @@ def check_gold(audited: Audited) -> CheckResult:
     current proof.json has are not made again."""
     rows = [row for row in audited.proven_runs() if row.get("of") == "gold"]
     if rows and all(row.get("reward") == 1.0 for row in rows):
-        return CheckResult(PASSED, "", [], {"runs": len(rows), "rewarded": len(rows)})
+        return CheckResult(PASSED, figures={"runs": len(rows), "rewarded": len(rows)})
     if SOLVE not in audited.task.solution:
         return CheckResult(NO_CASE, f"it has no solution/{SOLVE}")
     rows = []
@@ -64,7 +64,7 @@ def check_gold(audited: Audited) -> CheckResult:
     if order.reward != 1.0:
         return CheckResult(FAILED, f"in another order of the tests, the gold gets {order.reward:g}",
                            order.log.splitlines()[-5:], figures)
-    return CheckResult(PASSED, "", [], figures)
+    return CheckResult(PASSED, figures=figures)
 
 
 def check_flakes(audited: Audited) -> CheckResult:
@@ -87,7 +87,7 @@ def check_flakes(audited: Audited) -> CheckResult:
         prove_repeatable(audited.grader, work, clock_library(audited.host), [])
     except NotRewarded as e:
         return CheckResult(FAILED, str(e), e.grade.log.splitlines()[-5:], figures)
-    return CheckResult(PASSED, "", [], figures)
+    return CheckResult(PASSED, figures=figures)
 
 
 # the image as it is ------------------------------------------------------------------------------
@@ -224,4 +224,4 @@ def check_fairness(audited: Audited) -> CheckResult:
         return CheckResult(REVIEW, "tests want texts that nothing shows", unseen, figures)
     if not rewrites and not literals:
         return CheckResult(NO_CASE, "its gold has no Python function that can be written otherwise")
-    return CheckResult(PASSED, "", [], figures)
+    return CheckResult(PASSED, figures=figures)
