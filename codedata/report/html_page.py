@@ -172,8 +172,9 @@ def _row(row: TurnRow, duel: Duel, max_chars: int) -> dict:
     rival, challenger = row.styles
     commands = [command[:max_chars] for command in row.commands]
     return {
-        "id": row.name, "second": commands[1], "instance": _label(row.instance_id),
-        "repo": _label(row.repo), "language": _label(row.language), "bucket": row.bucket,
+        "id": row.name, "second": commands[1], "bucket": row.bucket,
+        "instance": shortened(row.instance_id, LABEL_CHARS),
+        **{key: shortened(getattr(row, key), LABEL_CHARS) for key in ("repo", "language")},
         "score": _rounded(row.score, 2), "step": f"{rival} → {challenger}", "rival": rival,
         "challenger": challenger, "verdicts": "".join(row.verdicts),
         "found": sum(len(found or ()) for found in row.findings.values()) or None,
@@ -267,10 +268,6 @@ def _entry(entry: JudgeVerdict) -> dict:
     """Return a stored verdict with the letters of its scores."""
     scores = entry["scores"] if entry["parse_ok"] and not entry.get("error") else {}
     return {**entry, "codes": "".join(OF_VALUE[scores[one]] for one in METRICS) if scores else ""}
-
-
-def _label(text: str) -> str:
-    return shortened(text, LABEL_CHARS)
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

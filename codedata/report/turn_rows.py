@@ -21,7 +21,6 @@ from codedata.terminal import say
 
 STAGE = "report"
 DRAW = 50.0
-PAIRS = ("styles", "commands", "chars")   # of TurnRow
 MAX_ROUNDING = 1e-9   # a score this near to the one that its verdicts give was not edited
 
 
@@ -66,9 +65,9 @@ class TurnRow:
     is_unpicked: bool = False              # none of the blind answers was picked: the king's twice
 
     def unpicked(self) -> TurnRow:
-        """Return the draw that counts where no answer was picked: the king's turn on both sides."""
-        kings = {name: getattr(self, name)[:1] * 2 for name in PAIRS}
-        return replace(self, score=DRAW, metrics={}, leaks=TurnLeaks(), is_unpicked=True, **kings)
+        """Return the draw that counts where no answer was picked, with the king's turn twice."""
+        return replace(self, score=DRAW, metrics={}, leaks=TurnLeaks(), is_unpicked=True,
+                       chars=self.chars[:1] * 2)
 
     @property
     def is_won_in_defeat(self) -> bool:

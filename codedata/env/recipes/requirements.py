@@ -192,12 +192,12 @@ def expanded(wanted: Iterable[str], extras: dict[str, list[str]], project: str) 
     found, left = [], [*wanted]
     while left:
         requirement = left.pop(0)
-        match = NAME.match(requirement)
-        if not project or not match or normalized(match[1]) != normalized(project):
+        if not project or name_of(requirement) != normalized(project):
             found.append(requirement)
             continue
-        names = [normalized(name.strip()) for name in (match[2] or "").strip("[]").split(",")]
-        left = [r for name in names for r in by_name.pop(name, ())] + left   # each extra once
+        names = (NAME.match(requirement)[2] or "").strip("[]").split(",")
+        left = [r for name in names   # each extra once
+                for r in by_name.pop(normalized(name.strip()), ())] + left
     return found
 
 
