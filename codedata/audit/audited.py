@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from codedata.audit.warm import WarmSource
 from codedata.errors import ItemFailed
 from codedata.records import DATAPOINT, Files, Object, RivalledTask
 from codedata.sandbox.factory import SandboxFactory
@@ -18,6 +17,7 @@ from codedata.tasks.folder.folder import ARCHIVE, SOLVE, edited_parts
 from codedata.tasks.folder.tests_folder import KEPT, MAX_KEPT
 from codedata.tasks.prove.grade import BESIDE, Grade, Grader, archive_of, grader_of, tree_of
 from codedata.tasks.prove.graded_runs import grade_untouched
+from codedata.tasks.screen.screen import Screener
 from codedata.texts import text_of
 
 GOLD_GETS = "its gold gets"
@@ -46,7 +46,7 @@ class Audited:
     task: RivalledTask
     host: SandboxFactory
     label: str
-    warm: WarmSource | None = None      # None of a task that has no repository
+    screener: Screener | None = None    # of its solved source; None where the root has no source
     survivors: list[Object] | None = None   # the tries of `strength`, None before it is made
     failed_once: set[str] = field(default_factory=set)    # tests with weights that a run failed
     not_built: ItemFailed | None = None

@@ -8,7 +8,6 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Callable, Collection, Mapping
-from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 from codedata.audit import adversary, cheats, reading, verdicts
 from codedata.audit.audited import Audited, CheckResult, GoldRefused
 from codedata.audit.index_page import write_index
-from codedata.audit.warm import TaskSources, WarmSource
+from codedata.audit.warm import TaskSources, screener_of
 from codedata.disk.archives import UnsafeArchive
 from codedata.disk.store import Store, digest
 from codedata.errors import ItemFailed, Trouble
@@ -105,8 +104,8 @@ def audit_stage(root: Path, host: SandboxFactory, checks: Mapping[str, Check], *
         others = [one for one in (there.checks if there else ()) if one["name"] not in checks]
         survivors = next((one["tries"] for one in others if one["name"] == STRENGTH), None)
         with (labelled(host, name, "audit") as label,
-              closing(WarmSource(sources, task, host, label)) as warm):
-            made = audit(Audited(task, host, label, warm, survivors), checks, kept, root)
+              screener_of(sources.of(task), host, label) as screener):
+            made = audit(Audited(task, host, label, screener, survivors), checks, kept, root)
         return TaskAudit(name, task.kind, content, rivals, [*made, *others],
                          round(sum(one["seconds"] for one in made), 1))
 

@@ -132,7 +132,7 @@ def check_strength(audited: Audited) -> CheckResult:
     unrun = _unrun(audited, {(one.path, one.line) for one in survivors})
     tries = [{"path": one.path, "line": one.line, "operator": one.operator, "place": k,
               "unrun": (one.path, one.line) in unrun,
-              "diff": diff_of({one.path: after[one.path]}, {one.path: one.text})}
+              "diff": _diff(audited, one.path, one.text)}
              for k, cluster in enumerate(clusters_of(survivors, unrun)) for one in cluster]
     n_tried = killed + len(survivors)
     figures = {"possible": len(variants), "tried": n_tried, "killed": killed,
@@ -169,14 +169,19 @@ def _reward(audited: Audited, files: Files, stops_early: bool = False) -> float:
         return 0.0
 
 
+def _diff(audited: Audited, path: str, text: bytes) -> str:
+    """Return the diff from a file of the gold to another text of it."""
+    return diff_of({path: audited.changed[1][path]}, {path: text})
+
+
 def _unrun(audited: Audited, lines: Collection[tuple[str, int]]) -> set[tuple[str, int]]:
     """Return those (path, line) at which a program may end without losing its reward."""
     after = audited.changed[1]
     ended = {(path, line): found for path, line in sorted(lines)
              if (found := ends_before(path, after[path], line))}
-    if audited.warm and audited.warm.coverage:
-        shown = audited.warm.screen([diff_of({path: after[path]}, {path: text})
-                                     for (path, _), text in ended.items()])
+    if audited.screener:
+        shown = audited.screener.screen([_diff(audited, path, text)
+                                         for (path, _), text in ended.items()])
         return {at for at, found in zip(ended, shown, strict=True)
                 if found and found.verdict == SURVIVES[0]}
     return {(path, line) for (path, line), text in ended.items()
@@ -187,12 +192,10 @@ def _screened(audited: Audited, variants: Sequence[Variant]
               ) -> tuple[int, list[Variant]] | None:
     """Judge variants in a warm sandbox of the repository, whose source is the gold's. Return the
     same as _graded(), or None where none can be judged so."""
-    if not (audited.warm and audited.warm.coverage):
+    if not audited.screener:
         return None
-    after = audited.changed[1]
     chosen = variants[:VARIANTS]
-    shown = audited.warm.screen([diff_of({one.path: after[one.path]}, {one.path: one.text})
-                                for one in chosen])
+    shown = audited.screener.screen([_diff(audited, one.path, one.text) for one in chosen])
     pairs = [(one, found) for one, found in zip(chosen, shown, strict=True) if found]
     survivors = [one for one, found in pairs if found.verdict == SURVIVES[0]]
     return (len(pairs) - len(survivors), survivors) if pairs else None
