@@ -126,7 +126,7 @@ def _in_words(figures: Object) -> str:
 
 
 def _counts(checks: Iterable[AuditCheck], name: str, *keys: str) -> list[float]:
-    """Return sums of figures over the checks of a name. A figure that is no count is 0: a person
+    """Return sums of figures over the checks of a name. A figure that is not a count is 0: a person
     may have edited it."""
     figures = [check["figures"] for check in checks if check["name"] == name]
     return [sum(one[key] for one in figures if type(one.get(key)) in (int, float)

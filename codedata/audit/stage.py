@@ -50,7 +50,7 @@ CHECKS = {
     "tests_read": Check(cheats.spy_on_tests, "3"), "answer": Check(cheats.find_answer, "3"),
     STRENGTH: Check(verdicts.check_strength, "3"),
     "fairness": Check(verdicts.check_fairness, "2"), "rivals": Check(cheats.try_rivals),
-    # behind those that fail tests: it lists the tests that none of them has failed
+    # after the checks that fail tests: it lists the tests that none of them has failed
     "untouched": Check(verdicts.check_untouched, "3"),
     "flakes": Check(verdicts.check_flakes, is_thorough=True),
     "adversary": Check(adversary.try_adversary, texts=adversary.TEXTS),

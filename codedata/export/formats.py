@@ -163,7 +163,7 @@ def _conversation_problem(messages: list[Message], tools: list[dict] | None) -> 
     """Return why a conversation is refused, or None.
 
     With `tools`, the rules are those of the chat templates in TRL 1.16 that know tools: many of
-    them fail at arguments that are no object.
+    them fail at arguments that are not an object.
     """
     may_precede = MAY_PRECEDE if tools else MAY_PRECEDE_TEXT
     before = ""

@@ -138,7 +138,7 @@ def runtime_requirements(files: Manifests) -> tuple[Strings, Strings]:
 def local_packages(files: Manifests, is_installable: bool) -> Strings:
     """Return the other packages of the repository that are installed with the project, such as
     ./libs/core: those that requirements files, poetry or uv name by a path, and of uv's workspace
-    those that the project needs, or all where its root is no package."""
+    those that the project needs, or all where its root is not a package."""
     found, source = Collector(files.source), files.source
     for path in ("requirements.txt", *map(str, _requirement_files(source))):
         found.add_file(path)
@@ -215,7 +215,7 @@ class Collector:
         self._read: set[str] = set()
 
     def add(self, requirements=(), extras=(), groups=()) -> None:
-        """Add what lists of settings name; whatever is no list or no text is left out."""
+        """Add what lists of settings name; whatever is not a list or not a text is left out."""
         self.requirements += strings_in(requirements)
         self.extras |= dict.fromkeys(strings_in(extras))
         self.groups |= dict.fromkeys(strings_in(groups))
