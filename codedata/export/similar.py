@@ -1,8 +1,8 @@
 """Leave out near-duplicates among turns, of which both the history and the answer are alike.
 
 So neighbouring turns of one trajectory, which share their history, are not duplicates, nor are
-equal commands at the end of different tasks. System messages are not compared, nor lines that the first
-messages of many tasks share, which come from the harness.
+equal commands at the end of different tasks. System messages are not compared, nor lines that the
+first messages of many tasks share, which come from the harness.
 """
 from __future__ import annotations
 

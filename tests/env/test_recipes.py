@@ -113,7 +113,7 @@ def test_requirements_files_are_followed_and_their_options_are_not(tmp_path):
           b__txt="attrs\\\n>=22 --hash=sha256:0\n-r a.txt\n")
     found = Collector(RepositoryFiles(tmp_path))
     found.add_file("a.txt")
-    assert set(found.requirements) == {"attrs >=22", "six"} and set(found.extras) == {"speed"}
+    assert set(found.requirements) == {"attrs >=22", "six"} and set(found.labels) == {"speed"}
 
 
 def test_versions_of_poetry_mean_what_poetry_means():
