@@ -94,11 +94,11 @@ def recipes(facts: Facts) -> list[Recipe]:
         ways.append(today)
     of_node = node.initial(facts.node)
     others = [facts.plain] if facts.plain else []
-    if others and facts.plain.planner != "Makefile" and not python.n_test_files:
+    if python.n_test_files:
+        return [*ways, *of_node, *others]
+    if others and facts.plain.planner != "Makefile":
         return [*others, *of_node, *ways]
-    if of_node and not python.n_test_files:
-        return [*of_node, *others, *ways]
-    return [*ways, *of_node, *others]
+    return [*of_node, *others, *ways] if of_node else [*ways, *others]
 
 
 def _run_child(folder: Path, skipped: dict[str, str]) -> tuple[list, str]:
