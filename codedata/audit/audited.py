@@ -16,7 +16,6 @@ from codedata.suites.source import is_text
 from codedata.tasks.folder.folder import ARCHIVE, SOLVE, edited_parts
 from codedata.tasks.folder.tests_folder import KEPT, MAX_KEPT
 from codedata.tasks.prove.grade import BESIDE, Grade, Grader, archive_of, grader_of, tree_of
-from codedata.tasks.prove.graded_runs import grade_untouched
 from codedata.tasks.screen.screen import Screener
 from codedata.texts import text_of
 
@@ -50,7 +49,6 @@ class Audited:
     survivors: list[Object] | None = None   # the tries of `strength`, None before it is made
     failed_once: set[str] = field(default_factory=set)    # tests with weights that a run failed
     not_built: ItemFailed | None = None
-    runs: list[Object] = field(default_factory=list)   # graded ones, as in proof.json
 
     @cached_property
     def grader(self) -> Grader:
@@ -67,7 +65,7 @@ class Audited:
     @cached_property
     def untouched(self) -> Grade:
         """Return the grade of an agent that does nothing."""
-        return self._noted(grade_untouched(self.grader, self.runs))
+        return self._noted(self.grader.grade(None))
 
     @cached_property
     def kept(self) -> float:

@@ -180,8 +180,8 @@ def page(rows: list[Object], details: dict[int, Packed], broken: list[str]) -> b
             card("Checks by result, in tasks", outcomes(COLOURS)),
             card("Of all that was tried",
                  table("Shares", ["", "", "share", "95 % interval"], shares, "lrrr"))))
-    return build("Audits of tasks", [overview, section("tasks", "Tasks", LISTING)][:1 + bool(rows)],
-                 TABLE, rows, details)
+    tasks = rows and section("tasks", "Tasks", LISTING)
+    return build("Audits of tasks", [overview, tasks], TABLE, rows, details)
 
 
 def _share(title: str, part: float, whole: float) -> list[Block]:

@@ -691,6 +691,7 @@ def test_headers_modules_and_groups_are_recognized_by_their_names():
     others = ("latest", "contest", "lint", "test-docs", "typing")
     assert [use_of(name) for name in others] == ["", "", "others", "others", "others"]
     assert (use_of("dev"), use_of("docs")) == ("developers", "others")
+    assert "'manifest_unreadable'" in str(table("causes"))   # which a hostile repository gets
     assert merged(["pytest-mock", "Flake8_Bugbear", "sphinx"]) == ("pytest-mock",)
 
 
@@ -698,8 +699,7 @@ def test_headers_modules_and_groups_are_recognized_by_their_names():
 def test_a_failures_cause_is_named_with_the_line_that_says_it(row):
     found = causes.cause_of(row["phase"], row["log"])
     assert found.name == row["name"]
-    known = table("causes")
-    assert found.name in {*(one["name"] for one in known["cause"]), *known["from_checks"]}
+    assert f"'{found.name}'" in str(table("causes"))
     assert found.evidence in row["log"]
 
 
