@@ -1,8 +1,8 @@
 """Build report.html, the page of a duel: outcome, panel, costs, a row per turn, some turns in full.
 
 codedata/page/ draws it. A section without data is left out. The table has every turn. Histories,
-answers and raw replies are included for as many turns as fit into DETAIL_BYTES, drawn at random;
-for the others the page names their files.
+answers and raw replies are included for up to MAX_DETAILS turns, drawn at random, as many as fit
+into DETAIL_BYTES; for the others the page names their files.
 """
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from codedata.report.verdict_codes import OF_VALUE, UNREAD
 from codedata.settings import ReportSettings
 from codedata.terminal import plural
 
+MAX_DETAILS = 1000           # turns in full
 DETAIL_BYTES = 20_000_000    # size limit of the turns in full
 # limit for all commands in the table; what is cut of them is not searched
 SEARCHED_CHARS = 8_000_000
@@ -212,8 +213,9 @@ def _scores(row: TurnRow) -> list[float | None] | None:
 
 def _details(rows: list[TurnRow], duel: Duel, read, commits: Store | None,
              executions: Executions | None) -> Iterator[tuple[int, Block]]:
-    """Yield (place, details) of each turn, in a random order: those that fit are of all kinds."""
-    for i, row in random.Random(0).sample([*enumerate(rows)], len(rows)):
+    """Yield (place, details) of turns in a random order, so that those that fit are of all kinds.
+    """
+    for i, row in random.Random(0).sample([*enumerate(rows)], min(len(rows), MAX_DETAILS)):
         try:
             answer, score = read(row.name)
         except BrokenRecord:   # it was edited after the table was read, so it has no details

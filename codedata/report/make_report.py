@@ -51,13 +51,13 @@ def run(settings: Settings, options: RunOptions) -> int:
     check_root(root)
     directory = root / ("report" if mode == "king" else f"report_{mode}")
     usual, judge_again = settings.challenger.how, options.command("validate.py")
-    leak_judges = {spec.role for spec in settings.leak_judges()}
 
     def read(how: str) -> ReportTurns:
         answers, scores = records_of(mode, how, usual)
         duel = read_duel(root / scores.directory / DUEL, mode, judge_again)
+        leak_judges = None if how == "chosen" else {spec.role for spec in settings.leak_judges()}
         return read_turns(Judging(root, decided_panel(duel), answers, scores), duel,
-                          settings.exclude, thresholds, None if how == "chosen" else leak_judges)
+                          settings.exclude, thresholds, leak_judges)
 
     def report() -> int:
         turns, moves = read(usual), None
