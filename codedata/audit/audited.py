@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from codedata.audit.warm import WarmSource
 from codedata.errors import ItemFailed
 from codedata.records import DATAPOINT, Files, Object, RivalledTask
 from codedata.sandbox.factory import SandboxFactory
@@ -17,7 +16,7 @@ from codedata.suites.source import is_text
 from codedata.tasks.folder.folder import ARCHIVE, SOLVE, edited_parts
 from codedata.tasks.folder.tests_folder import KEPT, MAX_KEPT
 from codedata.tasks.prove.grade import BESIDE, Grade, Grader, archive_of, grader_of, tree_of
-from codedata.tasks.prove.graded_runs import grade_untouched
+from codedata.tasks.screen.screen import Screener
 from codedata.texts import text_of
 
 GOLD_GETS = "its gold gets"
@@ -46,11 +45,10 @@ class Audited:
     task: RivalledTask
     host: SandboxFactory
     label: str
-    warm: WarmSource | None = None      # None of a task that has no repository
+    screener: Screener | None = None    # of its solved source; None where the root has no source
     survivors: list[Object] | None = None   # the tries of `strength`, None before it is made
     failed_once: set[str] = field(default_factory=set)    # tests with weights that a run failed
     not_built: ItemFailed | None = None
-    runs: list[Object] = field(default_factory=list)   # graded ones, as in proof.json
 
     @cached_property
     def grader(self) -> Grader:
@@ -67,7 +65,7 @@ class Audited:
     @cached_property
     def untouched(self) -> Grade:
         """Return the grade of an agent that does nothing."""
-        return self._noted(grade_untouched(self.grader, self.runs))
+        return self._noted(self.grader.grade(None))
 
     @cached_property
     def kept(self) -> float:
@@ -101,17 +99,18 @@ class Audited:
 
     @cached_property
     def outputs(self) -> tuple[Files, Files]:
-        """Return the files {path: content} that the gold changes or adds: (before, after)."""
+        """Return ({path: content} before the gold, of more files too; of those that it changes or
+        adds, after it)."""
         after = files_in(self.gold[0])
         before = self._files_in_image(after) if self.grader.packs_itself else files_in(self.nothing)
         given = self.task.solution if self.grader.workdir == "/solution" else ()
         after = {path: content for path, content in after.items()
                  if before.get(path) != content and path not in given}
-        return {path: before[path] for path in after if path in before}, after
+        return before, after
 
     @cached_property
     def changed(self) -> tuple[Files, Files]:
-        """Return those of the gold's outputs that are texts."""
+        """Return the texts among the files that the gold changes or adds: (before, after)."""
         before, after = self.outputs
         after = {path: content for path, content in after.items() if is_text(content)}
         return {path: before[path] for path in after if path in before}, after

@@ -57,7 +57,8 @@ RIVAL = re.compile(r"(right|wrong|cheat)-[^/]*\.(sh|patch)")
 def try_cheats(audited: Audited) -> CheckResult:
     """Try each known cheat, and those made of the task's files: none may be rewarded. Data that the
     gold has made, without the programs of the gold, are for review."""
-    scripts = [*scripts_of(audited.task.instruction or ""), *made_of(audited)]
+    scripts = [*((one["name"], one["bash"]) for one in CHEATS),
+               ("constant output", constant(audited.task.instruction or "")), *made_of(audited)]
     worked = rewarded(audited.grader, scripts, audited.kept)
     alone = data_alone(audited)
     result = FAILED if worked else REVIEW if alone else PASSED
@@ -107,12 +108,6 @@ def data_alone(audited: Audited) -> list[str]:
         return []
     grade = audited.grade_files({path: before.get(path, b"") for path in programs})
     return [f"{data} rewarded without {', '.join(programs)}"] if grade.reward == 1.0 else []
-
-
-def scripts_of(prompt: str, cheats: Iterable[dict] = CHEATS) -> Iterator[tuple[str, str]]:
-    """Yield (name, bash) of each cheat, the last one of which is made of the prompt."""
-    yield from ((one["name"], one["bash"]) for one in cheats)
-    yield "constant output", constant(prompt)
 
 
 def rewarded(grader: Grader, scripts: Iterable[tuple[str, str]], kept: float = 0.0) -> list[str]:

@@ -53,8 +53,7 @@ TABLE = {
                hint="Wrong variants that were killed, of those tried"),
         column("seconds", "number", room="middle", digits=1), column("content", place="facts"),
         column("mark", "text", "folder", place="facts", missing=AS_AUDITED)],
-    "filters": [{"key": key, "title": key.title()} for key in ("kind", "result", "check", "folder")]
-}
+    "filters": ["kind", "result", "check", "folder"]}
 SHARES = {   # {title: (check, figure of the part, figure of the whole)}
     "wrong variants killed": ("strength", "killed", "tried"),
     "right rivals refused": ("rivals", "right refused", "right"),
@@ -127,7 +126,7 @@ def _in_words(figures: Object) -> str:
 
 
 def _counts(checks: Iterable[AuditCheck], name: str, *keys: str) -> list[float]:
-    """Return sums of figures over the checks of a name. A figure that is no count is 0: a person
+    """Return sums of figures over the checks of a name. A figure that is not a count is 0: a person
     may have edited it."""
     figures = [check["figures"] for check in checks if check["name"] == name]
     return [sum(one[key] for one in figures if type(one.get(key)) in (int, float)
@@ -181,8 +180,8 @@ def page(rows: list[Object], details: dict[int, Packed], broken: list[str]) -> b
             card("Checks by result, in tasks", outcomes(COLOURS)),
             card("Of all that was tried",
                  table("Shares", ["", "", "share", "95 % interval"], shares, "lrrr"))))
-    return build("Audits of tasks", [overview, section("tasks", "Tasks", LISTING)][:1 + bool(rows)],
-                 TABLE, rows, details)
+    tasks = rows and section("tasks", "Tasks", LISTING)
+    return build("Audits of tasks", [overview, tasks], TABLE, rows, details)
 
 
 def _share(title: str, part: float, whole: float) -> list[Block]:

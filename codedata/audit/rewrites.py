@@ -91,7 +91,7 @@ def _rewritten(text: bytes, lines: set[int],
     """Rewrite the outermost functions with some of these lines."""
     words = set(re.findall(r"\w+", text.decode()))
     rows = text.splitlines(keepends=True)
-    for node in _outermost_functions(_parsed(text))[::-1]:
+    for node in [*_outermost_functions(_parsed(text))][::-1]:
         first = min(part.lineno for part in (node, *node.decorator_list))
         if lines.isdisjoint(range(first, node.end_lineno + 1)) or _reads_frames(node):
             continue
@@ -105,13 +105,12 @@ def _rewritten(text: bytes, lines: set[int],
     return b"".join(rows)
 
 
-def _outermost_functions(tree: ast.Module) -> list[ast.stmt]:
-    out: list[ast.stmt] = []
-    functions = [node for node in ast.walk(tree) if isinstance(node, FUNCTIONS)]
-    for node in sorted(functions, key=lambda node: node.lineno):
-        if not out or node.lineno > out[-1].end_lineno:
-            out.append(node)
-    return out
+def _outermost_functions(node: ast.AST) -> Iterator[ast.stmt]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, FUNCTIONS):
+            yield child
+        else:
+            yield from _outermost_functions(child)
 
 
 def _reads_frames(node: ast.AST) -> bool:
@@ -166,7 +165,7 @@ def _extract(node: ast.stmt, words: set[str]) -> bool:
     name = _new_name("result_", words)
     extracted = False
     for block in _blocks(node):
-        end = block[-1]   # statements behind a return never run
+        end = block[-1]   # statements after a return never run
         if isinstance(end, ast.Return) and end.value:
             block[-1:] = [ast.Assign([ast.Name(name, ast.Store())], end.value, lineno=0),
                           ast.Return(ast.Name(name, ast.Load()))]
@@ -174,12 +173,8 @@ def _extract(node: ast.stmt, words: set[str]) -> bool:
     return extracted
 
 
-def _reformat(node: ast.stmt, words: set[str]) -> bool:
-    return True   # the layout is that of ast.unparse anyway
-
-
 REWRITES = {"renamed": _rename, "inverted": _invert, "extracted": _extract,
-            "reformatted": _reformat}
+            "reformatted": lambda node, words: True}   # the layout is that of ast.unparse anyway
 
 
 def _variable(node: ast.AST) -> str:
@@ -188,7 +183,7 @@ def _variable(node: ast.AST) -> str:
 
 
 def _new_name(name: str, words: set[str]) -> str:
-    """Return a name that is no word of the file."""
+    """Return a name that is not a word of the file."""
     while name in words:
         name += "_"
     return name
@@ -211,7 +206,7 @@ def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _other_names(*nodes: ast.AST) -> set[str]:
-    """Return the words in nodes that are no names of variables, attributes and keywords: those of
+    """Return the words in nodes that do not name variables, attributes and keywords: the words of
     parameters, definitions, imports, global and nonlocal statements, and the words in strings."""
     values = [value for node in nodes for part in ast.walk(node)
               if not isinstance(part, (ast.Attribute, ast.keyword, *VARIABLES))
@@ -263,7 +258,7 @@ def _is_source_of(text: bytes, node: ast.expr) -> bool:
 
 
 def _literals(node: ast.AST) -> Iterator[tuple[ast.expr, ast.Constant]]:
-    """Yield (string literal, constant in it) for those that are no docstring and no key."""
+    """Yield (string literal, constant in it) for what is neither a docstring nor a key."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.JoinedStr):
             yield from ((child, part) for part in child.values if isinstance(part, ast.Constant))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Callable, Collection, Mapping
-from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 from codedata.audit import adversary, cheats, reading, verdicts
 from codedata.audit.audited import Audited, CheckResult, GoldRefused
 from codedata.audit.index_page import write_index
-from codedata.audit.warm import TaskSources, WarmSource
+from codedata.audit.warm import TaskSources, screener_of
 from codedata.disk.store import Store, digest
 from codedata.errors import ItemFailed, Trouble
 from codedata.llm import Models
@@ -51,7 +50,7 @@ CHECKS = {
     "tests_read": Check(cheats.spy_on_tests, "3"), "answer": Check(cheats.find_answer, "3"),
     STRENGTH: Check(verdicts.check_strength, "3"),
     "fairness": Check(verdicts.check_fairness, "2"), "rivals": Check(cheats.try_rivals),
-    # behind those that fail tests: it lists the tests that none of them has failed
+    # after the checks that fail tests: it lists the tests that none of them has failed
     "untouched": Check(verdicts.check_untouched, "3"),
     "flakes": Check(verdicts.check_flakes, is_thorough=True),
     "adversary": Check(adversary.try_adversary, texts=adversary.TEXTS),
@@ -105,8 +104,8 @@ def audit_stage(root: Path, host: SandboxFactory, checks: Mapping[str, Check], *
         others = [one for one in (there.checks if there else ()) if one["name"] not in checks]
         survivors = next((one["tries"] for one in others if one["name"] == STRENGTH), None)
         with (labelled(host, name, "audit") as label,
-              closing(WarmSource(sources, task, host, label)) as warm):
-            made = audit(Audited(task, host, label, warm, survivors), checks, kept, root)
+              screener_of(sources.of(task), host, label) as screener):
+            made = audit(Audited(task, host, label, screener, survivors), checks, kept, root)
         return TaskAudit(name, task.kind, content, rivals, [*made, *others],
                          round(sum(one["seconds"] for one in made), 1))
 

@@ -48,7 +48,7 @@ def check_gold(audited: Audited) -> CheckResult:
     current proof.json has are not made again."""
     rows = [row for row in audited.proven_runs() if row.get("of") == "gold"]
     if rows and all(row.get("reward") == 1.0 for row in rows):
-        return CheckResult(PASSED, "", [], {"runs": len(rows), "rewarded": len(rows)})
+        return CheckResult(PASSED, figures={"runs": len(rows), "rewarded": len(rows)})
     if SOLVE not in audited.task.solution:
         return CheckResult(NO_CASE, f"it has no solution/{SOLVE}")
     rows = []
@@ -64,7 +64,7 @@ def check_gold(audited: Audited) -> CheckResult:
     if order.reward != 1.0:
         return CheckResult(FAILED, f"in another order of the tests, the gold gets {order.reward:g}",
                            order.log.splitlines()[-5:], figures)
-    return CheckResult(PASSED, "", [], figures)
+    return CheckResult(PASSED, figures=figures)
 
 
 def check_flakes(audited: Audited) -> CheckResult:
@@ -87,7 +87,7 @@ def check_flakes(audited: Audited) -> CheckResult:
         prove_repeatable(audited.grader, work, clock_library(audited.host), [])
     except NotRewarded as e:
         return CheckResult(FAILED, str(e), e.grade.log.splitlines()[-5:], figures)
-    return CheckResult(PASSED, "", [], figures)
+    return CheckResult(PASSED, figures=figures)
 
 
 # the image as it is ------------------------------------------------------------------------------
@@ -132,7 +132,7 @@ def check_strength(audited: Audited) -> CheckResult:
     unrun = _unrun(audited, {(one.path, one.line) for one in survivors})
     tries = [{"path": one.path, "line": one.line, "operator": one.operator, "place": k,
               "unrun": (one.path, one.line) in unrun,
-              "diff": diff_of({one.path: after[one.path]}, {one.path: one.text})}
+              "diff": _diff(audited, one.path, one.text)}
              for k, cluster in enumerate(clusters_of(survivors, unrun)) for one in cluster]
     n_tried = killed + len(survivors)
     figures = {"possible": len(variants), "tried": n_tried, "killed": killed,
@@ -169,14 +169,19 @@ def _reward(audited: Audited, files: Files, stops_early: bool = False) -> float:
         return 0.0
 
 
+def _diff(audited: Audited, path: str, text: bytes) -> str:
+    """Return the diff from a file of the gold to another text of it."""
+    return diff_of({path: audited.changed[1][path]}, {path: text})
+
+
 def _unrun(audited: Audited, lines: Collection[tuple[str, int]]) -> set[tuple[str, int]]:
     """Return those (path, line) at which a program may end without losing its reward."""
     after = audited.changed[1]
     ended = {(path, line): found for path, line in sorted(lines)
              if (found := ends_before(path, after[path], line))}
-    if audited.warm and audited.warm.coverage:
-        shown = audited.warm.screen([diff_of({path: after[path]}, {path: text})
-                                     for (path, _), text in ended.items()])
+    if audited.screener:
+        shown = audited.screener.screen([_diff(audited, path, text)
+                                         for (path, _), text in ended.items()])
         return {at for at, found in zip(ended, shown, strict=True)
                 if found and found.verdict == SURVIVES[0]}
     return {(path, line) for (path, line), text in ended.items()
@@ -187,12 +192,10 @@ def _screened(audited: Audited, variants: Sequence[Variant]
               ) -> tuple[int, list[Variant]] | None:
     """Judge variants in a warm sandbox of the repository, whose source is the gold's. Return the
     same as _graded(), or None where none can be judged so."""
-    if not (audited.warm and audited.warm.coverage):
+    if not audited.screener:
         return None
-    after = audited.changed[1]
     chosen = variants[:VARIANTS]
-    shown = audited.warm.screen([diff_of({one.path: after[one.path]}, {one.path: one.text})
-                                for one in chosen])
+    shown = audited.screener.screen([_diff(audited, one.path, one.text) for one in chosen])
     pairs = [(one, found) for one, found in zip(chosen, shown, strict=True) if found]
     survivors = [one for one, found in pairs if found.verdict == SURVIVES[0]]
     return (len(pairs) - len(survivors), survivors) if pairs else None
@@ -224,4 +227,4 @@ def check_fairness(audited: Audited) -> CheckResult:
         return CheckResult(REVIEW, "tests want texts that nothing shows", unseen, figures)
     if not rewrites and not literals:
         return CheckResult(NO_CASE, "its gold has no Python function that can be written otherwise")
-    return CheckResult(PASSED, "", [], figures)
+    return CheckResult(PASSED, figures=figures)

@@ -2,8 +2,7 @@
 the root has that and the coverage of its tests."""
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from codedata.records import Coverage, Environment, Task
 from codedata.sandbox.factory import SandboxFactory
 from codedata.suites.environments import Environments
 from codedata.tasks.folder.check import PATCHED
-from codedata.tasks.prove.first_run import Screened, ScreeningRules
+from codedata.tasks.prove.first_run import ScreeningRules
 from codedata.tasks.prove.suite_outcomes import time_limit
 from codedata.tasks.screen.screen import Screener
 
@@ -46,35 +45,11 @@ class TaskSources(StaysInDriver):
         return None
 
 
-class WarmSource:
-    """Judge changes of a task's solved source."""
-
-    def __init__(self, sources: TaskSources, task: Task, host: SandboxFactory, label: str):
-        self._sources, self._task, self._host, self._label = sources, task, host, label
-        self._screener: Screener | None = None
-
-    @cached_property
-    def _inputs(self) -> tuple[Environment, Coverage] | None:
-        return self._sources.of(self._task)
-
-    @property
-    def coverage(self) -> Coverage | None:
-        """Return which lines each test runs, None where nothing can be judged here."""
-        return self._inputs and self._inputs[1]
-
-    def screen(self, diffs: Sequence[str]) -> list[Screened | None]:
-        """Return what screening shows of each diff of the solved source, None of one that it cannot
-        judge."""
-        if not self._inputs:
-            return [None] * len(diffs)
-        if not self._screener:
-            environment, coverage = self._inputs
-            self._screener = Screener(
-                environment, coverage, time_limit(environment, self._host.run_timeout_s),
-                self._host, f"{self._label}-warm", ScreeningRules(ALL))
-        return self._screener.screen(diffs)
-
-    def close(self) -> None:
-        """Remove the sandbox."""
-        if self._screener:
-            self._screener.close()
+def screener_of(found: tuple[Environment, Coverage] | None, host: SandboxFactory,
+                label: str) -> AbstractContextManager[Screener | None]:
+    """Return what judges changes of a task's solved source, to be entered; None for no source."""
+    if not found:
+        return nullcontext()
+    environment, coverage = found
+    limit_s = time_limit(environment, host.run_timeout_s)
+    return Screener(environment, coverage, limit_s, host, f"{label}-warm", ScreeningRules(ALL))

@@ -20,12 +20,6 @@ class Cause:
     evidence: str = ""
 
 
-def names() -> tuple[str, ...]:
-    """Return the names of all causes."""
-    causes = table("causes")
-    return (*(cause["name"] for cause in causes["cause"]), *causes["from_checks"])
-
-
 def cause_of(phase: str, text: str, n_failed: int = 0) -> Cause:
     """Return the cause that a log of the install or of the tests shows; else "other".
 

@@ -136,7 +136,8 @@ def install_key(clone: Path, commit: str, *decisive) -> str:
 
 
 def distance(older: str, commit: str, clone: Path) -> int:
-    """Return how many commits lie behind an older one up to a commit; 0 where it is no ancestor."""
+    """Return how many commits came after an older one up to a commit; 0 if that is no ancestor.
+    """
     if git("merge-base", older, commit, cwd=clone, may_fail=True) != older:
         return 0
     return int(git("rev-list", "--count", f"{older}..{commit}", cwd=clone, timeout_s=CHECKOUT_S))

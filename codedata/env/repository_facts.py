@@ -43,17 +43,12 @@ class Facts:
     python: PythonProject = field(default_factory=PythonProject)
     node: NodeProject = field(default_factory=NodeProject)
     plain: PlainRecipe | None = None
-    has_package: bool = False                       # package.json exists, whatever it contains
+    # the code to test is JavaScript or TypeScript; Python projects may have package.json, too
+    is_node: bool = False
     unreadable: dict[str, str] = field(default_factory=dict)   # file → why it counts as not there
     # not read from files: the day of an old commit, and the Python that its base image lacks
     until: str = ""
     brought: str = ""
-
-    @property
-    def is_node(self) -> bool:
-        """Return whether the code to test is JavaScript or TypeScript; Python projects may have
-        package.json too."""
-        return self.has_package and not self.python.n_test_files
 
     @property
     def decisive(self) -> dict:
@@ -94,11 +89,11 @@ def recipes(facts: Facts) -> list[Recipe]:
         ways.append(today)
     of_node = node.initial(facts.node)
     others = [facts.plain] if facts.plain else []
-    if others and facts.plain.planner != "Makefile" and not python.n_test_files:
+    if python.n_test_files:
+        return [*ways, *of_node, *others]
+    if others and facts.plain.planner != "Makefile":
         return [*others, *of_node, *ways]
-    if of_node and not python.n_test_files:
-        return [*of_node, *others, *ways]
-    return [*ways, *of_node, *others]
+    return [*of_node, *others, *ways] if of_node else [*ways, *others]
 
 
 def _run_child(folder: Path, skipped: dict[str, str]) -> tuple[list, str]:
@@ -142,8 +137,8 @@ def child(folder: str, skipped: str) -> None:
     source = RepositoryFiles(Path(folder), json.loads(skipped), announce)
     python = read_python(source)
     facts = Facts(python, read_node(source, python.ci_versions),
-                  generic.initial(source, python.system), source.has("package.json"),
-                  source.unreadable)
+                  generic.initial(source, python.system),
+                  source.has("package.json") and not python.n_test_files, source.unreadable)
     for recipe in recipes(facts):   # making the recipes must stay within the limits, too
         announce("package.json" if recipe.planner == "node" else "pyproject.toml")
         recipe.install_script(), recipe.test_script()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -24,13 +24,13 @@ from codedata.env.planner import Planned, plan, plan_as, project_of
 from codedata.env.repository_facts import Facts, read_facts
 from codedata.env.verify import Verified, Verifier
 from codedata.errors import ItemFailed
-from codedata.llm import Models
+from codedata.llm import Client, Models
 from codedata.records import Environment
 from codedata.run.outcomes import of_environment
 from codedata.run.stage import Reads, Stage, Writes
 from codedata.run.talk import begin_step, current_step
 from codedata.sandbox.factory import WORKDIR, KeptImage, SandboxFactory
-from codedata.settings import Settings
+from codedata.settings import AgentSettings, EnvSettings, Settings
 from codedata.suites.environments import SUCCESS, TRIES, id_of, image_name_of
 from codedata.suites.source import put_source
 from codedata.terminal import usd
@@ -48,7 +48,8 @@ RECORDED = ("failed", "n_passed", "n_cases", "share_passed", "share_skipped", "n
 def setup_stage(settings: Settings, models: Models, host: SandboxFactory, repositories: Reads,
                 **more) -> Stage:
     """Return the stage that sets up repositories."""
-    setup = Setup(settings, models, host)
+    client = models.client("agent") if settings.env.planner != "recipe" else None
+    setup = Setup(settings.root, settings.env, settings.agent, host, client)
     fields = tuple(Environment.__dataclass_fields__)
     return Stage(
         "env_setup", make=setup.make, identity=setup.identity(), cost_note=setup.bound(),
@@ -56,59 +57,65 @@ def setup_stage(settings: Settings, models: Models, host: SandboxFactory, reposi
         writes=Writes(Store(settings.root, Environment), fields, fault=fault_of), **more)
 
 
+@dataclass(frozen=True)
 class Setup:
     """Set up repositories; make() is the item function."""
 
-    def __init__(self, settings: Settings, models: Models, host: SandboxFactory):
-        self._settings, self._host = settings, host
-        self._agent = models.client("agent") if settings.env.planner != "recipe" else None
-        self._has_image = host.builds_images and not settings.env.no_image
+    root: Path
+    settings: EnvSettings
+    limits: AgentSettings     # of an agent
+    host: SandboxFactory
+    client: Client | None     # of the agents; None where recipes alone are tried
+
+    @property
+    def _has_image(self) -> bool:
+        return self.host.builds_images and not self.settings.no_image
 
     def make(self, repository: Repository) -> Environment:
         """Return the environment of a repository, verified or with the reason why it failed."""
         started = time.monotonic()
         # valid in Docker and Kubernetes
         label = f"env-{repository.repo_name[:40]}-{secrets.token_hex(4)}"
-        base_image = repository.base_image or self._settings.sandbox.base_image
+        base_image = repository.base_image or self.host.base_image
         is_put = repository.path or repository.origin
-        workdir = WORKDIR if is_put else self._host.workdir_of(base_image)
-        opened = partial(self._host.open, label=label, workdir=workdir)
+        workdir = WORKDIR if is_put else self.host.workdir_of(base_image)
+        opened = partial(self.host.open, label=label, workdir=workdir)
         kept = self._no_image()
         try:
             begin_step("reading the source")
-            with source_of(repository, self._settings.root, partial(opened, base_image)) as source:
+            with source_of(repository, self.root, partial(opened, base_image)) as source:
                 facts = read_facts(source.files)
                 if is_put and not repository.base_image:
                     base_image = base_for(facts.python, source.committed_at, base_image,
-                                          self._host.has_image)
+                                          self.host.has_image)
                 repository = replace(repository, base_image=base_image)
                 facts = replace(facts, until=source.until,
                                 brought=python_to_bring(facts.python, base_image))
                 verifier = Verifier(
                     opened, project_of(facts, source.near, source.commit),
-                    self._settings.sandbox.run_timeout,
-                    self._host.temporary_name(TRIES) if self._has_image else "", base_image)
+                    self.host.run_timeout_s,
+                    self.host.temporary_name(TRIES) if self._has_image else "", base_image)
                 key = install_key(source.near, source.commit, base_image, facts.brought,
                                   facts.decisive) if source.committed_at else ""
                 outcome = self._planned(repository, source, facts, verifier, key)
             if self._has_image and outcome.status == SUCCESS:
-                kept = self._host.keep(outcome.verified.image_id, image_name_of(
+                kept = self.host.keep(outcome.verified.image_id, image_name_of(
                     repository.repo_name, outcome.verified.base_commit, base_image,
                     outcome.install_script))
         finally:
-            self._host.forget(label)
+            self.host.forget(label)
         return _record(repository, outcome, kept, time.monotonic() - started,
-                       unreadable=facts.unreadable, network_was_off=self._host.can_cut_off,
+                       unreadable=facts.unreadable, network_was_off=self.host.can_cut_off,
                        source_path=str(source.place or ""), committed_at=source.committed_at,
                        install_key=key)
 
     def _planned(self, repository: Repository, source: Source, facts: Facts, verifier: Verifier,
                  key: str) -> Planned:
         """Return the first scripts that verify, else those of the last planner."""
-        planner = self._settings.env.planner
+        planner = self.settings.planner
         outcome = Planned(verified=Verified(failed="recipe"))   # none was tried
-        if neighbour := nearest_ancestor(self._settings.root, repository, source,
-                                         self._host.has_image):
+        if neighbour := nearest_ancestor(self.root, repository, source,
+                                         self.host.has_image):
             outcome = plan_as(verifier, neighbour, key)
         if planner != "agent" and not outcome.verified.is_healthy:
             outcome = plan(verifier, facts, PLAN_TIMEOUTS * verifier.limit_s, outcome.attempts)
@@ -118,28 +125,27 @@ class Setup:
 
     def _no_image(self) -> KeptImage:
         """Return why a repository has no image, unless one is made."""
-        if self._settings.env.no_image:
+        if self.settings.no_image:
             return KeptImage(trouble="--no-image")
-        if self._host.builds_images:
+        if self.host.builds_images:
             return KeptImage(trouble="it was not verified")
-        return KeptImage(trouble=f"{self._host.no_images}: install it where it is opened")
+        return KeptImage(trouble=f"{self.host.no_images}: install it where it is opened")
 
     def identity(self) -> dict:
         """Return what a record depends on beside the repository. A change of it makes nothing
         stale."""
-        sandbox = self._settings.sandbox
-        return {"planner": self._settings.env.planner, "base_image": sandbox.base_image,
-                "sandbox": sandbox.sandbox,
-                **({"agent": self._agent.spec.identity()} if self._agent else {})}
+        return {"planner": self.settings.planner, "base_image": self.host.base_image,
+                "sandbox": self.host.name,
+                **({"agent": self.client.spec.identity()} if self.client else {})}
 
     def bound(self) -> str:
         """Return a line that says how many calls there can be, and what they can cost."""
-        settings = self._settings
-        if not self._agent:
+        if not self.client:
             return "no calls: recipes ask no model"
-        where = " where no recipe verifies" if settings.env.planner == "auto" else ""
-        max_calls = settings.env.stage2_max_iterations + ROUNDS * settings.env.max_iterations
-        max_usd = settings.agent.max_usd * (ROUNDS + 1)
+        env = self.settings
+        where = " where no recipe verifies" if env.planner == "auto" else ""
+        max_calls = env.stage2_max_iterations + ROUNDS * env.max_iterations
+        max_usd = self.limits.max_usd * (ROUNDS + 1)
         cost = f", {usd(max_usd)}" if max_usd else ""
         return (f"an agent for each repository{where}: at most {max_calls} calls{cost}, "
                 "most of them take far fewer")
@@ -147,11 +153,11 @@ class Setup:
     def _by_agent(self, name: str, verifier: Verifier, outcome: Planned, in_two: bool) -> Planned:
         """Return the outcome of an agent, started where the recipes failed. Scripts that do not
         verify may be fixed once."""
-        settings, failures = self._settings, []
+        failures: list[FailedTry] = []
         # its trajectories do not replace those of earlier attempts
-        trajectory = partial(new_trajectory, settings.root,
+        trajectory = partial(new_trajectory, self.root,
                              f"{Environment.directory}/{TRAJECTORIES}", name)
-        planner = AgentPlanner(self._agent, settings.agent, settings.env, trajectory,
+        planner = AgentPlanner(self.client, self.limits, self.settings, trajectory,
                                verifier.limit_s)
         outcome = replace(outcome, excluded_tests=())
         for n in range(ROUNDS):

@@ -52,7 +52,6 @@ class Verified:
     not_collected: list[str] = field(default_factory=list)
     # test files that no case name refers to
     unreported_files: list[str] = field(default_factory=list)
-    n_test_files: int = 0
     # committed files that the install had changed
     restored: list[str] = field(default_factory=list)
     # committed files that the tests wrote, changed or not
@@ -289,7 +288,7 @@ def concluded(result: Verified, runs: list[Run], offline: Run, committed: list[s
     unreported, n_files = unreported_files(committed, offline.results)
     result = replace(
         result, test_s=(*result.test_s, offline.seconds), **_figures(offline),
-        unreported_files=unreported, n_test_files=n_files,
+        unreported_files=unreported,
         results=[{"name": name, "status": statuses[name]} for name in stable if name in statuses],
         needs_network=[name for name, status in stable.items() if statuses.get(name) != status])
     if not any(case["status"] == "passed" for case in result.results):

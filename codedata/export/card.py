@@ -58,28 +58,29 @@ def card_values(export: Export) -> dict:
         "by_licence": ", ".join(f"{name} ({n:,})" for name, n in licences) or "none",
         "sources": listed(origins.provenance.sources(turns)),
         **{side: listed(origins.provenance.models(turns, side)) for side in SIDES},
-        "n_turns": plural(duel.turns, "turn") if duel else "",
-        "lcb": POINTS * duel.lcb if duel and duel.lcb is not None else None,
-        "reasons": "; ".join(map(as_markdown, duel.reasons)) if duel else "",
-        "n_cut": plural(n_cut, "turn"), "judges": _judges(duel), "checks": _checks(export),
+        "n_cut": plural(n_cut, "turn"), "judges": "", "checks": _checks(export),
         "configs": _configs(export),
         "tags": f"\n- trl\n- {form.name.partition('_')[0]}" if form.for_trainers else "",
         "licence_name": "license_name: by-row\n" if licence == "other" else "",
         "size": next((size for limit, size in SIZES.items() if len(rows) < limit), "1M<n<10M"),
         "streaming": "" if rows else ", streaming=True"}
+    if duel:
+        values |= {"n_turns": plural(duel.turns, "turn"), "judges": _judges(duel),
+                   "lcb": POINTS * (duel.lcb or 0),
+                   "reasons": "; ".join(map(as_markdown, duel.reasons))}
 
-    def fill(name: str, form: str = "{}") -> str:
-        """Return a text of formats.md filled in, within `form`; "" for no name."""
-        return name and form.format(sections()[name][1].format_map(values))
+    def fill(name: str) -> str:
+        """Return a text of formats.md filled in."""
+        return sections()[name][1].format_map(values)
 
     return values | {
-        "calls": fill("calls" if form.has_calls else "", "\n\n{}"),
+        "calls": f"\n\n{fill('calls')}" if form.has_calls else "",
         "length": fill("lengths_cut" if form.for_trainers else "lengths"),
-        "warnings": "".join(fill(name, "> **{}**\n\n") for name in _warnings(export)),
+        "warnings": "".join(f"> **{fill(name)}**\n\n" for name in _warnings(export)),
         "order": fill("order_king_first" if duel and duel.order != "both" else "order_both"),
         "outcome": " ".join(map(fill, _outcome(duel))),
-        "cut": fill("cut" if n_cut else "", "{}\n"),
-        "set_licence": fill("" if licence == "other" else "one_licence", "{} ")}
+        "cut": f"{fill('cut')}\n" if n_cut else "",
+        "set_licence": "" if licence == "other" else f"{fill('one_licence')} "}
 
 
 # the YAML head
@@ -163,10 +164,10 @@ def _columns(form: Format) -> str:
     return "\n".join(lines[name] for name in form.columns)
 
 
-def _judges(duel: Duel | None) -> str:
-    statistics_by_judge = (duel.panel or {}).get("judges", {}) if duel else {}
+def _judges(duel: Duel) -> str:
+    statistics_by_judge = (duel.panel or {}).get("judges", {})
     rows = []
-    for name, judge in (duel.judges if duel else {}).items():
+    for name, judge in duel.judges.items():
         shares = statistics_by_judge.get(name, {})
         score = "-" if judge.score is None else f"{judge.score:.1f}"
         rows.append([as_markdown(public(name)), score, _percent(judge.parse_rate), *(

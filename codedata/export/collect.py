@@ -33,8 +33,9 @@ from codedata.texts import natural
 
 SIDES = ("king", "challenger")
 REFERENCE_AND_SIDES = ("assistant", *SIDES)
-REASON = ("judge", "order", "reason")
-FINDING, LEAK = ("side", "kind", "text"), ("judge", "kind", "text", "why")
+# of records with entries, what is exported of each
+ENTRIES = {"reasons": ("judge", "order", "reason"), "injections": ("side", "kind", "text"),
+           "leaks": ("judge", "kind", "text", "why")}
 UNKNOWN = "unknown"          # a licence or language that is not recorded
 Problem = tuple[str, str]    # (reason, detail)
 COPIED = {Answer: ("messages", "tools", *REFERENCE_AND_SIDES),   # by report.py
@@ -257,14 +258,11 @@ class ExportTurns:
             secrets.update(kinds)
             return text
 
-        def entries_of(entries: list[dict], keys: tuple[str, ...]) -> list[dict]:
-            return [{key: str(entry.get(key, "")) for key in keys} for entry in entries]
-
         values = vars(record) | {
             "messages": [*map(_for_templates, record.messages)],
-            "reasons": entries_of(record.reasons, REASON),
-            "injections": entries_of(record.injections, FINDING),
-            "leaks": None if record.leaks is None else entries_of(record.leaks, LEAK),
+            **{name: [{key: str(entry.get(key, "")) for key in keys} for entry in entries]
+               for name, keys in ENTRIES.items()
+               if (entries := getattr(record, name)) is not None},
             "assistant": _for_templates(record.assistant),
             **{side: _for_templates(getattr(record, side), REASONING) for side in SIDES}}
         return Sample(**masked(values)), dict(sorted(secrets.items()))

@@ -90,20 +90,15 @@ class Format:
             in_split = [turn for turn in turns.turns if split_of.get(turn.repo) == split]
             for turn, side in self.pieces(in_split):
                 row = self.make(turn, side, turns.record(turn))
-                if problem := self._problem(turn, row, settings.max_chars):
+                # a verdict on an answer that speaks to its judge, or shows the hidden pull request,
+                # is no evidence for either side
+                flag = self.for_trainers and turn.flag
+                if problem := flag or row_problem(self, row, settings.max_chars):
                     turns.left_out.add(turn.name, *problem, format=self.name)
                 else:
                     label = json.dumps(row["label"]) if "label" in row else ""
                     rows.append(ExportRow(turn, side, split, self._n_chars(row), label))
         return rows
-
-    def _problem(self, turn: ExportTurn, row: dict, max_chars: int) -> Problem | None:
-        """Return why a row is left out: the flag of its turn, or what is wrong with it.
-
-        A verdict on an answer that speaks to its judge, or shows the hidden PR, is no evidence for
-        either side, so trainers must not see it.
-        """
-        return (self.for_trainers and turn.flag) or row_problem(self, row, max_chars)
 
     def _n_chars(self, row: dict) -> dict[str, int]:
         conversations = self.conversations(row) or [row["messages"]]
@@ -168,7 +163,7 @@ def _conversation_problem(messages: list[Message], tools: list[dict] | None) -> 
     """Return why a conversation is refused, or None.
 
     With `tools`, the rules are those of the chat templates in TRL 1.16 that know tools: many of
-    them fail at arguments that are no object.
+    them fail at arguments that are not an object.
     """
     may_precede = MAY_PRECEDE if tools else MAY_PRECEDE_TEXT
     before = ""

@@ -1,8 +1,8 @@
 """Leave out near-duplicates among turns, of which both the history and the answer are alike.
 
-So neighbouring turns of one trajectory, which share their history, are no duplicates, nor are equal
-commands at the end of different tasks. System messages are not compared, nor lines that the first
-messages of many tasks share, which come from the harness.
+So neighbouring turns of one trajectory, which share their history, are not duplicates, nor are
+equal commands at the end of different tasks. System messages are not compared, nor lines that the
+first messages of many tasks share, which come from the harness.
 """
 from __future__ import annotations
 
@@ -27,34 +27,34 @@ def leave_out_similar(turns: ExportTurns, threshold: float) -> None:
     rank = {cls.directory: i for i, cls in enumerate(BUCKETS)}
     best_first = sorted(turns.turns, key=lambda turn: (not turn.winner, rank[turn.bucket]))
     harness = _harness_lines(turns, best_first)
-    answers: list[str] = []
+    answers: dict[str, str] = {}   # by the turn's name
 
     def texts() -> Iterator[tuple[str, str]]:
-        for i, turn in enumerate(best_first):
+        for turn in best_first:
             record = turns.record(turn)
-            answers.append(turn_text(getattr(record, turn.winner or "challenger"),
-                                     record.messages))
+            side = getattr(record, turn.winner or "challenger")
+            answers[turn.name] = turn_text(side, record.messages)
             first, *rest = _history(record)
             own_lines = [line for line in first.split("\n") if line not in harness]
-            yield str(i), "\n".join([*own_lines, *rest, answers[-1]])
+            yield turn.name, "\n".join([*own_lines, *rest, answers[turn.name]])
 
-    groups: dict[int, list[int]] = defaultdict(list)   # first → others that are alike
+    groups: dict[str, list[str]] = defaultdict(list)   # first → others that are alike, in order
     for one in near_duplicates(texts(), threshold):
-        groups[int(one.of)].append(int(one.name))
-    similar: set[ExportTurn] = set()
+        groups[one.of].append(one.name)
+    similar: set[str] = set()
     for first, others in groups.items():
-        earlier_answers: list[tuple[int, frozenset]] = []
-        for i in sorted([first, *others]):
-            answer = frozenset(words(answers[i]))
-            similarity, k = max(((_jaccard(answer, other), -k) for k, other in earlier_answers),
-                                default=(0.0, 0))
-            if similarity < threshold:
-                earlier_answers.append((i, answer))
+        kept: dict[str, frozenset] = {}   # words of the answers
+        for name in (first, *others):
+            answer = frozenset(words(answers[name]))
+            alike = {other: _jaccard(answer, theirs) for other, theirs in kept.items()}
+            nearest = max(alike, key=alike.get, default="")
+            if not nearest or alike[nearest] < threshold:
+                kept[name] = answer
                 continue
-            similar.add(best_first[i])
-            turns.left_out.add(best_first[i].name, "near-duplicate",
-                               f"{best_first[-k].name} (answers {similarity:.2f} alike)")
-    turns.turns = [turn for turn in turns.turns if turn not in similar]
+            similar.add(name)
+            turns.left_out.add(name, "near-duplicate",
+                               f"{nearest} (answers {alike[nearest]:.2f} alike)")
+    turns.turns = [turn for turn in turns.turns if turn.name not in similar]
 
 
 def _history(record: Sample) -> list[str]:

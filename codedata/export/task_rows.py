@@ -93,7 +93,7 @@ def issue_problems(tasks: list[Task], origins: TaskOrigins) -> dict[str, Problem
 def _columns_problem(task: Task) -> Problem | None:
     try:
         values = _values(task, "")
-    except (Excluded, ValueError) as e:   # too long, or a test is no text
+    except (Excluded, ValueError) as e:   # too long, or a test is not a text
         return "eval_script", str(e)
     faults = [f"{name}{fault}" for name in LISTS if (fault := check_of("list[str]")(values[name]))]
     return ("columns", "; ".join(faults)) if faults else None

@@ -184,7 +184,7 @@ def _problem(rules: ExportRules, task: Task, secrets_in_tests: bool) -> Problem 
 
 
 def kinds_in(root: Path) -> set[str]:
-    """Return the kinds of the tasks of a root, "" for somebody else's and for what is no task."""
+    """Return the kinds of the tasks of a root, "" for somebody else's and for other folders."""
     store = Store(root, Task).open()
     kinds = {Task.kind_in(store.path(name)) for name in store.names()}
     return {*kinds, ""} if store.broken else kinds

@@ -63,7 +63,7 @@ def outcomes(results: Iterable[str]) -> Block:
 
 
 def swatch(value: str) -> Block:
-    """Return a value behind its colour, if the page's table has one for it."""
+    """Return a value after a spot of its colour, if the page's table has one for it."""
     return {"kind": "swatch", "value": value}
 
 

@@ -93,6 +93,8 @@ function draw(block) {
 }
 
 const { noun, colours = {}, grid } = data.table;
+const filters = data.table.filters.map(one => typeof one === "string" ? { key: one } : one)
+  .map(one => ({ title: one.key[0].toUpperCase() + one.key.slice(1), ...one }));
 const quiet = text => h("span", { class: "quiet" }, text);
 const swatch = (value, text) => [colours[value] && h("span", { class: `swatch ${colours[value]}` }), isolated(text ?? value)];
 const badge = (text, value = text) => h("span", { class: `badge ${colours[value] ?? "grey"}` }, isolated(text || NONE));
@@ -313,18 +315,18 @@ const nInFull = () => document.querySelectorAll("[id^=block-row-]").length;
 
 function reply(entry) {
   const isNumber = value => typeof value === "number";
+  const { tokens_in, tokens_out, cost_usd } = entry.usage ?? {};   // a person may have edited all of it
   const facts = [isNumber(entry.seconds) && duration(entry.seconds),
-    isNumber(entry.tokens_in) && isNumber(entry.tokens_out)
-      && `${number(entry.tokens_in)} → ${number(entry.tokens_out)} tokens`,
-    isNumber(entry.cost_usd) && `$${number(entry.cost_usd, 4)}`, entry.attempt > 1 && `attempt ${entry.attempt}`,
-    entry.is_cut && "cut at the token limit", !grid.judges.includes(entry.judge) && "not in the panel now"].filter(Boolean);
+    isNumber(tokens_in) && isNumber(tokens_out) && `${number(tokens_in)} → ${number(tokens_out)} tokens`,
+    isNumber(cost_usd) && `$${number(cost_usd, 4)}`, entry.attempt > 1 && `attempt ${entry.attempt}`,
+    entry.truncated && "cut at the token limit", !grid.judges.includes(entry.judge) && "not in the panel now"].filter(Boolean);
   return h("article", { class: "reply" },
     h("p", {}, h("strong", {}, isolated(entry.judge)), `, ${entry.order.replace("_", " ")}`,
       h("span", { class: "quiet small" }, facts.map(fact => ` · ${fact}`))),
     entry.error ? h("p", { class: "bad" }, "No reply: ", isolated(entry.error))
       : !entry.codes && h("p", { class: "bad" }, "No verdict could be read."),
-    entry.reason && h("div", { class: "prose" }, longText(entry.reason, "text")),
-    entry.raw && folded(h("span", { class: "quiet small" }, "Raw reply"), () => longText(entry.raw, "text"), "raw"));
+    entry.reason && h("div", { class: "prose" }, longText(String(entry.reason), "text")),
+    entry.raw && folded(h("span", { class: "quiet small" }, "Raw reply"), () => longText(String(entry.raw), "text"), "raw"));
 }
 
 const openOf = checks => checks.filter(({ result }) => !["passed", "no case"].includes(result));
@@ -552,7 +554,7 @@ function textsIn(block) {
 
 /** Make the table of the page's rows, of which only those that are seen exist, with filters, search and sorting, all
  * of it in the address. `open(i)` is called for a row that is chosen. */
-function listing({ columns: all, filters, searches }, open) {
+function listing({ columns: all, searches }, open) {
   const n = rows.length, columns = all.filter(column => column.place !== "facts");
   const state = { q: "", sort: "", ...Object.fromEntries(filters.map(filter => [filter.key, ""])) };
   const texts = [], values = new Map();

@@ -7,7 +7,7 @@ others are written: a kill in between leaves a turn in no bucket, never in two.
 """
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -23,7 +23,6 @@ from codedata.terminal import say
 
 MAX_FINDING_CHARS = 300   # of a finding's text, as it is stored
 MAX_PARALLEL = 8          # copies that are written at a time
-MAX_PENDING = 400         # copies that are held in memory
 
 
 def bucket_of(score: float, settings: ReportSettings, is_flagged: bool) -> str:
@@ -53,7 +52,8 @@ def injections(answer: Answer) -> list[Finding]:
 class Moves:
     """Count the changes of one update of the buckets."""
 
-    counts: Counter = field(default_factory=Counter)    # of "written", "unchanged" and "removed"
+    # of "written", "unchanged", "removed" and "broken"
+    counts: Counter = field(default_factory=Counter)
     set_aside: list[str] = field(default_factory=list)  # a person's copies, now in _replaced/
     broken: list[BrokenRecord] = field(default_factory=list)   # turns that make() could not read
 
@@ -75,32 +75,25 @@ def update_buckets(root: Path, wanted: dict[str, str], make: Callable[[str], Sam
                 store.note(name, stage="report", state="pruned")
                 moves.counts["removed"] += 1
 
-    def write(store: Store, name: str, record: Sample) -> None:
+    def bring(name: str) -> str:
+        store = stores[wanted[name]]
+        try:
+            record = make(name)
+        except BrokenRecord as e:   # the file was edited after it was first read
+            moves.broken.append(e)
+            return "broken"
+        if _is_there(store, name, record):
+            if not store.as_left(name):   # a run was killed before its ledger line
+                store.note(name, stage="report", state="adopted", **store.facts(name).line())
+            return "unchanged"
         if name in store:
             _remove(store, name, moves)
         state = store.put(name, record, owned=tuple(vars(record)))
         store.note(name, stage="report", state="done", **state.line())
+        return "written"
 
     with ThreadPoolExecutor(MAX_PARALLEL) as pool:   # each write waits for the disk
-        pending = deque()
-        for name, bucket in wanted.items():
-            store = stores[bucket]
-            try:
-                record = make(name)
-            except BrokenRecord as e:   # the file was edited after it was first read
-                moves.broken.append(e)
-                continue
-            if _is_there(store, name, record):
-                moves.counts["unchanged"] += 1
-                if not store.as_left(name):   # a run was killed before its ledger line
-                    store.note(name, stage="report", state="adopted", **store.facts(name).line())
-                continue
-            moves.counts["written"] += 1
-            pending.append(pool.submit(write, store, name, record))
-            if len(pending) > MAX_PENDING:
-                pending.popleft().result()
-        for write_under_way in pending:
-            write_under_way.result()
+        moves.counts.update(pool.map(bring, wanted))
     return moves
 
 

@@ -125,15 +125,15 @@ def running(rows: list[TurnRow]) -> list[Section]:
     """Return the section on whether judges prefer the side after which more hidden tests pass."""
     ran = [row for row in rows if row.n_passed]
     differ = [row for row in ran if row.score is not None and len(set(row.n_passed)) > 1]
-    wrong = [(row.score - DRAW) * (row.n_passed[1] - row.n_passed[0]) < 0 for row in differ]
+    wrong = [(row.instance_id, (row.score - DRAW) * (row.n_passed[1] - row.n_passed[0]) < 0, 1)
+             for row in differ]
     text = "No turn was run: run_turns.py shows the judges what both sides print and change."
     if ran:
         text = f"Both sides were run in {len(ran)} of {plural(len(rows), 'turn')}."
     if differ:
-        found = share(zip([row.instance_id for row in differ], wrong, [1] * len(wrong),
-                          strict=True))
+        n_wrong = sum(is_wrong for _, is_wrong, _ in wrong)
         text += (f" In {len(differ)} of them one side passes more hidden tests than the other; the "
-                 f"judges prefer the one with fewer in {sum(wrong)}: {percent_text(found)}.")
+                 f"judges prefer the one with fewer in {n_wrong}: {percent_text(share(wrong))}.")
     return [("Reading and running", [text])] if rows else []
 
 

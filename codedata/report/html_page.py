@@ -1,8 +1,8 @@
 """Build report.html, the page of a duel: outcome, panel, costs, a row per turn, some turns in full.
 
 codedata/page/ draws it. A section without data is left out. The table has every turn. Histories,
-answers and raw replies are included for up to `max_details` turns, spread evenly over the buckets
-and within each, up to DETAIL_BYTES in total; for the others the page names their files.
+answers and raw replies are included for up to MAX_DETAILS turns, drawn at random, as many as fit
+into DETAIL_BYTES; for the others the page names their files.
 """
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from codedata.duel.panel import SIDES
 from codedata.duel.scoring import BOTH
 from codedata.errors import BrokenRecord
 from codedata.page.blocks import LISTING, Block, box, card, column, costs_section, section, table
-from codedata.page.builder import Packed, build, pack_fitting, shortened
+from codedata.page.builder import build, pack_fitting, shortened
 from codedata.records import METRICS, Answer, Duel, JudgeVerdict, Score
 from codedata.report.buckets import score_ranges
 from codedata.report.content import ReportContent, Table, how_judges_judge, judges
@@ -30,8 +30,9 @@ DETAIL_BYTES = 20_000_000    # size limit of the turns in full
 # limit for all commands in the table; what is cut of them is not searched
 SEARCHED_CHARS = 8_000_000
 MAX_COMMAND_CHARS = 1000
-MAX_PATCH_CHARS = 20_000     # length limit in characters
+MAX_PULL_CHARS = 20_000      # length limit of each text of a pull request
 LABEL_CHARS = 120            # length limit for the name of a repository, language or instance
+FIELDS = {**SIDES, "challenger": "challenger"}   # of an Answer, by side
 OTHERS = {"reference": "reference: the data set’s own turn"}
 Letters = dict[str, tuple[str, str]]
 COLOURS = {"final": "green", "refined": "mint", "defeat": "grey"}   # of the buckets
@@ -44,11 +45,11 @@ LEADS = {
 
 def html(content: ReportContent, settings: ReportSettings,
          read: Callable[[str], tuple[Answer, Score]], commits: Store | None = None,
-         executions: Executions | None = None, max_details: int = MAX_DETAILS) -> bytes:
+         executions: Executions | None = None, room: int = DETAIL_BYTES) -> bytes:
     """Return the page as HTML.
 
-    `read(name)` returns the records of a turn; it is called only for turns shown in full. `commits`
-    is the store of the pull requests, `executions` has what candidates did when they were run.
+    `read(name)` returns the records of a turn. `commits` is the store of the pull requests,
+    `executions` has what candidates did when they were run. Turns in full get `room` bytes.
     """
     duel, rows = content.duel, content.rows
     # each command is cut to an equal share
@@ -66,7 +67,7 @@ def html(content: ReportContent, settings: ReportSettings,
         section("turns", "Turns", LISTING if rows else "No turn is judged yet.")]
     return build(f"Challenger against {duel.mode}", sections, _table(duel, rows, found),
                  [_row(row, duel, max_chars) for row in rows],
-                 _details(rows, duel, read, max_details, commits, executions))
+                 pack_fitting(_details(rows, duel, read, commits, executions), room))
 
 
 # the overview ------------------------------------------------------------------------------------
@@ -135,17 +136,17 @@ def _table(duel: Duel, rows: list[TurnRow], found: list[str]) -> dict:
     buckets = [*COLOURS] if rival == "king" else []
     together = {"setting": True, "any": "all together"}
     filters = [
-        buckets and {"key": "bucket", "title": "Bucket"},
-        {"key": "verdict", "title": "Verdict", "grid": "verdicts", "with": ["judge", "metric"],
+        buckets and "bucket",
+        {"key": "verdict", "grid": "verdicts", "with": ["judge", "metric"],
          "options": [*verdicts[:-1], ["split", "for both sides"], verdicts[-1]]},
         {"key": "judge", "title": "… of the judge", "options": judges, **together},
         {"key": "metric", "title": "… on the metric", "options": [[name] * 2 for name in METRICS],
          **together},
-        {"key": "language", "title": "Language"}, {"key": "repo", "title": "Repository"},
+        "language", {"key": "repo", "title": "Repository"},
         {"key": "rival", "title": f"The {rival}’s step"},
         {"key": "challenger", "title": "The challenger’s step"},
         any(row.repeats for row in rows) and {"key": "repeats", "title": "Repeats or stalls"},
-        *({"key": key, "title": key.capitalize()} for key in found),
+        *found,
         any(row.is_edited for row in rows) and {"key": "edited", "title": "Score"}]
     columns = [
         column("score", "score", digits=1), buckets and column(
@@ -172,8 +173,9 @@ def _row(row: TurnRow, duel: Duel, max_chars: int) -> dict:
     rival, challenger = row.styles
     commands = [command[:max_chars] for command in row.commands]
     return {
-        "id": row.name, "second": commands[1], "instance": _label(row.instance_id),
-        "repo": _label(row.repo), "language": _label(row.language), "bucket": row.bucket,
+        "id": row.name, "second": commands[1], "bucket": row.bucket,
+        "instance": shortened(row.instance_id, LABEL_CHARS),
+        **{key: shortened(getattr(row, key), LABEL_CHARS) for key in ("repo", "language")},
         "score": _rounded(row.score, 2), "step": f"{rival} → {challenger}", "rival": rival,
         "challenger": challenger, "verdicts": "".join(row.verdicts),
         "found": sum(len(found or ()) for found in row.findings.values()) or None,
@@ -181,7 +183,7 @@ def _row(row: TurnRow, duel: Duel, max_chars: int) -> dict:
         **{key: [str(one["kind"] or "other") for one in found or ()]
            for key, found in row.findings.items()},
         **{metric: _rounded(row.metrics.get(metric), 1) for metric in METRICS},
-        "files": [f"{path.rpartition('/')[0]}/{row.name}.json" for path in row.files],
+        "files": row.files,
         "short": [
             *_facts(row, duel),
             {"kind": "verdicts", "scores": _scores(row), "rows": [
@@ -209,36 +211,16 @@ def _scores(row: TurnRow) -> list[float | None] | None:
     return [_rounded(row.metrics.get(metric), 1) for metric in METRICS]
 
 
-def _details(rows: list[TurnRow], duel: Duel, read, max_turns: int, commits: Store | None,
-             executions: Executions | None) -> dict[int, Packed]:
-    """Return the packed details of as many chosen turns as fit into DETAIL_BYTES."""
-    chosen = spread([row.bucket for row in rows], max_turns)
-
-    def details() -> Iterator[tuple[int, Block]]:
-        # the order is random, so that the turns that fit are still spread
-        for i in random.Random(0).sample(chosen, len(chosen)):
-            try:
-                answer, score = read(rows[i].name)
-            except BrokenRecord:   # it was edited after the table was read, so it has no details
-                continue
-            yield i, [*_facts(rows[i], duel), *_in_full(rows[i], answer, score, duel, commits,
-                                                       executions)]
-
-    return pack_fitting(details(), DETAIL_BYTES)
-
-
-def spread(kinds: list[str], n: int) -> list[int]:
-    """Return sorted indices of up to `n` items, spread evenly over the kinds and along each."""
-    groups: dict[str, list[int]] = {}
-    for i, kind in enumerate(kinds):
-        groups.setdefault(kind, []).append(i)
-    chosen = []
-    # small kinds come first, so that larger ones can take the share that they leave
-    for k, group in enumerate(sorted(groups.values(), key=len)):
-        share = min(len(group), n // (len(groups) - k))
-        chosen += [group[len(group) * j // share] for j in range(share)]
-        n -= share
-    return sorted(chosen)
+def _details(rows: list[TurnRow], duel: Duel, read, commits: Store | None,
+             executions: Executions | None) -> Iterator[tuple[int, Block]]:
+    """Yield (place, details) of turns in a random order, so that those that fit are of all kinds.
+    """
+    for i, row in random.Random(0).sample([*enumerate(rows)], min(len(rows), MAX_DETAILS)):
+        try:
+            answer, score = read(row.name)
+        except BrokenRecord:   # it was edited after the table was read, so it has no details
+            continue
+        yield i, [*_facts(row, duel), *_in_full(row, answer, score, duel, commits, executions)]
 
 
 def _in_full(row: TurnRow, answer: Answer, score: Score, duel: Duel, commits: Store | None,
@@ -246,11 +228,10 @@ def _in_full(row: TurnRow, answer: Answer, score: Score, duel: Duel, commits: St
     """Return what is shown of a turn that the page has in full."""
     rival = duel.mode
     texts = {side: turn_text(getattr(answer, field), answer.messages)
-             for side, field in {**SIDES, "challenger": "challenger"}.items()}
-    ran = {side: executions and executions.of(row.name, getattr(answer, field))
-           for side, field in ((rival, SIDES[rival]), ("challenger", "challenger"))}
-    tries = [{key: attempt[key] for key in ("turn", "defence", "findings")}
-             for attempt in row.leaks.tries() if attempt["findings"]]
+             for side, field in FIELDS.items()}
+    ran = {side: executions and executions.of(row.name, getattr(answer, FIELDS[side]))
+           for side in (rival, "challenger")}
+    tries = [attempt for attempt in row.leaks.tries() if attempt["findings"]]
     entries = [_entry(entry) for entry in score.judges]
     messages = plain(answer.messages, answer.tools)
     history = [[one["role"], one["content"], one["role"] != "assistant"] for one in messages]
@@ -280,28 +261,15 @@ def _hidden(row: TurnRow, commits: Store | None) -> list[Block]:
         commit = commits.read(row.instance_id) if commits and row.instance_id in commits else None
     except BrokenRecord:
         commit = None
-    return [[f"pull request: {key.replace('_', ' ')}", getattr(commit, key)[:limit], True]
-            for key, limit in (("description", None), ("patch", MAX_PATCH_CHARS),
-                               ("test_patch", MAX_PATCH_CHARS)) if commit and getattr(commit, key)]
+    return [[f"pull request: {key.replace('_', ' ')}", text[:MAX_PULL_CHARS], True]
+            for key in ("description", "patch", "test_patch")
+            if (text := getattr(commit, key, ""))]
 
 
 def _entry(entry: JudgeVerdict) -> dict:
-    """Return a stored verdict for the page.
-
-    A person may have edited it: only judge, order, parse_ok and scores are checked on reading.
-    """
+    """Return a stored verdict with the letters of its scores."""
     scores = entry["scores"] if entry["parse_ok"] and not entry.get("error") else {}
-    usage = entry.get("usage") if isinstance(entry.get("usage"), dict) else {}
-    return {"judge": entry["judge"], "order": entry["order"],
-            "codes": "".join(OF_VALUE[scores[metric]] for metric in METRICS) if scores else "",
-            **{key: str(entry.get(key) or "") for key in ("reason", "raw", "error")},
-            "is_cut": bool(entry.get("truncated")),
-            **{key: entry.get(key) for key in ("attempt", "seconds")},
-            **{key: usage.get(key) for key in ("tokens_in", "tokens_out", "cost_usd")}}
-
-
-def _label(text: str) -> str:
-    return shortened(text, LABEL_CHARS)
+    return {**entry, "codes": "".join(OF_VALUE[scores[one]] for one in METRICS) if scores else ""}
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

@@ -6,17 +6,27 @@ are counted by their state.
 """
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 from codedata.disk.layouts import write_atomic
 from codedata.disk.ledger import Ledger
 from codedata.duel.duel_state import summary_lines
-from codedata.duel.panel import Panel
+from codedata.duel.panel import Judging, Panel, decided_panel, records_of
 from codedata.errors import Trouble
 from codedata.leak.cache import NO_VERDICT
 from codedata.llm.costs import cost_of_stage, costs_of
-from codedata.records import BUCKETS, DUEL, HOW, Answer, Commit, Prompt, Sample, Score, variant
+from codedata.records import (
+    BUCKETS,
+    DUEL,
+    HOW,
+    Answer,
+    Commit,
+    Duel,
+    Prompt,
+    Sample,
+    Score,
+    variant,
+)
 from codedata.report.buckets import Moves, score_ranges, update_buckets
 from codedata.report.content import ReportContent, Section, counts, running, trials
 from codedata.report.html_page import html
@@ -40,12 +50,18 @@ def run(settings: Settings, options: RunOptions) -> int:
                       "A turn is refined from defeat_min up to final_min.")
     check_root(root)
     directory = root / ("report" if mode == "king" else f"report_{mode}")
-    read = partial(read_turns, settings, options.command("validate.py"))
+    usual, judge_again = settings.challenger.how, options.command("validate.py")
+
+    def read(how: str) -> ReportTurns:
+        answers, scores = records_of(mode, how, usual)
+        duel = read_duel(root / scores.directory / DUEL, mode, judge_again)
+        leak_judges = None if how == "chosen" else {spec.role for spec in settings.leak_judges()}
+        return read_turns(Judging(root, decided_panel(duel), answers, scores), duel,
+                          settings.exclude, thresholds, leak_judges)
 
     def report() -> int:
-        turns, moves = read(), None
+        turns, moves = read(usual), None
         if not options.read_only:
-            usual = settings.challenger.how
             others = {how: with_draws(read(how), turns) for how in HOW
                       if mode == "king" and how != usual
                       and (root / variant(Score, how).directory / DUEL).is_file()}
@@ -57,12 +73,20 @@ def run(settings: Settings, options: RunOptions) -> int:
                                usual)
             write_report(root, directory, turns, effect, thresholds)
         if not options.quiet:
-            print_summary(turns, moves, directory.name, options.command("validate.py"),
-                          score_ranges(thresholds))
+            print_summary(turns, moves, directory.name, judge_again, score_ranges(thresholds))
         return 1 if turns.broken or turns.state.plan.broken else 0
 
     return run_whole(STAGE, directory, options, report,
                      refuses=REFUSED_FLAGS, ledgers=[root / cls.directory for cls in BUCKETS])
+
+
+def read_duel(path: Path, mode: str, judge_again: str) -> Duel:
+    """Return the outcome of a duel. Raise Trouble if it is missing or broken; `judge_again` is the
+    command that makes it."""
+    try:
+        return Duel.read(path, mode, f"Run: {judge_again}")
+    except FileNotFoundError:
+        raise Trouble("is not there.", str(path), f"Run: {judge_again}") from None
 
 
 def write_report(root: Path, directory: Path, turns: ReportTurns, effect: list[Section],

@@ -17,7 +17,7 @@ from codedata.duel.judge_stats import share
 from codedata.duel.scoring import cluster_means
 from codedata.records import Share
 from codedata.report.content import Section, interval_text, percent_text
-from codedata.report.turn_rows import TurnRow, mean_of
+from codedata.report.turn_rows import TurnRow
 from codedata.settings import DuelSettings
 from codedata.terminal import money, plural
 
@@ -56,10 +56,8 @@ def _leaks(rows: list[TurnRow]) -> list:
     kings = [row for row in rows if row.leaks.of_king is not None]
     kinds = sorted({one["kind"] for row in rows
                     for one in (*(row.leaks.found or ()), *(row.leaks.of_king or ()))})
-    lines = []
-    for kind in ("", *kinds):
-        lines.append([kind or "any", percent_text(_share(judged, "found", kind)),
-                      percent_text(_share(kings, "of_king", kind))])
+    lines = [[kind or "any", percent_text(_share(judged, "found", kind)),
+              percent_text(_share(kings, "of_king", kind))] for kind in ("", *kinds)]
     items = [(["kind", f"challengers that leak (of {len(judged)})",
                f"kings in which the same is found (of {len(kings)}): false alarms"], lines, "lrr")]
     alarms = _share(kings, "of_king")
@@ -104,7 +102,7 @@ def _variants(variants: dict[str, list[TurnRow]], seed: int, costs: dict[str, st
     for how, rows in variants.items():
         scored = _scored(rows)
         leaky = _share(_leak_judged(rows), "found")
-        chars = mean_of(row.chars[1] for row in scored) or 0
+        chars = np.mean([row.chars[1] for row in scored] or [0])
         n_unpicked = sum(row.is_unpicked for row in scored)
         note = f" ({plural(n_unpicked, 'draw')}: none was picked)" if n_unpicked else ""
         lines.append([how, f"{len(scored)}{note}", interval_text(_margin(scored, seed), 1),

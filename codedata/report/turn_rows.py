@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,18 +10,17 @@ from codedata.conversation.turn import form_of, plain, turn_text
 from codedata.disk.store import Store
 from codedata.duel.duel_state import DuelState, duel_record, judged_turn, load_duel_state
 from codedata.duel.executed import Executions
-from codedata.duel.panel import SIDES, Judging, Panel, decided_panel, records_of
-from codedata.errors import BrokenRecord, Trouble
+from codedata.duel.panel import SIDES, Judging, Panel
+from codedata.errors import BrokenRecord
 from codedata.leak.cache import KEPT, KING, challenger_leaks, tries_in, verdicts_of
-from codedata.records import DUEL, Answer, Commit, Defeat, Duel, Finding, Object, Score
+from codedata.records import Answer, Commit, Defeat, Duel, Finding, Object, Score
 from codedata.report.buckets import bucket_of, injections
 from codedata.report.verdict_codes import verdict_codes
-from codedata.settings import Settings
+from codedata.settings import Exclude, ReportSettings
 from codedata.terminal import say
 
 STAGE = "report"
 DRAW = 50.0
-PAIRS = ("styles", "commands", "chars")   # of TurnRow
 MAX_ROUNDING = 1e-9   # a score this near to the one that its verdicts give was not edited
 
 
@@ -67,9 +65,9 @@ class TurnRow:
     is_unpicked: bool = False              # none of the blind answers was picked: the king's twice
 
     def unpicked(self) -> TurnRow:
-        """Return the draw that counts where no answer was picked: the king's turn on both sides."""
-        kings = {name: getattr(self, name)[:1] * 2 for name in PAIRS}
-        return replace(self, score=DRAW, metrics={}, leaks=TurnLeaks(), is_unpicked=True, **kings)
+        """Return the draw that counts where no answer was picked, with the king's turn twice."""
+        return replace(self, score=DRAW, metrics={}, leaks=TurnLeaks(), is_unpicked=True,
+                       chars=self.chars[:1] * 2)
 
     @property
     def is_won_in_defeat(self) -> bool:
@@ -94,9 +92,11 @@ class TurnRow:
 class ReportTurns:
     """Hold the turns of a duel and the stores they were read from."""
 
+    root: Path
     state: DuelState
     duel: Duel
     panel: Panel                      # the panel that decided the duel
+    thresholds: ReportSettings        # of the buckets
     commits: Store
     executions: Executions
     leak_judges: set[str] | None      # None: nothing can leak in what was written blind
@@ -124,27 +124,16 @@ class ReportTurns:
         self.broken += 1
 
 
-def read_turns(settings: Settings, judge_again: str, how: str = "") -> ReportTurns:
-    """Return every turn that counts, in natural order, scored by the panel of _duel.json.
+def read_turns(judging: Judging, duel: Duel, exclude: Exclude, thresholds: ReportSettings,
+               leak_judges: set[str] | None) -> ReportTurns:
+    """Return every turn that counts, in natural order, scored by the panel that decided the duel.
 
-    Broken records are printed and left out. `how` selects a variant of the challenger other than
-    the root's own, and `judge_again` is the command that makes _duel.json. All settings are taken,
-    as the panel and the leak check take them. Raise Trouble if _duel.json is missing or broken.
+    `judging` has that panel, and the records of the turns. Broken ones are printed and left out.
     """
-    mode, usual = settings.duel.mode, settings.challenger.how
-    answers, scores = records_of(mode, how or usual, usual)
-    path = settings.root / scores.directory / DUEL
-    try:
-        duel = Duel.read(path, mode, f"Run: {judge_again}")
-    except FileNotFoundError:
-        raise Trouble("is not there.", str(path), f"Run: {judge_again}") from None
-    panel = decided_panel(duel)
-    judging = Judging(settings.root, panel, answers, scores)
-    state = load_duel_state(judging, settings.exclude)
-    is_blind = (how or usual) == "chosen"
-    judges = None if is_blind else {spec.role for spec in settings.leak_judges()}
-    turns = ReportTurns(state, duel, panel, Store(settings.root, Commit).open(),
-                        Executions(settings.root), judges)
+    root, panel = judging.root, judging.panel
+    state = load_duel_state(judging, exclude)
+    turns = ReportTurns(root, state, duel, panel, thresholds, Store(root, Commit).open(),
+                        Executions(root), leak_judges)
     for e in state.plan.broken.values():
         say(f"{STAGE}.py: {e}")
     names = state.plan.names
@@ -160,8 +149,8 @@ def read_turns(settings: Settings, judge_again: str, how: str = "") -> ReportTur
         by_rule = panel.score(score.judges)
         if name in of_other_panels:   # its stored score comes from another panel
             score = replace(score, score=by_rule.score, metrics=by_rule.metrics)
-        row = _row(name, answer, score, turns, settings)
-        turns.rows.append(replace(row, is_edited=_differ(score.score, by_rule.score)))
+        is_edited = _differ(score.score, by_rule.score)
+        turns.rows.append(_row(name, answer, score, turns, is_edited))
     now = duel_record(duel, panel, judged, state.turns_left).raw
     turns.outdated = any({"min_instances": duel.min_instances, **duel.raw}.get(key) != value
                          for key, value in now.items())
@@ -183,25 +172,22 @@ def _commit(instance_id: str, turns: ReportTurns) -> Commit | None:
     return None
 
 
-def _row(name: str, answer: Answer, score: Score, turns: ReportTurns,
-         settings: Settings) -> TurnRow:
+def _row(name: str, answer: Answer, score: Score, turns: ReportTurns, is_edited: bool) -> TurnRow:
     """Return the row of the table for one turn."""
     panel, answers = turns.panel, turns.state.answers
     commit = _commit(answer.instance_id, turns)
-    found, lacks_verdict = [], False
-    if turns.leak_judges is not None:
-        found, lacks_verdict = challenger_leaks(turns.leak_judges, answer, score, commit)
+    leaks = _leaks(name, answer, score, commit, turns)
     injected = injections(answer)
-    is_flagged = bool(injected or found or lacks_verdict)
-    bucket = "" if score.score is None else bucket_of(score.score, settings.report, is_flagged)
+    is_flagged = bool(injected or leaks.found or leaks.lacks_verdict)
+    bucket = "" if score.score is None else bucket_of(score.score, turns.thresholds, is_flagged)
     files = [store.path(name) for store in (answers, turns.state.scores)]
     return TurnRow(
         name, commit.language if commit else "unknown", score.score, score.metrics,
         injections=injected, bucket=bucket, instance_id=answer.instance_id,
         repo=commit.repo if commit else "unknown",
         verdicts=verdict_codes(score.judges, panel.names, panel.order),
-        files=tuple(str(file.relative_to(settings.root)) for file in files),
-        leaks=_leaks(name, score, found, lacks_verdict, answers),
+        files=tuple(str(file.relative_to(turns.root)) for file in files),
+        is_edited=is_edited, leaks=leaks,
         by_program=any(entry.get("by_program") for entry in score.judges),
         **_sides(name, answer, panel.rival, turns.executions))
 
@@ -222,10 +208,13 @@ def _sides(name: str, answer: Answer, rival: str, executions: Executions) -> Obj
         "n_passed": tuple(len(run.passed) for run in runs) if all(runs) else None}
 
 
-def _leaks(name: str, score: Score, found: list[Finding] | None, lacks_verdict: bool,
-           answers: Store) -> TurnLeaks:
+def _leaks(name: str, answer: Answer, score: Score, commit: Commit | None,
+           turns: ReportTurns) -> TurnLeaks:
     """Return the leaks of a turn, with those of its king and what its verdicts cost."""
-    of_king = verdicts_of(score, KING)
+    found, lacks_verdict = [], False
+    if turns.leak_judges is not None:
+        found, lacks_verdict = challenger_leaks(turns.leak_judges, answer, score, commit)
+    answers, of_king = turns.state.answers, verdicts_of(score, KING)
     costs = [verdict["usage"].get("cost_usd") for verdict in score.leaks or ()]
     return TurnLeaks(
         found, lacks_verdict,
@@ -233,8 +222,3 @@ def _leaks(name: str, score: Score, found: list[Finding] | None, lacks_verdict: 
         None if None in costs else sum(costs), answers.ledger.asked_again.get(("ch", name), 0),
         answers.path(name).parent / KEPT / f"{name}.json")
 
-
-def mean_of(numbers: Iterable[float]) -> float | None:
-    """Return the mean, or None if there are no numbers."""
-    numbers = list(numbers)
-    return sum(numbers) / len(numbers) if numbers else None

@@ -2,10 +2,10 @@
 from codedata.duel.scoring import BOTH, CHALLENGER_FIRST, combine_orders
 from codedata.records import METRICS
 
-# Whom a judge prefers on a metric. A verdict that changes with the order counts as a draw.
-CODES = {"c": "challenger", "r": "rival", "d": "draw", "t": "turned"}
+# The code for a stored value of the challenger: it won, a draw, the rival won. A "t" is a verdict
+# that changes with the order, which counts as a draw.
+OF_VALUE = {1: "c", 0.5: "d", 0: "r"}
 UNREAD = "-"
-OF_VALUE = {1: "c", 0.5: "d", 0: "r"}   # the code for a stored value of the challenger
 
 
 def verdict_codes(judges: list[dict], panel: list[str], order: str) -> tuple[str, ...]:

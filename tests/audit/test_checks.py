@@ -4,7 +4,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
-from types import SimpleNamespace
 
 import pytest
 from a_datapoint import write_approved
@@ -123,7 +122,7 @@ def test_few_variants_say_nothing_of_the_strength(n_lines, result):
     audited = an_audited(a_grade(1), *[a_grade(0)] * 99)
     audited.gold = archive_of({}), a_grade(1)
     lines = "".join(f"SELECT a FROM b WHERE a = {n} ORDER BY c;\n" for n in range(n_lines))
-    audited.changed, audited.warm = ({}, {"a.sql": lines.encode()}), SimpleNamespace(coverage=None)
+    audited.changed = {}, {"a.sql": lines.encode()}
     found = check_strength(audited)
     n_tried = found.figures["tried"]
     assert found.result == result and found.figures["killed"] == n_tried

@@ -59,7 +59,7 @@ def table_of(tree, *keys: str) -> dict:
 
 
 def _sections(ini: configparser.RawConfigParser) -> dict[str, dict[str, str]]:
-    """Return the sections as dicts from keys to texts. A value that is no text, as the parser
+    """Return the sections as dicts from keys to texts. A value that is not a text, as the parser
     leaves it where reading broke off, is empty."""
     return {name: {key: value if isinstance(value, str) else "" for key, value in ini.items(name)}
             for name in ini.sections()}

@@ -76,7 +76,7 @@ def test_label(scripts: dict[str, str]) -> str:
 
 def chain(scripts: dict[str, str], label: str, depth: int = 0,
           turns: Iterator[int] | None = None) -> Iterator[ScriptStep]:
-    """Yield the commands behind a script that build or test, in order, without linters, type checks
+    """Yield the commands of a script that build or test, in order, without linters, type checks
     and audits. At most MAX_CALLS scripts are followed, because scripts may call each other in a
     loop."""
     turns = iter(range(MAX_CALLS)) if turns is None else turns

@@ -34,9 +34,8 @@ def requirements_by_use(files: Manifests, name: str) -> tuple[Lists, Lists]:
     extras, groups, wanted = _extras(files), _groups(files), _of_tools(files)
     found: Lists = {"tests": [], "developers": [], "features": [], "others": []}
     for label, requirements in (*groups.items(), *extras.items()):
-        is_wanted = label in wanted.extras or label in wanted.groups
         other = "features" if label in extras else "others"
-        found["tests" if is_wanted else use_of(label) or other] += requirements
+        found["tests" if label in wanted.labels else use_of(label) or other] += requirements
     found["tests"] += wanted.requirements
     found["tests"] += listed(files, *table("packages")["declared"]["tests"])
     for path in _requirement_files(files.source):
@@ -45,7 +44,7 @@ def requirements_by_use(files: Manifests, name: str) -> tuple[Lists, Lists]:
         folder = path.parent.name
         for_tests = folder in TEST_FOLDERS or "tests" in (use_of(path.stem), use_of(folder))
         found["tests" if for_tests else "developers"] += [
-            *listing.requirements, *(r for extra in listing.extras for r in extras.get(extra, []))]
+            *listing.requirements, *(r for extra in listing.labels for r in extras.get(extra, []))]
     files.source.announce("pyproject.toml")   # endless extras are blamed on pyproject.toml
     return tuple({key: expanded(held, extras, name) for key, held in lists.items()}
                  for lists in (found, extras))
@@ -138,7 +137,7 @@ def runtime_requirements(files: Manifests) -> tuple[Strings, Strings]:
 def local_packages(files: Manifests, is_installable: bool) -> Strings:
     """Return the other packages of the repository that are installed with the project, such as
     ./libs/core: those that requirements files, poetry or uv name by a path, and of uv's workspace
-    those that the project needs, or all where its root is no package."""
+    those that the project needs, or all where its root is not a package."""
     found, source = Collector(files.source), files.source
     for path in ("requirements.txt", *map(str, _requirement_files(source))):
         found.add_file(path)
@@ -192,33 +191,31 @@ def expanded(wanted: Iterable[str], extras: dict[str, list[str]], project: str) 
     found, left = [], [*wanted]
     while left:
         requirement = left.pop(0)
-        match = NAME.match(requirement)
-        if not project or not match or normalized(match[1]) != normalized(project):
+        if not project or name_of(requirement) != normalized(project):
             found.append(requirement)
             continue
-        names = [normalized(name.strip()) for name in (match[2] or "").strip("[]").split(",")]
-        left = [r for name in names for r in by_name.pop(name, ())] + left   # each extra once
+        names = (NAME.match(requirement)[2] or "").strip("[]").split(",")
+        left = [r for name in names   # each extra once
+                for r in by_name.pop(normalized(name.strip()), ())] + left
     return found
 
 
 class Collector:
-    """Collect requirements in pip's syntax, with the extras of the project itself and the
-    dependency groups that they ask for. Files that are included are read once, and only inside the
-    repository, where paths have to be, too. Options and URLs are left out."""
+    """Collect requirements in pip's syntax, with the names of the extras of the project itself and
+    of the dependency groups that they ask for. Files that are included are read once, and only
+    inside the repository, where paths have to be, too. Options and URLs are left out."""
 
     def __init__(self, source: RepositoryFiles):
         self.source = source
         self.requirements: list[str] = []
-        self.extras: dict[str, None] = {}   # in the order in which they were asked for
-        self.groups: dict[str, None] = {}
+        self.labels: dict[str, None] = {}   # of extras and groups, in the order in which they came
         self.folders: dict[str, None] = {}  # of packages in the repository: ./libs/core[extra]
         self._read: set[str] = set()
 
-    def add(self, requirements=(), extras=(), groups=()) -> None:
-        """Add what lists of settings name; whatever is no list or no text is left out."""
+    def add(self, requirements, *labels) -> None:
+        """Add what lists of settings name; whatever is not a list or not a text is left out."""
         self.requirements += strings_in(requirements)
-        self.extras |= dict.fromkeys(strings_in(extras))
-        self.groups |= dict.fromkeys(strings_in(groups))
+        self.labels |= dict.fromkeys(chain(*map(strings_in, labels)))
 
     def add_file(self, name: str) -> None:
         """Add the lines of a requirements file."""
@@ -236,9 +233,9 @@ class Collector:
         if included := re.match(r"(?:-r|--requirement)[ =]?\s*(\S+)", line):
             self.add_file(join(folder, included[1]))
         elif group := re.match(r"--group (\S+)", line):
-            self.add(groups=group[1])
+            self.add((), group[1])
         elif extras := re.match(r"(?:-e\s*)?\.{1,2}/?\[([^\]]+)\]", line):
-            self.add(extras=[extra.strip() for extra in extras[1].split(",")])
+            self.add((), [extra.strip() for extra in extras[1].split(",")])
         elif not line.startswith(("-", ".", "/")) and "://" not in line and "{" not in line:
             requirement = re.split(r"\s--", line)[0].strip()   # without options such as --hash=…
             self.add([requirement] if name_of(requirement) else [])
