@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from configparser import ConfigParser
 from configparser import Error as ConfigError
 from contextlib import suppress
+from email.parser import HeaderParser
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -148,15 +149,19 @@ def project_of(folder: Path) -> dict:
     """Return {summary, dependencies, licence, classifiers} as declared by the project files in a
     folder. A file that cannot be read counts as missing."""
     toml, cfg = _pyproject(folder), _setup_cfg(folder)
-    licence = toml.get("license") or cfg.get("license") or ""
+    info = HeaderParser().parsestr(text_in(folder, "PKG-INFO"), headersonly=True)
+    licence = toml.get("license") or info.get("License-Expression") or cfg.get("license") or ""
     if isinstance(licence, dict):
         licence = licence.get("text") or ""
-    required = _texts(toml.get("dependencies")) or cfg.get("install_requires", "").splitlines()
+    required = _texts(toml.get("dependencies")) or [
+        *cfg.get("install_requires", "").splitlines(),
+        *(line.partition(";")[0] for line in info.get_all("Requires-Dist", [])
+          if "extra ==" not in line)]
     names = {match[1].lower() for line in required if (match := REQUIREMENT.match(line))}
-    summary = toml.get("description") or cfg.get("description") or ""
+    summary = toml.get("description") or info.get("Summary") or cfg.get("description") or ""
     return {
         "summary": storable(str(summary)), "dependencies": sorted(names), "licence": str(licence),
-        "classifiers": [*_texts(toml.get("classifiers")),
+        "classifiers": [*_texts(toml.get("classifiers")), *info.get_all("Classifier", []),
                         *cfg.get("classifiers", "").splitlines()]}
 
 
