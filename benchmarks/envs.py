@@ -30,8 +30,8 @@ from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codedata.env.causes import names as causes
 from codedata.env.planner import plan, project_of
+from codedata.env.recipes.package_index import table as table_of
 from codedata.env.repository_facts import read_facts
 from codedata.env.verify import Verified, Verifier
 from codedata.errors import Trouble
@@ -208,7 +208,9 @@ def main() -> int:
               if any(row["group"] == group for row in rows)}
     table(groups)
     print(json.dumps({"benchmark": "envs", "groups": groups, "projects": rows}))
-    named = all(row["healthy"] or row["cause"] in causes() for row in rows)
+    causes = table_of("causes")
+    names = {*(cause["name"] for cause in causes["cause"]), *causes["from_checks"]}
+    named = all(row["healthy"] or row["cause"] in names for row in rows)
     return 0 if named and all(reached(group, totals) for group, totals in groups.items()) else 1
 
 

@@ -30,7 +30,7 @@ sys.path.insert(0, str(PROJECT / "samples"))
 sys.path.insert(0, str(PROJECT))
 from task_set import unpack
 
-from codedata.audit.cheats import rewarded, scripts_of
+from codedata.audit.cheats import CHEATS, constant, rewarded
 from codedata.audit.stage import run_check
 from codedata.config import load
 from codedata.datapoints.folder import read_datapoint
@@ -169,7 +169,9 @@ def first_failed(folder: Path, host: SandboxFactory) -> dict:
             found = run_check(name, CHECKS[name], validation)
             if found["result"] == "failed":
                 return found
-        cheats = rewarded(validation.grader, scripts_of(task.instruction))
+        scripts = [*((one["name"], one["bash"]) for one in CHEATS),
+                   ("constant output", constant(task.instruction))]
+        cheats = rewarded(validation.grader, scripts)
     return {"name": "cheats", "evidence": cheats} if cheats else {}
 
 

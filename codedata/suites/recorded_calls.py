@@ -12,6 +12,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import count, takewhile
 from operator import attrgetter
@@ -193,21 +194,33 @@ def events_in(file: Path, kind: type[Event] = Event) -> list[Event]:
     events: list[Event] = []
     failed: set[str] = set()
     n_odd = 0
-    for line in lines:
-        try:
-            row = json.loads(line) if len(line) <= MAX_ROW_BYTES else None
-            if isinstance(row, dict) and "failed" in row:
-                failed.add(str(row["failed"]))
-            elif len(events) < MAX_OF_RUN:
-                event = parse(kind, row, file.name)
-                if len(event.uses) > MAX_USES or len(event.expr or "") > MAX_EXPR:
-                    raise ValueError("it is too long")
-                events.append(event)
-        except (ValueError, RecursionError, BrokenRecord):
-            n_odd += 1
+    for row in map(_row_in, lines):
+        if "failed" in row:
+            failed.add(str(row["failed"]))
+        elif len(events) < MAX_OF_RUN:
+            event = _event_of(row, kind, file.name)
+            n_odd += int(event is None)
+            events += filter(None, [event])
     if n_odd:
         say(f"      recorded calls: {plural(n_odd, 'row')} left out, of another form")
     return [event for event in events if event.test not in failed]
+
+
+def _row_in(line: bytes) -> dict:
+    """Return the object in a line; {} where there is none, or it is too long."""
+    with suppress(ValueError, RecursionError):
+        row = json.loads(line) if len(line) <= MAX_ROW_BYTES else {}
+        return row if isinstance(row, dict) else {}
+    return {}
+
+
+def _event_of(row: dict, kind: type[Event], where: str) -> Event | None:
+    """Return the event of a row; None where it is of another form, or too long."""
+    try:
+        event = parse(kind, row, where)
+    except BrokenRecord:
+        return None
+    return event if len(event.uses) <= MAX_USES and len(event.expr or "") <= MAX_EXPR else None
 
 
 # scripts -----------------------------------------------------------------------------------------
