@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from codedata.conversation.commands import action_style, repeated, stalls
+from codedata.conversation.commands import EDIT, TEST, action_style, repeated, stalls
 from codedata.conversation.turn import form_of, plain, turn_text
 from codedata.disk.store import Store
 from codedata.duel.duel_state import DuelState, duel_record, judged_turn, load_duel_state
-from codedata.duel.executed import Executions
+from codedata.duel.executed import Execution, Executions
 from codedata.duel.panel import SIDES, Judging, Panel, decided_panel, records_of
 from codedata.errors import BrokenRecord, Trouble
 from codedata.leak.cache import KEPT, KING, challenger_leaks, tries_in, verdicts_of
@@ -99,7 +99,7 @@ class ReportTurns:
     panel: Panel                      # the panel that decided the duel
     commits: Store
     executions: Executions
-    leak_judges: set[str] | None      # None: nothing can leak in what was written blind
+    leak_judges: set[str]             # none of what was written blind: certain facts bar it
     rows: list[TurnRow] = field(default_factory=list)
     broken: int = 0                   # records that could not be read
     outdated: bool = False            # _duel.json was made from other verdicts
@@ -142,7 +142,7 @@ def read_turns(settings: Settings, judge_again: str, how: str = "") -> ReportTur
     judging = Judging(settings.root, panel, answers, scores)
     state = load_duel_state(judging, settings.exclude)
     is_blind = (how or usual) == "chosen"
-    judges = None if is_blind else {spec.role for spec in settings.leak_judges()}
+    judges = set() if is_blind else {spec.role for spec in settings.leak_judges()}
     turns = ReportTurns(state, duel, panel, Store(settings.root, Commit).open(),
                         Executions(settings.root), judges)
     for e in state.plan.broken.values():
@@ -188,9 +188,7 @@ def _row(name: str, answer: Answer, score: Score, turns: ReportTurns,
     """Return the row of the table for one turn."""
     panel, answers = turns.panel, turns.state.answers
     commit = _commit(answer.instance_id, turns)
-    found, lacks_verdict = [], False
-    if turns.leak_judges is not None:
-        found, lacks_verdict = challenger_leaks(turns.leak_judges, answer, score, commit)
+    found, lacks_verdict = challenger_leaks(turns.leak_judges, answer, score, commit)
     injected = injections(answer)
     is_flagged = bool(injected or found or lacks_verdict)
     bucket = "" if score.score is None else bucket_of(score.score, settings.report, is_flagged)
@@ -215,11 +213,17 @@ def _sides(name: str, answer: Answer, rival: str, executions: Executions) -> Obj
     runs = [executions.of(name, side) for side in sides]
     return {
         "commands": commands,
-        "styles": tuple(action_style(command) if command else "none" for command in commands),
+        "styles": tuple(map(_style, commands, runs)),
         "repeats": tuple(side for side, command in zip((rival, "challenger"), commands, strict=True)
                          if command and (repeated(command, history) or stalls(command))),
         "chars": tuple(len(turn_text(side, answer.messages)) for side in sides),
         "n_passed": tuple(len(run.passed) for run in runs) if all(runs) else None}
+
+
+def _style(command: str, run: Execution | None) -> str:
+    """Return the style of a command; an edit that changes nothing when it is run only tries."""
+    style = action_style(command) if command else "none"
+    return TEST if style == EDIT and run and not run.changes else style
 
 
 def _leaks(name: str, score: Score, found: list[Finding] | None, lacks_verdict: bool,
