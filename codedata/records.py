@@ -51,7 +51,7 @@ MAX_LINE = 2_000_000      # of a source: a set of lines is a mask with a bit for
 # kinds of tasks
 KINDS = BUG, STRIPPED_PATCH, DATAPOINT, PULL_REQUEST = (
     "bug", "stripped_patch", "datapoint", "pull_request")
-OMITTED_IF_NULL = ("tools",)   # fields that are left out on disk where they are null
+OMITTED_IF_NULL = ("tools", "choice")   # fields that are left out on disk where they are null
 SAFE_NAME = re.compile(r"[A-Za-z0-9-][A-Za-z0-9._-]{0,199}")
 
 
@@ -169,6 +169,7 @@ class Answer:
     king: Side | None = None
     challenger: Side | None = None
     tools: Tools | None = None
+    choice: Object | None = None   # of the way `chosen`: {sample, of, picks [{number, why}]}
 
     def __post_init__(self):
         for side in ("king", "challenger"):
@@ -296,6 +297,7 @@ class Sample:
     injections: list[Finding]   # passages that address a judge; they keep a turn out of final/
     leaks: list[Finding] | None = None   # what the challenger cannot know; null: no PR record
     tools: Tools | None = None
+    choice: Object | None = None
 
 
 class Final(Sample):

@@ -263,6 +263,7 @@ class Store(Listing):
                                  "Somebody else has made one of that name: rename it.")
             if keep_edits and self._at.get(name, ())[1:] != seen:
                 self._refuse_edited(name, path, digests_of(now), owned)
+            data = {field: value for field, value in data.items() if field not in owned}
             data |= {field: values[field] for field in owned if field in values}
         assert not self.kind or self.cls.completed(data)["kind"] == self.kind, "a maker's slip"
         digests = digests_of(self._parsed(data, path))

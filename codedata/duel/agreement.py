@@ -63,13 +63,16 @@ def samples_of(path: Path) -> list[Side]:
 
 def is_agreed(answer: Answer, samples: Sequence[Side],
               run_of: Callable[[Side], Execution | None]) -> bool:
-    """Return whether the king and all further answers take the same step, by their commands or by
-    what they did where they were run."""
+    """Return whether the king and all further answers take the same step."""
+    return bool(samples) and all(same_turn(answer, one, other, run_of)
+                                 for one, other in pairwise((answer.king, *samples)))
+
+
+def same_turn(answer: Answer, one: Side, other: Side,
+              run_of: Callable[[Side], Execution | None]) -> bool:
+    """Return whether two answers take the same step, by their commands or by what they changed
+    where they were run."""
     form = form_of(answer.messages, answer.tools)
-
-    def same(one: Side, other: Side) -> bool:
-        commands = [form.read(side, answer.messages).command for side in (one, other)]
-        runs = [run_of(side) for side in (one, other)]
-        return same_step(*commands) or bool(all(runs) and runs[0].made_the_same(runs[1]))
-
-    return bool(samples) and all(same(*pair) for pair in pairwise((answer.king, *samples)))
+    commands = [form.read(side, answer.messages).command for side in (one, other)]
+    runs = [run_of(side) for side in (one, other)]
+    return same_step(*commands) or bool(all(runs) and runs[0].made_the_same(runs[1]))

@@ -24,6 +24,7 @@ from codedata.duel.agreement import (
     ask_samples,
     is_agreed,
     n_samples,
+    same_turn,
     sampler_of,
     samples_of,
 )
@@ -47,7 +48,7 @@ from codedata.leak.request import SHARED, with_pull_request
 from codedata.llm import Client, Models, Reply
 from codedata.llm.asking import Rejected, read_reply, said
 from codedata.llm.replies import current_reply_log
-from codedata.records import Answer, Commit, Message, Side, variant
+from codedata.records import Answer, Commit, Executed, Message, Object, Side, variant
 from codedata.run.stage import Reads, Stage, Writes
 from codedata.settings import Settings
 from codedata.texts import fill, json_objects
@@ -82,17 +83,23 @@ class Challenger:
         reads = Reads(self._answers, fields=("instance_id", "messages", "tools"), made_by="king",
                       leaves_out=oversized(root, max_chars))
         return Stage("ch", make=self.make, reads=reads, writes=self.writes(),
-                     joined=(Reads(Store(root, Commit), COMMIT_FIELDS),),
+                     joined=(Reads(Store(root, Commit), COMMIT_FIELDS),), doubts=self.doubts,
                      requests=self.requests, identity=self.identity(), **words)
+
+    def doubts(self) -> list[str]:
+        """Return a line for the plan where nothing but reading tells which answer is better."""
+        if self._how != "chosen" or (self._settings.root / Executed.directory).exists():
+            return []
+        return ["chooses by reading alone: run_turns.py runs the answers before ch.py"]
 
     def writes(self) -> Writes:
         """Return the store of the turns: answer/ for the root's own variant, else variants/X/."""
         if self._how == self._settings.challenger.how:
-            return Writes(self._answers, fields=("challenger",))
+            return Writes(self._answers, fields=("challenger", "choice"), optional=("choice",))
         return Writes(Store(self._settings.root, variant(Answer, self._how)),
-                      copies=("assistant", "king"), optional=("tools",),
+                      copies=("assistant", "king"), optional=("tools", "choice"),
                       fields=("instance_id", "messages", "assistant", "king", "challenger",
-                              "tools"))
+                              "tools", "choice"))
 
     def identity(self) -> dict:
         """Return the settings that a turn depends on besides its inputs."""
@@ -116,10 +123,9 @@ class Challenger:
         if drops_agreed and is_agreed(answer, samples, partial(self._executions.of, item)):
             raise Excluded(f"agreed: {len(samples) + 1} blind answers take the same step")
         if self._how == "chosen":
-            turn = self._choose(answer, commit, samples)
-        else:
-            turn = self._ask(answer, commit)
-        return replace(answer, challenger=turn)
+            turn, choice = self._choose(answer, commit, samples)
+            return replace(answer, challenger=turn, choice=choice)
+        return replace(answer, challenger=self._ask(answer, commit), choice=None)
 
     def requests(self, answer: Answer, commit: Commit):
         """Yield (client, messages) of the calls that are certain to be made, for --dry-run."""
@@ -136,30 +142,41 @@ class Challenger:
             return with_note(self._client, record, challenger_note(record, "given_placebo.md"))
         return challenger_messages(self._client, record, commit, more)
 
-    def _choose(self, answer: Answer, commit: Commit, samples: list[Side]) -> Side:
-        """Return the best of the blind answers. Raise Excluded if that is the king's or none."""
-        item = current_reply_log().item
-        sides: dict[str, Side] = {}
-        for side in (answer.king, *samples):
-            sides.setdefault(turn_text(side, answer.messages), side)
-        runs = {text: self._executions.of(item, side) for text, side in sides.items()}
-        texts = _best_by_tests(runs)
-        random.Random(item).shuffle(texts)   # the king's is not the first
-        picks = {texts[0]}
+    def _choose(self, answer: Answer, commit: Commit, samples: list[Side]) -> tuple[Side, Object]:
+        """Return the best of the blind answers, and how it was chosen: {sample, of, picks}. Raise
+        Excluded where that is the king's, or none.
+
+        `sample` is its number among the `of` further answers, from 1; `picks` [{number, why}] are
+        what the chooser said in each order.
+        """
+        run_of = partial(self._executions.of, current_reply_log().item)
+        kings = turn_text(answer.king, answer.messages)
+        sides = {kings: answer.king}
+        for side in samples:
+            if not same_turn(answer, answer.king, side, run_of):   # else it is no rival
+                sides.setdefault(turn_text(side, answer.messages), side)
+        runs = {text: run_of(side) for text, side in sides.items()}
+        best = _best_by_tests(runs)
+        rivals = [text for text in best if text != kings]
+        random.Random(current_reply_log().item).shuffle(rivals)
+        texts = [kings] * (kings in best) + rivals   # in the other order the king's is the last
+        picks = []
         if len(texts) > 1:
-            picks = {self._pick(order, runs, answer, commit) for order in (texts, texts[::-1])}
-        if len(picks) > 1:
+            picks = [self._pick(order, runs, answer, commit) for order in (texts, texts[::-1])]
+        if len(found := {text for text, _ in picks} or {*texts}) > 1:
             raise Excluded("in another order another blind answer was picked")
-        pick, = picks
+        pick, = found
         if not pick:
             raise Excluded("none of the blind answers was picked")
-        if pick == turn_text(answer.king, answer.messages):
+        if pick == kings:
             raise Excluded("the king's own answer is the best")
-        return sides[pick]
+        return sides[pick], {"sample": 1 + samples.index(sides[pick]), "of": len(samples),
+                             "picks": [said for _, said in picks]}
 
     def _pick(self, texts: list[str], runs: dict[str, Execution | None], answer: Answer,
-              commit: Commit) -> str:
-        """Return the text that a model picks, shown in this order; "" for none of them."""
+              commit: Commit) -> tuple[str, Object]:
+        """Return the text that a model picks, shown in this order, "" for none of them; and
+        {number, why} of its reply."""
         marker = digest(texts)
         shown = []
         for i, text in enumerate(texts, 1):
@@ -227,12 +244,12 @@ def _best_by_tests(runs: dict[str, Execution | None]) -> list[str]:
     return [text for text in runs if n_passed.get(text, most) == most]
 
 
-def _picked(texts: list[str], reply: Reply) -> str:
-    """Return the text that a reply chooses by its number, "" for 0. Raise Rejected where it chooses
-    none of them."""
-    choices = (value["choice"] for *_, value in json_objects(said(reply).text)
-               if "choice" in value)
-    choice = next(choices, None)
-    if type(choice) is not int or not 0 <= choice <= len(texts):
+def _picked(texts: list[str], reply: Reply) -> tuple[str, Object]:
+    """Return the text that a reply chooses by its number, "" for 0, and {number, why}. Raise
+    Rejected where it chooses none of them."""
+    objects = (value for *_, value in json_objects(said(reply).text) if "choice" in value)
+    found = next(objects, {})
+    number = found.get("choice")
+    if type(number) is not int or not 0 <= number <= len(texts):
         raise Rejected(f"no choice from 0 to {len(texts)}")
-    return ["", *texts][choice]
+    return ["", *texts][number], {"number": number, "why": str(found.get("why", ""))}

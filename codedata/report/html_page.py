@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable, Iterator
 
 from codedata.conversation.turn import plain, turn_text
+from codedata.disk.layouts import to_json
 from codedata.disk.store import Store
 from codedata.duel.executed import Executions
 from codedata.duel.panel import SIDES
@@ -239,6 +240,8 @@ def _in_full(row: TurnRow, answer: Answer, score: Score, duel: Duel, commits: St
         {"kind": "sides", "title": "Answers", "sides": [[side, texts.pop(side)] for side in ran]},
         {"kind": "texts", "texts": [
             *([OTHERS.get(side, side), text, False] for side, text in texts.items() if text),
+            *([["how it was chosen", to_json(answer.choice).decode(), True]]
+              if answer.choice else []),
             *_hidden(row, commits)]},
         any(ran.values()) and {
             "kind": "sides", "title": "When they were run", "isCode": True,

@@ -55,7 +55,7 @@ def run(settings: Settings, options: RunOptions) -> int:
     def read(how: str) -> ReportTurns:
         answers, scores = records_of(mode, how, usual)
         duel = read_duel(root / scores.directory / DUEL, mode, judge_again)
-        leak_judges = None if how == "chosen" else {spec.role for spec in settings.leak_judges()}
+        leak_judges = {spec.role for spec in settings.leak_judges() if how != "chosen"}
         return read_turns(Judging(root, decided_panel(duel), answers, scores), duel,
                           settings.exclude, thresholds, leak_judges)
 

@@ -5,11 +5,11 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from codedata.conversation.commands import action_style, repeated, stalls
+from codedata.conversation.commands import EDIT, TEST, action_style, repeated, stalls
 from codedata.conversation.turn import form_of, plain, turn_text
 from codedata.disk.store import Store
 from codedata.duel.duel_state import DuelState, duel_record, judged_turn, load_duel_state
-from codedata.duel.executed import Executions
+from codedata.duel.executed import Execution, Executions
 from codedata.duel.panel import SIDES, Judging, Panel
 from codedata.errors import BrokenRecord
 from codedata.leak.cache import KEPT, KING, challenger_leaks, tries_in, verdicts_of
@@ -99,7 +99,7 @@ class ReportTurns:
     thresholds: ReportSettings        # of the buckets
     commits: Store
     executions: Executions
-    leak_judges: set[str] | None      # None: nothing can leak in what was written blind
+    leak_judges: set[str]             # none of what was written blind: certain facts bar it
     rows: list[TurnRow] = field(default_factory=list)
     broken: int = 0                   # records that could not be read
     outdated: bool = False            # _duel.json was made from other verdicts
@@ -125,7 +125,7 @@ class ReportTurns:
 
 
 def read_turns(judging: Judging, duel: Duel, exclude: Exclude, thresholds: ReportSettings,
-               leak_judges: set[str] | None) -> ReportTurns:
+               leak_judges: set[str]) -> ReportTurns:
     """Return every turn that counts, in natural order, scored by the panel that decided the duel.
 
     `judging` has that panel, and the records of the turns. Broken ones are printed and left out.
@@ -201,19 +201,23 @@ def _sides(name: str, answer: Answer, rival: str, executions: Executions) -> Obj
     runs = [executions.of(name, side) for side in sides]
     return {
         "commands": commands,
-        "styles": tuple(action_style(command) if command else "none" for command in commands),
+        "styles": tuple(map(_style, commands, runs)),
         "repeats": tuple(side for side, command in zip((rival, "challenger"), commands, strict=True)
                          if command and (repeated(command, history) or stalls(command))),
         "chars": tuple(len(turn_text(side, answer.messages)) for side in sides),
         "n_passed": tuple(len(run.passed) for run in runs) if all(runs) else None}
 
 
+def _style(command: str, run: Execution | None) -> str:
+    """Return the style of a command; an edit that changes nothing when it is run only tries."""
+    style = action_style(command) if command else "none"
+    return TEST if style == EDIT and run and not run.changes else style
+
+
 def _leaks(name: str, answer: Answer, score: Score, commit: Commit | None,
            turns: ReportTurns) -> TurnLeaks:
     """Return the leaks of a turn, with those of its king and what its verdicts cost."""
-    found, lacks_verdict = [], False
-    if turns.leak_judges is not None:
-        found, lacks_verdict = challenger_leaks(turns.leak_judges, answer, score, commit)
+    found, lacks_verdict = challenger_leaks(turns.leak_judges, answer, score, commit)
     answers, of_king = turns.state.answers, verdicts_of(score, KING)
     costs = [verdict["usage"].get("cost_usd") for verdict in score.leaks or ()]
     return TurnLeaks(

@@ -94,6 +94,27 @@ def test_chosen_picks_among_the_kings_own_answers(tmp_path, fake_llm):
     assert chosen == turn_of("make", "I look.")
 
 
+def test_a_sample_that_takes_the_kings_step_is_no_rival_and_the_record_says_what_was_picked_and_why(
+        tmp_path, fake_llm):
+    played(tmp_path, fake_llm, LOOKS[0], LOOKS[1], "make", more='[challenger]\nhow = "chosen"\n')
+    fake_llm.requests.clear()
+    fake_llm.always(lambda request: json.dumps(
+        {"why": "it builds", "choice": 2 - (request.last.index("make") < request.last.index(
+            LOOKS[0]))}))
+    assert "chooses by reading alone" in run_main(ch.main, tmp_path)
+    first, second = (request.last for request in fake_llm.requests)
+    assert first.index(LOOKS[0]) < first.index("make") and (
+        second.index("make") < second.index(LOOKS[0])) and LOOKS[1] not in first + second
+    record = read_json(tmp_path / "answer/prompts_1_1_1.json")
+    assert record["challenger"] == turn_of("make", "I look.") and record["choice"] == {
+        "sample": 2, "of": 2, "picks": [{"number": 2, "why": "it builds"},
+                                        {"number": 1, "why": "it builds"}]}
+    fake_llm.script(turn_of("ls informed", "I know."))
+    write_toml(tmp_path, {"base_url": fake_llm.base_url, "model": "m"})
+    run_main(ch.main, tmp_path, "--force")
+    assert "choice" not in read_json(tmp_path / "answer/prompts_1_1_1.json")
+
+
 def test_samples_that_a_person_has_broken_are_named(tmp_path, fake_llm):
     played(tmp_path, fake_llm, *LOOKS)
     edit(tmp_path / "answer/_samples/prompts_1_1_1.json", lambda record: record.update(samples=[1]))

@@ -32,6 +32,7 @@ from judged import read_json
 
 import ch
 import king
+import validate
 from codedata.records import METRICS
 from codedata.report.pr_effect import pr_effect
 from codedata.report.turn_rows import TurnLeaks, TurnRow
@@ -159,6 +160,35 @@ def test_what_is_picked_was_written_blind(root, fake_llm):
                for r in asked for side in ("king", "challenger"))
     orders = [COMMAND.findall(r.last) for r in asked]
     assert orders[0] == orders[1][::-1] and len({*orders[0]}) == 3
+    assert picked["king"] in asked[0].last.partition(" 2]]")[0]   # the first, and then the last
+
+
+def test_a_picked_turn_that_names_what_nothing_has_shown_is_counted_and_in_no_final(
+        tmp_path, fake_llm):
+    more = f'{SETTINGS}[challenger]\nhow = "chosen"\n'
+    write_toml(tmp_path, {"base_url": fake_llm.base_url, "model": "m", "workers": 1}, more)
+    write_prompts(tmp_path, 2)
+    write_commits(tmp_path, 2)
+    blind = iter(("ls a", "ls b", "cat src/file_1.py", "ls c", "ls d", "ls e"))
+
+    def reply(request):
+        if "Several agents" in request.text:   # the first turn's is picked, of the second none
+            return pick(request, lambda shown: max(
+                [i for i in shown if "file_1" in shown[i]], default=0))
+        if "MODEL 1" in request.text:
+            return verdict("22222" if "file_1" in request.last.partition("MODEL 2")[2]
+                           else "11111")
+        return turn_of(next(blind), "I look.")
+
+    fake_llm.always(reply)
+    for script in (king, ch):
+        run_main(script.main, tmp_path)
+    said = run_main(validate.main, tmp_path)
+    assert "excluded 1" in said and "waiting" not in said
+    text = report_text(tmp_path)
+    assert [path.parent.name for path in tmp_path.glob("*/prompts_*_1.json")
+            if path.parent.name in ("final", "refined")] == ["refined"]
+    assert "cannot know (kept out of final/) | 1" in text
 
 
 @pytest.mark.parametrize("passed, n_asked, expected", [
