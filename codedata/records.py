@@ -51,6 +51,7 @@ MAX_LINE = 2_000_000      # of a source: a set of lines is a mask with a bit for
 # kinds of tasks
 KINDS = BUG, STRIPPED_PATCH, DATAPOINT, PULL_REQUEST = (
     "bug", "stripped_patch", "datapoint", "pull_request")
+MAY_LACK = ("calls",)     # keys that an entry of a list need not have
 OMITTED_IF_NULL = ("tools",)   # fields that are left out on disk where they are null
 SAFE_NAME = re.compile(r"[A-Za-z0-9-][A-Za-z0-9._-]{0,199}")
 
@@ -205,8 +206,21 @@ def variant(cls, how: str):
     return type(f"{cls.__name__}_{how}", (cls,), {"directory": directory})
 
 
+class CallRun(TypedDict):
+    """Hold what a call of a candidate did when it was run: an entry of CandidateRun.calls."""
+
+    command: str
+    exit_code: int
+    timed_out: bool
+    seconds: Seconds
+    output: AnyText          # as the agent would have seen it
+
+
 class CandidateRun(TypedDict):
-    """Hold what a candidate of a turn did when it was run: an entry of Executed.runs."""
+    """Hold what a candidate of a turn did when it was run: an entry of Executed.runs.
+
+    Of a turn with several calls, the exit code is that of the last one that ran.
+    """
 
     sides: list[str]         # king, challenger, reference, sample 1, …: those that are this turn
     turns: list[str]         # their digests
@@ -215,6 +229,7 @@ class CandidateRun(TypedDict):
     timed_out: bool
     seconds: Seconds
     output: AnyText          # as the agent would have seen it
+    calls: list[CallRun]     # of a turn with several, in their order; absent: it has one
     changes: dict[str, str]  # {path: diff} of the source's files; "" for what is not shown
     tests: dict[str, str]    # {hidden test: status} after it; {} where none is run, or can be
 
@@ -1265,12 +1280,12 @@ _CHECKS = {
 _VERDICT = _has({
     **_texts("judge"), "order": (" is missing", _order), "parse_ok": (" is missing", _is_bool),
     **_texts("reason", "error", "marker", "settings", missing=""), "attempt": ("", _is_int)})
-_CHECKS |= {kind.__name__: _has({name: (" is missing" if kind.__total__ else "",
-                                        check_of(one.__forward_arg__))
-                                 for name, one in kind.__annotations__.items()})
-            for kind in (CaseResult, Measurement, CoveredTest, Otherwise, ProposedChange,
-                         BugVerdict, StripCandidate, ScreenedStrip, DatapointCheck, AuditCheck,
-                         QueueTask, QueueData, CandidateRun, RecordedFact)}
+for entry in (CaseResult, Measurement, CoveredTest, Otherwise, ProposedChange, BugVerdict,
+              StripCandidate, ScreenedStrip, DatapointCheck, AuditCheck, QueueTask, QueueData,
+              CallRun, CandidateRun, RecordedFact):
+    _CHECKS[entry.__name__] = _has({
+        name: (" is missing" if entry.__total__ and name not in MAY_LACK else "",
+               check_of(one.__forward_arg__)) for name, one in entry.__annotations__.items()})
 _CHECKS["QueueLine"] = _has({
     **_texts("event", "detail"), "at": (" is missing", _CHECKS["UnixTime"]),
     "task": (" is missing", _CHECKS["QueueTask"]), "data": ("", _CHECKS["QueueData"])})

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
-from codedata.conversation.steps import same_step
+from codedata.conversation.steps import same_turn
 from codedata.conversation.turn import form_of
 from codedata.disk.layouts import load, to_json, write_atomic
 from codedata.driver import in_driver
@@ -68,8 +68,8 @@ def is_agreed(answer: Answer, samples: Sequence[Side],
     form = form_of(answer.messages, answer.tools)
 
     def same(one: Side, other: Side) -> bool:
-        commands = [form.read(side, answer.messages).command for side in (one, other)]
+        effects = [form.read(side, answer.messages).effects for side in (one, other)]
         runs = [run_of(side) for side in (one, other)]
-        return same_step(*commands) or bool(all(runs) and runs[0].made_the_same(runs[1]))
+        return same_turn(*effects) or bool(all(runs) and runs[0].made_the_same(runs[1]))
 
     return bool(samples) and all(same(*pair) for pair in pairwise((answer.king, *samples)))

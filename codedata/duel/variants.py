@@ -133,7 +133,8 @@ class Challenger:
     def messages(self, record: TurnRecord, commit: Commit, more: str = "") -> list[Message]:
         """Return the request for a turn, with `more` after its note."""
         if self._how == "placebo":
-            return with_note(self._client, record, challenger_note(record, "given_placebo.md"))
+            note = challenger_note(self._client, record, "given_placebo.md")
+            return with_note(self._client, record, note)
         return challenger_messages(self._client, record, commit, more)
 
     def _choose(self, answer: Answer, commit: Commit, samples: list[Side]) -> Side:

@@ -114,7 +114,7 @@ class Client(StaysInDriver):
         raise ItemFailed(problem)
 
     def ask(self, messages: list[dict], grammar: str = "", schema: dict | None = None,
-            tools: list[dict] | None = None, n: int = 1) -> Reply:
+            tools: list[dict] | None = None, n: int = 1, parallel: bool | None = None) -> Reply:
         """Return one reply, whatever it says.
 
         With `n`, where the endpoint can, so many come from one call: the others are kept for the
@@ -122,14 +122,15 @@ class Client(StaysInDriver):
 
         `schema` (JSON schema) is sent where the endpoint accepts one: if it refuses a schema (HTTP
         400, 422) and answers without it, it gets none again in this run. `tools` are always sent: a
-        model without them needs other instructions. `grammar` (GBNF) is sent to the embedded model
+        model without them needs other instructions. `parallel`, if it is not None, is sent, too: it
+        says whether a reply may have several calls. `grammar` (GBNF) is sent to the embedded model
         only: other endpoints may not support it.
         """
-        plain = self._request(messages, grammar, tools=tools)
+        plain = self._request(messages, grammar, tools=tools, parallel=parallel)
         if schema is None or self._is_embedded:
             return self._reply(plain, n)
         calls = current_reply_log()
-        with_schema = self._request(messages, grammar, schema, tools)
+        with_schema = self._request(messages, grammar, schema, tools, parallel)
         was_refused = self._place in self._models.without_schema or calls.has_kept(plain.digest)
         if was_refused and not calls.has_kept(with_schema.digest):
             return self._reply(plain)
@@ -204,7 +205,8 @@ class Client(StaysInDriver):
         tokens = min(tokens, self.spec.max_prompt_tokens or tokens)
         return tokens, self._models.money.cost(self.spec.model, tokens, self.spec.max_tokens)
 
-    def _request(self, messages: list[dict], grammar="", schema=None, tools=None) -> _Request:
+    def _request(self, messages: list[dict], grammar="", schema=None, tools=None, parallel=None
+                 ) -> _Request:
         spec = self.spec
         body = {"model": spec.model, "messages": messages, "temperature": spec.temperature,
                 "max_tokens": spec.max_tokens}
@@ -214,6 +216,8 @@ class Client(StaysInDriver):
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
         if tools:
             body["tools"] = tools
+        if parallel is not None:
+            body["parallel_tool_calls"] = parallel
         data = orjson.dumps(body)
         return _Request(data, hashlib.blake2b(data, digest_size=8).hexdigest())
 

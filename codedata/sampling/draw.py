@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from codedata.conversation.tool_calls import default_tools
-from codedata.conversation.turn import Turn, form_of, turn_text
+from codedata.conversation.turn import Turn, form_of, n_calls, turn_text
 from codedata.disk.layouts import load
 from codedata.disk.store import digest
 from codedata.errors import BrokenRecord
@@ -30,6 +30,7 @@ FETCHES_AHEAD = 8
 MAX_MESSAGES = 2_000   # of a row: the history of each turn is read, and later ones are too long
 LATE = f"after message {MAX_MESSAGES:,} of its row"
 SOLVED = "solved: the pull request's tests pass already"
+SEVERAL_CALLS = 'several calls ([prompt] calls = "one")'
 ALL = 1.0   # max_shown_share with which turns are not chosen by their pull request
 Cursor = tuple[int, int, int]   # (row in visiting order, 0, turn) of a prompt
 Drawn = tuple[Prompt, Cursor]
@@ -214,6 +215,8 @@ def prompt_problem(prompt: Prompt, settings: PromptSettings, exclude: Exclude) -
         return problem
     form = form_of(prompt.messages, prompt.tools)
     if form.tools:
+        if settings.calls == "one" and n_calls(prompt.assistant) > 1:
+            return SEVERAL_CALLS
         return form.problem(prompt.assistant)
     if Turn(prompt.assistant, form.fence).has_one_block():
         return None
