@@ -1,8 +1,8 @@
 """Build the requests for the king's and the challenger's turns, and ask for them.
 
 The king sees only the history and a note on form. A turn is asked for in the form of its
-conversation: where the agent has tools, they are sent, and the reply's call is the turn; it may have
-several calls where an earlier turn has. A model that takes no tools, in a well-formed conversation
+conversation: where the agent has tools, they are sent, and the reply's calls are the turn: several
+only where an earlier turn has several. A model that takes no tools, in a well-formed conversation
 either, is asked in the text form, in which calls are shell commands; its turn becomes a call of the
 agent's shell.
 """
