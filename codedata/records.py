@@ -1280,12 +1280,20 @@ _CHECKS = {
 _VERDICT = _has({
     **_texts("judge"), "order": (" is missing", _order), "parse_ok": (" is missing", _is_bool),
     **_texts("reason", "error", "marker", "settings", missing=""), "attempt": ("", _is_int)})
-for entry in (CaseResult, Measurement, CoveredTest, Otherwise, ProposedChange, BugVerdict,
-              StripCandidate, ScreenedStrip, DatapointCheck, AuditCheck, QueueTask, QueueData,
-              CallRun, CandidateRun, RecordedFact):
-    _CHECKS[entry.__name__] = _has({
-        name: (" is missing" if entry.__total__ and name not in MAY_LACK else "",
-               check_of(one.__forward_arg__)) for name, one in entry.__annotations__.items()})
+
+
+def _keys_of(kind):
+    """Return the check of a TypedDict's keys."""
+    return _has({name: (" is missing" if kind.__total__ and name not in MAY_LACK else "",
+                        check_of(one.__forward_arg__))
+                 for name, one in kind.__annotations__.items()})
+
+
+_CHECKS |= {kind.__name__: _keys_of(kind)
+            for kind in (CaseResult, Measurement, CoveredTest, Otherwise, ProposedChange,
+                         BugVerdict, StripCandidate, ScreenedStrip, DatapointCheck, AuditCheck,
+                         QueueTask, QueueData, CallRun, RecordedFact)}
+_CHECKS["CandidateRun"] = _keys_of(CandidateRun)
 _CHECKS["QueueLine"] = _has({
     **_texts("event", "detail"), "at": (" is missing", _CHECKS["UnixTime"]),
     "task": (" is missing", _CHECKS["QueueTask"]), "data": ("", _CHECKS["QueueData"])})

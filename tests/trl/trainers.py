@@ -58,7 +58,7 @@ def tool_exports(tmp_path_factory) -> Path:
     """
     root = tmp_path_factory.mktemp("root")
     write_duel(root)
-    for i in range(20):
+    for i in range(48):
         write = write_turn if i % 5 == 0 else write_tool_turn
         several = {"challenger": both(f"t_{i}")} if i % 5 and i % 4 == 2 else {}
         write(root, f"t_{i}", ("final", "defeat")[i % 2], repo=f"owner/repo{i % 7}", **several)
