@@ -35,6 +35,7 @@ BASE_URL = re.compile(r"https?://([^/@]*@)?[^/:@]+(:\d+)?(/|$)")
 FILTERED = ("content_filter", "safety", "SAFETY")   # finish reasons
 BROKEN_OFF = ("error", "abort", "insufficient_system_resource")
 REFUSES_SCHEMA = (400, 422)   # statuses
+PARALLEL = "parallel_tool_calls"
 IN_THE_FIRST = {"tokens_in": 0, "tokens_out": 0, "tokens_cached": 0}   # usage of further replies
 WRONG_SHAPE = (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError)
 ADVICE = {   # by status
@@ -122,15 +123,23 @@ class Client(StaysInDriver):
 
         `schema` (JSON schema) is sent where the endpoint accepts one: if it refuses a schema (HTTP
         400, 422) and answers without it, it gets none again in this run. `tools` are always sent: a
-        model without them needs other instructions. `parallel`, if it is not None, is sent, too: it
-        says whether a reply may have several calls. `grammar` (GBNF) is sent to the embedded model
-        only: other endpoints may not support it.
+        model without them needs other instructions. `parallel`, if it is not None, says whether a
+        reply may have several calls; it is sent to endpoints that accept the parameter. `grammar`
+        (GBNF) is sent to the embedded model only: other endpoints may not support it.
         """
-        plain = self._request(messages, grammar, tools=tools, parallel=parallel)
+        plain = self._request(messages, grammar, tools=tools)
+        if parallel is not None and self._place not in self._models.without_parallel:
+            asked = self._request(messages, grammar, tools=tools, parallel=parallel)
+            try:
+                return self._reply(asked, n)
+            except HttpTrouble as e:
+                if e.status not in REFUSES_SCHEMA or PARALLEL not in e.what:
+                    raise
+            self._models.without_parallel.add(self._place)
         if schema is None or self._is_embedded:
             return self._reply(plain, n)
         calls = current_reply_log()
-        with_schema = self._request(messages, grammar, schema, tools, parallel)
+        with_schema = self._request(messages, grammar, schema, tools)
         was_refused = self._place in self._models.without_schema or calls.has_kept(plain.digest)
         if was_refused and not calls.has_kept(with_schema.digest):
             return self._reply(plain)
@@ -217,7 +226,7 @@ class Client(StaysInDriver):
         if tools:
             body["tools"] = tools
         if parallel is not None:
-            body["parallel_tool_calls"] = parallel
+            body[PARALLEL] = parallel
         data = orjson.dumps(body)
         return _Request(data, hashlib.blake2b(data, digest_size=8).hexdigest())
 
@@ -352,6 +361,7 @@ class Models(StaysInDriver):
             self.http.secrets.add(str(settings.hf_token))
         self.money = Money(settings.prices, settings.budget_usd, settings.shard)
         self.without_schema = set()   # (base_url, model) that refused response_format
+        self.without_parallel = set()   # the same of those that refused parallel_tool_calls
         self.without_n = set()        # the same of those that refused to give several replies
         self.with_tools = set()       # (base_url, model) that answered a request with tools
         self.without_tools = {}       # the same of those that refused tools: who noted it first

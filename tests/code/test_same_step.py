@@ -44,16 +44,14 @@ def test_no_command_is_another_step():
 
 
 @pytest.mark.parametrize(("one", "other", "is_same"), [
-    ("ls look", "look ls", True), ("ls show", "show ls", True), ("ls", "ls look", False),
-    ("ls look", "ls ls", False), ("edit-a edit-b ls", "edit-b ls edit-a", True),
-    ("edit-a next-a", "next-a edit-a", False), ("edit-a test", "test edit-a", False),
-    ("edit-a", "next-a", False), ("ls unknown", "ls unknown", False)])
+    ("ls look", "look ls", True), ("ls", "ls look", False), ("ls look", "ls ls", False),
+    ("edit-a edit-b ls", "edit-b ls edit-a", True), ("edit-a next-a", "next-a edit-a", False),
+    ("edit-a test", "test edit-a", False), ("ls unknown", "ls unknown", False)])
 def test_calls_are_the_same_in_any_order_but_edits_of_one_file_in_theirs(one, other, is_same):
     def edit(path: str, new: str) -> Effect:
         return Effect("replace", path=path, edits=(("x", new, "only"),))
     effects = {"ls": Effect("run", "ls"), "look": Effect("read", path="a.py"),
-               "show": Effect("run", "sed -n '1,80p' a.py"), "test": Effect("run", "pytest"),
-               "edit-a": edit("a.py", "y"), "next-a": edit("a.py", "z"),
-               "edit-b": edit("b.py", "y"), "unknown": None}
+               "test": Effect("run", "pytest"), "edit-a": edit("a.py", "y"),
+               "next-a": edit("a.py", "z"), "edit-b": edit("b.py", "y"), "unknown": None}
     turns = [[effects[name] for name in names.split()] for names in (one, other)]
     assert same_turn(*turns) == same_turn(*turns[::-1]) == is_same

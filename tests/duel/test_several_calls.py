@@ -3,11 +3,10 @@ from __future__ import annotations
 
 import json
 
-import pytest
-from conftest import write_json, write_toml
-from fake_judges import exported, prefers, run_main, validated
-from fake_llm import Say
-from judged import json_lines, read_json
+from conftest import write_json
+from fake_judges import exported, prefers, run_main, validated, write_panel
+from fake_llm import Say, Status
+from judged import json_lines
 from source_rows import a_pr
 
 import ch
@@ -40,75 +39,63 @@ MESSAGES = [
     asks(("Bash", {"command": "git diff"}), n=4), result(4, "+return 1")]
 
 
-@pytest.fixture
-def root(tmp_path, fake_llm):
-    """Return a root with settings and a source of one trajectory, of which all turns are drawn."""
-    source = tmp_path / "source"
-    write_json(source / "prs.json", [a_pr(1)])
-    write_json(source / "rows.json", [{
+def settings(root, fake, prompt: str = "", export: str = "") -> None:
+    """Write settings and a source of one trajectory, of which all turns are drawn."""
+    write_json(root / "prs.json", [a_pr(1)])
+    write_json(root / "rows.json", [{
         "instance_id": "own__repo-1", "repo": "own/repo", "messages": MESSAGES,
         "tools": default_tools("Claude Code", MESSAGES)}])
-    settings(tmp_path, fake_llm)
-    return tmp_path
+    source = f'[prompt]\nsource = "{root}/rows.json"\nprs = "{root}/prs.json"\nturns = "all"\n'
+    write_panel(root, fake, "a", duel="min_turns = 1", llm={"model": "m", "workers": 1},
+                more=f"{source}{prompt}\n[export]\nvalidation = 0.0\n{export}")
 
 
-def settings(root, fake, prompt: str = "", more: str = "") -> None:
-    write_toml(root, {"base_url": fake.base_url, "model": "m", "workers": 1}, (
-        f'[prompt]\nsource = "{root}/source/rows.json"\nprs = "{root}/source/prs.json"\n'
-        f'turns = "all"\n{prompt}\n[judge]\nmodels = ["a"]\n[duel]\nmin_turns = 1\n'
-        f"min_instances = 1\nbootstrap_resamples = 500\n[export]\nvalidation = 0.0\n{more}\n"))
+def parallel(fake) -> list[bool | None]:
+    return [request.body.get("parallel_tool_calls") for request in fake.requests]
 
 
-def drawn(root, *flags) -> list[int]:
-    """Return the turns that prompt.py draws."""
-    run_main(prompt.main, root, *flags)
-    path, = (root / "prompt").glob("prompts_*.json")
-    return [one["turn"] for one in read_json(path)]
+def last_row(root, form: str) -> dict:
+    return json_lines(root / f"export/{form}/train.jsonl")[-1]
 
 
-def rows(root, form: str = "dpo") -> list[dict]:
-    return json_lines(root / f"export/{form}/train.jsonl")
-
-
-def test_a_duel_of_several_calls_goes_from_a_source_to_rows_in_native_and_text_form(root, fake_llm):
-    assert drawn(root) == [0, 1, 2]
-    fake_llm.always(lambda r: Say("I look.", calls=LOOK if "parallel_tool_calls" in r.body
-                                  else LOOK[:1]))
+def test_a_duel_of_several_calls_goes_from_a_source_to_native_and_to_text_rows(tmp_path, fake_llm):
+    root = tmp_path
+    settings(root, fake_llm)
+    run_main(prompt.main, root)
+    fake_llm.script(Say("I look.", calls=LOOK[1:]))
+    fake_llm.always(Say("I look.", calls=LOOK))
     run_main(king.main, root)
-    assert [r.body.get("parallel_tool_calls") for r in fake_llm.requests] == [None, True, True]
-    fake_llm.always(lambda r: Say("I mend.", calls=MEND if "parallel_tool_calls" in r.body
-                                  else MEND[1:]))
+    assert parallel(fake_llm) == [None, True, True]
+    fake_llm.script(Say("I mend.", calls=MEND[1:]))
+    fake_llm.always(Say("I mend.", calls=MEND))
     run_main(ch.main, root)
     fake_llm.requests.clear()
     fake_llm.always(prefers("onyx"))
     validated(root)
-    judged = fake_llm.requests[-1]
-    assert "one or more calls of the\nagent's tools" in judged.text
-    assert "```bash\nmake onyx\n```" in judged.last and "\n-pass\n+return 1" in judged.last
-    assert "(2 of 2)\ndef total(): pass\n\n(1 of 2)\na.py:1" in judged.last
+    judged = fake_llm.requests[-1].last
+    assert "```bash\nmake onyx\n```" in judged and "\n-pass\n+return 1" in judged
+    assert "(2 of 2)\ndef total(): pass\n\n(1 of 2)\na.py:1" in judged
     run_main(report.main, root)
     exported(root)
-    row = rows(root, "sft_completion")[-1]
-    made, = row["completion"]
-    assert [(call["function"]["name"], call["function"]["arguments"])
-            for call in made["tool_calls"]] == [*MEND]
-    assert len({call["id"] for call in made["tool_calls"]}) == 2
-    assert [m.get("tool_call_id") for m in row["prompt"]][3:5] == ["c1", "c0"]
-    assert [len(rows(root)), len(rows(root, "kto"))] == [3, 6]
+    calls = last_row(root, "sft_completion")["completion"][0]["tool_calls"]
+    assert [call["function"]["arguments"] for call in calls] == [one for _, one in MEND]
+    assert calls[0]["id"] != calls[1]["id"]
     assert "one or more calls" in (root / "export/sft_messages/README.md").read_text()
-    settings(root, fake_llm, more='tool_calls = "text"')
+    settings(root, fake_llm, export='tool_calls = "text"')
     exported(root)
-    text = rows(root)[-1]["chosen"][0]["content"]
+    text = last_row(root, "dpo")["chosen"][0]["content"]
     assert text.count("```bash") == 1 and text.endswith("make onyx\n```") and "assert which" in text
 
 
-def test_one_call_a_turn_leaves_out_turns_of_several_by_name_and_asks_for_one(root, fake_llm):
+def test_one_call_a_turn_leaves_out_turns_of_several_by_name_and_asks_for_one(tmp_path, fake_llm):
+    root = tmp_path
     settings(root, fake_llm, prompt='calls = "one"')
     assert 'not usable: 2 (several calls ([prompt] calls = "one"))' in run_main(
         prompt.main, root, "--check")
-    assert drawn(root) == [2]
-    fake_llm.script(Say("Both.", calls=LOOK))
+    run_main(prompt.main, root)
+    refused = Status(400, "Unsupported parameter: 'parallel_tool_calls' with this model")
+    fake_llm.script(refused, Say("Both.", calls=LOOK))   # as OpenAI's o-series
     run_main(king.main, root)
-    assert [r.body["parallel_tool_calls"] for r in fake_llm.requests] == [False, False]
-    first, second = (request.last for request in fake_llm.requests)
-    assert "exactly one call" in first and "two calls" in second
+    assert parallel(fake_llm) == [False, None, None]
+    first, _, again = (request.last for request in fake_llm.requests)
+    assert "exactly one call" in first and "two calls" in again
