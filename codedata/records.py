@@ -52,7 +52,7 @@ MAX_LINE = 2_000_000      # of a source: a set of lines is a mask with a bit for
 KINDS = BUG, STRIPPED_PATCH, DATAPOINT, PULL_REQUEST = (
     "bug", "stripped_patch", "datapoint", "pull_request")
 MAY_LACK = ("calls",)     # keys that an entry of a list need not have
-OMITTED_IF_NULL = ("tools",)   # fields that are left out on disk where they are null
+OMITTED_IF_NULL = ("tools", "several")   # fields that are left out on disk where they are null
 SAFE_NAME = re.compile(r"[A-Za-z0-9-][A-Za-z0-9._-]{0,199}")
 
 
@@ -134,6 +134,7 @@ class Prompt:
     assistant: Side          # the dataset's own next turn: the reference
     order: int = 0           # 1-based position in its file when it was written; 0: not numbered yet
     tools: Tools | None = None   # the agent's; null: it has none
+    several: bool | None = None  # whether a turn of its trajectory has several calls; null: no
 
 
 @dataclass(frozen=True)
@@ -170,6 +171,7 @@ class Answer:
     king: Side | None = None
     challenger: Side | None = None
     tools: Tools | None = None
+    several: bool | None = None   # as the prompt has it
 
     def __post_init__(self):
         for side in ("king", "challenger"):
@@ -311,6 +313,7 @@ class Sample:
     injections: list[Finding]   # passages that address a judge; they keep a turn out of final/
     leaks: list[Finding] | None = None   # what the challenger cannot know; null: no PR record
     tools: Tools | None = None
+    several: bool | None = None
 
 
 class Final(Sample):

@@ -90,7 +90,7 @@ class Form:
     """Describe how the turns of a conversation are written: as texts with a block of the language
     `fence` or, if there are `tools` (definitions for the chat API), as calls of them.
 
-    `several` is None where no turn so far has several calls. Else it says whether an answer may.
+    `several` says whether an answer may have several calls, None where no turn of the agent has.
     """
 
     fence: str = BASH
@@ -127,7 +127,7 @@ def form_of(messages: Sequence[dict], tools: list[dict] | None = None) -> Form:
     Its tools decide, else its newest turn that has a form, else the example in its prompts.
     """
     if tools:
-        return Form(tools=tools, several=has_several_calls(messages) or None)
+        return Form(tools=tools)
     texts = [content_text(message) for message in messages]
     turns = [text for text, message in zip(texts, messages, strict=True)
              if message["role"] == "assistant"]

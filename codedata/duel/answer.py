@@ -2,9 +2,9 @@
 
 The king sees only the history and a note on form. A turn is asked for in the form of its
 conversation: where the agent has tools, they are sent, and the reply's calls are the turn: several
-only where an earlier turn has several. A model that takes no tools, in a well-formed conversation
-either, is asked in the text form, in which calls are shell commands; its turn becomes a call of the
-agent's shell.
+only where a turn of the agent has several. A model that takes no tools, in a well-formed
+conversation either, is asked in the text form, in which calls are shell commands; its turn becomes
+a call of the agent's shell.
 """
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from codedata.conversation.tool_calls import function_of, new_call
-from codedata.conversation.turn import Form, as_call, clean, form_of, n_calls, plain
+from codedata.conversation.turn import (
+    Form,
+    as_call,
+    clean,
+    form_of,
+    has_several_calls,
+    n_calls,
+    plain,
+)
 from codedata.duel.prompt_texts import packaged_text
 from codedata.errors import HttpTrouble
 from codedata.leak.request import RULE, behind, with_pull_request
@@ -21,13 +29,13 @@ from codedata.llm import Client, Reply
 from codedata.llm.asking import Rejected, read_reply, said
 from codedata.llm.replies import current_reply_log
 from codedata.messages import to_send
-from codedata.records import Answer, Commit, Message, Prompt, Sample, Side
+from codedata.records import Answer, Commit, Message, Prompt, Side
 from codedata.terminal import say
 from codedata.texts import fill
 
 REFUSES_TOOLS = (400, 404, 422)   # HTTP statuses
 TASK = {"role": "user", "content": "Go on."}
-TurnRecord = Prompt | Answer | Sample   # records with `messages` and `tools`
+TurnRecord = Prompt | Answer   # records with `messages` and `tools`
 Layout = Callable[[TurnRecord], list[Message]]   # returns a request
 ReadSide = Callable[[Reply, Form], Side]         # raises Rejected where a reply is none
 
@@ -75,9 +83,11 @@ def ask_turn(client: Client, layout: Layout, record: TurnRecord,
 
 
 def _form_asked(client: Client, record: TurnRecord) -> Form:
-    """Return the form of a conversation, in which [prompt] calls may want one call of an answer."""
+    """Return the form of a conversation, and whether an answer to it may have several calls."""
     form = form_of(record.messages, record.tools)
-    return replace(form, several=False) if form.several and client.spec.one_call else form
+    if form.tools and (record.several or has_several_calls(record.messages)):
+        return replace(form, several=not client.spec.one_call)
+    return form
 
 
 def _takes(client: Client, form: Form) -> bool:

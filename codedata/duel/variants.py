@@ -58,6 +58,7 @@ PROMPTS = {   # on which a turn depends
     "chosen": ("choose.md", "form.md"),
     "placebo": ("challenger.md", "given_placebo.md", "form.md")}
 COMMIT_FIELDS = ("repo", "language", "issue", "description", "files", "patch", "test_patch")
+OPTIONAL = "tools", "several"   # fields of an answer
 DEFENCE = re.compile(r"\W*mine, because\b", re.IGNORECASE)
 
 
@@ -79,7 +80,7 @@ class Challenger:
     def stage(self, **words) -> Stage:
         """Return the stage that fills in the challengers; `words` are its further fields."""
         root, max_chars = self._settings.root, self._settings.exclude.max_patch_chars
-        reads = Reads(self._answers, fields=("instance_id", "messages", "tools"), made_by="king",
+        reads = Reads(self._answers, fields=("instance_id", "messages", *OPTIONAL), made_by="king",
                       leaves_out=oversized(root, max_chars))
         return Stage("ch", make=self.make, reads=reads, writes=self.writes(),
                      joined=(Reads(Store(root, Commit), COMMIT_FIELDS),),
@@ -90,9 +91,9 @@ class Challenger:
         if self._how == self._settings.challenger.how:
             return Writes(self._answers, fields=("challenger",))
         return Writes(Store(self._settings.root, variant(Answer, self._how)),
-                      copies=("assistant", "king"), optional=("tools",),
+                      copies=("assistant", "king"), optional=OPTIONAL,
                       fields=("instance_id", "messages", "assistant", "king", "challenger",
-                              "tools"))
+                              *OPTIONAL))
 
     def identity(self) -> dict:
         """Return the settings that a turn depends on besides its inputs."""

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from codedata.conversation.tool_calls import default_tools
-from codedata.conversation.turn import Turn, form_of, n_calls, turn_text
+from codedata.conversation.turn import Turn, form_of, has_several_calls, n_calls, turn_text
 from codedata.disk.layouts import load
 from codedata.disk.store import digest
 from codedata.errors import BrokenRecord
@@ -156,6 +156,7 @@ class Prompts(Sequence):
     row: dict
     places: list[int]   # of the turns, among the messages
     tools: list | None
+    several: bool | None
 
     def __len__(self) -> int:
         return len(self.places)
@@ -166,6 +167,7 @@ class Prompts(Sequence):
         reply = row["messages"][place]
         unseen = row["unseen"](place) if row["unseen"] else ()
         return Prompt(row["instance_id"], row["repo"], language="", turn=turn, tools=self.tools,
+                      several=self.several,
                       messages=[one for i, one in enumerate(row["messages"][:place])
                                 if i not in unseen],
                       assistant=reply if "tool_calls" in reply else content_text(reply))
@@ -191,7 +193,7 @@ def prompts_of(row: dict) -> tuple[Sequence[Prompt], str]:
         tools = default_tools(row["agent"], messages)
     if fault := check_of("Tools | None")(tools):
         return [], f"tools{fault}"
-    return Prompts(row, places, tools), ""
+    return Prompts(row, places, tools, has_several_calls(messages) or None), ""
 
 
 def prompt_problem(prompt: Prompt, settings: PromptSettings, exclude: Exclude) -> str | None:
