@@ -22,7 +22,7 @@ from codedata.conversation.turn import Turn, form_of, has_several_calls, n_calls
 from codedata.disk.layouts import load
 from codedata.disk.store import digest
 from codedata.errors import BrokenRecord
-from codedata.messages import calls_text, content_text, result_problem
+from codedata.messages import by_calls, calls_text, content_text, result_problem
 from codedata.records import Prompt, check_of, safe_name, text_problem
 from codedata.settings import Exclude, PromptSettings
 
@@ -168,8 +168,8 @@ class Prompts(Sequence):
         unseen = row["unseen"](place) if row["unseen"] else ()
         return Prompt(row["instance_id"], row["repo"], language="", turn=turn, tools=self.tools,
                       several=self.several,
-                      messages=[one for i, one in enumerate(row["messages"][:place])
-                                if i not in unseen],
+                      messages=by_calls(one for i, one in enumerate(row["messages"][:place])
+                                        if i not in unseen),
                       assistant=reply if "tool_calls" in reply else content_text(reply))
 
 

@@ -72,7 +72,7 @@ def test_a_duel_of_several_calls_goes_from_a_source_to_native_and_to_text_rows(t
     validated(root)
     judged = fake_llm.requests[-1].last
     assert "```bash\nmake onyx\n```" in judged and "\n-pass\n+return 1" in judged
-    assert "(2 of 2)\ndef total(): pass\n\n(1 of 2)\na.py:1" in judged
+    assert "(1 of 2)\na.py:1:def total\n\n(2 of 2)\ndef total(): pass" in judged
     run_main(report.main, root)
     exported(root)
     calls = last_row(root, "sft_completion")["completion"][0]["tool_calls"]
