@@ -38,16 +38,17 @@ def main(argv=None) -> int:
             turn = ask_turn(king, layout, prompt, n=n)
             ask_samples(sampler, layout, prompt, n_more)
             return Answer(prompt.instance_id, prompt.messages, prompt.assistant, king=turn,
-                          tools=prompt.tools)
+                          tools=prompt.tools, several=prompt.several)
 
+        optional = "tools", "several"
         into = f"answer_{args.shard[0]}" if args.shard else "answer"
         stage = Stage(
             "king", make=answer,
-            reads=Reads(Lists(settings.root, Prompt), fields=("instance_id", "messages", "tools"),
+            reads=Reads(Lists(settings.root, Prompt), fields=("instance_id", "messages", *optional),
                         leaves_out=oversized(settings.root, settings.exclude.max_patch_chars)),
             writes=Writes(Store(settings.root, Answer, into), copies=("assistant",),
-                          fields=("instance_id", "messages", "assistant", "king", "tools"),
-                          optional=("tools",)),
+                          fields=("instance_id", "messages", "assistant", "king", *optional),
+                          optional=optional),
             identity={**king.spec.identity(), "prompt": prompt_digest("form.md"),
                       **({"samples": n_more} if n_more else {})},
             requests=lambda prompt: [(one, to_count(king_messages(king, prompt), prompt))

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from itertools import groupby
 
 # keys of thinking that a model wrote apart from its text; no other model is sent it
 REASONING = ("reasoning_content", "reasoning", "thinking_blocks")
@@ -41,6 +42,20 @@ def result_problem(messages: Iterable[dict]) -> str | None:
         else:
             waiting = {call["id"] for call in message.get("tool_calls") or ()}
     return None
+
+
+def by_calls(messages: Iterable[dict]) -> list[dict]:
+    """Return messages in which the results of a turn's calls are in the order of the calls: many
+    chat templates show no ids."""
+    found: list[dict] = []
+    ids: list[str] = []   # of the calls of the turn before
+    for is_result, group in groupby(messages, lambda message: message["role"] == "tool"):
+        some = [*group]
+        if is_result and {one.get("tool_call_id") for one in some} <= {*ids}:
+            some.sort(key=lambda one: ids.index(one["tool_call_id"]))
+        ids = [call["id"] for call in some[-1].get("tool_calls") or ()]
+        found += some
+    return found
 
 
 def to_send(messages: Iterable[dict]) -> list[dict]:

@@ -51,7 +51,9 @@ MAX_LINE = 2_000_000      # of a source: a set of lines is a mask with a bit for
 # kinds of tasks
 KINDS = BUG, STRIPPED_PATCH, DATAPOINT, PULL_REQUEST = (
     "bug", "stripped_patch", "datapoint", "pull_request")
-OMITTED_IF_NULL = ("tools", "choice")   # fields that are left out on disk where they are null
+MAY_LACK = ("calls",)     # keys that an entry of a list need not have
+# fields that are left out on disk where they are null
+OMITTED_IF_NULL = ("tools", "several", "choice")
 SAFE_NAME = re.compile(r"[A-Za-z0-9-][A-Za-z0-9._-]{0,199}")
 
 
@@ -133,6 +135,7 @@ class Prompt:
     assistant: Side          # the dataset's own next turn: the reference
     order: int = 0           # 1-based position in its file when it was written; 0: not numbered yet
     tools: Tools | None = None   # the agent's; null: it has none
+    several: bool | None = None  # whether a turn of its trajectory has several calls; null: no
 
 
 @dataclass(frozen=True)
@@ -169,6 +172,7 @@ class Answer:
     king: Side | None = None
     challenger: Side | None = None
     tools: Tools | None = None
+    several: bool | None = None   # as the prompt has it
     choice: Object | None = None   # of the way `chosen`: {sample, of, picks [{number, why}]}
 
     def __post_init__(self):
@@ -206,8 +210,21 @@ def variant(cls, how: str):
     return type(f"{cls.__name__}_{how}", (cls,), {"directory": directory})
 
 
+class CallRun(TypedDict):
+    """Hold what a call of a candidate did when it was run: an entry of CandidateRun.calls."""
+
+    command: str
+    exit_code: int
+    timed_out: bool
+    seconds: Seconds
+    output: AnyText          # as the agent would have seen it
+
+
 class CandidateRun(TypedDict):
-    """Hold what a candidate of a turn did when it was run: an entry of Executed.runs."""
+    """Hold what a candidate of a turn did when it was run: an entry of Executed.runs.
+
+    Of a turn with several calls, the exit code is that of the last one that ran.
+    """
 
     sides: list[str]         # king, challenger, reference, sample 1, …: those that are this turn
     turns: list[str]         # their digests
@@ -216,6 +233,7 @@ class CandidateRun(TypedDict):
     timed_out: bool
     seconds: Seconds
     output: AnyText          # as the agent would have seen it
+    calls: list[CallRun]     # of a turn with several, in their order; absent: it has one
     changes: dict[str, str]  # {path: diff} of the source's files; "" for what is not shown
     tests: dict[str, str]    # {hidden test: status} after it; {} where none is run, or can be
 
@@ -297,6 +315,7 @@ class Sample:
     injections: list[Finding]   # passages that address a judge; they keep a turn out of final/
     leaks: list[Finding] | None = None   # what the challenger cannot know; null: no PR record
     tools: Tools | None = None
+    several: bool | None = None
     choice: Object | None = None
 
 
@@ -1267,12 +1286,20 @@ _CHECKS = {
 _VERDICT = _has({
     **_texts("judge"), "order": (" is missing", _order), "parse_ok": (" is missing", _is_bool),
     **_texts("reason", "error", "marker", "settings", missing=""), "attempt": ("", _is_int)})
-_CHECKS |= {kind.__name__: _has({name: (" is missing" if kind.__total__ else "",
-                                        check_of(one.__forward_arg__))
-                                 for name, one in kind.__annotations__.items()})
+
+
+def _keys_of(kind):
+    """Return the check of a TypedDict's keys."""
+    return _has({name: (" is missing" if kind.__total__ and name not in MAY_LACK else "",
+                        check_of(one.__forward_arg__))
+                 for name, one in kind.__annotations__.items()})
+
+
+_CHECKS |= {kind.__name__: _keys_of(kind)
             for kind in (CaseResult, Measurement, CoveredTest, Otherwise, ProposedChange,
                          BugVerdict, StripCandidate, ScreenedStrip, DatapointCheck, AuditCheck,
-                         QueueTask, QueueData, CandidateRun, RecordedFact)}
+                         QueueTask, QueueData, CallRun, RecordedFact)}
+_CHECKS["CandidateRun"] = _keys_of(CandidateRun)
 _CHECKS["QueueLine"] = _has({
     **_texts("event", "detail"), "at": (" is missing", _CHECKS["UnixTime"]),
     "task": (" is missing", _CHECKS["QueueTask"]), "data": ("", _CHECKS["QueueData"])})

@@ -237,6 +237,7 @@ class PromptSettings:
     count: int = at_least(1, 2000)
     seed: int = at_least(0, 0)
     turns: str = one_of("random", "first", "last", "all")
+    calls: str = one_of("as_is", "one")     # of a turn; one: turns of several calls are left out
     max_per_instance: int = at_least(0, 1)  # prompts of one PR; 0, or turns = "all": no limit
     max_chars: int = at_least(1, 200_000)   # a longer history + reference is skipped
     max_shown_share: float = between(0, 1, 0.99)   # of the PR's code that a history may have shown
@@ -362,10 +363,12 @@ class ModelSpec:
     format_retries: int = 0
     is_judge: bool = False
     is_leak_judge: bool = False
+    one_call: bool = False  # a turn that it writes has one call, whatever the turns before it have
 
     def identity(self) -> dict:
         """Return what an answer depends on beside its inputs, for the ledger's `settings`."""
-        return {"model": self.model, **{key: getattr(self, key) for key in MODEL_LIMITS}}
+        limits = {key: getattr(self, key) for key in MODEL_LIMITS}
+        return {"model": self.model, **limits, **({"calls": "one"} if self.one_call else {})}
 
 
 @dataclass(frozen=True)
@@ -413,7 +416,8 @@ class Settings:
         n_again = self.llm.format_retries if role in RETRIED else 0
         if role == "issue":
             n_again = self.issue.max_tries - 1
-        spec = self._spec(role, section, vars(self.llm), format_retries=n_again)
+        one_call = role in ("king", "challenger") and self.prompt.calls == "one"
+        spec = self._spec(role, section, vars(self.llm), format_retries=n_again, one_call=one_call)
         if spec.max_tokens == LLM.max_tokens and spec.model in THINKING_MODELS:
             return replace(spec, max_tokens=THINKING_MAX_TOKENS)
         return spec

@@ -7,12 +7,16 @@ import json
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))   # codedata is not installed
+
+from codedata.conversation.turn import turn_text
+
 MAX_LINES = 16   # of an answer
 
 
-def first_lines(text: str) -> str:
-    """Return the first lines of an answer, indented."""
-    lines = text.strip().splitlines()
+def first_lines(side: str | dict) -> str:
+    """Return the first lines of an answer with its calls, indented."""
+    lines = turn_text(side).strip().splitlines()
     more = [f"… {len(lines) - MAX_LINES} more lines"] if len(lines) > MAX_LINES else []
     return "\n".join(f"    {line}" for line in lines[:MAX_LINES] + more)
 

@@ -23,6 +23,13 @@ def calls(name: str = "bash", thought: str = "I look.", id: str = "call_9", **ar
             "tool_calls": [{"id": id, "type": "function", "function": function}]}
 
 
+def both(seed: str) -> dict:
+    """Return a turn that looks and edits."""
+    turn = edits(seed)
+    return {**turn, "tool_calls": calls(id="call_8", command="ls")["tool_calls"]
+            + turn["tool_calls"]}
+
+
 def edits(seed: str) -> dict:
     """Return a turn that edits a file."""
     old, new = words(f"{seed} old", 9), words(f"{seed} new", 9)

@@ -3,11 +3,16 @@ the same program on the same targets, or make the same edit.
 
 Commands are compared by their words (the extra `code`); without it, and for edits, only commands
 that are equal but for blanks are the same. Not promised: that other commands do something else.
+
+Two turns are the same if their calls are, in any order. Only calls that may meet keep theirs: edits
+of one file, and whatever else may change something, such as a command that runs code.
 """
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 from codedata.conversation.commands import (
     EDIT,
@@ -19,6 +24,7 @@ from codedata.conversation.commands import (
     action_style,
     simple_commands,
 )
+from codedata.conversation.tool_calls import Effect, shell_command
 
 # programs that show a file, or a part of it, and cut what is printed: which one does not matter
 SHOWS = {"cat", "sed", "head", "tail", "nl", "less", "more", "bat", "awk", "view"}
@@ -29,6 +35,9 @@ LONG_DISPLAY = re.compile(r"--(?:colou?r|tb|no-header|no-pager|quiet|verbose|exi
                           r"recursive|context|max-count)\b")
 RANGE = re.compile(r"(\d+)(?:,(\d+))?p?")
 END = 10**9
+LOOKS = {"read", "window", "list", "search", "regex", "find", "glob"}   # effects
+EDITS_A_FILE = {"create", "replace", "lines", "insert"}
+ANY_FILE = ""
 
 
 @dataclass(frozen=True)
@@ -51,6 +60,41 @@ def same_step(one: str, other: str) -> bool:
         return True
     overlap = first.lines[0] <= second.lines[1] and second.lines[0] <= first.lines[1]
     return bool(first.words) and first.words == second.words and overlap
+
+
+def same_turn(one: Sequence[Effect | None], other: Sequence[Effect | None],
+              same: Callable[[str, str], bool] = same_step) -> bool:
+    """Return whether two turns are the same, by what their calls do. `same` compares two shell
+    commands. A turn with a call of which that is unknown is like no other.
+    """
+    if len(one) != len(other) or None in (*one, *other):
+        return False
+    left = dict(enumerate(map(shell_command, other)))
+    places = []   # in the other turn, of each call
+    for command in map(shell_command, one):
+        place = next((place for place, of_other in left.items() if same(command, of_other)), None)
+        if place is None:
+            return False
+        del left[place]
+        places.append(place)
+    pairs = combinations(zip(places, one, strict=True), 2)
+    return not any(place > later and _may_meet(effect, next_effect)
+                   for (place, effect), (later, next_effect) in pairs)
+
+
+def _may_meet(*effects: Effect) -> bool:
+    """Return whether the order of two calls matters: both may change the same file."""
+    files = [*map(_changed_file, effects)]
+    return None not in files and (ANY_FILE in files or files[0] == files[1])
+
+
+def _changed_file(effect: Effect) -> str | None:
+    """Return the file that a call may change, ANY_FILE where it is unknown, None if it changes
+    nothing."""
+    if effect.does in EDITS_A_FILE:
+        return effect.path
+    is_look = effect.does in LOOKS or action_style(shell_command(effect)) == EXPLORE
+    return None if is_look else ANY_FILE
 
 
 def step_of(command: str) -> CommandStep:

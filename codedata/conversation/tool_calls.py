@@ -184,19 +184,32 @@ def _template(effect: Effect, old: str, new: str) -> str:
     return "edit" if does == "replace" else does
 
 
-def call_text(call: dict, history: Sequence[dict] = (), as_bash: bool = False) -> str:
+def call_effect(call: dict, history: Sequence[dict] = ()) -> Effect | None:
+    """Return what a call does, or None if its arguments cannot be read or the table lacks it."""
+    name, arguments = parts_of(call)
+    return None if arguments is None else effect_of(name, arguments, history)
+
+
+def bash_texts(calls: Sequence[dict], history: Sequence[dict] = ()) -> list[str]:
+    """Return a block for each call that no shell command stands for, then a bash block with the
+    commands that do the same as the others, in their order.
+    """
+    effects = [call_effect(call, history) for call in calls]
+    texts = [call_text(call, history) for call, effect in zip(calls, effects, strict=True)
+             if not effect]
+    commands = [*map(shell_command, filter(None, effects))]
+    return [*texts, _fenced("bash", "\n".join(commands))] if commands else texts
+
+
+def call_text(call: dict, history: Sequence[dict] = ()) -> str:
     """Return a call as text: a bash block for a shell command, with its other arguments in a block
     before it; for any other call a block with its arguments and, of an edit, the diff.
-
-    With `as_bash`, return the shell command that does the same, where there is one.
     """
     name, arguments = parts_of(call)
-    effect = None if arguments is None else effect_of(name, arguments, history)
+    effect = call_effect(call, history)
     if not effect:
         raw = call["function"].get("arguments")
         return _fenced("tool", f"{name} {raw if isinstance(raw, str) else json.dumps(raw)}")
-    if as_bash:
-        return _fenced("bash", shell_command(effect))
     entry = _entry(name, arguments)
     long = {entry[key] for key in LONG if key in entry}
     if not all(isinstance(one, dict) and one.keys() <= OF_AN_EDIT

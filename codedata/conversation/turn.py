@@ -1,9 +1,9 @@
 r"""Read a turn, and check that it is well-formed in the Form of its conversation.
 
-A turn is either a text with exactly one block to run, or an assistant message with exactly one call
-of a tool that runs, reads, searches, edits or submits (tool_calls.py). FENCES has the languages of
-blocks to run; a conversation has one of them. `Form.read` reads every kind of turn. These rules are
-for a text with a bash block:
+A turn is either a text with exactly one block to run, or an assistant message with calls of tools
+that run, read, search, edit or submit (tool_calls.py): one call, or several that were made before
+the result of any was seen. FENCES has the languages of blocks to run; a conversation has one of
+them. `Form.read` reads every kind of turn. These rules are for a text with a bash block:
 
     THOUGHT: I look at the parser first.          (the prose is required, the label is not)
 
@@ -34,12 +34,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from codedata.conversation.tool_calls import (
+    Effect,
+    bash_texts,
+    call_effect,
     call_text,
-    effect_of,
     function_of,
     is_known,
     parts_of,
@@ -87,10 +89,13 @@ def clean(text: str) -> str:
 class Form:
     """Describe how the turns of a conversation are written: as texts with a block of the language
     `fence` or, if there are `tools` (definitions for the chat API), as calls of them.
+
+    `several` says whether an answer may have several calls, None where no turn of the agent has.
     """
 
     fence: str = BASH
     tools: list[dict] = field(default_factory=list)
+    several: bool | None = None
 
     def problem(self, side: Side, truncated: bool = False) -> str | None:
         """Return why a side is not a well-formed turn, in a few words, or None if it is one."""
@@ -112,7 +117,7 @@ def as_call(text: str, tools: list[dict]) -> dict | None:
     the text is no such turn or there is no shell.
     """
     turn = Turn(clean(text))
-    call = None if turn.problem() else shell_call(turn.command, tools)
+    call = None if turn.problem() else shell_call(turn.block, tools)
     return call and {"role": "assistant", "content": turn.thought, "tool_calls": [call]}
 
 
@@ -138,11 +143,30 @@ def form_of(messages: Sequence[dict], tools: list[dict] | None = None) -> Form:
     return Form(COMMAND if has_example else BASH)
 
 
+def n_calls(side: Side | None) -> int:
+    """Return the number of calls in a side, or in a message."""
+    return len(side.get("tool_calls") or ()) if isinstance(side, dict) else 0
+
+
+def has_several_calls(sides: Iterable[Side | None]) -> bool:
+    """Return whether one of these sides or messages has several calls."""
+    return any(n_calls(side) > 1 for side in sides)
+
+
+def commands_of(turn: Turn | CallTurn) -> list[str]:
+    """Return the shell commands that do what a turn does, in their order; [] for a malformed one.
+    """
+    return [] if turn.problem() else [shell_command(effect) for effect in turn.effects]
+
+
 def turn_text(side: Side | None, history: Sequence[dict] = (), as_bash: bool = False) -> str:
-    """Return a side as judges and people read it: the prose, then a block for each call."""
+    """Return a side as judges and people read it: the prose, then a block for each call or, with
+    `as_bash`, one with the shell commands that do the same.
+    """
     if side is None or isinstance(side, str):
         return side or ""
-    calls = [call_text(call, history, as_bash) for call in side.get("tool_calls") or ()]
+    calls = side.get("tool_calls") or ()
+    calls = bash_texts(calls, history) if as_bash else [call_text(one, history) for one in calls]
     return "\n\n".join(filter(None, [content_text(side).strip(), *calls]))
 
 
@@ -150,18 +174,24 @@ def plain(messages: list[dict], tools: list[dict] | None = None,
           as_bash: bool = False) -> list[dict]:
     """Return a conversation as texts: {role, content} of system, user and assistant alone.
 
-    Calls are shown as by turn_text(); a tool's result becomes a message of the user. The first
-    message lists the `tools` and says how calls are shown. With `as_bash`, calls are shown as the
-    shell commands that do the same, and the first message asks for turns in that form, without the
-    list. A conversation of texts is returned as it is.
+    Calls are shown as by turn_text(); a tool's result becomes a message of the user, after a line
+    with the number of its call if the turn has several. The first message lists the `tools` and
+    says how calls are shown. With `as_bash`, calls are shown as the shell commands that do the
+    same, their results without numbers, and the first message asks for turns in that form, without
+    the list. A conversation of texts is returned as it is.
     """
     if not tools and all(message["role"] != "tool" and not message.get("tool_calls")
                          and isinstance(message["content"], str) for message in messages):
         return messages
     texts: list[dict] = []
+    ids: list[str] = []   # of the calls of the last turn
     for i, message in enumerate(messages):
         role = "user" if message["role"] == "tool" else message["role"]
         text = turn_text(message, messages[:i], as_bash)
+        if role == "assistant":
+            ids = [call.get("id") for call in message.get("tool_calls") or ()]
+        elif not as_bash and len(ids) > 1 and message.get("tool_call_id") in ids:
+            text = f"({ids.index(message['tool_call_id']) + 1} of {len(ids)})\n{text}"
         if texts and role == texts[-1]["role"] == "user":
             texts[-1] = {"role": role, "content": f"{texts[-1]['content']}\n\n{text}"}
         else:
@@ -188,7 +218,7 @@ def tools_text(tools: list[dict]) -> str:
 
 
 class CallTurn:
-    """Hold an assistant message, read as a turn of one tool call."""
+    """Hold an assistant message, read as a turn of one or more tool calls."""
 
     def __init__(self, message: dict, tools: list[dict], history: Sequence[dict] = ()):
         self.message = message
@@ -196,40 +226,46 @@ class CallTurn:
         self.thought = content_text(message).strip()
         self.text = turn_text(message, history)
         self._tools = {one.get("name"): one for one in map(function_of, tools)}
-        self._effect = None
-        if len(self.calls) == 1:
-            name, arguments = parts_of(self.calls[0])
-            self._effect = None if arguments is None else effect_of(name, arguments, history)
-        self.command = shell_command(self._effect) if self._effect else ""
+        # what each call does; None where that is not known
+        self.effects = [call_effect(call, history) for call in self.calls]
 
     def problem(self) -> str | None:
         """Return why this is not a well-formed turn, or None if it is one."""
         if not self.calls:
             return "no tool call" if self.text else "empty answer"
-        if len(self.calls) > 1:
-            return "two calls" if len(self.calls) == 2 else f"{len(self.calls)} calls"
-        name, arguments = parts_of(self.calls[0])
-        if name not in self._tools:
-            return f"a call of {name[:60]}, which is no tool of this agent"
         whole = self.text + json.dumps(self.message, ensure_ascii=False)
         if problem := text_problem(whole):
             return f"the answer {problem}"
-        if arguments is None:
-            return "arguments that are no JSON object"
-        needed = (self._tools[name].get("parameters") or {}).get("required") or ()
-        if missing := [argument for argument in needed if argument not in arguments]:
-            return f"a call of {name} without {', '.join(missing)}"
-        if not self._effect and is_known(name):
-            return f"a call of {name} without an argument that it needs"
-        if not self._effect:
-            return f"the tool {name}, which neither runs, reads, searches nor edits"
-        if self._effect.does in ("run", "python") and not self._effect.command.strip():
-            return "an empty command"
+        calls = [parts_of(call) for call in self.calls]
+        if any(call in calls[:i] for i, call in enumerate(calls)):
+            return "the same call twice"
+        problems = (self._call_problem(*call, effect)
+                    for call, effect in zip(calls, self.effects, strict=True))
+        if problem := next(filter(None, problems), None):
+            return problem
         if OBSERVATION.search(self.thought):
             return "an observation made up before the call"
         if BLOCK.search(self.thought):
             return "a block to run beside the call"
         return prose_problem(self.thought)
+
+    def _call_problem(self, name: str, arguments: dict | None, effect: Effect | None
+                      ) -> str | None:
+        """Return what is wrong with one of the calls, or None."""
+        if name not in self._tools:
+            return f"a call of {name[:60]}, which is no tool of this agent"
+        if arguments is None:
+            return "arguments that are no JSON object"
+        needed = (self._tools[name].get("parameters") or {}).get("required") or ()
+        if missing := [argument for argument in needed if argument not in arguments]:
+            return f"a call of {name} without {', '.join(missing)}"
+        if not effect and is_known(name):
+            return f"a call of {name} without an argument that it needs"
+        if not effect:
+            return f"the tool {name}, which neither runs, reads, searches nor edits"
+        if effect.does in ("run", "python") and not effect.command.strip():
+            return "an empty command"
+        return None
 
 
 def prose_problem(prose: str) -> str | None:
@@ -256,11 +292,11 @@ class Turn:
         self.behind = "\n".join(lines[last + 1:])
 
     @property
-    def command(self) -> str:
-        """Return the shell command that does what the turn does."""
+    def effects(self) -> list[Effect]:
+        """Return what its block does, as a list like that of a turn with calls."""
         if self._fence != COMMAND:
-            return self.block
-        return shell_command(text_effect(self.block, self._history))
+            return [Effect("run", self.block)]
+        return [text_effect(self.block, self._history)]
 
     def has_one_block(self) -> bool:
         """Return whether there is exactly one non-empty block to run; check no other rule."""

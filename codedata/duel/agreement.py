@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
-from codedata.conversation.steps import same_step
+from codedata.conversation.steps import same_turn
 from codedata.conversation.turn import form_of
 from codedata.disk.layouts import load, to_json, write_atomic
 from codedata.driver import in_driver
@@ -64,15 +64,15 @@ def samples_of(path: Path) -> list[Side]:
 def is_agreed(answer: Answer, samples: Sequence[Side],
               run_of: Callable[[Side], Execution | None]) -> bool:
     """Return whether the king and all further answers take the same step."""
-    return bool(samples) and all(same_turn(answer, one, other, run_of)
+    return bool(samples) and all(take_same_step(answer, one, other, run_of)
                                  for one, other in pairwise((answer.king, *samples)))
 
 
-def same_turn(answer: Answer, one: Side, other: Side,
-              run_of: Callable[[Side], Execution | None]) -> bool:
+def take_same_step(answer: Answer, one: Side, other: Side,
+                   run_of: Callable[[Side], Execution | None]) -> bool:
     """Return whether two answers take the same step, by their commands or by what they changed
     where they were run."""
     form = form_of(answer.messages, answer.tools)
-    commands = [form.read(side, answer.messages).command for side in (one, other)]
+    effects = [form.read(side, answer.messages).effects for side in (one, other)]
     runs = [run_of(side) for side in (one, other)]
-    return same_step(*commands) or bool(all(runs) and runs[0].made_the_same(runs[1]))
+    return same_turn(*effects) or bool(all(runs) and runs[0].made_the_same(runs[1]))

@@ -1,9 +1,10 @@
 """Build the requests for the king's and the challenger's turns, and ask for them.
 
 The king sees only the history and a note on form. A turn is asked for in the form of its
-conversation: where the agent has tools, they are sent, and the reply's call is the turn. A model
-that takes no tools, in a well-formed conversation either, is asked in the text form, in which calls
-are shell commands; its turn becomes a call of the agent's shell.
+conversation: where the agent has tools, they are sent, and the reply's calls are the turn: several
+only where a turn of the agent has several. A model that takes no tools, in a well-formed
+conversation either, is asked in the text form, in which calls are shell commands; its turn becomes
+a call of the agent's shell.
 """
 from __future__ import annotations
 
@@ -12,7 +13,15 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from codedata.conversation.tool_calls import function_of, new_call
-from codedata.conversation.turn import Form, as_call, clean, form_of, plain
+from codedata.conversation.turn import (
+    Form,
+    as_call,
+    clean,
+    form_of,
+    has_several_calls,
+    n_calls,
+    plain,
+)
 from codedata.duel.prompt_texts import packaged_text
 from codedata.errors import HttpTrouble
 from codedata.leak.request import RULE, behind, with_pull_request
@@ -20,13 +29,13 @@ from codedata.llm import Client, Reply
 from codedata.llm.asking import Rejected, read_reply, said
 from codedata.llm.replies import current_reply_log
 from codedata.messages import to_send
-from codedata.records import Answer, Commit, Message, Prompt, Sample, Side
+from codedata.records import Answer, Commit, Message, Prompt, Side
 from codedata.terminal import say
 from codedata.texts import fill
 
 REFUSES_TOOLS = (400, 404, 422)   # HTTP statuses
 TASK = {"role": "user", "content": "Go on."}
-TurnRecord = Prompt | Answer | Sample   # records with `messages` and `tools`
+TurnRecord = Prompt | Answer   # records with `messages` and `tools`
 Layout = Callable[[TurnRecord], list[Message]]   # returns a request
 ReadSide = Callable[[Reply, Form], Side]         # raises Rejected where a reply is none
 
@@ -36,6 +45,9 @@ def read_turn(reply: Reply, form: Form) -> Side:
     side = _side(said(reply), form)
     if problem := form.problem(side, reply.truncated):
         raise Rejected(problem)
+    n = n_calls(side)
+    if n > 1 and not form.several:
+        raise Rejected("two calls" if n == 2 else f"{n} calls")
     return side
 
 
@@ -44,7 +56,7 @@ def ask_turn(client: Client, layout: Layout, record: TurnRecord,
     """Return a well-formed turn without leaked thinking, or a text that `read` takes for
     something else; raise ItemFailed after the last try. `n` is that of Client.ask().
     """
-    form = form_of(record.messages, record.tools)
+    form = _form_asked(client, record)
     if not form.tools:
         return _ask(client, layout(record), form, read, n)
     as_text = layout(as_texts(record))
@@ -68,6 +80,14 @@ def ask_turn(client: Client, layout: Layout, record: TurnRecord,
     if problem:
         client.give_up(f"takes no tools, and its turn is no call: {problem}")
     return turn
+
+
+def _form_asked(client: Client, record: TurnRecord) -> Form:
+    """Return the form of a conversation, and whether an answer to it may have several calls."""
+    form = form_of(record.messages, record.tools)
+    if form.tools and (record.several or has_several_calls(record.messages)):
+        return replace(form, several=not client.spec.one_call)
+    return form
 
 
 def _takes(client: Client, form: Form) -> bool:
@@ -110,32 +130,35 @@ def to_count(messages: list[Message], record: TurnRecord) -> list[Message]:
 
 def king_messages(client: Client, record: TurnRecord) -> list[Message]:
     """Return the king's request: the history, cut to the prompt limit, and the sentence on form."""
-    return with_note(client, record, form_note(record))
+    return with_note(client, record, form_note(client, record))
 
 
-def form_note(record: TurnRecord) -> str:
+def form_note(client: Client, record: TurnRecord) -> str:
     """Return the sentence on form. Both sides get the same one, to keep their turns comparable."""
-    return packaged_text("form_call.md" if record.tools else "form.md").strip()
+    form = _form_asked(client, record)
+    name = "form_calls.md" if form.several else "form_call.md" if form.tools else "form.md"
+    return packaged_text(name).strip()
 
 
-def challenger_note(record: TurnRecord, given: str) -> str:
+def challenger_note(client: Client, record: TurnRecord, given: str) -> str:
     """Return the challenger's note, in which the file `given` says what it knows beside the
     conversation."""
-    return fill(packaged_text("challenger.md"), rule=RULE, form=form_note(record),
+    return fill(packaged_text("challenger.md"), rule=RULE, form=form_note(client, record),
                 given=packaged_text(given).strip()).strip()
 
 
 def challenger_messages(client: Client, record: TurnRecord, commit: Commit,
                         more: str = "") -> list[Message]:
     """Return the challenger's request: the history, the note with the pull request, and `more`."""
-    note = challenger_note(record, "given_informed.md") + "{more}"
+    note = challenger_note(client, record, "given_informed.md") + "{more}"
     return with_pull_request(client, to_send(record.messages), note, commit, tools_json(record),
                              more=more)
 
 
 def _ask(client: Client, messages: list[Message], form: Form, read: ReadSide, n: int) -> Side:
     """Return what `read` takes of the reply to a request."""
-    again = packaged_text("format_again_call.md" if form.tools else "format_again.md")
+    name = "format_again_call.md" if form.tools else "format_again.md"
+    again = packaged_text("format_again_calls.md" if form.several else name)
 
     def once_more(_, problem: str) -> list[Message]:
         return behind(messages, fill(again, problem=problem, fence=form.fence).strip())
@@ -147,7 +170,7 @@ def _ask(client: Client, messages: list[Message], form: Form, read: ReadSide, n:
 def _options(form: Form) -> dict:
     """Return what is sent beside the messages to get a turn of this form."""
     if form.tools:
-        return {"tools": form.tools}
+        return {"tools": form.tools, "parallel": form.several}
     return {"grammar": packaged_text("turn.gbnf")} if form == Form() else {}
 
 

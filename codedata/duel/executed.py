@@ -46,15 +46,18 @@ class Execution:
                 and self.run["output"].split() == other.run["output"].split())
 
     def text(self) -> str:
-        """Return what a judge may see: how the command ended, what it printed and changed."""
-        run = self.run
-        end = "ran out of time" if run["timed_out"] else f"exit code {run['exit_code']}"
+        """Return what a judge may see: how each command ended, what it printed, and what changed.
+        """
         diffs = "\n".join(diff or f"(changed: {path})" for path, diff in self.changes.items())
-        output, diffs = (without_middle(text, MAX_OUTPUT_CHARS)
-                         for text in (run["output"].strip(), diffs))
-        parts = [f"({end})", output or "(no output)",
-                 f"Files changed:\n{diffs}" if diffs else "(no file changed)"]
-        return "\n".join(parts)
+        diffs = without_middle(diffs, MAX_OUTPUT_CHARS)
+        calls = self.run.get("calls") or [self.run]
+        parts = []
+        for i, call in enumerate(calls, 1):
+            end = "ran out of time" if call["timed_out"] else f"exit code {call['exit_code']}"
+            number = f"{i} of {len(calls)}: " if len(calls) > 1 else ""
+            output = without_middle(call["output"].strip(), MAX_OUTPUT_CHARS // len(calls))
+            parts += [f"({number}{end})", output or "(no output)"]
+        return "\n".join([*parts, f"Files changed:\n{diffs}" if diffs else "(no file changed)"])
 
 
 class Executions(StaysInDriver):

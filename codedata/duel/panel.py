@@ -28,7 +28,8 @@ from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 
-from codedata.conversation.turn import form_of, plain, turn_text
+from codedata.conversation.steps import same_turn
+from codedata.conversation.turn import form_of, has_several_calls, plain, turn_text
 from codedata.disk.ledger import LEDGER, calls_of, read_lines
 from codedata.disk.store import Derived, Store, digest, shards_of
 from codedata.duel.executed import Execution, Executions
@@ -330,14 +331,15 @@ class _Turn:
         self._ran_digest = digest(texts) if all(runs) else ""
         form = form_of(answer.messages, answer.tools)
         read = [form.read(side, answer.messages) for side in sides.values()]
-        is_same = read[0].command.split() == read[1].command.split() or (
-            all(runs) and runs[0].did_the_same(runs[1]))
+        is_same = same_turn(*(turn.effects for turn in read), lambda a, b: a.split() == b.split()
+                            ) or (all(runs) and runs[0].did_the_same(runs[1]))
         self.is_draw = finds_draws and is_same and not any(turn.problem() for turn in read)
         self.answers = {name: turn_text(side, answer.messages) for name, side in sides.items()}
         self._digests = [digest(answer.messages), *map(digest, sides.values())]
         self._rubric = packaged_text("judge.md")
         if answer.tools:
-            self._rubric += packaged_text("judge_calls.md")
+            several = answer.several or has_several_calls([*answer.messages, *sides.values()])
+            self._rubric += packaged_text("judge_several.md" if several else "judge_calls.md")
 
     def entries_in(self, score: Score | None) -> dict[str, dict]:
         """Return {part: entry} of a score, as far as made for this conversation and answers."""

@@ -24,9 +24,9 @@ from codedata.duel.agreement import (
     ask_samples,
     is_agreed,
     n_samples,
-    same_turn,
     sampler_of,
     samples_of,
+    take_same_step,
 )
 from codedata.duel.answer import (
     TurnRecord,
@@ -59,6 +59,7 @@ PROMPTS = {   # on which a turn depends
     "chosen": ("choose.md", "form.md"),
     "placebo": ("challenger.md", "given_placebo.md", "form.md")}
 COMMIT_FIELDS = ("repo", "language", "issue", "description", "files", "patch", "test_patch")
+OPTIONAL = "tools", "several"   # fields of an answer
 DEFENCE = re.compile(r"\W*mine, because\b", re.IGNORECASE)
 
 
@@ -80,7 +81,7 @@ class Challenger:
     def stage(self, **words) -> Stage:
         """Return the stage that fills in the challengers; `words` are its further fields."""
         root, max_chars = self._settings.root, self._settings.exclude.max_patch_chars
-        reads = Reads(self._answers, fields=("instance_id", "messages", "tools"), made_by="king",
+        reads = Reads(self._answers, fields=("instance_id", "messages", *OPTIONAL), made_by="king",
                       leaves_out=oversized(root, max_chars))
         return Stage("ch", make=self.make, reads=reads, writes=self.writes(),
                      joined=(Reads(Store(root, Commit), COMMIT_FIELDS),), doubts=self.doubts,
@@ -97,9 +98,9 @@ class Challenger:
         if self._how == self._settings.challenger.how:
             return Writes(self._answers, fields=("challenger", "choice"), optional=("choice",))
         return Writes(Store(self._settings.root, variant(Answer, self._how)),
-                      copies=("assistant", "king"), optional=("tools", "choice"),
+                      copies=("assistant", "king"), optional=(*OPTIONAL, "choice"),
                       fields=("instance_id", "messages", "assistant", "king", "challenger",
-                              "tools", "choice"))
+                              *OPTIONAL, "choice"))
 
     def identity(self) -> dict:
         """Return the settings that a turn depends on besides its inputs."""
@@ -139,7 +140,8 @@ class Challenger:
     def messages(self, record: TurnRecord, commit: Commit, more: str = "") -> list[Message]:
         """Return the request for a turn, with `more` after its note."""
         if self._how == "placebo":
-            return with_note(self._client, record, challenger_note(record, "given_placebo.md"))
+            note = challenger_note(self._client, record, "given_placebo.md")
+            return with_note(self._client, record, note)
         return challenger_messages(self._client, record, commit, more)
 
     def _choose(self, answer: Answer, commit: Commit, samples: list[Side]) -> tuple[Side, Object]:
@@ -153,7 +155,7 @@ class Challenger:
         kings = turn_text(answer.king, answer.messages)
         sides = {kings: answer.king}
         for side in samples:
-            if not same_turn(answer, answer.king, side, run_of):   # else it is no rival
+            if not take_same_step(answer, answer.king, side, run_of):   # else it is no rival
                 sides.setdefault(turn_text(side, answer.messages), side)
         runs = {text: run_of(side) for text, side in sides.items()}
         best = _best_by_tests(runs)

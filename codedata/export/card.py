@@ -35,7 +35,7 @@ CHARS_A_TOKEN = 3         # for code and logs; few tokenizers need more tokens
 TOKENS = 1024             # token counts are rounded up to a multiple of this
 DTYPES = {TEXT: "string", NUMBER: "float64", BOOLEAN: "bool", JSON: "json"}   # SQL type → data type
 BLOCK = "thought and one bash command"   # what an answer consists of
-CALL = "thought and one call of a tool, or one bash command where the agent has no tools"
+CALL = "thought and {} of a tool, or one bash command where the agent has no tools"
 SQL_FIELD = re.compile(r'(\w+)"? (\w+)')   # (name, type) in a STRUCT
 
 
@@ -47,13 +47,14 @@ def card_values(export: Export) -> dict:
     languages = _most_common(as_markdown(turn.language) for turn in turns)
     licences = _most_common(as_markdown(turn.licence) for turn in turns)
     labels = Counter(row.label for row in rows if row.label)
+    n_calls = "one or more calls" if any(turn.has_several for turn in turns) else "one call"
     n_cut, licence = origins.provenance.cut(turns), origins.settings.licence
     values = {
         "settings": origins.settings, "buckets": origins.buckets, "duel": duel, "noise": NOISE,
         **_lengths(rows), "licence": json.dumps(licence),
         "labels": ", ".join(f"{label} {labels[label]:,}"
                             for label in sorted(labels, reverse=True)) or "none",
-        "turn": CALL if form.has_calls else BLOCK, "rows": _rows(export),
+        "turn": CALL.format(n_calls) if form.has_calls else BLOCK, "rows": _rows(export),
         "languages": _cells(languages), "licences": _cells(licences), "columns": _columns(form),
         "by_licence": ", ".join(f"{name} ({n:,})" for name, n in licences) or "none",
         "sources": listed(origins.provenance.sources(turns)),

@@ -20,7 +20,7 @@ import orjson
 from codedata.checks.contamination import Benchmarks, Material, of_turn
 from codedata.checks.secrets import mask
 from codedata.conversation.tool_calls import parts_of
-from codedata.conversation.turn import COMMAND, form_of, plain, turn_text
+from codedata.conversation.turn import COMMAND, form_of, has_several_calls, plain, turn_text
 from codedata.disk.ledger import disk_trouble, to_line
 from codedata.disk.store import Store, digest, digests_of, values_of
 from codedata.errors import BrokenRecord
@@ -60,6 +60,7 @@ class ExportTurn:
     digest: str             # digest of its record in final/, refined/ or defeat/
     commit: str             # digest of its PR record; "" where it is missing
     has_calls: bool         # its answers are calls of tools, and are exported as such
+    has_several: bool       # a side has several of them
     flag: Problem | None    # why no trainer may see it
     masked: dict[str, int]  # how many secrets of each kind were masked in it
     at: int                 # offset of its record in the temporary file
@@ -177,7 +178,8 @@ class ExportTurns:
             name, record.directory, pr.instance_id, pr.repo, pr.language, pr.licence,
             float(record.score),
             winner(record.score, record.directory, self.settings.dpo_min_margin),
-            record_digest(record), pr_digest, has_calls, _flag(record), secrets,
+            record_digest(record), pr_digest, has_calls,
+            has_several_calls([record.king, record.challenger]), _flag(record), secrets,
             self._put(masked)))
 
     def _reasons_against(self, name: str, record: Sample) -> list[Problem]:

@@ -35,6 +35,7 @@ BASE_URL = re.compile(r"https?://([^/@]*@)?[^/:@]+(:\d+)?(/|$)")
 FILTERED = ("content_filter", "safety", "SAFETY")   # finish reasons
 BROKEN_OFF = ("error", "abort", "insufficient_system_resource")
 REFUSES_SCHEMA = (400, 422)   # statuses
+PARALLEL = "parallel_tool_calls"
 IN_THE_FIRST = {"tokens_in": 0, "tokens_out": 0, "tokens_cached": 0}   # usage of further replies
 WRONG_SHAPE = (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError)
 ADVICE = {   # by status
@@ -114,7 +115,7 @@ class Client(StaysInDriver):
         raise ItemFailed(problem)
 
     def ask(self, messages: list[dict], grammar: str = "", schema: dict | None = None,
-            tools: list[dict] | None = None, n: int = 1) -> Reply:
+            tools: list[dict] | None = None, n: int = 1, parallel: bool | None = None) -> Reply:
         """Return one reply, whatever it says.
 
         With `n`, where the endpoint can, so many come from one call: the others are kept for the
@@ -122,10 +123,19 @@ class Client(StaysInDriver):
 
         `schema` (JSON schema) is sent where the endpoint accepts one: if it refuses a schema (HTTP
         400, 422) and answers without it, it gets none again in this run. `tools` are always sent: a
-        model without them needs other instructions. `grammar` (GBNF) is sent to the embedded model
-        only: other endpoints may not support it.
+        model without them needs other instructions. `parallel`, if it is not None, says whether a
+        reply may have several calls; it is sent to endpoints that accept the parameter. `grammar`
+        (GBNF) is sent to the embedded model only: other endpoints may not support it.
         """
         plain = self._request(messages, grammar, tools=tools)
+        if parallel is not None and self._place not in self._models.without_parallel:
+            asked = self._request(messages, grammar, tools=tools, parallel=parallel)
+            try:
+                return self._reply(asked, n)
+            except HttpTrouble as e:
+                if e.status not in REFUSES_SCHEMA or PARALLEL not in e.what:
+                    raise
+            self._models.without_parallel.add(self._place)
         if schema is None or self._is_embedded:
             return self._reply(plain, n)
         calls = current_reply_log()
@@ -204,7 +214,8 @@ class Client(StaysInDriver):
         tokens = min(tokens, self.spec.max_prompt_tokens or tokens)
         return tokens, self._models.money.cost(self.spec.model, tokens, self.spec.max_tokens)
 
-    def _request(self, messages: list[dict], grammar="", schema=None, tools=None) -> _Request:
+    def _request(self, messages: list[dict], grammar="", schema=None, tools=None, parallel=None
+                 ) -> _Request:
         spec = self.spec
         body = {"model": spec.model, "messages": messages, "temperature": spec.temperature,
                 "max_tokens": spec.max_tokens}
@@ -214,6 +225,8 @@ class Client(StaysInDriver):
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
         if tools:
             body["tools"] = tools
+        if parallel is not None:
+            body[PARALLEL] = parallel
         data = orjson.dumps(body)
         return _Request(data, hashlib.blake2b(data, digest_size=8).hexdigest())
 
@@ -348,6 +361,7 @@ class Models(StaysInDriver):
             self.http.secrets.add(str(settings.hf_token))
         self.money = Money(settings.prices, settings.budget_usd, settings.shard)
         self.without_schema = set()   # (base_url, model) that refused response_format
+        self.without_parallel = set()   # the same of those that refused parallel_tool_calls
         self.without_n = set()        # the same of those that refused to give several replies
         self.with_tools = set()       # (base_url, model) that answered a request with tools
         self.without_tools = {}       # the same of those that refused tools: who noted it first

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from codedata.conversation.commands import EDIT, TEST, action_style, repeated, stalls
-from codedata.conversation.turn import form_of, plain, turn_text
+from codedata.conversation.turn import commands_of, form_of, plain, turn_text
 from codedata.disk.store import Store
 from codedata.duel.duel_state import DuelState, duel_record, judged_turn, load_duel_state
 from codedata.duel.executed import Execution, Executions
@@ -196,14 +196,15 @@ def _sides(name: str, answer: Answer, rival: str, executions: Executions) -> Obj
     """Return the fields of a row that hold a pair: what its rival and what the challenger does."""
     sides = [getattr(answer, SIDES[rival]) or "", answer.challenger or ""]
     form, history = form_of(answer.messages, answer.tools), plain(answer.messages)
-    turns = [form.read(side, answer.messages) for side in sides]
-    commands = tuple("" if turn.problem() else turn.command for turn in turns)
+    calls = [commands_of(form.read(side, answer.messages)) for side in sides]
+    commands = tuple(map("\n".join, calls))
     runs = [executions.of(name, side) for side in sides]
     return {
         "commands": commands,
         "styles": tuple(map(_style, commands, runs)),
-        "repeats": tuple(side for side, command in zip((rival, "challenger"), commands, strict=True)
-                         if command and (repeated(command, history) or stalls(command))),
+        "repeats": tuple(
+            side for side, of_side in zip((rival, "challenger"), calls, strict=True)
+            if any(of_side) and all(repeated(one, history) or stalls(one) for one in of_side)),
         "chars": tuple(len(turn_text(side, answer.messages)) for side in sides),
         "n_passed": tuple(len(run.passed) for run in runs) if all(runs) else None}
 

@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from codedata.conversation.tool_calls import default_tools
-from codedata.conversation.turn import Turn, form_of, turn_text
+from codedata.conversation.turn import Turn, form_of, has_several_calls, n_calls, turn_text
 from codedata.disk.layouts import load
 from codedata.disk.store import digest
 from codedata.errors import BrokenRecord
-from codedata.messages import calls_text, content_text, result_problem
+from codedata.messages import by_calls, calls_text, content_text, result_problem
 from codedata.records import Prompt, check_of, safe_name, text_problem
 from codedata.settings import Exclude, PromptSettings
 
@@ -30,6 +30,7 @@ FETCHES_AHEAD = 8
 MAX_MESSAGES = 2_000   # of a row: the history of each turn is read, and later ones are too long
 LATE = f"after message {MAX_MESSAGES:,} of its row"
 SOLVED = "solved: the pull request's tests pass already"
+SEVERAL_CALLS = 'several calls ([prompt] calls = "one")'
 ALL = 1.0   # max_shown_share with which turns are not chosen by their pull request
 Cursor = tuple[int, int, int]   # (row in visiting order, 0, turn) of a prompt
 Drawn = tuple[Prompt, Cursor]
@@ -155,6 +156,7 @@ class Prompts(Sequence):
     row: dict
     places: list[int]   # of the turns, among the messages
     tools: list | None
+    several: bool | None
 
     def __len__(self) -> int:
         return len(self.places)
@@ -165,8 +167,9 @@ class Prompts(Sequence):
         reply = row["messages"][place]
         unseen = row["unseen"](place) if row["unseen"] else ()
         return Prompt(row["instance_id"], row["repo"], language="", turn=turn, tools=self.tools,
-                      messages=[one for i, one in enumerate(row["messages"][:place])
-                                if i not in unseen],
+                      several=self.several,
+                      messages=by_calls(one for i, one in enumerate(row["messages"][:place])
+                                        if i not in unseen),
                       assistant=reply if "tool_calls" in reply else content_text(reply))
 
 
@@ -190,7 +193,7 @@ def prompts_of(row: dict) -> tuple[Sequence[Prompt], str]:
         tools = default_tools(row["agent"], messages)
     if fault := check_of("Tools | None")(tools):
         return [], f"tools{fault}"
-    return Prompts(row, places, tools), ""
+    return Prompts(row, places, tools, has_several_calls(messages) or None), ""
 
 
 def prompt_problem(prompt: Prompt, settings: PromptSettings, exclude: Exclude) -> str | None:
@@ -214,6 +217,8 @@ def prompt_problem(prompt: Prompt, settings: PromptSettings, exclude: Exclude) -
         return problem
     form = form_of(prompt.messages, prompt.tools)
     if form.tools:
+        if settings.calls == "one" and n_calls(prompt.assistant) > 1:
+            return SEVERAL_CALLS
         return form.problem(prompt.assistant)
     if Turn(prompt.assistant, form.fence).has_one_block():
         return None

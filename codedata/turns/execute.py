@@ -10,14 +10,14 @@ import secrets
 import shlex
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from codedata.code.entities import is_of_tests
 from codedata.code.patches import files_of
-from codedata.conversation.turn import form_of
+from codedata.conversation.turn import commands_of, form_of
 from codedata.disk.store import Derived, Store, digest, known
 from codedata.errors import Excluded, ItemFailed
 from codedata.llm.replies import current_reply_log
@@ -27,6 +27,7 @@ from codedata.records import (
     Commit,
     Environment,
     Executed,
+    Object,
     Prompt,
     Side,
     TurnStates,
@@ -49,7 +50,6 @@ from codedata.turns.replay import (
     Branches,
     Replayed,
     Replayer,
-    command_of,
     steps_of,
     variables_of,
 )
@@ -159,22 +159,26 @@ class Runner:
 
 def run_sides(sides: Mapping[str, Side], answer: Answer, state: State
               ) -> tuple[list[CandidateRun], dict[str, str]]:
-    """Return (a run for each command of the sides, the hidden tests at the state or, where no
-    command changes files, {}). Equal commands are run once, malformed turns not at all. One that
+    """Return (a run for each turn of the sides, the hidden tests at the state or, where no turn
+    changes files, {}). Turns of equal commands are run once, malformed ones not at all. One that
     ends its container, or whose changes cannot be read, passes no test."""
     form = form_of(answer.messages, answer.tools)
-    by_command: dict[str, list[str]] = defaultdict(list)   # names of the sides
+    by_commands: dict[tuple[str, ...], list[str]] = defaultdict(list)   # names of the sides
     for name, side in sides.items():
-        if command := command_of(side, answer.messages, form):
-            by_command[command].append(name)
+        commands = commands_of(form.read(side, answer.messages))
+        if any(commands):
+            by_commands[tuple(commands)].append(name)
     runs = []
     before: dict[str, str] | None = None
-    for i, (command, names) in enumerate(by_command.items(), 1):
-        begin_step("running the candidates", i, len(by_command))
-        done, changes, tests = Result(KILLED, "", 0.0), {}, {}
+    for i, (commands, names) in enumerate(by_commands.items(), 1):
+        begin_step("running the candidates", i, len(by_commands))
+        done: list[Result] = []   # of each command, up to one that ends the container
+        changes, tests = {}, {}
         with state.branches.branch(*state.branch.layers) as branch:
             try:
-                done = state.replayer.run(branch, command)
+                for command in commands:
+                    done.append(Result(KILLED, "", 0.0))
+                    done[-1] = state.replayer.run(branch, command)
                 changes = branch.changes()
                 if changes:
                     before = state.hidden.run(state.branch) if before is None else before
@@ -183,14 +187,26 @@ def run_sides(sides: Mapping[str, Side], answer: Answer, state: State
                 if changes and before is None:   # the tests cannot be run at the state itself
                     raise
                 if not changes:   # else it is about hidden tests, which no output shows
-                    done = replace(done, output=f"{done.output}\n[{printable(e.what, 200)}]\n")
+                    output = f"{done[-1].output}\n[{printable(e.what, 200)}]\n"
+                    done[-1] = replace(done[-1], output=output)
                 changes = changes or UNKNOWN
         turns = list(dict.fromkeys(digest(sides[name]) for name in names))
-        runs.append({"sides": names, "turns": turns, "command": command,
-                     "exit_code": done.exit_code, "timed_out": done.timed_out,
-                     "seconds": round(done.seconds, 3), "output": cut(done.output),
+        runs.append({"sides": names, "turns": turns, **_shown(commands, done),
                      "changes": changes, "tests": tests})
     return runs, before or {}
+
+
+def _shown(commands: Sequence[str], results: Sequence[Result]) -> Object:
+    """Return what a CandidateRun has of the commands of a turn and their results."""
+    calls = [{"command": command, "exit_code": one.exit_code, "timed_out": one.timed_out,
+              "seconds": round(one.seconds, 3), "output": cut(one.output)}
+             for command, one in zip(commands, results, strict=False)]
+    if len(commands) == 1:
+        return calls[0]
+    return {**calls[-1], "command": "\n".join(commands), "calls": calls,
+            "timed_out": any(one["timed_out"] for one in calls),
+            "seconds": round(sum(one["seconds"] for one in calls), 3),
+            "output": "\n".join(one["output"] for one in calls)}
 
 
 @dataclass(frozen=True)

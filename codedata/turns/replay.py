@@ -11,11 +11,11 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, takewhile
 from typing import Protocol
 
 from codedata.conversation.commands import SUBMIT, action_style
-from codedata.conversation.turn import form_of
+from codedata.conversation.turn import commands_of, form_of
 from codedata.errors import ItemFailed
 from codedata.messages import content_text
 from codedata.records import Message, Object, Tools
@@ -43,11 +43,12 @@ ACTIVATE = re.compile(r"^[ \t]*(?:\.|source) (\S+)/bin/activate\s*$", re.MULTILI
 
 @dataclass(frozen=True)
 class RecordedStep:
-    """Hold a turn of the history: its command, and what the agent was shown of it."""
+    """Hold a command of the history, and what the agent was shown of it."""
 
     turn: int                  # its number among the turns of the conversation, from 0
     command: str
     shown: ShownResult
+    call: int = 0              # its number among the calls of its turn
 
 
 @dataclass
@@ -55,8 +56,8 @@ class Replayed:
     """Hold what a replay came to."""
 
     start: str
-    results: dict[int, str] = field(default_factory=dict)     # by turn
-    seconds: dict[int, float] = field(default_factory=dict)
+    results: dict[RecordedStep, str] = field(default_factory=dict)
+    seconds: dict[RecordedStep, float] = field(default_factory=dict)
     unequal: list[Object] = field(default_factory=list)
     diverged: int | None = None   # turn after which the files are other ones than recorded
 
@@ -73,25 +74,33 @@ class Replayed:
 
 
 def steps_of(messages: Sequence[Message], tools: Tools | None = None) -> list[RecordedStep]:
-    """Return the steps of a conversation, without turns that run nothing."""
+    """Return the steps of a conversation, without turns and calls that run nothing."""
     form = form_of(messages, tools)
     steps = []
     n = count()
     for i, message in enumerate(messages):
         if message["role"] != "assistant":
             continue
-        turn = next(n)
-        command = command_of(message if tools else content_text(message), messages[:i], form)
-        answer = messages[i + 1] if i + 1 < len(messages) else None
-        if command.strip() and answer and action_style(command) != SUBMIT:
-            steps.append(RecordedStep(turn, command, observation_of(content_text(answer))))
+        turn, history = next(n), messages[:i]
+        sides = [{**message, "tool_calls": [call]} for call in message.get("tool_calls") or ()]
+        if not tools:
+            sides = [content_text(message)]
+        results = messages[i + 1:i + 2]
+        if len(sides) > 1:
+            results = _results_by_call(sides, messages[i + 1:])
+        for k, (side, result) in enumerate(zip(sides, results, strict=False)):
+            for command in commands_of(form.read(side, history)):
+                if command.strip() and result and action_style(command) != SUBMIT:
+                    shown = observation_of(content_text(result))
+                    steps.append(RecordedStep(turn, command, shown, k))
     return steps
 
 
-def command_of(side, history: Sequence[Message], form) -> str:
-    """Return the shell command that a turn runs; "" if it is malformed."""
-    turn = form.read(side, history)
-    return "" if not turn.command or turn.problem() else turn.command
+def _results_by_call(sides: list[Message], following: Sequence[Message]) -> list[Message | None]:
+    """Return the result of the call in each side, None where there is none."""
+    results = takewhile(lambda message: message["role"] == "tool", following)
+    by_id = {message.get("tool_call_id"): message for message in results}
+    return [by_id.get(side["tool_calls"][0].get("id")) for side in sides]
 
 
 def variables_of(test_script: str, path: str) -> dict[str, str]:
@@ -133,8 +142,8 @@ class Replayer:
     def replay(self, steps: Sequence[RecordedStep], start: str = "", look: Look = lambda *_: None
                ) -> Iterator[tuple[Branch, Replayed]]:
         """Yield (a branch at the state after the steps, what the replay came to). If `start` is
-        known, no other is tried. Before each step look(its turn, the branch, a digest of its files)
-        is called."""
+        known, no other is tried. Before each turn look(its number, the branch, a digest of its
+        files) is called."""
         start = start or self.find_start(steps[:N_TRIED])
         with ExitStack() as held:
             branch = self._begin(start, held)
@@ -153,8 +162,8 @@ class Replayer:
                 if branch is None:
                     continue
                 found = self._follow(branch, steps, Replayed(start))
-            steps = [step for step in steps if found.seconds[step.turn] <= MAX_TRIED_S]
-            n_equal, n_before = (sum(one.results[step.turn] != UNEQUAL for step in steps)
+            steps = [step for step in steps if found.seconds[step] <= MAX_TRIED_S]
+            n_equal, n_before = (sum(one.results[step] != UNEQUAL for step in steps)
                                  for one in (found, best or found))
             if best is None or n_equal > n_before:
                 best = found
@@ -176,7 +185,8 @@ class Replayer:
                 look: Look = lambda *_: None) -> Replayed:
         tree = branch.tree()
         for i, step in enumerate(steps):
-            look(step.turn, branch, tree)
+            if i == 0 or steps[i - 1].turn != step.turn:
+                look(step.turn, branch, tree)
             first = self.run(branch, step.command)
             before, tree = tree, branch.tree()
             result, differs = compare(step.shown, first), False
@@ -187,7 +197,7 @@ class Replayer:
                 if differs and found.diverged is None:
                     second = self._replayed(steps[:i + 1], found.start)
                 result = UNEQUAL if first.timed_out else compare(step.shown, first, second)
-            found.results[step.turn], found.seconds[step.turn] = result, first.seconds
+            found.results[step], found.seconds[step] = result, first.seconds
             if result != UNEQUAL:
                 continue
             if differs and found.diverged is None:

@@ -36,7 +36,7 @@ BAD = CASES["bad"] | {"the answer has a lone surrogate (half a character)": {
 def test_a_turn_passes_and_a_harness_runs_the_very_command(name):
     reply, command = GOOD[name]
     assert FORM.problem(reply) is None
-    assert FORM.read(reply).command == command
+    assert FORM.read(reply).block == command
     assert [found.strip("\r\n") for found in HARNESS.findall(clean(reply))] == [command]
 
 
@@ -62,7 +62,7 @@ def test_whatever_passes_has_just_one_command_for_a_harness(seed):
         if not FORM.problem(reply):
             accepted += 1
             commands = [found.strip() for found in HARNESS.findall(clean(reply))]
-            assert commands == [FORM.read(reply).command.strip()], reply
+            assert commands == [FORM.read(reply).block.strip()], reply
     assert accepted > 100
 
 

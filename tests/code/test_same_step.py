@@ -1,7 +1,8 @@
 """Test which commands count as the same step."""
 import pytest
 
-from codedata.conversation.steps import same_step
+from codedata.conversation.steps import same_step, same_turn
+from codedata.conversation.tool_calls import Effect
 
 SAME = r"""
 cat src/a.py  ~  sed -n '1,80p' src/a.py
@@ -40,3 +41,17 @@ def test_two_ways_to_take_a_step_are_the_same_and_other_places_programs_and_edit
 
 def test_no_command_is_another_step():
     assert not same_step("", "ls") and not same_step("ls", "")
+
+
+@pytest.mark.parametrize(("one", "other", "is_same"), [
+    ("ls look", "look ls", True), ("ls", "ls look", False), ("ls look", "ls ls", False),
+    ("edit-a edit-b ls", "edit-b ls edit-a", True), ("edit-a next-a", "next-a edit-a", False),
+    ("edit-a test", "test edit-a", False), ("ls unknown", "ls unknown", False)])
+def test_calls_are_the_same_in_any_order_but_edits_of_one_file_in_theirs(one, other, is_same):
+    def edit(path: str, new: str) -> Effect:
+        return Effect("replace", path=path, edits=(("x", new, "only"),))
+    effects = {"ls": Effect("run", "ls"), "look": Effect("read", path="a.py"),
+               "test": Effect("run", "pytest"), "edit-a": edit("a.py", "y"),
+               "next-a": edit("a.py", "z"), "edit-b": edit("b.py", "y"), "unknown": None}
+    turns = [[effects[name] for name in names.split()] for names in (one, other)]
+    assert same_turn(*turns) == same_turn(*turns[::-1]) == is_same

@@ -58,12 +58,12 @@ TOOLS = default_tools("Claude Code", HISTORY)
 
 @pytest.fixture
 def root(tmp_path, fake_llm):
-    """Write two prompts of a conversation with tools, and one of texts."""
+    """Write two prompts with tools, one of them after a turn of two calls, and one of texts."""
     write_toml(tmp_path, {"base_url": fake_llm.base_url, "model": "m", "workers": 1}, SETTINGS)
     by_tools = {"messages": HISTORY, "tools": TOOLS, "assistant": asks(
         call("Edit", 4, file_path="src/a.py", old_string="pass", new_string="return 1"))}
     write_json(tmp_path / "prompt/p.json", [
-        a_prompt(1, **by_tools), a_prompt(2, **by_tools), a_prompt(3)])
+        a_prompt(1, **by_tools), a_prompt(2, **{**by_tools, "messages": HISTORY[:4]}), a_prompt(3)])
     write_commits(tmp_path, 3)
     return tmp_path
 
@@ -74,11 +74,13 @@ def text_of(request) -> str:
 
 def test_a_duel_of_calls_sends_the_tools_and_takes_the_call(root, fake_llm):
     run_main(king.main, root)
-    first = fake_llm.requests[0].body
+    first, single = (request.body for request in fake_llm.requests[:2])
     assert json.dumps(first["tools"]) == json.dumps(TOOLS)   # in the order that models know
     assert first["messages"][2]["tool_calls"] == HISTORY[2]["tool_calls"]
     assert "thought apart" not in text_of(fake_llm.requests[0])
-    assert "exactly one call of one of the tools" in first["messages"][-1]["content"]
+    assert first["parallel_tool_calls"] and "parallel_tool_calls" not in single
+    assert "one or more calls of the tools" in first["messages"][-1]["content"]
+    assert "exactly one call of one of the tools" in single["messages"][-1]["content"]
     assert "tools" not in fake_llm.requests[2].body
     made = read_answer(root, "p_1")
     assert made["king"]["tool_calls"][0]["function"]["name"] == "Bash"
@@ -89,8 +91,9 @@ def test_a_duel_of_calls_sends_the_tools_and_takes_the_call(root, fake_llm):
     fake_llm.always(verdict("00000"))
     validated(root)
     judged = next(r for r in fake_llm.requests if "Read {" in r.text)
-    assert "tools" not in judged.body
-    assert "exactly one call of one of\nthe agent's tools" in judged.text
+    assert "tools" not in judged.body and "(2 of 2)\nsrc/a.py:1:total" in judged.text
+    assert ["exactly one call of one of\nthe agent's tools" in r.text for r in fake_llm.requests
+            if "- Edit(" in r.text] == [False, False, True, True]
     assert "- Edit(file_path, old_string" in judged.text and "```bash\ngrep -rn" in judged.text
     run_main(report.main, root)
     assert read_json(root / "defeat/p_1.json")["king"] == made["king"]
@@ -100,10 +103,10 @@ def test_what_is_no_single_call_is_asked_for_again(root, fake_llm):
     two = Say("Both.", calls=(("Bash", {"command": "ls"}), ("Bash", {"command": "pwd"})))
     fake_llm.script(two, Say("I only talk."), Say("Now.", reasoning="the pull request says", calls=(
         ("Bash", {"command": "ls"}),)))
-    run_main(king.main, root, "--only", "p_1")
+    run_main(king.main, root, "--only", "p_2")
     assert ["two calls" in r.last for r in fake_llm.requests] == [False, True, False]
     assert "no tool call" in fake_llm.requests[2].last
-    made = read_answer(root, "p_1")["king"]
+    made = read_answer(root, "p_2")["king"]
     assert made["content"] == "Now." and "pull request" not in json.dumps(made)
 
 
@@ -128,7 +131,7 @@ def test_a_model_that_takes_no_tools_is_asked_in_the_text_form(root, fake_llm):
     assert "tools" in refused.body and "tools" not in second.body
     assert "exactly one block that opens with a line ```bash" in asked.messages[0]["content"]
     assert {m["role"] for m in asked.messages} == {"system", "user", "assistant"}
-    assert "else cat -n src/a.py; fi\n```" in asked.text
+    assert "else cat -n src/a.py; fi\ngrep -rnP -e total .\n```" in asked.text
     assert read_answer(root, "p_2")["king"]["tool_calls"][0]["function"]["name"] == "Bash"
     line = next(line for line in ledger_lines(root / "answer") if line["item"] == "p_2")
     assert line["text_form"] is True

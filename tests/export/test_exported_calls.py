@@ -75,7 +75,7 @@ def test_as_text_calls_are_the_shell_commands_that_do_the_same(root):
     row, = rows(root)
     system, _, call, seen, both, _ = [message["content"] for message in row["prompt"]]
     assert "exactly one block" in system and (call, seen) == ("```bash\nls\n```", "a.py")
-    assert both.endswith("```bash\npwd\n```\n\n```bash\nif [ -d /a.py ]; then ls -la /a.py; "
+    assert both.endswith("```bash\npwd\nif [ -d /a.py ]; then ls -la /a.py; "
                          "else cat -n /a.py; fi\n```")
     assert row["rejected"][0] == {"role": "assistant", "content": (
         f"{turn['king']['content']}\n\n```bash\nls t_1\n```")}
@@ -131,6 +131,7 @@ PARTS = {"system": SYSTEM, "user": {"role": "user", "content": "task"}, "ls": LS
          "no-object": {**LS, "tool_calls": [{"id": "a", "type": "function", "function": {
              "name": "bash", "arguments": "ls"}}]}}
 ANSWERS = {"edit": edits("x"), "text": turn_of("ls"), "both": BOTH, "unknown": calls("browser"),
+           "twice": {**LS, "tool_calls": LS["tool_calls"] * 2},
            "leaked": calls(thought="<think>hm</think>I look.", command="ls")}
 
 
@@ -150,7 +151,8 @@ user ls user out      | edit    | roles
 user silent user      | edit    | empty message
 user no-object out    | edit    | arguments
 user                  | text    | no well-formed turn
-user                  | both    | no well-formed turn
+user                  | both    |
+user                  | twice   | no well-formed turn
 user                  | unknown | no well-formed turn
 user                  | leaked  | no well-formed turn
 """))

@@ -103,7 +103,7 @@ def test_check_says_which_turns_and_prs_are_missing_and_ends_with_1_without_a_tu
     assert "rows: 2 rows, 1 of 2 turns usable" in printed and "0 of 1 instance" in printed
     write_jsonl(tmp_path / "rows.jsonl", [two])
     for flag, code in (("--check", 1), ("", 2)):
-        assert "(two calls)" in sample(tmp_path / "a", flag, code=code)
+        assert "(the same call twice)" in sample(tmp_path / "a", flag, code=code)
 
 
 # what of a form is a turn

@@ -32,7 +32,7 @@ REPO = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPO / "tests"))
 
 from judged import write_duel, write_root, write_turn  # noqa: E402
-from tool_turns import write_tool_turn  # noqa: E402
+from tool_turns import both, write_tool_turn  # noqa: E402
 
 N, MAX_LENGTH = 60, 8192
 TEMPLATE = (
@@ -53,12 +53,15 @@ def exports(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def tool_exports(tmp_path_factory) -> Path:
-    """Return export/ of a root with turns of tool calls and, in every fifth, of text."""
+    """Return export/ of a root with turns of one and of several tool calls and, in every fifth, of
+    text.
+    """
     root = tmp_path_factory.mktemp("root")
     write_duel(root)
-    for i in range(20):
+    for i in range(48):
         write = write_turn if i % 5 == 0 else write_tool_turn
-        write(root, f"t_{i}", ("final", "defeat")[i % 2], repo=f"owner/repo{i % 7}")
+        several = {"challenger": both(f"t_{i}")} if i % 5 and i % 4 == 2 else {}
+        write(root, f"t_{i}", ("final", "defeat")[i % 2], repo=f"owner/repo{i % 7}", **several)
     return export(root)
 
 
@@ -196,6 +199,7 @@ def test_sft_learns_the_turns_with_their_calls_and_nothing_else(
         qwen.chat_template = known.read_text()
     trainer, rows = train(SFTTrainer, SFTConfig, format, exports=tool_exports, tokenizer=qwen,
                           assistant_only_loss=n > 1)
+    assert {len(row[column][-1].get("tool_calls", ())) for row in rows} == {0, 1, 2}
     batches = [trainer.data_collator([one]) for one in trainer.train_dataset]
     for batch, row in zip(batches, rows, strict=True):
         said = [message for message in row[column] if message["role"] == "assistant"]

@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+from contextlib import contextmanager
 
 import pytest
 from conftest import (
@@ -22,9 +24,13 @@ from projects import COMMIT, Project
 import ch
 import king
 from codedata.code.patches import diff_of
-from codedata.duel.executed import Executions
+from codedata.conversation.tool_calls import default_tools
+from codedata.duel.executed import Execution, Executions
+from codedata.records import Answer, Executed, parse
 from codedata.sandbox import Result
+from codedata.turns.execute import State, run_sides
 from codedata.turns.observations import compare, observation_of
+from codedata.turns.replay import Replayer, steps_of
 
 ID, NAME = "birds__heron-7", "birds__heron__00000000"
 # modes as a clone under umask 002 has them
@@ -141,6 +147,52 @@ def test_a_history_is_equal_masked_of_the_same_tree_or_unequal_from_a_turn_on(tm
                                                              } == {"base"}
     assert Executions(tmp_path).of("t_4", turn_of("cat made")) is None
     assert Executions(tmp_path).of("t_1", turn_of("true")).text().startswith("(exit code 0)")
+
+
+def asks(*commands: str) -> dict:
+    """Return a turn that calls the shell for each command."""
+    return {"role": "assistant", "content": "", "tool_calls": [
+        {"id": f"c{i}", "function": {"name": "bash", "arguments": {"command": command}}}
+        for i, command in enumerate(commands)]}
+
+
+class Folder:
+    """A branch and its makers: commands run in a folder of this machine."""
+
+    layers = ()
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    @contextmanager
+    def branch(self, *_):
+        yield self
+
+    def run(self, command: str, **_) -> Result:
+        done = subprocess.run(["bash", "-c", command], cwd=self.folder, capture_output=True,
+                              text=True)
+        return Result(done.returncode, done.stdout, 0.25)
+
+    def changes(self) -> dict:
+        return {}
+
+
+def test_the_calls_of_a_turn_run_in_order_each_with_its_own_result(tmp_path):
+    results = [{"role": "tool", "tool_call_id": f"c{i}", "content": f"seen {i}"} for i in (1, 0)]
+    history = [{"role": "user", "content": "task"}, asks("ls", "pwd"), *results]
+    tools = default_tools("mini-swe-agent", history)
+    assert [(step.turn, step.command, step.shown.head) for step in steps_of(history, tools)] == [
+        (0, "ls", "seen 0"), (0, "pwd", "seen 1")]
+    sides = {"king": asks("echo a > a", "cat a; exit 3"), "challenger": asks("cat a")}
+    here = Folder(tmp_path)
+    state = State(here, here, None, Replayer(here, {}, 9.0, None), None)
+    (several, one), _ = run_sides(sides, Answer(ID, history, "", tools=tools), state)
+    assert several["command"] == "echo a > a\ncat a; exit 3" and several["seconds"] == 0.5
+    assert Execution(several, {}).text() == (
+        "(1 of 2: exit code 0)\n(no output)\n(2 of 2: exit code 3)\na\n(no file changed)")
+    assert "calls" not in one and Execution(one, {}).text() == "(exit code 0)\na\n(no file changed)"
+    record = Executed(ID, NAME, "", "base", "commit", "equal", [], 2, 2, 0, {}, [several, one], 1.0)
+    assert parse(Executed, vars(record), "") == record
 
 
 # candidates --------------------------------------------------------------------------------------
