@@ -32,6 +32,7 @@ WINDOW = 100       # lines that SWE-agent's editor shows
 END = 10**9        # stands for the last line of a file
 MAX_MESSAGES = 100   # newest ones, in which the open file is looked for
 SHELL_FLAGS = ("-c", "-lc", "-ilc")
+NO_COMMAND = "# no shell command does this: "   # begins the command of a call that has none
 FILE = re.compile(r"^\[File: (.+?) \(\d+ lines total\)\]\s*$", re.MULTILINE)
 OPEN_FILE = re.compile(r"^\(Open file: (/.+?)\)\s*$", re.MULTILINE)
 SHOWN_LINE = re.compile(r"^(\d+):(.*?)\r?$", re.MULTILINE)
@@ -57,7 +58,7 @@ class Effect:
 def _table() -> tuple[dict, dict, dict]:
     """Return (entries by the name of the tool, entries by heading, the rest of the table)."""
     table = tomllib.loads(text_of("codedata.conversation", "tools.toml"))
-    rest = {key: table.pop(key) for key in ("agents", "commands")}
+    rest = {key: table.pop(key) for key in ("agents", "commands", "others")}
     by_name = defaultdict(list)
     by_heading = {}
     for heading, entries in table.items():
@@ -95,6 +96,8 @@ def _unique_keys(pairs: list[tuple]) -> dict:
 def effect_of(name: str, arguments: dict, history: Sequence[dict] = ()) -> Effect | None:
     """Return what a call does, or None if the table has no such call."""
     entry = _entry(name, arguments)
+    if not entry and name in _table()[2]["others"]:
+        return Effect("other", f"{NO_COMMAND}{name} {json.dumps(arguments, ensure_ascii=False)}")
     if not entry:
         return None
     values = {key: arguments.get(entry[key]) for key in KEYS if key in entry}
@@ -192,7 +195,7 @@ def call_text(call: dict, history: Sequence[dict] = (), as_bash: bool = False) -
     """
     name, arguments = parts_of(call)
     effect = None if arguments is None else effect_of(name, arguments, history)
-    if not effect:
+    if not effect or effect.does == "other":
         raw = call["function"].get("arguments")
         return _fenced("tool", f"{name} {raw if isinstance(raw, str) else json.dumps(raw)}")
     if as_bash:

@@ -63,6 +63,9 @@ HARNESS = re.compile(r"```bash[ \t]*\r?\n(.*?)\n```", re.DOTALL)
 FENCES = BASH, MSWEA, COMMAND = "bash", "mswea_bash_command", ""
 # the first line of a block to run, or of one that shows a call
 BLOCK = re.compile(r"^`{3,}(?:bash|tool|mswea_bash_command)\b", re.MULTILINE)
+# a call that a model wrote as text, and of which its reader made none
+WRITTEN_CALL = re.compile(r"<tool_call>|<function=|\A\{\s*\"")
+NO_CALL = "no tool call"   # of a text, which may be an answer to a person
 # repeats are bounded, so that a megabyte of stars or line ends does not take quadratic time
 LABEL = re.compile(r"\A[#*_ ]{0,8}THOUGHTS?[*_]{0,4}"
                    r"(?:[ ]{0,4}[:：][*_]{0,4}|[ ]{0,8}(?=\n|\Z))", re.IGNORECASE)
@@ -204,8 +207,10 @@ class CallTurn:
 
     def problem(self) -> str | None:
         """Return why this is not a well-formed turn, or None if it is one."""
+        if not self.calls and WRITTEN_CALL.search(self.text):
+            return "a call that is cut, or not written in its form"
         if not self.calls:
-            return "no tool call" if self.text else "empty answer"
+            return NO_CALL if self.text else "empty answer"
         if len(self.calls) > 1:
             return "two calls" if len(self.calls) == 2 else f"{len(self.calls)} calls"
         name, arguments = parts_of(self.calls[0])

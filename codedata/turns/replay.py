@@ -15,6 +15,7 @@ from itertools import count
 from typing import Protocol
 
 from codedata.conversation.commands import SUBMIT, action_style
+from codedata.conversation.tool_calls import NO_COMMAND
 from codedata.conversation.turn import form_of
 from codedata.errors import ItemFailed
 from codedata.messages import content_text
@@ -89,9 +90,10 @@ def steps_of(messages: Sequence[Message], tools: Tools | None = None) -> list[Re
 
 
 def command_of(side, history: Sequence[Message], form) -> str:
-    """Return the shell command that a turn runs; "" if it is malformed."""
+    """Return the shell command that a turn runs; "" if it is malformed, or none does it."""
     turn = form.read(side, history)
-    return "" if not turn.command or turn.problem() else turn.command
+    runs = turn.command and not turn.command.startswith(NO_COMMAND)
+    return turn.command if runs and not turn.problem() else ""
 
 
 def variables_of(test_script: str, path: str) -> dict[str, str]:

@@ -6,11 +6,11 @@ has rolled back, no later turn has seen.
 from __future__ import annotations
 
 from codedata.messages import content_text
+from codedata.sampling.readers.responses import message_of
 
 FORM = "Codex"
 # keys of a session's first lines: of today, and of early versions, whose other lines are bare items
 LINES = ({"type", "payload"}, {"timestamp", "id", "instructions"})
-CALLS = ("function_call", "custom_tool_call", "local_shell_call")
 
 
 def matches(document) -> bool:
@@ -66,30 +66,4 @@ def _of_line(line: dict) -> dict:
         rules = (item.get("base_instructions") or {}).get("text") or item.get("instructions")
         return {"role": "system", "content": rules} if rules else {}
     has_item = kind == "response_item" or (kind and item is line)
-    return _message(item) if has_item else {}
-
-
-def _message(item: dict) -> dict:
-    """Return an item as a message, or as a part of one; {} for any other item."""
-    kind = item.get("type", "message")
-    role = "assistant"
-    content = []
-    calls = []
-    if kind == "message":
-        role, content = item["role"], item["content"]
-    elif kind == "reasoning":
-        content = [{"type": "thinking", "thinking": part["text"]}
-                   for part in item.get("content") or item.get("summary") or []]
-    elif kind in CALLS:
-        # in place of `arguments`, the early shell has `action`, and a custom tool a text in `input`
-        arguments = item.get("arguments") or item.get("action") or {"input": item.get("input")}
-        calls = [{"name": "local_shell", **item, "id": item.get("call_id"),
-                  "arguments": arguments}]
-    elif kind.endswith("_output"):
-        output = item.get("output") or ""
-        content = output.get("content") if isinstance(output, dict) else output
-        role = "tool"
-    else:
-        return {}
-    return {"role": role, "content": content, "tool_calls": calls,
-            "tool_call_id": item.get("call_id")}
+    return message_of(item) if has_item else {}
