@@ -64,7 +64,7 @@ FENCES = BASH, MSWEA, COMMAND = "bash", "mswea_bash_command", ""
 # the first line of a block to run, or of one that shows a call
 BLOCK = re.compile(r"^`{3,}(?:bash|tool|mswea_bash_command)\b", re.MULTILINE)
 # a call that a model wrote as text, and of which its reader made none
-WRITTEN_CALL = re.compile(r"<tool_call>|<function=|\A\{\s*\"")
+WRITTEN_CALL = re.compile(r"<tool_call>|<function=|\"keystrokes\":")
 NO_CALL = "no tool call"   # of a text, which may be an answer to a person
 # repeats are bounded, so that a megabyte of stars or line ends does not take quadratic time
 LABEL = re.compile(r"\A[#*_ ]{0,8}THOUGHTS?[*_]{0,4}"

@@ -24,6 +24,17 @@ from codedata.disk.store import digest
 from codedata.errors import BrokenRecord
 from codedata.messages import calls_text, content_text, result_problem
 from codedata.records import Prompt, check_of, safe_name, text_problem
+from codedata.sampling.refusals import (
+    BAD_ID,
+    EXCLUDED,
+    NO_BLOCK,
+    NO_HISTORY,
+    NO_MODEL,
+    NO_TURN,
+    NUL,
+    SURROGATES,
+    TOO_LONG,
+)
 from codedata.settings import Exclude, PromptSettings
 
 FETCHES_AHEAD = 8
@@ -179,12 +190,12 @@ def prompts_of(row: dict) -> tuple[Sequence[Prompt], str]:
     if "problem" in row:   # could not be read
         return [], row["problem"]
     if not safe_name(row["instance_id"]):
-        return [], "instance_id that cannot be a file name"
+        return [], BAD_ID
     messages = row["messages"][:MAX_MESSAGES]
     places = [i for i, message in enumerate(messages)
               if message["role"] == "assistant" and i not in row["no_turns"]]
     if not places:
-        return [], "no model wrote it" if row["no_turns"] else "no assistant turn"
+        return [], NO_MODEL if row["no_turns"] else NO_TURN
     tools = row["tools"]
     if not tools and any("tool_calls" in message for message in messages):
         tools = default_tools(row["agent"], messages)
@@ -196,20 +207,20 @@ def prompts_of(row: dict) -> tuple[Sequence[Prompt], str]:
 def prompt_problem(prompt: Prompt, settings: PromptSettings, exclude: Exclude) -> str | None:
     """Return the reason to leave a prompt out whatever its PR is, or None."""
     if prompt.instance_id in exclude.ids:
-        return "[exclude] ids"
+        return EXCLUDED
     if not prompt.messages:
-        return "empty history"
+        return NO_HISTORY
     text = turn_text(prompt.assistant)
     for message in prompt.messages:
         text += content_text(message) + calls_text(message) + str(
             message.get("reasoning_content") or "")
         # before the rest is added: each of the many turns of a long row comes here
         if len(text) > settings.max_chars:
-            return "over max_chars"
+            return TOO_LONG
     if "\x00" in text:
-        return "NUL bytes"
+        return NUL
     if text_problem(text):
-        return "lone surrogates"
+        return SURROGATES
     if problem := result_problem(prompt.messages):
         return problem
     form = form_of(prompt.messages, prompt.tools)
@@ -217,7 +228,7 @@ def prompt_problem(prompt: Prompt, settings: PromptSettings, exclude: Exclude) -
         return form.problem(prompt.assistant)
     if Turn(prompt.assistant, form.fence).has_one_block():
         return None
-    return f"reference without exactly one {'bash' if form.fence else 'command'} block"
+    return f"{NO_BLOCK}{'bash' if form.fence else 'command'} block"
 
 
 def _prompt_digest(prompt: Prompt) -> str:

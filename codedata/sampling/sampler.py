@@ -33,6 +33,7 @@ from codedata.sampling.draw import (
     prompt_problem,
 )
 from codedata.sampling.pull_requests import fetch_prs
+from codedata.sampling.refusals import EXCLUDED
 from codedata.sampling.trajectories import Hub, Trajectories, open_source
 from codedata.settings import Settings
 from codedata.terminal import named, plural, say
@@ -46,7 +47,7 @@ FILE_NAME = re.compile(r"prompts_\d+_\d+")
 NO_IDENTITY = ("count", "rows_url", "hub_url")
 SHOWN, BEGUN = "the code that the PR changes was shown", "the agent has begun the fix"
 # reasons that hold for the other turns of a trajectory, too
-OF_PR = ("[exclude] ids", "PR sampled already", "oversized PR", "in a benchmark")
+OF_PR = (EXCLUDED, "PR sampled already", "oversized PR", "in a benchmark")
 NO_IDENTITY_IF = {"decontaminate": (), "max_shown_share": ALL}
 
 

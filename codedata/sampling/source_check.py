@@ -1,15 +1,19 @@
-"""Report what can be used of a source: its forms, its turns with the reasons against them, and how
-many of its instances have a PR record. Nothing is written, and no model is asked.
+"""Report what can be used of a source: of each form its trajectories, its turns and the causes
+against them, and how many instances have a PR record. Nothing is written, and no model is asked.
 """
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
-from codedata.conversation.turn import turn_text
+from codedata.conversation.turn import NO_CALL, WRITTEN_CALL, turn_text
 from codedata.errors import Trouble
+from codedata.records import Prompt
 from codedata.sampling.draw import prompt_problem, prompts_of
 from codedata.sampling.pull_requests import fetch_prs
+from codedata.sampling.readers.forms import UNNAMED
+from codedata.sampling.refusals import ANSWER, NO_BLOCK
 from codedata.sampling.trajectories import Hub, open_source
 from codedata.settings import Settings
 from codedata.terminal import plural, say
@@ -50,35 +54,61 @@ def check_source(settings: Settings, http) -> int:
     return 0 if records or prompt.keep_unmatched else 1
 
 
+@dataclass
+class Counts:
+    """Count what of one form can be used. `refused` has the number of each cause and the first."""
+
+    trajectories: int = 0
+    turns: int = 0
+    usable: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    first: dict[str, str] = field(default_factory=dict)
+
+    def refuse(self, cause: str, place: str) -> None:
+        """Count a turn or a trajectory that cannot be used."""
+        self.refused[cause] += 1
+        self.first.setdefault(cause, place)
+
+
 def _report_turns(rows: Iterable[dict], settings: Settings) -> list[str]:
     """Print the report on the rows; return the ids of the instances with usable turns."""
-    by_form: dict[str, Counter] = defaultdict(Counter)
-    reasons: Counter[str] = Counter()
-    first = {}   # texts on the first turn that is "usable", and the first turn or row "refused"
+    by_form: dict[str, Counts] = defaultdict(Counts)
+    first_usable = "none"
     ids: dict[str, None] = {}
+    unnamed = set()
     for row in rows:
         prompts, problem = prompts_of(row)
-        n = by_form[row["agent"]]
-        n.update(rows=1, turns=len(prompts))
+        counts = by_form[row["agent"]]
+        counts.trajectories += 1
         if problem:
-            reasons[problem] += 1
-            first.setdefault("refused", f"{row['instance_id']}: {problem}")
+            counts.refuse(problem, row["instance_id"])
         for prompt in prompts:
             problem = prompt_problem(prompt, settings.prompt, settings.exclude)
             place = f"{prompt.instance_id}, turn {prompt.turn}"
-            text = f"\n        {printable(turn_text(prompt.assistant), MAX_CHARS)}"
+            text = f"\n          {printable(turn_text(prompt.assistant), MAX_CHARS)}"
+            is_answer = _is_answer(prompt, problem)
+            counts.turns += int(not is_answer)
             if problem:
-                reasons[problem] += 1
-                first.setdefault("refused", f"{place}: {problem}{text}")
-            else:
-                n["usable"] += 1
-                first.setdefault("usable", place + text)
-                ids[prompt.instance_id] = None
-    for form, n in by_form.items():
-        say(f"      {form}: {plural(n['rows'], 'row')}, {n['usable']:,} of "
-            f"{plural(n['turns'], 'turn')} usable")
-    for problem, count in reasons.most_common():
-        say(f"      not usable: {count:,} ({problem})")
-    for kind in ("usable", "refused"):
-        say(f"      the first {kind}: {first.get(kind, 'none')}")
+                counts.refuse(ANSWER if is_answer else problem, place + text)
+                continue
+            counts.usable += 1
+            first_usable = place + text if first_usable == "none" else first_usable
+            ids[prompt.instance_id] = None
+            if prompt.instance_id.startswith(UNNAMED):
+                unnamed.add(prompt.instance_id)
+    for form, counts in by_form.items():
+        say(f"      {form}: trajectories {counts.trajectories:,}, turns {counts.turns:,}, "
+            f"usable {counts.usable:,}")
+        for cause, n in counts.refused.most_common():
+            say(f"        refused: {n:,} ({cause}), the first: {counts.first[cause]}")
+    say(f"      the first usable: {first_usable}")
+    if unnamed:
+        say(f"      {len(unnamed):,} without an instance_id: for the king alone (--keep-unmatched)")
     return [*ids]
+
+
+def _is_answer(prompt: Prompt, problem: str | None) -> bool:
+    """Return whether an agent only answered in words, which is no turn."""
+    text = turn_text(prompt.assistant)
+    has_step = "```" in text or WRITTEN_CALL.search(text)
+    return problem == NO_CALL or (str(problem).startswith(NO_BLOCK) and not has_step)

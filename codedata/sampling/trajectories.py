@@ -30,6 +30,7 @@ from codedata.disk.row_files import (
 )
 from codedata.errors import HttpTrouble, Interrupted, RunStopped, Trouble
 from codedata.sampling.readers import forms
+from codedata.sampling.refusals import UNREADABLE
 from codedata.settings import PromptSettings
 from codedata.terminal import say
 from codedata.texts import natural
@@ -177,7 +178,7 @@ class Trajectories:
         except Trouble as e:
             self._unread[e.where] = e.what
             yield {"instance_id": forms.id_of_file(e.where), "agent": "unknown form",
-                   "problem": f"a file, row or line that {e.what.partition(':')[0]}"}
+                   "problem": f"{UNREADABLE}{e.what.partition(':')[0]}"}
             return
         for one in (row, *row.pop("subagents")):
             self.forms.add(one["agent"])

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from codedata.conversation.turn import TAG, clean
 from codedata.messages import content_text
@@ -69,6 +69,22 @@ def with_ids(messages: list[dict]) -> list[dict]:
         elif message["role"] == "tool" and waiting:
             waiting.pop(message.setdefault("tool_call_id", next(iter(waiting))), None)
     return messages
+
+
+def unseen_in(lines: list[list], parents: Mapping) -> Callable[[int], set[int]] | None:
+    """Return what finds the earlier messages of other branches, or None if all are of one branch.
+
+    `lines` are the ids of each message's lines, `parents` the line before each line, or None.
+    """
+    def of_others(i: int) -> set[int]:
+        chain = set()
+        line = lines[i][0]
+        while line is not None:
+            chain.add(line)
+            line = parents[line]
+        return {k for k, ids in enumerate(lines[:i]) if chain.isdisjoint(ids)}
+
+    return of_others if lines and of_others(len(lines) - 1) else None
 
 
 def distinct(values: list) -> list:

@@ -8,9 +8,8 @@ is the chain of `parentUuid`, with the results of its calls, as a result may han
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
 
-from codedata.sampling.readers.chat import distinct
+from codedata.sampling.readers.chat import distinct, unseen_in
 
 FORM = "Claude Code"
 ROLES = ("user", "assistant")
@@ -82,25 +81,9 @@ def _trajectory(document: list[dict], is_side: bool) -> dict:
     for message in messages.values():
         if message["role"] != "tool":
             message["content"] = distinct(message["content"])
-    return {"messages": [*messages.values()], "agent": FORM,
-            "unseen": _unseen(messages, uuids, parents)}
-
-
-def _unseen(messages: dict, uuids: dict, parents: dict) -> Callable[[int], set[int]] | None:
-    """Return what finds the earlier messages that are of other branches, if there are such."""
-    keys = [*messages]
     # a result belongs to its call: it may hang beside the chain, as where calls were parallel
     owners = {block["id"]: key for key, message in messages.items()
               if message["role"] == "assistant"
               for block in message["content"] if block["type"] == "tool_use"}
-
-    def of_others(i: int) -> set[int]:
-        chain = set()
-        uuid = uuids[keys[i]][0]
-        while uuid is not None:
-            chain.add(uuid)
-            uuid = parents[uuid]
-        return {k for k, key in enumerate(keys[:i])
-                if chain.isdisjoint(uuids[owners.get(key, key)])}
-
-    return of_others if keys and of_others(len(keys) - 1) else None
+    return {"messages": [*messages.values()], "agent": FORM,
+            "unseen": unseen_in([uuids[owners.get(key, key)] for key in messages], parents)}

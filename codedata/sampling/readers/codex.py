@@ -1,7 +1,8 @@
 """Read the session files of Codex (rollout-*.jsonl), which hold the items of its model's API.
 
 A trajectory ends where its history was compacted. The tools are not in these files. What the user
-has rolled back, no later turn has seen.
+has rolled back, no later turn has seen. A result stands behind its call, before what somebody said
+while the call ran.
 """
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from codedata.messages import content_text
 from codedata.sampling.readers.responses import message_of
 
 FORM = "Codex"
+MAX_BETWEEN = 20   # messages between a call and its result
 # keys of a session's first lines: of today, and of early versions, whose other lines are bare items
 LINES = ({"type", "payload"}, {"timestamp", "id", "instructions"})
 
@@ -44,6 +46,7 @@ def read(document: list[dict]) -> dict:
             parents.append(at)
             at = len(messages)
             messages.append(message)
+            _move_to_call(messages, parents, at)
 
     def unseen(i: int) -> set[int]:
         others = {*range(i)}
@@ -51,6 +54,16 @@ def read(document: list[dict]) -> dict:
             others.remove(i)
         return others
     return {"messages": messages, "agent": FORM, "unseen": unseen}
+
+
+def _move_to_call(messages: list[dict], parents: list, i: int) -> None:
+    """Move a result before the messages of others that came while its call ran."""
+    for _ in range(MAX_BETWEEN):
+        before = parents[i]
+        if messages[i]["role"] != "tool" or before is None or messages[before]["role"] != "user":
+            return
+        messages[i], messages[before] = messages[before], messages[i]
+        i = before
 
 
 def _is_asked(message: dict) -> bool:
