@@ -1,7 +1,7 @@
 """List the causes for which trajectories and turns of any form are refused, as they are counted.
 
-CallTurn.problem() and Turn.problem() say what is wrong with a turn itself, for every form alike, and
-result_problem() what is wrong with the results in its history.
+CallTurn.problem() and Turn.problem() say what is wrong with a turn itself, for every form alike,
+and result_problem() what is wrong with the results in its history.
 """
 from __future__ import annotations
 

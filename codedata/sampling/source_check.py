@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from codedata.conversation.turn import NO_CALL, WRITTEN_CALL, turn_text
 from codedata.errors import Trouble
@@ -54,56 +53,41 @@ def check_source(settings: Settings, http) -> int:
     return 0 if records or prompt.keep_unmatched else 1
 
 
-@dataclass
-class Counts:
-    """Count what of one form can be used. `refused` has the number of each cause and the first."""
-
-    trajectories: int = 0
-    turns: int = 0
-    usable: int = 0
-    refused: Counter[str] = field(default_factory=Counter)
-    first: dict[str, str] = field(default_factory=dict)
-
-    def refuse(self, cause: str, place: str) -> None:
-        """Count a turn or a trajectory that cannot be used."""
-        self.refused[cause] += 1
-        self.first.setdefault(cause, place)
-
-
 def _report_turns(rows: Iterable[dict], settings: Settings) -> list[str]:
     """Print the report on the rows; return the ids of the instances with usable turns."""
-    by_form: dict[str, Counts] = defaultdict(Counts)
+    by_form: dict[str, Counter] = defaultdict(Counter)
+    refused = defaultdict(list)   # {(form, cause): the places}
     first_usable = "none"
     ids: dict[str, None] = {}
-    unnamed = set()
     for row in rows:
         prompts, problem = prompts_of(row)
-        counts = by_form[row["agent"]]
-        counts.trajectories += 1
+        n = by_form[row["agent"]]
+        n["trajectories"] += 1
         if problem:
-            counts.refuse(problem, row["instance_id"])
+            refused[row["agent"], problem].append(row["instance_id"])
         for prompt in prompts:
             problem = prompt_problem(prompt, settings.prompt, settings.exclude)
             place = f"{prompt.instance_id}, turn {prompt.turn}"
-            text = f"\n          {printable(turn_text(prompt.assistant), MAX_CHARS)}"
-            is_answer = _is_answer(prompt, problem)
-            counts.turns += int(not is_answer)
-            if problem:
-                counts.refuse(ANSWER if is_answer else problem, place + text)
+            place += f"\n          {printable(turn_text(prompt.assistant), MAX_CHARS)}"
+            if _is_answer(prompt, problem):
+                refused[row["agent"], ANSWER].append(place)
                 continue
-            counts.usable += 1
-            first_usable = place + text if first_usable == "none" else first_usable
+            n["turns"] += 1
+            if problem:
+                refused[row["agent"], problem].append(place)
+                continue
+            n["usable"] += 1
+            first_usable = first_usable if ids else place
             ids[prompt.instance_id] = None
-            if prompt.instance_id.startswith(UNNAMED):
-                unnamed.add(prompt.instance_id)
-    for form, counts in by_form.items():
-        say(f"      {form}: trajectories {counts.trajectories:,}, turns {counts.turns:,}, "
-            f"usable {counts.usable:,}")
-        for cause, n in counts.refused.most_common():
-            say(f"        refused: {n:,} ({cause}), the first: {counts.first[cause]}")
+    for form, n in by_form.items():
+        say(f"      {form}: " + ", ".join(
+            f"{key} {n[key]:,}" for key in ("trajectories", "turns", "usable")))
+        causes = {cause: places for (of, cause), places in refused.items() if of == form}
+        for cause, places in sorted(causes.items(), key=lambda item: -len(item[1])):
+            say(f"        refused: {len(places):,} ({cause}), the first: {places[0]}")
     say(f"      the first usable: {first_usable}")
-    if unnamed:
-        say(f"      {len(unnamed):,} without an instance_id: for the king alone (--keep-unmatched)")
+    if n_unnamed := sum(name.startswith(UNNAMED) for name in ids):
+        say(f"      {n_unnamed:,} without an instance_id: for the king alone (--keep-unmatched)")
     return [*ids]
 
 

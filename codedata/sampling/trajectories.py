@@ -152,8 +152,8 @@ class Trajectories:
                                        name or f"{table.name} row {i + 1}", name)
             return
         for row in table.rows(first, end - first):
-            if missing := forms.missing_columns(row):
-                raise Trouble(f"has no column {missing}, only {', '.join(row)}.", self.name,
+            if not forms.reader_of(row):
+                raise Trouble(f"has no column `messages`, only {', '.join(row)}.", self.name,
                               "docs/data.md says which a trajectory has.")
             yield from self._found(partial(dict, row), self.name)
 

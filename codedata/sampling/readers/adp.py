@@ -1,7 +1,7 @@
 """Read the standard form of the Agent Data Protocol: a list of actions and observations.
 
-Actions between two observations are one message. An observation behind calls is the result of the
-call that it names, or else of the first one without a result.
+Actions between two observations are one message. An observation that follows calls is the result of
+the call that it names, or else of the first one without a result.
 """
 from __future__ import annotations
 
@@ -24,45 +24,42 @@ def matches(document) -> bool:
 def read(document: dict) -> dict:
     """Return the row."""
     messages: list[dict] = []
-    waiting: dict[str, None] = {}   # ids of calls without a result
-    for i, part in enumerate(document["content"]):
+    n_waiting = 0   # calls without a result
+    for part in document["content"]:
         kind = part["class_"]
         if kind.endswith("_observation"):
-            messages.append(_observation(part, waiting))
+            messages.append(_observation(part, n_waiting > 0))
+            n_waiting -= 1
             continue
-        last = messages[-1] if messages else {}
-        if last.get("role") != "assistant":
-            last = {"role": "assistant", "content": "", "tool_calls": []}
-            messages.append(last)
-            waiting.clear()
-        said = [last["content"], part.get("description"), part.get("content")]
+        if not messages or messages[-1]["role"] != "assistant":
+            messages.append({"role": "assistant", "content": [], "tool_calls": [],
+                             "reasoning_content": part.get("reasoning_content")})
+            n_waiting = 0
+        last = messages[-1]
+        texts = [part.get("description"), part.get("content")]
         if kind != "message_action":
-            del said[2:]
-            last["tool_calls"].append(_call(part, part.get("tool_call_id") or f"call_{i}"))
-            waiting[last["tool_calls"][-1]["id"]] = None
-        last["content"] = "\n\n".join(filter(None, said))
-        if part.get("reasoning_content"):
-            last["reasoning_content"] = part["reasoning_content"]
+            texts.pop()
+            last["tool_calls"].append({"id": part.get("tool_call_id"), **_call(part)})
+            n_waiting += 1
+        last["content"] += filter(None, texts)
+    for message in messages:
+        if message["role"] == "assistant":
+            message["content"] = "\n\n".join(message["content"])
     name = str(document["id"])
     return {"messages": messages, "agent": FORM, "id": name,
             "instance_id": RUN.sub("", name) if "__" in name else None}
 
 
-def _call(action: dict, call_id: str) -> dict:
+def _call(action: dict) -> dict:
     if action["class_"] == "api_action":
-        return {"id": call_id, "name": action["function"], "arguments": action["kwargs"]}
+        return {"name": action["function"], "arguments": action["kwargs"]}
     name, argument = LANGUAGES.get(action["language"], (action["language"], "code"))
-    return {"id": call_id, "name": name, "arguments": {argument: action["content"]}}
+    return {"name": name, "arguments": {argument: action["content"]}}
 
 
-def _observation(part: dict, waiting: dict[str, None]) -> dict:
-    """Return an observation as a message; the call that it answers does not wait any longer."""
+def _observation(part: dict, is_result: bool) -> dict:
+    """Return an observation as a message: a result, or what a user or another agent wrote."""
     text = part.get("content")
-    content = text if isinstance(text, str) else [{"type": part["class_"]}]
-    call_id = part.get("tool_call_id")
-    if call_id not in waiting:
-        call_id = next(iter(waiting), None)
-    if call_id:
-        del waiting[call_id]
-        return {"role": "tool", "tool_call_id": call_id, "content": content}
-    return {"role": "agent" if part.get("source") == "agent" else "user", "content": content}
+    source = "agent" if part.get("source") == "agent" else "user"
+    return {"role": "tool" if is_result else source, "tool_call_id": part.get("tool_call_id"),
+            "content": text if isinstance(text, str) else [{"type": part["class_"]}]}

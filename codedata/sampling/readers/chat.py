@@ -48,7 +48,7 @@ def read_message(raw: dict, required: Mapping[str, list]) -> dict:
     optional = {
         "reasoning_content": _first(raw, "reasoning_content", "reasoning") or "".join(
             block.get("thinking") or "" for block in thoughts) or inline,
-        "tool_calls": [_call(call, required) for call in calls],
+        "tool_calls": [read_call(call, required) for call in calls],
         "tool_call_id": next(filter(None, call_ids), None) if role == "tool" else None}
     if not isinstance(content, (str, list)) and (content or not calls):
         raise ValueError("a message has no text")
@@ -136,7 +136,7 @@ def _check_names(*names) -> None:
         raise TypeError(f"{names!r} should be names")
 
 
-def _call(call: dict, required: Mapping[str, list]) -> dict:
+def read_call(call: dict, required: Mapping[str, list]) -> dict:
     """Return a call in the form of the chat API, with its arguments as JSON text."""
     function = call.get("function") or call
     _check_names(function["name"])

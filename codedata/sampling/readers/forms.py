@@ -72,13 +72,12 @@ def _row(found: dict) -> dict:
     required = {one["name"]: set((one.get("parameters") or {}).get("required") or ())
                 for one in functions}
     messages = [read_message(one, required) for one in found["messages"]]
-    no_turns = found.get("no_turns", ())
-    written = with_calls(messages, tools, found.get("system") or "")
-    if written:
+    no_turns, unseen = found.get("no_turns", ()), found.get("unseen")
+    if not unseen and (written := with_calls(messages, tools)):
         messages, tools, places = written
         no_turns = {places[i] for i in no_turns}
     return {"messages": with_ids(messages), "tools": tools, "agent": found["agent"],
-            "no_turns": no_turns, "unseen": found.get("unseen")}
+            "no_turns": no_turns, "unseen": unseen}
 
 
 def _made_id(found: dict, messages: list[dict]) -> str:
@@ -90,11 +89,6 @@ def _made_id(found: dict, messages: list[dict]) -> str:
         return f"{'__'.join(path.split('/')[-2:])}-{str(commit)[:8]}"
     own_id = re.sub(r"[^A-Za-z0-9._-]", "-", str(found.get("id") or "")).lstrip("._")[:200]
     return own_id or f"{UNNAMED}{digest(messages)[:8]}"
-
-
-def missing_columns(row: dict) -> str:
-    """Return the column that a table of trajectories needs but lacks, "" if it has it."""
-    return "" if reader_of(row) else "`messages`"
 
 
 def id_of_file(name: str, clone: str | None = None) -> str:

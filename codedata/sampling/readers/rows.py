@@ -26,10 +26,10 @@ def read(document) -> dict:
     row = {"messages": document} if isinstance(document, list) else document
     messages = [*map(decoded, decoded(next(filter(None, map(row.get, COLUMNS)), [])))]
     tools = decoded(row.get("tools") or row.get("tool_definitions")) or ()
-    prompt = row.get("system")   # beside conversations of ShareGPT
+    if isinstance(row.get("system"), str):   # beside conversations of ShareGPT
+        messages.insert(0, {"role": "system", "content": row["system"]})
     return {**names_in(row), "tools": [*map(decoded, tools)],
             "messages": [_message(one) for one in messages if one.get("role") != "exit"],
-            "system": prompt if isinstance(prompt, str) else "",
             "agent": AGENTS.get(row.get("trajectory_format"), "rows")}
 
 

@@ -1,9 +1,10 @@
 """Read calls that a model wrote as text: Hermes' <tool_call>, <function=…> of SWE-agent and
 OpenHands, and the JSON of Terminus.
 
-In a conversation that keeps to one of PROTOCOLS the calls become those of the chat API, the user's
-message after them becomes their result, and what the prompts say of the protocol is taken out
-(DROPPED): answers are calls of the API, too. A call that is cut stays text, so it is no turn.
+In a conversation that keeps to one of PROTOCOLS the calls become those of the chat API, and the
+user's message after them their result: of one output for several calls the last has all. What the
+prompts say of the protocol is taken out (DROPPED): answers are calls of the API, too. A call that
+is cut stays text, so it is no turn.
 """
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 
 from codedata.messages import content_text
+from codedata.sampling.readers.chat import decoded, read_call
 
 Calls = tuple[str, list[dict]]   # the text without its calls, and the calls
 TOOL_CALL = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
@@ -19,10 +21,9 @@ TOOL_CALL = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
 FUNCTION = re.compile(r"<function=([^>\n]{1,64})>(.*?)(</function>|\Z)", re.DOTALL)
 PARAMETER = re.compile(r"<parameter=([^>\n]{1,64})>(.*?)(</parameter>|\Z)", re.DOTALL)
 RESPONSE = re.compile(r"<tool_response>\n?(.*?)\n?(?:</tool_response>|\Z)", re.DOTALL)
-FENCE = re.compile(r"^```(?:json)?\s*$", re.MULTILINE)
 TOOLS = re.compile(r"<tools>(.*?)(?:</tools>|\Z)", re.DOTALL)
 DESCRIBED = re.compile(r"^---- BEGIN FUNCTION #\d+:\s(\S+) ----\nDescription: (.*?)"
-                       r"\n(?:---- END FUNCTION|\Z)", re.DOTALL | re.MULTILINE)
+                       r"(?:\n---- END FUNCTION|\Z)", re.DOTALL | re.MULTILINE)
 DESCRIBED_PARAMETER = re.compile(
     r"^ {2}\(\d+\) (\S+) \((\w+)[^()\n]*, (required|optional)\): (.*)$", re.MULTILINE)
 # what the prompts say of a protocol: from the first of these texts to the last, found in this order
@@ -39,38 +40,39 @@ DROPPED = (
 SAID = ("analysis", "state_analysis", "plan", "explanation")   # keys of what Terminus thinks
 
 
-def with_calls(messages: list[dict], tools: list[dict] | None, system: str
+def with_calls(messages: list[dict], tools: list[dict] | None
                ) -> tuple[list[dict], list[dict] | None, list[int]] | None:
     """Return (the messages with the calls in their texts as calls, the tools, the new place of each
-    message), or None if the conversation keeps to no protocol. `system` is a prompt that stands
-    beside the messages."""
+    message), or None if the conversation keeps to no protocol."""
     replies = [content_text(one) for one in messages if one["role"] == "assistant"]
-    if not replies or any(one.get("tool_calls") for one in messages):
+    if any(one.get("tool_calls") for one in messages):
         return None
-    n_calls = {read: sum(read(text) is not None for text in replies) for read in PROTOCOLS}
-    read = max(PROTOCOLS, key=n_calls.__getitem__)
-    # without tools, a text that only speaks of calls must not make its conversation one of them
-    if n_calls[read] < (1 if tools else len(replies) / 2):
+    # a text that only speaks of calls must not make its conversation one of them
+    read = next((read for read in PROTOCOLS if replies and
+                 2 * sum(read(text) is not None for text in replies) >= len(replies)), None)
+    if not read:
         return None
     n_prompts = next(i for i, one in enumerate(messages) if one["role"] == "assistant")
-    prompts = [{"role": "system", "content": system}] if system else []
-    prompts += messages[:n_prompts]
-    texts = [*map(content_text, prompts)]
-    tools = tools or _tools_in("\n".join(texts))
-    made = [{**one, "content": _without_protocol(text)}
-            for one, text in zip(prompts, texts, strict=True)]
-    places = [*range(len(made) - n_prompts, len(made))]
-    types = _types(tools or ())
+    tools = tools or _tools_in("\n".join(map(content_text, messages[:n_prompts])))
+    functions = [one["function"] for one in tools or ()]
+    kinds = {(one["name"], key): part.get("type") for one in functions
+             for key, part in ((one.get("parameters") or {}).get("properties") or {}).items()}
+    made: list[dict] = []
+    places = []
     n_waiting = 0
-    for message in messages[n_prompts:]:
-        calls = read(content_text(message)) if message["role"] == "assistant" else None
-        if calls:
+    for i, message in enumerate(messages):
+        text = content_text(message)
+        calls = read(text) if message["role"] == "assistant" else None
+        if i < n_prompts:
+            message = {**message, "content": _without_protocol(text)}
+        elif calls:
             message = {**message, "content": calls[0],
-                       "tool_calls": [_call(call, types) for call in calls[1]]}
+                       "tool_calls": [_typed(call, kinds) for call in calls[1]]}
         elif n_waiting and message["role"] == "user":
-            *earlier, text = _results(content_text(message), n_waiting)
-            made += [{"role": "tool", "content": one} for one in earlier]
-            message = {"role": "tool", "content": text}
+            found = RESPONSE.findall(text)
+            results = found if len(found) == n_waiting else [*[""] * (n_waiting - 1), text]
+            *earlier, message = [{"role": "tool", "content": one} for one in results]
+            made += earlier
         places.append(len(made))
         made.append(message)
         n_waiting = len(calls[1]) if calls else 0
@@ -109,7 +111,7 @@ def _terminus(text: str) -> Calls | None:
     if reply.get("task_complete") or reply.get("is_task_complete"):
         calls.append({"name": "mark_task_complete", "arguments": {}})
     said = [f"{key.capitalize()}: {reply[key]}" for key in SAID if reply.get(key)]
-    before = FENCE.sub("", text[:start]).strip()
+    before = text[:start].partition("```")[0].strip()
     return ("\n".join(filter(None, [before, *said])), calls) if calls else None
 
 
@@ -125,38 +127,13 @@ def _json_in(text: str) -> dict:
     return value if isinstance(value, dict) else {}
 
 
-def _call(call: dict, types: Mapping[str, Mapping[str, str]]) -> dict:
-    """Return a call of the chat API. Arguments of another type than text are JSON in a text."""
-    arguments = call.get("arguments") or {}
+def _typed(call: dict, kinds: Mapping[tuple[str, str], str]) -> dict:
+    """Return a call of the chat API; what is of another kind than text, is JSON in a text."""
+    name, arguments = call["name"], call.get("arguments") or {}
     if isinstance(arguments, dict):
-        known = types.get(call["name"], {})
-        arguments = {key: _decoded(value, known.get(key)) for key, value in arguments.items()}
-        arguments = json.dumps(arguments, ensure_ascii=False)
-    return {"id": "", "type": "function",
-            "function": {"name": call["name"], "arguments": str(arguments)}}
-
-
-def _decoded(value, kind: str | None):
-    if kind in (None, "string") or not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
-        return value
-
-
-def _results(text: str, n_calls: int) -> list[str]:
-    """Return the results of some calls that a user's message has: of one output the last call has
-    all."""
-    parts = RESPONSE.findall(text)
-    return parts if len(parts) == n_calls else [""] * (n_calls - 1) + [text]
-
-
-def _types(tools) -> dict[str, dict[str, str]]:
-    """Return {tool: {argument: its type}}."""
-    schemas = {one["function"]["name"]: one["function"].get("parameters") or {} for one in tools}
-    return {name: {key: part.get("type") for key, part in schema.get("properties", {}).items()
-                   if isinstance(part, dict)} for name, schema in schemas.items()}
+        arguments = {key: value if kinds.get((name, key), "string") == "string" else decoded(value)
+                     for key, value in arguments.items()}
+    return read_call({"name": name, "arguments": arguments}, {})
 
 
 def _without_protocol(text: str) -> str:
@@ -173,27 +150,19 @@ def _without_protocol(text: str) -> str:
 
 def _tools_in(prompts: str) -> list[dict] | None:
     """Return the tools that the prompts describe, or None."""
-    found = []
+    found = [one for text in TOOLS.findall(prompts) for line in [text, *text.splitlines()]
+             for one in _listed(decoded(line)) if isinstance(one, dict) and "type" in one]
     for name, text in DESCRIBED.findall(prompts):
         parameters = DESCRIBED_PARAMETER.findall(text)
-        about = text.partition("\n\nParameters:")[0].partition("\nNo parameters are required")[0]
         schema = {"type": "object",
                   "properties": {key: {"type": kind, "description": said}
                                  for key, kind, _, said in parameters},
                   "required": [key for key, _, need, _ in parameters if need == "required"]}
-        found.append({"type": "function", "function": {
-            "name": name, "description": about.strip(), "parameters": schema}})
-    for text in TOOLS.findall(prompts) if not found else ():
-        listed = _json_list(text)
-        found += [one if "function" in one else {"type": "function", "function": one}
-                  for one in listed if isinstance(one, dict)]
-    return found or None
+        found.append({"name": name, "description": text.partition("\n\nParameters:")[0].strip(),
+                      "parameters": schema})
+    return [one if "function" in one else {"type": "function", "function": one}
+            for one in found] or None
 
 
-def _json_list(text: str) -> list:
-    """Return the values of a JSON list, or of a JSON text a line."""
-    try:
-        value = json.loads(text)
-        return value if isinstance(value, list) else [value]
-    except (ValueError, RecursionError):
-        return [*filter(None, map(_json_in, text.splitlines()))]
+def _listed(value) -> list:
+    return value if isinstance(value, list) else [value]
