@@ -96,10 +96,10 @@ def _unique_keys(pairs: list[tuple]) -> dict:
 def effect_of(name: str, arguments: dict, history: Sequence[dict] = ()) -> Effect | None:
     """Return what a call does, or None if the table has no such call."""
     entry = _entry(name, arguments)
-    if not entry and name in _table()[2]["others"]:
-        return Effect("other", f"{NO_COMMAND}{name} {json.dumps(arguments, ensure_ascii=False)}")
-    if not entry:
+    if not entry and name not in _table()[2]["others"]:
         return None
+    if not entry or entry["does"] == "other":
+        return Effect("other", f"{NO_COMMAND}{name} {json.dumps(arguments, ensure_ascii=False)}")
     values = {key: arguments.get(entry[key]) for key in KEYS if key in entry}
     texts = {key: _text(values.get(key))
              for key in ("folder", "path", "pattern", "include", "patch")}
