@@ -427,7 +427,7 @@ HISTORIES = {
         session(("u1", None, "one"), ("a1", "u1", "c1"), ("a1b", "a1", "c2"), ("r1", "a1", "c1"),
                 ("r2", "a1b", "c2"), ("u2", "gone", "two"), ("a2", "u2", "c3")),
         ["one", "", {"c1": "of c1"}, {"c2": "of c2"}, "two"]),
-    "a result behind what was said while its call ran": (
+    "a result after what was said while its call ran": (
         codex({"type": "function_call", "name": "f", "call_id": "c1"}, "two",
               {"type": "function_call_output", "call_id": "c1", "output": "a"}, "C"),
         ["", {"c1": "a"}, "two"]),

@@ -1,7 +1,8 @@
 """Read the standard form of the Agent Data Protocol: a list of actions and observations.
 
-Actions between two observations are one message. An observation that follows calls is the result of
-the call that it names, or else of the first one without a result.
+An action without a description goes on with the message of the action before it. An observation
+that follows calls is the result of the call that it names, or else of the first one without a
+result.
 """
 from __future__ import annotations
 
@@ -31,7 +32,9 @@ def read(document: dict) -> dict:
             messages.append(_observation(part, n_waiting > 0))
             n_waiting -= 1
             continue
-        if not messages or messages[-1]["role"] != "assistant":
+        last = messages[-1] if messages else {}
+        # without its own words it is a further call of the same message
+        if last.get("role") != "assistant" or (last["tool_calls"] and part.get("description")):
             messages.append({"role": "assistant", "content": [], "tool_calls": [],
                              "reasoning_content": part.get("reasoning_content")})
             n_waiting = 0

@@ -22,7 +22,7 @@ def read_message(raw: dict, required: Mapping[str, list]) -> dict:
     Raise KeyError for a role that is not in ROLES, ValueError if it has neither a text nor a call.
     """
     role = raw.get("role", raw.get("from"))
-    content = _first(raw, *TEXTS)
+    content = first(raw, *TEXTS)
     calls = [*(decoded(raw.get("tool_calls")) or ())]
     thoughts = [*(raw.get("thinking_blocks") or ())]
     if isinstance(content, list):
@@ -46,7 +46,7 @@ def read_message(raw: dict, required: Mapping[str, list]) -> dict:
             content = rest
     call_ids = [raw.get("tool_call_id"), *(raw.get("tool_call_ids") or ())]
     optional = {
-        "reasoning_content": _first(raw, "reasoning_content", "reasoning") or "".join(
+        "reasoning_content": first(raw, "reasoning_content", "reasoning") or "".join(
             block.get("thinking") or "" for block in thoughts) or inline,
         "tool_calls": [read_call(call, required) for call in calls],
         "tool_call_id": next(filter(None, call_ids), None) if role == "tool" else None}
@@ -125,7 +125,7 @@ def is_conversation(value) -> bool:
     return begins_with(value, "role", "from")
 
 
-def _first(raw: dict, *keys: str):
+def first(raw: dict, *keys: str):
     """Return the value of the first key that has one, or None."""
     return next((raw[key] for key in keys if raw.get(key) is not None), None)
 
@@ -140,7 +140,7 @@ def read_call(call: dict, required: Mapping[str, list]) -> dict:
     """Return a call in the form of the chat API, with its arguments as JSON text."""
     function = call.get("function") or call
     _check_names(function["name"])
-    arguments = _first(function, "arguments", "input") or {}
+    arguments = first(function, "arguments", "input") or {}
     if not isinstance(arguments, str):
         arguments = _without_nulls(arguments, required.get(function["name"]) or ())
         arguments = json.dumps(arguments, ensure_ascii=False)

@@ -1,8 +1,8 @@
 """Read the session files of Codex (rollout-*.jsonl), which hold the items of its model's API.
 
 A trajectory ends where its history was compacted. The tools are not in these files. What the user
-has rolled back, no later turn has seen. A result stands behind its call, before what somebody said
-while the call ran.
+has rolled back, no later turn has seen. A result stands right after its call, before what somebody
+said while the call ran.
 """
 from __future__ import annotations
 

@@ -48,7 +48,6 @@ def _of_completion(log: dict) -> dict:
 def _of_events(events: list[dict]) -> dict:
     """Return the row of a list of events."""
     messages: dict = {}   # by number or, as each call is an event, by the id of their response
-    joined = {}   # those of several events
     lines: dict = {}     # ids of the events of each message
     parents: dict = {}   # of each event: the one before it, where somebody went back another one
     tools = last = None
@@ -71,9 +70,8 @@ def _of_events(events: list[dict]) -> dict:
         known = messages.setdefault(key, message)
         if known is not message:
             known["tool_calls"] += message["tool_calls"]
-            joined[key] = known
-    for message in joined.values():   # each event may have all calls of its response
-        message["tool_calls"] = distinct(message["tool_calls"])
+    for message in messages.values():   # each event may have all calls of its response
+        message["tool_calls"] = distinct(message.get("tool_calls") or [])
     return {"messages": [*messages.values()], "tools": tools, "agent": FORM,
             "unseen": unseen_in([lines[key] for key in messages], parents)}
 

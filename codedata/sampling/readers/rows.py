@@ -4,13 +4,10 @@ among them.
 """
 from __future__ import annotations
 
-from codedata.sampling.readers.chat import decoded, is_conversation
+from codedata.sampling.readers.chat import decoded, first, is_conversation
 from codedata.sampling.readers.responses import message_of, reply_of
 
 COLUMNS = ("messages", "conversations", "trajectory")
-# columns that name the task; `task` in the rows that Harbor exports, `id` where nothing else does
-NAMES = {"instance_id": ("instance_id", "task"), "repo": ("repo",),
-         "commit": ("base_commit", "commit"), "id": ("traj_id", "session_id", "id")}
 FORM = f"rows with {', '.join(COLUMNS)}"
 AGENTS = {"mini-swe-agent-1": "mini-swe-agent 1", "mini-swe-agent-1.1": "mini-swe-agent 2"}
 
@@ -34,9 +31,10 @@ def read(document) -> dict:
 
 
 def names_in(row: dict) -> dict:
-    """Return what a row says of its task: {instance_id, repo, commit, id}."""
-    return {key: next((row[name] for name in names if row.get(name)), None)
-            for key, names in NAMES.items()}
+    """Return what a row says of its task. Rows that Harbor exports have `task`."""
+    return {"instance_id": first(row, "instance_id", "task"), "repo": row.get("repo"),
+            "commit": first(row, "base_commit", "commit"),
+            "id": first(row, "traj_id", "session_id", "id")}
 
 
 def _message(message: dict) -> dict:

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from codedata.messages import content_text
 from codedata.sampling.readers.chat import decoded, read_call
 
-Calls = tuple[str, list[dict]]   # the text without its calls, and the calls
 TOOL_CALL = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
 # groups of these two: a name, what it encloses, and the end, which is missing where it was cut
 FUNCTION = re.compile(r"<function=([^>\n]{1,64})>(.*?)(</function>|\Z)", re.DOTALL)
@@ -37,11 +36,10 @@ DROPPED = (
     ("Format your response as JSON with the following structure:",
      "(defaults to 1.0 if not present)"),
 )
-SAID = ("analysis", "state_analysis", "plan", "explanation")   # keys of what Terminus thinks
+SAID = ("analysis", "plan")   # keys of what Terminus thinks
 
 
-def with_calls(messages: list[dict], tools: list[dict] | None
-               ) -> tuple[list[dict], list[dict] | None, list[int]] | None:
+def with_calls(messages: list[dict], tools: list[dict] | None) -> tuple | None:
     """Return (the messages with the calls in their texts as calls, the tools, the new place of each
     message), or None if the conversation keeps to no protocol."""
     replies = [content_text(one) for one in messages if one["role"] == "assistant"]
@@ -79,14 +77,14 @@ def with_calls(messages: list[dict], tools: list[dict] | None
     return made, tools, places
 
 
-def _hermes(text: str) -> Calls | None:
+def _hermes(text: str) -> tuple | None:
     found = [_json_in(body) for body in TOOL_CALL.findall(text)]
     if not found or not all(isinstance(call.get("name"), str) for call in found):
         return None
     return TOOL_CALL.sub("", text).strip(), found
 
 
-def _functions(text: str) -> Calls | None:
+def _functions(text: str) -> tuple | None:
     calls = []
     for name, body, _ in FUNCTION.findall(text):
         arguments = _json_in(body)
@@ -101,21 +99,22 @@ def _functions(text: str) -> Calls | None:
     return (text.strip(), calls) if calls else None
 
 
-def _terminus(text: str) -> Calls | None:
+def _terminus(text: str) -> tuple | None:
     start = text.find("{")
     reply = _json_in(text[start:]) if start >= 0 else {}
     commands = reply.get("commands")
     if not isinstance(commands, list) or not all(isinstance(one, dict) for one in commands):
         return None
     calls = [{"name": "bash_command", "arguments": one} for one in commands]
-    if reply.get("task_complete") or reply.get("is_task_complete"):
+    if reply.get("task_complete"):
         calls.append({"name": "mark_task_complete", "arguments": {}})
     said = [f"{key.capitalize()}: {reply[key]}" for key in SAID if reply.get(key)]
     before = text[:start].partition("```")[0].strip()
     return ("\n".join(filter(None, [before, *said])), calls) if calls else None
 
 
-PROTOCOLS: tuple[Callable[[str], Calls | None], ...] = (_hermes, _functions, _terminus)
+# each returns (a text without its calls, the calls), or None where there is none that can be read
+PROTOCOLS = (_hermes, _functions, _terminus)
 
 
 def _json_in(text: str) -> dict:
@@ -127,8 +126,9 @@ def _json_in(text: str) -> dict:
     return value if isinstance(value, dict) else {}
 
 
-def _typed(call: dict, kinds: Mapping[tuple[str, str], str]) -> dict:
-    """Return a call of the chat API; what is of another kind than text, is JSON in a text."""
+def _typed(call: dict, kinds: Mapping) -> dict:
+    """Return a call of the chat API. `kinds` are those of the arguments, by (tool, argument): what
+    is no text stands as JSON in one."""
     name, arguments = call["name"], call.get("arguments") or {}
     if isinstance(arguments, dict):
         arguments = {key: value if kinds.get((name, key), "string") == "string" else decoded(value)
