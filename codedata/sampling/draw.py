@@ -42,11 +42,11 @@ MAX_MESSAGES = 2_000   # of a row: the history of each turn is read, and later o
 LATE = f"after message {MAX_MESSAGES:,} of its row"
 SOLVED = "solved: the pull request's tests pass already"
 ALL = 1.0   # max_shown_share with which turns are not chosen by their pull request
-Cursor = tuple[int, int, int]   # (row in visiting order, 0, turn) of a prompt
+Cursor = tuple[int, int, int]   # (row in visiting order, trajectory in the row, turn) of a prompt
 Drawn = tuple[Prompt, Cursor]
 # prompts of one trajectory; its turns in the order in which they are tried, one of which becomes a
-# prompt; and the row in visiting order
-Choice = tuple[Sequence[Prompt], Sequence[int], int]
+# prompt; and the first two numbers of their cursors
+Choice = tuple[Sequence[Prompt], Sequence[int], tuple[int, int]]
 
 
 class Seen:
@@ -79,19 +79,21 @@ def draw(source, settings: PromptSettings, skipped: Counter, after: Cursor,
     cannot be used are counted by reason in `skipped`, as are late turns, and those at which
     `states`, the directory of what run_turns.py has found, says that the task is solved.
     """
-    for position, number, row in _rows(source, settings.seed, after[0]):
+    for place, number, row in _rows(source, settings.seed, after[0]):
+        if place < after[:2]:
+            continue
         prompts, problem = prompts_of(row)
         if problem:
             skipped[problem] += 1
         skipped.update(LATE for one in row.get("messages", ())[MAX_MESSAGES:]
                        if one["role"] == "assistant")
-        behind = after[2] if position == after[0] else -1
+        behind = after[2] if place == after[:2] else -1
         solved = solved_turns(row, states) if prompts else set()
         for turns in _choices(prompts, settings, number, behind):
             left = [turn for turn in turns if turn not in solved]
             skipped.update([SOLVED] * (len(turns) - len(left)))
             if left:
-                yield prompts, left, position
+                yield prompts, left, place
 
 
 def trajectory_name(row: dict) -> str:
@@ -114,16 +116,17 @@ def solved_turns(row: dict, states: Path) -> set[int]:
     return set(sorted(solved)[1:])
 
 
-def _rows(source, seed: int, start: int) -> Iterator[tuple[int, int, dict]]:
-    """Yield (position, number, row) of the rows in the order of the seed, from a position on.
-    Threads fetch ahead.
+def _rows(source, seed: int, start: int) -> Iterator[tuple[tuple[int, int], int, dict]]:
+    """Yield ((position, which of its trajectories), number, row) of the rows in the order of the
+    seed, from a position on. Threads fetch ahead.
     """
     # numpy keeps the stream of RandomState frozen
     order = np.random.RandomState(seed).permutation(source.n_rows)
 
-    def fetch(position: int) -> list[tuple[int, int, dict]]:
+    def fetch(position: int) -> list[tuple[tuple[int, int], int, dict]]:
         number = int(order[position])
-        return [(position, number, row) for row in source.rows(number, 1)]
+        return [((position, which), number, row)
+                for which, row in enumerate(source.rows(number, 1))]
 
     with ThreadPoolExecutor(FETCHES_AHEAD) as pool:
         fetches = (pool.submit(fetch, position) for position in range(start, len(order)))

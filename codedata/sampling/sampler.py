@@ -262,7 +262,7 @@ class PromptSampler:
             records, problems = self._records(
                 {prompts[0].instance_id for prompts, *_ in batch if not seen.is_full(prompts[0])},
                 hub)
-            for prompts, turns, position in batch:
+            for prompts, turns, place in batch:
                 hub.http.wait(0)
                 prompt, reasons = self._first(map(prompts.__getitem__, turns), seen, records,
                                               problems)
@@ -273,7 +273,7 @@ class PromptSampler:
                 seen.add(prompt)
                 if prompt.instance_id in records:
                     self._put(records[prompt.instance_id])
-                yield prompt, (position, 0, prompt.turn)
+                yield prompt, (*place, prompt.turn)
 
     def _records(self, ids: set[str], hub: Hub) -> tuple[dict[str, Commit], dict[str, str]]:
         """Return ({id: PR record}, {id: why it cannot be used}): those that are there, and those of

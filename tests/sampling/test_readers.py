@@ -173,6 +173,25 @@ def test_a_sidechain_of_claude_code_is_a_row_and_what_follows_a_compaction_is_no
     assert [call["id"] for call in reply["tool_calls"]] == ["c1", "c2"]
 
 
+def test_a_draw_goes_on_within_a_session_with_subagents(tmp_path):
+    def aside(n: int) -> list[dict]:
+        return [{**line, "isSidechain": True, "agentId": f"a{n}"}
+                for line in lines("claude/own__repo-1.jsonl")]
+    session = lines("claude/own__repo-1.jsonl") + aside(1) + aside(2)
+    for i, line in enumerate(session):
+        session[i] = json.loads(json.dumps(line).replace("Mend it", f"Mend {i}"))
+    write_sources(tmp_path, [], [a_pr(1)])
+    write_jsonl(tmp_path / "own__repo-1.jsonl", session)
+    flags = f"--source {tmp_path}/own__repo-1.jsonl --turns all"
+    for count in (1, 2, 3):
+        sample(tmp_path / "a", flags, f"--count {count}")
+    sample(tmp_path / "b", flags, "--count 3")
+    (whole,), parts = ([json.loads(file.read_text()) for file in sorted(
+        (tmp_path / root / "prompt").glob("*.json"))] for root in "ba")
+    assert len(whole) == 3 and [one["messages"] for one in whole] == [
+        one["messages"] for part in parts for one in part]
+
+
 def test_codex_lines_of_early_versions_and_custom_tools_are_read(tmp_path):
     _, user, text, call, result = (line["payload"] for line in lines("codex/own__repo-1.jsonl"))
     patch = {"type": "custom_tool_call", "name": "apply_patch", "call_id": "c2",
