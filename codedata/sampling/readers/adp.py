@@ -14,6 +14,7 @@ FORM = "Agent Data Protocol"
 # the tool and its argument for code in a language; code in another one is a call that nobody knows
 LANGUAGES = {"bash": ("bash", "command"), "sh": ("bash", "command"),
              "python": ("execute_ipython_cell", "code")}
+INSTANCE = re.compile(r"[\w.-]+__[\w.-]+")
 RUN = re.compile(r"(?:\.[a-z0-9]{8})?_\d+$")   # what data sets append to the id of an instance
 
 
@@ -50,7 +51,7 @@ def read(document: dict) -> dict:
             message["content"] = "\n\n".join(message["content"])
     name = str(document["id"])
     return {"messages": messages, "agent": FORM, "id": name,
-            "instance_id": RUN.sub("", name) if "__" in name else None}
+            "instance_id": RUN.sub("", name) if INSTANCE.fullmatch(name) else None}
 
 
 def _call(action: dict) -> dict:
