@@ -32,6 +32,7 @@ WINDOW = 100       # lines that SWE-agent's editor shows
 END = 10**9        # stands for the last line of a file
 MAX_MESSAGES = 100   # newest ones, in which the open file is looked for
 SHELL_FLAGS = ("-c", "-lc", "-ilc")
+NO_COMMAND = "# no shell command does this: "   # begins the command of a call that has none
 FILE = re.compile(r"^\[File: (.+?) \(\d+ lines total\)\]\s*$", re.MULTILINE)
 OPEN_FILE = re.compile(r"^\(Open file: (/.+?)\)\s*$", re.MULTILINE)
 SHOWN_LINE = re.compile(r"^(\d+):(.*?)\r?$", re.MULTILINE)
@@ -57,7 +58,7 @@ class Effect:
 def _table() -> tuple[dict, dict, dict]:
     """Return (entries by the name of the tool, entries by heading, the rest of the table)."""
     table = tomllib.loads(text_of("codedata.conversation", "tools.toml"))
-    rest = {key: table.pop(key) for key in ("agents", "commands")}
+    rest = {key: table.pop(key) for key in ("agents", "commands", "others")}
     by_name = defaultdict(list)
     by_heading = {}
     for heading, entries in table.items():
@@ -95,8 +96,10 @@ def _unique_keys(pairs: list[tuple]) -> dict:
 def effect_of(name: str, arguments: dict, history: Sequence[dict] = ()) -> Effect | None:
     """Return what a call does, or None if the table has no such call."""
     entry = _entry(name, arguments)
-    if not entry:
+    if not entry and name not in _table()[2]["others"]:
         return None
+    if not entry or entry["does"] == "other":
+        return Effect("other", f"{NO_COMMAND}{name} {json.dumps(arguments, ensure_ascii=False)}")
     values = {key: arguments.get(entry[key]) for key in KEYS if key in entry}
     texts = {key: _text(values.get(key))
              for key in ("folder", "path", "pattern", "include", "patch")}
@@ -196,8 +199,8 @@ def bash_texts(calls: Sequence[dict], history: Sequence[dict] = ()) -> list[str]
     """
     effects = [call_effect(call, history) for call in calls]
     texts = [call_text(call, history) for call, effect in zip(calls, effects, strict=True)
-             if not effect]
-    commands = [*map(shell_command, filter(None, effects))]
+             if not effect or effect.does == "other"]
+    commands = [shell_command(effect) for effect in effects if effect and effect.does != "other"]
     return [*texts, _fenced("bash", "\n".join(commands))] if commands else texts
 
 
@@ -207,7 +210,7 @@ def call_text(call: dict, history: Sequence[dict] = ()) -> str:
     """
     name, arguments = parts_of(call)
     effect = call_effect(call, history)
-    if not effect:
+    if not effect or effect.does == "other":
         raw = call["function"].get("arguments")
         return _fenced("tool", f"{name} {raw if isinstance(raw, str) else json.dumps(raw)}")
     entry = _entry(name, arguments)

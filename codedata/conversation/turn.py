@@ -65,6 +65,9 @@ HARNESS = re.compile(r"```bash[ \t]*\r?\n(.*?)\n```", re.DOTALL)
 FENCES = BASH, MSWEA, COMMAND = "bash", "mswea_bash_command", ""
 # the first line of a block to run, or of one that shows a call
 BLOCK = re.compile(r"^`{3,}(?:bash|tool|mswea_bash_command)\b", re.MULTILINE)
+# a call that a model wrote as text, and of which its reader made none
+WRITTEN_CALL = re.compile(r"<tool_call>|<function=|\"keystrokes\":")
+NO_CALL = "no tool call"   # of a text, which may be an answer to a person
 # repeats are bounded, so that a megabyte of stars or line ends does not take quadratic time
 LABEL = re.compile(r"\A[#*_ ]{0,8}THOUGHTS?[*_]{0,4}"
                    r"(?:[ ]{0,4}[:：][*_]{0,4}|[ ]{0,8}(?=\n|\Z))", re.IGNORECASE)
@@ -154,9 +157,10 @@ def has_several_calls(sides: Iterable[Side | None]) -> bool:
 
 
 def commands_of(turn: Turn | CallTurn) -> list[str]:
-    """Return the shell commands that do what a turn does, in their order; [] for a malformed one.
-    """
-    return [] if turn.problem() else [shell_command(effect) for effect in turn.effects]
+    """Return the shell commands that do what a turn's calls do, in their order, where one does;
+    [] for a malformed turn."""
+    return [] if turn.problem() else [shell_command(effect) for effect in turn.effects
+                                      if effect.does != "other"]
 
 
 def turn_text(side: Side | None, history: Sequence[dict] = (), as_bash: bool = False) -> str:
@@ -231,8 +235,10 @@ class CallTurn:
 
     def problem(self) -> str | None:
         """Return why this is not a well-formed turn, or None if it is one."""
+        if not self.calls and WRITTEN_CALL.search(self.text):
+            return "a call that is cut, or not written in its form"
         if not self.calls:
-            return "no tool call" if self.text else "empty answer"
+            return NO_CALL if self.text else "empty answer"
         whole = self.text + json.dumps(self.message, ensure_ascii=False)
         if problem := text_problem(whole):
             return f"the answer {problem}"

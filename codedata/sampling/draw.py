@@ -24,6 +24,17 @@ from codedata.disk.store import digest
 from codedata.errors import BrokenRecord
 from codedata.messages import by_calls, calls_text, content_text, result_problem
 from codedata.records import Prompt, check_of, safe_name, text_problem
+from codedata.sampling.refusals import (
+    BAD_ID,
+    EXCLUDED,
+    NO_BLOCK,
+    NO_HISTORY,
+    NO_MODEL,
+    NO_TURN,
+    NUL,
+    SURROGATES,
+    TOO_LONG,
+)
 from codedata.settings import Exclude, PromptSettings
 
 FETCHES_AHEAD = 8
@@ -32,11 +43,11 @@ LATE = f"after message {MAX_MESSAGES:,} of its row"
 SOLVED = "solved: the pull request's tests pass already"
 SEVERAL_CALLS = 'several calls ([prompt] calls = "one")'
 ALL = 1.0   # max_shown_share with which turns are not chosen by their pull request
-Cursor = tuple[int, int, int]   # (row in visiting order, 0, turn) of a prompt
+Cursor = tuple[int, int, int]   # (row in visiting order, trajectory in the row, turn) of a prompt
 Drawn = tuple[Prompt, Cursor]
 # prompts of one trajectory; its turns in the order in which they are tried, one of which becomes a
-# prompt; and the row in visiting order
-Choice = tuple[Sequence[Prompt], Sequence[int], int]
+# prompt; and the first two numbers of their cursors
+Choice = tuple[Sequence[Prompt], Sequence[int], tuple[int, int]]
 
 
 class Seen:
@@ -69,19 +80,21 @@ def draw(source, settings: PromptSettings, skipped: Counter, after: Cursor,
     cannot be used are counted by reason in `skipped`, as are late turns, and those at which
     `states`, the directory of what run_turns.py has found, says that the task is solved.
     """
-    for position, number, row in _rows(source, settings.seed, after[0]):
+    for place, number, row in _rows(source, settings.seed, after[0]):
+        if place < after[:2]:
+            continue
         prompts, problem = prompts_of(row)
         if problem:
             skipped[problem] += 1
         skipped.update(LATE for one in row.get("messages", ())[MAX_MESSAGES:]
                        if one["role"] == "assistant")
-        behind = after[2] if position == after[0] else -1
+        behind = after[2] if place == after[:2] else -1
         solved = solved_turns(row, states) if prompts else set()
         for turns in _choices(prompts, settings, number, behind):
             left = [turn for turn in turns if turn not in solved]
             skipped.update([SOLVED] * (len(turns) - len(left)))
             if left:
-                yield prompts, left, position
+                yield prompts, left, place
 
 
 def trajectory_name(row: dict) -> str:
@@ -104,16 +117,17 @@ def solved_turns(row: dict, states: Path) -> set[int]:
     return set(sorted(solved)[1:])
 
 
-def _rows(source, seed: int, start: int) -> Iterator[tuple[int, int, dict]]:
-    """Yield (position, number, row) of the rows in the order of the seed, from a position on.
-    Threads fetch ahead.
+def _rows(source, seed: int, start: int) -> Iterator[tuple[tuple[int, int], int, dict]]:
+    """Yield ((position, which of its trajectories), number, row) of the rows in the order of the
+    seed, from a position on. Threads fetch ahead.
     """
     # numpy keeps the stream of RandomState frozen
     order = np.random.RandomState(seed).permutation(source.n_rows)
 
-    def fetch(position: int) -> list[tuple[int, int, dict]]:
+    def fetch(position: int) -> list[tuple[tuple[int, int], int, dict]]:
         number = int(order[position])
-        return [(position, number, row) for row in source.rows(number, 1)]
+        return [((position, which), number, row)
+                for which, row in enumerate(source.rows(number, 1))]
 
     with ThreadPoolExecutor(FETCHES_AHEAD) as pool:
         fetches = (pool.submit(fetch, position) for position in range(start, len(order)))
@@ -182,12 +196,12 @@ def prompts_of(row: dict) -> tuple[Sequence[Prompt], str]:
     if "problem" in row:   # could not be read
         return [], row["problem"]
     if not safe_name(row["instance_id"]):
-        return [], "instance_id that cannot be a file name"
+        return [], BAD_ID
     messages = row["messages"][:MAX_MESSAGES]
     places = [i for i, message in enumerate(messages)
               if message["role"] == "assistant" and i not in row["no_turns"]]
     if not places:
-        return [], "no model wrote it" if row["no_turns"] else "no assistant turn"
+        return [], NO_MODEL if row["no_turns"] else NO_TURN
     tools = row["tools"]
     if not tools and any("tool_calls" in message for message in messages):
         tools = default_tools(row["agent"], messages)
@@ -199,20 +213,20 @@ def prompts_of(row: dict) -> tuple[Sequence[Prompt], str]:
 def prompt_problem(prompt: Prompt, settings: PromptSettings, exclude: Exclude) -> str | None:
     """Return the reason to leave a prompt out whatever its PR is, or None."""
     if prompt.instance_id in exclude.ids:
-        return "[exclude] ids"
+        return EXCLUDED
     if not prompt.messages:
-        return "empty history"
+        return NO_HISTORY
     text = turn_text(prompt.assistant)
     for message in prompt.messages:
         text += content_text(message) + calls_text(message) + str(
             message.get("reasoning_content") or "")
         # before the rest is added: each of the many turns of a long row comes here
         if len(text) > settings.max_chars:
-            return "over max_chars"
+            return TOO_LONG
     if "\x00" in text:
-        return "NUL bytes"
+        return NUL
     if text_problem(text):
-        return "lone surrogates"
+        return SURROGATES
     if problem := result_problem(prompt.messages):
         return problem
     form = form_of(prompt.messages, prompt.tools)
@@ -222,7 +236,7 @@ def prompt_problem(prompt: Prompt, settings: PromptSettings, exclude: Exclude) -
         return form.problem(prompt.assistant)
     if Turn(prompt.assistant, form.fence).has_one_block():
         return None
-    return f"reference without exactly one {'bash' if form.fence else 'command'} block"
+    return f"{NO_BLOCK}{'bash' if form.fence else 'command'} block"
 
 
 def _prompt_digest(prompt: Prompt) -> str:

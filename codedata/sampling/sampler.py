@@ -33,6 +33,7 @@ from codedata.sampling.draw import (
     prompt_problem,
 )
 from codedata.sampling.pull_requests import fetch_prs
+from codedata.sampling.refusals import EXCLUDED
 from codedata.sampling.trajectories import Hub, Trajectories, open_source
 from codedata.settings import Settings
 from codedata.terminal import named, plural, say
@@ -46,7 +47,7 @@ FILE_NAME = re.compile(r"prompts_\d+_\d+")
 NO_IDENTITY = ("count", "rows_url", "hub_url")
 SHOWN, BEGUN = "the code that the PR changes was shown", "the agent has begun the fix"
 # reasons that hold for the other turns of a trajectory, too
-OF_PR = ("[exclude] ids", "PR sampled already", "oversized PR", "in a benchmark")
+OF_PR = (EXCLUDED, "PR sampled already", "oversized PR", "in a benchmark")
 NO_IDENTITY_IF = {"decontaminate": (), "max_shown_share": ALL}
 
 
@@ -261,7 +262,7 @@ class PromptSampler:
             records, problems = self._records(
                 {prompts[0].instance_id for prompts, *_ in batch if not seen.is_full(prompts[0])},
                 hub)
-            for prompts, turns, position in batch:
+            for prompts, turns, place in batch:
                 hub.http.wait(0)
                 prompt, reasons = self._first(map(prompts.__getitem__, turns), seen, records,
                                               problems)
@@ -272,7 +273,7 @@ class PromptSampler:
                 seen.add(prompt)
                 if prompt.instance_id in records:
                     self._put(records[prompt.instance_id])
-                yield prompt, (position, 0, prompt.turn)
+                yield prompt, (*place, prompt.turn)
 
     def _records(self, ids: set[str], hub: Hub) -> tuple[dict[str, Commit], dict[str, str]]:
         """Return ({id: PR record}, {id: why it cannot be used}): those that are there, and those of

@@ -1,15 +1,18 @@
-"""Report what can be used of a source: its forms, its turns with the reasons against them, and how
-many of its instances have a PR record. Nothing is written, and no model is asked.
+"""Report what can be used of a source: of each form its trajectories, its turns and the causes
+against them, and how many instances have a PR record. Nothing is written, and no model is asked.
 """
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from codedata.conversation.turn import turn_text
+from codedata.conversation.turn import NO_CALL, WRITTEN_CALL, turn_text
 from codedata.errors import Trouble
+from codedata.records import Prompt
 from codedata.sampling.draw import prompt_problem, prompts_of
 from codedata.sampling.pull_requests import fetch_prs
+from codedata.sampling.readers.forms import UNNAMED
+from codedata.sampling.refusals import ANSWER, NO_BLOCK
 from codedata.sampling.trajectories import Hub, open_source
 from codedata.settings import Settings
 from codedata.terminal import plural, say
@@ -53,32 +56,43 @@ def check_source(settings: Settings, http) -> int:
 def _report_turns(rows: Iterable[dict], settings: Settings) -> list[str]:
     """Print the report on the rows; return the ids of the instances with usable turns."""
     by_form: dict[str, Counter] = defaultdict(Counter)
-    reasons: Counter[str] = Counter()
-    first = {}   # texts on the first turn that is "usable", and the first turn or row "refused"
+    refused = defaultdict(list)   # {(form, cause): the places}
+    first_usable = "none"
     ids: dict[str, None] = {}
     for row in rows:
         prompts, problem = prompts_of(row)
         n = by_form[row["agent"]]
-        n.update(rows=1, turns=len(prompts))
+        n["trajectories"] += 1
         if problem:
-            reasons[problem] += 1
-            first.setdefault("refused", f"{row['instance_id']}: {problem}")
+            refused[row["agent"], problem].append(row["instance_id"])
         for prompt in prompts:
             problem = prompt_problem(prompt, settings.prompt, settings.exclude)
             place = f"{prompt.instance_id}, turn {prompt.turn}"
-            text = f"\n        {printable(turn_text(prompt.assistant), MAX_CHARS)}"
+            place += f"\n          {printable(turn_text(prompt.assistant), MAX_CHARS)}"
+            if _is_answer(prompt, problem):
+                refused[row["agent"], ANSWER].append(place)
+                continue
+            n["turns"] += 1
             if problem:
-                reasons[problem] += 1
-                first.setdefault("refused", f"{place}: {problem}{text}")
-            else:
-                n["usable"] += 1
-                first.setdefault("usable", place + text)
-                ids[prompt.instance_id] = None
+                refused[row["agent"], problem].append(place)
+                continue
+            n["usable"] += 1
+            first_usable = first_usable if ids else place
+            ids[prompt.instance_id] = None
     for form, n in by_form.items():
-        say(f"      {form}: {plural(n['rows'], 'row')}, {n['usable']:,} of "
-            f"{plural(n['turns'], 'turn')} usable")
-    for problem, count in reasons.most_common():
-        say(f"      not usable: {count:,} ({problem})")
-    for kind in ("usable", "refused"):
-        say(f"      the first {kind}: {first.get(kind, 'none')}")
+        say(f"      {form}: " + ", ".join(
+            f"{key} {n[key]:,}" for key in ("trajectories", "turns", "usable")))
+        causes = {cause: places for (of, cause), places in refused.items() if of == form}
+        for cause, places in sorted(causes.items(), key=lambda item: -len(item[1])):
+            say(f"        refused: {len(places):,} ({cause}), the first: {places[0]}")
+    say(f"      the first usable: {first_usable}")
+    if n_unnamed := sum(name.startswith(UNNAMED) for name in ids):
+        say(f"      {n_unnamed:,} without an instance_id: for the king alone (--keep-unmatched)")
     return [*ids]
+
+
+def _is_answer(prompt: Prompt, problem: str | None) -> bool:
+    """Return whether an agent only answered in words, which is no turn."""
+    text = turn_text(prompt.assistant)
+    has_step = "```" in text or WRITTEN_CALL.search(text)
+    return problem == NO_CALL or (str(problem).startswith(NO_BLOCK) and not has_step)

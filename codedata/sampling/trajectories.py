@@ -30,6 +30,7 @@ from codedata.disk.row_files import (
 )
 from codedata.errors import HttpTrouble, Interrupted, RunStopped, Trouble
 from codedata.sampling.readers import forms
+from codedata.sampling.refusals import UNREADABLE
 from codedata.settings import PromptSettings
 from codedata.terminal import say
 from codedata.texts import natural
@@ -134,7 +135,8 @@ class Trajectories:
         return self._ends[-1]
 
     def rows(self, offset: int, length: int) -> list[dict]:
-        """Return rows offset..offset+length-1, fewer only at the end of the split.
+        """Return rows offset..offset+length-1, fewer only at the end of the split, each followed by
+        those of its subagents.
 
         Raise Trouble if a table lacks a column: then none of its rows can be used.
         """
@@ -146,18 +148,18 @@ class Trajectories:
         if isinstance(table, JsonFile):
             name = table.name if table.n_rows == 1 else ""
             for i in range(first, end):
-                yield self._row(partial(table.document, i), name or f"{table.name} row {i + 1}",
-                                name)
+                yield from self._found(partial(table.document, i),
+                                       name or f"{table.name} row {i + 1}", name)
             return
         for row in table.rows(first, end - first):
-            if missing := forms.missing_columns(row):
-                raise Trouble(f"has no column {missing}, only {', '.join(row)}.", self.name,
+            if not forms.reader_of(row):
+                raise Trouble(f"has no column `messages`, only {', '.join(row)}.", self.name,
                               "docs/data.md says which a trajectory has.")
-            yield self._row(partial(dict, row), self.name)
+            yield from self._found(partial(dict, row), self.name)
 
-    def _row(self, read: Callable[[], object], where: str, name: str = "") -> dict:
-        """Return the row of a document. If it cannot be read, note that and return a row with
-        `problem`.
+    def _found(self, read: Callable[[], object], where: str, name: str = "") -> Iterator[dict]:
+        """Yield the row of a document, and those of the subagents in it. If it cannot be read, note
+        that and yield a row with `problem`.
         """
         try:
             document = read()
@@ -175,10 +177,12 @@ class Trajectories:
             raise
         except Trouble as e:
             self._unread[e.where] = e.what
-            return {"instance_id": forms.id_of_file(e.where), "agent": "unknown form",
-                    "problem": f"a file, row or line that {e.what.partition(':')[0]}"}
-        self.forms.add(row["agent"])
-        return row
+            yield {"instance_id": forms.id_of_file(e.where), "agent": "unknown form",
+                   "problem": f"{UNREADABLE}{e.what.partition(':')[0]}"}
+            return
+        for one in (row, *row.pop("subagents")):
+            self.forms.add(one["agent"])
+            yield one
 
 
 # the Hub -----------------------------------------------------------------------------------------

@@ -16,8 +16,9 @@ from codedata.conversation.tool_calls import (
     shell_command,
     text_effect,
 )
-from codedata.conversation.turn import Form, as_call, commands_of, form_of, plain
+from codedata.conversation.turn import Form, as_call, commands_of, form_of, plain, turn_text
 from codedata.texts import tomllib
+from codedata.turns.replay import steps_of
 
 CASES = tomllib.loads((Path(__file__).parent / "tool_cases.toml").read_text("utf-8"))
 WINDOW = {"role": "tool", "content":
@@ -126,6 +127,18 @@ def test_a_turn_is_calls_of_tools_that_do_something():
         "a block to run beside the call", "an observation made up before the call",
         "the answer has a NUL byte"]
     assert form.problem(turn(ok), truncated=True) == "truncated at max_tokens"
+
+
+def test_a_call_that_no_shell_command_stands_for_is_a_turn_that_runs_nothing():
+    todo, undo = (call("TodoWrite", {"todos": [{"content": "a\nb"}]}),
+                  call("str_replace_editor", {"command": "undo_edit", "path": "a"}))
+    tools = default_tools("Claude Code", [turn(todo), turn(undo)])
+    read = [Form(tools=tools).read(turn(one)) for one in (todo, undo)]
+    assert [one.problem() for one in read] == [None, None]
+    assert [commands_of(one) for one in read] == [[], []]
+    assert "```tool\nTodoWrite {" in turn_text(turn(todo), as_bash=True)
+    shown = [{"role": "assistant", **turn(todo)}, {"role": "tool", "content": "done"}]
+    assert steps_of(shown, tools) == []
 
 
 def test_the_tools_of_an_agent_do_not_depend_on_which_of_them_it_called():

@@ -31,11 +31,17 @@ CALL = {"id": "c1", "type": "function",
         "function": {"name": "bash", "arguments": '{"command": "ls"}'}}
 BASH = {"function": {"name": "bash", "parameters": {}}}
 PIECES = {"rows/text.json": IN_TEXT, "rows/sharegpt.jsonl": IN_TEXT,
-          "claude/own__repo-1.jsonl": CONVERSATION[1:],
+          "rows/harbor.jsonl": [("user", "You fix bugs."), *CONVERSATION[1:]],
+          "rows/terminus.jsonl": [CONVERSATION[1], ("assistant", "Analysis: I look."),
+                                  CONVERSATION[3]],
+          "claude/own__repo-1.jsonl": CONVERSATION[1:], "adp/rows.jsonl": CONVERSATION[1:],
           "llm_completions/own__repo-1/some-model-1757015025.972.json": CONVERSATION[:3]}
 AGENTS = {"rows": "rows", "mini": "mini-swe-agent 2", "swe_agent": "SWE-agent", "sdk": "OpenHands",
           "openhands": "OpenHands", "llm_completions": "OpenHands", "jobs": "ATIF: mini-swe-agent",
-          "claude": "Claude Code", "codex": "Codex"}
+          "claude": "Claude Code", "codex": "Codex", "hub": "Codex", "adp": "Agent Data Protocol",
+          "responses": "mini-swe-agent 2"}
+FUNCTION = "<function=bash>\n<parameter=command>ls</parameter>\n"
+LS = ({"command": "ls"}, {"cmd": "ls"}, {"keystrokes": "ls\n", "duration": 0.1})
 
 
 def write(folder, name: str, text: str):
@@ -63,9 +69,11 @@ def test_each_form_gives_the_conversation_with_its_call_and_nothing_else(name, t
         "role", "content", "tool_calls", "tool_call_id"}
     if PIECES.get(name) != IN_TEXT:
         call, = next(m for m in messages if m["role"] == "assistant")["tool_calls"]
-        assert call["id"] == "c1" and call.keys() == CALL.keys()
-        assert json.loads(call["function"]["arguments"]) in ({"command": "ls"}, {"cmd": "ls"})
-        assert all(m.get("tool_call_id") == "c1" for m in messages if m["role"] == "tool")
+        assert call["id"] in ("c1", "call_1_0", "call_2_0") and call.keys() == CALL.keys()
+        assert json.loads(call["function"]["arguments"]) in LS
+        assert all(m.get("tool_call_id") == call["id"] for m in messages if m["role"] == "tool")
+        *_, prompt = prompts_of(row)[0]
+        assert prompt_problem(prompt, PromptSettings(), Exclude()) is None
 
 
 @pytest.fixture
@@ -82,9 +90,10 @@ def test_a_mixed_folder_is_checked_and_drawn_from(folder, tmp_path):
     flags = f"--source {folder} --max-per-instance 0 --turns all"
     printed = sample(tmp_path / "a", flags, "--check")
     assert not (tmp_path / "a" / "prompt").exists()
-    for line in ("12 rows read", "rows: 3 rows, 3 of 3 turns usable", "OpenHands: 3 rows, 3 of 3",
-                 "Codex: 1 row, 1 of 1", "1 (a file, row or line that has no known form)",
-                 "the first refused: config: a file", "PRs: 1 of 1 instance in"):
+    for line in ("19 rows read", "rows: trajectories 7, turns 7, usable 7",
+                 "OpenHands: trajectories 3, turns 3, usable 3", "Codex: trajectories 2, turns 2",
+                 "refused: 1 (a file, row or line that has no known form), the first: config",
+                 "PRs: 1 of 1 instance in"):
         assert line in printed, printed
     assert re.search(r" 2 of the files.*claude/own__repo-1.jsonl line 1 is broken", printed)
     printed = sample(tmp_path / "a", flags, "--count 50")
@@ -100,7 +109,7 @@ def test_check_says_which_turns_and_prs_are_missing_and_ends_with_1_without_a_tu
     write_sources(tmp_path, [], [a_pr(2)])
     write_jsonl(tmp_path / "rows.jsonl", [row, two])
     printed = sample(tmp_path / "a", "--check", code=1)
-    assert "rows: 2 rows, 1 of 2 turns usable" in printed and "0 of 1 instance" in printed
+    assert "rows: trajectories 2, turns 2, usable 1" in printed and "0 of 1 instance" in printed
     write_jsonl(tmp_path / "rows.jsonl", [two])
     for flag, code in (("--check", 1), ("", 2)):
         assert "(the same call twice)" in sample(tmp_path / "a", flag, code=code)
@@ -142,7 +151,7 @@ def lines(name: str) -> list[dict]:
     return [json.loads(line) for line in EXAMPLES[name].splitlines()]
 
 
-def test_sidechains_of_claude_code_and_what_follows_a_compaction_are_passed_over(tmp_path):
+def test_a_sidechain_of_claude_code_is_a_row_and_what_follows_a_compaction_is_none(tmp_path):
     user, text, call, result = lines("claude/own__repo-1.jsonl")
     thinking = {**text, "message": {"id": "m1", "content": [{"type": "thinking",
                                                              "thinking": "hm"}]}}
@@ -155,11 +164,32 @@ def test_sidechains_of_claude_code_and_what_follows_a_compaction_are_passed_over
         *result["message"]["content"], {"type": "text", "text": "go on"}]}}
     write_jsonl(tmp_path / "s.jsonl",   # resumed: some lines are there twice
                 [user, thinking, text, user, text, aside, call, more, second, summary, later])
-    row, = read(tmp_path / "s.jsonl")
+    row, side = read(tmp_path / "s.jsonl")
+    assert [content_text(m) for m in side["messages"]] == ["aside"]
+    assert side["instance_id"] == row["instance_id"] == "s"
     assert [m["role"] for m in row["messages"]] == ["user", "assistant", "tool", "user"]
     reply = row["messages"][1]
     assert (content_text(reply), reply["reasoning_content"]) == ("I look.", "hm")
     assert [call["id"] for call in reply["tool_calls"]] == ["c1", "c2"]
+
+
+def test_a_draw_goes_on_within_a_session_with_subagents(tmp_path):
+    def aside(n: int) -> list[dict]:
+        return [{**line, "isSidechain": True, "agentId": f"a{n}"}
+                for line in lines("claude/own__repo-1.jsonl")]
+    session = lines("claude/own__repo-1.jsonl") + aside(1) + aside(2)
+    for i, line in enumerate(session):
+        session[i] = json.loads(json.dumps(line).replace("Mend it", f"Mend {i}"))
+    write_sources(tmp_path, [], [a_pr(1)])
+    write_jsonl(tmp_path / "own__repo-1.jsonl", session)
+    flags = f"--source {tmp_path}/own__repo-1.jsonl --turns all"
+    for count in (1, 2, 3):
+        sample(tmp_path / "a", flags, f"--count {count}")
+    sample(tmp_path / "b", flags, "--count 3")
+    (whole,), parts = ([json.loads(file.read_text()) for file in sorted(
+        (tmp_path / root / "prompt").glob("*.json"))] for root in "ba")
+    assert len(whole) == 3 and [one["messages"] for one in whole] == [
+        one["messages"] for part in parts for one in part]
 
 
 def test_codex_lines_of_early_versions_and_custom_tools_are_read(tmp_path):
@@ -236,6 +266,78 @@ def test_calls_in_the_texts_of_harbors_export_are_calls(tmp_path):
     assert json.loads(done["tool_calls"][0]["function"]["arguments"]) == {"command": "ls"}
 
 
+@pytest.mark.parametrize("text, calls", [
+    (FUNCTION + "</function>", [{"command": "ls"}]),
+    (FUNCTION, [{"command": "ls"}]),   # the last tag was where the model was stopped
+    ("<tool_call>\n" + FUNCTION + "</function>\n</tool_call>", [{"command": "ls"}]),
+    ("<function=bash>\n<parameter=n>[1, 2]</parameter></function>", [{"n": [1, 2]}]),
+    ("<function=bash><parameter=command>ls", None), (FUNCTION + "<param", None),
+    ('<tool_call>{"name": "bash", "arguments": {"command": "l', None),
+    ('{"commands": [{"keystrokes": "a\\n"}, {"keystrokes": "b\\n"}], "task_complete": true}',
+     [{"keystrokes": "a\n"}, {"keystrokes": "b\n"}, {}]),
+    ('{"commands": [{"keystrokes": "a', None),
+    ("Take <tool_call> for a call.", None)])
+def test_calls_in_texts_are_read_whole_and_a_cut_one_is_no_turn(text, calls):
+    tool = {"function": {"name": "bash", "parameters": {"properties": {"n": {"type": "array"}}}}}
+    kept = {"role": "assistant", "content": FUNCTION if "function" in text else
+            '<tool_call>{"name": "bash"}' if "tool_call" in text else
+            '{"commands": [{"keystrokes": "c"}]}'}
+    user = {"role": "user", "content": "seen"}
+    row = forms.read({"instance_id": "a-1", "tools": [tool], "messages": [
+        user, kept, user, {"role": "assistant", "content": text}, user, kept]}, "here")
+    prompts, _ = prompts_of(row)
+    read = prompts[1].assistant
+    if calls is None:
+        assert read == text
+        assert "a call that is cut" in prompt_problem(prompts[1], PromptSettings(), Exclude())
+        return
+    assert [json.loads(call["function"]["arguments"]) for call in read["tool_calls"]] == calls
+    results = prompts[2].messages[4:]
+    assert [m["content"] for m in results] == [""] * (len(calls) - 1) + ["seen"]
+    assert result_problem(prompts[2].messages) is None
+
+
+def test_a_conversation_that_only_speaks_of_calls_is_left_as_it_is():
+    said = {"role": "assistant", "content": "I run\n\n```bash\nls\n```"}
+    told = {"role": "assistant", "content": FUNCTION}
+    row = forms.read([said, told, said], "here", "a-1")
+    assert [m["content"] for m in row["messages"]] == [said["content"], FUNCTION, said["content"]]
+
+
+@pytest.mark.parametrize("names, expected", [
+    ({"repo": "own/repo", "base_commit": "0123456789"}, "own__repo-01234567"),
+    ({"repo": "https://git.example/own/repo.git", "commit": "0123456789"}, "own__repo-01234567"),
+    (json.loads(EXAMPLES["hub/own__repo-1.jsonl"]), "own__repo-01234567"),
+    ({"session_id": "s/1"}, "s-1"), ({}, "unnamed-")])
+def test_a_row_without_an_instance_id_gets_one(names, expected):
+    row = forms.read({"messages": [{"role": "ai", "value": "a"}], **names}, "here")
+    assert row["instance_id"].startswith(expected)
+
+
+def test_subagents_that_a_document_of_atif_embeds_are_rows():
+    inner = {**atif(), "subagent_trajectories": [atif()]}
+    row = forms.read({**atif(), "subagent_trajectories": [inner]}, "here", "a-1")
+    assert [one["instance_id"] for one in row["subagents"]] == ["a-1", "a-1"]
+    assert row["messages"] == row["subagents"][1]["messages"]
+
+
+def test_actions_of_adp_between_observations_are_one_message_with_results_in_order():
+    def part(class_, **keys) -> dict:
+        return {"class_": class_, **keys}
+
+    code = {"language": "bash", "content": "ls"}
+    row = forms.read({"id": "o__r-1.abcdefgh_2", "content": [
+        part("text_observation", content="Mend it.", source="user"),
+        part("code_action", **code, description="I look."),
+        part("api_action", function="open", kwargs={"path": "a"}),
+        part("text_observation", content="of ls", source="environment"),
+        part("web_observation", html="…"), part("message_action", content="Done.")]}, "here")
+    assert row["instance_id"] == "o__r-1"
+    assert [content_text(m) for m in row["messages"]] == [
+        "Mend it.", "I look.", "of ls", "[web_observation]", "Done."]
+    assert len(row["messages"][1]["tool_calls"]) == 2 and not result_problem(row["messages"])
+
+
 def test_calls_without_ids_get_some_and_their_results_the_same(tmp_path):
     calls = [{"function": {"name": "bash", "arguments": "{}"}}] * 2
     row = read_value(tmp_path, {"instance_id": "own__repo-1", "messages": [
@@ -279,11 +381,14 @@ def session(*lines: tuple) -> list[dict]:
     return made
 
 
-def codex(*items: str | int) -> list[dict]:
-    """Return lines of Codex: texts, of the agent in capitals, and numbers of turns rolled back."""
+def codex(*items: str | int | dict) -> list[dict]:
+    """Return lines of Codex: items, texts, of the agent in capitals, and numbers of turns rolled
+    back."""
     made = [{"type": "session_meta", "payload": {}}]
     for item in items:
         line = {"type": "thread_rolled_back", "num_turns": item}
+        if isinstance(item, dict):
+            line = item
         if isinstance(item, str):
             line = {"role": "assistant" if item.isupper() else "user", "content": [{"text": item}]}
         made.append({"type": "response_item", "payload": line})
@@ -300,7 +405,12 @@ CALLS = [{"id": f"c{n}", "name": "f", "arguments": {}} for n in range(40_000)]
     atif({"source": "agent", **saw(*[{}] * 200_000), "tool_calls": [
         {"tool_call_id": n, "function_name": "f", "arguments": 0} for n in range(20_000)]}),
     [{"kind": "ActionEvent", "llm_response_id": "r", "thought": "", "tool_call": one}
-     for one in CALLS]], ids=["claude", "ids", "atif", "openhands"])
+     for one in CALLS],
+    [{"role": "user", "content": "---- BEGIN FUNCTION #1: a ----\nDescription: <tools>" * 40_000},
+     {"role": "ai", "content": FUNCTION}, {"role": "ai", "content": FUNCTION * 40_000}],
+    [{"role": "ai", "content": "<tool_call>{<function=a><parameter=a>" * 40_000}],
+    {"id": "a", "content": [{"class_": "api_action", "function": "f", "kwargs": {}}] * 4_000},
+    ], ids=["claude", "ids", "atif", "openhands", "texts", "cut texts", "adp"])
 def test_a_long_document_is_read_in_time(document):
     start = process_time()
     forms.read(document, "here", "a-1")
@@ -336,6 +446,14 @@ HISTORIES = {
         session(("u1", None, "one"), ("a1", "u1", "c1"), ("a1b", "a1", "c2"), ("r1", "a1", "c1"),
                 ("r2", "a1b", "c2"), ("u2", "gone", "two"), ("a2", "u2", "c3")),
         ["one", "", {"c1": "of c1"}, {"c2": "of c2"}, "two"]),
+    "a result after what was said while its call ran": (
+        codex({"type": "function_call", "name": "f", "call_id": "c1"}, "two",
+              {"type": "function_call_output", "call_id": "c1", "output": "a"}, "C"),
+        ["", {"c1": "a"}, "two"]),
+    "a branch of events that was left": (
+        [{"kind": "MessageEvent", "id": name, "parent_id": before, "llm_message": {
+            "role": "assistant" if name == "c" else "user", "content": [{"text": name}]}}
+         for name, before in (("a", None), ("b", "a"), ("c", "a"))], ["a"]),
     "turns that were rolled back": (
         codex("<environment>", "one", "A", "two", "B", "<aborted>", "three", "C", 2, "four", "D"),
         ["<environment>", "one", "A", "four"]),

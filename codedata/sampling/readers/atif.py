@@ -18,8 +18,21 @@ def matches(document) -> bool:
 
 
 def read(document: dict) -> dict:
-    """Return the row. Steps that were copied from an earlier file, and those that no model wrote,
-    are not turns."""
+    """Return the row, with those of the subagents that the document embeds."""
+    row, *subagents = map(_trajectory, _embedded(document))
+    return {**row, "subagents": subagents}
+
+
+def _embedded(document: dict) -> Iterator[dict]:
+    """Yield a trajectory and those of its subagents, and of theirs."""
+    yield document
+    for one in document.get("subagent_trajectories") or ():
+        yield from _embedded(one)
+
+
+def _trajectory(document: dict) -> dict:
+    """Return the row of one trajectory. Steps that were copied from an earlier file, and those that
+    no model wrote, are not turns."""
     agent = document["agent"]
     messages = []
     no_turns = set()

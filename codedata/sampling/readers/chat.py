@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from codedata.conversation.turn import TAG, clean
 from codedata.messages import content_text
@@ -22,7 +22,7 @@ def read_message(raw: dict, required: Mapping[str, list]) -> dict:
     Raise KeyError for a role that is not in ROLES, ValueError if it has neither a text nor a call.
     """
     role = raw.get("role", raw.get("from"))
-    content = _first(raw, *TEXTS)
+    content = first(raw, *TEXTS)
     calls = [*(decoded(raw.get("tool_calls")) or ())]
     thoughts = [*(raw.get("thinking_blocks") or ())]
     if isinstance(content, list):
@@ -46,9 +46,9 @@ def read_message(raw: dict, required: Mapping[str, list]) -> dict:
             content = rest
     call_ids = [raw.get("tool_call_id"), *(raw.get("tool_call_ids") or ())]
     optional = {
-        "reasoning_content": _first(raw, "reasoning_content", "reasoning") or "".join(
+        "reasoning_content": first(raw, "reasoning_content", "reasoning") or "".join(
             block.get("thinking") or "" for block in thoughts) or inline,
-        "tool_calls": [_call(call, required) for call in calls],
+        "tool_calls": [read_call(call, required) for call in calls],
         "tool_call_id": next(filter(None, call_ids), None) if role == "tool" else None}
     if not isinstance(content, (str, list)) and (content or not calls):
         raise ValueError("a message has no text")
@@ -69,6 +69,22 @@ def with_ids(messages: list[dict]) -> list[dict]:
         elif message["role"] == "tool" and waiting:
             waiting.pop(message.setdefault("tool_call_id", next(iter(waiting))), None)
     return messages
+
+
+def unseen_in(lines: list[list], parents: Mapping) -> Callable[[int], set[int]] | None:
+    """Return what finds the earlier messages of other branches, or None if all are of one branch.
+
+    `lines` are the ids of each message's lines, `parents` the line before each line, or None.
+    """
+    def of_others(i: int) -> set[int]:
+        chain = set()
+        line = lines[i][0]
+        while line is not None:
+            chain.add(line)
+            line = parents[line]
+        return {k for k, ids in enumerate(lines[:i]) if chain.isdisjoint(ids)}
+
+    return of_others if lines and of_others(len(lines) - 1) else None
 
 
 def distinct(values: list) -> list:
@@ -109,7 +125,7 @@ def is_conversation(value) -> bool:
     return begins_with(value, "role", "from")
 
 
-def _first(raw: dict, *keys: str):
+def first(raw: dict, *keys: str):
     """Return the value of the first key that has one, or None."""
     return next((raw[key] for key in keys if raw.get(key) is not None), None)
 
@@ -120,11 +136,11 @@ def _check_names(*names) -> None:
         raise TypeError(f"{names!r} should be names")
 
 
-def _call(call: dict, required: Mapping[str, list]) -> dict:
+def read_call(call: dict, required: Mapping[str, list]) -> dict:
     """Return a call in the form of the chat API, with its arguments as JSON text."""
     function = call.get("function") or call
     _check_names(function["name"])
-    arguments = _first(function, "arguments", "input") or {}
+    arguments = first(function, "arguments", "input") or {}
     if not isinstance(arguments, str):
         arguments = _without_nulls(arguments, required.get(function["name"]) or ())
         arguments = json.dumps(arguments, ensure_ascii=False)

@@ -1,15 +1,15 @@
 """Read the session files of Claude Code, each line of which has a block of a message.
 
-A trajectory ends where its history was compacted. Sidechains (subagents) are left out. The system
-prompt and the tools are not in these files. Where a user went back and wrote a message anew, the
-file has both branches: a turn's history is the chain of `parentUuid`, with the results of its
-calls, as a result may hang beside that chain.
+A trajectory ends where its history was compacted. A sidechain is the trajectory of a subagent, in
+the file of its session or in one of its own. The system prompt and the tools are not in these
+files. Where a user went back and wrote a message anew, the file has both branches: a turn's history
+is the chain of `parentUuid`, with the results of its calls, as a result may hang beside that chain.
 """
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
 
-from codedata.sampling.readers.chat import distinct
+from codedata.sampling.readers.chat import distinct, unseen_in
 
 FORM = "Claude Code"
 ROLES = ("user", "assistant")
@@ -23,7 +23,30 @@ def matches(document) -> bool:
 
 
 def read(document: list[dict]) -> dict:
-    """Return the row, with the lines of one message of the model joined."""
+    """Return the row, with those of the subagents in the file; of a file that has only one, that.
+    """
+    sides = _sidechains(document)
+    found = [_trajectory(document, False), *(_trajectory(lines, True) for lines in sides)]
+    first, *others = [row for row in found if row["messages"]] or found
+    return {**first, "subagents": others}
+
+
+def _sidechains(document: list[dict]) -> list[list[dict]]:
+    """Return the lines of each subagent: by its id or, in early files, by the line it began with.
+    """
+    begins: dict = {}   # of each line: the first one of its chain
+    sides = defaultdict(list)
+    for i, line in enumerate(document):
+        if line.get("isSidechain"):
+            uuid = line.get("uuid", i)
+            begins[uuid] = begins.get(line.get("parentUuid"), uuid)
+            sides[line.get("agentId") or begins[uuid]].append(line)
+    return [*sides.values()]
+
+
+def _trajectory(document: list[dict], is_side: bool) -> dict:
+    """Return the row of the session or, of the lines of a subagent, its own, with the lines of one
+    message of the model joined."""
     messages: dict = {}   # by id, as a resumed session may repeat lines
     uuids: dict = {}      # the lines of each message
     parents: dict = {}    # of each line: the line before it
@@ -37,9 +60,10 @@ def read(document: list[dict]) -> dict:
         parent = line.get("parentUuid", last)
         is_known = parent in parents or (parent is None and role == "user")
         parents.setdefault(uuid, parent if is_known else last)
-        last = last if line.get("isSidechain") else uuid
+        is_others = bool(line.get("isSidechain")) != is_side
+        last = last if is_others else uuid
         body = line.get("message") or {}
-        if role not in ROLES or line.get("isSidechain") or body.get("model") == "<synthetic>":
+        if role not in ROLES or is_others or body.get("model") == "<synthetic>":
             continue
         blocks = body.get("content") or []
         if isinstance(blocks, str):
@@ -57,25 +81,9 @@ def read(document: list[dict]) -> dict:
     for message in messages.values():
         if message["role"] != "tool":
             message["content"] = distinct(message["content"])
-    return {"messages": [*messages.values()], "agent": FORM,
-            "unseen": _unseen(messages, uuids, parents)}
-
-
-def _unseen(messages: dict, uuids: dict, parents: dict) -> Callable[[int], set[int]] | None:
-    """Return what finds the earlier messages that are of other branches, if there are such."""
-    keys = [*messages]
     # a result belongs to its call: it may hang beside the chain, as where calls were parallel
     owners = {block["id"]: key for key, message in messages.items()
               if message["role"] == "assistant"
               for block in message["content"] if block["type"] == "tool_use"}
-
-    def of_others(i: int) -> set[int]:
-        chain = set()
-        uuid = uuids[keys[i]][0]
-        while uuid is not None:
-            chain.add(uuid)
-            uuid = parents[uuid]
-        return {k for k, key in enumerate(keys[:i])
-                if chain.isdisjoint(uuids[owners.get(key, key)])}
-
-    return of_others if keys and of_others(len(keys) - 1) else None
+    return {"messages": [*messages.values()], "agent": FORM,
+            "unseen": unseen_in([uuids[owners.get(key, key)] for key in messages], parents)}

@@ -1,16 +1,18 @@
 """Read the session files of Codex (rollout-*.jsonl), which hold the items of its model's API.
 
 A trajectory ends where its history was compacted. The tools are not in these files. What the user
-has rolled back, no later turn has seen.
+has rolled back, no later turn has seen. A result stands right after its call, before what somebody
+said while the call ran.
 """
 from __future__ import annotations
 
 from codedata.messages import content_text
+from codedata.sampling.readers.responses import message_of
 
 FORM = "Codex"
+MAX_BETWEEN = 20   # messages between a call and its result
 # keys of a session's first lines: of today, and of early versions, whose other lines are bare items
 LINES = ({"type", "payload"}, {"timestamp", "id", "instructions"})
-CALLS = ("function_call", "custom_tool_call", "local_shell_call")
 
 
 def matches(document) -> bool:
@@ -44,6 +46,7 @@ def read(document: list[dict]) -> dict:
             parents.append(at)
             at = len(messages)
             messages.append(message)
+            _move_to_call(messages, parents, at)
 
     def unseen(i: int) -> set[int]:
         others = {*range(i)}
@@ -51,6 +54,16 @@ def read(document: list[dict]) -> dict:
             others.remove(i)
         return others
     return {"messages": messages, "agent": FORM, "unseen": unseen}
+
+
+def _move_to_call(messages: list[dict], parents: list, i: int) -> None:
+    """Move a result before the messages of others that came while its call ran."""
+    for _ in range(MAX_BETWEEN):
+        before = parents[i]
+        if messages[i]["role"] != "tool" or before is None or messages[before]["role"] != "user":
+            return
+        messages[i], messages[before] = messages[before], messages[i]
+        i = before
 
 
 def _is_asked(message: dict) -> bool:
@@ -66,30 +79,4 @@ def _of_line(line: dict) -> dict:
         rules = (item.get("base_instructions") or {}).get("text") or item.get("instructions")
         return {"role": "system", "content": rules} if rules else {}
     has_item = kind == "response_item" or (kind and item is line)
-    return _message(item) if has_item else {}
-
-
-def _message(item: dict) -> dict:
-    """Return an item as a message, or as a part of one; {} for any other item."""
-    kind = item.get("type", "message")
-    role = "assistant"
-    content = []
-    calls = []
-    if kind == "message":
-        role, content = item["role"], item["content"]
-    elif kind == "reasoning":
-        content = [{"type": "thinking", "thinking": part["text"]}
-                   for part in item.get("content") or item.get("summary") or []]
-    elif kind in CALLS:
-        # in place of `arguments`, the early shell has `action`, and a custom tool a text in `input`
-        arguments = item.get("arguments") or item.get("action") or {"input": item.get("input")}
-        calls = [{"name": "local_shell", **item, "id": item.get("call_id"),
-                  "arguments": arguments}]
-    elif kind.endswith("_output"):
-        output = item.get("output") or ""
-        content = output.get("content") if isinstance(output, dict) else output
-        role = "tool"
-    else:
-        return {}
-    return {"role": role, "content": content, "tool_calls": calls,
-            "tool_call_id": item.get("call_id")}
+    return message_of(item) if has_item else {}

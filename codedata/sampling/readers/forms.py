@@ -1,24 +1,37 @@
 """Choose the reader of a document by its content, and return its row with the keys of all rows.
 
 A document is a row of a table, or the content of a file: a JSON object, or the list of its lines.
-Its row is {instance_id, repo, messages, tools, agent, no_turns, unseen}. The messages with the
-indexes `no_turns` are no turns: a demonstration, copies from other files, or written by no model.
-`unseen`, where it is not None, returns the indexes of the messages that the model of a turn, given
-by its index, did not see.
+Its row is {instance_id, repo, messages, tools, agent, no_turns, unseen, subagents}. The messages
+with the indexes `no_turns` are no turns: a demonstration, copies from other files, or written by no
+model. `unseen`, where it is not None, returns the indexes of the messages that the model of a turn,
+given by its index, did not see. `subagents` are the rows of the subagents in the same document.
 """
 from __future__ import annotations
 
 import re
 from pathlib import PurePath
 
+from codedata.disk.store import digest
 from codedata.errors import Trouble
-from codedata.sampling.readers import atif, claude_code, codex, openhands, rows, swe_agent
+from codedata.sampling.readers import (
+    adp,
+    atif,
+    claude_code,
+    codex,
+    hub_traces,
+    openhands,
+    rows,
+    swe_agent,
+)
 from codedata.sampling.readers.chat import read_message, read_tools, with_ids
+from codedata.sampling.readers.text_calls import with_calls
 
-READERS = (atif, swe_agent, claude_code, codex, openhands, rows)
+READERS = (atif, swe_agent, claude_code, codex, openhands, hub_traces, adp, rows)
+UNNAMED = "unnamed-"   # before the digest that names a row which nothing else names
 ENDINGS = re.compile(r"(\.traj|\.jsonl?|\.gz)+$", re.IGNORECASE)
 # names of files and folders that do not name the instance
-COMMON = re.compile(r"|trajector(y|ies)\b.*|agent|events|.*completions|sessions|.*-\d{10}\.\d+")
+COMMON = re.compile(r"|trajector(y|ies)\b.*|agent(-\w{5,})?|subagents|events|.*completions|"
+                    r"sessions|.*-\d{10}\.\d+")
 TRIAL = re.compile(r"__[A-Za-z0-9]{7}$")   # what Harbor appends to the name of a task
 
 
@@ -40,27 +53,42 @@ def read(document, where: str, name: str = "") -> dict:
                       "docs/data.md has a row of each form.")
     try:
         found = reader.read(document)
-        tools = read_tools(found.get("tools") or ())
-        functions = [one["function"] for one in tools or ()]
-        required = {one["name"]: set((one.get("parameters") or {}).get("required") or ())
-                    for one in functions}
-        messages = with_ids([read_message(one, required) for one in found["messages"]])
+        rows = [_row(one) for one in (found, *found.get("subagents", ()))]
     except (KeyError, TypeError, AttributeError, ValueError, IndexError,
             RecursionError) as e:
         reason = str(e) if type(e) is ValueError else f"not as expected: {e!r}"
         raise Trouble(f"is of the form {reader.FORM}, but {reason}", where) from e
-    instance_id = found.get("instance_id") or (name and id_of_file(name, found.get("clone")))
-    if not instance_id:
-        raise Trouble("has no `instance_id`", where)
-    return {"instance_id": str(instance_id), "repo": str(found.get("repo") or ""),
-            "messages": messages, "tools": tools, "agent": found["agent"],
-            "no_turns": found.get("no_turns", ()), "unseen": found.get("unseen")}
+    instance_id = found.get("instance_id") or (
+        id_of_file(name, found.get("clone")) if name else _made_id(found, rows[0]["messages"]))
+    names = {"instance_id": str(instance_id), "repo": str(found.get("repo") or "")}
+    row, *subagents = [{**names, **one} for one in rows]
+    return {**row, "subagents": subagents}
 
 
-def missing_columns(row: dict) -> str:
-    """Return the columns that a table of trajectories needs but lacks, "" if none is missing."""
-    needed = {"`instance_id`": {*rows.IDS, "instance"} & row.keys(), "`messages`": reader_of(row)}
-    return " and ".join(name for name, existing in needed.items() if not existing)
+def _row(found: dict) -> dict:
+    """Return the part of a row that its reader has found, in the form of the chat API."""
+    tools = read_tools(found.get("tools") or ())
+    functions = [one["function"] for one in tools or ()]
+    required = {one["name"]: set((one.get("parameters") or {}).get("required") or ())
+                for one in functions}
+    messages = [read_message(one, required) for one in found["messages"]]
+    no_turns, unseen = found.get("no_turns", ()), found.get("unseen")
+    if not unseen and (written := with_calls(messages, tools)):
+        messages, tools, places = written
+        no_turns = {places[i] for i in no_turns}
+    return {"messages": with_ids(messages), "tools": tools, "agent": found["agent"],
+            "no_turns": no_turns, "unseen": unseen}
+
+
+def _made_id(found: dict, messages: list[dict]) -> str:
+    """Return the id of a row without one: its repository and commit, as `git:PATH` names those,
+    its own id, or else a digest."""
+    repo, commit = found.get("repo"), found.get("commit")
+    if repo and commit:
+        path = str(repo).removesuffix(".git").replace(":", "/")   # may be an address
+        return f"{'__'.join(path.split('/')[-2:])}-{str(commit)[:8]}"
+    own_id = re.sub(r"[^A-Za-z0-9._-]", "-", str(found.get("id") or "")).lstrip("._")[:200]
+    return own_id or f"{UNNAMED}{digest(messages)[:8]}"
 
 
 def id_of_file(name: str, clone: str | None = None) -> str:

@@ -7,7 +7,7 @@ a message of the user, which old events lack.
 from __future__ import annotations
 
 from codedata.messages import content_text
-from codedata.sampling.readers.chat import begins_with, distinct
+from codedata.sampling.readers.chat import begins_with, distinct, unseen_in
 
 FORM = "OpenHands"
 OF_EVENTS = ("kind", "action", "observation")
@@ -48,9 +48,14 @@ def _of_completion(log: dict) -> dict:
 def _of_events(events: list[dict]) -> dict:
     """Return the row of a list of events."""
     messages: dict = {}   # by number or, as each call is an event, by the id of their response
-    joined = {}   # those of several events
-    tools = None
-    for event in events:
+    lines: dict = {}     # ids of the events of each message
+    parents: dict = {}   # of each event: the one before it, where somebody went back another one
+    tools = last = None
+    for i, event in enumerate(events):
+        event_id = event.get("id", i)
+        parent = event.get("parent_id", last)
+        parents.setdefault(event_id, parent if parent in parents else None)
+        last = event_id
         kind = event.get("kind") or event.get("action")
         if kind in ("Condensation", "condensation"):
             break
@@ -61,13 +66,14 @@ def _of_events(events: list[dict]) -> dict:
         if not message:
             continue
         key = message.get("id", len(messages))
+        lines.setdefault(key, []).append(event_id)
         known = messages.setdefault(key, message)
         if known is not message:
             known["tool_calls"] += message["tool_calls"]
-            joined[key] = known
-    for message in joined.values():   # each event may have all calls of its response
-        message["tool_calls"] = distinct(message["tool_calls"])
-    return {"messages": [*messages.values()], "tools": tools, "agent": FORM}
+    for message in messages.values():   # each event may have all calls of its response
+        message["tool_calls"] = distinct(message.get("tool_calls") or [])
+    return {"messages": [*messages.values()], "tools": tools, "agent": FORM,
+            "unseen": unseen_in([lines[key] for key in messages], parents)}
 
 
 def _sdk_message(event: dict, kind: str) -> dict:

@@ -1,12 +1,13 @@
 """Read rows with a conversation: those of data sets, and the files of mini-swe-agent, which have
-the same form. A document may also be a bare list of messages.
+the same form. A document may also be a bare list of messages, or of items of the Responses API
+among them.
 """
 from __future__ import annotations
 
-from codedata.sampling.readers.chat import decoded, is_conversation
+from codedata.sampling.readers.chat import decoded, first, is_conversation
+from codedata.sampling.readers.responses import message_of, reply_of
 
 COLUMNS = ("messages", "conversations", "trajectory")
-IDS = ("instance_id", "task")   # the second in the rows that Harbor exports
 FORM = f"rows with {', '.join(COLUMNS)}"
 AGENTS = {"mini-swe-agent-1": "mini-swe-agent 1", "mini-swe-agent-1.1": "mini-swe-agent 2"}
 
@@ -20,27 +21,24 @@ def matches(document) -> bool:
 def read(document) -> dict:
     """Return the row."""
     row = {"messages": document} if isinstance(document, list) else document
-    messages = decoded(next(filter(None, map(row.get, COLUMNS)), []))
+    messages = [*map(decoded, decoded(next(filter(None, map(row.get, COLUMNS)), [])))]
     tools = decoded(row.get("tools") or row.get("tool_definitions")) or ()
-    if "tool_definitions" in row:
-        messages = with_calls(messages)
-    return {"instance_id": next((row[name] for name in IDS if name in row), None),
-            "repo": row.get("repo"), "tools": [*map(decoded, tools)],
-            "messages": [message for message in messages if message.get("role") != "exit"],
+    if isinstance(row.get("system"), str):   # beside conversations of ShareGPT
+        messages.insert(0, {"role": "system", "content": row["system"]})
+    return {**names_in(row), "tools": [*map(decoded, tools)],
+            "messages": [_message(one) for one in messages if one.get("role") != "exit"],
             "agent": AGENTS.get(row.get("trajectory_format"), "rows")}
 
 
-def with_calls(messages: list[dict]) -> list[dict]:
-    """Return messages that Harbor exports with their calls, which are JSON in the text there, and
-    with the results, which are a user's."""
-    made: list[dict] = []
-    for message in messages:
-        role, content = message.get("role"), message.get("content")
-        text, *parts = content.split("<tool_call>") if isinstance(content, str) else [""]
-        calls = [decoded(part.partition("</tool_call>")[0]) for part in parts]
-        if role == "assistant" and calls and all(isinstance(call, dict) for call in calls):
-            message = {**message, "content": text.strip(), "tool_calls": calls}
-        elif role == "user" and made and made[-1].get("tool_calls"):
-            message = {**message, "role": "tool"}
-        made.append(message)
-    return made
+def names_in(row: dict) -> dict:
+    """Return what a row says of its task. Rows that Harbor exports have `task`."""
+    return {"instance_id": first(row, "instance_id", "task"), "repo": row.get("repo"),
+            "commit": first(row, "base_commit", "commit"),
+            "id": first(row, "traj_id", "session_id", "id")}
+
+
+def _message(message: dict) -> dict:
+    """Return a message; one of mini-swe-agent's *_response models is made of its items."""
+    if isinstance(message.get("output"), list) and "role" not in message:
+        return reply_of(message["output"])
+    return message if message.keys() & {"role", "from"} else message_of(message)

@@ -1,0 +1,69 @@
+"""Read the standard form of the Agent Data Protocol: a list of actions and observations.
+
+An action without a description goes on with the message of the action before it. An observation
+that follows calls is the result of the call that it names, or else of the first one without a
+result.
+"""
+from __future__ import annotations
+
+import re
+
+from codedata.sampling.readers.chat import begins_with
+
+FORM = "Agent Data Protocol"
+# the tool and its argument for code in a language; code in another one is a call that nobody knows
+LANGUAGES = {"bash": ("bash", "command"), "sh": ("bash", "command"),
+             "python": ("execute_ipython_cell", "code")}
+INSTANCE = re.compile(r"[\w.-]+__[\w.-]+")
+RUN = re.compile(r"(?:\.[a-z0-9]{8})?_\d+$")   # what data sets append to the id of an instance
+
+
+def matches(document) -> bool:
+    """Return whether an object has a content of actions and observations."""
+    return isinstance(document, dict) and begins_with(document.get("content"), "class_")
+
+
+def read(document: dict) -> dict:
+    """Return the row."""
+    messages: list[dict] = []
+    n_waiting = 0   # calls without a result
+    for part in document["content"]:
+        kind = part["class_"]
+        if kind.endswith("_observation"):
+            messages.append(_observation(part, n_waiting > 0))
+            n_waiting -= 1
+            continue
+        last = messages[-1] if messages else {}
+        # without its own words it is a further call of the same message
+        if last.get("role") != "assistant" or (last["tool_calls"] and part.get("description")):
+            messages.append({"role": "assistant", "content": [], "tool_calls": [],
+                             "reasoning_content": part.get("reasoning_content")})
+            n_waiting = 0
+        last = messages[-1]
+        texts = [part.get("description"), part.get("content")]
+        if kind != "message_action":
+            texts.pop()
+            last["tool_calls"].append({"id": part.get("tool_call_id"), **_call(part)})
+            n_waiting += 1
+        last["content"] += filter(None, texts)
+    for message in messages:
+        if message["role"] == "assistant":
+            message["content"] = "\n\n".join(message["content"])
+    name = str(document["id"])
+    return {"messages": messages, "agent": FORM, "id": name,
+            "instance_id": RUN.sub("", name) if INSTANCE.fullmatch(name) else None}
+
+
+def _call(action: dict) -> dict:
+    if action["class_"] == "api_action":
+        return {"name": action["function"], "arguments": action["kwargs"]}
+    name, argument = LANGUAGES.get(action["language"], (action["language"], "code"))
+    return {"name": name, "arguments": {argument: action["content"]}}
+
+
+def _observation(part: dict, is_result: bool) -> dict:
+    """Return an observation as a message: a result, or what a user or another agent wrote."""
+    text = part.get("content")
+    source = "agent" if part.get("source") == "agent" else "user"
+    return {"role": "tool" if is_result else source, "tool_call_id": part.get("tool_call_id"),
+            "content": text if isinstance(text, str) else [{"type": part["class_"]}]}

@@ -1,0 +1,168 @@
+"""Read calls that a model wrote as text: Hermes' <tool_call>, <function=…> of SWE-agent and
+OpenHands, and the JSON of Terminus.
+
+In a conversation that keeps to one of PROTOCOLS the calls become those of the chat API, and the
+user's message after them their result: of one output for several calls the last has all. What the
+prompts say of the protocol is taken out (DROPPED): answers are calls of the API, too. A call that
+is cut stays text, so it is no turn.
+"""
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+
+from codedata.messages import content_text
+from codedata.sampling.readers.chat import decoded, read_call
+
+TOOL_CALL = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
+# groups of these two: a name, what it encloses, and the end, which is missing where it was cut
+FUNCTION = re.compile(r"<function=([^>\n]{1,64})>(.*?)(</function>|\Z)", re.DOTALL)
+PARAMETER = re.compile(r"<parameter=([^>\n]{1,64})>(.*?)(</parameter>|\Z)", re.DOTALL)
+RESPONSE = re.compile(r"<tool_response>\n?(.*?)\n?(?:</tool_response>|\Z)", re.DOTALL)
+TOOLS = re.compile(r"<tools>(.*?)(?:</tools>|\Z)", re.DOTALL)
+DESCRIBED = re.compile(r"^---- BEGIN FUNCTION #\d+:\s(\S+) ----\nDescription: (.*?)"
+                       r"(?:\n---- END FUNCTION|\Z)", re.DOTALL | re.MULTILINE)
+DESCRIBED_PARAMETER = re.compile(
+    r"^ {2}\(\d+\) (\S+) \((\w+)[^()\n]*, (required|optional)\): (.*)$", re.MULTILINE)
+# what the prompts say of a protocol: from the first of these texts to the last, found in this order
+DROPPED = (
+    ("You have access to the following functions:", "If you choose to call a function",
+     "</IMPORTANT>"),
+    ("Here's a running example of how to perform a task", "START OF EXAMPLE",
+     "NEW TASK DESCRIPTION ---------------------\n"),
+    ("--------------------- END OF NEW TASK DESCRIPTION", "ONE FUNCTION CALL PER MESSAGE."),
+    ("# Tools\n\nYou may call one or more functions", "</tool_call> XML tags", "</tool_call>"),
+    ("Format your response as JSON with the following structure:",
+     "(defaults to 1.0 if not present)"),
+)
+SAID = ("analysis", "plan")   # keys of what Terminus thinks
+
+
+def with_calls(messages: list[dict], tools: list[dict] | None) -> tuple | None:
+    """Return (the messages with the calls in their texts as calls, the tools, the new place of each
+    message), or None if the conversation keeps to no protocol."""
+    replies = [content_text(one) for one in messages if one["role"] == "assistant"]
+    if any(one.get("tool_calls") for one in messages):
+        return None
+    # a text that only speaks of calls must not make its conversation one of them
+    read = next((read for read in PROTOCOLS if replies and
+                 2 * sum(read(text) is not None for text in replies) >= len(replies)), None)
+    if not read:
+        return None
+    n_prompts = next(i for i, one in enumerate(messages) if one["role"] == "assistant")
+    tools = tools or _tools_in("\n".join(map(content_text, messages[:n_prompts])))
+    functions = [one["function"] for one in tools or ()]
+    kinds = {(one["name"], key): part.get("type") for one in functions
+             for key, part in ((one.get("parameters") or {}).get("properties") or {}).items()}
+    made: list[dict] = []
+    places = []
+    n_waiting = 0
+    for i, message in enumerate(messages):
+        text = content_text(message)
+        calls = read(text) if message["role"] == "assistant" else None
+        if i < n_prompts:
+            message = {**message, "content": _without_protocol(text)}
+        elif calls:
+            message = {**message, "content": calls[0],
+                       "tool_calls": [_typed(call, kinds) for call in calls[1]]}
+        elif n_waiting and message["role"] == "user":
+            found = RESPONSE.findall(text)
+            results = found if len(found) == n_waiting else [*[""] * (n_waiting - 1), text]
+            *earlier, message = [{"role": "tool", "content": one} for one in results]
+            made += earlier
+        places.append(len(made))
+        made.append(message)
+        n_waiting = len(calls[1]) if calls else 0
+    return made, tools, places
+
+
+def _hermes(text: str) -> tuple | None:
+    found = [_json_in(body) for body in TOOL_CALL.findall(text)]
+    if not found or not all(isinstance(call.get("name"), str) for call in found):
+        return None
+    return TOOL_CALL.sub("", text).strip(), found
+
+
+def _functions(text: str) -> tuple | None:
+    calls = []
+    for name, body, _ in FUNCTION.findall(text):
+        arguments = _json_in(body)
+        if not arguments:
+            parameters = PARAMETER.findall(body)
+            if PARAMETER.sub("", body).strip() or not all(end for *_, end in parameters):
+                return None
+            arguments = {key: value.removeprefix("\n").removesuffix("\n")
+                         for key, value, _ in parameters}
+        calls.append({"name": name, "arguments": arguments})
+    text = re.sub(r"</?tool_call>", "", FUNCTION.sub("", text))
+    return (text.strip(), calls) if calls else None
+
+
+def _terminus(text: str) -> tuple | None:
+    start = text.find("{")
+    reply = _json_in(text[start:]) if start >= 0 else {}
+    commands = reply.get("commands")
+    if not isinstance(commands, list) or not all(isinstance(one, dict) for one in commands):
+        return None
+    calls = [{"name": "bash_command", "arguments": one} for one in commands]
+    if reply.get("task_complete"):
+        calls.append({"name": "mark_task_complete", "arguments": {}})
+    said = [f"{key.capitalize()}: {reply[key]}" for key in SAID if reply.get(key)]
+    before = text[:start].partition("```")[0].strip()
+    return ("\n".join(filter(None, [before, *said])), calls) if calls else None
+
+
+# each returns (a text without its calls, the calls), or None where there is none that can be read
+PROTOCOLS = (_hermes, _functions, _terminus)
+
+
+def _json_in(text: str) -> dict:
+    """Return the JSON object at the start of a text, {} if there is none."""
+    try:
+        value, _ = json.JSONDecoder(strict=False).raw_decode(text.strip())
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _typed(call: dict, kinds: Mapping) -> dict:
+    """Return a call of the chat API. `kinds` are those of the arguments, by (tool, argument): what
+    is no text stands as JSON in one."""
+    name, arguments = call["name"], call.get("arguments") or {}
+    if isinstance(arguments, dict):
+        arguments = {key: value if kinds.get((name, key), "string") == "string" else decoded(value)
+                     for key, value in arguments.items()}
+    return read_call({"name": name, "arguments": arguments}, {})
+
+
+def _without_protocol(text: str) -> str:
+    """Return a prompt without the parts between the texts of DROPPED."""
+    for first, *others in DROPPED:
+        start = end = text.find(first)
+        for mark in others:
+            at = text.find(mark, end) if end >= 0 else -1
+            end = at + len(mark) if at >= 0 else -1
+        if end >= 0:
+            text = f"{text[:start].rstrip()}\n\n{text[end:].lstrip()}".strip()
+    return text
+
+
+def _tools_in(prompts: str) -> list[dict] | None:
+    """Return the tools that the prompts describe, or None."""
+    found = [one for text in TOOLS.findall(prompts) for line in [text, *text.splitlines()]
+             for one in _listed(decoded(line)) if isinstance(one, dict) and "type" in one]
+    for name, text in DESCRIBED.findall(prompts):
+        parameters = DESCRIBED_PARAMETER.findall(text)
+        schema = {"type": "object",
+                  "properties": {key: {"type": kind, "description": said}
+                                 for key, kind, _, said in parameters},
+                  "required": [key for key, _, need, _ in parameters if need == "required"]}
+        found.append({"name": name, "description": text.partition("\n\nParameters:")[0].strip(),
+                      "parameters": schema})
+    return [one if "function" in one else {"type": "function", "function": one}
+            for one in found] or None
+
+
+def _listed(value) -> list:
+    return value if isinstance(value, list) else [value]

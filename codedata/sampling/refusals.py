@@ -1,0 +1,20 @@
+"""List the causes for which trajectories and turns of any form are refused, as they are counted.
+
+CallTurn.problem() and Turn.problem() say what is wrong with a turn itself, for every form alike,
+and result_problem() what is wrong with the results in its history.
+"""
+from __future__ import annotations
+
+# of a trajectory
+UNREADABLE = "a file, row or line that "   # followed by what is wrong with it
+BAD_ID = "instance_id that cannot be a file name"
+NO_MODEL = "no model wrote it"
+NO_TURN = "no assistant turn"
+# of a turn
+EXCLUDED = "[exclude] ids"
+NO_HISTORY = "empty history"
+TOO_LONG = "over max_chars"
+NUL = "NUL bytes"
+SURROGATES = "lone surrogates"
+NO_BLOCK = "reference without exactly one "   # followed by the kind of block
+ANSWER = "an answer in words, which is no turn"
