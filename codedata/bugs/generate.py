@@ -11,6 +11,7 @@ import re
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from operator import itemgetter
@@ -32,6 +33,7 @@ from codedata.records import (
     ProposedChange,
 )
 from codedata.run.stage import Reads, Stage, Writes
+from codedata.sandbox import Sandbox
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.contexts import Masks, add_lines, lines_by_test, mask_of, masks_of, sources_in
@@ -162,27 +164,35 @@ class SelectedSources:
 
 class ProgramCache:
     """Keep the results of make(program, config) for a few repositories. Each is made once: other
-    threads wait meanwhile."""
+    threads that ask for it wait."""
 
     def __init__(self, host: SandboxFactory, make: Callable[[SelectedSources, BugConfig], Any]):
         self._host, self._make = host, make
-        self._lock = threading.Lock()
-        self._made: dict[str, Any] = {}   # by repository, the newest at the end
+        self._locks: dict[str, threading.Lock] = {}   # by repository
+        self._made: dict[str, Any] = {}               # by repository, the last used at the end
 
     def get(self, config: BugConfig, environment: Environment, analysis: Analysis | None,
             coverage: Coverage | None) -> Any:
         """Return the result for a repository. Raise ItemFailed where its config does not fit."""
         name = config.repo_name
-        with self._lock:
-            if name not in self._made:
-                with labelled(self._host, name) as label, \
-                        open_environment(environment, self._host, label) as sandbox:
+        with self._locks.setdefault(name, threading.Lock()):
+            made = self._made.pop(name, None)
+            if made is None:
+                with open_source(environment, self._host) as sandbox:
                     files = sources_in(sandbox).files
-                program = program_of(files, config, analysis, coverage)
-                self._made[name] = self._make(program, config)
+                made = self._make(program_of(files, config, analysis, coverage), config)
+            self._made[name] = made
             for old in [*self._made][:-MAX_KEPT]:
-                del self._made[old]
-            return self._made[name]
+                self._made.pop(old, None)
+            return made
+
+
+@contextmanager
+def open_source(environment: Environment, host: SandboxFactory) -> Iterator[Sandbox]:
+    """Yield a sandbox with the source of an environment."""
+    with labelled(host, environment.repo_name) as label, \
+            open_environment(environment, host, label) as sandbox:
+        yield sandbox
 
 
 def program_of(every: list[SourceFile], config: BugConfig, analysis: Analysis | None,

@@ -9,10 +9,8 @@ from __future__ import annotations
 import ast
 import random
 import re
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import takewhile
 from types import ModuleType
 
 from codedata.checks.secrets import credential_in
@@ -36,7 +34,6 @@ BESIDE = 40                # characters that stay beside a difference of long te
 WRAPPERS = ("list", "sorted", "str", "repr", "len")   # of what a call returns
 EFFECT = "value"           # what recorders call an argument that a call has changed
 FORMS = toml_of(__package__, "issue_forms.toml")
-CALLED = re.compile(r"\b(\w+)\(")
 DIGITS = re.compile(r"\d+")
 WORDS = re.compile(r"[A-Za-z]{3,}")
 
@@ -144,8 +141,9 @@ def _passes_on(base: Difference, varied: Difference) -> bool:
                 for one, other in ((before, after), (after, before)))
     if ([*map(type, old)], [*map(type, new)]) != ([str], [str]):
         return False
-    start, end = _equal_ends(*old, *new)
-    was, now = (text[start:len(text) - end] for text in (*old, *new))
+    start = _n_equal(old[0], new[0])
+    end = _n_equal(old[0][start:][::-1], new[0][start:][::-1])
+    was, now = (text[start:len(text) - end] for text in (old[0], new[0]))
     return bool(was) and base.right.told.replace(was, now) == varied.right.told
 
 
@@ -157,30 +155,30 @@ def variants(base: Outcome, events: Sequence[Event]) -> list[tuple[list[str], st
     code = [*base.lines, base.last]
     seen = {type_: sorted(values, key=repr) for type_, values in _seen(base, events).items()}
     draw = random.Random(digest(code))
-    cases: dict[tuple[str, ...], None] = {}
+    cases = {}
     for at, line in enumerate(code):
         for start, _, value in base.literals(line):
             others = seen.get(type(value), [])
             for other in dict.fromkeys([*_near(value, others), *others]):
-                if isinstance(value, str):
-                    new = [_replaced(base, one, value, other) for one in code]
-                else:
-                    new = [*code]
-                    new[at] = _replaced(base, line, value, other, start)
-                if other != value and not any(map(_repeats_key, new)):
-                    cases[tuple(new)] = None
-    found = draw.sample([*cases], min(len(cases), MAX_VARIED))
-    return [(lines, last) for *lines, last in found]
+                if other == value:
+                    continue
+                new = [_replaced(base, one, value, other) for one in code] if isinstance(
+                    value, str) else [*code[:at], _replaced(base, line, value, other, start),
+                    *code[at + 1:]]
+                if not any(map(_repeats_key, new)):
+                    cases.setdefault(tuple(new), (new[:-1], new[-1]))
+    found = [*cases.values()]
+    return draw.sample(found, min(len(found), MAX_VARIED))
 
 
 def _seen(base: Outcome, events: Sequence[Event]) -> dict[type, set]:
     """Return the literals of all events that call what a script calls, by type."""
-    names = {*CALLED.findall("\n".join([*base.lines, base.last]))}
-    seen = defaultdict(set)
+    names = {*re.findall(r"\b(\w+)\(", "\n".join([*base.lines, base.last]))}
+    seen: dict[type, set] = {}
     for event in events:
-        if event.expr and names.intersection(CALLED.findall(event.expr)):
+        if event.expr and names.intersection(re.findall(r"\b(\w+)\(", event.expr)):
             for *_, value in base.literals(event.expr):
-                seen[type(value)].add(value)
+                seen.setdefault(type(value), set()).add(value)
     return seen
 
 
@@ -226,25 +224,21 @@ def narrowed(found: Difference) -> Difference:
     """Return a difference whose expression reads the one part of a long value that differs."""
     right, wrong = (_value(one) for one in (found.right, found.wrong))
     path = ""
-    while type(right) is type(wrong) and _keys(right) == _keys(wrong):
-        others = [key for key in _keys(right) if right[key] != wrong[key]]
-        if len(others) != 1:
+    while type(right) is type(wrong) and isinstance(right, list | tuple | dict):
+        if len(right) != len(wrong) or (isinstance(right, dict) and right.keys() != wrong.keys()):
             break
-        path += f"[{others[0]!r}]"
-        right, wrong = right[others[0]], wrong[others[0]]
+        keys = right if isinstance(right, dict) else range(len(right))
+        other = [key for key in keys if right[key] != wrong[key]]
+        if len(other) != 1:
+            break
+        path += f"[{other[0]!r}]"
+        right, wrong = right[other[0]], wrong[other[0]]
     if not path or len(found.right.text) < 120:
         return found
     sides = (replace(one, last=f"{one.last}{path}", text=repr(value), type=type(value).__name__,
                      as_printed=str(value) == repr(value))
              for one, value in ((found.right, right), (found.wrong, wrong)))
     return Difference(*sides, found.case)
-
-
-def _keys(value) -> Collection:
-    """Return what the parts of a value are read by; of no container, nothing."""
-    if isinstance(value, dict):
-        return value.keys()
-    return range(len(value)) if isinstance(value, list | tuple) else ()
 
 
 def _value(outcome: Outcome):
@@ -278,24 +272,18 @@ def _apart(wrong: str, right: str) -> tuple[str, str]:
     """Return two texts with … in place of the long parts at their ends that are equal."""
     if max(len(wrong), len(right)) <= MAX_TOLD:
         return wrong, right
-    start, end = _equal_ends(wrong, right)
+    start = _n_equal(wrong, right)
+    end = _n_equal(wrong[start:][::-1], right[start:][::-1])
     first, cut = max(0, start - BESIDE), max(0, end - BESIDE)
     shown = [("…" if first else "") + one[first:len(one) - cut] + ("…" if cut else "")
              for one in (wrong, right)]
     return shown[0], shown[1]
 
 
-def _equal_ends(one: str, other: str) -> tuple[int, int]:
-    """Return how many characters are equal at the start of two texts, and how many at the end of
-    what follows."""
-    start = _n_equal(one, other)
-    return start, _n_equal(one[start:][::-1], other[start:][::-1])
-
-
 def _n_equal(one: str, other: str) -> int:
     """Return how many characters at the start of two texts are equal."""
-    pairs = takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
-    return len([*pairs])
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((n for n, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def called(last: str) -> str:
