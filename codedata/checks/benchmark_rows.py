@@ -103,10 +103,12 @@ def _raw_rows(path: Path) -> Iterator:
 def _parquet(path: Path) -> Iterator[dict]:
     file = ParquetRows(str(path), [str(path)], None)
     table = file.query("describe select * from read_parquet(?)", file.names)
-    names = sorted(name for name, *_ in table)
-    columns = [column for column in COLUMNS if column in names]
+    types = {name: kind for name, kind, *_ in table}
+    columns = [column for column in COLUMNS if column in types]
+    if binary := [column for column in columns if types[column] == "BLOB"]:
+        raise Trouble(f"has bytes as `{binary[0]}`, not a text.", str(path), "Save it as text.")
     if not columns:
-        raise Trouble(f"has the columns {', '.join(names)}; a benchmark has {FAMILIES}.", str(path))
+        raise Trouble(f"has the columns {', '.join(sorted(types))}; a benchmark has {FAMILIES}.", str(path))
     for start in range(0, file.n_rows, PAGE):
         yield from file.query_rows(f"""
             select {', '.join(columns)} from read_parquet(?, file_row_number = true)

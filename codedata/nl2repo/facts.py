@@ -90,8 +90,9 @@ def fact_of(one: Outcome, entities: dict[str, list[Entity]]) -> RecordedFact:
     around = ([place for place in places_in(path) if place.line <= line <= place.end_line]
               for path, line in one.direct)
     functions = {max(places, key=lambda place: place.line).id for places in around if places}
-    lines = {place.id: n for path, ran in one.ran.items() for place in places_in(path)
-             if (n := (sum(1 << line for line in ran) & mask_of(place.body_lines)).bit_count())}
+    masks = {path: sum(1 << line for line in ran) for path, ran in one.ran.items()}
+    lines = {place.id: n for path, mask in masks.items() for place in places_in(path)
+             if (n := (mask & mask_of(place.body_lines)).bit_count())}
     return {"functions": sorted(functions), "ran": dict(sorted(lines.items())),
             "code": [*one.lines, one.last], "told": one.told, "kind": one.kind,
             "held_out": False}

@@ -315,7 +315,14 @@ def test_what_is_no_benchmark_is_refused_with_its_name(tmp_path, name, content, 
 
 def test_a_parquet_file_of_other_columns_is_refused(tmp_path):
     path = write(tmp_path / "a.parquet", [{"prompt": "x"}])
-    with pytest.raises(Trouble, match=r"row 1 has prompt.*instance_id"):
+    with pytest.raises(Trouble, match=r"has the columns prompt.*instance_id"):
+        Benchmarks.load([path])
+
+
+def test_a_parquet_file_with_a_text_in_bytes_is_refused(tmp_path):
+    path = tmp_path / "a.parquet"
+    duckdb.sql(f"copy (select 'x' as instance_id, 'diff'::blob as patch) to '{path}'")
+    with pytest.raises(Trouble, match="has bytes as `patch`"):
         Benchmarks.load([path])
 
 

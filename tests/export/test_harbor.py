@@ -26,7 +26,6 @@ from fake_judges import exported as make
 from judged import write_duel, write_turn
 
 from codedata.disk.layouts import content_of
-from codedata.export.formats import FORMATS
 from codedata.export.harbor import set_image
 from codedata.export.tasks import Image
 from codedata.tasks.verifier.weighted_tests import share
@@ -58,7 +57,7 @@ def test_tasks_alone_need_no_duel_and_turns_alone_make_no_tasks(root, tmp_path_f
     write_turn(other, "t_1")
     write_duel(other)
     make(other)
-    assert exported(other) == {*FORMATS}
+    assert exported(other) == {"sft_messages", "sft_completion", "dpo", "kto", "jsonl"}
 
 
 def test_a_duel_that_is_refused_keeps_no_task_back(root):

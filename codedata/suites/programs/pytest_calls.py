@@ -33,6 +33,7 @@ import tempfile
 import threading
 import types
 import uuid
+import warnings
 import weakref
 
 import pytest
@@ -50,6 +51,7 @@ MAX_DEF = 15                   # lines of a function or class of a test
 BY_REPR = (datetime.date, datetime.datetime, datetime.time, datetime.timedelta, datetime.timezone,
            decimal.Decimal, fractions.Fraction, uuid.UUID, range)
 PLAIN = (int, float, complex, str, bytes, bool, type(None), type(...), type(NotImplemented))
+NAMES_FORMS = hasattr(ast, "unparse")   # Python 3.8 has it not: it notes no operators
 A, B = ast.Name("a", ast.Load()), ast.Name("b", ast.Load())   # the operands of an operator
 CONTAINERS = (list, tuple, set, frozenset, dict, collections.OrderedDict, collections.deque,
               collections.Counter, collections.defaultdict)
@@ -123,7 +125,7 @@ class Instrument(ast.NodeTransformer):
         if isinstance(key, ast.Slice):
             ends = [one or ast.Constant(None) for one in (key.lower, key.upper, key.step)]
             key = ast.copy_location(ast.Call(ast.Name("slice", ast.Load()), ends, []), node)
-        if not isinstance(node.ctx, ast.Load) or any(
+        if not isinstance(node.ctx, ast.Load) or not isinstance(key, ast.expr) or any(
                 isinstance(one, (ast.Slice, ast.Starred)) for one in ast.walk(key)):
             return node
         return self.hooked(node, "item", node.value, key)
@@ -138,7 +140,7 @@ class Instrument(ast.NodeTransformer):
     def visit_Compare(self, node):
         """Note a comparison of two operands, but not of identities."""
         self.generic_visit(node)
-        if len(node.ops) > 1 or isinstance(node.ops[0], (ast.Is, ast.IsNot)):
+        if not NAMES_FORMS or len(node.ops) > 1 or isinstance(node.ops[0], (ast.Is, ast.IsNot)):
             return node
         form = ast.Constant(ast.unparse(ast.Compare(A, node.ops, [B])))
         return self.hooked(node, "binary", form, node.left, node.comparators[0])
@@ -146,6 +148,8 @@ class Instrument(ast.NodeTransformer):
     def visit_BinOp(self, node):
         """Note an operator."""
         self.generic_visit(node)
+        if not NAMES_FORMS:
+            return node
         form = ast.Constant(ast.unparse(ast.BinOp(A, node.op, B)))
         return self.hooked(node, "binary", form, node.left, node.right)
 
@@ -153,8 +157,8 @@ class Instrument(ast.NodeTransformer):
         """Note `x[key] = value`, which is an effect."""
         self.generic_visit(node)
         target = node.targets[0]
-        if len(node.targets) > 1 or not isinstance(target, ast.Subscript) or isinstance(
-                target.slice, (ast.Slice, ast.Tuple)):
+        if len(node.targets) > 1 or not isinstance(target, ast.Subscript) or not isinstance(
+                target.slice, ast.expr) or isinstance(target.slice, (ast.Slice, ast.Tuple)):
             return node
         call = self.hooked(node, "put", node.value, target.value, target.slice)
         return ast.copy_location(ast.Expr(call), node)
@@ -421,7 +425,10 @@ def definitions(data):
     """Return the classes of a test file by ("ClassDef", name), its functions and lambdas by (kind,
     first line)."""
     found = collections.defaultdict(list)
-    for node in ast.walk(ast.parse(data)):
+    with warnings.catch_warnings():   # the test may look at those that it gets
+        warnings.simplefilter("ignore")
+        tree = ast.parse(data)
+    for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef):
             found["ClassDef", node.name].append(node)
         elif isinstance(node, (ast.FunctionDef, ast.Lambda)):
@@ -644,12 +651,13 @@ class CallRecorder:
 
     def made(self, kind, function, args, kwargs):
         """Return what a function returns, and note it where the project has a part in it."""
-        frame = sys._getframe()
-        if self.is_busy(frame) or not (self.is_wanted(function, args, kwargs) if kind == "call"
-                                       else any(map(self.is_own_object, args))):
+        # a local name of its frame would be a cycle that keeps the result alive
+        if self.is_busy(sys._getframe()) or not (
+                self.is_wanted(function, args, kwargs) if kind == "call"
+                else any(map(self.is_own_object, args))):
             return function(*args, **kwargs)
         event = self.begin(kind, function, args, kwargs)
-        self.thread.open = (frame, event)
+        self.thread.open = (sys._getframe(), event)
         try:
             result = function(*args, **kwargs)
         except BaseException as error:
