@@ -108,7 +108,8 @@ def _parquet(path: Path) -> Iterator[dict]:
     if binary := [column for column in columns if types[column] == "BLOB"]:
         raise Trouble(f"has bytes as `{binary[0]}`, not a text.", str(path), "Save it as text.")
     if not columns:
-        raise Trouble(f"has the columns {', '.join(sorted(types))}; a benchmark has {FAMILIES}.", str(path))
+        raise Trouble(f"has the columns {', '.join(sorted(types))}; a benchmark has {FAMILIES}.",
+                      str(path))
     for start in range(0, file.n_rows, PAGE):
         yield from file.query_rows(f"""
             select {', '.join(columns)} from read_parquet(?, file_row_number = true)

@@ -301,7 +301,8 @@ class Store(Listing):
         if own >= data.keys():
             return to_json(data)
         # what a person added stays to the letter: orjson rounds long numbers
-        data = {**json.loads(read_bounded(path)), **{f: data[f] for f in own & data.keys()}}
+        added = {f: value for f, value in json.loads(read_bounded(path)).items() if f not in own}
+        data = {**added, **{f: data[f] for f in own & data.keys()}}
         return (json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
     def external_edits(self, name: str, digests: dict[str, str], owned) -> dict[str, str]:

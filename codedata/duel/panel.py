@@ -129,7 +129,7 @@ def judging_of(settings: Settings, models: Models, refresh: bool, how: str) -> J
     answers, scores = records_of(mode, how, settings.challenger.how)
     leaks = LeakJudges()
     # a duel against the reference yields no training turns, and what is chosen was written blind:
-    # it can show nothing of the pull request
+    # what it shows of the pull request is memory or luck, which facts find
     if mode == "king" and how != "chosen":
         share = settings.leak.king_share if answers is Answer else 0.0
         if share and _n_answers(root) < FEW_TURNS:

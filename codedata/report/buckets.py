@@ -23,6 +23,7 @@ from codedata.terminal import say
 
 MAX_FINDING_CHARS = 300   # of a finding's text, as it is stored
 MAX_PARALLEL = 8          # copies that are written at a time
+MAX_PENDING = 400         # copies that wait for it
 
 
 def bucket_of(score: float, settings: ReportSettings, is_flagged: bool) -> str:
@@ -92,8 +93,11 @@ def update_buckets(root: Path, wanted: dict[str, str], make: Callable[[str], Sam
         store.note(name, stage="report", state="done", **state.line())
         return "written"
 
+    names = [*wanted]
     with ThreadPoolExecutor(MAX_PARALLEL) as pool:   # each write waits for the disk
-        moves.counts.update(pool.map(bring, wanted))
+        for i in range(0, len(names), MAX_PENDING):
+            moves.counts.update(pool.map(bring, names[i:i + MAX_PENDING]))
+    moves.broken.sort(key=str)
     return moves
 
 

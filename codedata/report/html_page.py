@@ -232,7 +232,8 @@ def _in_full(row: TurnRow, answer: Answer, score: Score, duel: Duel, commits: St
              for side, field in FIELDS.items()}
     ran = {side: executions and executions.of(row.name, getattr(answer, FIELDS[side]))
            for side in (rival, "challenger")}
-    tries = [attempt for attempt in row.leaks.tries() if attempt["findings"]]
+    tries = [{key: attempt[key] for key in ("turn", "defence", "findings")}
+             for attempt in row.leaks.tries() if attempt["findings"]]
     entries = [_entry(entry) for entry in score.judges]
     messages = plain(answer.messages, answer.tools)
     history = [[one["role"], one["content"], one["role"] != "assistant"] for one in messages]

@@ -159,9 +159,9 @@ class States:
                 return Item(name, id, "waiting", self._of_another(joined), lacks_field=True)
         for needs in self.reads.needs:
             if needs not in known.digests:
-                made_by, ledger = self.reads.made_by, self.reads.store.ledger
-                if rule := ledger.excluded.get((made_by, name)):
-                    return Item(name, id, "excluded", f"{made_by} left it out: {rule.error}")
+                key, ledger = (self.reads.made_by, name), self.reads.store.ledger
+                if (rule := ledger.excluded.get(key)) and key not in ledger.failed:
+                    return Item(name, id, "excluded", f"{key[0]} left it out: {rule.error}")
                 return Item(name, id, "waiting", f"no {needs} yet", lacks_field=True)
         return None
 

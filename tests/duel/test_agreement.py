@@ -109,10 +109,12 @@ def test_a_sample_that_takes_the_kings_step_is_no_rival_and_the_record_says_what
     assert record["challenger"] == turn_of("make", "I look.") and record["choice"] == {
         "sample": 2, "of": 2, "picks": [{"number": 2, "why": "it builds"},
                                         {"number": 1, "why": "it builds"}]}
+    edit(tmp_path / "answer/prompts_1_1_1.json", note="a person's")
     fake_llm.script(turn_of("ls informed", "I know."))
     write_toml(tmp_path, {"base_url": fake_llm.base_url, "model": "m"})
     run_main(ch.main, tmp_path, "--force")
-    assert "choice" not in read_json(tmp_path / "answer/prompts_1_1_1.json")
+    record = read_json(tmp_path / "answer/prompts_1_1_1.json")
+    assert "choice" not in record and record["note"] == "a person's"
 
 
 def test_samples_that_a_person_has_broken_are_named(tmp_path, fake_llm):
