@@ -3,22 +3,27 @@ default and its bounds. config.py fills them in.
 """
 from __future__ import annotations
 
+import json
 from dataclasses import MISSING, dataclass, field, replace
 from math import inf
 from pathlib import Path
 
 from codedata.errors import Trouble
-from codedata.records import HOW
+from codedata.records import HOW, Object
 from codedata.texts import did_you_mean
 
 EMBEDDED_MODEL = "smollm2-135m-instruct"
 BY_CODE = {"by_code": True}   # metadata of a field that no table of chain.toml may have
 MODEL_LIMITS = ("temperature", "max_tokens", "max_prompt_tokens")
+OF_ENDPOINT = ("extra_body", "headers", "token_limit_key")   # what belongs to a role's endpoint
 RETRIED = ("king", "challenger", "agent", "audit")   # roles whose wrong replies are asked for again
 # models that think before they answer, and their max_tokens where nothing else is set
 THINKING_MODELS = ("Qwen/Qwen3-235B-A22B-Thinking-2507", "moonshotai/Kimi-K2.6-TEE")
 THINKING_MAX_TOKENS = 4096
 LEAK_MAX_TOKENS = 4096   # the least of a leak judge
+NOT_SENT = "none"         # as a temperature: the request has none
+USUAL_TEMPERATURE = 1.0   # of a model that is sent none
+SET_BY_US = ("model", "messages", "tools", "response_format", "stream", "n")   # keys of a request
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,23 @@ class NumberRange:
         return f"is {value:,g}; it must be between {self.low:,g} and {self.high:,g}."
 
 
+class ExtraKeys:
+    """What a setting may add to requests: no key that is SET_BY_US, values that JSON has."""
+
+    def problem(self, value: dict) -> str | None:
+        """Return why they cannot be sent, as the end of a sentence, or None."""
+        if taken := [key for key in value if key in SET_BY_US]:
+            return f"has `{taken[0]}`, which the scripts set."
+        try:
+            json.dumps(value)
+        except TypeError:
+            return "has a date or a time, which JSON has not: write it as a text."
+        return None
+
+
+EXTRA_KEYS = {"bounds": ExtraKeys()}   # metadata of such a field
+
+
 def at_least(low: float, default):
     """Return a field of a section whose number is `low` or more."""
     return between(low, inf, default)
@@ -54,8 +76,15 @@ def one_of(default: str, *others: str, aliases: dict[str, str] | None = None):
     return field(default=default, metadata={"choices": {**choices, **(aliases or {})}})
 
 
+def temperature(default):
+    """Return a field of a section that has a temperature, or NOT_SENT."""
+    return field(default=default, metadata={"bounds": NumberRange(0), "word": NOT_SENT})
+
+
 class ApiKey(str):
-    """Hold a key: a str whose repr() does not show it."""
+    """Hold a key: a str whose repr() does not show it. `withheld` says why one is empty."""
+
+    withheld = ""
 
     def __repr__(self) -> str:
         return "****" if self else ""
@@ -68,7 +97,7 @@ class LLM:
     endpoint: str = "chutes"            # a name from [endpoints.NAME], or "embedded"
     base_url: str = ""                  # any OpenAI-compatible endpoint; wins over `endpoint`
     model: str = "moonshotai/Kimi-K2.6-TEE"
-    temperature: float = at_least(0, 1.0)
+    temperature: float = temperature(1.0)   # "none": none is sent
     max_tokens: int = at_least(1, 1024)   # of an answer; left so, models that think get more
     max_prompt_tokens: int = at_least(0, 0)    # of a request; 0: no limit but the model's own
     workers: int = at_least(1, 32)      # items in flight (env_setup.py: cores / cpu_request)
@@ -85,18 +114,23 @@ class LLM:
 
 @dataclass(frozen=True)
 class RoleSettings:
-    """The model that is asked. A field that is None is taken from [llm]; of [dp_…]: from [agent].
+    """The model that is asked, and how. A field that is None is taken from the endpoint's table, then
+    from [llm]; of [dp_…]: from [agent], if they have no endpoint of their own.
     """
 
     endpoint: str | None = None
     model: str | None = None
+    # both are added to the endpoint's
+    extra_body: Object | None = field(default=None, metadata=EXTRA_KEYS)
+    headers: dict[str, str] | None = None
+    token_limit_key: str | None = None
 
 
 @dataclass(frozen=True)
 class LimitedRole(RoleSettings):
     """Hold the limits of a role, too."""
 
-    temperature: float | None = at_least(0, None)
+    temperature: float | None = temperature(None)
     max_tokens: int | None = at_least(1, None)
     max_prompt_tokens: int | None = at_least(0, None)
 
@@ -263,7 +297,7 @@ class JudgeSettings:
         "deepseek-ai/DeepSeek-V3.2-TEE", "Qwen/Qwen3-235B-A22B-Thinking-2507",
         "moonshotai/Kimi-K2.6-TEE")
     order: str = one_of("both", "king_first")   # both: each judge is asked in both orders
-    temperature: float = at_least(0, 0.0)
+    temperature: float = temperature(0.0)
     score_max_tokens: int = at_least(1, 768)    # of a verdict; models that think get more
 
 
@@ -346,6 +380,9 @@ class Endpoint:
     api_key_env: str = ""               # environment variable of the key; empty: no key needed
     max_concurrency: int = 0            # calls in flight; 0: as many as there are workers
     headers: dict[str, str] = field(default_factory=dict)
+    extra_body: Object = field(default_factory=dict, metadata=EXTRA_KEYS)   # of every request
+    token_limit_key: str = "max_tokens"   # what a request calls that limit
+    temperature: float | None = temperature(None)   # None: that of [llm]
     api_key: ApiKey = field(default=ApiKey(""), repr=False, metadata=BY_CODE)
 
 
@@ -365,7 +402,8 @@ class ModelSpec:
 
     def identity(self) -> dict:
         """Return what an answer depends on beside its inputs, for the ledger's `settings`."""
-        return {"model": self.model, **{key: getattr(self, key) for key in MODEL_LIMITS}}
+        extra = {"extra_body": self.endpoint.extra_body} if self.endpoint.extra_body else {}
+        return {"model": self.model, **{key: getattr(self, key) for key in MODEL_LIMITS}, **extra}
 
 
 @dataclass(frozen=True)
@@ -409,6 +447,8 @@ class Settings:
         section = getattr(self, role)
         if role.startswith("dp_"):
             own = {key: value for key, value in vars(section).items() if value is not None}
+            if section.endpoint:
+                own = {**dict.fromkeys(OF_ENDPOINT), **own}
             section = replace(self.agent, **own)
         n_again = self.llm.format_retries if role in RETRIED else 0
         if role == "issue":
@@ -459,9 +499,17 @@ class Settings:
         model = own.model or self.llm.model
         if endpoint.name == "embedded":
             model = EMBEDDED_MODEL
-        given = {key: value for key in MODEL_LIMITS
-                 if (value := getattr(own, key, None)) is not None}
-        limits = {**{key: general[key] for key in MODEL_LIMITS}, **given}
+        layers = {key: (getattr(own, key, None), getattr(endpoint, key, None), general[key])
+                  for key in MODEL_LIMITS}
+        limits = {key: next(value for value in values if value is not None)
+                  for key, values in layers.items()}
+        endpoint = replace(
+            endpoint, temperature=limits["temperature"],
+            extra_body={**endpoint.extra_body, **(own.extra_body or {})},
+            headers={**endpoint.headers, **(own.headers or {})},
+            token_limit_key=own.token_limit_key or endpoint.token_limit_key)
+        if limits["temperature"] == NOT_SENT:
+            limits["temperature"] = USUAL_TEMPERATURE
         return ModelSpec(role, model, endpoint, **limits, **further)
 
     def _endpoint(self, name: str | None) -> Endpoint:

@@ -23,10 +23,10 @@ A reply is one of:
                             body
     a function              called with the Request, gives one of the above
 
-Every request is in `requests` with body, headers and time of arrival. GETs of a path in `files` are
-served with ranges. As a proxy it answers what it is asked, whatever the host (`path` is the whole
-URL then). `certificate=(cert, key)` makes it an HTTPS server. Nothing of the project is imported
-here.
+Every request is in `requests` with body, headers and time of arrival; those for the list of models
+are in `looks` alone, and get the reply `models`. GETs of a path in `files` are served with ranges.
+As a proxy it answers what it is asked, whatever the host (`path` is the whole URL then).
+`certificate=(cert, key)` makes it an HTTPS server. Nothing of the project is imported here.
 """
 from __future__ import annotations
 
@@ -178,6 +178,8 @@ class FakeLLM:
                  certificate: tuple[str, str] | None = None):
         self.latency_s = latency_s            # of every answer; may be changed at any time
         self.files: dict[str, bytes] = {}     # what a GET of a path gives
+        self.models: object = Status(404)     # the reply to GETs of …/models
+        self.looks: list[Request] = []        # those GETs
         self.requests: list[Request] = []
         # those whose completion was sent whole, the client being still there
         self.answered: list[Request] = []
@@ -328,7 +330,16 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             fake._left(request, answered=False)
 
-    do_GET = do_POST
+    def do_GET(self):
+        fake: FakeLLM = self.server.fake
+        if not self.path.endswith("/models"):
+            self.do_POST()
+            return
+        headers = {k.lower(): v for k, v in self.headers.items()}
+        look = Request(-1, time.monotonic(), "GET", self.path, headers, b"", 0)
+        fake.looks.append(look)
+        status, headers, body, _ = _response(look, fake.models)
+        self.connection.sendall(_head(status, {"Content-Length": len(body), **headers}) + body)
 
     def _give(self, fake: FakeLLM, request: Request, reply) -> None:
         """Send a reply, unless the client goes away before."""

@@ -101,6 +101,7 @@ def run_agents(settings: Settings, options: RunOptions, n_agents: Mapping[str, i
         for type in n_agents:
             models.client(f"dp_{ROLES[type]}")
         models.check()
+        models.warn()
         options.before_work()
         return _Run(settings, options, n_agents, models).run(seeds)
 

@@ -21,7 +21,6 @@ from codedata.llm.asking import Rejected, read_reply, said
 from codedata.llm.replies import current_reply_log
 from codedata.messages import to_send
 from codedata.records import Answer, Commit, Message, Prompt, Sample, Side
-from codedata.terminal import say
 from codedata.texts import fill
 
 REFUSES_TOOLS = (400, 404, 422)   # HTTP statuses
@@ -58,8 +57,7 @@ def ask_turn(client: Client, layout: Layout, record: TurnRecord,
             if e.status not in REFUSES_TOOLS or client.has_taken_tools or _takes(client, form):
                 raise
     text = _ask(client, as_text, Form(), read, n)
-    if client.note_tools_refused():
-        say(f"{client.spec.role}  {client.spec.model} takes no tools: it is asked in the text form")
+    client.note_tools_refused()
     current_reply_log().note(text_form=True)
     turn = as_call(text, form.tools)
     if not turn and Form().problem(text):   # no turn, but accepted

@@ -23,10 +23,12 @@ from codedata.config import PRICE_LINE, load
 from codedata.driver import StaysInDriver, in_worker
 from codedata.errors import HttpTrouble, ItemFailed, Trouble
 from codedata.llm.costs import Money
-from codedata.llm.http import Http, Tries, read_json
+from codedata.llm.http import ONE_CHOICE, Http, Tries, read_json
+from codedata.llm.preflight import about_key, warnings_of
 from codedata.llm.replies import REPLY_TYPES, ReplyLog, current_reply_log
 from codedata.llm.trim import Fitted, estimate_tokens, fit, text_sent
-from codedata.settings import Endpoint, ModelSpec, Settings
+from codedata.settings import NOT_SENT, Endpoint, ModelSpec, Settings
+from codedata.terminal import say
 
 MAX_TOKENS = 10**12   # larger counts reported for a call are ignored
 MIN_SECRET_CHARS = 8   # a header's value may be a key; to mask shorter ones would garble replies
@@ -35,6 +37,11 @@ BASE_URL = re.compile(r"https?://([^/@]*@)?[^/:@]+(:\d+)?(/|$)")
 FILTERED = ("content_filter", "safety", "SAFETY")   # finish reasons
 BROKEN_OFF = ("error", "abort", "insufficient_system_resource")
 REFUSES_SCHEMA = (400, 422)   # statuses
+# words of a refusal that is about a parameter, not about its amount
+REFUSAL = re.compile(r"unsupported|not support|n't support|unrecogni[sz]ed|unknown|unexpected|"
+                     r"not permitted|not allowed|deprecated|both be specified", re.IGNORECASE)
+PROPOSAL = re.compile(r"\buse \W*(max_\w*tokens)", re.IGNORECASE)
+TOKEN_LIMITS = ("max_completion_tokens", "max_tokens")
 IN_THE_FIRST = {"tokens_in": 0, "tokens_out": 0, "tokens_cached": 0}   # usage of further replies
 WRONG_SHAPE = (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError)
 ADVICE = {   # by status
@@ -100,6 +107,8 @@ class Client(StaysInDriver):
             self._headers["Authorization"] = f"Bearer {endpoint.api_key}"
         values = [value for name, value in endpoint.headers.items()
                   if name.lower() not in PUBLIC_HEADERS]
+        if not endpoint.api_key and not endpoint.headers:
+            self._endpoint.about_key = about_key(endpoint)
         for value in (str(endpoint.api_key), *values, *(one.split(" ")[-1] for one in values)):
             if len(value) >= MIN_SECRET_CHARS:
                 models.http.secrets |= {value, json.dumps(value)[1:-1]}
@@ -158,11 +167,19 @@ class Client(StaysInDriver):
         """Note for this run that the model answers requests with tools."""
         self._models.with_tools.add(self._place)
 
-    def note_tools_refused(self) -> bool:
-        """Note for this run that the model answers only without tools; return whether that is new.
-        """
+    def note_tools_refused(self) -> None:
+        """Note for this run, and say, that the model answers only without tools."""
+        self._models.without_tools.add(self._place)
+        self._say_once("takes no tools: it is asked in the text form")
+
+    def _say_once(self, what: str) -> None:
         mine = object()   # setdefault is atomic: of several threads, one finds its own object
-        return self._models.without_tools.setdefault(self._place, mine) is mine
+        if self._models.was_said.setdefault((self._place, what), mine) is mine:
+            say(f"{self.spec.role}  {self.spec.model} {what}")
+
+    def _note_one_choice(self) -> None:
+        self._models.without_n.add(self._place)
+        self._say_once("gives one answer a call: further ones are asked for singly")
 
     def has_kept(self, messages: list[dict], **options) -> bool:
         """Return whether a reply to this request is kept. `options` are arguments of ask()."""
@@ -204,17 +221,27 @@ class Client(StaysInDriver):
         tokens = min(tokens, self.spec.max_prompt_tokens or tokens)
         return tokens, self._models.money.cost(self.spec.model, tokens, self.spec.max_tokens)
 
+    def warnings(self, others: list[Client]) -> list[str]:
+        """Return what the endpoint's list of models tells of it, this client and `others`."""
+        if self._is_embedded:
+            return []
+        models = dict.fromkeys(client.spec.model for client in (self, *others))
+        return [f"{self.spec.role}  {line}" for line in warnings_of(
+            self._models.http, self.spec.endpoint, self._headers, models)]
+
     def _request(self, messages: list[dict], grammar="", schema=None, tools=None) -> _Request:
-        spec = self.spec
-        body = {"model": spec.model, "messages": messages, "temperature": spec.temperature,
-                "max_tokens": spec.max_tokens}
+        spec, endpoint = self.spec, self.spec.endpoint
+        body = {"model": spec.model, "messages": messages}
+        if endpoint.temperature != NOT_SENT:
+            body["temperature"] = spec.temperature
+        body[endpoint.token_limit_key] = spec.max_tokens
         if grammar and self._is_embedded:
             body["grammar"] = grammar
         if schema:
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
         if tools:
             body["tools"] = tools
-        data = orjson.dumps(body)
+        data = orjson.dumps({**body, **endpoint.extra_body})
         return _Request(data, hashlib.blake2b(data, digest_size=8).hexdigest())
 
     def _reply(self, request: _Request, n: int = 1) -> Reply:
@@ -241,23 +268,59 @@ class Client(StaysInDriver):
     def _send_for(self, n: int, request: _Request, tries: Tries,
                   calls: ReplyLog) -> tuple[list[Reply], dict]:
         """Return up to `n` replies and their usage; one reply if the endpoint refuses to give
-        several, which is noted for this run."""
+        several, or gives one all the same, which is noted for this run."""
         if n == 1 or self._is_embedded or self._place in self._models.without_n:
             return self._send(request, tries, calls)
         data = orjson.dumps({**orjson.loads(request.data), "n": n})
         try:
             return self._send(replace(request, data=data), tries, calls, n)
         except HttpTrouble as e:
-            if e.status not in REFUSES_SCHEMA:
+            if e.status not in REFUSES_SCHEMA and ONE_CHOICE not in e.what:
                 raise
         found = self._send(request, tries, calls)
-        self._models.without_n.add(self._place)
+        self._note_one_choice()
         return found
 
     def _send(self, request: _Request, tries: Tries, calls: ReplyLog,
               n: int = 1) -> tuple[list[Reply], dict]:
-        """Return the endpoint's first `n` replies and their usage; save the cost of unusable ones.
+        """Return the endpoint's first `n` replies and their usage.
+
+        A parameter that it refuses is sent under another name or left out, from then on.
         """
+        known = names = self._models.names.get(self._place, {})
+        while True:
+            try:
+                found = self._post(_renamed(request, names), tries, calls, n)
+            except HttpTrouble as e:
+                refused = e.status in REFUSES_SCHEMA and self._refused(e.what, request, names)
+                if not refused:
+                    raise
+                names = {**names, **refused}
+                continue
+            for name, other in names.items() if names is not known else ():
+                self._say_once(f"does not take {name}: it is "
+                               + (f"sent as {other}" if other else "left out"))
+            self._models.names[self._place] = names
+            return found
+
+    def _refused(self, problem: str, request: _Request, names: dict[str, str]) -> dict[str, str]:
+        """Return {parameter: its other name, or "" for none} for one of our own that a refusal
+        names; none of extra_body, which somebody wants."""
+        endpoint = self.spec.endpoint
+        ours = orjson.loads(request.data).keys() - endpoint.extra_body.keys()
+        for key in {"temperature", endpoint.token_limit_key} & ours:
+            name = names.get(key, key)
+            if name and REFUSAL.search(problem) and re.search(rf"\b{re.escape(name)}\b", problem):
+                if key == "temperature" or name != key:
+                    return {key: ""}
+                proposed = PROPOSAL.findall(problem)
+                others = [one for one in (*proposed, *TOKEN_LIMITS) if one != name]
+                return {key: others[0]}
+        return {}
+
+    def _post(self, request: _Request, tries: Tries, calls: ReplyLog,
+              n: int) -> tuple[list[Reply], dict]:
+        """Return the first `n` replies and their usage; save the cost of unusable ones."""
         models = self._models
 
         def decode(status, headers, body):
@@ -266,7 +329,9 @@ class Client(StaysInDriver):
                 answer = read_json(body)
                 usage = _usage(answer)
                 choices = [answer["choices"][0], *answer["choices"][1:n]]
-                replies = json.dumps([vars(_decode(one, answer)) for one in choices])
+                replies = json.dumps([vars(one) for one in _whole_ones(choices, answer)])
+                if len(choices) == 1 < n:
+                    self._note_one_choice()
                 masked = models.http.masked(replies)   # it may repeat the key, too
                 return [Reply(**one) for one in json.loads(masked)], usage
             except (*WRONG_SHAPE, HttpTrouble) as e:
@@ -348,9 +413,12 @@ class Models(StaysInDriver):
             self.http.secrets.add(str(settings.hf_token))
         self.money = Money(settings.prices, settings.budget_usd, settings.shard)
         self.without_schema = set()   # (base_url, model) that refused response_format
-        self.without_n = set()        # the same of those that refused to give several replies
+        self.without_n = set()        # the same of those that give one reply a call
         self.with_tools = set()       # (base_url, model) that answered a request with tools
-        self.without_tools = {}       # the same of those that refused tools: who noted it first
+        self.without_tools = set()    # the same of those that refused tools
+        # by (base_url, model): {parameter: what it is sent as, or ""}; a new dict at each change
+        self.names: dict[tuple, dict[str, str]] = {}
+        self.was_said = {}            # ((base_url, model), text): who said it first
         self._clients = {}            # by role
         self._run, self._n_calls = secrets.token_hex(5), itertools.count(1)
 
@@ -398,6 +466,15 @@ class Models(StaysInDriver):
         if has_budget:
             self.money.add_up(self.settings.root)
 
+    def warn(self) -> None:
+        """Say before the first call what the endpoints' lists of models show to be wrong."""
+        by_url: dict[str, list[Client]] = {}
+        for client in self._clients.values():
+            by_url.setdefault(client.spec.endpoint.base_url, []).append(client)
+        for first, *more in by_url.values():
+            for line in first.warnings(more):
+                say(self.http.masked(line))
+
     def __enter__(self):
         return self
 
@@ -420,12 +497,37 @@ def _check_endpoint(endpoint: Endpoint) -> None:
         raise Trouble("has a password in its base_url.", where, "Addresses are printed. "
                       "Put the key into the environment and name it: api_key_env.")
     if endpoint.api_key_env and not endpoint.api_key:
-        raise Trouble(f"no key for {base_url}: {endpoint.api_key_env} is not set.",
+        problem = endpoint.api_key.withheld or f"{endpoint.api_key_env} is not set"
+        raise Trouble(f"no key for {base_url}: {problem}.",
                       todo=WAYS_OUT.format(variable=endpoint.api_key_env))
     if not all(" " <= char <= "~" for char in endpoint.api_key):
         raise Trouble("holds a character that cannot stand in a key.",
                       endpoint.api_key_env or "--llm-auth-token",
                       "Copy the key again, without line ends or quotes.")
+
+
+def _renamed(request: _Request, names: dict[str, str]) -> _Request:
+    """Return a request whose keys have other names, without those whose name is ""; its digest
+    stays, by which replies are kept."""
+    if not names:
+        return request
+    body = orjson.loads(request.data).items()
+    named = {other: value for key, value in body if (other := names.get(key, key))}
+    return replace(request, data=orjson.dumps(named))
+
+
+def _whole_ones(choices: list[dict], answer: dict) -> list[Reply]:
+    """Return the replies of those choices that are whole: they are paid for, whatever became of the
+    others. Where there is none, raise what is wrong with the first."""
+    replies, faults = [], []
+    for choice in choices:
+        try:
+            replies.append(_decode(choice, answer))
+        except (*WRONG_SHAPE, HttpTrouble) as e:
+            faults.append(e)
+    if not replies:
+        raise faults[0]
+    return replies
 
 
 def _decode(choice: dict, answer: dict) -> Reply:

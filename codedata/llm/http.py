@@ -36,6 +36,8 @@ from codedata.texts import printable
 
 log = logging.getLogger(__name__)
 CONNECT_TIMEOUT_S = 10.0
+LOOK_S = 10.0   # of a GET that is tried once
+ONE_CHOICE = "one completion choice"   # llama.cpp refuses several with HTTP 500
 FATAL = {401: "refused the key", 402: "wants payment", 403: "refused access"}
 RETRIED_4XX = (408, 425)   # of the statuses that refuse a request, those that may pass
 NO_RETRIES = urllib3.Retry(False)
@@ -89,6 +91,7 @@ class EndpointState:
         self.capacity = float(self.limit)
         self.in_flight = 0
         self.n_answers = 0
+        self.about_key = "Check the key and the account; --show-config tells which are used."
         self.n_resets = 0               # connections lost since the last answer of any kind
         self._reduced_at = 0.0          # a 429 to a call that started earlier changes nothing
         self._throttled_since = None    # time.monotonic() of the first of only 429s
@@ -200,6 +203,19 @@ class Http:
             wait_s = min(retry_after_s(failure.headers), self.llm.max_429_wait_s)
             self.wait(max(wait_s, self._back_off_s(n_failures - 1)))
 
+    def look(self, url: str, headers: dict) -> tuple[int, bytes | str]:
+        """Return (status, body) of a GET that is tried once; (0, why) where no answer came."""
+        _limits.ends_at = time.monotonic() + min(LOOK_S, self.llm.call_timeout_s)
+        _limits.max_bytes = self.llm.max_reply_bytes
+        try:
+            status, _, body = self._exchange(url, headers=headers)
+            return status, body
+        except (ValueError, HttpTrouble) as e:
+            return 0, self.masked(str(e))
+        except (urllib3.exceptions.HTTPError, OSError) as e:
+            failure = self._no_answer(e, EndpointState(1))
+            return 0, "no answer in time" if failure.is_timeout else failure.problem
+
     def _attempt(self, url: str, endpoint: EndpointState, decode, max_bytes: int, kwargs: dict):
         """Return the decoded answer to one request; raise _AttemptFailed where none is good."""
         _limits.ends_at = time.monotonic() + self.llm.call_timeout_s
@@ -255,8 +271,9 @@ class Http:
             elsewhere = urljoin(url, raw.get_redirect_location() or "")
             if elsewhere == url or data is not None:
                 break
-            if urlsplit(elsewhere)[:2] != urlsplit(url)[:2]:   # the key is for that host alone
-                headers.pop("Authorization", None)
+            if urlsplit(elsewhere)[:2] != urlsplit(url)[:2]:   # keys are for that host alone
+                headers = {name: value for name, value in headers.items()
+                           if name in HEADERS or name == "Range"}
             url = elsewhere
         return raw.status, raw.headers, body
 
@@ -339,14 +356,14 @@ def _stop_if_final(failure: _AttemptFailed, url: str, endpoint: EndpointState) -
         endpoint.answered()   # key, address and model are good
         raise HttpTrouble(f"the endpoint flagged it: {failure.flagged}", url, status=status)
     if status in FATAL:
-        raise RunStopped(f"{FATAL[status]} ({failure.problem}).", url,
-                         "Check the key and the account; --show-config tells which are used.",
+        raise RunStopped(f"{FATAL[status]} ({failure.problem}).", url, endpoint.about_key,
                          exit_code=endpoint.exit_code)
     if 300 <= status < 400:
         place = printable(failure.headers["Location"], 300)
         raise RunStopped(f"sends elsewhere (HTTP {status}, {place}).", url,
                          "Use that address as the base URL.", exit_code=endpoint.exit_code)
-    if (400 <= status < 500 and status not in RETRIED_4XX) or status == 501:
+    is_refused = 400 <= status < 500 and status not in RETRIED_4XX
+    if is_refused or status == 501 or ONE_CHOICE in failure.problem:
         raise HttpTrouble(failure.problem, url, status=status)
 
 
