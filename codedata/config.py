@@ -228,7 +228,8 @@ class _Layers:
         given_url = endpoints["base_url"]
         url = base_url.rstrip("/") or given_url.base_url
         origin = self.origin["llm.base_url" if base_url else "endpoints.base_url"]
-        key = self._key_for(url, "QIANFAN_BEARER_TOKEN", origin)
+        is_openai = origin.endswith(" OPENAI_BASE_URL")
+        key = self._key_for(url, "OPENAI_API_KEY" if is_openai else "QIANFAN_BEARER_TOKEN", origin)
         endpoints["base_url"] = replace(
             given_url, base_url=url,
             api_key=ApiKey(self.args.llm_auth_token) if self.args.llm_auth_token else key)

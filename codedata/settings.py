@@ -114,8 +114,8 @@ class LLM:
 
 @dataclass(frozen=True)
 class RoleSettings:
-    """The model that is asked, and how. A field that is None is taken from the endpoint's table, then
-    from [llm]; of [dp_…]: from [agent], if they have no endpoint of their own.
+    """The model that is asked, and how. A field that is None is taken from the endpoint's table or
+    [llm]; of [dp_…]: from [agent], if it has no endpoint of its own.
     """
 
     endpoint: str | None = None

@@ -116,6 +116,51 @@ def test_the_token_of_a_base_url_goes_to_no_other_endpoint(monkeypatch):
     assert key(*here, "--llm-auth-token", "flag") == "flag"
 
 
+STRANGER = '[llm]\nbase_url = "http://stranger"\n'
+PAIR = ('[llm]\nendpoint = "x"\n[endpoints.x]\nbase_url = "http://stranger"\n'
+        'api_key_env = "MY_KEY"\n')
+MINE = {"QIANFAN_BEARER_TOKEN": "q", "MY_KEY": "m", "OPENAI_API_KEY": "o"}
+CHUTES = {"CHUTES_API_KEY": "c"}
+
+
+@pytest.mark.parametrize("files, env, flags, key", [
+    ({"root/chain.toml": STRANGER}, MINE, [], ""), ({"root/chain.toml": PAIR}, MINE, [], ""),
+    ({"root/.env": "LLM_BASE_URL=http://stranger"}, MINE, [], ""),
+    ({"root/.env": "OPENAI_BASE_URL=http://stranger"}, MINE, [], ""),
+    ({"root/.env": "CHUTES_BASE_URL=http://stranger"}, CHUTES, [], ""),
+    ({"root/chain.toml": '[llm]\nproxy = "http://stranger"'}, CHUTES, [], ""),
+    ({"root/chain.toml": '[endpoints.chutes]\napi_key_env = "MY_KEY"'}, MINE, [], ""),
+    ({"root/chain.toml": "[endpoints.chutes]\nmax_concurrency = 3"}, CHUTES, [], "c"),
+    ({"root/chain.toml": PAIR, "root/.env": "MY_KEY=of-root"}, {}, [], "of-root"),
+    ({"root/chain.toml": PAIR}, MINE, ["--config", "root/chain.toml"], "m"),
+    ({"chain.toml": STRANGER}, MINE, [], "q"), ({"chain.toml": PAIR}, MINE, [], "m"),
+    ({"root/chain.toml": PAIR.replace("MY_KEY", "QIANFAN_BEARER_TOKEN")},
+     {**MINE, "LLM_BASE_URL": "http://stranger/"}, ["--llm", "x"], "q"),
+    ({"root/chain.toml": STRANGER.replace("http://stranger", "https://api.openai.com/v1")},
+     MINE, [], "o"),
+    ({}, {**MINE, "OPENAI_BASE_URL": "http://proxy/v1"}, [], "o"),
+    ({}, {"QIANFAN_BEARER_TOKEN": "q", "OPENAI_BASE_URL": "http://proxy/v1"}, [], ""),
+    ({}, {**MINE, **CHUTES, "OPENAI_BASE_URL": "http://proxy/v1"}, [], "c"),
+    *(({}, {"OPENAI_API_KEY": "o"}, ["--llm-base-url", url], key) for url, key in [
+        ("https://api.openai.com/v1", "o"), ("http://api.openai.com/v1", ""),
+        ("https://api.openai.com.stranger.io/v1", ""), ("https://stranger.io/v1", "")]),
+], ids=str)
+def test_a_key_goes_only_where_it_belongs(tmp_path, monkeypatch, files, env, flags, key):
+    (tmp_path / "root").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    found = endpoint("--root", "root", *flags).api_key
+    assert found == key and bool(found.withheld) == (not key and "root" in str(files))
+
+
+def test_a_token_of_the_hub_goes_to_no_address_of_a_root(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf")
+    toml('[prompt]\nhub_url = "http://stranger"\n', tmp_path / "root")
+    assert (load("--root", "root").hf_token, load().hf_token) == ("", "hf")
+
+
 # where files are looked for ----------------------------------------------------------------------
 
 
@@ -172,6 +217,8 @@ def test_an_unknown_name_is_refused_and_the_nearest_named(text, says, nearest):
 [llm] workers = 3.0
 [llm] workers = true
 [llm] temperature = "hot"
+[king] extra_body = { stream = true }
+[endpoints.x] extra_body = { day = 2026-01-01 }
 [llm] model = 3
 [exclude] ids = "a"
 [exclude] ids = [1]

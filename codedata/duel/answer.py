@@ -10,9 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from codedata.conversation.tool_calls import function_of, new_call
-from codedata.conversation.turn import Form, as_call, clean, form_of, plain
+from codedata.conversation.turn import Form, as_call, clean, form_of, plain, split_thinking
+from codedata.disk.layouts import to_json, write_atomic
+from codedata.driver import in_driver
 from codedata.duel.prompt_texts import packaged_text
 from codedata.errors import HttpTrouble
 from codedata.leak.request import RULE, behind, with_pull_request
@@ -23,6 +26,7 @@ from codedata.messages import to_send
 from codedata.records import Answer, Commit, Message, Prompt, Sample, Side
 from codedata.texts import fill
 
+REASONING = "_reasoning"   # folder beside the answers
 REFUSES_TOOLS = (400, 404, 422)   # HTTP statuses
 TASK = {"role": "user", "content": "Go on."}
 TurnRecord = Prompt | Answer | Sample   # records with `messages` and `tools`
@@ -30,12 +34,31 @@ Layout = Callable[[TurnRecord], list[Message]]   # returns a request
 ReadSide = Callable[[Reply, Form], Side]         # raises Rejected where a reply is none
 
 
-def read_turn(reply: Reply, form: Form) -> Side:
-    """Return a reply as a turn of this form. Raise Rejected where it is none."""
+def read_turn(reply: Reply, form: Form, thoughts: list[str] | None = None) -> Side:
+    """Return a reply as a turn of this form, and add what it thinks apart from it to `thoughts`.
+    Raise Rejected where it is no turn."""
     side = _side(said(reply), form)
     if problem := form.problem(side, reply.truncated):
         raise Rejected(problem)
+    if thoughts is not None:
+        thoughts += filter(None, (reply.reasoning, split_thinking(reply.text)[1]))
     return side
+
+
+def keep_reasoning(thoughts: list[str]) -> None:
+    """Keep what the king thought beside the current item's record, or nothing where it gave none.
+    A challenger's tells of the pull request and is not kept."""
+    calls = current_reply_log()
+    if calls.item:
+        _put(calls.directory / REASONING / f"{calls.item}.json", "\n".join(thoughts))
+
+
+@in_driver
+def _put(path: Path, king: str) -> None:
+    if king:
+        write_atomic(path, to_json({"king": king}))
+    else:   # of an earlier answer
+        path.unlink(missing_ok=True)
 
 
 def ask_turn(client: Client, layout: Layout, record: TurnRecord,

@@ -241,7 +241,7 @@ class Http:
 
     def _no_answer(self, error: Exception, endpoint: EndpointState) -> _AttemptFailed:
         """Return what failed at a request to which no answer came."""
-        if isinstance(error, urllib3.exceptions.ConnectTimeoutError):
+        if type(error) is urllib3.exceptions.ConnectTimeoutError:   # a refusal is of a subclass
             return _AttemptFailed("no connection in time", is_down=True)
         # urllib3 reports a timeout while sending as a lost connection
         is_late = time.monotonic() >= _limits.ends_at
