@@ -60,6 +60,7 @@ OPENAI = re.compile(r"https://(?:\w+\.)?api\.openai\.com(?::443)?(?:/|$)")
 CHUTES = {"CHUTES_API_KEY", "CHUTES_BASE_URL"}   # who sets one of them wants that endpoint
 PAIRING = {"base_url", "base_url_env", "api_key_env"}   # of a key and an address
 SCRIPTS = Path(__file__).resolve().parents[1]
+NO_URL = "-", ""   # in place of an address and its origin
 UNSET = None, "default"   # value and origin of a setting that no layer has
 MAX_SETTINGS_BYTES = 10_000_000
 
@@ -94,8 +95,8 @@ def _files_of(root: Path, args: Namespace) -> tuple[str, ...]:
     """Return the files of settings that may have come with a root from somebody else."""
     if root.resolve() == SCRIPTS:
         return ()
-    paths = {root / "chain.toml", root / ".env"} - {Path(args.config or "")}
-    return tuple(map(str, paths))
+    names = (".env",) if args.config else (".env", "chain.toml")
+    return tuple(str(root / name) for name in names)
 
 
 def _environment(root: Path) -> dict[str, tuple[str, str]]:
@@ -199,8 +200,9 @@ class _Layers:
         """Return a key from the environment, for an address with these origins; an empty one where
         it is not set or withheld."""
         value, place = self.environment.get(variable, ("", ""))
-        own_url, own_place = self.environment.get(ADDRESS_OF.get(variable), ("", ""))
-        if url and url == own_url.rstrip("/") and not own_place.startswith(self.of_root):
+        own_url, own_place = self.environment.get(ADDRESS_OF.get(variable), NO_URL)
+        is_paired = url == own_url.rstrip("/") and not own_place.startswith(self.of_root)
+        if is_paired or (variable == "OPENAI_API_KEY" and OPENAI.match(url)):
             origins = ()
         origins = *origins, self.origin["llm.proxy"], self.origin["llm.ca_bundle"]
         named = next((one for one in origins if one.startswith(self.of_root)), None)
@@ -215,10 +217,10 @@ class _Layers:
         """Return the key for the address of an endpoint: that of `variable`, or OpenAI's where it
         belongs."""
         key = self.key(variable, *origins, url=url)
-        own_url, own_place = self.environment.get("OPENAI_BASE_URL", ("", ""))
-        if key or not (OPENAI.match(url) or url == own_url.rstrip("/")):
-            return key
-        return self.key("OPENAI_API_KEY", "" if OPENAI.match(url) else own_place) or key
+        openai_url, _ = self.environment.get("OPENAI_BASE_URL", NO_URL)
+        if OPENAI.match(url) or url == openai_url.rstrip("/"):
+            return key or self.key("OPENAI_API_KEY", *origins, url=url)
+        return key
 
     def endpoints(self, base_url: str) -> dict[str, Endpoint]:
         """Return every endpoint by name, with its key; `base_url` is that of [llm] or a flag."""
@@ -228,11 +230,9 @@ class _Layers:
         given_url = endpoints["base_url"]
         url = base_url.rstrip("/") or given_url.base_url
         origin = self.origin["llm.base_url" if base_url else "endpoints.base_url"]
-        is_openai = origin.endswith(" OPENAI_BASE_URL")
-        key = self._key_for(url, "OPENAI_API_KEY" if is_openai else "QIANFAN_BEARER_TOKEN", origin)
-        endpoints["base_url"] = replace(
-            given_url, base_url=url,
-            api_key=ApiKey(self.args.llm_auth_token) if self.args.llm_auth_token else key)
+        variable = "" if origin.endswith(" OPENAI_BASE_URL") else "QIANFAN_BEARER_TOKEN"
+        key = ApiKey(self.args.llm_auth_token or "") or self._key_for(url, variable, origin)
+        endpoints["base_url"] = replace(given_url, base_url=url, api_key=key)
         return endpoints
 
     def _endpoint(self, name: str, given) -> Endpoint:

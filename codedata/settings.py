@@ -3,7 +3,6 @@ default and its bounds. config.py fills them in.
 """
 from __future__ import annotations
 
-import json
 from dataclasses import MISSING, dataclass, field, replace
 from math import inf
 from pathlib import Path
@@ -23,7 +22,6 @@ THINKING_MAX_TOKENS = 4096
 LEAK_MAX_TOKENS = 4096   # the least of a leak judge
 NOT_SENT = "none"         # as a temperature: the request has none
 USUAL_TEMPERATURE = 1.0   # of a model that is sent none
-SET_BY_US = ("model", "messages", "tools", "response_format", "stream", "n")   # keys of a request
 
 
 @dataclass(frozen=True)
@@ -41,23 +39,6 @@ class NumberRange:
         if self.high == inf:
             return f"is {value}; it must be {self.low:g} or more."
         return f"is {value:,g}; it must be between {self.low:,g} and {self.high:,g}."
-
-
-class ExtraKeys:
-    """What a setting may add to requests: no key that is SET_BY_US, values that JSON has."""
-
-    def problem(self, value: dict) -> str | None:
-        """Return why they cannot be sent, as the end of a sentence, or None."""
-        if taken := [key for key in value if key in SET_BY_US]:
-            return f"has `{taken[0]}`, which the scripts set."
-        try:
-            json.dumps(value)
-        except TypeError:
-            return "has a date or a time, which JSON has not: write it as a text."
-        return None
-
-
-EXTRA_KEYS = {"bounds": ExtraKeys()}   # metadata of such a field
 
 
 def at_least(low: float, default):
@@ -121,7 +102,7 @@ class RoleSettings:
     endpoint: str | None = None
     model: str | None = None
     # both are added to the endpoint's
-    extra_body: Object | None = field(default=None, metadata=EXTRA_KEYS)
+    extra_body: Object | None = None
     headers: dict[str, str] | None = None
     token_limit_key: str | None = None
 
@@ -380,7 +361,7 @@ class Endpoint:
     api_key_env: str = ""               # environment variable of the key; empty: no key needed
     max_concurrency: int = 0            # calls in flight; 0: as many as there are workers
     headers: dict[str, str] = field(default_factory=dict)
-    extra_body: Object = field(default_factory=dict, metadata=EXTRA_KEYS)   # of every request
+    extra_body: Object = field(default_factory=dict)   # of every request
     token_limit_key: str = "max_tokens"   # what a request calls that limit
     temperature: float | None = temperature(None)   # None: that of [llm]
     api_key: ApiKey = field(default=ApiKey(""), repr=False, metadata=BY_CODE)
@@ -499,10 +480,10 @@ class Settings:
         model = own.model or self.llm.model
         if endpoint.name == "embedded":
             model = EMBEDDED_MODEL
-        layers = {key: (getattr(own, key, None), getattr(endpoint, key, None), general[key])
-                  for key in MODEL_LIMITS}
-        limits = {key: next(value for value in values if value is not None)
-                  for key, values in layers.items()}
+        limits = {key: general[key] for key in MODEL_LIMITS}
+        for layer in (endpoint, own):
+            limits |= {key: value for key in MODEL_LIMITS
+                       if (value := getattr(layer, key, None)) is not None}
         endpoint = replace(
             endpoint, temperature=limits["temperature"],
             extra_body={**endpoint.extra_body, **(own.extra_body or {})},

@@ -217,8 +217,7 @@ def test_an_unknown_name_is_refused_and_the_nearest_named(text, says, nearest):
 [llm] workers = 3.0
 [llm] workers = true
 [llm] temperature = "hot"
-[king] extra_body = { stream = true }
-[endpoints.x] extra_body = { day = 2026-01-01 }
+[king] extra_body = "low"
 [llm] model = 3
 [exclude] ids = "a"
 [exclude] ids = [1]
@@ -261,6 +260,7 @@ def test_a_wrong_type_is_refused_with_file_and_key(text):
 [llm] worker = 3
 [llm] ca_bundle = "no_ca_bundle.pem"
 [llm] format_retries = -1
+[king] extra_body = { stream = true }
 """))
 def test_a_value_that_no_run_can_use_is_refused(tmp_path, run, fake_llm, text):
     """Otherwise a run ends with nothing done and exit code 0, or with a traceback."""

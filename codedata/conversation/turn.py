@@ -50,7 +50,7 @@ from codedata.conversation.tool_calls import (
 )
 from codedata.messages import content_text
 from codedata.records import Side, text_problem
-from codedata.texts import THINKING, fill, text_of
+from codedata.texts import fill, text_of
 
 TOOL_CALLS = "<|tool_calls_section_begin|>"
 CLOSING_TAGS = ("</think>", "</thinking>", "◁/think▷")
@@ -59,7 +59,7 @@ TAG = re.compile(r"(?<!`)(?:</?think(?:ing)?>|◁/?think▷|<\|\w+\|>)")
 # a block, which is group 1 and passed over, or thinking
 THOUGHT = re.compile(r"^( {0,3}(`{3,}).*?(?:^ {0,3}\2`*[ \t\r]*$|\Z))|(?<!`)(?:"
                      r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)|◁think▷.*?(?:◁/think▷|\Z))",
-                     re.DOTALL | re.MULTILINE)
+                     re.DOTALL | re.MULTILINE | re.IGNORECASE)
 FENCE = re.compile(r" {0,3}(`{3,})(.*)\Z")   # groups: its ticks, and the text after them
 # the text that a harness runs; takes linear time in a text that ends with a fence
 HARNESS = re.compile(r"```bash[ \t]*\r?\n(.*?)\n```", re.DOTALL)
@@ -84,21 +84,15 @@ def clean(text: str) -> str:
 def split_thinking(text: str) -> tuple[str, str]:
     """Return (a text without its thinking and outer blanks, the thinking with its tags), by rule 2.
     """
-    thoughts = []
-
-    def without(match: re.Match) -> str:
-        thoughts.append("" if match[1] else match[0])
-        return match[1] or ""
-
-    text = THOUGHT.sub(without, text).strip()
+    thoughts = [match[0] for match in THOUGHT.finditer(text) if not match[1]]
+    text = THOUGHT.sub(r"\1", text).strip()
     before_blocks = text.partition("```")[0]
     start = 0
     for tag in CLOSING_TAGS:   # the opening tag may have been part of the prompt template
         end = before_blocks.rfind(tag)
         if end >= 0 and text[end - 1:end] != "`":
             start = max(start, end + len(tag))
-    start = THINKING.match(text, start).end()
-    return text[start:], "".join([*thoughts, text[:start]])
+    return text[start:].strip(), "".join([*thoughts, text[:start]])
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from codedata.driver import StaysInDriver, in_worker
 from codedata.errors import HttpTrouble, ItemFailed, Trouble
 from codedata.llm.costs import Money
 from codedata.llm.http import ONE_CHOICE, Http, Tries, read_json
-from codedata.llm.preflight import about_key, warnings_of
+from codedata.llm.preflight import about_key, warning
 from codedata.llm.replies import REPLY_TYPES, ReplyLog, current_reply_log
 from codedata.llm.trim import Fitted, estimate_tokens, fit, text_sent
 from codedata.settings import NOT_SENT, Endpoint, ModelSpec, Settings
@@ -36,12 +36,17 @@ PUBLIC_HEADERS = ("accept", "content-type", "user-agent", "referer", "http-refer
 BASE_URL = re.compile(r"https?://([^/@]*@)?[^/:@]+(:\d+)?(/|$)")
 FILTERED = ("content_filter", "safety", "SAFETY")   # finish reasons
 BROKEN_OFF = ("error", "abort", "insufficient_system_resource")
-REFUSES_SCHEMA = (400, 422)   # statuses
+REFUSES_A_PART = (400, 422)   # statuses
 # words of a refusal that is about a parameter, not about its amount
 REFUSAL = re.compile(r"unsupported|not support|n't support|unrecogni[sz]ed|unknown|unexpected|"
                      r"not permitted|not allowed|deprecated|both be specified", re.IGNORECASE)
 PROPOSAL = re.compile(r"\buse \W*(max_\w*tokens)", re.IGNORECASE)
-TOKEN_LIMITS = ("max_completion_tokens", "max_tokens")
+SET_BY_US = {"model", "messages", "tools", "response_format", "stream", "n"}   # keys of requests
+# parameters that are left out where a refusal names them
+ALWAYS_SENT = ("temperature", "max_tokens", "max_completion_tokens")
+IN_WORDS = {"n": "gives one answer a call (n): further ones are asked for singly",
+            "tools": "takes no tools: it is asked in the text form"}
+NOT_EVERYWHERE = ("n", "response_format")   # those that are left out at any refusal, in this order
 IN_THE_FIRST = {"tokens_in": 0, "tokens_out": 0, "tokens_cached": 0}   # usage of further replies
 WRONG_SHAPE = (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError)
 ADVICE = {   # by status
@@ -129,34 +134,22 @@ class Client(StaysInDriver):
         With `n`, where the endpoint can, so many come from one call: the others are kept for the
         next ask() of the same messages without a schema. There may be fewer.
 
-        `schema` (JSON schema) is sent where the endpoint accepts one: if it refuses a schema (HTTP
-        400, 422) and answers without it, it gets none again in this run. `tools` are always sent: a
+        `schema` (JSON schema) is sent where the endpoint accepts one. `tools` are always sent: a
         model without them needs other instructions. `grammar` (GBNF) is sent to the embedded model
         only: other endpoints may not support it.
         """
         plain = self._request(messages, grammar, tools=tools)
-        if schema is None or self._is_embedded:
+        # a kept reply to a request without the schema: the endpoint refused one
+        if schema is None or self._is_embedded or current_reply_log().has_kept(plain.digest):
             return self._reply(plain, n)
-        calls = current_reply_log()
-        with_schema = self._request(messages, grammar, schema, tools)
-        was_refused = self._place in self._models.without_schema or calls.has_kept(plain.digest)
-        if was_refused and not calls.has_kept(with_schema.digest):
-            return self._reply(plain)
-        try:
-            return self._reply(with_schema)
-        except HttpTrouble as e:
-            if e.status not in REFUSES_SCHEMA:
-                raise
-        reply = self._reply(plain)
-        self._models.without_schema.add(self._place)
-        return reply
+        return self._reply(self._request(messages, grammar, schema, tools))
 
     @property
     def lacks_tools(self) -> bool:
         """Return whether the model takes no tools: it is the embedded one, or refused them in this
         run.
         """
-        return self._is_embedded or self._place in self._models.without_tools
+        return self._is_embedded or "tools" in self._models.changes.get(self._place, ())
 
     @property
     def has_taken_tools(self) -> bool:
@@ -169,17 +162,24 @@ class Client(StaysInDriver):
 
     def note_tools_refused(self) -> None:
         """Note for this run, and say, that the model answers only without tools."""
-        self._models.without_tools.add(self._place)
-        self._say_once("takes no tools: it is asked in the text form")
+        self._learn({"tools": ""})
 
     def _say_once(self, what: str) -> None:
         mine = object()   # setdefault is atomic: of several threads, one finds its own object
         if self._models.was_said.setdefault((self._place, what), mine) is mine:
-            say(f"{self.spec.role}  {self.spec.model} {what}")
+            say(self._models.http.masked(f"{self.spec.role}  {self.spec.model} {what}"))
 
-    def _note_one_choice(self) -> None:
-        self._models.without_n.add(self._place)
-        self._say_once("gives one answer a call: further ones are asked for singly")
+    def warn(self) -> None:
+        """Say before the first call what the endpoint's list of models shows to be wrong."""
+        if problem := warning(self._models.http, self.spec, self._headers):
+            self._say_once(problem)
+
+    def _learn(self, changes: dict[str, str]) -> None:
+        """Note for this run, and say, which parameters the endpoint takes otherwise, or not."""
+        for name, other in changes.items():
+            self._models.changes.setdefault(self._place, {})[name] = other
+            what = f"sent as {other}" if other else "left out"
+            self._say_once(IN_WORDS.get(name, f"does not take {name}: it is {what}"))
 
     def has_kept(self, messages: list[dict], **options) -> bool:
         """Return whether a reply to this request is kept. `options` are arguments of ask()."""
@@ -221,14 +221,6 @@ class Client(StaysInDriver):
         tokens = min(tokens, self.spec.max_prompt_tokens or tokens)
         return tokens, self._models.money.cost(self.spec.model, tokens, self.spec.max_tokens)
 
-    def warnings(self, others: list[Client]) -> list[str]:
-        """Return what the endpoint's list of models tells of it, this client and `others`."""
-        if self._is_embedded:
-            return []
-        models = dict.fromkeys(client.spec.model for client in (self, *others))
-        return [f"{self.spec.role}  {line}" for line in warnings_of(
-            self._models.http, self.spec.endpoint, self._headers, models)]
-
     def _request(self, messages: list[dict], grammar="", schema=None, tools=None) -> _Request:
         spec, endpoint = self.spec, self.spec.endpoint
         body = {"model": spec.model, "messages": messages}
@@ -253,7 +245,7 @@ class Client(StaysInDriver):
         if self.is_cooling_down:
             raise HttpTrouble(self.cool_down_reason)
         tries = Tries()
-        replies, usage = self._send_for(n, request, tries, calls)
+        replies, usage = self._send(request, tries, calls, 1 if self._is_embedded else n)
         paid = []
         for i, reply in enumerate(replies):
             call = self._call(usage, tries) if i == 0 else self._call(IN_THE_FIRST, Tries())
@@ -265,58 +257,35 @@ class Client(StaysInDriver):
         self._models.money.add(paid[0])
         return replace(replies[0], call=paid[0], request=request.digest)
 
-    def _send_for(self, n: int, request: _Request, tries: Tries,
-                  calls: ReplyLog) -> tuple[list[Reply], dict]:
-        """Return up to `n` replies and their usage; one reply if the endpoint refuses to give
-        several, or gives one all the same, which is noted for this run."""
-        if n == 1 or self._is_embedded or self._place in self._models.without_n:
-            return self._send(request, tries, calls)
-        data = orjson.dumps({**orjson.loads(request.data), "n": n})
-        try:
-            return self._send(replace(request, data=data), tries, calls, n)
-        except HttpTrouble as e:
-            if e.status not in REFUSES_SCHEMA and ONE_CHOICE not in e.what:
-                raise
-        found = self._send(request, tries, calls)
-        self._note_one_choice()
-        return found
-
     def _send(self, request: _Request, tries: Tries, calls: ReplyLog,
-              n: int = 1) -> tuple[list[Reply], dict]:
-        """Return the endpoint's first `n` replies and their usage.
-
-        A parameter that it refuses is sent under another name or left out, from then on.
-        """
-        known = names = self._models.names.get(self._place, {})
+              n: int) -> tuple[list[Reply], dict]:
+        """Return up to `n` replies and their usage. What the endpoint refuses of a request, and not
+        of every one, it is not sent again in this run."""
+        changes = dict(self._models.changes.get(self._place, ()))
         while True:
+            sent = _changed(request, n, changes)
             try:
-                found = self._post(_renamed(request, names), tries, calls, n)
+                found = self._post(sent, tries, calls, 1 if "n" in changes else n)
             except HttpTrouble as e:
-                refused = e.status in REFUSES_SCHEMA and self._refused(e.what, request, names)
-                if not refused:
-                    raise
-                names = {**names, **refused}
+                changes |= self._refused(e, sent, changes)
                 continue
-            for name, other in names.items() if names is not known else ():
-                self._say_once(f"does not take {name}: it is "
-                               + (f"sent as {other}" if other else "left out"))
-            self._models.names[self._place] = names
+            self._learn(changes)
             return found
 
-    def _refused(self, problem: str, request: _Request, names: dict[str, str]) -> dict[str, str]:
-        """Return {parameter: its other name, or "" for none} for one of our own that a refusal
-        names; none of extra_body, which somebody wants."""
-        endpoint = self.spec.endpoint
-        ours = orjson.loads(request.data).keys() - endpoint.extra_body.keys()
-        for key in {"temperature", endpoint.token_limit_key} & ours:
-            name = names.get(key, key)
-            if name and REFUSAL.search(problem) and re.search(rf"\b{re.escape(name)}\b", problem):
-                if key == "temperature" or name != key:
-                    return {key: ""}
-                proposed = PROPOSAL.findall(problem)
-                others = [one for one in (*proposed, *TOKEN_LIMITS) if one != name]
-                return {key: others[0]}
-        return {}
+    def _refused(self, refusal: HttpTrouble, sent: _Request, changes: dict) -> dict[str, str]:
+        """Return {parameter: its other name, or "" for none} of what a refusal names, or else of
+        what not every endpoint takes; raise the refusal where the request has no such parameter."""
+        text = refusal.what
+        if refusal.status not in REFUSES_A_PART and ONE_CHOICE not in text:
+            raise refusal
+        keys = orjson.loads(sent.data).keys() - self.spec.endpoint.extra_body.keys()
+        words = re.findall(r"\w+", text) if REFUSAL.search(text) else ()
+        named = [key for key in ALWAYS_SENT if key in words]
+        name = next((key for key in (*named, *NOT_EVERYWHERE) if key in keys), None)
+        if name is None:
+            raise refusal
+        proposed = (one for one in PROPOSAL.findall(text) if one not in (name, *changes))
+        return {name: next(proposed, "")}
 
     def _post(self, request: _Request, tries: Tries, calls: ReplyLog,
               n: int) -> tuple[list[Reply], dict]:
@@ -331,7 +300,7 @@ class Client(StaysInDriver):
                 choices = [answer["choices"][0], *answer["choices"][1:n]]
                 replies = json.dumps([vars(one) for one in _whole_ones(choices, answer)])
                 if len(choices) == 1 < n:
-                    self._note_one_choice()
+                    self._learn({"n": ""})
                 masked = models.http.masked(replies)   # it may repeat the key, too
                 return [Reply(**one) for one in json.loads(masked)], usage
             except (*WRONG_SHAPE, HttpTrouble) as e:
@@ -412,12 +381,9 @@ class Models(StaysInDriver):
         if settings.hf_token:
             self.http.secrets.add(str(settings.hf_token))
         self.money = Money(settings.prices, settings.budget_usd, settings.shard)
-        self.without_schema = set()   # (base_url, model) that refused response_format
-        self.without_n = set()        # the same of those that give one reply a call
+        # by (base_url, model): {parameter that was refused: what it is sent as, "" for not at all}
+        self.changes: dict[tuple, dict[str, str]] = {}
         self.with_tools = set()       # (base_url, model) that answered a request with tools
-        self.without_tools = set()    # the same of those that refused tools
-        # by (base_url, model): {parameter: what it is sent as, or ""}; a new dict at each change
-        self.names: dict[tuple, dict[str, str]] = {}
         self.was_said = {}            # ((base_url, model), text): who said it first
         self._clients = {}            # by role
         self._run, self._n_calls = secrets.token_hex(5), itertools.count(1)
@@ -468,12 +434,9 @@ class Models(StaysInDriver):
 
     def warn(self) -> None:
         """Say before the first call what the endpoints' lists of models show to be wrong."""
-        by_url: dict[str, list[Client]] = {}
         for client in self._clients.values():
-            by_url.setdefault(client.spec.endpoint.base_url, []).append(client)
-        for first, *more in by_url.values():
-            for line in first.warnings(more):
-                say(self.http.masked(line))
+            if client.spec.endpoint.name != "embedded":
+                client.warn()
 
     def __enter__(self):
         return self
@@ -493,6 +456,8 @@ def _check_endpoint(endpoint: Endpoint) -> None:
     if not BASE_URL.match(base_url):
         raise Trouble("is no base URL of an endpoint.", repr(base_url),
                       "It looks like http://127.0.0.1:8000/v1 or https://host/v1.")
+    if taken := SET_BY_US & endpoint.extra_body.keys():
+        raise Trouble(f"has {', '.join(taken)}, which the scripts set.", f"{where} extra_body")
     if "@" in base_url:
         raise Trouble("has a password in its base_url.", where, "Addresses are printed. "
                       "Put the key into the environment and name it: api_key_env.")
@@ -506,14 +471,17 @@ def _check_endpoint(endpoint: Endpoint) -> None:
                       "Copy the key again, without line ends or quotes.")
 
 
-def _renamed(request: _Request, names: dict[str, str]) -> _Request:
-    """Return a request whose keys have other names, without those whose name is ""; its digest
+def _changed(request: _Request, n: int, changes: dict[str, str]) -> _Request:
+    """Return a request for `n` replies, with the parameters that the endpoint takes. Its digest
     stays, by which replies are kept."""
-    if not names:
+    if n == 1 and not changes:
         return request
-    body = orjson.loads(request.data).items()
-    named = {other: value for key, value in body if (other := names.get(key, key))}
-    return replace(request, data=orjson.dumps(named))
+    body = {**orjson.loads(request.data), **({"n": n} if n > 1 else {})}
+    for name, other in changes.items():
+        value = body.pop(name, None)
+        if other and value is not None:
+            body[other] = value
+    return replace(request, data=orjson.dumps(body))
 
 
 def _whole_ones(choices: list[dict], answer: dict) -> list[Reply]:

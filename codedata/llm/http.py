@@ -154,6 +154,9 @@ class Http:
         self._without_proxy = _Pools(llm.workers, self.ssl_context)
         self._pools = _Pools(llm.workers, self.ssl_context, llm.proxy)
         self._endpoints = {}   # EndpointState by name
+        # look(url, headers): (status, body) of a GET that is sent once, (status, why) where it is
+        # refused, (0, why) where no answer came
+        self.look = lru_cache(self._look)
 
     def endpoint(self, name: str, limit: int) -> EndpointState:
         """Return the state of the endpoint of that name, created on first use."""
@@ -203,22 +206,19 @@ class Http:
             wait_s = min(retry_after_s(failure.headers), self.llm.max_429_wait_s)
             self.wait(max(wait_s, self._back_off_s(n_failures - 1)))
 
-    def look(self, url: str, headers: dict) -> tuple[int, bytes | str]:
-        """Return (status, body) of a GET that is tried once; (0, why) where no answer came."""
-        _limits.ends_at = time.monotonic() + min(LOOK_S, self.llm.call_timeout_s)
-        _limits.max_bytes = self.llm.max_reply_bytes
+    def _look(self, url: str, headers: tuple) -> tuple[int, bytes | str]:
         try:
-            status, _, body = self._exchange(url, headers=headers)
-            return status, body
-        except (ValueError, HttpTrouble) as e:
-            return 0, self.masked(str(e))
-        except (urllib3.exceptions.HTTPError, OSError) as e:
-            failure = self._no_answer(e, EndpointState(1))
-            return 0, "no answer in time" if failure.is_timeout else failure.problem
+            return self._attempt(url, EndpointState(1), lambda status, _, body: (status, body), 0,
+                                 {"headers": dict(headers)}, LOOK_S)
+        except _AttemptFailed as e:
+            return e.status or 0, "no answer in time" if e.is_timeout else e.problem
+        except Trouble as e:
+            return 0, e.what
 
-    def _attempt(self, url: str, endpoint: EndpointState, decode, max_bytes: int, kwargs: dict):
+    def _attempt(self, url: str, endpoint: EndpointState, decode, max_bytes: int, kwargs: dict,
+                 timeout_s: float = 0.0):
         """Return the decoded answer to one request; raise _AttemptFailed where none is good."""
-        _limits.ends_at = time.monotonic() + self.llm.call_timeout_s
+        _limits.ends_at = time.monotonic() + (timeout_s or self.llm.call_timeout_s)
         _limits.max_bytes = max_bytes or self.llm.max_reply_bytes
         try:
             status, headers, body = self._exchange(url, **kwargs)

@@ -149,10 +149,9 @@ SERVED = {"data": [{"id": "moonshotai/Kimi-K2.6"}, {"id": "b"}]}
 
 @pytest.mark.parametrize("path, models, says", [
     ("/v1", {"data": [{"id": "moonshotai/Kimi-K2.6-TEE"}]}, ""), ("/v1", Status(404), ""),
-    ("", Status(404), "{url}/models: HTTP 404 and no models. Did you mean {url}/v1?"),
+    ("", Status(404), "at {url}/models: HTTP 404, no models. Did you mean {url}/v1?"),
     ("/v1/chat/completions", Status(404), "Did you mean {url}/v1?"),
-    ("/v1", SERVED, "{url}/v1/models does not list 'moonshotai/Kimi-K2.6-TEE', but "
-                    "moonshotai/Kimi-K2.6, b"),
+    ("/v1", SERVED, "Kimi-K2.6-TEE is not listed at {url}/v1/models: moonshotai/Kimi-K2.6, b"),
     ("/v1", Status(401), "no key was sent: set QIANFAN_BEARER_TOKEN, OPENAI_API_KEY or "
                          "api_key_env"),
 ], ids=str)
