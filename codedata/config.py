@@ -27,6 +27,7 @@ from codedata.errors import Trouble
 from codedata.records import check_of
 from codedata.settings import (
     EMBEDDED_MODEL,
+    NOT_SENT,
     ApiKey,
     Endpoint,
     Judge,
@@ -308,7 +309,7 @@ def _checked(key: Field, value, where: str):
     kind = key.type.removesuffix(" | None")
     if "Judge" in kind:
         return _judges(value, where)
-    if value == key.metadata.get("word"):
+    if key.name == "temperature" and value == NOT_SENT:
         return value
     if kind == "float" and type(value) is int:
         value = float(value)
@@ -379,9 +380,8 @@ def _shown_endpoint(endpoint: Endpoint) -> str:
     parts = [endpoint.base_url or "-"]
     if endpoint.max_concurrency:
         parts.append(f"at most {endpoint.max_concurrency} calls")
-    for what in ("headers", "extra_body"):
-        if names := ", ".join(getattr(endpoint, what)):
-            parts.append(f"{what} {names}")
+    if endpoint.headers:
+        parts.append(f"headers {', '.join(endpoint.headers)}")
     key = "none needed"
     if endpoint.api_key:
         key = "set"

@@ -20,7 +20,7 @@ RETRIED = ("king", "challenger", "agent", "audit")   # roles whose wrong replies
 THINKING_MODELS = ("Qwen/Qwen3-235B-A22B-Thinking-2507", "moonshotai/Kimi-K2.6-TEE")
 THINKING_MAX_TOKENS = 4096
 LEAK_MAX_TOKENS = 4096   # the least of a leak judge
-NOT_SENT = "none"         # as a temperature: the request has none
+NOT_SENT = "none"         # in place of any temperature's number: requests have none
 USUAL_TEMPERATURE = 1.0   # of a model that is sent none
 
 
@@ -57,11 +57,6 @@ def one_of(default: str, *others: str, aliases: dict[str, str] | None = None):
     return field(default=default, metadata={"choices": {**choices, **(aliases or {})}})
 
 
-def temperature(default):
-    """Return a field of a section that has a temperature, or NOT_SENT."""
-    return field(default=default, metadata={"bounds": NumberRange(0), "word": NOT_SENT})
-
-
 class ApiKey(str):
     """Hold a key: a str whose repr() does not show it. `withheld` says why one is empty."""
 
@@ -78,7 +73,7 @@ class LLM:
     endpoint: str = "chutes"            # a name from [endpoints.NAME], or "embedded"
     base_url: str = ""                  # any OpenAI-compatible endpoint; wins over `endpoint`
     model: str = "moonshotai/Kimi-K2.6-TEE"
-    temperature: float = temperature(1.0)   # "none": none is sent
+    temperature: float = at_least(0, 1.0)   # "none": none is sent
     max_tokens: int = at_least(1, 1024)   # of an answer; left so, models that think get more
     max_prompt_tokens: int = at_least(0, 0)    # of a request; 0: no limit but the model's own
     workers: int = at_least(1, 32)      # items in flight (env_setup.py: cores / cpu_request)
@@ -111,7 +106,7 @@ class RoleSettings:
 class LimitedRole(RoleSettings):
     """Hold the limits of a role, too."""
 
-    temperature: float | None = temperature(None)
+    temperature: float | None = at_least(0, None)
     max_tokens: int | None = at_least(1, None)
     max_prompt_tokens: int | None = at_least(0, None)
 
@@ -278,7 +273,7 @@ class JudgeSettings:
         "deepseek-ai/DeepSeek-V3.2-TEE", "Qwen/Qwen3-235B-A22B-Thinking-2507",
         "moonshotai/Kimi-K2.6-TEE")
     order: str = one_of("both", "king_first")   # both: each judge is asked in both orders
-    temperature: float = temperature(0.0)
+    temperature: float = at_least(0, 0.0)
     score_max_tokens: int = at_least(1, 768)    # of a verdict; models that think get more
 
 
@@ -363,7 +358,7 @@ class Endpoint:
     headers: dict[str, str] = field(default_factory=dict)
     extra_body: Object = field(default_factory=dict)   # of every request
     token_limit_key: str = "max_tokens"   # what a request calls that limit
-    temperature: float | None = temperature(None)   # None: that of [llm]
+    temperature: float | None = at_least(0, None)   # None: that of [llm]
     api_key: ApiKey = field(default=ApiKey(""), repr=False, metadata=BY_CODE)
 
 

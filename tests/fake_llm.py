@@ -257,11 +257,16 @@ class FakeLLM:
         with self._changed:
             self.in_flight += 1
             self.max_in_flight = max(self.max_in_flight, self.in_flight)
-            request = Request(len(self.requests), time.monotonic(), handler.command, handler.path,
+            is_look = handler.path.endswith("/models")
+            n = -1 - len(self.looks) if is_look else len(self.requests)
+            request = Request(n, time.monotonic(), handler.command, handler.path,
                               {k.lower(): v for k, v in handler.headers.items()}, raw,
                               self.in_flight)
-            self.requests.append(request)
-            reply = self._script.popleft() if self._script else self._default
+            (self.looks if is_look else self.requests).append(request)
+            if is_look:
+                reply = self.models
+            else:
+                reply = self._script.popleft() if self._script else self._default
             self._changed.notify_all()
         return request, reply
 
@@ -330,16 +335,7 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             fake._left(request, answered=False)
 
-    def do_GET(self):
-        fake: FakeLLM = self.server.fake
-        if not self.path.endswith("/models"):
-            self.do_POST()
-            return
-        headers = {k.lower(): v for k, v in self.headers.items()}
-        look = Request(-1, time.monotonic(), "GET", self.path, headers, b"", 0)
-        fake.looks.append(look)
-        status, headers, body, _ = _response(look, fake.models)
-        self.connection.sendall(_head(status, {"Content-Length": len(body), **headers}) + body)
+    do_GET = do_POST
 
     def _give(self, fake: FakeLLM, request: Request, reply) -> None:
         """Send a reply, unless the client goes away before."""

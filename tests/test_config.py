@@ -116,48 +116,50 @@ def test_the_token_of_a_base_url_goes_to_no_other_endpoint(monkeypatch):
     assert key(*here, "--llm-auth-token", "flag") == "flag"
 
 
-STRANGER = '[llm]\nbase_url = "http://stranger"\n'
-PAIR = ('[llm]\nendpoint = "x"\n[endpoints.x]\nbase_url = "http://stranger"\n'
-        'api_key_env = "MY_KEY"\n')
-MINE = {"QIANFAN_BEARER_TOKEN": "q", "MY_KEY": "m", "OPENAI_API_KEY": "o"}
-CHUTES = {"CHUTES_API_KEY": "c"}
+URL = '[llm]; base_url = "http://foe"'
+PAIR = '[llm]; endpoint = "x"; [endpoints.x]; base_url = "http://foe"; api_key_env = "MY_KEY"'
 
 
-@pytest.mark.parametrize("files, env, flags, key", [
-    ({"root/chain.toml": STRANGER}, MINE, [], ""), ({"root/chain.toml": PAIR}, MINE, [], ""),
-    ({"root/.env": "LLM_BASE_URL=http://stranger"}, MINE, [], ""),
-    ({"root/.env": "OPENAI_BASE_URL=http://stranger"}, MINE, [], ""),
-    ({"root/.env": "CHUTES_BASE_URL=http://stranger"}, CHUTES, [], ""),
-    ({"root/chain.toml": '[llm]\nproxy = "http://stranger"'}, CHUTES, [], ""),
-    ({"root/chain.toml": '[endpoints.chutes]\napi_key_env = "MY_KEY"'}, MINE, [], ""),
-    ({"root/chain.toml": "[endpoints.chutes]\nmax_concurrency = 3"}, CHUTES, [], "c"),
-    ({"root/chain.toml": PAIR, "root/.env": "MY_KEY=of-root"}, {}, [], "of-root"),
-    ({"root/chain.toml": PAIR}, MINE, ["--config", "root/chain.toml"], "m"),
-    ({"chain.toml": STRANGER}, MINE, [], "q"), ({"chain.toml": PAIR}, MINE, [], "m"),
-    ({"root/chain.toml": PAIR.replace("MY_KEY", "QIANFAN_BEARER_TOKEN")},
-     {**MINE, "LLM_BASE_URL": "http://stranger/"}, ["--llm", "x"], "q"),
-    ({"root/chain.toml": STRANGER.replace("http://stranger", "https://api.openai.com/v1")},
-     MINE, [], "o"),
-    ({}, {**MINE, "OPENAI_BASE_URL": "http://proxy/v1"}, [], "o"),
-    ({}, {"QIANFAN_BEARER_TOKEN": "q", "OPENAI_BASE_URL": "http://proxy/v1"}, [], ""),
-    ({}, {**MINE, **CHUTES, "OPENAI_BASE_URL": "http://proxy/v1"}, [], "c"),
-    *(({}, {"OPENAI_API_KEY": "o"}, ["--llm-base-url", url], key) for url, key in [
-        ("https://api.openai.com/v1", "o"), ("http://api.openai.com/v1", ""),
-        ("https://api.openai.com.stranger.io/v1", ""), ("https://stranger.io/v1", "")]),
-], ids=str)
-def test_a_key_goes_only_where_it_belongs(tmp_path, monkeypatch, files, env, flags, key):
-    (tmp_path / "root").mkdir()
-    for name, text in files.items():
-        (tmp_path / name).write_text(text)
-    for name, value in env.items():
-        monkeypatch.setenv(name, value)
-    found = endpoint("--root", "root", *flags).api_key
-    assert found == key and bool(found.withheld) == (not key and "root" in str(files))
+# a file and what it has | variables that are set | flags | the variable whose value is sent
+@pytest.mark.parametrize("file, text, env, flags, sent", rows("""
+root/chain.toml | URL  | QIANFAN_BEARER_TOKEN OPENAI_API_KEY | |
+root/chain.toml | PAIR | MY_KEY | |
+root/chain.toml | PAIR | MY_KEY | --config root/chain.toml | MY_KEY
+chain.toml      | PAIR | MY_KEY | | MY_KEY
+chain.toml      | URL  | QIANFAN_BEARER_TOKEN OPENAI_API_KEY | | QIANFAN_BEARER_TOKEN
+root/chain.toml | PAIR | MY_KEY LLM_BASE_URL=http://foe | --llm x |
+root/chain.toml | OURS | LLM_BASE_URL=http://foe QIANFAN_BEARER_TOKEN | --llm x | QIANFAN_BEARER_TOKEN
+root/chain.toml | [llm]; proxy = "http://foe" | CHUTES_API_KEY | |
+root/chain.toml | [endpoints.chutes]; api_key_env = "MY_KEY" | MY_KEY | |
+root/chain.toml | [endpoints.chutes]; max_concurrency = 3 | CHUTES_API_KEY | | CHUTES_API_KEY
+root/chain.toml | [llm]; base_url = "https://api.openai.com/v1" | OPENAI_API_KEY | | OPENAI_API_KEY
+root/.env       | LLM_BASE_URL=http://foe | QIANFAN_BEARER_TOKEN | |
+root/.env       | CHUTES_BASE_URL=http://foe | CHUTES_API_KEY | |
+root/.env       | OPENAI_BASE_URL=http://foe | QIANFAN_BEARER_TOKEN OPENAI_API_KEY | |
+root/.env       | MY_KEY=MY_KEY; LLM_BASE_URL=http://x; QIANFAN_BEARER_TOKEN=MY_KEY | | | MY_KEY
+.env            | | QIANFAN_BEARER_TOKEN OPENAI_API_KEY OPENAI_BASE_URL=http://x | | OPENAI_API_KEY
+.env            | | QIANFAN_BEARER_TOKEN OPENAI_BASE_URL=http://x | |
+.env            | | CHUTES_API_KEY OPENAI_API_KEY OPENAI_BASE_URL=http://x | | CHUTES_API_KEY
+.env            | | OPENAI_API_KEY | --llm-base-url https://api.openai.com/v1 | OPENAI_API_KEY
+.env            | | OPENAI_API_KEY | --llm-base-url https://eu.api.openai.com | OPENAI_API_KEY
+.env            | | OPENAI_API_KEY | --llm-base-url http://api.openai.com/v1 |
+.env            | | OPENAI_API_KEY | --llm-base-url https://api.openai.com.stranger.io/v1 |
+.env            | | OPENAI_API_KEY | --llm-base-url https://stranger.io/v1 |
+.env            | | OPENAI_API_KEY OPENAI_BASE_URL=http://x | --llm embedded |
+"""))
+def test_a_key_goes_only_where_it_belongs(monkeypatch, file, text, env, flags, sent):
+    named = {"URL": URL, "PAIR": PAIR, "OURS": PAIR.replace("MY_KEY", "QIANFAN_BEARER_TOKEN")}
+    toml("", Path("root"), "nothing")
+    Path(file).write_text(named.get(text, text).replace("; ", "\n"))
+    for name, _, value in (one.partition("=") for one in env.split()):
+        monkeypatch.setenv(name, value or name)
+    key = endpoint("--root", "root", *flags.split()).api_key
+    assert key == sent and bool(key.withheld) == (not sent and "root" in file)
 
 
 def test_a_token_of_the_hub_goes_to_no_address_of_a_root(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf")
-    toml('[prompt]\nhub_url = "http://stranger"\n', tmp_path / "root")
+    toml('[prompt]\nhub_url = "http://foe"\n', tmp_path / "root")
     assert (load("--root", "root").hf_token, load().hf_token) == ("", "hf")
 
 

@@ -53,7 +53,7 @@ from codedata.records import Side, text_problem
 from codedata.texts import fill, text_of
 
 TOOL_CALLS = "<|tool_calls_section_begin|>"
-CLOSING_TAGS = ("</think>", "</thinking>", "◁/think▷")
+CLOSING_TAG = re.compile(r"(?<!`)(?:</think(?:ing)?>|◁/think▷)")
 # this matches thinking tags and special tokens such as <|im_end|>
 TAG = re.compile(r"(?<!`)(?:</?think(?:ing)?>|◁/?think▷|<\|\w+\|>)")
 # a block, which is group 1 and passed over, or thinking
@@ -86,12 +86,9 @@ def split_thinking(text: str) -> tuple[str, str]:
     """
     thoughts = [match[0] for match in THOUGHT.finditer(text) if not match[1]]
     text = THOUGHT.sub(r"\1", text).strip()
-    before_blocks = text.partition("```")[0]
-    start = 0
-    for tag in CLOSING_TAGS:   # the opening tag may have been part of the prompt template
-        end = before_blocks.rfind(tag)
-        if end >= 0 and text[end - 1:end] != "`":
-            start = max(start, end + len(tag))
+    # the opening tag may have been part of the prompt template
+    ends = [match.end() for match in CLOSING_TAG.finditer(text.partition("```")[0])]
+    start = ends[-1] if ends else 0
     return text[start:].strip(), "".join([*thoughts, text[:start]])
 
 
