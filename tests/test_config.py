@@ -128,7 +128,7 @@ root/chain.toml | PAIR | MY_KEY | --config root/chain.toml | MY_KEY
 chain.toml      | PAIR | MY_KEY | | MY_KEY
 chain.toml      | URL  | QIANFAN_BEARER_TOKEN OPENAI_API_KEY | | QIANFAN_BEARER_TOKEN
 root/chain.toml | PAIR | MY_KEY LLM_BASE_URL=http://foe | --llm x |
-root/chain.toml | OURS | LLM_BASE_URL=http://foe QIANFAN_BEARER_TOKEN | --llm x | QIANFAN_BEARER_TOKEN
+root/chain.toml | OURS | LLM_BASE_URL=http://foe QIANFAN_BEARER_TOKEN | --llm x|QIANFAN_BEARER_TOKEN
 root/chain.toml | [llm]; proxy = "http://foe" | CHUTES_API_KEY | |
 root/chain.toml | [endpoints.chutes]; api_key_env = "MY_KEY" | MY_KEY | |
 root/chain.toml | [endpoints.chutes]; max_concurrency = 3 | CHUTES_API_KEY | | CHUTES_API_KEY
