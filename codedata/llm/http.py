@@ -363,7 +363,7 @@ def _stop_if_final(failure: _AttemptFailed, url: str, endpoint: EndpointState) -
         raise RunStopped(f"sends elsewhere (HTTP {status}, {place}).", url,
                          "Use that address as the base URL.", exit_code=endpoint.exit_code)
     is_refused = 400 <= status < 500 and status not in RETRIED_4XX
-    if is_refused or status == 501 or ONE_CHOICE in failure.problem:
+    if is_refused or status == 501 or (status == 500 and ONE_CHOICE in failure.problem):
         raise HttpTrouble(failure.problem, url, status=status)
 
 

@@ -15,6 +15,7 @@ NO_KEY = ("no key was sent: set QIANFAN_BEARER_TOKEN, OPENAI_API_KEY or api_key_
 TOO_LONG = re.compile(r"/(?:(?:chat/)?completions|models)$")   # more than a base URL
 VERSION = re.compile(r"/v\d")
 MAX_SERVED = 2_000   # models of a list that are looked at
+MAX_CHARS = 200      # of a name: to compare longer ones takes long
 MAX_SHOWN = 8        # of them, those whose names are nearest
 
 
@@ -29,9 +30,10 @@ def warning(http: Http, spec: ModelSpec, headers: dict) -> str:
         return f"at {url}: HTTP {status}, {about_key(endpoint)}"
     served = _served(body) if status == 200 else []
     if served:
+        if spec.model in served:
+            return ""
         nearest = ", ".join(get_close_matches(spec.model, served, MAX_SHOWN, 0.0))
-        is_served = spec.model in served
-        return "" if is_served else f"is not listed at {url}: {printable(nearest, 500)}"
+        return f"is not listed at {url}: {printable(nearest, 500)}"
     better = TOO_LONG.sub("", endpoint.base_url)
     if not VERSION.search(better):
         better += "/v1"
@@ -49,6 +51,6 @@ def _served(body: bytes) -> list[str]:
     """Return the names in a list of models; none where it is no such list."""
     try:
         models = read_json(body)["data"]
-        return [one["id"].removeprefix("models/") for one in models[:MAX_SERVED]]
+        return [one["id"].removeprefix("models/")[:MAX_CHARS] for one in models[:MAX_SERVED]]
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return []
