@@ -42,11 +42,9 @@ REFUSAL = re.compile(r"unsupported|not support|n't support|unrecogni[sz]ed|unkno
                      r"not permitted|not allowed|deprecated|both be specified", re.IGNORECASE)
 PROPOSAL = re.compile(r"\buse \W*(max_\w*tokens)", re.IGNORECASE)
 SET_BY_US = {"model", "messages", "tools", "response_format", "stream", "n"}   # keys of requests
-# parameters that are left out where a refusal names them
-ALWAYS_SENT = ("temperature", "max_tokens", "max_completion_tokens")
-IN_WORDS = {"n": "gives one answer a call (n): further ones are asked for singly",
-            "tools": "takes no tools: it is asked in the text form"}
-NOT_EVERYWHERE = ("n", "response_format")   # those that are left out at any refusal, in this order
+ALWAYS_SENT = ("temperature", "max_tokens", "max_completion_tokens")   # till a refusal names them
+NOT_EVERYWHERE = ("n", "response_format")   # left out at any refusal, in this order
+IN_WORDS = {"n": "gives one answer a call (n): further ones are asked for singly"}
 IN_THE_FIRST = {"tokens_in": 0, "tokens_out": 0, "tokens_cached": 0}   # usage of further replies
 WRONG_SHAPE = (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError)
 ADVICE = {   # by status
@@ -149,7 +147,7 @@ class Client(StaysInDriver):
         """Return whether the model takes no tools: it is the embedded one, or refused them in this
         run.
         """
-        return self._is_embedded or "tools" in self._models.changes.get(self._place, ())
+        return self._is_embedded or self._place in self._models.without_tools
 
     @property
     def has_taken_tools(self) -> bool:
@@ -162,7 +160,8 @@ class Client(StaysInDriver):
 
     def note_tools_refused(self) -> None:
         """Note for this run, and say, that the model answers only without tools."""
-        self._learn({"tools": ""})
+        self._models.without_tools.add(self._place)
+        self._say_once("takes no tools: it is asked in the text form")
 
     def _say_once(self, what: str) -> None:
         mine = object()   # setdefault is atomic: of several threads, one finds its own object
@@ -284,8 +283,8 @@ class Client(StaysInDriver):
         name = next((key for key in (*named, *NOT_EVERYWHERE) if key in keys), None)
         if name is None:
             raise refusal
-        proposed = (one for one in PROPOSAL.findall(text) if one not in (name, *changes))
-        return {name: next(proposed, "")}
+        proposed = PROPOSAL.findall(text) if "tokens" in name else ()
+        return {name: next((one for one in proposed if one not in (name, *changes)), "")}
 
     def _post(self, request: _Request, tries: Tries, calls: ReplyLog,
               n: int) -> tuple[list[Reply], dict]:
@@ -384,6 +383,7 @@ class Models(StaysInDriver):
         # by (base_url, model): {parameter that was refused: what it is sent as, "" for not at all}
         self.changes: dict[tuple, dict[str, str]] = {}
         self.with_tools = set()       # (base_url, model) that answered a request with tools
+        self.without_tools = set()    # the same of those that refused tools
         self.was_said = {}            # ((base_url, model), text): who said it first
         self._clients = {}            # by role
         self._run, self._n_calls = secrets.token_hex(5), itertools.count(1)
