@@ -168,11 +168,6 @@ class Client(StaysInDriver):
         if self._models.was_said.setdefault((self._place, what), mine) is mine:
             say(self._models.http.masked(f"{self.spec.role}  {self.spec.model} {what}"))
 
-    def warn(self) -> None:
-        """Say before the first call what the endpoint's list of models shows to be wrong."""
-        if problem := warning(self._models.http, self.spec, self._headers):
-            self._say_once(problem)
-
     def _learn(self, changes: dict[str, str]) -> None:
         """Note for this run, and say, which parameters the endpoint takes otherwise, or not."""
         for name, other in changes.items():
@@ -435,8 +430,10 @@ class Models(StaysInDriver):
     def warn(self) -> None:
         """Say before the first call what the endpoints' lists of models show to be wrong."""
         for client in self._clients.values():
-            if client.spec.endpoint.name != "embedded":
-                client.warn()
+            if client._is_embedded:
+                continue
+            if problem := warning(self.http, client.spec, client._headers):
+                client._say_once(problem)
 
     def __enter__(self):
         return self
