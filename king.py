@@ -5,6 +5,7 @@ reads   prompt/*.json                  lists of Prompt, from prompt.py or by han
         commit/                        which pull requests are oversized, nothing else of them
 writes  answer/<source>_<order>.json   Answer, its field `king` (with --shard i/n: answer_i/)
         answer/_samples/<item>.json    further blind answers ([king] samples)
+        answer/_reasoning/<item>.json  what a model thought apart from its answer
         answer/_ledger.jsonl           a line an attempt
 
   python king.py --limit 3 --workers 1   # a taste, in order, easy to read
@@ -15,14 +16,15 @@ from functools import partial
 
 from codedata import config
 from codedata.disk.store import Lists, Store
-from codedata.duel.agreement import ask_samples, n_samples, sampler_of
-from codedata.duel.answer import ask_turn, king_messages, to_count
+from codedata.duel.agreement import ask_samples, n_samples, sampler_of, samples_wanted
+from codedata.duel.answer import ask_turn, keep_reasoning, king_messages, read_turn, to_count
 from codedata.duel.oversized import oversized
 from codedata.duel.prompt_texts import prompt_digest
 from codedata.llm import Models
 from codedata.records import Answer, Prompt
 from codedata.run import cli, start
 from codedata.run.stage import Reads, Stage, Writes
+from codedata.terminal import say
 
 
 def main(argv=None) -> int:
@@ -30,12 +32,16 @@ def main(argv=None) -> int:
     settings = config.load(args)
     with Models(settings) as models:
         king, n_more = models.client("king"), n_samples(settings) - 1
+        if n_more and not args.status:
+            say(f"king  {samples_wanted(settings)}")
         sampler, layout = sampler_of(king, models), partial(king_messages, king)
 
         def answer(prompt: Prompt) -> Answer:
             # at one temperature they are one request: the samples find theirs kept
             n = 1 + n_more if sampler.spec == king.spec else 1
-            turn = ask_turn(king, layout, prompt, n=n)
+            thoughts: list[str] = []
+            turn = ask_turn(king, layout, prompt, partial(read_turn, thoughts=thoughts), n)
+            keep_reasoning(thoughts)
             ask_samples(sampler, layout, prompt, n_more)
             return Answer(prompt.instance_id, prompt.messages, prompt.assistant, king=turn,
                           tools=prompt.tools, several=prompt.several)

@@ -3,6 +3,10 @@
 Flag > environment > .env > chain.toml > the default in settings.py. chain.toml and .env are looked
 for in --root, then in the current folder; two are never merged. Keys are read from the environment
 only, held in an ApiKey, never printed.
+
+A root may be somebody else's. So a key of the environment goes to no address (nor through a proxy
+or a CA bundle) that a file of the root names, unless the environment pairs the two, the file is
+given with --config, or the root is the folder of the scripts.
 """
 from __future__ import annotations
 
@@ -23,6 +27,7 @@ from codedata.errors import Trouble
 from codedata.records import check_of
 from codedata.settings import (
     EMBEDDED_MODEL,
+    NOT_SENT,
     ApiKey,
     Endpoint,
     Judge,
@@ -49,6 +54,14 @@ BUILT_IN_ENDPOINTS = {
 }
 PRICE_LINE = ('Add under [prices] in chain.toml, in USD for a million tokens:  '
               '"{model}" = {{ in = 0.00, out = 0.00 }}')
+# the address that a key of the environment belongs to
+ADDRESS_OF = {"QIANFAN_BEARER_TOKEN": "LLM_BASE_URL", "OPENAI_API_KEY": "OPENAI_BASE_URL",
+              "CHUTES_API_KEY": "CHUTES_BASE_URL"}
+OPENAI = re.compile(r"https://(?:\w+\.)?api\.openai\.com(?::443)?(?:/|$)")
+CHUTES = {"CHUTES_API_KEY", "CHUTES_BASE_URL"}   # who sets one of them wants that endpoint
+PAIRING = {"base_url", "base_url_env", "api_key_env"}   # of a key and an address
+SCRIPTS = Path(__file__).resolve().parents[1]
+NO_URL = "-", ""   # in place of an address and its origin
 UNSET = None, "default"   # value and origin of a setting that no layer has
 MAX_SETTINGS_BYTES = 10_000_000
 
@@ -62,20 +75,29 @@ def load(args: Namespace) -> Settings:
     if args.llm and args.llm_base_url:
         raise Trouble("--llm and --llm-base-url name two endpoints.", todo="Give one of them.")
     root = Path(args.root)
-    layers = _Layers(args, *_read_toml(args, root), _environment(root))
+    layers = _Layers(args, *_read_toml(args, root), _environment(root), _files_of(root, args))
     sections = layers.sections()
     base_url = sections["llm"].base_url
     if args.llm_auth_token and not base_url:
         raise Trouble("--llm-auth-token goes with --llm-base-url.",
                       todo="The key of a named endpoint is read from the environment: its "
                       "api_key_env, CHUTES_API_KEY for the default one.")
+    hubs = layers.origin["prompt.hub_url"], layers.origin["prompt.rows_url"]
+    hf_token = layers.key("HF_TOKEN", *hubs) or layers.key("HUGGINGFACE_API_KEY", *hubs)
     settings = Settings(**sections, endpoints=layers.endpoints(base_url), prices=layers.prices(),
-                        root=root, budget_usd=args.budget, shard=args.shard,
-                        hf_token=layers.key("HF_TOKEN") or layers.key("HUGGINGFACE_API_KEY"))
+                        root=root, budget_usd=args.budget, shard=args.shard, hf_token=hf_token)
     if args.show_config:
         _show(settings, layers.origin)
         raise SystemExit(0)
     return settings
+
+
+def _files_of(root: Path, args: Namespace) -> tuple[str, ...]:
+    """Return the files of settings that may have come with a root from somebody else."""
+    if root.resolve() == SCRIPTS:
+        return ()
+    names = (".env",) if args.config else (".env", "chain.toml")
+    return tuple(str(root / name) for name in names)
 
 
 def _environment(root: Path) -> dict[str, tuple[str, str]]:
@@ -101,6 +123,7 @@ class _Layers:
     path: Path | None     # of chain.toml
     table: dict           # its content
     environment: dict[str, tuple[str, str]]
+    of_root: tuple[str, ...]   # files that may be somebody else's
     origin: dict[str, str] = field(default_factory=dict)   # "section.key": as --show-config says it
 
     def sections(self) -> dict:
@@ -109,6 +132,7 @@ class _Layers:
         _refuse_unknown(self.table, known, str(self.path), "section [{}]")
         values = {section: self._section_values(section) for section in SECTIONS}
         self._apply_model_flags(values)
+        self._apply_openai_url(values["llm"])
         if values["judge"]["models"] == ():
             raise Trouble("is empty: a duel needs a judge.",
                           f"[judge] models ({self.origin['judge.models']})")
@@ -152,12 +176,19 @@ class _Layers:
         values["llm"]["base_url"] = args.llm_base_url or ""
         for section, cls in SECTIONS.items():
             if issubclass(cls, RoleSettings):
-                values[section]["endpoint"] = args.llm
+                values[section] |= {"endpoint": args.llm, "headers": None}
         for section in ("judge", "leak"):
             models = values[section]["models"]
             values[section]["models"] = models and tuple(
-                judge if isinstance(judge, str) else replace(judge, endpoint=None)
+                judge if isinstance(judge, str) else replace(judge, endpoint=None, headers=None)
                 for judge in models)
+
+    def _apply_openai_url(self, llm: dict) -> None:
+        """Let OPENAI_BASE_URL be the address where nothing of ours names one, or a key for one."""
+        url, origin = self.environment.get("OPENAI_BASE_URL", UNSET)
+        is_named = llm["base_url"] or self.origin["llm.endpoint"] != "default"
+        if url and not is_named and not self.environment.keys() & CHUTES:
+            llm["base_url"], self.origin["llm.base_url"] = url, origin
 
     def _table(self, name: str) -> dict:
         given = self.table.get(name, {})
@@ -166,9 +197,31 @@ class _Layers:
                           f"Write [{name}] on a line of its own.")
         return given
 
-    def key(self, variable: str) -> ApiKey:
-        """Return a key from the environment, an empty one where it is not set."""
-        return ApiKey(self.environment.get(variable, UNSET)[0] or "")
+    def key(self, variable: str, *origins: str, url: str = "") -> ApiKey:
+        """Return a key from the environment, for an address with these origins; an empty one where
+        it is not set or withheld."""
+        value, place = self.environment.get(variable, ("", ""))
+        own_url, own_place = self.environment.get(ADDRESS_OF.get(variable), NO_URL)
+        is_paired = url == own_url.rstrip("/") and not own_place.startswith(self.of_root)
+        if is_paired or (variable == "OPENAI_API_KEY" and OPENAI.match(url)):
+            origins = ()
+        origins = *origins, self.origin["llm.proxy"], self.origin["llm.ca_bundle"]
+        named = next((one for one in origins if one.startswith(self.of_root)), None)
+        if not value or named is None or place.startswith(self.of_root):
+            return ApiKey(value)
+        key = ApiKey("")
+        key.withheld = (f"{variable} is set, but {named} says where it would go. If that file is "
+                        "yours, name it with --config; or name the address with a flag")
+        return key
+
+    def _key_for(self, url: str, variable: str, *origins: str) -> ApiKey:
+        """Return the key for the address of an endpoint: that of `variable`, or OpenAI's where it
+        belongs."""
+        key = self.key(variable, *origins, url=url)
+        openai_url, _ = self.environment.get("OPENAI_BASE_URL", NO_URL)
+        if OPENAI.match(url) or url == openai_url.rstrip("/"):
+            return key or self.key("OPENAI_API_KEY", *origins, url=url)
+        return key
 
     def endpoints(self, base_url: str) -> dict[str, Endpoint]:
         """Return every endpoint by name, with its key; `base_url` is that of [llm] or a flag."""
@@ -176,9 +229,11 @@ class _Layers:
         names = {**BUILT_IN_ENDPOINTS, **given}
         endpoints = {name: self._endpoint(name, given.get(name, {})) for name in names}
         given_url = endpoints["base_url"]
-        endpoints["base_url"] = replace(
-            given_url, base_url=base_url.rstrip("/") or given_url.base_url,
-            api_key=ApiKey(self.args.llm_auth_token or self.key("QIANFAN_BEARER_TOKEN")))
+        url = base_url.rstrip("/") or given_url.base_url
+        origin = self.origin["llm.base_url" if base_url else "endpoints.base_url"]
+        variable = "" if origin.endswith(" OPENAI_BASE_URL") else "QIANFAN_BEARER_TOKEN"
+        key = ApiKey(self.args.llm_auth_token or "") or self._key_for(url, variable, origin)
+        endpoints["base_url"] = replace(given_url, base_url=url, api_key=key)
         return endpoints
 
     def _endpoint(self, name: str, given) -> Endpoint:
@@ -189,8 +244,12 @@ class _Layers:
         origin = str(self.path) if given else "default"
         base_url, origin = self.environment.get(endpoint.base_url_env, (endpoint.base_url, origin))
         self.origin[f"endpoints.{name}"] = origin
-        return replace(endpoint, base_url=base_url.rstrip("/"),
-                       api_key=self.key(endpoint.api_key_env))
+        url = base_url.rstrip("/")
+        origins = [self.environment.get(endpoint.base_url_env, UNSET)[1]]
+        if given.keys() & PAIRING:
+            origins.append(str(self.path))
+        return replace(endpoint, base_url=url,
+                       api_key=self._key_for(url, endpoint.api_key_env, *origins))
 
     def prices(self) -> dict[str, Price]:
         """Return the prices by model; the embedded model costs nothing."""
@@ -250,6 +309,8 @@ def _checked(key: Field, value, where: str):
     kind = key.type.removesuffix(" | None")
     if "Judge" in kind:
         return _judges(value, where)
+    if key.name == "temperature" and value == NOT_SENT:
+        return value
     if kind == "float" and type(value) is int:
         value = float(value)
     if isinstance(value, tuple):   # of a flag such as --formats A,B
@@ -308,9 +369,11 @@ def _shown(value) -> str:
         return _shown_endpoint(value)
     if isinstance(value, Price):
         return f"in {value.in_}, out {value.out}, cached {value.cached}"
+    if isinstance(value, dict):   # values of headers may be secrets
+        return ", ".join(value)
     if isinstance(value, tuple):
         return str([_as_table(entry) if isinstance(entry, Judge) else entry for entry in value])
-    return "(as [llm])" if value is None else str(value)
+    return "(not set here)" if value is None else str(value)
 
 
 def _shown_endpoint(endpoint: Endpoint) -> str:
@@ -322,6 +385,8 @@ def _shown_endpoint(endpoint: Endpoint) -> str:
     key = "none needed"
     if endpoint.api_key:
         key = "set"
+    elif endpoint.api_key.withheld:
+        key = "not sent"
     elif endpoint.api_key_env or endpoint.name == "base_url":
         key = "not set"
     parts.append(" ".join(filter(None, ("key", endpoint.api_key_env, key))))
@@ -329,7 +394,8 @@ def _shown_endpoint(endpoint: Endpoint) -> str:
 
 
 def _as_table(judge: Judge) -> dict:
-    return {key: value for key, value in vars(judge).items() if value is not None}
+    return {key: [*value] if isinstance(value, dict) else value
+            for key, value in vars(judge).items() if value is not None}
 
 
 def ray_address(args: Namespace) -> str:

@@ -8,17 +8,20 @@ from math import inf
 from pathlib import Path
 
 from codedata.errors import Trouble
-from codedata.records import HOW
+from codedata.records import HOW, Object
 from codedata.texts import did_you_mean
 
 EMBEDDED_MODEL = "smollm2-135m-instruct"
 BY_CODE = {"by_code": True}   # metadata of a field that no table of chain.toml may have
 MODEL_LIMITS = ("temperature", "max_tokens", "max_prompt_tokens")
+OF_ENDPOINT = ("extra_body", "headers", "token_limit_key")   # what belongs to a role's endpoint
 RETRIED = ("king", "challenger", "agent", "audit")   # roles whose wrong replies are asked for again
 # models that think before they answer, and their max_tokens where nothing else is set
 THINKING_MODELS = ("Qwen/Qwen3-235B-A22B-Thinking-2507", "moonshotai/Kimi-K2.6-TEE")
 THINKING_MAX_TOKENS = 4096
 LEAK_MAX_TOKENS = 4096   # the least of a leak judge
+NOT_SENT = "none"         # in place of any temperature's number: requests have none
+USUAL_TEMPERATURE = 1.0   # of a model that is sent none
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,9 @@ def one_of(default: str, *others: str, aliases: dict[str, str] | None = None):
 
 
 class ApiKey(str):
-    """Hold a key: a str whose repr() does not show it."""
+    """Hold a key: a str whose repr() does not show it. `withheld` says why one is empty."""
+
+    withheld = ""
 
     def __repr__(self) -> str:
         return "****" if self else ""
@@ -68,7 +73,7 @@ class LLM:
     endpoint: str = "chutes"            # a name from [endpoints.NAME], or "embedded"
     base_url: str = ""                  # any OpenAI-compatible endpoint; wins over `endpoint`
     model: str = "moonshotai/Kimi-K2.6-TEE"
-    temperature: float = at_least(0, 1.0)
+    temperature: float = at_least(0, 1.0)   # "none": none is sent
     max_tokens: int = at_least(1, 1024)   # of an answer; left so, models that think get more
     max_prompt_tokens: int = at_least(0, 0)    # of a request; 0: no limit but the model's own
     workers: int = at_least(1, 32)      # items in flight (env_setup.py: cores / cpu_request)
@@ -85,11 +90,16 @@ class LLM:
 
 @dataclass(frozen=True)
 class RoleSettings:
-    """The model that is asked. A field that is None is taken from [llm]; of [dp_…]: from [agent].
+    """The model that is asked, and how. A field that is None is taken from the endpoint's table or
+    [llm]; of [dp_…]: from [agent], if it has no endpoint of its own.
     """
 
     endpoint: str | None = None
     model: str | None = None
+    # both are added to the endpoint's
+    extra_body: Object | None = None
+    headers: dict[str, str] | None = None
+    token_limit_key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -347,6 +357,9 @@ class Endpoint:
     api_key_env: str = ""               # environment variable of the key; empty: no key needed
     max_concurrency: int = 0            # calls in flight; 0: as many as there are workers
     headers: dict[str, str] = field(default_factory=dict)
+    extra_body: Object = field(default_factory=dict)   # of every request
+    token_limit_key: str = "max_tokens"   # what a request calls that limit
+    temperature: float | None = at_least(0, None)   # None: that of [llm]
     api_key: ApiKey = field(default=ApiKey(""), repr=False, metadata=BY_CODE)
 
 
@@ -368,7 +381,9 @@ class ModelSpec:
     def identity(self) -> dict:
         """Return what an answer depends on beside its inputs, for the ledger's `settings`."""
         limits = {key: getattr(self, key) for key in MODEL_LIMITS}
-        return {"model": self.model, **limits, **({"calls": "one"} if self.one_call else {})}
+        extra = {"extra_body": self.endpoint.extra_body} if self.endpoint.extra_body else {}
+        extra |= {"calls": "one"} if self.one_call else {}
+        return {"model": self.model, **limits, **extra}
 
 
 @dataclass(frozen=True)
@@ -412,6 +427,8 @@ class Settings:
         section = getattr(self, role)
         if role.startswith("dp_"):
             own = {key: value for key, value in vars(section).items() if value is not None}
+            if section.endpoint:
+                own = {**dict.fromkeys(OF_ENDPOINT), **own}
             section = replace(self.agent, **own)
         n_again = self.llm.format_retries if role in RETRIED else 0
         if role == "issue":
@@ -463,9 +480,17 @@ class Settings:
         model = own.model or self.llm.model
         if endpoint.name == "embedded":
             model = EMBEDDED_MODEL
-        given = {key: value for key in MODEL_LIMITS
-                 if (value := getattr(own, key, None)) is not None}
-        limits = {**{key: general[key] for key in MODEL_LIMITS}, **given}
+        limits = {key: general[key] for key in MODEL_LIMITS}
+        for layer in (endpoint, own):
+            limits |= {key: value for key in MODEL_LIMITS
+                       if (value := getattr(layer, key, None)) is not None}
+        endpoint = replace(
+            endpoint, temperature=limits["temperature"],
+            extra_body={**endpoint.extra_body, **(own.extra_body or {})},
+            headers={**endpoint.headers, **(own.headers or {})},
+            token_limit_key=own.token_limit_key or endpoint.token_limit_key)
+        if limits["temperature"] == NOT_SENT:
+            limits["temperature"] = USUAL_TEMPERATURE
         return ModelSpec(role, model, endpoint, **limits, **further)
 
     def _endpoint(self, name: str | None) -> Endpoint:

@@ -50,7 +50,7 @@ import king  # noqa: E402
 from codedata.llm.costs import Money  # noqa: E402
 from codedata.llm.replies import ReplyLog, recording  # noqa: E402
 from codedata.run import cli  # noqa: E402
-from codedata.settings import LLM, Endpoint, Settings  # noqa: E402
+from codedata.settings import LLM, ApiKey, Endpoint, Settings  # noqa: E402
 
 # a background job: what it starts could not be interrupted
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -58,7 +58,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 KEY = "sk-test-4f9a1c77b2"   # a key that must turn up nowhere
 SETTINGS_FROM = ("CHUTES_API_KEY", "CHUTES_BASE_URL", "LLM_BASE_URL", "QIANFAN_BEARER_TOKEN",
-                 "PIPELINE_PROXY",
+                 "OPENAI_API_KEY", "OPENAI_BASE_URL", "PIPELINE_PROXY",
                  "HF_TOKEN", "HUGGINGFACE_API_KEY", "REQUESTS_CA_BUNDLE", "DUEL_MODE", "HTTP_PROXY",
                  "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 # [llm] of the tests: nobody waits for a second try
@@ -313,7 +313,8 @@ def settings_for(fake: FakeLLM, key: str = "", **llm) -> Settings:
     """Return settings that send every role to the fake, without any file."""
     llm = {"base_url": fake.base_url, "model": "m", "workers": 4, **QUICK, **llm}
     return Settings(llm=LLM(**llm),
-                    endpoints={"base_url": Endpoint("base_url", fake.base_url, api_key=key)})
+                    endpoints={"base_url": Endpoint("base_url", fake.base_url,
+                                                    api_key=ApiKey(key))})
 
 
 def item_calls(root: Path, item: str = "p_1", stage_name: str = "king"):

@@ -23,10 +23,10 @@ A reply is one of:
                             body
     a function              called with the Request, gives one of the above
 
-Every request is in `requests` with body, headers and time of arrival. GETs of a path in `files` are
-served with ranges. As a proxy it answers what it is asked, whatever the host (`path` is the whole
-URL then). `certificate=(cert, key)` makes it an HTTPS server. Nothing of the project is imported
-here.
+Every request is in `requests` with body, headers and time of arrival; those for the list of models
+are in `looks` alone, and get the reply `models`. GETs of a path in `files` are served with ranges.
+As a proxy it answers what it is asked, whatever the host (`path` is the whole URL then).
+`certificate=(cert, key)` makes it an HTTPS server. Nothing of the project is imported here.
 """
 from __future__ import annotations
 
@@ -178,6 +178,8 @@ class FakeLLM:
                  certificate: tuple[str, str] | None = None):
         self.latency_s = latency_s            # of every answer; may be changed at any time
         self.files: dict[str, bytes] = {}     # what a GET of a path gives
+        self.models: object = Status(404)     # the reply to GETs of …/models
+        self.looks: list[Request] = []        # those GETs
         self.requests: list[Request] = []
         # those whose completion was sent whole, the client being still there
         self.answered: list[Request] = []
@@ -255,11 +257,16 @@ class FakeLLM:
         with self._changed:
             self.in_flight += 1
             self.max_in_flight = max(self.max_in_flight, self.in_flight)
-            request = Request(len(self.requests), time.monotonic(), handler.command, handler.path,
+            is_look = handler.path.endswith("/models")
+            n = -1 - len(self.looks) if is_look else len(self.requests)
+            request = Request(n, time.monotonic(), handler.command, handler.path,
                               {k.lower(): v for k, v in handler.headers.items()}, raw,
                               self.in_flight)
-            self.requests.append(request)
-            reply = self._script.popleft() if self._script else self._default
+            (self.looks if is_look else self.requests).append(request)
+            if is_look:
+                reply = self.models
+            else:
+                reply = self._script.popleft() if self._script else self._default
             self._changed.notify_all()
         return request, reply
 

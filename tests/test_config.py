@@ -116,6 +116,53 @@ def test_the_token_of_a_base_url_goes_to_no_other_endpoint(monkeypatch):
     assert key(*here, "--llm-auth-token", "flag") == "flag"
 
 
+URL = '[llm]; base_url = "http://foe"'
+PAIR = '[llm]; endpoint = "x"; [endpoints.x]; base_url = "http://foe"; api_key_env = "MY_KEY"'
+
+
+# a file and what it has | variables that are set | flags | the variable whose value is sent
+@pytest.mark.parametrize("file, text, env, flags, sent", rows("""
+root/chain.toml | URL  | QIANFAN_BEARER_TOKEN OPENAI_API_KEY | |
+root/chain.toml | PAIR | MY_KEY | |
+root/chain.toml | PAIR | MY_KEY | --config root/chain.toml | MY_KEY
+chain.toml      | PAIR | MY_KEY | | MY_KEY
+chain.toml      | URL  | QIANFAN_BEARER_TOKEN OPENAI_API_KEY | | QIANFAN_BEARER_TOKEN
+root/chain.toml | PAIR | MY_KEY LLM_BASE_URL=http://foe | --llm x |
+root/chain.toml | OURS | LLM_BASE_URL=http://foe QIANFAN_BEARER_TOKEN | --llm x|QIANFAN_BEARER_TOKEN
+root/chain.toml | [llm]; proxy = "http://foe" | CHUTES_API_KEY | |
+root/chain.toml | [endpoints.chutes]; api_key_env = "MY_KEY" | MY_KEY | |
+root/chain.toml | [endpoints.chutes]; max_concurrency = 3 | CHUTES_API_KEY | | CHUTES_API_KEY
+root/chain.toml | [llm]; base_url = "https://api.openai.com/v1" | OPENAI_API_KEY | | OPENAI_API_KEY
+root/.env       | LLM_BASE_URL=http://foe | QIANFAN_BEARER_TOKEN | |
+root/.env       | CHUTES_BASE_URL=http://foe | CHUTES_API_KEY | |
+root/.env       | OPENAI_BASE_URL=http://foe | QIANFAN_BEARER_TOKEN OPENAI_API_KEY | |
+root/.env       | MY_KEY=MY_KEY; LLM_BASE_URL=http://x; QIANFAN_BEARER_TOKEN=MY_KEY | | | MY_KEY
+.env            | | QIANFAN_BEARER_TOKEN OPENAI_API_KEY OPENAI_BASE_URL=http://x | | OPENAI_API_KEY
+.env            | | QIANFAN_BEARER_TOKEN OPENAI_BASE_URL=http://x | |
+.env            | | CHUTES_API_KEY OPENAI_API_KEY OPENAI_BASE_URL=http://x | | CHUTES_API_KEY
+.env            | | OPENAI_API_KEY | --llm-base-url https://api.openai.com/v1 | OPENAI_API_KEY
+.env            | | OPENAI_API_KEY | --llm-base-url https://eu.api.openai.com | OPENAI_API_KEY
+.env            | | OPENAI_API_KEY | --llm-base-url http://api.openai.com/v1 |
+.env            | | OPENAI_API_KEY | --llm-base-url https://api.openai.com.stranger.io/v1 |
+.env            | | OPENAI_API_KEY | --llm-base-url https://stranger.io/v1 |
+.env            | | OPENAI_API_KEY OPENAI_BASE_URL=http://x | --llm embedded |
+"""))
+def test_a_key_goes_only_where_it_belongs(monkeypatch, file, text, env, flags, sent):
+    named = {"URL": URL, "PAIR": PAIR, "OURS": PAIR.replace("MY_KEY", "QIANFAN_BEARER_TOKEN")}
+    toml("", Path("root"), "nothing")
+    Path(file).write_text(named.get(text, text).replace("; ", "\n"))
+    for name, _, value in (one.partition("=") for one in env.split()):
+        monkeypatch.setenv(name, value or name)
+    key = endpoint("--root", "root", *flags.split()).api_key
+    assert key == sent and bool(key.withheld) == (not sent and "root" in file)
+
+
+def test_a_token_of_the_hub_goes_to_no_address_of_a_root(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf")
+    toml('[prompt]\nhub_url = "http://foe"\n', tmp_path / "root")
+    assert (load("--root", "root").hf_token, load().hf_token) == ("", "hf")
+
+
 # where files are looked for ----------------------------------------------------------------------
 
 
@@ -172,6 +219,7 @@ def test_an_unknown_name_is_refused_and_the_nearest_named(text, says, nearest):
 [llm] workers = 3.0
 [llm] workers = true
 [llm] temperature = "hot"
+[king] extra_body = "low"
 [llm] model = 3
 [exclude] ids = "a"
 [exclude] ids = [1]
@@ -214,6 +262,7 @@ def test_a_wrong_type_is_refused_with_file_and_key(text):
 [llm] worker = 3
 [llm] ca_bundle = "no_ca_bundle.pem"
 [llm] format_retries = -1
+[king] extra_body = { stream = true }
 """))
 def test_a_value_that_no_run_can_use_is_refused(tmp_path, run, fake_llm, text):
     """Otherwise a run ends with nothing done and exit code 0, or with a traceback."""

@@ -15,8 +15,9 @@ The rules apply in this order. An agent's harness runs the text between "```bash
 line and the next line that starts with "```". In a turn that passes, this is the same command.
 
 1.  A reply that was cut at its token limit is not a turn.
-2.  Leaked thinking (`<think>…</think>`, also without its opening tag) is removed first. If it has
-    no closing tag, nothing remains. A tag in backticks is a mention of the tag, and is kept.
+2.  Thinking (`<think>…</think>`, at the start also without its opening tag) is removed from the
+    prose first. Without a closing tag it goes on to the end. A tag in backticks is a mention of the
+    tag, and is kept, as is what stands in a block.
 3.  NUL bytes and lone surrogates do not pass, because they cannot be stored.
 4.  `<|tool_calls_section_begin|>` at the start does not pass: that is another tool call protocol.
 5.  There is exactly one bash block, opened by a line "```bash" and closed by a line "```"; both
@@ -51,12 +52,16 @@ from codedata.conversation.tool_calls import (
 )
 from codedata.messages import content_text
 from codedata.records import Side, text_problem
-from codedata.texts import THINKING, fill, text_of
+from codedata.texts import fill, text_of
 
 TOOL_CALLS = "<|tool_calls_section_begin|>"
-CLOSING_TAGS = ("</think>", "</thinking>", "◁/think▷")
+CLOSING_TAG = re.compile(r"(?<!`)(?:</think(?:ing)?>|◁/think▷)")
 # this matches thinking tags and special tokens such as <|im_end|>
 TAG = re.compile(r"(?<!`)(?:</?think(?:ing)?>|◁/?think▷|<\|\w+\|>)")
+# a block, which is group 1 and passed over, or thinking
+THOUGHT = re.compile(r"^( {0,3}(`{3,}).*?(?:^ {0,3}\2`*[ \t\r]*$|\Z))|(?<!`)(?:"
+                     r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)|◁think▷.*?(?:◁/think▷|\Z))",
+                     re.DOTALL | re.MULTILINE | re.IGNORECASE)
 FENCE = re.compile(r" {0,3}(`{3,})(.*)\Z")   # groups: its ticks, and the text after them
 # the text that a harness runs; takes linear time in a text that ends with a fence
 HARNESS = re.compile(r"```bash[ \t]*\r?\n(.*?)\n```", re.DOTALL)
@@ -77,15 +82,19 @@ OBSERVATION = re.compile(
 
 
 def clean(text: str) -> str:
-    """Return the reply without leaked thinking and outer blanks, or "" if thinking has no end."""
-    text = text.strip()
-    before_blocks = text.partition("```")[0]
-    start = 0
-    for tag in CLOSING_TAGS:   # the opening tag may have been part of the prompt template
-        end = before_blocks.rfind(tag)
-        if end >= 0 and text[end - 1:end] != "`":
-            start = max(start, end + len(tag))
-    return text[THINKING.match(text, start).end():]
+    """Return the reply without leaked thinking and outer blanks."""
+    return split_thinking(text)[0]
+
+
+def split_thinking(text: str) -> tuple[str, str]:
+    """Return (a text without its thinking and outer blanks, the thinking with its tags), by rule 2.
+    """
+    thoughts = [match[0] for match in THOUGHT.finditer(text) if not match[1]]
+    text = THOUGHT.sub(r"\1", text).strip()
+    # the opening tag may have been part of the prompt template
+    ends = [match.end() for match in CLOSING_TAG.finditer(text.partition("```")[0])]
+    start = ends[-1] if ends else 0
+    return text[start:].strip(), "".join([*thoughts, text[:start]])
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from codedata.conversation.tool_calls import function_of, new_call
 from codedata.conversation.turn import (
@@ -21,7 +22,10 @@ from codedata.conversation.turn import (
     has_several_calls,
     n_calls,
     plain,
+    split_thinking,
 )
+from codedata.disk.layouts import to_json, write_atomic
+from codedata.driver import in_driver
 from codedata.duel.prompt_texts import packaged_text
 from codedata.errors import HttpTrouble
 from codedata.leak.request import RULE, behind, with_pull_request
@@ -30,9 +34,9 @@ from codedata.llm.asking import Rejected, read_reply, said
 from codedata.llm.replies import current_reply_log
 from codedata.messages import to_send
 from codedata.records import Answer, Commit, Message, Prompt, Side
-from codedata.terminal import say
 from codedata.texts import fill
 
+REASONING = "_reasoning"   # folder beside the answers
 REFUSES_TOOLS = (400, 404, 422)   # HTTP statuses
 TASK = {"role": "user", "content": "Go on."}
 TurnRecord = Prompt | Answer   # records with `messages` and `tools`
@@ -40,15 +44,34 @@ Layout = Callable[[TurnRecord], list[Message]]   # returns a request
 ReadSide = Callable[[Reply, Form], Side]         # raises Rejected where a reply is none
 
 
-def read_turn(reply: Reply, form: Form) -> Side:
-    """Return a reply as a turn of this form. Raise Rejected where it is none."""
+def read_turn(reply: Reply, form: Form, thoughts: list[str] | None = None) -> Side:
+    """Return a reply as a turn of this form, and add what it thinks apart from it to `thoughts`.
+    Raise Rejected where it is no turn."""
     side = _side(said(reply), form)
     if problem := form.problem(side, reply.truncated):
         raise Rejected(problem)
     n = n_calls(side)
     if n > 1 and not form.several:
         raise Rejected("two calls" if n == 2 else f"{n} calls")
+    if thoughts is not None:
+        thoughts += filter(None, (reply.reasoning, split_thinking(reply.text)[1]))
     return side
+
+
+def keep_reasoning(thoughts: list[str]) -> None:
+    """Keep what the king thought beside the current item's record, or nothing where it gave none.
+    A challenger's tells of the pull request and is not kept."""
+    calls = current_reply_log()
+    if calls.item:
+        _put(calls.directory / REASONING / f"{calls.item}.json", "\n".join(thoughts))
+
+
+@in_driver
+def _put(path: Path, king: str) -> None:
+    if king:
+        write_atomic(path, to_json({"king": king}))
+    else:   # of an earlier answer
+        path.unlink(missing_ok=True)
 
 
 def ask_turn(client: Client, layout: Layout, record: TurnRecord,
@@ -70,8 +93,7 @@ def ask_turn(client: Client, layout: Layout, record: TurnRecord,
             if e.status not in REFUSES_TOOLS or client.has_taken_tools or _takes(client, form):
                 raise
     text = _ask(client, as_text, Form(), read, n)
-    if client.note_tools_refused():
-        say(f"{client.spec.role}  {client.spec.model} takes no tools: it is asked in the text form")
+    client.note_tools_refused()
     current_reply_log().note(text_form=True)
     turn = as_call(text, form.tools)
     if not turn and Form().problem(text):   # no turn, but accepted

@@ -23,10 +23,12 @@ from codedata.config import PRICE_LINE, load
 from codedata.driver import StaysInDriver, in_worker
 from codedata.errors import HttpTrouble, ItemFailed, Trouble
 from codedata.llm.costs import Money
-from codedata.llm.http import Http, Tries, read_json
+from codedata.llm.http import ONE_CHOICE, Http, Tries, read_json
+from codedata.llm.preflight import about_key, warning
 from codedata.llm.replies import REPLY_TYPES, ReplyLog, current_reply_log
 from codedata.llm.trim import Fitted, estimate_tokens, fit, text_sent
-from codedata.settings import Endpoint, ModelSpec, Settings
+from codedata.settings import NOT_SENT, Endpoint, ModelSpec, Settings
+from codedata.terminal import say
 
 MAX_TOKENS = 10**12   # larger counts reported for a call are ignored
 MIN_SECRET_CHARS = 8   # a header's value may be a key; to mask shorter ones would garble replies
@@ -34,8 +36,16 @@ PUBLIC_HEADERS = ("accept", "content-type", "user-agent", "referer", "http-refer
 BASE_URL = re.compile(r"https?://([^/@]*@)?[^/:@]+(:\d+)?(/|$)")
 FILTERED = ("content_filter", "safety", "SAFETY")   # finish reasons
 BROKEN_OFF = ("error", "abort", "insufficient_system_resource")
-REFUSES_SCHEMA = (400, 422)   # statuses
 PARALLEL = "parallel_tool_calls"
+REFUSES_A_PART = (400, 422)   # statuses
+# words of a refusal that is about a parameter, not about its amount
+REFUSAL = re.compile(r"unsupported|not support|n't support|unrecogni[sz]ed|unknown|unexpected|"
+                     r"not permitted|not allowed|deprecated|both be specified", re.IGNORECASE)
+PROPOSAL = re.compile(r"\buse \W*(max_\w*tokens)", re.IGNORECASE)
+SET_BY_US = {"model", "messages", "tools", "response_format", "stream", "n"}   # keys of requests
+ALWAYS_SENT = ("temperature", "max_tokens", "max_completion_tokens")   # till a refusal names them
+NOT_EVERYWHERE = ("n", "response_format")   # left out at any refusal, in this order
+IN_WORDS = {"n": "gives one answer a call (n): further ones are asked for singly"}
 IN_THE_FIRST = {"tokens_in": 0, "tokens_out": 0, "tokens_cached": 0}   # usage of further replies
 WRONG_SHAPE = (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError)
 ADVICE = {   # by status
@@ -101,6 +111,8 @@ class Client(StaysInDriver):
             self._headers["Authorization"] = f"Bearer {endpoint.api_key}"
         values = [value for name, value in endpoint.headers.items()
                   if name.lower() not in PUBLIC_HEADERS]
+        if not endpoint.api_key and not endpoint.headers:
+            self._endpoint.about_key = about_key(endpoint)
         for value in (str(endpoint.api_key), *values, *(one.split(" ")[-1] for one in values)):
             if len(value) >= MIN_SECRET_CHARS:
                 models.http.secrets |= {value, json.dumps(value)[1:-1]}
@@ -121,36 +133,16 @@ class Client(StaysInDriver):
         With `n`, where the endpoint can, so many come from one call: the others are kept for the
         next ask() of the same messages without a schema. There may be fewer.
 
-        `schema` (JSON schema) is sent where the endpoint accepts one: if it refuses a schema (HTTP
-        400, 422) and answers without it, it gets none again in this run. `tools` are always sent: a
-        model without them needs other instructions. `parallel`, if it is not None, says whether a
-        reply may have several calls; it is sent to endpoints that accept the parameter. `grammar`
-        (GBNF) is sent to the embedded model only: other endpoints may not support it.
+        `schema` (JSON schema) is sent where the endpoint accepts one; so is `parallel`, which says
+        whether a reply may have several calls, if it is not None. `tools` are always sent: a model
+        without them needs other instructions. `grammar` (GBNF) is sent to the embedded model only:
+        other endpoints may not support it.
         """
-        plain = self._request(messages, grammar, tools=tools)
-        if parallel is not None and self._place not in self._models.without_parallel:
-            asked = self._request(messages, grammar, tools=tools, parallel=parallel)
-            try:
-                return self._reply(asked, n)
-            except HttpTrouble as e:
-                if e.status not in REFUSES_SCHEMA or PARALLEL not in e.what:
-                    raise
-            self._models.without_parallel.add(self._place)
-        if schema is None or self._is_embedded:
+        plain = self._request(messages, grammar, None, tools, parallel)
+        # a kept reply to a request without the schema: the endpoint refused one
+        if schema is None or self._is_embedded or current_reply_log().has_kept(plain.digest):
             return self._reply(plain, n)
-        calls = current_reply_log()
-        with_schema = self._request(messages, grammar, schema, tools)
-        was_refused = self._place in self._models.without_schema or calls.has_kept(plain.digest)
-        if was_refused and not calls.has_kept(with_schema.digest):
-            return self._reply(plain)
-        try:
-            return self._reply(with_schema)
-        except HttpTrouble as e:
-            if e.status not in REFUSES_SCHEMA:
-                raise
-        reply = self._reply(plain)
-        self._models.without_schema.add(self._place)
-        return reply
+        return self._reply(self._request(messages, grammar, schema, tools, parallel))
 
     @property
     def lacks_tools(self) -> bool:
@@ -168,11 +160,22 @@ class Client(StaysInDriver):
         """Note for this run that the model answers requests with tools."""
         self._models.with_tools.add(self._place)
 
-    def note_tools_refused(self) -> bool:
-        """Note for this run that the model answers only without tools; return whether that is new.
-        """
+    def note_tools_refused(self) -> None:
+        """Note for this run, and say, that the model answers only without tools."""
+        self._models.without_tools.add(self._place)
+        self._say_once("takes no tools: it is asked in the text form")
+
+    def _say_once(self, what: str) -> None:
         mine = object()   # setdefault is atomic: of several threads, one finds its own object
-        return self._models.without_tools.setdefault(self._place, mine) is mine
+        if self._models.was_said.setdefault((self._place, what), mine) is mine:
+            say(self._models.http.masked(f"{self.spec.role}  {self.spec.model} {what}"))
+
+    def _learn(self, changes: dict[str, str]) -> None:
+        """Note for this run, and say, which parameters the endpoint takes otherwise, or not."""
+        for name, other in changes.items():
+            self._models.changes.setdefault(self._place, {})[name] = other
+            what = f"sent as {other}" if other else "left out"
+            self._say_once(IN_WORDS.get(name, f"does not take {name}: it is {what}"))
 
     def has_kept(self, messages: list[dict], **options) -> bool:
         """Return whether a reply to this request is kept. `options` are arguments of ask()."""
@@ -216,9 +219,11 @@ class Client(StaysInDriver):
 
     def _request(self, messages: list[dict], grammar="", schema=None, tools=None, parallel=None
                  ) -> _Request:
-        spec = self.spec
-        body = {"model": spec.model, "messages": messages, "temperature": spec.temperature,
-                "max_tokens": spec.max_tokens}
+        spec, endpoint = self.spec, self.spec.endpoint
+        body = {"model": spec.model, "messages": messages}
+        if endpoint.temperature != NOT_SENT:
+            body["temperature"] = spec.temperature
+        body[endpoint.token_limit_key] = spec.max_tokens
         if grammar and self._is_embedded:
             body["grammar"] = grammar
         if schema:
@@ -227,7 +232,7 @@ class Client(StaysInDriver):
             body["tools"] = tools
         if parallel is not None:
             body[PARALLEL] = parallel
-        data = orjson.dumps(body)
+        data = orjson.dumps({**body, **endpoint.extra_body})
         return _Request(data, hashlib.blake2b(data, digest_size=8).hexdigest())
 
     def _reply(self, request: _Request, n: int = 1) -> Reply:
@@ -239,7 +244,7 @@ class Client(StaysInDriver):
         if self.is_cooling_down:
             raise HttpTrouble(self.cool_down_reason)
         tries = Tries()
-        replies, usage = self._send_for(n, request, tries, calls)
+        replies, usage = self._send(request, tries, calls, 1 if self._is_embedded else n)
         paid = []
         for i, reply in enumerate(replies):
             call = self._call(usage, tries) if i == 0 else self._call(IN_THE_FIRST, Tries())
@@ -251,26 +256,39 @@ class Client(StaysInDriver):
         self._models.money.add(paid[0])
         return replace(replies[0], call=paid[0], request=request.digest)
 
-    def _send_for(self, n: int, request: _Request, tries: Tries,
-                  calls: ReplyLog) -> tuple[list[Reply], dict]:
-        """Return up to `n` replies and their usage; one reply if the endpoint refuses to give
-        several, which is noted for this run."""
-        if n == 1 or self._is_embedded or self._place in self._models.without_n:
-            return self._send(request, tries, calls)
-        data = orjson.dumps({**orjson.loads(request.data), "n": n})
-        try:
-            return self._send(replace(request, data=data), tries, calls, n)
-        except HttpTrouble as e:
-            if e.status not in REFUSES_SCHEMA:
-                raise
-        found = self._send(request, tries, calls)
-        self._models.without_n.add(self._place)
-        return found
-
     def _send(self, request: _Request, tries: Tries, calls: ReplyLog,
-              n: int = 1) -> tuple[list[Reply], dict]:
-        """Return the endpoint's first `n` replies and their usage; save the cost of unusable ones.
-        """
+              n: int) -> tuple[list[Reply], dict]:
+        """Return up to `n` replies and their usage. What the endpoint refuses of a request, and not
+        of every one, it is not sent again in this run."""
+        changes = dict(self._models.changes.get(self._place, ()))
+        while True:
+            sent = _changed(request, n, changes)
+            try:
+                found = self._post(sent, tries, calls, 1 if "n" in changes else n)
+            except HttpTrouble as e:
+                changes |= self._refused(e, sent, changes)
+                continue
+            self._learn(changes)
+            return found
+
+    def _refused(self, refusal: HttpTrouble, sent: _Request, changes: dict) -> dict[str, str]:
+        """Return {parameter: its other name, or "" for none} of what a refusal names, or else of
+        what not every endpoint takes; raise the refusal where the request has no such parameter."""
+        text = refusal.what
+        if refusal.status not in REFUSES_A_PART and ONE_CHOICE not in text:
+            raise refusal
+        keys = orjson.loads(sent.data).keys() - self.spec.endpoint.extra_body.keys()
+        words = re.findall(r"\w+", text) if REFUSAL.search(text) else ()
+        named = [key for key in (*ALWAYS_SENT, PARALLEL) if key in words]
+        name = next((key for key in (*named, *NOT_EVERYWHERE) if key in keys), None)
+        if name is None:
+            raise refusal
+        proposed = PROPOSAL.findall(text) if "tokens" in name else ()
+        return {name: next((one for one in proposed if one not in (name, *changes)), "")}
+
+    def _post(self, request: _Request, tries: Tries, calls: ReplyLog,
+              n: int) -> tuple[list[Reply], dict]:
+        """Return the first `n` replies and their usage; save the cost of unusable ones."""
         models = self._models
 
         def decode(status, headers, body):
@@ -279,7 +297,9 @@ class Client(StaysInDriver):
                 answer = read_json(body)
                 usage = _usage(answer)
                 choices = [answer["choices"][0], *answer["choices"][1:n]]
-                replies = json.dumps([vars(_decode(one, answer)) for one in choices])
+                replies = json.dumps([vars(one) for one in _whole_ones(choices, answer)])
+                if len(choices) == 1 < n:
+                    self._learn({"n": ""})
                 masked = models.http.masked(replies)   # it may repeat the key, too
                 return [Reply(**one) for one in json.loads(masked)], usage
             except (*WRONG_SHAPE, HttpTrouble) as e:
@@ -360,11 +380,11 @@ class Models(StaysInDriver):
         if settings.hf_token:
             self.http.secrets.add(str(settings.hf_token))
         self.money = Money(settings.prices, settings.budget_usd, settings.shard)
-        self.without_schema = set()   # (base_url, model) that refused response_format
-        self.without_parallel = set()   # the same of those that refused parallel_tool_calls
-        self.without_n = set()        # the same of those that refused to give several replies
+        # by (base_url, model): {parameter that was refused: what it is sent as, "" for not at all}
+        self.changes: dict[tuple, dict[str, str]] = {}
         self.with_tools = set()       # (base_url, model) that answered a request with tools
-        self.without_tools = {}       # the same of those that refused tools: who noted it first
+        self.without_tools = set()    # the same of those that refused tools
+        self.was_said = {}            # ((base_url, model), text): who said it first
         self._clients = {}            # by role
         self._run, self._n_calls = secrets.token_hex(5), itertools.count(1)
 
@@ -412,6 +432,14 @@ class Models(StaysInDriver):
         if has_budget:
             self.money.add_up(self.settings.root)
 
+    def warn(self) -> None:
+        """Say before the first call what the endpoints' lists of models show to be wrong."""
+        for client in self._clients.values():
+            if client._is_embedded:
+                continue
+            if problem := warning(self.http, client.spec, client._headers):
+                client._say_once(problem)
+
     def __enter__(self):
         return self
 
@@ -430,16 +458,46 @@ def _check_endpoint(endpoint: Endpoint) -> None:
     if not BASE_URL.match(base_url):
         raise Trouble("is no base URL of an endpoint.", repr(base_url),
                       "It looks like http://127.0.0.1:8000/v1 or https://host/v1.")
+    if taken := SET_BY_US & endpoint.extra_body.keys():
+        raise Trouble(f"has {', '.join(taken)}, which the scripts set.", f"{where} extra_body")
     if "@" in base_url:
         raise Trouble("has a password in its base_url.", where, "Addresses are printed. "
                       "Put the key into the environment and name it: api_key_env.")
     if endpoint.api_key_env and not endpoint.api_key:
-        raise Trouble(f"no key for {base_url}: {endpoint.api_key_env} is not set.",
+        problem = endpoint.api_key.withheld or f"{endpoint.api_key_env} is not set"
+        raise Trouble(f"no key for {base_url}: {problem}.",
                       todo=WAYS_OUT.format(variable=endpoint.api_key_env))
     if not all(" " <= char <= "~" for char in endpoint.api_key):
         raise Trouble("holds a character that cannot stand in a key.",
                       endpoint.api_key_env or "--llm-auth-token",
                       "Copy the key again, without line ends or quotes.")
+
+
+def _changed(request: _Request, n: int, changes: dict[str, str]) -> _Request:
+    """Return a request for `n` replies, with the parameters that the endpoint takes. Its digest
+    stays, by which replies are kept."""
+    if n == 1 and not changes:
+        return request
+    body = {**orjson.loads(request.data), **({"n": n} if n > 1 else {})}
+    for name, other in changes.items():
+        value = body.pop(name, None)
+        if other and value is not None:
+            body[other] = value
+    return replace(request, data=orjson.dumps(body))
+
+
+def _whole_ones(choices: list[dict], answer: dict) -> list[Reply]:
+    """Return the replies of those choices that are whole: they are paid for, whatever became of the
+    others. Where there is none, raise what is wrong with the first."""
+    replies, faults = [], []
+    for choice in choices:
+        try:
+            replies.append(_decode(choice, answer))
+        except (*WRONG_SHAPE, HttpTrouble) as e:
+            faults.append(e)
+    if not replies:
+        raise faults[0]
+    return replies
 
 
 def _decode(choice: dict, answer: dict) -> Reply:

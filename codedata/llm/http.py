@@ -36,6 +36,8 @@ from codedata.texts import printable
 
 log = logging.getLogger(__name__)
 CONNECT_TIMEOUT_S = 10.0
+LOOK_S = 10.0   # of a GET that is tried once
+ONE_CHOICE = "one completion choice"   # llama.cpp refuses several with HTTP 500
 FATAL = {401: "refused the key", 402: "wants payment", 403: "refused access"}
 RETRIED_4XX = (408, 425)   # of the statuses that refuse a request, those that may pass
 NO_RETRIES = urllib3.Retry(False)
@@ -89,6 +91,7 @@ class EndpointState:
         self.capacity = float(self.limit)
         self.in_flight = 0
         self.n_answers = 0
+        self.about_key = "Check the key and the account; --show-config tells which are used."
         self.n_resets = 0               # connections lost since the last answer of any kind
         self._reduced_at = 0.0          # a 429 to a call that started earlier changes nothing
         self._throttled_since = None    # time.monotonic() of the first of only 429s
@@ -151,6 +154,9 @@ class Http:
         self._without_proxy = _Pools(llm.workers, self.ssl_context)
         self._pools = _Pools(llm.workers, self.ssl_context, llm.proxy)
         self._endpoints = {}   # EndpointState by name
+        # look(url, headers): (status, body) of a GET that is sent once, (status, why) where it is
+        # refused, (0, why) where no answer came
+        self.look = lru_cache(self._look)
 
     def endpoint(self, name: str, limit: int) -> EndpointState:
         """Return the state of the endpoint of that name, created on first use."""
@@ -200,9 +206,19 @@ class Http:
             wait_s = min(retry_after_s(failure.headers), self.llm.max_429_wait_s)
             self.wait(max(wait_s, self._back_off_s(n_failures - 1)))
 
-    def _attempt(self, url: str, endpoint: EndpointState, decode, max_bytes: int, kwargs: dict):
+    def _look(self, url: str, headers: tuple) -> tuple[int, bytes | str]:
+        try:
+            return self._attempt(url, EndpointState(1), lambda status, _, body: (status, body), 0,
+                                 {"headers": dict(headers)}, LOOK_S)
+        except _AttemptFailed as e:
+            return e.status or 0, "no answer in time" if e.is_timeout else e.problem
+        except Trouble as e:
+            return 0, e.what
+
+    def _attempt(self, url: str, endpoint: EndpointState, decode, max_bytes: int, kwargs: dict,
+                 timeout_s: float = 0.0):
         """Return the decoded answer to one request; raise _AttemptFailed where none is good."""
-        _limits.ends_at = time.monotonic() + self.llm.call_timeout_s
+        _limits.ends_at = time.monotonic() + (timeout_s or self.llm.call_timeout_s)
         _limits.max_bytes = max_bytes or self.llm.max_reply_bytes
         try:
             status, headers, body = self._exchange(url, **kwargs)
@@ -225,7 +241,7 @@ class Http:
 
     def _no_answer(self, error: Exception, endpoint: EndpointState) -> _AttemptFailed:
         """Return what failed at a request to which no answer came."""
-        if isinstance(error, urllib3.exceptions.ConnectTimeoutError):
+        if type(error) is urllib3.exceptions.ConnectTimeoutError:   # a refusal is of a subclass
             return _AttemptFailed("no connection in time", is_down=True)
         # urllib3 reports a timeout while sending as a lost connection
         is_late = time.monotonic() >= _limits.ends_at
@@ -255,8 +271,9 @@ class Http:
             elsewhere = urljoin(url, raw.get_redirect_location() or "")
             if elsewhere == url or data is not None:
                 break
-            if urlsplit(elsewhere)[:2] != urlsplit(url)[:2]:   # the key is for that host alone
-                headers.pop("Authorization", None)
+            if urlsplit(elsewhere)[:2] != urlsplit(url)[:2]:   # keys are for that host alone
+                headers = {name: value for name, value in headers.items()
+                           if name in HEADERS or name == "Range"}
             url = elsewhere
         return raw.status, raw.headers, body
 
@@ -339,14 +356,14 @@ def _stop_if_final(failure: _AttemptFailed, url: str, endpoint: EndpointState) -
         endpoint.answered()   # key, address and model are good
         raise HttpTrouble(f"the endpoint flagged it: {failure.flagged}", url, status=status)
     if status in FATAL:
-        raise RunStopped(f"{FATAL[status]} ({failure.problem}).", url,
-                         "Check the key and the account; --show-config tells which are used.",
+        raise RunStopped(f"{FATAL[status]} ({failure.problem}).", url, endpoint.about_key,
                          exit_code=endpoint.exit_code)
     if 300 <= status < 400:
         place = printable(failure.headers["Location"], 300)
         raise RunStopped(f"sends elsewhere (HTTP {status}, {place}).", url,
                          "Use that address as the base URL.", exit_code=endpoint.exit_code)
-    if (400 <= status < 500 and status not in RETRIED_4XX) or status == 501:
+    is_refused = 400 <= status < 500 and status not in RETRIED_4XX
+    if is_refused or status == 501 or (status == 500 and ONE_CHOICE in failure.problem):
         raise HttpTrouble(failure.problem, url, status=status)
 
 

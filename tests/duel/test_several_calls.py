@@ -88,7 +88,7 @@ def test_a_duel_of_several_calls_goes_from_a_source_to_native_and_to_text_rows(t
 def test_one_call_a_turn_leaves_out_turns_of_several_by_name_and_asks_for_one(tmp_path, fake_llm):
     root = tmp_path
     settings(root, fake_llm, prompt='calls = "one"')
-    assert 'not usable: 2 (several calls ([prompt] calls = "one"))' in run_main(
+    assert 'refused: 2 (several calls ([prompt] calls = "one"))' in run_main(
         prompt.main, root, "--check")
     run_main(prompt.main, root)
     refused = Status(400, "Unsupported parameter: 'parallel_tool_calls' with this model")

@@ -26,7 +26,7 @@ RUNS = {   # name: (script, flags)
 DIGESTS = {   # number of requests, digest
     "king": "6 2ccbd1efac1f9671", "informed": "6 333c6043191d956a", "judged": "9 c9aa0085e161203b",
     "reported": "0 e3b0c44298fc1c14",
-    "chosen": "18 6798eceb81f96e20",
+    "chosen": "18 55e2260641611d3e",   # the endpoint ignores n: it is sent once
     "placebo": "6 d538ba0b22a27da7", "checked": "108 2a0491626ab0bb5a"}
 COMMANDS = itertools.cycle(("ls -la", "cat a.py", "make"))
 LONG = "seen before and now too long " * 60

@@ -101,10 +101,14 @@ def test_an_answer_is_put_together_and_kept_apart_from_reasoning(tmp_path, fake_
     assert (reply.text, reply.reasoning) == ("I look", "hm")
 
 
-def test_reasoning_is_in_no_record(tmp_path, fake_llm):
-    write_prompts(tmp_path, 1)
+def test_reasoning_of_the_king_is_beside_its_answer_and_nothing_else_is_kept(tmp_path, fake_llm):
+    write_prompts(tmp_path, 1), write_commits(tmp_path, 1)
     fake_llm.always(Say(TURN, reasoning="my secret plan"))
     assert run_king(tmp_path, fake_llm) == 0 and answered_turn(tmp_path) == TURN
+    assert run_script("ch.py", tmp_path, *flags_for(fake_llm)).returncode == 0
+    beside = tmp_path / "answer/_reasoning/prompts_1_1_1.json"
+    assert json.loads(beside.read_text()) == {"king": "my secret plan"}
+    beside.unlink()
     assert "my secret plan" not in everything_under(tmp_path)
 
 
@@ -242,12 +246,13 @@ def test_roles_may_have_their_own_endpoint_and_model(tmp_path, fake_llm):
     write_prompts(tmp_path, 1)
     write_toml(tmp_path, {"model": "wrong"},
                '[king]\nendpoint = "mine"\nmodel = "own"\ntemperature = 0.5\n'
+               'headers = { "X-Role" = "king" }\n'
                f'[endpoints.mine]\nbase_url = "{fake_llm.base_url}/"\n'
                'headers = { "X-Team" = "data" }\n')
     assert run_here(king.main, tmp_path) == 0
     request = fake_llm.requests[0]
     assert (request.body["model"], request.body["temperature"]) == ("own", 0.5)
-    assert request.headers["x-team"] == "data"
+    assert (request.headers["x-team"], request.headers["x-role"]) == ("data", "king")
     assert request.path == "/v1/chat/completions"
 
 

@@ -5,7 +5,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
 
-from codedata.conversation.turn import TAG, clean
+from codedata.conversation.turn import TAG, split_thinking
 from codedata.messages import content_text
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "human": "user",
@@ -41,9 +41,9 @@ def read_message(raw: dict, required: Mapping[str, list]) -> dict:
     inline = ""
     if ROLES[role] == "assistant" and isinstance(content, (str, list)):
         text = content_text({"content": content}).strip()
-        if (rest := clean(text)) != text:
-            inline = TAG.sub("", text[:len(text) - len(rest)]).strip()
-            content = rest
+        rest, within = split_thinking(text)
+        if within:
+            inline, content = TAG.sub("", within).strip(), rest
     call_ids = [raw.get("tool_call_id"), *(raw.get("tool_call_ids") or ())]
     optional = {
         "reasoning_content": first(raw, "reasoning_content", "reasoning") or "".join(

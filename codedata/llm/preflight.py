@@ -1,0 +1,56 @@
+"""Ask an endpoint for its models before the first paid call, and say what will go wrong. What this
+finds never ends a run: not every endpoint has such a list.
+"""
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+
+from codedata.llm.http import Http, read_json
+from codedata.settings import Endpoint, ModelSpec
+from codedata.texts import printable
+
+NO_KEY = ("no key was sent: set QIANFAN_BEARER_TOKEN, OPENAI_API_KEY or api_key_env "
+          "(OPENAI_API_KEY goes to OPENAI_BASE_URL and OpenAI's own address alone)")
+TOO_LONG = re.compile(r"/(?:(?:chat/)?completions|models)$")   # more than a base URL
+VERSION = re.compile(r"/v\d")
+MAX_SERVED = 2_000   # models of a list that are looked at
+MAX_CHARS = 200      # of a name: to compare longer ones takes long
+MAX_SHOWN = 8        # of them, those whose names are nearest
+
+
+def warning(http: Http, spec: ModelSpec, headers: dict) -> str:
+    """Return what one GET shows to be wrong with an endpoint, its key or a model's name, or ""."""
+    endpoint = spec.endpoint
+    url = f"{endpoint.base_url}/models"
+    status, body = http.look(url, tuple(headers.items()))
+    if not status:
+        return f"at {url}: {body}. Start the endpoint, or check its address"
+    if status in (401, 403) and not (endpoint.api_key or endpoint.headers):
+        return f"at {url}: HTTP {status}, {about_key(endpoint)}"
+    served = _served(body) if status == 200 else []
+    if served:
+        if spec.model in served:
+            return ""
+        nearest = ", ".join(get_close_matches(spec.model, served, MAX_SHOWN, 0.0))
+        return f"is not listed at {url}: {printable(nearest, 500)}"
+    better = TOO_LONG.sub("", endpoint.base_url)
+    if not VERSION.search(better):
+        better += "/v1"
+    is_wrong = better != endpoint.base_url and status in (200, 404, 405)
+    return f"at {url}: HTTP {status}, no models. Did you mean {better}?" if is_wrong else ""
+
+
+def about_key(endpoint: Endpoint) -> str:
+    """Return why no key is sent to an endpoint, and what to do."""
+    withheld = endpoint.api_key.withheld
+    return f"no key was sent: {withheld}" if withheld else NO_KEY
+
+
+def _served(body: bytes) -> list[str]:
+    """Return the names in a list of models; none where it is no such list."""
+    try:
+        models = read_json(body)["data"]
+        return [one["id"].removeprefix("models/")[:MAX_CHARS] for one in models[:MAX_SERVED]]
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return []

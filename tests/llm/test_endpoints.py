@@ -1,0 +1,150 @@
+"""Check that king.py gets along with the field's endpoints as their users set them up."""
+from __future__ import annotations
+
+import json
+
+import pytest
+from conftest import KEY, read_answer, run_script, write_prompts, write_toml
+from fake_llm import USAGE, Request, Status
+from line_tables import rows
+
+TURN = "THOUGHT: I look.\n\n```bash\nls\n```"
+
+
+def completion(request: Request, *choices: dict, **message) -> dict:
+    """Return a completion with as many turns as are asked for, or with these choices."""
+    whole = [{"message": {"content": TURN.replace("ls", f"ls {i}"), **message},
+              "finish_reason": "stop"} for i in range(request.body.get("n", 1))]
+    return {"choices": [*choices] or whole, "usage": USAGE}
+
+
+def refusal(name: str, why: str) -> Status:
+    return Status(400, {"error": {"message": why, "param": name, "type": "invalid_request_error"}})
+
+
+def o_series(request: Request):
+    if "max_tokens" in request.body:
+        return refusal("max_tokens", "Unsupported parameter: 'max_tokens' is not supported with "
+                       "this model. Use 'max_completion_tokens' instead.")
+    if request.body.get("temperature", 1) != 1:
+        return refusal("temperature", "Unsupported value: 'temperature' does not support 0.3 with "
+                       "this model. Only the default (1) value is supported.")
+    return completion(request) if request.body["max_completion_tokens"] == 1024 else Status(400)
+
+
+def azure(request: Request):
+    if "task 2" in request.last:
+        return Status(400, {"error": {"message": "It was filtered", "code": "content_filter"}})
+    return o_series(request)
+
+
+def openrouter(request: Request):
+    if "task 2" in request.last:
+        return Status(403, {"error": {"code": 403, "message": "it requires moderation",
+                                      "metadata": {"reasons": ["violence"]}}})
+    whole = completion(request)["choices"]
+    if "task 3" in request.last and len(whole) > 1:
+        whole[0] |= {"finish_reason": "error", "error": {"code": 502, "message": "upstream"}}
+    return completion(request, *whole) if request.body["provider"] == "a" else Status(400)
+
+
+def vllm(request: Request):
+    wants = request.body["chat_template_kwargs"] == {"enable_thinking": True}
+    return completion(request, reasoning="it thinks") if wants else Status(400)
+
+
+def llama_cpp(request: Request):
+    if "n" in request.body:
+        return Status(500, {"error": {"code": 500, "type": "server_error",
+                                      "message": "Only one completion choice is allowed"}})
+    return completion(request, content=TURN.replace("\n", "<think>it thinks</think>\n", 1))
+
+
+def ignores_n(request: Request):
+    return completion(request, *completion(request)["choices"][:1])
+
+
+AZURE = """[king]
+endpoint = "azure"
+[endpoints.azure]
+base_url = "{url}/openai/v1"
+api_key_env = "AZURE_OPENAI_API_KEY"
+temperature = "none"
+token_limit_key = "max_completion_tokens"
+"""
+OPENROUTER = """[king]
+samples = 3
+endpoint = "openrouter"
+extra_body = { provider = "a" }
+[endpoints.openrouter]
+base_url = "{url}/api/v1"
+api_key_env = "OPENROUTER_API_KEY"
+"""
+VLLM = """[king]
+samples = 3
+[endpoints.base_url]
+extra_body = { chat_template_kwargs = { enable_thinking = true } }
+"""
+THREE = "[king]\nsamples = 3\n"
+HERE = {"LLM_BASE_URL": "{url}/v1"}
+FLAGGED = "the endpoint flagged it: "
+# what serves, settings, environment, all requests of two runs and those that are paid, what is said
+ENDPOINTS = {
+    "o-series": (o_series, "[king]\ntemperature = 0.3\n",
+                 {"OPENAI_BASE_URL": "{url}/v1", "OPENAI_API_KEY": KEY}, 5, 3,
+                 ["max_tokens: it is sent as max_completion_tokens", "temperature: it is left"]),
+    "Azure": (azure, AZURE, {"AZURE_OPENAI_API_KEY": KEY}, 4, 2, [FLAGGED + "It was filtered"]),
+    "OpenRouter": (openrouter, OPENROUTER, {"OPENROUTER_API_KEY": KEY}, 5, 3,
+                   [FLAGGED + "violence", "asks for 3 answers a turn"]),
+    "vLLM": (vllm, VLLM, HERE, 3, 3, []),
+    "llama.cpp": (llama_cpp, THREE, HERE, 10, 9, ["one answer a call"]),
+    "one that ignores n": (ignores_n, THREE, HERE, 9, 9, ["one answer a call"]),
+}
+
+
+@pytest.mark.parametrize("name", ENDPOINTS)
+def test_no_item_is_lost_and_none_paid_twice_at(tmp_path, fake_llm, name):
+    serves, settings, env, n_requests, n_paid, says = ENDPOINTS[name]
+    names = write_prompts(tmp_path, 3)
+    mine = tmp_path / "mine.toml"
+    mine.write_text(settings.replace("{url}", fake_llm.url))
+    env = {key: value.replace("{url}", fake_llm.url) for key, value in env.items()}
+    fake_llm.always(serves)
+    runs = [run_script("king.py", tmp_path, "--workers", 1, "--model", "m", "--config", mine,
+                       env=env) for _ in range(2)]   # what was flagged is asked for once more
+    assert [run.returncode for run in runs] == [FLAGGED in "".join(says)] * 2, runs[0].stderr
+    assert [runs[0].stderr.count(one) for one in says] == [1] * len(says)
+    assert (fake_llm.n_requests, len(fake_llm.answered)) == (n_requests, n_paid)
+    assert KEY in fake_llm.requests[0].headers.get("authorization", "") or KEY not in env.values()
+    for name in (names[0], names[2]):
+        assert "think" not in read_answer(tmp_path, name)["king"]
+        beside = tmp_path / f"answer/_reasoning/{name}.json"
+        assert beside.exists() == (serves in (vllm, llama_cpp))
+        if "samples" in settings:
+            samples = json.loads((tmp_path / f"answer/_samples/{name}.json").read_text())
+            assert len(samples["samples"]) == 2
+
+
+@pytest.mark.parametrize("path, models, says", rows("""
+/v1                  | {"data": [{"id": "moonshotai/Kimi-K2.6-TEE"}]} |
+/v1                  | 404 |
+                     | 404 | at {url}/models: HTTP 404, no models. Did you mean {url}/v1?
+/v1/chat/completions | 404 | Did you mean {url}/v1?
+/v1                  | {"data": [{"id": "Kimi"}, {"id": "b"}]} | listed at {url}/v1/models: Kimi, b
+/v1 | 401 | HTTP 401, no key was sent: set QIANFAN_BEARER_TOKEN, OPENAI_API_KEY or api_key_env
+"""))
+def test_the_list_of_models_is_asked_for_once_and_ends_nothing(tmp_path, fake_llm, path, models,
+                                                               says):
+    write_prompts(tmp_path, 2)
+    fake_llm.models = Status(int(models)) if models.isdigit() else json.loads(models)
+    done = run_script("king.py", tmp_path, "--llm-base-url", fake_llm.url + path)
+    assert done.returncode == 0 and len(fake_llm.looks) == 1, done.stderr
+    said = says.replace("{url}", fake_llm.url)
+    assert said in done.stderr and bool(says) == ("/models" in done.stderr)
+
+
+def test_an_address_where_nobody_is_is_named_before_the_first_call(tmp_path):
+    write_prompts(tmp_path, 1), write_toml(tmp_path, {"retry_max": 0})
+    done = run_script("king.py", tmp_path, "--llm-base-url", "http://127.0.0.1:1/v1")
+    before, _, _ = done.stderr.partition("does not answer")
+    assert done.returncode == 2 and "http://127.0.0.1:1/v1/models: connection failed: " in before
