@@ -366,6 +366,14 @@ class PromptSampler:
                 why = self._note_unmatched(instance_id, problems.get(instance_id))
                 say(f"{STAGE}  {instance_id} has no PR record ({why})")
 
+    def add_commits(self, instance_ids: Iterable[str], hub: Hub) -> int:
+        """Fetch the PR records of these instances that are missing; return how many are there."""
+        self.commits.open()
+        records, _ = self._records({*instance_ids}, hub)
+        for record in records.values():
+            self._put(record)
+        return len(records)
+
     def _note_unmatched(self, instance_id: str, problem: str | None) -> str:
         """Note in the ledger that a PR has no usable record; return the reason."""
         why = problem or f"not in {self.settings.prs}"

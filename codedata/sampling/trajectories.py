@@ -30,6 +30,7 @@ from codedata.disk.row_files import (
 )
 from codedata.errors import HttpTrouble, Interrupted, RunStopped, Trouble
 from codedata.sampling.readers import forms
+from codedata.sampling.readers.outcomes import outcome_of
 from codedata.settings import PromptSettings
 from codedata.terminal import say
 from codedata.texts import natural
@@ -171,6 +172,7 @@ class Trajectories:
                 self._unread.update((line.where, line.what) for line in lines
                                     if isinstance(line, Trouble))
             row = forms.read(document, where, name)
+            row["outcome"] = outcome_of(document, name)
         except NO_FAULT_OF_FILES:
             raise
         except Trouble as e:
