@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -42,6 +43,7 @@ COPIED = {Answer: ("messages", "tools", *REFERENCE_AND_SIDES),   # by report.py
 RECOMPUTED = (Score,)        # report.py may compute it anew for another panel
 INSTANCE = re.compile(r"(.+)__(.+)-\d+")   # owner__name-number
 CACHED_TEXTS = 4096          # texts; turns of a trajectory repeat them
+cached_mask = lru_cache(CACHED_TEXTS)(mask)
 
 
 @dataclass(frozen=True, eq=False)   # a key of Counters
@@ -115,6 +117,29 @@ class ExportRules:
         return [("in a benchmark", str(hit)) for hit in hits]
 
 
+class TextFile:
+    """Hold the texts of what is exported in a temporary file, so that all formats get the same."""
+
+    def __init__(self, root: Path):
+        place = root / "export"   # that disk has room for the exports
+        self._file = tempfile.TemporaryFile(dir=place if place.is_dir() else None)
+
+    def put(self, values: dict) -> int:
+        """Append an object, and return its offset in bytes."""
+        try:
+            at = self._file.seek(0, 2)
+            self._file.write(orjson.dumps(values, option=orjson.OPT_APPEND_NEWLINE))
+            self._file.flush()
+        except OSError as e:
+            raise disk_trouble(e, "a temporary file") from e
+        return at
+
+    def read(self, at: int) -> dict:
+        """Return the object at an offset."""
+        self._file.seek(at)
+        return orjson.loads(self._file.readline())
+
+
 class ExportTurns:
     """Hold the turns of a root in natural order; collect() reads them, record() one's texts."""
 
@@ -127,10 +152,8 @@ class ExportTurns:
         self.in_bucket = Counter({cls.directory: 0 for cls in BUCKETS})
         self._rules = rules
         self._stores = {cls: Store(root, cls).open() for cls in (*BUCKETS, Commit, Answer, Score)}
-        place = root / "export"   # that disk has room for the exports
-        self._file = tempfile.TemporaryFile(dir=place if place.is_dir() else None)
-        self._mask = lru_cache(CACHED_TEXTS)(mask)
-        self._pr = lru_cache(CACHED_TEXTS)(self._read_pr)   # several turns share one
+        self._file = TextFile(root)
+        self._pr = pull_requests(self._stores[Commit])
 
     def collect(self, quiet: bool = False) -> ExportTurns:
         """Read every bucket, and return self. Broken records are reported and left out."""
@@ -160,8 +183,7 @@ class ExportTurns:
 
     def record(self, turn: ExportTurn) -> Sample:
         """Return a turn's record, with secrets masked."""
-        self._file.seek(turn.at)
-        return Sample(**orjson.loads(self._file.readline()))
+        return Sample(**self._file.read(turn.at))
 
     def _take(self, name: str, record: Sample) -> None:
         """Add a turn, or log why it is left out."""
@@ -177,7 +199,7 @@ class ExportTurns:
             float(record.score),
             winner(record.score, record.directory, self.settings.dpo_min_margin),
             record_digest(record), pr_digest, has_calls, _flag(record), secrets,
-            self._put(masked)))
+            self._file.put(vars(masked))))
 
     def _reasons_against(self, name: str, record: Sample) -> list[Problem]:
         """Return why the first check that applies leaves a turn out of all formats."""
@@ -189,16 +211,6 @@ class ExportTurns:
         return self._rules.against(pr.licence, lambda: of_turn(
             record, pr.repo, pr.base_commit, issue=pr.issue, patch=pr.patch,
             test_patch=pr.test_patch, **{side: turn_text(getattr(record, side)) for side in SIDES}))
-
-    def _put(self, record: Sample) -> int:
-        """Append a record to the temporary file, and return its offset in bytes."""
-        try:
-            at = self._file.seek(0, 2)
-            self._file.write(orjson.dumps(vars(record), option=orjson.OPT_APPEND_NEWLINE))
-            self._file.flush()
-        except OSError as e:
-            raise disk_trouble(e, "a temporary file") from e
-        return at
 
     def _outdated(self, name: str, record: Sample) -> str:
         """Return why a record of a bucket is not what report.py would write now, or "".
@@ -228,63 +240,70 @@ class ExportTurns:
                 return f"{path} was changed since report.py"
         return ""
 
-    def _read_pr(self, instance_id: str) -> tuple[Commit, str]:
-        """Return the PR record of an instance, and its digest; "" where it is missing.
-
-        Its repository is taken from the id, and language and licence are UNKNOWN, if it has none.
-        """
-        pr = Commit(instance_id, "", "", "", "", "", [], "", "")
-        pr_digest = ""
-        if instance_id in self._stores[Commit]:
-            pr = self._stores[Commit].read(instance_id)
-            pr_digest = record_digest(pr)
-        return replace(pr, repo=pr.repo or repo_of(instance_id), language=pr.language or UNKNOWN,
-                       licence=(pr.licence or "").strip() or UNKNOWN), pr_digest
-
     def _masked(self, record: Sample) -> tuple[Sample, dict[str, int]]:
         """Return a record with secrets masked, and the number of secrets by kind."""
-        secrets: Counter[str] = Counter()
-
-        def masked(value):
-            """Return a JSON value with its texts masked."""
-            if isinstance(value, list):
-                return [*map(masked, value)]
-            if isinstance(value, dict):
-                return {masked(key): masked(entry) for key, entry in value.items()}
-            if not isinstance(value, str):
-                return value
-            text, kinds = self._mask(value)
-            secrets.update(kinds)
-            return text
-
         def entries_of(entries: list[dict], keys: tuple[str, ...]) -> list[dict]:
             return [{key: str(entry.get(key, "")) for key in keys} for entry in entries]
 
         values = vars(record) | {
-            "messages": [*map(_for_templates, record.messages)],
+            "messages": [*map(for_templates, record.messages)],
             "reasons": entries_of(record.reasons, REASON),
             "injections": entries_of(record.injections, FINDING),
             "leaks": None if record.leaks is None else entries_of(record.leaks, LEAK),
-            "assistant": _for_templates(record.assistant),
-            **{side: _for_templates(getattr(record, side), REASONING) for side in SIDES}}
-        return Sample(**masked(values)), dict(sorted(secrets.items()))
+            "assistant": for_templates(record.assistant),
+            **{side: for_templates(getattr(record, side), REASONING) for side in SIDES}}
+        texts, secrets = masked_texts(values)
+        return Sample(**texts), secrets
 
     def _report_broken(self, error: BrokenRecord) -> None:
         say(f"export.py: {error}")
         self.n_broken += 1
 
 
+def masked_texts(value: Any) -> tuple[Any, dict[str, int]]:
+    """Return a JSON value with the secrets in its texts masked, and their number by kind."""
+    secrets: Counter[str] = Counter()
+
+    def masked(value):
+        if isinstance(value, list):
+            return [*map(masked, value)]
+        if isinstance(value, dict):
+            return {masked(key): masked(entry) for key, entry in value.items()}
+        if not isinstance(value, str):
+            return value
+        text, kinds = cached_mask(value)
+        secrets.update(kinds)
+        return text
+    return masked(value), dict(sorted(secrets.items()))
+
+
+def pull_requests(commits: Store) -> Callable[[str], tuple[Commit, str]]:
+    """Return what reads the PR record of an instance and its digest, "" where it is missing. Its
+    repository is taken from the id, and language and licence are UNKNOWN, if it has none.
+    """
+    @lru_cache(CACHED_TEXTS)   # several turns share one
+    def read(instance_id: str) -> tuple[Commit, str]:
+        pr = Commit(instance_id, "", "", "", "", "", [], "", "")
+        pr_digest = ""
+        if instance_id in commits:
+            pr = commits.read(instance_id)
+            pr_digest = record_digest(pr)
+        return replace(pr, repo=pr.repo or repo_of(instance_id), language=pr.language or UNKNOWN,
+                       licence=(pr.licence or "").strip() or UNKNOWN), pr_digest
+    return read
+
+
 def _in_texts(record: Sample) -> Sample:
     """Return a record whose messages and answers are texts; calls become shell commands."""
     messages = plain(record.messages, record.tools, as_bash=True)
     if form_of(messages).fence == COMMAND:   # SWE-agent gives a demonstration before the task
-        messages = [*_with_joined_users(messages)]
+        messages = [*with_joined_users(messages)]
     return replace(record, messages=messages, tools=None, **{
         side: turn_text(turn, record.messages, as_bash=True)
         for side in REFERENCE_AND_SIDES if (turn := getattr(record, side))})
 
 
-def _with_joined_users(messages: list[Message]) -> Iterator[Message]:
+def with_joined_users(messages: list[Message]) -> Iterator[Message]:
     """Yield the messages, with consecutive ones of the user joined."""
     for role, group in itertools.groupby(messages, lambda message: message["role"]):
         if role != "user":
@@ -293,7 +312,7 @@ def _with_joined_users(messages: list[Message]) -> Iterator[Message]:
             yield {"role": role, "content": "\n\n".join(one["content"] for one in group)}
 
 
-def _for_templates(message: Message | str | None, without: tuple[str, ...] = ()):
+def for_templates(message: Message | str | None, without: tuple[str, ...] = ()):
     """Return a message as chat templates take it: its content is a text, and the arguments of its
     calls are objects. A turn that is a text is returned as it is.
     """

@@ -20,7 +20,7 @@ from codedata.conversation.turn import clean, form_of
 from codedata.export.collect import REFERENCE_AND_SIDES, SIDES, ExportTurn, ExportTurns, Problem
 from codedata.export.exports import Export
 from codedata.export.split import SPLITS, TRAIN, splits
-from codedata.messages import calls_text
+from codedata.messages import calls_text, result_problem
 from codedata.records import METRICS, Final, Message, Sample
 
 TEXT, NUMBER, BOOLEAN, JSON, JSON_LIST = "VARCHAR", "DOUBLE", "BOOLEAN", "JSON", "JSON[]"
@@ -32,6 +32,9 @@ METRIC_SCORES = f"STRUCT({', '.join(f'{metric} {NUMBER}' for metric in METRICS)}
 COMMON = {   # columns of every row, to sort or weight rows by; trainers ignore unknown columns
     **dict.fromkeys(("instance_id", "repo", "language", "licence", "source", "bucket"), TEXT),
     "score": NUMBER}
+OF_WHOLE = {**dict.fromkeys(("instance_id", "repo", "language", "licence", "source",
+                             "exit_status"), TEXT), "reward": NUMBER}
+OF_TURN = {*COMMON, *OF_WHOLE} - {"source"}   # columns that are fields of ExportTurn and its like
 ANSWERS = "chosen", "rejected"   # columns whose lengths are compared
 Piece = tuple[ExportTurn, str]   # (turn, the side whose answer the row has)
 # role: the roles that may come right before it, in a conversation of texts and in one with tools;
@@ -63,6 +66,7 @@ class Format:
     answers: tuple[str, ...] = ()   # columns with an answer that a row teaches or compares
     for_trainers: bool = True       # also writes Parquet, and leaves out flagged turns
     takes: str = "turns that one side won"   # in words
+    whole: bool = False             # of whole trajectories: an answer is many messages
 
     @property
     def has_calls(self) -> bool:
@@ -107,7 +111,7 @@ class Format:
 
     def _n_chars(self, row: dict) -> dict[str, int]:
         conversations = self.conversations(row) or [row["messages"]]
-        answers = {column: length(row[column][0])
+        answers = {column: sum(map(length, row[column]))
                    for column in ANSWERS if column in row}
         return {"row": max(sum(map(length, messages)) for messages in conversations), **answers}
 
@@ -121,7 +125,7 @@ class Format:
     def make(self, turn: ExportTurn, side: str, record: Sample) -> dict:
         """Return the row of a piece, with the columns in their order."""
         row = {**self.row(turn, side, record), "source": turn.name, "tools": record.tools,
-               **{key: getattr(turn, key) for key in COMMON if key != "source"}}
+               **{key: getattr(turn, key) for key in OF_TURN & self.columns.keys()}}
         return {column: row[column] for column in self.columns}
 
     def conversations(self, row: dict) -> list[list[Message]]:
@@ -137,7 +141,7 @@ def row_problem(form: Format, row: dict, max_chars: int = 0) -> Problem | None:
     if "label" in row and type(row["label"]) is not bool:
         return "label", f"{row['label']!r} is not true or false"
     for column in form.answers:
-        if column != "messages" and len(row[column]) != 1:
+        if column != "messages" and len(row[column]) != 1 and not form.whole:
             return "roles", f"{column} is not one message"
     answers = []
     tools = row.get("tools")
@@ -146,6 +150,10 @@ def row_problem(form: Format, row: dict, max_chars: int = 0) -> Problem | None:
             return problem
         if max_chars and sum(map(length, messages)) > max_chars:
             return "over max_chars", f"more than {max_chars:,} characters"
+        if form.whole:
+            if problem := result_problem(messages[:-1]):
+                return "roles", problem
+            continue
         *history, answer = messages
         answers.append(answer)
         text = answer["content"]
@@ -247,6 +255,16 @@ def _plain(turn: ExportTurn, side: str, record: Sample) -> dict:
     return {**vars(record), "metrics": metrics}
 
 
+def _whole(turn, side: str, record) -> dict:
+    return {"messages": record.messages}
+
+
+def _whole_pair(turn, side: str, record) -> dict:
+    first = next(i for i, one in enumerate(record.messages) if one["train"])
+    return {"prompt": record.messages[:first], "chosen": record.messages[first:],
+            "rejected": record.rejected[first:]}
+
+
 WON = f"turns of {Final.directory}/ that the challenger won"
 PROMPT = {"prompt": MESSAGES, "completion": MESSAGES}
 FORMATS = {form.name: form for form in (
@@ -262,4 +280,12 @@ FORMATS = {form.name: form for form in (
                      "challenger": TEXT, "assistant": TEXT, "reasons": REASONS,
                      "injections": FINDINGS, "leaks": LEAKS},
            lambda turns: [(turn, "") for turn in turns], _plain, for_trainers=False,
-           takes="turns of all buckets"))}
+           takes="turns of all buckets"),
+    Format("sft_trajectories", {"messages": JSON_LIST, "tools": JSON_LIST, **OF_WHOLE},
+           lambda turns: [(turn, "") for turn in turns], _whole, ("messages",),
+           takes="trajectories that solved their task", whole=True),
+    Format("dpo_trajectories", {"prompt": JSON_LIST, "chosen": JSON_LIST, "rejected": JSON_LIST,
+                                "tools": JSON_LIST, **OF_WHOLE},
+           lambda turns: [(turn, "") for turn in turns if turn.rival], _whole_pair,
+           ("chosen", "rejected"), takes="tasks that one trajectory solved and another did not",
+           whole=True))}

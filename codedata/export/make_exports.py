@@ -1,4 +1,5 @@
-"""Make the training sets in export/: rows of the judged turns, and folders of tasks.
+"""Make the training sets in export/: rows of judged turns and of whole trajectories, and folders of
+tasks.
 
 Each format has a folder with its rows or tasks, card and manifest. The folders are made in
 export/_tmp/ and put in place one by one.
@@ -29,8 +30,18 @@ from codedata.export.task_rows import (
     write_swesmith,
 )
 from codedata.export.tasks import TaskFormat, kinds_in, read_tasks
+from codedata.export.trajectories import ExportTrajectories, RowReader, TrajectoryOrigins
 from codedata.export.turn_origins import TurnOrigins, duel_refusal, read_duel
-from codedata.records import BUCKETS, BUG, KINDS, PULL_REQUEST, STRIPPED_PATCH, Task, TaskAudit
+from codedata.records import (
+    BUCKETS,
+    BUG,
+    KINDS,
+    PULL_REQUEST,
+    STRIPPED_PATCH,
+    SourceTrajectory,
+    Task,
+    TaskAudit,
+)
 from codedata.run.cli import RunOptions
 from codedata.run.start import check_root, run_whole
 from codedata.settings import ExportSettings, ReportSettings
@@ -50,8 +61,9 @@ ALL_FORMATS: dict[str, Format | TaskFormat] = {**FORMATS, **{form.name: form for
 
 
 def run(settings: ExportSettings, buckets: ReportSettings, excluded_ids: Sequence[str],
-        options: RunOptions) -> int:
-    """Make the exports, and return the exit code. `buckets` are the settings of report.py.
+        read_row: RowReader, options: RunOptions) -> int:
+    """Make the exports, and return the exit code. `buckets` are the settings of report.py,
+    `read_row` reads the row that a record of prompt/_trajectories/ names.
 
     It is 1 if a record is broken, or if some formats were refused while others were made, but for a
     duel that was not accepted. Raise Trouble if the settings are wrong, and the first refusal where
@@ -61,10 +73,11 @@ def run(settings: ExportSettings, buckets: ReportSettings, excluded_ids: Sequenc
     forms = _chosen(root, settings.formats)
     check_directories(root / STAGE / form.name for form in forms)
     of_tasks = [form for form in forms if isinstance(form, TaskFormat)]
-    of_turns = [form for form in forms if isinstance(form, Format)]
+    of_turns = [form for form in forms if isinstance(form, Format) and not form.whole]
+    of_whole = [form for form in forms if isinstance(form, Format) and form.whole]
     refusal = duel_refusal(root, settings.rejected_too) if of_turns else None
     if refusal and not options.read_only:
-        if not of_tasks:
+        if not of_tasks + of_whole:
             raise refusal
         of_turns = []
 
@@ -77,6 +90,10 @@ def run(settings: ExportSettings, buckets: ReportSettings, excluded_ids: Sequenc
         if of_turns:
             turns = ExportTurns(root, settings, rules, left_out).collect(options.quiet)
             groups.append(_turn_exports(of_turns, turns, root / STAGE, buckets))
+        if of_whole:
+            found = ExportTrajectories(root, settings, rules, left_out, read_row).collect()
+            origins = TrajectoryOrigins(root / STAGE, settings, found)
+            groups.append([Export(form, form.choose(found), origins) for form in of_whole])
         if of_tasks:
             tasks = read_tasks(root, settings, rules, left_out)
             groups.append([Export(form, form.choose(tasks), tasks) for form in of_tasks])
@@ -101,13 +118,16 @@ def _chosen(root: Path, names: tuple[str, ...]) -> list[Format | TaskFormat]:
     check_root(root)
     if names:
         return [ALL_FORMATS[name] for name in dict.fromkeys(names)]
-    check_directories(root / cls.directory for cls in (*BUCKETS, Task, TaskAudit))
-    has_turns = any(next(list_items(root / cls.directory, []), None)
-                    for cls in BUCKETS if (root / cls.directory).is_dir())
+    check_directories(root / cls.directory for cls in (*BUCKETS, SourceTrajectory, Task, TaskAudit))
+
+    def has_any(*kinds: type) -> bool:
+        return any(next(list_items(root / cls.directory, []), None)
+                   for cls in kinds if (root / cls.directory).is_dir())
+    has = {False: has_any(*BUCKETS), True: has_any(SourceTrajectory)}   # by whether whole
     kinds = kinds_in(root)
     forms = [form for form in ALL_FORMATS.values()
-             if (has_turns if isinstance(form, Format) else kinds & {*form.kinds})]
-    return forms or [*FORMATS.values()]
+             if (has[form.whole] if isinstance(form, Format) else kinds & {*form.kinds})]
+    return forms or [form for form in FORMATS.values() if not form.whole]
 
 
 def _turn_exports(forms: list[Format], turns: ExportTurns, directory: Path,

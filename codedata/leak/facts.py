@@ -34,6 +34,7 @@ MAX_FIX_LINES = 2_000        # lines of a fix that are looked for in each messag
 MAX_RANGES = 1_000           # line ranges of a turn that are read
 MAX_FACTS = 40               # facts of one kind listed per turn
 MIN_NEW_CODE_CHARS = 24      # applies to lines that the pull request adds
+MIN_READ = 3                 # such lines make has_read_fix()
 MIN_ANCHOR_CHARS = 6
 MIN_SHOWN_LINE_CHARS = 4     # shown_share() ignores shorter lines, such as lone brackets
 NEAR_LINES = 3               # a range this close to a hunk matches it
@@ -96,6 +97,26 @@ def has_fix_begun(history: list[Message], commit: Commit) -> bool:
                 if name in message["content"] for line in lines):
             return True
         before += text
+    return False
+
+
+def has_read_fix(messages: list[Message], commit: Commit) -> bool:
+    """Return whether a result shows half of the lines that the pull request adds, and MIN_READ of
+    them, before a turn has written one of these. Shown before the first turn, they do not count.
+    """
+    lines = {bare(line) for hunk in patch_of(commit).hunks for line in hunk.added}
+    lines = {*sorted(line for line in lines if len(line) >= MIN_NEW_CODE_CHARS)[:MAX_FIX_LINES]}
+    is_told = True   # the task, before the first turn
+    for message in plain(messages):
+        text = bare(message["content"])
+        shown = {line for line in lines if line in text}
+        if message["role"] == "assistant" and shown:
+            return False
+        is_told = is_told and message["role"] != "assistant"
+        if is_told:
+            lines -= shown
+        elif len(shown) >= max(MIN_READ, len(lines) / 2):
+            return True
     return False
 
 
