@@ -30,13 +30,13 @@ def main(argv=None) -> int:
     parser = cli.parser(__doc__, "export")
     add = parser.add_argument_group("flags of export.py").add_argument
     add("--formats", type=lambda text: tuple(text.split(",")), metavar="A,B",
-        help="only these (default: those of which there are turns, trajectories or tasks)")
+        help="only these (default: those of which there are turns or tasks)")
     add("--rejected-too", action="store_true", default=None,
         help="also where the duel was not accepted")
     args = parser.parse_args(argv)
     settings = config.load(args)
     with Models(settings) as models:
-        read_row = row_reader(settings.prompt, models.http, settings.hf_token)
+        read_row = row_reader(settings, models.http)
         return run(settings.export, settings.report, settings.exclude.ids, read_row,
                    cli.options(args))
 

@@ -12,9 +12,8 @@ import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
 
 import orjson
 
@@ -41,9 +40,8 @@ Problem = tuple[str, str]    # (reason, detail)
 COPIED = {Answer: ("messages", "tools", *REFERENCE_AND_SIDES),   # by report.py
           Score: ("score", "metrics")}
 RECOMPUTED = (Score,)        # report.py may compute it anew for another panel
-INSTANCE = re.compile(r"(.+)__(.+)-\d+")   # owner__name-number
+INSTANCE = re.compile(r"(.+)__(.+)(?:-\d+|\.[0-9a-f]{8}\..+)")   # owner__name-number; SWE-smith's
 CACHED_TEXTS = 4096          # texts; turns of a trajectory repeat them
-cached_mask = lru_cache(CACHED_TEXTS)(mask)
 
 
 @dataclass(frozen=True, eq=False)   # a key of Counters
@@ -117,29 +115,6 @@ class ExportRules:
         return [("in a benchmark", str(hit)) for hit in hits]
 
 
-class TextFile:
-    """Hold the texts of what is exported in a temporary file, so that all formats get the same."""
-
-    def __init__(self, root: Path):
-        place = root / "export"   # that disk has room for the exports
-        self._file = tempfile.TemporaryFile(dir=place if place.is_dir() else None)
-
-    def put(self, values: dict) -> int:
-        """Append an object, and return its offset in bytes."""
-        try:
-            at = self._file.seek(0, 2)
-            self._file.write(orjson.dumps(values, option=orjson.OPT_APPEND_NEWLINE))
-            self._file.flush()
-        except OSError as e:
-            raise disk_trouble(e, "a temporary file") from e
-        return at
-
-    def read(self, at: int) -> dict:
-        """Return the object at an offset."""
-        self._file.seek(at)
-        return orjson.loads(self._file.readline())
-
-
 class ExportTurns:
     """Hold the turns of a root in natural order; collect() reads them, record() one's texts."""
 
@@ -152,8 +127,10 @@ class ExportTurns:
         self.in_bucket = Counter({cls.directory: 0 for cls in BUCKETS})
         self._rules = rules
         self._stores = {cls: Store(root, cls).open() for cls in (*BUCKETS, Commit, Answer, Score)}
-        self._file = TextFile(root)
-        self._pr = pull_requests(self._stores[Commit])
+        place = root / "export"   # that disk has room for the exports
+        self._file = tempfile.TemporaryFile(dir=place if place.is_dir() else None)
+        self._mask = lru_cache(CACHED_TEXTS)(mask)
+        self.pr = lru_cache(CACHED_TEXTS)(self._read_pr)   # several turns share one
 
     def collect(self, quiet: bool = False) -> ExportTurns:
         """Read every bucket, and return self. Broken records are reported and left out."""
@@ -170,11 +147,7 @@ class ExportTurns:
                     self.left_out.add(name, "in two buckets", detail)
                     continue
                 self.in_bucket[cls.directory] += 1
-                try:
-                    self._take(name, self._stores[cls].read(name))
-                except BrokenRecord as e:
-                    self._report_broken(e)
-                    self.left_out.add(name, "broken record", e.what)
+                self.take(name, partial(self._stores[cls].read, name))
                 progress.wrote += 1
                 bar.update(progress, 0)
         bar.close()
@@ -183,15 +156,24 @@ class ExportTurns:
 
     def record(self, turn: ExportTurn) -> Sample:
         """Return a turn's record, with secrets masked."""
-        return Sample(**self._file.read(turn.at))
+        self._file.seek(turn.at)
+        return Sample(**orjson.loads(self._file.readline()))
+
+    def take(self, name: str, read: Callable[[], Sample | None]) -> None:
+        """Add what read() returns as a turn, or log why it is left out."""
+        try:
+            if record := read():
+                self._take(name, record)
+        except BrokenRecord as e:
+            self._report_broken(e)
+            self.left_out.add(name, "broken record", e.what)
 
     def _take(self, name: str, record: Sample) -> None:
-        """Add a turn, or log why it is left out."""
         if reasons := self._reasons_against(name, record):
             for reason, detail in reasons:
                 self.left_out.add(name, reason, detail)
             return
-        pr, pr_digest = self._pr(record.instance_id)
+        pr, pr_digest = self.pr(record.instance_id)
         has_calls = bool(record.tools) and self.settings.tool_calls == "native"
         masked, secrets = self._masked(record if has_calls else _in_texts(record))
         self.turns.append(ExportTurn(
@@ -199,7 +181,7 @@ class ExportTurns:
             float(record.score),
             winner(record.score, record.directory, self.settings.dpo_min_margin),
             record_digest(record), pr_digest, has_calls, _flag(record), secrets,
-            self._file.put(vars(masked))))
+            self.put(masked)))
 
     def _reasons_against(self, name: str, record: Sample) -> list[Problem]:
         """Return why the first check that applies leaves a turn out of all formats."""
@@ -207,10 +189,20 @@ class ExportTurns:
             return [("[exclude] ids", record.instance_id)]
         if reason := self._outdated(name, record):
             return [("not up to date", reason)]
-        pr, _ = self._pr(record.instance_id)
+        pr, _ = self.pr(record.instance_id)
         return self._rules.against(pr.licence, lambda: of_turn(
             record, pr.repo, pr.base_commit, issue=pr.issue, patch=pr.patch,
             test_patch=pr.test_patch, **{side: turn_text(getattr(record, side)) for side in SIDES}))
+
+    def put(self, record: Sample) -> int:
+        """Append a record to the temporary file, and return its offset in bytes."""
+        try:
+            at = self._file.seek(0, 2)
+            self._file.write(orjson.dumps(vars(record), option=orjson.OPT_APPEND_NEWLINE))
+            self._file.flush()
+        except OSError as e:
+            raise disk_trouble(e, "a temporary file") from e
+        return at
 
     def _outdated(self, name: str, record: Sample) -> str:
         """Return why a record of a bucket is not what report.py would write now, or "".
@@ -218,8 +210,8 @@ class ExportTurns:
         One that a person has edited, or for which there are no answer/ and score/, is exported as
         it is.
         """
-        copies = self._stores[type(record)]
-        known = copies.ledger.known.get(name)
+        copies = self._stores.get(type(record))
+        known = copies and copies.ledger.known.get(name)
         digests = digests_of(record)
         if known is None:
             return ""
@@ -240,70 +232,63 @@ class ExportTurns:
                 return f"{path} was changed since report.py"
         return ""
 
+    def _read_pr(self, instance_id: str) -> tuple[Commit, str]:
+        """Return the PR record of an instance, and its digest; "" where it is missing.
+
+        Its repository is taken from the id, and language and licence are UNKNOWN, if it has none.
+        """
+        pr = Commit(instance_id, "", "", "", "", "", [], "", "")
+        pr_digest = ""
+        if instance_id in self._stores[Commit]:
+            pr = self._stores[Commit].read(instance_id)
+            pr_digest = record_digest(pr)
+        return replace(pr, repo=pr.repo or repo_of(instance_id), language=pr.language or UNKNOWN,
+                       licence=(pr.licence or "").strip() or UNKNOWN), pr_digest
+
     def _masked(self, record: Sample) -> tuple[Sample, dict[str, int]]:
         """Return a record with secrets masked, and the number of secrets by kind."""
+        secrets: Counter[str] = Counter()
+
+        def masked(value):
+            """Return a JSON value with its texts masked."""
+            if isinstance(value, list):
+                return [*map(masked, value)]
+            if isinstance(value, dict):
+                return {masked(key): masked(entry) for key, entry in value.items()}
+            if not isinstance(value, str):
+                return value
+            text, kinds = self._mask(value)
+            secrets.update(kinds)
+            return text
+
         def entries_of(entries: list[dict], keys: tuple[str, ...]) -> list[dict]:
             return [{key: str(entry.get(key, "")) for key in keys} for entry in entries]
 
         values = vars(record) | {
-            "messages": [*map(for_templates, record.messages)],
+            "messages": [*map(_for_templates, record.messages)],
             "reasons": entries_of(record.reasons, REASON),
             "injections": entries_of(record.injections, FINDING),
             "leaks": None if record.leaks is None else entries_of(record.leaks, LEAK),
-            "assistant": for_templates(record.assistant),
-            **{side: for_templates(getattr(record, side), REASONING) for side in SIDES}}
-        texts, secrets = masked_texts(values)
-        return Sample(**texts), secrets
+            "assistant": _for_templates(record.assistant),
+            **{side: _for_templates(getattr(record, side), REASONING) for side in SIDES}}
+        return Sample(**masked(values)), dict(sorted(secrets.items()))
 
     def _report_broken(self, error: BrokenRecord) -> None:
         say(f"export.py: {error}")
         self.n_broken += 1
 
 
-def masked_texts(value: Any) -> tuple[Any, dict[str, int]]:
-    """Return a JSON value with the secrets in its texts masked, and their number by kind."""
-    secrets: Counter[str] = Counter()
-
-    def masked(value):
-        if isinstance(value, list):
-            return [*map(masked, value)]
-        if isinstance(value, dict):
-            return {masked(key): masked(entry) for key, entry in value.items()}
-        if not isinstance(value, str):
-            return value
-        text, kinds = cached_mask(value)
-        secrets.update(kinds)
-        return text
-    return masked(value), dict(sorted(secrets.items()))
-
-
-def pull_requests(commits: Store) -> Callable[[str], tuple[Commit, str]]:
-    """Return what reads the PR record of an instance and its digest, "" where it is missing. Its
-    repository is taken from the id, and language and licence are UNKNOWN, if it has none.
-    """
-    @lru_cache(CACHED_TEXTS)   # several turns share one
-    def read(instance_id: str) -> tuple[Commit, str]:
-        pr = Commit(instance_id, "", "", "", "", "", [], "", "")
-        pr_digest = ""
-        if instance_id in commits:
-            pr = commits.read(instance_id)
-            pr_digest = record_digest(pr)
-        return replace(pr, repo=pr.repo or repo_of(instance_id), language=pr.language or UNKNOWN,
-                       licence=(pr.licence or "").strip() or UNKNOWN), pr_digest
-    return read
-
-
 def _in_texts(record: Sample) -> Sample:
     """Return a record whose messages and answers are texts; calls become shell commands."""
     messages = plain(record.messages, record.tools, as_bash=True)
     if form_of(messages).fence == COMMAND:   # SWE-agent gives a demonstration before the task
-        messages = [*with_joined_users(messages)]
+        messages = [*_with_joined_users(messages)]
     return replace(record, messages=messages, tools=None, **{
         side: turn_text(turn, record.messages, as_bash=True)
         for side in REFERENCE_AND_SIDES if (turn := getattr(record, side))})
 
 
-def with_joined_users(messages: list[Message]) -> Iterator[Message]:
+def _with_joined_users(messages: list[Message]) -> Iterator[Message]:
     """Yield the messages, with consecutive ones of the user joined."""
     for role, group in itertools.groupby(messages, lambda message: message["role"]):
         if role != "user":
@@ -312,7 +297,7 @@ def with_joined_users(messages: list[Message]) -> Iterator[Message]:
             yield {"role": role, "content": "\n\n".join(one["content"] for one in group)}
 
 
-def for_templates(message: Message | str | None, without: tuple[str, ...] = ()):
+def _for_templates(message: Message | str | None, without: tuple[str, ...] = ()):
     """Return a message as chat templates take it: its content is a text, and the arguments of its
     calls are objects. A turn that is a text is returned as it is.
     """

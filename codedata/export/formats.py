@@ -32,9 +32,6 @@ METRIC_SCORES = f"STRUCT({', '.join(f'{metric} {NUMBER}' for metric in METRICS)}
 COMMON = {   # columns of every row, to sort or weight rows by; trainers ignore unknown columns
     **dict.fromkeys(("instance_id", "repo", "language", "licence", "source", "bucket"), TEXT),
     "score": NUMBER}
-OF_WHOLE = {**dict.fromkeys(("instance_id", "repo", "language", "licence", "source",
-                             "exit_status"), TEXT), "reward": NUMBER}
-OF_TURN = {*COMMON, *OF_WHOLE} - {"source"}   # columns that are fields of ExportTurn and its like
 ANSWERS = "chosen", "rejected"   # columns whose lengths are compared
 Piece = tuple[ExportTurn, str]   # (turn, the side whose answer the row has)
 # role: the roles that may come right before it, in a conversation of texts and in one with tools;
@@ -125,7 +122,7 @@ class Format:
     def make(self, turn: ExportTurn, side: str, record: Sample) -> dict:
         """Return the row of a piece, with the columns in their order."""
         row = {**self.row(turn, side, record), "source": turn.name, "tools": record.tools,
-               **{key: getattr(turn, key) for key in OF_TURN & self.columns.keys()}}
+               **{key: getattr(turn, key) for key in COMMON if key != "source"}}
         return {column: row[column] for column in self.columns}
 
     def conversations(self, row: dict) -> list[list[Message]]:
@@ -214,6 +211,10 @@ def _decided(turns: list[ExportTurn]) -> list[Piece]:
     return [(turn, turn.winner) for turn in turns if turn.winner]
 
 
+def _every_turn(turns: list[ExportTurn]) -> list[Piece]:
+    return [(turn, "") for turn in turns]
+
+
 def _both_sides(turns: list[ExportTurn]) -> list[Piece]:
     """Return winners and losers alternating, with the two of one turn far apart.
 
@@ -255,18 +256,28 @@ def _plain(turn: ExportTurn, side: str, record: Sample) -> dict:
     return {**vars(record), "metrics": metrics}
 
 
-def _whole(turn, side: str, record) -> dict:
-    return {"messages": record.messages}
+def whole_messages(record: Sample) -> list[Message]:
+    """Return the messages of a whole trajectory."""
+    return [*record.messages, *_answer(record, "assistant")]
 
 
-def _whole_pair(turn, side: str, record) -> dict:
-    first = next(i for i, one in enumerate(record.messages) if one["train"])
-    return {"prompt": record.messages[:first], "chosen": record.messages[first:],
-            "rejected": record.rejected[first:]}
+def _whole(turn: ExportTurn, side: str, record: Sample) -> dict:
+    messages = [{**one, "train": one["role"] == "assistant"} for one in whole_messages(record)]
+    return {"messages": messages, **record.metrics}
+
+
+def _whole_pair(turn: ExportTurn, side: str, record: Sample) -> dict:
+    messages, rejected = whole_messages(record), record.metrics["rejected"]
+    first = next(i for i, one in enumerate(messages) if one["role"] == "assistant")
+    return {**record.metrics, "prompt": messages[:first], "chosen": messages[first:],
+            "rejected": rejected[first:]}
 
 
 WON = f"turns of {Final.directory}/ that the challenger won"
 PROMPT = {"prompt": MESSAGES, "completion": MESSAGES}
+OF_WHOLE = {"tools": JSON_LIST, **dict.fromkeys(
+    ("instance_id", "repo", "language", "licence", "source", "exit_status"), TEXT),
+    "reward": NUMBER}
 FORMATS = {form.name: form for form in (
     Format("sft_messages", {"messages": MESSAGES, **COMMON}, _won_by_challenger, _conversation,
            ("messages",), takes=WON),
@@ -279,13 +290,11 @@ FORMATS = {form.name: form for form in (
     Format("jsonl", {**COMMON, "metrics": METRIC_SCORES, "messages": MESSAGES, "king": TEXT,
                      "challenger": TEXT, "assistant": TEXT, "reasons": REASONS,
                      "injections": FINDINGS, "leaks": LEAKS},
-           lambda turns: [(turn, "") for turn in turns], _plain, for_trainers=False,
-           takes="turns of all buckets"),
-    Format("sft_trajectories", {"messages": JSON_LIST, "tools": JSON_LIST, **OF_WHOLE},
-           lambda turns: [(turn, "") for turn in turns], _whole, ("messages",),
-           takes="trajectories that solved their task", whole=True),
+           _every_turn, _plain, for_trainers=False, takes="turns of all buckets"))}
+WHOLE = {form.name: form for form in (   # made where they are named: their rows are read anew
+    Format("sft_trajectories", {"messages": JSON_LIST, **OF_WHOLE}, _every_turn, _whole,
+           ("messages",), takes="trajectories that solved their task", whole=True),
     Format("dpo_trajectories", {"prompt": JSON_LIST, "chosen": JSON_LIST, "rejected": JSON_LIST,
-                                "tools": JSON_LIST, **OF_WHOLE},
-           lambda turns: [(turn, "") for turn in turns if turn.rival], _whole_pair,
+                                **OF_WHOLE, "rejected_source": TEXT}, _decided, _whole_pair,
            ("chosen", "rejected"), takes="tasks that one trajectory solved and another did not",
            whole=True))}

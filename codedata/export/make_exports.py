@@ -17,7 +17,7 @@ from codedata.errors import Trouble
 from codedata.export.collect import ExportRules, ExportTurns, LeftOutLog
 from codedata.export.exports import Export
 from codedata.export.folders import FOLDER
-from codedata.export.formats import FORMATS, Format
+from codedata.export.formats import FORMATS, WHOLE, Format
 from codedata.export.harbor import harbor_problems, write_harbor
 from codedata.export.provenance import Provenance
 from codedata.export.similar import leave_out_similar
@@ -30,18 +30,9 @@ from codedata.export.task_rows import (
     write_swesmith,
 )
 from codedata.export.tasks import TaskFormat, kinds_in, read_tasks
-from codedata.export.trajectories import ExportTrajectories, RowReader, TrajectoryOrigins
+from codedata.export.trajectories import KEPT_SETTINGS, RowReader, read_trajectories
 from codedata.export.turn_origins import TurnOrigins, duel_refusal, read_duel
-from codedata.records import (
-    BUCKETS,
-    BUG,
-    KINDS,
-    PULL_REQUEST,
-    STRIPPED_PATCH,
-    SourceTrajectory,
-    Task,
-    TaskAudit,
-)
+from codedata.records import BUCKETS, BUG, KINDS, PULL_REQUEST, STRIPPED_PATCH, Task, TaskAudit
 from codedata.run.cli import RunOptions
 from codedata.run.start import check_root, run_whole
 from codedata.settings import ExportSettings, ReportSettings
@@ -53,7 +44,7 @@ REFUSED_FLAGS = ("only", "limit", "shard", "refresh", "prune", "compact", "budge
 
 FOREIGN = ""   # the kind of tasks that somebody else made
 ISSUES = BUG, PULL_REQUEST   # kinds whose instruction is an issue, and whose gold is a patch
-ALL_FORMATS: dict[str, Format | TaskFormat] = {**FORMATS, **{form.name: form for form in (
+ALL_FORMATS: dict[str, Format | TaskFormat] = {**FORMATS, **WHOLE, **{form.name: form for form in (
     TaskFormat("harbor", (FOREIGN, *KINDS), harbor_problems, write_harbor, "harbor"),
     TaskFormat("swebench", ISSUES, issue_problems, write_swebench, "swe-bench"),
     TaskFormat("swesmith", ISSUES, issue_problems, write_swesmith, "swe-smith"),
@@ -91,9 +82,10 @@ def run(settings: ExportSettings, buckets: ReportSettings, excluded_ids: Sequenc
             turns = ExportTurns(root, settings, rules, left_out).collect(options.quiet)
             groups.append(_turn_exports(of_turns, turns, root / STAGE, buckets))
         if of_whole:
-            found = ExportTrajectories(root, settings, rules, left_out, read_row).collect()
-            origins = TrajectoryOrigins(root / STAGE, settings, found)
-            groups.append([Export(form, form.choose(found), origins) for form in of_whole])
+            turns = read_trajectories(root, settings, rules, left_out, read_row)
+            origins = TurnOrigins(root / STAGE, settings, buckets, turns, None, Provenance(root),
+                                  KEPT_SETTINGS, "trajectory_card.md")
+            groups.append([Export(form, form.choose(turns), origins) for form in of_whole])
         if of_tasks:
             tasks = read_tasks(root, settings, rules, left_out)
             groups.append([Export(form, form.choose(tasks), tasks) for form in of_tasks])
@@ -118,16 +110,13 @@ def _chosen(root: Path, names: tuple[str, ...]) -> list[Format | TaskFormat]:
     check_root(root)
     if names:
         return [ALL_FORMATS[name] for name in dict.fromkeys(names)]
-    check_directories(root / cls.directory for cls in (*BUCKETS, SourceTrajectory, Task, TaskAudit))
-
-    def has_any(*kinds: type) -> bool:
-        return any(next(list_items(root / cls.directory, []), None)
-                   for cls in kinds if (root / cls.directory).is_dir())
-    has = {False: has_any(*BUCKETS), True: has_any(SourceTrajectory)}   # by whether whole
+    check_directories(root / cls.directory for cls in (*BUCKETS, Task, TaskAudit))
+    has_turns = any(next(list_items(root / cls.directory, []), None)
+                    for cls in BUCKETS if (root / cls.directory).is_dir())
     kinds = kinds_in(root)
-    forms = [form for form in ALL_FORMATS.values()
-             if (has[form.whole] if isinstance(form, Format) else kinds & {*form.kinds})]
-    return forms or [form for form in FORMATS.values() if not form.whole]
+    forms = [form for name, form in ALL_FORMATS.items() if name not in WHOLE
+             and (has_turns if isinstance(form, Format) else kinds & {*form.kinds})]
+    return forms or [*FORMATS.values()]
 
 
 def _turn_exports(forms: list[Format], turns: ExportTurns, directory: Path,

@@ -6,54 +6,42 @@ Those of `info` are of SWE-agent and mini-swe-agent, `report` and `test_result` 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from codedata.bounded import read_bounded, row_in
 from codedata.sampling.readers.chat import decoded
 
 NESTED = ("info", "report", "test_result", "verifier_result", "rewards")
-RESOLVED = ("resolved", "target")
-PATCHES = ("model_patch", "generated_patch", "submission", "git_patch")
 TRUTHS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
-
-
-class Outcome(NamedTuple):
-    """Hold how a trajectory ended; None and "" stand for what nothing tells."""
-
-    resolved: bool | None
-    reward: float | None
-    exit_status: str
-    model_patch: str
+PATCHES = ("model_patch", "generated_patch", "submission", "git_patch")
+Outcome = tuple[bool | None, float | None, str, str]
 
 
 def outcome_of(document, name: str = "") -> Outcome:
-    """Return the outcome in a document or, if `name` is its file in agent/ of a trial of Harbor, in
-    the result.json there. One that cannot be read tells nothing.
+    """Return (resolved, reward, exit status, the agent's patch); None or "" for what nothing tells.
+
+    They are in the document or, if `name` is its file in agent/ of a trial of Harbor, in the
+    result.json there. One that cannot be read tells nothing.
     """
-    documents = [document]
+    found = dict(_values(document))
     folder = Path(name).parent
     if folder.name == "agent":
         with suppress(OSError, ValueError):
-            documents.append(row_in(read_bounded(folder.parent / "result.json")))
-
-    def first(keys: Iterable[str], *kinds: type) -> Any:
-        values = (value for one in documents for key in keys for value in _values(one, key))
-        return next((value for value in values if isinstance(value, kinds)), None)
-
-    reward = first(["reward"], int, float)
-    return Outcome(TRUTHS.get(str(first(RESOLVED, int, float, str)).lower()),
-                   None if reward is None or not math.isfinite(reward) else float(reward),
-                   first(["exit_status"], str) or "", first(PATCHES, str) or "")
+            found |= dict(_values(row_in(read_bounded(folder.parent / "result.json"))))
+    reward = found.get("reward")
+    is_number = isinstance(reward, (int, float)) and math.isfinite(reward)
+    resolved = found.get("resolved", found.get("target"))
+    texts = [found.get("exit_status"), next(filter(None, map(found.get, PATCHES)), None)]
+    return (TRUTHS.get(str(resolved).lower()), float(reward) if is_number else None,
+            *(text if isinstance(text, str) else "" for text in texts))
 
 
-def _values(document, key: str) -> Iterator:
-    """Yield the values of a key in an object, and in those under NESTED."""
+def _values(document) -> Iterator[tuple[str, object]]:
+    """Yield the keys and values of an object, after those of the objects under NESTED."""
     document = decoded(document)
     if isinstance(document, dict):
-        if key in document:
-            yield document[key]
         for name in NESTED:
-            yield from _values(document.get(name), key)
+            yield from _values(document.get(name))
+        yield from document.items()
