@@ -261,6 +261,11 @@ def whole_messages(record: Sample) -> list[Message]:
     return [*record.messages, *_answer(record, "assistant")]
 
 
+def first_turn(messages: list[Message]) -> int:
+    """Return the index of the assistant's first message."""
+    return [one["role"] for one in messages].index("assistant")
+
+
 def _whole(turn: ExportTurn, side: str, record: Sample) -> dict:
     messages = [{**one, "train": one["role"] == "assistant"} for one in whole_messages(record)]
     return {"messages": messages, **record.metrics}
@@ -268,7 +273,7 @@ def _whole(turn: ExportTurn, side: str, record: Sample) -> dict:
 
 def _whole_pair(turn: ExportTurn, side: str, record: Sample) -> dict:
     messages, rejected = whole_messages(record), record.metrics["rejected"]
-    first = next(i for i, one in enumerate(messages) if one["role"] == "assistant")
+    first = first_turn(messages)
     return {**record.metrics, "prompt": messages[:first], "chosen": messages[first:],
             "rejected": rejected[first:]}
 

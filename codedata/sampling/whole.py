@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice
 
 from codedata.disk.store import Store, digest
@@ -28,12 +27,10 @@ NOT_WHOLE = f"turns that are not its own (demonstrated, copied), or over {MAX_ME
 
 
 class Rows:
-    """Read the rows of [prompt] source by number."""
+    """Read the rows of a source by number."""
 
-    def __init__(self, settings: Settings, http):
-        prompt = settings.prompt
-        self.hub = Hub(http, settings.hf_token, prompt.rows_url, prompt.hub_url)
-        self.source = open_source(prompt.source, self.hub, prompt.split, prompt.config)
+    def __init__(self, hub: Hub, source: str, config: str, split: str):
+        self.source = open_source(source, hub, split, config)
         self._page = lru_cache(1)(self._read_page)
 
     def at(self, number: int) -> list[dict]:
@@ -48,16 +45,18 @@ class Rows:
         return [self.source.rows(number, 1) for number in numbers]
 
 
+def hub_of(settings: Settings, http) -> Hub:
+    """Return the Hub that the settings name."""
+    return Hub(http, settings.hf_token, settings.prompt.rows_url, settings.prompt.hub_url)
+
+
 def row_reader(settings: Settings, http
                ) -> Callable[[SourceTrajectory], tuple[list[Message], list | None]]:
     """Return what reads the row of a record: (its messages up to the last turn, its tools).
 
     It raises BrokenRecord if the row is not the one that was recorded.
     """
-    @lru_cache(1)
-    def open_rows(source: str, config: str, split: str) -> Rows:
-        prompt = replace(settings.prompt, source=source, config=config, split=split)
-        return Rows(replace(settings, prompt=prompt), http)
+    open_rows = lru_cache(1)(partial(Rows, hub_of(settings, http)))
 
     def read(record: SourceTrajectory) -> tuple[list[Message], list | None]:
         rows = open_rows(record.source, record.config, record.split)
@@ -81,8 +80,9 @@ def record_trajectories(settings: Settings, options: RunOptions, http) -> int:
 
 
 def _record(settings: Settings, store: Store, limit: int | None, http) -> int:
-    rows, prompt = Rows(settings, http), settings.prompt
+    hub, prompt = hub_of(settings, http), settings.prompt
     place = {"source": prompt.source, "config": prompt.config, "split": prompt.split}
+    rows = Rows(hub, **place)
     known = {detail.get("row") for (_, name), detail in store.ledger.details.items()
              if name in store and place.items() <= detail.items()}
     left_out: Counter[str] = Counter()
@@ -102,7 +102,7 @@ def _record(settings: Settings, store: Store, limit: int | None, http) -> int:
                    **store.sync(change).line())
         change.place()
         ids.append(record.instance_id)
-    n_prs = PromptSampler(settings).add_commits(ids, rows.hub) if ids else 0
+    n_prs = PromptSampler(settings).add_commits(ids, hub) if ids else 0
     say(f"{STAGE}  {prompt.source} → {store.cls.directory}/   wrote {len(ids):,} of "
         f"{len(store.names()):,}, with {n_prs:,} PR records")
     for problem, n in left_out.most_common():
@@ -113,8 +113,8 @@ def _record(settings: Settings, store: Store, limit: int | None, http) -> int:
 def _problem(row: dict) -> str:
     """Return why a row is not a whole trajectory of one agent, or ""."""
     turns, problem = prompts_of(row)
-    n_messages = 0 if problem else sum(one["role"] == "assistant" for one in row["messages"])
-    return problem or (NOT_WHOLE if len(turns) < n_messages else "")
+    roles = [one["role"] for one in row.get("messages", ())]
+    return problem or (NOT_WHOLE if len(turns) < roles.count("assistant") else "")
 
 
 def _conversation(row: dict) -> tuple[list[Message], list | None]:
