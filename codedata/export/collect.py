@@ -159,6 +159,10 @@ class ExportTurns:
         self._file.seek(turn.at)
         return Sample(**orjson.loads(self._file.readline()))
 
+    def with_record(self, turn: ExportTurn, record: Sample) -> ExportTurn:
+        """Return a turn with another record."""
+        return replace(turn, at=self._put(record))
+
     def take(self, name: str, read: Callable[[], Sample | None]) -> None:
         """Add what read() returns as a turn, or log why it is left out."""
         try:
@@ -181,7 +185,7 @@ class ExportTurns:
             float(record.score),
             winner(record.score, record.directory, self.settings.dpo_min_margin),
             record_digest(record), pr_digest, has_calls, _flag(record), secrets,
-            self.put(masked)))
+            self._put(masked)))
 
     def _reasons_against(self, name: str, record: Sample) -> list[Problem]:
         """Return why the first check that applies leaves a turn out of all formats."""
@@ -194,7 +198,7 @@ class ExportTurns:
             record, pr.repo, pr.base_commit, issue=pr.issue, patch=pr.patch,
             test_patch=pr.test_patch, **{side: turn_text(getattr(record, side)) for side in SIDES}))
 
-    def put(self, record: Sample) -> int:
+    def _put(self, record: Sample) -> int:
         """Append a record to the temporary file, and return its offset in bytes."""
         try:
             at = self._file.seek(0, 2)

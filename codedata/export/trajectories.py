@@ -143,8 +143,8 @@ def _pair(turns: ExportTurns, solved: list[ExportTurn], failed: list[ExportTurn]
         if one and other:
             record = turns.record(one)
             pair = {"rejected": whole_messages(turns.record(other)), "rejected_source": other.name}
-            at = turns.put(replace(record, metrics={**record.metrics, **pair}))
-            turns.turns.append(replace(one, winner="challenger", at=at))
+            record = replace(record, metrics={**record.metrics, **pair})
+            turns.turns.append(turns.with_record(replace(one, winner="challenger"), record))
         else:
             turns.left_out.add((one or other).name, "nothing to pair it with", format=DPO)
             turns.turns += [replace(one, winner="")] if one else []
