@@ -97,8 +97,8 @@ class JsonFile:
 
 
 class Trajectories:
-    """Read trajectories by their number in the split, as rows of forms.read(). Safe to use from any
-    thread.
+    """Read trajectories by their number in the split, as rows of forms.read() with their `outcome`.
+    Safe to use from any thread.
 
     What cannot be read is returned as a row with the key `problem`, and is counted in `notes`.
     """
