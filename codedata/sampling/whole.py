@@ -11,7 +11,7 @@ from functools import lru_cache, partial
 from itertools import islice
 
 from codedata.disk.store import Store, digest
-from codedata.errors import BrokenRecord
+from codedata.errors import BrokenRecord, Trouble
 from codedata.messages import calls_text, content_text
 from codedata.records import Message, SourceTrajectory
 from codedata.run.cli import RunOptions
@@ -60,9 +60,10 @@ def row_reader(settings: Settings, http
 
     def read(record: SourceTrajectory) -> tuple[list[Message], list | None]:
         rows = open_rows(record.source, record.config, record.split)
-        for row in rows.at(record.row) if record.row < rows.source.n_rows else ():
-            if not _problem(row) and _digest(row) == record.digest:
-                return _conversation(row)
+        for row in rows.at(record.row) if 0 <= record.row < rows.source.n_rows else ():
+            messages, tools, _ = _whole(row)
+            if digest([messages, tools, row.get("outcome")]) == record.digest:
+                return messages, tools
         raise BrokenRecord(f"is not the trajectory of {record.instance_id} that was recorded.",
                            f"{record.source} row {record.row}", "Delete the record, and run: "
                            "python prompt.py --trajectories")
@@ -76,7 +77,7 @@ def record_trajectories(settings: Settings, options: RunOptions, http) -> int:
     return run_whole(STAGE, settings.root / "prompt", options,
                      lambda: _record(settings, store.open(), options.selection.limit, http),
                      ledgers=[store.into],
-                     refuses=("prune", "shard", "only", "refresh", "force", "dry_run"))
+                     refuses=("prune", "shard", "only", "refresh", "force", "dry_run", "status"))
 
 
 def _record(settings: Settings, store: Store, limit: int | None, http) -> int:
@@ -90,48 +91,46 @@ def _record(settings: Settings, store: Store, limit: int | None, http) -> int:
     def missing() -> Iterator[tuple[str, SourceTrajectory]]:
         for number in range(rows.source.n_rows):
             for row in () if number in known else rows.at(number):
-                if problem := _problem(row):
+                messages, tools, problem = _whole(row)
+                if problem:
                     left_out[problem] += 1
                 elif (name := trajectory_name(row)) not in store:
-                    yield name, _record_of(row, number, place)
+                    yield name, _record_of(row, messages, tools, place | {"row": number})
 
-    ids = []
+    n_there = len(store.names())
     for name, record in islice(missing(), limit or None):
         change = store.begin(name, record, ())
         store.note(name, stage=STAGE, state="done", detail={**place, "row": record.row},
                    **store.sync(change).line())
         change.place()
-        ids.append(record.instance_id)
-    n_prs = PromptSampler(settings).add_commits(ids, hub) if ids else 0
-    say(f"{STAGE}  {prompt.source} → {store.cls.directory}/   wrote {len(ids):,} of "
-        f"{len(store.names()):,}, with {n_prs:,} PR records")
+    names = store.names()
+    say(f"{STAGE}  {prompt.source} → {store.cls.directory}/   wrote {len(names) - n_there:,}, "
+        f"there are {len(names):,}")
     for problem, n in left_out.most_common():
         say(f"      left out: {n:,} ({problem})")
-    return 0 if store.names() else 1
+    try:
+        PromptSampler(settings).add_commits({store.facts(name).instance_id for name in names}, hub)
+    except Trouble as e:
+        say(f"      without PR records, and so without licences: {e}")
+    return 0 if names else 1
 
 
-def _problem(row: dict) -> str:
-    """Return why a row is not a whole trajectory of one agent, or ""."""
+def _whole(row: dict) -> tuple[list[Message], list | None, str]:
+    """Return (the messages that the last turn has seen, and that turn; the tools; ""), or why a row
+    is not the whole trajectory of one agent: ([], None, reason)."""
     turns, problem = prompts_of(row)
     roles = [one["role"] for one in row.get("messages", ())]
-    return problem or (NOT_WHOLE if len(turns) < roles.count("assistant") else "")
+    if problem or len(turns) < roles.count("assistant"):
+        return [], None, problem or NOT_WHOLE
+    return [*turns[-1].messages, row["messages"][turns.places[-1]]], turns.tools, ""
 
 
-def _conversation(row: dict) -> tuple[list[Message], list | None]:
-    """Return (the messages that the last turn has seen, and that turn; the tools)."""
-    turns, _ = prompts_of(row)
-    return [*turns[-1].messages, row["messages"][turns.places[-1]]], turns.tools
-
-
-def _digest(row: dict) -> str:
-    return digest([row["messages"], row["tools"], row.get("outcome")])
-
-
-def _record_of(row: dict, number: int, place: dict[str, str]) -> SourceTrajectory:
-    messages, _ = _conversation(row)
-    resolved, reward, exit_status, patch = row.get("outcome") or (None, None, "", "")
+def _record_of(row: dict, messages: list[Message], tools: list | None, place: dict
+               ) -> SourceTrajectory:
+    outcome = row.get("outcome")
+    resolved, reward, exit_status, patch = outcome or (None, None, "", "")
     return SourceTrajectory(
-        row["instance_id"], row["repo"], **place, row=number, digest=_digest(row),
+        row["instance_id"], row["repo"], **place, digest=digest([messages, tools, outcome]),
         resolved=resolved, reward=reward, exit_status=exit_status, n_patch_chars=len(patch),
         n_turns=sum(one["role"] == "assistant" for one in messages),
         n_chars=sum(len(content_text(one) + calls_text(one)) for one in messages))

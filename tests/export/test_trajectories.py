@@ -9,7 +9,7 @@ from conftest import edit, kill, run_script, start_script, write_files, write_to
 from exports import card, left_out, manifest, rows
 from judged import read_json, words
 from source_rows import a_pr, write_jsonl
-from tool_turns import TOOLS, calls
+from tool_turns import TOOLS, a_run
 
 from codedata.leak.facts import has_read_fix
 from codedata.records import Commit
@@ -17,16 +17,6 @@ from codedata.sampling.readers.outcomes import outcome_of
 
 SFT, DPO = "sft_trajectories", "dpo_trajectories"
 BOTH = ("--formats", f"{SFT},{DPO}")
-
-
-def a_run(task: int, seed: str, did: str = "", **outcome) -> dict:
-    """Return a row in which an agent with tools acts twice."""
-    acts = [calls(thought=words(f"{seed} {k}"), id=f"c{k}",
-                  command=did or words(f"{seed} do {k}")) for k in range(2)]
-    return {"instance_id": f"own__repo-{task}", "repo": "own/repo", "tools": TOOLS, "messages": [
-        {"role": "system", "content": "rules"}, {"role": "user", "content": f"task {task}"},
-        acts[0], {"role": "tool", "tool_call_id": "c0", "content": words(f"{seed} saw")},
-        acts[1], {"role": "tool", "tool_call_id": "c1", "content": "ok"}], **outcome}
 
 
 @pytest.fixture
@@ -121,7 +111,7 @@ def test_an_edited_record_stays_and_decides(root):
     record(root, some)
     for path in records(root).values():
         edit(path, resolved="own__repo-2" in path.name)
-    assert "wrote 0 of 2" in record(root, some)
+    assert "wrote 0, there are 2" in record(root, some)
     export(root)
     assert [row["instance_id"] for row in rows(root, SFT)] == ["own__repo-2"]
 
