@@ -82,7 +82,8 @@ def run(settings: ExportSettings, buckets: ReportSettings, excluded_ids: Sequenc
             turns = ExportTurns(root, settings, rules, left_out).collect(options.quiet)
             groups.append(_turn_exports(of_turns, turns, root / STAGE, buckets))
         if of_whole:
-            turns = read_trajectories(root, settings, rules, left_out, read_row)
+            turns = read_trajectories(root, settings, rules, left_out, read_row,
+                                      [form.name for form in of_whole])
             origins = TurnOrigins(root / STAGE, settings, buckets, turns, None, Provenance(root),
                                   KEPT_SETTINGS, "trajectory_card.md")
             groups.append([Export(form, form.choose(turns), origins) for form in of_whole])

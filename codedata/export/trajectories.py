@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import chain, zip_longest
@@ -50,9 +50,11 @@ class WholeTrajectory(Sample):
 
 
 def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
-                      left_out: LeftOutLog, read_row: RowReader) -> ExportTurns:
+                      left_out: LeftOutLog, read_row: RowReader, formats: Collection[str]
+                      ) -> ExportTurns:
     """Return the solved trajectories of a root as turns; one with a failed one of the same
-    beginning has a `winner`, and that one in its columns. Log the others."""
+    beginning has a `winner`, and that one in its columns. Log the others, by format for these.
+    """
     turns = ExportTurns(root, settings, rules, left_out)
     store = Store(root, SourceTrajectory).open()
     turns.in_bucket = Counter({SourceTrajectory.directory: len(store.names())})
@@ -88,11 +90,11 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
         turns.take(name, partial(load, name))
     for name in sorted(records, key=lambda name: (records[name].source, records[name].row)):
         turns.take(name, partial(sample, name))
-    found = sorted(turns.turns, key=lambda one: (records[one.name].n_turns, natural(one.name)))
-    found = [replace(one, repo=records[one.name].repo or one.repo) for one in found]
+    found = [replace(one, repo=records[one.name].repo or one.repo) for one in sorted(
+        turns.turns, key=lambda one: (records[one.name].n_turns, natural(one.name)))]
     turns.turns = []
     _pair(turns, *([*_kept(turns, [one for one in found if one.score == score], actions)]
-                   for score in (SOLVED, FAILED)))
+                   for score in (SOLVED, FAILED)), formats)
     turns.turns.sort(key=lambda one: natural(one.name))
     return turns
 
@@ -128,7 +130,8 @@ def _kept(turns: ExportTurns, some: list[ExportTurn], actions: dict[str, str]
             yield one
 
 
-def _pair(turns: ExportTurns, solved: list[ExportTurn], failed: list[ExportTurn]) -> None:
+def _pair(turns: ExportTurns, solved: list[ExportTurn], failed: list[ExportTurn],
+          formats: Collection[str]) -> None:
     """Add the solved ones to `turns`, each with a failed one where one has the same beginning."""
     groups: dict[str, tuple[list, list]] = defaultdict(lambda: ([], []))
     for of_group, some in enumerate((solved, failed)):
@@ -137,7 +140,7 @@ def _pair(turns: ExportTurns, solved: list[ExportTurn], failed: list[ExportTurn]
             messages = whole_messages(record)
             beginning = [one.instance_id, record.tools, messages[:first_turn(messages)]]
             groups[digest(beginning)][of_group].append(one)
-    for one in failed:
+    for one in failed if SFT in formats else ():
         turns.left_out.add(one.name, "not solved", format=SFT)
     for one, other in chain.from_iterable(zip_longest(*group) for group in groups.values()):
         if one and other:
@@ -145,6 +148,7 @@ def _pair(turns: ExportTurns, solved: list[ExportTurn], failed: list[ExportTurn]
             pair = {"rejected": whole_messages(turns.record(other)), "rejected_source": other.name}
             record = replace(record, metrics={**record.metrics, **pair})
             turns.turns.append(turns.with_record(replace(one, winner="challenger"), record))
-        else:
+            continue
+        if DPO in formats:
             turns.left_out.add((one or other).name, "nothing to pair it with", format=DPO)
-            turns.turns += [replace(one, winner="")] if one else []
+        turns.turns += [replace(one, winner="")] if one else []

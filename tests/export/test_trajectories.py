@@ -2,13 +2,11 @@
 found again."""
 from __future__ import annotations
 
-import json
-
 import pytest
-from conftest import edit, kill, run_script, start_script, write_files, write_toml
+from conftest import edit, kill, run_script, start_script, write_files
 from exports import card, left_out, manifest, rows
 from judged import read_json, words
-from source_rows import a_pr, write_jsonl
+from source_rows import sample, write_jsonl, write_sources
 from tool_turns import TOOLS, a_run
 
 from codedata.leak.facts import has_read_fix
@@ -16,7 +14,7 @@ from codedata.records import Commit
 from codedata.sampling.readers.outcomes import outcome_of
 
 SFT, DPO = "sft_trajectories", "dpo_trajectories"
-BOTH = ("--formats", f"{SFT},{DPO}")
+CONFIG = "--config", "chain.toml"   # beside the root
 
 
 @pytest.fixture
@@ -25,18 +23,13 @@ def root(tmp_path):
     return tmp_path / "root"
 
 
-def record(root, some: list[dict], setting: str = "", code: int = 0) -> str:
-    write_jsonl(root.parent / "rows.jsonl", some)
-    write_files(root.parent, {"prs.json": json.dumps([a_pr(i) for i in range(9)])})
-    write_toml(root, more=f'[prompt]\nsource = "{root.parent}/rows.jsonl"\n'
-               f'prs = "{root.parent}/prs.json"\n[export]\n{setting}\n')
-    done = run_script("prompt.py", root, "--trajectories")
-    assert done.returncode == code, done.stderr
-    return done.stderr
+def record(root, some: list[dict], setting: str = "") -> str:
+    write_sources(root.parent, some, more=f"[export]\n{setting}\n")
+    return sample(root, "--trajectories")
 
 
 def export(root, code: int = 0) -> str:
-    done = run_script("export.py", root, *BOTH)
+    done = run_script("export.py", root, *CONFIG, "--formats", f"{SFT},{DPO}", cwd=root.parent)
     assert done.returncode == code, done.stderr
     return done.stderr
 
@@ -106,50 +99,38 @@ def test_each_one_left_out_is_named_and_the_card_counts_it(root):
     assert "| trajectories left out: nothing to pair it with | 4 |" in card(root, DPO)
 
 
-def test_an_edited_record_stays_and_decides(root):
-    some = [a_run(1, "a", resolved=True), a_run(2, "b")]
+def test_an_edited_record_stays_and_decides_and_a_changed_row_is_refused_by_name(root):
+    some = [a_run(1, "a", resolved=True), a_run(2, "b"), a_run(3, "c", resolved=True)]
     record(root, some)
     for path in records(root).values():
-        edit(path, resolved="own__repo-2" in path.name)
-    assert "wrote 0, there are 2" in record(root, some)
-    export(root)
-    assert [row["instance_id"] for row in rows(root, SFT)] == ["own__repo-2"]
-
-
-def test_a_row_that_has_changed_is_refused_by_name_and_the_others_are_exported(root):
-    some = [a_run(1, "a", resolved=True), a_run(2, "b", resolved=True)]
-    record(root, some)
-    write_jsonl(root.parent / "rows.jsonl", [some[0], a_run(2, "b", resolved=True, reward=0.0)])
+        edit(path, resolved="own__repo-1." not in path.name)
+    assert "wrote 0, there are 3" in record(root, [*some[:2], {**some[2], "exit_status": "other"}])
     said = export(root, code=1)
-    assert "rows.jsonl row 1" in said and "own__repo-2" in said
-    assert [row["instance_id"] for row in rows(root, SFT)] == ["own__repo-1"]
-    assert "broken record" in left_out(root).values()
+    assert "rows.jsonl row 2" in said and "own__repo-3" in said
+    assert [row["instance_id"] for row in rows(root, SFT)] == ["own__repo-2"]
+    assert [*left_out(root).values()].count("broken record") == 1
 
 
 def test_killed_between_records_it_goes_on_and_comes_to_the_same(root):
-    some = [a_run(i, f"s{i}", resolved=bool(i % 2)) for i in range(300)]
-    record(root, some[:1])
-    write_jsonl(root.parent / "rows.jsonl", some)
-    process = start_script("prompt.py", root, "--trajectories")
+    some = [a_run(i, f"s{i}") for i in range(300)]
+    write_sources(root.parent, some)
+    process = start_script("prompt.py", root, *CONFIG, "--trajectories", cwd=root.parent)
     while len(records(root)) < 20:
         assert process.poll() is None
     kill(process)
-    left = {name: path.stat().st_mtime_ns for name, path in records(root).items()}
+    left = {path: path.stat().st_mtime_ns for path in records(root).values()}
     assert 20 <= len(left) < 300
     record(root, some)
-    assert len(records(root)) == 300 and sorted(
-        read_json(path)["row"] for path in records(root).values()) == [*range(300)]
-    assert all(records(root)[name].stat().st_mtime_ns == t for name, t in left.items())
+    assert sorted(read_json(path)["row"] for path in records(root).values()) == [*range(300)]
+    assert left == {path: path.stat().st_mtime_ns for path in left}
 
 
-@pytest.mark.parametrize("seen, wrote, read", [("told", "", False), ("result", "", True),
-                                               ("result", "wrote", False), ("", "", False)])
-def test_a_fix_that_a_result_shows_before_it_was_written_was_read(seen, wrote, read):
-    added = [f"    return compute_total(values, base={k})" for k in range(4)]
-    commit = Commit("a", "o/r", "python", "c", "", "", ["m.py"], "--- a/m.py\n+++ b/m.py\n"
-                    "@@ -1 +1,5 @@\n a\n" + "".join(f"+{line}\n" for line in added), "")
-    text = "\n".join(added)
-    messages = [("user", text if seen == "told" else "mend"), ("assistant", "look"),
-                ("user", "files"), ("assistant", text if wrote else "more"),
-                ("user", text if seen == "result" else "none"), ("assistant", "done")]
-    assert has_read_fix([{"role": role, "content": one} for role, one in messages], commit) is read
+@pytest.mark.parametrize("told, wrote, read", [(0, 0, True), (1, 0, False), (0, 1, False)])
+def test_a_fix_that_a_result_shows_before_it_was_written_was_read(told, wrote, read):
+    fix = "\n".join(f"    return compute_total(values, base={k})" for k in range(4))
+    patch = "--- a/m.py\n+++ b/m.py\n@@ -0,0 +1,4 @@\n+" + fix.replace("\n", "\n+") + "\n"
+    commit = Commit("a", "o/r", "python", "c", "", "", ["m.py"], patch, "")
+    texts = ["mend" + told * fix, "look", "files", "more" + wrote * fix, fix, "done"]
+    messages = [{"role": ("user", "assistant")[i % 2], "content": text}
+                for i, text in enumerate(texts)]
+    assert has_read_fix(messages, commit) is read
