@@ -105,7 +105,7 @@ def has_read_fix(messages: list[Message], commit: Commit) -> bool:
     after the agent's first turn and before it wrote any of them.
     """
     lines = [line for hunk in patch_of(commit).hunks for line in hunk.added
-             if len(bare(line)) >= MIN_NEW_CODE_CHARS]
+             if len(bare(line)) >= MIN_NEW_CODE_CHARS][:MAX_FIX_LINES]
 
     def share(history: Iterable[Message]) -> float:
         return Shown([*history]).share(lines, MIN_NEW_CODE_CHARS)

@@ -26,23 +26,20 @@ STEP = 20          # rows to read at a time
 NOT_WHOLE = f"turns that are not its own (demonstrated, copied), or over {MAX_MESSAGES:,} messages"
 
 
-class Rows:
-    """Read the rows of a source by number."""
+def open_rows(hub: Hub, source: str, config: str, split: str
+              ) -> tuple[int, Callable[[int], list[dict]]]:
+    """Return the number of rows in a source, and what reads the trajectories of a row by its
+    number: it may hold several."""
+    found = open_source(source, hub, split, config)
 
-    def __init__(self, hub: Hub, source: str, config: str, split: str):
-        self.source = open_source(source, hub, split, config)
-        self._page = lru_cache(1)(self._read_page)
-
-    def at(self, number: int) -> list[dict]:
-        """Return the trajectories of a row, of which it may hold several."""
-        return self._page(number // STEP)[number % STEP]
-
-    def _read_page(self, page: int) -> list[list[dict]]:
-        numbers = range(self.source.n_rows)[page * STEP:][:STEP]
-        rows = self.source.rows(numbers.start, len(numbers))
+    @lru_cache(1)
+    def page(k: int) -> list[list[dict]]:
+        numbers = range(found.n_rows)[k * STEP:][:STEP]
+        rows = found.rows(numbers.start, len(numbers))
         if len(rows) == len(numbers):
             return [[row] for row in rows]
-        return [self.source.rows(number, 1) for number in numbers]
+        return [found.rows(number, 1) for number in numbers]
+    return found.n_rows, lambda number: page(number // STEP)[number % STEP]
 
 
 def hub_of(settings: Settings, http) -> Hub:
@@ -56,11 +53,11 @@ def row_reader(settings: Settings, http
 
     It raises BrokenRecord if the row is not the one that was recorded.
     """
-    open_rows = lru_cache(1)(partial(Rows, hub_of(settings, http)))
+    opened = lru_cache(1)(partial(open_rows, hub_of(settings, http)))
 
     def read(record: SourceTrajectory) -> tuple[list[Message], list | None]:
-        rows = open_rows(record.source, record.config, record.split)
-        for row in rows.at(record.row) if 0 <= record.row < rows.source.n_rows else ():
+        n_rows, rows_at = opened(record.source, record.config, record.split)
+        for row in rows_at(record.row) if 0 <= record.row < n_rows else ():
             messages, tools, _ = _whole(row)
             if digest([messages, tools, row.get("outcome")]) == record.digest:
                 return messages, tools
@@ -83,14 +80,14 @@ def record_trajectories(settings: Settings, options: RunOptions, http) -> int:
 def _record(settings: Settings, store: Store, limit: int | None, http) -> int:
     hub, prompt = hub_of(settings, http), settings.prompt
     place = {"source": prompt.source, "config": prompt.config, "split": prompt.split}
-    rows = Rows(hub, **place)
+    n_rows, rows_at = open_rows(hub, **place)
     known = {detail.get("row") for (_, name), detail in store.ledger.details.items()
              if name in store and place.items() <= detail.items()}
     left_out: Counter[str] = Counter()
 
     def missing() -> Iterator[tuple[str, SourceTrajectory]]:
-        for number in range(rows.source.n_rows):
-            for row in () if number in known else rows.at(number):
+        for number in range(n_rows):
+            for row in () if number in known else rows_at(number):
                 messages, tools, problem = _whole(row)
                 if problem:
                     left_out[problem] += 1

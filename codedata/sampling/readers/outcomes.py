@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from codedata.bounded import read_bounded, row_in
+from codedata.bounded import MAX_ROW_BYTES, inside, read_bounded, row_in
+from codedata.errors import BrokenRecord
 from codedata.sampling.readers.chat import decoded
 
 NESTED = ("info", "report", "test_result", "verifier_result", "rewards")
@@ -28,8 +29,9 @@ def outcome_of(document, name: str = "") -> Outcome:
     found = dict(_values(document))
     folder = Path(name).parent
     if folder.name == "agent":
-        with suppress(OSError, ValueError):
-            found |= dict(_values(row_in(read_bounded(folder.parent / "result.json"))))
+        with suppress(OSError, ValueError, BrokenRecord):
+            result = read_bounded(inside(folder.parent, "result.json"), MAX_ROW_BYTES)
+            found |= dict(_values(row_in(result)))
     reward = found.get("reward")
     is_number = isinstance(reward, (int, float)) and math.isfinite(reward)
     resolved = found.get("resolved", found.get("target"))
