@@ -34,11 +34,14 @@ KEPT_SETTINGS = ("duplicate_similarity", "licence", "licences", "max_chars", "se
                  "validation")
 # what no command may hold: a verifier's folders, what fetches or lists the repository's later
 # history, its pages; REPO stands for owner/name. Repeats are bounded, so that it takes linear time
-FORBIDDEN = (r"(?<![\w./~-])/(?:tests|solution|logs/verifier)\b"
-             r"|\bgit (?:-\S{1,99} ){0,5}(?:fetch|pull|clone|ls-remote|reflog)\b"
-             r"|\bgit (?:-\S{1,99} ){0,5}(?:log|rev-list|show)\b[^\n|;&]{0,200} --(?:all|remotes)\b"
-             r"|\bgh (?:pr|issue|api|release) |https?://[\w.]{0,30}github[\w.]{0,30}/"
-             r"(?:repos/)?REPO/(?:pull|commit|compare|issues|archive|blob|raw)")
+FORBIDDEN = (
+    r"(?<![\w./~-])/(?:tests|solution|logs/verifier)\b"
+    r"|\bgit (?:-[cC] \S{1,99} |-\S{1,99} ){0,5}(?:fetch|pull|clone|ls-remote|reflog)\b"
+    r"|\bgit (?:-[cC] \S{1,99} |-\S{1,99} ){0,5}(?:log|rev-list|show)\b"
+    r"[^\n|;&]{0,200} --(?:all|remotes)\b"
+    r"|\bgh (?:pr|issue|api|release) |https?://raw\.github\w{1,30}\.com/REPO/"
+    r"|https?://(?:api\.|www\.)?github\.com/(?:repos/)?REPO/"
+    r"(?:pull|commit|compare|issues|archive|blob|raw)")
 # (record) → (its messages, its tools); raises BrokenRecord for a changed row
 RowReader = Callable[[SourceTrajectory], tuple[list[Message], list | None]]
 
