@@ -19,6 +19,7 @@ from pathlib import Path
 from codedata.checks.duplicates import near_duplicates
 from codedata.conversation.turn import Turn, form_of, turn_text
 from codedata.disk.store import Store, digest
+from codedata.errors import Trouble
 from codedata.export.collect import ExportRules, ExportTurn, ExportTurns, LeftOutLog
 from codedata.export.formats import first_turn, whole_messages
 from codedata.leak.facts import has_read_fix
@@ -60,6 +61,9 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
     """
     turns = ExportTurns(root, settings, rules, left_out)
     store = Store(root, SourceTrajectory).open()
+    if not store.names():
+        raise Trouble("has no record of a trajectory.", str(store.into),
+                      "Run: python prompt.py --trajectories")
     turns.in_bucket = Counter({SourceTrajectory.directory: len(store.names())})
     records: dict[str, SourceTrajectory] = {}
     actions: dict[str, str] = {}

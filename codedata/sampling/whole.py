@@ -72,12 +72,12 @@ def record_trajectories(settings: Settings, options: RunOptions, http) -> int:
     records of their tasks. Return the exit code."""
     store = Store(settings.root, SourceTrajectory)
     return run_whole(STAGE, settings.root / "prompt", options,
-                     lambda: _record(settings, store.open(), options.selection.limit, http),
+                     lambda: _record(settings, store.open(), options, http),
                      ledgers=[store.into],
                      refuses=("prune", "shard", "only", "refresh", "force", "dry_run", "status"))
 
 
-def _record(settings: Settings, store: Store, limit: int | None, http) -> int:
+def _record(settings: Settings, store: Store, options: RunOptions, http) -> int:
     hub, prompt = hub_of(settings, http), settings.prompt
     place = {"source": prompt.source, "config": prompt.config, "split": prompt.split}
     n_rows, rows_at = open_rows(hub, **place)
@@ -95,7 +95,7 @@ def _record(settings: Settings, store: Store, limit: int | None, http) -> int:
                     yield name, _record_of(row, messages, tools, place | {"row": number})
 
     n_there = len(store.names())
-    for name, record in islice(missing(), limit or None):
+    for name, record in islice(missing(), options.selection.limit or None):
         change = store.begin(name, record, ())
         store.note(name, stage=STAGE, state="done", detail={**place, "row": record.row},
                    **store.sync(change).line())
@@ -109,6 +109,7 @@ def _record(settings: Settings, store: Store, limit: int | None, http) -> int:
         PromptSampler(settings).add_commits({store.facts(name).instance_id for name in names}, hub)
     except Trouble as e:
         say(f"      without PR records, and so without licences: {e}")
+    say(f"      next:  {options.command('export.py')} --formats sft_trajectories,dpo_trajectories")
     return 0 if names else 1
 
 
