@@ -23,7 +23,7 @@ from codedata import config
 from codedata.export.make_exports import run
 from codedata.llm import Models
 from codedata.run import cli
-from codedata.sampling.whole import row_reader
+from codedata.sampling.record_whole import row_reader
 
 
 def main(argv=None) -> int:

@@ -20,8 +20,8 @@ from codedata import config
 from codedata.llm import Models
 from codedata.run import cli
 from codedata.sampling import sampler
+from codedata.sampling.record_whole import record_trajectories
 from codedata.sampling.source_check import check_source
-from codedata.sampling.whole import record_trajectories
 
 
 def main(argv=None) -> int:

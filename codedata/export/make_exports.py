@@ -30,8 +30,8 @@ from codedata.export.task_rows import (
     write_swesmith,
 )
 from codedata.export.tasks import TaskFormat, kinds_in, read_tasks
-from codedata.export.trajectories import KEPT_SETTINGS, RowReader, read_trajectories
 from codedata.export.turn_origins import TurnOrigins, duel_refusal, read_duel
+from codedata.export.whole_trajectories import KEPT_SETTINGS, RowReader, read_trajectories
 from codedata.records import BUCKETS, BUG, KINDS, PULL_REQUEST, STRIPPED_PATCH, Task, TaskAudit
 from codedata.run.cli import RunOptions
 from codedata.run.start import check_root, run_whole
