@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""Make training sets: SFT, DPO, KTO and plain JSON lines of judged turns, tasks for Harbor, bugs
-and pull requests for SWE-bench and SWE-smith, stripped patches with their documents.
+"""Make training sets: SFT, DPO, KTO and plain JSON lines of judged turns, SFT and DPO of whole
+trajectories, tasks for Harbor, bugs and pull requests for SWE-bench and SWE-smith, stripped patches
+with their documents.
 
 reads   final/, refined/, defeat/       Sample, from report.py
+        prompt/_trajectories/           SourceTrajectory, from prompt.py; the rows that they name
         task/<id>/                      Task, of the scripts that make tasks, or by hand
         audit/                          TaskAudit: its figures go with the task as it was audited
         score/_duel.json                the outcome: a duel that was not accepted is not exported
@@ -19,7 +21,9 @@ writes  export/<format>/                data/*.parquet, train.jsonl, validation.
 """
 from codedata import config
 from codedata.export.make_exports import run
+from codedata.llm import Models
 from codedata.run import cli
+from codedata.sampling.record_whole import row_reader
 
 
 def main(argv=None) -> int:
@@ -31,7 +35,10 @@ def main(argv=None) -> int:
         help="also where the duel was not accepted")
     args = parser.parse_args(argv)
     settings = config.load(args)
-    return run(settings.export, settings.report, settings.exclude.ids, cli.options(args))
+    with Models(settings) as models:
+        read_row = row_reader(settings, models.http)
+        return run(settings.export, settings.report, settings.exclude.ids, read_row,
+                   cli.options(args))
 
 
 if __name__ == "__main__":

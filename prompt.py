@@ -6,6 +6,7 @@ reads   trajectories (--source): Hub data sets, Parquet, JSONL, JSON, or what ag
         executed/_states/                 at which turns the PR's tests pass, from run_turns.py
 writes  prompt/prompts_<count>_<k>.json   lists of at most 200 Prompt
         commit/<instance_id>.json         Commit, the PR record of every sampled instance
+        prompt/_trajectories/<id>.json    SourceTrajectory, of --trajectories
         prompt/_ledger.jsonl              a line a file; oversized and unmatched PRs by name
         commit/_ledger.jsonl              a line a record
 
@@ -13,11 +14,13 @@ writes  prompt/prompts_<count>_<k>.json   lists of at most 200 Prompt
   python prompt.py --count 3000     # 1,000 more, behind the ones that are there
   python prompt.py --source runs/ --prs prs.jsonl --check   # what can be used, and why not
   python prompt.py --source runs/ --prs prs.jsonl --count 50
+  python prompt.py --source hf:NAME --trajectories   # where each is and how it ended: export.py
 """
 from codedata import config
 from codedata.llm import Models
 from codedata.run import cli
 from codedata.sampling import sampler
+from codedata.sampling.record_whole import record_trajectories
 from codedata.sampling.source_check import check_source
 
 
@@ -42,11 +45,15 @@ def main(argv=None) -> int:
         help="file or folder of a benchmark to keep out")
     add("--check", action="store_true",
         help="only say what of the source can be used, and why not")
+    add("--trajectories", action="store_true",
+        help="draw no prompts: record whole trajectories, for export.py")
     args = parser.parse_args(argv)
     settings = config.load(args)
     with Models(settings) as models:
         if args.check:
             return check_source(settings, models.http)
+        if args.trajectories:
+            return record_trajectories(settings, cli.options(args), models.http)
         return sampler.run(settings, cli.options(args), models)
 
 

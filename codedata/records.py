@@ -139,6 +139,29 @@ class Prompt:
 
 
 @dataclass(frozen=True)
+class SourceTrajectory:
+    """Hold where a whole trajectory stands, and how it ended:
+    prompt/_trajectories/<instance_id>.<digest of its messages>.json. Exports go by these outcomes:
+    edit them where you know better.
+    """
+
+    directory = "prompt/_trajectories"
+    instance_id: str
+    repo: str
+    source: str              # as in [prompt], like config and split
+    config: str
+    split: str
+    row: Integer             # of the source, from 0
+    digest: str              # of the row: messages, tools and outcome
+    resolved: bool | None    # null: the source does not say it
+    reward: float | None     # the same
+    exit_status: str         # "" where the source has none
+    n_turns: int
+    n_chars: int             # of messages and calls
+    n_patch_chars: int       # of the agent's own patch
+
+
+@dataclass(frozen=True)
 class Commit:
     """Hold the hidden pull request of an instance: commit/<instance_id>.json."""
 

@@ -321,6 +321,9 @@ class ExportSettings:
     max_chars: int = at_least(0, 0)     # a longer history + answer is left out; 0: no limit
     duplicate_similarity: float = between(0, 1, 0.8)   # Jaccard of near-duplicates; 0: no check
     decontaminate: tuple[str, ...] = ()   # benchmark files: overlapping turns are left out
+    solved_reward: float = at_least(0, 1.0)   # from which a trajectory without `resolved` is solved
+    trajectories_per_task: int = at_least(0, 2)   # solved ones, of the fewest turns; 0: no limit
+    trajectories_per_repo: int = at_least(0, 0)   # the same
     licences: tuple[str, ...] = ()      # of repositories ("unknown" is one); empty: all
     validation: float = between(0, 1, 0.05)   # share of the repositories
     seed: int = at_least(0, 0)          # of the split

@@ -55,3 +55,14 @@ def write_tool_turn(root: Path, name: str, *args, **fields) -> dict:
               "king": calls(thought=words(f"{name} king"), command=f"ls {name}"),
               "assistant": {**calls(command="make"), "reasoning_content": "It builds."}, **fields}
     return write_turn(root, name, *args, **fields)
+
+
+def a_run(task: int, seed: str, did: str = "", **outcome) -> dict:
+    """Return a row in which an agent with tools acts twice."""
+    acts = [calls(thought=words(f"{seed} {k}"), id=f"c{k}",
+                  command=did or words(f"{seed} do {k}")) for k in range(2)]
+    results = [{"role": "tool", "tool_call_id": f"c{k}", "content": f"ok {k}"} for k in range(2)]
+    messages = [{"role": "system", "content": "rules"}, {"role": "user", "content": f"task {task}"},
+                acts[0], results[0], acts[1], results[1]]
+    return {"instance_id": f"own__repo-{task}", "repo": f"own/repo{task}", "tools": TOOLS,
+            "messages": messages, **outcome}

@@ -121,6 +121,8 @@ def _feature(name: str, kind: str) -> dict:
 
 def _warnings(export: Export) -> list[str]:
     """Return the names of the warnings that the card begins with."""
+    if export.form.whole:
+        return [] if export.rows else ["empty"]
     duel = export.origins.duel
     is_noise = export.origins.is_noise([row.turn for row in export.rows])
     warnings = {"noise": is_noise, "undecided": duel is None,
@@ -160,6 +162,7 @@ def _lengths(rows: Sequence[ExportRow]) -> dict:
 
 def _columns(form: Format) -> str:
     names = ["columns", "columns_calls"] if form.has_calls else ["columns"]
+    names += ["columns_whole"] if form.whole else []
     texts = [sections()[name][1] for name in names]
     lines = {line.split("`")[1]: line for text in texts for line in text.splitlines()}
     return "\n".join(lines[name] for name in form.columns)
@@ -192,7 +195,8 @@ def _checks(export: Export) -> str:
         "in a benchmark": f"benchmarks: {benchmarks or 'not looked for'}",
         "licence": f"licences: {', '.join(map(as_markdown, settings.licences)) or 'all'}"}
     rows = [[check, f"{reasons.pop(reason, 0):,} left out"] for reason, check in checks.items()]
-    rows += [[f"turns left out: {reason}", n] for reason, n in sorted(reasons.items())]
+    noun = "trajectories" if export.form.whole else "turns"
+    rows += [[f"{noun} left out: {reason}", n] for reason, n in sorted(reasons.items())]
     masked = [[f"masked: {kind}", n] for kind, n in sorted(origins.masked().items())]
     return _cells(rows + (masked or [["masked", "nothing"]]))
 

@@ -12,7 +12,7 @@ import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import orjson
@@ -41,7 +41,7 @@ Problem = tuple[str, str]    # (reason, detail)
 COPIED = {Answer: ("messages", "tools", *REFERENCE_AND_SIDES),   # by report.py
           Score: ("score", "metrics")}
 RECOMPUTED = (Score,)        # report.py may compute it anew for another panel
-INSTANCE = re.compile(r"(.+)__(.+)-\d+")   # owner__name-number
+INSTANCE = re.compile(r"(.+)__(.+)(?:-\d+|\.[0-9a-f]{8}\..+)")   # owner__name-number; SWE-smith's
 CACHED_TEXTS = 4096          # texts; turns of a trajectory repeat them
 
 
@@ -132,7 +132,7 @@ class ExportTurns:
         place = root / "export"   # that disk has room for the exports
         self._file = tempfile.TemporaryFile(dir=place if place.is_dir() else None)
         self._mask = lru_cache(CACHED_TEXTS)(mask)
-        self._pr = lru_cache(CACHED_TEXTS)(self._read_pr)   # several turns share one
+        self.pr = lru_cache(CACHED_TEXTS)(self._read_pr)   # several turns share one
 
     def collect(self, quiet: bool = False) -> ExportTurns:
         """Read every bucket, and return self. Broken records are reported and left out."""
@@ -149,11 +149,7 @@ class ExportTurns:
                     self.left_out.add(name, "in two buckets", detail)
                     continue
                 self.in_bucket[cls.directory] += 1
-                try:
-                    self._take(name, self._stores[cls].read(name))
-                except BrokenRecord as e:
-                    self._report_broken(e)
-                    self.left_out.add(name, "broken record", e.what)
+                self.take(name, partial(self._stores[cls].read, name))
                 progress.wrote += 1
                 bar.update(progress, 0)
         bar.close()
@@ -165,13 +161,25 @@ class ExportTurns:
         self._file.seek(turn.at)
         return Sample(**orjson.loads(self._file.readline()))
 
+    def with_record(self, turn: ExportTurn, record: Sample) -> ExportTurn:
+        """Return a turn with another record."""
+        return replace(turn, at=self._put(record))
+
+    def take(self, name: str, read: Callable[[], Sample | None]) -> None:
+        """Add what read() returns as a turn, or log why it is left out."""
+        try:
+            if record := read():
+                self._take(name, record)
+        except BrokenRecord as e:
+            self._report_broken(e)
+            self.left_out.add(name, "broken record", e.what)
+
     def _take(self, name: str, record: Sample) -> None:
-        """Add a turn, or log why it is left out."""
         if reasons := self._reasons_against(name, record):
             for reason, detail in reasons:
                 self.left_out.add(name, reason, detail)
             return
-        pr, pr_digest = self._pr(record.instance_id)
+        pr, pr_digest = self.pr(record.instance_id)
         has_calls = bool(record.tools) and self.settings.tool_calls == "native"
         masked, secrets = self._masked(record if has_calls else _in_texts(record))
         self.turns.append(ExportTurn(
@@ -188,7 +196,7 @@ class ExportTurns:
             return [("[exclude] ids", record.instance_id)]
         if reason := self._outdated(name, record):
             return [("not up to date", reason)]
-        pr, _ = self._pr(record.instance_id)
+        pr, _ = self.pr(record.instance_id)
         return self._rules.against(pr.licence, lambda: of_turn(
             record, pr.repo, pr.base_commit, issue=pr.issue, patch=pr.patch,
             test_patch=pr.test_patch, **{side: turn_text(getattr(record, side)) for side in SIDES}))
@@ -209,8 +217,8 @@ class ExportTurns:
         One that a person has edited, or for which there are no answer/ and score/, is exported as
         it is.
         """
-        copies = self._stores[type(record)]
-        known = copies.ledger.known.get(name)
+        copies = self._stores.get(type(record))
+        known = copies and copies.ledger.known.get(name)
         digests = digests_of(record)
         if known is None:
             return ""

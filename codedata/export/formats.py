@@ -20,7 +20,7 @@ from codedata.conversation.turn import clean, form_of
 from codedata.export.collect import REFERENCE_AND_SIDES, SIDES, ExportTurn, ExportTurns, Problem
 from codedata.export.exports import Export
 from codedata.export.split import SPLITS, TRAIN, splits
-from codedata.messages import calls_text
+from codedata.messages import calls_text, result_problem
 from codedata.records import METRICS, Final, Message, Sample
 
 TEXT, NUMBER, BOOLEAN, JSON, JSON_LIST = "VARCHAR", "DOUBLE", "BOOLEAN", "JSON", "JSON[]"
@@ -63,6 +63,7 @@ class Format:
     answers: tuple[str, ...] = ()   # columns with an answer that a row teaches or compares
     for_trainers: bool = True       # also writes Parquet, and leaves out flagged turns
     takes: str = "turns that one side won"   # in words
+    whole: bool = False             # of whole trajectories: an answer is many messages
 
     @property
     def has_calls(self) -> bool:
@@ -102,7 +103,7 @@ class Format:
 
     def _n_chars(self, row: dict) -> dict[str, int]:
         conversations = self.conversations(row) or [row["messages"]]
-        answers = {column: length(row[column][0])
+        answers = {column: sum(map(length, row[column]))
                    for column in ANSWERS if column in row}
         return {"row": max(sum(map(length, messages)) for messages in conversations), **answers}
 
@@ -132,7 +133,7 @@ def row_problem(form: Format, row: dict, max_chars: int = 0) -> Problem | None:
     if "label" in row and type(row["label"]) is not bool:
         return "label", f"{row['label']!r} is not true or false"
     for column in form.answers:
-        if column != "messages" and len(row[column]) != 1:
+        if column != "messages" and len(row[column]) != 1 and not form.whole:
             return "roles", f"{column} is not one message"
     answers = []
     tools = row.get("tools")
@@ -141,6 +142,10 @@ def row_problem(form: Format, row: dict, max_chars: int = 0) -> Problem | None:
             return problem
         if max_chars and sum(map(length, messages)) > max_chars:
             return "over max_chars", f"more than {max_chars:,} characters"
+        if form.whole:
+            if problem := result_problem(messages[:-1]):
+                return "roles", problem
+            continue
         *history, answer = messages
         answers.append(answer)
         text = answer["content"]
@@ -201,6 +206,10 @@ def _decided(turns: list[ExportTurn]) -> list[Piece]:
     return [(turn, turn.winner) for turn in turns if turn.winner]
 
 
+def _every_turn(turns: list[ExportTurn]) -> list[Piece]:
+    return [(turn, "") for turn in turns]
+
+
 def _won_and_lost(turns: list[ExportTurn]) -> list[Piece]:
     """Return winners and losers alternating, with the two of one turn far apart.
 
@@ -242,8 +251,33 @@ def _plain(turn: ExportTurn, side: str, record: Sample) -> dict:
     return {**vars(record), "metrics": metrics}
 
 
+def whole_messages(record: Sample) -> list[Message]:
+    """Return the messages of a whole trajectory."""
+    return [*record.messages, *_answer(record, "assistant")]
+
+
+def first_turn(messages: list[Message]) -> int:
+    """Return the index of the assistant's first message."""
+    return [one["role"] for one in messages].index("assistant")
+
+
+def _whole(turn: ExportTurn, side: str, record: Sample) -> dict:
+    messages = [{**one, "train": one["role"] == "assistant"} for one in whole_messages(record)]
+    return {"messages": messages, **record.metrics}
+
+
+def _whole_pair(turn: ExportTurn, side: str, record: Sample) -> dict:
+    messages, rejected = whole_messages(record), record.metrics["rejected"]
+    first = first_turn(messages)
+    return {**record.metrics, "prompt": messages[:first], "chosen": messages[first:],
+            "rejected": rejected[first:]}
+
+
 WON = f"turns of {Final.directory}/ that the challenger won"
 PROMPT = {"prompt": MESSAGES, "completion": MESSAGES}
+OF_WHOLE = {"tools": JSON_LIST, **dict.fromkeys(
+    ("instance_id", "repo", "language", "licence", "source", "exit_status"), TEXT),
+    "reward": NUMBER}
 FORMATS = {form.name: form for form in (
     Format("sft_messages", {"messages": MESSAGES, **COMMON}, _won_by_challenger, _conversation,
            ("messages",), takes=WON),
@@ -256,5 +290,11 @@ FORMATS = {form.name: form for form in (
     Format("jsonl", {**COMMON, "metrics": METRIC_SCORES, "messages": MESSAGES, "king": TEXT,
                      "challenger": TEXT, "assistant": TEXT, "reasons": REASONS,
                      "injections": FINDINGS, "leaks": LEAKS},
-           lambda turns: [(turn, "") for turn in turns], _plain, for_trainers=False,
-           takes="turns of all buckets"))}
+           _every_turn, _plain, for_trainers=False, takes="turns of all buckets"))}
+WHOLE = {form.name: form for form in (   # made where they are named: their rows are read anew
+    Format("sft_trajectories", {"messages": JSON_LIST, **OF_WHOLE}, _every_turn, _whole,
+           ("messages",), takes="trajectories that solved their task", whole=True),
+    Format("dpo_trajectories", {"prompt": JSON_LIST, "chosen": JSON_LIST, "rejected": JSON_LIST,
+                                **OF_WHOLE, "rejected_source": TEXT}, _decided, _whole_pair,
+           ("chosen", "rejected"), takes="tasks that one trajectory solved and another did not",
+           whole=True))}

@@ -1,4 +1,5 @@
-"""Make the training sets in export/: rows of the judged turns, and folders of tasks.
+"""Make the training sets in export/: rows of judged turns and of whole trajectories, and folders of
+tasks.
 
 Each format has a folder with its rows or tasks, card and manifest. The folders are made in
 export/_tmp/ and put in place one by one.
@@ -16,7 +17,7 @@ from codedata.errors import Trouble
 from codedata.export.collect import ExportRules, ExportTurns, LeftOutLog
 from codedata.export.exports import Export
 from codedata.export.folders import FOLDER
-from codedata.export.formats import FORMATS, Format
+from codedata.export.formats import FORMATS, WHOLE, Format
 from codedata.export.harbor import harbor_problems, write_harbor
 from codedata.export.provenance import Provenance
 from codedata.export.similar import leave_out_similar
@@ -30,6 +31,7 @@ from codedata.export.task_rows import (
 )
 from codedata.export.tasks import TaskFormat, kinds_in, read_tasks
 from codedata.export.turn_origins import TurnOrigins, duel_refusal, read_duel
+from codedata.export.whole_trajectories import KEPT_SETTINGS, RowReader, read_trajectories
 from codedata.records import BUCKETS, BUG, KINDS, PULL_REQUEST, STRIPPED_PATCH, Task, TaskAudit
 from codedata.run.cli import RunOptions
 from codedata.run.start import check_root, run_whole
@@ -42,7 +44,7 @@ REFUSED_FLAGS = ("only", "limit", "shard", "refresh", "prune", "compact", "budge
 
 FOREIGN = ""   # the kind of tasks that somebody else made
 ISSUES = BUG, PULL_REQUEST   # kinds whose instruction is an issue, and whose gold is a patch
-ALL_FORMATS: dict[str, Format | TaskFormat] = {**FORMATS, **{form.name: form for form in (
+ALL_FORMATS: dict[str, Format | TaskFormat] = {**FORMATS, **WHOLE, **{form.name: form for form in (
     TaskFormat("harbor", (FOREIGN, *KINDS), harbor_problems, write_harbor, "harbor"),
     TaskFormat("swebench", ISSUES, issue_problems, write_swebench, "swe-bench"),
     TaskFormat("swesmith", ISSUES, issue_problems, write_swesmith, "swe-smith"),
@@ -50,8 +52,9 @@ ALL_FORMATS: dict[str, Format | TaskFormat] = {**FORMATS, **{form.name: form for
 
 
 def run(settings: ExportSettings, buckets: ReportSettings, excluded_ids: Sequence[str],
-        options: RunOptions) -> int:
-    """Make the exports, and return the exit code. `buckets` are the settings of report.py.
+        read_row: RowReader, options: RunOptions) -> int:
+    """Make the exports, and return the exit code. `buckets` are the settings of report.py,
+    `read_row` reads the row that a record of prompt/_trajectories/ names.
 
     It is 1 if a record is broken, or if some formats were refused while others were made, but for a
     duel that was not accepted. Raise Trouble if the settings are wrong, and the first refusal where
@@ -61,10 +64,11 @@ def run(settings: ExportSettings, buckets: ReportSettings, excluded_ids: Sequenc
     forms = _chosen(root, settings.formats)
     check_directories(root / STAGE / form.name for form in forms)
     of_tasks = [form for form in forms if isinstance(form, TaskFormat)]
-    of_turns = [form for form in forms if isinstance(form, Format)]
+    of_turns = [form for form in forms if isinstance(form, Format) and not form.whole]
+    of_whole = [form for form in forms if isinstance(form, Format) and form.whole]
     refusal = duel_refusal(root, settings.rejected_too) if of_turns else None
     if refusal and not options.read_only:
-        if not of_tasks:
+        if not of_tasks + of_whole:
             raise refusal
         of_turns = []
 
@@ -77,6 +81,12 @@ def run(settings: ExportSettings, buckets: ReportSettings, excluded_ids: Sequenc
         if of_turns:
             turns = ExportTurns(root, settings, rules, left_out).collect(options.quiet)
             groups.append(_turn_exports(of_turns, turns, root / STAGE, buckets))
+        if of_whole:
+            turns = read_trajectories(root, settings, rules, left_out, read_row,
+                                      [form.name for form in of_whole])
+            origins = TurnOrigins(root / STAGE, settings, buckets, turns, None, Provenance(root),
+                                  KEPT_SETTINGS, "trajectory_card.md")
+            groups.append([Export(form, form.choose(turns), origins) for form in of_whole])
         if of_tasks:
             tasks = read_tasks(root, settings, rules, left_out)
             groups.append([Export(form, form.choose(tasks), tasks) for form in of_tasks])
@@ -105,8 +115,8 @@ def _chosen(root: Path, names: tuple[str, ...]) -> list[Format | TaskFormat]:
     has_turns = any(next(list_items(root / cls.directory, []), None)
                     for cls in BUCKETS if (root / cls.directory).is_dir())
     kinds = kinds_in(root)
-    forms = [form for form in ALL_FORMATS.values()
-             if (has_turns if isinstance(form, Format) else kinds & {*form.kinds})]
+    forms = [form for name, form in ALL_FORMATS.items() if name not in WHOLE
+             and (has_turns if isinstance(form, Format) else kinds & {*form.kinds})]
     return forms or [*FORMATS.values()]
 
 

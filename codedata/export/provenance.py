@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from codedata.disk.ledger import LEDGER, Ledger, calls_of, is_sound, read_lines
 from codedata.disk.store import shards_of
 from codedata.export.collect import ExportTurn
-from codedata.records import Answer, Prompt
+from codedata.records import Answer, Prompt, SourceTrajectory
 
 UNKNOWN_SOURCE = "unknown to the ledgers"
 STAGES = {"king": "king", "challenger": "ch"}   # side → the stage that made it
@@ -24,7 +24,7 @@ class Provenance:
     """Read the source and the models of each turn from the ledgers."""
 
     def __init__(self, root: Path):
-        self._prompts = Ledger(root / Prompt.directory).details
+        self._prompts = Ledger(root / Prompt.directory, root / SourceTrajectory.directory).details
         # model of the newest call; cut: from a shortened history
         self._made: dict[Key, dict] = defaultdict(dict)
         for directory in shards_of(root / Answer.directory):
@@ -36,7 +36,8 @@ class Provenance:
     def sources(self, turns: Iterable[ExportTurn]) -> Iterator[str]:
         """Yield "data set, seed" of each turn."""
         for turn in turns:
-            detail = self._prompts.get(("prompt", turn.name.rpartition("_")[0]), {})
+            of_turn = "prompt", turn.name.rpartition("_")[0]   # its file
+            detail = self._prompts.get(("prompt", turn.name)) or self._prompts.get(of_turn, {})
             seed = f", seed {detail['seed']}" if "seed" in detail else ""
             yield public(str(detail.get("source", UNKNOWN_SOURCE))) + seed
 

@@ -65,9 +65,10 @@ class TurnOrigins:
     turns: ExportTurns
     duel: Duel | None
     provenance: Provenance
-    kept_settings = ("dpo_min_margin", "duplicate_similarity", "licence", "licences", "max_chars",
-                     "secrets_in_tests", "seed", "validation")
-    template = "card.md"
+    kept_settings: tuple[str, ...] = (
+        "dpo_min_margin", "duplicate_similarity", "licence", "licences", "max_chars",
+        "secrets_in_tests", "seed", "validation")
+    template: str = "card.md"
     noun = "rows"
     card_values = staticmethod(card_values)
 
@@ -125,7 +126,7 @@ class TurnOrigins:
         for export in exports:
             if len(labels := {row.label for row in export.rows if row.label}) == 1:
                 yield f"{export.form.name}: every label is {labels.pop()}, and KTO needs both"
-        if not (self.duel and self.duel.accepted):
+        if not (exports[0].form.whole or (self.duel and self.duel.accepted)):
             yield "the duel was not accepted, which the cards say"
         if self.is_noise(turns.turns):
             yield NOISE

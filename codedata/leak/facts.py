@@ -11,7 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
-from itertools import islice
+from itertools import islice, takewhile
 
 from codedata.code.entities import is_document, is_of_tests
 from codedata.code.patches import Hunk
@@ -34,6 +34,7 @@ MAX_FIX_LINES = 2_000        # lines of a fix that are looked for in each messag
 MAX_RANGES = 1_000           # line ranges of a turn that are read
 MAX_FACTS = 40               # facts of one kind listed per turn
 MIN_NEW_CODE_CHARS = 24      # applies to lines that the pull request adds
+MIN_READ, MIN_READ_SHARE = 3, 0.5   # of the lines of a fix, in has_read_fix()
 MIN_ANCHOR_CHARS = 6
 MIN_SHOWN_LINE_CHARS = 4     # shown_share() ignores shorter lines, such as lone brackets
 NEAR_LINES = 3               # a range this close to a hunk matches it
@@ -108,6 +109,20 @@ def has_fix_begun(history: list[Message], commit: Commit) -> bool:
             return True
         before += text
     return False
+
+
+def has_read_fix(messages: list[Message], commit: Commit) -> bool:
+    """Return whether half of the lines that the pull request adds, if it has MIN_READ, were shown
+    after the agent's first turn and before it wrote any of them.
+    """
+    lines = [line for hunk in patch_of(commit).hunks for line in hunk.added
+             if len(bare(line)) >= MIN_NEW_CODE_CHARS][:MAX_FIX_LINES]
+
+    def share(history: Iterable[Message]) -> float:
+        return Shown([*history]).share(lines, MIN_NEW_CODE_CHARS)
+    before = [*takewhile(lambda one: one["role"] != "assistant" or not share([one]), messages)]
+    told = takewhile(lambda one: one["role"] != "assistant", before)
+    return len(lines) >= MIN_READ and share(before) - share(told) >= MIN_READ_SHARE
 
 
 def _code_of(commit: Commit) -> list[Hunk]:

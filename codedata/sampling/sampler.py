@@ -367,6 +367,12 @@ class PromptSampler:
                 why = self._note_unmatched(instance_id, problems.get(instance_id))
                 say(f"{STAGE}  {instance_id} has no PR record ({why})")
 
+    def add_commits(self, instance_ids: set[str], hub: Hub) -> None:
+        """Fetch the PR records of these instances that are missing."""
+        self.commits.open()
+        for record in self._records(instance_ids, hub)[0].values():
+            self._put(record)
+
     def _note_unmatched(self, instance_id: str, problem: str | None) -> str:
         """Note in the ledger that a PR has no usable record; return the reason."""
         why = problem or f"not in {self.settings.prs}"

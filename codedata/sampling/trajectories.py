@@ -30,6 +30,7 @@ from codedata.disk.row_files import (
 )
 from codedata.errors import HttpTrouble, Interrupted, RunStopped, Trouble
 from codedata.sampling.readers import forms
+from codedata.sampling.readers.outcomes import outcome_of
 from codedata.sampling.refusals import UNREADABLE
 from codedata.settings import PromptSettings
 from codedata.terminal import say
@@ -97,8 +98,8 @@ class JsonFile:
 
 
 class Trajectories:
-    """Read trajectories by their number in the split, as rows of forms.read(). Safe to use from any
-    thread.
+    """Read trajectories by their number in the split, as rows of forms.read() with their `outcome`.
+    Safe to use from any thread.
 
     What cannot be read is returned as a row with the key `problem`, and is counted in `notes`.
     """
@@ -173,6 +174,7 @@ class Trajectories:
                 self._unread.update((line.where, line.what) for line in lines
                                     if isinstance(line, Trouble))
             row = forms.read(document, where, name)
+            row["outcome"] = outcome_of(document, name)
         except NO_FAULT_OF_FILES:
             raise
         except Trouble as e:

@@ -43,7 +43,8 @@ def stored():
 def rows(stored):
     """Return the rows as they are read: further columns are passed over."""
     return [{"instance_id": row["instance_id"], "repo": row["repo"], "messages": row["messages"],
-             "tools": None, "agent": "rows", "no_turns": (), "unseen": None} for row in stored]
+             "tools": None, "agent": "rows", "no_turns": (), "unseen": None,
+             "outcome": (None, None, "", "")} for row in stored]
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,8 @@ REPO = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPO / "tests"))
 
 from judged import write_duel, write_root, write_turn  # noqa: E402
-from tool_turns import both, write_tool_turn  # noqa: E402
+from source_rows import write_jsonl  # noqa: E402
+from tool_turns import a_run, both, write_tool_turn  # noqa: E402
 
 N, MAX_LENGTH = 60, 8192
 TEMPLATE = (
@@ -65,11 +66,15 @@ def tool_exports(tmp_path_factory) -> Path:
     return export(root)
 
 
-def export(root: Path) -> Path:
-    (root / "chain.toml").write_text("[export]\nvalidation = 0.3\n", encoding="utf-8")
-    command = [sys.executable, REPO / "export.py", "--root", root]
+def run(script: str, root: Path, *flags) -> None:
+    command = [sys.executable, REPO / script, "--root", root, *flags]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def export(root: Path, *flags) -> Path:
+    (root / "chain.toml").write_text("[export]\nvalidation = 0.3\n", encoding="utf-8")
+    run("export.py", root, *flags)
     return root / "export"
 
 
@@ -217,6 +222,27 @@ def test_dpo_and_kto_compare_calls(train, qwen, tool_exports):
         for prepared, row in zip(made.train_dataset, rows, strict=True):
             for column in columns:
                 assert qwen.decode(prepared[f"{column}_ids"]) == spoken(row[column])
+
+
+def test_whole_trajectories_teach_the_turns_and_no_result(train, qwen, tmp_path):
+    write_jsonl(tmp_path / "rows.jsonl", [
+        a_run(i, f"{i} {solved}", resolved=solved) for i in range(30) for solved in (True, False)])
+    (tmp_path / "prs.json").write_text("[]")
+    run("prompt.py", tmp_path, "--trajectories", "--source", tmp_path / "rows.jsonl", "--prs",
+        tmp_path / "prs.json")
+    exports = export(tmp_path, "--formats", "sft_trajectories,dpo_trajectories")
+    known = Path(find_spec("trl").origin).parent / "chat_templates" / "qwen3.jinja"
+    qwen.chat_template = known.read_text()
+    trainer, rows = train(SFTTrainer, SFTConfig, "sft_trajectories", 1, exports=exports,
+                          tokenizer=qwen, assistant_only_loss=True)
+    assert len(trainer.train_dataset) == len(rows) > 10
+    for prepared, row in zip(trainer.train_dataset, rows, strict=True):
+        labels = trainer.data_collator([prepared])["labels"][0]
+        assert qwen.decode(labels[labels != -100]) == spoken(
+            [message for message in row["messages"] if message["train"]])
+    made, rows = train(DPOTrainer, DPOConfig, "dpo_trajectories", 1, exports=exports,
+                       tokenizer=qwen)
+    assert len(made.train_dataset) == len(rows) > 10
 
 
 @pytest.mark.parametrize("format", ["sft_messages", "sft_completion", "dpo", "kto", "jsonl"])

@@ -1,0 +1,161 @@
+"""Collect whole trajectories that may be exported, from the records of how each ended and the rows
+that these name. The caller gives what reads the rows, so that they may come from anywhere.
+
+What solved its task is learnt. Left out are near-duplicates by what was done, those beyond the caps
+of a task and a repository, and what read what it should not: the tests or solution that a verifier
+hides, the repository's later history or pages, or the pull request before any of it was written.
+Commands and results are searched for that: what an agent hides in other words is missed.
+"""
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import chain, zip_longest
+from pathlib import Path
+
+from codedata.checks.duplicates import near_duplicates
+from codedata.conversation.turn import Turn, form_of, turn_text
+from codedata.disk.store import Store, digest
+from codedata.errors import Trouble
+from codedata.export.collect import ExportRules, ExportTurn, ExportTurns, LeftOutLog
+from codedata.export.formats import first_turn, whole_messages
+from codedata.leak.facts import has_read_fix
+from codedata.messages import content_text
+from codedata.records import Message, Sample, SourceTrajectory
+from codedata.settings import ExportSettings
+from codedata.texts import natural
+
+SFT, DPO = "sft_trajectories", "dpo_trajectories"
+SOLVED, FAILED = 100.0, 0.0   # the scores of whole trajectories
+KEPT_SETTINGS = ("duplicate_similarity", "licence", "licences", "max_chars", "seed",
+                 "solved_reward", "tool_calls", "trajectories_per_repo", "trajectories_per_task",
+                 "validation")
+# what no command may hold: a verifier's folders, what fetches or lists the repository's later
+# history, its pages; REPO stands for owner/name. Repeats are bounded, so that it takes linear time
+FORBIDDEN = (
+    r"(?<![\w./~-])/(?:tests|solution|logs/verifier)\b"
+    r"|\bgit (?:-[cC] \S{1,99} |-\S{1,99} ){0,5}(?:fetch|pull|clone|ls-remote|reflog)\b"
+    r"|\bgit (?:-[cC] \S{1,99} |-\S{1,99} ){0,5}(?:log|rev-list|show)\b"
+    r"[^\n|;&]{0,200} --(?:all|remotes)\b"
+    r"|\bgh (?:pr|issue|api|release) |https?://raw\.github\w{1,30}\.com/REPO/"
+    r"|https?://(?:api\.|www\.)?github\.com/(?:repos/)?REPO/"
+    r"(?:pull|commit|compare|issues|archive|blob|raw)")
+# (record) → (its messages, its tools); raises BrokenRecord for a changed row
+RowReader = Callable[[SourceTrajectory], tuple[list[Message], list | None]]
+
+
+class WholeTrajectory(Sample):
+    """Hold a whole trajectory. Its last turn is `assistant`, and `metrics` are further columns."""
+
+    directory = SourceTrajectory.directory
+
+
+def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
+                      left_out: LeftOutLog, read_row: RowReader, formats: Collection[str]
+                      ) -> ExportTurns:
+    """Return the solved trajectories of a root as turns; one with a failed one of the same
+    beginning has a `winner`, and that one in its columns. Log the others, by format for these.
+    """
+    turns = ExportTurns(root, settings, rules, left_out)
+    store = Store(root, SourceTrajectory).open()
+    if not store.names():
+        raise Trouble("has no record of a trajectory.", str(store.into),
+                      "Run: python prompt.py --trajectories")
+    turns.in_bucket = Counter({SourceTrajectory.directory: len(store.names())})
+    records: dict[str, SourceTrajectory] = {}
+    actions: dict[str, str] = {}
+
+    def load(name: str) -> None:
+        records[name] = store.read(name)
+
+    def sample(name: str) -> WholeTrajectory | None:
+        record = records[name]
+        is_solved = record.resolved
+        if is_solved is None and record.reward is not None:
+            is_solved = record.reward >= settings.solved_reward
+        if is_solved is None:
+            left_out.add(name, "no outcome")
+            return None
+        messages, tools = read_row(record)
+        actions[name] = "\n".join(_actions(messages, tools))
+        pr = replace(turns.pr(record.instance_id)[0], repo=record.repo)
+        match = re.search(FORBIDDEN.replace("REPO", re.escape(pr.repo)), actions[name])
+        if match or has_read_fix(messages, pr):
+            left_out.add(name, "read what it should not",
+                         match[0] if match else "the pull request, before it wrote any of it")
+            return None
+        *history, last = messages
+        columns = {"reward": record.reward, "exit_status": record.exit_status}
+        return WholeTrajectory(
+            record.instance_id, history, last if tools else content_text(last), None, None,
+            SOLVED if is_solved else FAILED, columns, [], [], tools=tools)
+
+    for name in store.names():
+        turns.take(name, partial(load, name))
+    for name in sorted(records, key=lambda name: (records[name].source, records[name].row)):
+        turns.take(name, partial(sample, name))
+    found = [replace(one, repo=records[one.name].repo or one.repo) for one in sorted(
+        turns.turns, key=lambda one: (records[one.name].n_turns, natural(one.name)))]
+    turns.turns = []
+    _pair(turns, *([*_kept(turns, [one for one in found if one.score == score], actions)]
+                   for score in (SOLVED, FAILED)), formats)
+    turns.turns.sort(key=lambda one: natural(one.name))
+    return turns
+
+
+def _actions(messages: list[Message], tools: list | None) -> Iterator[str]:
+    """Yield what each turn does: the shell commands that do the same, where there are some."""
+    fence = form_of(messages, tools).fence
+    for message in messages:
+        if message["role"] == "assistant":
+            has_calls = bool(message.get("tool_calls"))
+            yield (turn_text({**message, "content": ""}, as_bash=True) if has_calls
+                   else Turn(content_text(message), fence).block or content_text(message))
+
+
+def _kept(turns: ExportTurns, some: list[ExportTurn], actions: dict[str, str]
+          ) -> Iterator[ExportTurn]:
+    """Yield those whose actions are not like those of an earlier one, as many as the caps allow."""
+    settings = turns.settings
+    threshold = settings.duplicate_similarity
+    texts = ((one.name, actions[one.name]) for one in some)
+    twins = {one.name: one.of for one in near_duplicates(texts, threshold)} if threshold else {}
+    n_of: Counter[str] = Counter()
+    for one in some:
+        caps = {one.instance_id: settings.trajectories_per_task,
+                one.repo: settings.trajectories_per_repo}
+        full = next((key for key, cap in caps.items() if cap and n_of[key] >= cap), "")
+        if one.name in twins:
+            turns.left_out.add(one.name, "near-duplicate", twins[one.name])
+        elif full:
+            turns.left_out.add(one.name, "over a cap", full)
+        else:
+            n_of.update(caps.keys())
+            yield one
+
+
+def _pair(turns: ExportTurns, solved: list[ExportTurn], failed: list[ExportTurn],
+          formats: Collection[str]) -> None:
+    """Add the solved ones to `turns`, each with a failed one where one has the same beginning."""
+    groups: dict[str, tuple[list, list]] = defaultdict(lambda: ([], []))
+    for of_group, some in enumerate((solved, failed)):
+        for one in some:
+            record = turns.record(one)
+            messages = whole_messages(record)
+            beginning = [one.instance_id, record.tools, messages[:first_turn(messages)]]
+            groups[digest(beginning)][of_group].append(one)
+    for one in failed if SFT in formats else ():
+        turns.left_out.add(one.name, "not solved", format=SFT)
+    for one, other in chain.from_iterable(zip_longest(*group) for group in groups.values()):
+        if one and other:
+            record = turns.record(one)
+            pair = {"rejected": whole_messages(turns.record(other)), "rejected_source": other.name}
+            record = replace(record, metrics={**record.metrics, **pair})
+            turns.turns.append(turns.with_record(replace(one, winner="challenger"), record))
+            continue
+        if DPO in formats:
+            turns.left_out.add((one or other).name, "nothing to pair it with", format=DPO)
+        turns.turns += [replace(one, winner="")] if one else []

@@ -1,0 +1,49 @@
+"""Read how a trajectory ended, by the keys that rows and files of agents have for it.
+
+Those of `info` are of SWE-agent and mini-swe-agent, `report` and `test_result` of OpenHands;
+`rewards` is in the result.json that Harbor writes beside the folder of a trajectory.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from codedata.bounded import MAX_ROW_BYTES, inside, read_bounded, row_in
+from codedata.errors import BrokenRecord
+from codedata.sampling.readers.chat import decoded
+
+NESTED = ("info", "report", "test_result", "verifier_result", "rewards")
+TRUTHS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
+PATCHES = ("model_patch", "generated_patch", "submission", "git_patch")
+Outcome = tuple[bool | None, float | None, str, str]
+
+
+def outcome_of(document, name: str = "") -> Outcome:
+    """Return (resolved, reward, exit status, the agent's patch); None or "" for what nothing tells.
+
+    They are in the document or, if `name` is its file in agent/ of a trial of Harbor, in the
+    result.json there. One that cannot be read tells nothing.
+    """
+    found = dict(_values(document))
+    folder = Path(name).parent
+    if folder.name == "agent":
+        with suppress(OSError, ValueError, BrokenRecord):
+            result = read_bounded(inside(folder.parent, "result.json"), MAX_ROW_BYTES)
+            found |= dict(_values(row_in(result)))
+    reward = found.get("reward")
+    is_number = isinstance(reward, (int, float)) and math.isfinite(reward)
+    resolved = found.get("resolved", found.get("target"))
+    texts = [found.get("exit_status"), next(filter(None, map(found.get, PATCHES)), None)]
+    return (TRUTHS.get(str(resolved).lower()), float(reward) if is_number else None,
+            *(text if isinstance(text, str) else "" for text in texts))
+
+
+def _values(document) -> Iterator[tuple[str, object]]:
+    """Yield the keys and values of an object, after those of the objects under NESTED."""
+    document = decoded(document)
+    if isinstance(document, dict):
+        for name in NESTED:
+            yield from _values(document.get(name))
+        yield from document.items()

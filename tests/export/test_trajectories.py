@@ -1,0 +1,136 @@
+"""Check whole trajectories: what a source says of their ends, which are exported, and how they are
+found again."""
+from __future__ import annotations
+
+import pytest
+from conftest import edit, kill, run_script, start_script, write_files
+from exports import card, left_out, manifest, rows
+from judged import read_json, words
+from source_rows import sample, write_jsonl, write_sources
+from tool_turns import TOOLS, a_run
+
+from codedata.leak.facts import has_read_fix
+from codedata.records import Commit
+from codedata.sampling.readers.outcomes import outcome_of
+
+SFT, DPO = "sft_trajectories", "dpo_trajectories"
+CONFIG = "--config", "chain.toml"   # beside the root
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / "root").mkdir()
+    return tmp_path / "root"
+
+
+def record(root, some: list[dict], setting: str = "") -> str:
+    write_sources(root.parent, some, more=f"[export]\n{setting}\n")
+    return sample(root, "--trajectories")
+
+
+def export(root, code: int = 0) -> str:
+    done = run_script("export.py", root, *CONFIG, "--formats", f"{SFT},{DPO}", cwd=root.parent)
+    assert done.returncode == code, done.stderr
+    return done.stderr
+
+
+def records(root) -> dict:
+    return {path.stem: path for path in (root / "prompt/_trajectories").glob("[!_]*.json")}
+
+
+@pytest.mark.parametrize("document, outcome", [
+    ({"resolved": 1, "exit_status": "submit", "model_patch": "p"}, (True, None, "submit", "p")),
+    ({"target": False, "generated_patch": "p", "reward": "high"}, (False, None, "", "p")),
+    ({"info": {"exit_status": "Submitted", "submission": "p"}}, (None, None, "Submitted", "p")),
+    ({"report": '{"resolved": "True"}', "test_result": {"git_patch": "p"}}, (True, None, "", "p")),
+    ({"reward": 0.5, "resolved": None, "exit_status": 3}, (None, 0.5, "", "")),
+    ({"resolved": "maybe", "reward": float("nan")}, (None, None, "", "")),
+    ([{"resolved": True}], (None, None, "", ""))])
+def test_the_end_of_a_trajectory_is_read_from_the_keys_that_sources_have(document, outcome):
+    assert outcome_of(document) == outcome
+
+
+def test_the_reward_of_a_trial_of_harbor_lies_beside_its_agent(tmp_path):
+    write_files(tmp_path, {"result.json": '{"verifier_result": {"rewards": {"reward": 0.25}}}'})
+    assert outcome_of({}, f"{tmp_path}/agent/trajectory.json")[1] == 0.25
+    write_files(tmp_path, {"result.json": "{"})
+    assert outcome_of({}, f"{tmp_path}/agent/trajectory.json")[1] is None
+
+
+def test_what_was_solved_is_learnt_from_the_assistant_alone_and_paired_with_what_failed(
+        root, monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
+    import datasets
+    record(root, [a_run(1, "won", resolved=True), a_run(1, "lost", resolved=False),
+                  a_run(2, "paid", reward=1.0), a_run(3, "unpaid", reward=0.5)])
+    export(root)
+    one, two = datasets.load_dataset(str(root / "export" / SFT), split="train",
+                                     cache_dir=str(tmp_path / "cache"))
+    assert (one["instance_id"], two["instance_id"]) == ("own__repo-1", "own__repo-2")
+    assert [(m["role"], m["train"]) for m in one["messages"]] == [
+        ("system", False), ("user", False), ("assistant", True), ("tool", False),
+        ("assistant", True)]
+    call = one["messages"][2]["tool_calls"][0]
+    assert call["id"] == one["messages"][3]["tool_call_id"] == "c0" and one["tools"] == TOOLS
+    assert call["function"]["arguments"] == {"command": words("won do 0")}
+    pair, = rows(root, DPO)
+    assert [m["role"] for m in pair["prompt"]] == ["system", "user"]
+    assert pair["chosen"] == [{k: v for k, v in m.items() if k != "train"}
+                              for m in one["messages"][2:]]
+    assert words("lost 0") in pair["rejected"][0]["content"] and pair["licence"] == "unknown"
+    assert {pair["source"], pair["rejected_source"]} <= records(root).keys()
+    assert [turn["name"] for turn in manifest(root, DPO)["turns"]] == [pair["source"]]
+
+
+def test_each_one_left_out_is_named_and_the_card_counts_it(root):
+    write_jsonl(root.parent / "bench.jsonl", [{"instance_id": "own__repo-5", "patch": ""}])
+    some = [a_run(1, "a", "make all", resolved=True), a_run(2, "b", "make all", resolved=True),
+            *(a_run(3, seed, resolved=True) for seed in "cde"),
+            a_run(4, "f", "cat /tests/test_outputs.py", resolved=True), a_run(6, "g"),
+            a_run(6, "h", "git log --oneline --all", resolved=True),
+            a_run(5, "i", resolved=True), a_run(7, "j", "ls app/tests/ /testbed", resolved=True)]
+    record(root, some, f'decontaminate = ["{root.parent}/bench.jsonl"]')
+    export(root)
+    reasons = sorted(left_out(root).values())
+    assert len(rows(root, SFT)) == 4 and [reason for reason in reasons if "pair" not in reason] == [
+        "in a benchmark", "near-duplicate", "no outcome", "over a cap", "read what it should not",
+        "read what it should not"]
+    assert "| trajectories left out: read what it should not | 2 |" in card(root, SFT)
+    assert "| trajectories left out: nothing to pair it with | 4 |" in card(root, DPO)
+
+
+def test_an_edited_record_stays_and_decides_and_a_changed_row_is_refused_by_name(root):
+    some = [a_run(1, "a", resolved=True), a_run(2, "b"), a_run(3, "c", resolved=True)]
+    record(root, some)
+    for path in records(root).values():
+        edit(path, resolved="own__repo-1." not in path.name)
+    assert "wrote 0, there are 3" in record(root, [*some[:2], {**some[2], "exit_status": "other"}])
+    said = export(root, code=1)
+    assert "rows.jsonl row 2" in said and "own__repo-3" in said
+    assert [row["instance_id"] for row in rows(root, SFT)] == ["own__repo-2"]
+    assert [*left_out(root).values()].count("broken record") == 1
+
+
+def test_killed_between_records_it_goes_on_and_comes_to_the_same(root):
+    some = [a_run(i, f"s{i}") for i in range(300)]
+    write_sources(root.parent, some)
+    process = start_script("prompt.py", root, *CONFIG, "--trajectories", cwd=root.parent)
+    while len(records(root)) < 20:
+        assert process.poll() is None
+    kill(process)
+    left = {path: path.stat().st_mtime_ns for path in records(root).values()}
+    assert 20 <= len(left) < 300
+    record(root, some)
+    assert sorted(read_json(path)["row"] for path in records(root).values()) == [*range(300)]
+    assert left == {path: path.stat().st_mtime_ns for path in left}
+
+
+@pytest.mark.parametrize("told, wrote, read", [(0, 0, True), (1, 0, False), (0, 1, False)])
+def test_a_fix_that_a_result_shows_before_it_was_written_was_read(told, wrote, read):
+    fix = "\n".join(f"    return compute_total(values, base={k})" for k in range(4))
+    patch = "--- a/m.py\n+++ b/m.py\n@@ -0,0 +1,4 @@\n+" + fix.replace("\n", "\n+") + "\n"
+    commit = Commit("a", "o/r", "python", "c", "", "", ["m.py"], patch, "")
+    texts = ["mend" + told * fix, "look", "files", "more" + wrote * fix, fix, "done"]
+    messages = [{"role": ("user", "assistant")[i % 2], "content": text}
+                for i, text in enumerate(texts)]
+    assert has_read_fix(messages, commit) is read
