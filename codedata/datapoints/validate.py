@@ -35,7 +35,7 @@ from codedata.datapoints.folder import (
 )
 from codedata.disk.layouts import content_of
 from codedata.errors import ItemFailed
-from codedata.records import FAILED, PASSED, UNFINISHED, AuditCheck, Task
+from codedata.records import FAILED, PASSED, UNFINISHED, AuditCheck, Object, Task
 from codedata.run.talk import begin_step
 from codedata.sandbox import SandboxDied
 from codedata.sandbox.archives import UnsafeArchive
@@ -57,6 +57,7 @@ from codedata.tasks.prove.grade import NOT_BUILT, Grade, Grader, build_image
 from codedata.tasks.prove.graded_runs import (
     NotRewarded,
     clock_library,
+    grade_untouched,
     prove_gold,
     prove_repeatable,
 )
@@ -104,6 +105,7 @@ class Validation(Audited):
     engine_s: float = 0.0                             # of all checks, in calls of the engine
     failed: list[str] = field(default_factory=list)   # names of checks
     solved: bytes | None = None                       # the solution's work, once it is rewarded
+    runs: list[Object] = field(default_factory=list)  # graded ones, as in proof.json
 
     def run(self) -> list[AuditCheck]:
         """Make all checks, and return what each has found. No container is opened if a check that
@@ -130,6 +132,11 @@ class Validation(Audited):
             return weights_in(self.task)
         except ValueError as e:
             raise CheckFailed(f"the weights in {PARTS['weights']}: {e}") from e
+
+    @cached_property
+    def untouched(self) -> Grade:
+        """Return the grade of an agent that does nothing, which is the first of the runs."""
+        return self._noted(grade_untouched(self.grader, self.runs))
 
     # without a container -------------------------------------------------------------------------
 

@@ -9,6 +9,9 @@ from conftest import run_script
 from recorded import judged
 from setups import CA_FLAGS, without_engine
 
+from codedata.datapoints.contents import content_of, run_checks
+from codedata.datapoints.folder import read_datapoint
+
 FLAGS = ["--json", "--cpu-request", 1, *CA_FLAGS]
 def validate(root, *folders):
     done = run_script("build_dp.py", root, "validate", *folders, *FLAGS, timeout_s=400)
@@ -58,3 +61,13 @@ def test_what_was_checked_is_not_checked_again_and_what_is_read_anew_is_named(tm
     assert done.returncode == 1 and "is not a category of backend" in done.stderr
     done = run_script("build_dp.py", tmp_path, "validate", folder, "--sandbox", "local")
     assert done.returncode == 2 and "builds no images" in done.stderr
+
+
+def test_a_bad_dockerfile_fails_and_the_checks_that_need_its_image_are_not_made(tmp_path):
+    task = read_datapoint(write_datapoint(tmp_path / "sums", dockerfile="FROM a\nFROM b\n"))
+    checks = run_checks(tmp_path, None, "", task, content_of(task, None))
+    whys = {check["name"]: (check["status"], check["why"]) for check in checks.checks}
+    assert whys["structure"][0] == "failed" and whys["weight_validation"][0] == "passed"
+    assert whys["docker_build"] == ("not checked", "correct structure first")
+    assert whys["solvable"] == ("not checked", "there is no image")
+    assert not checks.ok and checks.runs == checks.audit == []
