@@ -49,13 +49,13 @@ def label_faults(task: Task, profile: str = "") -> list[str]:
         f"its id has other characters than a-z, 0-9, _ and -: {task.instance_id}":
             not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", task.instance_id),
         # it has no category until a reviewer gives it one
-        f"{labels.category!r} is not a category of {profile or 'all'}, take one of: "
+        f"{labels.category!r} is no category of {profile or 'all'}, take one of: "
         f"{', '.join(sorted({*allowed}))}":
             labels.category not in allowed and (labels.category or labels.status == APPROVED),
         "it has more than 3 tags": len({*labels.tags}) > 3,
         f"unknown tags: {', '.join(sorted(unknown))}; codedata/datapoints/taxonomy.toml has all":
             unknown,
-        f"{labels.difficulty!r} is not a difficulty, take one of: "
+        f"{labels.difficulty!r} is no difficulty, take one of: "
         f"{', '.join(TAXONOMY['difficulties'])}":
             labels.difficulty not in TAXONOMY["difficulties"],
         f"environment/ has {len(sources)} source files in {len(folders)} folders; {profile} wants "

@@ -77,7 +77,7 @@ def read_datapoint(folder: Path) -> RivalledTask:
             raise ValueError(f'task.toml has no [metadata.codedata] kind = "{DATAPOINT}": audit.py '
                              "is for tasks of other kinds, and for those of somebody else")
     except (OSError, ValueError, TypeError, RecursionError) as e:
-        raise BrokenRecord(f"is not a datapoint: {e}.", where, "Correct that.") from e
+        raise BrokenRecord(f"is no datapoint: {e}.", where, "Correct that.") from e
     return parse(RivalledTask, data, where)
 
 

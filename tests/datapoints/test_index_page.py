@@ -64,7 +64,7 @@ def test_what_does_not_fit_is_left_out_and_odd_values_end_nothing(tmp_path):
     assert 0 < len(details) < 6
     assert HEAD in page(tmp_path, tasks, details, broken)
     assert len(tasks[2]["tags"]) == 30 and tasks[2]["seed"] == "[[[]]]"
-    assert sorted(re.findall(r"dp/(\w+) is not a datapoint", " ".join(broken))) == ["empty", "g"]
+    assert sorted(re.findall(r"dp/(\w+) is no datapoint", " ".join(broken))) == ["empty", "g"]
 
 
 def test_costs_are_those_of_calls_under_dp(tmp_path, show):

@@ -27,7 +27,7 @@ def test_what_cannot_be_built_is_tried_anew(tmp_path):
     unbuilt = write_datapoint(tmp_path / "unbuilt", dockerfile=TEXTS["dockerfile"] + "RUN false\n")
     done, (gone, row) = validate(tmp_path, tmp_path / "gone", unbuilt)
     assert done.returncode == 1 and found(row)["docker_build"] == "failed"
-    assert not gone["ok"] and "not a datapoint" in gone["trouble"]
+    assert not gone["ok"] and "no datapoint" in gone["trouble"]
     done, (row,) = validate(tmp_path, unbuilt)   # once more: it may have been the network
     assert done.returncode == 1 and "failed 1   to do 1" in done.stderr
     assert "returned a non-zero" in row["checks"][2]["why"]
@@ -52,13 +52,13 @@ def test_what_was_checked_is_not_checked_again_and_what_is_read_anew_is_named(tm
     write_datapoint(folder, {"category": "Cooking", "tags": ["salt"]})
     done, (row,) = validate(tmp_path, folder)
     assert done.returncode == 1 and "nothing to do" in done.stderr
-    assert "structure failed: 'Cooking' is not a category of all, take one of: " in done.stderr
+    assert "sums: structure failed: 'Cooking' is no category of all, take one of: " in done.stderr
     assert "unknown tags: salt; " in done.stderr and found(row)["solvable"] == "passed"
     write_datapoint(folder)   # what was corrected is in order, without new checks
     done, (row,) = validate(tmp_path, folder)
     assert done.returncode == 0 and row["ok"] and "nothing to do" in done.stderr
     done = run_script("build_dp.py", tmp_path, "validate", folder, "--profile", "backend")
-    assert done.returncode == 1 and "is not a category of backend" in done.stderr
+    assert done.returncode == 1 and "is no category of backend" in done.stderr
     done = run_script("build_dp.py", tmp_path, "validate", folder, "--sandbox", "local")
     assert done.returncode == 2 and "builds no images" in done.stderr
 

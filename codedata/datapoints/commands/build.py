@@ -81,7 +81,7 @@ class BuildCommands(Desk):
         """
         folder = re.sub(r"[^A-Za-z0-9.-]+", "-", f"{registry}-{name}-{version or 'newest'}")
         if not safe_name(folder):
-            raise Refusal(f"{name} is not the name of a package.")
+            raise Refusal(f"{name} is no name of a package.")
         place = self.at(PACKAGES, folder)
         if not place.is_dir():
             new = self.at(NEW, folder)
@@ -259,7 +259,7 @@ def _files_in(folder: Path, flag: str) -> Files:
     """Return the files of a folder. Raise Refusal if it has links, or too many or too large files.
     """
     if not folder.is_dir():
-        raise Refusal(f"{flag} is not a folder.")
+        raise Refusal(f"{flag} is no folder.")
     try:
         return load_files(folder)
     except ValueError as e:

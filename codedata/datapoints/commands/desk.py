@@ -123,7 +123,7 @@ def is_blind(task: QueuedTask, point: RivalledTask) -> bool:
 def name_of(task: QueuedTask, key: str) -> ItemName:
     """Return the name of a task's seed or datapoint. Raise Refusal if the task has none."""
     if key not in task.data:
-        raise Refusal(f"{task.id} does not name a {key}.")
+        raise Refusal(f"{task.id} is about no {key}.")
     return task.data[key]
 
 

@@ -97,7 +97,7 @@ class ReviewCommands(Desk):
         if folder_of(point) == place:
             return   # moved already; then the reviewer was killed
         if place.exists() and Task.kind_in(place) != DATAPOINT:
-            raise Refusal(f"{Task.directory}/{name} exists already, and is not a datapoint: rename "
+            raise Refusal(f"{Task.directory}/{name} exists already, and is no datapoint: rename "
                           "one of the two.")
         put(self.at(name), point)
         place.parent.mkdir(exist_ok=True)
