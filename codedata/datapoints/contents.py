@@ -158,9 +158,11 @@ def _prove_stage(root: Path, host: SandboxFactory, folders: Iterable[Path], anew
     check_builds_images(host)
 
     def prove(content: Content) -> Task:
-        with at_hand(Path(content.folder)) as folder:
+        with (labelled(host, content.instance_id, "dp") as label,
+              at_hand(Path(content.folder)) as folder):
             task = read_datapoint(folder)
-            checks = checks_of(root, task, partial(labelled_checks, root, host), anew)
+            checks = checks_of(
+                root, task, lambda found: run_checks(root, host, label, task, found), anew)
             if problem := approval_problem(task, checks, content.base_image):
                 raise ItemFailed(problem, content.folder)
             return with_proof(root, task, checks)
