@@ -122,7 +122,8 @@ def known_checks(root: Path, task: Task) -> DatapointChecks | None:
 def _kept_checks(root: Path, content: str) -> DatapointChecks | None:
     """Return the results in dp/_checks/ for a content, None without readable ones."""
     with suppress(BrokenRecord):
-        place = inside(root, DatapointChecks.directory, f"{content}.json")
+        # as a Store has it: dp/ and dp/_checks/ themselves may be links
+        place = inside(root / DatapointChecks.directory, f"{content}.json")
         return parse(DatapointChecks, load(place), str(place))
     return None
 

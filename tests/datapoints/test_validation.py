@@ -9,7 +9,7 @@ from conftest import run_script
 from recorded import judged
 from setups import CA_FLAGS, without_engine
 
-from codedata.datapoints.contents import content_of, run_checks
+from codedata.datapoints.contents import content_of, known_checks, run_checks
 from codedata.datapoints.folder import read_datapoint
 
 FLAGS = ["--json", "--cpu-request", 1, *CA_FLAGS]
@@ -71,3 +71,12 @@ def test_a_bad_dockerfile_fails_and_the_checks_that_need_its_image_are_not_made(
     assert whys["docker_build"] == ("not checked", "correct structure first")
     assert whys["solvable"] == ("not checked", "there is no image")
     assert not checks.ok and checks.runs == checks.audit == []
+
+
+@pytest.mark.parametrize("place", ["dp", "dp/_checks"])
+def test_results_on_another_disk_are_found_through_a_link(tmp_path, place):
+    root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
+    judged(root)
+    (root / place).rename(elsewhere)
+    (root / place).symlink_to(elsewhere)
+    assert known_checks(root, read_datapoint(root / "judged")).ok
