@@ -299,7 +299,8 @@ def _parsed(raw: bytes) -> QueuedTask:
         raise ValueError(printable(str(e))) from e
     if taken := sorted({*SHOWN, "token"} & (task.data or {}).keys()):
         raise ValueError(f"a task's data cannot have {', '.join(taken)}: fields of the task")
-    is_one = (task.type in TASK_TYPES and task.state in STATES and not task.token
+    is_one = (task.type in TASK_TYPES and task.state in STATES
+              and line["task"].keys() == {*FIELDS}
               and task.id.startswith(task.type) and task.attempts >= 0
               and (task.state == "in_progress") == (task.lease_until is not None))
     if not is_one or len(raw) >= MAX_RECORD_BYTES:

@@ -212,6 +212,15 @@ def test_a_line_that_nobody_can_use_is_named_and_holds_nobody_up(
     assert said.count("line 2: ") == 1 and ("line 1: " in said) == bool(words)
 
 
+@pytest.mark.parametrize("change", [
+    lambda task: task.pop("result"), lambda task: task.update(token="")])
+def test_a_line_whose_task_has_other_fields_is_skipped(tmp_path, capsys, change):
+    line = queue_line()
+    change(line["task"])
+    (tmp_path / JOURNAL).write_text(f"{json.dumps(line)}\n")
+    assert TaskManager(tmp_path).tasks() == [] and "line 1: " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("call, why", [
     (lambda tm: tm.get_next_task("a", "paint"), "paint is not a type of task"),
     (lambda tm: tm.create_task(IDEA, {"state": 1, "token": 2}), "cannot have state, token"),
