@@ -140,7 +140,8 @@ def _in_full(task: Task, attempts: Attempts, draft: str, row: Object) -> list[Bl
     texts = [{"path": path, "text": text[:MAX_CHARS], "size": len(text)}
              for path, text in zip(PARTS.values(), texts_of(task), strict=True)]
     files = context_of(task)
-    sizes = [[name, path.stat().st_size] for name, path in islice(files.items(), MAX_LISTED)]
+    sizes = [[name, path.stat().st_size if path.is_file() else None]
+             for name, path in islice(files.items(), MAX_LISTED)]
     return [
         {"kind": "files", "files": texts[:1], "isOpen": True},
         {"kind": "checks", "checks": row["checks"]},
