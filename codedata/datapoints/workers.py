@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf
@@ -105,7 +105,7 @@ def run_agents(settings: Settings, options: RunOptions, n_agents: Mapping[str, i
         options.before_work()
         desk = Commands(settings.root, settings.dp, TaskManager(dp, settings.dp.lease_s),
                         SandboxFactory(settings, models.stop),
-                        threading.BoundedSemaphore(settings.llm.workers))
+                        partial(room, threading.Semaphore(settings.llm.workers), models.stop))
         return _Run(desk, models, options, settings.agent, n_agents).run(seeds)
 
 
@@ -130,6 +130,20 @@ def _status_of(dp: Path, role: str, counts: Mapping[str, int]) -> StageStatus:
     states = {state: counts.get(name, 0) for state, name in names.items()}
     return StageStatus(f"build_dp {role}", f"{DP}/", states, states["missing"] + states["held"],
                        key=f"build_dp.{role}", directories=(str(dp),))
+
+
+@contextmanager
+def room(places: threading.Semaphore, stop: threading.Event) -> Iterator[None]:
+    """Run the block in at most as many threads at a time as there are places. Raise Interrupted if
+    the run ends while a thread waits."""
+    while not stop.is_set():
+        if places.acquire(timeout=PAUSE_S):
+            try:
+                yield
+            finally:
+                places.release()
+            return
+    raise Interrupted()
 
 
 @dataclass

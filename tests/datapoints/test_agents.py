@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,9 @@ from codedata.datapoints.folder import content_digest, labels_of, read_datapoint
 from codedata.datapoints.profiles import instructions
 from codedata.datapoints.queue import ROLES, QueuedTask, TaskManager
 from codedata.datapoints.rates import is_outside, rates_of
+from codedata.datapoints.workers import room
 from codedata.disk.ledger import read_lines
+from codedata.errors import Interrupted
 from codedata.records import SolverAttempt, Task
 from codedata.settings import (
     AgentSettings,
@@ -248,6 +251,25 @@ def test_wilsons_interval_decides_what_goes_back(passes, n, outside, end, interv
                       for i in range(n)])
     assert is_outside(rates, "backend") == outside
     assert rates["interval"][end] == pytest.approx(interval, abs=0.01)
+
+
+def test_rooms_let_in_as_many_as_there_are_and_a_stop_ends_the_wait():
+    places, stop, inside, most = threading.Semaphore(2), threading.Event(), [], []
+
+    def enter(i: int) -> None:
+        with room(places, stop):
+            inside.append(i)
+            most.append(len(inside))
+            time.sleep(0.05)
+            inside.remove(i)
+
+    with ThreadPoolExecutor(6) as pool:
+        assert len([*pool.map(enter, range(6))]) == 6 and max(most) == 2
+        with room(places, stop), room(places, stop):   # nobody leaves
+            waiting = pool.submit(enter, 6)
+            time.sleep(0.1)
+            stop.set()
+            assert isinstance(waiting.exception(timeout=30), Interrupted)
 
 
 def test_wrong_usage_ends_with_2_and_a_dry_run_writes_nothing(tmp_path, capfd):

@@ -86,7 +86,7 @@ class BuildCommands(Desk):
         if not place.is_dir():
             new = self.at(NEW, folder)
             shutil.rmtree(new, ignore_errors=True)
-            with self.room:
+            with self.room():
                 fetch(self.host, registry, name, version, new)
             place.parent.mkdir(parents=True, exist_ok=True)
             Folder.put(place, new)
@@ -189,7 +189,7 @@ class BuildCommands(Desk):
         return row_of(point, checks)
 
     def _check(self, content: Content) -> DatapointChecks:
-        with self.room:
+        with self.room():
             self.host.reap_first()
             return labelled_checks(self.root, self.host, content)
 
@@ -223,7 +223,7 @@ class BuildCommands(Desk):
     def _grader(self, point: Task) -> Iterator[Grader]:
         """Build the image of a datapoint, and yield the grader."""
         self.host.reap_first()
-        with self.room, labelled(self.host, point.instance_id, "dp") as label:
+        with self.room(), labelled(self.host, point.instance_id, "dp") as label:
             yield grader_of(point, self.host, label)
 
     def add_dp_to_review(self, task_id: str, claim: str) -> Object:

@@ -1,8 +1,9 @@
 """Hold the folders and the queue that the commands of all roles work on."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from codedata.bounded import inside, read_bounded
@@ -40,7 +41,7 @@ class Desk:
     settings: DpSettings
     manager: TaskManager
     host: SandboxFactory
-    room: AbstractContextManager = field(default_factory=nullcontext)
+    room: Callable[[], AbstractContextManager] = nullcontext
 
     def at(self, *names: str) -> Path:
         """Return a place below dp/. Raise BrokenRecord for one outside of it."""
