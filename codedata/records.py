@@ -27,7 +27,7 @@ from codedata.texts import printable, toml_tables
 Object = dict    # keys that this schema does not fix
 Seconds = float
 Points = float    # 0..100
-ItemName = str    # that may be a file name: see safe_name()
+ItemName = str    # a name that may be a file name: see safe_name()
 Integer = int     # of 64 bits
 UnixTime = float
 AnyText = str     # with NUL bytes, too
@@ -51,15 +51,15 @@ MAX_LINE = 2_000_000      # of a source: a set of lines is a mask with a bit for
 # kinds of tasks
 KINDS = BUG, STRIPPED_PATCH, DATAPOINT, PULL_REQUEST = (
     "bug", "stripped_patch", "datapoint", "pull_request")
-OMITTED_IF_NULL = ("tools",)   # fields that are left out on disk where they are null
+OMITTED_IF_NULL = ("tools",)   # fields that are left out on disk if they are null
 SAFE_NAME = re.compile(r"[A-Za-z0-9-][A-Za-z0-9._-]{0,199}")
 
 
 class Message(TypedDict, total=False):
     """Hold a message of a conversation, in the form of the chat API.
 
-    Most have only a role and a text. An assistant's may have `tool_calls`, and in
-    `reasoning_content` the thinking that is not in its text; a tool's result has `tool_call_id`.
+    Most have only a role and a text. An assistant's message may have `tool_calls`, and in
+    `reasoning_content` thinking that is not in its text; a tool's result has `tool_call_id`.
     """
 
     role: str
@@ -99,7 +99,7 @@ class JudgeVerdict(TypedDict, total=False):
     """Hold a judge's verdict on a turn in one order, as codedata/duel/panel.py describes it.
 
     A person may have edited it: parse() checks judge, order, parse_ok and scores, and of the texts
-    and `attempt` those that are there.
+    and `attempt` the ones that are present.
     """
 
     judge: str
@@ -117,12 +117,12 @@ class JudgeVerdict(TypedDict, total=False):
     marker: str
     settings: str
     ran: str                    # digest of what running showed; absent: it was not shown
-    by_program: bool            # a draw that a program has found: nobody was asked
+    by_program: bool            # a draw found by a program: no judge was asked
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """One turn to answer: an entry of prompt/prompts_<count>_<k>.json."""
+    """Hold one turn to answer: an entry of prompt/prompts_<count>_<k>.json."""
 
     directory = "prompt"
     instance_id: str
@@ -158,7 +158,7 @@ class Commit:
 class Answer:
     """Hold the two answers to one prompt: answer/<source>_<order>.json.
 
-    A side that is null is not made yet; one that is empty on disk is null here.
+    A side that is not made yet is null, here and on disk; on disk an empty one means the same.
     """
 
     directory = "answer"
@@ -180,15 +180,15 @@ class Answer:
 class Score:
     """Hold the judges' verdicts on one turn: score/<answer stem>.json.
 
-    `score` and `metrics` are the challenger's.
+    `score` and `metrics` grade the challenger.
     """
 
     directory = "score"
     instance_id: str
     answer_file: str         # <answer stem>.json
-    mode: str                # "king" or "reference": whom the challenger was put against
+    mode: str                # "king" or "reference": the challenger's opponent
     parse_ok: bool           # some judge's verdict could be read, so there is a score
-    score: Points | None     # null: none could
+    score: Points | None     # null: no verdict could be read
     metrics: dict[str, Points | None]   # empty where `score` is null
     reason: str              # the judges' reasons, a line each
     judges: list[JudgeVerdict]   # an entry for each judge and order
@@ -208,7 +208,7 @@ def variant(cls, how: str):
 class CandidateRun(TypedDict):
     """Hold what a candidate of a turn did when it was run: an entry of Executed.runs."""
 
-    sides: list[str]         # king, challenger, reference, sample 1, …: those that are this turn
+    sides: list[str]         # king, challenger, reference, sample 1, …: the sides that gave this turn
     turns: list[str]         # their digests
     command: str
     exit_code: int
@@ -221,21 +221,21 @@ class CandidateRun(TypedDict):
 
 @dataclass(frozen=True)
 class Executed:
-    """Hold what the candidates of a turn do at its state: executed/<answer stem>.json.
+    """Hold what a turn's candidates do in the state before it: executed/<answer stem>.json.
 
     Hidden tests are named here. No judge and no model is shown them.
     """
 
     directory = "executed"
     instance_id: str
-    repo_name: ItemName      # the environment
+    repo_name: ItemName      # the environment's
     image_name: str
     start: str               # the state in which the replay began, one of turns/replay.py's
     how: str                 # commit | replayed: in pods, the history for each candidate again
     replay: str              # equal | tree unchanged | unequal at turn n
     unequal: list[Object]    # {turn, recorded, got, tree_changed} of observations, cut
     n_commands: int          # of the history
-    n_equal: int             # observations that are equal letter for letter
+    n_equal: int             # observations that are exactly equal
     n_masked: int            # equal but for what differs between two runs
     before: dict[str, str]   # {hidden test: status} at the state; {} where no candidate edits
     runs: list[CandidateRun]
@@ -299,19 +299,19 @@ class Sample:
 
 
 class Final(Sample):
-    """Hold a turn that the challenger reliably wins."""
+    """Hold a Sample that the challenger reliably wins."""
 
     directory = "final"
 
 
 class Refined(Sample):
-    """Hold a turn that the challenger wins often."""
+    """Hold a Sample that the challenger often wins."""
 
     directory = "refined"
 
 
 class Defeat(Sample):
-    """Hold a turn that the challenger does not win often."""
+    """Hold a Sample that the challenger does not often win."""
 
     directory = "defeat"
 
@@ -334,7 +334,7 @@ class JudgeStatistics(TypedDict, total=False):
     changes_with_order: Share | None
     prefers_first: Share | None
     calls: dict[str, int]
-    kin_of: list[str]                  # sides that a model of the judge's family answered for
+    kin_of: list[str]                  # sides answered by a model of the judge's family
     beside_the_others: Object | None   # {own, others, difference}, against the unrelated judges
 
 
@@ -359,13 +359,13 @@ class JudgeResult:
 class Duel:
     """Hold the outcome of a duel: score/_duel.json.
 
-    Fields that default to ABSENT are not in the files of earlier versions. Export goes without
-    them; a report needs all of them.
+    Files of earlier versions lack the fields that default to ABSENT. An export does not need them,
+    a report needs all.
     """
 
     title = "the outcome of a duel"
-    raw: Object                   # the file's content, with keys that are no fields
-    mode: str                     # "king" or "reference": whom the challenger was put against
+    raw: Object                   # the file's content, including keys that are not fields
+    mode: str                     # "king" or "reference": the challenger's opponent
     order: str                    # "both" or "king_first"
     accepted: bool
     reasons: list[str]            # why it was not accepted
@@ -375,7 +375,7 @@ class Duel:
     lcb: float | None            # lower confidence bound of the mean lead, -0.5..0.5
     turns: int
     win_margin: float            # the least margin to be accepted
-    gate_alpha: float            # the quantile that is the bound
+    gate_alpha: float            # the quantile for the bound
     resamples: int
     interval: list[float] | None = ABSENT   # 95 % interval of the margin, in points
     metrics: dict[str, Points | None] = ABSENT
@@ -400,7 +400,7 @@ class Duel:
 
     @property
     def rival_score(self) -> float | None:
-        """Return the score of whom the challenger was put against: king or reference."""
+        """Return the score of the challenger's opponent: king or reference."""
         return self.raw.get(f"{self.mode}_score")
 
     @classmethod
@@ -424,8 +424,8 @@ class Duel:
 
     @classmethod
     def of(cls, raw: Object, where: str = DUEL, todo: str = "", complete: bool = False) -> Duel:
-        """Return the record of a file's content. BrokenRecord names every fault."""
-        # a judge's name or reason may hold anything: it is shown, not stored
+        """Return the record in a file's content. Raise BrokenRecord with every fault."""
+        # a judge's name or reason may hold anything: it is only shown
         data = {**storable(raw), "raw": raw} if isinstance(raw, dict) else raw
         duel = parse(cls, data, where, todo, complete)
         if duel.margin is not None:
@@ -439,7 +439,8 @@ class Duel:
 
 @dataclass(frozen=True)
 class OfRepository:
-    """Hold what records about a repository begin with. Ledgers list them under its name."""
+    """Hold the first fields of records about a repository. Ledgers list such records under its
+    name."""
 
     repo: str                # as the input has it
     repo_name: ItemName      # of most, the name of the file
@@ -459,7 +460,7 @@ class Environment(OfRepository):
     row: Object              # the input's row, with whatever else it holds
     base_image: str          # what the install script starts from
     image_name: str          # what is installed in it; "": no image was made
-    status: str              # success | max_iteration | tool_stop | error; later stages: success
+    status: str              # success | max_iteration | tool_stop | error; later stages read success
     install_script: str      # bash, in the source's folder, with the network
     test_script: str         # bash, in the source's folder, without it
     summary: str             # what was found out, for people
@@ -496,11 +497,11 @@ class CoveredTest(TypedDict):
     flaky: bool
     lines: dict[str, int]    # {index into files: index of a line set}
     functions: int | None    # index of a function set; null: nothing saw what it ran
-    starts: list[str]        # events after which nothing is seen
+    starts: list[str]        # events after which nothing is recorded
 
 
 class Otherwise(TypedDict):
-    """Hold a test that came out otherwise than in env/, in a Coverage."""
+    """Hold a test whose outcome differs from env/, in a Coverage."""
 
     name: str
     expected: str
@@ -511,12 +512,12 @@ class Otherwise(TypedDict):
 class Coverage(OfRepository):
     """Hold what each test of a repository ran: coverage/<repo_name>.json.
 
-    A list of ranges [first, last, first, last, …] is a set of lines, from 1. Equal sets stand once,
-    and are named by their index.
+    A list of ranges [first, last, first, last, …] is a set of lines, from 1. Equal sets are stored
+    once and referred to by index.
     """
 
     directory = "coverage"
-    contexts: str            # pytest: which test ran what is known | none: it is not, see `reason`
+    contexts: str            # pytest: it is known which test ran what | none: unknown, see `reason`
     reason: str              # why there are no contexts; "" where there are
     measured: Measurement    # and digests of what was run
     files: list[str]         # paths of the sources that tests executed
@@ -532,7 +533,7 @@ class Coverage(OfRepository):
 
     @staticmethod
     def faults_between(data: dict) -> list[str]:
-        """Return what is wrong between the fields of a record that are each right by themselves."""
+        """Return the contradictions between fields of a record that are each valid."""
         tests, n_runs = data["tests"], data["measured"]["runs"]
         used = {"files": {i for test in tests for i in test["lines"]},
                 "line_sets": {str(k) for test in tests for k in test["lines"].values()},
@@ -568,12 +569,12 @@ class Analysis(OfRepository):
 
 @dataclass(frozen=True)
 class BugConfig(OfRepository):
-    """Say where and how `bug_inject.py scale` puts bugs into a repository, and judges them:
+    """Say where and how `bug_inject.py scale` puts bugs into a repository, and how it judges them:
     bug/_config/<repo_name>.json."""
 
     directory = "bug/_config"
     named_by_id = True
-    environment: str         # digest of what its bugs are judged by: image, test script, results
+    environment: str         # digest of what bugs are judged by: image, test script, results
     roots: list[str]         # files and folders that bugs are put into; ["."]: all
     exclude: list[str]       # patterns of paths, as of fnmatch, that are left as they are
     selection: str           # plugin: tests by coverage/, in a warm process | none: the whole suite
@@ -584,7 +585,7 @@ class BugConfig(OfRepository):
 
     @staticmethod
     def faults_between(data: dict) -> list[str]:
-        """Return what an edit of a config got wrong."""
+        """Return the faults of an edited config."""
         faults = []
         if data["selection"] not in ("plugin", "none"):
             faults.append("`selection` is neither plugin nor none")
@@ -598,14 +599,14 @@ class BugConfig(OfRepository):
 class ProposedChange(TypedDict):
     """Hold a change that may be a bug, in a Candidates, beside further keys."""
 
-    diff: str                # git's format, of source files alone
+    diff: str                # git's format, only source files
     symbol: str              # id of the changed function, as in analysis/; "": not known
     summary: str             # what was broken, in the words of who broke it; not for publication
 
 
 @dataclass(frozen=True)
 class Candidates(OfRepository):
-    """Hold changes that may be bugs: bug/_candidates/<repo_name>.<batch>.json."""
+    """Hold changes that may be bugs, as one batch: bug/_candidates/<repo_name>.<batch>.json."""
 
     directory = "bug/_candidates"
     method: str              # who made them: agent
@@ -616,18 +617,18 @@ class Candidates(OfRepository):
 
 
 class BugVerdict(TypedDict):
-    """Hold what screening showed of a candidate, in a Verdicts."""
+    """Hold the result of screening a candidate, in a Verdicts."""
 
     diff: str                # digest of the candidate's diff
     instance_id: str         # of the task that it may become
     good: bool               # whether it may be a bug
-    reason: str              # why it is none; "" where it may be
+    reason: str              # why it is not a bug; "" if it may be one
     evidence: Object         # what the runs showed
 
 
 @dataclass(frozen=True)
 class Verdicts(OfRepository):
-    """Hold what screening showed of the candidates of scale: bug/_verdicts/<name>.json."""
+    """Hold the results of screening candidates of scale: bug/_verdicts/<name>.json."""
 
     directory = "bug/_verdicts"
     verdicts: list[BugVerdict]   # one a candidate, in their order
@@ -648,21 +649,21 @@ class BugReport:
 
 @dataclass(frozen=True)
 class SourceCopy(OfRepository):
-    """Say what a copy of a repository's source holds: nl2repo/_sources/<repo_name>.json, beside the
+    """Describe a copy of a repository's source: nl2repo/_sources/<repo_name>.json, beside the
     folder of that name."""
 
     directory = "nl2repo/_sources"
     files: dict[str, str]    # {path: digest of its text} of the sources that can be read
     faults: dict[str, str]   # {path: why it is not read, or only in part}
-    others: list[str]        # files in it that are no sources
+    others: list[str]        # files in it that are not sources
     seconds: Seconds
 
 
 class RecordedFact(TypedDict):
-    """Hold a script that calls the project, and what comes of it: an entry of `facts`."""
+    """Hold a script that calls the project, and its outcome: an entry of `facts`."""
 
-    functions: list[str]     # ids of those that it calls itself
-    ran: dict[str, int]      # {id of a function that runs: how many of its lines}
+    functions: list[str]     # ids of the functions that it calls itself
+    ran: dict[str, int]      # {id of a function that runs: number of its lines that ran}
     code: list[str]          # statements, the last one an expression
     told: str                # the value, or the exception with its message
     kind: str                # value | raises
@@ -688,10 +689,10 @@ class RepoMeta(OfRepository):
     licence: str | None      # SPDX; null where none is recognised
     summary: str             # of its project file; "" where there is none
     dependencies: list[str]  # as its project files declare them
-    imports: list[str]       # modules that it imports and neither has itself nor Python
+    imports: list[str]       # third-party modules that it imports
     files: list[Object]      # {path, language, lines, is_test}
-    lines: int               # of sources that are no tests
-    entities: dict[str, int] # {kind: how many of no test file}
+    lines: int               # of sources that are not tests
+    entities: dict[str, int] # {kind: number outside of test files}
     stable_tests: list[str]  # that passed in every run
     flaky_tests: list[str]
 
@@ -704,15 +705,15 @@ class StripCandidate(TypedDict):
 
 
 class ScreenedStrip(TypedDict):
-    """Hold what screening shows of a candidate, in a Communities. Newer ones have `n_survivors`: of
-    some wrong variants of the function, those that no test notices."""
+    """Hold the result of screening a candidate, in a Communities. Newer ones have `n_survivors`:
+    the number of wrong variants of the function that no test notices."""
 
     id: str                  # <repo_name>.<kind>.<8 hex digits of the normalised diff>; "": no diff
     kind: str
     functions: list[str]
-    sources: list[str]       # digest of the source of each of them
+    sources: list[str]       # digest of each function's source
     diff: str                # strips the bodies; "" where they cannot be
-    verdict: str             # good, or in a word why it is no candidate
+    verdict: str             # good, or in a word why it is not a candidate
     reason: str              # the same in words; "" where it is good
     n_covering: int          # counted tests that run one of the functions
     n_failing: int           # tests
@@ -746,7 +747,7 @@ class StripPatch:
     base_commit: str         # in env/
     kind: str                # function | community | module | package
     functions: list[str]     # ids, as in analysis/
-    sources: list[str]       # digest of the source of each of them
+    sources: list[str]       # digest of each function's source
     diff: str                # strips the bodies
     screened: Object         # {verdict, reason, n_covering, n_failing, how, seconds}
 
@@ -766,7 +767,7 @@ class Document(OfRepository):
     subject: str             # id of the function; "" of a project
     source: str              # digest of what it documents
     writer: str              # template | llm
-    content: Object          # its fields, of which the text is printed
+    content: Object          # its fields, from which the text is printed
     text: str                # Markdown
     checks: Object           # what the checks measured
     trajectory: str          # of the agent, below the root; "" where there is none
@@ -782,7 +783,7 @@ class RepoDocument(OfRepository):
     licence: str | None
     sections: list[Object]   # {name: its Document, subject, title, text}: the project's first
     index: dict[str, Object] # {id of a task: {kind, functions, names: public ones that its
-                             # tests touch, missing: those that stand nowhere}}
+                             # tests touch, missing: the ones that no document has}}
     checks: Object           # shares of documented functions and names; overlap, at most
 
 
@@ -799,8 +800,8 @@ class Task:
                         "environment": "environment/", "solution": "solution/", "tests": "tests/",
                         "proof": "proof.json"}
     instance_id: str         # the folder's name
-    kind: str                # who makes it: one of KINDS, as `config` says; "" of somebody else
-    config: Object           # Harbor's keys; what we know of it is in [metadata.codedata]
+    kind: str                # who makes it: one of KINDS, as `config` says; "" if made by somebody else
+    config: Object           # Harbor's keys; our own data are in [metadata.codedata]
     environment: Files       # its Dockerfile, with its context
     solution: Files
     tests: Files             # what lies in /tests of its verifier
@@ -809,12 +810,12 @@ class Task:
 
     @classmethod
     def completed(cls, data: dict) -> dict:
-        """Return what is in a folder with the kind that its task.toml names."""
+        """Return a folder's fields, with the kind that its task.toml names."""
         return {**data, "kind": kind_of(data["config"])}
 
     @classmethod
     def kind_in(cls, folder: Path) -> str:
-        """Return the kind of the task in a folder; "" where it has none that can be read."""
+        """Return the kind of the task in a folder; "" if it has none, or cannot be read."""
         try:
             return kind_of(toml_tables(read_bounded(folder / cls.places["config"]).decode()))
         except (OSError, ValueError, RecursionError):
@@ -822,45 +823,46 @@ class Task:
 
     @property
     def about(self) -> Object:
-        """Return what is known of it: [metadata.codedata] of its task.toml."""
+        """Return our own data on the task: [metadata.codedata] of its task.toml."""
         return about_in(self.config)
 
 
 class Proof(TypedDict, total=False):
-    """Hold what runs showed of a task: its proof.json. What a kind adds is its own."""
+    """Hold what runs showed about a task: its proof.json. Kinds of tasks add fields of their own.
+    """
 
     proof: int               # version; missing: 1
     runs: list[Object]       # {of, seconds}, with {reward}, or {broken, passed, cases, exit_code}
-    digest: str              # of what they are evidence for, and
-    parts: dict[str, str]    # of each part of that
+    digest: str              # of the parts of the task that they prove, and
+    parts: dict[str, str]    # of each such part
     log: str                 # the end of what a run without the solution printed
     image_id: str            # the engine's
     seconds: Seconds         # of all runs
 
 
 def about_in(config) -> Object:
-    """Return [metadata.codedata] of a task.toml; {} where it has none."""
+    """Return [metadata.codedata] of a task.toml; {} if it has none."""
     metadata = config.get("metadata") if isinstance(config, dict) else None
     about = metadata.get("codedata") if isinstance(metadata, dict) else None
     return about if isinstance(about, dict) else {}
 
 
 def kind_of(config) -> str:
-    """Return the kind of task that a task.toml names, "" where it is none of ours."""
+    """Return the kind of task that a task.toml names, "" if it is not one of ours."""
     kind = about_in(config).get("kind")
     return kind if kind in KINDS else ""
 
 
 @dataclass(frozen=True)
 class RivalledTask(Task):
-    """Hold a task with the scripts that somebody has written to try it: rivals/ in its folder."""
+    """Hold a task with the scripts that were written to try its verifier: rivals/ in its folder."""
 
     places: ClassVar = {**Task.places, "rivals": "rivals/"}
     rivals: Files | None = None   # right-*, wrong-* and cheat-*; null: there are none
 
     @classmethod
     def completed(cls, data: dict) -> dict:
-        """Return what is in a folder, with its kind, and null where it has no rivals."""
+        """Return a folder's fields, with its kind; `rivals` is None if there are none."""
         return {**super().completed(data), "rivals": data["rivals"] or None}
 
 
@@ -868,7 +870,7 @@ class AuditCheck(TypedDict):
     """Hold what one check of an audit found."""
 
     name: str
-    version: str             # of the check: raised where it would find something else
+    version: str             # of the check: raised when the check would find something else
     result: str              # one of AUDIT_RESULTS
     why: str                 # "" where it passed
     evidence: list[str]
@@ -880,7 +882,7 @@ class AuditCheck(TypedDict):
 
 @dataclass(frozen=True)
 class TaskAudit:
-    """Hold how a task's verdicts were tried, and what came out: audit/<id>.json."""
+    """Hold the audit of a task, with the result of each check: audit/<id>.json."""
 
     directory = "audit"
     instance_id: str
@@ -903,7 +905,7 @@ class DatapointCheck(TypedDict):
 
 @dataclass(frozen=True)
 class DatapointChecks:
-    """Hold what the validator found of a content: dp/_checks/<content>.json."""
+    """Hold the validator's results for a content: dp/_checks/<content>.json."""
 
     directory = "dp/_checks"
     instance_id: str
@@ -914,10 +916,10 @@ class DatapointChecks:
     checks: list[DatapointCheck]
     review: list[str]        # what a reviewer should look at
     seconds: Seconds
-    engine_s: Seconds        # of these, in calls of the engine
+    engine_s: Seconds        # of these seconds, in calls of the engine
     runs: list[Object] = field(default_factory=list)   # {of, reward, seconds}
     rivals: str = ""         # digest of the scripts in rivals/; "" without
-    audit: list[AuditCheck] = field(default_factory=list)   # what `checks` say of it in full
+    audit: list[AuditCheck] = field(default_factory=list)   # the audit's checks in full
 
 
 @dataclass(frozen=True)
@@ -946,16 +948,16 @@ class QueueTask(TypedDict):
     parent: str              # id of another task, or ""
     priority: Integer
     attempts: Integer
-    agent: AnyText | None    # of the newest claim, as what follows
+    agent: AnyText | None    # of the newest claim, like the next two fields
     claim: str | None        # digest of its token
     lease_until: UnixTime | None  # null: nobody holds it
     created_at: UnixTime
     errors: list[str]
-    key: AnyText             # two tasks do not share one, but for ""
+    key: AnyText             # idempotency key: unique unless it is ""
 
 
 class QueueData(TypedDict, total=False):
-    """Hold what of a task's data is read here; there may be more."""
+    """Hold the keys of a task's data that codedata reads; there may be more."""
 
     seed: ItemName
     datapoint: ItemName
@@ -990,7 +992,7 @@ class LeakVerdict:
     attempt: int             # 2: the first reply could not be read
     leak: bool
     findings: list[Quote]    # empty where nothing leaks
-    hedged_claims: int       # claims of the thought that are said as a guess
+    hedged_claims: int       # claims of the thought that are stated as guesses
     raw: str                 # the reply as it came
     usage: Object            # tokens_in, tokens_out, cost_usd
     seconds: Seconds
@@ -1013,7 +1015,7 @@ def text_problem(value: str) -> str | None:
 def storable(value):
     """Return a JSON value whose texts have no NUL bytes and half characters.
 
-    Those cannot be sent or stored.
+    Neither can be sent or stored.
     """
     if isinstance(value, str):
         return value.replace("\x00", "�").encode("utf-8", "replace").decode()
@@ -1027,7 +1029,7 @@ def storable(value):
 def safe_name(name: str) -> bool:
     """Return whether an id may be a file name.
 
-    It is up to 200 of [A-Za-z0-9._-], and does not start with a dot or an underscore.
+    Such a name has up to 200 of [A-Za-z0-9._-], and does not start with a dot or an underscore.
     """
     return bool(SAFE_NAME.fullmatch(name))
 
@@ -1060,7 +1062,7 @@ def _refuse(cls, faults: list[str], where: str, todo: str) -> None:
 
 @lru_cache
 def _keys(cls, complete: bool = False) -> dict:
-    """Return {key: (the fault where it is missing, the check of its value)} of a record."""
+    """Return {key: (the fault where it is missing, the check of its value)} of a record class."""
     needed = (MISSING, ABSENT) if complete else (MISSING,)
     return {field.name: (" is missing" if field.default in needed
                          and field.default_factory is MISSING else "", check_of(field.type))
@@ -1080,7 +1082,8 @@ def _named_faults(keys: dict, data: dict) -> list[str]:
 
 @lru_cache
 def check_of(kind: str):
-    """Return the check of a type, by its name. It returns a value's fault, or None."""
+    """Return the check for a type, given the type's name. A check returns a value's fault, or None.
+    """
     if kind in _CHECKS:
         return _CHECKS[kind]
     if kind.endswith(" | None"):
@@ -1127,8 +1130,8 @@ def _texts(*names: str, missing: str = " is missing") -> dict:
 
 
 def _entries(*names: str, of_entry=None):
-    """Return the check of a list of objects. Those with these texts and no other keys pass, the
-    others by the check `of_entry`: by default they need the texts, too.
+    """Return the check of a list of objects. Entries with exactly these texts as keys pass; others
+    have to pass `of_entry`, by default that they have these texts.
     """
     check = of_entry or _has(_texts(*names))
 
@@ -1136,7 +1139,7 @@ def _entries(*names: str, of_entry=None):
         return check(entry) or _text(json.dumps(entry, ensure_ascii=False))
 
     def fault_of(value):
-        try:   # all texts are checked at once, which is fast; only a fault is looked for one by one
+        try:   # fast: check all texts at once, and look for a fault one by one
             if type(value) is list and {*map(len, value)} <= {len(names)} and not text_problem(
                     "".join([entry[name] for entry in value for name in names])):
                 return None

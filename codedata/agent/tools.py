@@ -56,8 +56,8 @@ class Tool:
 
     @classmethod
     def of(cls, thing: Callable | Tool) -> Tool:
-        """Return a tool for a function or a named callable object; raise Trouble where it cannot
-        be one."""
+        """Return a tool for a function or a named callable object; raise Trouble if it cannot be a
+        tool."""
         if isinstance(thing, Tool):
             return thing
         function = thing if inspect.isroutine(thing) else type(thing).__call__

@@ -21,14 +21,14 @@ CA_NAMES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "CURL_CA_BUNDLE",
 class Shell:
     """Build the bash commands of a sandbox, with the variables of their environment.
 
-    A command runs in `workdir` after the scripts, which lie in `folder`, were sourced. `ca_path` is
-    the place of the CA bundle for the commands, empty where there is none.
+    A command runs in `workdir` after the scripts in `folder` were sourced. `ca_path` is the path of
+    the CA bundle for the commands, empty without one.
     """
 
     def __init__(self, workdir: str, folder: str, scripts: Iterable[Script], proxy: str,
                  ca_path: str):
         sources = "".join(f". {shlex.quote(f'{folder}/{script.name}')}; " for script in scripts)
-        # one stream: Docker carries two, of which either may come first
+        # one stream: Docker carries two, without their order
         self._start = (f'exec 2>&1; cd {shlex.quote(workdir)} 2>/dev/null; {sources}'
                        'printf -v __command %s "$@"; set --; eval "$__command"')
         self._env = {}
