@@ -208,7 +208,7 @@ def variant(cls, how: str):
 class CandidateRun(TypedDict):
     """Hold what a candidate of a turn did when it was run: an entry of Executed.runs."""
 
-    sides: list[str]         # king, challenger, reference, sample 1, …: the sides that gave this turn
+    sides: list[str]         # king, challenger, reference, sample 1, …: all that gave this turn
     turns: list[str]         # their digests
     command: str
     exit_code: int
@@ -460,7 +460,7 @@ class Environment(OfRepository):
     row: Object              # the input's row, with whatever else it holds
     base_image: str          # what the install script starts from
     image_name: str          # what is installed in it; "": no image was made
-    status: str              # success | max_iteration | tool_stop | error; later stages read success
+    status: str              # success | max_iteration | tool_stop | error; later stages: success
     install_script: str      # bash, in the source's folder, with the network
     test_script: str         # bash, in the source's folder, without it
     summary: str             # what was found out, for people
@@ -789,10 +789,10 @@ class RepoDocument(OfRepository):
 
 @dataclass(frozen=True)
 class Task:
-    """Hold a task as its folder task/<instance_id>/ has it, which Harbor takes as it stands.
+    """Hold a task, the content of its folder task/<instance_id>/, which Harbor accepts unchanged.
 
-    docs/tasks.md says what lies where. Whoever makes tasks ends there; audits, attempts and exports
-    begin there. A folder that somebody else made is a task, too.
+    docs/tasks.md describes the folder. All makers of tasks write it; audits, attempts and exports
+    read it. A folder that somebody else made is a task, too.
     """
 
     directory = "task"
@@ -800,7 +800,7 @@ class Task:
                         "environment": "environment/", "solution": "solution/", "tests": "tests/",
                         "proof": "proof.json"}
     instance_id: str         # the folder's name
-    kind: str                # who makes it: one of KINDS, as `config` says; "" if made by somebody else
+    kind: str                # who makes it: one of KINDS, as `config` says; "": somebody else
     config: Object           # Harbor's keys; our own data are in [metadata.codedata]
     environment: Files       # its Dockerfile, with its context
     solution: Files
@@ -1035,9 +1035,9 @@ def safe_name(name: str) -> bool:
 
 
 def parse(cls, data, where: str, todo: str = "", complete: bool = False):
-    """Return `data` as a record of `cls`. BrokenRecord names every fault of it in one sentence.
+    """Return `data` as a record of `cls`. Raise BrokenRecord with every fault in one sentence.
 
-    With `complete` the fields whose default is ABSENT have to be there too.
+    With `complete`, fields whose default is ABSENT have to be there, too.
     """
     keys = _keys(cls, complete)
     faults = [f"it is {_kind(data)}, not an object"]
@@ -1202,7 +1202,7 @@ def _tools(value):
             type(schema.get("properties") or {}) is dict
             and not check_of("list[str]")(schema.get("required") or []))
         if not is_one:
-            return f"[{i}] is no definition {{type, function {{name, description, parameters}}}}"
+            return f"[{i}] is not a definition {{type, function {{name, description, parameters}}}}"
     try:
         orjson.dumps(value)
     except TypeError as e:
@@ -1235,7 +1235,7 @@ def _ranges(value):
     is_even = len(value) % 2 == 0
     if is_even and [1, *value, MAX_LINE] == sorted([1, *value, MAX_LINE]):
         return None
-    return " is no list of ranges [first, last, first, last, …]"
+    return " is not a list of ranges [first, last, first, last, …]"
 
 
 def _judge_verdict(value):

@@ -1,5 +1,5 @@
-"""The schema of the settings: each section of chain.toml is a class, each key a field with its
-default and its bounds. config.py fills them in.
+"""Define the schema of the settings: each section of chain.toml is a class, each key a field with
+its default and its bounds. config.py fills them in.
 """
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ LEAK_MAX_TOKENS = 4096   # the least of a leak judge
 
 @dataclass(frozen=True)
 class NumberRange:
-    """The numbers that a setting may have: low ≤ value ≤ high."""
+    """Define the numbers that a setting may have: low ≤ value ≤ high."""
 
     low: float
     high: float = inf
-    without: tuple[float, ...] = ()   # numbers in the range that are refused all the same
+    without: tuple[float, ...] = ()   # numbers in the range that are refused nevertheless
 
     def problem(self, value: float) -> str | None:
         """Return why a number is out of bounds, as the end of a sentence, or None."""
@@ -425,7 +425,7 @@ class Settings:
     def leak_judges(self) -> list[ModelSpec]:
         """Return the leak judges: [leak] models, or the panel's first.
 
-        The embedded model is too small to be one.
+        The embedded model is too small for this.
         """
         models = self.judge.models[:1] if self.leak.models is None else self.leak.models
         return [replace(spec, max_tokens=max(spec.max_tokens, LEAK_MAX_TOKENS),

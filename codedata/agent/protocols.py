@@ -18,7 +18,7 @@ from codedata.texts import text_of
 BLOCK = re.compile(r"^```bash[ \t]*\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE)
 OPENING = re.compile(r"^```bash\b", re.MULTILINE)
 ATTEMPT = re.compile(r"^```(?:bash|sh|shell)\b|<tool_call>", re.MULTILINE)   # valid or not
-THINKING = re.compile(r"\A.*</think(?:ing)?>", re.DOTALL)   # the prompt template may have the opening tag
+THINKING = re.compile(r"\A.*</think(?:ing)?>", re.DOTALL)   # the template may have the opening tag
 EMPTY_REPLY = "(nothing)"   # endpoints refuse empty assistant messages
 SHOWN_CHARS = 60            # shown of an argument or name that is invalid
 MAX_CHARS = 200_000         # of a reply or of arguments: each later request repeats them
@@ -63,7 +63,7 @@ def text_instructions(tools: dict[str, Tool]) -> str:
 
 def read_turn(reply: ModelReply, protocol: str, tools: dict[str, Tool]) -> AgentTurn:
     """Return a reply in a protocol, "native" or "text", as an AgentTurn."""
-    head, fence, rest = reply.text.partition("```")   # a tag inside a code block belongs to the code
+    head, fence, rest = reply.text.partition("```")   # a tag inside a code block is code
     text = storable((THINKING.sub("", head) + fence + rest).strip())
     message = {"role": "assistant", "content": text or EMPTY_REPLY}
     if reply.truncated:

@@ -64,7 +64,7 @@ class Tool:
         name = getattr(thing, "name", "") or getattr(thing, "__name__", "")
         docstring = inspect.getdoc(function)
         if not re.fullmatch(r"[A-Za-z_]\w{0,63}", name) or not docstring:
-            raise Trouble("is no tool: it needs a name and a docstring.", repr(thing))
+            raise Trouble("is not a tool: it needs a name and a docstring.", repr(thing))
         description, _, rest = docstring.partition("\n\n")
         arguments = dict(inspect.signature(thing).parameters)
         wants_sandbox = arguments.pop("sandbox", None) is not None

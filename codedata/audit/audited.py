@@ -20,7 +20,7 @@ from codedata.tasks.screen.screen import Screener
 from codedata.texts import text_of
 
 GOLD_GETS = "its gold gets"
-MIN_LIMIT_S, GOLD_TIMES = 15.0, 4   # seconds for a try's verifier, or this many times the gold's time
+MIN_LIMIT_S, GOLD_TIMES = 15.0, 4   # of a try's verifier: seconds, or times the gold's time
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Audited:
     host: SandboxFactory
     label: str
     screener: Screener | None = None    # for its solved source; None if the root lacks the source
-    survivors: list[Object] | None = None   # the tries of `strength`, None before that check has run
+    survivors: list[Object] | None = None   # the tries of `strength`; None before it has run
     failed_once: set[str] = field(default_factory=set)    # weighted tests that failed in some run
     not_built: ItemFailed | None = None
 

@@ -34,7 +34,7 @@ from codedata.tasks.image.image_search import LAYER, ImageSearch
 from codedata.tasks.prove.grade import BESIDE, Grader
 from codedata.texts import fill, printable, text_of, toml_of
 
-CHEATS, MADE = toml_of(__package__, "cheats.toml").values()   # known cheats, filled in with the task's files
+CHEATS, MADE = toml_of(__package__, "cheats.toml").values()   # known, made of the task's files
 NAME = re.compile(r"[\w.-]+")
 IMPORTED = re.compile(r"\b(?:from|import)\s+(\w+)")
 # in tests: quoted texts, and grep's patterns
@@ -42,12 +42,12 @@ SAID = re.compile(r"\"([^\"\n]{1,200})\"|'([^'\n]{1,200})'|\bgrep\s+(?:-\w+\s+)*
 MAX_NAMED, MAX_SAID = 50, 2_000   # files that tests name, and texts searched for in each
 SPAN = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
 NAMED_FILE = re.compile(r"(?<![\w./-])[\w./-]*[\w-]\.\w{1,5}\b|/[\w./-]+")
-MIN_WHOLE = 4                                 # non-blank bytes of a file that is searched for as a whole
-MIN_LINES, MIN_SHARE, MIN_INK = 3, 0.25, 12   # of the gold's new lines in one file; non-blank characters
+MIN_WHOLE = 4                                 # non-blank bytes of a file searched for as a whole
+MIN_LINES, MIN_SHARE, MIN_INK = 3, 0.25, 12   # of the gold's new lines in a file; non-blank bytes
 SMALL_GOLD, SMALL_SHARE = 10, 0.5             # a gold with fewer new lines needs a larger share
 READABLE = "a program that the tests start can read their files, or write the reward"
 MAX_COPIES = 20                               # files that are tried as the answer
-HEADER = re.compile(r"\A(?:(?:diff|index) .*\n)*--- (?:a/)?([^\t\n]+).*\n\+\+\+ .*\n")   # the header of a diff
+HEADER = re.compile(r"\A(?:(?:diff|index) .*\n)*--- (?:a/)?([^\t\n]+).*\n\+\+\+ .*\n")   # of a diff
 OF_REVIEW = "-review-"                       # in the name of a reviewer's rival
 RIVAL = re.compile(r"(right|wrong|cheat)-[^/]*\.(sh|patch)")
 
@@ -155,7 +155,7 @@ def spy_on_tests(audited: Audited) -> CheckResult:
     marks = {line.strip() for path in task.tests if path.endswith(".py")
              for line in text_in(task.tests, path).splitlines() if "def test" in line}
     if not marks:
-        return CheckResult(NO_CASE, "its tests are no Python")
+        return CheckResult(NO_CASE, "its tests are not in Python")
     start = f"runuser -u {agent_of(task)} -- sh -c 'python3 {BESIDE}/spy.py >/dev/null 2>&1 &'; "
     spy = {"spy.py": text_of("codedata.audit", "spy.py").encode(),
            "marks.json": json.dumps(sorted(marks)).encode()}

@@ -73,7 +73,7 @@ def copy_tasks(source: Path, root: Path, selection: Selection) -> list[str]:
             store.put(task.instance_id, task, ())
             n_new += 1
         elif store.read(task.instance_id).about.get("made_from") != task.about.get("made_from"):
-            faults.append(f"{task.instance_id}: task/ has a different task with this name: rename one of them")
+            faults.append(f"{task.instance_id}: task/ has another task of that name: rename one")
     if rest := faults[MAX_FAULTS:]:
         faults[MAX_FAULTS:] = [f"and {len(rest):,} more"]
     return [f"      {plural(n_new, 'task')} copied from {source}",
@@ -110,7 +110,7 @@ def tasks_in(source: Path, selection: Selection = ALL) -> Iterator[Task | ItemFa
 
 def _folders(source: Path) -> Iterator[Found]:
     if not source.is_dir():
-        raise Trouble("is no folder.", str(source), "Name a folder of tasks in Harbor's form.")
+        raise Trouble("is not a folder.", str(source), "Name a folder of tasks in Harbor's form.")
     folders = [source] if (source / TOML).exists() else [
         one for one in sorted(source.iterdir())
         if one.name[0] not in "._" and (one.is_symlink() or not one.is_file())]

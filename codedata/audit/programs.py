@@ -31,7 +31,7 @@ def is_program(path: str, text: bytes) -> bool:
 def ends_before(path: str, text: bytes, line: int) -> bytes | None:
     """Return a program that ends before the statement in a line, counted from 1; None if that is
     impossible."""
-    if language_or_family(path, text) == "python":   # of several around a line, the innermost begins last
+    if language_or_family(path, text) == "python":   # the innermost statement begins last
         line = max((node.lineno for node in _statements(text)
                     if node.lineno <= line <= node.end_lineno), default=line)
     return _with(ENDS, path, text, line)

@@ -73,7 +73,7 @@ def _python_files(before: Mapping[str, bytes], after: Mapping[str, bytes],
             ast.dump(tree)   # recurses about as deep as the code below
         except UNREADABLE:
             continue
-        if encoding == "utf-8":   # not utf-8-sig either, as positions do not count a byte order mark
+        if encoding == "utf-8":   # not utf-8-sig: positions do not count a byte order mark
             old, new = before.get(path, b"").splitlines(), text.splitlines()
             codes = SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
             yield path, tree, [range(start + 1, end + 1)

@@ -49,7 +49,7 @@ class GoodCandidate:
     n_failing: int
     is_subtle: bool
     digests: dict[str, str]   # of the base commit and the diff, which the proof reads
-    survives: bool = False    # no test noticed it: it is not a bug, but counts against bugs in its place
+    survives: bool = False    # no test noticed it: not a bug, but counted for its place
     n_survivors: int = 0      # at its place
 
     @property

@@ -17,7 +17,7 @@ MAX_SUBTLE, MAX_SUBTLE_SHARE = 5, 0.1   # tests that a subtle bug may break: the
 MAX_LINTED = 1_000_000     # bytes of a file that pyflakes is given
 LINT_S, LINT_TEXT_S = 60, 2   # seconds for pyflakes to start, and for each file
 MESSAGE = re.compile(r"(\w+\.py):\d+:(?:\d+:?)? (.*)")
-LINE = re.compile(r"line \d+")     # in a message: the number of another line, which a patch may have moved
+LINE = re.compile(r"line \d+")     # another line's number in a message: a patch may have moved it
 
 
 def grade_of(n_broken: int, n_before: int, new_messages: Sequence[str]) -> str:

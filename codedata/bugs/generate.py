@@ -45,7 +45,7 @@ PER_TASK = 4               # with --limit N, candidates made and screened for ea
 MAX_BATCHES = 10_000       # of a repository
 MAX_KEPT = 3               # repositories whose programs are kept in memory
 HEAT = 3                   # the hottest function comes 1 + HEAT times as often as the coldest
-EVERY = 25                 # an operator makes at most one candidate in this many while there are others
+EVERY = 25                 # an operator makes at most one candidate in this many if others are left
 # fields of an environment that its source depends on
 SOURCE = ("base_image", "base_commit", "image_name", "install_script")
 GENERATED = re.compile(rb"(?m)@generated\b|^// Code generated .* DO NOT EDIT\.$")
@@ -263,7 +263,7 @@ def in_order(sites: list[Site], ranks: dict[str, int], seed: int) -> list[Site]:
     drawn = random.Random(seed)
     n_sites = Counter(site.edit.operator.name for site in sites)
     by_symbol: dict[tuple[str, str], list[tuple[float, Site]]] = defaultdict(list)
-    for site in sites:   # a common operator waits longer, so all operators are equally likely to come first
+    for site in sites:   # a common operator waits longer, so all are as likely to come first
         wait = drawn.expovariate(1 / n_sites[site.edit.operator.name])
         by_symbol[site.path, site.symbol].append((wait, site))
     timed = []

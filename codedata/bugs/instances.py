@@ -28,7 +28,7 @@ from codedata.tasks.verifier.junit import restored_name
 
 BY_HAND = "by-hand"        # the operator of a candidate that names none
 FOLDERS = ("environment", "solution", "tests")
-AGENTS = re.compile(r".+\.agent-\d+(\.[0-9a-f]+)?")   # the name of an agent's file, or of its instance
+AGENTS = re.compile(r".+\.agent-\d+(\.[0-9a-f]+)?")   # names of agents' files and instances
 
 
 def is_of_agent(name: str) -> bool:

@@ -47,7 +47,7 @@ from codedata.tasks.prove.first_run import FirstRun, Screened, ScreeningRules
 from codedata.tasks.prove.suite_outcomes import GOOD, PASSED, known_results
 
 CATEGORY = "debugging"     # one of Harbor's categories of tasks
-SCREENED = ("verdict", "how", "n_run", "seconds")   # fields of the evidence that are written to proof.json
+SCREENED = ("verdict", "how", "n_run", "seconds")   # fields of the evidence that go to proof.json
 
 
 class Bugs(PatchKind):

@@ -116,7 +116,7 @@ class RayEngine:
         self._engines: set[str] = set()   # of containers
         self._has_registry = has_registry
         self._fault: RunStopped | None = None
-        if needs and not has_registry:    # an engine that comes later is noticed when its worker starts
+        if needs and not has_registry:    # a later engine is noticed when its worker starts
             self._see_engines(_engines(self._job))
         self._numbers = count(1)       # of workers and leases
         self._idle: queue.SimpleQueue[tuple[Slot, int]] = queue.SimpleQueue()

@@ -198,7 +198,7 @@ def weights_of(text: str, key: str = "") -> dict[str, Decimal]:
         return dict(rows)
 
     def refuse(word: str):
-        raise ValueError(f"{word} is no number")
+        raise ValueError(f"{word} is not a number")
 
     try:
         weights = json.loads(text, parse_float=Decimal, parse_int=Decimal, parse_constant=refuse,

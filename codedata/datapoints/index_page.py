@@ -181,9 +181,9 @@ def _overview(root: Path, tasks: list[Object], broken: list[str]) -> Block:
     gaps = say_gaps(gaps_in(root))
     return section(
         "overview", "Overview", unreadable(broken, "folder", MAX_LISTED),
-        box("p.lead", "An approved task lies in task/, and is exported as it was proven. After an "
-                      "edit of more than its labels it has to be proven again. Seconds are those "
-                      "of the checks."),
+        box("p.lead", "An approved task is in task/, and is exported as it was proven. After an "
+                      "edit of more than its labels it has to be proven again. Seconds are the "
+                      "time of its checks."),
         numbers([("tasks", len(tasks)), *((status, count(status=status)) for status in STATUSES),
                  ("all checks passed", count(result="passed")),
                  ("failed checks", count(result="failed")), (UNKNOWN, count(result=UNKNOWN)),

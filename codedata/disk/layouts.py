@@ -41,7 +41,7 @@ RUN = secrets.token_hex(4)   # in temporary names: machines that share a root ha
 NEW, OLD = "_tmp", "old."    # folder for new folders; prefix of a folder that is being replaced
 MAX_SYNCS = 8                # files flushed in parallel, as each waits for the disk
 EXCHANGE, HERE = 2, -100     # Linux's RENAME_EXCHANGE and AT_FDCWD
-MAX_FILES, MAX_FILE_BYTES, MAX_FOLDER_BYTES = 5_000, 50_000_000, 200_000_000   # limits of an item's folder
+MAX_FILES, MAX_FILE_BYTES, MAX_FOLDER_BYTES = 5_000, 50_000_000, 200_000_000   # of an item's folder
 _n_files = itertools.count(1)   # in temporary names
 
 
@@ -184,7 +184,7 @@ def list_folders(directory: Path, broken: list[BrokenRecord]) -> Iterator[tuple]
                 is_folder or entry.is_symlink() or entry.name.endswith(".json")):
             continue
         if not is_folder:
-            broken.append(BrokenRecord("is no folder.", entry.path, "Items are folders here."))
+            broken.append(BrokenRecord("is not a folder.", entry.path, "Items are folders here."))
         elif not safe_name(entry.name):
             broken.append(BrokenRecord("has a name that is refused.", entry.path, NAMES))
         else:

@@ -96,7 +96,7 @@ class Ledger:
         self.excluded: dict[tuple[str, str], LastAttempt] = {}   # by a rule of the item function
         self.known: dict[str, FileState] = {}
         self.counted: dict[tuple[str, str], set[str]] = {}   # ids of kept replies that are billed
-        self.used: dict[tuple[str, str], set[str]] = {}      # ids of kept replies that a record was made from
+        self.used: dict[tuple[str, str], set[str]] = {}      # the ids that a record was made from
         self.entries: dict[str, list] = {}    # of list files: [[order, instance_id, digests], …]
         self.asked_again: dict[tuple[str, str], int] = {}    # refused answers of an item (ch.py)
         self.details: dict[tuple[str, str], dict] = {}       # notes of prompt.py on files and PRs
@@ -148,7 +148,7 @@ class Ledger:
         made.before = self.succeeded.get(key)
         self.succeeded[key] = made
         self.failed.pop(key, None)
-        if item in self.with_replies:   # a kill came before they were dropped: do not serve them again
+        if item in self.with_replies:   # killed before they were dropped: do not serve them again
             self.used[key] = set(self.counted.get(key, ()))
         known = self.known.setdefault(item, FileState("", NOTHING))
         known.instance_id = sys.intern(line.get("instance_id", "")) or known.instance_id
@@ -242,7 +242,7 @@ def from_json(raw: bytes):
     try:
         return orjson.loads(raw)
     except ValueError:
-        return json.loads(raw)   # accepts half characters, which parse() refuses with the field's name
+        return json.loads(raw)   # accepts half characters, which parse() refuses by field
 
 
 def calls_of(line: dict) -> list[dict]:

@@ -78,7 +78,7 @@ class AgentPlanner:
     limits: AgentSettings
     env: EnvSettings                   # limits the iterations of the two stages
     trajectory: Callable[[], Path]     # returns the file for the next run
-    # seconds that a script may take when it is verified, and the most for one of the agent's commands
+    # seconds for a script when it is verified, and at most for one of the agent's commands
     script_s: float
 
     def find(self, sandbox: Sandbox, repo: str, failures: list[FailedTry],

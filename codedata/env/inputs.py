@@ -103,7 +103,7 @@ def repositories_in(rows: dict[str, str], folder: Path, place: str, is_all: bool
         if place != where and not (asked and asked == other):
             raise BrokenRecord(f"has the repo_name of an earlier row, {name}.", where,
                                "Give one of them another `repo_name`.")
-        return {name: repository} if place == where else {}   # several tasks may have the same commit
+        return {name: repository} if place == where else {}   # several tasks may have one commit
 
     def read_rows() -> Readers:
         return {where: partial(_repository, row, where, folder, by_user)
@@ -173,7 +173,7 @@ def _checked(row, where: str, folder: Path, by_user: bool) -> Repository:
     is_elsewhere = not (path or known.image_name)
     origin = _address_of(known.repo) if is_elsewhere else path if commit else ""
     if is_elsewhere and not by_user and (not origin or origin.startswith("file:")):
-        raise BrokenRecord(f"has a `repo` that is neither an address nor owner/name: {repo[:80]!r}.",
+        raise BrokenRecord(f"has a `repo` that is not an address or owner/name: {repo[:80]!r}.",
                            where, "Name a folder by --repo.")
     if origin or not path:
         return Repository(repo, name, known.image_name, "", commit, "", {**row, "repo": repo},

@@ -128,7 +128,7 @@ class _RecipeTrial:
             settled = verified.failed not in ("", "install", "tests", "hollow")
             if settled or verified.is_healthy or n == PAIRS - 1 or self.is_over():
                 break
-            shown = "" if verified.failed == "hollow" else verified.log   # that log shows our own broken source
+            shown = "" if verified.failed == "hollow" else verified.log   # our fault
             log = Log(verified.phase, displayed(shown), verified.timed_out, not verified.n_cases)
             collected = verified.n_cases > len(verified.not_collected)
             following = propose(recipe, log, collected, may_fall_back=True)

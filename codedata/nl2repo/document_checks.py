@@ -158,7 +158,7 @@ def example_findings(examples: Sequence[dict], answers: Sequence[list]) -> dict[
             findings[i] = f"`examples[{i}]` does not print the same each time."
         elif _lines(first) != _lines(example["output"]):
             printed = printable(storable(first.rstrip("\n")), 300)
-            findings[i] = f"`examples[{i}]` prints {printed!r}, not its stated output."
+            findings[i] = f"`examples[{i}]` prints {printed!r}, not what it says."
     return findings
 
 

@@ -46,7 +46,7 @@ class Strippable:
     """
 
     def __init__(self, sources: Sources, coverage: Coverage):
-        self.tests = tests_by_function(coverage)   # masks of the counted tests that run each function
+        self.tests = tests_by_function(coverage)   # masks of counted tests that run each one
         self.files = {file.path: file for file in sources.files if file.language == LANGUAGE}
         self.left_out: dict[str, list[str]] = defaultdict(list)   # by rule
         self._entities: dict[str, Entity] = {}   # by id
@@ -62,7 +62,7 @@ class Strippable:
               by_id: Mapping[str, Entity]) -> None:
         """Sort the functions of a file into those that can be stripped and those that cannot be."""
         tree = tree_of(file)
-        fault = syntax_fault(file, tree) or ("" if is_text(file.text) else "is not a UTF-8 text")
+        fault = syntax_fault(file, tree) or ("" if is_text(file.text) else "is no text in UTF-8")
         tree_of_python = python_tree(file.text.decode(errors="replace"))
         lines = {node.lineno for node in ast.walk(tree_of_python)
                  if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
@@ -86,7 +86,7 @@ class Strippable:
         """Return whether lines of a function's body ran outside of any test. The call graph is not
         used here: in some projects it would count half of the functions as run at import."""
         ran = self._import_lines.get(one.path, 0) & mask_of(one.body_lines)
-        return bool(ran & ~(1 << one.line))   # if a function is one line, an import runs only its `def`
+        return bool(ran & ~(1 << one.line))   # of a one-line function, an import runs only `def`
 
     @property
     def ids(self) -> list[str]:

@@ -25,7 +25,7 @@ from codedata.terminal import named
 from codedata.texts import printable
 
 RUNS_AFTER = 2
-TIMES_AFTER, MORE_S = 3, 30   # limit of the run before: this many times the run after, plus seconds;
+TIMES_AFTER, MORE_S = 3, 30   # limit of the run before: times the run after, plus seconds;
                               # ending its processes and reading its results may take as long again
 
 

@@ -71,9 +71,9 @@ class RunOptions:
         return replace(self, given=given)
 
     def command(self, script: str, same: bool = False, without: tuple[str, ...] = ()) -> str:
-        """Return the command that goes on with this root, without a key.
+        """Return the command of a next script for this root, without a key.
 
-        `same` repeats the positional word and the flags of this run, all but those of `without`.
+        `same` repeats the positional word and the flags of this run, except the ones in `without`.
         """
         name, *rest = script.split()
         words = [*program(name), *rest]
@@ -198,7 +198,7 @@ def row_flags(p: argparse.ArgumentParser, rows: str) -> None:
     """
     add = p.add_argument_group("flags of every script with rows").add_argument
     add("--input", metavar="FILE", help=rows)
-    for flag in ("--skip-existing", "--parallel", "--continue-on-error"):   # the default behaviour anyway
+    for flag in ("--skip-existing", "--parallel", "--continue-on-error"):   # the default behaviour
         add(flag, action="store_true", help=argparse.SUPPRESS)
     add("--stop-on-error", action="store_true", help="start no further row after a failed one")
 

@@ -1,4 +1,5 @@
-"""Run a stage: load, make and commit each item, in one thread of many."""
+"""Run a stage: load, make and commit each item, in one thread of many. plan.py chooses the items,
+write.py puts them on disk, start.py runs a script's stages."""
 from __future__ import annotations
 
 from collections import deque
@@ -67,7 +68,7 @@ class StageRun:
         except RunStopped as e:
             self.unfinished.append(attempt.item.name)
             self.pool.stop(e)
-        if self.in_flight.get(attempt.item.name) is attempt:   # not if it is already in its second try
+        if self.in_flight.get(attempt.item.name) is attempt:   # else it is in its second try
             del self.in_flight[attempt.item.name]
 
     def _make(self, attempt: Attempt) -> None:

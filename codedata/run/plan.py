@@ -89,7 +89,7 @@ class States:
 
         Every edited record is read, so that all broken ones are reported.
         """
-        gc.disable()   # millions of small objects are made and none freed: saves a third of the time
+        gc.disable()   # millions of small objects are made, none freed: a third of the time
         try:
             return self._plan()
         finally:

@@ -36,8 +36,8 @@ class Engine:
     """Make items in this process. The engine of a cluster has the same members."""
 
     n_workers: int                                # items at a time
-    make: Callable[[ReplyLog, Step, list], Any]   # takes make()'s arguments; called in the item's thread
-    end: Callable[[], list[str]]                  # calls the stage's close() wherever items were made
+    make: Callable[[ReplyLog, Step, list], Any]   # of make()'s arguments, in the item's thread
+    end: Callable[[], list[str]]                  # the stage's close(), wherever items were made
     where: Callable[[], Counter[str]] = Counter   # items in flight by machine, if there are several
     close: Callable[[], object] = list            # stops what was started
 

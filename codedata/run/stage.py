@@ -20,7 +20,7 @@ class Reads:
     # item → further names by which --only selects it: of items that later steps derive from it
     leads_to: Callable[[str], Iterable[str]] = lambda name: ()
     same: str = ""                 # of a joined store: a field that has to agree with the item
-    optional: bool = False         # of a joined store: the item can be made without it, unless it failed
+    optional: bool = False         # of a joined store: made without it, too, unless it failed
     command: str = ""              # of a joined store: how to make it, if not by `made_by`'s script
 
     def parents(self, name: str) -> list[str]:
@@ -46,11 +46,11 @@ class Parts:
     """
 
     wanted: dict[str, str]                       # part: digest of its settings now
-    of: Callable[[object], dict[str, str]]       # returns {part: digest} of the final parts of a record
+    of: Callable[[object], dict[str, str]]       # returns the same for a record's final parts
     enough: Callable[[set[str]], bool]           # whether a record with only these parts is valid
     view: str                                    # digest of how parts are combined into a record
     fits: Callable[[object], bool]               # whether a record combines its parts in this view
-    is_of: Callable[[object, dict[str, str]], bool]   # whether a record's parts come from inputs with these digests
+    is_of: Callable[[object, dict[str, str]], bool]   # whether parts come from inputs with digests
     worthwhile: bool = True                      # whether a second try is likely to help
 
 
@@ -60,7 +60,7 @@ class Writes:
 
     store: Store
     fields: tuple[str, ...] = ()     # by default all of a record
-    copies: tuple[str, ...] = ()     # of `fields`: copied from the input, so a change there costs no call
+    copies: tuple[str, ...] = ()     # of `fields`: copied from the input, so a change costs no call
     optional: tuple[str, ...] = ()   # of `fields`: a record is complete without them
     parts: Parts | None = None
     fault: Callable[[object], str] | None = None   # why a written record is a failure, or ""
@@ -92,7 +92,7 @@ class Stage:
     writes: Writes
     make: Callable
     joined: tuple[Reads, ...] = ()
-    identity: dict = field(default_factory=dict)   # model, prompts: a change does not make items stale
+    identity: dict = field(default_factory=dict)   # model, prompts: a change makes nothing stale
     requests: Callable | None = None   # make()'s arguments → (client, messages) of its calls
     cost_note: str = ""   # for --dry-run, of a stage without `requests` that asks a model
     doubts: Callable[[], list[str]] = list   # lines for the plan, of a stage that asks a model
@@ -106,8 +106,8 @@ class Stage:
     after_same: Callable[[str], str] | None = None
     per_limit: float = 1.0             # items that it may make for --limit 1; 0: all
     then: str = ""                     # the script after this one; several are joined by "; "
-    in_words: Callable | None = None   # record → its description in a user's words, if items are few
-    sum_up: Callable[[], list[str]] = list   # returns lines that describe all records in a user's words
+    in_words: Callable | None = None   # record → a line in a user's words, if items are few
+    sum_up: Callable[[], list[str]] = list   # returns such lines about all records
     refresh: bool = False              # make again what was made with other settings
     title: str = ""                    # script and step, "bug_inject.scale": by default the name
 

@@ -173,11 +173,11 @@ def _compact(label: str, directories: list[Path]) -> int:
 
 @contextmanager
 def hold_directories(script: str, holds: Iterable[Held], options: RunOptions) -> Iterator[None]:
-    """Hold directories, or a shard of each, for this process; a read-only run needs no hold.
+    """Lock directories, or a shard of each, for this process; a read-only run needs no lock.
 
-    The temporary folders of killed processes are removed, and their half-written files if no other
-    shard can be at work. With --budget the whole root, or the shard of it, is held against other
-    budgets: each process counts its own spending.
+    Remove the temporary folders of killed processes, and their half-written files if no other shard
+    can be running. With --budget, lock the whole root, or its shard, against other runs with a
+    budget: each process counts its own spending.
     """
     shard = options.selection.shard
     if options.compact and (options.read_only or shard):

@@ -1,4 +1,5 @@
 """Define the states of an item, the table of docs/concepts.md: the facts on an item give its state.
+plan.py gathers the facts; nothing here reads a disk, unless a row of the table requires it.
 """
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ class Selection:
 
     only: str = ""                           # a glob of names or instance ids; "": all
     shard: tuple[int, int] | None = None     # (i, n): the items whose name's hash mod n is i
-    limit: int | None = None                 # items to make, not counting ones that a rule leaves out
+    limit: int | None = None                 # items to make, without ones that a rule leaves out
     force: bool = False                      # make again whatever exists
     refresh: bool = False                    # make again what was made with other settings
     no_retry: bool = False                   # leave failed items alone

@@ -35,7 +35,7 @@ def _per_time(rate: float) -> str:
 
 
 def print_reasons(reasons: list[str]) -> None:
-    """Print the five most frequent reasons for which items are left out."""
+    """Print the five most frequent reasons why items are left out."""
     for reason, k in Counter(reasons).most_common(5):
         say(f"      left out: {k} ({_first_line(reason, 160)})")
 

@@ -24,8 +24,8 @@ OUTPUT_BYTES = 1_000_000   # kept of a command's output: half from its beginning
 
 
 class SandboxDied(ItemFailed):
-    """Report that the sandbox is gone, or was ended for what it used (memory, disk): `what` says
-    which."""
+    """Report that the sandbox is gone, or was ended because it used too much memory or disk; `what`
+    gives the reason."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Result:
     """Hold the result of a command."""
 
     exit_code: int             # TIMED_OUT for a command that ran out of time
-    output: str                # stdout and stderr as they arrived, at most OUTPUT_BYTES, without NUL
+    output: str                # stdout and stderr as they arrived, at most OUTPUT_BYTES; no NUL
     seconds: float
     timed_out: bool = False    # it ran out of time and was ended with all that it had started
     n_bytes: int = 0           # size of the whole output, including what was cut out of the middle

@@ -100,7 +100,7 @@ def pack(source: Source, uid: int = 0, gid: int = 0,
         member.uid = uid
         member.gid = gid
         member.uname = member.gname = ""
-        return None if member.isdev() else member   # isdev() includes pipes; sockets are never members
+        return None if member.isdev() else member   # and pipes; sockets are never members
 
     out = tempfile.TemporaryFile()
     with tarfile.open(fileobj=out, mode="w") as tar:
@@ -115,12 +115,12 @@ def pack(source: Source, uid: int = 0, gid: int = 0,
 
 def unpack(archive: BinaryIO | Stream, to: Path, bounds: Bounds = BOUNDS, strip: int = 0,
            wanted: Callable[[tuple[str, ...]], bool] = bool) -> None:
-    """Extract a tar into the folder `to`: the members that are `wanted`, without the first `strip`
-    parts of their names.
+    """Extract a tar into the folder `to`: the `wanted` members, without the first `strip` parts of
+    their names.
 
-    Raise UnsafeArchive for what leads out of `to`, OverBounds for more than `bounds` allow; what
-    was extracted before stays. Files belong to the caller and keep no more of their mode than rwx.
-    Links are made last, so that no member goes through one.
+    Raise UnsafeArchive for a member that leads out of `to`, OverBounds for more than `bounds`
+    allow; members extracted before stay. Files belong to the caller, and keep only the rwx bits of
+    their modes. Links are made last, so that no member goes through one.
     """
     to.mkdir(parents=True, exist_ok=True)
     unpacker = _Unpacker(to, bounds.meter())
@@ -161,7 +161,7 @@ class _Unpacker:
             os.link(origin, place)
             self.sizes[place] = self.sizes[origin]
         elif not member.isdir():
-            raise UnsafeArchive("is a device, a pipe or something else that is no file",
+            raise UnsafeArchive("is a device, a pipe or something else that is not a file",
                                 member.name)
 
     def make_links(self) -> None:
@@ -202,7 +202,7 @@ def read_tar(archive: BinaryIO | Stream) -> Iterator[tarfile.TarFile]:
         with tarfile.open(fileobj=archive, mode="r|", bufsize=PIECE, tarinfo=_Member) as tar:
             yield tar
     except (tarfile.TarError, EOFError, ValueError, RecursionError) as e:
-        raise UnsafeArchive(f"is no archive that can be read: {e}") from e
+        raise UnsafeArchive(f"is not an archive that can be read: {e}") from e
 
 
 def members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:

@@ -91,13 +91,12 @@ class SandboxFactory:
     def open(self, image: str, label: str, workdir: str = WORKDIR,
              is_stateful: bool = False, default_rights: bool = False, user: str = ""
              ) -> Sandbox:
-        """Return a fresh sandbox of an image, once there is room for it. Where the run stops before
-        there is, or while a command runs in it, Interrupted is raised.
+        """Return a fresh sandbox of an image, once there is room for it. Raise Interrupted if the
+        run stops before that, or while a command runs.
 
-        In a stateful one, for agents, a command starts in the directory and environment that the
-        last one left. With `default_rights` a container has the capabilities that Docker gives by
-        default, as where Harbor runs a task. Commands run as `user`, where it is docker; else as
-        root.
+        With `is_stateful`, for agents, a command starts in the directory and environment that the
+        last one left. With `default_rights` a container has Docker's default capabilities, as when
+        Harbor runs a task. Commands run as `user` in docker, else as root.
         """
         settings = self._settings
         options = {"run_label": label, "proxy": self._llm.proxy, "ca_bundle": self._llm.ca_bundle,
@@ -158,10 +157,10 @@ class SandboxFactory:
         return why_lost
 
     def keep(self, image_id: str, image_name: str) -> KeptImage:
-        """Keep an image under this name, and push it where [sandbox] names a registry: the name
-        then begins with that. Raise ItemFailed where it cannot be pushed: none is kept.
+        """Keep an image under this name, and push it if [sandbox] names a registry, with which the
+        name then begins. Raise ItemFailed, and keep nothing, if it cannot be pushed.
 
-        Images that are not kept are removed by forget(), or by reap() after a crash.
+        forget(), or reap() after a crash, removes images that are not kept.
         """
         if not self._settings.registry:
             return KeptImage(image_name, engine.keep_image(image_id, image_name))

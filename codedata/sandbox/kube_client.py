@@ -119,7 +119,7 @@ class Cluster:
         try:
             answer = call(namespace=self.namespace, _request_timeout=TIMEOUT_S, **options)
         except client.ApiException as e:
-            if e.status == accepts and "namespaces" not in _message(e):   # a missing namespace is not accepted
+            if e.status == accepts and "namespaces" not in _message(e):   # a namespace has to exist
                 return None
             raise self._trouble(e, what) from e
         except urllib3.exceptions.HTTPError as e:

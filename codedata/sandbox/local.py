@@ -147,11 +147,11 @@ def reap(only_list: bool = False) -> tuple[list[str], list[str]]:
 
 def _read(process: subprocess.Popen, output: Output, end: float,
           stop: threading.Event) -> int | None:
-    """Read what a command prints until it has ended, and return its exit code; None where it had
-    not ended when its time was over or `stop` was set.
+    """Read what a command prints until it has ended, and return its exit code; None if it had not
+    ended when its time was over or `stop` was set.
 
-    A process that it left behind may hold the pipe, or fill it for ever, so the end of the command
-    counts.
+    A process left in the background may keep the pipe open, or fill it for ever, so reading stops
+    at the end of the command.
     """
     pipe = process.stdout.fileno()
     with selectors.DefaultSelector() as selector:
@@ -159,7 +159,7 @@ def _read(process: subprocess.Popen, output: Output, end: float,
         while (left := end - time.monotonic()) > 0 and not stop.is_set():
             code = process.poll()
             is_ready = selector.select(min(left, POLL_S) if code is None else 0)
-            data = os.read(pipe, PIPE_BYTES) if is_ready else b""   # the rest of it if the command has ended
+            data = os.read(pipe, PIPE_BYTES) if is_ready else b""   # all the rest if it has ended
             output.add(data)
             if is_ready and not data:   # the command has closed its output, and may go on
                 selector.unregister(pipe)

@@ -91,9 +91,9 @@ tests 0 functions | "x"               | `tests`[0].functions is a text
 tests 0           |                   | `test_seconds` are not those of `tests`
 tests 0 lines 99  | 0                 | `files` lacks an entry
 functions 0       |                   | `functions` lacks an entry
-line_sets 0 0     |                   | `line_sets`[0] is no list of ranges
-line_sets 0       | [1, 100000000000] | ] is no list of ranges
-import_lines a.py | [4, 3]            | [a.py] is no list of ranges
+line_sets 0 0     |                   | `line_sets`[0] is not a list of ranges
+line_sets 0       | [1, 100000000000] | ] is not a list of ranges
+import_lines a.py | [4, 3]            | [a.py] is not a list of ranges
 measured runs     | 3                 | `measured.runs` is another number
 otherwise         | [{}]              | `otherwise`[0].name is missing
 """)

@@ -158,7 +158,7 @@ def test_rivals_are_scripts_of_either_name_and_links_are_refused(tmp_path):
     (folder / "rivals/wrong-d.patch").write_text(plain.format("# right-b.sh breaks it."))
     assert rivals_in(tasks.read("sums"))["wrong-d.patch"] == "#!/bin/sh\n\n# Too late.\n"
     (folder / "rivals/wrong-d.patch").write_text(patch.format("# another"))
-    with pytest.raises(ItemFailed, match="is no patch of one"):
+    with pytest.raises(ItemFailed, match="is not a patch of a"):
         rivals_in(tasks.read("sums"))
     (folder / "rivals/wrong-z.sh").symlink_to("other.sh")
     with pytest.raises(BrokenRecord, match="link"):

@@ -39,7 +39,7 @@ class PythonProject:
     name: str = ""                       # the distribution; "" if the project cannot be installed
     version: str = ""                    # only if it is written down as text
     python: str = ""                     # the versions of Python that it allows (PEP 440)
-    ci_versions: Strings = ()            # versions of Python and Node that its CI runs, as in 3.11 and 20
+    ci_versions: Strings = ()            # of Python and Node, that its CI runs, as in 3.11 and 20
     lock: str = ""                       # its lock file
     build_requires: Strings = ()
     requires: Strings = ()       # of the project itself, for when it is not installed

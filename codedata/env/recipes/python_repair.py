@@ -85,7 +85,7 @@ def modules(recipe: PythonRecipe, log: Log, kind: str = "modules") -> PythonReci
     for name in log.matches(kind):
         top = name.partition(".")[0]
         if top in known or top not in recipe.project.modules:
-            recipe = with_tests(recipe, *extras.get(normalized(name), ())   # an extra with the module's name
+            recipe = with_tests(recipe, *extras.get(normalized(name), ())   # an extra of its name
                                 or [_as_declared(recipe, distribution_of(name))])
     return recipe
 

@@ -24,7 +24,7 @@ TOX_ENVS = ("pyproject.toml/tool/tox/env_run_base", "tox.toml/env_run_base")
 SETTINGS = (("dependencies", "features", "dependency-groups"), ("extra-dependencies",),
             ("deps", "extras", "dependency_groups"))
 CONDITION = re.compile(r"[\w!{}, .-]+:\s")   # at the start of a line of tox
-INCLUDED = "include-group"   # a key of PEP 735, here prefixed to the group, in place of an extra's name
+INCLUDED = "include-group"   # a key of PEP 735, here before the group, like an extra's name
 Lists = dict[str, list[str]]
 
 

@@ -93,8 +93,8 @@ def free_bytes(place: Path) -> int:
 
 
 def wait_for_room(place: Path, floor_bytes: int, stop: threading.Event) -> None:
-    """Return when the file system of `place` has at least `floor_bytes` free; a line on stderr says
-    what it waits for.
+    """Return when the file system of `place` has at least `floor_bytes` free; print what it waits
+    for to stderr.
 
     Raise Interrupted when `stop` is set meanwhile.
     """

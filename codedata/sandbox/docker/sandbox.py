@@ -41,8 +41,8 @@ from codedata.terminal import say
 
 FOLDER = "/run/codedata"   # scripts, state, CA bundle: in memory, so that images do not hold them
 CA_PATH = f"{FOLDER}/ca.pem"
-# As root, apt, dpkg and pip change owners of files, write to others' files and become another user; KILL
-# can end those.
+# As root, apt, dpkg and pip change owners of files, write to others' files and become another user;
+# KILL can end their processes.
 CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID"]
 RIGHTS = {"cap_drop": ["ALL"], "cap_add": CAPABILITIES, "security_opt": ["no-new-privileges"]}
 # The container's first process adopts orphans, cannot be killed from inside, and at the engine's
@@ -220,9 +220,9 @@ class SandboxDocker:
 
     def commit(self, image_name: str, keep: bool = True, pauses: bool = True) -> str:
         """Make an image of the container's current files and return its id. Without `keep` it is
-        removed with the run. Where it `pauses`, nothing in the container runs meanwhile.
+        removed with the run. With `pauses`, nothing in the container runs meanwhile.
 
-        Scripts, state, proxy and CA bundle are not in it.
+        Scripts, state, proxy and CA bundle are not in the image.
         """
         changes = [f"WORKDIR {self.workdir}", f"USER {self.user}", 'CMD ["bash"]',
                    f"LABEL {engine.KEEP}={engine.KEPT if keep else ''}"]
@@ -309,7 +309,7 @@ class SandboxDocker:
                 for piece in _pieces(reply.raw):
                     output.add(piece)
                 wait_s = 0.001
-                while (state := api.exec_inspect(exec_id))["Running"]:   # after the end of its output
+                while (state := api.exec_inspect(exec_id))["Running"]:   # after the end of output
                     time.sleep(wait_s)
                     wait_s = min(2 * wait_s, 0.25)
         if is_over.is_set() and self._stop.is_set():

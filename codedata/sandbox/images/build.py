@@ -34,7 +34,7 @@ CONTEXT = Bounds(max_bytes=1_000_000_000, max_files=100_000, max_depth=64, max_s
 BUILD = "codedata.build"   # the label of one build's images and containers
 LOOK_S = 1.0               # seconds between two looks at what a build uses
 SILENT_S = 60.0            # seconds that the engine may take to end a build
-TRIGGERS = re.compile(r"# Executing \d+ build triggers?\b")   # the engine's message before it runs ONBUILD steps
+TRIGGERS = re.compile(r"# Executing \d+ build triggers?\b")   # the engine's message on ONBUILD
 ADDRESS = re.compile(r"[:@$\\`]")    # paths rarely have one
 
 
@@ -47,7 +47,7 @@ class BuildLimits:
     memory: str = "5Gi"
     pids: int = 512            # processes of one step
     disk_limit: str = "10GB"   # of what one step writes
-    disk_floor: str = "10GB"   # free on the engine's disk: with less, a build waits to start, or is ended
+    disk_floor: str = "10GB"   # free on the engine's disk: with less, a build waits or is ended
     network: bool = False
 
 

@@ -42,7 +42,7 @@ class Instruction(NamedTuple):
 
     text: str    # the whole instruction
     name: str    # in upper case
-    rest: str    # its arguments, behind its flags; with their values in ARG and FROM
+    rest: str    # its arguments, after its flags; in ARG and FROM with values for variables
 
 
 def read_dockerfile(text: str) -> tuple[list[Instruction], str]:

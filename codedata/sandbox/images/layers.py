@@ -14,7 +14,7 @@ def unpacked(file: BinaryIO) -> Iterator[bytes]:
     """Yield the content of a file in an engine's tar, decompressed if the engine has compressed it.
     Raise UnsafeArchive for zstd."""
     head = file.read(PIECE)
-    is_packed = not TAR.match(head)   # a tar begins with a name, which may look like a compressed file
+    is_packed = not TAR.match(head)   # a tar begins with a name, maybe like a compressed file
     if is_packed and head.startswith(ZSTD):
         raise UnsafeArchive("a layer is compressed by zstd, which is not read")
     pieces = chain([head], iter(partial(file.read, PIECE), b""))
