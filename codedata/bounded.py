@@ -2,7 +2,7 @@
 size limit.
 
 A FIFO, a device or a folder is an OSError at once, also where it has taken the place of a record.
-Links are followed; `inside` and `resolved_in` refuse those that lead out of a folder. Not promised:
+Links are followed; `inside` and `resolved_in` refuse links that lead out of a folder. Not promised:
 that a file stays as it is while it is read.
 """
 from __future__ import annotations
@@ -33,7 +33,7 @@ def open_regular(path: Path | str) -> BinaryIO:
 
 
 def open_appending(path: Path | str) -> int:
-    """Return a descriptor for appending to a regular file, made where it is missing.
+    """Return a descriptor for appending to a regular file, made if it is missing.
 
     Raise OSError for a link.
     """
@@ -63,7 +63,7 @@ def regular_descriptor(path: Path | str, flags: int) -> int:
 
 
 def read_bounded(path: Path | str, max_bytes: int = MAX_RECORD_BYTES) -> bytes:
-    """Return a regular file's content. OSError (EFBIG) where it is larger than `max_bytes`."""
+    """Return a regular file's content. OSError (EFBIG) if it is larger than `max_bytes`."""
     with open_regular(path) as file:
         content = file.read(max_bytes + 1)
     if len(content) > max_bytes:
@@ -143,7 +143,7 @@ def _names_in(part: str) -> list[str]:
 
 
 def resolved_in(folder: Path, path: Path) -> Path:
-    """Return `path` with its links resolved. OSError (EXDEV) where that leads out of `folder`."""
+    """Return `path` with its links resolved. OSError (EXDEV) if that leads out of `folder`."""
     real = path.resolve()
     if not real.is_relative_to(folder.resolve()):
         raise OSError(errno.EXDEV, "leads out of the folder", str(path))

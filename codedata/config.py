@@ -135,7 +135,7 @@ class _Layers:
         return values
 
     def _flag(self, section: str, name: str) -> str:
-        """Return the flag that sets a field, "" for none."""
+        """Return the flag that sets a field, "" if there is none."""
         if section == "llm" or issubclass(SECTIONS[section], RoleSettings):
             return FLAGS.get(name, "")
         # --config is the file of settings, not [prompt] config

@@ -151,7 +151,7 @@ class Commit:
     patch: str
     test_patch: str
     created_at: str | None = None   # ISO 8601, UTC
-    licence: str | None = None      # of the repository, SPDX where the source has it
+    licence: str | None = None      # of the repository, SPDX if the source has it
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ class CandidateRun(TypedDict):
     seconds: Seconds
     output: AnyText          # as the agent would have seen it
     changes: dict[str, str]  # {path: diff} of the source's files; "" for what is not shown
-    tests: dict[str, str]    # {hidden test: status} after it; {} where none is run, or can be
+    tests: dict[str, str]    # {hidden test: status} after it; {} if none is run, or can be
 
 
 @dataclass(frozen=True)
@@ -237,7 +237,7 @@ class Executed:
     n_commands: int          # of the history
     n_equal: int             # observations that are exactly equal
     n_masked: int            # equal but for what differs between two runs
-    before: dict[str, str]   # {hidden test: status} at the state; {} where no candidate edits
+    before: dict[str, str]   # {hidden test: status} at the state; {} if no candidate edits
     runs: list[CandidateRun]
     seconds: Seconds
 
@@ -444,7 +444,7 @@ class OfRepository:
 
     repo: str                # as the input has it
     repo_name: ItemName      # of most, the name of the file
-    base_commit: str         # "" where it is not known
+    base_commit: str         # "" if it is not known
 
     @property
     def instance_id(self) -> str:
@@ -518,7 +518,7 @@ class Coverage(OfRepository):
 
     directory = "coverage"
     contexts: str            # pytest: it is known which test ran what | none: unknown, see `reason`
-    reason: str              # why there are no contexts; "" where there are
+    reason: str              # why there are no contexts; "" if there are
     measured: Measurement    # and digests of what was run
     files: list[str]         # paths of the sources that tests executed
     functions: list[str]     # ids of the functions that tests executed: path::Qual.name
@@ -554,7 +554,7 @@ class Analysis(OfRepository):
 
     directory = "analysis"
     source: str              # runtime: scores come from coverage/ | static: from the call graph
-    reason: str              # why it is static; "" where it is not
+    reason: str              # why it is static; "" if it is not
     languages: dict[str, Object]   # {name: {files, lines, entities, edges: whether there are any}}
     files: list[Object]      # {path, language, lines, is_test, covered: share of the lines that
                              # could run, or null}
@@ -578,7 +578,7 @@ class BugConfig(OfRepository):
     roots: list[str]         # files and folders that bugs are put into; ["."]: all
     exclude: list[str]       # patterns of paths, as of fnmatch, that are left as they are
     selection: str           # plugin: tests by coverage/, in a warm process | none: the whole suite
-    reason: str              # why it is none; "" where it is not
+    reason: str              # why it is none; "" if it is not
     timeout_s: Seconds       # of a run of the whole suite
     max_candidates: int      # by procedure
     seed: int
@@ -611,7 +611,7 @@ class Candidates(OfRepository):
     directory = "bug/_candidates"
     method: str              # who made them: agent
     candidates: list[ProposedChange]
-    trajectory: str          # of the agent, below the root; "" where there is none
+    trajectory: str          # of the agent, below the root; "" if there is none
     usage: Object            # calls, tokens and cost of the agent
     seconds: Seconds
 
@@ -687,7 +687,7 @@ class RepoMeta(OfRepository):
 
     directory = "nl2repo/_meta"
     licence: str | None      # SPDX; null where none is recognised
-    summary: str             # of its project file; "" where there is none
+    summary: str             # of its project file; "" if there is none
     dependencies: list[str]  # as its project files declare them
     imports: list[str]       # third-party modules that it imports
     files: list[Object]      # {path, language, lines, is_test}
@@ -712,9 +712,9 @@ class ScreenedStrip(TypedDict):
     kind: str
     functions: list[str]
     sources: list[str]       # digest of each function's source
-    diff: str                # strips the bodies; "" where they cannot be
+    diff: str                # strips the bodies; "" if they cannot be
     verdict: str             # good, or in a word why it is not a candidate
-    reason: str              # the same in words; "" where it is good
+    reason: str              # the same in words; "" if it is good
     n_covering: int          # counted tests that run one of the functions
     n_failing: int           # tests
     how: str                 # swap | import | suite | full: in a fresh container
@@ -770,7 +770,7 @@ class Document(OfRepository):
     content: Object          # its fields, from which the text is printed
     text: str                # Markdown
     checks: Object           # what the checks measured
-    trajectory: str          # of the agent, below the root; "" where there is none
+    trajectory: str          # of the agent, below the root; "" if there is none
     usage: Object            # calls, tokens and cost of the agent
     seconds: Seconds
 
@@ -872,7 +872,7 @@ class AuditCheck(TypedDict):
     name: str
     version: str             # of the check: raised when the check would find something else
     result: str              # one of AUDIT_RESULTS
-    why: str                 # "" where it passed
+    why: str                 # "" if it passed
     evidence: list[str]
     figures: Object          # numbers
     tries: list[Object]      # what a reviewer should read: {path, line, operator, place, diff, …}
@@ -898,7 +898,7 @@ class DatapointCheck(TypedDict):
 
     name: str
     status: str              # passed | failed | not checked
-    why: str                 # "" where it passed
+    why: str                 # "" if it passed
     evidence: list[str]
     seconds: Seconds
 
@@ -1062,7 +1062,7 @@ def _refuse(cls, faults: list[str], where: str, todo: str) -> None:
 
 @lru_cache
 def _keys(cls, complete: bool = False) -> dict:
-    """Return {key: (the fault where it is missing, the check of its value)} of a record class."""
+    """Return {key: (the fault if it is missing, the check of its value)} of a record class."""
     needed = (MISSING, ABSENT) if complete else (MISSING,)
     return {field.name: (" is missing" if field.default in needed
                          and field.default_factory is MISSING else "", check_of(field.type))

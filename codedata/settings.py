@@ -118,7 +118,7 @@ class ChallengerSettings(LimitedRole):
 
 @dataclass(frozen=True)
 class AgentSettings(LimitedRole):
-    """[agent]: the model of agents, and what one of them may take."""
+    """[agent]: the model of agents, and the limits of one agent."""
 
     max_tokens: int | None = at_least(1, 16384)   # of a reply
     max_seconds: float = at_least(0, 0.0)        # of one agent with its commands; 0: no limit
@@ -269,7 +269,8 @@ class JudgeSettings:
 
 @dataclass(frozen=True)
 class LeakSettings:
-    """[leak]: the judges of whether a challenger shows the PR. Other settings are of [judge]."""
+    """[leak]: the judges that decide whether a challenger shows the PR. Other settings are
+    [judge]'s."""
 
     models: tuple[str | Judge, ...] | None = None   # None: the panel's first; []: no leak judge
     king_share: float = between(0, 1, 0.1)   # of kings judged too (under 20 turns: all)

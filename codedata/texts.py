@@ -1,5 +1,5 @@
-"""Read texts that lie beside the code (prompts, pages), make texts of others fit to be shown, find
-the JSON in models' replies, and define the order and shards of names.
+"""Read texts that lie beside the code (prompts, pages), make other people's texts safe to show,
+find the JSON in models' replies, and define the order and shards of names.
 """
 from __future__ import annotations
 
@@ -104,10 +104,10 @@ def without_middle(text: str, max_chars: int, mark: str = "left out") -> str:
 
 
 def printable(text: str, max_chars: int = 2000) -> str:
-    """Return somebody's text as it may stand in one line on a terminal or in a log.
+    """Return somebody's text in a form that is safe in one line of a terminal or a log.
 
-    Control characters and those that turn the direction of a line are shown as \\x1b or \\u202e,
-    line breaks are blanks; what is longer than `max_chars` is cut.
+    Control characters and marks of direction are shown as \\x1b or \\u202e, line breaks are blanks;
+    what is longer than `max_chars` is cut.
     """
     cut = text if len(text) <= max_chars else f"{text[:max_chars]}…"
     return CONTROL.sub(_escape, " ".join(cut.split("\n")))

@@ -242,7 +242,7 @@ class _Run:
         return is_native and "bash" in self.tools and not self.history.observations
 
     def _ask(self) -> ModelReply:
-        """Return a reply to the history, which is shortened where it is too long."""
+        """Return a reply to the history, which is shortened if it is too long."""
         self._shorten(self.agent.max_context_tokens)
         while True:
             try:
@@ -380,6 +380,6 @@ def usage_of(calls: list[dict]) -> dict:
 
 
 def _total(values: Iterable[float | None]) -> float | None:
-    """Return the sum of the values, or None where one of them is not known."""
+    """Return the sum of the values, or None if one of them is not known."""
     known = list(values)
     return None if None in known else sum(known)

@@ -51,7 +51,7 @@ class ModelReply(Protocol):
     text: str
     tool_calls: list[dict]
     truncated: bool
-    call: dict               # model, tokens_in, tokens_out, cost_usd: None where unknown
+    call: dict               # model, tokens_in, tokens_out, cost_usd: None if unknown
 
 
 def text_instructions(tools: dict[str, Tool]) -> str:

@@ -123,7 +123,7 @@ def tests_by_function(coverage: Coverage) -> dict[str, int]:
 
 
 def _n_together(edge: Edge, masks: dict[str, int]) -> int | None:
-    """Return how many counted tests ran both ends of an edge; None where that is unknown."""
+    """Return how many counted tests ran both ends of an edge; None if that is unknown."""
     if edge.caller.endswith("::<module>"):
         return None
     return (masks.get(edge.caller, 0) & masks.get(edge.callee, 0)).bit_count()

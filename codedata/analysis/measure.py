@@ -52,7 +52,7 @@ NO_PYTEST = "none of its tests runs under a pytest that loads plugins"
 
 
 def coverage_stage(root: Path, host: SandboxFactory, n_runs: int, environments) -> Stage:
-    """Return the stage that measures these environments. Raise Trouble where the sandbox is this
+    """Return the stage that measures these environments. Raise Trouble if the sandbox is this
     machine, whose Python must not be changed."""
     if host.name == "local":
         raise Trouble("has no Python of its own to put coverage.py into.", "--sandbox local",
@@ -124,7 +124,7 @@ class _Suite:
             yield sandbox
 
     def _prepare(self, sandbox: Sandbox) -> None:
-        """Read the source, which tests may change later, and install coverage.py where there is
+        """Read the source, which tests may change later, and install coverage.py if there is
         Python."""
         self.files = [file for file in sources_in(sandbox).files if file.language == LANGUAGE]
         if self.files:

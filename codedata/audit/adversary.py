@@ -29,7 +29,7 @@ FORM = {"scripts": [{"why": "…", "kind": " | ".join(KINDS), "quote": "…", "s
 
 def try_adversary(client: Client, audited: Audited) -> CheckResult:
     """Grade the scripts of a model: no cheat may be rewarded, and a rewarded edge case is for
-    review. Raise ItemFailed where its reply cannot be read."""
+    review. Raise ItemFailed if its reply cannot be read."""
     task = audited.task
     if task.kind in PATCHED:
         return CheckResult(NO_CASE, "its tests run in the process of the code that they test")
@@ -63,7 +63,7 @@ def try_adversary(client: Client, audited: Audited) -> CheckResult:
 
 
 def _scripts_in(instruction: str, reply: Reply) -> list[Object]:
-    """Return the scripts of a reply. Raise Rejected where it has another form, or quotes a sentence
+    """Return the scripts of a reply. Raise Rejected if it has another form, or quotes a sentence
     that is not in the instruction."""
     scripts = [{key: str(one.get(key) or "") for key in FORM["scripts"][0]}
                for one in list_in(reply, "scripts")[:MAX_SCRIPTS]]

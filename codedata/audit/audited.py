@@ -28,7 +28,7 @@ class CheckResult:
     """Hold what a check found."""
 
     result: str                  # one of AUDIT_RESULTS
-    why: str = ""                # "" where it passed
+    why: str = ""                # "" if it passed
     evidence: list[str] = field(default_factory=list)
     figures: Object = field(default_factory=dict)
     tries: list[Object] = field(default_factory=list)   # tries that a reviewer should read

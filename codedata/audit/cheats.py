@@ -217,9 +217,9 @@ def new_lines(before: bytes, after: bytes) -> list[str]:
 
 
 class AnswerSearch(ImageSearch):
-    """Search the layers of an image for files that hold a long run, or many of the lines, of one of
-    some new texts, or that equal one of some files. `found` maps a file's place to what it holds,
-    `same` to the path of the file that it equals."""
+    """Search the layers of an image for files that hold a long run, or many of the lines, of a new
+    text, or that equal a file. `found` maps a file's place to what it holds, `same` to the path of
+    the file that it equals."""
 
     def __init__(self, texts: list[str], files: Files):
         super().__init__(texts)
@@ -277,8 +277,8 @@ def try_rivals(audited: Audited) -> CheckResult:
 
 
 def rivals_in(task: RivalledTask) -> dict[str, str]:
-    """Return the scripts of a task's rivals/ by name, with those that are patches (.patch) applied
-    to the script that they change. A script named in a reviewer's patch is looked up among the
+    """Return the scripts of a task's rivals/ by name, with the patches among them (.patch) applied
+    to the scripts that they change. A script named in a reviewer's patch is looked up among the
     reviewer's own. Raise ItemFailed if a patch does not apply."""
     rivals = task.rivals or {}
     texts = {name: text_in(rivals, name) for name in sorted(rivals) if RIVAL.fullmatch(name)}
@@ -291,8 +291,8 @@ def rivals_in(task: RivalledTask) -> dict[str, str]:
 
 
 def patched(name: str, patch: str, scripts: Mapping[str, str]) -> str:
-    """Return the script that a patch makes of one of some scripts. Raise ItemFailed if it does not
-    apply."""
+    """Return the result of a patch that changes one of the given scripts. Raise ItemFailed if it
+    does not apply."""
     patch = HEADER.sub(r"diff --git a/\1 b/\1\n--- a/\1\n+++ b/\1\n", patch)
     try:
         (path, edits), = edits_of(patch, scripts).items()

@@ -101,7 +101,7 @@ def asked(client: Client, read: Callable[[Reply], list | dict], prompt: str, sch
 
 
 def _faults_in(instruction: str, reply: Reply) -> list[Object]:
-    """Return the faults in a reply. Raise Rejected where it has another form, or quotes a sentence
+    """Return the faults in a reply. Raise Rejected if it has another form, or quotes a sentence
     that is not in the instruction."""
     return [{"quote": quoted_in(instruction, str(one.get("quote") or "")),
              "why": printable(str(one.get("why") or ""), 1000)}
@@ -129,7 +129,7 @@ FORM = {"why": "…", "verdict": " | ".join(VERDICTS), "quote": "… or empty", 
 
 
 def answer_in(instruction: str, reply: Reply) -> Object:
-    """Return {why, verdict, quote, gold_keeps_it} of a reply. Raise Rejected where it has another
+    """Return {why, verdict, quote, gold_keeps_it} of a reply. Raise Rejected if it has another
     form, or quotes a sentence that is not in the instruction."""
     what = f"whose verdict is one of {', '.join(VERDICTS)}"
     found = object_in(reply.text, lambda one: "verdict" in one, what)

@@ -32,13 +32,13 @@ AGENTS = re.compile(r".+\.agent-\d+(\.[0-9a-f]+)?")   # names of agents' files a
 
 
 def is_of_agent(name: str) -> bool:
-    """Return whether a name is that of an agent's file or instance. Other names belong to `scale`.
+    """Return whether a name belongs to an agent's file or instance. Other names belong to `scale`.
     """
     return AGENTS.fullmatch(name) is not None
 
 
 def is_of_scale(name: str) -> bool:
-    """Return whether a name is that of a file or instance of `scale`."""
+    """Return whether a name belongs to a file or instance of `scale`."""
     return not is_of_agent(name)
 
 
@@ -103,7 +103,7 @@ def scale_candidates(root: Path, within: Derived | None = None) -> Derived:
 
 
 def _check_repository(record: Candidates, store: Store, name: str) -> None:
-    """Raise BrokenRecord where a file has candidates of another repository than its name says."""
+    """Raise BrokenRecord if a file has candidates of another repository than its name says."""
     if name.rpartition(".")[0] != record.repo_name:
         raise BrokenRecord(f"holds candidates of another repository: {record.repo_name[:80]!r}",
                            str(store.path(name)), "Rename the file, or correct its repo_name.")

@@ -74,7 +74,7 @@ class Preprocessed:
     report_root: Path | None
 
     def check(self) -> None:
-        """Raise Trouble where the files cannot be written, before anything is measured."""
+        """Raise Trouble if the files cannot be written, before anything is measured."""
         check_directories([*([self.report_root] if self.report_root else []),
                            *(self.output.parents if self.output else [])])
         if self.output and self.output.is_dir():

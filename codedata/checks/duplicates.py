@@ -106,7 +106,7 @@ class Texts:
         self._texts.append((name, text, sketch))
 
     def nearest(self, text: str, name: str = "") -> Duplicate | None:
-        """Return the most similar text at or above the threshold, None where there is none."""
+        """Return the most similar text at or above the threshold, None if there is none."""
         text_shingles, sketch = self._measure(text)
         similar = []
         for number in sorted(self._bands.query(sketch)):
@@ -158,7 +158,7 @@ class WordHashes(dict):
 
 
 def ngram_hashes(hashes: np.ndarray, n: int) -> np.ndarray:
-    """Return a 64-bit hash of every `n` consecutive words, none where there are fewer."""
+    """Return a 64-bit hash of every `n` consecutive words, none if there are fewer."""
     count = max(len(hashes) - n + 1, 0)
     out = hashes[:count].copy()
     for first in range(1, n):

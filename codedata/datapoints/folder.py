@@ -1,4 +1,4 @@
-"""Read and make datapoints: terminal tasks, as folders that Harbor takes as they stand.
+"""Read and make datapoints: terminal tasks, as folders that Harbor accepts unchanged.
 
 A builder writes prompt, dockerfile, tests, weights and solution. with_texts() puts them in their
 places (PARTS) and adds the verifier and the Dockerfile lines that give the work directory to the

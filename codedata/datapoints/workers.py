@@ -133,7 +133,7 @@ def _status_of(dp: Path, role: str, counts: Mapping[str, int]) -> StageStatus:
 
 @dataclass
 class _Role:
-    """Hold the agents that work on one type of tasks, and what they have done in this run."""
+    """Hold the agents that work on one type of tasks, and their results in this run."""
 
     type: str
     name: str

@@ -83,7 +83,7 @@ def is_url(name: str) -> bool:
 
 
 def format_of(name: str) -> str | None:
-    """Return the format that a file name's ending stands for, or None."""
+    """Return the format that belongs to a file name's ending, or None."""
     path = _path(name)
     return next((format for ending, format in FORMATS.items() if path.endswith(ending)), None)
 

@@ -350,13 +350,14 @@ class Change:
 @dataclasses.dataclass(eq=False)
 class Derived(StaysInDriver):
     """Hold records that are made from records of other stores: for each item of `source`, make(its
-    name, its record) returns {name: record}.
+    name, its record) returns {name: record}. If make() raises BrokenRecord, the item is broken, and
+    all names that may belong to it are covered; it may return a BrokenRecord for a single name.
 
     `source` is a store, or a function that returns the Readers of its items. The stores in `joined`
     are opened before. With `names_of`, items are not read for the names of their records, whose
-    facts are those of the item. `facts_of` returns the facts of a record; choose({name: facts}) the
+    facts are the item's. `facts_of` returns the facts of a record; choose({name: facts}) the
     names to work on, in order. Names that `keeps` takes are always covered. Names are
-    <item>.<part>; `derived` is False where they are not.
+    <item>.<part>; `derived` is False if they are not.
     """
 
     KEPT_ITEMS = 2   # items whose records are kept: workers go through the items in order

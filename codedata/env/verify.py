@@ -225,7 +225,7 @@ class Verifier:
 
     def _check_hollow(self, sandbox: Sandbox, result: Verified, test_script: str) -> Verified:
         """Return the result; it fails if the test script passes with a broken source. If the source
-        cannot be broken, it stays as it is. The sandbox cannot be used afterwards."""
+        cannot be broken, the result stays the same. The sandbox cannot be used afterwards."""
         begin_step("tests of a broken source", 6, STEPS)
         passed = [case["name"] for case in result.results if case["status"] == "passed"]
         n_files, n_built = break_source(sandbox, self.project, test_script)

@@ -194,8 +194,9 @@ class Function:
 
     @cached_property
     def raised(self) -> dict[str, bool]:
-        """Return {exception: whether at least one of its raise statements is in no `try` block with
-        handlers, so that the function cannot catch it}; "" stands for unknown classes."""
+        """Return {exception: whether at least one of its raise statements is outside of `try`
+        blocks with handlers, so that the function cannot catch it}; "" stands for unknown classes.
+        """
         tried = {one for block in self.nodes if isinstance(block, ast.Try) and block.handlers
                  for one in own_nodes(ast.Module(block.body, []))}
         raises = [one for one in self.nodes if isinstance(one, ast.Raise)]

@@ -113,7 +113,7 @@ class Stage:
 
     @property
     def script(self) -> str:
-        """Return the script that this stage is of: "bug_inject.py"."""
+        """Return the script of this stage: "bug_inject.py"."""
         return (self.title or self.name).partition(".")[0] + ".py"
 
     @property

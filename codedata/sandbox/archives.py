@@ -48,7 +48,7 @@ class OverBounds(UnsafeArchive):
 
 @dataclass(frozen=True)
 class Bounds:
-    """Limit what is read of a tar or a folder. A hard link counts as the whole file, each time."""
+    """Limit what is read of a tar or a folder. Each hard link counts as the whole file."""
 
     max_bytes: int = 10_000_000_000
     max_files: int = 1_000_000      # including folders and links

@@ -368,8 +368,8 @@ def _outcome(answer: dict | None, job: ReplayJob, kind: type[Outcome] = Outcome)
 
 
 def named(outcome: Outcome) -> Outcome:
-    """Return an outcome whose script names objects by their types, and contains an object that is
-    used once in the place of its use. If a string of the script contains a result's name, the
+    """Return an outcome whose script names objects by their types, and builds an object that is
+    used once in the place where it is used. If a string of the script contains a result's name, the
     script stays as it is."""
     code = [*outcome.lines, outcome.last]
     values = [value for line in code for *_, value in outcome.literals(line)]

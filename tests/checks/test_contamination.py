@@ -324,6 +324,6 @@ def test_every_file_that_is_no_use_is_named_at_once(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(
             Trouble,
-            match=r"(?s)missing.json is no file.*bad.json row 1.*empty holds no task") as trouble:
+            match=r"(?s)missing.json is neither.*bad.json row 1.*empty holds no task") as trouble:
         Benchmarks.load([tmp_path / "missing.json", good, bad, str(tmp_path / "empty")])
     assert "good.json" not in str(trouble.value)

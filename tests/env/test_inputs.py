@@ -179,7 +179,7 @@ def test_an_address_is_cloned_once_at_the_commit_that_is_asked_for(tmp_path, pro
 
 
 @pytest.mark.parametrize("named, says", rows("""
-no/such/folder                             | no folder
+no/such/folder                             | neither a folder
 file:///no/such/place.git                  | git clone
 file://{project}@0123456789abcdef          | git
 # the user in an address is no commit

@@ -77,7 +77,7 @@ class RepositoryFiles:
 
     def packages(self, pattern: str, manifest: str = "package.json") -> list[str]:
         """Return the sorted folders with a manifest that match a pattern: `packages/*`. `**`
-        stands for one level."""
+        matches one level."""
         pattern = f"{pattern.replace('**', '*')}/{manifest}"
         try:
             names = [path.relative_to(self._folder).as_posix()
@@ -102,7 +102,7 @@ class RepositoryFiles:
             self.unreadable.setdefault(name, reason)
 
     def has(self, name: str) -> bool:
-        """Return whether it is a regular file; record sockets and the like as unreadable."""
+        """Return whether a name is a regular file; record sockets and the like as unreadable."""
         try:
             path = self._inside(name)
             if path.exists() and not path.is_file() and not path.is_dir():

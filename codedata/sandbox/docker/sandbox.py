@@ -2,9 +2,9 @@
 reviewed.
 
 A container gets no variable of the host's environment, no key and no access to the engine.
-Capabilities are dropped except for those that package managers need as root, privileges cannot be
-gained, and memory, CPU and processes are limited. A watcher ends a container that exceeds its disk
-limit. The network is off until network(True).
+Capabilities are dropped except for the ones that package managers need as root, privileges cannot
+be gained, and memory, CPU and processes are limited. A watcher ends a container that exceeds its
+disk limit. The network is off until network(True).
 
 Not promised: that a hole in the kernel cannot be used, or that writes to volumes which the image
 declares are limited. With the network on, commands reach what any machine of the network reaches,
@@ -271,7 +271,8 @@ class SandboxDocker:
         return result.output
 
     def _limit_hit(self) -> str:
-        """Return the limits that were hit since the last call; an empty string for none."""
+        """Return the limits that were hit since the last call; an empty string if there are none.
+        """
         for _ in range(MAX_STARTS):
             result = self._exec(["bash", "-c", LIMITS], OWN_S, {}, "0")
             if result.exit_code != CANNOT_RUN or NOT_STARTED not in result.output:

@@ -99,7 +99,7 @@ def rewritten(text: str) -> tuple[str, dict[str, bytes]]:
 
 
 def _body(word: str, lines: Iterator[tuple[int, str]]) -> Iterator[str]:
-    """Yield the lines of a here-document up to its end marker, for `<<-` without leading tabs."""
+    """Yield the lines of a here-document with its end marker, for `<<-` without leading tabs."""
     strips, _, end = DOCUMENT.fullmatch(word).groups()
     for _, line in lines:
         line = line.lstrip("\t") if strips else line

@@ -1,7 +1,7 @@
 """Name images, and exchange them with the registry that a name begins with: HOST[:PORT]/PATH:TAG.
 
-A name without a host is never pulled: whoever owns it on a public registry could put anything
-there. Who may push and pull is the engine's configuration (docker login).
+A name without a host is never pulled: its owner on a public registry could put anything there. Who
+may push and pull is the engine's configuration (docker login).
 """
 import re
 

@@ -99,8 +99,8 @@ def discard_output():
 
 
 def tree_of(root):
-    """Return (path, size, time, inode) of each file and folder, except those of git and compiled
-    files."""
+    """Return (path, size, time, inode) of each file and folder, except git's own and compiled ones.
+    """
     found = set()
     for folder, folders, files in os.walk(root):
         folders[:] = [name for name in folders if name not in (".git", "__pycache__")]

@@ -78,7 +78,7 @@ class ScreeningRules:
 @dataclass(frozen=True, slots=True)
 class Graded:
     """Hold an evaluation script, whose results graders can read, to run in place of env/'s test
-    script; and the known results to compare with in place of those in env/."""
+    script; and the known results to compare with in place of the ones in env/."""
 
     script: str                # an evaluation script
     known: Mapping[str, str]   # statuses without a patch, of the tests that count

@@ -292,7 +292,7 @@ class PatchProver:
 
     def _run_untouched(self, task: Task, first: FirstRun, label: str) -> tuple[Object, str]:
         """Run the tests of a task in its unchanged image. Return (the run, how its results differ
-        from those of the first run with the patch, or "")."""
+        from the first run with the patch, or "")."""
         run, reason = self._run_image(image_of_task(task), self._script(task, first), label)
         shown = self._rules.screened(outcome_of(run, first.known), first.known, "full",
                                      len(run.results))

@@ -65,7 +65,7 @@ def ignored_tests(environment: Environment) -> set[str]:
 
 def check_drift(environment: Environment, statuses: Mapping[str, str],
                 ignored: Collection[str] = ()) -> None:
-    """Raise ItemFailed if statuses differ from those in env/, Excluded if no test passes."""
+    """Raise ItemFailed if statuses differ from env/, Excluded if no test passes."""
     known = known_results(environment)
     drifted = [f"{test} ({known[test]}, now {statuses.get(test, 'missing')})" for test in known
                if test not in ignored and known[test] != statuses.get(test)]

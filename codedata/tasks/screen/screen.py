@@ -240,7 +240,7 @@ class Screener:
 
     def _run_unchanged(self, modules: list[str]) -> UnchangedRun:
         """Run all tests without a change in a forked process. Raise Unscreenable if the results
-        differ from those in env/."""
+        differ from env/."""
         answers = [*chain(*self._answers([UNCHANGED], START_S + 2 * self._limit_s,
                                          min_s=self._limit_s, max_failed=len(self.known),
                                          modules=modules))]
