@@ -223,7 +223,7 @@ class CandidateRun(TypedDict):
 class Executed:
     """Hold what a turn's candidates do in the state before it: executed/<answer stem>.json.
 
-    Hidden tests are named here. No judge and no model is shown them.
+    Hidden tests are named here. They are not shown to any judge or model.
     """
 
     directory = "executed"
@@ -475,14 +475,14 @@ class Environment(OfRepository):
 
 
 class CaseResult(TypedDict):
-    """Hold the outcome of a test case, beside further keys."""
+    """Hold the outcome of a test case; it may have further keys."""
 
     name: str
     status: str              # passed | failed | error | skipped
 
 
 class Measurement(TypedDict):
-    """Hold how a Coverage was measured, beside further keys."""
+    """Hold how a Coverage was measured; it may have further keys."""
 
     runs: int
     seconds: list[Seconds]   # of the suite in each run
@@ -597,7 +597,7 @@ class BugConfig(OfRepository):
 
 
 class ProposedChange(TypedDict):
-    """Hold a change that may be a bug, in a Candidates, beside further keys."""
+    """Hold a change that may be a bug, in a Candidates; it may have further keys."""
 
     diff: str                # git's format, only source files
     symbol: str              # id of the changed function, as in analysis/; "": not known

@@ -365,7 +365,7 @@ class ModelSpec:
     is_leak_judge: bool = False
 
     def identity(self) -> dict:
-        """Return what an answer depends on beside its inputs, for the ledger's `settings`."""
+        """Return what an answer depends on besides its inputs, for the ledger's `settings`."""
         return {"model": self.model, **{key: getattr(self, key) for key in MODEL_LIMITS}}
 
 

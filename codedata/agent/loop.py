@@ -171,7 +171,7 @@ class _Run:
         self._begin("text" if agent.protocol == "text" else "native")
 
     def _begin(self, protocol: str) -> None:
-        """Begin the conversation, or begin it anew in another protocol."""
+        """Begin the conversation, or begin it again in another protocol."""
         self.protocol = protocol
         self.prose_in_row = 0
         is_text = protocol == "text"

@@ -67,8 +67,8 @@ def variants_of(before: Mapping[str, bytes], after: Mapping[str, bytes],
 
 def clusters_of(variants: Iterable[Variant],
                 unrun: Container[tuple[str, int]] = ()) -> list[list[Variant]]:
-    """Return variants in groups that a reviewer reads as one place: of one file, and each at most
-    CLUSTER_GAP lines after the one before. Variants in `unrun` lines are one place up to the next
+    """Return variants in groups that a reviewer reads as one place: in one file, each at most
+    CLUSTER_GAP lines after the previous one. Variants in `unrun` lines are one place up to the next
     variant in a line that runs."""
     clusters: list[list[Variant]] = []
     for variant in sorted(variants, key=attrgetter("path", "line")):

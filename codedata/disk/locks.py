@@ -20,7 +20,7 @@ FILE = "_lock.process"     # the lock of a temporary folder; a process's own add
 
 
 def locked(path: Path, how: int = fcntl.LOCK_EX | fcntl.LOCK_NB) -> TextIO:
-    """Return a file that this process has locked till it is closed. Raise BlockingIOError if
+    """Return a file that this process has locked until it is closed. Raise BlockingIOError if
     another process has locked it, OSError for a link or anything but a file."""
     file = open(path, "a", opener=lambda name, _: open_appending(name))
     try:

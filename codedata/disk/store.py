@@ -115,7 +115,7 @@ class Listing(StaysInDriver):
                 else:
                     self._at[name] = directory, stat.st_size, stat.st_mtime_ns
         if twice:
-            raise Trouble("stand in two directories: " + ", ".join(sorted(twice)[:5]),
+            raise Trouble("are in two directories: " + ", ".join(sorted(twice)[:5]),
                           str(self.root), "Keep one of each, delete the other.")
         if self.kind:
             self._others = {name for name in self._at if not self._is_own(name)}

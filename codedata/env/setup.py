@@ -132,7 +132,7 @@ class Setup:
         return KeptImage(trouble=f"{self.host.no_images}: install it where it is opened")
 
     def identity(self) -> dict:
-        """Return what a record depends on beside the repository. A change of it does not make the
+        """Return what a record depends on besides the repository. A change of it does not make the
         record stale."""
         return {"planner": self.settings.planner, "base_image": self.host.base_image,
                 "sandbox": self.host.name,

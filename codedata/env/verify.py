@@ -224,8 +224,9 @@ class Verifier:
         return result if result.failed else self._check_hollow(sandbox, result, test_script)
 
     def _check_hollow(self, sandbox: Sandbox, result: Verified, test_script: str) -> Verified:
-        """Return the result; it fails if the test script passes with a broken source. If the source
-        cannot be broken, the result stays the same. The sandbox cannot be used afterwards."""
+        """Return the result; it has failed if the test script passes with a broken source. If the
+        source cannot be broken, the result stays the same. The sandbox cannot be used afterwards.
+        """
         begin_step("tests of a broken source", 6, STEPS)
         passed = [case["name"] for case in result.results if case["status"] == "passed"]
         n_files, n_built = break_source(sandbox, self.project, test_script)
@@ -240,9 +241,9 @@ class Verifier:
         return result
 
     def _check_leftovers(self, result: Verified, sandbox: Sandbox, test_script: str) -> Verified:
-        """Return the result; it fails if the sandbox or its image holds another history or copy of
-        the project. If the files can be read from outside, the history is not read by the sandbox's
-        own git."""
+        """Return the result; it has failed if the sandbox or its image holds another history or
+        copy of the project. If the files can be read from outside, the history is not read by the
+        sandbox's own git."""
         if hasattr(sandbox, "files"):
             with sandbox.files(self.image_name) as files:
                 traces, copies = outside.look(files, sandbox.workdir, result.base_commit,
@@ -259,8 +260,8 @@ class Verifier:
 # what runs show ----------------------------------------------------------------------------------
 
 def promising(result: Verified, run: Run, limit_s: float, only_healthy: bool) -> Verified:
-    """Return the result with the first run, which had `limit_s` seconds; it fails if nothing passed
-    or, with `only_healthy`, if the run is not healthy."""
+    """Return the result with the first run, which had `limit_s` seconds; it has failed if nothing
+    passed or, with `only_healthy`, if the run is not healthy."""
     result = replace(result, log=run.text, test_s=(run.seconds,), **_figures(run))
     if result.n_passed and (result.healthy or not only_healthy):
         return result
@@ -268,7 +269,7 @@ def promising(result: Verified, run: Run, limit_s: float, only_healthy: bool) ->
 
 
 def repeated(result: Verified, runs: list[Run]) -> Verified:
-    """Return the result with three runs; it fails if too many cases differ between them."""
+    """Return the result with three runs; it has failed if too many cases differ between them."""
     stable, flaky = compare(runs)
     result = replace(result, flaky=flaky, test_s=tuple(run.seconds for run in runs))
     max_cases = max(len(run.results) for run in runs)
@@ -281,7 +282,7 @@ def repeated(result: Verified, runs: list[Run]) -> Verified:
 def concluded(result: Verified, runs: list[Run], offline: Run, committed: list[str],
               limit_s: float) -> Verified:
     """Return the result with three runs that agree and one without the network, of a source with
-    these committed files; it fails if nothing passes without the network."""
+    these committed files; it has failed if nothing passes without the network."""
     stable = compare(runs)[0]
     statuses = {case.name: case.status for case in offline.results}
     unreported, n_files = unreported_files(committed, offline.results)

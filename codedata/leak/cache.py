@@ -111,7 +111,8 @@ class LeakCheck:
             yield client, request(client, Suspect.of(answer, KING, commit))
 
     def save(self, tries: list[Try]) -> None:
-        """Write the current item's tries beside its record; note the retries in its ledger line."""
+        """Write the current item's tries beside its record; put the number of retries into its
+        ledger line."""
         calls = current_reply_log()
         if len(tries) > 1:
             calls.note(asked_again=len(tries) - 1)

@@ -1,4 +1,4 @@
-"""Plan a run: gather the facts on every item of a stage, and find the items to make.
+"""Plan a run: gather what is known of every item of a stage, and find the items to make.
 
 Three digests decide: of the fields that are read now, of the fields that were read and written last
 time (in the ledger), and of the files on disk. A file with the ledger's size and mtime is not
@@ -128,7 +128,7 @@ class States:
 
     def _is_orphan(self, name: str) -> bool:
         """Return whether an output belongs to this stage and its input is gone. If several makers
-        and people put outputs into one directory, only a ledger line says whose it is."""
+        and people put outputs into one directory, only a ledger line says which maker wrote it."""
         store, instance_id = self.writes.store, ""
         if self.reads.store.covers(name) or not self.selection.in_shard(name):
             return False
@@ -172,7 +172,7 @@ class States:
     # what is known of an item --------------------------------------------------------------------
 
     def _facts(self, name: str, known: FileState) -> ItemFacts:
-        """Return the facts on an item. Raise BrokenRecord if something of it cannot be read."""
+        """Return what is known of an item. Raise BrokenRecord if something of it cannot be read."""
         reads, writes, key = self.reads, self.writes, (self.stage, name)
         ledger, output = writes.store.ledger, self._complete_output(name)
         made, last = self._placed(name, output)
@@ -226,8 +226,8 @@ class States:
         return None if selection.refresh and excluded.settings != self.settings else excluded
 
     def _facts_of_parts(self, name: str, made: LastAttempt | None) -> dict:
-        """Return the facts on an output's parts: whether some are missing, made with other
-        settings, or combined in another way than today."""
+        """Return fields of ItemFacts about an output's parts: whether some are missing, made with
+        other settings, or combined in another way than today."""
         parts = self.writes.parts
         present = dict(made.parts) if made else parts.of(self.writes.store.read(name))
         others = {part for part, settings in parts.wanted.items()

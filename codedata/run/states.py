@@ -1,5 +1,5 @@
-"""Define the states of an item, the table of docs/concepts.md: the facts on an item give its state.
-plan.py gathers the facts; nothing here reads a disk, unless a row of the table requires it.
+"""Define the states of an item, the table of docs/concepts.md: what is known of an item gives its
+state. plan.py gathers that; nothing here reads a disk, unless a row of the table requires it.
 """
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Item(NamedTuple):
 
 
 class ItemFacts(NamedTuple):
-    """Hold the facts on an item whose inputs are all there."""
+    """Hold what is known of an item whose inputs are all there."""
 
     name: str
     instance_id: str

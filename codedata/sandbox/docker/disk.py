@@ -35,8 +35,8 @@ def start(target: Callable[[], None]) -> threading.Thread:
 
 
 class DiskWatch:
-    """End a container that has written more than `limit` bytes beside its image. A sparse file
-    counts in full.
+    """End a container that has written more than `limit` bytes in addition to its image. A sparse
+    file counts in full.
 
     Few storage drivers support a quota, so the engine is asked how much was written: often near the
     limit, rarely far from it.

@@ -571,7 +571,7 @@ class CallRecorder:
     # hooks of the changed tests
 
     def pre(self, callee, /, *args, **kwargs):
-        """Take a call that is about to be made, and return its callee."""
+        """Note a call that is about to be made, and return its callee."""
         local = self.thread
         is_raising = type(callee) in (types.FunctionType, types.MethodType) and (
             callee.__name__ in RAISING)
@@ -595,7 +595,7 @@ class CallRecorder:
         return kwargs
 
     def post(self, result):
-        """Take the result of a call and return it."""
+        """Note the result of a call and return it."""
         local = self.thread
         opened = getattr(local, "open", None)
         if opened and opened[0] is sys._getframe(1):
@@ -604,7 +604,7 @@ class CallRecorder:
         return result
 
     def failed(self):
-        """Take the exception that ends a statement of a test."""
+        """Record the exception that ends a statement of a test."""
         opened = getattr(self.thread, "open", None)
         _, error, trace = sys.exc_info()
         while opened and trace:
