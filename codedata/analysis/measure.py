@@ -189,7 +189,7 @@ class Tally:
                    for name in sorted(names - self._flaky)
                    if self.expected.get(name) != statuses.get(name)]
         if len(changes) > MAX_OTHERWISE * len(self.expected):
-            raise ItemFailed(f"{len(changes)} of {len(self.expected)} tests come out otherwise "
+            raise ItemFailed(f"{len(changes)} of {len(self.expected)} tests have other outcomes "
                              f"than in env/: {named(changes)}", self.environment.repo_name)
         for name in names:
             test = self.tests.setdefault(name, _Test([MISSING] * self.n_runs))

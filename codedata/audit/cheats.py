@@ -266,7 +266,7 @@ def try_rivals(audited: Audited) -> CheckResult:
         is_right = kind == "right"
         is_rewarded = audited.grade_script(script).reward == 1.0
         if is_rewarded != is_right:
-            what = "is refused though right" if is_right else f"is rewarded: {breaks(script)}"
+            what = "is right but refused" if is_right else f"is rewarded: {breaks(script)}"
             faults.append(f"{name} {what}")
         figures[kind] += 1
         figures["right refused" if is_right else f"{kind} accepted"] += is_rewarded != is_right

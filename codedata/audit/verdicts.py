@@ -114,7 +114,7 @@ def check_untouched(audited: Audited) -> CheckResult:
                            ended.log.splitlines()[-3:], figures)
     if audited.task.kind in PATCHED and not verifier_config(audited.task).get("PASS_TO_PASS"):
         return CheckResult(REVIEW, "no test has to go on passing", [], figures)
-    return CheckResult(REVIEW if safe else PASSED, "tests that nothing fails" if safe else "", safe,
+    return CheckResult(REVIEW if safe else PASSED, "tests that never failed" if safe else "", safe,
                        figures)
 
 

@@ -191,7 +191,7 @@ def list_folders(directory: Path, broken: list[BrokenRecord]) -> Iterator[tuple]
             try:
                 listed = stamp_of(Path(entry.path))
             except RecursionError:   # of os.walk(), before Python 3.12
-                broken.append(BrokenRecord("has folders in folders without end.", entry.path,
+                broken.append(BrokenRecord("has endlessly nested folders.", entry.path,
                                            "Take them out."))
                 continue
             if listed:   # otherwise it was removed meanwhile

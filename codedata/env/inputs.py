@@ -267,7 +267,7 @@ def source_of(repository: Repository, root: Path,
             clone, commit = cloned(repository.origin, repository.base_commit,
                                    root / Environment.directory / SOURCES)
         except (Trouble, BrokenRecord) as e:
-            raise ItemFailed(f"its source cannot be had: {e}") from e
+            raise ItemFailed(f"its source cannot be fetched: {e}") from e
         with at_hand(clone) as near, checked_out(near, commit) as files:
             yield Source(files, clone, near, commit, date_of(commit, near))
     elif repository.path:

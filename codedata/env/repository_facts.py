@@ -68,7 +68,7 @@ def read_facts(folder: Path) -> Facts:
         if not why:
             return _loaded(lines[-1])
         if not lines and not skipped:   # no file of the repository can be the cause
-            raise ItemFailed("what reads a repository ends before it reads a file")
+            raise ItemFailed("the process that reads a repository ended before its first file")
         if not lines or lines[-1] in skipped:
             break
         skipped[lines[-1]] = why
@@ -113,7 +113,7 @@ def _run_child(folder: Path, skipped: dict[str, str]) -> tuple[list, str]:
     except subprocess.TimeoutExpired as e:
         output, is_late = e.stdout or b"", True
     except OSError as e:
-        raise ItemFailed(f"what reads a repository cannot be started: {e}") from e
+        raise ItemFailed(f"a process to read a repository cannot be started: {e}") from e
     lines = output.split(b"\n")[:-1]   # text after the last line break may be half a line
     if lines and lines[-1].startswith(b"{"):
         why = ""

@@ -71,14 +71,14 @@ class TextWriter:
         """Return a line that says how many calls there will be at least."""
         if not self._client:
             return "no calls: no model is asked"
-        return "one call for each task, at least three where its own text will not do"
+        return "one call for each task, at least three if its own text is not enough"
 
     def text_of(self, task: Task, commit: Commit) -> str:
         """Return the instruction of a task. Raise ItemFailed if no text is accepted, or the request
         says nothing and no model is asked."""
         text, problems = own_text(commit), ["it says nothing"]
         if not (self._client or text):
-            raise ItemFailed("the request says nothing of itself. A model writes its text with "
+            raise ItemFailed("the request does not describe itself. A model writes its text with "
                              "--writer llm")
         if not self._client:
             return text

@@ -200,7 +200,7 @@ class SandboxK8s:
                 describe = f"kubectl -n {self._cluster.namespace} describe pods"
                 raise ItemFailed(f"the pod does not start: {reason}: {message}",
                                  f"image {self.image}:",
-                                 ADVICE.get(reason, f"`{describe}` says more while one waits."))
+                                 ADVICE.get(reason, f"while one waits, `{describe}` says more."))
             time.sleep(wait_s)
             wait_s = min(1.0, wait_s * 1.5)
 

@@ -71,7 +71,7 @@ def test_each_bad_environment_is_named_and_the_rest_goes_on(heron_image, tmp_pat
     assert done.returncode == 1
     failed = {line["item"]: line["error"] for line in
               ledger_lines(tmp_path / "coverage", state="failed")}
-    assert "4 of 23 tests come out otherwise than in env/: tests/gone.py::test_0 (passed, now " \
+    assert "4 of 23 tests have other outcomes than in env/: tests/gone.py::test_0 (passed, now " \
            "missing)" in failed["lost"]
     assert "ran longer than 10 s with coverage" in failed["hung"] and len(failed) == 2
     excluded, = ledger_lines(tmp_path / "coverage", state="excluded")

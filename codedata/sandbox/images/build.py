@@ -86,7 +86,7 @@ def build(context: Path, text: str, tag: str, limits: BuildLimits, *, run_label:
     if failed and stop.is_set():
         raise Interrupted()
     if not (image_id or failed):
-        failed = "the engine ended it without a word"
+        failed = "the engine ended it without a reason"
     why = "; ".join(dict.fromkeys(ended)) if failed and ended else failed
     return Build(image_id, output.text(), why, round(time.monotonic() - started, 2))
 
