@@ -216,8 +216,9 @@ class Reporter:
         return BugReport(bug.instance_id, bug.repo, text, made)
 
     def _differences(self, trees: Trees, hidden: Hidden) -> list[Difference]:
-        """Return the differences that a caller sees, except ones that a report must not show. Where
-        calls cannot be recorded, return none for a model, which goes on without."""
+        """Return the differences that a caller sees, except ones that a report must not show.
+        Return [] if no recorder knows the language or, where a model writes the report, if
+        recording fails."""
         bug = trees.bug
         recorder = RECORDERS.get(bug.language)
         if recorder is None:

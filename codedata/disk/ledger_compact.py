@@ -77,7 +77,7 @@ def _is_outdated(old: dict, new: dict) -> bool:
 def _sum_by_model(lines: list[dict]) -> list[dict]:
     """Return the sums of the calls of lines by model, each with `n`.
 
-    Calls without a price make a sum of their own; a sum with an unknown amount is None.
+    Calls without a price have a separate sum; a sum with an unknown amount is None.
     """
     sums: dict[tuple, dict] = {}
     for call in (call for line in lines for call in calls_of(line)):

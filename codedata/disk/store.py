@@ -149,8 +149,8 @@ class Listing(StaysInDriver):
         return name in self._at or not self._only(name)
 
     def path(self, name: str) -> Path:
-        """Return where an item is, or where a new one goes. Raise BrokenRecord if that is outside
-        of its directory, for instance by a link."""
+        """Return the path of an item, or the path for a new one. Raise BrokenRecord if that is
+        outside of its directory, for instance by a link."""
         return inside(self.directory(name), f"{name}{self.suffix}")
 
     def directory(self, name: str) -> Path:
@@ -317,7 +317,8 @@ class Store(Listing):
         return {f: digests.get(f, "") for f in sorted(others) if then.get(f) != digests.get(f)}
 
     def _place(self, name: str) -> Path:
-        """Return where an item is or will be; a person may have moved it to another shard."""
+        """Return the path where an item is or will be; a person may have moved it to another shard.
+        """
         path = self.path(name)
         if name not in self._at:
             return path
@@ -467,7 +468,7 @@ def known_in(root: Path, cls: type, name: str) -> Any:
 
 @in_driver
 def path_in(root: Path, cls: type, name: str) -> Path:
-    """Return where a record of a root is, or would be."""
+    """Return the path of a record of a root, whether it exists or not."""
     return Store(root, cls).open().path(name)
 
 

@@ -215,7 +215,7 @@ def known_leaks(tries: list[dict], turn: str) -> list[Finding]:
 
 
 def _path_of_tries() -> Path:
-    """Return where the tries of the current item are stored."""
+    """Return the path of the current item's tries."""
     calls = current_reply_log()
     return calls.directory / KEPT / f"{calls.item}.json"
 

@@ -79,7 +79,8 @@ class Suspect:
 
 
 def judge_turn(client: Client, suspect: Suspect, side: str = "challenger") -> LeakVerdict:
-    """Return a leak judge's verdict. Raise ItemFailed after two invalid replies, or without any."""
+    """Return a leak judge's verdict. Raise ItemFailed if two replies are invalid, or there is no
+    reply."""
     attempts = count(1)
 
     def read(reply: Reply) -> LeakVerdict:

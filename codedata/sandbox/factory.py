@@ -83,7 +83,7 @@ class SandboxFactory:
         say_removed(*self.reap())
 
     def workdir_of(self, image: str) -> str:
-        """Return where the image's own source is: its working directory if it names one, else
+        """Return the path of the image's own source: its working directory if it names one, else
         /testbed."""
         workdir = engine.workdir_of(image) if self.name == "docker" else ""
         return workdir or WORKDIR

@@ -512,7 +512,7 @@ class CallRecorder:
     # names
 
     def path(self, value):
-        """Return (module, name) under which anybody can import an object, or None."""
+        """Return (module, name) by which anybody can import an object, or None."""
         if self.n_modules != len(sys.modules):
             self.index()
         known = self.paths.get(id(value))

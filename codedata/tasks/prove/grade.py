@@ -135,7 +135,7 @@ class Grader:
 
     @cached_property
     def workdir(self) -> str:
-        """Return where the agent works: by task.toml, else by the image."""
+        """Return the agent's working directory: by task.toml, else by the image."""
         return workdir_of(self.task) or self.host.workdir_of(self.image)
 
     @contextmanager
