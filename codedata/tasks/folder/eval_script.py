@@ -77,7 +77,7 @@ def printed_results(output: str) -> dict[str, str]:
         raise ValueError("its output has no marks of graders, or more than two")
     lines = [*map(LINE.fullmatch, between.removesuffix("\n").split("\n"))]
     if not lines or not all(lines):
-        raise ValueError("a line between the marks is not a result")
+        raise ValueError("a line between the marks is no result")
     return {restored_name(line[2]): line[1].lower() for line in lines}
 
 
