@@ -20,9 +20,7 @@ __all__ = [*PLACES]
 
 
 def __getattr__(name: str):
-    """Import what is offered here when it is asked for, so that a script waits for nothing that it
-    does not use.
-    """
+    """Import a public name when it is first used, so that a script loads only what it needs."""
     if name not in PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(PLACES[name]), name)

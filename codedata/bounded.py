@@ -1,8 +1,8 @@
-"""Read files that somebody else may have written: regular files only, opened without waiting, no
-more than a limit.
+"""Read files that somebody else may have written: only regular files, without blocking, up to a
+size limit.
 
 A FIFO, a device or a folder is an OSError at once, also where it has taken the place of a record.
-Links are followed; `inside` and `resolved_in` refuse those that lead out of a folder. Not promised:
+Links are followed; `inside` and `resolved_in` refuse links that lead out of a folder. Not promised:
 that a file stays as it is while it is read.
 """
 from __future__ import annotations
@@ -19,7 +19,7 @@ from codedata.errors import BrokenRecord, Trouble
 from codedata.texts import printable
 
 MAX_RECORD_BYTES = 200_000_000   # of a record, and of a line of a ledger
-# of somebody else's line, row or .json file: `{},` takes 24 times its length when it is parsed
+# of somebody else's line, row or .json file: parsed, `{},` takes 24 times its length
 MAX_ROW_BYTES = 20_000_000
 MAX_NAME_BYTES = 255
 
@@ -33,16 +33,16 @@ def open_regular(path: Path | str) -> BinaryIO:
 
 
 def open_appending(path: Path | str) -> int:
-    """Return a descriptor for appending to a regular file, made where it is missing.
+    """Return a descriptor for appending to a regular file, made if it is missing.
 
-    A link is an OSError here.
+    Raise OSError for a link.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
     return making_folders(regular_descriptor, path, flags)
 
 
 def making_folders(open_file, path: Path | str, flags: int) -> int:
-    """Return open_file(path, flags); only where its folder is missing, that is made first."""
+    """Return open_file(path, flags). If its folder is missing, make it first."""
     try:
         return open_file(path, flags)
     except FileNotFoundError:
@@ -63,7 +63,7 @@ def regular_descriptor(path: Path | str, flags: int) -> int:
 
 
 def read_bounded(path: Path | str, max_bytes: int = MAX_RECORD_BYTES) -> bytes:
-    """Return a regular file's content. OSError (EFBIG) where it is larger than `max_bytes`."""
+    """Return a regular file's content. OSError (EFBIG) if it is larger than `max_bytes`."""
     with open_regular(path) as file:
         content = file.read(max_bytes + 1)
     if len(content) > max_bytes:
@@ -83,8 +83,8 @@ def row_in(text: str | bytes):
 
 
 def numbered_lines(path: Path, todo: str) -> dict[str, str]:
-    """Return the lines of a file that are not empty, by their places. Raise Trouble where it cannot
-    be read."""
+    """Return {place: line} of the lines of a file that are not empty. Raise Trouble if it cannot be
+    read."""
     try:
         lines = read_bounded(path).decode().split("\n")   # splitlines() would cut texts at U+2028
     except (OSError, UnicodeDecodeError) as e:
@@ -95,7 +95,8 @@ def numbered_lines(path: Path, todo: str) -> dict[str, str]:
 def inside(root: Path | str, *parts: str) -> Path:
     """Return root/part/…, for parts that somebody else may have written: names, or paths of names.
 
-    BrokenRecord where a part is none, or a link below the root leads out of it or in a circle.
+    Raise BrokenRecord if a part is not a name or path of names, or a link below the root leads out
+    of it or in a circle.
     """
     path = str(root)
     try:
@@ -113,8 +114,8 @@ def inside(root: Path | str, *parts: str) -> Path:
 
 
 def own_folder(directory: Path, *names: str) -> Path:
-    """Return directory/name/…, in which only codedata makes and removes files. Raise Trouble where
-    a name is a link, since others' files may be behind it. The directory may be one."""
+    """Return directory/name/…, in which only codedata makes and removes files. Raise Trouble if a
+    name is a link, since it may lead to somebody's files. `directory` may be a link."""
     for name in names:
         directory = directory / name
         if directory.is_symlink():
@@ -132,17 +133,17 @@ def files_below(folder: Path, pattern: str = "**/*") -> list[Path]:
 
 
 def _names_in(part: str) -> list[str]:
-    """Return the names that a relative path is made of. ValueError where it is none."""
+    """Return the names in a relative path. Raise ValueError if it is not one."""
     names = [name for name in part.split("/") if name not in ("", ".")]
     if part.startswith("/") or not names or ".." in names or "\0" in part:
-        raise ValueError("it leads out of the folder, or is no path")
+        raise ValueError("it leads out of the folder, or is not a path")
     if max(len(name.encode()) for name in names) > MAX_NAME_BYTES:
         raise ValueError(f"it has a name of more than {MAX_NAME_BYTES} bytes")
     return names
 
 
 def resolved_in(folder: Path, path: Path) -> Path:
-    """Return `path` with its links resolved. OSError (EXDEV) where that leads out of `folder`."""
+    """Return `path` with its links resolved. OSError (EXDEV) if that leads out of `folder`."""
     real = path.resolve()
     if not real.is_relative_to(folder.resolve()):
         raise OSError(errno.EXDEV, "leads out of the folder", str(path))

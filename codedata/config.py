@@ -159,7 +159,7 @@ class _Layers:
         return values
 
     def _flag(self, section: str, name: str) -> str:
-        """Return the flag that sets a field, "" for none."""
+        """Return the flag that sets a field, "" if there is none."""
         if section == "llm" or issubclass(SECTIONS[section], RoleSettings):
             return FLAGS.get(name, "")
         # --config is the file of settings, not [prompt] config
@@ -224,7 +224,7 @@ class _Layers:
         return key
 
     def endpoints(self, base_url: str) -> dict[str, Endpoint]:
-        """Return every endpoint by name, with its key; `base_url` is that of [llm] or a flag."""
+        """Return every endpoint by name, with its key; `base_url` comes from [llm] or a flag."""
         given = self._table("endpoints")
         names = {**BUILT_IN_ENDPOINTS, **given}
         endpoints = {name: self._endpoint(name, given.get(name, {})) for name in names}
@@ -262,8 +262,8 @@ class _Layers:
 
 
 def _values(cls, given, where: str, todo: str = "") -> dict:
-    """Return the values of a table by the fields of its class, each checked. Raise Trouble where
-    one is wrong or missing.
+    """Return {field of a class: its checked value} of a table. Raise Trouble if one is wrong or
+    missing.
     """
     if not isinstance(given, dict):
         raise Trouble("is not a table.", where, todo)
@@ -293,9 +293,9 @@ def _read_toml(args: Namespace, root: Path) -> tuple[Path | None, dict]:
 
 
 def _first_file(*paths: Path) -> Path | None:
-    """Return the first path that exists and is no folder (.env may be a folder of Python's).
+    """Return the first path that exists and is not a folder (.env may be a virtual environment).
 
-    A path that is no regular file, such as a FIFO, is Trouble when it is read.
+    Reading a path that is not a regular file, such as a FIFO, raises Trouble.
     """
     return next((path for path in paths if path.exists() and not path.is_dir()), None)
 
@@ -305,7 +305,7 @@ def _read(path: Path) -> str:
 
 
 def _checked(key: Field, value, where: str):
-    """Return a value as its field has it. Raise Trouble if its type, or the value, is wrong."""
+    """Return a value in the type of its field. Raise Trouble if its type or the value is wrong."""
     kind = key.type.removesuffix(" | None")
     if "Judge" in kind:
         return _judges(value, where)
@@ -313,7 +313,7 @@ def _checked(key: Field, value, where: str):
         return value
     if kind == "float" and type(value) is int:
         value = float(value)
-    if isinstance(value, tuple):   # of a flag such as --formats A,B
+    if isinstance(value, tuple):   # from a flag such as --formats A,B
         value = list(value)
     if fault := check_of(kind.replace("tuple", "list").replace(", ...", ""))(value):
         raise Trouble(f"{fault.lstrip()}.", where)
@@ -399,8 +399,8 @@ def _as_table(judge: Judge) -> dict:
 
 
 def ray_address(args: Namespace) -> str:
-    """Return the address of the Ray cluster that a script is to run on; "" for one of its own.
-    Raise Trouble where one is named and Ray is not."""
+    """Return the address of the Ray cluster that a script is to run on; "" for a cluster of its
+    own. Raise Trouble if an address is given without --engine ray."""
     if args.engine == "ray":
         return (args.ray_address or os.environ.get("RAY_ADDRESS", "")).removeprefix("local")
     if args.ray_address:
@@ -408,7 +408,7 @@ def ray_address(args: Namespace) -> str:
     return ""
 
 
-# variables that programs of a worker need; no other one may have a key in it
+# variables that a worker's programs need; any other may hold a key
 FOR_PROGRAMS = re.compile(
     r"PATH|HOME|USER|LOGNAME|SHELL|LANG|LC_\w+|TZ|TMPDIR|VIRTUAL_ENV|LD_LIBRARY_PATH|PYTHON\w+|"
     r"DOCKER_(?:HOST|TLS_VERIFY|CERT_PATH|CONFIG|CONTEXT)|KUBECONFIG|KUBERNETES_\w+|RAY_\w+|"
@@ -416,15 +416,15 @@ FOR_PROGRAMS = re.compile(
 
 
 def quieten_ray() -> None:
-    """Let Ray, before it is imported, send no statistics and print no messages of its own."""
+    """Set Ray up, before it is imported, to send no statistics and print no messages of its own."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".*")
 
 
 @contextmanager
 def bare_environment() -> Iterator[None]:
-    """Leave in the environment what programs need to run, and no key, for the processes that are
-    started meanwhile."""
+    """Reduce the environment, for processes started meanwhile, to what programs need, without keys.
+    """
     full = dict(os.environ)
     for name in filterfalse(FOR_PROGRAMS.fullmatch, full):
         del os.environ[name]

@@ -2,8 +2,8 @@
 
 The workers of a cluster have neither its root nor its keys. A function that is marked `in_driver`
 runs in the driver, whoever calls it. Objects of classes that derive from StaysInDriver are made
-there, and stay: a worker that is sent one gets a Remote, whose methods run in the driver. Arguments
-and results are copies. In the driver itself, both marks do nothing.
+there, and stay there: a worker gets a Remote instead, whose methods run in the driver. Arguments
+and results are copied. In the driver itself, both marks do nothing.
 """
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from functools import partial, wraps
 from types import FunctionType, MethodType
 from typing import Any
 
-_send: list[Callable] = []   # of a worker: sends (target, attribute, arguments) to the driver
+_send: list[Callable] = []   # in a worker: sends (target, attribute, arguments) to the driver
 _remotes: weakref.WeakValueDictionary[int, Remote] = weakref.WeakValueDictionary()
 
 
 def work_for(send: Callable) -> None:
-    """Make this process a worker: send(target, attribute, arguments) returns what the driver's
-    attribute is, called with (args, kwargs), or read where they are None."""
+    """Make this process a worker. send(target, attribute, arguments) calls an attribute in the
+    driver with (args, kwargs), or reads it if `arguments` is None, and returns the result."""
     _send[:] = [send]
 
 
@@ -30,7 +30,7 @@ def is_worker() -> bool:
 
 
 def in_driver(function: Callable) -> Callable:
-    """Mark a function of a module: it runs in the driver."""
+    """Mark a module's function to run in the driver."""
     @wraps(function)
     def run(*args, **kwargs):
         if not _send:
@@ -40,22 +40,20 @@ def in_driver(function: Callable) -> Callable:
 
 
 def in_worker(method: Callable) -> Callable:
-    """Mark a method of a class that stays in the driver: in a worker it runs there, on the Remote.
-    """
+    """Mark a method of a StaysInDriver class to run in the worker, on the Remote."""
     method.runs_in_worker = True
     return method
 
 
 class StaysInDriver:
-    """Mark a class whose objects live in the driver: a worker that needs one is sent its Remote, or
-    asks for it by a function that is marked `in_driver`. `copied` names attributes that a Remote
-    has copies of."""
+    """Mark a class whose objects live in the driver: a worker is sent a Remote instead, or gets one
+    from a function marked `in_driver`. `copied` names the attributes that a Remote copies."""
 
     copied: tuple[str, ...] = ()
 
 
 class Remote:
-    """Stand in a worker for an object of the driver."""
+    """Represent in a worker an object of the driver."""
 
     def __init__(self, cls: type, number: int, copies: dict[str, Any]):
         vars(self).update(copies, _cls=cls, _number=number)
@@ -79,29 +77,29 @@ class Remote:
 
 
 def remote_of(cls: type, number: int, copies: dict[str, Any]) -> Remote:
-    """Return the Remote of an object in a worker: always the same one."""
+    """Return the Remote of an object in this worker, the same one each time."""
     remote = _remotes.get(number)
     if remote is None:
         remote = _remotes[number] = Remote(cls, number, copies)
     return remote
 
 
-_held: dict[int, StaysInDriver] = {}   # in the driver: what workers have Remotes of
+_held: dict[int, StaysInDriver] = {}   # in the driver: the objects that have Remotes in workers
 
 
 def hold(held_object: StaysInDriver) -> tuple[Callable, tuple]:
-    """Hold an object of the driver for workers; return what makes its Remote there."""
-    number = id(held_object)   # unique, since it is held
+    """Keep an object of the driver alive for workers; return how to make its Remote there."""
+    number = id(held_object)   # unique while it is held
     _held[number] = held_object
     copies = {name: getattr(held_object, name) for name in held_object.copied}
     return remote_of, (type(held_object), number, copies)
 
 
 def held(number: int) -> StaysInDriver:
-    """Return the object of the driver that a worker means."""
+    """Return the object of the driver that a worker's Remote stands for."""
     return _held[number]
 
 
 def forget(held_object: StaysInDriver) -> None:
-    """Hold an object no longer."""
+    """Stop holding an object for workers."""
     _held.pop(id(held_object), None)

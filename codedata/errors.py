@@ -1,5 +1,5 @@
-"""Expected trouble: what happened, where, what to do. Printed without a traceback; anything else is
-a bug.
+"""Define the errors of expected trouble: what happened, where, what to do. They are printed without
+a traceback; any other exception is a bug.
 """
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 def is_full_disk(error: Exception) -> bool:
-    """Return whether an error says that a disk has no room; shutil.Error is a list of errors."""
+    """Return whether an error says that a disk is full; shutil.Error is a list of errors."""
     return isinstance(error, OSError) and (
         error.errno in NO_ROOM or any(os.strerror(number) in str(error) for number in NO_ROOM))
 
 
 class Trouble(Exception):
-    """Something the user can mend. Uncaught it ends the script with exit code 2, nothing done."""
+    """Report something that the user can mend. Uncaught, it ends the script with exit code 2 before
+    anything is done."""
 
     exit_code = 2
 
@@ -41,9 +42,9 @@ class BrokenRecord(Trouble):
 
 
 class ItemFailed(Trouble):
-    """One item could not be made.
+    """Report that an item could not be made.
 
-    It leaves a ledger line, no record; the next run tries it again.
+    It leaves a ledger line but no record; the next run tries it again.
     """
 
     exit_code = 1
@@ -52,14 +53,14 @@ class ItemFailed(Trouble):
 class Excluded(Trouble):
     """Report that a rule leaves the item out.
 
-    It is noted by name and not tried again on the same inputs.
+    The item is named in the ledger and not tried again with the same inputs.
     """
 
 
 class HttpTrouble(ItemFailed):
     """Report a request that was given up.
 
-    `status` is the last HTTP status, None where no answer came.
+    `status` is the last HTTP status, None if no answer came.
     """
 
     def __init__(self, what: str, where: str = "", todo: str = "", status: int | None = None):
@@ -68,7 +69,8 @@ class HttpTrouble(ItemFailed):
 
 
 class RunStopped(Trouble):
-    """No further item can be made (endpoint, key, budget, disk): what is left stays missing."""
+    """Report that no further item can be made (endpoint, key, budget, disk). The rest stays
+    missing."""
 
     def __init__(self, what: str, where: str = "", todo: str = "", exit_code: int = 1):
         super().__init__(what, where, todo)
@@ -76,11 +78,12 @@ class RunStopped(Trouble):
 
 
 class MachineStopped(RunStopped):
-    """No further item can be made on this machine; in a cluster, others go on."""
+    """Report that no further item can be made on this machine. Other machines of a cluster go on.
+    """
 
 
 class EndpointDown(RunStopped):
-    """Nobody answers at an endpoint, or it says nothing but HTTP 429.
+    """Report that an endpoint does not answer, or only with HTTP 429.
 
     A panel may go on with its other judges.
     """
@@ -101,7 +104,7 @@ def _restored(cls: type, args: tuple, values: dict) -> Trouble:
 
 
 def start_thread(target) -> threading.Thread:
-    """Return a thread that has started. MachineStopped where the machine gives no more of them."""
+    """Start a thread and return it. Raise MachineStopped if the machine allows no more threads."""
     thread = threading.Thread(target=target, daemon=True)
     try:
         thread.start()

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable
 from itertools import groupby
 
-# keys of thinking that a model wrote apart from its text; no other model is sent it
+# keys of the thinking that a model wrote apart from its text; it is not sent to other models
 REASONING = ("reasoning_content", "reasoning", "thinking_blocks")
 
 
@@ -18,7 +18,8 @@ def content_text(message: dict) -> str:
 
 
 def calls_text(message: dict) -> str:
-    """Return the tool calls of a message as JSON text, to measure and compare; "" without any."""
+    """Return the tool calls of a message as JSON text, to be measured or compared; "" without
+    calls."""
     calls = [call["function"] for call in message.get("tool_calls") or ()]
     return json.dumps(calls, ensure_ascii=False) if calls else ""
 
@@ -31,7 +32,8 @@ def with_text(message: dict, text: str) -> dict:
 
 
 def result_problem(messages: Iterable[dict]) -> str | None:
-    """Return why endpoints would refuse a history: each call wants its result right behind it."""
+    """Return why endpoints would refuse a history, or None: each call must be followed by its
+    result."""
     waiting: set[str] = set()
     for message in [*messages, {"role": "end"}]:
         is_result = message["role"] == "tool"

@@ -27,7 +27,7 @@ from codedata.texts import printable, toml_tables
 Object = dict    # keys that this schema does not fix
 Seconds = float
 Points = float    # 0..100
-ItemName = str    # that may be a file name: see safe_name()
+ItemName = str    # a name that may be a file name: see safe_name()
 Integer = int     # of 64 bits
 UnixTime = float
 AnyText = str     # with NUL bytes, too
@@ -60,8 +60,8 @@ SAFE_NAME = re.compile(r"[A-Za-z0-9-][A-Za-z0-9._-]{0,199}")
 class Message(TypedDict, total=False):
     """Hold a message of a conversation, in the form of the chat API.
 
-    Most have only a role and a text. An assistant's may have `tool_calls`, and in
-    `reasoning_content` the thinking that is not in its text; a tool's result has `tool_call_id`.
+    Most have only a role and a text. An assistant's message may have `tool_calls`, and in
+    `reasoning_content` thinking that is not in its text; a tool's result has `tool_call_id`.
     """
 
     role: str
@@ -101,7 +101,7 @@ class JudgeVerdict(TypedDict, total=False):
     """Hold a judge's verdict on a turn in one order, as codedata/duel/panel.py describes it.
 
     A person may have edited it: parse() checks judge, order, parse_ok and scores, and of the texts
-    and `attempt` those that are there.
+    and `attempt` the ones that are present.
     """
 
     judge: str
@@ -119,12 +119,12 @@ class JudgeVerdict(TypedDict, total=False):
     marker: str
     settings: str
     ran: str                    # digest of what running showed; absent: it was not shown
-    by_program: bool            # a draw that a program has found: nobody was asked
+    by_program: bool            # a draw found by a program: no judge was asked
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """One turn to answer: an entry of prompt/prompts_<count>_<k>.json."""
+    """Hold one turn to answer: an entry of prompt/prompts_<count>_<k>.json."""
 
     directory = "prompt"
     instance_id: str
@@ -177,14 +177,14 @@ class Commit:
     patch: str
     test_patch: str
     created_at: str | None = None   # ISO 8601, UTC
-    licence: str | None = None      # of the repository, SPDX where the source has it
+    licence: str | None = None      # of the repository, SPDX if the source has it
 
 
 @dataclass(frozen=True)
 class Answer:
     """Hold the two answers to one prompt: answer/<source>_<order>.json.
 
-    A side that is null is not made yet; one that is empty on disk is null here.
+    A side that is not made yet is null, here and on disk; on disk an empty one means the same.
     """
 
     directory = "answer"
@@ -208,15 +208,15 @@ class Answer:
 class Score:
     """Hold the judges' verdicts on one turn: score/<answer stem>.json.
 
-    `score` and `metrics` are the challenger's.
+    `score` and `metrics` grade the challenger.
     """
 
     directory = "score"
     instance_id: str
     answer_file: str         # <answer stem>.json
-    mode: str                # "king" or "reference": whom the challenger was put against
+    mode: str                # "king" or "reference": the challenger's opponent
     parse_ok: bool           # some judge's verdict could be read, so there is a score
-    score: Points | None     # null: none could
+    score: Points | None     # null: no verdict could be read
     metrics: dict[str, Points | None]   # empty where `score` is null
     reason: str              # the judges' reasons, a line each
     judges: list[JudgeVerdict]   # an entry for each judge and order
@@ -249,7 +249,7 @@ class CandidateRun(TypedDict):
     Of a turn with several calls, the exit code is that of the last one that ran.
     """
 
-    sides: list[str]         # king, challenger, reference, sample 1, …: those that are this turn
+    sides: list[str]         # king, challenger, reference, sample 1, …: all that gave this turn
     turns: list[str]         # their digests
     command: str
     exit_code: int
@@ -258,28 +258,28 @@ class CandidateRun(TypedDict):
     output: AnyText          # as the agent would have seen it
     calls: list[CallRun]     # of a turn with several, in their order; absent: it has one
     changes: dict[str, str]  # {path: diff} of the source's files; "" for what is not shown
-    tests: dict[str, str]    # {hidden test: status} after it; {} where none is run, or can be
+    tests: dict[str, str]    # {hidden test: status} after it; {} if none is run, or can be
 
 
 @dataclass(frozen=True)
 class Executed:
-    """Hold what the candidates of a turn do at its state: executed/<answer stem>.json.
+    """Hold what a turn's candidates do in the state before it: executed/<answer stem>.json.
 
-    Hidden tests are named here. No judge and no model is shown them.
+    Hidden tests are named here. They are not shown to any judge or model.
     """
 
     directory = "executed"
     instance_id: str
-    repo_name: ItemName      # the environment
+    repo_name: ItemName      # the environment's
     image_name: str
     start: str               # the state in which the replay began, one of turns/replay.py's
     how: str                 # commit | replayed: in pods, the history for each candidate again
     replay: str              # equal | tree unchanged | unequal at turn n
     unequal: list[Object]    # {turn, recorded, got, tree_changed} of observations, cut
     n_commands: int          # of the history
-    n_equal: int             # observations that are equal letter for letter
+    n_equal: int             # observations that are exactly equal
     n_masked: int            # equal but for what differs between two runs
-    before: dict[str, str]   # {hidden test: status} at the state; {} where no candidate edits
+    before: dict[str, str]   # {hidden test: status} at the state; {} if no candidate edits
     runs: list[CandidateRun]
     seconds: Seconds
 
@@ -343,19 +343,19 @@ class Sample:
 
 
 class Final(Sample):
-    """Hold a turn that the challenger reliably wins."""
+    """Hold a Sample that the challenger reliably wins."""
 
     directory = "final"
 
 
 class Refined(Sample):
-    """Hold a turn that the challenger wins often."""
+    """Hold a Sample that the challenger often wins."""
 
     directory = "refined"
 
 
 class Defeat(Sample):
-    """Hold a turn that the challenger does not win often."""
+    """Hold a Sample that the challenger does not often win."""
 
     directory = "defeat"
 
@@ -378,7 +378,7 @@ class JudgeStatistics(TypedDict, total=False):
     changes_with_order: Share | None
     prefers_first: Share | None
     calls: dict[str, int]
-    kin_of: list[str]                  # sides that a model of the judge's family answered for
+    kin_of: list[str]                  # sides answered by a model of the judge's family
     beside_the_others: Object | None   # {own, others, difference}, against the unrelated judges
 
 
@@ -403,13 +403,13 @@ class JudgeResult:
 class Duel:
     """Hold the outcome of a duel: score/_duel.json.
 
-    Fields that default to ABSENT are not in the files of earlier versions. Export goes without
-    them; a report needs all of them.
+    Files of earlier versions lack the fields that default to ABSENT. An export does not need them,
+    a report needs all.
     """
 
     title = "the outcome of a duel"
-    raw: Object                   # the file's content, with keys that are no fields
-    mode: str                     # "king" or "reference": whom the challenger was put against
+    raw: Object                   # the file's content, including keys that are not fields
+    mode: str                     # "king" or "reference": the challenger's opponent
     order: str                    # "both" or "king_first"
     accepted: bool
     reasons: list[str]            # why it was not accepted
@@ -419,7 +419,7 @@ class Duel:
     lcb: float | None            # lower confidence bound of the mean lead, -0.5..0.5
     turns: int
     win_margin: float            # the least margin to be accepted
-    gate_alpha: float            # the quantile that is the bound
+    gate_alpha: float            # the quantile for the bound
     resamples: int
     interval: list[float] | None = ABSENT   # 95 % interval of the margin, in points
     metrics: dict[str, Points | None] = ABSENT
@@ -444,7 +444,7 @@ class Duel:
 
     @property
     def rival_score(self) -> float | None:
-        """Return the score of whom the challenger was put against: king or reference."""
+        """Return the score of the challenger's opponent: king or reference."""
         return self.raw.get(f"{self.mode}_score")
 
     @classmethod
@@ -468,8 +468,8 @@ class Duel:
 
     @classmethod
     def of(cls, raw: Object, where: str = DUEL, todo: str = "", complete: bool = False) -> Duel:
-        """Return the record of a file's content. BrokenRecord names every fault."""
-        # a judge's name or reason may hold anything: it is shown, not stored
+        """Return the record in a file's content. Raise BrokenRecord with every fault."""
+        # a judge's name or reason may hold anything: it is only shown
         data = {**storable(raw), "raw": raw} if isinstance(raw, dict) else raw
         duel = parse(cls, data, where, todo, complete)
         if duel.margin is not None:
@@ -483,11 +483,12 @@ class Duel:
 
 @dataclass(frozen=True)
 class OfRepository:
-    """Hold what records about a repository begin with. Ledgers list them under its name."""
+    """Hold the first fields of records about a repository. Ledgers list such records under its
+    name."""
 
     repo: str                # as the input has it
     repo_name: ItemName      # of most, the name of the file
-    base_commit: str         # "" where it is not known
+    base_commit: str         # "" if it is not known
 
     @property
     def instance_id(self) -> str:
@@ -518,14 +519,14 @@ class Environment(OfRepository):
 
 
 class CaseResult(TypedDict):
-    """Hold the outcome of a test case, beside further keys."""
+    """Hold the outcome of a test case; it may have further keys."""
 
     name: str
     status: str              # passed | failed | error | skipped
 
 
 class Measurement(TypedDict):
-    """Hold how a Coverage was measured, beside further keys."""
+    """Hold how a Coverage was measured; it may have further keys."""
 
     runs: int
     seconds: list[Seconds]   # of the suite in each run
@@ -540,11 +541,11 @@ class CoveredTest(TypedDict):
     flaky: bool
     lines: dict[str, int]    # {index into files: index of a line set}
     functions: int | None    # index of a function set; null: nothing saw what it ran
-    starts: list[str]        # events after which nothing is seen
+    starts: list[str]        # events after which nothing is recorded
 
 
 class Otherwise(TypedDict):
-    """Hold a test that came out otherwise than in env/, in a Coverage."""
+    """Hold a test whose outcome differs from env/, in a Coverage."""
 
     name: str
     expected: str
@@ -555,13 +556,13 @@ class Otherwise(TypedDict):
 class Coverage(OfRepository):
     """Hold what each test of a repository ran: coverage/<repo_name>.json.
 
-    A list of ranges [first, last, first, last, …] is a set of lines, from 1. Equal sets stand once,
-    and are named by their index.
+    A list of ranges [first, last, first, last, …] is a set of lines, from 1. Equal sets are stored
+    once and referred to by index.
     """
 
     directory = "coverage"
-    contexts: str            # pytest: which test ran what is known | none: it is not, see `reason`
-    reason: str              # why there are no contexts; "" where there are
+    contexts: str            # pytest: it is known which test ran what | none: unknown, see `reason`
+    reason: str              # why there are no contexts; "" if there are
     measured: Measurement    # and digests of what was run
     files: list[str]         # paths of the sources that tests executed
     functions: list[str]     # ids of the functions that tests executed: path::Qual.name
@@ -576,7 +577,7 @@ class Coverage(OfRepository):
 
     @staticmethod
     def faults_between(data: dict) -> list[str]:
-        """Return what is wrong between the fields of a record that are each right by themselves."""
+        """Return the contradictions between fields of a record that are each valid."""
         tests, n_runs = data["tests"], data["measured"]["runs"]
         used = {"files": {i for test in tests for i in test["lines"]},
                 "line_sets": {str(k) for test in tests for k in test["lines"].values()},
@@ -597,7 +598,7 @@ class Analysis(OfRepository):
 
     directory = "analysis"
     source: str              # runtime: scores come from coverage/ | static: from the call graph
-    reason: str              # why it is static; "" where it is not
+    reason: str              # why it is static; "" if it is not
     languages: dict[str, Object]   # {name: {files, lines, entities, edges: whether there are any}}
     files: list[Object]      # {path, language, lines, is_test, covered: share of the lines that
                              # could run, or null}
@@ -612,23 +613,23 @@ class Analysis(OfRepository):
 
 @dataclass(frozen=True)
 class BugConfig(OfRepository):
-    """Say where and how `bug_inject.py scale` puts bugs into a repository, and judges them:
+    """Say where and how `bug_inject.py scale` puts bugs into a repository, and how it judges them:
     bug/_config/<repo_name>.json."""
 
     directory = "bug/_config"
     named_by_id = True
-    environment: str         # digest of what its bugs are judged by: image, test script, results
+    environment: str         # digest of what bugs are judged by: image, test script, results
     roots: list[str]         # files and folders that bugs are put into; ["."]: all
     exclude: list[str]       # patterns of paths, as of fnmatch, that are left as they are
     selection: str           # plugin: tests by coverage/, in a warm process | none: the whole suite
-    reason: str              # why it is none; "" where it is not
+    reason: str              # why it is none; "" if it is not
     timeout_s: Seconds       # of a run of the whole suite
     max_candidates: int      # by procedure
     seed: int
 
     @staticmethod
     def faults_between(data: dict) -> list[str]:
-        """Return what an edit of a config got wrong."""
+        """Return the faults of an edited config."""
         faults = []
         if data["selection"] not in ("plugin", "none"):
             faults.append("`selection` is neither plugin nor none")
@@ -640,38 +641,38 @@ class BugConfig(OfRepository):
 
 
 class ProposedChange(TypedDict):
-    """Hold a change that may be a bug, in a Candidates, beside further keys."""
+    """Hold a change that may be a bug, in a Candidates; it may have further keys."""
 
-    diff: str                # git's format, of source files alone
+    diff: str                # git's format, only source files
     symbol: str              # id of the changed function, as in analysis/; "": not known
     summary: str             # what was broken, in the words of who broke it; not for publication
 
 
 @dataclass(frozen=True)
 class Candidates(OfRepository):
-    """Hold changes that may be bugs: bug/_candidates/<repo_name>.<batch>.json."""
+    """Hold changes that may be bugs, as one batch: bug/_candidates/<repo_name>.<batch>.json."""
 
     directory = "bug/_candidates"
     method: str              # who made them: agent
     candidates: list[ProposedChange]
-    trajectory: str          # of the agent, below the root; "" where there is none
+    trajectory: str          # of the agent, below the root; "" if there is none
     usage: Object            # calls, tokens and cost of the agent
     seconds: Seconds
 
 
 class BugVerdict(TypedDict):
-    """Hold what screening showed of a candidate, in a Verdicts."""
+    """Hold the result of screening a candidate, in a Verdicts."""
 
     diff: str                # digest of the candidate's diff
     instance_id: str         # of the task that it may become
     good: bool               # whether it may be a bug
-    reason: str              # why it is none; "" where it may be
+    reason: str              # why it is not a bug; "" if it may be one
     evidence: Object         # what the runs showed
 
 
 @dataclass(frozen=True)
 class Verdicts(OfRepository):
-    """Hold what screening showed of the candidates of scale: bug/_verdicts/<name>.json."""
+    """Hold the results of screening candidates of scale: bug/_verdicts/<name>.json."""
 
     directory = "bug/_verdicts"
     verdicts: list[BugVerdict]   # one a candidate, in their order
@@ -692,21 +693,21 @@ class BugReport:
 
 @dataclass(frozen=True)
 class SourceCopy(OfRepository):
-    """Say what a copy of a repository's source holds: nl2repo/_sources/<repo_name>.json, beside the
+    """Describe a copy of a repository's source: nl2repo/_sources/<repo_name>.json, beside the
     folder of that name."""
 
     directory = "nl2repo/_sources"
     files: dict[str, str]    # {path: digest of its text} of the sources that can be read
     faults: dict[str, str]   # {path: why it is not read, or only in part}
-    others: list[str]        # files in it that are no sources
+    others: list[str]        # files in it that are not sources
     seconds: Seconds
 
 
 class RecordedFact(TypedDict):
-    """Hold a script that calls the project, and what comes of it: an entry of `facts`."""
+    """Hold a script that calls the project, and its outcome: an entry of `facts`."""
 
-    functions: list[str]     # ids of those that it calls itself
-    ran: dict[str, int]      # {id of a function that runs: how many of its lines}
+    functions: list[str]     # ids of the functions that it calls itself
+    ran: dict[str, int]      # {id of a function that runs: number of its lines that ran}
     code: list[str]          # statements, the last one an expression
     told: str                # the value, or the exception with its message
     kind: str                # value | raises
@@ -730,12 +731,12 @@ class RepoMeta(OfRepository):
 
     directory = "nl2repo/_meta"
     licence: str | None      # SPDX; null where none is recognised
-    summary: str             # of its project file; "" where there is none
+    summary: str             # of its project file; "" if there is none
     dependencies: list[str]  # as its project files declare them
-    imports: list[str]       # modules that it imports and neither has itself nor Python
+    imports: list[str]       # third-party modules that it imports
     files: list[Object]      # {path, language, lines, is_test}
-    lines: int               # of sources that are no tests
-    entities: dict[str, int] # {kind: how many of no test file}
+    lines: int               # of sources that are not tests
+    entities: dict[str, int] # {kind: number outside of test files}
     stable_tests: list[str]  # that passed in every run
     flaky_tests: list[str]
 
@@ -748,16 +749,16 @@ class StripCandidate(TypedDict):
 
 
 class ScreenedStrip(TypedDict):
-    """Hold what screening shows of a candidate, in a Communities. Newer ones have `n_survivors`: of
-    some wrong variants of the function, those that no test notices."""
+    """Hold the result of screening a candidate, in a Communities. Newer ones have `n_survivors`:
+    the number of wrong variants of the function that no test notices."""
 
     id: str                  # <repo_name>.<kind>.<8 hex digits of the normalised diff>; "": no diff
     kind: str
     functions: list[str]
-    sources: list[str]       # digest of the source of each of them
-    diff: str                # strips the bodies; "" where they cannot be
-    verdict: str             # good, or in a word why it is no candidate
-    reason: str              # the same in words; "" where it is good
+    sources: list[str]       # digest of each function's source
+    diff: str                # strips the bodies; "" if they cannot be
+    verdict: str             # good, or in a word why it is not a candidate
+    reason: str              # the same in words; "" if it is good
     n_covering: int          # counted tests that run one of the functions
     n_failing: int           # tests
     how: str                 # swap | import | suite | full: in a fresh container
@@ -790,7 +791,7 @@ class StripPatch:
     base_commit: str         # in env/
     kind: str                # function | community | module | package
     functions: list[str]     # ids, as in analysis/
-    sources: list[str]       # digest of the source of each of them
+    sources: list[str]       # digest of each function's source
     diff: str                # strips the bodies
     screened: Object         # {verdict, reason, n_covering, n_failing, how, seconds}
 
@@ -810,10 +811,10 @@ class Document(OfRepository):
     subject: str             # id of the function; "" of a project
     source: str              # digest of what it documents
     writer: str              # template | llm
-    content: Object          # its fields, of which the text is printed
+    content: Object          # its fields, from which the text is printed
     text: str                # Markdown
     checks: Object           # what the checks measured
-    trajectory: str          # of the agent, below the root; "" where there is none
+    trajectory: str          # of the agent, below the root; "" if there is none
     usage: Object            # calls, tokens and cost of the agent
     seconds: Seconds
 
@@ -826,16 +827,16 @@ class RepoDocument(OfRepository):
     licence: str | None
     sections: list[Object]   # {name: its Document, subject, title, text}: the project's first
     index: dict[str, Object] # {id of a task: {kind, functions, names: public ones that its
-                             # tests touch, missing: those that stand nowhere}}
+                             # tests touch, missing: the ones that no document has}}
     checks: Object           # shares of documented functions and names; overlap, at most
 
 
 @dataclass(frozen=True)
 class Task:
-    """Hold a task as its folder task/<instance_id>/ has it, which Harbor takes as it stands.
+    """Hold a task, the content of its folder task/<instance_id>/, which Harbor accepts unchanged.
 
-    docs/tasks.md says what lies where. Whoever makes tasks ends there; audits, attempts and exports
-    begin there. A folder that somebody else made is a task, too.
+    docs/tasks.md describes the folder. All makers of tasks write it; audits, attempts and exports
+    read it. A folder that somebody else made is a task, too.
     """
 
     directory = "task"
@@ -843,8 +844,8 @@ class Task:
                         "environment": "environment/", "solution": "solution/", "tests": "tests/",
                         "proof": "proof.json"}
     instance_id: str         # the folder's name
-    kind: str                # who makes it: one of KINDS, as `config` says; "" of somebody else
-    config: Object           # Harbor's keys; what we know of it is in [metadata.codedata]
+    kind: str                # who makes it: one of KINDS, as `config` says; "": somebody else
+    config: Object           # Harbor's keys; our own data are in [metadata.codedata]
     environment: Files       # its Dockerfile, with its context
     solution: Files
     tests: Files             # what lies in /tests of its verifier
@@ -853,12 +854,12 @@ class Task:
 
     @classmethod
     def completed(cls, data: dict) -> dict:
-        """Return what is in a folder with the kind that its task.toml names."""
+        """Return a folder's fields, with the kind that its task.toml names."""
         return {**data, "kind": kind_of(data["config"])}
 
     @classmethod
     def kind_in(cls, folder: Path) -> str:
-        """Return the kind of the task in a folder; "" where it has none that can be read."""
+        """Return the kind of the task in a folder; "" if it has none, or cannot be read."""
         try:
             return kind_of(toml_tables(read_bounded(folder / cls.places["config"]).decode()))
         except (OSError, ValueError, RecursionError):
@@ -866,45 +867,46 @@ class Task:
 
     @property
     def about(self) -> Object:
-        """Return what is known of it: [metadata.codedata] of its task.toml."""
+        """Return our own data on the task: [metadata.codedata] of its task.toml."""
         return about_in(self.config)
 
 
 class Proof(TypedDict, total=False):
-    """Hold what runs showed of a task: its proof.json. What a kind adds is its own."""
+    """Hold what runs showed about a task: its proof.json. Kinds of tasks add fields of their own.
+    """
 
     proof: int               # version; missing: 1
     runs: list[Object]       # {of, seconds}, with {reward}, or {broken, passed, cases, exit_code}
-    digest: str              # of what they are evidence for, and
-    parts: dict[str, str]    # of each part of that
+    digest: str              # of the parts of the task that they prove, and
+    parts: dict[str, str]    # of each such part
     log: str                 # the end of what a run without the solution printed
     image_id: str            # the engine's
     seconds: Seconds         # of all runs
 
 
 def about_in(config) -> Object:
-    """Return [metadata.codedata] of a task.toml; {} where it has none."""
+    """Return [metadata.codedata] of a task.toml; {} if it has none."""
     metadata = config.get("metadata") if isinstance(config, dict) else None
     about = metadata.get("codedata") if isinstance(metadata, dict) else None
     return about if isinstance(about, dict) else {}
 
 
 def kind_of(config) -> str:
-    """Return the kind of task that a task.toml names, "" where it is none of ours."""
+    """Return the kind of task that a task.toml names, "" if it is not one of ours."""
     kind = about_in(config).get("kind")
     return kind if kind in KINDS else ""
 
 
 @dataclass(frozen=True)
 class RivalledTask(Task):
-    """Hold a task with the scripts that somebody has written to try it: rivals/ in its folder."""
+    """Hold a task with the scripts that were written to try its verifier: rivals/ in its folder."""
 
     places: ClassVar = {**Task.places, "rivals": "rivals/"}
     rivals: Files | None = None   # right-*, wrong-* and cheat-*; null: there are none
 
     @classmethod
     def completed(cls, data: dict) -> dict:
-        """Return what is in a folder, with its kind, and null where it has no rivals."""
+        """Return a folder's fields, with its kind; `rivals` is None if there are none."""
         return {**super().completed(data), "rivals": data["rivals"] or None}
 
 
@@ -912,9 +914,9 @@ class AuditCheck(TypedDict):
     """Hold what one check of an audit found."""
 
     name: str
-    version: str             # of the check: raised where it would find something else
+    version: str             # of the check: raised when the check would find something else
     result: str              # one of AUDIT_RESULTS
-    why: str                 # "" where it passed
+    why: str                 # "" if it passed
     evidence: list[str]
     figures: Object          # numbers
     tries: list[Object]      # what a reviewer should read: {path, line, operator, place, diff, …}
@@ -924,7 +926,7 @@ class AuditCheck(TypedDict):
 
 @dataclass(frozen=True)
 class TaskAudit:
-    """Hold how a task's verdicts were tried, and what came out: audit/<id>.json."""
+    """Hold the audit of a task, with the result of each check: audit/<id>.json."""
 
     directory = "audit"
     instance_id: str
@@ -940,14 +942,14 @@ class DatapointCheck(TypedDict):
 
     name: str
     status: str              # passed | failed | not checked
-    why: str                 # "" where it passed
+    why: str                 # "" if it passed
     evidence: list[str]
     seconds: Seconds
 
 
 @dataclass(frozen=True)
 class DatapointChecks:
-    """Hold what the validator found of a content: dp/_checks/<content>.json."""
+    """Hold the validator's results for a content: dp/_checks/<content>.json."""
 
     directory = "dp/_checks"
     instance_id: str
@@ -958,10 +960,10 @@ class DatapointChecks:
     checks: list[DatapointCheck]
     review: list[str]        # what a reviewer should look at
     seconds: Seconds
-    engine_s: Seconds        # of these, in calls of the engine
+    engine_s: Seconds        # of these seconds, in calls of the engine
     runs: list[Object] = field(default_factory=list)   # {of, reward, seconds}
     rivals: str = ""         # digest of the scripts in rivals/; "" without
-    audit: list[AuditCheck] = field(default_factory=list)   # what `checks` say of it in full
+    audit: list[AuditCheck] = field(default_factory=list)   # the audit's checks in full
 
 
 @dataclass(frozen=True)
@@ -990,16 +992,16 @@ class QueueTask(TypedDict):
     parent: str              # id of another task, or ""
     priority: Integer
     attempts: Integer
-    agent: AnyText | None    # of the newest claim, as what follows
+    agent: AnyText | None    # of the newest claim, like the next two fields
     claim: str | None        # digest of its token
     lease_until: UnixTime | None  # null: nobody holds it
     created_at: UnixTime
     errors: list[str]
-    key: AnyText             # two tasks do not share one, but for ""
+    key: AnyText             # idempotency key: unique unless it is ""
 
 
 class QueueData(TypedDict, total=False):
-    """Hold what of a task's data is read here; there may be more."""
+    """Hold the keys of a task's data that codedata reads; there may be more."""
 
     seed: ItemName
     datapoint: ItemName
@@ -1034,7 +1036,7 @@ class LeakVerdict:
     attempt: int             # 2: the first reply could not be read
     leak: bool
     findings: list[Quote]    # empty where nothing leaks
-    hedged_claims: int       # claims of the thought that are said as a guess
+    hedged_claims: int       # claims of the thought that are stated as guesses
     raw: str                 # the reply as it came
     usage: Object            # tokens_in, tokens_out, cost_usd
     seconds: Seconds
@@ -1057,7 +1059,7 @@ def text_problem(value: str) -> str | None:
 def storable(value):
     """Return a JSON value whose texts have no NUL bytes and half characters.
 
-    Those cannot be sent or stored.
+    Neither can be sent or stored.
     """
     if isinstance(value, str):
         return value.replace("\x00", "�").encode("utf-8", "replace").decode()
@@ -1071,15 +1073,15 @@ def storable(value):
 def safe_name(name: str) -> bool:
     """Return whether an id may be a file name.
 
-    It is up to 200 of [A-Za-z0-9._-], and does not start with a dot or an underscore.
+    Such a name has up to 200 of [A-Za-z0-9._-], and does not start with a dot or an underscore.
     """
     return bool(SAFE_NAME.fullmatch(name))
 
 
 def parse(cls, data, where: str, todo: str = "", complete: bool = False):
-    """Return `data` as a record of `cls`. BrokenRecord names every fault of it in one sentence.
+    """Return `data` as a record of `cls`. Raise BrokenRecord with every fault in one sentence.
 
-    With `complete` the fields whose default is ABSENT have to be there too.
+    With `complete`, fields whose default is ABSENT have to be there, too.
     """
     keys = _keys(cls, complete)
     faults = [f"it is {_kind(data)}, not an object"]
@@ -1104,7 +1106,7 @@ def _refuse(cls, faults: list[str], where: str, todo: str) -> None:
 
 @lru_cache
 def _keys(cls, complete: bool = False) -> dict:
-    """Return {key: (the fault where it is missing, the check of its value)} of a record."""
+    """Return {key: (the fault if it is missing, the check of its value)} of a record class."""
     needed = (MISSING, ABSENT) if complete else (MISSING,)
     return {field.name: (" is missing" if field.default in needed
                          and field.default_factory is MISSING else "", check_of(field.type))
@@ -1124,7 +1126,8 @@ def _named_faults(keys: dict, data: dict) -> list[str]:
 
 @lru_cache
 def check_of(kind: str):
-    """Return the check of a type, by its name. It returns a value's fault, or None."""
+    """Return the check for a type, given the type's name. A check returns a value's fault, or None.
+    """
     if kind in _CHECKS:
         return _CHECKS[kind]
     if kind.endswith(" | None"):
@@ -1171,8 +1174,8 @@ def _texts(*names: str, missing: str = " is missing") -> dict:
 
 
 def _entries(*names: str, of_entry=None):
-    """Return the check of a list of objects. Those with these texts and no other keys pass, the
-    others by the check `of_entry`: by default they need the texts, too.
+    """Return the check of a list of objects. Entries with exactly these texts as keys pass; others
+    have to pass `of_entry`, by default that they have these texts.
     """
     check = of_entry or _has(_texts(*names))
 
@@ -1180,7 +1183,7 @@ def _entries(*names: str, of_entry=None):
         return check(entry) or _text(json.dumps(entry, ensure_ascii=False))
 
     def fault_of(value):
-        try:   # all texts are checked at once, which is fast; only a fault is looked for one by one
+        try:   # fast: check all texts at once, and look for a fault one by one
             if type(value) is list and {*map(len, value)} <= {len(names)} and not text_problem(
                     "".join([entry[name] for entry in value for name in names])):
                 return None
@@ -1243,7 +1246,7 @@ def _tools(value):
             type(schema.get("properties") or {}) is dict
             and not check_of("list[str]")(schema.get("required") or []))
         if not is_one:
-            return f"[{i}] is no definition {{type, function {{name, description, parameters}}}}"
+            return f"[{i}] is not a definition {{type, function {{name, description, parameters}}}}"
     try:
         orjson.dumps(value)
     except TypeError as e:
@@ -1276,7 +1279,7 @@ def _ranges(value):
     is_even = len(value) % 2 == 0
     if is_even and [1, *value, MAX_LINE] == sorted([1, *value, MAX_LINE]):
         return None
-    return " is no list of ranges [first, last, first, last, …]"
+    return " is not a list of ranges [first, last, first, last, …]"
 
 
 def _judge_verdict(value):

@@ -1,5 +1,5 @@
-"""The schema of the settings: each section of chain.toml is a class, each key a field with its
-default and its bounds. config.py fills them in.
+"""Define the schema of the settings: each section of chain.toml is a class, each key a field with
+its default and its bounds. config.py fills them in.
 """
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ USUAL_TEMPERATURE = 1.0   # of a model that is sent none
 
 @dataclass(frozen=True)
 class NumberRange:
-    """The numbers that a setting may have: low ≤ value ≤ high."""
+    """Define the numbers that a setting may have: low ≤ value ≤ high."""
 
     low: float
     high: float = inf
-    without: tuple[float, ...] = ()   # numbers in the range that are refused all the same
+    without: tuple[float, ...] = ()   # numbers in the range that are refused nevertheless
 
     def problem(self, value: float) -> str | None:
         """Return why a number is out of bounds, as the end of a sentence, or None."""
@@ -128,7 +128,7 @@ class ChallengerSettings(LimitedRole):
 
 @dataclass(frozen=True)
 class AgentSettings(LimitedRole):
-    """[agent]: the model of agents, and what one of them may take."""
+    """[agent]: the model of agents, and the limits of one agent."""
 
     max_tokens: int | None = at_least(1, 16384)   # of a reply
     max_seconds: float = at_least(0, 0.0)        # of one agent with its commands; 0: no limit
@@ -280,7 +280,8 @@ class JudgeSettings:
 
 @dataclass(frozen=True)
 class LeakSettings:
-    """[leak]: the judges of whether a challenger shows the PR. Other settings are of [judge]."""
+    """[leak]: the judges that decide whether a challenger shows the PR. Other settings are
+    [judge]'s."""
 
     models: tuple[str | Judge, ...] | None = None   # None: the panel's first; []: no leak judge
     king_share: float = between(0, 1, 0.1)   # of kings judged too (under 20 turns: all)
@@ -449,7 +450,7 @@ class Settings:
     def leak_judges(self) -> list[ModelSpec]:
         """Return the leak judges: [leak] models, or the panel's first.
 
-        The embedded model is too small to be one.
+        The embedded model is too small for this.
         """
         models = self.judge.models[:1] if self.leak.models is None else self.leak.models
         return [replace(spec, max_tokens=max(spec.max_tokens, LEAK_MAX_TOKENS),

@@ -1,6 +1,6 @@
-"""Lines for a person: what a message looks like, and how it reaches the terminal.
+"""Format and print lines for a person on the terminal.
 
-All of it goes to stderr. Whatever stands in a line, no control character reaches the terminal.
+Everything goes to stderr. Control characters never reach the terminal.
 """
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from codedata.texts import printable, terminal_safe
 
 NAMED = 3   # items of one kind that a line names
 HOME = Path(__file__).parents[1]   # of the scripts
-# how commands stand in messages: without this Python, the scripts' folder, the root
+# commands in messages, without this Python, the scripts' folder and the root
 COMMAND = re.compile(r"(?<![\w./-])(?:python (\w+\.py)\b|pip install '\.)(?=([^\n]*))")
-_root: list[str] = []   # as --root names it; empty where that is the current folder
+_root: list[str] = []   # as given by --root; empty for the current folder
 
 
 @in_driver
 def say(text: str) -> None:
     """Print a line on stderr.
 
-    Where nobody reads it (a closed pipe), go on in silence: the answers are paid for.
+    If stderr is a closed pipe, go on silently: the answers are paid for.
     """
     text = terminal_safe(runnable(text))
     try:
@@ -37,12 +37,12 @@ def say(text: str) -> None:
 
 
 def work_in(root: str) -> None:
-    """Let the commands in messages name this root."""
+    """Make commands in messages name this root."""
     _root[:] = [root] * (root != ".")
 
 
 def runnable(text: str) -> str:
-    """Return a text whose commands, `python king.py …` and those of pip, run as they stand."""
+    """Return a text in which commands, `python king.py …` and pip's, can be run as they are."""
     return COMMAND.sub(_completed, text)
 
 
@@ -70,7 +70,7 @@ def _from_here(path: str) -> str:
 
 
 def write_out() -> None:
-    """Write what is left for stdout, nothing where its reader has ended, as `head` does."""
+    """Flush stdout; do nothing if its reader has ended, like `head`."""
     try:
         print(end="", flush=True)
     except BrokenPipeError:
@@ -79,7 +79,7 @@ def write_out() -> None:
 
 def _go_silent(stream: int) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream)   # the interpreter flushes it once more at its end
+    os.dup2(nowhere, stream)   # the interpreter flushes it again at exit
 
 
 def usd(cost: float) -> str:
@@ -90,7 +90,7 @@ def usd(cost: float) -> str:
 def money(cost_usd: float, n_unpriced: int, n_calls: int) -> str:
     """Return the cost of calls in words.
 
-    An unknown cost is said to be unknown, never shown as 0.
+    An unknown cost is called unknown, never shown as 0.
     """
     if not n_unpriced:
         return usd(cost_usd)
@@ -105,10 +105,10 @@ class Spending:
 
     n_calls: int = 0
     n_unpriced: int = 0     # calls whose cost is unknown
-    cost_usd: float = 0.0   # of the others
+    cost_usd: float = 0.0   # of the other calls
 
     def add(self, call: dict) -> None:
-        """Add a call, or the sum of `n` calls that compacting a ledger left."""
+        """Add a call, or a sum of `n` calls from a compacted ledger."""
         n = call.get("n", 1)
         self.n_calls += n
         if call["cost_usd"] is None:
@@ -143,7 +143,7 @@ def table(columns: list[str], rows: list[list[str]], align: str) -> str:
 
 
 def say_removed(removed: list[str], left: list[str]) -> None:
-    """Print what was removed of what killed runs have left, and the lines for what is not."""
+    """Print the leftovers of killed runs that were removed, and the lines about the others."""
     if removed:
         say(f"      removed what killed runs have left: {plural(len(removed), 'thing')} "
             f"({named(removed)})")

@@ -1,5 +1,5 @@
-"""Texts that lie beside the code (what models are sent, pages), texts of others made fit to be
-shown, the JSON in what models say, and the order and shards of names.
+"""Read texts that lie beside the code (prompts, pages), make other people's texts safe to show,
+find the JSON in models' replies, and define the order and shards of names.
 """
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-# C0 but for tab and line feed, DEL, C1, marks and overrides of direction, line separators, halves
+# C0 except tab and line feed, DEL, C1, marks and overrides of direction, line separators, halves
 # of characters
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e"
                      "\u2066-\u2069\ud800-\udfff]")
-# As of colours, links and cursors; the cursor's way to the start of a line counts as a return
+# Sequences for colours, links and cursors; moving to the start of a line counts as a return
 ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)|[ -/]+[0-~])")
 MARKUP = re.compile(r"[\\`*\[\]]")
 TO_LINE_START = re.compile(r"\x1b\[1?G")
-OVERWRITTEN = re.compile(r"^[^\n]*\r(?![\r\n]|$)", re.MULTILINE)   # as progress bars
+OVERWRITTEN = re.compile(r"^[^\n]*\r(?![\r\n]|$)", re.MULTILINE)   # such as progress bars
 
 # thinking at the start of a text; without a closing tag it goes on to the end
 THINKING = re.compile(r"(?:\s*(?:<(think(?:ing)?)>.*?(?:</\1>|\Z)|◁think▷.*?(?:◁/think▷|\Z)))*\s*",
                        re.DOTALL | re.IGNORECASE)
 
 MAX_DEPTH = 50          # of a value, and so parts of a key
-MAX_LINE_DOTS = 1_000   # of a line of TOML, in texts too
+MAX_LINE_DOTS = 1_000   # of a line of TOML, also in strings
 MAX_TOML_CHARS = 200_000
 _DIGITS = re.compile(r"(\d+)")
 _ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 _OPENING = re.compile(r'\{(?=[ \t\r\n]*")')   # the start of a JSON object with at least one key
-MAX_WORK = 20_000_000   # characters of a reply that are decoded, again and again: 2 s
+MAX_WORK = 20_000_000   # characters that are decoded for a reply, with repetitions: 2 s
 _DECODER = json.JSONDecoder()
 
 
@@ -54,8 +54,8 @@ def toml_of(package: str, name: str) -> dict:
 
 
 def toml_tables(text: str) -> dict:
-    """Return the tables of somebody's TOML. Raise ValueError for what is none, could not be
-    digested and written again, or would take the reader minutes: keys times their parts."""
+    """Return the tables of somebody's TOML. Raise ValueError if it is not TOML, cannot be digested
+    and written again, or has keys with so many parts that reading takes minutes."""
     if len(text) > MAX_TOML_CHARS:
         raise ValueError(f"it has more than {MAX_TOML_CHARS:,} characters")
     for line in text.split("\n"):
@@ -83,38 +83,38 @@ def check_nesting(value) -> None:
 
 
 def fill(template: str, **parts: str) -> str:
-    """Return the template with each {part} filled in, in one pass: what is filled in may hold
+    """Return the template with each {part} filled in, in one pass, since the parts may contain
     braces, as patches do.
     """
     return re.sub(r"\{(\w+)\}", lambda match: parts.get(match[1], match[0]), template)
 
 
 def between(text: str, tag: str) -> str:
-    """Return what stands between the last <tag> and </tag> of a text, or ""."""
+    """Return the text between the last <tag> and </tag>, or ""."""
     _, opening, inner = text.rpartition(f"</{tag}>")[0].rpartition(f"<{tag}>")
     return inner.strip() if opening else ""
 
 
 def without_middle(text: str, max_chars: int, mark: str = "left out") -> str:
-    """Return a text of more than `max_chars` (an even number) without its middle, in whose place a
-    line has the mark; {n} in it is the number of characters that are gone."""
+    """Return a text; if it has more than `max_chars` (an even number), its middle is replaced by a
+    line with the mark, in which {n} is the number of characters left out."""
     half = max_chars // 2
     n = len(text) - 2 * half
     return text if n <= 0 else f"{text[:half]}\n[… {fill(mark, n=str(n))} …]\n{text[-half:]}"
 
 
 def printable(text: str, max_chars: int = 2000) -> str:
-    """Return somebody's text as it may stand in one line on a terminal or in a log.
+    """Return somebody's text in a form that is safe in one line of a terminal or a log.
 
-    Control characters and those that turn the direction of a line are shown as \\x1b or \\u202e,
-    line breaks are blanks; what is longer than `max_chars` is cut.
+    Control characters and marks of direction are shown as \\x1b or \\u202e, line breaks are blanks;
+    what is longer than `max_chars` is cut.
     """
     cut = text if len(text) <= max_chars else f"{text[:max_chars]}…"
     return CONTROL.sub(_escape, " ".join(cut.split("\n")))
 
 
 def as_markdown(text: str, max_chars: int = 200) -> str:
-    """Return somebody's text as one line in which neither Markdown nor HTML reads anything."""
+    """Return somebody's text as one line without any effect in Markdown or HTML."""
     return MARKUP.sub(r"\\\g<0>", html.escape(printable(text, max_chars), quote=False))
 
 
@@ -125,9 +125,7 @@ def displayed(text: str) -> str:
 
 
 def terminal_safe(text: str) -> str:
-    """Return lines of ours with control characters shown, whatever else stands in them; line breaks
-    stay.
-    """
+    """Return our own lines with control characters shown as text; line breaks stay."""
     return CONTROL.sub(_escape, text)
 
 
@@ -138,20 +136,19 @@ def _escape(match: re.Match) -> str:
 
 def json_objects(text: str, decoder: json.JSONDecoder = _DECODER,
                  shown: Collection[str] = ()) -> Iterator[tuple]:
-    """Yield (source, its end, value) of the JSON objects in a model's reply, the last first, also
-    those that are inside others; none that stands in a text that the model was `shown`, whatever
-    its blanks and escapes, which is a quotation. These are read again and again, which MAX_WORK
-    bounds: what stands before the objects that take so much is not read. Thinking that the reply
-    begins with has only drafts."""
+    """Yield (source, its end, value) of the JSON objects in a model's reply, the last first,
+    including nested ones. An object that occurs in a text that the model was `shown`, ignoring
+    blanks and escapes, is a quotation and left out, and so are drafts in thinking at the start.
+    Decoding is limited by MAX_WORK: the part of a reply before that is not read."""
     start, work, begin = len(text), 0, THINKING.match(text).end()
     shown = [*map(_unescaped, shown)]
-    search = sum(map(len, shown)) // 100   # of finding one in them, which is so much faster
+    search = sum(map(len, shown)) // 100   # of finding one in them, which is that much faster
     while work < MAX_WORK and (start := text.rfind("{", begin, start)) >= 0:
         if not _OPENING.match(text, start):
             continue
         try:
             value, end = decoder.raw_decode(text, start)
-        except (ValueError, RecursionError) as e:   # no JSON, or nested too deeply for the decoder
+        except (ValueError, RecursionError) as e:   # not JSON, or nested too deeply for the decoder
             work += _work(e, start, len(text))
             continue
         work += end - start + search
@@ -162,7 +159,7 @@ def json_objects(text: str, decoder: json.JSONDecoder = _DECODER,
 
 
 def holds(text: str, quote: str) -> bool:
-    """Return whether a text has a quote, whatever its blanks; none has an empty one."""
+    """Return whether a text contains a quote, ignoring blanks; False for an empty quote."""
     quote = "".join(quote.split())
     return bool(quote) and quote in "".join(text.split())
 
@@ -177,13 +174,15 @@ def _unescaped(text: str) -> str:
 
 
 def _work(error: Exception, start: int, length: int) -> int:
-    """Return how many characters the decoder has read, at most; each error counts lines, too."""
+    """Return an upper bound of the characters that the decoder has read, including for counting
+    lines in an error."""
     is_known = isinstance(error, json.JSONDecodeError) and "Unterminated" not in error.msg
     return (error.pos if is_known else length) - start + length // 300
 
 
 def did_you_mean(name: str, known, form: str = "{}") -> str:
-    """Return a hint at the known name that is nearest to `name`, or all of them; each as `form`."""
+    """Return a hint with the known name nearest to `name`, or with all of them, each formatted by
+    `form`."""
     near = difflib.get_close_matches(name, list(known), 1, 0.5)
     if near:
         return f"Did you mean {form.format(near[0])}?"
@@ -192,7 +191,7 @@ def did_you_mean(name: str, known, form: str = "{}") -> str:
 
 
 def number_text(number) -> str:
-    """Return a number as a text, 3.0 of a column with gaps as "3"."""
+    """Return a number as a text; 3.0, from a column with gaps, becomes "3"."""
     is_whole = isinstance(number, float) and number.is_integer()
     return str(int(number) if is_whole else number)
 
@@ -204,10 +203,11 @@ def natural(name: str) -> list:
 
 def name_hash(name: str) -> int:
     """Return the number that decides an item's shard."""
-    encoded = name.encode(errors="surrogatepass")   # of a line or file that somebody else wrote
+    encoded = name.encode(errors="surrogatepass")   # from somebody else's line or file
     return int.from_bytes(hashlib.blake2b(encoded, digest_size=8).digest(), "big")
 
 
 def in_shard(name: str, shard: tuple[int, int] | None) -> bool:
-    """Return whether an item is of shard (i, n): its name's hash mod n is i. All are of None."""
+    """Return whether an item belongs to shard (i, n), which means that its name's hash mod n is i;
+    True for None."""
     return not shard or name_hash(name) % shard[1] == shard[0]

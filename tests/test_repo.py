@@ -83,7 +83,8 @@ def test_what_was_not_set_up_is_summed_up_alone_and_other_failures_are_named(rep
 
 
 def test_without_a_repository_or_an_engine_nothing_is_run(repo, tmp_path):
-    for words, said in (([""], "no folder and no git address"), (["../gone"], "../gone is no")):
+    said_of = {"": "neither a folder nor a git address", "../gone": "../gone is neither"}
+    for words, said in (([place], said) for place, said in said_of.items()):
         done, called = repo(*words, engine=1)
         assert done.returncode == 2 and said in done.stderr and not called
     done, called = repo(str(tmp_path), engine=1)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from codedata.agent.tools import Failed, Stop
 from codedata.sandbox import OUTPUT_BYTES, Result, Sandbox
 
-# An output with this first line ends the run if the command contains the line, too: printing a file
+# Printing this as the first line ends the run if the command itself contains it: printing a file
 # does not.
 SUBMIT = "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"   # models were trained to print it
 GIVE_UP = "TASK_CANNOT_BE_COMPLETED"
 
 
 class ToolBashExecutor:
-    """Run bash commands, each for `timeout_s` at most, or for a time the model gives, up to
-    `max_timeout_s`."""
+    """Run bash commands, each for at most `timeout_s` seconds, or for the time that the model asks
+    for, up to `max_timeout_s`."""
 
     name = "bash"
 
@@ -40,8 +40,8 @@ class ToolBashExecutor:
 
 
 def shown(result: Result, limit: float) -> str:
-    """Return a command's result as a model sees it, without seconds, so that re-runs give the same
-    text."""
+    """Return a command's result as a model sees it, without times, so that repeating it gives the
+    same text."""
     notes = []
     if result.timed_out:
         notes.append(f"not finished after {limit:g} s, and ended")

@@ -1,8 +1,9 @@
-"""View, search and edit files of a sandbox. Paths are absolute, in ~/, or from bash's folder on.
+"""View, search and edit files of a sandbox. Paths are absolute, in ~/, or relative to bash's
+current folder.
 
 Commands of the sandbox read and write the files, so a tool has no more rights than the sandbox's
-user. Texts are UTF-8; edits are for files up to MAX_BYTES. It is not guaranteed that two agents may
-edit one file at the same time.
+user. Texts are UTF-8; edits are for files up to MAX_BYTES. Not promised: that two agents can edit
+one file at the same time.
 """
 from __future__ import annotations
 
@@ -154,7 +155,7 @@ def _numbered(lines: list[str], start: int) -> str:
 
 
 def _place(line: str) -> tuple[str, int]:
-    """Return the file and line number of a line of grep output."""
+    """Return the file and line number of a line that grep printed."""
     match = re.match(r"(.*?):(\d+):", line)
     return (match[1], int(match[2])) if match else (line, 0)
 

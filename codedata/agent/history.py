@@ -1,4 +1,5 @@
-"""Keep the messages of a run and build its requests, where needed without old observations.
+"""Keep the messages of a run and build its requests, leaving out old observations where they get
+too long.
 
 The messages stay whole. Where a request would be too long, its oldest observations are replaced by
 lines that state their length and where the model finds them in the sandbox. System prompt, task,
@@ -18,8 +19,8 @@ TARGET_SHARE = 0.75      # share of the limit: with this room, the cached prefix
 class History:
     """Hold the messages of a run and which bodies its requests leave out.
 
-    Of each such message, `left_out` has by its index: that index, the first iteration whose request
-    left it out, and the text sent instead.
+    `left_out` maps the index of a shortened message to that index, the first iteration that left
+    its body out, and the text sent instead.
     """
 
     def __init__(self, messages: list[dict]):
@@ -40,7 +41,7 @@ class History:
         return messages
 
     def size(self) -> int:
-        """Return the estimated tokens of the next request, rather too many than too few."""
+        """Return the estimated tokens of the next request, an upper estimate."""
         return sum(map(_tokens, self.request()))
 
     def shorten(self, limit: int, iteration: int, save: Callable[[int, str], str]) -> bool:

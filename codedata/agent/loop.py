@@ -79,7 +79,7 @@ class AgentResult:
     status: str
     answer: str
     error: str
-    iterations: int          # replies of the model
+    iterations: int          # the model's replies
     malformed: int           # invalid replies and tool calls
     protocol: str            # native | text
     messages: list[dict]     # whole, in the API's form
@@ -171,7 +171,7 @@ class _Run:
         self._begin("text" if agent.protocol == "text" else "native")
 
     def _begin(self, protocol: str) -> None:
-        """Begin the conversation, or begin it anew in another protocol."""
+        """Begin the conversation, or begin it again in another protocol."""
         self.protocol = protocol
         self.prose_in_row = 0
         is_text = protocol == "text"
@@ -201,8 +201,7 @@ class _Run:
             self.end("max_iteration", error=f"{len(self.calls)} replies, and no answer")
 
     def step(self) -> None:
-        """Let the model take one turn (think, act, observe), and end the run where there is no
-        other."""
+        """Let the model take one turn (think, act, observe), and end the run if it was the last."""
         begin_step(f"turn {len(self.calls) + 1} of at most {self.agent.max_iterations}")
         turn = self.think()
         if turn.is_prose:
@@ -227,7 +226,7 @@ class _Run:
         self.calls.append(reply.call)
         turn = read_turn(reply, self.protocol, self.tools)
         if self._may_fall_back() and turn.problem and one_command(turn.message["content"])[0]:
-            self._begin("text")   # the reply already follows the text protocol
+            self._begin("text")   # this reply already follows the text protocol
             turn = read_turn(reply, self.protocol, self.tools)
         self.history.messages.append(turn.message)
         problems = [action.problem for action in turn.actions]
@@ -243,7 +242,7 @@ class _Run:
         return is_native and "bash" in self.tools and not self.history.observations
 
     def _ask(self) -> ModelReply:
-        """Return a reply to the history, which is shortened where it is too long."""
+        """Return a reply to the history, which is shortened if it is too long."""
         self._shorten(self.agent.max_context_tokens)
         while True:
             try:
@@ -254,7 +253,8 @@ class _Run:
                     raise
 
     def _adapts_to(self, refusal: HttpTrouble) -> bool:
-        """Return whether the next request is another one: shorter, or in the text protocol."""
+        """Return whether the next request would be a different one: shorter, or in the text
+        protocol."""
         if refusal.status in (400, 413, 422) and TOO_LONG.search(refusal.what):
             return self._shorten(self.history.size() // 2)
         refuses_tools = refusal.status and REFUSES_TOOLS.search(refusal.what)
@@ -267,8 +267,8 @@ class _Run:
         return self.history.shorten(limit, len(self.calls) + 1, self._save_text)
 
     def take_prose(self, text: str) -> None:
-        """Tell the model how to hand in; the next time, take its text as the answer, unless
-        `submit` refuses it."""
+        """Tell the model how to submit. The next time, take its prose as the answer unless `submit`
+        refuses it."""
         if self.prose_in_row < ANSWERS_IN_PROSE:
             notes = [f"{self.protocol}_prose.md"]
             if self._may_fall_back():
@@ -298,8 +298,8 @@ class _Run:
         return outcome
 
     def _ending(self, stop: Stop) -> str | Stop:
-        """Return the ending tool's result for an answer that was given without calling it: `submit`
-        may refuse the answer."""
+        """Return the result of the ending tool for an answer given in prose: `submit` may refuse
+        it."""
         name, argument = ("submit", "answer") if stop.is_success else ("stop", "reason")
         tool = self.tools.get(name)
         arguments = {argument: stop.answer}
@@ -308,13 +308,13 @@ class _Run:
         return self._use(tool, arguments)
 
     def _use(self, tool: Tool, arguments: dict) -> str | Stop:
-        """Return the tool's result. An exception of the tool is its answer, unless it stops more
-        than an item, or the sandbox has ended."""
+        """Return the tool's result. An exception of the tool becomes its result, unless it stops
+        more than this item, or the sandbox has ended."""
         outcomes = []
         trouble = trouble_of(lambda: outcomes.append(tool(self.agent.sandbox, arguments)), say)
         if not trouble:
             return outcomes[0]
-        self.agent.sandbox.run("true")   # raises where it is the sandbox that has ended
+        self.agent.sandbox.run("true")   # raises if the sandbox itself has ended
         return Failed(printable(f"{tool.name} failed: {trouble}"))
 
     def observe(self, action: Action, outcome: str) -> None:
@@ -328,7 +328,7 @@ class _Run:
         self.history.observe(observation(action, text))
 
     def stop(self, stop: Stop, tool: str, handed_in: bool = True) -> None:
-        """End the run as a tool asks for it."""
+        """End the run as a tool has asked."""
         if stop.is_success:
             self.handed_in = handed_in
             self.end("success", stop.answer)
@@ -374,12 +374,12 @@ def plain(text: str) -> str:
 
 
 def usage_of(calls: list[dict]) -> dict:
-    """Return what calls took together: None for what is not known of each."""
+    """Return what calls used together; None for a figure that is unknown for one of them."""
     return {"calls": len(calls), **{key: _total(call.get(key) for call in calls)
                                     for key in ("tokens_in", "tokens_out", "cost_usd")}}
 
 
 def _total(values: Iterable[float | None]) -> float | None:
-    """Return the sum of the values, or None where one of them is not known."""
+    """Return the sum of the values, or None if one of them is not known."""
     known = list(values)
     return None if None in known else sum(known)

@@ -18,7 +18,7 @@ from codedata.texts import text_of
 BLOCK = re.compile(r"^```bash[ \t]*\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE)
 OPENING = re.compile(r"^```bash\b", re.MULTILINE)
 ATTEMPT = re.compile(r"^```(?:bash|sh|shell)\b|<tool_call>", re.MULTILINE)   # valid or not
-THINKING = re.compile(r"\A.*</think(?:ing)?>", re.DOTALL)   # the opening tag may be in the template
+THINKING = re.compile(r"\A.*</think(?:ing)?>", re.DOTALL)   # the template may have the opening tag
 EMPTY_REPLY = "(nothing)"   # endpoints refuse empty assistant messages
 SHOWN_CHARS = 60            # shown of an argument or name that is invalid
 MAX_CHARS = 200_000         # of a reply or of arguments: each later request repeats them
@@ -41,17 +41,17 @@ class AgentTurn:
 
     message: dict
     actions: list[Action] = field(default_factory=list)
-    problem: str = ""        # why there is none
+    problem: str = ""        # why there is no action
     is_prose: bool = False   # the reply is a whole text that attempts no action
 
 
 class ModelReply(Protocol):
-    """Define what is read of a reply; codedata.llm.Reply implements it."""
+    """Define the parts of a reply that are read; codedata.llm.Reply implements it."""
 
     text: str
     tool_calls: list[dict]
     truncated: bool
-    call: dict               # model, tokens_in, tokens_out, cost_usd: None where unknown
+    call: dict               # model, tokens_in, tokens_out, cost_usd: None if unknown
 
 
 def text_instructions(tools: dict[str, Tool]) -> str:
@@ -63,7 +63,7 @@ def text_instructions(tools: dict[str, Tool]) -> str:
 
 def read_turn(reply: ModelReply, protocol: str, tools: dict[str, Tool]) -> AgentTurn:
     """Return a reply in a protocol, "native" or "text", as an AgentTurn."""
-    head, fence, rest = reply.text.partition("```")   # a tag inside a code block is part of it
+    head, fence, rest = reply.text.partition("```")   # a tag inside a code block is code
     text = storable((THINKING.sub("", head) + fence + rest).strip())
     message = {"role": "assistant", "content": text or EMPTY_REPLY}
     if reply.truncated:

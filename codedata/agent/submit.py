@@ -1,4 +1,4 @@
-"""Define the tools that end a run. An agent has `submit` even where it is not given."""
+"""Define the tools that end a run. Every agent has `submit`, even if it is not listed."""
 from codedata.agent.tools import Stop
 
 

@@ -56,15 +56,15 @@ class Tool:
 
     @classmethod
     def of(cls, thing: Callable | Tool) -> Tool:
-        """Return a tool for a function or a named callable object; raise Trouble where it cannot
-        be one."""
+        """Return a tool for a function or a named callable object; raise Trouble if it cannot be a
+        tool."""
         if isinstance(thing, Tool):
             return thing
         function = thing if inspect.isroutine(thing) else type(thing).__call__
         name = getattr(thing, "name", "") or getattr(thing, "__name__", "")
         docstring = inspect.getdoc(function)
         if not re.fullmatch(r"[A-Za-z_]\w{0,63}", name) or not docstring:
-            raise Trouble("is no tool: it needs a name and a docstring.", repr(thing))
+            raise Trouble("is not a tool: it needs a name and a docstring.", repr(thing))
         description, _, rest = docstring.partition("\n\n")
         arguments = dict(inspect.signature(thing).parameters)
         wants_sandbox = arguments.pop("sandbox", None) is not None

@@ -1,1 +1,1 @@
-"""Describe repositories: what tests ran, definitions, who calls whom, which functions matter."""
+"""Describe repositories: what tests ran, definitions, calls, and the functions that matter most."""

@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _tests(path: Path) -> list[Object]:
-    """Return the tests of a report. Raise Trouble where it is not a list of {name, status}."""
+    """Return the tests of a report. Raise Trouble if it is not a list of {name, status}."""
     try:
         tests = orjson.loads(read_bounded(path))
     except (OSError, ValueError) as e:

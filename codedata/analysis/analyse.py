@@ -1,8 +1,9 @@
 """Describe a repository: its definitions, who calls whom, and the functions that most tests reach.
 
 With coverage/ the score of a function is the number of counted tests that ran it: tests that passed
-in every run and are not flaky. Without, it is estimated from the call graph, which holds far more
-calls than a test makes: a test adds 1 to what it calls, and 0.8 as much with each further call.
+in every run and are not flaky. Without, it is estimated from the call graph, which has far more
+calls than one test makes: a test adds 1 to a function it calls, and 0.8 times as much for each
+further call on the way.
 """
 from __future__ import annotations
 
@@ -29,14 +30,14 @@ COVERAGE_FIELDS = ("contexts", "reason", "files", "functions", "line_sets", "fun
 
 
 def coverage_reads(root: Path) -> Reads:
-    """Return how a stage reads what each test of an environment executes."""
+    """Return how a stage reads what each test of an environment runs."""
     return Reads(Store(root, Coverage), COVERAGE_FIELDS, made_by="analyze.coverage",
                  same="base_commit")
 
 
 def analysis_stage(root: Path, host: SandboxFactory, environments: Environments,
                    is_static: bool = False) -> Stage:
-    """Return the step `analysis`. If it is static, it reads nothing of coverage/."""
+    """Return the step `analysis`. If `is_static`, it does not read coverage/."""
     return Stage(
         "analyze.analysis", make=partial(analyse, host), identity={"static": is_static},
         reads=Reads(environments, READ), joined=() if is_static else (coverage_reads(root),),
@@ -65,7 +66,7 @@ def tests_of(environment: Environment) -> list[Object]:
 def analysis_of(repo: str, repo_name: str, base_commit: str, sources: Sources,
                 tests: list[Object], coverage: Coverage | None = None) -> Analysis:
     """Return the analysis of sources. Without coverage, `tests` are {name, status, flaky}; without
-    either, each test of the source counts as one that passes."""
+    tests, each test in the source counts as passed."""
     entities, faults = all_entities(sources)
     by_id = {entity.id: entity for listed in entities.values() for entity in listed}
     edges = call_graph(sources.files, entities)
@@ -104,13 +105,15 @@ def _why_static(coverage: Coverage | None) -> str:
 # what tests ran ----------------------------------------------------------------------------------
 
 def is_counted(test: Object) -> bool:
-    """Return whether a test passed in every run and is not flaky. A `status` is one, or a list."""
+    """Return whether a test passed in every run and is not flaky. Its `status` is one status or a
+    list."""
     statuses = test["status"] if isinstance(test["status"], list) else [test["status"]]
     return not test.get("flaky") and {*statuses} == {PASSED}
 
 
 def tests_by_function(coverage: Coverage) -> dict[str, int]:
-    """Return {id of a function: the counted tests that ran it}: bit i stands for the i-th test."""
+    """Return {id of a function: mask of the counted tests that ran it}; bit i stands for the i-th
+    test."""
     masks = Counter()
     for i, test in enumerate(coverage.tests):
         if is_counted(test) and test["functions"] is not None:   # None: it was not traced
@@ -120,7 +123,7 @@ def tests_by_function(coverage: Coverage) -> dict[str, int]:
 
 
 def _n_together(edge: Edge, masks: dict[str, int]) -> int | None:
-    """Return how many counted tests ran both ends of an edge; None where that is unknown."""
+    """Return how many counted tests ran both ends of an edge; None if that is unknown."""
     if edge.caller.endswith("::<module>"):
         return None
     return (masks.get(edge.caller, 0) & masks.get(edge.callee, 0)).bit_count()
@@ -128,8 +131,8 @@ def _n_together(edge: Edge, masks: dict[str, int]) -> int | None:
 
 def _at_import(entities: Iterable[Entity], edges: list[Edge],
                coverage: Coverage | None) -> set[str]:
-    """Return the ids of the functions that run at import: the ones with lines below `def` that
-    ran outside of any test, and all that resolved calls reach from a module's own code. Without
+    """Return the ids of the functions that run at import: functions with lines below `def` that ran
+    outside of any test, and functions that module-level code reaches by resolved calls. Without
     coverage, guessed calls count, too."""
     if coverage is None:
         return import_closure(edges)
@@ -137,7 +140,7 @@ def _at_import(entities: Iterable[Entity], edges: list[Edge],
     return import_closure([edge for edge in edges if edge.certainty == "resolved"]) | {
         entity.id for entity in entities
         if entity.kind != "class" and lines.get(entity.path, 0) & mask_of(entity.body_lines)
-        & ~(1 << entity.line)}   # of a function in one line only `def` ran
+        & ~(1 << entity.line)}   # if a function is one line, only its `def` ran
 
 
 # tests -------------------------------------------------------------------------------------------
@@ -165,7 +168,7 @@ def _starts(rows: list[Object], by_id: dict[str, Entity]) -> list[str]:
 
 
 def entity_of_test(name: str, paths: set[str]) -> str:
-    """Return the id of the function of a test, by the name in a report; "" where no file fits."""
+    """Return the id of a test's function, given the test's name in a report; "" if no file fits."""
     return "::".join(filter(None, place_of(name, paths)))
 
 

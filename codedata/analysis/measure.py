@@ -44,15 +44,15 @@ from codedata.tasks.image.images import with_tools
 from codedata.terminal import named
 
 RAW = "_raw"               # data files and reports, by repository and run
-MAX_OTHERWISE = 0.05       # share of the tests that may end otherwise than in env/
+MAX_OTHERWISE = 0.05       # share of the tests whose outcome may differ from env/
 MISSING = "missing"        # the status of a test that no report of a run names
 NO_PYTHON = "it has no Python: contexts are known of Python alone"
-PLUGIN = 1   # raise it where pytest_contexts.py notes something else of a test
+PLUGIN = 1   # raise it where pytest_contexts.py records something else about a test
 NO_PYTEST = "none of its tests runs under a pytest that loads plugins"
 
 
 def coverage_stage(root: Path, host: SandboxFactory, n_runs: int, environments) -> Stage:
-    """Return the stage that measures these environments. Raise Trouble where the sandbox is this
+    """Return the stage that measures these environments. Raise Trouble if the sandbox is this
     machine, whose Python must not be changed."""
     if host.name == "local":
         raise Trouble("has no Python of its own to put coverage.py into.", "--sandbox local",
@@ -74,15 +74,15 @@ def coverage_stage(root: Path, host: SandboxFactory, n_runs: int, environments) 
 
 def measure(coverages: Store, host: SandboxFactory, n_runs: int, environment: Environment,
             name: str, old: Coverage | None) -> Coverage:
-    """Return what the tests of an environment execute: in the runs of `old`, and in the runs that
-    it lacks. Tests that the record on disk marks as flaky stay so. Raise Excluded where no test
+    """Return what the tests of an environment execute: the runs in `old`, and the runs that are
+    still missing. Tests marked as flaky in the record on disk stay so. Raise Excluded if no test
     passes."""
     tally, raw = Tally(environment), coverages.into / RAW / name
     if name in coverages:
         tally.mark_flaky(coverages.read(name))
     if old:
         tally.take(old)
-    else:   # the runs of before may have been more
+    else:   # there may have been more runs before
         remove_folder(raw)
     with labelled(host, name, "analyze") as label:
         suite = _Suite(environment, host, label)
@@ -103,7 +103,8 @@ class _Suite:
     files: list[SourceFile] = field(default_factory=list)   # its Python, once a sandbox is open
 
     def run(self, to: Path) -> ObservedRun:
-        """Return a run, whose files go to the folder `to`; a run that fails leaves none."""
+        """Run the tests once and return the run, with its files in the folder `to`. A failed run
+        leaves none."""
         with new_folder(to) as folder, self._open() as sandbox:
             return observe(sandbox, self.environment.test_script, self.host.run_timeout_s,
                            self.files, folder)
@@ -123,7 +124,7 @@ class _Suite:
             yield sandbox
 
     def _prepare(self, sandbox: Sandbox) -> None:
-        """Read the source, which tests may change later, and install coverage.py where there is
+        """Read the source, which tests may change later, and install coverage.py if there is
         Python."""
         self.files = [file for file in sources_in(sandbox).files if file.language == LANGUAGE]
         if self.files:
@@ -138,7 +139,7 @@ class _Test:
 
     statuses: list[str]
     trace: Trace = field(default_factory=Trace)
-    is_traced: bool = False       # whether some run has a trace of it
+    is_traced: bool = False       # whether any run traced it
 
 
 @dataclass
@@ -164,7 +165,7 @@ class Tally:
         return len(self.seconds)
 
     def mark_flaky(self, record: Coverage) -> None:
-        """Mark the tests as flaky that a record marks so."""
+        """Mark the tests as flaky that are flaky in a record."""
         self._flaky.update(str(test.get("name")) for test in record.tests if test.get("flaky"))
 
     def take(self, record: Coverage) -> None:
@@ -181,14 +182,14 @@ class Tally:
             self.tests[test["name"]] = _Test([test["status"]] * self.n_runs)
 
     def add(self, observed: ObservedRun) -> None:
-        """Add a run. Raise ItemFailed where too many tests end otherwise than in env/."""
+        """Add a run. Raise ItemFailed if too many tests have another outcome than in env/."""
         statuses = {case.name: case.status for case in observed.run.results}
         names = {*self.expected, *statuses, *self.tests}
         changes = [f"{name} ({self.expected.get(name, MISSING)}, now {statuses.get(name, MISSING)})"
                    for name in sorted(names - self._flaky)
                    if self.expected.get(name) != statuses.get(name)]
         if len(changes) > MAX_OTHERWISE * len(self.expected):
-            raise ItemFailed(f"{len(changes)} of {len(self.expected)} tests come out otherwise "
+            raise ItemFailed(f"{len(changes)} of {len(self.expected)} tests have other outcomes "
                              f"than in env/: {named(changes)}", self.environment.repo_name)
         for name in names:
             test = self.tests.setdefault(name, _Test([MISSING] * self.n_runs))

@@ -1,8 +1,7 @@
 """Let a model that sees the tests write cheats for one task, and grade them.
 
-What the model says counts for nothing unless the verifier rewards its script. Edge cases are left
-to a reader: nearly every suite lacks some. Not promised: that a rewarded script breaks the demand
-that it quotes.
+A cheat counts only if the verifier rewards its script. Edge cases are left to a reader: nearly
+every suite lacks some. Not promised: that a rewarded script breaks the sentence that it quotes.
 """
 from __future__ import annotations
 
@@ -30,12 +29,12 @@ FORM = {"scripts": [{"why": "…", "kind": " | ".join(KINDS), "quote": "…", "s
 
 def try_adversary(client: Client, audited: Audited) -> CheckResult:
     """Grade the scripts of a model: no cheat may be rewarded, and a rewarded edge case is for
-    review. Raise ItemFailed where its reply cannot be read."""
+    review. Raise ItemFailed if its reply cannot be read."""
     task = audited.task
     if task.kind in PATCHED:
         return CheckResult(NO_CASE, "its tests run in the process of the code that they test")
     said, verifier = "\n\n".join(texts_of(task)), ()
-    if task.kind:   # our verifier, the same for all
+    if task.kind:   # our own verifier, the same for all kinds
         verifier = {one.name for one in files(PROGRAMS.replace("/", ".")).iterdir()}
     scripts = asked(
         client, partial(_scripts_in, said), PROMPT, SCHEMA, FORM,
@@ -64,8 +63,8 @@ def try_adversary(client: Client, audited: Audited) -> CheckResult:
 
 
 def _scripts_in(instruction: str, reply: Reply) -> list[Object]:
-    """Return the scripts of a reply. Raise Rejected where it has another form, or quotes what the
-    instruction does not say."""
+    """Return the scripts of a reply. Raise Rejected if it has another form, or quotes a sentence
+    that is not in the instruction."""
     scripts = [{key: str(one.get(key) or "") for key in FORM["scripts"][0]}
                for one in list_in(reply, "scripts")[:MAX_SCRIPTS]]
     if unknown := {one["kind"] for one in scripts} - {*KINDS}:

@@ -1,6 +1,6 @@
-"""Run one task for its checks: its gold, its image as it is, and what a check tries.
+"""Run one task for its checks: its gold, its unchanged image, and the scripts that checks try.
 
-Whatever is tried is graded by the task's own verifier, in a fresh container without network.
+Everything is graded by the task's own verifier, in a fresh container without network.
 """
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from codedata.tasks.screen.screen import Screener
 from codedata.texts import text_of
 
 GOLD_GETS = "its gold gets"
-MIN_LIMIT_S, GOLD_TIMES = 15.0, 4   # of a try's verifier, or so many times as long as the gold's
+MIN_LIMIT_S, GOLD_TIMES = 15.0, 4   # of a try's verifier: seconds, or times the gold's time
 
 
 @dataclass
@@ -28,32 +28,32 @@ class CheckResult:
     """Hold what a check found."""
 
     result: str                  # one of AUDIT_RESULTS
-    why: str = ""                # "" where it passed
+    why: str = ""                # "" if it passed
     evidence: list[str] = field(default_factory=list)
     figures: Object = field(default_factory=dict)
-    tries: list[Object] = field(default_factory=list)   # those that a reviewer should read
+    tries: list[Object] = field(default_factory=list)   # tries that a reviewer should read
 
 
 class GoldRefused(ItemFailed):
-    """Say that a task's gold is not rewarded: nothing can be made of it."""
+    """Report that a task's gold is not rewarded, so the check cannot use it."""
 
 
 @dataclass
 class Audited:
-    """Hold a task that is audited, and what is known of it by running it."""
+    """Hold a task under audit, and what running it has shown."""
 
     task: RivalledTask
     host: SandboxFactory
     label: str
-    screener: Screener | None = None    # of its solved source; None where the root has no source
-    survivors: list[Object] | None = None   # the tries of `strength`, None before it is made
-    failed_once: set[str] = field(default_factory=set)    # tests with weights that a run failed
+    screener: Screener | None = None    # for its solved source; None if the root lacks the source
+    survivors: list[Object] | None = None   # the tries of `strength`; None before it has run
+    failed_once: set[str] = field(default_factory=set)    # weighted tests that failed in some run
     not_built: ItemFailed | None = None
 
     @cached_property
     def grader(self) -> Grader:
-        """Return the grader of the task. Raise ItemFailed where its image cannot be built, which is
-        tried once."""
+        """Return the grader of the task. Raise ItemFailed if its image cannot be built; this is
+        tried only once."""
         if self.not_built:
             raise self.not_built
         try:
@@ -69,8 +69,8 @@ class Audited:
 
     @cached_property
     def kept(self) -> float:
-        """Return what an agent that does nothing may get: the reward of tests that hold what is to
-        stay as it is."""
+        """Return the reward that an agent which does nothing may get: the weight of the tests that
+        check what must not change."""
         passed = self.untouched.passed() if self.task.kind == DATAPOINT else ()
         is_so = passed and all(name.startswith(KEPT) for name in passed)
         return min(MAX_KEPT, self.untouched.reward) if is_so else 0.0
@@ -82,8 +82,8 @@ class Audited:
 
     @cached_property
     def gold(self) -> tuple[bytes, Grade]:
-        """Return (the archive of the gold's work, its grade). Raise GoldRefused where it is not
-        rewarded, or there is none."""
+        """Return (the archive of the gold's work, its grade). Raise GoldRefused if there is no
+        gold, or it is not rewarded."""
         if SOLVE not in self.task.solution:
             raise GoldRefused(f"it has no solution/{SOLVE}", self.task.instance_id)
         work, _ = self.grader.gold()
@@ -93,14 +93,14 @@ class Audited:
         return work, grade
 
     def proven_runs(self) -> list[Object]:
-        """Return the runs in proof.json; [] where the task was edited since, or has no proof."""
+        """Return the runs in proof.json; [] if the task has no proof, or was edited after it."""
         runs = (self.task.proof or {}).get("runs")
         return runs if self.task.kind and runs and not edited_parts(self.task) else []
 
     @cached_property
     def outputs(self) -> tuple[Files, Files]:
-        """Return ({path: content} before the gold, of more files too; of those that it changes or
-        adds, after it)."""
+        """Return two maps {path: content}: the files before the gold, and the files that it changes
+        or adds. The first may have more files."""
         after = files_in(self.gold[0])
         before = self._files_in_image(after) if self.grader.packs_itself else files_in(self.nothing)
         given = self.task.solution if self.grader.workdir == "/solution" else ()
@@ -110,13 +110,14 @@ class Audited:
 
     @cached_property
     def changed(self) -> tuple[Files, Files]:
-        """Return the texts among the files that the gold changes or adds: (before, after)."""
+        """Return (before, after) of the text files that the gold changes or adds."""
         before, after = self.outputs
         after = {path: content for path, content in after.items() if is_text(content)}
         return {path: before[path] for path in after if path in before}, after
 
     def _files_in_image(self, paths: Files) -> Files:
-        """Return those of some files of the work directory that the image has."""
+        """Return {path: content} of the given files of the work directory that exist in the image.
+        """
         with self.grader.opened() as sandbox:
             sandbox.put({"paths": "\0".join(paths).encode(errors="surrogateescape")}, "/tmp")
             return files_in(self.grader.archived(
@@ -126,7 +127,7 @@ class Audited:
     # tries ---------------------------------------------------------------------------------------
 
     def grade_files(self, files: Files, *, stops_early: bool = False) -> Grade:
-        """Return the grade of the gold's work with other contents of some files. With
+        """Return the grade of the gold's work with some files replaced by `files`. With
         `stops_early`, pytest ends at the first test that fails."""
         before = "export PYTEST_ADDOPTS=-x; " if stops_early else ""
         limit_s = max(MIN_LIMIT_S, GOLD_TIMES * self.gold[1].seconds)
@@ -134,8 +135,8 @@ class Audited:
 
     def with_programs(self, change: Callable[[str, bytes], bytes | None]
                       ) -> tuple[Grade, list[str] | None]:
-        """Grade the gold with its programs changed so that they run look.sh when they start. Return
-        (the grade, what they have seen; None where the tests start none)."""
+        """Grade the gold with its programs changed to run look.sh when they start. Return (the
+        grade, the lines that look.sh wrote, or None if the tests start no program)."""
         programs = {path: found for path, text in self.changed[1].items()
                     if (found := change(path, text))}
         if not programs:
@@ -148,7 +149,7 @@ class Audited:
         return grade, [*filter(None, seen)] if n_looks.strip() != "0" else None
 
     def work_with(self, files: Files) -> bytes:
-        """Return the archive of the gold's work with other contents of some files."""
+        """Return the archive of the gold's work with some files replaced."""
         tree = tree_of(self.gold[0])
         return archive_of({
             name: (kind, mode, files.get(posixpath.normpath(name), content))

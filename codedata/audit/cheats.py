@@ -1,6 +1,6 @@
-"""Try to be rewarded without solving a task: known cheats and those made of its own files, a spy on
-the tests, files of the image that hold the solution's text, and scripts that somebody has written
-beside the task."""
+"""Try to be rewarded without solving a task: by known cheats, by cheats made from the task's own
+files, by a spy on the tests, by files of the image that hold the solution's text, and by scripts
+that somebody has put beside the task."""
 from __future__ import annotations
 
 import json
@@ -37,14 +37,14 @@ from codedata.texts import fill, printable, text_of, toml_of
 CHEATS, MADE = toml_of(__package__, "cheats.toml").values()   # known, made of the task's files
 NAME = re.compile(r"[\w.-]+")
 IMPORTED = re.compile(r"\b(?:from|import)\s+(\w+)")
-# of tests: texts in quotation marks, and what grep looks for
+# in tests: quoted texts, and grep's patterns
 SAID = re.compile(r"\"([^\"\n]{1,200})\"|'([^'\n]{1,200})'|\bgrep\s+(?:-\w+\s+)*([\w.]{1,200})")
-MAX_NAMED, MAX_SAID = 50, 2_000   # files, and texts that are searched for in each
+MAX_NAMED, MAX_SAID = 50, 2_000   # files that tests name, and texts searched for in each
 SPAN = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
 NAMED_FILE = re.compile(r"(?<![\w./-])[\w./-]*[\w-]\.\w{1,5}\b|/[\w./-]+")
-MIN_WHOLE = 4                                 # of a whole file, bytes other than blanks
-MIN_LINES, MIN_SHARE, MIN_INK = 3, 0.25, 12   # of the gold's new lines in one file; without blanks
-SMALL_GOLD, SMALL_SHARE = 10, 0.5             # a gold of fewer new lines: a larger share
+MIN_WHOLE = 4                                 # non-blank bytes of a file searched for as a whole
+MIN_LINES, MIN_SHARE, MIN_INK = 3, 0.25, 12   # of the gold's new lines in a file; non-blank bytes
+SMALL_GOLD, SMALL_SHARE = 10, 0.5             # a gold with fewer new lines needs a larger share
 READABLE = "a program that the tests start can read their files, or write the reward"
 MAX_COPIES = 20                               # files that are tried as the answer
 HEADER = re.compile(r"\A(?:(?:diff|index) .*\n)*--- (?:a/)?([^\t\n]+).*\n\+\+\+ .*\n")   # of a diff
@@ -55,8 +55,8 @@ RIVAL = re.compile(r"(right|wrong|cheat)-[^/]*\.(sh|patch)")
 # known cheats ------------------------------------------------------------------------------------
 
 def try_cheats(audited: Audited) -> CheckResult:
-    """Try each known cheat, and those made of the task's files: none may be rewarded. Data that the
-    gold has made, without the programs of the gold, are for review."""
+    """Try each known cheat, and the cheats made from the task's files: none may be rewarded. If the
+    gold's data are rewarded without its programs, that is for review."""
     scripts = [*((one["name"], one["bash"]) for one in CHEATS),
                ("constant output", constant(audited.task.instruction or "")), *made_of(audited)]
     worked = rewarded(audited.grader, scripts, audited.kept)
@@ -68,14 +68,15 @@ def try_cheats(audited: Audited) -> CheckResult:
 
 
 def made_of(audited: Audited) -> Iterator[tuple[str, str]]:
-    """Yield (name, bash) of cheats that overwrite files which the tests name by what would pass."""
+    """Yield (name, bash) of cheats that overwrite files named by the tests with contents that would
+    pass."""
     files = files_in(audited.nothing)   # raises ItemFailed where no work can be packed
     if audited.task.kind in PATCHED or audited.grader.packs_itself:
-        return   # their tests run in the process of the code, or take files of the source alone
+        return   # these tests run in the code's own process, or take only source files
     try:
         files = {**files, **audited.outputs[1]}
     except ItemFailed:
-        pass   # those of the image remain
+        pass   # the files of the image remain
     tests = "\n".join(text_in(audited.task.tests, path) for path in audited.task.tests)
     named, imported = {*NAME.findall(tests)}, {*IMPORTED.findall(tests)}
     said = [*dict.fromkeys(map("".join, SAID.findall(tests)))][:MAX_SAID]
@@ -85,7 +86,7 @@ def made_of(audited: Audited) -> Iterator[tuple[str, str]]:
     programs, data = [], []
     for path in found[:MAX_NAMED]:
         place, text = f"{audited.grader.carried[0]}/{path}", files[path]
-        if is_program(path, text):   # with the texts of the tests that it may print
+        if is_program(path, text):   # with the texts in the tests that it may have to print
             programs += [place, "\n".join(one for one in said if one.encode() in text)]
         else:
             data.append(place)
@@ -97,7 +98,8 @@ def made_of(audited: Audited) -> Iterator[tuple[str, str]]:
 
 
 def data_alone(audited: Audited) -> list[str]:
-    """Return a line where the gold is rewarded without the programs that it has written."""
+    """Return a line if the gold is rewarded without the programs that it wrote, else an empty list.
+    """
     try:
         before, after = audited.outputs
     except ItemFailed:
@@ -111,8 +113,8 @@ def data_alone(audited: Audited) -> list[str]:
 
 
 def rewarded(grader: Grader, scripts: Iterable[tuple[str, str]], kept: float = 0.0) -> list[str]:
-    """Return a line for each script (name, bash) of an agent whose work is rewarded with more than
-    `kept`, the reward of an agent that does nothing."""
+    """Return a line for each script (name, bash) whose work is rewarded with more than `kept`, the
+    reward for doing nothing."""
     worked, scripts = [], [*scripts]
     for k, (name, script) in enumerate(scripts, 1):
         current_step().count = f"cheat {k} of {len(scripts)}"
@@ -126,8 +128,8 @@ def rewarded(grader: Grader, scripts: Iterable[tuple[str, str]], kept: float = 0
 
 
 def constant(prompt: str) -> str:
-    """Return the script of a cheat: each file that the prompt names prints, or contains, the
-    longest example of the prompt."""
+    """Return the script of a cheat: each file named in the prompt prints, or contains, the prompt's
+    longest example."""
     spans = sorted((span.strip("`\n") for span in SPAN.findall(prompt)), key=len)
     shown = spans[-1] if spans else prompt.strip()
     lines = []
@@ -143,7 +145,8 @@ def constant(prompt: str) -> str:
 
 def spy_on_tests(audited: Audited) -> CheckResult:
     """Let a process of the agent's user look for the tests while they grade the gold: a program
-    that the tests start could read the same. Tasks of somebody else: let the programs look."""
+    that the tests start could read the same files. In tasks made by others, let the gold's programs
+    look instead."""
     task, grader = audited.task, audited.grader
     if task.kind not in (DATAPOINT, ""):
         return CheckResult(NO_CASE, "its tests run in the process of the code that they test")
@@ -152,7 +155,7 @@ def spy_on_tests(audited: Audited) -> CheckResult:
     marks = {line.strip() for path in task.tests if path.endswith(".py")
              for line in text_in(task.tests, path).splitlines() if "def test" in line}
     if not marks:
-        return CheckResult(NO_CASE, "its tests are no Python")
+        return CheckResult(NO_CASE, "its tests are not in Python")
     start = f"runuser -u {agent_of(task)} -- sh -c 'python3 {BESIDE}/spy.py >/dev/null 2>&1 &'; "
     spy = {"spy.py": text_of("codedata.audit", "spy.py").encode(),
            "marks.json": json.dumps(sorted(marks)).encode()}
@@ -167,8 +170,8 @@ def spy_on_tests(audited: Audited) -> CheckResult:
 
 
 def _looked(audited: Audited) -> CheckResult:
-    """Let the gold's programs look into /tests when the tests start them. Not every file that they
-    can read there helps: a test may hand them one."""
+    """Let the gold's programs look into /tests when the tests start them. A readable file need not
+    help a cheat: a test may hand it to them."""
     _, found = audited.with_programs(looks)
     if found is None:
         return CheckResult(NO_CASE, "the tests start no program that the gold has written")
@@ -180,7 +183,7 @@ def _looked(audited: Audited) -> CheckResult:
 
 def find_answer(audited: Audited) -> CheckResult:
     """Look in the image for files that hold the gold's new text, and try each as the answer. An
-    agent may find such a file, or a layer of the image that had it."""
+    agent may find such a file, also in an earlier layer."""
     task, image = audited.task, audited.grader.image
     if task.kind in PATCHED and audited.proven_runs():
         return CheckResult(PASSED, "", [], {"files": 0})   # its proof has searched
@@ -196,7 +199,7 @@ def find_answer(audited: Audited) -> CheckResult:
         return CheckResult(UNFINISHED, f"the layers of its image cannot be read: {e}")
     copies = [*search.found.items()][:MAX_COPIES]
     path_of = {place: search.same.get(place) or _nearest(data, texts) for place, data in copies}
-    # any content is rewarded in place of a file that no test needs
+    # where no test needs the file, any content is rewarded
     needed = {path for path in {*path_of.values()}
               if audited.grade_files({path: before.get(path, b"")}).reward != 1.0}
     worked = [f"{place.removeprefix(LAYER)} is rewarded in place of {path_of[place]}"
@@ -208,15 +211,15 @@ def find_answer(audited: Audited) -> CheckResult:
 
 
 def new_lines(before: bytes, after: bytes) -> list[str]:
-    """Return the lines that a text has and its earlier version has not, however indented."""
+    """Return the lines of `after` that `before` does not have, ignoring indentation."""
     known = {*map(bytes.strip, before.splitlines())}
     return [line.decode() for line in after.splitlines() if line.strip() not in known]
 
 
 class AnswerSearch(ImageSearch):
-    """Look in the layers of an image for files that hold a long run, or a good share of the lines,
-    of some new text, or are the same as one of some files. `found` has what each of them holds, by
-    its place, `same` the path of the same file."""
+    """Search the layers of an image for files that hold a long run, or many of the lines, of a new
+    text, or that equal a file. `found` maps a file's place to what it holds, `same` to the path of
+    the file that it equals."""
 
     def __init__(self, texts: list[str], files: Files):
         super().__init__(texts)
@@ -241,7 +244,7 @@ class AnswerSearch(ImageSearch):
 
 
 def _nearest(data: bytes, texts: dict[str, str]) -> str:
-    """Return the path of the text that has the most lines of some data."""
+    """Return the path of the text that has the most lines in common with some data."""
     return max(texts, key=lambda path: len(_lines_of(texts[path].encode()) & _lines_of(data)))
 
 
@@ -254,7 +257,7 @@ def _lines_of(data: bytes) -> set[bytes]:
 
 def try_rivals(audited: Audited) -> CheckResult:
     """Grade the scripts in rivals/: right-* have to be rewarded, wrong-* and cheat-* must not be.
-    Raise ItemFailed where a patch of one does not fit."""
+    Raise ItemFailed if a patch among them does not apply."""
     found = rivals_in(audited.task)
     faults, figures = [], Counter()
     for k, (name, script) in enumerate(found.items(), 1):
@@ -263,7 +266,7 @@ def try_rivals(audited: Audited) -> CheckResult:
         is_right = kind == "right"
         is_rewarded = audited.grade_script(script).reward == 1.0
         if is_rewarded != is_right:
-            what = "is refused though right" if is_right else f"is rewarded: {breaks(script)}"
+            what = "is right but refused" if is_right else f"is rewarded: {breaks(script)}"
             faults.append(f"{name} {what}")
         figures[kind] += 1
         figures["right refused" if is_right else f"{kind} accepted"] += is_rewarded != is_right
@@ -274,8 +277,9 @@ def try_rivals(audited: Audited) -> CheckResult:
 
 
 def rivals_in(task: RivalledTask) -> dict[str, str]:
-    """Return the scripts of a task's rivals/ by name. One may be a patch of another, a .patch
-    file; a reviewer's names a script of his as he did. Raise ItemFailed where that does not fit."""
+    """Return the scripts of a task's rivals/ by name, with the patches among them (.patch) applied
+    to the scripts that they change. A script named in a reviewer's patch is looked up among the
+    reviewer's own. Raise ItemFailed if a patch does not apply."""
     rivals = task.rivals or {}
     texts = {name: text_in(rivals, name) for name in sorted(rivals) if RIVAL.fullmatch(name)}
     scripts = {name: text for name, text in texts.items() if name.endswith(".sh")}
@@ -287,12 +291,13 @@ def rivals_in(task: RivalledTask) -> dict[str, str]:
 
 
 def patched(name: str, patch: str, scripts: Mapping[str, str]) -> str:
-    """Return one of some scripts with a patch applied. Raise ItemFailed where it does not fit."""
+    """Return the result of a patch that changes one of the given scripts. Raise ItemFailed if it
+    does not apply."""
     patch = HEADER.sub(r"diff --git a/\1 b/\1\n--- a/\1\n+++ b/\1\n", patch)
     try:
         (path, edits), = edits_of(patch, scripts).items()
     except ValueError as e:
-        raise ItemFailed(f"rivals/{name} is no patch of one script beside it: {e}",
+        raise ItemFailed(f"rivals/{name} is not a patch of a script beside it: {e}",
                          todo="Make it anew: diff -u right-1.sh changed.sh") from e
     return edited(scripts[path], edits)
 

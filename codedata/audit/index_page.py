@@ -1,8 +1,8 @@
-"""Build audit/index.html, the page on which a reviewer reads how the verdicts of tasks were tried.
+"""Build audit/index.html, the page on which a reviewer reads the results of audits.
 
 All data are read from audit/*.json and the folders in task/; codedata/page/ draws them. A task's
-survivors and files are its details, which as many tasks have as fit into DETAIL_BYTES. Equal files
-give equal bytes.
+details are its survivors and files; tasks get them as long as they fit into DETAIL_BYTES. Equal
+files give equal bytes.
 """
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ from codedata.tasks.folder.folder import DOCKERFILE, TOML, audited_digest, rival
 from codedata.texts import printable
 
 PAGE = "index.html"
-DETAIL_BYTES = 20_000_000             # of all tasks in full
-MAX_CHARS, MAX_FILES = 20_000, 200    # of a file, of a task
+DETAIL_BYTES = 20_000_000             # of the details of all tasks
+MAX_CHARS, MAX_FILES = 20_000, 200    # characters of a file, files of a task
 MAX_DIFF_CHARS, MAX_FIGURES = 20_000, 500
 SURVIVOR = ("path", "line", "operator", "place", "diff", "verdict", "quote", "why")   # its texts
 AS_AUDITED = "as it was audited"
@@ -75,8 +75,8 @@ def write_index(root: Path) -> list[str]:
 
 def read_audits(root: Path, room: int = DETAIL_BYTES
                 ) -> tuple[list[Object], dict[str, Packed], list[str]]:
-    """Return the row of each audited task, the worst first, the details of as many as fit into
-    `room` bytes, and what cannot be read."""
+    """Return the row of each audited task, the worst first; the details of tasks, as many as fit
+    into `room` bytes; and the faults of files that cannot be read."""
     audits, tasks = Store(root, TaskAudit).open(), Store(root, RivalledTask).open()
     rows, broken = [], [*audits.broken]
     for name in audits.names():
@@ -90,7 +90,8 @@ def read_audits(root: Path, room: int = DETAIL_BYTES
 
 
 def _details(rows: list[Object], tasks: Store) -> Iterator[Block]:
-    """Yield the details of each row; the row is told how its folder is, and loses its survivors."""
+    """Yield the details of each row. In the row, set how its folder is, and remove its survivors.
+    """
     for row in rows:
         row["mark"], files = _folder_of(tasks, row.pop("audit"))
         row["folder"] = row["mark"].partition(":")[0] or AS_AUDITED
@@ -100,7 +101,7 @@ def _details(rows: list[Object], tasks: Store) -> Iterator[Block]:
 
 
 def _row(name: str, audit: TaskAudit) -> Object:
-    """Return an audit as a row of the page, its checks from the worst on."""
+    """Return an audit as a row of the page, with its checks, the worst first."""
     checks = sorted(map(_shown, audit.checks), key=_rank)
     killed, tried = _counts(checks, *SHARES["wrong variants killed"])
     return {"id": name, "kind": audit.kind.replace("_", " "), "content": audit.content,
@@ -111,7 +112,7 @@ def _row(name: str, audit: TaskAudit) -> Object:
 
 
 def _shown(check: AuditCheck) -> Object:
-    """Return a check as the page shows it; a result that is unknown counts as not checked."""
+    """Return a check as the page shows it; an unknown result counts as not checked."""
     return {**check, "words": shortened(_in_words(check["figures"]), MAX_FIGURES),
             "result": check["result"] if check["result"] in AUDIT_RESULTS else UNFINISHED,
             "tries": [*map(_readable, check["tries"])]}
@@ -126,15 +127,16 @@ def _in_words(figures: Object) -> str:
 
 
 def _counts(checks: Iterable[AuditCheck], name: str, *keys: str) -> list[float]:
-    """Return sums of figures over the checks of a name. A figure that is not a count is 0: a person
-    may have edited it."""
+    """Return the sums of some figures over all checks with a name. A figure that is not a count
+    counts as 0, since a person may have edited it."""
     figures = [check["figures"] for check in checks if check["name"] == name]
     return [sum(one[key] for one in figures if type(one.get(key)) in (int, float)
                 and 0 <= one[key] < 1e9) for key in keys]
 
 
 def _folder_of(tasks: Store, audit: TaskAudit) -> tuple[str, list[Object]]:
-    """Return ("" or why the audit is not of the folder as it is now, the texts in the folder)."""
+    """Return ("", or why the audit does not fit the folder as it is now; the texts in the folder).
+    """
     name = audit.instance_id
     if name not in tasks:
         return "is missing", []
@@ -152,14 +154,14 @@ def _folder_of(tasks: Store, audit: TaskAudit) -> tuple[str, list[Object]]:
 
 
 def _text(path: str, content: bytes) -> Object:
-    """Return the start of a file's text; null for what is none."""
+    """Return the start of a file's text; null if it is not text."""
     text = content.decode() if is_text(content) else None
     return {"path": path, "text": text and text[:MAX_CHARS],
             "size": len(content if text is None else text)}
 
 
 def _readable(one: Object) -> Object:
-    """Return a survivor as short texts, as a person may have edited it."""
+    """Return a survivor as short texts, since a person may have edited it."""
     return {"unrun": one.get("unrun") is True, "is_wrong_gold": one.get("gold_keeps_it") is False,
             **{key: shortened(str(one.get(key, "")), MAX_DIFF_CHARS) for key in SURVIVOR}}
 

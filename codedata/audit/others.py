@@ -1,8 +1,8 @@
-"""Read tasks that somebody else made: folders of Harbor, or a Parquet file with such a folder as a
-tar in each row.
+"""Read tasks that somebody else made: folders in Harbor's form, or a Parquet file that has such a
+folder in each row, as a tar.
 
-What is read is bounded, and nothing of it runs. Only runs can show that a gold is rewarded: tests
-may need a network, or something that lies outside the working directory.
+Reading is bounded and runs nothing. So it does not show that a gold is rewarded: tests may need a
+network, or something outside the working directory.
 """
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ COMPOSE = "docker-compose.yaml"
 WORKDIR = re.compile(r"^[ \t]*WORKDIR\s+(\S+)", re.MULTILINE | re.IGNORECASE)
 # terminal-bench's own images, in which agents start in /app
 BENCH_BASE = re.compile(r"^[ \t]*FROM\s.*/t-bench/", re.MULTILINE | re.IGNORECASE)
-# of what is read where the code expects something else
+# raised if a file is not what the code expects
 REFUSED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError,
            OSError, zlib.error)
 MAX_ROWS = 100_000   # of a Parquet file
@@ -62,9 +62,9 @@ READ = {"autoinstall_known_extensions": False, "memory_limit": "4GB", "threads":
 
 
 def copy_tasks(source: Path, root: Path, selection: Selection) -> list[str]:
-    """Copy the tasks of somebody else that are selected into task/ of a root. Return how many
-    there are, and lines on those that cannot be read, graded or put there, MAX_FAULTS at most. A
-    task that was copied before is left as it is. Raise Trouble if there is nothing to read."""
+    """Copy the tasks of somebody else that are selected into task/ of a root. Return how many there
+    are, and at most MAX_FAULTS lines about tasks that cannot be read, graded or put there. A task
+    that was copied before is left as it is. Raise Trouble if there is nothing to read."""
     store, faults, n_new = Store(root, RivalledTask).open(), [], 0
     for task in tasks_in(source, selection):
         if isinstance(task, ItemFailed):
@@ -81,7 +81,8 @@ def copy_tasks(source: Path, root: Path, selection: Selection) -> list[str]:
 
 
 class Found(NamedTuple):
-    """Name a task of somebody else's by its folder or file and its name there, and open it."""
+    """Name a task that somebody else made, by its folder or file and its name there, and open it.
+    """
 
     directory: str
     item: str
@@ -89,9 +90,9 @@ class Found(NamedTuple):
 
 
 def tasks_in(source: Path, selection: Selection = ALL) -> Iterator[Task | ItemFailed]:
-    """Yield the selected tasks of somebody else's folder or Parquet file, in Harbor's form; the
-    files of one are there until the next is asked for. One that cannot be read or graded is yielded
-    as ItemFailed that names it and says why. Raise Trouble if there is nothing to read."""
+    """Yield the selected tasks of a folder or Parquet file in Harbor's form. The files of a task
+    exist until the next one is asked for. For a task that cannot be read or graded, yield an
+    ItemFailed that names it and says why. Raise Trouble if there is nothing to read."""
     source = source.resolve()
     is_file = source.suffix == ".parquet" and source.is_file()
     for found in rows_in(source) if is_file else _folders(source):
@@ -109,12 +110,12 @@ def tasks_in(source: Path, selection: Selection = ALL) -> Iterator[Task | ItemFa
 
 def _folders(source: Path) -> Iterator[Found]:
     if not source.is_dir():
-        raise Trouble("is no folder.", str(source), "Name a folder of tasks in Harbor's form.")
+        raise Trouble("is not a folder.", str(source), "Name a folder of tasks in Harbor's form.")
     folders = [source] if (source / TOML).exists() else [
         one for one in sorted(source.iterdir())
         if one.name[0] not in "._" and (one.is_symlink() or not one.is_file())]
     if not folders:
-        raise Trouble("holds no folder of a task.", str(source), "Name tasks to read.")
+        raise Trouble("holds no task folder.", str(source), "Name tasks to read.")
     for folder in folders:
         yield Found(folder.parent.name, folder.name, partial(nullcontext, folder))
 
@@ -130,7 +131,7 @@ def rows_in(file: Path) -> Iterator[Found]:
                 raise Trouble(f"has more than {MAX_ROWS:,} rows.", str(file),
                               "Split it into files of fewer rows.")
             lengths = [size for size, in database.execute(LENGTHS, [name]).fetchall()]
-            for i, size in enumerate(lengths):   # the database holds all rows that it is asked for
+            for i, size in enumerate(lengths):   # the database keeps all requested rows in memory
                 n_bytes += size
                 if i + 1 < len(lengths) and n_bytes + lengths[i + 1] <= MAX_FOLDER_BYTES:
                     continue
@@ -145,7 +146,7 @@ def rows_in(file: Path) -> Iterator[Found]:
 
 @contextmanager
 def _unpacked(archive: bytes | None) -> Iterator[Path]:
-    """Unpack a task's folder, and remove it in the end."""
+    """Unpack a task's folder; remove it at the end."""
     if archive is None:
         raise ValueError(f"it has no archive, or one of more than {MAX_FOLDER_BYTES:,} bytes")
     tar = io.BytesIO(archive)
@@ -167,18 +168,19 @@ def _folder_task(folder: Path, name: str, found: Found) -> Task:
 
 
 def task_name(name: str) -> str:
-    """Return a name that a task may have, made of somebody's. Raise ValueError where none is left.
+    """Return a valid task name made from somebody's name. Raise ValueError if nothing of it is
+    left.
     """
     safe = re.sub(r"\.{2,}", ".", re.sub(r"[^A-Za-z0-9._-]+", "-", name)).lstrip("._-")[:200]
     safe = safe.rstrip(".")
     if not TASK_NAME.fullmatch(safe):
-        raise ValueError("no name for a task can be made of its name")
+        raise ValueError("its name has no character that a task's name may have")
     return safe
 
 
 def _made_from(task: Task, directory: str, item: str, made_of: str) -> Task:
-    """Return a task of somebody else's that says where it was read. Neither its kind nor its proof
-    is believed: only the runs of this root are."""
+    """Return somebody else's task with a note of where it was read. Its kind and proof are removed:
+    only runs of this root count."""
     about = {key: value for key, value in task.about.items() if key != "kind"}   # needs a proof
     about["made_from"] = {"directory": printable(directory), "item": printable(item),
                           "digest": made_of}
@@ -187,7 +189,8 @@ def _made_from(task: Task, directory: str, item: str, made_of: str) -> Task:
 
 
 def _gradable(task: Task) -> Task:
-    """Return a task. Raise ValueError if no verifier could grade it as its maker does."""
+    """Return the task unchanged. Raise ValueError if no verifier of ours can grade it as its maker
+    does."""
     for fault in chain(config_faults(task), part_faults(task)):
         raise ValueError(f"{fault.place or 'its name'}: {fault.what}")
     if task.config.get("steps"):
@@ -219,8 +222,8 @@ def _workdir(dockerfile: str) -> str:
 
 
 def _only_service(files: Files) -> None:
-    """Raise ValueError if a task needs several containers. YAML's aliases may stand for any length,
-    and its reader takes ever longer the deeper a text is nested."""
+    """Raise ValueError if a task needs several containers. YAML's aliases can expand to any length,
+    and its parser gets slow on deeply nested text."""
     try:
         import yaml  # an extra
     except ImportError as e:

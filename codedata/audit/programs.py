@@ -1,7 +1,7 @@
-"""Change how programs of a gold run: end them, let them look into /tests, encode their source.
+"""Change a gold's programs: to end at once, to look into /tests, or to hide their source.
 
-Python, shell, and where a statement is known JavaScript, TypeScript and Go. No file is executed.
-Not promised: that a program of another language than Python still parses.
+For Python and shell, and for JavaScript, TypeScript and Go where programs.toml has a statement.
+Nothing is executed. Not promised: that a program in a language other than Python still parses.
 """
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from codedata.code.line_patterns import language_or_family
 
-# by language, a statement that ends the program with all that runs in it, and one that looks
+# by language: a statement that ends the whole program, and one that looks into /tests
 ENDS = {"python": b"__import__('os')._exit(97)", "javascript": b"process.exit(97);",
         "typescript": b"process.exit(97);", "go": b'panic("97")', "shell": b"kill -9 $$"}
 LOOKS = {"python": b"__import__('os').system('sh /opt/look.sh')", "shell": b"sh /opt/look.sh",
@@ -23,14 +23,14 @@ UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
 def is_program(path: str, text: bytes) -> bool:
-    """Return whether a file may be run, by its name or its first line."""
+    """Return whether a file is a program, by its name or its first line."""
     return ("." not in path.rpartition("/")[2]
             or language_or_family(path, text) not in ("prose", "text"))
 
 
 def ends_before(path: str, text: bytes, line: int) -> bytes | None:
-    """Return a program that ends before the statement of a line, counted from 1; None where that
-    cannot be written."""
+    """Return a program that ends before the statement in a line, counted from 1; None if that is
+    impossible."""
     if language_or_family(path, text) == "python":   # the innermost statement begins last
         line = max((node.lineno for node in _statements(text)
                     if node.lineno <= line <= node.end_lineno), default=line)
@@ -38,22 +38,22 @@ def ends_before(path: str, text: bytes, line: int) -> bytes | None:
 
 
 def ends_at_once(path: str, text: bytes) -> bytes | None:
-    """Return a program that runs /opt/look.sh when it starts, and ends; None where that cannot be
-    written."""
+    """Return a program that runs /opt/look.sh when it starts, and then ends; None if that is
+    impossible."""
     line = _start(path, text)
     ending = _with(ENDS, path, text, line)
     return ending and _with(LOOKS, path, ending, line)
 
 
 def looks(path: str, text: bytes) -> bytes | None:
-    """Return a program that runs /opt/look.sh when it starts, and goes on; None where that cannot
-    be written."""
+    """Return a program that runs /opt/look.sh when it starts, and then goes on; None if that is
+    impossible."""
     return _with(LOOKS, path, text, _start(path, text))
 
 
 def encoded(path: str, text: bytes) -> bytes | None:
-    """Return a program that does the same, and whose source shows nothing of it; None where that
-    cannot be written."""
+    """Return a program that does the same but whose source is encoded; None if that is impossible.
+    """
     language = language_or_family(path, text)
     if language not in ENCODED or (language == "python" and not _statements(text)):
         return None
@@ -63,7 +63,7 @@ def encoded(path: str, text: bytes) -> bytes | None:
 
 def _start(path: str, text: bytes) -> int:
     """Return the line before which a program's first statement may be put."""
-    lines = [node.end_lineno + 1 for node in _statements(text)   # which nothing may stand before
+    lines = [node.end_lineno + 1 for node in _statements(text)   # before which nothing may stand
              if isinstance(node, ast.ImportFrom) and node.module == "__future__"
              ] if language_or_family(path, text) == "python" else []
     return max(lines, default=2 if text.startswith(b"#!") else 1)
@@ -77,8 +77,8 @@ def _statements(text: bytes) -> list[ast.stmt]:
 
 
 def _with(statements: Mapping[str, bytes], path: str, text: bytes, line: int) -> bytes | None:
-    """Return a file with the statement of its language before a line; None where there is none, or
-    where it cannot stand there."""
+    """Return a file with its language's version of a statement put before a line; None if there is
+    no version, or it cannot stand there."""
     language = language_or_family(path, text)
     lines = text.splitlines(keepends=True)
     if language not in statements or line > len(lines):

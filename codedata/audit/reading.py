@@ -1,5 +1,5 @@
-"""Ask a model of each survivor of `strength` what it is: wrong by a sentence of the instruction,
-equal in meaning, or different where the instruction is silent. The gold is read, too: it may be
+"""Ask a model to classify each survivor of `strength`: as wrong by a sentence of the instruction,
+equal in meaning, or different where the instruction says nothing. The gold is read, too: it may be
 wrong itself."""
 from __future__ import annotations
 
@@ -23,22 +23,23 @@ PROMPT, AGAIN, SCHEMA = "read_survivor.md", "read_again.md", "read_survivor.json
 OF_GOLD = GOLD_PROMPT, GOLD_SCHEMA = "read_gold.md", "read_gold.json"
 TEXTS = PROMPT, AGAIN, SCHEMA, *OF_GOLD
 VERDICTS = WRONG, EQUAL, UNSAID = "wrong", "equal", "not said"
-AROUND = 150             # lines of the gold on either side of a survivor
+AROUND = 150             # lines of the gold shown before and after a survivor
 MAX_CHARS = 40_000       # of the files that the instruction mentions, and of the lines around
 _text = partial(text_of, __package__)
 
 
 def version_of(client: Client, texts: Iterable[str]) -> str:
-    """Return the version of a check that asks: another model or question answers differently."""
+    """Return the version of a check that asks a model: it changes with the model and the question.
+    """
     return digest([client.spec.identity(), *map(_text, texts)])[:8]
 
 
 def read_survivors(client: Client, audited: Audited) -> CheckResult:
-    """Ask of the gold, and of each survivor once. One that is wrong is accepted by tests that
-    should refuse it. Raise ItemFailed where a reply cannot be read."""
+    """Ask once about the gold and about each survivor. A wrong survivor shows that the tests accept
+    too much. Raise ItemFailed if a reply cannot be read."""
     if audited.survivors is None:
         return CheckResult(UNFINISHED, "no variants were tried: --checks strength,reading")
-    of_patch = audited.task.kind in PATCHED   # whose gold is the code as it was
+    of_patch = audited.task.kind in PATCHED   # kinds whose gold is the original code
     if of_patch and not audited.survivors:
         return CheckResult(NO_CASE, "no variant of the gold is rewarded")
     instruction = "\n\n".join(texts_of(audited.task))
@@ -74,7 +75,7 @@ def texts_of(task: Task) -> Iterator[str]:
 
 
 def shown(parts: Files, without: Iterable[str] = ()) -> str:
-    """Return the texts of some files, those of tests first, as far as there is room."""
+    """Return the texts of some files, tests first, up to MAX_CHARS."""
     texts, left = [], MAX_CHARS
     for path in sorted(parts, key=lambda one: ("test_" not in one, one)):
         text = text_in(parts, path)
@@ -85,7 +86,7 @@ def shown(parts: Files, without: Iterable[str] = ()) -> str:
 
 
 def _gold_faults(client: Client, audited: Audited, instruction: str) -> list[Object]:
-    """Return what the model says that the gold breaks: {quote, why}."""
+    """Return the faults that the model finds in the gold: {quote, why}."""
     form = {"faults": [{"quote": "…", "why": "the input, what is demanded, what happens"}]}
     return asked(client, partial(_faults_in, instruction), GOLD_PROMPT, GOLD_SCHEMA, form,
                  instruction=instruction, files=shown(audited.changed[1]))
@@ -93,22 +94,22 @@ def _gold_faults(client: Client, audited: Audited, instruction: str) -> list[Obj
 
 def asked(client: Client, read: Callable[[Reply], list | dict], prompt: str, schema: str,
           form: Object, **values: str) -> list | dict:
-    """Return what `read` makes of a model's reply to a filled prompt, asked again where it raises
-    Rejected. `form` shows what is wanted, and a schema holds the model to it."""
+    """Return read(reply) for a model's reply to a filled prompt; ask again if `read` raises
+    Rejected. `form` describes the wanted reply, and `schema` enforces it."""
     request = fill(_text(prompt), form=json.dumps(form), **values)
     return ask(client, read, request, _text(AGAIN), schema=json.loads(_text(schema)))
 
 
 def _faults_in(instruction: str, reply: Reply) -> list[Object]:
-    """Return the faults in a reply. Raise Rejected where it has another form, or quotes what the
-    instruction does not say."""
+    """Return the faults in a reply. Raise Rejected if it has another form, or quotes a sentence
+    that is not in the instruction."""
     return [{"quote": quoted_in(instruction, str(one.get("quote") or "")),
              "why": printable(str(one.get("why") or ""), 1000)}
             for one in list_in(reply, "faults")]
 
 
 def list_in(reply: Reply, key: str) -> list[Object]:
-    """Return the objects of the list that a reply's JSON object has. Raise Rejected where it has
+    """Return the list of objects under a key of a reply's JSON object. Raise Rejected if there is
     none."""
     found = object_in(reply.text, lambda one: isinstance(one.get(key), list),
                       f"with a list of {key}")
@@ -116,7 +117,7 @@ def list_in(reply: Reply, key: str) -> list[Object]:
 
 
 def _asked(client: Client, audited: Audited, instruction: str, survivor: Object) -> Object:
-    """Return what the model says of a survivor."""
+    """Return the model's answer about a survivor."""
     lines = audited.changed[1][survivor["path"]].decode().splitlines()
     first = max(0, survivor["line"] - 1 - AROUND)
     context = "\n".join(lines[first:survivor["line"] + AROUND])[:MAX_CHARS]
@@ -128,8 +129,8 @@ FORM = {"why": "…", "verdict": " | ".join(VERDICTS), "quote": "… or empty", 
 
 
 def answer_in(instruction: str, reply: Reply) -> Object:
-    """Return {why, verdict, quote, gold_keeps_it} of a reply. Raise Rejected where it has another
-    form, or quotes what the instruction does not say."""
+    """Return {why, verdict, quote, gold_keeps_it} of a reply. Raise Rejected if it has another
+    form, or quotes a sentence that is not in the instruction."""
     what = f"whose verdict is one of {', '.join(VERDICTS)}"
     found = object_in(reply.text, lambda one: "verdict" in one, what)
     if found["verdict"] not in VERDICTS:
@@ -142,8 +143,7 @@ def answer_in(instruction: str, reply: Reply) -> Object:
 
 
 def quoted_in(instruction: str, quote: str) -> str:
-    """Return a quote without blanks around it. Raise Rejected where it is empty, or the instruction
-    does not say so."""
+    """Return a quote, stripped. Raise Rejected if it is empty or not in the instruction."""
     if not quote.strip():
         raise Rejected("it quotes no sentence of the instruction that is broken")
     if " ".join(quote.split()) not in " ".join(instruction.split()):

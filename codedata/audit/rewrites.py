@@ -1,10 +1,12 @@
-"""Write a gold otherwise: with the same meaning, or with one letter of a text changed.
+"""Rewrite a gold: with the same meaning, or with one letter of a string changed.
 
-A verifier must accept each rewrite. One that fails shows what the tests wrongly depend on, or a
-fault of the program that grades. Where a changed text fails, its wording is part of the task.
+A verifier must accept each rewrite of the same meaning. A refused one shows that the tests depend
+on the code's form, or that the grader is wrong. If a changed string is refused, its wording is part
+of the task.
 
 Not promised: equal line numbers and sources, which tracebacks and inspect.getsource show. A
-function that looks at its own frame is left out; one that is looked at by those it calls is not.
+function that reads its own frame is left out, but not one whose frame is read by functions that it
+calls.
 """
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from difflib import SequenceMatcher
 from itertools import accumulate, chain
 
-MAX_LITERALS = 6   # of a gold
+MAX_LITERALS = 6   # tried for a gold
 UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 SCOPES = (*FUNCTIONS, ast.ClassDef, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp,
@@ -34,9 +36,9 @@ WORD = re.compile(r"(?<![A-Za-z{])(?<!%\()[A-Za-z]{3,}")
 
 def rewrites_of(before: Mapping[str, bytes],
                 after: Mapping[str, bytes]) -> dict[str, dict[str, bytes]]:
-    """Return {name of a rewrite: {path: text}}: the Python files of a gold, written otherwise with
-    the same meaning. Only functions with changed lines are rewritten. A file that stays as it is
-    has no entry, nor has a rewrite that changes no file."""
+    """Return {name of a rewrite: {path: text}}: the Python files of a gold, rewritten with the same
+    meaning. Only functions with changed lines are rewritten. Unchanged files are left out, and so
+    is a rewrite that changes no file."""
     out: dict[str, dict[str, bytes]] = {}
     for path, _, changed in _python_files(before, after):
         lines = {line for span in changed for line in span or [span.start - 1]}
@@ -68,10 +70,10 @@ def _python_files(before: Mapping[str, bytes], after: Mapping[str, bytes],
         try:
             encoding, _ = tokenize.detect_encoding(io.BytesIO(text).readline)
             tree = _parsed(text)
-            ast.dump(tree)   # recurses about as deep as what follows
+            ast.dump(tree)   # recurses about as deep as the code below
         except UNREADABLE:
             continue
-        if encoding == "utf-8":   # no byte order mark either, which positions do not count
+        if encoding == "utf-8":   # not utf-8-sig: positions do not count a byte order mark
             old, new = before.get(path, b"").splitlines(), text.splitlines()
             codes = SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
             yield path, tree, [range(start + 1, end + 1)
@@ -119,8 +121,8 @@ def _reads_frames(node: ast.AST) -> bool:
 
 
 def _source(node: ast.stmt, indent: str) -> str:
-    """Return the source of a function. Raise SyntaxError or ValueError where it is not parsed to
-    the same function: ast.unparse fails for some f-strings."""
+    """Return the source of a function. Raise SyntaxError or ValueError if it does not parse to the
+    same function: ast.unparse fails on some f-strings."""
     lines = ast.unparse(node).split("\n")
     in_strings = {line for part in ast.walk(ast.parse("\n".join(lines)))
                   if isinstance(part, (ast.Constant, ast.JoinedStr))
@@ -128,14 +130,14 @@ def _source(node: ast.stmt, indent: str) -> str:
     source = "\n".join(line if i in in_strings else indent + line for i, line in enumerate(lines))
     parsed = ast.parse(f"if 1:\n{source}").body[0].body if indent else ast.parse(source).body
     if ast.dump(parsed[0]) != ast.dump(node):
-        raise ValueError("its source has another meaning")
+        raise ValueError("its unparsed source has another meaning")
     return source
 
 
 def _rename(node: ast.stmt, words: set[str]) -> bool:
     """Rename the locals of a function, in its inner scopes too. Locals of inner functions keep
-    their names, and so do words of strings, by which something may look them up. A function with a
-    class in it is left out, since names in its body may be attributes."""
+    their names, and so do locals whose names are words of strings, since code may look them up. A
+    function that contains a class is left out, since names in the class body may be attributes."""
     body = ast.Module(node.body[ast.get_docstring(node) is not None:], [])
     if any(isinstance(part, ast.ClassDef) for part in ast.walk(body)):
         return False
@@ -161,7 +163,7 @@ def _invert(node: ast.stmt, words: set[str]) -> bool:
 
 
 def _extract(node: ast.stmt, words: set[str]) -> bool:
-    """Give each value that is returned a name."""
+    """Assign each returned value to a new variable first."""
     name = _new_name("result_", words)
     extracted = False
     for block in _blocks(node):
@@ -174,7 +176,7 @@ def _extract(node: ast.stmt, words: set[str]) -> bool:
 
 
 REWRITES = {"renamed": _rename, "inverted": _invert, "extracted": _extract,
-            "reformatted": lambda node, words: True}   # the layout is that of ast.unparse anyway
+            "reformatted": lambda node, words: True}   # ast.unparse changes the layout anyway
 
 
 def _variable(node: ast.AST) -> str:
@@ -183,7 +185,7 @@ def _variable(node: ast.AST) -> str:
 
 
 def _new_name(name: str, words: set[str]) -> str:
-    """Return a name that is not a word of the file."""
+    """Return a name that does not occur in the file."""
     while name in words:
         name += "_"
     return name
@@ -206,8 +208,8 @@ def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _other_names(*nodes: ast.AST) -> set[str]:
-    """Return the words in nodes that do not name variables, attributes and keywords: the words of
-    parameters, definitions, imports, global and nonlocal statements, and the words in strings."""
+    """Return the words that are not names of variables, attributes or keywords: in parameters,
+    definitions, imports, global and nonlocal statements, and in strings."""
     values = [value for node in nodes for part in ast.walk(node)
               if not isinstance(part, (ast.Attribute, ast.keyword, *VARIABLES))
               for value in vars(part).values()]
@@ -241,7 +243,7 @@ def _changed_literals(text: bytes, tree: ast.Module,
 
 
 def _is_fixed(text: str) -> bool:
-    """Return whether Python itself wants a text to be just so."""
+    """Return whether Python itself requires the exact text of a literal."""
     if text.strip("+-").lower() in ("inf", "infinity", "nan"):
         return True
     try:
@@ -253,12 +255,12 @@ def _is_fixed(text: str) -> bool:
 def _is_source_of(text: bytes, node: ast.expr) -> bool:
     try:
         return ast.dump(ast.parse(b"(" + text + b")", mode="eval").body) == ast.dump(node)
-    except SyntaxError:   # it was in the expression of an f-string
+    except SyntaxError:   # it is inside the expression of an f-string
         return False
 
 
 def _literals(node: ast.AST) -> Iterator[tuple[ast.expr, ast.Constant]]:
-    """Yield (string literal, constant in it) for what is neither a docstring nor a key."""
+    """Yield (string literal, constant in it) for each string that is not a docstring or a key."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.JoinedStr):
             yield from ((child, part) for part in child.values if isinstance(part, ast.Constant))

@@ -1,15 +1,15 @@
 """Look for the tests of a task, as a program that the tests start could: in /tests, and in every
-process. Runs beside the verifier, as the agent's user; /tmp/spied says what it read."""
+process. Runs beside the verifier, as the agent's user; it writes what it read to /tmp/spied."""
 import glob
 import json
 import os
 import time
 
-LIMIT_S, EVERY_S = 900, 0.02   # all tests of a small task may take half a second
+LIMIT_S, EVERY_S = 900, 0.02   # the tests of a small task may take only half a second
 
 
 def read(path):
-    """Return what can be read of a file, at most 1 MB."""
+    """Return the content of a file, at most 1 MB; an empty one if it cannot be read."""
     try:
         if not os.path.isfile(path):   # reading a pipe would take from it
             return b""
@@ -20,7 +20,7 @@ def read(path):
 
 
 def started():
-    """Return whether a test runner is at work."""
+    """Return whether a test runner has started."""
     for path in glob.glob("/proc/[0-9]*/cmdline"):
         if int(path.split("/")[2]) != os.getpid() and b"/tests/" in read(path):
             return True
@@ -28,14 +28,15 @@ def started():
 
 
 def is_at_work():
-    """Return whether tests run that are not about to be hidden."""
+    """Return whether a test runner works whose test files stay readable, not hidden before it
+    starts them."""
     test_file = "/tests/test_outputs.py"
-    hides = os.path.exists("/tests/weighted_tests.py")   # which makes a link of that file
+    hides = os.path.exists("/tests/weighted_tests.py")   # which replaces that file by a link
     return started() and (not hides or os.path.islink(test_file))
 
 
 def main():
-    """Look until the container is gone, or the limit is over."""
+    """Look for tests until the container ends, or LIMIT_S has passed."""
     with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "marks.json")) as file:
         marks = [mark.encode() for mark in json.load(file)]
     found, end = set(), time.time() + LIMIT_S

@@ -1,7 +1,7 @@
-"""Audit the tasks of a root: audit/<id>.json says of each how its verdicts were tried.
+"""Audit the tasks of a root: audit/<id>.json holds the results of a task's checks.
 
-A check is a part of the record: one that is added, or whose version is raised, is made alone. A
-finished check is kept in the item's reply log, so that a kill loses only the one at work.
+Each check is a part of the record: a new check, or one with a raised version, runs without the
+others. A finished check is kept in the item's reply log, so a kill loses only the running one.
 """
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ READ = ("instruction", "config", "environment", "solution", "tests", "rivals")
 class Check:
     """Describe one check."""
 
-    run: Callable[..., CheckResult]   # of an Audited; of one with texts, of a client and that
-    version: str = "1"           # to be raised where it would find something else
-    is_thorough: bool = False    # takes long: made with --thorough alone
-    texts: tuple[str, ...] = ()  # those that make the question, where it asks a model
+    run: Callable[..., CheckResult]   # takes an Audited; with `texts`, a client first
+    version: str = "1"           # raise it when the check would find something else
+    is_thorough: bool = False    # slow: runs only with --thorough
+    texts: tuple[str, ...] = ()  # the texts of its question, if it asks a model
 
 
 CHECKS = {
@@ -50,7 +50,7 @@ CHECKS = {
     "tests_read": Check(cheats.spy_on_tests, "3"), "answer": Check(cheats.find_answer, "3"),
     STRENGTH: Check(verdicts.check_strength, "3"),
     "fairness": Check(verdicts.check_fairness, "2"), "rivals": Check(cheats.try_rivals),
-    # after the checks that fail tests: it lists the tests that none of them has failed
+    # after the checks that make tests fail: it lists the tests that never failed
     "untouched": Check(verdicts.check_untouched, "3"),
     "flakes": Check(verdicts.check_flakes, is_thorough=True),
     "adversary": Check(adversary.try_adversary, texts=adversary.TEXTS),
@@ -58,12 +58,14 @@ CHECKS = {
 
 
 def has_ended(check: AuditCheck) -> bool:
-    """Return whether a check has ended: of one with figures, no more than these can be had."""
+    """Return whether a check has ended; a check with figures has, when no more of them can be had.
+    """
     return check["result"] != UNFINISHED or bool(check["figures"])
 
 
 class RivalledTasks(Store):
-    """Hold the tasks of a root with their rivals, which the digests in task/'s ledger leave out."""
+    """Hold the tasks of a root with their rivals, which the digests in task/'s ledger do not cover.
+    """
 
     def as_left(self, name: str) -> bool:
         """Return whether the folder is as a script left it, and has no rivals."""
@@ -71,7 +73,7 @@ class RivalledTasks(Store):
 
 
 def checks_named(names: Collection[str], settings: Settings, models: Models) -> dict[str, Check]:
-    """Return the checks of these names. Raise Trouble where one asks a model, and none is set."""
+    """Return the checks of these names. Raise Trouble if one asks a model and no model is set."""
     checks = {name: CHECKS[name] for name in names}
     asked = [name for name, check in checks.items() if check.texts]
     if asked and not settings.audit.model:
@@ -85,8 +87,8 @@ def checks_named(names: Collection[str], settings: Settings, models: Models) -> 
 
 
 def audit_stage(root: Path, host: SandboxFactory, checks: Mapping[str, Check], **more) -> Stage:
-    """Return the stage that audits the tasks of a root. Raise Trouble where no images can be
-    used."""
+    """Return the stage that audits the tasks of a root. Raise Trouble if the sandbox cannot open
+    images."""
     if not host.builds_images:
         raise Trouble("opens no images of tasks.", f"--sandbox {host.name}", "Choose docker.")
     audits, tasks = Store(root, TaskAudit), RivalledTasks(root, RivalledTask)
@@ -97,7 +99,7 @@ def audit_stage(root: Path, host: SandboxFactory, checks: Mapping[str, Check], *
         there = audits.read(name) if name in audits else None
         if there and there.content != content:
             there = None
-        if there and there.rivals != rivals:   # an edit there leaves the other checks as they are
+        if there and there.rivals != rivals:   # an edit of rivals/ does not affect the other checks
             old = there
         kept = {one["name"]: one for one in (old.checks if old else ())
                 if one["name"] != "rivals" or old.rivals == rivals}
@@ -122,8 +124,8 @@ def audit_stage(root: Path, host: SandboxFactory, checks: Mapping[str, Check], *
 
 def audit(audited: Audited, checks: Mapping[str, Check], kept: Mapping[str, AuditCheck],
           root: Path) -> list[AuditCheck]:
-    """Return what checks find of a task, in their order. Those that have ended, in `kept` or in the
-    item's reply log, are not made again."""
+    """Return the results of a task's checks, in their order. Checks that have ended, in `kept` or
+    in the item's reply log, do not run again."""
     log, found = current_reply_log(), []
     content = audited_digest(audited.task), rivals_digest(audited.task)
     for k, (name, check) in enumerate(checks.items(), 1):
@@ -142,14 +144,14 @@ def audit(audited: Audited, checks: Mapping[str, Check], kept: Mapping[str, Audi
 
 
 def run_check(name: str, check: Check, audited: Audited, root: Path = Path(".")) -> AuditCheck:
-    """Return what a check found, with the command that makes it again in a root."""
+    """Return the result of a check, with the command that repeats it in a root."""
     started = time.monotonic()
     try:
         found = check.run(audited)
     except GoldRefused as e:
         found = CheckResult(NO_CASE, e.what)
     except ItemFailed as e:
-        if check.texts:   # the replies that it has stay for the next run
+        if check.texts:   # its kept replies stay for the next run
             raise
         where = f"{e.where} " if isinstance(e, UnsafeArchive) else ""
         found = CheckResult(UNFINISHED, where + e.what)

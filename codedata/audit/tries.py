@@ -19,13 +19,13 @@ from codedata.terminal import say
 from codedata.texts import printable
 
 MAX_SCRIPT_BYTES = 1_000_000
-LINES = 12               # of what a verifier prints
+LINES = 12               # shown of a verifier's output
 
 
 def try_scripts(settings: Settings, parser: argparse.ArgumentParser, paths: list[str]) -> int:
-    """Print the grade of each script, run as the agent of a task; return the exit code: 0 where all
-    are graded. Faults of the folder are named before a container starts. Raise Trouble where it
-    cannot be read, or has no image."""
+    """Print the grade of each script, run as the agent of a task; return the exit code, 0 if all
+    are graded. Report faults of the folder before a container starts. Raise Trouble if it cannot be
+    read, or has no image."""
     if len(paths) < 2:
         parser.error("try takes the folder of a task, and scripts: audit.py try FOLDER SCRIPT…")
     folder, host = Path(paths[0]).resolve(), SandboxFactory(settings, threading.Event())

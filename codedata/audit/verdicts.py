@@ -1,5 +1,5 @@
-"""Check the verdicts that a task's verifier gives: on the gold, on the image as it is, on variants
-of the gold that are wrong somewhere, and on rewrites of it that are right."""
+"""Check the verdicts that a task's verifier gives: on the gold, on the unchanged image, on variants
+of the gold with a small fault, and on rewrites with the same meaning."""
 from __future__ import annotations
 
 import re
@@ -44,8 +44,8 @@ PASSES = re.compile(r"(?<!\d)\d+ passed")
 # the gold ----------------------------------------------------------------------------------------
 
 def check_gold(audited: Audited) -> CheckResult:
-    """Check that the gold is rewarded three times and in another order of the tests. Runs that a
-    current proof.json has are not made again."""
+    """Check that the gold is rewarded three times, and with the tests in another order. Runs in a
+    current proof.json are not repeated."""
     rows = [row for row in audited.proven_runs() if row.get("of") == "gold"]
     if rows and all(row.get("reward") == 1.0 for row in rows):
         return CheckResult(PASSED, figures={"runs": len(rows), "rewarded": len(rows)})
@@ -68,7 +68,7 @@ def check_gold(audited: Audited) -> CheckResult:
 
 
 def check_flakes(audited: Audited) -> CheckResult:
-    """Grade the gold's work ten times beside load on both cores, and on another day."""
+    """Grade the gold's work ten times under load on both cores, and on another date."""
     work, _ = audited.gold
     grades = []
     for k in range(1, FLAKE_RUNS + 1):
@@ -93,9 +93,9 @@ def check_flakes(audited: Audited) -> CheckResult:
 # the image as it is ------------------------------------------------------------------------------
 
 def check_untouched(audited: Audited) -> CheckResult:
-    """Check that nothing is rewarded in the image as it is, nor a gold whose programs end at once,
-    and that tests run when the gold is graded. List tests that no run of this audit fails: they
-    cannot be lost."""
+    """Check that neither the unchanged image nor a gold whose programs end at once is rewarded, and
+    that tests run when the gold is graded. List the tests that never fail in this audit: they may
+    test nothing."""
     grade = audited.untouched
     if grade.reward > audited.kept:
         passing = [f"passes: {name}" for name in sorted(grade.passed())]
@@ -109,21 +109,21 @@ def check_untouched(audited: Audited) -> CheckResult:
                                gold.log.splitlines()[-3:], figures)
     safe = sorted(gold.passed() - audited.failed_once)
     ended, seen = audited.with_programs(ends_at_once)
-    if ended.reward == 1.0 and seen is not None:   # the tests do start them
+    if ended.reward == 1.0 and seen is not None:   # the tests really start its programs
         return CheckResult(FAILED, "a gold whose programs end at once is rewarded",
                            ended.log.splitlines()[-3:], figures)
     if audited.task.kind in PATCHED and not verifier_config(audited.task).get("PASS_TO_PASS"):
         return CheckResult(REVIEW, "no test has to go on passing", [], figures)
-    return CheckResult(REVIEW if safe else PASSED, "tests that nothing fails" if safe else "", safe,
+    return CheckResult(REVIEW if safe else PASSED, "tests that never failed" if safe else "", safe,
                        figures)
 
 
 # wrong variants ----------------------------------------------------------------------------------
 
 def check_strength(audited: Audited) -> CheckResult:
-    """Grade variants of the gold's changed lines. Those that are still rewarded are survivors: they
-    are wrong, equal in meaning, or change what nothing promises; a reader has to say which. Where
-    none is, fewer than MIN_VARIANTS say nothing."""
+    """Grade variants of the gold's changed lines. A variant that is still rewarded is a survivor:
+    it is wrong, equal in meaning, or changes something that the task leaves open; a reader decides
+    which. Without survivors, fewer than MIN_VARIANTS prove nothing."""
     before, after = audited.changed
     variants = variants_of(before, after, audited.task.instance_id)
     if not variants:
@@ -146,7 +146,8 @@ def check_strength(audited: Audited) -> CheckResult:
 
 
 def _graded(audited: Audited, variants: Sequence[Variant]) -> tuple[int, list[Variant]]:
-    """Grade variants, each in a fresh container. Return (how many are not rewarded, the others)."""
+    """Grade variants, each in a fresh container. Return (the number not rewarded, the rewarded
+    variants)."""
     killed, survivors, end = 0, [], time.monotonic() + VARIANTS_S
     for k, variant in enumerate(variants[:VARIANTS]):
         if k >= MIN_VARIANTS and time.monotonic() > end:
@@ -161,8 +162,7 @@ def _graded(audited: Audited, variants: Sequence[Variant]) -> tuple[int, list[Va
 
 
 def _reward(audited: Audited, files: Files, stops_early: bool = False) -> float:
-    """Return the reward of the gold with other contents of some files; 0 where the container ends.
-    """
+    """Return the reward of the gold with some files replaced; 0 if its container dies."""
     try:
         return audited.grade_files(files, stops_early=stops_early).reward
     except SandboxDied:
@@ -170,12 +170,12 @@ def _reward(audited: Audited, files: Files, stops_early: bool = False) -> float:
 
 
 def _diff(audited: Audited, path: str, text: bytes) -> str:
-    """Return the diff from a file of the gold to another text of it."""
+    """Return the diff from one of the gold's files to another text of it."""
     return diff_of({path: audited.changed[1][path]}, {path: text})
 
 
 def _unrun(audited: Audited, lines: Collection[tuple[str, int]]) -> set[tuple[str, int]]:
-    """Return those (path, line) at which a program may end without losing its reward."""
+    """Return the (path, line), of the given ones, where a program can end and still be rewarded."""
     after = audited.changed[1]
     ended = {(path, line): found for path, line in sorted(lines)
              if (found := ends_before(path, after[path], line))}
@@ -190,8 +190,8 @@ def _unrun(audited: Audited, lines: Collection[tuple[str, int]]) -> set[tuple[st
 
 def _screened(audited: Audited, variants: Sequence[Variant]
               ) -> tuple[int, list[Variant]] | None:
-    """Judge variants in a warm sandbox of the repository, whose source is the gold's. Return the
-    same as _graded(), or None where none can be judged so."""
+    """Judge variants in a warm sandbox of the repository with the gold's source. Return the same as
+    _graded(), or None if no variant can be judged there."""
     if not audited.screener:
         return None
     chosen = variants[:VARIANTS]
@@ -204,8 +204,8 @@ def _screened(audited: Audited, variants: Sequence[Variant]
 # right rewrites ----------------------------------------------------------------------------------
 
 def check_fairness(audited: Audited) -> CheckResult:
-    """Grade rewrites of the gold that mean the same: all have to be rewarded. List the texts in the
-    gold that have to be just so, though neither the instruction nor the source shows them."""
+    """Grade rewrites of the gold that mean the same: all must be rewarded. List the strings in the
+    gold that tests require exactly, though neither the instruction nor the source shows them."""
     before, after = audited.changed
     rewrites = rewrites_of(before, after)
     hidden = {path: found for path, text in after.items() if (found := encoded(path, text))}

@@ -1,5 +1,5 @@
-"""Judge changes of the source of a repository's task in a warm sandbox of its environment, where
-the root has that and the coverage of its tests."""
+"""Judge changes to the source of a repository's task in a warm sandbox of its environment, if the
+root has this environment and the coverage of its tests."""
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -31,8 +31,8 @@ class TaskSources(StaysInDriver):
         return Environments(self._root).open(), Store(self._root, Coverage).open()
 
     def of(self, task: Task) -> tuple[Environment, Coverage] | None:
-        """Return the environment of a task's source and the coverage of its tests; None where the
-        root lacks one, or has that of another commit."""
+        """Return the environment of a task's source and the coverage of its tests; None if the root
+        lacks either, or has them for another commit."""
         if task.kind not in PATCHED:
             return None
         environments, coverages = self._stores
@@ -47,7 +47,8 @@ class TaskSources(StaysInDriver):
 
 def screener_of(found: tuple[Environment, Coverage] | None, host: SandboxFactory,
                 label: str) -> AbstractContextManager[Screener | None]:
-    """Return what judges changes of a task's solved source, to be entered; None for no source."""
+    """Return a context that yields a judge of changes to a task's solved source; None without a
+    source."""
     if not found:
         return nullcontext()
     environment, coverage = found

@@ -1,1 +1,1 @@
-"""Make bugs that are proven by execution, and the reports that users would write of them."""
+"""Make bugs that are proven by execution, and issue reports of them as users would write them."""

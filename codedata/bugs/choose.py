@@ -2,12 +2,12 @@
 [bug], in an order drawn by its seed.
 
 Bugs in functions whose tests notice wrong code come first: screening has tried other changes of the
-same function, and those that no test noticed, its survivors, are counted. Among them
-subtle bugs come before blunt ones, then the first bug of each operator, the second of each, and so
-on. Among the bugs of one operator, those that break fewer tests come first. A bug is taken if it
-fits under all caps. Bugs on disk that are still good, and bugs that the proof has refused, come
-before all others: a proven bug is neither lost nor paid for twice, further candidates only add
-bugs, and a refused bug is not replaced. An interrupted run makes the same choice as a complete one.
+same function, and counts its survivors, the changes that no test noticed. Then subtle bugs come
+before blunt ones, then the first bug of each operator, the second of each, and so on. Of one
+operator's bugs, the ones that break fewer tests come first. A bug is taken if it fits under all
+caps. Bugs on disk that are still good, and bugs that the proof has refused, come before all others.
+So a proven bug is neither lost nor paid for twice, further candidates only add bugs, and a refused
+bug is not replaced. An interrupted run makes the same choice as a complete one.
 """
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from codedata.settings import BugSettings
 from codedata.tasks.kinds import Candidate
 from codedata.tasks.prove.suite_outcomes import SURVIVES
 
-MAX_SURVIVORS = 2   # in its function, else a bug is chosen behind all others
+MAX_SURVIVORS = 2   # a bug in a function with more of them comes last
 STAGE = "bug_inject.report"   # the stage that writes the chosen bugs
 AGAIN = "Delete the file and run: python bug_inject.py scale --steps validate"
 
@@ -48,8 +48,8 @@ class GoodCandidate:
     failing: str       # digest of the names of the failing tests
     n_failing: int
     is_subtle: bool
-    digests: dict[str, str]   # of its base commit and its diff, which the proof reads
-    survives: bool = False    # no test noticed it: it is no bug, but counts for others of its place
+    digests: dict[str, str]   # of the base commit and the diff, which the proof reads
+    survives: bool = False    # no test noticed it: not a bug, but counted for its place
     n_survivors: int = 0      # at its place
 
     @property
@@ -64,9 +64,9 @@ def chosen_in(root: Path, settings: BugSettings) -> Derived:
     verdicts = Store(root, Verdicts, only=is_of_scale)
 
     def bugs_of(item: str, record: Verdicts) -> dict[str, Candidate]:
-        """Return {name: candidate} of a file's good candidates and survivors, without those whose
-        diff was edited after the verdict. Raise BrokenRecord if a verdict's instance id differs
-        from its candidate's name, belongs to an agent's bug, or is no safe file name."""
+        """Return {name: candidate} of a file's good candidates and survivors, leaving out diffs
+        that were edited after the verdict. Raise BrokenRecord if a verdict's instance id differs
+        from its candidate's name, belongs to an agent's bug, or is not a safe file name."""
         bugs = {}
         batch = candidates.read(item) if item in candidates else None
         for candidate, verdict in zip(batch.candidates if batch else (), record.verdicts,
@@ -129,8 +129,8 @@ def _facts_of(candidate: Candidate) -> GoodCandidate:
 
 def choose(candidates: Iterable[GoodCandidate], settings: BugSettings,
            kept: Collection[str]) -> list[GoodCandidate]:
-    """Return the bugs chosen from a repository's good candidates: those in `kept`, and others that
-    fit under the caps beside them. Of equal changes only the first is taken."""
+    """Return the bugs chosen from a repository's good candidates: all in `kept`, and others that
+    fit under the caps together with these. Of equal changes only the first is taken."""
     taken: dict[str, GoodCandidate] = {}   # by change
     counts: Counter = Counter()
     order = in_order(candidates, settings)
@@ -145,7 +145,8 @@ def choose(candidates: Iterable[GoodCandidate], settings: BugSettings,
 
 def _caps(good: GoodCandidate, settings: BugSettings,
           n_taken: int) -> list[tuple[tuple[str, str], float]]:
-    """Return (group, cap) for each group in which a bug counts. A blunt bug counts in one more."""
+    """Return (group, cap) for each group in which a bug counts. A blunt bug is in one more group.
+    """
     caps = [(("instances", ""), settings.max_instances),
             (("symbol", good.place), settings.max_per_symbol),
             (("operator", good.operator), settings.max_per_operator),

@@ -13,11 +13,11 @@ from codedata.records import Analysis, Object
 from codedata.sandbox import open_sandbox
 from codedata.tasks.prove.first_run import FirstRun
 
-MAX_SUBTLE, MAX_SUBTLE_SHARE = 5, 0.1   # broken tests of a subtle bug: the larger limit holds
+MAX_SUBTLE, MAX_SUBTLE_SHARE = 5, 0.1   # tests that a subtle bug may break: the larger limit holds
 MAX_LINTED = 1_000_000     # bytes of a file that pyflakes is given
 LINT_S, LINT_TEXT_S = 60, 2   # seconds for pyflakes to start, and for each file
 MESSAGE = re.compile(r"(\w+\.py):\d+:(?:\d+:?)? (.*)")
-LINE = re.compile(r"line \d+")     # in a message: names another line, which a patch may have moved
+LINE = re.compile(r"line \d+")     # another line's number in a message: a patch may have moved it
 
 
 def grade_of(n_broken: int, n_before: int, new_messages: Sequence[str]) -> str:
@@ -56,8 +56,8 @@ def symbols_at(lines: Iterable[tuple[str, int]], analysis: Analysis) -> list[str
 
 def new_messages_of(changes: Iterable[tuple[Mapping[str, bytes], Mapping[str, bytes]]]
                     ) -> list[list[str]]:
-    """Return for each change (files before, files after) the pyflakes messages about its Python
-    files that only the files after it have. Only texts are read; the project is not imported."""
+    """Return for each change (files before, files after) the pyflakes messages that only its files
+    after the change get. Only texts are read; the project is not imported."""
     changes = [*changes]
     texts = {_name_of(text): text for change in changes for files in change
              for text in _linted(files)}
@@ -73,7 +73,7 @@ def new_messages_of(changes: Iterable[tuple[Mapping[str, bytes], Mapping[str, by
 
 
 def _linted(files: Mapping[str, bytes]) -> list[bytes]:
-    """Return the texts of files that pyflakes is given."""
+    """Return the texts of the files that pyflakes checks."""
     return [text for path, text in files.items()
             if language_of(path) == "python" and len(text) <= MAX_LINTED]
 

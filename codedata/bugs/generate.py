@@ -1,8 +1,9 @@
 """Make the candidates of a repository by operators: the step `generate` of bug_inject.py scale.
 
-All edits of its files are found at once and ordered by a seed: functions and operators alternate,
-and functions that many tests reach come up more often. A file of candidates is a slice of that
-order. No code is run. Where coverage is known, edits of lines that no test runs are left out.
+All edits of its files are found at once and put into an order drawn by a seed: functions and
+operators alternate, and functions that many tests reach come more often. A file of candidates is a
+slice of that order. No code is run. Where coverage is known, edits of lines that no test runs are
+left out.
 """
 from __future__ import annotations
 
@@ -42,31 +43,31 @@ from codedata.suites.source import Files
 
 METHOD = "procedural"
 BATCH = 40                 # candidates in a file
-PER_TASK = 4               # of --limit N candidates are made, and screened, for each task
+PER_TASK = 4               # with --limit N, candidates made and screened for each task
 MAX_BATCHES = 10_000       # of a repository
 MAX_KEPT = 3               # repositories whose programs are kept in memory
-HEAT = 3                   # the hottest function comes up 1 + HEAT times as often as the coldest
-EVERY = 25                 # an operator makes at most one candidate in so many if others are left
+HEAT = 3                   # the hottest function comes 1 + HEAT times as often as the coldest
+EVERY = 25                 # an operator makes at most one candidate in this many if others are left
 # fields of an environment that its source depends on
 SOURCE = ("base_image", "base_commit", "image_name", "install_script")
 GENERATED = re.compile(rb"(?m)@generated\b|^// Code generated .* DO NOT EDIT\.$")
 MAX_HEAD = 2_000           # bytes at the start of a file that are searched for GENERATED
-QUOTED = {'"', "\\"}       # git quotes a path with one of them
+QUOTED = {'"', "\\"}       # git quotes a path that contains one of them
 
 
 # the items ---------------------------------------------------------------------------------------
 
 @dataclass(frozen=True)
 class BatchItem(BugConfig):
-    """Hold a repository's config, and which of its files of candidates is to be made, from 1."""
+    """Hold a repository's config, and the number of the file of candidates to make, from 1."""
 
     part: int = 0
 
 
 def batch_items(root: Path, prefix: str, n_of: Callable[[BugConfig], int]) -> Derived:
-    """Return the items of a strategy, <repo_name>.<prefix><number>: each is the config of a
-    repository for one of its n_of(config) files. Items of other strategies are kept, so that they
-    are no orphans."""
+    """Return the items of a strategy, <repo_name>.<prefix><number>: each is a repository's config
+    with the number of one of its n_of(config) files. Items of other strategies count as kept, not
+    as orphans."""
     def items_of(repo_name: str, config: BugConfig) -> dict[str, BatchItem]:
         return {f"{repo_name}.{prefix}{k}": BatchItem(**vars(config), part=k)
                 for k in range(1, n_of(config) + 1)}
@@ -84,11 +85,11 @@ def generate_stage(settings: Settings, strategy: str, stores: tuple[Derived | St
                    n_of: Callable[[BugConfig], int],
                    make: Callable[..., tuple[list[ProposedChange], dict]],
                    cost_note: str = "", **more) -> Stage:
-    """Return the stage that makes files of candidates by a strategy. n_of() returns how many a
-    repository gets; make() returns the candidates of an item and the usage of its calls. `stores`
-    are the environments, the analyses and the coverages; a repository may lack an analysis or a
-    coverage. A strategy with a `cost_note` pays for its candidates, so they do not become stale
-    when an analysis or a coverage is edited."""
+    """Return the stage that makes files of candidates by a strategy. n_of() returns the number of
+    files of a repository; make() returns the candidates of an item and the usage of its calls.
+    `stores` are the environments, the analyses and the coverages; a repository may lack an analysis
+    or a coverage. A strategy with a `cost_note` pays for its candidates, so they do not become
+    stale when an analysis or a coverage is edited."""
     def candidates(item: BatchItem, *joined) -> Candidates:
         made, usage = make(item, *joined)
         return Candidates(item.repo, item.repo_name, item.base_commit, strategy, made, "", usage,
@@ -111,8 +112,8 @@ def generate_stage(settings: Settings, strategy: str, stores: tuple[Derived | St
 
 def candidate_of(before: Files, after: Files, strategy: str, summary: str, symbol: str
                  ) -> ProposedChange:
-    """Return the candidate that turns the files `before` into `after`. Its lines are those that
-    change in the first file."""
+    """Return the candidate that turns the files `before` into `after`. Its lines are the changed
+    lines of the first file."""
     hunks = hunks_of(diff_of(before, after, n_context=0))
     path = min(before | after)
     lines = [line for hunk in hunks if hunk.path == path
@@ -123,7 +124,7 @@ def candidate_of(before: Files, after: Files, strategy: str, summary: str, symbo
 
 
 def operators_stage(settings: Settings, host: SandboxFactory, *stores: Derived | Store) -> Stage:
-    """Return the stage whose candidates the operators make."""
+    """Return the stage that makes candidates by operators."""
     cache = ProgramCache(host, draw)
 
     def make(item: BatchItem, *joined) -> tuple[list[ProposedChange], dict]:
@@ -141,7 +142,7 @@ def operators_stage(settings: Settings, host: SandboxFactory, *stores: Derived |
 
 
 def n_batches(config: BugConfig) -> int:
-    """Return how many files of candidates the operators make of a repository."""
+    """Return the number of files of candidates that operators make for a repository."""
     return min(MAX_BATCHES, -(-config.max_candidates // BATCH))
 
 
@@ -173,7 +174,8 @@ class ProgramCache:
 
     def get(self, config: BugConfig, environment: Environment, analysis: Analysis | None,
             coverage: Coverage | None) -> Any:
-        """Return the result for a repository. Raise ItemFailed where its config does not fit."""
+        """Return the result for a repository. Raise ItemFailed if its config does not fit the
+        source."""
         name = config.repo_name
         with self._locks.setdefault(name, threading.Lock()):
             made = self._made.pop(name, None)
@@ -234,8 +236,7 @@ class Site:
 
 
 def draw(program: SelectedSources, config: BugConfig) -> list[ProposedChange]:
-    """Return as many candidates as a config asks for, in the order of its seed, all of them
-    different changes."""
+    """Return as many candidates as a config asks for, in the order of its seed, all different."""
     diffs = {file.path: SpanDiffs(file.path, file.text) for file in program.files}
     sites = [site for file in program.files for site in _sites(file, program)]
     by_change: dict[str, ProposedChange] = {}
@@ -258,7 +259,7 @@ def _sites(file: SourceFile, program: SelectedSources) -> Iterator[Site]:
     for edit in unique_edits(file):
         first = edit.statement[0]
         around = [one for one in functions if one.line <= first <= one.end_line]
-        function = around[-1] if around else None   # the innermost one
+        function = around[-1] if around else None   # innermost
         ran = mask_of([*edit.statement]) & (tests | imports if function else imports)
         if function and (first == function.line or edit.operator.counts == "function"):
             ran = mask_of(function.body_lines) & tests
@@ -267,12 +268,12 @@ def _sites(file: SourceFile, program: SelectedSources) -> Iterator[Site]:
 
 
 def in_order(sites: list[Site], ranks: dict[str, int], seed: int) -> list[Site]:
-    """Return sites in an order that takes functions in turn, hot ones more often, and in which no
-    operator comes too often."""
+    """Return sites in an order in which functions take turns, hot ones more often, and no operator
+    comes too often."""
     drawn = random.Random(seed)
     n_sites = Counter(site.edit.operator.name for site in sites)
     by_symbol: dict[tuple[str, str], list[tuple[float, Site]]] = defaultdict(list)
-    for site in sites:   # a common operator waits longer, so that all are as likely to come first
+    for site in sites:   # a common operator waits longer, so all are as likely to come first
         wait = drawn.expovariate(1 / n_sites[site.edit.operator.name])
         by_symbol[site.path, site.symbol].append((wait, site))
     timed = []

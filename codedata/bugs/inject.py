@@ -61,7 +61,7 @@ PROMPTS = ("inject.md", "inject_task.md", "inject_earlier.md")
 SCRIPT = "run_tests.sh"    # the test script, in /tmp of the agent's sandbox
 QUIET = "-qqqq"            # of pytest: without times, a resumed agent sees the same output
 COMMAND_S = 120            # seconds that a command may take, unless it asks for more
-# lines added and removed; the median of SWE-smith's longest kind of bugs is 24
+# lines added and removed; SWE-smith's longest kind of bugs has a median of 24
 MAX_LINES = 40
 MAX_DIFF_CHARS = 100_000
 MAX_NAMED = 20             # broken tests that are listed
@@ -94,7 +94,7 @@ def agent_items(environments: Derived, n: int) -> Derived:
                 for end, k in numbers.items()}
 
     def is_kept(name: str) -> bool:
-        """Return whether `name` belongs to a known repository, or to another method."""
+        """Return whether `name` belongs to an unread repository, or to another method."""
         repo_name, _, batch = name.rpartition(".")
         return not batch.startswith(f"{METHOD}-") or environments.covers(repo_name)
 
@@ -107,7 +107,7 @@ def agent_items(environments: Derived, n: int) -> Derived:
 # what an agent hands in --------------------------------------------------------------------------
 
 class RefusedChange(Exception):
-    """Report why a change may not be submitted, and what to do about it."""
+    """Report why a change may not be submitted, and how to correct it."""
 
 
 @dataclass
@@ -143,15 +143,15 @@ class Submission:
             self.candidate = {"diff": diff, "symbol": symbol, "summary": answer.strip()}
         if not self.reason or self.n_runs >= self.max_runs:
             return Stop(answer, is_success=not self.reason)
-        return Failed(   # with nothing that differs between two runs
+        return Failed(   # says nothing that differs between two runs
             f"It does not count: {self.reason}.\n{run.row.get('passed', 0)} tests pass, "
             f"{len(failing)} fail that passed before: {named(failing, MAX_NAMED)}\n"
             f"The suite may be run {self.max_runs - self.n_runs} more times for you.")
 
     def _changes(self, sandbox: Sandbox) -> tuple[Files, Files]:
-        """Return the changed files of the program as they were, and as they are. Raise
-        RefusedChange where anything else is changed. The copy in the sandbox only tells which files
-        to compare; it does not give their old texts, since the agent may have changed the copy."""
+        """Return (changed files of the program before, after). Raise RefusedChange if any other
+        file is changed. The copy in the sandbox only shows which files to compare: the agent may
+        have changed it, so the old texts do not come from there."""
         paths, files, error = changed_files(sandbox, CLEAN)
         if error:
             raise RefusedChange(f"the source cannot be compared with {CLEAN}: {printable(error)}")
@@ -164,7 +164,7 @@ class Submission:
 
 
 def diff_and_symbol(before: Files, after: Files, analysis: Analysis) -> tuple[str, str]:
-    """Return (the difference in git's format, the id of the first changed function, or ""). Raise
+    """Return (the diff in git's format, the id of the first changed function or ""). Raise
     RefusedChange if the difference is empty or too long, or if it adds or changes a comment or a
     docstring."""
     if more := remarks(after) - remarks(before):
@@ -206,8 +206,8 @@ class Injector:
         self._candidates = Store(settings.root, Candidates)
 
     def stage(self, environments: Derived, analyses: Store, coverages: Store) -> Stage:
-        """Return the stage in which agents make candidates. It reads environments, their analyses
-        and, if there are any, their coverages. Raise Trouble if the sandbox isolates nothing."""
+        """Return the stage in which agents make candidates. It reads environments, analyses and,
+        where they exist, coverages. Raise Trouble if the sandbox isolates nothing."""
         if self._host.name == "local":
             raise Trouble("isolates nothing, but an agent would work in it.", "--sandbox local",
                           "Choose another sandbox.")
@@ -240,7 +240,7 @@ class Injector:
 
     def _run(self, item: AgentItem, analysis: Analysis, coverage: Coverage | None,
              trajectory: Path) -> tuple[Submission, AgentResult]:
-        """Return the submission of an agent, and how its run ended."""
+        """Run an agent. Return what it submitted, and the result of its run."""
         settings, earlier = self._settings, self._earlier(item)
         bash = ToolBashExecutor(COMMAND_S, max_timeout_s=self._host.run_timeout_s)
         with labelled(self._host, item.repo_name) as label, \
@@ -293,17 +293,17 @@ def _prepare(sandbox: Sandbox, test_script: str) -> list[SourceFile]:
 
 
 def _program(files: list[SourceFile], analysis: Analysis) -> Files:
-    """Return the program's text files: all files that are not tests, except those that no test
-    loads according to coverage."""
+    """Return the program's text files: all files that are not tests and that, by the coverage, some
+    test loads."""
     unused = {file["path"] for file in analysis.files if file["covered"] == 0}
     return {file.path: file.text for file in files
             if not file.is_test and file.path not in unused and is_text(file.text)}
 
 
 def _failure(name: str, submission: Submission, result: AgentResult) -> ItemFailed:
-    """Return why an agent made no candidate, and delete its stored replies, since they would lead
-    to the same failure. If something else failed (the engine, the endpoint), the replies are kept,
-    unless this run has already repeated them."""
+    """Return the failure of an agent that made no candidate. Delete its stored replies, since they
+    would lead to the same failure; keep them if something else failed (engine, endpoint) and this
+    run did not just repeat them."""
     log = current_reply_log()
     if result.status != "error" or log.served:
         log.discard()

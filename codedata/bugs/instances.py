@@ -1,6 +1,6 @@
 """Read the candidates of bugs and the bugs in task/, and tell which subcommand of bug_inject.py
-made them (Word). Those of `agent` and of `scale` lie in the same directories; each subcommand
-ignores those of the other."""
+made them (Word). `agent` and `scale` write to the same directories; each subcommand ignores the
+other's bugs."""
 from __future__ import annotations
 
 import re
@@ -28,17 +28,17 @@ from codedata.tasks.verifier.junit import restored_name
 
 BY_HAND = "by-hand"        # the operator of a candidate that names none
 FOLDERS = ("environment", "solution", "tests")
-AGENTS = re.compile(r".+\.agent-\d+(\.[0-9a-f]+)?")   # names an agent's file, or an instance of it
+AGENTS = re.compile(r".+\.agent-\d+(\.[0-9a-f]+)?")   # names of agents' files and instances
 
 
 def is_of_agent(name: str) -> bool:
-    """Return whether a name is that of an agent's file or instance. All other names belong to
-    `scale`."""
+    """Return whether a name belongs to an agent's file or instance. Other names belong to `scale`.
+    """
     return AGENTS.fullmatch(name) is not None
 
 
 def is_of_scale(name: str) -> bool:
-    """Return whether a name is that of a file or instance of `scale`."""
+    """Return whether a name belongs to a file or instance of `scale`."""
     return not is_of_agent(name)
 
 
@@ -57,15 +57,16 @@ SCALE = Word("scale", "report", is_of_scale, "scale_")
 
 
 def bug_tasks(root: Path, owns: Callable[[str], bool] = bool) -> Store:
-    """Return the tasks of a root that are bugs: all, or those whose names `owns` accepts."""
+    """Return the tasks of a root that are bugs: all, or only the ones whose names `owns` accepts.
+    """
     return Store(root, Task, kind=BUG, only=owns, derived=True)
 
 
 # candidates --------------------------------------------------------------------------------------
 
 def agents_candidates(root: Path) -> Derived:
-    """Return the candidates of agents in bug/_candidates/. A change that an earlier file of the
-    same repository and commit has is refused."""
+    """Return the candidates of agents in bug/_candidates/. Refuse a change that an earlier file of
+    the same repository and commit has."""
     store = Store(root, Candidates, only=is_of_agent)
     first: dict[tuple[str, str, str], str] = {}   # (repository, commit, change) → its file
 
@@ -86,8 +87,8 @@ def agents_candidates(root: Path) -> Derived:
 
 
 def scale_candidates(root: Path, within: Derived | None = None) -> Derived:
-    """Return the files of candidates that no agent made; of those whose makers are `within`, no
-    orphans. A file counts as broken if its name and its record give different repositories."""
+    """Return the files of candidates that agents did not make. Files whose makers are in `within`
+    are never orphans. A file is broken if its name and its record give different repositories."""
     store = Store(root, Candidates, only=is_of_scale)
 
     def checked(name: str, record: Candidates) -> dict[str, Candidates]:
@@ -102,7 +103,7 @@ def scale_candidates(root: Path, within: Derived | None = None) -> Derived:
 
 
 def _check_repository(record: Candidates, store: Store, name: str) -> None:
-    """Raise BrokenRecord where a file has candidates of another repository than its name says."""
+    """Raise BrokenRecord if a file has candidates of another repository than its name says."""
     if name.rpartition(".")[0] != record.repo_name:
         raise BrokenRecord(f"holds candidates of another repository: {record.repo_name[:80]!r}",
                            str(store.path(name)), "Rename the file, or correct its repo_name.")
@@ -130,7 +131,7 @@ class ProvenBug:
     symbol: str              # id of the changed function, as in analysis/
     patch: str               # the gold patch: removes the bug
     bug_patch: str           # its reverse: introduces the bug
-    FAIL_TO_PASS: list[str]  # escaped as junit.escaped_name() does
+    FAIL_TO_PASS: list[str]  # escaped by junit.escaped_name()
     test_patch: str = ""
     hidden: Files = field(default_factory=dict)   # the tests that graders put in place, by path
     image: str = ""
@@ -155,5 +156,5 @@ class ProvenBug:
 
     @property
     def failing(self) -> list[str]:
-        """Return the sorted names of the tests that fail with the bug, as env/ has them."""
+        """Return the sorted names of the tests that fail with the bug, spelled as in env/."""
         return sorted(map(restored_name, self.FAIL_TO_PASS))

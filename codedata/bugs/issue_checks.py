@@ -1,7 +1,7 @@
 """Find text in a reproduction or an issue report that a user of the project could not know.
 
-Every check compares texts: with the fix, with the failing tests, and with the text of README, docs
-and the reproduction. Meaning is not checked: a paraphrase of the fix is not found.
+Every check compares texts with the fix, the failing tests, README, docs and the reproduction.
+Meaning is not checked: a paraphrase of the fix is not found.
 """
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ AS_CODE = re.compile(r"\b([^\W\d]\w*)\(|(?<=\w\.)([^\W\d]\w*)")   # called, or a
 # a frame of a traceback, with the lines of source below it
 FRAME = re.compile(r'^([ |]*)File "([^"\n]+)", line \d+.*\n(?:\1(?:  |\[Previous line ).*\n)*',
                    re.MULTILINE)
-# {pattern of an address or a temporary path: the fixed text that replaces it in an output}
+# {pattern of an address or a temporary path: its fixed replacement in an output}
 STABLE = {r"\b0x[0-9a-fA-F]{6,}\b": "0x7f3a5c0e9d30",
           r"/(?:var/)?tmp/[^\s'\"`:,;()<>\[\]]+": "/tmp/tmp4x1z"}
 
 
 @dataclass(frozen=True)
 class Hidden:
-    """Hold what a report must not show of a bug. `documented` are the words of README and docs."""
+    """Hold what a report of a bug must not show. `documented` are the words of README and docs."""
 
     bug: ProvenBug
     documented: frozenset[str]
@@ -44,8 +44,8 @@ class Hidden:
 
     @cached_property
     def names(self) -> set[str]:
-        """Return the names in the lines that the fix changes, and the names that its hunks
-        define."""
+        """Return the names in the lines that the fix changes, and the names defined in its hunks.
+        """
         changed = (*added_runs(self.bug.patch), *added_runs(self.bug.bug_patch))
         return {*NAME.findall("\n".join(changed)), *self.fix.names} - LANGUAGE_WORDS
 
@@ -62,14 +62,14 @@ class Hidden:
         return {name for name in names - self.documented if not _is_plain_word(name)}
 
     def in_script(self, script: str) -> list[str]:
-        """Return a line for each thing in a reproduction that a user would not write."""
+        """Return a line for each part of a reproduction that a user would not write."""
         paths = [path for path in self.fix.paths if "/" in path and path not in self.documented]
         return [*self._names_in(script, {*NAME.findall(script)} - self.documented),
                 *(f"the path {path!r}, where the bug is" for path in paths if path in script)]
 
     def in_report(self, text: str, shown: str) -> list[str]:
-        """Return a line for each part of a report that a user cannot know, since neither the
-        documentation nor `shown` (the reproduction with its outputs) has it."""
+        """Return a line for each part of a report that a user cannot know, since it is neither in
+        the documentation nor in `shown` (the reproduction and its outputs)."""
         used = names_used(text) - self.documented - {*NAME.findall(shown)}
         return [*self._names_in(text, used),
                 *(f"the name {name!r}, which no user is shown"
@@ -95,8 +95,8 @@ class Hidden:
                 if match[0] not in shown and lines.intersection(match.groups())]
 
     def _facts_in(self, text: str, shown: str) -> list[str]:
-        """Return a line for each certain fact of leak/ in a text. A plain word is a fact only where
-        it is used as code."""
+        """Return a line for each text that certainly gives the solution away, by the rules of
+        leak/. A plain word counts only if it is used as code."""
         bug, used = self.bug, names_used(text)
         commit = Commit(bug.instance_id, bug.repo, bug.language, "", "", "", [], bug.patch,
                         bug.test_patch)
@@ -118,14 +118,14 @@ def _is_plain_word(name: str) -> bool:
 
 
 def _private(names: Iterable[str]) -> set[str]:
-    """Return the names that begin with an underscore, without those of the language."""
+    """Return the names that begin with an underscore, except Python's own (`__name__`)."""
     return {name for name in names
             if name[0] == "_" and name.strip("_") and not name.endswith("__")}
 
 
 def shown_output(output: str, workdir: str, script: str) -> str:
-    """Return an output as a user may quote it. Tracebacks lose their frames in the project's
-    source, but not those in the script; addresses and temporary paths get fixed values."""
+    """Return an output as a user may quote it. Tracebacks keep the frames of the script but lose
+    the frames of the project's source; addresses and temporary paths get fixed values."""
     folder = workdir.rstrip("/") + "/"
 
     def frame(match: re.Match) -> str:

@@ -1,8 +1,8 @@
 """Find what a bug changes for somebody who calls the project: facts of the failing tests whose
 outcome differs between the two trees, and cases like them that no test has.
 
-A fact that a test has is a case of a hidden test. So one of its arguments is changed to another one
-that was seen with the same function; the case counts if both trees tell another outcome for it.
+The facts of the tests are cases of hidden tests. So an argument is replaced by one seen in another
+call of the function; the new case counts if its outcome differs between the trees.
 """
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from codedata.suites.suite import NONE
 from codedata.texts import fill, toml_of
 
 MAX_JOBS = 400             # scripts of a bug
-MAX_BASES = 6              # differences that are pruned, and varied
-MAX_VARIED = 24            # cases that are tried for one of them
-MAX_LINES = 6              # before the last one of a script: longer ones come later
+MAX_BASES = 6              # differences that are shortened and varied
+MAX_VARIED = 24            # varied cases that are tried for one of them
+MAX_LINES = 6              # before the last line of a script: longer scripts come later
 RECORD_S, REPLAY_S = 300, 90
 VARIED, RECORDED = "varied", "recorded"
 MAX_TITLE, MAX_TOLD, MAX_NAME = 90, 160, 40   # characters
 MAX_SHOWN = 1_000          # of an outcome that a model is shown
-BESIDE = 40                # characters that stay beside a difference of long texts
-WRAPPERS = ("list", "sorted", "str", "repr", "len")   # of what a call returns
-EFFECT = "value"           # what recorders call an argument that a call has changed
+BESIDE = 40                # characters kept beside the difference of long texts
+WRAPPERS = ("list", "sorted", "str", "repr", "len")   # put around the value of a call
+EFFECT = "value"           # the recorders' name for an argument changed by a call
 FORMS = toml_of(__package__, "issue_forms.toml")
 DIGITS = re.compile(r"\d+")
 WORDS = re.compile(r"[A-Za-z]{3,}")
@@ -63,14 +63,16 @@ class Difference:
 
     @property
     def form(self) -> str:
-        """Return its kind, "effect" for a value that is read after calls which return nothing."""
+        """Return the kind of difference; "effect" for a value read after calls that return nothing.
+        """
         is_effect = any(re.match(r"[\w.]+(?:\[.+\] = .*|\(.*\))$", line, re.DOTALL)
                         for line in self.right.lines)
         return "effect" if is_effect and self.kind == "value" else self.kind
 
     @property
     def rank(self) -> tuple:
-        """Return its place among others: values before errors, short ones first."""
+        """Return its place in the order of differences: values before errors, short scripts first.
+        """
         compares = re.search(r" (?:[=!]=|[<>]=?|in) ", self.right.last) is not None
         kinds = ("value", "order", "returns", "raises", "other_error")
         is_internal = self.wrong.type in ("AttributeError", "NameError", "UnboundLocalError")
@@ -86,8 +88,8 @@ class Differences:
         self._recorder, self._trees, self._script = recorder, (right, wrong), test_script
 
     def found(self, tests: Sequence[str], hidden: Files = NONE) -> list[Difference]:
-        """Return the differences that some tests show, those to report first: varied cases before
-        recorded ones. `hidden` are files of tests that the trees do not have."""
+        """Return the differences that the given tests show, to report in this order: varied cases
+        before recorded ones. `hidden` are files of tests that are not in the trees."""
         begin_step("recording the failing tests")
         _, events = self._recorder.record(
             self._trees[0], self._script, RECORD_S, tests, hidden)
@@ -109,7 +111,7 @@ class Differences:
 
     def _differing(self, jobs: Sequence[ReplayJob], case: str,
                    prune: bool = False) -> list[Difference]:
-        """Return the differences between the two trees that jobs show."""
+        """Return the differences between the two trees that the scripts of `jobs` show."""
         right, wrong = self._trees
         outcomes = [one for one in self._recorder.replay(
             right, jobs, self._script, prune=prune, total_s=REPLAY_S)
@@ -121,9 +123,8 @@ class Differences:
 
 
 def is_other_case(varied: Difference, bases: Iterable[Difference], told: set[str]) -> bool:
-    """Return whether a varied case has an outcome of its own: its right outcome is one that no
-    recorded case has, more than the change of the script passed on, and it is wrong in the way in
-    which a recorded case is."""
+    """Return whether a varied case is new: its right outcome is not one of a recorded case, nor
+    just the changed literal passed on, and it is wrong in the same way as a recorded case."""
     kinds = {(base.right.kind, base.wrong.kind) for base in bases}
     is_new = varied.right.told not in told or varied.right.told.lower() in ("true", "false")
     if not is_new or (varied.right.kind, varied.wrong.kind) not in kinds:
@@ -134,7 +135,8 @@ def is_other_case(varied: Difference, bases: Iterable[Difference], told: set[str
 
 
 def _passes_on(base: Difference, varied: Difference) -> bool:
-    """Return whether the changed literal of a script stands in its outcomes as it stood before."""
+    """Return whether the outcomes of a varied script differ from before only by the changed
+    literal."""
     before, after = ({repr(value): value for line in (*one.right.lines, one.right.last)
                       for *_, value in one.right.literals(line)} for one in (base, varied))
     old, new = ([value for key, value in one.items() if key not in other]
@@ -150,8 +152,8 @@ def _passes_on(base: Difference, varied: Difference) -> bool:
 # cases -------------------------------------------------------------------------------------------
 
 def variants(base: Outcome, events: Sequence[Event]) -> list[tuple[list[str], str]]:
-    """Return scripts with another literal in place of one: of those seen with the same calls, or a
-    number near it, in texts, too."""
+    """Return scripts with one literal replaced: by a literal from the same calls, or by a number
+    near it, in texts, too."""
     code = [*base.lines, base.last]
     seen = {type_: sorted(values, key=repr) for type_, values in _seen(base, events).items()}
     draw = random.Random(digest(code))
@@ -183,7 +185,8 @@ def _seen(base: Outcome, events: Sequence[Event]) -> dict[type, set]:
 
 
 def _near(value, others: Iterable) -> Iterator:
-    """Yield values like a literal: other digits, and words of other texts in place of its own."""
+    """Yield values similar to a literal: with other digits, or with words taken from other texts.
+    """
     if isinstance(value, str):
         for match in DIGITS.finditer(value):
             digits = "".join(str((int(one) + 3) % 10) for one in match[0])
@@ -210,7 +213,7 @@ def _repeats_key(code: str) -> bool:
 
 
 def _replaced(base: Outcome, code: str, old, new, only: int = -1) -> str:
-    """Return code with a literal in place of another one, or of that at the byte `only`."""
+    """Return code with one literal replaced by another: everywhere, or only at the byte `only`."""
     text = code.encode()
     for start, end, value in sorted(base.literals(code), reverse=True, key=lambda one: one[0]):
         if type(value) is type(old) and value == old and only in (-1, start):
@@ -218,10 +221,11 @@ def _replaced(base: Outcome, code: str, old, new, only: int = -1) -> str:
     return text.decode()
 
 
-# what is told ------------------------------------------------------------------------------------
+# the report ------------------------------------------------------------------------------------
 
 def narrowed(found: Difference) -> Difference:
-    """Return a difference whose expression reads the one part of a long value that differs."""
+    """Return the difference with its expression narrowed to the part of a long value that differs.
+    """
     right, wrong = (_value(one) for one in (found.right, found.wrong))
     path = ""
     while type(right) is type(wrong) and isinstance(right, list | tuple | dict):
@@ -242,7 +246,7 @@ def narrowed(found: Difference) -> Difference:
 
 
 def _value(outcome: Outcome):
-    """Return the value that an outcome tells, None where it is not made of plain ones."""
+    """Return the value that an outcome shows, None if it is not made of plain types."""
     try:
         return ast.literal_eval(outcome.text) if outcome.kind == "value" else None
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -262,14 +266,14 @@ def report_text(found: Difference, language: str, draw: random.Random) -> str:
     title = next((one for one in titles[is_same:] if len(one) <= MAX_TITLE and "\n" not in one),
                  titles[-1])
     texts = form["texts"]
-    if any("\n" in one or "`" in one for one in (wrong, right)):   # no inline code holds it
+    if any("\n" in one or "`" in one for one in (wrong, right)):   # inline code cannot hold it
         texts = FORMS["long"]["texts"]
         parts |= {"wrong": indented(wrong), "right": indented(right)}
     return f"{title}\n\n{fill(draw.choice(texts), **parts).strip()}\n"
 
 
 def _apart(wrong: str, right: str) -> tuple[str, str]:
-    """Return two texts with … in place of the long parts at their ends that are equal."""
+    """Return two texts with … in place of long equal parts at their ends."""
     if max(len(wrong), len(right)) <= MAX_TOLD:
         return wrong, right
     start = _n_equal(wrong, right)
@@ -287,7 +291,7 @@ def _n_equal(one: str, other: str) -> int:
 
 
 def called(last: str) -> str:
-    """Return the name of the function that an expression calls last, with its class if it is a
+    """Return the name of the function that an expression calls last, with the class if it is a
     method of a new object."""
     try:
         node = ast.parse(last, mode="eval").body
@@ -300,7 +304,7 @@ def called(last: str) -> str:
     while isinstance(node, ast.Subscript | ast.Attribute):
         part = part or (node.attr if isinstance(node, ast.Attribute) else "")
         node = node.value
-    if not isinstance(node, ast.Call):   # an operator, whose operand may be anybody's
+    if not isinstance(node, ast.Call):   # an operator: its operand may come from elsewhere
         text = ast.unparse(node)
         return text if len(text) <= MAX_NAME else "this expression"
     function = node.func

@@ -1,9 +1,9 @@
 """Write the issue report of a bug as a user would: the step `issue` of bug_inject.py.
 
 A model is first asked for a reproduction, which is run with the bug and with the fix; it is shown
-facts (issue_facts.py), scripts whose outcome the bug changes. A second request, which shows neither
-the fix nor a test, has the report written from the reproduction alone. Without a model, the best
-fact becomes the report.
+facts (issue_facts.py), scripts whose outcome the bug changes. A second request shows only the
+reproduction, not the fix or a test, and asks for the report. Without a model, the best fact becomes
+the report.
 """
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ from codedata.texts import fill, text_of, toml_of
 RUN_S = 60                 # seconds that a reproduction may take, [sandbox] run_timeout at most
 MAX_OUTPUT_BYTES = 10_000  # of a reproduction
 MAX_SHOWN_CHARS = 20_000   # of each text in a request
-MAX_REPORT_LINES = 12      # with words, of a report without a model
+MAX_REPORT_LINES = 12      # lines with words in a report without a model
 MAX_CALLERS = 3            # callers of changed functions that are shown
 FILES = {"python": "reproduce.py", "bash": "reproduce.sh", "javascript": "reproduce.cjs",
          "module": "reproduce.mjs"}   # of ECMAScript
@@ -65,7 +65,7 @@ NO_FACT = "no call that its failing tests make shows the bug"
 ONE_CASE = "only the case of its one failing test shows the bug"
 NOT_SHOWN = "what shows the bug is too long, or changes from run to run"
 MAX_SHOWN_FACTS = 4        # in a request
-TEXTS = 4                  # raise it with a change of the reports that are made without a model
+TEXTS = 4                  # raise it when reports without a model change
 AGAIN = "issue_again.md"
 PROMPTS = ("reproduce.md", "write_issue.md", AGAIN)
 _packaged = partial(text_of, __package__)
@@ -98,8 +98,8 @@ class Reproduction:
         return "\n".join((self.script, self.bugged.output, self.fixed.output))
 
     def is_quoted(self, text: str) -> bool:
-        """Return whether a text quotes a line that is printed only with the bug. Return True if
-        there is no such line."""
+        """Return whether a text quotes a line that is printed only with the bug; True if there is
+        no such line."""
         bugged, fixed = ({*map(str.strip, run.output.splitlines())}
                          for run in (self.bugged, self.fixed))
         lines = bugged - fixed - {""}
@@ -108,7 +108,7 @@ class Reproduction:
 
 @dataclass(frozen=True, slots=True)
 class Trees:
-    """Open the two trees of a bug: its image, and the same with the fix applied."""
+    """Open the two trees of a bug: its image, and its image with the fix applied."""
 
     bug: ProvenBug
     host: SandboxFactory
@@ -121,8 +121,7 @@ class Trees:
 
     @contextmanager
     def open(self, is_fixed: bool = False) -> Iterator[Sandbox]:
-        """Yield a fresh sandbox with one of the trees. Raise ItemFailed where that is not
-        possible."""
+        """Yield a fresh sandbox with one of the trees. Raise ItemFailed if that is impossible."""
         image = self.bug.image
         if not self.host.has_image(image):
             is_agents = is_of_agent(self.bug.instance_id)
@@ -135,8 +134,8 @@ class Trees:
             yield sandbox
 
     def show(self, language: str, script: str) -> Reproduction:
-        """Return a reproduction, run twice on both trees. Raise Rejected where its output does not
-        depend on the bug, or changes from run to run."""
+        """Return the reproduction that a script makes, after running it twice on both trees. Raise
+        Rejected if its output does not depend on the bug, or differs between runs."""
         def run() -> list[ReproductionRun]:
             return [self._run(language, script, is_fixed) for is_fixed in (False, True)]
 
@@ -148,7 +147,7 @@ class Trees:
         return Reproduction(language, script, *first)
 
     def _run(self, language: str, script: str, is_fixed: bool) -> ReproductionRun:
-        """Return the result of a script in a fresh sandbox. Raise Rejected where it does not end,
+        """Return the result of a script in a fresh sandbox. Raise Rejected if it does not end,
         prints too much, or exhausts the sandbox."""
         tree, name = "with the fix" if is_fixed else "with the bug", FILES[language]
         with self.open(is_fixed) as sandbox:
@@ -217,8 +216,9 @@ class Reporter:
         return BugReport(bug.instance_id, bug.repo, text, made)
 
     def _differences(self, trees: Trees, hidden: Hidden) -> list[Difference]:
-        """Return what the bug changes for a caller, without what a report must not show. A model
-        goes without it where calls cannot be recorded."""
+        """Return the differences that a caller sees, except ones that a report must not show.
+        Return [] if no recorder knows the language or, where a model writes the report, if
+        recording fails."""
         bug = trees.bug
         recorder = RECORDERS.get(bug.language)
         if recorder is None:
@@ -252,7 +252,7 @@ class Reporter:
             **{name: _cut(text) for name, text in parts.items()}), _packaged(AGAIN))
 
     def _write(self, hidden: Hidden, reproduction: Reproduction, known: Mapping[str, str]) -> str:
-        """Return the report of the model."""
+        """Return the report that the model writes."""
         def read(reply: Reply) -> str:
             text = part_in(reply.text, "report")
             if faults := hidden.in_report(text, reproduction.shown):
@@ -270,9 +270,9 @@ class Reporter:
 
 
 def _from_facts(differences: list[Difference], trees: Trees, draw: random.Random) -> BugReport:
-    """Return a report of the first difference that comes out in fresh containers, too, word for
-    word. Raise Excluded if there is none. The only failing test's own case is none: who knows it
-    passes."""
+    """Return a report of the first difference that is the same, word for word, in fresh containers.
+    Raise Excluded if there is none. The case of the only failing test does not count: whoever knows
+    it passes the test."""
     bug, reason = trees.bug, NO_FACT
     for one in differences:
         if one.case == RECORDED and len(bug.FAIL_TO_PASS) == 1:
@@ -298,7 +298,7 @@ def _from_facts(differences: list[Difference], trees: Trees, draw: random.Random
 
 
 def _ends_in(run: ReproductionRun, outcome: Outcome) -> bool:
-    """Return whether a run of a script showed an outcome, and nothing else but a traceback."""
+    """Return whether a run of a script showed this outcome and nothing else but a traceback."""
     told = shown_output(outcome.told, WORKDIR, "")
     if outcome.kind == "value":
         return run.exit_code == 0 and run.output.strip() == told.strip()
@@ -306,7 +306,8 @@ def _ends_in(run: ReproductionRun, outcome: Outcome) -> bool:
 
 
 def script_in(reply: str) -> tuple[str, str]:
-    """Return (language, text) of the script in a reply. Raise Rejected unless there is just one."""
+    """Return (language, text) of the script in a reply. Raise Rejected unless there is exactly one.
+    """
     scripts = FENCED.findall(reply)
     if len(scripts) != 1:
         raise Rejected(f"it has {len(scripts)} blocks of python or bash, not one")
@@ -346,8 +347,8 @@ def _code(sandbox: Sandbox, bug: ProvenBug) -> str:
 
 
 def code_of(ids: set[str], file: SourceFile, entities: list[Entity]) -> str:
-    """Return the text of a file with only the definitions of these ids and the definitions that
-    enclose them; "…" replaces each other definition. Return "" if the file has none of the ids."""
+    """Return the text of a file with only the definitions of these ids and the definitions around
+    them; each other definition becomes "…". Return "" if the file has none of the ids."""
     wanted = [one for one in entities if one.id in ids]
     kept, at = [], 0
     for one in entities:

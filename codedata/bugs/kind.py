@@ -1,4 +1,5 @@
-"""Implement bugs as a kind of task: those of bug_inject.py agent, and those of bug_inject.py scale.
+"""Implement bugs as a kind of task: the bugs of `bug_inject.py agent`, and of `bug_inject.py
+scale`.
 
 Candidates of `scale` are screened in a warm sandbox: the step `validate`. All
 with --full are judged by the whole suite in fresh containers.
@@ -51,7 +52,7 @@ SCREENED = ("verdict", "how", "n_run", "seconds")   # fields of the evidence tha
 
 class Bugs(PatchKind):
     """Implement the bugs of one subcommand of bug_inject.py (`word`) as a kind of task. Without
-    `analyses`, changed functions are not known."""
+    `analyses`, the changed functions are unknown."""
 
     name, label, gold_is_long = BUG, "bug", False
 
@@ -101,7 +102,7 @@ def rules_of(bug: BugSettings) -> ScreeningRules:
 
 
 def scale_screens(root: Path, bug: BugSettings, coverages: Store) -> Screens:
-    """Return how the candidates of `scale` are screened."""
+    """Return how candidates of `scale` are screened."""
     return Screens(
         "bug", rules_of(bug),
         Reads(scale_candidates(root, batch_items(root, "", n_batches)),

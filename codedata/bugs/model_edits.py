@@ -2,7 +2,7 @@
 --strategy modify or rewrite.
 
   modify    the model is shown a function and asked to put a bug of some kind into it
-  rewrite   the model is shown everything but the body of a function, and writes the body; its
+  rewrite   the model is shown a function without its body, and writes the body; its
             mistakes are the bug
 
 Each candidate is one call, one item and one file. <repo_name>.<strategy>-<k> changes the k-th
@@ -46,10 +46,10 @@ STRATEGIES = (*PROMPTS,)
 AGAIN, SCHEMA = "model_again.md", "edit_schema.json"
 _text = partial(text_of, __package__)
 MAX_LINES = 150                 # of a function that a model is given
-N_HINTS = 3                     # a model chooses from at least so many kinds of bugs
+N_HINTS = 3                     # a model chooses from at least this many kinds of bugs
 MIN_ROOM = 4                    # lines: functions with a shorter body come last
 MAX_AROUND = 200                # lines that are shown before and after a body to be rewritten
-MAX_CALLERS = 10                # that a prompt names
+MAX_CALLERS = 10                # named in a prompt
 MAX_SUMMARY = 500               # characters
 MARK = "(body)"
 
@@ -78,7 +78,7 @@ class ModelEditor:
         self._places = ProgramCache(host, lambda program, _: self._in_order(places_in(program)))
         self._client = models.client("agent")
         hints = toml_of(__package__, "modify_hints.toml")["hints"]
-        self._hints = hints if strategy == MODIFY else [""]   # a body is rewritten only once
+        self._hints = hints if strategy == MODIFY else [""]   # each body is rewritten only once
 
     def stage(self, *stores: Derived | Store) -> Stage:
         """Return the stage whose candidates a model makes, as generate_stage()."""
@@ -86,15 +86,15 @@ class ModelEditor:
         prompts = [*map(_text, (PROMPTS[self._strategy], AGAIN, SCHEMA)), self._hints]
         return generate_stage(
             self._settings, self._strategy, stores, lambda config: n, self.make,
-            "a call for each candidate, more where a reply is not accepted",
+            "a call for each candidate, more if a reply is not accepted",
             identity={"model": self._client.spec.identity(), "prompts": digest(prompts)})
 
     def make(self, item: BatchItem, environment: Environment, analysis: Analysis | None,
              coverage: Coverage | None) -> tuple[list[ProposedChange], dict]:
         """Return a list of one candidate, and the usage of its calls. Raise Excluded if there are
-        too few functions, or if a function is rewritten without a change."""
+        too few functions, or if the rewritten function is the same."""
         places = self._places.get(item, environment, analysis, coverage)
-        turns = max(1, len(self._hints) // N_HINTS)   # candidates for each function
+        turns = max(1, len(self._hints) // N_HINTS)   # turns of each function
         if item.part > len(places) * turns:
             raise Excluded(f"gives only {len(places) * turns} candidates.", item.repo_name)
         turn, which = divmod(item.part - 1, len(places))
@@ -118,9 +118,9 @@ class ModelEditor:
         return [candidate], usage_of(calls)
 
     def _in_order(self, places: Iterable[Place]) -> list[Place]:
-        """Return the functions in the order in which they are tried: for modify, those with room
-        for a bug come first; for rewrite, the longest, since a short body is seldom rewritten
-        differently."""
+        """Return the functions in the order in which they are tried: for modify, functions with
+        room for a bug come first; for rewrite, the longest, since a short body is often rewritten
+        the same."""
         enough = MIN_ROOM if self._strategy == MODIFY else MAX_LINES
         return sorted(places, key=lambda place: -min(
             enough, mask_of(place.function.body_lines).bit_count()))
@@ -137,9 +137,9 @@ class ModelEditor:
 # what a model is shown ---------------------------------------------------------------------------
 
 def places_in(program: SelectedSources) -> Iterator[Place]:
-    """Yield the functions that a model may change, those that most tests reach first. They
-    have at most MAX_LINES lines, their files can be parsed, and their bodies begin below the
-    signature. If coverage is known, a test runs them."""
+    """Yield the functions that a model may change, ordered by the number of tests that reach them,
+    highest first. They have at most MAX_LINES lines, their files can be parsed, and their bodies
+    begin below the signature. If coverage is known, a test runs them."""
     ranks = program.ranks()
     callers: dict[str, list[str]] = {}
     for edge in program.analysis.edges if program.analysis else ():
@@ -201,7 +201,8 @@ def without_body(place: Place) -> str:
 # what a model answers -----------------------------------------------------------------------------
 
 def candidate_in(reply: str, place: Place, strategy: str) -> ProposedChange:
-    """Return the candidate that a reply makes of a function. Raise Rejected where it makes none."""
+    """Return the candidate that a reply makes from a function. Raise Rejected if it cannot be one.
+    """
     function, file = place.function, place.file
     answer = object_in(reply, lambda one: all(isinstance(one.get(key), str)
                                               for key in ("summary", "code")),
@@ -213,8 +214,8 @@ def candidate_in(reply: str, place: Place, strategy: str) -> ProposedChange:
 
 def changed(code: str, place: Place) -> bytes:
     """Return the text of the file with `code`, which may be indented, in place of the function.
-    Raise UnchangedReply if nothing changes, Rejected if the file cannot be parsed then, or if
-    anything but the function's body changes."""
+    Raise UnchangedReply if nothing changes, Rejected if the file no longer parses, or if more than
+    the function's body changes."""
     file, fault = place.file, None
     body, line = code.replace("\r\n", "\n").strip("\n").rstrip(), source_of(place)
     margin = line[:len(line) - len(line.lstrip())]
@@ -243,7 +244,7 @@ def _with_code(place: Place, code: str) -> SourceFile:
 
 
 def _check(place: Place, new: SourceFile) -> None:
-    """Raise Rejected where a changed file differs in more than the body of the function."""
+    """Raise Rejected if a changed file differs in more than the body of the function."""
     function, file = place.function, place.file
     end = len(new.text) - (len(file.text) - function.end)
     version = next((one for one in entities_of(new, tree_of(new)) if one.start == function.start

@@ -1,8 +1,8 @@
 """Pass on the results of analyze.py: to the agents and, with --output, as rows to a file. With
---input, the rows are those of the input, with the paths of the results added.
+--input, these are the input's rows with the paths of the results added.
 
-The rows are written whenever the step ends, from the records that are on disk then. The row of a
-failed item is among them, without the `analysis` or `tests` that failed.
+The rows are written whenever the step ends, from the records on disk. A failed item has a row, too,
+without the `analysis` or `tests` that failed.
 """
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from codedata.suites.environments import Environments
 from codedata.terminal import plural
 
 FURTHER = ("repo", "repo_name", "base_commit", "image_name", "test_case_result")
-# {key of a row: (record whose path it holds, stage that makes that record)}
+# {key of a row: (the record whose path it holds, the stage that makes this record)}
 MADE = {"analysis": (Analysis, "analyze.analysis"), "tests": (Coverage, "analyze.coverage")}
 MEND = "Correct the row, or run: python bug_inject.py agent --steps preprocess"
 
@@ -65,8 +65,8 @@ class Analyses(Store):
 
 @dataclass(frozen=True)
 class Preprocessed:
-    """Write the results of the step: rows to the file `output`, reports below `report_root`, each
-    unless it is None."""
+    """Write the results of the step: rows to the file `output`, and reports below `report_root`;
+    None for no rows, or no reports."""
 
     settings: Settings
     rows: Path | None           # --input
@@ -74,7 +74,7 @@ class Preprocessed:
     report_root: Path | None
 
     def check(self) -> None:
-        """Raise Trouble where the files cannot be written, before anything is measured."""
+        """Raise Trouble if the files cannot be written, before anything is measured."""
         check_directories([*([self.report_root] if self.report_root else []),
                            *(self.output.parents if self.output else [])])
         if self.output and self.output.is_dir():
@@ -120,9 +120,8 @@ class Preprocessed:
         return lines
 
     def _row(self, environment: Environment, made: dict[str, Store]) -> dict:
-        """Return an environment's row, otherwise unchanged, with the paths of its records, which
-        are relative to the folder of the output. Without --input, it also gets the fields that
-        --input requires."""
+        """Return an environment's row with the paths of its records added, relative to the folder
+        of the output. Without --input, also add the fields that --input requires."""
         row = dict(environment.row)
         if not self.rows:
             row |= {name: getattr(environment, name) for name in FURTHER}
@@ -132,8 +131,9 @@ class Preprocessed:
 
 
 def _made(name: str, stores: dict[str, Store]) -> dict[str, Store]:
-    """Return {key: store} of the stores that have a readable, not failed record of a repository."""
-    return {key: store for key, store in stores.items()   # the step has reported other ones
+    """Return {key: store} of the stores that have a readable record of a repository that has not
+    failed."""
+    return {key: store for key, store in stores.items()   # the step has reported the others
             if known(store, name) and not store.failed(MADE[key][1], name)}
 
 

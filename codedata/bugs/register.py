@@ -21,8 +21,8 @@ MEASURE = "run python analyze.py --only {name}, then python bug_inject.py scale 
 
 def register_stage(settings: Settings, host: SandboxFactory, environments: Derived,
                    coverages: Store) -> Stage:
-    """Return the stage that writes the configs of these environments. It reads the coverage of a
-    repository if there is one."""
+    """Return the stage that writes the configs of these environments. It reads the repository's
+    coverage if there is one."""
     bug = settings.bug
 
     def make(environment: Environment, coverage: Coverage | None) -> BugConfig:

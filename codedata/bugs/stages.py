@@ -1,4 +1,4 @@
-"""Make the stages of bug_inject.py: those of `agent`, and those of `scale`."""
+"""Make the stages of `bug_inject.py agent` and of `bug_inject.py scale`."""
 from __future__ import annotations
 
 from collections.abc import Callable

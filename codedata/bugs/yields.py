@@ -1,5 +1,5 @@
-"""Count the candidates of `scale` and what became of them. The counts come from bug/ and task/
-alone: candidates, verdicts, bugs, and the ledger's lines of bugs that the proof refused.
+"""Count the candidates of `scale` and their outcomes. The counts come only from bug/ and task/:
+candidates, verdicts, bugs, and the ledger's lines about bugs that the proof refused.
 """
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ WORDS = {"survives": "no test fails", "timeout": "timed out",   # verdicts on th
 
 
 def verdicts_in(root: Path) -> Iterator[tuple[str, str]]:
-    """Yield (instance id of a good candidate or "", verdict of screening) of each candidate. Files
-    that cannot be read are left out."""
+    """Yield (instance id of a good candidate, or ""; verdict of screening) for each candidate. Skip
+    files that cannot be read."""
     candidates = Store(root, Candidates, only=is_of_scale).open()
     verdicts = Store(root, Verdicts).open()
     for name in candidates.names():

@@ -58,7 +58,7 @@ def read_rows(path: str | Path) -> Iterator[BenchmarkRow]:
         yield from _folder_rows(path)
         return
     if not path.is_file():
-        raise Trouble("is no file and no folder.", str(path),
+        raise Trouble("is neither a file nor a folder.", str(path),
                       "Give local files or folders of benchmarks.")
     number = 0
     for number, raw in enumerate(_raw_rows(path), 1):
@@ -76,7 +76,7 @@ def _folder_rows(folder: Path) -> Iterator[BenchmarkRow]:
     found = files_below(folder)
     instructions = [file for file in found if file.name == "instruction.md"]
     files = [file for file in found if file.name.endswith(FORMS)]
-    if instructions:   # then the files belong to the tasks
+    if instructions:   # then the other files belong to the tasks
         yield from map(_task, sorted({file.parent for file in instructions}))
     elif files:
         for file in files:

@@ -40,7 +40,7 @@ from codedata.errors import Trouble
 GRAM_WORDS = 13
 MAX_INSTANCES = 3        # a 13-gram that more of them share is boilerplate
 MAX_EXCERPT_CHARS = 300  # of the overlap that a hit shows
-# The share of a patch's 13-grams that makes a hit. Measured on Ansible: 171 PRs hit 46 of 600 older
+# The share of a patch's 13-grams that is a hit. Measured on Ansible: 171 PRs hit 46 of 600 older
 # samples if a single 13-gram is enough, and 3 of them with this share.
 MIN_SHARE = 0.02
 STATEMENT = "problem statement"
@@ -52,7 +52,8 @@ SAME_WORDS = "13-gram"
 
 @dataclass(frozen=True)
 class Material:
-    """Hold what is compared of a sample. `texts` maps names (history, issue, patch …) to texts."""
+    """Hold the parts of a sample that are compared. `texts` maps names (history, issue, patch …) to
+    texts."""
 
     instance_id: str
     repo: str
@@ -107,7 +108,7 @@ class Benchmarks:
         self._by_name: dict[str, list[int]] = defaultdict(list)
         # a commit's first 7 characters → (row, repo, commit)
         self._by_commit: dict[str, list[tuple[int, str, str]]] = defaultdict(list)
-        instances: dict[str, int] = {}   # a row may be in several files
+        instances: dict[str, int] = {}   # an instance may be in several files
         instance_of_row = []
         grams = []                       # for each row, the 13-grams of each of PARTS
         for number, row in enumerate(rows):
@@ -205,7 +206,8 @@ def _excerpt(text: str, overlap: Overlap) -> str:
 
 def _rare_grams(grams: list[np.ndarray],
                 instance_of_row: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return (sorted 13-grams, their sources) without those of more than MAX_INSTANCES.
+    """Return (sorted 13-grams, their sources) without 13-grams of more than MAX_INSTANCES
+    instances.
 
     A source is a place in `grams`: row number * len(PARTS) + part.
     """

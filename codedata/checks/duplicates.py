@@ -64,7 +64,7 @@ def near_duplicates(texts: Iterable[tuple[str, str]], threshold: float = 0.8) ->
 
 
 class Texts:
-    """Hold texts, and find the one that is most similar to another text.
+    """Hold texts, and find the one most similar to a given text.
 
     A MinHash sketch of a text is cut into bands. Texts that share a band are candidates. The share
     of slots in which two sketches agree estimates the similarity, which costs less than comparing
@@ -97,7 +97,7 @@ class Texts:
             text_shingles, sketch = shingles(text, hashes), RMinHash(n_slots, SEED)
             sketch.update(text_shingles.view("V8").tolist())   # as bytes
             return text_shingles, sketch
-        self._measure = lru_cache(1)(measure)   # add() mostly follows nearest() of the same text
+        self._measure = lru_cache(1)(measure)   # add() mostly follows nearest() for the same text
 
     def add(self, name: str, text: str) -> None:
         """Add a text. Several texts may have the same name."""
@@ -106,7 +106,7 @@ class Texts:
         self._texts.append((name, text, sketch))
 
     def nearest(self, text: str, name: str = "") -> Duplicate | None:
-        """Return the most similar text at or above the threshold, None where there is none."""
+        """Return the most similar text at or above the threshold, None if there is none."""
         text_shingles, sketch = self._measure(text)
         similar = []
         for number in sorted(self._bands.query(sketch)):
@@ -135,7 +135,8 @@ def word_spans(text: str) -> list[tuple[int, int]]:
 
 
 def without_escapes(text: str) -> str:
-    """Return the text with two blanks for each escaped line break or tab; its length stays."""
+    """Return the text with each escaped line break or tab replaced by two blanks; its length stays
+    the same."""
     return text.replace("\\n", "  ").replace("\\t", "  ")
 
 
@@ -152,12 +153,12 @@ class WordHashes(dict):
         return value
 
     def of(self, text_words: list[str]) -> np.ndarray:
-        """Return the hashes of words, in their order, as uint64."""
+        """Return the hashes of words, as uint64, in order."""
         return np.array([self[word] for word in text_words], dtype=np.uint64)
 
 
 def ngram_hashes(hashes: np.ndarray, n: int) -> np.ndarray:
-    """Return a 64-bit hash of every `n` consecutive words, none where there are fewer."""
+    """Return a 64-bit hash of every `n` consecutive words, none if there are fewer."""
     count = max(len(hashes) - n + 1, 0)
     out = hashes[:count].copy()
     for first in range(1, n):
@@ -182,7 +183,7 @@ def jaccard(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _rows_of_a_band(threshold: float) -> int:
-    """Return the number of rows in a band: the greatest one that reaches MIN_RECALL, since long
+    """Return the number of rows in a band: the greatest number that reaches MIN_RECALL, since long
     bands rarely match by chance."""
     for n in range(MAX_SLOTS, 1, -1):
         if 1 - (1 - threshold ** n) ** (MAX_SLOTS // n) >= MIN_RECALL:

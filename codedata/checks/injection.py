@@ -10,7 +10,7 @@ escapes). Text that the conversation contains word for word is mostly not report
 repository may be about judges; hidden characters, flooding and disguised text are reported all the
 same.
 
-Only text that addresses a model is detected, not every way to please one; `check_judges.py probe`
+Only text that addresses a model is detected, not every way to influence it; `check_judges.py probe`
 measures how robust a judge is. The time is linear in the text, and no text raises an exception.
 """
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Compute how far an observed share may be from the true one."""
+"""Compute confidence intervals: how far an observed share may be from the true one."""
 import math
 
 Z = 1.959963984540054   # the 97.5 % quantile of the standard normal distribution
@@ -7,7 +7,7 @@ CONFIDENCE = 0.95
 
 def at_most(k: int, n: int) -> float:
     """Return the highest rate at which k or fewer of n trials still happen by chance in 1 -
-    CONFIDENCE of all cases: the one-sided bound of Clopper and Pearson."""
+    CONFIDENCE of all cases: the one-sided upper bound of Clopper and Pearson."""
     low, high = k / n, 1.0
     ways = [math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) for i in range(k + 1)]
     while k < n and high - low > 1e-12:

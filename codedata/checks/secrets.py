@@ -6,7 +6,7 @@ of people, and public IPv4 addresses in logs.
 
 These are not reported:
 
-- placeholders, also those of vendors' manuals (AWS's keys with EXAMPLE, the token on jwt.io, the
+- placeholders, also from vendors' manuals (AWS's keys with EXAMPLE, the token on jwt.io, the
   key of Azure's emulator), and passwords made of words;
 - UUIDs, and digests, commits and other random values whose name does not say secret;
 - addresses of roles (info@, git@) and mailing lists, at example.com, or with noreply in them;
@@ -105,8 +105,8 @@ UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 def is_random(value: str) -> bool:
-    """Return whether a value looks generated: it has many different characters, few letter pairs
-    that are common in words, and no placeholder."""
+    """Return whether a value looks generated: with many different characters, few letter pairs that
+    are common in words, and no placeholder."""
     lower = value.lower()
     if len(set(value)) < min(8, len(value) // 2) or PLACEHOLDER.search(lower):
         return False
@@ -139,12 +139,12 @@ EXAMPLE_HOST = _any_of("example_host", re.IGNORECASE)
 TLDS = _letter_pairs("country_tlds") | set(TABLES["other_tlds"])
 NOBODYS_IP = _any_of("nobodys_ip")
 BEFORE_IP = _any_of("before_ip", end=r"\Z")
-AFTER_IP = re.compile(r" (?:- |port \d)")   # follows an address in access logs and in those of sshd
+AFTER_IP = re.compile(r" (?:- |port \d)")   # follows an address in access logs and in logs of sshd
 JWT_EXAMPLE = "eyJzdWIiOiIxMjM0NTY3ODkw"   # {"sub":"1234567890, the payload on jwt.io
 
 
 def is_password(password: str, user: str) -> bool:
-    """Return whether a password is no placeholder, no variable, and not equal to the user."""
+    """Return whether a password is real: not a placeholder, a variable, or the same as the user."""
     lower = password.lower()
     return not (password == user or NO_PASSWORD.fullmatch(lower.strip("0123456789!_-"))
                 or PLACEHOLDER.search(lower) or re.match(r"[\[$%#*:]|[A-Z][A-Z_]*\Z", password))
@@ -302,7 +302,7 @@ def _is_code(match: re.Match, follows: str) -> bool:
 
 
 def is_secret_value(value: str, quoted: bool) -> bool:
-    """Return whether the value of a name such as `api_key` is random enough for a secret."""
+    """Return whether the value of a name such as `api_key` looks random enough to be a secret."""
     if not 12 <= len(value) <= 500 or value.isdigit() or UUID.fullmatch(value):
         return False
     if not DIGIT.search(value):

@@ -1,9 +1,9 @@
 """Give items to the workers of a Ray cluster, in the process that plans and writes: the driver.
 
-Each item has a thread of the run loop, which waits for its result and meanwhile does what the
-worker asks for: a model's reply is on the driver's disk before the worker has it, and limits,
-back-off and budget are those of one process. An item whose worker dies is given to another one,
-with all replies that it had; each time it has another lease, and calls of an older one are refused.
+Each item has a thread of the run loop, which waits for its result and meanwhile serves the worker's
+calls: a model's reply is on the driver's disk before the worker has it, and limits, back-off and
+budget are the same as in one process. An item whose worker dies is given to another one, with all
+replies that it had, under a new lease; calls of an older lease are refused.
 """
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ from codedata.sandbox.sizes import bytes_of
 from codedata.settings import Settings
 from codedata.terminal import plural, say, say_removed
 
-SLOT = "sandbox"           # the resource of nodes on which containers may run: one a container
+SLOT = "sandbox"           # Ray's resource on nodes that may run containers: one for each container
 MAX_GIVEN = 3              # workers that an item is given to
-MAX_STARTS = 3             # failures of a slot to start a worker, one behind the other
+MAX_STARTS = 3             # times in a row that a slot may fail to start a worker
 SILENT_S = 60.0            # seconds without a sign of life, after which a worker counts as dead
 NO_WORKER_S = 120.0        # seconds without any worker, after which the run stops
 CONNECT_S = 10.0           # seconds for a cluster to answer
 WATCH_S = 1.0              # seconds between two looks at the workers
 HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"   # of gRPC
-# how answers to that begin: gRPC's, that of one that wants TLS, and none
+# how answers begin: from gRPC, from gRPC that wants TLS, and no answer
 GRPC = (b"\0", b"\x15", b"")
 MAX_BYTES = 1 << 30        # of an item's inputs, and of its result
 
@@ -60,18 +60,18 @@ WAITING = Step(name="waiting for a worker")
 
 
 class WorkerLost(Exception):
-    """Report that an item's worker died, or that its machine is not well."""
+    """Report that an item's worker died, or that its machine is unwell."""
 
 
 @dataclass(eq=False)
 class Slot:
-    """Hold a place in the cluster for one worker after the other."""
+    """Hold a place in the cluster for one worker at a time."""
 
-    strategy: Any = "SPREAD"   # by which Ray chooses the node of its next worker
+    strategy: Any = "SPREAD"   # how Ray chooses the node of the next worker
     actor: Any = None
     machine: str = ""
-    number: int = 0            # of its newest worker
-    seen: float = 0.0          # when that gave its last sign of life
+    number: int = 0            # of the newest worker
+    seen: float = 0.0          # time of that worker's last sign of life
     n_failed: int = 0          # starts without a worker
     is_well: bool = False
     leases: set[int] = field(default_factory=set)
@@ -80,7 +80,7 @@ class Slot:
 def ray_engine(stage: Any, settings: Settings, stop: threading.Event, host: Any, address: str,
                n_workers: int) -> RayEngine:
     """Return the engine of a stage. `host` is the SandboxFactory of a script with sandboxes, or
-    None. `n_workers` is 0 for as many as the cluster has room for."""
+    None. With `n_workers` 0, use as many as the cluster has room for."""
     sandbox = settings.sandbox
     needs = {"cores": sandbox.cpu_request, "memory": float(bytes_of(sandbox.memory_request))}
     job = Job(stage.make, stage.close, settings.root.resolve(), host)
@@ -88,13 +88,14 @@ def ray_engine(stage: Any, settings: Settings, stop: threading.Event, host: Any,
 
 
 class RayEngine:
-    """Make a stage's items on workers, each in one process of its own or, without containers, many
-    in a process."""
+    """Make a stage's items on workers. A worker has its own process, and makes one item at a time,
+    or many if the stage needs no containers."""
 
     def __init__(self, job: Job, address: str, n_workers: int, stop: threading.Event,
                  needs: dict[str, float], has_registry: bool):
         """Start the workers. `needs` are the cores and bytes of memory of an item's containers; {}
-        for a stage without. `n_workers` is 0 for as many as the cluster has room for."""
+        if the stage needs no containers. With `n_workers` 0, start as many as the cluster has room
+        for."""
         _connect(address, max(1, n_workers), needs)
         own_node = ray.get_runtime_context().get_node_id()
         self._mailbox = ray.remote(Mailbox).options(
@@ -105,7 +106,7 @@ class RayEngine:
         self._at_a_time = 1            # items in a worker
         if needs:
             self._slots = [Slot() for _ in range(self.n_workers)]
-        else:   # one on each machine, on this one first: Ray alone may put them all on another
+        else:   # one on each machine, this one first: Ray might put them all on one machine
             nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
             self._slots = [Slot(NodeAffinitySchedulingStrategy(node, soft=False))   # soft: any node
                            for node in sorted(nodes, key=own_node.__ne__)[:self.n_workers]]
@@ -115,7 +116,7 @@ class RayEngine:
         self._engines: set[str] = set()   # of containers
         self._has_registry = has_registry
         self._fault: RunStopped | None = None
-        if needs and not has_registry:    # one that comes later is seen when its worker starts
+        if needs and not has_registry:    # a later engine is noticed when its worker starts
             self._see_engines(_engines(self._job))
         self._numbers = count(1)       # of workers and leases
         self._idle: queue.SimpleQueue[tuple[Slot, int]] = queue.SimpleQueue()
@@ -135,8 +136,8 @@ class RayEngine:
     # the run loop's side -------------------------------------------------------------------------
 
     def make(self, log: Any, step: Step, inputs: list) -> Any:
-        """Return what the stage makes of `inputs` on a worker. `log` is the item's reply log. Raise
-        what that raises, and ItemFailed where its workers die."""
+        """Return what the stage makes from `inputs` on a worker. `log` is the item's reply log.
+        Raise the errors of the stage's make(), and ItemFailed if its workers die."""
         parcel, reasons = _bounded(parcels.pack(inputs)), []
         while len(reasons) < MAX_GIVEN:
             step.follow(WAITING)
@@ -148,12 +149,12 @@ class RayEngine:
                 self._drop(slot, number, str(e))
                 log.begin_again()
             finally:
-                self._idle.put((slot, number))   # one that is lost is not taken from there
+                self._idle.put((slot, number))   # _take() skips a lost worker
         raise ItemFailed(f"infrastructure: {plural(MAX_GIVEN, 'worker')} died or failed with it: "
                          f"{'; '.join(dict.fromkeys(reasons))}")
 
     def _make_in(self, slot: Slot, step: Step, parcel: bytes, log: Any) -> ItemOutcome:
-        """Return how the making of an item by a slot's worker ends. Raise WorkerLost."""
+        """Return the outcome of an item made by a slot's worker. Raise WorkerLost."""
         lease = next(self._numbers)
         self._inboxes[lease] = inbox = queue.SimpleQueue()
         self._steps[lease] = step
@@ -168,7 +169,7 @@ class RayEngine:
             driver.forget(log)
 
     def _serve(self, inbox: queue.SimpleQueue) -> ItemOutcome:
-        """Return how an item ended, and do meanwhile what its worker asks for. Raise WorkerLost."""
+        """Return the outcome of an item; meanwhile serve its worker's calls. Raise WorkerLost."""
         while True:
             message = inbox.get()
             if isinstance(message, WorkerLost):
@@ -184,8 +185,8 @@ class RayEngine:
             return outcome
 
     def _take(self) -> tuple[Slot, int]:
-        """Return a slot with a worker that is free. Raise Interrupted when the run ends, RunStopped
-        where no worker comes."""
+        """Return a slot with a free worker. Raise Interrupted when the run ends, RunStopped if no
+        worker comes."""
         waited_since = time.monotonic()
         while True:
             if self._stop.is_set():
@@ -205,23 +206,23 @@ class RayEngine:
                 return slot, number
 
     def _why_none(self) -> str:
-        """Return why there is no worker."""
+        """Return why no worker has started."""
         wanted = f"{self._needs or 'no containers'}".strip("{}").replace("'", "")
         reasons = [f"{machine}: {why}" for machine, why in self._refused.items()]
         return "; ".join(reasons) or f"no machine of the cluster has room for a worker ({wanted})"
 
     def where(self) -> Counter[str]:
-        """Return how many items each machine is at."""
+        """Return how many items each machine is making."""
         return Counter(slot.machine for slot in self._slots for _ in [*slot.leases])
 
     def end(self) -> list[str]:
-        """Do the stage's close() on all workers; return its lines."""
+        """Call the stage's close() on all workers; return its lines."""
         ends = [slot.actor.end.remote() for slot in self._slots if slot.is_well]
         lines: list[str] = []
         for ref in ends:
             try:
                 lines += ray.get(ref, timeout=60)
-            except (ray.exceptions.RayError, Trouble):   # its containers go at the next start
+            except (ray.exceptions.RayError, Trouble):   # the next start removes its containers
                 continue
         return sorted({*lines})
 
@@ -232,7 +233,7 @@ class RayEngine:
         for actor in (*(slot.actor for slot in self._slots if slot.actor), self._mailbox):
             ray.kill(actor)
         for thread in self._threads:
-            thread.join(5)   # one that is left would outlive Ray
+            thread.join(5)   # a thread that is left would outlive Ray
 
     # workers -------------------------------------------------------------------------------------
 
@@ -275,7 +276,7 @@ class RayEngine:
             self._idle.put((slot, number))
 
     def _see_engines(self, engines: list[str]) -> None:
-        """Raise RunStopped, here and for all items, where images of one container engine would be
+        """Raise RunStopped, here and for all items, if images of one container engine would be
         missing on another."""
         self._engines.update(engines)
         if len(self._engines) > 1 and not self._has_registry:
@@ -286,7 +287,7 @@ class RayEngine:
             raise self._fault
 
     def _drop(self, slot: Slot, number: int, why: str) -> None:
-        """Give no further items to a worker, and let another one take its place."""
+        """Give a lost worker no more items, and start another one in its place."""
         if slot.is_well and slot.number == number:
             say(f"a worker on {slot.machine} is lost, its items go to others: {why}")
             slot.is_well = False
@@ -298,7 +299,7 @@ class RayEngine:
         self._threads.append(start_thread(target))
 
     def _watch(self) -> None:
-        """Take workers that give no sign of life for dead."""
+        """Treat workers without a sign of life for SILENT_S as dead."""
         while not self._ended.wait(WATCH_S):
             if self._stop.is_set():
                 self._mailbox.end.remote()
@@ -335,8 +336,8 @@ class RayEngine:
                         step.follow(at)
 
     def _send(self) -> None:
-        """Send answers to workers, those that gather meanwhile together: many come at once where
-        an endpoint answers in bursts."""
+        """Send answers to workers. Answers that gather meanwhile go together, as they come in
+        bursts."""
         while not self._ended.is_set():
             answers = [self._answers.get()]
             with suppress(queue.Empty):
@@ -347,13 +348,13 @@ class RayEngine:
     def _forward(self, number: int, lease: int, message: bytes) -> None:
         if inbox := self._inboxes.get(lease):
             inbox.put((number, message))
-        elif lease:   # of a worker that counts as dead, and is not
+        elif lease:   # from a worker that counts as dead but is alive
             self._answers.put((number, parcels.pack(ItemOutcome(error=Interrupted()))))
-        else:         # of no item
+        else:         # from a worker without an item
             self._answer(number, message)
 
     def _answer(self, number: int, message: bytes) -> None:
-        """Do what a worker asks for, and send it the result, or what was raised."""
+        """Do what a worker asks for, and send it the result, or the exception."""
         def work() -> Any:
             target, name, arguments = parcels.unpack(message)
             place = import_module(target) if isinstance(target, str) else target
@@ -414,11 +415,11 @@ def _connect(address: str, n_workers: int, needs: dict[str, float]) -> None:
 
 
 def _check_answers(address: str) -> None:
-    """Raise what tells why no Ray answers at HOST:PORT, or not to this process. ray.init() would
-    try for minutes, or for ever."""
+    """Raise Trouble that says why no Ray answers at HOST:PORT, or why it refuses this process.
+    ray.init() would try for minutes, or for ever."""
     host, _, port = address.rpartition(":")
     if not port.isdecimal():
-        raise ValueError("it is no HOST:PORT")
+        raise ValueError("it is not HOST:PORT")
     with socket.create_connection((host, int(port)), CONNECT_S) as probe:
         probe.sendall(HELLO)
         if probe.recv(1) not in GRPC:
@@ -427,7 +428,7 @@ def _check_answers(address: str) -> None:
 
 
 def _engines(job: Any) -> list[str]:
-    """Return which container engines the nodes with slots have, if there are several nodes."""
+    """Return the ids of the container engines on nodes with slots, if there are several nodes."""
     places = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
               for node in ray.nodes() if node["Alive"] and SLOT in node["Resources"]]
     ask = ray.remote(engine_of)

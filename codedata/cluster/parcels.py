@@ -1,7 +1,7 @@
-"""Pack what a driver and its workers exchange, without keys.
+"""Pack objects that a driver and its workers exchange, without keys.
 
-Objects that stay in the driver become Remotes, the event that ends waiting becomes that of the
-process which unpacks it, locks are new ones, caches are empty ones.
+Objects that stay in the driver become Remotes, the event that ends waiting becomes the receiving
+process's own, locks are new, caches are empty.
 """
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from codedata.settings import ApiKey, Endpoint
 
 LOCKS = {type(make()): make for make in (threading.Lock, threading.RLock)}
 CACHE = type(lru_cache(lambda: None))
-stop = threading.Event()   # of this process, where it is a worker
+stop = threading.Event()   # of this process, if it is a worker
 
 
 class _Packer(CloudPickler):

@@ -1,5 +1,5 @@
-"""What runs in the cluster: workers, which make items, and the mailbox through which they ask their
-driver. Nothing is kept here: a worker that dies loses only what it was making.
+"""Define what runs in the cluster: workers, which make items, and the mailbox by which they call
+their driver. They store nothing: a worker that dies loses only the items it was making.
 """
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ from codedata.run.talk import Step, showing
 from codedata.sandbox import process_labels
 
 BEAT_S = 1.0               # seconds between signs of life
-_lease: ContextVar[int] = ContextVar("lease", default=0)   # of the item that this thread makes
+_lease: ContextVar[int] = ContextVar("lease", default=0)   # of this thread's item
 
 
 @dataclass
 class ItemOutcome:
-    """Hold how the making of an item ended: with a result, an error of the item, or an error of the
-    machine (`is_unwell`), on another one of which it can be made."""
+    """Hold the outcome of making an item: a result, an error of the item, or an error of the
+    machine (`is_unwell`), after which the item can be made on another machine."""
 
     result: Any = None
     error: Exception | None = None
-    traceback: str = ""        # of an error that is a bug of ours
+    traceback: str = ""        # of an error that is our bug
     is_unwell: bool = False
 
 
 def packed_outcome(work: Callable[[], Any]) -> bytes:
-    """Return the outcome of a piece of work, packed. What cannot be packed is a bug of ours, too:
-    nobody may wait for it."""
+    """Return the packed outcome of work(). A result that cannot be packed becomes an error, so that
+    nobody waits for it."""
     try:
         return parcels.pack(ItemOutcome(work()))
     except Exception as e:
@@ -67,7 +67,7 @@ class Job:
 
 
 def engine_of(job: bytes) -> str:
-    """Return which container engine this machine has, if images are made there."""
+    """Return the id of this machine's container engine if the job makes images there, else ""."""
     host = parcels.unpack(job).host
     return host.engine_id() if host else ""
 
@@ -80,7 +80,7 @@ def package_digest() -> str:
 
 
 class Mailbox:
-    """Hand calls of workers to their driver, and its answers back. It runs beside the driver."""
+    """Pass calls of workers to their driver, and its answers back. It runs beside the driver."""
 
     def __init__(self):
         self._calls: asyncio.Queue = asyncio.Queue()
@@ -103,7 +103,7 @@ class Mailbox:
         return self._is_ending
 
     async def take(self) -> list[tuple]:
-        """Return what has come for the driver, once there is something."""
+        """Return the messages for the driver, once there are any."""
         taken = [await self._calls.get()]
         with suppress(asyncio.QueueEmpty):
             while True:
@@ -117,7 +117,7 @@ class Mailbox:
                 self._answers.pop(number).set_result(message)
 
     async def end(self) -> None:
-        """Let the workers wait for nothing any more."""
+        """Let the workers stop waiting."""
         self._is_ending = True
 
 
@@ -136,8 +136,8 @@ class ClusterWorker:
 
     def begin(self, job: bytes) -> tuple[str, list[str], list[str]]:
         """Prepare for the items of a stage: remove what dead workers of its root have left on this
-        machine. Return (the id of its container engine, if images are made there; the names of
-        what was removed; a line for each thing that cannot be)."""
+        machine. Return (the id of its container engine if images are made there, the names of what
+        was removed, a line for each thing that could not be removed)."""
         driver.work_for(self._call)
         self._job = parcels.unpack(job)
         process_labels.work_in(self._job.root)

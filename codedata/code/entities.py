@@ -144,8 +144,8 @@ def is_test_file(path: str) -> bool:
 
 
 def is_of_tests(path: str) -> bool:
-    """Return whether a file is a test file or, where it is of no known language, lies in a folder
-    of tests of any language."""
+    """Return whether a file is a test file or, if its language is not known, lies in a folder of
+    tests of any language."""
     if language_of(path):
         return is_test_file(path)
     patterns = [one for table in languages().values() for one in table["test_files"]]
@@ -223,7 +223,7 @@ def _by_suffix() -> dict[str, str]:
 
 @lru_cache
 def grammar(language: str) -> Language:
-    """Return the grammar of a language. Raise Trouble where its wheel is not installed."""
+    """Return the grammar of a language. Raise Trouble if its wheel is not installed."""
     module, name = languages()[language]["grammar"].split(":")
     try:
         from tree_sitter import Language
@@ -294,8 +294,8 @@ def all_entities(sources: Sources) -> tuple[dict[str, list[Entity]], dict[str, s
 
 
 def branches_of(files: Iterable[SourceFile]) -> dict[str, int]:
-    """Return {id of a definition: number of the places in it where code takes one way or another,
-    at least 1}. Those of inner definitions count for the outer ones, too."""
+    """Return {id of a definition: number of its branches, at least 1}. Branches of inner
+    definitions count for outer ones, too."""
     from tree_sitter import Query, QueryCursor
     counts = {}
     for file in files:

@@ -1,5 +1,5 @@
 """Run this machine's git on untrusted folders and patches, without the settings of the system or
-the user. Of a clone that somebody has handed over it reads own_repository() alone."""
+the user. From a clone that somebody has handed over, it reads only own_repository()."""
 from __future__ import annotations
 
 import os
@@ -30,7 +30,7 @@ GIT = {"GIT_DIR": ".git", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev
 
 
 def run_git(folder: str | Path, *words: str, stdin: str = "") -> str:
-    """Return what this machine's git prints, given an input. Raise UnsafeArchive where it fails or
+    """Return what this machine's git prints, given an input. Raise UnsafeArchive if it fails or
     prints more than MAX_OUTPUT."""
     with git_output(folder, *words, stdin=stdin) as output:
         printed = output.read(MAX_OUTPUT + 1)
@@ -43,7 +43,7 @@ def run_git(folder: str | Path, *words: str, stdin: str = "") -> str:
 def own_repository(clone: Path) -> Iterator[Path]:
     """Yield a repository with a clone's objects, refs and HEAD: no setting, hook or attribute of
     the clone has an effect there. Beside its .git lies `config`, the clone's own. Raise
-    UnsafeArchive where it is not a clone, or one of these is a link or would make git wait."""
+    UnsafeArchive if it is not a clone, or one of these is a link or would make git wait."""
     history = clone / ".git" if os.path.lexists(clone / ".git") else clone
     with temporary_folder() as folder:
         own = Path(folder, ".git")
@@ -60,7 +60,7 @@ def own_repository(clone: Path) -> Iterator[Path]:
 
 
 def _refuse_links(history: Path) -> None:
-    """Raise UnsafeArchive where git would follow a link or alternates, or wait for a FIFO, in a
+    """Raise UnsafeArchive if git would follow a link or alternates, or wait for a FIFO, in a
     history."""
     if history.is_symlink():
         raise UnsafeArchive(f"git would follow {history}")

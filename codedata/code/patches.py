@@ -167,8 +167,8 @@ def reversed_patch(patch: str) -> str:
 
 
 def _reversed_head(line: str, out: list[str]) -> list[str]:
-    """Return the reverse of a line that is in no hunk. Take from `out` the line of the old name
-    before that of a new one."""
+    """Return the reverse of a line outside of hunks. For the line of a new name, take the line of
+    the old name from `out`."""
     if HUNK.match(line):
         return [re.sub(r"(?<!\S)-(\S+) \+(\S+)", r"-\2 +\1", line, count=1)]
     if line.startswith("+++ ") and out and out[-1].startswith("--- "):
@@ -220,7 +220,7 @@ class SpanDiffs:
 
     def diff(self, start: int, end: int, new: bytes) -> tuple[str, tuple[int, int]]:
         """Return (the patch that replaces the bytes from `start` to `end`, (first, last) of the
-        lines that it changes, from 1). Where it only adds lines, both are the line before them."""
+        lines that it changes, from 1). If it only adds lines, both are the line before them."""
         lines, starts, text = self._lines, self._starts, self._text
         first = min(bisect_right(starts, start), len(lines)) - 1
         last = max(first + 1, min(bisect_right(starts, end - 1), len(lines)))

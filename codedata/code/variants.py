@@ -67,8 +67,8 @@ def variants_of(before: Mapping[str, bytes], after: Mapping[str, bytes],
 
 def clusters_of(variants: Iterable[Variant],
                 unrun: Container[tuple[str, int]] = ()) -> list[list[Variant]]:
-    """Return variants in groups that a reviewer reads as one place: of one file, and each at most
-    CLUSTER_GAP lines after the one before. Variants in `unrun` lines are one place up to the next
+    """Return variants in groups that a reviewer reads as one place: in one file, each at most
+    CLUSTER_GAP lines after the previous one. Variants in `unrun` lines are one place up to the next
     variant in a line that runs."""
     clusters: list[list[Variant]] = []
     for variant in sorted(variants, key=attrgetter("path", "line")):
@@ -131,7 +131,7 @@ def _distinct(path: str, before: bytes, text: bytes,
 
 
 def _form(text: bytes, is_python: bool) -> Hashable:
-    """Return Python's code without line numbers, "" where it has errors; else the text."""
+    """Return Python's code without line numbers, "" if it has errors; else the text."""
     try:
         return code_of(text) if is_python else text
     except SyntaxError:
@@ -155,8 +155,8 @@ def _in_turns(variants: list[Variant]) -> list[Variant]:
 
 
 def _with_few_name_swaps(variants: list[Variant]) -> list[Variant]:
-    """Move name swaps that are more than a fifth of the first N_FIRST to the end; leave them out
-    where there are not so many variants."""
+    """Move name swaps that are more than a fifth of the first N_FIRST to the end; leave them out if
+    there are fewer variants."""
     swaps = [one for one in variants if one.operator in NAME_SWAPS]
     n_others = len(variants) - len(swaps)
     late = swaps[min(n_others // 4, N_FIRST // 5):]

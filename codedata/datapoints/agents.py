@@ -69,8 +69,8 @@ TAKEN = Bounds(max_bytes=200_000_000, max_files=5_000, max_depth=20, max_seconds
 
 
 def work(held: HeldTask, client: Client, settings: AgentSettings) -> None:
-    """Run an agent on a claimed task, and note its result. Raise RunStopped if the whole run has to
-    stop, ItemFailed if the agent's sandbox cannot be opened."""
+    """Run an agent on a claimed task, and store its result. Raise RunStopped if the whole run has
+    to stop, ItemFailed if the agent's sandbox cannot be opened."""
     task, desk, host = held.task, held.desk, held.desk.host
     prompt = instructions(ROLES[task.type], desk.settings, host.base_image, is_inside=True)
     bash = ToolBashExecutor(max_timeout_s=host.run_timeout_s)
@@ -115,7 +115,7 @@ def task_text(task: QueuedTask) -> str:
 
 
 def material(task: QueuedTask, desk: Desk) -> dict[str, Path | dict[str, bytes]]:
-    """Return {path below WORKDIR: a folder of the host, or {name: content}} to put into an agent's
+    """Return {path below WORKDIR: a folder of the host, or {name: content}} to copy into an agent's
     sandbox. Raise ItemFailed if the seed or the datapoint is gone, BrokenRecord if a file cannot be
     read or lies outside the root."""
     name = subject(task)
@@ -134,7 +134,7 @@ def material(task: QueuedTask, desk: Desk) -> dict[str, Path | dict[str, bytes]]
     draft = desk.at(DRAFTS, f"{name}.md")
     if draft.is_file():
         found[""] = {"draft.md": read_bounded(draft)}
-    with suppress(Refusal, BrokenRecord):   # nothing is staged yet, or it has to be staged again
+    with suppress(Refusal, BrokenRecord):   # not staged yet, or to be staged again
         found["datapoint"] = folder_of(desk.point(task))
     if "rates" in task.data:
         paths = [inside(desk.root, path) for path in task.data.get("trajectories", []) if path]
@@ -149,7 +149,7 @@ class HeldTask:
     task: QueuedTask
     desk: Commands
     n_failed: int = 0
-    not_built: str = ""   # why the image was not built, at the last validation
+    not_built: str = ""   # why the last validation did not build the image
     calls: ReplyLog = field(default_factory=ReplyLog)
     step: Step = field(default_factory=Step)
     started: float = field(default_factory=time.monotonic)
@@ -226,8 +226,8 @@ def _fetched(sandbox: Sandbox, path: str, folder: Path) -> str:
 
 
 def as_text(result: Object) -> str:
-    """Return the result of a command as text for a model: JSON, and below it each text of several
-    lines, unescaped, in a tag that is named after its field."""
+    """Return the result of a command as text for a model: JSON, followed by each multi-line text,
+    unescaped, in a tag named after its field."""
     texts = {key: value for key, value in result.items()
              if isinstance(value, str) and "\n" in value.strip()}
     rest = {key: value for key, value in result.items() if key not in texts}

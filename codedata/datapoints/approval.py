@@ -1,8 +1,8 @@
 """Decide whether a datapoint may be approved, and whether an approved one is still as it was
 proven.
 
-A status in the labels does not approve a datapoint: anybody may write it. It is not verified who
-wrote a record of dp/_checks/ or a proof.json.
+A status in the labels does not approve a datapoint: anybody may write it. Not promised: that a
+record in dp/_checks/ or a proof.json was written by codedata.
 """
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from codedata.sandbox.images.dockerfile import read_dockerfile
 from codedata.tasks.folder.folder import PROOF, config_faults, edited_parts, rivals_digest
 from codedata.texts import toml_of
 
-# rivals that a builder hands in, that a reviewer writes before he sees the tests, and that an
+# rivals that a builder hands in, a reviewer writes before seeing the tests, and an
 # approval needs beside the builder's
 OF_BUILDER = {"right": 2, "wrong": 6}
 BLIND = {"right-review": 1, "wrong-review": 3}
@@ -30,7 +30,7 @@ TAXONOMY = toml_of("codedata.datapoints", "taxonomy.toml")
 
 
 def categories() -> dict[str, list[str]]:
-    """Return the categories of each profile."""
+    """Return {profile: its categories}."""
     return {name: profile["categories"] for name, profile in PROFILES.items()}
 
 
@@ -68,7 +68,7 @@ def label_faults(task: Task, profile: str = "") -> list[str]:
 def approval_problem(task: RivalledTask, checks: DatapointChecks | None, base_image: str) -> str:
     """Return why a datapoint may not be approved, or "". `checks` are the known results for its
     content, None if there are none. `base_image` is the engine's id of the Dockerfile's base image.
-    It is "" if the engine does not have the image; then the base image is not compared."""
+    If the engine does not have it (""), the base image is not compared."""
     if faults := label_faults(task):
         return "; ".join(faults)
     if fault := read_dockerfile(texts_of(task).dockerfile)[1]:
@@ -87,15 +87,15 @@ def approval_problem(task: RivalledTask, checks: DatapointChecks | None, base_im
 
 
 def lacking_rivals(task: RivalledTask, wanted: Mapping[str, int]) -> str:
-    """Return which rivals of a datapoint are missing, or "". `wanted` says how many there have to
-    be of each kind, by the beginning of their names."""
+    """Return which rivals of a datapoint are missing, or "". `wanted` maps the start of their names
+    to the number required."""
     found = Counter(KIND.match(name)[0] for name in task.rivals or {} if RIVAL.fullmatch(name))
     lacking = [f"{n} {kind}-*" for kind, n in wanted.items() if found[kind] < n]
     return f"rivals/ needs at least {', '.join(lacking)}" if lacking else ""
 
 
 def is_as_proven(task: Task) -> bool:
-    """Return whether the current version of the validator proved this content of a datapoint."""
+    """Return whether the current validator version proved a datapoint's present content."""
     proof = task.proof or {}
     return bool(proof) and not edited_parts(task) and (
         proof.get("content"), proof.get("validator")) == (content_digest(task), PROOF)

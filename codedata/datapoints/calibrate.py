@@ -87,7 +87,7 @@ def approved_in(root: Path) -> Iterator[Task]:
 
 def calibrate_stage(root: Path, client: Client, host: SandboxFactory, limits: AgentSettings,
                     profile: str, n_attempts: int) -> Stage:
-    """Return the stage in which a model attempts approved datapoints. `profile` is the one of
+    """Return the stage in which a model attempts approved datapoints. `profile` is the default for
     datapoints that name none. Raise Trouble if the sandbox cannot build images."""
     check_builds_images(host)
     return Stage(
@@ -125,7 +125,7 @@ def attempted(root: Path, client: Client, host: SandboxFactory, limits: AgentSet
                 work = grader.packed(sandbox)
             except SandboxDied:
                 raise
-            except ItemFailed:   # work that is too large to pack counts as none
+            except ItemFailed:   # work that is too large to pack is not rewarded
                 work = None
         begin_step("grading")
         reward = grader.grade(work).reward
@@ -158,8 +158,8 @@ def report_attempts(root: Path, profile: str) -> list[str]:
 
 
 def _give_back(root: Path, task: Task, rates: Object, trajectories: list[str]) -> bool:
-    """Queue a datapoint to be built again, unless MAX_RETURNS other contents of it were queued
-    before. Return whether this content is queued, now or by an earlier call."""
+    """Queue a datapoint to be built again, unless MAX_RETURNS other versions of it were queued
+    before. Return whether this version is queued, now or by an earlier call."""
     manager, content = TaskManager(root / DP), content_digest(task)
     earlier = {one.data.get("content") for one in builds_again(manager, task.instance_id, "rates")}
     if content not in earlier and len(earlier) >= MAX_RETURNS:

@@ -1,7 +1,7 @@
-"""Check the contents of datapoints as items of a run: each content is checked once, whatever its
-folder is called. A datapoint in task/ that differs from its proof is checked and proven again.
+"""Check the contents of datapoints as items of a run: each content is checked once, whatever the
+name of its folder. A datapoint in task/ that differs from its proof is checked and proven again.
 
-What validate.py finds in order is audited by the checks of audit.py (AUDITED).
+A content without faults in validate.py is then audited by checks of audit.py (AUDITED).
 """
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def base_image_of(task: Task) -> str:
 
 
 def known_checks(root: Path, task: Task) -> DatapointChecks | None:
-    """Return the results of a datapoint's checks: those in dp/_checks/, else those in its proof."""
+    """Return the results of a datapoint's checks: from dp/_checks/, else from its proof."""
     content = content_digest(task)
     checks = _kept_checks(root, content)
     if checks or (task.proof or {}).get("content") != content:
@@ -120,7 +120,7 @@ def known_checks(root: Path, task: Task) -> DatapointChecks | None:
 
 @in_driver
 def _kept_checks(root: Path, content: str) -> DatapointChecks | None:
-    """Return the results in dp/_checks/ for a content, None without readable ones."""
+    """Return a content's results in dp/_checks/, None if there are none that can be read."""
     with suppress(BrokenRecord):
         # as a Store has it: dp/ and dp/_checks/ themselves may be links
         place = inside(root / DatapointChecks.directory, f"{content}.json")
@@ -132,8 +132,8 @@ def _kept_checks(root: Path, content: str) -> DatapointChecks | None:
 
 def steps_of(root: Path, folders: Sequence[Path], anew: bool,
              host: Callable[[Models], SandboxFactory]) -> dict[str, Callable[[Models], Stage]]:
-    """Return the steps of `validate`. Given folders are checked. Without any, the datapoints in dp/
-    are checked, and those in task/ are proven."""
+    """Return the steps of `validate`. Check the given folders; without any, check the datapoints in
+    dp/ and prove those in task/."""
     tasks = [] if folders else folders_in_tasks(root, [])
     others = folders or folders_in_dp(root, [])
     steps = {}
@@ -145,7 +145,7 @@ def steps_of(root: Path, folders: Sequence[Path], anew: bool,
 
 
 def validate_stage(root: Path, host: SandboxFactory, folders: Iterable[Path]) -> Stage:
-    """Return the stage that checks contents. Raise Trouble where no images can be built."""
+    """Return the stage that checks contents. Raise Trouble if the sandbox cannot build images."""
     check_builds_images(host)
     return Stage(
         "build_dp.validate", make=partial(labelled_checks, root, host),
@@ -174,11 +174,11 @@ def _prove_stage(root: Path, host: SandboxFactory, folders: Iterable[Path], anew
 
 
 class ProvenTask(Task):
-    """Hold a datapoint in task/, without its proof unless is_as_proven()."""
+    """Hold a datapoint in task/, with its proof only if is_as_proven()."""
 
     @classmethod
     def completed(cls, data: dict) -> dict:
-        """Return the fields of a folder, without its proof unless the datapoint is_as_proven()."""
+        """Return the fields of a folder; the proof only if the datapoint is_as_proven()."""
         data = super().completed(data)
         if data["kind"] == DATAPOINT and is_as_proven(Task(**data)):
             return data
@@ -186,15 +186,15 @@ class ProvenTask(Task):
 
 
 def check_builds_images(host: SandboxFactory) -> None:
-    """Raise Trouble where no images can be built."""
+    """Raise Trouble if the sandbox cannot build images."""
     if not host.builds_images:
         raise Trouble("builds no images.", f"--sandbox {host.name}", "Choose docker.")
 
 
 def checks_of(root: Path, task: Task, run: Callable[[Content], DatapointChecks],
               anew: bool = False) -> DatapointChecks:
-    """Return the results of a datapoint's checks. They are run if they are not known for this
-    content, base image and validator, if its image was not built, or if `anew` is set."""
+    """Return the results of a datapoint's checks. Run the checks if there are no results for this
+    content, base image and validator, if the image was not built, or if `anew` is set."""
     checks = known_checks(root, task)
     content = content_of(task, checks)
     is_current = checks and (checks.audit or not checks.ok) and not not_built(checks.checks) and (
@@ -215,8 +215,8 @@ def labelled_checks(root: Path, host: SandboxFactory, content: Content) -> Datap
 
 def run_checks(root: Path, host: SandboxFactory, label: str, task: RivalledTask, content: Content
                ) -> DatapointChecks:
-    """Run all checks of a datapoint, and return their results; where other rivals alone are new,
-    run the check of rivals alone."""
+    """Run all checks of a datapoint, and return their results. If only its rivals are new, run only
+    the check of rivals."""
     started = time.monotonic()
     validation, kept = Validation(task, host, label), {}
     if before := _but_for_rivals(root, content):
@@ -239,7 +239,7 @@ def run_checks(root: Path, host: SandboxFactory, label: str, task: RivalledTask,
 
 
 def _but_for_rivals(root: Path, content: Content) -> DatapointChecks | None:
-    """Return the results of an audited content that has had other rivals, None without any."""
+    """Return the results of the same content with other rivals, audited; None if there are none."""
     found = _kept_checks(root, content.content)
     is_so = found and found.audit and found.rivals != content.rivals and all(
         getattr(found, key) == getattr(content, key) for key in KEYS[:3])
@@ -257,8 +257,8 @@ def validated(root: Path, task: RivalledTask, rivals: Mapping[str, int]) -> Data
 
 
 def with_proof(root: Path, task: RivalledTask, checks: DatapointChecks) -> Task:
-    """Return an approved datapoint with its checks, which have all passed, as its proof. Write its
-    audit/<id>.json, as audit.py would."""
+    """Return an approved datapoint with its checks, which have all passed, as its proof. Write
+    audit/<id>.json as audit.py would."""
     if checks.audit:
         seconds = round(sum(one["seconds"] for one in checks.audit), 1)
         audited = TaskAudit(task.instance_id, task.kind, audited_digest(task), checks.rivals,
@@ -269,8 +269,8 @@ def with_proof(root: Path, task: RivalledTask, checks: DatapointChecks) -> Task:
 
 
 def row_of_check(found: AuditCheck) -> DatapointCheck:
-    """Return the row of a check: what is left to a reader has not failed. Where the gold
-    was refused, though its proof has rewarded it, nothing was checked."""
+    """Return the row of a check. A result for review counts as passed. If the gold was refused
+    though its proof has rewarded it, the row says that nothing was checked."""
     status = ("failed" if found["result"] == FAILED else
               "passed" if has_ended(found) else "not checked")
     if found["result"] == NO_CASE and found["why"].startswith(GOLD_GETS):
@@ -282,7 +282,7 @@ def row_of_check(found: AuditCheck) -> DatapointCheck:
 
 
 def review_of(found: AuditCheck) -> list[str]:
-    """Return what a reviewer should read of an audit's check."""
+    """Return the lines of an audit's check that a reviewer should read."""
     if found["result"] != REVIEW:
         return []
     lines = found["evidence"] or [_change_of(one) for one in found["tries"]] or [found["why"]]
@@ -297,8 +297,8 @@ def _change_of(survivor: Object) -> str:
 
 
 def not_built(results: Iterable[DatapointCheck]) -> str:
-    """Return why the image was not built, or "". A build may fail because the network was down, so
-    it is tried again."""
+    """Return why the image was not built, or "". Such a build is tried again, since the network may
+    have been down."""
     return next((one["why"] for one in results
                  if one["status"] == "failed" and one["why"].startswith(NOT_BUILT)), "")
 
@@ -306,9 +306,8 @@ def not_built(results: Iterable[DatapointCheck]) -> str:
 # results of checks -------------------------------------------------------------------------------
 
 def row_of(task: Task, checks: DatapointChecks | None, profile: str = "") -> dict:
-    """Return the results of a datapoint's checks as they are printed. Its id and labels are checked
-    here, as part of `structure`, so that they can be corrected without checking its content
-    again."""
+    """Return the results of a datapoint's checks for printing. Its id and labels are checked here,
+    as part of `structure`, so that correcting them does not repeat the other checks."""
     faults = label_faults(task, profile)
     results = [*checks.checks] if checks else []
     if results and faults:
@@ -332,7 +331,7 @@ def complaints(rows: Iterable[dict]) -> Iterator[str]:
     """Yield a line for each datapoint of results_of() whose checks have not all passed."""
     for row in rows:
         results = row.get("checks", [])
-        # if a check has failed, those that were not made are left out
+        # if a check has failed, checks that did not run are left out
         named = [one for one in results if one["status"] == "failed"] or [
             one for one in results if one["status"] == "not checked"]
         whys = "; ".join(f"{one['name']} {one['status']}: {one['why']}" for one in named)

@@ -1,4 +1,4 @@
-"""Read and make datapoints: terminal tasks, as folders that Harbor takes as they stand.
+"""Read and make datapoints: terminal tasks, as folders that Harbor accepts unchanged.
 
 A builder writes prompt, dockerfile, tests, weights and solution. with_texts() puts them in their
 places (PARTS) and adds the verifier and the Dockerfile lines that give the work directory to the
@@ -33,13 +33,13 @@ from codedata.tasks.folder.folder import (
 from codedata.tasks.folder.tests_folder import weighted_tests
 
 DP = "dp"                  # the directory of datapoints in review or cancelled
-SEEDS, IDEAS, DRAFTS = "_seeds", "_ideas", "_drafts"   # below it
+SEEDS, IDEAS, DRAFTS = "_seeds", "_ideas", "_drafts"   # below dp/
 TRAJECTORIES = f"{DP}/_trajectories"   # of agents, by task and number of the attempt
 TESTS = "test_outputs.py"
 PARTS = {"prompt": "instruction.md", "dockerfile": f"environment/{DOCKERFILE}",
          "tests": f"tests/{TESTS}", "weights": f"tests/{CONFIG}", "solution": f"solution/{SOLVE}"}
 IN_REVIEW, CANCELLED, APPROVED = "in_review", "cancelled", "approved"
-RETURNED = "returned"      # by its reviewer, to be built again
+RETURNED = "returned"      # by its reviewer, for another build
 MAX_PART_BYTES = 1_000_000
 MIN_WEIGHT = Decimal("1E-9")
 AGENT = "agent"            # the user as whom solvers and tests run
@@ -60,10 +60,10 @@ IGNORED = f"{DOCKERFILE}\ndocker-compose.yaml\n{IGNORE}\n"   # files that `COPY 
 
 def read_datapoint(folder: Path) -> RivalledTask:
     """Return the datapoint in a folder, with its rivals. Raise BrokenRecord if a part is missing,
-    too large or not text, or if the folder has links, or too many or too large files."""
+    too large or not text, or if the folder has links, too many files, or too large ones."""
     where = str(folder)
     try:
-        load_files(folder.resolve())   # checks the files beside the parts, too
+        load_files(folder.resolve())   # also checks the files beside the parts
         if missing := [path for path in (*PARTS.values(), Task.places["config"])
                        if not (folder / path).is_file()]:
             raise ValueError(f"{', '.join(missing)} is missing")
@@ -87,13 +87,13 @@ def folder_of(task: Task) -> Path:
 
 
 def folders_in_dp(root: Path, broken: list[BrokenRecord]) -> list[Path]:
-    """Return the folders of dp/; those that cannot be datapoints go to `broken`."""
+    """Return the folders of dp/; report entries that cannot be datapoints in `broken`."""
     dp = Path(root, DP)
     return [dp / name for name, _ in list_folders(dp, broken)] if dp.is_dir() else []
 
 
 def folders_in_tasks(root: Path, broken: list[BrokenRecord]) -> list[Path]:
-    """Return the folders of the datapoints in task/; folders whose kind cannot be read go to
+    """Return the folders of the datapoints in task/; report folders whose kind cannot be read in
     `broken`."""
     tasks = Store(root, Task, kind=DATAPOINT).open()
     broken += tasks.broken
@@ -101,12 +101,12 @@ def folders_in_tasks(root: Path, broken: list[BrokenRecord]) -> list[Path]:
 
 
 def folders_in(root: Path, broken: list[BrokenRecord]) -> list[Path]:
-    """Return the folders of the datapoints of a root: those in dp/, then those in task/."""
+    """Return the folders of the datapoints of a root, first in dp/, then in task/."""
     return folders_in_dp(root, broken) + folders_in_tasks(root, broken)
 
 
 def read_all(folders: Iterable[Path], broken: list[BrokenRecord]) -> Iterator[Task]:
-    """Yield the datapoints in folders; those that cannot be read go to `broken`."""
+    """Yield the datapoints in folders; report unreadable ones in `broken`."""
     for folder in folders:
         try:
             yield read_datapoint(folder)
@@ -115,7 +115,7 @@ def read_all(folders: Iterable[Path], broken: list[BrokenRecord]) -> Iterator[Ta
 
 
 def readable(root: Path) -> Iterator[Task]:
-    """Yield the datapoints of a root, without those that cannot be read: `validate` names them."""
+    """Yield the readable datapoints of a root; `validate` names the others."""
     return read_all(folders_in(root, []), [])
 
 
@@ -198,7 +198,7 @@ def weights_of(text: str, key: str = "") -> dict[str, Decimal]:
         return dict(rows)
 
     def refuse(word: str):
-        raise ValueError(f"{word} is no number")
+        raise ValueError(f"{word} is not a number")
 
     try:
         weights = json.loads(text, parse_float=Decimal, parse_int=Decimal, parse_constant=refuse,
@@ -219,7 +219,7 @@ def weights_of(text: str, key: str = "") -> dict[str, Decimal]:
 
 
 def weights_in(task: Task) -> dict[str, Decimal]:
-    """Return weights_of() the tests/config.json of a datapoint."""
+    """Return weights_of() a datapoint's tests/config.json."""
     return weights_of(text_in(task.tests, CONFIG), "weights")
 
 
@@ -238,8 +238,8 @@ def builders_lines(dockerfile: str) -> str:
 
 
 def for_agent(dockerfile: str) -> str:
-    """Return a Dockerfile that ends with the lines that give its work directory to the agent. They
-    are not repeated, and are left out if it has no work directory."""
+    """Return a Dockerfile that ends with the lines that give its work directory to the agent. The
+    lines occur only once, and not at all if it has no work directory."""
     own = builders_lines(dockerfile)
     workdir = last_workdir(own)
     return f"{own.rstrip()}\n{FOR_AGENT.format(workdir=workdir)}" if workdir else own
@@ -248,8 +248,8 @@ def for_agent(dockerfile: str) -> str:
 # making ------------------------------------------------------------------------------------------
 
 def with_texts(task: Task, texts: Mapping[str, str]) -> Task:
-    """Return a datapoint whose parts have the new `texts`; other parts keep theirs. Its verifier
-    and settings are derived from all of them. Raise ItemFailed if the weights are invalid."""
+    """Return a datapoint with the new `texts` of some parts. Derive its verifier and settings from
+    all parts. Raise ItemFailed if the weights are invalid."""
     parts = texts_of(task)._replace(**texts)
     workdir = last_workdir(parts.dockerfile)
     try:
@@ -268,7 +268,7 @@ def with_texts(task: Task, texts: Mapping[str, str]) -> Task:
 
 
 def verifier_of(weights: Mapping[str, Decimal], workdir: str) -> Files:
-    """Return the files of the verifier, which lie beside the tests of a datapoint."""
+    """Return the verifier's files, which are put beside a datapoint's tests."""
     shares = {name: float(weight) for name, weight in weights.items()}
     files = weighted_tests(shares, AGENT, workdir, BOX.verifier_s)
     return {name: text.encode() for name, text in files.items()}

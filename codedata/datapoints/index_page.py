@@ -1,8 +1,8 @@
-"""Build dp/_index.html, the page on which tasks are filtered and read: status, checks, seconds,
-costs, lineage. All data are read from files: the folders of datapoints in dp/ and task/, their
+"""Build dp/_index.html, the page on which tasks are filtered and read: by status, checks, seconds,
+costs and lineage. All data are read from files: the folders of datapoints in dp/ and task/, their
 records in dp/_checks/ and dp/_attempts/, and ledgers.
 
-codedata/page/ draws the page. As many tasks as fit into DETAIL_BYTES have their texts in it. Equal
+codedata/page/ draws the page. It has the texts of as many tasks as fit into DETAIL_BYTES. Equal
 files give an equal page.
 """
 from __future__ import annotations
@@ -54,7 +54,7 @@ from codedata.texts import printable
 PAGE = "_index.html"
 DETAIL_BYTES = 20_000_000            # of the details of all tasks
 MAX_CHARS = 20_000                   # of a part of a task
-SEARCHED_CHARS = 1000                # of a prompt, in the table
+SEARCHED_CHARS = 1000                # of a prompt, for the search in the table
 LABEL_CHARS, MAX_LABELS = 300, 30    # of values in metadata
 MAX_LISTED = 500                     # of files, weights, broken folders
 EDITED = "approved, edited"           # edited since the approval: to be proven again
@@ -182,9 +182,9 @@ def _overview(root: Path, tasks: list[Object], broken: list[str]) -> Block:
     gaps = say_gaps(gaps_in(root))
     return section(
         "overview", "Overview", unreadable(broken, "folder", MAX_LISTED),
-        box("p.lead", "An approved task lies in task/, and is exported as it was proven. After an "
-                      "edit of more than its labels it has to be proven again. Seconds are those "
-                      "of the checks."),
+        box("p.lead", "An approved task is in task/, and is exported as it was proven. After an "
+                      "edit of more than its labels it has to be proven again. Seconds are the "
+                      "time of its checks."),
         numbers([("tasks", len(tasks)), *((status, count(status=status)) for status in STATUSES),
                  ("all checks passed", count(result="passed")),
                  ("failed checks", count(result="failed")), (UNKNOWN, count(result=UNKNOWN)),

@@ -1,7 +1,7 @@
-"""Fetch the source of a published package, for a datapoint that begins with real code.
+"""Fetch the source of a published package, for a datapoint that is based on real code.
 
-Fetching runs the package's own build script, in a container with a network and nothing else.
-Not promised: that its licence is the one that its metadata name.
+Fetching runs the package's own build script, in a container that has a network and nothing else.
+Not promised: that the metadata name the right licence.
 """
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Fill in the instructions of the roles with the values of a profile (profiles.toml), and say which
-of its values no datapoint has."""
+"""Fill in the instructions of the roles with the values of a profile (profiles.toml), and list the
+values that no datapoint has."""
 from __future__ import annotations
 
 import re
@@ -56,7 +56,7 @@ def say_gaps(gaps: dict[str, list[str]]) -> str:
 
 def instructions(role: str, dp: DpSettings, base_image: str, is_inside: bool = False) -> str:
     """Return the instructions of a role for an agent with a shell, or, if `is_inside`, for one with
-    tools in a sandbox. `base_image` is that of a sandbox, if [dp] names none."""
+    tools in a sandbox. `base_image` is the sandbox's, used if [dp] names none."""
     profile = PROFILES[dp.profile]
     texts = {key: ", ".join(value) if isinstance(value, list) else str(value)
              for key, value in profile.items()}

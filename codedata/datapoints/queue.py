@@ -9,8 +9,8 @@ process skips torn or invalid lines, and reports them.
 Times are seconds since 1970, and never earlier than the time of the newest line: setting the clock
 neither ends a lease of a running process nor prolongs one. Only digests of tokens are on disk. Not
 promised: that the last transitions outlive a power cut, that a process sees an edit of a line that
-it has already read, or that a process which starts while the clock is set forward sees the claims
-of others.
+it has already read, or that a process which starts while the clock is set forward sees claims of
+others.
 """
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Refusal(ItemFailed):
 
 @dataclass(frozen=True, kw_only=True)
 class QueuedTask:
-    """Hold a task as its newest line has it."""
+    """Hold a task in the state of its newest line."""
 
     id: str
     type: str
@@ -66,17 +66,17 @@ class QueuedTask:
     result: Any = None
     key: str = ""                     # the idempotency key
     claim: str | None = None          # the digest of its token
-    data: dict                        # what it is about: QueueData of records.py, and more
+    data: dict                        # QueueData of records.py, and more keys
     at: float                         # of its newest line
-    token: str = ""                   # of the claim, in what get_next_task() returns
+    token: str = ""                   # of the claim; only get_next_task() returns it
 
     def shown(self) -> dict:
         """Return the task as agents see it: its data, and the fields SHOWN."""
         return {**self.data, **{name: getattr(self, name) for name in SHOWN}}
 
 
-FIELDS = [one.name for one in fields(QueuedTask)][:-3]   # of a task in a line of the file
-SHOWN = FIELDS[:-2]   # beside its data, to agents
+FIELDS = [one.name for one in fields(QueuedTask)][:-3]   # of a task, as written in the file
+SHOWN = FIELDS[:-2]   # shown to agents, beside its data
 
 
 class TaskManager:
@@ -89,7 +89,7 @@ class TaskManager:
         self._file_id = 0   # of the file that was read
         with self._locked():
             self._read_new_lines()
-        # from here on, setting the clock neither ends a lease nor prolongs one
+        # from here on, times do not follow changes of the clock
         self._clock_s = max(time.time(), self._newest) - time.monotonic()
 
     def create_task(self, type: str, data: dict, *, parent: str = "", key: str = "",
@@ -164,7 +164,7 @@ class TaskManager:
             return _known(tasks, id)
 
     def tasks(self, **wanted: str) -> list[QueuedTask]:
-        """Return the tasks that have these values in fields (type, state, parent; "" is any value),
+        """Return the tasks with these values of fields (type, state, parent; "" matches any value),
         the oldest first."""
         with self._transaction() as tasks:
             return [task for task in tasks.values()
@@ -178,8 +178,8 @@ class TaskManager:
         return counts
 
     def oldest_lease_s(self) -> float | None:
-        """Return the seconds since the renewal of the lease that was not renewed for the longest
-        time, None if nobody holds a task."""
+        """Return the seconds since the least recently renewed lease was renewed, None if nobody
+        holds a task."""
         renewed = [task.at for task in self.tasks(state="in_progress")]
         return self._now - min(renewed) if renewed else None
 
@@ -220,7 +220,7 @@ class TaskManager:
         lease_until = self._now + self._lease_s if task.state == "in_progress" else None
         raw = _to_line(replace(task, lease_until=lease_until), event, detail)
         append_lines(self._journal.fileno(), raw, self._path)
-        self._read_new_lines()   # so memory shares no objects with the arguments
+        self._read_new_lines()   # so that memory shares no objects with the arguments
         return self._tasks[task.id]
 
     # the file ------------------------------------------------------------------------------------
@@ -231,7 +231,7 @@ class TaskManager:
         Trouble if the file cannot be opened, read or written."""
         try:
             with open(open_appending(self._path), "rb") as journal:
-                fcntl.flock(journal, fcntl.LOCK_EX)   # freed by closing
+                fcntl.flock(journal, fcntl.LOCK_EX)   # released on closing
                 self._journal = journal
                 yield
         except OSError as e:
@@ -266,13 +266,13 @@ class TaskManager:
         self._newest = max(self._newest, task.at)
         if task.data is None and task.id in self._tasks:
             task = replace(task, data=self._tasks[task.id].data)
-        if task.data is not None:   # else the line that created it is gone
+        if task.data is not None:   # otherwise the line that created it is gone
             self._tasks[task.id] = task
 
 
 def _to_line(task: QueuedTask, event: str, detail: str) -> bytes:
     """Return a task's transition as a line of the file. Raise Refusal if it cannot be written as
-    JSON, or if reading the line would fail or give another task."""
+    JSON, or if reading the line back would fail or give another task."""
     line = {"at": task.at, "event": event, "detail": detail,
             "task": {name: getattr(task, name) for name in FIELDS}}
     if event == "created":

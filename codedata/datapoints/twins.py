@@ -23,12 +23,12 @@ TASK_FILES = (
     *(f"{DP}/{SEEDS}/*/{name}" for name in ("seed.md", "seed.json", "task.yaml", "instruction.md")),
     f"{DP}/[!_]*/instruction.md", f"{Task.directory}/[!_]*/instruction.md")
 MAX_BYTES = 200_000
-MAX_SIMILARITY = 0.3   # of a draft and its twin: Jaccard
+MAX_SIMILARITY = 0.3   # Jaccard index of a draft and its twin
 
 
 def twin_of(root: Path, draft: str) -> Duplicate | None:
-    """Return the text below dp/ and task/ that is most similar to a draft, None if none is as
-    similar as MAX_SIMILARITY."""
+    """Return the text below dp/ and task/ that is most similar to a draft, None if no text reaches
+    MAX_SIMILARITY."""
     core = "\n".join(CORE.findall(draft)) or draft
     found = [_texts_in(root, DRAFT_FILES).nearest(draft), _texts_in(root, TASK_FILES).nearest(core)]
     return max(filter(None, found), key=lambda twin: twin.similarity, default=None)

@@ -1,6 +1,6 @@
 """Check a datapoint's form and its image, and prove in fresh containers without network that it can
-be solved and is not solved already. How often its verdict is wrong is for the checks of audit.py,
-which contents.py runs afterwards.
+be solved and is not solved already. Whether its verdicts can be wrong is checked by audit.py's
+checks, which contents.py runs afterwards.
 
 Each check has passed, has failed, or was not made, and gives a reason. Findings that need judgement
 are listed for a reviewer.
@@ -70,10 +70,10 @@ ASSERTIONS = ("AssertionError", "Failed")   # what a test raises if its assertio
 TAKEN = {"dockerfile", "docker-compose.yaml", ".dockerignore", "task.yaml", "run-tests.sh",
          "solution.sh", "solution.yaml", "tests", "manifest.toml"}
 IMPORTS = re.compile(r"^[ \t]*(?:from|import) .*", re.MULTILINE)
-# the end of a sentence, or of an item in a list
+# the end of a sentence, or of a list item
 SENTENCE = re.compile(r"[.!?](?=\s|$)|(?<![.!?])\n[ \t]*(?=[-*+] )")
 PLACE = re.compile(r"(?<![\w.])/[\w.-]+(?:/[\w.-]+)*")
-SYSTEM = ("/bin/", "/usr/", "/tmp/", "/proc/", "/dev/", "/sys/")   # every Linux has them
+SYSTEM = ("/bin/", "/usr/", "/tmp/", "/proc/", "/dev/", "/sys/")   # folders that every Linux has
 MARKS = {"skip", "skipif", "xfail", "importorskip", "skipIf", "skipUnless", "SkipTest",
          "expectedFailure"}
 # the names that a datapoint's folder may have
@@ -102,7 +102,7 @@ class Validation(Audited):
     checks."""
 
     review: list[str] = field(default_factory=list)   # what a reviewer should look at
-    engine_s: float = 0.0                             # of all checks, in calls of the engine
+    engine_s: float = 0.0                             # seconds of all checks in calls of the engine
     failed: list[str] = field(default_factory=list)   # names of checks
     solved: bytes | None = None                       # the solution's work, once it is rewarded
     runs: list[Object] = field(default_factory=list)  # graded ones, as in proof.json
@@ -111,7 +111,7 @@ class Validation(Audited):
         """Make all checks, and return what each has found. No container is opened if a check that
         needs no container has failed."""
         found = []
-        # sorted() keeps the order of those that are alike
+        # sorted() is stable
         for k, name in enumerate(sorted(CHECKS, key=lambda name: name not in FIRST), 1):
             begin_step(name, k, len(CHECKS))
             found.append(run_check(name, CHECKS[name], self))
@@ -127,7 +127,7 @@ class Validation(Audited):
 
     @cached_property
     def weights(self) -> dict[str, Decimal]:
-        """Return the weights of the tests. Raise CheckFailed where they are invalid."""
+        """Return the weights of the tests. Raise CheckFailed if they are invalid."""
         try:
             return weights_in(self.task)
         except ValueError as e:
@@ -198,7 +198,7 @@ class Validation(Audited):
 
     def docker_build(self) -> None:
         """Build the image, and look for the solution and the tests in it."""
-        self.not_built = NotChecked("there is no image")   # of the checks that follow
+        self.not_built = NotChecked("there is no image")   # for the checks that follow
         if self.failed:
             raise NotChecked(f"correct {', '.join(self.failed)} first")
         try:
@@ -213,9 +213,9 @@ class Validation(Audited):
             raise CheckFailed("the image shows what is hidden", traces)
 
     def _traces(self, image: str) -> list[str]:
-        """Return where an image shows what is hidden: files in layers above the base image with 40
-        consecutive bytes of the solution, tests or weights that are not in environment/, and files
-        in environment/ with a long run of the tests or weights."""
+        """Return the places where an image shows hidden parts: files in layers above the base image
+        with 40 consecutive bytes of the solution, tests or weights that are not in environment/,
+        and files in environment/ with a long run of the tests or weights."""
         texts, api = self.texts, engine.connect()
         tests = [IMPORTS.sub("", texts.tests), texts.weights]
         search, long = ImageSearch([texts.solution, *tests]), Search([], hidden=tests)
@@ -228,12 +228,12 @@ class Validation(Audited):
             search.look_into(self._counted(api.get_image(image)), base_of(texts.dockerfile))
         except (UnsafeArchive, OSError) as e:
             return [f"its layers cannot be read: {e}"]
-        # once each: a file is in the layer that makes it, and in the one that gives it to the agent
+        # once each: a file is in the layer that creates it and in the one that changes its owner
         self.review += dict.fromkeys(one.removeprefix(LAYER) for one in search.unread.values())
         return long.traces + search.traces
 
     def _counted(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
-        """Yield the pieces that the engine sends, and count the seconds that it takes."""
+        """Yield the pieces that the engine sends, and count the engine's seconds."""
         while True:
             started = time.monotonic()
             piece = next(pieces, b"")
@@ -266,8 +266,8 @@ class Validation(Audited):
             raise CheckFailed("/usr/bin/python3 of the image fails at these imports", lacking)
 
     def fail_first(self) -> None:
-        """Check that each test fails by an assertion in the untouched image, but for those that
-        hold what is to stay as it is."""
+        """Check that each test fails by an assertion in the untouched image, except tests of what
+        must not change."""
         check_fails_first(self.untouched, self.weights)
 
     # the solution --------------------------------------------------------------------------------
@@ -280,7 +280,7 @@ class Validation(Audited):
             raise unsolved(e, self.weights) from e
 
     def repeatable(self) -> None:
-        """Check that the solution passes with the tests in other orders, and on another day."""
+        """Check that the solution passes with the tests in other orders, and on another date."""
         if self.solved is None:
             raise NotChecked("the solution does not pass")
         try:
@@ -321,7 +321,7 @@ class Validation(Audited):
 
 
 def _found(check: Callable[[Validation], None], validation: Validation) -> CheckResult:
-    """Return what a check of a datapoint finds."""
+    """Return the result of a datapoint's check."""
     try:
         check(validation)
     except CheckFailed as e:
@@ -337,7 +337,7 @@ CHECKS = {check.__name__: Check(partial(_found, check)) for check in (
     Validation.structure, Validation.weight_validation, Validation.docker_build,
     Validation.test_discovery, Validation.dependency_check, Validation.fail_first,
     Validation.solvable, Validation.repeatable, Validation.prompt)}
-FIRST = "structure", "weight_validation", "prompt"   # need no container
+FIRST = "structure", "weight_validation", "prompt"   # checks that need no container
 
 
 # what a grade shows ------------------------------------------------------------------------------
@@ -361,8 +361,8 @@ def check_collected(grade: Grade, tests: Collection[str]) -> None:
 
 
 def check_fails_first(grade: Grade, tests: Collection[str]) -> None:
-    """Raise CheckFailed unless each test fails by an assertion; those that are named KEPT may pass,
-    and get at most MAX_KEPT of the reward."""
+    """Raise CheckFailed unless each test fails by an assertion; tests with KEPT in their names may
+    pass, but get at most MAX_KEPT of the reward."""
     raised = defaultdict(set)
     for name, phase, outcome, why in grade.phases:
         if outcome != "passed":
@@ -376,7 +376,7 @@ def check_fails_first(grade: Grade, tests: Collection[str]) -> None:
 
 
 def unsolved(error: NotRewarded, tests: Collection[str]) -> CheckFailed:
-    """Return the CheckFailed of `solvable` for a run of the solution that was not rewarded."""
+    """Return the CheckFailed for `solvable` when a run of the solution was not rewarded."""
     return CheckFailed(f"{error.run} of the solution gets {error.grade.reward}",
                        _evidence_of(error, tests))
 

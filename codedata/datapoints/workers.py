@@ -1,4 +1,4 @@
-"""Have many agents work on the queue: each claims a task, works on it, and writes its ledger line.
+"""Run many agents on the queue: each claims a task, works on it, and writes its ledger line.
 
 The queue's claim is the only lock, so that several processes may work on one root. When a process
 is killed, its tasks become free once their leases expire, and continue with the stored replies.
@@ -95,7 +95,7 @@ def run_agents(settings: Settings, options: RunOptions, n_agents: Mapping[str, i
             say(line)
         return 0
     dp.mkdir(parents=True, exist_ok=True)
-    # [llm] workers is the number of containers here: it limits no calls of agents
+    # [llm] workers is the number of containers here: it does not limit calls of agents
     for_calls = replace(settings.llm, workers=max(settings.llm.workers, sum(n_agents.values())))
     with Models(replace(settings, llm=for_calls)) as models, hold_directories(SCRIPT, [], options):
         for type in n_agents:
@@ -148,7 +148,7 @@ def room(places: threading.Semaphore, stop: threading.Event) -> Iterator[None]:
 
 @dataclass
 class _Role:
-    """Hold the agents that work on one type of tasks, and what they have done in this run."""
+    """Hold the agents that work on one type of tasks, and their results in this run."""
 
     type: str
     name: str
@@ -167,7 +167,7 @@ class _Run:
         self.manager, self.dp = desk.manager, desk.at()
         self.pool = WorkerPool(models)
         self.ledger = Ledger(self.dp)
-        self.lock = threading.Lock()          # for the roles' fields and the next one
+        self.lock = threading.Lock()          # for the roles' fields and `renewed`
         self.in_flight: dict[str, HeldTask] = {}   # by the task's id
         self.roles: list[_Role] = []
         self.renewed = time.monotonic()       # when the leases in flight were renewed
@@ -209,7 +209,7 @@ class _Run:
                     self.models.stop.wait(PAUSE_S)
                 else:
                     return
-        except Trouble as e:   # of the queue's files
+        except Trouble as e:   # in the queue's files
             self.pool.stop(e)
 
     def _is_open(self, role: _Role) -> bool:
@@ -228,14 +228,14 @@ class _Run:
             return held
 
     def _may_come(self) -> bool:
-        """Return whether there may be more work: anybody works on a task, or one of a type that
-        this run may claim is pending."""
+        """Return whether there may be more work: somebody is working on a task, or a task that this
+        run may claim is pending."""
         counts = self.manager.counts()
         return any(states["in_progress"] for states in counts.values()) or any(
             counts[role.type]["pending"] and self._is_open(role) for role in self.roles)
 
     def _one(self, role: _Role, held: HeldTask) -> None:
-        """Work on a task, and write its ledger line, however it ends."""
+        """Work on a task. Write its ledger line, however the work ends."""
         error = ""
         try:
             trouble = trouble_of(partial(self._run_agent, role, held), self._say)
@@ -274,7 +274,7 @@ class _Run:
         """Write the ledger line of an attempt, and count it."""
         task, calls, result = held.task, held.calls, held.result
         if error and result and (result.status != "error" or calls.served):
-            calls.discard()   # with these replies it would fail again
+            calls.discard()   # the same replies would fail again
         line = attempt_line(f"build_dp.{role.name}", task.id, state, calls, held.started)
         trajectory = str(held.trajectory.relative_to(self.desk.root)) if result else ""
         self.ledger.append(self.dp, {**line, "instance_id": subject(task), "error": error,
@@ -305,7 +305,7 @@ class _Run:
             if time.monotonic() - self.renewed > self.desk.settings.lease_s / 4:
                 self.renewed = time.monotonic()
                 for held in in_flight:
-                    with suppress(Refusal):   # it has just ended
+                    with suppress(Refusal):   # the task has just ended
                         self.manager.heartbeat(held.task.id, held.task.token)
                 self.desk.queue_reviews()
         except Trouble as e:
@@ -382,7 +382,7 @@ def _to_come(root: Path, settings: DpSettings, limit: int | None, n_agents: Mapp
     if gaps := say_gaps(gaps_in(root, settings.profile)):
         yield f"missing   no datapoint has the {gaps}"
     n_new = sum(not (dp / SEEDS / seed.id).exists() for seed in seeds_in(seeds)) if seeds else 0
-    n_before = 1   # tasks of the type before; each queues tasks of the next type
+    n_before = 1   # tasks of the previous type; each queues tasks of the next type
     for type, n_each in ((GENERATE, n_new), (BUILD, settings.drafts), (REVIEW, 1)):
         role, states = ROLES[type], Counter(counts.get(type))
         n = min(states["pending"] + states["in_progress"] + n_before * n_each, limit or inf)

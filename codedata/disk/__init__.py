@@ -1,1 +1,1 @@
-"""What lies on disk: records, their states in the ledger, folders, files of rows."""
+"""Read and write what is on disk: records, their states in the ledger, folders, files of rows."""

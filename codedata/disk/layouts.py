@@ -1,8 +1,8 @@
 """Put files and folders in place whole, and read items: the bytes of a store.
 
 An item is a file: one JSON object, sorted and indented, so that an edit is a one-line diff. For a
-class with `places` it is a folder, in which each field is a named file or folder. `Folder` builds a
-folder of files under _tmp/ and puts it in place in one step.
+class with `places` an item is a folder, in which each field is a file or folder at its place.
+`Folder` builds a folder of files under _tmp/ and puts it in place in one step.
 
 Files are written to a temporary name in the same directory, flushed and renamed; folders are
 exchanged. So a kill leaves the old item or the new one.
@@ -46,9 +46,9 @@ _n_files = itertools.count(1)   # in temporary names
 
 
 def to_json(data) -> bytes:
-    """Return a record, or a list of records, as it is on disk: sorted and indented.
+    """Return a record, or a list of records, as JSON for the disk: sorted and indented.
 
-    In the fields of OMITTED_IF_NULL the keys keep their order, since models are shown these fields.
+    In the fields of OMITTED_IF_NULL, which models are shown, the keys keep their order.
     """
     options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
     if isinstance(data, list):
@@ -57,8 +57,9 @@ def to_json(data) -> bytes:
 
 
 def _ordered(data, line_start: bytes):
-    """Return a record with the fields of OMITTED_IF_NULL already as text, whose keys orjson cannot
-    sort. `line_start` is the line end and the indentation in front of these fields.
+    """Return a record in which the fields of OMITTED_IF_NULL are already JSON text, so that orjson
+    does not sort their keys. `line_start` is the line end and the indentation in front of these
+    fields.
     """
     if not isinstance(data, dict) or data.keys().isdisjoint(OMITTED_IF_NULL):
         return data
@@ -78,7 +79,7 @@ def write_atomic(path: Path, data: bytes) -> os.stat_result:
 
 
 def _keeps_disk_clean(method):
-    """Let a method of a draft drop it where the disk takes no more, which ends the run."""
+    """Make a method of a draft remove the draft if the disk is full, which ends the run."""
     @wraps(method)
     def call(self, *args):
         try:
@@ -90,8 +91,8 @@ def _keeps_disk_clean(method):
 
 
 class Draft:
-    """Hold a file that is to be at `path`, and is written under a temporary name beside it. Of many
-    that are begun before the first is synced, the disk writes all at once."""
+    """Hold a file for `path` that is written under a temporary name beside it. If many are begun
+    before the first is synced, the disk writes them together."""
 
     @_keeps_disk_clean
     def __init__(self, path: Path | str, data: bytes):
@@ -102,12 +103,12 @@ class Draft:
         view = memoryview(data)
         while view:
             view = view[os.write(self._fd, view):]
-        if hasattr(os, "posix_fadvise"):   # Linux begins to write what is not to be cached
+        if hasattr(os, "posix_fadvise"):   # makes Linux begin to write now
             os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
     @_keeps_disk_clean
     def sync(self) -> os.stat_result:
-        """Flush the file; return its stat, which it keeps in its place."""
+        """Flush the file; return its stat, which place() does not change."""
         try:
             os.fsync(self._fd)   # before place(): a power cut must not leave a name without bytes
             return os.fstat(self._fd)
@@ -128,7 +129,7 @@ class Draft:
 def list_items(directory: Path, broken: list[BrokenRecord]) -> Iterator[tuple]:
     """Yield (name, stat) of each item of a directory whose items are files.
 
-    What has a refused name, or cannot be looked at, goes to `broken`.
+    Report an item with a refused name, or without a readable stat, in `broken`.
     """
     for entry in sorted(os.scandir(directory), key=lambda e: e.name):
         name = entry.name.removesuffix(".json")
@@ -145,15 +146,15 @@ def list_items(directory: Path, broken: list[BrokenRecord]) -> Iterator[tuple]:
 
 
 class Stamp(NamedTuple):
-    """Hold what stands for a folder as size and time of change stand for a file."""
+    """Hold the size and change of a folder in the form of a file's stat."""
 
     st_size: int       # bytes of all files
     st_mtime_ns: int   # a digest of their sorted paths, sizes and times
 
 
 def stamp_of(item: Path) -> Stamp | None:
-    """Return the stamp of all files below a folder, links not followed; of a file its size and
-    time of change; None where there is nothing."""
+    """Return the stamp of the files below a folder, without following links; for a file, its size
+    and mtime; None if nothing is there."""
     try:
         stat = os.stat(item)
     except OSError:
@@ -175,7 +176,7 @@ def stamp_of(item: Path) -> Stamp | None:
 def list_folders(directory: Path, broken: list[BrokenRecord]) -> Iterator[tuple]:
     """Yield (name, stamp) of each item of a directory whose items are folders.
 
-    What has a refused name, is a link or is a file goes to `broken`.
+    Report an item with a refused name, a link or a file in `broken`.
     """
     for entry in sorted(os.scandir(directory), key=lambda e: e.name):
         is_folder = entry.is_dir(follow_symlinks=False)
@@ -183,25 +184,25 @@ def list_folders(directory: Path, broken: list[BrokenRecord]) -> Iterator[tuple]
                 is_folder or entry.is_symlink() or entry.name.endswith(".json")):
             continue
         if not is_folder:
-            broken.append(BrokenRecord("is no folder.", entry.path, "Items are folders here."))
+            broken.append(BrokenRecord("is not a folder.", entry.path, "Items are folders here."))
         elif not safe_name(entry.name):
             broken.append(BrokenRecord("has a name that is refused.", entry.path, NAMES))
         else:
             try:
                 listed = stamp_of(Path(entry.path))
             except RecursionError:   # of os.walk(), before Python 3.12
-                broken.append(BrokenRecord("has folders in folders without end.", entry.path,
+                broken.append(BrokenRecord("has endlessly nested folders.", entry.path,
                                            "Take them out."))
                 continue
-            if listed:   # else it was removed meanwhile
+            if listed:   # otherwise it was removed meanwhile
                 yield sys.intern(entry.name), listed
 
 
 def load_folder(folder: Path, places: dict[str, str]) -> dict:
     """Return {instance_id, field: value} of an item's folder. A missing text is None, a missing
-    folder has no files.
+    folder {}.
 
-    Raise BrokenRecord if a file cannot be read, is a link, or there is too much.
+    Raise BrokenRecord if a file cannot be read or is a link, or if the files exceed the limits.
     """
     data: dict = {"instance_id": folder.name}
     n_left = [MAX_FILES, MAX_FOLDER_BYTES]
@@ -236,7 +237,7 @@ def load_files(folder: Path, n_left: list[int] | None = None) -> Files:
         raise ValueError("it is a link")
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        name.encode()   # raises ValueError for one that is not UTF-8
+        name.encode()   # raises ValueError if it is not UTF-8
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise ValueError(f"{name[:200]!r} is a link, or no file")
         if path.is_file():
@@ -252,7 +253,7 @@ def load_files(folder: Path, n_left: list[int] | None = None) -> Files:
 
 
 class Program(bytes):
-    """Hold the content of a file that may be run, whatever its name."""
+    """Hold the content of an executable file, whatever its name."""
 
 
 def without_paths(files: Files) -> Files:
@@ -267,7 +268,7 @@ def _may_run(file: bytes | Path) -> bool:
 
 
 def content_of(file: bytes | Path) -> bytes:
-    """Return the content of an entry of Files. Raise BrokenRecord where it is gone."""
+    """Return the content of an entry of Files. Raise BrokenRecord if it is gone."""
     try:
         return file if isinstance(file, bytes) else read_bounded(file, MAX_FILE_BYTES)
     except OSError as e:
@@ -284,8 +285,8 @@ def files_digest(files: Files) -> str:
 
 
 class FolderDraft:
-    """Hold an item's folder that is built in _tmp/<within>/, with all else that is in the present
-    one. A place whose value is None is removed."""
+    """Hold a new version of an item's folder, built in _tmp/<within>/. What it does not set is
+    copied from the present folder; a place whose value is None is removed."""
 
     @_keeps_disk_clean
     def __init__(self, path: Path, values: dict, within: str):
@@ -295,7 +296,7 @@ class FolderDraft:
 
     @_keeps_disk_clean
     def sync(self) -> Stamp:
-        """Flush the folder; return its stamp, which it keeps in its place."""
+        """Flush the folder; return its stamp, which place() does not change."""
         _sync(self._built)
         return stamp_of(self._built)
 
@@ -310,7 +311,7 @@ class FolderDraft:
 
 
 def _build(built: Path, place: Path, values: dict) -> None:
-    """Build an item's folder of the present one, if there is one."""
+    """Build an item's folder, starting from the present one if there is one."""
     shutil.rmtree(built, ignore_errors=True)
     if place.exists():
         shutil.copytree(place, built, symlinks=True)
@@ -333,9 +334,9 @@ def _part_bytes(suffix: str, value) -> bytes:
 
 
 def write_files(folder: Path, files: Files) -> None:
-    """Write files below a folder, those that end with .sh as programs."""
+    """Write files below a folder, and make the ones named *.sh executable."""
     for name, file in files.items():
-        _write_file(inside(folder, name), file)   # the names may be a person's
+        _write_file(inside(folder, name), file)   # a person may have chosen the names
 
 
 def _write_file(path: Path, file: bytes | Path) -> None:
@@ -380,14 +381,14 @@ def set_aside(path: Path, keep: bool = True) -> Path:
 class Folder:
     """Handle folders of files that are put in place whole.
 
-    A new one is built under <directory>/_tmp/; `ignored` names files that do not count for the
-    digests, such as a manifest that holds them.
+    A new one is built under <directory>/_tmp/; `ignored` names files outside the digests, such as
+    the manifest that holds the digests.
     """
 
     ignored: tuple[str, ...] = ()
 
     def digests(self, folder: Path) -> dict[str, str]:
-        """Return {relative path: SHA-256 in hex} of all files but the ignored ones, sorted."""
+        """Return {relative path: SHA-256 in hex} of all files except ignored ones, sorted."""
         paths = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*"))}
         return {name: _file_sha256(path) for name, path in paths.items()
                 if path.is_file() and name not in self.ignored}
@@ -401,16 +402,16 @@ class Folder:
 
     @staticmethod
     def put(path: Path, built: Path) -> None:
-        """Flush the folder `built`, and do exchange()."""
+        """Flush the folder `built`, then exchange() it."""
         _sync(built)
         Folder.exchange(path, built)
 
     @staticmethod
     def exchange(path: Path, built: Path) -> None:
-        """Move the folder `built` to `path`, in one exchange with what is there.
+        """Move the folder `built` to `path`, in one exchange if something is there.
 
-        On a file system that cannot exchange folders, a kill between two renames leaves none;
-        clear_up() then restores the old one.
+        On a file system that cannot exchange folders, a kill between two renames leaves nothing at
+        `path`; clear_up() then restores the old folder.
         """
         if not path.exists():
             built.rename(path)

@@ -1,4 +1,5 @@
-"""<dir>/_ledger.jsonl: append-only, a line an attempt: what was read and written, what it cost.
+"""Read and append to <dir>/_ledger.jsonl: one line for each attempt, with what it read, wrote and
+cost.
 
 stage, item, instance_id, at     the attempt; `at` is UTC
 state        done | failed | adopted | excluded | pruned; summed: see ledger_compact.py
@@ -16,10 +17,10 @@ entries, detail                  of prompt.py: a file's entries, its place in th
 leaks        of ch.py: {of, found}, the result of its leak check
 earlier      of a summed line: the calls of the lines that went, by model
 
-A line is written before the record is put in place, so a kill between the two leaves the record of
-an earlier line. A kill can also tear the line that is being written: it is skipped, and the replies
-of its item are still in _partial/. Several processes may append: each ends a torn line of another
-before it writes.
+A line is written before the record is put in place, so after a kill between the two the record
+belongs to an earlier line. A kill can also tear the line that is being written: it is skipped, and
+the replies of its item are still in _partial/. Several processes may append: each ends a torn line
+of another before it writes.
 """
 from __future__ import annotations
 
@@ -52,7 +53,8 @@ MAX_AMOUNT = 10**15
 
 @dataclass(slots=True)
 class FileState:
-    """Hold the digests of a record on disk; they hold while the file has this size and mtime."""
+    """Hold the digests of a record on disk; they are valid while the file has this size and mtime.
+    """
 
     instance_id: str
     digests: dict[str, str]
@@ -60,8 +62,8 @@ class FileState:
     mtime_ns: int = -1
 
     def line(self, owned: tuple[str, ...] = ()) -> dict:
-        """Return the fields of the record's ledger line; `owned` are its fields that a stage wrote,
-        by default all.
+        """Return the fields of the record's ledger line; `owned` are the fields that the stage
+        wrote, by default all.
         """
         wrote = {f: self.digests[f] for f in owned or self.digests if f in self.digests}
         return {"instance_id": self.instance_id, "wrote": wrote, "size": self.size,
@@ -84,8 +86,8 @@ class LastAttempt:
 class Ledger:
     """Read the ledgers of a directory, or of all its shards, as one, in the order of time.
 
-    The dicts by (stage, item) hold a stage's newest attempt at it; `known`, by item, the file that
-    the scripts left on disk.
+    The dicts by (stage, item) hold the stage's newest attempt; `known` maps an item to the file
+    that scripts left on disk.
     """
 
     def __init__(self, *directories: Path):
@@ -94,7 +96,7 @@ class Ledger:
         self.excluded: dict[tuple[str, str], LastAttempt] = {}   # by a rule of the item function
         self.known: dict[str, FileState] = {}
         self.counted: dict[tuple[str, str], set[str]] = {}   # ids of kept replies that are billed
-        self.used: dict[tuple[str, str], set[str]] = {}      # those that a record was made from
+        self.used: dict[tuple[str, str], set[str]] = {}      # the ids that a record was made from
         self.entries: dict[str, list] = {}    # of list files: [[order, instance_id, digests], …]
         self.asked_again: dict[tuple[str, str], int] = {}    # refused answers of an item (ch.py)
         self.details: dict[tuple[str, str], dict] = {}       # notes of prompt.py on files and PRs
@@ -113,12 +115,12 @@ class Ledger:
         for call in calls:
             self.spent.add(call)
         if not is_sound(line):
-            return   # somebody wrote it: as good as torn, but what was paid is paid
+            return   # a person's invalid line: skipped like a torn one, but its costs count
         item, state = sys.intern(line["item"]), line.get("state")
         key = sys.intern(line["stage"]), item
         self._newest = max(self._newest, line.get("at", ""))
         if state == "failed":
-            self.with_replies.add(item)   # they may be kept for the next attempt
+            self.with_replies.add(item)   # its replies may be kept for the next attempt
         if calls and item in self.with_replies:
             self.counted.setdefault(key, set()).update(call.get("id") for call in calls)
         if state in ("done", "adopted"):
@@ -134,7 +136,7 @@ class Ledger:
             self.details[key] = line["detail"]
 
     def _forget(self, item: str) -> None:
-        """Drop what earlier lines say of an item whose record was removed."""
+        """Forget what earlier lines say about an item whose record was removed."""
         for attempts in (self.succeeded, self.failed):
             for key in [key for key in attempts if key[1] == item]:
                 del attempts[key]
@@ -146,7 +148,7 @@ class Ledger:
         made.before = self.succeeded.get(key)
         self.succeeded[key] = made
         self.failed.pop(key, None)
-        if item in self.with_replies:   # killed before they were dropped: not served again
+        if item in self.with_replies:   # killed before they were dropped: do not serve them again
             self.used[key] = set(self.counted.get(key, ()))
         known = self.known.setdefault(item, FileState("", NOTHING))
         known.instance_id = sys.intern(line.get("instance_id", "")) or known.instance_id
@@ -186,18 +188,18 @@ class Ledger:
 
 
 class Appender:
-    """Append to a ledger file, which is opened at the first line."""
+    """Append to a ledger file, which is opened for the first line."""
 
     def __init__(self, path: Path | str):
         self.path = path
         self._fd: int | None = None
 
     def append(self, data: bytes) -> None:
-        """Write whole lines. Raise RunStopped if the disk takes no more."""
+        """Write whole lines. Raise RunStopped if the disk is full."""
         try:
             if self._fd is None:
                 self._fd = open_appending(self.path)
-            fcntl.flock(self._fd, fcntl.LOCK_EX)   # no other process is killed within its line now
+            fcntl.flock(self._fd, fcntl.LOCK_EX)   # so no other process is in the middle of a line
             try:
                 append_lines(self._fd, data, self.path)
             finally:
@@ -213,15 +215,16 @@ class Appender:
 
 
 def in_time(files: list):
-    """Return an iterator over the lines of several ledgers, in the order they were written."""
+    """Return an iterator over the lines of several ledgers, in the order in which they were
+    written."""
     return heapq.merge(*files, key=lambda line: str(line.get("at", "")))
 
 
 def read_lines(path: Path):
     """Yield each whole line of a JSONL file as a dict; a missing file has none.
 
-    Torn lines are skipped; a line that is longer than a record may be comes out in torn pieces.
-    Raise OSError if it is no regular file.
+    Torn lines are skipped; so are the pieces of a line that exceeds the limit of a record. Raise
+    OSError if it is not a regular file.
     """
     try:
         file = open_regular(path)
@@ -235,15 +238,15 @@ def read_lines(path: Path):
 
 
 def from_json(raw: bytes):
-    """Return a JSON value; raise ValueError or RecursionError if it is none."""
+    """Return the value of a JSON text; raise ValueError or RecursionError if it is not JSON."""
     try:
         return orjson.loads(raw)
     except ValueError:
-        return json.loads(raw)   # takes half characters, which parse() refuses by field
+        return json.loads(raw)   # accepts half characters, which parse() refuses by field
 
 
 def calls_of(line: dict) -> list[dict]:
-    """Return the calls of a line and the sums that compacting left, as sound_call() gives them."""
+    """Return sound_call() of each call in a line, and of each sum that compacting left there."""
     calls = _listed(line, "calls") + _listed(line, "earlier")
     return [sound_call(call) for call in calls if isinstance(call, dict)]
 
@@ -266,7 +269,8 @@ def _is_amount(value) -> bool:
 
 
 def is_sound(line: dict) -> bool:
-    """Return whether all that is read of a line, but for its calls, has its right type."""
+    """Return whether the fields that are read from a line, except its calls, have the right types.
+    """
     return ("stage" in line and "item" in line
             and all(isinstance(line.get(key, ""), str) for key in TEXTS)
             and all(_are_digests(line.get(key, NOTHING)) for key in DIGESTS)
@@ -298,8 +302,8 @@ def to_line(line: dict) -> bytes:
 
 
 def append_lines(descriptor: int, data: bytes, path) -> None:
-    """Write whole lines to a file that the caller has locked; end a torn one first, with which
-    they would be lost. Raise RunStopped where the disk does not take all of them."""
+    """Write whole lines to a file that the caller has locked; end a torn last line first, which
+    would spoil them. Raise RunStopped if the disk is full."""
     size = os.fstat(descriptor).st_size
     if size and os.pread(descriptor, 1, size - 1) != b"\n":
         data = b"\n" + data

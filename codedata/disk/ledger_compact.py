@@ -1,4 +1,4 @@
-"""Shorten ledgers to the newest line of each stage and item; what the rest cost is summed up.
+"""Shorten ledgers to the newest line of each stage and item; sum up what the others cost.
 
 The sum is a line of its own in the same file (state `summed`), so that a kill between two files
 changes nothing. Items with kept replies are left as they are: the ids in their lines tell which
@@ -25,8 +25,8 @@ from codedata.disk.ledger import (
 def compact(directories: list[Path]) -> tuple[int, int]:
     """Shorten the ledgers of directories; return the numbers of lines before and after.
 
-    The caller holds the whole directory's lock: a process that went on appending to the old file
-    would lose its lines. Raise RunStopped if the disk is full.
+    The caller holds the whole directory's lock: a process that appends to the old file would lose
+    its lines. Raise RunStopped if the disk is full.
     """
     paths = [Path(directory) / LEDGER for directory in directories]
     by_path = {path: list(read_lines(path)) for path in paths}
@@ -50,7 +50,7 @@ def _newest(lines: list[dict], with_replies: set[str]) -> set[int]:
     by_item: dict[str, list[dict]] = {}
     staying = []
     for line in lines:
-        if not is_sound(line):   # only its calls are ever read: it stays as it is
+        if not is_sound(line):   # only its calls are read: keep it unchanged
             staying.append(line)
         elif line.get("state") != "summed":
             item = line["item"]
@@ -63,21 +63,21 @@ def _newest(lines: list[dict], with_replies: set[str]) -> set[int]:
 
 
 def _is_outdated(old: dict, new: dict) -> bool:
-    """Return whether a line of an item says nothing more once a newer one is there."""
-    if new.get("state") == "pruned":   # whatever the stage, it is history
+    """Return whether a newer line of an item makes an older one superfluous."""
+    if new.get("state") == "pruned":   # of whatever stage, the older line is history
         return True
-    if old["stage"] != new["stage"] or old.get("found"):   # no later line names that edit again
+    if old["stage"] != new["stage"] or old.get("found"):   # no later line names the edit again
         return False
-    if new.get("state") == "excluded":   # the record of an older one stays
+    if new.get("state") == "excluded":   # the older line's record stays
         return old.get("state") not in ("done", "adopted")
-    # below a failure, the line of the record that is still there counts
+    # after a failure, keep the line of the record that is still there
     return new.get("state") != "failed" or old.get("state") == "failed"
 
 
 def _sum_by_model(lines: list[dict]) -> list[dict]:
     """Return the sums of the calls of lines by model, each with `n`.
 
-    Calls without a price make a sum of their own; a sum with an unknown amount is None.
+    Calls without a price have a separate sum; a sum with an unknown amount is None.
     """
     sums: dict[tuple, dict] = {}
     for call in (call for line in lines for call in calls_of(line)):

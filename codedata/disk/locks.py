@@ -1,5 +1,4 @@
-"""Locked files, directories and temporary folders: what is locked belongs to a process that lives.
-"""
+"""Lock files, directories and temporary folders. A lock belongs to a living process."""
 from __future__ import annotations
 
 import fcntl
@@ -17,12 +16,12 @@ from codedata.errors import Trouble
 from codedata.texts import printable
 
 FOLDERS = "codedata-"      # how the names of temporary folders begin
-FILE = "_lock.process"     # the lock of a temporary folder; a process's has user and number behind
+FILE = "_lock.process"     # the lock of a temporary folder; a process's own adds user and number
 
 
 def locked(path: Path, how: int = fcntl.LOCK_EX | fcntl.LOCK_NB) -> TextIO:
-    """Return a file that this process has locked till it is closed. Raise BlockingIOError where
-    another process has, OSError for a link and for what is no file."""
+    """Return a file that this process has locked until it is closed. Raise BlockingIOError if
+    another process has locked it, OSError for a link or anything but a file."""
     file = open(path, "a", opener=lambda name, _: open_appending(name))
     try:
         fcntl.flock(file, how)
@@ -33,18 +32,18 @@ def locked(path: Path, how: int = fcntl.LOCK_EX | fcntl.LOCK_NB) -> TextIO:
 
 
 def locked_folder() -> tuple[Path, TextIO]:
-    """Return a new temporary folder, and the file in it whose lock this process holds till that is
-    closed: then any start may remove the folder."""
+    """Return a new temporary folder, and the open file in it that this process has locked. Once the
+    file is closed, any start of a script may remove the folder."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=FOLDERS)).resolve()
         lock = locked(folder / FILE, fcntl.LOCK_EX)
-        if Path(lock.name).exists():   # else a start was quicker
+        if Path(lock.name).exists():   # otherwise another start has removed it
             return folder, lock
 
 
 @contextmanager
 def temporary_folder() -> Iterator[str]:
-    """Yield an empty temporary folder, which is removed in the end, or after a kill by the next
+    """Yield an empty temporary folder, which is removed at the end or, after a kill, by the next
     start."""
     folder, lock = locked_folder()
     try:
@@ -55,7 +54,7 @@ def temporary_folder() -> Iterator[str]:
 
 
 def check_directories(paths) -> None:
-    """Raise Trouble if a file is in the place of a directory: nothing is done then."""
+    """Raise Trouble before anything is done, if a file is in the place of a directory."""
     for path in paths:
         if path.exists() and not path.is_dir():
             raise Trouble("is a file where a directory should be.", str(path),
@@ -87,8 +86,8 @@ def lock(directory: Path, shard: tuple[int, int] | None, who: str, kind: str = "
 
 
 def _shares_items(name: str, kind: str, shard: tuple[int, int] | None) -> bool:
-    """Return whether what another lock file stands for has items in common with a kind and a
-    shard: not those of another kind, nor of another shard of the same n."""
+    """Return whether the items that another lock file stands for overlap with a kind and a shard.
+    They do not for another kind, or for another shard of the same n."""
     other_kind = name.split(".")[1] if name.count(".") > 1 else ""
     if kind and other_kind and kind != other_kind:
         return False
@@ -96,7 +95,7 @@ def _shares_items(name: str, kind: str, shard: tuple[int, int] | None) -> bool:
 
 
 def _refuse_held(path: Path) -> None:
-    """Raise Trouble if another process holds a lock file; it has written its name into it."""
+    """Raise Trouble if another process holds a lock file; the file names that process."""
     try:
         locked(path).close()
     except BlockingIOError:

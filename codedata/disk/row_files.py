@@ -3,7 +3,7 @@
 Safe to use from several threads.
 
 Parquet is read by duckdb, which skips row groups outside the requested rows. Remote bytes are
-fetched with the caller's `http`. Rows are returned as plain JSON values.
+fetched with the caller's `http`. Values are plain JSON values.
 """
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ CHUNK = 8 << 20    # bytes to download per request
 MAX_LINES_BYTES = 20_000_000_000   # of lines, unpacked
 MAX_ROWS = 10_000_000   # of a source of Parquet files, or of a file of lines
 TOO_MANY = f"has more than {MAX_ROWS:,} rows."
-SPLIT = "Give it in parts: another file or glob for each run."
+SPLIT = "Split it: give a file or glob for each run."
 MEMORY = "2GB"     # duckdb's memory limit, which includes its cache of remote files
 FORMATS = {".parquet": "parquet", ".jsonl": "jsonl", ".jsonl.gz": "jsonl", ".json": "json",
            ".json.gz": "json", ".traj": "json", ".traj.gz": "json"}
@@ -57,8 +57,8 @@ def find_files(spec: str) -> tuple[str, list[str]]:
 
 def files_by_format(spec: str, below: str = "**/*") -> dict[str, list[str]]:
     """Return {format: names of files, in row order} of a path, glob, folder or URL. `below` is the
-    glob for the files of a folder, of which hidden ones and links that lead out are left out. Raise
-    Trouble if there is no file.
+    glob for files in a folder, without hidden files and links that lead out of it. Raise Trouble if
+    there is no file.
     """
     if is_url(spec) or os.path.isfile(spec):
         names = [spec]
@@ -72,7 +72,7 @@ def files_by_format(spec: str, below: str = "**/*") -> dict[str, list[str]]:
         if format := format_of(name):
             found[format].append(name)
     if not found:
-        raise Trouble("names no file of a form that is read.", spec, "Give hf:NAME, or a path, "
+        raise Trouble("names no file of a known format.", spec, "Give hf:NAME, or a path, "
                       f"glob, folder (without links out of it) or URL of {', '.join(FORMATS)}.")
     return found
 
@@ -83,7 +83,7 @@ def is_url(name: str) -> bool:
 
 
 def format_of(name: str) -> str | None:
-    """Return the format that a file name's ending stands for, or None."""
+    """Return the format that belongs to a file name's ending, or None."""
     path = _path(name)
     return next((format for ending, format in FORMATS.items() if path.endswith(ending)), None)
 
@@ -119,10 +119,10 @@ class ParquetFiles:
         # duckdb expands globs too
         self.names = [name if is_url(name) else glob.escape(name) for name in names]
         self._http_files = HttpFiles(http)
-        self._one_query = threading.Lock()   # parallel ones are no faster and need more memory
+        self._one_query = threading.Lock()   # parallel queries are no faster and need more memory
         self._database = duckdb.connect(
             config={"memory_limit": MEMORY, "autoinstall_known_extensions": False})
-        weakref.finalize(self, self._database.close)   # else its threads abort the exit
+        weakref.finalize(self, self._database.close)   # otherwise its threads abort the exit
         self._database.register_filesystem(self._http_files)
         # Prefetching a remote 36 MB row group takes 17 parallel requests, not 260 sequential
         # ones. On disk it only costs memory.
@@ -148,7 +148,7 @@ class ParquetFiles:
                           "the others.") from e
 
     def query_rows(self, sql: str, *parameters) -> list[dict]:
-        """Return the rows of an SQL query as plain values; raise Trouble if one is too long."""
+        """Return the rows of an SQL query as plain values; raise Trouble if a row is too long."""
         texts = self.query(f"""
             select case when strlen(j) <= {MAX_ROW_BYTES} then j end
             from (select to_json(r)::varchar as j from ({sql}) r)""", *parameters)
@@ -165,7 +165,7 @@ class ParquetRows(ParquetFiles):
         super().__init__(spec, names, http)
         counts = dict(self.query("""
             select filename, count(*) from read_parquet(?, filename = true) group by filename
-            """, self.names))   # which reads the footers only
+            """, self.names))   # reads only the footers
         self._ends = [*accumulate(counts.get(name, 0) for name in names)]
         self.n_rows = self._ends[-1]
         if self.n_rows > MAX_ROWS:
@@ -198,7 +198,7 @@ class HttpFiles(fsspec.AbstractFileSystem):
         return path
 
     def glob(self, path, **_):
-        """Return the path alone: an address has no patterns."""
+        """Return the path alone: a URL is not a pattern."""
         return [path]
 
     def modified(self, path):
@@ -206,7 +206,7 @@ class HttpFiles(fsspec.AbstractFileSystem):
         return datetime(2020, 1, 1, tzinfo=timezone.utc)   # files do not change
 
     def info(self, path, **_):
-        """Return the size of a file, which is asked for once."""
+        """Return the size of a file, which is requested once."""
         if path not in self._sizes:
             self._sizes[path] = self._ask(self._http.get_size, path)
         return {"name": path, "size": self._sizes[path], "type": "file"}
@@ -245,7 +245,7 @@ class RangeFile(threading.local):   # __init__() runs once more in each thread
         return self._offset
 
     def read(self, size: int) -> bytes:
-        """Return up to `size` bytes from the position on, and move it behind them."""
+        """Return up to `size` bytes from the position on, and advance it."""
         data = self._files.read(self._path, self._offset, size)
         self._offset += len(data)
         return data
@@ -257,8 +257,8 @@ class RangeFile(threading.local):   # __init__() runs once more in each thread
 # JSON --------------------------------------------------------------------------------------------
 
 class JsonLines(Sequence):
-    """Index the lines of a .jsonl file and leave it on disk: a line is parsed when it is asked for.
-    A broken line is returned as a Trouble. The list of a .json file becomes lines first.
+    """Index the lines of a .jsonl file and leave it on disk: a line is parsed when it is requested.
+    A broken line is returned as a Trouble. The list in a .json file is first converted to lines.
     """
 
     def __init__(self, name: str, http):
@@ -308,20 +308,20 @@ def read_json(name: str, http):
 
 
 def _lines_of_list(path: str, name: str, owner) -> str:
-    """Return the path of a copy with an element of the list a line, deleted together with `owner`.
+    """Return the path of a copy with one list element on each line, deleted together with `owner`.
     """
     with open(path, "rb") as file:
         if not file.read(99).lstrip().startswith(b"["):
-            raise Trouble("is no list of objects", name, "One object a line is called .jsonl.")
+            raise Trouble("is not a list of objects", name, "One object a line is called .jsonl.")
     copy = _temporary_copy(owner, io.BytesIO())
     try:
-        # one thread, or each holds many elements
+        # one thread, as each thread holds many elements
         duckdb.connect(config={"memory_limit": MEMORY, "threads": 1}).execute(f"""
             copy (select translate(json::varchar, chr(10) || chr(13), '  ') from read_json_objects(
                       ?, format = 'array', maximum_object_size = {MAX_ROW_BYTES}))
             to '{copy}' (format csv, header false, quote '', escape '', delimiter '')""", [path])
     except duckdb.Error as e:
-        raise Trouble(f"is no list of objects: {e}", name,
+        raise Trouble(f"is not a list of objects: {e}", name,
                       "Mend it; one object a line is called .jsonl.") from e
     return copy
 
@@ -334,8 +334,8 @@ def _checked(value, kind: type):
 
 
 def _on_disk(name: str, http, owner, max_bytes: int = MAX_ROW_BYTES) -> str:
-    """Return the path of a local copy, deleted together with `owner`, with at most `max_bytes`
-    where it is unpacked."""
+    """Return the path of a local copy, deleted together with `owner`, with at most `max_bytes` if
+    it has to be unpacked."""
     path = name
     if is_url(name):
         path = _temporary_copy(owner, RangeFile(HttpFiles(http), name))
@@ -351,8 +351,8 @@ def _on_disk(name: str, http, owner, max_bytes: int = MAX_ROW_BYTES) -> str:
 
 
 def _temporary_copy(owner, file, max_bytes: float = inf) -> str:
-    """Return the path of a copy of an open file, which is deleted together with `owner`; of one
-    with more than `max_bytes` the copy has a little more."""
+    """Return the path of a copy of an open file, deleted together with `owner`. Copying stops a
+    little after `max_bytes`."""
     opened = ExitStack()
     weakref.finalize(owner, opened.close)
     with open(f"{opened.enter_context(temporary_folder())}/copy", "wb") as copy:

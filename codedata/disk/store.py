@@ -2,8 +2,8 @@
 
 `Listing` finds the items of a directory, over all its shards; layouts.py says how an item lies on
 disk. `Store` reads and writes items that are a record each, `Lists` files that each hold a list of
-records (prompt/). `Derived` holds records that are made of other stores' ones. The last three give
-names(), covers(name), facts(name), read(name) and `broken`.
+records (prompt/). `Derived` holds records made from records of other stores. `Store`, `Lists` and
+`Derived` have names(), covers(name), facts(name), read(name) and `broken`.
 """
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ from codedata.records import OMITTED_IF_NULL, kind_of, parse, safe_name
 from codedata.terminal import say
 from codedata.texts import natural
 
-Readers = dict[str, Callable[[], Any]]   # of the items of a Derived, by name
+Readers = dict[str, Callable[[], Any]]   # {name: reader} of the items of a Derived
 NULLABLE, FILES = "Points | None", ("Files", "Files | None")   # types of fields
-fields = lru_cache(dataclasses.fields)   # it builds them anew each time
+fields = lru_cache(dataclasses.fields)   # it builds them again each time
 
 
 def digest(value) -> str:
@@ -46,7 +46,7 @@ def digest(value) -> str:
     try:
         data = value.encode() if isinstance(value, str) else orjson.dumps(
             value, option=orjson.OPT_SORT_KEYS)
-    except (TypeError, UnicodeEncodeError):   # half a character, or nested deeper than orjson goes
+    except (TypeError, UnicodeEncodeError):   # half a character, or nested too deep for orjson
         data = json.dumps(value, sort_keys=True).encode()
     return hashlib.blake2b(data, digest_size=8).hexdigest()
 
@@ -60,7 +60,7 @@ def digests_of(record) -> dict[str, str]:
 
 
 def values_of(record) -> dict:
-    """Return the fields of a record that are written: null ones of OMITTED_IF_NULL are not."""
+    """Return the fields of a record to be written: all except null fields in OMITTED_IF_NULL."""
     return {name: value for name, value in vars(record).items()
             if value is not None or name not in OMITTED_IF_NULL}
 
@@ -71,11 +71,11 @@ def facts_of(record) -> FileState:
 
 
 class Listing(StaysInDriver):
-    """List a directory of items, over all shards. New ones go to `into` (a directory's name), old
-    ones stay.
+    """List a directory of items, over all shards. New items go to `into` (a directory's name), old
+    ones stay in theirs.
 
-    Several makers put tasks into one directory: listed are those of `kind`, or all for "". Names
-    that `only` refuses are items of other stores. Names of `derived` items are <item>.<part>.
+    Several makers put tasks into one directory: list the ones of `kind`, or all for "". Names that
+    `only` refuses are items of other stores. Names of `derived` items are <item>.<part>.
     """
 
     def __init__(self, root: Path, cls, into: str | None = None, kind: str = "",
@@ -89,7 +89,7 @@ class Listing(StaysInDriver):
         self.into = self.root / (into or cls.directory)
         self.broken: list[BrokenRecord] = []
         self.ledger: Ledger | None = None
-        self.directories = [self.root / cls.directory]   # open() leaves those that exist
+        self.directories = [self.root / cls.directory]   # open() keeps the ones that exist
         self._at: dict[str, tuple[Path, int, int]] = {}   # name → directory, size, mtime_ns
         self._facts: dict[str, FileState] = {}
         self._others: set[str] = set()     # items of other kinds
@@ -97,7 +97,7 @@ class Listing(StaysInDriver):
 
     def open(self):
         """List the items; return self. Call it once, after the directory's lock is taken."""
-        assert not is_worker(), "a worker has no root: a function that is marked in_driver reads it"
+        assert not is_worker(), "a worker has no root: read it in a function marked in_driver"
         directories = self.directories
         if getattr(self.cls, "sharded", False):
             directories = shards_of(directories[0])
@@ -115,20 +115,21 @@ class Listing(StaysInDriver):
                 else:
                     self._at[name] = directory, stat.st_size, stat.st_mtime_ns
         if twice:
-            raise Trouble("stand in two directories: " + ", ".join(sorted(twice)[:5]),
+            raise Trouble("are in two directories: " + ", ".join(sorted(twice)[:5]),
                           str(self.root), "Keep one of each, delete the other.")
         if self.kind:
             self._others = {name for name in self._at if not self._is_own(name)}
         return self
 
     def names(self) -> list[str]:
-        """Return the names of all items in natural order; those of its kind, if it has one."""
+        """Return the names of all items in natural order; only of the store's kind, if it has one.
+        """
         own = filter(self._only, self._at)
         return sorted((name for name in own if name not in self._others), key=natural)
 
     def _is_own(self, name: str) -> bool:
-        """Return whether an item is of the store's kind. One whose kind cannot be read may be: it
-        is broken."""
+        """Return whether an item is of the store's kind. An item whose kind cannot be read counts
+        as one: it is broken."""
         if self.as_left(name) and (kind := self.ledger.known[name].digests.get("kind")):
             return kind == digest(self.kind)
         try:
@@ -143,13 +144,13 @@ class Listing(StaysInDriver):
         return name in self._at
 
     def covers(self, name: str) -> bool:
-        """Return whether there is an item `name`, readable or not, or it would be another store's:
-        outputs of that name are no orphans."""
+        """Return whether `name` is an item, readable or not, or belongs to another store. Outputs
+        with such a name are not orphans."""
         return name in self._at or not self._only(name)
 
     def path(self, name: str) -> Path:
-        """Return where an item is, or where a new one goes. Raise BrokenRecord where that is
-        outside of its directory, as for a link."""
+        """Return the path of an item, or the path for a new one. Raise BrokenRecord if that is
+        outside of its directory, for instance by a link."""
         return inside(self.directory(name), f"{name}{self.suffix}")
 
     def directory(self, name: str) -> Path:
@@ -179,7 +180,7 @@ class Listing(StaysInDriver):
         self._at.pop(name)
 
     def _take_place(self, name: str, directory: Path, stat) -> None:
-        """Note that an item is in a directory now, with this size and time of change."""
+        """Note that an item is now in a directory, with this size and mtime."""
         with self._lock:
             self._at[name] = directory, stat.st_size, stat.st_mtime_ns
             self._facts.pop(name, None)
@@ -196,7 +197,9 @@ class Store(Listing):
         return None if is_edited else failed
 
     def placed(self, stage: str, name: str, fields: Iterable[str] = ()) -> LastAttempt | None:
-        """Return the stage's newest attempt whose `fields` (by default those it wrote) are on disk.
+        """Return the stage's newest attempt whose `fields` (by default all that it wrote) are on
+        disk; None if there is none, or the fields were edited. It may be older than the last
+        attempt, whose line is written before the record.
 
         Not always its last one, whose line is written before the record. None for no attempt, and
         where its fields were edited."""
@@ -208,8 +211,8 @@ class Store(Listing):
     def facts(self, name: str) -> FileState:
         """Return the digests of an item: the ledger's if the file is as a script left it."""
         if name in self._others:
-            self.read(name)   # raises the reason where its kind cannot be read
-            raise BrokenRecord(f"is there already, and no task of the kind {self.kind!r}.",
+            self.read(name)   # raises the reason if its kind cannot be read
+            raise BrokenRecord(f"is there already, and is not a task of the kind {self.kind!r}.",
                                str(self.path(name)), "Rename one of the two.")
         if self.as_left(name):
             return self.ledger.known[name]
@@ -226,7 +229,7 @@ class Store(Listing):
         record = parse(self.cls, data, path, "Restore the field, or delete the file and run again.")
         if not self.places:
             try:
-                to_json(data)   # what a person added must be such that it can be written again
+                to_json(data)   # what a person added must be possible to write again
             except TypeError as e:
                 raise BrokenRecord(f"cannot be written again: {e}.", path,
                                    "Correct that text.") from e
@@ -241,7 +244,7 @@ class Store(Listing):
         return layouts.load(path)
 
     def put(self, name: str, record, owned: tuple[str, ...]) -> FileState:
-        """Do begin(), sync() and place(); return what is on disk then."""
+        """Write a record by begin(), sync() and place(); return its state on disk."""
         change = self.begin(name, record, owned)
         state = self.sync(change)
         change.place()
@@ -259,8 +262,8 @@ class Store(Listing):
             data = self._load(path)
             now = self._parsed(data, path)
             if self.kind and now.kind != self.kind:
-                raise ItemFailed(f"is no task of the kind {self.kind!r}.", str(path),
-                                 "Somebody else has made one of that name: rename it.")
+                raise ItemFailed(f"is not a task of the kind {self.kind!r}.", str(path),
+                                 "Something else has this name: rename it.")
             if keep_edits and self._at.get(name, ())[1:] != seen:
                 self._refuse_edited(name, path, digests_of(now), owned)
             data = {field: value for field, value in data.items() if field not in owned}
@@ -272,7 +275,7 @@ class Store(Listing):
                       self.external_edits(name, digests, owned), seen)
 
     def _draft(self, path: Path, data: dict, owned) -> layouts.Draft | layouts.FolderDraft:
-        """Return the draft of an item; of a folder with the `owned` fields, or all."""
+        """Return the draft of an item. A folder's draft has the `owned` fields, or all."""
         if not self.places:
             return layouts.Draft(path, self._to_bytes(path, data))
         values = {place: data[field] for field, place in self.places.items()
@@ -280,7 +283,7 @@ class Store(Listing):
         return layouts.FolderDraft(path, values, self.kind)
 
     def sync(self, change: Change) -> FileState:
-        """Flush a draft; return what will be on disk once it is in place."""
+        """Flush a draft; return its state on disk after place()."""
         stat, name, state = change.draft.sync(), change.name, change.state
         state.size, state.mtime_ns = stat.st_size, stat.st_mtime_ns
         self._take_place(name, change.draft.path.parent, stat)
@@ -306,7 +309,7 @@ class Store(Listing):
         return (json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
     def external_edits(self, name: str, digests: dict[str, str], owned) -> dict[str, str]:
-        """Return {field: digest} of fields beside `owned` that are not as the ledger has them.
+        """Return {field: digest} of fields outside `owned` that differ from the ledger.
 
         The digest is "" for a field that was removed.
         """
@@ -316,7 +319,8 @@ class Store(Listing):
         return {f: digests.get(f, "") for f in sorted(others) if then.get(f) != digests.get(f)}
 
     def _place(self, name: str) -> Path:
-        """Return where an item is or will be; a person may have moved it to another shard."""
+        """Return the path where an item is or will be; a person may have moved it to another shard.
+        """
         path = self.path(name)
         if name not in self._at:
             return path
@@ -326,8 +330,8 @@ class Store(Listing):
 
 @dataclasses.dataclass
 class Change:
-    """Hold an item that is being written. Its ledger line comes between Store.sync() and place():
-    a kill before that leaves the record of an earlier line, and the kept replies.
+    """Hold an item that is being written. Its ledger line comes between Store.sync() and place(): a
+    kill before the line leaves the earlier record and the kept replies.
     """
 
     name: str
@@ -337,7 +341,8 @@ class Change:
     seen: layouts.Stamp | None  # what was on disk before
 
     def place(self) -> None:
-        """Put the item in its place. What was edited there since begin() goes to _replaced/."""
+        """Put the item in its place. If it was edited since begin(), copy the edited one to
+        _replaced/."""
         path = self.draft.path
         if layouts.stamp_of(path) not in (None, self.seen):
             say(f"{path} was edited while it was made anew: that version is now "
@@ -347,18 +352,18 @@ class Change:
 
 @dataclasses.dataclass(eq=False)
 class Derived(StaysInDriver):
-    """Hold records that are made of those of other stores: of each item of `source` the records
-    that make(its name, its record) returns by name. If make() raises BrokenRecord, the item is
-    broken, and all names that may be of it are covered; it may return one for a single name.
+    """Hold records that are made from records of other stores: for each item of `source`, make(its
+    name, its record) returns {name: record}. If make() raises BrokenRecord, the item is broken, and
+    all names that may belong to it are covered; it may return a BrokenRecord for a single name.
 
     `source` is a store, or a function that returns the Readers of its items. The stores in `joined`
     are opened before. With `names_of`, items are not read for the names of their records, whose
-    facts are those of the item. `facts_of` returns the facts of a record; choose({name: facts}) the
+    facts are the item's. `facts_of` returns the facts of a record; choose({name: facts}) the
     names to work on, in order. Names that `keeps` takes are always covered. Names are
-    <item>.<part>; `derived` is False where they are not.
+    <item>.<part>; `derived` is False if they are not.
     """
 
-    KEPT_ITEMS = 2   # of which the records are kept: workers go through the items in order
+    KEPT_ITEMS = 2   # items whose records are kept: workers go through the items in order
 
     source: Any
     make: Callable[[str, Any], dict[str, Any]]
@@ -374,7 +379,7 @@ class Derived(StaysInDriver):
         self.place = self.place or f"{self.source.cls.directory}/"
 
     def open(self) -> Derived:
-        """Make the records of every item, to know their names and facts; return self."""
+        """Make the records of every item to learn their names and facts; return self."""
         self._store = None if callable(self.source) else self.source
         stores = [store.open() for store in (*self.joined, *filter(None, [self._store]))]
         self.broken: list[BrokenRecord] = [e for store in stores for e in store.broken]
@@ -415,12 +420,12 @@ class Derived(StaysInDriver):
         return name in self._index
 
     def covers(self, name: str) -> bool:
-        """Return whether `name` is there, or may be of an item that cannot be read."""
+        """Return whether `name` is a record, or may belong to an item that cannot be read."""
         return name in self._index or self.keeps(name) or any(
             not item or f"{name}.".startswith(f"{item}.") for item in self.unread)
 
     def facts(self, name: str):
-        """Return the digests of a record, which is not made again for it."""
+        """Return the digests of a record, without making it again."""
         item, facts = self._index[name]
         if self.names_of and self._store.as_left(item):
             return self._store.facts(item)
@@ -440,18 +445,18 @@ class Derived(StaysInDriver):
         return record
 
     def failed(self, stage: str, name: str):
-        """Return the failed last attempt of a stage to make its item, or None."""
+        """Return the stage's last attempt at the record's item if it failed, else None."""
         return self._store and self._store.failed(stage, self._index.get(name, [name])[0])
 
 
 def all_readable(root: Path, cls: type, kind: str = "") -> list:
-    """Return the records of a class, or of a kind of it, that can be read."""
+    """Return the readable records of a class, or of one kind of it."""
     store = Store(root, cls, kind=kind).open()
     return [record for name in store.names() if (record := known(store, name))]
 
 
 def known(view: Derived | Store, name: str) -> Any:
-    """Return a record of an open view; None where there is none that can be read."""
+    """Return a record of an open view; None if there is none, or it cannot be read."""
     with suppress(BrokenRecord):
         return view.read(name) if name in view else None
     return None
@@ -459,13 +464,13 @@ def known(view: Derived | Store, name: str) -> Any:
 
 @in_driver
 def known_in(root: Path, cls: type, name: str) -> Any:
-    """Return a record of a root; None where there is none that can be read."""
+    """Return a record of a root; None if there is none, or it cannot be read."""
     return known(Store(root, cls).open(), name)
 
 
 @in_driver
 def path_in(root: Path, cls: type, name: str) -> Path:
-    """Return where a record of a root is, or would be."""
+    """Return the path of a record of a root, whether it exists or not."""
     return Store(root, cls).open().path(name)
 
 
@@ -479,7 +484,7 @@ class Lists(Listing):
         self._entries: dict[str, dict[str, FileState]] = {}   # by stem, then by name
         self._broken_names: set[str] = set()
         self.broken_stems: set[str] = set()
-        # its errors are known from open()
+        # open() has reported its errors
         self._read_file = lru_cache(self.KEPT_FILES)(partial(self._parse_file, broken=[]))
 
     def open(self) -> Lists:
@@ -555,7 +560,7 @@ class Lists(Listing):
         return record
 
     def covers(self, name: str) -> bool:
-        """Return whether `name` is there, or may stand in a file that cannot be read."""
+        """Return whether `name` is an entry, or may be in a file that cannot be read."""
         stem = self.stem_of(name)
         return (name in self._entries.get(stem, ()) or name in self._broken_names
                 or stem in self.broken_stems)
@@ -566,11 +571,11 @@ class Lists(Listing):
 
     @staticmethod
     def stem_of(name: str) -> str:
-        """Return the stem of the file that an entry stands in."""
+        """Return the stem of the file that an entry is in."""
         return name.rpartition("_")[0]
 
     def is_edited(self, stem: str) -> bool:
-        """Return whether a file differs in content from what the ledger says was written."""
+        """Return whether a file's content differs from what the ledger says was written."""
         if self.as_left(stem):
             return False
         try:
@@ -580,7 +585,7 @@ class Lists(Listing):
         return self.ledger.known[stem].digests.get("entries") != digest(data)
 
     def adopt(self, stem: str, **line) -> None:
-        """Write the ledger line of a file that is there without one."""
+        """Write the ledger line of a file that exists without one."""
         self._note_file(stem, layouts.load(self.path(stem)), line)
 
     def put_file(self, stem: str, records: list, **line) -> None:
@@ -601,9 +606,9 @@ class Lists(Listing):
 
 
 def _numbered(data: list, path: Path) -> list[tuple[int, object]]:
-    """Return (order, entry) of each entry; those without one get the next free ones.
+    """Return (order, entry) of each entry; entries without an order get the next free ones.
 
-    Raise BrokenRecord if an order stands twice.
+    Raise BrokenRecord if an order occurs twice.
     """
     orders = [_order_of(entry) for entry in data]
     n_uses = Counter(filter(None, orders))
@@ -628,7 +633,7 @@ def shards_of(directory: Path) -> list[Path]:
 
 def remove_half_written(directories: list[Path], kind: str = "") -> None:
     """Remove the half-written files of killed processes; with a kind, the folders of its makers.
-    The caller holds the directories; one inside that has a lock of its own may be held by others.
+    The caller holds the directories; others may hold a folder inside that has its own lock.
     """
     for directory in directories:
         if kind:

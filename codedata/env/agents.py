@@ -2,7 +2,7 @@
 
 The agent works in one stage, or in two for JavaScript and TypeScript, whose test runner has to be
 found out separately: the first stage finds the install script and the second, in the same sandbox,
-the test script. The scripts that it submits count for nothing before they are verified.
+the test script. The scripts that it submits count only once they are verified.
 """
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from codedata.texts import fill, text_of
 SCRIPTS = ("install_script", "test_script")
 SCRIPT = re.compile(rf"<({'|'.join(SCRIPTS)})>(.*?)</\1>", re.DOTALL)
 TOOLS = (view_file, search, edit_file, create_file, stop)
-COMMAND_S = 120        # seconds that a command may take which asks for no more
+COMMAND_S = 120        # seconds that a command may take unless it asks for more
 MAX_FILES = 300
 MAX_LOG_CHARS = 6000   # characters of a failure that the agent is shown
 MAX_REPEATED = 3       # from this many equal lines in a row on, one is shown
@@ -61,8 +61,8 @@ class AgentRun:
     usage: dict = field(default_factory=dict)
 
     def followed_by(self, later: AgentRun) -> AgentRun:
-        """Return the later run with the messages and the usage of both; an amount that is not
-        known for one of them is None."""
+        """Return the later run with the messages and the usage of both; an amount that is unknown
+        for either is None."""
         usage = {}
         for key in later.usage:
             amounts = self.usage.get(key, 0), later.usage[key]
@@ -78,7 +78,7 @@ class AgentPlanner:
     limits: AgentSettings
     env: EnvSettings                   # limits the iterations of the two stages
     trajectory: Callable[[], Path]     # returns the file for the next run
-    # seconds that a script may take when it is verified, and a command of the agent's at most
+    # seconds for a script when it is verified, and at most for one of the agent's commands
     script_s: float
 
     def find(self, sandbox: Sandbox, repo: str, failures: list[FailedTry],
@@ -136,7 +136,7 @@ def _submit(wanted: tuple[str, ...]):
 
 
 def _missing(scripts: dict[str, str], wanted: tuple[str, ...]) -> str:
-    """Return the name of the first script that is wanted and missing, else an empty string."""
+    """Return the name of the first wanted script that is missing, else an empty string."""
     return next((name for name in wanted if name not in scripts), "")
 
 
@@ -160,8 +160,8 @@ def listing() -> str:
 
 
 def end_of(log: str) -> str:
-    """Return the last lines of a log, at most MAX_LOG_CHARS characters. A line that repeats
-    MAX_REPEATED times or more is shown once, with its count."""
+    """Return the last lines of a log, at most MAX_LOG_CHARS characters. A line that occurs
+    MAX_REPEATED times in a row or more is shown once, with its count."""
     lines = []
     for line, same in groupby(plain(log).strip().splitlines()):
         n = len(list(same))

@@ -10,16 +10,16 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from codedata.env.recipes.package_index import table
 from codedata.env.recipes.python_project import PythonProject
 
-BROUGHT = tuple(f"3.{minor}" for minor in range(14, 6, -1))   # that uv installs
+BROUGHT = tuple(f"3.{minor}" for minor in range(14, 6, -1))   # versions that uv installs
 CARET = re.compile(r"\^(\d+)[\d.]*")   # poetry's ^3.7: up to the next major version
 
 
 def base_for(project: PythonProject, committed_at: int, default: str,
              is_here: Callable[[str], bool]) -> str:
-    """Return the base image for a project as it was at a time (seconds since 1970; 0: now). Only
-    an image that is here takes the place of the default one, and only of one that tools/docker-up
-    makes: by what the project allows, what had come out, what its CI runs, and by whether code is
-    compiled."""
+    """Return the base image for a project as it was at a time (seconds since 1970; 0: now): by the
+    Python versions that the project allows, that were released, and that its CI runs, and by
+    whether code is compiled. Replace only images of tools/docker-up, and only by an image that is
+    here."""
     bases = table("tools")["python"]["bases"]
     date = datetime.fromtimestamp(committed_at, timezone.utc).date().isoformat()
 
@@ -39,7 +39,7 @@ def base_for(project: PythonProject, committed_at: int, default: str,
 
 def python_to_bring(project: PythonProject, base: str) -> str:
     """Return the version of Python that is installed in a base image of tools/docker-up, such as
-    3.12; "" where the project allows the one in it."""
+    3.12; "" if the project allows the image's own."""
     bases = table("tools")["python"]["bases"]
     if base not in bases or _allows(project.python, bases[base]["python"]):
         return ""
@@ -48,7 +48,8 @@ def python_to_bring(project: PythonProject, base: str) -> str:
 
 
 def _allows(requires: str, python: str) -> bool:
-    """Return whether `requires` allows a version of Python; one that cannot be read does."""
+    """Return whether `requires` allows a version of Python; an unreadable requirement allows all.
+    """
     def up_to(match: re.Match) -> str:
         return f">={match[0][1:]},<{int(match[1]) + 1}"
 

@@ -1,4 +1,5 @@
-"""Name why an environment was not set up: a cause of a closed list, and the line that shows it."""
+"""Name why an environment was not set up: a cause from a closed list, and the line that shows it.
+"""
 from __future__ import annotations
 
 import re
@@ -8,13 +9,13 @@ from codedata.env.recipes.package_index import table
 from codedata.texts import CONTROL, displayed
 
 MAX_CHARS = 300      # characters of the evidence that are kept
-MAX_LINE_CHARS = 1000   # characters of a line that are read: patterns may take their square of time
+MAX_LINE_CHARS = 1000   # characters of a line that are read: a pattern may take quadratic time
 MIN_SHARE = 0.05   # matching lines that are needed for each failed case
 
 
 @dataclass(frozen=True)
 class Cause:
-    """Hold the name of a cause and the line that shows it; both are empty where there is none."""
+    """Hold the name of a cause and the line that shows it; both are empty if there is none."""
 
     name: str = ""
     evidence: str = ""
@@ -23,11 +24,11 @@ class Cause:
 def cause_of(phase: str, text: str, n_failed: int = 0) -> Cause:
     """Return the cause that a log of the install or of the tests shows; else "other".
 
-    In an install the first match in the order of causes.toml wins, since a build reports what it
-    missed in many ways. In tests the cause with most matching lines wins; a consequence of others
-    wins only where it is alone. Causes with fewer than MIN_SHARE lines for each of `n_failed` cases
-    are ignored. The evidence for "other" is the last line with a word. No evidence has escape
-    sequences or control characters.
+    In an install the first match in the order of causes.toml wins, since a build reports one fault
+    in many ways. In tests the cause with most matching lines wins; a cause that is a consequence of
+    others wins only if it is alone. Causes with fewer than MIN_SHARE lines for each of `n_failed`
+    cases are ignored. The evidence for "other" is the last line with a word. Escape sequences and
+    control characters are removed.
     """
     lines = [line[:MAX_LINE_CHARS] for line in CONTROL.sub("", displayed(text)).split("\n")]
     text = "\n".join(lines)

@@ -30,7 +30,7 @@ SOURCES = "_sources"
 SECRET = re.compile(r"(https?://)[^/\s'\"]*@|:[^/\s:'\"]*(@)")
 # seconds for git to fetch, to check out, to query
 FETCH_S, CHECKOUT_S, LOOK_S = 3600.0, 600.0, 30.0
-# of a repository
+# limits of a repository
 TREE = Bounds(max_bytes=5_000_000_000, max_files=200_000, max_depth=100, max_seconds=FETCH_S)
 GIT_LINE = """
     env GIT_TERMINAL_PROMPT=0 GIT_LFS_SKIP_SMUDGE=1 GIT_ALLOC_LIMIT=1g git
@@ -49,16 +49,16 @@ def without_secret(text: str) -> str:
 
 @in_driver
 def cloned(origin: str, commit: str, sources: Path) -> tuple[Path, str]:
-    """Clone an address or folder into `sources`, unless it is there, and fetch what a missing
-    commit needs. Return (the clone, the commit's full id; of the default branch where `commit` is
-    ""). Raise Trouble where git fails, BrokenRecord where the commit's files exceed TREE."""
+    """Clone an address or folder into `sources`, unless it is there, and fetch the commit if it is
+    missing. Return (the clone, the commit's full id); with `commit` "", the default branch's. Raise
+    Trouble if git fails, BrokenRecord if the commit's files exceed TREE."""
     place = clone_of(origin, sources)
     with _locks[place]:
         with _served(origin) as address:
             if not place.exists():
                 _clone(address, origin, place)
             wanted = commit or DEFAULT
-            for refs in (BRANCHES, commit):   # a host may have it on no branch
+            for refs in (BRANCHES, commit):   # the commit may be on no branch
                 if commit and not _id_of(wanted, place):
                     git("fetch", "--quiet", "--tags", "--", address, refs, cwd=place,
                         may_fail=True, timeout_s=FETCH_S)
@@ -77,7 +77,7 @@ def clone_of(origin: str, sources: Path) -> Path:
 
 @contextmanager
 def _served(origin: str) -> Iterator[str]:
-    """Yield the address from which git fetches what is at an address or in a folder."""
+    """Yield the address from which git can fetch an address or a folder."""
     folder = Path(origin.removeprefix("file://"))
     if not folder.is_dir():
         yield origin
@@ -106,10 +106,10 @@ def _id_of(commit: str, clone: Path) -> str:
 
 @contextmanager
 def checked_out(clone: Path, commit: str) -> Iterator[Path]:
-    """Yield a temporary folder with the files of a commit of a clone. Raise ItemFailed where git
+    """Yield a temporary folder with the files of a commit of a clone. Raise ItemFailed if git
     refuses to write them."""
     with temporary_folder() as folder:
-        index = Path(folder, "index")   # the clone's own one would be shared
+        index = Path(folder, "index")   # the clone's own index would be shared
         files = Path(folder, "files")
         files.mkdir()
         try:
@@ -122,21 +122,22 @@ def checked_out(clone: Path, commit: str) -> Iterator[Path]:
 
 
 def date_of(commit: str, folder: Path) -> int:
-    """Return when a commit of a repository was made, in seconds since 1970; 0 where it has none."""
+    """Return when a commit of a repository was made, in seconds since 1970; 0 if it has no date."""
     date = git("show", "-s", "--format=%ct", commit or "HEAD", cwd=folder, may_fail=True)
     return int(date) if date.isdecimal() else 0
 
 
 def install_key(clone: Path, commit: str, *decisive) -> str:
-    """Return a digest of what decides the install of a commit: facts (JSON values), and the files
-    that tools.toml names, in any folder."""
+    """Return a digest of what the install of a commit depends on: `facts` (JSON values), and all
+    files with names from tools.toml."""
     names = "|".join(map(translate, table("tools")["key"]["files"]))
     listed = git("ls-tree", "-r", commit, cwd=clone, timeout_s=CHECKOUT_S).splitlines()
     return digest([*decisive, *filter(re.compile(f"[\t/](?:{names})").search, listed)])
 
 
 def distance(older: str, commit: str, clone: Path) -> int:
-    """Return how many commits came after an older one up to a commit; 0 if that is no ancestor.
+    """Return the number of commits from an older one to a commit; 0 if the older one is not an
+    ancestor.
     """
     if git("merge-base", older, commit, cwd=clone, may_fail=True) != older:
         return 0
@@ -144,7 +145,7 @@ def distance(older: str, commit: str, clone: Path) -> int:
 
 
 def _refuse_large(clone: Path, commit: str) -> None:
-    """Raise BrokenRecord where a checkout would exceed TREE. A small tree may occur in another one
+    """Raise BrokenRecord if a checkout would exceed TREE. A small tree may occur in another one
     many times, so counting stops at the limit."""
     count = TREE.meter()
     words = [*GIT, "ls-tree", "-r", "-t", "-l", commit]
@@ -162,9 +163,9 @@ def _refuse_large(clone: Path, commit: str) -> None:
 
 def git(*words: str, cwd: Path | None = None, may_fail: bool = False, timeout_s: float = LOOK_S,
         index: Path | None = None) -> str:
-    """Return what git prints; with `may_fail`, an empty string where it fails. Git never asks
-    for a password. `index` takes the place of the repository's own. Raise Trouble where it fails,
-    ItemFailed where it takes too long or cannot be run."""
+    """Return what git prints; with `may_fail`, an empty string if it fails. Git never asks for a
+    password. `index` replaces the repository's own. Raise Trouble if it fails, ItemFailed if it
+    takes too long or cannot run."""
     own_index = [f"GIT_INDEX_FILE={index}"] if index else []
     try:
         done = subprocess.run([GIT[0], *own_index, *GIT[1:], *words], cwd=cwd, capture_output=True,

@@ -1,4 +1,4 @@
-"""Name why a run of a test script is not healthy, and which test files have no case."""
+"""Name why a run of a test script is not healthy, and list test files without any case."""
 from __future__ import annotations
 
 import re
@@ -7,7 +7,7 @@ from codedata.env.causes import Cause, cause_of
 from codedata.suites.suite import CRASHED, Run
 from codedata.suites.test_results import OVER, Case, counts, not_collected
 
-MAX_UNREPORTED = 0.5       # maximum share of test files of which a healthy suite reports no case
+MAX_UNREPORTED = 0.5       # maximum share of test files without a reported case in a healthy suite
 # The patterns of test files, one for each language; group 1 is the name that its runners use for a
 # file.
 TEST_FILES = (re.compile(r"(test_[\w-]+|[\w-]+_tests?)\.py"),
@@ -16,7 +16,7 @@ TEST_FILES = (re.compile(r"(test_[\w-]+|[\w-]+_tests?)\.py"),
 
 
 def why_not_healthy(run: Run, test_s: float) -> Cause:
-    """Return the cause why a run of the tests is not healthy; an empty Cause where it is."""
+    """Return the cause why a run of the tests is not healthy; an empty Cause if it is."""
     if run.healthy:
         return Cause()
     if limit := next(filter(None, (OVER.fullmatch(case.name) for case in run.results)), None):
@@ -40,10 +40,9 @@ def why_not_healthy(run: Run, test_s: float) -> Cause:
 
 
 def why_hollow(passed: list[str], broken: Run, is_built: bool = False) -> str:
-    """Return why a test script does not test the source, by a run of it with the broken source and
-    the names of what had passed before; an empty string where it does. Where the source is built,
-    a build that fails may leave the programs of an earlier one, whose tests pass; its exit code
-    counts then."""
+    """Return why a test script does not test the source, or an empty string: from a run `broken`
+    with a broken source, and the names that passed before. If the source is built, a failed build
+    may leave older programs whose tests pass; then the exit code counts."""
     left = {case.name for case in broken.results if case.status == "passed"}
     lost = [name for name in passed if name not in left]
     if not lost and not broken.timed_out and not (is_built and broken.exit_code):
@@ -56,8 +55,8 @@ def why_hollow(passed: list[str], broken: Run, is_built: bool = False) -> str:
 def unreported_files(committed: list[str], results: list[Case]) -> tuple[list[str], int]:
     """Return (committed test files that no case name refers to, number of test files).
 
-    A name refers to a file by the file's name, or by its module or class. A language in which no
-    file is referred to is left out, since some runners print only titles.
+    A name refers to a file by its name, module or class. A language without any reference is left
+    out, since some runners print only titles.
     """
     suites = [case.name.rpartition("::")[0] or case.name for case in results]
     words = {word for name in suites for word in re.findall(r"[\w.-]+", name)}
@@ -74,8 +73,7 @@ def unreported_files(committed: list[str], results: list[Case]) -> tuple[list[st
 
 
 def part_of_suite(unreported: list[str], n_files: int) -> Cause:
-    """Return the cause for a test script that leaves out most test files; an empty Cause for any
-    other."""
+    """Return the cause if a test script leaves out most test files, else an empty Cause."""
     if len(unreported) <= n_files * MAX_UNREPORTED:
         return Cause()
     return Cause("part_of_suite",

@@ -2,9 +2,9 @@
 
 A row is {repo, base_commit, repo_name, image_name, reformat_path} and any other keys, as in
 SWE-bench and its family. The source is `reformat_path`, a folder on this machine, relative to the
-row's file; else it is in the image, in its working directory; else `repo` says where it is: a git
-address, or owner/name on GitHub. --repo alone may name a folder. With `base_commit` that commit is
-set up. It is not guaranteed that a folder stays unchanged while it is copied.
+row's file; else the image's working directory; else what `repo` names: a git address, or owner/name
+on GitHub. Only --repo may name a folder. With `base_commit` that commit is set up. Not promised:
+that a folder stays unchanged while it is copied.
 """
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ from codedata.suites.repo_names import ADDRESS, LOCAL, clean_name, parts_of, rep
 OWNER_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 GITHUB = "https://github.com/"
 COMMIT = re.compile(r"[0-9a-f]{8,64}")
-DATED_AFTER = 180 * 86_400   # seconds, from which on today's packages are the second choice
+DATED_AFTER = 180 * 86_400   # age in seconds from which on today's packages are the second choice
 NAMES = "Names of files and images are of [A-Za-z0-9._-]. Give the row a `repo_name`."
 
 
 @dataclass(frozen=True)
 class Row:
-    """Hold what is read of a row of the input, which may have other keys."""
+    """Hold the keys that are read from a row of the input; it may have others."""
 
     title = "a repository"
     repo: str
@@ -67,10 +67,10 @@ class Repository:
     repo_name: str           # its name in files and image tags
     base_image: str          # the row's image_name; "": [sandbox] base_image
     path: str                # the folder of the source; "": it is cloned, or in the image
-    base_commit: str         # asked for, or HEAD of a folder under git; "": not known
+    base_commit: str         # as requested, or HEAD of a folder under git; "": unknown
     source: str              # a digest of what is in the folder
     row: dict                # the row as it was given
-    called: str = ""         # in records: no path, which would be one of this machine
+    called: str = ""         # its name in records: not a path, which is valid only on this machine
     # the address or folder to clone; "": none
     origin: str = field(default="", repr=False)
 
@@ -82,7 +82,7 @@ class Repository:
 
 def repositories_of(path: Path) -> Derived:
     """Return the repositories of a JSONL file; open() reports lines that are not valid rows. Raise
-    Trouble where the file cannot be read."""
+    Trouble if the file cannot be read."""
     rows = numbered_lines(path, "--input takes JSON lines with `repo`.")
     return repositories_in(rows, path.parent, path.name)
 
@@ -90,9 +90,9 @@ def repositories_of(path: Path) -> Derived:
 def repositories_in(rows: dict[str, str], folder: Path, place: str, is_all: bool = True,
                     by_user: bool = False) -> Derived:
     """Return the repositories of rows, {location for messages: JSON}, by repo_name. Relative paths
-    start at `folder`. With `is_all`, records of other repositories are orphans. `by_user`: `repo`
-    is what the user has named, and may be a folder."""
-    # {repo_name: the row that has it first, with what it sets up}
+    start at `folder`. With `is_all`, records of other repositories are orphans. With `by_user`, the
+    user has named `repo`, and it may be a folder."""
+    # {repo_name: the first row that has it, with what it sets up}
     first: dict[str, tuple] = {}
 
     def named(where: str, repository: Repository) -> dict[str, Repository]:
@@ -103,7 +103,7 @@ def repositories_in(rows: dict[str, str], folder: Path, place: str, is_all: bool
         if place != where and not (asked and asked == other):
             raise BrokenRecord(f"has the repo_name of an earlier row, {name}.", where,
                                "Give one of them another `repo_name`.")
-        return {name: repository} if place == where else {}   # tasks may have one commit
+        return {name: repository} if place == where else {}   # several tasks may have one commit
 
     def read_rows() -> Readers:
         return {where: partial(_repository, row, where, folder, by_user)
@@ -115,8 +115,8 @@ def repositories_in(rows: dict[str, str], folder: Path, place: str, is_all: bool
 def one_repository(argument: str, root: Path, may_clone: bool = True) -> Derived:
     """Return the repository that --repo names: PATH or ADDRESS, each with an optional @COMMIT.
 
-    Without `may_clone`, an address that was not cloned before has no source yet. Raise Trouble
-    where `argument` is neither a folder nor an address, or where `root` lies in the source.
+    Without `may_clone`, an address that was not cloned before does not have a source yet. Raise
+    Trouble if `argument` is neither a folder nor an address, or if `root` lies in the source.
     """
     address, commit = argument, ""
     is_host = re.fullmatch(r"\w+://[^/]*", argument)   # with a user before it
@@ -126,8 +126,8 @@ def one_repository(argument: str, root: Path, may_clone: bool = True) -> Derived
     is_folder = os.path.isdir(address)
     is_option = place.startswith("-") or commit.startswith("-")
     if is_option or not (is_folder or ADDRESS.match(place)):
-        raise Trouble("is no folder and no git address.", argument,
-                      "--repo takes PATH or GIT_URL, with @COMMIT behind.")
+        raise Trouble("is neither a folder nor a git address.", argument,
+                      "--repo takes PATH or GIT_URL, each with an optional @COMMIT.")
     name = clean_name(Path(place).resolve().name if is_folder else parts_of(place)[-1])
     row = {"repo": place} if commit else {"repo": place, "repo_name": name}
     if commit or not is_folder:
@@ -136,14 +136,14 @@ def one_repository(argument: str, root: Path, may_clone: bool = True) -> Derived
         if may_clone or clone_of(origin, sources).exists():
             row["base_commit"] = cloned(origin, commit, sources)[1]
     elif root.resolve().is_relative_to(Path(place).resolve()):
-        raise Trouble(f"lies in the source, {place}: what is written there would be part of it.",
+        raise Trouble(f"lies in the source, {place}: files written there would become part of it.",
                       str(root),
                       "Give another --root.")
     return repositories_in({argument: json.dumps(row)}, Path(), name, is_all=False, by_user=True)
 
 
 def _repository(line: str, where: str, folder: Path, by_user: bool) -> Repository:
-    """Return a row as a Repository. Raise BrokenRecord where the row is not valid."""
+    """Return a row as a Repository. Raise BrokenRecord if the row is not valid."""
     try:
         return _checked(row_in(line), where, folder, by_user)
     # raised for malformed JSON and malformed paths
@@ -159,7 +159,7 @@ def _checked(row, where: str, folder: Path, by_user: bool) -> Repository:
         raise BrokenRecord("has a NUL byte or half a character in it.", where, "Mend the row.")
     commit, repo = known.base_commit, without_secret(known.repo)
     if commit and not COMMIT.fullmatch(commit):
-        raise BrokenRecord(f"has a base_commit that is no commit's id: {commit[:80]!r}.", where,
+        raise BrokenRecord(f"has a base_commit that is not a commit's id: {commit[:80]!r}.", where,
                            "Give 8 to 40 hexadecimal digits.")
     path = _folder(known, folder, where, by_user)
     is_local = bool(path) and Path(path) == (folder / repo).resolve()   # `repo` is a path
@@ -173,7 +173,7 @@ def _checked(row, where: str, folder: Path, by_user: bool) -> Repository:
     is_elsewhere = not (path or known.image_name)
     origin = _address_of(known.repo) if is_elsewhere else path if commit else ""
     if is_elsewhere and not by_user and (not origin or origin.startswith("file:")):
-        raise BrokenRecord(f"has a `repo` that is no address and no owner/name: {repo[:80]!r}.",
+        raise BrokenRecord(f"has a `repo` that is not an address or owner/name: {repo[:80]!r}.",
                            where, "Name a folder by --repo.")
     if origin or not path:
         return Repository(repo, name, known.image_name, "", commit, "", {**row, "repo": repo},
@@ -183,7 +183,7 @@ def _checked(row, where: str, folder: Path, by_user: bool) -> Repository:
 
 
 def _folder(row: Row, folder: Path, where: str, by_user: bool) -> str:
-    """Return the path of the folder that a row names; "" where it names none."""
+    """Return the path of the folder that a row names; "" if it names none."""
     if row.reformat_path:
         source = folder / row.reformat_path
         if not source.is_dir():
@@ -195,14 +195,15 @@ def _folder(row: Row, folder: Path, where: str, by_user: bool) -> str:
 
 
 def _address_of(repo: str) -> str:
-    """Return the git address that `repo` is or, as owner/name, has on GitHub; "" if it is none."""
+    """Return the git address that `repo` is or, as owner/name, has on GitHub; "" if it is neither.
+    """
     if ADDRESS.match(repo):
         return repo
     return f"{GITHUB}{repo}" if OWNER_NAME.fullmatch(repo) else ""
 
 
 def base_commit(folder: str) -> str:
-    """Return HEAD where the folder is a clone, else an empty string."""
+    """Return the commit of HEAD if the folder is a clone, else an empty string."""
     if not os.path.isdir(os.path.join(folder, ".git")):
         return ""
     with own_repository(Path(folder)) as own:
@@ -211,9 +212,9 @@ def base_commit(folder: str) -> str:
 
 @cache
 def tree_digest(folder: str) -> str:
-    """Return a digest of the names and contents of all files below a folder, except .git. When
-    it changes, everything made from the folder is stale. Raise OverBounds where the folder
-    exceeds TREE."""
+    """Return a digest of the names and contents of all files below a folder, except .git. When it
+    changes, everything made from the folder is stale. Raise OverBounds if the folder exceeds TREE.
+    """
     entries, count = [], TREE.meter()
     for directory, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if name != ".git")
@@ -242,10 +243,10 @@ def _digest_of(path: str) -> str:
 class Source:
     """Hold where a source is."""
 
-    files: Path              # a folder with its files, to be read alone
+    files: Path              # a folder with its files, only to be read
     place: Path | None       # a folder of the driver's machine; None: it is in the image
     near: Path | None = None   # `place`, or a copy on this machine
-    commit: str = ""         # "": HEAD with what is not committed
+    commit: str = ""         # "": HEAD with uncommitted changes
     committed_at: int = 0    # seconds since 1970; 0: not known
 
     @property
@@ -259,14 +260,14 @@ class Source:
 def source_of(repository: Repository, root: Path,
               open_image: Callable[[], Sandbox]) -> Iterator[Source]:
     """Yield a repository's source. Addresses are cloned below `root`; without an address or a
-    folder, open_image() opens a sandbox in whose working directory it is. Raise ItemFailed where a
-    commit cannot be had."""
+    folder, open_image() opens a sandbox in whose working directory it is. Raise ItemFailed if a
+    commit cannot be fetched."""
     if repository.origin:
         try:
             clone, commit = cloned(repository.origin, repository.base_commit,
                                    root / Environment.directory / SOURCES)
         except (Trouble, BrokenRecord) as e:
-            raise ItemFailed(f"its source cannot be had: {e}") from e
+            raise ItemFailed(f"its source cannot be fetched: {e}") from e
         with at_hand(clone) as near, checked_out(near, commit) as files:
             yield Source(files, clone, near, commit, date_of(commit, near))
     elif repository.path:

@@ -1,10 +1,10 @@
-"""Plan an environment without a model: try recipes in order of rising cost, each informed by the
-one before.
+"""Plan an environment without a model: try recipes in order of rising cost, each with fixes from
+the logs before it.
 
 A draft is tried in a scratch container, where running a changed script again is cheap, until its
 tests are healthy or its log teaches nothing more. The result is verified from scratch in a fresh
 container. The first healthy recipe is taken; if there is none, the verified one with the most
-passed tests is taken, and its record shows that. The scripts of a commit's nearest ancestor may be
+passed tests is taken, and its record says so. The scripts of a commit's nearest ancestor may be
 tried first, in its image.
 """
 from __future__ import annotations
@@ -42,8 +42,8 @@ NOT_TRIED = Verified(failed="recipe", cause=NO_RECIPE)
 
 @dataclass(frozen=True)
 class Planned:
-    """Hold the best pair of scripts and the result of its verification, with the agent's runs where
-    one was asked."""
+    """Hold the best pair of scripts and the result of its verification, with the agent's runs, if
+    there was one."""
 
     install_script: str = ""
     test_script: str = ""
@@ -57,14 +57,15 @@ class Planned:
 
     @property
     def status(self) -> str:
-        """Return how an agent ended that handed in no scripts; else if the scripts verified."""
+        """Return the agent's status if it handed in no scripts; otherwise whether the scripts
+        verified."""
         if self.agent and self.agent.status != SUCCESS:
             return self.agent.status
         return SUCCESS if self.verified.ok else ERROR
 
     @property
     def error(self) -> str:
-        """Return why the status is not success; an empty string where it is."""
+        """Return why the status is not success; an empty string if it is."""
         if self.agent and self.agent.status != SUCCESS:
             return self.agent.error
         cause = self.verified.cause
@@ -78,9 +79,9 @@ def project_of(facts: Facts, source: Path | None = None, commit: str = "") -> Pr
 
 
 def propose(recipe: Recipe, log: Log, collected: bool, may_fall_back: bool) -> Recipe | None:
-    """Return the recipe to try after an unhealthy one: with the fixes from its log, else the next
-    more expensive one of its kind, or None. A failed install without a known fix would fail with
-    more requirements, too."""
+    """Return the recipe to try after an unhealthy one: with fixes from its log, else the next more
+    expensive one of its kind; None if there is none. After a failed install without a known fix,
+    more requirements would fail, too."""
     kind = REPAIRS[type(recipe)]
     if (better := kind.repair(recipe, log)) or not may_fall_back or log.phase != "test":
         return better
@@ -91,7 +92,7 @@ def plan(verifier: Verifier, facts: Facts, budget_s: float = 3600.0,
          attempts: Sequence[dict] = ()) -> Planned:
     """Return the best scripts for the project with these facts. Each kind of recipe gets up to
     PAIRS pairs of scripts, until one is verified or `budget_s` seconds have passed. `attempts` are
-    earlier ones, to be recorded before these."""
+    earlier ones; they come first in the record."""
     trial = _RecipeTrial(verifier, time.monotonic() + budget_s)
     best = Planned(attempts=[*attempts])
     if facts.unreadable:
@@ -127,14 +128,14 @@ class _RecipeTrial:
             settled = verified.failed not in ("", "install", "tests", "hollow")
             if settled or verified.is_healthy or n == PAIRS - 1 or self.is_over():
                 break
-            shown = "" if verified.failed == "hollow" else verified.log   # it shows what we broke
+            shown = "" if verified.failed == "hollow" else verified.log   # our fault
             log = Log(verified.phase, displayed(shown), verified.timed_out, not verified.n_cases)
             collected = verified.n_cases > len(verified.not_collected)
             following = propose(recipe, log, collected, may_fall_back=True)
             better = self._draft(following, verified) if following else None
             if better is None and (n or not verified.n_passed):
                 break
-            recipe = better or recipe   # the first was not verified to its end
+            recipe = better or recipe   # the first verification stopped early
         return best
 
     def _draft(self, recipe: Recipe, before: Verified) -> Recipe | None:
@@ -168,7 +169,7 @@ class _RecipeTrial:
         return best or (None if is_installed else recipe)
 
     def _run(self, recipe: Recipe, sandbox: Sandbox, commit: str) -> tuple[str, Run]:
-        """Run a recipe in a scratch container. Return ("test", the run of its tests) or, where the
+        """Run a recipe in a scratch container. Return ("test", the run of its tests) or, if the
         install failed, ("install", a run without cases)."""
         begin_step("install of a draft")
         installed, _ = self.verifier.install(sandbox, commit, recipe.install_script())
@@ -198,9 +199,8 @@ def _rank(verified: Verified) -> tuple:
 # as another commit -------------------------------------------------------------------------------
 
 def plan_as(verifier: Verifier, neighbour: Environment, key: str) -> Planned:
-    """Return what a neighbour's scripts come to in its image: of what is installed there already,
-    only the difference is installed. Where nothing differs that decides the install, whose digest
-    is `key`, the neighbour's results count, too."""
+    """Return the result of a neighbour's scripts in the neighbour's image, where only missing
+    packages are installed. If its install_key() is `key`, too, its test results also count."""
     current_step().within = f"as {neighbour.repo_name}"
     known = neighbour.verified
     shown = Verified(results=neighbour.test_case_result, flaky=neighbour.flaky,

@@ -23,12 +23,12 @@ from codedata.env.recipes.repository_files import RepositoryFiles
 from codedata.errors import ItemFailed
 from codedata.texts import CONTROL
 
-# of a Python project what decides no install; the base image stands for its Python
+# facts of a Python project that do not affect the install; the base image stands for its Python
 INDECISIVE = ("version", "python", "ci_versions", "features", "extras", "modules", "packages",
               "n_test_files")
 MAX_MEMORY = 500_000_000   # bytes of address space
 MAX_FACTS = 10_000_000     # characters
-FILE_S = 3                 # seconds of the processor for one file, also on a busy machine,
+FILE_S = 3                 # seconds of processor time for one file, also on a busy machine,
 ALL_S = 9                  # for all files of a child,
 CHILD_S = 30.0             # and by the clock
 MAX_CHILDREN = 4           # started for one repository
@@ -45,14 +45,14 @@ class Facts:
     plain: PlainRecipe | None = None
     # the code to test is JavaScript or TypeScript; Python projects may have package.json, too
     is_node: bool = False
-    unreadable: dict[str, str] = field(default_factory=dict)   # file → why it counts as not there
-    # not read from files: the day of an old commit, and the Python that its base image lacks
+    unreadable: dict[str, str] = field(default_factory=dict)   # file → why it counts as missing
+    # not read from files: the date of an old commit, and the Python that the base image lacks
     until: str = ""
     brought: str = ""
 
     @property
     def decisive(self) -> dict:
-        """Return the facts that decide how a Python project is installed and tested, and Node's
+        """Return the facts that decide how a Python project is installed and tested, and the Node
         version."""
         left_out = {*INDECISIVE, *(["developers"] if self.python.tests else [])}
         return {"engine": self.node.engine} | {
@@ -68,7 +68,7 @@ def read_facts(folder: Path) -> Facts:
         if not why:
             return _loaded(lines[-1])
         if not lines and not skipped:   # no file of the repository can be the cause
-            raise ItemFailed("what reads a repository ends before it reads a file")
+            raise ItemFailed("the process that reads a repository ended before its first file")
         if not lines or lines[-1] in skipped:
             break
         skipped[lines[-1]] = why
@@ -78,7 +78,7 @@ def read_facts(folder: Path) -> Facts:
 def recipes(facts: Facts) -> list[Recipe]:
     """Return the first recipes of each kind that fits the facts, the likeliest kind first."""
     python = facts.python
-    # of Python: as its lock file says, as of the commit's day, as of today
+    # of Python: by the lock file, by the commit's date, as of today
     ways: list[Recipe] = []
     if python.name or python.n_test_files or python.runner:
         today = replace(python_recipe.initial(python), python=facts.brought)
@@ -113,7 +113,7 @@ def _run_child(folder: Path, skipped: dict[str, str]) -> tuple[list, str]:
     except subprocess.TimeoutExpired as e:
         output, is_late = e.stdout or b"", True
     except OSError as e:
-        raise ItemFailed(f"what reads a repository cannot be started: {e}") from e
+        raise ItemFailed(f"a process to read a repository cannot be started: {e}") from e
     lines = output.split(b"\n")[:-1]   # text after the last line break may be half a line
     if lines and lines[-1].startswith(b"{"):
         why = ""

@@ -2,7 +2,7 @@
 record.
 
 The scripts of a commit's nearest ancestor come first, then the recipe planner, then the agent,
-until some verify. Whichever found the scripts, a record is a success only if they were verified.
+until scripts verify. A record is a success only if its scripts were verified.
 """
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ from codedata.terminal import usd
 TRAJECTORIES = "_trajectories"
 # runs of an agent: one to find scripts, one to fix them if they did not verify
 ROUNDS = 2
-PLAN_TIMEOUTS = 4           # times run_timeout, after which the recipe planner starts nothing new
-READ = ("repo", "base_image", "base_commit", "source", "row")   # of a repository
+PLAN_TIMEOUTS = 4           # times run_timeout, after which the planner starts no new recipe
+READ = ("repo", "base_image", "base_commit", "source", "row")   # fields of a repository
 # Fields of Verified that the record's `verified` has under the same name.
 RECORDED = ("failed", "n_passed", "n_cases", "share_passed", "share_skipped", "not_collected",
             "needs_network", "restored", "changed_by_tests")
@@ -65,7 +65,7 @@ class Setup:
     settings: EnvSettings
     limits: AgentSettings     # of an agent
     host: SandboxFactory
-    client: Client | None     # of the agents; None where recipes alone are tried
+    client: Client | None     # of the agents; None if only recipes are tried
 
     @property
     def _has_image(self) -> bool:
@@ -111,9 +111,9 @@ class Setup:
 
     def _planned(self, repository: Repository, source: Source, facts: Facts, verifier: Verifier,
                  key: str) -> Planned:
-        """Return the first scripts that verify, else those of the last planner."""
+        """Return the first scripts that verify, else the last planner's."""
         planner = self.settings.planner
-        outcome = Planned(verified=Verified(failed="recipe"))   # none was tried
+        outcome = Planned(verified=Verified(failed="recipe"))   # nothing was tried
         if neighbour := nearest_ancestor(self.root, repository, source,
                                          self.host.has_image):
             outcome = plan_as(verifier, neighbour, key)
@@ -124,7 +124,7 @@ class Setup:
         return outcome
 
     def _no_image(self) -> KeptImage:
-        """Return why a repository has no image, unless one is made."""
+        """Return the KeptImage that says why a repository has no image."""
         if self.settings.no_image:
             return KeptImage(trouble="--no-image")
         if self.host.builds_images:
@@ -132,14 +132,14 @@ class Setup:
         return KeptImage(trouble=f"{self.host.no_images}: install it where it is opened")
 
     def identity(self) -> dict:
-        """Return what a record depends on beside the repository. A change of it makes nothing
-        stale."""
+        """Return what a record depends on besides the repository. A change of it does not make the
+        record stale."""
         return {"planner": self.settings.planner, "base_image": self.host.base_image,
                 "sandbox": self.host.name,
                 **({"agent": self.client.spec.identity()} if self.client else {})}
 
     def bound(self) -> str:
-        """Return a line that says how many calls there can be, and what they can cost."""
+        """Return a line that says how many calls there can be at most, and what they can cost."""
         if not self.client:
             return "no calls: recipes ask no model"
         env = self.settings
@@ -151,7 +151,7 @@ class Setup:
                 "most of them take far fewer")
 
     def _by_agent(self, name: str, verifier: Verifier, outcome: Planned, in_two: bool) -> Planned:
-        """Return the outcome of an agent, started where the recipes failed. Scripts that do not
+        """Return the outcome of an agent, started after the recipes failed. Scripts that do not
         verify may be fixed once."""
         failures: list[FailedTry] = []
         # its trajectories do not replace those of earlier attempts
@@ -171,7 +171,7 @@ class Setup:
                 current_step().within = "agent"
                 run = (planner.mend(sandbox, name, failures[-1]) if n
                        else planner.find(sandbox, name, failures, in_two))
-            # scripts count only together: one alone would go with an older one
+            # the two scripts count only together, not one with an older other
             scripts = run.scripts if len(run.scripts) == len(SCRIPTS) else {}
             so_far = outcome.agent.followed_by(run) if outcome.agent else run
             outcome = replace(outcome, **scripts, agent=so_far)
@@ -189,8 +189,8 @@ class Setup:
 def nearest_ancestor(root: Path, repository: Repository, source: Source,
                      has_image: Callable[[str, str], bool]) -> Environment | None:
     """Return the environment of the nearest ancestor of a commit that is healthy, starts from the
-    same base image and has its own image here; None where there is none. No descendant's: the
-    layers of its image hold what came after the commit."""
+    same base image and has its own image here; None if there is none. Descendants do not count:
+    their images' layers hold what came after the commit."""
     found: dict[int, Environment] = {}
     family, last = repository.repo_name[:-8], source.commit[:8]
     if not (source.committed_at and last and repository.repo_name.endswith(last)):
@@ -206,19 +206,20 @@ def nearest_ancestor(root: Path, repository: Repository, source: Source,
 
 @in_driver
 def _environments_of(root: Path, family: str) -> list[Environment]:
-    """Return the environments of a project that can be read, at whatever commits."""
+    """Return the readable environments of a project, at any commit."""
     store = Store(root, Environment).open()
     return [one for name in store.names() if name[:-8] == family and (one := known(store, name))]
 
 
 def fault_of(environment: Environment) -> str:
-    """Return why an environment counts as failed; an empty string where it does not."""
+    """Return why an environment counts as failed; an empty string if it does not."""
     return "" if environment.status == SUCCESS else f"{environment.status}: {environment.error}"
 
 
 def _record(repository: Repository, outcome: Planned, kept: KeptImage, seconds: float,
             **figures) -> Environment:
-    """Return the record of an outcome, with these figures beside those of the verification."""
+    """Return the record of an outcome, with its image, its time and the figures of its
+    verification."""
     result = outcome.verified
     collected = 1 - len(result.not_collected) / result.n_cases if result.n_cases else 0.0
     verified = {name: getattr(result, name) for name in RECORDED} | figures | {

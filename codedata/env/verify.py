@@ -4,9 +4,9 @@ The install script runs once with the network on. Committed files that it change
 an image is made of the result. The test script runs twice in the container, then once more, and
 once with the network off, in a container of that image. Cases that repeat are the result, cases
 that differ between the first three runs are flaky, and cases that differ only without the network
-need it. A suite of which most test files have no case is not healthy. In the end it runs once more,
-with the source broken: a script that does not notice is hollow. This proves what the runs showed,
-not that a test that passed four times will never fail.
+need it. A suite is not healthy if most test files have no case. At the end it runs once more with a
+broken source: a script that does not notice is hollow. Not promised: that a test that passed four
+times will never fail.
 """
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from codedata.suites.test_results import counts, not_collected
 
 CLEAN = "rm -f /var/cache/apt/*.bin"   # 76 MB that apt makes again
 STEPS = 6                  # of a verification
-MIN_BROKEN_S = 60          # seconds for the run with the broken source, beside twice the usual
+MIN_BROKEN_S = 60          # seconds for the run with the broken source, beside twice the usual time
 MIN_REPEATED = 0.8         # minimum share of a run's cases that must be the same in all three
 LISTED = "git -c safe.directory='*' -c core.quotePath=false ls-files"
 
@@ -42,7 +42,7 @@ class Verified:
     `results` show."""
 
     # the check that failed: source | install | tests | repeat | history | shadow | offline |
-    # hollow | sandbox, or recipe where there were no scripts
+    # hollow | sandbox, or recipe if there were no scripts
     failed: str = ""
     cause: Cause = field(default_factory=Cause)
     # with the network off, without the flaky ones
@@ -66,7 +66,7 @@ class Verified:
     image_id: str = ""
     install_s: float = 0.0
     test_s: tuple[float, ...] = ()         # seconds of each run
-    # output of the run that was not as it should be, else of the first test run
+    # output of the failed or unhealthy run, else of the first test run
     log: str = ""
     timed_out: bool = False
 
@@ -82,8 +82,8 @@ class Verified:
 
     @property
     def phase(self) -> str:
-        """Return which script `log` comes from, "install" or "test", or "hollow" where the source
-        was broken."""
+        """Return which script `log` comes from, "install" or "test", or "hollow" if the source was
+        broken on purpose."""
         return self.failed if self.failed in ("install", "hollow") else "test"
 
     def as_attempt(self, recipe: str) -> dict:
@@ -98,8 +98,8 @@ class Verifier:
     """Verify scripts for one project, in fresh sandboxes that open_sandbox(image) opens. A script
     may take `limit_s` seconds.
 
-    With `image_name` an image is made under that name, even where a later check fails. The caller
-    keeps it or removes it, with whatever else the run made.
+    With `image_name`, make an image of that name even if a later check fails. The caller keeps it
+    or removes it, with all else that the run made.
     """
 
     open_sandbox: Callable[..., Sandbox]
@@ -111,9 +111,9 @@ class Verifier:
     def verify(self, install_script: str, test_script: str, only_healthy: bool = False,
                like: Verified | None = None) -> Verified:
         """Run both scripts and make every check up to the first that fails. Return the result. With
-        `only_healthy`, nothing more is run after a first run that is not healthy, and the failed
-        check is `tests`. With `like`, the result of these scripts for another commit, one run is
-        enough if its cases agree with that one's."""
+        `only_healthy`, an unhealthy first run ends the verification with the failed check `tests`.
+        `like` is the result of these scripts for another commit: if the cases of the first run
+        agree with it, one run is enough."""
         try:
             with self.open_sandbox(self.base_image) as sandbox:
                 return self._verify(sandbox, install_script, test_script, only_healthy, like)
@@ -124,7 +124,7 @@ class Verifier:
 
     def install(self, sandbox: Sandbox, commit: str, script: str) -> tuple[Result, list[str]]:
         """Run an install script. Return its result and the committed files that it changed. They
-        are restored, since the source is tested as it is committed."""
+        are restored, since the committed source is tested."""
         done = run_script(sandbox, script, self.limit_s)
         restored, trouble = restore(sandbox, commit) if done.ok else ([], "")
         if trouble:
@@ -157,7 +157,7 @@ class Verifier:
             result = replace(result, image_id=sandbox.commit(self.image_name, keep=False))
             if like and (found := self._once(result, test_script, like)):
                 return found
-        else:   # now, since tests may commit, too
+        else:   # do it now, since tests may commit, too
             result = self._check_leftovers(result, sandbox, test_script)
             if result.failed:
                 return result
@@ -182,8 +182,8 @@ class Verifier:
 
     def _once(self, result: Verified, test_script: str, like: Verified) -> Verified | None:
         """Run the tests once, in a container of the image and without network. Return the result,
-        with the cases of `like` that are flaky or need the network; None where the run is not
-        healthy or does not agree with `like`: cases may be new, and few may be gone."""
+        with the cases of `like` that are flaky or need the network; None if the run is not healthy
+        or does not agree with `like`: cases may be new, but only a few may be gone."""
         begin_step("tests once", 2, STEPS)
         with self.open_sandbox(self.image_name) as fresh:
             result = self._check_leftovers(result, fresh, test_script)
@@ -208,8 +208,8 @@ class Verifier:
 
     def _repeat(self, sandbox: Sandbox, result: Verified, runs: list[Run],
                 test_script: str) -> Verified:
-        """Run the tests a third time and, where all three runs agree, once without network. Return
-        the result."""
+        """Run the tests a third time and, if all three runs agree, once without network. Return the
+        result."""
         began = now(sandbox)
         runs = [*runs, self.test(sandbox, test_script)]
         result = replace(repeated(result, runs),
@@ -224,9 +224,9 @@ class Verifier:
         return result if result.failed else self._check_hollow(sandbox, result, test_script)
 
     def _check_hollow(self, sandbox: Sandbox, result: Verified, test_script: str) -> Verified:
-        """Return the result, failed where the test script does not notice that the source is
-        broken. The sandbox is of no more use after this. A source that cannot be broken shows
-        nothing."""
+        """Return the result; it has failed if the test script passes with a broken source. If the
+        source cannot be broken, the result stays the same. The sandbox cannot be used afterwards.
+        """
         begin_step("tests of a broken source", 6, STEPS)
         passed = [case["name"] for case in result.results if case["status"] == "passed"]
         n_files, n_built = break_source(sandbox, self.project, test_script)
@@ -241,9 +241,9 @@ class Verifier:
         return result
 
     def _check_leftovers(self, result: Verified, sandbox: Sandbox, test_script: str) -> Verified:
-        """Return the result, failed where the sandbox or its image holds another history or another
-        copy of the project. Where the files can be read from outside, the sandbox's own git is not
-        trusted for the history."""
+        """Return the result; it has failed if the sandbox or its image holds another history or
+        copy of the project. If the files can be read from outside, the history is not read by the
+        sandbox's own git."""
         if hasattr(sandbox, "files"):
             with sandbox.files(self.image_name) as files:
                 traces, copies = outside.look(files, sandbox.workdir, result.base_commit,
@@ -260,8 +260,8 @@ class Verifier:
 # what runs show ----------------------------------------------------------------------------------
 
 def promising(result: Verified, run: Run, limit_s: float, only_healthy: bool) -> Verified:
-    """Return the result with the first run, which had limit_s seconds; failed where nothing passed,
-    with `only_healthy` also where it is not healthy."""
+    """Return the result with the first run, which had `limit_s` seconds; it has failed if nothing
+    passed or, with `only_healthy`, if the run is not healthy."""
     result = replace(result, log=run.text, test_s=(run.seconds,), **_figures(run))
     if result.n_passed and (result.healthy or not only_healthy):
         return result
@@ -269,7 +269,7 @@ def promising(result: Verified, run: Run, limit_s: float, only_healthy: bool) ->
 
 
 def repeated(result: Verified, runs: list[Run]) -> Verified:
-    """Return the result with three runs; failed where too many cases differ between them."""
+    """Return the result with three runs; it has failed if too many cases differ between them."""
     stable, flaky = compare(runs)
     result = replace(result, flaky=flaky, test_s=tuple(run.seconds for run in runs))
     max_cases = max(len(run.results) for run in runs)
@@ -282,7 +282,7 @@ def repeated(result: Verified, runs: list[Run]) -> Verified:
 def concluded(result: Verified, runs: list[Run], offline: Run, committed: list[str],
               limit_s: float) -> Verified:
     """Return the result with three runs that agree and one without the network, of a source with
-    these committed files; failed where nothing passes without the network."""
+    these committed files; it has failed if nothing passes without the network."""
     stable = compare(runs)[0]
     statuses = {case.name: case.status for case in offline.results}
     unreported, n_files = unreported_files(committed, offline.results)
@@ -302,8 +302,8 @@ def concluded(result: Verified, runs: list[Run], offline: Run, committed: list[s
 
 
 def flaky_as(like: Verified, names: Collection[str]) -> list[str]:
-    """Return the flaky cases of another commit, and those of these names that are new and of a test
-    whose cases were flaky there: they may be named by the time."""
+    """Return the flaky cases of another commit, and the new ones among `names` whose test had flaky
+    cases there: a name may contain the time."""
     known = {case["name"] for case in like.results}
     tests = {name.partition("[")[0] for name in like.flaky if "[" in name}
     new = {name for name in names if name not in known and name.partition("[")[0] in tests}

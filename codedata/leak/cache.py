@@ -1,4 +1,4 @@
-"""Get the leak verdicts on a duel's turns: ch.py asks for them, validate.py for the missing ones.
+"""Get the leak verdicts on a duel's turns: ch.py asks for them first, validate.py for missing ones.
 
 ch.py stores its tries beside the answers, in _leaks/<stem>.json: {tries [{turn, defence, findings,
 verdicts}]}. judge.py makes the verdicts; without a leak judge in the settings, the certain facts of
@@ -40,7 +40,7 @@ from codedata.texts import name_hash
 
 KEPT = "_leaks"            # the folder beside the answers
 CHALLENGER, KING = "challenger", "king"
-# takes the place of findings in final/, refined/ and defeat/; exports leave such a turn out
+# replaces findings in final/, refined/ and defeat/; exports leave a turn with it out
 NO_VERDICT = {"judge": "", "kind": UNJUDGED, "text": "",
               "why": "no leak judge has seen this turn: run python validate.py"}
 MAX_FINDINGS_CHARS = 300       # length limit of the findings in an error message
@@ -65,8 +65,8 @@ def challenger_leaks(judges: set[str], answer: Answer, score: Score,
                      commit: Commit | None) -> tuple[list[dict] | None, bool]:
     """Return (findings that bar the challenger's turn, whether one of `judges` gave no verdict).
 
-    The findings are [{judge, kind, text, why}]: those of the leak judges or, without any verdict,
-    the certain facts. They are None if there is no pull request to compare with.
+    The findings are [{judge, kind, text, why}]: from the leak judges or, without any verdict, the
+    certain facts; None if there is no pull request to compare with.
     """
     if commit is None:
         return None, False
@@ -111,7 +111,8 @@ class LeakCheck:
             yield client, request(client, Suspect.of(answer, KING, commit))
 
     def save(self, tries: list[Try]) -> None:
-        """Write the current item's tries beside its record; note the retries in its ledger line."""
+        """Write the current item's tries beside its record; put the number of retries into its
+        ledger line."""
         calls = current_reply_log()
         if len(tries) > 1:
             calls.note(asked_again=len(tries) - 1)
@@ -123,8 +124,8 @@ class LeakCheck:
 class LeakJudges:
     """Decide which leak verdicts the score of a turn needs, and ask for missing ones (validate.py).
 
-    A part of a score is named "leak <judge>" or "leak king <judge>". The latter exists only for a
-    sample of the kings, which never saw the pull request.
+    A part of a score is named "leak <judge>" or "leak king <judge>". Only a sample of the kings is
+    judged, since a king never saw the pull request.
     """
 
     def __init__(self, root: Path = Path(), clients: Iterable[Client] = (),
@@ -138,7 +139,8 @@ class LeakJudges:
                 self.parts[f"leak king {judge}"] = judge, KING
 
     def settled(self, score: Score) -> dict[str, str]:
-        """Return the parts that a score has or, without a PR or a sampled king, never needs."""
+        """Return the parts that a score has, and the parts that it never needs: without a PR, or
+        for a king outside the sample."""
         missing = self.missing(score)
         return {part: "" for part in self.parts if part not in missing}
 
@@ -163,7 +165,7 @@ class LeakJudges:
     def verdicts(self, answer: Answer, name: str, old: list[dict],
                  ran: Mapping[str, str]) -> list[dict]:
         """Return the verdicts on a turn: stored ones on the same texts, and new ones for the rest,
-        whose judges are shown what running a side showed.
+        whose judges are shown `ran`, what running each side showed.
 
         A verdict that fails is left out and noted in the ledger; missing() then reports its part.
         Raise ItemFailed if the record of the pull request is broken.
@@ -206,14 +208,14 @@ class LeakJudges:
 
 
 def known_leaks(tries: list[dict], turn: str) -> list[Finding]:
-    """Return the findings in the tries of other turns; of a turn that was tried again after a
-    defence, those of its last try."""
+    """Return the findings in the tries of other turns; if a turn was tried again after a defence,
+    only the findings of its last try."""
     findings = {one["turn"]: one["findings"] for one in tries}
     return [finding for of, found in findings.items() if of != turn for finding in found]
 
 
 def _path_of_tries() -> Path:
-    """Return where the tries of the current item are stored."""
+    """Return the path of the current item's tries."""
     calls = current_reply_log()
     return calls.directory / KEPT / f"{calls.item}.json"
 

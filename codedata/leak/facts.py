@@ -2,8 +2,8 @@
 
 All facts come from comparing texts, never from interpreting a sentence. They are paths, names,
 literals, line numbers and code of the pull request, word for word, and anchors: texts that an edit
-of the turn replaces or searches for. The leak judge gets the `certain` ones as hints; without a
-leak judge, they reject a turn. Paraphrases are not detected.
+of the turn replaces or searches for. The leak judge gets the `certain` facts as hints; without a
+leak judge, these reject a turn. Paraphrases are not detected.
 """
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def certain_findings(history: list[Message], turn: str, commit: Commit) -> list[
 
 
 def given_away(text: str, shown: str, commit: Commit) -> list[Fact]:
-    """Return the certain facts in a text whose readers know nothing but `shown`."""
+    """Return the certain facts in a text whose readers know only `shown`."""
     history = [{"role": "user", "content": shown}]
     return [fact for fact in find_facts(history, text, commit) if fact.certain]
 
@@ -91,8 +91,8 @@ def shown_share(history: list[Message], commit: Commit) -> float:
 
 def has_fix_begun(history: list[Message], commit: Commit) -> bool:
     """Return whether a turn of the agent has written code of the fix: it names a file of the fix
-    and holds a line that the fix adds there, or deletes where it adds none, that nothing before
-    the turn had shown. An edit that shares no line with the fix is a wrong one, and begins nothing.
+    and holds a line, not shown before, that the fix adds there, or deletes if it adds none. An edit
+    that shares no line with the fix does not count.
     """
     wanted: dict[str, set[str]] = defaultdict(set)   # by base name
     lines = ((hunk.path.rpartition("/")[2], bare(line)) for hunk in _code_of(commit)

@@ -1,5 +1,5 @@
-"""Index what gives a solution away: the texts that somebody has been shown, and the patches that he
-has not. Facts of a turn (facts.py), issue reports, documents and instructions are searched with it.
+"""Index texts that somebody was shown and patches that they were not shown, to find what gives a
+solution away in turns (facts.py), issue reports, documents and instructions.
 """
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAME = re.compile(r"[^\W\d]\w*")
 PATH = re.compile(r"[\w@+~-][\w.@+~/-]{0,300}\w")
 DEFINED = re.compile(r"\b(?:def|class|func|function|fn|struct|interface|trait|enum|type|module|"
                      r"const|let|var|#define)\s+(?:\([^)]{0,200}\)\s*)?([^\W\d]\w*)")
-# C-like; each character has one place in it, so that nothing is tried twice
+# C-like; each character fits only one place, so that nothing is tried twice
 TYPED = re.compile(r"^(?:[\w*&<>\[\],]+[ \t]+){0,4}(?:[\w*&<>\[\],]+[ \t]+[*&]*|[\w*&<>\[\],]+[*&])"
                    r"([^\W\d]\w*)\(", re.MULTILINE)
 ASSIGNED = re.compile(r"^[ \t]*([^\W\d]\w*)[ \t]*(?::[^=\n]{1,60})?(?::=|=(?!=))", re.MULTILINE)
@@ -53,12 +53,12 @@ class Shown:
 
     @cached_property
     def bare(self) -> str:
-        """Return the conversation as bare()."""
+        """Return the conversation in the form of bare()."""
         return bare(self.text)
 
     def share(self, lines: list[str], min_chars: int) -> float:
         """Return the share (0 to 1) of the lines of at least `min_chars` characters that were
-        shown; 0 without such lines. They are compared as bare().
+        shown; 0 without such lines. Lines are compared in the form of bare().
         """
         counted = [line for line in map(bare, lines) if len(line) >= min_chars]
         return sum(line in self.bare for line in counted) / max(1, len(counted))
@@ -93,7 +93,7 @@ class Patch:
 
     @cached_property
     def old_bare(self) -> str:
-        """Return the removed and context lines as bare()."""
+        """Return the removed and context lines in the form of bare()."""
         return "\n".join(bare(line) for hunk in self.hunks for line in hunk.old)
 
 
@@ -106,7 +106,7 @@ _read = lru_cache(maxsize=8)(Patch)
 
 
 def parts_of_test(test: str) -> list[str]:
-    """Return file, classes and name of a test, or its name alone; without its parameters."""
+    """Return file, classes and name of a test, or only its name; without parameters."""
     return re.split(r"::| > ", test.partition("[")[0])
 
 

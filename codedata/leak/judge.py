@@ -66,7 +66,8 @@ class Suspect:
 
     @classmethod
     def of(cls, answer: Answer, side: str, commit: Commit) -> Suspect:
-        """Return the suspect for the field `side` of an Answer, or of an object with its fields."""
+        """Return the suspect for the field `side` of an Answer, or of an object with the same
+        fields."""
         turn = turn_text(getattr(answer, side), answer.messages)
         return cls(plain(answer.messages, answer.tools), turn, commit)
 
@@ -78,7 +79,8 @@ class Suspect:
 
 
 def judge_turn(client: Client, suspect: Suspect, side: str = "challenger") -> LeakVerdict:
-    """Return a leak judge's verdict. Raise ItemFailed after two invalid replies, or without any."""
+    """Return a leak judge's verdict. Raise ItemFailed if two replies are invalid, or there is no
+    reply."""
     attempts = count(1)
 
     def read(reply: Reply) -> LeakVerdict:
@@ -100,8 +102,8 @@ def judge_turn(client: Client, suspect: Suspect, side: str = "challenger") -> Le
 def request(client: Client, suspect: Suspect, attempt: int = 1) -> list[Message]:
     """Return the judge's request: history, pull request, instructions and turn.
 
-    Only certain facts are hints: on samples/leak a judge who labelled every answer right found 70
-    of 76 of them to leak, and 82 of 217 of the others.
+    Only certain facts are hints: on samples/leak a judge who labelled every answer right found that
+    70 of 76 of these leak, and 82 of 217 of the other facts.
     """
     facts = certain_findings(suspect.history, suspect.turn, suspect.commit)
     hints = "\n".join(f"- {one['quote']} ({one['why']})" for one in facts)
@@ -125,8 +127,8 @@ def findings_text(findings: Sequence[dict]) -> str:
 
 
 def verdict_in(text: str, turn: str, shown: Sequence[str] = ()) -> dict:
-    """Return the {leak, findings, hedged_claims} of a reply. Raise Rejected where it is not valid.
-    What the turn, or a text that the judge was `shown` beside it, holds is a quotation."""
+    """Return the {leak, findings, hedged_claims} of a reply. Raise Rejected if it is not valid: a
+    finding must quote the turn, or a text that the judge was `shown` beside it."""
     found = object_in(text, lambda one: {"leak", "findings"} <= one.keys(),
                       "with `findings` and `leak`", [turn, *shown])
     leak, findings, hedged = found["leak"], found["findings"], found.get("hedged_claims", 0)

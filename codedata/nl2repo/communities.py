@@ -1,9 +1,9 @@
-"""Find functions that belong together, since the same tests reach them, or since they call each
-other or are of one module; and draw candidates, which are sets of functions to strip together: the
-step `relationship` of nl2repo.py. A person may edit `candidates` in its record.
+"""Find functions that belong together, because the same tests reach them, they call each other, or
+they are in the same module, and draw candidates, the sets of functions to strip together: the step
+`relationship` of nl2repo.py. A person may edit `candidates` in its record.
 
-Communities are found by Louvain's method in the graph of functions and of what they share. A
-function that more than half of the tests reach is in no community.
+Communities are found by Louvain's method in the graph of functions and the tests, calls and modules
+that they share. A function that more than half of the tests reach is in no community.
 """
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ from codedata.settings import Settings
 from codedata.terminal import plural
 
 NOT_DESCRIBED = "no docstring and too few facts: only a model can describe it (--writer llm)"
-MAX_SHARE = 0.5            # of the counted tests that may reach a function of a community
-SEED = 0                   # of communities, and of what is drawn
+MAX_SHARE = 0.5            # share of the counted tests that may reach a function of a community
+SEED = 0                   # of communities and of drawn candidates
 MAX_FUNCTIONS = 40         # of a community; a larger one is divided again
-MODULE_WEIGHT = 0.5        # of a module, where a call has the weight 1
+MODULE_WEIGHT = 0.5        # of a common module; a call has the weight 1
 FIELDS = ("repo", "repo_name", "base_commit", "eligible", "left_out", "communities", "candidates")
 
 
 def communities_stage(settings: Settings) -> Stage:
     """Return the stage that finds communities and draws candidates."""
     root, nl2repo = settings.root, settings.nl2repo
-    rules: Counter[str] = Counter()   # {rule: number of functions that it left out in this run}
+    rules: Counter[str] = Counter()   # {rule: number of functions left out by it in this run}
     return Stage(
         "nl2repo.relationship", make=partial(relate, settings, rules), title="nl2repo.communities",
         is_local=True,
@@ -66,8 +66,8 @@ def communities_stage(settings: Settings) -> Stage:
 def relate(settings: Settings, rules: Counter[str], copy: SourceCopy, coverage: Coverage,
            analysis: Analysis | None, recorded: RepoFacts | None) -> Communities:
     """Return the communities of a repository, and add to `rules` how many functions each rule
-    leaves out. If no model writes documents, one rule is that a function cannot be described
-    without one. Raise Excluded if nothing can be stripped."""
+    leaves out. If no model writes documents, functions that only a model can describe are left out.
+    Raise Excluded if nothing can be stripped."""
     name, nl2repo = copy.repo_name, settings.nl2repo
     if coverage.contexts == "none":
         raise Excluded(f"it is not known which test runs which function: {coverage.reason}.", name)
@@ -93,7 +93,7 @@ def _counts(left_out: Mapping[str, list[str]]) -> str:
 
 # communities -------------------------------------------------------------------------------------
 
-Sets = Counter[tuple[str, ...]]   # {functions, such as those that a test reaches: their weight}
+Sets = Counter[tuple[str, ...]]   # {functions, such as all that a test reaches: their weight}
 
 
 def sets_of(strippable: Strippable, coverage: Coverage) -> Sets:
@@ -129,8 +129,8 @@ def with_calls(sets: Sets, edges: Iterable[Object]) -> Sets:
 
 def communities(sets: Sets, max_functions: int) -> list[list[str]]:
     """Return the communities of functions, each sorted, the largest first. Equal sets give equal
-    communities. A community that is too large is divided again, or else cut into
-    pieces."""
+    communities. A community that is too large is divided again or, if that fails, cut into pieces.
+    """
     groups = []
     queue = [*_louvain(sets)]
     for group in queue:   # the queue grows meanwhile
@@ -145,7 +145,7 @@ def communities(sets: Sets, max_functions: int) -> list[list[str]]:
 
 
 def _within(sets: Sets, ids: set[str]) -> Sets:
-    """Return the sets, restricted to these functions."""
+    """Return the sets without functions outside of `ids`."""
     inner: Sets = Counter()
     for functions, n in sets.items():
         if inside := tuple(id for id in functions if id in ids):
@@ -155,8 +155,8 @@ def _within(sets: Sets, ids: set[str]) -> Sets:
 
 def _louvain(sets: Sets) -> Iterator[list[str]]:
     """Yield the communities that Louvain's method finds in the graph of functions and of sets. Two
-    functions of a set are joined by an edge, more by a node with an edge to each. The weight of the
-    edges is that of the set, such as the number of tests that reach the same functions."""
+    functions of a set are joined by an edge, more by a node with an edge to each. The edges have
+    the weight of their set, such as the number of tests that reach exactly these functions."""
     import networkx
     ids = sorted({id for functions in sets for id in functions})
     nodes = {id: n for n, id in enumerate(ids)}   # numbers: the order of texts in a set varies
@@ -176,8 +176,8 @@ def _louvain(sets: Sets) -> Iterator[list[str]]:
 def draw(strippable: Strippable, groups: Iterable[list[str]], max_candidates: int,
          seed: int) -> list[StripCandidate]:
     """Return the candidates: all functions together, the functions of each module and of each
-    community, and as many single functions as fit, drawn at random: the more tests times branches a
-    function has, the earlier. Of equal sets the first is taken."""
+    community, and as many single functions as fit, drawn at random with the weight tests ×
+    branches. Equal sets are taken once."""
     by_module = defaultdict(list)
     for id in strippable.ids:
         by_module[strippable.entity(id).path].append(id)

@@ -1,5 +1,5 @@
-"""Check documents by program: that signature and exceptions are those of the source, that examples
-print the stated output, and that documents show nothing of hidden bodies and tests.
+"""Check documents by program: that signatures and exceptions agree with the source, that examples
+print the stated output, and that nothing of hidden bodies and tests is shown.
 
 Texts and syntax trees are compared. Not checked: whether a sentence is true.
 """
@@ -42,9 +42,9 @@ from codedata.suites.suite import PLUGINS
 from codedata.texts import CONTROL, printable
 
 RUN = 40                   # characters in a row that count as quoted; blanks count as one
-GRAM = 8                   # tokens in a row that count for the overlap
+GRAM = 8                   # tokens in a row that are compared for the overlap
 MAX_OVERLAP = 0.2          # share of a body's 8-grams that a document may have
-EXAMPLE_S, EXAMPLE_BYTES = 10, 10_000   # of one run of an example
+EXAMPLE_S, EXAMPLE_BYTES = 10, 10_000   # seconds and bytes of one run of an example
 ANSWERS = Bounds(max_bytes=5_000_000, max_files=4, max_depth=2, max_seconds=60)
 FOLDER = f"{PLUGINS}examples"
 TOKEN = re.compile(r"\w+|[^\w\s`]")
@@ -106,9 +106,9 @@ def _normalized(text: str | None) -> str:
 
 
 def raises_findings(function: Function, content: dict, outputs: Sequence[str]) -> list[str]:
-    """Return a message for each exception that is missing, and for each that is stated though
-    neither the function, nor what it calls, nor its docstring, nor `outputs` (of its examples) has
-    it."""
+    """Return a message for each exception that is missing, and for each stated exception that is
+    found neither in the function, nor in what it calls, nor in its docstring, nor in the `outputs`
+    of its examples."""
     stated = dict.fromkeys(one["exception"].rpartition(".")[2] for one in content["raises"])
     lacking = {name for name, leaves in function.raised.items() if name and leaves} - {*stated}
     findings = [f"`raises` lacks `{name}`, which the function raises itself."
@@ -132,7 +132,7 @@ def run_examples(sandbox: Sandbox, examples: Sequence[dict], test_script: str,
     [first output, second output] for each. None stands for too much output, or for a run of more
     than `seconds`. Raise ItemFailed if the outputs cannot be read."""
     codes = json.dumps([one["code"] for one in examples]).encode()
-    sandbox.run(f"rm -rf {FOLDER}")   # an image may have answers of its own
+    sandbox.run(f"rm -rf {FOLDER}")   # the image may already contain answers
     sandbox.put({"examples.json": codes}, FOLDER)
     run_tool(sandbox, "run_examples.py", FOLDER, str(seconds), str(EXAMPLE_BYTES),
              before=activation(test_script))
@@ -171,7 +171,7 @@ def _lines(text: str) -> list[str]:
 @dataclass(frozen=True)
 class HiddenParts:
     """Find in texts what a solver is not shown: the tests, and the bodies of `functions`, which
-    tasks strip. `tests` are the names of tests as reports have them."""
+    tasks strip. `tests` are the names of tests as in reports."""
 
     project: Codebase
     functions: frozenset[str]
@@ -193,7 +193,8 @@ class HiddenParts:
 
     @cached_property
     def visible(self) -> str:
-        """Return what a solver sees: README, and the sources without tests and hidden bodies."""
+        """Return the text that a solver sees: README, and the sources without tests and hidden
+        bodies."""
         texts = {path: text for path, text in self.project.texts.items()
                  if path not in self.project.tests}
         for id, body in self.bodies.items():
@@ -204,20 +205,20 @@ class HiddenParts:
     @cached_property
     def _texts(self) -> dict[str, str]:
         bodies = {f"the body of `{id}`": squeezed(body) for id, body in self.bodies.items()}
-        return bodies | {   # no imports: documents have the same
+        return bodies | {   # without imports, which documents may share
             f"the tests in {path}": squeezed(IMPORT.sub("", self.project.texts[path]))
             for path in sorted(self.project.tests)}
 
     @cached_property
     def _test_names(self) -> set[str]:
-        """Return the names of tests and of their files, without visible ones and plain words."""
+        """Return the names of tests and of their files, except visible names and plain words."""
         names = {parts_of_test(test)[-1] for test in self.tests}
         return {name for name in names | self.project.tests
                 if not name.isalpha() and name not in self.visible}
 
     def findings(self, text: str, facts: str = "") -> list[str]:
         """Return a message for each test that a text names, and for each body or file of tests that
-        it quotes, except by `facts`."""
+        it quotes, outside of quoted `facts`."""
         findings = [f"It names the test `{name}`."
                     for name in sorted(self._test_names.intersection(PLACE.findall(text)))]
         text = squeezed(text)
@@ -254,7 +255,7 @@ class HiddenParts:
 
     def overlap(self, text: str, ids: Iterable[str]) -> float:
         """Return the largest share, from 0 to 1, of a body's 8-grams of tokens that a text has.
-        8-grams that a solver sees do not count."""
+        8-grams in visible texts do not count."""
         found = grams(text)
         bodies = [grams(self.bodies.get(id, "")) - self._visible_grams for id in ids]
         return max((round(len(body & found) / len(body), 4) for body in bodies if body),
@@ -296,7 +297,7 @@ def grams(text: str) -> set[tuple[str, ...]]:
 @dataclass(frozen=True)
 class Checks:
     """Check the document of `function`, or of the project if `function` is None. It may quote
-    `facts` to the letter."""
+    `facts` literally."""
 
     hidden: HiddenParts
     function: Function | None = None
@@ -304,7 +305,7 @@ class Checks:
 
     @property
     def form(self) -> dict:
-        """Return the form of its content."""
+        """Return the form that its content must have."""
         return FUNCTION if self.function else PROJECT
 
     @property
@@ -313,24 +314,24 @@ class Checks:
         return self.function.id if self.function else ""
 
     def text(self, content: dict) -> str:
-        """Return the Markdown of content."""
+        """Return the Markdown for a content."""
         return document_text(self.hidden.project.name, self.subject, content)
 
     def overlap(self, content: dict) -> float:
-        """Return the share of the function's 8-grams that content has; for a project, the largest
+        """Return the share of the function's 8-grams that a content has; for a project, the largest
         share of any body."""
         return self.hidden.overlap(self._bare(content),
                                    [self.subject] if self.function else self.hidden.bodies)
 
     def _bare(self, content: dict) -> str:
-        """Return the text of content without its signature and the messages that its examples
-        print, both of which content may quote."""
+        """Return the text of a content without the parts that it may quote: its signature, and
+        messages printed by its examples."""
         return self.hidden.without_messages(self.text({**content, "signature": ""}),
                                             [one["output"] for one in content["examples"]])
 
     def findings(self, content: dict, answers: Sequence[list]) -> list[str]:
-        """Return a sentence for each thing that is wrong with content. `answers` are the outputs of
-        its examples."""
+        """Return a sentence for each fault of a content. `answers` are the outputs of its examples.
+        """
         wrong = example_findings(content["examples"], answers)
         findings = [*wrong.values()]
         if self.function:
@@ -344,7 +345,7 @@ class Checks:
         return [*findings, *self.leaks(content), *self.hidden.unknown(prose)]
 
     def leaks(self, content: dict) -> list[str]:
-        """Return a message for each way in which content reveals function bodies or tests."""
+        """Return a message for each way in which a content reveals function bodies or tests."""
         share = self.overlap(content)
         text = f"{self._bare(content)}\n{content.get('signature', '')}"   # may have comments
         return self.hidden.findings(text, self.facts) + ([
@@ -352,8 +353,8 @@ class Checks:
             "words."] if share > MAX_OVERLAP else [])
 
     def tidied(self, content: dict, answers: Sequence[list]) -> dict:
-        """Return content without examples that do not print their output, and without as many
-        optional parts as it takes until nothing leaks."""
+        """Return a content without examples that do not print their output, leaving out optional
+        parts until nothing leaks."""
         wrong = example_findings(content["examples"], answers)
         content = {**content, "examples": _without(content["examples"], wrong)}
         for key in OPTIONAL:

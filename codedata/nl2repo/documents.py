@@ -1,8 +1,8 @@
 """Write the content of documents without a model, and print content as Markdown.
 
-A function is described by its signature, its docstring and its facts (facts.py), never by a line
-of its body, and by nothing that reading it would only suggest. Not promised: that the document
-suffices to write the body again.
+A function is described by its signature, its docstring and its facts (facts.py), never by a line of
+its body, or by guesses from reading it. Not promised: that the document suffices to write the body
+again.
 """
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ class Codebase:
 
     name: str
     texts: dict[str, str]           # by path
-    tests: set[str]                 # paths of those that are tests
-    entities: dict[str, Object]     # by id, as analysis/ has them
+    tests: set[str]                 # paths of the test files
+    entities: dict[str, Object]     # by id, as in analysis/
     callees: dict[str, list[str]]   # ids by id of the caller; functions of tests do not count
     readme: str
 
@@ -66,7 +66,7 @@ class Codebase:
 
     @cached_property
     def modules(self) -> dict[str, ast.Module]:
-        """Return the trees of the files that are no tests, by path."""
+        """Return {path: syntax tree} of the files that are not tests."""
         return {path: python_tree(text) for path, text in self.texts.items()
                 if path not in self.tests}
 
@@ -87,8 +87,8 @@ class Codebase:
 
     @cached_property
     def names(self) -> dict[str, dict[str, dict]]:
-        """Return {path: {name: {signature, text}}} of what modules define or import relatively,
-        and of the attributes of classes."""
+        """Return {path: {name: {signature, text}}} of names that modules define or import
+        relatively, and of attributes of classes."""
         return {path: _names(tree, "") for path, tree in self.modules.items()}
 
     def module_name(self, path: str) -> str:
@@ -101,14 +101,14 @@ class Codebase:
         return ".".join(parts)
 
     def function(self, id: str) -> Function:
-        """Return the function with this id. Raise Excluded where there is none."""
+        """Return the function with this id. Raise Excluded if there is none."""
         if id not in self.functions:
             raise Excluded("it is not in the sources, or Python's parser refuses them.", id)
         return self.functions[id]
 
 
 def own_nodes(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield the nodes below a node in source order, but not those inside inner functions and
+    """Yield the nodes below a node in source order, but not the nodes inside inner functions and
     classes."""
     for child in ast.iter_child_nodes(node):
         yield child
@@ -170,18 +170,18 @@ class Function:
 
     @cached_property
     def body(self) -> ast.Module:
-        """Return the statements below the docstring."""
+        """Return the statements after the docstring."""
         return ast.Module(self.node.body[1 if self.docstring else 0:], [])
 
     @cached_property
     def nodes(self) -> list[ast.AST]:
-        """Return the nodes of the body in source order, without those inside inner functions and
-        classes."""
+        """Return the nodes of the body in source order, without the nodes inside inner functions
+        and classes."""
         return [*own_nodes(self.body)]
 
     @cached_property
     def parameters(self) -> list[dict]:
-        """Return the parameters as content has them, without self or cls."""
+        """Return the parameters in the form of a content, without self or cls."""
         args = self.node.args
         plain = args.posonlyargs + args.args
         defaults = [None] * (len(plain) - len(args.defaults)) + args.defaults
@@ -194,8 +194,9 @@ class Function:
 
     @cached_property
     def raised(self) -> dict[str, bool]:
-        """Return {exception: whether at least one of its raise statements is in no `try` block with
-        handlers, so that the function cannot catch it}; "" stands for unknown classes."""
+        """Return {exception: whether at least one of its raise statements is outside of `try`
+        blocks with handlers, so that the function cannot catch it}; "" stands for unknown classes.
+        """
         tried = {one for block in self.nodes if isinstance(block, ast.Try) and block.handlers
                  for one in own_nodes(ast.Module(block.body, []))}
         raises = [one for one in self.nodes if isinstance(one, ast.Raise)]
@@ -240,7 +241,7 @@ def function_content(function: Function, facts: Sequence[RecordedFact] = ()) -> 
 
 
 def _session(code: list[str]) -> str:
-    """Return the lines of a script of which an interactive session shows the last value alone."""
+    """Return the lines of a script such that an interactive session shows only the last value."""
     quiet = [f"_ = {line}" if [*map(type, python_tree(line).body)] == [ast.Expr] else line
              for line in code[:-1]]
     return "\n".join([*quiet, *code[-1:]])
@@ -313,7 +314,7 @@ def document_text(project: str, subject: str, content: dict) -> str:
 
 
 def _section(key: str, value, shape) -> str:
-    """Return the Markdown of a field of content, "" of an empty one."""
+    """Return the Markdown of a field of content, "" if it is empty."""
     if key == "signature":
         return value and _fenced(value, "python")
     if isinstance(shape, str):

@@ -1,6 +1,6 @@
-"""Record the facts of a repository, and choose those that a function's document shows: the step
-`facts` of nl2repo.py. A third of the facts that neither sources nor README have is held out: no
-document shows them, verifiers run them beside the tests.
+"""Record the facts of a repository, and choose the facts that a function's document shows: the step
+`facts` of nl2repo.py. A third of the facts that are not in sources or README is held out: no
+document shows them, and verifiers run them beside the tests.
 """
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from codedata.suites.test_results import counts
 from codedata.tasks.prove.suite_outcomes import PASSED, known_results, time_limit
 from codedata.texts import CONTROL
 
-FACTS = 1                  # raise it with a change of what is recorded
-REPLAY_S = 900             # for all scripts of a repository
-HELD_OUT = 3               # one fact in so many is held out
+FACTS = 1                  # raise it when other facts are recorded
+REPLAY_S = 900             # seconds for all scripts of a repository
+HELD_OUT = 3               # one fact in this many is held out
 MAX_SHOWN, MIN_OUTCOMES = 8, 3
 MAX_CHARS = 700            # of a fact in a document
 
@@ -48,7 +48,7 @@ def facts_stage(root: Path, environments: Derived, host: SandboxFactory) -> Stag
 def record_facts(root: Path, host: SandboxFactory, environment: Environment, copy: SourceCopy,
                  coverage: Coverage | None) -> RepoFacts:
     """Return the facts of a repository. Tests whose outcome changes while calls are recorded give
-    none. Raise Excluded where it is known that its tests cannot be watched."""
+    none. Raise Excluded if it is known that calls of its tests cannot be recorded."""
     name, started = environment.repo_name, time.monotonic()
     if coverage and coverage.contexts == "none":
         raise Excluded(f"its calls cannot be recorded: {coverage.reason}.", name)
@@ -83,7 +83,7 @@ def record_facts(root: Path, host: SandboxFactory, environment: Environment, cop
 
 
 def fact_of(one: Outcome, entities: dict[str, list[Entity]]) -> RecordedFact:
-    """Return the fact of an outcome, which is not held out yet."""
+    """Return an outcome as a fact, not held out yet."""
     def places_in(path: str) -> list[Entity]:
         return [place for place in entities.get(path, ()) if place.kind != "class"]
 
@@ -99,9 +99,9 @@ def fact_of(one: Outcome, entities: dict[str, list[Entity]]) -> RecordedFact:
 
 
 def with_sides(facts: Iterable[RecordedFact], shown: str) -> list[RecordedFact]:
-    """Return facts of which one in HELD_OUT is held out: none whose last expression is in `shown`,
-    and of each function neither the first value nor the first error. Scripts that differ in their
-    imports alone are on one side."""
+    """Return the facts, with one in HELD_OUT held out: none whose last expression is in `shown`,
+    and of each function neither the first value nor the first error. Scripts that differ only in
+    their imports are either all held out, or none."""
     found: list[RecordedFact] = []
     sides: dict[str, bool] = {}
     outcomes: set[tuple[str, str]] = set()   # that documents can show
@@ -124,7 +124,7 @@ def facts_about(id: str, facts: Iterable[RecordedFact]) -> list[RecordedFact]:
 
 
 def outcomes_of(facts: Iterable[RecordedFact]) -> set[str]:
-    """Return the outcomes of facts that tell something."""
+    """Return the informative outcomes of facts."""
     return {one["told"] for one in facts} - {"None"}
 
 
@@ -134,8 +134,8 @@ def is_describable(docstring: str, facts: Sequence[RecordedFact]) -> bool:
 
 
 def shown_facts(id: str, facts: Sequence[RecordedFact]) -> list[RecordedFact]:
-    """Return up to MAX_SHOWN facts of a function: one value and one error at first, then those
-    with another outcome that run other numbers of its lines; short ones first."""
+    """Return up to MAX_SHOWN facts of a function: first one value and one error, then facts with
+    other outcomes that run other numbers of its lines; short ones first."""
     left = sorted(facts, key=lambda one: (one["told"] == "None", sum(map(len, one["code"]))))
     shown: list[RecordedFact] = []
     while left and len(shown) < MAX_SHOWN:

@@ -1,7 +1,7 @@
-"""Implement stripped patches as a kind of task, and make their stages: screening, the patches of
-screened candidates, proof and instruction.
+"""Implement stripped patches as a kind of task, and make the stages: screening, patches, proof and
+instructions.
 
-Only a test that needs one of the bodies may fail. Doctests are never graded: they stand in the
+Only a test that needs one of the bodies may fail. Doctests are never graded: they are in the
 docstrings that a solver sees.
 """
 from __future__ import annotations
@@ -57,12 +57,12 @@ from codedata.texts import fill, text_of
 ALL = 1.0                  # share of the tests that a stripped patch may break
 RULES = ScreeningRules(ALL, ignores_skipped=True)
 SHOWN = ("verdict", "reason", "n_covering", "n_failing", "how", "seconds", "n_survivors")
-FUNCTION = "function"      # kind of the patches that strip a single one
-MAX_PROVEN_FUNCTIONS = 40  # patches of one function that are proven
-PER_TASK = 2               # of --limit N candidates are screened for each task
+FUNCTION = "function"      # kind of patches that strip a single function
+MAX_PROVEN_FUNCTIONS = 40  # single-function patches of a repository that are proven
+PER_TASK = 2               # with --limit, candidates screened for each task
 N_VARIANTS = 8             # wrong bodies of a function that are screened
 MAX_CASES = 100            # facts that a task's verifier runs beside the tests
-MAX_VARIED = 120           # functions of a repository for which that is done
+MAX_VARIED = 120           # functions of a repository with screened wrong bodies
 RELATIONSHIP = "nl2repo.py --steps relationship"
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ def id_of(repo_name: str, kind: str, diff: str) -> str:
 
 
 def strip_candidates(root: Path) -> Derived:
-    """Return the stripped patches as candidates, by ids that follow from their diffs: an edited
-    patch is another candidate."""
+    """Return the stripped patches as candidates, by ids made from their diffs: an edited patch is
+    another candidate."""
     def candidate_of(_, patch: StripPatch) -> dict[str, Candidate]:
         name, screened = id_of(patch.repo_name, patch.kind, patch.diff), patch.screened
         refused = ""
@@ -105,7 +105,7 @@ def task_documents(root: Path) -> Derived:
 
 
 def tasks_of(root: Path) -> Store:
-    """Return the tasks of stripped patches, whose names begin with that of a repository."""
+    """Return the tasks of stripped patches, whose names begin with a repository's."""
     return Store(root, Task, kind=STRIPPED_PATCH, derived=True)
 
 
@@ -131,10 +131,10 @@ class Strips(PatchKind):
                 copy: SourceCopy, meta: RepoMeta, communities: Communities | None, *joined
                 ) -> tuple[Environment, tuple[str, ...]]:
         """Return the environment in which doctests, and tests that a stripped body skips, are not
-        graded, and the files of the functions, which are taken from an agent's work."""
+        graded, and the paths of the functions' files, which are taken from an agent's work."""
         skipped = (communities and communities.ungraded) or []
         paths = {*copy.files, *copy.others}
-        # tests that are in no file of tests, as doctests are
+        # tests outside of test files, such as doctests
         outside = [test for test in known_results(environment)
                    if (path := place_of(test, paths)[0]) and not is_test_file(path)]
         touched = {id.partition("::")[0] for id in candidate.functions}
@@ -143,9 +143,9 @@ class Strips(PatchKind):
 
     def refusal(self, candidate: Candidate, run: FirstRun, label: str, environment: Environment,
                 coverage: Coverage, *joined) -> str:
-        """Return a reason that names the failing tests which, according to coverage, run none of
-        the functions; "" if there are none. A test may need a fixture or a cache that only another
-        test runs, so these tests are run again without the others. Tests that fail again need the
+        """Return a reason that names failing tests which need none of the functions; "" if there
+        are none. A test that runs none of them, by coverage, may still need a fixture or a cache
+        that another test makes. So these tests run again alone: tests that fail again need the
         functions, and are not named."""
         wanted, unrelated = {*candidate.functions}, {}
         for test in coverage.tests:
@@ -169,8 +169,8 @@ class Strips(PatchKind):
 
     def cases(self, candidate: Candidate, label: str, environment: Environment, *joined
               ) -> list[Case]:
-        """Return facts that no document shows and that come out otherwise without the bodies;
-        none whose outcome is None, as that of an empty body is."""
+        """Return held-out facts whose outcomes differ without the bodies, except ones with the
+        outcome None, which an empty body gives, too."""
         recorded, wanted = joined[-1], {*candidate.functions}
         facts = [one for one in recorded.facts if one["held_out"] and one["told"] != "None"
                  and wanted & {*one["ran"]}][:MAX_CASES] if recorded else []
@@ -186,8 +186,8 @@ class Strips(PatchKind):
     def described(self, candidate: Candidate, run: FirstRun, environment: Environment,
                   coverage: Coverage, copy: SourceCopy, meta: RepoMeta, *joined
                   ) -> tuple[Object, Object]:
-        """Return the entries for [metadata.codedata], such as the functions and the licence, and
-        none for proof.json."""
+        """Return the entries for [metadata.codedata], such as the functions and the licence, and {}
+        for proof.json."""
         made_from = {"directory": StripPatch.directory, "item": candidate.item,
                      "digest": digest(candidate.diff)}
         return {"method": candidate.method, "functions": candidate.functions,
@@ -211,9 +211,9 @@ def instruction_of(task: Task, text: TaskDocument) -> str:
 # screening ---------------------------------------------------------------------------------------
 
 def strip_screens(root: Path, max_screened: int | None) -> Screens:
-    """Return how the candidates of repositories are screened; of each the first `max_screened` and
-    those that were screened before, or all. Without the bodies, a test has to fail, and all tests
-    still have to be collected."""
+    """Return how the candidates of repositories are screened; of each, the first `max_screened` and
+    the ones screened before; or all. Without the bodies, a test has to fail, and all tests still
+    have to be collected."""
     found = Store(root, Communities)
 
     def to_screen(item: Communities, environment: Environment, coverage: Coverage) -> DiffsToScreen:
@@ -221,7 +221,7 @@ def strip_screens(root: Path, max_screened: int | None) -> Screens:
         n = max_screened and max(max_screened, len(item.screened or ()))
         strips = [_strip(item.repo_name, one, strippable) for one in item.candidates[:n]]
         possible = [one for one in strips if one["diff"]]
-        # the strength of the first single functions, of which some are proven
+        # the test strength of the first single functions, some of which are proven
         single = [one["functions"][0] for one in possible if one["kind"] == FUNCTION]
         wrong = {id: strippable.variants(id, N_VARIANTS) for id in single[:MAX_VARIED]}
         diffs = [*(one["diff"] for one in possible), *chain.from_iterable(wrong.values())]
@@ -236,7 +236,7 @@ def _with_verdicts(found: Communities, strips: list[ScreenedStrip], wrong: dict[
                    verdicts: Mapping[str, Screened], seconds: float) -> Communities:
     """Return the candidates of a repository with their `verdicts`, by diff. Tests that are skipped
     with any candidate are not graded: tests that may fail (xfail), and tests that ask the code
-    whether to run. Their results say nothing about a stripped body. `wrong` has the diffs with
+    whether to run. Their results do not depend on a stripped body alone. `wrong` has the diffs with
     wrong bodies of functions."""
     skipped = sorted({name for one in strips if one["diff"]
                       for name in verdicts[one["diff"]].skipped})
@@ -249,7 +249,7 @@ def _with_verdicts(found: Communities, strips: list[ScreenedStrip], wrong: dict[
 
 def _judged(strip: ScreenedStrip, shown: Screened, skipped: list[str],
             survivors: Mapping[str, int]) -> ScreenedStrip:
-    """Return a candidate with what screening shows, without tests that are not graded."""
+    """Return a candidate with its result of screening, without tests that are not graded."""
     verdict, reason = shown.verdict, shown.reason
     failing = {*shown.failing}.difference(skipped)
     if verdict == GOOD and not failing:
@@ -283,8 +283,8 @@ def _strip(repo_name: str, candidate: StripCandidate, strippable: Strippable) ->
 
 def screening_stage(root: Path, environments: Derived, host: SandboxFactory,
                     limit: int | None) -> Stage:
-    """Return the stage that screens the candidates of nl2repo.relationship; with a limit of tasks
-    the first PER_TASK for each. Where an earlier run has screened fewer, they are screened again.
+    """Return the stage that screens the candidates of nl2repo.relationship; with a limit of tasks,
+    the first PER_TASK for each. If an earlier run has screened fewer, screen them again.
     """
     n = limit and PER_TASK * limit
     is_short = any(len(one.screened or ()) < len(one.candidates[:n])
@@ -296,8 +296,8 @@ def screening_stage(root: Path, environments: Derived, host: SandboxFactory,
 
 def screened_strips(root: Path) -> Derived:
     """Return a StripPatch for each screened candidate that was rejected or is to be proven. Of a
-    repository's good candidates of one function, only the first MAX_PROVEN_FUNCTIONS are proven,
-    those of which tests let more wrong bodies pass after the others."""
+    repository's good candidates with one function, only the first MAX_PROVEN_FUNCTIONS are proven;
+    functions whose tests let more wrong bodies pass come later."""
     others: set[str] = set()   # ids of good candidates that are not proven
 
     def patches_of(repo_name: str, record: Communities) -> dict[str, StripPatch]:

@@ -1,5 +1,5 @@
 """Find the names of a project that its graded tests use: names that they import, and attributes in
-the lines that they ran. Names that are made while a test runs are not found."""
+the lines that they ran. Names that are only built while a test runs are not found."""
 import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,7 +15,7 @@ OF_THE_LANGUAGE = re.compile(r"__\w+__")
 
 def names_by_patch(tests: Mapping[str, Iterable[str]], project: Codebase,
                    coverage: Coverage) -> dict[str, list[str]]:
-    """Return {id of a patch: the sorted names that its FAIL_TO_PASS tests use}; `tests` are those
+    """Return {id of a patch: the sorted names that its FAIL_TO_PASS tests use}; `tests` are these
     tests by id of the patch. A name counts, private or not, if a source that is not a test defines
     it."""
     defined = {name.rpartition(".")[2] for names in project.names.values() for name in names}

@@ -46,8 +46,8 @@ AGAIN = "Run: python nl2repo.py --steps extract --force --only {}"
 # the copy ----------------------------------------------------------------------------------------
 
 def extract_stage(settings: Settings, host: SandboxFactory, environments: Derived) -> Stage:
-    """Return the step that copies sources. A copy whose folder is gone counts as failed, and is
-    made again."""
+    """Return the step that copies sources. If a copy's folder is gone, the copy counts as failed
+    and is made again."""
     root = settings.root
     return Stage(
         "nl2repo.extract", make=partial(extract, root, host),
@@ -61,7 +61,7 @@ def extract_stage(settings: Settings, host: SandboxFactory, environments: Derive
 
 
 def extract(root: Path, host: SandboxFactory, environment: Environment) -> SourceCopy:
-    """Copy a repository's source out of its image. Raise Excluded where it has no Python."""
+    """Copy a repository's source out of its image. Raise Excluded if it has no Python source."""
     name, started = environment.repo_name, time.monotonic()
     place = folder_of(root, name)
     built = inside(place.parent, NEW, name)
@@ -91,7 +91,7 @@ def folder_of(root: Path, repo_name: str) -> Path:
 
 @in_driver
 def sources_of(root: Path, repo_name: str) -> Sources:
-    """Return the sources in the copy of a repository. Raise ItemFailed where it is gone."""
+    """Return the sources in the copy of a repository. Raise ItemFailed if it is gone."""
     folder = folder_of(root, repo_name)
     if not folder.is_dir():
         raise ItemFailed("the copy of its source is gone.", repo_name, AGAIN.format(repo_name))
@@ -139,7 +139,7 @@ def describe(root: Path, copy: SourceCopy, coverage: Coverage) -> RepoMeta:
 
 
 def entities_by_kind(sources: Sources) -> dict[str, int]:
-    """Return the number of entities of each kind, without those of tests."""
+    """Return the number of entities of each kind, without entities of tests."""
     entities = all_entities(sources)[0]
     return dict(sorted(Counter(one.kind for file in sources.files if not file.is_test
                                for one in entities[file.path]).items()))
@@ -188,8 +188,8 @@ def _texts(value) -> list[str]:
 
 
 def licence_of(folder: Path, project: dict) -> str | None:
-    """Return the SPDX id of a project's licence, by its declaration, its classifiers or the text of
-    its licence file; None if none of these names a known one."""
+    """Return the SPDX id of a project's licence, from its declaration, its classifiers or its
+    licence file; None if none of them names a known licence."""
     licences = toml_of(__package__, "licences.toml")
     words = project["licence"].replace("(", " ").replace(")", " ").split()
     if words and {*words} <= {*licences, "AND", "OR"}:

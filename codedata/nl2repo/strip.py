@@ -1,5 +1,5 @@
 """Find the functions that can be stripped, and strip them: a body becomes one line that raises.
-Signature, decorators, docstring, line ends and the kind of function stay, byte by byte.
+Signature, decorators, docstring, line ends and the kind of function are kept, byte by byte.
 
 A function can be stripped if it is written in Python, is not inside another function, and is run by
 tests but not by an import: a module whose import raises breaks the collection of tests.
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tree_sitter import Node, Tree
 
 NOT_MEASURED, NESTED = "no counted test runs it", "nested in a function"
-# a body of one of these statements alone says no more than its signature
+# a body of only such a statement says no more than the signature
 TRIVIAL = {"pass_statement", "raise_statement"}
 TRIVIAL_VALUES = {"identifier", "attribute", "none", "true", "false", "integer", "float", "string"}
 SCOPES = {"function_definition", "lambda", "class_definition"}
@@ -42,11 +42,11 @@ COMMENT_LINE = re.compile(rb"(?:\r?\n[ \t]*)*\r?\n([ \t]*)#[^\r\n]*")
 
 
 class Strippable:
-    """Hold the functions of a repository that can be stripped, and the reasons why others cannot
-    be."""
+    """Hold the functions of a repository that can be stripped, and why others cannot be stripped.
+    """
 
     def __init__(self, sources: Sources, coverage: Coverage):
-        self.tests = tests_by_function(coverage)   # masks of the counted tests that run each
+        self.tests = tests_by_function(coverage)   # masks of counted tests that run each one
         self.files = {file.path: file for file in sources.files if file.language == LANGUAGE}
         self.left_out: dict[str, list[str]] = defaultdict(list)   # by rule
         self._entities: dict[str, Entity] = {}   # by id
@@ -94,13 +94,13 @@ class Strippable:
         return [*self._entities]
 
     def leave_out(self, rule: str, ids: Iterable[str]) -> None:
-        """Leave out functions by one more rule."""
+        """Leave out functions by a further rule."""
         for id in ids:
             self.left_out[rule].append(id)
             del self._entities[id], self._nodes[id]
 
     def entity(self, id: str) -> Entity:
-        """Return a function that can be stripped. Raise KeyError for another."""
+        """Return a function that can be stripped. Raise KeyError for another function."""
         return self._entities[id]
 
     def source(self, id: str) -> bytes:
@@ -156,8 +156,8 @@ def _around(one: Entity, by_id: Mapping[str, Entity]) -> Iterator[Entity]:
 # which bodies ------------------------------------------------------------------------------------
 
 def why_not(one: Entity, around: list[Entity], body: Node) -> str:
-    """Return why a body is not stripped: there is no real body, or stripping would lose nothing.
-    Return "" if the body can be stripped."""
+    """Return why a body is not stripped: it is trivial, or stripping would lose nothing. Return ""
+    if the body can be stripped."""
     decorators = {text.partition("(")[0].rpartition(".")[2] for text in one.decorators}
     if "overload" in decorators:
         return "an overload"
@@ -199,8 +199,8 @@ def _is_docstring(statement: Node) -> bool:
 # the cut -----------------------------------------------------------------------------------------
 
 def cut_of(text: bytes, one: Entity, body: Node) -> tuple[int, int, bytes]:
-    """Return (start, end, new text) of the bytes that stripping a function replaces: all after its
-    docstring, with comments."""
+    """Return (start, end, new text) of the bytes that stripping a function replaces: everything
+    after its docstring, with comments."""
     statements = statements_of(body)
     first = statements[0]
     line = text.rfind(b"\n", 0, first.start_byte) + 1
@@ -208,7 +208,7 @@ def cut_of(text: bytes, one: Entity, body: Node) -> tuple[int, int, bytes]:
     raised = f'raise NotImplementedError("{one.name}")'.encode()
     is_generator = any(map(_yields, body.children))
     end = _end_of(text, body.end_byte, one)
-    if indent.strip():   # in the line of `def`, or of the docstring
+    if indent.strip():   # it is in the line of `def`, or of the docstring
         return first.start_byte, end, raised + (b"; yield" if is_generator else b"")
     line_end = b"\r\n" if text[:line].endswith(b"\r\n") else b"\n"
     more = line_end + indent + b"yield" if is_generator else b""
@@ -216,8 +216,8 @@ def cut_of(text: bytes, one: Entity, body: Node) -> tuple[int, int, bytes]:
 
 
 def _start_of(text: bytes, body: Node, line: int) -> int:
-    """Return where stripping begins: at the line after the docstring, or after the signature if
-    there is no docstring; at the latest at `line`, where the line of the first statement begins."""
+    """Return where stripping begins: at the line after the docstring or, without one, after the
+    signature; but not after the start of `line`, the line of the first statement."""
     first = _parts_of(body)[0]
     colon = [child for child in body.parent.children if child.type == ":"][-1]
     before = first if _is_docstring(first) else colon
@@ -241,8 +241,8 @@ def _yields(node: Node) -> bool:
 
 
 def _check(file: SourceFile, text: bytes, ids: set[str]) -> None:
-    """Raise ValueError if the file without the bodies of `ids` (`text`) cannot be parsed, or has
-    other definitions than before, apart from those inside the bodies."""
+    """Raise ValueError if `text`, the file without the bodies of `ids`, cannot be parsed, or if
+    definitions outside of the bodies differ."""
     after = SourceFile(file.path, file.language, text, file.is_test)
     tree = tree_of(after)
     fault = syntax_fault(after, tree)
@@ -262,7 +262,7 @@ def _head_of(one: Entity) -> tuple:
 
 
 def block_at(tree: Tree, body: tuple[int, int]) -> Node:
-    """Return the node of a body, given its bytes."""
+    """Return the node of a body, given its (start, end) in bytes."""
     node = tree.root_node.descendant_for_byte_range(*body)
     while node.type != "block":
         node = node.parent

@@ -75,7 +75,7 @@ from codedata.texts import CONTROL, printable, terminal_safe, text_of
 PROJECT = "project"        # kind of a project's document, and the end of its name
 TRAJECTORIES = "nl2repo/_trajectories"
 PROMPTS = ("document_function.md", "document_project.md")
-MAX_HAND_INS = 2           # the second one after a round of repair
+MAX_HAND_INS = 2           # the second one after a correction
 MAX_KNOWN = 2              # repositories whose sources are kept: workers go through them in order
 MAX_SHOWN = 30             # findings in an answer to an agent
 COMMAND_S = 120            # seconds that a command may take, unless it asks for more
@@ -87,7 +87,7 @@ NO_HISTORY = "find . -name .git -prune -exec rm -rf {} +"
 @dataclass(frozen=True)
 class Subject:
     """Hold the subject of a document: a function that a task strips, or a repository with such
-    tasks. Fields that other steps have not made yet are null."""
+    tasks. Fields that wait for other steps are null."""
 
     repo: str
     repo_name: str
@@ -140,11 +140,11 @@ class Subjects(Derived):
         return self.derived and is_of_function != (self._kind == "function")
 
     def facts(self, name: str) -> FileState:
-        """Read a subject again, since other tasks may have changed it, and return its digests."""
+        """Read a subject again, since its tasks may have changed, and return its digests."""
         return facts_of(self.read(name))
 
     def read(self, name: str) -> Subject:
-        """Return a subject."""
+        """Return the record of a subject by its document's name."""
         one = super().read(name)
         if one.function:
             return one
@@ -157,7 +157,7 @@ class Subjects(Derived):
                 name: _as_read(document) for name, document in documents.items()})
 
     def failed(self, stage: str, name: str):
-        """Return a stage's last attempt at the first document where that failed, or None."""
+        """Return a stage's failed last attempt at the first document that has one, or None."""
         return next(filter(None, (self._documents.failed(stage, one)
                                   for one in self._wanted(name))), None)
 
@@ -168,8 +168,8 @@ class Subjects(Derived):
 
 
 def _as_read(document: Document) -> Object:
-    """Return the fields of a document that the step `doc` reads. The text is made again from the
-    content, which a person may have edited, unless a person edited the text itself."""
+    """Return the fields of a document that the step `doc` reads. The text is printed again from the
+    content, which may have been edited, unless a person edited the text itself."""
     text = document.text
     if digest(text) == document.checks.get("printed"):
         text = document_text(document.repo_name, document.subject, document.content)
@@ -198,7 +198,7 @@ def known_of(root: Path, repo_name: str, patches: Object) -> tuple[HiddenParts, 
 
 
 def _all(names: dict[str, list[str]]) -> set[str]:
-    """Return the names that the tests of any patch use."""
+    """Return all names that the tests of any patch use."""
     return {name for some in names.values() for name in some}
 
 
@@ -216,7 +216,7 @@ class DocumentWriter:
         self._lock = threading.Lock()
 
     def stage(self, step: str, kind: str, environments: Environments) -> Stage:
-        """Return the step that documents functions or projects. Raise Trouble where an agent would
+        """Return the step that documents functions or projects. Raise Trouble if an agent would
         work in a sandbox that isolates nothing."""
         settings = self._settings
         self._subjects = Subjects(settings.root, kind)
@@ -238,14 +238,14 @@ class DocumentWriter:
             reads=Reads(self._subjects, ("function", "source"), needs=("source",)),
             joined=tuple(joined),
             writes=Writes(Store(settings.root, Document)),
-            per_limit=0,   # of the tasks that there are, each needs all of its documents
+            per_limit=0,   # each task needs all of its documents
             after="nl2repo.py --steps relationship")
 
     def make(self, item: Subject, environment: Environment, meta: RepoMeta,
              recorded: RepoFacts | None = None) -> Document:
-        """Return the document of a function or project. Raise Excluded where its source cannot be
-        read, or it cannot be described without a model; ItemFailed where an agent's document does
-        not pass the checks."""
+        """Return the document of a function or project. Raise Excluded if its source cannot be
+        read, or it cannot be described without a model; ItemFailed if an agent's document does not
+        pass the checks."""
         started = time.monotonic()
         with self._lock:
             hidden, names = self._known(item.repo_name)
@@ -284,17 +284,17 @@ class DocumentWriter:
 
     @staticmethod
     def _without_model(function: Function, recorded: RepoFacts | None) -> Object:
-        """Return the content of a function's document. Raise Excluded where it would say too
-        little."""
+        """Return the content of a function's document, made by program. Raise Excluded if it would
+        say too little."""
         facts = recorded.facts if recorded else []
         if not is_describable(function.docstring, facts_about(function.id, facts)):
-            raise Excluded(f"it has no docstring, and less than {MIN_OUTCOMES} facts with other "
+            raise Excluded(f"it has no docstring, and fewer than {MIN_OUTCOMES} facts with other "
                            "outcomes: let a model write its document (--writer llm).",
                            function.id)
         return function_content(function, facts)
 
     def _answers(self, environment: Environment, label: str, examples: list[Object]) -> list[list]:
-        """Return what each example prints in two runs, in a fresh sandbox."""
+        """Return [first output, second output] of each example, from a fresh sandbox."""
         if not examples:
             return []
         with open_environment(environment, self._host, f"{label}-examples") as sandbox:
@@ -303,8 +303,8 @@ class DocumentWriter:
     def _ask(self, item: Subject, environment: Environment, label: str,
              submission: HandIn, trajectory: Path) -> Object:
         """Have an agent write a document; return the usage of its calls. Raise ItemFailed if no
-        document passes the checks. The agent's stored replies are then deleted, since they would
-        fail again. They are kept only if it ended with an error and no stored reply was used."""
+        document passes the checks. Then delete the agent's stored replies, since they would fail
+        again, unless the agent ended with an error and used no stored reply."""
         settings = self._settings
         bash = ToolBashExecutor(COMMAND_S, max_timeout_s=self._host.run_timeout_s)
         prompt, what = PROMPTS[not item.function], item.function or "the whole project"
@@ -330,7 +330,8 @@ class DocumentWriter:
 
 
 def _as_printed(example: Object, answer: list) -> Object:
-    """Return an example of a fact with all that it prints, if it ends in what the fact tells."""
+    """Return an example made from a fact with its whole output, if this ends with the fact's
+    outcome."""
     first, second = answer
     is_told = (first and first == second and not CONTROL.search(first)
                and first.rstrip().endswith(example["output"].rstrip()))
@@ -338,7 +339,7 @@ def _as_printed(example: Object, answer: list) -> Object:
 
 
 def _shown(examples: list[Object]) -> str:
-    """Return the texts of examples."""
+    """Return the code and outputs of examples as a text."""
     return "\n".join(f"{one['code']}\n{one['output']}" for one in examples)
 
 
@@ -347,10 +348,10 @@ class HandIn:
     """Take the document that an agent hands in; submit() is its tool."""
 
     checks: Checks
-    run: Callable[[list[Object]], list[list]]   # the examples, in a fresh sandbox
+    run: Callable[[list[Object]], list[list]]   # runs the examples in a fresh sandbox
     n_checked: int = 0
-    findings: tuple[str, ...] = ()    # of the last document
-    content: Object | None = None     # of a document without findings
+    findings: tuple[str, ...] = ()    # findings on the last document
+    content: Object | None = None     # content of a document without findings
 
     def submit(self, answer: str) -> str | Stop:
         """Hand in the document. A program checks it; you may correct it once.
@@ -415,7 +416,7 @@ def make_document(root: Path, repo: Subject, meta: RepoMeta) -> RepoDocument:
     missed = sorted({name for one in index.values() for name in one["missing"]})
     return RepoDocument(
         repo.repo, repo.repo_name, repo.base_commit, meta.licence, sections, index,
-        {"functions": 1.0,   # this step waits for the documents of all functions
+        {"functions": 1.0,   # the step doc waits for the documents of all functions
          "names": round(1 - len(missed) / max(1, len(_all(names))), 4),
          "overlap": max(one["checks"].get("overlap", 0.0) for one in repo.documents.values()),
          "findings": [f"No document has the name `{name}`, which a graded test uses."

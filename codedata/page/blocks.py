@@ -1,8 +1,8 @@
-"""Make the blocks that a page is built of: plain JSON values, which page.js draws.
+"""Make the blocks that a page is built from: plain JSON values, which page.js draws.
 
 A block is a text, a whole number, None, a list of blocks, or {"kind": …}, whose kind page.js knows
-(KINDS) or is an element with its classes, such as "p.lead". Texts and records may be anybody's, as
-they become text nodes; a kind has to be a constant.
+(KINDS) or is an element with its classes, such as "p.lead". Texts and records may come from
+anybody, since they become text nodes; a kind has to be a constant.
 """
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def box(kind: str, *body: Block) -> Block:
 
 
 def card(title: str, *body: Block) -> Block:
-    """Return a framed part of a section."""
+    """Return a framed part of a section, with a title."""
     return box("div.card", box("h3", title), *body)
 
 
@@ -43,7 +43,8 @@ def table(caption: str, columns: list[Block], rows: list[list[Block]], align: st
 
 
 def column(key: str, kind: str = "text", title: str | None = None, **more) -> dict:
-    """Return a column of the page's table, for the rows' values of a key; builder.py has all."""
+    """Return a column of the page's table, with the rows' values of a key; builder.py describes
+    columns."""
     return {"key": key, "kind": kind, "title": key if title is None else title, **more}
 
 
@@ -53,7 +54,7 @@ def count(**filters: str) -> Block:
 
 
 def numbers(pairs: list[tuple[Block, Block]]) -> Block:
-    """Return pairs of a name and a number that is worth a look."""
+    """Return a block of named numbers, given as pairs (name, number)."""
     return {"kind": "numbers", "pairs": pairs}
 
 
@@ -63,24 +64,24 @@ def outcomes(results: Iterable[str]) -> Block:
 
 
 def swatch(value: str) -> Block:
-    """Return a value after a spot of its colour, if the page's table has one for it."""
+    """Return a value after a spot in its colour, if the table has a colour for it."""
     return {"kind": "swatch", "value": value}
 
 
 def unreadable(broken: list[str], noun: str, at_most: int) -> Block:
-    """Return a notice of what cannot be read, or None where all can."""
+    """Return a notice of records that cannot be read, or None if there are none."""
     texts = [box("li", text) for text in broken[:at_most]]
     return box("div.notice", box("strong", f"{plural(len(broken), noun)} cannot be read:"),
                box("ul", *texts)) if broken else None
 
 
 def duration(seconds: float) -> Block:
-    """Return a time, to be shown in words."""
+    """Return a time in seconds, to be shown in words."""
     return {"kind": "duration", "seconds": seconds}
 
 
 def costs_section(costs: list[Cost], lead: str) -> Block:
-    """Return the section on what calls cost, or None where there were none."""
+    """Return the section on the costs of calls, or None if there were no calls."""
     rows = [{**asdict(cost), "text": str(cost)} for cost in costs]
     return section("costs", "Costs and time", box("p.lead", lead),
                    {"kind": "costs", "costs": rows}) if rows else None

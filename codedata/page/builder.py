@@ -5,12 +5,12 @@ r"""Build an HTML page as one file: sections of blocks, and a table of rows.
           rows=[{"id": "t17", "second": "…", "checks": […]}, …],
           details={17: pack([…])})
 
-blocks.py makes the blocks. A row has an `id`, the values of its columns and filters, and `checks`
-or, in `short`, the blocks that are shown when it is opened and has no `details`. In the browser
-page.js draws all of it; details are inflated when a row is opened (deflate, base64). Data are
-inserted as text nodes and never as markup. The page's Content-Security-Policy enforces this: only
-this script runs (by its hash), nothing is fetched, and passing a string to innerHTML or eval is an
-error (trusted types).
+blocks.py makes the blocks. A row has an `id`, the values of its columns and filters, and either
+`checks` or `short`, the blocks that are shown when a row without `details` is opened. In the
+browser page.js draws all of it; details are inflated when a row is opened (deflate, base64). Data
+are inserted as text nodes and never as markup. The page's Content-Security-Policy enforces this:
+only this script runs (by its hash), nothing is fetched, and passing a string to innerHTML or eval
+is an error (trusted types).
 
 A column is {key, title, kind: how its values are drawn (CELLS in page.js), hint, digits, missing,
 width, room: "wide", "middle" or "narrow", the smallest window that shows it, order: of its values,
@@ -49,7 +49,7 @@ POLICY = ("default-src 'none'; script-src {script}; style-src {style}; img-src d
 
 def build(title: str, sections: list, table: dict, rows: list[dict],
           details: Mapping[int, Packed]) -> bytes:
-    """Return the page as UTF-8 bytes. `details` are by the row's place."""
+    """Return the page as UTF-8 bytes. `details` are by the row's index."""
     code, rules = text_of(__package__, "page.js"), text_of(__package__, "page.css")
     blocks = {"rows": pack(rows), **{f"row-{k}": details[k] for k in sorted(details)}}
     parts = {
@@ -75,8 +75,8 @@ def pack(value) -> Packed:
 
 
 def pack_fitting(details: Iterable[tuple[int, Block]], room: int) -> dict[int, Packed]:
-    """Return {place of a row: its packed details} for as many as fit into `room` bytes. Where less
-    than a hundredth of it is left, none is tried."""
+    """Return {place of a row: its packed details} for as many as fit into `room` bytes. Stop when
+    less than a hundredth of the room is left."""
     fitting, left = {}, room
     for k, blocks in details:
         if left >= room / 100 and len(packed := pack(blocks)) <= left:
@@ -86,7 +86,7 @@ def pack_fitting(details: Iterable[tuple[int, Block]], room: int) -> dict[int, P
 
 
 def visible(value):
-    """Return a JSON value with hidden characters replaced by visible signs; CRLF becomes LF."""
+    """Return a JSON value with hidden characters replaced by visible symbols; CRLF becomes LF."""
     if isinstance(value, str):
         value = value.replace("\r\n", "\n")
         return UNSEEN.sub(_sign, value) if UNSEEN.search(value) else value
@@ -103,7 +103,7 @@ def shortened(text: str, max_chars: int) -> str:
 
 
 def _sign(match: re.Match) -> str:
-    """Return the visible sign for a hidden character."""
+    """Return the visible symbol for a hidden character."""
     n = ord(match[0])
     if n < 0x20:
         return chr(0x2400 + n)   # ␀ ␛ ␍

@@ -1,1 +1,1 @@
-"""Tasks from real pull requests: pr_tasks.py."""
+"""Make tasks from real pull requests: pr_tasks.py."""

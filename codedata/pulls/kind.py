@@ -1,8 +1,8 @@
-"""Implement pull requests as a kind of task: the gold is the code that a request changes, the
-hidden tests are the test files that it changes, as they are after it.
+"""Implement pull requests as a kind of task: the gold is the change of code in a request, the
+hidden tests are the test files that it changes, in their new version.
 
-Documentation is neither: it stays as it was before. What a request does beside its purpose is in
-its gold, too.
+Documentation is in neither and stays unchanged. The gold also has changes that do not belong to the
+request's purpose.
 """
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ CATEGORY = "software-engineering"   # one of Harbor's categories of tasks
 
 @dataclass(frozen=True)
 class PullRequest(Candidate):
-    """Hold a pull request; its `diff` changes the code alone."""
+    """Hold a pull request; its `diff` changes only code."""
 
     tests: str = ""          # its patch of test files
 
 
 def pull_request(commit: Commit, max_files: int, max_lines: int) -> PullRequest:
-    """Return the pull request of a record; it is refused if it changes no code or no tests, or more
-    than `max_files` files or `max_lines` lines of code, where these are not 0.
+    """Return the pull request of a record. Refuse it if it changes no code or no tests, or more
+    than `max_files` files or `max_lines` lines of code (0: no limit).
     """
     code, tests = {}, dict(files_of(commit.test_patch))
     for path, text in files_of(commit.patch):
@@ -60,7 +60,7 @@ class Pulls(PatchKind):
     """Implement pull requests as a kind of task."""
 
     name, label = PULL_REQUEST, "pr"
-    # a dependency may have single lines of a request, or a later version of the project all of it
+    # a dependency may have single lines of a request; a later version of the project has all of it
     gold_is_long = True
     rules = ScreeningRules(ALL, counts_missing=True)
 
@@ -77,7 +77,7 @@ class Pulls(PatchKind):
 
     def described(self, candidate: PullRequest, run: FirstRun, environment: Environment
                   ) -> tuple[Object, Object]:
-        """Return a request's fields of task.toml, and nothing more for proof.json."""
+        """Return a request's fields of task.toml, and {} for proof.json."""
         commit = self._commits.read(candidate.name)
         language = language_of(min(run.before | run.after))
         return {"method": PULL_REQUEST, "language": language, "licence": commit.licence,

@@ -1,8 +1,8 @@
 """Prove a pull request by execution: some of its tests fail before it and pass after it.
 
-The suite runs twice with the request in the image of its base commit, then once with its tests
-alone; the rest is as for every patch (tasks/prove.py), in an image of the base commit that has
-nothing of the request: the tests there are the earlier ones.
+The suite runs twice with the request in the image of its base commit, then once with only its
+tests. The rest is as for every patch (tasks/prove.py), in an image of the base commit, which has
+the earlier tests and nothing of the request.
 """
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from codedata.terminal import named
 from codedata.texts import printable
 
 RUNS_AFTER = 2
-TIMES_AFTER, MORE_S = 3, 30   # limit of the run before: so many times the run after, and seconds;
-                              # its processes are ended and its results read in as many again
+TIMES_AFTER, MORE_S = 3, 30   # limit of the run before: times the run after, plus seconds;
+                              # ending its processes and reading its results may take as long again
 
 
 class PullProver(PatchProver):

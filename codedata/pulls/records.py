@@ -1,5 +1,5 @@
-"""Write the records of pull requests, and find those without an environment: the steps `records`
-and `setup` of pr_tasks.py."""
+"""Write the records of pull requests, and find pull requests without an environment: the steps
+`records` and `setup` of pr_tasks.py."""
 from __future__ import annotations
 
 import json
@@ -22,7 +22,7 @@ def records_stage(settings: Settings, spec: str, found: Iterable[tuple[str, dict
     """Return the stage that writes a record for each pull request that is `found`: (id, its
     record, or why it cannot be used).
     """
-    reasons: dict[str, str] = {}   # of those that cannot be used, by id
+    reasons: dict[str, str] = {}   # why some cannot be used, by id
 
     def readers() -> Readers:
         return {name: (lambda value=value: value) for name, value in found}
@@ -44,8 +44,8 @@ def records_stage(settings: Settings, spec: str, found: Iterable[tuple[str, dict
 
 def missing_environments(settings: Settings, spec: str) -> dict[str, tuple[str, list[str]]]:
     """Return {name of an environment: (its row for env_setup, the pull requests that need it)} of
-    all that are missing, the oldest first: each can start from the image of an ancestor. The source
-    is the clone that `spec` names, if it has the commit.
+    all missing environments, the oldest first, so that later ones can start from the image of an
+    ancestor. The source is the clone that `spec` names, if it has the commit.
     """
     commits, found = Store(settings.root, Commit).open(), Environments(settings.root, True).open()
     candidates = Pulls(settings.root, settings.pr_tasks).candidates.store.open()

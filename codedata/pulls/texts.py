@@ -1,10 +1,10 @@
-"""Write the instruction of a pull request's task: the issue that it solves or what it says of
-itself; with a model, another text where these will not do.
+"""Write the instruction of a pull request's task: the issue that it solves, or its own description;
+if neither is good enough, a text by a model.
 
-The model first reads a text beside the tests and the solution: what do the tests want that nobody
-says, and does the text tell the solution? Only then is the text written anew, and read in the same
-way. What a program can compare, it compares: quotes, names of tests, and code of the solution.
-Whether the model has overlooked something is not known: audit.py looks again.
+The model first compares a text with the tests and the solution: do the tests demand something that
+the text does not say, and does the text reveal the solution? Only then does it write a new text,
+which is checked in the same way. A program checks quotes, names of tests, and code of the solution.
+Not promised: that the model overlooks nothing; audit.py looks again.
 """
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from codedata.texts import fill, printable, text_of
 READ, WRITE, AGAIN, SCHEMA = "read_text.md", "write_text.md", "again.md", "read_text.json"
 FORM = {"unsaid": [{"test": "…", "demand": "what it wants that he cannot know"}],
         "tells": [{"quote": "…", "why": "…"}]}
-TRAILERS = re.compile(r"(?:\n{1,9}[A-Z][\w-]{0,60}: .+){1,30}\s*\Z")   # of git, at the end
+TRAILERS = re.compile(r"(?:\n{1,9}[A-Z][\w-]{0,60}: .+){1,30}\s*\Z")   # git's trailers, at the end
 MAX_CHARS = 40_000       # of each patch in a request
 MAX_LISTED = 40          # failing tests in a request
 _packaged = partial(text_of, __package__)
 
 
 def own_text(commit: Commit) -> str:
-    """Return the issue that a request solves or, without one, what the request says, without what
-    git and its host have added; "" if nothing is left."""
+    """Return the issue that a request solves or, without one, the request's description, without
+    lines added by git and its host; "" if nothing is left."""
     text = commit.issue.strip() or TRAILERS.sub("", commit.description.strip())
     if not commit.issue.strip():
         text = re.sub(r"\A(?:Merge .*|(.*?) \(#\d+\))$", r"\1", text, flags=re.MULTILINE).strip()
@@ -45,39 +45,40 @@ def own_text(commit: Commit) -> str:
 
 def tells(commit: Commit, text: str, said: str = "") -> list[str]:
     """Return the parts of a text that only somebody who knows the solution can write, as far as a
-    program can tell. What the tests show is the interface, which a text may name, and so is what
-    was `said`, also where its lines are broken otherwise."""
+    program can tell. A text may name what the tests use, the interface, and whatever was `said`,
+    even with other line breaks."""
     shown = "\n".join((commit.test_patch, said, " ".join(said.split())))
     return in_words(fact for fact in given_away(text, shown, commit)
                     if fact.source != "test_patch")
 
 
 class TextWriter:
-    """Write instructions. Without a model in [pr_tasks] writer, they are the requests' own."""
+    """Write instructions. Without a model in [pr_tasks] writer, they are the requests' own texts.
+    """
 
     def __init__(self, settings: Settings, models: Models):
         is_asked = settings.pr_tasks.writer == "llm"
         self._client = models.client("issue") if is_asked else None
 
     def identity(self) -> dict:
-        """Return what instructions depend on beside the request."""
+        """Return the settings on which instructions depend."""
         if not self._client:
             return {}
         prompts = digest([*map(_packaged, (READ, WRITE, AGAIN, SCHEMA))])
         return {**self._client.spec.identity(), "prompts": prompts}
 
     def bound(self) -> str:
-        """Return a line that says how many calls there can be."""
+        """Return a line that says how many calls there will be at least."""
         if not self._client:
             return "no calls: no model is asked"
-        return "one call for each task, at least three where its own text will not do"
+        return "one call for each task, at least three if its own text is not enough"
 
     def text_of(self, task: Task, commit: Commit) -> str:
         """Return the instruction of a task. Raise ItemFailed if no text is accepted, or the request
         says nothing and no model is asked."""
         text, problems = own_text(commit), ["it says nothing"]
         if not (self._client or text):
-            raise ItemFailed("the request says nothing of itself. A model writes its text with "
+            raise ItemFailed("the request does not describe itself. A model writes its text with "
                              "--writer llm")
         if not self._client:
             return text
@@ -100,7 +101,7 @@ class TextWriter:
         return ask(self._client, read, request, _packaged(AGAIN))
 
     def _problems(self, task: Task, commit: Commit, text: str) -> Iterator[str]:
-        """Yield what the model finds that a text lacks, and where it tells the solution."""
+        """Yield what a text lacks and where it reveals the solution, according to the model."""
         found = ask(self._client, partial(_read, text),
                     _filled(READ, task, commit, text, form=json.dumps(FORM)), _packaged(AGAIN),
                     schema=json.loads(_packaged(SCHEMA)))
@@ -111,7 +112,8 @@ class TextWriter:
 
 
 def _shown_of(task: Task, commit: Commit, text: str) -> Iterator[str]:
-    """Yield what a text has of the solution and the tests, though the request's own text does not.
+    """Yield the parts of the solution and the tests that a text shows but the request's own text
+    does not.
     """
     own = own_text(commit)
     yield from tells(commit, text, own)
@@ -122,8 +124,8 @@ def _shown_of(task: Task, commit: Commit, text: str) -> Iterator[str]:
 
 
 def _read(text: str, reply: Reply) -> dict:
-    """Return {unsaid, tells} of a reply. Raise Rejected where it has another form, or quotes what
-    the text does not say."""
+    """Return {unsaid, tells} of a reply. Raise Rejected if it has another form, or quotes a
+    sentence that is not in the text."""
     found = object_in(reply.text, lambda one: FORM.keys() <= one.keys(),
                       f"with {' and '.join(FORM)}")
     read = {key: [{name: printable(str(one.get(name) or ""), 1000) for name in form[0]}

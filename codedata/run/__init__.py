@@ -1,1 +1,1 @@
-"""The run loop of every stage: plan, make, write, and what is said of it."""
+"""Run a stage: plan, make, write, and report."""

@@ -24,7 +24,7 @@ from codedata.settings import Settings
 from codedata.terminal import plural, program, say, work_in, write_out
 from codedata.texts import printable, terminal_safe
 
-# a next command repeats these; its own command repeats all flags but NEVER_REPEATED
+# other scripts' commands repeat these; a script's own command repeats all but NEVER_REPEATED
 ALWAYS_REPEATED = ("root", "config", "mode", "workers", "engine", "ray_address", "llm", "model",
                    "llm_base_url", "proxy", "budget")
 NEVER_REPEATED = ("shard", "llm_auth_token", "status", "dry_run", "show_config", "compact", "prune",
@@ -34,7 +34,7 @@ NEVER_REPEATED = ("shard", "llm_auth_token", "status", "dry_run", "show_config",
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Hold the flags of every script, as the run loop takes them."""
+    """Hold the flags that every script has, in the form of the run loop."""
 
     root: Path
     selection: Selection
@@ -63,16 +63,17 @@ class RunOptions:
                           "Run it without.")
 
     def with_steps(self, steps: Iterable[str]) -> RunOptions:
-        """Return these flags with `steps` as the words of --steps; with none it is left out."""
+        """Return these flags with `steps` as the words of --steps; without any, --steps is left
+        out."""
         given = {name: words for name, words in self.given.items() if name != "steps"}
         if steps:
             given["steps"] = ("--steps", ",".join(steps))
         return replace(self, given=given)
 
     def command(self, script: str, same: bool = False, without: tuple[str, ...] = ()) -> str:
-        """Return the command that goes on with this root, without a key.
+        """Return the command of a next script for this root, without a key.
 
-        `same` repeats the positional word and the flags of this run, all but those of `without`.
+        `same` repeats the positional word and the flags of this run, except the ones in `without`.
         """
         name, *rest = script.split()
         words = [*program(name), *rest]
@@ -113,7 +114,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _words(action: argparse.Action, value) -> tuple[str, ...]:
-    """Return the words that give a flag its value again; none for a default or a password."""
+    """Return the words that set a flag again; none for a default or a password."""
     if value in (None, False) or value == action.default:
         return ()
     flag = action.option_strings[:1]
@@ -125,14 +126,14 @@ def _words(action: argparse.Action, value) -> tuple[str, ...]:
         value = ("/" if action.dest == "shard" else ",").join(map(str, value))
     text = f"{value:g}" if isinstance(value, float) else str(value)
     has_password = "@" in text
-    if action.dest in ("repo", "prs"):   # with @COMMIT behind
+    if action.dest in ("repo", "prs"):   # with @COMMIT at the end
         has_password = re.search("://[^/]*@", text)
     return () if has_password else (*flag, text)
 
 
 def options(args: argparse.Namespace) -> RunOptions:
-    """Return the flags that were parsed, as the run loop takes them; start the log, and label what
-    this process makes as made in the root."""
+    """Return the parsed flags as RunOptions. Start the log, and label everything that this process
+    makes with the root."""
     _start_log(args.log_level)
     process_labels.work_in(Path(args.root))
     selection = Selection(**{f.name: getattr(args, f.name) or f.default for f in fields(Selection)})
@@ -146,7 +147,7 @@ def parser(doc: str, *sections: str, output: str = "") -> argparse.ArgumentParse
     """Return a parser with the flags of every script.
 
     `sections` names the sections of chain.toml that the script's own flags set. `output` is the
-    help of --output where it is a file; else it is another word for --root.
+    help of --output if it is a file; by default --output means the same as --root.
     """
     p = _Parser(description=doc, formatter_class=_Formatter)
     p.set_defaults(sections=sections)
@@ -197,9 +198,9 @@ def row_flags(p: argparse.ArgumentParser, rows: str) -> None:
     """
     add = p.add_argument_group("flags of every script with rows").add_argument
     add("--input", metavar="FILE", help=rows)
-    for flag in ("--skip-existing", "--parallel", "--continue-on-error"):   # how it always runs
+    for flag in ("--skip-existing", "--parallel", "--continue-on-error"):   # the default behaviour
         add(flag, action="store_true", help=argparse.SUPPRESS)
-    add("--stop-on-error", action="store_true", help="start no further row after one that failed")
+    add("--stop-on-error", action="store_true", help="start no further row after a failed one")
 
 
 def environment_flags(p: argparse.ArgumentParser) -> None:
@@ -241,7 +242,7 @@ def steps_flag(group, steps: Iterable[str], groups: Mapping[str, Iterable[str]] 
 
 def sandbox_flags(p: argparse.ArgumentParser, pod_prefix: str = "") -> None:
     """Add the flags of scripts that run commands in sandboxes; they set [sandbox]. `pod_prefix` is
-    the default of --pod-prefix in a script that runs in pods, too: one that makes no images.
+    the default of --pod-prefix, for a script that can run in pods since it makes no images.
     """
     p.set_defaults(in_pods=bool(pod_prefix), defaults={})
     add = p.add_argument_group("flags of every script with sandboxes").add_argument
@@ -269,8 +270,8 @@ def sandbox_flags(p: argparse.ArgumentParser, pod_prefix: str = "") -> None:
 
 
 def reap_first(args: argparse.Namespace, settings: Settings, options: RunOptions) -> RunOptions:
-    """Return options that remove what killed runs of the root have left in sandboxes, once, before
-    the first item is made. End the script if --reap was given."""
+    """Return options with a function that, before the first item, removes what killed runs of the
+    root have left in sandboxes. With --reap, do this now and end the script."""
     from codedata.sandbox.factory import SandboxFactory  # most scripts have no sandboxes
     if settings.sandbox.sandbox == "kubernetes" and not args.in_pods:
         raise Trouble("makes no images, and this script needs them.", "--sandbox kubernetes",
@@ -336,7 +337,7 @@ def main(run_script) -> None:
         code = e.exit_code
     except BrokenPipeError:   # of stdout, as in `… | head`
         code = 0
-    except OSError as e:   # a file of the user's that cannot be opened, wherever that comes up
+    except OSError as e:   # a user's file that cannot be opened, wherever this occurs
         say(f"{script}: {printable(str(e.filename or ''))} cannot be used: {e.strerror or e}.")
         code = 2
     except KeyboardInterrupt:

@@ -1,5 +1,5 @@
-"""The run loop of every stage: each item is loaded, made and committed, in one thread of many.
-plan.py says which items these are, write.py puts them on disk; start.py does a script's stages."""
+"""Run a stage: load, make and commit each item, in one thread of many. plan.py chooses the items,
+write.py puts them on disk, start.py runs a script's stages."""
 from __future__ import annotations
 
 from collections import deque
@@ -21,7 +21,7 @@ from codedata.texts import natural
 
 
 class StageRun:
-    """Make the items of a plan, each once, and what lacks parts a second time."""
+    """Make the items of a plan, each once; try items that lack parts a second time."""
 
     def __init__(self, stage: Stage, states: States, plan: Plan, models: Models, engine: Engine,
                  bar: Bar, stop_on_error: bool):
@@ -29,15 +29,15 @@ class StageRun:
         self.stop, self.stop_on_error = models.stop, stop_on_error
         self.totals, self.pool = RunTotals(), WorkerPool(models)
         self.journal = Journal(stage, states, self.totals)
-        self.waiting = deque(plan.todo)           # for a worker
+        self.waiting = deque(plan.todo)           # items that wait for a worker
         self.in_flight: dict[str, Attempt] = {}   # by item
         self.unfinished: list[str] = []           # items that the end of the run has cut short
         parts = stage.writes.parts
         self.second_try = {item.name for item in plan.todo if parts and parts.worthwhile}
 
     def run(self, at_once: Callable[[], str]) -> list[str]:
-        """Make the items; return the stage's lines on it. at_once() gives those of a run that is
-        not waited for."""
+        """Make the items; return the stage's closing lines. at_once() returns the lines for a run
+        that is ended at once."""
         n_workers = min(self.engine.n_workers, len(self.waiting))
         with signals(self.stage.label, self.pool.interrupt, self.bar.say, at_once):
             with closing(self.bar), tuned_interpreter():
@@ -60,14 +60,15 @@ class StageRun:
             self._one(attempt)
 
     def _one(self, attempt: Attempt) -> None:
-        """Make an item and put it on disk. However that ends, the others go on, or all stop."""
+        """Make an item and put it on disk. A failure either concerns only this item or stops the
+        run."""
         try:
             if error := trouble_of(lambda: self._make(attempt), self.bar.say):
                 self._fail(attempt, error)
         except RunStopped as e:
             self.unfinished.append(attempt.item.name)
             self.pool.stop(e)
-        if self.in_flight.get(attempt.item.name) is attempt:   # it may have come again
+        if self.in_flight.get(attempt.item.name) is attempt:   # else it is in its second try
             del self.in_flight[attempt.item.name]
 
     def _make(self, attempt: Attempt) -> None:
@@ -91,7 +92,7 @@ class StageRun:
 
     def _wait_for_group(self, name: str) -> None:
         """Wait while items before this one in its group are in flight, if the stage has groups.
-        Raise Interrupted where the run is ending."""
+        Raise Interrupted if the run is ending."""
         group = self.stage.after_same
         while group and any(group(one) == group(name) and natural(one) < natural(name)
                             for one in [*self.in_flight]):
@@ -99,7 +100,7 @@ class StageRun:
                 raise Interrupted()
 
     def _take_spare(self) -> None:
-        """Let an item beyond --limit take the place of one that a rule leaves out."""
+        """Add an item beyond --limit in place of one that a rule left out."""
         with self.journal.lock:
             if self.plan.spare:
                 self.plan.todo.append(item := self.plan.spare.popleft())
@@ -107,7 +108,7 @@ class StageRun:
                 self.bar.total += 1
 
     def _check(self, attempt: Attempt, output: Any) -> None:
-        """Count a record that is on disk. One that lacks parts is tried again, or fails."""
+        """Count a record that was written. If it lacks parts, try it again, or let it fail."""
         item, writes = attempt.item, self.stage.writes
         if fault := writes.fault and writes.fault(output):
             lacks_parts = {"state": "incomplete", "keeps": True, "anew": False}
@@ -120,7 +121,7 @@ class StageRun:
             self.totals.wrote += int(not item.copies_only)
 
     def _fail(self, attempt: Attempt, error: Trouble) -> None:
-        """Note the failure of an item. Raise what no other item would be spared."""
+        """Note the failure of an item. Raise errors that would hit every other item, too."""
         if isinstance(error, BrokenRecord):
             self.totals.broken.append(attempt.item.name)
             self.bar.say(f"{self.stage.script}: {error}")
@@ -136,7 +137,7 @@ class StageRun:
                                       todo="Run again to go on."), at_once=False)
 
     def _try_again(self, item: Item) -> bool:
-        """Let an item of several parts come once more, after all others; return whether it will."""
+        """Queue an item made in parts once more, after all others; return whether it was queued."""
         if comes := item.name in self.second_try:
             self.second_try.remove(item.name)
             self.waiting.append(item)

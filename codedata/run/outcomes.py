@@ -1,4 +1,4 @@
-"""Say in a user's words what a record holds: for the end of a run, and for status.py --summary."""
+"""Describe records in a user's words, for the end of a run and for status.py --summary."""
 from __future__ import annotations
 
 from collections import Counter
@@ -16,7 +16,7 @@ ASK_AN_AGENT = "an agent look for the scripts (it asks a model): --planner agent
 
 
 def of_environment(one: Environment) -> str:
-    """Return how many tests pass, and in which image; where it was not set up what may help."""
+    """Return how many tests pass and in which image or, if setting up failed, what may help."""
     cause = one.verified.get("cause") or {}
     if one.status != "success":
         first = ADD_TESTS if cause.get("name") in NO_TESTS else "have "
@@ -41,19 +41,19 @@ def of_coverage(one: Coverage) -> str:
 
 
 def of_analysis(one: Analysis) -> str:
-    """Return how many definitions there are, and how many of them matter to tests."""
+    """Return the number of definitions, and how many of them matter to tests."""
     return f"{plural(len(one.entities), 'definition')}, {plural(len(one.hotspots), 'hotspot')}"
 
 
 def of_document(one: RepoDocument) -> str:
-    """Return what a document describes, and where it can be read."""
+    """Return what a document describes, and where to read it."""
     n = len(one.sections) - 1   # the first is the project's
     return f"{plural(n, 'function')} described, {len(one.index)} stripped as tasks: " \
            f"read {one.directory}/{one.repo_name}.md"
 
 
 def of_bugs(bugs: Collection[Task]) -> str:
-    """Return how many bugs there are, by kind, and how many have an issue text."""
+    """Return the number of bugs by kind, and how many have an issue text."""
     texts = [bool(bug.instruction) for bug in bugs]
     none = "" if all(texts) else f", {texts.count(False)} without"
     kinds = Counter(str((bug.proof or {}).get("family") or bug.about.get("method") or "by hand")
@@ -64,8 +64,8 @@ def of_bugs(bugs: Collection[Task]) -> str:
 
 def of_strips(patches: Iterable[StripPatch], proven: Collection[str],
               excluded: Mapping[tuple[str, str], LastAttempt]) -> str:
-    """Return how many stripped patches are proven, by kind, and why others are not that screening
-    took: `proven` are ids, `excluded` is the ledger's, by stage and id."""
+    """Return how many stripped patches are proven, by kind, and why others that passed screening
+    are not. `proven` are ids; `excluded` are the ledger's, by stage and id."""
     why = {id: attempt.error for (_, id), attempt in excluded.items() if id not in proven}
     tried, n_proven, whys = Counter(), Counter(), Counter()
     for patch in patches:

@@ -1,8 +1,8 @@
-"""Plan a run: gather what is known of every item of a stage, and find what is to be made again.
+"""Plan a run: gather what is known of every item of a stage, and find the items to make.
 
-Three digests decide: of the fields that are read now, of those that were read and written last time
-(the ledger), and of what is on disk. A file whose size and mtime are as the ledger says is not
-opened. states.py has the table.
+Three digests decide: of the fields that are read now, of the fields that were read and written last
+time (in the ledger), and of the files on disk. A file with the ledger's size and mtime is not
+opened. states.py has the table of states.
 """
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from codedata.run.stage import Reads, Writes
 from codedata.run.states import STATES, TO_DO, Asked, Item, ItemFacts, Selection, state_of
 from codedata.settings import Exclude
 
-ORIGIN = "env_setup"   # the stage that decides which commit all others are of
+ORIGIN = "env_setup"   # the stage that decides the commit for all others
 
 
 @dataclass
 class Plan:
-    """Hold the states of all items, and which of them are to be made now."""
+    """Hold the states of all items, and the items to make now."""
 
     names: dict[str, list[str]] = field(default_factory=lambda: {state: [] for state in STATES})
     todo: list[Item] = field(default_factory=list)
     broken: dict[str, BrokenRecord] = field(default_factory=dict)   # by message
     adopted: list[Item] = field(default_factory=list)     # items that lack a ledger line
-    counting: list[str] = field(default_factory=list)     # names of items whose output counts
+    counting: list[str] = field(default_factory=list)     # names of items with a valid output
     lacking: list[str] = field(default_factory=list)      # names of items that lack a field
     reasons: dict[str, str] = field(default_factory=dict)   # of excluded, failed, waiting items
     n_edited_stale: int = 0
     n_other_settings: int = 0
-    spare: deque[Item] = field(default_factory=deque)   # what --limit leaves for later
+    spare: deque[Item] = field(default_factory=deque)   # items beyond --limit
 
     @property
     def n_read(self) -> int:
-        """Return the number of items that are read, of whatever state."""
+        """Return the number of items that can be read, in any state."""
         return sum(len(names) for state, names in self.names.items() if state != "orphan")
 
     @property
@@ -50,13 +50,13 @@ class Plan:
         return any(item.asks for item in self.todo)
 
     def add(self, item: Item, no_retry: bool) -> None:
-        """Count an item, and note what is to be done with it."""
+        """Count an item, and add it to the list that its state requires."""
         self.names[item.state].append(item.name)
         if item.counts:
             self.counting.append(item.name)
         if item.state in TO_DO and not (no_retry and item.state == "failed"):
             self.todo.append(item)
-        # the kept replies of an incomplete item are still needed: adopting it would drop them
+        # the kept replies of an incomplete item are still needed: adopting would drop them
         if item.adoption and item.state != "incomplete":
             self.adopted.append(item)
         if item.reason:
@@ -87,9 +87,9 @@ class States:
     def plan(self) -> Plan:
         """Return the state of every item.
 
-        Every record that was edited since a script wrote it is read, so all broken ones are named.
+        Every edited record is read, so that all broken ones are reported.
         """
-        gc.disable()   # millions of small objects come and none goes: a third of the time
+        gc.disable()   # millions of small objects are made, none freed: a third of the time
         try:
             return self._plan()
         finally:
@@ -113,22 +113,22 @@ class States:
         if source is not out:
             plan.names["orphan"] = [*filter(self._is_orphan, out.names())]
         for text, e in {str(e): e for store in stores for e in store.broken}.items():
-            if text not in plan.broken:   # an error of two stores, or of an item, counts once
+            if text not in plan.broken:   # the same error of two stores, or of an item, counts once
                 plan.add_broken(e, e.where)
         if n := selection.limit:
             plan.todo, plan.spare = plan.todo[:n], deque(plan.todo[n:])
         return plan
 
     def _is_selected(self, name: str, instance_id: str) -> bool:
-        """Return whether --only takes an item, an item that it comes from, or one that comes from
-        it."""
+        """Return whether --only matches an item, an item from which it is derived, or one derived
+        from it."""
         reads = self.reads
         return self.selection.matches(name, instance_id, *reads.parents(name),
                                       *reads.leads_to(name))
 
     def _is_orphan(self, name: str) -> bool:
-        """Return whether an output is this stage's, and its input is gone. Where several makers put
-        theirs into one directory, and people, too, only a ledger line says whose it is."""
+        """Return whether an output belongs to this stage and its input is gone. If several makers
+        and people put outputs into one directory, only a ledger line says which maker wrote it."""
         store, instance_id = self.writes.store, ""
         if self.reads.store.covers(name) or not self.selection.in_shard(name):
             return False
@@ -143,8 +143,8 @@ class States:
     # what blocks an item -------------------------------------------------------------------------
 
     def _blocked(self, name: str, known: FileState) -> Item | None:
-        """Return an item that is not looked at further: a rule excludes it, or it waits for what is
-        not there yet. None for any other."""
+        """Return an item, excluded or waiting, if a rule excludes it or an input is not there yet,
+        else None."""
         id = known.instance_id
         if id in self.exclude.ids:
             return Item(name, id, "excluded", "[exclude] ids")
@@ -175,8 +175,7 @@ class States:
     # what is known of an item --------------------------------------------------------------------
 
     def _facts(self, name: str, known: FileState) -> ItemFacts:
-        """Return what is known of an item. Raise BrokenRecord where something of it cannot be read.
-        """
+        """Return what is known of an item. Raise BrokenRecord if something of it cannot be read."""
         reads, writes, key = self.reads, self.writes, (self.stage, name)
         ledger, output = writes.store.ledger, self._complete_output(name)
         made, last = self._placed(name, output)
@@ -190,7 +189,7 @@ class States:
         elif output:   # put there by hand
             has_changed = bool(writes.parts) and not writes.parts.is_of(
                 writes.store.read(name), known.digests)
-            self.replies(name)   # raises BrokenRecord where they cannot be read
+            self.replies(name)   # raises BrokenRecord if they cannot be read
         facts = ItemFacts(name, known.instance_id, read, bool(output), made,
                       bool(output and last and not made), has_changed, copies_changed,
                       ledger.failed.get(key), self._still_excluded(key, read),
@@ -200,7 +199,7 @@ class States:
         return facts
 
     def _complete_output(self, name: str) -> FileState | None:
-        """Return what is known of the output, or None if a field of this stage is missing."""
+        """Return the digests of the output, or None if a field of this stage is missing."""
         writes = self.writes
         if name not in writes.store:
             return None
@@ -210,8 +209,9 @@ class States:
 
     def _placed(self, name: str, output: FileState | None
                 ) -> tuple[LastAttempt | None, LastAttempt | None]:
-        """Return the attempt whose record is on disk, if there is one, and the last one. Where a
-        kill has come between the last one's line and its record, its kept replies may be used."""
+        """Return (the attempt whose record is on disk or None, the last attempt or None). They
+        differ if a kill came between the last attempt's line and its record; then its kept replies
+        may be used."""
         ledger, key = self.writes.store.ledger, (self.stage, name)
         last = ledger.succeeded.get(key)
         made = output and self.writes.store.placed(*key, self.writes.fields)
@@ -222,15 +222,15 @@ class States:
         return made, made or last
 
     def _still_excluded(self, key: tuple[str, str], read: str) -> LastAttempt | None:
-        """Return the attempt at which a rule left an item out, where it would again."""
+        """Return the last attempt if a rule left the item out then and would again, else None."""
         excluded, selection = self.writes.store.ledger.excluded.get(key), self.selection
         if not excluded or excluded.read != read or selection.force:
             return None
         return None if selection.refresh and excluded.settings != self.settings else excluded
 
     def _facts_of_parts(self, name: str, made: LastAttempt | None) -> dict:
-        """Return the facts on which parts of an output are missing, of other settings, or combined
-        in another way than today's."""
+        """Return fields of ItemFacts about an output's parts: whether some are missing, made with
+        other settings, or combined in another way than today."""
         parts = self.writes.parts
         present = dict(made.parts) if made else parts.of(self.writes.store.read(name))
         others = {part for part, settings in parts.wanted.items()
@@ -258,7 +258,7 @@ class States:
     # digests and replies -------------------------------------------------------------------------
 
     def read_of(self, known: FileState) -> str:
-        """Return the digest of what the item would be made from now."""
+        """Return the digest of the inputs from which the item would be made now."""
         return self._read_digest(known.digests, *(
             joined.store.facts(known.instance_id).digests if _fits(joined, known) else NOTHING
             for joined in self.joined))
@@ -268,9 +268,9 @@ class States:
             (others, one.fields) for others, one in zip(joined, self.joined, strict=False)))
 
     def load(self, item: Item) -> tuple[list, str]:
-        """Return make()'s arguments as they are on disk now, and the digest of the fields that are
-        read. None stands for a joined record that is not there, or is of another commit. Raise
-        BrokenRecord if one cannot be read."""
+        """Return make()'s arguments from the disk, and the digest of the fields that are read. A
+        joined record that is missing, or is of another commit, is None. Raise BrokenRecord if one
+        cannot be read."""
         record = self.reads.store.read(item.name)
         known = FileState(record.instance_id, digests_of(record))
         inputs, digests = [record], [known.digests]
@@ -285,7 +285,7 @@ class States:
         return inputs, self._read_digest(*digests)
 
     def replies(self, item: str, state: str = "") -> ReplyLog:
-        """Return the item's kept replies, with which of them the ledger has billed."""
+        """Return the item's kept replies, with the ids of the ones that the ledger has billed."""
         store, in_parts = self.writes.store, self.writes.parts is not None and state != "stale"
         return ReplyLog(store.directory(item), self.stage, item, store.ledger,
                         tuple(store.directories), in_parts)
@@ -296,7 +296,8 @@ def _no_reason(name: str) -> str:
 
 
 def _not_there(name: str, instance_id: str, joined: Reads) -> Item:
-    """Return an item without the joined record: it is excluded where that is, else it waits."""
+    """Return an item without the joined record: it is excluded if that was excluded, else it waits.
+    """
     made_by, ledger = joined.made_by, joined.store.ledger
     if rule := ledger.excluded.get((made_by, instance_id)):
         return Item(name, instance_id, "excluded", f"{made_by} left it out: {rule.error}")
@@ -309,7 +310,7 @@ def _not_there(name: str, instance_id: str, joined: Reads) -> Item:
 
 
 def _fits(joined: Reads, known: FileState) -> bool:
-    """Return whether the joined record is there and has the item's value of the field `same`."""
+    """Return whether the joined record is there and agrees with the item in the field `same`."""
     if known.instance_id not in joined.store:
         return False
     digests = joined.store.facts(known.instance_id).digests if joined.same else NOTHING
@@ -318,8 +319,8 @@ def _fits(joined: Reads, known: FileState) -> bool:
 
 def read_digest(digests: dict, fields: Iterable[str],
                 *joined: tuple[dict, Iterable[str]]) -> str:
-    """Return one digest of the fields that an output is made from, "" for one that is not there.
-    `joined` are further records' digests, each with the fields that count. Absent fields of
+    """Return one digest of the fields that an output is made from, "" for a record that is missing.
+    `joined` are further records' digests, each with the fields that are read. Absent fields of
     OMITTED_IF_NULL do not count: records from before those fields existed must not become stale."""
     texts = [values.get(f, "") for values, names in ((digests, fields), *joined) for f in names
              if f in values or f not in OMITTED_IF_NULL]

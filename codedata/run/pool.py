@@ -1,4 +1,4 @@
-"""Run workers in threads, until their work is done or something stops all of them."""
+"""Run workers in threads, until their work is done or the run is stopped."""
 from __future__ import annotations
 
 import gc
@@ -26,8 +26,8 @@ from codedata.llm.client import Models
 from codedata.llm.replies import ReplyLog
 from codedata.run.talk import Step
 
-MAX_ALIKE = 3       # first items that fail alike: a setting is to blame, as the model's name
-# the status alone where a body may name the request
+MAX_ALIKE = 3       # first items that fail alike: then a setting is wrong, such as the model's name
+# only the status, since a body may name the request
 NO_REPLY = re.compile(r"HTTP (?:40[45]|(?:4|200 without).*)", re.DOTALL)
 
 
@@ -49,7 +49,7 @@ class WorkerPool:
         self.stop_reason: Trouble | None = None
         self.is_interrupted = False   # by a signal
         self._models = models
-        self._alike: Counter[str] = Counter()   # failures, by what was said
+        self._alike: Counter[str] = Counter()   # failures, by message
         self._lock = threading.Lock()
 
     def stop(self, reason: Trouble, at_once: bool = True) -> None:
@@ -67,7 +67,7 @@ class WorkerPool:
         self.stop(Interrupted())
 
     def note_failure(self, error: Trouble) -> None:
-        """Stop where no model has answered, and the first items have all failed alike."""
+        """Stop if no model has answered and the first items have all failed alike."""
         how = NO_REPLY.search(error.what)
         if how and self._models.clients() and not self._models.http.has_answered:
             self._alike[how[0]] += 1
@@ -76,13 +76,13 @@ class WorkerPool:
                                      todo=error.todo, exit_code=2))
 
     def run(self, workers: Iterable[Callable[[], None]], show: Callable[[], None]) -> None:
-        """Run each worker in a thread of its own, and call show() every now and then, till all have
+        """Run each worker in a thread of its own, and call show() now and then, until all have
         ended."""
         threads = []
         try:
             for worker in workers:
                 threads.append(start_thread(worker))
-        except RunStopped as e:   # those that did start finish what is in flight
+        except RunStopped as e:   # started ones finish what is in flight
             self.stop(e)
         for thread in threads:
             while thread.is_alive():
@@ -92,11 +92,11 @@ class WorkerPool:
 
 @contextmanager
 def tuned_interpreter() -> Iterator[None]:
-    """Let collections and turns of threads come seldom within the block."""
-    gc.freeze()   # the plan's objects stay to the end: no collection needs to look at them
+    """Make garbage collections and thread switches rare within the block."""
+    gc.freeze()   # the plan's objects stay to the end: collections need not look at them
     thresholds, interval_s = gc.get_threshold(), sys.getswitchinterval()
-    gc.set_threshold(20_000, 50, 100)   # what is added stays, too: few cycles come and go
-    sys.setswitchinterval(0.05)   # each thread that waits for its turn wakes up so often
+    gc.set_threshold(20_000, 50, 100)   # later objects stay, too, and few are in cycles
+    sys.setswitchinterval(0.05)   # how often a waiting thread wakes up
     try:
         yield
     finally:
@@ -106,8 +106,8 @@ def tuned_interpreter() -> Iterator[None]:
 
 
 def trouble_of(work: Callable[[], None], print_line: Callable[[str], None]) -> Trouble | None:
-    """Do a piece of work; return why it failed, None where it did not. Raise RunStopped, also for a
-    full disk. Of a bug of ours the traceback is printed: other pieces go on."""
+    """Call work(); return why it failed, or None. Raise RunStopped, also for a full disk. For a bug
+    of ours, print the traceback and let the run go on."""
     try:
         work()
     except RunStopped:

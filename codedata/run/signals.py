@@ -24,14 +24,14 @@ def signals(stage: str, stop: Callable[[], None], print_line: Callable[[str], No
     def first(*_) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, second)
-        try:   # in a thread: what was interrupted may hold a lock or be printing
+        try:   # in a thread: the interrupted code may hold a lock or be printing
             threading.Thread(target=wind_down).start()
-        except RuntimeError:   # no further thread
+        except RuntimeError:   # no thread can be started
             second()
 
     def second(*_) -> None:
         text = terminal_safe(f"{stage}  ended at once: {outcome()}\n")
-        with suppress(OSError):   # not say(): what was interrupted may be printing
+        with suppress(OSError):   # not say(): the interrupted code may be printing
             os.write(2, b"\x1b[?25h\n" if os.isatty(2) else b"")   # the bar hides the cursor
             os.write(2, text.encode(errors="replace"))
         os._exit(130)

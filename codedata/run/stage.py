@@ -12,20 +12,20 @@ class Reads:
     """Name a store and the fields of its records that the item function uses."""
 
     store: object                  # Store or Derived
-    fields: tuple[str, ...]        # none: nothing makes an item stale
-    made_by: str = ""              # the stage that writes it: an item that failed there waits
+    fields: tuple[str, ...]        # (): no change makes an item stale
+    made_by: str = ""              # the stage that writes them: if an item failed there, it waits
     needs: tuple[str, ...] = ()    # fields that earlier stages fill in: an item without them waits
-    # instance id → the rule that leaves it out, or "": asked for items that would be made
+    # instance id → the rule that leaves it out, or ""; called for items that would be made
     leaves_out: Callable[[str], str] | None = None
-    # item → names that --only takes it by, too: of what later steps derive from it
+    # item → further names by which --only selects it: of items that later steps derive from it
     leads_to: Callable[[str], Iterable[str]] = lambda name: ()
-    same: str = ""                 # of a joined store: a field that has to be as in the item
-    optional: bool = False         # of a joined store: made without it, too, if nothing failed
-    command: str = ""              # of a joined store: what makes it, if not `made_by`'s script
+    same: str = ""                 # of a joined store: a field that has to agree with the item
+    optional: bool = False         # of a joined store: made without it, too, unless it failed
+    command: str = ""              # of a joined store: how to make it, if not by `made_by`'s script
 
     def parents(self, name: str) -> list[str]:
-        """Return the names of the items that a derived one, <item>.<part>, comes from; [] for any
-        other."""
+        """Return the names of the items from which a derived item, <item>.<part>, is made; [] for
+        any other."""
         if not getattr(self.store, "derived", False):
             return []
         return [name[:i] for i, char in enumerate(name) if char == "."]
@@ -40,18 +40,18 @@ class Reads:
 class Parts:
     """Describe an output that is made in parts, such as the verdicts of judges in a score.
 
-    The item function is called as make(record, …, name, old). `old` is the record on disk if it
-    was made from the same inputs, else None; make() keeps what it can of it. An item without a
-    wanted part is incomplete; it is tried once more at the end of the run, if `worthwhile`.
+    The item function is called as make(record, …, name, old). `old` is the record on disk if it was
+    made from the same inputs, else None; make() keeps its valid parts. An item without a wanted
+    part is incomplete; it is tried once more at the end of the run, if `worthwhile`.
     """
 
     wanted: dict[str, str]                       # part: digest of its settings now
-    of: Callable[[object], dict[str, str]]       # the same for the final parts of a record
-    enough: Callable[[set[str]], bool]           # whether a record with these parts counts
-    view: str                                    # digest of how parts are combined to a record
-    fits: Callable[[object], bool]               # whether a record is its parts in this view
-    is_of: Callable[[object, dict[str, str]], bool]   # whether parts are of inputs with digests
-    worthwhile: bool = True                      # whether a second try may well end otherwise
+    of: Callable[[object], dict[str, str]]       # returns the same for a record's final parts
+    enough: Callable[[set[str]], bool]           # whether a record with only these parts is valid
+    view: str                                    # digest of how parts are combined into a record
+    fits: Callable[[object], bool]               # whether a record combines its parts in this view
+    is_of: Callable[[object, dict[str, str]], bool]   # whether parts come from inputs with digests
+    worthwhile: bool = True                      # whether a second try is likely to help
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,11 @@ class Writes:
 
     store: Store
     fields: tuple[str, ...] = ()     # by default all of a record
-    copies: tuple[str, ...] = ()     # of `fields`: passed through, so a change there costs no call
-    optional: tuple[str, ...] = ()   # of `fields`: a record without them is complete all the same
+    copies: tuple[str, ...] = ()     # of `fields`: copied from the input, so a change costs no call
+    optional: tuple[str, ...] = ()   # of `fields`: a record is complete without them
     parts: Parts | None = None
     fault: Callable[[object], str] | None = None   # why a written record is a failure, or ""
-    # item → what it needs outside of the root and is gone, as an image, or ""
+    # item → what it needs outside of the root and is gone, such as an image, or ""
     lacks: Callable[[str], str] | None = None
 
     def __post_init__(self):
@@ -72,7 +72,7 @@ class Writes:
             object.__setattr__(self, "fields", tuple(self.store.cls.__dataclass_fields__))
 
     def copied(self, name: str, source: object) -> object:
-        """Return the item's record on disk, with today's values of the `copies` in its source."""
+        """Return the item's record on disk, with the present values of `copies` from its source."""
         copies = {field: getattr(source, field) for field in self.copies}
         return replace(self.store.read(name), **copies)
 
@@ -81,11 +81,10 @@ class Writes:
 class Stage:
     """Describe what a script does with each item.
 
-    make(record, *joined records) returns a record, of which the `writes` fields are put on disk.
-    Each store of `joined` is read by the item's instance id. An item without a record there is
-    excluded, or waits where `joined` names the stage that makes it; None stands for one that is
-    optional. If the output has parts, make() and
-    requests() are also given the item's name and its old record.
+    make(record, *joined records) returns a record, whose fields in `writes` are put on disk. Each
+    store of `joined` is read by the item's instance id. An item without such a record is excluded,
+    or waits if `joined` names the stage that makes it; an optional record is None. If the output
+    has parts, make() and requests() are also given the item's name and its old record.
     """
 
     name: str            # its key in ledgers: "king", of a step "bug_inject.validate"
@@ -99,22 +98,22 @@ class Stage:
     doubts: Callable[[], list[str]] = list   # lines for the plan, of a stage that asks a model
     close: Callable[[], list[str]] = list    # called where items were made, returns lines to print
     finish: Callable[[], list[str]] = list   # called at the end, returns lines to print
-    # make() reads the root, or something else on this machine: it runs in this process, without
+    # make() reads the root or other files of this machine: it runs in this process, without
     # sandboxes, on any engine
     is_local: bool = False
     after: str = ""                    # the script before this one
-    # item → a group: each item waits until those before it in its group are on disk, or have failed
+    # item → a group: each item waits until earlier ones of its group are on disk, or have failed
     after_same: Callable[[str], str] | None = None
-    per_limit: float = 1.0             # items that --limit 1 lets it make; 0: all
-    then: str = ""                     # the script after this one; of several, divided by "; "
-    in_words: Callable | None = None   # record → what a user would say of it, where items are few
-    sum_up: Callable[[], list[str]] = list   # returns what a user would say of all that is there
+    per_limit: float = 1.0             # items that it may make for --limit 1; 0: all
+    then: str = ""                     # the script after this one; several are joined by "; "
+    in_words: Callable | None = None   # record → a line in a user's words, if items are few
+    sum_up: Callable[[], list[str]] = list   # returns such lines about all records
     refresh: bool = False              # make again what was made with other settings
-    title: str = ""                    # script and step, "bug_inject.scale": the name, if none
+    title: str = ""                    # script and step, "bug_inject.scale": by default the name
 
     @property
     def script(self) -> str:
-        """Return the script that this stage is of: "bug_inject.py"."""
+        """Return the script of this stage: "bug_inject.py"."""
         return (self.title or self.name).partition(".")[0] + ".py"
 
     @property

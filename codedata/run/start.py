@@ -25,11 +25,11 @@ from codedata.sandbox import local
 from codedata.settings import Settings
 from codedata.terminal import plural, say, say_removed
 
-Held = Path | type | tuple[type, str]   # a directory, by its records' class, or a kind of them
+Held = Path | type | tuple[type, str]   # a directory, or its records' class, or this and a kind
 
 
 def run(stage: Stage, settings: Settings, models: Models, options: RunOptions) -> int:
-    """Make what is missing, stale or failed; return the exit code."""
+    """Run a stage: make what is missing, stale or failed; return the exit code."""
     check_root(settings.root, "prompt.py" if stage.after else stage.script)
     store = stage.writes.store
     with hold_directories(stage.script, [(store.cls, store.kind)], options):
@@ -41,10 +41,10 @@ def run_steps(steps: dict[str, Callable[[Models], Stage]], settings: Settings, o
               ) -> int:
     """Do the steps of a script one after the other; return the worst exit code.
 
-    A step's stage is made when its turn comes, from what the earlier ones wrote, with models of
-    its own. The directories of the records in `holds` are held from the first step to the end; by
-    step: those of the chosen ones. A step that was stopped (an exit code above 1) ends the run.
-    `chosen` are those of --steps; a script without that flag does all.
+    A step's stage is created when its turn comes, from what earlier steps wrote, with its own
+    models. `holds` lists the records whose directories are locked from the first step to the end,
+    or lists them by step, for the chosen steps. A step that was stopped (an exit code above 1) ends
+    the run. `chosen` are the words of --steps; by default all steps run.
     """
     check_root(settings.root)
     left = [name for name in steps if chosen is None or name in chosen]
@@ -68,7 +68,7 @@ def run_steps(steps: dict[str, Callable[[Models], Stage]], settings: Settings, o
 
 
 def _run_held(stage: Stage, settings: Settings, models: Models, options: RunOptions) -> int:
-    """Run a stage whose directory is held."""
+    """Run a stage whose directory this process has locked."""
     store, selection = stage.writes.store, options.selection
     if stage.refresh:
         selection = replace(selection, refresh=True)
@@ -130,7 +130,7 @@ def _prune(stage: Stage, plan: Plan) -> None:
 
 
 def check_root(root: Path, first: str = "prompt.py") -> None:
-    """Raise Trouble if the root is not there; `first` is the script that makes one."""
+    """Raise Trouble if the root is not there; `first` is the script that makes a root."""
     if not root.is_dir():
         raise Trouble("is not there.", str(root), f"Check --root; {first} makes a new one.")
 
@@ -138,11 +138,12 @@ def check_root(root: Path, first: str = "prompt.py") -> None:
 def run_whole(name: str, directory: Path, options: RunOptions, work: Callable[[], int], *,
               refuses: tuple[str, ...], ledgers: Iterable[Path] = (),
               counts: Callable[[], dict[str, int]] | None = None) -> int:
-    """Do a stage without items of its own: work() with the directory held; return the exit code.
+    """Run a stage without items of its own: call work() with the directory locked; return the exit
+    code.
 
-    `refuses` names the flags that say nothing here: Trouble if one is given. `ledgers` are the
-    directories that --compact shortens. counts() gives what is there by state, for status.py; by
-    default the outputs in the directory are done.
+    `refuses` names flags that make no sense here: raise Trouble if one is given. `ledgers` are the
+    directories that --compact shortens. counts() returns the outputs by state, for status.py; by
+    default all outputs in the directory are done.
     """
     if given := [flag for flag in options.given if flag in refuses]:
         flags = ", ".join("--" + flag.replace("_", "-") for flag in given)
@@ -173,11 +174,11 @@ def _compact(label: str, directories: list[Path]) -> int:
 
 @contextmanager
 def hold_directories(script: str, holds: Iterable[Held], options: RunOptions) -> Iterator[None]:
-    """Hold directories, or a shard of each, for this process; a read-only run needs no hold.
+    """Lock directories, or a shard of each, for this process; a read-only run needs no lock.
 
-    The temporary folders of killed processes are removed, and their half-written files if no other
-    shard can be at work. With --budget the whole root, or the shard of it, is held against other
-    budgets: each process counts its own spending.
+    Remove the temporary folders of killed processes, and their half-written files if no other shard
+    can be running. With --budget, lock the whole root, or its shard, against other runs with a
+    budget: each process counts its own spending.
     """
     shard = options.selection.shard
     if options.compact and (options.read_only or shard):
@@ -197,7 +198,7 @@ def hold_directories(script: str, holds: Iterable[Held], options: RunOptions) ->
 
 
 def _place_of(root: Path, one: Held) -> tuple[Path, str]:
-    """Return a directory that is to be held, and the kind of its items that are; "": all."""
+    """Return a directory to lock, and the kind of items to lock in it; "": all."""
     if isinstance(one, Path):
         return one, ""
     cls, kind = one if isinstance(one, tuple) else (one, "")

@@ -1,5 +1,5 @@
-"""The table of an item's states, that of docs/concepts.md: what is known of an item gives its
-state. plan.py gathers what is known; nothing here looks at a disk, unless a row asks for it.
+"""Define the states of an item, the table of docs/concepts.md: what is known of an item gives its
+state. plan.py gathers that; nothing here reads a disk, unless a row of the table requires it.
 """
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from codedata.texts import in_shard
 STATES = ("done", "adopted", "stale", "forced", "edited", "incomplete", "missing", "failed",
           "excluded", "waiting", "orphan", "broken")
 TO_DO = ("missing", "stale", "forced", "incomplete", "failed")
-STAYS = ("done", "adopted", "edited")         # on disk, and counts where --force fails
+STAYS = ("done", "adopted", "edited")         # on disk, and still valid if --force fails
 COUNTED = (*STAYS, "stale", "incomplete")     # what --force makes again
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Select the items of a run, and those that it makes again."""
+    """Say which items a run takes, and which of them it makes again."""
 
     only: str = ""                           # a glob of names or instance ids; "": all
     shard: tuple[int, int] | None = None     # (i, n): the items whose name's hash mod n is i
-    limit: int | None = None                 # items to make, without those that a rule leaves out
-    force: bool = False                      # make again whatever is there
+    limit: int | None = None                 # items to make, without ones that a rule leaves out
+    force: bool = False                      # make again whatever exists
     refresh: bool = False                    # make again what was made with other settings
     no_retry: bool = False                   # leave failed items alone
 
     def in_shard(self, name: str) -> bool:
-        """Return whether an item is of the shard."""
+        """Return whether an item belongs to the shard."""
         return in_shard(name, self.shard)
 
     def matches(self, *names: str) -> bool:
@@ -46,11 +46,11 @@ class Item(NamedTuple):
     instance_id: str
     state: str
     reason: str = ""               # why it is excluded, failed or waiting
-    counts: bool = False           # what is on disk is used by later stages as it is
-    copies_only: bool = False      # only fields that are passed through have changed: no call
-    keeps: bool = False            # made in parts: what is on disk is of the same inputs, and stays
+    counts: bool = False           # later stages use what is on disk
+    copies_only: bool = False      # only copied fields have changed: no call
+    keeps: bool = False            # made in parts: what is on disk has the same inputs, and is kept
     anew: bool = False             # with --force: nothing of what is on disk is kept
-    still: str = ""                # of a forced one: its state if it fails, where it counts then
+    still: str = ""                # of a forced one: its state if it fails but stays valid
     adoption: dict | None = None   # of an output without ledger line: `read` and further fields
     stale_too: bool = False        # of an edited item: its inputs have changed as well
     other_settings: bool = False   # it was made with other settings than today's
@@ -58,7 +58,7 @@ class Item(NamedTuple):
 
     @property
     def asks(self) -> bool:
-        """Return whether it is to be made, not copied alone: a model may be asked."""
+        """Return whether it has to be made, not only copied, so that a model may be asked."""
         return self.state in TO_DO and not self.copies_only
 
 
@@ -67,33 +67,33 @@ class ItemFacts(NamedTuple):
 
     name: str
     instance_id: str
-    read: str                      # digest of what it would be made from now
-    is_there: bool                 # what this stage makes is on disk
-    made: LastAttempt | None       # the attempt whose record that is
-    is_edited: bool                # there was such an attempt, and the record is not as it was
-    has_changed: bool              # what was read for it is not as it was
-    copies_changed: bool           # of that, only fields that are passed through
-    failed: LastAttempt | None     # the last attempt, where it failed
-    excluded: LastAttempt | None   # the last attempt, where a rule leaves the same inputs out
+    read: str                      # digest of its inputs now
+    is_there: bool                 # its output is on disk
+    made: LastAttempt | None       # the attempt that wrote this output
+    is_edited: bool                # there was such an attempt, and the record has changed
+    has_changed: bool              # its inputs have changed
+    copies_changed: bool           # only copied fields of its inputs have changed
+    failed: LastAttempt | None     # the last attempt, if it failed
+    excluded: LastAttempt | None   # the last attempt, if a rule left the same inputs out
     made_otherwise: bool           # with other settings than today's
-    other_parts: bool = False      # some of its parts were
-    lacks_parts: bool = False      # some that are wanted are not there
-    is_enough: bool = True         # it counts without these
+    other_parts: bool = False      # some of its parts were made with other settings
+    lacks_parts: bool = False      # some wanted parts are missing
+    is_enough: bool = True         # it is valid without them
     other_view: bool = False       # its parts are combined in another way today
 
 
 class Asked(NamedTuple):
-    """Hold what a row may have to look up: each function returns a reason, or ""."""
+    """Hold the functions by which a row may look something up: each returns a reason, or ""."""
 
-    fault: Callable[[str], str]       # item → the failure that its record states itself
+    fault: Callable[[str], str]       # item → the failure that its record states
     lacks: Callable[[str], str]       # item → what it needs outside of the root and is gone
     left_out: Callable[[str], str]    # instance id → the rule that leaves it out
     failed_before: Callable[[str, str], str]   # item, instance id → the earlier stage's failure
 
 
 def state_of(facts: ItemFacts, selection: Selection, asked: Asked) -> Item:
-    """Return an item with its state: the first row that fits what is on disk, unless --force takes
-    it. What is to be made may be excluded, or wait, all the same."""
+    """Return an item with its state: by the first row that fits what is on disk, unless --force
+    applies. An item to be made may still be excluded or have to wait."""
     on_disk, failed = _on_disk(facts), facts.failed
     is_kept = on_disk not in ("missing", "stale")
     row = partial(Item, facts.name, facts.instance_id, anew=selection.force,
@@ -118,7 +118,7 @@ def state_of(facts: ItemFacts, selection: Selection, asked: Asked) -> Item:
             item = row("failed", gone, counts=False)
         case "adopted":
             item = row(on_disk, adoption=adopted)
-        case "done" if failed:   # its inputs are again what it was made from
+        case "done" if failed:   # its inputs are again the ones it was made from
             item = row(on_disk, adoption=_line_of(facts.made))
         case _:   # missing, stale, done
             item = row(on_disk)
@@ -138,14 +138,13 @@ def _line_of(made: LastAttempt) -> dict:
 
 
 def _gone(facts: ItemFacts, asked: Asked) -> str:
-    """Return why a record that is there is a failure, or ""."""
+    """Return why an existing record counts as a failure, or ""."""
     is_trusted = facts.made and not facts.failed
     return (not is_trusted and asked.fault(facts.name)) or asked.lacks(facts.name)
 
 
 def _on_disk(facts: ItemFacts) -> str:
-    """Return the state that the three digests give: of what is read, what was written, what is on
-    disk."""
+    """Return the state by the three digests: of inputs, of what was written, of what is on disk."""
     if not facts.is_there:
         return "missing"
     if facts.is_edited:

@@ -18,9 +18,9 @@ from codedata.sandbox.process_labels import of_root
 from codedata.terminal import usd
 
 STATES_SHOWN = ("done", "stale", "edited", "failed", "orphan")   # columns even where all are 0
-MADE = ("done", "failed", "excluded")   # in the ledger: an item that a run has worked on
+MADE = ("done", "failed", "excluded")   # states in the ledger of an item that a run has worked on
 NEWEST = 2000     # attempts of a stage from which its rate is taken
-PAUSE_S = 60.0    # with nothing in flight: an earlier run has ended there
+PAUSE_S = 60.0    # seconds with nothing in flight, which separate two runs
 PAGES = {"report/report.html": "the report of the duel",
          "nl2repo/*.md": "the document of a repository",
          "export/harbor/README.md": "tasks as folders, and how they are run",
@@ -43,7 +43,7 @@ class StageStatus:
     place: str                              # the directory that it writes: "probe/"
     counts: dict[str, int] = field(default_factory=dict)   # items by state
     n_todo: int = 0
-    note: str = ""                          # what else there is to say
+    note: str = ""                          # a further remark
     key: str = ""                           # the stage's name in ledgers
     directories: tuple[str, ...] = ()       # those of these ledgers
     n_calls: int = 0
@@ -54,13 +54,13 @@ class StageStatus:
     items_per_hour: float | None = None     # in its last run; None: not known
     hours_to_go: float | None = None
     seconds: float = 0.0                    # of all attempts
-    words = list   # no field: a function that returns what a user would say of what is there
+    words = list   # not a field: a function that describes the records in a user's words
 
 
 @contextmanager
 def gathering() -> Iterator[list]:
-    """Yield the list to which stages that are called with --status add themselves, and those with
-    --dry-run what is to come (a ToCome, or a text)."""
+    """Yield a list. Stages called with --status add their StageStatus to it, and with --dry-run
+    what is to come (a ToCome, or a text)."""
     token = _gathered.set([])
     try:
         yield _gathered.get()
@@ -69,7 +69,7 @@ def gathering() -> Iterator[list]:
 
 
 def hand_over(status: Callable[[], object]) -> bool:
-    """Hand over what a stage says of itself where that is gathered; return whether it is."""
+    """Hand over a stage's status if statuses are being gathered; return whether they are."""
     gathered = _gathered.get()
     if gathered is not None:
         gathered.append(status())
@@ -77,7 +77,7 @@ def hand_over(status: Callable[[], object]) -> bool:
 
 
 def add_usage(root: Path, stages: list[StageStatus]) -> list[StageStatus]:
-    """Return the stages with what their attempts have used, and one for all other calls."""
+    """Return the stages with the usage of their attempts, and an entry for all other calls."""
     others = StageStatus("others", "")
     usage = [(one, Cost(), deque(maxlen=NEWEST)) for one in (*stages, others)]
     owners = {(directory, entry[0].key): entry for entry in usage
@@ -120,8 +120,8 @@ def items_per_hour(attempts: deque) -> float | None:
 
 
 def summary(root: Path, stages: list[StageStatus], command: Callable[[str], str]) -> Iterator[str]:
-    """Yield what came of a root in words, the work by stage, the pages to open and what a model may
-    add; command() completes the call of a script."""
+    """Yield in words the results of a root, the work by stage, the pages to open and what a model
+    could add; command() completes the call of a script."""
     for one in stages:
         words = one.words()
         head = f"{one.stage:23}{one.seconds / 60:5.1f} min  "
@@ -139,7 +139,7 @@ def summary(root: Path, stages: list[StageStatus], command: Callable[[str], str]
 
 
 def table(stages: list[StageStatus]) -> str:
-    """Return the stages as a table for the terminal; what is 0 or not known is a dot."""
+    """Return the stages as a table for the terminal; 0 and unknown values are a dot."""
     others = {state for one in stages for state, n in one.counts.items() if n}
     states = [*STATES_SHOWN, *sorted(others - {*STATES_SHOWN})]
     head = ["stage", "writes", *states, "to do", "cost", "tokens", "an hour", "to go"]

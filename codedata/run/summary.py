@@ -1,4 +1,4 @@
-"""Say what a run finds and what is to be done; in the end what came of it, and how to go on."""
+"""Print what a run finds and has to do and, at the end, its outcome and how to go on."""
 from __future__ import annotations
 
 from collections import Counter
@@ -26,7 +26,7 @@ MAX_REASONS = 5     # of a stage in the summary of a root
 
 
 def print_plan(stage: Stage, plan: Plan, models: Models, options: RunOptions) -> None:
-    """Print what is there and what is to do, and every broken record with its fault."""
+    """Print what exists and what is to do, and every broken record with its fault."""
     for e in plan.broken.values():
         say(f"{stage.script}: {e}")
     if options.quiet and not options.read_only:
@@ -63,7 +63,8 @@ def _model_and_place(spec: ModelSpec) -> str:
 
 
 def _kept_replies(stage: Stage, plan: Plan) -> Iterator[str]:
-    """Yield where the replies of failed items are, refused ones too, if there are any."""
+    """Yield a line that says where the replies of failed items are, also refused ones, if there are
+    any."""
     store = stage.writes.store
     paths = [store.directory(name) / PARTIAL / f"{name}.jsonl" for name in plan.names["failed"]]
     if kept := [str(path.relative_to(store.root)) for path in paths if path.exists()]:
@@ -89,7 +90,7 @@ def status_of(stage: Stage, plan: Plan) -> StageStatus:
 
 
 def _words_of(stage: Stage, plan: Plan) -> Iterator[str]:
-    """Yield what a user would say of what is there, and the reasons why other items are not."""
+    """Yield a description of the records in a user's words, and why other items are missing."""
     records = {}
     for name in sorted(chain(*plan.names.values()), key=natural) if stage.in_words else ():
         if record := known(stage.writes.store, name):
@@ -111,7 +112,7 @@ def print_costs(stage: Stage, states: States, plan: Plan, models: Models,
         say(f"      {NOISE}")
     if options.dry_run:
         if plan.todo and _is_embedded(models) and stage.requests:
-            models.check()   # its tokens are counted by itself
+            models.check()   # it counts its tokens itself
         to_come = stage.cost_note or "no calls: no model is asked"
         if stage.requests:
             to_come = _calls_to_come(stage, states, plan)
@@ -120,7 +121,8 @@ def print_costs(stage: Stage, states: States, plan: Plan, models: Models,
 
 
 def _calls_to_come(stage: Stage, states: States, plan: Plan) -> ToCome:
-    """Add up the calls of all items; those that do not fit, or whose record is broken, are none."""
+    """Add up the calls of all items; calls that do not fit, and items with broken records, do not
+    count."""
     items = [item for item in plan.todo if not item.copies_only]
     to_come = ToCome(items=[item.name for item in items])
     for item in items:
@@ -140,14 +142,13 @@ def _calls_to_come(stage: Stage, states: States, plan: Plan) -> ToCome:
 # after a run -------------------------------------------------------------------------------------
 
 def at_once(run: StageRun) -> str:
-    """Return what became of the items, for a run that is not waited for."""
+    """Return the outcome of the items, for a run that is ended at once."""
     names = named([*run.unfinished, *run.in_flight]) or "nothing"
     return f"{summary_line(run.totals, len(run.plan.todo))}\n      not finished: {names}"
 
 
 def print_summary(run: StageRun, models: Models, options: RunOptions, lines: list[str]) -> int:
-    """Print what came of a run, its `lines`, and the commands that go on from here; return its exit
-    code."""
+    """Print the outcome of a run, its `lines`, and the next commands; return its exit code."""
     stage, totals, reason = run.stage, run.totals, run.pool.stop_reason
     n_left = len(run.plan.todo) - totals.finished
     is_unfinished = bool(n_left or totals.failed or totals.broken or run.plan.broken)
@@ -168,7 +169,7 @@ def print_summary(run: StageRun, models: Models, options: RunOptions, lines: lis
 
 
 def _came_of(run: StageRun) -> Iterator[str]:
-    """Yield in words what was made."""
+    """Yield in a user's words what was made."""
     for name in sorted(run.journal.made, key=natural):
         yield f"      {name}: {run.stage.in_words(run.journal.made[name])}"
     for line in run.stage.sum_up() if run.plan.todo else ():
@@ -178,17 +179,17 @@ def _came_of(run: StageRun) -> Iterator[str]:
 
 
 def _with_noise(run: StageRun, models: Models, lines: list[str]) -> list[str]:
-    """Return lines, with what there is to say of the embedded model's replies, if there are any."""
+    """Return lines with remarks on the embedded model's replies, if there are any."""
     is_new = run.totals.spent.n_calls and _is_embedded(models) and NOISE not in "".join(lines)
     return [*lines, f"      {NOISE}"] if is_new else lines
 
 
 def _next_commands(run: StageRun, options: RunOptions, n_left: int, is_unfinished: bool
                    ) -> Iterator[str]:
-    """Yield the commands that go on from here."""
+    """Yield the next commands."""
     script, command, totals = run.stage.script, options.command, run.totals
     if is_unfinished:
-        # with --force an output in parts would ask for everything again
+        # with --force an output in parts would be asked for as a whole again
         force = bool(n_left) or run.stage.writes.parts is None
         yield f"      again: {command(script, same=True, without=() if force else ('force',))}"
         if force and options.selection.force and totals.wrote:

@@ -1,9 +1,9 @@
-"""What a person sees of a run: the plan, a bar with rate, failures, cost and time to go, and the
+"""Show a run on the terminal: the plan, a bar with rate, failures, cost and time to go, and the
 outcome.
 
-All of it goes to stderr. Where stderr is no terminal there is no bar: a plain line where something
-but the time has changed, and else every five minutes, as some who run jobs end one that is silent
-for ten. Whatever stands in a line, no control character reaches the terminal.
+All of it goes to stderr. If stderr is not a terminal, there are plain lines instead of a bar: when
+more than the time has changed, and at least every five minutes, since some systems end a job that
+is silent for ten. Control characters never reach the terminal.
 """
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from codedata.texts import natural, printable, terminal_safe
 
 REDRAW_EVERY_S = 0.25
 PLAIN_EVERY_S = 15.0
-SILENT_S = 300.0   # after which a plain line comes though nothing has changed
+SILENT_S = 300.0   # after which a plain line is printed even if nothing has changed
 ROWS = 8    # items below a bar
 
 
 def _per_time(rate: float) -> str:
-    """Return items a second in a unit in which that is not 0."""
+    """Return a rate (items per second) as text, in a unit in which it is not 0."""
     if rate >= 1:
         return f"{rate:.1f}/s"
     return f"{rate * 60:.0f}/min" if rate * 60 >= 2 else f"{rate * 3600:.0f}/h"
 
 
 def print_reasons(reasons: list[str]) -> None:
-    """Print the five most frequent reasons for which items are left out."""
+    """Print the five most frequent reasons why items are left out."""
     for reason, k in Counter(reasons).most_common(5):
         say(f"      left out: {k} ({_first_line(reason, 160)})")
 
@@ -45,7 +45,7 @@ def _first_line(text: str, max_chars: int = 120) -> str:
 
 
 def plan_line(plan, reads: str, writes: str) -> str:
-    """Return a Plan of states.py as one line: what is read, what is written, each state's count."""
+    """Return a Plan as one line: what is read, what is written, each state's count."""
     parts = []
     for state, names in plan.names.items():
         if not names:
@@ -70,14 +70,14 @@ class RunTotals:
     failed: dict[str, Trouble] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)   # items with a record that cannot be read
     spent: Spending = field(default_factory=Spending)
-    served: int = 0                    # replies that an earlier, unfinished run had paid for
+    served: int = 0                    # replies that an earlier, unfinished run has paid for
     cut: int = 0                       # items with a request that was cut to fit
     excluded: Counter[str] = field(default_factory=Counter)   # by rule of the item function
     asked_again: int = 0               # items whose answer was refused and asked for once more
     again_calls: int = 0               # the number of these further requests
 
     def add(self, paid: list[dict], log) -> None:
-        """Add the calls of a finished item; `log` holds what else is known of its replies."""
+        """Add the calls of a finished item; `log` is its reply log."""
         for call in paid:
             self.spent.add(call)
         self.served += log.served
@@ -118,12 +118,12 @@ def summary_line(totals: RunTotals, n_todo: int) -> str:
 
 
 def _rules_text(n_by_rule: Counter[str]) -> str:
-    """Return the most frequent rules, each with its number of items."""
+    """Return the most frequent rules, each with the number of its items."""
     return named([f"{n} ({_first_line(rule)})" for rule, n in n_by_rule.most_common()])
 
 
 def _failures_text(failures: list[tuple[str, Trouble]]) -> str:
-    """Return the names of failed items with their reason, or with the one that all share."""
+    """Return the names of failed items with their reason, or with the reason that all share."""
     reasons = {_first_line(error.what) for _, error in failures}
     if len(reasons) == 1:
         return f"{named([name for name, _ in failures])} ({reasons.pop()})"
@@ -134,15 +134,15 @@ def _failures_text(failures: list[tuple[str, Trouble]]) -> str:
 
 @dataclass
 class Step:
-    """Hold the step at which an item is, written by whoever does it and read by the bar."""
+    """Hold the step at which an item is, written by the code that does it and read by the bar."""
 
-    within: str = ""   # what is done in such steps: "python recipe"
+    within: str = ""   # what these are the steps of: "python recipe"
     name: str = ""     # "3/6 tests without network"
     count: str = ""    # how far the step is: "43 of 99"
     began: float = field(default_factory=time.monotonic)
 
     def follow(self, other: Step) -> None:
-        """Be where another process's step is."""
+        """Copy another process's step."""
         if other.name != self.name:
             self.began = time.monotonic()
         self.within, self.name, self.count = other.within, other.name, other.count
@@ -157,7 +157,7 @@ _current: ContextVar[Step | None] = ContextVar("step", default=None)
 
 @contextmanager
 def showing(step: Step) -> Iterator[None]:
-    """Let `step` be what this thread is at within the block."""
+    """Make `step` this thread's current step within the block."""
     token = _current.set(step)
     try:
         yield
@@ -166,19 +166,21 @@ def showing(step: Step) -> Iterator[None]:
 
 
 def current_step() -> Step:
-    """Return the current item's step, or one that nobody sees outside an item."""
+    """Return the current item's step, or, outside an item, one that is not shown."""
     return _current.get() or Step()
 
 
 def begin_step(name: str, number: int = 0, total: int = 0) -> None:
-    """Note that a step of the current item begins: which of how many, where that is known."""
+    """Note that a step of the current item begins: its name and, if known, its number and the
+    total."""
     step = current_step()
     step.name = f"{number}/{total} {name}" if total else name
     step.count, step.began = "", time.monotonic()
 
 
 def _row(name: str, step: Step) -> str:
-    """Return the step of an item, and since when it is there, before its name, which may be long.
+    """Return a row with an item's step, the time since it began, and the item's name, which may be
+    long.
     """
     return printable(f"{step}, {duration(time.monotonic() - step.began)} ({name})")
 
@@ -187,7 +189,7 @@ class Bar:
     """Show the progress of one run. update() is cheap and called often, by one thread."""
 
     def __init__(self, stage: str, total: int, quiet: bool = False, above: Bar | None = None):
-        """Begin a bar, below the one `above`, if there is one."""
+        """Begin a bar, below the bar `above`, if there is one."""
         self.stage, self.total, self.quiet = stage, total, quiet
         self._rich = None
         self._task = None
@@ -217,7 +219,7 @@ class Bar:
 
         note = TextColumn("{task.fields[note]}", markup=False,
                           table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1))
-        # no auto_refresh: it takes a thread of its own, which may be one too many
+        # no auto_refresh: it would take a further thread
         self._rich = WithRows(
             TextColumn("{task.description}"), MofNCompleteColumn(), BarColumn(bar_width=20), note,
             TextColumn("{task.fields[time]}"), transient=True, expand=True,
@@ -227,8 +229,8 @@ class Bar:
 
     def update(self, totals: RunTotals, n_in_flight: int, steps: Mapping[str, Step] | None = None,
                n_replies: int = 0, where: Mapping[str, int] = MappingProxyType({})) -> None:
-        """Show the totals, and the step at which each item is that has such; `n_replies` to items
-        in flight are there. `where` says how many are on each machine."""
+        """Show the totals, and the step of each item that has steps. `n_replies` is the number of
+        replies to items in flight, `where` the number of items on each machine."""
         now = time.monotonic()
         every_s = REDRAW_EVERY_S if self._rich else PLAIN_EVERY_S
         if self.quiet or not self.total or now - self._updated < every_s:
@@ -253,7 +255,7 @@ class Bar:
             self._rich.update(self._task, completed=totals.finished, total=self.total, time=times,
                               note=printable(note), rows=[*starmap(_row, steps.items())][:ROWS],
                               refresh=True)
-        else:   # first those that have begun a step
+        else:   # items that have begun a step first
             newest = sorted(steps.items(), key=lambda item: -item[1].began)[:NAMED]
             say("  ".join([self.stage, f"{totals.finished}/{self.total} in {times}", note,
                            *starmap(_row, newest)]))
@@ -273,7 +275,7 @@ class Bar:
 
 
 def _time_to_go(seconds: float) -> str:
-    """Return the time that the rate of the whole run leaves, in words; "" at its end."""
+    """Return the remaining time in words, by the rate of the whole run; "" at its end."""
     if not seconds:
         return ""
     if seconds >= 90:

@@ -1,7 +1,7 @@
-"""Put what was made of an item on disk: its record with a ledger line, or the line of a failure.
+"""Put the result of an item on disk: its record with a ledger line, or the line of a failure.
 
-The order is what a kill at any moment is safe by: the record is flushed under a temporary name, its
-line is appended to the ledger, it is put in its place, and then its kept replies are dropped.
+The order makes a kill at any moment safe: the record is flushed under a temporary name, its line is
+appended to the ledger, it is put in its place, and then its kept replies are dropped.
 """
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from codedata.run.stage import Stage
 from codedata.run.states import Item
 from codedata.run.talk import RunTotals, Step
 
-MAX_IN_WORDS = 20   # records of which a run says what they hold
+MAX_IN_WORDS = 20   # records that a run describes at most
 
 
 @dataclass
@@ -26,8 +26,8 @@ class Attempt:
 
     item: Item
     calls: ReplyLog = field(default_factory=ReplyLog)
-    step: Step = field(default_factory=Step)   # at which it is
-    read: str = ""                 # digest of the fields that it is made from
+    step: Step = field(default_factory=Step)   # the item's present step
+    read: str = ""                 # digest of the fields from which it is made
     started: float = field(default_factory=time.monotonic)
 
 
@@ -37,8 +37,8 @@ class Journal:
     def __init__(self, stage: Stage, states: States, totals: RunTotals):
         self.stage, self.states, self.totals = stage, states, totals
         self.store = stage.writes.store
-        self.lock = threading.Lock()   # of `totals`
-        self.made: dict[str, Any] = {}   # the first records, of a stage with `in_words`
+        self.lock = threading.Lock()   # guards `totals`
+        self.made: dict[str, Any] = {}   # the first records, if the stage has `in_words`
 
     def commit(self, attempt: Attempt, record: Any) -> None:
         """Put an item's record on disk. Raise ItemFailed if a person edited it meanwhile."""
@@ -79,7 +79,7 @@ class Journal:
     def fail(self, attempt: Attempt, error: Trouble) -> None:
         """Write the ledger line of a failed attempt.
 
-        What was made before from the same inputs still counts (`still`).
+        An earlier record from the same inputs stays valid (`still`).
         """
         self.note(attempt, "failed", still=attempt.item.still,
                   error=str(error).replace("\n ", ""))

@@ -1,11 +1,11 @@
-"""Run commands in a sandbox: one small interface, and implementations that are chosen by name.
+"""Run commands in a sandbox: one small interface, with implementations chosen by name.
 
     with open_sandbox("docker", image="codedata-base:bookworm") as sandbox:
         sandbox.put(Path("src"), "/testbed")
         result = sandbox.run("make test", timeout_s=600)
 
-A command that exits with 1 is a result; a sandbox that is gone, for whatever reason, raises
-SandboxDied.
+A command that exits with 1 is a result; if the sandbox is gone, for whatever reason, SandboxDied is
+raised.
 """
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ OUTPUT_BYTES = 1_000_000   # kept of a command's output: half from its beginning
 
 
 class SandboxDied(ItemFailed):
-    """Report that the sandbox is gone, or was ended for what it used (memory, disk): `what` says
-    which."""
+    """Report that the sandbox is gone, or was ended because it used too much memory or disk; `what`
+    gives the reason."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class Result:
     """Hold the result of a command."""
 
     exit_code: int             # TIMED_OUT for a command that ran out of time
-    output: str                # stdout and stderr as they arrived, at most OUTPUT_BYTES; has no NUL
+    output: str                # stdout and stderr as they arrived, at most OUTPUT_BYTES; no NUL
     seconds: float
     timed_out: bool = False    # it ran out of time and was ended with all that it had started
-    n_bytes: int = 0           # size of the whole output, with what was cut out of the middle
-    limit_hit: str = ""        # what a failed command ran into: "out of memory: 5Gi allowed"
+    n_bytes: int = 0           # size of the whole output, including what was cut out of the middle
+    limit_hit: str = ""        # the limit that a failed command hit: "out of memory: 5Gi allowed"
 
     @property
     def ok(self) -> bool:
@@ -61,7 +61,7 @@ class Sandbox(AbstractContextManager, Protocol):
 
     def run(self, command: str, *, timeout_s: float = 120.0,
             env: dict[str, str] | None = None) -> Result:
-        """Return the result of a bash command. Raise SandboxDied where the sandbox is gone."""
+        """Return the result of a bash command. Raise SandboxDied if the sandbox is gone."""
 
     def put(self, source: Source, to: str) -> None:
         """Copy a file or folder of the host, or {relative path: content}, into the folder `to`,
@@ -73,8 +73,8 @@ class Sandbox(AbstractContextManager, Protocol):
         `bounds` allow."""
 
     def network(self, is_on: bool) -> None:
-        """Switch the network on or off for the commands that follow. `local` cannot switch it
-        off, and prints a line that says so."""
+        """Switch the network on or off for the commands that follow. `local` cannot switch it off,
+        and prints a line about it."""
 
     def close(self) -> None:
         """End everything that runs in it, and remove it."""
@@ -86,8 +86,8 @@ SCRIPT_BASH_FUNC = Script("bash_func.sh", text_of("codedata.sandbox", "bash_func
 
 
 def open_sandbox(name: str, **options) -> Sandbox:
-    """Return a new sandbox by its name, made with the options of its class. Raise Trouble for an
-    unknown name."""
+    """Return a new sandbox of the named kind, made with the options of its class. Raise Trouble for
+    an unknown name."""
     if name not in SANDBOXES:
         raise Trouble(f"no sandbox is called {name!r}.", todo=f"There are {', '.join(SANDBOXES)}.")
     module, _, class_name = SANDBOXES[name].rpartition(".")

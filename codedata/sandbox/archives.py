@@ -1,9 +1,9 @@
-"""Copy files into and out of a sandbox as tar, without reading or writing outside the folders that
-are named.
+"""Copy files into and out of a sandbox as tar, without reading or writing outside of the given
+folders.
 
-The sandbox may have written the archive itself, so nothing in it is trusted: a link is made only
-where it leads to something inside, no member goes through a link, and whatever is not a file,
-folder or link is refused. Bounds are checked while the archive is read.
+The sandbox may have written the archive itself, so nothing in it is trusted: a link is made only if
+it leads to something inside, no member goes through a link, and whatever is not a file, folder or
+link is refused. Bounds are checked while the archive is read.
 """
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from codedata.texts import printable
 
 PIECE = 1 << 20
 MAX_HEADER_BYTES = 1 << 17   # limit of a name, a link's target or attributes, read at once
-MAX_GLOBAL_BYTES = 1 << 10   # of attributes of all members, which each is given: git writes 52
-MAX_EMPTY = 10_000           # members of gzip in a row that are empty, which no meter counts
+MAX_GLOBAL_BYTES = 1 << 10   # of attributes for all members: git writes 52
+MAX_EMPTY = 10_000           # empty gzip members in a row, which no meter counts
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
-GZIP_OR_ZLIB = 47            # for zlib, which sees for itself which of the two it is
+GZIP_OR_ZLIB = 47            # lets zlib detect which of the two it is
 Source = Path | dict[str, bytes]   # a file or folder of the host, or {relative path: content}
 
 
 class UnsafeArchive(ItemFailed):
-    """Report an archive or a path that would read or write where it must not, or cannot be read."""
+    """Report an archive or a path that leads to forbidden places, or that cannot be read."""
 
 
 class OverBounds(UnsafeArchive):
@@ -48,10 +48,10 @@ class OverBounds(UnsafeArchive):
 
 @dataclass(frozen=True)
 class Bounds:
-    """Limit what is read of a tar or a folder. A hard link counts as the whole file, each time."""
+    """Limit what is read of a tar or a folder. Each hard link counts as the whole file."""
 
     max_bytes: int = 10_000_000_000
-    max_files: int = 1_000_000      # folders and links among them
+    max_files: int = 1_000_000      # including folders and links
     max_depth: int = 200
     max_seconds: float = 900.0
 
@@ -100,7 +100,7 @@ def pack(source: Source, uid: int = 0, gid: int = 0,
         member.uid = uid
         member.gid = gid
         member.uname = member.gname = ""
-        return None if member.isdev() else member   # so are pipes; sockets are never members
+        return None if member.isdev() else member   # and pipes; sockets are never members
 
     out = tempfile.TemporaryFile()
     with tarfile.open(fileobj=out, mode="w") as tar:
@@ -115,12 +115,12 @@ def pack(source: Source, uid: int = 0, gid: int = 0,
 
 def unpack(archive: BinaryIO | Stream, to: Path, bounds: Bounds = BOUNDS, strip: int = 0,
            wanted: Callable[[tuple[str, ...]], bool] = bool) -> None:
-    """Extract a tar into the folder `to`: the members that are `wanted`, without the first `strip`
-    parts of their names.
+    """Extract a tar into the folder `to`: the `wanted` members, without the first `strip` parts of
+    their names.
 
-    Raise UnsafeArchive for what leads out of `to`, OverBounds for more than `bounds` allow; what
-    was extracted before stays. Files belong to the caller and keep no more of their mode than rwx.
-    Links are made last, so that no member goes through one.
+    Raise UnsafeArchive for a member that leads out of `to`, OverBounds for more than `bounds`
+    allow; members extracted before stay. Files belong to the caller, and keep only the rwx bits of
+    their modes. Links are made last, so that no member goes through one.
     """
     to.mkdir(parents=True, exist_ok=True)
     unpacker = _Unpacker(to, bounds.meter())
@@ -141,7 +141,7 @@ class _Unpacker:
         self.count = count
         self.sizes: dict[Path, int] = {}                      # of the files so far
         self._to = to
-        self._folders = {to}                                  # those that were checked
+        self._folders = {to}                                  # folders that were checked
         self._links: list[tuple[Path, tarfile.TarInfo]] = []
 
     def extract(self, tar: tarfile.TarFile, member: tarfile.TarInfo, parts: tuple[str, ...],
@@ -161,7 +161,7 @@ class _Unpacker:
             os.link(origin, place)
             self.sizes[place] = self.sizes[origin]
         elif not member.isdir():
-            raise UnsafeArchive("is a device, a pipe or something else that is no file",
+            raise UnsafeArchive("is a device, a pipe or something else that is not a file",
                                 member.name)
 
     def make_links(self) -> None:
@@ -171,7 +171,7 @@ class _Unpacker:
             os.symlink(member.linkname, place)
 
     def _make_folder(self, parts: tuple[str, ...], name: str) -> None:
-        """Create a folder. Raise UnsafeArchive where a part of its path is a link or a file."""
+        """Create a folder. Raise UnsafeArchive if a part of its path is a link or a file."""
         place = self._to
         if place.joinpath(*parts) in self._folders:
             return
@@ -184,7 +184,7 @@ class _Unpacker:
         self._folders.add(place)
 
     def _write(self, content: BinaryIO, place: Path, member: tarfile.TarInfo) -> None:
-        """Write a new file, in place of the one that is there."""
+        """Write a new file, in place of an existing one."""
         _remove(place, member.name)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
         with open(os.open(place, flags, 0o600 | member.mode & 0o777), "wb") as file:
@@ -196,8 +196,8 @@ class _Unpacker:
 
 @contextmanager
 def read_tar(archive: BinaryIO | Stream) -> Iterator[tarfile.TarFile]:
-    """Open a tar that is read once, from its beginning to its end. Raise UnsafeArchive where it
-    cannot be read."""
+    """Open a tar for reading once, from beginning to end. Raise UnsafeArchive if it cannot be read.
+    """
     try:
         with tarfile.open(fileobj=archive, mode="r|", bufsize=PIECE, tarinfo=_Member) as tar:
             yield tar
@@ -213,8 +213,8 @@ def members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 
 class _Member(tarfile.TarInfo):
-    """Refuse a member whose name or attributes are larger than a file system could have, or that
-    holds less than its size."""
+    """Read a member's header, refusing names or attributes too large for any file system, and files
+    shorter than their size."""
 
     def _proc_member(self, tar):
         is_global = self.type == tarfile.XGLTYPE
@@ -233,8 +233,7 @@ class _Member(tarfile.TarInfo):
 
 
 def parts_of(name: str) -> tuple[str, ...]:
-    """Return the parts of a relative path. Raise UnsafeArchive for one that is absolute or goes
-    up."""
+    """Return the parts of a relative path. Raise UnsafeArchive if it is absolute or goes up."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\0" in name:
         raise UnsafeArchive("leads out of the folder that it is meant for", repr(name))
@@ -253,8 +252,8 @@ class Stream:
 
 
 def inflated(file: BinaryIO | Stream) -> Iterator[bytes]:
-    """Yield what is compressed in a file by gzip, also several times in a row, or by zlib. Raise
-    UnsafeArchive for more than MAX_EMPTY empty ones in a row."""
+    """Yield the content of a file compressed by zlib, or by gzip in one or more members. Raise
+    UnsafeArchive for more than MAX_EMPTY empty members in a row."""
     engine = zlib.decompressobj(GZIP_OR_ZLIB)
     rest = b""
     n_empty = 0
@@ -265,15 +264,15 @@ def inflated(file: BinaryIO | Stream) -> Iterator[bytes]:
         if n_empty > MAX_EMPTY:
             raise UnsafeArchive(f"has more than {MAX_EMPTY:,} empty members of gzip in a row")
         rest = engine.unconsumed_tail
-        if engine.eof:   # another may follow
+        if engine.eof:   # another member may follow
             rest = engine.unused_data
             engine = zlib.decompressobj(GZIP_OR_ZLIB)
 
 
 def _check_target(target: str, depth: int, name: str) -> None:
-    """Raise UnsafeArchive for a symlink that leads outside. `..` may stand only at its
-    beginning, where it is certain which folder it goes up from (behind another link it is not),
-    and not more often than there are folders."""
+    """Raise UnsafeArchive for a symlink that leads outside. `..` may occur only at the beginning of
+    the target, where the folder it starts from is certain (after another link it is not), and not
+    more often than there are folders."""
     parts = PurePosixPath(target).parts
     n_up = next((i for i, part in enumerate(parts) if part != ".."), len(parts))
     if not target or target[0] == "/" or ".." in parts[n_up:] or n_up > depth:
@@ -281,7 +280,7 @@ def _check_target(target: str, depth: int, name: str) -> None:
 
 
 def _remove(place: Path, name: str) -> None:
-    """Remove the file or link at `place`. Raise UnsafeArchive where it is a folder."""
+    """Remove the file or link at `place`. Raise UnsafeArchive if it is a folder."""
     try:
         place.unlink(missing_ok=True)
     except (IsADirectoryError, PermissionError):

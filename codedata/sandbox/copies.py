@@ -1,4 +1,4 @@
-"""Use folders of the driver's machine wherever items are made: there, or in a worker's copy."""
+"""Use folders of the driver's machine wherever items are made: directly, or as a worker's copy."""
 from __future__ import annotations
 
 import io
@@ -33,7 +33,7 @@ def remove_folder(path: Path) -> None:
 
 @contextmanager
 def at_hand(folder: Path | None) -> Iterator[Path | None]:
-    """Yield a folder; in a worker a copy of it, which is removed in the end. None stays None."""
+    """Yield a folder; in a worker a copy of it, which is removed at the end. None stays None."""
     if folder is None or not is_worker():
         yield folder
         return
@@ -45,7 +45,7 @@ def at_hand(folder: Path | None) -> Iterator[Path | None]:
 
 @contextmanager
 def new_folder(to: Path) -> Iterator[Path]:
-    """Yield an empty folder. If nothing is raised, it takes the place of `to` in the end."""
+    """Yield an empty folder. If nothing is raised, it replaces `to` at the end."""
     if is_worker():
         with temporary_folder() as place:
             yield Path(place)
@@ -67,7 +67,7 @@ def _tar_of(folder: Path) -> bytes:
         return archive.read()
 
 
-_packed = in_driver(_tar_of)   # of a folder of the driver's machine
+_packed = in_driver(_tar_of)   # a tar of a folder of the driver's machine
 
 
 @in_driver

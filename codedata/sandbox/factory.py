@@ -1,7 +1,7 @@
-"""Open the sandboxes of a script as [sandbox] says, with its limits, and clean up after them.
+"""Open a script's sandboxes with the settings and limits of [sandbox], and clean up after them.
 
-What killed runs of this root have left is removed at the start. Only what has this package's labels
-and a name that it gave is touched.
+What killed runs of this root have left is removed at the start. Only things with this package's
+labels and names are touched.
 """
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from codedata.sandbox.images.build import Build
 
 WORKDIR = "/testbed"
-SCRIPTS_A_POD = 6   # may take their full time before the cluster ends a pod: install, tests, more
+SCRIPTS_A_POD = 6   # scripts that may take their full time before the cluster ends a pod
 
 
 @dataclass(frozen=True)
 class KeptImage:
-    """Hold an image that outlives its run; the names are empty where there is none."""
+    """Hold an image that outlives its run; the names are empty if there is none."""
 
     name: str = ""
     image_id: str = ""
@@ -40,8 +40,8 @@ class KeptImage:
 
 
 class SandboxFactory:
-    """Open sandboxes, and remove the images made for an item. `stop` is set when nothing is to wait
-    any longer."""
+    """Open sandboxes, and remove the images made for an item. `stop` is set when waiting has to
+    end."""
 
     def __init__(self, settings: Settings, stop: threading.Event, keep_images: bool = False):
         self._settings = settings.sandbox
@@ -51,16 +51,17 @@ class SandboxFactory:
         self.name = self._settings.sandbox
         self.base_image = self._settings.base_image
         self.run_timeout_s = self._settings.run_timeout   # of one install or test script
-        self.builds_images = self.name == "docker"   # of containers and of Dockerfiles
+        self.builds_images = self.name == "docker"   # from containers and from Dockerfiles
         # why no image can be made, or ""
         self.no_images = "" if self.builds_images else f"--sandbox {self.name} makes none"
         has_policy = self.name == "kubernetes" and self._settings.network_policy
         self.can_cut_off = self.builds_images or has_policy
 
     def reap(self, all_roots: bool = False, only_list: bool = False) -> tuple[list[str], list[str]]:
-        """Remove what killed runs of this root have left; with `all_roots` those of all roots of
-        this user on this host. Return (its names, a line for each thing that cannot be removed)."""
-        names, left = local.reap(only_list)   # temporary folders, whatever runs commands
+        """Remove what killed runs of this root have left; with `all_roots`, runs of all roots of
+        this user on this host. Return (the names of what was removed, a line for each thing that
+        cannot be)."""
+        names, left = local.reap(only_list)   # temporary folders exist with every kind of sandbox
         if self.name == "kubernetes":
             from codedata.sandbox.kubernetes import reap  # its client may not be installed
             names += reap(self._settings.namespace, self._settings.kubeconfig,
@@ -70,8 +71,8 @@ class SandboxFactory:
         return names, left
 
     def engine_id(self) -> str:
-        """Return what tells the engine that has this machine's images from others; "" where none
-        is made by an engine. Machines that were cloned have engines of one id."""
+        """Return what identifies the engine that has this machine's images; "" if no engine makes
+        images. It is more than the engine's own id, which cloned machines share."""
         if self.name != "docker":
             return ""
         info = engine.connect().info()
@@ -82,7 +83,7 @@ class SandboxFactory:
         say_removed(*self.reap())
 
     def workdir_of(self, image: str) -> str:
-        """Return where the image's own source is: its working directory if it names one, else
+        """Return the path of the image's own source: its working directory if it names one, else
         /testbed."""
         workdir = engine.workdir_of(image) if self.name == "docker" else ""
         return workdir or WORKDIR
@@ -90,13 +91,12 @@ class SandboxFactory:
     def open(self, image: str, label: str, workdir: str = WORKDIR,
              is_stateful: bool = False, default_rights: bool = False, user: str = ""
              ) -> Sandbox:
-        """Return a fresh sandbox of an image, once there is room for it. Where the run stops before
-        there is, or while a command runs in it, Interrupted is raised.
+        """Return a fresh sandbox of an image, once there is room for it. Raise Interrupted if the
+        run stops before that, or while a command runs.
 
-        In a stateful one, for agents, a command starts in the directory and environment that the
-        last one left. With `default_rights` a container has the capabilities that Docker gives by
-        default, as where Harbor runs a task. Commands run as `user`, where it is docker; else as
-        root.
+        With `is_stateful`, for agents, a command starts in the directory and environment that the
+        last one left. With `default_rights` a container has Docker's default capabilities, as when
+        Harbor runs a task. Commands run as `user` in docker, else as root.
         """
         settings = self._settings
         options = {"run_label": label, "proxy": self._llm.proxy, "ca_bundle": self._llm.ca_bundle,
@@ -128,8 +128,8 @@ class SandboxFactory:
 
     def build(self, dockerfile: str, context: Path, tag: str, label: str,
               timeout_s: float) -> Build:
-        """Return what the build of a Dockerfile's text came to, with the network on. The image is
-        removed by forget(), or by reap() after a crash."""
+        """Build an image from a Dockerfile's text, with the network on, and return the result.
+        forget() removes the image, or reap() after a crash."""
         from codedata.sandbox.images.build import BuildLimits, build  # the engine's client
         settings = self._settings
         limits = BuildLimits(timeout_s, settings.cpu_request, settings.memory_request,
@@ -137,16 +137,16 @@ class SandboxFactory:
         return build(context, dockerfile, tag, limits, run_label=label, stop=self._stop)
 
     def has_image(self, image: str, image_id: str = "") -> bool:
-        """Return whether sandboxes can be opened from an image: the engine has it, or its name says
-        from which registry it is pulled. With `image_id`, one of that id is wanted."""
+        """Return whether sandboxes can be opened from an image: the engine has it, or its name has
+        a registry to pull it from. With `image_id`, it must have this id."""
         if self.builds_images:
             return bool(image) and registry.is_here(image, image_id)
         return self.name == "kubernetes" and registry.has_registry(image)
 
     def find_lost(self, prefix: str) -> Callable[[str], str]:
-        """Return a function that says of an item that its image, <prefix><item>, is gone; "" where
-        it is there. The engine is asked once, at the first call. Where there is none, or [sandbox]
-        names a registry, images may lie elsewhere: none is called lost."""
+        """Return a function that returns a message if an item's image, <prefix><item>, is gone,
+        else "". The engine is asked once, at the first call. Without an engine, or with a registry
+        in [sandbox], images may be elsewhere: none counts as gone."""
         is_asked = self.builds_images and not self._settings.registry
         found = cache(lambda: engine.image_names(f"{prefix}*") if is_asked else None)
 
@@ -157,10 +157,10 @@ class SandboxFactory:
         return why_lost
 
     def keep(self, image_id: str, image_name: str) -> KeptImage:
-        """Keep an image under this name, and push it where [sandbox] names a registry: the name
-        then begins with that. Raise ItemFailed where it cannot be pushed: none is kept.
+        """Keep an image under this name, and push it if [sandbox] names a registry, with which the
+        name then begins. Raise ItemFailed, and keep nothing, if it cannot be pushed.
 
-        Images that are not kept are removed by forget(), or by reap() after a crash.
+        forget(), or reap() after a crash, removes images that are not kept.
         """
         if not self._settings.registry:
             return KeptImage(image_name, engine.keep_image(image_id, image_name))

@@ -41,7 +41,7 @@ ADVICE = {
 HANDSHAKE = re.compile(r"Handshake status (\d+) (.*?) -\+-\+-.*-\+-\+- b?(.*)", re.DOTALL)
 TIMEOUT_S = (10, 60)         # seconds for a REST call to connect, and to be answered
 OPEN_S = 30.0                # seconds for an exec to open
-OPEN_WAITS_S = (0.2, 0.5, 1.0, 2.0, 4.0)   # between the attempts to open one
+OPEN_WAITS_S = (0.2, 0.5, 1.0, 2.0, 4.0)   # seconds between the attempts to open an exec
 PING_S = 20.0                # seconds of silence before a ping, since proxies cut idle connections
 LAST_S = 2.0                 # seconds for output after the status, and for the connection to end
 SEND_S = 120.0               # seconds for a piece on stdin to be read
@@ -51,7 +51,7 @@ STDOUT = 1
 STDERR = 2
 STATUS = 3
 MESSAGES = (ABNF.OPCODE_BINARY, ABNF.OPCODE_TEXT)
-WHOLE = "# whole"            # marks the end of an exec's text: a text that was cut is not run
+WHOLE = "# whole"            # marks the end of an exec's text, so that a cut text is not run
 # This starts no further process.
 RECEIVE = 'LC_ALL=C read -r -N "$1" text; [[ $text == *"$2" ]] && eval "$text"'
 
@@ -86,11 +86,11 @@ class Cluster:
         name = body["metadata"]["name"]
         made = self._request(f"create the pod {name}", self._pods.create_namespaced_pod, 409,
                              body=body, field_validation="Strict")
-        made = made or self.read_pod(name)   # ours, since the answer to the first attempt was lost
+        made = made or self.read_pod(name)   # it is ours: the answer to the first attempt was lost
         return made["metadata"]["uid"]
 
     def read_pod(self, name: str) -> dict | None:
-        """Return a pod as the API gives it; None where there is none."""
+        """Return a pod as the API gives it; None if there is none."""
         return self._request(f"read the pod {name}", self._pods.read_namespaced_pod, 404, name=name)
 
     def list_pods(self, selector: str) -> list[dict]:
@@ -99,22 +99,22 @@ class Cluster:
                              label_selector=selector)["items"]
 
     def delete_pod(self, name: str) -> None:
-        """Delete a pod at once. A pod that does not exist is no error."""
+        """Delete a pod at once. A missing pod is not an error."""
         self._request(f"delete the pod {name}", self._pods.delete_namespaced_pod, 404, name=name,
                       grace_period_seconds=0)
 
     def create_policy(self, body: dict) -> None:
-        """Create a network policy. One that exists is left as it is."""
+        """Create a network policy. An existing one is left as it is."""
         self._request("create a network policy", self._policies.create_namespaced_network_policy,
                       409, body=body, field_validation="Strict")
 
     def delete_policy(self, name: str) -> None:
-        """Delete a network policy. One that does not exist is no error."""
+        """Delete a network policy. A missing one is not an error."""
         self._request("delete a network policy", self._policies.delete_namespaced_network_policy,
                       404, name=name)
 
     def _request(self, what: str, call: Callable, accepts: int = 0, **options):
-        """Return the API's answer, None for the HTTP status `accepts`. Raise Trouble where the API
+        """Return the API's answer, None for the HTTP status `accepts`. Raise Trouble if the API
         refuses the request or does not answer."""
         try:
             answer = call(namespace=self.namespace, _request_timeout=TIMEOUT_S, **options)
@@ -129,7 +129,7 @@ class Cluster:
         return self._client.sanitize_for_serialization(answer)
 
     def _trouble(self, e: client.ApiException, what: str) -> Trouble:
-        """Return the exception for a refusal, with advice on what to do."""
+        """Return the exception for a refusal by the API, with advice."""
         message = _message(e)
         where = f"{self._settings.host}, namespace {self.namespace}:"
         if e.status == 403 and "exceeded quota" in message:
@@ -148,8 +148,8 @@ class Cluster:
     @contextmanager
     def exec(self, pod: str, text: str, still_there: Callable[[], object]) -> Iterator[Exec]:
         """Yield an open exec: a bash in the pod that runs `text` and reads what is sent to it.
-        still_there() raises where another attempt to open it is useless. Raise Cut where it
-        cannot be opened."""
+        still_there() raises if another attempt to open it is useless. Raise Cut if it cannot be
+        opened."""
         data = f"{text}\n{WHOLE}".encode(errors="replace")
         command = ["bash", "-c", RECEIVE, "bash", str(len(data)), WHOLE]
         for wait_s in (*OPEN_WAITS_S, None):
@@ -199,13 +199,13 @@ class Exec:
         self._status = None   # the exec's end, as the API states it
 
     def send(self, data: bytes) -> None:
-        """Send data to stdin. Raise Cut where nobody reads it or the connection is lost."""
+        """Send data to stdin. Raise Cut if nobody reads it or the connection is lost."""
         for i in range(0, len(data), PIECE):
             self._send(bytes([STDIN]) + data[i:i + PIECE], ABNF.OPCODE_BINARY)
 
     def frames(self, timeout_s: float) -> Iterator[tuple[int, bytes]]:
         """Yield (channel, data) of stdout and stderr until the end. Raise TimeoutError after
-        `timeout_s` seconds, Cut where the connection is lost."""
+        `timeout_s` seconds, Cut if the connection is lost."""
         end = time.monotonic() + timeout_s
         lost = ""
         while not lost and (left := end - time.monotonic()) > 0:
@@ -232,7 +232,7 @@ class Exec:
 
     def exit_code(self, timeout_s: float) -> int:
         """Return the exit code once the exec has ended, dropping its remaining output. Raise
-        TimeoutError or Cut where it does not end normally."""
+        TimeoutError or Cut if it does not end normally."""
         if self._status is None:
             for _ in self.frames(timeout_s):
                 pass

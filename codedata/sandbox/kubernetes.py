@@ -2,14 +2,14 @@
 '.[kubernetes]').
 
 A pod is made from pod.yaml; its image needs bash, GNU tar and coreutils. Commands, file copies and
-the killing of what takes too long go through exec. The user needs these rights in the namespace:
-create, get, list and delete on pods, get and create on pods/exec; with `network_policy` also create
-and delete on networkpolicies. The pod holds no token of the cluster.
+kills after a time-out go through exec. The user needs these rights in the namespace: create, get,
+list and delete on pods, get and create on pods/exec; with `network_policy` also create and delete
+on networkpolicies. The pod holds no token of the cluster.
 
-It is not guaranteed that processes are limited (the node's own limit holds), that the cluster's
-network enforces a NetworkPolicy, or that a process killed for its memory can be told from one
-killed otherwise (both have exit code 137; where the whole pod was killed, it is SandboxDied).
-Whether a command ran whose connection was lost is unknown: its pod is deleted, and the command is
+Not promised: that processes are limited (the node's own limit holds), that the cluster's network
+enforces a NetworkPolicy, or that a process killed for its memory can be told from one killed
+otherwise (both have exit code 137; if the whole pod was killed, SandboxDied is raised). If the
+connection is lost, it is unknown whether the command ran: its pod is deleted, and the command is
 not run again.
 """
 from __future__ import annotations
@@ -58,11 +58,11 @@ class SandboxK8s:
     """Run commands in a pod, one at a time. The cluster ends the pod after `run_timeout` seconds in
     any case.
 
-    What a command leaves running goes on, its output unread, until close() or until a command runs
-    out of time: then everything in the pod is ended. Limits equal the requests. With
+    A process that a command leaves running goes on, its output unread, until close(), or until a
+    command runs out of time, which ends everything in the pod. Limits equal the requests. With
     `network_policy` the pod starts without network; else it has the cluster's, and network(False)
-    cannot switch it off. Proxy and CA bundle are passed to each command and are stored in no object
-    of the cluster.
+    cannot switch it off. Proxy and CA bundle are passed to each command, not stored in objects of
+    the cluster.
     """
 
     name = "kubernetes"
@@ -82,7 +82,7 @@ class SandboxK8s:
         self._has_policy = network_policy
         self._shell = Shell(workdir, FOLDER, scripts, proxy, CA_FILE if ca_bundle else "")
         self._one_at_a_time = threading.RLock()
-        self._end = ""       # why the pod runs no more
+        self._end = ""       # why the pod has ended
         self._cluster = Cluster(namespace, kubeconfig)
         files = {script.name: script.text.encode() for script in scripts}
         if ca_bundle:
@@ -134,7 +134,7 @@ class SandboxK8s:
                 return output.result(None)
             if has_ended:
                 exec_.send(b"\n")
-            else:            # killed with its shell: by itself, or because the pod is ending
+            else:            # its shell was killed: by the command, or because the pod is ending
                 self._stay_alive(STATUS_S)
                 self._end_all()
             return output.result(exec_.exit_code(END_S))
@@ -147,7 +147,7 @@ class SandboxK8s:
             archive.seek(0)
             script = f"mkdir -p {place} && head -c {size} | tar -C {place} -xof -"
             with self._exec(script) as exec_:
-                with suppress(Cut):             # it may have ended already, and then says why
+                with suppress(Cut):             # tar may have ended already; its errors say why
                     while piece := archive.read(PIECE):
                         exec_.send(piece)
                 _read(exec_, errors, COPY_S)
@@ -170,8 +170,8 @@ class SandboxK8s:
             raise ItemFailed(f"cannot be read in the pod: {errors.text().strip()}", path)
 
     def network(self, is_on: bool) -> None:
-        """Switch the network on or off by a policy around the pod that lets nothing through.
-        Without `network_policy` it stays on, and a line says so."""
+        """Switch the network on or off by a policy that blocks all of the pod's traffic. Without
+        `network_policy` it stays on, and a line says so."""
         if self._has_policy and is_on:
             self._cluster.delete_policy(self.pod)
         elif self._has_policy:
@@ -191,7 +191,7 @@ class SandboxK8s:
     # the pod's life
 
     def _wait_for_start(self, timeout_s: float) -> None:
-        """Return when the pod runs. Raise ItemFailed or SandboxDied where it does not start."""
+        """Return when the pod runs. Raise ItemFailed or SandboxDied if it does not start."""
         end = time.monotonic() + timeout_s
         wait_s = 0.05
         while (pod := self._stay_alive())["status"].get("phase") != "Running":
@@ -200,12 +200,12 @@ class SandboxK8s:
                 describe = f"kubectl -n {self._cluster.namespace} describe pods"
                 raise ItemFailed(f"the pod does not start: {reason}: {message}",
                                  f"image {self.image}:",
-                                 ADVICE.get(reason, f"`{describe}` says more while one waits."))
+                                 ADVICE.get(reason, f"while one waits, `{describe}` says more."))
             time.sleep(wait_s)
             wait_s = min(1.0, wait_s * 1.5)
 
     def _stay_alive(self, watch_s: float = 0.0) -> dict:
-        """Return the pod. Raise SandboxDied where it has ended, or ends while it is watched."""
+        """Return the pod. Raise SandboxDied if it has ended, or ends within `watch_s` seconds."""
         end = time.monotonic() + watch_s
         while True:
             pod = self._cluster.read_pod(self.pod)
@@ -222,8 +222,8 @@ class SandboxK8s:
 
     @contextmanager
     def _exec(self, text: str) -> Iterator[Exec]:
-        """Yield an exec that runs `text`, one at a time. Where it does not end normally, raise
-        SandboxDied: with the pod's own end as the reason, or after deleting the pod."""
+        """Yield an exec that runs `text`, one at a time. If it does not end normally, raise
+        SandboxDied: with the reason for the pod's end, or after deleting the pod."""
         with self._one_at_a_time:
             if self._end:
                 raise self._died(self._end)
@@ -238,8 +238,8 @@ class SandboxK8s:
                 raise self._died(self._end) from e
 
     def _end_all(self) -> None:
-        """End everything in the pod but its first process, which cannot be killed from inside,
-        and the shell that does it."""
+        """End everything in the pod except its first process, which cannot be killed from inside,
+        and the shell that does this."""
         with self._exec("kill -KILL -1") as exec_:
             exec_.exit_code(END_S)
 
@@ -251,12 +251,12 @@ class SandboxK8s:
 
 def reap(namespace: str = "data-synthesis", kubeconfig: str = "", *,
          all_roots: bool = False, only_list: bool = False) -> list[str]:
-    """Delete the pods that killed processes of this root have left; with `all_roots` those of any
-    root. Return their names."""
+    """Delete the pods that killed processes of this root have left; with `all_roots`, processes of
+    any root. Return their names."""
     cluster = Cluster(namespace, kubeconfig)
     names = []
     for about in (pod["metadata"] for pod in cluster.list_pods(POD)):
-        is_ours = about["labels"][POD] == about["name"]   # a copy by hand has the labels, perhaps
+        is_ours = about["labels"][POD] == about["name"]   # a copy made by hand may have the labels
         if is_ours and process_labels.is_left(about.get("annotations", {}), all_roots):
             if not only_list:
                 cluster.delete_pod(about["name"])
@@ -267,8 +267,8 @@ def reap(namespace: str = "data-synthesis", kubeconfig: str = "", *,
 # output of an exec
 
 def _read(exec_: Exec, output: Output, timeout_s: float, token: bytes = b"") -> bool:
-    """Read until the token and return True, or until the end and return False. Raise
-    TimeoutError. `output` gets what came before in any case."""
+    """Read until the token and return True, or until the end and return False. Raise TimeoutError.
+    What came before is added to `output` in any case."""
     held = b""
     try:
         for channel, data in exec_.frames(timeout_s):
@@ -300,7 +300,7 @@ def _stdout(exec_: Exec, errors: Output) -> Iterator[bytes]:
 # status of a pod
 
 def _end_of(pod: dict | None) -> str:
-    """Return why a pod runs no more; an empty string while it runs, or may still start."""
+    """Return why a pod has ended; an empty string while it runs, or may still start."""
     if pod is None:
         return "was deleted by somebody else"
     status = pod["status"]
@@ -320,18 +320,18 @@ def _end_of(pod: dict | None) -> str:
 
 
 def _waiting_for(pod: dict) -> tuple[str, str]:
-    """Return (reason, message) of what keeps a pod from running."""
+    """Return (reason, message): why a pod does not run yet."""
     cause = _container_state(pod).get("waiting") or _condition(pod, "PodScheduled", "False")
     cause = cause or {"reason": pod["status"].get("phase", "")}
-    return cause.get("reason", ""), cause.get("message", "no more is told")
+    return cause.get("reason", ""), cause.get("message", "the cluster gives no reason")
 
 
 def _container_state(pod: dict) -> dict:
-    """Return the state of the pod's container; {} where there is none yet."""
+    """Return the state of the pod's container; {} if there is none yet."""
     return next(iter(pod["status"].get("containerStatuses", [])), {}).get("state", {})
 
 
 def _condition(pod: dict, kind: str, status: str) -> dict:
-    """Return the pod's condition of this type and status; {} where there is none."""
+    """Return the pod's condition of this type and status; {} if there is none."""
     conditions = pod["status"].get("conditions", [])
     return next((c for c in conditions if (c["type"], c["status"]) == (kind, status)), {})

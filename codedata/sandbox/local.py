@@ -1,10 +1,10 @@
-"""Run commands on this machine, in a temporary folder. Isolates nothing: for code that nobody has
-read, use docker.
+"""Run commands on this machine, in a temporary folder. It isolates nothing: for code that nobody
+has reviewed, use docker.
 
-A command whose time is over is ended with its process group, and with everything else that was
-started in the sandbox and still has its mark in its environment, such as a daemon in its own
-session. It is not guaranteed that a process ends which has cleared its environment and left the
-group; without /proc, this holds for any that has left the group.
+A command that runs out of time is ended with its process group, and with all processes that have
+the sandbox's mark in their environment, such as a daemon in its own session. Not promised: that a
+process ends which has left the group and cleared its environment; without /proc, leaving the group
+is enough.
 """
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ MAX_ROUNDS = 50                 # of looking for processes that started while ot
 class SandboxLocal:
     """Run commands in a temporary folder that starts as a copy of `source`. It isolates nothing.
 
-    `python_bin` is what `python3` and `python` mean in it. Only PATH is taken from the environment,
-    and HOME is a new folder. What a command leaves running goes on until close(), or until a
+    `python3` and `python` run `python_bin` in it. Only PATH is taken from the environment, and HOME
+    is a new folder. A process that a command leaves running goes on until close(), or until a
     command runs out of time. Once `stop` is set, commands end, and Interrupted is raised.
     """
 
@@ -84,7 +84,7 @@ class SandboxLocal:
             self._shell.argv(command), env=self._env | self._shell.env(env), cwd=self._root,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             start_new_session=True)
-        code = None   # also where we are interrupted
+        code = None   # also if we are interrupted
         with process.stdout:
             try:
                 code = _read(process, output, end, self._stop)
@@ -99,7 +99,7 @@ class SandboxLocal:
         return output.result(128 - code if code and code < 0 else code)   # < 0: ended by a signal
 
     def put(self, source: Source, to: str) -> None:
-        """Copy files as Sandbox.put does. Raise ItemFailed where `to` is outside the working
+        """Copy files as Sandbox.put does. Raise ItemFailed if `to` is outside the working
         directory."""
         place = Path(self.workdir, to).resolve()
         if not place.is_relative_to(self.workdir):
@@ -108,7 +108,7 @@ class SandboxLocal:
             unpack(archive, place)
 
     def get(self, path: str, to: Path, bounds: Bounds = BOUNDS) -> None:
-        """Copy files as Sandbox.get does. Raise ItemFailed where `path` does not exist."""
+        """Copy files as Sandbox.get does. Raise ItemFailed if `path` does not exist."""
         place = Path(self.workdir, path)
         if not place.exists():
             raise ItemFailed("is not there", path)
@@ -116,7 +116,7 @@ class SandboxLocal:
             unpack(archive, Path(to), bounds)
 
     def network(self, is_on: bool) -> None:
-        """Print a line where the network is to be off, since this sandbox cannot switch it off."""
+        """Print a line if the network should be off, since this sandbox cannot switch it off."""
         if not is_on:
             say("sandbox local: commands keep the network, this sandbox cannot take it from them")
 
@@ -132,13 +132,13 @@ class SandboxLocal:
 
 
 def reap(only_list: bool = False) -> tuple[list[str], list[str]]:
-    """Remove the temporary folders that killed processes have left, sandboxes and others, and end
-    what still runs of them. Return (their names, a line for each that cannot be removed)."""
+    """Remove the temporary folders of killed processes, sandboxes and others, and end processes
+    that still run in them. Return (their names, a line for each that cannot be removed)."""
     removed = []
     left = []
     for lock in Path(tempfile.gettempdir()).resolve().glob(f"{FOLDERS}*/{FILE}"):
-        with suppress(OSError):   # its process lives
-            if lock.parent.lstat().st_uid == os.getuid():   # nothing of another user's is opened
+        with suppress(OSError):   # its process is alive
+            if lock.parent.lstat().st_uid == os.getuid():   # do not open another user's files
                 with locked(lock):
                     line = "" if only_list else _remove(lock.parent)
                 (left if line else removed).append(line or str(lock.parent))
@@ -147,11 +147,11 @@ def reap(only_list: bool = False) -> tuple[list[str], list[str]]:
 
 def _read(process: subprocess.Popen, output: Output, end: float,
           stop: threading.Event) -> int | None:
-    """Read what a command prints until it has ended, and return its exit code; None where it had
-    not ended when its time was over or `stop` was set.
+    """Read what a command prints until it has ended, and return its exit code; None if it had not
+    ended when its time was over or `stop` was set.
 
-    A process that it left behind may hold the pipe, or fill it for ever, so the end of the command
-    counts.
+    A process left in the background may keep the pipe open, or fill it for ever, so reading stops
+    at the end of the command.
     """
     pipe = process.stdout.fileno()
     with selectors.DefaultSelector() as selector:
@@ -159,7 +159,7 @@ def _read(process: subprocess.Popen, output: Output, end: float,
         while (left := end - time.monotonic()) > 0 and not stop.is_set():
             code = process.poll()
             is_ready = selector.select(min(left, POLL_S) if code is None else 0)
-            data = os.read(pipe, PIPE_BYTES) if is_ready else b""   # all of it if it has ended
+            data = os.read(pipe, PIPE_BYTES) if is_ready else b""   # all the rest if it has ended
             output.add(data)
             if is_ready and not data:   # the command has closed its output, and may go on
                 selector.unregister(pipe)
@@ -169,7 +169,7 @@ def _read(process: subprocess.Popen, output: Output, end: float,
 
 
 def _kill_marked(root: Path) -> None:
-    """Kill everything that has the sandbox's mark in its environment; without /proc, nothing."""
+    """Kill all processes with the sandbox's mark in their environment; without /proc, none."""
     mark = f"{MARK}={root}\0".encode()
     for _ in range(MAX_ROUNDS):
         n_killed = 0
@@ -183,8 +183,8 @@ def _kill_marked(root: Path) -> None:
 
 
 def _remove(root: Path) -> str:
-    """End what runs in a sandbox's folder and remove it. Return a line where it cannot be
-    removed, else an empty string."""
+    """End what runs in a sandbox's folder and remove it. Return a line if it cannot be removed,
+    else an empty string."""
     _kill_marked(root)
     try:
         remove_tree(root)
@@ -200,6 +200,6 @@ def _remove(root: Path) -> str:
 
 
 def _close(root: Path) -> None:
-    """Remove a sandbox, and print a line where its folder cannot be removed."""
+    """Remove a sandbox, and print a line if its folder cannot be removed."""
     if line := _remove(root):
         say(line)

@@ -1,10 +1,10 @@
 """Record which process of which root a sandbox or a temporary folder belongs to, so that the next
 start in that root can remove what a killed process left.
 
-A process holds the lock of a file for as long as it lives, however it ends. What names a lock that
-is free, or gone, or this process's own, is left over. `docker commit`, `docker run` and FROM hand
-labels on: what was made by hand of something that is left over goes with it; of an image that is to
-be kept, it stays.
+A process holds the lock of a file for as long as it lives, however it ends. Whatever is labelled
+with a lock that is free, or gone, or this process's own, is left over. `docker commit`, `docker
+run` and FROM copy labels, so things made by hand from something left over are removed with it;
+things made from a kept image stay.
 """
 from __future__ import annotations
 
@@ -29,39 +29,39 @@ HOST = "codedata.host"
 USER = "codedata.user"
 ROOT = "codedata.root"
 LOCK = "codedata.lock"     # the file that its process has locked
-PROCESS = "codedata.process"   # tells processes that had the same lock one after the other
+PROCESS = "codedata.process"   # distinguishes processes that had the same lock in turn
 PID = "codedata.pid"       # for people to read
 
-_root: list[Path] = []     # in which this process works: a script has one, others have none
-_held: dict[Path, TextIO] = {}   # the locks of this process, by the folders that they lie in
+_root: list[Path] = []     # the root in which this process works; only scripts have one
+_held: dict[Path, TextIO] = {}   # the locks of this process, by the folders that contain them
 _process = secrets.token_hex(8)
 
 
 def work_in(root: Path) -> None:
-    """Label what this process makes from now on as made in this root."""
+    """Label everything that this process makes from now on with this root."""
     _root[:] = [root.resolve()]
 
 
 def labels(run: str) -> dict[str, str]:
-    """Return the labels of what this process makes for a run."""
+    """Return the labels for everything that this process makes in a run."""
     return {RUN: run or f"pid-{os.getpid()}", HOST: platform.node(), USER: str(os.getuid()),
             ROOT: _root_digest(), LOCK: _process_lock(), PROCESS: _process, PID: str(os.getpid())}
 
 
 def of_root() -> str:
-    """Return the label, with its value, of all that is made in this process's root."""
+    """Return the label, with its value, of everything that is made in this process's root."""
     return f"{ROOT}={_root_digest()}"
 
 
 def _root_digest() -> str:
-    """Return the digest of the root's real path; an empty string where there is none. A folder that
-    was deleted and made again is the same root; host and user stand in labels of their own."""
+    """Return the digest of the root's real path; an empty string without a root. A folder that was
+    deleted and made again is the same root; host and user have their own labels."""
     return digest(str(_root[0])) if _root else ""
 
 
 def _process_lock() -> str:
-    """Return the path of the file that this process has locked: in its root, which all see that
-    work there; in a worker, which may not see it, among the temporary folders."""
+    """Return the path of the file that this process has locked: in the root, where all its
+    processes see it, or, in a worker, which may not see the root, among the temporary folders."""
     is_rooted = _root and _root[0].is_dir() and not is_worker()
     folder = _root[0] if is_rooted else Path(tempfile.gettempdir())
     numbers = count()
@@ -84,12 +84,12 @@ def is_left(labels: Mapping[str, str], all_roots: bool) -> bool:
 
 
 def _is_free(path: Path) -> bool:
-    """Return whether no process has locked a file."""
+    """Return whether a file is not locked by any process."""
     try:
         with open_regular(path) as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
-    except FileNotFoundError:   # a worker may not see the root where it lies
+    except FileNotFoundError:   # a worker may not see the root
         return path.parent.is_dir() or not is_worker()
     except OSError:
         return False

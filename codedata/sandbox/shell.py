@@ -21,14 +21,14 @@ CA_NAMES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "CURL_CA_BUNDLE",
 class Shell:
     """Build the bash commands of a sandbox, with the variables of their environment.
 
-    A command runs in `workdir` after the scripts, which lie in `folder`, were sourced. `ca_path` is
-    the place of the CA bundle for the commands, empty where there is none.
+    A command runs in `workdir` after the scripts in `folder` were sourced. `ca_path` is the path of
+    the CA bundle for the commands, empty without one.
     """
 
     def __init__(self, workdir: str, folder: str, scripts: Iterable[Script], proxy: str,
                  ca_path: str):
         sources = "".join(f". {shlex.quote(f'{folder}/{script.name}')}; " for script in scripts)
-        # one stream: Docker carries two, of which either may come first
+        # one stream: Docker carries two, without their order
         self._start = (f'exec 2>&1; cd {shlex.quote(workdir)} 2>/dev/null; {sources}'
                        'printf -v __command %s "$@"; set --; eval "$__command"')
         self._env = {}
@@ -46,14 +46,14 @@ class Shell:
     def argv(self, command: str) -> list[str]:
         """Return the arguments that run a command. Raise ItemFailed for one of more than
         COMMAND_BYTES."""
-        data = command.replace("\0", "").encode(errors="replace")   # bash drops a NUL, too
+        data = command.replace("\0", "").encode(errors="replace")   # bash also drops a NUL
         if len(data) > COMMAND_BYTES:
             raise ItemFailed(f"a command of {len(command):,} characters is too long.",
                              todo="Put it into a file first.")
         return ["bash", "-c", self._start, "bash", *in_parts(data.decode())]
 
     def env(self, given: dict[str, str] | None) -> dict[str, str]:
-        """Return the variables of one command, and CODEDATA_ENV, which names them for
+        """Return the variables of one command, and CODEDATA_ENV, which lists their names for
         bash_func.sh."""
         env = self._env | (given or {})
         return {**env, "CODEDATA_ENV": " ".join(env)}
@@ -64,5 +64,5 @@ class Shell:
 
 
 def in_parts(text: str) -> list[str]:
-    """Return a text in parts that fit into an argument each."""
+    """Return a text in parts, each of which fits into an argument."""
     return [text[i:i + PART] for i in range(0, len(text), PART)]

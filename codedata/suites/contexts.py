@@ -43,8 +43,8 @@ DATA = Bounds(max_bytes=500_000_000, max_files=1_000, max_depth=2, max_seconds=3
 SOURCES = Bounds(max_bytes=2_000_000_000, max_files=200_000, max_depth=64, max_seconds=300)
 MAX_ROWS = 5_000_000       # of a data file
 MAX_VALUE = 1_000_000      # bytes of a value in it
-MAX_STEPS = 2_000          # millions of SQLite's steps for a whole run
-MAX_SECONDS = 1e6          # that the notes may give a test
+MAX_STEPS = 2_000          # millions of SQLite's steps for the files of a whole run
+MAX_SECONDS = 1e6          # seconds that the notes may give for a test
 MAX_NOTES = 200_000_000    # bytes of the notes of a process
 MAX_KINDS = 100            # of processes that ran tests
 TABLES = {"file": {"id", "path"}, "context": {"id", "context"},
@@ -90,7 +90,7 @@ def install_coverage(sandbox: Sandbox) -> None:
 
 def sources_in(sandbox: Sandbox) -> Sources:
     """Return the sources that git tracks in a sandbox's working directory, or all sources if it is
-    no repository. Leave out links that lead out of it. Raise ItemFailed if they cannot be
+    not a repository. Leave out links that lead out of it. Raise ItemFailed if they cannot be
     copied."""
     with temporary_folder() as folder:
         copy_source(sandbox, Path(folder))
@@ -98,7 +98,7 @@ def sources_in(sandbox: Sandbox) -> Sources:
 
 
 def copy_source(sandbox: Sandbox, to: Path) -> None:
-    """Copy the files that sources_in() reads to a folder. Raise ItemFailed where that fails."""
+    """Copy the files that sources_in() reads to a folder. Raise ItemFailed if that fails."""
     copied = f"{TOOLS}-source"
     done = run_tool(sandbox, "copy_source.sh", sandbox.workdir, copied)
     if not done.ok:
@@ -150,8 +150,8 @@ def _observation(run: Run, data: Path, source: str, sources: Iterable[SourceFile
 
 
 def _read_notes(data: Path) -> tuple[dict[str, Trace], list[dict]]:
-    """Return ({context: its trace without lines}, the versions). Raise ItemFailed where the plugin
-    notes a fault, or its notes cannot be read."""
+    """Return ({context: its trace without lines}, the versions). Raise ItemFailed if the plugin has
+    noted a fault, or its notes cannot be read."""
     traces: dict[str, Trace] = {}
     about: list[dict] = []
     for file in sorted(data.glob("*.jsonl")):
@@ -181,8 +181,8 @@ def _take_note(kind: str, words: list, traces: dict[str, Trace], about: list[dic
 
 def read_lines(file: Path, steps: Iterator[int]) -> Iterator[tuple[str, str, int]]:
     """Yield (context, path, mask of lines) of a data file of coverage.py. Raise ItemFailed for any
-    other file, or one beyond the limits, such as the end of `steps`: each million steps of SQLite
-    takes one of its items."""
+    other file, or one that exceeds the limits. Each million steps of SQLite takes one item from
+    `steps`; their end is a limit, too."""
     room = file.stat().st_size   # an intact file holds each set of lines once
     try:
         with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro&immutable=1",
@@ -236,14 +236,14 @@ def ranges_of(mask: int) -> list[int]:
 
 
 def lines_by_test(record: Coverage) -> list[Masks]:
-    """Return the lines that each test of a record executed."""
+    """Return for each test of a record the lines that it executed."""
     sets = [*map(mask_of, record.line_sets)]
     return [{record.files[int(i)]: sets[k] for i, k in test["lines"].items()}
             for test in record.tests]
 
 
 def add_lines(lines: Masks, more: Masks) -> None:
-    """Add the masks `more` to the masks of `lines`."""
+    """Add the masks in `more` to `lines`."""
     for path, mask in more.items():
         lines[path] = lines.get(path, 0) | mask
 
@@ -260,8 +260,9 @@ def runnable(file: SourceFile) -> int:
 
 
 def functions_by_lines(entities: Mapping[str, list[Entity]]) -> Callable[[Masks], list[str]]:
-    """Return a function that returns the ids of the functions and methods that ran, sorted: a line
-    of their own body was executed. It keeps what it found, since many tests run the same lines."""
+    """Return a function from masks of lines to the sorted ids of the functions that ran, which
+    means that a line of their own body was executed. Its results are cached, since many tests run
+    the same lines."""
     bodies = {path: [(one.id, mask_of(one.body_lines)) for one in found if one.kind != "class"]
               for path, found in entities.items()}
 

@@ -1,8 +1,8 @@
 """Read the environments that env_setup.py has verified, or rows of --input; open the environments.
 
 A row of --input is {repo, image_name, test_case_result}, with `base_commit` if that is known. It
-has no scripts: the image holds the installed source in its working directory, and the tests run
-under pytest.
+does not have scripts: the image holds the installed source in its working directory, and the tests
+run under pytest.
 """
 from __future__ import annotations
 
@@ -53,15 +53,15 @@ class EnvironmentRow:
 
 class Environments(Derived):
     """Hold the environments that later stages use, by repo_name. Records whose `status` is not
-    success are left out, unhealthy ones unless `unhealthy_too`, and with `newest` all commits of a
-    repository but the newest one that is left."""
+    success are left out, unhealthy ones unless `unhealthy_too`, and with `newest` all remaining
+    commits of a repository except the newest."""
 
     def __init__(self, root: Path, unhealthy_too: bool = False, rows: Path | None = None,
                  newest: bool = False):
         """Read env/*.json of a root, or the rows of a file of JSON lines."""
         store = Store(root, Environment)
         first: dict[str, str] = {}           # {name: the first row with it}
-        commits: dict[str, tuple] = {}       # {name: (its repository, when it was committed)}
+        commits: dict[str, tuple] = {}       # {name: (its repository, time of its commit)}
         self.left_out: dict[str, str] = {}   # {name: reason}
 
         def usable(name: str, environment: Environment) -> dict[str, Environment]:
@@ -141,13 +141,13 @@ def open_environment(environment: Environment, factory: SandboxFactory, label: s
 
 
 def id_of(environment: Environment) -> str:
-    """Return the id of an environment's image, "" where its record has none."""
+    """Return the id of an environment's image, "" if its record has none."""
     return str(environment.verified.get("image_id") or "")
 
 
 def image_of(environment: Environment, factory: SandboxFactory, label: str) -> KeptImage:
-    """Return the environment's image. If it has none, as after a run in pods, make one here and
-    keep it. Raise Excluded or ItemFailed if that is not possible."""
+    """Return the environment's image. If it has none, for instance after a run in pods, make one
+    here and keep it. Raise Excluded or ItemFailed if that is not possible."""
     if factory.has_image(environment.image_name, id_of(environment)):
         return KeptImage(environment.image_name)
     if factory.no_images:
@@ -184,7 +184,7 @@ def _project(environment: Environment) -> Project:
     """Return the project. Its source is in a folder of this machine, or in the base image. Raise
     Excluded if the folder is missing, or if no script installs the project."""
     folder = environment.verified.get("source_path") or environment.row.get("reformat_path")
-    folder = str(folder or "")   # a person may have written the record
+    folder = str(folder or "")   # the record may be edited
     source = Path(folder) if folder else None
     if environment.install_script and (source is None or is_folder(source)):
         return Project(source)
@@ -201,7 +201,7 @@ def _install(environment: Environment, project: Project, sandbox: Sandbox,
     """Put the source into a fresh sandbox and install it, with the network on. Raise ItemFailed
     if the source is not the one that was verified, or cannot be installed."""
     commit, error = put_source(sandbox, replace(project, commit=environment.base_commit))
-    if error:   # it was made of what was not committed
+    if error:   # it was made from uncommitted changes
         commit, error = put_source(sandbox, project)
     if commit != environment.base_commit:   # a record may name any folder of this machine
         raise ItemFailed(f"its source is not the verified one: {error}", environment.repo_name)

@@ -22,7 +22,7 @@ def history_after(sandbox: Sandbox, base_commit: str) -> list[str]:
 
 
 def shadows(sandbox: Sandbox, project: Project, test_script: str) -> list[str]:
-    """Return a line for each installed copy of the project that is imported instead of its
+    """Return a line for each installed copy of the project that would be imported instead of its
     source."""
     copies: list[str] = []
     if project.modules or project.distribution:

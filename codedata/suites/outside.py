@@ -1,10 +1,10 @@
-"""Search the files of a container from outside for what an install left there: read the engine's
-tar of them, and use this machine's git.
+"""Search the files of a container from outside for leftovers of an install: read the engine's tar
+of them, and use this machine's git.
 
-Nothing in the container is run. This machine's git gets only the objects and refs of
-repositories, never settings or hooks. Not promised: to find a history that was packed or encrypted
-without git, or a copy of the project that is imported through links or path files (shadowed.py,
-which runs inside, looks for these).
+Nothing in the container is run. This machine's git gets only the objects and refs of repositories,
+never settings or hooks. Not promised: that a history packed or encrypted without git is found, or a
+copy of the project that is imported through links or path files (shadowed.py searches for these
+inside).
 """
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAX_NOTED = 100_000   # paths of one file system that are kept in memory
 OF_GIT = re.compile(r"(?:\w*HEAD|packed-refs|shallow|refs|logs|objects|config)(?:/.*)?|modules")
 BARE = {"HEAD", "objects", "refs"}
 BUNDLE = re.compile(rb"# v\d+ git bundle")
-EDITABLE = re.compile(rb'"editable":\s*true')   # with a blank by pip, without by uv
+EDITABLE = re.compile(rb'"editable":\s*true')   # pip writes a blank, uv does not
 # bare repositories of dependencies, and repositories among the source's files, count only if they
 # have the project's history
 OF_DEPENDENCIES = re.compile(r"/\.cargo/|/\.cache/|/pkg/mod/cache/")
@@ -76,7 +76,7 @@ def take_repository(files, place: str, to: Path, commit: str = "") -> str:
     shutil.rmtree(to, ignore_errors=True)
     unpack(files.below(place), to, BOUNDS, strip=1,
            wanted=lambda parts: bool(OF_GIT.fullmatch("/".join(parts))))
-    for path in to.rglob("*"):   # git on this machine would not see these objects
+    for path in to.rglob("*"):   # this machine's git could not reach these objects
         if path.is_symlink() or path.match("objects/info/alternates") or (
                 path.suffix == ".pack" and not path.with_suffix(".idx").exists()):
             return f"{place} takes objects from elsewhere: {path.name}"
@@ -141,8 +141,8 @@ def _kind(tar, member, name: str, copy: re.Pattern) -> str:
 
 
 def _copy_pattern(source: str, project: Project) -> re.Pattern:
-    """Return the pattern of the paths that _copies() needs: they show which Python environments
-    there are, and whether the project is installed in them."""
+    """Return the pattern of the paths that _copies() needs: they show the Python environments, and
+    whether the project is installed in them."""
     none = "(?!)"   # matches nothing
     modules = "|".join(re.escape(module.replace(".", "/")) for module in project.modules) or none
     name = re.sub("[-_.]+", "[-_.]+", project.distribution) or none

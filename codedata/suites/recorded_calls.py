@@ -1,9 +1,9 @@
 """Record which calls the tests of a Python project make, and turn them into facts: scripts that
-anybody can run, with what comes of their last expressions.
+anybody can run, with the outcomes of their last expressions.
 
-A fact is never read off a recording. The calls that made an object are put together as a script,
-which has to give the recorded outcome in three processes with other seeds, in other folders, the
-third 400 days later (programs/replay_calls.py). What cannot be shown in this way is not a fact.
+A recording alone is not a fact. The calls that made an object are put together as a script, which
+must give the recorded outcome in three processes with different hash seeds and folders, the third
+400 days later (programs/replay_calls.py).
 """
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ REPLAYS = f"{PLUGINS}replays"
 DATA = Bounds(max_bytes=200_000_000, max_files=1_000, max_depth=2, max_seconds=120)
 ANSWERS = Bounds(max_bytes=100_000_000, max_files=4, max_depth=2, max_seconds=60)
 END_S = 120                # seconds for a program to end when the time of its scripts is up
-SCRIPT_S = 5               # of one run of a script
+SCRIPT_S = 5               # seconds of one run of a script
 MAX_LINES = 60             # of a script before it is pruned
-MAX_KEPT = 500             # events that are looked at for a script
+MAX_KEPT = 500             # events that are considered for a script
 MAX_ROW_BYTES = 20_000
-MAX_USES = 50              # of other results, in a row
+MAX_USES = 50              # chained uses of other results
 MAX_EXPR = 2_000           # characters
-MAX_OF_RUN = 40_000        # events of a process, as pytest_calls.py has it
+MAX_OF_RUN = 40_000        # events of a process, as in pytest_calls.py
 MAX_EVENTS = 100_000
 MAX_OF_CALLEE = 40         # scripts of one callee
 RESULT = re.compile(r"\br(\d+)\b")
-UNTOLD = ("hash", "id")    # calls whose values mean nothing
-READS = ("attribute", "item", "effect")   # events that change nothing, beside the calls in them
+UNTOLD = ("hash", "id")    # calls whose values have no meaning outside of the run
+READS = ("attribute", "item", "effect")   # events that change nothing, apart from calls in them
 
 
 @dataclass(frozen=True)
 class Event:
-    """Hold a noted expression of a test (programs/pytest_calls.py)."""
+    """Hold a recorded expression of a test (programs/pytest_calls.py)."""
 
     n: int
     test: str
@@ -68,11 +68,11 @@ class Event:
 
     @property
     def is_public(self) -> bool:
-        """Return whether its expression uses no private name."""
+        """Return whether its expression has only public names."""
         return self.expr is not None and _is_public(self.expr)
 
     def statement(self, objects: Collection[int]) -> str:
-        """Return its line in a script that uses these results."""
+        """Return its line in a script in which these results are used."""
         if self.raised:
             return f"try:\n    {self.expr}\nexcept Exception:\n    pass"
         return f"r{self.n} = {self.expr}" if self.n in objects else str(self.expr)
@@ -80,8 +80,8 @@ class Event:
 
 @dataclass(frozen=True)
 class ReplayJob:
-    """Hold scripts for one event, the shorter first: the first with the recorded outcome counts.
-    A script is (lines, last expression)."""
+    """Hold scripts for one event, shorter ones first. The first one that gives the recorded outcome
+    is used. A script is (lines, last expression)."""
 
     tries: list[tuple[list[str], str]]
     recorded: dict | None = None
@@ -90,7 +90,7 @@ class ReplayJob:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Hold a script that runs alone, and what comes of its last expression."""
+    """Hold a script that runs alone, and the outcome of its last expression."""
 
     lines: list[str]
     last: str
@@ -98,7 +98,7 @@ class Outcome:
     type: str                  # of the value or the exception
     text: str                  # the value's repr, or the exception's message
     as_printed: bool = True    # print() shows the same as repr()
-    direct: list = field(default_factory=list)   # [path, line] of the functions it calls itself
+    direct: list = field(default_factory=list)   # [path, line] of functions that it calls itself
     ran: dict = field(default_factory=dict)      # {path: lines of the project that ran}
     test: str = ""
 
@@ -106,7 +106,7 @@ class Outcome:
 
     @property
     def told(self) -> str:
-        """Return the outcome as a reader sees it."""
+        """Return the outcome as it is shown to readers."""
         return self.text if self.kind == "value" else f"{self.type}: {self.text}".rstrip(": ")
 
     @property
@@ -118,12 +118,12 @@ class Outcome:
 
     @staticmethod
     def runner(test_script: str) -> tuple[str, dict]:
-        """Return the program that runs such scripts, and how run_tool() starts it."""
+        """Return (the program that runs such scripts, run_tool()'s arguments for it)."""
         return "replay_calls.py", {"before": activation(test_script)}
 
     @staticmethod
     def literals(code: str) -> list[tuple[int, int, object]]:
-        """Return the bytes and the value of each number and text in code."""
+        """Return (start, end, value) of each number and text in code; offsets are in bytes."""
         try:
             tree = ast.parse(code)
         except (SyntaxError, ValueError, RecursionError):
@@ -143,12 +143,12 @@ class Outcome:
 
     @staticmethod
     def is_public(code: str) -> bool:
-        """Return whether code uses no private name."""
+        """Return whether code has only public names."""
         return _is_public(code)
 
     @staticmethod
     def is_atom(code: str) -> bool:
-        """Return whether an expression can stand where a name stands."""
+        """Return whether an expression can replace a name without brackets."""
         node = ast.parse(code, mode="eval").body
         return isinstance(node, ast.Call | ast.Attribute | ast.Subscript | ast.Name | ast.List)
 
@@ -173,8 +173,8 @@ def record(sandbox: Sandbox, test_script: str, timeout_s: float,
 
 def noted_run(sandbox: Sandbox, test_script: str, timeout_s: float, kind: type[Event] = Event,
               env: Mapping[str, str] | None = None) -> tuple[Run, list[Event]]:
-    """Run tests that note in FOLDER/data what they do. Return the run and the events; each
-    process has its own in the order of their numbers. Raise ItemFailed if they cannot be read."""
+    """Run tests that write events to FOLDER/data. Return the run and the events of each process,
+    ordered by number. Raise ItemFailed if they cannot be read."""
     sandbox.run(f"mkdir -m 777 {FOLDER}/data")
     run = run_suite(sandbox, test_script, timeout_s, env=env)
     with temporary_folder() as folder:
@@ -227,7 +227,7 @@ def _event_of(row: dict, kind: type[Event], where: str) -> Event | None:
 
 def jobs_of(events: Sequence[Event]) -> list[ReplayJob]:
     """Return a job for each expression that can be a script. Equal scripts count once, and each
-    callee has at most MAX_OF_CALLEE, of as many tests as possible."""
+    callee has at most MAX_OF_CALLEE, from as many tests as possible."""
     jobs, seen = defaultdict(list), set()
     events = events[:MAX_EVENTS]
     earlier = _Earlier(events)
@@ -247,19 +247,19 @@ def jobs_of(events: Sequence[Event]) -> list[ReplayJob]:
 
 
 def _numbered(script: str) -> str:
-    """Return a script whose results are numbered in the order in which they occur."""
+    """Return a script with its results renumbered in order of occurrence."""
     names: dict[str, str] = {}
     return RESULT.sub(lambda found: names.setdefault(found[0], f"r{len(names)}"), script)
 
 
 def _spread(jobs: list[ReplayJob]) -> list[ReplayJob]:
-    """Return jobs in an order in which each test comes once, then each a second time, and so on."""
+    """Return jobs in an order in which each test has one job, then each a second one, and so on."""
     ranks: dict[str, Iterator[int]] = defaultdict(count)
     return sorted(jobs, key=lambda job: next(ranks[job.test]))
 
 
 class _Earlier:
-    """Look up events by their numbers, by what they use, and by their tests."""
+    """Look up earlier events by number, by the results that they use, and by test."""
 
     def __init__(self, events: Sequence[Event]):
         self.by_number = {event.n: event for event in events}
@@ -278,21 +278,20 @@ class _Earlier:
         return takewhile(lambda one: one.n < event.n, found)
 
     def touching(self, n: int, event: Event) -> Iterator[Event]:
-        """Yield the event that made an object, and the earlier ones of an event's test that touched
-        it."""
+        """Yield the event that made an object, and earlier events of the same test that used it."""
         for found in ([self.by_number[n]] if n in self.by_number else [],
                       *(self._touching[n, test] for test in {"", event.test})):
             yield from takewhile(lambda one: one.n < event.n, found)
 
 
 def _script(event: Event, earlier: _Earlier, is_whole: bool) -> tuple[list[str], str] | None:
-    """Return the script of an event: the earlier events that touched its objects, or with
-    `is_whole` all of its test, and its expression. Return None if an object has no source, or the
-    script would be long."""
+    """Return the script of an event: the earlier events that used its objects (with `is_whole`, all
+    earlier ones of its test), and its expression. Return None if an object has no source form, or
+    the script would be too long."""
     objects = {*event.uses}
-    left = [*event.uses]           # whose events are not looked up yet
+    left = [*event.uses]           # results whose events are not looked up yet
     kept: set[int] = set()
-    lines: dict[int, Event] = {}   # those with a source
+    lines: dict[int, Event] = {}   # the events that became lines
 
     def found() -> Iterator[Event]:
         if is_whole:
@@ -317,7 +316,7 @@ def _script(event: Event, earlier: _Earlier, is_whole: bool) -> tuple[list[str],
 
 
 def _is_public(source: str) -> bool:
-    """Return whether code uses no private name."""
+    """Return whether code has only public names."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -334,14 +333,14 @@ def _is_public(source: str) -> bool:
 def replay(sandbox: Sandbox, jobs: Sequence[ReplayJob], test_script: str,
            kind: type[Outcome] = Outcome, *, prune: bool = False,
            total_s: int = 120) -> list[Outcome | None]:
-    """Return for each job the outcome of its script in a sandbox with the source, or None: where
-    runs differ, none gives what was recorded, or the time is up. With `prune`, a script keeps only
-    the lines that its outcome needs. Raise ItemFailed if the answers cannot be read."""
+    """Return for each job the outcome of its script in a sandbox with the source, or None: None if
+    runs differ, none gives the recorded outcome, or the time is up. With `prune`, a script keeps
+    only the lines that its outcome needs. Raise ItemFailed if the answers cannot be read."""
     if not jobs:
         return []
     source = sandbox.run("pwd -P").output.strip()
     given = given_to_run(source, jobs, SCRIPT_S, total_s, prune)
-    sandbox.run(f"rm -rf {REPLAYS}")   # an image may have answers of its own
+    sandbox.run(f"rm -rf {REPLAYS}")   # the image may already contain answers
     sandbox.put({"jobs.json": json.dumps(given).encode()}, REPLAYS)
     name, how = kind.runner(test_script)
     done = run_tool(sandbox, name, REPLAYS, timeout_s=total_s + END_S, **how)
@@ -367,8 +366,8 @@ def given_to_run(source: str, jobs: Sequence[ReplayJob], seconds: int, total_s: 
 
 
 def _outcome(answer: dict | None, job: ReplayJob, kind: type[Outcome] = Outcome) -> Outcome | None:
-    """Return an answer as an outcome whose names are readable, None for none and for one that has
-    a private name or a path."""
+    """Return an answer as an outcome with readable names; None for no answer, or for one with a
+    private name or a path."""
     if not answer:
         return None
     keys = Outcome.__dataclass_fields__.keys() & answer.keys()
@@ -382,8 +381,9 @@ def _outcome(answer: dict | None, job: ReplayJob, kind: type[Outcome] = Outcome)
 
 
 def named(outcome: Outcome) -> Outcome:
-    """Return an outcome whose script names objects by their types, and writes an object that is
-    used once where it is used. A script with the name of a result in a text stays as it is."""
+    """Return an outcome whose script names objects by their types, and builds an object that is
+    used once in the place where it is used. If a string of the script contains a result's name, the
+    script stays as it is."""
     code = [*outcome.lines, outcome.last]
     values = [value for line in code for *_, value in outcome.literals(line)]
     if any(isinstance(value, str) and RESULT.search(value) for value in values):
@@ -410,7 +410,7 @@ def named(outcome: Outcome) -> Outcome:
 
 
 def _new_name(callee: str, taken: Collection[str], code: str) -> str:
-    """Return a name for what a callee returns that the code does not use yet."""
+    """Return a name, unused in the code, for the result of a callee."""
     word = callee.rpartition(".")[2] or "value"
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", word).lower().strip("_") or "value"
     used = {*taken, *re.findall(r"\w+", code)}
@@ -419,5 +419,5 @@ def _new_name(callee: str, taken: Collection[str], code: str) -> str:
 
 
 def distinct(outcomes: Iterable[Outcome]) -> list[Outcome]:
-    """Return the outcomes, of equal scripts the last one alone."""
+    """Return the outcomes without duplicates: of equal scripts only the last."""
     return [*{one.program: one for one in outcomes}.values()]

@@ -2,8 +2,8 @@
 
 The text of each test file is changed while its tests run: tree-sitter finds calls, reads of
 properties and assignments, and each of them goes through a hook (programs/node_calls.cjs) that
-notes the ones that concern what the project exports. So any runner can be used. Files with JSX stay
-as they are. Which test makes a call is known from the titles in its file.
+notes the ones that involve the project's exports. So any runner can be used. Files with JSX stay as
+they are. The test that makes a call is known by the titles in its file.
 """
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 HOOK, QUERIES = "node_calls.cjs", "javascript_calls.scm"
 PATH_LINE = re.compile(r"^export PATH=.*$", re.MULTILINE)
-BEFORE = re.compile(rb"//|/\*|#!|['\"]use strict")   # begins what stays before the change
+BEFORE = re.compile(rb"//|/\*|#!|['\"]use strict")   # begins lines that stay first in the file
 MODULE = ("import_statement", "export_statement")
 LOAD = "/* eslint-disable */ var __cd = "
 IMPORT = f"import {{ createRequire as __load }} from 'node:module'; {LOAD}__load('{FOLDER}/')"
 
 
 class JavaScriptEvent(Event):
-    """Hold a noted expression of a test."""
+    """Hold a recorded expression of a test."""
 
     is_public = True   # the hook leaves out private names
 
@@ -47,13 +47,13 @@ class JavaScriptEvent(Event):
 
 
 class JavaScriptOutcome(Outcome):
-    """Hold a script for node, and what comes of its last expression."""
+    """Hold a script for node, and the outcome of its last expression."""
 
     language = "javascript"
 
     @staticmethod
     def runner(test_script: str) -> tuple[str, dict]:
-        """Return the program that runs such scripts, and how run_tool() starts it."""
+        """Return (the program that runs such scripts, run_tool()'s arguments for it)."""
         path = PATH_LINE.search(test_script)
         return "replay_calls.cjs", {"before": f"{path[0]}; " if path else "",
                                     "beside": (HOOK,)}
@@ -69,7 +69,8 @@ class JavaScriptOutcome(Outcome):
 
     @staticmethod
     def literals(code: str) -> list[tuple[int, int, object]]:
-        """Return the bytes and the value of each number, text and truth value in code."""
+        """Return (start, end, value) of each number, text and boolean in code; offsets are in
+        bytes."""
         from tree_sitter import QueryCursor
         root = tree_of(SourceFile("", "javascript", code.encode(), False)).root_node
         found = QueryCursor(query_of("javascript", QUERIES)).captures(root)
@@ -83,7 +84,7 @@ class JavaScriptOutcome(Outcome):
 
     @staticmethod
     def is_atom(code: str) -> bool:
-        """Return True: the hook notes calls and properties alone."""
+        """Return True: the hook notes only calls and properties."""
         return True
 
     @staticmethod
@@ -95,7 +96,7 @@ class JavaScriptOutcome(Outcome):
 def record(sandbox: Sandbox, test_script: str, timeout_s: float,
            only: Collection[str] = (), hidden: Files = NONE) -> tuple[Run, list[Event]]:
     """Put the `hidden` files of tests in place, run all tests, and return the run with the events
-    of tests that passed; where titles name the tests, of the ones in `only`. Raise ItemFailed if
+    of tests that passed; if titles name the tests, only of the ones in `only`. Raise ItemFailed if
     the events cannot be read."""
     source = sandbox.run("pwd -P").output.strip()
     sandbox.put({**hidden}, source)
@@ -131,7 +132,7 @@ def _is_of(event: Event, names: Collection[str]) -> bool:
 # the change of tests -----------------------------------------------------------------------------
 
 def changed_test(file: SourceFile) -> str | None:
-    """Return the text of a test file whose expressions note what they do, None for one that cannot
+    """Return the text of a test file with its expressions passed through hooks, None if it cannot
     be changed."""
     root = tree_of(file).root_node
     first = next((one for one in root.children if not BEFORE.match(one.text)), None)
@@ -149,7 +150,7 @@ def changed_test(file: SourceFile) -> str | None:
 
 
 class _Change:
-    """Write the nodes of a test file as javascript_calls.scm says."""
+    """Rewrite the nodes of a test file by the rules of javascript_calls.scm."""
 
     def __init__(self, file: SourceFile, root: Node):
         from tree_sitter import QueryCursor
@@ -179,7 +180,8 @@ class _Change:
 
     def _filled(self, form: str, captures: dict[str, Node], node: Node | None = None,
                 text: str = "") -> str:
-        """Return a form with the texts of captures, of which `text` is that of the node so far."""
+        """Return a form filled with the texts of captures; `text` is the present text of the node.
+        """
         words = {"raw": json.dumps(node.text.decode()) if node else "", **self._words}
         for name, one in captures.items():
             if f"{{{name}}}" in form:

@@ -1,15 +1,15 @@
-"""Name repositories, each by one rule: in env/ and in everything that is made from it."""
+"""Name repositories, by one rule: in env/ and in everything that is made from it."""
 import re
 from pathlib import Path
 
 ADDRESS = re.compile(r"(?:https?|ssh|git|file)://|[\w.-]+@[\w.-]+:")
 HOST = re.compile(r"^(?:file://|\w+://[^/]*/|[^/:]+:)")   # of an address; owner/name follows
-LOCAL = "local"   # the owner of a folder
+LOCAL = "local"   # the owner's name for a local folder
 
 
 def repo_name_of(repo: str, commit: str = "", is_local: bool = False) -> str:
-    """Return <owner>__<name>__<8 digits of the commit>; without a commit the name alone of a folder
-    or address, and owner__name."""
+    """Return <owner>__<name>__<8 digits of the commit>; without a commit only <name>, or
+    <owner>__<name> if `repo` is owner/name."""
     is_address = bool(ADDRESS.match(repo))
     *above, name = parts_of(str(Path(repo).resolve()) if is_local else repo)
     if not commit:

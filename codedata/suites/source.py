@@ -1,5 +1,5 @@
 """Put a project's source into a sandbox, as a repository whose history ends at one commit; apply
-patches to it, find what has changed, and restore it."""
+patches to it, find changes, and restore it."""
 from __future__ import annotations
 
 import os
@@ -16,11 +16,11 @@ from codedata.sandbox import Result, Sandbox
 from codedata.sandbox.archives import Bounds, UnsafeArchive
 from codedata.texts import text_of
 
-TOOLS = "/tmp/codedata"    # holds this package's files in the sandbox while they are used
-PATCHED = f"{TOOLS}-patched"   # holds a patch, and copies of the files that it changes
+TOOLS = "/tmp/codedata"    # the folder of this package's files in the sandbox while they are used
+PATCHED = f"{TOOLS}-patched"   # the folder of a patch, and of copies of the files that it changes
 CHANGED = Bounds(max_bytes=20_000_000, max_files=1_000, max_depth=64, max_seconds=60)
 Files = dict[str, bytes]   # content by path
-STARTS = {"sh": "bash", "py": "python3", "cjs": "node"}   # what runs a program, by its suffix
+STARTS = {"sh": "bash", "py": "python3", "cjs": "node"}   # {suffix of a program: its interpreter}
 LOOK_S = 600               # time limit for copying or searching the source
 
 
@@ -30,7 +30,7 @@ class Project:
 
     source: Path | None = None      # a folder of the host; None: the image's working directory
     commit: str = ""                # the end of the history; "": HEAD with uncommitted changes
-    distribution: str = ""          # the names under which another copy could be installed
+    distribution: str = ""          # the name under which another copy could be installed
     modules: tuple[str, ...] = ()
     node_package: str = ""
 
@@ -83,8 +83,8 @@ def now(sandbox: Sandbox) -> str:
 
 def apply_patch(sandbox: Sandbox, patch: str) -> tuple[Files, Files, str]:
     """Apply a patch to the source in a sandbox. Return (the changed files before, the same files
-    after, "") or ({}, {}, error message). A file that is not text is an error, too. Files that may
-    be run are Programs."""
+    after, "") or ({}, {}, error message). A file that is not text is an error, too. Executable
+    files are Programs."""
     done = run_tool(sandbox, "apply_patch.sh", ".", f"{TOOLS}/patch", PATCHED, patch=patch)
     if not done.ok:
         return {}, {}, f"the patch does not apply: {done.output.strip()[-500:]}"
@@ -127,7 +127,7 @@ def _files(folder: Path) -> dict[str, Path]:
 
 
 def commit_date(sandbox: Sandbox, commit: str) -> str:
-    """Return the date of a commit in ISO 8601, UTC; "" where there is none."""
+    """Return the date of a commit in ISO 8601, UTC; "" if there is none."""
     which = shlex.quote(commit or "HEAD")
     done = sandbox.run(f"git -c safe.directory='*' show -s --format=%ct {which}")
     seconds = done.output.strip()

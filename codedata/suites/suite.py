@@ -1,7 +1,7 @@
 """Run a project's test script in a sandbox and read the reports of its runners.
 
 The script is run as it is. It may write reports to RESULTS; if it writes none, its output is read.
-Whether a run was complete, and which cases are stable, is decided from the runs alone.
+Whether a run was complete, and which cases are stable, is decided only from the runs.
 """
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ RESULTS = "/tmp/results"   # where test scripts write reports, outside the sourc
 READABLE = f"[ ! -d {RESULTS} ] || chmod -R a+rX {RESULTS}"
 # limits of all reports of a run together
 REPORTS = Bounds(max_bytes=100_000_000, max_files=10_000, max_depth=32, max_seconds=60)
-MIN_PASSED = 0.95          # of a healthy suite: least share of passed cases among all that ran,
-MAX_SKIPPED = 0.2          # and greatest share of skipped cases among all
+MIN_PASSED = 0.95          # of a healthy suite: minimum share of passed cases among all that ran,
+MAX_SKIPPED = 0.2          # and maximum share of skipped cases among all
 STOPPED = re.compile(r"^(?:!{5,} .+ !{5,}|Bail out!.*|panic: .*|Fatal Python error: .*"
                      r"|INTERNALERROR> .*)$", re.MULTILINE)
 NONE: Mapping[str, bytes] = MappingProxyType({})
@@ -83,14 +83,14 @@ class Run:
 
     @property
     def share_passed(self) -> float:
-        """Return the share of passed cases among the ones that ran; 0.0 where none ran."""
+        """Return the share of passed cases among the ones that ran; 0.0 if none ran."""
         n = counts(self.results)
         n_run = len(self.results) - n["skipped"]
         return n["passed"] / n_run if n_run else 0.0
 
     @property
     def share_skipped(self) -> float:
-        """Return the share of skipped cases among all; 0.0 where there are none."""
+        """Return the share of skipped cases among all; 0.0 if there are none."""
         return counts(self.results)["skipped"] / len(self.results) if self.results else 0.0
 
     @property
@@ -128,8 +128,8 @@ def placed_plugin(sandbox: Sandbox, name: str,
 
 def place_plugin(sandbox: Sandbox, name: str, files: Mapping[str, bytes]) -> dict[str, str]:
     """Place a plugin of this package and the files that it reads beside each pytest of a sandbox.
-    Return the environment variables that load it even if a script disables installed plugins; none
-    if pytest is missing, or the plugin cannot be placed."""
+    Return the environment variables that load it even if a script disables installed plugins; {} if
+    pytest is missing, or the plugin cannot be placed."""
     folder, plugin = PLUGINS + name, f"pytest_{name}.py"
     sandbox.put({plugin: text_of("codedata.suites.programs", plugin).encode(), **files}, folder)
     is_placed = run_tool(sandbox, "place_plugin.sh", folder, name).ok

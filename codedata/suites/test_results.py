@@ -31,7 +31,7 @@ class Case:
 
     name: str
     status: str
-    seconds: float | None = None    # None where no report has it
+    seconds: float | None = None    # None if no report has it
 
     @classmethod
     def of(cls, row: Mapping) -> Case:
@@ -40,9 +40,9 @@ class Case:
 
 
 def parse(files: dict[str, bytes], text: str = "", beside: Iterable[Found] = ()) -> list[Case]:
-    """Return the cases of the report files {path: content}, sorted by name; where the files
-    have none, the cases in `text`, which the runner printed. The cases `beside` are added. Whatever
-    is left out for its size becomes an error case."""
+    """Return the cases of the report files {path: content}, sorted by name; if the files have none,
+    the cases in `text`, the runner's output. Add the cases `beside`. Content that is left out for
+    its size becomes an error case."""
     cases = [*read_results(sorted(files.items()), text, PATTERNS, over), *beside]
     found = worst((storable(name), *rest) for name, *rest in cases)
     return [Case(name, *rest) for name, rest in sorted(found.items())]
@@ -77,7 +77,7 @@ def counts(results: list[Case]) -> dict[str, int]:
 
 def place_of(name: str, paths: Container[str]) -> tuple[str, str]:
     """Return (path, qualified name in that file) of a test that a runner calls
-    path::Class::test_x[a] or package.module.Class::test_x. Both are "" where none of `paths` fits.
+    path::Class::test_x[a] or package.module.Class::test_x. Both are "" if none of `paths` fits.
     """
     head, _, rest = name.partition("[")[0].partition("::")
     qualified = rest.replace("::", ".")

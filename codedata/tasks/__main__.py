@@ -2,7 +2,7 @@
 
   python -m codedata.tasks check task/mine
 
-reads   FOLDER/                 a task, as docs/tasks.md describes it, ours or of others
+reads   FOLDER/                 a task as in docs/tasks.md, ours or somebody else's
 writes  nothing
 
 Nothing is run, so no container engine is needed. Exit codes: 0 no fault, 1 faults, 2 usage.
@@ -18,11 +18,11 @@ from codedata.tasks.folder.check import faults_of, notes_on
 from codedata.terminal import plural, say
 from codedata.texts import printable
 
-MAX_CHARS = 10_000   # of a fault
+MAX_CHARS = 10_000   # of a printed fault
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print the faults of a folder, one a line; return the exit code."""
+    """Print the faults of a folder, one on each line; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m codedata.tasks", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("word", choices=["check"], help="what to do")

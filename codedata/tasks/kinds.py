@@ -1,5 +1,5 @@
 """Define what a maker of tasks provides: how its candidates are screened, and a Kind with the
-candidates for tasks of that kind.
+candidates for its tasks.
 
 Each maker has its own files of candidates, documents and reports. stages.py screens, proves and
 writes instructions in the same way for all kinds.
@@ -16,7 +16,7 @@ from codedata.run.stage import Reads, Writes
 from codedata.tasks.folder.folder import PROVEN_FIELDS
 from codedata.tasks.prove.first_run import FirstRun, ScreeningRules
 
-Case = tuple[list[str], str]   # the lines of a script, its last expression the last; its outcome
+Case = tuple[list[str], str]   # (lines of a script, the last one an expression; its outcome)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +26,13 @@ class DiffsToScreen:
     diffs: Sequence[str]
     coverage: Coverage | None
     record_of: Callable       # ({diff: its verdict}, seconds) → the record to write
-    why_whole: str = ""       # why no tests can be chosen for a diff; "" where they can
+    why_whole: str = ""       # why no tests can be chosen for a diff; "" if they can
     limit_s: float = 0.0      # of a run of the whole suite; 0: time_limit()
 
 
 @dataclass(frozen=True)
 class Screens:
-    """Describe what a maker screens before it has candidates."""
+    """Describe what a maker screens to get its candidates."""
 
     label: str               # prefix of labels of containers
     rules: ScreeningRules
@@ -47,7 +47,7 @@ class Screens:
 class Candidate:
     """Hold a change of a repository's source that may become a task of the same name."""
 
-    name: str                # instance id of the task
+    name: str                # instance id of the task that it may become
     repo_name: str
     base_commit: str         # in env/
     diff: str
@@ -79,18 +79,18 @@ class Kind(Protocol):
 class Prover(Protocol):
     """Prove the candidates of a kind."""
 
-    lacks: Callable[[str], str] | None   # (name) → what that task has lost, as its image, or ""
+    lacks: Callable[[str], str] | None   # (name) → what this task has lost, as its image, or ""
 
     def prove(self, candidate: Any, label: str, *joined) -> Task:
-        """Return the proven task of a candidate. The caller removes what is made under the label.
-        Raise Excluded if a run disproves the task, ItemFailed if it can be neither proven nor
-        disproven."""
+        """Return the proven task of a candidate. The caller removes everything that is made under
+        the label. Raise Excluded if a run disproves the task, ItemFailed if it can be neither
+        proven nor disproven."""
 
 
 class PatchKind(Kind):
     """Describe one kind of task whose solution is a patch of a repository: the reverse of its
-    Candidate. A kind that derives from it has no rule of its own, hides the failing tests, grades
-    all files except tests, and by all known tests alone, unless it says otherwise."""
+    Candidate. By default, a derived kind has no further rules, hides the failing tests, and grades
+    all files except tests, only by known tests."""
 
     rules: ScreeningRules    # a proof does not use ignores_skipped
     candidates_with = ()
@@ -111,7 +111,7 @@ class PatchKind(Kind):
 
     def cases(self, candidate: Candidate, label: str, environment: Environment, *joined
               ) -> list[Case]:
-        """Return the cases that a verifier runs beside the tests, and reports apart."""
+        """Return the cases that a verifier runs beside the tests, and reports separately."""
         return []
 
     def described(self, candidate: Candidate, run: FirstRun, environment: Environment, *joined

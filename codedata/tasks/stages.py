@@ -67,8 +67,8 @@ def prove_stage(kind: Kind, name: str, prover: Prover, host: SandboxFactory,
 def instruct_stage(tasks: Store, name: str, texts: Reads, instruction: Callable[..., str],
                    stale_by: tuple[str, ...] = ("kind",), **more) -> Stage:
     """Return the stage that writes the instructions of tasks: instruction(task, its record among
-    the `texts`). One is stale where a field of `stale_by` has changed; a kind never changes.
-    Instructions that a person has edited are kept."""
+    the `texts`). An instruction is stale if a field in `stale_by` has changed. Instructions that a
+    person has edited are kept."""
     return Stage(
         name, make=lambda task, text: replace(task, instruction=instruction(task, text)),
         is_local=True, reads=Reads(tasks, stale_by), joined=(texts,),
@@ -92,7 +92,7 @@ class Screening:
         self._lock = threading.Lock()
 
     def close(self) -> list[str]:
-        """Close the sandboxes of this process. Return lines for the terminal."""
+        """Close the warm sandboxes of this process. Return lines for the terminal."""
         for screener in self._screeners.values():
             screener.close()
         lines = [f"      {name}: {note}" for name, note in sorted(self._notes.items())]
@@ -153,11 +153,12 @@ class Screening:
 
 
 class KeptVerdicts:
-    """Keep the verdicts on the diffs of an item as they come in, and show how many there are."""
+    """Keep the verdicts on an item's diffs as they arrive, and show their number in the item's
+    step."""
 
     def __init__(self, keys: Mapping[str, str], lint: Callable | None):
-        """Read the verdicts that were kept. `keys` has one digest for each diff, made of all that
-        the diff's verdict depends on."""
+        """Read the verdicts that were kept. `keys` has one digest for each diff, made from
+        everything that the verdict depends on."""
         self._keys, self._lint, self._log = keys, lint, current_reply_log()
         self.found: dict[str, Screened] = {
             diff: parse(Screened, kept, str(self._log.path), "Delete that file.")
@@ -179,13 +180,13 @@ class KeptVerdicts:
         self._show()
 
     def drop(self, diffs: Sequence[str]) -> None:
-        """Remove the verdicts on these diffs, also from the log, with a line."""
+        """Remove the verdicts on these diffs, also from the log, and print a line."""
         for diff in diffs:
             del self.found[diff]
             self._log.keep(self._keys[diff], None)
         if diffs:
             say(f"      {self._log.item}: {plural(len(diffs), 'verdict')} taken back, as "
-                "tests without a change ended otherwise behind them; judged again")
+                "tests without a change ended differently after them; judged again")
         self._show()
 
     def _show(self) -> None:

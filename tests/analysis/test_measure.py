@@ -71,7 +71,7 @@ def test_each_bad_environment_is_named_and_the_rest_goes_on(heron_image, tmp_pat
     assert done.returncode == 1
     failed = {line["item"]: line["error"] for line in
               ledger_lines(tmp_path / "coverage", state="failed")}
-    assert "4 of 23 tests come out otherwise than in env/: tests/gone.py::test_0 (passed, now " \
+    assert "4 of 23 tests have other outcomes than in env/: tests/gone.py::test_0 (passed, now " \
            "missing)" in failed["lost"]
     assert "ran longer than 10 s with coverage" in failed["hung"] and len(failed) == 2
     excluded, = ledger_lines(tmp_path / "coverage", state="excluded")
@@ -91,9 +91,9 @@ tests 0 functions | "x"               | `tests`[0].functions is a text
 tests 0           |                   | `test_seconds` are not those of `tests`
 tests 0 lines 99  | 0                 | `files` lacks an entry
 functions 0       |                   | `functions` lacks an entry
-line_sets 0 0     |                   | `line_sets`[0] is no list of ranges
-line_sets 0       | [1, 100000000000] | ] is no list of ranges
-import_lines a.py | [4, 3]            | [a.py] is no list of ranges
+line_sets 0 0     |                   | `line_sets`[0] is not a list of ranges
+line_sets 0       | [1, 100000000000] | ] is not a list of ranges
+import_lines a.py | [4, 3]            | [a.py] is not a list of ranges
 measured runs     | 3                 | `measured.runs` is another number
 otherwise         | [{}]              | `otherwise`[0].name is missing
 """)

@@ -189,7 +189,7 @@ def test_tests_that_want_more_than_the_instruction_says_are_found(tmp_path):
     assert found["fairness"]["result"] == "review"
     assert found["fairness"]["evidence"] == ["total.py:7 'no numbers here'"]
     assert found["rivals"]["result"] == "failed"
-    assert found["rivals"]["evidence"] == ["right-message.sh is refused though right"]
+    assert found["rivals"]["evidence"] == ["right-message.sh is right but refused"]
 
 
 def test_a_program_that_the_tests_start_looks_for_them(tmp_path):

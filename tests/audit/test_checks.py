@@ -84,7 +84,7 @@ def test_results_that_are_written_are_not_served_again(tmp_path):
 @pytest.mark.parametrize("untouched, gold, result, why", [
     (a_grade(0, a="failed"), a_grade(1, a="passed"), "passed", ""),
     (a_grade(0.2, a="passed"), a_grade(1, a="passed"), "failed", "does nothing gets 0.2"),
-    (a_grade(0, a="failed"), a_grade(1, a="passed", b="passed"), "review", "that nothing fails"),
+    (a_grade(0, a="failed"), a_grade(1, a="passed", b="passed"), "review", "that never failed"),
     (a_grade(0), a_grade(1, "no tests ran in 0.01s"), "failed", "no test runs"),
     (a_grade(0), a_grade(1, "3 skipped in 0.01s"), "failed", "all tests are skipped"),
     (a_grade(0), a_grade(1, "2 passed, 3 skipped in 0.01s"), "passed", "")])
@@ -158,7 +158,7 @@ def test_rivals_are_scripts_of_either_name_and_links_are_refused(tmp_path):
     (folder / "rivals/wrong-d.patch").write_text(plain.format("# right-b.sh breaks it."))
     assert rivals_in(tasks.read("sums"))["wrong-d.patch"] == "#!/bin/sh\n\n# Too late.\n"
     (folder / "rivals/wrong-d.patch").write_text(patch.format("# another"))
-    with pytest.raises(ItemFailed, match="is no patch of one"):
+    with pytest.raises(ItemFailed, match="is not a patch of a"):
         rivals_in(tasks.read("sums"))
     (folder / "rivals/wrong-z.sh").symlink_to("other.sh")
     with pytest.raises(BrokenRecord, match="link"):

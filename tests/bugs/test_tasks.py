@@ -66,7 +66,7 @@ def test_a_task_is_an_orphan_of_the_step_that_made_it_alone(tmp_path, run):
 def test_a_name_that_somebody_else_has_taken_is_left_alone(tmp_path, run):
     add_candidate(tmp_path)
     write_foreign(tmp_path, GOOD)
-    assert f"no task of the kind {BUG!r}" in run("agent", "prove", code=1)
+    assert f"not a task of the kind {BUG!r}" in run("agent", "prove", code=1)
     assert "theirs" in (tmp_path / f"task/{GOOD}/task.toml").read_text()
 
 

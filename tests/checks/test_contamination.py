@@ -294,7 +294,7 @@ def test_a_folder_of_files_is_read_whole(tmp_path):
 a.json        | [{"prompt": "x", "answer": "y"}]  | row 1 .*answer, prompt.*instance_id
 a.jsonl       | {ROW}\\n{"id": 1}                 | a.jsonl row 2 .*`task_id` with `instruction`
 a.json        | ["x"]                             | line 1 is broken: "x" is no dict
-a.json        | {"rows": []}                      | is no list of objects
+a.json        | {"rows": []}                      | is not a list of objects
 a.json        | [{ROW, "patch": 3}]               | has 3 as `patch`
 a.json        | [{ROW, "instance_id": ""}]        | row 1
 a.jsonl       |                                   | holds no rows
@@ -331,6 +331,6 @@ def test_every_file_that_is_no_use_is_named_at_once(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(
             Trouble,
-            match=r"(?s)missing.json is no file.*bad.json row 1.*empty holds no task") as trouble:
+            match=r"(?s)missing.json is neither.*bad.json row 1.*empty holds no task") as trouble:
         Benchmarks.load([tmp_path / "missing.json", good, bad, str(tmp_path / "empty")])
     assert "good.json" not in str(trouble.value)

@@ -107,7 +107,7 @@ def test_two_commits_of_one_repository_are_two_rows_and_two_tasks_of_one_are_one
     tasks = [{**source, "base_commit": commit, "instance_id": name}
             for commit, name in ((head, "a"), (first, "b"), (head, "c"))]
     found = rows_of(tmp_path, *tasks, {**source, "base_commit": "HEAD"})
-    assert "no commit's id" in str(found.broken[0]) and len(found.broken) == 1
+    assert "not a commit's id" in str(found.broken[0]) and len(found.broken) == 1
     with ThreadPoolExecutor() as pool:
         texts = [*pool.map(lambda name: text_of(found.read(name), tmp_path), found.names())]
     assert texts == ["two", "one"] and git(project, "status", "--porcelain") == ""
@@ -179,7 +179,7 @@ def test_an_address_is_cloned_once_at_the_commit_that_is_asked_for(tmp_path, pro
 
 
 @pytest.mark.parametrize("named, says", rows("""
-no/such/folder                             | no folder
+no/such/folder                             | neither a folder
 file:///no/such/place.git                  | git clone
 file://{project}@0123456789abcdef          | git
 # the user in an address is no commit
@@ -230,7 +230,7 @@ def test_a_row_names_no_folder_of_this_machine(tmp_path, project, monkeypatch, r
     repo = repo.replace("{folder}", str(project))
     found = rows_of(tmp_path, *({"repo": repo, "repo_name": name, "base_commit": commit}
                                 for name, commit in (("a", ""), ("b", FULL))))
-    assert len(found.broken) == 2 and "no address and no owner/name" in str(found.broken[0])
+    assert len(found.broken) == 2 and "not an address or owner/name" in str(found.broken[0])
 
 @pytest.mark.parametrize("kind", ["fifo", "bytes", "depth"])
 def test_a_folder_that_cannot_be_looked_through_is_a_broken_row(tmp_path, project, kind):
@@ -298,7 +298,7 @@ def test_git_runs_nothing_that_a_repository_names(tmp_path, project):
 @pytest.mark.parametrize(
     "named", ["--upload-pack=touch x", "-x@host:y", "file:///x@--detach", "ext::sh -c id"])
 def test_an_address_or_a_commit_is_no_option(tmp_path, named):
-    with pytest.raises(Trouble, match="no folder and no git address"):
+    with pytest.raises(Trouble, match="neither a folder nor a git address"):
         one_repository(named, tmp_path)
 
 

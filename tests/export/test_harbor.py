@@ -230,7 +230,7 @@ def test_no_link_of_a_task_is_followed_and_no_file_of_the_export_replaced(root):
     (root / "task/whole").symlink_to(root / "task/tally")
     for name in ("README.md", "manifest.json"):   # files of the export
         write_foreign(root, name)
-    assert "whole is no folder" in make(root, code=1)
+    assert "whole is not a folder" in make(root, code=1)
     assert left_out(root) == {"beside": "files", "within": "broken record", "README.md": "name",
                               "manifest.json": "name"}
     assert {path.name for path in folder(root).parent.iterdir()} == {

@@ -64,7 +64,7 @@ def test_what_git_and_its_host_have_added_is_no_part_of_a_text(description, text
 
 def test_a_request_that_says_nothing_gets_a_text_of_a_model_alone(tmp_path, fake_llm):
     nothing = replace(COMMIT, description="Merge commit from fork\n\nCo-authored-by: E <e@x>")
-    with pytest.raises(ItemFailed, match="says nothing of itself"):
+    with pytest.raises(ItemFailed, match="does not describe itself"):
         written(tmp_path, fake_llm, writer="own", commit=nothing)
     assert written(tmp_path, fake_llm, "<issue>It sinks.</issue>", found(), commit=nothing) == (
         "It sinks.\n")

@@ -508,7 +508,7 @@ def test_sizes():
              "2TiB": 2**41}
     assert {size: bytes_of(size) for size in sizes} == sizes
     for size in ("", "ten", "10i", "-5GB", "5 XB", "1e9"):
-        with pytest.raises(Trouble, match="is no size"):
+        with pytest.raises(Trouble, match="is not a size"):
             bytes_of(size)
 
 

@@ -155,6 +155,6 @@ def test_what_is_no_folder_of_a_task_is_named(tmp_path, check):
     (tmp_path / "link").symlink_to(write_task(tmp_path, BUG))
     for name in ("old.json", "link", "nowhere"):
         code, [line], _ = check(tmp_path / name)
-        assert code == 1 and ": is no folder. " in line
+        assert code == 1 and ": is not a folder. " in line
     odd = write_foreign(tmp_path, "an odd\nname")
     assert "is not a name that Harbor accepts" in check(odd)[1][0] and "check '" in check(odd)[2]

@@ -94,12 +94,12 @@ def test_the_id_of_another_makers_task_is_refused_by_name(tmp_path, maker):
     assert maker(BUG)[:2] == (0, ["bug-or-datapoint"])
     task = content(tmp_path / "task/bug-or-datapoint")
     code, made, printed = maker(DATAPOINT)
-    assert (code, made) == (1, []) and "no task of the kind 'datapoint'" in printed
+    assert (code, made) == (1, []) and "not a task of the kind 'datapoint'" in printed
     late = Store(tmp_path, Task, kind=DATAPOINT)
     late.into.joinpath("new").mkdir()   # since it looked
     late.open()
     shutil.copytree(tmp_path / "task/bug-or-datapoint", tmp_path / "task/new", dirs_exist_ok=True)
-    with pytest.raises(ItemFailed, match="no task of the kind"):
+    with pytest.raises(ItemFailed, match="not a task of the kind"):
         late.put("new", a_task("new", DATAPOINT), MADE)
     assert content(tmp_path / "task/bug-or-datapoint") == task
 
@@ -110,7 +110,7 @@ def test_a_task_whose_kind_cannot_be_read_is_named_by_every_maker(tmp_path, make
     for kind in (BUG, DATAPOINT):
         code, made, printed = maker(kind)
         assert (code, made) == (1, []) and "bug-1/task.toml is not readable" in printed
-        assert "no task of the kind" not in printed
+        assert "not a task of the kind" not in printed
     write_json(tmp_path / "task/tally.json", {})
     assert "→ task/   broken 2 " in (printed := maker(BUG, "--status")[2])
     assert "tally.json" in printed and "Items are folders here" in printed

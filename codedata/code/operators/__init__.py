@@ -80,7 +80,7 @@ class SpanEdit:
 
 @lru_cache
 def operators(language: str) -> tuple[Operator, ...]:
-    """Return the operators of a language; none where it has no file."""
+    """Return the operators of a language; none if it has no file."""
     if language not in TABLES:
         return ()
     families = toml_of(__package__, TABLES[language])

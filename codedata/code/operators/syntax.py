@@ -81,7 +81,7 @@ class PythonChecker:
     def lines_of(self, node: Node, span: Span, is_placed: bool) -> tuple[int, int] | None:
         """Return the lines of the statement around an edit, or of the statement's head; None if the
         edit does not change the syntax tree, or makes a syntax error. With `is_placed`, also
-        compile the function around it, and return None where it is in none."""
+        compile the function around it, and return None if it is in none."""
         start, end, _ = span
         function = ancestor(node, "function_definition") if is_placed else None
         if is_placed and not function:
@@ -112,8 +112,8 @@ class PythonChecker:
         return first, max(first, body.start_point.row) if body else last
 
     def _alone(self, node: Node, stop: int, start: int, end: int, new: bytes) -> bytes:
-        """Return a statement or clause up to the byte `stop`, with the edit made. Code is put in
-        front of it where it could not be parsed alone."""
+        """Return a statement or clause up to the byte `stop`, with the edit made. Put code before
+        it if it cannot be parsed alone."""
         begin, front = node.start_byte, CLAUSES.get(node.type, b"")
         line = self._text.rfind(b"\n", 0, begin) + 1
         if not front and line < begin and not self._text[line:begin].strip(b" \t"):

@@ -1,8 +1,8 @@
-"""The commands of agents on tasks and datapoints, a class for each theme.
+"""Define the commands of agents on tasks and datapoints, a class for each theme.
 
-Each public method of these classes is a command of `build_dp.py tool`; agents.py lists those that
-agents have as tools. A command that changes a claimed task takes the task's claim, and renews its
-lease.
+Each public method of these classes is a command of `build_dp.py tool`; agents.py lists the ones
+that agents have as tools. A command that changes a claimed task takes the task's claim, and renews
+its lease.
 """
 from __future__ import annotations
 
@@ -18,6 +18,6 @@ class Commands(QueueCommands, IdeaCommands, BuildCommands, ReviewCommands):
     """Hold all commands on a root."""
 
     def by_name(self) -> dict[str, Callable]:
-        """Return the commands by name, in the order in which they are written."""
+        """Return the commands by name, in the order of the source."""
         return {name: getattr(self, name) for theme in Commands.__bases__ for name in vars(theme)
                 if name[0] != "_"}

@@ -1,4 +1,4 @@
-"""Turn drafts into datapoints: the commands of builders, of which reviewers have some, too."""
+"""Turn drafts into datapoints: the commands of builders; reviewers have some of them, too."""
 from __future__ import annotations
 
 import inspect
@@ -170,7 +170,7 @@ class BuildCommands(Desk):
         changed = replace(point, rivals={**kept, **given})
         if is_blind(task, point) and (problem := lacking_rivals(changed, BLIND)):
             raise Refusal(f"{problem}, written before you see the tests.")
-        rivals_in(changed)   # raises ItemFailed where a patch does not fit
+        rivals_in(changed)   # raises ItemFailed if a patch does not apply
         return {**_put(folder_of(point), changed), "rivals": sorted(changed.rivals)}
 
     def validate_datapoint(self, task_id: str, claim: str = "") -> Object:
@@ -221,7 +221,7 @@ class BuildCommands(Desk):
 
     @contextmanager
     def _grader(self, point: Task) -> Iterator[Grader]:
-        """Build the image of a datapoint, and yield the grader."""
+        """Build the image of a datapoint, and yield its grader."""
         self.host.reap_first()
         with self.room(), labelled(self.host, point.instance_id, "dp") as label:
             yield grader_of(point, self.host, label)
@@ -250,7 +250,7 @@ class BuildCommands(Desk):
 
 
 def _put(place: Path, point: Task) -> Object:
-    """Write a datapoint to its folder; return what names it."""
+    """Write a datapoint to its folder; return the result that names it."""
     put(place, point)
     return {"datapoint": point.instance_id, "content": content_digest(point)}
 

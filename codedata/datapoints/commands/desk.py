@@ -44,12 +44,12 @@ class Desk:
     room: Callable[[], AbstractContextManager] = nullcontext
 
     def at(self, *names: str) -> Path:
-        """Return a place below dp/. Raise BrokenRecord for one outside of it."""
+        """Return a place below dp/. Raise BrokenRecord for a path outside of it."""
         return inside(self.root / DP, *names)
 
     def held(self, task_id: str, claim: str, *types: str) -> QueuedTask:
-        """Return a task, and renew its lease. Raise Refusal if it is of none of these types, or is
-        not held under this claim."""
+        """Return a task, and renew its lease. Raise Refusal if it has another type than these, or
+        is not held under this claim."""
         task = self.manager.get_task(task_id)
         if task.type not in types:
             raise Refusal(f"{task_id} is a task of type {task.type}, not {' or '.join(types)}.")
@@ -57,8 +57,8 @@ class Desk:
         return task
 
     def queue_reviews(self) -> None:
-        """Queue a review of each datapoint in review that has no open review task. So a reviewer's
-        own edits queue none."""
+        """Queue a review of each datapoint in review without an open review task. So a reviewer's
+        own edits queue no further review."""
         reviewed = {task.data.get("datapoint") for state in ("pending", "in_progress")
                     for task in self.manager.tasks(type=REVIEW, state=state)}
         for point in read_all(folders_in_dp(self.root, []), []):   # `validate` names broken ones
@@ -66,20 +66,20 @@ class Desk:
                 self.queue_review(point)
 
     def queue_review(self, point: RivalledTask, parent: str = "") -> str:
-        """Queue a review of a datapoint, once; return the id of its task."""
+        """Queue a review of a datapoint unless one is queued; return the id of its task."""
         name, content = point.instance_id, content_digest(point)
         key = f"{REVIEW}:{name}:{content}:{rivals_digest(point)}"
         return self.manager.create_task(REVIEW, {"datapoint": name, "content": content},
                                          parent=parent, key=key)
 
     def point(self, task: QueuedTask) -> RivalledTask:
-        """Return the datapoint of a task: for a builder the staged one, for a reviewer the one in
-        review. One that a builder has to change is staged first. Raise ItemFailed or Refusal if
-        there is none."""
+        """Return the datapoint of a task: the staged one for a builder, the one in review for a
+        reviewer. Stage first a datapoint that its builder has to change. Raise ItemFailed or
+        Refusal if there is none."""
         name = name_of(task, "datapoint")
         approved = inside(self.root, Task.directory, name)
         if task.type != BUILD:
-            # approved already if a reviewer was killed right after that
+            # already approved if a reviewer was killed right after approving
             for place in filter(Path.is_dir, (self.at(name), approved)):
                 return read_datapoint(place)
             raise ItemFailed("is not there any more.", str(self.at(name)))
@@ -102,8 +102,8 @@ class Desk:
         return point
 
     def in_dp(self, task: QueuedTask) -> Task:
-        """Return the datapoint of a task, which may be changed. Raise Refusal if it is approved
-        already, because a reviewer was killed after the approval."""
+        """Return the datapoint of a task for a change. Raise Refusal if it is approved already,
+        because a reviewer was killed after the approval."""
         point = self.point(task)
         if folder_of(point).is_relative_to(self.root / DP):
             return point
@@ -129,7 +129,7 @@ def name_of(task: QueuedTask, key: str) -> ItemName:
 
 
 def in_review(point: Task) -> Task:
-    """Return a datapoint as one in review, without a proof."""
+    """Return a datapoint with the status in_review and without a proof."""
     return replace(with_about(point, status=IN_REVIEW), proof=None)
 
 
@@ -148,7 +148,7 @@ def build_again(manager: TaskManager, point: Task, key: str, parent: str = "", *
 
 
 def read(path: str | Path) -> bytes:
-    """Return the bytes of a file that an agent names. Raise Refusal where it cannot be read."""
+    """Return the bytes of a file that an agent names. Raise Refusal if it cannot be read."""
     try:
         return read_bounded(Path(path), MAX_BYTES)
     except OSError as e:

@@ -123,7 +123,7 @@ class IdeaCommands(Desk):
         return {"datapoint": datapoint, "task": id}
 
     def _ideas(self, task: QueuedTask) -> Path:
-        """Return where the ideas of a seed are saved."""
+        """Return the path at which the ideas of a seed are saved."""
         return self.at(IDEAS, f"{name_of(task, 'seed')}.json")
 
 

@@ -1,1 +1,1 @@
-"""Recipes: how a repository is installed and tested, found in its files without a model."""
+"""Make recipes (how to install and test a repository) from its files, without a model."""

@@ -56,7 +56,8 @@ def _target(text: str) -> str:
 
 
 def repair(recipe: PlainRecipe, log: Log) -> PlainRecipe | None:
-    """Return the recipe with the system packages that the log suggests, or None for none."""
+    """Return the recipe with the system packages that the log suggests, or None if there are none.
+    """
     return repaired(recipe, log)
 
 

@@ -20,8 +20,8 @@ INI_FILES = ("setup.cfg", "tox.ini", "pytest.ini", ".pytest.ini")
 
 @dataclass(frozen=True)
 class Manifests:
-    """Hold the parsed files in which a Python project declares metadata: of setup.py the arguments
-    of setup(…), of PKG-INFO its name, version and extras, of an INI file its sections."""
+    """Hold the parsed files in which a Python project declares metadata: the arguments of setup(…)
+    in setup.py; name, version and extras in PKG-INFO; the sections of INI files."""
 
     source: RepositoryFiles
     files: dict[str, dict]
@@ -59,8 +59,8 @@ def table_of(tree, *keys: str) -> dict:
 
 
 def _sections(ini: configparser.RawConfigParser) -> dict[str, dict[str, str]]:
-    """Return the sections as dicts from keys to texts. A value that is not a text, as the parser
-    leaves it where reading broke off, is empty."""
+    """Return the sections as dicts from keys to texts. A value that is not a text, left by a parser
+    that broke off, becomes empty."""
     return {name: {key: value if isinstance(value, str) else "" for key, value in ini.items(name)}
             for name in ini.sections()}
 

@@ -1,9 +1,9 @@
-"""Make recipes for Node projects: first as their people install them, then with npm and without the
+"""Make recipes for Node projects: first as their developers install them, then with npm and without
 packages that no test needs.
 
 The command that runs the tests is searched for in the chain of scripts of package.json, run without
-the rest, and given options to write a report. Where no script of the root tests, those of each
-package of the workspaces are run. A chain without a known runner is run unchanged.
+the rest, and given options to write a report. If no script of the root runs tests, the scripts of
+each workspace package are run. A chain without a known runner is run unchanged.
 """
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ class NodeRecipe:
     flags: Strings = ()          # further options of npm install
     # packages run their install scripts, which mostly compile or download what no test needs
     runs_scripts: bool = False
-    locked: bool = False                    # installed as its people do
+    locked: bool = False                    # installed as its developers do
     builds_again: bool = False              # build before each run of the tests
     unchanged: bool = False                 # run the script unchanged
     planner: str = "node"
 
     @property
     def steps(self) -> list[ScriptStep]:
-        """Return the commands that build and test, where known: those of the root or of each
+        """Return the commands that build and test, if known: of the root, or of each workspace
         package."""
         steps = dict.fromkeys(chain(self.project.scripts, self.label))
         if not any(step.runner for step in steps):
@@ -153,7 +153,7 @@ class NodeRecipe:
 
 
 def initial(project: NodeProject) -> list[NodeRecipe]:
-    """Return the recipes that package.json describes, none if it has no tests."""
+    """Return the recipes that package.json describes, [] if it has no tests."""
     recipe = NodeRecipe(project, test_label(project.scripts), runs_scripts=project.native)
     if not recipe.label and not recipe.steps:
         return []
@@ -180,7 +180,8 @@ def repair(recipe: NodeRecipe, log: Log) -> NodeRecipe | None:
 
 def packages(recipe: NodeRecipe, log: Log) -> NodeRecipe:
     """Return the recipe with the packages added that the log reports as missing, and with any
-    version accepted of those without a matching one. A lock file leaves no choice."""
+    version accepted for packages whose version does not exist. With a lock file, nothing can be
+    changed."""
     if recipe.locked:
         return recipe
     missing = [name for name in log.matches("node_modules")

@@ -37,8 +37,8 @@ class NodeProject:
 
 
 def read_node(source: RepositoryFiles, ci_versions: Strings = ()) -> NodeProject:
-    """Return the facts from package.json; they are empty if the file is missing or unreadable. CI
-    runs majors of Node that are among `ci_versions`."""
+    """Return the facts from package.json; they are empty if the file is missing or unreadable.
+    `ci_versions` has the Node majors that CI runs."""
     return source.parsed("package.json",
                          lambda text: _project(source, json.loads(text), ci_versions),
                          NodeProject())
@@ -91,8 +91,8 @@ def _manager(source: RepositoryFiles, package: dict) -> Strings:
 
 
 def _engine(source: RepositoryFiles, package: dict, ci_versions: Strings) -> int:
-    """Return the Node major to use: one that a version file allows, else volta, else `engines`;
-    one of those that CI runs, where there are any; then the first."""
+    """Return the Node major to use: of the majors that a version file, else volta, else `engines`
+    allows, the first that CI runs, else the first."""
     stated = (source.text(".nvmrc"), source.text(".node-version"),
               table_of(package, "volta").get("node"), table_of(package, "engines").get("node"))
     required = str(next(filter(None, stated), ""))

@@ -1,7 +1,7 @@
 """Find the commands that test in the chain of scripts of a package.json, and ask them for reports.
 
-A `test` script often lints, builds and audits as well. The rest of the chain is left out, but for
-what builds. What no known runner runs is named, not run.
+A `test` script often lints, builds and audits as well. Apart from builds, the rest of the chain is
+left out. Commands without a known runner are named, not run.
 """
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class ScriptStep:
             words.insert(words.index("--test") + 1, options)
         elif (found := re.fullmatch(node["by_file"]["command"], line)) and (
                 self.runner in ("node", "tsx", "tape")):
-            files = re.sub("['\"]", "", found["files"])   # for bash to find
+            files = re.sub("['\"]", "", found["files"])   # for bash to expand
             return fill(node["by_file"]["lines"], command=found["line"], files=files, report=report)
         else:
             words.append(fill(node["runners"][self.runner], report=report))
@@ -62,8 +62,8 @@ class ScriptStep:
 
 
 def test_label(scripts: dict[str, str]) -> str:
-    """Return the script that does the least besides all the tests of `test`, or "" if none tests.
-    One in which no runner is known is better than none."""
+    """Return the script that runs all the tests of `test` and the least besides, or "" if no script
+    runs tests. A script without a known runner is better than none."""
     none = "no test specified"
     labels = [label for label in table("tools")["node"]["scripts"]
               if none not in scripts.get(label, none)]

@@ -6,7 +6,7 @@ from codedata.texts import toml_of
 
 Strings = tuple[str, ...]
 COMPILER = ("g++", "gcc", "libc6-dev", "make", "pkg-config", "python3-dev")   # Debian packages
-# The kinds of packages.toml whose keys are beginnings of names, with what follows the beginning
+# The kinds of packages.toml whose keys are beginnings of names, with what follows it
 BEGINNINGS = {"modules": ".", "options": "", "settings": "", "shared": ""}
 
 
@@ -18,7 +18,7 @@ def table(name: str) -> dict:
 
 def provider(kind: str, name: str, default: str = "") -> str:
     """Return what provides a name of a kind in packages.toml, or `default` if it is not listed. The
-    longest key counts that is the name, a folder of it or, in BEGINNINGS, its beginning."""
+    longest key counts that equals the name, a folder of it or, in BEGINNINGS, its beginning."""
     providers, end = table("packages")[kind], BEGINNINGS.get(kind, "\0")
     keys = [key for key in providers
             if f"{name}{end}".startswith(key if key.endswith("/") else f"{key}{end}")]
@@ -45,6 +45,6 @@ def helps_tests(index: str, package: str) -> bool:
 
 def use_of(name: str) -> str:
     """Return the use of an extra, group, tox environment or file of requirements, by its name:
-    others (linting, documentation, releases), tests, developers, or "" if it says none."""
+    others (linting, documentation, releases), tests, developers, or "" if the name does not say."""
     uses = table("skip")["groups"]
     return next((use for use in uses if re.search(uses[use], name.lower())), "")

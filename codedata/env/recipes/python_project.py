@@ -25,8 +25,8 @@ from codedata.env.recipes.requirements import (
 )
 
 TEST_FILE = re.compile(r"(?:test_.*|.*_test)\.py\Z")
-PYTEST_VARIABLE = re.compile(r"(?s)(?:[DR]:)*([^=]*)=?(.*)")   # as pytest-env takes it
-# without those that depend on tox's substitutions
+PYTEST_VARIABLE = re.compile(r"(?s)(?:[DR]:)*([^=]*)=?(.*)")   # in pytest-env's form
+# without values that depend on tox's substitutions
 TOX_VARIABLE = re.compile(r"(?!COVERAGE|PYTEST_ADDOPTS)([^\W\d]\w*\s*)=([^{]*)")
 ROOTS = ("src", "lib")   # folders that hold packages, unless they are packages themselves
 Paths = list[Strings]    # of Python files: their parts
@@ -39,7 +39,7 @@ class PythonProject:
     name: str = ""                       # the distribution; "" if the project cannot be installed
     version: str = ""                    # only if it is written down as text
     python: str = ""                     # the versions of Python that it allows (PEP 440)
-    ci_versions: Strings = ()            # of Python and Node that its CI runs, as in 3.11 and 20
+    ci_versions: Strings = ()            # of Python and Node, that its CI runs, as in 3.11 and 20
     lock: str = ""                       # its lock file
     build_requires: Strings = ()
     requires: Strings = ()       # of the project itself, for when it is not installed
@@ -63,7 +63,7 @@ class PythonProject:
     unittest_in: str = ""                # the folder in which unittest discovers tests
     env: dict[str, str] = field(default_factory=dict)   # set by tox and pytest
     system: Strings = ()         # Debian packages that CI workflows and Dockerfiles install
-    services: Strings = ()       # services that they start
+    services: Strings = ()       # services that CI workflows and Dockerfiles start
 
 
 def read_python(source: RepositoryFiles) -> PythonProject:
@@ -121,7 +121,7 @@ def _version_is_from_git(files: Manifests) -> bool:
 # tests -------------------------------------------------------------------------------------------
 
 def _variables(value, pattern: re.Pattern) -> dict[str, str]:
-    """Return the variables that the lines of a setting set, which match a pattern."""
+    """Return the variables that the lines of a setting define, where a line matches the pattern."""
     matches = filter(None, map(pattern.fullmatch, strings_in(value)))
     return {match[1].strip(): match[2].strip() for match in matches}
 
@@ -132,9 +132,9 @@ def _tests(files: Paths) -> Paths:
 
 
 def _test_paths(files: Paths) -> Strings:
-    """Return the paths for pytest's command line where its configuration names none: the test
-    folders at the top and in packages; if no test folder is at the top, the folders that contain
-    tests, or none if test files lie at the top."""
+    """Return the paths for pytest's command line if its configuration names none: the test folders
+    at the top and in packages; if no test folder is at the top, the folders that contain tests, or
+    none if test files lie at the top."""
     tests = _tests(files)
     not_modules = table("skip")["python"]["not_modules"]
     if at_top := {path[0] for path in tests if path[0] in TEST_FOLDERS and len(path) > 1}:

@@ -38,7 +38,7 @@ class PythonRecipe:
     only_ipv4: bool = False              # localhost is only 127.0.0.1
     widened: bool = False                # requirements of developers and features are added
     lock: str = ""                       # the lock file whose versions are installed
-    until: str = ""                      # the day (ISO 8601) of which the requirements are
+    until: str = ""                      # the date (ISO 8601) by which requirements were released
     python: str = ""                     # the version that uv brings; "" for the image's own
     planner: str = "python"
 
@@ -130,8 +130,8 @@ class PythonRecipe:
 
 
 def initial(project: PythonProject) -> PythonRecipe:
-    """Return the recipe that the project's own files describe. Its tests have the plugins without
-    which pytest reports its own configuration as an error."""
+    """Return the recipe that the project's own files describe. It has the plugins without which
+    pytest rejects the project's configuration."""
     env, runners = project.env, table("tools")["python"]["runners"]
     if project.version_from_git and project.version:
         label = re.sub(r"\W", "_", project.name).upper()

@@ -1,8 +1,8 @@
 """Repair Python recipes: return the recipe with fixes that its log suggests, or the next more
 expensive one.
 
-Fixes that need no more than a sign in the log stand in repairs.toml; the others are rules here,
-each of which looks for its own signs and returns the changed recipe, or the same one.
+Fixes that need only a sign in the log are in repairs.toml. The others are rules here: each looks
+for its own signs and returns the changed recipe, or the same one.
 """
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def repair(recipe: PythonRecipe, log: Log) -> PythonRecipe | None:
 
 
 def with_tests(recipe: PythonRecipe, *requirements: str) -> PythonRecipe:
-    """Return the recipe with requirements added whose distribution it lacks. They are not filtered
-    as merged() filters, because here they are known to be needed."""
+    """Return the recipe with the requirements added whose distributions it lacks. They are not
+    filtered as merged() filters, because here they are known to be needed."""
     present = {name_of(r) for r in ("", *recipe.tests, recipe.project.name)}
     return extended(recipe, tests=[r for r in requirements if name_of(r) not in present])
 
@@ -56,8 +56,8 @@ def fallback(recipe: PythonRecipe, collected: bool) -> PythonRecipe | None:
 # in the install ----------------------------------------------------------------------------------
 
 def build_modules(recipe: PythonRecipe, log: Log) -> PythonRecipe:
-    """Return the recipe that preinstalls the modules that the build imports without requiring them,
-    in the environment, which the build then uses without isolation."""
+    """Return the recipe that installs, before a build without isolation, the modules that the build
+    imports without requiring them."""
     present = {"", *map(name_of, recipe.build)}
     names = [distribution_of(module) for module in log.matches("build_modules")
              if module.partition(".")[0] not in recipe.project.modules]
@@ -78,7 +78,7 @@ def version(recipe: PythonRecipe, log: Log) -> PythonRecipe:
 # in the tests ------------------------------------------------------------------------------------
 
 def modules(recipe: PythonRecipe, log: Log, kind: str = "modules") -> PythonRecipe:
-    """Return the recipe with the distributions or extras added of modules that tests failed to
+    """Return the recipe with distributions or extras added for the modules that tests failed to
     import. The project's own modules are added only if packages.toml lists them, since an unrelated
     distribution may have the same name."""
     known, extras = table("packages")["modules"], recipe.project.extras
@@ -122,9 +122,9 @@ def plugins(recipe: PythonRecipe, log: Log) -> PythonRecipe:
 
 
 def pytest_version(recipe: PythonRecipe, log: Log) -> PythonRecipe:
-    """Return the recipe with another pytest version. It is older if the suite uses removed
-    features: below the version that the log names, or else one major version less. It is newer if
-    the required version is too old for this Python."""
+    """Return the recipe with another pytest version. An older one if the suite uses removed
+    features: below the version that the log names, or one major version less. A newer one if the
+    required version is too old for this Python."""
     removed = [int(n) for n in log.matches("pytest_removals")]
     bounds = [f"<{min(removed)}"] if removed else log.matches("pytest_bounds")
     if not bounds and log.matches("pytest_too_new"):
@@ -176,7 +176,7 @@ def hanging(recipe: PythonRecipe, log: Log) -> PythonRecipe:
 
 
 def own_runner(recipe: PythonRecipe, log: Log) -> PythonRecipe:
-    """Return the recipe with the project's own runner if pytest ran the functions test_suite() as
-    tests, as they only put a suite together."""
+    """Return the recipe with the project's own runner if pytest ran functions test_suite() as
+    tests, which only build a suite."""
     is_suite = recipe.runner == "pytest" and "::test_suite PASSED" in log.text
     return replace(recipe, runner="own") if is_suite and recipe.project.runner else recipe

@@ -28,16 +28,16 @@ class Log:
         return any(re.search(sign, self.text, re.MULTILINE) for sign in signs)
 
     def matches(self, kind: str) -> list[str]:
-        """Return what the patterns of a kind in repairs.toml match, each once, in order: their
-        group, such as the name of what is missing, or the whole match where they have none."""
+        """Return the distinct matches of a kind's patterns in repairs.toml, in order: the group,
+        such as the name of what is missing, or the whole match if there is no group."""
         return list(dict.fromkeys(
             match[match.re.groups] for pattern in table("repairs")["patterns"][kind]
             for match in re.finditer(pattern, self.text, re.MULTILINE)))
 
 
 class Recipe(Protocol):
-    """Describe a frozen data class of a way to install and test, from which both scripts are
-    made."""
+    """Describe a recipe: a frozen data class with a way to install and test, from which both
+    scripts are made."""
 
     planner: str               # the kind of recipe
     system: Strings            # Debian packages
@@ -74,7 +74,7 @@ def missing_packages(recipe: Recipe, log: Log) -> Recipe:
 
 def fitting(recipe: Recipe, log: Log) -> list[dict]:
     """Return the rules in repairs.toml that apply to a recipe and a log."""
-    kind, *_ = recipe.planner.split()   # of `python by date` it is python
+    kind, *_ = recipe.planner.split()   # `python by date` becomes python
     limits = {"planner": kind, "phase": log.phase, "not_run": log.not_run}
     return [rule for rule in table("repairs")["rule"]
             if all(rule.get(key, value) == value for key, value in limits.items())

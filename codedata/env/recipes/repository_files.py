@@ -1,4 +1,4 @@
-"""Read what planning looks at in a repository: regular files inside its folder, within limits.
+"""Read the files of a repository that planning needs: regular files in its folder, within limits.
 
 Links are resolved. A file that lies outside the folder or in `.git`, or that cannot be read or
 parsed, counts as missing, and unreadable files are recorded. Names are relative to the folder, with
@@ -21,7 +21,7 @@ from codedata.bounded import open_regular, read_bounded, resolved_in
 from codedata.env.recipes.package_index import Strings, table
 from codedata.texts import printable
 
-MAX_BYTES = 1_000_000     # per file; manifests that people write have a hundredth of it
+MAX_BYTES = 1_000_000     # per file; manifests written by people have a hundredth of it
 MAX_FILES = 1_000         # files that are opened
 MAX_ENTRIES = 200_000     # entries that a listing reads
 MAX_LISTED = 20_000       # Python files that are listed
@@ -77,7 +77,7 @@ class RepositoryFiles:
 
     def packages(self, pattern: str, manifest: str = "package.json") -> list[str]:
         """Return the sorted folders with a manifest that match a pattern: `packages/*`. `**`
-        stands for one level."""
+        matches one level."""
         pattern = f"{pattern.replace('**', '*')}/{manifest}"
         try:
             names = [path.relative_to(self._folder).as_posix()
@@ -102,7 +102,7 @@ class RepositoryFiles:
             self.unreadable.setdefault(name, reason)
 
     def has(self, name: str) -> bool:
-        """Return whether it is a regular file; sockets and the like are recorded as unreadable."""
+        """Return whether a name is a regular file; record sockets and the like as unreadable."""
         try:
             path = self._inside(name)
             if path.exists() and not path.is_file() and not path.is_dir():
@@ -125,8 +125,8 @@ class RepositoryFiles:
         return sorted(f"{folder}/{name}".lstrip("/") for name in names if fnmatchcase(name, wanted))
 
     def python_files(self) -> list[Strings]:
-        """Return the sorted paths of Python files by their parts, at most MAX_LISTED, without those
-        in hidden folders and in folders that skip.toml names."""
+        """Return the sorted paths of Python files by their parts, at most MAX_LISTED, without
+        hidden folders and folders that skip.toml names."""
         found: list[Strings] = []
         not_into = table("skip")["python"]["not_looked_into"]
         n_left = 0 if LISTING in self._skipped else MAX_ENTRIES

@@ -23,14 +23,14 @@ TOX_ENVS = ("pyproject.toml/tool/tox/env_run_base", "tox.toml/env_run_base")
 # Requirements, extras and groups, as hatch and tox call them
 SETTINGS = (("dependencies", "features", "dependency-groups"), ("extra-dependencies",),
             ("deps", "extras", "dependency_groups"))
-CONDITION = re.compile(r"[\w!{}, .-]+:\s")   # before a line of tox
-INCLUDED = "include-group"   # a key of PEP 735, here with its value like an extra's name
+CONDITION = re.compile(r"[\w!{}, .-]+:\s")   # at the start of a line of tox
+INCLUDED = "include-group"   # a key of PEP 735, here before the group, like an extra's name
 Lists = dict[str, list[str]]
 
 
 def requirements_by_use(files: Manifests, name: str) -> tuple[Lists, Lists]:
-    """Return ({"tests", "developers", "features"}: requirements by purpose, in the order of the
-    places where they were found; all extras by name)."""
+    """Return ({"tests", "developers", "features"}: requirements by purpose, in the order in which
+    they were found; all extras by name)."""
     extras, groups, wanted = _extras(files), _groups(files), _of_tools(files)
     found: Lists = {"tests": [], "developers": [], "features": [], "others": []}
     for label, requirements in (*groups.items(), *extras.items()):
@@ -45,13 +45,13 @@ def requirements_by_use(files: Manifests, name: str) -> tuple[Lists, Lists]:
         for_tests = folder in TEST_FOLDERS or "tests" in (use_of(path.stem), use_of(folder))
         found["tests" if for_tests else "developers"] += [
             *listing.requirements, *(r for extra in listing.labels for r in extras.get(extra, []))]
-    files.source.announce("pyproject.toml")   # endless extras are blamed on pyproject.toml
+    files.source.announce("pyproject.toml")   # if extras take too long, blame pyproject.toml
     return tuple({key: expanded(held, extras, name) for key, held in lists.items()}
                  for lists in (found, extras))
 
 
 def _first_of_each(*tables: dict) -> Lists:
-    """Return the strings in the lists of several tables, of each name the first that has any."""
+    """Return one table of lists: for each name, the strings of the first table that has any."""
     lists: Lists = {}
     for key, value in (item for held in tables for item in held.items()):
         if strings := strings_in(value):
@@ -104,8 +104,8 @@ def _of_tools(files: Manifests) -> Collector:
 
 
 def _tox_lines(text: str | None) -> list[str]:
-    """Return the lines of a tox value that have no condition, such as `py311: x`: what those bring
-    is found where tests miss it."""
+    """Return the lines of a tox value without a condition; in `py311: x`, `py311` is one. If tests
+    need x, their log will show it."""
     return [line.replace("{toxinidir}/", "").replace("{tox_root}/", "")
             for line in strings_in(text) if "{[" not in line and not CONDITION.match(line)]
 
@@ -125,7 +125,8 @@ def _requirement_files(source: RepositoryFiles) -> list[PurePosixPath]:
 
 
 def runtime_requirements(files: Manifests) -> tuple[Strings, Strings]:
-    """Return what the project itself needs: (as it declares, as requirements.txt lists it)."""
+    """Return what the project itself needs: (requirements in its metadata, requirements in
+    requirements.txt)."""
     declared = tuple(filter(usable, listed(files, *table("packages")["declared"]["requires"])))
     listing = Collector(files.source)
     for name in ("requirements.txt", "requirements.in"):
@@ -136,8 +137,8 @@ def runtime_requirements(files: Manifests) -> tuple[Strings, Strings]:
 
 def local_packages(files: Manifests, is_installable: bool) -> Strings:
     """Return the other packages of the repository that are installed with the project, such as
-    ./libs/core: those that requirements files, poetry or uv name by a path, and of uv's workspace
-    those that the project needs, or all where its root is not a package."""
+    ./libs/core: packages that requirements files, poetry or uv name by a path, and members of uv's
+    workspace that the project needs, or all if the root is not a package."""
     found, source = Collector(files.source), files.source
     for path in ("requirements.txt", *map(str, _requirement_files(source))):
         found.add_file(path)
@@ -161,7 +162,7 @@ def local_packages(files: Manifests, is_installable: bool) -> Strings:
 
 def name_of(requirement: str) -> str:
     """Return a requirement's normalized distribution name, or "" if it has no name: a number is a
-    version that lost its name."""
+    version without its name."""
     found = NAME.match(requirement)
     return normalized(found[1]) if found and re.search("[A-Za-z]", found[1]) else ""
 
@@ -172,13 +173,13 @@ def usable(requirement: str) -> bool:
 
 
 def merged(*lists: Iterable[str], without: str = "") -> tuple[str, ...]:
-    """Return the usable requirements, the first for each name and marker, except those of the
-    project `without` and those that no test needs."""
+    """Return the usable requirements, the first for each name and marker, except the project
+    `without` and requirements that no test needs."""
     found: dict[tuple[str, str], str] = {}
     for requirement in map(str.strip, chain(*lists)):
         name = name_of(requirement)
         if usable(requirement) and name != normalized(without) and helps_tests("pypi", name):
-            # a name may recur for other systems
+            # a name may occur again for other systems
             key = (name, requirement.partition(";")[2].strip())
             found.setdefault(key, requirement)
     return tuple(found.values())
@@ -186,7 +187,7 @@ def merged(*lists: Iterable[str], without: str = "") -> tuple[str, ...]:
 
 def expanded(wanted: Iterable[str], extras: dict[str, list[str]], project: str) -> list[str]:
     """Return the requirements, with references to the project itself (name[a,b]) replaced by the
-    requirements of those extras."""
+    requirements of its extras a and b."""
     by_name = {normalized(extra): listed for extra, listed in reversed(extras.items())}
     found, left = [], [*wanted]
     while left:
@@ -201,9 +202,9 @@ def expanded(wanted: Iterable[str], extras: dict[str, list[str]], project: str) 
 
 
 class Collector:
-    """Collect requirements in pip's syntax, with the names of the extras of the project itself and
-    of the dependency groups that they ask for. Files that are included are read once, and only
-    inside the repository, where paths have to be, too. Options and URLs are left out."""
+    """Collect requirements in pip's syntax, with the names of the project's own extras and of
+    dependency groups that they include. Included files are read once, and only in the repository;
+    paths outside of it, options and URLs are left out."""
 
     def __init__(self, source: RepositoryFiles):
         self.source = source
@@ -213,7 +214,7 @@ class Collector:
         self._read: set[str] = set()
 
     def add(self, requirements, *labels) -> None:
-        """Add what lists of settings name; whatever is not a list or not a text is left out."""
+        """Add the requirements in lists of settings; skip what is not a list or not a text."""
         self.requirements += strings_in(requirements)
         self.labels |= dict.fromkeys(chain(*map(strings_in, labels)))
 
@@ -285,7 +286,7 @@ def _bounds(version: str) -> str:
 
 
 def _next(version: str) -> str:
-    """Return the first version above those that poetry's ^1.2 or ~1.2 allow."""
+    """Return the first version above the ones that poetry's ^1.2 or ~1.2 allows."""
     numbers = [int(n) for n in re.findall(r"\d{1,9}", version)[:3]] or [0]
     last = len(numbers) - 1
     at = min(1, last)

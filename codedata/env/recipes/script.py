@@ -33,14 +33,14 @@ def install_script(what: str, env: Mapping[str, str], *parts: Iterable[str]) -> 
 
 
 def test_script(env: Mapping[str, str], *parts: Iterable[str]) -> str:
-    """Return the test script of these lines, which continues after a failure."""
+    """Return the test script of these lines, which goes on after a failure."""
     return _text(f"Run the tests: in the source folder. Reports go to {RESULTS}.", "-uo", env,
                  *parts)
 
 
 def _text(what: str, options: str, env: Mapping[str, str], *parts: Iterable[str]) -> str:
     """Return a script as text, ending in a line break: with the comment on one line, since a second
-    one would be executed, and the variables whose names bash allows, sorted."""
+    line would be executed, and with the variables that have valid names, sorted."""
     head = ["#!/usr/bin/env bash", f"# {printable(what)}", f"set {options} pipefail",
             *(f"export {name}={shlex.quote(value)}" for name, value in sorted(env.items())
               if VARIABLE.fullmatch(name))]
@@ -48,8 +48,8 @@ def _text(what: str, options: str, env: Mapping[str, str], *parts: Iterable[str]
 
 
 def apt(needed: Iterable[str], wished: Iterable[str] = ()) -> list[str]:
-    """Return lines that install the needed Debian packages, where one is missing, and any wished
-    ones that exist."""
+    """Return lines that install the needed Debian packages, if one is missing, and any wished ones
+    that exist."""
     needed, wished = words(sorted(set(needed))), sorted(set(wished) - set(needed))
     update, install = "apt-get update -qq", "apt-get install -qq -y --no-install-recommends"
     lines = []

@@ -1,1 +1,1 @@
-"""Containers of a Docker engine."""
+"""Run sandboxes in containers of a Docker engine."""

@@ -14,17 +14,17 @@ import requests
 from codedata.errors import Interrupted, ItemFailed
 from codedata.terminal import say
 
-MAX_BYTES_PER_S = 2_000_000_000   # assumed write speed, which sets the time of the next look
+MAX_BYTES_PER_S = 2_000_000_000   # assumed write speed, by which the next look is timed
 ALIVE = "USR2"             # the signal by which a container knows that its maker lives
 MIN_WAIT_S = 0.5
 MAX_WAIT_S = 10.0
-LOOK_S = 5.0               # between two looks at the host's free space
+LOOK_S = 5.0               # seconds between two looks at the host's free space
 
 _waiting = threading.Lock()   # lets one of the waiting threads at a time look and report
 
 
 def start(target: Callable[[], None]) -> threading.Thread:
-    """Return a thread that has started. Raise ItemFailed where the machine allows no more."""
+    """Start a thread and return it. Raise ItemFailed if the machine allows no more threads."""
     thread = threading.Thread(target=target, daemon=True)
     try:
         thread.start()
@@ -35,23 +35,23 @@ def start(target: Callable[[], None]) -> threading.Thread:
 
 
 class DiskWatch:
-    """End a container that has written more than `limit` bytes beside its image. A sparse file
-    counts in full.
+    """End a container that has written more than `limit` bytes in addition to its image. A sparse
+    file counts in full.
 
-    Few storage drivers know a quota, so the engine is asked how much was written: often near the
-    limit, seldom far from it.
+    Few storage drivers support a quota, so the engine is asked how much was written: often near the
+    limit, rarely far from it.
     """
 
     def __init__(self, api, container_id: str, limit: int):
-        self.n_over = 0                    # bytes that were written when it was ended
-        self.stopped = threading.Event()   # the container is no longer to be watched
-        self.paused = threading.Lock()     # held by who pauses it
+        self.n_over = 0                    # bytes written when it was ended
+        self.stopped = threading.Event()   # the container need not be watched any more
+        self.paused = threading.Lock()     # held while it is paused
         self._api = api
         self._id = container_id
         self._limit = limit
 
     def run(self) -> None:
-        """Watch the container until it is gone, over the limit, or no longer to be watched."""
+        """Watch the container until it is gone, over the limit, or need not be watched any more."""
         wait_s = MIN_WAIT_S
         while not self.stopped.wait(wait_s):
             with suppress(requests.RequestException):   # the engine is busy: commands report it
@@ -60,8 +60,8 @@ class DiskWatch:
                 wait_s = min(max(n_left / MAX_BYTES_PER_S, MIN_WAIT_S), MAX_WAIT_S)
 
     def _room_left(self) -> int | None:
-        """Return how many bytes the container may still write; None where it is gone, or has just
-        been ended."""
+        """Return how many bytes the container may still write; None if it is gone, or has just been
+        ended."""
         listed = self._api.containers(size=True, filters={"id": self._id})
         if not listed:
             return None
@@ -70,13 +70,13 @@ class DiskWatch:
             self.n_over = n_bytes
             self._api.kill(self._id)
             return None
-        with self.paused:   # a signal would resume it
+        with self.paused:   # a signal would resume a paused container
             self._api.kill(self._id, ALIVE)
         return self._limit - n_bytes
 
 
 def remove_tree(root: Path) -> None:
-    """Remove a folder, however deep it is, and read-only ones in it. Raise OSError where something
+    """Remove a folder, however deep, with read-only folders in it. Raise OSError if something
     cannot be removed. Nothing may write there meanwhile."""
     if not root.is_dir():
         return
@@ -93,8 +93,8 @@ def free_bytes(place: Path) -> int:
 
 
 def wait_for_room(place: Path, floor_bytes: int, stop: threading.Event) -> None:
-    """Return when the file system of `place` has at least `floor_bytes` free; a line on stderr says
-    what it waits for.
+    """Return when the file system of `place` has at least `floor_bytes` free; print what it waits
+    for to stderr.
 
     Raise Interrupted when `stop` is set meanwhile.
     """

@@ -28,7 +28,7 @@ REMOVE_BY_HAND = ("Stop the engine, remove its folder of the container, start it
                   "python env_setup.py --reap --yes")
 KEEP = "codedata.keep"     # the label of images that outlive their run, with the value KEPT
 KEPT = "1"
-GONE = 2                   # of a changed path: the kind of one that was deleted
+GONE = 2                   # the kind of a changed path that was deleted
 IS_FOLDER = 1 << 31        # in the engine's file modes
 TIMEOUT_S = 300            # seconds for a request, since a commit writes gigabytes
 ISOLATED = {"com.docker.network.bridge.enable_icc": "false"}   # containers reach no other
@@ -40,9 +40,9 @@ _network_lock = threading.RLock()
 
 
 def connect(exit_code: int = 1):
-    """Return the low-level client of the engine that DOCKER_HOST names. Raise Trouble where the SDK
-    is missing, MachineStopped where the engine does not answer: no item can be made then, and none
-    has failed. `exit_code` is 2 where nothing has been done yet."""
+    """Return the low-level client of the engine that DOCKER_HOST names. Raise Trouble if the SDK is
+    missing, MachineStopped if the engine does not answer: then no item can be made, and none has
+    failed. `exit_code` is 2 if nothing has been done yet."""
     try:
         import docker
     except ImportError as e:
@@ -66,19 +66,19 @@ def create(api, image: str, **options) -> str:
 
 
 def named(labels: dict[str, str]) -> dict:
-    """Return a new name, and labels, as the engine's client takes them."""
+    """Return a new name, and labels, as arguments for the engine's client."""
     return {"name": f"codedata-{secrets.token_hex(6)}", "labels": labels}
 
 
 def folder(api) -> Path:
-    """Return the folder where the engine keeps images and containers; the current folder where
-    the engine is on another machine."""
+    """Return the folder where the engine keeps images and containers; the current folder if the
+    engine is on another machine."""
     place = Path(api.info()["DockerRootDir"])
     return place if place.exists() else Path.cwd()
 
 
 def reason(e: Exception) -> str:
-    """Return what the engine says about an error, in one line."""
+    """Return the engine's message about an error, in one line."""
     return str(getattr(e, "explanation", None) or e).strip().replace("\n", " ")
 
 
@@ -110,14 +110,14 @@ class Files:
 
     def __init__(self, api, container_id: str, stop: threading.Event, config: dict | None = None):
         self._api, self._id, self._stop = api, container_id, stop
-        self.config = config or {}   # of the image, where it is one's files
+        self.config = config or {}   # the image's config, if these are an image's files
 
     def all(self) -> Stream:
         """Return a tar of all files except those in volumes."""
         return self._stream(self._api.export(self._id))
 
     def below(self, path: str) -> Stream:
-        """Return a tar of one folder or file, an empty one where nothing is there."""
+        """Return a tar of one folder or file, an empty one if nothing is there."""
         try:
             return self._stream(self._api.get_archive(self._id, os.fsencode(path))[0])
         except requests.HTTPError as e:
@@ -147,11 +147,10 @@ def files_of(image: str, stop: threading.Event | None = None) -> Iterator[Files]
 
 
 def differences(api, container_id: str, stop: threading.Event) -> Iterator[tuple[str, bool]]:
-    """Yield (path, whether it is there) of what is other in a container than in its image, what is
-    in a folder behind it. The engine compares all files for it and names folders, too: it takes
-    longer than a look at the folder where it keeps what is new, which only root can read. There, a
-    folder is named if it is gone, or was and is a new one, or changes meanwhile. Raise OverBounds
-    for more than BOUNDS."""
+    """Yield (path, whether it is there) of each difference between a container and its image, a
+    folder before its content. If the engine has to compare all files, this is slow, and changed
+    folders are named, too. Where its storage can be read (as root), a folder is named only if it is
+    gone, was replaced, or changes meanwhile. Raise OverBounds for more than BOUNDS."""
     driver = api.inspect_container(container_id)["GraphDriver"]["Data"]
     upper = driver.get("UpperDir", "")
     if os.geteuid() == 0 and os.path.isdir(upper):
@@ -162,7 +161,7 @@ def differences(api, container_id: str, stop: threading.Event) -> Iterator[tuple
 
 def _differences_in(name: str, parent: int | None, path: str, count: Callable,
                     stop: threading.Event) -> Iterator[tuple[str, bool]]:
-    """Yield the differences in a folder, given by its name in an open one. What runs in the
+    """Yield the differences in a folder, given by its name in an open folder. What runs in the
     container may replace anything meanwhile, so no link is followed."""
     with ExitStack() as held:
         folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
@@ -180,7 +179,7 @@ def _differences_in(name: str, parent: int | None, path: str, count: Callable,
                     about = entry.stat(follow_symlinks=False)
                     is_mark = stat.S_ISCHR(about.st_mode) and about.st_rdev == 0
                     yield place, not is_mark
-            except OSError:   # it has just gone, or become something else
+            except OSError:   # it was just removed or replaced
                 yield place, True
 
 
@@ -191,7 +190,7 @@ def _check(stop: threading.Event) -> None:
 
 
 def _is_new(folder: int) -> bool:
-    """Return whether a folder hides what the image has in it."""
+    """Return whether a folder hides the image's content at its place."""
     try:
         return os.getxattr(folder, "trusted.overlay.opaque") == b"y"
     except OSError:
@@ -201,9 +200,9 @@ def _is_new(folder: int) -> bool:
 # leftovers of runs
 
 def reap(all_roots: bool = False, only_list: bool = False) -> tuple[list[str], list[str]]:
-    """Remove what killed processes of this root have left: containers with their volumes,
-    networks, images that were not to be kept; with `all_roots` what those of any root have left.
-    Return (their names, a line for each that cannot be removed)."""
+    """Remove what killed processes of this root, or with `all_roots` of any root, have left:
+    containers with their volumes, networks, and images without the keep label. Return (names of
+    what was removed, a line for each that cannot be)."""
     api = connect(exit_code=2)
     ours = {"label": process_labels.LOCK}
     things = [(thing["Names"][0].lstrip("/"), thing["Labels"],
@@ -217,7 +216,7 @@ def reap(all_roots: bool = False, only_list: bool = False) -> tuple[list[str], l
 
 
 def running() -> list[str]:
-    """Return the run labels of this root's containers that run; none where no engine is."""
+    """Return the run labels of this root's running containers; [] without an engine."""
     with suppress(Trouble, requests.RequestException):
         ours = connect().containers(filters={"label": process_labels.of_root()})
         return sorted(container["Labels"][process_labels.RUN] for container in ours)
@@ -225,8 +224,8 @@ def running() -> list[str]:
 
 
 def remove_images(run_label: str) -> list[str]:
-    """Remove the images that a run has made, except those that were to be kept. Return their
-    names."""
+    """Remove the images that a run has made, except images with the keep label. Return their names.
+    """
     api = connect()
     images = _images(api, {"label": f"{process_labels.RUN}={run_label}"})
     removed, left = _removed(api, images)
@@ -236,8 +235,8 @@ def remove_images(run_label: str) -> list[str]:
 
 
 def _images(api, filters: dict) -> list[tuple[str, dict, Callable]]:
-    """Return (name, labels, function that removes the name) of images. One without a tag, for which
-    older engines list a placeholder, has its id as its name."""
+    """Return (name, labels, function that removes the name) of images. An image without a tag, for
+    which older engines list a placeholder, has its id as its name."""
     images = []
     for image in api.images(filters=filters):
         tags = [tag for tag in image["RepoTags"] or [] if tag != "<none>:<none>"]
@@ -248,8 +247,8 @@ def _images(api, filters: dict) -> list[tuple[str, dict, Callable]]:
 
 def _removed(api, things: list[tuple[str, dict, Callable]], only_list: bool = False
              ) -> tuple[list[str], list[str]]:
-    """Remove things, each given as by _images(), that were not to be kept. Return (names of what is
-    removed, lines for what is not)."""
+    """Remove things, given as by _images(), that do not have the keep label. Return (names of what
+    is removed, lines for what is not)."""
     names = []
     left = []
     for name, labels, remove in things:
@@ -265,7 +264,7 @@ def _removed(api, things: list[tuple[str, dict, Callable]], only_list: bool = Fa
 
 
 def remove_container(api, container_id: str) -> None:
-    """Remove a container with its volumes, also one whose folders are too deep for the engine."""
+    """Remove a container with its volumes, even if its folders are too deep for the engine."""
     try:
         api.remove_container(container_id, v=True, force=True)
     except requests.HTTPError as e:
@@ -280,8 +279,8 @@ def remove_container(api, container_id: str) -> None:
 
 
 def not_removed(api, name: str, e: Exception) -> str:
-    """Return a line with the name and size of what cannot be removed, and what to do about it;
-    an empty string where it is gone or still in use, or the engine is gone: the next start removes
+    """Return a line with the name and size of something that cannot be removed, and what to do
+    about it. Return "" if it is gone or still in use, or the engine is gone: the next start removes
     it."""
     if isinstance(e, requests.ConnectionError):
         return ""
@@ -295,8 +294,7 @@ def not_removed(api, name: str, e: Exception) -> str:
 
 
 def workdir_of(image: str) -> str:
-    """Return the working directory that a local image names; an empty string where it names
-    none."""
+    """Return the working directory that a local image names; an empty string if it names none."""
     try:
         return connect().inspect_image(image)["Config"]["WorkingDir"].rstrip("/")
     except requests.RequestException:
@@ -304,7 +302,7 @@ def workdir_of(image: str) -> str:
 
 
 def image_id(image: str) -> str:
-    """Return the engine's id of an image, "" where it has none of that name, or no engine is."""
+    """Return the engine's id of an image, "" if it has no such image, or there is no engine."""
     with suppress(Trouble, requests.RequestException):
         return connect().inspect_image(image)["Id"] if image else ""
     return ""
@@ -312,7 +310,7 @@ def image_id(image: str) -> str:
 
 def image_names(pattern: str) -> set[str] | None:
     """Return the names, without tags, of the images that a pattern like "codedata-bug/*" fits; None
-    where no engine answers."""
+    if no engine answers."""
     with suppress(Trouble, requests.RequestException):
         images = connect().images(filters={"reference": pattern})
         return {tag.rpartition(":")[0] for image in images for tag in image["RepoTags"] or []}
@@ -321,17 +319,17 @@ def image_names(pattern: str) -> set[str] | None:
 
 def keep_image(image_id: str, image_name: str) -> str:
     """Give an image a name, and a label that keeps it when its run ends. Return its new id. The
-    image that had this name before goes, unless it is in use."""
+    image that had this name before is removed, unless it is in use."""
     api = connect()
     former = ""
-    with suppress(requests.RequestException):   # no image has the name
+    with suppress(requests.RequestException):   # there is no image of this name
         former = api.inspect_image(image_name)["Id"]
     container = api.create_container(image_id, **named({}))["Id"]   # it has the image's labels, too
     try:
         kept = commit(api, container, image_name, [f"LABEL {KEEP}={KEPT}"])
     finally:
         api.remove_container(container, v=True, force=True)
-    with suppress(requests.RequestException):   # it is gone, or containers use it
+    with suppress(requests.RequestException):   # the old image is gone, or containers use it
         if former and not api.inspect_image(former)["RepoTags"]:
             api.remove_image(former)
     return kept

@@ -1,5 +1,4 @@
-"""Collect what a command prints, as it comes: keep the beginning and the end, and count the
-middle."""
+"""Collect what a command prints: keep the beginning and the end, and count the bytes between."""
 from __future__ import annotations
 
 import re
@@ -12,8 +11,8 @@ HIDDEN = b"<hidden>"
 
 
 class Output:
-    """Take any number of bytes and keep about `limit`. Texts in `hide` are never returned, wherever
-    they were split."""
+    """Take any number of bytes and keep about `limit`. Texts in `hide` are never returned, even if
+    they arrive in pieces."""
 
     def __init__(self, hide: Iterable[str] = (), limit: int = OUTPUT_BYTES):
         secrets = sorted(map(str.encode, hide), key=len, reverse=True)
@@ -32,12 +31,12 @@ class Output:
         room = self._n_kept - len(self._head)
         self._head += data[:room]
         self._tail += data[room:]
-        if len(self._tail) > 4 * self._n_kept:   # not for each piece, since it moves what is kept
+        if len(self._tail) > 4 * self._n_kept:   # not for each piece, since this copies the tail
             del self._tail[:-self._n_kept]
 
     def text(self) -> str:
-        """Return what was kept as a text that can be stored, with a line in the middle that says
-        how many bytes were cut."""
+        """Return the kept output as a text that can be stored; a line in the middle says how many
+        bytes were cut."""
         data = self._head + self._tail
         n_cut = self.n_bytes - 2 * self._half
         if n_cut <= 0:
@@ -47,14 +46,14 @@ class Output:
         return f"{head}\n[... {n_cut:,} bytes cut ...]\n{tail}"
 
     def result(self, exit_code: int | None) -> Result:
-        """Return the result of a command that has ended, which began when this was made; without
-        an exit code it was ended because its time was over."""
+        """Return the result of a command that began when this object was made; `exit_code` is None
+        if it ran out of time."""
         timed_out = exit_code is None
         return Result(TIMED_OUT if timed_out else exit_code, self.text(),
                       time.monotonic() - self._began, timed_out, self.n_bytes)
 
     def _text(self, data: bytearray, start: int, end: int) -> str:
-        """Return data[start:end] as a text, with every secret hidden that is partly in it."""
+        """Return data[start:end] as a text, with every secret hidden that overlaps it."""
         shown = bytearray()
         for match in self._secret.finditer(data):
             if match.end() > start and match.start() < end:

@@ -1,14 +1,15 @@
-"""Run each sandbox in a container of its own, over the Docker SDK: for code that nobody has read.
+"""Run each sandbox in a container of its own, over the Docker SDK: for code that nobody has
+reviewed.
 
-A container has no variable of the host's environment, no key and no way to the engine. Capabilities
-are dropped except for those that package managers need as root, privileges cannot be gained, and
-memory, CPU and processes are limited. A watcher ends a container that writes more than it may. The
-network is off until network(True).
+A container gets no variable of the host's environment, no key and no access to the engine.
+Capabilities are dropped except for the ones that package managers need as root, privileges cannot
+be gained, and memory, CPU and processes are limited. A watcher ends a container that exceeds its
+disk limit. The network is off until network(True).
 
-It is not guaranteed that a container is safe from a hole in the kernel, or that writes to volumes
-which the image declares are limited. With the network on, commands reach what any machine of the
-network reaches, and services that the host offers on all of its addresses. Services on the host's
-loopback and other sandboxes are out of reach.
+Not promised: that a hole in the kernel cannot be used, or that writes to volumes which the image
+declares are limited. With the network on, commands reach what any machine of the network reaches,
+and services that the host offers on all of its addresses. Services on the host's loopback and other
+sandboxes are out of reach.
 """
 from __future__ import annotations
 
@@ -40,13 +41,13 @@ from codedata.terminal import say
 
 FOLDER = "/run/codedata"   # scripts, state, CA bundle: in memory, so that images do not hold them
 CA_PATH = f"{FOLDER}/ca.pem"
-# As root, apt, dpkg and pip give files away, write to others' files and become another user; KILL
-# can end those.
+# As root, apt, dpkg and pip change owners of files, write to others' files and become another user;
+# KILL can end their processes.
 CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID"]
 RIGHTS = {"cap_drop": ["ALL"], "cap_add": CAPABILITIES, "security_opt": ["no-new-privileges"]}
-# The container's first process takes in orphans, cannot be killed from inside, and at the engine's
+# The container's first process adopts orphans, cannot be killed from inside, and at the engine's
 # signal ends all others. `kill` and `read` are bash builtins, so this needs no new process where
-# their limit is reached. It ends, and all with it, where no sign of life has come for an hour: what
+# their limit is reached. It ends, and all with it, if no sign of life has come for an hour: what
 # made the container is gone, and may never come back to this machine.
 INIT = """
 trap "" HUP INT QUIT ILL TRAP ABRT BUS FPE SEGV SYS PIPE ALRM TERM XCPU XFSZ VTALRM PROF
@@ -72,7 +73,7 @@ PUT_TEXTS = """mkdir -p -- "$1" && cd -- "$1" && shift && while [ $# -gt 0 ]; do
 CPU_PERIOD_US = 100_000
 END_ALL = "USR1"           # the signal on which the first process kills all others
 OWN_S = 60                 # seconds for a command of this module
-LOOK_S = 0.5               # between two looks whether the run stops
+LOOK_S = 0.5               # seconds between two looks whether the run stops
 END_S = 15                 # seconds for killed processes to be gone
 SETTLE_S = 0.3             # seconds for the first process to reap killed ones
 CANNOT_RUN = 126           # the engine's exit code where a process could not start
@@ -84,12 +85,12 @@ LOST = (requests.RequestException, urllib3.exceptions.HTTPError)
 class SandboxDocker:
     """Run commands in a long-lived container; each is an exec in it.
 
-    What a command leaves running in the background goes on until close(), or until a command runs
-    out of time: then everything in the container is ended. If it keeps the command's output open,
-    the engine waits for it two seconds. A failed command that ran into the limit of memory or
-    processes says so in `limit_hit` and its output's last line. With `default_rights` the container
-    has the capabilities that Docker gives by default, and privileges can be gained. Once `stop` is
-    set, commands end, and Interrupted is raised.
+    A process that a command leaves in the background runs until close(), or until a command runs
+    out of time, which ends everything in the container. If it keeps the command's output open, the
+    engine waits two seconds for it. A failed command that ran into the limit of memory or processes
+    says so in `limit_hit` and its output's last line. With `default_rights` the container has the
+    capabilities that Docker gives by default, and privileges can be gained. Once `stop` is set,
+    commands end, and Interrupted is raised.
     """
 
     name = "docker"
@@ -115,7 +116,7 @@ class SandboxDocker:
         self._disk_bytes = bytes_of(disk_limit)
         self._shell = Shell(workdir, FOLDER, scripts, proxy, CA_PATH if ca_bundle else "")
         self._labels = labels(run_label) | {engine.KEEP: ""}
-        self._networks: list[str] = []          # it is connected to: one or none
+        self._networks: list[str] = []          # networks of the container: one or none
         self._hits = Counter()                  # how often a limit was hit so far
         self._api = engine.connect()
         rights = {} if default_rights else RIGHTS
@@ -147,7 +148,7 @@ class SandboxDocker:
                 use_config_proxy=False,         # the client's proxy would be in its record
                 **engine.named(self._labels))
         except LOST as e:
-            engine.connect()   # where the engine is gone, the item has not failed
+            engine.connect()   # if the engine is gone, the item has not failed
             raise ItemFailed(f"no container can be made: {engine.reason(e)}", self.image,
                              "Check the image's name; codedata-base:bookworm is made by "
                              "tools/docker-up.") from e
@@ -163,7 +164,7 @@ class SandboxDocker:
         for name, text in files.items():
             self._bash(WRITE, f"{FOLDER}/{name}", *in_parts(text))
         self._uid = self._gid = 0
-        if self.user != "0":   # else the engine has made the folder
+        if self.user != "0":   # for root, the engine has made the folder
             self._bash(MAKE_WORKDIR, self.workdir, self.user)
             self._uid, self._gid = map(int, self._bash("id -u; id -g", user=self.user).split())
 
@@ -219,9 +220,9 @@ class SandboxDocker:
 
     def commit(self, image_name: str, keep: bool = True, pauses: bool = True) -> str:
         """Make an image of the container's current files and return its id. Without `keep` it is
-        removed with the run. Where it `pauses`, nothing in the container runs meanwhile.
+        removed with the run. With `pauses`, nothing in the container runs meanwhile.
 
-        Scripts, state, proxy and CA bundle are not in it.
+        Scripts, state, proxy and CA bundle are not in the image.
         """
         changes = [f"WORKDIR {self.workdir}", f"USER {self.user}", 'CMD ["bash"]',
                    f"LABEL {engine.KEEP}={engine.KEPT if keep else ''}"]
@@ -229,15 +230,15 @@ class SandboxDocker:
             return engine.commit(self._api, self.id, image_name, changes, pauses)
 
     def differences(self) -> Iterator[tuple[str, bool]]:
-        """Yield (path, whether it is there) of what is other than in the image, see
+        """Yield (path, whether it is there) of each difference from the image; see
         engine.differences()."""
         with self._named_end():
             yield from engine.differences(self._api, self.id, self._stop)
 
     @contextmanager
     def files(self, image_name: str = "", pauses: bool = True) -> Iterator[engine.Files]:
-        """Yield the container's files, while nothing in it runs if it `pauses`; or those of an
-        image, in a container that never ran."""
+        """Yield the container's files, with `pauses` while nothing in it runs; or an image's files,
+        from a container that never ran."""
         api = self._api
         with self._named_end(), ExitStack() as undo:
             if image_name:
@@ -250,7 +251,7 @@ class SandboxDocker:
             yield engine.Files(api, self.id, self._stop)
 
     def close(self) -> None:
-        """Remove the container, and its network if nobody is on it."""
+        """Remove the container, and its network if no other container uses it."""
         self._disk.stopped.set()
         self._remove()
 
@@ -263,29 +264,30 @@ class SandboxDocker:
     # an exec
 
     def _bash(self, script: str, *args: str, user: str = "0") -> str:
-        """Return the output of a script of this module. Raise ItemFailed where it fails."""
+        """Return the output of a script of this module. Raise ItemFailed if it fails."""
         result = self._exec(["bash", "-c", script, "bash", *args], OWN_S, {}, user)
         if not result.ok:
             raise ItemFailed(_failure(result), f"sandbox, {script}:")
         return result.output
 
     def _limit_hit(self) -> str:
-        """Return the limits that were hit since the last call; an empty string for none."""
+        """Return the limits that were hit since the last call; an empty string if there are none.
+        """
         for _ in range(MAX_STARTS):
             result = self._exec(["bash", "-c", LIMITS], OWN_S, {}, "0")
             if result.exit_code != CANNOT_RUN or NOT_STARTED not in result.output:
                 break
-            self._end_all()   # it is so full of processes that no other can start
+            self._end_all()   # the container is so full of processes that no other can start
         if not result.ok:     # the container is being ended
             raise SandboxDied(self._why(_failure(result)))
         lines = [line.rpartition(" ") for line in result.output.splitlines()]
         hits = Counter({name: int(n) for name, _, n in lines if name in self._limits})
-        new = hits - self._hits   # of those alone that have grown
+        new = hits - self._hits   # only counts that have grown
         self._hits = hits
         return "; ".join(text for name, text in self._limits.items() if name in new)
 
     def _end_all(self, signal: str = END_ALL) -> None:
-        """End everything in the container but its first process; with KILL that, too."""
+        """End everything in the container except its first process; with KILL, this one, too."""
         with suppress(*LOST):
             self._api.kill(self.id, signal)
         time.sleep(SETTLE_S)
@@ -308,7 +310,7 @@ class SandboxDocker:
                 for piece in _pieces(reply.raw):
                     output.add(piece)
                 wait_s = 0.001
-                while (state := api.exec_inspect(exec_id))["Running"]:   # after its output's end
+                while (state := api.exec_inspect(exec_id))["Running"]:   # after the end of output
                     time.sleep(wait_s)
                     wait_s = min(2 * wait_s, 0.25)
         if is_over.is_set() and self._stop.is_set():
@@ -318,7 +320,7 @@ class SandboxDocker:
     @contextmanager
     def _deadline(self, timeout_s: float) -> Iterator[threading.Event]:
         """End everything in the container when the time is over or the run stops, and the container
-        itself where that does not help. Yield an event that is set then."""
+        itself if that does not help. Yield an event that is set when that happens."""
         has_ended = threading.Event()
         is_over = threading.Event()
 
@@ -337,12 +339,12 @@ class SandboxDocker:
             yield is_over
         finally:
             has_ended.set()
-            thread.join()   # a signal that is under way must not hit the next command
+            thread.join()   # a signal on its way must not hit the next command
 
     @contextmanager
     def _named_end(self) -> Iterator[None]:
-        """Raise SandboxDied, with the reason, where a request to the engine fails; MachineStopped
-        where the engine is gone."""
+        """Raise SandboxDied with the reason if a request to the engine fails, MachineStopped if the
+        engine is gone."""
         try:
             yield
         except LOST as e:
@@ -352,7 +354,7 @@ class SandboxDocker:
             raise SandboxDied(self._why(engine.reason(e))) from e
 
     def _why(self, error: str) -> str:
-        """Return why commands do not run any more; `error` where no better reason is known."""
+        """Return why commands no longer run; `error` if no better reason is known."""
         if self._disk.n_over:
             return (f"over the disk limit: {self._disk.n_over:,} bytes written, "
                     f"{self._disk_bytes:,} allowed")
@@ -366,7 +368,7 @@ class SandboxDocker:
         return error
 
     def _state(self) -> dict:
-        """Return the container's state from the engine; {} where there is no container."""
+        """Return the container's state from the engine; {} if there is no container."""
         try:
             return self._api.inspect_container(self.id)["State"]
         except LOST:
@@ -378,8 +380,8 @@ def _failure(result: Result) -> str:
 
 
 def _short_texts(source: Source) -> list[str]:
-    """Return the names and texts of files that go into the arguments of a command; none where one
-    of them does not."""
+    """Return the names and texts of files as arguments of a command; [] if one of them does not
+    fit."""
     if not isinstance(source, dict) or sum(map(len, source.values())) > PART:
         return []
     if any(parts_of(name) != (name,) or b"\0" in content or isinstance(content, Program)
@@ -392,8 +394,8 @@ def _short_texts(source: Source) -> list[str]:
 
 
 def _pieces(raw) -> Iterator[bytes]:
-    """Yield the data of a multiplexed stream. Each frame has 4 bytes that name the output, 4
-    bytes for the length, and the data."""
+    """Yield the data of a multiplexed stream. Each frame has 4 bytes that name the stream, 4 bytes
+    for the length, and the data."""
     while len(head := raw.read(8)) == 8:
         if data := raw.read(int.from_bytes(head[4:], "big")):
             yield data

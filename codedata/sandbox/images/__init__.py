@@ -1,1 +1,1 @@
-"""Images: how they are built, and where they go."""
+"""Build images, and exchange them with registries."""

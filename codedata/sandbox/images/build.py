@@ -1,8 +1,8 @@
-"""Build an image from a Dockerfile that nobody has read, within limits.
+"""Build an image from a Dockerfile that nobody has reviewed, within limits.
 
-The network is off for RUN, and ADD takes no address, unless the limits allow it. The engine itself
-pulls what FROM and COPY --from name; a base image with steps of ONBUILD is refused. The number of a
-step's processes is limited from its first second on. `.dockerignore` is not applied.
+The network is off for RUN, and ADD cannot fetch URLs, unless the limits allow it. The engine itself
+pulls the images of FROM and COPY --from; a base image with ONBUILD steps is refused. A step's
+processes are limited from its first second on. `.dockerignore` is not applied.
 """
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from codedata.sandbox.sizes import bytes_of
 
 CONTEXT = Bounds(max_bytes=1_000_000_000, max_files=100_000, max_depth=64, max_seconds=120)
 BUILD = "codedata.build"   # the label of one build's images and containers
-LOOK_S = 1.0               # between two looks at what a build uses
+LOOK_S = 1.0               # seconds between two looks at what a build uses
 SILENT_S = 60.0            # seconds that the engine may take to end a build
-TRIGGERS = re.compile(r"# Executing \d+ build triggers?\b")   # what the engine prints before these
-ADDRESS = re.compile(r"[:@$\\`]")    # no path has one, as a rule
+TRIGGERS = re.compile(r"# Executing \d+ build triggers?\b")   # the engine's message on ONBUILD
+ADDRESS = re.compile(r"[:@$\\`]")    # paths rarely have one
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class BuildLimits:
     memory: str = "5Gi"
     pids: int = 512            # processes of one step
     disk_limit: str = "10GB"   # of what one step writes
-    disk_floor: str = "10GB"   # free on the engine's disk: else it waits to start, and ends
+    disk_floor: str = "10GB"   # free on the engine's disk: with less, a build waits or is ended
     network: bool = False
 
 
@@ -55,17 +55,17 @@ class BuildLimits:
 class Build:
     """Hold the result of a build."""
 
-    image_id: str              # "" where it failed
+    image_id: str              # "" if it failed
     log: str                   # what it printed, at most OUTPUT_BYTES
-    failed: str                # why; "" where it did not
+    failed: str                # why; "" if it did not
     seconds: float
 
 
 def build(context: Path, text: str, tag: str, limits: BuildLimits, *, run_label: str = "",
           stop: threading.Event | None = None) -> Build:
-    """Build an image from a Dockerfile's text and return the result. It is removed with the run's
-    label, or by reap(). Raise ItemFailed where the context cannot be read, RunStopped where the
-    engine is gone, Interrupted where `stop` is set."""
+    """Build an image from a Dockerfile's text and return the result. The image is removed with the
+    run's label, or by reap(). Raise ItemFailed if the context cannot be read, RunStopped if the
+    engine is gone, Interrupted if `stop` is set."""
     api, stop = engine.connect(), stop or threading.Event()
     token = secrets.token_hex(8)
     labels = process_labels.labels(run_label)
@@ -86,7 +86,7 @@ def build(context: Path, text: str, tag: str, limits: BuildLimits, *, run_label:
     if failed and stop.is_set():
         raise Interrupted()
     if not (image_id or failed):
-        failed = "the engine ended it without a word"
+        failed = "the engine ended it without a reason"
     why = "; ".join(dict.fromkeys(ended)) if failed and ended else failed
     return Build(image_id, output.text(), why, round(time.monotonic() - started, 2))
 
@@ -96,7 +96,7 @@ def build(context: Path, text: str, tag: str, limits: BuildLimits, *, run_label:
 @contextmanager
 def _packed(context: Path, text: str, labels: dict[str, str],
             limits: BuildLimits) -> Iterator[BinaryIO]:
-    """Yield the context as a tar, with a labelled Dockerfile that the engine takes out again."""
+    """Yield the context as a tar, with a labelled Dockerfile that the engine removes again."""
     name = f".codedata.{labels[BUILD]}"
     added = {name: labelled(text, labels, limits.network),
              ".dockerignore": f"{name}\n.dockerignore\n"}
@@ -111,16 +111,16 @@ def _packed(context: Path, text: str, labels: dict[str, str],
 
 
 def labelled(dockerfile: str, labels: dict[str, str], may_fetch: bool) -> str:
-    """Return a Dockerfile with labels behind each FROM and each LABEL, so that all that a build
-    makes has them, whatever it says. Raise ItemFailed where ADD names an address though it may not,
-    or the Dockerfile is refused."""
+    """Return a Dockerfile with labels after each FROM and each LABEL, so that everything that a
+    build makes has them. Raise ItemFailed if ADD names a forbidden address, or the Dockerfile is
+    refused."""
     words = " ".join(f"{name}={json.dumps(value)}" for name, value in labels.items())
     lines = []
     instructions, fault = read_dockerfile(dockerfile)
     if fault:
         raise ItemFailed(fault, "the Dockerfile")
     for one in instructions:
-        lines.append(one.text)   # in one line, so that Docker reads what was read here
+        lines.append(one.text)   # in one line, so that Docker reads it as we did
         if one.name in ("FROM", "LABEL"):
             lines.append("LABEL " + words.replace("$", "\\$"))
         if one.name == "ADD" and ADDRESS.search(one.rest) and not may_fetch:
@@ -145,7 +145,7 @@ def _request(api, archive: BinaryIO, tag: str, labels: dict[str, str], limits: B
     return reply
 
 
-# what comes back ---------------------------------------------------------------------------------
+# the reply ---------------------------------------------------------------------------------
 
 def _read(reply, output: Output) -> tuple[str, str]:
     """Read a build's reply to its end. Return (image id or "", error or "")."""
@@ -165,8 +165,8 @@ def _read(reply, output: Output) -> tuple[str, str]:
 @contextmanager
 def _watched(api, token: str, limits: BuildLimits,
              stop: threading.Event) -> Iterator[list[str]]:
-    """Remove the containers of a build that uses more than it may, or whose run stops. Yield a list
-    of the reasons."""
+    """Remove the containers of a build that exceeds its limits, or whose run stops. Yield a list of
+    the reasons."""
     reasons: list[str] = []
     has_ended = threading.Event()
     ends_at = time.monotonic() + limits.timeout_s
@@ -199,7 +199,7 @@ def _watched(api, token: str, limits: BuildLimits,
 
 
 def _is_full(api, id: str, pids: int) -> bool:
-    """Limit the processes of a container, and return whether that many run."""
+    """Limit the processes of a container, and return whether it has reached the limit."""
     with suppress(requests.RequestException, ValueError):   # it may have ended
         place = f"{api.base_url}/v{api.api_version}/containers/{id}"
         api.post(f"{place}/update", json={"PidsLimit": pids}, timeout=SILENT_S)
@@ -209,7 +209,7 @@ def _is_full(api, id: str, pids: int) -> bool:
 
 
 def _remove_steps(api, labels: dict[str, str], image_id: str) -> None:
-    """Remove what a build made beside its image."""
+    """Remove everything that a build made except its image."""
     images = []
     with suppress(*LOST):
         images = api.images(filters={"label": f"{BUILD}={labels[BUILD]}"})

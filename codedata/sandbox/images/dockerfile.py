@@ -1,8 +1,8 @@
 """Read a Dockerfile as every builder of the engine does, old or new.
 
-What they read in different ways is refused: directives of the parser, here-documents, options that
-BuildKit alone has, ONBUILD. So is a FROM that names no image in which a step can run. In a
-Dockerfile of somebody else, rewritten() replaces those that mean the same without BuildKit.
+Syntax that builders read in different ways is refused: parser directives, here-documents, options
+that only BuildKit has, ONBUILD. So is a FROM without an image in which a step can run. In somebody
+else's Dockerfile, rewritten() replaces such syntax if there is an equivalent without BuildKit.
 """
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 from codedata.errors import ItemFailed
 
-MAX_CHARS = 100_000     # of a Dockerfile of somebody else's
-MAX_REWRITTEN = 1_000_000   # characters, when each here-document has its shell
+MAX_CHARS = 100_000     # of somebody else's Dockerfile
+MAX_REWRITTEN = 1_000_000   # characters after here-documents have become scripts
 MAX_EXPANDED = 10_000   # characters of ARG or FROM with their variables
-ODD = re.compile(r"[^\S \t]|[\x00-\x08\x0e-\x1f\x7f]")   # a blank to some readers alone
+ODD = re.compile(r"[^\S \t]|[\x00-\x08\x0e-\x1f\x7f]")   # a blank only to some readers
 DIRECTIVE = re.compile(r"\s*#\s*(syntax|escape|check)\s*=", re.IGNORECASE)
 PASSED_OVER = re.compile(r"[ \t]*(#|$)")
 CONTINUED = re.compile(r"(?<!\\)\\[ \t]*$")
@@ -27,7 +27,7 @@ QUOTED = r"""(?:[^\s"'\\<]|\\.|"(?:\\.|[^"\\])*"|'[^']*')"""
 WORD = re.compile(rf"(?:{QUOTED}|<)+")
 HERE = rf"(?:RUN|COPY|ADD)\s(?:{QUOTED}|<|\s)*?(?<=\s)\d*<<(?=[^\s<])\S+"
 NOT_CLASSIC = re.compile(rf"#.*|ONBUILD\b|RUN\s+--\S*|{HERE}", re.IGNORECASE)
-# replaced in a Dockerfile of somebody else's: mounts that a step finds empty the first time
+# replaced in somebody else's Dockerfile: mounts that are empty for the first build
 SYNTAX = re.compile(r"\s*#\s*(syntax|check)\s*=", re.IGNORECASE)
 EMPTY_MOUNT = re.compile(r"--mount=(?:\S*,)?type=(?:cache|tmpfs)[,\s]")
 DOCUMENT = re.compile(r"<<(-?)([\"']?)([A-Za-z_][\w.]*)\2")
@@ -40,9 +40,9 @@ IMAGE = re.compile(r"(?!scratch(\s|$))\w[\w.:/@-]*(\s|$)", re.ASCII)
 class Instruction(NamedTuple):
     """Hold an instruction, without the line breaks and comments within it."""
 
-    text: str    # all of it
+    text: str    # the whole instruction
     name: str    # in upper case
-    rest: str    # its arguments, behind its flags; with their values in ARG and FROM
+    rest: str    # its arguments, after its flags; in ARG and FROM with values for variables
 
 
 def read_dockerfile(text: str) -> tuple[list[Instruction], str]:
@@ -58,15 +58,15 @@ def read_dockerfile(text: str) -> tuple[list[Instruction], str]:
 
 
 def base_of(text: str) -> str:
-    """Return the image that a Dockerfile begins with, "" where it does not say."""
+    """Return the image that a Dockerfile begins with, "" if it does not say."""
     instructions, _ = read_dockerfile(rewritten(text)[0])
     return next((one.rest.split()[0] for one in instructions if one.name == "FROM"), "")
 
 
 def rewritten(text: str) -> tuple[str, dict[str, bytes]]:
-    """Return (a Dockerfile of somebody else's in which here-documents are arguments or files, and
-    which mounts no caches and names no syntax; the files that its context needs beside its own).
-    What else builders read in different ways stays in it. Raise ItemFailed where it is too long.
+    """Return (somebody else's Dockerfile with here-documents turned into arguments or files, and
+    without cache mounts and the syntax directive; the files to add to its context). Other syntax
+    that builders read in different ways stays. Raise ItemFailed if it is too long.
     """
     if len(text) > MAX_CHARS:
         raise ItemFailed(f"its Dockerfile has more than {MAX_CHARS:,} characters")
@@ -99,8 +99,7 @@ def rewritten(text: str) -> tuple[str, dict[str, bytes]]:
 
 
 def _body(word: str, lines: Iterator[tuple[int, str]]) -> Iterator[str]:
-    """Yield the lines of a here-document, and the one that ends it. Of `<<-`, they lose their tabs.
-    """
+    """Yield the lines of a here-document with its end marker, for `<<-` without leading tabs."""
     strips, _, end = DOCUMENT.fullmatch(word).groups()
     for _, line in lines:
         line = line.lstrip("\t") if strips else line
@@ -120,8 +119,8 @@ def _run_of(rest: str, bodies: list[list[str]], shell: list[str]) -> str:
 
 
 def _copy_of(text: str, bodies: Iterator[list[str]], files: dict[str, bytes]) -> str:
-    """Return COPY or ADD with files in the place of here-documents, and add them to `files`. One
-    with variables, which the builder would have to know, stays as it is."""
+    """Return COPY or ADD with files in place of here-documents, and add these to `files`. A
+    here-document with variables stays, since only the builder knows their values."""
     def path_of(word: re.Match) -> str:
         document = DOCUMENT.fullmatch(word[0])
         content = "".join(f"{line}\n" for line in next(bodies)[:-1]) if document else ""
@@ -139,7 +138,7 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _joined(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
-    """Yield (number of its first line, text) of each instruction, and of a directive."""
+    """Yield (number of its first line, text) of each instruction and directive."""
     first, begun = 0, ""
     for number, line in lines:
         if PASSED_OVER.match(line) and (first or not DIRECTIVE.match(line)):
@@ -154,7 +153,7 @@ def _joined(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
 
 
 def _instruction(text: str, args: dict[str, str]) -> Instruction:
-    """Return an instruction; ARG adds its defaults to the arguments. Raise ValueError for what is
+    """Return an instruction; ARG adds its defaults to the arguments. Raise ValueError if it is
     refused."""
     name, rest = [*text.split(None, 1), "", ""][:2]
     name = name.upper()
@@ -165,7 +164,7 @@ def _instruction(text: str, args: dict[str, str]) -> Instruction:
     if name in ("ARG", "FROM"):
         if len(rest) <= MAX_EXPANDED:
             rest = VARIABLE.sub(lambda one: args.get(one[1] or one[2]) or one[3] or "", rest)
-        if len(rest) > MAX_EXPANDED:   # each of a few lines may double it
+        if len(rest) > MAX_EXPANDED:   # a few lines may each double it
             raise ValueError(f"{text[:80]!r} has more than {MAX_EXPANDED:,} characters")
     if name == "ARG":
         args |= dict(word.partition("=")[::2] for word in shlex.split(rest))

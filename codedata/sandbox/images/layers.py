@@ -7,14 +7,14 @@ from typing import BinaryIO
 
 from codedata.sandbox.archives import GZIP, PIECE, ZSTD, Stream, UnsafeArchive, inflated
 
-TAR = re.compile(rb"(?s).{257}ustar")   # a layer, which each engine calls by another name
+TAR = re.compile(rb"(?s).{257}ustar")   # a layer, whose name depends on the engine
 
 
 def unpacked(file: BinaryIO) -> Iterator[bytes]:
-    """Yield a part of an engine's tar as it was before newer engines compressed it. Raise
-    UnsafeArchive for zstd."""
+    """Yield the content of a file in an engine's tar, decompressed if the engine has compressed it.
+    Raise UnsafeArchive for zstd."""
     head = file.read(PIECE)
-    is_packed = not TAR.match(head)   # a tar begins with a name, which may look like anything
+    is_packed = not TAR.match(head)   # a tar begins with a name, maybe like a compressed file
     if is_packed and head.startswith(ZSTD):
         raise UnsafeArchive("a layer is compressed by zstd, which is not read")
     pieces = chain([head], iter(partial(file.read, PIECE), b""))

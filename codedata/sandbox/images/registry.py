@@ -1,7 +1,7 @@
 """Name images, and exchange them with the registry that a name begins with: HOST[:PORT]/PATH:TAG.
 
-A name without a host is never pulled: whoever owns it on a public registry could put anything
-there. Who may push and pull is the engine's configuration (docker login).
+A name without a host is never pulled: its owner on a public registry could put anything there. Who
+may push and pull is the engine's configuration (docker login).
 """
 import re
 
@@ -17,8 +17,8 @@ MAX_TRIES = 3              # to push an image
 
 
 def image_name(prefix: str, name: str) -> str:
-    """Return an image name that Docker accepts. A name that has to be changed for this gets a
-    digest, so that similar names stay distinct."""
+    """Return an image name that Docker accepts. If it has to be changed for this, it gets a digest,
+    so that similar names stay distinct."""
     if IMAGE_NAME.fullmatch(name):
         return prefix + name
     valid = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "repository"
@@ -32,8 +32,8 @@ def has_registry(image: str) -> bool:
 
 
 def is_here(image: str, image_id: str = "") -> bool:
-    """Return whether the engine has an image, after pulling it where its name has a registry and it
-    is missing, or has another id than `image_id`: another machine may have made it anew."""
+    """Return whether the engine has an image, after pulling it, if its name has a registry and it
+    is missing or has another id than `image_id` (another machine may have made it again)."""
     api = engine.connect()
     for may_pull in (has_registry(image), False):
         try:
@@ -51,7 +51,7 @@ def is_here(image: str, image_id: str = "") -> bool:
 
 
 def push(image: str) -> None:
-    """Push an image to the registry of its name. Raise ItemFailed where that fails each time."""
+    """Push an image to the registry of its name. Raise ItemFailed if that fails each time."""
     api = engine.connect()
     for _ in range(MAX_TRIES):
         try:

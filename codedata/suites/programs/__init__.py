@@ -1,2 +1,2 @@
-"""Programs that run in a project's container. check_history.sh also runs on this machine, on a copy
-of the parts of a repository that git may read."""
+"""Hold programs that run in a project's container. check_history.sh also runs on this machine, on a
+copy of the parts of a repository that git may read."""

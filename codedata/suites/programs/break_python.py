@@ -2,7 +2,7 @@
 
     python break_python.py < PATHS     a NUL after each path; prints the number of broken files
 
-Modules can be imported as before, and the calls that an import makes work. No text is removed.
+Modules can be imported as before, and calls made by an import work. No text is removed.
 """
 import ast
 import sys
@@ -36,7 +36,7 @@ def broken(source):
     lines = source.splitlines(keepends=True)
     for line, column in starts(ast.parse(source)):
         text = lines[line - 1]
-        if text[:column].strip():   # the function is on one line
+        if text[:column].strip():   # the whole function is on one line
             lines[line - 1] = text[:column] + GUARD + b"; " + text[column:]
         else:
             lines.insert(line - 1, text[:column] + GUARD + b"\n")
@@ -44,7 +44,7 @@ def broken(source):
 
 
 def main():
-    """Break the files. One that this Python cannot read is left as it is."""
+    """Break the files. A file that this Python cannot read stays as it is."""
     n_broken = 0
     for path in filter(None, sys.stdin.buffer.read().split(b"\0")):
         try:

@@ -40,14 +40,14 @@ import pytest
 from _pytest.junitxml import mangle_test_address
 
 FOLDER = "/tmp/codedata-calls"
-HOOK = "__codedata__"          # a builtin while tests run; a name that classes do not mangle
+HOOK = "__codedata__"          # a builtin while tests run; classes do not mangle this name
 OUTERMOST = "CODEDATA_CALLS_PROCESS"   # id of the process of the outermost run
 MAX_EVENTS = 60                # of one callee in one test
 MAX_OF_TEST = 600              # events of one test
 MAX_OF_RUN = 40000
 MAX_CHARS, MAX_ITEMS, MAX_DEPTH = 1500, 60, 8   # of an operand
 MAX_KEY = 60                   # characters of a key, where a part of a result is written
-MAX_DEF = 15                   # lines of a function or class of a test
+MAX_DEF = 15                   # lines of a function or class in a test
 BY_REPR = (datetime.date, datetime.datetime, datetime.time, datetime.timedelta, datetime.timezone,
            decimal.Decimal, fractions.Fraction, uuid.UUID, range)
 PLAIN = (int, float, complex, str, bytes, bool, type(None), type(...), type(NotImplemented))
@@ -62,11 +62,12 @@ recorder = None
 
 
 class Opaque(ValueError):
-    """Say that an object has no source form."""
+    """Report that an object cannot be written in source form."""
 
 
 def owner_of(callee):
-    """Return the object of a bound method, else None. Other objects may answer to any name."""
+    """Return the object of a bound method, else None. Other objects may have attributes of any
+    name."""
     return callee.__self__ if type(callee) in METHODS else None
 
 
@@ -86,7 +87,7 @@ def operator_of(form):
 
 
 def is_module(value):
-    """Return whether an object is a module, without asking it."""
+    """Return whether an object is a module, without calling any code of the object."""
     return issubclass(type(value), types.ModuleType)
 
 
@@ -102,12 +103,12 @@ class Instrument(ast.NodeTransformer):
         return ast.copy_location(ast.Call(hook, [*args], []), node)
 
     def visit_Call(self, node):
-        """Note a call; of a method, its object comes first."""
+        """Note a call; for a method, first note its object."""
         method, node.func = node.func, ast.Constant(None)
         self.generic_visit(node)
         if not isinstance(method, ast.Attribute):
             node.func = self.visit(method)
-        else:   # to look a method up is not an outcome of its own
+        else:   # looking a method up is not an outcome
             node.func, method.value = method, self.visit(method.value)
             if not method.attr.startswith("__"):
                 node.func = self.hooked(node, "method", method.value, ast.Constant(method.attr))
@@ -164,20 +165,20 @@ class Instrument(ast.NodeTransformer):
         return ast.copy_location(ast.Expr(call), node)
 
     def visit_MatchValue(self, node):
-        """Leave it as it is: a pattern has to be one."""
+        """Leave a pattern as it is: it must stay a pattern."""
         return node
 
     visit_MatchMapping = visit_MatchClass = visit_TypeAlias = visit_MatchValue
 
     def generic_visit(self, node):
-        """Change what is in a node, but not annotations, which may never be evaluated."""
+        """Change the children of a node, except annotations, which may never be evaluated."""
         kept = {name: vars(node).pop(name, None) for name in ("annotation", "returns")}
         super().generic_visit(node)
         vars(node).update(kept)
         return node
 
     def visit(self, node):
-        """Add to each statement with a call a handler that notes an exception."""
+        """Change a node; put a handler that notes exceptions around each statement with a call."""
         has_call = isinstance(node, ast.stmt) and not isinstance(
             node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and any(
             isinstance(one, ast.Call) for one in ast.walk(node))
@@ -190,7 +191,7 @@ class Instrument(ast.NodeTransformer):
 
 
 class Loader(importlib.machinery.SourceFileLoader):
-    """Load a file of tests with its change, and never from or to a cache."""
+    """Load a changed file of tests, without reading or writing a cache."""
 
     def get_code(self, fullname):
         """Return the code of the changed file."""
@@ -200,12 +201,12 @@ class Loader(importlib.machinery.SourceFileLoader):
             recorder.sources[self.path] = data
             tree = ast.fix_missing_locations(Instrument().visit(tree))
             return compile(tree, self.path, "exec", dont_inherit=True)
-        except (RecursionError, MemoryError):   # too deep with its change
+        except (RecursionError, MemoryError):   # nested too deeply after the change
             return compile(data, self.path, "exec", dont_inherit=True)
 
 
 class Finder(importlib.abc.MetaPathFinder):
-    """Find the files of tests before others do."""
+    """Find the modules of test files, before any other finder."""
 
     def find_spec(self, fullname, path=None, target=None):
         """Return the spec of a module that is a file of tests, else None."""
@@ -219,13 +220,13 @@ class Finder(importlib.abc.MetaPathFinder):
 # objects in source form --------------------------------------------------------------------------
 
 class SourceWriter:
-    """Write the operands of one event in source form, and collect what they need."""
+    """Write the operands of one event in source form, and collect the lines that they need."""
 
     def __init__(self, recorder):
         self.recorder, self.lines, self.uses, self.left = recorder, [], set(), MAX_CHARS
 
     def expression(self, kind, callee, args, kwargs):
-        """Return an expression in source form."""
+        """Return the expression of an event in source form."""
         if kind == "call":
             parts = [self.text(one) for one in args]
             parts += [f"{key}={self.text(one)}" if key.isidentifier()
@@ -247,7 +248,7 @@ class SourceWriter:
         return f"{texts[0]} {kind[2:-2]} {texts[1]}"
 
     def callee(self, callee):
-        """Return the callee of a call in source form."""
+        """Return the callee of an event in source form."""
         owner = owner_of(callee)
         if owner is None or is_module(owner):
             return self.text(callee)
@@ -257,8 +258,8 @@ class SourceWriter:
         return f"{self.text(owner)}.{name}"
 
     def text(self, value, depth=0):
-        """Return an object in source form. Raise Opaque where it has none."""
-        self.left -= 1   # an empty object costs, too: one list may be in many
+        """Return an object in source form. Raise Opaque if it has none."""
+        self.left -= 1   # an empty object counts, too: one list may be in many others
         if depth > MAX_DEPTH or self.left < 0:
             raise Opaque("too large")
         kind = type(value)
@@ -271,7 +272,7 @@ class SourceWriter:
         return text
 
     def joined(self, values, depth):
-        """Return objects in source form, with commas."""
+        """Return objects in source form, separated by commas."""
         return ", ".join(self.text(one, depth) for one in values)
 
     def plain(self, value):
@@ -340,8 +341,8 @@ class SourceWriter:
         raise Opaque(kind.__name__)
 
     def by_repr(self, kind, value, depth):
-        """Return an object in source form whose repr() is that, but for its module."""
-        if zone := getattr(value, "tzinfo", None):   # whose repr() may be the project's
+        """Return the source form of an object whose repr() is one, except for the module's name."""
+        if zone := getattr(value, "tzinfo", None):   # its repr() may be the project's own
             text = f"{value.replace(tzinfo=None)!r}.replace(tzinfo={self.text(zone, depth)})"
         else:
             text = repr(value)
@@ -352,7 +353,7 @@ class SourceWriter:
         return text
 
     def module(self, value):
-        """Return the name of a public module, after a line that imports it."""
+        """Return the name of a public module, after adding the line that imports it."""
         name = value.__name__
         is_test = getattr(value, "__file__", None) in self.recorder.tests
         if is_test or any(part[:1] == "_" for part in name.split(".")):
@@ -361,7 +362,7 @@ class SourceWriter:
         return name
 
     def imported(self, module, name):
-        """Return an object's name, after a line that imports it."""
+        """Return an object's name, after adding the line that imports it."""
         if hasattr(builtins, name):
             self.need(f"import {module}")
             return f"{module}.{name}"
@@ -369,13 +370,13 @@ class SourceWriter:
         return name
 
     def need(self, line):
-        """Have a line before the expression."""
+        """Add a line to be put before the expression."""
         if line not in self.lines:
             self.lines.append(line)
 
     def definition(self, value, depth):
-        """Return the name of a class or function: of a builtin, of another library, or of a test,
-        whose source is then a line that comes before."""
+        """Return the name of a class or function: from the builtins, another library, or a test,
+        whose source is then added as a line."""
         module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", "")
         if getattr(builtins, name, None) is value:
             return name
@@ -396,7 +397,7 @@ class SourceWriter:
         """Return the name of a function or class that a test defines, or its lambda."""
         source, tree = self.recorder.source_of(value)
         if any(isinstance(one, (ast.Import, ast.ImportFrom)) for one in ast.walk(tree)):
-            raise Opaque("an import")   # it may name a module of tests
+            raise Opaque("an import")   # it may import a module of tests
         if isinstance(value, types.FunctionType):
             cells = zip(value.__code__.co_freevars, value.__closure__ or ())  # noqa: B905
             scope = {**value.__globals__, **{key: cell.cell_contents for key, cell in cells}}
@@ -422,8 +423,8 @@ class SourceWriter:
 
 @functools.lru_cache(None)
 def definitions(data):
-    """Return the classes of a test file by ("ClassDef", name), its functions and lambdas by (kind,
-    first line)."""
+    """Return the definitions in a test file: classes by ("ClassDef", name), functions and lambdas
+    by (kind, first line)."""
     found = collections.defaultdict(list)
     with warnings.catch_warnings():   # the test may look at those that it gets
         warnings.simplefilter("ignore")
@@ -440,7 +441,7 @@ def definitions(data):
 # the recorder ------------------------------------------------------------------------------------
 
 class CallRecorder:
-    """Take the events of one process; it is the builtin HOOK of changed tests."""
+    """Record the events of one process; changed tests have it as the builtin HOOK."""
 
     def __init__(self):
         with open(os.path.join(FOLDER, "settings.json")) as file:
@@ -450,21 +451,21 @@ class CallRecorder:
         self.only = set(settings["only"])
         out = os.open(os.path.join(FOLDER, "data", uuid.uuid4().hex + ".jsonl"),
                       os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        self.out = fcntl.fcntl(out, fcntl.F_DUPFD_CLOEXEC, 500)   # a number that no test gets
+        self.out = fcntl.fcntl(out, fcntl.F_DUPFD_CLOEXEC, 500)   # a number that no test will use
         os.close(out)
         self.pid, self.test = os.getpid(), ""
         self.n = self.first = MAX_OF_RUN * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
         self.thread = threading.local()
         self.n_modules, self.paths, self.sources = 0, {}, {}
         self.origins = {}        # {id: (event, its path in the result, reference)}
-        self.plain = {}          # {event: its arguments that it may change, as they were}
+        self.plain = {}          # {event: earlier values of arguments that it may change}
         self.counts = collections.Counter()
         self.folders = sorted({tempfile.gettempdir(), os.path.realpath(tempfile.gettempdir())})
 
-    # what is whose
+    # owners of objects
 
     def is_own(self, file):
-        """Return whether a file is the project's, and no test."""
+        """Return whether a file is the project's and not a test."""
         if not isinstance(file, str) or not file.startswith(self.source) or file in self.tests:
             return False
         parts = file[len(self.source):].split("/")
@@ -475,7 +476,7 @@ class CallRecorder:
         return self.is_own(getattr(sys.modules.get(name), "__file__", None))
 
     def is_own_object(self, value):
-        """Return whether a class of the project made an object, or it is defined there."""
+        """Return whether an object is defined in the project, or its class is."""
         kind = type(value)
         if kind in PLAIN or kind in (list, dict, tuple, set):
             return False
@@ -485,8 +486,8 @@ class CallRecorder:
             self.origin(value) is not None)
 
     def relative(self, text):
-        """Return a text with a path in the temporary folder as a relative one. Raise Opaque for
-        other paths of this machine."""
+        """Return a text with paths in the temporary folder made relative. Raise Opaque for other
+        paths of this machine."""
         for folder in self.folders:
             if text.startswith(folder + "/"):
                 text = os.path.basename(text.rstrip("/"))
@@ -495,8 +496,8 @@ class CallRecorder:
         return text
 
     def source_of(self, value):
-        """Return (source, tree) of a function or class of a test. Raise Opaque where it is long,
-        decorated, or not the only one of its line."""
+        """Return (source, tree) of a function or class of a test. Raise Opaque if it is long,
+        decorated, or not the only one on its line."""
         if issubclass(type(value), type):
             file = getattr(sys.modules.get(value.__module__), "__file__", None)
             key = "ClassDef", value.__name__
@@ -518,7 +519,7 @@ class CallRecorder:
     # names
 
     def path(self, value):
-        """Return (module, name) under which anybody can import an object, or None."""
+        """Return (module, name) by which anybody can import an object, or None."""
         if self.n_modules != len(sys.modules):
             self.index()
         known = self.paths.get(id(value))
@@ -555,7 +556,8 @@ class CallRecorder:
         return None
 
     def track(self, value, event, path=""):
-        """Remember which event has returned an object, or a container that holds it."""
+        """Remember which event has returned an object, or the event of a container that holds it.
+        """
         kind = type(value)
         if kind in (list, tuple, dict):
             pairs = value.items() if kind is dict else enumerate(value)
@@ -567,16 +569,16 @@ class CallRecorder:
             self.remember(value, event, path)
 
     def remember(self, value, event, path):
-        """Note the event that an object is written with."""
+        """Note the event by which an object is written in scripts."""
         try:
             self.origins[id(value)] = (event, path, weakref.ref(value))
-        except TypeError:   # it has slots
+        except TypeError:   # a class with slots allows no weak references
             self.origins[id(value)] = (event, path, value)
 
     # hooks of the changed tests
 
     def pre(self, callee, /, *args, **kwargs):
-        """Take a call that is about to be made, and return its callee."""
+        """Note a call that is about to be made, and return its callee."""
         local = self.thread
         is_raising = type(callee) in (types.FunctionType, types.MethodType) and (
             callee.__name__ in RAISING)
@@ -600,7 +602,7 @@ class CallRecorder:
         return kwargs
 
     def post(self, result):
-        """Take the result of a call and return it."""
+        """Note the result of a call and return it."""
         local = self.thread
         opened = getattr(local, "open", None)
         if opened and opened[0] is sys._getframe(1):
@@ -609,7 +611,7 @@ class CallRecorder:
         return result
 
     def failed(self):
-        """Take the exception that ends a statement of a test."""
+        """Record the exception that ends a statement of a test."""
         opened = getattr(self.thread, "open", None)
         _, error, trace = sys.exc_info()
         while opened and trace:
@@ -624,7 +626,7 @@ class CallRecorder:
         return self.made("item", operator.getitem, (value, key), {})
 
     def put(self, new, value, key):
-        """Set a subscript. Python looks at what is assigned first."""
+        """Set a subscript. Python evaluates the new value first."""
         return self.made("put", operator.setitem, (value, key, new), {})
 
     def attribute(self, value, name):
@@ -634,8 +636,8 @@ class CallRecorder:
         return self.made("attribute", getattr, (value, name), {})
 
     def method(self, value, name):
-        """Look a method up. If an object forwards it to another one, that one is written as the
-        object that was asked."""
+        """Look a method up. If an object forwards it to another one, the event is written with the
+        first object."""
         found = getattr(value, name)
         owner, origin = owner_of(found), self.origin(value)
         if origin and owner is not None and not self.origin(owner):
@@ -677,12 +679,12 @@ class CallRecorder:
             if frame is opened[0]:
                 return True
             frame = frame.f_back
-        self.thread.open = None   # it has raised, and nobody noted it
+        self.thread.open = None   # it has raised an exception that was not noted
         self.end(opened[1], error=Opaque())
         return False
 
     def is_wanted(self, callee, args, kwargs):
-        """Return whether a call is one of the project, or looks at one of its objects."""
+        """Return whether a call is the project's, or uses one of its objects."""
         owner = owner_of(callee)
         if type(callee) in (types.FunctionType, type) and self.is_own_module(callee.__module__):
             return True
@@ -723,7 +725,7 @@ class CallRecorder:
         return event
 
     def end(self, event, result=None, error=None):
-        """Write an event with its outcome, which is not looked at after too many."""
+        """Write an event with its outcome; after too many events, nothing is written."""
         if event["why"] == "too many":
             self.write(event)
             return
@@ -740,7 +742,7 @@ class CallRecorder:
                 self.write_effect(event, before, after)
 
     def write_effect(self, event, before, after):
-        """Write that a call has changed an argument."""
+        """Write the event that a call has changed an argument."""
         self.n += 1
         call = event["expr"].replace(before, "value", 1)
         lines = [*event["lines"], f"value = {before}", call]
@@ -755,7 +757,7 @@ class CallRecorder:
             pass
 
     def plain_text(self, value):
-        """Return a value that is made of plain ones alone in source form, else None."""
+        """Return a value in source form if it is made only of plain values, else None."""
         writer = SourceWriter(self)
         try:
             text = writer.text(value)
@@ -768,7 +770,7 @@ class CallRecorder:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_load_initial_conftests():
-    """Begin before anything of the project is imported."""
+    """Begin recording before anything of the project is imported."""
     global recorder
     first = int(os.environ.setdefault(OUTERMOST, str(os.getpid())))
     is_worker = "PYTEST_XDIST_WORKER" in os.environ and first == os.getppid()
@@ -792,7 +794,7 @@ def pytest_runtest_protocol(item):
 
 
 def pytest_runtest_logreport(report):
-    """Note a test that did not pass: its calls do not become facts."""
+    """Note each test that did not pass: its calls do not become facts."""
     if recorder is not None and report.outcome != "passed":
         recorder.write({"failed": report.nodeid})
 

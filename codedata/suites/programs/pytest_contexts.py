@@ -2,8 +2,7 @@
 
 This plugin of pytest is placed beside it under the name codedata_contexts by place_plugin.sh; a
 folder holds the coverage.py of each kind of interpreter (install_coverage.sh). It runs with any
-pytest from 3.1 on, so it is written in old Python. Runs of pytest that a test starts are not
-measured.
+pytest from 3.1 on, so it uses only old Python. Runs of pytest that a test starts are not measured.
 
 Each process writes two files. One is a data file of coverage.py: its contexts are the ids of tests,
 or "" for lines that run outside of tests. The other holds notes, a JSON list in each line. Lines of
@@ -25,7 +24,7 @@ from _pytest.junitxml import mangle_test_address
 FOLDER = "/tmp/codedata-contexts"
 OUTERMOST = "CODEDATA_CONTEXTS_PROCESS"   # id of the process of the outermost run
 STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "os.system"}
-recorder = None   # of the outermost run, while it goes on
+recorder = None   # the recorder of the outermost run, while it lasts
 
 
 def is_outermost():
@@ -53,7 +52,8 @@ def import_coverage():
 
 
 def taken_modules():
-    """Remove the package `coverage` from sys.modules, to import it anew, and return its modules."""
+    """Remove the package `coverage` from sys.modules, so that it can be imported again, and return
+    its modules."""
     names = [name for name in sys.modules if name.partition(".")[0] == "coverage"]
     return {name: sys.modules.pop(name) for name in names}
 
@@ -66,7 +66,7 @@ class ContextRecorder:
         self.starts = set()
         self.pid = os.getpid()
         self.place = os.path.join(FOLDER, "data", uuid.uuid4().hex)
-        self.notes = open(self.place + ".jsonl", "a")   # tests may replace open() for a while
+        self.notes = open(self.place + ".jsonl", "a")   # tests may temporarily replace open()
         with open(os.path.join(FOLDER, "settings.json")) as file:
             source = json.load(file)["source"]
         try:
@@ -110,8 +110,8 @@ class ContextRecorder:
         self.notes.flush()
 
     def is_of(self, config):
-        """Return whether this recorder measures this run in this process: a test may leave a fork
-        running."""
+        """Return whether this recorder measures this run in this process: a test may leave a forked
+        process running."""
         return self.config is config and self.pid == os.getpid()
 
     def measure(self, item):
@@ -137,7 +137,7 @@ class ContextRecorder:
         self.note("test", context, names, round(seconds, 4), sorted(self.starts))
 
     def close(self):
-        """Stop measuring, and write the data and notes."""
+        """Stop measuring, and write the data and the notes."""
         self.stop()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

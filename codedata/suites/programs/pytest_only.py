@@ -7,7 +7,7 @@ LIST = os.path.join(os.path.dirname(os.path.abspath(__file__)), "codedata_only.t
 
 
 def is_unwanted(place):
-    """Return True for a file that is not listed, else None; folders are looked into."""
+    """Return True for a file that is not listed, else None; folders are searched."""
     with open(LIST) as file:
         return None if os.path.isdir(place) or place in file.read().split("\n") else True
 

@@ -1,9 +1,9 @@
 """Judge changes of a project's source one after the other, without a new run of pytest for each.
 
 This plugin of pytest is placed beside it under the name codedata_screen by place_plugin.sh. It runs
-with any pytest from 3.1 on, so it is written in old Python. Its folder holds a batch: the changes,
-and the tests to run with each. The answers are lines of JSON: one when the judging of a change
-begins, and one when it ends.
+with any pytest from 3.1 on, so it uses only old Python. Its folder holds a batch: the changes, and
+the tests to run with each. The answers are lines of JSON: one when the judging of a change begins,
+and one when it ends.
 
 Three kinds of processes take part. The base process has imported pytest and its plugins, but
 nothing of the project. The warm process, forked from the base, has collected all tests. It forks a
@@ -12,8 +12,8 @@ base forks a child for each change that cannot be judged in this way. That child
 and collects its tests anew.
 
 The source files hold a change only while it is judged, and are restored afterwards. A child and all
-processes that it started are killed before the next child starts. A test can forge an answer if it
-is written to do so.
+processes that it started are killed before the next child starts. Not promised: that a malicious
+test does not forge an answer.
 """
 import gc
 import importlib
@@ -40,7 +40,7 @@ FOLDER = "/tmp/codedata-screen"
 BATCH = FOLDER + "/batch.json"
 ANSWERS = FOLDER + "/answers.jsonl"
 ORDERS = FOLDER + "/orders.jsonl"       # from the warm process to the base process
-TMP = FOLDER + "/tmp"                   # of a child, in place of /tmp
+TMP = FOLDER + "/tmp"                   # a child's folder, in place of /tmp
 OUTPUT = TMP + "/codedata-answer.json"
 # A child may use TIMES the seconds of its tests and MORE_S more, of CPU. As it may also wait, it is
 # killed only after TIMES that limit and IDLE_S more, of real time.
@@ -85,7 +85,7 @@ def edited(text, edits):
 
 
 def places_of_modules():
-    """Return {name: path} of all modules that have a file."""
+    """Return {name: path} of all imported modules that have a file."""
     return {name: realpath(module.__file__) for name, module in list(sys.modules.items())
             if isinstance(getattr(module, "__file__", None), str)}
 
@@ -99,8 +99,8 @@ def discard_output():
 
 
 def tree_of(root):
-    """Return (path, size, time, inode) of each file and folder, except those of git and compiled
-    files."""
+    """Return (path, size, time, inode) of each file and folder, except git's own and compiled ones.
+    """
     found = set()
     for folder, folders, files in os.walk(root):
         folders[:] = [name for name in folders if name not in (".git", "__pycache__")]
@@ -151,8 +151,8 @@ def await_child(pid, limit_s, kept):
 
 
 def unformatted(excinfo, style=None):
-    """Return the type of an error, and "" for a failed check, in place of their text: nobody reads
-    it, and formatting takes longer than most tests."""
+    """Return the type of an error, and "" for a failed check, instead of its formatted text: nobody
+    reads this, and formatting takes longer than most tests."""
     kind = excinfo.type
     if issubclass(kind, (AssertionError, pytest.fail.Exception)) or "doctest" in kind.__module__:
         return ""
@@ -160,7 +160,7 @@ def unformatted(excinfo, style=None):
 
 
 class RunPlugin:
-    """Act as the plugin of one run of pytest. Runs that tests start themselves do not have it."""
+    """Act as a plugin of one run of pytest, not of runs that tests start themselves."""
 
     files = ()
 
@@ -185,7 +185,7 @@ class Child(RunPlugin):
         resource.setrlimit(resource.RLIMIT_CPU, (limit_s, limit_s + 1))
         os.setsid()
         with open("/proc/self/oom_score_adj", "w") as file:
-            file.write("1000")   # out of memory, it is killed, not its parent
+            file.write("1000")   # when memory runs out, kill it and not its parent
         os.mkdir(TMP)
         tempfile.tempdir = None
         os.environ.update(TMPDIR=TMP, PYTHONDONTWRITEBYTECODE="1")
@@ -213,7 +213,7 @@ class Child(RunPlugin):
     def pytest_runtestloop(self, session):
         """Run the tests, write their results, and end the process."""
         stopped = ""
-        # it explains failed assertions, which nobody reads: that may take longer than the suite
+        # explaining failed assertions may take longer than the suite, and nobody reads it
         session.config.pluginmanager.unregister(name="assertion")
         items = {} if self.lost else {item.nodeid: item for item in session.items}
         try:
@@ -270,7 +270,7 @@ def live_functions():
 
 
 def codes_of(code, key=()):
-    """Yield (key, code object) of a code object and of each one in it."""
+    """Yield (key, code object) of a code object and of all code objects nested in it."""
     yield key, code
     inner = [const for const in code.co_consts if isinstance(const, types.CodeType)]
     for n, const in enumerate(inner):
@@ -375,7 +375,7 @@ class Driver(RunPlugin):
         if one["at_import"] or threading.active_count() > 1:
             how = "import"
         if how == "import" and self.early.intersection(one["files"]):
-            how = "suite"   # as a plugin may have imported it
+            how = "suite"   # since a plugin may have imported it
         first = list(self.places) if one["tests"] is None else one["tests"]
         ids = first + batch["then"]
         limit_s = MORE_S + TIMES * sum(batch["seconds"].get(id, 0) for id in ids)
@@ -400,7 +400,7 @@ class Driver(RunPlugin):
         swaps = []
         for function in self.functions.get(path, ()):
             code = new.get(keys.get(function.__code__))
-            # it is not known which of several equal code objects a function has
+            # of several equal code objects it is unknown which one a function has
             if not code or len(keys) < len(old) or (
                     code.co_freevars != function.__code__.co_freevars):
                 raise ValueError(function)
@@ -411,7 +411,7 @@ class Driver(RunPlugin):
 # hooks -------------------------------------------------------------------------------------------
 
 def names_of(id):
-    """Return the names that results may have for a test: its id, and the one in JUnit XML."""
+    """Return the names that results may have for a test: its id, and its name in JUnit XML."""
     parts = mangle_test_address(id)
     return [str(bin_xml_escape(name)) for name in (id, "::".join(
         [".".join(parts[:-1])] * (len(parts) > 1) + parts[-1:]))]

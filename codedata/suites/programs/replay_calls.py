@@ -1,4 +1,4 @@
-"""Run scripts in a sandbox, each in a process of its own, and note what comes of their last
+"""Run scripts in a sandbox, each in its own process, and record the outcomes of their last
 expressions.
 
     python3 replay_calls.py FOLDER
@@ -7,9 +7,9 @@ FOLDER/jobs.json has `source`, the folder of the project; `seconds` for a script
 all; and `jobs`. A job has `tries`, each [lines, last expression]; the outcome that was `recorded`,
 or null; and whether its lines are to be pruned. Each of three processes imports the project once
 and forks for each script: with another seed for hashes, in another working directory, the third
-with a clock 400 days later. FOLDER/answers.json gets for each job the first try
-whose outcome is as recorded and the same in all three, or null. It runs on Python 3.9 and later and
-imports nothing of its package.
+with a clock 400 days later. FOLDER/answers.json gets for each job the first try whose outcome is as
+recorded and the same in all three processes, or null. It runs on Python 3.9 and later and imports
+nothing from its package.
 """
 import collections
 import datetime
@@ -29,7 +29,7 @@ MAX_TEXT = 4000
 MAX_ANSWER = 400000
 SEEDS = ("0", "1", "2")
 LATER_S = 400 * 86400
-MAX_TRIALS = 150          # runs that prune a script
+MAX_TRIALS = 150          # runs for pruning one script
 
 
 def main(folder):
@@ -46,7 +46,7 @@ def main(folder):
 
 
 def answered(job, workers):
-    """Return the answer to a job: its script, pruned, with its outcome; else None."""
+    """Return the answer to a job (its script, pruned if wanted, with its outcome) or None."""
     for lines, last in job["tries"]:
         first = workers[0].run(lines, last, job["recorded"])
         if not is_agreed(first):
@@ -61,17 +61,17 @@ def answered(job, workers):
 
 
 def is_agreed(outcome):
-    """Return whether a script ended in an outcome that may be told."""
+    """Return whether an outcome is a value or an exception that may be shown."""
     return outcome["kind"] in ("value", "raises") and outcome.get("agrees", True)
 
 
 def told(outcome):
-    """Return what has to be the same in each run."""
+    """Return the parts of an outcome that must be the same in each run."""
     return outcome["kind"], outcome.get("type"), outcome.get("text")
 
 
 def pruned(lines, last, outcome, worker):
-    """Return the lines of a script that its outcome needs; those that come last go first."""
+    """Return the lines of a script that its outcome needs; try to remove the last lines first."""
     size, trials = len(lines), MAX_TRIALS
     while size:
         for at in range(len(lines) - size, -size, -size):
@@ -84,8 +84,8 @@ def pruned(lines, last, outcome, worker):
 
 
 class Worker:
-    """A process that has imported the project, and forks for each script. After `end` it gives no
-    outcome."""
+    """Control a process that has imported the project and forks for each script. It returns no
+    outcome after the time `end`."""
 
     def __init__(self, folder, seed, end):
         self.end = end
@@ -94,7 +94,7 @@ class Worker:
         self.start()
 
     def start(self):
-        """Begin to import the project."""
+        """Start the process, which imports the project."""
         self.process = subprocess.Popen(
             [sys.executable, os.path.abspath(__file__), "serve"], env=self.env,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
@@ -124,7 +124,7 @@ class Worker:
 # in a worker -------------------------------------------------------------------------------------
 
 def shift_clock():
-    """Let this process see a later day, whatever library it uses for that."""
+    """Make this process see a later date, in whatever way it asks for the time."""
     real, delta = dict(vars(time)), datetime.timedelta(seconds=LATER_S)
     shifted = {
         "time": lambda: real["time"]() + LATER_S,
@@ -135,7 +135,7 @@ def shift_clock():
     for name, function in shifted.items():
         setattr(time, name, function)
     kind = datetime.datetime
-    names = gc.get_referents(kind.__dict__)[0]   # of a built-in class, which refuses setattr()
+    names = gc.get_referents(kind.__dict__)[0]   # a built-in class refuses setattr()
     now, utcnow = kind.now, kind.utcnow
     names["now"] = classmethod(lambda cls, tz=None: _as(cls, now(tz) + delta))
     names["utcnow"] = classmethod(lambda cls: _as(cls, utcnow() + delta))
@@ -144,12 +144,12 @@ def shift_clock():
 
 
 def _as(cls, value):
-    """Return a time as one of a subclass."""
+    """Return a time as an object of a subclass."""
     return cls.combine(value.date(), value.timetz())
 
 
 def serve(folder):
-    """Answer scripts from stdin on stdout."""
+    """Read scripts from stdin, and write their outcomes to stdout."""
     with open(folder + "/jobs.json", encoding="utf-8") as file:
         given = json.load(file)
     sys.path[0] = given["source"]
@@ -170,7 +170,7 @@ def serve(folder):
 
 
 def forked(script, given, ours):
-    """Return the outcome of a script as JSON, from a process of its own without the files
+    """Return the outcome of a script as JSON, from a forked process that has closed the files
     `ours`."""
     ends = os.pipe()
     child = os.fork()
@@ -256,7 +256,7 @@ def outcome_of(lines, last, recorded, observe, source):
 
 
 def is_recorded(value, recorded):
-    """Return whether a value is the recorded one, as far as it could be recorded."""
+    """Return whether a value equals the recorded one, as far as this was recorded."""
     if recorded["result"] is None:
         return recorded["type"] == type(value).__name__ or type(value) is list
     names = dict(vars(collections), collections=collections, datetime=datetime)
@@ -268,19 +268,19 @@ def is_recorded(value, recorded):
 
 
 class Ran:
-    """The lines of the project that ran, and the functions that a script called itself."""
+    """Trace the lines of the project that run, and the functions that a script calls itself."""
 
     def __init__(self, source):
         self.source, self.lines, self.direct = source.rstrip("/") + "/", {}, []
 
     def path(self, frame):
-        """Return a frame's path in the project, "" for code of others."""
+        """Return a frame's path in the project, "" for other code."""
         file = frame.f_code.co_filename
         is_own = file.startswith(self.source) and "site-packages" not in file
         return file[len(self.source):] if is_own else ""
 
     def enter(self, frame, event, _):
-        """Note a function that was not called by the project."""
+        """Note a function of the project that was called from outside of it."""
         path = self.path(frame) if event == "call" else ""
         before = frame.f_back
         while path and before:

@@ -1,11 +1,11 @@
 """Run the examples of documents in a sandbox as an interactive session does: each twice, in two
-processes that order sets differently.
+processes with different orders of sets.
 
     python3 run_examples.py FOLDER SECONDS MAX_BYTES
 
 FOLDER/examples.json is a list of programs. FOLDER/answers.json gets a list of [first output, second
 output]; null stands for a run that took too long or printed too much. Only the last line of an
-exception is printed. This file runs on Python 3.6 and later and imports nothing of its package.
+exception is printed. This file runs on Python 3.6 and later and imports nothing from its package.
 """
 import ast
 import code
@@ -54,10 +54,10 @@ def printed(program, seed, seconds, max_bytes):
 
 
 class Session(code.InteractiveInterpreter):
-    """Run statements, and print the last line of what Python shows of an exception."""
+    """Run statements; for an exception, print only the last line of Python's message."""
 
     def showtraceback(self):
-        """Print an exception of the statement that runs."""
+        """Print the exception that the current statement has raised."""
         print_last_line(sys.exc_info()[1])
 
 
@@ -74,7 +74,7 @@ def run_one():
 
 
 def print_last_line(error):
-    """Print the last line that Python shows of an exception."""
+    """Print the last line of Python's message for an exception."""
     print(traceback.format_exception_only(type(error), error)[-1].rstrip("\n"))
 
 

@@ -1,1 +1,1 @@
-"""A task as a folder."""
+"""Read, make and check a task's folder."""

@@ -48,7 +48,7 @@ TEST_FILE = "test_outputs.py"   # whose tests have weights
 PROGRAMS = "codedata/tasks/verifier"
 PATCHED = (BUG, STRIPPED_PATCH, PULL_REQUEST)   # kinds whose solution is a patch
 OF_PATCH = re.compile(r"^diff --git a/(.*?) b/", re.MULTILINE)
-# keys of config.json, and those that only the config.json of a suite has
+# keys of config.json, and keys that only a suite's config.json has
 TYPES = {"user": "str", "timeout_s": "float", "workdir": "str"}
 OF_SUITE = {"FAIL_TO_PASS": "list[str]", "PASS_TO_PASS": "list[str]", "canary": "str",
             "activation": "str", "archive": "str", "collect": "str", "counts": "list[str] | None",
@@ -58,7 +58,7 @@ OF_SUITE = {"FAIL_TO_PASS": "list[str]", "PASS_TO_PASS": "list[str]", "canary": 
 def faults_of(folder: Path) -> list[Fault]:
     """Return the faults of a task's folder. If task.toml is wrong, return only its faults."""
     if folder.is_symlink() or not folder.is_dir():
-        return [Fault("", "is no folder", "Name a folder of task/.")]
+        return [Fault("", "is not a folder", "Name a folder of task/.")]
     fields, faults = _read_parts(folder)
     if faults:
         return faults
@@ -73,7 +73,7 @@ def faults_of(folder: Path) -> list[Fault]:
 
 
 def notes_on(folder: Path) -> list[str]:
-    """Return notes on a folder that has no fault."""
+    """Return remarks on a folder without faults."""
     task = Task(**Task.completed(_read_parts(folder)[0]))
     notes = [f"Harbor grades it {grading_of(task.config)}"]
     if task.proof and not task.kind:
@@ -89,7 +89,7 @@ def _read_parts(folder: Path) -> tuple[dict, list[Fault]]:
     fields: dict = {"instance_id": folder.resolve().name}
     faults = []
     for field, place in {**Task.places, "all": "./"}.items():
-        if faults and field == "all":   # the fault of a part is in the whole, too
+        if faults and field == "all":   # do not report a part's fault twice
             break
         try:
             fields |= load_folder(folder, {field: place})
@@ -131,7 +131,7 @@ def _patch_fault(patch: str) -> str:
         with git_output(".", "apply", "--numstat", "-z", "-", stdin=patch) as output:
             rows = output.read().decode(errors="replace").split("\0")
     except UnsafeArchive:
-        return "is no patch that git can read"
+        return "is not a patch that git can read"
     paths = [row.split("\t", 2)[2] for row in rows if row.count("\t") >= 2]
     tests = [*filter(is_test_file, paths)]
     return f"changes tests: {printable(', '.join(tests))}" if tests else ""
@@ -144,7 +144,7 @@ def _tests(task: Task) -> Iterator[Fault]:
     if not task.kind and CONFIG not in task.tests:   # it has its own verifier
         return
     if not config:
-        yield Fault(f"tests/{CONFIG}", "is missing, or no JSON object", _how_to_prove(task))
+        yield Fault(f"tests/{CONFIG}", "is missing, or not a JSON object", _how_to_prove(task))
         return
     yield from _config(task, config)
     yield from _weights(task, config) if "weights" in config else _suite(task, config)
@@ -167,7 +167,7 @@ def _config(task: Task, config: Object) -> Iterator[Fault]:
 def _weights(task: Task, config: Object) -> Iterator[Fault]:
     place, weights = f"tests/{CONFIG}", config["weights"]
     if not isinstance(weights, dict) or check_of("dict[str, float]")(weights):
-        yield Fault(place, "weights is no object of {test: share}", "Give each test a share.")
+        yield Fault(place, "weights is not an object of {test: share}", "Give each test a share.")
         return
     total = sum(weights.values())
     if not weights or min(weights.values()) <= 0 or abs(total - 1) > 1e-6:
@@ -175,8 +175,8 @@ def _weights(task: Task, config: Object) -> Iterator[Fault]:
                     "Give the tests weights above 0 with a sum of 1.")
     try:
         tree = ast.parse(text_in(task.tests, TEST_FILE))
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as e:   # too complex, too
-        yield Fault(f"tests/{TEST_FILE}", f"is no Python: {printable(str(e))}", "Correct it.")
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as e:   # too complex
+        yield Fault(f"tests/{TEST_FILE}", f"is not Python: {printable(str(e))}", "Correct it.")
         return
     tests = {node.name for node in ast.walk(tree) if isinstance(
         node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name.startswith("test")}
@@ -204,8 +204,9 @@ def _suite(task: Task, config: Object) -> Iterator[Fault]:
 
 
 def _hidden(task: Task) -> Iterator[Fault]:
-    """Check that tests/test.patch creates exactly the hidden tests or, of a pull request, whose
-    image has earlier ones, that it ends in them. A task whose tests are visible has no such patch.
+    """Check that tests/test.patch creates exactly the hidden tests or, for a pull request, whose
+    image has earlier ones, that it turns them into the hidden tests. Tasks with visible tests have
+    no such patch.
     """
     hidden = {name.removeprefix(f"{HIDDEN}/"): content_of(file)
               for name, file in task.tests.items() if name.startswith(f"{HIDDEN}/")}
@@ -228,7 +229,7 @@ def _hidden(task: Task) -> Iterator[Fault]:
 
 
 def _after(hunk: Hunk) -> str:
-    """Return the lines of a hunk as they are after it."""
+    """Return the new lines of a hunk."""
     return "\n".join(line[1:] for line in hunk.lines if not line.startswith(("-", "\\")))
 
 

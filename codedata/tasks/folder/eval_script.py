@@ -26,7 +26,7 @@ from codedata.terminal import named
 from codedata.texts import fill, text_of
 
 MARK = ">>>>> "            # begins all marks of SWE-bench's harness
-FOLDER = f"{TOOLS}-evaluation"   # holds a script while it runs, and what it prints
+FOLDER = f"{TOOLS}-evaluation"   # the folder of a running script and its output
 MAX_BYTES = 2_000_000      # of a script
 LINE_CHARS = 76            # of an archive's line
 LINE = re.compile(r"(PASSED|FAILED|ERROR|SKIPPED) (\S+)")
@@ -35,8 +35,8 @@ LINE = re.compile(r"(PASSED|FAILED|ERROR|SKIPPED) (\S+)")
 def eval_script(tests: Mapping[str, str]) -> str:
     """Return a bash script that runs the tests of a task (tests_folder.suite_tests) in the folder
     of its source. For each case it prints a line such as "PASSED name" between the marks of
-    SWE-bench's harness. It exits with the code of the test script. It needs base64, tar, Python 3.7
-    and a folder for temporary files. Raise Excluded if the script is too long.
+    SWE-bench's harness. It exits with the code of the test script. The script needs base64, tar,
+    Python 3.7 and a folder for temporary files. Raise Excluded if the script is too long.
 
     Names are escaped by junit.escaped_name(), as in FAIL_TO_PASS.
     """
@@ -50,7 +50,7 @@ def eval_script(tests: Mapping[str, str]) -> str:
 
 
 def script_of(task: Task) -> str:
-    """Return the evaluation script of a repository's task, made of its tests/."""
+    """Return the evaluation script of a repository's task, made from its tests/."""
     return eval_script({name: content_of(file).decode() for name, file in task.tests.items()
                         if name != TEST_PATCH})
 
@@ -88,7 +88,7 @@ def run_evaluation(sandbox: Sandbox, script: str, timeout_s: float) -> tuple[Run
     run = run_suite(sandbox, f"mkdir -p {FOLDER}\nbash {TOOLS}/eval.sh >{log} 2>&1\ncode=$?\n"
                              f"cat {log}\nexit $code", timeout_s,
                     beside={"eval.sh": script.encode()}, after_line=MARKS[1])
-    if run.done.n_bytes <= OUTPUT_BYTES and not run.timed_out:   # nothing was cut out of it
+    if run.done.n_bytes <= OUTPUT_BYTES and not run.timed_out:   # the output is complete
         return run, run.text
     with temporary_folder() as folder:
         try:
@@ -99,8 +99,8 @@ def run_evaluation(sandbox: Sandbox, script: str, timeout_s: float) -> tuple[Run
 
 
 def misread(run: Run, printed: str) -> str:
-    """Return why graders would not read the run's results from the printed output; "" if they
-    would."""
+    """Return why graders would not read the run's results from the printed output; "" if they would
+    read it."""
     try:
         read = printed_results(printed)
     except ValueError as e:

@@ -2,7 +2,7 @@
 
 `proof.json` holds the digest of what was proven: environment/, solution/, tests/ and task.toml
 without its metadata, keywords and image name (the image's id is noted beside it). An edit of any of
-these ends the proof; the instruction may be edited.
+these makes the proof invalid; the instruction may be edited.
 """
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from codedata.texts import fill, printable
 
 TOML = Task.places["config"]
 SCHEMA = "1.4"              # of Harbor's task.toml
-# Raise it with a change that may refuse tasks proven before: these then count as made with other
+# Raise it with a change that may refuse earlier proven tasks: these then count as made with other
 # settings, and --refresh proves them again. A proof without a version graded the gold once.
 PROOF = 2
 DOCKERFILE, IGNORE, SOLVE = "Dockerfile", ".dockerignore", "solve.sh"
-GOLD, REVERSE = "gold.patch", "reverse.patch"   # in solution/; the reverse has made the task
+GOLD, REVERSE = "gold.patch", "reverse.patch"   # in solution/; the reverse creates the task
 CONFIG, TEST_SCRIPT, TEST_PATCH, HIDDEN = "config.json", "tests.sh", "test.patch", "hidden"
 ARCHIVE = "/var/tmp/codedata-work.tar"   # an agent's work, in tasks with commands that write it
-TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")   # as Harbor takes them
+TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")   # as Harbor accepts them
 IMAGE = re.compile(r"[a-z0-9][\w.:/@-]*", re.ASCII | re.IGNORECASE)   # no blank, no line break
 BEFORE_DOCUMENT = (   # the last line of an instruction before the document of its functions
     "- Tests decide, also some that you do not have: those that fail without the bodies are "
@@ -123,12 +123,12 @@ def _entry(task: Task, table: str, key: str) -> str:
 
 
 def text_in(files: Files, name: str) -> str:
-    """Return the text of a file, "" where it is missing."""
+    """Return the text of a file, "" if it is missing."""
     return content_of(files[name]).decode(errors="replace") if name in files else ""
 
 
 def verifier_config(task: Task) -> Object:
-    """Return tests/config.json of a task of ours; {} where it cannot be read."""
+    """Return tests/config.json of a task of ours; {} if it cannot be read."""
     try:
         config = json.loads(text_in(task.tests, CONFIG) or "{}")
     except (ValueError, RecursionError):
@@ -152,8 +152,8 @@ def proven_parts(task: Task) -> dict[str, str]:
 
 
 def audited_digest(task: Task) -> str:
-    """Return the digest of all that an audit of a task depends on, beside its rivals: its proven
-    parts, and what its instruction and its meters say."""
+    """Return the digest of everything except rivals that a task's audit depends on: its proven
+    parts, its instruction, and its verifier's fields in task.toml."""
     return digest([proven_parts(task), task.instruction, task.about.get("meters")])
 
 
@@ -163,14 +163,14 @@ def rivals_digest(task: RivalledTask) -> str:
 
 
 def proven(task: Task, shown: Proof) -> Task:
-    """Return a task with its proof: the results of the runs, and the digests of the proven
+    """Return a task with a proof: `shown`, the results of the runs, and the digests of the proven
     parts."""
     parts = proven_parts(task)
     return replace(task, proof={**shown, "proof": PROOF, "digest": digest(parts), "parts": parts})
 
 
 def edited_parts(task: Task) -> list[str]:
-    """Return the parts of a task that are not as they were proven; [] where all are."""
+    """Return the parts of a task that were edited since its proof; [] if there are none."""
     then, now = (task.proof or {}).get("parts"), proven_parts(task)
     if (task.proof or {}).get("digest") == digest(now):
         return []
@@ -210,7 +210,7 @@ HOW_TO_PROVE = {
 
 
 def how(todos: dict[str, str], task: Task, otherwise: str = "") -> str:
-    """Return what to do about a task of its kind, as HOW_TO_PROVE has it."""
+    """Return what to do about a task, by its kind, from `todos`, such as HOW_TO_PROVE."""
     word = "agent" if task.about.get("method") == "agent" else "scale"
     return fill(todos.get(task.kind, otherwise), word=word)
 
@@ -218,7 +218,7 @@ def how(todos: dict[str, str], task: Task, otherwise: str = "") -> str:
 class Fault(NamedTuple):
     """Hold a fault of a task's folder, and what to do about it."""
 
-    place: str         # below the folder
+    place: str         # path below the folder
     what: str
     todo: str
     reason: str = ""   # by which exports count it; "": the fault prevents no export
@@ -242,12 +242,12 @@ def config_faults(task: Task) -> Iterator[Fault]:
     for fault in toml_faults(task.config):
         yield Fault(TOML, fault, "Harbor refuses it: correct that key.", "task.toml")
     kind, image = task.about.get("kind"), image_of(task)
-    if kind not in (None, *KINDS):   # else it would pass as a task of others, which needs no proof
+    if kind not in (None, *KINDS):   # else it would pass as somebody else's, without a proof
         yield Fault(TOML, f"kind {kind!r:.80} is none of {', '.join(KINDS)}",
                     "Correct it, or remove it if codedata did not make the task.", "kind")
     wrong = {}
-    if image and not IMAGE.fullmatch(image):   # it is written into a Dockerfile as it is
-        wrong["docker_image"] = f"{image[:80]!r} is no name of an image"
+    if image and not IMAGE.fullmatch(image):   # it is written into a Dockerfile unchanged
+        wrong["docker_image"] = f"{image[:80]!r} is not an image's name"
     if task.kind:
         wrong |= {"workdir": _workdir_fault(workdir_of(task)), "metadata": _label_fault(task)}
     for key, fault in wrong.items():
@@ -259,7 +259,7 @@ def _workdir_fault(place: str) -> str:
     """Return why an agent cannot work in a folder, or ""."""
     workdir = PurePosixPath(place)
     if workdir.root != "/" or ".." in workdir.parts:
-        return f"{place!r} is no absolute path"
+        return f"{place!r} is not an absolute path"
     return next((f"{place!r} overlaps {path}, a folder of the verifier"
                  for path in OF_VERIFIER if workdir.is_relative_to(path)
                  or PurePosixPath(path).is_relative_to(workdir)), "")
@@ -276,8 +276,8 @@ def _label_fault(task: Task) -> str:
 
 
 def part_faults(task: Task) -> Iterator[Fault]:
-    """Yield what the instruction, the files and the proof lack for a task that can be graded."""
-    has_steps = bool(task.config.get("steps"))   # each with its own instruction and tests
+    """Yield the faults of the instruction, the files and the proof that prevent grading."""
+    has_steps = bool(task.config.get("steps"))   # steps have their own instructions and tests
     if not (task.instruction or "").strip() and not has_steps:
         yield Fault("instruction.md", "is missing or empty",
                     how(HOW_TO_INSTRUCT, task, "Write what the agent has to do."),

@@ -15,7 +15,7 @@ NAME = re.compile(r"[a-zA-Z0-9][\w.-]*/[a-zA-Z0-9][\w.-]*", re.ASCII)   # org/na
 KEYS = toml_of(__package__, "harbor_keys.toml")
 # both tables describe a machine
 KEYS["verifier.environment"] = KEYS["environment"]
-TYPES = {"list": (list,), "name or number": (str, int)}   # beside those of records.check_of()
+TYPES = {"list": (list,), "name or number": (str, int)}   # beside the types of records.check_of()
 
 
 def toml_faults(config: Object) -> list[str]:
@@ -33,7 +33,7 @@ def toml_faults(config: Object) -> list[str]:
                for name in ("environment", "agent", "verifier")
                if (table := config.get(name, {})).get("allowed_hosts")
                and table.get("network_mode") != "allowlist"]
-    faults += [f"artifacts has {one!r:.80}: no path" for one in config.get("artifacts", [])
+    faults += [f"artifacts has {one!r:.80}: not a path" for one in config.get("artifacts", [])
                if not _is_artifact(one)]
     for name, key, entries in (("steps", "name", config.get("steps", [])),
                                ("[verifier] collect", "command", verifier.get("collect", []))):
@@ -72,7 +72,7 @@ def _is_artifact(one) -> bool:
 
 
 def grading_of(config: Object) -> str:
-    """Return a phrase that says in which container Harbor grades a task."""
+    """Return a phrase about the container in which Harbor grades a task."""
     if is_shared(config):
         return "in the agent's own container, with all that the agent has left there"
     carried = ", ".join(artifacts_in(config)) or "nothing"

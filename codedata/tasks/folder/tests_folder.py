@@ -1,4 +1,4 @@
-"""Make tests/ of a task: the verifier's programs, config.json and the tests."""
+"""Make a task's tests/: the verifier's programs, config.json and the tests."""
 from __future__ import annotations
 
 import json
@@ -18,11 +18,11 @@ OF_WEIGHTED = (*PROGRAMS, "weighted_tests.py")
 OF_SUITE = (*PROGRAMS, "suite.py", "agent_work.py", "junit.py")
 OF_OTHER_REPORTS = ("runner_output.py",)
 PATTERNS = "patterns.json"   # of printed lines
-READS = ("junit", "reports", "output")   # where results are read; each includes those before it
+READS = ("junit", "reports", "output")   # where results are read; each includes the ones before it
 TEST_SHARE = 0.9          # of the verifier's time; the rest is for writing a reward of 0
 TestFiles = dict[str, str]   # text by path below tests/
 CASES = "cases"           # the folder of scripts beside the tests
-CASE_S, CASES_S = 5, 100  # seconds of one of them, and of all
+CASE_S, CASES_S = 5, 100  # seconds of one such script, and of all
 KEPT = "test_still_"      # a test with such a name may pass in the untouched image
 MAX_KEPT = 0.25           # of the reward, for all of them
 
@@ -39,11 +39,11 @@ def weighted_tests(weights: Mapping[str, float], user: str, workdir: str,
 def suite_tests(test_script: str, hidden: Files | None = None, *, workdir: str = ".",
                 reads: str = READS[0], **config) -> TestFiles:
     """Return all files of tests/ for a project's test script. The verifier puts the hidden tests,
-    {path: text in UTF-8}, into the work directory, Programs as executable. `config` may set:
-    `user` ("": the user of the verifier), `timeout_s` (0: no limit), FAIL_TO_PASS and PASS_TO_PASS
+    {path: text in UTF-8}, into the work directory, Programs as executable. `config` may set: `user`
+    ("": the user of the verifier), `timeout_s` (0: no limit), FAIL_TO_PASS and PASS_TO_PASS
     (escaped names), `canary` (the folder of a test that has to fail), `counts` (the files of an
     agent's archive that count; None: all but tests), `collect` (the script that makes a missing
-    archive), `label` (of one that is not missing: any other is an agent's own).
+    archive), `label` (of an archive by that script; one with another label was made by the agent).
 
     `reads` is one of READS: "reports" for reports of all formats, "output" for reports or, without
     them, printed lines, as test_results.parse() reads them. Only with "output" can a tested program
@@ -60,8 +60,8 @@ def suite_tests(test_script: str, hidden: Files | None = None, *, workdir: str =
 
 
 def case_files(cases: Sequence[tuple[list[str], str]]) -> TestFiles:
-    """Return the files of tests/cases/: scripts that the verifier runs beside the tests, and, in a
-    file that they cannot read, what has to come of them."""
+    """Return the files of tests/cases/: scripts that the verifier runs beside the tests, and their
+    expected outcomes, in a file that they cannot read."""
     jobs = [ReplayJob([(code[:-1], code[-1])]) for code, _ in cases]
     given = given_to_run(WORKDIR, jobs, CASE_S, CASES_S)
     name = "replay_calls.py"
@@ -71,7 +71,7 @@ def case_files(cases: Sequence[tuple[list[str], str]]) -> TestFiles:
 
 
 def seconds_for_tests(verifier_timeout_s: float) -> int:
-    """Return the seconds of a verifier's time that the tests get."""
+    """Return the seconds of the verifier's time limit that are for the tests."""
     return max(1, int(TEST_SHARE * verifier_timeout_s))
 
 

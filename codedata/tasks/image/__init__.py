@@ -1,1 +1,1 @@
-"""The image of a task, and what must not be in it."""
+"""Make the image of a task, and find what must not be in it."""

@@ -32,7 +32,7 @@ from codedata.suites.outside import BOUNDS
 from codedata.texts import printable
 
 WINDOW = 40                # bytes in a row that give a text away
-# At least so many of these bytes must not be blanks. With 20, 11 % of 7,000 functions of nine
+# At least this many of these bytes must not be blanks. With 20, 11 % of 7,000 functions of nine
 # packages share 40 bytes with an image without these packages; with 30, 3 %. 1.5 % of functions do
 # not reach 28.
 MIN_INK = 28
@@ -41,25 +41,25 @@ NAME = re.compile(rb"[A-Za-z_]\w{3,}")
 # 200 files compiled to bytecode, which has no comments, 9 have a share below 0.5, 3 one below 0.4.
 NAMES_SHARE = 0.4
 LONG_RUN = 200             # bytes in a row that give a whole file away
-STEP = 32                  # bytes between two windows of a text of which only long runs count
+STEP = 32                  # bytes between two windows of a text if only long runs count
 WORD, STRIDE = 8, 16       # bytes of a word of data, and from one word to the next
 SPOOL_BYTES = 32_000_000   # of a file that is kept in memory
 ZIP_END = b"PK\x05\x06"    # begins the last record of a zip file; a comment may follow it
 ZIP_END_BYTES = 66_000
-# how archives that are not read begin: packs and bundles of git, bzip2, xz, zstd, 7z
+# how unread archives begin: packs and bundles of git, bzip2, xz, zstd, 7z
 OTHERS = re.compile(rb"PACK\0\0\0|# v\d git bundle\n|BZh[1-9]1AY&SY|\xfd7zXZ\0|\x28\xb5\x2f\xfd|"
                     rb"7z\xbc\xaf\x27\x1c")
 # folders of packages, which bring archives of their own
 PACKAGES = re.compile(r"^\w*/usr/(local/)?(lib\w*|share|include)/|/(node_modules|\w+-packages)/")
-# raised for what only looks like an archive, or has a password
+# raised for a file that only looks like an archive, or has a password
 NO_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, KeyError)
 KEYWORDS = {word.encode() for word in keyword.kwlist}
 
 
 class Windows:
-    """Find texts in data, by windows. A window is 40 bytes of a text; there is one for each offset.
-    With a longer `min_run`, a text is found only if the data has so many consecutive bytes of it
-    (or all of a shorter text), so windows at every 32nd offset are enough."""
+    """Find texts in data by windows: 40 bytes of a text, at each offset. With a longer `min_run`, a
+    text is found only if the data has that many consecutive bytes of it (or all of a shorter text);
+    then windows at every 32nd offset are enough."""
 
     def __init__(self, texts: Iterable[str], min_run: int = WINDOW):
         unix = [text.replace("\r\n", "\n") for text in texts]
@@ -84,8 +84,8 @@ class Windows:
     def all_in(self, data: bytes) -> Iterator[bytes]:
         """Yield the windows in the data, some of them twice.
 
-        First the words at every 16th byte of the data are looked up: wherever a window lies, it
-        holds two such words in a row. Where both are words of windows, the bytes are compared.
+        First the words at every 16th byte of the data are looked up: any window contains two such
+        words in a row. If both are words of windows, the bytes are compared.
         """
         if not self._windows:
             return
@@ -94,7 +94,7 @@ class Windows:
         is_known = self._words[nearest] == words
         for place in (STRIDE * np.flatnonzero(is_known[:-1] & is_known[1:])).tolist():
             end = place + STRIDE + WORD
-            if data[place:end].isspace():   # MIN_INK leaves a window fewer blanks
+            if data[place:end].isspace():   # a window has fewer blanks, by MIN_INK
                 continue
             for start in range(max(0, end - WINDOW), place + 1):
                 window = data[start:start + WINDOW]
@@ -117,7 +117,7 @@ class Spool(tempfile.SpooledTemporaryFile):
         super().__init__(SPOOL_BYTES)
 
     def seekable(self) -> bool:
-        """Return True, as Python 3.11 and later do, since zipfile calls this."""
+        """Return True. zipfile calls this; Python before 3.11 lacks it."""
         return True
 
 
@@ -125,10 +125,10 @@ class Search:
     """Search files for texts, one file after the other.
 
     `traces` gets a line for each file that contains some of the texts, and for bytecode in the
-    folder `source` or of its files `paths`. `unread` has {place of an archive:
-    what of it is not read}, but for those of packages. The texts `hidden` are whole files: only
-    long runs of them count, since any project may have the same single lines. After know(), lines
-    of `texts` count only in copies of the project's files."""
+    folder `source` or of its files `paths`. `unread` has {place of an archive: its unread part},
+    except for archives of packages. The texts `hidden` are whole files: only long runs of them
+    count, since any project may have the same single lines. After know(), lines of `texts` count
+    only in copies of the project's files."""
 
     def __init__(self, texts: Iterable[str], source: str = "", paths: Iterable[str] = (),
                  hidden: Iterable[str] = ()):
@@ -152,7 +152,7 @@ class Search:
 
     def know(self, texts: Iterable[str]) -> None:
         """Count a single line, from now on, only in a copy of one of the project's files. `texts`
-        are the contents of these files; they contain what is searched for."""
+        are the contents of these files; they contain the searched texts."""
         self.project = [(text.encode(errors="replace"), Windows(text.split("\n")))
                         for text in texts]
 
@@ -167,8 +167,8 @@ class Search:
             self._add("the rest of the files", f"cannot be searched: {e}")
 
     def look(self, place: str, file: BinaryIO, archive: str = "") -> None:
-        """Search one file and the files packed in it. `archive` is where it is packed itself. Raise
-        OverBounds if the files exceed BOUNDS."""
+        """Search one file and the files packed in it. `archive` is the place of the archive that
+        contains it. Raise OverBounds if the files exceed BOUNDS."""
         with Spool() as copy:
             self._line = ""
             try:
@@ -198,8 +198,8 @@ class Search:
                 self.look(f"{place}!", Stream(inflated(copy)), place)
 
     def _look_into(self, place: str, file: BinaryIO) -> None:
-        """Search the members of a zip file. Name those of which zipfile unpacks a block at once, of
-        any size."""
+        """Search the members of a zip file. Report members of which zipfile unpacks a whole block
+        at once, as unread."""
         with suppress(*NO_ARCHIVE), zipfile.ZipFile(file) as archive:
             for member in archive.infolist():
                 inner = f"{place}!{member.filename}"
@@ -228,8 +228,9 @@ class Search:
     @staticmethod
     def _is_copy_of(file: BinaryIO, text: bytes, windows: Windows) -> bool:
         """Return whether a file is a copy of one of the project's files, `text`: a part of it,
-        around a window and about as long, has more than one line of it or most of its names, as
-        bytecode does. A large program has any names somewhere."""
+        around a window and about as long as `text`, has more than one line of `text` or, like
+        bytecode, most of its names. Only a part is compared, since a large program has any names
+        somewhere."""
         places: dict[bytes, int] = {}
         lines = text.split(b"\n")
         longest = len(max(lines, key=len))

@@ -3,7 +3,8 @@ history nor the solution.
 
 derive() works in a container of the image, with its tools. check_task_image() trusts none of them:
 it reads the files that a process in a container can read, on this machine. Lower layers of the
-image may hold the former source; whoever can read those has the engine or the registry.
+image may hold the former source; but only whoever controls the engine or the registry can read
+them.
 """
 from __future__ import annotations
 
@@ -46,8 +47,8 @@ class TaskImage:
 
 def derive(factory: SandboxFactory, image: str, patch: str, name: str, label: str) -> TaskImage:
     """Return a new image with a patch applied to the source in `image`, as one root commit. It is
-    removed with the run's label unless factory.keep() keeps it. Raise ItemFailed where the patch
-    does not apply."""
+    removed with the run's label unless factory.keep() keeps it. Raise ItemFailed if the patch does
+    not apply."""
     with factory.open(image, label, factory.workdir_of(image)) as sandbox:
         done = run_tool(sandbox, "derive.sh", ".", f"{TOOLS}/patch", patch=patch)
         commit = done.output.strip().rpartition("\n")[2]
@@ -73,7 +74,7 @@ def check_task_image(image: str, gold: str, hidden: str = "",
                      files_of: Callable = engine.files_of
                      ) -> tuple[list[str], dict[str, str]]:
     """Return (a line for each trace of a history or of the solution in an image, whose files
-    files_of() yields; {place of an archive: a line that it is not read}, but for those of
+    files_of() yields; {place of an archive: a line that it is not read}, except archives of
     packages and of the commit).
 
     The search is for lines that the patch `gold` adds, and for long runs of the lines that the
@@ -132,8 +133,8 @@ def _tracked(folder: str) -> str:
 def with_tools(factory: SandboxFactory, image: str, install: Callable[[Sandbox], None],
                label: str, repo_name: str) -> str:
     """Make an image with the additional tools that install(sandbox) installs, and return its name.
-    It serves only for measuring (with coverage 7, for instance), is never part of a task, and is
-    removed with the run's label."""
+    It is only for measuring (for instance with coverage 7), never part of a task, and removed with
+    the run's label."""
     name = factory.temporary_name(f"{image_name(TOOLS_IMAGES, repo_name)}:")
     with factory.open(image, label, factory.workdir_of(image)) as sandbox:
         install(sandbox)

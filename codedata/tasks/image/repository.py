@@ -1,8 +1,8 @@
 """Make a task from a repository: an image in which the source is the only commit, a patch that
-solves the task, and the project's own tests, which the verifier of all such tasks runs.
+solves the task, and the project's own tests, run by the verifier that all such tasks share.
 
 The agent's work is an archive of the files that it changed or added; config.json says which of them
-count. Files that it deleted are still in the image that is graded.
+count. Files that it deleted are still there when it is graded.
 """
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ class SuiteVerifier:
 
     test_script: str
     reads: str                  # where results are read, one of tests_folder.READS
-    hidden: Files               # test files that are put in place, whatever an agent left there
+    hidden: Files               # test files that are put in place, replacing files of the agent
     test_patch: str             # creates the same files; "" if the agent sees them
-    fail_to_pass: Sequence[str]   # names as junit.escaped_name() gives them
+    fail_to_pass: Sequence[str]   # names from junit.escaped_name()
     pass_to_pass: Sequence[str]
     counts: tuple[str, ...] | None = None   # files of an agent's work; None: all but tests
     user: str = USERS[0]
     canary: str = ""            # the folder of a test that has to fail; "": without such a test
-    cases: Sequence[Case] = ()  # scripts that are run beside the tests, and reported apart
+    cases: Sequence[Case] = ()  # scripts that are run beside the tests, and reported separately
 
     def variants(self) -> Iterator[SuiteVerifier]:
         """Yield this verifier for each user, with and without a canary: the safest variant first.
@@ -62,8 +62,8 @@ class SuiteVerifier:
             yield replace(self, user=user, canary=folder)
 
     def tests(self, timeout_s: int, commit: str, label: str) -> TestFiles:
-        """Return the files of tests/; `commit` is the one in the image, `label` that of an agent's
-        archive."""
+        """Return the files of tests/; `commit` is the image's, `label` is for the agent's archive.
+        """
         files = suite_tests(
             self.test_script, self.hidden, workdir=WORKDIR, reads=self.reads, user=self.user,
             canary=self.canary, timeout_s=timeout_s, counts=self.counts, label=label,
@@ -97,7 +97,7 @@ def task_of(name: str, kind: str, verifier: SuiteVerifier, patches: tuple[str, s
 
 def collect_script(counts: Sequence[str] | None, commit: str, label: str) -> str:
     """Return the script that writes the labelled archive of an agent's work: the files in `counts`
-    and new Python modules; where `counts` is None, all files that were changed or added."""
+    and new Python modules; if `counts` is None, all changed or added files."""
     parts = {"counted": "", "kinds": "AMT", "below": ""}
     if counts is not None:
         parts = {"counted": f"printf '%s\\0' {shlex.join(counts)}\n    ", "kinds": "A",

@@ -1,1 +1,1 @@
-"""Show by runs that a task is right."""
+"""Prove by runs that a task is right."""

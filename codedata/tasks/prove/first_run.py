@@ -1,5 +1,5 @@
-"""Run the whole suite once with a patch, in a fresh container. This can show that the patch is no
-task, but does not prove that it is one: tasks/prove.py makes this run and more."""
+"""Run the whole suite once with a patch, in a fresh container. The run can show that the patch
+cannot become a task, but not prove that it can: tasks/prove/prove.py makes further runs."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -40,12 +40,12 @@ class Screened:
     verdict: str             # GOOD, or in one word why the change is refused
     reason: str              # the reason as a text that an agent can act on; "" if GOOD
     failing: list[str] = field(default_factory=list)   # tests that passed before, sorted
-    skipped: list[str] = field(default_factory=list)   # the same, skipped now and ignored
+    skipped: list[str] = field(default_factory=list)   # the same, but skipped now and ignored
     how: str = "full"        # swap | import: in a warm sandbox; full: all tests in a fresh one
     n_run: int = 0           # tests that ran
     seconds: Seconds = 0.0   # of the run
     new_messages: list[str] = field(default_factory=list)   # of the kind's linter, if it has one
-    not_run: list[str] = field(default_factory=list)   # tests that a suite did not come to
+    not_run: list[str] = field(default_factory=list)   # tests that the suite did not reach
     is_cut: bool = False     # the suite was ended before its end
 
 
@@ -55,14 +55,14 @@ class ScreeningRules:
 
     max_broken_share: float        # of the tests that passed
     ignores_skipped: bool = False  # tests that the change makes skipped do not count
-    drops_same_error: bool = False   # all of several tests that run a changed line may not end in
-                                     # one type of error: it shows at once where the change is
-    counts_missing: bool = False   # tests that do not run any more count as failing, and of a
-                                   # suite that does not end those count that ran
+    drops_same_error: bool = False   # refuse a change if all of several tests that run a changed
+                                     # line end in one type of error: it shows where the change is
+    counts_missing: bool = False   # tests that no longer run count as failing; if a suite does not
+                                   # end, only the tests that ran count
 
     def screened(self, outcome: SuiteOutcome, known: Mapping[str, str], how: str,
                  n_run: int) -> Screened:
-        """Return the result of screening: an outcome compared with the known results."""
+        """Return the result of screening, from an outcome and the known results."""
         not_run: list[str] = []
         if self.counts_missing:
             outcome, not_run = without_missing(outcome, known)
@@ -78,7 +78,7 @@ class ScreeningRules:
 @dataclass(frozen=True, slots=True)
 class Graded:
     """Hold an evaluation script, whose results graders can read, to run in place of env/'s test
-    script; and the known results to compare with in place of those in env/."""
+    script; and the known results to compare with in place of the ones in env/."""
 
     script: str                # an evaluation script
     known: Mapping[str, str]   # statuses without a patch, of the tests that count
@@ -87,14 +87,14 @@ class Graded:
 
 @dataclass(frozen=True, slots=True)
 class FirstRun:
-    """Hold what a run of the whole suite with a patch shows."""
+    """Hold the results of a run of the whole suite with a patch."""
 
     screened: Screened
     known: Mapping[str, str] = field(default_factory=dict)   # statuses without the patch
     before: Files = field(default_factory=dict)   # files that the patch changes, without it
     after: Files = field(default_factory=dict)    # the same files with the patch
     log: str = ""                                 # the end of what was printed
-    row: Object = field(default_factory=dict)     # of `runs` in proof.json
+    row: Object = field(default_factory=dict)     # its entry of `runs` in proof.json
 
     @property
     def fail_to_pass(self) -> list[str]:
@@ -103,7 +103,7 @@ class FirstRun:
 
     @property
     def pass_to_pass(self) -> list[str]:
-        """Return the tests that pass without the patch and with it, or did not run with it: of an
+        """Return the tests that pass without the patch, and with it pass or do not run. With an
         agent's work, all of them have to pass."""
         failing = {*self.fail_to_pass}
         return [test for test, status in self.known.items()
@@ -145,7 +145,8 @@ def row_of(name: str, run: Run, shown: Screened) -> Object:
 
 
 def patch_source(sandbox: Sandbox, patch: str) -> tuple[Files, Files, str]:
-    """Apply a patch by apply_patch(), return its result. A patch that changes tests is an error."""
+    """Apply a patch by apply_patch() and return its result, an error for a patch that changes
+    tests."""
     before, after, reason = apply_patch(sandbox, patch)
     if tests := [*filter(is_test_file, before | after)]:
         reason = f"the patch changes tests: {named(tests)}"

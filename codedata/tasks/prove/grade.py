@@ -58,11 +58,11 @@ AS_USER = ("HOME=$(getent passwd {user} | cut -d: -f6) USER={user} LOGNAME={user
 BESIDE = "/opt"
 # Harbor makes that folder before it grades; pip, which has no network here, does not try five times
 GRADE = "export PIP_RETRIES=0; mkdir -p /logs/verifier; bash /tests/test.sh"
-# the reward on the first line; a command of its own, so that nothing which tests print comes here
+# the reward on the first line; a separate command, so that no output of tests gets here
 READ = """cd /logs/verifier && { cat reward.json 2>/dev/null || cat reward.txt; } | tr '\\n' ' '
 echo; cat results.json"""
 
-# of some folder, the paths that are there; an archive of none is one, too, and one of files that
+# pack the existing paths of a folder; an empty archive is allowed, and one of files that
 # change meanwhile, for which tar exits with 1
 PACK = """cd {folder} && set -- && for one in {paths}; do
     if [ -e "$one" ] || [ -L "$one" ]; then set -- "$@" "$one"; fi
@@ -93,7 +93,7 @@ def build_image(task: Task, host: SandboxFactory, label: str) -> tuple[str, Buil
     # a name for each label: another process may remove its image of the same files at any time
     name = f"{TRIES}{files_digest(task.environment)}:{digest(label)[:12]}"
     context = {path: file for path, file in task.environment.items()
-               if path not in (DOCKERFILE, IGNORE)}   # no .dockerignore is read here
+               if path not in (DOCKERFILE, IGNORE)}   # .dockerignore is not read here
     text, more = text_in(task.environment, DOCKERFILE), {}
     if not task.kind:
         text, more = rewritten(text)
@@ -112,15 +112,14 @@ def grader_of(task: Task, host: SandboxFactory, label: str) -> Grader:
         if build.failed:
             raise ItemFailed(f"{NOT_BUILT}: {build.failed}: {build.log[-LOG_CHARS:].strip()}",
                              task.instance_id)
-    else:   # one that another machine has made anew is pulled
+    else:   # pulls an image that another machine has made again
         host.has_image(name, str((task.proof or {}).get("image_id") or ""))
     return Grader(host, task, name, label)
 
 
 @dataclass
 class Grader:
-    """Open the containers of one task, from its image. `engine_s` sums the seconds that they
-    take."""
+    """Open containers of one task's image. `engine_s` is the sum of the seconds that they take."""
 
     host: SandboxFactory
     task: Task
@@ -136,13 +135,12 @@ class Grader:
 
     @cached_property
     def workdir(self) -> str:
-        """Return where the agent works: as task.toml says, else as the image does."""
+        """Return the agent's working directory: by task.toml, else by the image."""
         return workdir_of(self.task) or self.host.workdir_of(self.image)
 
     @contextmanager
     def opened(self) -> Iterator[Sandbox]:
-        """Yield a fresh container of the image without network, with the rights that Docker gives
-        by default."""
+        """Yield a fresh container of the image without network, with Docker's default rights."""
         started = time.monotonic()
         try:
             with self.host.open(self.image, self.label, self.workdir,
@@ -189,7 +187,7 @@ class Grader:
         return self.archived(sandbox, script)
 
     def archived(self, sandbox: Sandbox, script: str) -> bytes:
-        """Return the archive that a script leaves in a container. Raise ItemFailed where it leaves
+        """Return the archive that a script leaves in a container. Raise ItemFailed if it leaves
         none, or one that is too large."""
         tar = sandbox.run(script, timeout_s=PACK_S)
         if not tar.ok:
@@ -212,7 +210,7 @@ class Grader:
     def carried(self) -> tuple[str, str]:
         """Return (a folder, the paths below it that go to the verifier, as a shell reads them). For
         a task of another maker these are the artifacts that task.toml names, if any; otherwise it
-        is the work directory. One that is missing is work that the agent has not done."""
+        is the work directory. A missing path is not an error: the agent has not made it."""
         places = [] if self.task.kind else artifacts_in(self.task.config)
         if not places:
             return self.workdir, "."
@@ -237,7 +235,7 @@ class Grader:
     def graded(self, work: bytes | None, more: Mapping[str, bytes] | None = None, before: str = "",
                limit_s: float = LIMIT_S, beside: Mapping[str, bytes] | None = None
                ) -> Iterator[tuple[Sandbox, Grade]]:
-        """Yield the container in which an agent's work was graded, as grade() does, and the grade.
+        """Yield the container in which an agent's work was graded, as by grade(), and the grade.
         Files `beside` are put into BESIDE."""
         with self.opened() as sandbox:
             self.deliver(sandbox, work)
@@ -258,7 +256,7 @@ class Grader:
     def deliver(self, sandbox: Sandbox, work: bytes | None) -> None:
         """Put an agent's work into a fresh container, as Harbor does before it grades."""
         if self.packs_itself and work is None:
-            sandbox.run(collect_of(self.task), timeout_s=PACK_S)   # of an agent that did nothing
+            sandbox.run(collect_of(self.task), timeout_s=PACK_S)   # for an agent that did nothing
         elif work is not None:
             folder, paths = self.carried
             if paths != "." and not self.packs_itself:
@@ -269,15 +267,15 @@ class Grader:
 
 
 def _read(printed: str, log: str, seconds: float) -> Grade:
-    """Return the grade of what READ has printed; a reward may be a number, or {"reward": number},
-    as Harbor reads both."""
+    """Return the grade from the output of READ: the reward is a number or {"reward": number}, as in
+    Harbor."""
     reward_text, _, results = printed.partition("\n")
     phases, reward = [], 0.0
     with suppress(*UNREADABLE):
         value = json.loads(reward_text)
         number = float(value["reward"] if isinstance(value, dict) else value)
         reward = number if math.isfinite(number) else 0.0
-    with suppress(*UNREADABLE):   # of a long output the middle is cut out
+    with suppress(*UNREADABLE):   # a long output has lost its middle
         phases = [[str(one) for one in (name, phase, outcome, said)]
                   for name, phase, outcome, said in json.loads(results)]
     return Grade(reward, phases, log, seconds)
@@ -285,8 +283,8 @@ def _read(printed: str, log: str, seconds: float) -> Grade:
 
 def tree_of(archive: bytes) -> Tree:
     """Return {name: (type, mode, content or link target)} of the members of a tar archive that
-    somebody else may have written. Raise UnsafeArchive for one whose members lead out of a folder,
-    or that cannot be read, OverBounds for one of more than CONTENT."""
+    somebody else may have written. Raise UnsafeArchive if it cannot be read or members lead out of
+    the folder, OverBounds if it exceeds CONTENT."""
     tree, count = {}, CONTENT.meter()
     with read_tar(io.BytesIO(archive)) as tar:
         for member in members(tar):
@@ -314,8 +312,8 @@ def archive_of(tree: Tree) -> bytes:
 
 
 def only_below(archive: bytes, places: list[str]) -> bytes:
-    """Return an archive of the members at some places or below them, without those behind a link:
-    the tar of an agent's container may be the agent's own."""
+    """Return an archive of the members at some places or below them, without members reached
+    through a link: the agent may have made the tar itself."""
     tree = tree_of(archive)
     no_folders = {PurePosixPath(name) for name, (kind, *_) in tree.items()
                   if kind != tarfile.DIRTYPE}

@@ -7,7 +7,7 @@ container.
     work = prove_gold(grader, rows)          # raises NotRewarded at the first reward below 1
     prove_repeatable(grader, work, clock_library(host), rows)
 
-`rows` become `runs` in proof.json. A kind of task may set further conditions.
+`rows` become `runs` in proof.json. Kinds of tasks may set further conditions.
 """
 from __future__ import annotations
 
@@ -29,17 +29,18 @@ CONFTEST = """import random
 def pytest_collection_modifyitems(items):
     {}
 """
-# reversed, so that each two tests also run in the opposite order; and shuffled
+# reversed, so that any two tests also run in the opposite order; and shuffled
 ORDERS = ("items.reverse()", "random.Random(1).shuffle(items)")
 CLOCK_FILE = "faketime.so"
 INSTALL_CLOCK = ("apt-get update -qq && apt-get install -y -qq libfaketime && "
                  f"cp /usr/lib/*/faketime/libfaketime.so.1 {CLOCK_FILE}")
-# for all programs, also those that tests start with other environment variables
+# for all programs, even if tests start them with other environment variables
 SHIFT = f"echo /tests/{CLOCK_FILE} > /etc/ld.so.preload; echo {{}} > /etc/faketimerc; "
 
 
 class NotRewarded(Exception):
-    """Say which run of the gold was not rewarded, with its grade and what the solution printed."""
+    """Report the run of the gold that was not rewarded, with its grade and the solution's output.
+    """
 
     def __init__(self, run: str, grade: Grade, printed: str = ""):
         super().__init__(f"{run}, the solution gets {grade.reward:g}")
@@ -73,9 +74,8 @@ def prove_gold(grader: Grader, rows: list[Object], work: bytes = b"",
 def prove_repeatable(grader: Grader, work: bytes, clock: bytes,
                      rows: list[Object]) -> list[Grade]:
     """Grade the gold's work in other ORDERS of the tests, 400 days later. `clock` is the library
-    from clock_library(). Return the grades of runs that fail with this library even without a
-    shift, but are rewarded without the library. Raise NotRewarded if the order or the day makes a
-    run fail."""
+    from clock_library(). Return the grades of runs that fail with the library even without a shift,
+    but not without the library. Raise NotRewarded if the order or the day makes a run fail."""
     unshifted = []
     for k, order in enumerate(ORDERS, 1):
         current_step().count = f"order {k} of {len(ORDERS)}"

@@ -2,15 +2,15 @@
 others still pass, and in an image for agents the reverse of the change, the gold, makes all of them
 pass.
 
-Each run is of the whole suite, in a fresh container without network. One run without the change
-serves all candidates. A candidate's own proof takes five runs: one with the change in the image of
-env/; then, in the task's own image, three with the gold and one without it. In the run without the
-gold, exactly the tests that failed in the run with the change have to fail. This run replaces
+Each run is of the whole suite, in a fresh container without network. One run without the change is
+shared by all candidates. A candidate's own proof takes five runs: one with the change in the image
+of env/; then, in the task's own image, three with the gold and one without it. In the run without
+the gold, exactly the tests that failed in the run with the change have to fail. This run replaces
 repeated runs in the image of env/, since it shows the same and tests the task's image, too.
 
 Tests that are flaky according to env/, or that need the network, do not count. The proof holds for
-what these runs showed, with the script that graders run. It does not promise that a test with the
-same result in all of them will never have another one.
+what these runs showed, with the script that graders run. Not promised: that a test with the same
+result in all runs will never have another one.
 """
 from __future__ import annotations
 
@@ -59,17 +59,17 @@ from codedata.texts import printable
 
 TRIES = "codedata-bug-try/"
 STEPS = 6                 # of a proof
-ROW_RUNS = 3              # without a patch, where no verification says which tests are flaky
+ROW_RUNS = 3              # without a patch, if no verification has found the flaky tests
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """Hold the results of a suite without a change: for a pull request, those with it."""
+    """Hold the results of a suite without a change; for a pull request, the results with it."""
 
     statuses: dict[str, str]     # of the tests that count
     files: dict[str, str]        # by test: its file, or "" if no file fits its name
     texts: Files                 # of these files
-    created_at: str              # date of the commit, "" where there is none
+    created_at: str              # date of the commit, "" if there is none
     reads: str                   # where evaluation scripts find the results, one of READS
     ignored: set[str]            # tests that do not count
     seconds: float               # of the longest run
@@ -84,7 +84,7 @@ class Baseline:
 
 class PatchProver:
     """Prove candidates of a kind, and keep the Baseline of each environment. The caller removes
-    what was made under a label, by factory.forget()."""
+    everything made under a label by factory.forget()."""
 
     def __init__(self, kind: PatchKind, factory: SandboxFactory):
         self._kind, self._factory = kind, factory
@@ -139,7 +139,7 @@ class PatchProver:
             if key not in self._baselines:
                 runs = 1 if environment.install_script else ROW_RUNS
                 baseline = self._run_baseline(environment, label, runs)
-                if environment.install_script:   # a test not in env/ may have the time in its name
+                if environment.install_script:   # a test new to env/ may have the time in its name
                     known = known_results(environment)
                     baseline = replace(baseline, statuses={
                         test: baseline.statuses[test] for test in known
@@ -167,7 +167,7 @@ class PatchProver:
             if reason and len(reads) == 1:
                 raise Excluded(f"{reason}.", name)
             if reason:
-                del reads[0]   # from now on: results are missing there
+                del reads[0]   # from now on, since results are missing there
             else:
                 runs.append(run)
         statuses, flaky = compare(runs)
@@ -184,7 +184,7 @@ class PatchProver:
     def _run_broken(self, environment: Environment, candidate: Candidate, baseline: Baseline,
                     label: str) -> FirstRun:
         """Run the suite with the change in the image of env/, and return the run. Raise Excluded if
-        it shows that the change is no task."""
+        it shows that the change cannot become a task."""
         script = eval_script(suite_tests(environment.test_script, reads=baseline.reads))
         begin_step("tests with the patch", 2, STEPS)
         first = first_run(environment, candidate.diff, self._factory, label, self._rules,
@@ -197,7 +197,7 @@ class PatchProver:
 
     def _hide_tests(self, environment: Environment, candidate: Candidate, first: FirstRun,
                     baseline: Baseline, label: str) -> tuple[TaskImage, Files, str]:
-        """Return (the image of a task; the files of its failing tests, which graders restore after
+        """Return (the image of a task; the files of its failing tests, which graders put back after
         the agent's work; why the agent can see these tests, or "")."""
         def image_without(hidden: Files) -> TaskImage:
             """Make an image with the change and without the hidden files."""
@@ -238,8 +238,8 @@ class PatchProver:
 
     def _traces_in(self, image: TaskImage, environment: Environment, gold: str,
                    hidden: str) -> list[str]:
-        """Return where an image shows the gold patch or the hidden tests, or has an archive that is
-        not read and that its base image lacks. Raise ItemFailed if the image is gone."""
+        """Return the places where an image shows the gold patch or the hidden tests, or has an
+        unread archive that its base image lacks. Raise ItemFailed if the image is gone."""
         if self._kind.gold_is_long:
             gold, hidden = "", gold + hidden
         find = partial(check_task_image, gold=gold, hidden=hidden, files_of=self._factory.files_of)
@@ -248,7 +248,7 @@ class PatchProver:
         if (traces or unread) and self._factory.has_image(base):
             in_base = find(base)
             unread = {place: unread[place] for place in unread.keys() - in_base[1]}
-            # source from a folder: our base image has nothing of it
+            # source from a folder: our base image cannot contain it
             if base == self._factory.base_image and environment.row.get("reformat_path"):
                 traces = [line for line in traces if line not in in_base[0]]
         if traces and not self._factory.has_image(image.name):   # unreadable: counts as a trace
@@ -291,8 +291,8 @@ class PatchProver:
         return rows, reason
 
     def _run_untouched(self, task: Task, first: FirstRun, label: str) -> tuple[Object, str]:
-        """Run a task's image as it is. Return (the run, how its results differ from those of the
-        first run with the patch, or "")."""
+        """Run the tests of a task in its unchanged image. Return (the run, how its results differ
+        from the first run with the patch, or "")."""
         run, reason = self._run_image(image_of_task(task), self._script(task, first), label)
         shown = self._rules.screened(outcome_of(run, first.known), first.known, "full",
                                      len(run.results))
@@ -305,8 +305,8 @@ class PatchProver:
 
     @staticmethod
     def _script(task: Task, first: FirstRun) -> str:
-        """Return the evaluation script of a task; where the suite did not end in the first run, it
-        is ended after as long as there."""
+        """Return the evaluation script of a task; if the suite did not end in the first run, it is
+        ended after the same time."""
         if not first.screened.is_cut:
             return script_of(task)
         limit = {"timeout_s": math.ceil(first.row["seconds"])}

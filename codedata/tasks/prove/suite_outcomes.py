@@ -1,4 +1,4 @@
-"""Decide what a suite run with a change shows: which tests that passed before fail, and why the
+"""Compare a suite run with a change to the known results: which tests newly fail, and why the
 change cannot become a task.
 
 Runs are compared with the results in env/, without tests that are flaky or need the network.
@@ -19,31 +19,32 @@ from codedata.texts import printable
 PASSED, FAILED = "passed", ("failed", "error")
 GOOD, REFUSED = "good", "refused"   # verdicts; judged() has others
 SURVIVES = "survives", "no test that passed before fails"
-# Seconds for a run with a bug: MIN_RUN_S, USUAL_TIMES those that the suite usually takes, and
+# Seconds for a run with a bug: MIN_RUN_S, plus USUAL_TIMES the suite's usual seconds, plus
 # FAILURE_S for each test, as reporting a failure takes long on a busy machine
 MIN_RUN_S = 60
 USUAL_TIMES = 5
 FAILURE_S = 0.3
-LAST_LINES = 3     # of an output, in which the test may be named that it ends in
+LAST_LINES = 3     # of an output, which may name the test in which it ends
 
 
 @dataclass(frozen=True, slots=True)
 class SuiteOutcome:
-    """Hold the outcome of a suite run with a patch: all that decides whether the patch is a bug."""
+    """Hold the outcome of a suite run with a patch: everything that decides whether the patch is a
+    bug."""
 
     statuses: Mapping[str, str]
-    lost: Collection[str] = ()   # what cannot be collected
+    lost: Collection[str] = ()   # files and modules that cannot be collected
     seconds: float = 0.0
     timed_out: bool = False
     exit_code: int = 0
     truncated_at: str = ""       # where a runner says that it stops early
-    last_lines: Collection[str] = ()   # that were printed by a suite that was ended
+    last_lines: Collection[str] = ()   # last printed lines of a suite that was ended
     same_error: str = ""         # why ScreeningRules.drops_same_error refuses it
 
 
 def time_limit(environment: Environment, limit_s: float) -> float:
-    """Return the time limit in seconds, at most `limit_s`, of a suite run with a bug. Such a run
-    may never end."""
+    """Return the time limit in seconds, at most `limit_s`, for a suite run with a bug, which may
+    never end."""
     seconds = environment.verified.get("test_s") or []
     usual_s = max((s for s in seconds if isinstance(s, int | float)), default=0)
     failures_s = FAILURE_S * len(environment.test_case_result)
@@ -64,7 +65,7 @@ def ignored_tests(environment: Environment) -> set[str]:
 
 def check_drift(environment: Environment, statuses: Mapping[str, str],
                 ignored: Collection[str] = ()) -> None:
-    """Raise ItemFailed if statuses differ from those in env/, Excluded if no test passes."""
+    """Raise ItemFailed if statuses differ from env/, Excluded if no test passes."""
     known = known_results(environment)
     drifted = [f"{test} ({known[test]}, now {statuses.get(test, 'missing')})" for test in known
                if test not in ignored and known[test] != statuses.get(test)]
@@ -86,17 +87,16 @@ def outcome_of(run: Run, known: Collection[str]) -> SuiteOutcome:
 
 
 def was_ended(run: Run) -> bool:
-    """Return whether a suite came to no results, since it was ended: at the time limit of its
-    evaluation script, or by a signal, as where memory runs out."""
+    """Return whether a suite was ended before it had results: at the time limit of its evaluation
+    script, or by a signal, for instance when memory ran out."""
     return "\n".join(MARKS) in run.text
 
 
 def without_missing(outcome: SuiteOutcome,
                     known: Mapping[str, str]) -> tuple[SuiteOutcome, list[str]]:
-    """Return (an outcome before a pull request, whose tests may not even be collected: tests that
-    did not run are errors; the tests of which nothing is known). If the suite does not come to its
-    end, these are the tests that it did not come to, and the test that it hangs or dies in is an
-    error."""
+    """Return (the outcome before a pull request with tests that did not run as errors, since they
+    may not even be collected; the tests of unknown result). If the suite does not end, these are
+    the tests that it did not reach; the test in which it hangs or dies is an error."""
     missing = [test for test, status in known.items()
                if status == PASSED and test not in outcome.statuses]
     failing = missing

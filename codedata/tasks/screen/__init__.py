@@ -1,1 +1,1 @@
-"""Try many changes against a suite, quickly."""
+"""Screen many changes of a project quickly with its own tests."""

@@ -21,7 +21,7 @@ class CoveringTests:
     """Choose the tests that may notice a change, by the lines that each test ran."""
 
     def __init__(self, coverage: Coverage, texts: Mapping[str, str]):
-        self.blind: list[str] = []          # tests that also ran lines that are not known
+        self.blind: list[str] = []          # tests that also ran unknown lines
         self._texts = texts
         self._at_import = masks_of(coverage.import_lines)
         self._ran: dict[str, tuple] = {}    # {test: ({path: mask}, number of functions)}
@@ -39,7 +39,7 @@ class CoveringTests:
 
     def tests_of(self, path: str, edit: Edit) -> tuple[list[str], bool, list[str]]:
         """Return (the tests that may notice an edit, whether it changes code that runs at import,
-        those of the tests that ran the edited lines). Tests that ran these lines and little else
+        the tests among them that ran the edited lines). Tests that ran these lines and little else
         come first."""
         last = edit.line + len(edit.old) - 1
         around = mask_of([edit.line, last] if edit.old else [max(1, edit.line - 1), edit.line])
@@ -64,7 +64,7 @@ class CoveringTests:
         """Return the tests that ran a line of a file, or of a file that may import it, directly or
         through others. A source that contains the name of a module may import it."""
         found, queue = {path}, [path]
-        for one in queue:   # the loop adds to it
+        for one in queue:   # the loop extends it
             stem = PurePosixPath(one.removesuffix("/__init__.py")).stem
             more = [user for user, words in self._words.items()
                     if stem in words and user not in found]

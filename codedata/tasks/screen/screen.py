@@ -4,9 +4,9 @@
         for shown in screener.screen(diffs):
             ...
 
-A plugin of pytest judges a batch in the project's own process (pytest_screen.py). What it cannot
-judge is left to a run of the whole suite (first_run.py). Screening proves nothing (prove.py does).
-Its stage is in stages.py.
+A plugin of pytest judges a batch in the project's own process (pytest_screen.py). Changes that it
+cannot judge are left to a run of the whole suite (first_run.py). Screening proves nothing; prove.py
+does. Its stage is in stages.py.
 """
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from codedata.texts import printable
 FOLDER = f"{PLUGINS}screen"
 ANSWERS = f"{FOLDER}/answers.jsonl"
 BOUNDS = Bounds(max_bytes=200_000_000, max_files=10, max_depth=1, max_seconds=60)
-MIN_S = 2.0                # least limit of a change's process, in seconds of CPU
+MIN_S = 2.0                # minimum limit of a change's process, in seconds of CPU
 START_S = 120              # seconds for a driver to start, beside a run of the suite
 CANDIDATE_S = 60           # seconds for each candidate: its process has a far smaller limit
 MAX_LEFT_OUT = 0.05        # share of tests whose results may differ in a forked process
@@ -60,7 +60,7 @@ class SourceChange:
     """Hold a change that can be applied to the source."""
 
     edits: dict[str, list[Edit]]
-    tests: list[str] | None   # ids of those that may notice it, likeliest files first; None: all
+    tests: list[str] | None   # ids of tests that may notice it, likeliest files first; None: all
     at_import: bool = False   # whether it changes what runs when a file is imported
     on_line: Sequence[str] = ()   # ids of the tests that run a changed line
 
@@ -76,22 +76,22 @@ class DriverAnswer:
     how: str                 # begun | swap | import | suite: only the whole suite can judge it
     is_done: bool = False    # whether its process has run the requested tests
     timed_out: bool = False
-    signal: int = 0          # that ended the process
+    signal: int = 0          # the signal that ended the process
     stopped: str = ""        # why pytest stopped early
     seconds: Seconds = 0.0
     n_run: int = 0           # tests that ran
     dirty: list[str] = field(default_factory=list)   # paths that were left changed
     lost: list[str] = field(default_factory=list)    # names that cannot be collected
-    statuses: dict[str, str] = field(default_factory=dict)   # by id, of tests that do not pass
+    statuses: dict[str, str] = field(default_factory=dict)   # by id, for tests that do not pass
     errors: dict[str, str] = field(default_factory=dict)   # types by id; "" for failed checks
     # only of a run without a change:
     seconds_by_test: dict[str, Seconds] = field(default_factory=dict)
-    names: dict[str, list[str]] = field(default_factory=dict)   # by id: those in results
-    modules: list[str] = field(default_factory=list)   # imported ones that are not the project's
+    names: dict[str, list[str]] = field(default_factory=dict)   # names in results, by id
+    modules: list[str] = field(default_factory=list)   # imported modules that are not the project's
 
 
 class Unscreenable(Exception):
-    """Say why no driver can judge changes of an environment."""
+    """Report why no driver can judge changes of an environment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class UnchangedRun:
     seconds: dict[str, float]    # of these ids
     left_out: list[str]          # tests that pass in env/ but not here
     touched: list[str]           # files and folders that it changes
-    modules: list[str]           # imported ones that are not the project's
+    modules: list[str]           # imported modules that are not the project's
 
 
 class Screener:
@@ -120,11 +120,11 @@ class Screener:
         self._sandbox: Sandbox | None = None
         self._is_fresh = False                 # whether nothing has been judged in the sandbox
         self.why_none = ""                     # why the driver cannot judge here, or ""
-        self._variables: dict[str, str] = {}   # that load the driver
+        self._variables: dict[str, str] = {}   # variables that load the driver
         self._texts: dict[str, str] = {}
         self._covering: CoveringTests | None = None
         self._unchanged: UnchangedRun | None = None
-        self._has_died = False                 # whether the sandbox ended under the driver
+        self._has_died = False                 # whether the sandbox ended while the driver ran
 
     def __enter__(self) -> Screener:
         return self
@@ -134,7 +134,7 @@ class Screener:
 
     @property
     def note(self) -> str:
-        """Return why changes are not judged by all tests that may notice them, or ""."""
+        """Return why some tests that may notice a change are not used, or ""."""
         if self._unchanged and self._unchanged.left_out:
             return ("these tests are left out, since their results differ in a forked process: "
                     f"{named(self._unchanged.left_out)}")
@@ -147,7 +147,7 @@ class Screener:
 
     def screen(self, diffs: Sequence[str]) -> list[Screened | None]:
         """Return the result for each diff. It is None if only the whole suite in a fresh sandbox
-        can judge the diff: it changes more than sources, it leaves something in the sandbox, or
+        can judge the diff: it changes more than sources, it leaves files in the sandbox, or
         `why_none` says why no diff can be judged here."""
         shown: dict[str, Screened] = {}
         for found, in_doubt in self.verdicts(diffs):
@@ -240,7 +240,7 @@ class Screener:
 
     def _run_unchanged(self, modules: list[str]) -> UnchangedRun:
         """Run all tests without a change in a forked process. Raise Unscreenable if the results
-        differ from those in env/."""
+        differ from env/."""
         answers = [*chain(*self._answers([UNCHANGED], START_S + 2 * self._limit_s,
                                          min_s=self._limit_s, max_failed=len(self.known),
                                          modules=modules))]
@@ -280,7 +280,7 @@ class Screener:
         that ends the driver, or that leaves files behind; do not add it to `seen`. Return whether
         the sandbox can no longer be used."""
         changes, order = dict(left), [*left]
-        last = order[0]   # if no answer says which one ended the driver
+        last = order[0]   # used if no answer says which change ended the driver
         is_dirty = False
         known = self._unchanged
         for answers in self._answers(
@@ -352,8 +352,8 @@ class Screener:
 
 
 def _same_error(answer: DriverAnswer, change: SourceChange) -> str:
-    """Return the reason against a change with which all of several tests that run a changed line
-    end in one type of error, no failed check; else ""."""
+    """Return a reason if all of several tests that run a changed line end in one type of error (not
+    a failed check); else ""."""
     errors = [answer.errors.get(id, "") for id in change.on_line]
     if len(errors) < MIN_SAME or len({*errors}) > 1 or not errors[0]:
         return ""
@@ -362,9 +362,9 @@ def _same_error(answer: DriverAnswer, change: SourceChange) -> str:
 
 
 def _answers_in(sandbox: Sandbox) -> bytes:
-    """Return the driver's answers so far, b"" where they cannot be read now. No process of the
-    sandbox reads them: the driver ends all that it does not know, and a full table of processes
-    would have no room for it."""
+    """Return the driver's answers so far, b"" if they cannot be read now. They are read from
+    outside, since the driver ends processes that it does not know, and the table of processes may
+    be full."""
     with temporary_folder() as folder, suppress(ItemFailed, OSError):
         sandbox.get(ANSWERS, Path(folder), BOUNDS)
         return read_bounded(Path(folder, "answers.jsonl"), BOUNDS.max_bytes)
