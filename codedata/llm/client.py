@@ -40,7 +40,8 @@ PARALLEL = "parallel_tool_calls"
 REFUSES_A_PART = (400, 422)   # statuses
 # words of a refusal that is about a parameter, not about its amount
 REFUSAL = re.compile(r"unsupported|not support|n't support|unrecogni[sz]ed|unknown|unexpected|"
-                     r"not permitted|not allowed|deprecated|both be specified", re.IGNORECASE)
+                     r"not permitted|not allowed|deprecated|both be specified|"
+                     r"only \S+ is allowed", re.IGNORECASE)
 PROPOSAL = re.compile(r"\buse \W*(max_\w*tokens)", re.IGNORECASE)
 SET_BY_US = {"model", "messages", "tools", "response_format", "stream", "n"}   # keys of requests
 ALWAYS_SENT = ("temperature", "max_tokens", "max_completion_tokens")   # till a refusal names them

@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 CONNECT_TIMEOUT_S = 10.0
 LOOK_S = 10.0   # of a GET that is tried once
 ONE_CHOICE = "one completion choice"   # llama.cpp refuses several with HTTP 500
+# what OpenAI and Azure, Kimi and Qwen call a refusal of what a prompt says
+FLAG_CODES = {"content_filter", "invalid_prompt", "data_inspection_failed"}
 FATAL = {401: "refused the key", 402: "wants payment", 403: "refused access"}
 RETRIED_4XX = (408, 425)   # of the statuses that refuse a request, those that may pass
 NO_RETRIES = urllib3.Retry(False)
@@ -536,7 +538,7 @@ def _flagged(body: bytes) -> str:
     """Return why an endpoint refuses what a prompt says, "" where it names no such reason."""
     try:
         error = read_json(body)["error"]
-        if error.get("code") == "content_filter":
+        if FLAG_CODES & {error.get("code"), error.get("type")}:
             return str(error.get("message"))
         return ", ".join(map(str, error["metadata"]["reasons"]))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):

@@ -32,6 +32,13 @@ def o_series(request: Request):
     return completion(request) if request.body["max_completion_tokens"] == 1024 else Status(400)
 
 
+def kimi(request: Request):
+    if request.body.get("temperature") == 0.3:
+        return Status(400, {"error": {"message": "invalid temperature: only 1 is allowed for this "
+                                      "model", "type": "invalid_request_error"}})
+    return completion(request)
+
+
 def azure(request: Request):
     if "task 2" in request.last:
         return Status(400, {"error": {"message": "It was filtered", "code": "content_filter"}})
@@ -93,6 +100,7 @@ ENDPOINTS = {
     "o-series": (o_series, "[king]\ntemperature = 0.3\n",
                  {"OPENAI_BASE_URL": "{url}/v1", "OPENAI_API_KEY": KEY}, 5, 3,
                  ["max_tokens: it is sent as max_completion_tokens", "temperature: it is left"]),
+    "Kimi": (kimi, "[king]\ntemperature = 0.3\n", HERE, 4, 3, ["temperature: it is left"]),
     "Azure": (azure, AZURE, {"AZURE_OPENAI_API_KEY": KEY}, 4, 2, [FLAGGED + "It was filtered"]),
     "OpenRouter": (openrouter, OPENROUTER, {"OPENROUTER_API_KEY": KEY}, 5, 3,
                    [FLAGGED + "violence", "asks for 3 answers a turn"]),

@@ -319,7 +319,10 @@ def test_an_answer_may_take_longer_than_a_connection(fake_llm):
 
 FLAGGED = Status(403, {"error": {"message": "requires moderation", "metadata": {
     "reasons": ["violence"]}}})
-FILTERED = Status(400, {"error": {"code": "content_filter", "message": "a policy on violence"}})
+FILTERED = [Status(400, {"error": {"code": code, "type": kind, "message": "a policy on violence"}})
+            for code, kind in (("content_filter", None), (400, "content_filter"),
+                               ("invalid_prompt", "invalid_request_error"),
+                               ("data_inspection_failed", "data_inspection_failed"))]
 ALIKE = "the first items all failed alike: "
 # (number of prompts, [llm], the first replies, those behind them, exit code, numbers of requests,
 # answers and failed items, what is printed or in the errors; behind ! what is not)
@@ -328,7 +331,7 @@ RUNS = {
     "key in mid-run": (12, {}, [OK, OK], Status(402), 1, 3, 2, 0, "HTTP 402;left 10"),
     "other key": (12, {}, [OK, OK], Status(403), 1, 3, 2, 0, "HTTP 403;left 10"),
     "flagged": (6, {}, [FLAGGED] * 4, OK, 1, 6, 2, 4, f"flagged it;violence;!{ALIKE}"),
-    "filtered": (6, {}, [FILTERED] * 4, OK, 1, 6, 2, 4, f"flagged it;violence;!{ALIKE}"),
+    "filtered": (6, {}, FILTERED, OK, 1, 6, 2, 4, f"flagged it;violence;!{ALIKE};!HTTP 400"),
     "no model": (9, {}, [], lambda request: Status(404, f"no model, id {request.n}"), 2, 3, 0, 3,
                  f"{ALIKE};left 6;Check --model"),
     "bad": (9, {}, [], Status(400, "no such model"), 2, 3, 0, 3, f"{ALIKE};left 6;!Check --model"),
