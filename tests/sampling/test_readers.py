@@ -259,9 +259,11 @@ def test_tools_and_thinking_are_taken_in_their_spellings():
 def test_calls_in_the_texts_of_harbors_export_are_calls(tmp_path):
     call = '{"name": "bash", "arguments": {"command": "ls"}}'
     row = read_value(tmp_path, {"task": "o__r-9", "tool_definitions": [], "conversations": [
+        {"role": "user", "content": "<tools>\n[\n  {}\n]\n</tools>\n\nMend it."},
         {"role": "assistant", "content": f"I do.\n<tool_call>\n{call}\n</tool_call>"},
         {"role": "user", "content": ""}, {"role": "assistant", "content": "No <tool_call> here."}]})
-    done, result, said = row["messages"]
+    task, done, result, said = row["messages"]
+    assert task["content"] == "Mend it."
     assert done["content"] == "I do." and result["role"] == "tool" and "tool_calls" not in said
     assert json.loads(done["tool_calls"][0]["function"]["arguments"]) == {"command": "ls"}
 
@@ -502,6 +504,21 @@ def test_keys_that_a_column_of_structs_adds_are_no_arguments():
         "command": "ls", "input": None, "edits": [{"old": "a"}]}
     schema = row["tools"][0]["function"]["parameters"]
     assert schema["properties"] == {"command": {"type": "string"}}
+
+
+@pytest.mark.parametrize("name", ["rows/tool_calls.jsonl", "responses/own__repo-1.traj.json"])
+def test_messages_of_a_column_of_structs_have_the_keys_of_all_and_are_read_alike(name):
+    row = json.loads(EXAMPLES[name])
+    nulls = {key: None for message in row["messages"] for key in message}
+    same = {**row, "messages": [{**nulls, **message} for message in row["messages"]]}
+    assert forms.read(same, "here", "a-1") == forms.read(row, "here", "a-1")
+
+
+def test_the_output_of_a_call_may_be_of_parts():
+    result = {"type": "function_call_output", "call_id": "c1",
+              "output": [{"type": "input_text", "text": "a"}]}
+    row = forms.read([{"role": "user", "content": "Mend it."}, result], "here", "a-1")
+    assert row["messages"][1]["role"] == "tool" and content_text(row["messages"][1]) == "a"
 
 
 @pytest.mark.parametrize("content, text, reasoning", [

@@ -8,7 +8,7 @@ CALLS = ("function_call", "custom_tool_call", "local_shell_call", "tool_search_c
 
 def message_of(item: dict) -> dict:
     """Return an item as a message, or as a part of one; {} for any other item."""
-    kind = item.get("type", "message")
+    kind = item.get("type") or "message"
     role = "assistant"
     content = []
     calls = []

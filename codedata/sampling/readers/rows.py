@@ -39,6 +39,8 @@ def names_in(row: dict) -> dict:
 
 def _message(message: dict) -> dict:
     """Return a message; one of mini-swe-agent's *_response models is made of its items."""
-    if isinstance(message.get("output"), list) and "role" not in message:
+    if first(message, "role", "from"):
+        return message
+    if isinstance(message.get("output"), list) and not message.get("type"):
         return reply_of(message["output"])
-    return message if message.keys() & {"role", "from"} else message_of(message)
+    return message_of(message)

@@ -33,6 +33,7 @@ DROPPED = (
      "NEW TASK DESCRIPTION ---------------------\n"),
     ("--------------------- END OF NEW TASK DESCRIPTION", "ONE FUNCTION CALL PER MESSAGE."),
     ("# Tools\n\nYou may call one or more functions", "</tool_call> XML tags", "</tool_call>"),
+    ("<tools>\n[", "]\n</tools>"),
     ("Format your response as JSON with the following structure:",
      "(defaults to 1.0 if not present)"),
 )
