@@ -41,8 +41,8 @@ def main(argv=None) -> int:
             n = 1 + n_more if sampler.spec == king.spec else 1
             thoughts: list[str] = []
             turn = ask_turn(king, layout, prompt, partial(read_turn, thoughts=thoughts), n)
-            keep_reasoning(thoughts)
             ask_samples(sampler, layout, prompt, n_more)
+            keep_reasoning(thoughts)
             return Answer(prompt.instance_id, prompt.messages, prompt.assistant, king=turn,
                           tools=prompt.tools, several=prompt.several)
 

@@ -83,7 +83,8 @@ def load(args: Namespace) -> Settings:
                       todo="The key of a named endpoint is read from the environment: its "
                       "api_key_env, CHUTES_API_KEY for the default one.")
     hubs = layers.origin["prompt.hub_url"], layers.origin["prompt.rows_url"]
-    hf_token = layers.key("HF_TOKEN", *hubs) or layers.key("HUGGINGFACE_API_KEY", *hubs)
+    tokens = [layers.key(name, *hubs) for name in ("HF_TOKEN", "HUGGINGFACE_API_KEY")]
+    hf_token = next(filter(None, tokens), tokens[0])
     settings = Settings(**sections, endpoints=layers.endpoints(base_url), prices=layers.prices(),
                         root=root, budget_usd=args.budget, shard=args.shard, hf_token=hf_token)
     if args.show_config:
@@ -186,7 +187,8 @@ class _Layers:
     def _apply_openai_url(self, llm: dict) -> None:
         """Let OPENAI_BASE_URL be the address where nothing of ours names one, or a key for one."""
         url, origin = self.environment.get("OPENAI_BASE_URL", UNSET)
-        is_named = llm["base_url"] or self.origin["llm.endpoint"] != "default"
+        is_named = (llm["base_url"] or self.origin["llm.endpoint"] != "default"
+                    or "chutes" in self._table("endpoints"))
         if url and not is_named and not self.environment.keys() & CHUTES:
             llm["base_url"], self.origin["llm.base_url"] = url, origin
 
@@ -220,7 +222,8 @@ class _Layers:
         key = self.key(variable, *origins, url=url)
         openai_url, _ = self.environment.get("OPENAI_BASE_URL", NO_URL)
         if OPENAI.match(url) or url == openai_url.rstrip("/"):
-            return key or self.key("OPENAI_API_KEY", *origins, url=url)
+            keys = key, self.key("OPENAI_API_KEY", *origins, url=url)
+            return max(keys, key=lambda one: (bool(one), bool(one.withheld)))
         return key
 
     def endpoints(self, base_url: str) -> dict[str, Endpoint]:

@@ -83,9 +83,13 @@ def same_turn(one: Sequence[Effect | None], other: Sequence[Effect | None],
 
 
 def _may_meet(*effects: Effect) -> bool:
-    """Return whether the order of two calls matters: both may change the same file."""
+    """Return whether the order of two calls matters: both may change the same file, or one looks
+    at a file that the other edits."""
     files = [*map(_changed_file, effects)]
-    return None not in files and (ANY_FILE in files or files[0] == files[1])
+    if None not in files:
+        return ANY_FILE in files or files[0] == files[1]
+    return any(file not in (None, ANY_FILE) and file.rpartition("/")[2] in shell_command(other)
+               for file, other in zip(files, effects[::-1], strict=True))
 
 
 def _changed_file(effect: Effect) -> str | None:
@@ -93,7 +97,9 @@ def _changed_file(effect: Effect) -> str | None:
     nothing."""
     if effect.does in EDITS_A_FILE:
         return effect.path
-    is_look = effect.does in LOOKS or action_style(shell_command(effect)) == EXPLORE
+    command = shell_command(effect)   # cd alters where later ones look
+    is_look = effect.does in LOOKS or (action_style(command) == EXPLORE
+                                       and not re.match(r"\s*(?:cd|pushd|popd)\b", command))
     return None if is_look else ANY_FILE
 
 

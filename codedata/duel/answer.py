@@ -19,7 +19,6 @@ from codedata.conversation.turn import (
     as_call,
     clean,
     form_of,
-    has_several_calls,
     n_calls,
     plain,
     split_thinking,
@@ -107,7 +106,7 @@ def ask_turn(client: Client, layout: Layout, record: TurnRecord,
 def _form_asked(client: Client, record: TurnRecord) -> Form:
     """Return the form of a conversation, and whether an answer to it may have several calls."""
     form = form_of(record.messages, record.tools)
-    if form.tools and (record.several or has_several_calls(record.messages)):
+    if form.tools and record.several:
         return replace(form, several=not client.spec.one_call)
     return form
 

@@ -13,6 +13,7 @@ import re
 import secrets
 import time
 from argparse import Namespace
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NoReturn
@@ -23,7 +24,7 @@ from codedata.config import PRICE_LINE, load
 from codedata.driver import StaysInDriver, in_worker
 from codedata.errors import HttpTrouble, ItemFailed, Trouble
 from codedata.llm.costs import Money
-from codedata.llm.http import ONE_CHOICE, Http, Tries, read_json
+from codedata.llm.http import FLAGGED, ONE_CHOICE, Http, Tries, read_json
 from codedata.llm.preflight import about_key, warning
 from codedata.llm.replies import REPLY_TYPES, ReplyLog, current_reply_log
 from codedata.llm.trim import Fitted, estimate_tokens, fit, text_sent
@@ -45,7 +46,7 @@ REFUSAL = re.compile(r"unsupported|not support|n't support|unrecogni[sz]ed|unkno
 PROPOSAL = re.compile(r"\buse \W*(max_\w*tokens)", re.IGNORECASE)
 SET_BY_US = {"model", "messages", "tools", "response_format", "stream", "n"}   # keys of requests
 ALWAYS_SENT = ("temperature", "max_tokens", "max_completion_tokens")   # till a refusal names them
-NOT_EVERYWHERE = ("n", "response_format")   # left out at any refusal, in this order
+NOT_EVERYWHERE = ("n", "response_format", PARALLEL)   # left out at any refusal, in this order
 IN_WORDS = {"n": "gives one answer a call (n): further ones are asked for singly"}
 IN_THE_FIRST = {"tokens_in": 0, "tokens_out": 0, "tokens_cached": 0}   # usage of further replies
 WRONG_SHAPE = (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError)
@@ -263,7 +264,7 @@ class Client(StaysInDriver):
         of every one, it is not sent again in this run."""
         changes = dict(self._models.changes.get(self._place, ()))
         while True:
-            sent = _changed(request, n, changes)
+            sent = _changed(request, n, changes, self.spec.endpoint.extra_body)
             try:
                 found = self._post(sent, tries, calls, 1 if "n" in changes else n)
             except HttpTrouble as e:
@@ -276,7 +277,8 @@ class Client(StaysInDriver):
         """Return {parameter: its other name, or "" for none} of what a refusal names, or else of
         what not every endpoint takes; raise the refusal where the request has no such parameter."""
         text = refusal.what
-        if refusal.status not in REFUSES_A_PART and ONE_CHOICE not in text:
+        is_about_a_part = refusal.status in REFUSES_A_PART and not text.startswith(FLAGGED)
+        if not is_about_a_part and ONE_CHOICE not in text:
             raise refusal
         keys = orjson.loads(sent.data).keys() - self.spec.endpoint.extra_body.keys()
         words = re.findall(r"\w+", text) if REFUSAL.search(text) else ()
@@ -474,16 +476,17 @@ def _check_endpoint(endpoint: Endpoint) -> None:
                       "Copy the key again, without line ends or quotes.")
 
 
-def _changed(request: _Request, n: int, changes: dict[str, str]) -> _Request:
-    """Return a request for `n` replies, with the parameters that the endpoint takes. Its digest
-    stays, by which replies are kept."""
+def _changed(request: _Request, n: int, changes: dict[str, str], fixed: Collection[str]
+             ) -> _Request:
+    """Return a request for `n` replies, with the parameters that the endpoint takes; the `fixed`
+    ones stay. Its digest stays, too, by which replies are kept."""
     if n == 1 and not changes:
         return request
     body = {**orjson.loads(request.data), **({"n": n} if n > 1 else {})}
     for name, other in changes.items():
-        value = body.pop(name, None)
+        value = None if name in fixed else body.pop(name, None)
         if other and value is not None:
-            body[other] = value
+            body.setdefault(other, value)
     return replace(request, data=orjson.dumps(body))
 
 

@@ -37,6 +37,7 @@ from codedata.texts import printable
 log = logging.getLogger(__name__)
 CONNECT_TIMEOUT_S = 10.0
 LOOK_S = 10.0   # of a GET that is tried once
+FLAGGED = "the endpoint flagged it: "   # begins why a prompt is not answered
 ONE_CHOICE = "one completion choice"   # llama.cpp refuses several with HTTP 500
 # what OpenAI and Azure, Kimi and Qwen call a refusal of what a prompt says
 FLAG_CODES = {"content_filter", "invalid_prompt", "data_inspection_failed"}
@@ -356,7 +357,7 @@ def _stop_if_final(failure: _AttemptFailed, url: str, endpoint: EndpointState) -
     status = failure.status or 0
     if failure.flagged:
         endpoint.answered()   # key, address and model are good
-        raise HttpTrouble(f"the endpoint flagged it: {failure.flagged}", url, status=status)
+        raise HttpTrouble(f"{FLAGGED}{failure.flagged}", url, status=status)
     if status in FATAL:
         raise RunStopped(f"{FATAL[status]} ({failure.problem}).", url, endpoint.about_key,
                          exit_code=endpoint.exit_code)

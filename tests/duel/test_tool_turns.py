@@ -63,7 +63,8 @@ def root(tmp_path, fake_llm):
     by_tools = {"messages": HISTORY, "tools": TOOLS, "assistant": asks(
         call("Edit", 4, file_path="src/a.py", old_string="pass", new_string="return 1"))}
     write_json(tmp_path / "prompt/p.json", [
-        a_prompt(1, **by_tools), a_prompt(2, **{**by_tools, "messages": HISTORY[:4]}), a_prompt(3)])
+        a_prompt(1, several=True, **by_tools),
+        a_prompt(2, **{**by_tools, "messages": HISTORY[:4]}), a_prompt(3)])
     write_commits(tmp_path, 3)
     return tmp_path
 
@@ -126,7 +127,8 @@ def test_a_model_that_takes_no_tools_is_asked_in_the_text_form(root, fake_llm):
     fake_llm.always(reply)
     printed = run_main(king.main, root)
     assert printed.count("takes no tools: it is asked in the text form") == 1
-    refused, probe, asked, second = fake_llm.requests[:4]   # it is tried once
+    # with and without parallel_tool_calls; a probe; once it is tried
+    refused, _, probe, asked, second = fake_llm.requests[:5]
     assert [m["role"] for m in probe.messages] == ["user", "assistant", "tool"]
     assert "tools" in refused.body and "tools" not in second.body
     assert "exactly one block that opens with a line ```bash" in asked.messages[0]["content"]
@@ -177,7 +179,7 @@ def test_a_kept_answer_in_the_text_form_is_served_from_there(root, fake_llm):
     run_main(ch.main, root, code=1)
     n_paid = sum(r.body["model"] != "auditor" for r in fake_llm.requests)
     run_main(ch.main, root, code=1)
-    assert n_paid == sum(r.body["model"] != "auditor" for r in fake_llm.requests) == 3
+    assert n_paid == sum(r.body["model"] != "auditor" for r in fake_llm.requests) == 4
 
 
 def test_a_turn_in_the_text_form_has_to_be_a_call_of_the_agent(root, fake_llm):
