@@ -444,8 +444,11 @@ HISTORIES = {
                 ("u2", "r1", "two"), ("a3", "u2", "c3")), ["one", "", {"c1": "of c1"}, "two"]),
     "results beside the chain": (
         session(("u1", None, "one"), ("a1", "u1", "c1"), ("a1b", "a1", "c2"), ("r1", "a1", "c1"),
-                ("r2", "a1b", "c2"), ("u2", "gone", "two"), ("a2", "u2", "c3")),
+                ("r2", "a1b", "c2"), ("u2", "r2", "two"), ("a2", "u2", "c3")),
         ["one", "", {"c1": "of c1"}, {"c2": "of c2"}, "two"]),
+    "lines of another session": (
+        session(("u1", None, "one"), ("a1", "u1", "c1"), ("r1", "a1", "c1"), ("u2", "gone", "two"),
+                ("a2", "u2", "c2")), ["two"]),
     "a result after what was said while its call ran": (
         codex({"type": "function_call", "name": "f", "call_id": "c1"}, "two",
               {"type": "function_call_output", "call_id": "c1", "output": "a"}, "C"),
