@@ -13,6 +13,7 @@ import pytest
 from conftest import REPO, write_files
 from source_rows import a_pr, sample, write_jsonl, write_sources
 
+from codedata.errors import Trouble
 from codedata.messages import content_text, result_problem
 from codedata.records import Prompt
 from codedata.sampling.draw import LATE, MAX_MESSAGES, draw, prompt_problem, prompts_of
@@ -326,16 +327,24 @@ def test_actions_of_adp_between_observations_are_one_message_with_results_in_ord
         return {"class_": class_, **keys}
 
     code = {"language": "bash", "content": "ls"}
-    row = forms.read({"id": "o__r-1.abcdefgh_2", "content": [
+    content = [
         part("text_observation", content="Mend it.", source="user"),
         part("code_action", **code, description="I look."),
         part("api_action", function="open", kwargs={"path": "a"}),
         part("text_observation", content="of ls", source="environment"),
-        part("web_observation", html="…"), part("message_action", content="Done.")]}, "here")
+        part("web_observation", html="…"), part("message_action", content="Done.")]
+    document = {"id": "o__r-1.abcdefgh_2", "content": content}
+    row = forms.read(document, "here")
     assert row["instance_id"] == "o__r-1"
     assert [content_text(m) for m in row["messages"]] == [
         "Mend it.", "I look.", "of ls", "[web_observation]", "Done."]
     assert len(row["messages"][1]["tool_calls"]) == 2 and not result_problem(row["messages"])
+    assert not row["no_turns"]
+    del content[3]
+    assert forms.read(document, "here")["no_turns"] == {1}
+    content[3] = part("image_observation", content="a.png")
+    with pytest.raises(Trouble, match="an observation is an image"):
+        forms.read(document, "here")
 
 
 def test_calls_without_ids_get_some_and_their_results_the_same(tmp_path):
@@ -457,6 +466,10 @@ HISTORIES = {
         [{"kind": "MessageEvent", "id": name, "parent_id": before, "llm_message": {
             "role": "assistant" if name == "c" else "user", "content": [{"text": name}]}}
          for name, before in (("a", None), ("b", "a"), ("c", "a"))], ["a"]),
+    "a line of a trace with a line separator in it": (
+        {"harness": "codex", "session_id": "s", "trace": "\n".join(
+            json.dumps(line, ensure_ascii=False) for line in codex("one\u2028two", "A"))},
+        ["one\u2028two"]),
     "turns that were rolled back": (
         codex("<environment>", "one", "A", "two", "B", "<aborted>", "three", "C", 2, "four", "D"),
         ["<environment>", "one", "A", "four"]),
