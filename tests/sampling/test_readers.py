@@ -455,6 +455,11 @@ HISTORIES = {
         session(("u1", None, "one"), ("a1", "u1", "c1"), ("a1b", "a1", "c2"), ("r1", "a1", "c1"),
                 ("r2", "a1b", "c2"), ("u2", "r2", "two"), ("a2", "u2", "c3")),
         ["one", "", {"c1": "of c1"}, {"c2": "of c2"}, "two"]),
+    "what the user wrote while the agent worked": (
+        [*session(("u1", None, "one"), ("a1", "u1", "c1"), ("r1", "a1", "c1")),
+         {"type": "attachment", "uuid": "q1", "parentUuid": "r1",
+          "attachment": {"type": "queued_command", "prompt": "two"}}, *session(("a2", "q1", "c2"))],
+        ["one", "", {"c1": "of c1"}, "two"]),
     "lines of another session": (
         session(("u1", None, "one"), ("a1", "u1", "c1"), ("r1", "a1", "c1"), ("u2", "gone", "two"),
                 ("a2", "u2", "c2")), ["two"]),

@@ -58,6 +58,10 @@ def _trajectory(document: list[dict], is_side: bool) -> dict:
         if is_summary and messages:
             break
         role = line.get("type")
+        body = line.get("message") or {}
+        attached = line.get("attachment") or {}
+        if attached.get("type") == "queued_command":   # written while the model worked
+            role, body = "user", {"content": attached["prompt"]}
         uuid = line.get("uuid", i)
         parent = line.get("parentUuid", last)
         if parent not in parents and (parent is not None or role != "user"):
@@ -65,7 +69,6 @@ def _trajectory(document: list[dict], is_side: bool) -> dict:
         parents.setdefault(uuid, parent)
         is_others = bool(line.get("isSidechain")) != is_side
         last = last if is_others else uuid
-        body = line.get("message") or {}
         if role not in ROLES or is_others or body.get("model") == "<synthetic>":
             continue
         blocks = body.get("content") or []
