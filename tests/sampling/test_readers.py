@@ -123,7 +123,7 @@ def test_demonstrations_of_swe_agent_are_history_and_no_turns(tmp_path):
     demo = [{"role": role, "content": "a demo", "is_demo": True} for role in ("user", "assistant")]
     traj["history"][1:1] = demo
     row = read_value(tmp_path, traj)
-    assert len(row["messages"]) == 6 and row["no_turns"] == range(3)
+    assert len(row["messages"]) == 6 and {*row["no_turns"]} == {*range(3)}
     traj = {"environment": "swe_main",   # an early version
             "history": [{"role": "user", "content": "(Current directory: /own__repo)\nbash-$"}]}
     assert read_value(tmp_path, traj, "gpt4_repo-7.traj")["instance_id"] == "own__repo-7"
@@ -475,6 +475,10 @@ HISTORIES = {
         {"harness": "codex", "session_id": "s", "trace": "\n".join(
             json.dumps(line, ensure_ascii=False) for line in codex("one\u2028two", "A"))},
         ["one\u2028two"]),
+    "a protocol of texts beside calls": (
+        [{"role": "user", "content": "You have access to the following functions: If you choose to "
+          "call a function </IMPORTANT> Mend it. - Extra text before or after the JSON is tolerated"
+          "\n- The JSON must be valid\n- Wait without taking action"}, asks("c1")], ["Mend it."]),
     "turns that were rolled back": (
         codex("<environment>", "one", "A", "two", "B", "<aborted>", "three", "C", 2, "four", "D"),
         ["<environment>", "one", "A", "four"]),
