@@ -342,7 +342,7 @@ def test_actions_of_adp_between_observations_are_one_message_with_results_in_ord
     assert not row["no_turns"]
     del content[3]
     assert forms.read(document, "here")["no_turns"] == {1}
-    content[3] = part("image_observation", content="a.png")
+    content[3] = part("image_observation")
     with pytest.raises(Trouble, match="an observation is an image"):
         forms.read(document, "here")
 
@@ -477,8 +477,8 @@ HISTORIES = {
         ["one\u2028two"]),
     "a protocol of texts beside calls": (
         [{"role": "user", "content": "You have access to the following functions: If you choose to "
-          "call a function </IMPORTANT> Mend it. - Extra text before or after the JSON is tolerated"
-          "\n- The JSON must be valid\n- Wait without taking action"}, asks("c1")], ["Mend it."]),
+          "call a function </IMPORTANT> Mend it. - Extra text before or after the JSON\n- The JSON "
+          "must be valid\n- taking action"}, asks("c1")], ["Mend it."]),
     "turns that were rolled back": (
         codex("<environment>", "one", "A", "two", "B", "<aborted>", "three", "C", 2, "four", "D"),
         ["<environment>", "one", "A", "four"]),
