@@ -268,11 +268,12 @@ def default_tools(agent: str, messages: Sequence[dict]) -> list[dict]:
     called = [parts_of(call) for message in messages for call in message.get("tool_calls") or ()]
 
     def cover(item: tuple[str, list[str]]) -> tuple[int, bool]:
-        """Return (number of calls that fit a set, whether the set is one of the agent's)."""
+        """Return (number of calls that fit a set, unreadable ones by their name alone; whether the
+        set is one of the agent's)."""
         title, headings = item
         entries = [entry for heading in headings for entry in by_heading[heading]]
-        n = sum(any(entry["name"] == name and _fits(entry, arguments or {}) for entry in entries)
-                for name, arguments in called)
+        n = sum(any(entry["name"] == name and (arguments is None or _fits(entry, arguments))
+                    for entry in entries) for name, arguments in called)
         return n, agent.startswith(title.partition(",")[0])
 
     title, headings = max(rest["agents"].items(), key=cover)

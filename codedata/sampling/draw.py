@@ -214,7 +214,7 @@ def prompt_problem(prompt: Prompt, settings: PromptSettings, exclude: Exclude) -
     """Return the reason to leave a prompt out whatever its PR is, or None."""
     if prompt.instance_id in exclude.ids:
         return EXCLUDED
-    if not prompt.messages:
+    if not any(message["role"] == "user" for message in prompt.messages):
         return NO_HISTORY
     text = turn_text(prompt.assistant)
     for message in prompt.messages:

@@ -12,7 +12,7 @@ NO_MODEL = "no model wrote it"
 NO_TURN = "no assistant turn"
 # of a turn
 EXCLUDED = "[exclude] ids"
-NO_HISTORY = "empty history"
+NO_HISTORY = "a history without a message of the user"
 TOO_LONG = "over max_chars"
 NUL = "NUL bytes"
 SURROGATES = "lone surrogates"

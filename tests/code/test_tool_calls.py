@@ -150,6 +150,7 @@ def test_the_tools_of_an_agent_do_not_depend_on_which_of_them_it_called():
     assert "insert" in names(call("edit", {"search": "a", "replace": "b"}))
     assert names(call("bash", {"command": "ls"}), agent="mini-swe-agent 2") == ["bash"]
     assert names(call("think", {})) == ["think"]
+    assert names(call("exec_command", "[REDACTED]"))[0] == "exec_command"
     editor = default_tools("OpenHands", [turn(call("str_replace_editor", {
         "command": "view", "path": "a"}))])[1]["function"]["parameters"]
     assert editor["properties"]["command"]["enum"] == ["view", "create", "str_replace", "insert"]

@@ -135,7 +135,7 @@ REASONS = """
 1 (NUL bytes)
 1 (lone surrogates)
 1 (over max_chars)
-1 (empty history)
+1 (a history without a message of the user)
 1 (no assistant turn)
 1 (exact duplicate)
 but a message has no text)
@@ -154,7 +154,7 @@ def test_what_is_left_out_is_counted_by_reason(tmp_path):
     rows = [a_row(i, n_turns=1) for i in range(14)]
     for i, text in turns.items():
         rows[i]["messages"][2]["content"] = text
-    for i, messages in ((6, rows[6]["messages"][2:3]), (7, []), (8, [{"role": "user"}])):
+    for i, messages in ((6, rows[6]["messages"][::2]), (7, []), (8, [{"role": "user"}])):
         rows[i]["messages"] = messages
     rows += [a_row(0, instance_id="../up"), rows[0]]
     prs = [a_pr(i) for i in range(14) if i != 9]

@@ -13,6 +13,7 @@ import pytest
 from conftest import REPO, write_files
 from source_rows import a_pr, sample, write_jsonl, write_sources
 
+from codedata.errors import Trouble
 from codedata.messages import content_text, result_problem
 from codedata.records import Prompt
 from codedata.sampling.draw import LATE, MAX_MESSAGES, draw, prompt_problem, prompts_of
@@ -122,7 +123,7 @@ def test_demonstrations_of_swe_agent_are_history_and_no_turns(tmp_path):
     demo = [{"role": role, "content": "a demo", "is_demo": True} for role in ("user", "assistant")]
     traj["history"][1:1] = demo
     row = read_value(tmp_path, traj)
-    assert len(row["messages"]) == 6 and row["no_turns"] == range(3)
+    assert len(row["messages"]) == 6 and {*row["no_turns"]} == {*range(3)}
     traj = {"environment": "swe_main",   # an early version
             "history": [{"role": "user", "content": "(Current directory: /own__repo)\nbash-$"}]}
     assert read_value(tmp_path, traj, "gpt4_repo-7.traj")["instance_id"] == "own__repo-7"
@@ -328,16 +329,24 @@ def test_actions_of_adp_between_observations_are_one_message_with_results_in_ord
         return {"class_": class_, **keys}
 
     code = {"language": "bash", "content": "ls"}
-    row = forms.read({"id": "o__r-1.abcdefgh_2", "content": [
+    content = [
         part("text_observation", content="Mend it.", source="user"),
         part("code_action", **code, description="I look."),
         part("api_action", function="open", kwargs={"path": "a"}),
         part("text_observation", content="of ls", source="environment"),
-        part("web_observation", html="…"), part("message_action", content="Done.")]}, "here")
+        part("web_observation", html="…"), part("message_action", content="Done.")]
+    document = {"id": "o__r-1.abcdefgh_2", "content": content}
+    row = forms.read(document, "here")
     assert row["instance_id"] == "o__r-1"
     assert [content_text(m) for m in row["messages"]] == [
         "Mend it.", "I look.", "of ls", "[web_observation]", "Done."]
     assert len(row["messages"][1]["tool_calls"]) == 2 and not result_problem(row["messages"])
+    assert not row["no_turns"]
+    del content[3]
+    assert forms.read(document, "here")["no_turns"] == {1}
+    content[3] = part("image_observation")
+    with pytest.raises(Trouble, match="an observation is an image"):
+        forms.read(document, "here")
 
 
 def test_calls_without_ids_get_some_and_their_results_the_same(tmp_path):
@@ -446,8 +455,16 @@ HISTORIES = {
                 ("u2", "r1", "two"), ("a3", "u2", "c3")), ["one", "", {"c1": "of c1"}, "two"]),
     "results beside the chain": (
         session(("u1", None, "one"), ("a1", "u1", "c1"), ("a1b", "a1", "c2"), ("r1", "a1", "c1"),
-                ("r2", "a1b", "c2"), ("u2", "gone", "two"), ("a2", "u2", "c3")),
+                ("r2", "a1b", "c2"), ("u2", "r2", "two"), ("a2", "u2", "c3")),
         ["one", "", {"c1": "of c1"}, {"c2": "of c2"}, "two"]),
+    "what the user wrote while the agent worked": (
+        [*session(("u1", None, "one"), ("a1", "u1", "c1"), ("r1", "a1", "c1")),
+         {"type": "attachment", "uuid": "q1", "parentUuid": "r1",
+          "attachment": {"type": "queued_command", "prompt": "two"}}, *session(("a2", "q1", "c2"))],
+        ["one", "", {"c1": "of c1"}, "two"]),
+    "lines of another session": (
+        session(("u1", None, "one"), ("a1", "u1", "c1"), ("r1", "a1", "c1"), ("u2", "gone", "two"),
+                ("a2", "u2", "c2")), ["two"]),
     "a result after what was said while its call ran": (
         codex({"type": "function_call", "name": "f", "call_id": "c1"}, "two",
               {"type": "function_call_output", "call_id": "c1", "output": "a"}, "C"),
@@ -456,6 +473,14 @@ HISTORIES = {
         [{"kind": "MessageEvent", "id": name, "parent_id": before, "llm_message": {
             "role": "assistant" if name == "c" else "user", "content": [{"text": name}]}}
          for name, before in (("a", None), ("b", "a"), ("c", "a"))], ["a"]),
+    "a line of a trace with a line separator in it": (
+        {"harness": "codex", "session_id": "s", "trace": "\n".join(
+            json.dumps(line, ensure_ascii=False) for line in codex("one\u2028two", "A"))},
+        ["one\u2028two"]),
+    "a protocol of texts beside calls": (
+        [{"role": "user", "content": "You have access to the following functions: If you choose to "
+          "call a function </IMPORTANT> Mend it. - Extra text before or after the JSON\n- The JSON "
+          "must be valid\n- taking action"}, asks("c1")], ["Mend it."]),
     "turns that were rolled back": (
         codex("<environment>", "one", "A", "two", "B", "<aborted>", "three", "C", 2, "four", "D"),
         ["<environment>", "one", "A", "four"]),

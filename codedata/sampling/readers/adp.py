@@ -2,7 +2,7 @@
 
 An action without a description goes on with the message of the action before it. An observation
 that follows calls is the result of the call that it names, or else of the first one without a
-result.
+result. Several calls with fewer results are not a turn: nothing tells that one message had them.
 """
 from __future__ import annotations
 
@@ -46,11 +46,15 @@ def read(document: dict) -> dict:
             last["tool_calls"].append({"id": part.get("tool_call_id"), **_call(part)})
             n_waiting += 1
         last["content"] += filter(None, texts)
-    for message in messages:
+    no_turns = set()
+    for i, message in enumerate(messages):
         if message["role"] == "assistant":
             message["content"] = "\n\n".join(message["content"])
+            n = len(message["tool_calls"])
+            if n > 1 and [one["role"] for one in messages[i + 1:i + 1 + n]] != ["tool"] * n:
+                no_turns.add(i)
     name = str(document["id"])
-    return {"messages": messages, "agent": FORM, "id": name,
+    return {"messages": messages, "agent": FORM, "id": name, "no_turns": no_turns,
             "instance_id": RUN.sub("", name) if INSTANCE.fullmatch(name) else None}
 
 
@@ -62,7 +66,10 @@ def _call(action: dict) -> dict:
 
 
 def _observation(part: dict, is_result: bool) -> dict:
-    """Return an observation as a message: a result, or what a user or another agent wrote."""
+    """Return an observation as a message: a result, or what a user or another agent wrote.
+    Raise ValueError for an image, of which only the path is there."""
+    if part["class_"] == "image_observation":
+        raise ValueError("an observation is an image")
     text = part.get("content")
     source = "agent" if part.get("source") == "agent" else "user"
     return {"role": "tool" if is_result else source, "tool_call_id": part.get("tool_call_id"),

@@ -4,6 +4,7 @@ A trajectory ends where its history was compacted. A sidechain is the trajectory
 the file of its session or in one of its own. The system prompt and the tools are not in these
 files. Where a user went back and wrote a message anew, the file has both branches: a turn's history
 is the chain of `parentUuid`, with the results of its calls, as a result may hang beside that chain.
+It begins anew at a line whose parent is not in the file.
 """
 from __future__ import annotations
 
@@ -50,19 +51,24 @@ def _trajectory(document: list[dict], is_side: bool) -> dict:
     messages: dict = {}   # by id, as a resumed session may repeat lines
     uuids: dict = {}      # the lines of each message
     parents: dict = {}    # of each line: the line before it
+    present = {None, *(line.get("uuid") for line in document)}
     last = None
     for i, line in enumerate(document):
         is_summary = line.get("isCompactSummary") or line.get("subtype") == "compact_boundary"
         if is_summary and messages:
             break
         role = line.get("type")
+        body = line.get("message") or {}
+        attached = line.get("attachment") or {}
+        if attached.get("type") == "queued_command":   # written while the model worked
+            role, body = "user", {"content": attached["prompt"]}
         uuid = line.get("uuid", i)
         parent = line.get("parentUuid", last)
-        is_known = parent in parents or (parent is None and role == "user")
-        parents.setdefault(uuid, parent if is_known else last)
+        if parent not in parents and (parent is not None or role != "user"):
+            parent = last if parent in present else None   # not there: of another session
+        parents.setdefault(uuid, parent)
         is_others = bool(line.get("isSidechain")) != is_side
         last = last if is_others else uuid
-        body = line.get("message") or {}
         if role not in ROLES or is_others or body.get("model") == "<synthetic>":
             continue
         blocks = body.get("content") or []

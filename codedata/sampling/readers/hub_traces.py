@@ -20,7 +20,7 @@ def read(document: dict) -> dict:
     """Return the row."""
     names = rows.names_in(document)
     trace = decoded(document.get("trace"))
-    lines = map(decoded, trace.splitlines() if isinstance(trace, str) else trace or ())
+    lines = map(decoded, trace.split("\n") if isinstance(trace, str) else trace or ())
     lines = [line for line in lines if isinstance(line, dict)]
     if claude_code.matches(lines):
         return {**names, **claude_code.read(lines)}

@@ -3,8 +3,8 @@ OpenHands, and the JSON of Terminus.
 
 In a conversation that keeps to one of PROTOCOLS the calls become those of the chat API, and the
 user's message after them their result: of one output for several calls the last has all. What the
-prompts say of the protocol is taken out (DROPPED): answers are calls of the API, too. A call that
-is cut stays text, so it is no turn.
+prompts say of the protocol is taken out (DROPPED), also where the calls are those of the API
+already: answers are calls of the API, too. A call that is cut stays text, so it is not a turn.
 """
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ DROPPED = (
     ("<tools>\n[", "]\n</tools>"),
     ("Format your response as JSON with the following structure:",
      "(defaults to 1.0 if not present)"),
+    ("- Extra text before or after the JSON", "- The JSON must be valid", "taking action"),
 )
 SAID = ("analysis", "plan")   # keys of what Terminus thinks
 
 
 def with_calls(messages: list[dict], tools: list[dict] | None) -> tuple | None:
     """Return (the messages with the calls in their texts as calls, the tools, the new place of each
-    message), or None if the conversation keeps to no protocol."""
+    message), or None if the conversation has no calls and keeps to no protocol."""
     replies = [content_text(one) for one in messages if one["role"] == "assistant"]
-    if any(one.get("tool_calls") for one in messages):
-        return None
+    is_native = any(one.get("tool_calls") for one in messages)
     # a text that only speaks of calls must not make its conversation one of them
-    read = next((read for read in PROTOCOLS if replies and
+    read = next((read for read in PROTOCOLS if replies and not is_native and
                  2 * sum(read(text) is not None for text in replies) >= len(replies)), None)
-    if not read:
+    if not read and not is_native:
         return None
-    n_prompts = next(i for i, one in enumerate(messages) if one["role"] == "assistant")
+    n_prompts = next((i for i, one in enumerate(messages) if one["role"] == "assistant"), 0)
     tools = tools or _tools_in("\n".join(map(content_text, messages[:n_prompts])))
     functions = [one["function"] for one in tools or ()]
     kinds = {(one["name"], key): part.get("type") for one in functions
@@ -61,9 +61,10 @@ def with_calls(messages: list[dict], tools: list[dict] | None) -> tuple | None:
     n_waiting = 0
     for i, message in enumerate(messages):
         text = content_text(message)
-        calls = read(text) if message["role"] == "assistant" else None
+        calls = read(text) if read and message["role"] == "assistant" else None
         if i < n_prompts:
-            message = {**message, "content": _without_protocol(text)}
+            kept = _without_protocol(text)
+            message = message if is_native and kept == text else {**message, "content": kept}
         elif calls:
             message = {**message, "content": calls[0],
                        "tool_calls": [_typed(call, kinds) for call in calls[1]]}
