@@ -45,6 +45,7 @@ def records(root) -> dict:
     ({"report": '{"resolved": "True"}', "test_result": {"git_patch": "p"}}, (True, None, "", "p")),
     ({"reward": 0.5, "resolved": None, "exit_status": 3}, (None, 0.5, "", "")),
     ({"resolved": "maybe", "reward": float("nan")}, (None, None, "", "")),
+    ({"reward": 10 ** 400}, (None, None, "", "")),
     ([{"resolved": True}], (None, None, "", ""))])
 def test_the_end_of_a_trajectory_is_read_from_the_keys_that_sources_have(document, outcome):
     assert outcome_of(document) == outcome

@@ -5,10 +5,10 @@ Those of `info` are of SWE-agent and mini-swe-agent, `report` and `test_result` 
 """
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from sys import float_info
 
 from codedata.bounded import MAX_ROW_BYTES, inside, read_bounded, row_in
 from codedata.errors import BrokenRecord
@@ -33,7 +33,7 @@ def outcome_of(document, name: str = "") -> Outcome:
             result = read_bounded(inside(folder.parent, "result.json"), MAX_ROW_BYTES)
             found |= dict(_values(row_in(result)))
     reward = found.get("reward")
-    is_number = isinstance(reward, (int, float)) and math.isfinite(reward)
+    is_number = isinstance(reward, (int, float)) and abs(reward) <= float_info.max
     resolved = found.get("resolved", found.get("target"))
     texts = [found.get("exit_status"), next(filter(None, map(found.get, PATCHES)), None)]
     return (TRUTHS.get(str(resolved).lower()), float(reward) if is_number else None,
