@@ -26,6 +26,7 @@ from codedata.leak.facts import has_read_fix
 from codedata.messages import content_text
 from codedata.records import Message, Sample, SourceTrajectory
 from codedata.settings import ExportSettings
+from codedata.suites.repo_names import parts_of
 from codedata.texts import natural
 
 SFT, DPO = "sft_trajectories", "dpo_trajectories"
@@ -69,7 +70,9 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
     actions: dict[str, str] = {}
 
     def load(name: str) -> None:
-        records[name] = store.read(name)
+        record = store.read(name)
+        repo = record.repo or turns.pr(record.instance_id)[0].repo
+        records[name] = replace(record, repo="/".join(parts_of(repo)[-2:]))   # of an address, too
 
     def sample(name: str) -> WholeTrajectory | None:
         record = records[name]
@@ -82,7 +85,8 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
         messages, tools = read_row(record)
         actions[name] = "\n".join(_actions(messages, tools))
         pr = replace(turns.pr(record.instance_id)[0], repo=record.repo)
-        match = re.search(FORBIDDEN.replace("REPO", re.escape(pr.repo)), actions[name])
+        forbidden = FORBIDDEN.replace("REPO", re.escape(pr.repo))
+        match = re.search(forbidden, actions[name], re.IGNORECASE)
         if match or has_read_fix(messages, pr):
             left_out.add(name, "read what it should not",
                          match[0] if match else "the pull request, before it wrote any of it")
@@ -97,7 +101,7 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
         turns.take(name, partial(load, name))
     for name in sorted(records, key=lambda name: (records[name].source, records[name].row)):
         turns.take(name, partial(sample, name))
-    found = [replace(one, repo=records[one.name].repo or one.repo) for one in sorted(
+    found = [replace(one, repo=records[one.name].repo) for one in sorted(
         turns.turns, key=lambda one: (records[one.name].n_turns, natural(one.name)))]
     turns.turns = []
     _pair(turns, *([*_kept(turns, [one for one in found if one.score == score], actions)]
