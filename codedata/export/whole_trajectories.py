@@ -35,14 +35,16 @@ KEPT_SETTINGS = ("duplicate_similarity", "licence", "licences", "max_chars", "se
                  "solved_reward", "tool_calls", "trajectories_per_repo", "trajectories_per_task",
                  "validation")
 # what no command may hold: a verifier's folders, what fetches or lists the repository's later
-# history, its pages; REPO stands for owner/name. Repeats are bounded, so that it takes linear time
+# history, its pages (a link in brackets fetches nothing); REPO stands for owner/name. Repeats are
+# bounded, so that it takes linear time
 FORBIDDEN = (
-    r"(?<![\w./~-])/(?:tests|solution|logs/verifier)\b"
+    r"(?<![\w./~*)}-])/(?:tests|solution|logs/verifier)\b"
     r"|\bgit (?:-[cC] \S{1,99} |-\S{1,99} ){0,5}(?:fetch|pull|clone|ls-remote|reflog)\b"
-    r"|\bgit (?:-[cC] \S{1,99} |-\S{1,99} ){0,5}(?:log|rev-list|show)\b"
-    r"[^\n|;&]{0,200} --(?:all|remotes)\b"
-    r"|\bgh (?:pr|issue|api|release) |https?://raw\.github\w{1,30}\.com/REPO/"
-    r"|https?://(?:api\.|www\.)?github\.com/(?:repos/)?REPO/"
+    r"|\bgit (?:-[cC] \S{1,99} |-\S{1,99} ){0,5}(?:log|rev-list|show|diff|checkout)\b"
+    r"[^\n|;&]{0,200} (?:--(?:all|remotes|branches)\b|(?:origin|upstream)/)"
+    r"|\bgh (?:pr|issue|api|release) |\bgit\+\w{1,9}://[^\s/]{1,60}/REPO(?![\w-])"
+    r"|https?://(?:raw|codeload|patch-diff)\.github\w{0,30}\.com/(?:raw/)?REPO/"
+    r"|(?<![(<])https?://(?:api\.|www\.)?github\.com/(?:repos/)?REPO/"
     r"(?:pull|commit|compare|issues|archive|blob|raw)")
 # (record) → (its messages, its tools); raises BrokenRecord for a changed row
 RowReader = Callable[[SourceTrajectory], tuple[list[Message], list | None]]
@@ -86,7 +88,7 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
         actions[name] = "\n".join(_actions(messages, tools))
         pr = replace(turns.pr(record.instance_id)[0], repo=record.repo)
         forbidden = FORBIDDEN.replace("REPO", re.escape(pr.repo))
-        match = re.search(forbidden, actions[name], re.IGNORECASE)
+        match = re.search(forbidden, re.sub(r"[ \t]+", " ", actions[name]), re.IGNORECASE)
         if match or has_read_fix(messages, pr):
             left_out.add(name, "read what it should not",
                          match[0] if match else "the pull request, before it wrote any of it")
