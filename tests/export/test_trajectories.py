@@ -42,7 +42,8 @@ def records(root) -> dict:
     ({"resolved": 1, "exit_status": "submit", "model_patch": "p"}, (True, None, "submit", "p")),
     ({"target": False, "generated_patch": "p", "reward": "high"}, (False, None, "", "p")),
     ({"info": {"exit_status": "Submitted", "submission": "p"}}, (None, None, "Submitted", "p")),
-    ({"report": '{"resolved": "True"}', "test_result": {"git_patch": "p"}}, (True, None, "", "p")),
+    ({"report": '{"resolved": "True"}', "resolved": None, "test_result": {"git_patch": "p"}},
+     (True, None, "", "p")),
     ({"reward": 0.5, "resolved": None, "exit_status": 3}, (None, 0.5, "", "")),
     ({"resolved": "maybe", "reward": float("nan")}, (None, None, "", "")),
     ({"reward": 10 ** 400}, (None, None, "", "")),
@@ -54,6 +55,8 @@ def test_the_end_of_a_trajectory_is_read_from_the_keys_that_sources_have(documen
 def test_the_reward_of_a_trial_of_harbor_lies_beside_its_agent(tmp_path):
     write_files(tmp_path, {"result.json": '{"verifier_result": {"rewards": {"reward": 0.25}}}'})
     assert outcome_of({}, f"{tmp_path}/agent/trajectory.json")[1] == 0.25
+    for part, name in ({"continued_trajectory_ref": "b"}, ""), ({}, ".summarization-1-summary"):
+        assert outcome_of(part, f"{tmp_path}/agent/trajectory{name}.json")[1] is None
     write_files(tmp_path, {"result.json": "{"})
     assert outcome_of({}, f"{tmp_path}/agent/trajectory.json")[1] is None
 
@@ -100,8 +103,9 @@ def test_each_one_left_out_is_named_and_the_card_counts_it(root):
     assert "| trajectories left out: nothing to pair it with | 4 |" in card(root, DPO)
 
 
-BARRED = ("git  log --branches", "git show origin/main:a.py", "pip install git+https://github.com/o/r",
-          "curl https://codeload.github.com/O/r/zip/main", "wget https://github.com/o/r/pull/5.diff")
+BARRED = ("git  log --branches", "git show origin/main:a.py",
+          "pip install git+https://github.com/o/r", "wget https://github.com/o/r/pull/5.diff",
+          "curl https://codeload.github.com/O/r/zip/main")
 FREE = ("find -path '*/tests/*'", "ls $(pwd)/tests", "echo '[#5](https://github.com/o/r/issues/5)'")
 
 
