@@ -125,11 +125,13 @@ def test_an_edited_record_stays_and_decides_and_a_changed_row_is_refused_by_name
     record(root, some)
     for path in records(root).values():
         edit(path, resolved="own__repo-1." not in path.name)
-    assert "wrote 0, there are 3" in record(root, [*some[:2], {**some[2], "exit_status": "other"}])
+    changed = {**some[2], "exit_status": "other"}
+    assert "wrote 0, there are 3" in record(root, [*some[:2], changed])
     said = export(root, code=1)
     assert "rows.jsonl row 2" in said and "own__repo-3" in said
     assert [row["instance_id"] for row in rows(root, SFT)] == ["own__repo-2"]
     assert [*left_out(root).values()].count("broken record") == 1
+    assert "wrote 1, there are 4" in record(root, [a_run(9, "new"), *some])   # others have moved
 
 
 def test_killed_between_records_it_goes_on_and_comes_to_the_same(root):
