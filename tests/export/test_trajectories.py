@@ -103,21 +103,14 @@ def test_each_one_left_out_is_named_and_the_card_counts_it(root):
     assert "| trajectories left out: nothing to pair it with | 4 |" in card(root, DPO)
 
 
-BARRED = ("git  log --branches", "git show origin/main:a.py",
-          "pip install git+https://github.com/o/r", "wget https://github.com/o/r/pull/5.diff",
-          "curl https://codeload.github.com/O/r/zip/main")
-FREE = ("find -path '*/tests/*'", "ls $(pwd)/tests", "echo '[#5](https://github.com/o/r/issues/5)'")
-
-
-@pytest.mark.parametrize("repo", ["", "https://github.com/O/R.git"])
-def test_commands_that_reach_later_history_are_barred_whatever_names_the_repository(root, repo):
-    record(root, [{**a_run(i, f"s{i}", command, resolved=True), "instance_id": f"o__r-{i}",
-                   "repo": repo} for i, command in enumerate((*BARRED, *FREE))])
+def test_commands_that_reach_later_history_are_barred_in_other_spellings_and_others_are_not(root):
+    commands = ("git  log --branches", "git show origin/main:a.py",
+                "curl https://github.com/Own/repo/pull/5.diff", "find -path '*/tests/*'",
+                "ls $(pwd)/tests", "echo '[#5](https://github.com/own/repo/issues/5)'")
+    record(root, [{**a_run(i, f"s{i}", command, resolved=True), "repo": ""}
+                  for i, command in enumerate(commands)])
     export(root)
-    barred = {name.partition(".")[0] for name, reasons in left_out(root).items()
-              if "read what" in reasons}
-    assert barred == {f"o__r-{i}" for i in range(len(BARRED))}
-    assert {row["repo"].lower() for row in rows(root, SFT)} == {"o/r"}
+    assert [row["instance_id"][-1] for row in rows(root, SFT)] == ["3", "4", "5"]
 
 
 def test_an_edited_record_stays_and_decides_and_a_changed_row_is_refused_by_name(root):
