@@ -141,10 +141,12 @@ def test_killed_between_records_it_goes_on_and_comes_to_the_same(root):
     assert left == {path: path.stat().st_mtime_ns for path in left}
 
 
-@pytest.mark.parametrize("told, wrote, read", [(0, 0, True), (1, 0, False), (0, 1, False)])
-def test_a_fix_that_a_result_shows_before_it_was_written_was_read(told, wrote, read):
+@pytest.mark.parametrize("told, wrote, moved, read", [
+    (0, 0, 0, True), (1, 0, 0, False), (0, 1, 0, False), (0, 0, 1, False)])
+def test_a_fix_that_a_result_shows_before_it_was_written_was_read(told, wrote, moved, read):
     fix = "\n".join(f"    return compute_total(values, base={k})" for k in range(4))
-    patch = "--- a/m.py\n+++ b/m.py\n@@ -0,0 +1,4 @@\n+" + fix.replace("\n", "\n+") + "\n"
+    patch = "--- a/m.py\n+++ b/m.py\n@@ -0,0 +1,4 @@\n"
+    patch += "".join(f"{sign}{fix}\n".replace("\n ", f"\n{sign} ") for sign in "-+"[1 - moved:])
     commit = Commit("a", "o/r", "python", "c", "", "", ["m.py"], patch, "")
     texts = ["mend" + told * fix, "look", "files", "more" + wrote * fix, fix, "done"]
     messages = [{"role": ("user", "assistant")[i % 2], "content": text}
