@@ -319,7 +319,7 @@ def test_a_conversation_that_only_speaks_of_calls_is_left_as_it_is():
 
 
 @pytest.mark.parametrize("names, expected", [
-    ({"repo": "own/repo", "base_commit": "0123456789"}, "own__repo-01234567"),
+    ({"repo": "own/repo", "base_commit": "0123456789", "task": "Mend it."}, "own__repo-01234567"),
     ({"repo": "https://git.example/own/repo.git", "commit": "0123456789"}, "own__repo-01234567"),
     (json.loads(EXAMPLES["hub/own__repo-1.jsonl"]), "own__repo-01234567"),
     ({"session_id": "s/1"}, "s-1"), ({}, "unnamed-")])
