@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import chain, zip_longest
+from operator import attrgetter
 from pathlib import Path
 
 from codedata.checks.duplicates import near_duplicates
@@ -30,6 +31,8 @@ from codedata.suites.repo_names import parts_of
 from codedata.texts import natural
 
 SFT, DPO = "sft_trajectories", "dpo_trajectories"
+PLACE = attrgetter("source", "config", "split", "row")   # so that each source is opened once
+SMITH = re.compile(r"(.+)__(.+)\.[0-9a-f]{8}\..+")   # an id of SWE-smith
 SOLVED, FAILED = 100.0, 0.0   # the scores of whole trajectories
 KEPT_SETTINGS = ("duplicate_similarity", "licence", "licences", "max_chars", "seed",
                  "solved_reward", "tool_calls", "trajectories_per_repo", "trajectories_per_task",
@@ -73,7 +76,7 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
 
     def load(name: str) -> None:
         record = store.read(name)
-        repo = record.repo or turns.pr(record.instance_id)[0].repo
+        repo = record.repo or SMITH.sub(r"\1/\2", turns.pr(record.instance_id)[0].repo)
         records[name] = replace(record, repo="/".join(parts_of(repo)[-2:]))   # of an address, too
 
     def sample(name: str) -> WholeTrajectory | None:
@@ -101,7 +104,7 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
 
     for name in store.names():
         turns.take(name, partial(load, name))
-    for name in sorted(records, key=lambda name: (records[name].source, records[name].row)):
+    for name in sorted(records, key=lambda name: PLACE(records[name])):
         turns.take(name, partial(sample, name))
     found = [replace(one, repo=records[one.name].repo) for one in sorted(
         turns.turns, key=lambda one: (records[one.name].n_turns, natural(one.name)))]
