@@ -64,6 +64,7 @@ class ExportTurn:
     flag: Problem | None    # why no trainer may see it
     masked: dict[str, int]  # how many secrets of each kind were masked in it
     at: int                 # offset of its record in the temporary file
+    rejected: str = ""      # digest of the failed trajectory in its pair
 
 
 class LeftOutLog:

@@ -83,7 +83,8 @@ def test_what_was_solved_is_learnt_from_the_assistant_alone_and_paired_with_what
                               for m in one["messages"][2:]]
     assert words("lost 0") in pair["rejected"][0]["content"] and pair["licence"] == "unknown"
     assert {pair["source"], pair["rejected_source"]} <= records(root).keys()
-    assert [turn["name"] for turn in manifest(root, DPO)["turns"]] == [pair["source"]]
+    turn, = manifest(root, DPO)["turns"]
+    assert turn["name"] == pair["source"] and turn["rejected_digest"] != turn["digest"]
 
 
 def test_each_one_left_out_is_named_and_the_card_counts_it(root):
@@ -104,13 +105,12 @@ def test_each_one_left_out_is_named_and_the_card_counts_it(root):
 
 
 def test_commands_that_reach_later_history_are_barred_in_other_spellings_and_others_are_not(root):
-    commands = ("git  log --branches", "git show origin/main:a.py",
-                "curl https://github.com/Own/repo/pull/5.diff", "find -path '*/tests/*'",
-                "ls $(pwd)/tests", "echo '[#5](https://github.com/own/repo/issues/5)'")
-    record(root, [{**a_run(i, f"s{i}", command, resolved=True), "repo": ""}
-                  for i, command in enumerate(commands)])
+    commands = ("ls $(pwd)/tests", "echo '[#5](https://github.com/own/repo/issues/5)'",
+                "git  log --branches", "git show origin/main:a.py",
+                "curl https://github.com/Own/repo/pull/5.diff")
+    record(root, [{**a_run(i, f"s{i}", commands[i], resolved=True), "repo": ""} for i in range(5)])
     export(root)
-    assert [row["instance_id"][-1] for row in rows(root, SFT)] == ["3", "4", "5"]
+    assert [row["instance_id"][-1] for row in rows(root, SFT)] == ["0", "1"]
 
 
 def test_an_edited_record_stays_and_decides_and_a_changed_row_is_refused_by_name(root):
@@ -146,7 +146,7 @@ def test_killed_between_records_it_goes_on_and_comes_to_the_same(root):
 def test_a_fix_that_a_result_shows_before_it_was_written_was_read(told, wrote, moved, read):
     fix = "\n".join(f"    return compute_total(values, base={k})" for k in range(4))
     patch = "--- a/m.py\n+++ b/m.py\n@@ -0,0 +1,4 @@\n"
-    patch += "".join(f"{sign}{fix}\n".replace("\n ", f"\n{sign} ") for sign in "-+"[1 - moved:])
+    patch += moved * f"-{fix}\n".replace("\n ", "\n- ") + f"+{fix}\n".replace("\n ", "\n+ ")
     commit = Commit("a", "o/r", "python", "c", "", "", ["m.py"], patch, "")
     texts = ["mend" + told * fix, "look", "files", "more" + wrote * fix, fix, "done"]
     messages = [{"role": ("user", "assistant")[i % 2], "content": text}
