@@ -42,11 +42,10 @@ def records(root) -> dict:
     ({"resolved": 1, "exit_status": "submit", "model_patch": "p"}, (True, None, "submit", "p")),
     ({"target": False, "generated_patch": "p", "reward": "high"}, (False, None, "", "p")),
     ({"info": {"exit_status": "Submitted", "submission": "p"}}, (None, None, "Submitted", "p")),
-    ({"report": '{"resolved": "True"}', "resolved": None, "test_result": {"git_patch": "p"}},
-     (True, None, "", "p")),
+    ({"report": '{"resolved": "True"}', "resolved": None, "reward": 10 ** 400,
+      "test_result": {"git_patch": "p"}}, (True, None, "", "p")),
     ({"reward": 0.5, "resolved": None, "exit_status": 3}, (None, 0.5, "", "")),
     ({"resolved": "maybe", "reward": float("nan")}, (None, None, "", "")),
-    ({"reward": 10 ** 400}, (None, None, "", "")),
     ([{"resolved": True}], (None, None, "", ""))])
 def test_the_end_of_a_trajectory_is_read_from_the_keys_that_sources_have(document, outcome):
     assert outcome_of(document) == outcome
@@ -84,7 +83,7 @@ def test_what_was_solved_is_learnt_from_the_assistant_alone_and_paired_with_what
     assert words("lost 0") in pair["rejected"][0]["content"] and pair["licence"] == "unknown"
     assert {pair["source"], pair["rejected_source"]} <= records(root).keys()
     turn, = manifest(root, DPO)["turns"]
-    assert turn["name"] == pair["source"] and turn["rejected_digest"] != turn["digest"]
+    assert turn["name"] == pair["source"] and turn["rejected_digest"]
 
 
 def test_each_one_left_out_is_named_and_the_card_counts_it(root):
@@ -145,8 +144,8 @@ def test_killed_between_records_it_goes_on_and_comes_to_the_same(root):
     (0, 0, 0, True), (1, 0, 0, False), (0, 1, 0, False), (0, 0, 1, False)])
 def test_a_fix_that_a_result_shows_before_it_was_written_was_read(told, wrote, moved, read):
     fix = "\n".join(f"    return compute_total(values, base={k})" for k in range(4))
-    patch = "--- a/m.py\n+++ b/m.py\n@@ -0,0 +1,4 @@\n"
-    patch += moved * f"-{fix}\n".replace("\n ", "\n- ") + f"+{fix}\n".replace("\n ", "\n+ ")
+    patch = "--- a/m.py\n+++ b/m.py\n@@ -0,0 +1,4 @@\n+" + fix.replace("\n", "\n+") + "\n"
+    patch += moved * patch.replace("\n+ ", "\n- ")
     commit = Commit("a", "o/r", "python", "c", "", "", ["m.py"], patch, "")
     texts = ["mend" + told * fix, "look", "files", "more" + wrote * fix, fix, "done"]
     messages = [{"role": ("user", "assistant")[i % 2], "content": text}

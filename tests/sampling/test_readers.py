@@ -302,11 +302,10 @@ def test_calls_in_texts_are_read_whole_and_a_cut_one_is_no_turn(text, calls):
 
 
 def test_results_in_several_messages_are_those_of_the_calls_in_order_and_the_rest_is_said():
-    texts = ('<tools>{"type": "function", "function": {"name": "bash"}}</tools>',
-             FUNCTION + "</function>" + FUNCTION, "<tool_response>a</tool_response>",
-             "<tool_response>b</tool_response> Go on.")
-    row = forms.read([{"role": role, "content": text} for role, text in zip(
-        ("user", "ai", "user", "user"), texts, strict=True)], "here", "a-1")
+    calls = FUNCTION + "</function>" + FUNCTION
+    row = forms.read([{"role": "ai" if text == calls else "user", "content": text} for text in (
+        '<tools>{"type": "function", "function": {"name": "bash"}}</tools>', calls,
+        "<tool_response>a</tool_response>", "<tool_response>b</tool_response> Go on.")], "here")
     assert [m["content"] for m in row["messages"][2:]] == ["a", "b", "Go on."]
     assert len(row["tools"]) == 1
 
