@@ -41,7 +41,7 @@ Problem = tuple[str, str]    # (reason, detail)
 COPIED = {Answer: ("messages", "tools", *REFERENCE_AND_SIDES),   # by report.py
           Score: ("score", "metrics")}
 RECOMPUTED = (Score,)        # report.py may compute it anew for another panel
-INSTANCE = re.compile(r"(.+)__(.+)(?:-\d+|\.[0-9a-f]{8}\..+)")   # owner__name-number; SWE-smith's
+INSTANCE = re.compile(r"(.+)__(.+)-\d+")   # owner__name-number
 CACHED_TEXTS = 4096          # texts; turns of a trajectory repeat them
 
 
@@ -64,6 +64,7 @@ class ExportTurn:
     flag: Problem | None    # why no trainer may see it
     masked: dict[str, int]  # how many secrets of each kind were masked in it
     at: int                 # offset of its record in the temporary file
+    rejected: str = ""      # digest of the failed trajectory in its pair
 
 
 class LeftOutLog:

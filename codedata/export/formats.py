@@ -142,18 +142,19 @@ def row_problem(form: Format, row: dict, max_chars: int = 0) -> Problem | None:
             return problem
         if max_chars and sum(map(length, messages)) > max_chars:
             return "over max_chars", f"more than {max_chars:,} characters"
+        answers.append([one["content"].strip() + calls_text(one) for one in messages
+                        if one["role"] == "assistant"])
         if form.whole:
             if problem := result_problem(messages[:-1]):
                 return "roles", problem
             continue
         *history, answer = messages
-        answers.append(answer)
         text = answer["content"]
         if problem := form_of(history, tools).problem(answer if tools else text):
             return "no well-formed turn", problem
         if clean(text) != text.strip():
             return "no well-formed turn", "thinking that leaked"
-    if len({answer["content"].strip() + calls_text(answer) for answer in answers}) < len(answers):
+    if len(answers) > 1 and answers[0] == answers[1]:
         return "chosen is rejected", "the two answers are equal"
     return None
 

@@ -99,7 +99,10 @@ class TurnOrigins:
             "duel": duel and {"digest": digest(duel.raw), "accepted": duel.accepted,
                               "margin": duel.margin, "lcb": duel.lcb},
             "turns": [{"name": turn.name, "bucket": turn.bucket, "instance_id": turn.instance_id,
-                       "digest": turn.digest, "commit_digest": turn.commit,
+                       "digest": turn.digest,
+                       **({"rejected_digest": turn.rejected}
+                          if turn.rejected and "rejected" in export.form.answers else {}),
+                       "commit_digest": turn.commit,
                        "split": split, "rows": n_rows[turn], "masked": turn.masked}
                       for turn, split in split_of.items()]}
 

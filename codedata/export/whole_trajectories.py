@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import chain, zip_longest
+from operator import attrgetter
 from pathlib import Path
 
 from codedata.checks.duplicates import near_duplicates
@@ -26,22 +27,27 @@ from codedata.leak.facts import has_read_fix
 from codedata.messages import content_text
 from codedata.records import Message, Sample, SourceTrajectory
 from codedata.settings import ExportSettings
+from codedata.suites.repo_names import parts_of
 from codedata.texts import natural
 
 SFT, DPO = "sft_trajectories", "dpo_trajectories"
+PLACE = attrgetter("source", "config", "split", "row")   # so that each source is opened once
+SMITH = re.compile(r"(.+)__(.+)\.[0-9a-f]{8}\..+")   # an id of SWE-smith
 SOLVED, FAILED = 100.0, 0.0   # the scores of whole trajectories
 KEPT_SETTINGS = ("duplicate_similarity", "licence", "licences", "max_chars", "seed",
                  "solved_reward", "tool_calls", "trajectories_per_repo", "trajectories_per_task",
                  "validation")
 # what no command may hold: a verifier's folders, what fetches or lists the repository's later
-# history, its pages; REPO stands for owner/name. Repeats are bounded, so that it takes linear time
+# history, its pages (a link in brackets fetches nothing); REPO stands for owner/name. Repeats are
+# bounded, so that it takes linear time
 FORBIDDEN = (
-    r"(?<![\w./~-])/(?:tests|solution|logs/verifier)\b"
+    r"(?<![\w./~*)}-])/(?:tests|solution|logs/verifier)\b"
     r"|\bgit (?:-[cC] \S{1,99} |-\S{1,99} ){0,5}(?:fetch|pull|clone|ls-remote|reflog)\b"
-    r"|\bgit (?:-[cC] \S{1,99} |-\S{1,99} ){0,5}(?:log|rev-list|show)\b"
-    r"[^\n|;&]{0,200} --(?:all|remotes)\b"
-    r"|\bgh (?:pr|issue|api|release) |https?://raw\.github\w{1,30}\.com/REPO/"
-    r"|https?://(?:api\.|www\.)?github\.com/(?:repos/)?REPO/"
+    r"|\bgit (?:-[cC] \S{1,99} |-\S{1,99} ){0,5}(?:log|rev-list|show|diff|checkout)\b"
+    r"[^\n|;&]{0,200} (?:--(?:all|remotes|branches)\b|(?:origin|upstream)/)"
+    r"|\bgh (?:pr|issue|api|release) |\bgit\+\w{1,9}://[^\s/]{1,60}/REPO(?![\w-])"
+    r"|https?://(?:raw|codeload|patch-diff)\.github\w{0,30}\.com/(?:raw/)?REPO/"
+    r"|(?<![(<])https?://(?:api\.|www\.)?github\.com/(?:repos/)?REPO/"
     r"(?:pull|commit|compare|issues|archive|blob|raw)")
 # (record) → (its messages, its tools); raises BrokenRecord for a changed row
 RowReader = Callable[[SourceTrajectory], tuple[list[Message], list | None]]
@@ -69,7 +75,9 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
     actions: dict[str, str] = {}
 
     def load(name: str) -> None:
-        records[name] = store.read(name)
+        record = store.read(name)
+        repo = record.repo or SMITH.sub(r"\1/\2", turns.pr(record.instance_id)[0].repo)
+        records[name] = replace(record, repo="/".join(parts_of(repo)[-2:]))   # of an address, too
 
     def sample(name: str) -> WholeTrajectory | None:
         record = records[name]
@@ -82,7 +90,8 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
         messages, tools = read_row(record)
         actions[name] = "\n".join(_actions(messages, tools))
         pr = replace(turns.pr(record.instance_id)[0], repo=record.repo)
-        match = re.search(FORBIDDEN.replace("REPO", re.escape(pr.repo)), actions[name])
+        forbidden = FORBIDDEN.replace("REPO", re.escape(pr.repo))
+        match = re.search(forbidden, re.sub(r"[ \t]+", " ", actions[name]), re.IGNORECASE)
         if match or has_read_fix(messages, pr):
             left_out.add(name, "read what it should not",
                          match[0] if match else "the pull request, before it wrote any of it")
@@ -95,9 +104,9 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
 
     for name in store.names():
         turns.take(name, partial(load, name))
-    for name in sorted(records, key=lambda name: (records[name].source, records[name].row)):
+    for name in sorted(records, key=lambda name: PLACE(records[name])):
         turns.take(name, partial(sample, name))
-    found = [replace(one, repo=records[one.name].repo or one.repo) for one in sorted(
+    found = [replace(one, repo=records[one.name].repo) for one in sorted(
         turns.turns, key=lambda one: (records[one.name].n_turns, natural(one.name)))]
     turns.turns = []
     _pair(turns, *([*_kept(turns, [one for one in found if one.score == score], actions)]
@@ -154,7 +163,8 @@ def _pair(turns: ExportTurns, solved: list[ExportTurn], failed: list[ExportTurn]
             record = turns.record(one)
             pair = {"rejected": whole_messages(turns.record(other)), "rejected_source": other.name}
             record = replace(record, metrics={**record.metrics, **pair})
-            turns.turns.append(turns.with_record(replace(one, winner="challenger"), record))
+            one = replace(one, winner="challenger", rejected=other.digest)
+            turns.turns.append(turns.with_record(one, record))
             continue
         if DPO in formats:
             turns.left_out.add((one or other).name, "nothing to pair it with", format=DPO)

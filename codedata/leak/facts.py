@@ -113,10 +113,13 @@ def has_fix_begun(history: list[Message], commit: Commit) -> bool:
 
 def has_read_fix(messages: list[Message], commit: Commit) -> bool:
     """Return whether half of the lines that the pull request adds, if it has MIN_READ, were shown
-    after the agent's first turn and before it wrote any of them.
+    after the agent's first turn and before it wrote any of them. Lines that it only moves or
+    indents anew do not count.
     """
-    lines = [line for hunk in patch_of(commit).hunks for line in hunk.added
-             if len(bare(line)) >= MIN_NEW_CODE_CHARS][:MAX_FIX_LINES]
+    hunks = patch_of(commit).hunks
+    old = {bare(line) for hunk in hunks for line in hunk.old}
+    lines = [line for hunk in hunks for line in hunk.added
+             if len(bare(line)) >= MIN_NEW_CODE_CHARS and bare(line) not in old][:MAX_FIX_LINES]
 
     def share(history: Iterable[Message]) -> float:
         return Shown([*history]).share(lines, MIN_NEW_CODE_CHARS)

@@ -61,7 +61,8 @@ def row_reader(settings: Settings, http
             messages, tools, _ = _whole(row)
             if digest([messages, tools, row.get("outcome")]) == record.digest:
                 return messages, tools
-        raise BrokenRecord(f"is not the trajectory of {record.instance_id} that was recorded.",
+        raise BrokenRecord(f"is not the trajectory of {record.instance_id} that was recorded: it "
+                           "was changed, or files were added before it.",
                            f"{record.source} row {record.row}", "Delete the record, and run: "
                            "python prompt.py --trajectories")
     return read
@@ -82,7 +83,8 @@ def _record(settings: Settings, store: Store, options: RunOptions, http) -> int:
     place = {"source": prompt.source, "config": prompt.config, "split": prompt.split}
     n_rows, rows_at = open_rows(hub, **place)
     known = {detail.get("row") for (_, name), detail in store.ledger.details.items()
-             if name in store and place.items() <= detail.items()}
+             if name in store and place.items() <= detail.items()
+             and prompt.source.startswith("hf:")}   # rows of files move where files are added
     left_out: Counter[str] = Counter()
 
     def missing() -> Iterator[tuple[str, SourceTrajectory]]:

@@ -42,7 +42,8 @@ def records(root) -> dict:
     ({"resolved": 1, "exit_status": "submit", "model_patch": "p"}, (True, None, "submit", "p")),
     ({"target": False, "generated_patch": "p", "reward": "high"}, (False, None, "", "p")),
     ({"info": {"exit_status": "Submitted", "submission": "p"}}, (None, None, "Submitted", "p")),
-    ({"report": '{"resolved": "True"}', "test_result": {"git_patch": "p"}}, (True, None, "", "p")),
+    ({"report": '{"resolved": "True"}', "resolved": None, "reward": 10 ** 400,
+      "test_result": {"git_patch": "p"}}, (True, None, "", "p")),
     ({"reward": 0.5, "resolved": None, "exit_status": 3}, (None, 0.5, "", "")),
     ({"resolved": "maybe", "reward": float("nan")}, (None, None, "", "")),
     ([{"resolved": True}], (None, None, "", ""))])
@@ -53,6 +54,8 @@ def test_the_end_of_a_trajectory_is_read_from_the_keys_that_sources_have(documen
 def test_the_reward_of_a_trial_of_harbor_lies_beside_its_agent(tmp_path):
     write_files(tmp_path, {"result.json": '{"verifier_result": {"rewards": {"reward": 0.25}}}'})
     assert outcome_of({}, f"{tmp_path}/agent/trajectory.json")[1] == 0.25
+    for part, name in ({"continued_trajectory_ref": "b"}, ""), ({}, ".summarization-1-summary"):
+        assert outcome_of(part, f"{tmp_path}/agent/trajectory{name}.json")[1] is None
     write_files(tmp_path, {"result.json": "{"})
     assert outcome_of({}, f"{tmp_path}/agent/trajectory.json")[1] is None
 
@@ -79,7 +82,8 @@ def test_what_was_solved_is_learnt_from_the_assistant_alone_and_paired_with_what
                               for m in one["messages"][2:]]
     assert words("lost 0") in pair["rejected"][0]["content"] and pair["licence"] == "unknown"
     assert {pair["source"], pair["rejected_source"]} <= records(root).keys()
-    assert [turn["name"] for turn in manifest(root, DPO)["turns"]] == [pair["source"]]
+    turn, = manifest(root, DPO)["turns"]
+    assert turn["name"] == pair["source"] and turn["rejected_digest"]
 
 
 def test_each_one_left_out_is_named_and_the_card_counts_it(root):
@@ -99,16 +103,27 @@ def test_each_one_left_out_is_named_and_the_card_counts_it(root):
     assert "| trajectories left out: nothing to pair it with | 4 |" in card(root, DPO)
 
 
+def test_commands_that_reach_later_history_are_barred_in_other_spellings_and_others_are_not(root):
+    commands = ("ls $(pwd)/tests", "echo '[#5](https://github.com/own/repo/issues/5)'",
+                "git  log --branches", "git show origin/main:a.py",
+                "curl https://github.com/Own/repo/pull/5.diff")
+    record(root, [{**a_run(i, f"s{i}", commands[i], resolved=True), "repo": ""} for i in range(5)])
+    export(root)
+    assert [row["instance_id"][-1] for row in rows(root, SFT)] == ["0", "1"]
+
+
 def test_an_edited_record_stays_and_decides_and_a_changed_row_is_refused_by_name(root):
     some = [a_run(1, "a", resolved=True), a_run(2, "b"), a_run(3, "c", resolved=True)]
     record(root, some)
     for path in records(root).values():
         edit(path, resolved="own__repo-1." not in path.name)
-    assert "wrote 0, there are 3" in record(root, [*some[:2], {**some[2], "exit_status": "other"}])
+    changed = {**some[2], "exit_status": "other"}
+    assert "wrote 0, there are 3" in record(root, [*some[:2], changed])
     said = export(root, code=1)
     assert "rows.jsonl row 2" in said and "own__repo-3" in said
     assert [row["instance_id"] for row in rows(root, SFT)] == ["own__repo-2"]
     assert [*left_out(root).values()].count("broken record") == 1
+    assert "wrote 1, there are 4" in record(root, [a_run(9, "new"), *some])   # others have moved
 
 
 def test_killed_between_records_it_goes_on_and_comes_to_the_same(root):
@@ -125,10 +140,12 @@ def test_killed_between_records_it_goes_on_and_comes_to_the_same(root):
     assert left == {path: path.stat().st_mtime_ns for path in left}
 
 
-@pytest.mark.parametrize("told, wrote, read", [(0, 0, True), (1, 0, False), (0, 1, False)])
-def test_a_fix_that_a_result_shows_before_it_was_written_was_read(told, wrote, read):
+@pytest.mark.parametrize("told, wrote, moved, read", [
+    (0, 0, 0, True), (1, 0, 0, False), (0, 1, 0, False), (0, 0, 1, False)])
+def test_a_fix_that_a_result_shows_before_it_was_written_was_read(told, wrote, moved, read):
     fix = "\n".join(f"    return compute_total(values, base={k})" for k in range(4))
     patch = "--- a/m.py\n+++ b/m.py\n@@ -0,0 +1,4 @@\n+" + fix.replace("\n", "\n+") + "\n"
+    patch += moved * patch.replace("\n+ ", "\n- ")
     commit = Commit("a", "o/r", "python", "c", "", "", ["m.py"], patch, "")
     texts = ["mend" + told * fix, "look", "files", "more" + wrote * fix, fix, "done"]
     messages = [{"role": ("user", "assistant")[i % 2], "content": text}

@@ -274,6 +274,7 @@ def test_calls_in_the_texts_of_harbors_export_are_calls(tmp_path):
     (FUNCTION, [{"command": "ls"}]),   # the last tag was where the model was stopped
     ("<tool_call>\n" + FUNCTION + "</function>\n</tool_call>", [{"command": "ls"}]),
     ("<function=bash>\n<parameter=n>[1, 2]</parameter></function>", [{"n": [1, 2]}]),
+    ("<function=bash>\n<parameter=o>{}</parameter></function>", [{"o": "{}"}]),
     ("<function=bash><parameter=command>ls", None), (FUNCTION + "<param", None),
     ('<tool_call>{"name": "bash", "arguments": {"command": "l', None),
     ('{"commands": [{"keystrokes": "a\\n"}, {"keystrokes": "b\\n"}], "task_complete": true}',
@@ -281,7 +282,8 @@ def test_calls_in_the_texts_of_harbors_export_are_calls(tmp_path):
     ('{"commands": [{"keystrokes": "a', None),
     ("Take <tool_call> for a call.", None)])
 def test_calls_in_texts_are_read_whole_and_a_cut_one_is_no_turn(text, calls):
-    tool = {"function": {"name": "bash", "parameters": {"properties": {"n": {"type": "array"}}}}}
+    tool = {"function": {"name": "bash", "parameters": {"properties": {
+        "n": {"type": "array"}, "o": {"anyOf": []}}}}}
     kept = {"role": "assistant", "content": FUNCTION if "function" in text else
             '<tool_call>{"name": "bash"}' if "tool_call" in text else
             '{"commands": [{"keystrokes": "c"}]}'}
@@ -300,6 +302,15 @@ def test_calls_in_texts_are_read_whole_and_a_cut_one_is_no_turn(text, calls):
     assert result_problem(prompts[2].messages) is None
 
 
+def test_results_in_several_messages_are_those_of_the_calls_in_order_and_the_rest_is_said():
+    calls = FUNCTION + "</function>" + FUNCTION
+    row = forms.read([{"role": "ai" if text == calls else "user", "content": text} for text in (
+        '<tools>{"type": "function", "function": {"name": "bash"}}</tools>', calls,
+        "<tool_response>a</tool_response>", "<tool_response>b</tool_response> Go on.")], "here")
+    assert [m["content"] for m in row["messages"][2:]] == ["a", "b", "Go on."]
+    assert len(row["tools"]) == 1
+
+
 def test_a_conversation_that_only_speaks_of_calls_is_left_as_it_is():
     said = {"role": "assistant", "content": "I run\n\n```bash\nls\n```"}
     told = {"role": "assistant", "content": FUNCTION}
@@ -308,7 +319,7 @@ def test_a_conversation_that_only_speaks_of_calls_is_left_as_it_is():
 
 
 @pytest.mark.parametrize("names, expected", [
-    ({"repo": "own/repo", "base_commit": "0123456789"}, "own__repo-01234567"),
+    ({"repo": "own/repo", "base_commit": "0123456789", "task": "Mend it."}, "own__repo-01234567"),
     ({"repo": "https://git.example/own/repo.git", "commit": "0123456789"}, "own__repo-01234567"),
     (json.loads(EXAMPLES["hub/own__repo-1.jsonl"]), "own__repo-01234567"),
     ({"session_id": "s/1"}, "s-1"), ({}, "unnamed-")])
@@ -417,7 +428,8 @@ CALLS = [{"id": f"c{n}", "name": "f", "arguments": {}} for n in range(40_000)]
         {"tool_call_id": n, "function_name": "f", "arguments": 0} for n in range(20_000)]}),
     [{"kind": "ActionEvent", "llm_response_id": "r", "thought": "", "tool_call": one}
      for one in CALLS],
-    [{"role": "user", "content": "---- BEGIN FUNCTION #1: a ----\nDescription: <tools>" * 40_000},
+    [{"role": "user", "content": "---- BEGIN FUNCTION #1: a ----\nDescription: <tools>" * 40_000
+      + "\n  (1) a (" + "a" * 99_999},
      {"role": "ai", "content": FUNCTION}, {"role": "ai", "content": FUNCTION * 40_000}],
     [{"role": "ai", "content": "<tool_call>{<function=a><parameter=a>" * 40_000}],
     {"id": "a", "content": [{"class_": "api_action", "function": "f", "kwargs": {}}] * 4_000},

@@ -5,10 +5,10 @@ Those of `info` are of SWE-agent and mini-swe-agent, `report` and `test_result` 
 """
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from sys import float_info
 
 from codedata.bounded import MAX_ROW_BYTES, inside, read_bounded, row_in
 from codedata.errors import BrokenRecord
@@ -24,16 +24,18 @@ def outcome_of(document, name: str = "") -> Outcome:
     """Return (resolved, reward, exit status, the agent's patch); None or "" for what nothing tells.
 
     They are in the document or, if `name` is its file in agent/ of a trial of Harbor, in the
-    result.json there. One that cannot be read tells nothing.
+    result.json there, unless another file continues it or it summarizes another. A result.json
+    that cannot be read tells nothing.
     """
     found = dict(_values(document))
-    folder = Path(name).parent
-    if folder.name == "agent":
+    folder, file = Path(name).parent, Path(name).name
+    is_part = "continued_trajectory_ref" in found or ".summarization" in file
+    if folder.name == "agent" and not is_part:
         with suppress(OSError, ValueError, BrokenRecord):
             result = read_bounded(inside(folder.parent, "result.json"), MAX_ROW_BYTES)
             found |= dict(_values(row_in(result)))
     reward = found.get("reward")
-    is_number = isinstance(reward, (int, float)) and math.isfinite(reward)
+    is_number = isinstance(reward, (int, float)) and abs(reward) <= float_info.max
     resolved = found.get("resolved", found.get("target"))
     texts = [found.get("exit_status"), next(filter(None, map(found.get, PATCHES)), None)]
     return (TRUTHS.get(str(resolved).lower()), float(reward) if is_number else None,
@@ -46,4 +48,4 @@ def _values(document) -> Iterator[tuple[str, object]]:
     if isinstance(document, dict):
         for name in NESTED:
             yield from _values(document.get(name))
-        yield from document.items()
+        yield from ((key, value) for key, value in document.items() if value is not None)

@@ -31,8 +31,9 @@ def read(document) -> dict:
 
 
 def names_in(row: dict) -> dict:
-    """Return what a row says of its task. Rows that Harbor exports have `task`."""
-    return {"instance_id": first(row, "instance_id", "task"), "repo": row.get("repo"),
+    """Return what a row says of its task. Rows that Harbor exports have its name in `task`."""
+    keys = ("instance_id", "task")[:1 if " " in str(row.get("task")) else 2]   # may be a text
+    return {"instance_id": first(row, *keys), "repo": row.get("repo"),
             "commit": first(row, "base_commit", "commit"),
             "id": first(row, "traj_id", "session_id", "id")}
 

@@ -24,7 +24,7 @@ TOOLS = re.compile(r"<tools>(.*?)(?:</tools>|\Z)", re.DOTALL)
 DESCRIBED = re.compile(r"^---- BEGIN FUNCTION #\d+:\s(\S+) ----\nDescription: (.*?)"
                        r"(?:\n---- END FUNCTION|\Z)", re.DOTALL | re.MULTILINE)
 DESCRIBED_PARAMETER = re.compile(
-    r"^ {2}\(\d+\) (\S+) \((\w+)[^()\n]*, (required|optional)\): (.*)$", re.MULTILINE)
+    r"^ {2}\(\d+\) (\S+) \((\w{1,50})[^()\n]{0,500}, (required|optional)\): (.*)$", re.MULTILINE)
 # what the prompts say of a protocol: from the first of these texts to the last, found in this order
 DROPPED = (
     ("You have access to the following functions:", "If you choose to call a function",
@@ -38,6 +38,7 @@ DROPPED = (
      "(defaults to 1.0 if not present)"),
     ("- Extra text before or after the JSON", "- The JSON must be valid", "taking action"),
 )
+DECODED = ("number", "integer", "boolean", "array", "object")   # types of arguments
 SAID = ("analysis", "plan")   # keys of what Terminus thinks
 
 
@@ -54,7 +55,7 @@ def with_calls(messages: list[dict], tools: list[dict] | None) -> tuple | None:
     n_prompts = next((i for i, one in enumerate(messages) if one["role"] == "assistant"), 0)
     tools = tools or _tools_in("\n".join(map(content_text, messages[:n_prompts])))
     functions = [one["function"] for one in tools or ()]
-    kinds = {(one["name"], key): part.get("type") for one in functions
+    kinds = {(one["name"], key): part.get("type") for one in functions if read is _functions
              for key, part in ((one.get("parameters") or {}).get("properties") or {}).items()}
     made: list[dict] = []
     places = []
@@ -69,13 +70,19 @@ def with_calls(messages: list[dict], tools: list[dict] | None) -> tuple | None:
             message = {**message, "content": calls[0],
                        "tool_calls": [_typed(call, kinds) for call in calls[1]]}
         elif n_waiting and message["role"] == "user":
-            found = RESPONSE.findall(text)
-            results = found if len(found) == n_waiting else [*[""] * (n_waiting - 1), text]
-            *earlier, message = [{"role": "tool", "content": one} for one in results]
+            results, rest = RESPONSE.findall(text), RESPONSE.sub("", text).strip()
+            if not 0 < len(results) <= n_waiting:
+                results, rest = [text], ""
+            n_waiting -= len(results)
+            if not any(RESPONSE.search(content_text(one)) for one in messages[i + 1:i + 2]):
+                results, n_waiting = [""] * n_waiting + results, 0   # the next has no other
+            *earlier, message = [*({"role": "tool", "content": one} for one in results),
+                                 *[{**message, "content": rest}] * bool(rest)]
             made += earlier
         places.append(len(made))
         made.append(message)
-        n_waiting = len(calls[1]) if calls else 0
+        if message["role"] == "assistant":
+            n_waiting = len(calls[1]) if calls else 0
     return made, tools, places
 
 
@@ -129,11 +136,11 @@ def _json_in(text: str) -> dict:
 
 
 def _typed(call: dict, kinds: Mapping) -> dict:
-    """Return a call of the chat API. `kinds` are those of the arguments, by (tool, argument): what
-    is no text stands as JSON in one."""
+    """Return a call of the chat API. `kinds` are the types of arguments that are texts, by (tool,
+    argument): those of DECODED stand as JSON in them."""
     name, arguments = call["name"], call.get("arguments") or {}
     if isinstance(arguments, dict):
-        arguments = {key: value if kinds.get((name, key), "string") == "string" else decoded(value)
+        arguments = {key: decoded(value) if kinds.get((name, key)) in DECODED else value
                      for key, value in arguments.items()}
     return read_call({"name": name, "arguments": arguments}, {})
 
@@ -152,7 +159,8 @@ def _without_protocol(text: str) -> str:
 
 def _tools_in(prompts: str) -> list[dict] | None:
     """Return the tools that the prompts describe, or None."""
-    found = [one for text in TOOLS.findall(prompts) for line in [text, *text.splitlines()]
+    found = [one for text in TOOLS.findall(prompts)
+             for line in dict.fromkeys(map(str.strip, [text, *text.splitlines()]))
              for one in _listed(decoded(line)) if isinstance(one, dict) and "type" in one]
     for name, text in DESCRIBED.findall(prompts):
         parameters = DESCRIBED_PARAMETER.findall(text)
