@@ -81,9 +81,7 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
 
     def sample(name: str) -> WholeTrajectory | None:
         record = records[name]
-        is_solved = record.resolved
-        if is_solved is None and record.reward is not None:
-            is_solved = record.reward >= settings.solved_reward
+        is_solved = _is_solved(record, settings.solved_reward)
         if is_solved is None:
             left_out.add(name, "no outcome")
             return None
@@ -113,6 +111,14 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
                    for score in (SOLVED, FAILED)), formats)
     turns.turns.sort(key=lambda one: natural(one.name))
     return turns
+
+
+def _is_solved(record: SourceTrajectory, least: float) -> bool | None:
+    """Return whether a trajectory has solved its task, by its reward where nothing else says so;
+    None where it has no outcome."""
+    if record.resolved is None and record.reward is not None:
+        return record.reward >= least
+    return record.resolved
 
 
 def _actions(messages: list[Message], tools: list | None) -> Iterator[str]:

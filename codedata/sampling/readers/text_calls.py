@@ -70,12 +70,9 @@ def with_calls(messages: list[dict], tools: list[dict] | None) -> tuple | None:
             message = {**message, "content": calls[0],
                        "tool_calls": [_typed(call, kinds) for call in calls[1]]}
         elif n_waiting and message["role"] == "user":
-            results, rest = RESPONSE.findall(text), RESPONSE.sub("", text).strip()
-            if not 0 < len(results) <= n_waiting:
-                results, rest = [text], ""
+            is_last = not any(RESPONSE.search(content_text(one)) for one in messages[i + 1:i + 2])
+            results, rest = _results_in(text, n_waiting, is_last)
             n_waiting -= len(results)
-            if not any(RESPONSE.search(content_text(one)) for one in messages[i + 1:i + 2]):
-                results, n_waiting = [""] * n_waiting + results, 0   # the next has no other
             *earlier, message = [*({"role": "tool", "content": one} for one in results),
                                  *[{**message, "content": rest}] * bool(rest)]
             made += earlier
@@ -84,6 +81,15 @@ def with_calls(messages: list[dict], tools: list[dict] | None) -> tuple | None:
         if message["role"] == "assistant":
             n_waiting = len(calls[1]) if calls else 0
     return made, tools, places
+
+
+def _results_in(text: str, n_waiting: int, is_last: bool) -> tuple[list[str], str]:
+    """Return the results of waiting calls in a user's message, of all calls if it is the last one
+    with any, and the text beside them."""
+    results, rest = RESPONSE.findall(text), RESPONSE.sub("", text).strip()
+    if not 0 < len(results) <= n_waiting:
+        results, rest = [text], ""
+    return [""] * (is_last * (n_waiting - len(results))) + results, rest
 
 
 def _hermes(text: str) -> tuple | None:
