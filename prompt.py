@@ -53,7 +53,7 @@ def main(argv=None) -> int:
         if args.check:
             return check_source(settings, models.http)
         if args.trajectories:
-            return record_trajectories(settings, cli.options(args), models.http)
+            return record_trajectories(settings, cli.options(args))
         return sampler.run(settings, cli.options(args), models)
 
 

@@ -83,8 +83,7 @@ def load(args: Namespace) -> Settings:
                       todo="The key of a named endpoint is read from the environment: its "
                       "api_key_env, CHUTES_API_KEY for the default one.")
     hubs = layers.origin["prompt.hub_url"], layers.origin["prompt.rows_url"]
-    tokens = [layers.key(name, *hubs) for name in ("HF_TOKEN", "HUGGINGFACE_API_KEY")]
-    hf_token = next(filter(None, tokens), tokens[0])
+    hf_token = layers.key("HF_TOKEN", *hubs) or layers.key("HUGGINGFACE_API_KEY", *hubs)
     settings = Settings(**sections, endpoints=layers.endpoints(base_url), prices=layers.prices(),
                         root=root, budget_usd=args.budget, shard=args.shard, hf_token=hf_token)
     if args.show_config:
@@ -221,9 +220,9 @@ class _Layers:
         belongs."""
         key = self.key(variable, *origins, url=url)
         openai_url, _ = self.environment.get("OPENAI_BASE_URL", NO_URL)
-        if OPENAI.match(url) or url == openai_url.rstrip("/"):
-            keys = key, self.key("OPENAI_API_KEY", *origins, url=url)
-            return max(keys, key=lambda one: (bool(one), bool(one.withheld)))
+        if not key and (OPENAI.match(url) or url == openai_url.rstrip("/")):
+            other = self.key("OPENAI_API_KEY", *origins, url=url)
+            return other if other or other.withheld else key
         return key
 
     def endpoints(self, base_url: str) -> dict[str, Endpoint]:

@@ -35,14 +35,7 @@ from codedata.datapoints.commands.desk import Desk, is_blind
 from codedata.datapoints.contents import not_built
 from codedata.datapoints.folder import DRAFTS, SEEDS, folder_of
 from codedata.datapoints.profiles import instructions
-from codedata.datapoints.queue import (
-    BUILD,
-    GENERATE,
-    REVIEW,
-    ROLES,
-    QueuedTask,
-    Refusal,
-)
+from codedata.datapoints.queue import BUILD, GENERATE, REVIEW, ROLES, QueuedTask, Refusal
 from codedata.disk.locks import temporary_folder
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.llm.client import Client

@@ -338,7 +338,7 @@ class _Turn:
         self._digests = [digest(answer.messages), *map(digest, sides.values())]
         self._rubric = packaged_text("judge.md")
         if answer.tools:
-            several = answer.several or has_several_calls([*answer.messages, *sides.values()])
+            several = answer.several or has_several_calls(sides.values())
             self._rubric += packaged_text("judge_several.md" if several else "judge_calls.md")
 
     def entries_in(self, score: Score | None) -> dict[str, dict]:

@@ -37,7 +37,8 @@ class Provenance:
         """Yield "data set, seed" of each turn."""
         for turn in turns:
             of_turn = "prompt", turn.name.rpartition("_")[0]   # its file
-            detail = self._prompts.get(("prompt", turn.name)) or self._prompts.get(of_turn, {})
+            of_whole = "prompt.trajectories", turn.name
+            detail = self._prompts.get(of_whole) or self._prompts.get(of_turn, {})
             seed = f", seed {detail['seed']}" if "seed" in detail else ""
             yield public(str(detail.get("source", UNKNOWN_SOURCE))) + seed
 

@@ -34,7 +34,7 @@ from codedata.sampling.draw import (
 )
 from codedata.sampling.pull_requests import fetch_prs
 from codedata.sampling.refusals import EXCLUDED
-from codedata.sampling.trajectories import Hub, Trajectories, open_source
+from codedata.sampling.trajectories import Hub, Trajectories, hub_of, open_source
 from codedata.settings import Settings
 from codedata.terminal import named, plural, say
 from codedata.texts import natural
@@ -118,7 +118,6 @@ class PromptSampler:
         self.settings = settings.prompt
         self.root = settings.root
         self.exclude = settings.exclude
-        self.token = settings.hf_token
         self.lists = Lists(settings.root, Prompt)
         self.commits = Store(settings.root, Commit)
         # of blind answers the best is chosen: they may well know all code that the PR changes
@@ -204,7 +203,7 @@ class PromptSampler:
     def make(self, plan: SamplingPlan, models: Models) -> int:
         """Write the files and PR records of the plan; return the number of prompts written."""
         settings = self.settings
-        hub = Hub(models.http, self.token, settings.rows_url, settings.hub_url)
+        hub = hub_of(models.settings, models.http)
         if plan.todo:
             self.source = open_source(settings.source, hub, settings.split, settings.config)
             if settings.decontaminate:

@@ -13,27 +13,24 @@ from codedata.sampling.draw import prompt_problem, prompts_of
 from codedata.sampling.pull_requests import fetch_prs
 from codedata.sampling.readers.forms import UNNAMED
 from codedata.sampling.refusals import ANSWER, NO_BLOCK
-from codedata.sampling.trajectories import Hub, open_source
+from codedata.sampling.trajectories import hub_of, open_source
 from codedata.settings import Settings
 from codedata.terminal import plural, say
 from codedata.texts import printable
 
 MAX_ROWS = 2000
-STEP = 100          # rows to read at a time
 MAX_CHARS = 300     # of a turn that is shown
 
 
 def check_source(settings: Settings, http) -> int:
     """Print the report on [prompt] source; return 0 if it has a usable turn, else 1."""
     prompt = settings.prompt
-    hub = Hub(http, settings.hf_token, prompt.rows_url, prompt.hub_url)
+    hub = hub_of(settings, http)
     source = open_source(prompt.source, hub, prompt.split, prompt.config)
     n_read = min(source.n_rows, MAX_ROWS)
     rest = f", the first of {source.n_rows:,}" if n_read < source.n_rows else ""
     say(f"prompt  {prompt.source}   {plural(n_read, 'row')} read{rest}")
-    rows = (row for start in range(0, n_read, STEP)
-            for row in source.rows(start, min(STEP, n_read - start)))
-    ids = _report_turns(rows, settings)
+    ids = _report_turns(source.in_pages(n_read), settings)
     if source.unread:
         say(f"      {source.unread}")
     if not ids:

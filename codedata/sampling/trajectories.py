@@ -32,11 +32,11 @@ from codedata.errors import HttpTrouble, Interrupted, RunStopped, Trouble
 from codedata.sampling.readers import forms
 from codedata.sampling.readers.outcomes import outcome_of
 from codedata.sampling.refusals import UNREADABLE
-from codedata.settings import PromptSettings
+from codedata.settings import PromptSettings, Settings
 from codedata.terminal import say
 from codedata.texts import natural
 
-PAGE = 100         # the dataset server's maximum number of rows per request
+PAGE = 100         # rows to read at a time: the most that the dataset server gives
 NO_FAULT_OF_FILES = (HttpTrouble, RunStopped, Interrupted)
 HEAD = 50          # rows of a file; if one of them is a trajectory, each row of the file is
 # OpenHands writes each event of a conversation to a file; their folder is read as one document
@@ -137,26 +137,34 @@ class Trajectories:
 
     def rows(self, offset: int, length: int) -> list[dict]:
         """Return rows offset..offset+length-1, fewer only at the end of the split, each followed by
-        those of its subagents.
+        those of its subagents; `row` is its number, theirs too.
 
         Raise Trouble if a table lacks a column: then none of its rows can be used.
         """
-        return [row for i, first, end in pieces(self._ends, offset, length)
-                for row in self._rows(self._tables[i], first, end)]
+        return [{**row, "row": number + (self._ends[i - 1] if i else 0)}
+                for i, first, end in pieces(self._ends, offset, length)
+                for number, row in self._rows(self._tables[i], first, end)]
 
-    def _rows(self, table, first: int, end: int) -> Iterator[dict]:
-        """Yield the rows first..end-1 of one table."""
+    def in_pages(self, n_rows: int | None = None) -> Iterator[dict]:
+        """Yield the first `n_rows` rows, by default all, which are read a page at a time."""
+        end = self.n_rows if n_rows is None else n_rows
+        for start in range(0, end, PAGE):
+            yield from self.rows(start, min(PAGE, end - start))
+
+    def _rows(self, table, first: int, end: int) -> Iterator[tuple[int, dict]]:
+        """Yield (its number in the table, row) of the rows first..end-1 of one table."""
         if isinstance(table, JsonFile):
             name = table.name if table.n_rows == 1 else ""
             for i in range(first, end):
-                yield from self._found(partial(table.document, i),
-                                       name or f"{table.name} row {i + 1}", name)
+                where = name or f"{table.name} row {i + 1}"
+                yield from ((i, row) for row in self._found(partial(table.document, i), where,
+                                                            name))
             return
-        for row in table.rows(first, end - first):
+        for i, row in enumerate(table.rows(first, end - first), first):
             if not forms.reader_of(row):
                 raise Trouble(f"has no column `messages`, only {', '.join(row)}.", self.name,
                               "docs/data.md says which a trajectory has.")
-            yield from self._found(partial(dict, row), self.name)
+            yield from ((i, one) for one in self._found(partial(dict, row), self.name))
 
     def _found(self, read: Callable[[], object], where: str, name: str = "") -> Iterator[dict]:
         """Yield the row of a document, and those of the subagents in it. If it cannot be read, note
@@ -228,6 +236,11 @@ class Hub:
         if self.token and urlsplit(url).netloc in hosts:
             return {"Authorization": f"Bearer {self.token}"}
         return {}
+
+
+def hub_of(settings: Settings, http) -> Hub:
+    """Return the Hub that the settings name."""
+    return Hub(http, settings.hf_token, settings.prompt.rows_url, settings.prompt.hub_url)
 
 
 class HubRows:

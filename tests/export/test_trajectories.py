@@ -35,7 +35,8 @@ def export(root, code: int = 0) -> str:
 
 
 def records(root) -> dict:
-    return {path.stem: path for path in (root / "prompt/_trajectories").glob("[!_]*.json")}
+    return {path.stem: path
+            for path in sorted((root / "prompt/_trajectories").glob("[!_]*.json"))}
 
 
 @pytest.mark.parametrize("document, outcome", [
@@ -112,18 +113,24 @@ def test_commands_that_reach_later_history_are_barred_in_other_spellings_and_oth
     assert [row["instance_id"][-1] for row in rows(root, SFT)] == ["0", "1"]
 
 
-def test_an_edited_record_stays_and_decides_and_a_changed_row_is_refused_by_name(root):
+def test_an_edited_record_stays_and_decides_and_a_changed_row_is_refused_till_it_is_recorded_again(
+        root):
     some = [a_run(1, "a", resolved=True), a_run(2, "b"), a_run(3, "c", resolved=True)]
     record(root, some)
-    for path in records(root).values():
+    for path in list(records(root).values())[:2]:
         edit(path, resolved="own__repo-1." not in path.name)
-    changed = {**some[2], "exit_status": "other"}
-    assert "wrote 0, there are 3" in record(root, [*some[:2], changed])
+    some[2] = {**some[2], "exit_status": "other"}
+    write_sources(root.parent, some)
     said = export(root, code=1)
     assert "rows.jsonl row 2" in said and "own__repo-3" in said
     assert [row["instance_id"] for row in rows(root, SFT)] == ["own__repo-2"]
     assert [*left_out(root).values()].count("broken record") == 1
-    assert "wrote 1, there are 4" in record(root, [a_run(9, "new"), *some])   # others have moved
+    said = record(root, some)
+    assert "edited 2 (kept)" in said and "wrote 1" in said
+    export(root)
+    assert [row["instance_id"] for row in rows(root, SFT)] == ["own__repo-2", "own__repo-3"]
+    assert "wrote 2" in record(root, [a_run(9, "new"), some[2]])   # the row that has moved, too
+    assert "orphan 2" in sample(root, "--trajectories --status")
 
 
 def test_killed_between_records_it_goes_on_and_comes_to_the_same(root):

@@ -44,7 +44,7 @@ def rows(stored):
     """Return the rows as they are read: further columns are passed over."""
     return [{"instance_id": row["instance_id"], "repo": row["repo"], "messages": row["messages"],
              "tools": None, "agent": "rows", "no_turns": (), "unseen": None,
-             "outcome": (None, None, "", "")} for row in stored]
+             "outcome": (None, None, "", ""), "row": i} for i, row in enumerate(stored)]
 
 
 @pytest.fixture(scope="module")
