@@ -75,7 +75,7 @@ class Hidden:
                 *(f"the name {name!r}, which no user is shown"
                   for name in sorted(used & self.names - _private(used))),
                 *self._places_in(text, shown), *self._lines_in(text, shown),
-                *self._facts_in(text, shown)]
+                *self._facts_in(text, shown, used)]
 
     def _names_in(self, text: str, used: set[str]) -> list[str]:
         """Return a line for each test name in a text, and for each private name in `used`."""
@@ -94,10 +94,10 @@ class Hidden:
         return [f"a line of the source, {match[0]!r}" for match in RANGE.finditer(text)
                 if match[0] not in shown and lines.intersection(match.groups())]
 
-    def _facts_in(self, text: str, shown: str) -> list[str]:
+    def _facts_in(self, text: str, shown: str, used: set[str]) -> list[str]:
         """Return a line for each text that certainly gives the solution away, by the rules of
-        leak/. A plain word counts only if it is used as code."""
-        bug, used = self.bug, names_used(text)
+        leak/. A plain word counts only if it is in `used`, as code."""
+        bug = self.bug
         commit = Commit(bug.instance_id, bug.repo, bug.language, "", "", "", [], bug.patch,
                         bug.test_patch)
         known = "\n".join((shown, *sorted(self.documented)))

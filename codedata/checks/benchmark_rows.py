@@ -111,9 +111,7 @@ def _parquet(path: Path) -> Iterator[dict]:
         raise Trouble(f"has the columns {', '.join(sorted(types))}; a benchmark has {FAMILIES}.",
                       str(path))
     for start in range(0, file.n_rows, PAGE):
-        yield from file.query_rows(f"""
-            select {', '.join(columns)} from read_parquet(?, file_row_number = true)
-            where file_row_number >= ? and file_row_number < ?""", file.names, start, start + PAGE)
+        yield from file.rows(start, PAGE, ", ".join(columns))
 
 
 # rows

@@ -16,7 +16,6 @@ from pathlib import Path
 from codedata.audit.audited import GOLD_GETS
 from codedata.audit.stage import CHECKS as AUDIT_CHECKS
 from codedata.audit.stage import audit, has_ended
-from codedata.bounded import inside
 from codedata.datapoints.approval import (
     approval_problem,
     is_as_proven,
@@ -34,9 +33,8 @@ from codedata.datapoints.folder import (
 )
 from codedata.datapoints.queue import Refusal
 from codedata.datapoints.validate import CHECKS, MAX_EVIDENCE, MAX_LINE, Validation
-from codedata.disk.layouts import load, to_json, write_atomic
-from codedata.disk.store import Derived, Store, path_in
-from codedata.driver import in_driver
+from codedata.disk.layouts import to_json, write_atomic
+from codedata.disk.store import Derived, Store, known_in, path_in
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.llm.client import Models
 from codedata.records import (
@@ -109,22 +107,12 @@ def base_image_of(task: Task) -> str:
 def known_checks(root: Path, task: Task) -> DatapointChecks | None:
     """Return the results of a datapoint's checks: from dp/_checks/, else from its proof."""
     content = content_digest(task)
-    checks = _kept_checks(root, content)
+    checks = known_in(root, DatapointChecks, content)
     if checks or (task.proof or {}).get("content") != content:
         return checks
     with suppress(BrokenRecord):
         return parse(DatapointChecks, {**task.proof, "instance_id": task.instance_id, "ok": True},
                      str(folder_of(task)))
-    return None
-
-
-@in_driver
-def _kept_checks(root: Path, content: str) -> DatapointChecks | None:
-    """Return a content's results in dp/_checks/, None if there are none that can be read."""
-    with suppress(BrokenRecord):
-        # as a Store has it: dp/ and dp/_checks/ themselves may be links
-        place = inside(root / DatapointChecks.directory, f"{content}.json")
-        return parse(DatapointChecks, load(place), str(place))
     return None
 
 
@@ -240,7 +228,7 @@ def run_checks(root: Path, host: SandboxFactory, label: str, task: RivalledTask,
 
 def _but_for_rivals(root: Path, content: Content) -> DatapointChecks | None:
     """Return the results of the same content with other rivals, audited; None if there are none."""
-    found = _kept_checks(root, content.content)
+    found = known_in(root, DatapointChecks, content.content)
     is_so = found and found.audit and found.rivals != content.rivals and all(
         getattr(found, key) == getattr(content, key) for key in KEYS[:3])
     return found if is_so else None

@@ -76,10 +76,9 @@ TABLE = {
         column("engine_s", "number", "of that in the engine", digits=1, place="facts"),
         *(column(key, place="facts")
           for key in ("base image", "content", "reason", "licence"))],
-    "filters": [{"key": key, "title": title} for key, title in (
-        ("status", "Status"), ("category", "Category"), ("tags", "Tag"),
-        ("difficulty", "Difficulty"), ("languages", "Language"), ("result", "Checks"),
-        ("check", "Check"), ("seed", "Seed"))]}
+    "filters": ["status", "category", {"key": "tags", "title": "Tag"}, "difficulty",
+                {"key": "languages", "title": "Language"}, {"key": "result", "title": "Checks"},
+                "check", "seed"]}
 
 
 def write_index(root: Path) -> list[str]:

@@ -171,11 +171,13 @@ class ParquetRows(ParquetFiles):
         if self.n_rows > MAX_ROWS:
             raise Trouble(TOO_MANY, spec, SPLIT)
 
-    def rows(self, offset: int, length: int) -> list[dict]:
-        """Return rows offset..offset+length-1, fewer at the end of the last file."""
+    def rows(self, offset: int, length: int, columns: str = "* exclude (file_row_number)"
+             ) -> list[dict]:
+        """Return rows offset..offset+length-1, fewer at the end of the last file; of some
+        `columns`, in SQL."""
         return [row for file, first, end in pieces(self._ends, offset, length)
-                for row in self.query_rows("""
-                    select * exclude (file_row_number)
+                for row in self.query_rows(f"""
+                    select {columns}
                     from read_parquet(?, file_row_number = true)
                     where file_row_number >= ? and file_row_number < ?
                     order by file_row_number""", self.names[file], first, end)]

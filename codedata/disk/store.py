@@ -465,13 +465,15 @@ def known(view: Derived | Store, name: str) -> Any:
 @in_driver
 def known_in(root: Path, cls: type, name: str) -> Any:
     """Return a record of a root; None if there is none, or it cannot be read."""
-    return known(Store(root, cls).open(), name)
+    with suppress(BrokenRecord):
+        return Store(root, cls).read(name)   # without a list of the others
+    return None
 
 
 @in_driver
 def path_in(root: Path, cls: type, name: str) -> Path:
     """Return the path of a record of a root, whether it exists or not."""
-    return Store(root, cls).open().path(name)
+    return Store(root, cls).path(name)
 
 
 class Lists(Listing):

@@ -154,15 +154,12 @@ class States:
                 return Item(name, id, "excluded", f"no PR record in {joined.place}")
         for joined in needed:
             if id not in joined.store:
-                return _not_there(name, id, joined)
+                return _not_there(name, id, joined, id)
             if not _fits(joined, known):
                 return Item(name, id, "waiting", self._of_another(joined), lacks_field=True)
         for needs in self.reads.needs:
             if needs not in known.digests:
-                key, ledger = (self.reads.made_by, name), self.reads.store.ledger
-                if (rule := ledger.excluded.get(key)) and key not in ledger.failed:
-                    return Item(name, id, "excluded", f"{key[0]} left it out: {rule.error}")
-                return Item(name, id, "waiting", f"no {needs} yet", lacks_field=True)
+                return _not_there(name, id, self.reads, name, needs)
         return None
 
     def _of_another(self, joined: Reads) -> str:
@@ -295,16 +292,17 @@ def _no_reason(name: str) -> str:
     return ""
 
 
-def _not_there(name: str, instance_id: str, joined: Reads) -> Item:
-    """Return an item without the joined record: it is excluded if that was excluded, else it waits.
-    """
-    made_by, ledger = joined.made_by, joined.store.ledger
-    if rule := ledger.excluded.get((made_by, instance_id)):
+def _not_there(name: str, instance_id: str, reads: Reads, its_name: str, field: str = "") -> Item:
+    """Return an item without a record that it reads, or a field of that: excluded if its maker left
+    it out, and has not failed since, else waiting."""
+    made_by, ledger = reads.made_by, reads.store.ledger
+    failed = ledger.failed.get((made_by, its_name))
+    if (rule := ledger.excluded.get((made_by, its_name))) and not failed:
         return Item(name, instance_id, "excluded", f"{made_by} left it out: {rule.error}")
     script, _, step = made_by.partition(".")
-    command = joined.command or (step and f"{script}.py --steps {step}")
-    why = f"no {joined.place} yet" + (f": python {command}" if command else "")
-    if failed := ledger.failed.get((made_by, instance_id)):
+    command = reads.command or (step and f"{script}.py --steps {step}")
+    why = f"no {field or reads.place} yet" + (f": python {command}" if command else "")
+    if failed:
         why = f"{made_by} failed: {failed.error}"
     return Item(name, instance_id, "waiting", why, lacks_field=True)
 
