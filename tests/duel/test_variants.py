@@ -17,7 +17,7 @@ from conftest import (
     write_commits,
     write_json,
     write_prompts,
-    write_toml,
+    write_toml_for,
 )
 from fake_judges import (
     A_CALL,
@@ -48,7 +48,7 @@ SETTINGS = (
 @pytest.fixture
 def root(tmp_path, fake_llm):
     """Write three turns with a king and an informed challenger, judged."""
-    write_toml(tmp_path, {"base_url": fake_llm.base_url, "model": "m", "workers": 2}, SETTINGS)
+    write_toml_for(tmp_path, fake_llm, SETTINGS, workers=2)
     write_prompts(tmp_path, 3)
     write_commits(tmp_path, 3)
     play(fake_llm)
@@ -166,7 +166,7 @@ def test_what_is_picked_was_written_blind(root, fake_llm):
 def test_a_picked_turn_that_names_what_nothing_has_shown_is_counted_and_in_no_final(
         tmp_path, fake_llm):
     more = f'{SETTINGS}[challenger]\nhow = "chosen"\n'
-    write_toml(tmp_path, {"base_url": fake_llm.base_url, "model": "m", "workers": 1}, more)
+    write_toml_for(tmp_path, fake_llm, more, workers=1)
     write_prompts(tmp_path, 2)
     write_commits(tmp_path, 2)
     blind = iter(("ls a", "ls b", "cat src/file_1.py", "ls c", "ls d", "ls e"))
@@ -214,8 +214,7 @@ def test_hidden_tests_decide_among_edits_and_running_is_shown_to_who_chooses_amo
 
 
 def test_five_turns_of_one_instance_are_one_piece_of_evidence(root, fake_llm):
-    write_toml(root, {"base_url": fake_llm.base_url},
-               SETTINGS.replace("min_instances = 1", "min_instances = 4"))
+    write_toml_for(root, fake_llm, SETTINGS.replace("min_instances = 1", "min_instances = 4"))
     asks(root, fake_llm)
     reasons = read_json(root / "score/_duel.json")["reasons"]
     assert any(reason.startswith("only 3 instances with a verdict < min_instances 4")

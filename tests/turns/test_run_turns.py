@@ -20,6 +20,7 @@ from conftest import (
 from fake_judges import run_main
 from heron_environment import TEST_SCRIPT, an_environment, write_env
 from projects import COMMIT, Project
+from tool_turns import asks, call, result
 
 import ch
 import king
@@ -149,11 +150,10 @@ def test_a_history_is_equal_masked_of_the_same_tree_or_unequal_from_a_turn_on(tm
     assert Executions(tmp_path).of("t_1", turn_of("true")).text().startswith("(exit code 0)")
 
 
-def asks(*commands: str) -> dict:
+def runs(*commands: str) -> dict:
     """Return a turn that calls the shell for each command."""
-    return {"role": "assistant", "content": "", "tool_calls": [
-        {"id": f"c{i}", "function": {"name": "bash", "arguments": {"command": command}}}
-        for i, command in enumerate(commands)]}
+    return asks(*(call("bash", {"command": command}, f"c{i}")
+                  for i, command in enumerate(commands)), text="")
 
 
 class Folder:
@@ -178,12 +178,12 @@ class Folder:
 
 
 def test_the_calls_of_a_turn_run_in_order_each_with_its_own_result(tmp_path):
-    results = [{"role": "tool", "tool_call_id": f"c{i}", "content": f"seen {i}"} for i in (1, 0)]
-    history = [{"role": "user", "content": "task"}, asks("ls", "pwd"), *results]
+    history = [{"role": "user", "content": "task"}, runs("ls", "pwd"), result("c1", "seen 1"),
+               result("c0", "seen 0")]
     tools = default_tools("mini-swe-agent", history)
     assert [(step.turn, step.command, step.shown.head) for step in steps_of(history, tools)] == [
         (0, "ls", "seen 0"), (0, "pwd", "seen 1")]
-    sides = {"king": asks("echo a > a", "cat a; exit 3"), "challenger": asks("cat a")}
+    sides = {"king": runs("echo a > a", "cat a; exit 3"), "challenger": runs("cat a")}
     here = Folder(tmp_path)
     state = State(here, here, None, Replayer(here, {}, 9.0, None), None)
     (several, one), _ = run_sides(sides, Answer(ID, history, "", tools=tools), state)
