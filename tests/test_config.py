@@ -132,6 +132,7 @@ chain.toml      | BOTH | MY_KEY KEY_OF_Y | | MY_KEY
 chain.toml      | BOTH | MY_KEY KEY_OF_Y LLM_BASE_URL=http://x | --llm y | KEY_OF_Y
 chain.toml      | BOTH | MY_KEY QIANFAN_BEARER_TOKEN=it LLM_BASE_URL=http://x | | it
 chain.toml      | BOTH | MY_KEY QIANFAN_BEARER_TOKEN=it | --llm-base-url http://x | it
+chain.toml      | [king]; endpoint = "chutes" | CHUTES_API_KEY | --llm-base-url http://x |
 """))
 def test_a_key_goes_only_where_it_belongs(monkeypatch, file, text, env, flags, sent):
     named = {"URL": URL, "PAIR": PAIR, "BOTH": BOTH,

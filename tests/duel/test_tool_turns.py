@@ -84,10 +84,10 @@ def test_a_duel_of_calls_sends_the_tools_and_takes_the_call(root, fake_llm):
     fake_llm.always(verdict("00000"))
     validated(root)
     judged = next(r for r in fake_llm.requests if "Read {" in r.text)
-    assert "tools" not in judged.body and "(2 of 2)\nsrc/a.py:1:total" in judged.text
+    assert "tools" not in judged.body
     assert ["exactly one call of one of\nthe agent's tools" in r.text for r in fake_llm.requests
             if "- Edit(" in r.text] == [False, False, True, True]
-    assert "- Edit(file_path, old_string" in judged.text and "```bash\ngrep -rn" in judged.text
+    assert "- Edit(file_path, old_string" in judged.text
     run_main(report.main, root)
     assert read_json(root / "defeat/p_1.json")["king"] == made["king"]
 

@@ -18,6 +18,7 @@ from conftest import (
     read_answer,
     start_script,
     turn_of,
+    write_commit,
     write_commits,
     write_json,
     write_prompts,
@@ -85,13 +86,6 @@ def play(fake, judge, *turns) -> None:
     left = list(turns)
     fake.always(lambda request: judge(request) if is_leak_request(request) else left.pop(0) if left
                 else HONEST)
-
-
-def pr(i: int = 1, **fields) -> dict:
-    return {"instance_id": f"proj__t_{i}", "repo": "proj/repo", "language": "python",
-            "base_commit": "0" * 40, "issue": "", "description": "",
-            "files": ["src/windlass_reel.py"], "patch": PATCH, "test_patch": "", "created_at": None,
-            "licence": "MIT", **fields}
 
 
 @pytest.fixture
@@ -305,8 +299,7 @@ def test_without_a_leak_judge_an_earlier_root_is_left_as_it_was(duel, fake_llm):
         edit(duel / f"score/t_{i}.json", lambda record: record.pop("leaks"))
     before = everything_under(duel / "score")
     asks(duel, fake_llm)
-    after = everything_under(duel / "score")
-    assert [line for line in after.splitlines() if '"leaks"' in line] == [] and len(before) > 1000
+    assert everything_under(duel / "score") == before and '"leaks"' not in before
 
 
 def test_a_leak_judge_that_is_added_is_asked_alone_and_once(duel, fake_llm):
@@ -441,7 +434,8 @@ def reported(tmp_path):
         edit(tmp_path / f"answer/t_{i}.json", challenger=text)
         write_score(tmp_path, f"t_{i}", {"a": WON})
         if i < 3:
-            write_json(tmp_path / f"commit/proj__t_{i}.json", pr(i))
+            write_commit(tmp_path, f"proj__t_{i}", files=["src/windlass_reel.py"], patch=PATCH,
+                         licence="MIT")
     decide(tmp_path)
     run_main(report.main, tmp_path)
     return tmp_path

@@ -25,6 +25,7 @@ from conftest import (
 )
 from fake_judges import verdict
 from fake_llm import ABSENT, HTML, OK, Say, Status, truncated
+from judged import json_lines, read_json
 
 import ch
 import king
@@ -108,7 +109,7 @@ def test_reasoning_of_the_king_is_beside_its_answer_and_nothing_else_is_kept(tmp
     assert run_king(tmp_path, fake_llm) == 0 and answered_turn(tmp_path) == TURN
     assert run_script("ch.py", tmp_path, *flags_for(fake_llm)).returncode == 0
     beside = tmp_path / "answer/_reasoning/prompts_1_1_1.json"
-    assert json.loads(beside.read_text()) == {"king": "my secret plan"}
+    assert read_json(beside) == {"king": "my secret plan"}
     beside.unlink()
     assert "my secret plan" not in everything_under(tmp_path)
 
@@ -262,7 +263,7 @@ def interrupted(tmp_path, fake_llm):
 
 
 def test_a_reply_of_an_unfinished_item_is_not_asked_for_again(interrupted, fake_llm):
-    assert [json.loads(line)["reply"]["text"] for line in partial(interrupted).open()] == [NO_BLOCK]
+    assert [line["reply"]["text"] for line in json_lines(partial(interrupted))] == [NO_BLOCK]
     fake_llm.script(NO_BLOCK, TURN)   # tries 2 and 3: the first one is there already
     assert run_king(interrupted, fake_llm) == 0
     assert fake_llm.n_requests == 4 and answered_turn(interrupted) == TURN
@@ -301,7 +302,7 @@ def test_kept_replies_of_another_stage_survive(tmp_path, fake_llm):
     fake_llm.script(NO_BLOCK, Status(400))
     assert run_here(ch.main, tmp_path, *flags_for(fake_llm)) == 1
     assert run_king(tmp_path, fake_llm, "--force") == 0
-    assert {json.loads(line)["stage"] for line in partial(tmp_path).open()} == {"ch"}
+    assert {line["stage"] for line in json_lines(partial(tmp_path))} == {"ch"}
     n = fake_llm.n_requests
     fake_llm.script(NO_BLOCK, TURN)   # its tries 2 and 3
     assert run_here(ch.main, tmp_path, *flags_for(fake_llm)) == 0
@@ -311,7 +312,7 @@ def test_kept_replies_of_another_stage_survive(tmp_path, fake_llm):
 
 def test_refused_replies_can_be_looked_at_until_the_item_is_done(tmp_path, fake_llm, capsys):
     def kept() -> list:
-        return [json.loads(line)["refused"]["text"] for line in partial(tmp_path).open()]
+        return [line["refused"]["text"] for line in json_lines(partial(tmp_path))]
     write_prompts(tmp_path, 1)
     for text in ("one", "two"):
         fake_llm.script(*[text] * 3)

@@ -64,6 +64,7 @@ def ask_many(client: Http, url: str, limit: int, n_threads: int, n_calls: int) -
 @pytest.mark.parametrize("fault", [
     Status(500), Status(503, "busy"), Status(502), Status(408), DROP, CUT, HANG,
     Status(200, "x", {"Content-Encoding": "gzip"}), Status(200, "x", {"X": "y" * 100_000}),
+    Status(200, "[" * 100_000),
 ], ids=lambda fault: repr(fault)[:40])
 def test_a_passing_fault_is_tried_again_and_a_lasting_one_given_up(fake_llm, fault):
     fake_llm.script(fault, fault)

@@ -1,7 +1,6 @@
 """Test run_turns.py on turns of a small project: replays, what candidates do, runs cut short."""
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 from contextlib import contextmanager
@@ -14,11 +13,13 @@ from conftest import (
     run_script,
     start_script,
     turn_of,
+    write_commit,
     write_json,
     write_toml,
 )
 from fake_judges import run_main
 from heron_environment import TEST_SCRIPT, an_environment, write_env
+from judged import read_json
 from projects import COMMIT, Project
 from tool_turns import asks, call, result
 
@@ -64,16 +65,14 @@ def write_root(root, **fields) -> None:
     """Write the environment and the pull request."""
     write_env(root, an_environment(NAME, repo="birds/heron", **{
         "image_name": PROJECT.make(), "test_script": TEST_SCRIPT, **fields}))
-    write_json(root / f"commit/{ID}.json", {
-        "instance_id": ID, "repo": "birds/heron", "language": "python", "base_commit": "0" * 40,
-        "issue": "", "description": "", "files": [], "created_at": None, "licence": None,
-        "patch": diff_of({"heron.py": b"1\n"}, {"heron.py": b"2\n"}),
-        "test_patch": diff_of({"tests/test_heron.py": TESTS.encode()},
-                              {"tests/test_heron.py": HIDDEN.encode()})})
+    write_commit(root, ID, repo="birds/heron", files=[],
+                 patch=diff_of({"heron.py": b"1\n"}, {"heron.py": b"2\n"}),
+                 test_patch=diff_of({"tests/test_heron.py": TESTS.encode()},
+                                    {"tests/test_heron.py": HIDDEN.encode()}))
 
 
 def executed(root, name: str) -> dict:
-    return json.loads((root / f"executed/{name}.json").read_text())
+    return read_json(root / f"executed/{name}.json")
 
 
 def run_turns(root, *flags, **options):
@@ -272,7 +271,7 @@ def test_a_killed_run_goes_on_and_an_edited_king_is_run_again(tmp_path, fake_llm
     assert runs_of(executed(tmp_path, "t_2"))["king"]["output"] == "MARK\n"
     edit(tmp_path / "executed/t_1.json", before={"MARK": "passed"})
     write_json(tmp_path / "prompt/t.json", [
-        {**json.loads((tmp_path / "answer/t_1.json").read_text()), "order": i, "turn": 0,
+        {**read_json(tmp_path / "answer/t_1.json"), "order": i, "turn": 0,
          "repo": "birds/heron", "language": "python"} for i in (1, 2)])
     write_toml(tmp_path)
     for script in (king, ch):
