@@ -309,6 +309,11 @@ def write_toml(root: Path, llm: dict | None = None, more: str = "") -> Path:
     return path
 
 
+def write_toml_for(root: Path, fake: FakeLLM, more: str = "", **llm) -> Path:
+    """Do write_toml() so that every role asks the fake for the model m."""
+    return write_toml(root, {"base_url": fake.base_url, "model": "m", **llm}, more)
+
+
 def settings_for(fake: FakeLLM, key: str = "", **llm) -> Settings:
     """Return settings that send every role to the fake, without any file."""
     llm = {"base_url": fake.base_url, "model": "m", "workers": 4, **QUICK, **llm}

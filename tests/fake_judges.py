@@ -149,12 +149,18 @@ def order_of(request) -> str:
     return "reference_first" if TEXTS["assistant"] in one else "king_first"
 
 
+def ranks(value):
+    """Return a judge by whom the answer with the higher value(answer, request) wins every metric.
+    """
+    def judge(request):
+        one, two = (value(text, request) for text in shown(request))
+        return verdict(0 if one == two else 1 if one > two else 2)
+    return judge
+
+
 def prefers(word: str):
     """Return a judge that sees the word and nothing else: an answer with it wins every metric."""
-    def judge(request):
-        one, two = (word in text for text in shown(request))
-        return verdict(0 if one == two else 1 if one else 2)
-    return judge
+    return ranks(lambda text, _: word in text)
 
 
 def by_model(**replies):

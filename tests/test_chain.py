@@ -7,7 +7,15 @@ import subprocess
 import sys
 
 import pytest
-from conftest import REPO, edit, run_script, write_commits, write_prompts, write_toml
+from conftest import (
+    REPO,
+    edit,
+    run_script,
+    write_commits,
+    write_prompts,
+    write_toml,
+    write_toml_for,
+)
 from scored import write_answer
 
 NOTES = ('#!/bin/sh\nprintf "%s|" "$@" >> called; echo >> called\n'
@@ -86,8 +94,7 @@ def test_a_duel_is_priced_from_wherever_its_root_is(tmp_path):
 
 
 def test_the_price_of_an_edited_prompt_goes_through_all_stages(tmp_path, fake_llm):
-    write_toml(tmp_path, {"model": "m", "base_url": fake_llm.base_url},
-               PRICED.replace("count = 6", "count = 3"))
+    write_toml_for(tmp_path, fake_llm, PRICED.replace("count = 6", "count = 3"))
     write_prompts(tmp_path, 3)
     write_commits(tmp_path, 3)
     for stage in ("king", "ch", "validate"):

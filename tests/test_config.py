@@ -91,36 +91,13 @@ def test_the_default_endpoint_and_its_key_come_from_the_environment(monkeypatch)
     assert found() == ("http://from.env/v1", "from-env")
 
 
-def test_which_endpoint_answers(monkeypatch):
-    toml('[llm]\nendpoint = "a"\n[endpoints.a]\nbase_url = "http://a"\n'
-         '[endpoints.b]\nbase_url = "http://b"\n')
-
-    def url(*flags):
-        return endpoint(*flags).base_url
-    assert url() == "http://a" and url("--llm", "b") == "http://b"
-    assert url("--llm-base-url", "http://flag") == "http://flag"
-    monkeypatch.setenv("LLM_BASE_URL", "http://env")
-    assert url() == "http://env" and url("--llm", "b") == "http://b"
-
-
-def test_the_token_of_a_base_url_goes_to_no_other_endpoint(monkeypatch):
-    def key(*flags):
-        return endpoint(*flags).api_key
-    here = ("--llm-base-url", "http://x")
-    monkeypatch.setenv("CHUTES_API_KEY", "chutes")
-    assert key(*here) == ""
-    dotenv("QIANFAN_BEARER_TOKEN=from-file\n")
-    assert key(*here) == "from-file"
-    monkeypatch.setenv("QIANFAN_BEARER_TOKEN", "from-env")
-    assert key(*here) == "from-env" and key() == "chutes"
-    assert key(*here, "--llm-auth-token", "flag") == "flag"
-
-
 URL = '[llm]; base_url = "http://foe"'
 PAIR = '[llm]; endpoint = "x"; [endpoints.x]; base_url = "http://foe"; api_key_env = "MY_KEY"'
+BOTH = f'{PAIR}; [endpoints.y]; base_url = "http://y"; api_key_env = "KEY_OF_Y"'
 
 
-# a file and what it has | variables that are set | flags | the variable whose value is sent
+# a file and what it has | variables that are set | flags | the variable whose value is sent, which
+# tells who is asked
 @pytest.mark.parametrize("file, text, env, flags, sent", rows("""
 root/chain.toml | URL  | QIANFAN_BEARER_TOKEN OPENAI_API_KEY | |
 root/chain.toml | PAIR | MY_KEY | |
@@ -146,9 +123,20 @@ root/.env       | MY_KEY=MY_KEY; LLM_BASE_URL=http://x; QIANFAN_BEARER_TOKEN=MY_
 .env            | | OPENAI_API_KEY | --llm-base-url https://api.openai.com.stranger.io/v1 |
 .env            | | OPENAI_API_KEY | --llm-base-url https://stranger.io/v1 |
 .env            | | OPENAI_API_KEY OPENAI_BASE_URL=http://x | --llm embedded |
+.env            | | CHUTES_API_KEY | --llm-base-url http://x |
+.env            | | CHUTES_API_KEY QIANFAN_BEARER_TOKEN | | CHUTES_API_KEY
+.env            | QIANFAN_BEARER_TOKEN=it | CHUTES_API_KEY | --llm-base-url http://x | it
+.env            | QIANFAN_BEARER_TOKEN=it | QIANFAN_BEARER_TOKEN=a | --llm-base-url http://x | a
+.env            | | QIANFAN_BEARER_TOKEN | --llm-base-url http://x --llm-auth-token it | it
+chain.toml      | BOTH | MY_KEY KEY_OF_Y | | MY_KEY
+chain.toml      | BOTH | MY_KEY KEY_OF_Y LLM_BASE_URL=http://x | --llm y | KEY_OF_Y
+chain.toml      | BOTH | MY_KEY QIANFAN_BEARER_TOKEN=it LLM_BASE_URL=http://x | | it
+chain.toml      | BOTH | MY_KEY QIANFAN_BEARER_TOKEN=it | --llm-base-url http://x | it
+chain.toml      | [king]; endpoint = "chutes" | CHUTES_API_KEY | --llm-base-url http://x |
 """))
 def test_a_key_goes_only_where_it_belongs(monkeypatch, file, text, env, flags, sent):
-    named = {"URL": URL, "PAIR": PAIR, "OURS": PAIR.replace("MY_KEY", "QIANFAN_BEARER_TOKEN")}
+    named = {"URL": URL, "PAIR": PAIR, "BOTH": BOTH,
+             "OURS": PAIR.replace("MY_KEY", "QIANFAN_BEARER_TOKEN")}
     toml("", Path("root"), "nothing")
     Path(file).write_text(named.get(text, text).replace("; ", "\n"))
     for name, _, value in (one.partition("=") for one in env.split()):

@@ -10,6 +10,7 @@ import pytest
 from a_task import a_bug, a_datapoint, write_foreign, write_task
 from conftest import REPO, with_odd, write_commits, write_json, write_prompts
 from heron_environment import an_environment
+from judged import read_json
 from scored import decide, write_answer, write_panel, write_score
 from setups import CA_FLAGS
 from source_rows import a_pr, a_row
@@ -77,7 +78,7 @@ def hostile(tmp_path_factory):
     decide(root)
     write_json(root / "env/heron.json", an_environment())
     for path in root.glob("[!_]*/[!_]*.json"):
-        record = json.loads(path.read_text())
+        record = read_json(path)
         for n, text in enumerate(odd(record[0] if isinstance(record, list) else record)):
             path.with_name(f"{path.stem}x{n}.json").write_text(
                 f"[{text}]" if isinstance(record, list) else text)
@@ -130,7 +131,7 @@ def test_archives_of_an_agents_work_are_named_and_lead_nowhere(hostile, tmp_path
     done = run_watched(root, REPO / "audit.py", "--tasks", tmp_path / "task", *flags)
     assert [one for one in outside(done) if str(tmp_path / "task") not in one] == [], done.stderr
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
-    found = {name: json.loads((root / f"audit/{name}.json").read_text())["checks"]
+    found = {name: read_json(root / f"audit/{name}.json")["checks"]
              for name in ARCHIVES}
     for name, checks in found.items():
         for check in checks:

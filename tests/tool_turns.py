@@ -16,18 +16,32 @@ TOOLS = [{"type": "function", "function": {
         "required": ["command"]}}} for name in ("bash", EDITOR)]
 
 
+def call(name: str, arguments, id: str = "c1") -> dict:
+    """Return a call of a tool; its arguments are an object, or the text of one."""
+    arguments = arguments if isinstance(arguments, str) else json.dumps(arguments)
+    return {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+def asks(*calls, text: str = "I look.") -> dict:
+    """Return a turn with these calls."""
+    return {"role": "assistant", "content": text, "tool_calls": [*calls]}
+
+
+def result(id: str, text: str) -> dict:
+    """Return the message with the result of a call."""
+    return {"role": "tool", "tool_call_id": id, "content": text}
+
+
 def calls(name: str = "bash", thought: str = "I look.", id: str = "call_9", **arguments) -> dict:
     """Return a turn with one call of a tool."""
-    function = {"name": name, "arguments": json.dumps(arguments)}
-    return {"role": "assistant", "content": thought,
-            "tool_calls": [{"id": id, "type": "function", "function": function}]}
+    return asks(call(name, arguments, id), text=thought)
 
 
 def both(seed: str) -> dict:
     """Return a turn that looks and edits."""
     turn = edits(seed)
-    return {**turn, "tool_calls": calls(id="call_8", command="ls")["tool_calls"]
-            + turn["tool_calls"]}
+    return asks(call("bash", {"command": "ls"}, "call_8"), *turn["tool_calls"],
+                text=turn["content"])
 
 
 def edits(seed: str) -> dict:
@@ -40,13 +54,11 @@ def edits(seed: str) -> dict:
 def tool_history(seed: str, seen: str = "") -> list[dict]:
     """Return a history with thinking apart, a call without text, and a message with two calls."""
     both = calls("bash", words(f"{seed} two"), "b", command="pwd")
-    both["tool_calls"] += calls(EDITOR, "", "c", command="view", path="/a.py")["tool_calls"]
-    results = [{"role": "tool", "content": text, "tool_call_id": id} for text, id in (
-        (seen, "a"), (words(f"{seed} seen"), "b"), ("1\tx", "c"))]
+    both["tool_calls"].append(call(EDITOR, {"command": "view", "path": "/a.py"}, "c"))
     return [{"role": "system", "content": SYSTEM},
             {"role": "user", "content": [{"type": "text", "text": f"Issue: {words(seed)}"}]},
             {**calls(thought="", id="a", command="ls"), "reasoning_content": f"why {seed}"},
-            results[0], both, *results[1:]]
+            result("a", seen), both, result("b", words(f"{seed} seen")), result("c", "1\tx")]
 
 
 def write_tool_turn(root: Path, name: str, *args, **fields) -> dict:
@@ -61,8 +73,7 @@ def a_run(task: int, seed: str, did: str = "", **outcome) -> dict:
     """Return a row in which an agent with tools acts twice."""
     acts = [calls(thought=words(f"{seed} {k}"), id=f"c{k}",
                   command=did or words(f"{seed} do {k}")) for k in range(2)]
-    results = [{"role": "tool", "tool_call_id": f"c{k}", "content": f"ok {k}"} for k in range(2)]
     messages = [{"role": "system", "content": "rules"}, {"role": "user", "content": f"task {task}"},
-                acts[0], results[0], acts[1], results[1]]
+                acts[0], result("c0", "ok 0"), acts[1], result("c1", "ok 1")]
     return {"instance_id": f"own__repo-{task}", "repo": f"own/repo{task}", "tools": TOOLS,
             "messages": messages, **outcome}

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from tool_turns import asks, call, result
 
 from codedata.conversation.tool_calls import (
     call_text,
@@ -24,13 +25,6 @@ CASES = tomllib.loads((Path(__file__).parent / "tool_cases.toml").read_text("utf
 WINDOW = {"role": "tool", "content":
           "[File: a.py (5 lines total)]\r\n1:def one():\n2:    return 1\n"
           "(Open file: PATH)\n(Current directory: /x)\nbash-$"}
-def call(name: str, arguments) -> dict:
-    arguments = arguments if isinstance(arguments, str) else json.dumps(arguments)
-    return {"id": "c1", "type": "function", "function": {"name": name, "arguments": arguments}}
-
-
-def turn(*calls, text: str = "I look.") -> dict:
-    return {"role": "assistant", "content": text, "tool_calls": [*calls]}
 
 
 def run(tmp_path, command: str) -> str:
@@ -102,22 +96,22 @@ def test_the_text_commands_of_swe_agent_are_its_tools():
 
 
 def test_a_turn_is_calls_of_tools_that_do_something():
-    tools = default_tools("OpenHands", [turn(call("execute_bash", {"command": "ls"})),
-                                        turn(call("browser", {"code": "x"}))])
+    tools = default_tools("OpenHands", [asks(call("execute_bash", {"command": "ls"})),
+                                        asks(call("browser", {"code": "x"}))])
     form = Form(tools=tools)
     ok = call("execute_bash", {"command": "ls"})
     other = call("execute_bash", {"command": "pwd"})
-    for good in (turn(ok), turn(ok, text=""), turn(ok, other)):
+    for good in (asks(ok), asks(ok, text=""), asks(ok, other)):
         assert form.problem(good) is None
     lacking = call("str_replace_editor", {"command": "str_replace", "path": "a"})
-    assert form.problem(turn(lacking)) == (
+    assert form.problem(asks(lacking)) == (
         "a call of str_replace_editor without an argument that it needs")
     problems = [form.problem(side) for side in (
-        turn(ok, other, ok), turn(), turn(ok, call("browser", {"code": "x"})),
-        turn(call("rm", {})), turn(call("execute_bash", "{")), turn(call("execute_bash", {})),
-        turn(call("execute_bash", {"command": " "})), turn(ok, text="<think>hm"), "text only",
-        turn(ok, text="```bash\nrm x\n```"), turn(ok, text="Observation: 5 passed"),
-        turn(call("execute_bash", {"command": "a\x00"})))]
+        asks(ok, other, ok), asks(), asks(ok, call("browser", {"code": "x"})),
+        asks(call("rm", {})), asks(call("execute_bash", "{")), asks(call("execute_bash", {})),
+        asks(call("execute_bash", {"command": " "})), asks(ok, text="<think>hm"), "text only",
+        asks(ok, text="```bash\nrm x\n```"), asks(ok, text="Observation: 5 passed"),
+        asks(call("execute_bash", {"command": "a\x00"})))]
     assert problems == [
         "the same call twice", "no tool call",
         "the tool browser, which neither runs, reads, searches nor edits",
@@ -126,46 +120,44 @@ def test_a_turn_is_calls_of_tools_that_do_something():
         "thinking tags or special tokens in the prose", "no tool call",
         "a block to run beside the call", "an observation made up before the call",
         "the answer has a NUL byte"]
-    assert form.problem(turn(ok), truncated=True) == "truncated at max_tokens"
+    assert form.problem(asks(ok), truncated=True) == "truncated at max_tokens"
 
 
 def test_a_call_that_no_shell_command_stands_for_is_a_turn_that_runs_nothing():
     todo, undo = (call("TodoWrite", {"todos": [{"content": "a\nb"}]}),
                   call("str_replace_editor", {"command": "undo_edit", "path": "a"}))
-    tools = default_tools("Claude Code", [turn(todo), turn(undo)])
-    read = [Form(tools=tools).read(turn(one)) for one in (todo, undo)]
+    tools = default_tools("Claude Code", [asks(todo), asks(undo)])
+    read = [Form(tools=tools).read(asks(one)) for one in (todo, undo)]
     assert [one.problem() for one in read] == [None, None]
     assert [commands_of(one) for one in read] == [[], []]
-    assert "```tool\nTodoWrite {" in turn_text(turn(todo), as_bash=True)
-    shown = [{"role": "assistant", **turn(todo)}, {"role": "tool", "content": "done"}]
+    assert "```tool\nTodoWrite {" in turn_text(asks(todo), as_bash=True)
+    shown = [asks(todo), {"role": "tool", "content": "done"}]
     assert steps_of(shown, tools) == []
 
 
 def test_the_tools_of_an_agent_do_not_depend_on_which_of_them_it_called():
     """Give all of the set that fits best: the called ones alone would tell how the work goes on."""
     def names(*calls, agent=""):
-        return [tool["function"]["name"] for tool in default_tools(agent, [turn(*calls)])]
+        return [tool["function"]["name"] for tool in default_tools(agent, [asks(*calls)])]
     lines = call("edit", {"start_line": 1, "end_line": 1, "replacement_text": ""})
     assert names(lines) == names(lines, call("submit", {})) and "submit" in names(lines)
     assert "insert" in names(call("edit", {"search": "a", "replace": "b"}))
     assert names(call("bash", {"command": "ls"}), agent="mini-swe-agent 2") == ["bash"]
     assert names(call("think", {})) == ["think"]
     assert names(call("exec_command", "[REDACTED]"))[0] == "exec_command"
-    editor = default_tools("OpenHands", [turn(call("str_replace_editor", {
+    editor = default_tools("OpenHands", [asks(call("str_replace_editor", {
         "command": "view", "path": "a"}))])[1]["function"]["parameters"]
     assert editor["properties"]["command"]["enum"] == ["view", "create", "str_replace", "insert"]
     assert editor["required"] == ["command", "path"]
 
 
 def test_a_conversation_with_calls_is_read_as_texts():
-    edit = {**call("Edit", {"file_path": "a.py", "old_string": "a\nb\n", "new_string": "a\nc\n"}),
-            "id": "c2"}
+    edit = call("Edit", {"file_path": "a.py", "old_string": "a\nb\n", "new_string": "a\nc\n"}, "c2")
     messages = [{"role": "system", "content": "S"},
                 {"role": "user", "content": [{"type": "text", "text": "task "},
                                              {"type": "text", "text": "here"}]},
-                {**turn(call("Bash", {"command": "ls"}), edit), "reasoning_content": "secret"},
-                {"role": "tool", "tool_call_id": "c1", "content": "a.py"},
-                {"role": "tool", "tool_call_id": "c2", "content": "done"}]
+                {**asks(call("Bash", {"command": "ls"}), edit), "reasoning_content": "secret"},
+                result("c1", "a.py"), result("c2", "done")]
     tools = default_tools("Claude Code", messages)
     texts = plain(messages, tools)
     assert [message["role"] for message in texts] == ["system", "user", "assistant", "user"]
@@ -195,7 +187,7 @@ def test_the_form_of_texts_is_that_of_the_newest_turn(text, fence):
 
 
 def test_a_text_turn_becomes_a_call_of_the_agents_shell():
-    tools = default_tools("Codex", [turn(call("shell", {"command": ["ls"]}))])
+    tools = default_tools("Codex", [asks(call("shell", {"command": ["ls"]}))])
     side = as_call("<think>hm</think>I look.\n\n```bash\nls -a\n```", tools)
     assert side["content"] == "I look." and Form(tools=tools).problem(side) is None
     assert json.loads(side["tool_calls"][0]["function"]["arguments"]) == {
@@ -206,4 +198,4 @@ def test_a_text_turn_becomes_a_call_of_the_agents_shell():
             "command": {"type": "string"}, "risk": {"enum": ["low", "high"]}}}}}
     assert json.loads(shell_call("ls", [shell])["function"]["arguments"]) == {
         "command": "ls", "risk": "low"}
-    assert shell_call("ls", default_tools("", [turn(call("think", {}))])) is None
+    assert shell_call("ls", default_tools("", [asks(call("think", {}))])) is None

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from a_datapoint import CONTEXT, OF_REVIEW, RIVALS, TEXTS, write_datapoint
 from conftest import REPO, write_json
+from tool_turns import call
 
 from codedata.audit.stage import CHECKS
 from codedata.datapoints.contents import AUDITED, content_of
@@ -38,10 +39,8 @@ def record(folder: Path, type: str, subject: str, *turns, task: str = "") -> Non
     for turn in turns:
         message = {"role": "assistant", "content": turn if isinstance(turn, str) else None}
         if not isinstance(turn, str):
-            message["tool_calls"] = [
-                {"id": f"call_{next(ids)}", "type": "function",
-                 "function": {"name": name, "arguments": json.dumps(arguments)}}
-                for name, arguments in (turn if isinstance(turn, list) else [turn])]
+            message["tool_calls"] = [call(*one, f"call_{next(ids)}")
+                                     for one in (turn if isinstance(turn, list) else [turn])]
         messages.append(message)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / f"{type}.{subject}.json", {"messages": messages})

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from a_datapoint import RIVALS, TEXTS, write_approved, write_datapoint
 from conftest import REPO, run_script, write_json
+from judged import read_json
 from recorded import (
     APPROVE,
     CREATE,
@@ -175,7 +176,7 @@ def test_models_that_do_not_do_their_work_are_bounded_and_named(runs):
     assert states["unbuilt"][1][-1].startswith("its image is not built: ")
     assert states["fails"] == ("cancelled", ["2 validations have failed, the last: solvable"])
     assert content_digest(runs.approved("reaches_001_a")) == content
-    text = json.dumps([json.loads(path.read_text())["messages"] for path in
+    text = json.dumps([read_json(path)["messages"] for path in
                        (runs.root / "dp/_trajectories").glob("*.json")])
     for told in ("There is no tool 'approve_datapoint'", "there is no argument `task_id`",
                  "/etc/nothing does not exist", "ideas with different titles are saved",
@@ -223,7 +224,7 @@ def test_attempts_are_counted_and_what_is_too_easy_goes_back_twice_at_most(runs)
     (back,) = runs.tasks("build_datapoint")
     assert back.data["datapoint"] == "easy" and back.data["rates"]["m"]["passes"] == 8
     assert "goes back to a builder" in said and "unsolved" in said
-    trajectory = json.loads((runs.root / next(filter(None, back.data["trajectories"]))).read_text())
+    trajectory = read_json(runs.root / next(filter(None, back.data["trajectories"])))
     assert "agent" in trajectory["messages"][3]["content"]   # who ran the commands
     runs.run("calibrate", "--only", "[!b]*", "--attempts", 8)
     assert len(runs.tasks("build_datapoint")) == 1
@@ -295,7 +296,7 @@ def test_a_role_has_a_model_of_its_own_or_that_of_agents():
 @pytest.mark.parametrize("type", ROLES)
 def test_the_demo_was_played_with_the_prompts_of_today(type):
     path, = (REPO / "samples/dp_trajectories").glob(f"{type}.*.json")
-    system, user = json.loads(path.read_text())["messages"][:2]
+    system, user = read_json(path)["messages"][:2]
     name = path.stem.removeprefix(f"{type}.")
     prompt = instructions(ROLES[type], DpSettings(profile="general"),
                           SandboxSettings().base_image, is_inside=True)

@@ -38,6 +38,11 @@ def tool(root, *words, code: int = 0, timeout_s: int = 60) -> dict:
     return json.loads(done.stdout) if code < 2 else {"error": done.stderr}
 
 
+def refused(root, *words) -> str:
+    """Return why a command is refused."""
+    return tool(root, *words, code=1)["error"]
+
+
 def claimed(root, type: str, agent: str = "a") -> list[str]:
     """Claim a task, and return the flags that name it."""
     task = tool(root, "next", "--agent", agent, "--task-type", type)
@@ -61,12 +66,12 @@ def built(root) -> tuple[list[str], dict]:
     idea = claimed(root, "generate_idea")
     assert tool(root, "save_artifact", *idea, "--text", ideas(20)) == {"saved": 20}
     for odd in ('"n": 1' + "0" * 20, f'"n": {"[" * 600}{"]" * 600}', r'"n": "\ud800"'):
-        tool(root, "save_artifact", *idea, "--text", f'[{{"title": "x", {odd}}}]', code=1)
-    assert "No task builds an idea of this seed" in tool(root, "complete", *idea, code=1)["error"]
+        refused(root, "save_artifact", *idea, "--text", f'[{{"title": "x", {odd}}}]')
+    assert "No task builds an idea of this seed" in refused(root, "complete", *idea)
     draft = tool(root, "add_artifact", *idea, "--text", SPEC)
     assert draft["datapoint"] == "seed_001_a"
-    assert "No task builds seed_001_a:" in tool(root, "complete", *idea, code=1)["error"]
-    assert "not a draft" in tool(root, "create_task", *idea, "--datapoint", "x", code=1)["error"]
+    assert "No task builds seed_001_a:" in refused(root, "complete", *idea)
+    assert "not a draft" in refused(root, "create_task", *idea, "--datapoint", "x")
     one, same = (tool(root, "create_task", *idea, "--datapoint", "seed_001_a") for _ in range(2))
     assert one == same and tool(root, "complete", *idea)["children"] == [one["task"]]
     task = claimed(root, "build_datapoint")
@@ -94,23 +99,23 @@ def test_seeds_are_queued_once_and_handed_out_once(tmp_path):
 def test_how_ideas_are_chosen_is_told_when_enough_are_saved(seeded):
     task = claimed(seeded, "generate_idea")
     words = ["get_idea_refinement_details", *task]
-    assert "0 of 20 ideas" in tool(seeded, *words, code=1)["error"]
+    assert "0 of 20 ideas" in refused(seeded, *words)
     tool(seeded, "save_artifact", *task, "--text", json.dumps([{"title": "One"}] * 20))
-    assert "1 of 20 ideas with different titles" in tool(seeded, *words, code=1)["error"]
+    assert "1 of 20 ideas with different titles" in refused(seeded, *words)
     for bad in ("{", "[1]", '[{"title": " "}]'):
-        tool(seeded, "save_artifact", *task, "--text", bad, code=1)
+        refused(seeded, "save_artifact", *task, "--text", bad)
     tool(seeded, "save_artifact", *task, "--text", ideas(20))
     assert "Training value" in tool(seeded, *words)["text"]
-    assert "no section Testing" in tool(seeded, "add_artifact", *task, "--text",
-                                        SPEC.replace("Testing", "Tests"), code=1)["error"]
+    assert "no section Testing" in refused(
+        seeded, "add_artifact", *task, "--text", SPEC.replace("Testing", "Tests"))
     assert "canary" not in (seeded / "dp/_seeds/seed/seed.md").read_text()
 
 
 def test_only_the_claim_changes_a_task(seeded):
     task = claimed(seeded, "generate_idea")
     other = [*task[:3], "another"]
-    assert "not held" in tool(seeded, "save_artifact", *other, "--text", "[]", code=1)["error"]
-    assert "reason" in tool(seeded, "complete", *task, "--status", "failed", code=1)["error"]
+    assert "not held" in refused(seeded, "save_artifact", *other, "--text", "[]")
+    assert "reason" in refused(seeded, "complete", *task, "--status", "failed")
     for words in (["nothing"], ["info"], ["list", "--sort", "x"], ["info", "a", "b"],
                   ["complete", *task, "--status", "done"]):
         assert "usage" in tool(seeded, *words, code=2)["error"]
@@ -126,14 +131,13 @@ def test_a_datapoint_is_staged_and_patched_and_not_reviewed_before_it_is_validat
     assert tool(seeded, "read_datapoint", *task[:2])["files"] == ["a/b.md", "total.py"]
     assert tool(seeded, "read_datapoint", *task[:2], "--name", "a/b.md")["text"].startswith("Ano")
     for odd in ("../x", ".", "", "a" * 300, "a", "total.py/x", "Dockerfile", "a//b"):
-        tool(seeded, "patch_additional_files", *task, "--name", odd, "--file", seeded / "new.md",
-             code=1)
+        refused(seeded, "patch_additional_files", *task, "--name", odd, "--file", seeded / "new.md")
     tool(seeded, "patch_additional_files", *task, "--name", "a/b.md")
     (seeded / "new.md").write_text('{"test_x": 0.9}')
-    assert "sum is 0.9" in tool(seeded, "patch_dp", *task, "--part", "weights", "--file",
-                                seeded / "new.md", code=1)["error"]
-    assert "validate_datapoint" in tool(seeded, "add_dp_to_review", *task, code=1)["error"]
-    assert "add_dp_to_review" in tool(seeded, "complete", *task, code=1)["error"]
+    assert "sum is 0.9" in refused(
+        seeded, "patch_dp", *task, "--part", "weights", "--file", seeded / "new.md")
+    assert "validate_datapoint" in refused(seeded, "add_dp_to_review", *task)
+    assert "add_dp_to_review" in refused(seeded, "complete", *task)
     assert not (seeded / "dp/seed_001_a").exists()
 
 
@@ -142,7 +146,7 @@ def test_what_is_approved_moves_to_task_and_an_edit_is_proven_again(seeded):
     """See make demo-dp for the checks themselves."""
     task, said = built(seeded)
     assert judged(seeded) == said["content"]
-    assert "2 right-*, 6 wrong-*" in tool(seeded, "add_dp_to_review", *task, code=1)["error"]
+    assert "2 right-*, 6 wrong-*" in refused(seeded, "add_dp_to_review", *task)
     rivals = ["--rivals-dir", write_texts(seeded / "rivals", RIVALS)]
     tool(seeded, "patch_rivals", *task, *rivals)
     judged(seeded, rivals=RIVALS)
@@ -161,7 +165,7 @@ def test_what_is_approved_moves_to_task_and_an_edit_is_proven_again(seeded):
     tool(seeded, "patch_rivals", *review, *rivals)
     judged(seeded, rivals=ALL_RIVALS)
     for tags in ("cooking", "", "python|cli|data|api"):
-        tool(seeded, *approve, tags, code=1)
+        refused(seeded, *approve, tags)
     assert tool(seeded, *approve, "python|cli")["status"] == "approved"
     assert not (seeded / "dp/seed_001_a").exists()
     folder = seeded / "task/seed_001_a"
@@ -232,7 +236,7 @@ def test_what_goes_back_to_a_builder_is_a_copy_that_waits_for_review(tmp_path):
     task = claimed(tmp_path, "build_datapoint")
     shown = tool(tmp_path, "read_datapoint", *task[:2])
     assert (shown["metadata"]["status"], shown["content"]) == ("in_review", content)
-    assert "is unchanged" in tool(tmp_path, "add_dp_to_review", *task, code=1)["error"]
+    assert "is unchanged" in refused(tmp_path, "add_dp_to_review", *task)
     staged = tmp_path / "dp/_staging/sums"
     assert not (staged / "proof.json").exists() and is_as_proven(read_datapoint(folder))
 
@@ -243,7 +247,7 @@ def test_a_task_of_another_maker_is_not_replaced(tmp_path):
     (tmp_path / "task/sums").mkdir(parents=True)
     review = claimed(tmp_path, "review_datapoint")
     approve = ["approve_datapoint", *review, "--category", "Debugging", "--tags", "python"]
-    assert "task/sums exists already" in tool(tmp_path, *approve, code=1)["error"]
+    assert "task/sums exists already" in refused(tmp_path, *approve)
     assert [*(tmp_path / "dp/sums").iterdir()] and not [*(tmp_path / "task/sums").iterdir()]
 
 
@@ -254,23 +258,23 @@ def test_a_reviewer_sees_the_tests_once_he_has_written_rivals_and_may_give_it_ba
     shown = tool(tmp_path, "read_datapoint", *review[:2])
     assert {"prompt", "dockerfile"} <= shown.keys() and not {"tests", "solution"} & shown.keys()
     assert shown["files"] == ["total.py"]
-    tool(tmp_path, "read_datapoint", *review[:2], "--name", "rivals/wrong-1.sh", code=1)
+    refused(tmp_path, "read_datapoint", *review[:2], "--name", "rivals/wrong-1.sh")
     for command in (["validate_datapoint"], ["try_solution", "--file", __file__]):
-        said = tool(tmp_path, command[0], *review[:2], *command[1:], code=1)["error"]
+        said = refused(tmp_path, command[0], *review[:2], *command[1:])
         assert "First write rivals" in said
     rivals = tmp_path / "rivals"
     flags = ["patch_rivals", *review, "--rivals-dir", rivals]
     write_texts(rivals, {"wrong-1.sh": "true", "cheat-1.sh": "true"})
-    assert "1 right-review-*, 3 wrong-review-*" in tool(tmp_path, *flags, code=1)["error"]
+    assert "1 right-review-*, 3 wrong-review-*" in refused(tmp_path, *flags)
     write_texts(rivals, {**OF_REVIEW, "odd.sh": "true", "cheat-4.patch":
                          "--- cheat-2.sh\n+++ x\n@@ -1 +1 @@\n-#!/bin/bash\n+#!/bin/sh\n"})
-    assert "odd.sh: the names are" in tool(tmp_path, *flags, code=1)["error"]
+    assert "odd.sh: the names are" in refused(tmp_path, *flags)
     (rivals / "odd.sh").unlink()
     assert len(tool(tmp_path, *flags)["rivals"]) == 16
     assert "tests" in tool(tmp_path, "read_datapoint", *review[:2])
     approve = ["approve_datapoint", *review, "--category", "Debugging", "--tags", "python"]
     (tmp_path / "dp/sums/rivals/cheat-review-1.sh").unlink()
-    assert "rivals are not tried" in tool(tmp_path, *approve, code=1)["error"]
+    assert "rivals are not tried" in refused(tmp_path, *approve)
     new = write_texts(tmp_path / "new", {"prompt": "Another prompt."}) / "prompt"
     tool(tmp_path, "patch_dp", *review, "--part", "prompt", "--file", new)
     tool(tmp_path, "release", *review)   # what he edits is not reviewed once more
@@ -298,11 +302,10 @@ def test_a_draft_that_is_nearly_another_one_or_the_seed_is_refused(seeded):
     first = tool(seeded, "add_artifact", *task, "--text", draft(words))
     assert tool(seeded, "add_artifact", *task, "--text", draft(words)) == first   # nothing new
     words[::30] = ["other"] * len(words[::30])
-    refused = tool(seeded, "add_artifact", *task, "--text", draft(words), code=1)["error"]
-    assert "nearly copies seed_001_a" in refused and "% of both" in refused
+    said = refused(seeded, "add_artifact", *task, "--text", draft(words))
+    assert "nearly copies seed_001_a" in said and "% of both" in said
     other = tool(seeded, "add_artifact", *task, "--text", draft(["Let", "us", "sum", "numbers"]))
     assert other == {"datapoint": "seed_002_a"}
     (seeded / "dp/_seeds/seed/seed.md").write_text(" ".join(f"seed{n}" for n in range(200)))
-    refused = tool(seeded, "add_artifact", *task, "--text",
-                   draft([f"seed{n}" for n in range(190)]), code=1)["error"]
-    assert "nearly copies seed (" in refused
+    copied = draft([f"seed{n}" for n in range(190)])
+    assert "nearly copies seed (" in refused(seeded, "add_artifact", *task, "--text", copied)

@@ -4,7 +4,7 @@ from __future__ import annotations
 import json
 import re
 
-from conftest import edit, ledger_lines, turn_of, write_commits, write_prompts, write_toml
+from conftest import edit, ledger_lines, turn_of, write_commits, write_prompts, write_toml_for
 from fake_judges import run_main
 from fake_llm import Status
 from judged import read_json
@@ -18,7 +18,7 @@ LOOKS = ("cat src/a.py", "sed -n '1,80p' src/a.py", "head -200 src/a.py")   # th
 
 def played(tmp_path, fake_llm, *commands, more: str = AGREE, n: int = 1, code: int = 0) -> None:
     """Write prompts, and let the king answer with these commands, or faults."""
-    write_toml(tmp_path, {"base_url": fake_llm.base_url, "model": "m", "workers": 1}, more)
+    write_toml_for(tmp_path, fake_llm, more, workers=1)
     write_prompts(tmp_path, n)
     write_commits(tmp_path, n)
     fake_llm.script(*[turn_of(command, "I look.") if isinstance(command, str) else command
@@ -111,7 +111,7 @@ def test_a_sample_that_takes_the_kings_step_is_no_rival_and_the_record_says_what
                                         {"number": 1, "why": "it builds"}]}
     edit(tmp_path / "answer/prompts_1_1_1.json", note="a person's")
     fake_llm.script(turn_of("ls informed", "I know."))
-    write_toml(tmp_path, {"base_url": fake_llm.base_url, "model": "m"})
+    write_toml_for(tmp_path, fake_llm)
     run_main(ch.main, tmp_path, "--force")
     record = read_json(tmp_path / "answer/prompts_1_1_1.json")
     assert "choice" not in record and record["note"] == "a person's"

@@ -1,5 +1,4 @@
 """Check that the king is blind, the challenger is not, and nobody sees the reference."""
-import json
 import re
 
 from conftest import (
@@ -23,18 +22,14 @@ def marked(field: str, i: int) -> str:
     return f"MARK-{field}-{i}-KRAM"
 
 
-def answers(root, fake, n: int, **commit) -> None:
-    """Write `n` turns that the king has answered; without `commit`, marks stand in each field of
-    the pull requests.
-    """
+def answers(root, fake, n: int) -> None:
+    """Write `n` turns that the king has answered, with marks in each field of the pull requests."""
     write_prompts(root, n)
-    write_commits(root, n, **commit)
+    write_commits(root, n)
     for i in range(1, n + 1):
-        path = root / f"commit/proj__repo-{i}.json"
-        record = json.loads(path.read_text())
-        marks = {field: f"{record[field]} {marked(field, i)}" for field in FIELDS} | {
-            "files": [marked("files", i)]}
-        path.write_text(json.dumps(record | ({} if commit else marks)))
+        edit(root / f"commit/proj__repo-{i}.json", lambda record, i=i: record.update(
+            {field: f"{record[field]} {marked(field, i)}" for field in FIELDS},
+            files=[marked("files", i)]))
     asked(root, fake, king)
 
 

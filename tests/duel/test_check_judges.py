@@ -1,13 +1,13 @@
 """Check that check_judges.py names judges that are talked round or can't tell good from bad."""
 from __future__ import annotations
 
-import json
 import re
 
 import pytest
 from fake_judges import (
     by_model,
     prefers,
+    ranks,
     run_main,
     shown,
     verdict,
@@ -15,6 +15,7 @@ from fake_judges import (
     write_panel,
 )
 from fake_llm import Status
+from judged import read_json
 
 import check_judges
 from codedata.duel.judge_checks import attacks
@@ -22,18 +23,11 @@ from codedata.duel.judge_checks import attacks
 N_ATTACKS = len(attacks())
 
 
-def longer(request):
-    """Let the longer answer win."""
-    one, two = map(len, shown(request))
-    return verdict(0 if one == two else 1 if one > two else 2)
-
-
-def sensible(request):
+@ranks
+def sensible(text: str, request) -> bool:
     """Let nothing and disorder lose, and an answer that is no turn of this task too."""
-    one, two = (bool(re.fullmatch(r"THOUGHT: (\w+) (\d+) comes next\.\n\n```bash\nls \1_\2\n```",
-                                  text)
-                     and f"task {text.split()[2]}\n" in request.last) for text in shown(request))
-    return verdict(0 if one == two else 1 if one else 2)
+    turn = re.fullmatch(r"THOUGHT: (\w+) (\d+) comes next\.\n\n```bash\nls \1_\2\n```", text)
+    return bool(turn) and f"task {turn[2]}\n" in request.last
 
 
 def check(root, *words, code: int = 0) -> str:
@@ -41,7 +35,7 @@ def check(root, *words, code: int = 0) -> str:
 
 
 def summary(root, name: str) -> dict:
-    return json.loads((root / name / f"_{name}.json").read_text())["judges"]
+    return read_json(root / name / f"_{name}.json")["judges"]
 
 
 @pytest.fixture
@@ -53,7 +47,8 @@ def root(tmp_path, fake_llm):
 
 def test_a_judge_that_is_moved_by_attacks_is_told_from_one_that_is_not(root, fake_llm):
     write_panel(root, fake_llm, "a", "b", "c")
-    fake_llm.always(by_model(a=longer, b=verdict(0), c=verdict(1)))   # c goes by the place
+    # a goes by the length, c by the place
+    fake_llm.always(by_model(a=ranks(lambda text, _: len(text)), b=verdict(0), c=verdict(1)))
     printed = check(root, "probe", "--turns", 3)
     assert fake_llm.n_requests == 3 * N_ATTACKS * 2 * 3
     judges = summary(root, "probe")

@@ -3,15 +3,14 @@ from __future__ import annotations
 
 from conftest import edit, write_commits
 from fake_judges import (
+    by_model,
     duel,
     run_main,
     set_up,
     turn,
     validated,
     verdict,
-    write_answers,
     write_executed,
-    write_panel,
 )
 from fake_llm import Status
 from judged import read_json
@@ -62,10 +61,8 @@ def test_a_verdict_that_the_judge_was_shown_is_a_quotation_wherever_it_stood(tmp
 
 
 def test_a_verdict_from_before_running_is_not_mixed_with_one_from_after(tmp_path, fake_llm):
-    write_answers(tmp_path, 1)
-    write_panel(tmp_path, fake_llm, "a", "b")
     good = verdict("11111")
-    fake_llm.always(lambda r: good if r.body["model"] == "a" else Status(400))
+    set_up(tmp_path, fake_llm, 1, by_model(a=good, b=Status(400)), "a", "b")
     validated(tmp_path, code=1)
     write_run(tmp_path, 1, king={}, challenger={"output": "other"})
     fake_llm.requests.clear()

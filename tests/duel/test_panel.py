@@ -150,12 +150,10 @@ def test_a_conversation_over_a_judge_s_limit_loses_its_middle_and_no_answer(tmp_
 
 def test_no_request_has_a_word_of_the_pull_request_nor_of_the_side_that_is_not_compared(
         tmp_path, fake_llm):
-    write_answers(tmp_path, 2)
+    set_up(tmp_path, fake_llm, 2, prefers("onyx"), "a")
     marks = dict.fromkeys(("repo", "language", "base_commit", "issue", "description", "patch",
                            "test_patch"), "MARK")
     write_commits(tmp_path, 2, files=["MARK"], **marks)
-    write_panel(tmp_path, fake_llm, "a")
-    fake_llm.always(prefers("onyx"))
     for mode, other in (("king", b"amber"), ("reference", b"quartz")):
         validated(tmp_path, "--mode", mode)
         assert fake_llm.n_requests == 4
@@ -242,10 +240,8 @@ def test_a_verdict_that_cannot_be_read_is_asked_for_once_more_and_is_then_a_resu
 ], ids=["unreadable", "broken off"])
 def test_a_reply_that_is_none_is_asked_for_again_and_the_second_counts(
         tmp_path, fake_llm, replies, attempts):
-    write_answers(tmp_path, 1)
-    write_panel(tmp_path, fake_llm, "a", llm={"workers": 1})
+    set_up(tmp_path, fake_llm, 1, verdict(0), "a", llm={"workers": 1})
     fake_llm.script(*replies)
-    fake_llm.always(verdict(0))
     validated(tmp_path)
     assert fake_llm.n_requests == 4
     record = score(tmp_path, "t_1")
@@ -253,10 +249,9 @@ def test_a_reply_that_is_none_is_asked_for_again_and_the_second_counts(
 
 
 def test_a_second_try_that_gets_no_reply_is_made_again_by_the_next_run(tmp_path, fake_llm):
-    write_answers(tmp_path, 1)
-    write_panel(tmp_path, fake_llm, "a", "b", judge='order = "king_first"', llm={"workers": 1})
+    set_up(tmp_path, fake_llm, 1, "hm again", "a", "b", judge='order = "king_first"',
+           llm={"workers": 1})
     fake_llm.script(verdict(), "hm", Status(404, "gone"))
-    fake_llm.always("hm again")
     validated(tmp_path, code=1)
     assert "gone" in score(tmp_path, "t_1")["judges"][1]["error"]
     validated(tmp_path)
@@ -290,12 +285,10 @@ def test_a_turn_is_written_with_the_judges_that_answered_and_the_others_are_aske
 
 def test_a_judge_whose_endpoint_is_down_stops_no_other_and_the_next_run_asks_it_alone(
         tmp_path, fake_llm):
-    write_answers(tmp_path, 3)
     with FakeLLM() as other:
         port = other.port
-    write_panel(tmp_path, fake_llm, "a", '{ model = "b", endpoint = "mine" }', llm={"workers": 1},
-                more=f'[endpoints.mine]\nbase_url = "http://127.0.0.1:{port}/v1"')
-    fake_llm.always(prefers("onyx"))
+    set_up(tmp_path, fake_llm, 3, prefers("onyx"), "a", '{ model = "b", endpoint = "mine" }',
+           llm={"workers": 1}, more=f'[endpoints.mine]\nbase_url = "http://127.0.0.1:{port}/v1"')
     done = validated(tmp_path, code=1)
     assert "does not answer" in done and asked(fake_llm) == calls("a", 1, 2, 3)
     assert (duel(tmp_path)["turns_judged"], duel(tmp_path)["turns_parsed"]) == (3, 0)

@@ -1,13 +1,12 @@
 """Play a duel over turns of several calls, from a source's rows to the rows of exports."""
 from __future__ import annotations
 
-import json
-
 from conftest import write_json
 from fake_judges import exported, prefers, run_main, validated, write_panel
 from fake_llm import Say, Status
 from judged import json_lines
 from source_rows import a_pr
+from tool_turns import asks, call, result
 
 import ch
 import king
@@ -20,23 +19,13 @@ MEND = (("Edit", {"file_path": "a.py", "old_string": "pass", "new_string": "retu
         ("Bash", {"command": "make onyx"}))
 
 
-def asks(*calls, text: str = "I look at both.", n: int = 0) -> dict:
-    return {"role": "assistant", "content": text, "tool_calls": [
-        {"id": f"c{n + i}", "type": "function",
-         "function": {"name": name, "arguments": json.dumps(arguments)}}
-        for i, (name, arguments) in enumerate(calls)]}
-
-
-def result(n: int, text: str) -> dict:
-    return {"role": "tool", "tool_call_id": f"c{n}", "content": text}
-
-
 MESSAGES = [
     {"role": "system", "content": "You fix issues."}, {"role": "user", "content": "Fix the total."},
-    asks(("Grep", {"pattern": "total"}), ("Bash", {"command": "cat a.py"})),
-    result(1, "def total(): pass"), result(0, "a.py:1:def total"),   # in another order
-    asks(*MEND, text="I mend it.", n=2), result(2, "done"), result(3, "ok"),
-    asks(("Bash", {"command": "git diff"}), n=4), result(4, "+return 1")]
+    asks(call("Grep", {"pattern": "total"}, "c0"), call("Bash", {"command": "cat a.py"})),
+    result("c1", "def total(): pass"), result("c0", "a.py:1:def total"),   # in another order
+    asks(call(*MEND[0], "c2"), call(*MEND[1], "c3")), result("c2", "done"),
+    result("c3", "ok"),
+    asks(call("Bash", {"command": "git diff"}, "c4")), result("c4", "+return 1")]
 
 
 def settings(root, fake, prompt: str = "", export: str = "") -> None:

@@ -9,7 +9,7 @@ import itertools
 import json
 
 import pytest
-from conftest import a_prompt, turn_of, write_commits, write_json, write_toml
+from conftest import a_prompt, turn_of, write_commits, write_json, write_toml_for
 from fake_judges import run_main, verdict
 
 import ch
@@ -49,9 +49,11 @@ def reply(request):
 
 @pytest.fixture
 def root(tmp_path, fake_llm):
-    write_toml(tmp_path, {"base_url": fake_llm.base_url, "model": "m", "workers": 1},
-               '[leak]\nmodels = ["auditor"]\n[judge]\nmodels = ["j"]\n[duel]\nmin_turns = 1\n'
-               "min_instances = 1\nbootstrap_resamples = 500\n[king]\nmax_prompt_tokens = 900\n")
+    write_toml_for(
+        tmp_path, fake_llm,
+        '[leak]\nmodels = ["auditor"]\n[judge]\nmodels = ["j"]\n[duel]\nmin_turns = 1\n'
+        "min_instances = 1\nbootstrap_resamples = 500\n[king]\nmax_prompt_tokens = 900\n",
+        workers=1)
     talk = [{"role": "system", "content": "You run one bash command at a time."},
             {"role": "user", "content": "Fix the parser."},
             *[{"role": role, "content": text} for i in range(4) for role, text in (

@@ -112,13 +112,11 @@ def test_a_root_without_answers_is_said_and_decides_nothing(tmp_path, fake_llm):
 
 @pytest.mark.parametrize("nothing", [None, ""])
 def test_answers_without_both_sides_wait_and_are_counted(tmp_path, fake_llm, nothing):
-    write_answers(tmp_path, 4)
+    set_up(tmp_path, fake_llm, 4, verdict(), "a")
     write_commits(tmp_path, 4)
     for i, side in ((1, "king"), (2, "challenger")):
         edit(tmp_path / f"answer/t_{i}.json", **{side: nothing})
-    write_panel(tmp_path, fake_llm, "a")
     assert "adopted 3, missing 1" in run_main(ch.main, tmp_path, "--status")
-    fake_llm.always(verdict())
     done = validated(tmp_path)
     assert "waiting 2" in done and "no challenger yet" in done
     assert asked(fake_llm) == calls("a", 3, 4)
@@ -198,14 +196,12 @@ def test_a_changed_answer_is_judged_again_alone(root, fake_llm):
 
 
 def test_an_answer_that_changes_while_it_is_judged_is_judged_again(tmp_path, fake_llm):
-    write_answers(tmp_path, 2)
-    write_panel(tmp_path, fake_llm, "a", llm={"workers": 1})
+    set_up(tmp_path, fake_llm, 2, verdict(), "a", llm={"workers": 1})
 
     def meanwhile(request):
         edit(tmp_path / "answer/t_1.json", king=turn("quartz", 10))
         return verdict()
     fake_llm.script(meanwhile)
-    fake_llm.always(verdict())
     asks(tmp_path, fake_llm, "a", 1, 2)
     assert turns_in(tmp_path) == (1, 1)
     asks(tmp_path, fake_llm, "a", 1)
@@ -263,15 +259,13 @@ def test_verdicts_made_with_other_settings_are_told_and_made_again_with_refresh(
 
 
 def test_status_and_dry_run_do_nothing_and_dry_run_tells_what_comes(tmp_path, fake_llm):
-    write_answers(tmp_path, 3)
-    write_panel(tmp_path, fake_llm, "a", "b", more=PRICES)
+    gone = by_order(king_first=verdict(), challenger_first=Status(404, "gone"))
+    set_up(tmp_path, fake_llm, 3, by_model(a=verdict(), b=gone), "a", "b", more=PRICES)
     dry = validated(tmp_path, "--dry-run")
     assert "to come: 12 calls" in dry and "at most 9,216 out" in dry
     most = float(dry.partition("at most $")[2].split()[0])
     assert "missing 3" in validated(tmp_path, "--status")
     assert fake_llm.n_requests == 0 and not (tmp_path / "score").exists()
-    fake_llm.always(by_model(
-        a=verdict(), b=by_order(king_first=verdict(), challenger_first=Status(404, "gone"))))
     validated(tmp_path, code=1)
     assert spent_usd(tmp_path) + 3 * A_CALL <= most
     assert "to come: 3 calls" in validated(tmp_path, "--dry-run")

@@ -4,7 +4,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from conftest import write_toml
+from conftest import write_toml_for
 from fake_judges import (
     asked,
     calls,
@@ -101,7 +101,7 @@ def test_an_entry_that_a_person_wrote_wrongly_costs_its_own_turn_at_most(
 def test_settings_that_make_no_sense_end_with_2_and_name_the_place(
         tmp_path, fake_llm, setting, place):
     write_answers(tmp_path, 1)
-    write_toml(tmp_path, {"base_url": fake_llm.base_url}, setting.replace("] ", "]\n", 1) + "\n")
+    write_toml_for(tmp_path, fake_llm, setting.replace("] ", "]\n", 1) + "\n")
     done = validated(tmp_path, code=2)
     assert place in done, done
     assert "Traceback" not in done

@@ -3,7 +3,6 @@ fail, kills, lost ledgers.
 """
 from __future__ import annotations
 
-import json
 import signal
 import time
 
@@ -39,6 +38,7 @@ from fake_judges import (
 from fake_judges import asked as asked_for
 from fake_judges import root as root  # a fixture
 from fake_llm import HANG, Status
+from judged import read_json
 
 import report
 from codedata.texts import name_hash
@@ -176,5 +176,5 @@ def test_turns_that_only_another_panel_has_scored_are_not_called_edited(root, fa
     assert run_here(report.main, root) == 0
     text = (root / "report/report.md").read_text()
     assert "| `score` was edited: it is not what the verdicts give | 0 |" in text
-    assert len(list((root / "final").glob("t_*.json"))) == N and json.loads(
-        (root / "final/t_5.json").read_text())["score"] == 100
+    assert len(list((root / "final").glob("t_*.json"))) == N
+    assert read_json(root / "final/t_5.json")["score"] == 100

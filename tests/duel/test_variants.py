@@ -17,7 +17,7 @@ from conftest import (
     write_commits,
     write_json,
     write_prompts,
-    write_toml,
+    write_toml_for,
 )
 from fake_judges import (
     A_CALL,
@@ -48,7 +48,7 @@ SETTINGS = (
 @pytest.fixture
 def root(tmp_path, fake_llm):
     """Write three turns with a king and an informed challenger, judged."""
-    write_toml(tmp_path, {"base_url": fake_llm.base_url, "model": "m", "workers": 2}, SETTINGS)
+    write_toml_for(tmp_path, fake_llm, SETTINGS, workers=2)
     write_prompts(tmp_path, 3)
     write_commits(tmp_path, 3)
     play(fake_llm)
@@ -90,6 +90,11 @@ def play(fake, number_of=last_of) -> None:
     fake.always(reply)
 
 
+def made(root, how: str, *flags) -> str:
+    """Make challengers in this way; return what is printed."""
+    return run_main(ch.main, root, "--how", how, *flags)
+
+
 def turns(root, how: str) -> dict[str, dict]:
     folder = root / "variants" / how
     return {path.stem: read_json(path) for path in folder.glob("[!_]*.json")}
@@ -98,11 +103,11 @@ def turns(root, how: str) -> dict[str, dict]:
 @pytest.mark.parametrize("how, n_calls", [("placebo", 1), ("chosen", 4)])
 def test_another_way_goes_beside_and_is_resumed_and_judged_beside(root, fake_llm, how, n_calls):
     before = (root / f"answer/{answers(root)[0]}.json").read_bytes()
-    run_main(ch.main, root, "--how", how, "--limit", "1")
+    made(root, how, "--limit", "1")
     assert fake_llm.n_requests == n_calls and len(turns(root, how)) == 1
-    done = run_main(ch.main, root, "--how", how)
+    done = made(root, how)
     assert fake_llm.n_requests == 3 * n_calls and f"validate.py --how {how}" in done
-    run_main(ch.main, root, "--how", how)
+    made(root, how)
     assert fake_llm.n_requests == 3 * n_calls
     assert before == (root / f"answer/{answers(root)[0]}.json").read_bytes()
     validated(root, "--how", how)
@@ -116,12 +121,12 @@ def test_another_way_goes_beside_and_is_resumed_and_judged_beside(root, fake_llm
 
 
 def test_an_edit_of_a_king_costs_no_call_and_an_edited_variant_is_kept(root, fake_llm):
-    run_main(ch.main, root, "--how", "placebo")
+    made(root, "placebo")
     name, other, _ = answers(root)
     edit(root / f"answer/{name}.json", king=turn_of("ls mine"))
     edit(root / f"variants/placebo/{other}.json", challenger=turn_of("ls edited"))
     fake_llm.requests.clear()
-    done = run_main(ch.main, root, "--how", "placebo")
+    done = made(root, "placebo")
     assert fake_llm.n_requests == 0 and "edited 1 (kept)" in done
     assert turns(root, "placebo")[name]["king"] == turn_of("ls mine")
     assert turns(root, "placebo")[other]["challenger"] == turn_of("ls edited")
@@ -135,14 +140,14 @@ def test_an_edit_of_a_king_costs_no_call_and_an_edited_variant_is_kept(root, fak
 def test_where_no_blind_answer_beats_the_king_s_in_both_orders_there_is_no_challenger_and_a_draw(
         root, fake_llm, number_of, why):
     play(fake_llm, number_of)
-    done = run_main(ch.main, root, "--how", "chosen")
+    done = made(root, "chosen")
     assert "left out 3 by a rule" in done and turns(root, "chosen") == {}
     line = ledger_lines(root / "variants/chosen", state="excluded")[0]
     assert line["error"] == why and len(line["calls"]) == 4
     fake_llm.requests.clear()
-    assert "excluded 3" in run_main(ch.main, root, "--how", "chosen") and fake_llm.n_requests == 0
+    assert "excluded 3" in made(root, "chosen") and fake_llm.n_requests == 0
     play(fake_llm)
-    run_main(ch.main, root, "--how", "chosen", "--force", "--limit", "1")
+    made(root, "chosen", "--force", "--limit", "1")
     validated(root, "--how", "chosen")
     row = re.search(r"\| chosen \| 3 \(2 draws: none was picked\) .*", report_text(root))[0]
     kings = [len(read_json(path)["king"]) for path in (root / "answer").glob("[!_]*.json")]
@@ -150,7 +155,7 @@ def test_where_no_blind_answer_beats_the_king_s_in_both_orders_there_is_no_chall
 
 
 def test_what_is_picked_was_written_blind(root, fake_llm):
-    run_main(ch.main, root, "--how", "chosen", "--limit", "1")
+    made(root, "chosen", "--limit", "1")
     picked, = turns(root, "chosen").values()
     blind = [r for r in fake_llm.requests if "Several agents" not in r.text]
     assert all(b"fix 1" not in r.raw and r.body["temperature"] == 1.0 for r in blind)
@@ -166,7 +171,7 @@ def test_what_is_picked_was_written_blind(root, fake_llm):
 def test_a_picked_turn_that_names_what_nothing_has_shown_is_counted_and_in_no_final(
         tmp_path, fake_llm):
     more = f'{SETTINGS}[challenger]\nhow = "chosen"\n'
-    write_toml(tmp_path, {"base_url": fake_llm.base_url, "model": "m", "workers": 1}, more)
+    write_toml_for(tmp_path, fake_llm, more, workers=1)
     write_prompts(tmp_path, 2)
     write_commits(tmp_path, 2)
     blind = iter(("ls a", "ls b", "cat src/file_1.py", "ls c", "ls d", "ls e"))
@@ -204,9 +209,9 @@ def test_hidden_tests_decide_among_edits_and_running_is_shown_to_who_chooses_amo
             for i, tests in enumerate(passed)]
     write_executed(root, name, *zip(sides, runs, strict=True))
     play(fake_llm)
-    run_main(ch.main, root, "--how", "chosen", "--only", name)
-    made = turns(root, "chosen").get(name)
-    assert (made and sides.index(made["challenger"])) == expected
+    made(root, "chosen", "--only", name)
+    picked = turns(root, "chosen").get(name)
+    assert (picked and sides.index(picked["challenger"])) == expected
     asked = fake_llm.requests
     assert len(asked) == n_asked and not any(
         "HIDDEN" in r.text or "side 1" in r.text for r in asked)
@@ -214,8 +219,7 @@ def test_hidden_tests_decide_among_edits_and_running_is_shown_to_who_chooses_amo
 
 
 def test_five_turns_of_one_instance_are_one_piece_of_evidence(root, fake_llm):
-    write_toml(root, {"base_url": fake_llm.base_url},
-               SETTINGS.replace("min_instances = 1", "min_instances = 4"))
+    write_toml_for(root, fake_llm, SETTINGS.replace("min_instances = 1", "min_instances = 4"))
     asks(root, fake_llm)
     reasons = read_json(root / "score/_duel.json")["reasons"]
     assert any(reason.startswith("only 3 instances with a verdict < min_instances 4")

@@ -18,10 +18,12 @@ from conftest import (
     read_answer,
     start_script,
     turn_of,
+    write_commit,
     write_commits,
     write_json,
     write_prompts,
     write_toml,
+    write_toml_for,
 )
 from fake_judges import (
     asks,
@@ -86,13 +88,6 @@ def play(fake, judge, *turns) -> None:
                 else HONEST)
 
 
-def pr(i: int = 1, **fields) -> dict:
-    return {"instance_id": f"proj__t_{i}", "repo": "proj/repo", "language": "python",
-            "base_commit": "0" * 40, "issue": "", "description": "",
-            "files": ["src/windlass_reel.py"], "patch": PATCH, "test_patch": "", "created_at": None,
-            "licence": "MIT", **fields}
-
-
 @pytest.fixture
 def asked(tmp_path, fake_llm):
     """Return a root with one turn that the king has answered, and no leak judge."""
@@ -106,7 +101,7 @@ def asked(tmp_path, fake_llm):
 @pytest.fixture
 def judged_by(asked, fake_llm):
     """Return that root with a leak judge."""
-    write_toml(asked, {"base_url": fake_llm.base_url}, '[leak]\nmodels = ["auditor"]\n')
+    panel_and_judges(asked, fake_llm)
     return asked
 
 
@@ -147,7 +142,7 @@ def test_after_the_last_try_the_item_fails_and_the_next_run_asks_anew(judged_by,
 
 
 def test_one_judge_that_finds_something_is_enough(judged_by, fake_llm):
-    write_toml(judged_by, {"base_url": fake_llm.base_url}, '[leak]\nmodels = ["mild", "strict"]\n')
+    panel_and_judges(judged_by, fake_llm, '["mild", "strict"]')
     play(fake_llm, lambda r: said("cable") if r.body["model"] == "strict" and candidate(r) == LEAKY
                              else said(), LEAKY, HONEST)
     run_main(ch.main, judged_by)
@@ -163,7 +158,6 @@ def test_a_finding_may_be_contested_once_and_the_judge_weighs_it(judged_by, fake
     assert read_answer(judged_by, "prompts_1_1_1")["challenger"] == LEAKY
     assert [one["defence"] for one in tries(judged_by)] == ["", defence]
     # validate.py takes over the verdict that weighed the defence
-    panel_and_judges(judged_by, fake_llm)
     n_before = len(leak_requests(fake_llm))
     a_panel(fake_llm, lambda r: said("cable"))
     validated(judged_by)
@@ -221,21 +215,14 @@ def test_without_a_judge_certain_facts_bar(asked, fake_llm, retries, n_calls, co
     assert fake_llm.n_requests == n_calls and not (asked / "answer/_leaks").exists()
 
 
-def test_a_wrong_form_is_asked_for_again_with_what_was_wrong(asked, fake_llm):
-    fake_llm.script("no block here", HONEST)
-    run_main(ch.main, asked, *flags_for(fake_llm))
-    assert "could not be used: no bash block" in fake_llm.requests[1].last
-    assert fake_llm.requests[1].last.startswith(fake_llm.requests[0].last)
-
-
 def test_what_was_cut_from_the_judge_s_request_may_have_shown_it(judged_by, fake_llm):
     middle = [{"role": role, "content": f"{role} {i} " + "y" * 400} for i in range(8)
               for role in ("assistant", "user")]
     edit(judged_by / "answer/prompts_1_1_1.json", messages=[
         {"role": "system", "content": "rules"}, {"role": "user", "content": "task"}, *middle])
     for limit, is_cut in ((0, False), (3100, True)):
-        write_toml(judged_by, {"base_url": fake_llm.base_url},
-                   f'[leak]\nmodels = [{{ model = "auditor", max_prompt_tokens = {limit} }}]\n')
+        panel_and_judges(judged_by, fake_llm,
+                         f'[{{ model = "auditor", max_prompt_tokens = {limit} }}]')
         play(fake_llm, finds(), HONEST)
         run_main(ch.main, judged_by, "--force")
         text = fake_llm.requests[-1].text
@@ -247,7 +234,7 @@ def test_what_was_cut_from_the_judge_s_request_may_have_shown_it(judged_by, fake
 def test_challenger_leak_judge_and_later_check_share_three_quarters_of_their_requests(
         tmp_path, fake_llm):
     subprocess.run([sys.executable, REPO / "samples/duel_input.py", tmp_path], check=True)
-    write_toml(tmp_path, {"base_url": fake_llm.base_url}, '[leak]\nmodels = ["auditor"]\n')
+    panel_and_judges(tmp_path, fake_llm)
     run_main(king.main, tmp_path, "--limit", "3")
     for i in (1, 2, 3):
         play(fake_llm, finds(LEAKY), LEAKY)
@@ -279,9 +266,8 @@ def test_the_request_has_the_pull_request_once_behind_the_conversation_and_code_
 
 def panel_and_judges(root, fake, leak: str = '["auditor"]', more: str = "king_share = 0.0",
                      judges: str = '["a"]'):
-    write_toml(root, {"base_url": fake.base_url, "workers": 4},
-               f"[leak]\nmodels = {leak}\n{more}\n[judge]\n"
-               f"models = {judges}\n[duel]\nmin_instances = 1\nbootstrap_resamples = 500\n")
+    write_toml_for(root, fake, f"[leak]\nmodels = {leak}\n{more}\n[judge]\nmodels = {judges}\n"
+                   "[duel]\nmin_instances = 1\nbootstrap_resamples = 500\n", workers=4)
 
 
 def a_panel(fake, judge=lambda request: said()) -> None:
@@ -313,8 +299,7 @@ def test_without_a_leak_judge_an_earlier_root_is_left_as_it_was(duel, fake_llm):
         edit(duel / f"score/t_{i}.json", lambda record: record.pop("leaks"))
     before = everything_under(duel / "score")
     asks(duel, fake_llm)
-    after = everything_under(duel / "score")
-    assert [line for line in after.splitlines() if '"leaks"' in line] == [] and len(before) > 1000
+    assert everything_under(duel / "score") == before and '"leaks"' not in before
 
 
 def test_a_leak_judge_that_is_added_is_asked_alone_and_once(duel, fake_llm):
@@ -449,7 +434,8 @@ def reported(tmp_path):
         edit(tmp_path / f"answer/t_{i}.json", challenger=text)
         write_score(tmp_path, f"t_{i}", {"a": WON})
         if i < 3:
-            write_json(tmp_path / f"commit/proj__t_{i}.json", pr(i))
+            write_commit(tmp_path, f"proj__t_{i}", files=["src/windlass_reel.py"], patch=PATCH,
+                         licence="MIT")
     decide(tmp_path)
     run_main(report.main, tmp_path)
     return tmp_path

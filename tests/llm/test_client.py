@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from conftest import (
@@ -24,6 +25,7 @@ from conftest import (
 )
 from fake_judges import verdict
 from fake_llm import ABSENT, HTML, OK, Say, Status, truncated
+from judged import json_lines, read_json
 
 import ch
 import king
@@ -107,31 +109,23 @@ def test_reasoning_of_the_king_is_beside_its_answer_and_nothing_else_is_kept(tmp
     assert run_king(tmp_path, fake_llm) == 0 and answered_turn(tmp_path) == TURN
     assert run_script("ch.py", tmp_path, *flags_for(fake_llm)).returncode == 0
     beside = tmp_path / "answer/_reasoning/prompts_1_1_1.json"
-    assert json.loads(beside.read_text()) == {"king": "my secret plan"}
+    assert read_json(beside) == {"king": "my secret plan"}
     beside.unlink()
     assert "my secret plan" not in everything_under(tmp_path)
 
 
 @pytest.mark.parametrize("wrong", [
-    "", "no", *map(Say, [None, " \n\t", [], [{"type": "image_url"}], 7]),
+    "no", "", *map(Say, [None, " \n\t", [], [{"type": "image_url"}]]),
     Say([{"type": "text", "text": None}]), Say("", reasoning="I think long"),
 ], ids=short)
-def test_an_empty_or_rejected_answer_is_asked_again(tmp_path, fake_llm, wrong):
+def test_an_empty_or_rejected_answer_is_asked_again_and_fails_the_item_after_format_retries(
+        tmp_path, fake_llm, wrong):
     fake_llm.script(wrong, wrong, "yes")
-    reply, _ = answered(fake_llm, tmp_path, only_yes)
-    assert reply.text == "yes"
-    assert fake_llm.n_requests == 3
-
-
-@pytest.mark.parametrize("text, read, retries, problem", [
-    ("", said, 2, "empty answer"), ("no", only_yes, 0, "not yes"),
-], ids=["empty", "rejected"])
-def test_an_answer_that_stays_wrong_fails_the_item_after_format_retries(
-        tmp_path, fake_llm, text, read, retries, problem):
-    fake_llm.always(Say(text))
-    with pytest.raises(ItemFailed, match=problem):
-        answered(fake_llm, tmp_path, read, format_retries=retries)
-    assert fake_llm.n_requests == retries + 1
+    assert answered(fake_llm, tmp_path, only_yes)[0].text == "yes" and fake_llm.n_requests == 3
+    fake_llm.always(wrong)
+    with pytest.raises(ItemFailed, match="not yes" if wrong == "no" else "empty answer"):
+        answered(fake_llm, tmp_path / "2", only_yes, format_retries=0)
+    assert fake_llm.n_requests == 4
 
 
 def test_a_truncated_answer_is_recorded_and_no_turn(tmp_path, fake_llm):
@@ -176,7 +170,7 @@ def test_usage_in_every_shape(tmp_path, fake_llm, usage, tokens):
     *({"choices": choices}
       for choices in [[], None, {}, [None], ["x"], [[]], [{"message": None}], [{"message": "x"}],
                       [{}], *([{"message": {"content": content}}]
-                              for content in ([{"text": 7}], [["x"]], ["x"], {}))]),
+                              for content in ([{"text": 7}], [["x"]], ["x"], {}, 7))]),
     *(Status(200, body) for body in ["[]", "null", "", HTML.body, b"\xff\xfe{", "[" * 100_000]),
 ], ids=short)
 def test_a_body_that_is_no_completion_is_asked_again_then_fails_the_item(tmp_path, fake_llm, body):
@@ -232,14 +226,15 @@ def test_what_nobody_reads_in_a_reply_may_have_any_shape(tmp_path, fake_llm, too
     assert (reply.text, reply.finish_reason, reply.model, call["tokens_out"]) == (TURN, "", "", 30)
 
 
-@pytest.mark.parametrize("code, says", [(400, "max_prompt_tokens"), (404, "--model"),
-                                        (413, "max_prompt_tokens"),
-                                        (422, "field")])
-def test_a_refused_request_fails_its_item_and_says_what_to_mend(tmp_path, fake_llm, code, says):
+@pytest.mark.parametrize("code, says", [(400, "max_prompt_tokens"), (404, "--model"), (405, ""),
+                                        (413, "max_prompt_tokens"), (422, "field")])
+def test_a_refused_request_fails_its_item_at_once_and_says_what_to_mend(
+        tmp_path, fake_llm, code, says):
     write_prompts(tmp_path, 2)
-    fake_llm.script(Status(code, "because"))
+    fake_llm.script(Status(code, {"error": "because"}))
     assert run_king(tmp_path, fake_llm) == 1 and len(answers(tmp_path)) == 1
-    assert says in failure(tmp_path) and "because" in failure(tmp_path)
+    assert re.search(f"HTTP {code}.*because", failure(tmp_path)) and says in failure(tmp_path)
+    assert fake_llm.n_requests == 2
 
 
 def test_roles_may_have_their_own_endpoint_and_model(tmp_path, fake_llm):
@@ -268,7 +263,7 @@ def interrupted(tmp_path, fake_llm):
 
 
 def test_a_reply_of_an_unfinished_item_is_not_asked_for_again(interrupted, fake_llm):
-    assert [json.loads(line)["reply"]["text"] for line in partial(interrupted).open()] == [NO_BLOCK]
+    assert [line["reply"]["text"] for line in json_lines(partial(interrupted))] == [NO_BLOCK]
     fake_llm.script(NO_BLOCK, TURN)   # tries 2 and 3: the first one is there already
     assert run_king(interrupted, fake_llm) == 0
     assert fake_llm.n_requests == 4 and answered_turn(interrupted) == TURN
@@ -307,7 +302,7 @@ def test_kept_replies_of_another_stage_survive(tmp_path, fake_llm):
     fake_llm.script(NO_BLOCK, Status(400))
     assert run_here(ch.main, tmp_path, *flags_for(fake_llm)) == 1
     assert run_king(tmp_path, fake_llm, "--force") == 0
-    assert {json.loads(line)["stage"] for line in partial(tmp_path).open()} == {"ch"}
+    assert {line["stage"] for line in json_lines(partial(tmp_path))} == {"ch"}
     n = fake_llm.n_requests
     fake_llm.script(NO_BLOCK, TURN)   # its tries 2 and 3
     assert run_here(ch.main, tmp_path, *flags_for(fake_llm)) == 0
@@ -317,7 +312,7 @@ def test_kept_replies_of_another_stage_survive(tmp_path, fake_llm):
 
 def test_refused_replies_can_be_looked_at_until_the_item_is_done(tmp_path, fake_llm, capsys):
     def kept() -> list:
-        return [json.loads(line)["refused"]["text"] for line in partial(tmp_path).open()]
+        return [line["refused"]["text"] for line in json_lines(partial(tmp_path))]
     write_prompts(tmp_path, 1)
     for text in ("one", "two"):
         fake_llm.script(*[text] * 3)

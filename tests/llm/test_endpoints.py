@@ -4,8 +4,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from conftest import KEY, read_answer, run_script, write_prompts, write_toml
+from conftest import KEY, read_answer, run_script, write_prompts
 from fake_llm import USAGE, Request, Status
+from judged import read_json
 from line_tables import rows
 
 TURN = "THOUGHT: I look.\n\n```bash\nls\n```"
@@ -39,16 +40,7 @@ def kimi(request: Request):
     return completion(request)
 
 
-def azure(request: Request):
-    if "task 2" in request.last:
-        return Status(400, {"error": {"message": "It was filtered", "code": "content_filter"}})
-    return o_series(request)
-
-
 def openrouter(request: Request):
-    if "task 2" in request.last:
-        return Status(403, {"error": {"code": 403, "message": "it requires moderation",
-                                      "metadata": {"reasons": ["violence"]}}})
     whole = completion(request)["choices"]
     if "task 3" in request.last and len(whole) > 1:
         whole[0] |= {"finish_reason": "error", "error": {"code": 502, "message": "upstream"}}
@@ -94,16 +86,15 @@ extra_body = { chat_template_kwargs = { enable_thinking = true } }
 """
 THREE = "[king]\nsamples = 3\n"
 HERE = {"LLM_BASE_URL": "{url}/v1"}
-FLAGGED = "the endpoint flagged it: "
 # what serves, settings, environment, all requests of two runs and those that are paid, what is said
 ENDPOINTS = {
     "o-series": (o_series, "[king]\ntemperature = 0.3\n",
                  {"OPENAI_BASE_URL": "{url}/v1", "OPENAI_API_KEY": KEY}, 5, 3,
                  ["max_tokens: it is sent as max_completion_tokens", "temperature: it is left"]),
     "Kimi": (kimi, "[king]\ntemperature = 0.3\n", HERE, 4, 3, ["temperature: it is left"]),
-    "Azure": (azure, AZURE, {"AZURE_OPENAI_API_KEY": KEY}, 4, 2, [FLAGGED + "It was filtered"]),
-    "OpenRouter": (openrouter, OPENROUTER, {"OPENROUTER_API_KEY": KEY}, 5, 3,
-                   [FLAGGED + "violence", "asks for 3 answers a turn"]),
+    "Azure": (o_series, AZURE, {"AZURE_OPENAI_API_KEY": KEY}, 3, 3, []),
+    "OpenRouter": (openrouter, OPENROUTER, {"OPENROUTER_API_KEY": KEY}, 4, 4,
+                   ["asks for 3 answers a turn"]),
     "vLLM": (vllm, VLLM, HERE, 3, 3, []),
     "llama.cpp": (llama_cpp, THREE, HERE, 10, 9, ["one answer a call"]),
     "one that ignores n": (ignores_n, THREE, HERE, 9, 9, ["one answer a call"]),
@@ -119,18 +110,18 @@ def test_no_item_is_lost_and_none_paid_twice_at(tmp_path, fake_llm, name):
     env = {key: value.replace("{url}", fake_llm.url) for key, value in env.items()}
     fake_llm.always(serves)
     runs = [run_script("king.py", tmp_path, "--workers", 1, "--model", "m", "--config", mine,
-                       env=env) for _ in range(2)]   # what was flagged is asked for once more
-    assert [run.returncode for run in runs] == [FLAGGED in "".join(says)] * 2, runs[0].stderr
+                       env=env) for _ in range(2)]
+    assert [run.returncode for run in runs] == [0, 0], runs[0].stderr
     assert [runs[0].stderr.count(one) for one in says] == [1] * len(says)
     assert (fake_llm.n_requests, len(fake_llm.answered)) == (n_requests, n_paid)
     assert KEY in fake_llm.requests[0].headers.get("authorization", "") or KEY not in env.values()
-    for name in (names[0], names[2]):
+    for name in names:
         assert "think" not in read_answer(tmp_path, name)["king"]
         beside = tmp_path / f"answer/_reasoning/{name}.json"
         assert beside.exists() == (serves in (vllm, llama_cpp))
         if "samples" in settings:
-            samples = json.loads((tmp_path / f"answer/_samples/{name}.json").read_text())
-            assert len(samples["samples"]) == 2
+            samples = read_json(tmp_path / f"answer/_samples/{name}.json")["samples"]
+            assert len(samples) == 2
 
 
 @pytest.mark.parametrize("path, models, says", rows("""
@@ -149,10 +140,3 @@ def test_the_list_of_models_is_asked_for_once_and_ends_nothing(tmp_path, fake_ll
     assert done.returncode == 0 and len(fake_llm.looks) == 1, done.stderr
     said = says.replace("{url}", fake_llm.url)
     assert said in done.stderr and bool(says) == ("/models" in done.stderr)
-
-
-def test_an_address_where_nobody_is_is_named_before_the_first_call(tmp_path):
-    write_prompts(tmp_path, 1), write_toml(tmp_path, {"retry_max": 0})
-    done = run_script("king.py", tmp_path, "--llm-base-url", "http://127.0.0.1:1/v1")
-    before, _, _ = done.stderr.partition("does not answer")
-    assert done.returncode == 2 and "http://127.0.0.1:1/v1/models: connection failed: " in before

@@ -5,6 +5,7 @@ import gc
 import gzip
 import itertools
 import json
+import re
 import socket
 import ssl
 import subprocess
@@ -61,8 +62,7 @@ def ask_many(client: Http, url: str, limit: int, n_threads: int, n_calls: int) -
 # what is tried again -----------------------------------------------------------------------------
 
 @pytest.mark.parametrize("fault", [
-    Status(500), Status(503, "busy"), Status(502), Status(408), DROP, CUT, HANG, HTML,
-    Status(200, "{half"),
+    Status(500), Status(503, "busy"), Status(502), Status(408), DROP, CUT, HANG,
     Status(200, "x", {"Content-Encoding": "gzip"}), Status(200, "x", {"X": "y" * 100_000}),
     Status(200, "[" * 100_000),
 ], ids=lambda fault: repr(fault)[:40])
@@ -76,15 +76,6 @@ def test_a_passing_fault_is_tried_again_and_a_lasting_one_given_up(fake_llm, fau
     with pytest.raises(HttpTrouble, match="3 tries"):
         ask(client, fake_llm.base_url)
     assert fake_llm.n_requests == 6
-
-
-@pytest.mark.parametrize("code", [400, 404, 405, 413, 422])
-def test_a_refused_request_is_not_asked_again_and_the_error_says_why(fake_llm, code):
-    fake_llm.always(Status(code, {"error": "max_tokens is too large"}))
-    with pytest.raises(HttpTrouble, match=f"HTTP {code}.*max_tokens is too large") as trouble:
-        ask(http(), fake_llm.base_url)
-    assert fake_llm.n_requests == 1 and trouble.value.status == code
-    assert not isinstance(trouble.value, RunStopped)
 
 
 def test_a_refused_connection_is_tried_again_till_the_endpoint_is_up():
@@ -370,13 +361,16 @@ def test_a_run_fails_items_or_stops_and_goes_on_where_the_endpoint_is_well(
 
 
 @pytest.mark.parametrize("base_url, says", [
-    ("http://127.0.0.1:1/v1", "http://127.0.0.1:1/v1/chat/completions does not answer"),
+    ("http://127.0.0.1:1/v1", "http://127.0.0.1:1/v1/models: connection failed: .*"
+                              "http://127.0.0.1:1/v1/chat/completions does not answer"),
     ("localhost:80/v1", "base URL")])
-def test_an_address_that_nobody_has_stops_the_run_with_2(tmp_path, capsys, base_url, says):
+def test_an_address_that_nobody_has_is_named_before_the_first_call_and_stops_the_run_with_2(
+        tmp_path, capsys, base_url, says):
     write_prompts(tmp_path, 4)
     write_toml(tmp_path)
     assert run_here(king.main, tmp_path, "--llm-base-url", base_url) == 2
-    assert says in capsys.readouterr().err and not ledger_lines(tmp_path / "answer", state="failed")
+    assert re.search(says, capsys.readouterr().err, re.DOTALL)
+    assert not ledger_lines(tmp_path / "answer", state="failed")
 
 
 def test_an_endpoint_that_dies_in_mid_run_stops_it_with_1():

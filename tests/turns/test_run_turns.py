@@ -1,7 +1,6 @@
 """Test run_turns.py on turns of a small project: replays, what candidates do, runs cut short."""
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 from contextlib import contextmanager
@@ -14,12 +13,15 @@ from conftest import (
     run_script,
     start_script,
     turn_of,
+    write_commit,
     write_json,
     write_toml,
 )
 from fake_judges import run_main
 from heron_environment import TEST_SCRIPT, an_environment, write_env
+from judged import read_json
 from projects import COMMIT, Project
+from tool_turns import asks, call, result
 
 import ch
 import king
@@ -63,16 +65,14 @@ def write_root(root, **fields) -> None:
     """Write the environment and the pull request."""
     write_env(root, an_environment(NAME, repo="birds/heron", **{
         "image_name": PROJECT.make(), "test_script": TEST_SCRIPT, **fields}))
-    write_json(root / f"commit/{ID}.json", {
-        "instance_id": ID, "repo": "birds/heron", "language": "python", "base_commit": "0" * 40,
-        "issue": "", "description": "", "files": [], "created_at": None, "licence": None,
-        "patch": diff_of({"heron.py": b"1\n"}, {"heron.py": b"2\n"}),
-        "test_patch": diff_of({"tests/test_heron.py": TESTS.encode()},
-                              {"tests/test_heron.py": HIDDEN.encode()})})
+    write_commit(root, ID, repo="birds/heron", files=[],
+                 patch=diff_of({"heron.py": b"1\n"}, {"heron.py": b"2\n"}),
+                 test_patch=diff_of({"tests/test_heron.py": TESTS.encode()},
+                                    {"tests/test_heron.py": HIDDEN.encode()}))
 
 
 def executed(root, name: str) -> dict:
-    return json.loads((root / f"executed/{name}.json").read_text())
+    return read_json(root / f"executed/{name}.json")
 
 
 def run_turns(root, *flags, **options):
@@ -149,11 +149,10 @@ def test_a_history_is_equal_masked_of_the_same_tree_or_unequal_from_a_turn_on(tm
     assert Executions(tmp_path).of("t_1", turn_of("true")).text().startswith("(exit code 0)")
 
 
-def asks(*commands: str) -> dict:
+def runs(*commands: str) -> dict:
     """Return a turn that calls the shell for each command."""
-    return {"role": "assistant", "content": "", "tool_calls": [
-        {"id": f"c{i}", "function": {"name": "bash", "arguments": {"command": command}}}
-        for i, command in enumerate(commands)]}
+    return asks(*(call("bash", {"command": command}, f"c{i}")
+                  for i, command in enumerate(commands)), text="")
 
 
 class Folder:
@@ -178,12 +177,12 @@ class Folder:
 
 
 def test_the_calls_of_a_turn_run_in_order_each_with_its_own_result(tmp_path):
-    results = [{"role": "tool", "tool_call_id": f"c{i}", "content": f"seen {i}"} for i in (1, 0)]
-    history = [{"role": "user", "content": "task"}, asks("ls", "pwd"), *results]
+    history = [{"role": "user", "content": "task"}, runs("ls", "pwd"), result("c1", "seen 1"),
+               result("c0", "seen 0")]
     tools = default_tools("mini-swe-agent", history)
     assert [(step.turn, step.command, step.shown.head) for step in steps_of(history, tools)] == [
         (0, "ls", "seen 0"), (0, "pwd", "seen 1")]
-    sides = {"king": asks("echo a > a", "cat a; exit 3"), "challenger": asks("cat a")}
+    sides = {"king": runs("echo a > a", "cat a; exit 3"), "challenger": runs("cat a")}
     here = Folder(tmp_path)
     state = State(here, here, None, Replayer(here, {}, 9.0, None), None)
     (several, one), _ = run_sides(sides, Answer(ID, history, "", tools=tools), state)
@@ -272,7 +271,7 @@ def test_a_killed_run_goes_on_and_an_edited_king_is_run_again(tmp_path, fake_llm
     assert runs_of(executed(tmp_path, "t_2"))["king"]["output"] == "MARK\n"
     edit(tmp_path / "executed/t_1.json", before={"MARK": "passed"})
     write_json(tmp_path / "prompt/t.json", [
-        {**json.loads((tmp_path / "answer/t_1.json").read_text()), "order": i, "turn": 0,
+        {**read_json(tmp_path / "answer/t_1.json"), "order": i, "turn": 0,
          "repo": "birds/heron", "language": "python"} for i in (1, 2)])
     write_toml(tmp_path)
     for script in (king, ch):
