@@ -59,10 +59,10 @@ def write_tool_turn(root: Path, name: str, *args, **fields) -> dict:
 
 def a_run(task: int, seed: str, did: str = "", **outcome) -> dict:
     """Return a row in which an agent with tools acts twice."""
-    acts = [calls(thought=words(f"{seed} {k}"), id=f"c{k}",
-                  command=did or words(f"{seed} do {k}")) for k in range(2)]
-    results = [{"role": "tool", "tool_call_id": f"c{k}", "content": f"ok {k}"} for k in range(2)]
-    messages = [{"role": "system", "content": "rules"}, {"role": "user", "content": f"task {task}"},
-                acts[0], results[0], acts[1], results[1]]
+    messages = [{"role": "system", "content": "rules"}, {"role": "user", "content": f"task {task}"}]
+    for k in range(2):
+        command = did or words(f"{seed} do {k}")
+        messages += [calls(thought=words(f"{seed} {k}"), id=f"c{k}", command=command),
+                     {"role": "tool", "tool_call_id": f"c{k}", "content": f"ok {k}"}]
     return {"instance_id": f"own__repo-{task}", "repo": f"own/repo{task}", "tools": TOOLS,
             "messages": messages, **outcome}

@@ -2,10 +2,14 @@
 found again."""
 from __future__ import annotations
 
+import json
+
 import pytest
 from conftest import edit, kill, run_script, start_script, write_files
 from exports import card, left_out, manifest, rows
+from exports import load as load  # a fixture
 from judged import read_json, words
+from line_tables import rows as table
 from source_rows import sample, write_jsonl, write_sources
 from tool_turns import TOOLS, a_run
 
@@ -19,7 +23,6 @@ CONFIG = "--config", "chain.toml"   # beside the root
 
 @pytest.fixture
 def root(tmp_path):
-    (tmp_path / "root").mkdir()
     return tmp_path / "root"
 
 
@@ -38,17 +41,20 @@ def records(root) -> dict:
     return {path.stem: path for path in (root / "prompt/_trajectories").glob("[!_]*.json")}
 
 
-@pytest.mark.parametrize("document, outcome", [
-    ({"resolved": 1, "exit_status": "submit", "model_patch": "p"}, (True, None, "submit", "p")),
-    ({"target": False, "generated_patch": "p", "reward": "high"}, (False, None, "", "p")),
-    ({"info": {"exit_status": "Submitted", "submission": "p"}}, (None, None, "Submitted", "p")),
-    ({"report": '{"resolved": "True"}', "resolved": None, "reward": 10 ** 400,
-      "test_result": {"git_patch": "p"}}, (True, None, "", "p")),
-    ({"reward": 0.5, "resolved": None, "exit_status": 3}, (None, 0.5, "", "")),
-    ({"resolved": "maybe", "reward": float("nan")}, (None, None, "", "")),
-    ([{"resolved": True}], (None, None, "", ""))])
-def test_the_end_of_a_trajectory_is_read_from_the_keys_that_sources_have(document, outcome):
-    assert outcome_of(document) == outcome
+@pytest.mark.parametrize("document, resolved, reward, exit_status, patch", table(r"""
+{"resolved": 1, "exit_status": "submit", "model_patch": "p"} | True | None | submit | p
+{"target": false, "generated_patch": "p", "reward": "high"} | False | None | | p
+{"info": {"exit_status": "Submitted", "submission": "p"}} | None | None | Submitted | p
+{"report": "{\"resolved\": \"True\"}", "resolved": null, "reward": HUGE} | True | None | |
+{"test_result": {"git_patch": "p"}} | None | None | | p
+{"reward": 0.5, "resolved": null, "exit_status": 3} | None | 0.5 | |
+{"resolved": "maybe", "reward": NaN} | None | None | |
+[{"resolved": true}] | None | None | |
+"""))
+def test_the_end_of_a_trajectory_is_read_from_the_keys_that_sources_have(
+        document, resolved, reward, exit_status, patch):
+    outcome = outcome_of(json.loads(document.replace("HUGE", "1" + "0" * 400)))
+    assert [*map(str, outcome)] == [resolved, reward, exit_status, patch]
 
 
 def test_the_reward_of_a_trial_of_harbor_lies_beside_its_agent(tmp_path):
@@ -60,15 +66,11 @@ def test_the_reward_of_a_trial_of_harbor_lies_beside_its_agent(tmp_path):
     assert outcome_of({}, f"{tmp_path}/agent/trajectory.json")[1] is None
 
 
-def test_what_was_solved_is_learnt_from_the_assistant_alone_and_paired_with_what_failed(
-        root, monkeypatch, tmp_path):
-    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
-    import datasets
+def test_what_was_solved_is_learnt_from_the_assistant_alone_and_paired_with_what_failed(root, load):
     record(root, [a_run(1, "won", resolved=True), a_run(1, "lost", resolved=False),
                   a_run(2, "paid", reward=1.0), a_run(3, "unpaid", reward=0.5)])
     export(root)
-    one, two = datasets.load_dataset(str(root / "export" / SFT), split="train",
-                                     cache_dir=str(tmp_path / "cache"))
+    one, two = load(root / "export" / SFT)["train"]
     assert (one["instance_id"], two["instance_id"]) == ("own__repo-1", "own__repo-2")
     assert [(m["role"], m["train"]) for m in one["messages"]] == [
         ("system", False), ("user", False), ("assistant", True), ("tool", False),
@@ -83,7 +85,8 @@ def test_what_was_solved_is_learnt_from_the_assistant_alone_and_paired_with_what
     assert words("lost 0") in pair["rejected"][0]["content"] and pair["licence"] == "unknown"
     assert {pair["source"], pair["rejected_source"]} <= records(root).keys()
     turn, = manifest(root, DPO)["turns"]
-    assert turn["name"] == pair["source"] and turn["rejected_digest"]
+    assert turn["name"] == pair["source"]
+    assert turn["rejected_digest"] not in ("", turn["digest"])
 
 
 def test_each_one_left_out_is_named_and_the_card_counts_it(root):
