@@ -104,10 +104,11 @@ def test_near_duplicates_are_found_by_what_is_called(root):
 def test_pairs_are_compared_with_their_calls(root):
     same, short = calls(id="x", command="ls"), calls(command="ls")
     write_tool_turn(root, "t_1", king=same, challenger=short)
+    write_tool_turn(root, "t_2", king=calls(command="pwd"), challenger=short)
     write_tool_turn(root, "t_3", challenger=calls(command=words("t_3", 2_000)))
     setting(root, "max_chars = 9_000")
     make(root)
-    assert rows(root) == [] and left_out(root) == {
+    assert [row["source"] for row in rows(root)] == ["t_2"] and left_out(root) == {
         "t_1": "chosen is rejected", "t_3": "over max_chars"}
 
 

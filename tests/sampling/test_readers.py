@@ -322,26 +322,24 @@ def test_subagents_that_a_document_of_atif_embeds_are_rows():
 
 
 def test_actions_of_adp_between_observations_are_one_message_with_results_in_order():
-    def part(class_, **keys) -> dict:
-        return {"class_": class_, **keys}
-
-    code = {"language": "bash", "content": "ls"}
-    content = [
-        part("text_observation", content="Mend it.", source="user"),
-        part("code_action", **code, description="I look."),
-        part("api_action", function="open", kwargs={"path": "a"}),
-        part("text_observation", content="of ls", source="environment"),
-        part("web_observation", html="…"), part("message_action", content="Done.")]
+    content = [*map(json.loads, """\
+{"class_": "text_observation", "content": "Mend it.", "source": "user"}
+{"class_": "code_action", "language": "bash", "content": "ls", "description": "I look."}
+{"class_": "api_action", "function": "open", "kwargs": {"path": "a"}}
+{"class_": "text_observation", "content": "of ls", "source": "environment"}
+{"class_": "web_observation", "html": "…"}
+{"class_": "text_observation", "content": "later", "source": "environment"}
+{"class_": "message_action", "content": "Done."}""".splitlines())]
     document = {"id": "o__r-1.abcdefgh_2", "content": content}
     row = forms.read(document, "here")
     assert row["instance_id"] == "o__r-1"
     assert [content_text(m) for m in row["messages"]] == [
-        "Mend it.", "I look.", "of ls", "[web_observation]", "Done."]
+        "Mend it.", "I look.", "of ls", "[web_observation]", "later", "Done."]
     assert len(row["messages"][1]["tool_calls"]) == 2 and not result_problem(row["messages"])
     assert not row["no_turns"]
-    del content[3]
+    del content[3:5]
     assert forms.read(document, "here")["no_turns"] == {1}
-    content[3] = part("image_observation")
+    content[3] = {"class_": "image_observation"}
     with pytest.raises(Trouble, match="an observation is an image"):
         forms.read(document, "here")
 
@@ -502,14 +500,14 @@ def test_a_history_that_an_endpoint_would_refuse_is_left_out(history):
 
 def test_keys_that_a_column_of_structs_adds_are_no_arguments():
     """Arrow gives each object of a column the keys of all others, as null."""
-    function = {"name": "bash", "parameters": {
-        "type": "object", "required": ["command", "input"],
-        "properties": {"command": {"type": "string", "enum": None}, "path": None}}}
-    arguments = {"command": "ls", "path": None, "input": None, "edits": [{"old": "a", "new": None}]}
-    row = forms.read({
-        "instance_id": "a-1", "tools": [{"function": function}], "messages": [
-            {"role": "assistant", "content": "", "tool_calls": [
-                {"id": "c1", "function": {"name": "bash", "arguments": arguments}}]}]}, "here")
+    row = forms.read(json.loads("""{"instance_id": "a-1",
+        "tools": [{"function": {"name": "bash", "parameters": {
+            "type": "object", "required": ["command", "input"],
+            "properties": {"command": {"type": "string", "enum": null}, "path": null}}}}],
+        "messages": [{"role": "assistant", "content": "", "tool_calls": [
+            {"id": "c1", "function": {"name": "bash", "arguments": {
+                "command": "ls", "path": null, "input": null,
+                "edits": [{"old": "a", "new": null}]}}}]}]}"""), "here")
     call, = row["messages"][0]["tool_calls"]
     assert json.loads(call["function"]["arguments"]) == {
         "command": "ls", "input": None, "edits": [{"old": "a"}]}
