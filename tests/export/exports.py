@@ -1,11 +1,37 @@
-"""Read what export.py has written."""
+"""Set up a root that may be exported, and read what export.py has written."""
 from __future__ import annotations
 
 from pathlib import Path
 
-from judged import json_lines, read_json
+import pytest
+from conftest import write_toml
+from judged import json_lines, read_json, write_duel
 
 from codedata.texts import tomllib
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Return a root with an accepted duel, no turns yet, and no validation split."""
+    setting(tmp_path)
+    write_duel(tmp_path)
+    return tmp_path
+
+
+def setting(root: Path, line: str = "", more: str = "") -> None:
+    """Write the settings: no validation split, and this line of [export]."""
+    write_toml(root, more=f"{more}[export]\nvalidation = 0.0\n{line}\n")
+
+
+@pytest.fixture
+def load(monkeypatch, tmp_path):
+    """Load with datasets.load_dataset, offline and with a cache for the test alone."""
+    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    import datasets  # reads the environment that is set above
+    return lambda *args, **flags: datasets.load_dataset(
+        *map(str, args), cache_dir=str(tmp_path / "cache"), **flags)
 
 
 def rows(root: Path, form: str = "dpo", split: str = "train") -> list[dict]:

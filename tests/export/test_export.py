@@ -12,14 +12,10 @@ import line_tables
 import pyarrow.parquet as parquet
 import pytest
 import yaml
-from conftest import (
-    REPO,
-    edit,
-    everything_under,
-    run_script,
-    write_toml,
-)
-from exports import card, left_out, left_out_lines, manifest, rows
+from conftest import REPO, edit, everything_under, run_script, write_files, write_toml
+from exports import card, left_out, left_out_lines, manifest, rows, setting
+from exports import load as load  # a fixture
+from exports import root as root  # a fixture
 from fake_judges import PRICES, prefers, run_main, set_up, validated
 from fake_judges import exported as make
 from judged import (
@@ -33,6 +29,7 @@ from judged import (
     write_root,
     write_turn,
 )
+from source_rows import write_jsonl
 
 import report
 from codedata.disk.store import digest
@@ -45,21 +42,19 @@ from codedata.settings import EMBEDDED_MODEL
 TRAINERS = ("sft_messages", "sft_completion", "dpo", "kto")
 
 
-@pytest.fixture
-def root(tmp_path):
-    """Return a root with an accepted duel, no turns yet, and no validation split."""
-    setting(tmp_path, "")
-    write_duel(tmp_path)
-    return tmp_path
-
-
-def setting(root, line: str, more: str = "") -> None:
-    """Write the settings: no validation split, and this line of [export]."""
-    write_toml(root, more=f"{more}[export]\nvalidation = 0.0\n{line}\n")
-
-
 def write_turns(root, numbers, bucket: str = "final", **fields) -> list[dict]:
     return [write_turn(root, f"t_{i}", bucket, **fields) for i in numbers]
+
+
+def write_answer_ledger(root, names, model: str = "m", **last) -> None:
+    """Write that king and challenger made each answer with a call, the last one with a change."""
+    call = {"model": model, "cost_usd": None, "tokens_in": 1, "tokens_out": 1}
+    lines = [{"state": "done", "at": "2026-01-01T00:00:00Z", "stage": stage, "item": name,
+              "calls": [{**call, "id": f"{name} {stage}"}]}
+             for stage in ("king", "ch") for name in names]
+    lines[-1].update(last)
+    (root / "answer").mkdir(exist_ok=True)
+    write_jsonl(root / "answer/_ledger.jsonl", lines)
 
 
 def sources(root, form: str) -> list[str]:
@@ -337,17 +332,6 @@ def test_a_repository_never_moves_when_others_come():
 
 # files -------------------------------------------------------------------------------------------
 
-@pytest.fixture
-def load(monkeypatch, tmp_path):
-    """Load with datasets.load_dataset, offline and with a cache for the test alone."""
-    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
-        monkeypatch.setenv(name, "1")
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    import datasets  # reads the environment that is set above
-    return lambda *args, **flags: datasets.load_dataset(
-        *map(str, args), cache_dir=str(tmp_path / "cache"), **flags)
-
-
 def test_every_format_opens_as_a_data_set_with_the_rows_of_its_json_lines_and_no_repository_twice(
         tmp_path, load):
     write_root(tmp_path, 72, n_repos=9)
@@ -408,9 +392,9 @@ def test_parquet_comes_in_shards(root):
 
 def test_the_same_root_gives_the_same_bytes_anywhere(tmp_path):
     a, b = tmp_path / "a", tmp_path / "other/b's [root]*"
-    for root in (a, b):
-        write_root(root, 40)
-        write_toml(root, more="[export]\nvalidation = 0.2\n")
+    for one in (a, b):
+        write_root(one, 40)
+        write_toml(one, more="[export]\nvalidation = 0.2\n")
     make(a)
     assert run_script("export.py", b).returncode == 0
     assert tree(a) == tree(b) and len(tree(a)) >= 20
@@ -426,17 +410,11 @@ def test_nothing_of_this_machine_is_published(root):
     elsewhere = root / "where/things/lie"
     write_json(elsewhere / "tasks.json",
                [{"instance_id": "a__b-1", "problem_statement": words("a task", 60)}])
-    (root / "prompt").mkdir()
-    done = {"state": "done", "at": "2026-01-01T00:00:00Z"}
-    line = {**done, "stage": "prompt", "item": names[0].rpartition("_")[0],
+    line = {"state": "done", "at": "2026-01-01T00:00:00Z", "stage": "prompt",
+            "item": names[0].rpartition("_")[0],
             "detail": {"source": f"{elsewhere}/trajectories.parquet", "seed": 3}}
-    (root / "prompt/_ledger.jsonl").write_text(json.dumps(line) + "\n")
-    call = {"model": f"{elsewhere}/qwen.gguf", "cost_usd": None, "tokens_in": 1, "tokens_out": 1}
-    (root / "answer").mkdir()
-    (root / "answer/_ledger.jsonl").write_text("".join(
-        json.dumps({**done, "stage": stage, "item": name,
-                    "calls": [{**call, "id": f"{name} {stage}"}]}) + "\n"
-        for name in names for stage in ("king", "ch")))
+    write_files(root, {"prompt/_ledger.jsonl": f"{json.dumps(line)}\n"})
+    write_answer_ledger(root, names, f"{elsewhere}/qwen.gguf")
     write_duel(root, judges=(f"{elsewhere}/judge.gguf",))
     setting(root, f'decontaminate = ["{elsewhere}/tasks.json"]')
     make(root)
@@ -549,12 +527,8 @@ def judged(tmp_path, fake_llm):
 
 
 def test_the_card_tells_models_judges_numbers_and_how_many_histories_were_cut(judged):
-    call = {"model": "m", "tokens_in": 100, "tokens_out": 20, "cost_usd": 0.01}
-    line = {"state": "done", "at": "2026-01-01T00:00:00Z"}
-    lines = [{**line, "stage": stage, "item": f"t_{i}", "calls": [{**call, "id": f"{stage} {i}"}]}
-             for stage in ("king", "ch") for i in (1, 2, 3, 4)]
-    lines[-1]["cut"], lines[-1]["calls"][0]["model"] = "3 of 9 messages", "other"
-    (judged / "answer/_ledger.jsonl").write_text("".join(f"{json.dumps(one)}\n" for one in lines))
+    write_answer_ledger(judged, [f"t_{i}" for i in range(1, 5)], cut="3 of 9 messages", calls=[
+        {"id": "x", "model": "other", "cost_usd": 0.01, "tokens_in": 1, "tokens_out": 1}])
     make(judged)
     text = card(judged, "sft_completion")
     for part in ("King: m (4 turns)", "Challenger: m (3 turns), other (1 turn)",

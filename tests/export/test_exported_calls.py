@@ -4,28 +4,16 @@ from __future__ import annotations
 import json
 
 import pytest
-from exports import card, left_out, manifest, rows
+from exports import card, left_out, manifest, rows, setting
+from exports import root as root  # a fixture
 from fake_judges import exported as make
-from judged import turn_of, words, write_duel, write_turn
+from judged import turn_of, words, write_turn
 from line_tables import rows as table
 from tool_turns import TOOLS, calls, edits, tool_history, write_tool_turn
 
 from codedata.export.formats import FORMATS
 
 SECRET = "ghp_" + "a1B2c3D4e5" * 3 + "f6G7h8"
-
-
-@pytest.fixture
-def root(tmp_path):
-    """Return a root with an accepted duel, no turns yet, and no validation split."""
-    setting(tmp_path)
-    write_duel(tmp_path)
-    return tmp_path
-
-
-def setting(root, line: str = "") -> None:
-    text = f"[export]\nvalidation = 0.0\nduplicate_similarity = 0.0\n{line}\n"
-    (root / "chain.toml").write_text(text, encoding="utf-8")
 
 
 def as_objects(messages: list[dict]) -> list[dict]:
@@ -109,7 +97,6 @@ def test_near_duplicates_are_found_by_what_is_called(root):
     for name in ("t_1", "t_2"):
         write_tool_turn(root, name, messages=history, challenger=edits("x"))
     write_tool_turn(root, "t_3", messages=history)   # another answer
-    (root / "chain.toml").unlink()
     make(root)
     assert left_out(root) == {"t_2": "near-duplicate"}
 
@@ -117,10 +104,11 @@ def test_near_duplicates_are_found_by_what_is_called(root):
 def test_pairs_are_compared_with_their_calls(root):
     same, short = calls(id="x", command="ls"), calls(command="ls")
     write_tool_turn(root, "t_1", king=same, challenger=short)
+    write_tool_turn(root, "t_2", king=calls(command="pwd"), challenger=short)
     write_tool_turn(root, "t_3", challenger=calls(command=words("t_3", 2_000)))
     setting(root, "max_chars = 9_000")
     make(root)
-    assert rows(root) == [] and left_out(root) == {
+    assert [row["source"] for row in rows(root)] == ["t_2"] and left_out(root) == {
         "t_1": "chosen is rejected", "t_3": "over max_chars"}
 
 

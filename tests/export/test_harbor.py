@@ -83,13 +83,11 @@ def test_a_root_without_any_record_is_refused_as_one_without_a_duel(tmp_path):
 
 # a folder ----------------------------------------------------------------------------------------
 
-KINDS = {"bug": a_bug(), "strip": a_strip(), "datapoint": a_datapoint("shell-1")}
-NETWORKS = {"bug": "no-network", "strip": "no-network", "datapoint": "public"}
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_folder_of_a_task_is_its_own_with_split_and_image_and_without_its_proof(root, kind):
-    task = KINDS[kind]
+@pytest.mark.parametrize("task, network", [
+    (a_bug(), "no-network"), (a_strip(), "no-network"), (a_datapoint("shell-1"), "public")],
+    ids=["bug", "strip", "datapoint"])
+def test_the_folder_of_a_task_is_its_own_with_split_and_image_and_without_its_proof(
+        root, task, network):
     place = write_task(root, task)
     for name in ("rivals/1/solve.sh", "README.md"):
         (place / name).parent.mkdir(parents=True, exist_ok=True)
@@ -103,10 +101,10 @@ def test_the_folder_of_a_task_is_its_own_with_split_and_image_and_without_its_pr
     assert there.keys() - wanted.keys() == {"task.toml", "instruction.md", "manifest.toml",
                                             "README.md"}
     assert there["instruction.md"].decode() == task.instruction
-    known = {"split": "train", **({} if kind == "datapoint" else {"image_id": IMAGE_ID})}
+    known = {"split": "train", **({} if network == "public" else {"image_id": IMAGE_ID})}
     metadata = {**task.config["metadata"], **known}
     assert config(root, task.instance_id) == {**task.config, "metadata": metadata}
-    assert task.config["environment"]["network_mode"] == NETWORKS[kind]
+    assert task.config["environment"]["network_mode"] == network
 
 
 def test_a_task_of_somebody_else_keeps_all_its_files_and_names_no_image_that_is_not_there(root):

@@ -164,54 +164,54 @@ PASSES = """
 REPLACE = ("runuser -u daemon -- bash -c 'cd /var/tmp; while :; do echo 1 >$$; "
            "mv -f $$ /logs/verifier/reward.txt; done' &")
 OTHER_TAR = "chmod +x /usr/local/bin/tar </dev/null >/usr/local/bin/tar; echo >>/usr/local/bin/tar "
-CASES = {
-    "nothing": ("true", "0.0"),
-    "a part": (write("heron.py", body("return []")), "0.5"),
-    "another broken": (write("heron.py", HERON.replace('"away"', '"back"')), "0.0"),
-    "a new module": (HELPED, "1.0"),
-    "a new module, committed": (f"{HELPED}git add -A; git -c user.name=a -c user.email=a@b.c "
-                                "commit -qm done", "1.0"),
-    "a new package, beside modules that hide installed ones": (
-        f"{PACKAGE}{write('pluggy.py', 'raise SystemExit')}{write('json/x.py', '')}", "1.0"),
-    "conftest": (write("conftest.py", FORGE) + write("tests/conftest.py", FORGE) + write(
-        "pytest.ini", "[pytest]\naddopts = --co\n"), "0.0"),
-    "sitecustomize": ("".join(write(f"{name}.py", REWARD) for name in (
-        "sitecustomize", "usercustomize", "pluggy", "json")), "0.0"),
-    "site-packages": ("site=$(python3 -c 'import pytest; print(pytest.__path__[0])')/..\n"
-                      f"{write('$site/forge.py', FORGE)}echo 'import forge' >$site/forge.pth\n"
-                      "sed -i 's/failed/passed/' $site/_pytest/reports.py", "0.0"),
-    "an early reward": (f"{write('reward.py', REWARD)}python3 reward.py\n{at_import(REWARD)}",
-                        "0.0"),
-    "a late reward": (at_import(DAEMON), "0.0"),
-    "tests rewritten": (at_import(REWRITE), "0.0"),
-    "a report beside": (at_import(
+EARNED = {
+    "1.0": {
+        "solution": "bash /solution/solve.sh", "a new module": HELPED,
+        "a new module, committed": f"{HELPED}git add -A; git -c user.name=a -c user.email=a@b.c "
+                                   "commit -qm done",
+        "a new package, beside modules that hide installed ones":
+            f"{PACKAGE}{write('pluggy.py', 'raise SystemExit')}{write('json/x.py', '')}"},
+    "0.5": {"a part": write("heron.py", body("return []"))},
+    "0.0": {
+        "nothing": "true",
+        "another broken": write("heron.py", HERON.replace('"away"', '"back"')),
+        "conftest": write("conftest.py", FORGE) + write("tests/conftest.py", FORGE) + write(
+            "pytest.ini", "[pytest]\naddopts = --co\n")}}
+CHEATS = {"0.0": {
+    "sitecustomize": "".join(write(f"{name}.py", REWARD) for name in (
+        "sitecustomize", "usercustomize", "pluggy", "json")),
+    "site-packages": "site=$(python3 -c 'import pytest; print(pytest.__path__[0])')/..\n"
+                     f"{write('$site/forge.py', FORGE)}echo 'import forge' >$site/forge.pth\n"
+                     "sed -i 's/failed/passed/' $site/_pytest/reports.py",
+    "an early reward": f"{write('reward.py', REWARD)}python3 reward.py\n{at_import(REWARD)}",
+    "a late reward": at_import(DAEMON),
+    "tests rewritten": at_import(REWRITE),
+    "a report beside": at_import(
         "open('/tmp/results/z.xml', 'w').write('<testsuite><testcase classname=\"tests.test_words\""
-        " name=\"test_none\"/></testsuite>')"), "0.0"),
-    "no pipe is waited for": (at_import('import os; os.mkfifo("/tmp/results/z.xml")'), ""),
-    "an exit": (at_import("import os; os._exit(0)"), ""),
-    "all reports forged": (at_import(PASSES), "0.0"),
-    "a link": ("mv heron.py away.py; ln -s away.py heron.py", "0.0"),
-    "a folder": ("rm heron.py; mkdir heron.py; cp /etc/passwd heron.py/__init__.py", "0.0"),
-    "a large file": ("head -c 5000000 /dev/zero >>heron.py", "0.0"),
-    "no end": (at_import("while True: pass"), "0.0"),
-    "no archive": (f"{OTHER_TAR}'true'", "0.0"),
-    "an archive that is none": (f"{OTHER_TAR}'echo x >/var/tmp/codedata-work.tar'", "0.0"),
-}
+        " name=\"test_none\"/></testsuite>')"),
+    "all reports forged": at_import(PASSES),
+    "a link": "mv heron.py away.py; ln -s away.py heron.py",
+    "a folder": "rm heron.py; mkdir heron.py; cp /etc/passwd heron.py/__init__.py",
+    "a large file": "head -c 5000000 /dev/zero >>heron.py",
+    "no end": at_import("while True: pass"),
+    "no archive": f"{OTHER_TAR}'true'",
+    "an archive that is none": f"{OTHER_TAR}'echo x >/var/tmp/codedata-work.tar'"},
+    "": {
+        "no pipe is waited for": at_import('import os; os.mkfifo("/tmp/results/z.xml")'),
+        "an exit": at_import("import os; os._exit(0)")}}
+BESIDE = {"0.0": {"no repository": "rm -rf .git", "another's daemon": REPLACE}}
 
 
-@pytest.mark.parametrize(("grade", "cases"), [
-    (rewarded, CASES),
-    (rewarded_beside, dict([*CASES.items()][:7]) | {
-        "no repository": ("rm -rf .git", "0.0"), "another's daemon": (REPLACE, "0.0")})])
-def test_bodies_are_rewarded_and_nothing_else(task, tmp_path, grade, cases):
+@pytest.mark.parametrize(("grade", "more"), [(rewarded, CHEATS), (rewarded_beside, BESIDE)])
+def test_bodies_are_rewarded_and_nothing_else(task, tmp_path, grade, more):
     quick = shutil.copytree(task, tmp_path / "task")   # what has no end ends soon
     edit(quick / "tests/config.json", timeout_s=8)
-    cases = {"solution": ("bash /solution/solve.sh", "1.0"), **cases}
+    cases = [(wanted, name, script) for some in (EARNED, more)
+             for wanted, scripts in some.items() for name, script in scripts.items()]
     with ThreadPoolExecutor(4) as pool:
-        all_rewards = pool.map(lambda case: grade(quick, case[0]), cases.values())
-        rewards = dict(zip(cases, all_rewards, strict=True))
-    odd = {name: rewards[name] for name, (_, wanted) in cases.items() if rewards[name][0] != wanted}
-    assert odd == {}
+        rewards = [*pool.map(lambda case: grade(quick, case[2]), cases)]
+    assert [(name, reward) for (wanted, name, _), reward in zip(cases, rewards, strict=True)
+            if reward[0] != wanted] == []
 
 
 def test_who_runs_the_tests_is_measured(task):

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import pytest
-from judged import SYSTEM, history, turn_of
+from judged import SYSTEM, turn_of
 from line_tables import rows
 
 from codedata.export.formats import FORMATS, row_problem
@@ -39,15 +39,6 @@ def a_row(form: str, **fields) -> dict:
 def problem(form: str, row: dict, **more):
     found = row_problem(FORMATS[form], row, **more)
     return found and found[0]
-
-
-@pytest.mark.parametrize("messages", [
-    [USER], [RULES, USER], history("x", 3),
-], ids=["user", "system first", "long"])
-def test_what_is_accepted(messages):
-    assert problem("sft_messages", a_row("sft_messages", messages=[*messages, SAID])) is None
-    for form in ("sft_completion", "dpo", "kto"):
-        assert problem(form, a_row(form, prompt=messages)) is None
 
 
 @pytest.mark.parametrize("messages, reason", rows("""

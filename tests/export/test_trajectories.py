@@ -2,11 +2,15 @@
 found again."""
 from __future__ import annotations
 
+import json
+
 import pytest
 from conftest import edit, kill, run_script, start_script, write_files
 from exports import card, left_out, manifest, rows
+from exports import load as load  # a fixture
 from judged import read_json, words
-from source_rows import sample, write_jsonl, write_sources
+from line_tables import rows as table
+from source_rows import a_pr, sample, write_jsonl, write_sources
 from tool_turns import TOOLS, a_run
 
 from codedata.leak.facts import has_read_fix
@@ -15,16 +19,17 @@ from codedata.sampling.readers.outcomes import outcome_of
 
 SFT, DPO = "sft_trajectories", "dpo_trajectories"
 CONFIG = "--config", "chain.toml"   # beside the root
+FIX = "\n".join(f"    return compute_total(values, base={k})" for k in range(4))
+PATCH = "--- a/m.py\n+++ b/m.py\n@@ -0,0 +1,4 @@\n+" + FIX.replace("\n", "\n+") + "\n"
 
 
 @pytest.fixture
 def root(tmp_path):
-    (tmp_path / "root").mkdir()
     return tmp_path / "root"
 
 
-def record(root, some: list[dict], setting: str = "") -> str:
-    write_sources(root.parent, some, more=f"[export]\n{setting}\n")
+def record(root, some: list[dict], setting: str = "", prs: list[dict] | None = None) -> str:
+    write_sources(root.parent, some, prs, f"[export]\n{setting}\n")
     return sample(root, "--trajectories")
 
 
@@ -39,17 +44,20 @@ def records(root) -> dict:
             for path in sorted((root / "prompt/_trajectories").glob("[!_]*.json"))}
 
 
-@pytest.mark.parametrize("document, outcome", [
-    ({"resolved": 1, "exit_status": "submit", "model_patch": "p"}, (True, None, "submit", "p")),
-    ({"target": False, "generated_patch": "p", "reward": "high"}, (False, None, "", "p")),
-    ({"info": {"exit_status": "Submitted", "submission": "p"}}, (None, None, "Submitted", "p")),
-    ({"report": '{"resolved": "True"}', "resolved": None, "reward": 10 ** 400,
-      "test_result": {"git_patch": "p"}}, (True, None, "", "p")),
-    ({"reward": 0.5, "resolved": None, "exit_status": 3}, (None, 0.5, "", "")),
-    ({"resolved": "maybe", "reward": float("nan")}, (None, None, "", "")),
-    ([{"resolved": True}], (None, None, "", ""))])
-def test_the_end_of_a_trajectory_is_read_from_the_keys_that_sources_have(document, outcome):
-    assert outcome_of(document) == outcome
+@pytest.mark.parametrize("document, resolved, reward, exit_status, patch", table(r"""
+{"resolved": 1, "exit_status": "submit", "model_patch": "p"} | True | None | submit | p
+{"target": false, "generated_patch": "p", "reward": "high"} | False | None | | p
+{"info": {"exit_status": "Submitted", "submission": "p"}} | None | None | Submitted | p
+{"report": "{\"resolved\": \"True\"}", "resolved": null, "reward": HUGE} | True | None | |
+{"test_result": {"git_patch": "p"}} | None | None | | p
+{"reward": 0.5, "resolved": null, "exit_status": 3} | None | 0.5 | |
+{"resolved": "maybe", "reward": NaN} | None | None | |
+[{"resolved": true}] | None | None | |
+"""))
+def test_the_end_of_a_trajectory_is_read_from_the_keys_that_sources_have(
+        document, resolved, reward, exit_status, patch):
+    outcome = outcome_of(json.loads(document.replace("HUGE", "1" + "0" * 400)))
+    assert [*map(str, outcome)] == [resolved, reward, exit_status, patch]
 
 
 def test_the_reward_of_a_trial_of_harbor_lies_beside_its_agent(tmp_path):
@@ -61,16 +69,23 @@ def test_the_reward_of_a_trial_of_harbor_lies_beside_its_agent(tmp_path):
     assert outcome_of({}, f"{tmp_path}/agent/trajectory.json")[1] is None
 
 
-def test_what_was_solved_is_learnt_from_the_assistant_alone_and_paired_with_what_failed(
-        root, monkeypatch, tmp_path):
-    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
-    import datasets
-    record(root, [a_run(1, "won", resolved=True), a_run(1, "lost", resolved=False),
-                  a_run(2, "paid", reward=1.0), a_run(3, "unpaid", reward=0.5)])
+def test_what_was_solved_is_learnt_from_the_assistant_alone_and_paired_with_what_failed(root, load):
+    otherwise = a_run(2, "otherwise", resolved=False)
+    otherwise["messages"][1]["content"] = "another task"
+    alike = a_run(4, "alike", resolved=False)
+    alike["messages"].pop()   # what its last call gave: no other act
+    record(root, [a_run(1, "won", resolved=True, reward=0.0), a_run(1, "lost", resolved=False),
+                  a_run(2, "paid", reward=0.9), a_run(3, "unpaid", reward=0.5), otherwise, alike,
+                  a_run(4, "alike", resolved=True),
+                  a_run(5, "more", resolved=True, repo="own/repo4")],
+           "solved_reward = 0.8\ntrajectories_per_repo = 1")
     export(root)
-    one, two = datasets.load_dataset(str(root / "export" / SFT), split="train",
-                                     cache_dir=str(tmp_path / "cache"))
-    assert (one["instance_id"], two["instance_id"]) == ("own__repo-1", "own__repo-2")
+    solved = load(root / "export" / SFT)["train"]
+    assert [*solved["instance_id"]] == ["own__repo-1", "own__repo-2", "own__repo-4"]
+    assert sorted(left_out(root).values()) == [
+        "chosen is rejected", *["not solved"] * 2,
+        *["not solved, nothing to pair it with"] * 2, "nothing to pair it with", "over a cap"]
+    one = solved[0]
     assert [(m["role"], m["train"]) for m in one["messages"]] == [
         ("system", False), ("user", False), ("assistant", True), ("tool", False),
         ("assistant", True)]
@@ -84,31 +99,46 @@ def test_what_was_solved_is_learnt_from_the_assistant_alone_and_paired_with_what
     assert words("lost 0") in pair["rejected"][0]["content"] and pair["licence"] == "unknown"
     assert {pair["source"], pair["rejected_source"]} <= records(root).keys()
     turn, = manifest(root, DPO)["turns"]
-    assert turn["name"] == pair["source"] and turn["rejected_digest"]
+    assert turn["name"] == pair["source"]
+    assert turn["rejected_digest"] not in ("", turn["digest"])
 
 
 def test_each_one_left_out_is_named_and_the_card_counts_it(root):
     write_jsonl(root.parent / "bench.jsonl", [{"instance_id": "own__repo-5", "patch": ""}])
+    long, reads, gap, copied = (a_run(k, f"x{k}", resolved=True) for k in (3, 8, 9, 10))
+    for one in (long, gap):
+        one["messages"] += a_run(3, "y")["messages"][2:]
+    reads["messages"][3]["content"] = FIX
+    del gap["messages"][3]
+    copied["messages"][2]["is_demo"] = True
+    copied["history"] = copied.pop("messages")
     some = [a_run(1, "a", "make all", resolved=True), a_run(2, "b", "make all", resolved=True),
-            *(a_run(3, seed, resolved=True) for seed in "cde"),
+            long, a_run(3, "c", resolved=True), a_run(3, "d", resolved=True), reads, gap, copied,
             a_run(4, "f", "cat /tests/test_outputs.py", resolved=True), a_run(6, "g"),
             a_run(6, "h", "git log --oneline --all", resolved=True),
             a_run(5, "i", resolved=True), a_run(7, "j", "ls app/tests/ /testbed", resolved=True)]
-    record(root, some, f'decontaminate = ["{root.parent}/bench.jsonl"]')
+    said = record(root, some, f'decontaminate = ["{root.parent}/bench.jsonl"]')
+    assert "left out: 1 (turns that are not its own" in said
+    edit(root / "commit/own__repo-8.json", patch=PATCH)
     export(root)
     reasons = sorted(left_out(root).values())
-    assert len(rows(root, SFT)) == 4 and [reason for reason in reasons if "pair" not in reason] == [
-        "in a benchmark", "near-duplicate", "no outcome", "over a cap", "read what it should not",
-        "read what it should not"]
-    assert "| trajectories left out: read what it should not | 2 |" in card(root, SFT)
-    assert "| trajectories left out: nothing to pair it with | 4 |" in card(root, DPO)
+    assert [reason for reason in reasons if reason != "nothing to pair it with"] == [
+        "in a benchmark", "near-duplicate", "no outcome", "nothing to pair it with, roles",
+        "over a cap", *["read what it should not"] * 3]
+    assert [len(row["messages"]) for row in rows(root, SFT)] == [5] * 4   # not the longest of 3
+    assert "| trajectories left out: read what it should not | 3 |" in card(root, SFT)
+    assert "| trajectories left out: nothing to pair it with | 5 |" in card(root, DPO)
 
 
 def test_commands_that_reach_later_history_are_barred_in_other_spellings_and_others_are_not(root):
     commands = ("ls $(pwd)/tests", "echo '[#5](https://github.com/own/repo/issues/5)'",
                 "git  log --branches", "git show origin/main:a.py",
-                "curl https://github.com/Own/repo/pull/5.diff")
-    record(root, [{**a_run(i, f"s{i}", commands[i], resolved=True), "repo": ""} for i in range(5)])
+                *["curl https://github.com/Own/repo/pull/5.diff"] * 3)
+    some = [a_run(i, f"s{i}", command, resolved=True, repo="")
+            for i, command in enumerate(commands)]
+    some[5]["repo"] = "https://git.example/own/repo.git"
+    some[6]["instance_id"] = "own__repo.0123abcd.bug__6"   # of SWE-smith
+    record(root, some, prs=[a_pr(i) for i in range(6)])
     export(root)
     assert [row["instance_id"][-1] for row in rows(root, SFT)] == ["0", "1"]
 
@@ -136,6 +166,7 @@ def test_an_edited_record_stays_and_decides_and_a_changed_row_is_refused_till_it
 def test_killed_between_records_it_goes_on_and_comes_to_the_same(root):
     some = [a_run(i, f"s{i}") for i in range(300)]
     write_sources(root.parent, some)
+    assert "wrote 5, there are 5" in sample(root, "--trajectories --limit 5")
     process = start_script("prompt.py", root, *CONFIG, "--trajectories", cwd=root.parent)
     while len(records(root)) < 20:
         assert process.poll() is None
@@ -150,11 +181,9 @@ def test_killed_between_records_it_goes_on_and_comes_to_the_same(root):
 @pytest.mark.parametrize("told, wrote, moved, read", [
     (0, 0, 0, True), (1, 0, 0, False), (0, 1, 0, False), (0, 0, 1, False)])
 def test_a_fix_that_a_result_shows_before_it_was_written_was_read(told, wrote, moved, read):
-    fix = "\n".join(f"    return compute_total(values, base={k})" for k in range(4))
-    patch = "--- a/m.py\n+++ b/m.py\n@@ -0,0 +1,4 @@\n+" + fix.replace("\n", "\n+") + "\n"
-    patch += moved * patch.replace("\n+ ", "\n- ")
+    patch = PATCH + moved * PATCH.replace("\n+ ", "\n- ")
     commit = Commit("a", "o/r", "python", "c", "", "", ["m.py"], patch, "")
-    texts = ["mend" + told * fix, "look", "files", "more" + wrote * fix, fix, "done"]
+    texts = ["mend" + told * FIX, "look", "files", "more" + wrote * FIX, FIX, "done"]
     messages = [{"role": ("user", "assistant")[i % 2], "content": text}
                 for i, text in enumerate(texts)]
     assert has_read_fix(messages, commit) is read

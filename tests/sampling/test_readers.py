@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 from conftest import REPO, write_files
+from line_tables import rows as table
 from source_rows import a_pr, sample, write_jsonl, write_sources
 
 from codedata.errors import Trouble
@@ -43,6 +44,12 @@ AGENTS = {"rows": "rows", "mini": "mini-swe-agent 2", "swe_agent": "SWE-agent", 
           "responses": "mini-swe-agent 2"}
 FUNCTION = "<function=bash>\n<parameter=command>ls</parameter>\n"
 LS = ({"command": "ls"}, {"cmd": "ls"}, {"keystrokes": "ls\n", "duration": 0.1})
+
+
+def told(*messages: str) -> list[dict]:
+    """Return messages, each written as its role and its text."""
+    parts = (message.partition(" ") for message in messages)
+    return [{"role": role, "content": text} for role, _, text in parts]
 
 
 def write(folder, name: str, text: str):
@@ -125,7 +132,7 @@ def test_demonstrations_of_swe_agent_are_history_and_no_turns(tmp_path):
     row = read_value(tmp_path, traj)
     assert len(row["messages"]) == 6 and {*row["no_turns"]} == {*range(3)}
     traj = {"environment": "swe_main",   # an early version
-            "history": [{"role": "user", "content": "(Current directory: /own__repo)\nbash-$"}]}
+            "history": told("user (Current directory: /own__repo)\nbash-$")}
     assert read_value(tmp_path, traj, "gpt4_repo-7.traj")["instance_id"] == "own__repo-7"
 
 
@@ -138,14 +145,6 @@ def test_copied_steps_of_atif_are_no_turns_and_results_without_a_call_are_of_the
     assert [m["role"] for m in row["messages"]] == ["system", "user", "assistant", "user",
                                                     "assistant", "tool"]
     assert row["no_turns"] == {*range(4)}
-
-
-def asks(*ids: str) -> dict:
-    return {"role": "assistant", "tool_calls": [{**CALL, "id": one} for one in ids]}
-
-
-def result(call_id: str) -> dict:
-    return {"role": "tool", "tool_call_id": call_id}
 
 
 def lines(name: str) -> list[dict]:
@@ -244,58 +243,45 @@ def test_an_odd_value_costs_its_row_alone(place, tmp_path):
     assert "of the form rows" in read_value(tmp_path, row)["problem"]
 
 
-def test_tools_and_thinking_are_taken_in_their_spellings():
-    tool = {"type": "function", "function": {"name": "bash"}}
-    thought = {"type": "thinking", "thinking": "hm"}
-    for message in ({"reasoning": "hm", "content": "x"}, {"thinking_blocks": [thought],
-                    "content": "x"}, {"content": [thought, {"type": "text", "text": "x"}]}):
-        for tools in ([tool], json.dumps([tool]), [json.dumps(tool)]):
-            row = forms.read({"instance_id": "a", "tools": tools,
-                              "messages": json.dumps([{"role": "assistant", **message}])}, "here")
-            assert row["tools"] == [tool]
-            assert row["messages"][0]["reasoning_content"] == "hm"
-            assert content_text(row["messages"][0]) == "x"
+def test_tools_are_taken_in_their_spellings():
+    for tools in ([BASH], json.dumps([BASH]), [json.dumps(BASH)]):
+        row = {"messages": json.dumps(told("ai x")), "tools": tools}
+        assert forms.read(row, "here")["tools"] == [BASH]
 
 
-def test_calls_in_the_texts_of_harbors_export_are_calls(tmp_path):
-    call = '{"name": "bash", "arguments": {"command": "ls"}}'
-    row = read_value(tmp_path, {"task": "o__r-9", "tool_definitions": [], "conversations": [
-        {"role": "user", "content": "<tools>\n[\n  {}\n]\n</tools>\n\nMend it."},
-        {"role": "assistant", "content": f"I do.\n<tool_call>\n{call}\n</tool_call>"},
-        {"role": "user", "content": ""}, {"role": "assistant", "content": "No <tool_call> here."}]})
-    task, done, result, said = row["messages"]
-    assert task["content"] == "Mend it."
-    assert done["content"] == "I do." and result["role"] == "tool" and "tool_calls" not in said
-    assert json.loads(done["tool_calls"][0]["function"]["arguments"]) == {"command": "ls"}
+# a call that can be read, by a word of its form
+KEPT = {"function": FUNCTION, "tool_call": '<tool_call>{"name": "bash"}',
+        "commands": '{"commands": [{"keystrokes": "c"}]}'}
 
 
-@pytest.mark.parametrize("text, calls", [
-    (FUNCTION + "</function>", [{"command": "ls"}]),
-    (FUNCTION, [{"command": "ls"}]),   # the last tag was where the model was stopped
-    ("<tool_call>\n" + FUNCTION + "</function>\n</tool_call>", [{"command": "ls"}]),
-    ("<function=bash>\n<parameter=n>[1, 2]</parameter></function>", [{"n": [1, 2]}]),
-    ("<function=bash>\n<parameter=o>{}</parameter></function>", [{"o": "{}"}]),
-    ("<function=bash><parameter=command>ls", None), (FUNCTION + "<param", None),
-    ('<tool_call>{"name": "bash", "arguments": {"command": "l', None),
-    ('{"commands": [{"keystrokes": "a\\n"}, {"keystrokes": "b\\n"}], "task_complete": true}',
-     [{"keystrokes": "a\n"}, {"keystrokes": "b\n"}, {}]),
-    ('{"commands": [{"keystrokes": "a', None),
-    ("Take <tool_call> for a call.", None)])
+@pytest.mark.parametrize("text, calls", table(r"""
+<function=bash>\n<parameter=command>ls</parameter>\n</function>   | [{"command": "ls"}]
+# the last tag was where the model was stopped
+<function=bash>\n<parameter=command>ls</parameter>\n              | [{"command": "ls"}]
+<tool_call>\n<function=bash>\n<parameter=n>[]</parameter>\n</function>\n</tool_call> | [{"n": []}]
+<function=bash>\n<parameter=n>[1, 2]</parameter></function>       | [{"n": [1, 2]}]
+<function=bash>\n<parameter=o>{}</parameter></function>           | [{"o": "{}"}]
+<function=bash><parameter=command>ls                              |
+<function=bash>\n<parameter=command>ls</parameter>\n<param        |
+<tool_call>{"name": "bash", "arguments": {"command": "l           |
+{"commands": [{"k": "a\n"}, {"k": "b\n"}], "task_complete": true} | [{"k": "a\n"}, {"k": "b\n"}, {}]
+{"commands": [{"keystrokes": "a                                   |
+Take <tool_call> for a call.                                      |
+"""))
 def test_calls_in_texts_are_read_whole_and_a_cut_one_is_no_turn(text, calls):
     tool = {"function": {"name": "bash", "parameters": {"properties": {
         "n": {"type": "array"}, "o": {"anyOf": []}}}}}
-    kept = {"role": "assistant", "content": FUNCTION if "function" in text else
-            '<tool_call>{"name": "bash"}' if "tool_call" in text else
-            '{"commands": [{"keystrokes": "c"}]}'}
-    user = {"role": "user", "content": "seen"}
-    row = forms.read({"instance_id": "a-1", "tools": [tool], "messages": [
-        user, kept, user, {"role": "assistant", "content": text}, user, kept]}, "here")
+    text = text.replace(r"\n", "\n")
+    kept = next(call for word, call in KEPT.items() if word in text)
+    row = forms.read({"instance_id": "a-1", "tools": [tool], "messages": told(
+        "user seen", f"ai {kept}", "user seen", f"ai {text}", "user seen", f"ai {kept}")}, "here")
     prompts, _ = prompts_of(row)
     read = prompts[1].assistant
-    if calls is None:
+    if not calls:
         assert read == text
         assert "a call that is cut" in prompt_problem(prompts[1], PromptSettings(), Exclude())
         return
+    calls = json.loads(calls)
     assert [json.loads(call["function"]["arguments"]) for call in read["tool_calls"]] == calls
     results = prompts[2].messages[4:]
     assert [m["content"] for m in results] == [""] * (len(calls) - 1) + ["seen"]
@@ -303,28 +289,28 @@ def test_calls_in_texts_are_read_whole_and_a_cut_one_is_no_turn(text, calls):
 
 
 def test_results_in_several_messages_are_those_of_the_calls_in_order_and_the_rest_is_said():
-    calls = FUNCTION + "</function>" + FUNCTION
-    row = forms.read([{"role": "ai" if text == calls else "user", "content": text} for text in (
-        '<tools>{"type": "function", "function": {"name": "bash"}}</tools>', calls,
-        "<tool_response>a</tool_response>", "<tool_response>b</tool_response> Go on.")], "here")
+    row = forms.read(told(
+        'user <tools>{"type": "function", "function": {"name": "bash"}}</tools>',
+        f"ai {FUNCTION}</function>{FUNCTION}", "user <tool_response>a</tool_response>",
+        "user <tool_response>b</tool_response> Go on."), "here")
     assert [m["content"] for m in row["messages"][2:]] == ["a", "b", "Go on."]
     assert len(row["tools"]) == 1
 
 
 def test_a_conversation_that_only_speaks_of_calls_is_left_as_it_is():
-    said = {"role": "assistant", "content": "I run\n\n```bash\nls\n```"}
-    told = {"role": "assistant", "content": FUNCTION}
-    row = forms.read([said, told, said], "here", "a-1")
-    assert [m["content"] for m in row["messages"]] == [said["content"], FUNCTION, said["content"]]
+    said = "I run\n\n```bash\nls\n```"
+    row = forms.read(told(f"ai {said}", f"ai {FUNCTION}", f"ai {said}"), "here", "a-1")
+    assert [m["content"] for m in row["messages"]] == [said, FUNCTION, said]
 
 
-@pytest.mark.parametrize("names, expected", [
-    ({"repo": "own/repo", "base_commit": "0123456789", "task": "Mend it."}, "own__repo-01234567"),
-    ({"repo": "https://git.example/own/repo.git", "commit": "0123456789"}, "own__repo-01234567"),
-    (json.loads(EXAMPLES["hub/own__repo-1.jsonl"]), "own__repo-01234567"),
-    ({"session_id": "s/1"}, "s-1"), ({}, "unnamed-")])
-def test_a_row_without_an_instance_id_gets_one(names, expected):
-    row = forms.read({"messages": [{"role": "ai", "value": "a"}], **names}, "here")
+@pytest.mark.parametrize("row, expected", table("""
+{"repo": "own/repo", "base_commit": "0123456789", "task": "Mend it."}     | own__repo-01234567
+{"repo": "https://git.example/own/repo.git", "commit": "0123456789"}      | own__repo-01234567
+{"session_id": "s/1"}                                                     | s-1
+{}                                                                        | unnamed-
+""" + EXAMPLES["hub/own__repo-1.jsonl"].strip() + " | own__repo-01234567"))
+def test_a_row_without_an_instance_id_gets_one(row, expected):
+    row = forms.read({"messages": told("ai a"), **json.loads(row)}, "here")
     assert row["instance_id"].startswith(expected)
 
 
@@ -336,70 +322,54 @@ def test_subagents_that_a_document_of_atif_embeds_are_rows():
 
 
 def test_actions_of_adp_between_observations_are_one_message_with_results_in_order():
-    def part(class_, **keys) -> dict:
-        return {"class_": class_, **keys}
-
-    code = {"language": "bash", "content": "ls"}
-    content = [
-        part("text_observation", content="Mend it.", source="user"),
-        part("code_action", **code, description="I look."),
-        part("api_action", function="open", kwargs={"path": "a"}),
-        part("text_observation", content="of ls", source="environment"),
-        part("web_observation", html="…"), part("message_action", content="Done.")]
+    content = [*map(json.loads, """\
+{"class_": "text_observation", "content": "Mend it.", "source": "user"}
+{"class_": "code_action", "language": "bash", "content": "ls", "description": "I look."}
+{"class_": "api_action", "function": "open", "kwargs": {"path": "a"}}
+{"class_": "text_observation", "content": "of ls", "source": "environment"}
+{"class_": "web_observation", "html": "…"}
+{"class_": "text_observation", "content": "later", "source": "environment"}
+{"class_": "message_action", "content": "Done."}""".splitlines())]
     document = {"id": "o__r-1.abcdefgh_2", "content": content}
     row = forms.read(document, "here")
     assert row["instance_id"] == "o__r-1"
     assert [content_text(m) for m in row["messages"]] == [
-        "Mend it.", "I look.", "of ls", "[web_observation]", "Done."]
+        "Mend it.", "I look.", "of ls", "[web_observation]", "later", "Done."]
     assert len(row["messages"][1]["tool_calls"]) == 2 and not result_problem(row["messages"])
     assert not row["no_turns"]
-    del content[3]
+    del content[3:5]
     assert forms.read(document, "here")["no_turns"] == {1}
-    content[3] = part("image_observation")
+    content[3] = {"class_": "image_observation"}
     with pytest.raises(Trouble, match="an observation is an image"):
         forms.read(document, "here")
-
-
-def test_calls_without_ids_get_some_and_their_results_the_same(tmp_path):
-    calls = [{"function": {"name": "bash", "arguments": "{}"}}] * 2
-    row = read_value(tmp_path, {"instance_id": "own__repo-1", "messages": [
-        {"role": "assistant", "content": "", "tool_calls": calls},
-        {"role": "tool", "content": "a"}, {"role": "tool", "content": "b"}]})
-    ids = [call["id"] for call in row["messages"][0]["tool_calls"]]
-    assert len({*ids}) == 2 and [m["tool_call_id"] for m in row["messages"][1:]] == ids
 
 
 # what a turn's model saw
 
 def atif(*steps: dict) -> dict:
-    steps = ({"source": "user", "message": "Mend it."}, *steps)
-    return {"agent": {"name": "a"}, "steps": [*steps, step("c9", "ls")]}
+    return {"agent": {"name": "a"}, "steps": [
+        {"source": "user", "message": "Mend it."}, *steps, step("c9")]}
 
 
-def step(*ids_and_command: str, **keys) -> dict:
-    *ids, command = ids_and_command
-    calls = [{"tool_call_id": one, "function_name": "bash", "arguments": {"command": command}}
-             for one in ids]
-    return {"source": "agent", "message": "I go on.", "tool_calls": calls, **keys}
+def step(call_ids: str, *results: dict, **keys) -> dict:
+    calls = [{"tool_call_id": one, "function_name": "bash", "arguments": {}}
+             for one in call_ids.split()]
+    return {"source": "agent", "message": "I go on.", "tool_calls": calls,
+            "observation": {"results": results}, **keys}
 
 
-def saw(*results: dict) -> dict:
-    return {"observation": {"results": [*results]}}
-
-
-def session(*lines: tuple) -> list[dict]:
-    """Return lines of Claude Code, each of (uuid, parent, id of the call or its result or a text).
-    """
+def session(text: str) -> list[dict]:
+    """Return lines of Claude Code, each written as uuid, parent and, by the first letter of the
+    uuid, the id of the agent's call, that of the call of a result, or what the user says."""
     made = []
-    for uuid, parent, value in lines:
-        block = {"type": "text", "text": value}
-        if uuid[0] == "a":
-            block = {"type": "tool_use", "id": value, "name": "Bash", "input": {"command": value}}
-        if uuid[0] == "r":
-            block = {"type": "tool_result", "tool_use_id": value, "content": f"of {value}"}
+    for uuid, parent, value in map(str.split, text.split(", ")):
+        block = {
+            "u": {"type": "text", "text": value},
+            "a": {"type": "tool_use", "id": value, "name": "Bash", "input": {"command": value}},
+            "r": {"type": "tool_result", "tool_use_id": value, "content": f"of {value}"}}[uuid[0]]
         made.append({"type": "assistant" if uuid[0] == "a" else "user", "uuid": uuid,
-                     "parentUuid": parent, "message": {"content": [block], "id": {
-                         "a": uuid[:2]}.get(uuid[0])}})
+                     "parentUuid": None if parent == "-" else parent,
+                     "message": {"content": [block], "id": uuid[:2]}})
     return made
 
 
@@ -424,14 +394,12 @@ CALLS = [{"id": f"c{n}", "name": "f", "arguments": {}} for n in range(40_000)]
     [{"type": "assistant", "message": {"content": [{"type": one["id"]} for one in CALLS]}}],
     [{"role": "ai", "tool_calls": CALLS},
      *[{"role": "tool", "content": "", "tool_call_id": "c"}] * 40_000],
-    atif({"source": "agent", **saw(*[{}] * 200_000), "tool_calls": [
-        {"tool_call_id": n, "function_name": "f", "arguments": 0} for n in range(20_000)]}),
+    atif(step(" ".join(map(str, range(20_000))), *[{}] * 200_000)),
     [{"kind": "ActionEvent", "llm_response_id": "r", "thought": "", "tool_call": one}
      for one in CALLS],
-    [{"role": "user", "content": "---- BEGIN FUNCTION #1: a ----\nDescription: <tools>" * 40_000
-      + "\n  (1) a (" + "a" * 99_999},
-     {"role": "ai", "content": FUNCTION}, {"role": "ai", "content": FUNCTION * 40_000}],
-    [{"role": "ai", "content": "<tool_call>{<function=a><parameter=a>" * 40_000}],
+    told("user " + "---- BEGIN FUNCTION #1: a ----\nDescription: <tools>" * 40_000
+         + "\n  (1) a (" + "a" * 99_999, f"ai {FUNCTION}", f"ai {FUNCTION * 40_000}"),
+    told("ai " + "<tool_call>{<function=a><parameter=a>" * 40_000),
     {"id": "a", "content": [{"class_": "api_action", "function": "f", "kwargs": {}}] * 4_000},
     ], ids=["claude", "ids", "atif", "openhands", "texts", "cut texts", "adp"])
 def test_a_long_document_is_read_in_time(document):
@@ -451,51 +419,51 @@ def test_a_long_row_has_no_list_for_each_turn():
     assert [*draw(source, PromptSettings(), skipped, (0, 0, -1), Path())] and skipped[LATE] == 1_000
 
 
-# name: (a document, what its last turn has seen: texts, {the id of a call: its result})
+# name: (a document, what its last turn has seen: texts, and results behind the ids of their calls)
 HISTORIES = {
     "one output of two commands": (
-        atif(step("c1", "c2", "ls", **saw({"content": "a"}))),
-        ["Mend it.", "I go on.", {"c1": ""}, {"c2": "a"}]),
+        atif(step("c1 c2", {"content": "a"})), "Mend it. | I go on. | c1= | c2=a"),
     "two outputs without names": (
-        atif(step("c1", "c2", "ls", **saw({"content": "a"}, {"content": "b"}))),
-        ["Mend it.", "I go on.", {"c1": "a"}, {"c2": "b"}]),
+        atif(step("c1 c2", {"content": "a"}, {"content": "b"})),
+        "Mend it. | I go on. | c1=a | c2=b"),
     "a named and a shared output": (
-        atif(step("c1", "c2", "ls", **saw({"source_call_id": "c1", "content": "a"}, {}))),
-        ["Mend it.", "I go on.", {"c1": "a"}, {"c2": ""}]),
+        atif(step("c1 c2", {"source_call_id": "c1", "content": "a"}, {})),
+        "Mend it. | I go on. | c1=a | c2="),
     "a branch that was left": (
-        session(("u1", None, "one"), ("a1", "u1", "c1"), ("r1", "a1", "c1"), ("a2", "r1", "c2"),
-                ("u2", "r1", "two"), ("a3", "u2", "c3")), ["one", "", {"c1": "of c1"}, "two"]),
+        session("u1 - one, a1 u1 c1, r1 a1 c1, a2 r1 c2, u2 r1 two, a3 u2 c3"),
+        "one | | c1=of c1 | two"),
     "results beside the chain": (
-        session(("u1", None, "one"), ("a1", "u1", "c1"), ("a1b", "a1", "c2"), ("r1", "a1", "c1"),
-                ("r2", "a1b", "c2"), ("u2", "r2", "two"), ("a2", "u2", "c3")),
-        ["one", "", {"c1": "of c1"}, {"c2": "of c2"}, "two"]),
+        session("u1 - one, a1 u1 c1, a1b a1 c2, r1 a1 c1, r2 a1b c2, u2 r2 two, a2 u2 c3"),
+        "one | | c1=of c1 | c2=of c2 | two"),
     "what the user wrote while the agent worked": (
-        [*session(("u1", None, "one"), ("a1", "u1", "c1"), ("r1", "a1", "c1")),
+        [*session("u1 - one, a1 u1 c1, r1 a1 c1"),
          {"type": "attachment", "uuid": "q1", "parentUuid": "r1",
-          "attachment": {"type": "queued_command", "prompt": "two"}}, *session(("a2", "q1", "c2"))],
-        ["one", "", {"c1": "of c1"}, "two"]),
+          "attachment": {"type": "queued_command", "prompt": "two"}}, *session("a2 q1 c2")],
+        "one | | c1=of c1 | two"),
     "lines of another session": (
-        session(("u1", None, "one"), ("a1", "u1", "c1"), ("r1", "a1", "c1"), ("u2", "gone", "two"),
-                ("a2", "u2", "c2")), ["two"]),
-    "a result after what was said while its call ran": (
+        session("u1 - one, a1 u1 c1, r1 a1 c1, u2 gone two, a2 u2 c2"), "two"),
+    "a result of parts after what was said while its call ran": (
         codex({"type": "function_call", "name": "f", "call_id": "c1"}, "two",
-              {"type": "function_call_output", "call_id": "c1", "output": "a"}, "C"),
-        ["", {"c1": "a"}, "two"]),
+              {"type": "function_call_output", "call_id": "c1",
+               "output": [{"type": "input_text", "text": "a"}]}, "C"), "| c1=a | two"),
     "a branch of events that was left": (
         [{"kind": "MessageEvent", "id": name, "parent_id": before, "llm_message": {
             "role": "assistant" if name == "c" else "user", "content": [{"text": name}]}}
-         for name, before in (("a", None), ("b", "a"), ("c", "a"))], ["a"]),
+         for name, before in (("a", None), ("b", "a"), ("c", "a"))], "a"),
     "a line of a trace with a line separator in it": (
         {"harness": "codex", "session_id": "s", "trace": "\n".join(
             json.dumps(line, ensure_ascii=False) for line in codex("one\u2028two", "A"))},
-        ["one\u2028two"]),
+        "one\u2028two"),
     "a protocol of texts beside calls": (
-        [{"role": "user", "content": "You have access to the following functions: If you choose to "
-          "call a function </IMPORTANT> Mend it. - Extra text before or after the JSON\n- The JSON "
-          "must be valid\n- taking action"}, asks("c1")], ["Mend it."]),
+        [*told("user You have access to the following functions: If you choose to call a function "
+               "</IMPORTANT> Mend it. - Extra text before or after the JSON\n- The JSON must be "
+               "valid\n- taking action"), {"role": "ai", "tool_calls": [CALL]}], "Mend it."),
+    "tools in the prompt, and a call in a text with an empty result": (
+        told("user <tools>\n[\n  {}\n]\n</tools>\n\nMend it.", f"ai I do.\n{FUNCTION}", "user ",
+             "ai Done."), "Mend it. | I do. | call_1_0="),
     "turns that were rolled back": (
         codex("<environment>", "one", "A", "two", "B", "<aborted>", "three", "C", 2, "four", "D"),
-        ["<environment>", "one", "A", "four"]),
+        "<environment> | one | A | four"),
 }
 
 
@@ -503,39 +471,43 @@ HISTORIES = {
 def test_a_turn_s_history_is_what_its_model_saw(name):
     document, expected = HISTORIES[name]
     *_, prompt = prompts_of(forms.read(document, "here", "own__repo-1"))[0]
-    seen = [{m["tool_call_id"]: m["content"]} if m["role"] == "tool" else content_text(m)
+    seen = [content_text(m) if m["role"] != "tool" else f"{m['tool_call_id']}={content_text(m)}"
             for m in prompt.messages]
-    assert seen == expected and result_problem(prompt.messages) is None
+    assert seen == [*map(str.strip, expected.split("|"))]
+    assert result_problem(prompt.messages) is None
 
 
 def test_a_step_that_no_model_wrote_is_history_and_no_turn():
     document = atif()
-    document["steps"][1] |= {"llm_call_count": 0, **saw({"source_call_id": "c9", "content": "a"})}
+    document["steps"][1] = step("c9", {"source_call_id": "c9", "content": "a"}, llm_call_count=0)
     assert prompts_of(forms.read(document, "here", "a-1")) == ([], "no model wrote it")
-    document["steps"].append(step("c10", "pwd"))
+    document["steps"].append(step("c10"))
     (prompt,), _ = prompts_of(forms.read(document, "here", "a-1"))
     assert [message["role"] for message in prompt.messages] == ["user", "assistant", "tool"]
 
 
-@pytest.mark.parametrize("messages", [[asks("c1")], [asks("c1"), {"role": "user"}],
-                                      [asks("c1", "c2"), result("c1"), asks("c3"), result("c3")],
-                                      [result("c1")], [asks("c1"), result("c1"), result("c1")]])
-def test_a_history_that_an_endpoint_would_refuse_is_left_out(messages):
-    prompt = Prompt("a-1", "", "", 0, [{"role": "user", "content": "Mend it."}, *(
-        {"content": "", **message} for message in messages)], {"content": "", **asks("c9")}, [BASH])
+@pytest.mark.parametrize("history", [
+    "assistant c1", "assistant c1, user", "assistant c1 c2, tool c1, assistant c3, tool c3",
+    "tool c1", "assistant c1, tool c1, tool c1"])
+def test_a_history_that_an_endpoint_would_refuse_is_left_out(history):
+    messages = told("user Mend it.")
+    for role, *ids in map(str.split, history.split(", ")):
+        messages.append({"role": role, "content": "", "tool_call_id": "".join(ids), "tool_calls": [
+            {**CALL, "id": one} for one in ids if role == "assistant"]})
+    prompt = Prompt("a-1", "", "", 0, messages, {"content": "", "tool_calls": [CALL]}, [BASH])
     assert "without result" in prompt_problem(prompt, PromptSettings(), Exclude())
 
 
 def test_keys_that_a_column_of_structs_adds_are_no_arguments():
     """Arrow gives each object of a column the keys of all others, as null."""
-    function = {"name": "bash", "parameters": {
-        "type": "object", "required": ["command", "input"],
-        "properties": {"command": {"type": "string", "enum": None}, "path": None}}}
-    arguments = {"command": "ls", "path": None, "input": None, "edits": [{"old": "a", "new": None}]}
-    row = forms.read({
-        "instance_id": "a-1", "tools": [{"function": function}], "messages": [
-            {"role": "assistant", "content": "", "tool_calls": [
-                {"id": "c1", "function": {"name": "bash", "arguments": arguments}}]}]}, "here")
+    row = forms.read(json.loads("""{"instance_id": "a-1",
+        "tools": [{"function": {"name": "bash", "parameters": {
+            "type": "object", "required": ["command", "input"],
+            "properties": {"command": {"type": "string", "enum": null}, "path": null}}}}],
+        "messages": [{"role": "assistant", "content": "", "tool_calls": [
+            {"id": "c1", "function": {"name": "bash", "arguments": {
+                "command": "ls", "path": null, "input": null,
+                "edits": [{"old": "a", "new": null}]}}}]}]}"""), "here")
     call, = row["messages"][0]["tool_calls"]
     assert json.loads(call["function"]["arguments"]) == {
         "command": "ls", "input": None, "edits": [{"old": "a"}]}
@@ -551,21 +523,19 @@ def test_messages_of_a_column_of_structs_have_the_keys_of_all_and_are_read_alike
     assert forms.read(same, "here", "a-1") == forms.read(row, "here", "a-1")
 
 
-def test_the_output_of_a_call_may_be_of_parts():
-    result = {"type": "function_call_output", "call_id": "c1",
-              "output": [{"type": "input_text", "text": "a"}]}
-    row = forms.read([{"role": "user", "content": "Mend it."}, result], "here", "a-1")
-    assert row["messages"][1]["role"] == "tool" and content_text(row["messages"][1]) == "a"
+THOUGHT, TEXT = {"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "I look."}
 
 
-@pytest.mark.parametrize("content, text, reasoning", [
-    ("<think>hm, look</think>\nI look.", "I look.", "hm, look"),
-    ("hm, look\n</think>\n\nI look.", "I look.", "hm, look"),
-    ([{"type": "text", "text": "<think>hm</think>"}, {"type": "text", "text": "I look."}],
-     "I look.", "hm"),
-    ("<think>cut in the mid", "", "cut in the mid"), (" I look.\n", " I look.\n", None),
-])
-def test_thinking_in_a_text_is_reasoning_beside_a_call_and_a_block_alike(content, text, reasoning):
+@pytest.mark.parametrize("message, text, reasoning", [
+    *((message, "I look.", "hm") for message in (
+        *told("ai <think>hm</think>\nI look.", "ai hm\n</think>\n\nI look."),
+        {"content": [{"type": "text", "text": "<think>hm</think>"}, TEXT]},
+        {"content": [THOUGHT, TEXT]}, {"content": "I look.", "thinking_blocks": [THOUGHT]},
+        {"content": "I look.", "reasoning": "hm"})),
+    ({"content": "<think>cut in the mid"}, "", "cut in the mid"),
+    ({"content": " I look.\n"}, " I look.\n", None)])
+def test_thinking_in_its_spellings_is_reasoning_beside_a_call_and_a_block_alike(
+        message, text, reasoning):
     for calls in ([], [CALL]):
-        message = read_message({"role": "assistant", "content": content, "tool_calls": calls}, {})
-        assert (content_text(message), message.get("reasoning_content")) == (text, reasoning)
+        read = read_message({**message, "role": "assistant", "tool_calls": calls}, {})
+        assert (content_text(read), read.get("reasoning_content")) == (text, reasoning)

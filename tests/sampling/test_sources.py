@@ -1,7 +1,6 @@
 """Check the sources of rows: files, the dataset server and Parquet give the same windows."""
 
 import gzip
-import itertools
 import json
 import random
 import subprocess
@@ -178,21 +177,13 @@ def test_a_failed_read_does_not_abort_the_process_at_exit(server):
         assert (done.returncode, done.stdout, done.stderr) == (0, "HttpTrouble\n", "")
 
 
-# rows
+# files
 
-def test_messages_become_role_and_content_whatever_they_were_stored_as(tmp_path, http):
-    want = [{"role": "user", "content": "hi"}]
-    stored = [{"instance_id": "a", "messages": json.dumps([{**want[0], "name": "x"}])},
-              {"instance_id": "b", "messages": [{**want[0], "tool_calls": None}]}]
-    for name, row in itertools.product(("a.jsonl", "a.parquet"), stored):
-        source = open_source(str(write_rows(tmp_path / name, [row])), http)
-        assert source.rows(0, 1)[0]["messages"] == want
+def test_a_table_without_messages_is_named(tmp_path, http):
     path = write_rows(tmp_path / "a.parquet", [{"instance_id": "a", "conversation": "b"}])
     with pytest.raises(Trouble, match="no column `messages`, only instance_id, conversation"):
         open_source(str(path), http).rows(0, 1)
 
-
-# files
 
 @pytest.mark.parametrize("spec", ["none.parquet", "*.jsonl", "empty", "notes.txt",
                                   "https://host/data.csv?a=.json"])
