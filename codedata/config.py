@@ -206,12 +206,18 @@ class _Layers:
         is_paired = url == own_url.rstrip("/") and not own_place.startswith(self.of_root)
         if is_paired or (variable == "OPENAI_API_KEY" and OPENAI.match(url)):
             origins = ()
+        if place.startswith(self.of_root):
+            return ApiKey(value)
+        return self._unless_root_names(value, variable, origins)
+
+    def _unless_root_names(self, value: str, name: str, origins: tuple[str, ...] = ()) -> ApiKey:
+        """Return a key, or a withheld one where a file of the root says where it would go."""
         origins = *origins, self.origin["llm.proxy"], self.origin["llm.ca_bundle"]
         named = next((one for one in origins if one.startswith(self.of_root)), None)
-        if not value or named is None or place.startswith(self.of_root):
+        if not value or named is None:
             return ApiKey(value)
         key = ApiKey("")
-        key.withheld = (f"{variable} is set, but {named} says where it would go. If that file is "
+        key.withheld = (f"{name} is set, but {named} says where it would go. If that file is "
                         "yours, name it with --config; or name the address with a flag")
         return key
 
@@ -234,7 +240,10 @@ class _Layers:
         url = base_url.rstrip("/") or given_url.base_url
         origin = self.origin["llm.base_url" if base_url else "endpoints.base_url"]
         variable = "" if origin.endswith(" OPENAI_BASE_URL") else "QIANFAN_BEARER_TOKEN"
-        key = ApiKey(self.args.llm_auth_token or "") or self._key_for(url, variable, origin)
+        if token := self.args.llm_auth_token:
+            key = self._unless_root_names(token, "--llm-auth-token")
+        else:
+            key = self._key_for(url, variable, origin)
         endpoints["base_url"] = replace(given_url, base_url=url, api_key=key)
         return endpoints
 

@@ -257,7 +257,7 @@ class FakeLLM:
         with self._changed:
             self.in_flight += 1
             self.max_in_flight = max(self.max_in_flight, self.in_flight)
-            is_look = handler.path.endswith("/models")
+            is_look = handler.path.partition("?")[0].endswith("/models")
             n = -1 - len(self.looks) if is_look else len(self.requests)
             request = Request(n, time.monotonic(), handler.command, handler.path,
                               {k.lower(): v for k, v in handler.headers.items()}, raw,

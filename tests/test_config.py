@@ -128,6 +128,8 @@ root/.env       | MY_KEY=MY_KEY; LLM_BASE_URL=http://x; QIANFAN_BEARER_TOKEN=MY_
 .env            | QIANFAN_BEARER_TOKEN=it | CHUTES_API_KEY | --llm-base-url http://x | it
 .env            | QIANFAN_BEARER_TOKEN=it | QIANFAN_BEARER_TOKEN=a | --llm-base-url http://x | a
 .env            | | QIANFAN_BEARER_TOKEN | --llm-base-url http://x --llm-auth-token it | it
+root/chain.toml | URL | | --llm-base-url http://x --llm-auth-token it | it
+root/chain.toml | [llm]; ca_bundle = "foe" | | --llm-base-url http://x --llm-auth-token it |
 chain.toml      | BOTH | MY_KEY KEY_OF_Y | | MY_KEY
 chain.toml      | BOTH | MY_KEY KEY_OF_Y LLM_BASE_URL=http://x | --llm y | KEY_OF_Y
 chain.toml      | BOTH | MY_KEY QIANFAN_BEARER_TOKEN=it LLM_BASE_URL=http://x | | it

@@ -24,7 +24,7 @@ from codedata.config import PRICE_LINE, load
 from codedata.driver import StaysInDriver, in_worker
 from codedata.errors import HttpTrouble, ItemFailed, Trouble
 from codedata.llm.costs import Money
-from codedata.llm.http import FLAGGED, ONE_CHOICE, Http, Tries, read_json
+from codedata.llm.http import FLAGGED, ONE_CHOICE, Http, Tries, address, read_json
 from codedata.llm.preflight import about_key, warning
 from codedata.llm.replies import REPLY_TYPES, ReplyLog, current_reply_log
 from codedata.llm.trim import Fitted, estimate_tokens, fit, text_sent
@@ -322,7 +322,7 @@ class Client(StaysInDriver):
             base_url = models.embedded.base_url()
             options["direct"] = True
         try:
-            return models.http.send(f"{base_url}/chat/completions", self._endpoint, decode,
+            return models.http.send(address(base_url, "chat/completions"), self._endpoint, decode,
                                     tries=tries, gate=models.money.gate, **options)
         except HttpTrouble as e:
             todo = ADVICE.get(e.status, e.todo)

@@ -529,6 +529,12 @@ def _read_body(raw, url: str) -> bytes:
     return b"".join(pieces)[:limit]
 
 
+def address(base_url: str, path: str) -> str:
+    """Return the URL of a path at an endpoint, with the base URL's query (Azure's api-version)."""
+    start, mark, query = base_url.partition("?")
+    return f"{start.rstrip('/')}/{path}{mark}{query}"
+
+
 def read_json(body: bytes):
     """Return the parsed JSON; integers are cut to MAX_INT_DIGITS: int() refuses longer ones."""
     # not orjson, which refuses lone surrogates

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from difflib import get_close_matches
 
-from codedata.llm.http import Http, read_json
+from codedata.llm.http import Http, address, read_json
 from codedata.settings import Endpoint, ModelSpec
 from codedata.texts import printable
 
@@ -22,7 +22,7 @@ MAX_SHOWN = 8        # of them, those whose names are nearest
 def warning(http: Http, spec: ModelSpec, headers: dict) -> str:
     """Return what one GET shows to be wrong with an endpoint, its key or a model's name, or ""."""
     endpoint = spec.endpoint
-    url = f"{endpoint.base_url}/models"
+    url = address(endpoint.base_url, "models")
     status, body = http.look(url, tuple(headers.items()))
     if not status:
         return f"at {url}: {body}. Start the endpoint, or check its address"
@@ -35,7 +35,7 @@ def warning(http: Http, spec: ModelSpec, headers: dict) -> str:
         nearest = ", ".join(get_close_matches(spec.model, served, MAX_SHOWN, 0.0))
         return f"is not listed at {url}: {printable(nearest, 500)}"
     better = TOO_LONG.sub("", endpoint.base_url)
-    if not VERSION.search(better):
+    if not VERSION.search(better) and "?" not in better:
         better += "/v1"
     is_wrong = better != endpoint.base_url and status in (200, 404, 405)
     return f"at {url}: HTTP {status}, no models. Did you mean {better}?" if is_wrong else ""

@@ -40,6 +40,11 @@ def kimi(request: Request):
     return completion(request)
 
 
+def azure(request: Request):
+    return o_series(request) if request.path.endswith("/chat/completions?api-version=1") else (
+        Status(404))
+
+
 def openrouter(request: Request):
     whole = completion(request)["choices"]
     if "task 3" in request.last and len(whole) > 1:
@@ -66,7 +71,7 @@ def ignores_n(request: Request):
 AZURE = """[king]
 endpoint = "azure"
 [endpoints.azure]
-base_url = "{url}/openai/v1"
+base_url = "{url}/openai/deployments/m?api-version=1"
 api_key_env = "AZURE_OPENAI_API_KEY"
 temperature = "none"
 token_limit_key = "max_completion_tokens"
@@ -92,7 +97,7 @@ ENDPOINTS = {
                  {"OPENAI_BASE_URL": "{url}/v1", "OPENAI_API_KEY": KEY}, 5, 3,
                  ["max_tokens: it is sent as max_completion_tokens", "temperature: it is left"]),
     "Kimi": (kimi, "[king]\ntemperature = 0.3\n", HERE, 4, 3, ["temperature: it is left"]),
-    "Azure": (o_series, AZURE, {"AZURE_OPENAI_API_KEY": KEY}, 3, 3, []),
+    "Azure": (azure, AZURE, {"AZURE_OPENAI_API_KEY": KEY}, 3, 3, []),
     "OpenRouter": (openrouter, OPENROUTER, {"OPENROUTER_API_KEY": KEY}, 4, 4,
                    ["asks for 3 answers a turn"]),
     "vLLM": (vllm, VLLM, HERE, 3, 3, []),
