@@ -261,11 +261,17 @@ def default_tools(agent: str, messages: Sequence[dict]) -> list[dict]:
     """Return the definitions of an agent's tools, for a trajectory that does not record them.
 
     Return those of the set in the table that fits the most calls, and add called tools that it
-    lacks, with any arguments. The whole set is returned, not only the called tools: a blind answer
-    must not learn which of them the trajectory calls later.
+    lacks, with any arguments, but for those of other agents where this one is known: it has no such
+    tool. The whole set is returned, not only the called tools: a blind answer must not learn which
+    of them the trajectory calls later.
     """
     _, by_heading, rest = _table()
     called = [parts_of(call) for message in messages for call in message.get("tool_calls") or ()]
+
+    names = {title: {by_heading[heading][0]["name"] for heading in headings}
+             for title, headings in rest["agents"].items()}
+    own = [title for title in names if _letters(title.partition(",")[0]) in _letters(agent)]
+    foreign = set().union(*names.values()).difference(*map(names.get, own)) if own else set()
 
     def cover(item: tuple[str, list[str]]) -> tuple[int, bool]:
         """Return (number of calls that fit a set, unreadable ones by their name alone; whether the
@@ -274,14 +280,19 @@ def default_tools(agent: str, messages: Sequence[dict]) -> list[dict]:
         entries = [entry for heading in headings for entry in by_heading[heading]]
         n = sum(any(entry["name"] == name and (arguments is None or _fits(entry, arguments))
                     for entry in entries) for name, arguments in called)
-        return n, agent.startswith(title.partition(",")[0])
+        return n, title in own
 
     title, headings = max(rest["agents"].items(), key=cover)
     tools = [] if cover((title, headings)) == (0, False) else [
         _definition(by_heading[heading]) for heading in headings]
-    known = {tool["function"]["name"] for tool in tools}
+    known = {tool["function"]["name"] for tool in tools} | foreign
     others = dict.fromkeys(name for name, _ in called if name not in known)
     return tools + [_function(name, "", {}, []) for name in others]
+
+
+def _letters(name: str) -> str:
+    """Return the letters and digits of an agent's name, which has several spellings."""
+    return re.sub("[^a-z0-9]", "", name.lower())
 
 
 def _definition(entries: list[dict]) -> dict:

@@ -32,6 +32,7 @@ from codedata.sampling.refusals import (
     NO_MODEL,
     NO_TURN,
     NUL,
+    SUMMARIZED,
     SURROGATES,
     TOO_LONG,
 )
@@ -86,6 +87,7 @@ def draw(source, settings: PromptSettings, skipped: Counter, after: Cursor,
         prompts, problem = prompts_of(row)
         if problem:
             skipped[problem] += 1
+        skipped.update([SUMMARIZED] * row.get("n_summarized", 0))
         skipped.update(LATE for one in row.get("messages", ())[MAX_MESSAGES:]
                        if one["role"] == "assistant")
         behind = after[2] if place == after[:2] else -1

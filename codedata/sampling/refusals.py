@@ -11,6 +11,7 @@ BAD_ID = "instance_id that cannot be a file name"
 NO_MODEL = "no model wrote it"
 NO_TURN = "no assistant turn"
 # of a turn
+SUMMARIZED = "its history was summarized"
 EXCLUDED = "[exclude] ids"
 NO_HISTORY = "a history without a message of the user"
 TOO_LONG = "over max_chars"

@@ -1,8 +1,9 @@
 """Read trajectory.json of Harbor: the Agent Trajectory Interchange Format (ATIF) of any agent.
 
 Steps of the system after the first step of another source are remarks of the harness, which the
-agent did not see. They are left out. An output that names no call answers the calls of its step
-that have none: of several, the last.
+agent did not see. They are left out. A trajectory ends at one that names subagents: they summarized
+the history, and their files have what the model saw from there on. An output that names no call
+answers the calls of its step that have none: of several, the last.
 """
 from __future__ import annotations
 
@@ -37,9 +38,13 @@ def _trajectory(document: dict) -> dict:
     messages = []
     no_turns = set()
     n_copied = 0
+    summaries = []
     for step in document["steps"]:
         role = step["source"]
+        results = (step.get("observation") or {}).get("results") or ()
         if role == "system" and messages and messages[-1]["role"] != "system":
+            if any(one.get("subagent_trajectory_ref") for one in results):
+                summaries.append(len(messages))
             continue
         calls = [{"id": call["tool_call_id"], "name": call["function_name"],
                   "arguments": call["arguments"]} for call in step.get("tool_calls") or ()]
@@ -47,13 +52,13 @@ def _trajectory(document: dict) -> dict:
             no_turns.add(len(messages))
         messages.append({"role": role, "content": step.get("message") or "", "tool_calls": calls,
                          "reasoning_content": step.get("reasoning_content")})
-        results = (step.get("observation") or {}).get("results") or ()
         messages += _seen([call["id"] for call in calls], results)
         if step.get("is_copied_context"):
             n_copied = len(messages)
     no_turns.update(range(n_copied))
     return {"messages": messages, "tools": agent.get("tool_definitions"),
-            "agent": f"{FORM}: {agent.get('name')}", "no_turns": no_turns}
+            "agent": f"{FORM}: {agent.get('name')}", "no_turns": no_turns,
+            "summaries": summaries}
 
 
 def _seen(call_ids: list[str], results: Sequence[dict]) -> Iterator[dict]:

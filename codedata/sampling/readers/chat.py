@@ -31,11 +31,12 @@ def read_message(raw: dict, required: Mapping[str, list]) -> dict:
             kind = block.get("type")
             if kind == "tool_use":
                 calls.append(block)
-            elif kind == "thinking":
+            elif kind in ("thinking", "redacted_thinking"):
                 thoughts.append(block)
             else:
                 text = block.get("text")
-                text = f"[{block['type']}]" if text is None else text   # as for an image
+                named = f"[{kind} {block.get('tool_name', '')}".strip() + "]"   # as of an image
+                text = named if text is None else text
                 parts.append({"type": "text", "text": text})
         content = parts or ""
     inline = ""
@@ -46,8 +47,8 @@ def read_message(raw: dict, required: Mapping[str, list]) -> dict:
             inline, content = TAG.sub("", within).strip(), rest
     call_ids = [raw.get("tool_call_id"), *(raw.get("tool_call_ids") or ())]
     optional = {
-        "reasoning_content": first(raw, "reasoning_content", "reasoning") or "".join(
-            block.get("thinking") or "" for block in thoughts) or inline,
+        "reasoning_content": first(raw, "reasoning_content", "reasoning") or "\n\n".join(
+            filter(None, [block.get("thinking") for block in thoughts])) or inline,
         "tool_calls": [read_call(call, required) for call in calls],
         "tool_call_id": next(filter(None, call_ids), None) if role == "tool" else None}
     if not isinstance(content, (str, list)) and (content or not calls):

@@ -29,7 +29,9 @@ def read(document: list[dict]) -> dict:
     sides = _sidechains(document)
     found = [_trajectory(document, False), *(_trajectory(lines, True) for lines in sides)]
     first, *others = [row for row in found if row["messages"]] or found
-    return {**first, "subagents": others}
+    of_session = next((line["sessionId"] for line in document if line.get("isSidechain")
+                       and "sessionId" in line and first is not found[0]), None)
+    return {**first, "subagents": others, "session": of_session}
 
 
 def _sidechains(document: list[dict]) -> list[list[dict]]:
@@ -53,10 +55,8 @@ def _trajectory(document: list[dict], is_side: bool) -> dict:
     parents: dict = {}    # of each line: the line before it
     present = {None, *(line.get("uuid") for line in document)}
     last = None
+    summaries = []
     for i, line in enumerate(document):
-        is_summary = line.get("isCompactSummary") or line.get("subtype") == "compact_boundary"
-        if is_summary and messages:
-            break
         role = line.get("type")
         body = line.get("message") or {}
         attached = line.get("attachment") or {}
@@ -69,6 +69,9 @@ def _trajectory(document: list[dict], is_side: bool) -> dict:
         parents.setdefault(uuid, parent)
         is_others = bool(line.get("isSidechain")) != is_side
         last = last if is_others else uuid
+        is_summary = line.get("isCompactSummary") or line.get("subtype") == "compact_boundary"
+        if is_summary and messages and not is_others:
+            summaries.append(len(messages))
         if role not in ROLES or is_others or body.get("model") == "<synthetic>":
             continue
         blocks = body.get("content") or []
@@ -91,5 +94,5 @@ def _trajectory(document: list[dict], is_side: bool) -> dict:
     owners = {block["id"]: key for key, message in messages.items()
               if message["role"] == "assistant"
               for block in message["content"] if block["type"] == "tool_use"}
-    return {"messages": [*messages.values()], "agent": FORM,
+    return {"messages": [*messages.values()], "agent": FORM, "summaries": summaries,
             "unseen": unseen_in([uuids[owners.get(key, key)] for key in messages], parents)}

@@ -1,12 +1,14 @@
 """Read the session files of Codex (rollout-*.jsonl), which hold the items of its model's API.
 
-A trajectory ends where its history was compacted. The tools are not in these files. What the user
-has rolled back, no later turn has seen. A result stands right after its call, before what somebody
-said while the call ran.
+A trajectory ends where its history was compacted. The user's instructions in the first line are a
+system message where no message of the user repeats them. The tools are not in these files. What the
+user has rolled back, no later turn has seen. A result stands right after its call, before what
+somebody said while the call ran.
 """
 from __future__ import annotations
 
 from codedata.messages import content_text
+from codedata.sampling.readers.chat import unseen_in
 from codedata.sampling.readers.responses import message_of
 
 FORM = "Codex"
@@ -26,9 +28,10 @@ def read(document: list[dict]) -> dict:
     messages = []
     parents = []   # by index: that of the message before it
     at = None      # the index of the last message that was not rolled back
+    summaries = []
     for line in document:
         if line.get("type") == "compacted":
-            break
+            summaries.append(len(messages))
         event = line.get("payload") or {}
         n_turns = event["num_turns"] if event.get("type") == "thread_rolled_back" else 0
         while n_turns > 0 and at is not None:
@@ -48,12 +51,11 @@ def read(document: list[dict]) -> dict:
             messages.append(message)
             _move_to_call(messages, parents, at)
 
-    def unseen(i: int) -> set[int]:
-        others = {*range(i)}
-        while (i := parents[i]) is not None:
-            others.remove(i)
-        return others
-    return {"messages": messages, "agent": FORM, "unseen": unseen}
+    rules = content_text(messages[0]) if messages and messages[0]["role"] == "system" else None
+    if rules and any(rules in content_text(one) for one in messages if one["role"] == "user"):
+        parents = [before or None for before in parents]   # the chain begins after the rules
+    return {"messages": messages, "agent": FORM, "summaries": summaries, "unseen": unseen_in(
+        [[i] for i in range(len(messages))], dict(enumerate(parents)))}
 
 
 def _move_to_call(messages: list[dict], parents: list, i: int) -> None:

@@ -16,6 +16,10 @@ ACTS = ("run", "run_ipython", "read", "write", "edit", "browse")
 OUTCOME = {"working_dir": "Current working directory:",
            "py_interpreter_path": "Python interpreter:",
            "exit_code": "Command finished with exit code"}
+# of an old observation: what the model reads before and after its text
+SHOWN = {"error": ("", "\n[Error occurred in processing last action]"),
+         "user_rejected": ("OBSERVATION:\n", "\n[Last action has been rejected by the user]")}
+BY_USER = "\nObserved result of command executed by user:\n"
 
 
 def matches(document) -> bool:
@@ -51,6 +55,7 @@ def _of_events(events: list[dict]) -> dict:
     lines: dict = {}     # ids of the events of each message
     parents: dict = {}   # of each event: the one before it, where somebody went back another one
     tools = last = None
+    summaries = []
     for i, event in enumerate(events):
         event_id = event.get("id", i)
         parent = event.get("parent_id", last)
@@ -58,7 +63,7 @@ def _of_events(events: list[dict]) -> dict:
         last = event_id
         kind = event.get("kind") or event.get("action")
         if kind in ("Condensation", "condensation"):
-            break
+            summaries.append(len(messages))
         if kind == "system":   # only of old events: the SDK records no more than names of tools
             tools = event["args"].get("tools")
         read_event = _sdk_message if "kind" in event else _old_message
@@ -72,7 +77,7 @@ def _of_events(events: list[dict]) -> dict:
             known["tool_calls"] += message["tool_calls"]
     for message in messages.values():   # each event may have all calls of its response
         message["tool_calls"] = distinct(message.get("tool_calls") or [])
-    return {"messages": [*messages.values()], "tools": tools, "agent": FORM,
+    return {"messages": [*messages.values()], "tools": tools, "agent": FORM, "summaries": summaries,
             "unseen": unseen_in([lines[key] for key in messages], parents)}
 
 
@@ -109,18 +114,26 @@ def _old_message(event: dict, kind: str | None) -> dict:
         return _result(call, event, event.get("extras") or {})
     if kind in ACTS and not is_users:
         raise ValueError("its actions have no tool_call_metadata, which came with 0.14")
+    seen = event.get("observation")
+    if seen in ("run", *SHOWN):   # a command of the user, or an action that could not be run
+        text = _result({}, event, event.get("extras") or {})["content"]
+        return {"role": "user", "content": f"{BY_USER if seen == 'run' else ''}{text}"}
+    args = event.get("args") or event   # the oldest have none
+    if kind == "run":
+        return {"role": "user", "content": f"User executed the command:\n{args['command']}"}
     if kind not in ("system", "message"):
         return {}
     role = "user" if is_users else "assistant"
-    args = event.get("args") or event   # the oldest have none
     return {"role": role if kind == "message" else kind, "content": args["content"]}
 
 
 def _result(call: dict, seen: dict, extras: dict) -> dict:
     """Return a result as OpenHands shows it to the model: that of a command ends with OUTCOME."""
     outcome = extras.get("metadata") or {}
-    text = f"{outcome.get('prefix') or ''}{content_text(seen)}{outcome.get('suffix') or ''}"
+    before, after = SHOWN.get(seen.get("observation"), ("", ""))
+    text = f"{before}{outcome.get('prefix') or ''}{content_text(seen)}"
+    text += f"{outcome.get('suffix') or ''}{after}"
     for key, words in OUTCOME.items():
         if outcome.get(key) not in (None, "", -1):
             text += f"\n[{words} {outcome[key]}]"
-    return {"role": "tool", "content": text, "tool_call_id": call["tool_call_id"]}
+    return {"role": "tool", "content": text, "tool_call_id": call.get("tool_call_id")}
