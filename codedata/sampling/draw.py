@@ -12,7 +12,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +35,7 @@ from codedata.sampling.refusals import (
     SUMMARIZED,
     SURROGATES,
     TOO_LONG,
+    UNANSWERED,
 )
 from codedata.settings import Exclude, PromptSettings
 
@@ -236,6 +237,9 @@ def prompt_problem(prompt: Prompt, settings: PromptSettings, exclude: Exclude) -
         if settings.calls == "one" and n_calls(prompt.assistant) > 1:
             return SEVERAL_CALLS
         return form.problem(prompt.assistant)
+    roles = [*(message["role"] for message in prompt.messages), "assistant"]
+    if ("assistant", "assistant") in pairwise(roles):
+        return UNANSWERED
     if Turn(prompt.assistant, form.fence).has_one_block():
         return None
     return f"{NO_BLOCK}{'bash' if form.fence else 'command'} block"

@@ -15,6 +15,7 @@ SUMMARIZED = "its history was summarized"
 EXCLUDED = "[exclude] ids"
 NO_HISTORY = "a history without a message of the user"
 TOO_LONG = "over max_chars"
+UNANSWERED = "a text of the agent right after another, without the result of the first"
 NUL = "NUL bytes"
 SURROGATES = "lone surrogates"
 NO_BLOCK = "reference without exactly one "   # followed by the kind of block

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from codedata.conversation.tool_calls import shell_call
-from codedata.sampling.readers.chat import begins_with, decoded, read_tools
+from codedata.sampling.readers.chat import begins_with, decoded, half_answered, read_tools
 
 FORM = "Agent Data Protocol"
 # the tool and its argument for code in a language; code in another one is a call that nobody knows
@@ -48,16 +48,12 @@ def read(document: dict) -> dict:
             last["tool_calls"].append({**_call(part, tools), "id": part.get("tool_call_id")})
             n_waiting += 1
         last["content"] += filter(None, texts)
-    no_turns = set()
-    for i, message in enumerate(messages):
+    for message in messages:
         if message["role"] == "assistant":
             message["content"] = "\n\n".join(message["content"])
-            n = len(message["tool_calls"])
-            if n > 1 and [one["role"] for one in messages[i + 1:i + 1 + n]] != ["tool"] * n:
-                no_turns.add(i)
     name = str(document["id"])
-    return {"messages": messages, "agent": FORM, "id": name, "no_turns": no_turns,
-            "tools": tools,
+    return {"messages": messages, "agent": FORM, "id": name, "tools": tools,
+            "no_turns": half_answered(messages),
             "instance_id": RUN.sub("", name) if INSTANCE.fullmatch(name) else None}
 
 

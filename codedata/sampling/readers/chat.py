@@ -75,17 +75,32 @@ def with_ids(messages: list[dict]) -> list[dict]:
 def unseen_in(lines: list[list], parents: Mapping) -> Callable[[int], set[int]] | None:
     """Return what finds the earlier messages of other branches, or None if all are of one branch.
 
-    `lines` are the ids of each message's lines, `parents` the line before each line, or None.
+    `lines` are the ids of each message's lines, `parents` the line before each line, or None. Where
+    that line is missing, nobody can tell what was seen: all are unseen, and the turn is refused.
     """
     def of_others(i: int) -> set[int]:
         chain = set()
         line = lines[i][0]
-        while line is not None:
+        while line in parents and line not in chain:
             chain.add(line)
             line = parents[line]
+        if line is not None:   # the chain does not lead to its beginning
+            return {*range(i)}
         return {k for k, ids in enumerate(lines[:i]) if chain.isdisjoint(ids)}
 
     return of_others if lines and of_others(len(lines) - 1) else None
+
+
+def half_answered(messages: list[dict]) -> set[int]:
+    """Return the indexes of the messages with several calls that fewer results follow: where a form
+    has each call alone, nothing tells that one message had them.
+    """
+    found = set()
+    for i, message in enumerate(messages):
+        n = len(message.get("tool_calls") or ())
+        if n > 1 and [one["role"] for one in messages[i + 1:i + 1 + n]] != ["tool"] * n:
+            found.add(i)
+    return found
 
 
 def distinct(values: list) -> list:

@@ -4,7 +4,7 @@ A trajectory ends where its history was compacted. A sidechain is the trajectory
 the file of its session or in one of its own. The system prompt and the tools are not in these
 files. Where a user went back and wrote a message anew, the file has both branches: a turn's history
 is the chain of `parentUuid`, with the results of its calls, as a result may hang beside that chain.
-It begins anew at a line whose parent is not in the file.
+A turn after a line whose parent is missing is refused: its history is not all there.
 """
 from __future__ import annotations
 
@@ -64,15 +64,16 @@ def _trajectory(document: list[dict], is_side: bool) -> dict:
             role, body = "user", {"content": attached["prompt"]}
         uuid = line.get("uuid", i)
         parent = line.get("parentUuid", last)
-        if parent not in parents and (parent is not None or role != "user"):
-            parent = last if parent in present else None   # not there: of another session
+        if parent not in parents and parent in present and (parent is not None or role != "user"):
+            parent = last
         parents.setdefault(uuid, parent)
         is_others = bool(line.get("isSidechain")) != is_side
         last = last if is_others else uuid
         is_summary = line.get("isCompactSummary") or line.get("subtype") == "compact_boundary"
         if is_summary and messages and not is_others:
             summaries.append(len(messages))
-        if role not in ROLES or is_others or body.get("model") == "<synthetic>":
+        is_error = body.get("model") == "<synthetic>" or line.get("isApiErrorMessage")
+        if role not in ROLES or is_others or is_error:
             continue
         blocks = body.get("content") or []
         if isinstance(blocks, str):

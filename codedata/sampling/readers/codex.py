@@ -8,7 +8,7 @@ somebody said while the call ran.
 from __future__ import annotations
 
 from codedata.messages import content_text
-from codedata.sampling.readers.chat import unseen_in
+from codedata.sampling.readers.chat import half_answered, unseen_in
 from codedata.sampling.readers.responses import message_of
 
 FORM = "Codex"
@@ -54,8 +54,9 @@ def read(document: list[dict]) -> dict:
     rules = content_text(messages[0]) if messages and messages[0]["role"] == "system" else None
     if rules and any(rules in content_text(one) for one in messages if one["role"] == "user"):
         parents = [before or None for before in parents]   # the chain begins after the rules
-    return {"messages": messages, "agent": FORM, "summaries": summaries, "unseen": unseen_in(
-        [[i] for i in range(len(messages))], dict(enumerate(parents)))}
+    return {"messages": messages, "agent": FORM, "no_turns": half_answered(messages),
+            "summaries": summaries, "unseen": unseen_in(
+                [[i] for i in range(len(messages))], dict(enumerate(parents)))}
 
 
 def _move_to_call(messages: list[dict], parents: list, i: int) -> None:

@@ -59,7 +59,7 @@ def _of_events(events: list[dict]) -> dict:
     for i, event in enumerate(events):
         event_id = event.get("id", i)
         parent = event.get("parent_id", last)
-        parents.setdefault(event_id, parent if parent in parents else None)
+        parents.setdefault(event_id, parent)
         last = event_id
         kind = event.get("kind") or event.get("action")
         if kind in ("Condensation", "condensation"):
