@@ -7,7 +7,6 @@ answers the calls of its step that have none: of several, the last.
 """
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
 
 FORM = "ATIF"
@@ -63,14 +62,13 @@ def _trajectory(document: dict) -> dict:
 
 def _seen(call_ids: list[str], results: Sequence[dict]) -> Iterator[dict]:
     """Yield the messages that show the results of a step with these calls."""
-    named = [result.get("source_call_id") for result in results]
-    all_named = set(named)
-    waiting = deque(call_id for call_id in call_ids if call_id not in all_named)
-    n_silent = len(waiting) - named.count(None) if None in all_named else 0
-    for _ in range(n_silent):
-        yield {"role": "tool", "tool_call_id": waiting.popleft(), "content": ""}
-    for result, name in zip(results, named, strict=True):
-        call_id = name or (waiting.popleft() if waiting else None)   # none: the command was text
-        text = result.get("content") or ""
+    found = [(result.get("source_call_id"), result.get("content") or "") for result in results]
+    names = [name for name, _ in found]
+    known = {*names}
+    waiting = [call_id for call_id in call_ids if call_id not in known]
+    n_silent = len(waiting) - names.count(None) if None in known else 0
+    left = iter(waiting)
+    for name, text in [(None, "")] * n_silent + found:
+        call_id = name or next(left, None)   # None: the command was text
         if call_id or text:
             yield {"role": "tool" if call_id else "user", "tool_call_id": call_id, "content": text}

@@ -29,9 +29,8 @@ def read(document: list[dict]) -> dict:
     sides = _sidechains(document)
     found = [_trajectory(document, False), *(_trajectory(lines, True) for lines in sides)]
     first, *others = [row for row in found if row["messages"]] or found
-    of_session = next((line["sessionId"] for line in document if line.get("isSidechain")
-                       and "sessionId" in line and first is not found[0]), None)
-    return {**first, "subagents": others, "session": of_session}
+    session = None if found[0]["messages"] else document[0].get("sessionId")
+    return {**first, "subagents": others, "session": session}
 
 
 def _sidechains(document: list[dict]) -> list[list[dict]]:

@@ -2,7 +2,7 @@
 row (`history`), and logged completions (`llm_completions`).
 
 A trajectory ends where its history was condensed. Not promised: the texts that microagents added to
-a message of the user, which old events lack.
+a message of the user, which old events lack, and what a user ran in the agent's terminal.
 """
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ ACTS = ("run", "run_ipython", "read", "write", "edit", "browse")
 OUTCOME = {"working_dir": "Current working directory:",
            "py_interpreter_path": "Python interpreter:",
            "exit_code": "Command finished with exit code"}
-# of an old observation: what the model reads before and after its text
-SHOWN = {"error": ("", "\n[Error occurred in processing last action]"),
-         "user_rejected": ("OBSERVATION:\n", "\n[Last action has been rejected by the user]")}
-BY_USER = "\nObserved result of command executed by user:\n"
+# what the model reads at the end of an old observation, by its kind
+ENDS = {"error": "\n[Error occurred in processing last action]",
+        "user_rejected": "\n[Last action has been rejected by the user]"}
 
 
 def matches(document) -> bool:
@@ -114,25 +113,20 @@ def _old_message(event: dict, kind: str | None) -> dict:
         return _result(call, event, event.get("extras") or {})
     if kind in ACTS and not is_users:
         raise ValueError("its actions have no tool_call_metadata, which came with 0.14")
-    seen = event.get("observation")
-    if seen in ("run", *SHOWN):   # a command of the user, or an action that could not be run
-        text = _result({}, event, event.get("extras") or {})["content"]
-        return {"role": "user", "content": f"{BY_USER if seen == 'run' else ''}{text}"}
-    args = event.get("args") or event   # the oldest have none
-    if kind == "run":
-        return {"role": "user", "content": f"User executed the command:\n{args['command']}"}
+    if event.get("observation") in ENDS:   # of an action that was none
+        return {**_result({}, event, {}), "role": "user"}
     if kind not in ("system", "message"):
         return {}
     role = "user" if is_users else "assistant"
+    args = event.get("args") or event   # the oldest have none
     return {"role": role if kind == "message" else kind, "content": args["content"]}
 
 
 def _result(call: dict, seen: dict, extras: dict) -> dict:
     """Return a result as OpenHands shows it to the model: that of a command ends with OUTCOME."""
     outcome = extras.get("metadata") or {}
-    before, after = SHOWN.get(seen.get("observation"), ("", ""))
-    text = f"{before}{outcome.get('prefix') or ''}{content_text(seen)}"
-    text += f"{outcome.get('suffix') or ''}{after}"
+    text = f"{outcome.get('prefix') or ''}{content_text(seen)}{outcome.get('suffix') or ''}"
+    text += ENDS.get(seen.get("observation"), "")
     for key, words in OUTCOME.items():
         if outcome.get(key) not in (None, "", -1):
             text += f"\n[{words} {outcome[key]}]"

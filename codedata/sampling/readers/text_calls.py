@@ -96,7 +96,7 @@ def _results_in(text: str, n_waiting: int, is_last: bool) -> tuple[list[str], st
 
 
 def _hermes(text: str) -> tuple | None:
-    found = [_json_in(body) for body in TOOL_CALL.findall(text)]
+    found = [_decode(body.strip())[0] for body in TOOL_CALL.findall(text)]
     if not found or not all(isinstance(call.get("name"), str) for call in found):
         return None
     return TOOL_CALL.sub("", text).strip(), found
@@ -105,7 +105,7 @@ def _hermes(text: str) -> tuple | None:
 def _functions(text: str) -> tuple | None:
     calls = []
     for name, body, _ in FUNCTION.findall(text):
-        arguments = _json_in(body)
+        arguments, _ = _decode(body.strip())
         if not arguments:
             parameters = PARAMETER.findall(body)
             if PARAMETER.sub("", body).strip() or not all(end for *_, end in parameters):
@@ -135,11 +135,6 @@ def _terminus(text: str) -> tuple | None:
 
 # each returns (a text without its calls, the calls), or None where there is none that can be read
 PROTOCOLS = (_hermes, _functions, _terminus)
-
-
-def _json_in(text: str) -> dict:
-    """Return the JSON object at the start of a text, {} if there is none."""
-    return _decode(text.strip())[0]
 
 
 def _decode(text: str) -> tuple[dict, int]:
