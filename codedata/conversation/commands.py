@@ -8,6 +8,10 @@ output goes.
 tree-sitter-bash parses the command (the extra `code`). Without it the style is "unknown", unless
 it is submit. Only the first MAX_BYTES are read, since the parser takes quadratic time for some
 texts.
+
+Loops and stalls are detected, too: commands that repeat earlier ones, or neither show nor change
+anything. A program detects them because judges often miss that a step repeats one from many turns
+ago.
 """
 from __future__ import annotations
 
@@ -24,6 +28,7 @@ UNKNOWN = "unknown"
 INSTALL = "pip install '.[code]'"   # installs the parser of bash
 MAX_BYTES = 10_000
 MAX_WORDS = 200    # of a simple command
+LAST = 10          # number of the agent's last turns that are compared
 
 REDIRECTED = ">"   # the command that stands for a redirection into a file
 OUTPUTS = {REDIRECTED, "tee"}
@@ -47,6 +52,7 @@ QUERY = """
     (file_redirect) @redirect
     (heredoc_body) @script
 """
+BLOCK = re.compile(r"^```(?:bash|sh)?[ \t]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
 IDLE = {"true", ":", "sleep", "wait", "pwd", "cd", "echo", "printf", "clear", "date", "whoami"}
 PIPELINE = {"pipeline", "redirected_statement", "heredoc_redirect"}
 NO_WORDS = {"variable_assignment", "variable_name", "herestring_redirect", "file_redirect"}
@@ -72,6 +78,35 @@ def action_style(command: str) -> str:
     if TEST in styles and any(WRITES.search(text) for text in code):
         return EDIT   # the code that is run, in an argument or a heredoc, writes files
     return _strongest(styles or {OTHER})
+
+
+def repeated(command: str, messages: list[dict]) -> int:
+    """Return how many turns ago the agent last gave the same command, from 1 to LAST, else 0.
+
+    Return 0 also where an edit, or a command of unknown style, came in between: that is a reason to
+    repeat the command.
+    """
+    turns = [message["content"] for message in messages if message["role"] == "assistant"]
+    between: list[str] = []
+    for ago, turn in enumerate(reversed(turns[-LAST:]), 1):
+        blocks = BLOCK.findall(turn)
+        if any(block.split() == command.split() for block in blocks):
+            has_edit = any(action_style(block) in (EDIT, UNKNOWN) for block in between)
+            return 0 if has_edit else ago
+        between += blocks
+    return 0
+
+
+def stalls(command: str) -> bool:
+    """Return whether no part of the command can show or change anything, as in `sleep 1`.
+
+    Return False if the extra `code` is not installed.
+    """
+    if action_style(command) in (UNKNOWN, SUBMIT):
+        return False
+    pipelines, _ = _read(command)
+    programs = {words[0] for pipeline in pipelines for words in pipeline}
+    return bool(programs) and programs <= IDLE
 
 
 def simple_commands(command: str) -> list[tuple[str, ...]]:

@@ -267,32 +267,24 @@ def default_tools(agent: str, messages: Sequence[dict]) -> list[dict]:
     """
     _, by_heading, rest = _table()
     called = [parts_of(call) for message in messages for call in message.get("tool_calls") or ()]
+    # by the name of each set, and of each of its tools: the entries of the table
+    sets = {title: {by_heading[heading][0]["name"]: by_heading[heading] for heading in headings}
+            for title, headings in rest["agents"].items()}
+    spelled = agent.casefold().replace("-", " ")
+    own = [title for title in sets if title.partition(",")[0] in spelled]
+    foreign = set().union(*sets.values()).difference(*map(sets.get, own)) if own else set()
 
-    names = {title: {by_heading[heading][0]["name"] for heading in headings}
-             for title, headings in rest["agents"].items()}
-    own = [title for title in names if _letters(title.partition(",")[0]) in _letters(agent)]
-    foreign = set().union(*names.values()).difference(*map(names.get, own)) if own else set()
-
-    def cover(item: tuple[str, list[str]]) -> tuple[int, bool]:
+    def cover(title: str) -> tuple[int, bool]:
         """Return (number of calls that fit a set, unreadable ones by their name alone; whether the
         set is one of the agent's)."""
-        title, headings = item
-        entries = [entry for heading in headings for entry in by_heading[heading]]
-        n = sum(any(entry["name"] == name and (arguments is None or _fits(entry, arguments))
-                    for entry in entries) for name, arguments in called)
+        n = sum(any(arguments is None or _fits(entry, arguments)
+                    for entry in sets[title].get(name, ())) for name, arguments in called)
         return n, title in own
 
-    title, headings = max(rest["agents"].items(), key=cover)
-    tools = [] if cover((title, headings)) == (0, False) else [
-        _definition(by_heading[heading]) for heading in headings]
-    known = {tool["function"]["name"] for tool in tools} | foreign
-    others = dict.fromkeys(name for name, _ in called if name not in known)
-    return tools + [_function(name, "", {}, []) for name in others]
-
-
-def _letters(name: str) -> str:
-    """Return the letters and digits of an agent's name, which has several spellings."""
-    return re.sub("[^a-z0-9]", "", name.lower())
+    title = max(sets, key=cover)
+    known = {} if cover(title) == (0, False) else sets[title]
+    others = dict.fromkeys(name for name, _ in called if name not in {*known, *foreign})
+    return [*map(_definition, known.values()), *(_function(name, "", {}, []) for name in others)]
 
 
 def _definition(entries: list[dict]) -> dict:

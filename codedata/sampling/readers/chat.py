@@ -95,12 +95,9 @@ def half_answered(messages: list[dict]) -> set[int]:
     """Return the indexes of the messages with several calls that fewer results follow: where a form
     has each call alone, nothing tells that one message had them.
     """
-    found = set()
-    for i, message in enumerate(messages):
-        n = len(message.get("tool_calls") or ())
-        if n > 1 and [one["role"] for one in messages[i + 1:i + 1 + n]] != ["tool"] * n:
-            found.add(i)
-    return found
+    return {i for i, message in enumerate(messages)
+            if (n := len(message.get("tool_calls") or ())) > 1
+            and [one["role"] for one in messages[i + 1:i + 1 + n]] != ["tool"] * n}
 
 
 def distinct(values: list) -> list:
