@@ -77,16 +77,15 @@ def _trajectory(document: list[dict], is_side: bool) -> dict:
         blocks = body.get("content") or []
         if isinstance(blocks, str):
             blocks = [{"type": "text", "text": blocks}]
-        key = body.get("id") or uuid
         for block in blocks:
-            if block["type"] == "tool_result":
-                call_id = block["tool_use_id"]
-                uuids.setdefault(call_id, []).append(uuid)
-                messages[call_id] = {"role": "tool", "tool_call_id": call_id,
-                                     "content": block.get("content") or ""}
-                continue
+            call_id = block["tool_use_id"] if block["type"] == "tool_result" else None
+            key = call_id or body.get("id") or uuid
             uuids.setdefault(key, []).append(uuid)
-            messages.setdefault(key, {"role": role, "content": []})["content"].append(block)
+            if call_id:
+                messages[key] = {"role": "tool", "tool_call_id": call_id,
+                                 "content": block.get("content") or ""}
+            else:
+                messages.setdefault(key, {"role": role, "content": []})["content"].append(block)
     for message in messages.values():
         if message["role"] != "tool":
             message["content"] = distinct(message["content"])

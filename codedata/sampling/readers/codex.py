@@ -51,8 +51,8 @@ def read(document: list[dict]) -> dict:
             messages.append(message)
             _move_to_call(messages, parents, at)
 
-    rules = content_text(messages[0]) if messages and messages[0]["role"] == "system" else None
-    if rules and any(rules in content_text(one) for one in messages if one["role"] == "user"):
+    if any(one["role"] == "user" and messages[0]["role"] == "system"
+           and content_text(messages[0]) in content_text(one) for one in messages):
         parents = [before or None for before in parents]   # the chain begins after the rules
     return {"messages": messages, "agent": FORM, "no_turns": half_answered(messages),
             "summaries": summaries, "unseen": unseen_in(

@@ -75,7 +75,7 @@ def _row(found: dict) -> dict:
     required = {one["name"]: set((one.get("parameters") or {}).get("required") or ())
                 for one in functions}
     messages = [read_message(one, required) for one in found["messages"]]
-    end = next(iter(found.get("summaries", ())), len(messages))
+    end = [*found.get("summaries", ()), len(messages)][0]
     n_summarized = sum(one["role"] == "assistant" for one in messages[end:])
     messages = messages[:end]
     no_turns, unseen = found.get("no_turns", ()), found.get("unseen")

@@ -23,10 +23,9 @@ RESPONSE = re.compile(r"<tool_response>\n?(.*?)\n?(?:</tool_response>|\Z)", re.D
 TOOLS = re.compile(r"<tools>(.*?)(?:</tools>|\Z)", re.DOTALL)
 DESCRIBED = re.compile(r"^---- BEGIN FUNCTION #\d+:\s(\S+) ----\nDescription: (.*?)"
                        r"(?:\n---- END FUNCTION|\Z)", re.DOTALL | re.MULTILINE)
-# of a parameter, up to the text on it; what that text says of the values that are allowed
+# of a parameter, up to the text on it
 DESCRIBED_PARAMETER = re.compile(
     r"^ {2}\(\d+\) (\S+) \((\w{1,50})[^()\n]{0,500}, (required|optional)\): ", re.MULTILINE)
-ALLOWED = "\nAllowed values: "
 # what ends the text on a function
 NO_TEXT = re.compile(r"\n(?:Parameters:|No parameters are required for this function\.)\s*\Z")
 # what the prompts say of a protocol: from the first of these texts to the last, found in this order
@@ -118,8 +117,8 @@ def _functions(text: str) -> tuple | None:
 
 
 def _terminus(text: str) -> tuple | None:
-    before, brace, rest = text.partition("{")
-    reply, end = _decode(brace + rest)
+    start = text.find("{")
+    reply, length = _decode(text[start:])
     commands = reply.get("commands")
     if not isinstance(commands, list) or not all(isinstance(one, dict) for one in commands):
         return None
@@ -128,8 +127,8 @@ def _terminus(text: str) -> tuple | None:
         calls.append({"name": "mark_task_complete", "arguments": {}})
     said = [f"{key.capitalize()}: {value}" for key, value in reply.items()
             if value and isinstance(value, str)]
-    before = re.sub(r"```\w*\s*\Z", "", before).strip()
-    after = (brace + rest)[end:].strip().removeprefix("```").strip()
+    before = re.sub(r"```\w*\s*\Z", "", text[:start]).strip()
+    after = text[start + length:].strip().removeprefix("```").strip()
     return ("\n".join(filter(None, [before, *said, after])), calls) if calls else None
 
 
@@ -172,25 +171,16 @@ def _tools_in(prompts: str) -> list[dict] | None:
     """Return the tools that the prompts describe, or None."""
     found = [one for text in TOOLS.findall(prompts)
              for line in dict.fromkeys(map(str.strip, [text, *text.splitlines()]))
-             for one in _listed(decoded(line)) if isinstance(one, dict) and "type" in one]
+             for value in [decoded(line)] for one in (value if isinstance(value, list) else [value])
+             if isinstance(one, dict) and "type" in one]
     for name, text in DESCRIBED.findall(prompts):
         about, *parts = DESCRIBED_PARAMETER.split(text)
         parameters = [*zip(*[iter(parts)] * 4, strict=True)]
         schema = {"type": "object",
-                  "properties": {key: _described(kind, said) for key, kind, _, said in parameters},
+                  "properties": {key: {"type": kind, "description": said.strip()}
+                                 for key, kind, _, said in parameters},
                   "required": [key for key, _, need, _ in parameters if need == "required"]}
         found.append({"name": name, "description": NO_TEXT.sub("", about).strip(),
                       "parameters": schema})
     return [one if "function" in one else {"type": "function", "function": one}
             for one in found] or None
-
-
-def _described(kind: str, said: str) -> dict:
-    """Return the schema of a parameter; a list of allowed values is at the end of its text."""
-    about, _, allowed = said.partition(ALLOWED)
-    values = re.findall(r"`([^`\n]*)`", allowed)
-    return {"type": kind, "description": about.strip(), **({"enum": values} if values else {})}
-
-
-def _listed(value) -> list:
-    return value if isinstance(value, list) else [value]
