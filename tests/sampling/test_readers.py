@@ -20,6 +20,7 @@ from codedata.records import Prompt
 from codedata.sampling.draw import LATE, MAX_MESSAGES, draw, prompt_problem, prompts_of
 from codedata.sampling.readers import forms
 from codedata.sampling.readers.chat import read_message
+from codedata.sampling.refusals import SUMMARIZED, UNANSWERED
 from codedata.sampling.trajectories import Hub, open_source
 from codedata.settings import Exclude, PromptSettings
 
@@ -330,8 +331,11 @@ def test_actions_of_adp_between_observations_are_one_message_with_results_in_ord
 {"class_": "web_observation", "html": "…"}
 {"class_": "text_observation", "content": "later", "source": "environment"}
 {"class_": "message_action", "content": "Done."}""".splitlines())]
-    document = {"id": "o__r-1.abcdefgh_2", "content": content}
+    document = {"id": "o__r-1.abcdefgh_2", "content": content, "details": {"tools": json.dumps([
+        {"function": {"name": "execute_bash", "parameters": {"properties": {"command": {}}}}}])}}
     row = forms.read(document, "here")
+    call = row["messages"][1]["tool_calls"][0]["function"]
+    assert call["name"] == "execute_bash" == row["tools"][0]["function"]["name"]
     assert row["instance_id"] == "o__r-1"
     assert [content_text(m) for m in row["messages"]] == [
         "Mend it.", "I look.", "of ls", "[web_observation]", "later", "Done."]
@@ -419,6 +423,9 @@ def test_a_long_row_has_no_list_for_each_turn():
     assert [*draw(source, PromptSettings(), skipped, (0, 0, -1), Path())] and skipped[LATE] == 1_000
 
 
+HISTORY = json.loads(EXAMPLES["openhands/output.jsonl"])["history"]
+SAID = {"source": "agent", "action": "message", "args": {"content": "B"}}
+TERMINUS = '{"commands": [{"keystrokes": "c"}]}'
 # name: (a document, what its last turn has seen: texts, and results behind the ids of their calls)
 HISTORIES = {
     "one output of two commands": (
@@ -440,8 +447,31 @@ HISTORIES = {
          {"type": "attachment", "uuid": "q1", "parentUuid": "r1",
           "attachment": {"type": "queued_command", "prompt": "two"}}, *session("a2 q1 c2")],
         "one | | c1=of c1 | two"),
-    "lines of another session": (
-        session("u1 - one, a1 u1 c1, r1 a1 c1, u2 gone two, a2 u2 c2"), "two"),
+    "lines of an earlier session that are missing": (
+        session("u1 gone one, a1 u1 c1, r1 a1 c1, a2 r1 c2"), ""),
+    "a result whose line is missing": (
+        session("u1 - one, a1 u1 c1, u2 gone two, a2 u2 c2"), ""),
+    "an action of OpenHands that could not be run": (
+        [*HISTORY, {"id": 9, "source": "agent", "observation": "error", "content": "Odd."},
+         SAID], "You fix bugs. | Mend it. | I look. | c1=setup.cfg | "
+         "Odd.\n[Error occurred in processing last action]"),
+    "rules of Codex that a message of the user repeats": (
+        [{"type": "session_meta", "payload": {"instructions": "be brief"}},
+         *codex("<user_instructions> be brief", "one", "A")[1:]],
+        "<user_instructions> be brief | one"),
+    "rules of Codex that only its first line has": (
+        [{"type": "session_meta", "payload": {"instructions": "be brief"}},
+         *codex("one", "A")[1:]], "be brief | one"),
+    "what Terminus says around its JSON": (
+        told("user one", f'ai So: ```json\n{{"explanation": "E", {TERMINUS[1:]}\n```\nDone.',
+             "user out", f"ai {TERMINUS}"), "one | So:\nExplanation: E\nDone. | call_1_0=out"),
+    "blocks without a text": (
+        [{"role": "user", "content": [{"type": "tool_reference", "tool_name": "Read"},
+                                      {"type": "image", "text": None}]},
+         {"role": "ai", "tool_calls": [CALL]}], "[tool_reference Read][image]"),
+    "what Claude Code says of an endpoint": (
+        [*session("u1 - one"), {**session("a1 u1 c1")[0], "isApiErrorMessage": True},
+         *session("u2 a1 two, a2 u2 c2")], "one | two"),
     "a result of parts after what was said while its call ran": (
         codex({"type": "function_call", "name": "f", "call_id": "c1"}, "two",
               {"type": "function_call_output", "call_id": "c1",
@@ -473,8 +503,74 @@ def test_a_turn_s_history_is_what_its_model_saw(name):
     *_, prompt = prompts_of(forms.read(document, "here", "own__repo-1"))[0]
     seen = [content_text(m) if m["role"] != "tool" else f"{m['tool_call_id']}={content_text(m)}"
             for m in prompt.messages]
-    assert seen == [*map(str.strip, expected.split("|"))]
+    assert seen == [*map(str.strip, expected.split("|"))] * bool(expected)
     assert result_problem(prompt.messages) is None
+
+
+SUMMARY = {"source": "system", "observation": {"results": [{"subagent_trajectory_ref": [{}]}]}}
+COMPACTED = {**session("u3 r1 sum")[0], "isCompactSummary": True}
+
+
+@pytest.mark.parametrize("document", [
+    atif(step("c1", {"content": "a"}), SUMMARY, {**step(""), "source": "user"}),
+    [*session("u1 - one, a1 u1 c1, r1 a1 c1"), COMPACTED, *session("a2 u3 c2")],
+    [*codex("one", "A", "two"), {"type": "compacted"}, *codex("B")[1:]],
+    [*HISTORY, {"action": "condensation"}, SAID],
+    ], ids=["atif", "claude", "codex", "openhands"])
+def test_turns_after_a_summary_of_their_history_are_left_out_and_counted(document):
+    row = forms.read(document, "here", "a-1")
+    skipped, source = Counter(), SimpleNamespace(n_rows=1, rows=lambda *_: [row])
+    (prompts, *_), = draw(source, PromptSettings(), skipped, (0, 0, -1), Path())
+    assert len(prompts) == skipped[SUMMARIZED] == 1
+
+
+def test_a_trajectory_with_a_summary_is_checked_by_name_and_is_not_whole(tmp_path):
+    write_sources(tmp_path, [], [a_pr(1)])
+    write_jsonl(tmp_path / "own__repo-1.jsonl", [
+        *session("u1 - one, a1 u1 c1, r1 a1 c1"), COMPACTED, *session("a2 u3 c2")])
+    flags = f"--source {tmp_path}/own__repo-1.jsonl"
+    assert "refused: 1 (its history was summarized)" in sample(tmp_path / "a", flags, "--check")
+    assert "a history that was summarized" in sample(tmp_path / "a", flags, "--trajectories")
+
+
+def test_a_text_without_the_result_of_the_one_before_is_no_history():
+    said = "ai I run.\n\n```bash\nls\n```"
+    row = forms.read(told("user one", said, said, "user seen", said), "here", "a-1")
+    problems = [prompt_problem(one, PromptSettings(), Exclude()) for one in prompts_of(row)[0]]
+    assert problems == [None, UNANSWERED, UNANSWERED]
+
+
+def test_calls_of_codex_without_a_result_between_are_no_turn():
+    made = [{"type": "function_call", "name": "f", "call_id": one} for one in ("c1", "c2")]
+    result = {"type": "function_call_output", "call_id": "c2", "output": "a"}
+    row = forms.read(codex("one", *made, result, "two", "A"), "here", "a-1")
+    assert row["no_turns"] == {1}
+
+
+def test_tools_that_a_prompt_describes_have_all_that_it_says_of_them():
+    row = forms.read(told(
+        "user ---- BEGIN FUNCTION #1: edit ----\nDescription: Edits.\nMore.\nParameters:\n"
+        "  (1) command (string, required): What.\n* a list\nAllowed values: [`a`, `b`]\n"
+        "  (2) path (string, optional): Where.\n---- END FUNCTION #1 ----\n"
+        "---- BEGIN FUNCTION #2: end ----\nDescription: Ends.\n"
+        "No parameters are required for this function.\n---- END FUNCTION #2 ----",
+        f"ai {FUNCTION}</function>"), "here")
+    edit, end = (one["function"] for one in row["tools"])
+    assert (edit["description"], end["description"]) == ("Edits.\nMore.", "Ends.")
+    assert edit["parameters"]["properties"] == {
+        "command": {"type": "string",
+                    "description": "What.\n* a list\nAllowed values: [`a`, `b`]"},
+        "path": {"type": "string", "description": "Where."}}
+
+
+@pytest.mark.parametrize("file, expected", [
+    ("project/agent-0123456.jsonl", "s"), ("own__repo-1/agent-0123456.jsonl", "own__repo-1"),
+    ("t/subagents/agent-0123456.jsonl", "t"), ("project/mine.jsonl", "mine")])
+def test_a_file_of_a_subagent_has_the_id_of_its_session(file, expected, tmp_path):
+    side = [{**line, "isSidechain": True, "agentId": "a"}
+            for line in lines("claude/own__repo-1.jsonl")]
+    row, = read(write(tmp_path, file, "\n".join(map(json.dumps, side))))
+    assert row["instance_id"] == expected
 
 
 def test_a_step_that_no_model_wrote_is_history_and_no_turn():
@@ -531,7 +627,9 @@ THOUGHT, TEXT = {"type": "thinking", "thinking": "hm"}, {"type": "text", "text":
         *told("ai <think>hm</think>\nI look.", "ai hm\n</think>\n\nI look."),
         {"content": [{"type": "text", "text": "<think>hm</think>"}, TEXT]},
         {"content": [THOUGHT, TEXT]}, {"content": "I look.", "thinking_blocks": [THOUGHT]},
-        {"content": "I look.", "reasoning": "hm"})),
+        {"content": "I look.", "reasoning": "hm"},
+        {"content": [THOUGHT, {"type": "redacted_thinking", "data": "…"}, TEXT]})),
+    ({"content": [THOUGHT, THOUGHT, TEXT]}, "I look.", "hm\n\nhm"),
     ({"content": "<think>cut in the mid"}, "", "cut in the mid"),
     ({"content": " I look.\n"}, " I look.\n", None)])
 def test_thinking_in_its_spellings_is_reasoning_beside_a_call_and_a_block_alike(
