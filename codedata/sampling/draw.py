@@ -88,7 +88,6 @@ def draw(source, settings: PromptSettings, skipped: Counter, after: Cursor,
         prompts, problem = prompts_of(row)
         if problem:
             skipped[problem] += 1
-        skipped.update([SUMMARIZED] * row.get("n_summarized", 0))
         skipped.update(LATE for one in row.get("messages", ())[MAX_MESSAGES:]
                        if one["role"] == "assistant")
         behind = after[2] if place == after[:2] else -1
@@ -191,7 +190,8 @@ class Prompts(Sequence):
 
 
 def prompts_of(row: dict) -> tuple[Sequence[Prompt], str]:
-    """Return (a prompt for each assistant turn of a row, ""), or ([], reason) for an unusable row.
+    """Return (a prompt for each assistant turn of a row, "" or the reason why later turns are left
+    out), or ([], reason) for an unusable row.
 
     A turn's history is what its model saw. If the row has calls but no tools, its agent's
     default tools are used. The prompts' `language` is empty.
@@ -210,7 +210,8 @@ def prompts_of(row: dict) -> tuple[Sequence[Prompt], str]:
         tools = default_tools(row["agent"], messages)
     if fault := check_of("Tools | None")(tools):
         return [], f"tools{fault}"
-    return Prompts(row, places, tools, has_several_calls(messages) or None), ""
+    prompts = Prompts(row, places, tools, has_several_calls(messages) or None)
+    return prompts, SUMMARIZED if row["is_cut"] else ""
 
 
 def prompt_problem(prompt: Prompt, settings: PromptSettings, exclude: Exclude) -> str | None:

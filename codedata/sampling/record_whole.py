@@ -22,8 +22,7 @@ from codedata.sampling.sampler import PromptSampler
 from codedata.sampling.trajectories import PAGE, hub_of, open_source
 from codedata.settings import Settings
 
-NOT_WHOLE = ("turns that are not its own (demonstrated, copied), a history that was summarized, or "
-             f"over {MAX_MESSAGES:,} messages")
+NOT_WHOLE = f"turns that are not its own (demonstrated, copied), or over {MAX_MESSAGES:,} messages"
 FIELDS = tuple(SourceTrajectory.__dataclass_fields__)
 PLACE = "source", "config", "split", "row"
 
@@ -110,7 +109,7 @@ def _whole(row: dict) -> tuple[list[Message], list | None, str]:
     is not the whole trajectory of one agent: ([], None, reason)."""
     turns, problem = prompts_of(row)
     roles = [one["role"] for one in row.get("messages", ())]
-    if problem or len(turns) < roles.count("assistant") + row.get("n_summarized", 0):
+    if problem or len(turns) < roles.count("assistant"):
         return [], None, problem or NOT_WHOLE
     return [*turns[-1].messages, row["messages"][turns.places[-1]]], turns.tools, ""
 

@@ -10,8 +10,8 @@ UNREADABLE = "a file, row or line that "   # followed by what is wrong with it
 BAD_ID = "instance_id that cannot be a file name"
 NO_MODEL = "no model wrote it"
 NO_TURN = "no assistant turn"
+SUMMARIZED = "all turns after its history was summarized"
 # of a turn
-SUMMARIZED = "its history was summarized"
 EXCLUDED = "[exclude] ids"
 NO_HISTORY = "a history without a message of the user"
 TOO_LONG = "over max_chars"

@@ -12,7 +12,7 @@ from codedata.records import Prompt
 from codedata.sampling.draw import prompt_problem, prompts_of
 from codedata.sampling.pull_requests import fetch_prs
 from codedata.sampling.readers.forms import UNNAMED
-from codedata.sampling.refusals import ANSWER, NO_BLOCK, SUMMARIZED
+from codedata.sampling.refusals import ANSWER, NO_BLOCK
 from codedata.sampling.trajectories import hub_of, open_source
 from codedata.settings import Settings
 from codedata.terminal import plural, say
@@ -62,9 +62,6 @@ def _report_turns(rows: Iterable[dict], settings: Settings) -> list[str]:
         n["trajectories"] += 1
         if problem:
             refused[problem].append(row["instance_id"])
-        for _ in range(row.get("n_summarized", 0)):
-            n["turns"] += 1
-            refused[SUMMARIZED].append(row["instance_id"])
         for prompt in prompts:
             problem = prompt_problem(prompt, settings.prompt, settings.exclude)
             place = f"{prompt.instance_id}, turn {prompt.turn}"

@@ -37,13 +37,14 @@ def _trajectory(document: dict) -> dict:
     messages = []
     no_turns = set()
     n_copied = 0
-    summaries = []
+    is_cut = False
     for step in document["steps"]:
         role = step["source"]
         results = (step.get("observation") or {}).get("results") or ()
         if role == "system" and messages and messages[-1]["role"] != "system":
             if any(one.get("subagent_trajectory_ref") for one in results):
-                summaries.append(len(messages))
+                is_cut = True
+                break
             continue
         calls = [{"id": call["tool_call_id"], "name": call["function_name"],
                   "arguments": call["arguments"]} for call in step.get("tool_calls") or ()]
@@ -57,7 +58,7 @@ def _trajectory(document: dict) -> dict:
     no_turns.update(range(n_copied))
     return {"messages": messages, "tools": agent.get("tool_definitions"),
             "agent": f"{FORM}: {agent.get('name')}", "no_turns": no_turns,
-            "summaries": summaries}
+            "is_cut": is_cut}
 
 
 def _seen(call_ids: list[str], results: Sequence[dict]) -> Iterator[dict]:

@@ -35,8 +35,8 @@ def read_message(raw: dict, required: Mapping[str, list]) -> dict:
                 thoughts.append(block)
             else:
                 text = block.get("text")
-                named = f"[{kind} {block.get('tool_name', '')}".strip() + "]"   # as of an image
-                text = named if text is None else text
+                # as of an image, or of a tool that was looked up
+                text = f"[{block.get('tool_name') or kind}]" if text is None else text
                 parts.append({"type": "text", "text": text})
         content = parts or ""
     inline = ""

@@ -54,7 +54,7 @@ def _trajectory(document: list[dict], is_side: bool) -> dict:
     parents: dict = {}    # of each line: the line before it
     present = {None, *(line.get("uuid") for line in document)}
     last = None
-    summaries = []
+    is_cut = False
     for i, line in enumerate(document):
         role = line.get("type")
         body = line.get("message") or {}
@@ -70,7 +70,8 @@ def _trajectory(document: list[dict], is_side: bool) -> dict:
         last = last if is_others else uuid
         is_summary = line.get("isCompactSummary") or line.get("subtype") == "compact_boundary"
         if is_summary and messages and not is_others:
-            summaries.append(len(messages))
+            is_cut = True
+            break
         is_error = body.get("model") == "<synthetic>" or line.get("isApiErrorMessage")
         if role not in ROLES or is_others or is_error:
             continue
@@ -78,7 +79,7 @@ def _trajectory(document: list[dict], is_side: bool) -> dict:
         if isinstance(blocks, str):
             blocks = [{"type": "text", "text": blocks}]
         for block in blocks:
-            call_id = block["tool_use_id"] if block["type"] == "tool_result" else None
+            call_id = block.get("tool_use_id")   # of a result
             key = call_id or body.get("id") or uuid
             uuids.setdefault(key, []).append(uuid)
             if call_id:
@@ -93,5 +94,5 @@ def _trajectory(document: list[dict], is_side: bool) -> dict:
     owners = {block["id"]: key for key, message in messages.items()
               if message["role"] == "assistant"
               for block in message["content"] if block["type"] == "tool_use"}
-    return {"messages": [*messages.values()], "agent": FORM, "summaries": summaries,
+    return {"messages": [*messages.values()], "agent": FORM, "is_cut": is_cut,
             "unseen": unseen_in([uuids[owners.get(key, key)] for key in messages], parents)}

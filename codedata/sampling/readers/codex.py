@@ -26,12 +26,13 @@ def matches(document) -> bool:
 def read(document: list[dict]) -> dict:
     """Return the row. The items of a reply, up to the results of its calls, become one message."""
     messages = []
-    parents = []   # by index: that of the message before it
+    parents: dict = {}   # by index: that of the message before it
     at = None      # the index of the last message that was not rolled back
-    summaries = []
+    is_cut = False
     for line in document:
         if line.get("type") == "compacted":
-            summaries.append(len(messages))
+            is_cut = True
+            break
         event = line.get("payload") or {}
         n_turns = event["num_turns"] if event.get("type") == "thread_rolled_back" else 0
         while n_turns > 0 and at is not None:
@@ -46,20 +47,20 @@ def read(document: list[dict]) -> dict:
             last["content"] += message["content"]
             last["tool_calls"] += message["tool_calls"]
         elif message:
-            parents.append(at)
+            parents[len(messages)] = at
             at = len(messages)
             messages.append(message)
             _move_to_call(messages, parents, at)
 
     if any(one["role"] == "user" and messages[0]["role"] == "system"
            and content_text(messages[0]) in content_text(one) for one in messages):
-        parents = [before or None for before in parents]   # the chain begins after the rules
+        parents = {i: before or None for i, before in parents.items()}   # the rules are unseen
     return {"messages": messages, "agent": FORM, "no_turns": half_answered(messages),
-            "summaries": summaries, "unseen": unseen_in(
-                [[i] for i in range(len(messages))], dict(enumerate(parents)))}
+            "is_cut": is_cut, "unseen": unseen_in(
+                [[i] for i in parents], parents)}
 
 
-def _move_to_call(messages: list[dict], parents: list, i: int) -> None:
+def _move_to_call(messages: list[dict], parents: dict, i: int) -> None:
     """Move a result before the messages of others that came while its call ran."""
     for _ in range(MAX_BETWEEN):
         before = parents[i]

@@ -1,12 +1,11 @@
 """Choose the reader of a document by its content, and return its row with the keys of all rows.
 
 A document is a row of a table, or the content of a file: a JSON object, or the list of its lines.
-Its row is {instance_id, repo, messages, tools, agent, no_turns, unseen, n_summarized, subagents}.
+Its row is {instance_id, repo, messages, tools, agent, no_turns, unseen, is_cut, subagents}.
 The messages with the indexes `no_turns` are no turns: a demonstration, copies from other files, or
 written by no model. `unseen`, where it is not None, returns the indexes of the messages that the
-model of a turn, given by its index, did not see. `n_summarized` is the number of turns at which the
-history was a summary: they are left out. `subagents` are the rows of the subagents in the same
-document.
+model of a turn, given by its index, did not see. `is_cut` says whether turns are left out, since
+their history was a summary. `subagents` are the rows of the subagents in the same document.
 """
 from __future__ import annotations
 
@@ -75,15 +74,12 @@ def _row(found: dict) -> dict:
     required = {one["name"]: set((one.get("parameters") or {}).get("required") or ())
                 for one in functions}
     messages = [read_message(one, required) for one in found["messages"]]
-    end = [*found.get("summaries", ()), len(messages)][0]
-    n_summarized = sum(one["role"] == "assistant" for one in messages[end:])
-    messages = messages[:end]
     no_turns, unseen = found.get("no_turns", ()), found.get("unseen")
     if not unseen and (written := with_calls(messages, tools)):
         messages, tools, places = written
-        no_turns = {places[i] for i in no_turns if i < end}
+        no_turns = {places[i] for i in no_turns}
     return {"messages": with_ids(messages), "tools": tools, "agent": found["agent"],
-            "no_turns": no_turns, "unseen": unseen, "n_summarized": n_summarized}
+            "no_turns": no_turns, "unseen": unseen, "is_cut": found.get("is_cut")}
 
 
 def _made_id(found: dict, messages: list[dict]) -> str:

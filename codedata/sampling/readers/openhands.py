@@ -54,7 +54,7 @@ def _of_events(events: list[dict]) -> dict:
     lines: dict = {}     # ids of the events of each message
     parents: dict = {}   # of each event: the one before it, where somebody went back another one
     tools = last = None
-    summaries = []
+    is_cut = False
     for i, event in enumerate(events):
         event_id = event.get("id", i)
         parent = event.get("parent_id", last)
@@ -62,7 +62,8 @@ def _of_events(events: list[dict]) -> dict:
         last = event_id
         kind = event.get("kind") or event.get("action")
         if kind in ("Condensation", "condensation"):
-            summaries.append(len(messages))
+            is_cut = True
+            break
         if kind == "system":   # only of old events: the SDK records no more than names of tools
             tools = event["args"].get("tools")
         read_event = _sdk_message if "kind" in event else _old_message
@@ -76,7 +77,7 @@ def _of_events(events: list[dict]) -> dict:
             known["tool_calls"] += message["tool_calls"]
     for message in messages.values():   # each event may have all calls of its response
         message["tool_calls"] = distinct(message.get("tool_calls") or [])
-    return {"messages": [*messages.values()], "tools": tools, "agent": FORM, "summaries": summaries,
+    return {"messages": [*messages.values()], "tools": tools, "agent": FORM, "is_cut": is_cut,
             "unseen": unseen_in([lines[key] for key in messages], parents)}
 
 
