@@ -261,27 +261,30 @@ def default_tools(agent: str, messages: Sequence[dict]) -> list[dict]:
     """Return the definitions of an agent's tools, for a trajectory that does not record them.
 
     Return those of the set in the table that fits the most calls, and add called tools that it
-    lacks, with any arguments. The whole set is returned, not only the called tools: a blind answer
-    must not learn which of them the trajectory calls later.
+    lacks, with any arguments, but for those of other agents where this one is known: it has no such
+    tool. The whole set is returned, not only the called tools: a blind answer must not learn which
+    of them the trajectory calls later.
     """
     _, by_heading, rest = _table()
     called = [parts_of(call) for message in messages for call in message.get("tool_calls") or ()]
+    # by the name of each set, and of each of its tools: the entries of the table
+    sets = {title: {by_heading[heading][0]["name"]: by_heading[heading] for heading in headings}
+            for title, headings in rest["agents"].items()}
+    spelled = agent.casefold().replace("-", " ")
+    own = [title for title in sets if title.partition(",")[0] in spelled]
+    foreign = set().union(*sets.values()).difference(*map(sets.get, own)) if own else set()
 
-    def cover(item: tuple[str, list[str]]) -> tuple[int, bool]:
+    def cover(title: str) -> tuple[int, bool]:
         """Return (number of calls that fit a set, unreadable ones by their name alone; whether the
         set is one of the agent's)."""
-        title, headings = item
-        entries = [entry for heading in headings for entry in by_heading[heading]]
-        n = sum(any(entry["name"] == name and (arguments is None or _fits(entry, arguments))
-                    for entry in entries) for name, arguments in called)
-        return n, agent.startswith(title.partition(",")[0])
+        n = sum(any(arguments is None or _fits(entry, arguments)
+                    for entry in sets[title].get(name, ())) for name, arguments in called)
+        return n, title in own
 
-    title, headings = max(rest["agents"].items(), key=cover)
-    tools = [] if cover((title, headings)) == (0, False) else [
-        _definition(by_heading[heading]) for heading in headings]
-    known = {tool["function"]["name"] for tool in tools}
-    others = dict.fromkeys(name for name, _ in called if name not in known)
-    return tools + [_function(name, "", {}, []) for name in others]
+    title = max(sets, key=cover)
+    known = {} if cover(title) == (0, False) else sets[title]
+    others = dict.fromkeys(name for name, _ in called if name not in {*known, *foreign})
+    return [*map(_definition, known.values()), *(_function(name, "", {}, []) for name in others)]
 
 
 def _definition(entries: list[dict]) -> dict:

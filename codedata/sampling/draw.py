@@ -12,7 +12,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +32,10 @@ from codedata.sampling.refusals import (
     NO_MODEL,
     NO_TURN,
     NUL,
+    SUMMARIZED,
     SURROGATES,
     TOO_LONG,
+    UNANSWERED,
 )
 from codedata.settings import Exclude, PromptSettings
 
@@ -188,7 +190,8 @@ class Prompts(Sequence):
 
 
 def prompts_of(row: dict) -> tuple[Sequence[Prompt], str]:
-    """Return (a prompt for each assistant turn of a row, ""), or ([], reason) for an unusable row.
+    """Return (a prompt for each assistant turn of a row, "" or the reason why later turns are left
+    out), or ([], reason) for an unusable row.
 
     A turn's history is what its model saw. If the row has calls but no tools, its agent's
     default tools are used. The prompts' `language` is empty.
@@ -207,7 +210,8 @@ def prompts_of(row: dict) -> tuple[Sequence[Prompt], str]:
         tools = default_tools(row["agent"], messages)
     if fault := check_of("Tools | None")(tools):
         return [], f"tools{fault}"
-    return Prompts(row, places, tools, has_several_calls(messages) or None), ""
+    prompts = Prompts(row, places, tools, has_several_calls(messages) or None)
+    return prompts, SUMMARIZED if row["is_cut"] else ""
 
 
 def prompt_problem(prompt: Prompt, settings: PromptSettings, exclude: Exclude) -> str | None:
@@ -234,6 +238,9 @@ def prompt_problem(prompt: Prompt, settings: PromptSettings, exclude: Exclude) -
         if settings.calls == "one" and n_calls(prompt.assistant) > 1:
             return SEVERAL_CALLS
         return form.problem(prompt.assistant)
+    roles = [*(message["role"] for message in prompt.messages), "assistant"]
+    if ("assistant", "assistant") in pairwise(roles):
+        return UNANSWERED
     if Turn(prompt.assistant, form.fence).has_one_block():
         return None
     return f"{NO_BLOCK}{'bash' if form.fence else 'command'} block"

@@ -10,10 +10,12 @@ UNREADABLE = "a file, row or line that "   # followed by what is wrong with it
 BAD_ID = "instance_id that cannot be a file name"
 NO_MODEL = "no model wrote it"
 NO_TURN = "no assistant turn"
+SUMMARIZED = "all turns after its history was summarized"
 # of a turn
 EXCLUDED = "[exclude] ids"
 NO_HISTORY = "a history without a message of the user"
 TOO_LONG = "over max_chars"
+UNANSWERED = "a text of the agent right after another, without the result of the first"
 NUL = "NUL bytes"
 SURROGATES = "lone surrogates"
 NO_BLOCK = "reference without exactly one "   # followed by the kind of block

@@ -52,35 +52,32 @@ def check_source(settings: Settings, http) -> int:
 
 def _report_turns(rows: Iterable[dict], settings: Settings) -> list[str]:
     """Print the report on the rows; return the ids of the instances with usable turns."""
-    by_form: dict[str, Counter] = defaultdict(Counter)
-    refused = defaultdict(list)   # {(form, cause): the places}
+    # of each form: its numbers, and the places of each cause
+    by_form: dict = defaultdict(lambda: (Counter(), defaultdict(list)))
     first_usable = "none"
     ids: dict[str, None] = {}
     for row in rows:
         prompts, problem = prompts_of(row)
-        n = by_form[row["agent"]]
+        n, refused = by_form[row["agent"]]
         n["trajectories"] += 1
         if problem:
-            refused[row["agent"], problem].append(row["instance_id"])
+            refused[problem].append(row["instance_id"])
         for prompt in prompts:
             problem = prompt_problem(prompt, settings.prompt, settings.exclude)
             place = f"{prompt.instance_id}, turn {prompt.turn}"
             place += f"\n          {printable(turn_text(prompt.assistant), MAX_CHARS)}"
-            if _is_answer(prompt, problem):
-                refused[row["agent"], ANSWER].append(place)
-                continue
-            n["turns"] += 1
+            is_answer = _is_answer(prompt, problem)
+            n["turns"] += 0 if is_answer else 1
             if problem:
-                refused[row["agent"], problem].append(place)
+                refused[ANSWER if is_answer else problem].append(place)
                 continue
             n["usable"] += 1
             first_usable = first_usable if ids else place
             ids[prompt.instance_id] = None
-    for form, n in by_form.items():
+    for form, (n, refused) in by_form.items():
         say(f"      {form}: " + ", ".join(
             f"{key} {n[key]:,}" for key in ("trajectories", "turns", "usable")))
-        causes = {cause: places for (of, cause), places in refused.items() if of == form}
-        for cause, places in sorted(causes.items(), key=lambda item: -len(item[1])):
+        for cause, places in sorted(refused.items(), key=lambda item: -len(item[1])):
             say(f"        refused: {len(places):,} ({cause}), the first: {places[0]}")
     say(f"      the first usable: {first_usable}")
     if n_unnamed := sum(name.startswith(UNNAMED) for name in ids):

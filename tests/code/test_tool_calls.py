@@ -126,7 +126,7 @@ def test_a_turn_is_calls_of_tools_that_do_something():
 def test_a_call_that_no_shell_command_stands_for_is_a_turn_that_runs_nothing():
     todo, undo = (call("TodoWrite", {"todos": [{"content": "a\nb"}]}),
                   call("str_replace_editor", {"command": "undo_edit", "path": "a"}))
-    tools = default_tools("Claude Code", [asks(todo), asks(undo)])
+    tools = default_tools("", [asks(todo), asks(undo)])
     read = [Form(tools=tools).read(asks(one)) for one in (todo, undo)]
     assert [one.problem() for one in read] == [None, None]
     assert [commands_of(one) for one in read] == [[], []]
@@ -149,6 +149,15 @@ def test_the_tools_of_an_agent_do_not_depend_on_which_of_them_it_called():
         "command": "view", "path": "a"}))])[1]["function"]["parameters"]
     assert editor["properties"]["command"]["enum"] == ["view", "create", "str_replace", "insert"]
     assert editor["required"] == ["command", "path"]
+
+
+@pytest.mark.parametrize("agent, name, is_its", [
+    ("Claude Code", "execute_bash", False), ("ATIF: claude-code", "execute_bash", False),
+    ("Claude Code", "MultiEdit", True), ("Codex", "shell_command", True),
+    ("OpenHands", "terminal", True), ("rows", "execute_bash", True)])
+def test_a_known_agent_has_no_tool_of_another_one(agent, name, is_its):
+    calls = [asks(call("Bash", {"command": "ls"}))] * 2 + [asks(call(name, {}))]
+    assert (name in [one["function"]["name"] for one in default_tools(agent, calls)]) == is_its
 
 
 def test_a_conversation_with_calls_is_read_as_texts():

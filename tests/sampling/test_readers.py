@@ -20,6 +20,7 @@ from codedata.records import Prompt
 from codedata.sampling.draw import LATE, MAX_MESSAGES, draw, prompt_problem, prompts_of
 from codedata.sampling.readers import forms
 from codedata.sampling.readers.chat import read_message
+from codedata.sampling.refusals import SUMMARIZED, UNANSWERED
 from codedata.sampling.trajectories import Hub, open_source
 from codedata.settings import Exclude, PromptSettings
 
@@ -151,20 +152,24 @@ def lines(name: str) -> list[dict]:
     return [json.loads(line) for line in EXAMPLES[name].splitlines()]
 
 
+# a session that was resumed: some lines are there twice
+RESUMED = """\
+{"type": "user", "uuid": "u1", "message": {"content": "Mend it."}}
+{"type": "assistant", "uuid": "u2", "message": {"id": "m1", "content": [{"type": "thinking", "thinking": "hm"}]}}
+{"type": "assistant", "uuid": "u2", "message": {"id": "m1", "content": [{"type": "text", "text": "I look."}]}}
+{"type": "user", "uuid": "u1", "message": {"content": "Mend it."}}
+{"type": "assistant", "uuid": "u2", "message": {"id": "m1", "content": [{"type": "text", "text": "I look."}]}}
+{"type": "assistant", "uuid": "u2", "isSidechain": true, "message": {"id": "m2", "content": "aside"}}
+{"type": "assistant", "uuid": "u3", "message": {"id": "m1", "content": [{"type": "tool_use", "id": "c1", "name": "Bash", "input": {"command": "ls"}}]}}
+{"type": "user", "uuid": "u9", "message": {"content": [{"type": "tool_result", "tool_use_id": "c1", "content": "setup.cfg"}, {"type": "text", "text": "go on"}]}}
+{"type": "assistant", "uuid": "u3", "message": {"id": "m1", "content": [{"type": "tool_use", "id": "c2", "name": "Read", "input": {"file_path": "/a"}}]}}
+{"type": "user", "uuid": "u1", "isCompactSummary": true, "message": {"content": "Mend it."}}
+{"type": "assistant", "uuid": "u2", "message": {"id": "m3", "content": "later"}}
+"""   # noqa: E501
+
+
 def test_a_sidechain_of_claude_code_is_a_row_and_what_follows_a_compaction_is_none(tmp_path):
-    user, text, call, result = lines("claude/own__repo-1.jsonl")
-    thinking = {**text, "message": {"id": "m1", "content": [{"type": "thinking",
-                                                             "thinking": "hm"}]}}
-    second = {**call, "message": {"id": "m1", "content": [
-        {"type": "tool_use", "id": "c2", "name": "Read", "input": {"file_path": "/a"}}]}}
-    aside = {**text, "isSidechain": True, "message": {"id": "m2", "content": "aside"}}
-    summary = {**user, "isCompactSummary": True}
-    later = {**text, "message": {"id": "m3", "content": "later"}}
-    more = {**user, "uuid": "u9", "message": {"content": [
-        *result["message"]["content"], {"type": "text", "text": "go on"}]}}
-    write_jsonl(tmp_path / "s.jsonl",   # resumed: some lines are there twice
-                [user, thinking, text, user, text, aside, call, more, second, summary, later])
-    row, side = read(tmp_path / "s.jsonl")
+    row, side = read(write(tmp_path, "s.jsonl", RESUMED))
     assert [content_text(m) for m in side["messages"]] == ["aside"]
     assert side["instance_id"] == row["instance_id"] == "s"
     assert [m["role"] for m in row["messages"]] == ["user", "assistant", "tool", "user"]
@@ -192,20 +197,27 @@ def test_a_draw_goes_on_within_a_session_with_subagents(tmp_path):
         one["messages"] for part in parts for one in part]
 
 
+EARLY = """\
+{"id": "s", "timestamp": "t", "instructions": null}
+{"record_type": "state"}
+{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Mend it."}]}
+{"type": "message", "role": "developer", "content": "be brief"}
+{"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}, {"type": "summary_text", "text": "so"}]}
+{"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "I look."}]}
+{"type": "function_call", "name": "exec_command", "arguments": "{}", "call_id": "c1"}
+{"type": "custom_tool_call", "name": "apply_patch", "call_id": "c2", "input": "*** Begin"}
+{"type": "function_call_output", "call_id": "c1", "output": "setup.cfg"}
+"""   # noqa: E501
+
+
 def test_codex_lines_of_early_versions_and_custom_tools_are_read(tmp_path):
-    _, user, text, call, result = (line["payload"] for line in lines("codex/own__repo-1.jsonl"))
-    patch = {"type": "custom_tool_call", "name": "apply_patch", "call_id": "c2",
-             "input": "*** Begin"}
-    thought = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}]}
-    write_jsonl(tmp_path / "s.jsonl", [
-        {"id": "s", "timestamp": "t", "instructions": None}, {"record_type": "state"}, user,
-        {"type": "message", "role": "developer", "content": "be brief"}, thought, text, call, patch,
-        result])
-    row, = read(tmp_path / "s.jsonl")
+    """Nothing tells that one reply had both calls, of which one has a result."""
+    row, = read(write(tmp_path, "s.jsonl", EARLY))
     assert [m["role"] for m in row["messages"]] == ["user", "user", "assistant", "tool"]
     reply = row["messages"][2]
-    assert reply["reasoning_content"] == "hm" and len(reply["tool_calls"]) == 2
+    assert reply["reasoning_content"] == "hm\n\nso" and len(reply["tool_calls"]) == 2
     assert reply["tool_calls"][1]["function"]["arguments"] == '{"input": "*** Begin"}'
+    assert row["no_turns"] == {2}
 
 
 @pytest.mark.parametrize("names", [["event-00010-a.json", "event-00009-b.json"],
@@ -330,8 +342,11 @@ def test_actions_of_adp_between_observations_are_one_message_with_results_in_ord
 {"class_": "web_observation", "html": "…"}
 {"class_": "text_observation", "content": "later", "source": "environment"}
 {"class_": "message_action", "content": "Done."}""".splitlines())]
-    document = {"id": "o__r-1.abcdefgh_2", "content": content}
+    document = {"id": "o__r-1.abcdefgh_2", "content": content, "details": {"tools": json.dumps([
+        {"function": {"name": "execute_bash", "parameters": {"properties": {"command": {}}}}}])}}
     row = forms.read(document, "here")
+    call = row["messages"][1]["tool_calls"][0]["function"]
+    assert call["name"] == "execute_bash" == row["tools"][0]["function"]["name"]
     assert row["instance_id"] == "o__r-1"
     assert [content_text(m) for m in row["messages"]] == [
         "Mend it.", "I look.", "of ls", "[web_observation]", "later", "Done."]
@@ -419,6 +434,9 @@ def test_a_long_row_has_no_list_for_each_turn():
     assert [*draw(source, PromptSettings(), skipped, (0, 0, -1), Path())] and skipped[LATE] == 1_000
 
 
+HISTORY = json.loads(EXAMPLES["openhands/output.jsonl"])["history"]
+SAID = {"source": "agent", "action": "message", "args": {"content": "B"}}
+TERMINUS = '{"commands": [{"keystrokes": "c"}]}'
 # name: (a document, what its last turn has seen: texts, and results behind the ids of their calls)
 HISTORIES = {
     "one output of two commands": (
@@ -440,16 +458,34 @@ HISTORIES = {
          {"type": "attachment", "uuid": "q1", "parentUuid": "r1",
           "attachment": {"type": "queued_command", "prompt": "two"}}, *session("a2 q1 c2")],
         "one | | c1=of c1 | two"),
-    "lines of another session": (
-        session("u1 - one, a1 u1 c1, r1 a1 c1, u2 gone two, a2 u2 c2"), "two"),
+    "a result whose line is missing": (
+        session("u1 - one, a1 u1 c1, u2 gone two, a2 u2 c2"), ""),
+    "an action of OpenHands that could not be run": (
+        [*HISTORY, {"id": 9, "source": "agent", "observation": "error", "content": "Odd."},
+         SAID], "You fix bugs. | Mend it. | I look. | c1=setup.cfg | "
+         "Odd.\n[Error occurred in processing last action]"),
+    "rules of Codex that a message of the user repeats": (
+        [{"type": "session_meta", "payload": {"instructions": "be brief"}},
+         *codex("<user_instructions> be brief", "one", "A")[1:]],
+        "<user_instructions> be brief | one"),
+    "what Terminus says around its JSON": (
+        told("user one", f'ai So: ```json\n{{"explanation": "E", {TERMINUS[1:]}\n```\nDone.',
+             "user out", f"ai {TERMINUS}"), "one | So:\nExplanation: E\nDone. | call_1_0=out"),
+    "blocks without a text": (json.loads("""[{"role": "user", "content": [
+        {"type": "tool_reference", "tool_name": "Read"}, {"type": "image", "text": null}]},
+        {"role": "ai", "content": "So."}]"""), "[Read][image]"),
+    "what Claude Code says of an endpoint": (
+        [*session("u1 - one"), {**session("a1 u1 c1")[0], "isApiErrorMessage": True},
+         *session("u2 a1 two, a2 u2 c2")], "one | two"),
     "a result of parts after what was said while its call ran": (
         codex({"type": "function_call", "name": "f", "call_id": "c1"}, "two",
               {"type": "function_call_output", "call_id": "c1",
                "output": [{"type": "input_text", "text": "a"}]}, "C"), "| c1=a | two"),
-    "a branch of events that was left": (
-        [{"kind": "MessageEvent", "id": name, "parent_id": before, "llm_message": {
-            "role": "assistant" if name == "c" else "user", "content": [{"text": name}]}}
-         for name, before in (("a", None), ("b", "a"), ("c", "a"))], "a"),
+    "a branch of events that was left": ([*map(json.loads, """\
+{"kind": "MessageEvent", "id": "a", "llm_message": {"role": "user", "content": [{"text": "a"}]}}
+{"kind": "MessageEvent", "id": "b", "llm_message": {"role": "user", "content": [{"text": "b"}]}}
+{"kind": "MessageEvent", "id": "c", "parent_id": "a", "llm_message": {"role": "ai", "content": []}}
+""".splitlines())], "a"),
     "a line of a trace with a line separator in it": (
         {"harness": "codex", "session_id": "s", "trace": "\n".join(
             json.dumps(line, ensure_ascii=False) for line in codex("one\u2028two", "A"))},
@@ -473,8 +509,64 @@ def test_a_turn_s_history_is_what_its_model_saw(name):
     *_, prompt = prompts_of(forms.read(document, "here", "own__repo-1"))[0]
     seen = [content_text(m) if m["role"] != "tool" else f"{m['tool_call_id']}={content_text(m)}"
             for m in prompt.messages]
-    assert seen == [*map(str.strip, expected.split("|"))]
+    assert seen == [*map(str.strip, expected.split("|"))] * bool(expected)
     assert result_problem(prompt.messages) is None
+
+
+SUMMARY = {"source": "system", "observation": {"results": [{"subagent_trajectory_ref": [{}]}]}}
+
+
+@pytest.mark.parametrize("document", [
+    atif(step("c1", {"content": "a"}), SUMMARY, {**step(""), "source": "user"}),
+    [*codex("one", "A", "two"), {"type": "compacted"}, *codex("B")[1:]],
+    [*HISTORY, {"action": "condensation"}, SAID],
+    ], ids=["atif", "codex", "openhands"])
+def test_turns_after_a_summary_of_their_history_are_left_out_and_counted(document):
+    row = forms.read(document, "here", "a-1")
+    skipped, source = Counter(), SimpleNamespace(n_rows=1, rows=lambda *_: [row])
+    (prompts, *_), = draw(source, PromptSettings(), skipped, (0, 0, -1), Path())
+    assert len(prompts) == skipped[SUMMARIZED] == 1
+
+
+def test_a_trajectory_with_a_summary_is_checked_by_name_and_is_not_whole(tmp_path):
+    write_sources(tmp_path, [], [a_pr(1)])
+    write(tmp_path, "own__repo-1.jsonl", RESUMED)
+    for flag in ("--check", "--trajectories"):
+        printed = sample(tmp_path / "a", f"--source {tmp_path}/own__repo-1.jsonl", flag)
+        assert SUMMARIZED in printed
+
+
+def test_a_text_without_the_result_of_the_one_before_is_no_history():
+    said = "ai I run.\n\n```bash\nls\n```"
+    row = forms.read(told("user one", said, said, "user seen", said), "here", "a-1")
+    problems = [prompt_problem(one, PromptSettings(), Exclude()) for one in prompts_of(row)[0]]
+    assert problems == [None, UNANSWERED, UNANSWERED]
+
+
+def test_tools_that_a_prompt_describes_have_all_that_it_says_of_them():
+    row = forms.read(told(
+        "user ---- BEGIN FUNCTION #1: edit ----\nDescription: Edits.\nMore.\nParameters:\n"
+        "  (1) command (string, required): What.\n* a list\nAllowed values: [`a`, `b`]\n"
+        "  (2) path (string, optional): Where.\n---- END FUNCTION #1 ----\n"
+        "---- BEGIN FUNCTION #2: end ----\nDescription: Ends.\n"
+        "No parameters are required for this function.\n---- END FUNCTION #2 ----",
+        f"ai {FUNCTION}</function>"), "here")
+    edit, end = (one["function"] for one in row["tools"])
+    assert (edit["description"], end["description"]) == ("Edits.\nMore.", "Ends.")
+    assert edit["parameters"]["properties"] == {
+        "command": {"type": "string",
+                    "description": "What.\n* a list\nAllowed values: [`a`, `b`]"},
+        "path": {"type": "string", "description": "Where."}}
+
+
+@pytest.mark.parametrize("file, expected", [
+    ("project/agent-0123456.jsonl", "s"), ("own__repo-1/agent-0123456.jsonl", "own__repo-1"),
+    ("t/subagents/agent-0123456.jsonl", "t"), ("project/mine.jsonl", "mine")])
+def test_a_file_of_a_subagent_has_the_id_of_its_session(file, expected, tmp_path):
+    side = [{**line, "isSidechain": True, "agentId": "a"}
+            for line in lines("claude/own__repo-1.jsonl")]
+    row, = read(write(tmp_path, file, "\n".join(map(json.dumps, side))))
+    assert row["instance_id"] == expected
 
 
 def test_a_step_that_no_model_wrote_is_history_and_no_turn():
@@ -532,6 +624,7 @@ THOUGHT, TEXT = {"type": "thinking", "thinking": "hm"}, {"type": "text", "text":
         {"content": [{"type": "text", "text": "<think>hm</think>"}, TEXT]},
         {"content": [THOUGHT, TEXT]}, {"content": "I look.", "thinking_blocks": [THOUGHT]},
         {"content": "I look.", "reasoning": "hm"})),
+    ({"content": [THOUGHT, {"type": "redacted_thinking"}, THOUGHT, TEXT]}, "I look.", "hm\n\nhm"),
     ({"content": "<think>cut in the mid"}, "", "cut in the mid"),
     ({"content": " I look.\n"}, " I look.\n", None)])
 def test_thinking_in_its_spellings_is_reasoning_beside_a_call_and_a_block_alike(

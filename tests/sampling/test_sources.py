@@ -42,7 +42,7 @@ def stored():
 def rows(stored):
     """Return the rows as they are read: further columns are passed over."""
     return [{"instance_id": row["instance_id"], "repo": row["repo"], "messages": row["messages"],
-             "tools": None, "agent": "rows", "no_turns": (), "unseen": None,
+             "tools": None, "agent": "rows", "no_turns": (), "unseen": None, "is_cut": None,
              "outcome": (None, None, "", ""), "row": i} for i, row in enumerate(stored)]
 
 

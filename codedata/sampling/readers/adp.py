@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 
-from codedata.sampling.readers.chat import begins_with
+from codedata.conversation.tool_calls import shell_call
+from codedata.sampling.readers.chat import begins_with, decoded, half_answered, read_tools
 
 FORM = "Agent Data Protocol"
 # the tool and its argument for code in a language; code in another one is a call that nobody knows
@@ -26,6 +27,7 @@ def matches(document) -> bool:
 def read(document: dict) -> dict:
     """Return the row."""
     messages: list[dict] = []
+    tools = read_tools(decoded((document.get("details") or {}).get("tools")) or ())
     n_waiting = 0   # calls without a result
     for part in document["content"]:
         kind = part["class_"]
@@ -43,26 +45,25 @@ def read(document: dict) -> dict:
         texts = [part.get("description"), part.get("content")]
         if kind != "message_action":
             texts.pop()
-            last["tool_calls"].append({"id": part.get("tool_call_id"), **_call(part)})
+            last["tool_calls"].append({**_call(part, tools), "id": part.get("tool_call_id")})
             n_waiting += 1
         last["content"] += filter(None, texts)
-    no_turns = set()
-    for i, message in enumerate(messages):
+    for message in messages:
         if message["role"] == "assistant":
             message["content"] = "\n\n".join(message["content"])
-            n = len(message["tool_calls"])
-            if n > 1 and [one["role"] for one in messages[i + 1:i + 1 + n]] != ["tool"] * n:
-                no_turns.add(i)
     name = str(document["id"])
-    return {"messages": messages, "agent": FORM, "id": name, "no_turns": no_turns,
+    return {"messages": messages, "agent": FORM, "id": name, "tools": tools,
+            "no_turns": half_answered(messages),
             "instance_id": RUN.sub("", name) if INSTANCE.fullmatch(name) else None}
 
 
-def _call(action: dict) -> dict:
+def _call(action: dict, tools: list[dict] | None) -> dict:
+    """Return the call of an action; code of the shell is a call of the shell among the tools."""
     if action["class_"] == "api_action":
         return {"name": action["function"], "arguments": action["kwargs"]}
     name, argument = LANGUAGES.get(action["language"], (action["language"], "code"))
-    return {"name": name, "arguments": {argument: action["content"]}}
+    made = shell_call(action["content"], tools or []) if name == "bash" else None
+    return made or {"name": name, "arguments": {argument: action["content"]}}
 
 
 def _observation(part: dict, is_result: bool) -> dict:

@@ -1,12 +1,12 @@
 """Read trajectory.json of Harbor: the Agent Trajectory Interchange Format (ATIF) of any agent.
 
 Steps of the system after the first step of another source are remarks of the harness, which the
-agent did not see. They are left out. An output that names no call answers the calls of its step
-that have none: of several, the last.
+agent did not see. They are left out. A trajectory ends at one that names subagents: they summarized
+the history, and their files have what the model saw from there on. An output that names no call
+answers the calls of its step that have none: of several, the last.
 """
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
 
 FORM = "ATIF"
@@ -37,9 +37,14 @@ def _trajectory(document: dict) -> dict:
     messages = []
     no_turns = set()
     n_copied = 0
+    is_cut = False
     for step in document["steps"]:
         role = step["source"]
+        results = (step.get("observation") or {}).get("results") or ()
         if role == "system" and messages and messages[-1]["role"] != "system":
+            if any(one.get("subagent_trajectory_ref") for one in results):
+                is_cut = True
+                break
             continue
         calls = [{"id": call["tool_call_id"], "name": call["function_name"],
                   "arguments": call["arguments"]} for call in step.get("tool_calls") or ()]
@@ -47,25 +52,24 @@ def _trajectory(document: dict) -> dict:
             no_turns.add(len(messages))
         messages.append({"role": role, "content": step.get("message") or "", "tool_calls": calls,
                          "reasoning_content": step.get("reasoning_content")})
-        results = (step.get("observation") or {}).get("results") or ()
         messages += _seen([call["id"] for call in calls], results)
         if step.get("is_copied_context"):
             n_copied = len(messages)
     no_turns.update(range(n_copied))
     return {"messages": messages, "tools": agent.get("tool_definitions"),
-            "agent": f"{FORM}: {agent.get('name')}", "no_turns": no_turns}
+            "agent": f"{FORM}: {agent.get('name')}", "no_turns": no_turns,
+            "is_cut": is_cut}
 
 
 def _seen(call_ids: list[str], results: Sequence[dict]) -> Iterator[dict]:
     """Yield the messages that show the results of a step with these calls."""
-    named = [result.get("source_call_id") for result in results]
-    all_named = set(named)
-    waiting = deque(call_id for call_id in call_ids if call_id not in all_named)
-    n_silent = len(waiting) - named.count(None) if None in all_named else 0
-    for _ in range(n_silent):
-        yield {"role": "tool", "tool_call_id": waiting.popleft(), "content": ""}
-    for result, name in zip(results, named, strict=True):
-        call_id = name or (waiting.popleft() if waiting else None)   # none: the command was text
-        text = result.get("content") or ""
+    found = [(result.get("source_call_id"), result.get("content") or "") for result in results]
+    names = [name for name, _ in found]
+    known = {*names}
+    waiting = [call_id for call_id in call_ids if call_id not in known]
+    n_silent = len(waiting) - names.count(None) if None in known else 0
+    left = iter(waiting)
+    for name, text in [(None, "")] * n_silent + found:
+        call_id = name or next(left, None)   # None: the command was text
         if call_id or text:
             yield {"role": "tool" if call_id else "user", "tool_call_id": call_id, "content": text}

@@ -31,11 +31,12 @@ def read_message(raw: dict, required: Mapping[str, list]) -> dict:
             kind = block.get("type")
             if kind == "tool_use":
                 calls.append(block)
-            elif kind == "thinking":
+            elif kind in ("thinking", "redacted_thinking"):
                 thoughts.append(block)
             else:
                 text = block.get("text")
-                text = f"[{block['type']}]" if text is None else text   # as for an image
+                # as of an image, or of a tool that was looked up
+                text = f"[{block.get('tool_name') or kind}]" if text is None else text
                 parts.append({"type": "text", "text": text})
         content = parts or ""
     inline = ""
@@ -46,8 +47,8 @@ def read_message(raw: dict, required: Mapping[str, list]) -> dict:
             inline, content = TAG.sub("", within).strip(), rest
     call_ids = [raw.get("tool_call_id"), *(raw.get("tool_call_ids") or ())]
     optional = {
-        "reasoning_content": first(raw, "reasoning_content", "reasoning") or "".join(
-            block.get("thinking") or "" for block in thoughts) or inline,
+        "reasoning_content": first(raw, "reasoning_content", "reasoning") or "\n\n".join(
+            filter(None, [block.get("thinking") for block in thoughts])) or inline,
         "tool_calls": [read_call(call, required) for call in calls],
         "tool_call_id": next(filter(None, call_ids), None) if role == "tool" else None}
     if not isinstance(content, (str, list)) and (content or not calls):
@@ -74,17 +75,29 @@ def with_ids(messages: list[dict]) -> list[dict]:
 def unseen_in(lines: list[list], parents: Mapping) -> Callable[[int], set[int]] | None:
     """Return what finds the earlier messages of other branches, or None if all are of one branch.
 
-    `lines` are the ids of each message's lines, `parents` the line before each line, or None.
+    `lines` are the ids of each message's lines, `parents` the line before each line, or None. Where
+    that line is missing, nobody can tell what was seen: all are unseen, and the turn is refused.
     """
     def of_others(i: int) -> set[int]:
         chain = set()
         line = lines[i][0]
-        while line is not None:
+        while line in parents and line not in chain:
             chain.add(line)
             line = parents[line]
+        if line is not None:   # the chain does not lead to its beginning
+            return {*range(i)}
         return {k for k, ids in enumerate(lines[:i]) if chain.isdisjoint(ids)}
 
     return of_others if lines and of_others(len(lines) - 1) else None
+
+
+def half_answered(messages: list[dict]) -> set[int]:
+    """Return the indexes of the messages with several calls that fewer results follow: where a form
+    has each call alone, nothing tells that one message had them.
+    """
+    return {i for i, message in enumerate(messages)
+            if (n := len(message.get("tool_calls") or ())) > 1
+            and [one["role"] for one in messages[i + 1:i + 1 + n]] != ["tool"] * n}
 
 
 def distinct(values: list) -> list:

@@ -4,7 +4,7 @@ A trajectory ends where its history was compacted. A sidechain is the trajectory
 the file of its session or in one of its own. The system prompt and the tools are not in these
 files. Where a user went back and wrote a message anew, the file has both branches: a turn's history
 is the chain of `parentUuid`, with the results of its calls, as a result may hang beside that chain.
-It begins anew at a line whose parent is not in the file.
+A turn after a line whose parent is missing is refused: its history is not all there.
 """
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def read(document: list[dict]) -> dict:
     sides = _sidechains(document)
     found = [_trajectory(document, False), *(_trajectory(lines, True) for lines in sides)]
     first, *others = [row for row in found if row["messages"]] or found
-    return {**first, "subagents": others}
+    session = None if found[0]["messages"] else document[0].get("sessionId")
+    return {**first, "subagents": others, "session": session}
 
 
 def _sidechains(document: list[dict]) -> list[list[dict]]:
@@ -53,10 +54,8 @@ def _trajectory(document: list[dict], is_side: bool) -> dict:
     parents: dict = {}    # of each line: the line before it
     present = {None, *(line.get("uuid") for line in document)}
     last = None
+    is_cut = False
     for i, line in enumerate(document):
-        is_summary = line.get("isCompactSummary") or line.get("subtype") == "compact_boundary"
-        if is_summary and messages:
-            break
         role = line.get("type")
         body = line.get("message") or {}
         attached = line.get("attachment") or {}
@@ -64,26 +63,30 @@ def _trajectory(document: list[dict], is_side: bool) -> dict:
             role, body = "user", {"content": attached["prompt"]}
         uuid = line.get("uuid", i)
         parent = line.get("parentUuid", last)
-        if parent not in parents and (parent is not None or role != "user"):
-            parent = last if parent in present else None   # not there: of another session
+        if parent not in parents and parent in present and (parent is not None or role != "user"):
+            parent = last
         parents.setdefault(uuid, parent)
         is_others = bool(line.get("isSidechain")) != is_side
         last = last if is_others else uuid
-        if role not in ROLES or is_others or body.get("model") == "<synthetic>":
+        is_summary = line.get("isCompactSummary") or line.get("subtype") == "compact_boundary"
+        if is_summary and messages and not is_others:
+            is_cut = True
+            break
+        is_error = body.get("model") == "<synthetic>" or line.get("isApiErrorMessage")
+        if role not in ROLES or is_others or is_error:
             continue
         blocks = body.get("content") or []
         if isinstance(blocks, str):
             blocks = [{"type": "text", "text": blocks}]
-        key = body.get("id") or uuid
         for block in blocks:
-            if block["type"] == "tool_result":
-                call_id = block["tool_use_id"]
-                uuids.setdefault(call_id, []).append(uuid)
-                messages[call_id] = {"role": "tool", "tool_call_id": call_id,
-                                     "content": block.get("content") or ""}
-                continue
+            call_id = block.get("tool_use_id")   # of a result
+            key = call_id or body.get("id") or uuid
             uuids.setdefault(key, []).append(uuid)
-            messages.setdefault(key, {"role": role, "content": []})["content"].append(block)
+            if call_id:
+                messages[key] = {"role": "tool", "tool_call_id": call_id,
+                                 "content": block.get("content") or ""}
+            else:
+                messages.setdefault(key, {"role": role, "content": []})["content"].append(block)
     for message in messages.values():
         if message["role"] != "tool":
             message["content"] = distinct(message["content"])
@@ -91,5 +94,5 @@ def _trajectory(document: list[dict], is_side: bool) -> dict:
     owners = {block["id"]: key for key, message in messages.items()
               if message["role"] == "assistant"
               for block in message["content"] if block["type"] == "tool_use"}
-    return {"messages": [*messages.values()], "agent": FORM,
+    return {"messages": [*messages.values()], "agent": FORM, "is_cut": is_cut,
             "unseen": unseen_in([uuids[owners.get(key, key)] for key in messages], parents)}

@@ -1,12 +1,14 @@
 """Read the session files of Codex (rollout-*.jsonl), which hold the items of its model's API.
 
-A trajectory ends where its history was compacted. The tools are not in these files. What the user
-has rolled back, no later turn has seen. A result stands right after its call, before what somebody
-said while the call ran.
+A trajectory ends where its history was compacted. The user's instructions in the first line are a
+system message where no message of the user repeats them. The tools are not in these files. What the
+user has rolled back, no later turn has seen. A result stands right after its call, before what
+somebody said while the call ran.
 """
 from __future__ import annotations
 
 from codedata.messages import content_text
+from codedata.sampling.readers.chat import half_answered, unseen_in
 from codedata.sampling.readers.responses import message_of
 
 FORM = "Codex"
@@ -24,10 +26,12 @@ def matches(document) -> bool:
 def read(document: list[dict]) -> dict:
     """Return the row. The items of a reply, up to the results of its calls, become one message."""
     messages = []
-    parents = []   # by index: that of the message before it
+    parents: dict = {}   # by index: that of the message before it
     at = None      # the index of the last message that was not rolled back
+    is_cut = False
     for line in document:
         if line.get("type") == "compacted":
+            is_cut = True
             break
         event = line.get("payload") or {}
         n_turns = event["num_turns"] if event.get("type") == "thread_rolled_back" else 0
@@ -43,20 +47,20 @@ def read(document: list[dict]) -> dict:
             last["content"] += message["content"]
             last["tool_calls"] += message["tool_calls"]
         elif message:
-            parents.append(at)
+            parents[len(messages)] = at
             at = len(messages)
             messages.append(message)
             _move_to_call(messages, parents, at)
 
-    def unseen(i: int) -> set[int]:
-        others = {*range(i)}
-        while (i := parents[i]) is not None:
-            others.remove(i)
-        return others
-    return {"messages": messages, "agent": FORM, "unseen": unseen}
+    if any(one["role"] == "user" and messages[0]["role"] == "system"
+           and content_text(messages[0]) in content_text(one) for one in messages):
+        parents = {i: before or None for i, before in parents.items()}   # the rules are unseen
+    return {"messages": messages, "agent": FORM, "no_turns": half_answered(messages),
+            "is_cut": is_cut, "unseen": unseen_in(
+                [[i] for i in parents], parents)}
 
 
-def _move_to_call(messages: list[dict], parents: list, i: int) -> None:
+def _move_to_call(messages: list[dict], parents: dict, i: int) -> None:
     """Move a result before the messages of others that came while its call ran."""
     for _ in range(MAX_BETWEEN):
         before = parents[i]

@@ -1,10 +1,11 @@
 """Choose the reader of a document by its content, and return its row with the keys of all rows.
 
 A document is a row of a table, or the content of a file: a JSON object, or the list of its lines.
-Its row is {instance_id, repo, messages, tools, agent, no_turns, unseen, subagents}. The messages
-with the indexes `no_turns` are no turns: a demonstration, copies from other files, or written by no
-model. `unseen`, where it is not None, returns the indexes of the messages that the model of a turn,
-given by its index, did not see. `subagents` are the rows of the subagents in the same document.
+Its row is {instance_id, repo, messages, tools, agent, no_turns, unseen, is_cut, subagents}.
+The messages with the indexes `no_turns` are no turns: a demonstration, copies from other files, or
+written by no model. `unseen`, where it is not None, returns the indexes of the messages that the
+model of a turn, given by its index, did not see. `is_cut` says whether turns are left out, since
+their history was a summary. `subagents` are the rows of the subagents in the same document.
 """
 from __future__ import annotations
 
@@ -59,7 +60,8 @@ def read(document, where: str, name: str = "") -> dict:
         reason = str(e) if type(e) is ValueError else f"not as expected: {e!r}"
         raise Trouble(f"is of the form {reader.FORM}, but {reason}", where) from e
     instance_id = found.get("instance_id") or (
-        id_of_file(name, found.get("clone")) if name else _made_id(found, rows[0]["messages"]))
+        id_of_file(name, found.get("clone"), found.get("session")) if name else
+        _made_id(found, rows[0]["messages"]))
     names = {"instance_id": str(instance_id), "repo": str(found.get("repo") or "")}
     row, *subagents = [{**names, **one} for one in rows]
     return {**row, "subagents": subagents}
@@ -77,7 +79,7 @@ def _row(found: dict) -> dict:
         messages, tools, places = written
         no_turns = {places[i] for i in no_turns}
     return {"messages": with_ids(messages), "tools": tools, "agent": found["agent"],
-            "no_turns": no_turns, "unseen": unseen}
+            "no_turns": no_turns, "unseen": unseen, "is_cut": found.get("is_cut")}
 
 
 def _made_id(found: dict, messages: list[dict]) -> str:
@@ -91,15 +93,18 @@ def _made_id(found: dict, messages: list[dict]) -> str:
     return own_id or f"{UNNAMED}{digest(messages)[:8]}"
 
 
-def id_of_file(name: str, clone: str | None = None) -> str:
+def id_of_file(name: str, clone: str | None = None, session: str | None = None) -> str:
     """Return the instance id in the name of a file, or else in the name of the nearest folder.
 
     If the agent worked in `clone` (owner__name), a name that ends with the number of an issue is
-    enough.
+    enough. A subagent's file beside that of its `session` has the session's id, if the folder is
+    not named after an instance.
     """
     path = PurePath(name)
     stem = ENDINGS.sub("", path.name)
     folders = [TRIAL.sub("", folder.name) for folder in path.parents]
+    if session and not re.search("__|^subagents$", folders[0]):
+        folders.insert(0, session)
     telling = next((word for word in [stem, *folders] if not COMMON.fullmatch(word)), stem)
     number = re.search(r"-\d+$", telling)
     if clone and number and "__" not in telling:

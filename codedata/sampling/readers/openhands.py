@@ -2,7 +2,7 @@
 row (`history`), and logged completions (`llm_completions`).
 
 A trajectory ends where its history was condensed. Not promised: the texts that microagents added to
-a message of the user, which old events lack.
+a message of the user, which old events lack, and what a user ran in the agent's terminal.
 """
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ ACTS = ("run", "run_ipython", "read", "write", "edit", "browse")
 OUTCOME = {"working_dir": "Current working directory:",
            "py_interpreter_path": "Python interpreter:",
            "exit_code": "Command finished with exit code"}
+# what the model reads at the end of an old observation, by its kind
+ENDS = {"error": "\n[Error occurred in processing last action]",
+        "user_rejected": "\n[Last action has been rejected by the user]"}
 
 
 def matches(document) -> bool:
@@ -51,13 +54,15 @@ def _of_events(events: list[dict]) -> dict:
     lines: dict = {}     # ids of the events of each message
     parents: dict = {}   # of each event: the one before it, where somebody went back another one
     tools = last = None
+    is_cut = False
     for i, event in enumerate(events):
         event_id = event.get("id", i)
         parent = event.get("parent_id", last)
-        parents.setdefault(event_id, parent if parent in parents else None)
+        parents.setdefault(event_id, parent)
         last = event_id
         kind = event.get("kind") or event.get("action")
         if kind in ("Condensation", "condensation"):
+            is_cut = True
             break
         if kind == "system":   # only of old events: the SDK records no more than names of tools
             tools = event["args"].get("tools")
@@ -72,7 +77,7 @@ def _of_events(events: list[dict]) -> dict:
             known["tool_calls"] += message["tool_calls"]
     for message in messages.values():   # each event may have all calls of its response
         message["tool_calls"] = distinct(message.get("tool_calls") or [])
-    return {"messages": [*messages.values()], "tools": tools, "agent": FORM,
+    return {"messages": [*messages.values()], "tools": tools, "agent": FORM, "is_cut": is_cut,
             "unseen": unseen_in([lines[key] for key in messages], parents)}
 
 
@@ -109,6 +114,8 @@ def _old_message(event: dict, kind: str | None) -> dict:
         return _result(call, event, event.get("extras") or {})
     if kind in ACTS and not is_users:
         raise ValueError("its actions have no tool_call_metadata, which came with 0.14")
+    if event.get("observation") in ENDS:   # of an action that was none
+        return {**_result({}, event, {}), "role": "user"}
     if kind not in ("system", "message"):
         return {}
     role = "user" if is_users else "assistant"
@@ -120,7 +127,8 @@ def _result(call: dict, seen: dict, extras: dict) -> dict:
     """Return a result as OpenHands shows it to the model: that of a command ends with OUTCOME."""
     outcome = extras.get("metadata") or {}
     text = f"{outcome.get('prefix') or ''}{content_text(seen)}{outcome.get('suffix') or ''}"
+    text += ENDS.get(seen.get("observation"), "")
     for key, words in OUTCOME.items():
         if outcome.get(key) not in (None, "", -1):
             text += f"\n[{words} {outcome[key]}]"
-    return {"role": "tool", "content": text, "tool_call_id": call["tool_call_id"]}
+    return {"role": "tool", "content": text, "tool_call_id": call.get("tool_call_id")}

@@ -23,8 +23,11 @@ RESPONSE = re.compile(r"<tool_response>\n?(.*?)\n?(?:</tool_response>|\Z)", re.D
 TOOLS = re.compile(r"<tools>(.*?)(?:</tools>|\Z)", re.DOTALL)
 DESCRIBED = re.compile(r"^---- BEGIN FUNCTION #\d+:\s(\S+) ----\nDescription: (.*?)"
                        r"(?:\n---- END FUNCTION|\Z)", re.DOTALL | re.MULTILINE)
+# of a parameter, up to the text on it
 DESCRIBED_PARAMETER = re.compile(
-    r"^ {2}\(\d+\) (\S+) \((\w{1,50})[^()\n]{0,500}, (required|optional)\): (.*)$", re.MULTILINE)
+    r"^ {2}\(\d+\) (\S+) \((\w{1,50})[^()\n]{0,500}, (required|optional)\): ", re.MULTILINE)
+# what ends the text on a function
+NO_TEXT = re.compile(r"\n(?:Parameters:|No parameters are required for this function\.)\s*\Z")
 # what the prompts say of a protocol: from the first of these texts to the last, found in this order
 DROPPED = (
     ("You have access to the following functions:", "If you choose to call a function",
@@ -39,7 +42,6 @@ DROPPED = (
     ("- Extra text before or after the JSON", "- The JSON must be valid", "taking action"),
 )
 DECODED = ("number", "integer", "boolean", "array", "object")   # types of arguments
-SAID = ("analysis", "plan")   # keys of what Terminus thinks
 
 
 def with_calls(messages: list[dict], tools: list[dict] | None) -> tuple | None:
@@ -93,7 +95,7 @@ def _results_in(text: str, n_waiting: int, is_last: bool) -> tuple[list[str], st
 
 
 def _hermes(text: str) -> tuple | None:
-    found = [_json_in(body) for body in TOOL_CALL.findall(text)]
+    found = [_decode(body.strip())[0] for body in TOOL_CALL.findall(text)]
     if not found or not all(isinstance(call.get("name"), str) for call in found):
         return None
     return TOOL_CALL.sub("", text).strip(), found
@@ -102,7 +104,7 @@ def _hermes(text: str) -> tuple | None:
 def _functions(text: str) -> tuple | None:
     calls = []
     for name, body, _ in FUNCTION.findall(text):
-        arguments = _json_in(body)
+        arguments, _ = _decode(body.strip())
         if not arguments:
             parameters = PARAMETER.findall(body)
             if PARAMETER.sub("", body).strip() or not all(end for *_, end in parameters):
@@ -116,29 +118,31 @@ def _functions(text: str) -> tuple | None:
 
 def _terminus(text: str) -> tuple | None:
     start = text.find("{")
-    reply = _json_in(text[start:]) if start >= 0 else {}
+    reply, length = _decode(text[start:])
     commands = reply.get("commands")
     if not isinstance(commands, list) or not all(isinstance(one, dict) for one in commands):
         return None
     calls = [{"name": "bash_command", "arguments": one} for one in commands]
     if reply.get("task_complete"):
         calls.append({"name": "mark_task_complete", "arguments": {}})
-    said = [f"{key.capitalize()}: {reply[key]}" for key in SAID if reply.get(key)]
-    before = text[:start].partition("```")[0].strip()
-    return ("\n".join(filter(None, [before, *said])), calls) if calls else None
+    said = [f"{key.capitalize()}: {value}" for key, value in reply.items()
+            if value and isinstance(value, str)]
+    before = re.sub(r"```\w*\s*\Z", "", text[:start]).strip()
+    after = text[start + length:].strip().removeprefix("```").strip()
+    return ("\n".join(filter(None, [before, *said, after])), calls) if calls else None
 
 
 # each returns (a text without its calls, the calls), or None where there is none that can be read
 PROTOCOLS = (_hermes, _functions, _terminus)
 
 
-def _json_in(text: str) -> dict:
-    """Return the JSON object at the start of a text, {} if there is none."""
+def _decode(text: str) -> tuple[dict, int]:
+    """Return (the JSON object at the start of a text, where it ends), or ({}, 0)."""
     try:
-        value, _ = json.JSONDecoder(strict=False).raw_decode(text.strip())
+        value, end = json.JSONDecoder(strict=False).raw_decode(text)
     except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
+        return {}, 0
+    return (value, end) if isinstance(value, dict) else ({}, 0)
 
 
 def _typed(call: dict, kinds: Mapping) -> dict:
@@ -167,18 +171,16 @@ def _tools_in(prompts: str) -> list[dict] | None:
     """Return the tools that the prompts describe, or None."""
     found = [one for text in TOOLS.findall(prompts)
              for line in dict.fromkeys(map(str.strip, [text, *text.splitlines()]))
-             for one in _listed(decoded(line)) if isinstance(one, dict) and "type" in one]
+             for value in [decoded(line)] for one in (value if isinstance(value, list) else [value])
+             if isinstance(one, dict) and "type" in one]
     for name, text in DESCRIBED.findall(prompts):
-        parameters = DESCRIBED_PARAMETER.findall(text)
+        about, *parts = DESCRIBED_PARAMETER.split(text)
+        parameters = [*zip(*[iter(parts)] * 4, strict=True)]
         schema = {"type": "object",
-                  "properties": {key: {"type": kind, "description": said}
+                  "properties": {key: {"type": kind, "description": said.strip()}
                                  for key, kind, _, said in parameters},
                   "required": [key for key, _, need, _ in parameters if need == "required"]}
-        found.append({"name": name, "description": text.partition("\n\nParameters:")[0].strip(),
+        found.append({"name": name, "description": NO_TEXT.sub("", about).strip(),
                       "parameters": schema})
     return [one if "function" in one else {"type": "function", "function": one}
             for one in found] or None
-
-
-def _listed(value) -> list:
-    return value if isinstance(value, list) else [value]
