@@ -11,7 +11,6 @@ from functools import lru_cache, partial
 from codedata.disk.store import Derived, Readers, Store, digest, known
 from codedata.errors import BrokenRecord, Trouble
 from codedata.llm import Models
-from codedata.llm.replies import current_reply_log
 from codedata.messages import calls_text, content_text
 from codedata.records import Message, Prompt, SourceTrajectory
 from codedata.run.cli import RunOptions
@@ -24,7 +23,6 @@ from codedata.settings import Settings
 
 NOT_WHOLE = f"turns that are not its own (demonstrated, copied), or over {MAX_MESSAGES:,} messages"
 FIELDS = tuple(SourceTrajectory.__dataclass_fields__)
-PLACE = "source", "config", "split", "row"
 
 
 def record_trajectories(settings: Settings, options: RunOptions) -> int:
@@ -55,10 +53,6 @@ def trajectories_stage(settings: Settings, models: Models) -> Stage:
                 prompt.config, prompt.split, row["row"], *_end_of(row, messages, tools))
         return {name: (lambda record=record: record) for name, record in found.items()}
 
-    def make(record: SourceTrajectory) -> SourceTrajectory:
-        current_reply_log().note(detail={key: getattr(record, key) for key in PLACE})
-        return record
-
     def add_commits() -> list[str]:
         try:
             ids = {store.facts(name).instance_id for name in store.names()}
@@ -72,7 +66,7 @@ def trajectories_stage(settings: Settings, models: Models) -> Stage:
 
     rows = Derived(readers, lambda name, record: {name: record}, place=prompt.source, derived=False,
                    keeps=is_of_another_source)
-    return Stage("prompt.trajectories", make=make, is_local=True,
+    return Stage("prompt.trajectories", make=lambda record: record, is_local=True,
                  reads=Reads(rows, FIELDS, leaves_out=lambda name: refused.get(name, "")),
                  writes=Writes(store, optional=("resolved", "reward")), finish=add_commits,
                  then="export.py --formats sft_trajectories,dpo_trajectories")

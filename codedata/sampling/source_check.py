@@ -54,7 +54,6 @@ def _report_turns(rows: Iterable[dict], settings: Settings) -> list[str]:
     """Print the report on the rows; return the ids of the instances with usable turns."""
     # of each form: its numbers, and the places of each cause
     by_form: dict = defaultdict(lambda: (Counter(), defaultdict(list)))
-    first_usable = "none"
     ids: dict[str, None] = {}
     for row in rows:
         prompts, problem = prompts_of(row)
@@ -72,14 +71,12 @@ def _report_turns(rows: Iterable[dict], settings: Settings) -> list[str]:
                 refused[ANSWER if is_answer else problem].append(place)
                 continue
             n["usable"] += 1
-            first_usable = first_usable if ids else place
             ids[prompt.instance_id] = None
     for form, (n, refused) in by_form.items():
         say(f"      {form}: " + ", ".join(
             f"{key} {n[key]:,}" for key in ("trajectories", "turns", "usable")))
         for cause, places in sorted(refused.items(), key=lambda item: -len(item[1])):
             say(f"        refused: {len(places):,} ({cause}), the first: {places[0]}")
-    say(f"      the first usable: {first_usable}")
     if n_unnamed := sum(name.startswith(UNNAMED) for name in ids):
         say(f"      {n_unnamed:,} without an instance_id: for the king alone (--keep-unmatched)")
     return [*ids]

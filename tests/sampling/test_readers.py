@@ -513,6 +513,7 @@ def test_a_turn_s_history_is_what_its_model_saw(name):
     assert result_problem(prompt.messages) is None
 
 
+STEP = "assistant ```\nls\n```"
 SUMMARY = {"source": "system", "observation": {"results": [{"subagent_trajectory_ref": [{}]}]}}
 
 
@@ -520,7 +521,9 @@ SUMMARY = {"source": "system", "observation": {"results": [{"subagent_trajectory
     atif(step("c1", {"content": "a"}), SUMMARY, {**step(""), "source": "user"}),
     [*codex("one", "A", "two"), {"type": "compacted"}, *codex("B")[1:]],
     [*HISTORY, {"action": "condensation"}, SAID],
-    ], ids=["atif", "codex", "openhands"])
+    {"history": told("user one", STEP, "user two", STEP), "trajectory": [
+        {"query": told("user one")}, {"messages": told("user one", STEP, "user cut", STEP)}]},
+    ], ids=["atif", "codex", "openhands", "SWE-agent"])
 def test_turns_after_a_summary_of_their_history_are_left_out_and_counted(document):
     row = forms.read(document, "here", "a-1")
     skipped, source = Counter(), SimpleNamespace(n_rows=1, rows=lambda *_: [row])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from codedata.messages import content_text
-from codedata.sampling.readers.chat import decoded, is_conversation
+from codedata.sampling.readers.chat import decoded, first, is_conversation
 
 FORM = "SWE-agent"
 # the folder of the clone, as early versions show it after each command
@@ -18,14 +18,21 @@ def matches(document) -> bool:
 
 
 def read(document: dict) -> dict:
-    """Return the row. Demonstrations stay in the history, but are not turns."""
+    """Return the row. Demonstrations stay in the history, but are not turns. A trajectory ends
+    where a step says that its model saw another history, with outputs that were cut."""
     history = document["history"]
+    texts = [*map(content_text, history)]
     config = decoded(document.get("replay_config")) or {}
     problem = config.get("problem_statement") or {}
     ids = [problem.get("id"), document.get("environment")]
     demonstrated = [i for i, message in enumerate(history, 1) if message.get("is_demo")]
-    found = (CLONE.search(content_text(message)) for message in reversed(history))
-    clone = next(filter(None, found), None)
+    clone = next(filter(None, map(CLONE.search, reversed(texts))), None)
+    n_demonstrated = max(demonstrated, default=0)
+    turns = (i for i in range(n_demonstrated, len(history))
+             if history[i].get("role") == "assistant")
+    steps = (first(step, "messages", "query") for step in document.get("trajectory") or ())
+    end = next((i for i, seen in zip(turns, steps, strict=False)
+                if seen and [*map(content_text, seen[:i])] != texts[:i]), None)
     return {"instance_id": next((name for name in ids if "__" in str(name)), None),
-            "clone": clone and clone[1], "messages": history, "agent": FORM,
-            "no_turns": range(max(demonstrated, default=0))}
+            "clone": clone and clone[1], "messages": history[:end], "agent": FORM,
+            "is_cut": end is not None, "no_turns": range(n_demonstrated)}
