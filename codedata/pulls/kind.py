@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from codedata.checks.requests import IS_CHORE, request_problem
 from codedata.code.entities import is_document, is_of_tests, language_of
 from codedata.code.patches import files_of, hunks_of
 from codedata.disk.store import Derived, Store, digest
@@ -64,8 +65,8 @@ class Pulls(PatchKind):
     gold_is_long = True
     rules = ScreeningRules(ALL, counts_missing=True)
 
-    def __init__(self, root: Path, limits: PrTasksSettings):
-        self._commits = Store(root, Commit)
+    def __init__(self, root: Path, limits: PrTasksSettings, min_words: int):
+        self._commits, self._limits, self._min_words = Store(root, Commit), limits, min_words
 
         def candidates_of(name: str, commit: Commit) -> dict[str, PullRequest]:
             return {name: pull_request(commit, limits.max_files, limits.max_lines)}
@@ -73,7 +74,15 @@ class Pulls(PatchKind):
         self.tasks = Store(root, Task, kind=PULL_REQUEST)
         self.candidates = Reads(Derived(self._commits, candidates_of, derived=False),
                                 ("base_commit", "diff", "tests", "refused"), made_by="prompt",
+                                leaves_out=lambda name, _: self.left_out(name),
                                 command="prompt.py")
+
+    def left_out(self, name: str) -> str:
+        """Return the rule by which no task is made of a request, or "". A model can write a text
+        for a request that needs one."""
+        commit = self._commits.read(name)
+        rule, _ = request_problem(own_text(commit), commit.new_names or (), self._min_words)
+        return rule if rule == IS_CHORE or self._limits.writer != "llm" else ""
 
     def described(self, candidate: PullRequest, run: FirstRun, environment: Environment
                   ) -> tuple[Object, Object]:
@@ -81,7 +90,7 @@ class Pulls(PatchKind):
         commit = self._commits.read(candidate.name)
         language = language_of(min(run.before | run.after))
         return {"method": PULL_REQUEST, "language": language, "licence": commit.licence,
-                "told": tells(commit, own_text(commit)) or None,
+                "new_names": commit.new_names, "told": tells(commit, own_text(commit)) or None,
                 "labels": {"category": CATEGORY, "tags": [*filter(None, (language, "swe"))]},
                 "made_from": {"directory": Commit.directory, "item": candidate.item,
                               "digest": digest([candidate.diff, candidate.tests])}}, {}

@@ -100,8 +100,8 @@ class States:
         stores = dict.fromkeys(side.store for side in (self.reads, self.writes, *self.joined))
         for store in stores:
             store.open()
-        asked = Asked(self._fault, self.writes.lacks or _no_reason,
-                      self.reads.leaves_out or _no_reason, self._failed_before)
+        asked = Asked(self._fault, self.writes.lacks or _no_reason, self._left_out,
+                      self._failed_before)
         for name in filter(selection.in_shard, source.names()):
             try:
                 known = source.facts(name)
@@ -148,6 +148,8 @@ class States:
         id = known.instance_id
         if id in self.exclude.ids:
             return Item(name, id, "excluded", "[exclude] ids")
+        if name not in self.writes.store and (rule := self._left_out(name, id)):
+            return Item(name, id, "excluded", rule)
         needed = [joined for joined in self.joined if not joined.optional]
         for joined in needed:
             if not joined.made_by and id not in joined.store:
@@ -244,6 +246,9 @@ class States:
         if not self.writes.fault or self.writes.parts:
             return ""
         return self.writes.fault(self.writes.store.read(name))
+
+    def _left_out(self, name: str, instance_id: str) -> str:
+        return self.reads.leaves_out(name, instance_id) if self.reads.leaves_out else ""
 
     def _failed_before(self, name: str, instance_id: str) -> str:
         why = ""
