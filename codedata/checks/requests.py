@@ -8,16 +8,14 @@ that a name in a string is found.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from codedata.code.entities import SourceFile, language_of, languages, query_of, tree_of
-from codedata.code.patches import Hunk, hunks_of
+from codedata.code.patches import hunks_of
 
 MAX_TITLE = 200        # characters that are read
 MAX_LINES = 20_000     # of each patch
 WORD = re.compile(r"[^\W\d]\w*")
-PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\WA-Z_]+")   # of a name: httpCode, http_code
 VERSION = r"v?\d+(?:\.\d+)+[\w.+-]*\W*\Z"
 # types of conventional commits that change no behaviour; dependencies, as their bots name them;
 # releases; typos
@@ -27,54 +25,38 @@ CHORE = re.compile(rf"""
     | (?:(?:bump|release|prepare|version)\b\D{{0,40}})?{VERSION}
     | .*\btypos?\b""", re.IGNORECASE | re.VERBOSE)
 IS_CHORE = "its title is that of a chore, a release or a typo"
-IS_SHORT = "needs a text: it has fewer than {} words"
-IS_UNSAID = "needs a text: it lacks names that its tests use"
 
 
-def request_problem(text: str, new_names: Iterable[str], min_words: int) -> tuple[str, str]:
-    """Return (the rule that leaves a request with this text out, details), or ("", ""), as always
-    with `min_words` of 0. `new_names` are those that somebody has to be told."""
-    title, n_words = text.strip().partition("\n")[0][:MAX_TITLE], len(WORD.findall(text))
+def request_problems(text: str, new_names: Iterable[str], min_words: int
+                     ) -> Iterator[tuple[str, str]]:
+    """Yield (rule, details) of each rule that leaves out a request with this text: none if
+    `min_words` is 0. `new_names` are those that somebody has to be told."""
     if not min_words:
-        return "", ""
+        return
+    title, n_words = text.strip().partition("\n")[0][:MAX_TITLE], len(WORD.findall(text))
     if CHORE.match(title):
-        return IS_CHORE, title
+        yield IS_CHORE, title
     if n_words < min_words:
-        return IS_SHORT.format(min_words), f"it has {n_words}"
-    unsaid = [name for name in new_names if not _is_said(str(name), text)]
-    return (IS_UNSAID, ", ".join(map(str, unsaid))) if unsaid else ("", "")
+        yield f"needs a text: it has fewer than {min_words} words", f"it has {n_words}"
+    if unsaid := [name for name in new_names if name not in text]:
+        yield "needs a text: it lacks names that its tests use", ", ".join(unsaid)
 
 
-def names_brought(gold: str, tests: str) -> list[str]:
-    """Return the names, sorted, that the patch of tests uses and does not define, that the gold
-    patch defines, and that no old line of the two has."""
-    gold_hunks, test_hunks = (hunks_of(patch, "", MAX_LINES) for patch in (gold, tests))
-    old = {name for hunk in (*gold_hunks, *test_hunks)
-           for name in WORD.findall("\n".join((hunk.path, hunk.header, *hunk.old)))}
-    brought, wanted = _names_in(gold_hunks), _names_in(test_hunks)
-    names = (brought["new"] | brought["given"] | brought["key"]) & (wanted["used"] | wanted["key"])
-    return sorted(filter(WORD.fullmatch, names - old - wanted["new"] - wanted["own"]))
+def names_brought(gold: str, tests: str) -> set[str]:
+    """Return the names that the patch of tests uses and does not define, and that the gold patch
+    defines; the base may have some."""
+    return _names_in(gold, "given") & _names_in(tests, "used") - _names_in(tests, "own")
 
 
-def _names_in(hunks: Iterable[Hunk]) -> dict[str, set[str]]:
-    """Return the names in hunks with their added lines, by capture (python_names.scm)."""
+def _names_in(patch: str, capture: str) -> set[str]:
+    """Return the names in a patch's new text that a capture of python_names.scm finds."""
     from tree_sitter import QueryCursor
-    found = defaultdict(set)
-    for hunk in hunks:
+    names = set()
+    for hunk in hunks_of(patch, "", MAX_LINES):
         language = language_of(hunk.path)
         if queries := languages().get(language, {}).get("names"):
             lines = [line[1:] for line in hunk.lines if not line.startswith(("-", "\\"))]
             tree = tree_of(SourceFile(hunk.path, language, "\n".join(lines).encode(), False))
-            cursor = QueryCursor(query_of(language, *queries))
-            for capture, nodes in cursor.captures(tree.root_node).items():
-                for node in nodes:
-                    if capture != "top" or not node.start_point.column:
-                        kind = capture.replace("top", "new")
-                        found[kind].add(node.text.decode(errors="replace"))
-    return found
-
-
-def _is_said(name: str, text: str) -> bool:
-    """Return whether a text has a name, or its parts as words in a row."""
-    parts = r"[\W_]{0,3}".join(map(re.escape, PART.findall(name))) or re.escape(name)
-    return re.search(rf"(?<![^\W_]){parts}(?![^\W_])", text, re.IGNORECASE) is not None
+            found = QueryCursor(query_of(language, *queries)).captures(tree.root_node)
+            names |= {node.text.decode(errors="replace") for node in found.get(capture, ())}
+    return names

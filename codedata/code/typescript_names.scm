@@ -2,4 +2,4 @@
 
 (property_signature name: (property_identifier) @given)
 (public_field_definition name: (property_identifier) @given)
-(method_signature name: (property_identifier) @new)
+(method_signature name: (property_identifier) @given @own)

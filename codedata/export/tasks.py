@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from codedata.checks.contamination import Material
-from codedata.checks.requests import request_problem
+from codedata.checks.requests import request_problems
 from codedata.checks.secrets import mask
 from codedata.disk.layouts import files_digest
 from codedata.disk.store import Store, digest, digests_of
@@ -181,14 +181,12 @@ def _problem(rules: ExportRules, task: Task, settings: ExportSettings) -> Proble
              "patch": text_in(task.solution, GOLD) or text_in(task.solution, SOLVE)}
     reasons = rules.against(licence_of(task), lambda: Material(
         name, about_text(task, "repo"), about_text(task, "source_commit"), texts))
-    if problem := next(iter(reasons), None) or task_problem(task, settings.secrets_in_tests):
+    problem = reasons[0] if reasons else task_problem(task, settings.secrets_in_tests)
+    if problem or task.kind != PULL_REQUEST:
         return problem
-    if task.kind != PULL_REQUEST:
-        return None
     names = task.about.get("new_names")
-    rule = request_problem(task.instruction or "", names if isinstance(names, list) else (),
-                           settings.min_words)
-    return rule if any(rule) else None
+    names = map(str, names) if isinstance(names, list) else ()
+    return next(request_problems(texts["task"], names, settings.min_words), None)
 
 
 def kinds_in(root: Path) -> set[str]:

@@ -7,16 +7,15 @@ request's purpose.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from codedata.checks.requests import IS_CHORE, request_problem
+from codedata.checks.requests import IS_CHORE, request_problems
 from codedata.code.entities import is_document, is_of_tests, language_of
 from codedata.code.patches import files_of, hunks_of
 from codedata.disk.store import Derived, Store, digest
 from codedata.pulls.texts import own_text, tells
 from codedata.records import PULL_REQUEST, Commit, Environment, Object, Task
 from codedata.run.stage import Reads
-from codedata.settings import PrTasksSettings
+from codedata.settings import Settings
 from codedata.suites.repo_names import repo_name_of
 from codedata.tasks.kinds import Candidate, PatchKind
 from codedata.tasks.prove.first_run import FirstRun, ScreeningRules
@@ -65,8 +64,10 @@ class Pulls(PatchKind):
     gold_is_long = True
     rules = ScreeningRules(ALL, counts_missing=True)
 
-    def __init__(self, root: Path, limits: PrTasksSettings, min_words: int):
-        self._commits, self._limits, self._min_words = Store(root, Commit), limits, min_words
+    def __init__(self, settings: Settings):
+        limits, root = settings.pr_tasks, settings.root
+        self._commits, self._min_words = Store(root, Commit), settings.export.min_words
+        self._writes_none = limits.writer != "llm"
 
         def candidates_of(name: str, commit: Commit) -> dict[str, PullRequest]:
             return {name: pull_request(commit, limits.max_files, limits.max_lines)}
@@ -81,8 +82,8 @@ class Pulls(PatchKind):
         """Return the rule by which no task is made of a request, or "". A model can write a text
         for a request that needs one."""
         commit = self._commits.read(name)
-        rule, _ = request_problem(own_text(commit), commit.new_names or (), self._min_words)
-        return rule if rule == IS_CHORE or self._limits.writer != "llm" else ""
+        found = request_problems(own_text(commit), commit.new_names or (), self._min_words)
+        return next((rule for rule, _ in found if rule == IS_CHORE or self._writes_none), "")
 
     def described(self, candidate: PullRequest, run: FirstRun, environment: Environment
                   ) -> tuple[Object, Object]:

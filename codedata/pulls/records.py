@@ -11,7 +11,7 @@ from pathlib import Path
 from codedata.checks.requests import names_brought
 from codedata.code.git import has_commit, own_repository, run_git
 from codedata.disk.store import Derived, Readers, Store
-from codedata.pulls.kind import Pulls, pull_request
+from codedata.pulls.kind import Pulls
 from codedata.records import Commit, parse
 from codedata.run.stage import Reads, Stage, Writes
 from codedata.sandbox.archives import UnsafeArchive
@@ -40,9 +40,7 @@ def records_stage(settings: Settings, spec: str, found: Iterable[tuple[str, dict
     optional = tuple(field for field in fields if field not in NEEDED)
 
     def make(commit: Commit) -> Commit:
-        if not spec.startswith("git:"):
-            return commit
-        return replace(commit, new_names=_new_names(_clone_of(spec), commit) or None)
+        return replace(commit, new_names=_new_names(spec, commit) or None)
 
     return Stage("pr_tasks.records", make=make, is_local=True,
                  reads=Reads(Derived(readers, commit_of, place=spec, derived=False), fields,
@@ -56,21 +54,21 @@ def _clone_of(spec: str) -> Path:
     return Path(spec.removeprefix("git:").partition("@")[0]).resolve()
 
 
-def _new_names(clone: Path, commit: Commit) -> list[str]:
-    """Return the names that a request brings and its tests use, and no file had before it."""
-    request = pull_request(commit, 0, 0)
-    names = names_brought(request.diff, request.tests)
-    if not names:
+def _new_names(spec: str, commit: Commit) -> list[str]:
+    """Return the names that a request brings, its tests use, and no file of the clone had before;
+    none without a clone."""
+    names = names_brought(commit.patch, commit.test_patch)
+    if not (names and spec.startswith("git:")):
         return []
-    with own_repository(clone) as own:
-        patterns = [word for name in names for word in ("-e", name)]
+    with own_repository(_clone_of(spec)) as own:
         try:
-            had = run_git(own, "grep", "-whoFI", *patterns, commit.base_commit, "--").split()
+            had = run_git(own, "grep", "-whoFI", "-f", "-", commit.base_commit, "--",
+                          stdin="\n".join(names))
         except UnsafeArchive as e:
-            if e.what != "git grep failed: ":   # it finds nothing, and has nothing to say
+            if not e.what.endswith("failed: "):   # git ends with 1 if it finds nothing
                 raise
-            had = []
-    return [name for name in names if name not in had]
+            had = ""
+    return sorted(names.difference(had.split()))
 
 
 def missing_environments(settings: Settings, spec: str) -> dict[str, tuple[str, list[str]]]:
@@ -79,7 +77,7 @@ def missing_environments(settings: Settings, spec: str) -> dict[str, tuple[str, 
     ancestor. The source is the clone that `spec` names, if it has the commit.
     """
     commits, found = Store(settings.root, Commit).open(), Environments(settings.root, True).open()
-    pulls = Pulls(settings.root, settings.pr_tasks, settings.export.min_words)
+    pulls = Pulls(settings)
     candidates = pulls.candidates.store.open()
     clone = _clone_of(spec)
     needed_by: dict[str, list[str]] = defaultdict(list)

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from functools import partial
 
-from codedata.checks.requests import request_problem
+from codedata.checks.requests import request_problems
 from codedata.disk.store import digest
 from codedata.errors import ItemFailed
 from codedata.leak.facts import given_away, in_words
@@ -105,8 +105,7 @@ class TextWriter:
     def _problems(self, task: Task, commit: Commit, text: str) -> Iterator[str]:
         """Yield what a text lacks by a rule or according to the model, and where it reveals the
         solution."""
-        rule, details = request_problem(text, commit.new_names or (), self._min_words)
-        if rule:
+        for rule, details in request_problems(text, commit.new_names or (), self._min_words):
             yield f"{rule}: {details}"
         found = ask(self._client, partial(_read, text),
                     _filled(READ, task, commit, text, form=json.dumps(FORM)), _packaged(AGAIN),

@@ -100,14 +100,14 @@ class States:
         stores = dict.fromkeys(side.store for side in (self.reads, self.writes, *self.joined))
         for store in stores:
             store.open()
-        asked = Asked(self._fault, self.writes.lacks or _no_reason, self._left_out,
-                      self._failed_before)
+        asked = Asked(self._fault, self.writes.lacks or _no_reason, self._failed_before)
         for name in filter(selection.in_shard, source.names()):
             try:
                 known = source.facts(name)
                 if not selection.only or self._is_selected(name, known.instance_id):
-                    plan.add(self._blocked(name, known) or state_of(
-                        self._facts(name, known), selection, asked), selection.no_retry)
+                    item = self._blocked(name, known) or state_of(
+                        self._facts(name, known), selection, asked)
+                    plan.add(self._without_left_out(item), selection.no_retry)
             except BrokenRecord as e:
                 plan.add_broken(e, name)
         if source is not out:
@@ -148,8 +148,6 @@ class States:
         id = known.instance_id
         if id in self.exclude.ids:
             return Item(name, id, "excluded", "[exclude] ids")
-        if name not in self.writes.store and (rule := self._left_out(name, id)):
-            return Item(name, id, "excluded", rule)
         needed = [joined for joined in self.joined if not joined.optional]
         for joined in needed:
             if not joined.made_by and id not in joined.store:
@@ -170,6 +168,14 @@ class States:
             older, newer = joined, self.reads
         return (f"{older.place} is of another {joined.same.replace('_', ' ')} than "
                 f"{newer.place}: {older.made_by.partition('.')[0]}.py makes it again")
+
+    def _without_left_out(self, item: Item) -> Item:
+        """Return an item, excluded if a rule leaves it out and it would be made, now or later."""
+        is_to_come = item.asks or item.state == "waiting"
+        rule = is_to_come and self.reads.leaves_out(item.name, item.instance_id)
+        if not rule:
+            return item
+        return item._replace(state="excluded", reason=rule, counts=False, lacks_field=False)
 
     # what is known of an item --------------------------------------------------------------------
 
@@ -246,9 +252,6 @@ class States:
         if not self.writes.fault or self.writes.parts:
             return ""
         return self.writes.fault(self.writes.store.read(name))
-
-    def _left_out(self, name: str, instance_id: str) -> str:
-        return self.reads.leaves_out(name, instance_id) if self.reads.leaves_out else ""
 
     def _failed_before(self, name: str, instance_id: str) -> str:
         why = ""

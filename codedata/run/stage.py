@@ -16,7 +16,7 @@ class Reads:
     made_by: str = ""              # the stage that writes them: if an item failed there, it waits
     needs: tuple[str, ...] = ()    # fields that earlier stages fill in: an item without them waits
     # (item, its instance id) → the rule that leaves it out, or ""; called for items to be made
-    leaves_out: Callable[[str, str], str] | None = None
+    leaves_out: Callable[[str, str], str] = lambda name, instance_id: ""
     # item → further names by which --only selects it: of items that later steps derive from it
     leads_to: Callable[[str], Iterable[str]] = lambda name: ()
     same: str = ""                 # of a joined store: a field that has to agree with the item

@@ -37,10 +37,12 @@ def found(unsaid=(), told=()) -> str:
     return json.dumps({"unsaid": [*unsaid], "tells": [{"quote": one, "why": "w"} for one in told]})
 
 
-def written(tmp_path, fake_llm, *replies, writer: str = "llm", commit: Commit = COMMIT) -> str:
+def written(tmp_path, fake_llm, *replies, writer: str = "llm", commit: Commit = COMMIT,
+            min_words: int = 0) -> str:
     fake_llm.script(*replies)
     settings = settings_for(fake_llm)
-    settings = replace(settings, pr_tasks=replace(settings.pr_tasks, writer=writer))
+    settings = replace(settings, pr_tasks=replace(settings.pr_tasks, writer=writer),
+                       export=replace(settings.export, min_words=min_words))
     with Models(settings) as models, item_calls(tmp_path):
         return TextWriter(settings, models).text_of(TASK, commit)
 
@@ -82,6 +84,16 @@ def test_a_text_is_written_until_nothing_is_unsaid_and_nothing_told(tmp_path, fa
     assert "no issue between" in asked[2]
     assert "'_stride_below'" in asked[4] and "the test 'test_mud_is_deep'" in asked[4]
     assert "it tells the solution: 'out of the mud'" in asked[6]
+
+
+def test_a_text_that_the_export_would_leave_out_is_written_until_it_would_not(tmp_path, fake_llm):
+    commit = replace(COMMIT, new_names=["wade_slowly"])
+    texts = [f"Herons sink in the mud, which is {text}.\n" for text in ("deep", "no wade_slowly")]
+    assert written(tmp_path, fake_llm, found(), f"<issue>{texts[0]}</issue>", found(),
+                   f"<issue>{texts[1]}</issue>", found(), commit=commit, min_words=8) == texts[1]
+    asked = [request.text for request in fake_llm.requests]
+    assert "it has fewer than 8 words: it has 5" in asked[1]
+    assert "lacks names that its tests use: wade_slowly" in asked[3]
 
 
 def test_a_reader_that_quotes_what_is_not_there_is_asked_again(tmp_path, fake_llm):
