@@ -10,20 +10,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from codedata.code.entities import SourceFile, language_of, languages, query_of, tree_of
+from codedata.code.entities import SourceFile, captured, language_of, languages, query_of
 from codedata.code.patches import hunks_of
 
-MAX_TITLE = 200        # characters that are read
+MAX_START = 200        # characters of a text in which its title is looked for
 MAX_LINES = 20_000     # of each patch
 WORD = re.compile(r"[^\W\d]\w*")
-VERSION = r"v?\d+(?:\.\d+)+[\w.+-]*\W*\Z"
+VERSION = r"v?\d+(?:\.\d+)+[\w.+-]*\W*$"
 # types of conventional commits that change no behaviour; dependencies, as their bots name them;
 # releases; typos
 CHORE = re.compile(rf"""
-    (?:chore|ci|docs|build|style|test)(?:\([^)]*\))?!?:
+    (?:chore|ci|docs|build|style|test)(?:\([^)\n]*\))?!?:
     | bump\b.*\ from\ \S+\ to\ | \[pre-commit\.ci\]\ | (?:bump|update|upgrade)\b.*\ to\ {VERSION}
-    | (?:(?:bump|release|prepare|version)\b\D{{0,40}})?{VERSION}
-    | .*\btypos?\b""", re.IGNORECASE | re.VERBOSE)
+    | (?:(?:bump|release|prepare|version)\b[^\d\n]{{0,40}})?{VERSION}
+    | .*\btypos?\b""", re.IGNORECASE | re.MULTILINE | re.VERBOSE)
 IS_CHORE = "its title is that of a chore, a release or a typo"
 
 
@@ -33,11 +33,11 @@ def request_problems(text: str, new_names: Iterable[str], min_words: int
     `min_words` is 0. `new_names` are those that somebody has to be told."""
     if not min_words:
         return
-    title, n_words = text.strip().partition("\n")[0][:MAX_TITLE], len(WORD.findall(text))
-    if CHORE.match(title):
-        yield IS_CHORE, title
-    if n_words < min_words:
-        yield f"needs a text: it has fewer than {min_words} words", f"it has {n_words}"
+    start = text.strip()[:MAX_START]
+    if CHORE.match(start):
+        yield IS_CHORE, start
+    if len(WORD.findall(text)) < min_words:
+        yield f"needs a text: it has fewer than {min_words} words", start
     if unsaid := [name for name in new_names if name not in text]:
         yield "needs a text: it lacks names that its tests use", ", ".join(unsaid)
 
@@ -50,13 +50,12 @@ def names_brought(gold: str, tests: str) -> set[str]:
 
 def _names_in(patch: str, capture: str) -> set[str]:
     """Return the names in a patch's new text that a capture of python_names.scm finds."""
-    from tree_sitter import QueryCursor
     names = set()
     for hunk in hunks_of(patch, "", MAX_LINES):
         language = language_of(hunk.path)
         if queries := languages().get(language, {}).get("names"):
             lines = [line[1:] for line in hunk.lines if not line.startswith(("-", "\\"))]
-            tree = tree_of(SourceFile(hunk.path, language, "\n".join(lines).encode(), False))
-            found = QueryCursor(query_of(language, *queries)).captures(tree.root_node)
-            names |= {node.text.decode(errors="replace") for node in found.get(capture, ())}
+            file = SourceFile(hunk.path, language, "\n".join(lines).encode(), False)
+            nodes = captured(file, query_of(language, *queries)).get(capture, ())
+            names |= {node.text.decode() for node in nodes}
     return names

@@ -66,24 +66,24 @@ class Pulls(PatchKind):
 
     def __init__(self, settings: Settings):
         limits, root = settings.pr_tasks, settings.root
-        self._commits, self._min_words = Store(root, Commit), settings.export.min_words
-        self._writes_none = limits.writer != "llm"
+        self._commits = Store(root, Commit)
 
         def candidates_of(name: str, commit: Commit) -> dict[str, PullRequest]:
             return {name: pull_request(commit, limits.max_files, limits.max_lines)}
 
+        def left_out(name: str, _: str) -> str:
+            """Return the rule by which no task is made of a request, or "". A model can write a
+            text for one that needs it."""
+            commit = self._commits.read(name)
+            found = request_problems(own_text(commit), commit.new_names or (),
+                                     settings.export.min_words)
+            return next((rule for rule, _ in found
+                         if rule == IS_CHORE or limits.writer != "llm"), "")
+
         self.tasks = Store(root, Task, kind=PULL_REQUEST)
         self.candidates = Reads(Derived(self._commits, candidates_of, derived=False),
                                 ("base_commit", "diff", "tests", "refused"), made_by="prompt",
-                                leaves_out=lambda name, _: self.left_out(name),
-                                command="prompt.py")
-
-    def left_out(self, name: str) -> str:
-        """Return the rule by which no task is made of a request, or "". A model can write a text
-        for a request that needs one."""
-        commit = self._commits.read(name)
-        found = request_problems(own_text(commit), commit.new_names or (), self._min_words)
-        return next((rule for rule, _ in found if rule == IS_CHORE or self._writes_none), "")
+                                leaves_out=left_out, command="prompt.py")
 
     def described(self, candidate: PullRequest, run: FirstRun, environment: Environment
                   ) -> tuple[Object, Object]:

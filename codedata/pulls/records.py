@@ -57,12 +57,12 @@ def _clone_of(spec: str) -> Path:
 def _new_names(spec: str, commit: Commit) -> list[str]:
     """Return the names that a request brings, its tests use, and no file of the clone had before;
     none without a clone."""
-    names = names_brought(commit.patch, commit.test_patch)
-    if not (names and spec.startswith("git:")):
+    names = spec.startswith("git:") and names_brought(commit.patch, commit.test_patch)
+    if not names:
         return []
     with own_repository(_clone_of(spec)) as own:
         try:
-            had = run_git(own, "grep", "-whoFI", "-f", "-", commit.base_commit, "--",
+            had = run_git(own, "grep", "-whoFI", "-f", "-", commit.base_commit,
                           stdin="\n".join(names))
         except UnsafeArchive as e:
             if not e.what.endswith("failed: "):   # git ends with 1 if it finds nothing
@@ -77,13 +77,14 @@ def missing_environments(settings: Settings, spec: str) -> dict[str, tuple[str, 
     ancestor. The source is the clone that `spec` names, if it has the commit.
     """
     commits, found = Store(settings.root, Commit).open(), Environments(settings.root, True).open()
-    pulls = Pulls(settings)
-    candidates = pulls.candidates.store.open()
+    requests = Pulls(settings).candidates
+    candidates = requests.store.open()
     clone = _clone_of(spec)
     needed_by: dict[str, list[str]] = defaultdict(list)
     for name in candidates.names():
         one = candidates.read(name)
-        if not one.refused and one.repo_name not in found and not pulls.left_out(name):
+        is_refused = one.refused or requests.leaves_out(name, one.instance_id)
+        if not is_refused and one.repo_name not in found:
             needed_by[one.repo_name].append(name)
     first = {name: commits.read(needed[0]) for name, needed in needed_by.items()}
     rows = {}

@@ -46,14 +46,14 @@ wade(MUD, { slowly: true })
     (["chore(deps)!: tidy up", "docs: tell how herons wade", "Bump mud from 1.0 to 2 in /swamp",
       "[pre-commit.ci] pre-commit autoupdate", "Release 1.2", "v1.2.3rc1", "Fix typos in the swamp",
       "Prepare for version 2.0."], "chore"),
-    (["Herons sink in mud that is deep", ""], "fewer than 8 words"),
+    (["Herons sink in mud that is deep", "", "Chores"], "fewer than 8 words"),
     (["fix: herons sink in the mud of version 1.2",
       "Upgrade the waders to the format 1.2 of mud"], "lacks names"),
     (["Let herons `wadeSlowly` in mud that is deep"], "")])
 def test_a_text_is_left_out_by_the_first_rule_that_applies(titles, rule):
     for title in titles:
-        found, details = next(request_problems(title + "\n", ["wadeSlowly"], 8), ("", ""))
-        assert rule in found and bool(rule) == bool(found) == bool(details)
+        found, _ = next(request_problems(title + "\n", ["wadeSlowly"], 8), ("", ""))
+        assert rule in found and bool(rule) == bool(found)
         assert not [*request_problems(title, ["wadeSlowly"], 0)]
 
 

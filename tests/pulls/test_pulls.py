@@ -6,7 +6,7 @@ import re
 import subprocess
 
 import pytest
-from conftest import run_script, write_json, write_toml
+from conftest import run_script, write_json
 from fake_judges import run_main
 from heron_environment import CASES, HERON, TEST_SCRIPT, TESTS, an_environment, write_env
 from heron_environment import heron_image as heron_image  # a fixture
@@ -73,36 +73,33 @@ def test_a_request_that_can_be_no_task_is_refused_by_name(files, limits, reason)
 
 
 def test_a_request_that_nobody_can_solve_costs_nothing_until_it_is_let_in(tmp_path):
-    git = ["git", "-C", tmp_path, "-c", "user.name=E", "-c", "user.email=e@x"]
     (tmp_path / "heron.py").write_text(HERON)
-    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "Begin"]):
-        subprocess.run([*git, *words], check=True)
-    base = subprocess.check_output([*git, "rev-parse", "HEAD"], text=True).strip()
-    stage = records_stage(Settings(root=tmp_path), f"git:{tmp_path}", ())
+    base = subprocess.check_output(
+        "git init -q; git add .; git -c user.name=E -c user.email=e@x commit -qm Begin; "
+        "git rev-parse HEAD", shell=True, cwd=tmp_path, text=True).strip()
+    make = records_stage(Settings(), f"git:{tmp_path}", ()).make
 
-    def put(k: int, text: str, call: str = "wade_slowly") -> list[str] | None:
+    def put(k: int, text: str, call: str) -> None:
         values = record({"heron.py": (HERON, f"{HERON}def {call}(): pass\n")}, issue=text,
                         base_commit=base, instance_id=f"birds__heron-{k}",
                         test_patch=diff_of({}, {"test_heron.py": f"x.{call}()\n".encode()}))
-        made = stage.make(parse(Commit, values, ""))
-        write_json(tmp_path / f"commit/birds__heron-{k}.json", vars(made))
-        return made.new_names
+        write_json(tmp_path / f"commit/birds__heron-{k}.json",
+                   vars(make(parse(Commit, values, ""))))
 
     def left_out(*flags) -> list[str]:
-        printed = run_main(pr_tasks.main, tmp_path, "--setup", "--status", *flags)
-        return re.findall(r"left out: 1 \((?:needs a text: it |its title is )(.*)\)", printed)
+        printed = run_main(pr_tasks.main, tmp_path, "--status", *flags)
+        return re.findall(r"left out: 1 \((.*)\)", printed)
 
-    short, chore, unsaid = "has fewer than 8 words", "that of a chore, a release or a typo", (
-        "lacks names that its tests use")
+    rules = ["needs a text: it has fewer than 8 words",
+             "its title is that of a chore, a release or a typo",
+             "needs a text: it lacks names that its tests use"]
     text = "Let herons wade in mud that is deep"
-    assert [put(7, "Sink."), put(8, f"chore: {text}", "wade"), put(9, text)] == [
-        ["wade_slowly"], None, ["wade_slowly"]]
-    assert left_out() == [short, chore, unsaid]
-    assert left_out("--writer", "llm") == [chore]
-    put(9, f"{text}: `wade_slowly`")
-    assert left_out() == [short, chore]
-    write_toml(tmp_path, more="[export]\nmin_words = 0\n")
-    assert left_out() == []
+    for k, title, call in ((7, "Sink.", "wade"), (8, f"ci: {text}", "wade"), (9, text, "wade_on")):
+        put(k, title, call)
+    assert left_out() == rules
+    assert left_out("--writer", "llm") == [rules[1]]
+    put(9, f"{text}: `wade_on`", "wade_on")
+    assert left_out() == [*rules[:2], "no env/ yet"]
 
 
 @pytest.mark.docker

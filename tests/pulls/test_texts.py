@@ -92,7 +92,7 @@ def test_a_text_that_the_export_would_leave_out_is_written_until_it_would_not(tm
     assert written(tmp_path, fake_llm, found(), f"<issue>{texts[0]}</issue>", found(),
                    f"<issue>{texts[1]}</issue>", found(), commit=commit, min_words=8) == texts[1]
     asked = [request.text for request in fake_llm.requests]
-    assert "it has fewer than 8 words: it has 5" in asked[1]
+    assert "it has fewer than 8 words: Herons" in asked[1]
     assert "lacks names that its tests use: wade_slowly" in asked[3]
 
 
