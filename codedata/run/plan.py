@@ -171,8 +171,8 @@ class States:
 
     def _without_left_out(self, item: Item) -> Item:
         """Return an item, excluded if a rule leaves it out and it would be made, now or later."""
-        is_to_come = item.asks or item.state == "waiting"
-        if is_to_come and (rule := self.reads.leaves_out(item.name, item.instance_id)):
+        if (item.asks or item.state == "waiting") and (
+                rule := self.reads.leaves_out(item.name, item.instance_id)):
             return item._replace(state="excluded", reason=rule, counts=False, lacks_field=False)
         return item
 

@@ -59,7 +59,7 @@ def test_a_text_is_left_out_by_the_first_rule_that_applies(titles, rule):
 
 @pytest.mark.parametrize(("suffix", "texts", "names"), [
     ("py", PYTHON, {"MUD", "MudError", "legs", "slowly", "Heron", "wade"}),
-    ("ts", TYPESCRIPT, {"MUD", "slowly", "wade"}), ("txt", PYTHON, set())])
+    ("ts", TYPESCRIPT, {"MUD", "slowly", "wade"})])
 def test_names_that_a_request_brings_and_its_tests_use_are_found(suffix, texts, names):
     old, new, old_tests, tests = map(str.encode, texts)
     gold = diff_of({f"heron.{suffix}": old}, {f"heron.{suffix}": new})

@@ -83,20 +83,21 @@ def test_a_request_that_nobody_can_solve_costs_nothing_until_it_is_let_in(tmp_pa
         values = record({"heron.py": (HERON, f"{HERON}def {call}(): pass\n")}, issue=text,
                         base_commit=base, instance_id=f"birds__heron-{k}",
                         test_patch=diff_of({}, {"test_heron.py": f"x.{call}()\n".encode()}))
-        write_json(tmp_path / f"commit/birds__heron-{k}.json",
-                   vars(make(parse(Commit, values, ""))))
+        made = make(parse(Commit, values, ""))
+        write_json(tmp_path / f"commit/birds__heron-{k}.json", vars(made))
 
     def left_out(*flags) -> list[str]:
         printed = run_main(pr_tasks.main, tmp_path, "--status", *flags)
-        return re.findall(r"left out: 1 \((.*)\)", printed)
+        return re.findall(r"left out: 1 \((?:needs a text: )?(.*)\)", printed)
 
-    rules = ["needs a text: it has fewer than 8 words",
-             "its title is that of a chore, a release or a typo",
-             "needs a text: it lacks names that its tests use"]
     text = "Let herons wade in mud that is deep"
-    for k, title, call in ((7, "Sink.", "wade"), (8, f"ci: {text}", "wade"), (9, text, "wade_on")):
-        put(k, title, call)
-    assert left_out() == rules
+    put(7, "Sink.", "wade")
+    put(8, f"ci: {text}", "wade")
+    put(9, text, "wade_on")
+    rules = left_out()
+    assert rules == ["it has fewer than 8 words",
+                     "its title is that of a chore, a release or a typo",
+                     "it lacks names that its tests use"]
     assert left_out("--writer", "llm") == [rules[1]]
     put(9, f"{text}: `wade_on`", "wade_on")
     assert left_out() == [*rules[:2], "no env/ yet"]
