@@ -8,7 +8,8 @@ from codedata.code.patches import diff_of
 
 PYTHON = ("class Heron:\n    def wade(self, depth_cm):\n        pass\n", """\
 MUD = 7
-local = 1
+def local():
+    pass
 
 
 class Heron:
@@ -23,7 +24,7 @@ from heron import MUD, Heron, MudError, absent
 
 
 def local():
-    return Heron().wade(MUD, slowly=True).legs
+    return Heron().wade(MUD, local(), slowly=True).legs
 
 
 def test_mud():

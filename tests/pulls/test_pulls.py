@@ -73,7 +73,7 @@ def test_a_request_that_can_be_no_task_is_refused_by_name(files, limits, reason)
 
 
 def test_a_request_that_nobody_can_solve_costs_nothing_until_it_is_let_in(tmp_path):
-    (tmp_path / "heron.py").write_text(HERON)
+    (tmp_path / "heron.py").write_text(f"{HERON}stalk = 1\n")
     base = subprocess.check_output(
         "git init -q; git add .; git -c user.name=E -c user.email=e@x commit -qm Begin; "
         "git rev-parse HEAD", shell=True, cwd=tmp_path, text=True).strip()
@@ -100,6 +100,8 @@ def test_a_request_that_nobody_can_solve_costs_nothing_until_it_is_let_in(tmp_pa
                      "it lacks names that its tests use"]
     assert left_out("--writer", "llm") == [rules[1]]
     put(9, f"{text}: `wade_on`", "wade_on")
+    assert left_out() == [*rules[:2], "no env/ yet"]
+    put(9, text, "stalk")
     assert left_out() == [*rules[:2], "no env/ yet"]
 
 
