@@ -80,7 +80,7 @@ def main(argv=None) -> int:
                            title="pr_tasks.setup", then="pr_tasks.py")
 
     def prove(models: Models) -> Stage:
-        kind, host = Pulls(settings.root, settings.pr_tasks), sandboxes(models)
+        kind, host = Pulls(settings), sandboxes(models)
         return prove_stage(kind, "pr_tasks.prove", PullProver(kind, host), host,
                            Environments(settings.root, unhealthy_too=True),
                            after="pr_tasks.py --setup", then="pr_tasks.py --steps instruct")

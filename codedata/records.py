@@ -53,7 +53,7 @@ KINDS = BUG, STRIPPED_PATCH, DATAPOINT, PULL_REQUEST = (
     "bug", "stripped_patch", "datapoint", "pull_request")
 MAY_LACK = ("calls",)     # keys that an entry of a list need not have
 # fields that are left out on disk where they are null
-OMITTED_IF_NULL = ("tools", "several", "choice")
+OMITTED_IF_NULL = ("tools", "several", "choice", "new_names")
 SAFE_NAME = re.compile(r"[A-Za-z0-9-][A-Za-z0-9._-]{0,199}")
 
 
@@ -178,6 +178,7 @@ class Commit:
     test_patch: str
     created_at: str | None = None   # ISO 8601, UTC
     licence: str | None = None      # of the repository, SPDX if the source has it
+    new_names: list[str] | None = None   # that tests use and no file had before; null: none known
 
 
 @dataclass(frozen=True)

@@ -326,6 +326,7 @@ class ExportSettings:
     trajectories_per_task: int = at_least(0, 2)   # solved ones, of the fewest turns; 0: no limit
     trajectories_per_repo: int = at_least(0, 0)   # the same
     licences: tuple[str, ...] = ()      # of repositories ("unknown" is one); empty: all
+    min_words: int = at_least(0, 8)     # of a pull request's text; 0: any request becomes a task
     validation: float = between(0, 1, 0.05)   # share of the repositories
     seed: int = at_least(0, 0)          # of the split
     licence: str = "other"              # of the data set, an id of the Hub

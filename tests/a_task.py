@@ -50,6 +50,7 @@ COLLECT = f"tar -C /testbed -cf {ARCHIVE} heron.py\ntrue\n"
 SOLVE = ("cd /testbed || exit 1\n"
          "git -c safe.directory='*' apply --whitespace=nowarn /solution/gold.patch\n")
 REPORT = "Herons wade half as deep as they should.\n"
+PULLED = "Let herons wade deeper than up to their knees.\n"   # of a pull request
 DOCUMENT = "# heron\n\nWhat herons do.\n\n## words\n\nReturn the lower-case words of a text.\n"
 TEST = b"import heron\n\n\ndef test_none():\n    assert heron.words('') == []\n"
 HIDDEN = {"tests/test_words.py": TEST}
@@ -108,7 +109,7 @@ def a_strip(instance_id: str = STRIP_ID, instruction: str | None = "", hidden: F
                           counts=["heron.py"])
 
 
-def a_pull(instance_id: str = PULL_ID, instruction: str | None = "Wade deeper.\n",
+def a_pull(instance_id: str = PULL_ID, instruction: str | None = PULLED,
            **about) -> Task:
     """Return a pull request that was proven; its image has earlier tests."""
     known = {"method": PULL_REQUEST, "language": "python", "repo": "birds/heron",

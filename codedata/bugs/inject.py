@@ -30,10 +30,10 @@ from codedata.bugs.hotspots import CodeMap
 from codedata.code.entities import (
     SourceFile,
     branches_of,
+    captured,
     grammar,
     is_text,
     language_of,
-    tree_of,
 )
 from codedata.code.patches import diff_of, hunks_of
 from codedata.disk.store import Derived, Store, digest
@@ -184,13 +184,12 @@ def diff_and_symbol(before: Files, after: Files, analysis: Analysis) -> tuple[st
 
 def remarks(files: Files) -> Counter:
     """Count the comments of files, and the strings that are statements, such as docstrings."""
-    from tree_sitter import Query, QueryCursor
+    from tree_sitter import Query
     remarks = Counter()
     for path, text in files.items():
         language = language_of(path)
         query = Query(grammar(language), REMARKS.get(language, "(comment) @remark"))
-        tree = tree_of(SourceFile(path, language, text, is_test=False))
-        nodes = QueryCursor(query).captures(tree.root_node).get("remark", [])
+        nodes = captured(SourceFile(path, language, text, is_test=False), query).get("remark", [])
         remarks.update(cleandoc(node.text.decode()) for node in nodes)
     return remarks
 

@@ -268,6 +268,12 @@ def _is_too_broken(tree: Tree) -> bool:
     return False
 
 
+def captured(file: SourceFile, query: Query) -> dict[str, list[Node]]:
+    """Return the nodes of a file that a query captures, by capture."""
+    from tree_sitter import QueryCursor
+    return QueryCursor(query).captures(tree_of(file).root_node)
+
+
 def syntax_fault(file: SourceFile, tree: Tree) -> str:
     """Return a message about a file's first syntax error, or about a file that is not parsed at
     all; "" for a file without errors."""

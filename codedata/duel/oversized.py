@@ -16,12 +16,12 @@ from codedata.records import Commit
 RULE = "[exclude] max_patch_chars"
 
 
-def oversized(root: Path, max_chars: int) -> Callable[[str], str]:
-    """Return a function from an instance id to the rule that leaves it out, or "". commit/ is
-    looked through at its first call.
+def oversized(root: Path, max_chars: int) -> Callable[[str, str], str]:
+    """Return a function from an item and its instance id to the rule that leaves it out, or "".
+    commit/ is looked through at its first call.
     """
     ids = cache(lambda: set(_oversized_ids(root / Commit.directory, max_chars)))
-    return lambda instance_id: RULE if instance_id in ids() else ""
+    return lambda _, instance_id: RULE if instance_id in ids() else ""
 
 
 def _oversized_ids(directory: Path, max_chars: int) -> Iterator[str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from codedata.checks.contamination import Material
+from codedata.checks.requests import request_problems
 from codedata.checks.secrets import mask
 from codedata.disk.layouts import files_digest
 from codedata.disk.store import Store, digest, digests_of
@@ -21,7 +22,7 @@ from codedata.export.collect import UNKNOWN, ExportRules, LeftOutLog
 from codedata.export.exports import Export
 from codedata.export.folders import read_manifest
 from codedata.export.split import splits
-from codedata.records import Object, Task
+from codedata.records import PULL_REQUEST, Object, Task
 from codedata.sandbox.images.registry import image_name
 from codedata.settings import ExportSettings
 from codedata.tasks.folder.folder import GOLD, SOLVE, Problem, image_of, task_problem, text_in
@@ -101,8 +102,8 @@ class TaskOrigins:
     # (name, kind, why it is in no format) of the others
     refused: list[tuple[str, str, Problem]] = field(default_factory=list)
     n_broken: int = 0
-    kept_settings = ("audited_only", "harbor_network", "licence", "licences", "secrets_in_tests",
-                     "seed", "validation")
+    kept_settings = ("audited_only", "harbor_network", "licence", "licences", "min_words",
+                     "secrets_in_tests", "seed", "validation")
     template = "task_card.md"
     noun = "tasks"
 
@@ -152,7 +153,7 @@ def read_tasks(root: Path, settings: ExportSettings, rules: ExportRules,
     for name in store.names():
         try:
             task = store.read(name)
-            problem = _problem(rules, task, settings.secrets_in_tests)
+            problem = _problem(rules, task, settings)
             audit = None if problem else audits.of(task)
             problem = problem or audit_problem(settings.audited_only, audit)
         except BrokenRecord as e:
@@ -171,7 +172,7 @@ def read_tasks(root: Path, settings: ExportSettings, rules: ExportRules,
     return read
 
 
-def _problem(rules: ExportRules, task: Task, secrets_in_tests: bool) -> Problem | None:
+def _problem(rules: ExportRules, task: Task, settings: ExportSettings) -> Problem | None:
     """Return why a task is in no format, or None."""
     name = task.instance_id
     if rules.excludes(name):
@@ -180,7 +181,12 @@ def _problem(rules: ExportRules, task: Task, secrets_in_tests: bool) -> Problem 
              "patch": text_in(task.solution, GOLD) or text_in(task.solution, SOLVE)}
     reasons = rules.against(licence_of(task), lambda: Material(
         name, about_text(task, "repo"), about_text(task, "source_commit"), texts))
-    return reasons[0] if reasons else task_problem(task, secrets_in_tests)
+    problem = reasons[0] if reasons else task_problem(task, settings.secrets_in_tests)
+    if problem or task.kind != PULL_REQUEST:
+        return problem
+    names = task.about.get("new_names")
+    names = map(str, names) if isinstance(names, list) else ()
+    return next(request_problems(texts["task"], names, settings.min_words), None)
 
 
 def kinds_in(root: Path) -> set[str]:

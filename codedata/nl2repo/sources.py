@@ -20,9 +20,9 @@ from codedata.code.entities import (
     SourceFile,
     Sources,
     all_entities,
+    captured,
     query_of,
     read_sources,
-    tree_of,
 )
 from codedata.disk.layouts import NEW, Folder
 from codedata.disk.store import Derived, Store, digest
@@ -207,11 +207,10 @@ def licence_of(folder: Path, project: dict) -> str | None:
 
 def foreign_imports(files: Iterable[SourceFile]) -> list[str]:
     """Return the third-party modules that a repository's Python imports outside of its tests."""
-    from tree_sitter import QueryCursor
     query = query_of(LANGUAGE, "python_imports.scm")
     python = [file for file in files if file.language == LANGUAGE]
     own = {part.removesuffix(".py") for file in python for part in PurePosixPath(file.path).parts}
     modules = {node.text.decode(errors="replace").partition(".")[0]
                for file in python if not file.is_test for node in
-               QueryCursor(query).captures(tree_of(file).root_node).get("module", [])}
+               captured(file, query).get("module", [])}
     return sorted(modules - own - sys.stdlib_module_names)

@@ -7,15 +7,15 @@ request's purpose.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
+from codedata.checks.requests import IS_CHORE, request_problems
 from codedata.code.entities import is_document, is_of_tests, language_of
 from codedata.code.patches import files_of, hunks_of
 from codedata.disk.store import Derived, Store, digest
 from codedata.pulls.texts import own_text, tells
 from codedata.records import PULL_REQUEST, Commit, Environment, Object, Task
 from codedata.run.stage import Reads
-from codedata.settings import PrTasksSettings
+from codedata.settings import Settings
 from codedata.suites.repo_names import repo_name_of
 from codedata.tasks.kinds import Candidate, PatchKind
 from codedata.tasks.prove.first_run import FirstRun, ScreeningRules
@@ -64,16 +64,26 @@ class Pulls(PatchKind):
     gold_is_long = True
     rules = ScreeningRules(ALL, counts_missing=True)
 
-    def __init__(self, root: Path, limits: PrTasksSettings):
+    def __init__(self, settings: Settings):
+        limits, root = settings.pr_tasks, settings.root
         self._commits = Store(root, Commit)
 
         def candidates_of(name: str, commit: Commit) -> dict[str, PullRequest]:
             return {name: pull_request(commit, limits.max_files, limits.max_lines)}
 
+        def left_out(name: str, _: str) -> str:
+            """Return the rule by which no task is made of a request, or "". A model can write a
+            text for one that needs it."""
+            commit = self._commits.read(name)
+            found = request_problems(own_text(commit), commit.new_names or (),
+                                     settings.export.min_words)
+            return next((rule for rule, _ in found
+                         if rule == IS_CHORE or limits.writer != "llm"), "")
+
         self.tasks = Store(root, Task, kind=PULL_REQUEST)
         self.candidates = Reads(Derived(self._commits, candidates_of, derived=False),
                                 ("base_commit", "diff", "tests", "refused"), made_by="prompt",
-                                command="prompt.py")
+                                leaves_out=left_out, command="prompt.py")
 
     def described(self, candidate: PullRequest, run: FirstRun, environment: Environment
                   ) -> tuple[Object, Object]:
@@ -81,7 +91,7 @@ class Pulls(PatchKind):
         commit = self._commits.read(candidate.name)
         language = language_of(min(run.before | run.after))
         return {"method": PULL_REQUEST, "language": language, "licence": commit.licence,
-                "told": tells(commit, own_text(commit)) or None,
+                "new_names": commit.new_names, "told": tells(commit, own_text(commit)) or None,
                 "labels": {"category": CATEGORY, "tags": [*filter(None, (language, "swe"))]},
                 "made_from": {"directory": Commit.directory, "item": candidate.item,
                               "digest": digest([candidate.diff, candidate.tests])}}, {}

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
-from codedata.code.git import has_commit
+from codedata.checks.requests import names_brought
+from codedata.code.git import has_commit, own_repository, run_git
 from codedata.disk.store import Derived, Readers, Store
 from codedata.pulls.kind import Pulls
 from codedata.records import Commit, parse
 from codedata.run.stage import Reads, Stage, Writes
+from codedata.sandbox.archives import UnsafeArchive
 from codedata.settings import Settings
 from codedata.suites.environments import Environments
 
@@ -35,11 +38,37 @@ def records_stage(settings: Settings, spec: str, found: Iterable[tuple[str, dict
 
     fields = tuple(Commit.__dataclass_fields__)
     optional = tuple(field for field in fields if field not in NEEDED)
-    return Stage("pr_tasks.records", make=lambda commit: commit, is_local=True,
+
+    def make(commit: Commit) -> Commit:
+        return replace(commit, new_names=_new_names(spec, commit) or None)
+
+    return Stage("pr_tasks.records", make=make, is_local=True,
                  reads=Reads(Derived(readers, commit_of, place=spec, derived=False), fields,
-                             leaves_out=lambda name: reasons.get(name, "")),
+                             leaves_out=lambda name, _: reasons.get(name, "")),
                  writes=Writes(Store(settings.root, Commit), fields, optional=optional),
                  then="pr_tasks.py --setup")
+
+
+def _clone_of(spec: str) -> Path:
+    """Return the clone that git:PATH names."""
+    return Path(spec.removeprefix("git:").partition("@")[0]).resolve()
+
+
+def _new_names(spec: str, commit: Commit) -> list[str]:
+    """Return the names that a request brings, its tests use, and no file of the clone had before;
+    none without a clone."""
+    names = spec.startswith("git:") and names_brought(commit.patch, commit.test_patch)
+    if not names:
+        return []
+    with own_repository(_clone_of(spec)) as own:
+        try:
+            had = run_git(own, "grep", "-whoFI", "-f", "-", commit.base_commit,
+                          stdin="\n".join(names))
+        except UnsafeArchive as e:
+            if not e.what.endswith("failed: "):   # git ends with 1 if it finds nothing
+                raise
+            had = ""
+    return sorted(names.difference(had.split()))
 
 
 def missing_environments(settings: Settings, spec: str) -> dict[str, tuple[str, list[str]]]:
@@ -48,12 +77,14 @@ def missing_environments(settings: Settings, spec: str) -> dict[str, tuple[str, 
     ancestor. The source is the clone that `spec` names, if it has the commit.
     """
     commits, found = Store(settings.root, Commit).open(), Environments(settings.root, True).open()
-    candidates = Pulls(settings.root, settings.pr_tasks).candidates.store.open()
-    clone = Path(spec.removeprefix("git:").partition("@")[0]).resolve()
+    requests = Pulls(settings).candidates
+    candidates = requests.store.open()
+    clone = _clone_of(spec)
     needed_by: dict[str, list[str]] = defaultdict(list)
     for name in candidates.names():
         one = candidates.read(name)
-        if not one.refused and one.repo_name not in found:
+        is_refused = one.refused or requests.leaves_out(name, one.instance_id)
+        if not is_refused and one.repo_name not in found:
             needed_by[one.repo_name].append(name)
     first = {name: commits.read(needed[0]) for name, needed in needed_by.items()}
     rows = {}

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 from functools import partial
 
+from codedata.checks.requests import request_problems
 from codedata.disk.store import digest
 from codedata.errors import ItemFailed
 from codedata.leak.facts import given_away, in_words
@@ -57,6 +58,7 @@ class TextWriter:
     """
 
     def __init__(self, settings: Settings, models: Models):
+        self._min_words = settings.export.min_words
         is_asked = settings.pr_tasks.writer == "llm"
         self._client = models.client("issue") if is_asked else None
 
@@ -101,7 +103,10 @@ class TextWriter:
         return ask(self._client, read, request, _packaged(AGAIN))
 
     def _problems(self, task: Task, commit: Commit, text: str) -> Iterator[str]:
-        """Yield what a text lacks and where it reveals the solution, according to the model."""
+        """Yield what a text lacks by a rule or according to the model, and where it reveals the
+        solution."""
+        for rule, details in request_problems(text, commit.new_names or (), self._min_words):
+            yield f"{rule}: {details}"
         found = ask(self._client, partial(_read, text),
                     _filled(READ, task, commit, text, form=json.dumps(FORM)), _packaged(AGAIN),
                     schema=json.loads(_packaged(SCHEMA)))

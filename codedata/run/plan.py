@@ -100,14 +100,14 @@ class States:
         stores = dict.fromkeys(side.store for side in (self.reads, self.writes, *self.joined))
         for store in stores:
             store.open()
-        asked = Asked(self._fault, self.writes.lacks or _no_reason,
-                      self.reads.leaves_out or _no_reason, self._failed_before)
+        asked = Asked(self._fault, self.writes.lacks or _no_reason, self._failed_before)
         for name in filter(selection.in_shard, source.names()):
             try:
                 known = source.facts(name)
                 if not selection.only or self._is_selected(name, known.instance_id):
-                    plan.add(self._blocked(name, known) or state_of(
-                        self._facts(name, known), selection, asked), selection.no_retry)
+                    item = self._blocked(name, known) or state_of(
+                        self._facts(name, known), selection, asked)
+                    plan.add(self._without_left_out(item), selection.no_retry)
             except BrokenRecord as e:
                 plan.add_broken(e, name)
         if source is not out:
@@ -168,6 +168,13 @@ class States:
             older, newer = joined, self.reads
         return (f"{older.place} is of another {joined.same.replace('_', ' ')} than "
                 f"{newer.place}: {older.made_by.partition('.')[0]}.py makes it again")
+
+    def _without_left_out(self, item: Item) -> Item:
+        """Return an item, excluded if a rule leaves it out and it would be made, now or later."""
+        if (item.asks or item.state == "waiting") and (
+                rule := self.reads.leaves_out(item.name, item.instance_id)):
+            return item._replace(state="excluded", reason=rule, counts=False, lacks_field=False)
+        return item
 
     # what is known of an item --------------------------------------------------------------------
 

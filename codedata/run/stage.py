@@ -15,8 +15,8 @@ class Reads:
     fields: tuple[str, ...]        # (): no change makes an item stale
     made_by: str = ""              # the stage that writes them: if an item failed there, it waits
     needs: tuple[str, ...] = ()    # fields that earlier stages fill in: an item without them waits
-    # instance id → the rule that leaves it out, or ""; called for items that would be made
-    leaves_out: Callable[[str], str] | None = None
+    # (item, its instance id) → the rule that leaves it out, or ""; called for items to be made
+    leaves_out: Callable[[str, str], str] = lambda name, instance_id: ""
     # item → further names by which --only selects it: of items that later steps derive from it
     leads_to: Callable[[str], Iterable[str]] = lambda name: ()
     same: str = ""                 # of a joined store: a field that has to agree with the item

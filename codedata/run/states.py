@@ -87,7 +87,6 @@ class Asked(NamedTuple):
 
     fault: Callable[[str], str]       # item → the failure that its record states
     lacks: Callable[[str], str]       # item → what it needs outside of the root and is gone
-    left_out: Callable[[str], str]    # instance id → the rule that leaves it out
     failed_before: Callable[[str, str], str]   # item, instance id → the earlier stage's failure
 
 
@@ -125,8 +124,6 @@ def state_of(facts: ItemFacts, selection: Selection, asked: Asked) -> Item:
     if selection.force and item.state in COUNTED:
         item = item._replace(state="forced", copies_only=False, keeps=False,
                              still=item.state if item.state in STAYS else "")
-    if item.asks and (rule := asked.left_out(item.instance_id)):
-        return item._replace(state="excluded", reason=rule, counts=False)
     if item.asks and (why := asked.failed_before(item.name, item.instance_id)):
         return item._replace(state="waiting", reason=why)
     return item

@@ -67,7 +67,7 @@ def trajectories_stage(settings: Settings, models: Models) -> Stage:
     rows = Derived(readers, lambda name, record: {name: record}, place=prompt.source, derived=False,
                    keeps=is_of_another_source)
     return Stage("prompt.trajectories", make=lambda record: record, is_local=True,
-                 reads=Reads(rows, FIELDS, leaves_out=lambda name: refused.get(name, "")),
+                 reads=Reads(rows, FIELDS, leaves_out=lambda name, _: refused.get(name, "")),
                  writes=Writes(store, optional=("resolved", "reward")), finish=add_commits,
                  then="export.py --formats sft_trajectories,dpo_trajectories")
 

@@ -21,9 +21,9 @@ from codedata.code.entities import (
     Entity,
     SourceFile,
     Sources,
+    captured,
     query_of,
     read_sources,
-    tree_of,
 )
 from codedata.disk.locks import temporary_folder
 from codedata.errors import ItemFailed
@@ -250,9 +250,7 @@ def add_lines(lines: Masks, more: Masks) -> None:
 
 def runnable(file: SourceFile) -> int:
     """Return the mask of the first lines of a Python file's statements."""
-    from tree_sitter import QueryCursor
-    query = query_of(LANGUAGE, "python_statements.scm")
-    found = QueryCursor(query).captures(tree_of(file).root_node)
+    found = captured(file, query_of(LANGUAGE, "python_statements.scm"))
     nothing = {node.id for node in found.get("nothing", [])}
     lines = {node.start_point.row + 1 for node in found.get("statement", [])
              if node.id not in nothing}

@@ -14,7 +14,7 @@ from collections.abc import Collection
 from functools import partial
 from typing import TYPE_CHECKING
 
-from codedata.code.entities import SourceFile, language_of, query_of, tree_of
+from codedata.code.entities import SourceFile, captured, language_of, query_of, tree_of
 from codedata.sandbox import Sandbox
 from codedata.suites import recorded_calls
 from codedata.suites.contexts import sources_in
@@ -71,9 +71,8 @@ class JavaScriptOutcome(Outcome):
     def literals(code: str) -> list[tuple[int, int, object]]:
         """Return (start, end, value) of each number, text and boolean in code; offsets are in
         bytes."""
-        from tree_sitter import QueryCursor
-        root = tree_of(SourceFile("", "javascript", code.encode(), False)).root_node
-        found = QueryCursor(query_of("javascript", QUERIES)).captures(root)
+        found = captured(SourceFile("", "javascript", code.encode(), False),
+                         query_of("javascript", QUERIES))
         return [(node.start_byte, node.end_byte, json.loads(node.text))
                 for node in found.get("literal", [])]
 

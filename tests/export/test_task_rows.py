@@ -13,6 +13,7 @@ from a_task import (
     HEALS,
     HIDDEN,
     PULL_ID,
+    PULLED,
     REPORT,
     STRIP,
     STRIP_ID,
@@ -103,7 +104,7 @@ def test_a_pull_request_has_the_row_of_a_bug_and_its_tests_begin_with_the_earlie
     for name, patch in (("swebench", HEALS), ("swesmith", BUG_PATCH)):
         bug, pull = rows(root, name)
         wanted = {"instance_id": PULL_ID, "method": "pull_request", "symbol": "", "grade": "",
-                  "problem_statement": "Wade deeper.\n", "patch": patch,
+                  "problem_statement": PULLED, "patch": patch,
                   "test_patch": diff_of(EARLIER, HIDDEN)}
         images = {key: f"codedata-bug/{PULL_ID}:1" for key in ("image", "image_name") if key in bug}
         assert pull == {**bug, **wanted, **images}
@@ -126,6 +127,16 @@ def test_what_is_not_as_proven_or_lacks_a_part_is_left_out_by_name(root):
     for part in ("environment/", "bug_inject.py agent --steps issue", "nl2repo.py --steps"):
         assert part in details
     assert [row["instance_id"] for row in rows(root, "swebench")] == [BUG_ID]
+
+
+def test_requests_that_need_a_text_are_left_out_and_counted_by_rule(root):
+    for name, text, names in (("short", "Wade deeper.\n", ""), ("names", PULLED, ["wade_on"]),
+                              ("said", f"{PULLED}See wade_on.\n", ["wade_on"])):
+        write_task(root, a_pull(f"birds__heron-{name}", text, new_names=names))
+    make(root)
+    assert [line["detail"] for line in left_out_lines(root)] == ["wade_on", "Wade deeper."]
+    counted = "needs a text: it has fewer than 8 words 1, needs a text: it lacks names"
+    assert counted in card(root, "swebench") and counted in card(root, "harbor")
 
 
 def test_two_tasks_of_a_repository_never_share_a_report(root):

@@ -17,7 +17,9 @@ from codedata.code.patches import diff_of
 from codedata.disk.layouts import Program
 from codedata.disk.store import Store
 from codedata.pulls.kind import pull_request
+from codedata.pulls.records import records_stage
 from codedata.records import PULL_REQUEST, Commit, Task, parse
+from codedata.settings import Settings
 from codedata.tasks.folder.folder import verifier_config
 
 ID = "birds__heron-7"
@@ -68,6 +70,39 @@ def test_a_patch_without_heads_of_git_is_refused_as_such(field, heads):
      "it changes 3 lines, more than 2")])
 def test_a_request_that_can_be_no_task_is_refused_by_name(files, limits, reason):
     assert pull_request(parse(Commit, record(files), ""), *limits).refused == reason
+
+
+def test_a_request_that_nobody_can_solve_costs_nothing_until_it_is_let_in(tmp_path):
+    (tmp_path / "heron.py").write_text(f"{HERON}stalk = 1\n")
+    base = subprocess.check_output(
+        "git init -q; git add .; git -c user.name=E -c user.email=e@x commit -qm Begin; "
+        "git rev-parse HEAD", shell=True, cwd=tmp_path, text=True).strip()
+    make = records_stage(Settings(), f"git:{tmp_path}", ()).make
+
+    def put(k: int, text: str, call: str) -> None:
+        values = record({"heron.py": (HERON, f"{HERON}def {call}(): pass\n")}, issue=text,
+                        base_commit=base, instance_id=f"birds__heron-{k}",
+                        test_patch=diff_of({}, {"test_heron.py": f"x.{call}()\n".encode()}))
+        made = make(parse(Commit, values, ""))
+        write_json(tmp_path / f"commit/birds__heron-{k}.json", vars(made))
+
+    def left_out(*flags) -> list[str]:
+        printed = run_main(pr_tasks.main, tmp_path, "--status", *flags)
+        return re.findall(r"left out: 1 \((?:needs a text: )?(.*)\)", printed)
+
+    text = "Let herons wade in mud that is deep"
+    put(7, "Sink.", "wade")
+    put(8, f"ci: {text}", "wade")
+    put(9, text, "wade_on")
+    rules = left_out()
+    assert rules == ["it has fewer than 8 words",
+                     "its title is that of a chore, a release or a typo",
+                     "it lacks names that its tests use"]
+    assert left_out("--writer", "llm") == [rules[1]]
+    put(9, f"{text}: `wade_on`", "wade_on")
+    assert left_out() == [*rules[:2], "no env/ yet"]
+    put(9, text, "stalk")
+    assert left_out() == [*rules[:2], "no env/ yet"]
 
 
 @pytest.mark.docker

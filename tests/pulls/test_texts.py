@@ -24,8 +24,8 @@ GOLD = """diff --git a/heron.py b/heron.py
 +    return _stride_below(depth_cm)
 """
 TESTS = GOLD.replace("heron.py", "test_heron.py").replace("_stride_below", "wade_slowly")
-COMMIT = Commit("birds__heron-7", "birds/heron", "python", "0" * 40, "", "Herons sink in the mud.",
-                ["heron.py"], GOLD, TESTS)
+COMMIT = Commit("birds__heron-7", "birds/heron", "python", "0" * 40, "",
+                "Herons sink in the mud, as it is deep.", ["heron.py"], GOLD, TESTS)
 TASK = SimpleNamespace(
     tests={"test.patch": TESTS.encode(),
            "config.json": json.dumps({"FAIL_TO_PASS": ["t.py::test_mud_is_deep"]}).encode()},
@@ -46,8 +46,8 @@ def written(tmp_path, fake_llm, *replies, writer: str = "llm", commit: Commit = 
 
 
 def test_a_text_that_does_is_kept_and_without_a_model_it_is_the_requests_own(tmp_path, fake_llm):
-    assert written(tmp_path, fake_llm, writer="own") == "Herons sink in the mud.\n"
-    assert written(tmp_path, fake_llm, found()) == "Herons sink in the mud.\n"
+    assert written(tmp_path, fake_llm, writer="own") == "Herons sink in the mud, as it is deep.\n"
+    assert written(tmp_path, fake_llm, found()) == "Herons sink in the mud, as it is deep.\n"
     request, = fake_llm.requests
     assert "test_mud_is_deep" in request.text and "_stride_below" in request.text
     assert own_text(replace(COMMIT, issue="It sinks. ")) == "It sinks.\n"
@@ -66,8 +66,8 @@ def test_a_request_that_says_nothing_gets_a_text_of_a_model_alone(tmp_path, fake
     nothing = replace(COMMIT, description="Merge commit from fork\n\nCo-authored-by: E <e@x>")
     with pytest.raises(ItemFailed, match="does not describe itself"):
         written(tmp_path, fake_llm, writer="own", commit=nothing)
-    assert written(tmp_path, fake_llm, "<issue>It sinks.</issue>", found(), commit=nothing) == (
-        "It sinks.\n")
+    assert written(tmp_path, fake_llm, f"<issue>{COMMIT.description}</issue>", found(),
+                   commit=nothing) == f"{COMMIT.description}\n"
 
 
 def test_a_text_is_written_until_nothing_is_unsaid_and_nothing_told(tmp_path, fake_llm):
@@ -82,6 +82,16 @@ def test_a_text_is_written_until_nothing_is_unsaid_and_nothing_told(tmp_path, fa
     assert "no issue between" in asked[2]
     assert "'_stride_below'" in asked[4] and "the test 'test_mud_is_deep'" in asked[4]
     assert "it tells the solution: 'out of the mud'" in asked[6]
+
+
+def test_a_text_that_an_export_would_leave_out_is_written_until_it_would_not(tmp_path, fake_llm):
+    text = f"{COMMIT.description} See wade_slowly.\n"
+    assert written(tmp_path, fake_llm, found(), "<issue>It sinks.</issue>", found(),
+                   f"<issue>{text}</issue>", found(),
+                   commit=replace(COMMIT, new_names=["wade_slowly"])) == text
+    asked = [request.text for request in fake_llm.requests]
+    assert "lacks names that its tests use: wade_slowly" in asked[1]
+    assert "it has fewer than 8 words: It sinks." in asked[3]
 
 
 def test_a_reader_that_quotes_what_is_not_there_is_asked_again(tmp_path, fake_llm):

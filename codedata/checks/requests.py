@@ -1,0 +1,61 @@
+"""Tell without a model whether the text of a pull request can be a task's instruction.
+
+A request is left out if its title says that it is a chore. Its text has to be a few words long, and
+to say the names that nobody could know: those that its tests use and that the gold patch brings.
+The languages' grammars find them in patches. Not promised: that a text which passes says enough, or
+that a name in a string is found.
+"""
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from codedata.code.entities import SourceFile, captured, language_of, languages, query_of
+from codedata.code.patches import hunks_of
+
+MAX_START = 200        # characters of a text in which its title is looked for
+MAX_LINES = 20_000     # of each patch
+WORD = re.compile(r"[^\W\d]\w*")
+VERSION = r"v?\d+(?:\.\d+)+[\w.+-]*\W*$"
+# types of conventional commits that change no behaviour; dependencies, as their bots name them;
+# releases; typos
+CHORE = re.compile(rf"""
+    (?:chore|ci|docs|build|style|test)(?:\([^)\n]*\))?!?:
+    | bump\b.*\ from\ \S+\ to\ | \[pre-commit\.ci\]\ | (?:bump|update|upgrade)\b.*\ to\ {VERSION}
+    | (?:(?:bump|release|prepare|version)\b[^\d\n]{{0,40}})?{VERSION}
+    | .*\btypos?\b""", re.IGNORECASE | re.MULTILINE | re.VERBOSE)
+IS_CHORE = "its title is that of a chore, a release or a typo"
+
+
+def request_problems(text: str, new_names: Iterable[str], min_words: int
+                     ) -> Iterator[tuple[str, str]]:
+    """Yield (rule, details) of each rule that leaves out a request with this text: none if
+    `min_words` is 0. `new_names` are those that somebody has to be told."""
+    if not min_words:
+        return
+    start = text.strip()[:MAX_START]
+    if CHORE.match(start):
+        yield IS_CHORE, start
+    if len(WORD.findall(text)) < min_words:
+        yield f"needs a text: it has fewer than {min_words} words", start
+    if unsaid := [name for name in new_names if name not in text]:
+        yield "needs a text: it lacks names that its tests use", ", ".join(unsaid)
+
+
+def names_brought(gold: str, tests: str) -> set[str]:
+    """Return the names that the patch of tests uses and does not define, and that the gold patch
+    defines; the base may have some."""
+    return _names_in(gold, "given") & _names_in(tests, "used") - _names_in(tests, "own")
+
+
+def _names_in(patch: str, capture: str) -> set[str]:
+    """Return the names in a patch's new text that a capture of python_names.scm finds."""
+    names = set()
+    for hunk in hunks_of(patch, "", MAX_LINES):
+        language = language_of(hunk.path)
+        if queries := languages().get(language, {}).get("names"):
+            lines = [line[1:] for line in hunk.lines if not line.startswith(("-", "\\"))]
+            file = SourceFile(hunk.path, language, "\n".join(lines).encode(), False)
+            nodes = captured(file, query_of(language, *queries)).get(capture, ())
+            names |= {node.text.decode() for node in nodes}
+    return names

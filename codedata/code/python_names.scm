@@ -1,0 +1,13 @@
+; Names in Python. @used: of something that another file may define. @given: what a file defines, or
+; its callers name. @own: what it defines.
+
+(import_from_statement name: [
+  (dotted_name (identifier) @used) (aliased_import name: (dotted_name (identifier) @used))])
+(attribute attribute: (identifier) @used)
+(call function: (identifier) @used)
+(keyword_argument name: (identifier) @used)
+(function_definition name: (identifier) @given @own)
+(class_definition name: (identifier) @given @own)
+(assignment left: (identifier) @given)
+(parameters [(identifier) @given (_ . (identifier) @given)])
+((assignment left: (attribute object: (_) @self attribute: (_) @given)) (#eq? @self "self"))

@@ -1,0 +1,5 @@
+; What TypeScript has besides ecmascript_names.scm.
+
+(property_signature name: (property_identifier) @given)
+(public_field_definition name: (property_identifier) @given)
+(method_signature name: (property_identifier) @given @own)

@@ -1,0 +1,68 @@
+"""Check which texts of pull requests are left out, and which names are found in patches."""
+from __future__ import annotations
+
+import pytest
+
+from codedata.checks.requests import names_brought, request_problems
+from codedata.code.patches import diff_of
+
+PYTHON = ("class Heron:\n    def wade(self, depth_cm):\n        pass\n", """\
+MUD = 7
+def local():
+    pass
+
+
+class Heron:
+    def wade(self, depth_cm, slowly=False):
+        self.legs = 2
+
+
+class MudError(Exception):
+    pass
+""", "from heron import Heron\n", """\
+from heron import MUD, Heron, MudError, absent
+
+
+def local():
+    return Heron().wade(MUD, local(), slowly=True).legs
+
+
+def test_mud():
+    with pytest.raises(MudError):
+        "a text with depths"
+""")
+TYPESCRIPT = ("export function wade(depth: number) {}\n", """\
+export interface Options { slowly?: boolean }
+export const MUD = 7
+const inside = 1
+export function wade(depth: number, { slowly }: Options = {}) {}
+""", "import { wade } from './heron'\n", """\
+import { wade, MUD } from './heron'
+const inside = 2
+wade(MUD, { slowly: true })
+""")
+
+
+@pytest.mark.parametrize(("titles", "rule"), [
+    (["chore(deps)!: tidy up", "docs: tell how herons wade", "Bump mud from 1.0 to 2 in /swamp",
+      "[pre-commit.ci] pre-commit autoupdate", "Release 1.2", "v1.2.3rc1", "Fix typos in the swamp",
+      "Prepare for version 2.0."], "chore"),
+    (["Herons sink in mud that is deep", "", "Chores"], "fewer than 8 words"),
+    (["fix: herons sink in the mud of version 1.2",
+      "Upgrade the waders to the format 1.2 of mud"], "lacks names"),
+    (["Let herons `wadeSlowly` in mud that is deep"], "")])
+def test_a_text_is_left_out_by_the_first_rule_that_applies(titles, rule):
+    for title in titles:
+        found, _ = next(request_problems(title + "\n", ["wadeSlowly"], 8), ("", ""))
+        assert rule in found and bool(rule) == bool(found)
+        assert not [*request_problems(title, ["wadeSlowly"], 0)]
+
+
+@pytest.mark.parametrize(("suffix", "texts", "names"), [
+    ("py", PYTHON, {"MUD", "MudError", "legs", "slowly", "Heron", "wade"}),
+    ("ts", TYPESCRIPT, {"MUD", "slowly", "wade"})])
+def test_names_that_a_request_brings_and_its_tests_use_are_found(suffix, texts, names):
+    old, new, old_tests, tests = map(str.encode, texts)
+    gold = diff_of({f"heron.{suffix}": old}, {f"heron.{suffix}": new})
+    test = f"test/heron.test.{suffix}"
+    assert names_brought(gold, diff_of({test: old_tests}, {test: tests})) == names
