@@ -14,27 +14,37 @@ writes  commit/<instance_id>.json     Commit (records)
         task/<instance_id>/           Task, as Harbor takes it (prove; instruct)
         a _ledger.jsonl in each       a line an attempt; which rule refuses a request
 
+  python pr_tasks.py --root runs/mine --prs github:owner/name --check
   python pr_tasks.py --root runs/mine --prs git:../clone --setup
   python pr_tasks.py --root runs/mine --prs git:../clone@v1..HEAD --steps records
   python pr_tasks.py --root runs/mine --only '*-120*'   # where env/ has their base commits
 """
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 from codedata import config
+from codedata.code.git import clone_in
 from codedata.disk.store import Store
-from codedata.env.inputs import repositories_in
+from codedata.env.clones import SOURCES, cloned
+from codedata.env.inputs import GITHUB, repositories_in
 from codedata.env.setup import READ, setup_stage
 from codedata.llm import Models
 from codedata.pulls.kind import Pulls
 from codedata.pulls.prover import PullProver
-from codedata.pulls.records import missing_environments, records_stage
+from codedata.pulls.records import (
+    check_candidates,
+    missing_environments,
+    recorded,
+    records_stage,
+)
 from codedata.pulls.texts import TextWriter
 from codedata.records import PULL_REQUEST, Commit, Environment, Task
 from codedata.run import cli, start
 from codedata.run.stage import Reads, Stage
+from codedata.sampling.github import github_of
 from codedata.sampling.pull_requests import all_prs
-from codedata.sampling.trajectories import Hub
+from codedata.sampling.trajectories import hub_of
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.environments import Environments
@@ -50,7 +60,12 @@ def main(argv=None) -> int:
     flags = parser.add_argument_group("flags of pr_tasks.py")
     cli.steps_flag(flags, STEPS)
     flags.add_argument("--prs", metavar="SPEC", default="", help="pull requests to make records "
-                       "of: git:PATH[@A..B], or a path or glob of JSON")
+                       "of: github:OWNER/NAME[@A..B], git:PATH[@A..B], hf:NAME[:SPLIT], or a path "
+                       "or glob of rows or of JSON by gh")
+    flags.add_argument("--clones", metavar="DIR", default="",
+                       help="clones on this machine: OWNER/NAME, OWNER__NAME or NAME, also .git")
+    flags.add_argument("--check", action="store_true", help="only list the pull requests of --prs, "
+                       "or of commit/: words, files and lines, or why not")
     flags.add_argument("--setup", action="store_true", help="make missing environments")
     flags.add_argument("--writer", choices=["own", "llm"], help="of instructions: the request's "
                        "own words, or a model where these will not do (default: own)")
@@ -62,17 +77,26 @@ def main(argv=None) -> int:
         parser.error("--steps records needs --prs")
     settings = cli.with_container_workers(config.load(args), args)
     options = cli.reap_first(args, settings, cli.options(args))
-    if args.prs and not options.read_only:
+    if args.prs and not (options.read_only or args.check):
         settings.root.mkdir(parents=True, exist_ok=True)
 
     def sandboxes(models: Models) -> SandboxFactory:
         return SandboxFactory(settings, models.stop, args.keep_images)
 
+    def clone_of(repo: str) -> Path:
+        clone = clone_in(Path(args.clones), repo, "HEAD") if args.clones else None
+        sources = settings.root / Environment.directory / SOURCES
+        return clone or cloned(f"{GITHUB}{repo}", "", sources)[0]
+
+    def found(models: Models) -> Iterator[tuple[str, dict | str]]:
+        return all_prs(args.prs, hub_of(settings, models.http), github_of(settings, models.http),
+                       clone_of)
+
     def records(models: Models) -> Stage:
-        return records_stage(settings, args.prs, all_prs(args.prs, Hub(models.http)))
+        return records_stage(settings, args.prs, found(models))
 
     def setup(models: Models) -> Stage:
-        missing = missing_environments(settings, args.prs)
+        missing = missing_environments(settings, args.prs, args.clones)
         rows = {name: row for name, (row, _) in missing.items()}
         repositories = Reads(repositories_in(rows, Path(), "commit/", is_all=False), READ,
                              leads_to=lambda name: missing[name][1])
@@ -84,6 +108,11 @@ def main(argv=None) -> int:
         return prove_stage(kind, "pr_tasks.prove", PullProver(kind, host), host,
                            Environments(settings.root, unhealthy_too=True),
                            after="pr_tasks.py --setup", then="pr_tasks.py --steps instruct")
+
+    if args.check:
+        with Models(settings) as models:
+            requests = found(models) if args.prs else recorded(settings.root)
+            return check_candidates(settings, requests)
 
     makers = {"records": records, "setup": setup, "prove": prove,
               "instruct": partial(instruct, settings)}

@@ -8,12 +8,13 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from codedata.bounded import read_bounded
+from codedata.bounded import inside, read_bounded
 from codedata.disk.locks import temporary_folder
+from codedata.errors import BrokenRecord
 from codedata.sandbox.archives import UnsafeArchive
 from codedata.texts import printable
 
@@ -72,6 +73,16 @@ def _refuse_links(history: Path) -> None:
             left += [f"{place}/{name}" for name in os.listdir(place)]
         elif not stat.S_ISREG(mode) or (place.endswith(ALTERNATES) and os.path.getsize(place)):
             raise UnsafeArchive(f"git would follow or wait for {printable(place)}")
+
+
+def clone_in(folder: Path, repo: str, commit: str) -> Path | None:
+    """Return the clone of owner/name that has a commit: owner/name, owner__name or name in a folder
+    of clones, also with .git at the end."""
+    names = (repo, repo.replace("/", "__"), repo.rpartition("/")[2])
+    with suppress(BrokenRecord):   # no path of names
+        places = [inside(folder, f"{name}{end}") for name in names for end in ("", ".git")]
+        return next((place for place in places if has_commit(place, commit)), None)
+    return None
 
 
 def has_commit(folder: Path, commit: str) -> bool:

@@ -167,11 +167,14 @@ class Http:
 
     def send(self, url: str, endpoint: EndpointState, decode: Callable, *,
              tries: Tries | None = None, gate: Callable | None = None, max_bytes: int = 0,
+             limit_s: Callable[[int | None, Mapping], float] = lambda status, headers: 0.0,
              **kwargs):
         """Return decode(status, headers, body) of the first good answer; retry on its ValueError.
 
-        The request is a POST where `data` is given, else a GET; `direct` takes no proxy. `gate()`
-        is called right before each attempt and may raise (budget). Raise HttpTrouble after the last
+        The request is a POST where `data` is given, else a GET; `direct` takes no proxy, `one_host`
+        follows no redirect to another host. `gate()` is called right before each attempt and may
+        raise (budget). limit_s(status, headers) returns the seconds until a limit that refused an
+        attempt ends, 0 if none did. Raise HttpTrouble after the last
         retry (at once where a good answer is larger than `max_bytes`; 0: max_reply_bytes),
         RunStopped when the endpoint as a whole is unusable, Interrupted when the run ends.
         """
@@ -194,6 +197,9 @@ class Http:
             finally:
                 endpoint.release()
             log.info("%s: %s", url, failure.problem)
+            if seconds := limit_s(failure.status, failure.headers):
+                self.wait(seconds)
+                continue
             if failure.status == 429:
                 tries.throttled += 1
                 self._wait_429(failure, url, endpoint.throttled(started), tries.throttled)
@@ -260,7 +266,7 @@ class Http:
         return _AttemptFailed(self.masked(f"connection failed: {text}"), is_down=is_down)
 
     def _exchange(self, url: str, data: bytes | None = None, headers: dict | None = None,
-                  direct: bool = False) -> tuple[int, Mapping, bytes]:
+                  direct: bool = False, one_host: bool = False) -> tuple[int, Mapping, bytes]:
         """Return status, headers and body of the answer; redirects of a GET are followed."""
         headers = {**HEADERS, **(headers or {})}
         for _ in range(MAX_REDIRECTS):
@@ -275,6 +281,8 @@ class Http:
             if elsewhere == url or data is not None:
                 break
             if urlsplit(elsewhere)[:2] != urlsplit(url)[:2]:   # keys are for that host alone
+                if one_host:
+                    break
                 headers = {name: value for name, value in headers.items()
                            if name in HEADERS or name == "Range"}
             url = elsewhere
@@ -316,6 +324,14 @@ class Http:
         url += f"?{urlencode(params)}" if params else ""
         return self._get(url, lambda status, answer_headers, body: read_json(body),
                          headers=headers)
+
+    def get_page(self, url: str, headers: dict, limit_s: Callable) -> tuple[object, Mapping]:
+        """Return (the parsed JSON, the headers) of an answer of this host alone. `limit_s` is that
+        of send().
+        """
+        return self._get(url, lambda status, answer_headers, body: (read_json(body),
+                                                                    answer_headers),
+                         headers=headers, limit_s=limit_s, one_host=True)
 
     def get_range(self, url: str, start: int, end: int, headers: dict | None = None) -> bytes:
         """Return the bytes start..end (inclusive) of `url`."""

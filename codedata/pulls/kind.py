@@ -1,13 +1,15 @@
 """Implement pull requests as a kind of task: the gold is the change of code in a request, the
 hidden tests are the test files that it changes, in their new version.
 
-Documentation is in neither and stays unchanged. The gold also has changes that do not belong to the
-request's purpose.
+Documentation and what no test reads are in neither and stay unchanged. The gold also has changes
+that do not belong to the request's purpose.
 """
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mode
 
 from codedata.code.entities import is_document, is_of_tests, language_of
 from codedata.code.patches import files_of, hunks_of
@@ -22,6 +24,9 @@ from codedata.tasks.prove.first_run import FirstRun, ScreeningRules
 
 ALL = 1.0            # share of the tests that may fail before a request
 CATEGORY = "software-engineering"   # one of Harbor's categories of tasks
+# settings of git, editors and CI, and locks of dependencies, which are installed before any test
+UNTESTED = re.compile(r"(?:\A|/)\.|[.-]lock(?:b|\.json|\.yaml)?\Z")
+NOT_READ = "not read"   # in place of what a text gives away, where no model reads it
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ def pull_request(commit: Commit, max_files: int, max_lines: int) -> PullRequest:
     for path, text in files_of(commit.patch):
         if is_of_tests(path):
             tests[path] = text
-        elif not is_document(path):
+        elif not (is_document(path) or UNTESTED.search(path)):
             code[path] = text
     hunks = hunks_of("".join(code.values()))
     n_lines = sum(line.startswith(("+", "-")) for hunk in hunks for line in hunk.lines)
@@ -66,6 +71,7 @@ class Pulls(PatchKind):
 
     def __init__(self, root: Path, limits: PrTasksSettings):
         self._commits = Store(root, Commit)
+        self._unread = NOT_READ if limits.writer == "own" else None
 
         def candidates_of(name: str, commit: Commit) -> dict[str, PullRequest]:
             return {name: pull_request(commit, limits.max_files, limits.max_lines)}
@@ -79,9 +85,10 @@ class Pulls(PatchKind):
                   ) -> tuple[Object, Object]:
         """Return a request's fields of task.toml, and {} for proof.json."""
         commit = self._commits.read(candidate.name)
-        language = language_of(min(run.before | run.after))
+        languages = [language_of(path) for path, _ in files_of(candidate.diff)]
+        language = mode([*filter(None, languages)] or [None])
         return {"method": PULL_REQUEST, "language": language, "licence": commit.licence,
-                "told": tells(commit, own_text(commit)) or None,
+                "told": tells(commit, own_text(commit)) or self._unread,
                 "labels": {"category": CATEGORY, "tags": [*filter(None, (language, "swe"))]},
                 "made_from": {"directory": Commit.directory, "item": candidate.item,
                               "digest": digest([candidate.diff, candidate.tests])}}, {}

@@ -1,19 +1,23 @@
 """Write the records of pull requests, and find pull requests without an environment: the steps
-`records` and `setup` of pr_tasks.py."""
+`records` and `setup` of pr_tasks.py, and its --check."""
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from codedata.code.git import has_commit
+from codedata.code.git import clone_in, has_commit
+from codedata.code.patches import files_of, hunks_of
 from codedata.disk.store import Derived, Readers, Store
-from codedata.pulls.kind import Pulls
+from codedata.pulls.kind import Pulls, pull_request
+from codedata.pulls.texts import own_text
 from codedata.records import Commit, parse
 from codedata.run.stage import Reads, Stage, Writes
 from codedata.settings import Settings
 from codedata.suites.environments import Environments
+from codedata.terminal import plural, say
+from codedata.texts import printable
 
 NEEDED = ("instance_id", "repo", "patch")   # other fields of a record may be empty
 
@@ -42,14 +46,47 @@ def records_stage(settings: Settings, spec: str, found: Iterable[tuple[str, dict
                  then="pr_tasks.py --setup")
 
 
-def missing_environments(settings: Settings, spec: str) -> dict[str, tuple[str, list[str]]]:
+def recorded(root: Path) -> Iterator[tuple[str, dict]]:
+    """Yield (id, record) of the pull requests of a root."""
+    commits = Store(root, Commit).open()
+    for name in commits.names():
+        yield name, vars(commits.read(name))
+
+
+def check_candidates(settings: Settings, found: Iterable[tuple[str, dict | str]]) -> int:
+    """Print the words, files and lines of each pull request that is `found` and can become a task,
+    and why the others cannot. Return 0 if one can, else 1."""
+    limits, n = settings.pr_tasks, Counter()
+    for name, value in found:
+        reason = value
+        if not isinstance(value, str):
+            commit = parse(Commit, value, name)
+            request = pull_request(commit, limits.max_files, limits.max_lines)
+            reason = request.refused
+            n_words, n_files = len(own_text(commit).split()), len([*files_of(request.diff)])
+            n_lines = sum(line.startswith(("+", "-")) for hunk in hunks_of(request.diff)
+                          for line in hunk.lines)
+        n[reason] += 1
+        if not reason:
+            print(f"{printable(name)}: {plural(n_words, 'word')}, {plural(n_files, 'file')}, "
+                  f"{plural(n_lines, 'line')}")
+    say(f"pr_tasks check  {plural(n.total(), 'pull request')}, of which {n['']:,} can become tasks")
+    for reason, count in n.most_common():
+        if reason:
+            say(f"      left out: {count:,} ({printable(reason)})")
+    return 0 if n[""] else 1
+
+
+def missing_environments(settings: Settings, spec: str, clones: str
+                         ) -> dict[str, tuple[str, list[str]]]:
     """Return {name of an environment: (its row for env_setup, the pull requests that need it)} of
     all missing environments, the oldest first, so that later ones can start from the image of an
-    ancestor. The source is the clone that `spec` names, if it has the commit.
+    ancestor. The source is the clone that `spec` names, or one in the folder `clones`, if it has
+    the commit.
     """
     commits, found = Store(settings.root, Commit).open(), Environments(settings.root, True).open()
     candidates = Pulls(settings.root, settings.pr_tasks).candidates.store.open()
-    clone = Path(spec.removeprefix("git:").partition("@")[0]).resolve()
+    named = Path(spec.removeprefix("git:").partition("@")[0])
     needed_by: dict[str, list[str]] = defaultdict(list)
     for name in candidates.names():
         one = candidates.read(name)
@@ -59,7 +96,10 @@ def missing_environments(settings: Settings, spec: str) -> dict[str, tuple[str, 
     rows = {}
     for name, commit in sorted(first.items(), key=lambda pair: pair[1].created_at or ""):
         row = {"repo": commit.repo, "base_commit": commit.base_commit}
-        if spec.startswith("git:") and has_commit(clone, commit.base_commit):
-            row["reformat_path"] = str(clone)
+        clone = named if spec.startswith("git:") and has_commit(named, commit.base_commit) else None
+        if clones and not clone:
+            clone = clone_in(Path(clones), commit.repo, commit.base_commit)
+        if clone:
+            row["reformat_path"] = str(clone.resolve())
         rows[name] = json.dumps(row), needed_by[name]
     return rows

@@ -18,6 +18,7 @@ from pathlib import Path
 from codedata.code.entities import is_of_tests
 from codedata.code.git import git_output, own_repository, run_git
 from codedata.code.patches import files_of
+from codedata.code.projects import licence_in
 from codedata.errors import Trouble
 from codedata.sandbox.archives import UnsafeArchive
 
@@ -40,7 +41,7 @@ def cut_rows(spec: str, instance_ids: Iterable[str] | None = None) -> Iterator[d
         with own_repository(Path(path)) as folder:
             repo = _repo_of(folder, Path(path))
             spelled = re.sub("[^a-zA-Z0-9_.-]", "-", repo.replace("/", "__"))
-            prefix = spelled.casefold()
+            prefix, licence = spelled.casefold(), licence_in(folder)
             wanted = {one.casefold(): one for one in instance_ids or ()}
             if "__" not in prefix:
                 wanted = {key.rpartition("__")[2]: one for key, one in wanted.items()}
@@ -52,7 +53,7 @@ def cut_rows(spec: str, instance_ids: Iterable[str] | None = None) -> Iterator[d
                 key = next(filter(wanted.__contains__, keys), None)
                 if key and parents:
                     yield {"instance_id": wanted.pop(key), "repo": repo, "created_at": time,
-                           "pr_description": message[:MAX_MESSAGE].strip(),
+                           "pr_description": message[:MAX_MESSAGE].strip(), "license": licence,
                            **_patches(folder, parents.partition(" ")[0], commit)}
     except UnsafeArchive as e:
         raise Trouble(f"cannot be read: {e.what}", spec, "Give git:PATH of a clone, git:PATH@A..B "

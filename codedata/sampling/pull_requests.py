@@ -11,9 +11,10 @@ from __future__ import annotations
 import re
 import reprlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta, timezone
 from itertools import chain
+from pathlib import Path
 from statistics import mode
 
 from codedata.code.entities import language_of
@@ -21,9 +22,17 @@ from codedata.code.patches import head_lines, reversed_patch
 from codedata.disk.row_files import JsonLines, ParquetFiles, find_files
 from codedata.errors import Trouble
 from codedata.sampling.git_prs import cut_rows
+from codedata.sampling.github import (
+    GitHub,
+    IssueText,
+    id_of_request,
+    number_of,
+    printed_texts,
+    with_texts,
+)
 from codedata.sampling.readers.chat import decoded
 from codedata.sampling.trajectories import Hub
-from codedata.terminal import say
+from codedata.terminal import plural, say
 from codedata.texts import number_text, printable
 
 # field of a Commit: columns, of which the first with text counts; those with + between are joined
@@ -31,8 +40,10 @@ FIELDS = {
     "instance_id": "instance_id org+repo+number", "repo": "repo",
     "language": "language repo_language lang", "base_commit": "base_commit base",
     "patch": "patch fix_patch", "test_patch": "test_patch",
-    "issue": "problem_statement resolved_issues", "description": "pr_description title+body",
+    "issue": "problem_statement resolved_issues issue",   # the last names are those of commit/
+    "description": "pr_description title+body description",
     "licence": "license licence license_name meta"}
+ROWS_AT_ONCE = 1000   # of Parquet
 NEEDED = ("instance_id", "repo", "patch")   # other fields may be empty
 # keys with texts in `base`, in an issue of `resolved_issues`, in `meta`, and in a licence of GitHub
 PARTS = ("sha", "title", "body", "license", "licence", "license_name", "spdx_id")
@@ -48,26 +59,59 @@ def fetch_prs(spec: str, instance_ids: Iterable[str],
     """
     records = {}
     problems = {}
-    for instance_id, found in _each(spec, set(instance_ids), hub):
+    for instance_id, found in _each(_rows(spec, set(instance_ids), hub)):
         (problems if isinstance(found, str) else records)[instance_id] = found
     return records, problems
 
 
-def all_prs(spec: str, hub: Hub) -> Iterator[tuple[str, dict | str]]:
-    """Yield (id, record, or the reason why it cannot be used) of each pull request of a clone, or
-    of a JSON file. Raise Trouble for Parquet, which is asked for ids.
+def all_prs(spec: str, hub: Hub, github: GitHub, clone_of: Callable[[str], Path]
+            ) -> Iterator[tuple[str, dict | str]]:
+    """Yield (id, record, or the reason why it cannot be used) of each pull request of a clone, of
+    files of rows, of owner/name on GitHub, or of files that gh printed. The last two take the
+    patches from the clone that clone_of(owner/name) returns.
     """
-    if spec.startswith("hf:") or not (spec.startswith("git:") or find_files(spec)[0] != "parquet"):
-        raise Trouble("is asked for ids alone.", spec,
-                      "Give git:PATH or JSON; or: python prompt.py")
-    yield from _each(spec, None, hub)
+    source, _, name = spec.partition(":")
+    texts = {}
+    if source not in ("github", "git", "hf"):
+        format, names = find_files(spec)
+        texts = printed_texts(names, hub) if format != "parquet" else {}
+    if source == "github":
+        repo, _, revisions = name.partition("@")
+        rows = _requests_of(repo, f"git:{clone_of(repo)}@{revisions}", github)
+    else:
+        rows = _printed_requests(texts, clone_of) if texts else _rows(spec, None, hub)
+    yield from _each(rows)
 
 
-def _each(spec: str, ids: set[str] | None, hub: Hub) -> Iterator[tuple[str, dict | str]]:
-    """Yield (id, record, or the reason why it cannot be used) of these ids, or of all: of several
-    rows with one id, the first counts."""
+def _requests_of(repo: str, spec: str, github: GitHub) -> Iterator[dict]:
+    """Yield the rows of a clone's commits that are pull requests on GitHub."""
+    rows = [*cut_rows(spec)]
+    newest = max(map(number_of, rows), default=0)
+    oldest = min((int(row["created_at"]) for row in rows), default=0)
+    texts = github.texts(repo, iso_utc(max(oldest, 0)), newest) if newest else {}
+    found = [*with_texts(rows, repo, texts)]
+    say(f"github  {repo}: {plural(len(found), 'pull request')}; left out: "
+        f"{plural(len(rows) - len(found), 'commit')} without one")
+    yield from found
+
+
+def _printed_requests(texts: dict[str, dict[int, IssueText]], clone_of: Callable[[str], Path]
+                      ) -> Iterator[dict]:
+    """Yield the rows of the pull requests among texts, and of those that no commit names."""
+    for repo, its_texts in texts.items():
+        missing = {id_of_request(repo, one.number) for one in its_texts.values() if one.is_request}
+        for row in with_texts(cut_rows(f"git:{clone_of(repo)}", [*missing]), repo, its_texts):
+            missing.discard(row["instance_id"])
+            yield row
+        for name in sorted(missing):
+            yield {"instance_id": name, "no_patch": "no commit names it"}
+
+
+def _each(rows: Iterable[dict]) -> Iterator[tuple[str, dict | str]]:
+    """Yield (id, record, or the reason why it cannot be used) of rows: of several with one id, the
+    first counts."""
     seen = set()
-    for row in _rows(spec, ids, hub):
+    for row in rows:
         instance_id = id_of(row)
         if instance_id not in seen:
             seen.add(instance_id)
@@ -88,13 +132,13 @@ def _rows(spec: str, ids: set[str] | None, hub: Hub) -> Iterable[dict]:
     else:
         format, names = find_files(spec)
     if format == "parquet":
-        return _parquet_rows(ParquetFiles(spec, names, hub, keep=False), ids)
+        return _parquet_rows(ParquetFiles(spec, names, hub, keep=ids is None), ids)
     return _json_rows([JsonLines(name, hub) for name in names], ids, spec)
 
 
-def _parquet_rows(files: ParquetFiles, ids: set[str]) -> Iterator[dict]:
-    """Yield the first row of each of these ids in each file, with the columns that a record needs.
-    """
+def _parquet_rows(files: ParquetFiles, ids: set[str] | None) -> Iterator[dict]:
+    """Yield the first row of each of these ids, or of all, in each file, with the columns that a
+    record needs."""
     columns = {name for name, *_ in files.query("describe from read_parquet(?)", files.names)}
     _check_columns(columns, files.spec)
     id_sql = "instance_id" if "instance_id" in columns else "''"
@@ -105,16 +149,17 @@ def _parquet_rows(files: ParquetFiles, ids: set[str]) -> Iterator[dict]:
     for name, row_number in files.query(f"""
             select filename, min(file_row_number)
             from read_parquet(?, filename = true, file_row_number = true)
-            where {id_sql} in (select unnest(?::varchar[]))
-            group by filename, {id_sql}""", files.names, list(ids)):
+            where ? is null or {id_sql} in (select unnest(?::varchar[]))
+            group by filename, {id_sql}""", files.names, *[None if ids is None else [*ids]] * 2):
         row_numbers[name].append(row_number)
     selected = ", ".join(f'"{name}"' for name in columns & COLUMNS)
     for name, plain_name in zip(files.names, files.plain_names, strict=True):
-        if plain_name in row_numbers:
+        wanted = sorted(row_numbers[plain_name])
+        for i in range(0, len(wanted), ROWS_AT_ONCE):
             yield from files.query_rows(f"""
                 select {selected} from read_parquet(?, file_row_number = true)
                 where file_row_number in (select unnest(?::bigint[]))
-                order by file_row_number""", name, row_numbers[plain_name])
+                order by file_row_number""", name, wanted[i:i + ROWS_AT_ONCE])
 
 
 def _json_rows(files: list[JsonLines], ids: set[str] | None, spec: str) -> Iterator[dict]:
@@ -164,9 +209,11 @@ def _record(row: dict) -> dict:
     if texts["repo"].startswith("swesmith/") or not is_upstream_fix:
         texts["patch"] = reversed_patch(texts["patch"])
     licences = [*dict.fromkeys(filter(None, texts["licence"].split("\n\n")))]
-    files = sorted(touched_files(texts["patch"]) | touched_files(texts["test_patch"]))
-    languages = [*filter(None, map(language_of, files))] or ["unknown"]
-    return {**texts, "language": texts["language"] or mode(languages), "files": files,
+    of_patch = touched_files(texts["patch"])
+    files = sorted(of_patch | touched_files(texts["test_patch"]))
+    languages = [[*filter(None, map(language_of, sorted(some)))] for some in (of_patch, files)]
+    return {**texts, "language": texts["language"] or mode(languages[0] or languages[1] or [
+                "unknown"]), "files": files,
             "created_at": iso_utc(row.get("created_at")), "licence": " OR ".join(licences) or None}
 
 
