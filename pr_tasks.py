@@ -32,12 +32,7 @@ from codedata.env.setup import READ, setup_stage
 from codedata.llm import Models
 from codedata.pulls.kind import Pulls
 from codedata.pulls.prover import PullProver
-from codedata.pulls.records import (
-    check_candidates,
-    missing_environments,
-    recorded,
-    records_stage,
-)
+from codedata.pulls.records import check_candidates, missing_environments, records_stage
 from codedata.pulls.texts import TextWriter
 from codedata.records import PULL_REQUEST, Commit, Environment, Task
 from codedata.run import cli, start
@@ -64,8 +59,8 @@ def main(argv=None) -> int:
                        "or glob of rows or of JSON by gh")
     flags.add_argument("--clones", metavar="DIR", default="",
                        help="clones on this machine: OWNER/NAME, OWNER__NAME or NAME, also .git")
-    flags.add_argument("--check", action="store_true", help="only list the pull requests of --prs, "
-                       "or of commit/: words, files and lines, or why not")
+    flags.add_argument("--check", action="store_true", help="only list the pull requests of --prs "
+                       "that can become tasks: words, files, lines")
     flags.add_argument("--setup", action="store_true", help="make missing environments")
     flags.add_argument("--writer", choices=["own", "llm"], help="of instructions: the request's "
                        "own words, or a model where these will not do (default: own)")
@@ -73,8 +68,8 @@ def main(argv=None) -> int:
     cli.sandbox_flags(parser)
     args = parser.parse_args(argv)
     args.defaults = {**args.defaults, "env.planner": PLANNER}
-    if args.steps == ("records",) and not args.prs:
-        parser.error("--steps records needs --prs")
+    if (args.check or args.steps == ("records",)) and not args.prs:
+        parser.error("--steps records and --check need --prs")
     settings = cli.with_container_workers(config.load(args), args)
     options = cli.reap_first(args, settings, cli.options(args))
     if args.prs and not (options.read_only or args.check):
@@ -111,8 +106,7 @@ def main(argv=None) -> int:
 
     if args.check:
         with Models(settings) as models:
-            requests = found(models) if args.prs else recorded(settings.root)
-            return check_candidates(settings, requests)
+            return check_candidates(settings, found(models))
 
     makers = {"records": records, "setup": setup, "prove": prove,
               "instruct": partial(instruct, settings)}

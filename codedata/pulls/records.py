@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from codedata.code.git import clone_in, has_commit
@@ -44,13 +44,6 @@ def records_stage(settings: Settings, spec: str, found: Iterable[tuple[str, dict
                              leaves_out=lambda name: reasons.get(name, "")),
                  writes=Writes(Store(settings.root, Commit), fields, optional=optional),
                  then="pr_tasks.py --setup")
-
-
-def recorded(root: Path) -> Iterator[tuple[str, dict]]:
-    """Yield (id, record) of the pull requests of a root."""
-    commits = Store(root, Commit).open()
-    for name in commits.names():
-        yield name, vars(commits.read(name))
 
 
 def check_candidates(settings: Settings, found: Iterable[tuple[str, dict | str]]) -> int:

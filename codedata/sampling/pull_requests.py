@@ -22,17 +22,10 @@ from codedata.code.patches import head_lines, reversed_patch
 from codedata.disk.row_files import JsonLines, ParquetFiles, find_files
 from codedata.errors import Trouble
 from codedata.sampling.git_prs import cut_rows
-from codedata.sampling.github import (
-    GitHub,
-    IssueText,
-    id_of_request,
-    number_of,
-    printed_texts,
-    with_texts,
-)
+from codedata.sampling.github import GitHub, id_of_request, printed_texts, with_texts
 from codedata.sampling.readers.chat import decoded
 from codedata.sampling.trajectories import Hub
-from codedata.terminal import plural, say
+from codedata.terminal import say
 from codedata.texts import number_text, printable
 
 # field of a Commit: columns, of which the first with text counts; those with + between are joined
@@ -43,7 +36,6 @@ FIELDS = {
     "issue": "problem_statement resolved_issues issue",   # the last names are those of commit/
     "description": "pr_description title+body description",
     "licence": "license licence license_name meta"}
-ROWS_AT_ONCE = 1000   # of Parquet
 NEEDED = ("instance_id", "repo", "patch")   # other fields may be empty
 # keys with texts in `base`, in an issue of `resolved_issues`, in `meta`, and in a licence of GitHub
 PARTS = ("sha", "title", "body", "license", "licence", "license_name", "spdx_id")
@@ -71,40 +63,17 @@ def all_prs(spec: str, hub: Hub, github: GitHub, clone_of: Callable[[str], Path]
     patches from the clone that clone_of(owner/name) returns.
     """
     source, _, name = spec.partition(":")
-    texts = {}
-    if source not in ("github", "git", "hf"):
-        format, names = find_files(spec)
-        texts = printed_texts(names, hub) if format != "parquet" else {}
     if source == "github":
         repo, _, revisions = name.partition("@")
-        rows = _requests_of(repo, f"git:{clone_of(repo)}@{revisions}", github)
+        rows = [*cut_rows(f"git:{clone_of(repo)}@{revisions}")]
+        rows = [*with_texts(rows, repo, github.texts(repo, rows))]
+    elif source not in ("git", "hf") and (texts := printed_texts(*find_files(spec), hub)):
+        rows = chain.from_iterable(
+            with_texts(cut_rows(f"git:{clone_of(repo)}", map(id_of_request, its_texts.values())),
+                       repo, its_texts) for repo, its_texts in texts.items())
     else:
-        rows = _printed_requests(texts, clone_of) if texts else _rows(spec, None, hub)
+        rows = _rows(spec, None, hub)
     yield from _each(rows)
-
-
-def _requests_of(repo: str, spec: str, github: GitHub) -> Iterator[dict]:
-    """Yield the rows of a clone's commits that are pull requests on GitHub."""
-    rows = [*cut_rows(spec)]
-    newest = max(map(number_of, rows), default=0)
-    oldest = min((int(row["created_at"]) for row in rows), default=0)
-    texts = github.texts(repo, iso_utc(max(oldest, 0)), newest) if newest else {}
-    found = [*with_texts(rows, repo, texts)]
-    say(f"github  {repo}: {plural(len(found), 'pull request')}; left out: "
-        f"{plural(len(rows) - len(found), 'commit')} without one")
-    yield from found
-
-
-def _printed_requests(texts: dict[str, dict[int, IssueText]], clone_of: Callable[[str], Path]
-                      ) -> Iterator[dict]:
-    """Yield the rows of the pull requests among texts, and of those that no commit names."""
-    for repo, its_texts in texts.items():
-        missing = {id_of_request(repo, one.number) for one in its_texts.values() if one.is_request}
-        for row in with_texts(cut_rows(f"git:{clone_of(repo)}", [*missing]), repo, its_texts):
-            missing.discard(row["instance_id"])
-            yield row
-        for name in sorted(missing):
-            yield {"instance_id": name, "no_patch": "no commit names it"}
 
 
 def _each(rows: Iterable[dict]) -> Iterator[tuple[str, dict | str]]:
@@ -132,7 +101,7 @@ def _rows(spec: str, ids: set[str] | None, hub: Hub) -> Iterable[dict]:
     else:
         format, names = find_files(spec)
     if format == "parquet":
-        return _parquet_rows(ParquetFiles(spec, names, hub, keep=ids is None), ids)
+        return _parquet_rows(ParquetFiles(spec, names, hub, keep=False), ids)
     return _json_rows([JsonLines(name, hub) for name in names], ids, spec)
 
 
@@ -154,12 +123,11 @@ def _parquet_rows(files: ParquetFiles, ids: set[str] | None) -> Iterator[dict]:
         row_numbers[name].append(row_number)
     selected = ", ".join(f'"{name}"' for name in columns & COLUMNS)
     for name, plain_name in zip(files.names, files.plain_names, strict=True):
-        wanted = sorted(row_numbers[plain_name])
-        for i in range(0, len(wanted), ROWS_AT_ONCE):
+        if plain_name in row_numbers:
             yield from files.query_rows(f"""
                 select {selected} from read_parquet(?, file_row_number = true)
                 where file_row_number in (select unnest(?::bigint[]))
-                order by file_row_number""", name, wanted[i:i + ROWS_AT_ONCE])
+                order by file_row_number""", name, row_numbers[plain_name])
 
 
 def _json_rows(files: list[JsonLines], ids: set[str] | None, spec: str) -> Iterator[dict]:
