@@ -37,7 +37,7 @@ from codedata.pulls.texts import TextWriter
 from codedata.records import PULL_REQUEST, Commit, Environment, Task
 from codedata.run import cli, start
 from codedata.run.stage import Reads, Stage
-from codedata.sampling.github import github_of
+from codedata.sampling.github import GitHub
 from codedata.sampling.pull_requests import all_prs
 from codedata.sampling.trajectories import hub_of
 from codedata.sandbox.factory import SandboxFactory
@@ -56,7 +56,7 @@ def main(argv=None) -> int:
     cli.steps_flag(flags, STEPS)
     flags.add_argument("--prs", metavar="SPEC", default="", help="pull requests to make records "
                        "of: github:OWNER/NAME[@A..B], git:PATH[@A..B], hf:NAME[:SPLIT], or a path "
-                       "or glob of rows or of JSON by gh")
+                       "or glob of rows")
     flags.add_argument("--clones", metavar="DIR", default="",
                        help="clones on this machine: OWNER/NAME, OWNER__NAME or NAME, also .git")
     flags.add_argument("--check", action="store_true", help="only list the pull requests of --prs "
@@ -78,20 +78,23 @@ def main(argv=None) -> int:
     def sandboxes(models: Models) -> SandboxFactory:
         return SandboxFactory(settings, models.stop, args.keep_images)
 
+    clones = args.clones
+    if args.prs.startswith("git:"):
+        clones = args.prs.removeprefix("git:").partition("@")[0]
+
     def clone_of(repo: str) -> Path:
-        clone = clone_in(Path(args.clones), repo, "HEAD") if args.clones else None
         sources = settings.root / Environment.directory / SOURCES
-        return clone or cloned(f"{GITHUB}{repo}", "", sources)[0]
+        return clone_in(clones, repo, "HEAD") or cloned(f"{GITHUB}{repo}", "", sources)[0]
 
     def found(models: Models) -> Iterator[tuple[str, dict | str]]:
-        return all_prs(args.prs, hub_of(settings, models.http), github_of(settings, models.http),
+        return all_prs(args.prs, hub_of(settings, models.http), GitHub(settings, models.http),
                        clone_of)
 
     def records(models: Models) -> Stage:
         return records_stage(settings, args.prs, found(models))
 
     def setup(models: Models) -> Stage:
-        missing = missing_environments(settings, args.prs, args.clones)
+        missing = missing_environments(settings, clones)
         rows = {name: row for name, (row, _) in missing.items()}
         repositories = Reads(repositories_in(rows, Path(), "commit/", is_all=False), READ,
                              leads_to=lambda name: missing[name][1])

@@ -75,13 +75,14 @@ def _refuse_links(history: Path) -> None:
             raise UnsafeArchive(f"git would follow or wait for {printable(place)}")
 
 
-def clone_in(folder: Path, repo: str, commit: str) -> Path | None:
-    """Return the clone of owner/name that has a commit: owner/name, owner__name or name in a folder
-    of clones, also with .git at the end."""
+def clone_in(folder: str, repo: str, commit: str) -> Path | None:
+    """Return the clone of owner/name that has a commit: a folder, or owner/name, owner__name or
+    name in it, also with .git at the end; None for ""."""
     names = (repo, repo.replace("/", "__"), repo.rpartition("/")[2])
-    with suppress(BrokenRecord):   # no path of names
+    with suppress(BrokenRecord):   # a name that leads out of the folder
         places = [inside(folder, f"{name}{end}") for name in names for end in ("", ".git")]
-        return next((place for place in places if has_commit(place, commit)), None)
+        return next((one for one in (Path(folder), *places) if folder and has_commit(one, commit)),
+                    None)
     return None
 
 

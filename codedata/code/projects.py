@@ -8,7 +8,7 @@ from contextlib import suppress
 from email.parser import HeaderParser
 from pathlib import Path
 
-from codedata.bounded import read_bounded, resolved_in, row_in
+from codedata.bounded import read_bounded, resolved_in
 from codedata.code.git import run_git
 from codedata.disk.locks import temporary_folder
 from codedata.records import storable
@@ -17,6 +17,7 @@ from codedata.texts import toml_of, toml_tables
 
 MAX_TEXT = 200_000         # bytes of a project file, a licence or a README
 REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][\w.-]*)")
+PACKAGE = re.compile(r'^(?: {1,4}|\t)"license": *"(.+)"', re.MULTILINE)   # of package.json
 WORD = re.compile(r"\w+")
 FILES = ("pyproject.toml", "setup.cfg", "package.json")   # that declare a licence
 LICENCES = ("LICENSE", "LICENCE", "COPYING")   # how the names of licence files begin
@@ -46,7 +47,7 @@ def project_of(folder: Path) -> dict:
     toml, cfg = _pyproject(folder), _setup_cfg(folder)
     info = HeaderParser().parsestr(text_in(folder, "PKG-INFO"), headersonly=True)
     licence = (toml.get("license") or info.get("License-Expression") or cfg.get("license")
-               or _package_json(folder).get("license") or "")
+               or "".join(PACKAGE.findall(text_in(folder, "package.json"))))
     if isinstance(licence, dict):
         licence = licence.get("text") or ""
     required = _texts(toml.get("dependencies")) or [
@@ -66,14 +67,6 @@ def _pyproject(folder: Path) -> dict:
     with suppress(ValueError, RecursionError):
         project = toml_tables(text_in(folder, "pyproject.toml")).get("project")
         return project if isinstance(project, dict) else {}
-    return {}
-
-
-def _package_json(folder: Path) -> dict:
-    """Return package.json."""
-    with suppress(ValueError):
-        package = row_in(text_in(folder, "package.json"))
-        return package if isinstance(package, dict) else {}
     return {}
 
 

@@ -322,16 +322,8 @@ class Http:
     def get_json(self, url: str, params: dict | None = None, headers: dict | None = None):
         """Return the parsed JSON at `url`."""
         url += f"?{urlencode(params)}" if params else ""
-        return self._get(url, lambda status, answer_headers, body: read_json(body),
-                         headers=headers)
-
-    def get_page(self, url: str, headers: dict, limit_s: Callable) -> tuple[object, Mapping]:
-        """Return (the parsed JSON, the headers) of an answer of this host alone. `limit_s` is that
-        of send().
-        """
-        return self._get(url, lambda status, answer_headers, body: (read_json(body),
-                                                                    answer_headers),
-                         headers=headers, limit_s=limit_s, one_host=True)
+        return self.get(url, lambda status, answer_headers, body: read_json(body),
+                        headers=headers)
 
     def get_range(self, url: str, start: int, end: int, headers: dict | None = None) -> bytes:
         """Return the bytes start..end (inclusive) of `url`."""
@@ -344,16 +336,17 @@ class Http:
                 raise ValueError(f"{len(body)} bytes for the range {start}-{end}")
             return body
         headers = {**(headers or {}), "Range": f"bytes={start}-{end}"}
-        return self._get(url, decode, max(MAX_DATA_BYTES, n_bytes), headers=headers)
+        return self.get(url, decode, max(MAX_DATA_BYTES, n_bytes), headers=headers)
 
     def get_size(self, url: str, headers: dict | None = None) -> int:
         """Return the size of `url` in bytes by a range of one: object stores often refuse HEAD."""
         def decode(status, answer_headers, body):
             total = answer_headers.get("Content-Range", "").rpartition("/")[2]
             return int(total) if status == 206 else len(body)
-        return self._get(url, decode, headers={**(headers or {}), "Range": "bytes=0-0"})
+        return self.get(url, decode, headers={**(headers or {}), "Range": "bytes=0-0"})
 
-    def _get(self, url: str, decode, max_bytes: int = MAX_DATA_BYTES, **kwargs):
+    def get(self, url: str, decode: Callable, max_bytes: int = MAX_DATA_BYTES, **kwargs):
+        """Return decode(status, headers, body) of `url`, as send() does."""
         endpoint = self.endpoint("host " + url.split("/")[2], 8)
         return self.send(url, endpoint, decode, max_bytes=max_bytes, **kwargs)
 

@@ -36,6 +36,11 @@ class PullRequest(Candidate):
     tests: str = ""          # its patch of test files
 
 
+def n_changed_lines(diff: str) -> int:
+    """Return how many lines a diff adds or removes."""
+    return sum(line.startswith(("+", "-")) for hunk in hunks_of(diff) for line in hunk.lines)
+
+
 def pull_request(commit: Commit, max_files: int, max_lines: int) -> PullRequest:
     """Return the pull request of a record. Refuse it if it changes no code or no tests, or more
     than `max_files` files or `max_lines` lines of code (0: no limit).
@@ -46,8 +51,7 @@ def pull_request(commit: Commit, max_files: int, max_lines: int) -> PullRequest:
             tests[path] = text
         elif not (is_document(path) or UNTESTED.search(path)):
             code[path] = text
-    hunks = hunks_of("".join(code.values()))
-    n_lines = sum(line.startswith(("+", "-")) for hunk in hunks for line in hunk.lines)
+    n_lines = n_changed_lines("".join(code.values()))
     has_heads = all({hunk.path for hunk in hunks_of(patch)} <= dict(files_of(patch)).keys()
                     for patch in (commit.patch, commit.test_patch))
     refusals = {"a patch lacks heads of git, diff --git a/FILE b/FILE": not has_heads,

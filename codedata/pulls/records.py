@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from pathlib import Path
 
-from codedata.code.git import clone_in, has_commit
-from codedata.code.patches import files_of, hunks_of
+from codedata.code.git import clone_in
+from codedata.code.patches import files_of
 from codedata.disk.store import Derived, Readers, Store
-from codedata.pulls.kind import Pulls, pull_request
+from codedata.pulls.kind import Pulls, n_changed_lines, pull_request
 from codedata.pulls.texts import own_text
 from codedata.records import Commit, parse
 from codedata.run.stage import Reads, Stage, Writes
@@ -56,13 +55,10 @@ def check_candidates(settings: Settings, found: Iterable[tuple[str, dict | str]]
             commit = parse(Commit, value, name)
             request = pull_request(commit, limits.max_files, limits.max_lines)
             reason = request.refused
-            n_words, n_files = len(own_text(commit).split()), len([*files_of(request.diff)])
-            n_lines = sum(line.startswith(("+", "-")) for hunk in hunks_of(request.diff)
-                          for line in hunk.lines)
         n[reason] += 1
         if not reason:
-            print(f"{printable(name)}: {plural(n_words, 'word')}, {plural(n_files, 'file')}, "
-                  f"{plural(n_lines, 'line')}")
+            print(f"{commit.instance_id}: {len(own_text(commit).split())} words, "
+                  f"{len([*files_of(request.diff)])} files, {n_changed_lines(request.diff)} lines")
     say(f"pr_tasks check  {plural(n.total(), 'pull request')}, of which {n['']:,} can become tasks")
     for reason, count in n.most_common():
         if reason:
@@ -70,16 +66,13 @@ def check_candidates(settings: Settings, found: Iterable[tuple[str, dict | str]]
     return 0 if n[""] else 1
 
 
-def missing_environments(settings: Settings, spec: str, clones: str
-                         ) -> dict[str, tuple[str, list[str]]]:
+def missing_environments(settings: Settings, clones: str) -> dict[str, tuple[str, list[str]]]:
     """Return {name of an environment: (its row for env_setup, the pull requests that need it)} of
     all missing environments, the oldest first, so that later ones can start from the image of an
-    ancestor. The source is the clone that `spec` names, or one in the folder `clones`, if it has
-    the commit.
+    ancestor. The source is a clone that has the commit, if `clones` is one or has one.
     """
     commits, found = Store(settings.root, Commit).open(), Environments(settings.root, True).open()
     candidates = Pulls(settings.root, settings.pr_tasks).candidates.store.open()
-    named = Path(spec.removeprefix("git:").partition("@")[0])
     needed_by: dict[str, list[str]] = defaultdict(list)
     for name in candidates.names():
         one = candidates.read(name)
@@ -89,10 +82,7 @@ def missing_environments(settings: Settings, spec: str, clones: str
     rows = {}
     for name, commit in sorted(first.items(), key=lambda pair: pair[1].created_at or ""):
         row = {"repo": commit.repo, "base_commit": commit.base_commit}
-        clone = named if spec.startswith("git:") and has_commit(named, commit.base_commit) else None
-        if clones and not clone:
-            clone = clone_in(Path(clones), commit.repo, commit.base_commit)
-        if clone:
+        if clone := clone_in(clones, commit.repo, commit.base_commit):
             row["reformat_path"] = str(clone.resolve())
         rows[name] = json.dumps(row), needed_by[name]
     return rows

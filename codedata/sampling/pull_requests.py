@@ -22,7 +22,7 @@ from codedata.code.patches import head_lines, reversed_patch
 from codedata.disk.row_files import JsonLines, ParquetFiles, find_files
 from codedata.errors import Trouble
 from codedata.sampling.git_prs import cut_rows
-from codedata.sampling.github import GitHub, id_of_request, printed_texts, with_texts
+from codedata.sampling.github import GitHub, with_texts
 from codedata.sampling.readers.chat import decoded
 from codedata.sampling.trajectories import Hub
 from codedata.terminal import say
@@ -59,18 +59,15 @@ def fetch_prs(spec: str, instance_ids: Iterable[str],
 def all_prs(spec: str, hub: Hub, github: GitHub, clone_of: Callable[[str], Path]
             ) -> Iterator[tuple[str, dict | str]]:
     """Yield (id, record, or the reason why it cannot be used) of each pull request of a clone, of
-    files of rows, of owner/name on GitHub, or of files that gh printed. The last two take the
-    patches from the clone that clone_of(owner/name) returns.
-    """
+    files of rows, or of owner/name on GitHub, with the patches of the clone that
+    clone_of(owner/name) returns."""
     source, _, name = spec.partition(":")
     if source == "github":
         repo, _, revisions = name.partition("@")
         rows = [*cut_rows(f"git:{clone_of(repo)}@{revisions}")]
-        rows = [*with_texts(rows, repo, github.texts(repo, rows))]
-    elif source not in ("git", "hf") and (texts := printed_texts(*find_files(spec), hub)):
-        rows = chain.from_iterable(
-            with_texts(cut_rows(f"git:{clone_of(repo)}", map(id_of_request, its_texts.values())),
-                       repo, its_texts) for repo, its_texts in texts.items())
+        oldest = min((int(row["created_at"]) for row in rows), default=0)
+        newest = max((row["number"] for row in rows), default=0)
+        rows = with_texts(rows, repo, github.texts(repo, iso_utc(max(oldest, 0)), newest))
     else:
         rows = _rows(spec, None, hub)
     yield from _each(rows)
@@ -177,11 +174,10 @@ def _record(row: dict) -> dict:
     if texts["repo"].startswith("swesmith/") or not is_upstream_fix:
         texts["patch"] = reversed_patch(texts["patch"])
     licences = [*dict.fromkeys(filter(None, texts["licence"].split("\n\n")))]
-    of_patch = touched_files(texts["patch"])
-    files = sorted(of_patch | touched_files(texts["test_patch"]))
-    languages = [[*filter(None, map(language_of, sorted(some)))] for some in (of_patch, files)]
-    return {**texts, "language": texts["language"] or mode(languages[0] or languages[1] or [
-                "unknown"]), "files": files,
+    changed = sorted(touched_files(texts["patch"]))
+    languages = [*filter(None, map(language_of, changed))] or ["unknown"]
+    return {**texts, "language": texts["language"] or mode(languages),
+            "files": sorted({*changed, *touched_files(texts["test_patch"])}),
             "created_at": iso_utc(row.get("created_at")), "licence": " OR ".join(licences) or None}
 
 
