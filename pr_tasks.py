@@ -19,7 +19,6 @@ writes  commit/<instance_id>.json     Commit (records)
   python pr_tasks.py --root runs/mine --prs git:../clone@v1..HEAD --steps records
   python pr_tasks.py --root runs/mine --only '*-120*'   # where env/ has their base commits
 """
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -86,7 +85,7 @@ def main(argv=None) -> int:
         sources = settings.root / Environment.directory / SOURCES
         return clone_in(clones, repo, "HEAD") or cloned(f"{GITHUB}{repo}", "", sources)[0]
 
-    def found(models: Models) -> Iterator[tuple[str, dict | str]]:
+    def found(models: Models):
         return all_prs(args.prs, hub_of(settings, models.http), GitHub(settings, models.http),
                        clone_of)
 

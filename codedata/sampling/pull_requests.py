@@ -14,7 +14,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta, timezone
 from itertools import chain
-from pathlib import Path
 from statistics import mode
 
 from codedata.code.entities import language_of
@@ -56,7 +55,7 @@ def fetch_prs(spec: str, instance_ids: Iterable[str],
     return records, problems
 
 
-def all_prs(spec: str, hub: Hub, github: GitHub, clone_of: Callable[[str], Path]
+def all_prs(spec: str, hub: Hub, github: GitHub, clone_of: Callable
             ) -> Iterator[tuple[str, dict | str]]:
     """Yield (id, record, or the reason why it cannot be used) of each pull request of a clone, of
     files of rows, or of owner/name on GitHub, with the patches of the clone that
