@@ -23,10 +23,8 @@ from functools import partial
 from pathlib import Path
 
 from codedata import config
-from codedata.code.git import clone_in
 from codedata.disk.store import Store
-from codedata.env.clones import SOURCES, cloned
-from codedata.env.inputs import GITHUB, repositories_in
+from codedata.env.inputs import clone_for, repositories_in
 from codedata.env.setup import READ, setup_stage
 from codedata.llm import Models
 from codedata.pulls.kind import Pulls
@@ -53,16 +51,14 @@ def main(argv=None) -> int:
     parser = cli.parser(__doc__, "pr_tasks", "env", "sandbox")
     flags = parser.add_argument_group("flags of pr_tasks.py")
     cli.steps_flag(flags, STEPS)
-    flags.add_argument("--prs", metavar="SPEC", default="", help="pull requests to make records "
-                       "of: github:OWNER/NAME[@A..B], git:PATH[@A..B], hf:NAME[:SPLIT], or a path "
-                       "or glob of rows")
-    flags.add_argument("--clones", metavar="DIR", default="",
-                       help="clones on this machine: OWNER/NAME, OWNER__NAME or NAME, also .git")
-    flags.add_argument("--check", action="store_true", help="only list the pull requests of --prs "
-                       "that can become tasks: words, files, lines")
-    flags.add_argument("--setup", action="store_true", help="make missing environments")
-    flags.add_argument("--writer", choices=["own", "llm"], help="of instructions: the request's "
-                       "own words, or a model where these will not do (default: own)")
+    add = flags.add_argument
+    add("--prs", metavar="SPEC", default="", help="pull requests to make records of: "
+        "github:OWNER/NAME[@A..B], git:PATH[@A..B], hf:NAME[:SPLIT], or a path or glob of rows")
+    add("--clones", metavar="DIR", default="", help="clones: OWNER/NAME, OWNER__NAME, NAME[.git]")
+    add("--check", action="store_true", help="only list requests: their words, files, lines")
+    add("--setup", action="store_true", help="make missing environments")
+    add("--writer", choices=["own", "llm"], help="of instructions: the request's own words, or a "
+        "model where these will not do (default: own)")
     cli.planner_flag(flags, PLANNER)
     cli.sandbox_flags(parser)
     args = parser.parse_args(argv)
@@ -77,17 +73,11 @@ def main(argv=None) -> int:
     def sandboxes(models: Models) -> SandboxFactory:
         return SandboxFactory(settings, models.stop, args.keep_images)
 
-    clones = args.clones
-    if args.prs.startswith("git:"):
-        clones = args.prs.removeprefix("git:").partition("@")[0]
-
-    def clone_of(repo: str) -> Path:
-        sources = settings.root / Environment.directory / SOURCES
-        return clone_in(clones, repo, "HEAD") or cloned(f"{GITHUB}{repo}", "", sources)[0]
+    clones = args.prs[4:].partition("@")[0] if args.prs.startswith("git:") else args.clones
 
     def found(models: Models):
         return all_prs(args.prs, hub_of(settings, models.http), GitHub(settings, models.http),
-                       clone_of)
+                       partial(clone_for, clones=clones, root=settings.root))
 
     def records(models: Models) -> Stage:
         return records_stage(settings, args.prs, found(models))
@@ -109,7 +99,6 @@ def main(argv=None) -> int:
     if args.check:
         with Models(settings) as models:
             return check_candidates(settings, found(models))
-
     makers = {"records": records, "setup": setup, "prove": prove,
               "instruct": partial(instruct, settings)}
     wanted = {"records": args.prs, "setup": args.setup or "steps" in args.given}
