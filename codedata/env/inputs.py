@@ -144,8 +144,10 @@ def one_repository(argument: str, root: Path, may_clone: bool = True) -> Derived
 
 def clone_for(repo: str, clones: str, root: Path) -> Path:
     """Return the clone of owner/name in a folder of clones, or else one of GitHub in env/."""
+    if not OWNER_NAME.fullmatch(repo):
+        raise Trouble("is not owner/name.", repo)
     return clone_in(clones, repo, "HEAD") or cloned(
-        _address_of(repo), "", root / Environment.directory / SOURCES)[0]
+        f"{GITHUB}{repo}", "", root / Environment.directory / SOURCES)[0]
 
 
 def _repository(line: str, where: str, folder: Path, by_user: bool) -> Repository:

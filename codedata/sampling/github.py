@@ -13,7 +13,6 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from urllib.parse import urlencode, urlsplit
 
@@ -37,27 +36,19 @@ CLOSES = r"(?i)\b(?:close[sd]?|fix(?:e[sd])?|resolve[sd]?):? +" \
          r"(?:(?:{0})?#|https?://[^/\s]+/{0}/issues/)(\d{{1,9}})\b"
 
 
-@dataclass(frozen=True)
-class IssueText:
-    """Hold what an issue or a pull request says."""
-
-    title: str
-    body: str
-    is_request: bool
-
-
-def with_texts(rows: Iterable[dict], repo: str, texts: Mapping[int, IssueText]) -> Iterator[dict]:
-    """Yield the rows of commits that are pull requests, with what these and their issues say."""
+def with_texts(rows: Iterable[dict], repo: str, texts: Mapping[int, dict]) -> Iterator[dict]:
+    """Yield the rows of commits that are pull requests, with what these and their issues say, by
+    their `texts` {number: {title, body, is_request}}."""
     closes = re.compile(CLOSES.format(re.escape(repo)))
     for row in rows:
         number = row["number"]
         request = texts.get(number)
-        if request and request.is_request:
-            numbers = dict.fromkeys(closes.findall(f"{request.body}\n{row['pr_description']}"))
+        if request and request["is_request"]:
+            numbers = dict.fromkeys(closes.findall(f"{request['body']}\n{row['pr_description']}"))
             issues = [texts[int(one)] for one in numbers if int(one) in texts]
             yield {**row, "repo": repo, "instance_id": f"{repo.replace('/', '__')}-{number}",
-                   "pr_description": f"{request.title}\n\n{request.body}",
-                   "resolved_issues": [vars(one) for one in issues if not one.is_request]}
+                   "pr_description": f"{request['title']}\n\n{request['body']}",
+                   "resolved_issues": [one for one in issues if not one["is_request"]]}
 
 
 class GitHub:
@@ -69,17 +60,17 @@ class GitHub:
         self._url = settings.pr_tasks.github_url.rstrip("/")
         self._folder = settings.root / Commit.directory
 
-    def texts(self, repo: str, since: str, newest: int) -> dict[int, IssueText]:
-        """Return {number: text} of what changed `since` a date, up to a number. The oldest comes
-        first, so that new ones change only the last page."""
-        found: dict[int, IssueText] = {}
+    def texts(self, repo: str, since: str, newest: int) -> dict[int, dict]:
+        """Return {number: {title, body, is_request}} of what changed `since` a date, up to a
+        number. The oldest comes first, so that new ones change only the last page."""
+        found: dict[int, dict] = {}
         last = 0
         url = f"{self._url}/repos/{repo}/issues?" + urlencode({
             "state": "all", "sort": "created", "direction": "asc", "per_page": PER_PAGE,
             "since": since})
         while url and last < newest:
             page = self._page(url, math.ceil((newest - last) / PER_PAGE))
-            found |= {number: IssueText(*said) for number, *said in page["texts"]}
+            found |= {one["number"]: one for one in page["texts"]}
             last, url = max(found, default=0), page["next"]
         return found
 
@@ -113,13 +104,13 @@ class GitHub:
 
 
 def _page_in(status: int, headers: Mapping, body: bytes) -> dict:
-    """Return {texts: [(number, title, body, whether it is a request)], next: a URL or ""} of an
-    answer. Raise ValueError if it is not a list of issues."""
+    """Return {texts: [{number, title, body, is_request}], next: a URL or ""} of an answer. Raise
+    ValueError if it is not a list of issues."""
     following = NEXT.search(headers.get("Link", ""))
     try:
-        texts = [(int(one["number"]), one["title"].strip(),
-                  COMMENT.sub("", (one["body"] or "").replace("\r\n", "\n")).strip(),
-                  "pull_request" in one) for one in read_json(body)]
+        texts = [{"number": int(one["number"]), "title": one["title"].strip(),
+                  "body": COMMENT.sub("", (one["body"] or "").replace("\r\n", "\n")).strip(),
+                  "is_request": "pull_request" in one} for one in read_json(body)]
     except (TypeError, KeyError, AttributeError) as e:
         raise ValueError(f"not a list of issues: {e!r}") from e
     return {"next": following[1] if following else "", "texts": texts}
