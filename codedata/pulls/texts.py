@@ -51,7 +51,7 @@ def _without_squash_list(text: str) -> str:
     """Return a commit's message without the titles of squashed commits; what they say stays."""
     title, *paragraphs = re.split(r"\n\s*\n", text)
     left = [one for one in paragraphs if not SQUASHED.fullmatch(one)]
-    is_list = paragraphs[:1] != left[:1] and len(paragraphs) - len(left) > 1
+    is_list = "".join(paragraphs[:1]).startswith("* ") and len(paragraphs) - len(left) > 1
     return "\n\n".join([title, *left]) if is_list else text
 
 
