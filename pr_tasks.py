@@ -79,17 +79,6 @@ def main(argv=None) -> int:
         return all_prs(args.prs, hub_of(settings, models.http), GitHub(settings, models.http),
                        partial(clone_for, clones=clones, root=settings.root))
 
-    def records(models: Models) -> Stage:
-        return records_stage(settings, args.prs, found(models))
-
-    def setup(models: Models) -> Stage:
-        missing = missing_environments(settings, clones)
-        rows = {name: row for name, (row, _) in missing.items()}
-        repositories = Reads(repositories_in(rows, Path(), "commit/", is_all=False), READ,
-                             leads_to=lambda name: missing[name][1])
-        return setup_stage(settings, models, sandboxes(models), repositories,
-                           title="pr_tasks.setup", then="pr_tasks.py")
-
     def prove(models: Models) -> Stage:
         kind, host = Pulls(settings.root, settings.pr_tasks), sandboxes(models)
         return prove_stage(kind, "pr_tasks.prove", PullProver(kind, host), host,
@@ -99,11 +88,22 @@ def main(argv=None) -> int:
     if args.check:
         with Models(settings) as models:
             return check_candidates(settings, found(models))
-    makers = {"records": records, "setup": setup, "prove": prove,
+    makers = {"records": lambda models: records_stage(settings, args.prs, found(models)),
+              "setup": partial(setup, settings, clones, sandboxes), "prove": prove,
               "instruct": partial(instruct, settings)}
     wanted = {"records": args.prs, "setup": args.setup or "steps" in args.given}
     steps = [step for step in args.steps if wanted.get(step, True)]
     return start.run_steps(makers, settings, options, STEPS, steps)
+
+
+def setup(settings: Settings, clones: str, sandboxes, models: Models) -> Stage:
+    """Return the stage that makes the missing environments of base commits."""
+    missing = missing_environments(settings, clones)
+    rows = {name: row for name, (row, _) in missing.items()}
+    repositories = Reads(repositories_in(rows, Path(), "commit/", is_all=False), READ,
+                         leads_to=lambda name: missing[name][1])
+    return setup_stage(settings, models, sandboxes(models), repositories,
+                       title="pr_tasks.setup", then="pr_tasks.py")
 
 
 def instruct(settings: Settings, models: Models) -> Stage:

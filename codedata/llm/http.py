@@ -95,6 +95,8 @@ class EndpointState:
         self.in_flight = 0
         self.n_answers = 0
         self.about_key = "Check the key and the account; --show-config tells which are used."
+        # (status, headers) of a refusal → seconds until the limit ends that is its cause, or 0
+        self.limit_s = lambda status, headers: 0.0
         self.n_resets = 0               # connections lost since the last answer of any kind
         self._reduced_at = 0.0          # a 429 to a call that started earlier changes nothing
         self._throttled_since = None    # time.monotonic() of the first of only 429s
@@ -167,16 +169,14 @@ class Http:
 
     def send(self, url: str, endpoint: EndpointState, decode: Callable, *,
              tries: Tries | None = None, gate: Callable | None = None, max_bytes: int = 0,
-             limit_s: Callable[[int | None, Mapping], float] = lambda status, headers: 0.0,
              **kwargs):
         """Return decode(status, headers, body) of the first good answer; retry on its ValueError.
 
         The request is a POST where `data` is given, else a GET; `direct` takes no proxy, `one_host`
         follows no redirect to another host. `gate()` is called right before each attempt and may
-        raise (budget). limit_s(status, headers) returns the seconds until a limit that refused an
-        attempt ends, 0 if none did. Raise HttpTrouble after the last
-        retry (at once where a good answer is larger than `max_bytes`; 0: max_reply_bytes),
-        RunStopped when the endpoint as a whole is unusable, Interrupted when the run ends.
+        raise (budget). Raise HttpTrouble after the last retry (at once where a good answer is
+        larger than `max_bytes`; 0: max_reply_bytes), RunStopped when the endpoint as a whole is
+        unusable, Interrupted when the run ends.
         """
         tries = tries or Tries()
         answers_before = endpoint.n_answers
@@ -197,7 +197,7 @@ class Http:
             finally:
                 endpoint.release()
             log.info("%s: %s", url, failure.problem)
-            if seconds := limit_s(failure.status, failure.headers):
+            if seconds := endpoint.limit_s(failure.status, failure.headers):
                 self.wait(seconds)
                 continue
             if failure.status == 429:
@@ -322,8 +322,8 @@ class Http:
     def get_json(self, url: str, params: dict | None = None, headers: dict | None = None):
         """Return the parsed JSON at `url`."""
         url += f"?{urlencode(params)}" if params else ""
-        return self.get(url, lambda status, answer_headers, body: read_json(body),
-                        headers=headers)
+        return self._get(url, lambda status, answer_headers, body: read_json(body),
+                         headers=headers)
 
     def get_range(self, url: str, start: int, end: int, headers: dict | None = None) -> bytes:
         """Return the bytes start..end (inclusive) of `url`."""
@@ -336,17 +336,16 @@ class Http:
                 raise ValueError(f"{len(body)} bytes for the range {start}-{end}")
             return body
         headers = {**(headers or {}), "Range": f"bytes={start}-{end}"}
-        return self.get(url, decode, max(MAX_DATA_BYTES, n_bytes), headers=headers)
+        return self._get(url, decode, max(MAX_DATA_BYTES, n_bytes), headers=headers)
 
     def get_size(self, url: str, headers: dict | None = None) -> int:
         """Return the size of `url` in bytes by a range of one: object stores often refuse HEAD."""
         def decode(status, answer_headers, body):
             total = answer_headers.get("Content-Range", "").rpartition("/")[2]
             return int(total) if status == 206 else len(body)
-        return self.get(url, decode, headers={**(headers or {}), "Range": "bytes=0-0"})
+        return self._get(url, decode, headers={**(headers or {}), "Range": "bytes=0-0"})
 
-    def get(self, url: str, decode: Callable, max_bytes: int = MAX_DATA_BYTES, **kwargs):
-        """Return decode(status, headers, body) of `url`, as send() does."""
+    def _get(self, url: str, decode, max_bytes: int = MAX_DATA_BYTES, **kwargs):
         endpoint = self.endpoint("host " + url.split("/")[2], 8)
         return self.send(url, endpoint, decode, max_bytes=max_bytes, **kwargs)
 

@@ -56,15 +56,15 @@ class GitHub:
     are kept in the root's commit/ and not asked for again."""
 
     def __init__(self, settings: Settings, http: Http):
-        self._http, self._token = http, settings.github_token
+        self._http, self._endpoint = http, http.endpoint("GitHub", 1)
+        self._token = settings.github_token
         self._url = settings.pr_tasks.github_url.rstrip("/")
         self._folder = settings.root / Commit.directory
 
     def texts(self, repo: str, since: str, newest: int) -> dict[int, dict]:
         """Return {number: {title, body, is_request}} of what changed `since` a date, up to a
         number. The oldest comes first, so that new ones change only the last page."""
-        found: dict[int, dict] = {}
-        last = 0
+        found, last = {}, 0
         url = f"{self._url}/repos/{repo}/issues?" + urlencode({
             "state": "all", "sort": "created", "direction": "asc", "per_page": PER_PAGE,
             "since": since})
@@ -82,8 +82,8 @@ class GitHub:
         if urlsplit(url)[:2] != urlsplit(self._url)[:2]:
             raise HttpTrouble("names a page on another host", url)
         key = {"Authorization": f"Bearer {self._token}"} if self._token else {}
-        page = self._http.get(url, _page_in, headers=HEADERS | key, one_host=True,
-                              limit_s=partial(self._limit_s, n_left))
+        self._endpoint.limit_s = partial(self._limit_s, n_left)
+        page = self._http.send(url, self._endpoint, _page_in, headers=HEADERS | key, one_host=True)
         if page["next"]:   # it is full
             write_atomic(kept, json.dumps(page).encode())
         return page
