@@ -28,7 +28,7 @@ from codedata.terminal import say
 PAGES = "_github"    # in commit/: the pages that were read
 PER_PAGE = 100       # the most that GitHub gives
 HOUR_S = 3600.0
-HEADERS = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
+HEADERS = {"Accept": "application/vnd.github+json"}
 NEXT = re.compile(r'<([^<>]*)>; *rel="next"')
 COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)   # of Markdown, which a page does not show
 # the words by which a request closes an issue on GitHub
