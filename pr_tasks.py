@@ -14,6 +14,7 @@ writes  commit/<instance_id>.json     Commit (records)
         task/<instance_id>/           Task, as Harbor takes it (prove; instruct)
         a _ledger.jsonl in each       a line an attempt; which rule refuses a request
 
+  python pr_tasks.py --root runs/mine --prs github:owner/name --check
   python pr_tasks.py --root runs/mine --prs git:../clone --setup
   python pr_tasks.py --root runs/mine --prs git:../clone@v1..HEAD --steps records
   python pr_tasks.py --root runs/mine --only '*-120*'   # where env/ has their base commits
@@ -23,18 +24,19 @@ from pathlib import Path
 
 from codedata import config
 from codedata.disk.store import Store
-from codedata.env.inputs import repositories_in
+from codedata.env.inputs import clone_for, clones_for, repositories_in
 from codedata.env.setup import READ, setup_stage
 from codedata.llm import Models
 from codedata.pulls.kind import Pulls
 from codedata.pulls.prover import PullProver
-from codedata.pulls.records import missing_environments, records_stage
+from codedata.pulls.records import check_candidates, missing_environments, records_stage
 from codedata.pulls.texts import TextWriter
 from codedata.records import PULL_REQUEST, Commit, Environment, Task
 from codedata.run import cli, start
 from codedata.run.stage import Reads, Stage
+from codedata.sampling.github import GitHub
 from codedata.sampling.pull_requests import all_prs
-from codedata.sampling.trajectories import Hub
+from codedata.sampling.trajectories import hub_of
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.environments import Environments
@@ -49,35 +51,33 @@ def main(argv=None) -> int:
     parser = cli.parser(__doc__, "pr_tasks", "env", "sandbox")
     flags = parser.add_argument_group("flags of pr_tasks.py")
     cli.steps_flag(flags, STEPS)
-    flags.add_argument("--prs", metavar="SPEC", default="", help="pull requests to make records "
-                       "of: git:PATH[@A..B], or a path or glob of JSON")
-    flags.add_argument("--setup", action="store_true", help="make missing environments")
-    flags.add_argument("--writer", choices=["own", "llm"], help="of instructions: the request's "
-                       "own words, or a model where these will not do (default: own)")
+    add = flags.add_argument
+    add("--prs", metavar="SPEC", default="", help="pull requests to make records of: "
+        "github:OWNER/NAME[@A..B], git:PATH[@A..B], hf:NAME[:SPLIT], or a path or glob of rows")
+    add("--clones", metavar="DIR", default="", help="clones: OWNER/NAME, OWNER__NAME, NAME[.git]")
+    add("--check", action="store_true", help="only list requests: their words, files, lines")
+    add("--setup", action="store_true", help="make missing environments")
+    add("--writer", choices=["own", "llm"], help="of instructions: the request's own words, or a "
+        "model where these will not do (default: own)")
     cli.planner_flag(flags, PLANNER)
     cli.sandbox_flags(parser)
     args = parser.parse_args(argv)
     args.defaults = {**args.defaults, "env.planner": PLANNER}
-    if args.steps == ("records",) and not args.prs:
-        parser.error("--steps records needs --prs")
+    if (args.check or args.steps == ("records",)) and not args.prs:
+        parser.error("--steps records and --check need --prs")
     settings = cli.with_container_workers(config.load(args), args)
     options = cli.reap_first(args, settings, cli.options(args))
-    if args.prs and not options.read_only:
+    if args.prs and not (options.read_only or args.check):
         settings.root.mkdir(parents=True, exist_ok=True)
 
     def sandboxes(models: Models) -> SandboxFactory:
         return SandboxFactory(settings, models.stop, args.keep_images)
 
-    def records(models: Models) -> Stage:
-        return records_stage(settings, args.prs, all_prs(args.prs, Hub(models.http)))
+    clones = clones_for(args.prs, args.clones, settings.root)
 
-    def setup(models: Models) -> Stage:
-        missing = missing_environments(settings, args.prs)
-        rows = {name: row for name, (row, _) in missing.items()}
-        repositories = Reads(repositories_in(rows, Path(), "commit/", is_all=False), READ,
-                             leads_to=lambda name: missing[name][1])
-        return setup_stage(settings, models, sandboxes(models), repositories,
-                           title="pr_tasks.setup", then="pr_tasks.py")
+    def found(models: Models):
+        return all_prs(args.prs, hub_of(settings, models.http), GitHub(settings, models.http),
+                       partial(clone_for, clones=clones, root=settings.root))
 
     def prove(models: Models) -> Stage:
         kind, host = Pulls(settings), sandboxes(models)
@@ -85,11 +85,25 @@ def main(argv=None) -> int:
                            Environments(settings.root, unhealthy_too=True),
                            after="pr_tasks.py --setup", then="pr_tasks.py --steps instruct")
 
-    makers = {"records": records, "setup": setup, "prove": prove,
+    if args.check:
+        with Models(settings) as models:
+            return check_candidates(settings, found(models))
+    makers = {"records": lambda models: records_stage(settings, args.prs, clones, found(models)),
+              "setup": partial(setup, settings, clones, sandboxes), "prove": prove,
               "instruct": partial(instruct, settings)}
     wanted = {"records": args.prs, "setup": args.setup or "steps" in args.given}
     steps = [step for step in args.steps if wanted.get(step, True)]
     return start.run_steps(makers, settings, options, STEPS, steps)
+
+
+def setup(settings: Settings, clones: str, sandboxes, models: Models) -> Stage:
+    """Return the stage that makes the missing environments of base commits."""
+    missing = missing_environments(settings, clones)
+    rows = {name: row for name, (row, _) in missing.items()}
+    repositories = Reads(repositories_in(rows, Path(), "commit/", is_all=False), READ,
+                         leads_to=lambda name: missing[name][1])
+    return setup_stage(settings, models, sandboxes(models), repositories,
+                       title="pr_tasks.setup", then="pr_tasks.py")
 
 
 def instruct(settings: Settings, models: Models) -> Stage:

@@ -39,7 +39,8 @@ from codedata.texts import did_you_mean, printable, toml_tables
 
 SECTIONS = {key.name: type(key.default) for key in fields(Settings) if is_dataclass(key.default)}
 ENVIRONMENT = {"llm.base_url": "LLM_BASE_URL", "llm.proxy": "PIPELINE_PROXY",
-               "llm.ca_bundle": "REQUESTS_CA_BUNDLE", "duel.mode": "DUEL_MODE"}
+               "llm.ca_bundle": "REQUESTS_CA_BUNDLE", "duel.mode": "DUEL_MODE",
+               "pr_tasks.github_url": "GITHUB_API_URL"}
 # the flags of every script: they set [llm] and the sections of roles; and one of [issue]
 FLAGS = {"endpoint": "llm", "base_url": "llm_base_url", "model": "model", "workers": "workers",
          "proxy": "proxy", "ca_bundle": "ca_bundle", "writer": "issue_writer"}
@@ -85,7 +86,9 @@ def load(args: Namespace) -> Settings:
     hubs = layers.origin["prompt.hub_url"], layers.origin["prompt.rows_url"]
     hf_token = layers.key("HF_TOKEN", *hubs) or layers.key("HUGGINGFACE_API_KEY", *hubs)
     settings = Settings(**sections, endpoints=layers.endpoints(base_url), prices=layers.prices(),
-                        root=root, budget_usd=args.budget, shard=args.shard, hf_token=hf_token)
+                        root=root, budget_usd=args.budget, shard=args.shard, hf_token=hf_token,
+                        github_token=layers.key("GITHUB_TOKEN",
+                                                layers.origin["pr_tasks.github_url"]))
     if args.show_config:
         _show(settings, layers.origin)
         raise SystemExit(0)
@@ -370,7 +373,8 @@ def _show(settings: Settings, origin: dict[str, str]) -> None:
         value = values[key] if isinstance(values, dict) else getattr(values, key)
         shown = re.sub(r"//[^/@\s]*@", "//****@", _shown(value))
         print(f"{printable(name)} = {printable(shown, 20_000)}  # {printable(where)}")
-    print(f"HF_TOKEN = {'****' if settings.hf_token else '(not set)'}")
+    for name, key in (("HF_TOKEN", settings.hf_token), ("GITHUB_TOKEN", settings.github_token)):
+        print(f"{name} = {'****' if key else '(not set)'}")
     print(f"budget = {settings.budget_usd if settings.budget_usd is not None else '(none)'}")
 
 

@@ -206,6 +206,7 @@ class PrTasksSettings:
     max_files: int = at_least(0, 10)     # of code that a request changes; 0: no limit
     max_lines: int = at_least(0, 400)    # of code that a request adds or removes; 0: no limit
     writer: str = one_of("own", "llm")   # own: the request's words; llm: or the model of [issue]
+    github_url: str = "https://api.github.com"   # of the REST API that `github:` reads
 
 
 @dataclass(frozen=True)
@@ -425,6 +426,7 @@ class Settings:
     budget_usd: float | None = None
     shard: tuple[int, int] | None = None   # (i, n): this run has the n-th part of the budget
     hf_token: ApiKey = field(default=ApiKey(""), repr=False)
+    github_token: ApiKey = field(default=ApiKey(""), repr=False)
 
     def model_spec(self, role: str) -> ModelSpec:
         """Return the model of "king", "challenger", "agent", "issue", "audit" or

@@ -147,10 +147,13 @@ def test_a_key_goes_only_where_it_belongs(monkeypatch, file, text, env, flags, s
     assert key == sent and bool(key.withheld) == (not sent and "root" in file)
 
 
-def test_a_token_of_the_hub_goes_to_no_address_of_a_root(tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_TOKEN", "hf")
-    toml('[prompt]\nhub_url = "http://foe"\n', tmp_path / "root")
-    assert (load("--root", "root").hf_token, load().hf_token) == ("", "hf")
+@pytest.mark.parametrize(("variable", "setting", "field"), [
+    ("HF_TOKEN", "[prompt]\nhub_url", "hf_token"),
+    ("GITHUB_TOKEN", "[pr_tasks]\ngithub_url", "github_token")])
+def test_a_token_goes_to_no_address_of_a_root(variable, setting, field, tmp_path, monkeypatch):
+    monkeypatch.setenv(variable, "key")
+    toml(f'{setting} = "http://foe"\n', tmp_path / "root")
+    assert [getattr(load(*flags), field) for flags in (["--root", "root"], [])] == ["", "key"]
 
 
 # where files are looked for ----------------------------------------------------------------------
@@ -295,7 +298,8 @@ def test_show_config_prints_every_setting_with_its_origin(capsys, monkeypatch):
 
 
 def test_show_config_masks_keys_and_tells_whether_they_are_set(tmp_path):
-    env = {"CHUTES_API_KEY": KEY, "HF_TOKEN": KEY, "QIANFAN_BEARER_TOKEN": KEY, "MINE": KEY}
+    env = dict.fromkeys(["CHUTES_API_KEY", "HF_TOKEN", "GITHUB_TOKEN", "QIANFAN_BEARER_TOKEN",
+                         "MINE"], KEY)
     toml('[endpoints.mine]\nbase_url = "http://x"\napi_key_env = "MINE"\n', tmp_path)
     with_keys = run_script("king.py", tmp_path, "--show-config", env=env)
     without = run_script("king.py", tmp_path, "--show-config")
@@ -304,7 +308,7 @@ def test_show_config_masks_keys_and_tells_whether_they_are_set(tmp_path):
 
     def line(done, name):
         return next(line for line in done.stdout.splitlines() if line.startswith(name + " = "))
-    for name in ("endpoints.chutes", "endpoints.mine", "HF_TOKEN"):
+    for name in ("endpoints.chutes", "endpoints.mine", "HF_TOKEN", "GITHUB_TOKEN"):
         assert line(with_keys, name) != line(without, name)
 
 

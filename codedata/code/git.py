@@ -8,12 +8,13 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from codedata.bounded import read_bounded
+from codedata.bounded import inside, read_bounded
 from codedata.disk.locks import temporary_folder
+from codedata.errors import BrokenRecord
 from codedata.sandbox.archives import UnsafeArchive
 from codedata.texts import printable
 
@@ -72,6 +73,17 @@ def _refuse_links(history: Path) -> None:
             left += [f"{place}/{name}" for name in os.listdir(place)]
         elif not stat.S_ISREG(mode) or (place.endswith(ALTERNATES) and os.path.getsize(place)):
             raise UnsafeArchive(f"git would follow or wait for {printable(place)}")
+
+
+def clone_in(folder: str, repo: str, commit: str) -> Path | None:
+    """Return the clone of owner/name that has a commit: owner/name, owner__name or name in a
+    folder, also with .git at the end, or the folder; None for ""."""
+    names = (repo, repo.replace("/", "__"), repo.rpartition("/")[2])
+    with suppress(BrokenRecord):   # a name that leads out of the folder
+        places = [inside(folder, f"{name}{end}") for name in names for end in ("", ".git")]
+        return next((one for one in (*places, Path(folder)) if folder and has_commit(one, commit)),
+                    None)
+    return None
 
 
 def has_commit(folder: Path, commit: str) -> bool:

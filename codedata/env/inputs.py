@@ -21,7 +21,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from codedata.bounded import numbered_lines, open_regular, row_in
-from codedata.code.git import own_repository
+from codedata.code.git import clone_in, own_repository
 from codedata.disk.locks import temporary_folder
 from codedata.disk.store import Derived, Readers, digest
 from codedata.env.clones import (
@@ -140,6 +140,23 @@ def one_repository(argument: str, root: Path, may_clone: bool = True) -> Derived
                       str(root),
                       "Give another --root.")
     return repositories_in({argument: json.dumps(row)}, Path(), name, is_all=False, by_user=True)
+
+
+def clones_for(spec: str, clones: str, root: Path) -> str:
+    """Return the folder with the clones of pull requests, or their only clone; "" for none."""
+    kind, _, name = spec.partition(":")
+    name = name.partition("@")[0]
+    if kind == "github" and not clones:
+        return str(clone_of(f"{GITHUB}{name}", root / Environment.directory / SOURCES))
+    return name if kind == "git" else clones
+
+
+def clone_for(repo: str, clones: str, root: Path) -> Path:
+    """Return the clone of owner/name in a folder of clones, or else one of GitHub in env/."""
+    if not OWNER_NAME.fullmatch(repo):
+        raise Trouble("is not owner/name.", repo)
+    return clone_in(clones, repo, "HEAD") or cloned(
+        f"{GITHUB}{repo}", "", root / Environment.directory / SOURCES)[0]
 
 
 def _repository(line: str, where: str, folder: Path, by_user: bool) -> Repository:

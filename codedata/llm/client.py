@@ -380,8 +380,8 @@ class Models(StaysInDriver):
         self.settings = settings
         self.http = Http(settings.llm)
         self.stop = self.http.stop
-        if settings.hf_token:
-            self.http.secrets.add(str(settings.hf_token))
+        self.http.secrets.update(map(str, filter(None, (settings.hf_token,
+                                                        settings.github_token))))
         self.money = Money(settings.prices, settings.budget_usd, settings.shard)
         # by (base_url, model): {parameter that was refused: what it is sent as, "" for not at all}
         self.changes: dict[tuple, dict[str, str]] = {}

@@ -95,6 +95,8 @@ class EndpointState:
         self.in_flight = 0
         self.n_answers = 0
         self.about_key = "Check the key and the account; --show-config tells which are used."
+        # (status, headers) of a refusal → seconds until the limit ends that is its cause, or 0
+        self.limit_s = lambda status, headers: 0.0
         self.n_resets = 0               # connections lost since the last answer of any kind
         self._reduced_at = 0.0          # a 429 to a call that started earlier changes nothing
         self._throttled_since = None    # time.monotonic() of the first of only 429s
@@ -170,10 +172,11 @@ class Http:
              **kwargs):
         """Return decode(status, headers, body) of the first good answer; retry on its ValueError.
 
-        The request is a POST where `data` is given, else a GET; `direct` takes no proxy. `gate()`
-        is called right before each attempt and may raise (budget). Raise HttpTrouble after the last
-        retry (at once where a good answer is larger than `max_bytes`; 0: max_reply_bytes),
-        RunStopped when the endpoint as a whole is unusable, Interrupted when the run ends.
+        The request is a POST where `data` is given, else a GET; `direct` takes no proxy, `one_host`
+        follows no redirect to another host. `gate()` is called right before each attempt and may
+        raise (budget). Raise HttpTrouble after the last retry (at once where a good answer is
+        larger than `max_bytes`; 0: max_reply_bytes), RunStopped when the endpoint as a whole is
+        unusable, Interrupted when the run ends.
         """
         tries = tries or Tries()
         answers_before = endpoint.n_answers
@@ -194,6 +197,9 @@ class Http:
             finally:
                 endpoint.release()
             log.info("%s: %s", url, failure.problem)
+            if seconds := endpoint.limit_s(failure.status, failure.headers):
+                self.wait(seconds)
+                continue
             if failure.status == 429:
                 tries.throttled += 1
                 self._wait_429(failure, url, endpoint.throttled(started), tries.throttled)
@@ -260,7 +266,7 @@ class Http:
         return _AttemptFailed(self.masked(f"connection failed: {text}"), is_down=is_down)
 
     def _exchange(self, url: str, data: bytes | None = None, headers: dict | None = None,
-                  direct: bool = False) -> tuple[int, Mapping, bytes]:
+                  direct: bool = False, one_host: bool = False) -> tuple[int, Mapping, bytes]:
         """Return status, headers and body of the answer; redirects of a GET are followed."""
         headers = {**HEADERS, **(headers or {})}
         for _ in range(MAX_REDIRECTS):
@@ -275,6 +281,8 @@ class Http:
             if elsewhere == url or data is not None:
                 break
             if urlsplit(elsewhere)[:2] != urlsplit(url)[:2]:   # keys are for that host alone
+                if one_host:
+                    break
                 headers = {name: value for name, value in headers.items()
                            if name in HEADERS or name == "Range"}
             url = elsewhere

@@ -2,20 +2,15 @@
 nl2repo.py. Later steps read the copy. A lost copy is made again."""
 from __future__ import annotations
 
-import re
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterable
-from configparser import ConfigParser
-from configparser import Error as ConfigError
-from contextlib import suppress
-from email.parser import HeaderParser
 from functools import partial
 from pathlib import Path, PurePosixPath
 
 from codedata.analysis.analyse import is_counted
-from codedata.bounded import inside, read_bounded, resolved_in
+from codedata.bounded import inside
 from codedata.code.entities import (
     SourceFile,
     Sources,
@@ -24,22 +19,19 @@ from codedata.code.entities import (
     query_of,
     read_sources,
 )
+from codedata.code.projects import licence_of, project_of, text_in
 from codedata.disk.layouts import NEW, Folder
 from codedata.disk.store import Derived, Store, digest
 from codedata.driver import in_driver
 from codedata.errors import Excluded, ItemFailed
-from codedata.records import Coverage, Environment, RepoMeta, SourceCopy, storable
+from codedata.records import Coverage, Environment, RepoMeta, SourceCopy
 from codedata.run.stage import Reads, Stage, Writes
 from codedata.sandbox.copies import new_folder
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.contexts import LANGUAGE, copy_source
 from codedata.suites.environments import JUDGED_BY, labelled, open_environment
-from codedata.texts import toml_of, toml_tables
 
-MAX_TEXT = 200_000         # bytes of a project file, a licence or a README
-REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][\w.-]*)")
-WORD = re.compile(r"\w+")
 AGAIN = "Run: python nl2repo.py --steps extract --force --only {}"
 
 
@@ -98,13 +90,6 @@ def sources_of(root: Path, repo_name: str) -> Sources:
     return read_sources(folder)
 
 
-def text_in(folder: Path, path: str) -> str:
-    """Return the text of a file in a folder; "" if it is missing, outside, or too large."""
-    with suppress(OSError, RuntimeError):
-        return read_bounded(resolved_in(folder, folder / path), MAX_TEXT).decode(errors="replace")
-    return ""
-
-
 def readme_of(folder: Path) -> str:
     """Return the text of the README in a folder, "" without one."""
     return text_in(folder, "README.md") or text_in(folder, "README.rst")
@@ -143,66 +128,6 @@ def entities_by_kind(sources: Sources) -> dict[str, int]:
     entities = all_entities(sources)[0]
     return dict(sorted(Counter(one.kind for file in sources.files if not file.is_test
                                for one in entities[file.path]).items()))
-
-
-def project_of(folder: Path) -> dict:
-    """Return {summary, dependencies, licence, classifiers} as declared by the project files in a
-    folder. A file that cannot be read counts as missing."""
-    toml, cfg = _pyproject(folder), _setup_cfg(folder)
-    info = HeaderParser().parsestr(text_in(folder, "PKG-INFO"), headersonly=True)
-    licence = toml.get("license") or info.get("License-Expression") or cfg.get("license") or ""
-    if isinstance(licence, dict):
-        licence = licence.get("text") or ""
-    required = _texts(toml.get("dependencies")) or [
-        *cfg.get("install_requires", "").splitlines(),
-        *(line.partition(";")[0] for line in info.get_all("Requires-Dist", [])
-          if "extra ==" not in line)]
-    names = {match[1].lower() for line in required if (match := REQUIREMENT.match(line))}
-    summary = toml.get("description") or info.get("Summary") or cfg.get("description") or ""
-    return {
-        "summary": storable(str(summary)), "dependencies": sorted(names), "licence": str(licence),
-        "classifiers": [*_texts(toml.get("classifiers")), *info.get_all("Classifier", []),
-                        *cfg.get("classifiers", "").splitlines()]}
-
-
-def _pyproject(folder: Path) -> dict:
-    """Return [project] of pyproject.toml."""
-    with suppress(ValueError, RecursionError):
-        project = toml_tables(text_in(folder, "pyproject.toml")).get("project")
-        return project if isinstance(project, dict) else {}
-    return {}
-
-
-def _setup_cfg(folder: Path) -> dict[str, str]:
-    """Return the keys of [metadata] and [options] of setup.cfg."""
-    config = ConfigParser(interpolation=None)
-    config.read_dict({"metadata": {}, "options": {}})
-    with suppress(ConfigError):
-        config.read_string(text_in(folder, "setup.cfg"))
-        return {**config["metadata"], **config["options"]}
-    return {}
-
-
-def _texts(value) -> list[str]:
-    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
-
-
-def licence_of(folder: Path, project: dict) -> str | None:
-    """Return the SPDX id of a project's licence, from its declaration, its classifiers or its
-    licence file; None if none of them names a known licence."""
-    licences = toml_of(__package__, "licences.toml")
-    words = project["licence"].replace("(", " ").replace(")", " ").split()
-    if words and {*words} <= {*licences, "AND", "OR"}:
-        return project["licence"]
-    for line in project["classifiers"]:
-        for id, table in licences.items():
-            if line.strip().endswith(f":: {table.get('classifier', id)}"):
-                return id
-    names = sorted(path.name for path in folder.iterdir()
-                   if path.name.upper().startswith(("LICENSE", "LICENCE", "COPYING")))
-    text = " ".join(WORD.findall(" ".join(text_in(folder, name) for name in names))).lower()
-    return next((id for id, table in licences.items()
-                 if " ".join(WORD.findall(table["text"])).lower() in text), None)
 
 
 def foreign_imports(files: Iterable[SourceFile]) -> list[str]:

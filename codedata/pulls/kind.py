@@ -1,12 +1,14 @@
 """Implement pull requests as a kind of task: the gold is the change of code in a request, the
 hidden tests are the test files that it changes, in their new version.
 
-Documentation is in neither and stays unchanged. The gold also has changes that do not belong to the
-request's purpose.
+Documentation and what no test reads are in neither and stay unchanged. The gold also has changes
+that do not belong to the request's purpose.
 """
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from statistics import mode
 
 from codedata.checks.requests import IS_CHORE, request_problems
 from codedata.code.entities import is_document, is_of_tests, language_of
@@ -22,6 +24,9 @@ from codedata.tasks.prove.first_run import FirstRun, ScreeningRules
 
 ALL = 1.0            # share of the tests that may fail before a request
 CATEGORY = "software-engineering"   # one of Harbor's categories of tasks
+# settings of git, editors and CI, and locks of dependencies, which are installed before any test
+UNTESTED = re.compile(r"(?:\A|/)\.|[.-]lock(?:b|\.json|\.yaml)?\Z")
+NOT_READ = "not read"   # in place of what a text gives away, where no model reads it
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,11 @@ class PullRequest(Candidate):
     """Hold a pull request; its `diff` changes only code."""
 
     tests: str = ""          # its patch of test files
+
+
+def n_changed_lines(diff: str) -> int:
+    """Return how many lines a diff adds or removes."""
+    return sum(line.startswith(("+", "-")) for hunk in hunks_of(diff) for line in hunk.lines)
 
 
 def pull_request(commit: Commit, max_files: int, max_lines: int) -> PullRequest:
@@ -39,10 +49,9 @@ def pull_request(commit: Commit, max_files: int, max_lines: int) -> PullRequest:
     for path, text in files_of(commit.patch):
         if is_of_tests(path):
             tests[path] = text
-        elif not is_document(path):
+        elif not (is_document(path) or UNTESTED.search(path)):
             code[path] = text
-    hunks = hunks_of("".join(code.values()))
-    n_lines = sum(line.startswith(("+", "-")) for hunk in hunks for line in hunk.lines)
+    n_lines = n_changed_lines("".join(code.values()))
     has_heads = all({hunk.path for hunk in hunks_of(patch)} <= dict(files_of(patch)).keys()
                     for patch in (commit.patch, commit.test_patch))
     refusals = {"a patch lacks heads of git, diff --git a/FILE b/FILE": not has_heads,
@@ -56,6 +65,14 @@ def pull_request(commit: Commit, max_files: int, max_lines: int) -> PullRequest:
         tests="".join(tests.values()))
 
 
+def rule_against(commit: Commit, settings: Settings) -> str:
+    """Return the rule by which no task is made of a request, or "". A model can write a text for
+    one that needs it."""
+    found = request_problems(own_text(commit), commit.new_names or (), settings.export.min_words)
+    return next((rule for rule, _ in found
+                 if rule == IS_CHORE or settings.pr_tasks.writer != "llm"), "")
+
+
 class Pulls(PatchKind):
     """Implement pull requests as a kind of task."""
 
@@ -67,18 +84,13 @@ class Pulls(PatchKind):
     def __init__(self, settings: Settings):
         limits, root = settings.pr_tasks, settings.root
         self._commits = Store(root, Commit)
+        self._unread = NOT_READ if limits.writer == "own" else None
 
         def candidates_of(name: str, commit: Commit) -> dict[str, PullRequest]:
             return {name: pull_request(commit, limits.max_files, limits.max_lines)}
 
         def left_out(name: str, _: str) -> str:
-            """Return the rule by which no task is made of a request, or "". A model can write a
-            text for one that needs it."""
-            commit = self._commits.read(name)
-            found = request_problems(own_text(commit), commit.new_names or (),
-                                     settings.export.min_words)
-            return next((rule for rule, _ in found
-                         if rule == IS_CHORE or limits.writer != "llm"), "")
+            return rule_against(self._commits.read(name), settings)
 
         self.tasks = Store(root, Task, kind=PULL_REQUEST)
         self.candidates = Reads(Derived(self._commits, candidates_of, derived=False),
@@ -89,9 +101,11 @@ class Pulls(PatchKind):
                   ) -> tuple[Object, Object]:
         """Return a request's fields of task.toml, and {} for proof.json."""
         commit = self._commits.read(candidate.name)
-        language = language_of(min(run.before | run.after))
+        languages = [language_of(path) for path, _ in files_of(candidate.diff)]
+        language = mode([*filter(None, languages)] or [None])
         return {"method": PULL_REQUEST, "language": language, "licence": commit.licence,
-                "new_names": commit.new_names, "told": tells(commit, own_text(commit)) or None,
+                "new_names": commit.new_names,
+                "told": tells(commit, own_text(commit)) or self._unread,
                 "labels": {"category": CATEGORY, "tags": [*filter(None, (language, "swe"))]},
                 "made_from": {"directory": Commit.directory, "item": candidate.item,
                               "digest": digest([candidate.diff, candidate.tests])}}, {}

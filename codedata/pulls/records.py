@@ -1,29 +1,34 @@
 """Write the records of pull requests, and find pull requests without an environment: the steps
-`records` and `setup` of pr_tasks.py."""
+`records` and `setup` of pr_tasks.py, and its --check."""
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 
 from codedata.checks.requests import names_brought
-from codedata.code.git import has_commit, own_repository, run_git
+from codedata.code.git import clone_in, own_repository, run_git
+from codedata.code.patches import files_of
 from codedata.disk.store import Derived, Readers, Store
-from codedata.pulls.kind import Pulls
+from codedata.errors import BrokenRecord
+from codedata.pulls.kind import Pulls, n_changed_lines, pull_request, rule_against
+from codedata.pulls.texts import own_text
 from codedata.records import Commit, parse
 from codedata.run.stage import Reads, Stage, Writes
 from codedata.sandbox.archives import UnsafeArchive
 from codedata.settings import Settings
 from codedata.suites.environments import Environments
+from codedata.terminal import plural, say
+from codedata.texts import printable
 
 NEEDED = ("instance_id", "repo", "patch")   # other fields of a record may be empty
 
 
-def records_stage(settings: Settings, spec: str, found: Iterable[tuple[str, dict | str]]) -> Stage:
+def records_stage(settings: Settings, spec: str, clones: str,
+                  found: Iterable[tuple[str, dict | str]]) -> Stage:
     """Return the stage that writes a record for each pull request that is `found`: (id, its
-    record, or why it cannot be used).
+    record, or why it cannot be used). `clones` is the folder of clones, or a clone, or "".
     """
     reasons: dict[str, str] = {}   # why some cannot be used, by id
 
@@ -40,7 +45,7 @@ def records_stage(settings: Settings, spec: str, found: Iterable[tuple[str, dict
     optional = tuple(field for field in fields if field not in NEEDED)
 
     def make(commit: Commit) -> Commit:
-        return replace(commit, new_names=_new_names(spec, commit) or None)
+        return replace(commit, new_names=_new_names(clones, commit) or None)
 
     return Stage("pr_tasks.records", make=make, is_local=True,
                  reads=Reads(Derived(readers, commit_of, place=spec, derived=False), fields,
@@ -49,18 +54,39 @@ def records_stage(settings: Settings, spec: str, found: Iterable[tuple[str, dict
                  then="pr_tasks.py --setup")
 
 
-def _clone_of(spec: str) -> Path:
-    """Return the clone that git:PATH names."""
-    return Path(spec.removeprefix("git:").partition("@")[0]).resolve()
+def check_candidates(settings: Settings, found: Iterable[tuple[str, dict | str]]) -> int:
+    """Print the words, files and lines of each pull request that is `found` and can become a task,
+    and why the others cannot. Return 0 if one can, else 1."""
+    limits, n = settings.pr_tasks, Counter()
+    for name, value in found:
+        reason = value
+        if not isinstance(value, str):
+            try:
+                commit = parse(Commit, value, name)
+            except BrokenRecord as e:
+                reason = e.what
+            else:
+                request = pull_request(commit, limits.max_files, limits.max_lines)
+                reason = request.refused or rule_against(commit, settings)
+        n[reason] += 1
+        if not reason:
+            print(f"{commit.instance_id}: {len(own_text(commit).split())} words, "
+                  f"{len([*files_of(request.diff)])} files, {n_changed_lines(request.diff)} lines")
+    say(f"pr_tasks check  {plural(n.total(), 'pull request')}, of which {n['']:,} can become tasks")
+    for reason, count in n.most_common():
+        if reason:
+            say(f"      left out: {count:,} ({printable(reason)})")
+    return 0 if n[""] else 1
 
 
-def _new_names(spec: str, commit: Commit) -> list[str]:
-    """Return the names that a request brings, its tests use, and no file of the clone had before;
+def _new_names(clones: str, commit: Commit) -> list[str]:
+    """Return the names that a request brings, its tests use, and no file of its clone had before;
     none without a clone."""
-    names = spec.startswith("git:") and names_brought(commit.patch, commit.test_patch)
+    clone = clone_in(clones, commit.repo, commit.base_commit)
+    names = names_brought(commit.patch, commit.test_patch) if clone else set()
     if not names:
         return []
-    with own_repository(_clone_of(spec)) as own:
+    with own_repository(clone) as own:
         try:
             had = run_git(own, "grep", "-whoFI", "-f", "-", commit.base_commit,
                           stdin="\n".join(names))
@@ -71,15 +97,14 @@ def _new_names(spec: str, commit: Commit) -> list[str]:
     return sorted(names.difference(had.split()))
 
 
-def missing_environments(settings: Settings, spec: str) -> dict[str, tuple[str, list[str]]]:
+def missing_environments(settings: Settings, clones: str) -> dict[str, tuple[str, list[str]]]:
     """Return {name of an environment: (its row for env_setup, the pull requests that need it)} of
     all missing environments, the oldest first, so that later ones can start from the image of an
-    ancestor. The source is the clone that `spec` names, if it has the commit.
+    ancestor. The source is a clone that has the commit, if `clones` is one or has one.
     """
     commits, found = Store(settings.root, Commit).open(), Environments(settings.root, True).open()
     requests = Pulls(settings).candidates
     candidates = requests.store.open()
-    clone = _clone_of(spec)
     needed_by: dict[str, list[str]] = defaultdict(list)
     for name in candidates.names():
         one = candidates.read(name)
@@ -90,7 +115,7 @@ def missing_environments(settings: Settings, spec: str) -> dict[str, tuple[str, 
     rows = {}
     for name, commit in sorted(first.items(), key=lambda pair: pair[1].created_at or ""):
         row = {"repo": commit.repo, "base_commit": commit.base_commit}
-        if spec.startswith("git:") and has_commit(clone, commit.base_commit):
-            row["reformat_path"] = str(clone)
+        if clone := clone_in(clones, commit.repo, commit.base_commit):
+            row["reformat_path"] = str(clone.resolve())
         rows[name] = json.dumps(row), needed_by[name]
     return rows

@@ -29,7 +29,10 @@ from codedata.texts import fill, printable, text_of
 READ, WRITE, AGAIN, SCHEMA = "read_text.md", "write_text.md", "again.md", "read_text.json"
 FORM = {"unsaid": [{"test": "…", "demand": "what it wants that he cannot know"}],
         "tells": [{"quote": "…", "why": "…"}]}
-TRAILERS = re.compile(r"(?:\n{1,9}[A-Z][\w-]{0,60}: .+){1,30}\s*\Z")   # git's trailers, at the end
+# at the end: git's trailers, and the row of dashes that GitHub puts before them
+TRAILERS = re.compile(r"(?:\n{1,9}(?:[A-Z][\w-]{0,60}: .+|-{9,} *)){1,30}\s*\Z")
+# of a list of commits that were squashed, as GitHub writes it: a title, or a commit's trailers
+SQUASHED = re.compile(r"\* .+|(?:[A-Z][\w-]{0,60}-by: .+\n?){1,30}")
 MAX_CHARS = 40_000       # of each patch in a request
 MAX_LISTED = 40          # failing tests in a request
 _packaged = partial(text_of, __package__)
@@ -38,10 +41,19 @@ _packaged = partial(text_of, __package__)
 def own_text(commit: Commit) -> str:
     """Return the issue that a request solves or, without one, the request's description, without
     lines added by git and its host; "" if nothing is left."""
-    text = commit.issue.strip() or TRAILERS.sub("", commit.description.strip())
-    if not commit.issue.strip():
+    text = commit.issue.strip()
+    if not text:
+        text = _without_squash_list(TRAILERS.sub("", commit.description.strip()))
         text = re.sub(r"\A(?:Merge .*|(.*?) \(#\d+\))$", r"\1", text, flags=re.MULTILINE).strip()
     return f"{text}\n" if text else ""
+
+
+def _without_squash_list(text: str) -> str:
+    """Return a commit's message without the titles of squashed commits; what they say stays."""
+    title, *paragraphs = re.split(r"\n\s*\n", text)
+    left = [one for one in paragraphs if not SQUASHED.fullmatch(one)]
+    is_list = "".join(paragraphs[:1]).startswith("* ") and len(paragraphs) - len(left) > 1
+    return "\n\n".join([title, *left]) if is_list else text
 
 
 def tells(commit: Commit, text: str, said: str = "") -> list[str]:

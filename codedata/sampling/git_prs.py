@@ -18,6 +18,7 @@ from pathlib import Path
 from codedata.code.entities import is_of_tests
 from codedata.code.git import git_output, own_repository, run_git
 from codedata.code.patches import files_of
+from codedata.code.projects import licence_in
 from codedata.errors import Trouble
 from codedata.sandbox.archives import UnsafeArchive
 
@@ -25,7 +26,7 @@ MAX_DIFF_BYTES = 20_000_000
 MAX_MESSAGE = 100_000   # characters
 # owner/name at the end of a remote's address; the path of a folder does not match
 ADDRESS = re.compile(r"(?:://[^/]+/|^[^/:]+:(?!//))(?:.*/)?([^/]+/[^/]+?)(?:\.git)?/*\Z")
-NUMBER = re.compile(r"(?:\AMerge pull request |\((?:pull request )?)#(\d+)(?= from |\)\s*\Z)")
+NUMBER = re.compile(r"(?:\AMerge pull request |\((?:pull request )?)#(\d{1,9})(?= from |\)\s*\Z)")
 
 
 def cut_rows(spec: str, instance_ids: Iterable[str] | None = None) -> Iterator[dict]:
@@ -40,19 +41,20 @@ def cut_rows(spec: str, instance_ids: Iterable[str] | None = None) -> Iterator[d
         with own_repository(Path(path)) as folder:
             repo = _repo_of(folder, Path(path))
             spelled = re.sub("[^a-zA-Z0-9_.-]", "-", repo.replace("/", "__"))
-            prefix = spelled.casefold()
+            prefix, licence = spelled.casefold(), licence_in(folder)
             wanted = {one.casefold(): one for one in instance_ids or ()}
             if "__" not in prefix:
                 wanted = {key.rpartition("__")[2]: one for key, one in wanted.items()}
             for commit, parents, time, message in _commits(folder, revisions):
-                keys = [f"{prefix}-{mark}" for mark in (*NUMBER.findall(message.partition("\n")[0]),
-                                                        commit[:8])]
+                numbers = NUMBER.findall(message.partition("\n")[0])
+                keys = [f"{prefix}-{mark}" for mark in (*numbers, commit[:8])]
                 if instance_ids is None:
                     wanted = {keys[0]: keys[0].replace(prefix, spelled, 1)}
                 key = next(filter(wanted.__contains__, keys), None)
                 if key and parents:
                     yield {"instance_id": wanted.pop(key), "repo": repo, "created_at": time,
-                           "pr_description": message[:MAX_MESSAGE].strip(),
+                           "pr_description": message[:MAX_MESSAGE].strip(), "license": licence,
+                           "number": int(numbers[0]) if numbers else 0,
                            **_patches(folder, parents.partition(" ")[0], commit)}
     except UnsafeArchive as e:
         raise Trouble(f"cannot be read: {e.what}", spec, "Give git:PATH of a clone, git:PATH@A..B "

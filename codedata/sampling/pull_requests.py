@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import reprlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta, timezone
 from itertools import chain
 from statistics import mode
@@ -21,6 +21,7 @@ from codedata.code.patches import head_lines, reversed_patch
 from codedata.disk.row_files import JsonLines, ParquetFiles, find_files
 from codedata.errors import Trouble
 from codedata.sampling.git_prs import cut_rows
+from codedata.sampling.github import GitHub, with_texts
 from codedata.sampling.readers.chat import decoded
 from codedata.sampling.trajectories import Hub
 from codedata.terminal import say
@@ -31,7 +32,8 @@ FIELDS = {
     "instance_id": "instance_id org+repo+number", "repo": "repo",
     "language": "language repo_language lang", "base_commit": "base_commit base",
     "patch": "patch fix_patch", "test_patch": "test_patch",
-    "issue": "problem_statement resolved_issues", "description": "pr_description title+body",
+    "issue": "problem_statement resolved_issues issue",   # the last names are those of commit/
+    "description": "pr_description title+body description",
     "licence": "license licence license_name meta"}
 NEEDED = ("instance_id", "repo", "patch")   # other fields may be empty
 # keys with texts in `base`, in an issue of `resolved_issues`, in `meta`, and in a licence of GitHub
@@ -48,26 +50,33 @@ def fetch_prs(spec: str, instance_ids: Iterable[str],
     """
     records = {}
     problems = {}
-    for instance_id, found in _each(spec, set(instance_ids), hub):
+    for instance_id, found in _each(_rows(spec, set(instance_ids), hub)):
         (problems if isinstance(found, str) else records)[instance_id] = found
     return records, problems
 
 
-def all_prs(spec: str, hub: Hub) -> Iterator[tuple[str, dict | str]]:
-    """Yield (id, record, or the reason why it cannot be used) of each pull request of a clone, or
-    of a JSON file. Raise Trouble for Parquet, which is asked for ids.
-    """
-    if spec.startswith("hf:") or not (spec.startswith("git:") or find_files(spec)[0] != "parquet"):
-        raise Trouble("is asked for ids alone.", spec,
-                      "Give git:PATH or JSON; or: python prompt.py")
-    yield from _each(spec, None, hub)
+def all_prs(spec: str, hub: Hub, github: GitHub, clone_of: Callable
+            ) -> Iterator[tuple[str, dict | str]]:
+    """Yield (id, record, or the reason why it cannot be used) of each pull request of a clone, of
+    files of rows, or of owner/name on GitHub, with the patches of the clone that
+    clone_of(owner/name) returns."""
+    source, _, name = spec.partition(":")
+    if source == "github":
+        repo, _, revisions = name.partition("@")
+        rows = [*cut_rows(f"git:{clone_of(repo)}@{revisions}")]
+        oldest = min((int(row["created_at"]) for row in rows), default=0)
+        newest = max((row["number"] for row in rows), default=0)
+        rows = with_texts(rows, repo, github.texts(repo, iso_utc(max(oldest, 0)), newest))
+    else:
+        rows = _rows(spec, None, hub)
+    yield from _each(rows)
 
 
-def _each(spec: str, ids: set[str] | None, hub: Hub) -> Iterator[tuple[str, dict | str]]:
-    """Yield (id, record, or the reason why it cannot be used) of these ids, or of all: of several
-    rows with one id, the first counts."""
+def _each(rows: Iterable[dict]) -> Iterator[tuple[str, dict | str]]:
+    """Yield (id, record, or the reason why it cannot be used) of rows: of several with one id, the
+    first counts."""
     seen = set()
-    for row in _rows(spec, ids, hub):
+    for row in rows:
         instance_id = id_of(row)
         if instance_id not in seen:
             seen.add(instance_id)
@@ -92,9 +101,9 @@ def _rows(spec: str, ids: set[str] | None, hub: Hub) -> Iterable[dict]:
     return _json_rows([JsonLines(name, hub) for name in names], ids, spec)
 
 
-def _parquet_rows(files: ParquetFiles, ids: set[str]) -> Iterator[dict]:
-    """Yield the first row of each of these ids in each file, with the columns that a record needs.
-    """
+def _parquet_rows(files: ParquetFiles, ids: set[str] | None) -> Iterator[dict]:
+    """Yield the first row of each of these ids, or of all, in each file, with the columns that a
+    record needs."""
     columns = {name for name, *_ in files.query("describe from read_parquet(?)", files.names)}
     _check_columns(columns, files.spec)
     id_sql = "instance_id" if "instance_id" in columns else "''"
@@ -105,8 +114,8 @@ def _parquet_rows(files: ParquetFiles, ids: set[str]) -> Iterator[dict]:
     for name, row_number in files.query(f"""
             select filename, min(file_row_number)
             from read_parquet(?, filename = true, file_row_number = true)
-            where {id_sql} in (select unnest(?::varchar[]))
-            group by filename, {id_sql}""", files.names, list(ids)):
+            where ? is null or {id_sql} in (select unnest(?::varchar[]))
+            group by filename, {id_sql}""", files.names, *[None if ids is None else [*ids]] * 2):
         row_numbers[name].append(row_number)
     selected = ", ".join(f'"{name}"' for name in columns & COLUMNS)
     for name, plain_name in zip(files.names, files.plain_names, strict=True):
@@ -164,9 +173,10 @@ def _record(row: dict) -> dict:
     if texts["repo"].startswith("swesmith/") or not is_upstream_fix:
         texts["patch"] = reversed_patch(texts["patch"])
     licences = [*dict.fromkeys(filter(None, texts["licence"].split("\n\n")))]
-    files = sorted(touched_files(texts["patch"]) | touched_files(texts["test_patch"]))
-    languages = [*filter(None, map(language_of, files))] or ["unknown"]
-    return {**texts, "language": texts["language"] or mode(languages), "files": files,
+    changed = sorted(touched_files(texts["patch"]))
+    languages = [*filter(None, map(language_of, changed))] or ["unknown"]
+    return {**texts, "language": texts["language"] or mode(languages),
+            "files": sorted({*changed, *touched_files(texts["test_patch"])}),
             "created_at": iso_utc(row.get("created_at")), "licence": " OR ".join(licences) or None}
 
 

@@ -41,7 +41,9 @@ def record(files: dict[str, tuple], **fields) -> dict:
 
 def test_code_tests_and_documents_of_a_request_are_told_apart():
     made = record({"a.py": ("a\n", "b\n"), "tests/test_a.py": ("", "c\n"), "docs/x.py": ("", "d\n"),
-                   "CHANGES.rst": ("e\n", "f\n"), "tests/data/in.json": ("", "{}\n")})
+                   "CHANGES.rst": ("e\n", "f\n"), "tests/data/in.json": ("", "{}\n"),
+                   **dict.fromkeys((".gitignore", "b/.github/ci.yml", "uv.lock",
+                                    "package-lock.json"), ("g\n", "h\n"))})
     request = pull_request(parse(Commit, made, ""), 0, 0)
     assert re.findall(r"^diff --git a/(\S+)", request.diff, re.MULTILINE) == ["a.py"]
     assert re.findall(r"^diff --git a/(\S+)", request.tests, re.MULTILINE) == [
@@ -162,6 +164,8 @@ def test_requests_become_tasks_whose_images_have_nothing_of_them(tmp_path, heron
         assert config["FAIL_TO_PASS"] == [f"tests/test_heron.py::test_{one}" for one in failing]
         assert len(config["PASS_TO_PASS"]) == len(CASES) + 1
         assert all(run["seconds"] < 60 for run in task.proof["runs"])
+        about = task.config["metadata"]["codedata"]
+        assert (about["language"], about["told"]) == ("python", "not read")
     ledger = (tmp_path / "task/_ledger.jsonl").read_text()
     assert "no test fails before it and passes after it" in ledger
     assert "ends before tests that it changes: tests/test_heron.py::test_behind" in ledger

@@ -57,7 +57,11 @@ def test_a_text_that_does_is_kept_and_without_a_model_it_is_the_requests_own(tmp
     ("Herons sink (#7)\n\nIn mud: deep.\n\nCo-authored-by: E <e@x>\nChange-Id: I12",
      "Herons sink\n\nIn mud: deep."),
     ("Merge pull request #7 from birds/mud\n\nHerons sink", "Herons sink"),
-    ("Fix: sinking", "Fix: sinking")])
+    ("Fix: sinking", "Fix: sinking"),
+    ("Sink (#7)\n\n* Sink\nlow\n\n* wip\n\n* fix\n\nMud\nis deep.\n\n* one\n* more\n\n---------\n\n"
+     "Signed-off-by: E <e@x>", "Sink\n\n* Sink\nlow\n\nMud\nis deep.\n\n* one\n* more"),
+    ("Sink\n\n* They sink.", "Sink\n\n* They sink."),
+    ("Sink\n\nThus:\n\n* They\n\n* sink", "Sink\n\nThus:\n\n* They\n\n* sink")])
 def test_what_git_and_its_host_have_added_is_no_part_of_a_text(description, text):
     assert own_text(replace(COMMIT, description=description)) == f"{text}\n"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from codedata.code.git import has_commit
+from codedata.code.git import clone_in, has_commit
 from codedata.env.clones import cloned
 from codedata.env.inputs import base_commit
 from codedata.errors import Trouble
@@ -122,6 +122,17 @@ def test_bare_and_shallow_clones_are_read_and_nothing_else_is(clone, tmp_path):
                  f"{clone}@no-such", f"{clone}@--all", f"{clone}@no..such"):
         with pytest.raises(Trouble, match=r"cannot be read: git .*\n.*Give git:PATH of a clone"):
             ids(f"git:{spec}")
+
+
+@pytest.mark.parametrize("name", [".", "repo", "repo.git", "Own/repo", "Own__repo.git"])
+def test_a_clone_is_found_by_its_name_and_commit(name, clone, tmp_path):
+    place, head = tmp_path / "clones" / name, git(clone, "rev-parse", "HEAD")
+    shutil.copytree(clone, place)
+    folder = str(tmp_path / "clones")
+    assert clone_in(folder, "Own/repo", head) == place
+    assert not clone_in(folder, "Own/repo", "0" * 40) and not clone_in("", "Own/repo", head)
+    if name != ".":
+        assert not clone_in(folder, "../clone", head)
 
 
 @pytest.mark.parametrize("name", [".git", "HEAD", "config", "objects", "refs/heads/main",

@@ -10,7 +10,7 @@ from rows_server import RowsServer, write_rows
 from rows_server import http as http  # a fixture
 
 from codedata.errors import HttpTrouble, Trouble
-from codedata.sampling.pull_requests import fetch_prs, iso_utc, touched_files
+from codedata.sampling.pull_requests import all_prs, fetch_prs, iso_utc, touched_files
 from codedata.sampling.trajectories import Hub
 from codedata.texts import tomllib
 
@@ -38,14 +38,23 @@ def test_a_record_is_the_same_from_every_form(route, tmp_path, http):
     spec = write(tmp_path / f"prs.{ending}", [pr("a__b-1"), pr("a__b-2"), pr("a__b-3")])
     with RowsServer(name="org/prs", folder=tmp_path, parquet=["prs.parquet"]) as server:
         spec = {"url": f"{server.url}/files/prs.parquet", "hub": "hf:org/prs"}.get(route, spec)
-        records, problems = fetch_prs(spec, ["a__b-3", "a__b-1", "not-there"],
-                                      Hub(http, hub_url=server.url))
+        hub = Hub(http, hub_url=server.url)
+        records, problems = fetch_prs(spec, ["a__b-3", "a__b-1", "not-there"], hub)
+        every = dict(all_prs(spec, hub, None, None))
     assert (list(records), problems) == (["a__b-1", "a__b-3"], {})
+    assert list(every) == ["a__b-1", "a__b-2", "a__b-3"] and every.items() >= records.items()
     assert records["a__b-3"] == {"instance_id": "a__b-3", "repo": "own/repo", "language": "go",
                                  "base_commit": "c0ffee", "issue": "It fails.",
                                  "description": "Mends it.", "files": ["src/x.py", "test/x.py"],
                                  "patch": PATCH, "test_patch": PATCH.replace("src/x", "test/x"),
                                  "created_at": "2024-05-01T12:00:00Z", "licence": "MIT"}
+
+
+@pytest.mark.parametrize("ending", ["parquet", "jsonl"])
+def test_a_record_of_commit_is_a_row_of_itself(ending, tmp_path, http):
+    path = tmp_path / f"prs.{ending}"
+    _, first = next(all_prs(write(path, [pr("a__b-1")]), Hub(http), None, None))
+    assert next(all_prs(write(path, [first]), Hub(http), None, None)) == ("a__b-1", first)
 
 
 @pytest.mark.parametrize("ending", ["parquet", "jsonl"])

@@ -1,0 +1,116 @@
+"""Read what pull requests and issues say from GitHub's REST API, and join it to the commits of a
+clone, which have the patches.
+
+One listing of the API has requests and issues alike, 100 a page, and lacks of a request only what
+the clone has: no other way takes fewer calls, of which anonymous users get 60 an hour. Not
+promised: that a request is found whose number no commit names (one merged by rebasing).
+"""
+from __future__ import annotations
+
+import json
+import math
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
+from urllib.parse import urlencode, urlsplit
+
+from codedata.bounded import own_folder, read_bounded
+from codedata.disk.layouts import write_atomic
+from codedata.disk.store import digest
+from codedata.errors import HttpTrouble
+from codedata.llm.http import Http, read_json, retry_after_s
+from codedata.records import Commit
+from codedata.settings import Settings
+from codedata.terminal import say
+
+PAGES = "_github"    # in commit/: the pages that were read
+PER_PAGE = 100       # the most that GitHub gives
+HOUR_S = 3600.0
+HEADERS = {"Accept": "application/vnd.github+json"}
+NEXT = re.compile(r'<([^<>]*)>; *rel="next"')
+COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)   # of Markdown, which a page does not show
+# the words by which a request closes an issue on GitHub
+CLOSES = r"(?i)\b(?:close[sd]?|fix(?:e[sd])?|resolve[sd]?):? +" \
+         r"(?:(?:{0})?#|https?://[^/\s]+/{0}/issues/)(\d{{1,9}})\b"
+
+
+def with_texts(rows: Iterable[dict], repo: str, texts: Mapping[int, dict]) -> Iterator[dict]:
+    """Yield the rows of commits that are pull requests, with what these and their issues say, by
+    their `texts` {number: {title, body, is_request}}."""
+    closes = re.compile(CLOSES.format(re.escape(repo)))
+    for row in rows:
+        number = row["number"]
+        request = texts.get(number)
+        if request and request["is_request"]:
+            numbers = dict.fromkeys(closes.findall(f"{request['body']}\n{row['pr_description']}"))
+            issues = [texts[int(one)] for one in numbers if int(one) in texts]
+            yield {**row, "repo": repo, "instance_id": f"{repo.replace('/', '__')}-{number}",
+                   "pr_description": f"{request['title']}\n\n{request['body']}",
+                   "resolved_issues": [one for one in issues if not one["is_request"]]}
+
+
+class GitHub:
+    """Read pages of GitHub's REST API. The token goes to its host alone. Pages that cannot change
+    are kept in the root's commit/ and not asked for again."""
+
+    def __init__(self, settings: Settings, http: Http):
+        self._http, self._endpoint = http, http.endpoint("GitHub", 1)
+        self._token = settings.github_token
+        self._url = settings.pr_tasks.github_url.rstrip("/")
+        self._folder = settings.root / Commit.directory
+
+    def texts(self, repo: str, since: str, newest: int) -> dict[int, dict]:
+        """Return {number: {title, body, is_request}} of what changed `since` a date, up to a
+        number. The oldest comes first, so that new ones change only the last page."""
+        found, last = {}, 0
+        url = f"{self._url}/repos/{repo}/issues?" + urlencode({
+            "state": "all", "sort": "created", "direction": "asc", "per_page": PER_PAGE,
+            "since": since})
+        while url and last < newest:
+            page = self._page(url, math.ceil((newest - last) / PER_PAGE))
+            found |= {one["number"]: one for one in page["texts"]}
+            last, url = max(found, default=0), page["next"]
+        return found
+
+    def _page(self, url: str, n_left: int) -> dict:
+        """Return {texts, next: a URL or ""} of a page, when at most `n_left` are still to come."""
+        kept = own_folder(self._folder, PAGES) / f"{digest(url)}.json"
+        with suppress(OSError, ValueError):
+            return json.loads(read_bounded(kept))
+        if urlsplit(url)[:2] != urlsplit(self._url)[:2]:
+            raise HttpTrouble("names a page on another host", url)
+        key = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        self._endpoint.limit_s = partial(self._limit_s, n_left)
+        page = self._http.send(url, self._endpoint, _page_in, headers=HEADERS | key, one_host=True)
+        if page["next"]:   # it is full
+            write_atomic(kept, json.dumps(page).encode())
+        return page
+
+    def _limit_s(self, n_left: int, status: int | None, headers: Mapping) -> float:
+        """Return the seconds until a limit ends that refused a request, 0 if none did."""
+        seconds, reset = retry_after_s(headers), headers.get("x-ratelimit-reset", "")
+        if headers.get("x-ratelimit-remaining") == "0" and reset.isdecimal():
+            seconds = max(1.0, float(reset) + 1 - time.time())
+        if status not in (403, 429) or not seconds:
+            return 0.0
+        seconds = min(seconds, HOUR_S)
+        per_hour, hint = (5000, "") if self._token else (60, " without GITHUB_TOKEN")
+        minutes = math.ceil((seconds + HOUR_S * ((n_left - 1) // per_hour)) / 60)
+        say(f"github  up to {n_left:,} more pages need about {minutes:,} min{hint}; what was read "
+            "is kept")
+        return seconds
+
+
+def _page_in(status: int, headers: Mapping, body: bytes) -> dict:
+    """Return {texts: [{number, title, body, is_request}], next: a URL or ""} of an answer. Raise
+    ValueError if it is not a list of issues."""
+    following = NEXT.search(headers.get("Link", ""))
+    try:
+        texts = [{"number": int(one["number"]), "title": one["title"].strip(),
+                  "body": COMMENT.sub("", (one["body"] or "").replace("\r\n", "\n")).strip(),
+                  "is_request": "pull_request" in one} for one in read_json(body)]
+    except (TypeError, KeyError, AttributeError) as e:
+        raise ValueError(f"not a list of issues: {e!r}") from e
+    return {"next": following[1] if following else "", "texts": texts}

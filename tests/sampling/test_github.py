@@ -1,0 +1,107 @@
+"""Check that requests get the texts of their pages from a server that speaks GitHub's API, that no
+page is asked for twice and no token goes elsewhere."""
+
+import json
+import time
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+from conftest import KEY, run_script
+from fake_llm import FakeLLM, Request, Status
+from test_git_prs import clone as clone  # a fixture
+from test_git_prs import commit
+
+REPO = "Own/repo"
+TEXTS = {3: ("Sinks", "It sinks."), 4: ("Open", None), 9: ("No commit", "Fixes #3"),
+         12: ("Mend b", "<!-- why? -->It was\r\nwrong."), 15: ("Go", "Closes #12, resolves #4"),
+         16: ("Test", ""), 17: ("Later", "")}
+PER_PAGE = 3
+
+
+def listed(number: int) -> dict:
+    title, body = TEXTS[number]
+    is_request = number in (9, 12, 15, 16)
+    return {"number": number, "title": title, "body": body,
+            **({"pull_request": {"merged_at": None}} if is_request else {})}
+
+
+class Api(FakeLLM):
+    """List TEXTS in pages of three. Answer the first requests with `instead`."""
+
+    def __init__(self, *instead: Status):
+        super().__init__()
+        self.script(*instead)
+        self.always(self._page)
+
+    def _page(self, request: Request) -> Status:
+        url = urlsplit(request.path)
+        query = dict(parse_qsl(url.query))
+        if url.path != f"/repos/{REPO}/issues":
+            return Status(404, {"message": "Not Found"})
+        assert query["state"] == "all" and query["direction"] == "asc"
+        assert query["since"] == "2024-05-01T12:00:00Z"
+        start = int(query.get("after", 0))
+        page = [listed(one) for one in sorted(TEXTS)[start:start + PER_PAGE]]
+        following = f'<{self.url}{request.path}&after={start + PER_PAGE}>; rel="next"'
+        return Status(200, page, {"Link": following} if start + PER_PAGE < len(TEXTS) else {})
+
+
+def records(root, *flags, server: Api | None = None, **env: str):
+    """Run the first step of pr_tasks.py; return {id: record}, and the run."""
+    root.mkdir(exist_ok=True)
+    env |= {"GITHUB_API_URL": server.url} if server else {}
+    done = run_script("pr_tasks.py", root, "--steps", "records", *flags, env=env)
+    return {path.stem: json.loads(path.read_text())
+            for path in sorted(root.glob("commit/*.json"))}, done
+
+
+@pytest.fixture
+def clones(clone, tmp_path):
+    (clone / "LICENSE").write_text("Permission is hereby granted, free of charge, to any person "
+                                   "obtaining a copy of this software and associated "
+                                   "documentation files")
+    commit(clone, "Licence (#3)", {})
+    (tmp_path / "clones").mkdir()
+    return clone.rename(tmp_path / "clones/repo").parent
+
+
+def test_commits_say_what_the_pages_of_their_requests_say(clones, tmp_path):
+    root = tmp_path / "root"
+    flags = "--prs", f"github:{REPO}", "--clones", clones
+    with Api() as api:
+        made, done = records(root, *flags, server=api, GITHUB_TOKEN=KEY)
+        assert done.returncode == 0, done.stderr
+        again, _ = records(root, *flags, server=api)
+    assert again == made and list(made) == ["Own__repo-12", "Own__repo-15"]
+    first, second = made.values()
+    assert (first["issue"], first["description"]) == (
+        "Sinks\n\nIt sinks.", "Mend b\n\nIt was\nwrong.")
+    assert (second["issue"], second["licence"]) == ("Open", "MIT")
+    assert [one.headers.get("authorization") for one in api.requests] == [f"Bearer {KEY}"] * 2
+    checked = run_script("pr_tasks.py", root, *flags, "--check", env={"GITHUB_API_URL": api.url})
+    assert checked.stdout == ("Own__repo-15: 1 words, 1 files, 1 lines\n"
+                              "Own__repo-12: 3 words, 3 files, 2 lines\n")
+    assert not any(KEY in path.read_text() for path in root.rglob("*") if path.is_file())
+
+
+def limited(seconds: float = 1) -> Status:
+    return Status(403, {"message": "API rate limit exceeded"}, {
+        "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(time.time() + seconds))})
+
+
+@pytest.mark.parametrize(("instead", "code", "said"), [
+    (limited(), 0, "up to 1 more pages need about 1 min without GITHUB_TOKEN"),
+    (Status(429, "", {"Retry-After": "0.1"}), 0, "need about 1 min"),
+    (Status(502), 0, ""),
+    (Status(403, {"message": KEY}), 2, "refused access"),
+    (Status(404, {"message": "Not Found"}), 1, "HTTP 404"),
+    (Status(302, "", {"Location": "{other}/x"}), 2, "sends elsewhere"),
+    (Status(200, [], {"Link": '<{other}/x>; rel="next"'}), 1, "names a page on another host")])
+def test_limits_are_waited_for_and_no_other_host_is_asked(instead, code, said, clones, tmp_path):
+    with FakeLLM() as other, Api() as api:
+        api.script(Status(instead.code, instead.body, {
+            key: value.format(other=other.url) for key, value in instead.headers.items()}))
+        _, done = records(tmp_path / "root", "--prs", f"github:{REPO}", "--clones", clones,
+                          server=api, GITHUB_TOKEN="" if said.endswith("TOKEN") else KEY)
+    assert (done.returncode, other.requests) == (code, []), done.stderr
+    assert said in done.stderr and KEY not in done.stderr
