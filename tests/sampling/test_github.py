@@ -78,9 +78,10 @@ def test_commits_say_what_the_pages_of_their_requests_say(clones, tmp_path):
         "Sinks\n\nIt sinks.", "Mend b\n\nIt was\nwrong.")
     assert (second["issue"], second["licence"]) == ("Open", "MIT")
     assert [one.headers.get("authorization") for one in api.requests] == [f"Bearer {KEY}"] * 2
+    (root / "chain.toml").write_text("[export]\nmin_words = 2\n")
     checked = run_script("pr_tasks.py", root, *flags, "--check", env={"GITHUB_API_URL": api.url})
-    assert checked.stdout == ("Own__repo-15: 1 words, 1 files, 1 lines\n"
-                              "Own__repo-12: 3 words, 3 files, 2 lines\n")
+    assert checked.stdout == "Own__repo-12: 3 words, 3 files, 2 lines\n"
+    assert "left out: 1 (needs a text: it has fewer than 2 words)" in checked.stderr
     assert not any(KEY in path.read_text() for path in root.rglob("*") if path.is_file())
 
 
