@@ -43,7 +43,7 @@ AGENTS = {"rows": "rows", "mini": "mini-swe-agent 2", "swe_agent": "SWE-agent", 
           "openhands": "OpenHands", "llm_completions": "OpenHands", "jobs": "ATIF: mini-swe-agent",
           "claude": "Claude Code", "codex": "Codex", "hub": "Codex", "adp": "Agent Data Protocol",
           "responses": "mini-swe-agent 2"}
-FUNCTION = "<function=bash>\n<parameter=command>ls</parameter>\n"
+FUNCTION = "<function=bash>\n<parameter=command>ls</parameter>\n</function>"
 LS = ({"command": "ls"}, {"cmd": "ls"}, {"keystrokes": "ls\n", "duration": 0.1})
 
 
@@ -263,20 +263,20 @@ def test_tools_are_taken_in_their_spellings():
 
 # a call that can be read, by a word of its form
 KEPT = {"function": FUNCTION, "tool_call": '<tool_call>{"name": "bash"}',
-        "commands": '{"commands": [{"keystrokes": "c"}]}'}
+        "commands": '{"analysis": "", "plan": "", "commands": [{"keystrokes": "c"}]}'}
 
 
 @pytest.mark.parametrize("text, calls", table(r"""
 <function=bash>\n<parameter=command>ls</parameter>\n</function>   | [{"command": "ls"}]
-# the last tag was where the model was stopped
-<function=bash>\n<parameter=command>ls</parameter>\n              | [{"command": "ls"}]
+<function=bash>\n<parameter=command>ls</parameter>\n              |
 <tool_call>\n<function=bash>\n<parameter=n>[]</parameter>\n</function>\n</tool_call> | [{"n": []}]
 <function=bash>\n<parameter=n>[1, 2]</parameter></function>       | [{"n": [1, 2]}]
 <function=bash>\n<parameter=o>{}</parameter></function>           | [{"o": "{}"}]
 <function=bash><parameter=command>ls                              |
 <function=bash>\n<parameter=command>ls</parameter>\n<param        |
 <tool_call>{"name": "bash", "arguments": {"command": "l           |
-{"commands": [{"k": "a\n"}, {"k": "b\n"}], "task_complete": true} | [{"k": "a\n"}, {"k": "b\n"}, {}]
+{"analysis": "", "plan": "", "commands": [{"k": "a\n"}], "task_complete": true} | [{"k": "a\n"}, {}]
+{"analysis": "", "commands": [{"keystrokes": "a"}]}               |
 {"commands": [{"keystrokes": "a                                   |
 Take <tool_call> for a call.                                      |
 """))
@@ -347,6 +347,8 @@ def test_actions_of_adp_between_observations_are_one_message_with_results_in_ord
     row = forms.read(document, "here")
     call = row["messages"][1]["tool_calls"][0]["function"]
     assert call["name"] == "execute_bash" == row["tools"][0]["function"]["name"]
+    named = {"id": "a", "content": [{**content[0], "content": "execute_bash"}, content[1]]}
+    assert "execute_bash" in str(forms.read(named, "here")["messages"][1])
     assert row["instance_id"] == "o__r-1"
     assert [content_text(m) for m in row["messages"]] == [
         "Mend it.", "I look.", "of ls", "[web_observation]", "later", "Done."]
@@ -436,7 +438,8 @@ def test_a_long_row_has_no_list_for_each_turn():
 
 HISTORY = json.loads(EXAMPLES["openhands/output.jsonl"])["history"]
 SAID = {"source": "agent", "action": "message", "args": {"content": "B"}}
-TERMINUS = '{"commands": [{"keystrokes": "c"}]}'
+STEP = "assistant ```\nls\n```"
+TERMINUS = '{"state_analysis": "", "explanation": "E", "commands": [{"keystrokes": "c"}]}'
 # name: (a document, what its last turn has seen: texts, and results behind the ids of their calls)
 HISTORIES = {
     "one output of two commands": (
@@ -458,6 +461,13 @@ HISTORIES = {
          {"type": "attachment", "uuid": "q1", "parentUuid": "r1",
           "attachment": {"type": "queued_command", "prompt": "two"}}, *session("a2 q1 c2")],
         "one | | c1=of c1 | two"),
+    "commands of the user that hang on the first remark": (
+        [{**session("u1 - note")[0], "isMeta": True}, *session("u2 u1 one, a1 u2 c1, r1 a1 c1"),
+         {**session("u3 u1 -")[0], "message": {"content": "<bash-input>ls"}}, *session("a2 u3 c2")],
+        "note | one | | c1=of c1 | <bash-input>ls"),
+    "a subagent of SWE-agent": (
+        {"history": [{**one, "agent": agent} for one, agent in zip(
+            told("user one", STEP, "user apart", STEP), "mssm", strict=True)]}, "one"),
     "a result whose line is missing": (
         session("u1 - one, a1 u1 c1, u2 gone two, a2 u2 c2"), ""),
     "an action of OpenHands that could not be run": (
@@ -469,8 +479,8 @@ HISTORIES = {
          *codex("<user_instructions> be brief", "one", "A")[1:]],
         "<user_instructions> be brief | one"),
     "what Terminus says around its JSON": (
-        told("user one", f'ai So: ```json\n{{"explanation": "E", {TERMINUS[1:]}\n```\nDone.',
-             "user out", f"ai {TERMINUS}"), "one | So:\nExplanation: E\nDone. | call_1_0=out"),
+        told("user one", f"ai So: ```json\n{TERMINUS}\n```\nDone.", "user out",
+             f"ai {TERMINUS}"), "one | So:\nExplanation: E\nDone. | call_1_0=out"),
     "blocks without a text": (json.loads("""[{"role": "user", "content": [
         {"type": "tool_reference", "tool_name": "Read"}, {"type": "image", "text": null}]},
         {"role": "ai", "content": "So."}]"""), "[Read][image]"),
@@ -513,7 +523,6 @@ def test_a_turn_s_history_is_what_its_model_saw(name):
     assert result_problem(prompt.messages) is None
 
 
-STEP = "assistant ```\nls\n```"
 SUMMARY = {"source": "system", "observation": {"results": [{"subagent_trajectory_ref": [{}]}]}}
 
 
@@ -537,6 +546,15 @@ def test_a_trajectory_with_a_summary_is_checked_by_name_and_is_not_whole(tmp_pat
     for flag in ("--check", "--trajectories"):
         printed = sample(tmp_path / "a", f"--source {tmp_path}/own__repo-1.jsonl", flag)
         assert SUMMARIZED in printed
+
+
+def test_a_reply_that_the_limit_of_tokens_cut_is_no_turn():
+    lines = session("u1 - one, a1 u1 c1")
+    lines[1]["message"]["stop_reason"] = "max_tokens"
+    log = json.loads(next(EXAMPLES[name] for name in EXAMPLES if "completions" in name))
+    log["response"]["choices"][0]["finish_reason"] = "length"
+    for document in (lines, log):
+        assert not len(prompts_of(forms.read(document, "here", "a-1"))[0])
 
 
 def test_a_text_without_the_result_of_the_one_before_is_no_history():

@@ -12,8 +12,9 @@ from codedata.conversation.tool_calls import shell_call
 from codedata.sampling.readers.chat import begins_with, decoded, half_answered, read_tools
 
 FORM = "Agent Data Protocol"
-# the tool and its argument for code in a language; code in another one is a call that nobody knows
-LANGUAGES = {"bash": ("bash", "command"), "sh": ("bash", "command"),
+# the tool ("": the shell) and its argument for code in a language; code in another one is a call
+# that nobody knows
+LANGUAGES = {"bash": ("", "command"), "sh": ("", "command"),
              "python": ("execute_ipython_cell", "code")}
 INSTANCE = re.compile(r"[\w.-]+__[\w.-]+")
 RUN = re.compile(r"(?:\.[a-z0-9]{8})?_\d+$")   # what data sets append to the id of an instance
@@ -28,6 +29,7 @@ def read(document: dict) -> dict:
     """Return the row."""
     messages: list[dict] = []
     tools = read_tools(decoded((document.get("details") or {}).get("tools")) or ())
+    shell = "execute_bash" if "execute_bash" in str(document["content"][0]) else "bash"
     n_waiting = 0   # calls without a result
     for part in document["content"]:
         kind = part["class_"]
@@ -45,7 +47,7 @@ def read(document: dict) -> dict:
         texts = [part.get("description"), part.get("content")]
         if kind != "message_action":
             texts.pop()
-            last["tool_calls"].append({**_call(part, tools), "id": part.get("tool_call_id")})
+            last["tool_calls"].append({**_call(part, tools, shell), "id": part.get("tool_call_id")})
             n_waiting += 1
         last["content"] += filter(None, texts)
     for message in messages:
@@ -57,13 +59,14 @@ def read(document: dict) -> dict:
             "instance_id": RUN.sub("", name) if INSTANCE.fullmatch(name) else None}
 
 
-def _call(action: dict, tools: list[dict] | None) -> dict:
-    """Return the call of an action; code of the shell is a call of the shell among the tools."""
+def _call(action: dict, tools: list[dict] | None, shell: str) -> dict:
+    """Return the call of an action; code of the shell is a call of the shell among the tools, or of
+    the tool `shell`."""
     if action["class_"] == "api_action":
         return {"name": action["function"], "arguments": action["kwargs"]}
     name, argument = LANGUAGES.get(action["language"], (action["language"], "code"))
-    made = shell_call(action["content"], tools or []) if name == "bash" else None
-    return made or {"name": name, "arguments": {argument: action["content"]}}
+    made = None if name else shell_call(action["content"], tools or [])
+    return made or {"name": name or shell, "arguments": {argument: action["content"]}}
 
 
 def _observation(part: dict, is_result: bool) -> dict:

@@ -14,6 +14,7 @@ from codedata.sampling.readers.chat import distinct, unseen_in
 
 FORM = "Claude Code"
 ROLES = ("user", "assistant")
+LOCAL = ("<bash-input>", "<command-name>")   # what a user's own command begins with
 
 
 def matches(document) -> bool:
@@ -55,6 +56,7 @@ def _trajectory(document: list[dict], is_side: bool) -> dict:
     present = {None, *(line.get("uuid") for line in document)}
     last = None
     is_cut = False
+    remarks = set()   # lines that Claude Code adds
     for i, line in enumerate(document):
         role = line.get("type")
         body = line.get("message") or {}
@@ -65,6 +67,10 @@ def _trajectory(document: list[dict], is_side: bool) -> dict:
         parent = line.get("parentUuid", last)
         if parent not in parents and parent in present and (parent is not None or role != "user"):
             parent = last
+        if line.get("isMeta"):
+            remarks.add(uuid)
+        if parent in remarks and str(body.get("content")).startswith(LOCAL):
+            parent = last   # early versions hang all of them on their first remark
         parents.setdefault(uuid, parent)
         is_others = bool(line.get("isSidechain")) != is_side
         last = last if is_others else uuid
@@ -86,7 +92,9 @@ def _trajectory(document: list[dict], is_side: bool) -> dict:
                 messages[key] = {"role": "tool", "tool_call_id": call_id,
                                  "content": block.get("content") or ""}
             else:
-                messages.setdefault(key, {"role": role, "content": []})["content"].append(block)
+                message = messages.setdefault(key, {"role": role, "content": []})
+                message["content"].append(block)
+                message["is_cut_off"] = body.get("stop_reason") == "max_tokens"
     for message in messages.values():
         if message["role"] != "tool":
             message["content"] = distinct(message["content"])
@@ -94,5 +102,6 @@ def _trajectory(document: list[dict], is_side: bool) -> dict:
     owners = {block["id"]: key for key, message in messages.items()
               if message["role"] == "assistant"
               for block in message["content"] if block["type"] == "tool_use"}
-    return {"messages": [*messages.values()], "agent": FORM, "is_cut": is_cut,
+    no_turns = {i for i, one in enumerate(messages.values()) if one.get("is_cut_off")}
+    return {"messages": [*messages.values()], "agent": FORM, "is_cut": is_cut, "no_turns": no_turns,
             "unseen": unseen_in([uuids[owners.get(key, key)] for key in messages], parents)}

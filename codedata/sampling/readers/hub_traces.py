@@ -1,7 +1,7 @@
 """Read rows of the Hub's agent traces: {harness, session_id, messages, tools, trace}.
 
 `trace` is the agent's own file: it tells more than the messages that the Hub made of it, and is
-read where its form is known.
+read where its form is known. `tools` are a catalogue of the agent's.
 """
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ def matches(document) -> bool:
 def read(document: dict) -> dict:
     """Return the row."""
     names = rows.names_in(document)
+    tools = [*map(decoded, document.get("tools") or ())]
     trace = decoded(document.get("trace"))
     lines = map(decoded, trace.split("\n") if isinstance(trace, str) else trace or ())
     lines = [line for line in lines if isinstance(line, dict)]
     if claude_code.matches(lines):
-        return {**names, **claude_code.read(lines)}
+        return {**names, **claude_code.read(lines), "tools": tools}
     if codex.matches(lines):
         git = (lines[0].get("payload") or {}).get("git") or {}
         names |= {"repo": git.get("repository_url"), "commit": git.get("commit_hash")}
-        return {**names, **codex.read(lines)}
+        return {**names, **codex.read(lines), "tools": tools}
     return {**rows.read(document), "agent": f"{FORM}: {document['harness']}"}

@@ -43,8 +43,10 @@ def _of_completion(log: dict) -> dict:
     """Return the row of a logged completion."""
     # if the model was sent its tools as text, the log has the messages with calls under other keys
     messages = log.get("fncall_messages") or log.get("raw_messages") or log["messages"]
-    reply = (log.get("fncall_response") or log["response"])["choices"][0]["message"]
-    return {"messages": [*messages, reply], "agent": FORM, "no_turns": range(len(messages)),
+    choice = (log.get("fncall_response") or log["response"])["choices"][0]
+    is_cut_off = choice.get("finish_reason") == "length"
+    return {"messages": [*messages, choice["message"]], "agent": FORM,
+            "no_turns": range(len(messages) + is_cut_off),
             "tools": log["kwargs"].get("tools") or log.get("tools")}
 
 

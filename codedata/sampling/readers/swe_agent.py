@@ -20,7 +20,8 @@ def matches(document) -> bool:
 def read(document: dict) -> dict:
     """Return the row. Demonstrations stay in the history, but are not turns. A trajectory ends
     where a step says that its model saw another history, with outputs that were cut."""
-    history = document["history"]
+    agent = document["history"][0].get("agent")   # a subagent's messages stand among them
+    history = [one for one in document["history"] if one.get("agent") == agent]
     texts = [*map(content_text, history)]
     config = decoded(document.get("replay_config")) or {}
     problem = config.get("problem_statement") or {}

@@ -41,6 +41,7 @@ DROPPED = (
      "(defaults to 1.0 if not present)"),
     ("- Extra text before or after the JSON", "- The JSON must be valid", "taking action"),
 )
+TERMINUS = {"analysis", "plan"}, {"state_analysis", "explanation"}   # each version's needed keys
 DECODED = ("number", "integer", "boolean", "array", "object")   # types of arguments
 
 
@@ -103,7 +104,9 @@ def _hermes(text: str) -> tuple | None:
 
 def _functions(text: str) -> tuple | None:
     calls = []
-    for name, body, _ in FUNCTION.findall(text):
+    for name, body, end in FUNCTION.findall(text):
+        if not end:
+            return None
         arguments, _ = _decode(body.strip())
         if not arguments:
             parameters = PARAMETER.findall(body)
@@ -121,6 +124,8 @@ def _terminus(text: str) -> tuple | None:
     reply, length = _decode(text[start:])
     commands = reply.get("commands")
     if not isinstance(commands, list) or not all(isinstance(one, dict) for one in commands):
+        return None
+    if not any(reply.keys() >= keys for keys in TERMINUS):   # the harness refused it
         return None
     calls = [{"name": "bash_command", "arguments": one} for one in commands]
     if reply.get("task_complete"):
