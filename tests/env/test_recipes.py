@@ -465,7 +465,7 @@ def test_the_runner_is_found_behind_linters_and_coverage():
     ("node run.js unit", "node run.js unit 2>&1 | tee /tmp/results/node-1.txt"),
     ("jest --coverage", "jest --ci --coverage=false --json --outputFile=/tmp/results/jest-1.json"),
     ("vitest --watch", "vitest run --reporter=junit --outputFile=/tmp/results/vitest-1.xml"),
-    ("standard && ava", "ava --tap | tee /tmp/results/ava-1.tap"),
+    ("standard && ava", "ava --timeout=2m --tap | tee /tmp/results/ava-1.tap"),
     ("node --test", "node --test --test-reporter=/tmp/node_reporter.mjs "
                     "--test-reporter-destination=/tmp/results/node-1.xml"),
     ("borp --coverage --check-coverage --lines 95",
