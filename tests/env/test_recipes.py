@@ -156,6 +156,17 @@ jobs:
     found = read_workflows(RepositoryFiles(tmp_path))
     assert found == (("libxml2-dev", "zlib1g-dev", "libffi-dev"), ("postgresql", "redis"),
                      ("3.9", "3.11"))
+    write(tmp_path, **{"__github___workflows___more__yml": """
+jobs:
+  nightly:
+    if: github.event_name == 'schedule'
+    steps: [{run: apt-get install a-nightly && pytest}]
+  unit:
+    steps: [{run: apt-get install libpq-dev, if: "runner.os == 'Linux'"}, {run: tox -e py}]
+  shares: {steps: [{run: apt-get install samba && ./latest.sh}]}
+"""})
+    found = read_workflows(RepositoryFiles(tmp_path))
+    assert found == (("libpq-dev", "libffi-dev"), (), ())
 
 
 # Python of the project | those of its CI | date of the commit | release of Debian
