@@ -18,6 +18,7 @@ from codedata.env.recipes import generic, node, python_recipe
 from codedata.env.recipes.generic import PlainRecipe
 from codedata.env.recipes.node_project import NodeProject, read_node
 from codedata.env.recipes.python_project import PythonProject, read_python
+from codedata.env.recipes.package_index import helps_tests
 from codedata.env.recipes.repair import Recipe
 from codedata.env.recipes.repository_files import RepositoryFiles
 from codedata.errors import ItemFailed
@@ -57,6 +58,22 @@ class Facts:
         left_out = {*INDECISIVE, *(["developers"] if self.python.tests else [])}
         return {"engine": self.node.engine} | {
             name: value for name, value in asdict(self.python).items() if name not in left_out}
+
+    @property
+    def builds(self) -> bool:
+        """Return whether the install builds something of the source, which a change leaves old."""
+        return bool(self.python.native or self.node.native or self.node.built)
+
+    def asks_like(self, other: Facts) -> bool:
+        """Return whether the files of two commits ask for the same install and tests, but for
+        versions in lock files and in package.json, and for what no test needs."""
+        return self._asked() == other._asked()
+
+    def _asked(self) -> tuple:
+        needed = [name for name in self.node.dependencies if helps_tests("npm", name)]
+        tests = [recipe.test_script() for recipe in node.initial(self.node)]
+        return (self.decisive, self.plain, tests,
+                replace(self.node, version="", scripts={}, dependencies=needed))
 
 
 def read_facts(folder: Path) -> Facts:

@@ -1,7 +1,7 @@
 """Set up one repository for env_setup.py: find its scripts, verify them, keep the image, return the
 record.
 
-The scripts of a commit's nearest ancestor come first, then the recipe planner, then the agent,
+The image and scripts of a commit's nearest ancestor come first, then the recipe planner, then the agent,
 until scripts verify. A record is a success only if its scripts were verified.
 """
 from __future__ import annotations
@@ -18,7 +18,7 @@ from codedata.disk.store import Store, known
 from codedata.driver import in_driver
 from codedata.env.agents import SCRIPTS, AgentPlanner, AgentRun, FailedTry, end_of
 from codedata.env.bases import base_for, python_to_bring
-from codedata.env.clones import distance, install_key
+from codedata.env.clones import checked_out, distance, install_key
 from codedata.env.inputs import Repository, Source, source_of
 from codedata.env.planner import Planned, plan, plan_as, project_of
 from codedata.env.repository_facts import Facts, read_facts
@@ -116,7 +116,10 @@ class Setup:
         outcome = Planned(verified=Verified(failed="recipe"))   # nothing was tried
         if neighbour := nearest_ancestor(self.root, repository, source,
                                          self.host.has_image):
-            outcome = plan_as(verifier, neighbour, key)
+            with checked_out(source.near, neighbour.base_commit) as files:
+                is_alike = neighbour.planner == "recipe" and facts.asks_like(read_facts(files))
+            outcome = plan_as(verifier, neighbour, is_installed=is_alike and not facts.builds,
+                              is_like=is_alike or neighbour.verified.get("install_key") == key)
         if planner != "agent" and not outcome.verified.is_healthy:
             outcome = plan(verifier, facts, PLAN_TIMEOUTS * verifier.limit_s, outcome.attempts)
         if planner != "recipe" and outcome.status != SUCCESS:

@@ -122,6 +122,21 @@ class Verifier:
             return Verified(failed="sandbox", cause=Cause("sandbox_died", e.what)
                             if cause.name == "other" else cause)
 
+    def verify_installed(self, test_script: str, like: Verified) -> Verified | None:
+        """Return the result of one run of the tests in `base_image`, which is that of another
+        commit, with this commit's source in place of its own and nothing installed. Return None if
+        it is not healthy, or does not agree with the other commit's result, `like`."""
+        try:
+            with self.open_sandbox(self.base_image) as sandbox:
+                commit, trouble = put_source(sandbox, self.project, keeps_others=True)
+                if trouble or not self.image_name:
+                    return None
+                image_id = sandbox.commit(self.image_name, keep=False)
+            found = self._once(Verified(base_commit=commit, image_id=image_id), test_script, like)
+        except SandboxDied:
+            return None   # the next verification says why
+        return found if found and found.is_healthy else None
+
     def install(self, sandbox: Sandbox, commit: str, script: str) -> tuple[Result, list[str]]:
         """Run an install script. Return its result and the committed files that it changed. They
         are restored, since the committed source is tested."""
@@ -183,7 +198,7 @@ class Verifier:
     def _once(self, result: Verified, test_script: str, like: Verified) -> Verified | None:
         """Run the tests once, in a container of the image and without network. Return the result,
         with the cases of `like` that are flaky or need the network; None if the run is not healthy
-        or does not agree with `like`: cases may be new, but only a few may be gone."""
+        or does not agree with `like`: cases that pass may be new, but only a few may be gone."""
         begin_step("tests once", 2, STEPS)
         with self.open_sandbox(self.image_name) as fresh:
             result = self._check_leftovers(result, fresh, test_script)
@@ -193,14 +208,15 @@ class Verifier:
             statuses = {case.name: case.status for case in run.results}
             known = {case["name"]: case["status"] for case in like.results}
             shared = known.keys() & statuses.keys()
-            agrees = shared and all(statuses[name] == known[name] for name in shared)
+            flaky = flaky_as(like, statuses)
+            agrees = shared and all(statuses[name] == known.get(name, "passed")
+                                    for name in statuses.keys() - {*flaky})
             if not (run.healthy and agrees and len(shared) >= MIN_REPEATED * len(known)):
                 return None
             result = replace(result, log=run.text, changed_by_tests=restore(
                 fresh, result.base_commit, began)[0])
             committed = fresh.run(LISTED).output.splitlines()
         result = concluded(result, [run], run, committed, self.limit_s)
-        flaky = flaky_as(like, statuses)
         return replace(
             result, flaky=flaky, test_s=(run.seconds,),
             needs_network=[name for name in like.needs_network if name in statuses],

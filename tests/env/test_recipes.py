@@ -75,6 +75,23 @@ def test_recipes_import_nothing_of_the_modules_above_them():
                              path.read_text()), path.name
 
 
+LIKE = {"package__json": '{"version": "1", "devDependencies": {"mocha": "1", "eslint": "1"}, '
+                         '"scripts": {"test": "mocha", "lint": "eslint"}}', "uv__lock": "1"}
+
+
+# what the next commit changes | whether it asks for the same
+@pytest.mark.parametrize("file, old, new, like", [
+    ("uv__lock", "1", "2", True), ("package__json", '"version": "1"', '"version": "2"', True),
+    ("package__json", ', "eslint": "1"', "", True), ("package__json", '"eslint"', '"x"', False),
+    ("package__json", '"test": "mocha"', '"test": "mocha a.js"', False),
+    ("pyproject__toml", "]\n", ']\ndependencies = ["six"]\n', False)])
+def test_a_commit_asks_like_another(package, file, old, new, like):
+    files = LIKE | {"pyproject__toml": (package / "pyproject.toml").read_text()}
+    facts = read_facts(write(package, **files))
+    changed = write(package, **files | {file: files[file].replace(old, new)})
+    assert facts.asks_like(read_facts(changed)) == like
+
+
 # what a repository says --------------------------------------------------------------------------
 
 @pytest.mark.parametrize("name", PROJECTS)
