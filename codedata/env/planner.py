@@ -198,8 +198,8 @@ def _rank(verified: Verified) -> tuple:
 
 # as another commit -------------------------------------------------------------------------------
 
-def plan_as(verifier: Verifier, neighbour: Environment, is_installed: bool,
-            is_like: bool) -> Planned:
+def plan_as(verifier: Verifier, neighbour: Environment, is_like: bool,
+            is_installed: bool) -> Planned:
     """Return the result of a neighbour's scripts in the neighbour's image: first, if nothing is
     missing there by the files (`is_installed`), of its tests alone; else only missing packages are
     installed. If both commits are installed alike (`is_like`), its test results also count."""
@@ -208,7 +208,7 @@ def plan_as(verifier: Verifier, neighbour: Environment, is_installed: bool,
     shown = Verified(results=neighbour.test_case_result, flaky=neighbour.flaky,
                      needs_network=known.get("needs_network", []))
     verifier = replace(verifier, base_image=neighbour.image_name)
-    verified = (is_installed and verifier.verify_installed(neighbour.test_script, shown)
+    verified = ((is_installed and verifier.verify_installed(neighbour.test_script, shown))
                 or verifier.verify(neighbour.install_script, neighbour.test_script,
                                    only_healthy=True, like=shown if is_like else None))
     recipe = f"that of {neighbour.repo_name}"

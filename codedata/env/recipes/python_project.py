@@ -87,7 +87,9 @@ def read_python(source: RepositoryFiles) -> PythonProject:
                  or {*table("packages")["compiled_by"]}.intersection(map(name_of, build_requires)))
     runners = table("packages")["own_runners"]
     tops = {path[0] for path in paths if len(path) > 1}
-    packages = _packages(source, paths)
+    packages, local = _packages(source, paths), local_packages(files, is_installable)
+    folders = [tuple(place[2:].partition("[")[0].split("/")) for place in local]
+    inner = [path[len(top):] for top in folders for path in paths if path[:len(top)] == top]
     addopts = tuple(" ".join(strings_in(pytest.get("addopts"))).split())
     # each module may have some
     names_paths = strings_in(pytest.get("testpaths")) or DOCTESTS in addopts
@@ -99,11 +101,11 @@ def read_python(source: RepositoryFiles) -> PythonProject:
         python=str(first("python")), ci_versions=versions,
         lock=next(filter(source.has, table("tools")["python"]["locked"]["files"]), ""),
         build_requires=build_requires, requires=declared or in_lists, listed=in_lists,
-        declares=bool(declared), local=local_packages(files, is_installable),
+        declares=bool(declared), local=local,
         **{use: merged(required[use], without=name)
            for use in ("tests", "developers", "features")},
         extras={normalized(extra): merged(held, without=name) for extra, held in extras.items()},
-        modules=tuple(sorted({*packages, *_top_modules(paths)})), packages=packages,
+        modules=tuple(sorted({*packages, *_top_modules([*paths, *inner])})), packages=packages,
         native=bool(is_native), version_from_git=_version_is_from_git(files),
         addopts=addopts, options=(DOCTESTS,) if DOCTESTS in commands else (),
         settings=tuple(pytest),

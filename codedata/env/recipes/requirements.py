@@ -174,7 +174,8 @@ def runtime_requirements(files: Manifests) -> tuple[Strings, Strings]:
 def local_packages(files: Manifests, is_installable: bool) -> Strings:
     """Return the other packages of the repository that are installed with the project, such as
     ./libs/core: packages that requirements files, poetry or uv name by a path, and members of uv's
-    workspace that the project needs, or all if the root is not a package."""
+    workspace that the project needs, or all if the root is not a package. Without a manifest at
+    the root, all packages in folders up to two levels deep."""
     found, source = Collector(files.source), files.source
     for path in ("requirements.txt", *map(str, _requirement_files(source))):
         found.add_file(path)
@@ -191,6 +192,12 @@ def local_packages(files: Manifests, is_installable: bool) -> Strings:
         about = source.parsed(f"{folder}/pyproject.toml", tomllib.loads, {})
         if not is_installable or normalized(str(table_of(about, "project").get("name"))) in shared:
             found.add_folder(folder)
+    skipped = (*table("skip")["python"]["not_modules"], *TEST_FOLDERS)
+    if not any(map(source.has, PACKAGE_FILES)):
+        for folder in (folder for pattern in ("*", "*/*") for manifest in PACKAGE_FILES
+                       for folder in source.packages(pattern, manifest)):
+            if folder.partition("/")[0] not in skipped:
+                found.add_folder(folder)
     return tuple(found.folders)
 
 
