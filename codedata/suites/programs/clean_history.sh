@@ -33,7 +33,7 @@ if [ -n "$base" ]; then
     fetch=(git -C "$to" fetch -q --no-tags --update-shallow --upload-pack "git -c uploadpack.allowAnySHA1InWant=true upload-pack" "$from")
     "${fetch[@]}" "$base"
     git -C "$to" reset -q --hard "$base"
-    git tag --merged "$base" | while read -r tag; do "${fetch[@]}" "refs/tags/$tag:refs/tags/$tag"; done
+    git tag --merged "$base" | sed 's,.*,refs/tags/&:refs/tags/&,' | xargs -rd '\n' "${fetch[@]}"
     [ -n "$wanted" ] || git ls-files -s -z | sed -nz 's/^160000 [^\t]*\t//p' | while IFS= read -r -d '' module; do
         [ -z "$(ls -A "$module" 2>/dev/null)" ] || for one in . "$to"; do   # files of a submodule count as the source's
             git -C "$one" update-index --force-remove -- "$module"
