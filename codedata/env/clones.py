@@ -14,14 +14,12 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from fnmatch import translate
 from pathlib import Path
 
 from codedata.code.git import own_repository
 from codedata.disk.locks import temporary_folder
 from codedata.disk.store import digest
 from codedata.driver import in_driver
-from codedata.env.recipes.package_index import table
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.sandbox.archives import Bounds, OverBounds
 
@@ -125,14 +123,6 @@ def date_of(commit: str, folder: Path) -> int:
     """Return when a commit of a repository was made, in seconds since 1970; 0 if it has no date."""
     date = git("show", "-s", "--format=%ct", commit or "HEAD", cwd=folder, may_fail=True)
     return int(date) if date.isdecimal() else 0
-
-
-def install_key(clone: Path, commit: str, *decisive) -> str:
-    """Return a digest of what the install of a commit depends on: `facts` (JSON values), and all
-    files with names from tools.toml."""
-    names = "|".join(map(translate, table("tools")["key"]["files"]))
-    listed = git("ls-tree", "-r", commit, cwd=clone, timeout_s=CHECKOUT_S).splitlines()
-    return digest([*decisive, *filter(re.compile(f"[\t/](?:{names})").search, listed)])
 
 
 def distance(older: str, commit: str, clone: Path) -> int:

@@ -198,16 +198,19 @@ def _rank(verified: Verified) -> tuple:
 
 # as another commit -------------------------------------------------------------------------------
 
-def plan_as(verifier: Verifier, neighbour: Environment, key: str) -> Planned:
-    """Return the result of a neighbour's scripts in the neighbour's image, where only missing
-    packages are installed. If its install_key() is `key`, too, its test results also count."""
+def plan_as(verifier: Verifier, neighbour: Environment, is_like: bool,
+            is_installed: bool) -> Planned:
+    """Return the result of a neighbour's scripts in the neighbour's image: first, if nothing is
+    missing there by the files (`is_installed`), of its tests alone; else only missing packages are
+    installed. If both commits are installed alike (`is_like`), its test results also count."""
     current_step().within = f"as {neighbour.repo_name}"
     known = neighbour.verified
     shown = Verified(results=neighbour.test_case_result, flaky=neighbour.flaky,
                      needs_network=known.get("needs_network", []))
-    verified = replace(verifier, base_image=neighbour.image_name).verify(
-        neighbour.install_script, neighbour.test_script, only_healthy=True,
-        like=shown if known.get("install_key") == key else None)
+    verifier = replace(verifier, base_image=neighbour.image_name)
+    verified = ((is_installed and verifier.verify_installed(neighbour.test_script, shown))
+                or verifier.verify(neighbour.install_script, neighbour.test_script,
+                                   only_healthy=True, like=shown if is_like else None))
     recipe = f"that of {neighbour.repo_name}"
     return Planned(neighbour.install_script, neighbour.test_script, verified, recipe,
                    [verified.as_attempt(recipe)], tuple(known.get("left_out", ())))

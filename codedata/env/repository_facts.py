@@ -17,14 +17,15 @@ from pathlib import Path
 from codedata.env.recipes import generic, node, python_recipe
 from codedata.env.recipes.generic import PlainRecipe
 from codedata.env.recipes.node_project import NodeProject, read_node
+from codedata.env.recipes.package_index import helps_tests
 from codedata.env.recipes.python_project import PythonProject, read_python
 from codedata.env.recipes.repair import Recipe
 from codedata.env.recipes.repository_files import RepositoryFiles
 from codedata.errors import ItemFailed
 from codedata.texts import CONTROL
 
-# facts of a Python project that do not affect the install; the base image stands for its Python
-INDECISIVE = ("version", "python", "ci_versions", "features", "extras", "modules", "packages",
+# facts of a Python project that do not affect the install
+INDECISIVE = ("version", "ci_versions", "features", "extras", "modules", "packages",
               "n_test_files")
 MAX_MEMORY = 500_000_000   # bytes of address space
 MAX_FACTS = 10_000_000     # characters
@@ -51,12 +52,23 @@ class Facts:
     brought: str = ""
 
     @property
-    def decisive(self) -> dict:
-        """Return the facts that decide how a Python project is installed and tested, and the Node
-        version."""
+    def builds(self) -> bool:
+        """Return whether the install builds something of the source, which a change leaves old."""
+        return bool(self.python.native or self.node.native or self.node.built)
+
+    def asks_like(self, other: Facts) -> bool:
+        """Return whether the files of two commits ask for the same install and tests, but for
+        versions in lock files and in package.json, and for what no test needs."""
+        return self._asked() == other._asked()
+
+    def _asked(self) -> tuple:
         left_out = {*INDECISIVE, *(["developers"] if self.python.tests else [])}
-        return {"engine": self.node.engine} | {
-            name: value for name, value in asdict(self.python).items() if name not in left_out}
+        python = {name: value for name, value in asdict(self.python).items()
+                  if name not in left_out}
+        needed = [name for name in self.node.dependencies if helps_tests("npm", name)]
+        tests = [recipe.test_script() for recipe in node.initial(self.node)]
+        return (python, self.plain, tests,
+                replace(self.node, version="", scripts={}, dependencies=needed))
 
 
 def read_facts(folder: Path) -> Facts:

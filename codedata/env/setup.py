@@ -1,8 +1,8 @@
 """Set up one repository for env_setup.py: find its scripts, verify them, keep the image, return the
 record.
 
-The scripts of a commit's nearest ancestor come first, then the recipe planner, then the agent,
-until scripts verify. A record is a success only if its scripts were verified.
+The image and scripts of a commit's nearest ancestor come first, then the recipe planner, then the
+agent, until scripts verify. A record is a success only if its scripts were verified.
 """
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from codedata.disk.store import Store, known
 from codedata.driver import in_driver
 from codedata.env.agents import SCRIPTS, AgentPlanner, AgentRun, FailedTry, end_of
 from codedata.env.bases import base_for, python_to_bring
-from codedata.env.clones import distance, install_key
+from codedata.env.clones import checked_out, distance
 from codedata.env.inputs import Repository, Source, source_of
 from codedata.env.planner import Planned, plan, plan_as, project_of
 from codedata.env.repository_facts import Facts, read_facts
@@ -95,9 +95,7 @@ class Setup:
                     opened, project_of(facts, source.near, source.commit),
                     self.host.run_timeout_s,
                     self.host.temporary_name(TRIES) if self._has_image else "", base_image)
-                key = install_key(source.near, source.commit, base_image, facts.brought,
-                                  facts.decisive) if source.committed_at else ""
-                outcome = self._planned(repository, source, facts, verifier, key)
+                outcome = self._planned(repository, source, facts, verifier)
             if self._has_image and outcome.status == SUCCESS:
                 kept = self.host.keep(outcome.verified.image_id, image_name_of(
                     repository.repo_name, outcome.verified.base_commit, base_image,
@@ -106,17 +104,19 @@ class Setup:
             self.host.forget(label)
         return _record(repository, outcome, kept, time.monotonic() - started,
                        unreadable=facts.unreadable, network_was_off=self.host.can_cut_off,
-                       source_path=str(source.place or ""), committed_at=source.committed_at,
-                       install_key=key)
+                       source_path=str(source.place or ""), committed_at=source.committed_at)
 
-    def _planned(self, repository: Repository, source: Source, facts: Facts, verifier: Verifier,
-                 key: str) -> Planned:
+    def _planned(self, repository: Repository, source: Source, facts: Facts, verifier: Verifier
+                 ) -> Planned:
         """Return the first scripts that verify, else the last planner's."""
         planner = self.settings.planner
         outcome = Planned(verified=Verified(failed="recipe"))   # nothing was tried
         if neighbour := nearest_ancestor(self.root, repository, source,
                                          self.host.has_image):
-            outcome = plan_as(verifier, neighbour, key)
+            with checked_out(source.near, neighbour.base_commit) as files:
+                is_like = facts.asks_like(read_facts(files))
+            may_build = facts.builds or neighbour.planner == "agent"
+            outcome = plan_as(verifier, neighbour, is_like, is_like and not may_build)
         if planner != "agent" and not outcome.verified.is_healthy:
             outcome = plan(verifier, facts, PLAN_TIMEOUTS * verifier.limit_s, outcome.attempts)
         if planner != "recipe" and outcome.status != SUCCESS:

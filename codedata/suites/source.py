@@ -51,15 +51,18 @@ def run_tool(sandbox: Sandbox, name: str, *words: str, before: str = "",
                        timeout_s=timeout_s)
 
 
-def put_source(sandbox: Sandbox, project: Project) -> tuple[str, str]:
+def put_source(sandbox: Sandbox, project: Project, keeps_others: bool = False
+               ) -> tuple[str, str]:
     """Put the source into the sandbox's working directory, as a repository whose history ends at
-    the project's commit. Return (commit, "") or ("", error message)."""
+    the project's commit. Of what was there nothing is left; with `keeps_others`, the files that its
+    repository did not track are. Return (commit, "") or ("", error message)."""
     origin = f"{TOOLS}/source"
     if project.source is None:
         sandbox.run(f"mkdir -p {origin} && cp -a . {origin}/", timeout_s=LOOK_S)
     else:
         sandbox.put(project.source, origin)
-    done = run_tool(sandbox, "clean_history.sh", origin, sandbox.workdir, project.commit)
+    done = run_tool(sandbox, "clean_history.sh", origin, sandbox.workdir, project.commit,
+                    *(["keep"] if keeps_others else []))
     output = done.output.strip()
     last = output.rpartition("\n")[2]
     is_commit = done.ok and re.fullmatch(r"[0-9a-f]{40,64}", last)

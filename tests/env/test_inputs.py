@@ -15,7 +15,7 @@ from conftest import run_here
 from line_tables import rows
 
 from codedata.disk.store import Derived
-from codedata.env.clones import checked_out, cloned, install_key
+from codedata.env.clones import checked_out, cloned
 from codedata.env.clones import git as git_of_strangers
 from codedata.env.inputs import one_repository, repositories_of, tree_digest
 from codedata.errors import BrokenRecord, Trouble
@@ -111,22 +111,6 @@ def test_two_commits_of_one_repository_are_two_rows_and_two_tasks_of_one_are_one
     with ThreadPoolExecutor() as pool:
         texts = [*pool.map(lambda name: text_of(found.read(name), tmp_path), found.names())]
     assert texts == ["two", "one"] and git(project, "status", "--porcelain") == ""
-
-
-def test_what_decides_an_install_is_compared_whatever_its_size(tmp_path, project):
-    def key() -> str:
-        git(project, "add", "-A"), git(project, "commit", "-qm", "x", "--allow-empty")
-        return install_key(*cloned(str(project), git(project, "rev-parse", "HEAD"),
-                                   tmp_path / "sources"), "base:1")
-    first = key()
-    (project / "b.py").write_text("print()")
-    assert key() == first
-    (project / "web").mkdir()
-    keys = {first}
-    for end in ("a", "b"):
-        (project / "web/package-lock.json").write_text("x" * 2_000_000 + end)
-        keys.add(key())
-    assert len(keys) == 3
 
 
 def test_half_a_clone_of_a_killed_run_is_removed_by_the_next(tmp_path, project):

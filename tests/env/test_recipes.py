@@ -75,6 +75,23 @@ def test_recipes_import_nothing_of_the_modules_above_them():
                              path.read_text()), path.name
 
 
+LIKE = {"package__json": '{"version": "1", "devDependencies": {"mocha": "1", "eslint": "1"}, '
+                         '"scripts": {"test": "mocha", "lint": "eslint"}}', "uv__lock": "1"}
+
+
+# what the next commit changes | whether it asks for the same
+@pytest.mark.parametrize("file, old, new, like", [
+    ("uv__lock", "1", "2", True), ("package__json", '"version": "1"', '"version": "2"', True),
+    ("package__json", ', "eslint": "1"', "", True), ("package__json", '"eslint"', '"x"', False),
+    ("package__json", '"test": "mocha"', '"test": "mocha a.js"', False),
+    ("pyproject__toml", "]\n", ']\ndependencies = ["six"]\n', False)])
+def test_a_commit_asks_like_another(package, file, old, new, like):
+    files = LIKE | {"pyproject__toml": (package / "pyproject.toml").read_text()}
+    facts = read_facts(write(package, **files))
+    changed = write(package, **files | {file: files[file].replace(old, new)})
+    assert facts.asks_like(read_facts(changed)) == like
+
+
 # what a repository says --------------------------------------------------------------------------
 
 @pytest.mark.parametrize("name", PROJECTS)
@@ -156,6 +173,17 @@ jobs:
     found = read_workflows(RepositoryFiles(tmp_path))
     assert found == (("libxml2-dev", "zlib1g-dev", "libffi-dev"), ("postgresql", "redis"),
                      ("3.9", "3.11"))
+    write(tmp_path, **{"__github___workflows___more__yml": """
+jobs:
+  nightly:
+    if: github.event_name == 'schedule'
+    steps: [{run: apt-get install a-nightly && pytest}]
+  unit:
+    steps: [{run: apt-get install libpq-dev, if: "runner.os == 'Linux'"}, {run: tox -e py}]
+  shares: {steps: [{run: apt-get install samba && ./latest.sh}]}
+"""})
+    found = read_workflows(RepositoryFiles(tmp_path))
+    assert found == (("libpq-dev", "libffi-dev"), (), ())
 
 
 # Python of the project | those of its CI | date of the commit | release of Debian
@@ -254,12 +282,12 @@ requires-python = ">=3.9"
 dependencies = ["{needs}"]
 optional-dependencies = {{tests = ["pytest"], docs = ["sphinx=={docs}"], dev = ["ruff=={docs}"]}}
 """
-    def decisive(**changed):
+    def facts(**changed):
         parts = {"version": "1", "needs": "attrs", "docs": "1"} | changed
         write(tmp_path, pyproject__toml=project.format(**parts))
-        return read_facts(tmp_path).decisive
-    first = decisive()
-    assert decisive(version="2", docs="3") == first != decisive(needs="attrs>2")
+        return read_facts(tmp_path)
+    assert facts().asks_like(facts(version="2", docs="3"))
+    assert not facts().asks_like(facts(needs="attrs>2"))
 
 
 def test_packages_of_the_same_repository_are_installed_from_it(tmp_path):
@@ -465,7 +493,7 @@ def test_the_runner_is_found_behind_linters_and_coverage():
     ("node run.js unit", "node run.js unit 2>&1 | tee /tmp/results/node-1.txt"),
     ("jest --coverage", "jest --ci --coverage=false --json --outputFile=/tmp/results/jest-1.json"),
     ("vitest --watch", "vitest run --reporter=junit --outputFile=/tmp/results/vitest-1.xml"),
-    ("standard && ava", "ava --tap | tee /tmp/results/ava-1.tap"),
+    ("standard && ava", "ava --timeout=2m --tap | tee /tmp/results/ava-1.tap"),
     ("node --test", "node --test --test-reporter=/tmp/node_reporter.mjs "
                     "--test-reporter-destination=/tmp/results/node-1.xml"),
     ("borp --coverage --check-coverage --lines 95",

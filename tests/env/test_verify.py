@@ -5,7 +5,7 @@ import resource
 from pathlib import Path
 
 import pytest
-from heron_project import RUN, add_test, git, opener
+from heron_project import RUN, add_test, commit_all, git, opener
 from projects import make_lean
 from steps_seen import StepsSeen
 
@@ -76,6 +76,28 @@ def test_the_image_holds_the_install_and_passes_offline(source, image_name):
         assert sandbox.run("cat /opt/made").output == "by install\n"
         assert sandbox.run(f"[ ! -e {RESULTS} ] && [ ! -e /tmp/codedata ]").ok
         assert sandbox.run("git rev-parse HEAD").output.strip() == found.base_commit
+
+
+def test_the_next_commit_is_tested_in_an_installed_image_and_not_taken_if_it_is_worse(
+        source, image_name):
+    """Keep what the install made, and nothing that the commit has removed."""
+    (source / "old.py").write_text("")
+    add_test(source, "def test_installed():\n    assert open('made.txt').read() == 'by install\\n'")
+    commit_all(source)
+    known = check(source, install="echo 'by install' > made.txt", image_name=image_name)
+
+    def next_commit(test: str):
+        (source / "old.py").unlink(missing_ok=True)
+        add_test(source, test)
+        git(source, "commit", "-qam", "more")
+        project = Project(source, git(source, "rev-parse", "HEAD"), "heron", ("heron",))
+        return Verifier(opener, project, LIMIT_S, image_name, image_name).verify_installed(
+            TESTS, known)
+
+    found = next_commit("def test_gone():\n    import os\n    assert not os.path.exists('old.py')")
+    assert found.is_healthy and len(found.test_s) == 1 and found.n_passed == 3
+    many = "@__import__('pytest').mark.parametrize('n', range(40))\ndef test_n(n):\n    assert n"
+    assert next_commit(many) is None   # 97 % pass, but one that is new does not
 
 
 WEAKER = "sed -i 's/slowly/fast/' tests/test_heron.py"

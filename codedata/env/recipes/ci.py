@@ -2,10 +2,11 @@
 from __future__ import annotations
 
 import re
-from itertools import islice
+from itertools import chain, islice
 
 import yaml
 
+from codedata.env.recipes.metadata import table_of
 from codedata.env.recipes.package_index import Strings, table
 from codedata.env.recipes.repository_files import RepositoryFiles
 
@@ -19,31 +20,46 @@ COMMANDS = ("run", "script", "before_install", "before_script", "install", "comm
 # keys that give versions, such as 3.11, or 20
 VERSIONS = (dict.fromkeys(("python-version", "python"), r"\b3\.\d+\b")
             | dict.fromkeys(("node-version", "node", "nodejs", "node_js"), r"(?<![\d.])\d\d\b"))
+RUNS_TESTS = re.compile(r"(?<![a-zA-Z])(?:(?:py|unit|c)?tests?|tox|nox)(?![a-z])")   # a command
 MAX_NODES = 100_000   # per workflow: YAML aliases let a small text repeat one list many times
 APT = re.compile(r"apt(?:-get)?\s+(?:-\S+\s+)*install\s+(.*)")
 
 
 def read_workflows(source: RepositoryFiles) -> tuple[Strings, Strings, Strings]:
     """Return (Debian packages, services as in packages.toml, versions of Python such as 3.11 and
-    majors of Node) of all readable CI files and Dockerfiles."""
-    found: tuple[dict[str, None], ...] = ({}, {}, {})
-    for place in PLACES:
-        parse = (_of_workflow if "Dockerfile" not in place
-                 else lambda text: (_installed(text), [], []))
-        for name in source.matching(place):
-            for names, more in zip(found, source.parsed(name, parse, ([], [], [])), strict=True):
-                names.update(dict.fromkeys(more))
-    return tuple(map(tuple, found))
+    majors of Node) of all readable CI files and Dockerfiles. Of jobs, those count that run tests on
+    no condition; without one, those that run tests; without one, all."""
+    jobs = [job for place in PLACES if "Dockerfile" not in place
+            for name in source.matching(place) for job in source.parsed(name, _jobs, [])]
+    tested = [nodes for nodes in jobs
+              if any(key in COMMANDS and RUNS_TESTS.search(str(value)) for key, value in nodes)]
+    always = [nodes for nodes in tested if nodes[0][0] != "if"]
+    parts = [((), (), ()), *map(_of_job, always or tested or jobs)]
+    parts += [(source.parsed(name, _installed, []), [], []) for place in PLACES
+              if "Dockerfile" in place for name in source.matching(place)]
+    return tuple(tuple(dict.fromkeys(chain(*found))) for found in zip(*parts, strict=True))
 
 
-def _of_workflow(text: str) -> tuple[list[str], list[str], list[str]]:
-    """Return (packages, services, versions) of one workflow file; raise ValueError above
+def _jobs(text: str) -> list[list[tuple]]:
+    """Return the nodes of each job of a workflow file, its condition first; raise ValueError above
     MAX_NODES nodes."""
+    tree = yaml.safe_load(text)
+    jobs = [job for job in table_of(tree, "jobs").values() if isinstance(job, dict)]
+    found, n_left = [], MAX_NODES
+    for job in jobs or [tree]:
+        condition = [("if", "")] if table_of(job).get("if") else []
+        nodes = [*condition, *islice(_nodes(job), n_left + 1)]
+        n_left -= len(nodes)
+        if n_left < 0:
+            raise ValueError(f"more than {MAX_NODES:,} nodes")
+        found.append(nodes)
+    return [*filter(None, found)]
+
+
+def _of_job(nodes: list[tuple]) -> tuple[list[str], list[str], list[str]]:
+    """Return (packages, services, versions) of a job."""
     known, system, services = table("packages")["services"], [], []
     versions: list[str] = []
-    nodes = list(islice(_nodes(yaml.safe_load(text)), MAX_NODES + 1))
-    if len(nodes) > MAX_NODES:
-        raise ValueError(f"more than {MAX_NODES:,} nodes")
     for key, value in nodes:
         if key in VERSIONS:
             versions += re.findall(VERSIONS[key], str(value))

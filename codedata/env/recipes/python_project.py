@@ -28,6 +28,7 @@ TEST_FILE = re.compile(r"(?:test_.*|.*_test)\.py\Z")
 PYTEST_VARIABLE = re.compile(r"(?s)(?:[DR]:)*([^=]*)=?(.*)")   # in pytest-env's form
 # without values that depend on tox's substitutions
 TOX_VARIABLE = re.compile(r"(?!COVERAGE|PYTEST_ADDOPTS)([^\W\d]\w*\s*)=([^{]*)")
+DOCTESTS = "--doctest-modules"
 ROOTS = ("src", "lib")   # folders that hold packages, unless they are packages themselves
 Paths = list[Strings]    # of Python files: their parts
 
@@ -56,6 +57,7 @@ class PythonProject:
     native: bool = False                 # the build compiles code
     version_from_git: bool = False
     addopts: Strings = ()
+    options: Strings = ()        # of tox's command that runs pytest, where a suite is less without
     settings: Strings = ()       # option names in pytest's configuration
     test_paths: Strings = ()     # for pytest; () if its configuration names them
     n_test_files: int = 0
@@ -85,7 +87,13 @@ def read_python(source: RepositoryFiles) -> PythonProject:
                  or {*table("packages")["compiled_by"]}.intersection(map(name_of, build_requires)))
     runners = table("packages")["own_runners"]
     tops = {path[0] for path in paths if len(path) > 1}
-    packages = _packages(source, paths)
+    packages, local = _packages(source, paths), local_packages(files, is_installable)
+    folders = [tuple(place[2:].partition("[")[0].split("/")) for place in local]
+    inner = [path[len(top):] for top in folders for path in paths if path[:len(top)] == top]
+    addopts = tuple(" ".join(strings_in(pytest.get("addopts"))).split())
+    # each module may have some
+    names_paths = strings_in(pytest.get("testpaths")) or DOCTESTS in addopts
+    commands = str(files.value("tox.ini/testenv/commands")).split()
     system, services, versions = read_workflows(source)
     declared, in_lists = runtime_requirements(files)
     return PythonProject(
@@ -93,14 +101,15 @@ def read_python(source: RepositoryFiles) -> PythonProject:
         python=str(first("python")), ci_versions=versions,
         lock=next(filter(source.has, table("tools")["python"]["locked"]["files"]), ""),
         build_requires=build_requires, requires=declared or in_lists, listed=in_lists,
-        declares=bool(declared), local=local_packages(files, is_installable),
+        declares=bool(declared), local=local,
         **{use: merged(required[use], without=name)
            for use in ("tests", "developers", "features")},
         extras={normalized(extra): merged(held, without=name) for extra, held in extras.items()},
-        modules=tuple(sorted({*packages, *_top_modules(paths)})), packages=packages,
+        modules=tuple(sorted({*packages, *_top_modules([*paths, *inner])})), packages=packages,
         native=bool(is_native), version_from_git=_version_is_from_git(files),
-        addopts=tuple(" ".join(strings_in(pytest.get("addopts"))).split()), settings=tuple(pytest),
-        test_paths=() if strings_in(pytest.get("testpaths")) else _test_paths(paths),
+        addopts=addopts, options=(DOCTESTS,) if DOCTESTS in commands else (),
+        settings=tuple(pytest),
+        test_paths=() if names_paths else _test_paths(paths),
         n_test_files=len(_tests(paths)),
         unittest_in=next(filter(tops.__contains__, TEST_FOLDERS), "."),
         runner=next((runners[path] for path in runners if source.has(path)), ""),

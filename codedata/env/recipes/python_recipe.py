@@ -147,7 +147,8 @@ def initial(project: PythonProject) -> PythonRecipe:
     system = {package for name in build_names for package in provider("build", name).split()}
     rebuilt = [r for name in build_names for r in provider("rebuilds", name).split()]
     return PythonRecipe(
-        project, tests=tests, env=env, runner=runner, installed=bool(project.name),
+        project, tests=tests, env=env, options=project.options, runner=runner,
+        installed=bool(project.name),
         system=tuple(sorted({*system, *(COMPILER if project.native else ())})),
         build=(*project.build_requires, *dict.fromkeys(rebuilt)) if rebuilt else (),
         wished=project.system, services=project.services)

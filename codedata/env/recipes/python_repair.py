@@ -31,7 +31,8 @@ def repair(recipe: PythonRecipe, log: Log) -> PythonRecipe | None:
 def with_tests(recipe: PythonRecipe, *requirements: str) -> PythonRecipe:
     """Return the recipe with the requirements added whose distributions it lacks. They are not
     filtered as merged() filters, because here they are known to be needed."""
-    present = {name_of(r) for r in ("", *recipe.tests, recipe.project.name)}
+    # those with a marker may be for other versions of Python
+    present = {name_of(r) for r in ("", *recipe.tests, recipe.project.name) if ";" not in r}
     return extended(recipe, tests=[r for r in requirements if name_of(r) not in present])
 
 

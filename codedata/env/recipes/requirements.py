@@ -23,7 +23,10 @@ TOX_ENVS = ("pyproject.toml/tool/tox/env_run_base", "tox.toml/env_run_base")
 # Requirements, extras and groups, as hatch and tox call them
 SETTINGS = (("dependencies", "features", "dependency-groups"), ("extra-dependencies",),
             ("deps", "extras", "dependency_groups"))
-CONDITION = re.compile(r"[\w!{}, .-]+:\s")   # at the start of a line of tox
+CONDITION = re.compile(r"([\w!{}, .-]+):\s+|")   # at the start of a line of tox
+ALWAYS = -1   # in place of the minor version of Python 3
+# factors of tox: those that hold wherever tests run, and a version of Python
+HOLDS, PYTHON = re.compile(r"|py3?|tests?|unit(?:tests?)?"), re.compile(r"py3\.?(\d+)")
 INCLUDED = "include-group"   # a key of PEP 735, here before the group, like an extra's name
 Lists = dict[str, list[str]]
 
@@ -94,9 +97,9 @@ def _of_tools(files: Manifests) -> Collector:
         for keys in SETTINGS:
             wanted.add(*map(env.get, keys))
     for section, values in files.table("tox.ini").items():
-        if re.match(r"testenv(?:\Z|:(?:py|test|unit))", section):
+        if re.match(r"testenv(?:\Z|:(?:py[\d.]*|tests?|unit\w*)(?![^-]))", section):
             wanted.add((), *([name.strip() for line in _tox_lines(values.get(key))
-                              for name in line.split(",")]
+                              for name in line.split(",") if ";" not in line]
                              for key in ("extras", "dependency_groups")))
             for line in _tox_lines(values.get("deps")):
                 wanted.add_line(line)
@@ -104,10 +107,43 @@ def _of_tools(files: Manifests) -> Collector:
 
 
 def _tox_lines(text: str | None) -> list[str]:
-    """Return the lines of a tox value without a condition; in `py311: x`, `py311` is one. If tests
-    need x, their log will show it."""
-    return [line.replace("{toxinidir}/", "").replace("{tox_root}/", "")
-            for line in strings_in(text) if "{[" not in line and not CONDITION.match(line)]
+    """Return the lines of a tox value that hold where tests run. A requirement of some versions of
+    Python gets a marker for them; those of the newest hold above it, too, without their bounds.
+    Lines under other conditions are left out: if tests need them, their log will show it."""
+    lines = []
+    for line in strings_in(text):
+        condition = CONDITION.match(line)
+        wanted = re.split(r"\s#", line[condition.end():])[0]
+        if "{[" not in wanted:
+            wanted = wanted.replace("{toxinidir}/", "").replace("{tox_root}/", "")
+            lines.append((wanted, _minors(condition[1] or "")))
+    newest = max((minor for _, minors in lines for minor in minors), default=0)
+    found = []
+    for wanted, minors in lines:
+        if ALWAYS in minors:
+            found.append(wanted)
+        elif name_of(wanted) and ";" not in wanted:
+            versions = [f"python_version == '3.{minor}'" for minor in sorted(minors)]
+            found += [f"{wanted}; {' or '.join(versions)}"] if versions else []
+            if newest in minors:
+                found.append(f"{NAME.match(wanted)[0].strip()}; python_version > '3.{newest}'")
+    return found
+
+
+def _minors(condition: str) -> set[int]:
+    """Return the minor versions of Python 3 for which a condition of tox holds where tests run, or
+    ALWAYS."""
+    if braces := re.search(r"\{([^{}]*)\}", condition):
+        before, after = condition[:braces.start()], condition[braces.end():]
+        return {minor for part in braces[1].split(",")
+                for minor in _minors(f"{before}{part.strip()}{after}")}
+    found = set()
+    for factors in condition.split(","):
+        others = [one for one in factors.strip().split("-") if not HOLDS.fullmatch(one)]
+        python = PYTHON.fullmatch("-".join(others))
+        if not others or python:
+            found.add(int(python[1]) if python else ALWAYS)
+    return found
 
 
 def _requirement_files(source: RepositoryFiles) -> list[PurePosixPath]:
@@ -138,7 +174,8 @@ def runtime_requirements(files: Manifests) -> tuple[Strings, Strings]:
 def local_packages(files: Manifests, is_installable: bool) -> Strings:
     """Return the other packages of the repository that are installed with the project, such as
     ./libs/core: packages that requirements files, poetry or uv name by a path, and members of uv's
-    workspace that the project needs, or all if the root is not a package."""
+    workspace that the project needs, or all if the root is not a package. Without a manifest at
+    the root, all packages in folders up to two levels deep."""
     found, source = Collector(files.source), files.source
     for path in ("requirements.txt", *map(str, _requirement_files(source))):
         found.add_file(path)
@@ -155,6 +192,12 @@ def local_packages(files: Manifests, is_installable: bool) -> Strings:
         about = source.parsed(f"{folder}/pyproject.toml", tomllib.loads, {})
         if not is_installable or normalized(str(table_of(about, "project").get("name"))) in shared:
             found.add_folder(folder)
+    skipped = (*table("skip")["python"]["not_modules"], *TEST_FOLDERS)
+    if not any(map(source.has, PACKAGE_FILES)):
+        for folder in (folder for pattern in ("*", "*/*") for manifest in PACKAGE_FILES
+                       for folder in source.packages(pattern, manifest)):
+            if folder.partition("/")[0] not in skipped:
+                found.add_folder(folder)
     return tuple(found.folders)
 
 

@@ -1,5 +1,5 @@
 # Make a repository TO of the source in FROM, whose history ends at one commit, and print that commit. FROM is removed.
-#   bash clean_history.sh FROM TO [COMMIT]
+#   bash clean_history.sh FROM TO [COMMIT [keep]]     with keep, files in TO that its repository does not track stay
 # Where FROM is a repository, TO has COMMIT (or HEAD) with its ancestors and their tags, then one more commit with the
 # uncommitted changes and the files of submodules. Otherwise TO has one commit of all files, with the same id whenever this
 # runs; where git cannot read FROM (a worktree's folder), ignored files are left out.
@@ -13,7 +13,12 @@ cd "$from"
 chown -R "$(id -u):$(id -g)" .
 find . -mindepth 2 -name .git -prune -exec rm -rf {} +   # of submodules: their history is not this repository's
 mkdir -p "$to"
-find "$to" -mindepth 1 -maxdepth 1 -exec rm -rf {} +
+if [ "${4:-}" = keep ]; then
+    git -C "$to" -c safe.directory='*' -c core.fsmonitor= ls-files -z | (cd "$to" && xargs -0r rm -f --)
+    rm -rf "$to/.git"
+else
+    find "$to" -mindepth 1 -maxdepth 1 -exec rm -rf {} +
+fi
 git init -q -b main "$to"
 git -C "$to" config gc.auto 0
 base=
@@ -28,7 +33,7 @@ if [ -n "$base" ]; then
     fetch=(git -C "$to" fetch -q --no-tags --update-shallow --upload-pack "git -c uploadpack.allowAnySHA1InWant=true upload-pack" "$from")
     "${fetch[@]}" "$base"
     git -C "$to" reset -q --hard "$base"
-    git tag --merged "$base" | while read -r tag; do "${fetch[@]}" "refs/tags/$tag:refs/tags/$tag"; done
+    git tag --merged "$base" | sed 's,.*,refs/tags/&:refs/tags/&,' | xargs -rd '\n' "${fetch[@]}"
     [ -n "$wanted" ] || git ls-files -s -z | sed -nz 's/^160000 [^\t]*\t//p' | while IFS= read -r -d '' module; do
         [ -z "$(ls -A "$module" 2>/dev/null)" ] || for one in . "$to"; do   # files of a submodule count as the source's
             git -C "$one" update-index --force-remove -- "$module"

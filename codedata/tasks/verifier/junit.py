@@ -3,6 +3,7 @@ restored_name() is the inverse."""
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from urllib.parse import quote, unquote
 from xml.parsers import expat
@@ -16,6 +17,7 @@ CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]"
                      r"|&#(?:x0*(?:[0-8bcef]|1[0-9a-f])|0*(?:[0-8]|1[124-9]|2\d|3[01]));", re.I)
 ENCODING = re.compile(rb"\s*<\?xml[^>]*?encoding=[\"']([\w-]+)")
 SECONDS = re.compile(r"\d{1,9}(?:\.\d+)?(?:[eE]-?\d\d?)?")
+MOCHA, NODE = "Mocha Tests", "test"   # what these runners call the suite, and every class
 BROKEN_OFF = "(broken off before its end)"
 MAX_CASES = 200_000
 MAX_NESTED = 100        # elements of a report, or folders of a path
@@ -38,11 +40,13 @@ def decoded(data: bytes) -> str:
 
 
 def read_junit(path: str, text: str, over: Callable[[str, str], Found]) -> list[Found]:
-    """Return the cases of JUnit XML in the order in which they end. A report that was cut short
+    """Return the cases of JUnit XML in the order in which they end; of those that mocha and node
+    give one name, the later ones have a number. A report that was cut short
     gives its complete cases, one over a limit those before it and what over(kind, what) returns.
     No tree is built."""
     cases = []
     elements = []   # (tag, attributes, statuses) of each open one
+    used = Counter()   # names of runners that let several cases have one
     n_chars = 0     # of the names
 
     def refuse(kind: str, what: str) -> None:
@@ -65,6 +69,9 @@ def read_junit(path: str, text: str, over: Callable[[str, str], Found]) -> list[
             suites = [suite["name"] for tag, suite, _ in elements
                       if tag == "testsuite" and suite.get("name")]
             name = name_of(case, suites)
+            if suites == [MOCHA] or case.get("classname") == NODE:
+                used[name] += 1
+                name = f"{name} ({used[name]})" if used[name] > 1 else name
             n_chars += len(name)
             if n_chars > MAX_GROWTH * len(text):
                 refuse("too_large", "has names that are many times as long as itself")
@@ -94,7 +101,7 @@ def name_of(case: dict[str, str], suites: list[str]) -> str:
     if file.endswith(".py") and f"{group}.".startswith(f"{module}."):
         classes = group[len(module):].replace(".", "::")
         return f"{file}{classes}::{name}"
-    if group == "test":   # node writes this; only the suites tell its cases apart
+    if group == NODE:   # only the suites tell its cases apart
         return " > ".join([*suites, name])
     group = group or "".join([suite for suite in suites if suite != "pytest"][-1:])
     return f"{group}::{name}" if group not in ("", name) else name
