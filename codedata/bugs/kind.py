@@ -41,10 +41,12 @@ from codedata.records import (
     Verdicts,
 )
 from codedata.run.stage import Reads, Writes
+from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import BugSettings
-from codedata.tasks.kinds import Candidate, DiffsToScreen, PatchKind, Screens
+from codedata.tasks.kinds import Candidate, Case, DiffsToScreen, PatchKind, Screens
 from codedata.tasks.prove.first_run import FirstRun, Screened, ScreeningRules
 from codedata.tasks.prove.suite_outcomes import GOOD, PASSED, known_results
+from codedata.tasks.screen.held_out import HeldOut
 
 CATEGORY = "debugging"     # one of Harbor's categories of tasks
 SCREENED = ("verdict", "how", "n_run", "seconds")   # fields of the evidence that go to proof.json
@@ -54,10 +56,11 @@ class Bugs(PatchKind):
     """Implement the bugs of one subcommand of bug_inject.py (`word`) as a kind of task. Without
     `analyses`, the changed functions are unknown."""
 
-    name, label, gold_is_long = BUG, "bug", False
+    name, label, gold_is_long, needs_cases = BUG, "bug", False, True
 
     def __init__(self, word: Word, root: Path, bug: BugSettings, analyses: Store | None = None):
         optional = {"same": "base_commit", "optional": True}
+        self._held_out = HeldOut()
         self._word, self.tasks = word, bug_tasks(root, word.owns)
         self.hides_tests, self.rules = bug.hide_tests, rules_of(bug)
         self.candidates = Reads(chosen_in(root, bug), ("base_commit", "diff"),
@@ -67,6 +70,11 @@ class Bugs(PatchKind):
                                     made_by="bug_inject.inject")
         self.candidates_with = (Reads(analyses, ("entities", "edges", "files"), **optional),
                                 Reads(Store(root, RepoMeta), (), **optional))   # the licence
+
+    def cases(self, candidate: Candidate, run: FirstRun, host: SandboxFactory, label: str,
+              environment: Environment, *joined) -> tuple[list[Case], Object]:
+        """Return calls with other arguments than the tests', and the strength of the task."""
+        return self._held_out.of(run, environment, host, label)
 
     def described(self, candidate: Candidate, run: FirstRun, environment: Environment,
                   analysis: Analysis | None, meta: RepoMeta | None) -> tuple[Object, Object]:

@@ -24,6 +24,7 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.environments import Environments
 from codedata.tasks.prove.prove import PatchProver
+from codedata.tasks.screen.held_out import CASES
 from codedata.tasks.stages import instruct_stage, prove_stage, screen_stage
 
 STRATEGIES = (METHOD, *model_edits.STRATEGIES)
@@ -81,7 +82,8 @@ class Stages:
         kind = Bugs(word, self.settings.root, bug, self._analyses())
         return prove_stage(
             kind, f"bug_inject.{word.maker}", PatchProver(kind, host), host, self.environments(),
-            {"hide_tests": bug.hide_tests, "max_broken_share": bug.max_broken_share},
+            {"hide_tests": bug.hide_tests, "max_broken_share": bug.max_broken_share,
+             "cases": CASES},
             then=f"bug_inject.py {word.name} --steps issue", **more)
 
     def _reported(self, word: Word) -> Steps:
