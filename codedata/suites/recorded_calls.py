@@ -335,7 +335,8 @@ def replay(sandbox: Sandbox, jobs: Sequence[ReplayJob], test_script: str,
            total_s: int = 120, is_once: bool = False) -> list[Outcome | None]:
     """Return for each job the outcome of its script in a sandbox with the source, or None: None if
     runs differ, none gives the recorded outcome, or the time is up. With `prune`, a script keeps
-    only the lines that its outcome needs; with `is_once`, it runs in one process. Raise ItemFailed if the answers cannot be read."""
+    only the lines that its outcome needs; with `is_once`, it runs in one process. Raise ItemFailed
+    if the answers cannot be read."""
     if not jobs:
         return []
     source = sandbox.run("pwd -P").output.strip()

@@ -292,8 +292,9 @@ def _near(value, others: Sequence) -> Iterator:
         words = sorted({word for other in others for word in WORDS.findall(other)})
         for match in WORDS.finditer(value):
             new = match[0][1:].lower() + match[0][0].lower()
-            for word in (new.capitalize() if match[0].istitle() else new, match[0] * 2,
-                         match[0].upper(), *words):
+            upper = [match[0].upper()] if any(one != one.lower() for one in others) else []
+            for word in (new.capitalize() if match[0].istitle() else new, match[0] * 2, *upper,
+                         *words):
                 yield value[:match.start()] + word + value[match.end():]
         if " " in value:
             yield from (f"{value} {value}", value.rpartition(" ")[0])
