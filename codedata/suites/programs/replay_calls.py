@@ -6,10 +6,10 @@ expressions.
 FOLDER/jobs.json has `source`, the folder of the project; `seconds` for a script and `total_s` for
 all; `jobs`; and, if one process is enough, `is_once`. A job has `tries`, each [lines, last
 expression]; the outcome that was `recorded`, or null; and whether its lines are to be pruned. Each
-of three processes imports the project once and forks for each script: with another seed for hashes, in another working directory, the third
-with a clock 400 days later. FOLDER/answers.json gets for each job the first try whose outcome is as
-recorded and the same in all three processes, or null. It runs on Python 3.9 and later and imports
-nothing from its package.
+of three processes imports the project once and forks for each script: with another seed for hashes,
+in another working directory, the third with a clock 400 days later. FOLDER/answers.json gets for
+each job the first try whose outcome is as recorded and the same in all three processes, or null. It
+runs on Python 3.9 and later and imports nothing from its package.
 """
 import collections
 import datetime

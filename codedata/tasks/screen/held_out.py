@@ -270,7 +270,8 @@ def _literals(code: str) -> list[tuple[int, int, object, str]]:
 
 def _inside(node: ast.expr) -> Iterator[ast.expr]:
     """Yield the literals in an argument, apart from keys, subscripts and parts of f-strings."""
-    if isinstance(node, ast.Constant) and type(node.value) in (int, float, str):
+    number = node.operand if isinstance(node, ast.UnaryOp) else node
+    if isinstance(number, ast.Constant) and type(number.value) in (int, float, str):
         yield node
     if isinstance(node, ast.List) and node.elts:
         yield node

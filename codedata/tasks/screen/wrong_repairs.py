@@ -97,15 +97,15 @@ def _dumped(value) -> str:
 def _change(place: _Place) -> tuple[list[str], list[str]]:
     """Put both versions into the block. Return the ways that it knows."""
     block, right = place.block, place.block[place.start:place.end]
-    nodes = [node for one in _differing(right, place.wrong) for node in ast.walk(one)]
-    local = {node.arg for node in ast.walk(place.function) if isinstance(node, ast.arg)}
-    local |= {node.id for node in ast.walk(place.function) if isinstance(node, ast.Name)
-              and isinstance(node.ctx, ast.Store)}
+    local = _local_names(place.function)
+    nodes = [node for one in _differing(right, place.wrong, local) for node in ast.walk(one)]
     called = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
     names = [*dict.fromkeys(
         ast.unparse(node) for node in nodes if isinstance(node, ast.Name | ast.Attribute)
         and isinstance(node.ctx, ast.Load) and id(node) not in called
         and getattr(getattr(node, "value", node), "id", "") in local)]
+    names = names or [node.arg for node in ast.walk(place.function.args)
+                      if isinstance(node, ast.arg)]
     dropped = []
     for at in range(place.end, min(len(block), place.end + MAX_DROPPED)):
         if not isinstance(block[at], ast.Return):
@@ -120,8 +120,19 @@ def _change(place: _Place) -> tuple[list[str], list[str]]:
     return ["all", *names[:MAX_NAMES]], [*first, *dropped]
 
 
-def _differing(right: list, wrong: list) -> list[ast.AST]:
-    """Return the smallest parts with a name in which two lists of nodes differ."""
+def _local_names(function: ast.stmt) -> set[str]:
+    """Return the names that have values in a function's frame: not those of a comprehension."""
+    nodes = [*ast.walk(function)]
+    inner = [node.target for node in nodes if isinstance(node, ast.comprehension)]
+    inner += [node.args for node in nodes if isinstance(node, ast.Lambda)]
+    of_inner = {id(node) for one in inner for node in ast.walk(one)}
+    return {getattr(node, "arg", "") or node.id for node in nodes if id(node) not in of_inner
+            and (isinstance(node, ast.arg)
+                 or (isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)))}
+
+
+def _differing(right: list, wrong: list, local: set[str]) -> list[ast.AST]:
+    """Return the smallest parts with a local name in which two lists of nodes differ."""
     if len(right) == len(wrong) == 1 and type(right[0]) is type(wrong[0]):
         fields = [(one, other) for (_, one), (_, other) in zip(
             ast.iter_fields(right[0]), ast.iter_fields(wrong[0]), strict=True)
@@ -132,8 +143,9 @@ def _differing(right: list, wrong: list) -> list[ast.AST]:
             pairs = [pair for pair in zip(one, other, strict=False) if _dumped(pair[0]) != _dumped(
                 pair[1])] if len(one) == len(other) else []
             if len(pairs) == 1 and all(isinstance(node, ast.AST) for node in pairs[0]):
-                parts = _differing(*([node] for node in pairs[0]))
-                if any(isinstance(node, ast.Name) for part in parts for node in ast.walk(part)):
+                parts = _differing(*([node] for node in pairs[0]), local)
+                if any(getattr(node, "id", "") in local
+                       for part in parts for node in ast.walk(part)):
                     return parts
     return [*right, *wrong]
 

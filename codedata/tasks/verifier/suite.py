@@ -241,14 +241,14 @@ def is_expected(answer, expected: list[str]) -> bool:
         return False
     if kind == "raises":
         return answer.get("type") == text.partition(":")[0]
-    return is_equal(value_of(answer.get("text")), value_of(text))
+    return is_equal(value_of(str(answer.get("text"))), value_of(text))
 
 
-def value_of(text):
+def value_of(text: str):
     """Return the value that a text shows, or the text."""
     try:
         return ast.literal_eval(text) if len(text) <= MAX_LITERAL else text
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
         return text
 
 
