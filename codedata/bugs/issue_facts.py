@@ -3,25 +3,43 @@ outcome differs between the two trees, and cases like them that no test has.
 
 The facts of the tests are cases of hidden tests. So an argument is replaced by one seen in another
 call of the function; the new case counts if its outcome differs between the trees.
+
+Held-out cases of a verifier must not refuse a right repair. So only literals change, to values that
+the tests give the same argument or to ones near them, of the same type and sign; and the outcome
+must be of the kind and type that the recorded call has.
 """
 from __future__ import annotations
 
 import ast
 import random
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from types import ModuleType
 
 from codedata.checks.secrets import credential_in
 from codedata.disk.store import digest
+from codedata.errors import Excluded
+from codedata.records import Object
 from codedata.run.talk import begin_step
 from codedata.sandbox import Sandbox
 from codedata.suites.recorded_calls import RESULT, Event, Outcome, ReplayJob, jobs_of
 from codedata.suites.source import Files
 from codedata.suites.suite import NONE
+from codedata.tasks.kinds import Case
+from codedata.tasks.verifier.suite import is_expected
 from codedata.texts import fill, toml_of
 
+CASES = 1                  # raise it when other held-out cases are found
+MAX_JOBS_OF_CASES, MAX_BASES_OF_CASES, MAX_OF_CASES = 20, 20, 100   # recorded; varied
+MAX_CHANGED, MAX_EQUAL = 30, 10   # cases that the bug changes, and others
+MIN_KILLED = 0.75          # of the wrong repairs
+WEAK = "its tests and cases stop fewer than 3 of 4 wrong repairs"
+NO_CALL = "no recorded call shows the bug"
+CALL, KEYWORD = re.compile(r"(\w+)\(([^()]*)$"), re.compile(r"(\w+)=[^,=]*$")
+LISTS = re.compile(r"\[([^][]+)(?=\])")
 MAX_JOBS = 400             # scripts of a bug
 MAX_BASES = 6              # differences that are shortened and varied
 MAX_VARIED = 24            # varied cases that are tried for one of them
@@ -109,17 +127,58 @@ class Differences:
         return [*sorted(varied, key=lambda one: one.rank), *sorted(
             pruned, key=lambda one: one.rank)]
 
+    def held_out(self, events: Sequence[Event], tests: Collection[str]
+                 ) -> tuple[list[Case], Object]:
+        """Return (cases that no test has, entries for proof.json), from the `events` of a suite of
+        which some tests fail. Raise Excluded if wrong repairs that pass the tests pass them: ones
+        that are right for tested calls alone, or for the tested values of one argument."""
+        jobs = jobs_of(events)
+        own = [job for job in jobs if job.test in tests][:MAX_JOBS_OF_CASES]
+        callees = {called(job.tries[0][1]) for job in own}
+        more = [job for job in jobs if job not in own and called(job.tries[0][1]) in callees]
+        bases = [one.right for one in self._differing(
+            [*own, *more[:MAX_JOBS_OF_CASES]], RECORDED)][:MAX_BASES_OF_CASES]
+        if not bases:
+            return [], {"cases": {"none": NO_CALL}}
+        seen, known = slots_of(events, bases[0]), {event.expr for event in events}
+        tried = {}   # {script: (slot, base)}
+        for base in bases:
+            fresh = [one for one in resembling(base, seen) if one[1].last not in known]
+            for slot, one in fresh[:MAX_OF_CASES // len(bases)]:
+                tried.setdefault(one.program, (slot, base, one))
+        found = [(tried[right.program][0], right, wrong) for right, wrong in self._outcomes(
+            [ReplayJob([(one.lines, one.last)]) for *_, one in tried.values()])
+            if right.program in tried and _is_like(right, tried[right.program][1])]
+        changed = [one for one in found if not _agree(*one[1:])]
+        slots = {slot for slot, *_ in found}
+        killed = {slot for slot, *_ in changed}
+        n_tried, n_killed = len(slots) + 1, len(killed) + bool(changed)   # 1: of whole calls
+        if n_killed < MIN_KILLED * n_tried:
+            raise Excluded(WEAK)
+        equal = [one for one in found if _agree(*one[1:])]
+        cases = [*_by_outcome(changed)[:MAX_CHANGED], *_by_outcome(equal)[:MAX_EQUAL]]
+        return [([*one.lines, one.last], one.kind, one.told) for _, one, _ in cases], {
+            "cases": {"n": len(cases), "changed": min(len(changed), MAX_CHANGED)},
+            "strength": {"killed": n_killed, "tried": n_tried,
+                         "survivors": sorted(slots - killed)}}
+
     def _differing(self, jobs: Sequence[ReplayJob], case: str,
                    prune: bool = False) -> list[Difference]:
         """Return the differences between the two trees that the scripts of `jobs` show."""
+        return [Difference(one, other, case) for one, other in self._outcomes(jobs, prune)
+                if other.told != one.told]
+
+    def _outcomes(self, jobs: Sequence[ReplayJob],
+                  prune: bool = False) -> list[tuple[Outcome, Outcome]]:
+        """Return the outcomes of scripts in the two trees, where both are known."""
         right, wrong = self._trees
         outcomes = [one for one in self._recorder.replay(
             right, jobs, self._script, prune=prune, total_s=REPLAY_S)
             if one and not credential_in([one.program, one.text])]
         again = [ReplayJob([(one.lines, one.last)]) for one in outcomes]
-        return [Difference(one, other, case) for one, other in zip(
+        return [(one, other) for one, other in zip(
             outcomes, self._recorder.replay(wrong, again, self._script, total_s=REPLAY_S),
-            strict=True) if other and other.told != one.told]
+            strict=True) if other]
 
 
 def is_other_case(varied: Difference, bases: Iterable[Difference], told: set[str]) -> bool:
@@ -219,6 +278,81 @@ def _replaced(base: Outcome, code: str, old, new, only: int = -1) -> str:
         if type(value) is type(old) and value == old and only in (-1, start):
             text = text[:start] + base.written(new).encode() + text[end:]
     return text.decode()
+
+
+# held-out cases --------------------------------------------------------------------------------
+
+def _is_like(one: Outcome, base: Outcome) -> bool:
+    """Return whether an outcome is of the kind and type of a recorded one."""
+    return (one.kind, one.type) == (base.kind, base.type)
+
+
+def _agree(right: Outcome, other: Outcome) -> bool:
+    """Return whether a verifier that expects one outcome takes the other."""
+    return is_expected(vars(other), [right.kind, right.told])
+
+
+def _by_outcome(found: Sequence[tuple]) -> list[tuple]:
+    """Return cases in an order in which each outcome has one, then each a second one, and so on."""
+    ranks: dict[str, Iterator[int]] = defaultdict(count)
+    return sorted(found, key=lambda one: next(ranks[one[1].told]))
+
+
+def slots_of(events: Iterable[Event], kind: Outcome) -> dict[str, list]:
+    """Return the literals of recorded calls, by the argument in which they stand."""
+    slots: dict[str, dict] = defaultdict(dict)
+    for event in events:
+        for start, _, value in kind.literals(event.expr or ""):
+            slots[_slot(event.expr, start)][repr(value)] = value
+    return {slot: [*values.values()] for slot, values in slots.items()}
+
+
+def _slot(code: str, start: int) -> str:
+    """Return the callee and the argument in which the literal at a byte stands, as "f 1"."""
+    match = CALL.search(code.encode()[:start].decode(errors="replace"))
+    if not match:
+        return ""
+    key = KEYWORD.search(match[2])
+    return f"{match[1]} {key[1] if key else match[2].count(',')}"
+
+
+def resembling(base: Outcome, seen: Mapping[str, list]) -> list[tuple[str, Outcome]]:
+    """Return (slot, script) with one literal replaced, in an order drawn by the script: a text
+    wherever it stands; or with the elements of a list twice."""
+    code = [*base.lines, base.last]
+    found: dict[tuple, str] = {}
+    for at, line in enumerate(code):
+        for match in LISTS.finditer(line):
+            twice = f"{line[:match.end()]}, {match[1]}{line[match.end():]}"
+            found[(*code[:at], twice, *code[at + 1:])] = "list"
+        for start, _, value in base.literals(line):
+            slot = _slot(line, start)
+            others = [one for one in seen.get(slot, ()) if type(one) is type(value)]
+            near = [] if isinstance(value, bool) else [*_near(value, others), *_longer(value)]
+            for new in (*others, *near) if slot else ():
+                if isinstance(value, str):
+                    found.setdefault(tuple(_replaced(base, one, value, new) for one in code), slot)
+                elif new * value > 0 or new in others or (not value and new > 0):
+                    changed = _replaced(base, line, value, new, start)
+                    found.setdefault((*code[:at], changed, *code[at + 1:]), slot)
+    found.pop(tuple(code), None)
+    scripts = [(slot, replace(base, lines=[*lines], last=last))
+               for (*lines, last), slot in found.items()]
+    return random.Random(digest(code)).sample(scripts, len(scripts))
+
+
+def _longer(value) -> Iterator:
+    """Yield a literal with longer numbers, or other words."""
+    if not isinstance(value, str):
+        sign = "-" if value < 0 else ""
+        yield from (type(value)(f"{sign}{digit}{abs(value)}") for digit in "12")
+        return
+    for match in DIGITS.finditer(value):
+        yield f"{value[:match.start()]}1{value[match.start():]}"
+    for match in WORDS.finditer(value):
+        word = match[0]
+        for new in (word[1:] + word[0], word * 2, *[word.upper()] * (value != value.lower())):
+            yield value[:match.start()] + new + value[match.end():]
 
 
 # the report ------------------------------------------------------------------------------------

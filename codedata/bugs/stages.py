@@ -10,6 +10,7 @@ from codedata.bugs import model_edits
 from codedata.bugs.generate import BATCH, METHOD, PER_TASK, operators_stage
 from codedata.bugs.inject import Injector
 from codedata.bugs.instances import AGENT, SCALE, Word, bug_tasks
+from codedata.bugs.issue_facts import CASES
 from codedata.bugs.issue_report import Reporter
 from codedata.bugs.kind import Bugs, scale_screens
 from codedata.bugs.preprocess import Analyses, Preprocessed
@@ -24,7 +25,6 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.environments import Environments
 from codedata.tasks.prove.prove import PatchProver
-from codedata.tasks.screen.held_out import CASES
 from codedata.tasks.stages import instruct_stage, prove_stage, screen_stage
 
 STRATEGIES = (METHOD, *model_edits.STRATEGIES)

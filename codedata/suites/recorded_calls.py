@@ -332,15 +332,14 @@ def _is_public(source: str) -> bool:
 
 def replay(sandbox: Sandbox, jobs: Sequence[ReplayJob], test_script: str,
            kind: type[Outcome] = Outcome, *, prune: bool = False,
-           total_s: int = 120, is_once: bool = False) -> list[Outcome | None]:
+           total_s: int = 120) -> list[Outcome | None]:
     """Return for each job the outcome of its script in a sandbox with the source, or None: None if
     runs differ, none gives the recorded outcome, or the time is up. With `prune`, a script keeps
-    only the lines that its outcome needs; with `is_once`, it runs in one process. Raise ItemFailed
-    if the answers cannot be read."""
+    only the lines that its outcome needs. Raise ItemFailed if the answers cannot be read."""
     if not jobs:
         return []
     source = sandbox.run("pwd -P").output.strip()
-    given = given_to_run(source, jobs, SCRIPT_S, total_s, prune) | {"is_once": is_once}
+    given = given_to_run(source, jobs, SCRIPT_S, total_s, prune)
     sandbox.run(f"rm -rf {REPLAYS}")   # the image may already contain answers
     sandbox.put({"jobs.json": json.dumps(given).encode()}, REPLAYS)
     name, how = kind.runner(test_script)

@@ -4,12 +4,12 @@ expressions.
     python3 replay_calls.py FOLDER
 
 FOLDER/jobs.json has `source`, the folder of the project; `seconds` for a script and `total_s` for
-all; `jobs`; and, if one process is enough, `is_once`. A job has `tries`, each [lines, last
-expression]; the outcome that was `recorded`, or null; and whether its lines are to be pruned. Each
-of three processes imports the project once and forks for each script: with another seed for hashes,
-in another working directory, the third with a clock 400 days later. FOLDER/answers.json gets for
-each job the first try whose outcome is as recorded and the same in all three processes, or null. It
-runs on Python 3.9 and later and imports nothing from its package.
+all; and `jobs`. A job has `tries`, each [lines, last expression]; the outcome that was `recorded`,
+or null; and whether its lines are to be pruned. Each of three processes imports the project once
+and forks for each script: with another seed for hashes, in another working directory, the third
+with a clock 400 days later. FOLDER/answers.json gets for each job the first try whose outcome is as
+recorded and the same in all three processes, or null. It runs on Python 3.9 and later and imports
+nothing from its package.
 """
 import collections
 import datetime
@@ -37,8 +37,7 @@ def main(folder):
     with open(folder + "/jobs.json", encoding="utf-8") as file:
         given = json.load(file)
     end = time.monotonic() + given["total_s"]
-    seeds = SEEDS[:1] if given.get("is_once") else SEEDS
-    workers = [Worker(folder, seed, end) for seed in seeds]
+    workers = [Worker(folder, seed, end) for seed in SEEDS]
     answers = [answered(job, workers) for job in given["jobs"]]
     for worker in workers:
         worker.close()
