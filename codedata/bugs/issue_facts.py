@@ -16,7 +16,6 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
 from types import ModuleType
 
 from codedata.checks.secrets import credential_in
@@ -33,12 +32,12 @@ from codedata.tasks.verifier.suite import is_expected
 from codedata.texts import fill, toml_of
 
 CASES = 1                  # raise it when other held-out cases are found
-MAX_JOBS_OF_CASES, MAX_BASES_OF_CASES, MAX_OF_CASES = 20, 20, 100   # recorded; varied
+MAX_RECORDED, MAX_TRIED = 20, 100   # calls; variants of them
 MAX_CHANGED, MAX_EQUAL = 30, 10   # cases that the bug changes, and others
 MIN_KILLED = 0.75          # of the wrong repairs
 WEAK = "its tests and cases stop fewer than 3 of 4 wrong repairs"
 NO_CALL = "no recorded call shows the bug"
-CALL, KEYWORD = re.compile(r"(\w+)\(([^()]*)$"), re.compile(r"(\w+)=[^,=]*$")
+CALL = re.compile(r"(\w+)\(([^()]*)$")
 LISTS = re.compile(r"\[([^][]+)(?=\])")
 MAX_JOBS = 400             # scripts of a bug
 MAX_BASES = 6              # differences that are shortened and varied
@@ -133,34 +132,34 @@ class Differences:
         which some tests fail. Raise Excluded if wrong repairs that pass the tests pass them: ones
         that are right for tested calls alone, or for the tested values of one argument."""
         jobs = jobs_of(events)
-        own = [job for job in jobs if job.test in tests][:MAX_JOBS_OF_CASES]
+        own = [job for job in jobs if job.test in tests][:MAX_RECORDED]
         callees = {called(job.tries[0][1]) for job in own}
-        more = [job for job in jobs if job not in own and called(job.tries[0][1]) in callees]
-        bases = [one.right for one in self._differing(
-            [*own, *more[:MAX_JOBS_OF_CASES]], RECORDED)][:MAX_BASES_OF_CASES]
+        own += [job for job in jobs if called(job.tries[0][1]) in callees][:MAX_RECORDED]
+        bases = [one.right for one in self._differing(own, RECORDED)][:MAX_RECORDED]
         if not bases:
             return [], {"cases": {"none": NO_CALL}}
-        seen, known = slots_of(events, bases[0]), {event.expr for event in events}
-        tried = {}   # {script: (slot, base)}
-        for base in bases:
-            fresh = [one for one in resembling(base, seen) if one[1].last not in known]
-            for slot, one in fresh[:MAX_OF_CASES // len(bases)]:
-                tried.setdefault(one.program, (slot, base, one))
-        found = [(tried[right.program][0], right, wrong) for right, wrong in self._outcomes(
-            [ReplayJob([(one.lines, one.last)]) for *_, one in tried.values()])
-            if right.program in tried and _is_like(right, tried[right.program][1])]
-        changed = [one for one in found if not _agree(*one[1:])]
+        seen, known = slots_of(events), {event.expr for event in events}
+        tried = {one.program: (slot, base, one) for base in bases for slot, one in [
+            pair for pair in resembling(base, seen) if pair[1].last not in known
+        ][:MAX_TRIED // len(bases)]}
+        found = []   # (slot, right outcome, whether the bug has another)
+        for right, wrong in self._outcomes(
+                [ReplayJob([(one.lines, one.last)]) for *_, one in tried.values()]):
+            slot, base, _ = tried.get(right.program, ("", right, right))
+            if slot and (right.kind, right.type) == (base.kind, base.type):
+                found.append((slot, right, not is_expected(vars(wrong), [right.kind, right.told])))
         slots = {slot for slot, *_ in found}
-        killed = {slot for slot, *_ in changed}
-        n_tried, n_killed = len(slots) + 1, len(killed) + bool(changed)   # 1: of whole calls
-        if n_killed < MIN_KILLED * n_tried:
+        killed = {slot for slot, _, is_changed in found if is_changed}
+        strength = {"killed": len(killed) + bool(killed), "survivors": sorted(slots - killed),
+                    "tried": len(slots) + 1}   # one of whole calls
+        if strength["killed"] < MIN_KILLED * strength["tried"]:
             raise Excluded(WEAK)
-        equal = [one for one in found if _agree(*one[1:])]
-        cases = [*_by_outcome(changed)[:MAX_CHANGED], *_by_outcome(equal)[:MAX_EQUAL]]
-        return [([*one.lines, one.last], one.kind, one.told) for _, one, _ in cases], {
-            "cases": {"n": len(cases), "changed": min(len(changed), MAX_CHANGED)},
-            "strength": {"killed": n_killed, "tried": n_tried,
-                         "survivors": sorted(slots - killed)}}
+        random.Random(1).shuffle(found)
+        changed, equal = ([one for _, one, is_changed in found if is_changed == side][:most]
+                          for side, most in ((True, MAX_CHANGED), (False, MAX_EQUAL)))
+        return [([*one.lines, one.last], one.kind, one.told) for one in (*changed, *equal)], {
+            "cases": {"n": len(changed) + len(equal), "changed": len(changed)},
+            "strength": strength}
 
     def _differing(self, jobs: Sequence[ReplayJob], case: str,
                    prune: bool = False) -> list[Difference]:
@@ -282,27 +281,11 @@ def _replaced(base: Outcome, code: str, old, new, only: int = -1) -> str:
 
 # held-out cases --------------------------------------------------------------------------------
 
-def _is_like(one: Outcome, base: Outcome) -> bool:
-    """Return whether an outcome is of the kind and type of a recorded one."""
-    return (one.kind, one.type) == (base.kind, base.type)
-
-
-def _agree(right: Outcome, other: Outcome) -> bool:
-    """Return whether a verifier that expects one outcome takes the other."""
-    return is_expected(vars(other), [right.kind, right.told])
-
-
-def _by_outcome(found: Sequence[tuple]) -> list[tuple]:
-    """Return cases in an order in which each outcome has one, then each a second one, and so on."""
-    ranks: dict[str, Iterator[int]] = defaultdict(count)
-    return sorted(found, key=lambda one: next(ranks[one[1].told]))
-
-
-def slots_of(events: Iterable[Event], kind: Outcome) -> dict[str, list]:
+def slots_of(events: Iterable[Event]) -> dict[str, list]:
     """Return the literals of recorded calls, by the argument in which they stand."""
     slots: dict[str, dict] = defaultdict(dict)
     for event in events:
-        for start, _, value in kind.literals(event.expr or ""):
+        for start, _, value in Outcome.literals(event.expr or ""):
             slots[_slot(event.expr, start)][repr(value)] = value
     return {slot: [*values.values()] for slot, values in slots.items()}
 
@@ -312,8 +295,8 @@ def _slot(code: str, start: int) -> str:
     match = CALL.search(code.encode()[:start].decode(errors="replace"))
     if not match:
         return ""
-    key = KEYWORD.search(match[2])
-    return f"{match[1]} {key[1] if key else match[2].count(',')}"
+    key = match[2].rpartition(",")[2].strip()
+    return f"{match[1]} {key if '=' in key else match[2].count(',')}"
 
 
 def resembling(base: Outcome, seen: Mapping[str, list]) -> list[tuple[str, Outcome]]:
@@ -325,16 +308,16 @@ def resembling(base: Outcome, seen: Mapping[str, list]) -> list[tuple[str, Outco
         for match in LISTS.finditer(line):
             twice = f"{line[:match.end()]}, {match[1]}{line[match.end():]}"
             found[(*code[:at], twice, *code[at + 1:])] = "list"
-        for start, _, value in base.literals(line):
-            slot = _slot(line, start)
+        literals = [(_slot(line, start), start, value) for start, _, value in base.literals(line)]
+        for slot, start, value in literals:
             others = [one for one in seen.get(slot, ()) if type(one) is type(value)]
-            near = [] if isinstance(value, bool) else [*_near(value, others), *_longer(value)]
-            for new in (*others, *near) if slot else ():
-                if isinstance(value, str):
-                    found.setdefault(tuple(_replaced(base, one, value, new) for one in code), slot)
-                elif new * value > 0 or new in others or (not value and new > 0):
-                    changed = _replaced(base, line, value, new, start)
-                    found.setdefault((*code[:at], changed, *code[at + 1:]), slot)
+            near = () if isinstance(value, bool) else (*_near(value, others), *_longer(value))
+            is_text = isinstance(value, str)
+            for new in [one for one in (*others, *near) if slot and (
+                    is_text or one in others or one * value > 0 or one > value == 0)]:
+                found.setdefault(tuple(
+                    _replaced(base, one, value, new, -1 if is_text else start)
+                    if is_text or i == at else one for i, one in enumerate(code)), slot)
     found.pop(tuple(code), None)
     scripts = [(slot, replace(base, lines=[*lines], last=last))
                for (*lines, last), slot in found.items()]

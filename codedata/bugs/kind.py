@@ -47,7 +47,6 @@ from codedata.run.talk import begin_step
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import BugSettings
 from codedata.suites import recorded_calls
-from codedata.suites.contexts import LANGUAGE
 from codedata.suites.environments import open_environment
 from codedata.suites.recorded_calls import Event
 from codedata.suites.source import apply_patch
@@ -82,8 +81,6 @@ class Bugs(PatchKind):
               environment: Environment, *joined) -> tuple[list[Case], Object]:
         """Return calls with other arguments than the tests', and the strength of the task."""
         name, script = environment.repo_name, environment.test_script
-        if language_of(min(run.before | run.after)) != LANGUAGE:
-            return [], {"cases": {"none": f"a language other than {LANGUAGE}"}}
         begin_step("held-out cases")
         try:
             with (open_environment(environment, host, label) as right,

@@ -34,7 +34,7 @@ def test_variants_have_the_types_and_signs_and_words_that_tests_give_an_argument
         return {one.last for _, one in resembling(base, seen)}
 
     seen = slots_of([event(1, "m.f('2 nights', n=4, at=[7])"), event(2, "m.f('day', n=9)"),
-                     event(3, "m.g('week', m.f('Noon'))")], Outcome)
+                     event(3, "m.g('week', m.f('Noon'))")])
     assert changed("m.f(None, 'k', -2)") == {
         f"m.f(None, 'k', {n})" for n in (-1, -3, -6, -12, -22)}
     assert changed("m.h('day', True)") == {"m.h('ayd', True)", "m.h('dayday', True)"}
@@ -67,7 +67,7 @@ def test_a_verifier_refuses_what_is_right_for_the_tests_alone(heron):
     """Grade the gold, another right repair, and wrong ones that the tests of heron reward."""
     task = prove(environment_of(), BUG)
     expected = json.loads(content_of(task.tests["cases/expected.json"]))
-    assert len(expected) == task.proof["cases"]["n"] and task.proof["strength"]["killed"] == 2
+    assert len(expected) == task.proof["cases"]["n"] and task.proof["strength"]["killed"] > 1
     grader = Grader(factory_of(), task, image_of(task), RUN)
 
     def reward(line: str) -> float:
