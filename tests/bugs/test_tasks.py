@@ -14,6 +14,7 @@ from scaled import a_candidate, write_judged
 from task_set import unpack
 
 import bug_inject
+from codedata.bugs.issue_facts import CASES
 from codedata.code.patches import normalised
 from codedata.disk.store import Store, all_readable, digest
 from codedata.records import BUG, Task
