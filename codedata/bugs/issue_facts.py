@@ -14,7 +14,7 @@ import ast
 import random
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import ModuleType
 
@@ -118,8 +118,10 @@ class Differences:
                                  RECORDED, prune=True)
         begin_step("running other cases")
         known = {RESULT.sub("r", event.expr or "") for event in events}
-        tried = [ReplayJob([case]) for base in pruned for case in variants(base.right, events)
-                 if RESULT.sub("r", case[1]) not in known]
+        seen = slots_of(events, pruned[0].right.literals) if pruned else {}
+        tried = [ReplayJob([(one.lines, one.last)]) for base in pruned
+                 for _, one in resembling(base.right, seen)[:MAX_VARIED]
+                 if RESULT.sub("r", one.last) not in known]
         told = {one.right.told for one in shown}
         varied = [one for one in self._differing(tried, VARIED)
                   if is_other_case(one, pruned, told)]
@@ -134,11 +136,12 @@ class Differences:
         jobs = jobs_of(events)
         own = [job for job in jobs if job.test in tests][:MAX_RECORDED]
         callees = {called(job.tries[0][1]) for job in own}
-        own += [job for job in jobs if called(job.tries[0][1]) in callees][:MAX_RECORDED]
-        bases = [one.right for one in self._differing(own, RECORDED)][:MAX_RECORDED]
+        more = [job for job in jobs if job not in own and called(job.tries[0][1]) in callees]
+        bases = [one.right for one in self._differing(
+            [*own, *more[:MAX_RECORDED]], RECORDED)][:MAX_RECORDED]
         if not bases:
             return [], {"cases": {"none": NO_CALL}}
-        seen, known = slots_of(events), {event.expr for event in events}
+        seen, known = slots_of(events, bases[0].literals), {event.expr for event in events}
         tried = {one.program: (slot, base, one) for base in bases for slot, one in [
             pair for pair in resembling(base, seen) if pair[1].last not in known
         ][:MAX_TRIED // len(bases)]}
@@ -209,83 +212,11 @@ def _passes_on(base: Difference, varied: Difference) -> bool:
 
 # cases -------------------------------------------------------------------------------------------
 
-def variants(base: Outcome, events: Sequence[Event]) -> list[tuple[list[str], str]]:
-    """Return scripts with one literal replaced: by a literal from the same calls, or by a number
-    near it, in texts, too."""
-    code = [*base.lines, base.last]
-    seen = {type_: sorted(values, key=repr) for type_, values in _seen(base, events).items()}
-    draw = random.Random(digest(code))
-    cases = {}
-    for at, line in enumerate(code):
-        for start, _, value in base.literals(line):
-            others = seen.get(type(value), [])
-            for other in dict.fromkeys([*_near(value, others), *others]):
-                if other == value:
-                    continue
-                new = [_replaced(base, one, value, other) for one in code] if isinstance(
-                    value, str) else [*code[:at], _replaced(base, line, value, other, start),
-                    *code[at + 1:]]
-                if not any(map(_repeats_key, new)):
-                    cases.setdefault(tuple(new), (new[:-1], new[-1]))
-    found = [*cases.values()]
-    return draw.sample(found, min(len(found), MAX_VARIED))
-
-
-def _seen(base: Outcome, events: Sequence[Event]) -> dict[type, set]:
-    """Return the literals of all events that call what a script calls, by type."""
-    names = {*re.findall(r"\b(\w+)\(", "\n".join([*base.lines, base.last]))}
-    seen: dict[type, set] = {}
-    for event in events:
-        if event.expr and names.intersection(re.findall(r"\b(\w+)\(", event.expr)):
-            for *_, value in base.literals(event.expr):
-                seen.setdefault(type(value), set()).add(value)
-    return seen
-
-
-def _near(value, others: Iterable) -> Iterator:
-    """Yield values similar to a literal: with other digits, or with words taken from other texts.
-    """
-    if isinstance(value, str):
-        for match in DIGITS.finditer(value):
-            digits = "".join(str((int(one) + 3) % 10) for one in match[0])
-            yield value[:match.start()] + digits + value[match.end():]
-        words = sorted({word for other in others for word in WORDS.findall(other)})
-        for match in WORDS.finditer(value):
-            for word in words:
-                yield value[:match.start()] + word + value[match.end():]
-    elif isinstance(value, bool):
-        yield not value
-    else:
-        yield from (value + 1, value - 1, value * 3, -value)
-
-
-def _repeats_key(code: str) -> bool:
-    """Return whether a dictionary in code has a literal key twice."""
-    try:
-        tree = ast.parse(code)
-    except SyntaxError:   # it is of another language
-        return False
-    keys = ([ast.dump(key) for key in node.keys if isinstance(key, ast.Constant)]
-            for node in ast.walk(tree) if isinstance(node, ast.Dict))
-    return any(len({*one}) < len(one) for one in keys)
-
-
-def _replaced(base: Outcome, code: str, old, new, only: int = -1) -> str:
-    """Return code with one literal replaced by another: everywhere, or only at the byte `only`."""
-    text = code.encode()
-    for start, end, value in sorted(base.literals(code), reverse=True, key=lambda one: one[0]):
-        if type(value) is type(old) and value == old and only in (-1, start):
-            text = text[:start] + base.written(new).encode() + text[end:]
-    return text.decode()
-
-
-# held-out cases --------------------------------------------------------------------------------
-
-def slots_of(events: Iterable[Event]) -> dict[str, list]:
+def slots_of(events: Iterable[Event], literals: Callable) -> dict[str, list]:
     """Return the literals of recorded calls, by the argument in which they stand."""
     slots: dict[str, dict] = defaultdict(dict)
     for event in events:
-        for start, _, value in Outcome.literals(event.expr or ""):
+        for start, _, value in literals(event.expr or ""):
             slots[_slot(event.expr, start)][repr(value)] = value
     return {slot: [*values.values()] for slot, values in slots.items()}
 
@@ -311,7 +242,7 @@ def resembling(base: Outcome, seen: Mapping[str, list]) -> list[tuple[str, Outco
         literals = [(_slot(line, start), start, value) for start, _, value in base.literals(line)]
         for slot, start, value in literals:
             others = [one for one in seen.get(slot, ()) if type(one) is type(value)]
-            near = () if isinstance(value, bool) else (*_near(value, others), *_longer(value))
+            near = () if isinstance(value, bool) else _near(value, others)
             is_text = isinstance(value, str)
             for new in [one for one in (*others, *near) if slot and (
                     is_text or one in others or one * value > 0 or one > value == 0)]:
@@ -320,22 +251,47 @@ def resembling(base: Outcome, seen: Mapping[str, list]) -> list[tuple[str, Outco
                     if is_text or i == at else one for i, one in enumerate(code)), slot)
     found.pop(tuple(code), None)
     scripts = [(slot, replace(base, lines=[*lines], last=last))
-               for (*lines, last), slot in found.items()]
+               for (*lines, last), slot in found.items()
+               if not any(map(_repeats_key, (*lines, last)))]
     return random.Random(digest(code)).sample(scripts, len(scripts))
 
 
-def _longer(value) -> Iterator:
-    """Yield a literal with longer numbers, or other words."""
+def _near(value, others: Sequence) -> Iterator:
+    """Yield values similar to a literal: with other or more digits, or with other words, some taken
+    from other texts."""
     if not isinstance(value, str):
-        sign = "-" if value < 0 else ""
-        yield from (type(value)(f"{sign}{digit}{abs(value)}") for digit in "12")
+        yield from (value + 1, value - 1, value * 3, value + 200, value * 10 + 1)
         return
     for match in DIGITS.finditer(value):
-        yield f"{value[:match.start()]}1{value[match.start():]}"
+        digits = "".join(str((int(one) + 3) % 10) for one in match[0])
+        yield from (value[:match.start()] + new + value[match.end():]
+                    for new in (digits, f"1{match[0]}") if new[0] != "0")
+    words = sorted({word for other in others for word in WORDS.findall(other)})
+    upper = value != value.lower()   # letters of both kinds have a meaning
     for match in WORDS.finditer(value):
         word = match[0]
-        for new in (word[1:] + word[0], word * 2, *[word.upper()] * (value != value.lower())):
+        for new in (word[1:] + word[0], word * 2, *[word.upper()] * upper, *words):
             yield value[:match.start()] + new + value[match.end():]
+
+
+def _repeats_key(code: str) -> bool:
+    """Return whether a dictionary in code has a literal key twice."""
+    try:
+        tree = ast.parse(code)
+    except SyntaxError:   # it is of another language
+        return False
+    keys = ([ast.dump(key) for key in node.keys if isinstance(key, ast.Constant)]
+            for node in ast.walk(tree) if isinstance(node, ast.Dict))
+    return any(len({*one}) < len(one) for one in keys)
+
+
+def _replaced(base: Outcome, code: str, old, new, only: int = -1) -> str:
+    """Return code with one literal replaced by another: everywhere, or only at the byte `only`."""
+    text = code.encode()
+    for start, end, value in sorted(base.literals(code), reverse=True, key=lambda one: one[0]):
+        if type(value) is type(old) and value == old and only in (-1, start):
+            text = text[:start] + base.written(new).encode() + text[end:]
+    return text.decode()
 
 
 # the report ------------------------------------------------------------------------------------
