@@ -32,9 +32,8 @@ from codedata.tasks.verifier.suite import is_expected
 from codedata.texts import fill, toml_of
 
 CASES = 1                  # raise it when other held-out cases are found
-MAX_RECORDED, MAX_TRIED = 20, 100   # calls; variants of them
+MAX_RECORDED, MAX_TRIED = 40, 100   # calls; variants of them
 MAX_CHANGED, MAX_EQUAL = 30, 10   # cases that the bug changes, and others
-MIN_KILLED = 0.75          # of the wrong repairs
 WEAK = "its tests and cases stop fewer than 3 of 4 wrong repairs"
 NO_CALL = "no recorded call shows the bug"
 CALL = re.compile(r"(\w+)\(([^()]*)$")
@@ -133,12 +132,11 @@ class Differences:
         """Return (cases that no test has, entries for proof.json), from the `events` of a suite of
         which some tests fail. Raise Excluded if wrong repairs that pass the tests pass them: ones
         that are right for tested calls alone, or for the tested values of one argument."""
-        jobs = jobs_of(events)
-        own = [job for job in jobs if job.test in tests][:MAX_RECORDED]
-        callees = {called(job.tries[0][1]) for job in own}
-        more = [job for job in jobs if job not in own and called(job.tries[0][1]) in callees]
+        begin_step("held-out cases")
+        jobs = sorted(jobs_of(events), key=lambda job: job.test not in tests)
+        callees = {called(job.tries[0][1]) for job in jobs if job.test in tests}
         bases = [one.right for one in self._differing(
-            [*own, *more[:MAX_RECORDED]], RECORDED)][:MAX_RECORDED]
+            [job for job in jobs if called(job.tries[0][1]) in callees][:MAX_RECORDED], RECORDED)]
         if not bases:
             return [], {"cases": {"none": NO_CALL}}
         seen, known = slots_of(events, bases[0].literals), {event.expr for event in events}
@@ -153,15 +151,14 @@ class Differences:
                 found.append((slot, right, not is_expected(vars(wrong), [right.kind, right.told])))
         slots = {slot for slot, *_ in found}
         killed = {slot for slot, _, is_changed in found if is_changed}
-        strength = {"killed": len(killed) + bool(killed), "survivors": sorted(slots - killed),
-                    "tried": len(slots) + 1}   # one of whole calls
-        if strength["killed"] < MIN_KILLED * strength["tried"]:
+        strength = {"killed": len(killed) + bool(killed), "tried": len(slots) + 1}   # 1: of calls
+        if 4 * strength["killed"] < 3 * strength["tried"]:
             raise Excluded(WEAK)
         random.Random(1).shuffle(found)
         changed, equal = ([one for _, one, is_changed in found if is_changed == side][:most]
                           for side, most in ((True, MAX_CHANGED), (False, MAX_EQUAL)))
         return [([*one.lines, one.last], one.kind, one.told) for one in (*changed, *equal)], {
-            "cases": {"n": len(changed) + len(equal), "changed": len(changed)},
+            "cases": {"changed": len(changed), "equal": len(equal)},
             "strength": strength}
 
     def _differing(self, jobs: Sequence[ReplayJob], case: str,

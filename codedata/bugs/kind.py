@@ -43,7 +43,6 @@ from codedata.records import (
     Verdicts,
 )
 from codedata.run.stage import Reads, Writes
-from codedata.run.talk import begin_step
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import BugSettings
 from codedata.suites import recorded_calls
@@ -62,7 +61,7 @@ class Bugs(PatchKind):
     """Implement the bugs of one subcommand of bug_inject.py (`word`) as a kind of task. Without
     `analyses`, the changed functions are unknown."""
 
-    name, label, gold_is_long, needs_cases = BUG, "bug", False, True
+    name, label, gold_is_long = BUG, "bug", False
 
     def __init__(self, word: Word, root: Path, bug: BugSettings, analyses: Store | None = None):
         optional = {"same": "base_commit", "optional": True}
@@ -81,7 +80,6 @@ class Bugs(PatchKind):
               environment: Environment, *joined) -> tuple[list[Case], Object]:
         """Return calls with other arguments than the tests', and the strength of the task."""
         name, script = environment.repo_name, environment.test_script
-        begin_step("held-out cases")
         try:
             with (open_environment(environment, host, label) as right,
                   open_environment(environment, host, label) as wrong):

@@ -99,7 +99,6 @@ class PatchKind(Kind):
     proven = PROVEN_FIELDS
     gold_is_long = True      # other code may have single lines of it: only long runs are traces
     hides_tests = True
-    needs_cases = False      # for a reward: else they are reported separately
 
     def counted(self, candidate: Candidate, environment: Environment, *joined
                 ) -> tuple[Environment, tuple[str, ...] | None]:
@@ -114,8 +113,9 @@ class PatchKind(Kind):
 
     def cases(self, candidate: Candidate, run: FirstRun, host: SandboxFactory, label: str,
               environment: Environment, *joined) -> tuple[list[Case], Object]:
-        """Return (the cases that a verifier runs beside the tests, entries for proof.json). Raise
-        Excluded if wrong repairs pass."""
+        """Return (the cases that a verifier runs beside the tests, entries for proof.json). If the
+        entries have the cases' `strength`, a reward needs all cases; else they are only reported.
+        Raise Excluded if wrong repairs pass."""
         return [], {}
 
     def described(self, candidate: Candidate, run: FirstRun, environment: Environment, *joined

@@ -72,7 +72,7 @@ class SuiteVerifier:
                          collect=collect_script(self.counts, commit, label), archive=ARCHIVE,
                          commit=commit),
             FAIL_TO_PASS=[*self.fail_to_pass], PASS_TO_PASS=[*self.pass_to_pass],
-            **({"needs_cases": True} if self.cases and self.needs_cases else {}))
+            **({"needs_cases": True} if self.needs_cases else {}))
         files |= {TEST_PATCH: self.test_patch} if self.test_patch else {}
         return files | (case_files(self.cases) if self.cases else {})
 
