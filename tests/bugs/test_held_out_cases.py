@@ -67,7 +67,8 @@ def test_a_verifier_refuses_what_is_right_for_the_tests_alone(heron):
     """Grade the gold, another right repair, and wrong ones that the tests of heron reward."""
     task = prove(environment_of(), BUG)
     expected = json.loads(content_of(task.tests["cases/expected.json"]))
-    assert len(expected) == sum(task.proof["cases"].values()) and task.proof["strength"]["killed"] > 1
+    assert len(expected) == sum(task.proof["cases"].values())
+    assert task.proof["strength"]["killed"] > 1
     grader = Grader(factory_of(), task, image_of(task), RUN)
 
     def reward(line: str) -> float:
