@@ -132,7 +132,6 @@ class Differences:
         """Return (cases that no test has, entries for proof.json), from the `events` of a suite of
         which some tests fail. Raise Excluded if wrong repairs that pass the tests pass them: ones
         that are right for tested calls alone, or for the tested values of one argument."""
-        begin_step("held-out cases")
         jobs = sorted(jobs_of(events), key=lambda job: job.test not in tests)
         callees = {called(job.tries[0][1]) for job in jobs if job.test in tests}
         bases = [one.right for one in self._differing(
