@@ -3,25 +3,41 @@ outcome differs between the two trees, and cases like them that no test has.
 
 The facts of the tests are cases of hidden tests. So an argument is replaced by one seen in another
 call of the function; the new case counts if its outcome differs between the trees.
+
+Held-out cases of a verifier must not refuse a right repair. So only literals change, to values that
+the tests give the same argument or to ones near them, of the same type and sign; and the outcome
+must be of the kind and type that the recorded call has.
 """
 from __future__ import annotations
 
 import ast
 import random
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import ModuleType
 
 from codedata.checks.secrets import credential_in
 from codedata.disk.store import digest
+from codedata.errors import Excluded
+from codedata.records import Object
 from codedata.run.talk import begin_step
 from codedata.sandbox import Sandbox
 from codedata.suites.recorded_calls import RESULT, Event, Outcome, ReplayJob, jobs_of
 from codedata.suites.source import Files
 from codedata.suites.suite import NONE
+from codedata.tasks.kinds import Case
+from codedata.tasks.verifier.suite import is_expected
 from codedata.texts import fill, toml_of
 
+CASES = 1                  # raise it when other held-out cases are found
+MAX_RECORDED, MAX_TRIED = 40, 100   # calls; variants of them
+MAX_CHANGED, MAX_EQUAL = 30, 10   # cases that the bug changes, and others
+WEAK = "its tests and cases stop fewer than 3 of 4 wrong repairs"
+NO_CALL = "no recorded call shows the bug"
+CALL = re.compile(r"(\w+)\(([^()]*)$")
+LISTS = re.compile(r"\[([^][]+)(?=\])")
 MAX_JOBS = 400             # scripts of a bug
 MAX_BASES = 6              # differences that are shortened and varied
 MAX_VARIED = 24            # varied cases that are tried for one of them
@@ -101,25 +117,66 @@ class Differences:
                                  RECORDED, prune=True)
         begin_step("running other cases")
         known = {RESULT.sub("r", event.expr or "") for event in events}
-        tried = [ReplayJob([case]) for base in pruned for case in variants(base.right, events)
-                 if RESULT.sub("r", case[1]) not in known]
+        seen = slots_of(events, pruned[0].right.literals) if pruned else {}
+        tried = [ReplayJob([(one.lines, one.last)]) for base in pruned
+                 for _, one in resembling(base.right, seen)[:MAX_VARIED]
+                 if RESULT.sub("r", one.last) not in known]
         told = {one.right.told for one in shown}
         varied = [one for one in self._differing(tried, VARIED)
                   if is_other_case(one, pruned, told)]
         return [*sorted(varied, key=lambda one: one.rank), *sorted(
             pruned, key=lambda one: one.rank)]
 
+    def held_out(self, events: Sequence[Event], tests: Collection[str]
+                 ) -> tuple[list[Case], Object]:
+        """Return (cases that no test has, entries for proof.json), from the `events` of a suite of
+        which some tests fail. Raise Excluded if wrong repairs that pass the tests pass them: ones
+        that are right for tested calls alone, or for the tested values of one argument."""
+        jobs = sorted(jobs_of(events), key=lambda job: job.test not in tests)
+        callees = {called(job.tries[0][1]) for job in jobs if job.test in tests}
+        bases = [one.right for one in self._differing(
+            [job for job in jobs if called(job.tries[0][1]) in callees][:MAX_RECORDED], RECORDED)]
+        if not bases:
+            return [], {"cases": {"none": NO_CALL}}
+        seen, known = slots_of(events, bases[0].literals), {event.expr for event in events}
+        tried = {one.program: (slot, base, one) for base in bases for slot, one in [
+            pair for pair in resembling(base, seen) if pair[1].last not in known
+        ][:MAX_TRIED // len(bases)]}
+        found = []   # (slot, right outcome, whether the bug has another)
+        for right, wrong in self._outcomes(
+                [ReplayJob([(one.lines, one.last)]) for *_, one in tried.values()]):
+            slot, base, _ = tried.get(right.program, ("", right, right))
+            if slot and (right.kind, right.type) == (base.kind, base.type):
+                found.append((slot, right, not is_expected(vars(wrong), [right.kind, right.told])))
+        slots = {slot for slot, *_ in found}
+        killed = {slot for slot, _, is_changed in found if is_changed}
+        strength = {"killed": len(killed) + bool(killed), "tried": len(slots) + 1}   # 1: of calls
+        if 4 * strength["killed"] < 3 * strength["tried"]:
+            raise Excluded(WEAK)
+        random.Random(1).shuffle(found)
+        changed, equal = ([one for _, one, is_changed in found if is_changed == side][:most]
+                          for side, most in ((True, MAX_CHANGED), (False, MAX_EQUAL)))
+        return [([*one.lines, one.last], one.kind, one.told) for one in (*changed, *equal)], {
+            "cases": {"changed": len(changed), "equal": len(equal)},
+            "strength": strength}
+
     def _differing(self, jobs: Sequence[ReplayJob], case: str,
                    prune: bool = False) -> list[Difference]:
         """Return the differences between the two trees that the scripts of `jobs` show."""
+        return [Difference(one, other, case) for one, other in self._outcomes(jobs, prune)
+                if other.told != one.told]
+
+    def _outcomes(self, jobs: Sequence[ReplayJob],
+                  prune: bool = False) -> list[tuple[Outcome, Outcome]]:
+        """Return the outcomes of scripts in the two trees, where both are known."""
         right, wrong = self._trees
         outcomes = [one for one in self._recorder.replay(
             right, jobs, self._script, prune=prune, total_s=REPLAY_S)
             if one and not credential_in([one.program, one.text])]
         again = [ReplayJob([(one.lines, one.last)]) for one in outcomes]
-        return [Difference(one, other, case) for one, other in zip(
+        return [(one, other) for one, other in zip(
             outcomes, self._recorder.replay(wrong, again, self._script, total_s=REPLAY_S),
-            strict=True) if other and other.told != one.told]
+            strict=True) if other]
 
 
 def is_other_case(varied: Difference, bases: Iterable[Difference], told: set[str]) -> bool:
@@ -151,54 +208,66 @@ def _passes_on(base: Difference, varied: Difference) -> bool:
 
 # cases -------------------------------------------------------------------------------------------
 
-def variants(base: Outcome, events: Sequence[Event]) -> list[tuple[list[str], str]]:
-    """Return scripts with one literal replaced: by a literal from the same calls, or by a number
-    near it, in texts, too."""
-    code = [*base.lines, base.last]
-    seen = {type_: sorted(values, key=repr) for type_, values in _seen(base, events).items()}
-    draw = random.Random(digest(code))
-    cases = {}
-    for at, line in enumerate(code):
-        for start, _, value in base.literals(line):
-            others = seen.get(type(value), [])
-            for other in dict.fromkeys([*_near(value, others), *others]):
-                if other == value:
-                    continue
-                new = [_replaced(base, one, value, other) for one in code] if isinstance(
-                    value, str) else [*code[:at], _replaced(base, line, value, other, start),
-                    *code[at + 1:]]
-                if not any(map(_repeats_key, new)):
-                    cases.setdefault(tuple(new), (new[:-1], new[-1]))
-    found = [*cases.values()]
-    return draw.sample(found, min(len(found), MAX_VARIED))
-
-
-def _seen(base: Outcome, events: Sequence[Event]) -> dict[type, set]:
-    """Return the literals of all events that call what a script calls, by type."""
-    names = {*re.findall(r"\b(\w+)\(", "\n".join([*base.lines, base.last]))}
-    seen: dict[type, set] = {}
+def slots_of(events: Iterable[Event], literals: Callable) -> dict[str, list]:
+    """Return the literals of recorded calls, by the argument in which they stand."""
+    slots: dict[str, dict] = defaultdict(dict)
     for event in events:
-        if event.expr and names.intersection(re.findall(r"\b(\w+)\(", event.expr)):
-            for *_, value in base.literals(event.expr):
-                seen.setdefault(type(value), set()).add(value)
-    return seen
+        for start, _, value in literals(event.expr or ""):
+            slots[_slot(event.expr, start)][repr(value)] = value
+    return {slot: [*values.values()] for slot, values in slots.items()}
 
 
-def _near(value, others: Iterable) -> Iterator:
-    """Yield values similar to a literal: with other digits, or with words taken from other texts.
-    """
-    if isinstance(value, str):
-        for match in DIGITS.finditer(value):
-            digits = "".join(str((int(one) + 3) % 10) for one in match[0])
-            yield value[:match.start()] + digits + value[match.end():]
-        words = sorted({word for other in others for word in WORDS.findall(other)})
-        for match in WORDS.finditer(value):
-            for word in words:
-                yield value[:match.start()] + word + value[match.end():]
-    elif isinstance(value, bool):
-        yield not value
-    else:
-        yield from (value + 1, value - 1, value * 3, -value)
+def _slot(code: str, start: int) -> str:
+    """Return the callee and the argument in which the literal at a byte stands, as "f 1"."""
+    match = CALL.search(code.encode()[:start].decode(errors="replace"))
+    if not match:
+        return ""
+    key = match[2].rpartition(",")[2].strip()
+    return f"{match[1]} {key if '=' in key else match[2].count(',')}"
+
+
+def resembling(base: Outcome, seen: Mapping[str, list]) -> list[tuple[str, Outcome]]:
+    """Return (slot, script) with one literal replaced, in an order drawn by the script: a text
+    wherever it stands; or with the elements of a list twice."""
+    code = [*base.lines, base.last]
+    found: dict[tuple, str] = {}
+    for at, line in enumerate(code):
+        for match in LISTS.finditer(line):
+            twice = f"{line[:match.end()]}, {match[1]}{line[match.end():]}"
+            found[(*code[:at], twice, *code[at + 1:])] = "list"
+        literals = [(_slot(line, start), start, value) for start, _, value in base.literals(line)]
+        for slot, start, value in literals:
+            others = [one for one in seen.get(slot, ()) if type(one) is type(value)]
+            near = () if isinstance(value, bool) else _near(value, others)
+            is_text = isinstance(value, str)
+            for new in [one for one in (*others, *near) if slot and (
+                    is_text or one in others or one * value > 0 or one > value == 0)]:
+                found.setdefault(tuple(
+                    _replaced(base, one, value, new, -1 if is_text else start)
+                    if is_text or i == at else one for i, one in enumerate(code)), slot)
+    found.pop(tuple(code), None)
+    scripts = [(slot, replace(base, lines=[*lines], last=last))
+               for (*lines, last), slot in found.items()
+               if not any(map(_repeats_key, (*lines, last)))]
+    return random.Random(digest(code)).sample(scripts, len(scripts))
+
+
+def _near(value, others: Sequence) -> Iterator:
+    """Yield values similar to a literal: with other or more digits, or with other words, some taken
+    from other texts."""
+    if not isinstance(value, str):
+        yield from (value + 1, value - 1, value * 3, value + 200, value * 10 + 1)
+        return
+    for match in DIGITS.finditer(value):
+        digits = "".join(str((int(one) + 3) % 10) for one in match[0])
+        yield from (value[:match.start()] + new + value[match.end():]
+                    for new in (digits, f"1{match[0]}") if new[0] != "0")
+    words = sorted({word for other in others for word in WORDS.findall(other)})
+    upper = value != value.lower()   # letters of both kinds have a meaning
+    for match in WORDS.finditer(value):
+        word = match[0]
+        for new in (word[1:] + word[0], word * 2, *[word.upper()] * upper, *words):
+            yield value[:match.start()] + new + value[match.end():]
 
 
 def _repeats_key(code: str) -> bool:

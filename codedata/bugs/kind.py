@@ -24,9 +24,11 @@ from codedata.bugs.instances import (
     operator_of,
     scale_candidates,
 )
+from codedata.bugs.issue_facts import Differences
 from codedata.bugs.register import why_not_chosen
 from codedata.code.entities import language_of
 from codedata.disk.store import Store, digest
+from codedata.errors import ItemFailed
 from codedata.records import (
     BUG,
     Analysis,
@@ -41,10 +43,15 @@ from codedata.records import (
     Verdicts,
 )
 from codedata.run.stage import Reads, Writes
+from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import BugSettings
-from codedata.tasks.kinds import Candidate, DiffsToScreen, PatchKind, Screens
+from codedata.suites import recorded_calls
+from codedata.suites.environments import open_environment
+from codedata.suites.recorded_calls import Event
+from codedata.suites.source import apply_patch
+from codedata.tasks.kinds import Candidate, Case, DiffsToScreen, PatchKind, Screens
 from codedata.tasks.prove.first_run import FirstRun, Screened, ScreeningRules
-from codedata.tasks.prove.suite_outcomes import GOOD, PASSED, known_results
+from codedata.tasks.prove.suite_outcomes import GOOD, PASSED, known_results, time_limit
 
 CATEGORY = "debugging"     # one of Harbor's categories of tasks
 SCREENED = ("verdict", "how", "n_run", "seconds")   # fields of the evidence that go to proof.json
@@ -58,6 +65,7 @@ class Bugs(PatchKind):
 
     def __init__(self, word: Word, root: Path, bug: BugSettings, analyses: Store | None = None):
         optional = {"same": "base_commit", "optional": True}
+        self._events: dict[str, list[Event]] = {}   # of an environment's suite
         self._word, self.tasks = word, bug_tasks(root, word.owns)
         self.hides_tests, self.rules = bug.hide_tests, rules_of(bug)
         self.candidates = Reads(chosen_in(root, bug), ("base_commit", "diff"),
@@ -67,6 +75,22 @@ class Bugs(PatchKind):
                                     made_by="bug_inject.inject")
         self.candidates_with = (Reads(analyses, ("entities", "edges", "files"), **optional),
                                 Reads(Store(root, RepoMeta), (), **optional))   # the licence
+
+    def cases(self, candidate: Candidate, run: FirstRun, host: SandboxFactory, label: str,
+              environment: Environment, *joined) -> tuple[list[Case], Object]:
+        """Return calls with other arguments than the tests', and the strength of the task."""
+        name, script = environment.repo_name, environment.test_script
+        try:
+            with (open_environment(environment, host, label) as right,
+                  open_environment(environment, host, label) as wrong):
+                apply_patch(wrong, candidate.diff)
+                if name not in self._events:
+                    limit_s = 5 * time_limit(environment, host.run_timeout_s)
+                    self._events[name] = recorded_calls.record(right, script, limit_s)[1]
+                return Differences(recorded_calls, right, wrong, script).held_out(
+                    self._events[name], run.fail_to_pass)
+        except ItemFailed as e:
+            return [], {"cases": {"none": e.what}}
 
     def described(self, candidate: Candidate, run: FirstRun, environment: Environment,
                   analysis: Analysis | None, meta: RepoMeta | None) -> tuple[Object, Object]:

@@ -10,6 +10,7 @@ from codedata.bugs import model_edits
 from codedata.bugs.generate import BATCH, METHOD, PER_TASK, operators_stage
 from codedata.bugs.inject import Injector
 from codedata.bugs.instances import AGENT, SCALE, Word, bug_tasks
+from codedata.bugs.issue_facts import CASES
 from codedata.bugs.issue_report import Reporter
 from codedata.bugs.kind import Bugs, scale_screens
 from codedata.bugs.preprocess import Analyses, Preprocessed
@@ -81,7 +82,8 @@ class Stages:
         kind = Bugs(word, self.settings.root, bug, self._analyses())
         return prove_stage(
             kind, f"bug_inject.{word.maker}", PatchProver(kind, host), host, self.environments(),
-            {"hide_tests": bug.hide_tests, "max_broken_share": bug.max_broken_share},
+            {"hide_tests": bug.hide_tests, "max_broken_share": bug.max_broken_share,
+             "cases": CASES},
             then=f"bug_inject.py {word.name} --steps issue", **more)
 
     def _reported(self, word: Word) -> Steps:

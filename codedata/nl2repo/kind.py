@@ -167,21 +167,22 @@ class Strips(PatchKind):
         names = named(sorted(failing))
         return f"tests fail that do not need the functions: {names}" if failing else ""
 
-    def cases(self, candidate: Candidate, label: str, environment: Environment, *joined
-              ) -> list[Case]:
+    def cases(self, candidate: Candidate, run: FirstRun, host: SandboxFactory, label: str,
+              environment: Environment, *joined) -> tuple[list[Case], Object]:
         """Return held-out facts whose outcomes differ without the bodies, except ones with the
         outcome None, which an empty body gives, too."""
         recorded, wanted = joined[-1], {*candidate.functions}
         facts = [one for one in recorded.facts if one["held_out"] and one["told"] != "None"
                  and wanted & {*one["ran"]}][:MAX_CASES] if recorded else []
         if not facts:
-            return []
+            return [], {}
         jobs = [ReplayJob([(one["code"][:-1], one["code"][-1])]) for one in facts]
-        with open_environment(environment, self._host, label) as sandbox:
+        with open_environment(environment, host, label) as sandbox:
             apply_patch(sandbox, candidate.diff)
             without = replay(sandbox, jobs, environment.test_script)
-        return [(one["code"], one["told"]) for one, outcome in zip(facts, without, strict=True)
-                if not outcome or outcome.told != one["told"]]
+        return [(one["code"], one["kind"], one["told"])
+                for one, outcome in zip(facts, without, strict=True)
+                if not outcome or outcome.told != one["told"]], {}
 
     def described(self, candidate: Candidate, run: FirstRun, environment: Environment,
                   coverage: Coverage, copy: SourceCopy, meta: RepoMeta, *joined

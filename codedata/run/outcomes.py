@@ -59,7 +59,9 @@ def of_bugs(bugs: Collection[Task]) -> str:
     kinds = Counter(str((bug.proof or {}).get("family") or bug.about.get("method") or "by hand")
                     for bug in bugs)
     listed = ", ".join(f"{name} {n}" for name, n in kinds.most_common())
-    return f"{plural(len(texts), 'bug')} proven ({listed}), {texts.count(True)} with a text{none}"
+    n_cases = sum(bool((bug.proof or {}).get("strength")) for bug in bugs)
+    return (f"{plural(len(texts), 'bug')} proven ({listed}), {texts.count(True)} with a text{none};"
+            f" {n_cases} with held-out cases")
 
 
 def of_strips(patches: Iterable[StripPatch], proven: Collection[str],

@@ -13,10 +13,12 @@ from typing import Any, Protocol
 from codedata.disk.store import Store
 from codedata.records import Coverage, Environment, Object, Task
 from codedata.run.stage import Reads, Writes
+from codedata.sandbox.factory import SandboxFactory
 from codedata.tasks.folder.folder import PROVEN_FIELDS
 from codedata.tasks.prove.first_run import FirstRun, ScreeningRules
 
-Case = tuple[list[str], str]   # (lines of a script, the last one an expression; its outcome)
+# (lines of a script, the last one an expression; the kind of its outcome; the outcome)
+Case = tuple[list[str], str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +111,12 @@ class PatchKind(Kind):
         """Return why a candidate breaks a rule of this kind of task, or ""."""
         return ""
 
-    def cases(self, candidate: Candidate, label: str, environment: Environment, *joined
-              ) -> list[Case]:
-        """Return the cases that a verifier runs beside the tests, and reports separately."""
-        return []
+    def cases(self, candidate: Candidate, run: FirstRun, host: SandboxFactory, label: str,
+              environment: Environment, *joined) -> tuple[list[Case], Object]:
+        """Return (the cases that a verifier runs beside the tests, entries for proof.json). If the
+        entries have the cases' `strength`, a reward needs all cases; else they are only reported.
+        Raise Excluded if wrong repairs pass."""
+        return [], {}
 
     def described(self, candidate: Candidate, run: FirstRun, environment: Environment, *joined
                   ) -> tuple[Object, Object]:

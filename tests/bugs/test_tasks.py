@@ -14,6 +14,7 @@ from scaled import a_candidate, write_judged
 from task_set import unpack
 
 import bug_inject
+from codedata.bugs.issue_facts import CASES
 from codedata.code.patches import normalised
 from codedata.disk.store import Store, all_readable, digest
 from codedata.records import BUG, Task
@@ -73,7 +74,8 @@ def test_a_name_that_somebody_else_has_taken_is_left_alone(tmp_path, run):
 def test_a_proof_of_an_earlier_version_counts_as_made_with_other_settings(tmp_path, run):
     add_candidate(tmp_path)
     write_by_hand(tmp_path, a_bug(GOOD))
-    before = {"proof": PROOF - 1, "hide_tests": True, "max_broken_share": 0.5}
+    before = {"proof": PROOF - 1, "hide_tests": True, "max_broken_share": 0.5,
+              "cases": CASES}
     line = {"stage": "bug_inject.prove", "state": "done", "settings": digest(before)}
     run("agent", "prove")   # adopts it
     store = Store(tmp_path, Task).open()

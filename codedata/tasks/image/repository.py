@@ -51,6 +51,7 @@ class SuiteVerifier:
     user: str = USERS[0]
     canary: str = ""            # the folder of a test that has to fail; "": without such a test
     cases: Sequence[Case] = ()  # scripts that are run beside the tests, and reported separately
+    needs_cases: bool = False   # whether a reward needs all of them
 
     def variants(self) -> Iterator[SuiteVerifier]:
         """Yield this verifier for each user, with and without a canary: the safest variant first.
@@ -70,7 +71,8 @@ class SuiteVerifier:
             collect=fill(text_of("codedata.tasks.verifier", "pack_here.sh"), workdir=WORKDIR,
                          collect=collect_script(self.counts, commit, label), archive=ARCHIVE,
                          commit=commit),
-            FAIL_TO_PASS=[*self.fail_to_pass], PASS_TO_PASS=[*self.pass_to_pass])
+            FAIL_TO_PASS=[*self.fail_to_pass], PASS_TO_PASS=[*self.pass_to_pass],
+            **({"needs_cases": True} if self.needs_cases else {}))
         files |= {TEST_PATCH: self.test_patch} if self.test_patch else {}
         return files | (case_files(self.cases) if self.cases else {})
 

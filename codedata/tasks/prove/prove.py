@@ -105,6 +105,8 @@ class PatchProver:
         first = self._run_broken(counted, candidate, baseline, label)
         if reason := kind.refusal(candidate, first, label, environment, *joined):
             raise Excluded(reason, name)
+        cases, held_out = kind.cases(
+            candidate, first, self._factory, label, environment, *joined)
         begin_step("its image", 3, STEPS)
         image, hidden, visible = self._hide_tests(counted, candidate, first, baseline, label)
         gold, change = diff_of(first.after, first.before), diff_of(first.before, first.after)
@@ -113,7 +115,7 @@ class PatchProver:
             counted.test_script, baseline.reads if counts is None else READS[0], hidden,
             "" if visible else diff_of(baseline.shown, hidden),
             [*map(escaped_name, first.fail_to_pass)], [*map(escaped_name, first.pass_to_pass)],
-            counts, cases=kind.cases(candidate, label, environment, *joined))
+            counts, cases=cases, needs_cases="strength" in held_out)
         if traces := self._traces_in(image, counted, gold, verifier.test_patch):
             raise Excluded("its image shows the gold or hidden tests: "
                            f"{named(traces)}", name)
@@ -125,7 +127,7 @@ class PatchProver:
             source_commit=environment.base_commit, task_commit=image.base_commit,
             created_at=baseline.created_at, tests_visible=visible, **about)
         return proven(task, {"runs": [first.row, *rows], "log": first.log,
-                             "image_id": kept.image_id, **shown})
+                             "image_id": kept.image_id, **held_out, **shown})
 
     # without the change --------------------------------------------------------------------------
 

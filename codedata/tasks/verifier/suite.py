@@ -8,6 +8,7 @@ those; who forges all of them is caught by a test that has to fail.
 """
 from __future__ import annotations
 
+import ast
 import glob
 import json
 import os
@@ -27,6 +28,8 @@ from codedata.tasks.verifier.processes import end_of, other_user, run_as
 RESULTS = "/tmp/results"      # where test scripts write their reports
 REPORT_BYTES = 100_000_000    # of all reports
 CASES_S, CASES_BYTES = 120, 10_000_000   # for all scripts of tests/cases/; of their answers
+MAX_LITERAL = 4000            # characters of an outcome that are compared
+FRACTION = re.compile(r"\d+\.\d{9,}(?:e[-+]?\d+)?")
 BROKEN = None                 # no reward where something is wrong that no body can be
 MARKS = (">>>>> Start Test Output", ">>>>> End Test Output")   # of SWE-bench's harness
 NO_RESULTS = 124              # exit code of a run without any
@@ -176,8 +179,8 @@ def reward(config: dict, tests: str, out: str) -> float:
             print(end_of(log.name))
     if not found:
         raise RuntimeError("no test was collected")
-    report_cases(config, os.path.join(tests, "cases"), out)   # prints its line behind the log
-    return share(found, config)
+    passed = report_cases(config, os.path.join(tests, "cases"), out)   # prints behind the log
+    return share(found, config) if passed or not config.get("needs_cases") else 0.0
 
 
 def is_delivered(config: dict) -> bool:
@@ -189,23 +192,24 @@ def is_delivered(config: dict) -> bool:
         return file.read(100).startswith(config.get("label", "").encode())
 
 
-def report_cases(config: dict, cases: str, out: str) -> None:
+def report_cases(config: dict, cases: str, out: str) -> bool:
     """Run the scripts of tests/cases/, if there are any, and write how many end as they have to.
-    The reward does not depend on it, whatever they do or leave behind."""
+    Return whether all do; the reward depends on it only if config.json says so."""
     report = os.path.join(out, "cases.json")
     remove(report)   # of an earlier run, or what a test has put there
     if not os.path.isdir(cases):
-        return
+        return True
     with open(os.path.join(cases, "expected.json"), encoding="utf-8") as file:
         expected = json.load(file)
     try:
-        told = [*map(told_by, answers_of(config, cases))]
+        answers = answers_of(config, cases)
     except (OSError, ValueError, RecursionError):   # TimeoutError is an OSError
-        told = []
-    passed = sum(told[i:i + 1] == [one] for i, one in enumerate(expected))
+        answers = []
+    passed = sum(map(is_expected, answers, expected))
     print(f"cases beside the tests: {passed} of {len(expected)} passed")
     with open(report, "w", encoding="utf-8") as file:
         json.dump({"passed": passed, "of": len(expected)}, file)
+    return passed == len(expected)
 
 
 def answers_of(config: dict, cases: str) -> list:
@@ -229,12 +233,24 @@ def answers_of(config: dict, cases: str) -> list:
     return found if isinstance(found, list) else []
 
 
-def told_by(answer) -> str:
-    """Return the outcome of an answer as documents tell it."""
-    if not isinstance(answer, dict):
-        return ""
-    text = str(answer.get("text"))
-    return text if answer.get("kind") == "value" else f"{answer.get('type')}: {text}".rstrip(": ")
+def is_expected(answer, expected: list[str]) -> bool:
+    """Return whether an answer has the outcome [kind, text]: the same value, or an exception of the
+    same type."""
+    kind, text = expected
+    if not isinstance(answer, dict) or answer.get("kind") != kind:
+        return False
+    if kind == "raises":
+        return answer.get("type") == text.partition(":")[0]
+    return value_of(str(answer.get("text"))) == value_of(text)
+
+
+def value_of(text: str):
+    """Return the value that a text shows, with long fractions rounded, or else the text."""
+    text = FRACTION.sub(lambda found: f"{float(found[0]):.9g}", text[:MAX_LITERAL])
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
 
 
 class Forged(Exception):
