@@ -79,7 +79,7 @@ def test_a_request_that_nobody_can_solve_costs_nothing_until_it_is_let_in(tmp_pa
     base = subprocess.check_output(
         "git init -q; git add .; git -c user.name=E -c user.email=e@x commit -qm Begin; "
         "git rev-parse HEAD", shell=True, cwd=tmp_path, text=True).strip()
-    make = records_stage(Settings(), "", str(tmp_path), ()).make
+    make = records_stage(Settings(), "git", str(tmp_path), ()).make
 
     def put(k: int, text: str, call: str) -> None:
         values = record({"heron.py": (HERON, f"{HERON}def {call}(): pass\n")}, issue=text,

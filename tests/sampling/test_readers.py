@@ -549,12 +549,9 @@ def test_a_trajectory_with_a_summary_is_checked_by_name_and_is_not_whole(tmp_pat
 
 
 def test_a_reply_that_the_limit_of_tokens_cut_is_no_turn():
-    lines = session("u1 - one, a1 u1 c1")
-    lines[1]["message"]["stop_reason"] = "max_tokens"
     log = json.loads(next(EXAMPLES[name] for name in EXAMPLES if "completions" in name))
     log["response"]["choices"][0]["finish_reason"] = "length"
-    for document in (lines, log):
-        assert not len(prompts_of(forms.read(document, "here", "a-1"))[0])
+    assert not len(prompts_of(forms.read(log, "here", "a-1"))[0])
 
 
 def test_a_text_without_the_result_of_the_one_before_is_no_history():

@@ -48,15 +48,15 @@ def _sidechains(document: list[dict]) -> list[list[dict]]:
 
 
 def _trajectory(document: list[dict], is_side: bool) -> dict:
-    """Return the row of the session or, of the lines of a subagent, its own, with the lines of one
-    message of the model joined."""
+    """Return the row of the session, or of the lines of a subagent; lines of one message are joined.
+    """
     messages: dict = {}   # by id, as a resumed session may repeat lines
     uuids: dict = {}      # the lines of each message
     parents: dict = {}    # of each line: the line before it
     present = {None, *(line.get("uuid") for line in document)}
     last = None
     is_cut = False
-    remarks = set()   # lines that Claude Code adds
+    remarks = {line.get("uuid") for line in document if line.get("isMeta")}   # of Claude Code
     for i, line in enumerate(document):
         role = line.get("type")
         body = line.get("message") or {}
@@ -67,8 +67,6 @@ def _trajectory(document: list[dict], is_side: bool) -> dict:
         parent = line.get("parentUuid", last)
         if parent not in parents and parent in present and (parent is not None or role != "user"):
             parent = last
-        if line.get("isMeta"):
-            remarks.add(uuid)
         if parent in remarks and str(body.get("content")).startswith(LOCAL):
             parent = last   # early versions hang all of them on their first remark
         parents.setdefault(uuid, parent)
@@ -92,9 +90,7 @@ def _trajectory(document: list[dict], is_side: bool) -> dict:
                 messages[key] = {"role": "tool", "tool_call_id": call_id,
                                  "content": block.get("content") or ""}
             else:
-                message = messages.setdefault(key, {"role": role, "content": []})
-                message["content"].append(block)
-                message["is_cut_off"] = body.get("stop_reason") == "max_tokens"
+                messages.setdefault(key, {"role": role, "content": []})["content"].append(block)
     for message in messages.values():
         if message["role"] != "tool":
             message["content"] = distinct(message["content"])
@@ -102,6 +98,5 @@ def _trajectory(document: list[dict], is_side: bool) -> dict:
     owners = {block["id"]: key for key, message in messages.items()
               if message["role"] == "assistant"
               for block in message["content"] if block["type"] == "tool_use"}
-    no_turns = {i for i, one in enumerate(messages.values()) if one.get("is_cut_off")}
-    return {"messages": [*messages.values()], "agent": FORM, "is_cut": is_cut, "no_turns": no_turns,
+    return {"messages": [*messages.values()], "agent": FORM, "is_cut": is_cut,
             "unseen": unseen_in([uuids[owners.get(key, key)] for key in messages], parents)}
