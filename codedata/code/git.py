@@ -3,6 +3,7 @@ the user. From a clone that somebody has handed over, it reads only own_reposito
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 import tempfile
@@ -28,6 +29,7 @@ ALTERNATES = ("/objects/info/alternates", "/objects/info/http-alternates")
 GIT = {"GIT_DIR": ".git", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null",
        "GIT_ATTR_NOSYSTEM": "1", "GIT_NO_REPLACE_OBJECTS": "1",
        "GIT_NO_LAZY_FETCH": "1", "GIT_ALLOC_LIMIT": "1g"}
+COMMIT = re.compile(r"HEAD|[0-9a-f]{7,64}")   # no options of git
 
 
 def run_git(folder: str | Path, *words: str, stdin: str = "") -> str:
@@ -76,13 +78,13 @@ def _refuse_links(history: Path) -> None:
 
 
 def clone_in(folder: str, repo: str, commit: str) -> Path | None:
-    """Return the clone of owner/name that has a commit: owner/name, owner__name or name in a
-    folder, also with .git at the end, or the folder; None for ""."""
+    """Return the clone of owner/name that has a commit (a hash, or HEAD): owner/name, owner__name or
+    name in a folder, also with .git at the end, or the folder; None for ""."""
     names = (repo, repo.replace("/", "__"), repo.rpartition("/")[2])
     with suppress(BrokenRecord):   # a name that leads out of the folder
         places = [inside(folder, f"{name}{end}") for name in names for end in ("", ".git")]
-        return next((one for one in (*places, Path(folder)) if folder and has_commit(one, commit)),
-                    None)
+        return next((one for one in (*places, Path(folder)) if folder and COMMIT.fullmatch(commit)
+                     and has_commit(one, commit)), None)
     return None
 
 

@@ -48,8 +48,7 @@ def _sidechains(document: list[dict]) -> list[list[dict]]:
 
 
 def _trajectory(document: list[dict], is_side: bool) -> dict:
-    """Return the row of the session, or of the lines of a subagent; lines of one message are joined.
-    """
+    """Return the row of a session, or of a subagent's lines; lines of one message are joined."""
     messages: dict = {}   # by id, as a resumed session may repeat lines
     uuids: dict = {}      # the lines of each message
     parents: dict = {}    # of each line: the line before it
@@ -79,10 +78,8 @@ def _trajectory(document: list[dict], is_side: bool) -> dict:
         is_error = body.get("model") == "<synthetic>" or line.get("isApiErrorMessage")
         if role not in ROLES or is_others or is_error:
             continue
-        blocks = body.get("content") or []
-        if isinstance(blocks, str):
-            blocks = [{"type": "text", "text": blocks}]
-        for block in blocks:
+        content = body.get("content") or []
+        for block in content if isinstance(content, list) else [{"type": "text", "text": content}]:
             call_id = block.get("tool_use_id")   # of a result
             key = call_id or body.get("id") or uuid
             uuids.setdefault(key, []).append(uuid)
