@@ -20,10 +20,12 @@ VERSION = r"v?\d+(?:\.\d+)+[\w.+-]*\W*$"
 # types of conventional commits that change no behaviour; dependencies, as their bots name them;
 # releases; typos
 CHORE = re.compile(rf"""
-    (?:chore|ci|docs|build|style|test)(?:\([^)\n]*\))?!?:
-    | bump\b.*\ from\ \S+\ to\ | \[pre-commit\.ci\]\ | (?:bump|update|upgrade)\b.*\ to\ {VERSION}
+    (?-i:chore|ci|docs|build|style|test)(?:\([^)\n]*\))?!?:
+    | bump\b.*\ from\ \S+\ to\ | \[pre-commit\.ci\]\ | (?:bump|update\ dependency|upgrade)\b
+    .*\ to\ {VERSION}
     | (?:(?:bump|release|prepare|version)\b[^\d\n]{{0,40}})?{VERSION}
-    | .*\btypos?\b""", re.IGNORECASE | re.MULTILINE | re.VERBOSE)
+    | (?:fix\w*|correct\w*)?\W*(?:\w+\W+){{0,2}}typos?\b
+    """, re.IGNORECASE | re.MULTILINE | re.VERBOSE)
 IS_CHORE = "its title is that of a chore, a release or a typo"
 
 

@@ -15,6 +15,7 @@ from codedata.records import storable
 from codedata.sandbox.archives import UnsafeArchive
 from codedata.texts import toml_of, toml_tables
 
+MAX_FILES = 20             # that are read of a clone
 MAX_TEXT = 200_000         # bytes of a project file, a licence or a README
 REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][\w.-]*)")
 PACKAGE = re.compile(r'^(?: {1,4}|\t)"license": *"(.+)"', re.MULTILINE)   # of package.json
@@ -27,10 +28,11 @@ def licence_in(repository: Path) -> str | None:
     """Return the licence of HEAD of a repository, as licence_of() does."""
     with temporary_folder() as place, suppress(UnsafeArchive):
         folder = Path(place)
-        for name in run_git(repository, "ls-tree", "-z", "--name-only", "HEAD").split("\0"):
-            if "/" not in name and (name in FILES or name.upper().startswith(LICENCES)):
-                with suppress(OSError, UnsafeArchive):
-                    (folder / name).write_text(run_git(repository, "show", f"HEAD:{name}"))
+        names = run_git(repository, "ls-tree", "-z", "--name-only", "HEAD").split("\0")
+        for name in [name for name in names if "/" not in name and (
+                name in FILES or name.upper().startswith(LICENCES))][:MAX_FILES]:
+            with suppress(OSError, UnsafeArchive):
+                (folder / name).write_text(run_git(repository, "show", f"HEAD:{name}"))
         return licence_of(folder, project_of(folder))
 
 

@@ -25,7 +25,7 @@ from codedata.tasks.prove.first_run import FirstRun, ScreeningRules
 ALL = 1.0            # share of the tests that may fail before a request
 CATEGORY = "software-engineering"   # one of Harbor's categories of tasks
 # settings of git, editors and CI, and locks of dependencies, which are installed before any test
-UNTESTED = re.compile(r"(?:\A|/)\.|[.-]lock(?:b|\.json|\.yaml)?\Z")
+UNTESTED = re.compile(r"(?:\A|/)\.|\.lockb?\Z|-lock\.(?:json|yaml)\Z")
 NOT_READ = "not read"   # in place of what a text gives away, where no model reads it
 
 
@@ -49,7 +49,7 @@ def pull_request(commit: Commit, max_files: int, max_lines: int) -> PullRequest:
     for path, text in files_of(commit.patch):
         if is_of_tests(path):
             tests[path] = text
-        elif not (is_document(path) or UNTESTED.search(path)):
+        elif not is_document(path) and (language_of(path) or not UNTESTED.search(path)):
             code[path] = text
     n_lines = n_changed_lines("".join(code.values()))
     has_heads = all({hunk.path for hunk in hunks_of(patch)} <= dict(files_of(patch)).keys()

@@ -70,7 +70,7 @@ def check_candidates(settings: Settings, found: Iterable[tuple[str, dict | str]]
                 reason = request.refused or rule_against(commit, settings)
         n[reason] += 1
         if not reason:
-            print(f"{commit.instance_id}: {len(own_text(commit).split())} words, "
+            print(f"{printable(commit.instance_id)}: {len(own_text(commit).split())} words, "
                   f"{len([*files_of(request.diff)])} files, {n_changed_lines(request.diff)} lines")
     say(f"pr_tasks check  {plural(n.total(), 'pull request')}, of which {n['']:,} can become tasks")
     for reason, count in n.most_common():

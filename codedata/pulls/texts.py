@@ -31,8 +31,8 @@ FORM = {"unsaid": [{"test": "…", "demand": "what it wants that he cannot know"
         "tells": [{"quote": "…", "why": "…"}]}
 # at the end: git's trailers, and the row of dashes that GitHub puts before them
 TRAILERS = re.compile(r"(?:\n{1,9}(?:[A-Z][\w-]{0,60}: .+|-{9,} *)){1,30}\s*\Z")
-# of a list of commits that were squashed, as GitHub writes it: a title, or a commit's trailers
-SQUASHED = re.compile(r"\* .+|(?:[A-Z][\w-]{0,60}-by: .+\n?){1,30}")
+# of a list of commits that were squashed, as GitHub writes it: a title, a line of trailers
+SQUASHED, BY = re.compile(r"\* .+"), re.compile(r"[A-Z][\w-]{0,60}-by: .+")
 MAX_CHARS = 40_000       # of each patch in a request
 MAX_LISTED = 40          # failing tests in a request
 _packaged = partial(text_of, __package__)
@@ -51,7 +51,8 @@ def own_text(commit: Commit) -> str:
 def _without_squash_list(text: str) -> str:
     """Return a commit's message without the titles of squashed commits; what they say stays."""
     title, *paragraphs = re.split(r"\n\s*\n", text)
-    left = [one for one in paragraphs if not SQUASHED.fullmatch(one)]
+    left = [one for one in paragraphs
+            if not (SQUASHED.fullmatch(one) or all(map(BY.fullmatch, one.splitlines())))]
     is_list = "".join(paragraphs[:1]).startswith("* ") and len(paragraphs) - len(left) > 1
     return "\n\n".join([title, *left]) if is_list else text
 

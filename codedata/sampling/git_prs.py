@@ -29,14 +29,18 @@ ADDRESS = re.compile(r"(?:://[^/]+/|^[^/:]+:(?!//))(?:.*/)?([^/]+/[^/]+?)(?:\.gi
 NUMBER = re.compile(r"(?:\AMerge pull request |\((?:pull request )?)#(\d{1,9})(?= from |\)\s*\Z)")
 
 
-def cut_rows(spec: str, instance_ids: Iterable[str] | None = None) -> Iterator[dict]:
+def cut_rows(spec: str, instance_ids: Iterable[str] | None = None,
+             revisions: str | None = None) -> Iterator[dict]:
     """Yield a row for each commit with one of these ids, or for all commits, the newest first.
     `no_patch` of a row is the reason why its diff cannot be read.
 
+    `spec` is git:PATH[@A..B], or with `revisions` a path.
     Ids are compared without case, and without the owner if the clone has no address. Raise Trouble
     if git cannot read the clone.
     """
-    path, _, revisions = spec.removeprefix("git:").partition("@")
+    path = spec
+    if revisions is None:
+        path, _, revisions = spec.removeprefix("git:").partition("@")
     try:
         with own_repository(Path(path)) as folder:
             repo = _repo_of(folder, Path(path))

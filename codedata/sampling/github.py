@@ -28,6 +28,7 @@ from codedata.terminal import say
 PAGES = "_github"    # in commit/: the pages that were read
 PER_PAGE = 100       # the most that GitHub gives
 HOUR_S = 3600.0
+WRONG_SHAPE = TypeError, KeyError, AttributeError, ValueError, OverflowError
 HEADERS = {"Accept": "application/vnd.github+json"}
 NEXT = re.compile(r'<([^<>]*)>; *rel="next"')
 COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)   # of Markdown, which a page does not show
@@ -71,14 +72,15 @@ class GitHub:
         while url and last < newest:
             page = self._page(url, math.ceil((newest - last) / PER_PAGE))
             found |= {one["number"]: one for one in page["texts"]}
-            last, url = max(found, default=0), page["next"]
+            before, last = last, max(found, default=0)
+            url = page["next"] if last > before else ""
         return found
 
     def _page(self, url: str, n_left: int) -> dict:
         """Return {texts, next: a URL or ""} of a page, when at most `n_left` are still to come."""
         kept = own_folder(self._folder, PAGES) / f"{digest(url)}.json"
-        with suppress(OSError, ValueError):
-            return json.loads(read_bounded(kept))
+        with suppress(OSError, *WRONG_SHAPE):
+            return _page_of(json.loads(read_bounded(kept)))
         if urlsplit(url)[:2] != urlsplit(self._url)[:2]:
             raise HttpTrouble("names a page on another host", url)
         key = {"Authorization": f"Bearer {self._token}"} if self._token else {}
@@ -108,9 +110,15 @@ def _page_in(status: int, headers: Mapping, body: bytes) -> dict:
     ValueError if it is not a list of issues."""
     following = NEXT.search(headers.get("Link", ""))
     try:
-        texts = [{"number": int(one["number"]), "title": one["title"].strip(),
-                  "body": COMMENT.sub("", (one["body"] or "").replace("\r\n", "\n")).strip(),
-                  "is_request": "pull_request" in one} for one in read_json(body)]
-    except (TypeError, KeyError, AttributeError) as e:
+        return _page_of({"next": following[1] if following else "", "texts": [
+            {**one, "is_request": "pull_request" in one} for one in read_json(body)]})
+    except WRONG_SHAPE as e:
         raise ValueError(f"not a list of issues: {e!r}") from e
-    return {"next": following[1] if following else "", "texts": texts}
+
+
+def _page_of(page: dict) -> dict:
+    """Return a page with what is used of its texts. Raise one of WRONG_SHAPE if it is none."""
+    return {"next": str(page["next"]), "texts": [
+        {"number": int(one["number"]), "title": one["title"].strip(),
+         "body": COMMENT.sub("", (one["body"] or "").replace("\r\n", "\n")).strip(),
+         "is_request": one["is_request"]} for one in page["texts"]]}

@@ -97,7 +97,8 @@ def limited(seconds: float = 1) -> Status:
     (Status(403, {"message": KEY}), 2, "refused access"),
     (Status(404, {"message": "Not Found"}), 1, "HTTP 404"),
     (Status(302, "", {"Location": "{other}/x"}), 2, "sends elsewhere"),
-    (Status(200, [], {"Link": '<{other}/x>; rel="next"'}), 1, "names a page on another host")])
+    (Status(200, [{"number": 1, "title": "", "body": ""}], {"Link": '<{other}/x>; rel="next"'}),
+     1, "names a page on another host")])
 def test_limits_are_waited_for_and_no_other_host_is_asked(instead, code, said, clones, tmp_path):
     with FakeLLM() as other, Api() as api:
         api.script(Status(instead.code, instead.body, {
