@@ -98,10 +98,9 @@ def main(argv=None) -> int:
 
 def setup(settings: Settings, clones: str, sandboxes, models: Models) -> Stage:
     """Return the stage that makes the missing environments of base commits."""
-    missing = missing_environments(settings, clones)
-    rows = {name: row for name, (row, _) in missing.items()}
+    rows, needed_by = missing_environments(settings, clones)
     repositories = Reads(repositories_in(rows, Path(), "commit/", is_all=False), READ,
-                         leads_to=lambda name: missing[name][1])
+                         leads_to=needed_by.__getitem__)
     return setup_stage(settings, models, sandboxes(models), repositories,
                        title="pr_tasks.setup", then="pr_tasks.py")
 

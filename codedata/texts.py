@@ -164,6 +164,11 @@ def holds(text: str, quote: str) -> bool:
     return bool(quote) and quote in "".join(text.split())
 
 
+def squeezed(text: str) -> str:
+    """Return a text with one blank in place of each run of blanks and line breaks."""
+    return " ".join(text.split())
+
+
 def bare(text: str) -> str:
     """Return a text without blanks and backslashes."""
     return "".join(text.split()).replace("\\", "")

@@ -17,7 +17,7 @@ from codedata.records import FAILED, NO_CASE, PASSED, UNFINISHED, Files, Object,
 from codedata.run.talk import current_step
 from codedata.tasks.folder.check import PATCHED
 from codedata.tasks.folder.folder import text_in
-from codedata.texts import fill, printable, text_of
+from codedata.texts import fill, printable, squeezed, text_of
 
 PROMPT, AGAIN, SCHEMA = "read_survivor.md", "read_again.md", "read_survivor.json"
 OF_GOLD = GOLD_PROMPT, GOLD_SCHEMA = "read_gold.md", "read_gold.json"
@@ -146,6 +146,6 @@ def quoted_in(instruction: str, quote: str) -> str:
     """Return a quote, stripped. Raise Rejected if it is empty or not in the instruction."""
     if not quote.strip():
         raise Rejected("it quotes no sentence of the instruction that is broken")
-    if " ".join(quote.split()) not in " ".join(instruction.split()):
+    if squeezed(quote) not in squeezed(instruction):
         raise Rejected(f"the instruction does not say {printable(quote, 200)!r}")
     return quote.strip()

@@ -12,7 +12,6 @@ import re
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from operator import itemgetter
@@ -34,7 +33,6 @@ from codedata.records import (
     ProposedChange,
 )
 from codedata.run.stage import Reads, Stage, Writes
-from codedata.sandbox import Sandbox
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.contexts import Masks, add_lines, lines_by_test, mask_of, masks_of, sources_in
@@ -180,21 +178,14 @@ class ProgramCache:
         with self._locks.setdefault(name, threading.Lock()):
             made = self._made.pop(name, None)
             if made is None:
-                with open_source(environment, self._host) as sandbox:
+                with (labelled(self._host, environment.repo_name) as label,
+                      open_environment(environment, self._host, label) as sandbox):
                     files = sources_in(sandbox).files
                 made = self._make(program_of(files, config, analysis, coverage), config)
             self._made[name] = made
             for old in [*self._made][:-MAX_KEPT]:
                 self._made.pop(old, None)
             return made
-
-
-@contextmanager
-def open_source(environment: Environment, host: SandboxFactory) -> Iterator[Sandbox]:
-    """Yield a sandbox with the source of an environment."""
-    with labelled(host, environment.repo_name) as label, \
-            open_environment(environment, host, label) as sandbox:
-        yield sandbox
 
 
 def program_of(every: list[SourceFile], config: BugConfig, analysis: Analysis | None,

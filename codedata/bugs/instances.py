@@ -9,16 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from codedata.code.patches import normalised
-from codedata.disk.layouts import content_of
 from codedata.disk.store import Derived, Store
 from codedata.errors import BrokenRecord
 from codedata.records import BUG, Candidates, Files, ProposedChange, Task
 from codedata.tasks.folder.folder import (
     GOLD,
-    HIDDEN,
     REVERSE,
     TEST_PATCH,
     TEST_SCRIPT,
+    hidden_in,
     image_of,
     text_in,
     verifier_config,
@@ -149,10 +148,8 @@ class ProvenBug:
             task.instance_id, repo, language, symbol, text_in(task.solution, GOLD),
             text_in(task.solution, REVERSE), [*map(str, failing or [])],
             text_in(task.tests, TEST_PATCH),
-            {path.removeprefix(f"{HIDDEN}/"): content_of(file)
-             for path, file in task.tests.items() if path.startswith(f"{HIDDEN}/")},
-            image_of(task), str(proof.get("log") or ""), [*map(str, proof.get("symbols") or [])],
-            text_in(task.tests, TEST_SCRIPT))
+            hidden_in(task), image_of(task), str(proof.get("log") or ""),
+            [*map(str, proof.get("symbols") or [])], text_in(task.tests, TEST_SCRIPT))
 
     @property
     def failing(self) -> list[str]:

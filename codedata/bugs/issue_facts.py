@@ -113,12 +113,12 @@ class Differences:
         jobs = jobs_of(events)[:MAX_JOBS]
         shown = self._differing(jobs, RECORDED)
         bases = sorted(shown, key=lambda one: one.rank)[:MAX_BASES]
-        pruned = self._differing([ReplayJob([(one.right.lines, one.right.last)]) for one in bases],
+        pruned = self._differing([_again(one.right) for one in bases],
                                  RECORDED, prune=True)
         begin_step("running other cases")
         known = {RESULT.sub("r", event.expr or "") for event in events}
         seen = slots_of(events, pruned[0].right.literals) if pruned else {}
-        tried = [ReplayJob([(one.lines, one.last)]) for base in pruned
+        tried = [_again(one) for base in pruned
                  for _, one in resembling(base.right, seen)[:MAX_VARIED]
                  if RESULT.sub("r", one.last) not in known]
         told = {one.right.told for one in shown}
@@ -144,7 +144,7 @@ class Differences:
         ][:MAX_TRIED // len(bases)]}
         found = []   # (slot, right outcome, whether the bug has another)
         for right, wrong in self._outcomes(
-                [ReplayJob([(one.lines, one.last)]) for *_, one in tried.values()]):
+                [_again(one) for *_, one in tried.values()]):
             slot, base, _ = tried.get(right.program, ("", right, right))
             if slot and (right.kind, right.type) == (base.kind, base.type):
                 found.append((slot, right, not is_expected(vars(wrong), [right.kind, right.told])))
@@ -173,10 +173,13 @@ class Differences:
         outcomes = [one for one in self._recorder.replay(
             right, jobs, self._script, prune=prune, total_s=REPLAY_S)
             if one and not credential_in([one.program, one.text])]
-        again = [ReplayJob([(one.lines, one.last)]) for one in outcomes]
-        return [(one, other) for one, other in zip(
-            outcomes, self._recorder.replay(wrong, again, self._script, total_s=REPLAY_S),
-            strict=True) if other]
+        others = self._recorder.replay(
+            wrong, [*map(_again, outcomes)], self._script, total_s=REPLAY_S)
+        return [(one, other) for one, other in zip(outcomes, others, strict=True) if other]
+
+
+def _again(script: Outcome) -> ReplayJob:
+    return ReplayJob([(script.lines, script.last)])
 
 
 def is_other_case(varied: Difference, bases: Iterable[Difference], told: set[str]) -> bool:
@@ -235,8 +238,8 @@ def resembling(base: Outcome, seen: Mapping[str, list]) -> list[tuple[str, Outco
         for match in LISTS.finditer(line):
             twice = f"{line[:match.end()]}, {match[1]}{line[match.end():]}"
             found[(*code[:at], twice, *code[at + 1:])] = "list"
-        literals = [(_slot(line, start), start, value) for start, _, value in base.literals(line)]
-        for slot, start, value in literals:
+        for start, _, value in base.literals(line):
+            slot = _slot(line, start)
             others = [one for one in seen.get(slot, ()) if type(one) is type(value)]
             near = () if isinstance(value, bool) else _near(value, others)
             is_text = isinstance(value, str)

@@ -56,8 +56,7 @@ def _names_in(patch: str, capture: str) -> set[str]:
     for hunk in hunks_of(patch, "", MAX_LINES):
         language = language_of(hunk.path)
         if queries := languages().get(language, {}).get("names"):
-            lines = [line[1:] for line in hunk.lines if not line.startswith(("-", "\\"))]
-            file = SourceFile(hunk.path, language, "\n".join(lines).encode(), False)
+            file = SourceFile(hunk.path, language, "\n".join(hunk.new).encode(), False)
             nodes = captured(file, query_of(language, *queries)).get(capture, ())
             names |= {node.text.decode() for node in nodes}
     return names

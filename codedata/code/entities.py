@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING
 
 from codedata.bounded import read_bounded, resolved_in
 from codedata.errors import Trouble
-from codedata.texts import printable, text_of, toml_of
+from codedata.texts import printable, squeezed, text_of, toml_of
 
 if TYPE_CHECKING:
     from tree_sitter import Language, Node, Query, Tree
@@ -413,7 +413,7 @@ def _definition(about: dict[str, list[Node]], found: _Found,
     head = about.get("head", [body])[0]
     names = [_text(about[part][0], MAX_NAME) for part in ("receiver", "name") if part in about]
     return _Definition(
-        kind, " ".join(".".join(names).split()), node, body, start, outer.end_byte, first, head,
+        kind, squeezed(".".join(names)), node, body, start, outer.end_byte, first, head,
         (in_front + decorators)[:MAX_DECORATORS], docs)
 
 

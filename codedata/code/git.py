@@ -78,8 +78,8 @@ def _refuse_links(history: Path) -> None:
 
 
 def clone_in(folder: str, repo: str, commit: str) -> Path | None:
-    """Return the clone of owner/name that has a commit (a hash, or HEAD): owner/name, owner__name or
-    name in a folder, also with .git at the end, or the folder; None for ""."""
+    """Return the clone of owner/name that has a commit (a hash, or HEAD): owner/name, owner__name
+    or name in a folder, also with .git at the end, or the folder; None for ""."""
     names = (repo, repo.replace("/", "__"), repo.rpartition("/")[2])
     with suppress(BrokenRecord):   # a name that leads out of the folder
         places = [inside(folder, f"{name}{end}") for name in names for end in ("", ".git")]

@@ -43,6 +43,11 @@ class Hunk:
         return [line[1:] for line in self.lines if not line.startswith(("+", "\\"))]
 
     @cached_property
+    def new(self) -> list[str]:
+        """Return the added lines and the context lines, without the leading "+" or space."""
+        return [line[1:] for line in self.lines if not line.startswith(("-", "\\"))]
+
+    @cached_property
     def added(self) -> list[str]:
         """Return the added lines, without their "+"."""
         return [line[1:] for line in self.lines if line.startswith("+")]

@@ -21,7 +21,7 @@ from codedata.tasks.folder.folder import (
     text_in,
     verifier_config,
 )
-from codedata.texts import text_of
+from codedata.texts import squeezed, text_of
 
 PROFILES = "swesmith_profiles.txt"
 LISTS = ("FAIL_TO_PASS", "PASS_TO_PASS", "functions")
@@ -83,7 +83,7 @@ def issue_problems(tasks: list[Task], origins: TaskOrigins) -> dict[str, Problem
     first: dict[tuple[str, str], str] = {}   # (repository, report) → the first task that has it
     for task in tasks:
         if task.instance_id not in problems:
-            report = about_text(task, "repo"), " ".join((task.instruction or "").split())
+            report = about_text(task, "repo"), squeezed(task.instruction or "")
             name = first.setdefault(report, task.instance_id)
             if name != task.instance_id:
                 problems[task.instance_id] = "report of another task", f"{name} has it, too"

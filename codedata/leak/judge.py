@@ -24,7 +24,7 @@ from codedata.leak.request import SHARED, with_pull_request
 from codedata.llm import Client, Reply
 from codedata.llm.asking import Rejected, object_in, read_reply
 from codedata.records import Answer, Commit, LeakVerdict, Message, storable
-from codedata.texts import fill, holds, text_of
+from codedata.texts import fill, holds, squeezed, text_of
 
 MAX_FINDINGS = 20            # findings kept per turn
 SCHEMA = json.loads(text_of("codedata.leak", "verdict.json"))
@@ -108,7 +108,7 @@ def request(client: Client, suspect: Suspect, attempt: int = 1) -> list[Message]
     facts = certain_findings(suspect.history, suspect.turn, suspect.commit)
     hints = "\n".join(f"- {one['quote']} ({one['why']})" for one in facts)
     known = findings_text(suspect.known)
-    defence = " ".join(suspect.defence.split())
+    defence = squeezed(suspect.defence)
     marker = digest([suspect.digest, attempt])
     ran = fill(text_of("codedata.leak", "ran.md"), ran=suspect.ran, marker=marker)
     return with_pull_request(
@@ -122,7 +122,7 @@ def request(client: Client, suspect: Suspect, attempt: int = 1) -> list[Message]
 
 def findings_text(findings: Sequence[dict]) -> str:
     """Return the findings as text for a model, one per line."""
-    lines = ((" ".join(one["quote"].split()), " ".join(one["why"].split())) for one in findings)
+    lines = ((squeezed(one["quote"]), squeezed(one["why"])) for one in findings)
     return "\n".join(f'- "{quote}": {why}' for quote, why in lines)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import partial, reduce
 from itertools import groupby
 from operator import or_
@@ -79,16 +79,13 @@ def relate(settings: Settings, rules: Counter[str], copy: SourceCopy, coverage: 
     left_out = {rule: sorted(ids) for rule, ids in sorted(strippable.left_out.items())}
     rules.update({rule: len(ids) for rule, ids in left_out.items()})
     if not strippable.ids:
-        raise Excluded(f"has no function that can be stripped: {_counts(left_out)}.", name)
+        counts = ", ".join(f"{rule} ({len(ids)})" for rule, ids in left_out.items())
+        raise Excluded(f"has no function that can be stripped: {counts or 'it has none'}.", name)
     sets = with_calls(sets_of(strippable, coverage), analysis.edges if analysis else [])
     groups = communities(sets, MAX_FUNCTIONS)
     candidates = draw(strippable, groups, nl2repo.max_candidates, SEED)
     return Communities(copy.repo, name, copy.base_commit, strippable.ids, left_out, groups,
                        candidates)
-
-
-def _counts(left_out: Mapping[str, list[str]]) -> str:
-    return ", ".join(f"{rule} ({len(ids)})" for rule, ids in left_out.items()) or "it has none"
 
 
 # communities -------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ from codedata.sandbox.archives import Bounds
 from codedata.suites.leftovers import activation
 from codedata.suites.source import run_tool
 from codedata.suites.suite import PLUGINS
-from codedata.texts import CONTROL, printable
+from codedata.texts import CONTROL, printable, squeezed
 
 RUN = 40                   # characters in a row that count as quoted; blanks count as one
 GRAM = 8                   # tokens in a row that are compared for the overlap
@@ -279,11 +279,6 @@ class HiddenParts:
             elif NAME.fullmatch(span) and not self._words.issuperset(WORD.findall(span)):
                 findings.append(f"The name `{span}` does not exist.")
         return findings
-
-
-def squeezed(text: str) -> str:
-    """Return a text with one blank in place of each run of blanks and line breaks."""
-    return " ".join(text.split())
 
 
 def grams(text: str) -> set[tuple[str, ...]]:

@@ -23,7 +23,7 @@ from codedata.nl2repo.facts import facts_about, shown_facts
 from codedata.nl2repo.sources import readme_of
 from codedata.nl2repo.strip import python_tree
 from codedata.records import Analysis, Object, RecordedFact, RepoMeta, storable
-from codedata.texts import toml_of
+from codedata.texts import squeezed, toml_of
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef
 INNER = Definition | ast.ClassDef
@@ -149,7 +149,7 @@ def bound_names(tree: ast.AST) -> set[str]:
 
 def first_line(text: str | None) -> str:
     """Return the first paragraph of a text as one line, "" for None."""
-    return " ".join((text or "").strip().split("\n\n")[0].split())
+    return squeezed((text or "").strip().split("\n\n")[0])
 
 
 # a function --------------------------------------------------------------------------------------

@@ -197,11 +197,6 @@ def known_of(root: Path, repo_name: str, patches: Object) -> tuple[HiddenParts, 
                                   project, coverage)
 
 
-def _all(names: dict[str, list[str]]) -> set[str]:
-    """Return all names that the tests of any patch use."""
-    return {name for some in names.values() for name in some}
-
-
 # the steps of documents --------------------------------------------------------------------------
 
 class DocumentWriter:
@@ -273,7 +268,7 @@ class DocumentWriter:
                 findings = checks.findings(
                     content, [[one["output"]] * 2 for one in content["examples"]])
         if not function:
-            content = {**content, "api": public_api(project, _all(names))}
+            content = {**content, "api": public_api(project, set().union(*names.values()))}
         text = checks.text(content)
         return Document(
             item.repo, item.repo_name, item.base_commit, "function" if function else PROJECT,
@@ -417,7 +412,7 @@ def make_document(root: Path, repo: Subject, meta: RepoMeta) -> RepoDocument:
     return RepoDocument(
         repo.repo, repo.repo_name, repo.base_commit, meta.licence, sections, index,
         {"functions": 1.0,   # the step doc waits for the documents of all functions
-         "names": round(1 - len(missed) / max(1, len(_all(names))), 4),
+         "names": round(1 - len(missed) / max(1, len(set().union(*names.values()))), 4),
          "overlap": max(one["checks"].get("overlap", 0.0) for one in repo.documents.values()),
          "findings": [f"No document has the name `{name}`, which a graded test uses."
                       for name in missed]})

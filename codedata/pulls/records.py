@@ -97,10 +97,12 @@ def _new_names(clones: str, commit: Commit) -> list[str]:
     return sorted(names.difference(had.split()))
 
 
-def missing_environments(settings: Settings, clones: str) -> dict[str, tuple[str, list[str]]]:
-    """Return {name of an environment: (its row for env_setup, the pull requests that need it)} of
-    all missing environments, the oldest first, so that later ones can start from the image of an
-    ancestor. The source is a clone that has the commit, if `clones` is one or has one.
+def missing_environments(settings: Settings, clones: str
+                         ) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Return ({name of an environment: its row for env_setup}, {the same name: the pull requests
+    that need it}) of all missing environments. The oldest rows come first, so that later ones can
+    start from the image of an ancestor. The source is a clone that has the commit, if `clones` is
+    one or has one.
     """
     commits, found = Store(settings.root, Commit).open(), Environments(settings.root, True).open()
     requests = Pulls(settings).candidates
@@ -117,5 +119,5 @@ def missing_environments(settings: Settings, clones: str) -> dict[str, tuple[str
         row = {"repo": commit.repo, "base_commit": commit.base_commit}
         if clone := clone_in(clones, commit.repo, commit.base_commit):
             row["reformat_path"] = str(clone.resolve())
-        rows[name] = json.dumps(row), needed_by[name]
-    return rows
+        rows[name] = json.dumps(row)
+    return rows, needed_by

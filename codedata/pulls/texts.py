@@ -24,7 +24,7 @@ from codedata.records import Commit, Task
 from codedata.run.talk import begin_step
 from codedata.settings import Settings
 from codedata.tasks.folder.folder import GOLD, TEST_PATCH, text_in, verifier_config
-from codedata.texts import fill, printable, text_of
+from codedata.texts import fill, printable, squeezed, text_of
 
 READ, WRITE, AGAIN, SCHEMA = "read_text.md", "write_text.md", "again.md", "read_text.json"
 FORM = {"unsaid": [{"test": "…", "demand": "what it wants that he cannot know"}],
@@ -61,7 +61,7 @@ def tells(commit: Commit, text: str, said: str = "") -> list[str]:
     """Return the parts of a text that only somebody who knows the solution can write, as far as a
     program can tell. A text may name what the tests use, the interface, and whatever was `said`,
     even with other line breaks."""
-    shown = "\n".join((commit.test_patch, said, " ".join(said.split())))
+    shown = "\n".join((commit.test_patch, said, squeezed(said)))
     return in_words(fact for fact in given_away(text, shown, commit)
                     if fact.source != "test_patch")
 
@@ -149,8 +149,8 @@ def _read(text: str, reply: Reply) -> dict:
     read = {key: [{name: printable(str(one.get(name) or ""), 1000) for name in form[0]}
                   for one in found[key] if isinstance(one, dict)] for key, form in FORM.items()}
     for one in read["tells"]:
-        quote = " ".join(one["quote"].split())
-        if not quote or quote not in " ".join(text.split()):
+        quote = squeezed(one["quote"])
+        if not quote or quote not in squeezed(text):
             raise Rejected(f"the text does not say {one['quote']!r}")
     return read
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from codedata.checks.secrets import find_secrets
 from codedata.code.entities import is_test_file
 from codedata.code.git import git_output
-from codedata.code.patches import Hunk, diff_of, hunks_of
-from codedata.disk.layouts import content_of, load_folder
+from codedata.code.patches import diff_of, files_of, hunks_of
+from codedata.disk.layouts import load_folder
 from codedata.errors import BrokenRecord
 from codedata.records import BUG, PULL_REQUEST, STRIPPED_PATCH, Object, Task, check_of, parse
 from codedata.sandbox.archives import UnsafeArchive
@@ -33,6 +33,7 @@ from codedata.tasks.folder.folder import (
     TOML,
     Fault,
     config_faults,
+    hidden_in,
     how,
     image_of,
     part_faults,
@@ -47,7 +48,6 @@ from codedata.texts import printable, text_of
 TEST_FILE = "test_outputs.py"   # whose tests have weights
 PROGRAMS = "codedata/tasks/verifier"
 PATCHED = (BUG, STRIPPED_PATCH, PULL_REQUEST)   # kinds whose solution is a patch
-OF_PATCH = re.compile(r"^diff --git a/(.*?) b/", re.MULTILINE)
 # keys of config.json, and keys that only a suite's config.json has
 TYPES = {"user": "str", "timeout_s": "float", "workdir": "str"}
 OF_SUITE = {"FAIL_TO_PASS": "list[str]", "PASS_TO_PASS": "list[str]", "canary": "str",
@@ -208,35 +208,22 @@ def _hidden(task: Task) -> Iterator[Fault]:
     image has earlier ones, that it turns them into the hidden tests. Tasks with visible tests have
     no such patch.
     """
-    hidden = {name.removeprefix(f"{HIDDEN}/"): content_of(file)
-              for name, file in task.tests.items() if name.startswith(f"{HIDDEN}/")}
-    patch = text_in(task.tests, TEST_PATCH)
+    hidden, patch = hidden_in(task), text_in(task.tests, TEST_PATCH)
     if not patch and task.about.get("tests_visible"):
         return
     try:
-        wanted, actual = _by_path(diff_of({}, hidden) if hidden else ""), _by_path(patch)
+        wanted, actual = dict(files_of(diff_of({}, hidden))), dict(files_of(patch))
     except (UnsafeArchive, ValueError):
         wanted, actual = {}, {HIDDEN: ""}
     differing = sorted({path for path, _ in wanted.items() ^ actual.items()})
     if task.kind == PULL_REQUEST:
         differing = sorted({*wanted} ^ {*actual} | {
             hunk.path for hunk in hunks_of(patch)
-            if _after(hunk) not in hidden.get(hunk.path, b"").decode(errors="replace")})
+            if "\n".join(hunk.new) not in hidden.get(hunk.path, b"").decode(errors="replace")})
     if differing:
         yield Fault(f"tests/{TEST_PATCH}", f"does not create the files in tests/{HIDDEN}/: "
                     f"{printable(', '.join(differing))}",
                     "Undo the edit, or change both in the same way.")
-
-
-def _after(hunk: Hunk) -> str:
-    """Return the new lines of a hunk."""
-    return "\n".join(line[1:] for line in hunk.lines if not line.startswith(("-", "\\")))
-
-
-def _by_path(patch: str) -> dict[str, str]:
-    """Return {path: the part of a patch that changes it}."""
-    _, *parts = OF_PATCH.split(patch)
-    return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
 def _verifier(task: Task, config: Object) -> Iterator[Fault]:

@@ -127,6 +127,12 @@ def text_in(files: Files, name: str) -> str:
     return content_of(files[name]).decode(errors="replace") if name in files else ""
 
 
+def hidden_in(task: Task) -> dict[str, bytes]:
+    """Return the test files that graders put in place, by path."""
+    return {path.removeprefix(f"{HIDDEN}/"): content_of(file)
+            for path, file in task.tests.items() if path.startswith(f"{HIDDEN}/")}
+
+
 def verifier_config(task: Task) -> Object:
     """Return tests/config.json of a task of ours; {} if it cannot be read."""
     try:
