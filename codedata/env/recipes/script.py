@@ -62,7 +62,7 @@ def apt(needed: Iterable[str], wished: Iterable[str] = ()) -> list[str]:
     return lines
 
 
-def start_services(services: Iterable[str], databases: Iterable[str] = ()) -> list[str]:
+def start_services(services: Iterable[str], databases: Iterable[str]) -> list[str]:
     """Return lines that start servers, wait for PostgreSQL and create databases. PostgreSQL gets a
     superuser role for the current user."""
     lines = []
