@@ -48,7 +48,7 @@ def _jobs(text: str) -> list[list[tuple]]:
     jobs = [job for job in table_of(tree, "jobs").values() if isinstance(job, dict)]
     found, n_left = [], MAX_NODES
     for job in jobs or [tree]:
-        condition = [("if", "")] if table_of(job).get("if") else []
+        condition = [("if", "")] if "if" in table_of(job) else []
         nodes = [*condition, *islice(_nodes(job), n_left + 1)]
         n_left -= len(nodes)
         if n_left < 0:

@@ -97,7 +97,7 @@ def _of_tools(files: Manifests) -> Collector:
         for keys in SETTINGS:
             wanted.add(*map(env.get, keys))
     for section, values in files.table("tox.ini").items():
-        if re.match(r"testenv(?:\Z|:(?:py[\d.]*|tests?|unit\w*)(?![^-]))", section):
+        if re.match(r"testenv(?:\Z|:(?:py(?:[\d.]|\{[\d,]+\})*|tests?|unit\w*)(?![^-]))", section):
             wanted.add((), *([name.strip() for line in _tox_lines(values.get(key))
                               for name in line.split(",") if ";" not in line]
                              for key in ("extras", "dependency_groups")))
