@@ -92,9 +92,10 @@ def state_of(facts: ItemFacts, selection: Selection, why_gone: Callable[[ItemFac
                   counts=is_kept and facts.is_enough, keeps=is_kept and not selection.force,
                   other_settings=facts.made_otherwise or facts.other_parts)
     adopted = {"read": facts.read, "settings": ""}
+    still = on_disk if on_disk in STAYS else ""
     match on_disk:
         case _ if selection.refresh and facts.made_otherwise:
-            item = row("forced", keeps=False, still=on_disk if on_disk in STAYS else "")
+            item = row("forced", keeps=False, still=still)
         case "missing" | "stale" if facts.excluded:
             item = row("excluded", facts.excluded.error)
         case "incomplete":
@@ -115,8 +116,7 @@ def state_of(facts: ItemFacts, selection: Selection, why_gone: Callable[[ItemFac
         case _:   # missing, stale, done
             item = row(on_disk)
     if selection.force and item.state in COUNTED:
-        item = item._replace(state="forced", copies_only=False, keeps=False,
-                             still=item.state if item.state in STAYS else "")
+        item = item._replace(state="forced", copies_only=False, keeps=False, still=still)
     return item
 
 
