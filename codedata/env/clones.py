@@ -21,6 +21,7 @@ from codedata.disk.locks import temporary_folder
 from codedata.disk.store import digest
 from codedata.driver import in_driver
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
+from codedata.records import Environment
 from codedata.sandbox.archives import Bounds, OverBounds
 
 SOURCES = "_sources"
@@ -46,11 +47,11 @@ def without_secret(text: str) -> str:
 
 
 @in_driver
-def cloned(origin: str, commit: str, sources: Path) -> tuple[Path, str]:
-    """Clone an address or folder into `sources`, unless it is there, and fetch the commit if it is
+def cloned(origin: str, commit: str, root: Path) -> tuple[Path, str]:
+    """Clone an address or folder below `root`, unless it is there, and fetch the commit if it is
     missing. Return (the clone, the commit's full id); with `commit` "", the default branch's. Raise
     Trouble if git fails, BrokenRecord if the commit's files exceed TREE."""
-    place = clone_of(origin, sources)
+    place = clone_of(origin, root)
     with _locks[place]:
         with _served(origin) as address:
             if not place.exists():
@@ -66,11 +67,12 @@ def cloned(origin: str, commit: str, sources: Path) -> tuple[Path, str]:
     return place, full
 
 
-def clone_of(origin: str, sources: Path) -> Path:
-    """Return the folder of an address's clone."""
+def clone_of(origin: str, root: Path) -> Path:
+    """Return the folder of an address's clone, in env/_sources/ of a root."""
     address = without_secret(origin)
     name = re.split("[/:]", re.sub(r"\.git/?\Z|(?<!/)/+\Z", "", address))[-1]
-    return sources / f"{name}-{digest(address)[:8]}"   # two addresses may end in the same name
+    # two addresses may end in the same name
+    return root / Environment.directory / SOURCES / f"{name}-{digest(address)[:8]}"
 
 
 @contextmanager

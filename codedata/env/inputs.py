@@ -25,7 +25,6 @@ from codedata.code.git import clone_in, own_repository
 from codedata.disk.locks import temporary_folder
 from codedata.disk.store import Derived, Readers, digest
 from codedata.env.clones import (
-    SOURCES,
     TREE,
     checked_out,
     clone_of,
@@ -35,7 +34,7 @@ from codedata.env.clones import (
     without_secret,
 )
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
-from codedata.records import Environment, parse, safe_name, storable, text_problem
+from codedata.records import parse, safe_name, storable, text_problem
 from codedata.sandbox import Sandbox
 from codedata.sandbox.copies import at_hand
 from codedata.suites.repo_names import ADDRESS, LOCAL, clean_name, parts_of, repo_name_of
@@ -131,10 +130,9 @@ def one_repository(argument: str, root: Path, may_clone: bool = True) -> Derived
     name = clean_name(Path(place).resolve().name if is_folder else parts_of(place)[-1])
     row = {"repo": place} if commit else {"repo": place, "repo_name": name}
     if commit or not is_folder:
-        sources = root / Environment.directory / SOURCES
         origin = os.path.abspath(address) if is_folder else address
-        if may_clone or clone_of(origin, sources).exists():
-            row["base_commit"] = cloned(origin, commit, sources)[1]
+        if may_clone or clone_of(origin, root).exists():
+            row["base_commit"] = cloned(origin, commit, root)[1]
     elif root.resolve().is_relative_to(Path(place).resolve()):
         raise Trouble(f"lies in the source, {place}: files written there would become part of it.",
                       str(root),
@@ -147,7 +145,7 @@ def clones_for(spec: str, clones: str, root: Path) -> str:
     kind, _, name = spec.partition(":")
     name = name.partition("@")[0]
     if kind == "github" and not clones:
-        return str(clone_of(f"{GITHUB}{name}", root / Environment.directory / SOURCES))
+        return str(clone_of(f"{GITHUB}{name}", root))
     return name if kind == "git" else clones
 
 
@@ -155,8 +153,7 @@ def clone_for(repo: str, clones: str, root: Path) -> Path:
     """Return the clone of owner/name in a folder of clones, or else one of GitHub in env/."""
     if not OWNER_NAME.fullmatch(repo):
         raise Trouble("is not owner/name.", repo)
-    return clone_in(clones, repo, "HEAD") or cloned(
-        f"{GITHUB}{repo}", "", root / Environment.directory / SOURCES)[0]
+    return clone_in(clones, repo, "HEAD") or cloned(f"{GITHUB}{repo}", "", root)[0]
 
 
 def _repository(line: str, where: str, folder: Path, by_user: bool) -> Repository:
@@ -281,8 +278,7 @@ def source_of(repository: Repository, root: Path,
     commit cannot be fetched."""
     if repository.origin:
         try:
-            clone, commit = cloned(repository.origin, repository.base_commit,
-                                   root / Environment.directory / SOURCES)
+            clone, commit = cloned(repository.origin, repository.base_commit, root)
         except (Trouble, BrokenRecord) as e:
             raise ItemFailed(f"its source cannot be fetched: {e}") from e
         with at_hand(clone) as near, checked_out(near, commit) as files:

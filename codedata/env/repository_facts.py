@@ -56,12 +56,10 @@ class Facts:
         """Return whether the install builds something of the source, which a change leaves old."""
         return bool(self.python.native or self.node.native or self.node.built)
 
-    def asks_like(self, other: Facts) -> bool:
-        """Return whether the files of two commits ask for the same install and tests, but for
-        versions in lock files and in package.json, and for what no test needs."""
-        return self._asked() == other._asked()
-
-    def _asked(self) -> tuple:
+    @property
+    def asked(self) -> tuple:
+        """Return what the files ask an install and the tests for, but for versions in lock files
+        and in package.json, and for what no test needs: two commits with equal ones are alike."""
         left_out = {*INDECISIVE, *(["developers"] if self.python.tests else [])}
         python = {name: value for name, value in asdict(self.python).items()
                   if name not in left_out}

@@ -114,9 +114,9 @@ class Setup:
         if neighbour := nearest_ancestor(self.root, repository, source,
                                          self.host.has_image):
             with checked_out(source.near, neighbour.base_commit) as files:
-                is_like = facts.asks_like(read_facts(files))
-            may_build = facts.builds or neighbour.planner == "agent"
-            outcome = plan_as(verifier, neighbour, is_like, is_like and not may_build)
+                is_like = facts.asked == read_facts(files).asked
+            is_installed = is_like and not (facts.builds or neighbour.planner == "agent")
+            outcome = plan_as(verifier, neighbour, is_like, is_installed)
         if planner != "agent" and not outcome.verified.is_healthy:
             outcome = plan(verifier, facts, PLAN_TIMEOUTS * verifier.limit_s, outcome.attempts)
         if planner != "recipe" and outcome.status != SUCCESS:

@@ -27,13 +27,12 @@ from codedata.suites.breaking import break_source
 from codedata.suites.leftovers import history_after, shadows
 from codedata.suites.source import Project, now, put_source, restore
 from codedata.suites.suite import Run, compare, run_script, run_suite
-from codedata.suites.test_results import counts, not_collected
+from codedata.suites.test_results import GOOD, counts, not_collected
 
 CLEAN = "rm -f /var/cache/apt/*.bin"   # 76 MB that apt makes again
 STEPS = 6                  # of a verification
 MIN_BROKEN_S = 60          # seconds for the run with the broken source, beside twice the usual time
 MIN_REPEATED = 0.8         # minimum share of a run's cases that must be the same in all three
-GOOD = ("passed", "skipped")
 LISTED = "git -c safe.directory='*' -c core.quotePath=false ls-files"
 
 

@@ -18,7 +18,7 @@ from codedata.errors import BrokenRecord
 from codedata.llm.replies import ReplyLog
 from codedata.records import OMITTED_IF_NULL
 from codedata.run.stage import Reads, Writes
-from codedata.run.states import STATES, TO_DO, Asked, Item, ItemFacts, Selection, state_of
+from codedata.run.states import STATES, TO_DO, Item, ItemFacts, Selection, state_of
 from codedata.settings import Exclude
 
 ORIGIN = "env_setup"   # the stage that decides the commit for all others
@@ -100,14 +100,13 @@ class States:
         stores = dict.fromkeys(side.store for side in (self.reads, self.writes, *self.joined))
         for store in stores:
             store.open()
-        asked = Asked(self._fault, self.writes.lacks or _no_reason, self._failed_before)
         for name in filter(selection.in_shard, source.names()):
             try:
                 known = source.facts(name)
                 if not selection.only or self._is_selected(name, known.instance_id):
                     item = self._blocked(name, known) or state_of(
-                        self._facts(name, known), selection, asked)
-                    plan.add(self._without_left_out(item), selection.no_retry)
+                        self._facts(name, known), selection, self._why_gone)
+                    plan.add(self._held_back(item), selection.no_retry)
             except BrokenRecord as e:
                 plan.add_broken(e, name)
         if source is not out:
@@ -169,8 +168,11 @@ class States:
         return (f"{older.place} is of another {joined.same.replace('_', ' ')} than "
                 f"{newer.place}: {older.made_by.partition('.')[0]}.py makes it again")
 
-    def _without_left_out(self, item: Item) -> Item:
-        """Return an item, excluded if a rule leaves it out and it would be made, now or later."""
+    def _held_back(self, item: Item) -> Item:
+        """Return an item that would be made, waiting if an earlier stage failed, or excluded if a
+        rule leaves it out, now or later; any other as it is."""
+        if item.asks and (why := self._failed_before(item.name, item.instance_id)):
+            item = item._replace(state="waiting", reason=why)
         if (item.asks or item.state == "waiting") and (
                 rule := self.reads.leaves_out(item.name, item.instance_id)):
             return item._replace(state="excluded", reason=rule, counts=False, lacks_field=False)
@@ -247,10 +249,13 @@ class States:
 
     # what a row asks for -------------------------------------------------------------------------
 
-    def _fault(self, name: str) -> str:
-        if not self.writes.fault or self.writes.parts:
-            return ""
-        return self.writes.fault(self.writes.store.read(name))
+    def _why_gone(self, facts: ItemFacts) -> str:
+        """Return why an existing record counts as a failure, or ""."""
+        writes, is_trusted = self.writes, facts.made and not facts.failed
+        fault = ""
+        if writes.fault and not (is_trusted or writes.parts):
+            fault = writes.fault(writes.store.read(facts.name))
+        return fault or writes.lacks(facts.name)
 
     def _failed_before(self, name: str, instance_id: str) -> str:
         why = ""
@@ -293,10 +298,6 @@ class States:
         store, in_parts = self.writes.store, self.writes.parts is not None and state != "stale"
         return ReplyLog(store.directory(item), self.stage, item, store.ledger,
                         tuple(store.directories), in_parts)
-
-
-def _no_reason(name: str) -> str:
-    return ""
 
 
 def _not_there(name: str, instance_id: str, reads: Reads, its_name: str, field: str = "") -> Item:

@@ -65,7 +65,7 @@ class Writes:
     parts: Parts | None = None
     fault: Callable[[object], str] | None = None   # why a written record is a failure, or ""
     # item → what it needs outside of the root and is gone, such as an image, or ""
-    lacks: Callable[[str], str] | None = None
+    lacks: Callable[[str], str] = lambda name: ""
 
     def __post_init__(self):
         if not self.fields:

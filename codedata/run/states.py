@@ -82,26 +82,20 @@ class ItemFacts(NamedTuple):
     other_view: bool = False       # its parts are combined in another way today
 
 
-class Asked(NamedTuple):
-    """Hold the functions by which a row may look something up: each returns a reason, or ""."""
-
-    fault: Callable[[str], str]       # item → the failure that its record states
-    lacks: Callable[[str], str]       # item → what it needs outside of the root and is gone
-    failed_before: Callable[[str, str], str]   # item, instance id → the earlier stage's failure
-
-
-def state_of(facts: ItemFacts, selection: Selection, asked: Asked) -> Item:
+def state_of(facts: ItemFacts, selection: Selection, why_gone: Callable[[ItemFacts], str]) -> Item:
     """Return an item with its state: by the first row that fits what is on disk, unless --force
-    applies. An item to be made may still be excluded or have to wait."""
+    applies. why_gone() returns why a record on disk counts as a failure, or "". An item to be made
+    may still be excluded or have to wait."""
     on_disk, failed = _on_disk(facts), facts.failed
     is_kept = on_disk not in ("missing", "stale")
     row = partial(Item, facts.name, facts.instance_id, anew=selection.force,
                   counts=is_kept and facts.is_enough, keeps=is_kept and not selection.force,
                   other_settings=facts.made_otherwise or facts.other_parts)
     adopted = {"read": facts.read, "settings": ""}
+    still = on_disk if on_disk in STAYS else ""
     match on_disk:
         case _ if selection.refresh and facts.made_otherwise:
-            item = row("forced", keeps=False, still=on_disk if on_disk in STAYS else "")
+            item = row("forced", keeps=False, still=still)
         case "missing" | "stale" if facts.excluded:
             item = row("excluded", facts.excluded.error)
         case "incomplete":
@@ -113,7 +107,7 @@ def state_of(facts: ItemFacts, selection: Selection, asked: Asked) -> Item:
             item = row("stale", copies_only=True)
         case "edited":
             item = row(on_disk, stale_too=facts.has_changed or facts.copies_changed)
-        case "done" | "adopted" if gone := _gone(facts, asked):
+        case "done" | "adopted" if gone := why_gone(facts):
             item = row("failed", gone, counts=False)
         case "adopted":
             item = row(on_disk, adoption=adopted)
@@ -122,22 +116,13 @@ def state_of(facts: ItemFacts, selection: Selection, asked: Asked) -> Item:
         case _:   # missing, stale, done
             item = row(on_disk)
     if selection.force and item.state in COUNTED:
-        item = item._replace(state="forced", copies_only=False, keeps=False,
-                             still=item.state if item.state in STAYS else "")
-    if item.asks and (why := asked.failed_before(item.name, item.instance_id)):
-        return item._replace(state="waiting", reason=why)
+        item = item._replace(state="forced", copies_only=False, keeps=False, still=still)
     return item
 
 
 def _line_of(made: LastAttempt) -> dict:
     return {"read": made.read, "settings": made.settings, "parts": dict(made.parts),
             "view": made.view}
-
-
-def _gone(facts: ItemFacts, asked: Asked) -> str:
-    """Return why an existing record counts as a failure, or ""."""
-    is_trusted = facts.made and not facts.failed
-    return (not is_trusted and asked.fault(facts.name)) or asked.lacks(facts.name)
 
 
 def _on_disk(facts: ItemFacts) -> str:

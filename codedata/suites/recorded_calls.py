@@ -69,7 +69,7 @@ class Event:
     @property
     def is_public(self) -> bool:
         """Return whether its expression has only public names."""
-        return self.expr is not None and _is_public(self.expr)
+        return self.expr is not None and Outcome.is_public(self.expr)
 
     def statement(self, objects: Collection[int]) -> str:
         """Return its line in a script in which these results are used."""
@@ -144,7 +144,15 @@ class Outcome:
     @staticmethod
     def is_public(code: str) -> bool:
         """Return whether code has only public names."""
-        return _is_public(code)
+        try:
+            tree = ast.parse(code)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return False
+        names = (getattr(node, kind, None) for node in ast.walk(tree)
+                 for kind in ("attr", "id", "arg", "name", "module"))
+        parts = [part for name in names if isinstance(name, str) for part in name.split(".")]
+        return not any(part[:1] == "_" and not part.endswith("__") and part.strip("_")
+                       for part in parts)
 
     @staticmethod
     def is_atom(code: str) -> bool:
@@ -313,19 +321,6 @@ def _script(event: Event, earlier: _Earlier, is_whole: bool) -> tuple[list[str],
     before = dict.fromkeys(line for one in [*steps, event] for line in one.lines)
     first = sorted(before, key=lambda line: not line.startswith(("import ", "from ")))
     return [*first, *(one.statement(objects) for one in steps)], str(event.expr)
-
-
-def _is_public(source: str) -> bool:
-    """Return whether code has only public names."""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    names = (getattr(node, kind, None) for node in ast.walk(tree)
-             for kind in ("attr", "id", "arg", "name", "module"))
-    parts = [part for name in names if isinstance(name, str) for part in name.split(".")]
-    return not any(part[:1] == "_" and not part.endswith("__") and part.strip("_")
-                   for part in parts)
 
 
 # replays -----------------------------------------------------------------------------------------

@@ -8,11 +8,10 @@ from codedata.agent.bash import shown
 from codedata.agent.tools import Failed
 from codedata.sandbox import Sandbox
 from codedata.suites.suite import run_suite
-from codedata.suites.test_results import Case
+from codedata.suites.test_results import GOOD, Case
 
 MAX_NAMED = 50            # failed tests that are listed
 RUN_S = 1800.0            # seconds for a run
-GOOD = ("passed", "skipped")
 
 
 class ToolRunTests:

@@ -62,7 +62,7 @@ def put_source(sandbox: Sandbox, project: Project, keeps_others: bool = False
     else:
         sandbox.put(project.source, origin)
     done = run_tool(sandbox, "clean_history.sh", origin, sandbox.workdir, project.commit,
-                    *(["keep"] if keeps_others else []))
+                    "keep" if keeps_others else "")
     output = done.output.strip()
     last = output.rpartition("\n")[2]
     is_commit = done.ok and re.fullmatch(r"[0-9a-f]{40,64}", last)

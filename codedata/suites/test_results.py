@@ -20,6 +20,7 @@ from codedata.tasks.verifier.runner_output import compiled, read_results
 from codedata.texts import printable, toml_of
 
 STATUSES = RANKS
+GOOD = ("passed", "skipped")
 OVER = re.compile(r"\((results_too_\w+): (.*)\)")
 RUNNERS = toml_of(__package__, "test_runners.toml")
 PATTERNS = compiled(RUNNERS)

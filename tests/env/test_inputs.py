@@ -65,7 +65,7 @@ def test_a_row_is_named_by_its_repo_and_keeps_what_else_it_holds(tmp_path, proje
 
 def text_of(repository, root) -> str:
     """Return a.txt of a repository's commit."""
-    clone, commit = cloned(repository.origin, repository.base_commit, root / "env/_sources")
+    clone, commit = cloned(repository.origin, repository.base_commit, root)
     with checked_out(clone, commit) as folder:
         return (folder / "a.txt").read_text()
 

@@ -154,7 +154,7 @@ def test_a_clone_leads_into_no_other_repository_and_nothing_waits(clone, tmp_pat
     with pytest.raises(Trouble, match="git "):
         ids(f"git:{handed}")
     with pytest.raises(Trouble, match="git "):
-        cloned(str(handed), "", tmp_path / "sources")
+        cloned(str(handed), "", tmp_path / "root")
     assert not has_commit(handed, head)
     with suppress(Trouble):
         assert not base_commit(str(handed))

@@ -15,7 +15,8 @@ NOT_FOR_TESTS = re.compile(
     r"|ccache|graphviz|pandoc|aspell|sphinx|python3?(?:\.\d+)?(?:-.*)?|libpython.*|sudo|git|curl"
     r"|wget|gpg|gnupg2?)")
 PLACES = (".circleci/config.yml", ".github/workflows/*.y*ml", ".gitlab-ci.yml", ".travis.yml",
-          "azure-pipelines.yml", ".devcontainer/Dockerfile*", "Dockerfile*")
+          "azure-pipelines.yml")
+DOCKERFILES = (".devcontainer/Dockerfile*", "Dockerfile*")
 COMMANDS = ("run", "script", "before_install", "before_script", "install", "command")   # keys
 # keys that give versions, such as 3.11, or 20
 VERSIONS = (dict.fromkeys(("python-version", "python"), r"\b3\.\d+\b")
@@ -29,14 +30,14 @@ def read_workflows(source: RepositoryFiles) -> tuple[Strings, Strings, Strings]:
     """Return (Debian packages, services as in packages.toml, versions of Python such as 3.11 and
     majors of Node) of all readable CI files and Dockerfiles. Of jobs, those count that run tests on
     no condition; without one, those that run tests; without one, all."""
-    jobs = [job for place in PLACES if "Dockerfile" not in place
-            for name in source.matching(place) for job in source.parsed(name, _jobs, [])]
+    jobs = [job for place in PLACES for name in source.matching(place)
+            for job in source.parsed(name, _jobs, [])]
     tested = [nodes for nodes in jobs
               if any(key in COMMANDS and RUNS_TESTS.search(str(value)) for key, value in nodes)]
     always = [nodes for nodes in tested if nodes[0][0] != "if"]
-    parts = [((), (), ()), *map(_of_job, always or tested or jobs)]
-    parts += [(source.parsed(name, _installed, []), [], []) for place in PLACES
-              if "Dockerfile" in place for name in source.matching(place)]
+    images = [[("run", source.text(name))] for place in DOCKERFILES
+              for name in source.matching(place)]
+    parts = map(_of_job, [*(always or tested or jobs), *images, []])
     return tuple(tuple(dict.fromkeys(chain(*found))) for found in zip(*parts, strict=True))
 
 
@@ -47,7 +48,7 @@ def _jobs(text: str) -> list[list[tuple]]:
     jobs = [job for job in table_of(tree, "jobs").values() if isinstance(job, dict)]
     found, n_left = [], MAX_NODES
     for job in jobs or [tree]:
-        condition = [("if", "")] if table_of(job).get("if") else []
+        condition = [("if", "")] if "if" in table_of(job) else []
         nodes = [*condition, *islice(_nodes(job), n_left + 1)]
         n_left -= len(nodes)
         if n_left < 0:

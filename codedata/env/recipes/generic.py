@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from codedata.env.recipes import script
 from codedata.env.recipes.package_index import Strings, table
-from codedata.env.recipes.repair import Log, repaired
+from codedata.env.recipes.repair import repaired
 from codedata.env.recipes.repository_files import RepositoryFiles
 from codedata.texts import fill
 
@@ -55,10 +55,7 @@ def _target(text: str) -> str:
     return next((name for name in TARGETS if name in targets), "")
 
 
-def repair(recipe: PlainRecipe, log: Log) -> PlainRecipe | None:
-    """Return the recipe with the system packages that the log suggests, or None if there are none.
-    """
-    return repaired(recipe, log)
+repair = repaired   # by system packages alone
 
 
 def fallback(recipe: PlainRecipe, collected: bool) -> None:

@@ -85,9 +85,8 @@ class NodeRecipe:
             packages.append("nodejs")
             if re.search(r"\btsc\b", " ".join(project.scripts.values())):
                 packages.append("node-typescript")
-        named = " ".join(filter(None, (project.name or "the project", project.version)))
         return script.install_script(
-            f"{named} for its tests", self.manager.get("env", {}), script.apt(packages),
+            script.purpose(project), self.manager.get("env", {}), script.apt(packages),
             script.GIT_USER, [] if self.from_debian else self._install_lines())
 
     def _install_lines(self) -> Iterator[str]:

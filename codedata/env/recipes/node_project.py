@@ -36,7 +36,7 @@ class NodeProject:
     members: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
-def read_node(source: RepositoryFiles, ci_versions: Strings = ()) -> NodeProject:
+def read_node(source: RepositoryFiles, ci_versions: Strings) -> NodeProject:
     """Return the facts from package.json; they are empty if the file is missing or unreadable.
     `ci_versions` has the Node majors that CI runs."""
     return source.parsed("package.json",

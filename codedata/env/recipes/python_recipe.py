@@ -44,12 +44,11 @@ class PythonRecipe:
 
     def install_script(self) -> str:
         """Return the bash script that makes the environment and installs the project."""
-        named = " ".join(filter(None, (self.project.name or "the project", self.project.version)))
         known = table("packages")["services"]
         packages = [*self.system, *(known[name]["package"] for name in self.services),
                     *(["locales"] if self.locales else [])]
         return script.install_script(
-            f"{named} for its tests", table("tools")["python"]["install_env"] | self.env,
+            script.purpose(self.project), table("tools")["python"]["install_env"] | self.env,
             script.apt(packages, self.wished), [script.VENV_THERE],
             (f"localedef -i {name.partition('.')[0]} -f UTF-8 {name}" for name in self.locales),
             script.GIT_USER, self._install_lines())

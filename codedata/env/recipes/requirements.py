@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from itertools import chain
+from itertools import chain, product
 from pathlib import PurePosixPath
 from posixpath import dirname, join, normpath
 
@@ -97,7 +97,7 @@ def _of_tools(files: Manifests) -> Collector:
         for keys in SETTINGS:
             wanted.add(*map(env.get, keys))
     for section, values in files.table("tox.ini").items():
-        if re.match(r"testenv(?:\Z|:(?:py[\d.]*|tests?|unit\w*)(?![^-]))", section):
+        if re.match(r"testenv(?:\Z|:(?:py(?:[\d.]|\{[\d,]+\})*|tests?|unit\w*)(?![^-]))", section):
             wanted.add((), *([name.strip() for line in _tox_lines(values.get(key))
                               for name in line.split(",") if ";" not in line]
                              for key in ("extras", "dependency_groups")))
@@ -187,17 +187,18 @@ def local_packages(files: Manifests, is_installable: bool) -> Strings:
             found.add_folder(str(table_of({"": one}, "").get("path", ".")))
     shared = {normalized(name) for name in sources if table_of(sources, name).get("workspace")}
     members = files.table("pyproject.toml/tool/uv/workspace")
-    for folder in (folder for pattern in strings_in(members.get("members"))
-                   for folder in source.packages(pattern, "pyproject.toml")):
-        about = source.parsed(f"{folder}/pyproject.toml", tomllib.loads, {})
-        if not is_installable or normalized(str(table_of(about, "project").get("name"))) in shared:
-            found.add_folder(folder)
+    for pattern in strings_in(members.get("members")):
+        for folder in source.packages(pattern, "pyproject.toml"):
+            about = source.parsed(f"{folder}/pyproject.toml", tomllib.loads, {})
+            name = normalized(str(table_of(about, "project").get("name")))
+            if not is_installable or name in shared:
+                found.add_folder(folder)
     skipped = (*table("skip")["python"]["not_modules"], *TEST_FOLDERS)
     if not any(map(source.has, PACKAGE_FILES)):
-        for folder in (folder for pattern in ("*", "*/*") for manifest in PACKAGE_FILES
-                       for folder in source.packages(pattern, manifest)):
-            if folder.partition("/")[0] not in skipped:
-                found.add_folder(folder)
+        for pattern, manifest in product(("*", "*/*"), PACKAGE_FILES):
+            for folder in source.packages(pattern, manifest):
+                if folder.partition("/")[0] not in skipped:
+                    found.add_folder(folder)
     return tuple(found.folders)
 
 

@@ -32,6 +32,11 @@ def install_script(what: str, env: Mapping[str, str], *parts: Iterable[str]) -> 
                  {**env, "DEBIAN_FRONTEND": "noninteractive"}, *parts)
 
 
+def purpose(project) -> str:
+    """Return what an install script of a project with `name` and `version` installs."""
+    return " ".join(filter(None, (project.name or "the project", project.version, "for its tests")))
+
+
 def test_script(env: Mapping[str, str], *parts: Iterable[str]) -> str:
     """Return the test script of these lines, which goes on after a failure."""
     return _text(f"Run the tests: in the source folder. Reports go to {RESULTS}.", "-uo", env,
@@ -62,7 +67,7 @@ def apt(needed: Iterable[str], wished: Iterable[str] = ()) -> list[str]:
     return lines
 
 
-def start_services(services: Iterable[str], databases: Iterable[str] = ()) -> list[str]:
+def start_services(services: Iterable[str], databases: Iterable[str]) -> list[str]:
     """Return lines that start servers, wait for PostgreSQL and create databases. PostgreSQL gets a
     superuser role for the current user."""
     lines = []

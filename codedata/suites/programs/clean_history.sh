@@ -14,7 +14,7 @@ chown -R "$(id -u):$(id -g)" .
 find . -mindepth 2 -name .git -prune -exec rm -rf {} +   # of submodules: their history is not this repository's
 mkdir -p "$to"
 if [ "${4:-}" = keep ]; then
-    git -C "$to" -c safe.directory='*' -c core.fsmonitor= ls-files -z | (cd "$to" && xargs -0r rm -f --)
+    git -C "$to" -c safe.directory='*' -c core.fsmonitor= -c core.hooksPath=/dev/null rm -rfq --ignore-unmatch -- .
     rm -rf "$to/.git"
 else
     find "$to" -mindepth 1 -maxdepth 1 -exec rm -rf {} +
