@@ -86,7 +86,7 @@ def _alone(directory: Path):
 
 
 def duel_record(rules: DuelSettings | Duel, panel: Panel, judged: list[JudgedTurn],
-                turns_left: int = 0, /, **further) -> Duel:
+                turns_left: int, /, **further) -> Duel:
     """Return the outcome for turns in natural order, by the rules of the settings or of a duel.
 
     `further` are the fields that the verdicts do not decide: `panel` and `missing_answers`.
