@@ -20,7 +20,7 @@ import orjson
 
 from codedata.disk.store import digest
 from codedata.messages import content_text
-from codedata.texts import text_of, tomllib
+from codedata.texts import toml_of
 
 KEYS = ("command", "folder", "path", "pattern", "include", "line", "count", "range", "first",
         "last", "old", "new", "all", "edits", "patch")   # keys of the table that name an argument
@@ -57,7 +57,7 @@ class Effect:
 @lru_cache
 def _table() -> tuple[dict, dict, dict]:
     """Return (entries by the name of the tool, entries by heading, the rest of the table)."""
-    table = tomllib.loads(text_of("codedata.conversation", "tools.toml"))
+    table = toml_of("codedata.conversation", "tools.toml")
     rest = {key: table.pop(key) for key in ("agents", "commands", "others")}
     by_name = defaultdict(list)
     by_heading = {}
