@@ -263,16 +263,16 @@ def cluster_sums(clusters: Sequence, *columns: Sequence[float]) -> list[np.ndarr
 
 
 def means_by_position(generator: np.random.Generator, totals: np.ndarray, counts: np.ndarray,
-                      resamples: int) -> np.ndarray:
+                      resamples: int, block_cells: int = BLOCK_CELLS) -> np.ndarray:
     """Return the means of bootstrap resamples, which do not depend on the block size."""
     n = len(totals)
-    draws = (generator.integers(0, n, (rows, n)) for rows in _blocks(resamples, n))
+    draws = (generator.integers(0, n, (rows, n)) for rows in _blocks(resamples, n, block_cells))
     return np.concatenate([totals[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
                            for drawn in draws])
 
 
 def means_by_count(generator: np.random.Generator, totals: np.ndarray, counts: np.ndarray,
-                   resamples: int) -> np.ndarray:
+                   resamples: int, block_cells: int = BLOCK_CELLS) -> np.ndarray:
     """Return equally distributed means, in time that grows with the distinct clusters.
 
     How often each kind of cluster is in a resample is drawn from a multinomial distribution.
@@ -280,15 +280,15 @@ def means_by_count(generator: np.random.Generator, totals: np.ndarray, counts: n
     kinds, times = np.unique(np.stack([totals, counts]), axis=1, return_counts=True)
     n = len(totals)
     draws = (generator.multinomial(n, times / n, rows)
-             for rows in _blocks(resamples, len(times)))
+             for rows in _blocks(resamples, len(times), block_cells))
     # not @: it rounds by rows
     return np.concatenate([np.divide(*((drawn * kind).sum(axis=1) for kind in kinds))
                            for drawn in draws])
 
 
-def _blocks(resamples: int, columns: int) -> list[int]:
+def _blocks(resamples: int, columns: int, block_cells: int) -> list[int]:
     """Return the numbers of rows to draw at a time, which bound the memory."""
-    rows = max(1, BLOCK_CELLS // columns)
+    rows = max(1, block_cells // columns)
     return [min(rows, resamples - first) for first in range(0, resamples, rows)]
 
 
