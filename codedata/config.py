@@ -209,18 +209,12 @@ class _Layers:
         is_paired = url == own_url.rstrip("/") and not own_place.startswith(self.of_root)
         if is_paired or (variable == "OPENAI_API_KEY" and OPENAI.match(url)):
             origins = ()
-        if place.startswith(self.of_root):
-            return ApiKey(value)
-        return self._unless_root_names(value, variable, origins)
-
-    def _unless_root_names(self, value: str, name: str, origins: tuple[str, ...] = ()) -> ApiKey:
-        """Return a key, or a withheld one where a file of the root says where it would go."""
         origins = *origins, self.origin["llm.proxy"], self.origin["llm.ca_bundle"]
         named = next((one for one in origins if one.startswith(self.of_root)), None)
-        if not value or named is None:
+        if not value or named is None or place.startswith(self.of_root):
             return ApiKey(value)
         key = ApiKey("")
-        key.withheld = (f"{name} is set, but {named} says where it would go. If that file is "
+        key.withheld = (f"{variable} is set, but {named} says where it would go. If that file is "
                         "yours, name it with --config; or name the address with a flag")
         return key
 
@@ -244,7 +238,8 @@ class _Layers:
         origin = self.origin["llm.base_url" if base_url else "endpoints.base_url"]
         variable = "" if origin.endswith(" OPENAI_BASE_URL") else "QIANFAN_BEARER_TOKEN"
         if token := self.args.llm_auth_token:
-            key = self._unless_root_names(token, "--llm-auth-token")
+            self.environment["--llm-auth-token"] = token, "flag"
+            key = self.key("--llm-auth-token")
         else:
             key = self._key_for(url, variable, origin)
         endpoints["base_url"] = replace(given_url, base_url=url, api_key=key)

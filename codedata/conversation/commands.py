@@ -102,11 +102,8 @@ def stalls(command: str) -> bool:
 
     Return False if the extra `code` is not installed.
     """
-    if action_style(command) in (UNKNOWN, SUBMIT):
-        return False
-    pipelines, _ = _read(command)
-    programs = {words[0] for pipeline in pipelines for words in pipeline}
-    return bool(programs) and programs <= IDLE
+    programs = {program for program, *_ in simple_commands(command)}
+    return action_style(command) != SUBMIT and bool(programs) and programs <= IDLE
 
 
 def simple_commands(command: str) -> list[tuple[str, ...]]:

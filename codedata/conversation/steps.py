@@ -20,7 +20,6 @@ from codedata.conversation.commands import (
     IDLE,
     OTHER,
     SUBMIT,
-    UNKNOWN,
     action_style,
     simple_commands,
 )
@@ -54,7 +53,7 @@ def same_step(one: str, other: str) -> bool:
     if one.split() == other.split():
         return True
     first, second = step_of(one), step_of(other)
-    if first.style in (EDIT, OTHER, UNKNOWN) or first.style != second.style:
+    if first.style in (EDIT, OTHER) or first.style != second.style:
         return False
     if first.style == SUBMIT:
         return True
@@ -106,8 +105,6 @@ def _changed_file(effect: Effect) -> str | None:
 def step_of(command: str) -> CommandStep:
     """Return what a shell command is about."""
     style = action_style(command)
-    if style == UNKNOWN:
-        return CommandStep(style, frozenset())
     words: set[str] = set()
     lines = 1, END
     for program, *arguments in simple_commands(command):

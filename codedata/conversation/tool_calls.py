@@ -20,7 +20,7 @@ import orjson
 
 from codedata.disk.store import digest
 from codedata.messages import content_text
-from codedata.texts import text_of, tomllib
+from codedata.texts import toml_of
 
 KEYS = ("command", "folder", "path", "pattern", "include", "line", "count", "range", "first",
         "last", "old", "new", "all", "edits", "patch")   # keys of the table that name an argument
@@ -57,7 +57,7 @@ class Effect:
 @lru_cache
 def _table() -> tuple[dict, dict, dict]:
     """Return (entries by the name of the tool, entries by heading, the rest of the table)."""
-    table = tomllib.loads(text_of("codedata.conversation", "tools.toml"))
+    table = toml_of("codedata.conversation", "tools.toml")
     rest = {key: table.pop(key) for key in ("agents", "commands", "others")}
     by_name = defaultdict(list)
     by_heading = {}
@@ -187,20 +187,23 @@ def _template(effect: Effect, old: str, new: str) -> str:
     return "edit" if does == "replace" else does
 
 
-def call_effect(call: dict, history: Sequence[dict] = ()) -> Effect | None:
+def call_effect(call: dict, history: Sequence[dict]) -> Effect | None:
     """Return what a call does, or None if its arguments cannot be read or the table lacks it."""
     name, arguments = parts_of(call)
     return None if arguments is None else effect_of(name, arguments, history)
 
 
-def bash_texts(calls: Sequence[dict], history: Sequence[dict] = ()) -> list[str]:
+def bash_texts(calls: Sequence[dict], history: Sequence[dict]) -> list[str]:
     """Return a block for each call that no shell command stands for, then a bash block with the
     commands that do the same as the others, in their order.
     """
-    effects = [call_effect(call, history) for call in calls]
-    texts = [call_text(call, history) for call, effect in zip(calls, effects, strict=True)
-             if not effect or effect.does == "other"]
-    commands = [shell_command(effect) for effect in effects if effect and effect.does != "other"]
+    texts, commands = [], []
+    for call in calls:
+        effect = call_effect(call, history)
+        if effect and effect.does != "other":
+            commands.append(shell_command(effect))
+        else:
+            texts.append(call_text(call, history))
     return [*texts, _fenced("bash", "\n".join(commands))] if commands else texts
 
 
@@ -282,7 +285,7 @@ def default_tools(agent: str, messages: Sequence[dict]) -> list[dict]:
         return n, title in own
 
     title = max(sets, key=cover)
-    known = {} if cover(title) == (0, False) else sets[title]
+    known = sets[title] if any(cover(title)) else {}
     others = dict.fromkeys(name for name, _ in called if name not in {*known, *foreign})
     return [*map(_definition, known.values()), *(_function(name, "", {}, []) for name in others)]
 

@@ -233,7 +233,7 @@ def tools_text(tools: list[dict]) -> str:
 class CallTurn:
     """Hold an assistant message, read as a turn of one or more tool calls."""
 
-    def __init__(self, message: dict, tools: list[dict], history: Sequence[dict] = ()):
+    def __init__(self, message: dict, tools: list[dict], history: Sequence[dict]):
         self.message = message
         self.calls = message.get("tool_calls") or []
         self.thought = content_text(message).strip()

@@ -83,16 +83,16 @@ def ask_turn(client: Client, layout: Layout, record: TurnRecord,
         return _ask(client, layout(record), form, read, n)
     as_text = layout(as_texts(record))
     # a kept reply in the text form: an earlier run found that the model takes no tools
-    if not (client.lacks_tools or client.has_kept(as_text, **_options(Form()))):
+    if not (client.takes_tools is False or client.has_kept(as_text, **_options(Form()))):
         try:
             turn = _ask(client, layout(record), form, read, n)
-            client.note_tools_taken()
+            client.note_tools(True)
             return turn
         except HttpTrouble as e:
-            if e.status not in REFUSES_TOOLS or client.has_taken_tools or _takes(client, form):
+            if e.status not in REFUSES_TOOLS or client.takes_tools or _takes(client, form):
                 raise
     text = _ask(client, as_text, Form(), read, n)
-    client.note_tools_refused()
+    client.note_tools(False)
     current_reply_log().note(text_form=True)
     turn = as_call(text, form.tools)
     if not turn and Form().problem(text):   # no turn, but accepted
@@ -123,7 +123,7 @@ def _takes(client: Client, form: Form) -> bool:
         if e.status not in REFUSES_TOOLS:
             raise
         return False
-    client.note_tools_taken()
+    client.note_tools(True)
     return True
 
 
@@ -169,7 +169,7 @@ def challenger_note(client: Client, record: TurnRecord, given: str) -> str:
 
 
 def challenger_messages(client: Client, record: TurnRecord, commit: Commit,
-                        more: str = "") -> list[Message]:
+                        more: str) -> list[Message]:
     """Return the challenger's request: the history, the note with the pull request, and `more`."""
     note = challenger_note(client, record, "given_informed.md") + "{more}"
     return with_pull_request(client, to_send(record.messages), note, commit, tools_json(record),

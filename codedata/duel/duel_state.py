@@ -7,12 +7,10 @@ edited by a person).
 from __future__ import annotations
 
 import fcntl
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
-from codedata.bounded import open_appending
 from codedata.disk.layouts import to_json, write_atomic
+from codedata.disk.locks import locked
 from codedata.disk.store import Store, digest
 from codedata.duel.judge_stats import JudgedTurn, doubts, statistics
 from codedata.duel.panel import Judging, Panel, find_related
@@ -54,7 +52,8 @@ def load_duel_state(judging: Judging, exclude: Exclude) -> DuelState:
 def write_duel(judging: Judging, rules: DuelSettings, exclude: Exclude) -> list[str]:
     """Decide the duel from the records on disk, write _duel.json, and return its summary lines."""
     root, panel = judging.root, judging.panel
-    with _alone(root / judging.scores.directory):
+    # so that the slower of two shards does not overwrite it with old numbers
+    with locked(root / judging.scores.directory / "_duel.lock", fcntl.LOCK_EX):
         state = load_duel_state(judging, exclude)
         judged = []
         for name in state.plan.counting:
@@ -76,17 +75,8 @@ def judged_turn(score: Score) -> JudgedTurn:
     return JudgedTurn(score.instance_id, entries)
 
 
-@contextmanager
-def _alone(directory: Path):
-    """Lock _duel.json, so that the slower of two shards does not overwrite it with old numbers."""
-    directory.mkdir(parents=True, exist_ok=True)
-    with open(open_appending(directory / "_duel.lock"), "a") as gate:
-        fcntl.flock(gate, fcntl.LOCK_EX)
-        yield
-
-
 def duel_record(rules: DuelSettings | Duel, panel: Panel, judged: list[JudgedTurn],
-                turns_left: int = 0, /, **further) -> Duel:
+                turns_left: int, /, **further) -> Duel:
     """Return the outcome for turns in natural order, by the rules of the settings or of a duel.
 
     `further` are the fields that the verdicts do not decide: `panel` and `missing_answers`.

@@ -56,20 +56,13 @@ def parse_verdict(content: str, reasoning: str = "", finish_reason: str = "stop"
     text = content or ""   # an endpoint may send null for either
     if finish_reason == "stop" and not text.strip():
         text = reasoning or ""
-    return next(iter(_outer_verdicts(text, [*filter(None, answers)])), None)
-
-
-def _outer_verdicts(text: str, shown: list[str]) -> list[Verdict]:
-    """Return the complete verdicts that are not inside another one, the last first."""
-    verdicts: list[tuple[int, Verdict]] = []   # with their ends
-    for _, end, value in json_objects(text, DECODER, shown):
+    found, its_end = None, 0
+    for _, end, value in json_objects(text, DECODER, [*filter(None, answers)]):   # the last first
         picks = {metric: TOKENS.get(_text(value.get(metric)).strip().lower()) for metric in METRICS}
-        if None not in picks.values():
-            while verdicts and verdicts[-1][0] <= end:   # it is inside this one
-                verdicts.pop()
+        if None not in picks.values() and end >= its_end:   # what was found is inside this one
             reason = UNSTORABLE.sub("\ufffd", _text(value.get("reason")))
-            verdicts.append((end, Verdict(picks, reason)))
-    return [verdict for _, verdict in verdicts]
+            found, its_end = Verdict(picks, reason), end
+    return found
 
 
 def _text(value: object) -> str:

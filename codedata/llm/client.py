@@ -147,25 +147,20 @@ class Client(StaysInDriver):
         return self._reply(self._request(messages, grammar, schema, tools, parallel))
 
     @property
-    def lacks_tools(self) -> bool:
-        """Return whether the model takes no tools: it is the embedded one, or refused them in this
-        run.
+    def takes_tools(self) -> bool | None:
+        """Return whether the model answers requests with tools, None where this run has not found
+        out; the embedded one does not.
         """
-        return self._is_embedded or self._place in self._models.without_tools
+        return False if self._is_embedded else self._models.take_tools.get(self._place)
 
-    @property
-    def has_taken_tools(self) -> bool:
-        """Return whether the model has answered a request with tools in this run."""
-        return self._place in self._models.with_tools
-
-    def note_tools_taken(self) -> None:
-        """Note for this run that the model answers requests with tools."""
-        self._models.with_tools.add(self._place)
-
-    def note_tools_refused(self) -> None:
-        """Note for this run, and say, that the model answers only without tools."""
-        self._models.without_tools.add(self._place)
-        self._say_once("takes no tools: it is asked in the text form")
+    def note_tools(self, takes: bool) -> None:
+        """Note for this run that the model answers requests with tools; or, and say so, that it
+        answers only without them, which holds from then on."""
+        if takes:
+            self._models.take_tools.setdefault(self._place, True)
+        else:
+            self._models.take_tools[self._place] = False
+            self._say_once("takes no tools: it is asked in the text form")
 
     def _say_once(self, what: str) -> None:
         mine = object()   # setdefault is atomic: of several threads, one finds its own object
@@ -385,8 +380,7 @@ class Models(StaysInDriver):
         self.money = Money(settings.prices, settings.budget_usd, settings.shard)
         # by (base_url, model): {parameter that was refused: what it is sent as, "" for not at all}
         self.changes: dict[tuple, dict[str, str]] = {}
-        self.with_tools = set()       # (base_url, model) that answered a request with tools
-        self.without_tools = set()    # the same of those that refused tools
+        self.take_tools = {}          # (base_url, model): whether it answers requests with tools
         self.was_said = {}            # ((base_url, model), text): who said it first
         self._clients = {}            # by role
         self._run, self._n_calls = secrets.token_hex(5), itertools.count(1)
@@ -425,7 +419,7 @@ class Models(StaysInDriver):
         has_budget = self.money.budget_usd is not None
         for client in (*self._clients.values(), *others):
             spec = client.spec
-            if spec.endpoint.name == "embedded":
+            if client._is_embedded:
                 self.embedded.check()
             else:
                 _check_endpoint(spec.endpoint)

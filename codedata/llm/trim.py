@@ -116,13 +116,10 @@ def _leave_out_files(patches: list[str], is_too_long, tokens) -> int:
 
 
 def _without(history: list[dict], start: int, end: int) -> list[dict]:
-    return history[:start] + _marker(history, start, end) + history[end:]
-
-
-def _marker(history: list[dict], start: int, end: int) -> list[dict]:
-    """Return up to two messages that replace history[start:end] and keep the roles alternating."""
+    """Return a history with up to two messages, which keep the roles alternating, in place of
+    history[start:end]."""
     if start == end:
-        return []
+        return [*history]
     chars = sum(len(text_sent(message)) for message in history[start:end])
     first = "assistant" if history[start]["role"] == "assistant" else "user"
     text = f"[… {end - start} messages left out here: {chars:,} characters …]"
@@ -130,7 +127,7 @@ def _marker(history: list[dict], start: int, end: int) -> list[dict]:
     if end < len(history) and history[end]["role"] == first:
         other = "user" if first == "assistant" else "assistant"
         marker.append({"role": other, "content": "[… the history goes on below …]"})
-    return marker
+    return history[:start] + marker + history[end:]
 
 
 def _without_middle(body: str, room: int, tokens) -> str:

@@ -46,7 +46,7 @@ def with_texts(rows: Iterable[dict], repo: str, texts: Mapping[int, dict]) -> It
         request = texts.get(number)
         if request and request["is_request"]:
             numbers = dict.fromkeys(closes.findall(f"{request['body']}\n{row['pr_description']}"))
-            issues = [texts[int(one)] for one in numbers if int(one) in texts]
+            issues = filter(None, map(texts.get, map(int, numbers)))
             yield {**row, "repo": repo, "instance_id": f"{repo.replace('/', '__')}-{number}",
                    "pr_description": f"{request['title']}\n\n{request['body']}",
                    "resolved_issues": [one for one in issues if not one["is_request"]]}

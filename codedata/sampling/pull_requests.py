@@ -93,7 +93,7 @@ def _rows(spec: str, ids: set[str] | None, hub: Hub) -> Iterable[dict]:
     if spec.startswith("hf:"):
         format = "parquet"
         _, name, split = f"{spec}:train".split(":")[:3]
-        names = hub.list_parquet(name, split=split)
+        names = hub.list_parquet(name, split)
     else:
         format, names = find_files(spec)
     if format == "parquet":

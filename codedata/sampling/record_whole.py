@@ -43,7 +43,7 @@ def trajectories_stage(settings: Settings, models: Models) -> Stage:
     def readers() -> Readers:
         found = {}
         source = open_source(prompt.source, hub, prompt.split, prompt.config)
-        for row in source.in_pages():
+        for row in source.in_pages(source.n_rows):
             messages, tools, problem = _whole(row)
             name = f"row {row['row']} {len(refused)}" if problem else trajectory_name(row)
             if problem:
@@ -61,11 +61,9 @@ def trajectories_stage(settings: Settings, models: Models) -> Stage:
             return [f"      without PR records, and so without licences: {e}"]
         return []
 
-    def is_of_another_source(name: str) -> bool:
-        return getattr(known(store, name), "source", "") != prompt.source
-
     rows = Derived(readers, lambda name, record: {name: record}, place=prompt.source, derived=False,
-                   keeps=is_of_another_source)
+                   # those of another source
+                   keeps=lambda name: getattr(known(store, name), "source", "") != prompt.source)
     return Stage("prompt.trajectories", make=lambda record: record, is_local=True,
                  reads=Reads(rows, FIELDS, leaves_out=lambda name, _: refused.get(name, "")),
                  writes=Writes(store, optional=("resolved", "reward")), finish=add_commits,

@@ -66,7 +66,7 @@ def _report_turns(rows: Iterable[dict], settings: Settings) -> list[str]:
             place = f"{prompt.instance_id}, turn {prompt.turn}"
             place += f"\n          {printable(turn_text(prompt.assistant), MAX_CHARS)}"
             is_answer = _is_answer(prompt, problem)
-            n["turns"] += 0 if is_answer else 1
+            n["turns"] += not is_answer
             if problem:
                 refused[ANSWER if is_answer else problem].append(place)
                 continue

@@ -145,11 +145,10 @@ class Trajectories:
                 for i, first, end in pieces(self._ends, offset, length)
                 for number, row in self._rows(self._tables[i], first, end)]
 
-    def in_pages(self, n_rows: int | None = None) -> Iterator[dict]:
-        """Yield the first `n_rows` rows, by default all, which are read a page at a time."""
-        end = self.n_rows if n_rows is None else n_rows
-        for start in range(0, end, PAGE):
-            yield from self.rows(start, min(PAGE, end - start))
+    def in_pages(self, n_rows: int) -> Iterator[dict]:
+        """Yield the first `n_rows` rows, which are read a page at a time."""
+        for start in range(0, n_rows, PAGE):
+            yield from self.rows(start, min(PAGE, n_rows - start))
 
     def _rows(self, table, first: int, end: int) -> Iterator[tuple[int, dict]]:
         """Yield (its number in the table, row) of the rows first..end-1 of one table."""
@@ -223,7 +222,7 @@ class Hub:
         """Return the size of a file in bytes."""
         return self.http.get_size(url, headers=self._headers(url))
 
-    def list_parquet(self, name: str, config: str = "default", split: str = "train") -> list[str]:
+    def list_parquet(self, name: str, split: str, config: str = "default") -> list[str]:
         """Return the URLs of the Parquet files in row order; raise HttpTrouble if none is known."""
         url = f"{self.hub_url}/api/datasets/{name}/parquet/{quote(config)}/{quote(split)}"
         urls = self.get_json(url)
@@ -306,7 +305,7 @@ class HubRows:
             if self._parquet is not None:
                 return
             try:
-                urls = self.hub.list_parquet(self.name, self.config, self.split)
+                urls = self.hub.list_parquet(self.name, self.split, self.config)
             except HttpTrouble as e:
                 raise Trouble(f"gives neither rows ({why}) nor Parquet files ({e.what}).",
                               f"hf:{self.name}",
