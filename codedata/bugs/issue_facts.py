@@ -16,6 +16,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from types import ModuleType
 
 from codedata.checks.secrets import credential_in
@@ -24,7 +25,7 @@ from codedata.errors import Excluded
 from codedata.records import Object
 from codedata.run.talk import begin_step
 from codedata.sandbox import Sandbox
-from codedata.suites.recorded_calls import RESULT, Event, Outcome, ReplayJob, jobs_of
+from codedata.suites.recorded_calls import Event, Outcome, ReplayJob, jobs_of
 from codedata.suites.source import Files
 from codedata.suites.suite import NONE
 from codedata.tasks.kinds import Case
@@ -33,6 +34,7 @@ from codedata.texts import fill, toml_of
 
 CASES = 1                  # raise it when other held-out cases are found
 MAX_RECORDED, MAX_TRIED = 40, 100   # calls; variants of them
+MAX_DRAWN = 20             # literals of a line, values and words of one
 MAX_CHANGED, MAX_EQUAL = 30, 10   # cases that the bug changes, and others
 WEAK = "its tests and cases stop fewer than 3 of 4 wrong repairs"
 NO_CALL = "no recorded call shows the bug"
@@ -51,6 +53,7 @@ WRAPPERS = ("list", "sorted", "str", "repr", "len")   # put around the value of 
 EFFECT = "value"           # the recorders' name for an argument changed by a call
 FORMS = toml_of(__package__, "issue_forms.toml")
 DIGITS = re.compile(r"\d+")
+PARTS = re.compile(r"(?:\.py)?::|/")   # between parts of a test's id; reports have dots for some
 WORDS = re.compile(r"[A-Za-z]{3,}")
 
 
@@ -87,14 +90,15 @@ class Difference:
 
     @property
     def rank(self) -> tuple:
-        """Return its place in the order of differences: values before errors, short scripts first.
-        """
+        """Return its place in the order of differences: varied cases first, then values before
+        errors, then short scripts."""
         compares = re.search(r" (?:[=!]=|[<>]=?|in) ", self.right.last) is not None
         kinds = ("value", "order", "returns", "raises", "other_error")
         is_internal = self.wrong.type in ("AttributeError", "NameError", "UnboundLocalError")
         length = len(self.right.program) + len(self.right.told) // 2
-        return (compares, len(self.right.lines) > MAX_LINES, self.right.told == "None",
-                is_internal, kinds.index(self.kind), length, self.right.program)
+        return (self.case != VARIED, compares, len(self.right.lines) > MAX_LINES,
+                self.right.told == "None", is_internal, kinds.index(self.kind), length,
+                self.right.program)
 
 
 class Differences:
@@ -113,25 +117,24 @@ class Differences:
         jobs = jobs_of(events)[:MAX_JOBS]
         shown = self._differing(jobs, RECORDED)
         bases = sorted(shown, key=lambda one: one.rank)[:MAX_BASES]
-        pruned = self._differing([_again(one.right) for one in bases],
-                                 RECORDED, prune=True)
+        pruned = self._differing([_job(one.right) for one in bases], RECORDED, prune=True)
         begin_step("running other cases")
-        known = {RESULT.sub("r", event.expr or "") for event in events}
+        known = {event.expr for event in events}
         seen = slots_of(events, pruned[0].right.literals) if pruned else {}
-        tried = [_again(one) for base in pruned
-                 for _, one in resembling(base.right, seen)[:MAX_VARIED]
-                 if RESULT.sub("r", one.last) not in known]
+        tried = [_job(one) for base in pruned
+                 for _, one in islice(resembling(base.right, seen, known), MAX_VARIED)]
         told = {one.right.told for one in shown}
         varied = [one for one in self._differing(tried, VARIED)
                   if is_other_case(one, pruned, told)]
-        return [*sorted(varied, key=lambda one: one.rank), *sorted(
-            pruned, key=lambda one: one.rank)]
+        return sorted([*varied, *pruned], key=lambda one: one.rank)
 
     def held_out(self, events: Sequence[Event], tests: Collection[str]
                  ) -> tuple[list[Case], Object]:
         """Return (cases that no test has, entries for proof.json), from the `events` of a suite of
         which some tests fail. Raise Excluded if wrong repairs that pass the tests pass them: ones
         that are right for tested calls alone, or for the tested values of one argument."""
+        names = {PARTS.sub(".", test) for test in tests}
+        tests = {event.test for event in events if PARTS.sub(".", event.test) in names}
         jobs = sorted(jobs_of(events), key=lambda job: job.test not in tests)
         callees = {called(job.tries[0][1]) for job in jobs if job.test in tests}
         bases = [one.right for one in self._differing(
@@ -139,12 +142,10 @@ class Differences:
         if not bases:
             return [], {"cases": {"none": NO_CALL}}
         seen, known = slots_of(events, bases[0].literals), {event.expr for event in events}
-        tried = {one.program: (slot, base, one) for base in bases for slot, one in [
-            pair for pair in resembling(base, seen) if pair[1].last not in known
-        ][:MAX_TRIED // len(bases)]}
+        tried = {one.program: (slot, base, one) for base in bases for slot, one in islice(
+            resembling(base, seen, known), MAX_TRIED // len(bases))}
         found = []   # (slot, right outcome, whether the bug has another)
-        for right, wrong in self._outcomes(
-                [_again(one) for *_, one in tried.values()]):
+        for right, wrong in self._outcomes([_job(one) for *_, one in tried.values()]):
             slot, base, _ = tried.get(right.program, ("", right, right))
             if slot and (right.kind, right.type) == (base.kind, base.type):
                 found.append((slot, right, not is_expected(vars(wrong), [right.kind, right.told])))
@@ -173,12 +174,14 @@ class Differences:
         outcomes = [one for one in self._recorder.replay(
             right, jobs, self._script, prune=prune, total_s=REPLAY_S)
             if one and not credential_in([one.program, one.text])]
-        others = self._recorder.replay(
-            wrong, [*map(_again, outcomes)], self._script, total_s=REPLAY_S)
-        return [(one, other) for one, other in zip(outcomes, others, strict=True) if other]
+        again = [*map(_job, outcomes)]
+        return [(one, other) for one, other in zip(
+            outcomes, self._recorder.replay(wrong, again, self._script, total_s=REPLAY_S),
+            strict=True) if other]
 
 
-def _again(script: Outcome) -> ReplayJob:
+def _job(script: Outcome) -> ReplayJob:
+    """Return the job of running a script."""
     return ReplayJob([(script.lines, script.last)])
 
 
@@ -229,45 +232,53 @@ def _slot(code: str, start: int) -> str:
     return f"{match[1]} {key if '=' in key else match[2].count(',')}"
 
 
-def resembling(base: Outcome, seen: Mapping[str, list]) -> list[tuple[str, Outcome]]:
-    """Return (slot, script) with one literal replaced, in an order drawn by the script: a text
-    wherever it stands; or with the elements of a list twice."""
+def resembling(base: Outcome, seen: Mapping[str, list], known: Collection[str | None]
+               ) -> Iterator[tuple[str, Outcome]]:
+    """Yield (slot, script) with one literal replaced, in an order drawn by the script: a text
+    wherever it stands; or with the elements of a list twice. The last lines in `known` are left
+    out. A script is built when it is asked for."""
     code = [*base.lines, base.last]
-    found: dict[tuple, str] = {}
+    draw = random.Random(digest(code))
+    scripts: list[tuple] = []   # (slot, lines, made when they are read)
     for at, line in enumerate(code):
-        for match in LISTS.finditer(line):
+        for match in _some(LISTS.finditer(line), draw):
             twice = f"{line[:match.end()]}, {match[1]}{line[match.end():]}"
-            found[(*code[:at], twice, *code[at + 1:])] = "list"
-        for start, _, value in base.literals(line):
+            scripts.append(("list", [*code[:at], twice, *code[at + 1:]]))
+        for start, _, value in _some(base.literals(line), draw):
             slot = _slot(line, start)
-            others = [one for one in seen.get(slot, ()) if type(one) is type(value)]
-            near = () if isinstance(value, bool) else _near(value, others)
-            is_text = isinstance(value, str)
-            for new in [one for one in (*others, *near) if slot and (
-                    is_text or one in others or one * value > 0 or one > value == 0)]:
-                found.setdefault(tuple(
-                    _replaced(base, one, value, new, -1 if is_text else start)
-                    if is_text or i == at else one for i, one in enumerate(code)), slot)
-    found.pop(tuple(code), None)
-    scripts = [(slot, replace(base, lines=[*lines], last=last))
-               for (*lines, last), slot in found.items()
-               if not any(map(_repeats_key, (*lines, last)))]
-    return random.Random(digest(code)).sample(scripts, len(scripts))
+            others = _some([one for one in seen.get(slot, ()) if type(one) is type(value)], draw)
+            near = () if isinstance(value, bool) else _near(value, others, draw)
+            scripts += [(slot, _replaced(base, code, (at, start), value, new))
+                        for new in (*others, *near) if slot and (isinstance(
+                            value, str) or new in others or new * value > 0 or new > value == 0)]
+    draw.shuffle(scripts)
+    yielded = {base.program}
+    for slot, (*lines, last) in scripts:
+        one = replace(base, lines=lines, last=last)
+        if not (last in known or one.program in yielded or _repeats_key(one.program)):
+            yielded.add(one.program)
+            yield slot, one
 
 
-def _near(value, others: Sequence) -> Iterator:
+def _some(values: Iterable, draw: random.Random) -> list:
+    """Return some of the values, at most MAX_DRAWN, in a drawn order."""
+    values = [*values]
+    return draw.sample(values, min(len(values), MAX_DRAWN))
+
+
+def _near(value, others: Sequence, draw: random.Random) -> Iterator:
     """Yield values similar to a literal: with other or more digits, or with other words, some taken
     from other texts."""
     if not isinstance(value, str):
         yield from (value + 1, value - 1, value * 3, value + 200, value * 10 + 1)
         return
-    for match in DIGITS.finditer(value):
+    for match in _some(DIGITS.finditer(value), draw):
         digits = "".join(str((int(one) + 3) % 10) for one in match[0])
         yield from (value[:match.start()] + new + value[match.end():]
                     for new in (digits, f"1{match[0]}") if new[0] != "0")
-    words = sorted({word for other in others for word in WORDS.findall(other)})
+    words = _some(sorted({word for other in others for word in WORDS.findall(other)}), draw)
     upper = value != value.lower()   # letters of both kinds have a meaning
-    for match in WORDS.finditer(value):
+    for match in _some(WORDS.finditer(value), draw):
         word = match[0]
         for new in (word[1:] + word[0], word * 2, *[word.upper()] * upper, *words):
             yield value[:match.start()] + new + value[match.end():]
@@ -284,13 +295,15 @@ def _repeats_key(code: str) -> bool:
     return any(len({*one}) < len(one) for one in keys)
 
 
-def _replaced(base: Outcome, code: str, old, new, only: int = -1) -> str:
-    """Return code with one literal replaced by another: everywhere, or only at the byte `only`."""
-    text = code.encode()
-    for start, end, value in sorted(base.literals(code), reverse=True, key=lambda one: one[0]):
-        if type(value) is type(old) and value == old and only in (-1, start):
-            text = text[:start] + base.written(new).encode() + text[end:]
-    return text.decode()
+def _replaced(base: Outcome, code: Sequence[str], place: tuple, old, new) -> Iterator[str]:
+    """Yield lines of code with one literal replaced by another: a text everywhere, others only at
+    their place (line, byte)."""
+    for at, line in enumerate(code):
+        text = line.encode()
+        for start, end, value in sorted(base.literals(line), reverse=True):
+            if (at, start) == place or (isinstance(old, str) and value == old):
+                text = text[:start] + base.written(new).encode() + text[end:]
+        yield text.decode()
 
 
 # the report ------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import json
+from operator import neg
+from types import SimpleNamespace
 
 import pytest
 from proof_heron import (
@@ -15,7 +17,7 @@ from proof_heron import (
 )
 from proof_heron import heron as heron  # a fixture
 
-from codedata.bugs.issue_facts import WEAK, resembling, slots_of
+from codedata.bugs.issue_facts import WEAK, Differences, resembling, slots_of
 from codedata.disk.layouts import content_of
 from codedata.errors import Excluded
 from codedata.sandbox.docker import engine
@@ -31,7 +33,7 @@ def test_variants_have_the_types_and_signs_and_words_that_tests_give_an_argument
 
     def changed(last: str) -> set[str]:
         base = Outcome(["import m"], last, "value", "str", "''")
-        return {one.last for _, one in resembling(base, seen)}
+        return {one.last for _, one in resembling(base, seen, ())}
 
     seen = slots_of([event(1, "m.f('2 nights', n=4, at=[7])"), event(2, "m.f('day', n=9)"),
                      event(3, "m.g('week', m.f('Noon'))")], Outcome.literals)
@@ -43,6 +45,29 @@ def test_variants_have_the_types_and_signs_and_words_that_tests_give_an_argument
     assert not any("week" in one for one in found)
     assert changed("m.f(x, n=4)") == {f"m.f(x, n={n})" for n in (3, 5, 9, 12, 41, 204)}
     assert changed("m.h(['a', b])") == {"m.h(['a', b, 'a', b])"}
+
+
+@pytest.mark.parametrize("code", [
+    f"f({' '.join(f'{a}{b}{b}' for a in 'abcdefghijklmn' for b in 'opqrstuvwxyz')!r})",
+    f"f({[*range(480)]})"])
+def test_a_long_script_has_few_variants_each_once_in_an_order_of_its_own(code):
+    base = Outcome([], code, "value", "int", "1")
+    seen = {"f 0": [code]}
+    first, again = ([one.last for _, one in resembling(base, seen, ())] for _ in range(2))
+    assert first == again
+    assert 99 < len({*first} - {code}) == len(first) < 999
+
+
+@pytest.mark.parametrize("name", ["tests/test_m.py::A::test_x[a/b]", "tests.test_m.A::test_x[a/b]"])
+def test_the_calls_of_a_failing_test_are_found_by_each_name_of_it(name):
+    def replay(tree, jobs, *_, **__):
+        return [Outcome(lines, last, "value", "int", str(eval(last, {"f": tree})))
+                for job in jobs for lines, last in job.tries]
+
+    event = Event(1, "tests/test_m.py::A::test_x[a/b]", "call", "f(3)", "f", [], [], "", "int", "")
+    bug = Differences(SimpleNamespace(replay=replay), abs, neg, "")
+    assert bug.held_out([event], [name])[0]
+    assert not bug.held_out([event], ["test_x"])[0]
 
 
 @pytest.mark.parametrize("text, expected, is_right", [
