@@ -70,8 +70,10 @@ def check_candidates(settings: Settings, found: Iterable[tuple[str, dict | str]]
                 reason = request.refused or rule_against(commit, settings)
         n[reason] += 1
         if not reason:
-            print(f"{printable(commit.instance_id)}: {len(own_text(commit).split())} words, "
-                  f"{len([*files_of(request.diff)])} files, {n_changed_lines(request.diff)} lines")
+            print(f"{printable(commit.instance_id)}: "
+                  f"{plural(len(own_text(commit).split()), 'word')}, "
+                  f"{plural(len([*files_of(request.diff)]), 'file')}, "
+                  f"{plural(n_changed_lines(request.diff), 'line')}")
     say(f"pr_tasks check  {plural(n.total(), 'pull request')}, of which {n['']:,} can become tasks")
     for reason, count in n.most_common():
         if reason:
