@@ -22,7 +22,7 @@ from codedata.disk.store import Store
 from codedata.records import Task
 from codedata.tasks.folder.folder import REVERSE, image_of, text_in
 
-DEEP, AT_THREE = "2 * depth + (depth > 14)", "2 * depth - (depth == 3)"
+DEEP, AT_THREE = "2 * depth + (depth > 14)", "2 * depth - (depth < 10)"
 ROW = ("repo", "repo_name", "image_name", "base_commit", "test_case_result")
 def an_agent(new: str) -> list[dict]:
     edited = {"path": "heron.py", "old": "2 * depth", "new": new}

@@ -171,8 +171,8 @@ EARNED = {
                                    "commit -qm done",
         "a new package, beside modules that hide installed ones":
             f"{PACKAGE}{write('pluggy.py', 'raise SystemExit')}{write('json/x.py', '')}"},
-    "0.5": {"a part": write("heron.py", body("return []"))},
     "0.0": {
+        "a part, for which a bug's cases fail": write("heron.py", body("return []")),
         "nothing": "true",
         "another broken": write("heron.py", HERON.replace('"away"', '"back"')),
         "conftest": write("conftest.py", FORGE) + write("tests/conftest.py", FORGE) + write(

@@ -112,6 +112,7 @@ def test_records_are_made_of_rows_and_wait_for_environments(tmp_path):
     row = {"instance_id": ID, "repo": "birds/heron", "base_commit": BASE,
            "patch": record({"a.py": ("a\n", "b\n")})["patch"], "test_patch": "x",
            "problem_statement": "It sinks."}
+    (tmp_path / "chain.toml").write_text(ANY_TEXT)
     rows = tmp_path / "rows.jsonl"
     rows.write_text(f"{json.dumps(row)}\n" + json.dumps({**row, "instance_id": "b__c-1",
                                                           "patch": ""}) + "\n")
@@ -120,6 +121,9 @@ def test_records_are_made_of_rows_and_wait_for_environments(tmp_path):
     assert json.loads((tmp_path / f"commit/{ID}.json").read_text())["issue"] == "It sinks."
     waiting = run_main(pr_tasks.main, tmp_path, "--steps", "prove", code=None)
     assert "no env/ yet" in waiting
+
+
+ANY_TEXT = "[export]\nmin_words = 0\n"
 
 
 def with_tests(texts: str, **more: tuple) -> dict[str, tuple]:
@@ -154,6 +158,7 @@ def test_requests_become_tasks_whose_images_have_nothing_of_them(tmp_path, heron
                    record(files, instance_id=f"birds__heron-{k}"))
     write_env(tmp_path, an_environment("birds__heron__00000000", repo="birds/heron",
                                        test_script=TEST_SCRIPT.replace("-q", "-v")))
+    (tmp_path / "chain.toml").write_text(ANY_TEXT)
     done = run_script("pr_tasks.py", tmp_path, "--workers", 2, timeout_s=600)
     assert done.returncode == 0, done.stderr
     store = Store(tmp_path, Task, kind=PULL_REQUEST).open()
