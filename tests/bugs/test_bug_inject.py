@@ -22,7 +22,7 @@ from codedata.disk.store import Store
 from codedata.records import Task
 from codedata.tasks.folder.folder import REVERSE, image_of, text_in
 
-DEEP, AT_THREE = "2 * depth + (depth > 14)", "2 * depth - (depth < 10)"
+DEEP, THIRDS = "2 * depth + (depth > 14)", "2 * depth - (depth % 3 == 0)"
 ROW = ("repo", "repo_name", "image_name", "base_commit", "test_case_result")
 def an_agent(new: str) -> list[dict]:
     edited = {"path": "heron.py", "old": "2 * depth", "new": new}
@@ -42,9 +42,9 @@ def a_report(printed: str) -> list[str]:
 
 
 SCENES = [   # the first whose `when` stands in the task
-    {"when": "before, each into a clean copy", "native": an_agent(AT_THREE)},
+    {"when": "before, each into a clean copy", "native": an_agent(THIRDS)},
     {"when": "hand it in with submit", "native": an_agent(DEEP)},
-    {"when": AT_THREE, "text": a_reproduction("heron.wade(3)")},
+    {"when": THIRDS, "text": a_reproduction("heron.wade(3)")},
     {"when": DEEP, "text": a_reproduction("heron.wade(20)")},
     {"when": "heron.wade(3)", "text": a_report("5")},
     {"when": "heron.wade(20)", "text": a_report("41")}]
@@ -106,9 +106,10 @@ def no_call(model):
 def test_a_repository_comes_to_bugs_with_reports_in_images_of_one_commit(finished, model):
     found = bugs(finished)
     assert [*found] == ["bittern.agent-1", "bittern.agent-2"]
-    assert [bug.about["symbol"] for bug in found.values()] == ["heron.py::wade"] * 2
+    assert [(bug.about["symbol"], bug.about["grade"]) for bug in found.values()] == [
+        ("heron.py::wade", "subtle"), ("heron.py::wade", "blunt")]
     for name, bug in found.items():
-        assert bug.about["grade"] == "subtle" and "Off by one" in bug.instruction
+        assert "Off by one" in bug.instruction
         log = subprocess.check_output(["docker", "run", "--rm", image_of(bug), "git", "log",
                                        "--all", "--format=%H"], text=True)
         assert log.split() == [bug.about["task_commit"]] and bug.about["made_from"]["item"] == name
