@@ -155,17 +155,24 @@ def lines(name: str) -> list[dict]:
 # a session that was resumed: some lines are there twice
 RESUMED = """\
 {"type": "user", "uuid": "u1", "message": {"content": "Mend it."}}
-{"type": "assistant", "uuid": "u2", "message": {"id": "m1", "content": [{"type": "thinking", "thinking": "hm"}]}}
-{"type": "assistant", "uuid": "u2", "message": {"id": "m1", "content": [{"type": "text", "text": "I look."}]}}
+{"type": "assistant", "uuid": "u2", "message": {"id": "m1", \
+"content": [{"type": "thinking", "thinking": "hm"}]}}
+{"type": "assistant", "uuid": "u2", "message": {"id": "m1", \
+"content": [{"type": "text", "text": "I look."}]}}
 {"type": "user", "uuid": "u1", "message": {"content": "Mend it."}}
-{"type": "assistant", "uuid": "u2", "message": {"id": "m1", "content": [{"type": "text", "text": "I look."}]}}
-{"type": "assistant", "uuid": "u2", "isSidechain": true, "message": {"id": "m2", "content": "aside"}}
-{"type": "assistant", "uuid": "u3", "message": {"id": "m1", "content": [{"type": "tool_use", "id": "c1", "name": "Bash", "input": {"command": "ls"}}]}}
-{"type": "user", "uuid": "u9", "message": {"content": [{"type": "tool_result", "tool_use_id": "c1", "content": "setup.cfg"}, {"type": "text", "text": "go on"}]}}
-{"type": "assistant", "uuid": "u3", "message": {"id": "m1", "content": [{"type": "tool_use", "id": "c2", "name": "Read", "input": {"file_path": "/a"}}]}}
+{"type": "assistant", "uuid": "u2", "message": {"id": "m1", \
+"content": [{"type": "text", "text": "I look."}]}}
+{"type": "assistant", "uuid": "u2", "isSidechain": true, "message": {"id": "m2", \
+"content": "aside"}}
+{"type": "assistant", "uuid": "u3", "message": {"id": "m1", \
+"content": [{"type": "tool_use", "id": "c1", "name": "Bash", "input": {"command": "ls"}}]}}
+{"type": "user", "uuid": "u9", "message": {"content": [{"type": "tool_result", \
+"tool_use_id": "c1", "content": "setup.cfg"}, {"type": "text", "text": "go on"}]}}
+{"type": "assistant", "uuid": "u3", "message": {"id": "m1", \
+"content": [{"type": "tool_use", "id": "c2", "name": "Read", "input": {"file_path": "/a"}}]}}
 {"type": "user", "uuid": "u1", "isCompactSummary": true, "message": {"content": "Mend it."}}
 {"type": "assistant", "uuid": "u2", "message": {"id": "m3", "content": "later"}}
-"""   # noqa: E501
+"""
 
 
 def test_a_sidechain_of_claude_code_is_a_row_and_what_follows_a_compaction_is_none(tmp_path):
@@ -202,12 +209,13 @@ EARLY = """\
 {"record_type": "state"}
 {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Mend it."}]}
 {"type": "message", "role": "developer", "content": "be brief"}
-{"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}, {"type": "summary_text", "text": "so"}]}
+{"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}, \
+{"type": "summary_text", "text": "so"}]}
 {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "I look."}]}
 {"type": "function_call", "name": "exec_command", "arguments": "{}", "call_id": "c1"}
 {"type": "custom_tool_call", "name": "apply_patch", "call_id": "c2", "input": "*** Begin"}
 {"type": "function_call_output", "call_id": "c1", "output": "setup.cfg"}
-"""   # noqa: E501
+"""
 
 
 def test_codex_lines_of_early_versions_and_custom_tools_are_read(tmp_path):

@@ -68,10 +68,7 @@ def read_junit(path: str, text: str, over: Callable[[str, str], Found]) -> list[
                 statuses.add("skipped")
             suites = [suite["name"] for tag, suite, _ in elements
                       if tag == "testsuite" and suite.get("name")]
-            name = name_of(case, suites)
-            if suites == [MOCHA] or case.get("classname") == NODE:
-                used[name] += 1
-                name = f"{name} ({used[name]})" if used[name] > 1 else name
+            name = name_of(case, suites, used)
             n_chars += len(name)
             if n_chars > MAX_GROWTH * len(text):
                 refuse("too_large", "has names that are many times as long as itself")
@@ -94,17 +91,23 @@ def read_junit(path: str, text: str, over: Callable[[str, str], Found]) -> list[
     return cases
 
 
-def name_of(case: dict[str, str], suites: list[str]) -> str:
-    """Return the name of a case, with its file, class or suite."""
+def name_of(case: dict[str, str], suites: list[str], used: Counter[str]) -> str:
+    """Return the name of a case, with its file, class or suite; with a number where `used` has it
+    already, of a runner that lets several cases have one."""
     name, group, file = (case.get(key, "") for key in ("name", "classname", "file"))
     module = re.sub(r"\.py$", "", file).replace("/", ".")
     if file.endswith(".py") and f"{group}.".startswith(f"{module}."):
         classes = group[len(module):].replace(".", "::")
         return f"{file}{classes}::{name}"
+    may_share = suites == [MOCHA] or group == NODE
     if group == NODE:   # only the suites tell its cases apart
-        return " > ".join([*suites, name])
-    group = group or "".join([suite for suite in suites if suite != "pytest"][-1:])
-    return f"{group}::{name}" if group not in ("", name) else name
+        name = " > ".join([*suites, name])
+    else:
+        group = group or "".join([suite for suite in suites if suite != "pytest"][-1:])
+        name = f"{group}::{name}" if group not in ("", name) else name
+    if may_share:
+        used[name] += 1
+    return f"{name} ({used[name]})" if used[name] > 1 else name
 
 
 def escaped_name(name: str) -> str:
