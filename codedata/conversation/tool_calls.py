@@ -260,13 +260,14 @@ def function_of(tool: dict) -> dict:
     return tool.get("function") or tool
 
 
-def default_tools(agent: str, messages: Sequence[dict]) -> list[dict]:
-    """Return the definitions of an agent's tools, for a trajectory that does not record them.
+def default_tools(agent: str, messages: Sequence[dict]) -> tuple[list[dict], list[str]]:
+    """Return (the definitions of an agent's tools, for a trajectory that does not record them; the
+    names of those that only its calls tell of).
 
-    Return those of the set in the table that fits the most calls, and add called tools that it
-    lacks, with any arguments, but for those of other agents where this one is known: it has no such
-    tool. The whole set is returned, not only the called tools: a blind answer must not learn which
-    of them the trajectory calls later.
+    The definitions are those of the set in the table that fits the most calls, and of called tools
+    that it lacks, with any arguments, but for those of other agents where this one is known: it has
+    no such tool. The whole set is returned, not only the called tools: a blind answer must not
+    learn which of them the trajectory calls later.
     """
     _, by_heading, rest = _table()
     called = [parts_of(call) for message in messages for call in message.get("tool_calls") or ()]
@@ -286,8 +287,9 @@ def default_tools(agent: str, messages: Sequence[dict]) -> list[dict]:
 
     title = max(sets, key=cover)
     known = sets[title] if any(cover(title)) else {}
-    others = dict.fromkeys(name for name, _ in called if name not in {*known, *foreign})
-    return [*map(_definition, known.values()), *(_function(name, "", {}, []) for name in others)]
+    others = [*dict.fromkeys(name for name, _ in called if name not in {*known, *foreign})]
+    added = [_function(name, "", {}, []) for name in others]
+    return [*map(_definition, known.values()), *added], others
 
 
 def _definition(entries: list[dict]) -> dict:

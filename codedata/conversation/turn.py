@@ -268,7 +268,7 @@ class CallTurn:
                       ) -> str | None:
         """Return what is wrong with one of the calls, or None."""
         if name not in self._tools:
-            return f"a call of {name[:60]}, which is no tool of this agent"
+            return f"a call of {name[:60]}, which is none of its tools"
         if arguments is None:
             return "arguments that are no JSON object"
         needed = (self._tools[name].get("parameters") or {}).get("required") or ()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice, pairwise
@@ -27,9 +27,11 @@ from codedata.records import Prompt, check_of, safe_name, text_problem
 from codedata.sampling.refusals import (
     BAD_ID,
     EXCLUDED,
+    INCOMPLETE,
     NO_BLOCK,
     NO_HISTORY,
     NO_MODEL,
+    NO_TOOLS,
     NO_TURN,
     NUL,
     SUMMARIZED,
@@ -172,6 +174,7 @@ class Prompts(Sequence):
     row: dict
     places: list[int]   # of the turns, among the messages
     tools: list | None
+    only_called: Collection[str]   # names of tools that only calls tell of
     several: bool | None
 
     def __len__(self) -> int:
@@ -182,10 +185,16 @@ class Prompts(Sequence):
         row, place = self.row, self.places[turn]
         reply = row["messages"][place]
         unseen = row["unseen"](place) if row["unseen"] else ()
-        return Prompt(row["instance_id"], row["repo"], language="", turn=turn, tools=self.tools,
-                      several=self.several,
-                      messages=by_calls(one for i, one in enumerate(row["messages"][:place])
-                                        if i not in unseen),
+        messages = by_calls(one for i, one in enumerate(row["messages"][:place])
+                            if i not in unseen)
+        tools = self.tools
+        if self.only_called:
+            called = {call["function"]["name"] for message in messages
+                      for call in message.get("tool_calls", ())}
+            unknown = {*self.only_called} - called
+            tools = [one for one in tools if one["function"]["name"] not in unknown]
+        return Prompt(row["instance_id"], row["repo"], language="", turn=turn, tools=tools or None,
+                      several=self.several, messages=messages,
                       assistant=reply if "tool_calls" in reply else content_text(reply))
 
 
@@ -194,7 +203,8 @@ def prompts_of(row: dict) -> tuple[Sequence[Prompt], str]:
     out), or ([], reason) for an unusable row.
 
     A turn's history is what its model saw. If the row has calls but no tools, its agent's
-    default tools are used. The prompts' `language` is empty.
+    default tools are used, at each turn without those that only later calls tell of. The prompts'
+    `language` is empty.
     """
     if "problem" in row:   # could not be read
         return [], row["problem"]
@@ -205,12 +215,12 @@ def prompts_of(row: dict) -> tuple[Sequence[Prompt], str]:
               if message["role"] == "assistant" and i not in row["no_turns"]]
     if not places:
         return [], NO_MODEL if row["no_turns"] else NO_TURN
-    tools = row["tools"]
+    tools, only_called = row["tools"], []
     if not tools and any("tool_calls" in message for message in messages):
-        tools = default_tools(row["agent"], messages)
+        tools, only_called = default_tools(row["agent"], messages)
     if fault := check_of("Tools | None")(tools):
         return [], f"tools{fault}"
-    prompts = Prompts(row, places, tools, has_several_calls(messages) or None)
+    prompts = Prompts(row, places, tools, only_called, has_several_calls(messages) or None)
     return prompts, SUMMARIZED if row["is_cut"] else ""
 
 
@@ -218,6 +228,8 @@ def prompt_problem(prompt: Prompt, settings: PromptSettings, exclude: Exclude) -
     """Return the reason to leave a prompt out whatever its PR is, or None."""
     if prompt.instance_id in exclude.ids:
         return EXCLUDED
+    if not prompt.messages:
+        return INCOMPLETE
     if not any(message["role"] == "user" for message in prompt.messages):
         return NO_HISTORY
     text = turn_text(prompt.assistant)
@@ -238,6 +250,8 @@ def prompt_problem(prompt: Prompt, settings: PromptSettings, exclude: Exclude) -
         if settings.calls == "one" and n_calls(prompt.assistant) > 1:
             return SEVERAL_CALLS
         return form.problem(prompt.assistant)
+    if not isinstance(prompt.assistant, str):
+        return NO_TOOLS
     roles = [*(message["role"] for message in prompt.messages), "assistant"]
     if ("assistant", "assistant") in pairwise(roles):
         return UNANSWERED

@@ -97,7 +97,7 @@ def test_the_text_commands_of_swe_agent_are_its_tools():
 
 def test_a_turn_is_calls_of_tools_that_do_something():
     tools = default_tools("OpenHands", [asks(call("execute_bash", {"command": "ls"})),
-                                        asks(call("browser", {"code": "x"}))])
+                                        asks(call("browser", {"code": "x"}))])[0]
     form = Form(tools=tools)
     ok = call("execute_bash", {"command": "ls"})
     other = call("execute_bash", {"command": "pwd"})
@@ -115,7 +115,7 @@ def test_a_turn_is_calls_of_tools_that_do_something():
     assert problems == [
         "the same call twice", "no tool call",
         "the tool browser, which neither runs, reads, searches nor edits",
-        "a call of rm, which is no tool of this agent", "arguments that are no JSON object",
+        "a call of rm, which is none of its tools", "arguments that are no JSON object",
         "a call of execute_bash without command", "an empty command",
         "thinking tags or special tokens in the prose", "no tool call",
         "a block to run beside the call", "an observation made up before the call",
@@ -126,7 +126,7 @@ def test_a_turn_is_calls_of_tools_that_do_something():
 def test_a_call_that_no_shell_command_stands_for_is_a_turn_that_runs_nothing():
     todo, undo = (call("TodoWrite", {"todos": [{"content": "a\nb"}]}),
                   call("str_replace_editor", {"command": "undo_edit", "path": "a"}))
-    tools = default_tools("", [asks(todo), asks(undo)])
+    tools = default_tools("", [asks(todo), asks(undo)])[0]
     read = [Form(tools=tools).read(asks(one)) for one in (todo, undo)]
     assert [one.problem() for one in read] == [None, None]
     assert [commands_of(one) for one in read] == [[], []]
@@ -138,7 +138,7 @@ def test_a_call_that_no_shell_command_stands_for_is_a_turn_that_runs_nothing():
 def test_the_tools_of_an_agent_do_not_depend_on_which_of_them_it_called():
     """Give all of the set that fits best: the called ones alone would tell how the work goes on."""
     def names(*calls, agent=""):
-        return [tool["function"]["name"] for tool in default_tools(agent, [asks(*calls)])]
+        return [tool["function"]["name"] for tool in default_tools(agent, [asks(*calls)])[0]]
     lines = call("edit", {"start_line": 1, "end_line": 1, "replacement_text": ""})
     assert names(lines) == names(lines, call("submit", {})) and "submit" in names(lines)
     assert "insert" in names(call("edit", {"search": "a", "replace": "b"}))
@@ -146,7 +146,7 @@ def test_the_tools_of_an_agent_do_not_depend_on_which_of_them_it_called():
     assert names(call("think", {})) == ["think"]
     assert names(call("exec_command", "[REDACTED]"))[0] == "exec_command"
     editor = default_tools("OpenHands", [asks(call("str_replace_editor", {
-        "command": "view", "path": "a"}))])[1]["function"]["parameters"]
+        "command": "view", "path": "a"}))])[0][1]["function"]["parameters"]
     assert editor["properties"]["command"]["enum"] == ["view", "create", "str_replace", "insert"]
     assert editor["required"] == ["command", "path"]
 
@@ -157,7 +157,7 @@ def test_the_tools_of_an_agent_do_not_depend_on_which_of_them_it_called():
     ("OpenHands", "terminal", True), ("rows", "execute_bash", True)])
 def test_a_known_agent_has_no_tool_of_another_one(agent, name, is_its):
     calls = [asks(call("Bash", {"command": "ls"}))] * 2 + [asks(call(name, {}))]
-    assert (name in [one["function"]["name"] for one in default_tools(agent, calls)]) == is_its
+    assert (name in [one["function"]["name"] for one in default_tools(agent, calls)[0]]) == is_its
 
 
 def test_a_conversation_with_calls_is_read_as_texts():
@@ -167,7 +167,7 @@ def test_a_conversation_with_calls_is_read_as_texts():
                                              {"type": "text", "text": "here"}]},
                 {**asks(call("Bash", {"command": "ls"}), edit), "reasoning_content": "secret"},
                 result("c1", "a.py"), result("c2", "done")]
-    tools = default_tools("Claude Code", messages)
+    tools = default_tools("Claude Code", messages)[0]
     texts = plain(messages, tools)
     assert [message["role"] for message in texts] == ["system", "user", "assistant", "user"]
     assert "- Bash(command, " in texts[0]["content"] and texts[1]["content"] == "task here"
@@ -196,7 +196,7 @@ def test_the_form_of_texts_is_that_of_the_newest_turn(text, fence):
 
 
 def test_a_text_turn_becomes_a_call_of_the_agents_shell():
-    tools = default_tools("Codex", [asks(call("shell", {"command": ["ls"]}))])
+    tools = default_tools("Codex", [asks(call("shell", {"command": ["ls"]}))])[0]
     side = as_call("<think>hm</think>I look.\n\n```bash\nls -a\n```", tools)
     assert side["content"] == "I look." and Form(tools=tools).problem(side) is None
     assert json.loads(side["tool_calls"][0]["function"]["arguments"]) == {
@@ -207,4 +207,4 @@ def test_a_text_turn_becomes_a_call_of_the_agents_shell():
             "command": {"type": "string"}, "risk": {"enum": ["low", "high"]}}}}}
     assert json.loads(shell_call("ls", [shell])["function"]["arguments"]) == {
         "command": "ls", "risk": "low"}
-    assert shell_call("ls", default_tools("", [asks(call("think", {}))])) is None
+    assert shell_call("ls", default_tools("", [asks(call("think", {}))])[0]) is None

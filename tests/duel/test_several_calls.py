@@ -33,7 +33,7 @@ def settings(root, fake, prompt: str = "", export: str = "") -> None:
     write_json(root / "prs.json", [a_pr(1)])
     write_json(root / "rows.json", [{
         "instance_id": "own__repo-1", "repo": "own/repo", "messages": MESSAGES,
-        "tools": default_tools("Claude Code", MESSAGES)}])
+        "tools": default_tools("Claude Code", MESSAGES)[0]}])
     source = f'[prompt]\nsource = "{root}/rows.json"\nprs = "{root}/prs.json"\nturns = "all"\n'
     write_panel(root, fake, "a", duel="min_turns = 1", llm={"model": "m", "workers": 1},
                 more=f"{source}{prompt}\n[export]\nvalidation = 0.0\n{export}")

@@ -45,7 +45,7 @@ HISTORY = [
     asks(call("Read", {"file_path": "src/a.py"}, "c2"), call("Grep", {"pattern": "total"}, "c3"),
          text=""),
     result("c2", "def total(): pass"), result("c3", "src/a.py:1:total")]
-TOOLS = default_tools("Claude Code", HISTORY)
+TOOLS = default_tools("Claude Code", HISTORY)[0]
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from codedata.records import Prompt
 from codedata.sampling.draw import LATE, MAX_MESSAGES, draw, prompt_problem, prompts_of
 from codedata.sampling.readers import forms
 from codedata.sampling.readers.chat import read_message
-from codedata.sampling.refusals import SUMMARIZED, UNANSWERED
+from codedata.sampling.refusals import INCOMPLETE, NO_TOOLS, SUMMARIZED, UNANSWERED
 from codedata.sampling.trajectories import Hub, open_source
 from codedata.settings import Exclude, PromptSettings
 
@@ -562,11 +562,35 @@ def test_a_reply_that_the_limit_of_tokens_cut_is_no_turn():
     assert not len(prompts_of(forms.read(log, "here", "a-1"))[0])
 
 
+def problems_of(document) -> list[str | None]:
+    return [prompt_problem(one, PromptSettings(), Exclude())
+            for one in prompts_of(forms.read(document, "here", "a-1"))[0]]
+
+
+def test_no_tool_is_offered_before_a_call_tells_of_it():
+    calls = [{"type": "function_call", "name": name, "arguments": '{"cmd": "ls", "plan": []}',
+              "call_id": str(i)} for i, name in enumerate(["exec_command", "update_plan"] * 2)]
+    document = codex("one", *(item for call in calls for item in (
+        call, {"type": "function_call_output", "call_id": call["call_id"], "output": ""})))
+    prompts, _ = prompts_of(forms.read(document, "here", "a-1"))
+    offered = [[one["function"]["name"] for one in prompt.tools] for prompt in prompts]
+    assert ["update_plan" in names for names in offered] == [False, False, True, True]
+    assert {*offered[0]} | {"update_plan"} == {*offered[3]}
+    assert problems_of(document) == [
+        None, "a call of update_plan, which is none of its tools", None, None]
+    thinks = {"role": "ai", "tool_calls": [{"name": "think", "arguments": {}}]}
+    seen = told("tool seen")
+    assert problems_of([*told("user one"), thinks, *seen, thinks, *seen]) == [NO_TOOLS, None]
+
+
+def test_a_history_without_a_line_is_refused_for_that():
+    assert problems_of(session("u1 - one, a1 u1 c1, u2 gone two, a2 u2 c2")) == [None, INCOMPLETE]
+
+
 def test_a_text_without_the_result_of_the_one_before_is_no_history():
     said = "ai I run.\n\n```bash\nls\n```"
-    row = forms.read(told("user one", said, said, "user seen", said), "here", "a-1")
-    problems = [prompt_problem(one, PromptSettings(), Exclude()) for one in prompts_of(row)[0]]
-    assert problems == [None, UNANSWERED, UNANSWERED]
+    assert problems_of(told("user one", said, said, "user seen", said)) == [
+        None, UNANSWERED, UNANSWERED]
 
 
 def test_tools_that_a_prompt_describes_have_all_that_it_says_of_them():

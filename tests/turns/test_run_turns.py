@@ -179,7 +179,7 @@ class Folder:
 def test_the_calls_of_a_turn_run_in_order_each_with_its_own_result(tmp_path):
     history = [{"role": "user", "content": "task"}, runs("ls", "pwd"), result("c1", "seen 1"),
                result("c0", "seen 0")]
-    tools = default_tools("mini-swe-agent", history)
+    tools = default_tools("mini-swe-agent", history)[0]
     assert [(step.turn, step.command, step.shown.head) for step in steps_of(history, tools)] == [
         (0, "ls", "seen 0"), (0, "pwd", "seen 1")]
     sides = {"king": runs("echo a > a", "cat a; exit 3"), "challenger": runs("cat a")}
