@@ -260,9 +260,9 @@ def function_of(tool: dict) -> dict:
     return tool.get("function") or tool
 
 
-def default_tools(agent: str, messages: Sequence[dict]) -> tuple[list[dict], list[str]]:
-    """Return (the definitions of an agent's tools, for a trajectory that does not record them; the
-    names of those that only its calls tell of).
+def default_tools(agent: str, messages: Sequence[dict]) -> tuple[list[dict], dict[str, int]]:
+    """Return (the definitions of an agent's tools, for a trajectory that does not record them;
+    {name: the index of the first message that calls it} of those that only calls tell of).
 
     The definitions are those of the set in the table that fits the most calls, and of called tools
     that it lacks, with any arguments, but for those of other agents where this one is known: it has
@@ -270,7 +270,8 @@ def default_tools(agent: str, messages: Sequence[dict]) -> tuple[list[dict], lis
     learn which of them the trajectory calls later.
     """
     _, by_heading, rest = _table()
-    called = [parts_of(call) for message in messages for call in message.get("tool_calls") or ()]
+    called = [(*parts_of(call), i) for i, message in enumerate(messages)
+              for call in message.get("tool_calls") or ()]
     # by the name of each set, and of each of its tools: the entries of the table
     sets = {title: {by_heading[heading][0]["name"]: by_heading[heading] for heading in headings}
             for title, headings in rest["agents"].items()}
@@ -282,14 +283,17 @@ def default_tools(agent: str, messages: Sequence[dict]) -> tuple[list[dict], lis
         """Return (number of calls that fit a set, unreadable ones by their name alone; whether the
         set is one of the agent's)."""
         n = sum(any(arguments is None or _fits(entry, arguments)
-                    for entry in sets[title].get(name, ())) for name, arguments in called)
+                    for entry in sets[title].get(name, ())) for name, arguments, _ in called)
         return n, title in own
 
     title = max(sets, key=cover)
     known = sets[title] if any(cover(title)) else {}
-    others = [*dict.fromkeys(name for name, _ in called if name not in {*known, *foreign})]
-    added = [_function(name, "", {}, []) for name in others]
-    return [*map(_definition, known.values()), *added], others
+    first_calls: dict[str, int] = {}
+    for name, _, i in called:
+        if name not in {*known, *foreign}:
+            first_calls.setdefault(name, i)
+    added = [_function(name, "", {}, []) for name in first_calls]
+    return [*map(_definition, known.values()), *added], first_calls
 
 
 def _definition(entries: list[dict]) -> dict:

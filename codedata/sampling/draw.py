@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice, pairwise
@@ -174,7 +174,7 @@ class Prompts(Sequence):
     row: dict
     places: list[int]   # of the turns, among the messages
     tools: list | None
-    only_called: Collection[str]   # names of tools that only calls tell of
+    first_calls: dict[str, int]   # of tools that only calls tell of: among the messages
     several: bool | None
 
     def __len__(self) -> int:
@@ -185,16 +185,12 @@ class Prompts(Sequence):
         row, place = self.row, self.places[turn]
         reply = row["messages"][place]
         unseen = row["unseen"](place) if row["unseen"] else ()
-        messages = by_calls(one for i, one in enumerate(row["messages"][:place])
-                            if i not in unseen)
-        tools = self.tools
-        if self.only_called:
-            called = {call["function"]["name"] for message in messages
-                      for call in message.get("tool_calls", ())}
-            unknown = {*self.only_called} - called
-            tools = [one for one in tools if one["function"]["name"] not in unknown]
+        tools = [one for one in self.tools or ()
+                 if self.first_calls.get(one["function"]["name"], -1) < place]
         return Prompt(row["instance_id"], row["repo"], language="", turn=turn, tools=tools or None,
-                      several=self.several, messages=messages,
+                      several=self.several,
+                      messages=by_calls(one for i, one in enumerate(row["messages"][:place])
+                                        if i not in unseen),
                       assistant=reply if "tool_calls" in reply else content_text(reply))
 
 
@@ -215,12 +211,12 @@ def prompts_of(row: dict) -> tuple[Sequence[Prompt], str]:
               if message["role"] == "assistant" and i not in row["no_turns"]]
     if not places:
         return [], NO_MODEL if row["no_turns"] else NO_TURN
-    tools, only_called = row["tools"], []
+    tools, first_calls = row["tools"], {}
     if not tools and any("tool_calls" in message for message in messages):
-        tools, only_called = default_tools(row["agent"], messages)
+        tools, first_calls = default_tools(row["agent"], messages)
     if fault := check_of("Tools | None")(tools):
         return [], f"tools{fault}"
-    prompts = Prompts(row, places, tools, only_called, has_several_calls(messages) or None)
+    prompts = Prompts(row, places, tools, first_calls, has_several_calls(messages) or None)
     return prompts, SUMMARIZED if row["is_cut"] else ""
 
 
@@ -228,10 +224,8 @@ def prompt_problem(prompt: Prompt, settings: PromptSettings, exclude: Exclude) -
     """Return the reason to leave a prompt out whatever its PR is, or None."""
     if prompt.instance_id in exclude.ids:
         return EXCLUDED
-    if not prompt.messages:
-        return INCOMPLETE
     if not any(message["role"] == "user" for message in prompt.messages):
-        return NO_HISTORY
+        return NO_HISTORY if prompt.messages else INCOMPLETE
     text = turn_text(prompt.assistant)
     for message in prompt.messages:
         text += content_text(message) + calls_text(message) + str(
