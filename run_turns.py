@@ -28,7 +28,7 @@ from codedata.records import Answer, Commit, Executed, Prompt, TurnStates
 from codedata.run import cli, start
 from codedata.run.stage import Reads, Stage, Writes
 from codedata.sampling.draw import prompts_of, trajectory_name
-from codedata.sampling.trajectories import Hub, open_source
+from codedata.sampling.trajectories import hub_of, open_source
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.environments import JUDGED_BY
@@ -59,7 +59,8 @@ def executed(settings: Settings, models: Models, runner: Runner) -> Stage:
 
 def states(settings: Settings, models: Models, runner: Runner) -> Stage:
     """Return the stage that runs the tests at each turn of trajectories."""
-    source = open_source(settings.prompt.source, Hub(models.http), settings.prompt.split)
+    prompt, hub = settings.prompt, hub_of(settings, models.http)
+    source = open_source(prompt.source, hub, prompt.split, prompt.config)
     return Stage(
         "run_turns.states", make=runner.states,
         reads=Reads(trajectories(source), ("instance_id", "messages", "tools")),

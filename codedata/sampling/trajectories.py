@@ -47,7 +47,7 @@ def open_source(spec: str, hub: Hub, split: str = "train", config: str = "defaul
     """Return the source that `spec` names. `split` and `config` are those of a Hub data set."""
     kind, _, name = spec.partition(":")
     if kind == "hf":
-        return Trajectories(spec, [HubRows(name, config, split, hub)])
+        return Trajectories(spec, [HubRows(name, split, config, hub)])
     found = files_by_format(spec)
     tables: list = []
     if "parquet" in found:
@@ -247,8 +247,8 @@ class HubRows:
 
     A row costs a request there; from Parquet it costs a whole row group, of about 36 MB."""
 
-    def __init__(self, name: str, config: str, split: str, hub: Hub):
-        self.name, self.config, self.split, self.hub = name, config, split, hub
+    def __init__(self, name: str, split: str, config: str, hub: Hub):
+        self.name, self.split, self.config, self.hub = name, split, config, hub
         self.notes: list[str] = []
         self._total: int | None = None
         self._parquet: ParquetRows | None = None

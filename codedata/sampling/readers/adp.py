@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from codedata.conversation.tool_calls import shell_call
-from codedata.sampling.readers.chat import begins_with, decoded, half_answered, read_tools
+from codedata.sampling.readers.chat import begins_with, half_answered, read_tools
 
 FORM = "Agent Data Protocol"
 # the tool ("": the shell) and its argument for code in a language; code in another one is a call
@@ -28,7 +28,7 @@ def matches(document) -> bool:
 def read(document: dict) -> dict:
     """Return the row."""
     messages: list[dict] = []
-    tools = read_tools(decoded((document.get("details") or {}).get("tools")) or ())
+    tools = read_tools((document.get("details") or {}).get("tools"))
     shell = "execute_bash" if "execute_bash" in str(document["content"][0]) else "bash"
     n_waiting = 0   # calls without a result
     for part in document["content"]:

@@ -105,10 +105,12 @@ def distinct(values: list) -> list:
     return [*{json.dumps(value, sort_keys=True): value for value in values}.values()]
 
 
-def read_tools(tools: list) -> list[dict] | None:
-    """Return the definitions of tools, or None if there are none or one is not of the chat API.
-    Raise TypeError, KeyError or AttributeError if a part has another type.
+def read_tools(tools) -> list[dict] | None:
+    """Return the definitions of tools, each of which or all may be JSON text; None if there are
+    none or one is not of the chat API. Raise TypeError, KeyError or AttributeError if a part has
+    another type.
     """
+    tools = [*map(decoded, decoded(tools) or ())]
     if not (tools and all("function" in tool for tool in tools)):
         return None
     tools = _without_nulls(tools)

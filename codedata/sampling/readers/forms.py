@@ -69,7 +69,7 @@ def read(document, where: str, name: str = "") -> dict:
 
 def _row(found: dict) -> dict:
     """Return the part of a row that its reader has found, in the form of the chat API."""
-    tools = read_tools(found.get("tools") or ())
+    tools = read_tools(found.get("tools"))
     functions = [one["function"] for one in tools or ()]
     required = {one["name"]: set((one.get("parameters") or {}).get("required") or ())
                 for one in functions}

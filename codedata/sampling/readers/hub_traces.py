@@ -19,14 +19,13 @@ def matches(document) -> bool:
 def read(document: dict) -> dict:
     """Return the row."""
     names = rows.names_in(document)
-    tools = [*map(decoded, document.get("tools") or ())]
     trace = decoded(document.get("trace"))
     lines = map(decoded, trace.split("\n") if isinstance(trace, str) else trace or ())
     lines = [line for line in lines if isinstance(line, dict)]
     if claude_code.matches(lines):
-        return {**names, **claude_code.read(lines), "tools": tools}
+        return {**names, **claude_code.read(lines), "tools": document.get("tools")}
     if codex.matches(lines):
         git = (lines[0].get("payload") or {}).get("git") or {}
         names |= {"repo": git.get("repository_url"), "commit": git.get("commit_hash")}
-        return {**names, **codex.read(lines), "tools": tools}
+        return {**names, **codex.read(lines), "tools": document.get("tools")}
     return {**rows.read(document), "agent": f"{FORM}: {document['harness']}"}

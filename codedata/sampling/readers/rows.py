@@ -22,10 +22,9 @@ def read(document) -> dict:
     """Return the row."""
     row = {"messages": document} if isinstance(document, list) else document
     messages = [*map(decoded, decoded(next(filter(None, map(row.get, COLUMNS)), [])))]
-    tools = decoded(row.get("tools") or row.get("tool_definitions")) or ()
     if isinstance(row.get("system"), str):   # beside conversations of ShareGPT
         messages.insert(0, {"role": "system", "content": row["system"]})
-    return {**names_in(row), "tools": [*map(decoded, tools)],
+    return {**names_in(row), "tools": row.get("tools") or row.get("tool_definitions"),
             "messages": [_message(one) for one in messages if one.get("role") != "exit"],
             "agent": AGENTS.get(row.get("trajectory_format"), "rows")}
 

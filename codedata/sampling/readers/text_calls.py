@@ -174,10 +174,12 @@ def _without_protocol(text: str) -> str:
 
 def _tools_in(prompts: str) -> list[dict] | None:
     """Return the tools that the prompts describe, or None."""
-    found = [one for text in TOOLS.findall(prompts)
-             for line in dict.fromkeys(map(str.strip, [text, *text.splitlines()]))
-             for value in [decoded(line)] for one in (value if isinstance(value, list) else [value])
-             if isinstance(one, dict) and "type" in one]
+    found = []
+    for text in TOOLS.findall(prompts):
+        for line in dict.fromkeys(map(str.strip, [text, *text.splitlines()])):
+            value = decoded(line)
+            some = value if isinstance(value, list) else [value]
+            found += [one for one in some if isinstance(one, dict) and "type" in one]
     for name, text in DESCRIBED.findall(prompts):
         about, *parts = DESCRIBED_PARAMETER.split(text)
         parameters = [*zip(*[iter(parts)] * 4, strict=True)]
