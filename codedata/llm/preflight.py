@@ -12,7 +12,7 @@ from codedata.texts import printable
 
 NO_KEY = ("no key was sent: set QIANFAN_BEARER_TOKEN, OPENAI_API_KEY or api_key_env "
           "(OPENAI_API_KEY goes to OPENAI_BASE_URL and OpenAI's own address alone)")
-TOO_LONG = re.compile(r"/(?:(?:chat/)?completions|models)$")   # more than a base URL
+TOO_LONG = re.compile(r"/(?:(?:chat/)?completions|models)(?=\?|$)")   # more than a base URL
 VERSION = re.compile(r"/v\d")
 MAX_SERVED = 2_000   # models of a list that are looked at
 MAX_CHARS = 200      # of a name: to compare longer ones takes long

@@ -13,7 +13,6 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from functools import partial
 from urllib.parse import urlencode, urlsplit
 
 from codedata.bounded import own_folder, read_bounded
@@ -23,7 +22,7 @@ from codedata.errors import HttpTrouble
 from codedata.llm.http import Http, read_json, retry_after_s
 from codedata.records import Commit
 from codedata.settings import Settings
-from codedata.terminal import say
+from codedata.terminal import plural, say
 
 PAGES = "_github"    # in commit/: the pages that were read
 PER_PAGE = 100       # the most that GitHub gives
@@ -58,6 +57,8 @@ class GitHub:
 
     def __init__(self, settings: Settings, http: Http):
         self._http, self._endpoint = http, http.endpoint("GitHub", 1)
+        self._endpoint.limit_s = self._limit_s
+        self._n_left = 0   # pages still to come, at most
         self._token = settings.github_token
         self._url = settings.pr_tasks.github_url.rstrip("/")
         self._folder = settings.root / Commit.directory
@@ -65,32 +66,40 @@ class GitHub:
     def texts(self, repo: str, since: str, newest: int) -> dict[int, dict]:
         """Return {number: {title, body, is_request}} of what changed `since` a date, up to a
         number. The oldest comes first, so that new ones change only the last page."""
+        if self._token.withheld:
+            say(f"github  asked without a key: {self._token.withheld}")
         found, last = {}, 0
         url = f"{self._url}/repos/{repo}/issues?" + urlencode({
             "state": "all", "sort": "created", "direction": "asc", "per_page": PER_PAGE,
             "since": since})
         while url and last < newest:
-            page = self._page(url, math.ceil((newest - last) / PER_PAGE))
+            self._n_left = math.ceil((newest - last) / PER_PAGE)
+            page = self._page(url)
             found |= {one["number"]: one for one in page["texts"]}
             before, last = last, max(found, default=0)
             url = page["next"] if last > before else ""
         return found
 
-    def _page(self, url: str, n_left: int) -> dict:
-        """Return {texts, next: a URL or ""} of a page, when at most `n_left` are still to come."""
+    def _page(self, url: str) -> dict:
+        """Return {texts, next: a URL or ""} of a page."""
         kept = own_folder(self._folder, PAGES) / f"{digest(url)}.json"
         with suppress(OSError, *WRONG_SHAPE):
             return _page_of(json.loads(read_bounded(kept)))
         if urlsplit(url)[:2] != urlsplit(self._url)[:2]:
             raise HttpTrouble("names a page on another host", url)
         key = {"Authorization": f"Bearer {self._token}"} if self._token else {}
-        self._endpoint.limit_s = partial(self._limit_s, n_left)
-        page = self._http.send(url, self._endpoint, _page_in, headers=HEADERS | key, one_host=True)
+        try:
+            page = self._http.send(url, self._endpoint, _page_in, headers=HEADERS | key,
+                                   one_host=True)
+        except HttpTrouble as e:
+            if e.status == 404:
+                e.todo = "Check owner/name; a private one needs GITHUB_TOKEN."
+            raise
         if page["next"]:   # it is full
             write_atomic(kept, json.dumps(page).encode())
         return page
 
-    def _limit_s(self, n_left: int, status: int | None, headers: Mapping) -> float:
+    def _limit_s(self, status: int | None, headers: Mapping) -> float:
         """Return the seconds until a limit ends that refused a request, 0 if none did."""
         seconds, reset = retry_after_s(headers), headers.get("x-ratelimit-reset", "")
         if headers.get("x-ratelimit-remaining") == "0" and reset.isdecimal():
@@ -99,9 +108,9 @@ class GitHub:
             return 0.0
         seconds = min(seconds, HOUR_S)
         per_hour, hint = (5000, "") if self._token else (60, " without GITHUB_TOKEN")
-        minutes = math.ceil((seconds + HOUR_S * ((n_left - 1) // per_hour)) / 60)
-        say(f"github  up to {n_left:,} more pages need about {minutes:,} min{hint}; what was read "
-            "is kept")
+        minutes = math.ceil((seconds + HOUR_S * ((self._n_left - 1) // per_hour)) / 60)
+        say(f"github  waits for its limit: at most {plural(self._n_left, 'more page')} in about "
+            f"{minutes:,} min{hint}; what was read is kept")
         return seconds
 
 
@@ -110,15 +119,16 @@ def _page_in(status: int, headers: Mapping, body: bytes) -> dict:
     ValueError if it is not a list of issues."""
     following = NEXT.search(headers.get("Link", ""))
     try:
-        return _page_of({"next": following[1] if following else "", "texts": [
-            {**one, "is_request": "pull_request" in one} for one in read_json(body)]})
+        return _page_of({"next": following[1] if following else "", "texts": read_json(body)})
     except WRONG_SHAPE as e:
         raise ValueError(f"not a list of issues: {e!r}") from e
 
 
 def _page_of(page: dict) -> dict:
-    """Return a page with what is used of its texts. Raise one of WRONG_SHAPE if it is none."""
+    """Return a page with what is used of its texts, as it is kept. Raise one of WRONG_SHAPE if it
+    is none."""
     return {"next": str(page["next"]), "texts": [
         {"number": int(one["number"]), "title": one["title"].strip(),
          "body": COMMENT.sub("", (one["body"] or "").replace("\r\n", "\n")).strip(),
-         "is_request": one["is_request"]} for one in page["texts"]]}
+         "is_request": bool(one.get("pull_request") or one.get("is_request"))}
+        for one in page["texts"]]}

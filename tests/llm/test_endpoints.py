@@ -134,6 +134,7 @@ def test_no_item_is_lost_and_none_paid_twice_at(tmp_path, fake_llm, name):
 /v1                  | 404 |
                      | 404 | at {url}/models: HTTP 404, no models. Did you mean {url}/v1?
 /v1/chat/completions | 404 | Did you mean {url}/v1?
+/m/chat/completions?api-version=1 | 404 | Did you mean {url}/m?api-version=1?
 /v1                  | {"data": [{"id": "Kimi"}, {"id": "b"}]} | listed at {url}/v1/models: Kimi, b
 /v1 | 401 | HTTP 401, no key was sent: set QIANFAN_BEARER_TOKEN, OPENAI_API_KEY or api_key_env
 """))

@@ -78,10 +78,12 @@ def test_commits_say_what_the_pages_of_their_requests_say(clones, tmp_path):
         "Sinks\n\nIt sinks.", "Mend b\n\nIt was\nwrong.")
     assert (second["issue"], second["licence"]) == ("Open", "MIT")
     assert [one.headers.get("authorization") for one in api.requests] == [f"Bearer {KEY}"] * 2
-    (root / "chain.toml").write_text("[export]\nmin_words = 2\n")
-    checked = run_script("pr_tasks.py", root, *flags, "--check", env={"GITHUB_API_URL": api.url})
+    (root / "chain.toml").write_text(
+        f'[export]\nmin_words = 2\n[pr_tasks]\ngithub_url = "{api.url}"\n')
+    checked = run_script("pr_tasks.py", root, *flags, "--check", env={"GITHUB_TOKEN": KEY})
     assert checked.stdout == "Own__repo-12: 3 words, 3 files, 2 lines\n"
     assert "left out: 1 (needs a text: it has fewer than 2 words)" in checked.stderr
+    assert "without a key: GITHUB_TOKEN is set, but" in checked.stderr
     assert not any(KEY in path.read_text() for path in root.rglob("*") if path.is_file())
 
 
@@ -91,11 +93,11 @@ def limited(seconds: float = 1) -> Status:
 
 
 @pytest.mark.parametrize(("instead", "code", "said"), [
-    (limited(), 0, "up to 1 more pages need about 1 min without GITHUB_TOKEN"),
-    (Status(429, "", {"Retry-After": "0.1"}), 0, "need about 1 min"),
+    (limited(), 0, "at most 1 more page in about 1 min without GITHUB_TOKEN"),
+    (Status(429, "", {"Retry-After": "0.1"}), 0, "1 more page in about 1 min;"),
     (Status(502), 0, ""),
     (Status(403, {"message": KEY}), 2, "refused access"),
-    (Status(404, {"message": "Not Found"}), 1, "HTTP 404"),
+    (Status(404, {"message": "Not Found"}), 1, "Check owner/name; a private one needs GITHUB_T"),
     (Status(302, "", {"Location": "{other}/x"}), 2, "sends elsewhere"),
     (Status(200, [{"number": 1, "title": "", "body": ""}], {"Link": '<{other}/x>; rel="next"'}),
      1, "names a page on another host")])
