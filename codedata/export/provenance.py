@@ -1,4 +1,5 @@
-"""Read the provenance of an export from the ledgers: the source data set and the models.
+"""Read the provenance of an export from the ledgers, and of whole trajectories from their records:
+the source data set and the models.
 
 These facts are published, so names that are paths on this machine are cut to their last part.
 """
@@ -10,7 +11,7 @@ from pathlib import Path, PurePath
 from urllib.parse import urlsplit
 
 from codedata.disk.ledger import LEDGER, Ledger, calls_of, is_sound, read_lines
-from codedata.disk.store import shards_of
+from codedata.disk.store import known_in, shards_of
 from codedata.export.collect import ExportTurn
 from codedata.records import Answer, Prompt, SourceTrajectory
 
@@ -24,7 +25,8 @@ class Provenance:
     """Read the source and the models of each turn from the ledgers."""
 
     def __init__(self, root: Path):
-        self._prompts = Ledger(root / Prompt.directory, root / SourceTrajectory.directory).details
+        self._root = root
+        self._prompts = Ledger(root / Prompt.directory).details
         # model of the newest call; cut: from a shortened history
         self._made: dict[Key, dict] = defaultdict(dict)
         for directory in shards_of(root / Answer.directory):
@@ -36,9 +38,9 @@ class Provenance:
     def sources(self, turns: Iterable[ExportTurn]) -> Iterator[str]:
         """Yield "data set, seed" of each turn."""
         for turn in turns:
+            whole = known_in(self._root, SourceTrajectory, turn.name)
             of_turn = "prompt", turn.name.rpartition("_")[0]   # its file
-            of_whole = "prompt.trajectories", turn.name
-            detail = self._prompts.get(of_whole) or self._prompts.get(of_turn, {})
+            detail = vars(whole) if whole else self._prompts.get(of_turn, {})
             seed = f", seed {detail['seed']}" if "seed" in detail else ""
             yield public(str(detail.get("source", UNKNOWN_SOURCE))) + seed
 

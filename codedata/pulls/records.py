@@ -10,12 +10,12 @@ from dataclasses import replace
 from codedata.checks.requests import names_brought
 from codedata.code.git import clone_in, own_repository, run_git
 from codedata.code.patches import files_of
-from codedata.disk.store import Derived, Readers, Store
+from codedata.disk.store import Store
 from codedata.errors import BrokenRecord
 from codedata.pulls.kind import Pulls, n_changed_lines, pull_request, rule_against
 from codedata.pulls.texts import own_text
 from codedata.records import Commit, parse
-from codedata.run.stage import Reads, Stage, Writes
+from codedata.run.stage import Stage, Writes, found_records
 from codedata.sandbox.archives import UnsafeArchive
 from codedata.settings import Settings
 from codedata.suites.environments import Environments
@@ -30,17 +30,6 @@ def records_stage(settings: Settings, spec: str, clones: str,
     """Return the stage that writes a record for each pull request that is `found`: (id, its
     record, or why it cannot be used). `clones` is the folder of clones, or a clone, or "".
     """
-    reasons: dict[str, str] = {}   # why some cannot be used, by id
-
-    def readers() -> Readers:
-        return {name: (lambda value=value: value) for name, value in found}
-
-    def commit_of(name: str, value: dict | str) -> dict[str, Commit]:
-        if isinstance(value, str):
-            reasons[name] = value
-            return {name: Commit(name, "", "", "", "", "", [], "", "")}
-        return {name: parse(Commit, value, f"{spec} {name}")}
-
     fields = tuple(Commit.__dataclass_fields__)
     optional = tuple(field for field in fields if field not in NEEDED)
 
@@ -48,8 +37,7 @@ def records_stage(settings: Settings, spec: str, clones: str,
         return replace(commit, new_names=_new_names(clones, commit) or None)
 
     return Stage("pr_tasks.records", make=make, is_local=True,
-                 reads=Reads(Derived(readers, commit_of, place=spec, derived=False), fields,
-                             leaves_out=lambda name, _: reasons.get(name, "")),
+                 reads=found_records(Commit, lambda: found, spec),
                  writes=Writes(Store(settings.root, Commit), fields, optional=optional),
                  then="pr_tasks.py --setup")
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from codedata.disk.store import Store
+from codedata.disk.store import Derived, Store
+from codedata.records import parse
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,27 @@ class Reads:
     def place(self) -> str:
         """Return where the records are: a directory of the root."""
         return getattr(self.store, "place", "") or f"{self.store.cls.directory}/"
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Stand for a record that cannot be used."""
+
+    instance_id: str
+    reason: str
+
+
+def found_records(cls: type, found: Callable, place: str, **how) -> Reads:
+    """Return records of `cls` as what a stage reads: when it is planned, found() yields the name of
+    each and its fields, or the reason why it cannot be used. `how` is as for Derived."""
+    def read(name: str, value: dict | str) -> dict:
+        return {name: LeftOut(name, value) if isinstance(value, str)
+                else parse(cls, value, f"{place} {name}")}
+
+    records = Derived(lambda: {name: (lambda value=value: value) for name, value in found()}, read,
+                      place, derived=False, **how)
+    return Reads(records, tuple(cls.__dataclass_fields__),
+                 leaves_out=lambda name, _: getattr(records.read(name), "reason", ""))
 
 
 @dataclass(frozen=True)

@@ -5,24 +5,24 @@ is refused.
 """
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 
-from codedata.disk.store import Derived, Readers, Store, digest, known
+from codedata.disk.store import Store, digest, known
 from codedata.errors import BrokenRecord, Trouble
 from codedata.llm import Models
 from codedata.messages import calls_text, content_text
 from codedata.records import Message, Prompt, SourceTrajectory
 from codedata.run.cli import RunOptions
-from codedata.run.stage import Reads, Stage, Writes
+from codedata.run.stage import Stage, Writes, found_records
 from codedata.run.start import run_steps
+from codedata.run.states import Selection
 from codedata.sampling.draw import MAX_MESSAGES, prompts_of, trajectory_name
 from codedata.sampling.sampler import PromptSampler
 from codedata.sampling.trajectories import PAGE, hub_of, open_source
 from codedata.settings import Settings
 
 NOT_WHOLE = f"turns that are not its own (demonstrated, copied), or over {MAX_MESSAGES:,} messages"
-FIELDS = tuple(SourceTrajectory.__dataclass_fields__)
 
 
 def record_trajectories(settings: Settings, options: RunOptions) -> int:
@@ -30,28 +30,35 @@ def record_trajectories(settings: Settings, options: RunOptions) -> int:
     exit code."""
     if not options.read_only:
         settings.root.mkdir(parents=True, exist_ok=True)
-    return run_steps({"trajectories": partial(trajectories_stage, settings)}, settings, options,
+    stage = partial(trajectories_stage, settings, options.selection)
+    return run_steps({"trajectories": stage}, settings, options,
                      [settings.root / Prompt.directory])
 
 
-def trajectories_stage(settings: Settings, models: Models) -> Stage:
-    """Return the stage that records the whole trajectories of [prompt] source."""
+def trajectories_stage(settings: Settings, selection: Selection, models: Models) -> Stage:
+    """Return the stage that records the whole trajectories of [prompt] source. With a limit, the
+    source is read up to the page with the last one to record."""
     prompt, hub = settings.prompt, hub_of(settings, models.http)
     store = Store(settings.root, SourceTrajectory)
-    refused: dict[str, str] = {}   # why some rows are not whole trajectories, by a name for each
 
-    def readers() -> Readers:
-        found = {}
+    def found() -> Iterator[tuple[str, dict | str]]:
+        missing = set()
         source = open_source(prompt.source, hub, prompt.split, prompt.config)
-        for row in source.in_pages(source.n_rows):
+        for number, row in enumerate(source.in_pages(source.n_rows)):
             messages, tools, problem = _whole(row)
-            name = f"row {row['row']} {len(refused)}" if problem else trajectory_name(row)
             if problem:
-                refused[name] = problem
-            found[name] = SourceTrajectory(
-                name if problem else row["instance_id"], row.get("repo", ""), prompt.source,
-                prompt.config, prompt.split, row["row"], *_end_of(row, messages, tools))
-        return {name: (lambda record=record: record) for name, record in found.items()}
+                yield f"row {row['row']} {number}", problem
+                continue
+            name, instance_id = trajectory_name(row), row["instance_id"]
+            yield name, vars(SourceTrajectory(
+                instance_id, row.get("repo", ""), prompt.source, prompt.config, prompt.split,
+                row["row"], *_end_of(row, messages, tools)))
+            is_taken = selection.in_shard(name) and selection.matches(name, instance_id)
+            if is_taken and instance_id not in settings.exclude.ids and (
+                    selection.force or not store.path(name).exists()):
+                missing.add(name)
+            if len(missing) == selection.limit:
+                return
 
     def add_commits() -> list[str]:
         try:
@@ -61,11 +68,11 @@ def trajectories_stage(settings: Settings, models: Models) -> Stage:
             return [f"      without PR records, and so without licences: {e}"]
         return []
 
-    rows = Derived(readers, lambda name, record: {name: record}, place=prompt.source, derived=False,
-                   # those of another source
-                   keeps=lambda name: getattr(known(store, name), "source", "") != prompt.source)
+    def keeps(name: str) -> bool:   # it is of another source, or its row may be beyond the limit
+        return bool(selection.limit) or getattr(known(store, name), "source", "") != prompt.source
+
     return Stage("prompt.trajectories", make=lambda record: record, is_local=True,
-                 reads=Reads(rows, FIELDS, leaves_out=lambda name, _: refused.get(name, "")),
+                 reads=found_records(SourceTrajectory, found, prompt.source, keeps=keeps),
                  writes=Writes(store, optional=("resolved", "reward")), finish=add_commits,
                  then="export.py --formats sft_trajectories,dpo_trajectories")
 
@@ -86,13 +93,15 @@ def row_reader(settings: Settings, http
     def read(record: SourceTrajectory) -> tuple[list[Message], list | None]:
         page = pages_of(record.source, record.config, record.split)
         for row in page(record.row // PAGE):
-            messages, tools, _ = _whole(row)
-            if row["row"] == record.row and _end_of(row, messages, tools)[0] == record.digest:
-                return messages, tools
+            if row["row"] == record.row:
+                messages, tools, _ = _whole(row)
+                if _end_of(row, messages, tools)[0] == record.digest:
+                    return messages, tools
         raise BrokenRecord(f"is not the trajectory of {record.instance_id} that was recorded: it "
                            "was changed, or files were added before it.",
                            f"{record.source} row {record.row}",
-                           "Run: python prompt.py --trajectories")
+                           "Run: python prompt.py --trajectories (a record that you edited stays: "
+                           "delete it first)")
     return read
 
 
