@@ -30,15 +30,14 @@ def records_stage(settings: Settings, spec: str, clones: str,
     """Return the stage that writes a record for each pull request that is `found`: (id, its
     record, or why it cannot be used). `clones` is the folder of clones, or a clone, or "".
     """
-    fields = tuple(Commit.__dataclass_fields__)
-    optional = tuple(field for field in fields if field not in NEEDED)
+    optional = tuple(field for field in Commit.__dataclass_fields__ if field not in NEEDED)
 
     def make(commit: Commit) -> Commit:
         return replace(commit, new_names=_new_names(clones, commit) or None)
 
     return Stage("pr_tasks.records", make=make, is_local=True,
                  reads=found_records(Commit, lambda: found, spec),
-                 writes=Writes(Store(settings.root, Commit), fields, optional=optional),
+                 writes=Writes(Store(settings.root, Commit), optional=optional),
                  then="pr_tasks.py --setup")
 
 

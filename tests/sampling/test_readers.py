@@ -528,6 +528,7 @@ def test_a_turn_s_history_is_what_its_model_saw(name):
     seen = [content_text(m) if m["role"] != "tool" else f"{m['tool_call_id']}={content_text(m)}"
             for m in prompt.messages]
     assert seen == [*map(str.strip, expected.split("|"))] * bool(expected)
+    assert seen or prompt_problem(prompt, PromptSettings(), Exclude()) == INCOMPLETE
     assert result_problem(prompt.messages) is None
 
 
@@ -568,23 +569,15 @@ def problems_of(document) -> list[str | None]:
 
 
 def test_no_tool_is_offered_before_a_call_tells_of_it():
-    calls = [{"type": "function_call", "name": name, "arguments": '{"cmd": "ls", "plan": []}',
-              "call_id": str(i)} for i, name in enumerate(["exec_command", "update_plan"] * 2)]
-    document = codex("one", *(item for call in calls for item in (
-        call, {"type": "function_call_output", "call_id": call["call_id"], "output": ""})))
-    prompts, _ = prompts_of(forms.read(document, "here", "a-1"))
-    offered = [[one["function"]["name"] for one in prompt.tools] for prompt in prompts]
-    assert ["update_plan" in names for names in offered] == [False, False, True, True]
-    assert {*offered[0]} | {"update_plan"} == {*offered[3]}
+    document = told("user one")
+    for name in ("bash", "think") * 2:
+        document += [{"role": "ai", "tool_calls": [{"name": name, "input": {"command": "ls"}}]},
+                     *told("tool seen")]
+    prompts, _ = prompts_of(forms.read(document, "here"))
+    assert ["think" in str(one.tools) for one in prompts] == [False, False, True, True]
     assert problems_of(document) == [
-        None, "a call of update_plan, which is none of its tools", None, None]
-    thinks = {"role": "ai", "tool_calls": [{"name": "think", "arguments": {}}]}
-    seen = told("tool seen")
-    assert problems_of([*told("user one"), thinks, *seen, thinks, *seen]) == [NO_TOOLS, None]
-
-
-def test_a_history_without_a_line_is_refused_for_that():
-    assert problems_of(session("u1 - one, a1 u1 c1, u2 gone two, a2 u2 c2")) == [None, INCOMPLETE]
+        None, "a call of think, which is none of its tools", None, None]
+    assert problems_of([document[0], *document[3:5] * 2]) == [NO_TOOLS, None]
 
 
 def test_a_text_without_the_result_of_the_one_before_is_no_history():
