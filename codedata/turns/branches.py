@@ -124,8 +124,7 @@ class Branch:
                   if now.get(path) != self._before.get(path)]
         if not others:
             return {}
-        with (self._sandbox.files(self._sandbox.image) as old,
-              self._sandbox.files(pauses=False) as new):
+        with self._sandbox.files(self._sandbox.image) as old, self._sandbox.files() as new:
             for i, path in enumerate(others):
                 name = _shown(path[len(self.workdir) + 1:])
                 n_chars += len(name)
@@ -154,7 +153,7 @@ class Branch:
         for path, _ in changed:
             for one in [one for one in now if f"{one}/".startswith(f"{path}/")]:
                 del now[one]
-        with self._sandbox.files(pauses=False) as files:
+        with self._sandbox.files() as files:
             for path in dict.fromkeys(path for path, is_there in changed if is_there):
                 now |= {place: entry for place, entry in entries_at(files, path)
                         if place.startswith(source) and counts(place)}

@@ -45,7 +45,6 @@ class DiskWatch:
     def __init__(self, api, container_id: str, limit: int):
         self.n_over = 0                    # bytes written when it was ended
         self.stopped = threading.Event()   # the container need not be watched any more
-        self.paused = threading.Lock()     # held while it is paused
         self._api = api
         self._id = container_id
         self._limit = limit
@@ -70,8 +69,7 @@ class DiskWatch:
             self.n_over = n_bytes
             self._api.kill(self._id)
             return None
-        with self.paused:   # a signal would resume a paused container
-            self._api.kill(self._id, ALIVE)
+        self._api.kill(self._id, ALIVE)
         return self._limit - n_bytes
 
 
