@@ -107,10 +107,10 @@ def _engine_of(stage: Stage, plan: Plan, settings: Settings, models: Models, opt
     if is_here:
         return Engine(settings.llm.workers, lambda log, step, inputs: stage.make(*inputs),
                       stage.close)
-    from codedata.cluster.engine import ray_engine  # an extra
+    from codedata.cluster.engine import RayEngine  # an extra
     fills_cluster = options.host and options.ray_address and "workers" not in options.given
-    return ray_engine(stage, settings, models.stop, options.host, options.ray_address,
-                      0 if fills_cluster else settings.llm.workers)
+    return RayEngine(stage, settings, models.stop, options.host, options.ray_address,
+                     0 if fills_cluster else settings.llm.workers)
 
 
 def _prune(stage: Stage, plan: Plan) -> None:
