@@ -32,7 +32,7 @@ from codedata.conversation.steps import same_turn
 from codedata.conversation.turn import form_of, has_several_calls, plain, turn_text
 from codedata.disk.ledger import LEDGER, calls_of, read_lines
 from codedata.disk.store import Derived, Store, digest, shards_of
-from codedata.duel.executed import Execution, Executions
+from codedata.duel.executed import Execution, execution_of
 from codedata.duel.judge_stats import doubts, same_family, self_judging
 from codedata.duel.prompt_texts import packaged_text, prompt_digest
 from codedata.duel.scoring import (
@@ -158,7 +158,6 @@ class Judging:
                      for client in self.clients}
         self._parts = {f"{name} {order}": made_with.get(name, "")   # the settings of each
                        for name, order in product(self.panel.names, self.panel.orders)}
-        self._executions = Executions(self.root)
         self._not_refreshed: dict[str, str] = {}   # name: why --refresh kept an old verdict
 
     def _doubts(self) -> list[str]:
@@ -233,7 +232,7 @@ class Judging:
     def _turn(self, answer: Answer, name: str, old: Score | None) -> tuple[_Turn, dict[str, dict]]:
         """Return a turn and its entries by part: those of `old` that count, and draws that a
         program finds."""
-        runs = [self._executions.of(name, getattr(answer, field)) for field in self.panel.sides]
+        runs = [execution_of(self.root, name, getattr(answer, side)) for side in self.panel.sides]
         turn = _Turn(self.panel.rival, answer, runs, finds_draws=self.pairs is None)
         entries = turn.entries_in(old)
         if turn.is_draw:
