@@ -38,7 +38,6 @@ from codedata.page.blocks import (
     column,
     costs_section,
     count,
-    duration,
     numbers,
     outcomes,
     part,
@@ -187,7 +186,7 @@ def _overview(root: Path, tasks: list[Object], broken: list[str]) -> Block:
         numbers([("tasks", len(tasks)), *((status, count(status=status)) for status in STATUSES),
                  ("all checks passed", count(result="passed")),
                  ("failed checks", count(result="failed")), (UNKNOWN, count(result=UNKNOWN)),
-                 ("validation", duration(seconds)),
+                 ("validation", {"kind": "duration", "seconds": seconds}),
                  ("of that in the engine", f"{100 * engine_s / seconds:.0f} %" if seconds else None)
                  ]),
         gaps and box("p.quiet", f"No task here has the {gaps}."))

@@ -63,21 +63,11 @@ def outcomes(results: Iterable[str]) -> Block:
     return {"kind": "outcomes", "results": [*results]}
 
 
-def swatch(value: str) -> Block:
-    """Return a value after a spot in its colour, if the table has a colour for it."""
-    return {"kind": "swatch", "value": value}
-
-
 def unreadable(broken: list[str], noun: str, at_most: int) -> Block:
     """Return a notice of records that cannot be read, or None if there are none."""
     texts = [box("li", text) for text in broken[:at_most]]
     return box("div.notice", box("strong", f"{plural(len(broken), noun)} cannot be read:"),
                box("ul", *texts)) if broken else None
-
-
-def duration(seconds: float) -> Block:
-    """Return a time in seconds, to be shown in words."""
-    return {"kind": "duration", "seconds": seconds}
 
 
 def costs_section(costs: list[Cost], lead: str) -> Block:
