@@ -85,9 +85,6 @@ def _sum_by_model(lines: list[dict]) -> list[dict]:
         total = sums.setdefault(key, {"model": call["model"], "n": 0})
         total["n"] += call.get("n", 1)
         for amount in AMOUNTS:
-            total[amount] = _added(total.get(amount, 0), call.get(amount, 0))
+            added = total.get(amount, 0), call.get(amount, 0)
+            total[amount] = None if None in added else sum(added)
     return list(sums.values())
-
-
-def _added(one: float | None, other: float | None) -> float | None:
-    return None if one is None or other is None else one + other
