@@ -28,7 +28,6 @@ from codedata.agent.protocols import (
     one_command,
     packaged,
     read_turn,
-    text_instructions,
 )
 from codedata.agent.submit import submit
 from codedata.agent.tools import Failed, Stop, Tool
@@ -177,8 +176,9 @@ class _Run:
         is_text = protocol == "text"
         self.schemas = [] if is_text else [tool.schema for tool in self.tools.values()]
         prompt = self.agent.system_prompt
-        if is_text:
-            prompt += text_instructions(self.tools)
+        if is_text:   # its only tool is `bash`; a command that prints an end marker ends the run
+            names = ["text.md", "text_stop.md"] if "stop" in self.tools else ["text.md"]
+            prompt = "\n\n".join([prompt, *map(packaged, names)])
         self.history = History(storable([{"role": "system", "content": prompt},
                                          {"role": "user", "content": self.task}]))
 

@@ -54,13 +54,6 @@ class ModelReply(Protocol):
     call: dict               # model, tokens_in, tokens_out, cost_usd: None if unknown
 
 
-def text_instructions(tools: dict[str, Tool]) -> str:
-    """Return what the text protocol adds to a system prompt. Its only tool is `bash`; a command
-    that prints an end marker ends the run."""
-    names = ["text.md", "text_stop.md"] if "stop" in tools else ["text.md"]
-    return "\n\n" + "\n\n".join(map(packaged, names))
-
-
 def read_turn(reply: ModelReply, protocol: str, tools: dict[str, Tool]) -> AgentTurn:
     """Return a reply in a protocol, "native" or "text", as an AgentTurn."""
     head, fence, rest = reply.text.partition("```")   # a tag inside a code block is code
