@@ -85,11 +85,6 @@ def remove_tree(root: Path) -> None:
         raise OSError(done.stderr.strip())
 
 
-def free_bytes(place: Path) -> int:
-    """Return how many bytes are free in the file system of `place`."""
-    return shutil.disk_usage(place).free
-
-
 def wait_for_room(place: Path, floor_bytes: int, stop: threading.Event) -> None:
     """Return when the file system of `place` has at least `floor_bytes` free; print what it waits
     for to stderr.
@@ -98,7 +93,7 @@ def wait_for_room(place: Path, floor_bytes: int, stop: threading.Event) -> None:
     """
     waits = False
     with _waiting:
-        while (free := free_bytes(place)) < floor_bytes:
+        while (free := shutil.disk_usage(place).free) < floor_bytes:
             if not waits:
                 say(f"{place}: {free / 1e9:.1f} GB free, under the floor of "
                     f"{floor_bytes / 1e9:.1f} GB: new work waits till there is more (images that "
