@@ -23,7 +23,6 @@ from codedata.agent.history import History
 from codedata.agent.protocols import (
     Action,
     AgentTurn,
-    ModelReply,
     observation,
     one_command,
     packaged,
@@ -33,6 +32,7 @@ from codedata.agent.submit import submit
 from codedata.agent.tools import Failed, Stop, Tool
 from codedata.disk.layouts import to_json, write_atomic
 from codedata.errors import HttpTrouble, ItemFailed, Trouble
+from codedata.llm import Reply
 from codedata.records import storable
 from codedata.run.pool import trouble_of
 from codedata.run.talk import begin_step
@@ -53,7 +53,7 @@ TOO_LONG = re.compile(r"context|too long|too many tokens|maximum.{0,30}(?:tokens
 class LLMServer(Protocol):
     """Define the model interface of an agent; Client and LLMServerHTTP of codedata.llm fit it."""
 
-    def ask(self, messages: list[dict], *, tools: list[dict] | None = None) -> ModelReply:
+    def ask(self, messages: list[dict], *, tools: list[dict] | None = None) -> Reply:
         """Return one reply; raise HttpTrouble where the endpoint refuses, or another ItemFailed."""
 
 
@@ -241,7 +241,7 @@ class _Run:
         is_native = self.agent.protocol == "auto" and self.protocol == "native"
         return is_native and "bash" in self.tools and not self.history.observations
 
-    def _ask(self) -> ModelReply:
+    def _ask(self) -> Reply:
         """Return a reply to the history, which is shortened if it is too long."""
         self._shorten(self.agent.max_context_tokens)
         while True:
