@@ -105,9 +105,9 @@ class Ledger:
         self._files: dict[Path, Appender] = {}
         self._newest = ""       # the newest time of a line
         self._parts: dict[tuple, tuple] = {(): ()}
-        kept = [path for d in directories for path in (Path(d) / PARTIAL).glob("*.jsonl")]
+        kept = [path for d in directories for path in (d / PARTIAL).glob("*.jsonl")]
         self.with_replies = {path.stem for path in kept}   # items that may have kept replies
-        for line in in_time([read_lines(Path(d) / LEDGER) for d in directories]):
+        for line in in_time([read_lines(d / LEDGER) for d in directories]):
             self._take(line)
 
     def _take(self, line: dict) -> None:
@@ -181,7 +181,7 @@ class Ledger:
                 if "error" in line:
                     line["error"] = line["error"][:ERROR_CHARS]
             if directory not in self._files:
-                self._files[directory] = Appender(Path(directory) / LEDGER)
+                self._files[directory] = Appender(directory / LEDGER)
             self._files[directory].append(b"".join(map(to_line, lines)))
             for line in lines:
                 self._take(line)

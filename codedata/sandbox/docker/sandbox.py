@@ -201,7 +201,7 @@ class SandboxDocker:
                 raise
             with closing(pieces):
                 is_folder = about["mode"] & engine.IS_FOLDER
-                unpack(Stream(pieces), Path(to), bounds, strip=1 if is_folder else 0)
+                unpack(Stream(pieces), to, bounds, strip=1 if is_folder else 0)
 
     def network(self, is_on: bool) -> None:
         """Switch the network on or off, with name resolution."""
