@@ -21,8 +21,6 @@ from codedata.page.blocks import (
     card,
     column,
     count,
-    numbers,
-    outcomes,
     part,
     section,
     table,
@@ -175,12 +173,12 @@ def page(rows: list[Object], details: dict[int, Packed], broken: list[str]) -> b
         box("p.lead", "A task counts by the worst result of its checks; the worst come first. "
                       "“review” is a question for a reader: a variant that is still rewarded "
                       "may be wrong, or equal in meaning."),
-        numbers([("tasks audited", len(rows)),
-                 *(({"kind": "swatch", "value": result}, count(result=result))
-                   for result in COLOURS),
-                 ("audited as they are", count(folder=AS_AUDITED))]),
+        {"kind": "numbers", "pairs": [
+            ("tasks audited", len(rows)),
+            *(({"kind": "swatch", "value": result}, count(result=result)) for result in COLOURS),
+            ("audited as they are", count(folder=AS_AUDITED))]},
         box("div.cards",
-            card("Checks by result, in tasks", outcomes(COLOURS)),
+            card("Checks by result, in tasks", {"kind": "outcomes", "results": [*COLOURS]}),
             card("Of all that was tried",
                  table("Shares", ["", "", "share", "95 % interval"], shares, "lrrr"))))
     tasks = rows and section("tasks", "Tasks", LISTING)

@@ -6,7 +6,6 @@ anybody, since they become text nodes; a kind has to be a constant.
 """
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict
 
 from codedata.llm.costs import Cost
@@ -51,16 +50,6 @@ def column(key: str, kind: str = "text", title: str | None = None, **more) -> di
 def count(**filters: str) -> Block:
     """Return the number of the page's rows that pass these filters."""
     return {"kind": "count", "filters": filters}
-
-
-def numbers(pairs: list[tuple[Block, Block]]) -> Block:
-    """Return a block of named numbers, given as pairs (name, number)."""
-    return {"kind": "numbers", "pairs": pairs}
-
-
-def outcomes(results: Iterable[str]) -> Block:
-    """Return the table of the checks of all rows by result."""
-    return {"kind": "outcomes", "results": [*results]}
 
 
 def unreadable(broken: list[str], noun: str, at_most: int) -> Block:
