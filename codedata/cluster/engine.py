@@ -294,19 +294,16 @@ class RayEngine:
 
     def _watch(self) -> None:
         """Treat workers without a sign of life for SILENT_S as dead."""
+        why = f"it gave no sign of life for {SILENT_S:.0f} s"
         while not self._ended.wait(WATCH_S):
             if self._stop.is_set():
                 self._mailbox.end.remote()
             for slot in self._slots:
                 if slot.is_well and time.monotonic() - slot.seen > SILENT_S:
-                    self._lose(slot)
-
-    def _lose(self, slot: Slot) -> None:
-        why = f"it gave no sign of life for {SILENT_S:.0f} s"
-        inboxes = [self._inboxes.get(lease) for lease in [*slot.leases]]
-        self._drop(slot, slot.number, why)
-        for inbox in filter(None, inboxes):
-            inbox.put(WorkerLost(why))
+                    inboxes = [self._inboxes.get(lease) for lease in [*slot.leases]]
+                    self._drop(slot, slot.number, why)
+                    for inbox in filter(None, inboxes):
+                        inbox.put(WorkerLost(why))
 
     # messages ------------------------------------------------------------------------------------
 
