@@ -184,7 +184,7 @@ def test_the_calls_of_a_turn_run_in_order_each_with_its_own_result(tmp_path):
         (0, "ls", "seen 0"), (0, "pwd", "seen 1")]
     sides = {"king": runs("echo a > a", "cat a; exit 3"), "challenger": runs("cat a")}
     here = Folder(tmp_path)
-    state = State(here, here, None, Replayer(here, {}, 9.0, None), None)
+    state = State(here, None, Replayer(here, {}, 9.0, None), None)
     (several, one), _ = run_sides(sides, Answer(ID, history, "", tools=tools), state)
     assert several["command"] == "echo a > a\ncat a; exit 3" and several["seconds"] == 0.5
     assert Execution(several, {}).text() == (
