@@ -132,7 +132,8 @@ class Files:
     def _stream(self, pieces: Iterable[bytes]) -> Stream:
         def checked() -> Iterator[bytes]:
             for piece in pieces:
-                _check(self.stop)
+                if self.stop.is_set():
+                    raise Interrupted()
                 yield piece
         return Stream(checked())
 
@@ -175,7 +176,8 @@ def _differences_in(name: str, parent: int | None, path: str, count: Callable,
         for entry in held.enter_context(os.scandir(folder)):
             place = f"{path}/{entry.name}"
             count(place, 0)
-            _check(stop)
+            if stop.is_set():
+                raise Interrupted()
             try:
                 if entry.is_dir(follow_symlinks=False):
                     yield from _differences_in(entry.name, folder, place, count, stop)
@@ -185,12 +187,6 @@ def _differences_in(name: str, parent: int | None, path: str, count: Callable,
                     yield place, not is_mark
             except OSError:   # it was just removed or replaced
                 yield place, True
-
-
-def _check(stop: threading.Event) -> None:
-    """Raise Interrupted if the run stops."""
-    if stop.is_set():
-        raise Interrupted()
 
 
 def _is_new(folder: int) -> bool:
