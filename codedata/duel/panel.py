@@ -132,7 +132,9 @@ def judging_of(settings: Settings, models: Models, refresh: bool, how: str) -> J
     # what it shows of the pull request is memory or luck, which facts find
     if mode == "king" and how != "chosen":
         share = settings.leak.king_share if answers is Answer else 0.0
-        if share and _n_answers(root) < FEW_TURNS:
+        answered = (path for directory in shards_of(root / Answer.directory)
+                    for path in directory.glob("[!_.]*.json"))
+        if share and len([*answered]) < FEW_TURNS:
             share = 1.0
         leaks = LeakJudges(root, models.leak_judges(), share)
     return Judging(root, panel_of(clients, settings.judge.order, mode), answers, scores,
@@ -412,12 +414,6 @@ def find_related(root: Path, judges: dict[str, str]) -> dict[str, list[str]]:
         for line in read_lines(directory / LEDGER):
             models[str(line.get("stage"))].update(call["model"] for call in calls_of(line))
     return same_family(judges, {"king": models["king"], "challenger": models["ch"]})
-
-
-def _n_answers(root: Path) -> int:
-    """Return the number of answer records under a root."""
-    return sum(1 for directory in shards_of(root / Answer.directory)
-               for _ in directory.glob("[!_.]*.json"))
 
 
 def _marker(entry: dict, digests: list[str]) -> str:
