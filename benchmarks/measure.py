@@ -6,6 +6,7 @@ keeps nothing large.
 """
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import random
@@ -25,6 +26,12 @@ SETTINGS_FROM_OUTSIDE = ("LLM_BASE_URL", "PIPELINE_PROXY", "REQUESTS_CA_BUNDLE",
 WORDS = ["parser", "token", "cache", "index", "return", "value", "error", "config", "buffer",
          "stream", "module", "import", "test", "assert", "path", "file", "line", "offset", "branch",
          "commit", "merge", "table"]
+
+
+def parser_of(doc: str) -> argparse.ArgumentParser:
+    """Return a parser whose help is a benchmark's docstring."""
+    return argparse.ArgumentParser(description=doc,
+                                   formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
 @dataclass
