@@ -11,7 +11,6 @@ alone are no alarm. One JSON line, with Wilson's 95 % intervals.
 """
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import subprocess
@@ -19,7 +18,7 @@ import sys
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from measure import PROJECT
+from measure import PROJECT, parser_of
 
 sys.path.insert(0, str(PROJECT))
 from codedata.checks.intervals import wilson
@@ -60,8 +59,7 @@ def results_of(root: Path, name: str) -> dict[str, str]:
 
 def main() -> None:
     """Measure, and print one JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--thorough", action="store_true")

@@ -23,7 +23,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from measure import PROJECT, Others, machine, run
+from measure import PROJECT, Others, machine, parser_of, run
 from synthetic_overlap import HARD, Draw, edited, every, harmless
 
 TEXT_CHARS, SAMPLE_CHARS, PLANTED = 4000, 25_000, 1000
@@ -50,8 +50,7 @@ def main() -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(description=__doc__,
-                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = parser_of(__doc__)
     p.add_argument("--n", type=int, default=100_000, help="texts for near-duplicates (%(default)s)")
     p.add_argument("--rows", type=int, default=5000, help="rows of the benchmark (%(default)s)")
     p.add_argument("--samples", type=int, default=10_000,

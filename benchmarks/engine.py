@@ -27,7 +27,7 @@ import urllib.request
 from contextlib import suppress
 from pathlib import Path
 
-from measure import PROJECT, Others, machine, mock_llm, run, script, write_root
+from measure import PROJECT, Others, machine, mock_llm, parser_of, run, script, write_root
 
 sys.path.insert(0, str(PROJECT / "tests"))
 from ray_nodes import nodes
@@ -59,8 +59,7 @@ def main() -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(description=__doc__,
-                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = parser_of(__doc__)
     p.add_argument("--only", type=lambda text: text.split(","), default=PARTS, metavar="PART,PART",
                    help=f"of {', '.join(PARTS)} (all)")
     p.add_argument("--seeds", type=lambda text: [int(n) for n in text.split(",")],

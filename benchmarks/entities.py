@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from measure import PROJECT, machine
+from measure import PROJECT, machine, parser_of
 
 TYPESCRIPT = "typescript@5.9.3"
 PROJECTS = {   # what is fetched by which client, and what it unpacks to
@@ -51,8 +51,7 @@ def main() -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(description=__doc__,
-                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = parser_of(__doc__)
     p.add_argument("--cache", type=Path, required=True, help="folder for what is downloaded")
     p.add_argument("--language", choices=PROJECTS, help="this one alone")
     p.add_argument("--folder", type=Path, help="sources to read instead of the pinned project")

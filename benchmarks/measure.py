@@ -6,6 +6,7 @@ keeps nothing large.
 """
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import random
@@ -25,6 +26,12 @@ SETTINGS_FROM_OUTSIDE = ("LLM_BASE_URL", "PIPELINE_PROXY", "REQUESTS_CA_BUNDLE",
 WORDS = ["parser", "token", "cache", "index", "return", "value", "error", "config", "buffer",
          "stream", "module", "import", "test", "assert", "path", "file", "line", "offset", "branch",
          "commit", "merge", "table"]
+
+
+def parser_of(doc: str) -> argparse.ArgumentParser:
+    """Return a parser whose help is a benchmark's docstring."""
+    return argparse.ArgumentParser(description=doc,
+                                   formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
 @dataclass
@@ -94,28 +101,26 @@ def mock_llm(*options, tls: bool = False):
     mock.stats = json.loads(rest)
 
 
-def write_root(root: Path, n: int, chars: int, commits: bool = False,
-               answers: bool = False) -> None:
-    """Write a root of `n` prompts with histories of about `chars` characters, as prompt.py does.
-
-    `commits`: also a PR record for each; `answers`: also two answers to each. Written in a process
-    of its own, see this module's docstring.
+def write_root(root: Path, n: int, chars: int, commits: bool = False) -> None:
+    """Write a root of `n` prompts with histories of about `chars` characters, as prompt.py does;
+    with `commits` also a PR record for each. Written in a process of its own, see this module's
+    docstring.
     """
     root.mkdir(parents=True, exist_ok=True)
     (root / "chain.toml").touch()
     (root / ".env").touch()   # else one in the current folder would count
     child = get_context("spawn").Process(target=_write_root,
-                                         args=(root, n, chars, commits, answers))
+                                         args=(root, n, chars, commits))
     child.start()
     child.join()
     if child.exitcode:
         sys.exit("the prompts could not be written")
 
 
-def _write_root(root: Path, n: int, chars: int, commits: bool, answers: bool) -> None:
+def _write_root(root: Path, n: int, chars: int, commits: bool) -> None:
     sys.path.insert(0, str(PROJECT))
     from codedata.disk.store import Lists, Store
-    from codedata.records import Answer, Commit, Prompt
+    from codedata.records import Commit, Prompt
     lists = Lists(root, Prompt).open()
     for first in range(0, n, LIST_LENGTH):
         prompts = [Prompt(instance_id=_instance(i), repo="bench/repo", language="python", turn=3,
@@ -124,15 +129,6 @@ def _write_root(root: Path, n: int, chars: int, commits: bool, answers: bool) ->
                    for i in range(first, min(n, first + LIST_LENGTH))]
         lists.put_file(f"prompts_{n}_{first // LIST_LENGTH + 1}", prompts, stage="prompt",
                        state="done")
-    store = Store(root, Answer).open()
-    for i in range(n if answers else 0):
-        turns = [f"THOUGHT: {_sentence(random.Random(f'{side} {i}'))}\n\n"
-                 f"```bash\ngrep -rn m{i} src | head -{k}\n```"
-                 for k, side in enumerate(("king", "challenger"), 1)]
-        record = Answer(_instance(i), history(i, chars), "THOUGHT: I look.\n\n```bash\nls\n```",
-                        *turns)
-        _put(store, f"prompts_{n}_{i // LIST_LENGTH + 1}_{i % LIST_LENGTH + 1}", record,
-             stages=("king", "ch"))
     store = Store(root, Commit).open()
     for i in range(n if commits else 0):
         draw = random.Random(i)
@@ -140,14 +136,8 @@ def _write_root(root: Path, n: int, chars: int, commits: bool, answers: bool) ->
             f"+{_sentence(draw)}\n" for _ in range(12))
         commit = Commit(_instance(i), "bench/repo", "python", f"{i:040x}", _sentence(draw, 60),
                         _sentence(draw, 20), [f"src/m{i}.py"], patch, patch)
-        _put(store, commit.instance_id, commit, stages=("prompt",))
-
-
-def _put(store, name: str, record, stages: tuple[str, ...]) -> None:
-    known = store.put(name, record, tuple(record.__dataclass_fields__))
-    for stage in stages:
-        store.note(name, stage=stage, state="done", instance_id=record.instance_id,
-                   wrote=known.digests, size=known.size, mtime_ns=known.mtime_ns)
+        known = store.put(commit.instance_id, commit, tuple(vars(commit)))
+        store.note(commit.instance_id, stage="prompt", state="done", **known.line())
 
 
 def history(i: int, chars: int) -> list[dict]:

@@ -20,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from measure import machine, mock_llm, run, script, write_root
+from measure import machine, mock_llm, parser_of, run, script, write_root
 
 WALL_TARGET_S, PEAK_TARGET_MB = 5.0, 500   # at 100,000 answers
 # written last: a root without it was cut short and is built again
@@ -47,8 +47,7 @@ def main() -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(description=__doc__,
-                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = parser_of(__doc__)
     p.add_argument("--n", type=lambda text: [int(n) for n in text.split(",")],
                    default=[10_000, 100_000], metavar="N,N",
                    help="answers in a root (10000,100000)")

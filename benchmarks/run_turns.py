@@ -140,7 +140,7 @@ def branch_seconds(state: State) -> list[float]:
     for i in range(N_BRANCHES):
         began = time.monotonic()
         state.branch.run(f"echo {i} > codedata-benchmark")
-        with state.branches.branch(*state.branch.layers) as branch:
+        with state.replayer.branches.branch(*state.branch.layers) as branch:
             branch.run("true")
         times.append(time.monotonic() - began)
     return times

@@ -17,7 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from measure import HERE, Others, machine, mock_llm, run, script, write_root
+from measure import HERE, Others, machine, mock_llm, parser_of, run, script, write_root
 
 WALL_TARGET = {32: 1.10, 128: 1.10, 256: 1.10}   # of ideal
 CPU_TARGET_MS = 1.2                              # a call, with answer file and ledger line
@@ -51,8 +51,7 @@ def main() -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(description=__doc__,
-                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = parser_of(__doc__)
     p.add_argument("--n", type=int, default=5000, help="prompts, each one call (%(default)s)")
     p.add_argument("--workers", type=lambda text: [int(w) for w in text.split(",")],
                    default=[32, 128, 256],

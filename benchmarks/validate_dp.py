@@ -24,7 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from measure import PROJECT, Others, machine, run
+from measure import PROJECT, Others, machine, parser_of, run
 
 sys.path.insert(0, str(PROJECT / "samples"))
 sys.path.insert(0, str(PROJECT))
@@ -58,8 +58,7 @@ def main() -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(description=__doc__,
-                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = parser_of(__doc__)
     p.add_argument("--only", action="append", metavar="SAMPLE", help="of the samples (all)")
     p.add_argument("--at-once", type=int, default=4, help="for the rate (%(default)s)")
     p.add_argument("--mutants", action="store_true", help="run the mutants")

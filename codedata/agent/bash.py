@@ -2,6 +2,8 @@
 commands."""
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from codedata.agent.tools import Failed, Stop
 from codedata.sandbox import OUTPUT_BYTES, Result, Sandbox
 
@@ -11,15 +13,14 @@ SUBMIT = "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"   # models were trained to prin
 GIVE_UP = "TASK_CANNOT_BE_COMPLETED"
 
 
+@dataclass
 class ToolBashExecutor:
     """Run bash commands, each for at most `timeout_s` seconds, or for the time that the model asks
     for, up to `max_timeout_s`."""
 
+    timeout_s: float = 120.0
+    max_timeout_s: float = 1800.0
     name = "bash"
-
-    def __init__(self, timeout_s: float = 120.0, max_timeout_s: float = 1800.0):
-        self.timeout_s = timeout_s
-        self.max_timeout_s = max_timeout_s
 
     def __call__(self, sandbox: Sandbox, command: str, timeout_s: int = 0) -> str | Stop:
         """Run a bash command and see what it prints. Working directory and environment stay as a

@@ -23,17 +23,16 @@ from codedata.agent.history import History
 from codedata.agent.protocols import (
     Action,
     AgentTurn,
-    ModelReply,
     observation,
     one_command,
     packaged,
     read_turn,
-    text_instructions,
 )
 from codedata.agent.submit import submit
 from codedata.agent.tools import Failed, Stop, Tool
 from codedata.disk.layouts import to_json, write_atomic
 from codedata.errors import HttpTrouble, ItemFailed, Trouble
+from codedata.llm import Reply
 from codedata.records import storable
 from codedata.run.pool import trouble_of
 from codedata.run.talk import begin_step
@@ -54,7 +53,7 @@ TOO_LONG = re.compile(r"context|too long|too many tokens|maximum.{0,30}(?:tokens
 class LLMServer(Protocol):
     """Define the model interface of an agent; Client and LLMServerHTTP of codedata.llm fit it."""
 
-    def ask(self, messages: list[dict], *, tools: list[dict] | None = None) -> ModelReply:
+    def ask(self, messages: list[dict], *, tools: list[dict] | None = None) -> Reply:
         """Return one reply; raise HttpTrouble where the endpoint refuses, or another ItemFailed."""
 
 
@@ -177,8 +176,9 @@ class _Run:
         is_text = protocol == "text"
         self.schemas = [] if is_text else [tool.schema for tool in self.tools.values()]
         prompt = self.agent.system_prompt
-        if is_text:
-            prompt += text_instructions(self.tools)
+        if is_text:   # its only tool is `bash`; a command that prints an end marker ends the run
+            names = ["text.md", "text_stop.md"] if "stop" in self.tools else ["text.md"]
+            prompt = "\n\n".join([prompt, *map(packaged, names)])
         self.history = History(storable([{"role": "system", "content": prompt},
                                          {"role": "user", "content": self.task}]))
 
@@ -241,7 +241,7 @@ class _Run:
         is_native = self.agent.protocol == "auto" and self.protocol == "native"
         return is_native and "bash" in self.tools and not self.history.observations
 
-    def _ask(self) -> ModelReply:
+    def _ask(self) -> Reply:
         """Return a reply to the history, which is shortened if it is too long."""
         self._shorten(self.agent.max_context_tokens)
         while True:

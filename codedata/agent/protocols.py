@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from codedata.agent.tools import Tool
+from codedata.llm import Reply
 from codedata.records import storable
 from codedata.texts import text_of
 
@@ -45,23 +45,7 @@ class AgentTurn:
     is_prose: bool = False   # the reply is a whole text that attempts no action
 
 
-class ModelReply(Protocol):
-    """Define the parts of a reply that are read; codedata.llm.Reply implements it."""
-
-    text: str
-    tool_calls: list[dict]
-    truncated: bool
-    call: dict               # model, tokens_in, tokens_out, cost_usd: None if unknown
-
-
-def text_instructions(tools: dict[str, Tool]) -> str:
-    """Return what the text protocol adds to a system prompt. Its only tool is `bash`; a command
-    that prints an end marker ends the run."""
-    names = ["text.md", "text_stop.md"] if "stop" in tools else ["text.md"]
-    return "\n\n" + "\n\n".join(map(packaged, names))
-
-
-def read_turn(reply: ModelReply, protocol: str, tools: dict[str, Tool]) -> AgentTurn:
+def read_turn(reply: Reply, protocol: str, tools: dict[str, Tool]) -> AgentTurn:
     """Return a reply in a protocol, "native" or "text", as an AgentTurn."""
     head, fence, rest = reply.text.partition("```")   # a tag inside a code block is code
     text = storable((THINKING.sub("", head) + fence + rest).strip())

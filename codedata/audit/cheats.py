@@ -7,7 +7,7 @@ import json
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from codedata.audit.audited import Audited, CheckResult, files_in
@@ -112,10 +112,10 @@ def data_alone(audited: Audited) -> list[str]:
     return [f"{data} rewarded without {', '.join(programs)}"] if grade.reward == 1.0 else []
 
 
-def rewarded(grader: Grader, scripts: Iterable[tuple[str, str]], kept: float = 0.0) -> list[str]:
+def rewarded(grader: Grader, scripts: list[tuple[str, str]], kept: float = 0.0) -> list[str]:
     """Return a line for each script (name, bash) whose work is rewarded with more than `kept`, the
     reward for doing nothing."""
-    worked, scripts = [], [*scripts]
+    worked = []
     for k, (name, script) in enumerate(scripts, 1):
         current_step().count = f"cheat {k} of {len(scripts)}"
         try:

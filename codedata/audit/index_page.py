@@ -21,11 +21,8 @@ from codedata.page.blocks import (
     card,
     column,
     count,
-    numbers,
-    outcomes,
     part,
     section,
-    swatch,
     table,
     unreadable,
 )
@@ -84,7 +81,7 @@ def read_audits(root: Path, room: int = DETAIL_BYTES
             rows.append(_row(name, audits.read(name)))
         except BrokenRecord as e:
             broken.append(e)
-    rows.sort(key=lambda row: AUDIT_RESULTS.index(row["result"]))
+    rows.sort(key=_rank)
     details = pack_fitting(enumerate(_details(rows, tasks)), room)
     return rows, details, [printable(str(one)) for one in broken]
 
@@ -118,8 +115,9 @@ def _shown(check: AuditCheck) -> Object:
             "tries": [*map(_readable, check["tries"])]}
 
 
-def _rank(check: Object) -> int:
-    return AUDIT_RESULTS.index(check["result"])
+def _rank(one: Object) -> int:
+    """Return the place of a check, or of a task's row, by its result: the worst comes first."""
+    return AUDIT_RESULTS.index(one["result"])
 
 
 def _in_words(figures: Object) -> str:
@@ -175,11 +173,12 @@ def page(rows: list[Object], details: dict[int, Packed], broken: list[str]) -> b
         box("p.lead", "A task counts by the worst result of its checks; the worst come first. "
                       "“review” is a question for a reader: a variant that is still rewarded "
                       "may be wrong, or equal in meaning."),
-        numbers([("tasks audited", len(rows)),
-                 *((swatch(result), count(result=result)) for result in COLOURS),
-                 ("audited as they are", count(folder=AS_AUDITED))]),
+        {"kind": "numbers", "pairs": [
+            ("tasks audited", len(rows)),
+            *(({"kind": "swatch", "value": result}, count(result=result)) for result in COLOURS),
+            ("audited as they are", count(folder=AS_AUDITED))]},
         box("div.cards",
-            card("Checks by result, in tasks", outcomes(COLOURS)),
+            card("Checks by result, in tasks", {"kind": "outcomes", "results": [*COLOURS]}),
             card("Of all that was tried",
                  table("Shares", ["", "", "share", "95 % interval"], shares, "lrrr"))))
     tasks = rows and section("tasks", "Tasks", LISTING)

@@ -25,6 +25,7 @@ TEXTS = PROMPT, AGAIN, SCHEMA, *OF_GOLD
 VERDICTS = WRONG, EQUAL, UNSAID = "wrong", "equal", "not said"
 AROUND = 150             # lines of the gold shown before and after a survivor
 MAX_CHARS = 40_000       # of the files that the instruction mentions, and of the lines around
+GOLD_FORM = {"faults": [{"quote": "…", "why": "the input, what is demanded, what happens"}]}
 _text = partial(text_of, __package__)
 
 
@@ -43,7 +44,9 @@ def read_survivors(client: Client, audited: Audited) -> CheckResult:
     if of_patch and not audited.survivors:
         return CheckResult(NO_CASE, "no variant of the gold is rewarded")
     instruction = "\n\n".join(texts_of(audited.task))
-    wrong = [] if of_patch else _gold_faults(client, audited, instruction)
+    wrong = [] if of_patch else asked(
+        client, partial(_faults_in, instruction), GOLD_PROMPT, GOLD_SCHEMA, GOLD_FORM,
+        instruction=instruction, files=shown(audited.changed[1]))
     faults = [f"the gold breaks {one['quote']!r}: {one['why']}" for one in wrong]
     read, counts = [], Counter()
     for k, survivor in enumerate(audited.survivors, 1):
@@ -83,13 +86,6 @@ def shown(parts: Files, without: Iterable[str] = ()) -> str:
             left -= len(text)
             texts.append(f"--- {path}\n{text}")
     return "\n".join(texts)
-
-
-def _gold_faults(client: Client, audited: Audited, instruction: str) -> list[Object]:
-    """Return the faults that the model finds in the gold: {quote, why}."""
-    form = {"faults": [{"quote": "…", "why": "the input, what is demanded, what happens"}]}
-    return asked(client, partial(_faults_in, instruction), GOLD_PROMPT, GOLD_SCHEMA, form,
-                 instruction=instruction, files=shown(audited.changed[1]))
 
 
 def asked(client: Client, read: Callable[[Reply], list | dict], prompt: str, schema: str,

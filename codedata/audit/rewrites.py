@@ -95,7 +95,8 @@ def _rewritten(text: bytes, lines: set[int],
     rows = text.splitlines(keepends=True)
     for node in [*_outermost_functions(_parsed(text))][::-1]:
         first = min(part.lineno for part in (node, *node.decorator_list))
-        if lines.isdisjoint(range(first, node.end_lineno + 1)) or _reads_frames(node):
+        names = {getattr(part, "id", getattr(part, "attr", "")) for part in ast.walk(node)}
+        if lines.isdisjoint(range(first, node.end_lineno + 1)) or names & FRAME_READERS:
             continue
         indent = rows[node.lineno - 1][:node.col_offset].decode()
         line_end = re.search(rb"[\r\n]*$", rows[node.end_lineno - 1])[0]
@@ -113,11 +114,6 @@ def _outermost_functions(node: ast.AST) -> Iterator[ast.stmt]:
             yield child
         else:
             yield from _outermost_functions(child)
-
-
-def _reads_frames(node: ast.AST) -> bool:
-    names = {getattr(part, "id", getattr(part, "attr", "")) for part in ast.walk(node)}
-    return not FRAME_READERS.isdisjoint(names)
 
 
 def _source(node: ast.stmt, indent: str) -> str:

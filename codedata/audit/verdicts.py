@@ -58,7 +58,7 @@ def check_gold(audited: Audited) -> CheckResult:
     except NotRewarded as e:
         if is_shared(audited.task.config) and audited.grader.gold_in_place().reward == 1.0:
             return CheckResult(UNFINISHED, ONLY_IN_PLACE)
-        return CheckResult(FAILED, str(e), [*e.grade.log.splitlines()[-5:]],
+        return CheckResult(FAILED, str(e), e.grade.log.splitlines()[-5:],
                            {"runs": len(rows), "rewarded": len(rows) - 1})
     figures = {"runs": len(rows) + 1, "rewarded": len(rows) + (order.reward == 1.0)}
     if order.reward != 1.0:

@@ -3,6 +3,7 @@ root has this environment and the coverage of its tests."""
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -20,15 +21,15 @@ from codedata.tasks.screen.screen import Screener
 ALL = 1.0   # a variant may fail all tests
 
 
+@dataclass
 class TaskSources(StaysInDriver):
     """Hold what a root knows of the sources of its tasks, listed once for all of them."""
 
-    def __init__(self, root: Path):
-        self._root = root
+    root: Path
 
     @cached_property
     def _stores(self) -> tuple[Environments, Store]:
-        return Environments(self._root).open(), Store(self._root, Coverage).open()
+        return Environments(self.root).open(), Store(self.root, Coverage).open()
 
     def of(self, task: Task) -> tuple[Environment, Coverage] | None:
         """Return the environment of a task's source and the coverage of its tests; None if the root

@@ -72,10 +72,8 @@ class Texts:
     texts that were candidates.
     """
 
-    def __init__(self, threshold: float = 0.8):
-        """Raise ValueError unless 0 < threshold <= 1, and Trouble if rensa is not installed."""
-        if not 0 < threshold <= 1:
-            raise ValueError(f"threshold is {threshold}; it must be above 0 and at most 1")
+    def __init__(self, threshold: float):
+        """Take a threshold above 0, at most 1. Raise Trouble if rensa is not installed."""
         try:
             from rensa import RMinHash, RMinHashLSH
         except ImportError:

@@ -77,25 +77,18 @@ class Slot:
     leases: set[int] = field(default_factory=set)
 
 
-def ray_engine(stage: Any, settings: Settings, stop: threading.Event, host: Any, address: str,
-               n_workers: int) -> RayEngine:
-    """Return the engine of a stage. `host` is the SandboxFactory of a script with sandboxes, or
-    None. With `n_workers` 0, use as many as the cluster has room for."""
-    sandbox = settings.sandbox
-    needs = {"cores": sandbox.cpu_request, "memory": float(bytes_of(sandbox.memory_request))}
-    job = Job(stage.make, stage.close, settings.root.resolve(), host)
-    return RayEngine(job, address, n_workers, stop, needs if host else {}, bool(sandbox.registry))
-
-
 class RayEngine:
     """Make a stage's items on workers. A worker has its own process, and makes one item at a time,
     or many if the stage needs no containers."""
 
-    def __init__(self, job: Job, address: str, n_workers: int, stop: threading.Event,
-                 needs: dict[str, float], has_registry: bool):
-        """Start the workers. `needs` are the cores and bytes of memory of an item's containers; {}
-        if the stage needs no containers. With `n_workers` 0, start as many as the cluster has room
-        for."""
+    def __init__(self, stage: Any, settings: Settings, stop: threading.Event, host: Any,
+                 address: str, n_workers: int):
+        """Start the workers. `host` is the SandboxFactory of a script with sandboxes, or None. With
+        `n_workers` 0, start as many as the cluster has room for."""
+        sandbox, needs = settings.sandbox, {}   # cores and bytes of memory of an item's containers
+        if host:
+            needs = {"cores": sandbox.cpu_request,
+                     "memory": float(bytes_of(sandbox.memory_request))}
         _connect(address, max(1, n_workers), needs)
         own_node = ray.get_runtime_context().get_node_id()
         self._mailbox = ray.remote(Mailbox).options(
@@ -111,12 +104,13 @@ class RayEngine:
             self._slots = [Slot(NodeAffinitySchedulingStrategy(node, soft=False))   # soft: any node
                            for node in sorted(nodes, key=own_node.__ne__)[:self.n_workers]]
             self._at_a_time = -(-self.n_workers // len(self._slots))
+        job = Job(stage.make, stage.close, settings.root.resolve(), host)
         self._job = ray.put(parcels.pack(job))
         self._code = package_digest()
         self._engines: set[str] = set()   # of containers
-        self._has_registry = has_registry
+        self._has_registry = bool(sandbox.registry)
         self._fault: RunStopped | None = None
-        if needs and not has_registry:    # a later engine is noticed when its worker starts
+        if needs and not self._has_registry:    # a later engine is noticed when its worker starts
             self._see_engines(_engines(self._job))
         self._numbers = count(1)       # of workers and leases
         self._idle: queue.SimpleQueue[tuple[Slot, int]] = queue.SimpleQueue()
@@ -300,19 +294,16 @@ class RayEngine:
 
     def _watch(self) -> None:
         """Treat workers without a sign of life for SILENT_S as dead."""
+        why = f"it gave no sign of life for {SILENT_S:.0f} s"
         while not self._ended.wait(WATCH_S):
             if self._stop.is_set():
                 self._mailbox.end.remote()
             for slot in self._slots:
                 if slot.is_well and time.monotonic() - slot.seen > SILENT_S:
-                    self._lose(slot)
-
-    def _lose(self, slot: Slot) -> None:
-        why = f"it gave no sign of life for {SILENT_S:.0f} s"
-        inboxes = [self._inboxes.get(lease) for lease in [*slot.leases]]
-        self._drop(slot, slot.number, why)
-        for inbox in filter(None, inboxes):
-            inbox.put(WorkerLost(why))
+                    inboxes = [self._inboxes.get(lease) for lease in [*slot.leases]]
+                    self._drop(slot, slot.number, why)
+                    for inbox in filter(None, inboxes):
+                        inbox.put(WorkerLost(why))
 
     # messages ------------------------------------------------------------------------------------
 

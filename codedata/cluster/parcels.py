@@ -9,7 +9,7 @@ import io
 import pickle
 import sys
 import threading
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from ray.cloudpickle import CloudPickler
@@ -36,10 +36,10 @@ class _Packer(CloudPickler):
         if isinstance(obj, ApiKey):
             return ApiKey, ("",)
         if isinstance(obj, Endpoint):   # a header may hold a key, too
-            return _record, (Endpoint, {**vars(obj), "api_key": ApiKey(""), "headers": {}})
+            return partial(Endpoint, **vars(obj) | {"api_key": ApiKey(""), "headers": {}}), ()
         if getattr(type(obj), "places", None):   # an item in a folder
-            return _record, (type(obj), {name: _in_memory(value)
-                                         for name, value in vars(obj).items()})
+            return partial(type(obj), **{name: _in_memory(value)
+                                         for name, value in vars(obj).items()}), ()
         return super().reducer_override(obj)
 
 
@@ -51,10 +51,6 @@ def _is_global(cache) -> bool:
 def _in_memory(value):
     is_files = isinstance(value, dict) and any(isinstance(one, Path) for one in value.values())
     return without_paths(value) if is_files else value
-
-
-def _record(cls: type, values: dict):
-    return cls(**values)
 
 
 def _cached(maxsize: int | None, function):

@@ -157,7 +157,7 @@ class ClusterWorker:
 
     def end(self) -> list[str]:
         """Close what the stage has kept open; return lines for the terminal."""
-        return self._job.close() if self._job and self._job.close else []
+        return self._job.close()
 
     def _call(self, target, name: str, arguments):
         message = parcels.pack((target, name, arguments))

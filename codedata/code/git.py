@@ -99,18 +99,15 @@ def has_commit(folder: Path, commit: str) -> bool:
 
 
 @contextmanager
-def git_output(folder: str | Path, *words: str,
-               stdin: str | BinaryIO = "") -> Iterator[BinaryIO]:
+def git_output(folder: str | Path, *words: str, stdin: str = "") -> Iterator[BinaryIO]:
     """Yield the output of this machine's git as a stream, while it runs, at most GIT_S; `stdin` is
     its input. Raise UnsafeArchive if it cannot start, or all output was read and git failed."""
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as errors:
-        if isinstance(stdin, str):
-            given.write(stdin.encode())
-            given.seek(0)
-            stdin = given
+        given.write(stdin.encode())
+        given.seek(0)
         try:
             process = subprocess.Popen(["git", *words], cwd=folder, env=PROGRAMS | GIT,
-                                       stdin=stdin, stdout=subprocess.PIPE,
+                                       stdin=given, stdout=subprocess.PIPE,
                                        stderr=errors, start_new_session=True)
         except OSError as e:
             raise UnsafeArchive(f"git {words[0]}: {e}") from e

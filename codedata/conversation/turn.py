@@ -141,8 +141,7 @@ def form_of(messages: Sequence[dict], tools: list[dict] | None = None) -> Form:
     if tools:
         return Form(tools=tools)
     texts = [content_text(message) for message in messages]
-    turns = [text for text, message in zip(texts, messages, strict=True)
-             if message["role"] == "assistant"]
+    turns = [content_text(message) for message in messages if message["role"] == "assistant"]
     for text in reversed(turns):
         for fence in FENCES:
             if Turn(text, fence).has_one_block():

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from codedata.datapoints.approval import is_as_proven
+from codedata.datapoints.approval import TAXONOMY, is_as_proven
 from codedata.datapoints.contents import known_checks
 from codedata.datapoints.folder import (
     APPROVED,
@@ -38,9 +38,6 @@ from codedata.page.blocks import (
     column,
     costs_section,
     count,
-    duration,
-    numbers,
-    outcomes,
     part,
     section,
     table,
@@ -60,7 +57,6 @@ MAX_LISTED = 500                     # of files, weights, broken folders
 EDITED = "approved, edited"           # edited since the approval: to be proven again
 STATUSES = {"in review": "blue", "approved": "green", EDITED: "amber", "returned": "blue",
             "cancelled": "grey"}   # and their colours
-LEVELS = ["easy", "medium", "hard", "extremely_hard"]
 UNKNOWN = "not validated"
 TABLE = {
     "noun": "task", "searches": "Search ids, prompts, categories, tags",
@@ -69,7 +65,8 @@ TABLE = {
         column("id", "name", "task", place="table"),
         column("status", "badge", room="narrow", width="9.6rem"),
         column("category", room="middle", width="11rem"), column("tags", room="wide"),
-        column("difficulty", room="narrow", order=LEVELS), column("languages", room="middle"),
+        column("difficulty", room="narrow", order=TAXONOMY["difficulties"]),
+        column("languages", room="middle"),
         column("checks", "passed", missing=UNKNOWN, hint="Checks that passed"),
         column("seconds", "number", room="middle", digits=1),
         column("review", "notes", "for review", room="wide"),
@@ -171,7 +168,8 @@ def page(root: Path, tasks: list[Object], details: dict[int, Packed], broken: li
         sections += [section("tasks", "Tasks", LISTING), section(
             "counts", "Categories and checks", box(
                 "div.cards", card("Tasks by category and status", by_status),
-                card("What the checks found", outcomes(["passed", "failed", "not checked"]))))]
+                card("What the checks found", {
+                    "kind": "outcomes", "results": ["passed", "failed", "not checked"]})))]
     return build("Terminal tasks", [*sections, costs_section(
         costs_of(root, DP), "Every call under dp/, from the ledgers.")], TABLE, tasks, details)
 
@@ -184,10 +182,10 @@ def _overview(root: Path, tasks: list[Object], broken: list[str]) -> Block:
         box("p.lead", "An approved task is in task/, and is exported as it was proven. After an "
                       "edit of more than its labels it has to be proven again. Seconds are the "
                       "time of its checks."),
-        numbers([("tasks", len(tasks)), *((status, count(status=status)) for status in STATUSES),
-                 ("all checks passed", count(result="passed")),
-                 ("failed checks", count(result="failed")), (UNKNOWN, count(result=UNKNOWN)),
-                 ("validation", duration(seconds)),
-                 ("of that in the engine", f"{100 * engine_s / seconds:.0f} %" if seconds else None)
-                 ]),
+        {"kind": "numbers", "pairs": [
+            ("tasks", len(tasks)), *((status, count(status=status)) for status in STATUSES),
+            ("all checks passed", count(result="passed")),
+            ("failed checks", count(result="failed")), (UNKNOWN, count(result=UNKNOWN)),
+            ("validation", {"kind": "duration", "seconds": seconds}),
+            ("of that in the engine", f"{100 * engine_s / seconds:.0f} %" if seconds else None)]},
         gaps and box("p.quiet", f"No task here has the {gaps}."))

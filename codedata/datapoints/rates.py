@@ -1,6 +1,5 @@
 """Count how often solver models have passed a datapoint, from dp/_attempts/."""
 from collections import defaultdict
-from collections.abc import Iterable
 from pathlib import Path
 from statistics import fmean
 
@@ -25,10 +24,9 @@ def rates_by_model(attempts: Attempts) -> dict[str, Object]:
     return {model: rates_of(rows) for model, rows in sorted(attempts.items())}
 
 
-def rates_of(attempts: Iterable[SolverAttempt]) -> Object:
+def rates_of(rows: list[SolverAttempt]) -> Object:
     """Return {attempts, passes, mean_reward, interval, tokens, unsolved} of one model's attempts at
     a datapoint. `interval` is the pass rate's 95 % Wilson interval; `tokens` is None if unknown."""
-    rows = [*attempts]
     passes = sum(row.reward == 1.0 for row in rows)
     tokens = [row.usage.get(key) for row in rows for key in ("tokens_in", "tokens_out")]
     return {"attempts": len(rows), "passes": passes,

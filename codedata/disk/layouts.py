@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from functools import partial, wraps
 from pathlib import Path
 from stat import S_ISDIR
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import orjson
 import tomli_w
@@ -438,10 +438,15 @@ class Folder:
 
 
 def _file_sha256(path: Path) -> str:
-    hasher = hashlib.sha256()
     with open(path, "rb") as file:
-        while part := file.read(1 << 20):
-            hasher.update(part)
+        return sha256_of(file)
+
+
+def sha256_of(file: BinaryIO) -> str:
+    """Return the SHA-256 in hex of the rest of an open file."""
+    hasher = hashlib.sha256()
+    while part := file.read(1 << 20):
+        hasher.update(part)
     return hasher.hexdigest()
 
 

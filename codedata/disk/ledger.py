@@ -105,9 +105,9 @@ class Ledger:
         self._files: dict[Path, Appender] = {}
         self._newest = ""       # the newest time of a line
         self._parts: dict[tuple, tuple] = {(): ()}
-        kept = [path for d in directories for path in (Path(d) / PARTIAL).glob("*.jsonl")]
+        kept = [path for d in directories for path in (d / PARTIAL).glob("*.jsonl")]
         self.with_replies = {path.stem for path in kept}   # items that may have kept replies
-        for line in in_time([read_lines(Path(d) / LEDGER) for d in directories]):
+        for line in in_time([read_lines(d / LEDGER) for d in directories]):
             self._take(line)
 
     def _take(self, line: dict) -> None:
@@ -181,37 +181,37 @@ class Ledger:
                 if "error" in line:
                     line["error"] = line["error"][:ERROR_CHARS]
             if directory not in self._files:
-                self._files[directory] = Appender(Path(directory) / LEDGER)
+                self._files[directory] = Appender(directory / LEDGER)
             self._files[directory].append(b"".join(map(to_line, lines)))
             for line in lines:
                 self._take(line)
 
 
+@dataclass
 class Appender:
     """Append to a ledger file, which is opened for the first line."""
 
-    def __init__(self, path: Path | str):
-        self.path = path
-        self._fd: int | None = None
+    path: Path | str
+    fd: int | None = None
 
     def append(self, data: bytes) -> None:
         """Write whole lines. Raise RunStopped if the disk is full."""
         try:
-            if self._fd is None:
-                self._fd = open_appending(self.path)
-            fcntl.flock(self._fd, fcntl.LOCK_EX)   # so no other process is in the middle of a line
+            if self.fd is None:
+                self.fd = open_appending(self.path)
+            fcntl.flock(self.fd, fcntl.LOCK_EX)   # so no other process is in the middle of a line
             try:
-                append_lines(self._fd, data, self.path)
+                append_lines(self.fd, data, self.path)
             finally:
-                fcntl.flock(self._fd, fcntl.LOCK_UN)
+                fcntl.flock(self.fd, fcntl.LOCK_UN)
         except OSError as e:
             raise disk_trouble(e, self.path) from e
 
     def close(self) -> None:
         """Close the file."""
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
+        if self.fd is not None:
+            os.close(self.fd)
+            self.fd = None
 
 
 def in_time(files: list):

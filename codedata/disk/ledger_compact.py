@@ -28,9 +28,9 @@ def compact(directories: list[Path]) -> tuple[int, int]:
     The caller holds the whole directory's lock: a process that appends to the old file would lose
     its lines. Raise RunStopped if the disk is full.
     """
-    paths = [Path(directory) / LEDGER for directory in directories]
+    paths = [directory / LEDGER for directory in directories]
     by_path = {path: list(read_lines(path)) for path in paths}
-    in_partial = {path.stem for d in directories for path in (Path(d) / PARTIAL).glob("*.jsonl")}
+    in_partial = {path.stem for d in directories for path in (d / PARTIAL).glob("*.jsonl")}
     lines = list(in_time(by_path.values()))
     staying = _newest(lines, in_partial)
     n_after = 0
@@ -85,9 +85,6 @@ def _sum_by_model(lines: list[dict]) -> list[dict]:
         total = sums.setdefault(key, {"model": call["model"], "n": 0})
         total["n"] += call.get("n", 1)
         for amount in AMOUNTS:
-            total[amount] = _added(total.get(amount, 0), call.get(amount, 0))
+            added = total.get(amount, 0), call.get(amount, 0)
+            total[amount] = None if None in added else sum(added)
     return list(sums.values())
-
-
-def _added(one: float | None, other: float | None) -> float | None:
-    return None if one is None or other is None else one + other

@@ -292,7 +292,10 @@ class JsonLines(Sequence):
         with open(self._path, "rb") as file:
             file.seek(start)
             try:
-                return _checked(row_in(file.readline(MAX_ROW_BYTES + 1)), dict)
+                row = row_in(file.readline(MAX_ROW_BYTES + 1))
+                if not isinstance(row, dict):
+                    raise ValueError(f"{json.dumps(row)[:60]} is no dict")
+                return row
             except (ValueError, RecursionError) as e:
                 return Trouble(f"is broken: {e}", f"{self._name} line {self._numbers[i]}",
                                "Mend or delete it.")
@@ -326,13 +329,6 @@ def _lines_of_list(path: str, name: str, owner) -> str:
         raise Trouble(f"is not a list of objects: {e}", name,
                       "Mend it; one object a line is called .jsonl.") from e
     return copy
-
-
-def _checked(value, kind: type):
-    """Return the value; raise ValueError if it is not of this kind."""
-    if not isinstance(value, kind):
-        raise ValueError(f"{json.dumps(value)[:60]} is no {kind.__name__}")
-    return value
 
 
 def _on_disk(name: str, http, owner, max_bytes: int = MAX_ROW_BYTES) -> str:

@@ -81,7 +81,9 @@ def ask_turn(client: Client, layout: Layout, record: TurnRecord,
     form = _form_asked(client, record)
     if not form.tools:
         return _ask(client, layout(record), form, read, n)
-    as_text = layout(as_texts(record))
+    # in the text form calls are shell commands
+    as_text = layout(replace(
+        record, messages=plain(record.messages, record.tools, as_bash=True), tools=None))
     # a kept reply in the text form: an earlier run found that the model takes no tools
     if not (client.takes_tools is False or client.has_kept(as_text, **_options(Form()))):
         try:
@@ -125,11 +127,6 @@ def _takes(client: Client, form: Form) -> bool:
         return False
     client.note_tools(True)
     return True
-
-
-def as_texts(record: TurnRecord) -> TurnRecord:
-    """Return a record in the text form, in which calls are shell commands."""
-    return replace(record, messages=plain(record.messages, record.tools, as_bash=True), tools=None)
 
 
 def with_note(client: Client, record: TurnRecord, note: str) -> list[Message]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codedata.disk.store import Store, digest
-from codedata.driver import StaysInDriver
+from codedata.driver import in_driver
 from codedata.records import CandidateRun, Executed, Side
 from codedata.texts import without_middle
 
@@ -60,20 +60,16 @@ class Execution:
         return "\n".join([*parts, f"Files changed:\n{diffs}" if diffs else "(no file changed)"])
 
 
-class Executions(StaysInDriver):
-    """Find what candidates did, for the turns of a root."""
-
-    def __init__(self, root: Path):
-        self._store = Store(root, Executed)
-
-    def of(self, name: str, side: Side | None) -> Execution | None:
-        """Return what a side of a turn did; None where it was not run, or at another state than the
-        turn's. Raise BrokenRecord where the record cannot be read."""
-        if not self._store.path(name).exists():
-            return None
-        record = self._store.read(name)
-        if record.replay.startswith(UNRELIABLE):
-            return None
-        wanted = digest(side)
-        return next((Execution(run, record.before) for run in record.runs
-                     if wanted in run["turns"]), None)
+@in_driver
+def execution_of(root: Path, name: str, side: Side | None) -> Execution | None:
+    """Return what a side of a turn did; None where it was not run, or at another state than the
+    turn's. Raise BrokenRecord where the record cannot be read."""
+    store = Store(root, Executed)
+    if not store.path(name).exists():
+        return None
+    record = store.read(name)
+    if record.replay.startswith(UNRELIABLE):
+        return None
+    wanted = digest(side)
+    return next((Execution(run, record.before) for run in record.runs
+                 if wanted in run["turns"]), None)

@@ -32,7 +32,7 @@ from codedata.conversation.steps import same_turn
 from codedata.conversation.turn import form_of, has_several_calls, plain, turn_text
 from codedata.disk.ledger import LEDGER, calls_of, read_lines
 from codedata.disk.store import Derived, Store, digest, shards_of
-from codedata.duel.executed import Execution, Executions
+from codedata.duel.executed import Execution, execution_of
 from codedata.duel.judge_stats import doubts, same_family, self_judging
 from codedata.duel.prompt_texts import packaged_text, prompt_digest
 from codedata.duel.scoring import (
@@ -132,7 +132,9 @@ def judging_of(settings: Settings, models: Models, refresh: bool, how: str) -> J
     # what it shows of the pull request is memory or luck, which facts find
     if mode == "king" and how != "chosen":
         share = settings.leak.king_share if answers is Answer else 0.0
-        if share and _n_answers(root) < FEW_TURNS:
+        answered = (path for directory in shards_of(root / Answer.directory)
+                    for path in directory.glob("[!_.]*.json"))
+        if share and len([*answered]) < FEW_TURNS:
             share = 1.0
         leaks = LeakJudges(root, models.leak_judges(), share)
     return Judging(root, panel_of(clients, settings.judge.order, mode), answers, scores,
@@ -158,7 +160,6 @@ class Judging:
                      for client in self.clients}
         self._parts = {f"{name} {order}": made_with.get(name, "")   # the settings of each
                        for name, order in product(self.panel.names, self.panel.orders)}
-        self._executions = Executions(self.root)
         self._not_refreshed: dict[str, str] = {}   # name: why --refresh kept an old verdict
 
     def _doubts(self) -> list[str]:
@@ -233,7 +234,7 @@ class Judging:
     def _turn(self, answer: Answer, name: str, old: Score | None) -> tuple[_Turn, dict[str, dict]]:
         """Return a turn and its entries by part: those of `old` that count, and draws that a
         program finds."""
-        runs = [self._executions.of(name, getattr(answer, field)) for field in self.panel.sides]
+        runs = [execution_of(self.root, name, getattr(answer, side)) for side in self.panel.sides]
         turn = _Turn(self.panel.rival, answer, runs, finds_draws=self.pairs is None)
         entries = turn.entries_in(old)
         if turn.is_draw:
@@ -413,12 +414,6 @@ def find_related(root: Path, judges: dict[str, str]) -> dict[str, list[str]]:
         for line in read_lines(directory / LEDGER):
             models[str(line.get("stage"))].update(call["model"] for call in calls_of(line))
     return same_family(judges, {"king": models["king"], "challenger": models["ch"]})
-
-
-def _n_answers(root: Path) -> int:
-    """Return the number of answer records under a root."""
-    return sum(1 for directory in shards_of(root / Answer.directory)
-               for _ in directory.glob("[!_.]*.json"))
 
 
 def _marker(entry: dict, digests: list[str]) -> str:

@@ -38,7 +38,7 @@ from codedata.duel.answer import (
     to_count,
     with_note,
 )
-from codedata.duel.executed import Execution, Executions
+from codedata.duel.executed import Execution, execution_of
 from codedata.duel.oversized import oversized
 from codedata.duel.prompt_texts import packaged_text, prompt_digest
 from codedata.errors import Excluded
@@ -76,7 +76,6 @@ class Challenger:
         self._n_blind = max(settings.king.samples, MIN_SAMPLES)
         self._chooser = Client(replace(self._client.spec, temperature=0.0), models)
         self._answers = Store(settings.root, Answer)
-        self._executions = Executions(settings.root)
 
     def stage(self, **words) -> Stage:
         """Return the stage that fills in the challengers; `words` are its further fields."""
@@ -121,7 +120,8 @@ class Challenger:
             layout = partial(king_messages, self._blind)
             samples = ask_samples(self._blind, layout, answer, self._n_blind - 1)
         drops_agreed = self._blind or self._settings.duel.agreement
-        if drops_agreed and is_agreed(answer, samples, partial(self._executions.of, item)):
+        run_of = partial(execution_of, self._settings.root, item)
+        if drops_agreed and is_agreed(answer, samples, run_of):
             raise Excluded(f"agreed: {len(samples) + 1} blind answers take the same step")
         if self._how == "chosen":
             turn, choice = self._choose(answer, commit, samples)
@@ -151,7 +151,7 @@ class Challenger:
         `sample` is its number among the `of` further answers, from 1; `picks` [{number, why}] are
         what the chooser said in each order.
         """
-        run_of = partial(self._executions.of, current_reply_log().item)
+        run_of = partial(execution_of, self._settings.root, current_reply_log().item)
         kings = turn_text(answer.king, answer.messages)
         sides = {kings: answer.king}
         for side in samples:

@@ -6,7 +6,6 @@ anybody, since they become text nodes; a kind has to be a constant.
 """
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict
 
 from codedata.llm.costs import Cost
@@ -53,31 +52,11 @@ def count(**filters: str) -> Block:
     return {"kind": "count", "filters": filters}
 
 
-def numbers(pairs: list[tuple[Block, Block]]) -> Block:
-    """Return a block of named numbers, given as pairs (name, number)."""
-    return {"kind": "numbers", "pairs": pairs}
-
-
-def outcomes(results: Iterable[str]) -> Block:
-    """Return the table of the checks of all rows by result."""
-    return {"kind": "outcomes", "results": [*results]}
-
-
-def swatch(value: str) -> Block:
-    """Return a value after a spot in its colour, if the table has a colour for it."""
-    return {"kind": "swatch", "value": value}
-
-
 def unreadable(broken: list[str], noun: str, at_most: int) -> Block:
     """Return a notice of records that cannot be read, or None if there are none."""
     texts = [box("li", text) for text in broken[:at_most]]
     return box("div.notice", box("strong", f"{plural(len(broken), noun)} cannot be read:"),
                box("ul", *texts)) if broken else None
-
-
-def duration(seconds: float) -> Block:
-    """Return a time in seconds, to be shown in words."""
-    return {"kind": "duration", "seconds": seconds}
 
 
 def costs_section(costs: list[Cost], lead: str) -> Block:

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 
 from codedata.conversation.turn import plain, turn_text
 from codedata.disk.layouts import to_json
-from codedata.disk.store import Store
-from codedata.duel.executed import Executions
+from codedata.disk.store import Store, known
+from codedata.duel.executed import execution_of
 from codedata.duel.panel import SIDES
-from codedata.duel.scoring import BOTH
+from codedata.duel.scoring import BOTH, is_parsed
 from codedata.errors import BrokenRecord
 from codedata.page.blocks import LISTING, Block, box, card, column, costs_section, section, table
 from codedata.page.builder import build, pack_fitting, shortened
@@ -45,12 +45,12 @@ LEADS = {
 
 
 def html(content: ReportContent, settings: ReportSettings,
-         read: Callable[[str], tuple[Answer, Score]], commits: Store | None = None,
-         executions: Executions | None = None, room: int = DETAIL_BYTES) -> bytes:
+         read: Callable[[str], tuple[Answer, Score]], commits: Store,
+         room: int = DETAIL_BYTES) -> bytes:
     """Return the page as HTML.
 
-    `read(name)` returns the records of a turn. `commits` is the store of the pull requests,
-    `executions` has what candidates did when they were run. Turns in full get `room` bytes.
+    `read(name)` returns the records of a turn. `commits` is the store of the pull requests. Turns
+    in full get `room` bytes.
     """
     duel, rows = content.duel, content.rows
     # each command is cut to an equal share
@@ -68,7 +68,7 @@ def html(content: ReportContent, settings: ReportSettings,
         section("turns", "Turns", LISTING if rows else "No turn is judged yet.")]
     return build(f"Challenger against {duel.mode}", sections, _table(duel, rows, found),
                  [_row(row, duel, max_chars) for row in rows],
-                 pack_fitting(_details(rows, duel, read, commits, executions), room))
+                 pack_fitting(_details(rows, duel, read, commits), room))
 
 
 # the overview ------------------------------------------------------------------------------------
@@ -212,8 +212,8 @@ def _scores(row: TurnRow) -> list[float | None] | None:
     return [_rounded(row.metrics.get(metric), 1) for metric in METRICS]
 
 
-def _details(rows: list[TurnRow], duel: Duel, read, commits: Store | None,
-             executions: Executions | None) -> Iterator[tuple[int, Block]]:
+def _details(rows: list[TurnRow], duel: Duel, read, commits: Store
+             ) -> Iterator[tuple[int, Block]]:
     """Yield (place, details) of turns in a random order, so that those that fit are of all kinds.
     """
     for i, row in random.Random(0).sample([*enumerate(rows)], min(len(rows), MAX_DETAILS)):
@@ -221,16 +221,16 @@ def _details(rows: list[TurnRow], duel: Duel, read, commits: Store | None,
             answer, score = read(row.name)
         except BrokenRecord:   # it was edited after the table was read, so it has no details
             continue
-        yield i, [*_facts(row, duel), *_in_full(row, answer, score, duel, commits, executions)]
+        yield i, [*_facts(row, duel), *_in_full(row, answer, score, duel, commits)]
 
 
-def _in_full(row: TurnRow, answer: Answer, score: Score, duel: Duel, commits: Store | None,
-             executions: Executions | None) -> list[Block]:
+def _in_full(row: TurnRow, answer: Answer, score: Score, duel: Duel, commits: Store
+             ) -> list[Block]:
     """Return what is shown of a turn that the page has in full."""
     rival = duel.mode
     texts = {side: turn_text(getattr(answer, field), answer.messages)
              for side, field in FIELDS.items()}
-    ran = {side: executions and executions.of(row.name, getattr(answer, FIELDS[side]))
+    ran = {side: execution_of(commits.root, row.name, getattr(answer, FIELDS[side]))
            for side in (rival, "challenger")}
     tries = [{key: attempt[key] for key in ("turn", "defence", "findings")}
              for attempt in row.leaks.tries() if attempt["findings"]]
@@ -259,12 +259,9 @@ def _in_full(row: TurnRow, answer: Answer, score: Score, duel: Duel, commits: St
          "texts": history, "isHistory": True}]
 
 
-def _hidden(row: TurnRow, commits: Store | None) -> list[Block]:
+def _hidden(row: TurnRow, commits: Store) -> list[Block]:
     """Return the texts of the pull request, which only the challenger saw."""
-    try:
-        commit = commits.read(row.instance_id) if commits and row.instance_id in commits else None
-    except BrokenRecord:
-        commit = None
+    commit = known(commits, row.instance_id)
     return [[f"pull request: {key.replace('_', ' ')}", text[:MAX_PULL_CHARS], True]
             for key in ("description", "patch", "test_patch")
             if (text := getattr(commit, key, ""))]
@@ -272,7 +269,7 @@ def _hidden(row: TurnRow, commits: Store | None) -> list[Block]:
 
 def _entry(entry: JudgeVerdict) -> dict:
     """Return a stored verdict with the letters of its scores."""
-    scores = entry["scores"] if entry["parse_ok"] and not entry.get("error") else {}
+    scores = entry["scores"] if is_parsed(entry) else {}
     return {**entry, "codes": "".join(OF_VALUE[scores[one]] for one in METRICS) if scores else ""}
 
 

@@ -96,7 +96,7 @@ def write_report(root: Path, directory: Path, turns: ReportTurns, effect: list[S
                             [*running(turns.rows), *effect], trials(root), turns.outdated)
     text = terminal_safe(markdown(content, thresholds))
     write_atomic(directory / "report.md", text.encode())
-    page = html(content, thresholds, turns.read, turns.commits, turns.executions)
+    page = html(content, thresholds, turns.read, turns.commits)
     write_atomic(directory / "report.html", page)
 
 

@@ -93,11 +93,9 @@ def _costs(costs: list[Cost]) -> Table:
 
 def _turns(rows: list[TurnRow]) -> Table:
     columns = ["score", "turn", "bucket", "step", *METRICS, "repeats or stalls", "flags"]
-    lines = [[number(row.score), row.name, _bucket(row), " → ".join(row.styles),
-              *by_metric(row.metrics), " and ".join(row.repeats), ", ".join(row.flags)]
+    lines = [[number(row.score), row.name,
+              f"{row.bucket} (won)" if row.is_won_in_defeat else row.bucket or "-",
+              " → ".join(row.styles), *by_metric(row.metrics), " and ".join(row.repeats),
+              ", ".join(row.flags)]
              for row in rows]
     return columns, lines, "rlll" + "r" * len(METRICS) + "ll"
-
-
-def _bucket(row: TurnRow) -> str:
-    return f"{row.bucket} (won)" if row.is_won_in_defeat else row.bucket or "-"

@@ -34,18 +34,13 @@ def pr_effect(rows: list[TurnRow], others: dict[str, list[TurnRow]], settings: D
     `costs` a variant to its cost as text.
     """
     variants = {how: rows, **others}
+    unread = ("What the commands do is not known, nor are all that repeat or stall: the reader of "
+              f"bash is not installed. Run: {INSTALL}")
     sections = [
         ("Leaks", _leaks(rows)),
         ("What knowing the pull request was worth", _variants(variants, settings.seed, costs)),
-        ("Steps", _unknown_steps(rows))]
+        ("Steps", [unread] if any(UNKNOWN in row.styles for row in rows) else [])]
     return [section for section in sections if section[1]]
-
-
-def _unknown_steps(rows: list[TurnRow]) -> list[str]:
-    """Return a note if the commands of the turns could not be read."""
-    note = ("What the commands do is not known, nor are all that repeat or stall: the reader of "
-            f"bash is not installed. Run: {INSTALL}")
-    return [note] if any(UNKNOWN in row.styles for row in rows) else []
 
 
 def _leaks(rows: list[TurnRow]) -> list:

@@ -9,7 +9,7 @@ from codedata.conversation.commands import EDIT, TEST, action_style, repeated, s
 from codedata.conversation.turn import commands_of, form_of, plain, turn_text
 from codedata.disk.store import Store
 from codedata.duel.duel_state import DuelState, duel_record, judged_turn, load_duel_state
-from codedata.duel.executed import Execution, Executions
+from codedata.duel.executed import Execution, execution_of
 from codedata.duel.panel import SIDES, Judging, Panel
 from codedata.errors import BrokenRecord
 from codedata.leak.cache import KEPT, KING, challenger_leaks, tries_in, verdicts_of
@@ -98,7 +98,6 @@ class ReportTurns:
     panel: Panel                      # the panel that decided the duel
     thresholds: ReportSettings        # of the buckets
     commits: Store
-    executions: Executions
     leak_judges: set[str]             # none of what was written blind: certain facts bar it
     rows: list[TurnRow] = field(default_factory=list)
     broken: int = 0                   # records that could not be read
@@ -133,7 +132,7 @@ def read_turns(judging: Judging, duel: Duel, exclude: Exclude, thresholds: Repor
     root, panel = judging.root, judging.panel
     state = load_duel_state(judging, exclude)
     turns = ReportTurns(root, state, duel, panel, thresholds, Store(root, Commit).open(),
-                        Executions(root), leak_judges)
+                        leak_judges)
     for e in state.plan.broken.values():
         say(f"{STAGE}.py: {e}")
     names = state.plan.names
@@ -189,16 +188,16 @@ def _row(name: str, answer: Answer, score: Score, turns: ReportTurns, is_edited:
         files=tuple(str(file.relative_to(turns.root)) for file in files),
         is_edited=is_edited, leaks=leaks,
         by_program=any(entry.get("by_program") for entry in score.judges),
-        **_sides(name, answer, panel.rival, turns.executions))
+        **_sides(name, answer, panel.rival, turns.root))
 
 
-def _sides(name: str, answer: Answer, rival: str, executions: Executions) -> Object:
+def _sides(name: str, answer: Answer, rival: str, root: Path) -> Object:
     """Return the fields of a row that hold a pair: what its rival and what the challenger does."""
     sides = [getattr(answer, SIDES[rival]) or "", answer.challenger or ""]
     form, history = form_of(answer.messages, answer.tools), plain(answer.messages)
     calls = [commands_of(form.read(side, answer.messages)) for side in sides]
     commands = tuple(map("\n".join, calls))
-    runs = [executions.of(name, side) for side in sides]
+    runs = [execution_of(root, name, side) for side in sides]
     return {
         "commands": commands,
         "styles": tuple(map(_style, commands, runs)),

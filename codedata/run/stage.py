@@ -27,7 +27,7 @@ class Reads:
     def parents(self, name: str) -> list[str]:
         """Return the names of the items from which a derived item, <item>.<part>, is made; [] for
         any other."""
-        if not getattr(self.store, "derived", False):
+        if not self.store.derived:
             return []
         return [name[:i] for i, char in enumerate(name) if char == "."]
 

@@ -107,10 +107,10 @@ def _engine_of(stage: Stage, plan: Plan, settings: Settings, models: Models, opt
     if is_here:
         return Engine(settings.llm.workers, lambda log, step, inputs: stage.make(*inputs),
                       stage.close)
-    from codedata.cluster.engine import ray_engine  # an extra
+    from codedata.cluster.engine import RayEngine  # an extra
     fills_cluster = options.host and options.ray_address and "workers" not in options.given
-    return ray_engine(stage, settings, models.stop, options.host, options.ray_address,
-                      0 if fills_cluster else settings.llm.workers)
+    return RayEngine(stage, settings, models.stop, options.host, options.ray_address,
+                     0 if fills_cluster else settings.llm.workers)
 
 
 def _prune(stage: Stage, plan: Plan) -> None:
@@ -145,12 +145,16 @@ def run_whole(name: str, directory: Path, options: RunOptions, work: Callable[[]
     directories that --compact shortens. counts() returns the outputs by state, for status.py; by
     default all outputs in the directory are done.
     """
+    def status() -> StageStatus:
+        n = counts() if counts else {"done": len([*directory.glob("[!_.]*")])}
+        return StageStatus(name, f"{directory.name}/", n, n.get("missing", 0))
+
     if given := [flag for flag in options.given if flag in refuses]:
         flags = ", ".join("--" + flag.replace("_", "-") for flag in given)
         raise Trouble(f"{flags} does not go with {name}.py, which is about all items at once.")
     options.refuse_cluster("works in this process alone")
     check_directories([directory])
-    if options.status and hand_over(lambda: _status_of_whole(name, directory, counts)):
+    if options.status and hand_over(status):
         return 0
     with hold_directories(f"{name}.py", [directory], options):
         if not options.compact:
@@ -158,11 +162,6 @@ def run_whole(name: str, directory: Path, options: RunOptions, work: Callable[[]
         for ledger in ledgers:
             _compact(name, [ledger])
         return 0
-
-
-def _status_of_whole(name: str, directory: Path, counts: Callable | None) -> StageStatus:
-    n = counts() if counts else {"done": len([*directory.glob("[!_.]*")])}
-    return StageStatus(name, f"{directory.name}/", n, n.get("missing", 0))
 
 
 def _compact(label: str, directories: list[Path]) -> int:

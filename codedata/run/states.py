@@ -112,17 +112,14 @@ def state_of(facts: ItemFacts, selection: Selection, why_gone: Callable[[ItemFac
         case "adopted":
             item = row(on_disk, adoption=adopted)
         case "done" if failed:   # its inputs are again the ones it was made from
-            item = row(on_disk, adoption=_line_of(facts.made))
+            made = facts.made
+            item = row(on_disk, adoption={"read": made.read, "settings": made.settings,
+                                          "parts": dict(made.parts), "view": made.view})
         case _:   # missing, stale, done
             item = row(on_disk)
     if selection.force and item.state in COUNTED:
         item = item._replace(state="forced", copies_only=False, keeps=False, still=still)
     return item
-
-
-def _line_of(made: LastAttempt) -> dict:
-    return {"read": made.read, "settings": made.settings, "parts": dict(made.parts),
-            "view": made.view}
 
 
 def _on_disk(facts: ItemFacts) -> str:

@@ -101,6 +101,7 @@ def summary_line(totals: RunTotals, n_todo: int) -> str:
     """Return the outcome of a run as one line."""
     n_left = n_todo - totals.finished
     again = f"{totals.asked_again} ({plural(totals.again_calls, 'call')})"
+    rules = named([f"{n} ({_first_line(rule)})" for rule, n in totals.excluded.most_common()])
     parts = [
         (n_todo, f"wrote {totals.wrote}"),
         (not n_todo, "nothing to do"),
@@ -108,18 +109,12 @@ def summary_line(totals: RunTotals, n_todo: int) -> str:
         (totals.served, f"{plural(totals.served, 'answer')} kept from an earlier attempt"),
         (totals.cut, f"{plural(totals.cut, 'request')} cut to fit"),
         (totals.asked_again, f"asked again {again}"),
-        (totals.excluded, f"left out {totals.excluded.total()} by a rule: "
-                          f"{_rules_text(totals.excluded)}"),
+        (totals.excluded, f"left out {totals.excluded.total()} by a rule: {rules}"),
         (n_left, f"left {n_left}"),
         (totals.failed, f"failed {len(totals.failed)}: {_failures_text(totals.failures())}"),
     ]
     line = ", ".join(text for is_shown, text in parts if is_shown)
     return f"{line}   {totals.spent}" if totals.spent.n_calls else line
-
-
-def _rules_text(n_by_rule: Counter[str]) -> str:
-    """Return the most frequent rules, each with the number of its items."""
-    return named([f"{n} ({_first_line(rule)})" for rule, n in n_by_rule.most_common()])
 
 
 def _failures_text(failures: list[tuple[str, Trouble]]) -> str:

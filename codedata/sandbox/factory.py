@@ -131,9 +131,7 @@ class SandboxFactory:
         """Build an image from a Dockerfile's text, with the network on, and return the result.
         forget() removes the image, or reap() after a crash."""
         from codedata.sandbox.images.build import BuildLimits, build  # the engine's client
-        settings = self._settings
-        limits = BuildLimits(timeout_s, settings.cpu_request, settings.memory_request,
-                             settings.pids_limit, settings.disk_limit, settings.disk_floor, True)
+        limits = BuildLimits(**vars(self._settings), timeout_s=timeout_s, network=True)
         return build(context, dockerfile, tag, limits, run_label=label, stop=self._stop)
 
     def has_image(self, image: str, image_id: str = "") -> bool:

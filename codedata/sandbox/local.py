@@ -113,7 +113,7 @@ class SandboxLocal:
         if not place.exists():
             raise ItemFailed("is not there", path)
         with pack(place, bounds=bounds) as archive:
-            unpack(archive, Path(to), bounds)
+            unpack(archive, to, bounds)
 
     def network(self, is_on: bool) -> None:
         """Print a line if the network should be off, since this sandbox cannot switch it off."""

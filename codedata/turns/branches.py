@@ -13,15 +13,14 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 from tarfile import TarFile, TarInfo
-from typing import BinaryIO
 
+from codedata.disk.layouts import sha256_of
 from codedata.disk.locks import temporary_folder
 from codedata.disk.store import digest
 from codedata.sandbox import Result
-from codedata.sandbox.archives import BOUNDS, PIECE, Bounds, Source, members, read_tar
+from codedata.sandbox.archives import BOUNDS, Bounds, Source, members, read_tar
 from codedata.sandbox.docker.engine import Files
 from codedata.sandbox.docker.sandbox import SandboxDocker
 from codedata.sandbox.factory import SandboxFactory
@@ -124,8 +123,7 @@ class Branch:
                   if now.get(path) != self._before.get(path)]
         if not others:
             return {}
-        with (self._sandbox.files(self._sandbox.image) as old,
-              self._sandbox.files(pauses=False) as new):
+        with self._sandbox.files(self._sandbox.image) as old, self._sandbox.files() as new:
             for i, path in enumerate(others):
                 name = _shown(path[len(self.workdir) + 1:])
                 n_chars += len(name)
@@ -154,7 +152,7 @@ class Branch:
         for path, _ in changed:
             for one in [one for one in now if f"{one}/".startswith(f"{path}/")]:
                 del now[one]
-        with self._sandbox.files(pauses=False) as files:
+        with self._sandbox.files() as files:
             for path in dict.fromkeys(path for path, is_there in changed if is_there):
                 now |= {place: entry for place, entry in entries_at(files, path)
                         if place.startswith(source) and counts(place)}
@@ -182,20 +180,13 @@ def entries_at(files: Files, place: str) -> Iterator[tuple[str, Entry]]:
 def _entry(tar: TarFile, member: TarInfo, linked: dict[str, Entry]) -> Entry:
     """Return what a member holds; `linked` has files of the tar by name, for hard links to them."""
     if member.isreg():
-        content = _digest(tar.extractfile(member))
+        content = sha256_of(tar.extractfile(member))
         linked[member.name] = Entry("file", content, member.mode & 0o100)
         return linked[member.name]
     if member.issym():
         return Entry("link", member.linkname)
     special = Entry("special", str(member.type))
     return linked.get(member.linkname, special) if member.islnk() else special
-
-
-def _digest(file: BinaryIO) -> str:
-    found = blake2b(digest_size=16)
-    while piece := file.read(PIECE):
-        found.update(piece)
-    return found.hexdigest()
 
 
 def _shown(path: str) -> str:

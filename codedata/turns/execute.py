@@ -91,8 +91,8 @@ class Runner:
         found = state.found
         return Executed(
             answer.instance_id, environment.repo_name, environment.image_name, found.start,
-            state.branches.how, found.state, found.unequal, len(found.results), found.n(EQUAL),
-            found.n(MASKED), before, runs, round(time.monotonic() - began, 2))
+            state.replayer.branches.how, found.state, found.unequal, len(found.results),
+            found.n(EQUAL), found.n(MASKED), before, runs, round(time.monotonic() - began, 2))
 
     def states(self, trajectory: Prompt, commit: Commit, environment: Environment) -> TurnStates:
         """Return which of the pull request's tests pass before each turn. Raise Excluded if the
@@ -107,7 +107,7 @@ class Runner:
             passed = sorted(name for name in tests if tests[name] == PASSED)
             turns[str(turn)] = {"passed": passed, "failed": sorted(tests.keys() - passed)}
 
-        with self._opened_for(trajectory, commit, environment) as (replayer, hidden, steps, _), \
+        with self._opened_for(trajectory, commit, environment) as (replayer, hidden, steps), \
                 replayer.replay(steps, look=look) as (_, found):
             if found.diverged is not None:
                 turns = {turn: turns[turn] for turn in turns if int(turn) <= found.diverged}
@@ -116,23 +116,23 @@ class Runner:
     @contextmanager
     def state(self, answer: Answer, commit: Commit, environment: Environment) -> Iterator[State]:
         """Yield the state that a turn's history leads to."""
-        with self._opened_for(answer, commit, environment) as (replayer, hidden, steps, branches):
+        with self._opened_for(answer, commit, environment) as (replayer, hidden, steps):
             tried = digest([answer.instance_id, [step.command for step in steps[:N_TRIED]]])
             with replayer.replay(steps, self._starts.get(tried, "")) as (branch, found):
                 self._starts[tried] = found.start
-                yield State(branches, branch, found, replayer, hidden)
+                yield State(branch, found, replayer, hidden)
 
     @contextmanager
     def _opened_for(self, record: Answer | Prompt, commit: Commit, environment: Environment
                     ) -> Iterator[tuple]:
-        """Yield (replayer, hidden tests, steps, branches) for the history of a record."""
+        """Yield (replayer, hidden tests, steps) for the history of a record."""
         limits = self.settings.run
         with self.branches(environment, current_reply_log().item) as branches:
             hidden = HiddenTests(branches, environment, commit, TESTS_S)
             replayer = Replayer(branches, hidden.variables, limits.timeout_s, hidden.put)
             steps = steps_of(record.messages, record.tools)
             begin_step(f"replaying {len(steps)} commands")
-            yield replayer, hidden, steps, branches
+            yield replayer, hidden, steps
 
     @contextmanager
     def branches(self, environment: Environment, name: str) -> Iterator[Branches]:
@@ -174,7 +174,7 @@ def run_sides(sides: Mapping[str, Side], answer: Answer, state: State
         begin_step("running the candidates", i, len(by_commands))
         done: list[Result] = []   # of each command, up to one that ends the container
         changes, tests = {}, {}
-        with state.branches.branch(*state.branch.layers) as branch:
+        with state.replayer.branches.branch(*state.branch.layers) as branch:
             try:
                 for command in commands:
                     done.append(Result(KILLED, "", 0.0))
@@ -213,7 +213,6 @@ def _shown(commands: Sequence[str], results: Sequence[Result]) -> Object:
 class State:
     """Hold the state that the history of a turn leads to."""
 
-    branches: Branches
     branch: Branch
     found: Replayed
     replayer: Replayer

@@ -9,6 +9,7 @@ import re
 from ast import literal_eval
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -30,18 +31,19 @@ HEAD = re.compile(rf'--- ("?){BEFORE}/(.+)\1\t.*\n\+\+\+ .*\n')   # has times
 OWN_S = 600
 
 
+@dataclass
 class FreshSandboxes:
     """Make branches of an environment, each in a sandbox of its own."""
 
+    environment: Environment
+    factory: SandboxFactory
+    label: str
     how = "replayed"
-
-    def __init__(self, environment: Environment, factory: SandboxFactory, label: str):
-        self._environment, self._factory, self._label = environment, factory, label
 
     @contextmanager
     def branch(self, *below: list[Callable]) -> Iterator[FreshBranch]:
         """Yield a new branch, after what was done in the branches below."""
-        with open_environment(self._environment, self._factory, self._label) as sandbox:
+        with open_environment(self.environment, self.factory, self.label) as sandbox:
             for action in chain(*below):
                 action(sandbox)
             sandbox.run(COPY, timeout_s=OWN_S)
@@ -58,19 +60,16 @@ class FreshBranch:
     def run(self, command: str, *, timeout_s: float = 120.0,
             env: Mapping[str, str] | None = None) -> Result:
         """Return the result of a bash command; see Sandbox.run."""
-        def act(sandbox: Sandbox) -> Result:
-            return sandbox.run(command, timeout_s=timeout_s, env=dict(env or {}))
-
-        self.layers[-1].append(act)
-        return act(self._sandbox)
+        return self._do(lambda sandbox: sandbox.run(
+            command, timeout_s=timeout_s, env=dict(env or {})))
 
     def put(self, source: Source, to: str) -> None:
         """Copy files of the host into the sandbox; see Sandbox.put."""
-        def act(sandbox: Sandbox) -> None:
-            sandbox.put(source, to)
+        self._do(lambda sandbox: sandbox.put(source, to))
 
-        self.layers[-1].append(act)
-        act(self._sandbox)
+    def _do(self, action: Callable) -> Result | None:
+        self.layers[-1].append(action)
+        return action(self._sandbox)
 
     def get(self, path: str, to: Path, bounds: Bounds = BOUNDS) -> None:
         """Copy files of the sandbox to the host; see Sandbox.get."""

@@ -31,13 +31,9 @@ class ShownResult:
         """Return whether this is what the result shows."""
         if self.exit_code not in (None, result.exit_code):
             return False
-        return self.shows(result.output)
-
-    def shows(self, output: str) -> bool:
-        """Return whether this is what an output shows."""
+        head, tail, output = self.head.strip(), self.tail.strip(), result.output.strip()
         if not self.n_left_out:
-            return self.head.strip() == output.strip()
-        head, tail, output = self.head.strip(), self.tail.strip(), output.strip()
+            return head == output
         n_between = len(output) - len(head) - len(tail)
         is_cut_so = output.startswith(head) and output.endswith(tail)
         return is_cut_so and abs(n_between - self.n_left_out) <= 4   # blanks around the cut

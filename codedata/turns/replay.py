@@ -125,18 +125,18 @@ class Branches(Protocol):
         """Yield a new branch on the layers of others."""
 
 
+@dataclass
 class Replayer:
     """Replay histories in branches of an image."""
 
-    def __init__(self, branches: Branches, variables: dict[str, str], timeout_s: float,
-                 put_tests: Callable[[Sandbox], None]):
-        """put_tests() puts the tests of the pull request into a sandbox."""
-        self._images, self._variables, self._timeout_s = branches, variables, timeout_s
-        self._put_tests = put_tests
+    branches: Branches
+    variables: dict[str, str]
+    timeout_s: float
+    put_tests: Callable[[Sandbox], None]   # puts the tests of the pull request into a sandbox
 
     def run(self, sandbox: Sandbox, command: str) -> Result:
         """Return the result of a command as the agent runs it."""
-        return sandbox.run(command, timeout_s=self._timeout_s, env=self._variables)
+        return sandbox.run(command, timeout_s=self.timeout_s, env=self.variables)
 
     @contextmanager
     def replay(self, steps: Sequence[RecordedStep], start: str = "", look: Look = lambda *_: None
@@ -173,11 +173,11 @@ class Replayer:
 
     def _begin(self, start: str, held: ExitStack) -> Branch | None:
         """Return a branch at a start; None if the start cannot be made."""
-        branch = held.enter_context(self._images.branch())
+        branch = held.enter_context(self.branches.branch())
         for part in start.split(", ")[1:]:
             if part == TESTS:
-                self._put_tests(branch)
-            elif not branch.run(PREPARE[part], timeout_s=self._timeout_s).ok:
+                self.put_tests(branch)
+            elif not branch.run(PREPARE[part], timeout_s=self.timeout_s).ok:
                 return None
         return branch
 
@@ -212,7 +212,7 @@ class Replayer:
         """Run a command again where it has run. Return (the result, whether the files stay as they
         are): so does one that writes a script and runs it, whose output differs for other reasons.
         """
-        with self._images.branch(*branch.layers) as again:
+        with self.branches.branch(*branch.layers) as again:
             return self.run(again, step.command), again.tree() == tree
 
     def _replayed(self, steps: Sequence[RecordedStep], start: str) -> Result:

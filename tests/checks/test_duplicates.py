@@ -98,12 +98,6 @@ def test_words_are_the_same_whether_a_text_is_ascii_or_not():
                                                         "in_3", "é"]
 
 
-@pytest.mark.parametrize("threshold", [0, -1, 1.01, 80])
-def test_a_threshold_that_makes_no_sense_is_refused(threshold):
-    with pytest.raises(ValueError, match="threshold is"):
-        near_duplicates([], threshold=threshold)
-
-
 def test_a_million_hashes_are_forgotten_and_found_again():
     hashes = WordHashes()
     first = hashes.of(["again", "x" * 100])

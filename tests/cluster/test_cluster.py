@@ -42,11 +42,12 @@ from test_inject import write_root as write_marsh
 
 from codedata.cluster import ray
 from codedata.cluster.engine import RayEngine
-from codedata.cluster.workers import Job
 from codedata.disk.store import digest
 from codedata.errors import ItemFailed, MachineStopped, RunStopped
 from codedata.llm.replies import ReplyLog
+from codedata.run.stage import Stage
 from codedata.run.talk import Step
+from codedata.settings import Settings
 
 pytestmark = [pytest.mark.docker, pytest.mark.pods]
 AUTH = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")
@@ -190,9 +191,9 @@ def engine(cluster, root):
     """Return a function that makes an engine for a make() of this file."""
     made = []
 
-    def make_engine(make, host=None, **needs) -> RayEngine:
-        job = Job(make, None, root, host)
-        made.append(RayEngine(job, cluster.address, 2, threading.Event(), needs, False))
+    def make_engine(make, host=None) -> RayEngine:
+        made.append(RayEngine(Stage("one", None, None, make), Settings(root=root),
+                              threading.Event(), host, cluster.address, 2))
         return made[-1]
 
     yield make_engine
@@ -240,7 +241,7 @@ def test_two_container_engines_need_a_registry(engine):
             return [], []
 
     with pytest.raises(RunStopped, match=r"\[sandbox\] registry is not set") as caught:
-        engine(str, Host(), cores=1, memory=1e9)
+        engine(str, Host())
     assert caught.value.exit_code == 2
 
 

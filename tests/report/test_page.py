@@ -25,11 +25,12 @@ from conftest import write_commits
 from line_tables import rows
 from scored import entries, entry
 
+from codedata.disk.store import Store
 from codedata.duel.judge_stats import JudgedTurn, statistics
 from codedata.duel.scoring import turn_score
 from codedata.llm.costs import Cost
 from codedata.page.builder import build, pack, visible
-from codedata.records import METRICS, Answer, Duel, Score
+from codedata.records import METRICS, Answer, Commit, Duel, Score
 from codedata.report import html_page
 from codedata.report.content import ReportContent
 from codedata.report.turn_rows import TurnLeaks, TurnRow
@@ -107,7 +108,7 @@ def a_page(turns: list, duel: dict | None = None, room: int = 20_000_000, **cont
              **content}
     return html_page.html(
         ReportContent(Duel.of(duel or a_duel()), [row for row, _, _ in turns], **given),
-        ReportSettings(), records.__getitem__, room=room)
+        ReportSettings(), records.__getitem__, Store("no-root", Commit).open(), room)
 
 
 TURNS = [a_turn(i) for i in range(60)]

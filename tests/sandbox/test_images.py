@@ -19,7 +19,7 @@ from codedata.sandbox.images.dockerfile import base_of, read_dockerfile, rewritt
 
 RUN = "tests-images"
 TAG = "codedata-tests/built:1"
-LIMITS = BuildLimits(timeout_s=120, disk_floor="1GB", memory="300Mi")
+LIMITS = BuildLimits(timeout_s=120, disk_floor="1GB", memory_request="300Mi")
 
 
 def built(folder: Path, *steps: str, **limits):
@@ -66,9 +66,9 @@ def test_an_image_is_built_of_its_context_alone(api, tmp_path):
      "RUN head -c 200M /dev/zero >/big; sleep 60", {"disk_limit": "50MB"},
      "a step wrote more than 50MB"),
     ("RUN python3 -c 'print(len(bytearray(10**9)))'", {}, "returned a non-zero code: 137"),
-    ("RUN bash -c 'for i in $(seq 60); do sleep 60 & done; wait'", {"pids": 40},
+    ("RUN bash -c 'for i in $(seq 60); do sleep 60 & done; wait'", {"pids_limit": 40},
      "a step started 40 processes"),
-    ("RUN bomb() { bomb | bomb & }; bomb; sleep 60", {"pids": 40},   # or memory ends it first
+    ("RUN bomb() { bomb | bomb & }; bomb; sleep 60", {"pids_limit": 40},   # or memory ends it first
      "a step started 40 processes|code: 137"),
     ("RUN touch /one\nRUN exit 3", {}, "returned a non-zero code: 3"),
     ("RUN python3 -c 'import socket; socket.create_connection((\"1.1.1.1\", 53), 3)'", {},

@@ -27,7 +27,7 @@ import ch
 import king
 from codedata.code.patches import diff_of
 from codedata.conversation.tool_calls import default_tools
-from codedata.duel.executed import Execution, Executions
+from codedata.duel.executed import Execution, execution_of
 from codedata.records import Answer, Executed, parse
 from codedata.sandbox import Result
 from codedata.turns.execute import State, run_sides
@@ -145,8 +145,8 @@ def test_a_history_is_equal_masked_of_the_same_tree_or_unequal_from_a_turn_on(tm
             ] == [(1, False), (2, True)]
     assert runs_of(found[3])["king"]["output"] == "x\n" and {one["start"] for one in found
                                                              } == {"base"}
-    assert Executions(tmp_path).of("t_4", turn_of("cat made")) is None
-    assert Executions(tmp_path).of("t_1", turn_of("true")).text().startswith("(exit code 0)")
+    assert execution_of(tmp_path, "t_4", turn_of("cat made")) is None
+    assert execution_of(tmp_path, "t_1", turn_of("true")).text().startswith("(exit code 0)")
 
 
 def runs(*commands: str) -> dict:
@@ -184,7 +184,7 @@ def test_the_calls_of_a_turn_run_in_order_each_with_its_own_result(tmp_path):
         (0, "ls", "seen 0"), (0, "pwd", "seen 1")]
     sides = {"king": runs("echo a > a", "cat a; exit 3"), "challenger": runs("cat a")}
     here = Folder(tmp_path)
-    state = State(here, here, None, Replayer(here, {}, 9.0, None), None)
+    state = State(here, None, Replayer(here, {}, 9.0, None), None)
     (several, one), _ = run_sides(sides, Answer(ID, history, "", tools=tools), state)
     assert several["command"] == "echo a > a\ncat a; exit 3" and several["seconds"] == 0.5
     assert Execution(several, {}).text() == (
@@ -225,10 +225,10 @@ def test_candidates_are_told_apart_by_what_they_change_and_by_hidden_tests_that_
     assert {side for side, run in runs.items() if not run["changes"]} == {"reference", "sample 4"}
     assert [side for side, run in runs.items() if run["exit_code"]] == ["sample 2"]
     assert [*runs["sample 3"]["changes"]] == ["heron.py", "tests/test_heron.py"]
-    king_s = Executions(tmp_path).of("t_1", turn_of(RIGHT))
-    broken = Executions(tmp_path).of("t_1", turn_of(runs["sample 2"]["command"]))
+    king_s = execution_of(tmp_path, "t_1", turn_of(RIGHT))
+    broken = execution_of(tmp_path, "t_1", turn_of(runs["sample 2"]["command"]))
     assert SWIM in king_s.passed and broken.passed == set() and "+def swim():" in king_s.text()
-    shown = [Executions(tmp_path).of("t_1", turn_of(run["command"])).text()
+    shown = [execution_of(tmp_path, "t_1", turn_of(run["command"])).text()
              for run in record["runs"]]
     assert not re.search("SECRET|test_swim|^/", "".join(
         shown + [runs["sample 4"]["output"]]), re.MULTILINE)
@@ -246,7 +246,7 @@ def test_a_candidate_that_breaks_its_container_passes_no_test_and_others_do(tmp_
     assert [*runs["challenger"]["changes"]] == ["heron.py"] and not runs["challenger"]["tests"]
     assert runs["reference"]["changes"] == {".": ""}
     assert runs["reference"]["output"] == "done\n\n[more than 200 folders deep]\n"
-    shown = Executions(tmp_path).of("t_1", turn_of(runs["reference"]["command"]))
+    shown = execution_of(tmp_path, "t_1", turn_of(runs["reference"]["command"]))
     assert shown.passed == set() and "(changed: .)" in shown.text()
 
 
@@ -266,7 +266,7 @@ def test_a_killed_run_goes_on_and_an_edited_king_is_run_again(tmp_path, fake_llm
     assert (tmp_path / "executed/t_1.json").stat().st_mtime_ns == first
     edit(tmp_path / "answer/t_2.json", king=turn_of("echo MARK"))
     assert "done 1, stale 1" in run_turns(tmp_path, "--status").stderr
-    assert Executions(tmp_path).of("t_2", turn_of("echo MARK")) is None
+    assert execution_of(tmp_path, "t_2", turn_of("echo MARK")) is None
     assert run_turns(tmp_path).returncode == 0
     assert runs_of(executed(tmp_path, "t_2"))["king"]["output"] == "MARK\n"
     edit(tmp_path / "executed/t_1.json", before={"MARK": "passed"})

@@ -169,10 +169,11 @@ def _sites(operator: Operator, captures: Captures, text: bytes) -> Iterator[Span
 
 def _replacements(operator: Operator, captures: Captures, text: bytes) -> list[bytes | None]:
     """Return the texts that may replace a site; None among them removes it."""
-    if operator.function:
-        return getattr(functions, operator.function)(captures, text)
     templates, sites = operator.replacement, captures["site"]
-    key = " ".join(captures.get("key", sites)[0].text.decode().split())
+    firsts = {name: nodes[0] for name, nodes in captures.items()}
+    if operator.function:
+        return getattr(functions, operator.function)(text=text, **firsts)
+    key = " ".join(firsts.get("key", sites[0]).text.decode().split())
     if operator.groups:
         return [word.encode() for group in operator.groups if key in group
                 for word in group if word != key]
@@ -180,7 +181,7 @@ def _replacements(operator: Operator, captures: Captures, text: bytes) -> list[b
         return [None]
     if isinstance(templates, dict):
         templates = templates.get(key, [])
-    parts = {name: nodes[0].text for name, nodes in captures.items()}
+    parts = {name: node.text for name, node in firsts.items()}
     parts["site"] = text[sites[0].start_byte:sites[-1].end_byte]
     parts["between"] = text[sites[0].end_byte:sites[-1].start_byte]
     return [NAME.sub(lambda match: parts[match[1].decode()], template.encode())

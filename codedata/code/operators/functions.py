@@ -1,7 +1,7 @@
 """Make the replacements of operators for which a template is not enough.
 
-Each public function takes the captures of a match and the text of its file, and returns the texts
-that may replace @site. None in the list removes @site.
+Each public function takes the captures that it names, the first node of each, and the text of the
+file; it returns the texts that may replace @site. None in the list removes @site.
 """
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from codedata.code.operators.syntax import ancestor
 
 if TYPE_CHECKING:
     from tree_sitter import Node
-
-    Captures = dict[str, list[Node]]
 
 MAX_DIGITS = 9
 MAX_NAMES = 300    # names that a name is compared with
@@ -30,26 +28,23 @@ SLIPS = [(rb"(?<![\\+*?(\[])\+(?![+?])", b"*"), (rb"(?<![\\+*?(\[])\*(?![+?])", 
          (rb"\\d", rb"\\w")]
 
 
-def negated(captures: Captures, text: bytes) -> list[bytes]:
+def negated(site: Node, **_) -> list[bytes]:
     """Return the negation of a SIMPLE condition, or of one with `and` or `or`; else nothing."""
-    (site,) = captures["site"]
     if site.type in SIMPLE:
         return [b"not " + site.text]
     return [b"not (%s)" % site.text] if site.type == "boolean_operator" else []
 
 
-def arithmetic_sibling(captures: Captures, text: bytes) -> list[bytes]:
+def arithmetic_sibling(site: Node, **_) -> list[bytes]:
     """Return an operator's sibling, unless a string, list or tuple is an operand."""
-    (site,) = captures["site"]
     has_text = any(quote in site.parent.text for quote in (b"'", b'"', b"`"))
     has_other = any(one.type in NO_NUMBER for one in site.parent.children)
     return [] if has_text or has_other else [SIBLINGS[site.text]]
 
 
-def off_by_one(captures: Captures, text: bytes) -> list[bytes]:
+def off_by_one(site: Node, text: bytes, **_) -> list[bytes]:
     """Return a decimal number plus 1 and minus 1. 0 after + or - is left out, since nobody adds
     0."""
-    (site,) = captures["site"]
     if not site.text.isdigit() or len(site.text) > MAX_DIGITS:
         return []
     before = text[max(0, site.start_byte - 9):site.start_byte].rstrip()
@@ -58,23 +53,21 @@ def off_by_one(captures: Captures, text: bytes) -> list[bytes]:
     return [b"%d" % other for other in (number + 1, number - 1) if other >= least]
 
 
-def return_in_loop(captures: Captures, text: bytes) -> list[bytes]:
+def return_in_loop(site: Node, last: Node, back: Node, text: bytes, **_) -> list[bytes]:
     """Return a loop with the `return` that follows it moved to the end of its body."""
-    loop, last, back = captures["site"][0], captures["last"][0], captures["return"][0]
     indent = text[text.rfind(b"\n", 0, last.start_byte) + 1:last.start_byte]
     if indent.strip():
         return []
     line_end = b"\r\n" if b"\r\n" in text else b"\n"
-    return [loop.text + line_end + indent + back.text]
+    return [site.text + line_end + indent + back.text]
 
 
-def sibling_called(captures: Captures, text: bytes) -> list[bytes]:
+def sibling_called(site: Node, self: Node | None = None, **_) -> list[bytes]:
     """Return the most similar name of another method of the class, or function of the file, that
     takes the same number of parameters and is not the caller."""
-    (site,) = captures["site"]
     caller = ancestor(site, "function_definition")
     own = caller.child_by_field_name("name").text if caller else b""
-    holder = ancestor(site, "class_definition" if "self" in captures else "module")
+    holder = ancestor(site, "class_definition" if self else "module")
     if holder is None:
         return []
     body = holder.child_by_field_name("body") or holder
@@ -85,9 +78,8 @@ def sibling_called(captures: Captures, text: bytes) -> list[bytes]:
     return _similar(site.text, [name for name in known if n and known[name] == n and name != own])
 
 
-def other_parameter(captures: Captures, text: bytes) -> list[bytes]:
+def other_parameter(site: Node, **_) -> list[bytes]:
     """Return the next parameter of the same kind as the one that is used."""
-    (site,) = captures["site"]
     function = ancestor(site, "function_definition")
     kinds = _parameters(function) if function else {}
     names = [name for name in kinds if kinds[name] == kinds.get(site.text)]
@@ -96,86 +88,79 @@ def other_parameter(captures: Captures, text: bytes) -> list[bytes]:
     return [names[(names.index(site.text) + 1) % len(names)]]
 
 
-def other_key(captures: Captures, text: bytes) -> list[bytes]:
+def other_key(site: Node, **_) -> list[bytes]:
     """Return the most similar of the other keys that the same function uses."""
-    (site,) = captures["site"]
     around = ancestor(site, "function_definition") or ancestor(site, "module")
     return _similar(site.text, KEY.findall(around.text)) if around else []
 
 
-def mutable_default(captures: Captures, text: bytes) -> list[bytes]:
+def mutable_default(site: Node, name: Node, **_) -> list[bytes]:
     """Return the empty container that a function uses in place of None."""
-    name = re.escape(captures["name"][0].text)
-    function = ancestor(captures["site"][0], "function_definition")
-    pattern = rb"\b%b = (?:%b or )?" % (name, name) + EMPTY
+    named = re.escape(name.text)
+    function = ancestor(site, "function_definition")
+    pattern = rb"\b%b = (?:%b or )?" % (named, named) + EMPTY
     found = re.search(pattern, function.text) if function else None
     return [found[1]] if found else []
 
 
-def trimmed(captures: Captures, text: bytes) -> list[bytes]:
+def trimmed(site: Node, **_) -> list[bytes]:
     """Return two versions of a one-line string, as far as they differ from it: without the blanks
     at its end, and without the blanks at its start. Return none for a docstring."""
-    (site,) = captures["site"]
     if site.parent.parent.type == "expression_statement" or b"\n" in site.text:
         return []
     return [cut for cut in (site.text.rstrip(b" "), site.text.lstrip(b" ")) if cut != site.text]
 
 
-def pattern_changed(captures: Captures, text: bytes) -> list[bytes]:
+def pattern_changed(site: Node, **_) -> list[bytes]:
     """Return a regular expression with one mistake, once for each of SLIPS that applies to it."""
-    (site,) = captures["site"]
     if site.parent.parent.type == "expression_statement":
         return []
     return [re.sub(old, new, site.text, count=1) for old, new in SLIPS if re.search(old, site.text)]
 
 
-def rebinding_dropped(captures: Captures, text: bytes) -> list[None]:
+def rebinding_dropped(name: Node, value: Node, **_) -> list[None]:
     """Remove an assignment whose value uses the name that it assigns to."""
-    name = re.escape(captures["name"][0].text)
-    return [None] if re.search(rb"\b%b\b" % name, captures["value"][0].text) else []
+    return [None] if re.search(rb"\b%b\b" % re.escape(name.text), value.text) else []
 
 
-def unwrapped(captures: Captures, text: bytes) -> list[bytes]:
+def unwrapped(site: Node, body: Node, **_) -> list[bytes]:
     """Return the body of a compound statement, dedented to the level of the statement."""
-    outer, body = captures["site"][0], captures["body"][0]
-    shift = body.start_point.column - outer.start_point.column
+    shift = body.start_point.column - site.start_point.column
     first, *lines = body.text.split(b"\n")
-    if body.start_point.row == outer.start_point.row:
+    if body.start_point.row == site.start_point.row:
         return [body.text]
     if any(line.strip() and line[:shift].strip(b" \t") for line in lines):
         return []   # a string of several lines
     return [b"\n".join([first, *(line[shift:] if line.strip() else line for line in lines)])]
 
 
-def other_attribute(captures: Captures, text: bytes) -> list[bytes]:
+def other_attribute(site: Node, text: bytes, **_) -> list[bytes]:
     """Return the most similar of the other attributes of the same class."""
-    (site,) = captures["site"]
     holder = ancestor(site, "class_definition")
     if holder is None or text[site.end_byte:site.end_byte + 1] == b"(":
         return []
     return _similar(site.text, re.findall(rb"\bself\.(\w+)\b(?!\()", holder.text), 0.7)
 
 
-def stale_order(captures: Captures, text: bytes) -> list[bytes]:
+def stale_order(a: Node, b: Node, text: bytes, **_) -> list[bytes]:
     """Return two assignments in swapped order, if one reads the variable that the other sets."""
-    one, two = captures["a"][0], captures["b"][0]
-    function = ancestor(one, "function_definition")
-    targets, values = ([node.child_by_field_name(side) for node in (one.child(0), two.child(0))]
+    function = ancestor(a, "function_definition")
+    targets, values = ([node.child_by_field_name(side) for node in (a.child(0), b.child(0))]
                        for side in ("left", "right"))
     if not function or None in targets or None in values:
         return []
-    before = text[function.start_byte:one.start_byte]
+    before = text[function.start_byte:a.start_byte]
     is_read_late = _uses(values[0], targets[1])
     is_known = _uses(values[1], targets[0]) and re.search(
         rb"\b%b\b" % re.escape(targets[0].text), before)
     if targets[0].text == targets[1].text or not (is_read_late or is_known):
         return []
-    return [two.text + text[one.end_byte:two.start_byte] + one.text]
+    return [b.text + text[a.end_byte:b.start_byte] + a.text]
 
 
-def class_name(captures: Captures, text: bytes) -> list[bytes]:
+def class_name(site: Node, **_) -> list[bytes]:
     """Return [the name of the enclosing class], or [] if there is none."""
-    holder = ancestor(captures["site"][0], "class_definition")
+    holder = ancestor(site, "class_definition")
     return [holder.child_by_field_name("name").text] if holder else []
 
 

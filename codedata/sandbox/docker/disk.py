@@ -45,7 +45,6 @@ class DiskWatch:
     def __init__(self, api, container_id: str, limit: int):
         self.n_over = 0                    # bytes written when it was ended
         self.stopped = threading.Event()   # the container need not be watched any more
-        self.paused = threading.Lock()     # held while it is paused
         self._api = api
         self._id = container_id
         self._limit = limit
@@ -70,8 +69,7 @@ class DiskWatch:
             self.n_over = n_bytes
             self._api.kill(self._id)
             return None
-        with self.paused:   # a signal would resume a paused container
-            self._api.kill(self._id, ALIVE)
+        self._api.kill(self._id, ALIVE)
         return self._limit - n_bytes
 
 
@@ -87,11 +85,6 @@ def remove_tree(root: Path) -> None:
         raise OSError(done.stderr.strip())
 
 
-def free_bytes(place: Path) -> int:
-    """Return how many bytes are free in the file system of `place`."""
-    return shutil.disk_usage(place).free
-
-
 def wait_for_room(place: Path, floor_bytes: int, stop: threading.Event) -> None:
     """Return when the file system of `place` has at least `floor_bytes` free; print what it waits
     for to stderr.
@@ -100,7 +93,7 @@ def wait_for_room(place: Path, floor_bytes: int, stop: threading.Event) -> None:
     """
     waits = False
     with _waiting:
-        while (free := free_bytes(place)) < floor_bytes:
+        while (free := shutil.disk_usage(place).free) < floor_bytes:
             if not waits:
                 say(f"{place}: {free / 1e9:.1f} GB free, under the floor of "
                     f"{floor_bytes / 1e9:.1f} GB: new work waits till there is more (images that "

@@ -8,9 +8,11 @@ import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from tarfile import BLOCKSIZE
+from typing import Any
 
 import requests
 
@@ -104,22 +106,24 @@ def drop_network(api, network: str) -> None:
 
 # files
 
+@dataclass
 class Files:
     """Read the files of a container through the engine, without running anything in it. Raise
     Interrupted as soon as `stop` is set."""
 
-    def __init__(self, api, container_id: str, stop: threading.Event, config: dict | None = None):
-        self._api, self._id, self._stop = api, container_id, stop
-        self.config = config or {}   # the image's config, if these are an image's files
+    api: Any
+    container_id: str
+    stop: threading.Event
+    config: dict = field(default_factory=dict)   # the image's, if these are an image's files
 
     def all(self) -> Stream:
         """Return a tar of all files except those in volumes."""
-        return self._stream(self._api.export(self._id))
+        return self._stream(self.api.export(self.container_id))
 
     def below(self, path: str) -> Stream:
         """Return a tar of one folder or file, an empty one if nothing is there."""
         try:
-            return self._stream(self._api.get_archive(self._id, os.fsencode(path))[0])
+            return self._stream(self.api.get_archive(self.container_id, os.fsencode(path))[0])
         except requests.HTTPError as e:
             if e.response.status_code != 404:
                 raise
@@ -128,7 +132,8 @@ class Files:
     def _stream(self, pieces: Iterable[bytes]) -> Stream:
         def checked() -> Iterator[bytes]:
             for piece in pieces:
-                _check(self._stop)
+                if self.stop.is_set():
+                    raise Interrupted()
                 yield piece
         return Stream(checked())
 
@@ -171,7 +176,8 @@ def _differences_in(name: str, parent: int | None, path: str, count: Callable,
         for entry in held.enter_context(os.scandir(folder)):
             place = f"{path}/{entry.name}"
             count(place, 0)
-            _check(stop)
+            if stop.is_set():
+                raise Interrupted()
             try:
                 if entry.is_dir(follow_symlinks=False):
                     yield from _differences_in(entry.name, folder, place, count, stop)
@@ -181,12 +187,6 @@ def _differences_in(name: str, parent: int | None, path: str, count: Callable,
                     yield place, not is_mark
             except OSError:   # it was just removed or replaced
                 yield place, True
-
-
-def _check(stop: threading.Event) -> None:
-    """Raise Interrupted if the run stops."""
-    if stop.is_set():
-        raise Interrupted()
 
 
 def _is_new(folder: int) -> bool:

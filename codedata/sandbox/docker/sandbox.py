@@ -201,7 +201,7 @@ class SandboxDocker:
                 raise
             with closing(pieces):
                 is_folder = about["mode"] & engine.IS_FOLDER
-                unpack(Stream(pieces), Path(to), bounds, strip=1 if is_folder else 0)
+                unpack(Stream(pieces), to, bounds, strip=1 if is_folder else 0)
 
     def network(self, is_on: bool) -> None:
         """Switch the network on or off, with name resolution."""
@@ -236,19 +236,15 @@ class SandboxDocker:
             yield from engine.differences(self._api, self.id, self._stop)
 
     @contextmanager
-    def files(self, image_name: str = "", pauses: bool = True) -> Iterator[engine.Files]:
-        """Yield the container's files, with `pauses` while nothing in it runs; or an image's files,
-        from a container that never ran."""
-        api = self._api
-        with self._named_end(), ExitStack() as undo:
+    def files(self, image_name: str = "") -> Iterator[engine.Files]:
+        """Yield the container's files, while what runs in it goes on; or an image's files, from a
+        container that never ran."""
+        with self._named_end():
             if image_name:
-                yield undo.enter_context(engine.files_of(image_name, self._stop))
-                return
-            if pauses:
-                undo.enter_context(self._disk.paused)
-                api.pause(self.id)
-                undo.callback(api.unpause, self.id)
-            yield engine.Files(api, self.id, self._stop)
+                with engine.files_of(image_name, self._stop) as files:
+                    yield files
+            else:
+                yield engine.Files(self._api, self.id, self._stop)
 
     def close(self) -> None:
         """Remove the container, and its network if no other container uses it."""

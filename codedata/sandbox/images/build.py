@@ -10,6 +10,7 @@ import io
 import json
 import re
 import secrets
+import shutil
 import tarfile
 import threading
 import time
@@ -29,6 +30,7 @@ from codedata.sandbox.docker.output import Output
 from codedata.sandbox.docker.sandbox import CPU_PERIOD_US, LOST
 from codedata.sandbox.images.dockerfile import read_dockerfile
 from codedata.sandbox.sizes import bytes_of
+from codedata.settings import SandboxSettings
 
 CONTEXT = Bounds(max_bytes=1_000_000_000, max_files=100_000, max_depth=64, max_seconds=120)
 BUILD = "codedata.build"   # the label of one build's images and containers
@@ -39,15 +41,11 @@ ADDRESS = re.compile(r"[:@$\\`]")    # paths rarely have one
 
 
 @dataclass(frozen=True)
-class BuildLimits:
-    """Limit what a build may use."""
+class BuildLimits(SandboxSettings):
+    """Limit what a build may use: each of its steps as a sandbox. With less than `disk_floor` free
+    on the engine's disk, it waits or is ended."""
 
     timeout_s: float = 600.0
-    cpus: float = 2
-    memory: str = "5Gi"
-    pids: int = 512            # processes of one step
-    disk_limit: str = "10GB"   # of what one step writes
-    disk_floor: str = "10GB"   # free on the engine's disk: with less, a build waits or is ended
     network: bool = False
 
 
@@ -131,11 +129,11 @@ def labelled(dockerfile: str, labels: dict[str, str], may_fetch: bool) -> str:
 
 def _request(api, archive: BinaryIO, tag: str, labels: dict[str, str], limits: BuildLimits):
     """Return the engine's streaming reply to the request for a build."""
-    memory = bytes_of(limits.memory)
+    memory = bytes_of(limits.memory_request)
     options = {"t": tag, "dockerfile": f".codedata.{labels[BUILD]}", "version": "1",   # no BuildKit
                "rm": "1", "forcerm": "1", "labels": json.dumps(labels),
                "memory": memory, "memswap": memory, "cpuperiod": CPU_PERIOD_US,
-               "cpuquota": int(limits.cpus * CPU_PERIOD_US),
+               "cpuquota": int(limits.cpu_request * CPU_PERIOD_US),
                "networkmode": "default" if limits.network else "none"}
     reply = api.post(f"{api.base_url}/v{api.api_version}/build", data=archive, params=options,
                      headers={"Content-Type": "application/x-tar"}, stream=True,
@@ -180,12 +178,12 @@ def _watched(api, token: str, limits: BuildLimits,
                 checks = {
                     "the run stops": stop.is_set(),
                     f"it took more than {limits.timeout_s:g} s": time.monotonic() > ends_at,
-                    f"a step started {limits.pids} processes":
-                        any(_is_full(api, step["Id"], limits.pids) for step in steps),
+                    f"a step started {limits.pids_limit} processes":
+                        any(_is_full(api, step["Id"], limits.pids_limit) for step in steps),
                     f"a step wrote more than {limits.disk_limit}":
                         n_bytes > bytes_of(limits.disk_limit),
                     f"less than {limits.disk_floor} is free on the disk":
-                        disk.free_bytes(place) < bytes_of(limits.disk_floor)}
+                        shutil.disk_usage(place).free < bytes_of(limits.disk_floor)}
                 reasons.extend(reason for reason, is_over in checks.items() if is_over)
                 for step in steps if any(checks.values()) else []:
                     engine.remove_container(api, step["Id"])
