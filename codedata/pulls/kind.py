@@ -56,8 +56,8 @@ def pull_request(commit: Commit, max_files: int, max_lines: int) -> PullRequest:
                     for patch in (commit.patch, commit.test_patch))
     refusals = {"a patch lacks heads of git, diff --git a/FILE b/FILE": not has_heads,
                 "it changes no tests": not tests, "it changes no code": not code,
-                f"it changes {len(code)} files, more than {max_files}": 0 < max_files < len(code),
-                f"it changes {n_lines} lines, more than {max_lines}": 0 < max_lines < n_lines}
+                f"it changes more than {max_files} files of code": 0 < max_files < len(code),
+                f"it changes more than {max_lines} lines of code": 0 < max_lines < n_lines}
     return PullRequest(
         commit.instance_id, repo_name_of(commit.repo, commit.base_commit), commit.base_commit,
         "".join(code.values()), commit.instance_id, PULL_REQUEST,

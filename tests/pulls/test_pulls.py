@@ -67,14 +67,14 @@ def test_a_patch_without_heads_of_git_is_refused_as_such(field, heads):
     ({"a.py": ("a\n", "b\n")}, (0, 0), "it changes no tests"),
     ({"tests/test_a.py": ("a\n", "b\n")}, (0, 0), "it changes no code"),
     ({"a.py": ("a\n", "b\n"), "b.py": ("", "b\n"), "test_a.py": ("", "b\n")}, (1, 0),
-     "it changes 2 files, more than 1"),
+     "it changes more than 1 files of code"),
     ({"a.py": ("a\n", "b\nc\n"), "test_a.py": ("", "b\n")}, (0, 2),
-     "it changes 3 lines, more than 2")])
+     "it changes more than 2 lines of code")])
 def test_a_request_that_can_be_no_task_is_refused_by_name(files, limits, reason):
     assert pull_request(parse(Commit, record(files), ""), *limits).refused == reason
 
 
-def test_a_request_that_nobody_can_solve_costs_nothing_until_it_is_let_in(tmp_path):
+def test_a_request_that_nobody_can_solve_costs_nothing_until_it_is_let_in(tmp_path, capsys):
     (tmp_path / "heron.py").write_text(f"{HERON}stalk = 1\n")
     base = subprocess.check_output(
         "git init -q; git add .; git -c user.name=E -c user.email=e@x commit -qm Begin; "
@@ -105,6 +105,13 @@ def test_a_request_that_nobody_can_solve_costs_nothing_until_it_is_let_in(tmp_pa
     assert left_out() == [*rules[:2], "no env/ yet"]
     put(9, text, "stalk")
     assert left_out() == [*rules[:2], "no env/ yet"]
+    put(9, text, "wade_on")
+    row = json.loads((tmp_path / "commit/birds__heron-9.json").read_text())
+    write_json(tmp_path / "rows.json", [row])
+    check = "--prs", tmp_path / "rows.json", "--check"
+    run_main(pr_tasks.main, tmp_path, *check)
+    assert capsys.readouterr().out.endswith("not checked, as no clone has its base commit\n")
+    assert rules[2] in run_main(pr_tasks.main, tmp_path, *check, "--clones", tmp_path, code=1)
 
 
 @pytest.mark.docker
