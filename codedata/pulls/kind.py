@@ -26,7 +26,8 @@ ALL = 1.0            # share of the tests that may fail before a request
 CATEGORY = "software-engineering"   # one of Harbor's categories of tasks
 # settings of git, editors and CI, and locks of dependencies, which are installed before any test
 UNTESTED = re.compile(r"(?:\A|/)\.|\.lockb?\Z|-lock\.(?:json|yaml)\Z")
-NOT_READ = "not read"   # in place of what a text gives away, where no model reads it
+# what a text gives away, where a program finds nothing; a model reads it only after the proof
+NOT_READ = "not read by a model before the proof"
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,6 @@ class Pulls(PatchKind):
     def __init__(self, settings: Settings):
         limits, root = settings.pr_tasks, settings.root
         self._commits = Store(root, Commit)
-        self._unread = NOT_READ if limits.writer == "own" else None
 
         def candidates_of(name: str, commit: Commit) -> dict[str, PullRequest]:
             return {name: pull_request(commit, limits.max_files, limits.max_lines)}
@@ -105,7 +105,7 @@ class Pulls(PatchKind):
         language = mode([*filter(None, languages)] or [None])
         return {"method": PULL_REQUEST, "language": language, "licence": commit.licence,
                 "new_names": commit.new_names,
-                "told": tells(commit, own_text(commit)) or self._unread,
+                "told": tells(commit, own_text(commit)) or NOT_READ,
                 "labels": {"category": CATEGORY, "tags": [*filter(None, (language, "swe"))]},
                 "made_from": {"directory": Commit.directory, "item": candidate.item,
                               "digest": digest([candidate.diff, candidate.tests])}}, {}

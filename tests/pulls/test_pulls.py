@@ -177,7 +177,8 @@ def test_requests_become_tasks_whose_images_have_nothing_of_them(tmp_path, heron
         assert len(config["PASS_TO_PASS"]) == len(CASES) + 1
         assert all(run["seconds"] < 60 for run in task.proof["runs"])
         about = task.config["metadata"]["codedata"]
-        assert (about["language"], about["told"]) == ("python", "not read")
+        assert (about["language"], about["told"]) == (
+                "python", "not read by a model before the proof")
     ledger = (tmp_path / "task/_ledger.jsonl").read_text()
     assert "no test fails before it and passes after it" in ledger
     assert "ends before tests that it changes: tests/test_heron.py::test_behind" in ledger
