@@ -27,9 +27,9 @@ from codedata.texts import CONTROL
 # facts of a Python project that do not affect the install
 INDECISIVE = ("version", "ci_versions", "features", "extras", "modules", "packages",
               "n_test_files")
-# scripts of package.json that npm runs, and files that pip runs: they may write code
-RUN_BY_NPM = ("preinstall", "install", "postinstall", "prepare")
-RUN_BY_PIP = ("setup.py", "build.py", "hatch_build.py")
+# what npm runs of the scripts in package.json, and pip of the files: it may write code
+RUN_BY_INSTALL = ("preinstall", "install", "postinstall", "prepare",
+                  "setup.py", "build.py", "hatch_build.py")
 MAX_MEMORY = 500_000_000   # bytes of address space
 MAX_FACTS = 10_000_000     # characters
 FILE_S = 3                 # seconds of processor time for one file, also on a busy machine,
@@ -152,8 +152,8 @@ def child(folder: str, skipped: str) -> None:
     source = RepositoryFiles(Path(folder), json.loads(skipped), announce)
     python = read_python(source)
     of_node = read_node(source, python.ci_versions)
-    scripts = " ".join(of_node.scripts.get(name, "") for name in RUN_BY_NPM)
-    run = filter(source.has, [*RUN_BY_PIP, *scripts.split()])
+    scripts = " ".join(of_node.scripts.get(name, "") for name in RUN_BY_INSTALL)
+    run = filter(source.has, [*RUN_BY_INSTALL, *scripts.split()])
     facts = Facts(python, of_node, generic.initial(source, python.system),
                   source.has("package.json") and not python.n_test_files, source.unreadable,
                   (scripts, *map(source.text, run)))

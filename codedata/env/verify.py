@@ -205,10 +205,10 @@ class Verifier:
             if result.failed:
                 return result
             began, run = now(fresh), self.test(fresh, test_script)
-            statuses = {case.name: case.status for case in run.results}
+            statuses = run.statuses
             known = {case["name"]: case["status"] for case in like.results}
             shared = known.keys() & statuses.keys()
-            flaky = flaky_as(like, statuses)
+            flaky = flaky_as(like, statuses.keys() - known.keys())
             agrees = shared and all(status in (GOOD if name not in known else [known[name]])
                                     for name, status in statuses.items() if name not in flaky)
             if not (run.healthy and agrees and len(shared) >= MIN_REPEATED * len(known)):
@@ -300,7 +300,7 @@ def concluded(result: Verified, runs: list[Run], offline: Run, committed: list[s
     """Return the result with three runs that agree and one without the network, of a source with
     these committed files; it has failed if nothing passes without the network."""
     stable = compare(runs)[0]
-    statuses = {case.name: case.status for case in offline.results}
+    statuses = offline.statuses
     unreported, n_files = unreported_files(committed, offline.results)
     result = replace(
         result, test_s=(*result.test_s, offline.seconds), **_figures(offline),
@@ -317,13 +317,11 @@ def concluded(result: Verified, runs: list[Run], offline: Run, committed: list[s
     return replace(result, healthy=False, log=bad.text, cause=why_not_healthy(bad, limit_s))
 
 
-def flaky_as(like: Verified, names: Collection[str]) -> list[str]:
-    """Return the flaky cases of another commit, and the new ones among `names` whose test had flaky
-    cases there: a name may contain the time."""
-    known = {case["name"] for case in like.results}
+def flaky_as(like: Verified, new: Collection[str]) -> list[str]:
+    """Return the flaky cases of another commit, and the `new` ones whose test had flaky cases
+    there: a name may contain the time."""
     tests = {name.partition("[")[0] for name in like.flaky if "[" in name}
-    new = {name for name in names if name not in known and name.partition("[")[0] in tests}
-    return sorted({*like.flaky, *new})
+    return sorted({*like.flaky, *(name for name in new if name.partition("[")[0] in tests)})
 
 
 def _figures(run: Run) -> dict:
