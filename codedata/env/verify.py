@@ -132,10 +132,9 @@ class Verifier:
                 if trouble or not self.image_name:
                     return None
                 image_id = sandbox.commit(self.image_name, keep=False)
-            found = self._once(Verified(base_commit=commit, image_id=image_id), test_script, like)
+            return self._once(Verified(base_commit=commit, image_id=image_id), test_script, like)
         except SandboxDied:
             return None   # the next verification says why
-        return found if found and found.is_healthy else None
 
     def install(self, sandbox: Sandbox, commit: str, script: str) -> tuple[Result, list[str]]:
         """Run an install script. Return its result and the committed files that it changed. They
@@ -197,26 +196,28 @@ class Verifier:
 
     def _once(self, result: Verified, test_script: str, like: Verified) -> Verified | None:
         """Run the tests once, in a container of the image and without network. Return the result,
-        with the cases of `like` that are flaky or need the network; None if the run is not healthy
-        or does not agree with `like`: new cases may not fail, and only a few may be gone."""
+        with the cases of `like` that are flaky or need the network; None if it is not healthy or
+        does not agree with `like`: new cases may not fail, and only a few may be gone."""
         begin_step("tests once", 2, STEPS)
         with self.open_sandbox(self.image_name) as fresh:
             result = self._check_leftovers(result, fresh, test_script)
             if result.failed:
-                return result
+                return None
             began, run = now(fresh), self.test(fresh, test_script)
             statuses = run.statuses
             known = {case["name"]: case["status"] for case in like.results}
             shared = known.keys() & statuses.keys()
             flaky = flaky_as(like, statuses.keys() - known.keys())
-            agrees = shared and all(status in (GOOD if name not in known else [known[name]])
-                                    for name, status in statuses.items() if name not in flaky)
+            agrees = all(status in (GOOD if name not in known else [known[name]])
+                         for name, status in statuses.items() if name not in flaky)
             if not (run.healthy and agrees and len(shared) >= MIN_REPEATED * len(known)):
                 return None
             result = replace(result, log=run.text, changed_by_tests=restore(
                 fresh, result.base_commit, began)[0])
             committed = fresh.run(LISTED).output.splitlines()
         result = concluded(result, [run], run, committed, self.limit_s)
+        if not result.is_healthy:
+            return None
         return replace(
             result, flaky=flaky, test_s=(run.seconds,),
             needs_network=[name for name in like.needs_network if name in statuses],

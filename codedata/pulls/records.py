@@ -44,10 +44,8 @@ def records_stage(settings: Settings, spec: str, clones: str,
     fields = tuple(Commit.__dataclass_fields__)
     optional = tuple(field for field in fields if field not in NEEDED)
 
-    def make(commit: Commit) -> Commit:
-        return replace(commit, new_names=_new_names(clones, commit))
-
-    return Stage("pr_tasks.records", make=make, is_local=True,
+    return Stage("pr_tasks.records", is_local=True,
+                 make=lambda commit: replace(commit, new_names=_new_names(clones, commit)),
                  reads=Reads(Derived(readers, commit_of, place=spec, derived=False), fields,
                              leaves_out=lambda name, _: reasons.get(name, "")),
                  writes=Writes(Store(settings.root, Commit), fields, optional=optional),

@@ -81,12 +81,13 @@ def test_a_request_that_nobody_can_solve_costs_nothing_until_it_is_let_in(tmp_pa
         "git rev-parse HEAD", shell=True, cwd=tmp_path, text=True).strip()
     make = records_stage(Settings(), "git", str(tmp_path), ()).make
 
-    def put(k: int, text: str, call: str) -> None:
+    def put(k: int, text: str, call: str) -> dict:
         values = record({"heron.py": (HERON, f"{HERON}def {call}(): pass\n")}, issue=text,
                         base_commit=base, instance_id=f"birds__heron-{k}",
                         test_patch=diff_of({}, {"test_heron.py": f"x.{call}()\n".encode()}))
         made = make(parse(Commit, values, ""))
         write_json(tmp_path / f"commit/birds__heron-{k}.json", vars(made))
+        return vars(made)
 
     def left_out(*flags) -> list[str]:
         printed = run_main(pr_tasks.main, tmp_path, "--status", *flags)
@@ -105,9 +106,7 @@ def test_a_request_that_nobody_can_solve_costs_nothing_until_it_is_let_in(tmp_pa
     assert left_out() == [*rules[:2], "no env/ yet"]
     put(9, text, "stalk")
     assert left_out() == [*rules[:2], "no env/ yet"]
-    put(9, text, "wade_on")
-    row = json.loads((tmp_path / "commit/birds__heron-9.json").read_text())
-    write_json(tmp_path / "rows.json", [row])
+    write_json(tmp_path / "rows.json", [put(9, text, "wade_on")])
     check = "--prs", tmp_path / "rows.json", "--check"
     run_main(pr_tasks.main, tmp_path, *check)
     assert capsys.readouterr().out.endswith("not checked, as no clone has its base commit\n")
