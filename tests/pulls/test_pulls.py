@@ -81,7 +81,7 @@ def test_a_request_that_nobody_can_solve_costs_nothing_until_it_is_let_in(tmp_pa
         "git rev-parse HEAD", shell=True, cwd=tmp_path, text=True).strip()
     make = records_stage(Settings(), "git", str(tmp_path), ()).make
 
-    def put(k: int, text: str, call: str) -> dict:
+    def put(k: int, text: str, call: str):
         values = record({"heron.py": (HERON, f"{HERON}def {call}(): pass\n")}, issue=text,
                         base_commit=base, instance_id=f"birds__heron-{k}",
                         test_patch=diff_of({}, {"test_heron.py": f"x.{call}()\n".encode()}))
