@@ -76,7 +76,7 @@ def test_recipes_import_nothing_of_the_modules_above_them():
 
 
 LIKE = {"package__json": '{"version": "1", "devDependencies": {"mocha": "1", "eslint": "1"}, '
-                         '"scripts": {"test": "mocha", "lint": "eslint", "prepare": "node gen.js"}}',
+                         '"scripts": {"test": "mocha", "lint": "eslint", "prepare": "a gen.js"}}',
         "uv__lock": "1", "gen__js": "1", "setup__py": "1"}
 
 
