@@ -87,7 +87,7 @@ def main(argv=None) -> int:
 
     if args.check:
         with Models(settings) as models:
-            return check_candidates(settings, found(models))
+            return check_candidates(settings, clones, found(models))
     makers = {"records": lambda models: records_stage(settings, args.prs, clones, found(models)),
               "setup": partial(setup, settings, clones, sandboxes), "prove": prove,
               "instruct": partial(instruct, settings)}

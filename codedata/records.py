@@ -178,7 +178,7 @@ class Commit:
     test_patch: str
     created_at: str | None = None   # ISO 8601, UTC
     licence: str | None = None      # of the repository, SPDX if the source has it
-    new_names: list[str] | None = None   # that tests use and no file had before; null: none known
+    new_names: list[str] | None = None   # that tests use and no file had before; null: no clone
 
 
 @dataclass(frozen=True)

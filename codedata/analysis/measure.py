@@ -183,7 +183,7 @@ class Tally:
 
     def add(self, observed: ObservedRun) -> None:
         """Add a run. Raise ItemFailed if too many tests have another outcome than in env/."""
-        statuses = {case.name: case.status for case in observed.run.results}
+        statuses = observed.run.statuses
         names = {*self.expected, *statuses, *self.tests}
         changes = [f"{name} ({self.expected.get(name, MISSING)}, now {statuses.get(name, MISSING)})"
                    for name in sorted(names - self._flaky)

@@ -54,6 +54,7 @@ class Planned:
     # tests, and commands of a script, that the test script does not run
     excluded_tests: tuple[str, ...] = ()
     agent: AgentRun | None = None
+    planner: str = "recipe"        # who found the scripts: recipe | agent
 
     @property
     def status(self) -> str:
@@ -213,4 +214,5 @@ def plan_as(verifier: Verifier, neighbour: Environment, is_like: bool,
                                    only_healthy=True, like=shown if is_like else None))
     recipe = f"that of {neighbour.repo_name}"
     return Planned(neighbour.install_script, neighbour.test_script, verified, recipe,
-                   [verified.as_attempt(recipe)], tuple(known.get("left_out", ())))
+                   [verified.as_attempt(recipe)], tuple(known.get("left_out", ())),
+                   planner=neighbour.planner)

@@ -17,7 +17,7 @@ from pathlib import Path
 from codedata.env.recipes import generic, node, python_recipe
 from codedata.env.recipes.generic import PlainRecipe
 from codedata.env.recipes.node_project import NodeProject, read_node
-from codedata.env.recipes.package_index import helps_tests
+from codedata.env.recipes.package_index import Strings, helps_tests
 from codedata.env.recipes.python_project import PythonProject, read_python
 from codedata.env.recipes.repair import Recipe
 from codedata.env.recipes.repository_files import RepositoryFiles
@@ -27,6 +27,9 @@ from codedata.texts import CONTROL
 # facts of a Python project that do not affect the install
 INDECISIVE = ("version", "ci_versions", "features", "extras", "modules", "packages",
               "n_test_files")
+# what npm runs of the scripts in package.json, and pip of the files: it may write code
+RUN_BY_INSTALL = ("preinstall", "install", "postinstall", "prepare",
+                  "setup.py", "build.py", "hatch_build.py")
 MAX_MEMORY = 500_000_000   # bytes of address space
 MAX_FACTS = 10_000_000     # characters
 FILE_S = 3                 # seconds of processor time for one file, also on a busy machine,
@@ -47,6 +50,7 @@ class Facts:
     # the code to test is JavaScript or TypeScript; Python projects may have package.json, too
     is_node: bool = False
     unreadable: dict[str, str] = field(default_factory=dict)   # file → why it counts as missing
+    programs: Strings = ()   # that an install runs, as texts
     # not read from files: the date of an old commit, and the Python that the base image lacks
     until: str = ""
     brought: str = ""
@@ -58,14 +62,15 @@ class Facts:
 
     @property
     def asked(self) -> tuple:
-        """Return what the files ask an install and the tests for, but for versions in lock files
-        and in package.json, and for what no test needs: two commits with equal ones are alike."""
+        """Return what the files ask an install and the tests for, with the programs that an install
+        runs, but for versions in lock files and in package.json, and for what no test needs: two
+        commits with equal ones are alike."""
         left_out = {*INDECISIVE, *(["developers"] if self.python.tests else [])}
         python = {name: value for name, value in asdict(self.python).items()
                   if name not in left_out}
         needed = [name for name in self.node.dependencies if helps_tests("npm", name)]
         tests = [recipe.test_script() for recipe in node.initial(self.node)]
-        return (python, self.plain, tests,
+        return (python, self.plain, self.programs, tests,
                 replace(self.node, version="", scripts={}, dependencies=needed))
 
 
@@ -146,9 +151,12 @@ def child(folder: str, skipped: str) -> None:
 
     source = RepositoryFiles(Path(folder), json.loads(skipped), announce)
     python = read_python(source)
-    facts = Facts(python, read_node(source, python.ci_versions),
-                  generic.initial(source, python.system),
-                  source.has("package.json") and not python.n_test_files, source.unreadable)
+    of_node = read_node(source, python.ci_versions)
+    scripts = " ".join(of_node.scripts.get(name, "") for name in RUN_BY_INSTALL)
+    run = filter(source.has, [*RUN_BY_INSTALL, *scripts.split()])
+    facts = Facts(python, of_node, generic.initial(source, python.system),
+                  source.has("package.json") and not python.n_test_files, source.unreadable,
+                  (scripts, *map(source.text, run)))
     for recipe in recipes(facts):   # making the recipes must stay within the limits, too
         announce("package.json" if recipe.planner == "node" else "pyproject.toml")
         recipe.install_script(), recipe.test_script()

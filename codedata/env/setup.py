@@ -174,7 +174,7 @@ class Setup:
             # the two scripts count only together, not one with an older other
             scripts = run.scripts if len(run.scripts) == len(SCRIPTS) else {}
             so_far = outcome.agent.followed_by(run) if outcome.agent else run
-            outcome = replace(outcome, **scripts, agent=so_far)
+            outcome = replace(outcome, **scripts, agent=so_far, planner="agent")
             if run.status != SUCCESS:
                 break
             current_step().within = "the agent's scripts"
@@ -234,5 +234,5 @@ def _record(repository: Repository, outcome: Planned, kept: KeptImage, seconds: 
         repository.called, repository.repo_name,
         result.base_commit or repository.base_commit, repository.row, repository.base_image,
         kept.name, outcome.status, outcome.install_script, outcome.test_script, agent.summary,
-        "agent" if outcome.agent else "recipe", agent.messages, outcome.error, result.results,
+        outcome.planner, agent.messages, outcome.error, result.results,
         result.flaky, verified, agent.usage, round(seconds, 1))

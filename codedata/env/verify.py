@@ -132,10 +132,9 @@ class Verifier:
                 if trouble or not self.image_name:
                     return None
                 image_id = sandbox.commit(self.image_name, keep=False)
-            found = self._once(Verified(base_commit=commit, image_id=image_id), test_script, like)
+            return self._once(Verified(base_commit=commit, image_id=image_id), test_script, like)
         except SandboxDied:
             return None   # the next verification says why
-        return found if found and found.is_healthy else None
 
     def install(self, sandbox: Sandbox, commit: str, script: str) -> tuple[Result, list[str]]:
         """Run an install script. Return its result and the committed files that it changed. They
@@ -197,26 +196,28 @@ class Verifier:
 
     def _once(self, result: Verified, test_script: str, like: Verified) -> Verified | None:
         """Run the tests once, in a container of the image and without network. Return the result,
-        with the cases of `like` that are flaky or need the network; None if the run is not healthy
-        or does not agree with `like`: new cases may not fail, and only a few may be gone."""
+        with the cases of `like` that are flaky or need the network; None if it is not healthy or
+        does not agree with `like`: new cases may not fail, and only a few may be gone."""
         begin_step("tests once", 2, STEPS)
         with self.open_sandbox(self.image_name) as fresh:
             result = self._check_leftovers(result, fresh, test_script)
             if result.failed:
-                return result
+                return None
             began, run = now(fresh), self.test(fresh, test_script)
-            statuses = {case.name: case.status for case in run.results}
+            statuses = run.statuses
             known = {case["name"]: case["status"] for case in like.results}
             shared = known.keys() & statuses.keys()
-            flaky = flaky_as(like, statuses)
-            agrees = shared and all(status in (GOOD if name not in known else [known[name]])
-                                    for name, status in statuses.items() if name not in flaky)
+            flaky = flaky_as(like, statuses.keys() - known.keys())
+            agrees = all(status in (GOOD if name not in known else [known[name]])
+                         for name, status in statuses.items() if name not in flaky)
             if not (run.healthy and agrees and len(shared) >= MIN_REPEATED * len(known)):
                 return None
             result = replace(result, log=run.text, changed_by_tests=restore(
                 fresh, result.base_commit, began)[0])
             committed = fresh.run(LISTED).output.splitlines()
         result = concluded(result, [run], run, committed, self.limit_s)
+        if not result.is_healthy:
+            return None
         return replace(
             result, flaky=flaky, test_s=(run.seconds,),
             needs_network=[name for name in like.needs_network if name in statuses],
@@ -300,7 +301,7 @@ def concluded(result: Verified, runs: list[Run], offline: Run, committed: list[s
     """Return the result with three runs that agree and one without the network, of a source with
     these committed files; it has failed if nothing passes without the network."""
     stable = compare(runs)[0]
-    statuses = {case.name: case.status for case in offline.results}
+    statuses = offline.statuses
     unreported, n_files = unreported_files(committed, offline.results)
     result = replace(
         result, test_s=(*result.test_s, offline.seconds), **_figures(offline),
@@ -317,13 +318,11 @@ def concluded(result: Verified, runs: list[Run], offline: Run, committed: list[s
     return replace(result, healthy=False, log=bad.text, cause=why_not_healthy(bad, limit_s))
 
 
-def flaky_as(like: Verified, names: Collection[str]) -> list[str]:
-    """Return the flaky cases of another commit, and the new ones among `names` whose test had flaky
-    cases there: a name may contain the time."""
-    known = {case["name"] for case in like.results}
+def flaky_as(like: Verified, new: Collection[str]) -> list[str]:
+    """Return the flaky cases of another commit, and the `new` ones whose test had flaky cases
+    there: a name may contain the time."""
     tests = {name.partition("[")[0] for name in like.flaky if "[" in name}
-    new = {name for name in names if name not in known and name.partition("[")[0] in tests}
-    return sorted({*like.flaky, *new})
+    return sorted({*like.flaky, *(name for name in new if name.partition("[")[0] in tests)})
 
 
 def _figures(run: Run) -> dict:

@@ -71,7 +71,7 @@ def record_facts(root: Path, host: SandboxFactory, environment: Environment, cop
     entities = all_entities(sources)[0]
     shown = "\n".join([readme, *(file.text.decode(errors="replace") for file in sources.files
                                  if not file.is_test)])
-    status = {case.name: case.status for case in run.results}
+    status = run.statuses
     changed = [test for test, before in known_results(environment).items()
                if before == PASSED and status.get(test) != PASSED]
     return RepoFacts(

@@ -26,7 +26,8 @@ ALL = 1.0            # share of the tests that may fail before a request
 CATEGORY = "software-engineering"   # one of Harbor's categories of tasks
 # settings of git, editors and CI, and locks of dependencies, which are installed before any test
 UNTESTED = re.compile(r"(?:\A|/)\.|\.lockb?\Z|-lock\.(?:json|yaml)\Z")
-NOT_READ = "not read"   # in place of what a text gives away, where no model reads it
+# what a text gives away, where a program finds nothing; a model reads it only after the proof
+NOT_READ = "not read by a model before the proof"
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,8 @@ def pull_request(commit: Commit, max_files: int, max_lines: int) -> PullRequest:
                     for patch in (commit.patch, commit.test_patch))
     refusals = {"a patch lacks heads of git, diff --git a/FILE b/FILE": not has_heads,
                 "it changes no tests": not tests, "it changes no code": not code,
-                f"it changes {len(code)} files, more than {max_files}": 0 < max_files < len(code),
-                f"it changes {n_lines} lines, more than {max_lines}": 0 < max_lines < n_lines}
+                f"it changes more than {max_files} files of code": 0 < max_files < len(code),
+                f"it changes more than {max_lines} lines of code": 0 < max_lines < n_lines}
     return PullRequest(
         commit.instance_id, repo_name_of(commit.repo, commit.base_commit), commit.base_commit,
         "".join(code.values()), commit.instance_id, PULL_REQUEST,
@@ -84,7 +85,6 @@ class Pulls(PatchKind):
     def __init__(self, settings: Settings):
         limits, root = settings.pr_tasks, settings.root
         self._commits = Store(root, Commit)
-        self._unread = NOT_READ if limits.writer == "own" else None
 
         def candidates_of(name: str, commit: Commit) -> dict[str, PullRequest]:
             return {name: pull_request(commit, limits.max_files, limits.max_lines)}
@@ -105,7 +105,7 @@ class Pulls(PatchKind):
         language = mode([*filter(None, languages)] or [None])
         return {"method": PULL_REQUEST, "language": language, "licence": commit.licence,
                 "new_names": commit.new_names,
-                "told": tells(commit, own_text(commit)) or self._unread,
+                "told": tells(commit, own_text(commit)) or NOT_READ,
                 "labels": {"category": CATEGORY, "tags": [*filter(None, (language, "swe"))]},
                 "made_from": {"directory": Commit.directory, "item": candidate.item,
                               "digest": digest([candidate.diff, candidate.tests])}}, {}

@@ -33,7 +33,7 @@ def records_stage(settings: Settings, spec: str, clones: str,
     optional = tuple(field for field in Commit.__dataclass_fields__ if field not in NEEDED)
 
     def make(commit: Commit) -> Commit:
-        return replace(commit, new_names=_new_names(clones, commit) or None)
+        return replace(commit, new_names=_new_names(clones, commit))
 
     return Stage("pr_tasks.records", make=make, is_local=True,
                  reads=found_records(Commit, lambda: found, spec),
@@ -41,9 +41,10 @@ def records_stage(settings: Settings, spec: str, clones: str,
                  then="pr_tasks.py --setup")
 
 
-def check_candidates(settings: Settings, found: Iterable[tuple[str, dict | str]]) -> int:
+def check_candidates(settings: Settings, clones: str,
+                     found: Iterable[tuple[str, dict | str]]) -> int:
     """Print the words, files and lines of each pull request that is `found` and can become a task,
-    and why the others cannot. Return 0 if one can, else 1."""
+    and why the others cannot. Return 0 if one can, else 1. `clones` is as in records_stage()."""
     limits, n = settings.pr_tasks, Counter()
     for name, value in found:
         reason = value
@@ -55,12 +56,17 @@ def check_candidates(settings: Settings, found: Iterable[tuple[str, dict | str]]
             else:
                 request = pull_request(commit, limits.max_files, limits.max_lines)
                 reason = request.refused or rule_against(commit, settings)
+                if not reason:   # the only rule that takes time
+                    commit = replace(commit, new_names=_new_names(clones, commit))
+                    reason = rule_against(commit, settings)
         n[reason] += 1
         if not reason:
             print(f"{printable(commit.instance_id)}: "
                   f"{plural(len(own_text(commit).split()), 'word')}, "
                   f"{plural(len([*files_of(request.diff)]), 'file')}, "
-                  f"{plural(n_changed_lines(request.diff), 'line')}")
+                  f"{plural(n_changed_lines(request.diff), 'line')}"
+                  + ("; names in its tests: not checked, as no clone has its base commit"
+                     if commit.new_names is None else ""))
     say(f"pr_tasks check  {plural(n.total(), 'pull request')}, of which {n['']:,} can become tasks")
     for reason, count in n.most_common():
         if reason:
@@ -68,12 +74,13 @@ def check_candidates(settings: Settings, found: Iterable[tuple[str, dict | str]]
     return 0 if n[""] else 1
 
 
-def _new_names(clones: str, commit: Commit) -> list[str]:
+def _new_names(clones: str, commit: Commit) -> list[str] | None:
     """Return the names that a request brings, its tests use, and no file of its clone had before;
-    none without a clone."""
+    None without a clone."""
     clone = clone_in(clones, commit.repo, commit.base_commit)
-    names = names_brought(commit.patch, commit.test_patch) if clone else set()
-    if not names:
+    if not clone:
+        return None
+    if not (names := names_brought(commit.patch, commit.test_patch)):
         return []
     with own_repository(clone) as own:
         try:

@@ -20,6 +20,7 @@ from codedata.leak.facts import given_away, in_words
 from codedata.leak.hidden import parts_of_test
 from codedata.llm import Models, Reply
 from codedata.llm.asking import Rejected, ask, object_in, part_in
+from codedata.llm.replies import current_reply_log
 from codedata.records import Commit, Task
 from codedata.run.talk import begin_step
 from codedata.settings import Settings
@@ -100,6 +101,7 @@ class TextWriter:
         begin_step("reading what the request says")
         if text:
             problems = [*self._problems(task, commit, text)]
+        current_reply_log().note(told=problems or "nothing")
         if not problems:
             return text
 

@@ -61,6 +61,11 @@ class Run:
         return self.done.output
 
     @property
+    def statuses(self) -> dict[str, str]:
+        """Return {name: status} of the cases."""
+        return {case.name: case.status for case in self.results}
+
+    @property
     def is_complete(self) -> bool:
         """Return whether the suite ran to its end, all of it was collected, and exit code and
         cases agree."""
@@ -139,7 +144,7 @@ def place_plugin(sandbox: Sandbox, name: str, files: Mapping[str, bytes]) -> dic
 def compare(runs: list[Run]) -> tuple[dict[str, str], list[str]]:
     """Return ({name: status} of cases with one status in all runs, sorted names of all other
     cases)."""
-    outcomes = [{case.name: case.status for case in run.results} for run in runs]
+    outcomes = [run.statuses for run in runs]
     stable = {name: status for name, status in outcomes[0].items()
               if all(run.get(name) == status for run in outcomes)}
     return stable, sorted({name for run in outcomes for name in run} - set(stable))

@@ -76,7 +76,8 @@ def test_recipes_import_nothing_of_the_modules_above_them():
 
 
 LIKE = {"package__json": '{"version": "1", "devDependencies": {"mocha": "1", "eslint": "1"}, '
-                         '"scripts": {"test": "mocha", "lint": "eslint"}}', "uv__lock": "1"}
+                         '"scripts": {"test": "mocha", "lint": "eslint", "prepare": "a gen.js"}}',
+        "uv__lock": "1", "gen__js": "1", "setup__py": "1"}
 
 
 # what the next commit changes | whether it asks for the same
@@ -84,6 +85,8 @@ LIKE = {"package__json": '{"version": "1", "devDependencies": {"mocha": "1", "es
     ("uv__lock", "1", "2", True), ("package__json", '"version": "1"', '"version": "2"', True),
     ("package__json", ', "eslint": "1"', "", True), ("package__json", '"eslint"', '"x"', False),
     ("package__json", '"test": "mocha"', '"test": "mocha a.js"', False),
+    ("package__json", '"lint"', '"install"', False), ("gen__js", "1", "2", False),
+    ("setup__py", "1", "2", False),
     ("pyproject__toml", "]\n", ']\ndependencies = ["six"]\n', False)])
 def test_a_commit_asks_like_another(package, file, old, new, like):
     files = LIKE | {"pyproject__toml": (package / "pyproject.toml").read_text()}
@@ -181,9 +184,15 @@ jobs:
   unit:
     steps: [{run: apt-get install libpq-dev, if: "runner.os == 'Linux'"}, {run: tox -e py}]
   shares: {steps: [{run: apt-get install samba && ./latest.sh}]}
+""", "__circleci___config__yml": """
+commands:
+  db: {steps: [mime, {run: apt-get install libdb-dev}]}
+  mime: {steps: [{run: apt-get install libmagic1}]}
+  docs: {steps: [docs, {run: apt-get install ghostscript}]}
+jobs: {unit: {steps: [{db: {version: 5}}, {run: pytest}]}, docs: {steps: [docs]}}
 """})
     found = read_workflows(RepositoryFiles(tmp_path))
-    assert found == (("libpq-dev", "libffi-dev"), (), ())
+    assert found == (("libmagic1", "libdb-dev", "libpq-dev", "libffi-dev"), (), ())
 
 
 # Python of the project | those of its CI | date of the commit | release of Debian

@@ -67,26 +67,27 @@ def test_a_patch_without_heads_of_git_is_refused_as_such(field, heads):
     ({"a.py": ("a\n", "b\n")}, (0, 0), "it changes no tests"),
     ({"tests/test_a.py": ("a\n", "b\n")}, (0, 0), "it changes no code"),
     ({"a.py": ("a\n", "b\n"), "b.py": ("", "b\n"), "test_a.py": ("", "b\n")}, (1, 0),
-     "it changes 2 files, more than 1"),
+     "it changes more than 1 files of code"),
     ({"a.py": ("a\n", "b\nc\n"), "test_a.py": ("", "b\n")}, (0, 2),
-     "it changes 3 lines, more than 2")])
+     "it changes more than 2 lines of code")])
 def test_a_request_that_can_be_no_task_is_refused_by_name(files, limits, reason):
     assert pull_request(parse(Commit, record(files), ""), *limits).refused == reason
 
 
-def test_a_request_that_nobody_can_solve_costs_nothing_until_it_is_let_in(tmp_path):
+def test_a_request_that_nobody_can_solve_costs_nothing_until_it_is_let_in(tmp_path, capsys):
     (tmp_path / "heron.py").write_text(f"{HERON}stalk = 1\n")
     base = subprocess.check_output(
         "git init -q; git add .; git -c user.name=E -c user.email=e@x commit -qm Begin; "
         "git rev-parse HEAD", shell=True, cwd=tmp_path, text=True).strip()
     make = records_stage(Settings(), "git", str(tmp_path), ()).make
 
-    def put(k: int, text: str, call: str) -> None:
+    def put(k: int, text: str, call: str):
         values = record({"heron.py": (HERON, f"{HERON}def {call}(): pass\n")}, issue=text,
                         base_commit=base, instance_id=f"birds__heron-{k}",
                         test_patch=diff_of({}, {"test_heron.py": f"x.{call}()\n".encode()}))
         made = make(parse(Commit, values, ""))
         write_json(tmp_path / f"commit/birds__heron-{k}.json", vars(made))
+        return vars(made)
 
     def left_out(*flags) -> list[str]:
         printed = run_main(pr_tasks.main, tmp_path, "--status", *flags)
@@ -105,6 +106,11 @@ def test_a_request_that_nobody_can_solve_costs_nothing_until_it_is_let_in(tmp_pa
     assert left_out() == [*rules[:2], "no env/ yet"]
     put(9, text, "stalk")
     assert left_out() == [*rules[:2], "no env/ yet"]
+    write_json(tmp_path / "rows.json", [put(9, text, "wade_on")])
+    check = "--prs", tmp_path / "rows.json", "--check"
+    run_main(pr_tasks.main, tmp_path, *check)
+    assert capsys.readouterr().out.endswith("not checked, as no clone has its base commit\n")
+    assert rules[2] in run_main(pr_tasks.main, tmp_path, *check, "--clones", tmp_path, code=1)
 
 
 @pytest.mark.docker
@@ -170,7 +176,8 @@ def test_requests_become_tasks_whose_images_have_nothing_of_them(tmp_path, heron
         assert len(config["PASS_TO_PASS"]) == len(CASES) + 1
         assert all(run["seconds"] < 60 for run in task.proof["runs"])
         about = task.config["metadata"]["codedata"]
-        assert (about["language"], about["told"]) == ("python", "not read")
+        assert (about["language"], about["told"]) == (
+                "python", "not read by a model before the proof")
     ledger = (tmp_path / "task/_ledger.jsonl").read_text()
     assert "no test fails before it and passes after it" in ledger
     assert "ends before tests that it changes: tests/test_heron.py::test_behind" in ledger

@@ -41,8 +41,10 @@ def written(tmp_path, fake_llm, *replies, writer: str = "llm", commit: Commit = 
     fake_llm.script(*replies)
     settings = settings_for(fake_llm)
     settings = replace(settings, pr_tasks=replace(settings.pr_tasks, writer=writer))
-    with Models(settings) as models, item_calls(tmp_path):
-        return TextWriter(settings, models).text_of(TASK, commit)
+    with Models(settings) as models, item_calls(tmp_path) as calls:
+        text = TextWriter(settings, models).text_of(TASK, commit)
+    assert ("told" in calls.notes) == (writer == "llm")
+    return text
 
 
 def test_a_text_that_does_is_kept_and_without_a_model_it_is_the_requests_own(tmp_path, fake_llm):

@@ -49,7 +49,7 @@ def _jobs(text: str) -> list[list[tuple]]:
     found, n_left = [], MAX_NODES
     for job in jobs or [tree]:
         condition = [("if", "")] if "if" in table_of(job) else []
-        nodes = [*condition, *islice(_nodes(job), n_left + 1)]
+        nodes = [*condition, *islice(_nodes(job, table_of(tree, "commands")), n_left + 1)]
         n_left -= len(nodes)
         if n_left < 0:
             raise ValueError(f"more than {MAX_NODES:,} nodes")
@@ -73,15 +73,17 @@ def _of_job(nodes: list[tuple]) -> tuple[list[str], list[str], list[str]]:
     return system, services, versions
 
 
-def _nodes(tree, depth: int = 0):
+def _nodes(tree, commands: dict, depth: int = 0):
     """Yield (key, value) of mapping entries and (index, value) of list items, 30 levels deep at
-    most."""
+    most, and those of each of CircleCI's `commands` where it is named."""
     entries = enumerate(tree) if isinstance(tree, list) else ()
     if isinstance(tree, dict):
         entries = tree.items()
     for key, value in entries if depth <= 30 else ():
         yield str(key), value
-        yield from _nodes(value, depth + 1)
+        named = commands.get(value if isinstance(value, str) else key)
+        for inner in (value, named):
+            yield from _nodes(inner, commands, depth + 1)
 
 
 def _installed(script) -> list[str]:

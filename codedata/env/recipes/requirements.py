@@ -24,9 +24,10 @@ TOX_ENVS = ("pyproject.toml/tool/tox/env_run_base", "tox.toml/env_run_base")
 SETTINGS = (("dependencies", "features", "dependency-groups"), ("extra-dependencies",),
             ("deps", "extras", "dependency_groups"))
 CONDITION = re.compile(r"([\w!{}, .-]+):\s+|")   # at the start of a line of tox
-ALWAYS = -1   # in place of the minor version of Python 3
+ALWAYS = -1   # in place of the minor version of Python 3; -8: all versions but 3.8
 # factors of tox: those that hold wherever tests run, and a version of Python
-HOLDS, PYTHON = re.compile(r"|py3?|tests?|unit(?:tests?)?"), re.compile(r"py3\.?(\d+)")
+HOLDS = re.compile(r"|py3?|tests?|unit(?:tests?)?|!(?!py\Z|py3|tests?\Z|unit).*")
+PYTHON = re.compile(r"(!?)py3\.?(\d+)")
 INCLUDED = "include-group"   # a key of PEP 735, here before the group, like an extra's name
 Lists = dict[str, list[str]]
 
@@ -117,13 +118,14 @@ def _tox_lines(text: str | None) -> list[str]:
         if "{[" not in wanted:
             wanted = wanted.replace("{toxinidir}/", "").replace("{tox_root}/", "")
             lines.append((wanted, _minors(condition[1] or "")))
-    newest = max((minor for _, minors in lines for minor in minors), default=0)
+    newest = max([0, *(minor for _, minors in lines for minor in minors)])
     found = []
     for wanted, minors in lines:
         if ALWAYS in minors:
             found.append(wanted)
         elif name_of(wanted) and ";" not in wanted:
-            versions = [f"python_version == '3.{minor}'" for minor in sorted(minors)]
+            versions = [f"python_version {'=' if minor > 0 else '!'}= '3.{abs(minor)}'"
+                        for minor in sorted(minors)]
             found += [f"{wanted}; {' or '.join(versions)}"] if versions else []
             if newest in minors:
                 found.append(f"{NAME.match(wanted)[0].strip()}; python_version > '3.{newest}'")
@@ -142,7 +144,7 @@ def _minors(condition: str) -> set[int]:
         others = [one for one in factors.strip().split("-") if not HOLDS.fullmatch(one)]
         python = PYTHON.fullmatch("-".join(others))
         if not others or python:
-            found.add(int(python[1]) if python else ALWAYS)
+            found.add(int(python[2]) * (-1 if python[1] else 1) if python else ALWAYS)
     return found
 
 
