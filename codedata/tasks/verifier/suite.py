@@ -233,7 +233,7 @@ def answers_of(config: dict, cases: str) -> list:
     return found if isinstance(found, list) else []
 
 
-def is_expected(answer, expected: list[str]) -> bool:
+def is_expected(answer, expected) -> bool:
     """Return whether an answer has the outcome [kind, text]: the same value, or an exception of the
     same type."""
     kind, text = expected
@@ -245,10 +245,11 @@ def is_expected(answer, expected: list[str]) -> bool:
 
 
 def value_of(text: str):
-    """Return the value that a text shows, with long fractions rounded, or else the text."""
+    """Return (the value that a text shows, with long fractions rounded; how many booleans it has),
+    or else the text."""
     text = FRACTION.sub(lambda found: f"{float(found[0]):.9g}", text[:MAX_LITERAL])
     try:
-        return ast.literal_eval(text)
+        return ast.literal_eval(text), len(re.findall("True|False", text))   # True equals 1
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return text
 
