@@ -124,9 +124,9 @@ class Differences:
         if not pruned:
             return []
         begin_step("running other cases")
-        tested = tested_in(events, jobs, pruned[0].right)
+        known = known_in(events, jobs, pruned[0].right)
         tried = [_job(one) for base in pruned
-                 for _, one in islice(resembling(base.right, *tested), MAX_VARIED)]
+                 for _, one in islice(resembling(base.right, *known), MAX_VARIED)]
         told = {one.right.told for one in shown}
         varied = [one for one in self._differing(tried, VARIED)
                   if is_other_case(one, pruned, told)]
@@ -145,9 +145,9 @@ class Differences:
         if not bases:
             return [], {"cases": {"none": NO_CALL}}
         begin_step("running other cases")
-        tested = tested_in(events, jobs, bases[0])
+        known = known_in(events, jobs, bases[0])
         tried = {one.program: (slot, one) for base in bases for slot, one in islice(
-            resembling(base, *tested), MAX_TRIED // len(bases))}
+            resembling(base, *known), MAX_TRIED // len(bases))}
         found = []   # (slot, right outcome, whether the bug has another)
         for right, wrong in self._outcomes([_job(one) for _, one in tried.values()]):
             slot, one = tried.get(right.program, ("", right))
@@ -218,7 +218,7 @@ def _passes_on(base: Difference, varied: Difference) -> bool:
 
 # cases -------------------------------------------------------------------------------------------
 
-def tested_in(events: Iterable[Event], jobs: Iterable[ReplayJob], form: Outcome
+def known_in(events: Iterable[Event], jobs: Iterable[ReplayJob], form: Outcome
               ) -> tuple[dict[str, dict], set[str]]:
     """Return (the literals of recorded calls, by the argument in which they stand and by repr();
     the code of their jobs, as it is after a replay), in the language of `form`."""
@@ -262,7 +262,7 @@ def resembling(base: Outcome, seen: Mapping[str, Mapping], known: Iterable[str]
                             if type(one) is type(value)], draw)
             scripts += [(slot, _replaced(base, code, (at, start), value, new))
                         for new in (*others, *_near(value, others, draw))
-                        if slot and base.written(new) not in line]   # no key of a dict twice
+                        if slot and f"{base.written(new)}:" not in line]   # no key comes twice
     draw.shuffle(scripts)
     known = {*known, _code_of(base)}
     for slot, (*lines, last) in scripts:
@@ -292,9 +292,10 @@ def _near(value, others: Sequence, draw: random.Random) -> Iterator:
         yield from (value[:match.start()] + new + value[match.end():]
                     for new in (digits, f"1{match[0]}") if new[0] != "0")
     words = _some(sorted({word for other in others for word in WORDS.findall(other)}), draw)
+    has_both = value != value.lower()   # kinds of letters, which have a meaning
     for match in _some(WORDS.finditer(value), draw):
         word = match[0]
-        for new in (word[1:] + word[0], word * 2, *words):
+        for new in (word[1:] + word[0], word * 2, word.upper() if has_both else word, *words):
             yield value[:match.start()] + new + value[match.end():]
 
 

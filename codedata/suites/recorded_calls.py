@@ -237,7 +237,7 @@ def _event_of(row: dict, kind: type[Event], where: str) -> Event | None:
 
 # scripts -----------------------------------------------------------------------------------------
 
-def jobs_of(events: Sequence[Event], callees: Collection[str] = ()) -> list[ReplayJob]:
+def jobs_of(events: Sequence[Event], callees: Collection[str] | None = None) -> list[ReplayJob]:
     """Return a job for each expression that can be a script; the callees take turns. Equal scripts
     count once, and each callee has at most MAX_OF_CALLEE, from as many tests as possible. With
     `callees`, return all of theirs, in the order of the events, and no others."""
@@ -246,7 +246,7 @@ def jobs_of(events: Sequence[Event], callees: Collection[str] = ()) -> list[Repl
     earlier = _Earlier(events)
     for event in events:
         is_told = event.kind != "put" and event.of not in UNTOLD and (
-            not callees or event.of in callees)
+            callees is None or event.of in callees)
         if event.expr is None or not is_told or not event.is_public:
             continue
         scripts = (_script(event, earlier, is_whole) for is_whole in (False, True))
@@ -257,7 +257,7 @@ def jobs_of(events: Sequence[Event], callees: Collection[str] = ()) -> list[Repl
             seen.add(key)
             recorded = {"raised": event.raised, "result": event.result, "type": event.type}
             jobs[event.of].append(ReplayJob(tries, recorded, event.test))
-    several = [one if callees else _spread(one)[:MAX_OF_CALLEE] for one in jobs.values()]
+    several = [_spread(one)[:MAX_OF_CALLEE] if callees is None else one for one in jobs.values()]
     return [job for turn in zip_longest(*several) for job in turn if job]
 
 

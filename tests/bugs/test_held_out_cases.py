@@ -10,6 +10,7 @@ from proof_heron import (
     BUG,
     BUG_LINE,
     RUN,
+    bug_kind,
     diff,
     environment_of,
     factory_of,
@@ -17,34 +18,70 @@ from proof_heron import (
 )
 from proof_heron import heron as heron  # a fixture
 
-from codedata.bugs.issue_facts import WEAK, Differences, resembling, slots_of
+from codedata.bugs.issue_facts import NO_OTHER, WEAK, Differences, known_in, resembling
 from codedata.disk.layouts import content_of
 from codedata.errors import Excluded
+from codedata.sandbox import SandboxDied
 from codedata.sandbox.docker import engine
-from codedata.suites.recorded_calls import Event, Outcome
+from codedata.suites.recorded_calls import Event, Outcome, jobs_of
 from codedata.tasks.folder.folder import image_of
+from codedata.tasks.kinds import Candidate
 from codedata.tasks.prove.grade import Grader
 from codedata.tasks.verifier.suite import is_expected
 
 
-def test_variants_have_the_types_and_signs_and_words_that_tests_give_an_argument():
-    def event(n: int, expr: str) -> Event:
-        return Event(n, "t", "call", expr, "f", [], [], "", "str", None)
+def event(n: int, expr: str, test: str = "t", of: str = "", uses=()) -> Event:
+    return Event(n, test, "call", expr, of or expr.partition("(")[0], [], [*uses], "", "int", "")
 
-    def changed(last: str) -> set[str]:
-        base = Outcome(["import m"], last, "value", "str", "''")
-        return {one.last for _, one in resembling(base, seen, ())}
 
-    seen = slots_of([event(1, "m.f('2 nights', n=4, at=[7])"), event(2, "m.f('day', n=9)"),
-                     event(3, "m.g('week', m.f('Noon'))")], Outcome.literals)
-    assert changed("m.f(None, 'k', -2)") == {
-        f"m.f(None, 'k', {n})" for n in (-1, -3, -6, -21, -202)}
-    assert changed("m.h('day', True)") == {"m.h('ayd', True)", "m.h('dayday', True)"}
-    found = changed("m.f('1 day')")
-    assert {"m.f('day')", "m.f('1 nights')", "m.f('4 day')", "m.f('11 day')"} <= found
-    assert not any("week" in one for one in found)
-    assert changed("m.f(x, n=4)") == {f"m.f(x, n={n})" for n in (3, 5, 9, 12, 41, 204)}
-    assert changed("m.h(['a', b])") == {"m.h(['a', b, 'a', b])"}
+def found_in(right: dict, wrong: dict, events, tests=("t",)) -> tuple[list, dict]:
+    """Return the held-out cases of functions without the bug and with it."""
+    def replay(tree, jobs, *_, **__):
+        return [Outcome(lines, last, "value", type(value).__name__, repr(value))
+                for job in jobs for lines, last in job.tries for value in [eval(last, {**tree})]]
+
+    return Differences(SimpleNamespace(replay=replay), right, wrong, "").held_out(events, tests)
+
+
+CALLS = ["m.stay('2 nights', n=4, at=[7])", "m.stay('day', n=9)", "m.week('Mon', m.stay('Noon'))",
+         "m.cut('a, b', 3)", "m.cut(min(1, 2), 6)", "m.sizes([10, 20], 5)", "m.each(7)"]
+NEAR = {"a number has a sign of its own, and values near it": (
+    ["m.move(None, 'k', -2)"], {f"m.move(None, 'k', -{n})" for n in (1, 3, 6, 21, 202)}, ()),
+    "and stays above zero": (["m.move(1)"], {f"m.move({n})" for n in (2, 3, 11, 201)}, ()),
+    "or is one of the argument, by name": (
+        ["m.stay(x, n=4)"], {f"m.stay(x, n={n})" for n in (3, 5, 9, 12, 41, 204)}, ()),
+    "or by place, whatever commas and calls are before it": (
+        ["m.cut('c, d', 8)"], {"m.cut('c, d', 3)", "m.cut('c, d', 6)"}, ("m.cut('c, d', 5)",)),
+    "an item is of its list's argument": (
+        ["m.sizes([11, 40], 1)"], {"m.sizes([11, 20], 1)", "m.sizes([11, 40], 5)"},
+        ("m.sizes([11, 5], 1)",)),
+    "a truth is not varied": (["m.open('day', True)"], {"m.open('ayd', True)", "m.open('dayday', "
+                                                        "True)"}, ("m.open('day', 1)",)),
+    "a text gets numbers and words of the argument": (
+        ["m.stay('1 day')"], {"m.stay('day')", "m.stay('1 nights')", "m.stay('4 day')",
+                              "m.stay('11 day')"}, ("m.stay('1 week')", "m.stay('Mon')")),
+    "no key comes twice": (["m.week({'Mon': 1, 'Noon': 2})"], {"m.week({'onM': 1, 'Noon': 2})"},
+                           ("m.week({'Noon': 1, 'Noon': 2})", "m.week({'Mon': 1, 'Mon': 2})")),
+    "a tested call is left out, as a replay shows it": (
+        ["list(m.each(6))"], {"list(m.each(5))"}, ("list(m.each(7))",)),
+    "as is one of an object": (
+        ["m.Nest(5).count(1)"], {"m.Nest(5).count(2)"}, ("m.Nest(6).count(1)",)),
+    "but not what stays in its last line": (
+        ["r1 = m.Nest('r1', 5)", "r1.count(1)"], {"r1 = m.Nest('r1', 6)\nr1.count(1)"}, ())}
+
+
+@pytest.mark.parametrize("code, wanted, unwanted", NEAR.values(), ids=NEAR)
+def test_variants_are_near_what_tests_give_an_argument_and_are_no_tested_calls(
+        code, wanted, unwanted):
+    events = [*map(event, range(len(CALLS)), CALLS), event(20, "m.Nest(6)"),
+              event(21, "r20.count(1)", uses=[20]), event(22, "m.Nest('r1', 5)"),
+              event(23, "r22.count(1)", uses=[22])]
+    base = Outcome(code[:-1], code[-1], "value", "str", "''")
+    known = known_in(events, jobs_of(events), base)
+    found = {"\n".join([*one.lines, one.last]) for _, one in resembling(base, *known)}
+    assert wanted <= found and found.isdisjoint(unwanted)
+    if code[-1].startswith("m.move"):
+        assert found == wanted
 
 
 @pytest.mark.parametrize("code", [
@@ -52,7 +89,7 @@ def test_variants_have_the_types_and_signs_and_words_that_tests_give_an_argument
     f"f({[*range(480)]})"])
 def test_a_long_script_has_few_variants_each_once_in_an_order_of_its_own(code):
     base = Outcome([], code, "value", "int", "1")
-    seen = {"f 0": [code]}
+    seen = {"f 0": {code: code}}
     first, again = ([one.last for _, one in resembling(base, seen, ())] for _ in range(2))
     assert first == again
     assert 99 < len({*first} - {code}) == len(first) < 999
@@ -60,20 +97,36 @@ def test_a_long_script_has_few_variants_each_once_in_an_order_of_its_own(code):
 
 @pytest.mark.parametrize("name", ["tests/test_m.py::A::test_x[a/b]", "tests.test_m.A::test_x[a/b]"])
 def test_the_calls_of_a_failing_test_are_found_by_each_name_of_it(name):
-    def replay(tree, jobs, *_, **__):
-        return [Outcome(lines, last, "value", "int", str(eval(last, {"f": tree})))
-                for job in jobs for lines, last in job.tries]
+    trees, events = ({"f": abs}, {"f": neg}), [event(1, "f(3)", "tests/test_m.py::A::test_x[a/b]")]
+    assert found_in(*trees, events, [name])[0]
+    assert not found_in(*trees, events, ["test_x"])[0]
 
-    event = Event(1, "tests/test_m.py::A::test_x[a/b]", "call", "f(3)", "f", [], [], "", "int", "")
-    bug = Differences(SimpleNamespace(replay=replay), abs, neg, "")
-    assert bug.held_out([event], [name])[0]
-    assert not bug.held_out([event], ["test_x"])[0]
+
+def test_the_calls_of_a_failing_test_come_before_any_limit():
+    others = [event(n, f"f({n})", f"other{n}") for n in range(100, 600)]
+    many = [event(n, f"g({n})") for n in range(600, 700)]
+    trees = ({"f": lambda n: n, "g": abs}, {"f": lambda n: n + (n < 100), "g": abs})
+    cases, entries = found_in(*trees, [*others, *many, event(700, "f(8)")])
+    assert entries["strength"] == {"killed": 2, "tried": 2}
+    assert ["f(9)"] in [code for code, *_ in cases]
+
+
+def test_a_bug_that_only_tested_values_show_has_no_cases_and_one_that_one_argument_shows_is_weak():
+    calls = [event(1, "f(30)"), event(2, "f(50, 6, 7, 8)")]
+    right = {"f": lambda a, *rest: a}
+    assert found_in(right, {"f": lambda a, *rest: a + (a == 30)}, calls) == (
+        [], {"cases": {"none": NO_OTHER}})
+    with pytest.raises(Excluded, match=WEAK):
+        found_in(right, {"f": lambda a, *rest: -a if rest == (6, 7, 8) else a}, calls[1:])
 
 
 @pytest.mark.parametrize("text, expected, is_right", [
     ("{'b': 1, 'a': (2.0,)}", "{'a': (2.0000000000001,), 'b': 1}", True), ("[1, 2]", "[1]", False),
     ("[0.1]", "[0.2]", False), ("<Fare 3>", "<Fare 3>", True), ("(1,)", "[1]", False),
-    ("{'a': 1}", "{'b': 1}", False), ("'a'", "'b'", False), ("[" * 9999, "[" * 9999, True)])
+    ("{'a': 1}", "{'b': 1}", False), ("True", "1", False),
+    ("[0, {'a': True}]", "[0, {'a': 1}]", False),
+    ("{'b': True, 'a': 0}", "{'a': 0, 'b': True}", True), ("'a'", "'b'", False),
+    ("[" * 9999, "[" * 9999, True)])
 def test_a_case_compares_values(text, expected, is_right):
     assert is_expected({"kind": "value", "text": text}, ["value", expected]) == is_right
     assert not is_expected({"kind": "raises", "type": text, "text": ""}, ["value", expected])
@@ -111,7 +164,14 @@ def test_a_verifier_refuses_what_is_right_for_the_tests_alone(heron):
 
 
 @pytest.mark.docker
-def test_a_bug_is_left_out_whose_cases_no_wrong_repair_fails(heron):
+def test_a_bug_that_nothing_else_can_show_is_kept_without_cases_and_a_dead_sandbox_says_nothing(
+        heron):
     """In fly(), which takes nothing, nothing can vary."""
-    with pytest.raises(Excluded, match=WEAK):
-        prove(environment_of(), diff('    return "away"', '    return "home"'))
+    patch = diff('    return "away"', '    return "home"')
+    assert prove(environment_of(), patch).proof["cases"] == {"none": NO_OTHER}
+    full = environment_of(test_script="if [ -e /tmp/codedata-calls ]; then\n"
+                                      "head -c 300M /dev/zero >/tmp/full; sleep 60; fi\n")
+    with pytest.raises(SandboxDied, match="over the disk limit"):
+        bug_kind().cases(
+            Candidate("i.b.1", "heron", "", patch, "", ""), SimpleNamespace(fail_to_pass=[]),
+            factory_of(disk_limit="100MB"), RUN, full)
