@@ -27,7 +27,7 @@ from codedata.tasks.verifier.processes import end_of, other_user, run_as
 
 RESULTS = "/tmp/results"      # where test scripts write their reports
 REPORT_BYTES = 100_000_000    # of all reports
-CASES_S, CASES_BYTES = 120, 10_000_000   # for all scripts of tests/cases/; of their answers
+CASES_S, CASES_BYTES = 330, 10_000_000   # for all scripts of tests/cases/; of their answers
 MAX_LITERAL = 4000            # characters of an outcome that are compared
 FRACTION = re.compile(r"\d+\.\d{9,}(?:e[-+]?\d+)?")
 BROKEN = None                 # no reward where something is wrong that no body can be
