@@ -39,7 +39,8 @@ MAX_CHANGED, MAX_EQUAL = 30, 10   # cases that the bug changes, and others
 WEAK = "its tests and cases stop fewer than 3 of 4 wrong repairs"
 NO_CALL = "no recorded call shows the bug"
 NO_OTHER = "no call with other values shows the bug"
-CALL = re.compile(r"(\w+)\(([^()[{]*)[^()]*$")   # that is open at the end
+# a callee, arguments before the last one, the name of that one; it is open at the end
+CALL = re.compile(r"(\w+)\(((?:[^()[{,]*,)*)\s*(\w+=(?!=))?[^()]*$")
 # a text, or brackets without any in them
 CLOSED = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[([{][^()[\]{}'"]*[)\]}]""")
 WRAPPED = re.compile(r"^(?:list|sorted)\((.*)\)$", re.MULTILINE)   # by a replay
@@ -222,7 +223,7 @@ def known_in(events: Iterable[Event], jobs: Iterable[ReplayJob], form: Outcome
               ) -> tuple[dict[str, dict], set[str]]:
     """Return (the literals of recorded calls, by the argument in which they stand and by repr();
     the code of their jobs, as it is after a replay), in the language of `form`."""
-    slots: dict[str, dict] = defaultdict(dict)
+    slots = defaultdict(dict)
     for event in events:
         for start, _, value in form.literals(event.expr or ""):
             slots[_slot(event.expr, start)][repr(value)] = value
@@ -236,10 +237,7 @@ def _slot(code: str, start: int) -> str:
     while n_closed:
         before, n_closed = CLOSED.subn("", before)
     match = CALL.search(before)
-    if not match:
-        return ""
-    key = match[2].rpartition(",")[2].strip()
-    return f"{match[1]} {key if '=' in key else match[2].count(',')}"
+    return f"{match[1]} {match[3] or match[2].count(',')}" if match else ""
 
 
 def _code_of(script: Outcome) -> str:
@@ -254,7 +252,7 @@ def resembling(base: Outcome, seen: Mapping[str, Mapping], known: Iterable[str]
     asked for."""
     code = [*base.lines, base.last]
     draw = random.Random(digest(code))
-    scripts: list[tuple] = []   # (slot, lines, made when they are read)
+    scripts = []   # (slot, lines, made when they are read)
     for at, line in enumerate(code):
         for start, _, value in _some(base.literals(line), draw):
             slot = _slot(line, start)

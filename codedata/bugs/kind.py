@@ -51,7 +51,6 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import BugSettings
 from codedata.suites import recorded_calls
 from codedata.suites.environments import open_environment
-from codedata.suites.recorded_calls import Event
 from codedata.suites.source import apply_patch
 from codedata.tasks.kinds import Candidate, Case, DiffsToScreen, PatchKind, Screens
 from codedata.tasks.prove.first_run import FirstRun, Screened, ScreeningRules
@@ -69,7 +68,7 @@ class Bugs(PatchKind):
 
     def __init__(self, word: Word, root: Path, bug: BugSettings, analyses: Store | None = None):
         optional = {"same": "base_commit", "optional": True}
-        self._events: dict[str, list[Event]] = {}   # of an environment's suite
+        self._events = {}   # of environments' suites, by repository
         self._locks = defaultdict(threading.Lock)   # one recording of a suite at a time
         self._word, self.tasks = word, bug_tasks(root, word.owns)
         self.hides_tests, self.rules = bug.hide_tests, rules_of(bug)

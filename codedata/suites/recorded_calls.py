@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import count, takewhile, zip_longest
+from itertools import chain, takewhile, zip_longest
 from operator import attrgetter
 from pathlib import Path
 
@@ -240,8 +240,8 @@ def _event_of(row: dict, kind: type[Event], where: str) -> Event | None:
 def jobs_of(events: Sequence[Event], callees: Collection[str] | None = None) -> list[ReplayJob]:
     """Return a job for each expression that can be a script; the callees take turns. Equal scripts
     count once, and each callee has at most MAX_OF_CALLEE, from as many tests as possible. With
-    `callees`, return all of theirs, in the order of the events, and no others."""
-    jobs, seen = defaultdict(list), set()
+    `callees`, return all of theirs, the ones of a callee test by test, and no others."""
+    jobs, seen = defaultdict(lambda: defaultdict(list)), set()   # by callee and test
     events = events[:MAX_EVENTS]
     earlier = _Earlier(events)
     for event in events:
@@ -256,9 +256,9 @@ def jobs_of(events: Sequence[Event], callees: Collection[str] | None = None) -> 
         if tries and key not in seen:
             seen.add(key)
             recorded = {"raised": event.raised, "result": event.result, "type": event.type}
-            jobs[event.of].append(ReplayJob(tries, recorded, event.test))
-    several = [_spread(one)[:MAX_OF_CALLEE] if callees is None else one for one in jobs.values()]
-    return [job for turn in zip_longest(*several) for job in turn if job]
+            jobs[event.of][event.test].append(ReplayJob(tries, recorded, event.test))
+    return _in_turn(_in_turn(tests.values())[:MAX_OF_CALLEE] if callees is None
+                    else chain(*tests.values()) for tests in jobs.values())
 
 
 def _numbered(script: str) -> str:
@@ -267,10 +267,9 @@ def _numbered(script: str) -> str:
     return RESULT.sub(lambda found: names.setdefault(found[0], f"r{len(names)}"), script)
 
 
-def _spread(jobs: list[ReplayJob]) -> list[ReplayJob]:
-    """Return jobs in an order in which each test has one job, then each a second one, and so on."""
-    ranks: dict[str, Iterator[int]] = defaultdict(count)
-    return sorted(jobs, key=lambda job: next(ranks[job.test]))
+def _in_turn(groups: Iterable[Iterable]) -> list:
+    """Return the first one of each group, then the second one of each, and so on."""
+    return [one for turn in zip_longest(*groups) for one in turn if one]
 
 
 class _Earlier:

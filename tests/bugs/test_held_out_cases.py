@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import json
-from operator import neg
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -30,58 +30,111 @@ from codedata.tasks.prove.grade import Grader
 from codedata.tasks.verifier.suite import is_expected
 
 
-def event(n: int, expr: str, test: str = "t", of: str = "", uses=()) -> Event:
-    return Event(n, test, "call", expr, of or expr.partition("(")[0], [], [*uses], "", "int", "")
+def event(n, expr, test="t", uses=()):
+    return Event(n, test, "call", expr, expr.partition("(")[0], [], [*uses], "", "int", "")
 
 
-def found_in(right: dict, wrong: dict, events, tests=("t",)) -> tuple[list, dict]:
+def found_in(right, wrong, events, test="t"):
     """Return the held-out cases of functions without the bug and with it."""
     def replay(tree, jobs, *_, **__):
-        return [Outcome(lines, last, "value", type(value).__name__, repr(value))
-                for job in jobs for lines, last in job.tries for value in [eval(last, {**tree})]]
+        return [Outcome(*job.tries[0], "value", "int", str(eval(job.tries[0][1], tree)))
+                for job in jobs]
 
-    return Differences(SimpleNamespace(replay=replay), right, wrong, "").held_out(events, tests)
-
-
-CALLS = ["m.stay('2 nights', n=4, at=[7])", "m.stay('day', n=9)", "m.week('Mon', m.stay('Noon'))",
-         "m.cut('a, b', 3)", "m.cut(min(1, 2), 6)", "m.sizes([10, 20], 5)", "m.each(7)"]
-NEAR = {"a number has a sign of its own, and values near it": (
-    ["m.move(None, 'k', -2)"], {f"m.move(None, 'k', -{n})" for n in (1, 3, 6, 21, 202)}, ()),
-    "and stays above zero": (["m.move(1)"], {f"m.move({n})" for n in (2, 3, 11, 201)}, ()),
-    "or is one of the argument, by name": (
-        ["m.stay(x, n=4)"], {f"m.stay(x, n={n})" for n in (3, 5, 9, 12, 41, 204)}, ()),
-    "or by place, whatever commas and calls are before it": (
-        ["m.cut('c, d', 8)"], {"m.cut('c, d', 3)", "m.cut('c, d', 6)"}, ("m.cut('c, d', 5)",)),
-    "an item is of its list's argument": (
-        ["m.sizes([11, 40], 1)"], {"m.sizes([11, 20], 1)", "m.sizes([11, 40], 5)"},
-        ("m.sizes([11, 5], 1)",)),
-    "a truth is not varied": (["m.open('day', True)"], {"m.open('ayd', True)", "m.open('dayday', "
-                                                        "True)"}, ("m.open('day', 1)",)),
-    "a text gets numbers and words of the argument": (
-        ["m.stay('1 day')"], {"m.stay('day')", "m.stay('1 nights')", "m.stay('4 day')",
-                              "m.stay('11 day')"}, ("m.stay('1 week')", "m.stay('Mon')")),
-    "no key comes twice": (["m.week({'Mon': 1, 'Noon': 2})"], {"m.week({'onM': 1, 'Noon': 2})"},
-                           ("m.week({'Noon': 1, 'Noon': 2})", "m.week({'Mon': 1, 'Mon': 2})")),
-    "a tested call is left out, as a replay shows it": (
-        ["list(m.each(6))"], {"list(m.each(5))"}, ("list(m.each(7))",)),
-    "as is one of an object": (
-        ["m.Nest(5).count(1)"], {"m.Nest(5).count(2)"}, ("m.Nest(6).count(1)",)),
-    "but not what stays in its last line": (
-        ["r1 = m.Nest('r1', 5)", "r1.count(1)"], {"r1 = m.Nest('r1', 6)\nr1.count(1)"}, ())}
+    return Differences(SimpleNamespace(replay=replay), right, wrong, "").held_out(events, [test])
 
 
-@pytest.mark.parametrize("code, wanted, unwanted", NEAR.values(), ids=NEAR)
-def test_variants_are_near_what_tests_give_an_argument_and_are_no_tested_calls(
-        code, wanted, unwanted):
-    events = [*map(event, range(len(CALLS)), CALLS), event(20, "m.Nest(6)"),
-              event(21, "r20.count(1)", uses=[20]), event(22, "m.Nest('r1', 5)"),
-              event(23, "r22.count(1)", uses=[22])]
-    base = Outcome(code[:-1], code[-1], "value", "str", "''")
-    known = known_in(events, jobs_of(events), base)
-    found = {"\n".join([*one.lines, one.last]) for _, one in resembling(base, *known)}
-    assert wanted <= found and found.isdisjoint(unwanted)
-    if code[-1].startswith("m.move"):
-        assert found == wanted
+CALLS = """m.stay('2 nights', n=4, at=[7])
+m.stay('day', n=9)
+m.week('Mon', m.stay('Noon'))
+m.cut('a, b', 3)
+m.cut(min(1, 2), 6)
+m.sizes([10, 20], 5)
+m.each(7)
+m.Nest(6)
+r7.count(1)
+m.Nest('r1', 5)
+r9.count(1)"""
+NEAR = """a number keeps the sign before it and is near
+m.move(None, 'k', -2)
++ m.move(None, 'k', -1)
++ m.move(None, 'k', -202)
+- m.move(None, 'k', --2)
+
+a number stays above zero
+m.move(1)
++ m.move(11)
+- m.move(0)
+
+a number is one of the argument of that name
+m.stay(x, n=4)
++ m.stay(x, n=9)
+- m.stay(x, n=7)
+
+a number is one of the argument at that place, whatever commas and brackets are before it
+m.cut('c, d', 8)
++ m.cut('c, d', 3)
++ m.cut('c, d', 6)
+- m.cut('c, d', 5)
+
+an item is of the argument of its list
+m.sizes([11, 40], 1)
++ m.sizes([11, 20], 1)
++ m.sizes([11, 40], 5)
+- m.sizes([11, 5], 1)
+
+a list is not made longer
+m.names(['a', 'Noon'])
++ m.names(['a', 'oonN'])
+- m.names(['a', 'Noon', 'a', 'Noon'])
+
+a truth stays as it is
+m.open('day', True)
++ m.open('ayd', True)
+- m.open('day', 1)
+
+a text has words and numbers of the argument
+m.stay('1 day')
++ m.stay('day')
++ m.stay('1 nights')
++ m.stay('4 day')
+- m.stay('1 week')
+- m.stay('1 DAY')
+
+a text of both kinds of letters has capitals
+m.names('A heron')
++ m.names('A HERON')
+- m.names('a heron')
+
+no key of a dictionary comes twice
+m.week({'Mon': 1, 'Noon': 2})
++ m.week({'onM': 1, 'Noon': 2})
+- m.week({'Noon': 1, 'Noon': 2})
+
+a tested call is left out as a replay shows it
+list(m.each(6))
++ list(m.each(5))
+- list(m.each(7))
+
+a tested call of an object is left out
+m.Nest(5).count(1)
++ m.Nest(5).count(2)
+- m.Nest(6).count(1)
+
+a tested last line after others is not
+r1 = m.Nest('r1', 5); r1.count(1)
++ r1 = m.Nest('r1', 6); r1.count(1)"""
+
+
+@pytest.mark.parametrize("rule", NEAR.split("\n\n"))
+def test_variants_are_near_what_tests_give_an_argument_and_are_no_tested_calls(rule):
+    events = [event(n, expr, uses=map(int, re.findall(r"r(\d+)\.", expr)))
+              for n, expr in enumerate(CALLS.split("\n"))]
+    _, code, *variants = rule.split("\n")
+    *lines, last = code.split("; ")
+    base = Outcome(lines, last, "value", "str", "")
+    found = resembling(base, *known_in(events, jobs_of(events), base))
+    codes = {"; ".join([*one.lines, one.last]) for _, one in found}
+    assert [one for one in variants if (one[2:] in codes) == (one[0] == "-")] == []
 
 
 @pytest.mark.parametrize("code", [
@@ -96,39 +149,43 @@ def test_a_long_script_has_few_variants_each_once_in_an_order_of_its_own(code):
 
 
 @pytest.mark.parametrize("name", ["tests/test_m.py::A::test_x[a/b]", "tests.test_m.A::test_x[a/b]"])
-def test_the_calls_of_a_failing_test_are_found_by_each_name_of_it(name):
-    trees, events = ({"f": abs}, {"f": neg}), [event(1, "f(3)", "tests/test_m.py::A::test_x[a/b]")]
-    assert found_in(*trees, events, [name])[0]
-    assert not found_in(*trees, events, ["test_x"])[0]
-
-
-def test_the_calls_of_a_failing_test_come_before_any_limit():
-    others = [event(n, f"f({n})", f"other{n}") for n in range(100, 600)]
-    many = [event(n, f"g({n})") for n in range(600, 700)]
-    trees = ({"f": lambda n: n, "g": abs}, {"f": lambda n: n + (n < 100), "g": abs})
-    cases, entries = found_in(*trees, [*others, *many, event(700, "f(8)")])
-    assert entries["strength"] == {"killed": 2, "tried": 2}
-    assert ["f(9)"] in [code for code, *_ in cases]
+def test_the_calls_of_a_failing_test_are_found_by_each_name_of_it_and_before_any_limit(name):
+    trees = {"f": abs, "g": abs}, {"f": lambda n: n + (n < 100), "g": abs}
+    events = [event(n, f"f({n})", "other") for n in range(100, 600)]
+    events += [event(n, f"{'fg'[n > 700]}({n % 99})", "tests/test_m.py::A::test_x[a/b]")
+               for n in range(800, 699, -1)]
+    cases, entries = found_in(*trees, events, name)
+    assert entries["strength"] == {"killed": 2, "tried": 2} and (["f(8)"], "value", "8") in cases
+    assert not found_in(*trees, events, "test_x")[0]
 
 
 def test_a_bug_that_only_tested_values_show_has_no_cases_and_one_that_one_argument_shows_is_weak():
-    calls = [event(1, "f(30)"), event(2, "f(50, 6, 7, 8)")]
-    right = {"f": lambda a, *rest: a}
-    assert found_in(right, {"f": lambda a, *rest: a + (a == 30)}, calls) == (
+    def cases(wrong):
+        right = {"f": lambda a, *rest: a}
+        return found_in(right, {"f": wrong}, [event(1, "f(50, 6, 7, 8)")])
+
+    assert cases(lambda *given: 0 if given == (50, 6, 7, 8) else given[0]) == (
         [], {"cases": {"none": NO_OTHER}})
     with pytest.raises(Excluded, match=WEAK):
-        found_in(right, {"f": lambda a, *rest: -a if rest == (6, 7, 8) else a}, calls[1:])
+        cases(lambda a, *rest: 0 if rest == (6, 7, 8) else a)
 
 
-@pytest.mark.parametrize("text, expected, is_right", [
-    ("{'b': 1, 'a': (2.0,)}", "{'a': (2.0000000000001,), 'b': 1}", True), ("[1, 2]", "[1]", False),
-    ("[0.1]", "[0.2]", False), ("<Fare 3>", "<Fare 3>", True), ("(1,)", "[1]", False),
-    ("{'a': 1}", "{'b': 1}", False), ("True", "1", False),
-    ("[0, {'a': True}]", "[0, {'a': 1}]", False),
-    ("{'b': True, 'a': 0}", "{'a': 0, 'b': True}", True), ("'a'", "'b'", False),
-    ("[" * 9999, "[" * 9999, True)])
-def test_a_case_compares_values(text, expected, is_right):
-    assert is_expected({"kind": "value", "text": text}, ["value", expected]) == is_right
+VALUES = """{'b': 1, 'a': (2.0,)} == {'a': (2.0000000000001,), 'b': 1}
+{'b': True, 'a': 0} == {'a': 0, 'b': True}
+<Fare 3> == <Fare 3>
+[1, 2] != [1]
+[0.1] != [0.2]
+(1,) != [1]
+{'a': 1} != {'b': 1}
+'a' != 'b'
+True != 1
+[0, {'a': False}] != [0, {'a': 0}]"""
+
+
+@pytest.mark.parametrize("row", [*VALUES.split("\n"), f"{'[' * 9999} == {'[' * 9999}"])
+def test_a_case_compares_values(row):
+    text, sign, expected = row.partition(" == ") if " == " in row else row.partition(" != ")
+    assert is_expected({"kind": "value", "text": text}, ["value", expected]) == (sign == " == ")
     assert not is_expected({"kind": "raises", "type": text, "text": ""}, ["value", expected])
 
 
