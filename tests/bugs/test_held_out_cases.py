@@ -10,7 +10,6 @@ from proof_heron import (
     BUG,
     BUG_LINE,
     RUN,
-    bug_kind,
     diff,
     environment_of,
     factory_of,
@@ -25,13 +24,13 @@ from codedata.sandbox import SandboxDied
 from codedata.sandbox.docker import engine
 from codedata.suites.recorded_calls import Event, Outcome, jobs_of
 from codedata.tasks.folder.folder import image_of
-from codedata.tasks.kinds import Candidate
 from codedata.tasks.prove.grade import Grader
 from codedata.tasks.verifier.suite import is_expected
 
 
-def event(n, expr, test="t", uses=()):
-    return Event(n, test, "call", expr, expr.partition("(")[0], [], [*uses], "", "int", "")
+def event(n, expr, test="t"):
+    uses = [*map(int, re.findall(r"r(\d+)\.", expr))]
+    return Event(n, test, "call", expr, expr.partition("(")[0], [], uses, "", "int", "")
 
 
 def found_in(right, wrong, events, test="t"):
@@ -127,8 +126,7 @@ r1 = m.Nest('r1', 5); r1.count(1)
 
 @pytest.mark.parametrize("rule", NEAR.split("\n\n"))
 def test_variants_are_near_what_tests_give_an_argument_and_are_no_tested_calls(rule):
-    events = [event(n, expr, uses=map(int, re.findall(r"r(\d+)\.", expr)))
-              for n, expr in enumerate(CALLS.split("\n"))]
+    events = [event(*one) for one in enumerate(CALLS.split("\n"))]
     _, code, *variants = rule.split("\n")
     *lines, last = code.split("; ")
     base = Outcome(lines, last, "value", "str", "")
@@ -170,6 +168,9 @@ def test_a_bug_that_only_tested_values_show_has_no_cases_and_one_that_one_argume
         cases(lambda a, *rest: 0 if rest == (6, 7, 8) else a)
 
 
+FULL = """if [ -e /tmp/codedata-calls ]; then   # while calls are recorded
+head -c 300M /dev/zero >/tmp/full; sleep 60; fi
+"""
 VALUES = """{'b': 1, 'a': (2.0,)} == {'a': (2.0000000000001,), 'b': 1}
 {'b': True, 'a': 0} == {'a': 0, 'b': True}
 <Fare 3> == <Fare 3>
@@ -184,8 +185,8 @@ True != 1
 
 @pytest.mark.parametrize("row", [*VALUES.split("\n"), f"{'[' * 9999} == {'[' * 9999}"])
 def test_a_case_compares_values(row):
-    text, sign, expected = row.partition(" == ") if " == " in row else row.partition(" != ")
-    assert is_expected({"kind": "value", "text": text}, ["value", expected]) == (sign == " == ")
+    text, sign, expected = re.split(" ([=!])= ", row)
+    assert is_expected({"kind": "value", "text": text}, ["value", expected]) == (sign == "=")
     assert not is_expected({"kind": "raises", "type": text, "text": ""}, ["value", expected])
 
 
@@ -225,10 +226,9 @@ def test_a_bug_that_nothing_else_can_show_is_kept_without_cases_and_a_dead_sandb
         heron):
     """In fly(), which takes nothing, nothing can vary."""
     patch = diff('    return "away"', '    return "home"')
-    assert prove(environment_of(), patch).proof["cases"] == {"none": NO_OTHER}
-    full = environment_of(test_script="if [ -e /tmp/codedata-calls ]; then\n"
-                                      "head -c 300M /dev/zero >/tmp/full; sleep 60; fi\n")
+    task = prove(environment_of(), patch)
+    engine.connect().remove_image(image_of(task), force=True)
+    assert task.proof["cases"] == {"none": NO_OTHER}
+    script = f"{FULL}{environment_of().test_script}"
     with pytest.raises(SandboxDied, match="over the disk limit"):
-        bug_kind().cases(
-            Candidate("i.b.1", "heron", "", patch, "", ""), SimpleNamespace(fail_to_pass=[]),
-            factory_of(disk_limit="100MB"), RUN, full)
+        prove(environment_of(test_script=script), patch, factory=factory_of(disk_limit="100MB"))
