@@ -107,7 +107,7 @@ m.names('A heron')
 no key of a dictionary comes twice
 m.week({'Mon': 1, 'Noon': 2})
 + m.week({'onM': 1, 'Noon': 2})
-- m.week({'Noon': 1, 'Noon': 2})
+- m.week({'Mon': 1, 'Mon': 2})
 
 a tested call is left out as a replay shows it
 list(m.each(6))
