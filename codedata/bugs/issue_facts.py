@@ -14,7 +14,7 @@ import ast
 import random
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from types import ModuleType
@@ -25,21 +25,25 @@ from codedata.errors import Excluded
 from codedata.records import Object
 from codedata.run.talk import begin_step
 from codedata.sandbox import Sandbox
-from codedata.suites.recorded_calls import Event, Outcome, ReplayJob, jobs_of
+from codedata.suites.recorded_calls import Event, Outcome, ReplayJob, jobs_of, named
 from codedata.suites.source import Files
 from codedata.suites.suite import NONE
 from codedata.tasks.kinds import Case
 from codedata.tasks.verifier.suite import is_expected
 from codedata.texts import fill, toml_of
 
-CASES = 1                  # raise it when other held-out cases are found
+CASES = 2                  # raise it when other held-out cases are found
 MAX_RECORDED, MAX_TRIED = 40, 100   # calls; variants of them
 MAX_DRAWN = 20             # literals of a line, values and words of one
 MAX_CHANGED, MAX_EQUAL = 30, 10   # cases that the bug changes, and others
 WEAK = "its tests and cases stop fewer than 3 of 4 wrong repairs"
 NO_CALL = "no recorded call shows the bug"
-CALL = re.compile(r"(\w+)\(([^()]*)$")
-LISTS = re.compile(r"\[([^][]+)(?=\])")
+NO_OTHER = "no call with other values shows the bug"
+# a callee, arguments before the last one, the name of that one; it is open at the end
+CALL = re.compile(r"(\w+)\(((?:[^()[{,]*,)*)\s*(\w+=(?!=))?[^()]*$")
+# a text, or brackets without any in them
+CLOSED = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[([{][^()[\]{}'"]*[)\]}]""")
+WRAPPED = re.compile(r"^(?:list|sorted)\((.*)\)$", re.MULTILINE)   # by a replay
 MAX_JOBS = 400             # scripts of a bug
 MAX_BASES = 6              # differences that are shortened and varied
 MAX_VARIED = 24            # varied cases that are tried for one of them
@@ -114,52 +118,53 @@ class Differences:
         _, events = self._recorder.record(
             self._trees[0], self._script, RECORD_S, tests, hidden)
         begin_step("running what they call")
-        jobs = jobs_of(events)[:MAX_JOBS]
-        shown = self._differing(jobs, RECORDED)
+        jobs = jobs_of(events, {event.of for event in events})
+        shown = self._differing(jobs[:MAX_JOBS], RECORDED)
         bases = sorted(shown, key=lambda one: one.rank)[:MAX_BASES]
         pruned = self._differing([_job(one.right) for one in bases], RECORDED, prune=True)
+        if not pruned:
+            return []
         begin_step("running other cases")
-        known = {event.expr for event in events}
-        seen = slots_of(events, pruned[0].right.literals) if pruned else {}
+        known = known_in(events, jobs, pruned[0].right)
         tried = [_job(one) for base in pruned
-                 for _, one in islice(resembling(base.right, seen, known), MAX_VARIED)]
+                 for _, one in islice(resembling(base.right, *known), MAX_VARIED)]
         told = {one.right.told for one in shown}
         varied = [one for one in self._differing(tried, VARIED)
                   if is_other_case(one, pruned, told)]
         return sorted([*varied, *pruned], key=lambda one: one.rank)
 
-    def held_out(self, events: Sequence[Event], tests: Collection[str]
+    def held_out(self, events: Iterable[Event], tests: Iterable[str]
                  ) -> tuple[list[Case], Object]:
         """Return (cases that no test has, entries for proof.json), from the `events` of a suite of
         which some tests fail. Raise Excluded if wrong repairs that pass the tests pass them: ones
         that are right for tested calls alone, or for the tested values of one argument."""
+        begin_step("running what the failing tests call")
         names = {PARTS.sub(".", test) for test in tests}
-        tests = {event.test for event in events if PARTS.sub(".", event.test) in names}
-        jobs = sorted(jobs_of(events), key=lambda job: job.test not in tests)
-        callees = {called(job.tries[0][1]) for job in jobs if job.test in tests}
-        bases = [one.right for one in self._differing(
-            [job for job in jobs if called(job.tries[0][1]) in callees][:MAX_RECORDED], RECORDED)]
+        first = [event for event in events if PARTS.sub(".", event.test) in names]
+        jobs = jobs_of([*first, *events], {event.of for event in first})
+        bases = [one.right for one in self._differing(jobs[:MAX_RECORDED], RECORDED)]
         if not bases:
             return [], {"cases": {"none": NO_CALL}}
-        seen, known = slots_of(events, bases[0].literals), {event.expr for event in events}
-        tried = {one.program: (slot, base, one) for base in bases for slot, one in islice(
-            resembling(base, seen, known), MAX_TRIED // len(bases))}
+        begin_step("running other cases")
+        known = known_in(events, jobs, bases[0])
+        tried = {one.program: (slot, one) for base in bases for slot, one in islice(
+            resembling(base, *known), MAX_TRIED // len(bases))}
         found = []   # (slot, right outcome, whether the bug has another)
-        for right, wrong in self._outcomes([_job(one) for *_, one in tried.values()]):
-            slot, base, _ = tried.get(right.program, ("", right, right))
-            if slot and (right.kind, right.type) == (base.kind, base.type):
+        for right, wrong in self._outcomes([_job(one) for _, one in tried.values()]):
+            slot, one = tried.get(right.program, ("", right))
+            if slot and (right.kind, right.type) == (one.kind, one.type):
                 found.append((slot, right, not is_expected(vars(wrong), [right.kind, right.told])))
-        slots = {slot for slot, *_ in found}
         killed = {slot for slot, _, is_changed in found if is_changed}
-        strength = {"killed": len(killed) + bool(killed), "tried": len(slots) + 1}   # 1: of calls
-        if 4 * strength["killed"] < 3 * strength["tried"]:
+        if not killed:   # right for the tested calls alone is right
+            return [], {"cases": {"none": NO_OTHER}}
+        strength = {"killed": len(killed) + 1, "tried": len({slot for slot, *_ in found}) + 1}
+        if 4 * strength["killed"] < 3 * strength["tried"]:   # 1: of calls
             raise Excluded(WEAK)
         random.Random(1).shuffle(found)
-        changed, equal = ([one for _, one, is_changed in found if is_changed == side][:most]
-                          for side, most in ((True, MAX_CHANGED), (False, MAX_EQUAL)))
+        changed = [one for _, one, is_changed in found if is_changed][:MAX_CHANGED]
+        equal = [one for _, one, is_changed in found if not is_changed][:MAX_EQUAL]
         return [([*one.lines, one.last], one.kind, one.told) for one in (*changed, *equal)], {
-            "cases": {"changed": len(changed), "equal": len(equal)},
-            "strength": strength}
+            "cases": {"changed": len(changed), "equal": len(equal)}, "strength": strength}
 
     def _differing(self, jobs: Sequence[ReplayJob], case: str,
                    prune: bool = False) -> list[Difference]:
@@ -214,49 +219,54 @@ def _passes_on(base: Difference, varied: Difference) -> bool:
 
 # cases -------------------------------------------------------------------------------------------
 
-def slots_of(events: Iterable[Event], literals: Callable) -> dict[str, list]:
-    """Return the literals of recorded calls, by the argument in which they stand."""
-    slots: dict[str, dict] = defaultdict(dict)
+def known_in(events: Iterable[Event], jobs: Iterable[ReplayJob], form: Outcome
+              ) -> tuple[dict[str, dict], set[str]]:
+    """Return (the literals of recorded calls, by the argument in which they stand and by repr();
+    the code of their jobs, as it is after a replay), in the language of `form`."""
+    slots = defaultdict(dict)
     for event in events:
-        for start, _, value in literals(event.expr or ""):
+        for start, _, value in form.literals(event.expr or ""):
             slots[_slot(event.expr, start)][repr(value)] = value
-    return {slot: [*values.values()] for slot, values in slots.items()}
+    return slots, {_code_of(named(replace(form, lines=lines, last=last)))
+                   for job in jobs for lines, last in job.tries}
 
 
 def _slot(code: str, start: int) -> str:
     """Return the callee and the argument in which the literal at a byte stands, as "f 1"."""
-    match = CALL.search(code.encode()[:start].decode(errors="replace"))
-    if not match:
-        return ""
-    key = match[2].rpartition(",")[2].strip()
-    return f"{match[1]} {key if '=' in key else match[2].count(',')}"
+    before, n_closed = code.encode()[:start].decode(errors="replace"), 1
+    while n_closed:
+        before, n_closed = CLOSED.subn("", before)
+    match = CALL.search(before)
+    return f"{match[1]} {match[3] or match[2].count(',')}" if match else ""
 
 
-def resembling(base: Outcome, seen: Mapping[str, list], known: Collection[str | None]
+def _code_of(script: Outcome) -> str:
+    """Return the code of a script without what a replay puts around its last line."""
+    return WRAPPED.sub(r"\1", "\n".join([*script.lines, script.last]))
+
+
+def resembling(base: Outcome, seen: Mapping[str, Mapping], known: Iterable[str]
                ) -> Iterator[tuple[str, Outcome]]:
     """Yield (slot, script) with one literal replaced, in an order drawn by the script: a text
-    wherever it stands; or with the elements of a list twice. The last lines in `known` are left
-    out. A script is built when it is asked for."""
+    wherever it stands. Scripts whose code is in `known` are left out. A script is built when it is
+    asked for."""
     code = [*base.lines, base.last]
     draw = random.Random(digest(code))
-    scripts: list[tuple] = []   # (slot, lines, made when they are read)
+    scripts = []   # (slot, lines, made when they are read)
     for at, line in enumerate(code):
-        for match in _some(LISTS.finditer(line), draw):
-            twice = f"{line[:match.end()]}, {match[1]}{line[match.end():]}"
-            scripts.append(("list", [*code[:at], twice, *code[at + 1:]]))
         for start, _, value in _some(base.literals(line), draw):
             slot = _slot(line, start)
-            others = _some([one for one in seen.get(slot, ()) if type(one) is type(value)], draw)
-            near = () if isinstance(value, bool) else _near(value, others, draw)
+            others = _some([one for one in seen.get(slot, {}).values()
+                            if type(one) is type(value)], draw)
             scripts += [(slot, _replaced(base, code, (at, start), value, new))
-                        for new in (*others, *near) if slot and (isinstance(
-                            value, str) or new in others or new * value > 0 or new > value == 0)]
+                        for new in (*others, *_near(value, others, draw))
+                        if slot and f"{base.written(new)}:" not in line]   # no key comes twice
     draw.shuffle(scripts)
-    yielded = {base.program}
+    known = {*known, _code_of(base)}
     for slot, (*lines, last) in scripts:
         one = replace(base, lines=lines, last=last)
-        if not (last in known or one.program in yielded or _repeats_key(one.program)):
-            yielded.add(one.program)
+        if _code_of(one) not in known:
+            known.add(_code_of(one))
             yield slot, one
 
 
@@ -269,30 +279,22 @@ def _some(values: Iterable, draw: random.Random) -> list:
 def _near(value, others: Sequence, draw: random.Random) -> Iterator:
     """Yield values similar to a literal: with other or more digits, or with other words, some taken
     from other texts."""
-    if not isinstance(value, str):
-        yield from (value + 1, value - 1, value * 3, value + 200, value * 10 + 1)
+    if isinstance(value, bool):
+        return
+    if not isinstance(value, str):   # a sign stands before a literal
+        several = value + 1, value - 1, value * 3, value + 200, value * 10 + 1
+        yield from (new for new in several if new > 0)
         return
     for match in _some(DIGITS.finditer(value), draw):
         digits = "".join(str((int(one) + 3) % 10) for one in match[0])
         yield from (value[:match.start()] + new + value[match.end():]
                     for new in (digits, f"1{match[0]}") if new[0] != "0")
     words = _some(sorted({word for other in others for word in WORDS.findall(other)}), draw)
-    upper = value != value.lower()   # letters of both kinds have a meaning
+    has_both = value != value.lower()   # kinds of letters, which have a meaning
     for match in _some(WORDS.finditer(value), draw):
         word = match[0]
-        for new in (word[1:] + word[0], word * 2, *[word.upper()] * upper, *words):
+        for new in (word[1:] + word[0], word * 2, word.upper() if has_both else word, *words):
             yield value[:match.start()] + new + value[match.end():]
-
-
-def _repeats_key(code: str) -> bool:
-    """Return whether a dictionary in code has a literal key twice."""
-    try:
-        tree = ast.parse(code)
-    except SyntaxError:   # it is of another language
-        return False
-    keys = ([ast.dump(key) for key in node.keys if isinstance(key, ast.Constant)]
-            for node in ast.walk(tree) if isinstance(node, ast.Dict))
-    return any(len({*one}) < len(one) for one in keys)
 
 
 def _replaced(base: Outcome, code: Sequence[str], place: tuple, old, new) -> Iterator[str]:

@@ -7,6 +7,8 @@ An agent's change is judged when the agent submits it (inject.py).
 """
 from __future__ import annotations
 
+import threading
+from collections import defaultdict
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -43,11 +45,12 @@ from codedata.records import (
     Verdicts,
 )
 from codedata.run.stage import Reads, Writes
+from codedata.run.talk import begin_step
+from codedata.sandbox import SandboxDied
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import BugSettings
 from codedata.suites import recorded_calls
 from codedata.suites.environments import open_environment
-from codedata.suites.recorded_calls import Event
 from codedata.suites.source import apply_patch
 from codedata.tasks.kinds import Candidate, Case, DiffsToScreen, PatchKind, Screens
 from codedata.tasks.prove.first_run import FirstRun, Screened, ScreeningRules
@@ -61,11 +64,12 @@ class Bugs(PatchKind):
     """Implement the bugs of one subcommand of bug_inject.py (`word`) as a kind of task. Without
     `analyses`, the changed functions are unknown."""
 
-    name, label, gold_is_long = BUG, "bug", False
+    name, label, gold_is_long, needs_cases = BUG, "bug", False, True
 
     def __init__(self, word: Word, root: Path, bug: BugSettings, analyses: Store | None = None):
         optional = {"same": "base_commit", "optional": True}
-        self._events: dict[str, list[Event]] = {}   # of an environment's suite
+        self._events = {}   # of environments' suites, by repository
+        self._locks = defaultdict(threading.Lock)   # one recording of a suite at a time
         self._word, self.tasks = word, bug_tasks(root, word.owns)
         self.hides_tests, self.rules = bug.hide_tests, rules_of(bug)
         self.candidates = Reads(chosen_in(root, bug), ("base_commit", "diff"),
@@ -80,17 +84,21 @@ class Bugs(PatchKind):
               environment: Environment, *joined) -> tuple[list[Case], Object]:
         """Return calls with other arguments than the tests', and the strength of the task."""
         name, script = environment.repo_name, environment.test_script
-        try:
-            with (open_environment(environment, host, label) as right,
-                  open_environment(environment, host, label) as wrong):
-                apply_patch(wrong, candidate.diff)
-                if name not in self._events:
-                    limit_s = 5 * time_limit(environment, host.run_timeout_s)
-                    self._events[name] = recorded_calls.record(right, script, limit_s)[1]
+        with (open_environment(environment, host, label) as right,
+              open_environment(environment, host, label) as wrong):
+            apply_patch(wrong, candidate.diff)
+            try:
+                with self._locks[name]:
+                    if name not in self._events:
+                        begin_step("tests, with their calls recorded")
+                        self._events[name] = recorded_calls.record(
+                            right, script, 5 * time_limit(environment, host.run_timeout_s))[1]
                 return Differences(recorded_calls, right, wrong, script).held_out(
                     self._events[name], run.fail_to_pass)
-        except ItemFailed as e:
-            return [], {"cases": {"none": e.what}}
+            except SandboxDied:   # in a further run it may live
+                raise
+            except ItemFailed as e:
+                return [], {"cases": {"none": e.what}}
 
     def described(self, candidate: Candidate, run: FirstRun, environment: Environment,
                   analysis: Analysis | None, meta: RepoMeta | None) -> tuple[Object, Object]:

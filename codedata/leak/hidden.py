@@ -106,8 +106,9 @@ _read = lru_cache(maxsize=8)(Patch)
 
 
 def parts_of_test(test: str) -> list[str]:
-    """Return file, classes and name of a test, or only its name; without parameters."""
-    return re.split(r"::| > ", test.partition("[")[0])
+    """Return file, classes and name of a test, or only its name; without parameters, and without
+    the number that a later one of its name has."""
+    return re.split(r"::| > ", re.split(r"\[| \(\d+\)$", test)[0])
 
 
 def base_names(paths: list[str]) -> set[str]:

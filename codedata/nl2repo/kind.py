@@ -51,6 +51,7 @@ from codedata.tasks.prove.prove import PatchProver
 from codedata.tasks.prove.suite_outcomes import GOOD, SURVIVES, known_results, time_limit
 from codedata.tasks.screen.screen import Screener
 from codedata.tasks.stages import instruct_stage, prove_stage, screen_stage
+from codedata.tasks.verifier.suite import is_expected
 from codedata.terminal import named
 from codedata.texts import fill, text_of
 
@@ -172,17 +173,17 @@ class Strips(PatchKind):
         """Return held-out facts whose outcomes differ without the bodies, except ones with the
         outcome None, which an empty body gives, too."""
         recorded, wanted = joined[-1], {*candidate.functions}
-        facts = [one for one in recorded.facts if one["held_out"] and one["told"] != "None"
+        cases = [(one["code"], one["kind"], one["told"]) for one in recorded.facts
+                 if one["held_out"] and one["told"] != "None"
                  and wanted & {*one["ran"]}][:MAX_CASES] if recorded else []
-        if not facts:
+        if not cases:
             return [], {}
-        jobs = [ReplayJob([(one["code"][:-1], one["code"][-1])]) for one in facts]
+        jobs = [ReplayJob([(code[:-1], code[-1])]) for code, *_ in cases]
         with open_environment(environment, host, label) as sandbox:
             apply_patch(sandbox, candidate.diff)
             without = replay(sandbox, jobs, environment.test_script)
-        return [(one["code"], one["kind"], one["told"])
-                for one, outcome in zip(facts, without, strict=True)
-                if not outcome or outcome.told != one["told"]], {}
+        return [one for one, outcome in zip(cases, without, strict=True)
+                if not is_expected(outcome and vars(outcome), one[1:])], {}
 
     def described(self, candidate: Candidate, run: FirstRun, environment: Environment,
                   coverage: Coverage, copy: SourceCopy, meta: RepoMeta, *joined

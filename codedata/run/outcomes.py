@@ -59,9 +59,10 @@ def of_bugs(bugs: Collection[Task]) -> str:
     kinds = Counter(str((bug.proof or {}).get("family") or bug.about.get("method") or "by hand")
                     for bug in bugs)
     listed = ", ".join(f"{name} {n}" for name, n in kinds.most_common())
-    n_cases = sum(bool((bug.proof or {}).get("strength")) for bug in bugs)
-    return (f"{plural(len(texts), 'bug')} proven ({listed}), {texts.count(True)} with a text{none};"
-            f" {n_cases} with held-out cases")
+    whys = Counter(str(cases.get("none", "with held-out cases")) for bug in bugs
+                   if isinstance(cases := (bug.proof or {}).get("cases"), dict))
+    return (f"{plural(len(texts), 'bug')} proven ({listed}), {texts.count(True)} with a text{none}"
+            + "".join(f"; {n} {why}" for why, n in whys.most_common()))
 
 
 def of_strips(patches: Iterable[StripPatch], proven: Collection[str],

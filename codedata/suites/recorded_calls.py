@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import count, takewhile
+from itertools import chain, takewhile, zip_longest
 from operator import attrgetter
 from pathlib import Path
 
@@ -167,7 +167,8 @@ def record(sandbox: Sandbox, test_script: str, timeout_s: float,
            only: Collection[str] = (), hidden: Files = NONE) -> tuple[Run, list[Event]]:
     """Put the `hidden` files of tests in place, run the tests, or the ones named in `only`,
     and return the run with the events that it noted. Events of tests that did not pass are left
-    out. Raise ItemFailed if pytest is missing, or the events cannot be read."""
+    out. Raise ItemFailed if pytest is missing, all tests do not end in time, or the events cannot
+    be read."""
     source = sandbox.run("pwd -P").output.strip()
     sandbox.put({**hidden}, sandbox.workdir)
     tests = {*hidden, *(file.path for file in sources_in(sandbox).files if file.is_test)}
@@ -176,7 +177,10 @@ def record(sandbox: Sandbox, test_script: str, timeout_s: float,
     with placed_plugin(sandbox, "calls", {"settings.json": settings}) as variables:
         if not variables:
             raise ItemFailed("no pytest was found whose calls can be recorded")
-        return noted_run(sandbox, test_script, timeout_s, env=variables)
+        run, events = noted_run(sandbox, test_script, timeout_s, env=variables)
+    if run.timed_out and not only:
+        raise ItemFailed(f"its tests ran longer than {timeout_s:g} s while recorded")
+    return run, events
 
 
 def noted_run(sandbox: Sandbox, test_script: str, timeout_s: float, kind: type[Event] = Event,
@@ -233,14 +237,16 @@ def _event_of(row: dict, kind: type[Event], where: str) -> Event | None:
 
 # scripts -----------------------------------------------------------------------------------------
 
-def jobs_of(events: Sequence[Event]) -> list[ReplayJob]:
-    """Return a job for each expression that can be a script. Equal scripts count once, and each
-    callee has at most MAX_OF_CALLEE, from as many tests as possible."""
-    jobs, seen = defaultdict(list), set()
+def jobs_of(events: Sequence[Event], callees: Collection[str] | None = None) -> list[ReplayJob]:
+    """Return a job for each expression that can be a script; the callees take turns. Equal scripts
+    count once, and each callee has at most MAX_OF_CALLEE, from as many tests as possible. With
+    `callees`, return all of theirs, the ones of a callee test by test, and no others."""
+    jobs, seen = defaultdict(lambda: defaultdict(list)), set()   # by callee and test
     events = events[:MAX_EVENTS]
     earlier = _Earlier(events)
     for event in events:
-        is_told = event.kind != "put" and event.of not in UNTOLD
+        is_told = event.kind != "put" and event.of not in UNTOLD and (
+            callees is None or event.of in callees)
         if event.expr is None or not is_told or not event.is_public:
             continue
         scripts = (_script(event, earlier, is_whole) for is_whole in (False, True))
@@ -250,8 +256,9 @@ def jobs_of(events: Sequence[Event]) -> list[ReplayJob]:
         if tries and key not in seen:
             seen.add(key)
             recorded = {"raised": event.raised, "result": event.result, "type": event.type}
-            jobs[event.of].append(ReplayJob(tries, recorded, event.test))
-    return [job for several in jobs.values() for job in _spread(several)[:MAX_OF_CALLEE]]
+            jobs[event.of][event.test].append(ReplayJob(tries, recorded, event.test))
+    return _in_turn(_in_turn(tests.values())[:MAX_OF_CALLEE] if callees is None
+                    else chain(*tests.values()) for tests in jobs.values())
 
 
 def _numbered(script: str) -> str:
@@ -260,10 +267,9 @@ def _numbered(script: str) -> str:
     return RESULT.sub(lambda found: names.setdefault(found[0], f"r{len(names)}"), script)
 
 
-def _spread(jobs: list[ReplayJob]) -> list[ReplayJob]:
-    """Return jobs in an order in which each test has one job, then each a second one, and so on."""
-    ranks: dict[str, Iterator[int]] = defaultdict(count)
-    return sorted(jobs, key=lambda job: next(ranks[job.test]))
+def _in_turn(groups: Iterable[Iterable]) -> list:
+    """Return the first one of each group, then the second one of each, and so on."""
+    return [one for turn in zip_longest(*groups) for one in turn if one]
 
 
 class _Earlier:

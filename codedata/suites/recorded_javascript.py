@@ -120,9 +120,9 @@ replay = partial(recorded_calls.replay, kind=JavaScriptOutcome)
 
 
 def _is_of(event: Event, names: Collection[str]) -> bool:
-    """Return whether a test with one of these names made an event."""
-    return bool(event.test) and any(
-        event.test in re.split(" > |::", name) or name.endswith(f" {event.test}") for name in names)
+    """Return whether a test with one of these names, which may have numbers, made an event."""
+    title = re.compile(rf"(?:.* |.*::)?{re.escape(event.test)}(?: \(\d+\))?", re.DOTALL)
+    return bool(event.test) and any(map(title.fullmatch, names))
 
 
 # the change of tests -----------------------------------------------------------------------------

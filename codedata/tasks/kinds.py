@@ -99,6 +99,7 @@ class PatchKind(Kind):
     proven = PROVEN_FIELDS
     gold_is_long = True      # other code may have single lines of it: only long runs are traces
     hides_tests = True
+    needs_cases = False      # whether a reward needs all cases(), or they are only reported
 
     def counted(self, candidate: Candidate, environment: Environment, *joined
                 ) -> tuple[Environment, tuple[str, ...] | None]:
@@ -113,9 +114,8 @@ class PatchKind(Kind):
 
     def cases(self, candidate: Candidate, run: FirstRun, host: SandboxFactory, label: str,
               environment: Environment, *joined) -> tuple[list[Case], Object]:
-        """Return (the cases that a verifier runs beside the tests, entries for proof.json). If the
-        entries have the cases' `strength`, a reward needs all cases; else they are only reported.
-        Raise Excluded if wrong repairs pass."""
+        """Return (the cases that a verifier runs beside the tests, entries for proof.json). Raise
+        Excluded if wrong repairs pass, ItemFailed if another run may have cases."""
         return [], {}
 
     def described(self, candidate: Candidate, run: FirstRun, environment: Environment, *joined

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import json
-from operator import neg
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -17,34 +17,122 @@ from proof_heron import (
 )
 from proof_heron import heron as heron  # a fixture
 
-from codedata.bugs.issue_facts import WEAK, Differences, resembling, slots_of
+from codedata.bugs.issue_facts import NO_OTHER, WEAK, Differences, known_in, resembling
 from codedata.disk.layouts import content_of
 from codedata.errors import Excluded
+from codedata.sandbox import SandboxDied
 from codedata.sandbox.docker import engine
-from codedata.suites.recorded_calls import Event, Outcome
+from codedata.suites.recorded_calls import Event, Outcome, jobs_of
 from codedata.tasks.folder.folder import image_of
 from codedata.tasks.prove.grade import Grader
 from codedata.tasks.verifier.suite import is_expected
 
 
-def test_variants_have_the_types_and_signs_and_words_that_tests_give_an_argument():
-    def event(n: int, expr: str) -> Event:
-        return Event(n, "t", "call", expr, "f", [], [], "", "str", None)
+def event(n, expr, test="t"):
+    uses = [*map(int, re.findall(r"r(\d+)\.", expr))]
+    return Event(n, test, "call", expr, expr.partition("(")[0], [], uses, "", "int", "")
 
-    def changed(last: str) -> set[str]:
-        base = Outcome(["import m"], last, "value", "str", "''")
-        return {one.last for _, one in resembling(base, seen, ())}
 
-    seen = slots_of([event(1, "m.f('2 nights', n=4, at=[7])"), event(2, "m.f('day', n=9)"),
-                     event(3, "m.g('week', m.f('Noon'))")], Outcome.literals)
-    assert changed("m.f(None, 'k', -2)") == {
-        f"m.f(None, 'k', {n})" for n in (-1, -3, -6, -21, -202)}
-    assert changed("m.h('day', True)") == {"m.h('ayd', True)", "m.h('dayday', True)"}
-    found = changed("m.f('1 day')")
-    assert {"m.f('day')", "m.f('1 nights')", "m.f('4 day')", "m.f('11 day')"} <= found
-    assert not any("week" in one for one in found)
-    assert changed("m.f(x, n=4)") == {f"m.f(x, n={n})" for n in (3, 5, 9, 12, 41, 204)}
-    assert changed("m.h(['a', b])") == {"m.h(['a', b, 'a', b])"}
+def found_in(right, wrong, events, test="t"):
+    """Return the held-out cases of functions without the bug and with it."""
+    def replay(tree, jobs, *_, **__):
+        return [Outcome(*job.tries[0], "value", "int", str(eval(job.tries[0][1], tree)))
+                for job in jobs]
+
+    return Differences(SimpleNamespace(replay=replay), right, wrong, "").held_out(events, [test])
+
+
+CALLS = """m.stay('2 nights', n=4, at=[7])
+m.stay('day', n=9)
+m.week('Mon', m.stay('Noon'))
+m.cut('a, b', 3)
+m.cut(min(1, 2), 6)
+m.sizes([10, 20], 5)
+m.each(7)
+m.Nest(6)
+r7.count(1)
+m.Nest('r1', 5)
+r9.count(1)"""
+NEAR = """a number keeps the sign before it and is near
+m.move(None, 'k', -2)
++ m.move(None, 'k', -1)
++ m.move(None, 'k', -202)
+- m.move(None, 'k', --2)
+
+a number stays above zero
+m.move(1)
++ m.move(11)
+- m.move(0)
+
+a number is one of the argument of that name
+m.stay(x, n=4)
++ m.stay(x, n=9)
+- m.stay(x, n=7)
+
+a number is one of the argument at that place, whatever commas and brackets are before it
+m.cut('c, d', 8)
++ m.cut('c, d', 3)
++ m.cut('c, d', 6)
+- m.cut('c, d', 5)
+
+an item is of the argument of its list
+m.sizes([11, 40], 1)
++ m.sizes([11, 20], 1)
++ m.sizes([11, 40], 5)
+- m.sizes([11, 5], 1)
+
+a list is not made longer
+m.names(['a', 'Noon'])
++ m.names(['a', 'oonN'])
+- m.names(['a', 'Noon', 'a', 'Noon'])
+
+a truth stays as it is
+m.open('day', True)
++ m.open('ayd', True)
+- m.open('day', 1)
+
+a text has words and numbers of the argument
+m.stay('1 day')
++ m.stay('day')
++ m.stay('1 nights')
++ m.stay('4 day')
+- m.stay('1 week')
+- m.stay('1 DAY')
+
+a text of both kinds of letters has capitals
+m.names('A heron')
++ m.names('A HERON')
+- m.names('a heron')
+
+no key of a dictionary comes twice
+m.week({'Mon': 1, 'Noon': 2})
++ m.week({'onM': 1, 'Noon': 2})
+- m.week({'Mon': 1, 'Mon': 2})
+
+a tested call is left out as a replay shows it
+list(m.each(6))
++ list(m.each(5))
+- list(m.each(7))
+
+a tested call of an object is left out
+m.Nest(5).count(1)
++ m.Nest(5).count(2)
+- m.Nest(6).count(1)
+
+a tested last line after others is not
+r1 = m.Nest('r1', 5); r1.count(1)
++ r1 = m.Nest('r1', 6); r1.count(1)"""
+
+
+@pytest.mark.parametrize("rule", NEAR.split("\n\n"))
+def test_variants_are_near_what_tests_give_an_argument_and_are_no_tested_calls(rule):
+    events = [event(*one) for one in enumerate(CALLS.split("\n"))]
+    _, code, *variants = rule.split("\n")
+    *lines, last = code.split("; ")
+    base = Outcome(lines, last, "value", "str", "")
+    found = resembling(base, *known_in(events, jobs_of(events), base))
+    codes = {"; ".join([*one.lines, one.last]) for _, one in found}
+    assert [one for one in variants if (one[2:] in codes) == (one[0] == "-")] == []
 
 
 @pytest.mark.parametrize("code", [
@@ -52,30 +140,53 @@ def test_variants_have_the_types_and_signs_and_words_that_tests_give_an_argument
     f"f({[*range(480)]})"])
 def test_a_long_script_has_few_variants_each_once_in_an_order_of_its_own(code):
     base = Outcome([], code, "value", "int", "1")
-    seen = {"f 0": [code]}
+    seen = {"f 0": {code: code}}
     first, again = ([one.last for _, one in resembling(base, seen, ())] for _ in range(2))
     assert first == again
     assert 99 < len({*first} - {code}) == len(first) < 999
 
 
 @pytest.mark.parametrize("name", ["tests/test_m.py::A::test_x[a/b]", "tests.test_m.A::test_x[a/b]"])
-def test_the_calls_of_a_failing_test_are_found_by_each_name_of_it(name):
-    def replay(tree, jobs, *_, **__):
-        return [Outcome(lines, last, "value", "int", str(eval(last, {"f": tree})))
-                for job in jobs for lines, last in job.tries]
+def test_the_calls_of_a_failing_test_are_found_by_each_name_of_it_and_before_any_limit(name):
+    trees = {"f": abs, "g": abs}, {"f": lambda n: n + (n < 100), "g": abs}
+    events = [event(n, f"f({n})", "other") for n in range(100, 600)]
+    events += [event(n, f"{'fg'[n > 700]}({n % 99})", "tests/test_m.py::A::test_x[a/b]")
+               for n in range(800, 699, -1)]
+    cases, entries = found_in(*trees, events, name)
+    assert entries["strength"] == {"killed": 2, "tried": 2} and (["f(8)"], "value", "8") in cases
+    assert not found_in(*trees, events, "test_x")[0]
 
-    event = Event(1, "tests/test_m.py::A::test_x[a/b]", "call", "f(3)", "f", [], [], "", "int", "")
-    bug = Differences(SimpleNamespace(replay=replay), abs, neg, "")
-    assert bug.held_out([event], [name])[0]
-    assert not bug.held_out([event], ["test_x"])[0]
+
+def test_a_bug_that_only_tested_values_show_has_no_cases_and_one_that_one_argument_shows_is_weak():
+    def cases(wrong):
+        right = {"f": lambda a, *rest: a}
+        return found_in(right, {"f": wrong}, [event(1, "f(50, 6, 7, 8)")])
+
+    assert cases(lambda *given: 0 if given == (50, 6, 7, 8) else given[0]) == (
+        [], {"cases": {"none": NO_OTHER}})
+    with pytest.raises(Excluded, match=WEAK):
+        cases(lambda a, *rest: 0 if rest == (6, 7, 8) else a)
 
 
-@pytest.mark.parametrize("text, expected, is_right", [
-    ("{'b': 1, 'a': (2.0,)}", "{'a': (2.0000000000001,), 'b': 1}", True), ("[1, 2]", "[1]", False),
-    ("[0.1]", "[0.2]", False), ("<Fare 3>", "<Fare 3>", True), ("(1,)", "[1]", False),
-    ("{'a': 1}", "{'b': 1}", False), ("'a'", "'b'", False), ("[" * 9999, "[" * 9999, True)])
-def test_a_case_compares_values(text, expected, is_right):
-    assert is_expected({"kind": "value", "text": text}, ["value", expected]) == is_right
+FULL = """if [ -e /tmp/codedata-calls ]; then   # while calls are recorded
+head -c 300M /dev/zero >/tmp/full; sleep 60; fi
+"""
+VALUES = """{'b': 1, 'a': (2.0,)} == {'a': (2.0000000000001,), 'b': 1}
+{'b': True, 'a': 0} == {'a': 0, 'b': True}
+<Fare 3> == <Fare 3>
+[1, 2] != [1]
+[0.1] != [0.2]
+(1,) != [1]
+{'a': 1} != {'b': 1}
+'a' != 'b'
+True != 1
+[0, {'a': False}] != [0, {'a': 0}]"""
+
+
+@pytest.mark.parametrize("row", [*VALUES.split("\n"), f"{'[' * 9999} == {'[' * 9999}"])
+def test_a_case_compares_values(row):
+    text, sign, expected = re.split(" ([=!])= ", row)
+    assert is_expected({"kind": "value", "text": text}, ["value", expected]) == (sign == "=")
     assert not is_expected({"kind": "raises", "type": text, "text": ""}, ["value", expected])
 
 
@@ -111,7 +222,13 @@ def test_a_verifier_refuses_what_is_right_for_the_tests_alone(heron):
 
 
 @pytest.mark.docker
-def test_a_bug_is_left_out_whose_cases_no_wrong_repair_fails(heron):
+def test_a_bug_that_nothing_else_can_show_is_kept_without_cases_and_a_dead_sandbox_says_nothing(
+        heron):
     """In fly(), which takes nothing, nothing can vary."""
-    with pytest.raises(Excluded, match=WEAK):
-        prove(environment_of(), diff('    return "away"', '    return "home"'))
+    patch = diff('    return "away"', '    return "home"')
+    task = prove(environment_of(), patch)
+    engine.connect().remove_image(image_of(task), force=True)
+    assert task.proof["cases"] == {"none": NO_OTHER}
+    script = f"{FULL}{environment_of().test_script}"
+    with pytest.raises(SandboxDied, match="over the disk limit"):
+        prove(environment_of(test_script=script), patch, factory=factory_of(disk_limit="100MB"))

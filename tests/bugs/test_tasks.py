@@ -96,11 +96,11 @@ def test_only_takes_a_repository_a_file_or_a_candidate(tmp_path, run, only, n):
 
 
 def test_the_instruction_follows_the_report_until_a_person_writes_it(tmp_path, run):
-    write_bug(tmp_path, GOOD, instruction=None)
+    write_bug(tmp_path, GOOD, instruction=None, proof={"cases": {"none": "no call"}})
     report, task = tmp_path / f"bug/{GOOD}.json", tmp_path / f"task/{GOOD}"
     assert "no bug/ yet: " in run("agent", "instruct")
     write_json(report, {"instance_id": GOOD, "repo": "birds/heron", "problem_statement": "Deep."})
-    assert "1 bug proven (agent 1), 1 with a text" in run("agent", "instruct")
+    assert "1 bug proven (agent 1), 1 with a text; 1 no call" in run("agent", "instruct")
     edit(report, problem_statement="Too deep.")
     assert "stale 1" in run("agent", "instruct")
     assert (task / "instruction.md").read_text() == "Too deep."

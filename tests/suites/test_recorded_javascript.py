@@ -67,7 +67,7 @@ def test_what_tests_call_runs_again_as_a_script_of_public_names(tmp_path):
         assert (done := run_script(box, recipe.install_script(), 300)).ok, done.output
         run, events = recorder.record(box, script, 60, hidden={"test/gauge.js": TEST.encode()})
         assert box.run("cat test/gauge.js").output == TEST
-        _, of_one = recorder.record(box, script, 60, ["test/gauge.js > texts are read"])
+        _, of_one = recorder.record(box, script, 60, ["test/gauge.js > texts are read (2)"])
         found = recorder.replay(box, jobs_of(events), script)
         slow = [ReplayJob([([], "(() => { for (;;); })()")]),
                 ReplayJob([(["const x = 1", "const y = 2"], "y")])]

@@ -22,7 +22,7 @@ READS = ("junit", "reports", "output")   # where results are read; each includes
 TEST_SHARE = 0.9          # of the verifier's time; the rest is for writing a reward of 0
 TestFiles = dict[str, str]   # text by path below tests/
 CASES = "cases"           # the folder of scripts beside the tests
-CASE_S, CASES_S = 5, 100  # seconds of one such script, and of all
+CASE_S, CASES_S = 60, 300   # seconds of one such script, and of all, with 30 busy processes beside
 KEPT = "test_still_"      # a test with such a name may pass in the untouched image
 MAX_KEPT = 0.25           # of the reward, for all of them
 

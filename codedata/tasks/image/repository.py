@@ -86,12 +86,12 @@ def task_of(name: str, kind: str, verifier: SuiteVerifier, patches: tuple[str, s
     doubled = math.ceil(math.log2(max(1, VERIFIER_TIMES * longest_s / MIN_VERIFIER_S)))
     verifier_s = MIN_VERIFIER_S * 2 ** doubled
     label = digest(patches)   # no agent knows it, and a new proof does not change it
-    container = Container(WORKDIR, image, agent_s=AGENT_S, verifier_s=verifier_s,
+    cases_s = CASES_S if verifier.cases else 0
+    container = Container(WORKDIR, image, agent_s=AGENT_S, verifier_s=verifier_s + cases_s,
                           collect=collect_script(verifier.counts, commit, label))
     solve = fill(text_of("codedata.tasks.image", "solve.sh"), workdir=WORKDIR)
     solution = dict(zip((SOLVE, GOLD, REVERSE), (solve, *patches), strict=True))
-    tests = verifier.tests(seconds_for_tests(verifier_s - (CASES_S if verifier.cases else 0)),
-                           commit, label)
+    tests = verifier.tests(seconds_for_tests(verifier_s), commit, label)
     return Task(name, kind, config_of(name, container, {"kind": kind}), from_image(image),
                 *({path: text.encode() for path, text in files.items()}
                   for files in (solution, tests)))

@@ -27,7 +27,7 @@ from codedata.tasks.verifier.processes import end_of, other_user, run_as
 
 RESULTS = "/tmp/results"      # where test scripts write their reports
 REPORT_BYTES = 100_000_000    # of all reports
-CASES_S, CASES_BYTES = 120, 10_000_000   # for all scripts of tests/cases/; of their answers
+CASES_S, CASES_BYTES = 330, 10_000_000   # for all scripts of tests/cases/; of their answers
 MAX_LITERAL = 4000            # characters of an outcome that are compared
 FRACTION = re.compile(r"\d+\.\d{9,}(?:e[-+]?\d+)?")
 BROKEN = None                 # no reward where something is wrong that no body can be
@@ -233,7 +233,7 @@ def answers_of(config: dict, cases: str) -> list:
     return found if isinstance(found, list) else []
 
 
-def is_expected(answer, expected: list[str]) -> bool:
+def is_expected(answer, expected) -> bool:
     """Return whether an answer has the outcome [kind, text]: the same value, or an exception of the
     same type."""
     kind, text = expected
@@ -245,10 +245,11 @@ def is_expected(answer, expected: list[str]) -> bool:
 
 
 def value_of(text: str):
-    """Return the value that a text shows, with long fractions rounded, or else the text."""
+    """Return (the value that a text shows, with long fractions rounded; how many booleans it has),
+    or else the text."""
     text = FRACTION.sub(lambda found: f"{float(found[0]):.9g}", text[:MAX_LITERAL])
     try:
-        return ast.literal_eval(text)
+        return ast.literal_eval(text), len(re.findall("True|False", text))   # True equals 1
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return text
 
