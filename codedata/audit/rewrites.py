@@ -95,8 +95,8 @@ def _rewritten(text: bytes, lines: set[int],
     rows = text.splitlines(keepends=True)
     for node in [*_outermost_functions(_parsed(text))][::-1]:
         first = min(part.lineno for part in (node, *node.decorator_list))
-        names = {getattr(part, "id", getattr(part, "attr", "")) for part in ast.walk(node)}
-        if lines.isdisjoint(range(first, node.end_lineno + 1)) or names & FRAME_READERS:
+        if lines.isdisjoint(range(first, node.end_lineno + 1)) or FRAME_READERS & {
+                getattr(part, "id", getattr(part, "attr", "")) for part in ast.walk(node)}:
             continue
         indent = rows[node.lineno - 1][:node.col_offset].decode()
         line_end = re.search(rb"[\r\n]*$", rows[node.end_lineno - 1])[0]
