@@ -13,6 +13,7 @@ from __future__ import annotations
 import ast
 import random
 import re
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -39,6 +40,7 @@ MAX_CHANGED, MAX_EQUAL = 30, 10   # cases that the bug changes, and others
 WEAK = "its tests and cases stop fewer than 3 of 4 wrong repairs"
 NO_CALL = "no recorded call shows the bug"
 NO_OTHER = "no call with other values shows the bug"
+LATE = "its calls take too long to run again"
 # a callee, arguments before the last one, the name of that one; it is open at the end
 CALL = re.compile(r"(\w+)\(((?:[^()[{,]*,)*)\s*(\w+=(?!=))?[^()]*$")
 # a text, or brackets without any in them
@@ -139,12 +141,13 @@ class Differences:
         which some tests fail. Raise Excluded if wrong repairs that pass the tests pass them: ones
         that are right for tested calls alone, or for the tested values of one argument."""
         begin_step("running what the failing tests call")
+        ends = time.monotonic() + REPLAY_S
         names = {PARTS.sub(".", test) for test in tests}
         first = [event for event in events if PARTS.sub(".", event.test) in names]
         jobs = jobs_of([*first, *events], {event.of for event in first})
         bases = [one.right for one in self._differing(jobs[:MAX_RECORDED], RECORDED)]
         if not bases:
-            return [], {"cases": {"none": NO_CALL}}
+            return [], {"cases": {"none": LATE if time.monotonic() > ends else NO_CALL}}
         begin_step("running other cases")
         known = known_in(events, jobs, bases[0])
         tried = {one.program: (slot, one) for base in bases for slot, one in islice(
@@ -155,16 +158,17 @@ class Differences:
             if slot and (right.kind, right.type) == (one.kind, one.type):
                 found.append((slot, right, not is_expected(vars(wrong), [right.kind, right.told])))
         killed = {slot for slot, _, is_changed in found if is_changed}
-        if not killed:   # right for the tested calls alone is right
-            return [], {"cases": {"none": NO_OTHER}}
         strength = {"killed": len(killed) + 1, "tried": len({slot for slot, *_ in found}) + 1}
-        if 4 * strength["killed"] < 3 * strength["tried"]:   # 1: of calls
+        if killed and 4 * strength["killed"] < 3 * strength["tried"]:   # 1: of calls
             raise Excluded(WEAK)
         random.Random(1).shuffle(found)
         changed = [one for _, one, is_changed in found if is_changed][:MAX_CHANGED]
         equal = [one for _, one, is_changed in found if not is_changed][:MAX_EQUAL]
-        return [([*one.lines, one.last], one.kind, one.told) for one in (*changed, *equal)], {
-            "cases": {"changed": len(changed), "equal": len(equal)}, "strength": strength}
+        about = {"cases": {"changed": len(changed), "equal": len(equal)}, "strength": strength}
+        if not killed:   # what is right for the tested calls alone is right where the bug is
+            none = LATE if time.monotonic() > ends else NO_OTHER
+            about = {"cases": {"none": none, "equal": len(equal)}}
+        return [([*one.lines, one.last], one.kind, one.told) for one in (*changed, *equal)], about
 
     def _differing(self, jobs: Sequence[ReplayJob], case: str,
                    prune: bool = False) -> list[Difference]:

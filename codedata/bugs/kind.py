@@ -68,7 +68,7 @@ class Bugs(PatchKind):
 
     def __init__(self, word: Word, root: Path, bug: BugSettings, analyses: Store | None = None):
         optional = {"same": "base_commit", "optional": True}
-        self._events = {}   # of environments' suites, by repository
+        self._events = {}   # of environments' suites, or why there are none, by repository
         self._locks = defaultdict(threading.Lock)   # one recording of a suite at a time
         self._word, self.tasks = word, bug_tasks(root, word.owns)
         self.hides_tests, self.rules = bug.hide_tests, rules_of(bug)
@@ -87,18 +87,21 @@ class Bugs(PatchKind):
         with (open_environment(environment, host, label) as right,
               open_environment(environment, host, label) as wrong):
             apply_patch(wrong, candidate.diff)
-            try:
-                with self._locks[name]:
-                    if name not in self._events:
-                        begin_step("tests, with their calls recorded")
+            with self._locks[name]:
+                if name not in self._events:
+                    begin_step("tests, with their calls recorded")
+                    try:
                         self._events[name] = recorded_calls.record(
                             right, script, 5 * time_limit(environment, host.run_timeout_s))[1]
-                return Differences(recorded_calls, right, wrong, script).held_out(
-                    self._events[name], run.fail_to_pass)
-            except SandboxDied:   # in a further run it may live
-                raise
-            except ItemFailed as e:
-                return [], {"cases": {"none": e.what}}
+                    except SandboxDied:   # in a further run it may live
+                        raise
+                    except ItemFailed as e:
+                        self._events[name] = e.what
+            events = self._events[name]
+            if isinstance(events, str):
+                return [], {"cases": {"none": events}}
+            return Differences(recorded_calls, right, wrong, script).held_out(
+                events, run.fail_to_pass)
 
     def described(self, candidate: Candidate, run: FirstRun, environment: Environment,
                   analysis: Analysis | None, meta: RepoMeta | None) -> tuple[Object, Object]:

@@ -260,9 +260,9 @@ def function_of(tool: dict) -> dict:
     return tool.get("function") or tool
 
 
-def default_tools(agent: str, messages: Sequence[dict]) -> tuple[list[dict], dict[str, int]]:
+def default_tools(agent: str, messages: Sequence[dict]) -> tuple[list[dict], dict[str, list[int]]]:
     """Return (the definitions of an agent's tools, for a trajectory that does not record them;
-    {name: the index of the first message that calls it} of those that only calls tell of).
+    {name: the indices of messages that call it} of those that only calls tell of).
 
     The definitions are those of the set in the table that fits the most calls, and of called tools
     that it lacks, with any arguments, but for those of other agents where this one is known: it has
@@ -288,12 +288,12 @@ def default_tools(agent: str, messages: Sequence[dict]) -> tuple[list[dict], dic
 
     title = max(sets, key=cover)
     known = sets[title] if any(cover(title)) else {}
-    first_calls: dict[str, int] = {}
+    others = defaultdict(list)
     for name, _, i in called:
         if name not in {*known, *foreign}:
-            first_calls.setdefault(name, i)
-    added = [_function(name, "", {}, []) for name in first_calls]
-    return [*map(_definition, known.values()), *added], first_calls
+            others[name].append(i)
+    added = [_function(name, "", {}, []) for name in others]
+    return [*map(_definition, known.values()), *added], {**others}
 
 
 def _definition(entries: list[dict]) -> dict:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -28,8 +29,8 @@ from codedata.texts import CONTROL
 INDECISIVE = ("version", "ci_versions", "features", "extras", "modules", "packages",
               "n_test_files")
 # what npm runs of the scripts in package.json, and pip of the files: it may write code
-RUN_BY_INSTALL = ("preinstall", "install", "postinstall", "prepare",
-                  "setup.py", "build.py", "hatch_build.py")
+RUN_BY_INSTALL = ("preinstall", "install", "postinstall", "prepublish", "preprepare", "prepare",
+                  "postprepare", "setup.py", "build.py", "hatch_build.py")
 MAX_MEMORY = 500_000_000   # bytes of address space
 MAX_FACTS = 10_000_000     # characters
 FILE_S = 3                 # seconds of processor time for one file, also on a busy machine,
@@ -153,7 +154,9 @@ def child(folder: str, skipped: str) -> None:
     python = read_python(source)
     of_node = read_node(source, python.ci_versions)
     scripts = " ".join(of_node.scripts.get(name, "") for name in RUN_BY_INSTALL)
-    run = filter(source.has, [*RUN_BY_INSTALL, *scripts.split()])
+    if re.search(r"\b(?:run|npm|yarn|pnpm)\b", scripts):   # they may run any other
+        scripts += " ".join(["", *of_node.scripts.values()])
+    run = filter(source.has, [*RUN_BY_INSTALL, *re.findall(r"[\w./-]+", scripts)])
     facts = Facts(python, of_node, generic.initial(source, python.system),
                   source.has("package.json") and not python.n_test_files, source.unreadable,
                   (scripts, *map(source.text, run)))

@@ -45,6 +45,7 @@ FATAL = {401: "refused the key", 402: "wants payment", 403: "refused access"}
 RETRIED_4XX = (408, 425)   # of the statuses that refuse a request, those that may pass
 NO_RETRIES = urllib3.Retry(False)
 MAX_REDIRECTS = 30
+MAX_LIMITS = 100   # times that a request waits until a limit ends
 HEADERS = {"User-Agent": "codedata", **urllib3.util.make_headers(accept_encoding=True)}
 # no server, or none that we may talk to
 NO_CONNECTION = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError,
@@ -197,7 +198,8 @@ class Http:
             finally:
                 endpoint.release()
             log.info("%s: %s", url, failure.problem)
-            if seconds := endpoint.limit_s(failure.status, failure.headers):
+            seconds = endpoint.limit_s(failure.status, failure.headers)
+            if seconds and tries.throttled < MAX_LIMITS:
                 tries.throttled += 1
                 self.wait(seconds)
                 continue

@@ -174,7 +174,7 @@ class Prompts(Sequence):
     row: dict
     places: list[int]   # of the turns, among the messages
     tools: list | None
-    first_calls: dict[str, int]   # of tools that only calls tell of: among the messages
+    calls: dict[str, list[int]]   # of tools that only calls tell of: among the messages
     several: bool | None
 
     def __len__(self) -> int:
@@ -185,8 +185,9 @@ class Prompts(Sequence):
         row, place = self.row, self.places[turn]
         reply = row["messages"][place]
         unseen = row["unseen"](place) if row["unseen"] else ()
-        tools = [one for one in self.tools or ()
-                 if self.first_calls.get(one["function"]["name"], -1) < place]
+        tools = [one for one in self.tools or () if any(
+            i < place and i not in unseen
+            for i in self.calls.get(one["function"]["name"], [-1]))]
         return Prompt(row["instance_id"], row["repo"], language="", turn=turn, tools=tools or None,
                       several=self.several,
                       messages=by_calls(one for i, one in enumerate(row["messages"][:place])
@@ -211,12 +212,12 @@ def prompts_of(row: dict) -> tuple[Sequence[Prompt], str]:
               if message["role"] == "assistant" and i not in row["no_turns"]]
     if not places:
         return [], NO_MODEL if row["no_turns"] else NO_TURN
-    tools, first_calls = row["tools"], {}
+    tools, calls = row["tools"], {}
     if not tools and any("tool_calls" in message for message in messages):
-        tools, first_calls = default_tools(row["agent"], messages)
+        tools, calls = default_tools(row["agent"], messages)
     if fault := check_of("Tools | None")(tools):
         return [], f"tools{fault}"
-    prompts = Prompts(row, places, tools, first_calls, has_several_calls(messages) or None)
+    prompts = Prompts(row, places, tools, calls, has_several_calls(messages) or None)
     return prompts, SUMMARIZED if row["is_cut"] else ""
 
 

@@ -4,10 +4,10 @@ git:PATH        the commits of HEAD's first-parent line
 git:PATH@A..B   the commits of a range of such a line
 git:PATH@A,B    these commits
 
-Of several @ the last one counts. Git works in a separate folder with links to the clone's objects
-and refs, so that no hook, attribute or configured program of the clone has an effect. Not promised:
-that clones with SHA-256 names, or commits that a clone lacks, can be read; that a commit without a
-number is a whole pull request.
+PATH has no @ in it. Git works in a separate folder with links to the clone's objects and refs, so
+that no hook, attribute or configured program of the clone has an effect. Not promised: that clones
+with SHA-256 names, or commits that a clone lacks, can be read; that a commit without a number is a
+whole pull request.
 """
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from codedata.code.projects import licence_in
 from codedata.errors import Trouble
 from codedata.sandbox.archives import UnsafeArchive
 
-SPEC = re.compile("git:(.*?)(?:@([^@]*))?", re.DOTALL)
 MAX_DIFF_BYTES = 20_000_000
 MAX_MESSAGE = 100_000   # characters
 # owner/name at the end of a remote's address; the path of a folder does not match
@@ -30,14 +29,14 @@ ADDRESS = re.compile(r"(?:://[^/]+/|^[^/:]+:(?!//))(?:.*/)?([^/]+/[^/]+?)(?:\.gi
 NUMBER = re.compile(r"(?:\AMerge pull request |\((?:pull request )?)#(\d{1,9})(?= from |\)\s*\Z)")
 
 
-def cut_rows(spec: str, instance_ids: Iterable[str] | None = None) -> Iterator[dict]:
-    """Yield a row for each commit with one of these ids, or for all commits, the newest first.
-    `no_patch` of a row is the reason why its diff cannot be read.
+def cut_rows(path: str, revisions: str = "", instance_ids: Iterable[str] | None = None
+             ) -> Iterator[dict]:
+    """Yield a row for each commit of a clone with one of these ids, or for all commits, the newest
+    first. `no_patch` of a row is the reason why its diff cannot be read.
 
     Ids are compared without case, and without the owner if the clone has no address. Raise Trouble
     if git cannot read the clone.
     """
-    path, revisions = SPEC.fullmatch(spec).groups("")
     try:
         with own_repository(Path(path)) as folder:
             repo = _repo_of(folder, Path(path))
@@ -58,7 +57,7 @@ def cut_rows(spec: str, instance_ids: Iterable[str] | None = None) -> Iterator[d
                            "number": int(numbers[0]) if numbers else 0,
                            **_patches(folder, parents.partition(" ")[0], commit)}
     except UnsafeArchive as e:
-        raise Trouble(f"cannot be read: {e.what}", spec, "Give git:PATH of a clone, git:PATH@A..B "
+        raise Trouble(f"cannot be read: {e.what}", path, "Give git:PATH of a clone, git:PATH@A..B "
                       "or git:PATH@COMMIT,COMMIT. For commits newer than a clone in env/_sources/, "
                       "delete it.") from e
 

@@ -63,7 +63,7 @@ def all_prs(spec: str, hub: Hub, github: GitHub, clone_of: Callable
     source, _, name = spec.partition(":")
     if source == "github":
         repo, _, revisions = name.partition("@")
-        rows = [*cut_rows(f"git:{clone_of(repo)}@{revisions}")]
+        rows = [*cut_rows(str(clone_of(repo)), revisions)]
         oldest = min((int(row["created_at"]) for row in rows if row["created_at"]), default=0)
         newest = max((row["number"] for row in rows), default=0)
         rows = with_texts(rows, repo, github.texts(repo, iso_utc(max(oldest, 0)), newest))
@@ -89,7 +89,8 @@ def _each(rows: Iterable[dict]) -> Iterator[tuple[str, dict | str]]:
 def _rows(spec: str, ids: set[str] | None, hub: Hub) -> Iterable[dict]:
     """Return the rows of these ids, or all, in order."""
     if spec.startswith("git:"):
-        return cut_rows(spec, ids)
+        path, _, revisions = spec.removeprefix("git:").partition("@")
+        return cut_rows(path, revisions, ids)
     if spec.startswith("hf:"):
         format = "parquet"
         _, name, split = f"{spec}:train".split(":")[:3]

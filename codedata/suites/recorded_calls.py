@@ -386,6 +386,8 @@ def named(outcome: Outcome) -> Outcome:
     used once in the place where it is used. If a string of the script contains a result's name, the
     script stays as it is."""
     code = [*outcome.lines, outcome.last]
+    if not any(map(RESULT.search, code)):
+        return outcome
     values = [value for line in code for *_, value in outcome.literals(line)]
     if any(isinstance(value, str) and RESULT.search(value) for value in values):
         return outcome

@@ -157,13 +157,14 @@ def test_the_calls_of_a_failing_test_are_found_by_each_name_of_it_and_before_any
     assert not found_in(*trees, events, "test_x")[0]
 
 
-def test_a_bug_that_only_tested_values_show_has_no_cases_and_one_that_one_argument_shows_is_weak():
+def test_a_bug_that_only_tested_values_show_is_kept_and_one_that_one_argument_shows_is_weak():
     def cases(wrong):
         right = {"f": lambda a, *rest: a}
         return found_in(right, {"f": wrong}, [event(1, "f(50, 6, 7, 8)")])
 
-    assert cases(lambda *given: 0 if given == (50, 6, 7, 8) else given[0]) == (
-        [], {"cases": {"none": NO_OTHER}})
+    alike, about = cases(lambda *given: 0 if given == (50, 6, 7, 8) else given[0])
+    assert about == {"cases": {"none": NO_OTHER, "equal": len(alike)}}
+    assert any(told != "50" for *_, told in alike)   # so `return 50` fails
     with pytest.raises(Excluded, match=WEAK):
         cases(lambda a, *rest: 0 if rest == (6, 7, 8) else a)
 
@@ -180,6 +181,7 @@ VALUES = """{'b': 1, 'a': (2.0,)} == {'a': (2.0000000000001,), 'b': 1}
 {'a': 1} != {'b': 1}
 'a' != 'b'
 True != 1
+[True, 1] != [1, True]
 [0, {'a': False}] != [0, {'a': 0}]"""
 
 
@@ -228,7 +230,7 @@ def test_a_bug_that_nothing_else_can_show_is_kept_without_cases_and_a_dead_sandb
     patch = diff('    return "away"', '    return "home"')
     task = prove(environment_of(), patch)
     engine.connect().remove_image(image_of(task), force=True)
-    assert task.proof["cases"] == {"none": NO_OTHER}
+    assert task.proof["cases"] == {"none": NO_OTHER, "equal": 0}
     script = f"{FULL}{environment_of().test_script}"
     with pytest.raises(SandboxDied, match="over the disk limit"):
         prove(environment_of(test_script=script), patch, factory=factory_of(disk_limit="100MB"))

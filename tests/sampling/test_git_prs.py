@@ -61,7 +61,9 @@ def asked(*marks: object, prefix: str = "Own__repo") -> list[str]:
 
 
 def ids(spec: str, *marks: object, prefix: str = "Own__repo") -> list[str]:
-    return [row["instance_id"] for row in cut_rows(spec, asked(*marks, prefix=prefix))]
+    path, _, revisions = spec.removeprefix("git:").partition("@")
+    return [row["instance_id"]
+            for row in cut_rows(path, revisions, asked(*marks, prefix=prefix))]
 
 
 def test_merges_and_numbered_commits_become_records(clone):
@@ -83,7 +85,7 @@ def test_merges_and_numbered_commits_become_records(clone):
 
 
 def test_both_patches_lead_from_the_base_to_the_commit_exactly(clone):
-    for row in cut_rows(f"git:{clone}@HEAD~4..HEAD", asked()):
+    for row in cut_rows(str(clone), "HEAD~4..HEAD", asked()):
         after = git(clone, "log", "--first-parent", "--format=%T %P").split(row["base_commit"])[0]
         git(clone, "read-tree", row["base_commit"])
         for patch in filter(None, (row["patch"], row["test_patch"])):
@@ -109,7 +111,7 @@ def test_ids_that_are_asked_for_are_matched_and_kept(clone):
     git(clone, "remote", "set-url", "origin", "/somewhere/else")
     assert [*fetch_prs(f"git:{clone}", ["Other__clone-12", "clone-15", "Own__repo-12"], None)[0]] \
         == ["clone-15", "Other__clone-12"]
-    assert next(cut_rows(f"git:{clone}", ["clone-15"]))["repo"] == "clone"
+    assert next(cut_rows(str(clone), instance_ids=["clone-15"]))["repo"] == "clone"
 
 
 def test_bare_and_shallow_clones_are_read_and_nothing_else_is(clone, tmp_path):
@@ -175,7 +177,7 @@ def test_no_program_that_a_clone_names_is_run(clone, tmp_path):
     program = tmp_path / "program"
     program.write_text(f"#!/bin/sh\ntouch {mark}\ncat\n")
     program.chmod(0o755)
-    whole = [*cut_rows(f"git:{clone}", asked())]
+    whole = [*cut_rows(str(clone), instance_ids=asked())]
     for name in ("core.fsmonitor", "core.pager", "core.sshCommand", "gpg.program", "diff.external",
                  "diff.x.command", "diff.x.textconv", "filter.x.smudge", "filter.x.clean",
                  "core.alternateRefsCommand", "alias.log", "alias.diff-tree"):
@@ -186,4 +188,4 @@ def test_no_program_that_a_clone_names_is_run(clone, tmp_path):
     (clone / ".gitattributes").write_text("* diff=x filter=x\n")
     git(clone, "replace", "HEAD~1", "HEAD~2")
     mark.unlink(missing_ok=True)
-    assert [*cut_rows(f"git:{clone}", asked())] == whole and not mark.exists()
+    assert [*cut_rows(str(clone), instance_ids=asked())] == whole and not mark.exists()

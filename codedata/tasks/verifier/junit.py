@@ -105,8 +105,9 @@ def name_of(case: dict[str, str], suites: list[str], used: Counter[str]) -> str:
     else:
         group = group or "".join([suite for suite in suites if suite != "pytest"][-1:])
         name = f"{group}::{name}" if group not in ("", name) else name
-    if may_share:
-        used[name] += 1
+    if not may_share:
+        return name
+    used[name] += 1
     return f"{name} ({used[name]})" if used[name] > 1 else name
 
 

@@ -29,6 +29,7 @@ RESULTS = "/tmp/results"      # where test scripts write their reports
 REPORT_BYTES = 100_000_000    # of all reports
 CASES_S, CASES_BYTES = 330, 10_000_000   # for all scripts of tests/cases/; of their answers
 MAX_LITERAL = 4000            # characters of an outcome that are compared
+BOOLEAN = re.compile(r"\b(True|False)\b")
 FRACTION = re.compile(r"\d+\.\d{9,}(?:e[-+]?\d+)?")
 BROKEN = None                 # no reward where something is wrong that no body can be
 MARKS = (">>>>> Start Test Output", ">>>>> End Test Output")   # of SWE-bench's harness
@@ -245,11 +246,12 @@ def is_expected(answer, expected) -> bool:
 
 
 def value_of(text: str):
-    """Return (the value that a text shows, with long fractions rounded; how many booleans it has),
-    or else the text."""
+    """Return the value that a text shows, with long fractions rounded and each boolean in a tuple,
+    as True equals 1; or else the text."""
     text = FRACTION.sub(lambda found: f"{float(found[0]):.9g}", text[:MAX_LITERAL])
+    text = BOOLEAN.sub(r"(\1,0j)", text)
     try:
-        return ast.literal_eval(text), len(re.findall("True|False", text))   # True equals 1
+        return ast.literal_eval(text)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return text
 
