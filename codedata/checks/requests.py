@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from pathlib import PurePosixPath
 
 from codedata.code.entities import SourceFile, captured, language_of, languages, query_of
 from codedata.code.patches import hunks_of
 
 MAX_START = 200        # characters of a text in which its title is looked for
 MAX_LINES = 20_000     # of each patch
-WORD = re.compile(r"[^\W\d]\w*")
+WORD = re.compile(r"https?://\S+|([^\W\d]\w*)")
 VERSION = r"v?\d+(?:\.\d+)+[\w.+-]*\W*$"
 # types of conventional commits that change no behaviour; dependencies, as their bots name them;
 # releases; typos
@@ -38,25 +39,34 @@ def request_problems(text: str, new_names: Iterable[str], min_words: int
     start = text.strip()[:MAX_START]
     if CHORE.match(start):
         yield IS_CHORE, start
-    if len(WORD.findall(text)) < min_words:
+    if n_words(text) < min_words:
         yield f"needs a text: it has fewer than {min_words} words", start
     if unsaid := [name for name in new_names if name not in text]:
         yield "needs a text: it lacks names that its tests use", ", ".join(unsaid)
 
 
+def n_words(text: str) -> int:
+    """Return the number of words of a text; an address is none."""
+    return sum(map(bool, WORD.findall(text)))
+
+
 def names_brought(gold: str, tests: str) -> set[str]:
     """Return the names that the patch of tests uses and does not define, and that the gold patch
-    defines; the base may have some."""
-    return _names_in(gold, "given") & _names_in(tests, "used") - _names_in(tests, "own")
+    defines, or gives to a new file; the base may have some."""
+    new = {PurePosixPath(hunk.path).stem for hunk in hunks_of(gold, "", MAX_LINES) if not hunk.old}
+    return new.union(_names_in(gold, "given")) & _names_in(tests, "used") - _names_in(tests, "own")
 
 
 def _names_in(patch: str, capture: str) -> set[str]:
     """Return the names in a patch's new text that a capture of python_names.scm finds."""
     names = set()
     for hunk in hunks_of(patch, "", MAX_LINES):
-        language = language_of(hunk.path)
+        language, lines = language_of(hunk.path), hunk.new
+        if not language:   # a text, perhaps with examples that doctest runs
+            language, lines = "python", [line.lstrip()[4:] for line in lines
+                                         if line.lstrip().startswith((">>> ", "... "))]
         if queries := languages().get(language, {}).get("names"):
-            file = SourceFile(hunk.path, language, "\n".join(hunk.new).encode(), False)
+            file = SourceFile(hunk.path, language, "\n".join(lines).encode(), False)
             nodes = captured(file, query_of(language, *queries)).get(capture, ())
             names |= {node.text.decode() for node in nodes}
     return names

@@ -3,6 +3,8 @@
 
 (import_from_statement name: [
   (dotted_name (identifier) @used) (aliased_import name: (dotted_name (identifier) @used))])
+(import_from_statement module_name: (dotted_name (identifier) @used))
+(import_statement name: (dotted_name (identifier) @used))
 (attribute attribute: (identifier) @used)
 (call function: (identifier) @used)
 (keyword_argument name: (identifier) @used)

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 
-from codedata.checks.requests import WORD, names_brought
+from codedata.checks.requests import n_words, names_brought
 from codedata.code.git import clone_in, own_repository, run_git
 from codedata.code.patches import files_of
 from codedata.disk.store import Store
@@ -62,7 +62,7 @@ def check_candidates(settings: Settings, clones: str,
         n[reason] += 1
         if not reason:
             print(f"{printable(commit.instance_id)}: "
-                  f"{plural(len(WORD.findall(own_text(commit))), 'word')}, "
+                  f"{plural(n_words(own_text(commit)), 'word')}, "
                   f"{plural(len([*files_of(request.diff)]), 'file')}, "
                   f"{plural(n_changed_lines(request.diff), 'line')}"
                   + ("; names in its tests: not checked, as no clone has its base commit"

@@ -30,8 +30,10 @@ from codedata.texts import fill, printable, squeezed, text_of
 READ, WRITE, AGAIN, SCHEMA = "read_text.md", "write_text.md", "again.md", "read_text.json"
 FORM = {"unsaid": [{"test": "…", "demand": "what it wants that he cannot know"}],
         "tells": [{"quote": "…", "why": "…"}]}
-# at the end: git's trailers, and the row of dashes that GitHub puts before them
-TRAILERS = re.compile(r"(?:\n{1,9}(?:[A-Z][\w-]{0,60}: .+|-{9,} *)){1,30}\s*\Z")
+# at the end: git's trailers, the row of dashes that GitHub puts before them, and what is closed
+TRAILERS = re.compile(r"""(?:\n{1,9}(?:[A-Z][\w-]{0,60}:\ .+|-{9,}\ *|(?i:(?:
+    close[sd]?|fix(?:e[sd])?|resolve[sd]?|relates\ to|see):?\ (?:\#\d+|https?://\S+)\.?\ *)
+    )){1,30}\s*\Z""", re.VERBOSE)
 # of a list of commits that were squashed, as GitHub writes it: a title, a line of trailers
 SQUASHED, BY = re.compile(r"\* .+"), re.compile(r"[A-Z][\w-]{0,60}-by: .+")
 MAX_CHARS = 40_000       # of each patch in a request

@@ -47,7 +47,7 @@ wade(MUD, { slowly: true })
     (["chore(deps)!: tidy up", "docs: tell how herons wade", "Bump mud from 1.0 to 2 in /swamp",
       "[pre-commit.ci] pre-commit autoupdate", "Release 1.2", "v1.2.3rc1", "Fix typos in the swamp",
       "Prepare for version 2.0."], "chore"),
-    (["Herons sink in mud that is deep", "", "Chores"], "fewer than 8 words"),
+    (["Herons sink in mud that is deep: https://a.org/b/c/d", "", "Chores"], "fewer than 8 words"),
     (["fix: herons sink in the mud of version 1.2",
       "Upgrade the waders to the format 1.2 of mud"], "lacks names"),
     (["Let herons `wadeSlowly` in mud that is deep"], "")])
@@ -66,3 +66,9 @@ def test_names_that_a_request_brings_and_its_tests_use_are_found(suffix, texts, 
     gold = diff_of({f"heron.{suffix}": old}, {f"heron.{suffix}": new})
     test = f"test/heron.test.{suffix}"
     assert names_brought(gold, diff_of({test: old_tests}, {test: tests})) == names
+
+
+def test_names_of_new_modules_and_in_examples_of_a_text_are_found():
+    gold = diff_of({"old.py": b"a = 1\n"}, {"old.py": b"a = 2\n", "reeds/marsh.py": b"MUD = 1\n"})
+    example = b"Herons:\n\n    >>> from reeds import marsh, old\n    >>> marsh.MUD\n    1\n"
+    assert names_brought(gold, diff_of({}, {"tests/marsh.doctest": example})) == {"marsh", "MUD"}

@@ -58,6 +58,8 @@ def test_a_text_that_does_is_kept_and_without_a_model_it_is_the_requests_own(tmp
 @pytest.mark.parametrize(("description", "text"), [
     ("Herons sink (#7)\n\nIn mud: deep.\n\nCo-authored-by: E <e@x>\nChange-Id: I12",
      "Herons sink\n\nIn mud: deep."),
+    ("Sink\n\nIt closes #3.\n\nCo-authored-by: E <e@x>\nCLoses https://x.org/a/pull/7\nFixes #5",
+     "Sink\n\nIt closes #3."),
     ("Merge pull request #7 from birds/mud\n\nHerons sink", "Herons sink"),
     ("Fix: sinking", "Fix: sinking"),
     ("Sink (#7)\n\n* Sink\nlow\n\n* wip\n\n* fix\n\nMud\nis deep.\n\n* one\n* more\n\n---------\n\n"
