@@ -35,7 +35,7 @@ def records_stage(settings: Settings, spec: str, clones: str,
     def make(commit: Commit) -> Commit:
         return replace(commit, new_names=_new_names(clones, commit))
 
-    return Stage("pr_tasks.records", make=make, is_local=True,
+    return Stage("pr_tasks.records", make=make, is_local=True, per_limit=0,
                  reads=found_records(Commit, lambda: found, spec),
                  writes=Writes(Store(settings.root, Commit), optional=optional),
                  then="pr_tasks.py --setup")
