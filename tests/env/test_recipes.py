@@ -109,6 +109,7 @@ def test_a_repository_becomes_a_project_and_its_first_recipe(tmp_path, name):
     assert set(row.get("tests", [])) <= set(recipe.tests)
     assert set(row.get("system", [])) <= set(recipe.system)
     assert [sign for sign in row.get("script", []) if sign not in recipe.install_script()] == []
+    assert row.get("option", "") in recipe.test_script()
 
 
 def test_what_is_for_developers_waits_for_the_second_recipe(tmp_path):

@@ -118,8 +118,11 @@ class PythonRecipe:
     def _command(self) -> str:
         """Return the command of the runner."""
         options = [*self.options, *(f"--deselect={name}" for name in self.excluded_tests)]
-        if any(name_of(r) == "pytest-cov" for r in self.tests):
+        names = {*map(name_of, self.tests)}
+        if "pytest-cov" in names:
             options.append("--no-cov")
+        if "hypothesis" in names:
+            options.append("--hypothesis-seed=0")   # the same examples in each run
         folder = self.project.unittest_in
         return fill(
             table("tools")["python"]["runners"][self.runner]["command"],
