@@ -562,6 +562,9 @@ def test_the_program_that_node_names_gets_its_signals_and_a_file_that_dies_is_na
 def test_unit_tests_are_preferred_and_an_unknown_chain_runs_as_it_stands(tmp_path):
     whole = {"test": "nyc npm run tests-only", "tests-only": "tape test"}
     assert node_recipe(tmp_path, scripts=whole).label == "tests-only"
+    covered = {"test": "npm run test-coverage", "test-coverage": "c8 npm run test-api",
+               "test-api": "node test/index.js"}
+    assert node_recipe(tmp_path, scripts=covered).label == "test-api"
     part = {"test": "npm run test:unit && npm run more", "test:unit": "mocha test/unit",
             "more": "mocha test/more"}
     text = node_recipe(tmp_path, scripts=part).test_script()

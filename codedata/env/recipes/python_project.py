@@ -93,7 +93,11 @@ def read_python(source: RepositoryFiles) -> PythonProject:
     addopts = tuple(" ".join(strings_in(pytest.get("addopts"))).split())
     # each module may have some
     names_paths = strings_in(pytest.get("testpaths")) or DOCTESTS in addopts
-    commands = str(files.value("tox.ini/testenv/commands")).split()
+    commands = re.findall(r"[\w./-]+", str(files.value("tox.ini/testenv/commands")))
+    test_paths = _test_paths(paths)
+    if DOCTESTS in commands:   # and where they are
+        named = tuple(word for word in commands if word in tops or source.has(word))
+        test_paths = named or test_paths
     system, services, versions = read_workflows(source)
     declared, in_lists = runtime_requirements(files)
     return PythonProject(
@@ -109,7 +113,7 @@ def read_python(source: RepositoryFiles) -> PythonProject:
         native=bool(is_native), version_from_git=_version_is_from_git(files),
         addopts=addopts, options=(DOCTESTS,) if DOCTESTS in commands else (),
         settings=tuple(pytest),
-        test_paths=() if names_paths else _test_paths(paths),
+        test_paths=() if names_paths else test_paths,
         n_test_files=len(_tests(paths)),
         unittest_in=next(filter(tops.__contains__, TEST_FOLDERS), "."),
         runner=next((runners[path] for path in runners if source.has(path)), ""),
