@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
+from textwrap import dedent
 
 from codedata.code.entities import SourceFile, captured, language_of, languages, query_of
 from codedata.code.patches import hunks_of
@@ -25,7 +26,7 @@ CHORE = re.compile(rf"""
     | bump\b.*\ from\ \S+\ to\ | \[pre-commit\.ci\]\ | (?:bump|update\ dependency|upgrade)\b
     .*\ to\ {VERSION}
     | (?:(?:bump|release|prepare|version)\b[^\d\n]{{0,40}})?{VERSION}
-    | (?:fix\w*|correct\w*)?\W*(?:\w+\W+){{0,2}}typos?\b
+    | revert\b | (?:fix\w*|correct\w*)?\W*(?:\w+\W+){{0,2}}typos?\b
     """, re.IGNORECASE | re.MULTILINE | re.VERBOSE)
 IS_CHORE = "its title is that of a chore, a release or a typo"
 
@@ -61,12 +62,17 @@ def _names_in(patch: str, capture: str) -> set[str]:
     """Return the names in a patch's new text that a capture of python_names.scm finds."""
     names = set()
     for hunk in hunks_of(patch, "", MAX_LINES):
-        language, lines = language_of(hunk.path), hunk.new
-        if not language:   # a text, perhaps with examples that doctest runs
-            language, lines = "python", [line.lstrip()[4:] for line in lines
-                                         if line.lstrip().startswith((">>> ", "... "))]
-        if queries := languages().get(language, {}).get("names"):
-            file = SourceFile(hunk.path, language, "\n".join(lines).encode(), False)
-            nodes = captured(file, query_of(language, *queries)).get(capture, ())
+        is_text = not language_of(hunk.path)   # perhaps with examples that doctest runs
+        language = language_of(hunk.path) or "python"
+        queries = languages().get(language, {}).get("names")
+        if not queries:
+            continue
+        # the added lines also alone: half a statement before them may hide what they define
+        for new in (hunk.new, [line[1:] for line in hunk.lines if line.startswith("+")]):
+            lines = [line.lstrip()[4:] for line in new
+                     if line.lstrip().startswith((">>> ", "... "))] if is_text else new
+            text = dedent("\n".join(lines)).encode()
+            nodes = captured(SourceFile(hunk.path, language, text, False),
+                             query_of(language, *queries)).get(capture, ())
             names |= {node.text.decode() for node in nodes}
     return names

@@ -46,7 +46,7 @@ wade(MUD, { slowly: true })
 @pytest.mark.parametrize(("titles", "rule"), [
     (["chore(deps)!: tidy up", "docs: tell how herons wade", "Bump mud from 1.0 to 2 in /swamp",
       "[pre-commit.ci] pre-commit autoupdate", "Release 1.2", "v1.2.3rc1", "Fix typos in the swamp",
-      "Prepare for version 2.0."], "chore"),
+      "Prepare for version 2.0.", "Revert \"Wade\""], "chore"),
     (["Herons sink in mud that is deep: https://a.org/b/c/d", "", "Chores"], "fewer than 8 words"),
     (["fix: herons sink in the mud of version 1.2",
       "Upgrade the waders to the format 1.2 of mud"], "lacks names"),
@@ -69,6 +69,9 @@ def test_names_that_a_request_brings_and_its_tests_use_are_found(suffix, texts, 
 
 
 def test_names_of_new_modules_and_in_examples_of_a_text_are_found():
-    gold = diff_of({"old.py": b"a = 1\n"}, {"old.py": b"a = 2\n", "reeds/marsh.py": b"MUD = 1\n"})
-    example = b"Herons:\n\n    >>> from reeds import marsh, old\n    >>> marsh.MUD\n    1\n"
-    assert names_brought(gold, diff_of({}, {"tests/marsh.doctest": example})) == {"marsh", "MUD"}
+    call = b"a = f(\n" + b"    1,\n" * 9 + b")\n"
+    gold = diff_of({"old.py": call}, {"old.py": call + b"\n\nclass Reed:\n    pass\n",
+                                      "reeds/marsh.py": b"MUD = 1\n"})
+    example = b"Herons:\n\n    >>> from reeds import marsh, old\n    >>> marsh.MUD\n    1\n    >>> old.Reed()"
+    assert names_brought(gold, diff_of({}, {"tests/marsh.doctest": example})) == {
+        "marsh", "MUD", "Reed"}
