@@ -72,6 +72,7 @@ def test_names_of_new_modules_and_in_examples_of_a_text_are_found():
     call = b"a = f(\n" + b"    1,\n" * 9 + b")\n"
     gold = diff_of({"old.py": call}, {"old.py": call + b"\n\nclass Reed:\n    pass\n",
                                       "reeds/marsh.py": b"MUD = 1\n"})
-    example = b"Herons:\n\n    >>> from reeds import marsh, old\n    >>> marsh.MUD\n    1\n    >>> old.Reed()"
+    example = (b"Herons:\n\n    >>> from reeds import marsh, old\n    >>> marsh.MUD\n    1\n"
+               b"    >>> old.Reed()")
     assert names_brought(gold, diff_of({}, {"tests/marsh.doctest": example})) == {
         "marsh", "MUD", "Reed"}
