@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from codedata.conversation.turn import plain, turn_text
 from codedata.disk.layouts import to_json
@@ -230,8 +231,10 @@ def _in_full(row: TurnRow, answer: Answer, score: Score, duel: Duel, commits: St
     rival = duel.mode
     texts = {side: turn_text(getattr(answer, field), answer.messages)
              for side, field in FIELDS.items()}
-    ran = {side: execution_of(commits.root, row.name, getattr(answer, FIELDS[side]))
-           for side in (rival, "challenger")}
+    ran = dict.fromkeys((rival, "challenger"))
+    with suppress(BrokenRecord):
+        ran = {side: execution_of(commits.root, row.name, getattr(answer, FIELDS[side]))
+               for side in ran}
     tries = [{key: attempt[key] for key in ("turn", "defence", "findings")}
              for attempt in row.leaks.tries() if attempt["findings"]]
     entries = [_entry(entry) for entry in score.judges]

@@ -261,7 +261,7 @@ def test_cheats_are_made_of_the_files_that_a_tasks_tests_name(tmp_path):
                        for path in sorted(tmp_path.glob("task/*"))):
         with labelled(factory_of(), name, "audit") as label:
             audited = Audited(task, factory_of(), label, None)
-            cheats = rewarded(audited.grader, made_of(audited))
+            cheats = rewarded(audited.grader, [*made_of(audited)])
             worked[name] = {one.partition(": ")[0] for one in cheats} | {*data_alone(audited)}
     assert worked == {"runs": {only, ends}, "imports": {only, ends}, "compares": {only},
                       "sound": set(), "played-back": {"sum.txt rewarded without sum.sh"}}

@@ -77,8 +77,8 @@ def task(heron, images):
     step = StepsSeen()
     with showing(step):
         task = prove(environment_of(), BUG, "Heron.agent-1.c0ffee")
-    steps = dict.fromkeys(one.partition(" ")[0] for one in step.seen)
-    assert [*steps] == ["", *(f"{k}/6" for k in range(1, 7))]
+    steps = dict.fromkeys(one.partition(" ")[0] for one in step.seen if "/6" in one)
+    assert [*steps] == [f"{k}/6" for k in range(1, 7)]   # cases are found in steps of their own
     images.append(image_of(task))
     return task
 
