@@ -8,6 +8,7 @@ that a name in a string is found.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from textwrap import dedent
@@ -54,14 +55,17 @@ def n_words(text: str) -> int:
 def names_brought(gold: str, tests: str) -> set[str]:
     """Return the names that the patch of tests uses and does not define, and that the gold patch
     defines, or gives to a new file; the base may have some."""
-    new = {PurePosixPath(hunk.path).stem for hunk in hunks_of(gold, "", MAX_LINES) if not hunk.old}
-    return new.union(_names_in(gold, "given")) & _names_in(tests, "used") - _names_in(tests, "own")
+    of_gold, of_tests = map(_names_in, (gold, tests))
+    return of_gold["given"] & of_tests["used"] - of_tests["own"]
 
 
-def _names_in(patch: str, capture: str) -> set[str]:
-    """Return the names in a patch's new text that a capture of python_names.scm finds."""
-    names = set()
+def _names_in(patch: str) -> dict[str, set[str]]:
+    """Return the names in a patch's new text by the captures of python_names.scm; a new file gives
+    its own name."""
+    names = defaultdict(set)
     for hunk in hunks_of(patch, "", MAX_LINES):
+        if not hunk.old:
+            names["given"].add(PurePosixPath(hunk.path).stem)
         is_text = not language_of(hunk.path)   # perhaps with examples that doctest runs
         language = language_of(hunk.path) or "python"
         queries = languages().get(language, {}).get("names")
@@ -72,7 +76,8 @@ def _names_in(patch: str, capture: str) -> set[str]:
             lines = [line.lstrip()[4:] for line in new
                      if line.lstrip().startswith((">>> ", "... "))] if is_text else new
             text = dedent("\n".join(lines)).encode()
-            nodes = captured(SourceFile(hunk.path, language, text, False),
-                             query_of(language, *queries)).get(capture, ())
-            names |= {node.text.decode() for node in nodes}
+            found = captured(SourceFile(hunk.path, language, text, False),
+                             query_of(language, *queries))
+            for capture, nodes in found.items():
+                names[capture] |= {node.text.decode() for node in nodes}
     return names

@@ -141,9 +141,8 @@ def form_of(messages: Sequence[dict], tools: list[dict] | None = None) -> Form:
     if tools:
         return Form(tools=tools)
     texts = [content_text(message) for message in messages]
-    turns = [content_text(message) for message in messages if message["role"] == "assistant"]
-    for text in reversed(turns):
-        for fence in FENCES:
+    for message, text in zip(reversed(messages), reversed(texts), strict=True):
+        for fence in FENCES if message["role"] == "assistant" else ():
             if Turn(text, fence).has_one_block():
                 return Form(fence)
     prompts = "\n".join(texts)

@@ -25,7 +25,7 @@ from codedata.export.collect import ExportRules, ExportTurn, ExportTurns, LeftOu
 from codedata.export.formats import first_turn, whole_messages
 from codedata.leak.facts import has_read_fix
 from codedata.messages import content_text
-from codedata.records import Message, Sample, SourceTrajectory
+from codedata.records import Commit, Message, Sample, SourceTrajectory
 from codedata.settings import ExportSettings
 from codedata.suites.repo_names import parts_of
 from codedata.texts import natural
@@ -88,11 +88,8 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
         messages, tools = read_row(record)
         actions[name] = "\n".join(_actions(messages, tools))
         pr = replace(turns.pr(record.instance_id)[0], repo=record.repo)
-        forbidden = FORBIDDEN.replace("REPO", re.escape(pr.repo))
-        match = re.search(forbidden, re.sub(r"[ \t]+", " ", actions[name]), re.IGNORECASE)
-        if match or has_read_fix(messages, pr):
-            left_out.add(name, "read what it should not",
-                         match[0] if match else "the pull request, before it wrote any of it")
+        if read := _forbidden_in(actions[name], messages, pr):
+            left_out.add(name, "read what it should not", read)
             return None
         *history, last = messages
         columns = {"reward": record.reward, "exit_status": record.exit_status}
@@ -111,6 +108,14 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
                    for score in (SOLVED, FAILED)), formats)
     turns.turns.sort(key=lambda one: natural(one.name))
     return turns
+
+
+def _forbidden_in(actions: str, messages: list[Message], pr: Commit) -> str:
+    """Return what actions read or ran that they should not, or ""."""
+    forbidden = FORBIDDEN.replace("REPO", re.escape(pr.repo))
+    if match := re.search(forbidden, re.sub(r"[ \t]+", " ", actions), re.IGNORECASE):
+        return match[0]
+    return "the pull request, before it wrote any of it" if has_read_fix(messages, pr) else ""
 
 
 def _is_solved(record: SourceTrajectory, least: float) -> bool | None:

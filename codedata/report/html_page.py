@@ -232,7 +232,7 @@ def _in_full(row: TurnRow, answer: Answer, score: Score, duel: Duel, commits: St
     texts = {side: turn_text(getattr(answer, field), answer.messages)
              for side, field in FIELDS.items()}
     ran = dict.fromkeys((rival, "challenger"))
-    with suppress(BrokenRecord):
+    with suppress(BrokenRecord):   # it was edited after the table was read
         ran = {side: execution_of(commits.root, row.name, getattr(answer, FIELDS[side]))
                for side in ran}
     tries = [{key: attempt[key] for key in ("turn", "defence", "findings")}

@@ -109,7 +109,7 @@ def read_python(source: RepositoryFiles) -> PythonProject:
         native=bool(is_native), version_from_git=_version_is_from_git(files),
         addopts=addopts, options=(DOCTESTS,) if DOCTESTS in commands else (),
         settings=tuple(pytest),
-        test_paths=() if names_paths else _doctest_paths(source, paths, commands),
+        test_paths=() if names_paths else _doctest_paths(source, paths, tops, commands),
         n_test_files=len(_tests(paths)),
         unittest_in=next(filter(tops.__contains__, TEST_FOLDERS), "."),
         runner=next((runners[path] for path in runners if source.has(path)), ""),
@@ -140,12 +140,12 @@ def _tests(files: Paths) -> Paths:
     return [path for path in files if TEST_FILE.match(path[-1])]
 
 
-def _doctest_paths(source: RepositoryFiles, files: Paths, commands: list[str]) -> Strings:
+def _doctest_paths(source: RepositoryFiles, files: Paths, tops: set[str], commands: list[str]
+                   ) -> Strings:
     """Return the paths for pytest's command line: those that the words of tox's commands name, if
     they run doctests, or else as _test_paths()."""
-    tops = {path[0] for path in files if len(path) > 1}
-    named = [word for word in commands if word in tops or source.has(word)]
-    return tuple(named) if named and DOCTESTS in commands else _test_paths(files)
+    named = tuple(word for word in commands if word in tops or source.has(word))
+    return named if named and DOCTESTS in commands else _test_paths(files)
 
 
 def _test_paths(files: Paths) -> Strings:
