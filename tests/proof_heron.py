@@ -155,7 +155,7 @@ def make_image(name: str, commands: str = "", workdir: str = "/testbed", **files
         dates = {f"GIT_{who}_DATE": "2024-05-01T12:00:00+02:00" for who in ("AUTHOR", "COMMITTER")}
         done = box.run(f"{LEFTOVERS}\n{commands}", env=me | dates)
         assert done.ok, done.output
-        box.commit(name)
+        box.commit(name, keep=False)
 
 
 @pytest.fixture(scope="module")

@@ -131,7 +131,7 @@ class Verifier:
                 commit, trouble = put_source(sandbox, self.project, keeps_others=True)
                 if trouble or not self.image_name:
                     return None
-                image_id = sandbox.commit(self.image_name)
+                image_id = sandbox.commit(self.image_name, keep=False)
             return self._once(Verified(base_commit=commit, image_id=image_id), test_script, like)
         except SandboxDied:
             return None   # the next verification says why
@@ -168,7 +168,7 @@ class Verifier:
                            timed_out=installed.timed_out)
         if self.image_name:
             sandbox.run(CLEAN)
-            result = replace(result, image_id=sandbox.commit(self.image_name))
+            result = replace(result, image_id=sandbox.commit(self.image_name, keep=False))
             if like and (found := self._once(result, test_script, like)):
                 return found
         else:   # do it now, since tests may commit, too

@@ -155,7 +155,7 @@ def image_of(environment: Environment, factory: SandboxFactory, label: str) -> K
     name = image_name_of(environment.repo_name, environment.base_commit, environment.base_image,
                          environment.install_script)
     with open_environment(environment, factory, label) as sandbox:
-        image_id = sandbox.commit(factory.temporary_name(TRIES))
+        image_id = sandbox.commit(factory.temporary_name(TRIES), keep=False)
     kept = factory.keep(image_id, name)
     factory.forget(label)
     return kept

@@ -98,7 +98,7 @@ class Branch:
         if not self._committed:
             name = self._image.factory.temporary_name(IMAGES)
             # a busy engine fails to pause now and then, and no command is running
-            self._sandbox.commit(name, pauses=False)
+            self._sandbox.commit(name, keep=False, pauses=False)
             self._committed = name
         return self._committed
 

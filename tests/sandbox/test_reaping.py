@@ -26,7 +26,7 @@ TRIES = """from codedata.sandbox.docker.sandbox import SandboxDocker
 box = SandboxDocker(run_label="tests-reaping", network=True)
 box.commit("codedata-tests/kept")
 with SandboxDocker("codedata-tests/kept", run_label="tests-reaping") as other:
-    other.commit("codedata-tests/reaped")
+    other.commit("codedata-tests/reaped", keep=False)
 print(box.id, flush=True)
 time.sleep(300)
 """

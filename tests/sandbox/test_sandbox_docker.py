@@ -205,7 +205,7 @@ def test_an_image_holds_the_files_and_neither_proxy_nor_certificates_nor_state(a
             assert "8841" in sandbox.run("tail -n 2 $SSL_CERT_FILE").output
             sandbox.run("export MINE=state-9127; echo made > file")
             assert f"{len(proxy)} /run" in sandbox.run("echo ${#https_proxy} $PIP_CERT").output
-            image = sandbox.commit("codedata-tests:made")
+            image = sandbox.commit("codedata-tests:made", keep=False)
         config = api.inspect_image(image)["Config"]
         assert config["WorkingDir"] == "/testbed"
         assert config["Cmd"] == ["bash"]
@@ -236,7 +236,7 @@ process_labels.work_in(Path(sys.argv[3]))
 three = [SandboxDocker(image, run_label=sys.argv[2], network=i < 2) for i in range(3)]
 for n in range(2):
     three[0].run(f"echo {n} > file")
-    three[0].commit("codedata-tests:orphan")
+    three[0].commit("codedata-tests:orphan", keep=False)
 three[1].run("sleep 300 > /dev/null 2>&1 &")
 print("ready", flush=True)
 three[2].run("sleep 300", timeout_s=300)

@@ -100,7 +100,7 @@ def test_a_kept_image_is_pushed_removed_and_pulled_again(tmp_path):
         factory = factory_of(registry=f"{address}/codedata")
         with factory.open(BASE, RUN) as sandbox:
             sandbox.put({"test_heron.py": b"def test_wade(): pass\n"}, ".")
-            image_id = sandbox.commit("codedata-tests/pushed")
+            image_id = sandbox.commit("codedata-tests/pushed", keep=False)
         kept = factory.keep(image_id, "codedata-tests/pushed:1")
         factory.forget(RUN)
         assert kept.name == f"{address}/codedata/codedata-tests/pushed:1" and not kept.trouble

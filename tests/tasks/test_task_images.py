@@ -104,7 +104,7 @@ def commit(factory, image: str, script: str, name: str, **files: str) -> str:
         sandbox.put({path: text.encode() for path, text in files.items()}, "/tmp")
         done = sandbox.run(script)
         assert done.ok, done.output
-        sandbox.commit(name)
+        sandbox.commit(name, keep=False)
     return name
 
 
@@ -127,7 +127,7 @@ def test_a_planted_solution_is_found_wherever_it_lies(factory, task):
             done = sandbox.run(f"{PLANT}{commands}", env={"SOLVED": SOLVED})
             assert done.ok, f"{name}: {done.output}"
             planted[name] = done.output.strip()
-        sandbox.commit("codedata-tests/heron:planted")
+        sandbox.commit("codedata-tests/heron:planted", keep=False)
     traces, unread = check_task_image("codedata-tests/heron:planted", GOLD)
     lines = [*traces, *unread.values()]
     assert {name for name, place in planted.items()

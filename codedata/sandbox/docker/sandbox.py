@@ -218,14 +218,14 @@ class SandboxDocker:
                 engine.drop_network(self._api, self._networks.pop())
                 self._bash(NAMES_AWAY)
 
-    def commit(self, image_name: str, pauses: bool = True) -> str:
-        """Make an image of the container's current files, removed with the run, and return its id.
-        With `pauses`, nothing in the container runs meanwhile.
+    def commit(self, image_name: str, keep: bool = True, pauses: bool = True) -> str:
+        """Make an image of the container's current files and return its id. Without `keep` it is
+        removed with the run. With `pauses`, nothing in the container runs meanwhile.
 
         Scripts, state, proxy and CA bundle are not in the image.
         """
         changes = [f"WORKDIR {self.workdir}", f"USER {self.user}", 'CMD ["bash"]',
-                   f"LABEL {engine.KEEP}="]
+                   f"LABEL {engine.KEEP}={engine.KEPT if keep else ''}"]
         with self._named_end():
             return engine.commit(self._api, self.id, image_name, changes, pauses)
 

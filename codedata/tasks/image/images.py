@@ -54,7 +54,7 @@ def derive(factory: SandboxFactory, image: str, patch: str, name: str, label: st
         commit = done.output.strip().rpartition("\n")[2]
         if not (done.ok and re.fullmatch(r"[0-9a-f]{40}", commit)):
             raise ItemFailed(f"no task can be made of it: {done.output.strip()[-500:]}", image)
-        return TaskImage(name, sandbox.commit(name), commit)
+        return TaskImage(name, sandbox.commit(name, keep=False), commit)
 
 
 def lead_from_testbed(factory: SandboxFactory, image: TaskImage, label: str) -> TaskImage:
@@ -67,7 +67,7 @@ def lead_from_testbed(factory: SandboxFactory, image: TaskImage, label: str) -> 
         if not sandbox.run(LINK).ok:
             raise Excluded(f"its image has something other than the source at {WORKDIR}, where "
                            "graders work.")
-        return replace(image, image_id=sandbox.commit(image.name))
+        return replace(image, image_id=sandbox.commit(image.name, keep=False))
 
 
 def check_task_image(image: str, gold: str, hidden: str = "",
@@ -138,5 +138,5 @@ def with_tools(factory: SandboxFactory, image: str, install: Callable[[Sandbox],
     name = factory.temporary_name(f"{image_name(TOOLS_IMAGES, repo_name)}:")
     with factory.open(image, label, factory.workdir_of(image)) as sandbox:
         install(sandbox)
-        sandbox.commit(name)
+        sandbox.commit(name, keep=False)
     return name
