@@ -15,9 +15,9 @@ import random
 import re
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice, zip_longest
 from types import ModuleType
 
 from codedata.checks.secrets import credential_in
@@ -34,9 +34,9 @@ from codedata.tasks.verifier.suite import is_expected
 from codedata.texts import fill, toml_of
 
 CASES = 2                  # raise it when other held-out cases are found
-MAX_RECORDED, MAX_TRIED = 40, 100   # calls; variants of them
+MAX_RECORDED, MAX_SEEDS, MAX_TRIED = 40, 60, 200   # calls; variants of half of them
 MAX_DRAWN = 20             # literals of a line, values and words of one
-MAX_CHANGED, MAX_EQUAL = 30, 10   # cases that the bug changes, and others
+MAX_CHANGED, MAX_EQUAL = 60, 30   # cases that the bug changes, and others
 WEAK = "its tests and cases stop fewer than 3 of 4 wrong repairs"
 NO_CALL = "no recorded call shows the bug"
 NO_OTHER = "no call with other values shows the bug"
@@ -50,7 +50,7 @@ MAX_JOBS = 400             # scripts of a bug
 MAX_BASES = 6              # differences that are shortened and varied
 MAX_VARIED = 24            # varied cases that are tried for one of them
 MAX_LINES = 6              # before the last line of a script: longer scripts come later
-RECORD_S, REPLAY_S = 300, 90
+RECORD_S, REPLAY_S = 300, 180
 VARIED, RECORDED = "varied", "recorded"
 MAX_TITLE, MAX_TOLD, MAX_NAME = 90, 160, 40   # characters
 MAX_SHOWN = 1_000          # of an outcome that a model is shown
@@ -60,7 +60,7 @@ EFFECT = "value"           # the recorders' name for an argument changed by a ca
 FORMS = toml_of(__package__, "issue_forms.toml")
 DIGITS = re.compile(r"\d+")
 PARTS = re.compile(r"(?:\.py)?::|/")   # between parts of a test's id; reports have dots for some
-WORDS = re.compile(r"[A-Za-z]{3,}")
+WORDS, TEXT_PARTS = re.compile(r"[A-Za-z]{3,}"), re.compile(r"\w+|\W")
 
 
 @dataclass(frozen=True)
@@ -135,37 +135,49 @@ class Differences:
                   if is_other_case(one, pruned, told)]
         return sorted([*varied, *pruned], key=lambda one: one.rank)
 
-    def held_out(self, events: Iterable[Event], tests: Iterable[str]
-                 ) -> tuple[list[Case], Object]:
+    def held_out(self, events: Iterable[Event], tests: Iterable[str], seeds: Iterable[Outcome],
+                 lines: Collection[tuple[str, int]]) -> tuple[list[Case], Object]:
         """Return (cases that no test has, entries for proof.json), from the `events` of a suite of
-        which some tests fail. Raise Excluded if wrong repairs that pass the tests pass them: ones
-        that are right for tested calls alone, or for the tested values of one argument."""
+        which some tests fail, and from the ones of its calls (`seeds`) that run the changed `lines`
+        (path, line). Raise Excluded if wrong repairs that pass the tests pass them: ones that are
+        right for tested calls alone, or for the tested values of one argument."""
         begin_step("running what the failing tests call")
         ends = time.monotonic() + REPLAY_S
         names = {PARTS.sub(".", test) for test in tests}
         first = [event for event in events if PARTS.sub(".", event.test) in names]
-        jobs = jobs_of([*first, *events], {event.of for event in first})
-        bases = [one.right for one in self._differing(jobs[:MAX_RECORDED], RECORDED)]
+        jobs = jobs_of([*first, *events], {event.of for event in first}, may_be_private=True)
+        shown = [one.right for one in self._differing(jobs[:MAX_RECORDED], RECORDED)]
+        bases = [*{one.program: one for one in chain(shown, (one for one in seeds if any(
+            (path, line) in lines for path, ran in one.ran.items() for line in ran)))
+            }.values()][:MAX_SEEDS]
         if not bases:
             return [], {"cases": {"none": LATE if time.monotonic() > ends else NO_CALL}}
         begin_step("running other cases")
+        usual = {(called(one.last), one.kind, one.type) for one in bases}
         known = known_in(events, jobs, bases[0])
-        tried = {one.program: (slot, one) for base in bases for slot, one in islice(
-            resembling(base, *known), MAX_TRIED // len(bases))}
-        found = []   # (slot, right outcome, whether the bug has another)
-        for right, wrong in self._outcomes([_job(one) for _, one in tried.values()]):
-            slot, one = tried.get(right.program, ("", right))
-            if slot and (right.kind, right.type) == (one.kind, one.type):
-                found.append((slot, right, not is_expected(vars(wrong), [right.kind, right.told])))
-        killed = {slot for slot, _, is_changed in found if is_changed}
-        strength = {"killed": len(killed) + 1, "tried": len({slot for slot, *_ in found}) + 1}
-        if killed and 4 * strength["killed"] < 3 * strength["tried"]:   # 1: of calls
+        tried = {}
+        for n, base in enumerate(bases):   # half of the tries are for calls that show the bug
+            is_shown = n < len(shown)
+            n_like_it = len(shown) if is_shown else len(bases) - len(shown)
+            for slot, one in islice(resembling(base, *known, bases), MAX_TRIED // n_like_it + 1):
+                tried.setdefault(one.program, (one, slot, is_shown))
+        found, killed = {True: [], False: []}, defaultdict(set)   # by whether the bug has another
+        for right, wrong in self._outcomes(
+                [_job(one) for one, *_ in tried.values()], processes=1):
+            _, slot, is_shown = tried.get(right.program, (None, "", False))
+            if slot and (called(right.last), right.kind, right.type) in usual:
+                is_changed = not is_expected(vars(wrong), [right.kind, right.told])
+                found[is_changed].append(((called(right.last), slot), right))
+                if is_shown:
+                    killed[is_changed].add(slot)
+        strength = {"killed": len(killed[True]) + 1,
+                    "tried": len(killed[True] | killed[False]) + 1}
+        if found[True] and 4 * strength["killed"] < 3 * strength["tried"]:   # 1: of calls
             raise Excluded(WEAK)
-        random.Random(1).shuffle(found)
-        changed = [one for _, one, is_changed in found if is_changed][:MAX_CHANGED]
-        equal = [one for _, one, is_changed in found if not is_changed][:MAX_EQUAL]
+        changed, equal = (self._steady(_spread(found[is_changed], limit)) for is_changed, limit in (
+            (True, MAX_CHANGED), (False, MAX_EQUAL)))
         about = {"cases": {"changed": len(changed), "equal": len(equal)}, "strength": strength}
-        if not killed:   # what is right for the tested calls alone is right where the bug is
+        if not changed:   # what is right for the tested calls alone is right where the bug is
             none = LATE if time.monotonic() > ends else NO_OTHER
             about = {"cases": {"none": none, "equal": len(equal)}}
         return [([*one.lines, one.last], one.kind, one.told) for one in (*changed, *equal)], about
@@ -173,25 +185,44 @@ class Differences:
     def _differing(self, jobs: Sequence[ReplayJob], case: str,
                    prune: bool = False) -> list[Difference]:
         """Return the differences between the two trees that the scripts of `jobs` show."""
-        return [Difference(one, other, case) for one, other in self._outcomes(jobs, prune)
+        return [Difference(one, other, case) for one, other in self._outcomes(jobs, prune=prune)
                 if other.told != one.told]
 
-    def _outcomes(self, jobs: Sequence[ReplayJob],
-                  prune: bool = False) -> list[tuple[Outcome, Outcome]]:
-        """Return the outcomes of scripts in the two trees, where both are known."""
+    def _steady(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """Return the outcomes that are the same in several processes of the right tree."""
+        again = self._recorder.replay(self._trees[0], [*map(_job, outcomes)], self._script,
+                                      total_s=REPLAY_S)
+        return [one for one, other in zip(outcomes, again, strict=True)
+                if other and one.told == other.told]
+
+    def _outcomes(self, jobs: Sequence[ReplayJob], **how: int) -> list[tuple[Outcome, Outcome]]:
+        """Return the outcomes of scripts in the two trees, where both are known. `how` is for the
+        replay in both, `prune` for the first."""
         right, wrong = self._trees
+        prune = how.pop("prune", False)
+        how["total_s"] = REPLAY_S
         outcomes = [one for one in self._recorder.replay(
-            right, jobs, self._script, prune=prune, total_s=REPLAY_S)
+            right, jobs, self._script, prune=prune, **how)
             if one and not credential_in([one.program, one.text])]
         again = [*map(_job, outcomes)]
         return [(one, other) for one, other in zip(
-            outcomes, self._recorder.replay(wrong, again, self._script, total_s=REPLAY_S),
-            strict=True) if other]
+            outcomes, self._recorder.replay(wrong, again, self._script, **how), strict=True)
+            if other]
 
 
 def _job(script: Outcome) -> ReplayJob:
-    """Return the job of running a script."""
-    return ReplayJob([(script.lines, script.last)])
+    """Return the job of running a script, or one with other values."""
+    return ReplayJob([(script.lines, script.last)], may_be_private=True)
+
+
+def _spread(found: list[tuple[object, Outcome]], limit: int) -> list[Outcome]:
+    """Return at most `limit` outcomes, of each key as many as of another, where there are some."""
+    random.Random(1).shuffle(found)
+    groups = defaultdict(list)
+    for key, one in found:
+        groups[key].append(one)
+    turns = zip_longest(*groups.values())
+    return [one for one in chain(*turns) if one][:limit]
 
 
 def is_other_case(varied: Difference, bases: Iterable[Difference], told: set[str]) -> bool:
@@ -249,21 +280,24 @@ def _code_of(script: Outcome) -> str:
     return WRAPPED.sub(r"\1", "\n".join([*script.lines, script.last]))
 
 
-def resembling(base: Outcome, seen: Mapping[str, Mapping], known: Iterable[str]
-               ) -> Iterator[tuple[str, Outcome]]:
+def resembling(base: Outcome, seen: Mapping[str, Mapping], known: Iterable[str],
+               before: Iterable[Outcome] = ()) -> Iterator[tuple[str, Outcome]]:
     """Yield (slot, script) with one literal replaced, in an order drawn by the script: a text
     wherever it stands. Scripts whose code is in `known` are left out. A script is built when it is
-    asked for."""
+    asked for. With scripts to run `before`, texts are also edited in ways less like a test's."""
     code = [*base.lines, base.last]
     draw = random.Random(digest(code))
-    scripts = []   # (slot, lines, made when they are read)
+    # (slot, lines, made when they are read)
+    scripts = [("before", iter([*one.lines, one.last, *code])) for one in _some(before, draw)[:2]]
+    is_odd = bool(scripts)
     for at, line in enumerate(code):
         for start, _, value in _some(base.literals(line), draw):
             slot = _slot(line, start)
             others = _some([one for one in seen.get(slot, {}).values()
                             if type(one) is type(value)], draw)
+            odd = _edited(value, others, draw) if is_odd and isinstance(value, str) else ()
             scripts += [(slot, _replaced(base, code, (at, start), value, new))
-                        for new in (*others, *_near(value, others, draw))
+                        for new in (*others, *_near(value, others, draw), *odd)
                         if slot and f"{base.written(new)}:" not in line]   # no key comes twice
     draw.shuffle(scripts)
     known = {*known, _code_of(base)}
@@ -272,6 +306,19 @@ def resembling(base: Outcome, seen: Mapping[str, Mapping], known: Iterable[str]
         if _code_of(one) not in known:
             known.add(_code_of(one))
             yield slot, one
+
+
+def _edited(text: str, others: Sequence[str], draw: random.Random) -> Iterator[str]:
+    """Yield a text with one part dropped, doubled, in other letters, replaced by one of another
+    text, or before it; and its start with the end of another text."""
+    parts = TEXT_PARTS.findall(text)
+    pool = sorted({part for other in (text, *others) for part in TEXT_PARTS.findall(other)})
+    for at in _some(range(len(parts)), draw):
+        part, others_part = parts[at], draw.choice(pool)
+        for new in ("", part * 2, part.swapcase(), part.title(), others_part, others_part + part):
+            yield "".join([*parts[:at], new, *parts[at + 1:]])
+    for other in others:
+        yield text[:draw.randrange(len(text) + 1)] + other[draw.randrange(len(other) + 1):]
 
 
 def _some(values: Iterable, draw: random.Random) -> list:

@@ -68,8 +68,8 @@ class Event:
 
     @property
     def is_public(self) -> bool:
-        """Return whether its expression has only public names."""
-        return self.expr is not None and Outcome.is_public(self.expr)
+        """Return whether its line in a script, and the ones before, have only public names."""
+        return all(map(Outcome.is_public, [str(self.expr), *self.lines]))
 
     def statement(self, objects: Collection[int]) -> str:
         """Return its line in a script in which these results are used."""
@@ -86,6 +86,7 @@ class ReplayJob:
     tries: list[tuple[list[str], str]]
     recorded: dict | None = None
     test: str = ""
+    may_be_private: bool = False   # whether it may use private names
 
 
 @dataclass(frozen=True)
@@ -237,7 +238,8 @@ def _event_of(row: dict, kind: type[Event], where: str) -> Event | None:
 
 # scripts -----------------------------------------------------------------------------------------
 
-def jobs_of(events: Sequence[Event], callees: Collection[str] | None = None) -> list[ReplayJob]:
+def jobs_of(events: Sequence[Event], callees: Collection[str] | None = None,
+            may_be_private: bool = False) -> list[ReplayJob]:
     """Return a job for each expression that can be a script; the callees take turns. Equal scripts
     count once, and each callee has at most MAX_OF_CALLEE, from as many tests as possible. With
     `callees`, return all of theirs, the ones of a callee test by test, and no others."""
@@ -247,7 +249,7 @@ def jobs_of(events: Sequence[Event], callees: Collection[str] | None = None) -> 
     for event in events:
         is_told = event.kind != "put" and event.of not in UNTOLD and (
             callees is None or event.of in callees)
-        if event.expr is None or not is_told or not event.is_public:
+        if event.expr is None or not is_told or not (may_be_private or event.is_public):
             continue
         scripts = (_script(event, earlier, is_whole) for is_whole in (False, True))
         tries = [*takewhile(lambda one: one is not None, scripts)]
@@ -256,7 +258,8 @@ def jobs_of(events: Sequence[Event], callees: Collection[str] | None = None) -> 
         if tries and key not in seen:
             seen.add(key)
             recorded = {"raised": event.raised, "result": event.result, "type": event.type}
-            jobs[event.of][event.test].append(ReplayJob(tries, recorded, event.test))
+            jobs[event.of][event.test].append(
+                ReplayJob(tries, recorded, event.test, may_be_private))
     return _in_turn(_in_turn(tests.values())[:MAX_OF_CALLEE] if callees is None
                     else chain(*tests.values()) for tests in jobs.values())
 
@@ -333,14 +336,15 @@ def _script(event: Event, earlier: _Earlier, is_whole: bool) -> tuple[list[str],
 
 def replay(sandbox: Sandbox, jobs: Sequence[ReplayJob], test_script: str,
            kind: type[Outcome] = Outcome, *, prune: bool = False,
-           total_s: int = 120) -> list[Outcome | None]:
+           total_s: int = 120, processes: int = 3) -> list[Outcome | None]:
     """Return for each job the outcome of its script in a sandbox with the source, or None: None if
-    runs differ, none gives the recorded outcome, or the time is up. With `prune`, a script keeps
-    only the lines that its outcome needs. Raise ItemFailed if the answers cannot be read."""
+    processes differ, none gives the recorded outcome, or the time is up. With `prune`, a script
+    keeps only the lines that its outcome needs, and it is noted what of the project it runs. Raise
+    ItemFailed if the answers cannot be read."""
     if not jobs:
         return []
     source = sandbox.run("pwd -P").output.strip()
-    given = given_to_run(source, jobs, SCRIPT_S, total_s, prune)
+    given = given_to_run(source, jobs, SCRIPT_S, total_s, prune, processes)
     sandbox.run(f"rm -rf {REPLAYS}")   # the image may already contain answers
     sandbox.put({"jobs.json": json.dumps(given).encode()}, REPLAYS)
     name, how = kind.runner(test_script)
@@ -357,12 +361,12 @@ def replay(sandbox: Sandbox, jobs: Sequence[ReplayJob], test_script: str,
 
 
 def given_to_run(source: str, jobs: Sequence[ReplayJob], seconds: int, total_s: int,
-                 prune: bool = False) -> dict:
+                 prune: bool = False, processes: int = 3) -> dict:
     """Return the content of jobs.json for programs/replay_calls.py."""
     imports = sorted({line for job in jobs for lines, _ in job.tries for line in lines
                       if line.startswith(("import ", "from "))})
     return {"source": source, "seconds": seconds, "total_s": total_s, "imports": imports,
-            "jobs": [{"tries": job.tries, "recorded": job.recorded, "prune": prune}
+            "processes": processes, "jobs": [{"tries": job.tries, "recorded": job.recorded, "prune": prune}
                      for job in jobs]}
 
 
@@ -375,7 +379,7 @@ def _outcome(answer: dict | None, job: ReplayJob, kind: type[Outcome] = Outcome)
     outcome = kind(**{key: storable(answer[key]) for key in keys} | {"test": job.test})
     code = [*outcome.lines, outcome.last]
     texts = [*code, outcome.text]
-    if not all(map(kind.is_public, code)) or any(
+    if not (job.may_be_private or all(map(kind.is_public, code))) or any(
             "/tmp/" in text or ("0x" in outcome.text and " at 0x" in text) for text in texts):
         return None
     return named(outcome)

@@ -252,8 +252,8 @@ class SourceWriter:
         owner = owner_of(callee)
         if owner is None or is_module(owner):
             return self.text(callee)
-        name = getattr(callee, "__name__", "_")
-        if name[:1] == "_":
+        name = getattr(callee, "__name__", "__")
+        if name[:2] == "__":
             raise Opaque("private")
         return f"{self.text(owner)}.{name}"
 
@@ -526,23 +526,22 @@ class CallRecorder:
         return known[1] if known and known[2] is value else None
 
     def index(self):
-        """Collect the public names of the project's public modules; short paths win."""
+        """Collect the names of the project's modules; public ones win, then short paths."""
         self.n_modules = len(sys.modules)
         for name, module in sorted(sys.modules.items()):
             file = getattr(module, "__file__", None)
-            if type(module) is not types.ModuleType or any(
-                    part[:1] == "_" for part in name.split(".")) or not self.is_own(file):
-                continue
-            for key, value in list(vars(module).items()):
-                self.add(name, key, value)
+            if type(module) is types.ModuleType and self.is_own(file):
+                for key, value in list(vars(module).items()):
+                    self.add(name, key, value)
 
     def add(self, module, key, value):
         """Add a name of a module, if the project defines its object."""
         of = module_of(value)
         is_own = isinstance(of, str) and self.is_own_module(of)
-        if key[:1] == "_" or is_module(value) or not is_own:
+        if key[:2] == "__" or is_module(value) or not is_own:
             return
-        rank = (module.count("."), module != of, len(module), module, key)
+        is_private = "._" in f".{module}.{key}"
+        rank = (is_private, module.count("."), module != of, len(module), module, key)
         if id(value) not in self.paths or rank < self.paths[id(value)][0]:
             self.paths[id(value)] = (rank, (module, key), value)
 
