@@ -49,7 +49,7 @@ def write_task(root: Path, bug: Task) -> Task:
     known = store.put(name, bug, ())
     step = "prove" if is_of_agent(name) else "report"
     store.note(name, stage=f"bug_inject.{step}", state="done", settings="",
-               read=read_digest(known.digests, PROVEN_FIELDS), **known.line(PROVEN_FIELDS))
+               read=read_digest((known.digests, PROVEN_FIELDS)), **known.line(PROVEN_FIELDS))
     return bug
 
 

@@ -1,6 +1,6 @@
 """Change a gold's programs: to end at once, to look into /tests, or to hide their source.
 
-For Python and shell, and for JavaScript, TypeScript and Go where programs.toml has a statement.
+For Python and shell, and for JavaScript, TypeScript and Go where ENDS and LOOKS have a statement.
 Nothing is executed. Not promised: that a program in a language other than Python still parses.
 """
 from __future__ import annotations

@@ -87,10 +87,9 @@ def checks_named(names: Collection[str], settings: Settings, models: Models) -> 
 
 
 def audit_stage(root: Path, host: SandboxFactory, checks: Mapping[str, Check], **more) -> Stage:
-    """Return the stage that audits the tasks of a root. Raise Trouble if the sandbox cannot open
+    """Return the stage that audits the tasks of a root. Raise Trouble if the sandbox cannot build
     images."""
-    if not host.builds_images:
-        raise Trouble("opens no images of tasks.", f"--sandbox {host.name}", "Choose docker.")
+    check_builds_images(host)
     audits, tasks = Store(root, TaskAudit), RivalledTasks(root, RivalledTask)
     sources = TaskSources(root)
 
@@ -120,6 +119,12 @@ def audit_stage(root: Path, host: SandboxFactory, checks: Mapping[str, Check], *
     return Stage("audit", make=make, reads=Reads(tasks, READ), writes=Writes(audits, parts=parts),
                  cost_note="a call a task, and one for each survivor" if asks else "",
                  finish=lambda: write_index(root), **more)
+
+
+def check_builds_images(host: SandboxFactory) -> None:
+    """Raise Trouble if the sandbox cannot build images."""
+    if not host.builds_images:
+        raise Trouble("builds no images.", f"--sandbox {host.name}", "Choose docker.")
 
 
 def audit(audited: Audited, checks: Mapping[str, Check], kept: Mapping[str, AuditCheck],

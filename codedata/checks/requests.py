@@ -1,9 +1,9 @@
 """Tell without a model whether the text of a pull request can be a task's instruction.
 
 A request is left out if its title says that it is a chore. Its text has to be a few words long, and
-to say the names that nobody could know: those that its tests use and that the gold patch brings.
-The languages' grammars find them in patches. Not promised: that a text which passes says enough, or
-that a name in a string is found.
+to say what nobody could know: the names that its tests use and that the gold patch brings, and the
+wording of its messages. The languages' grammars find them in patches. Not promised: that a text
+which passes says enough, or that a name in a string is found.
 """
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from textwrap import dedent
 
 from codedata.code.entities import SourceFile, captured, language_of, languages, query_of
 from codedata.code.patches import hunks_of
+from codedata.texts import squeezed
 
 MAX_START = 200        # characters of a text in which its title is looked for
 MAX_LINES = 20_000     # of each patch
 WORD = re.compile(r"https?://\S+|([^\W\d]\w*)")
+WORDING = re.compile(r"(?<!\S)\S+ \S+ \S+")   # two words may be equal by chance
 VERSION = r"v?\d+(?:\.\d+)+[\w.+-]*\W*$"
 # types of conventional commits that change no behaviour; dependencies, as their bots name them;
 # releases; typos
@@ -43,8 +45,9 @@ def request_problems(text: str, new_names: Iterable[str], min_words: int
         yield IS_CHORE, start
     if n_words(text) < min_words:
         yield f"needs a text: it has fewer than {min_words} words", start
-    if unsaid := [name for name in new_names if name not in text]:
-        yield "needs a text: it lacks names that its tests use", ", ".join(unsaid)
+    said = squeezed(text)
+    if unsaid := [name for name in new_names if name not in said]:
+        yield "needs a text: it lacks names or wording that its tests use", ", ".join(unsaid)
 
 
 def n_words(text: str) -> int:
@@ -54,27 +57,30 @@ def n_words(text: str) -> int:
 
 def names_brought(gold: str, tests: str) -> set[str]:
     """Return the names that the patch of tests uses and does not define, and that the gold patch
-    defines, or gives to a new file; the base may have some."""
+    defines, or gives to a new file; and the wording that the literals of both have. The base may
+    have some."""
     of_gold, of_tests = map(_names_in, (gold, tests))
-    return of_gold["given"] & of_tests["used"] - of_tests["own"]
+    said, wanted = ("\n".join(one["text"] - one["own"]) for one in (of_gold, of_tests))
+    return {*filter(said.__contains__, WORDING.findall(wanted))} | (
+        of_gold["given"] & of_tests["used"] - of_tests["own"])
 
 
 def _names_in(patch: str) -> dict[str, set[str]]:
-    """Return the names in a patch's new text by the captures of python_names.scm; a new file gives
-    its own name."""
+    """Return the names and literals in a patch's new text by the captures of python_names.scm; a
+    new file gives its own name."""
     names = defaultdict(set)
     for hunk in hunks_of(patch, "", MAX_LINES):
         if not hunk.old:
             names["given"].add(PurePosixPath(hunk.path).stem)
-        is_text = not language_of(hunk.path)   # perhaps with examples that doctest runs
-        language = language_of(hunk.path) or "python"
-        queries = languages().get(language, {}).get("names")
+        known = language_of(hunk.path)
+        language = known or "python"   # a text perhaps has examples that doctest runs
+        queries = languages()[language].get("names")
         if not queries:
             continue
         # the added lines also alone: half a statement before them may hide what they define
-        for new in (hunk.new, [line[1:] for line in hunk.lines if line.startswith("+")]):
-            lines = [line.lstrip()[4:] for line in new
-                     if line.lstrip().startswith((">>> ", "... "))] if is_text else new
+        for new in (hunk.new, hunk.added):
+            lines = new if known else [line.lstrip()[4:] for line in new
+                                       if line.lstrip().startswith((">>> ", "... "))]
             text = dedent("\n".join(lines)).encode()
             found = captured(SourceFile(hunk.path, language, text, False),
                              query_of(language, *queries))

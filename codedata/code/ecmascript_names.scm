@@ -15,3 +15,4 @@
 (variable_declarator name: (identifier) @own)
 ((assignment_expression left: (member_expression object: (_) @self property: (_) @given))
   (#match? @self "^(this|module[.]exports|exports)$"))
+(string_fragment) @text

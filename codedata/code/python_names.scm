@@ -1,10 +1,11 @@
 ; Names in Python. @used: of something that another file may define. @given: what a file defines, or
-; its callers name. @own: what it defines.
+; its callers name. @own: what it defines, and docstrings. @text: literals.
 
 (import_from_statement name: [
   (dotted_name (identifier) @used) (aliased_import name: (dotted_name (identifier) @used))])
 (import_from_statement module_name: (dotted_name (identifier) @used))
 (import_statement name: (dotted_name (identifier) @used))
+(attribute object: (identifier) @used)
 (attribute attribute: (identifier) @used)
 (call function: (identifier) @used)
 (keyword_argument name: (identifier) @used)
@@ -13,3 +14,5 @@
 (assignment left: (identifier) @given)
 (parameters [(identifier) @given (_ . (identifier) @given)])
 ((assignment left: (attribute object: (_) @self attribute: (_) @given)) (#eq? @self "self"))
+(string (string_content) @text)
+(expression_statement (string (string_content) @own))

@@ -16,11 +16,11 @@ from pathlib import Path
 
 from codedata.agent import Agent, ToolBashExecutor
 from codedata.agent.loop import MALFORMED_REPLIES
+from codedata.audit.stage import check_builds_images
 from codedata.bounded import inside
 from codedata.datapoints.agents import FILE_TOOLS, MAX_ITERATIONS, limits_of
 from codedata.datapoints.approval import PROFILES, is_as_proven
 from codedata.datapoints.commands.desk import build_again, builds_again
-from codedata.datapoints.contents import check_builds_images
 from codedata.datapoints.folder import (
     AGENT,
     DP,

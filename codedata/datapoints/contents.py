@@ -15,7 +15,7 @@ from pathlib import Path
 
 from codedata.audit.audited import GOLD_GETS
 from codedata.audit.stage import CHECKS as AUDIT_CHECKS
-from codedata.audit.stage import audit, has_ended
+from codedata.audit.stage import audit, check_builds_images, has_ended
 from codedata.datapoints.approval import (
     approval_problem,
     is_as_proven,
@@ -35,7 +35,7 @@ from codedata.datapoints.queue import Refusal
 from codedata.datapoints.validate import CHECKS, MAX_EVIDENCE, MAX_LINE, Validation
 from codedata.disk.layouts import to_json, write_atomic
 from codedata.disk.store import Derived, Store, known_in, path_in
-from codedata.errors import BrokenRecord, ItemFailed, Trouble
+from codedata.errors import BrokenRecord, ItemFailed
 from codedata.llm.client import Models
 from codedata.records import (
     DATAPOINT,
@@ -171,12 +171,6 @@ class ProvenTask(Task):
         if data["kind"] == DATAPOINT and is_as_proven(Task(**data)):
             return data
         return {**data, "proof": None}
-
-
-def check_builds_images(host: SandboxFactory) -> None:
-    """Raise Trouble if the sandbox cannot build images."""
-    if not host.builds_images:
-        raise Trouble("builds no images.", f"--sandbox {host.name}", "Choose docker.")
 
 
 def checks_of(root: Path, task: Task, run: Callable[[Content], DatapointChecks],

@@ -168,23 +168,20 @@ class Ledger:
                            sys.intern(line.get("settings", "")), line.get("error", ""), parts,
                            sys.intern(line.get("view", "")))
 
-    def append(self, directory: Path, *lines: dict) -> None:
-        """Write lines to a directory's ledger at once, and take them in. A full disk ends the run.
-        """
-        lines = [{key: value for key, value in line.items()
-                  if key == "cost_usd" or value not in (None, "", [], {}, ())} for line in lines]
+    def append(self, directory: Path, line: dict) -> None:
+        """Write a line to a directory's ledger, and take it in. A full disk ends the run."""
+        line = {key: value for key, value in line.items()
+                if key == "cost_usd" or value not in (None, "", [], {}, ())}
         with self._lock:
             now = datetime.now(timezone.utc).isoformat(timespec="microseconds")[:-6] + "Z"
             self._newest = max(now, self._newest)   # a clock that went back must not undo a line
-            for line in lines:
-                line["at"] = self._newest
-                if "error" in line:
-                    line["error"] = line["error"][:ERROR_CHARS]
+            line["at"] = self._newest
+            if "error" in line:
+                line["error"] = line["error"][:ERROR_CHARS]
             if directory not in self._files:
                 self._files[directory] = Appender(directory / LEDGER)
-            self._files[directory].append(b"".join(map(to_line, lines)))
-            for line in lines:
-                self._take(line)
+            self._files[directory].append(to_line(line))
+            self._take(line)
 
 
 @dataclass

@@ -199,10 +199,7 @@ class Store(Listing):
     def placed(self, stage: str, name: str, fields: Iterable[str] = ()) -> LastAttempt | None:
         """Return the stage's newest attempt whose `fields` (by default all that it wrote) are on
         disk; None if there is none, or the fields were edited. It may be older than the last
-        attempt, whose line is written before the record.
-
-        Not always its last one, whose line is written before the record. None for no attempt, and
-        where its fields were edited."""
+        attempt, whose line is written before the record."""
         made, now = self.ledger.succeeded.get((stage, name)), self.facts(name).digests
         while made and any(now.get(f) != made.wrote.get(f) for f in fields or made.wrote):
             made = made.before

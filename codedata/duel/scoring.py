@@ -29,6 +29,7 @@ import numpy as np
 
 from codedata.records import METRICS, ORDERS, POINTS
 from codedata.settings import DuelSettings
+from codedata.terminal import plural
 
 BOTH, KING_FIRST, CHALLENGER_FIRST = "both", "king_first", "challenger_first"
 EXACT_TURNS = 20_000      # above this many turns or clusters, resamples are drawn by counts
@@ -208,8 +209,8 @@ def _unreadable(total: Aggregate, rules: DuelSettings) -> str:
     if not total.turns:
         return "no verdict was parsed because there are no turns"
     if not total.turns_judged:
-        return f"no verdict was parsed in {_turns(total.turns)}"
-    return (f"every judge parsed in only {total.turns_parsed} of {_turns(total.turns)}: "
+        return f"no verdict was parsed in {plural(total.turns, 'turn')}"
+    return (f"every judge parsed in only {total.turns_parsed} of {plural(total.turns, 'turn')}: "
             f"{total.parsed_frac:.4g} < min_valid_turn_frac {rules.min_valid_turn_frac:g}")
 
 
@@ -223,12 +224,12 @@ def objections(total: Aggregate, lcb: float, rules: DuelSettings, n_instances: i
     n_all = total.turns + turns_left
     checks = (
         (total.turns_judged < rules.min_turns,
-         f"only {_turns(total.turns_judged)} with a verdict < min_turns {rules.min_turns}"),
+         f"only {plural(total.turns_judged, 'turn')} with a verdict < min_turns {rules.min_turns}"),
         (n_instances < rules.min_instances,
          f"only {n_instances} instances with a verdict < min_instances {rules.min_instances}: "
          "turns of one instance are one piece of evidence"),
         (total.turns_parsed < rules.min_valid_turn_frac * n_all,
-         f"{_turns(turns_left)} of {n_all} not judged yet"),
+         f"{plural(turns_left, 'turn')} of {n_all} not judged yet"),
         (total.margin < rules.win_margin,
          f"margin {total.margin:.4f} < win_margin {rules.win_margin:g}"),
         (lcb < DUST, f"LCB {POINTS * lcb:.4f} is not above 0"))
@@ -305,7 +306,3 @@ def _challenger_first(order: str) -> bool:
     if order not in ORDERS:
         raise ValueError(f"an order is {order!r}, not one of {', '.join(ORDERS)}")
     return order == CHALLENGER_FIRST
-
-
-def _turns(count: int) -> str:
-    return f"{count} turn" if count == 1 else f"{count} turns"

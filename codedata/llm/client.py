@@ -24,7 +24,7 @@ from codedata.config import PRICE_LINE, load
 from codedata.driver import StaysInDriver, in_worker
 from codedata.errors import HttpTrouble, ItemFailed, Trouble
 from codedata.llm.costs import Money
-from codedata.llm.http import FLAGGED, ONE_CHOICE, Http, Tries, address, read_json
+from codedata.llm.http import FLAGGED, ONE_CHOICE, WRONG_SHAPE, Http, Tries, address, read_json
 from codedata.llm.preflight import about_key, warning
 from codedata.llm.replies import REPLY_TYPES, ReplyLog, current_reply_log
 from codedata.llm.trim import Fitted, estimate_tokens, fit, text_sent
@@ -49,7 +49,6 @@ ALWAYS_SENT = ("temperature", "max_tokens", "max_completion_tokens")   # till a 
 NOT_EVERYWHERE = ("n", "response_format", PARALLEL)   # left out at any refusal, in this order
 IN_WORDS = {"n": "gives one answer a call (n): further ones are asked for singly"}
 IN_THE_FIRST = {"tokens_in": 0, "tokens_out": 0, "tokens_cached": 0}   # usage of further replies
-WRONG_SHAPE = (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError)
 ADVICE = {   # by status
     400: "Read what the endpoint says; for a request that is too long, set max_prompt_tokens.",
     404: "Check --model and the base URL: --show-config tells which are used.",

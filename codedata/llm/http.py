@@ -61,6 +61,8 @@ SEND_BYTES = 1 << 14           # bytes sent at a time: one TLS record
 ERROR_BYTES = 64_000           # bytes read of an error response: its start is enough
 MAX_DATA_BYTES = 500_000_000   # of a page of rows, or of a file where a server ignores Range
 MAX_INT_DIGITS = 400           # digits read of an integer in JSON
+# raised where JSON has another shape than the code expects
+WRONG_SHAPE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 # Limits of the call that the thread is making: `ends_at` (a time.monotonic()) and `max_bytes`.
 _limits = threading.local()
 
@@ -559,7 +561,7 @@ def _flagged(body: bytes) -> str:
         if FLAG_CODES & {error.get("code"), error.get("type")}:
             return str(error.get("message"))
         return ", ".join(map(str, error["metadata"]["reasons"]))
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    except WRONG_SHAPE:
         return ""
 
 

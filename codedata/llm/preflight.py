@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from difflib import get_close_matches
 
-from codedata.llm.http import Http, address, read_json
+from codedata.llm.http import WRONG_SHAPE, Http, address, read_json
 from codedata.settings import Endpoint, ModelSpec
 from codedata.texts import printable
 
@@ -52,5 +52,5 @@ def _served(body: bytes) -> list[str]:
     try:
         models = read_json(body)["data"]
         return [one["id"].removeprefix("models/")[:MAX_CHARS] for one in models[:MAX_SERVED]]
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    except WRONG_SHAPE:
         return []

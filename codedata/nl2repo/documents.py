@@ -71,12 +71,6 @@ class Codebase:
                 if path not in self.tests}
 
     @cached_property
-    def readme_examples(self) -> list[dict]:
-        """Return the doctest sessions of the README; each fenced block is a session of its
-        own."""
-        return _split(FENCE.sub("\n.\n", self.readme))[1]
-
-    @cached_property
     def functions(self) -> dict[str, Function]:
         """Return the functions of the modules, by id."""
         nodes = {(path, one.lineno): one for path, tree in self.modules.items()
@@ -247,17 +241,13 @@ def _session(code: list[str]) -> str:
     return "\n".join([*quiet, *code[-1:]])
 
 
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(map(_code, dict.fromkeys(names)))
-
-
-def _split(text: str) -> tuple[str, list[dict]]:
-    """Return (the prose of a text, its doctest sessions as examples). If doctest cannot parse the
-    text, all of it is prose."""
+def _examples_in(readme: str) -> list[dict]:
+    """Return the doctest sessions of a README, none if doctest cannot parse it; each fenced block
+    is a session of its own."""
     try:
-        parts = doctest.DocTestParser().parse(text.expandtabs())
+        parts = doctest.DocTestParser().parse(FENCE.sub("\n.\n", readme).expandtabs())
     except ValueError:
-        return text, []
+        return []
     examples: list[dict] = [{"code": "", "output": ""}]
     for part in parts:
         if isinstance(part, doctest.Example):
@@ -265,8 +255,8 @@ def _split(text: str) -> tuple[str, list[dict]]:
             examples[-1]["output"] += (part.exc_msg or part.want).replace("<BLANKLINE>", "")
         elif part.strip():
             examples.append({"code": "", "output": ""})
-    return "\n".join(part for part in parts if isinstance(part, str)), [
-        {key: value.rstrip() for key, value in one.items()} for one in examples if one["output"]]
+    return [{key: value.rstrip() for key, value in one.items()}
+            for one in examples if one["output"]]
 
 
 # a project ---------------------------------------------------------------------------------------
@@ -284,8 +274,8 @@ def project_content(project: Codebase, meta: RepoMeta) -> dict:
             f"`{one}` calls functions of `{other}`." for one, other in sorted(flow)
             if one != other and one in project.modules],
         "dependencies": [*map(_code, meta.dependencies)], "conventions": [],
-        "tests": [f"Tests lie in {_listed(folders)}."] if folders else [],
-        "examples": project.readme_examples[:MAX_EXAMPLES]})
+        "tests": [f"Tests lie in {', '.join(map(_code, folders))}."] if folders else [],
+        "examples": _examples_in(project.readme)[:MAX_EXAMPLES]})
 
 
 def public_api(project: Codebase, needed: set[str]) -> list[dict]:

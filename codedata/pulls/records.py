@@ -75,8 +75,8 @@ def check_candidates(settings: Settings, clones: str,
 
 
 def _new_names(clones: str, commit: Commit) -> list[str] | None:
-    """Return the names that a request brings, its tests use, and no file of its clone had before;
-    None without a clone."""
+    """Return the names and wording that a request brings, its tests use, and no file of its clone
+    had before; None without a clone."""
     clone = clone_in(clones, commit.repo, commit.base_commit)
     if not clone:
         return None
@@ -90,7 +90,7 @@ def _new_names(clones: str, commit: Commit) -> list[str] | None:
             if not e.what.endswith("failed: "):   # git ends with 1 if it finds nothing
                 raise
             had = ""
-    return sorted(names.difference(had.split()))
+    return sorted(names.difference(had.splitlines()))
 
 
 def missing_environments(settings: Settings, clones: str

@@ -32,7 +32,6 @@ class ReportContent:
     trials: list[str]               # lines on the trials of the judges
     is_outdated: bool = False       # the duel was decided on other verdicts
 
-
     @property
     def warnings(self) -> list[str]:
         """Return sentences on why the outcome may not be what it seems."""

@@ -272,9 +272,9 @@ class States:
             joined.store.facts(known.instance_id).digests if _fits(joined, known) else NOTHING
             for joined in self.joined))
 
-    def _read_digest(self, digests: dict, *joined: dict) -> str:
-        return read_digest(digests, self.reads.fields, *(
-            (others, one.fields) for others, one in zip(joined, self.joined, strict=False)))
+    def _read_digest(self, *digests: dict) -> str:
+        fields = [one.fields for one in (self.reads, *self.joined)]
+        return read_digest(*zip(digests, fields, strict=True))
 
     def load(self, item: Item) -> tuple[list, str]:
         """Return make()'s arguments from the disk, and the digest of the fields that are read. A
@@ -323,11 +323,10 @@ def _fits(joined: Reads, known: FileState) -> bool:
     return digests.get(joined.same) == known.digests.get(joined.same)
 
 
-def read_digest(digests: dict, fields: Iterable[str],
-                *joined: tuple[dict, Iterable[str]]) -> str:
-    """Return one digest of the fields that an output is made from, "" for a record that is missing.
-    `joined` are further records' digests, each with the fields that are read. Absent fields of
-    OMITTED_IF_NULL do not count: records from before those fields existed must not become stale."""
-    texts = [values.get(f, "") for values, names in ((digests, fields), *joined) for f in names
-             if f in values or f not in OMITTED_IF_NULL]
+def read_digest(*read: tuple[dict, Iterable[str]]) -> str:
+    """Return one digest of what an output is made from: the digests of each record, none for one
+    that is missing, with the fields that are read. Absent fields of OMITTED_IF_NULL do not count:
+    records from before those fields existed must not become stale."""
+    texts = [digests.get(f, "") for digests, fields in read for f in fields
+             if f in digests or f not in OMITTED_IF_NULL]
     return hashlib.blake2b("|".join(texts).encode(), digest_size=8).hexdigest()

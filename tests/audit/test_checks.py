@@ -59,7 +59,7 @@ def an_audited(gold: Grade, *grades: Grade) -> Audited:
 
 @pytest.mark.parametrize("flags, said", [
     (["--checks", "gold,fast"], "no check: fast"),
-    (["--sandbox", "local"], "opens no images of tasks"),
+    (["--sandbox", "local"], "builds no images"),
     (["--sandbox", "local", "try", "none", "a.sh"], "task.toml: is missing"),
     (["try", "none"], "try takes the folder")])
 def test_wrong_usage_is_named_before_a_container_starts(tmp_path, flags, said):

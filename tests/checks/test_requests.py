@@ -13,8 +13,11 @@ def local():
 
 
 class Heron:
+    'Sink in deep mud.'
+
     def wade(self, depth_cm, slowly=False):
         self.legs = 2
+        raise MudError(f"{depth_cm} cm of mud is too deep, for now")
 
 
 class MudError(Exception):
@@ -28,18 +31,19 @@ def local():
 
 
 def test_mud():
-    with pytest.raises(MudError):
-        "a text with depths"
+    'Sink in deep mud.'
+    with pytest.raises(MudError, match="mud is too deep"):
+        "Sink in deep", "a text with depths"
 """)
 TYPESCRIPT = ("export function wade(depth: number) {}\n", """\
 export interface Options { slowly?: boolean }
-export const MUD = 7
+export const MUD = `too deep in ${mud}`
 const inside = 1
 export function wade(depth: number, { slowly }: Options = {}) {}
 """, "import { wade } from './heron'\n", """\
 import { wade, MUD } from './heron'
 const inside = 2
-wade(MUD, { slowly: true })
+wade(MUD, { slowly: true }, "too deep in mud")
 """)
 
 
@@ -50,17 +54,17 @@ wade(MUD, { slowly: true })
     (["Herons sink in mud that is deep: https://a.org/b/c/d", "", "Chores"], "fewer than 8 words"),
     (["fix: herons sink in the mud of version 1.2",
       "Upgrade the waders to the format 1.2 of mud"], "lacks names"),
-    (["Let herons `wadeSlowly` in mud that is deep"], "")])
+    (["Let herons `wadeSlowly` in mud\nthat is deep"], "")])
 def test_a_text_is_left_out_by_the_first_rule_that_applies(titles, rule):
     for title in titles:
-        found, _ = next(request_problems(title + "\n", ["wadeSlowly"], 8), ("", ""))
+        found, _ = next(request_problems(title + "\n", ["wadeSlowly", "mud that is"], 8), ("", ""))
         assert rule in found and bool(rule) == bool(found)
         assert not [*request_problems(title, ["wadeSlowly"], 0)]
 
 
 @pytest.mark.parametrize(("suffix", "texts", "names"), [
-    ("py", PYTHON, {"MUD", "MudError", "legs", "slowly", "Heron", "wade"}),
-    ("ts", TYPESCRIPT, {"MUD", "slowly", "wade"})])
+    ("py", PYTHON, {"MUD", "MudError", "legs", "slowly", "Heron", "wade", "mud is too"}),
+    ("ts", TYPESCRIPT, {"MUD", "slowly", "wade", "too deep in"})])
 def test_names_that_a_request_brings_and_its_tests_use_are_found(suffix, texts, names):
     old, new, old_tests, tests = map(str.encode, texts)
     gold = diff_of({f"heron.{suffix}": old}, {f"heron.{suffix}": new})
@@ -71,8 +75,8 @@ def test_names_that_a_request_brings_and_its_tests_use_are_found(suffix, texts, 
 def test_names_of_new_modules_and_in_examples_of_a_text_are_found():
     call = b"a = f(\n" + b"    1,\n" * 9 + b")\n"
     gold = diff_of({"old.py": call}, {"old.py": call + b"\n\nclass Reed:\n    pass\n",
-                                      "reeds/marsh.py": b"MUD = 1\n"})
+                                      "reeds/marsh.py": b"MUD = 1\nMIRE = 2\n"})
     example = (b"Herons:\n\n    >>> from reeds import marsh, old\n    >>> marsh.MUD\n    1\n"
-               b"    >>> old.Reed()")
+               b"    >>> old.Reed()\n    >>> MIRE.real")
     assert names_brought(gold, diff_of({}, {"tests/marsh.doctest": example})) == {
-        "marsh", "MUD", "Reed"}
+        "marsh", "MUD", "Reed", "MIRE"}

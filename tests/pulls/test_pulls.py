@@ -75,16 +75,17 @@ def test_a_request_that_can_be_no_task_is_refused_by_name(files, limits, reason)
 
 
 def test_a_request_that_nobody_can_solve_costs_nothing_until_it_is_let_in(tmp_path, capsys):
-    (tmp_path / "heron.py").write_text(f"{HERON}stalk = 1\n")
+    (tmp_path / "heron.py").write_text(f"{HERON}stalk = 'as deep as'\n")
     base = subprocess.check_output(
         "git init -q; git add .; git -c user.name=E -c user.email=e@x commit -qm Begin; "
         "git rev-parse HEAD", shell=True, cwd=tmp_path, text=True).strip()
     make = records_stage(Settings(), "git", str(tmp_path), ()).make
 
     def put(k: int, text: str, call: str):
-        values = record({"heron.py": (HERON, f"{HERON}def {call}(): pass\n")}, issue=text,
+        said = f"{call}('as deep as')\n"
+        values = record({"heron.py": (HERON, f"{HERON}def {call}(): pass\n{said}")}, issue=text,
                         base_commit=base, instance_id=f"birds__heron-{k}",
-                        test_patch=diff_of({}, {"test_heron.py": f"x.{call}()\n".encode()}))
+                        test_patch=diff_of({}, {"test_heron.py": f"x.{said}".encode()}))
         made = make(parse(Commit, values, ""))
         write_json(tmp_path / f"commit/birds__heron-{k}.json", vars(made))
         return vars(made)
@@ -100,7 +101,7 @@ def test_a_request_that_nobody_can_solve_costs_nothing_until_it_is_let_in(tmp_pa
     rules = left_out()
     assert rules == ["it has fewer than 8 words",
                      "its title is that of a chore, a release or a typo",
-                     "it lacks names that its tests use"]
+                     "it lacks names or wording that its tests use"]
     assert left_out("--writer", "llm") == [rules[1]]
     put(9, f"{text}: `wade_on`", "wade_on")
     assert left_out() == [*rules[:2], "no env/ yet"]

@@ -98,7 +98,7 @@ def test_a_text_that_an_export_would_leave_out_is_written_until_it_would_not(tmp
                    f"<issue>{text}</issue>", found(),
                    commit=replace(COMMIT, new_names=["wade_slowly"])) == text
     asked = [request.text for request in fake_llm.requests]
-    assert "lacks names that its tests use: wade_slowly" in asked[1]
+    assert "lacks names or wording that its tests use: wade_slowly" in asked[1]
     assert "it has fewer than 8 words: It sinks." in asked[3]
 
 

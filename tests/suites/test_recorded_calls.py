@@ -175,7 +175,7 @@ def test_match():
 ''' if sys.version_info >= (3, 10) else "")
 
 
-def run_program(name: str, *words: object, **options) -> subprocess.CompletedProcess:
+def run_program(*words: object, **options) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, *map(str, words)], capture_output=True, text=True,
                           timeout=200, **options)
 
@@ -196,7 +196,7 @@ def recorded(source: Path, place: Path, *flags: str, tests=("test_heron", "helpe
     (place / "codedata_calls.py").write_text(plugin.replace("/tmp/codedata-calls", str(place)))
     env = {**os.environ, "PYTEST_PLUGINS": "codedata_calls", "PYTHONPATH": f"{place}:{source}",
            "PYTHONDONTWRITEBYTECODE": "1"}
-    return run_program("", "-m", "pytest", "-q", "-p", "no:cacheprovider", *flags, cwd=source,
+    return run_program("-m", "pytest", "-q", "-p", "no:cacheprovider", *flags, cwd=source,
                        env=env).stdout
 
 
@@ -215,7 +215,7 @@ def replayed(source: Path, place: Path, jobs: list[ReplayJob], prune=False, seco
         "jobs": [{"tries": job.tries, "recorded": job.recorded, "prune": prune}
                  for job in jobs]}))
     (place / "replay.py").write_text(text_of("codedata.suites.programs", "replay_calls.py"))
-    done = run_program("", place / "replay.py", place, cwd=source)
+    done = run_program(place / "replay.py", place, cwd=source)
     assert done.returncode == 0 and done.stdout == "", done
     answers = json.loads((place / "answers.json").read_text())
     return [recorded_calls._outcome(*pair) for pair in zip(answers, jobs, strict=True)]
@@ -240,7 +240,7 @@ def facts(run, tmp_path_factory):
 
 def test_a_run_with_the_plugin_ends_as_one_without_it(run):
     printed, events, source = run
-    plain = run_program("", "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=source).stdout
+    plain = run_program("-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=source).stdout
     assert printed.splitlines()[-1].split(" in ")[0] == plain.splitlines()[-1].split(" in ")[0]
     assert "1 failed" in printed and "test_failing" in printed
     assert not any("of a failing test" in (event.expr or "") for event in events)

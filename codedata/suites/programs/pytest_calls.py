@@ -141,18 +141,20 @@ class Instrument(ast.NodeTransformer):
     def visit_Compare(self, node):
         """Note a comparison of two operands, but not of identities."""
         self.generic_visit(node)
-        if not NAMES_FORMS or len(node.ops) > 1 or isinstance(node.ops[0], (ast.Is, ast.IsNot)):
+        if len(node.ops) > 1 or isinstance(node.ops[0], (ast.Is, ast.IsNot)):
             return node
-        form = ast.Constant(ast.unparse(ast.Compare(A, node.ops, [B])))
-        return self.hooked(node, "binary", form, node.left, node.comparators[0])
+        return self.binary(node, ast.Compare(A, node.ops, [B]), node.left, node.comparators[0])
 
     def visit_BinOp(self, node):
         """Note an operator."""
         self.generic_visit(node)
+        return self.binary(node, ast.BinOp(A, node.op, B), node.left, node.right)
+
+    def binary(self, node, form, left, right):
+        """Note an operator and its operands, if this Python can name it."""
         if not NAMES_FORMS:
             return node
-        form = ast.Constant(ast.unparse(ast.BinOp(A, node.op, B)))
-        return self.hooked(node, "binary", form, node.left, node.right)
+        return self.hooked(node, "binary", ast.Constant(ast.unparse(form)), left, right)
 
     def visit_Assign(self, node):
         """Note `x[key] = value`, which is an effect."""
@@ -457,7 +459,7 @@ class CallRecorder:
         self.n = self.first = MAX_OF_RUN * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
         self.thread = threading.local()
         self.n_modules, self.paths, self.sources = 0, {}, {}
-        self.origins = {}        # {id: (event, its path in the result, reference)}
+        self.origins = {}        # {id: (event, its path in the result, what returns the object)}
         self.plain = {}          # {event: earlier values of arguments that it may change}
         self.counts = collections.Counter()
         self.folders = sorted({tempfile.gettempdir(), os.path.realpath(tempfile.gettempdir())})
@@ -550,9 +552,7 @@ class CallRecorder:
     def origin(self, value):
         """Return (event, path in its result) of the object that an event returned, or None."""
         known = self.origins.get(id(value))
-        if known and (known[2]() if isinstance(known[2], weakref.ref) else known[2]) is value:
-            return known[0], known[1]
-        return None
+        return known[:2] if known and known[2]() is value else None
 
     def track(self, value, event, path=""):
         """Remember which event has returned an object, or the event of a container that holds it.
@@ -572,7 +572,7 @@ class CallRecorder:
         try:
             self.origins[id(value)] = (event, path, weakref.ref(value))
         except TypeError:   # a class with slots allows no weak references
-            self.origins[id(value)] = (event, path, value)
+            self.origins[id(value)] = (event, path, lambda: value)
 
     # hooks of the changed tests
 

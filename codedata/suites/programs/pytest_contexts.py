@@ -58,6 +58,14 @@ def taken_modules():
     return {name: sys.modules.pop(name) for name in names}
 
 
+def silently(act):
+    """Call a method of coverage.py. It warns, which may raise, where other code has set a trace
+    function."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        act()
+
+
 class ContextRecorder:
     """Measure one process of a run."""
 
@@ -92,13 +100,6 @@ class ContextRecorder:
             os.environ["COVERAGE_CORE"] = before
         self.trace = sys.gettrace()
 
-    def stop(self):
-        """Stop measuring, even if other code has set a trace function. Ignore warnings: they may
-        raise."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            self.coverage.stop()
-
     def look(self, event, _):
         """Note an event that starts a process."""
         if event in STARTS:
@@ -130,7 +131,7 @@ class ContextRecorder:
             self.starts.add("os.wait")   # a process was started without an event
         if sys.gettrace() is not self.trace:
             self.starts.add("sys.settrace")
-            self.stop()
+            silently(self.coverage.stop)
             self.start()
         self.coverage.switch_context("")
         names = [item.nodeid, ".".join(parts[:-1]) + "::" + parts[-1]]
@@ -138,10 +139,8 @@ class ContextRecorder:
 
     def close(self):
         """Stop measuring, and write the data and the notes."""
-        self.stop()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            self.coverage.save()
+        silently(self.coverage.stop)
+        silently(self.coverage.save)
         self.notes.close()
 
 
