@@ -203,7 +203,7 @@ def plan_as(verifier: Verifier, neighbour: Environment, is_like: bool,
             is_installed: bool) -> Planned:
     """Return the result of a neighbour's scripts in the neighbour's image: first, if nothing is
     missing there by the files (`is_installed`), of its tests alone; else only missing packages are
-    installed. If both commits are installed alike (`is_like`), its test results also count."""
+    installed. If both commits are installed alike (`is_like`), its test results count, once."""
     current_step().within = f"as {neighbour.repo_name}"
     known = neighbour.verified
     shown = Verified(results=neighbour.test_case_result, flaky=neighbour.flaky,
@@ -211,7 +211,8 @@ def plan_as(verifier: Verifier, neighbour: Environment, is_like: bool,
     verifier = replace(verifier, base_image=neighbour.image_name)
     verified = ((is_installed and verifier.verify_installed(neighbour.test_script, shown))
                 or verifier.verify(neighbour.install_script, neighbour.test_script,
-                                   only_healthy=True, like=shown if is_like else None))
+                                   only_healthy=True,
+                                   like=shown if is_like and not is_installed else None))
     recipe = f"that of {neighbour.repo_name}"
     return Planned(neighbour.install_script, neighbour.test_script, verified, recipe,
                    [verified.as_attempt(recipe)], tuple(known.get("left_out", ())),

@@ -22,12 +22,10 @@ from codedata.env.recipes.package_index import Strings, helps_tests
 from codedata.env.recipes.python_project import PythonProject, read_python
 from codedata.env.recipes.repair import Recipe
 from codedata.env.recipes.repository_files import RepositoryFiles
+from codedata.env.recipes.requirements import name_of
 from codedata.errors import ItemFailed
 from codedata.texts import CONTROL
 
-# facts of a Python project that do not affect the install
-INDECISIVE = ("version", "ci_versions", "features", "extras", "modules", "packages",
-              "n_test_files")
 # what npm runs of the scripts in package.json, and pip of the files: it may write code
 RUN_BY_INSTALL = ("preinstall", "install", "postinstall", "prepublish", "preprepare", "prepare",
                   "postprepare", "setup.py", "build.py", "hatch_build.py")
@@ -62,17 +60,14 @@ class Facts:
         return bool(self.python.native or self.node.native or self.node.built)
 
     @property
-    def asked(self) -> tuple:
-        """Return what the files ask an install and the tests for, with the programs that an install
-        runs, but for versions in lock files and in package.json, and for what no test needs: two
-        commits with equal ones are alike."""
-        left_out = {*INDECISIVE, *(["developers"] if self.python.tests else [])}
-        python = {name: value for name, value in asdict(self.python).items()
-                  if name not in left_out}
-        needed = [name for name in self.node.dependencies if helps_tests("npm", name)]
-        tests = [recipe.test_script() for recipe in node.initial(self.node)]
-        return (python, self.plain, self.programs, tests,
-                replace(self.node, version="", scripts={}, dependencies=needed))
+    def asked(self) -> set:
+        """Return what the files ask an install for: names of packages, without versions and what no
+        test needs, the versions of Python and Node, and the programs that an install runs."""
+        python, of_node = self.python, self.node
+        pypi = (*python.build_requires, *python.requires, *python_recipe.initial(python).tests)
+        npm = [name for name in of_node.dependencies if helps_tests("npm", name)]
+        return {python.python, of_node.engine, self.plain or "", *self.programs, *python.local,
+                *python.system, *map(name_of, pypi), *npm, ""}
 
 
 def read_facts(folder: Path) -> Facts:

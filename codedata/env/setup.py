@@ -114,7 +114,7 @@ class Setup:
         if neighbour := nearest_ancestor(self.root, repository, source,
                                          self.host.has_image):
             with checked_out(source.near, neighbour.base_commit) as files:
-                is_like = facts.asked == read_facts(files).asked
+                is_like = facts.asked <= read_facts(files).asked
             is_installed = is_like and not (facts.builds or neighbour.planner == "agent")
             outcome = plan_as(verifier, neighbour, is_like, is_installed)
         if planner != "agent" and not outcome.verified.is_healthy:

@@ -132,7 +132,8 @@ class Verifier:
                 if trouble or not self.image_name:
                     return None
                 image_id = sandbox.commit(self.image_name, keep=False)
-            return self._once(Verified(base_commit=commit, image_id=image_id), test_script, like)
+            return self._once(Verified(base_commit=commit, image_id=image_id), test_script, like,
+                              was_searched=True)
         except SandboxDied:
             return None   # the next verification says why
 
@@ -194,13 +195,14 @@ class Verifier:
             fresh.network(True)
             return self._repeat(fresh, result, runs, test_script)
 
-    def _once(self, result: Verified, test_script: str, like: Verified) -> Verified | None:
+    def _once(self, result: Verified, test_script: str, like: Verified,
+              was_searched: bool = False) -> Verified | None:
         """Run the tests once, in a container of the image and without network. Return the result,
         with the cases of `like` that are flaky or need the network; None if it is not healthy or
         does not agree with `like`: new cases may not fail, and only a few may be gone."""
         begin_step("tests once", 2, STEPS)
         with self.open_sandbox(self.image_name) as fresh:
-            result = self._check_leftovers(result, fresh, test_script)
+            result = self._check_leftovers(result, fresh, test_script, was_searched)
             if result.failed:
                 return None
             began, run = now(fresh), self.test(fresh, test_script)
@@ -257,14 +259,16 @@ class Verifier:
                            results=[], log=run.text)
         return result
 
-    def _check_leftovers(self, result: Verified, sandbox: Sandbox, test_script: str) -> Verified:
+    def _check_leftovers(self, result: Verified, sandbox: Sandbox, test_script: str,
+                         was_searched: bool = False) -> Verified:
         """Return the result; it has failed if the sandbox or its image holds another history or
         copy of the project. If the files can be read from outside, the history is not read by the
-        sandbox's own git."""
+        sandbox's own git. With `was_searched`, all but the source was searched for another commit.
+        """
         if hasattr(sandbox, "files"):
             with sandbox.files(self.image_name) as files:
                 traces, copies = outside.look(files, sandbox.workdir, result.base_commit,
-                                              self.project, test_script)
+                                              self.project, test_script, was_searched)
         else:
             traces, copies = history_after(sandbox, result.base_commit), []
         if traces:

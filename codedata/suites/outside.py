@@ -35,14 +35,16 @@ SETTINGS = "[core]\n\trepositoryformatversion = 1\n[extensions]\n\tobjectFormat 
 SITE = r"(?P<prefix>.+)/lib(?:64)?/python3[\d.]*/(?:site|dist)-packages"
 
 
-def look(files, workdir: str, commit: str, project: Project,
-         test_script: str) -> tuple[list[str], list[str]]:
+def look(files, workdir: str, commit: str, project: Project, test_script: str,
+         only_source: bool = False) -> tuple[list[str], list[str]]:
     """Return (traces of another history, copies of the project that are imported instead of its
-    source), one line each. If the files cannot be read, a trace says so."""
+    source), one line each. If the files cannot be read, a trace says so. With `only_source`, only
+    the source's own history is searched."""
     source = workdir.strip("/")
     try:
         with open_sandbox("local", scripts=[]) as here:
-            if traces := _own_history(here, files, source, commit):
+            traces = _own_history(here, files, source, commit)
+            if traces or only_source:
                 return traces, []
             traces, bare, installed = _scan(files, source, _copy_pattern(source, project))
             for place in bare:

@@ -96,6 +96,10 @@ def test_the_next_commit_is_tested_in_an_installed_image_and_not_taken_if_it_is_
 
     found = next_commit("def test_gone():\n    import os\n    assert not os.path.exists('old.py')")
     assert found.is_healthy and len(found.test_s) == 1 and found.n_passed == 3
+    with opener(image_name) as sandbox:   # what is beside the source is not searched again
+        assert sandbox.run("git bundle create /opt/bundle HEAD").ok
+        sandbox.commit(image_name)
+    assert next_commit("def test_four():\n    pass").is_healthy
     many = "@__import__('pytest').mark.parametrize('n', range(40))\ndef test_n(n):\n    assert n"
     assert next_commit(many) is None   # 97 % pass, but one that is new does not
 
