@@ -13,11 +13,10 @@ from __future__ import annotations
 import ast
 import random
 import re
-import time
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, islice, zip_longest
+from itertools import islice
 from types import ModuleType
 
 from codedata.checks.secrets import credential_in
@@ -33,14 +32,13 @@ from codedata.tasks.kinds import Case
 from codedata.tasks.verifier.suite import is_expected
 from codedata.texts import fill, toml_of
 
-CASES = 2                  # raise it when other held-out cases are found
-MAX_RECORDED, MAX_SEEDS, MAX_TRIED = 40, 60, 200   # calls; variants of half of them
+CASES = 3                  # raise it when other held-out cases are found
+MAX_RECORDED, MAX_TRIED = 60, 200   # calls; variants of the ones that show a bug, and of others
 MAX_DRAWN = 20             # literals of a line, values and words of one
 MAX_CHANGED, MAX_EQUAL = 60, 30   # cases that the bug changes, and others
 WEAK = "its tests and cases stop fewer than 3 of 4 wrong repairs"
-NO_CALL = "no recorded call shows the bug"
-NO_OTHER = "no call with other values shows the bug"
-LATE = "its calls take too long to run again"
+NO_CALL = "no recorded call shows the bug in time"
+NO_OTHER = "no call with other values shows the bug in time"
 # a callee, arguments before the last one, the name of that one; it is open at the end
 CALL = re.compile(r"(\w+)\(((?:[^()[{,]*,)*)\s*(\w+=(?!=))?[^()]*$")
 # a text, or brackets without any in them
@@ -135,65 +133,55 @@ class Differences:
                   if is_other_case(one, pruned, told)]
         return sorted([*varied, *pruned], key=lambda one: one.rank)
 
-    def held_out(self, events: Iterable[Event], tests: Iterable[str], seeds: Iterable[Outcome],
-                 lines: Collection[tuple[str, int]]) -> tuple[list[Case], Object]:
+    def held_out(self, events: Iterable[Event], tests: Iterable[str], seeds: Sequence[Outcome]
+                 ) -> tuple[list[Case], Object]:
         """Return (cases that no test has, entries for proof.json), from the `events` of a suite of
-        which some tests fail, and from the ones of its calls (`seeds`) that run the changed `lines`
-        (path, line). Raise Excluded if wrong repairs that pass the tests pass them: ones that are
-        right for tested calls alone, or for the tested values of one argument."""
+        which some tests fail, and from `seeds`, calls that run what the bug changes. Raise Excluded
+        if wrong repairs that pass the tests pass them: ones that are right for tested calls alone,
+        or for the tested values of one argument."""
         begin_step("running what the failing tests call")
-        ends = time.monotonic() + REPLAY_S
         names = {PARTS.sub(".", test) for test in tests}
         first = [event for event in events if PARTS.sub(".", event.test) in names]
         jobs = jobs_of([*first, *events], {event.of for event in first}, may_be_private=True)
         shown = [one.right for one in self._differing(jobs[:MAX_RECORDED], RECORDED)]
-        bases = [*{one.program: one for one in chain(shown, (one for one in seeds if any(
-            (path, line) in lines for path, ran in one.ran.items() for line in ran)))
-            }.values()][:MAX_SEEDS]
+        bases = [*shown, *seeds][:MAX_RECORDED]
         if not bases:
-            return [], {"cases": {"none": LATE if time.monotonic() > ends else NO_CALL}}
+            return [], {"cases": {"none": NO_CALL}}
         begin_step("running other cases")
-        usual = {(called(one.last), one.kind, one.type) for one in bases}
         known = known_in(events, jobs, bases[0])
         tried = {}
-        for n, base in enumerate(bases):   # half of the tries are for calls that show the bug
-            is_shown = n < len(shown)
-            n_like_it = len(shown) if is_shown else len(bases) - len(shown)
-            for slot, one in islice(resembling(base, *known, bases), MAX_TRIED // n_like_it + 1):
-                tried.setdefault(one.program, (one, slot, is_shown))
-        found, killed = {True: [], False: []}, defaultdict(set)   # by whether the bug has another
-        for right, wrong in self._outcomes(
-                [_job(one) for one, *_ in tried.values()], processes=1):
-            _, slot, is_shown = tried.get(right.program, (None, "", False))
-            if slot and (called(right.last), right.kind, right.type) in usual:
-                is_changed = not is_expected(vars(wrong), [right.kind, right.told])
-                found[is_changed].append(((called(right.last), slot), right))
-                if is_shown:
-                    killed[is_changed].add(slot)
+        for n, base in enumerate(bases):   # half of the tries are like calls that show the bug
+            n_alike = len(shown) if n < len(shown) else len(bases) - len(shown)
+            for slot, one in islice(resembling(base, *known, True), MAX_TRIED // n_alike + 1):
+                tried.setdefault(one.program, (slot, n < len(shown), one))
+        usual = {(called(one.last), one.kind, one.type) for one in bases}
+        found, killed = {True: [], False: []}, defaultdict(set)   # by whether the bug is seen
+        for right, wrong in self._outcomes([_job(one) for *_, one in tried.values()], processes=1):
+            slot, is_like_shown, _ = tried.get(right.program, ("", False, None))
+            if (called(right.last), right.kind, right.type) in usual:
+                found[is_seen(right, wrong)].append(right)
+                if slot and is_like_shown:
+                    killed[is_seen(right, wrong)].add(slot)
         strength = {"killed": len(killed[True]) + 1,
                     "tried": len(killed[True] | killed[False]) + 1}
-        if found[True] and 4 * strength["killed"] < 3 * strength["tried"]:   # 1: of calls
+        if killed[True] and 4 * strength["killed"] < 3 * strength["tried"]:   # 1: of calls
             raise Excluded(WEAK)
-        changed, equal = (self._steady(_spread(found[is_changed], limit)) for is_changed, limit in (
-            (True, MAX_CHANGED), (False, MAX_EQUAL)))
-        about = {"cases": {"changed": len(changed), "equal": len(equal)}, "strength": strength}
-        if not changed:   # what is right for the tested calls alone is right where the bug is
-            none = LATE if time.monotonic() > ends else NO_OTHER
-            about = {"cases": {"none": none, "equal": len(equal)}}
-        return [([*one.lines, one.last], one.kind, one.told) for one in (*changed, *equal)], about
+        for outcomes in found.values():
+            random.Random(1).shuffle(outcomes)
+        chosen = found[True][:MAX_CHANGED] + found[False][:MAX_EQUAL]
+        cases = self._outcomes([*map(_job, chosen)])
+        n_changed = sum(is_seen(*both) for both in cases)
+        about = {"cases": {"changed": n_changed, "equal": len(cases) - n_changed},
+                 "strength": strength}
+        if not n_changed:   # what is right for the tested calls alone is right where the bug is
+            about = {"cases": {"none": NO_OTHER, "equal": len(cases)}}
+        return [([*one.lines, one.last], one.kind, one.told) for one, _ in cases], about
 
     def _differing(self, jobs: Sequence[ReplayJob], case: str,
                    prune: bool = False) -> list[Difference]:
         """Return the differences between the two trees that the scripts of `jobs` show."""
         return [Difference(one, other, case) for one, other in self._outcomes(jobs, prune=prune)
                 if other.told != one.told]
-
-    def _steady(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
-        """Return the outcomes that are the same in several processes of the right tree."""
-        again = self._recorder.replay(self._trees[0], [*map(_job, outcomes)], self._script,
-                                      total_s=REPLAY_S)
-        return [one for one, other in zip(outcomes, again, strict=True)
-                if other and one.told == other.told]
 
     def _outcomes(self, jobs: Sequence[ReplayJob], **how: int) -> list[tuple[Outcome, Outcome]]:
         """Return the outcomes of scripts in the two trees, where both are known. `how` is for the
@@ -215,14 +203,9 @@ def _job(script: Outcome) -> ReplayJob:
     return ReplayJob([(script.lines, script.last)], may_be_private=True)
 
 
-def _spread(found: list[tuple[object, Outcome]], limit: int) -> list[Outcome]:
-    """Return at most `limit` outcomes, of each key as many as of another, where there are some."""
-    random.Random(1).shuffle(found)
-    groups = defaultdict(list)
-    for key, one in found:
-        groups[key].append(one)
-    turns = zip_longest(*groups.values())
-    return [one for one in chain(*turns) if one][:limit]
+def is_seen(right: Outcome, wrong: Outcome) -> bool:
+    """Return whether a case tells the bug's outcome from the right one."""
+    return not is_expected(vars(wrong), [right.kind, right.told])
 
 
 def is_other_case(varied: Difference, bases: Iterable[Difference], told: set[str]) -> bool:
@@ -281,15 +264,13 @@ def _code_of(script: Outcome) -> str:
 
 
 def resembling(base: Outcome, seen: Mapping[str, Mapping], known: Iterable[str],
-               before: Iterable[Outcome] = ()) -> Iterator[tuple[str, Outcome]]:
+               is_odd: bool = False) -> Iterator[tuple[str, Outcome]]:
     """Yield (slot, script) with one literal replaced, in an order drawn by the script: a text
     wherever it stands. Scripts whose code is in `known` are left out. A script is built when it is
-    asked for. With scripts to run `before`, texts are also edited in ways less like a test's."""
+    asked for. With `is_odd`, some texts are less like a test's."""
     code = [*base.lines, base.last]
     draw = random.Random(digest(code))
-    # (slot, lines, made when they are read)
-    scripts = [("before", iter([*one.lines, one.last, *code])) for one in _some(before, draw)[:2]]
-    is_odd = bool(scripts)
+    scripts = []   # (slot, lines, made when they are read)
     for at, line in enumerate(code):
         for start, _, value in _some(base.literals(line), draw):
             slot = _slot(line, start)
@@ -309,14 +290,13 @@ def resembling(base: Outcome, seen: Mapping[str, Mapping], known: Iterable[str],
 
 
 def _edited(text: str, others: Sequence[str], draw: random.Random) -> Iterator[str]:
-    """Yield a text with one part dropped, doubled, in other letters, replaced by one of another
-    text, or before it; and its start with the end of another text."""
-    parts = TEXT_PARTS.findall(text)
-    pool = sorted({part for other in (text, *others) for part in TEXT_PARTS.findall(other)})
-    for at in _some(range(len(parts)), draw):
-        part, others_part = parts[at], draw.choice(pool)
-        for new in ("", part * 2, part.swapcase(), part.title(), others_part, others_part + part):
-            yield "".join([*parts[:at], new, *parts[at + 1:]])
+    """Yield a text with a part dropped, doubled, in other letters, or one of another text in its
+    place or before it; and its start with the end of another text."""
+    pool = sorted({*TEXT_PARTS.findall(" ".join([text, *others]))})
+    for match in _some(TEXT_PARTS.finditer(text), draw):
+        part, other = match[0], draw.choice(pool)
+        for new in ("", part * 2, part.swapcase(), other, other + part):
+            yield text[:match.start()] + new + text[match.end():]
     for other in others:
         yield text[:draw.randrange(len(text) + 1)] + other[draw.randrange(len(other) + 1):]
 

@@ -366,7 +366,8 @@ def given_to_run(source: str, jobs: Sequence[ReplayJob], seconds: int, total_s: 
     imports = sorted({line for job in jobs for lines, _ in job.tries for line in lines
                       if line.startswith(("import ", "from "))})
     return {"source": source, "seconds": seconds, "total_s": total_s, "imports": imports,
-            "processes": processes, "jobs": [{"tries": job.tries, "recorded": job.recorded, "prune": prune}
+            "processes": processes,
+            "jobs": [{"tries": job.tries, "recorded": job.recorded, "prune": prune}
                      for job in jobs]}
 
 

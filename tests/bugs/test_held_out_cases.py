@@ -33,13 +33,14 @@ def event(n, expr, test="t"):
     return Event(n, test, "call", expr, expr.partition("(")[0], [], uses, "", "int", "")
 
 
-def found_in(right, wrong, events, test="t"):
+def found_in(right, wrong, events, test="t", seeds=()):
     """Return the held-out cases of functions without the bug and with it."""
     def replay(tree, jobs, *_, **__):
         return [Outcome(*job.tries[0], "value", "int", str(eval(job.tries[0][1], tree)))
                 for job in jobs]
 
-    return Differences(SimpleNamespace(replay=replay), right, wrong, "").held_out(events, [test])
+    differences = Differences(SimpleNamespace(replay=replay), right, wrong, "")
+    return differences.held_out(events, [test], seeds)
 
 
 CALLS = """m.stay('2 nights', n=4, at=[7])
@@ -167,6 +168,22 @@ def test_a_bug_that_only_tested_values_show_is_kept_and_one_that_one_argument_sh
     assert any(told != "50" for *_, told in alike)   # so `return 50` fails
     with pytest.raises(Excluded, match=WEAK):
         cases(lambda a, *rest: 0 if rest == (6, 7, 8) else a)
+
+
+def test_a_call_of_another_test_is_varied_where_it_runs_what_the_bug_changes():
+    right, wrong = ({"f": one, "g": one} for one in (abs, lambda n: n + 1))
+    cases, _ = found_in(right, wrong, [event(1, "f(50)")], seeds=[
+        Outcome([], "g(7)", "value", "int", "7")])
+    assert {code[-1][:2] for code, *_ in cases} == {"f(", "g("}
+
+
+def test_a_held_out_text_may_be_less_like_a_test_s():
+    base, seen = Outcome([], "f('a, bc')", "value", "int", "1"), {"f 0": {"d": "de-f"}}
+    odd = {one.last for _, one in resembling(base, seen, (), is_odd=True)}
+    assert {"f('a bc')", "f('a,, bc')", "f('a, BC')"} <= odd
+    assert any(re.fullmatch(r"f\('(a|a,|a, )?(de)?-?f'\)", one) for one in odd)   # two texts
+    usual = {one.last for _, one in resembling(base, seen, ())}
+    assert odd > usual and "f('a bc')" not in usual
 
 
 FULL = """if [ -e /tmp/codedata-calls ]; then   # while calls are recorded

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from codedata.suites import recorded_calls
-from codedata.suites.recorded_calls import Event, Outcome, ReplayJob, jobs_of, named
+from codedata.suites.recorded_calls import Event, Outcome, ReplayJob, given_to_run, jobs_of, named
 from codedata.texts import text_of
 
 SOURCE = '''
@@ -208,12 +208,8 @@ def events_in(place: Path) -> list[Event]:
 def replayed(source: Path, place: Path, jobs: list[ReplayJob], prune=False, seconds=3, total_s=150):
     """Return the outcomes of jobs, as replay() does in a sandbox."""
     place.mkdir()
-    imports = sorted({line for job in jobs for lines, _ in job.tries for line in lines
-                      if line.startswith(("import ", "from "))})
-    (place / "jobs.json").write_text(json.dumps({
-        "source": str(source), "seconds": seconds, "total_s": total_s, "imports": imports,
-        "jobs": [{"tries": job.tries, "recorded": job.recorded, "prune": prune}
-                 for job in jobs]}))
+    (place / "jobs.json").write_text(json.dumps(
+        given_to_run(str(source), jobs, seconds, total_s, prune)))
     (place / "replay.py").write_text(text_of("codedata.suites.programs", "replay_calls.py"))
     done = run_program(place / "replay.py", place, cwd=source)
     assert done.returncode == 0 and done.stdout == "", done
@@ -277,6 +273,14 @@ def test_what_varies_or_nobody_may_show_is_no_fact(facts):
                  "_peek", "_inner", "helpers", "test_heron", "module_of", "/", "0x"):
         assert word not in text, word
     assert facts["from heron import echo\necho('kept.txt')"] == "'kept.txt'"
+
+
+def test_private_names_are_for_who_asks_for_them(run, tmp_path):
+    _, events, source = run
+    callees = "_inner", "._peek"
+    assert not jobs_of(events, callees)
+    jobs = jobs_of(events, callees, may_be_private=True)
+    assert {one.told for one in replayed(source, tmp_path / "x", jobs)} == {"3", "'d'"}
 
 
 def test_what_is_too_large_or_too_many_is_named(run):
