@@ -224,6 +224,8 @@ def test_a_verifier_refuses_what_is_right_for_the_tests_alone(heron):
     expected = json.loads(content_of(task.tests["cases/expected.json"]))
     assert len(expected) == sum(task.proof["cases"].values())
     assert task.proof["strength"]["killed"] > 1
+    scripts = str(content_of(task.tests["cases/jobs.json"]))
+    assert "words(" in scripts and "depths(" not in scripts   # it runs no changed line
     grader = Grader(factory_of(), task, image_of(task), RUN)
 
     def reward(line: str) -> float:
