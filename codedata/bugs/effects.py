@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from codedata.code.entities import language_of
-from codedata.code.patches import Hunk, diff_of, hunks_of
+from codedata.code.patches import diff_of, hunks_of
 from codedata.records import Analysis, Object
 from codedata.sandbox import open_sandbox
 from codedata.tasks.prove.first_run import FirstRun
@@ -33,18 +33,14 @@ def effects(run: FirstRun, analysis: Analysis | None) -> Object:
     n_broken = len(run.fail_to_pass)
     n_before = n_broken + len(run.pass_to_pass)
     hunks = hunks_of(diff_of(run.before, run.after, n_context=0))
+    lines = {(hunk.path, line) for hunk in hunks
+             for line in range(hunk.start, hunk.start + max(hunk.length, 2))}
     return {"tests": n_before, "broken": n_broken, "share_broken": round(n_broken / n_before, 4),
             "files": len(run.before | run.after),
             "lines_removed": sum(len(hunk.old) for hunk in hunks),
             "lines_added": sum(len(hunk.added) for hunk in hunks),
-            "symbols": symbols_at(lines_of(hunks), analysis) if analysis else [],
+            "symbols": symbols_at(lines, analysis) if analysis else [],
             "new_messages": new_messages_of([(run.before, run.after)])[0]}
-
-
-def lines_of(hunks: Iterable[Hunk]) -> set[tuple[str, int]]:
-    """Return the (path, line) that hunks replace, or between which they add lines."""
-    return {(hunk.path, line) for hunk in hunks
-            for line in range(hunk.start, hunk.start + max(hunk.length, 2))}
 
 
 def symbols_at(lines: Iterable[tuple[str, int]], analysis: Analysis) -> list[str]:

@@ -5,8 +5,8 @@ The facts of the tests are cases of hidden tests. So an argument is replaced by 
 call of the function; the new case counts if its outcome differs between the trees.
 
 Held-out cases of a verifier must not refuse a right repair. So only literals change, to values that
-the tests give the same argument or to ones near them, of the same type and sign; and the outcome
-must be of the kind and type that the recorded call has.
+the tests give the same argument or to ones near them, of the same type and sign, or to edited
+texts; and the outcome must be of the kind and type that the recorded call has.
 """
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from codedata.tasks.verifier.suite import is_expected
 from codedata.texts import fill, toml_of
 
 CASES = 3                  # raise it when other held-out cases are found
-MAX_RECORDED, MAX_TRIED = 60, 200   # calls; variants of the ones that show a bug, and of others
+MAX_RECORDED, MAX_TRIED = 40, 200   # calls; variants of them
 MAX_DRAWN = 20             # literals of a line, values and words of one
 MAX_CHANGED, MAX_EQUAL = 60, 30   # cases that the bug changes, and others
 WEAK = "its tests and cases stop fewer than 3 of 4 wrong repairs"
@@ -48,7 +48,7 @@ MAX_JOBS = 400             # scripts of a bug
 MAX_BASES = 6              # differences that are shortened and varied
 MAX_VARIED = 24            # varied cases that are tried for one of them
 MAX_LINES = 6              # before the last line of a script: longer scripts come later
-RECORD_S, REPLAY_S = 300, 180
+RECORD_S, REPLAY_S = 300, 90
 VARIED, RECORDED = "varied", "recorded"
 MAX_TITLE, MAX_TOLD, MAX_NAME = 90, 160, 40   # characters
 MAX_SHOWN = 1_000          # of an outcome that a model is shown
@@ -133,79 +133,61 @@ class Differences:
                   if is_other_case(one, pruned, told)]
         return sorted([*varied, *pruned], key=lambda one: one.rank)
 
-    def held_out(self, events: Iterable[Event], tests: Iterable[str], seeds: Sequence[Outcome]
+    def held_out(self, events: Iterable[Event], tests: Iterable[str]
                  ) -> tuple[list[Case], Object]:
         """Return (cases that no test has, entries for proof.json), from the `events` of a suite of
-        which some tests fail, and from `seeds`, calls that run what the bug changes. Raise Excluded
-        if wrong repairs that pass the tests pass them: ones that are right for tested calls alone,
-        or for the tested values of one argument."""
+        which some tests fail. Raise Excluded if wrong repairs that pass the tests pass them: ones
+        that are right for tested calls alone, or for the tested values of one argument."""
         begin_step("running what the failing tests call")
         names = {PARTS.sub(".", test) for test in tests}
         first = [event for event in events if PARTS.sub(".", event.test) in names]
         jobs = jobs_of([*first, *events], {event.of for event in first}, may_be_private=True)
-        shown = [one.right for one in self._differing(jobs[:MAX_RECORDED], RECORDED)]
-        bases = [*shown, *seeds][:MAX_RECORDED]
+        bases = [one.right for one in self._differing(jobs[:MAX_RECORDED], RECORDED)]
         if not bases:
             return [], {"cases": {"none": NO_CALL}}
         begin_step("running other cases")
         known = known_in(events, jobs, bases[0])
-        tried = {}
-        for n, base in enumerate(bases):   # half of the tries are like calls that show the bug
-            n_alike = len(shown) if n < len(shown) else len(bases) - len(shown)
-            for slot, one in islice(resembling(base, *known, True), MAX_TRIED // n_alike + 1):
-                tried.setdefault(one.program, (slot, n < len(shown), one))
-        usual = {(called(one.last), one.kind, one.type) for one in bases}
-        found, killed = {True: [], False: []}, defaultdict(set)   # by whether the bug is seen
-        for right, wrong in self._outcomes([_job(one) for *_, one in tried.values()], processes=1):
-            slot, is_like_shown, _ = tried.get(right.program, ("", False, None))
-            if (called(right.last), right.kind, right.type) in usual:
-                found[is_seen(right, wrong)].append(right)
-                if slot and is_like_shown:
-                    killed[is_seen(right, wrong)].add(slot)
-        strength = {"killed": len(killed[True]) + 1,
-                    "tried": len(killed[True] | killed[False]) + 1}
-        if killed[True] and 4 * strength["killed"] < 3 * strength["tried"]:   # 1: of calls
+        tried = {one.program: (slot, one) for base in bases for slot, one in islice(
+            resembling(base, *known, edits=True), MAX_TRIED // len(bases))}
+        found = []   # (slot, right outcome, whether the bug has another)
+        for right, wrong in self._outcomes([_job(one) for _, one in tried.values()]):
+            slot, one = tried.get(right.program, ("", right))
+            if slot and (right.kind, right.type) == (one.kind, one.type):
+                found.append((slot, right, not is_expected(vars(wrong), [right.kind, right.told])))
+        killed = {slot for slot, _, is_changed in found if is_changed}
+        strength = {"killed": len(killed) + 1, "tried": len({slot for slot, *_ in found}) + 1}
+        if killed and 4 * strength["killed"] < 3 * strength["tried"]:   # 1: of calls
             raise Excluded(WEAK)
-        for outcomes in found.values():
-            random.Random(1).shuffle(outcomes)
-        chosen = found[True][:MAX_CHANGED] + found[False][:MAX_EQUAL]
-        cases = self._outcomes([*map(_job, chosen)])
-        n_changed = sum(is_seen(*both) for both in cases)
-        about = {"cases": {"changed": n_changed, "equal": len(cases) - n_changed},
-                 "strength": strength}
-        if not n_changed:   # what is right for the tested calls alone is right where the bug is
-            about = {"cases": {"none": NO_OTHER, "equal": len(cases)}}
-        return [([*one.lines, one.last], one.kind, one.told) for one, _ in cases], about
+        random.Random(1).shuffle(found)
+        changed = [one for _, one, is_changed in found if is_changed][:MAX_CHANGED]
+        equal = [one for _, one, is_changed in found if not is_changed][:MAX_EQUAL]
+        about = {"cases": {"changed": len(changed), "equal": len(equal)}, "strength": strength}
+        if not killed:   # what is right for the tested calls alone is right where the bug is
+            about = {"cases": {"none": NO_OTHER, "equal": len(equal)}}
+        return [([*one.lines, one.last], one.kind, one.told) for one in (*changed, *equal)], about
 
     def _differing(self, jobs: Sequence[ReplayJob], case: str,
                    prune: bool = False) -> list[Difference]:
         """Return the differences between the two trees that the scripts of `jobs` show."""
-        return [Difference(one, other, case) for one, other in self._outcomes(jobs, prune=prune)
+        return [Difference(one, other, case) for one, other in self._outcomes(jobs, prune)
                 if other.told != one.told]
 
-    def _outcomes(self, jobs: Sequence[ReplayJob], **how: int) -> list[tuple[Outcome, Outcome]]:
-        """Return the outcomes of scripts in the two trees, where both are known. `how` is for the
-        replay in both, `prune` for the first."""
+    def _outcomes(self, jobs: Sequence[ReplayJob],
+                  prune: bool = False) -> list[tuple[Outcome, Outcome]]:
+        """Return the outcomes of scripts in the two trees, where both are known."""
         right, wrong = self._trees
-        prune = how.pop("prune", False)
-        how["total_s"] = REPLAY_S
         outcomes = [one for one in self._recorder.replay(
-            right, jobs, self._script, prune=prune, **how)
+            right, jobs, self._script, prune=prune, total_s=REPLAY_S)
             if one and not credential_in([one.program, one.text])]
         again = [*map(_job, outcomes)]
         return [(one, other) for one, other in zip(
-            outcomes, self._recorder.replay(wrong, again, self._script, **how), strict=True)
-            if other]
+            outcomes, self._recorder.replay(wrong, again, self._script, total_s=REPLAY_S),
+            strict=True) if other]
 
 
 def _job(script: Outcome) -> ReplayJob:
-    """Return the job of running a script, or one with other values."""
-    return ReplayJob([(script.lines, script.last)], may_be_private=True)
-
-
-def is_seen(right: Outcome, wrong: Outcome) -> bool:
-    """Return whether a case tells the bug's outcome from the right one."""
-    return not is_expected(vars(wrong), [right.kind, right.told])
+    """Return the job of running a script."""
+    return ReplayJob([(script.lines, script.last)])
 
 
 def is_other_case(varied: Difference, bases: Iterable[Difference], told: set[str]) -> bool:
@@ -264,10 +246,10 @@ def _code_of(script: Outcome) -> str:
 
 
 def resembling(base: Outcome, seen: Mapping[str, Mapping], known: Iterable[str],
-               is_odd: bool = False) -> Iterator[tuple[str, Outcome]]:
+               edits: bool = False) -> Iterator[tuple[str, Outcome]]:
     """Yield (slot, script) with one literal replaced, in an order drawn by the script: a text
     wherever it stands. Scripts whose code is in `known` are left out. A script is built when it is
-    asked for. With `is_odd`, some texts are less like a test's."""
+    asked for. With `edits`, texts are also edited."""
     code = [*base.lines, base.last]
     draw = random.Random(digest(code))
     scripts = []   # (slot, lines, made when they are read)
@@ -276,9 +258,8 @@ def resembling(base: Outcome, seen: Mapping[str, Mapping], known: Iterable[str],
             slot = _slot(line, start)
             others = _some([one for one in seen.get(slot, {}).values()
                             if type(one) is type(value)], draw)
-            odd = _edited(value, others, draw) if is_odd and isinstance(value, str) else ()
             scripts += [(slot, _replaced(base, code, (at, start), value, new))
-                        for new in (*others, *_near(value, others, draw), *odd)
+                        for new in (*others, *_near(value, others, draw, edits))
                         if slot and f"{base.written(new)}:" not in line]   # no key comes twice
     draw.shuffle(scripts)
     known = {*known, _code_of(base)}
@@ -307,15 +288,17 @@ def _some(values: Iterable, draw: random.Random) -> list:
     return draw.sample(values, min(len(values), MAX_DRAWN))
 
 
-def _near(value, others: Sequence, draw: random.Random) -> Iterator:
+def _near(value, others: Sequence, draw: random.Random, edits: bool) -> Iterator:
     """Yield values similar to a literal: with other or more digits, or with other words, some taken
-    from other texts."""
+    from other texts. With `edits`, a text is also edited."""
     if isinstance(value, bool):
         return
     if not isinstance(value, str):   # a sign stands before a literal
         several = value + 1, value - 1, value * 3, value + 200, value * 10 + 1
         yield from (new for new in several if new > 0)
         return
+    if edits:
+        yield from _edited(value, others, draw)
     for match in _some(DIGITS.finditer(value), draw):
         digits = "".join(str((int(one) + 3) % 10) for one in match[0])
         yield from (value[:match.start()] + new + value[match.end():]

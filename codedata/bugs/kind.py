@@ -15,7 +15,7 @@ from pathlib import Path
 
 from codedata.analysis.analyse import COVERAGE_FIELDS
 from codedata.bugs.choose import chosen_in
-from codedata.bugs.effects import effects, grade_of, lines_of, new_messages_of
+from codedata.bugs.effects import effects, grade_of, new_messages_of
 from codedata.bugs.generate import batch_items, n_batches
 from codedata.bugs.instances import (
     AGENT,
@@ -26,10 +26,9 @@ from codedata.bugs.instances import (
     operator_of,
     scale_candidates,
 )
-from codedata.bugs.issue_facts import MAX_JOBS, REPLAY_S, Differences
+from codedata.bugs.issue_facts import Differences
 from codedata.bugs.register import why_not_chosen
 from codedata.code.entities import language_of
-from codedata.code.patches import hunks_of
 from codedata.disk.store import Store, digest
 from codedata.errors import ItemFailed
 from codedata.records import (
@@ -69,8 +68,7 @@ class Bugs(PatchKind):
 
     def __init__(self, word: Word, root: Path, bug: BugSettings, analyses: Store | None = None):
         optional = {"same": "base_commit", "optional": True}
-        # by repository: its suite's events, and calls that run again, or why there are none
-        self._recorded = {}
+        self._events = {}   # of environments' suites, or why there are none, by repository
         self._locks = defaultdict(threading.Lock)   # one recording of a suite at a time
         self._word, self.tasks = word, bug_tasks(root, word.owns)
         self.hides_tests, self.rules = bug.hide_tests, rules_of(bug)
@@ -86,29 +84,24 @@ class Bugs(PatchKind):
               environment: Environment, *joined) -> tuple[list[Case], Object]:
         """Return calls with other arguments than the tests', and the strength of the task."""
         name, script = environment.repo_name, environment.test_script
-        lines = lines_of(hunks_of(candidate.diff))
         with (open_environment(environment, host, label) as right,
               open_environment(environment, host, label) as wrong):
             apply_patch(wrong, candidate.diff)
             with self._locks[name]:
-                if name not in self._recorded:
+                if name not in self._events:
                     begin_step("tests, with their calls recorded")
                     try:
-                        events = recorded_calls.record(
+                        self._events[name] = recorded_calls.record(
                             right, script, 5 * time_limit(environment, host.run_timeout_s))[1]
-                        jobs = recorded_calls.jobs_of(events, may_be_private=True)[:MAX_JOBS]
-                        self._recorded[name] = events, recorded_calls.replay(
-                            right, jobs, script, prune=True, total_s=REPLAY_S)
                     except SandboxDied:   # in a further run it may live
                         raise
                     except ItemFailed as e:
-                        self._recorded[name] = e.what
-            if isinstance(recorded := self._recorded[name], str):
-                return [], {"cases": {"none": recorded}}
-            events, calls = recorded
+                        self._events[name] = e.what
+            events = self._events[name]
+            if isinstance(events, str):
+                return [], {"cases": {"none": events}}
             return Differences(recorded_calls, right, wrong, script).held_out(
-                events, run.fail_to_pass, [one for one in calls if one and any(
-                    (path, line) in lines for path, ran in one.ran.items() for line in ran)])
+                events, run.fail_to_pass)
 
     def described(self, candidate: Candidate, run: FirstRun, environment: Environment,
                   analysis: Analysis | None, meta: RepoMeta | None) -> tuple[Object, Object]:

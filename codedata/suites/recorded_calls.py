@@ -69,7 +69,15 @@ class Event:
     @property
     def is_public(self) -> bool:
         """Return whether its line in a script, and the ones before, have only public names."""
-        return all(map(Outcome.is_public, [str(self.expr), *self.lines]))
+        try:
+            tree = ast.parse("\n".join([*self.lines, str(self.expr)]))
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return False
+        names = (getattr(node, kind, None) for node in ast.walk(tree)
+                 for kind in ("attr", "id", "arg", "name", "module"))
+        parts = [part for name in names if isinstance(name, str) for part in name.split(".")]
+        return not any(part[:1] == "_" and not part.endswith("__") and part.strip("_")
+                       for part in parts)
 
     def statement(self, objects: Collection[int]) -> str:
         """Return its line in a script in which these results are used."""
@@ -86,7 +94,6 @@ class ReplayJob:
     tries: list[tuple[list[str], str]]
     recorded: dict | None = None
     test: str = ""
-    may_be_private: bool = False   # whether it may use private names
 
 
 @dataclass(frozen=True)
@@ -141,19 +148,6 @@ class Outcome:
     def written(value) -> str:
         """Return a literal in source form."""
         return repr(value)
-
-    @staticmethod
-    def is_public(code: str) -> bool:
-        """Return whether code has only public names."""
-        try:
-            tree = ast.parse(code)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            return False
-        names = (getattr(node, kind, None) for node in ast.walk(tree)
-                 for kind in ("attr", "id", "arg", "name", "module"))
-        parts = [part for name in names if isinstance(name, str) for part in name.split(".")]
-        return not any(part[:1] == "_" and not part.endswith("__") and part.strip("_")
-                       for part in parts)
 
     @staticmethod
     def is_atom(code: str) -> bool:
@@ -242,14 +236,15 @@ def jobs_of(events: Sequence[Event], callees: Collection[str] | None = None,
             may_be_private: bool = False) -> list[ReplayJob]:
     """Return a job for each expression that can be a script; the callees take turns. Equal scripts
     count once, and each callee has at most MAX_OF_CALLEE, from as many tests as possible. With
-    `callees`, return all of theirs, the ones of a callee test by test, and no others."""
+    `callees`, return all of theirs, the ones of a callee test by test, and no others. Without
+    `may_be_private`, events with private names do not count."""
     jobs, seen = defaultdict(lambda: defaultdict(list)), set()   # by callee and test
-    events = events[:MAX_EVENTS]
+    events = [one for one in events[:MAX_EVENTS] if may_be_private or one.is_public]
     earlier = _Earlier(events)
     for event in events:
         is_told = event.kind != "put" and event.of not in UNTOLD and (
             callees is None or event.of in callees)
-        if event.expr is None or not is_told or not (may_be_private or event.is_public):
+        if event.expr is None or not is_told:
             continue
         scripts = (_script(event, earlier, is_whole) for is_whole in (False, True))
         tries = [*takewhile(lambda one: one is not None, scripts)]
@@ -258,8 +253,7 @@ def jobs_of(events: Sequence[Event], callees: Collection[str] | None = None,
         if tries and key not in seen:
             seen.add(key)
             recorded = {"raised": event.raised, "result": event.result, "type": event.type}
-            jobs[event.of][event.test].append(
-                ReplayJob(tries, recorded, event.test, may_be_private))
+            jobs[event.of][event.test].append(ReplayJob(tries, recorded, event.test))
     return _in_turn(_in_turn(tests.values())[:MAX_OF_CALLEE] if callees is None
                     else chain(*tests.values()) for tests in jobs.values())
 
@@ -336,15 +330,14 @@ def _script(event: Event, earlier: _Earlier, is_whole: bool) -> tuple[list[str],
 
 def replay(sandbox: Sandbox, jobs: Sequence[ReplayJob], test_script: str,
            kind: type[Outcome] = Outcome, *, prune: bool = False,
-           total_s: int = 120, processes: int = 3) -> list[Outcome | None]:
+           total_s: int = 120) -> list[Outcome | None]:
     """Return for each job the outcome of its script in a sandbox with the source, or None: None if
-    processes differ, none gives the recorded outcome, or the time is up. With `prune`, a script
-    keeps only the lines that its outcome needs, and it is noted what of the project it runs. Raise
-    ItemFailed if the answers cannot be read."""
+    runs differ, none gives the recorded outcome, or the time is up. With `prune`, a script keeps
+    only the lines that its outcome needs. Raise ItemFailed if the answers cannot be read."""
     if not jobs:
         return []
     source = sandbox.run("pwd -P").output.strip()
-    given = given_to_run(source, jobs, SCRIPT_S, total_s, prune, processes)
+    given = given_to_run(source, jobs, SCRIPT_S, total_s, prune)
     sandbox.run(f"rm -rf {REPLAYS}")   # the image may already contain answers
     sandbox.put({"jobs.json": json.dumps(given).encode()}, REPLAYS)
     name, how = kind.runner(test_script)
@@ -361,27 +354,24 @@ def replay(sandbox: Sandbox, jobs: Sequence[ReplayJob], test_script: str,
 
 
 def given_to_run(source: str, jobs: Sequence[ReplayJob], seconds: int, total_s: int,
-                 prune: bool = False, processes: int = 3) -> dict:
+                 prune: bool = False) -> dict:
     """Return the content of jobs.json for programs/replay_calls.py."""
     imports = sorted({line for job in jobs for lines, _ in job.tries for line in lines
                       if line.startswith(("import ", "from "))})
     return {"source": source, "seconds": seconds, "total_s": total_s, "imports": imports,
-            "processes": processes,
             "jobs": [{"tries": job.tries, "recorded": job.recorded, "prune": prune}
                      for job in jobs]}
 
 
 def _outcome(answer: dict | None, job: ReplayJob, kind: type[Outcome] = Outcome) -> Outcome | None:
-    """Return an answer as an outcome with readable names; None for no answer, or for one with a
-    private name or a path."""
+    """Return an answer as an outcome with readable names; None for no answer, or one with a path.
+    """
     if not answer:
         return None
     keys = Outcome.__dataclass_fields__.keys() & answer.keys()
     outcome = kind(**{key: storable(answer[key]) for key in keys} | {"test": job.test})
-    code = [*outcome.lines, outcome.last]
-    texts = [*code, outcome.text]
-    if not (job.may_be_private or all(map(kind.is_public, code))) or any(
-            "/tmp/" in text or ("0x" in outcome.text and " at 0x" in text) for text in texts):
+    texts = [*outcome.lines, outcome.last, outcome.text]
+    if any("/tmp/" in text or ("0x" in outcome.text and " at 0x" in text) for text in texts):
         return None
     return named(outcome)
 

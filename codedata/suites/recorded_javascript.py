@@ -86,8 +86,6 @@ class JavaScriptOutcome(Outcome):
         """Return True: the hook notes only calls and properties."""
         return True
 
-    is_public = is_atom   # the hook leaves out private names
-
 
 def record(sandbox: Sandbox, test_script: str, timeout_s: float,
            only: Collection[str] = (), hidden: Files = NONE) -> tuple[Run, list[Event]]:

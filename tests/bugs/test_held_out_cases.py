@@ -33,14 +33,13 @@ def event(n, expr, test="t"):
     return Event(n, test, "call", expr, expr.partition("(")[0], [], uses, "", "int", "")
 
 
-def found_in(right, wrong, events, test="t", seeds=()):
+def found_in(right, wrong, events, test="t"):
     """Return the held-out cases of functions without the bug and with it."""
     def replay(tree, jobs, *_, **__):
         return [Outcome(*job.tries[0], "value", "int", str(eval(job.tries[0][1], tree)))
                 for job in jobs]
 
-    differences = Differences(SimpleNamespace(replay=replay), right, wrong, "")
-    return differences.held_out(events, [test], seeds)
+    return Differences(SimpleNamespace(replay=replay), right, wrong, "").held_out(events, [test])
 
 
 CALLS = """m.stay('2 nights', n=4, at=[7])
@@ -170,16 +169,9 @@ def test_a_bug_that_only_tested_values_show_is_kept_and_one_that_one_argument_sh
         cases(lambda a, *rest: 0 if rest == (6, 7, 8) else a)
 
 
-def test_a_call_of_another_test_is_varied_where_it_runs_what_the_bug_changes():
-    right, wrong = ({"f": one, "g": one} for one in (abs, lambda n: n + 1))
-    cases, _ = found_in(right, wrong, [event(1, "f(50)")], seeds=[
-        Outcome([], "g(7)", "value", "int", "7")])
-    assert {code[-1][:2] for code, *_ in cases} == {"f(", "g("}
-
-
 def test_a_held_out_text_may_be_less_like_a_test_s():
     base, seen = Outcome([], "f('a, bc')", "value", "int", "1"), {"f 0": {"d": "de-f"}}
-    odd = {one.last for _, one in resembling(base, seen, (), is_odd=True)}
+    odd = {one.last for _, one in resembling(base, seen, (), edits=True)}
     assert {"f('a bc')", "f('a,, bc')", "f('a, BC')"} <= odd
     assert any(re.fullmatch(r"f\('(a|a,|a, )?(de)?-?f'\)", one) for one in odd)   # two texts
     usual = {one.last for _, one in resembling(base, seen, ())}
@@ -224,8 +216,6 @@ def test_a_verifier_refuses_what_is_right_for_the_tests_alone(heron):
     expected = json.loads(content_of(task.tests["cases/expected.json"]))
     assert len(expected) == sum(task.proof["cases"].values())
     assert task.proof["strength"]["killed"] > 1
-    scripts = str(content_of(task.tests["cases/jobs.json"]))
-    assert "words(" in scripts and "depths(" not in scripts   # it runs no changed line
     grader = Grader(factory_of(), task, image_of(task), RUN)
 
     def reward(line: str) -> float:

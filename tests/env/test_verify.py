@@ -5,11 +5,14 @@ import resource
 from pathlib import Path
 
 import pytest
+from heron_environment import an_environment
 from heron_project import RUN, add_test, commit_all, git, opener
 from projects import make_lean
 from steps_seen import StepsSeen
 
+from codedata.env.planner import plan_as
 from codedata.env.verify import Verifier
+from codedata.records import Environment
 from codedata.run.talk import showing
 from codedata.sandbox import open_sandbox
 from codedata.suites.source import Project, put_source
@@ -102,6 +105,19 @@ def test_the_next_commit_is_tested_in_an_installed_image_and_not_taken_if_it_is_
     assert next_commit("def test_four():\n    pass").is_healthy
     many = "@__import__('pytest').mark.parametrize('n', range(40))\ndef test_n(n):\n    assert n"
     assert next_commit(many) is None   # 97 % pass, but one that is new does not
+
+
+def test_what_a_neighbour_s_image_lacked_is_verified_by_more_than_one_run(source, image_name):
+    known = check(source, image_name=image_name)
+    add_test(source, "def test_made():\n    assert open('/opt/made')")
+    commit_all(source)
+    neighbour = Environment(**an_environment(
+        image_name=image_name, install_script="touch /opt/made", test_script=TESTS,
+        test_case_result=known.results))
+    project = Project(source, git(source, "rev-parse", "HEAD"), "heron", ("heron",))
+    verifier = Verifier(opener, project, LIMIT_S, image_name)
+    found = plan_as(verifier, neighbour, is_like=True, is_installed=True).verified
+    assert found.is_healthy and len(found.test_s) == 4
 
 
 WEAKER = "sed -i 's/slowly/fast/' tests/test_heron.py"

@@ -4,12 +4,12 @@ expressions.
     python3 replay_calls.py FOLDER
 
 FOLDER/jobs.json has `source`, the folder of the project; `seconds` for a script and `total_s` for
-all; how many `processes`, at most three; and `jobs`. A job has `tries`, each [lines, last
-expression]; the outcome that was `recorded`, or null; and whether its lines are to be pruned, and
-noted which lines of the project run. Each process imports the project once and forks for each
-script: with another seed for hashes, in another working directory, the third with a clock 400 days
-later. FOLDER/answers.json gets for each job the first try whose outcome is as recorded and the same
-in all processes, or null. It runs on Python 3.9 and later and imports nothing from its package.
+all; and `jobs`. A job has `tries`, each [lines, last expression]; the outcome that was `recorded`,
+or null; and whether its lines are to be pruned. Each of three processes imports the project once
+and forks for each script: with another seed for hashes, in another working directory, the third
+with a clock 400 days later. FOLDER/answers.json gets for each job the first try whose outcome is as
+recorded and the same in all three processes, or null. It runs on Python 3.9 and later and imports
+nothing from its package.
 """
 import collections
 import datetime
@@ -37,7 +37,7 @@ def main(folder):
     with open(folder + "/jobs.json", encoding="utf-8") as file:
         given = json.load(file)
     end = time.monotonic() + given["total_s"]
-    workers = [Worker(folder, seed, end) for seed in SEEDS[:given["processes"]]]
+    workers = [Worker(folder, seed, end) for seed in SEEDS]
     answers = [answered(job, workers) for job in given["jobs"]]
     for worker in workers:
         worker.close()
@@ -54,9 +54,9 @@ def answered(job, workers):
         last = first.get("last", last)
         if job["prune"]:
             lines = pruned(lines, last, first, workers[0])
-            first = workers[0].run(lines, last, None, observe=True)
-        if all(told(worker.run(lines, last, None)) == told(first) for worker in workers[1:]):
-            return {**first, "lines": lines, "last": last}
+        runs = [worker.run(lines, last, None, observe=worker is workers[0]) for worker in workers]
+        if all(told(run) == told(first) for run in runs):
+            return {**runs[0], "lines": lines, "last": last}
     return None
 
 
@@ -236,8 +236,7 @@ def outcome_of(lines, last, recorded, observe, source):
     except Exception as error:
         sys.settrace(None)
         sys.setprofile(None)
-        is_told = is_last and type(error) is not RecursionError   # whose limit is the machine's
-        found = {"kind": "raises" if is_told else "fails", "type": type(error).__name__,
+        found = {"kind": "raises" if is_last else "fails", "type": type(error).__name__,
                  "text": str(error)[:MAX_TEXT], "last": last}
         if recorded is not None:
             found["agrees"] = recorded["raised"] == found["type"]
