@@ -193,7 +193,7 @@ class _Run:
 
     def _check_limits(self) -> None:
         """End the run where a limit is reached."""
-        for outcome in limits_reached(self.agent, self._usage()):
+        for outcome in limits_reached(vars(self.agent), self._usage()):
             self.end(*outcome)
         if self.malformed_in_row >= MALFORMED_REPLIES:
             self.end("error", error=f"{self.malformed_in_row} malformed replies in a row",
@@ -395,19 +395,20 @@ def usage_since(started: float, calls: list[dict]) -> dict:
             "model_seconds": round(sum(call.get("seconds", 0) for call in calls), 3)}
 
 
-def limits_reached(agent, usage: dict) -> Iterator[tuple[str, str, str, str]]:
-    """Yield (status, "", error, cause) for each limit of an agent that its usage has reached."""
+def limits_reached(limits: dict, usage: dict) -> Iterator[tuple[str, str, str, str]]:
+    """Yield (status, "", error, cause) for each limit, named as in Agent, that a run's usage has
+    reached."""
     tokens = _total([usage["tokens_in"], usage["tokens_out"]])
     for name, used in (("max_seconds", usage["seconds"]), ("max_tokens", tokens),
                        ("max_usd", usage["cost_usd"])):
-        limit = getattr(agent, name)
+        limit = limits.get(name)
         if limit and used is None:
             unknown = "price" if name == "max_usd" else "usage"
             yield "error", "", f"{name} cannot be kept: the model has no known {unknown}", FAILED
         elif limit and used >= limit:
             error = f"{name} is reached: {round(used, 6):,} of {limit:,}"
             yield "tool_stop", "", error, name.removeprefix("max_")
-    if usage["calls"] >= agent.max_iterations:
+    if usage["calls"] >= limits["max_iterations"]:
         yield "max_iteration", "", f"{usage['calls']} replies, and no answer", "steps"
 
 

@@ -20,7 +20,6 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from shlex import quote
 from socketserver import ThreadingUnixStreamServer
-from types import SimpleNamespace
 
 import orjson
 
@@ -46,15 +45,14 @@ LENGTH = re.compile("[0-9]{1,7}")   # of a request: below 10 MB
 MAX_AT_ONCE = 4           # requests; further ones wait
 READ_S = 60.0             # seconds of silence in a request
 NO_LIMIT_S = 86_400.0
-ERROR_CHARS = 1_000       # shown of the end of the program's output
 PATHS = ("/v1/chat/completions", "/chat/completions")
 KEYS = ("name", "tool_calls", "tool_call_id")   # of a message, beside role and content
 OVER = "the attempt is over"
 
 
 class Proxy(ExitStack):
-    """Serve the requests of one attempt on a socket in a temporary folder, to the end of run(), in
-    a container with the `mounts`. `limits` has max_iterations, max_seconds and max_usd, as of Agent;
+    """Serve the requests of one attempt, from a container with the `mounts`, to the end of run().
+    `limits` has max_iterations and max_seconds, and may have max_tokens and max_usd, as of Agent:
     they are checked before a call."""
 
     def __init__(self, client: Client, limits: Object):
@@ -62,7 +60,7 @@ class Proxy(ExitStack):
         self.client = client
         self.calls = []                 # that were answered
         self.free = threading.Semaphore(MAX_AT_ONCE)
-        self._limits = SimpleNamespace(**{"max_tokens": 0, **limits})
+        self._limits = limits
         self._n_begun = 0
         self._lock = threading.Lock()
         self._messages = []             # of the longest conversation, with the reply
@@ -85,12 +83,10 @@ class Proxy(ExitStack):
         return self
 
     def _end_serving(self) -> None:
-        """End the socket, once the calls in flight are answered: they are paid for."""
-        if (self.folder / "socket").exists():
-            (self.folder / "socket").unlink()
-            self._server.shutdown()
-            for _ in range(MAX_AT_ONCE):
-                self.free.acquire()
+        """Serve no more, once the calls in flight are answered: they are paid for."""
+        self._server.shutdown()
+        for _ in range(MAX_AT_ONCE):
+            self.free.acquire()
 
     def run(self, command: str, task: str, sandbox: SandboxDocker) -> AgentResult:
         """Run a bash command, with {task} and {model} filled in, to its end or a limit, and return
@@ -105,12 +101,12 @@ class Proxy(ExitStack):
             path.chmod(0o666)   # for the container's user; its mount is read-only
         try:
             self._end(*self._outcome_of(sandbox.run(
-                RUN, timeout_s=self._limits.max_seconds or NO_LIMIT_S, env=ENVIRONMENT)))
+                RUN, timeout_s=self._limits["max_seconds"] or NO_LIMIT_S, env=ENVIRONMENT)))
         except ItemFailed as e:
             self._end("error", "", str(e), cause_of(e))
         finally:
             sandbox.end_all()
-            self._end_serving()
+            self.close()
         if self._stopped:
             raise self._stopped
         status, answer, error, cause = self._outcome
@@ -123,8 +119,8 @@ class Proxy(ExitStack):
         if result.timed_out:
             return "tool_stop", "", "max_seconds is reached", "seconds"
         if result.ok:
-            return "success", content_text(self._messages[-1]) if self._messages else "", "", ""
-        said = printable(result.output[-ERROR_CHARS:].strip(), ERROR_CHARS)
+            return "success", "", "", ""
+        said = printable(result.output[-1000:].strip())
         error = f"the command ended with {result.exit_code}: {said}"
         if self._too_long:
             return "error", "", f"{self._too_long}; {error}", "context"
@@ -163,7 +159,7 @@ class Proxy(ExitStack):
         if not self._begin_call():
             return 403, _error(OVER)
         context = self._context.copy()
-        context.run(begin_step, f"call {self._n_begun} of at most {self._limits.max_iterations}")
+        context.run(begin_step, f"call {self._n_begun} of at most {self._limits['max_iterations']}")
         try:
             reply = context.run(self.client.ask, messages, tools=tools or None)
         except ItemFailed as e:
@@ -209,7 +205,7 @@ def _message(role: str, content: str | list | None = None, **more) -> dict:
 
 
 def _error(what: str, code: str = "") -> dict:
-    return {"error": {"message": what, "type": "invalid_request_error", "code": code}}
+    return {"error": {"message": what, "code": code}}
 
 
 def _events(completion: dict) -> bytes:
@@ -246,21 +242,21 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         length = self.headers["Content-Length"] or ""
+        if not LENGTH.fullmatch(length):
+            return self.send_error(413, "the length of the request is not there, or too large")
+        body = self.rfile.read(int(length))
         if self.path not in PATHS:
-            self.send_error(404, f"only POST {PATHS[0]} is answered")
-        elif not LENGTH.fullmatch(length):
-            self.send_error(413, "the length of the request is not there, or too large")
-        else:
-            status, answer = self.server.proxy.answer(self.rfile.read(int(length)))
-            self.server.proxy.end_if_over()
-            is_stream = isinstance(answer, bytes)
-            self.send_response(status)
-            self.send_header("Content-Type",
-                             "text/event-stream" if is_stream else "application/json")
-            self.end_headers()
-            self.wfile.write(answer if is_stream else orjson.dumps(answer))
+            return self.send_error(404, f"only POST {PATHS[0]} is answered")
+        status, answer = self.server.proxy.answer(body)
+        self.server.proxy.end_if_over()
+        is_stream = isinstance(answer, bytes)
+        self.send_response(status)
+        self.send_header("Content-Type", "text/event-stream" if is_stream else "application/json")
+        self.end_headers()
+        self.wfile.write(answer if is_stream else orjson.dumps(answer))
 
-    do_GET = do_POST
+    def do_GET(self):
+        self.send_error(404)
 
     def log_message(self, *_):
         pass

@@ -89,9 +89,9 @@ class SandboxDocker:
     out of time, which ends everything in the container. If it keeps the command's output open, the
     engine waits two seconds for it. A failed command that ran into the limit of memory or processes
     says so in `limit_hit` and its output's last line. With `default_rights` the container has the
-    capabilities that Docker gives by default, and privileges can be gained. `mounts` maps folders of
-    the host, by absolute paths, and volumes to where the container has them, read-only. Once `stop`
-    is set, commands end, and Interrupted is raised.
+    capabilities that Docker gives by default, and privileges can be gained. `mounts` maps absolute
+    paths of the host, and volumes, to where the container has them, read-only. Once `stop` is set,
+    commands end, and Interrupted is raised.
     """
 
     name = "docker"
