@@ -5,7 +5,6 @@
 The exit code is the command's. This is copied into containers: it needs Python alone.
 """
 import asyncio
-import os
 import sys
 
 
@@ -34,9 +33,9 @@ async def run():
     listener = await asyncio.start_server(forward, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/v1"
     process = await asyncio.create_subprocess_exec(
-        *sys.argv[2:], env={**os.environ, "OPENAI_BASE_URL": url, "OPENAI_API_BASE": url})
+        "env", f"OPENAI_BASE_URL={url}", f"OPENAI_API_BASE={url}", *sys.argv[2:])
     return await process.wait()
 
 
 if __name__ == "__main__":
-    os._exit(asyncio.run(run()) % 256)   # at once, whatever is still connected
+    sys.exit(asyncio.run(run()) % 256)
