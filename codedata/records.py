@@ -967,21 +967,54 @@ class DatapointChecks:
     audit: list[AuditCheck] = field(default_factory=list)   # the audit's checks in full
 
 
-@dataclass(frozen=True)
-class SolverAttempt:
-    """Hold an attempt of a model to solve a datapoint:
-    dp/_attempts/<id>.<content>.<model>.<attempt>.json."""
+# how an attempt ended: the verifier rewards it, or why it does not
+ATTEMPT_STATUSES = SOLVED, WRONG, NO_SUBMISSION, CHEATED, *_ = (
+    "solved", "wrong", "no submission", "cheated", "out of steps", "out of time",
+    "out of context", "out of money", "refused")
 
-    directory = "dp/_attempts"
-    instance_id: str         # the datapoint's
-    content: str             # that was tried
-    model: str
-    attempt: int             # from 1
-    reward: float            # 1: it is solved
-    status: str              # how the agent's run ended
-    trajectory: Trajectory
-    usage: Object            # calls, tokens_in, tokens_out, cost_usd, seconds
-    seconds: Seconds
+
+class AttemptOutcome(TypedDict):
+    """Hold what came of an attempt: its record.json."""
+
+    task: ItemName
+    kind: str                # of the task
+    content: str             # digest of the task that was tried
+    agent: str               # its name, model and 6 hex digits of its settings
+    model: str               # "" for nop and gold
+    settings: Object         # of the agent: sampling, limits
+    attempt: Integer         # from 1
+    status: str              # one of ATTEMPT_STATUSES
+    why: str                 # details of it
+    reward: float
+    until: list[Integer]     # [solve] until at that time
+    verifier: str            # the end of what it printed
+    replayed: Integer        # replies of an earlier run of it, which was killed
+    usage: Object            # calls, tokens_in, tokens_out, cost_usd
+    seconds: Object          # by model, tools and verifier, and of all
+
+
+@dataclass(frozen=True)
+class Graded:
+    """Hold what came of an attempt, without what was done."""
+
+    directory = "attempt"
+    places: ClassVar = {"outcome": "record.json"}
+    instance_id: str         # the folder's name
+    outcome: AttemptOutcome
+
+    @classmethod
+    def completed(cls, data: dict) -> dict:
+        """Return the fields of a folder as they are."""
+        return data
+
+
+@dataclass(frozen=True)
+class Attempt(Graded):
+    """Hold an agent's attempt at a task: attempt/<task>.<content 8>.<agent>.<attempt>/."""
+
+    places: ClassVar = {**Graded.places, "trajectory": "trajectory.json", "patch": "patch.diff"}
+    trajectory: Object       # ATIF 1.8
+    patch: str | None = None   # of the work directory; null: none, or not of text alone
 
 
 class QueueTask(TypedDict):
@@ -1325,7 +1358,7 @@ def _keys_of(kind):
 _CHECKS |= {kind.__name__: _keys_of(kind)
             for kind in (CaseResult, Measurement, CoveredTest, Otherwise, ProposedChange,
                          BugVerdict, StripCandidate, ScreenedStrip, DatapointCheck, AuditCheck,
-                         QueueTask, QueueData, CallRun, RecordedFact)}
+                         QueueTask, QueueData, CallRun, RecordedFact, AttemptOutcome)}
 _CHECKS["CandidateRun"] = _keys_of(CandidateRun)
 _CHECKS["QueueLine"] = _has({
     **_texts("event", "detail"), "at": (" is missing", _CHECKS["UnixTime"]),

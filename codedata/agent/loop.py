@@ -33,10 +33,12 @@ from codedata.agent.tools import Failed, Stop, Tool
 from codedata.disk.layouts import to_json, write_atomic
 from codedata.errors import HttpTrouble, ItemFailed, Trouble
 from codedata.llm import Reply
+from codedata.llm.client import FILTER_CUT
+from codedata.llm.http import FLAGGED
 from codedata.records import storable
 from codedata.run.pool import trouble_of
 from codedata.run.talk import begin_step
-from codedata.sandbox import Sandbox
+from codedata.sandbox import Sandbox, SandboxDied
 from codedata.terminal import say
 from codedata.texts import displayed, printable
 
@@ -46,6 +48,8 @@ SAME_FAILURES = 3        # in a row of one action: the model is advised, the act
 MALFORMED_REPLIES = 8    # in a row: the run ends
 SAVED_IN = "~/agent_output"   # in the sandbox: whole texts of shortened observations
 REFUSES_TOOLS = re.compile("tool|function", re.IGNORECASE)
+FAILED, DIED = "failed", "died"   # causes: the endpoint or engine failed, the sandbox died
+TOO_LONG_STATUSES = (400, 413, 422)
 TOO_LONG = re.compile(r"context|too long|too many tokens|maximum.{0,30}(?:tokens|length)",
                       re.IGNORECASE)
 
@@ -84,8 +88,12 @@ class AgentResult:
     messages: list[dict]     # whole, in the API's form
     tools: list[dict]        # the schemas sent with each request
     left_out: list[dict]     # what later requests omit: message, from_iteration, placeholder
-    usage: dict              # calls, tokens_in, tokens_out, cost_usd (null: not known), seconds
+    # calls, tokens_in, tokens_out, cost_usd (null: not known), seconds, of these model_seconds
+    usage: dict
     handed_in: bool = False  # the answer was submitted; False for an answer in prose
+    # what ended a run without an answer: a limit ("steps", "seconds", "tokens", "usd", "context"),
+    # "malformed" replies, a tool, "refused" (by the endpoint, for what was said), FAILED, DIED
+    cause: str = ""
 
     def to_dict(self) -> dict:
         """Return the result as a dict for JSON."""
@@ -147,7 +155,7 @@ class Agent:
             while not run.outcome:
                 run.step()
         except ItemFailed as e:   # a request failed for good, or SandboxDied
-            run.end("error", error=str(e))
+            run.end("error", error=str(e), cause=cause_of(e))
         return run.save()
 
 
@@ -161,6 +169,7 @@ class _Run:
         self.started = time.monotonic()
         self.outcome: tuple[str, str, str] | None = None   # (status, answer, error), once it ends
         self.handed_in = False
+        self.cause = ""
         self.calls: list[dict] = []       # one for each reply
         self.malformed = 0
         self.malformed_in_row = 0         # replies without a valid action
@@ -192,13 +201,17 @@ class _Run:
             if limit and used is None:
                 unknown = "price" if name == "max_usd" else "usage"
                 model = self.calls[-1]["model"]
-                self.end("error", error=f"{name} cannot be kept: {model} has no known {unknown}")
+                self.end("error", error=f"{name} cannot be kept: {model} has no known {unknown}",
+                         cause=FAILED)
             elif limit and used >= limit:
-                self.end("tool_stop", error=f"{name} is reached: {round(used, 6):,} of {limit:,}")
+                self.end("tool_stop", error=f"{name} is reached: {round(used, 6):,} of {limit:,}",
+                         cause=name.removeprefix("max_"))
         if self.malformed_in_row >= MALFORMED_REPLIES:
-            self.end("error", error=f"{self.malformed_in_row} malformed replies in a row")
+            self.end("error", error=f"{self.malformed_in_row} malformed replies in a row",
+                     cause="malformed")
         if len(self.calls) >= self.agent.max_iterations:
-            self.end("max_iteration", error=f"{len(self.calls)} replies, and no answer")
+            self.end("max_iteration", error=f"{len(self.calls)} replies, and no answer",
+                     cause="steps")
 
     def step(self) -> None:
         """Let the model take one turn (think, act, observe), and end the run if it was the last."""
@@ -255,7 +268,7 @@ class _Run:
     def _adapts_to(self, refusal: HttpTrouble) -> bool:
         """Return whether the next request would be a different one: shorter, or in the text
         protocol."""
-        if refusal.status in (400, 413, 422) and TOO_LONG.search(refusal.what):
+        if refusal.status in TOO_LONG_STATUSES and TOO_LONG.search(refusal.what):
             return self._shorten(self.history.size() // 2)
         refuses_tools = refusal.status and REFUSES_TOOLS.search(refusal.what)
         if not refuses_tools or self.calls or not self._may_fall_back():
@@ -333,25 +346,27 @@ class _Run:
             self.handed_in = handed_in
             self.end("success", stop.answer)
         else:
-            self.end("tool_stop", stop.answer, f"the tool {tool} asked to stop")
+            self.end("tool_stop", stop.answer, f"the tool {tool} asked to stop", "tool")
 
-    def end(self, status: str, answer: str = "", error: str = "") -> None:
+    def end(self, status: str, answer: str = "", error: str = "", cause: str = "") -> None:
         """End the run with a status, unless it has ended already."""
         if not self.outcome:
             self.outcome = status, storable(answer), storable(error)
+            self.cause = cause
 
     def save(self) -> AgentResult:
         """Return the result so far, and write it to the trajectory file, if one is set."""
         result = AgentResult(
             *(self.outcome or ("running", "", "")), len(self.calls), self.malformed, self.protocol,
             self.history.messages, self.schemas, [*self.history.left_out.values()],
-            self._usage(), self.handed_in)
+            self._usage(), self.handed_in, self.cause)
         if self.agent.trajectory:
             write_atomic(Path(self.agent.trajectory), to_json(result.to_dict()))
         return result
 
     def _usage(self) -> dict:
-        return {**usage_of(self.calls), "seconds": round(time.monotonic() - self.started, 3)}
+        return {**usage_of(self.calls), "seconds": round(time.monotonic() - self.started, 3),
+                "model_seconds": round(sum(call.get("seconds", 0) for call in self.calls), 3)}
 
     def _ask_again(self, problem: str) -> None:
         self._say(packaged(f"{self.protocol}_again.md").replace("{problem}", problem))
@@ -371,6 +386,16 @@ class _Run:
 def plain(text: str) -> str:
     """Return terminal output as it is displayed, without colours and overwritten progress bars."""
     return storable(displayed(text))
+
+
+def cause_of(failure: ItemFailed) -> str:
+    """Return the cause, as in AgentResult, of a request or sandbox that failed for good."""
+    if isinstance(failure, HttpTrouble):
+        if failure.what.startswith(FLAGGED) or failure.what == FILTER_CUT:
+            return "refused"
+        if failure.status in TOO_LONG_STATUSES and TOO_LONG.search(failure.what):
+            return "context"
+    return DIED if isinstance(failure, SandboxDied) else FAILED
 
 
 def usage_of(calls: list[dict]) -> dict:

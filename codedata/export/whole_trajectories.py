@@ -2,9 +2,7 @@
 that these name. The caller gives what reads the rows, so that they may come from anywhere.
 
 What solved its task is learnt. Left out are near-duplicates by what was done, those beyond the caps
-of a task and a repository, and what read what it should not: the tests or solution that a verifier
-hides, the repository's later history or pages, or the pull request before any of it was written.
-Commands and results are searched for that: what an agent hides in other words is missed.
+of a task and a repository, and what read what it should not (codedata/leak/forbidden.py).
 """
 from __future__ import annotations
 
@@ -18,14 +16,13 @@ from operator import attrgetter
 from pathlib import Path
 
 from codedata.checks.duplicates import near_duplicates
-from codedata.conversation.turn import Turn, form_of, turn_text
 from codedata.disk.store import Store, digest
 from codedata.errors import Trouble
 from codedata.export.collect import ExportRules, ExportTurn, ExportTurns, LeftOutLog
 from codedata.export.formats import first_turn, single_calls, whole_messages
-from codedata.leak.facts import has_read_fix
+from codedata.leak.forbidden import actions_of, forbidden_in
 from codedata.messages import content_text
-from codedata.records import Commit, Message, Sample, SourceTrajectory
+from codedata.records import Message, Sample, SourceTrajectory
 from codedata.settings import ExportSettings
 from codedata.suites.repo_names import parts_of
 from codedata.texts import natural
@@ -37,18 +34,6 @@ SOLVED, FAILED = 100.0, 0.0   # the scores of whole trajectories
 KEPT_SETTINGS = ("duplicate_similarity", "licence", "licences", "max_chars", "seed",
                  "solved_reward", "tool_calls", "trajectories_per_repo", "trajectories_per_task",
                  "validation")
-# what no command may hold: a verifier's folders, what fetches or lists the repository's later
-# history, its pages (a link in brackets fetches nothing); REPO stands for owner/name. Repeats are
-# bounded, so that it takes linear time
-FORBIDDEN = (
-    r"(?<![\w./~*)}-])/(?:tests|solution|logs/verifier)\b"
-    r"|\bgit (?:-[cC] \S{1,99} |-\S{1,99} ){0,5}(?:fetch|pull|clone|ls-remote|reflog)\b"
-    r"|\bgit (?:-[cC] \S{1,99} |-\S{1,99} ){0,5}(?:log|rev-list|show|diff|checkout)\b"
-    r"[^\n|;&]{0,200} (?:--(?:all|remotes|branches)\b|(?:origin|upstream)/)"
-    r"|\bgh (?:pr|issue|api|release) |\bgit\+\w{1,9}://[^\s/]{1,60}/REPO(?![\w-])"
-    r"|https?://(?:raw|codeload|patch-diff)\.github\w{0,30}\.com/(?:raw/)?REPO/"
-    r"|(?<![(<])https?://(?:api\.|www\.)?github\.com/(?:repos/)?REPO/"
-    r"(?:pull|commit|compare|issues|archive|blob|raw)")
 # (record) → (its messages, its tools); raises BrokenRecord for a changed row
 RowReader = Callable[[SourceTrajectory], tuple[list[Message], list | None]]
 
@@ -86,9 +71,9 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
             left_out.add(name, "no outcome")
             return None
         messages, tools = read_row(record)
-        actions[name] = "\n".join(_actions(messages, tools))
+        actions[name] = actions_of(messages, tools)
         pr = replace(turns.pr(record.instance_id)[0], repo=record.repo)
-        if read := _forbidden_in(actions[name], messages, pr):
+        if read := forbidden_in(actions[name], messages, pr):
             left_out.add(name, "read what it should not", read)
             return None
         *history, last = messages
@@ -110,30 +95,12 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
     return turns
 
 
-def _forbidden_in(actions: str, messages: list[Message], pr: Commit) -> str:
-    """Return what actions read or ran that they should not, or ""."""
-    forbidden = FORBIDDEN.replace("REPO", re.escape(pr.repo))
-    if match := re.search(forbidden, re.sub(r"[ \t]+", " ", actions), re.IGNORECASE):
-        return match[0]
-    return "the pull request, before it wrote any of it" if has_read_fix(messages, pr) else ""
-
-
 def _is_solved(record: SourceTrajectory, least: float) -> bool | None:
     """Return whether a trajectory has solved its task, by its reward where nothing else says so;
     None where it has no outcome."""
     if record.resolved is None and record.reward is not None:
         return record.reward >= least
     return record.resolved
-
-
-def _actions(messages: list[Message], tools: list | None) -> Iterator[str]:
-    """Yield what each turn does: the shell commands that do the same, where there are some."""
-    fence = form_of(messages, tools).fence
-    for message in messages:
-        if message["role"] == "assistant":
-            has_calls = bool(message.get("tool_calls"))
-            yield (turn_text({**message, "content": ""}, as_bash=True) if has_calls
-                   else Turn(content_text(message), fence).block or content_text(message))
 
 
 def _kept(turns: ExportTurns, some: list[ExportTurn], actions: dict[str, str]

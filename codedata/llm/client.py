@@ -36,6 +36,7 @@ MIN_SECRET_CHARS = 8   # a header's value may be a key; to mask shorter ones wou
 PUBLIC_HEADERS = ("accept", "content-type", "user-agent", "referer", "http-referer", "x-title")
 BASE_URL = re.compile(r"https?://([^/@]*@)?[^/:@]+(:\d+)?(/|$)")
 FILTERED = ("content_filter", "safety", "SAFETY")   # finish reasons
+FILTER_CUT = "the endpoint's content filter cut the answer"
 BROKEN_OFF = ("error", "abort", "insufficient_system_resource")
 PARALLEL = "parallel_tool_calls"
 REFUSES_A_PART = (400, 422)   # statuses
@@ -501,7 +502,7 @@ def _decode(choice: dict, answer: dict) -> Reply:
     """Return the reply of one choice in a chat completion; raise one of WRONG_SHAPE where there is
     none, HttpTrouble where a filter cut it."""
     if choice.get("finish_reason") in FILTERED:
-        raise HttpTrouble("the endpoint's content filter cut the answer", status=200)
+        raise HttpTrouble(FILTER_CUT, status=200)
     if choice.get("finish_reason") in BROKEN_OFF or choice.get("error"):
         raise ValueError("broken off by the endpoint")
     message = choice["message"]

@@ -1,0 +1,1 @@
+"""Let agents attempt tasks, and grade what they did: solve.py."""
