@@ -135,8 +135,9 @@ def attempts_section(rates: Sequence[Object]) -> str:
     highest = [max(one["rate"] for one in found.values()) for found in rates]
     if not rates:
         return ""
-    return (f"\nModels attempted {plural(len(rates), 'task')}: {sum(map(bool, highest))} are solved "
-            f"at least once, {highest.count(1.0)} by a model each time (`rates` in the manifest).\n")
+    return (f"\nModels attempted {plural(len(rates), 'task')}: {sum(map(bool, highest))} are "
+            f"solved at least once, {highest.count(1.0)} by a model each time (`rates` in the "
+            "manifest).\n")
 
 
 def _share(part: int, whole: int) -> str:

@@ -64,9 +64,9 @@ class ExportTask:
     task: Task
     masked: Counter                 # secrets by kind
     audit: Object | None            # the figures of its audit, if there is one of it as it is now
-    rates: Object                   # how often models solve it as it is now: {agent: rates_of()}
     split: str = ""
     noted: Object = field(default_factory=dict)   # of its image, by push-images
+    rates: Object = field(default_factory=dict)   # of models, as it is now: {agent: rates_of()}
 
     @property
     def image(self) -> Image:
@@ -185,7 +185,7 @@ def read_tasks(root: Path, settings: ExportSettings, rules: ExportRules,
         else:
             instruction, masked = mask(task.instruction or "")
             read.tasks.append(ExportTask(replace(task, instruction=instruction), masked,
-                                         audit and figures_of(audit), rates))
+                                         audit and figures_of(audit), rates=rates))
     broken += audits.broken
     for error in broken:
         say(f"export.py: {error}")
