@@ -4,29 +4,26 @@ already, and is hard to cheat.
 
 `agents`: turn seeds into drafts and drafts into datapoints, review these, and move approved ones to
 task/; a stopped run can be continued. `validate`: prove and audit in fresh containers; prove again
-the datapoints that were edited in task/. `calibrate`: count how often a model passes. `tool NAME`:
-run a command for agents of any kind; exit code 1: it is refused. --status alone: show the queue,
-dp/ and task/.
+the datapoints that were edited in task/. `tool NAME`: run a command for agents of any kind; exit
+code 1: it is refused. --status alone: show the queue, dp/ and task/. What models solve too often or
+too seldom (solve.py) goes back to a builder, at most twice.
 
 reads   PATH…                       folders of datapoints (Task); default: those in dp/ and task/
 writes  dp/_checks/<content>.json   DatapointChecks, and a line an attempt in _ledger.jsonl
         task/<id>/proof.json        what was approved or proven again, and a ledger
         audit/<id>.json             how its verdict was tried, as by audit.py
-        dp/_attempts/…              SolverAttempt (calibrate), and a ledger
         dp/_ledger.jsonl, _trajectories/, _queue.jsonl   work of the agents
         dp/_seeds/, _ideas/, _drafts/, _staging/, dp/<id>/, task/<id>/   results of the agents
         dp/_index.html              a page of all datapoints
 
   python build_dp.py agents --root runs/mine --seeds samples/seed_tasks --agents builder=4,review=2
   python build_dp.py validate samples/tasks/same-bytes --json
-  python build_dp.py calibrate --root runs/mine --attempts 8 --model some-model
   python build_dp.py --root runs/mine tool next --agent a --task-type generate_idea
 """
 import argparse
 from pathlib import Path
 
 from codedata import config
-from codedata.datapoints.calibrate import calibrate_stage
 from codedata.datapoints.command_line import run_tool
 from codedata.datapoints.contents import HOLDS, complaints, results_of, steps_of
 from codedata.datapoints.folder import folders_in
@@ -34,12 +31,11 @@ from codedata.datapoints.index_page import write_index
 from codedata.datapoints.profiles import PROFILES
 from codedata.datapoints.workers import parse_agents, run_agents, show_status
 from codedata.disk.layouts import to_json
-from codedata.records import SolverAttempt
 from codedata.run import cli, start
 from codedata.sandbox.factory import SandboxFactory
 from codedata.terminal import plural, say
 
-NEXT = ("build_dp.py calibrate", "export.py --formats harbor")
+NEXT = ("solve.py", "export.py --formats harbor")
 NOT_OF_AGENTS = ("workers", "only", "force", "refresh", "shard", "prune", "compact")
 
 
@@ -52,16 +48,14 @@ def main(argv=None) -> int:
         args = cli.parser("", "sandbox").parse_args([*common.root, *common.config])
         return run_tool(config.load(args), rest[1:])
     parser = cli.parser(__doc__, "sandbox", "dp")
-    parser.add_argument("word", choices=["agents", "validate", "calibrate"], nargs="?",
-                        metavar="agents|validate|calibrate|tool", help="the work to do")
+    parser.add_argument("word", choices=["agents", "validate"], nargs="?",
+                        metavar="agents|validate|tool", help="the work to do")
     parser.add_argument("paths", nargs="*", metavar="PATH",
                         help="folders of datapoints to validate")
     flags = parser.add_argument_group("flags of build_dp.py")
     flags.add_argument("--agents", metavar="ROLE=N,…",
                        help="numbers of idea, builder and review agents (default: one each)")
     flags.add_argument("--seeds", metavar="PATH", help="seed tasks to queue first")
-    flags.add_argument("--attempts", type=cli.positive, default=8, metavar="N",
-                       help="attempts of calibrate at each datapoint (default: 8)")
     flags.add_argument("--profile", choices=sorted(PROFILES),
                        help="the kind of tasks (default: backend; for validate: the profile that "
                        "each was built for)")
@@ -77,15 +71,10 @@ def main(argv=None) -> int:
     if args.status and args.word in (None, "agents"):
         return show_status(settings, args.word)
     if not args.word:
-        parser.error("name the work (agents, validate, calibrate or tool), or give --status")
+        parser.error("name the work (agents, validate or tool), or give --status")
     if args.word == "agents":
         n_agents = parse_agents(args.agents or "idea=1,builder=1,review=1")
         return run_agents(settings, options, n_agents, args.seeds and Path(args.seeds))
-    if args.word == "calibrate":
-        return start.run_steps({"calibrate": lambda models: calibrate_stage(
-            settings.root, models.client("dp_solver"),
-            SandboxFactory(settings, models.stop, args.keep_images), settings.agent,
-            settings.dp.profile, args.attempts)}, settings, options, (SolverAttempt,))
     return validate(args, settings, options)
 
 

@@ -38,7 +38,7 @@ STAGES = [("prompt", "prompt"), ("king", "prompt"), ("ch", "answer*"), ("run_tur
           ("bug_inject scale", "bug/_config"), ("bug_inject agent --steps bug_issue", "bug"),
           (f"nl2repo --writer template --steps {NL2REPO}", "nl2repo"), ("audit", "audit"),
           ("pr_tasks", "task/_lock.pull_request.*"), ("build_dp agents", "dp/_seeds"),
-          ("build_dp validate", "dp/*"), ("build_dp calibrate", "dp/_attempts")]
+          ("build_dp validate", "dp/*"), ("solve", "attempt")]
 
 
 def main(argv=None) -> int:

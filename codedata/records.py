@@ -986,6 +986,7 @@ class AttemptOutcome(TypedDict):
     status: str              # one of ATTEMPT_STATUSES
     why: str                 # details of it
     reward: float
+    until: list[Integer]     # [solve] until at that time
     verifier: str            # the end of what it printed
     replayed: Integer        # replies of an earlier run of it, which was killed
     usage: Object            # calls, tokens_in, tokens_out, cost_usd
@@ -993,26 +994,27 @@ class AttemptOutcome(TypedDict):
 
 
 @dataclass(frozen=True)
-class Attempt:
-    """Hold an agent's attempt at a task: attempt/<task>.<content 8>.<agent>.<attempt>/."""
+class Graded:
+    """Hold what came of an attempt, without what was done."""
 
     directory = "attempt"
-    places: ClassVar = {"trajectory": "trajectory.json", "outcome": "record.json",
-                        "patch": "patch.diff"}
+    places: ClassVar = {"outcome": "record.json"}
     instance_id: str         # the folder's name
-    trajectory: Object       # ATIF 1.8
     outcome: AttemptOutcome
-    patch: str | None = None   # of the work directory; null: none, or not of text alone
 
     @classmethod
     def completed(cls, data: dict) -> dict:
         """Return the fields of a folder as they are."""
         return data
 
-    @property
-    def is_solved(self) -> bool:
-        """Return whether the attempt has solved its task, by no cheat."""
-        return self.outcome["status"] == SOLVED
+
+@dataclass(frozen=True)
+class Attempt(Graded):
+    """Hold an agent's attempt at a task: attempt/<task>.<content 8>.<agent>.<attempt>/."""
+
+    places: ClassVar = {**Graded.places, "trajectory": "trajectory.json", "patch": "patch.diff"}
+    trajectory: Object       # ATIF 1.8
+    patch: str | None = None   # of the work directory; null: none, or not of text alone
 
 
 class QueueTask(TypedDict):
@@ -1356,7 +1358,7 @@ def _keys_of(kind):
 _CHECKS |= {kind.__name__: _keys_of(kind)
             for kind in (CaseResult, Measurement, CoveredTest, Otherwise, ProposedChange,
                          BugVerdict, StripCandidate, ScreenedStrip, DatapointCheck, AuditCheck,
-                         QueueTask, QueueData, CallRun, RecordedFact)}
+                         QueueTask, QueueData, CallRun, RecordedFact, AttemptOutcome)}
 _CHECKS["CandidateRun"] = _keys_of(CandidateRun)
 _CHECKS["QueueLine"] = _has({
     **_texts("event", "detail"), "at": (" is missing", _CHECKS["UnixTime"]),

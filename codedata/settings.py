@@ -3,7 +3,7 @@ its default and its bounds. config.py fills them in.
 """
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, field, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from math import inf
 from pathlib import Path
 
@@ -238,6 +238,14 @@ class DpSettings:
 
 
 @dataclass(frozen=True)
+class SolveSettings(RoleSettings):
+    """[solve]: the model that attempts tasks; as [agent] where it is empty."""
+
+    max_steps: int = at_least(1, 100)   # replies of an attempt
+    until: tuple[int, ...] = ()         # [solved, failed]: attempts of a task end with both
+
+
+@dataclass(frozen=True)
 class PromptSettings:
     """[prompt]: what prompt.py samples."""
 
@@ -416,7 +424,7 @@ class Settings:
     dp_idea: RoleSettings = RoleSettings()   # of build_dp.py agents
     dp_builder: RoleSettings = RoleSettings()
     dp_review: RoleSettings = RoleSettings()
-    dp_solver: RoleSettings = RoleSettings()   # of build_dp.py calibrate
+    solve: SolveSettings = SolveSettings()
     audit: AuditSettings = AuditSettings()
     sandbox: SandboxSettings = SandboxSettings()
     exclude: Exclude = Exclude()
@@ -429,11 +437,12 @@ class Settings:
     github_token: ApiKey = field(default=ApiKey(""), repr=False)
 
     def model_spec(self, role: str) -> ModelSpec:
-        """Return the model of "king", "challenger", "agent", "issue", "audit" or
+        """Return the model of "king", "challenger", "agent", "issue", "audit", "solve" or
         "dp_…": its section over [llm]."""
         section = getattr(self, role)
-        if role.startswith("dp_"):
-            own = {key: value for key, value in vars(section).items() if value is not None}
+        if role == "solve" or role.startswith("dp_"):
+            own = {one.name: value for one in fields(RoleSettings)
+                   if (value := getattr(section, one.name)) is not None}
             if section.endpoint:
                 own = {**dict.fromkeys(OF_ENDPOINT), **own}
             section = replace(self.agent, **own)

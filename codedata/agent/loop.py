@@ -38,7 +38,7 @@ from codedata.llm.http import FLAGGED
 from codedata.records import storable
 from codedata.run.pool import trouble_of
 from codedata.run.talk import begin_step
-from codedata.sandbox import Sandbox
+from codedata.sandbox import Sandbox, SandboxDied
 from codedata.terminal import say
 from codedata.texts import displayed, printable
 
@@ -48,7 +48,7 @@ SAME_FAILURES = 3        # in a row of one action: the model is advised, the act
 MALFORMED_REPLIES = 8    # in a row: the run ends
 SAVED_IN = "~/agent_output"   # in the sandbox: whole texts of shortened observations
 REFUSES_TOOLS = re.compile("tool|function", re.IGNORECASE)
-FAILED = "failed"             # as the cause: the endpoint or the sandbox, not the model
+FAILED, DIED = "failed", "died"   # causes: the endpoint or engine failed, the sandbox died
 TOO_LONG_STATUSES = (400, 413, 422)
 TOO_LONG = re.compile(r"context|too long|too many tokens|maximum.{0,30}(?:tokens|length)",
                       re.IGNORECASE)
@@ -92,7 +92,7 @@ class AgentResult:
     usage: dict
     handed_in: bool = False  # the answer was submitted; False for an answer in prose
     # what ended a run without an answer: a limit ("steps", "seconds", "tokens", "usd", "context"),
-    # "malformed" replies, a tool, "refused" (by the endpoint, for what was said) or "failed"
+    # "malformed" replies, a tool, "refused" (by the endpoint, for what was said), FAILED, DIED
     cause: str = ""
 
     def to_dict(self) -> dict:
@@ -395,7 +395,7 @@ def cause_of(failure: ItemFailed) -> str:
             return "refused"
         if failure.status in TOO_LONG_STATUSES and TOO_LONG.search(failure.what):
             return "context"
-    return FAILED
+    return DIED if isinstance(failure, SandboxDied) else FAILED
 
 
 def usage_of(calls: list[dict]) -> dict:

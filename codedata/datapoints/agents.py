@@ -131,7 +131,8 @@ def material(task: QueuedTask, desk: Desk) -> dict[str, Path | dict[str, bytes]]
         found["datapoint"] = folder_of(desk.point(task))
     if "rates" in task.data:
         paths = [inside(desk.root, path) for path in task.data.get("trajectories", []) if path]
-        found["attempts"] = {path.name: read_bounded(path) for path in paths if path.is_file()}
+        found["attempts"] = {f"{path.parent.name}.json": read_bounded(path)
+                             for path in paths if path.is_file()}
     return found
 
 

@@ -26,7 +26,6 @@ from codedata.datapoints.folder import (
     texts_of,
 )
 from codedata.datapoints.profiles import gaps_in, say_gaps
-from codedata.datapoints.rates import Attempts, attempts_in, rates_by_model
 from codedata.disk.layouts import write_atomic
 from codedata.errors import BrokenRecord
 from codedata.llm.costs import costs_of
@@ -45,6 +44,8 @@ from codedata.page.blocks import (
 )
 from codedata.page.builder import Packed, build, pack_fitting, shortened
 from codedata.records import AUDIT_RESULTS, UNFINISHED, DatapointChecks, Object, Task
+from codedata.tasks.folder.folder import audited_digest
+from codedata.tasks.rates import Attempts, attempts_in, rates_by_agent
 from codedata.terminal import plural
 from codedata.texts import printable
 
@@ -99,7 +100,7 @@ def read_tasks(root: Path, room: int = DETAIL_BYTES
         for task in read_all(folders_in(root, broken), broken):
             tasks.append(_row(task, known_checks(root, task)))
             draft = f"_drafts/{task.instance_id}.md"   # beside the page
-            tries = attempts.get((task.instance_id, content_digest(task)), {})
+            tries = attempts.get((task.instance_id, audited_digest(task)), {})
             yield _in_full(task, tries, draft if Path(root, DP, draft).is_file() else "", tasks[-1])
 
     details = pack_fitting(enumerate(read()), room)
@@ -129,8 +130,8 @@ def _in_full(task: Task, attempts: Attempts, draft: str, row: Object) -> list[Bl
     """Return the details that the page shows when a datapoint is opened, below its row."""
     lineage = [[_label(key), _label(value)] for key, value in
                [*labels_of(task).lineage.items()][:MAX_LABELS]
-               + [("passed by " + model, rates)
-                  for model, rates in rates_by_model(attempts).items()][:MAX_LABELS]]
+               + [("solved by " + agent, rates)
+                  for agent, rates in rates_by_agent(attempts).items()][:MAX_LABELS]]
     if draft:
         lineage.append(["draft", {"kind": "file", "path": draft}])
     texts = [{"path": path, "text": text[:MAX_CHARS], "size": len(text)}

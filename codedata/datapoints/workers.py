@@ -183,6 +183,7 @@ class _Run:
                 for name in self.desk.init_seed_tasks(str(seeds)).get("without_text", []):
                     self._say(f"{SCRIPT}: the seed {name} has no text; it is left out.")
             self.desk.queue_reviews()
+            self.desk.queue_returns()
             agents = []
             for role in self.roles:
                 if not self.options.selection.no_retry:
@@ -370,7 +371,7 @@ def _next(options: RunOptions, counts: Mapping[str, Mapping[str, int]], n_left: 
         agents = options.command(SCRIPT, same=True, without=("seeds", "agents", "limit"))
         yield f"      next:  {agents} --agents {others}"
     else:
-        yield f"      next:  {options.command(f'{SCRIPT} calibrate')}"
+        yield f"      next:  {options.command('solve.py')}"
         yield f"      next:  {options.command('export.py')} --formats harbor"
 
 

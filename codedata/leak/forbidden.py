@@ -1,5 +1,5 @@
-"""Find in a whole trajectory what an agent may not read: the tests or solution that a verifier hides,
-the repository's later history or pages, or the pull request before any of it was written.
+"""Find in a whole trajectory what an agent may not read: the tests or solution that a verifier
+hides, the repository's later history or pages, or the pull request before it wrote any of it.
 
 Commands and results are searched for that: what an agent hides in other words is missed.
 """

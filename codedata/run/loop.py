@@ -76,7 +76,10 @@ class StageRun:
         item = attempt.item
         attempt.calls = self.states.replies(item.name, item.state)
         with recording(attempt.calls), showing(attempt.step):
-            self._wait_for_group(item.name)
+            if rule := self._wait_for_group(item):
+                with self.journal.lock:
+                    self.totals.excluded[rule] += 1
+                return self._take_spare()
             inputs, attempt.read = self.states.load(item)
             try:
                 if item.copies_only and not self.stage.writes.parts:
@@ -90,14 +93,15 @@ class StageRun:
         self.journal.commit(attempt, output)
         self._check(attempt, output)
 
-    def _wait_for_group(self, name: str) -> None:
+    def _wait_for_group(self, item: Item) -> str:
         """Wait while items before this one in its group are in flight, if the stage has groups.
-        Raise Interrupted if the run is ending."""
-        group = self.stage.after_same
+        Return the rule that leaves it out now, or "". Raise Interrupted if the run is ending."""
+        group, name = self.stage.after_same, item.name
         while group and any(group(one) == group(name) and natural(one) < natural(name)
                             for one in [*self.in_flight]):
             if self.stop.wait(0.1):
                 raise Interrupted()
+        return self.stage.reads.leaves_out(name, item.instance_id) if group else ""
 
     def _take_spare(self) -> None:
         """Add an item beyond --limit in place of one that a rule left out."""

@@ -113,7 +113,9 @@ def print_costs(stage: Stage, states: States, plan: Plan, models: Models,
     if options.dry_run:
         if plan.todo and _is_embedded(models) and stage.requests:
             models.check()   # it counts its tokens itself
-        to_come = stage.cost_note or "no calls: no model is asked"
+        note = stage.cost_note
+        to_come = (note(len(plan.todo)) if callable(note) else note
+                   ) or "no calls: no model is asked"
         if stage.requests:
             to_come = _calls_to_come(stage, states, plan)
         say(f"{stage.label}  to come: {to_come}")

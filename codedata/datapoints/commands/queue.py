@@ -4,14 +4,17 @@ from __future__ import annotations
 from collections import Counter
 from typing import Literal
 
-from codedata.datapoints.commands.desk import Desk
+from codedata.datapoints.commands.desk import Desk, build_again, builds_again
 from codedata.datapoints.folder import content_digest, labels_of, readable
 from codedata.datapoints.profiles import instructions
 from codedata.datapoints.queue import BUILD, REVIEW, QueuedTask, Refusal
-from codedata.datapoints.rates import attempts_in, rates_by_model
-from codedata.records import Object
+from codedata.datapoints.rates import outside_band
+from codedata.records import Attempt, Object
+from codedata.tasks.folder.folder import audited_digest
+from codedata.tasks.rates import attempts_in, rates_by_agent
 
 ENDS = {BUILD: "add_dp_to_review", REVIEW: "approve_datapoint or cancel_datapoint"}
+MAX_RETURNS = 2   # of a datapoint to a builder, for its pass rate
 LISTED = ("id", "type", "state", "parent", "attempts")
 
 
@@ -26,8 +29,20 @@ class QueueCommands(Desk):
         task_type: generate_idea, build_datapoint or review_datapoint; empty: any
         """
         self.queue_reviews()
+        self.queue_returns()
         task = self.manager.get_next_task(agent, task_type)
         return {"claim": task.token, **task.shown()} if task else {"id": None}
+
+    def queue_returns(self) -> None:
+        """Queue the datapoints whose pass rate is outside the band of their profile to be built
+        again, unless MAX_RETURNS other versions of one were queued before."""
+        for task, rates, names in outside_band(self.root, self.settings.profile):
+            content = content_digest(task)
+            earlier = {one.data.get("content") for one in
+                       builds_again(self.manager, task.instance_id, "rates")}
+            if content in earlier or len(earlier) < MAX_RETURNS:
+                build_again(self.manager, task, f"rates:{content}", rates=rates, trajectories=[
+                    f"{Attempt.directory}/{name}/trajectory.json" for name in names])
 
     def complete(self, task_id: str, claim: str,
                  status: Literal["completed", "failed", "rejected"] = "completed",
@@ -90,8 +105,8 @@ class QueueCommands(Desk):
             for key in ("status", "category", "difficulty"):
                 counts[key][getattr(labels, key)] += 1
             counts["language"].update(labels.languages)
-            if tried := attempts.get((task.instance_id, content_digest(task))):
-                rates[task.instance_id] = rates_by_model(tried)
+            if tried := attempts.get((task.instance_id, audited_digest(task))):
+                rates[task.instance_id] = rates_by_agent(tried)
         return {"tasks": self.manager.counts(), "oldest_lease_s": self.manager.oldest_lease_s(),
                 "datapoints": counts, "rates": rates}
 

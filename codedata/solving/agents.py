@@ -1,0 +1,90 @@
+"""Choose the agent that attempts tasks, by name.
+
+own       a model with the tools of codedata/agent/
+nop       changes nothing: a sound task rewards it with less than 1
+gold      runs the task's own solution: a sound task rewards it with 1
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from codedata.agent import (
+    Agent,
+    AgentResult,
+    ToolBashExecutor,
+    create_file,
+    edit_file,
+    search,
+    view_file,
+)
+from codedata.llm.client import Client
+from codedata.records import Object, Task
+from codedata.solving.patch import Watch
+from codedata.tasks.folder.folder import agent_of
+from codedata.tasks.prove.grade import Grader
+from codedata.texts import text_of
+
+FILE_TOOLS = [view_file, search, create_file, edit_file]
+NO_USAGE = {"calls": 0, "tokens_in": 0, "tokens_out": 0, "cost_usd": 0.0, "seconds": 0.0,
+            "model_seconds": 0.0}
+
+
+@dataclass(frozen=True)
+class Done:
+    """Hold what an agent did: its run, the archive of its work (None: no change), and its patch."""
+
+    result: AgentResult
+    work: bytes | None = None
+    patch: str | None = None
+
+
+@dataclass(frozen=True)
+class Nop:
+    """Change nothing."""
+
+    name = "nop"
+    settings = {}
+
+    def attempt(self, task: Task, grader: Grader) -> Done:
+        """Return an empty run."""
+        told = [{"role": "user", "content": task.instruction}]
+        return Done(AgentResult("success", "", "", 0, 0, "native", told, [], [], NO_USAGE, True))
+
+
+@dataclass(frozen=True)
+class Gold(Nop):
+    """Run the task's own solution."""
+
+    name = "gold"
+
+    def attempt(self, task: Task, grader: Grader) -> Done:
+        """Return the work of the solution."""
+        return Done(super().attempt(task, grader).result, grader.gold()[0])
+
+
+@dataclass(frozen=True)
+class Own:
+    """Let a model work with tools in a container of the task's image."""
+
+    client: Client
+    limits: Object           # max_iterations, max_seconds, max_usd: of Agent
+    network: bool = False
+    name = "own"
+
+    @property
+    def settings(self) -> Object:
+        """Return what an attempt depends on beside its task."""
+        return {**self.client.spec.identity(), **self.limits, "network": self.network,
+                "prompt": text_of(__package__, "system.md")}
+
+    def attempt(self, task: Task, grader: Grader) -> Done:
+        """Return what the model did. Work that cannot be packed is none."""
+        host = grader.host
+        with host.open(grader.image, grader.label, grader.workdir, is_stateful=True,
+                       default_rights=True, user=agent_of(task)) as sandbox:
+            sandbox.network(self.network)
+            watch = Watch(grader, sandbox)
+            bash = ToolBashExecutor(max_timeout_s=host.run_timeout_s)
+            result = Agent(text_of(__package__, "system.md"), [bash, *FILE_TOOLS], self.client,
+                           sandbox, **self.limits).run(task.instruction)
+            return Done(result, *watch.work())

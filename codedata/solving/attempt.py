@@ -1,0 +1,150 @@
+"""Make an attempt: let an agent work at a task in a container, and grade its work in another.
+
+An attempt that the endpoint, the engine or the run's budget ended is none: it is made again, with
+the replies that were kept. Its commands run again then, and where an observation differs, the
+model is asked anew from there.
+"""
+from __future__ import annotations
+
+import time
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+from typing import Protocol
+
+from codedata.agent import AgentResult
+from codedata.agent.loop import DIED, FAILED
+from codedata.audit.stage import check_builds_images
+from codedata.disk.layouts import load_folder, to_json, write_atomic
+from codedata.disk.store import Store
+from codedata.errors import ItemFailed
+from codedata.leak.forbidden import actions_of, forbidden_in
+from codedata.llm.replies import current_reply_log
+from codedata.records import (
+    CHEATED,
+    NO_SUBMISSION,
+    SOLVED,
+    WRONG,
+    Attempt,
+    AttemptOutcome,
+    Object,
+    Task,
+    parse,
+)
+from codedata.run.stage import Reads, Stage, Writes
+from codedata.run.talk import begin_step
+from codedata.sandbox.copies import at_hand
+from codedata.sandbox.factory import SandboxFactory
+from codedata.solving.agents import Done
+from codedata.solving.atif import atif_of
+from codedata.solving.trials import Trial, agent_id, enough_at, trials_in
+from codedata.suites.environments import labelled
+from codedata.tasks.folder.folder import audited_digest
+from codedata.tasks.gold import commit_of
+from codedata.tasks.prove.grade import Grade, Grader, grader_of
+from codedata.tasks.rates import attempts_in, rates_by_agent
+from codedata.terminal import plural
+
+RATES = "_rates"
+STATUS_BY_CAUSE = {"steps": "out of steps", "seconds": "out of time", "context": "out of context",
+                   "usd": "out of money", "refused": "refused"}
+
+
+class TaskAgent(Protocol):
+    """Define an agent that attempts tasks; agents.py has those there are."""
+
+    name: str
+    settings: Object         # what an attempt depends on beside its task
+
+    def attempt(self, task: Task, grader: Grader) -> Done:
+        """Return what the agent did. Raise ItemFailed if a container failed."""
+
+
+def solve_stage(root: Path, host: SandboxFactory, agent: TaskAgent, n: int, until: tuple[int, ...]
+                ) -> Stage:
+    """Return the stage in which an agent makes `n` attempts at each task of a root. Raise Trouble
+    if the sandbox cannot build images."""
+    check_builds_images(host)
+    slug = agent_id(agent.name, agent.settings)
+    trials = trials_in(root, slug, n)
+    return Stage(
+        "solve", make=partial(attempted, host, agent, slug, [*until]),
+        reads=Reads(trials, (), leaves_out=enough_at(root, trials, [*until])),
+        writes=Writes(Store(root, Attempt), optional=("patch",)), identity=agent.settings,
+        after_same=(lambda name: name.rpartition(".")[0]) if until else None,
+        cost_note=partial(price_of, root, slug) if agent.settings else "",
+        finish=partial(write_rates, root), then="prompt.py --source attempt")
+
+
+def attempted(host: SandboxFactory, agent: TaskAgent, slug: str, until: list[int], trial: Trial
+              ) -> Attempt:
+    """Make an attempt, and return its record. Raise ItemFailed if it does not count."""
+    started, log = time.monotonic(), current_reply_log()
+    with (at_hand(Path(trial.folder)) as folder,
+          labelled(host, trial.instance_id, "attempt") as label):
+        task = parse(Task, Task.completed(load_folder(folder, Task.places)), str(folder))
+        if audited_digest(task) != trial.content:
+            raise ItemFailed("was edited just now.", trial.instance_id)
+        grader = grader_of(task, host, label)
+        done = agent.attempt(task, grader)
+        result = done.result
+        if result.cause in (FAILED, DIED):
+            if result.cause == DIED and log.served:   # the same replies would end it again
+                log.discard()
+            raise ItemFailed(f"the attempt does not count: {result.error}", trial.instance_id)
+        begin_step("grading")
+        grade = grader.grade(done.work)
+    outcome = AttemptOutcome(
+        task=trial.instance_id, kind=task.kind, content=trial.content, agent=slug,
+        model=agent.settings.get("model", ""), settings=agent.settings, attempt=trial.attempt,
+        until=until, **_graded(task, result, grade), verifier=grade.log, replayed=log.served,
+        usage={key: result.usage[key] for key in ("calls", "tokens_in", "tokens_out", "cost_usd")},
+        seconds={"model": result.usage["model_seconds"], "verifier": round(grade.seconds, 1),
+                 "agent": result.usage["seconds"], "all": round(time.monotonic() - started, 1)})
+    about = {"instance_id": trial.instance_id, "repo": str(task.about.get("repo") or "")}
+    return Attempt(log.item, outcome, atif_of(result, log.item, agent.name, outcome["model"],
+                                              about), done.patch)
+
+
+def _graded(task: Task, result: AgentResult, grade: Grade) -> Object:
+    """Return {status, why, reward} of an attempt."""
+    pull_request = commit_of(task)
+    read = forbidden_in(actions_of(result.messages, result.tools), result.messages, pull_request)
+    if read:
+        status, why = CHEATED, read
+    elif grade.reward >= 1.0:
+        status, why = SOLVED, result.error
+    elif result.status == "success":
+        status, why = WRONG, ""
+    else:
+        status, why = STATUS_BY_CAUSE.get(result.cause, NO_SUBMISSION), result.error
+    return {"status": status, "why": why, "reward": grade.reward}
+
+
+def price_of(root: Path, slug: str, n: int) -> str:
+    """Return what `n` attempts of an agent are likely to cost, by its attempts that are there."""
+    kept = [one["usage"] for found in attempts_in(root).values()
+            for one in found.get(slug, {}).values()]
+    if not kept:
+        return f"{plural(n, 'attempt')}; what one costs is not known: none of this agent is there"
+    mean = {key: n * fmean(usage[key] or 0 for usage in kept) for key in kept[0]}
+    unpriced = "" if all(usage["cost_usd"] is not None for usage in kept) else "more than "
+    return (f"about {mean['calls']:,.0f} calls, {mean['tokens_in']:,.0f} tokens in, "
+            f"{mean['tokens_out']:,.0f} out, {unpriced}${mean['cost_usd']:.2f}, by the mean of "
+            f"{plural(len(kept), 'attempt')}")
+
+
+def write_rates(root: Path) -> list[str]:
+    """Write attempt/_rates/<task>.json, what agents solve of each task. Return a terminal line for
+    each task and agent; tasks that are solved sometimes come first."""
+    lines = []
+    for (task, content), attempts in attempts_in(root).items():
+        rates = rates_by_agent(attempts)
+        write_atomic(root / Attempt.directory / RATES / f"{task}.json",
+                     to_json({"content": content, "rates": rates}))
+        for agent, one in rates.items():
+            low, high = one["interval"]
+            cut = ", ended by [solve] until" if one["is_cut"] else ""
+            lines.append((not 0 < one["rate"] < 1, f"      {task}: {agent} solved {one['solved']} "
+                          f"of {one['attempts']} ({low:.2f}–{high:.2f}{cut})"))
+    return [line for _, line in sorted(lines)]

@@ -1,0 +1,82 @@
+"""List the attempts to make: for each task of a root, those of one agent by number.
+
+A name says all that an attempt is of: the task, its content, the agent with its settings, and a
+number. So it does not depend on the order of tasks or attempts, and more attempts replace none.
+"""
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from codedata.disk.store import Derived, Store, digest, path_in
+from codedata.errors import BrokenRecord
+from codedata.records import Graded, Object, Task
+from codedata.tasks.folder.folder import audited_digest, edited_parts
+from codedata.tasks.rates import has_enough
+
+COMPOSE = "docker-compose.yaml"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Hold an attempt that an agent is to make at a task."""
+
+    instance_id: str         # the task's
+    folder: str
+    content: str             # audited_digest() of the task
+    attempt: int             # from 1
+    problem: str             # why the task is not attempted, or ""
+
+
+def agent_id(name: str, settings: Object) -> str:
+    """Return the name of an agent in those of its attempts: with its model, and a digest of its
+    settings."""
+    slug = re.sub(r"[^A-Za-z0-9]+", "-", settings.get("model", ""))[:40].strip("-")
+    return "-".join(filter(None, [name, slug, digest(settings)[:6]]))
+
+
+def trials_in(root: Path, agent: str, n: int) -> Derived:
+    """Return an agent's attempts at the tasks of a root: the first at each, then the second, and
+    so on. Attempts of other agents, or at other contents, are kept."""
+    def of(name: str, task: Task) -> dict[str, Trial]:
+        content, problem = audited_digest(task), problem_of(task)
+        return {f"{name}.{content[:8]}.{agent}.{k}": Trial(
+            name, str(path_in(root, Task, name)), content, k, problem) for k in range(1, n + 1)}
+
+    return Derived(Store(root, Task), of, keeps=lambda name: True,
+                   choose=lambda facts: sorted(facts, key=lambda name: int(name.rsplit(".")[-1])))
+
+
+def problem_of(task: Task) -> str:
+    """Return why a task is not attempted, or ""."""
+    if not (task.instruction or "").strip():
+        return "the task has no instruction"
+    if task.kind:
+        return "the task is not as it was proven" if not task.proof or edited_parts(task) else ""
+    environment = task.config.get("environment", {})
+    lacks = {"steps with tests of their own": task.config.get("steps"),
+             "GPUs": environment.get("gpus"), "MCP servers": environment.get("mcp_servers"),
+             "Windows": environment.get("os") == "windows",
+             # copy_tasks() has seen that it has one service
+             "further containers": COMPOSE in task.environment and "made_from" not in task.about}
+    found = ", ".join(name for name, is_so in lacks.items() if is_so)
+    return found and f"the task cannot run here: it needs {found}"
+
+
+def enough_at(root: Path, trials: Derived, until: list[int]) -> Callable[[str, str], str]:
+    """Return what says why a trial is left out: for its task, or since earlier ones are enough."""
+    store = Store(root, Graded)
+
+    def rule(name: str, instance_id: str) -> str:
+        trial, outcomes = trials.read(name), []
+        for k in range(1, trial.attempt) if until else ():
+            try:
+                outcomes.append(store.read(f"{name.rpartition('.')[0]}.{k}").outcome)
+            except BrokenRecord:   # it is not there, or not readable
+                continue
+        return trial.problem or (
+            "[solve] until is reached" if has_enough(outcomes, until) else "")
+
+    return rule

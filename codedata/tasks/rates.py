@@ -1,0 +1,48 @@
+"""Count how often agents have solved a task, from attempt/."""
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from statistics import fmean
+
+from codedata.checks.intervals import by_both, wilson
+from codedata.disk.store import all_readable
+from codedata.records import SOLVED, AttemptOutcome, Graded, Object
+
+Attempts = dict[str, dict[str, AttemptOutcome]]   # by agent, then by name
+
+
+def attempts_in(root: Path) -> dict[tuple[str, str], Attempts]:
+    """Return the outcomes of a root's attempts by (task, its content), then by agent and name."""
+    found: dict = defaultdict(lambda: defaultdict(dict))
+    for one in all_readable(root, Graded):
+        outcome = one.outcome
+        found[outcome["task"], outcome["content"]][outcome["agent"]][one.instance_id] = outcome
+    return found
+
+
+def rates_of(outcomes: list[AttemptOutcome]) -> Object:
+    """Return {model, attempts, solved, rate, mean_reward, interval, is_cut, tokens} of an agent's
+    attempts at a task. `interval` is the rate's of 95 %: Wilson's, or where [solve] until has
+    ended the attempts (`is_cut`), that of this design. `tokens` is None if unknown."""
+    n, solved = len(outcomes), sum(one["status"] == SOLVED for one in outcomes)
+    is_cut = has_enough(outcomes, outcomes[-1]["until"])
+    interval = by_both(solved, n - solved, *outcomes[-1]["until"]) if is_cut else wilson(
+        solved / n, n)
+    tokens = [one["usage"].get(key) for one in outcomes for key in ("tokens_in", "tokens_out")]
+    return {"model": outcomes[0]["model"], "attempts": n, "solved": solved,
+            "rate": round(solved / n, 4),
+            "mean_reward": round(fmean(one["reward"] for one in outcomes), 4),
+            "interval": [round(end, 4) for end in interval], "is_cut": is_cut,
+            "tokens": sum(tokens) if {*map(type, tokens)} <= {int, float} else None}
+
+
+def has_enough(outcomes: list[AttemptOutcome], until: list[int]) -> bool:
+    """Return whether as many attempts are solved, and as many not, as `until` asks; [] never is."""
+    solved = sum(one["status"] == SOLVED for one in outcomes)
+    return bool(until) and solved >= until[0] and len(outcomes) - solved >= until[1]
+
+
+def rates_by_agent(attempts: Attempts) -> dict[str, Object]:
+    """Return {agent: rates_of(its attempts)}."""
+    return {agent: rates_of([*found.values()]) for agent, found in sorted(attempts.items())}

@@ -1,0 +1,64 @@
+#!/usr/bin/env python3
+"""Let an agent attempt tasks, grade what it did, and say how often each task is solved.
+
+An attempt runs in a container of the task's image without network; its work is graded by the
+task's own verifier in another container. Agents: `own`, a model with tools; `nop`, which changes
+nothing; `gold`, the task's own solution.
+
+reads   task/<id>/                                    Task, ours or anybody's
+writes  attempt/<task>.<content 8>.<agent>.<k>/       Attempt: trajectory.json (ATIF), patch.diff,
+                                                      record.json; a line an attempt in a ledger
+        attempt/_rates/<task>.json                    how often agents solve it
+
+  python solve.py --root runs/mine --n 4 --model some-model
+  python solve.py --root runs/mine --n 8              # four more attempts
+  python solve.py --root runs/theirs --tasks some-tasks/ --agent gold   # are they sound?
+"""
+from functools import partial
+from pathlib import Path
+
+from codedata import config
+from codedata.audit.others import copy_tasks
+from codedata.llm import Models
+from codedata.records import Attempt
+from codedata.run import cli, start
+from codedata.run.stage import Stage
+from codedata.sandbox.factory import SandboxFactory
+from codedata.settings import Settings
+from codedata.solving.agents import Gold, Nop, Own
+from codedata.solving.attempt import solve_stage
+from codedata.terminal import say
+
+
+def main(argv=None) -> int:
+    parser = cli.parser(__doc__, "solve", "sandbox")
+    add = parser.add_argument_group("flags of solve.py").add_argument
+    add("--n", type=cli.positive, default=4, metavar="N",
+        help="attempts at each task, with those that are there (default: 4)")
+    add("--agent", choices=["own", "nop", "gold"], default="own", help="who attempts them")
+    add("--network", action="store_true", help="let agents use the network")
+    add("--tasks", metavar="PATH", help="tasks of somebody else, copied into task/ first, as in "
+        "audit.py")
+    cli.sandbox_flags(parser)
+    args = parser.parse_args(argv)
+    settings = cli.with_container_workers(config.load(args), args)
+    options = cli.reap_first(args, settings, cli.options(args))
+    if args.tasks and not options.read_only:
+        for line in copy_tasks(Path(args.tasks), settings.root, options.selection):
+            say(line)
+    return start.run_steps({"solve": partial(attempts, args, settings)}, settings, options,
+                           [Attempt])
+
+
+def attempts(args, settings: Settings, models: Models) -> Stage:
+    """Return the stage in which the chosen agent attempts tasks."""
+    host = SandboxFactory(settings, models.stop, args.keep_images)
+    limits = {"max_iterations": settings.solve.max_steps,
+              "max_seconds": settings.agent.max_seconds, "max_usd": settings.agent.max_usd}
+    agents = {"nop": Nop, "gold": Gold,
+              "own": lambda: Own(models.client("solve"), limits, args.network)}
+    return solve_stage(settings.root, host, agents[args.agent](), args.n, settings.solve.until)
+
+
+if __name__ == "__main__":
+    cli.main(main)
