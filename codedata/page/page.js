@@ -127,8 +127,8 @@ function tinted(value) {
 
 /** What is drawn of each kind of block. */
 const KINDS = {
-  listing: () => [h("p", { class: "lead" }, "Sort by the head of a column. Keys: arrows or j and k move, Enter opens a "
-    + `${noun}, Esc closes it, / searches. The page holds ${nInFull() === rows.length ? `every ${noun}`
+  listing: () => [h("p", { class: "lead" }, "Sort by the head of a column. Keys: arrows or j and k move, Enter opens "
+    + `one, Esc closes it, / searches. The page holds ${nInFull() === rows.length ? `every ${noun}`
       : `${number(nInFull())} of ${counted(rows.length, noun)}`} in full.`),
   grid && legend(Object.values(grid.letters)), list.element],
   /** A table to read. `align` has a letter for each column: r (numbers), w (words), p (points, tinted), l. */
@@ -300,20 +300,23 @@ const KINDS = {
 
   // an attempt
 
-  /** Steps of a trajectory in the form of ATIF, out of `n`. Outputs are folded, and so are calls that the message has. */
-  trajectory: ({ steps, n }) => KINDS.texts({ title: `Trajectory: ${number(steps.length)} of ${counted(n, "step")}`,
-    texts: steps.flatMap(({ step_id, source, message, reasoning_content, tool_calls, observation }) => [
-      ["thought", reasoning_content], [source, message, false, source !== "system"],
-      ...(tool_calls ?? []).map(({ function_name, arguments: named }) => [function_name, Object.entries(named ?? {}).map(
-        ([key, value]) => `${key}: ${wordsOf(value)}`).join("\n") || "()", true,
-      !Object.values(named ?? {}).some(value => wordsOf(message).includes(wordsOf(value)))]),
-      ...(observation?.results ?? []).map(({ content }) => ["output", content, true])].filter(([, text]) => text)
-      .map(([role, text, ...more]) => [`${step_id} ${role}`.slice(0, 24), wordsOf(text), ...more])) }),
-  file: ({ path }) => fileLink("./", path),
+  /** Steps of a trajectory in the form of ATIF, out of `n`. System prompt, thoughts and outputs are folded. */
+  trajectory({ steps, n }) {
+    const told = steps.find(({ source }) => source === "user"), each = value => [value ?? []].flat();
+    const named = value => Object.entries(value ?? {}).map(([key, one]) => `${key}: ${wordsOf(one)}`).join("\n");
+    const texts = steps.flatMap(step => [
+      ["thought", step.reasoning_content],
+      [step.source, step.message, false, step === told || step.source === "agent"],
+      ...each(step.tool_calls).map(call => [call.function_name, named(call.arguments) || "()", true, true]),
+      ...each(step.observation?.results).map(one => ["output", one.content, true]),
+    ].filter(([, text]) => text).map(([role, text, ...more]) =>
+      [`${step.step_id} ${role}`.slice(0, 24), wordsOf(text), ...more]));
+    return KINDS.texts({ title: `Trajectory: ${number(steps.length)} of ${counted(n, "step")}`, texts });
+  },
 };
 
 const MAX_CROSS = 500;   // rows of a table of counts
-const wordsOf = value => typeof value === "string" ? value : JSON.stringify(value ?? "");
+const wordsOf = value => typeof value === "string" ? value : JSON.stringify(value);
 const short = name => name.slice(name.lastIndexOf("/") + 1);
 const piece = (colour, size, title) => h("span", { class: colour, title, style: { "flex-grow": size } });
 

@@ -17,20 +17,20 @@ from codedata.records import ATTEMPT_STATUSES, CHEATED, SOLVED, WRONG, Attempt, 
 from codedata.texts import without_middle
 
 PAGE = f"{Attempt.directory}/_index.html"
-MAX_CHARS, MAX_RESULT_CHARS = 4_000, 40_000   # of a text of a step; of a patch, a verifier's output
-MAX_STEPS = 150                               # of a trajectory, at its start and at its end
+MAX_CHARS = 10_000   # of a text
+MAX_STEPS = 150      # of a trajectory, at its start and at its end
 CUT = "{n} characters left out: the attempt's files have them"
 TABLE = {
     "noun": "attempt", "searches": "Search tasks, agents, reasons",
     "colours": {SOLVED: "green", WRONG: "amber", CHEATED: "red"},
     "columns": [
-        column("task", "name"), column("kind", room="wide"),
-        column("agent", room="middle", width="12rem"),
-        column("status", "badge", order=ATTEMPT_STATUSES),
-        *(column(key, "number", key.replace("_", " "), room="middle", width="4.9rem") for key in (
+        column("task", "name", place="table"), column("kind", room="wide"),
+        column("model", room="middle"),
+        column("status", "badge", order=ATTEMPT_STATUSES, width="9rem"),
+        *(column(key, "number", key.replace("_", " "), room="middle") for key in (
             "attempt", "reward", "steps", "calls", "tokens_in", "tokens_out", "cost_usd",
             "seconds")),
-        column("model", place="facts"), column("second", title="why", place="facts")],
+        column("agent", place="facts"), column("second", title="why", place="facts")],
     "filters": ["task", "kind", "model", "agent", "status"]}
 
 
@@ -38,25 +38,24 @@ def write_index(root: Path, room: int = 15_000_000) -> list[str]:
     """Write the page of the attempts in a root. Return [a line that names it]; write nothing and
     return [] if there are none."""
     attempts = Store(root, Attempt).open()
-    rows, broken = [], [*map(str, attempts.broken)]
+    rows: list[Object] = []
 
     def read() -> Iterator[Block]:
         for name in attempts.names():
             try:
                 attempt = attempts.read(name)
-                shown = _in_full(attempt)
-            except (BrokenRecord, KeyError, TypeError) as e:   # the last two: it has no steps
-                broken.append(f"{name}: {e}")
+            except BrokenRecord as e:
+                attempts.broken.append(e)
             else:
                 rows.append(_row(attempt))
-                yield shown
+                yield _in_full(attempt)
 
     details = pack_fitting(enumerate(read()), room)
+    broken = [*map(str, attempts.broken)]
     if not rows and not broken:
         return []
-    counts = {"kind": "cross", "title": "Models", "down": "model", "across": {"key": "status"}}
-    rates = {"kind": "cross", "title": "Tasks", "down": "task", "across": {"key": "model"},
-             "of": {"status": SOLVED}}
+    counts = {"kind": "cross", "title": "Attempts", "down": "model", "across": {"key": "status"}}
+    rates = {**counts, "down": "task", "across": {"key": "model"}, "of": {"status": SOLVED}}
     write_atomic(root / PAGE, build("Attempts", [section(
         "attempts", "Attempts", unreadable(broken, "attempt", 500),
         card("Attempts by model and status", counts),
@@ -67,7 +66,8 @@ def write_index(root: Path, room: int = 15_000_000) -> list[str]:
 def _row(attempt: Attempt) -> Object:
     """Return the row of an attempt in the table. An edited task counts as another one."""
     outcome = attempt.outcome
-    return {**outcome["usage"], **outcome, "id": attempt.instance_id, "verifier": "", "short": "",
+    return {**outcome["usage"], **outcome, "id": attempt.instance_id, "verifier": "",
+            "settings": "", "short": "",
             "task": f"{outcome['task']}.{outcome['content'][:8]}",
             "model": outcome["model"] or outcome["agent"], "second": outcome["why"],
             "steps": len(attempt.trajectory["steps"]), "seconds": outcome["seconds"].get("all")}
@@ -76,17 +76,17 @@ def _row(attempt: Attempt) -> Object:
 def _in_full(attempt: Attempt) -> list[Block]:
     """Return the details that the page shows when an attempt is opened, below its row."""
     steps = attempt.trajectory["steps"]
-    return [{"kind": "texts", "texts": [
-        ["verifier", _cut(attempt.outcome["verifier"], MAX_RESULT_CHARS), True],
-        ["patch.diff", _cut(attempt.patch or "", MAX_RESULT_CHARS), True]]},
-        {"kind": "trajectory", "n": len(steps),
-         "steps": _cut(steps[:MAX_STEPS] + steps[MAX_STEPS:][-MAX_STEPS:])}]
+    results = [["verifier", attempt.outcome["verifier"], True],
+               ["patch.diff", attempt.patch or "", True]]
+    return _cut([{"kind": "texts", "texts": results},
+                 {"kind": "trajectory", "n": len(steps),
+                  "steps": steps[:MAX_STEPS] + steps[MAX_STEPS:][-MAX_STEPS:]}])
 
 
-def _cut(value, max_chars: int = MAX_CHARS):
-    """Return a JSON value in which all texts are cut."""
+def _cut(value):
+    """Return a JSON value with the middle of its long texts left out."""
     if isinstance(value, str):
-        return without_middle(value, max_chars, CUT)
+        return without_middle(value, MAX_CHARS, CUT)
     if isinstance(value, dict):
         return {key: _cut(one) for key, one in value.items()}
     return [*map(_cut, value)] if isinstance(value, list) else value

@@ -36,9 +36,9 @@ def write_attempt(root, task: str = "heron", model: str = "small", k: int = 1,
     agent = f"text.{model}.0a1b2c" if model else "gold"
     usage = {"calls": 3, "tokens_in": 900, "tokens_out": 50, "cost_usd": 0.0125}
     outcome = {"task": task, "kind": "bug", "content": "0123456789abcdef", "agent": agent,
-               "model": model, "settings": {}, "attempt": k, "status": status, "why": "",
-               "reward": float(status == "solved"), "verifier": "1 passed", "replayed": 0,
-               "usage": usage, "seconds": {"model": 2.5, "all": 4.5}, **more}
+               "model": model, "settings": {}, "until": [], "attempt": k, "status": status,
+               "why": "", "reward": float(status == "solved"), "verifier": "1 passed",
+               "replayed": 0, "usage": usage, "seconds": {"model": 2.5, "all": 4.5}, **more}
     folder = root / f"attempt/{task}.01234567.{agent}.{k}"
     trajectory = json.dumps({"schema_version": "ATIF-v1.8", "steps": steps})
     write_files(folder, {"trajectory.json": trajectory, "record.json": to_json(outcome).decode()})
@@ -59,16 +59,16 @@ def test_attempts_are_counted_and_filtered_by_task_model_and_status(tmp_path, sh
         write_attempt(tmp_path, k=k, status="solved" if k == 1 else WRONG, why="2 of 3 fail")
     write_attempt(tmp_path, "crane", status="out of steps", patch=None)
     write_attempt(tmp_path, model="")
-    (write_attempt(tmp_path, "wren") / "record.json").unlink()
-    write_attempt(tmp_path, "robin", steps=None)
     html = page_of(tmp_path)
     assert page_of(tmp_path) == html and str(tmp_path).encode() not in html
-    tab = show(html)
+    (write_attempt(tmp_path, "wren") / "record.json").unlink()
+    write_attempt(tmp_path, "robin", steps=None)
+    tab = show(page_of(tmp_path))
     assert "2 attempts cannot be read" in tab.inner_text(".notice")
     counts, rates = (re.sub(r"[\s\xa0]+", " ", card) for card in tab.locator(
         ".card table").all_inner_texts())
-    assert counts == " solved wrong out of steps gold 1 0 0 small 1 2 1"
-    assert rates == " gold small crane.01234567 0 0 of 1 heron.01234567 1 of 1 1 of 3"
+    assert counts == "Models solved wrong out of steps gold 1 0 0 small 1 2 1"
+    assert rates == "Tasks gold small crane.01234567 0 0 of 1 heron.01234567 1 of 1 1 of 3"
     cells = tab.locator(".rows tr[data-at]").nth(2).locator("td").all_inner_texts()
     assert cells == ["heron.01234567\n2 of 3 fail", "bug", "text.small.0a1b2c", "wrong", "2", "0",
                      "5", "3", "900", "50", "0.013", "4.500"]
