@@ -71,7 +71,8 @@ def solve_stage(root: Path, host: SandboxFactory, agent: TaskAgent, n: int, unti
     return Stage(
         "solve", make=partial(attempted, host, agent, slug, [*until]),
         reads=Reads(trials, (), leaves_out=enough_at(root, trials, [*until])),
-        writes=Writes(Store(root, Attempt), optional=("patch",)), identity=agent.settings,
+        writes=Writes(Store(root, Attempt), (*Attempt.places,), optional=("patch",)),
+        identity=agent.settings,
         after_same=(lambda name: name.rpartition(".")[0]) if until else None,
         cost_note=partial(price_of, root, slug) if agent.settings else "",
         finish=lambda: [*write_rates(root), *write_index(root)],

@@ -1,0 +1,48 @@
+"""Write attempts by hand, as solve.py leaves them."""
+from __future__ import annotations
+
+from pathlib import Path
+
+from codedata.agent import AgentResult
+from codedata.disk.store import Store
+from codedata.records import Attempt
+from codedata.solving.atif import atif_of
+
+USAGE = {"calls": 2, "tokens_in": 200, "tokens_out": 40, "cost_usd": 0.5, "seconds": 3.0,
+         "model_seconds": 1.0}
+CALL = {"id": "call_1", "type": "function",
+        "function": {"name": "bash", "arguments": '{"command": "ls"}'}}
+MESSAGES = [
+    {"role": "system", "content": "You work."}, {"role": "user", "content": "Add up."},
+    {"role": "assistant", "content": "I look.", "tool_calls": [CALL, {**CALL, "id": "call_2"}]},
+    {"role": "tool", "tool_call_id": "call_1", "content": "total.py"},
+    {"role": "tool", "tool_call_id": "call_2", "content": "total.py"},
+    {"role": "user", "content": "Go on."}, {"role": "assistant", "content": "Done."}]
+TOOLS = [{"type": "function", "function": {"name": "bash", "description": "Run.", "parameters": {
+    "type": "object", "properties": {"command": {"type": "string"}}, "required": ["command"]}}}]
+
+
+def a_result(**how) -> AgentResult:
+    """Return the run of an agent that looked once."""
+    fields = {"status": "success", "answer": "Done.", "error": "", "iterations": 2,
+              "malformed": 0, "protocol": "native", "messages": MESSAGES, "tools": TOOLS,
+              "left_out": [], "usage": USAGE, **how}
+    return AgentResult(**fields)
+
+
+def write_attempt(root: Path, task: str = "sums", k: int = 1, status: str = "solved",
+                  content: str = "0123456789abcdef", agent: str = "own-m-012345",
+                  messages: list = MESSAGES, **outcome) -> str:
+    """Write an attempt to a root, and return its name."""
+    name = f"{task}.{content[:8]}.{agent}.{k}"
+    outcome = {
+        "task": task, "kind": "datapoint", "content": content, "agent": agent, "model": "m",
+        "settings": {}, "attempt": k, "status": status, "why": "", "until": [],
+        "reward": float(status == "solved"), "verifier": "2 passed", "replayed": 0,
+        "usage": {key: USAGE[key] for key in ("calls", "tokens_in", "tokens_out", "cost_usd")},
+        "seconds": {"model": 1.0, "verifier": 1.0, "agent": 3.0, "all": 5.0}, **outcome}
+    run = a_result(messages=messages)
+    trajectory = atif_of(run, name, "own", "m", {"instance_id": task, "repo": "them/sums"})
+    record = Attempt(name, outcome, trajectory, "--- a/x\n+++ b/x\n@@ -1 +1 @@\n-1\n+2\n")
+    Store(root, Attempt).open().put(name, record, (*Attempt.places,))
+    return name

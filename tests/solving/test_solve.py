@@ -1,0 +1,204 @@
+"""Check solve.py: attempts at small datapoints, by the script, with scripted replies."""
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import replace
+
+import pytest
+from a_datapoint import SOLUTION, TEXTS, write_approved
+from a_task import write_foreign
+from attempts import MESSAGES, TOOLS, a_result, write_attempt
+from conftest import finish, flags_for, kill, run_script, start_script
+from fake_llm import HANG, Say, Status
+
+from codedata.checks.intervals import by_both
+from codedata.disk.ledger import read_lines
+from codedata.disk.store import Store
+from codedata.records import Attempt, Task
+from codedata.sampling.readers import forms
+from codedata.solving.atif import atif_of
+from codedata.solving.trials import agent_id, enough_at, problem_of, trials_in
+from codedata.tasks.rates import attempts_in, rates_of
+
+CHAIN = """[llm]
+model = "m"
+retry_max = 0
+call_timeout_s = 60
+[solve]
+max_steps = 8
+[prices]
+m = { in = 10_000.0, out = 0.0 }
+"""
+SUBMIT = Say("", calls=(("submit", {"answer": "Done."}),))
+
+
+def runs(command: str) -> Say:
+    return Say("", calls=(("bash", {"command": command}),))
+
+
+# what a model does at the task of that name, turn by turn
+PLAYS = {"solved": [runs(SOLUTION), SUBMIT], "wrong": [runs("echo 1 > notes"), SUBMIT],
+         "no-submission": [""], "out-of-steps": [runs("ls")],
+         "out-of-context": [Status(400, {"error": {"message": "maximum context length"}})],
+         "refused": [Say("", finish_reason="content_filter")],
+         "cheated": [runs("cat /solution/solve.sh"), runs(SOLUTION), SUBMIT],
+         "broken": [runs("ls"), Status(500)]}
+
+
+def play(request):
+    """Return the reply that is due to a request: that of its task after so many replies."""
+    messages = request.body["messages"]
+    name = messages[1]["content"].split()[-1].rstrip(".")
+    n = sum(one["role"] == "assistant" for one in messages)
+    return PLAYS[name][min(n, len(PLAYS[name]) - 1)]
+
+
+def write_tasks(root, *names: str) -> None:
+    (root / "chain.toml").write_text(CHAIN)
+    for name in names:
+        write_approved(root / f"task/{name}", prompt=f"{TEXTS['prompt'].strip()} It is {name}.")
+
+
+def outcomes(root) -> dict[str, dict]:
+    """Return the outcomes of a root's attempts by the name of the task and the attempt."""
+    store = Store(root, Attempt).open()
+    found = [store.read(name).outcome for name in store.names()]
+    return {f"{one['task']} {one['attempt']}": one for one in found}
+
+
+@pytest.mark.docker
+def test_each_attempt_has_its_cause_and_more_attempts_replace_none(tmp_path, fake_llm):
+    write_tasks(tmp_path, *PLAYS)
+    fake_llm.always(play)
+    flags = flags_for(fake_llm, "--workers", 2)
+    said = run_script("solve.py", tmp_path, *flags, "--n", 1, timeout_s=300)
+    assert said.returncode == 1 and "failed 1" in said.stderr and "does not count" in said.stderr
+    found = outcomes(tmp_path)
+    assert {name.rpartition(" ")[0]: one["status"].replace(" ", "-")
+            for name, one in found.items()} == {name: name for name in PLAYS if name != "broken"}
+    assert [found[f"{name} 1"]["reward"] for name in ("solved", "wrong", "cheated")] == [1, 0, 1]
+    usage = found["solved 1"]["usage"]
+    assert usage == {"calls": 2, "tokens_in": 200, "tokens_out": 40, "cost_usd": 2.0}
+    store = Store(tmp_path, Attempt).open()
+    names = {store.read(name).outcome["task"]: name for name in store.names()}
+    solved = store.read(names["solved"])
+    assert "+++ b/total.py" in solved.patch and "+total = 0" in solved.patch
+    assert solved.trajectory["steps"][-1]["tool_calls"][0]["function_name"] == "submit"
+    assert "solved: " in said.stderr and "1 of 1" in said.stderr
+    paid = fake_llm.n_requests
+    again = run_script("solve.py", tmp_path, *flags, "--n", 2, "--only", "solved", timeout_s=300)
+    assert again.returncode == 0 and outcomes(tmp_path).keys() == {*found, "solved 2"}
+    assert fake_llm.n_requests == paid + 2 and outcomes(tmp_path)["solved 1"] == found["solved 1"]
+    dry = run_script("solve.py", tmp_path, *flags, "--n", 4, "--only", "solved", "--dry-run")
+    assert "calls, " in dry.stderr and "by the mean of 8 attempts" in dry.stderr
+    fake_llm.always(lambda request: SUBMIT)   # the endpoint is back
+    run_script("solve.py", tmp_path, *flags, "--n", 1, "--only", "broken", timeout_s=300)
+    broken = outcomes(tmp_path)["broken 1"]
+    assert (broken["status"], broken["replayed"], broken["usage"]["calls"]) == ("wrong", 1, 2)
+
+
+@pytest.mark.docker
+def test_a_killed_attempt_goes_on_from_its_kept_replies(tmp_path, fake_llm):
+    write_tasks(tmp_path, "solved")
+    fake_llm.script(PLAYS["solved"][0], HANG)
+    flags = flags_for(fake_llm, "--n", 1)
+    process = start_script("solve.py", tmp_path, *flags)
+    fake_llm.wait_for(2)
+    kill(process)
+    assert not [*tmp_path.glob("attempt/[!_]*")]
+    fake_llm.script(SUBMIT)
+    assert finish(start_script("solve.py", tmp_path, *flags), 120).returncode == 0
+    outcome = outcomes(tmp_path)["solved 1"]
+    assert (outcome["status"], outcome["replayed"], outcome["usage"]["calls"]) == ("solved", 1, 2)
+    assert fake_llm.n_requests == 3   # the one in flight is paid twice
+    lines = [*read_lines(tmp_path / "attempt/_ledger.jsonl")]
+    assert sum(len(line.get("calls", ())) for line in lines) == 2
+
+
+@pytest.mark.docker
+def test_gold_and_nop_show_whether_the_tasks_of_others_are_sound(tmp_path):
+    theirs = tmp_path / "theirs"
+    write_foreign(theirs, "sound", {
+        "solution/solve.sh": "echo hello > /app/said\n",
+        "task.toml": 'schema_version = "1.4"\n[task]\nname = "them/sound"\n[environment]\n'
+                     'workdir = "/app"\nallow_internet = true\n',
+        "environment/Dockerfile": "FROM codedata-base:bookworm\nWORKDIR /app\n",
+        "tests/test.sh": "[ ! -e /app/said ]; echo $? > /logs/verifier/reward.txt\n"})
+    for agent, reward in (("gold", 1.0), ("nop", 0.0)):
+        done = run_script("solve.py", tmp_path, "--tasks", theirs / "task", "--agent", agent,
+                          "--n", 1, timeout_s=200)
+        assert done.returncode == 0, done.stderr
+        found = [one for one in outcomes_by_agent(tmp_path) if one["agent"].startswith(agent)]
+        assert [one["reward"] for one in found] == [reward]
+
+
+def outcomes_by_agent(root) -> list[dict]:
+    return [one for by_agent in attempts_in(root).values() for found in by_agent.values()
+            for one in found.values()]
+
+
+def test_names_come_from_content_and_settings_and_first_attempts_come_first(tmp_path):
+    write_tasks(tmp_path, "a", "b")
+    names = [*trials_in(tmp_path, "own-m-1", 2).open().names()]
+    assert [name.rsplit(".", 2)[1:] for name in names] == [["own-m-1", k] for k in "1122"]
+    edited = tmp_path / "task/a/instruction.md"
+    edited.write_text("Something else.")
+    after = [*trials_in(tmp_path, "own-m-1", 2).open().names()]
+    assert [one == other for one, other in zip(names, after, strict=True)] == [
+        False, True, False, True]
+    settings = {"model": "deep/m", "temperature": 1.0}
+    assert agent_id("own", settings) != agent_id("own", {**settings, "temperature": 0.5})
+    assert agent_id("own", settings).startswith("own-deep-m-")
+
+
+def test_until_ends_the_attempts_of_a_task_and_a_longer_one_goes_on(tmp_path):
+    write_tasks(tmp_path, "sums")
+    trials = trials_in(tmp_path, "own-m-012345", 5).open()
+    content = trials.read(next(iter(trials.names()))).content
+    for k, status in enumerate(("solved", "wrong", "cheated"), 1):
+        write_attempt(tmp_path, "sums", k, status, content, until=[1, 2])
+    rule = enough_at(tmp_path, trials, [1, 2])
+    *earlier, fourth, _ = trials.names()
+    assert [bool(rule(name, "")) for name in (*earlier, fourth)] == [False] * 3 + [True]
+    assert not enough_at(tmp_path, trials, [2, 2])(fourth, "")
+    (found,) = attempts_in(tmp_path).values()
+    rates = rates_of([*found["own-m-012345"].values()])
+    assert (rates["attempts"], rates["solved"], rates["is_cut"]) == (3, 1, True)
+    assert rates["interval"] == [round(end, 4) for end in by_both(1, 2, 1, 2)]
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+def test_the_interval_of_attempts_that_until_has_ended_holds_the_rate(rate):
+    draw, held, n = random.Random(1), 0, 1000
+    for _ in range(n):
+        counts = [0, 0]
+        while min(counts) < 2:
+            counts[draw.random() >= rate] += 1
+        low, high = by_both(*counts, 2, 2)
+        held += low <= rate <= high
+    assert held >= 0.935 * n
+
+
+@pytest.mark.parametrize(("files", "reason"), [
+    ({"environment/docker-compose.yaml": "services: {}\n"}, "further containers"),
+    ({"task.toml": '[environment]\ngpus = 1\n[[environment.mcp_servers]]\nname = "x"\n'},
+     "GPUs, MCP servers"),
+    ({"task.toml": "[[steps]]\nname = 'one'\n"}, "steps"), ({"instruction.md": " "}, "instruction"),
+    ({}, "")])
+def test_what_cannot_run_here_is_named(tmp_path, files, reason):
+    write_foreign(tmp_path, "theirs", files)
+    problem = problem_of(Store(tmp_path, Task).open().read("theirs"))
+    assert reason in problem and bool(problem) == bool(reason)
+    write_approved(tmp_path / "task/ours")
+    ours = Store(tmp_path, Task).open().read("ours")
+    assert not problem_of(ours)
+    assert "as it was proven" in problem_of(replace(ours, tests={}))
+
+
+def test_a_trajectory_is_read_again_as_it_was(tmp_path):
+    document = atif_of(a_result(), "s", "own", "m", {"instance_id": "sums"})
+    row = forms.read(json.loads(json.dumps(document)), "here")
+    texts = [(one["role"], one.get("content") or "") for one in row["messages"]]
+    assert texts == [(one["role"], one["content"]) for one in MESSAGES]
+    assert row["tools"] == TOOLS and row["messages"][2]["tool_calls"] == MESSAGES[2]["tool_calls"]
