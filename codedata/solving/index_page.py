@@ -25,9 +25,9 @@ TABLE = {
     "colours": {SOLVED: "green", WRONG: "amber", CHEATED: "red"},
     "columns": [
         column("task", "name", place="table"), column("kind", room="wide"),
-        column("model", room="middle"),
+        column("model", room="middle", width="10.5rem"),
         column("status", "badge", order=ATTEMPT_STATUSES, width="9rem"),
-        *(column(key, "number", key.replace("_", " "), room="middle") for key in (
+        *(column(key, "number", room="middle") for key in (
             "attempt", "reward", "steps", "calls", "tokens_in", "tokens_out", "cost_usd",
             "seconds")),
         column("agent", place="facts"), column("second", title="why", place="facts")],
@@ -38,7 +38,7 @@ def write_index(root: Path, room: int = 15_000_000) -> list[str]:
     """Write the page of the attempts in a root. Return [a line that names it]; write nothing and
     return [] if there are none."""
     attempts = Store(root, Attempt).open()
-    rows: list[Object] = []
+    rows = []
 
     def read() -> Iterator[Block]:
         for name in attempts.names():
@@ -51,13 +51,12 @@ def write_index(root: Path, room: int = 15_000_000) -> list[str]:
                 yield _in_full(attempt)
 
     details = pack_fitting(enumerate(read()), room)
-    broken = [*map(str, attempts.broken)]
-    if not rows and not broken:
+    if not rows and not attempts.broken:
         return []
     counts = {"kind": "cross", "title": "Attempts", "down": "model", "across": {"key": "status"}}
     rates = {**counts, "down": "task", "across": {"key": "model"}, "of": {"status": SOLVED}}
     write_atomic(root / PAGE, build("Attempts", [section(
-        "attempts", "Attempts", unreadable(broken, "attempt", 500),
+        "attempts", "Attempts", unreadable([*map(str, attempts.broken)], "attempt", 500),
         card("Attempts by model and status", counts),
         card("Solved attempts by task and model", rates), LISTING)], TABLE, rows, details))
     return [f"      attempts as a page: {PAGE}"]
