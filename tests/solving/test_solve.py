@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from a_datapoint import SOLUTION, TEXTS, write_approved
 from a_task import write_foreign
-from attempts import MESSAGES, TOOLS, a_result, write_attempt
+from an_attempt import MESSAGES, TOOLS, a_result, write_attempt
 from conftest import finish, flags_for, kill, run_script, start_script
 from fake_llm import HANG, Say, Status
 
