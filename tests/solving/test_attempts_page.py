@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import json
 
-from attempts import MESSAGES, write_attempt
+from an_attempt import MESSAGES, write_attempt
 
 from codedata.solving.index_page import PAGE, write_index
 
