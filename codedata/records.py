@@ -971,6 +971,13 @@ ATTEMPT_STATUSES = SOLVED, WRONG, NO_SUBMISSION, CHEATED, *_ = (
     "out of context", "out of money", "refused")
 
 
+class AgentRun(TypedDict):
+    """Hold what an agent did, in ATIF 1.8 of Harbor, which has further keys: its trajectory.json.
+    """
+
+    steps: list[Object]
+
+
 class AttemptOutcome(TypedDict):
     """Hold what came of an attempt: its record.json."""
 
@@ -1011,7 +1018,7 @@ class Attempt(Graded):
     """Hold an agent's attempt at a task: attempt/<task>.<content 8>.<agent>.<attempt>/."""
 
     places: ClassVar = {**Graded.places, "trajectory": "trajectory.json", "patch": "patch.diff"}
-    trajectory: Object       # ATIF 1.8
+    trajectory: AgentRun
     patch: str | None = None   # of the work directory; null: none, or not of text alone
 
 
@@ -1350,7 +1357,8 @@ def _keys_of(kind):
 _CHECKS |= {kind.__name__: _keys_of(kind)
             for kind in (CaseResult, Measurement, CoveredTest, Otherwise, ProposedChange,
                          BugVerdict, StripCandidate, ScreenedStrip, DatapointCheck, AuditCheck,
-                         QueueTask, QueueData, CallRun, RecordedFact, AttemptOutcome)}
+                         QueueTask, QueueData, CallRun, RecordedFact, AgentRun,
+                         AttemptOutcome)}
 _CHECKS["CandidateRun"] = _keys_of(CandidateRun)
 _CHECKS["QueueLine"] = _has({
     **_texts("event", "detail"), "at": (" is missing", _CHECKS["UnixTime"]),
