@@ -5,12 +5,12 @@ ROOT ?= runs/demo
 ARGS ?=
 BIN = .venv/bin
 SCRIPTS = prompt king ch validate report export
-MORE = run_turns check_judges env_setup analyze bug_inject nl2repo pr_tasks build_dp audit
+MORE = run_turns check_judges env_setup analyze bug_inject nl2repo pr_tasks build_dp audit solve
 PYTEST = $(BIN)/python -m pytest -q -n auto --maxprocesses 8
 CONTAINED = docker or pods or chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repo demo demo-model demo-env demo-bugs demo-pr demo-dp images agent-image test test-containers test-demos record-runs test-trl test-harbor test-swebench check-all figures lint lock duel status clean $(SCRIPTS) $(MORE)
+.PHONY: help setup repo demo demo-model demo-env demo-bugs demo-pr demo-dp images agent-image test test-containers test-demos record-runs test-trl test-nemo-gym test-harbor test-swebench check-all figures lint lock duel status clean $(SCRIPTS) $(MORE)
 
 help:          ## this list
 	@awk -F ':.*## ' '/^[a-z$$()A-Z -]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ record-runs: setup images  ## the runs in tests/frozen, in containers, with what
 test-trl:      ## the exports in TRL's own trainers (Python 3.11, 1.7 GB of packages in .venv-trl)
 	@tools/test-trl $(ARGS)
 
+test-nemo-gym: setup  ## single calls in NeMo Gym's own verifier (Python 3.12, 0.7 GB of packages in .venv-nemo-gym)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" tools/test-nemo-gym $(ARGS)
+
 test-harbor: setup images  ## a task in Harbor, and what its readers take from it (Python 3.12; .venv-harbor, .venv-verifiers)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" tools/test-harbor
 
@@ -110,5 +113,5 @@ lock:          ## resolve the dependencies again (needs uv)
 	sh tools/lock
 
 clean:         ## remove .venv and caches; never records
-	rm -rf .venv .venv-trl .venv-harbor .venv-verifiers .venv-swebench .venv-swesmith .pytest_cache .ruff_cache build *.egg-info
+	rm -rf .venv .venv-trl .venv-nemo-gym .venv-harbor .venv-verifiers .venv-swebench .venv-swesmith .pytest_cache .ruff_cache build *.egg-info
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

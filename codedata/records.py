@@ -31,7 +31,6 @@ ItemName = str    # a name that may be a file name: see safe_name()
 Integer = int     # of 64 bits
 UnixTime = float
 AnyText = str     # with NUL bytes, too
-Trajectory = str  # the path of one of build_dp.py's, below the root; or ""
 Ranges = list     # of lines: [first, last, first, last, …], from 1
 Files = dict      # {relative path: bytes, or the Path of a file on disk}
 Tools = list      # of definitions of an agent's tools, in the form of the chat API
@@ -45,7 +44,6 @@ HOW = ("informed", "chosen", "placebo")   # ways to make a challenger: [challeng
 ORDERS = ("king_first", "reference_first", "challenger_first")   # whose answer is shown first
 POINTS = 200              # of margin for a mean lead of 1: leads and bounds are kept as leads
 ABSENT = None             # default of a Duel's fields that older files lack
-TRAJECTORIES = "dp/_trajectories"
 DUEL = "_duel.json"       # the file beside the scores that holds their Duel
 MAX_LINE = 2_000_000      # of a source: a set of lines is a mask with a bit for each
 # kinds of tasks
@@ -973,6 +971,13 @@ ATTEMPT_STATUSES = SOLVED, WRONG, NO_SUBMISSION, CHEATED, *_ = (
     "out of context", "out of money", "refused")
 
 
+class AgentRun(TypedDict):
+    """Hold what an agent did, in ATIF 1.8 of Harbor, which has further keys: its trajectory.json.
+    """
+
+    steps: list[Object]
+
+
 class AttemptOutcome(TypedDict):
     """Hold what came of an attempt: its record.json."""
 
@@ -1013,7 +1018,7 @@ class Attempt(Graded):
     """Hold an agent's attempt at a task: attempt/<task>.<content 8>.<agent>.<attempt>/."""
 
     places: ClassVar = {**Graded.places, "trajectory": "trajectory.json", "patch": "patch.diff"}
-    trajectory: Object       # ATIF 1.8
+    trajectory: AgentRun
     patch: str | None = None   # of the work directory; null: none, or not of text alone
 
 
@@ -1041,7 +1046,7 @@ class QueueData(TypedDict, total=False):
     datapoint: ItemName
     content: str
     rates: Object
-    trajectories: list[Trajectory]
+    tried: list[ItemName]    # the attempts that led to it
 
 
 @dataclass(frozen=True)
@@ -1244,12 +1249,6 @@ def _item_name(value):
     return _text(value) or (None if safe_name(value) else " is refused as the name of an item")
 
 
-def _trajectory(value):
-    folder, _, name = str(value).rpartition("/")
-    is_one = value == "" or (folder == TRAJECTORIES and safe_name(name))
-    return None if is_one else f" is none of {TRAJECTORIES}/"
-
-
 def _message(value):
     """Return the fault of a message, or None."""
     if fault := _has(_texts("role"))(value):
@@ -1340,7 +1339,7 @@ _CHECKS = {
     "JudgeVerdict": _judge_verdict,
     "list[Reason]": _entries("judge", "order", "reason"),
     "list[Quote]": _entries("quote", "kind", "why"),
-    "Ranges": _ranges, "ItemName": _item_name, "Trajectory": _trajectory, "AnyText": _is_text,
+    "Ranges": _ranges, "ItemName": _item_name, "AnyText": _is_text,
     "UnixTime": _is_from(0, 2**62, "a time in seconds"),
     "Integer": lambda value: _is_int(value) or _is_from(-2**63, 2**63 - 1, "of 64 bits")(value)}
 _VERDICT = _has({
@@ -1358,7 +1357,8 @@ def _keys_of(kind):
 _CHECKS |= {kind.__name__: _keys_of(kind)
             for kind in (CaseResult, Measurement, CoveredTest, Otherwise, ProposedChange,
                          BugVerdict, StripCandidate, ScreenedStrip, DatapointCheck, AuditCheck,
-                         QueueTask, QueueData, CallRun, RecordedFact, AttemptOutcome)}
+                         QueueTask, QueueData, CallRun, RecordedFact, AgentRun,
+                         AttemptOutcome)}
 _CHECKS["CandidateRun"] = _keys_of(CandidateRun)
 _CHECKS["QueueLine"] = _has({
     **_texts("event", "detail"), "at": (" is missing", _CHECKS["UnixTime"]),

@@ -365,7 +365,7 @@ def queue_line(type: str = "generate_idea") -> dict:
     task = {**dict.fromkeys(("agent", "lease_until", "result", "claim")), "id": f"{type}_1",
             "type": type, "state": "pending", "parent": "", "priority": 0, "attempts": 0,
             "created_at": 1, "errors": [], "key": ""}
-    data = {"seed": "sums", "datapoint": "sums", "content": "c", "rates": {}, "trajectories": []}
+    data = {"seed": "sums", "datapoint": "sums", "content": "c", "rates": {}, "tried": []}
     return {"at": 1, "event": "created", "detail": "", "task": task, "data": data}
 
 

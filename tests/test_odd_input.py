@@ -34,8 +34,7 @@ SAMPLE = REPO / "samples/tasks/hook-inbox"
 LABELS = (SAMPLE / "task.toml").read_text()
 SCHEMAS = [one for one in vars(records).values()
            if hasattr(one, "__dataclass_fields__") and hasattr(one, "directory")]
-USUAL = {"int": 1, "bool": True, "float": 1, "Seconds": 1, "Points": 1, "Object": {},
-         "Trajectory": ""}
+USUAL = {"int": 1, "bool": True, "float": 1, "Seconds": 1, "Points": 1, "Object": {}}
 def usual(kind: str):
     """Return a value of a type."""
     empty = [] if kind.startswith("list") else {} if kind.startswith("dict") else "x"

@@ -40,7 +40,7 @@ from codedata.disk.locks import temporary_folder
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.llm.client import Client
 from codedata.llm.replies import ReplyLog
-from codedata.records import Object
+from codedata.records import Attempt, Object
 from codedata.run.talk import Step
 from codedata.sandbox import Sandbox
 from codedata.sandbox.archives import Bounds
@@ -130,9 +130,10 @@ def material(task: QueuedTask, desk: Desk) -> dict[str, Path | dict[str, bytes]]
     with suppress(Refusal, BrokenRecord):   # not staged yet, or to be staged again
         found["datapoint"] = folder_of(desk.point(task))
     if "rates" in task.data:
-        paths = [inside(desk.root, path) for path in task.data.get("trajectories", []) if path]
-        found["attempts"] = {f"{path.parent.name}.json": read_bounded(path)
-                             for path in paths if path.is_file()}
+        paths = {name: inside(desk.root, Attempt.directory, name, Attempt.places["trajectory"])
+                 for name in task.data.get("tried", [])}
+        found["attempts"] = {f"{name}.json": read_bounded(path)
+                             for name, path in paths.items() if path.is_file()}
     return found
 
 

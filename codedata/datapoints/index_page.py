@@ -1,6 +1,6 @@
 """Build dp/_index.html, the page on which tasks are filtered and read: by status, checks, seconds,
 costs and lineage. All data are read from files: the folders of datapoints in dp/ and task/, their
-records in dp/_checks/ and dp/_attempts/, and ledgers.
+records in dp/_checks/ and attempt/, and ledgers.
 
 codedata/page/ draws the page. It has the texts of as many tasks as fit into DETAIL_BYTES. Equal
 files give an equal page.

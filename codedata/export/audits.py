@@ -92,6 +92,17 @@ def audit_problem(audited_only: bool, audit: TaskAudit | None) -> Problem | None
     return None
 
 
+def rate_problem(wanted: tuple[float, ...], rates: Object) -> Problem | None:
+    """Return why a task with these rates of models is not exported, or None: one of the rates has
+    to lie in [export] pass_rate, if that is set."""
+    found = {agent: one["rate"] for agent, one in rates.items()}
+    if not wanted or any(wanted[0] <= rate <= wanted[-1] for rate in found.values()):
+        return None
+    if not found:
+        return "no attempts", "attempt/ has none of a model at it as it is now: run python solve.py"
+    return "pass rate", ", ".join(f"{agent} {rate:.2f}" for agent, rate in found.items())
+
+
 # the card ----------------------------------------------------------------------------------------
 
 def audit_section(figures: Sequence[Object], n_tasks: int) -> str:
@@ -117,6 +128,16 @@ def audit_section(figures: Sequence[Object], n_tasks: int) -> str:
         "wrong rivals accepted": _share(rivals["wrong_accepted"], rivals["wrong"])}
     lines = [f"| {title} | {text} |" for title, text in rows.items()]
     return "\n".join(["| | |", "|---|---|", *lines])
+
+
+def attempts_section(rates: Sequence[Object]) -> str:
+    """Return a sentence on how often models solve the tasks that they attempted, or ""."""
+    highest = [max(one["rate"] for one in found.values()) for found in rates]
+    if not rates:
+        return ""
+    return (f"\nModels attempted {plural(len(rates), 'task')}: {sum(map(bool, highest))} are "
+            f"solved at least once, {highest.count(1.0)} by a model each time (`rates` in the "
+            "manifest).\n")
 
 
 def _share(part: int, whole: int) -> str:

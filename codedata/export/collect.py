@@ -65,6 +65,7 @@ class ExportTurn:
     masked: dict[str, int]  # how many secrets of each kind were masked in it
     at: int                 # offset of its record in the temporary file
     rejected: str = ""      # digest of the failed trajectory in its pair
+    calls: tuple[int, ...] = ()   # indices of a whole trajectory's messages with one call
 
 
 class LeftOutLog:

@@ -12,10 +12,11 @@ STRUCT would give every message and every call the keys of all others, as nulls.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from codedata.conversation.tool_calls import parts_of
+from codedata.conversation.tool_calls import function_of, parts_of
 from codedata.conversation.turn import clean, form_of
 from codedata.export.collect import REFERENCE_AND_SIDES, SIDES, ExportTurn, ExportTurns, Problem
 from codedata.export.exports import Export
@@ -33,7 +34,8 @@ COMMON = {   # columns of every row, to sort or weight rows by; trainers ignore 
     **dict.fromkeys(("instance_id", "repo", "language", "licence", "source", "bucket"), TEXT),
     "score": NUMBER}
 ANSWERS = "chosen", "rejected"   # columns whose lengths are compared
-Piece = tuple[ExportTurn, str]   # (turn, the side whose answer the row has)
+Piece = tuple[ExportTurn, str]   # (turn, the side whose answer the row has, or the call's index)
+VIEW = re.compile(r'"view_range": "?\[(-?\d+), (-?\d+)\]')   # in the text of a call
 # role: the roles that may come right before it, in a conversation of texts and in one with tools;
 # "" stands for the start
 MAY_PRECEDE_TEXT = {"system": ("",), "user": ("", "system", "assistant"), "assistant": ("user",)}
@@ -97,7 +99,7 @@ class Format:
                 if problem := flag or row_problem(self, row, settings.max_chars):
                     turns.left_out.add(turn.name, *problem, format=self.name)
                 else:
-                    label = json.dumps(row["label"]) if "label" in row else ""
+                    label = json.dumps(row["label"]) if "label" in self.columns else ""
                     rows.append(ExportRow(turn, side, split, self._n_chars(row), label))
         return rows
 
@@ -110,15 +112,15 @@ class Format:
     def write(self, export: Export) -> None:
         """Write the rows as JSON Lines, and for trainers as Parquet."""
         def make(row: ExportRow) -> dict:
-            return self.make(row.turn, row.side, export.origins.turns.record(row.turn))
+            made = self.make(row.turn, row.side, export.origins.turns.record(row.turn))
+            return {column: made[column] for column in self.columns}
 
         export.write_tables(make, self.columns, self.for_trainers, [TRAIN])
 
     def make(self, turn: ExportTurn, side: str, record: Sample) -> dict:
-        """Return the row of a piece, with the columns in their order."""
-        row = {**self.row(turn, side, record), "source": turn.name, "tools": record.tools,
-               **{key: getattr(turn, key) for key in COMMON if key != "source"}}
-        return {column: row[column] for column in self.columns}
+        """Return the columns of a row, and beside them what its checks read and write() omits."""
+        return {**self.row(turn, side, record), "source": turn.name, "tools": record.tools,
+                **{key: getattr(turn, key) for key in COMMON if key != "source"}}
 
     def conversations(self, row: dict) -> list[list[Message]]:
         """Return the conversations that end with an answer that the row teaches or compares."""
@@ -128,8 +130,6 @@ class Format:
 def row_problem(form: Format, row: dict, max_chars: int = 0) -> Problem | None:
     """Return why a row has to be refused, or None. `max_chars` limits a conversation; 0: no limit.
     """
-    if row.keys() != form.columns.keys():
-        return "columns", f"{', '.join(row)} instead of {', '.join(form.columns)}"
     if "label" in row and type(row["label"]) is not bool:
         return "label", f"{row['label']!r} is not true or false"
     for column in form.answers:
@@ -274,11 +274,53 @@ def _whole_pair(turn: ExportTurn, side: str, record: Sample) -> dict:
             "rejected": rejected[first:]}
 
 
+# the rows of NeMo Gym's swe_pivot (nemo-gym 0.4.0), in the form of the Responses API
+
+def single_calls(messages: list[Message]) -> tuple[int, ...]:
+    """Return the indices of messages with one call that swe_pivot can reward: to its verifier a
+    view of one line, or to the end of the file, does not overlap itself.
+    """
+    return tuple(
+        i for i, one in enumerate(messages) if len(one.get("tool_calls") or ()) == 1
+        and all(int(first) < int(last) for first, last in VIEW.findall(calls_text(one))))
+
+
+def _each_call(turns: list[ExportTurn]) -> list[Piece]:
+    return [(turn, str(at)) for turn in turns for at in turn.calls]
+
+
+def _pivot(turn: ExportTurn, at: str, record: Sample) -> dict:
+    *history, answer = whole_messages(record)[:int(at) + 1]
+    *_, action = _items(answer)
+    tools = [{"type": "function", "parameters": None, "strict": None, **function_of(tool)}
+             for tool in record.tools]
+    items = [item for message in history for item in _items(message)]
+    return {"prompt": history, "completion": [answer], "uuid": f"{turn.name}.{at}",
+            "responses_create_params": {"input": items, "tools": tools},
+            "expected_action": action}
+
+
+def _items(message: Message) -> Iterator[dict]:
+    """Yield a message as items of the Responses API."""
+    role, text = message["role"], message["content"]
+    if thought := message.get("reasoning_content"):
+        yield {"type": "reasoning", "id": "",
+               "summary": [{"type": "summary_text", "text": thought}]}
+    if role == "tool":
+        yield {"type": "function_call_output", "call_id": message.get("tool_call_id"),
+               "output": text}
+    elif text:
+        yield {"role": role, "content": text}
+    for call in message.get("tool_calls") or ():
+        name, arguments = parts_of(call)
+        yield {"type": "function_call", "call_id": call["id"], "name": name,
+               "arguments": json.dumps(arguments, ensure_ascii=False)}
+
+
 WON = f"turns of {Final.directory}/ that the challenger won"
 PROMPT = {"prompt": MESSAGES, "completion": MESSAGES}
-OF_WHOLE = {"tools": JSON_LIST, **dict.fromkeys(
-    ("instance_id", "repo", "language", "licence", "source", "exit_status"), TEXT),
-    "reward": NUMBER}
+ORIGIN = dict.fromkeys(("instance_id", "repo", "language", "licence", "source"), TEXT)
+OF_WHOLE = {"tools": JSON_LIST, **ORIGIN, "exit_status": TEXT, "reward": NUMBER}
 FORMATS = {form.name: form for form in (
     Format("sft_messages", {"messages": MESSAGES, **COMMON}, _won_by_challenger, _conversation,
            ("messages",), takes=WON),
@@ -298,4 +340,8 @@ WHOLE = {form.name: form for form in (   # made where they are named: their rows
     Format("dpo_trajectories", {"prompt": JSON_LIST, "chosen": JSON_LIST, "rejected": JSON_LIST,
                                 **OF_WHOLE, "rejected_source": TEXT}, _decided, _whole_pair,
            ("chosen", "rejected"), takes="tasks that one trajectory solved and another did not",
+           whole=True),
+    Format("nemo_gym", {"uuid": TEXT, "responses_create_params": JSON, "expected_action": JSON,
+                        **ORIGIN}, _each_call, _pivot, ("completion",), for_trainers=False,
+           takes="single calls of trajectories that solved their task",
            whole=True))}

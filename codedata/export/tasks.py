@@ -16,7 +16,14 @@ from codedata.checks.secrets import mask
 from codedata.disk.layouts import files_digest
 from codedata.disk.store import Store, digest, digests_of
 from codedata.errors import BrokenRecord
-from codedata.export.audits import Audits, audit_problem, audit_section, figures_of
+from codedata.export.audits import (
+    Audits,
+    attempts_section,
+    audit_problem,
+    audit_section,
+    figures_of,
+    rate_problem,
+)
 from codedata.export.card import listed
 from codedata.export.collect import UNKNOWN, ExportRules, LeftOutLog
 from codedata.export.exports import Export
@@ -25,7 +32,16 @@ from codedata.export.split import splits
 from codedata.records import PULL_REQUEST, Object, Task
 from codedata.sandbox.images.registry import image_name
 from codedata.settings import ExportSettings
-from codedata.tasks.folder.folder import GOLD, SOLVE, Problem, image_of, task_problem, text_in
+from codedata.tasks.folder.folder import (
+    GOLD,
+    SOLVE,
+    Problem,
+    audited_digest,
+    image_of,
+    task_problem,
+    text_in,
+)
+from codedata.tasks.rates import attempts_in, rates_by_agent
 from codedata.terminal import plural, say
 
 IMAGES = "images"   # of the manifest: {tag: {made_of, docker_image, image_id}}, by push-images
@@ -50,6 +66,7 @@ class ExportTask:
     audit: Object | None            # the figures of its audit, if there is one of it as it is now
     split: str = ""
     noted: Object = field(default_factory=dict)   # of its image, by push-images
+    rates: Object = field(default_factory=dict)   # of models, as it is now: {agent: rates_of()}
 
     @property
     def image(self) -> Image:
@@ -103,7 +120,7 @@ class TaskOrigins:
     refused: list[tuple[str, str, Problem]] = field(default_factory=list)
     n_broken: int = 0
     kept_settings = ("audited_only", "harbor_network", "licence", "licences", "min_words",
-                     "secrets_in_tests", "seed", "validation")
+                     "pass_rate", "secrets_in_tests", "seed", "validation")
     template = "task_card.md"
     noun = "tasks"
 
@@ -123,7 +140,7 @@ class TaskOrigins:
             "tasks": [{"name": row.task.instance_id, "kind": row.task.kind,
                        "repo": origin_of(row.task), "digest": digest(digests_of(row.task)),
                        "split": row.split, "docker_image": tag_of(row.task),
-                       "made_of": _made_of(row.task), "audit": row.audit}
+                       "made_of": _made_of(row.task), "audit": row.audit, "rates": row.rates}
                       for row in export.rows]}
 
     def card_values(self, export: Export) -> Object:
@@ -136,6 +153,7 @@ class TaskOrigins:
                 **export.n_rows, "tag": export.form.tag,
                 "masked": counted(_masked(export.rows)),
                 "audit": audit_section(audits, len(export.rows)),
+                "attempts": attempts_section([row.rates for row in export.rows if row.rates]),
                 "licences": listed((licence_of(row.task) for row in export.rows), "task"),
                 "left_out": counted(self.left_out.counts(export.form.name))}
 
@@ -147,7 +165,7 @@ def _masked(rows: Iterable[ExportTask]) -> Counter:
 def read_tasks(root: Path, settings: ExportSettings, rules: ExportRules,
                left_out: LeftOutLog) -> TaskOrigins:
     """Return the tasks of a root. What cannot be read is named on the screen."""
-    store, audits = Store(root, Task).open(), Audits(root)
+    store, audits, attempts = Store(root, Task).open(), Audits(root), attempts_in(root)
     read = TaskOrigins(root / "export", settings, left_out, store)
     broken = [*store.broken]
     for name in store.names():
@@ -155,7 +173,10 @@ def read_tasks(root: Path, settings: ExportSettings, rules: ExportRules,
             task = store.read(name)
             problem = _problem(rules, task, settings)
             audit = None if problem else audits.of(task)
-            problem = problem or audit_problem(settings.audited_only, audit)
+            found = rates_by_agent(attempts.get((name, audited_digest(task)), {}))
+            rates = {agent: one for agent, one in found.items() if one["model"]}
+            problem = problem or audit_problem(settings.audited_only, audit) or rate_problem(
+                settings.pass_rate, rates)
         except BrokenRecord as e:
             broken.append(e)
             problem = "broken record", e.what
@@ -164,7 +185,7 @@ def read_tasks(root: Path, settings: ExportSettings, rules: ExportRules,
         else:
             instruction, masked = mask(task.instruction or "")
             read.tasks.append(ExportTask(replace(task, instruction=instruction), masked,
-                                         audit and figures_of(audit)))
+                                         audit and figures_of(audit), rates=rates))
     broken += audits.broken
     for error in broken:
         say(f"export.py: {error}")

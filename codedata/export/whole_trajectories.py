@@ -19,7 +19,7 @@ from codedata.checks.duplicates import near_duplicates
 from codedata.disk.store import Store, digest
 from codedata.errors import Trouble
 from codedata.export.collect import ExportRules, ExportTurn, ExportTurns, LeftOutLog
-from codedata.export.formats import first_turn, whole_messages
+from codedata.export.formats import first_turn, single_calls, whole_messages
 from codedata.leak.forbidden import actions_of, forbidden_in
 from codedata.messages import content_text
 from codedata.records import Message, Sample, SourceTrajectory
@@ -27,7 +27,7 @@ from codedata.settings import ExportSettings
 from codedata.suites.repo_names import parts_of
 from codedata.texts import natural
 
-SFT, DPO = "sft_trajectories", "dpo_trajectories"
+DPO = "dpo_trajectories"
 PLACE = attrgetter("source", "config", "split", "row")   # so that each source is opened once
 SMITH = re.compile(r"(.+)__(.+)\.[0-9a-f]{8}\..+")   # an id of SWE-smith
 SOLVED, FAILED = 100.0, 0.0   # the scores of whole trajectories
@@ -133,9 +133,11 @@ def _pair(turns: ExportTurns, solved: list[ExportTurn], failed: list[ExportTurn]
             record = turns.record(one)
             messages = whole_messages(record)
             beginning = [one.instance_id, record.tools, messages[:first_turn(messages)]]
-            groups[digest(beginning)][of_group].append(one)
-    for one in failed if SFT in formats else ():
-        turns.left_out.add(one.name, "not solved", format=SFT)
+            groups[digest(beginning)][of_group].append(
+                replace(one, calls=single_calls(messages)))
+    for form in formats:
+        for one in failed if form != DPO else ():
+            turns.left_out.add(one.name, "not solved", format=form)
     for one, other in chain.from_iterable(zip_longest(*group) for group in groups.values()):
         if one and other:
             record = turns.record(one)

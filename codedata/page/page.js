@@ -127,8 +127,8 @@ function tinted(value) {
 
 /** What is drawn of each kind of block. */
 const KINDS = {
-  listing: () => [h("p", { class: "lead" }, "Sort by the head of a column. Keys: arrows or j and k move, Enter opens a "
-    + `${noun}, Esc closes it, / searches. The page holds ${nInFull() === rows.length ? `every ${noun}`
+  listing: () => [h("p", { class: "lead" }, "Sort by the head of a column. Keys: arrows or j and k move, Enter opens "
+    + `one, Esc closes it, / searches. The page holds ${nInFull() === rows.length ? `every ${noun}`
       : `${number(nInFull())} of ${counted(rows.length, noun)}`} in full.`),
   grid && legend(Object.values(grid.letters)), list.element],
   /** A table to read. `align` has a letter for each column: r (numbers), w (words), p (points, tinted), l. */
@@ -239,11 +239,11 @@ const KINDS = {
   sides: ({ title, sides, isCode }) => part(title, h("div", { class: "sides" }, sides.map(([name, text], k) =>
     h("div", { class: `side ${k ? "blue" : "amber"}` }, h("h4", {}, isolated(name)),
       isCode ? code(text) : fencedText(text))))),
-  /** Texts that unfold: [title, text, whether it is a program's output] each. */
-  texts({ title, texts, isHistory }) {
-    const all = texts.map(([role, text, isOutput], k) => folded([isolated(role, { class: "role" }),
+  /** Texts that unfold: [title, text, whether it is a program's output, whether it is open] each. */
+  texts({ title, texts }) {
+    const all = texts.map(([role, text, isOutput, isOpen]) => folded([isolated(role, { class: "role" }),
       isolated(inALine(text), { class: "start" }), h("span", { class: "size" }, counted(text.length, "character"))],
-    () => fencedText(text, isOutput), "message", isHistory && k === texts.length - 1));
+    () => fencedText(text, isOutput), "message", isOpen));
     const unfold = isOpen => () => all.forEach(one => { one.open = isOpen; });
     return h("section", { class: "part" }, title && h("div", { class: "row" }, h("h3", {}, isolated(title)),
       h("button", { type: "button", click: unfold(true) }, "Unfold all"),
@@ -280,10 +280,15 @@ const KINDS = {
         KINDS.count({ filters: { check: outcome({ name, result }) } })),
       duration(all.reduce((sum, one) => sum + one.seconds, 0) / all.length)]));
   },
-  /** How many rows have which values of two filters. */
-  cross: ({ title, down, across }) => plainTable(title, [["", ""], ...across.values.map(value => [swatch(value), "number"])],
-    list.optionsOf(down).sort(collator.compare).map(value => [isolated(value), ...across.values.map(one =>
-      KINDS.count({ filters: { [down]: value, [across.key]: one } }))])),
+  /** How many rows have which values of two filters; with `of`, how many of them pass these filters, too. */
+  cross({ title, down, across, of }) {
+    const values = across.values ?? list.optionsOf(across.key), all = list.optionsOf(down);
+    const share = filters => of && `${list.count({ ...filters, ...of })} of ${list.count(filters)}`;
+    const cell = filters => KINDS.count({ filters, text: share(filters) });
+    return [plainTable(title, [["", ""], ...values.map(value => [swatch(value), "number"])], all.slice(0, MAX_CROSS).map(
+      value => [isolated(value), ...values.map(one => cell({ [down]: value, [across.key]: one }))])),
+    all.length > MAX_CROSS && quiet(`The first ${MAX_CROSS} of ${number(all.length)}.`)];
+  },
   /** Files: {path, text or null, size}. */
   files: ({ files, isOpen }) => h("div", { class: isOpen ? "files" : "" }, files.map(({ path, text, size }) => folded([
     isolated(path, { class: "mono start-path" }), h("span", { class: "size" }, text === null
@@ -292,9 +297,26 @@ const KINDS = {
     : path.endsWith(".md") ? h("div", { class: "prose" }, longText(text, "text")) : code(text), text !== null && size > text.length
     && quiet(`The first ${number(text.length)} of ${number(size)} characters; the file has all.`)], "message", isOpen))),
   facts: ({ pairs }) => factList(pairs),
-  file: ({ path }) => fileLink("./", path),
+
+  // an attempt
+
+  /** Steps of a trajectory in the form of ATIF, out of `n`. System prompt, thoughts and outputs are folded. */
+  trajectory({ steps, n }) {
+    const told = steps.find(({ source }) => source === "user"), each = value => [value ?? []].flat();
+    const named = value => Object.entries(value ?? {}).map(([key, one]) => `${key}: ${wordsOf(one)}`).join("\n");
+    const texts = steps.flatMap(step => [
+      ["thought", step.reasoning_content],
+      [step.source, step.message, false, step === told || step.source === "agent"],
+      ...each(step.tool_calls).map(call => [call.function_name, named(call.arguments) || "()", true, true]),
+      ...each(step.observation?.results).map(one => ["output", one.content, true]),
+    ].filter(([, text]) => text).map(([role, text, ...more]) =>
+      [`${step.step_id} ${role}`.slice(0, 24), wordsOf(text), ...more]));
+    return KINDS.texts({ title: `Trajectory: ${number(steps.length)} of ${counted(n, "step")}`, texts });
+  },
 };
 
+const MAX_CROSS = 500;   // rows of a table of counts
+const wordsOf = value => typeof value === "string" ? value : JSON.stringify(value);
 const short = name => name.slice(name.lastIndexOf("/") + 1);
 const piece = (colour, size, title) => h("span", { class: colour, title, style: { "flex-grow": size } });
 
@@ -497,7 +519,7 @@ const NONE = "(none)";  // where a row has no value to filter by
 /** What is drawn in a cell, by the kind of its column. */
 const CELLS = {
   text: value => isolated(Array.isArray(value) ? value.join(", ") : value),
-  number: (value, { digits }) => number(value, digits),
+  number: (value, { digits }) => number(value, digits ?? (Number.isInteger(value) ? 0 : 3)),
   points: value => number(value),
   badge: value => badge(value),
   findings: checks => openOf(checks).map(one => [badge(one.name, one.result), " "]),
@@ -581,10 +603,10 @@ function listing({ columns: all, searches }, open) {
     return (a, b) => rank(a) - rank(b) || collator.compare(a, b);
   };
   const filterOf = key => filters.find(filter => filter.key === key);
-  const optionsOf = key => filterOf(key) ? [...new Set(valuesOf(filterOf(key)).flat())] : [];
+  const optionsOf = key => filterOf(key) ? [...new Set(valuesOf(filterOf(key)).flat())].sort(byOrder(key)) : [];
   const tests = filters.filter(filter => !filter.setting);
   for (const filter of tests.filter(filter => !filter.options))
-    filter.options = optionsOf(filter.key).sort(byOrder(filter.key)).map(value => [value, value]);
+    filter.options = optionsOf(filter.key).map(value => [value, value]);
 
   /** Return how many rows pass these filters. */
   function count(wanted) {
@@ -780,16 +802,25 @@ const collator = new Intl.Collator("en", { numeric: true });
 
 const reader = document.getElementById("reader");
 
+let kept = null;   // what stays beside whatever is read next
+
 /** Show something over the page. `title` and `body` are nodes; `step(±1)` goes to the next or back, if step.can(±1);
  * `close()` is called when it was closed. */
 function read({ title, body, position, step, close }) {
   const button = (name, hint, by) => h("button", { type: "button", title: hint, "aria-label": hint,
     disabled: !step.can(by), click: () => step(by) }, name);
   const heading = h("h2", { id: "reader-title", tabindex: -1 }, title);
-  reader.replaceChildren(h("div", { class: "bar" }, heading, h("span", { class: "position" }, position),
+  const pane = h("div", { class: "content" }, h("h3", {}, title.cloneNode(true)), body);
+  const keep = h("button", { type: "button", class: "keep", "aria-pressed": `${kept !== null}`, title: "Keep this beside "
+    + "what is read next", click: () => {
+    if (kept !== pane) kept?.remove();
+    kept = kept ? null : pane;
+    keep.ariaPressed = `${kept !== null}`;
+  } }, "Keep");
+  reader.replaceChildren(h("div", { class: "bar" }, heading, h("span", { class: "position" }, position), keep,
     button("←", "Previous (←)", -1), button("→", "Next (→)", 1),
     h("button", { type: "button", class: "close", title: "Close (Esc)", click: () => reader.close() }, "Close")),
-  h("div", { class: "content" }, body));
+  h("div", { class: "panes" }, kept, pane));
   reader.onclose = close;
   reader.onkeydown = event => {
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];

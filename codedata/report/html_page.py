@@ -239,7 +239,8 @@ def _in_full(row: TurnRow, answer: Answer, score: Score, duel: Duel, commits: St
              for attempt in row.leaks.tries() if attempt["findings"]]
     entries = [_entry(entry) for entry in score.judges]
     messages = plain(answer.messages, answer.tools)
-    history = [[one["role"], one["content"], one["role"] != "assistant"] for one in messages]
+    history = [[one["role"], one["content"], one["role"] != "assistant", one is messages[-1]]
+               for one in messages]
     return [
         {"kind": "sides", "title": "Answers", "sides": [[side, texts.pop(side)] for side in ran]},
         {"kind": "texts", "texts": [
@@ -259,7 +260,7 @@ def _in_full(row: TurnRow, answer: Answer, score: Score, duel: Duel, commits: St
                 for entry in entries if entry["judge"] == name] or [("–", "")])]},
         {"kind": "replies", "replies": entries},
         {"kind": "texts", "title": f"History, {plural(len(messages), 'message')}",
-         "texts": history, "isHistory": True}]
+         "texts": history}]
 
 
 def _hidden(row: TurnRow, commits: Store) -> list[Block]:

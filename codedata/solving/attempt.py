@@ -37,6 +37,7 @@ from codedata.sandbox.copies import at_hand
 from codedata.sandbox.factory import SandboxFactory
 from codedata.solving.agents import Done
 from codedata.solving.atif import atif_of
+from codedata.solving.index_page import write_index
 from codedata.solving.trials import Trial, agent_id, enough_at, trials_in
 from codedata.suites.environments import labelled
 from codedata.tasks.folder.folder import audited_digest
@@ -74,7 +75,8 @@ def solve_stage(root: Path, host: SandboxFactory, agent: TaskAgent, n: int, unti
         identity=agent.settings,
         after_same=(lambda name: name.rpartition(".")[0]) if until else None,
         cost_note=partial(price_of, root, slug) if agent.settings else "",
-        finish=partial(write_rates, root), then="prompt.py --source attempt")
+        finish=lambda: [*write_rates(root), *write_index(root)],
+        then="prompt.py --source attempt")
 
 
 def attempted(host: SandboxFactory, agent: TaskAgent, slug: str, until: list[int], trial: Trial

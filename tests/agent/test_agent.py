@@ -108,7 +108,8 @@ def test_the_example_of_the_docs_runs_as_it_stands_and_has_all_that_was_said(cap
     call, answer = result.messages[2]["tool_calls"][0], result.messages[3]
     assert call["function"]["name"] == "bash" and answer["tool_call_id"] == call["id"]
     assert result.usage.pop("seconds") > 0   # an unknown price is not 0
-    assert result.usage == {"calls": 2, "tokens_in": 200, "tokens_out": 40, "cost_usd": None}
+    used = {"calls": 2, "tokens_in": 200, "tokens_out": 40, "cost_usd": None}
+    assert result.usage.items() >= used.items()
 
 
 def test_max_iteration_is_the_end_without_an_answer(sandbox):

@@ -1,4 +1,4 @@
-"""Check build_dp.py agents and calibrate, by the script: replies are recorded ones, the agents'
+"""Check build_dp.py agents by the script: replies are recorded ones, the agents'
 sandboxes are containers; where nothing is said of validation, its results lie in dp/_checks/."""
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 from a_datapoint import RIVALS, TEXTS, write_approved, write_datapoint
-from conftest import REPO, run_script, write_json
+from an_attempt import write_attempt
+from conftest import REPO, run_script
 from judged import read_json
 from recorded import (
     APPROVE,
@@ -27,17 +28,18 @@ from recorded import (
     review_turns,
 )
 
+from codedata.checks.intervals import wilson
 from codedata.datapoints.agents import material, task_text
-from codedata.datapoints.calibrate import trials_in
+from codedata.datapoints.commands import Commands
 from codedata.datapoints.commands.desk import Desk
 from codedata.datapoints.folder import content_digest, labels_of, read_datapoint
 from codedata.datapoints.profiles import instructions
 from codedata.datapoints.queue import ROLES, QueuedTask, TaskManager
-from codedata.datapoints.rates import is_outside, rates_of
+from codedata.datapoints.rates import is_outside
 from codedata.datapoints.workers import room
 from codedata.disk.ledger import read_lines
 from codedata.errors import Interrupted
-from codedata.records import SolverAttempt, Task
+from codedata.records import Task
 from codedata.settings import (
     AgentSettings,
     DpSettings,
@@ -46,6 +48,7 @@ from codedata.settings import (
     SandboxSettings,
     Settings,
 )
+from codedata.tasks.folder.folder import audited_digest
 
 CHAIN = """[llm]
 base_url = "{url}"
@@ -188,47 +191,40 @@ def test_models_that_do_not_do_their_work_are_bounded_and_named(runs):
     assert "again:" in said
 
 
-@pytest.mark.docker
-def test_attempts_are_counted_and_what_is_too_easy_goes_back_twice_at_most(runs):
-    def prompt_of(name: str) -> str:
-        return f"{TEXTS['prompt'].strip()} It is {name}."
+def test_what_models_solve_too_often_goes_back_twice_at_most(runs):
+    (runs.root / "dp").mkdir()
 
-    for name in ("easy", "never", "some", "breaks"):
+    def attempts(name: str, content: str, solved: int) -> None:
+        for k in range(1, 9):
+            write_attempt(runs.root, name, k, "solved" if k <= solved else "wrong", content)
+
+    def content_of(name: str) -> str:
+        return audited_digest(runs.approved(name))
+
+    solved = {"easy": 8, "never": 0, "some": 2}
+    for name, n in solved.items():
         write_approved(runs.root / f"task/{name}",
-                       {"lineage": {"profile": "general", "seed": "sums"}}, prompt=prompt_of(name))
-    (runs.root / "dp/_attempts").mkdir(parents=True)
-    earlier = {"easy": [1.0] * 7, "never": [0.0] * 7, "some": [1.0, 1.0, *[0.0] * 5],
-               "breaks": [0.5] * 7}
-    trials = trials_in(runs.root, "m", 8).open()
-    for key in trials.names():
-        trial = trials.read(key)
-        if trial.attempt < 8:
-            write_json(runs.root / f"dp/_attempts/{key}.json", vars(SolverAttempt(
-                trial.instance_id, trial.content, "m", trial.attempt,
-                earlier[trial.instance_id][trial.attempt - 1], "success", "", {"tokens_out": 5},
-                1.0)))
-    done = ("submit", {"answer": "done"})
-    solver = {"easy": [("bash", {"command": f"id -un; {TEXTS['solution']}"}), done],
-              "never": [("bash", {"command": "true"}), done], "some": ["Done.", "Done."],
-              "breaks": []}
-    for name, turns in solver.items():
-        record(runs.folder, "x", name, *turns, task=prompt_of(name))
-    runs.serve()
-    said = runs.run("calibrate", "--attempts", 8, "--workers", 2, code=1)
-    assert "the attempt does not count" in said
-    rates = json.loads(run_script("build_dp.py", runs.root, "--status").stdout)["rates"]
-    found = {name: rates[name]["m"] for name in earlier}
-    assert [(one["attempts"], one["passes"], one["unsolved"]) for one in found.values()] == [
-        (8, 8, False), (8, 0, True), (8, 2, False), (7, 0, True)]
-    assert found["easy"]["interval"][0] == pytest.approx(0.6756, abs=1e-3)
+                       {"lineage": {"profile": "general", "seed": "sums"}})
+        attempts(name, content_of(name), n)
+    desk = Commands(runs.root, DpSettings(), TaskManager(runs.root / "dp"), None)
+    for _ in range(2):   # once for each content
+        desk.queue_returns()
+    rates = desk.status()["rates"]
+    assert {name: (one["own-m-012345"]["attempts"], one["own-m-012345"]["solved"])
+            for name, one in rates.items()} == {name: (8, n) for name, n in solved.items()}
+    assert rates["easy"]["own-m-012345"]["interval"][0] == pytest.approx(0.6756, abs=1e-3)
     (back,) = runs.tasks("build_datapoint")
-    assert back.data["datapoint"] == "easy" and back.data["rates"]["m"]["passes"] == 8
-    assert "goes back to a builder" in said and "unsolved" in said
-    trajectory = read_json(runs.root / next(filter(None, back.data["trajectories"])))
-    assert "agent" in trajectory["messages"][3]["content"]   # who ran the commands
-    runs.run("calibrate", "--only", "[!b]*", "--attempts", 8)
-    assert len(runs.tasks("build_datapoint")) == 1
-    runs.run("calibrate", "nothing", code=2)   # folders are for validate
+    assert back.data["datapoint"] == "easy"
+    assert back.data["rates"]["own-m-012345"]["solved"] == 8
+    found = material(back, desk)["attempts"]
+    assert len(found) == 8 and b"ATIF" in next(iter(found.values()))
+    for n in range(2):   # of three versions two went back
+        prompt = runs.root / "task/easy/instruction.md"
+        write_approved(runs.root / "task/easy", {"lineage": {"profile": "general"}},
+                       prompt=f"{prompt.read_text()} Again {n}.")
+        attempts("easy", content_of("easy"), 8)
+        desk.queue_returns()
+    assert len(runs.tasks("build_datapoint")) == 2
 
 
 def a_task(type: str, data: dict) -> QueuedTask:
@@ -248,8 +244,7 @@ def test_a_builder_finds_what_an_earlier_try_has_staged(tmp_path):
 @pytest.mark.parametrize(("passes", "n", "outside", "end", "interval"), [
     (0, 8, False, 1, 0.32), (6, 8, False, 0, 0.41), (7, 8, True, 0, 0.53), (0, 100, True, 1, 0.04)])
 def test_wilsons_interval_decides_what_goes_back(passes, n, outside, end, interval):
-    rates = rates_of([SolverAttempt("a", "c", "m", i, float(i < passes), "success", "", {}, 1.0)
-                      for i in range(n)])
+    rates = {"interval": wilson(passes / n, n)}
     assert is_outside(rates, "backend") == outside
     assert rates["interval"][end] == pytest.approx(interval, abs=0.01)
 

@@ -10,19 +10,18 @@ from pathlib import Path
 
 import pytest
 from a_datapoint import write_approved, write_datapoint
+from an_attempt import write_attempt
 from conftest import queue_line, run_script, with_odd, write_json
 from watched import NAMES, outside, run_watched
 
 from codedata import records
 from codedata.agent.tools import Tool
 from codedata.datapoints.agents import material
-from codedata.datapoints.calibrate import report_attempts
 from codedata.datapoints.commands import Commands
 from codedata.datapoints.folder import PARTS, content_digest, read_datapoint
 from codedata.datapoints.queue import JOURNAL, TASK_TYPES, QueuedTask, Refusal, TaskManager
 from codedata.errors import BrokenRecord, Trouble
 from codedata.nl2repo.sources import folder_of
-from codedata.records import SolverAttempt
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import SandboxSettings, Settings
 
@@ -37,13 +36,14 @@ def hostile_root(root: Path) -> Path:
     """Write a root in which each name stands in each text of lines and records."""
     content = content_digest(read_datapoint(write_datapoint(root / "dp/sums")))
     lines = []
-    tried = SolverAttempt("sums", content, "m", 1, 1.0, "success", "", {}, 1.0)
+    name = write_attempt(root, "sums", content=content)
+    tried = json.loads((root / f"attempt/{name}/record.json").read_text())
     for n, name in enumerate(NAMES):
         if name != "\ud800":   # which TOML cannot hold
             write_datapoint(root / f"dp/m{n}", {"category": name, "reason": name, "repo": name})
             write_approved(root / f"task/l{n}", {"lineage": {"seed": name, "task": name}})
-        for field in ("instance_id", "content", "model", "trajectory"):
-            write_json(root / f"dp/_attempts/{n}.{field}.json", {**vars(tried), field: name})
+        for field in ("task", "content", "model", "agent"):
+            write_json(root / f"attempt/{n}.{field}/record.json", {**tried, field: name})
         for type, line in ((type, queue_line(type)) for type in TASK_TYPES):
             line["task"]["id"] = f"{type}_{n}"
             texts = [json.dumps(one) for one in (name, f"dp/_trajectories/{name}",
@@ -80,7 +80,7 @@ def play(root: Path) -> None:
         manager.create_task(type, {"seed": "sums", "datapoint": "sums"})
         work(commands, manager.get_next_task("a", type),
              {**usual, **dict.fromkeys(TEXTS.split(), name)})
-    report_attempts(root, settings.dp.profile)
+    desk.queue_returns()
 
 
 def work(commands: dict, task: QueuedTask, given: dict) -> None:

@@ -84,12 +84,6 @@ def test_a_label_that_is_no_truth_value_is_refused(label):
     assert problem("kto", a_row("kto", label=label)) == "label"
 
 
-def test_a_row_of_other_columns_is_refused():
-    row = a_row("dpo")
-    del row["rejected"]
-    assert problem("dpo", row) == "columns"
-
-
 def test_too_long_is_told_by_the_longer_of_two_conversations():
     n = len(USER["content"]) + len(OTHER["content"])
     assert problem("dpo", a_row("dpo"), max_chars=n) is None

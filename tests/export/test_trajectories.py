@@ -11,13 +11,13 @@ from exports import load as load  # a fixture
 from judged import read_json, words
 from line_tables import rows as table
 from source_rows import a_pr, sample, write_jsonl, write_sources
-from tool_turns import TOOLS, a_run
+from tool_turns import EDITOR, TOOLS, a_run, both, calls, result
 
 from codedata.leak.facts import has_read_fix
 from codedata.records import Commit
 from codedata.sampling.readers.outcomes import outcome_of
 
-SFT, DPO = "sft_trajectories", "dpo_trajectories"
+SFT, DPO, GYM = "sft_trajectories", "dpo_trajectories", "nemo_gym"
 CONFIG = "--config", "chain.toml"   # beside the root
 FIX = "\n".join(f"    return compute_total(values, base={k})" for k in range(4))
 PATCH = "--- a/m.py\n+++ b/m.py\n@@ -0,0 +1,4 @@\n+" + FIX.replace("\n", "\n+") + "\n"
@@ -34,7 +34,8 @@ def record(root, some: list[dict], setting: str = "", prs: list[dict] | None = N
 
 
 def export(root, code: int = 0) -> str:
-    done = run_script("export.py", root, *CONFIG, "--formats", f"{SFT},{DPO}", cwd=root.parent)
+    done = run_script("export.py", root, *CONFIG, "--formats", f"{SFT},{DPO},{GYM}",
+                      cwd=root.parent)
     assert done.returncode == code, done.stderr
     return done.stderr
 
@@ -101,6 +102,30 @@ def test_what_was_solved_is_learnt_from_the_assistant_alone_and_paired_with_what
     turn, = manifest(root, DPO)["turns"]
     assert turn["name"] == pair["source"]
     assert turn["rejected_digest"] not in ("", turn["digest"])
+
+
+def test_each_single_call_of_what_was_solved_is_a_row_that_nemo_gym_can_reward(root, load):
+    one = a_run(1, "won", resolved=True)
+    one["messages"][2]["reasoning_content"] = "why"
+    for i, lines in enumerate([[7, 9], [7, -1], "[7, 7]"]):
+        one["messages"] += [calls(EDITOR, id=f"v{i}", command="view", path="/a", view_range=lines),
+                            result(f"v{i}", "seen")]
+    one["messages"] += [both("won"), result("call_8", ""), result("call_9", "ok")]
+    record(root, [one, a_run(2, "lost", resolved=False)])
+    export(root)
+    found = rows(root, GYM)
+    name = found[0]["source"]
+    assert [row["uuid"] for row in found] == [f"{name}.{at}" for at in (2, 4, 6)]
+    assert [*load(root / "export" / GYM)["train"]] == found
+    acts = [{"type": "function_call", "call_id": f"c{k}", "name": "bash",
+             "arguments": json.dumps({"command": words(f"won do {k}")})} for k in range(2)]
+    assert [row["expected_action"] for row in found[:2]] == acts
+    tools = [{"type": "function", "strict": None, **tool["function"]} for tool in TOOLS]
+    assert found[1]["responses_create_params"] == {"tools": tools, "input": [
+        {"role": "system", "content": "rules"}, {"role": "user", "content": "task 1"},
+        {"type": "reasoning", "id": "", "summary": [{"type": "summary_text", "text": "why"}]},
+        {"role": "assistant", "content": words("won 0")}, acts[0],
+        {"type": "function_call_output", "call_id": "c0", "output": "ok 0"}]}
 
 
 def test_each_one_left_out_is_named_and_the_card_counts_it(root):

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from a_datapoint import SOLUTION, TEXTS, write_approved
 from a_task import write_foreign
-from attempts import MESSAGES, TOOLS, a_result, write_attempt
+from an_attempt import MESSAGES, TOOLS, a_result, write_attempt
 from conftest import finish, flags_for, kill, run_script, start_script
 from fake_llm import HANG, Say, Status
 
@@ -19,6 +19,7 @@ from codedata.records import Attempt, Task
 from codedata.sampling.readers import forms
 from codedata.solving.atif import atif_of
 from codedata.solving.trials import agent_id, enough_at, problem_of, trials_in
+from codedata.tasks.folder.folder import audited_digest
 from codedata.tasks.rates import attempts_in, rates_of
 
 CHAIN = """[llm]
@@ -202,3 +203,21 @@ def test_a_trajectory_is_read_again_as_it_was(tmp_path):
     texts = [(one["role"], one.get("content") or "") for one in row["messages"]]
     assert texts == [(one["role"], one["content"]) for one in MESSAGES]
     assert row["tools"] == TOOLS and row["messages"][2]["tool_calls"] == MESSAGES[2]["tool_calls"]
+
+
+def test_exports_choose_tasks_by_how_often_models_solve_them(tmp_path):
+    write_tasks(tmp_path, "easy", "some", "none")
+    for name, k, status in (("easy", 1, "solved"), ("some", 1, "solved"), ("some", 2, "wrong")):
+        content = audited_digest(Store(tmp_path, Task).open().read(name))
+        write_attempt(tmp_path, name, k, status, content)
+        write_attempt(tmp_path, name, k, "solved", content, agent="gold-012345", model="")
+    with (tmp_path / "chain.toml").open("a") as file:
+        file.write("[export]\npass_rate = [0.1, 0.9]\nformats = ['harbor']\n")
+    assert run_script("export.py", tmp_path).returncode == 0
+    (task,) = json.loads((tmp_path / "export/harbor/manifest.json").read_text())["tasks"]
+    assert task["name"] == "some" and task["rates"]["own-m-012345"]["rate"] == 0.5
+    assert task["rates"].keys() == {"own-m-012345"}
+    assert "1 task: 1 are solved" in (tmp_path / "export/harbor/README.md").read_text()
+    left = [*read_lines(tmp_path / "export/left_out.jsonl")]
+    assert {one["name"]: one["reason"] for one in left} == {
+        "easy": "pass rate", "none": "no attempts"}

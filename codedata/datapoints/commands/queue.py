@@ -9,7 +9,7 @@ from codedata.datapoints.folder import content_digest, labels_of, readable
 from codedata.datapoints.profiles import instructions
 from codedata.datapoints.queue import BUILD, REVIEW, QueuedTask, Refusal
 from codedata.datapoints.rates import outside_band
-from codedata.records import Attempt, Object
+from codedata.records import Object
 from codedata.tasks.folder.folder import audited_digest
 from codedata.tasks.rates import attempts_in, rates_by_agent
 
@@ -41,8 +41,8 @@ class QueueCommands(Desk):
             earlier = {one.data.get("content") for one in
                        builds_again(self.manager, task.instance_id, "rates")}
             if content in earlier or len(earlier) < MAX_RETURNS:
-                build_again(self.manager, task, f"rates:{content}", rates=rates, trajectories=[
-                    f"{Attempt.directory}/{name}/trajectory.json" for name in names])
+                build_again(self.manager, task, f"rates:{content}", rates=rates,
+                            tried=names)
 
     def complete(self, task_id: str, claim: str,
                  status: Literal["completed", "failed", "rejected"] = "completed",
