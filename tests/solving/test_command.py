@@ -184,6 +184,7 @@ def test_mini_swe_agent_solves_a_task_and_finds_no_key(client, fake_llm):
                     mounts=proxy.mounts | engine.volume_of(image, AGENT)) as sandbox:
                 result = proxy.run(command, task.instruction, sandbox)
                 assert not sandbox.run("grep -sl [f]orward /proc/[0-9]*/cmdline").output
+                assert sandbox.run("cat rounds").output.count("round\n") < 50
                 return result, grader.grade(grader.packed(sandbox)).reward
 
         result, reward = attempt(MINI, LOOK, (folder / "solution/solve.sh").read_text(),
@@ -193,5 +194,5 @@ def test_mini_swe_agent_solves_a_task_and_finds_no_key(client, fake_llm):
         assert task.instruction.strip() in told
         assert "OPENAI_API_KEY=none" in found and found.count("Read-only file system") == 2
         assert not any(KEY in request.text for request in fake_llm.requests)
-        result, _ = attempt(f"while true; do {ASK.replace('SIZES', '[1]')}done")
+        result, _ = attempt(f"while echo round >> rounds; do {ASK.replace('SIZES', '[1]')}done")
         assert (result.cause, result.iterations, fake_llm.n_requests) == ("steps", 3, 6)
