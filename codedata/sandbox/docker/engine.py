@@ -6,7 +6,6 @@ import os
 import secrets
 import stat
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -40,6 +39,7 @@ ISOLATED = {"com.docker.network.bridge.enable_icc": "false"}   # containers reac
 # reentrant because garbage collection of a sandbox that was not closed may remove a network in the
 # same thread.
 _network_lock = threading.RLock()
+_volume_lock = threading.Lock()   # of several threads, one fills a volume
 
 
 def connect(exit_code: int = 1):
@@ -311,25 +311,23 @@ def image_id(image: str) -> str:
 
 def volume_of(image: str, path: str) -> dict[str, str]:
     """Return {volume: path}, as a sandbox mounts it, with a folder of an image: filled once, and
-    kept. Raise Trouble if the image is not here.
-
-    The engine fills a new volume while it makes a container, and knows the container only then. So
-    a container that never runs, and that no run removes, tells that the volume is whole.
+    kept with a container that never runs and that no run removes. Raise Trouble if the image is
+    not here.
     """
     if not (found := image_id(image)):
         raise Trouble("is not here.", f"the image {image}", "Make or pull it first.")
     api, name = connect(), f"codedata-{found[-64:][:12]}{path.replace('/', '-')}"
-    while not api.containers(all=True, filters={"name": name}):
-        with suppress(requests.HTTPError):   # in use, or being filled
-            api.remove_volume(name)
+    with _volume_lock:
         try:
-            api.create_container(image, name=name, host_config=api.create_host_config(
-                binds=[f"{name}:{path}"]))
-        except requests.HTTPError as e:
-            if e.response.status_code != 409:   # another process makes it now
-                raise
-            time.sleep(1)
-    return {name: path}
+            holder = api.inspect_container(name)
+        except requests.HTTPError:
+            made = api.create_container(image, volumes=[path])["Id"]   # the engine fills the volume
+            try:
+                api.rename(made, name)   # only now, since a container is found before it is made
+            except requests.HTTPError:   # another process was first
+                remove_container(api, made)
+            holder = api.inspect_container(name)
+    return {holder["Mounts"][0]["Name"]: path}
 
 
 def image_names(pattern: str) -> set[str] | None:
