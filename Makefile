@@ -10,7 +10,7 @@ PYTEST = $(BIN)/python -m pytest -q -n auto --maxprocesses 8
 CONTAINED = docker or pods or chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repo demo demo-model demo-env demo-bugs demo-pr demo-dp images test test-containers test-demos record-runs test-trl test-nemo-gym test-harbor test-swebench check-all figures lint lock duel status clean $(SCRIPTS) $(MORE)
+.PHONY: help setup repo demo demo-model demo-env demo-bugs demo-pr demo-dp images agent-image test test-containers test-demos record-runs test-trl test-nemo-gym test-harbor test-swebench check-all figures lint lock duel status clean $(SCRIPTS) $(MORE)
 
 help:          ## this list
 	@awk -F ':.*## ' '/^[a-z$$()A-Z -]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ repo: setup    ## REPO=path-or-address, all the way without a model: tests, bugs
 
 images:        ## codedata-base:bookworm, the image that repositories are set up in
 	@tools/docker-up
+
+agent-image: setup images  ## mini-swe-agent with a Python of its own, which `solve.py --agent command` mounts
+	@tools/agent-image
 
 test: setup    ## the tests that want no engine, pods or browser (no network; 4 minutes on 2 cores)
 	$(PYTEST) --dist worksteal --junitxml=build/test.xml -m "not ($(CONTAINED) or demo or long)" $(ARGS)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
 from typing import Protocol
@@ -193,25 +193,11 @@ class _Run:
 
     def _check_limits(self) -> None:
         """End the run where a limit is reached."""
-        usage = self._usage()
-        tokens = _total([usage["tokens_in"], usage["tokens_out"]])
-        for name, used in (("max_seconds", usage["seconds"]), ("max_tokens", tokens),
-                           ("max_usd", usage["cost_usd"])):
-            limit = getattr(self.agent, name)
-            if limit and used is None:
-                unknown = "price" if name == "max_usd" else "usage"
-                model = self.calls[-1]["model"]
-                self.end("error", error=f"{name} cannot be kept: {model} has no known {unknown}",
-                         cause=FAILED)
-            elif limit and used >= limit:
-                self.end("tool_stop", error=f"{name} is reached: {round(used, 6):,} of {limit:,}",
-                         cause=name.removeprefix("max_"))
+        for outcome in limits_reached(vars(self.agent), self._usage()):
+            self.end(*outcome)
         if self.malformed_in_row >= MALFORMED_REPLIES:
             self.end("error", error=f"{self.malformed_in_row} malformed replies in a row",
                      cause="malformed")
-        if len(self.calls) >= self.agent.max_iterations:
-            self.end("max_iteration", error=f"{len(self.calls)} replies, and no answer",
-                     cause="steps")
 
     def step(self) -> None:
         """Let the model take one turn (think, act, observe), and end the run if it was the last."""
@@ -365,8 +351,7 @@ class _Run:
         return result
 
     def _usage(self) -> dict:
-        return {**usage_of(self.calls), "seconds": round(time.monotonic() - self.started, 3),
-                "model_seconds": round(sum(call.get("seconds", 0) for call in self.calls), 3)}
+        return usage_since(self.started, self.calls)
 
     def _ask_again(self, problem: str) -> None:
         self._say(packaged(f"{self.protocol}_again.md").replace("{problem}", problem))
@@ -402,6 +387,29 @@ def usage_of(calls: list[dict]) -> dict:
     """Return what calls used together; None for a figure that is unknown for one of them."""
     return {"calls": len(calls), **{key: _total(call.get(key) for call in calls)
                                     for key in ("tokens_in", "tokens_out", "cost_usd")}}
+
+
+def usage_since(started: float, calls: list[dict]) -> dict:
+    """Return the usage of a run that began at `started`, a time.monotonic()."""
+    return {**usage_of(calls), "seconds": round(time.monotonic() - started, 3),
+            "model_seconds": round(sum(call.get("seconds", 0) for call in calls), 3)}
+
+
+def limits_reached(limits: dict, usage: dict) -> Iterator[tuple[str, str, str, str]]:
+    """Yield (status, "", error, cause) for each limit, named as in Agent, that a run's usage has
+    reached."""
+    tokens = _total([usage["tokens_in"], usage["tokens_out"]])
+    for name, used in (("max_seconds", usage["seconds"]), ("max_tokens", tokens),
+                       ("max_usd", usage["cost_usd"])):
+        limit = limits.get(name)
+        if limit and used is None:
+            unknown = "price" if name == "max_usd" else "usage"
+            yield "error", "", f"{name} cannot be kept: the model has no known {unknown}", FAILED
+        elif limit and used >= limit:
+            error = f"{name} is reached: {round(used, 6):,} of {limit:,}"
+            yield "tool_stop", "", error, name.removeprefix("max_")
+    if usage["calls"] >= limits["max_iterations"]:
+        yield "max_iteration", "", f"{usage['calls']} replies, and no answer", "steps"
 
 
 def _total(values: Iterable[float | None]) -> float | None:

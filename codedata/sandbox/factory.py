@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
@@ -15,7 +15,7 @@ from operator import add
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from codedata.errors import ItemFailed
+from codedata.errors import ItemFailed, Trouble
 from codedata.sandbox import SCRIPT_BASH_FUNC, Sandbox, local, open_sandbox
 from codedata.sandbox.docker import disk, engine
 from codedata.sandbox.images import registry
@@ -89,16 +89,19 @@ class SandboxFactory:
         return workdir or WORKDIR
 
     def open(self, image: str, label: str, workdir: str = WORKDIR,
-             is_stateful: bool = False, default_rights: bool = False, user: str = ""
-             ) -> Sandbox:
+             is_stateful: bool = False, default_rights: bool = False, user: str = "",
+             mounts: Mapping[str, str] | None = None) -> Sandbox:
         """Return a fresh sandbox of an image, once there is room for it. Raise Interrupted if the
         run stops before that, or while a command runs.
 
         With `is_stateful`, for agents, a command starts in the directory and environment that the
         last one left. With `default_rights` a container has Docker's default capabilities, as when
-        Harbor runs a task. Commands run as `user` in docker, else as root.
+        Harbor runs a task. Commands run as `user` in docker, else as root. Raise Trouble for
+        `mounts` (see SandboxDocker) elsewhere than in docker.
         """
         settings = self._settings
+        if mounts and not self.builds_images:
+            raise Trouble(f"--sandbox {self.name} mounts nothing.", todo="Use --sandbox docker.")
         options = {"run_label": label, "proxy": self._llm.proxy, "ca_bundle": self._llm.ca_bundle,
                    "scripts": [SCRIPT_BASH_FUNC] if is_stateful else []}
         if self.name != "kubernetes":
@@ -110,7 +113,7 @@ class SandboxFactory:
             disk.wait_for_room(folder, bytes_of(settings.disk_floor), self._stop)
             options |= {"cpus": settings.cpu_request, "memory": settings.memory_request,
                         "pids": settings.pids_limit, "default_rights": default_rights,
-                        "user": user}
+                        "user": user, "mounts": mounts}
         if self.name == "kubernetes":
             same = ("namespace", "pod_prefix", "kubeconfig", "memory_request", "network_policy")
             options |= {name: getattr(settings, name) for name in same}

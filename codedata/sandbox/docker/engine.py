@@ -6,6 +6,7 @@ import os
 import secrets
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -306,6 +307,29 @@ def image_id(image: str) -> str:
     with suppress(Trouble, requests.RequestException):
         return connect().inspect_image(image)["Id"] if image else ""
     return ""
+
+
+def volume_of(image: str, path: str) -> dict[str, str]:
+    """Return {volume: path}, as a sandbox mounts it, with a folder of an image: filled once, and
+    kept. Raise Trouble if the image is not here.
+
+    The engine fills a new volume while it makes a container, and knows the container only then. So
+    a container that never runs, and that no run removes, tells that the volume is whole.
+    """
+    if not (found := image_id(image)):
+        raise Trouble("is not here.", f"the image {image}", "Make or pull it first.")
+    api, name = connect(), f"codedata-{found[-64:][:12]}{path.replace('/', '-')}"
+    while not api.containers(all=True, filters={"name": name}):
+        with suppress(requests.HTTPError):   # in use, or being filled
+            api.remove_volume(name)
+        try:
+            api.create_container(image, name=name, host_config=api.create_host_config(
+                binds=[f"{name}:{path}"]))
+        except requests.HTTPError as e:
+            if e.response.status_code != 409:   # another process makes it now
+                raise
+            time.sleep(1)
+    return {name: path}
 
 
 def image_names(pattern: str) -> set[str] | None:

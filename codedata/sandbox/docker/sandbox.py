@@ -18,7 +18,7 @@ import threading
 import time
 import weakref
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -89,7 +89,8 @@ class SandboxDocker:
     out of time, which ends everything in the container. If it keeps the command's output open, the
     engine waits two seconds for it. A failed command that ran into the limit of memory or processes
     says so in `limit_hit` and its output's last line. With `default_rights` the container has the
-    capabilities that Docker gives by default, and privileges can be gained. Once `stop` is set,
+    capabilities that Docker gives by default, and privileges can be gained. `mounts` maps absolute
+    paths of the host, and volumes, to where the container has them, read-only. Once `stop` is set,
     commands end, and Interrupted is raised.
     """
 
@@ -100,6 +101,7 @@ class SandboxDocker:
                  cpus: float = 2, memory: str = "5Gi", pids: int = 512, disk_limit: str = "10GB",
                  network: bool = False, run_label: str = "", proxy: str = "", ca_bundle: str = "",
                  user: str = "", default_rights: bool = False,
+                 mounts: Mapping[str, str] | None = None,
                  stop: threading.Event | None = None):
         self._stop = stop or threading.Event()
         address = urlsplit(proxy)
@@ -120,7 +122,9 @@ class SandboxDocker:
         self._hits = Counter()                  # how often a limit was hit so far
         self._api = engine.connect()
         rights = {} if default_rights else RIGHTS
-        self.id = self._create(cpus, pids_limit=pids, mem_limit=bytes_of(memory), **rights)
+        binds = [f"{source}:{target}:ro" for source, target in (mounts or {}).items()]
+        self.id = self._create(cpus, pids_limit=pids, mem_limit=bytes_of(memory), binds=binds,
+                               **rights)
         self._remove = weakref.finalize(   # also at interpreter exit
             self, _remove, self._api, self.id, self._networks)
         self._disk = DiskWatch(self._api, self.id, self._disk_bytes)
@@ -246,6 +250,12 @@ class SandboxDocker:
             else:
                 yield engine.Files(self._api, self.id, self._stop)
 
+    def end_all(self, signal: str = END_ALL) -> None:
+        """End everything in the container except its first process; with KILL, this one, too."""
+        with suppress(*LOST):
+            self._api.kill(self.id, signal)
+        time.sleep(SETTLE_S)
+
     def close(self) -> None:
         """Remove the container, and its network if no other container uses it."""
         self._disk.stopped.set()
@@ -273,7 +283,7 @@ class SandboxDocker:
             result = self._exec(["bash", "-c", LIMITS], OWN_S, {}, "0")
             if result.exit_code != CANNOT_RUN or NOT_STARTED not in result.output:
                 break
-            self._end_all()   # the container is so full of processes that no other can start
+            self.end_all()   # the container is so full of processes that no other can start
         if not result.ok:     # the container is being ended
             raise SandboxDied(self._why(_failure(result)))
         lines = [line.rpartition(" ") for line in result.output.splitlines()]
@@ -281,12 +291,6 @@ class SandboxDocker:
         new = hits - self._hits   # only counts that have grown
         self._hits = hits
         return "; ".join(text for name, text in self._limits.items() if name in new)
-
-    def _end_all(self, signal: str = END_ALL) -> None:
-        """End everything in the container except its first process; with KILL, this one, too."""
-        with suppress(*LOST):
-            self._api.kill(self.id, signal)
-        time.sleep(SETTLE_S)
 
     def _exec(self, argv: list[str], timeout_s: float, env: dict[str, str], user: str) -> Result:
         api = self._api
@@ -328,7 +332,7 @@ class SandboxDocker:
                         return
                 if not has_ended.is_set():
                     is_over.set()
-                    self._end_all(signal)
+                    self.end_all(signal)
 
         thread = start(watch)
         try:

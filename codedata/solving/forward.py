@@ -1,0 +1,41 @@
+"""Run a command in a container, and forward to a Unix socket what it sends to OPENAI_BASE_URL.
+
+  python3 forward.py SOCKET COMMAND ARGUMENT…
+
+The exit code is the command's. This is copied into containers: it needs Python alone.
+"""
+import asyncio
+import sys
+
+
+async def copy(reader, writer):
+    """Copy what comes from a connection to another one, and close that at its end."""
+    try:
+        while True:
+            data = await reader.read(65536)
+            if not data:
+                break
+            writer.write(data)
+            await writer.drain()
+    except OSError:   # one of the two is gone
+        pass
+    writer.close()
+
+
+async def forward(*client):
+    """Connect a client with the socket."""
+    server = await asyncio.open_unix_connection(sys.argv[1])
+    await asyncio.gather(copy(client[0], server[1]), copy(server[0], client[1]))
+
+
+async def run():
+    """Return the exit code of the command."""
+    listener = await asyncio.start_server(forward, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/v1"
+    process = await asyncio.create_subprocess_exec(
+        "env", f"OPENAI_BASE_URL={url}", f"OPENAI_API_BASE={url}", *sys.argv[2:])
+    return await process.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(run()) % 256)

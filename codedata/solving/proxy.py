@@ -1,0 +1,262 @@
+"""Let any program work at a task, and answer what it asks a model.
+
+The program runs in a container without network. What it sends to OPENAI_BASE_URL goes over a Unix
+socket to this process, and from here, by a Client, to the model. So keys never enter the
+container, and settings, budget and kept replies are as for every other agent: of a request, only
+messages and tools are read. Not promised: that a program which is run again after a kill sends the
+same requests (kept replies are used for those that are the same), or that a request is the
+program's and not of a command that the model has run.
+"""
+from __future__ import annotations
+
+import re
+import sys
+import threading
+import time
+from contextlib import ExitStack
+from contextvars import copy_context
+from functools import partial
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from shlex import quote
+from socketserver import ThreadingUnixStreamServer
+
+import orjson
+
+from codedata.agent import AgentResult
+from codedata.agent.loop import FAILED, cause_of, limits_reached, usage_since
+from codedata.disk.locks import temporary_folder
+from codedata.errors import ItemFailed, start_thread
+from codedata.llm import Reply
+from codedata.llm.client import Client
+from codedata.llm.http import WRONG_SHAPE
+from codedata.messages import calls_text, content_text
+from codedata.records import Object, storable
+from codedata.run.talk import begin_step
+from codedata.sandbox import Result
+from codedata.sandbox.docker.sandbox import SandboxDocker
+from codedata.texts import fill, printable, text_of
+
+AGENT = "/opt/agent"      # in the container: the program's image, with bin/python3
+FOLDER = "/run/agent"     # there: what a Proxy gives it
+RUN = f"exec {AGENT}/bin/python3 {FOLDER}/forward.py {FOLDER}/socket bash {FOLDER}/command"
+ENVIRONMENT = {"OPENAI_API_KEY": "none", "CODEDATA_TASK": f"{FOLDER}/task.md"}
+LENGTH = re.compile("[0-9]{1,7}")   # of a request: below 10 MB
+MAX_AT_ONCE = 4           # requests; further ones wait
+READ_S = 60.0             # seconds of silence in a request
+NO_LIMIT_S = 86_400.0
+PATHS = ("/v1/chat/completions", "/chat/completions")
+KEYS = ("name", "tool_calls", "tool_call_id")   # of a message, beside role and content
+OVER = "the attempt is over"
+
+
+class Proxy(ExitStack):
+    """Serve the requests of one attempt, from a container with the `mounts`, to the end of run().
+    `limits` has max_iterations and max_seconds, and may have max_tokens and max_usd, as of Agent:
+    they are checked before a call."""
+
+    def __init__(self, client: Client, limits: Object):
+        super().__init__()
+        self.client = client
+        self.calls = []                 # that were answered
+        self.free = threading.Semaphore(MAX_AT_ONCE)
+        self._limits = limits
+        self._n_begun = 0
+        self._lock = threading.Lock()
+        self._messages = []             # of the longest conversation, with the reply
+        self._tools = []                # sent with it
+        self._too_long = ""             # the endpoint's words, if the last request was that
+        self._outcome = ()              # status, answer, error, cause: no call begins any more
+        self._stopped = None            # what run() is to raise
+        self._sandbox = None
+
+    def __enter__(self) -> Proxy:
+        self._context = copy_context()   # of the item, whose replies are kept
+        self._started = time.monotonic()
+        self.folder = Path(self.enter_context(temporary_folder()))
+        self.folder.chmod(0o755)         # the one around it is closed to others of this machine
+        self.mounts = {str(self.folder): FOLDER}
+        self._server = self.enter_context(_Server(str(self.folder / "socket"), _Handler))
+        self._server.proxy = self
+        start_thread(partial(self._server.serve_forever, 0.05))
+        self.callback(self._end_serving)
+        return self
+
+    def _end_serving(self) -> None:
+        """Serve no more, once the calls in flight are answered: they are paid for."""
+        self._server.shutdown()
+        for _ in range(MAX_AT_ONCE):
+            self.free.acquire()
+
+    def run(self, command: str, task: str, sandbox: SandboxDocker) -> AgentResult:
+        """Run a bash command, with {task} and {model} filled in, to its end or a limit, and return
+        the result; raise RunStopped on a refused key, the budget or Ctrl-C. What the program
+        leaves running is ended."""
+        self._sandbox, self._started = sandbox, time.monotonic()
+        words = fill(command, task=quote(task), model=quote(self.client.spec.model))
+        for name, text in (("task.md", task), ("command", words),
+                           ("forward.py", text_of(__package__, "forward.py"))):
+            (self.folder / name).write_text(text, encoding="utf-8")
+        for path in self.folder.iterdir():
+            path.chmod(0o666)   # for the container's user; its mount is read-only
+        try:
+            self._end(*self._outcome_of(sandbox.run(
+                RUN, timeout_s=self._limits["max_seconds"] or NO_LIMIT_S, env=ENVIRONMENT)))
+        except ItemFailed as e:
+            self._end("error", "", str(e), cause_of(e))
+        finally:
+            sandbox.end_all()
+            self.close()
+        if self._stopped:
+            raise self._stopped
+        status, answer, error, cause = self._outcome
+        return AgentResult(
+            status, answer, error, len(self.calls), 0, "native" if self._tools else "text",
+            self._messages or [{"role": "user", "content": task}], self._tools, [],
+            usage_since(self._started, self.calls), status == "success", cause)
+
+    def _outcome_of(self, result: Result) -> tuple[str, ...]:
+        if result.timed_out:
+            return "tool_stop", "", "max_seconds is reached", "seconds"
+        if result.ok:
+            return "success", "", "", ""
+        said = printable(result.output[-1000:].strip())
+        error = f"the command ended with {result.exit_code}: {said}"
+        if self._too_long:
+            return "error", "", f"{self._too_long}; {error}", "context"
+        return "error", "", error, "" if self.calls else FAILED
+
+    def _end(self, *outcome: str) -> None:
+        """Note the outcome, if there is none yet."""
+        with self._lock:
+            self._outcome = self._outcome or outcome
+
+    def stop(self, error: BaseException) -> None:
+        """End the program, and let run() raise an error."""
+        self._stopped = error
+        self._end("error", "", str(error), FAILED)
+        self.end_if_over()
+
+    def end_if_over(self) -> None:
+        """End the program if there is an outcome."""
+        if self._outcome and self._sandbox:
+            self._sandbox.end_all()
+
+    # a request
+
+    def answer(self, body: bytes) -> tuple[int, dict | bytes]:
+        """Return the HTTP status and the answer to a request: an error, a chat completion, or the
+        same as a stream. Raise RunStopped as run() does."""
+        try:
+            request = orjson.loads(body)
+            messages = storable([_message(**one) for one in request["messages"]])
+            tools = storable(request.get("tools") or [])
+            for one in messages:   # raises what is caught below where it has another form
+                "".join([one["role"], content_text(one), calls_text(one)])
+            "".join(one["function"]["name"] for one in tools)
+        except WRONG_SHAPE:
+            return 400, _error("this is no request for a chat completion")
+        if not self._begin_call():
+            return 403, _error(OVER)
+        context = self._context.copy()
+        context.run(begin_step, f"call {self._n_begun} of at most {self._limits['max_iterations']}")
+        try:
+            reply = context.run(self.client.ask, messages, tools=tools or None)
+        except ItemFailed as e:
+            cause = cause_of(e)
+            if cause == "context":   # the program may send a shorter one
+                self._too_long = str(e)
+                return 400, _error(e.what, "context_length_exceeded")
+            self._end("error", "", str(e), cause)
+            return 500, _error(OVER)
+        completion = self._completion(messages, tools, reply)
+        return 200, _events(completion) if request.get("stream") else completion
+
+    def _begin_call(self) -> bool:
+        """Return whether a call may be made, and count it."""
+        with self._lock:
+            used = {**usage_since(self._started, self.calls), "calls": self._n_begun}
+            self._outcome = self._outcome or next(limits_reached(self._limits, used), ())
+            if self._outcome:
+                return False
+            self._n_begun += 1
+            return True
+
+    def _completion(self, messages: list[dict], tools: list[dict], reply: Reply) -> dict:
+        """Note a reply, and return it as a chat completion."""
+        message = _message("assistant", reply.text or None, tool_calls=reply.tool_calls)
+        with self._lock:
+            self.calls.append(reply.call)
+            self._too_long = ""
+            if len(messages) >= len(self._messages) - 1:
+                self._messages, self._tools = [*messages, message], tools
+        n_in, n_out = (reply.call.get(key) or 0 for key in ("tokens_in", "tokens_out"))
+        return {"id": f"chatcmpl-{reply.request}", "object": "chat.completion", "created": 0,
+                "model": self.client.spec.model,
+                "choices": [{"index": 0, "message": message,
+                             "finish_reason": reply.finish_reason or "stop"}],
+                "usage": {"prompt_tokens": n_in, "completion_tokens": n_out,
+                          "total_tokens": n_in + n_out}}
+
+
+def _message(role: str, content: str | list | None = None, **more) -> dict:
+    """Return a message with what the API has of it, without the further keys of programs."""
+    return {"role": role, "content": content} | {key: more[key] for key in KEYS if more.get(key)}
+
+
+def _error(what: str, code: str = "") -> dict:
+    return {"error": {"message": what, "code": code}}
+
+
+def _events(completion: dict) -> bytes:
+    """Return a completion as a stream of events: all of it, then how it ended."""
+    choice, = completion["choices"]
+    delta = choice["message"] | {"tool_calls": [
+        {"index": i, **call} for i, call in enumerate(choice["message"].get("tool_calls", ()))]}
+    lines = [orjson.dumps({**completion, "object": "chat.completion.chunk", "choices": [
+        {"index": 0, "delta": part, "finish_reason": ending}]})
+             for part, ending in ((delta, None), ({}, choice["finish_reason"]))]
+    return b"".join(b"data: %s\n\n" % line for line in [*lines, b"[DONE]"])
+
+
+class _Server(ThreadingUnixStreamServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+    def verify_request(self, request, client_address):
+        return self.proxy.free.acquire()
+
+    def shutdown_request(self, request):
+        super().shutdown_request(request)
+        self.proxy.free.release()
+
+    def handle_error(self, request, client_address):
+        """Stop the attempt, but pass over clients that go away."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            self.proxy.stop(error)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    timeout = READ_S
+
+    def do_POST(self):
+        length = self.headers["Content-Length"] or ""
+        if not LENGTH.fullmatch(length):
+            return self.send_error(413, "the length of the request is not there, or too large")
+        body = self.rfile.read(int(length))
+        if self.path not in PATHS:
+            return self.send_error(404, f"only POST {PATHS[0]} is answered")
+        status, answer = self.server.proxy.answer(body)
+        self.server.proxy.end_if_over()
+        is_stream = isinstance(answer, bytes)
+        self.send_response(status)
+        self.send_header("Content-Type", "text/event-stream" if is_stream else "application/json")
+        self.end_headers()
+        self.wfile.write(answer if is_stream else orjson.dumps(answer))
+
+    def do_GET(self):
+        self.send_error(404)
+
+    def log_message(self, *_):
+        pass
