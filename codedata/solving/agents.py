@@ -25,12 +25,14 @@ from codedata.llm.client import Client
 from codedata.records import Object, Task
 from codedata.sandbox import Sandbox
 from codedata.sandbox.docker.engine import volume_of
+from codedata.sandbox.factory import SandboxFactory
 from codedata.solving.patch import Watch
 from codedata.solving.proxy import AGENT, Proxy
 from codedata.tasks.folder.folder import agent_of
 from codedata.tasks.prove.grade import Grader
 from codedata.texts import text_of
 
+Runner = tuple[dict[str, str], Callable[[str, Sandbox], AgentResult]]
 FILE_TOOLS = [view_file, search, create_file, edit_file]
 NO_USAGE = {"calls": 0, "tokens_in": 0, "tokens_out": 0, "cost_usd": 0.0, "seconds": 0.0,
             "model_seconds": 0.0}
@@ -85,17 +87,18 @@ class Own:
                 "prompt": text_of(__package__, "system.md")}
 
     @contextmanager
-    def runner(self) -> Iterator[tuple[dict[str, str], Callable[[str, Sandbox], AgentResult]]]:
+    def runner(self, host: SandboxFactory) -> Iterator[Runner]:
         """Yield (what a container is to mount, what runs the agent on a task in it)."""
+        tools = [ToolBashExecutor(max_timeout_s=host.run_timeout_s), *FILE_TOOLS]
         yield {}, lambda task, sandbox: Agent(
-            text_of(__package__, "system.md"), [ToolBashExecutor(), *FILE_TOOLS], self.client,
-            sandbox, **self.limits).run(task)
+            text_of(__package__, "system.md"), tools, self.client, sandbox, **self.limits).run(task)
 
     def attempt(self, task: Task, grader: Grader) -> Done:
         """Return what the model did. Work that cannot be packed is none."""
-        with (self.runner() as (mounts, run),
-              grader.host.open(grader.image, grader.label, grader.workdir, is_stateful=True,
-                               default_rights=True, user=agent_of(task), mounts=mounts) as sandbox):
+        host = grader.host
+        with (self.runner(host) as (mounts, run),
+              host.open(grader.image, grader.label, grader.workdir, is_stateful=True,
+                        default_rights=True, user=agent_of(task), mounts=mounts) as sandbox):
             sandbox.network(self.network)
             watch = Watch(grader, sandbox)
             return Done(run(task.instruction, sandbox), *watch.work())
@@ -115,7 +118,7 @@ class Command(Own):
         return {**super().settings, "command": self.command, "image": self.image, "prompt": ""}
 
     @contextmanager
-    def runner(self) -> Iterator[tuple[dict[str, str], Callable[[str, Sandbox], AgentResult]]]:
+    def runner(self, host: SandboxFactory) -> Iterator[Runner]:
         """Yield (what a container is to mount, what runs the program on a task in it)."""
         with Proxy(self.client, self.limits) as proxy:
             yield ({**proxy.mounts, **volume_of(self.image, AGENT)},
