@@ -3,7 +3,7 @@
 
 An attempt runs in a container of the task's image without network; its work is graded by the
 task's own verifier in another container. Agents: `own`, a model with tools; `nop`, which changes
-nothing; `gold`, the task's own solution.
+nothing; `gold`, the task's own solution; `command`, a program of yours.
 
 reads   task/<id>/                                    Task, ours or anybody's
 writes  attempt/<task>.<content 8>.<agent>.<k>/       Attempt: trajectory.json (ATIF), patch.diff,
@@ -13,6 +13,7 @@ writes  attempt/<task>.<content 8>.<agent>.<k>/       Attempt: trajectory.json (
   python solve.py --root runs/mine --n 4 --model some-model
   python solve.py --root runs/mine --n 8              # four more attempts
   python solve.py --root runs/theirs --tasks some-tasks/ --agent gold   # are they sound?
+  python solve.py --agent command '/opt/agent/bin/mini -y -m openai/{model} -t {task}'
 """
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,7 @@ from codedata.run import cli, start
 from codedata.run.stage import Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
-from codedata.solving.agents import Gold, Nop, Own
+from codedata.solving.agents import AGENTS, Own
 from codedata.solving.attempt import solve_stage
 from codedata.terminal import say
 
@@ -35,12 +36,16 @@ def main(argv=None) -> int:
     add = parser.add_argument_group("flags of solve.py").add_argument
     add("--n", type=cli.positive, default=4, metavar="N",
         help="attempts at each task, with those that are there (default: 4)")
-    add("--agent", choices=["own", "nop", "gold"], default="own", help="who attempts them")
+    add("--agent", nargs="+", default=["own"], metavar=("own|nop|gold|command", "COMMAND"),
+        help="who attempts them; `command`: bash in the container, which asks OPENAI_BASE_URL "
+        "({task} and {model} are filled in)")
     add("--network", action="store_true", help="let agents use the network")
     add("--tasks", metavar="PATH", help="tasks of somebody else, copied into task/ first, as in "
         "audit.py")
     cli.sandbox_flags(parser)
     args = parser.parse_args(argv)
+    if args.agent[0] not in AGENTS or (len(args.agent) == 2) != (args.agent[0] == "command"):
+        parser.error("--agent is own, nop, gold, or command with a COMMAND")
     settings = cli.with_container_workers(config.load(args), args)
     options = cli.reap_first(args, settings, cli.options(args))
     if args.tasks and not options.read_only:
@@ -55,9 +60,11 @@ def attempts(args, settings: Settings, models: Models) -> Stage:
     host = SandboxFactory(settings, models.stop, args.keep_images)
     limits = {"max_iterations": settings.solve.max_steps,
               "max_seconds": settings.agent.max_seconds, "max_usd": settings.agent.max_usd}
-    agents = {"nop": Nop, "gold": Gold,
-              "own": lambda: Own(models.client("solve"), limits, args.network)}
-    return solve_stage(settings.root, host, agents[args.agent](), args.n, settings.solve.until)
+    name, *command = args.agent
+    asked = (models.client("solve"), limits, args.network) if issubclass(AGENTS[name], Own) else ()
+    more = (*command, settings.solve.agent_image) if command else ()
+    return solve_stage(settings.root, host, AGENTS[name](*asked, *more), args.n,
+                       settings.solve.until)
 
 
 if __name__ == "__main__":

@@ -243,6 +243,7 @@ class SolveSettings(RoleSettings):
 
     max_steps: int = at_least(1, 100)   # replies of an attempt
     until: tuple[int, ...] = ()         # [solved, failed]: attempts of a task end with both
+    agent_image: str = "codedata-mini-swe-agent:2.4.6"   # whose /opt/agent `--agent command` mounts
 
 
 @dataclass(frozen=True)

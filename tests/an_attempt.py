@@ -3,13 +3,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from codedata.agent import AgentResult
+from codedata.conversation.atif import atif_of
 from codedata.disk.store import Store
 from codedata.records import Attempt
-from codedata.solving.atif import atif_of
 
-USAGE = {"calls": 2, "tokens_in": 200, "tokens_out": 40, "cost_usd": 0.5, "seconds": 3.0,
-         "model_seconds": 1.0}
+USAGE = {"calls": 2, "tokens_in": 200, "tokens_out": 40, "cost_usd": 0.5}
 CALL = {"id": "call_1", "type": "function",
         "function": {"name": "bash", "arguments": '{"command": "ls"}'}}
 MESSAGES = [
@@ -22,14 +20,6 @@ TOOLS = [{"type": "function", "function": {"name": "bash", "description": "Run."
     "type": "object", "properties": {"command": {"type": "string"}}, "required": ["command"]}}}]
 
 
-def a_result(**how) -> AgentResult:
-    """Return the run of an agent that looked once."""
-    fields = {"status": "success", "answer": "Done.", "error": "", "iterations": 2,
-              "malformed": 0, "protocol": "native", "messages": MESSAGES, "tools": TOOLS,
-              "left_out": [], "usage": USAGE, **how}
-    return AgentResult(**fields)
-
-
 def write_attempt(root: Path, task: str = "sums", k: int = 1, status: str = "solved",
                   content: str = "0123456789abcdef", agent: str = "own-m-012345",
                   messages: list = MESSAGES, **outcome) -> str:
@@ -39,10 +29,10 @@ def write_attempt(root: Path, task: str = "sums", k: int = 1, status: str = "sol
         "task": task, "kind": "datapoint", "content": content, "agent": agent, "model": "m",
         "settings": {}, "attempt": k, "status": status, "why": "", "until": [],
         "reward": float(status == "solved"), "verifier": "2 passed", "replayed": 0,
-        "usage": {key: USAGE[key] for key in ("calls", "tokens_in", "tokens_out", "cost_usd")},
+        "usage": USAGE,
         "seconds": {"model": 1.0, "verifier": 1.0, "agent": 3.0, "all": 5.0}, **outcome}
-    run = a_result(messages=messages)
-    trajectory = atif_of(run, name, "own", "m", {"instance_id": task, "repo": "them/sums"})
+    trajectory = atif_of(messages, TOOLS, name, {"name": "own", "version": "1"},
+                         extra={"instance_id": task, "repo": "them/sums"})
     record = Attempt(name, outcome, trajectory, "--- a/x\n+++ b/x\n@@ -1 +1 @@\n-1\n+2\n")
     Store(root, Attempt).open().put(name, record, (*Attempt.places,))
     return name

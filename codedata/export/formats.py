@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from codedata.conversation.atif import atif_of
 from codedata.conversation.tool_calls import function_of, parts_of
 from codedata.conversation.turn import clean, form_of
 from codedata.export.collect import REFERENCE_AND_SIDES, SIDES, ExportTurn, ExportTurns, Problem
@@ -317,6 +318,12 @@ def _items(message: Message) -> Iterator[dict]:
                "arguments": json.dumps(arguments, ensure_ascii=False)}
 
 
+def _atif(turn: ExportTurn, side: str, record: Sample) -> dict:
+    agent = {"name": "unknown", "version": "unknown"}   # the record of a source does not say it
+    return {**_whole(turn, side, record),
+            "trajectory": atif_of(whole_messages(record), record.tools, turn.name, agent)}
+
+
 WON = f"turns of {Final.directory}/ that the challenger won"
 PROMPT = {"prompt": MESSAGES, "completion": MESSAGES}
 ORIGIN = dict.fromkeys(("instance_id", "repo", "language", "licence", "source"), TEXT)
@@ -341,6 +348,8 @@ WHOLE = {form.name: form for form in (   # made where they are named: their rows
                                 **OF_WHOLE, "rejected_source": TEXT}, _decided, _whole_pair,
            ("chosen", "rejected"), takes="tasks that one trajectory solved and another did not",
            whole=True),
+    Format("atif", {"trajectory": JSON, **OF_WHOLE}, _every_turn, _atif, ("messages",),
+           for_trainers=False, takes="trajectories that solved their task", whole=True),
     Format("nemo_gym", {"uuid": TEXT, "responses_create_params": JSON, "expected_action": JSON,
                         **ORIGIN}, _each_call, _pivot, ("completion",), for_trainers=False,
            takes="single calls of trajectories that solved their task",

@@ -3,10 +3,14 @@
 own       a model with the tools of codedata/agent/
 nop       changes nothing: a sound task rewards it with less than 1
 gold      runs the task's own solution: a sound task rewards it with 1
+command   a program of the user (proxy.py)
 """
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from codedata.agent import (
     Agent,
@@ -19,11 +23,16 @@ from codedata.agent import (
 )
 from codedata.llm.client import Client
 from codedata.records import Object, Task
+from codedata.sandbox import Sandbox
+from codedata.sandbox.docker.engine import volume_of
+from codedata.sandbox.factory import SandboxFactory
 from codedata.solving.patch import Watch
+from codedata.solving.proxy import AGENT, Proxy
 from codedata.tasks.folder.folder import agent_of
 from codedata.tasks.prove.grade import Grader
 from codedata.texts import text_of
 
+Runner = tuple[dict[str, str], Callable[[str, Sandbox], AgentResult]]
 FILE_TOOLS = [view_file, search, create_file, edit_file]
 NO_USAGE = {"calls": 0, "tokens_in": 0, "tokens_out": 0, "cost_usd": 0.0, "seconds": 0.0,
             "model_seconds": 0.0}
@@ -77,14 +86,43 @@ class Own:
         return {**self.client.spec.identity(), **self.limits, "network": self.network,
                 "prompt": text_of(__package__, "system.md")}
 
+    @contextmanager
+    def runner(self, host: SandboxFactory) -> Iterator[Runner]:
+        """Yield (what a container is to mount, what runs the agent on a task in it)."""
+        tools = [ToolBashExecutor(max_timeout_s=host.run_timeout_s), *FILE_TOOLS]
+        yield {}, lambda task, sandbox: Agent(
+            text_of(__package__, "system.md"), tools, self.client, sandbox, **self.limits).run(task)
+
     def attempt(self, task: Task, grader: Grader) -> Done:
         """Return what the model did. Work that cannot be packed is none."""
         host = grader.host
-        with host.open(grader.image, grader.label, grader.workdir, is_stateful=True,
-                       default_rights=True, user=agent_of(task)) as sandbox:
+        with (self.runner(host) as (mounts, run),
+              host.open(grader.image, grader.label, grader.workdir, is_stateful=True,
+                        default_rights=True, user=agent_of(task), mounts=mounts) as sandbox):
             sandbox.network(self.network)
             watch = Watch(grader, sandbox)
-            bash = ToolBashExecutor(max_timeout_s=host.run_timeout_s)
-            result = Agent(text_of(__package__, "system.md"), [bash, *FILE_TOOLS], self.client,
-                           sandbox, **self.limits).run(task.instruction)
-            return Done(result, *watch.work())
+            return Done(run(task.instruction, sandbox), *watch.work())
+
+
+@dataclass(frozen=True)
+class Command(Own):
+    """Let a program of the user work there, which asks the model through a proxy."""
+
+    command: str = ""        # bash, with {task} and {model}
+    image: str = ""          # with the program in AGENT
+    name = "command"
+
+    @property
+    def settings(self) -> Object:
+        """Return what an attempt depends on beside its task."""
+        return {**super().settings, "command": self.command, "image": self.image, "prompt": ""}
+
+    @contextmanager
+    def runner(self, host: SandboxFactory) -> Iterator[Runner]:
+        """Yield (what a container is to mount, what runs the program on a task in it)."""
+        with Proxy(self.client, self.limits) as proxy:
+            yield ({**proxy.mounts, **volume_of(self.image, AGENT)},
+                   partial(proxy.run, self.command))
+
+
+AGENTS: dict[str, type] = {cls.name: cls for cls in (Own, Nop, Gold, Command)}

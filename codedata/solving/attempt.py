@@ -12,9 +12,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Protocol
 
+import codedata
 from codedata.agent import AgentResult
 from codedata.agent.loop import DIED, FAILED
 from codedata.audit.stage import check_builds_images
+from codedata.conversation.atif import atif_of
 from codedata.disk.layouts import load_folder, to_json, write_atomic
 from codedata.disk.store import Store
 from codedata.errors import ItemFailed
@@ -36,7 +38,6 @@ from codedata.run.talk import begin_step
 from codedata.sandbox.copies import at_hand
 from codedata.sandbox.factory import SandboxFactory
 from codedata.solving.agents import Done
-from codedata.solving.atif import atif_of
 from codedata.solving.index_page import write_index
 from codedata.solving.trials import Trial, agent_id, enough_at, trials_in
 from codedata.suites.environments import labelled
@@ -104,9 +105,21 @@ def attempted(host: SandboxFactory, agent: TaskAgent, slug: str, until: list[int
         usage={key: result.usage[key] for key in ("calls", "tokens_in", "tokens_out", "cost_usd")},
         seconds={"model": result.usage["model_seconds"], "verifier": round(grade.seconds, 1),
                  "agent": result.usage["seconds"], "all": round(time.monotonic() - started, 1)})
-    about = {"instance_id": trial.instance_id, "repo": str(task.about.get("repo") or "")}
-    return Attempt(log.item, outcome, atif_of(result, log.item, agent.name, outcome["model"],
-                                              about), done.patch)
+    return Attempt(log.item, outcome, trajectory_of(result, log.item, outcome, task), done.patch)
+
+
+def trajectory_of(result: AgentResult, name: str, outcome: AttemptOutcome, task: Task) -> Object:
+    """Return what an agent did, in ATIF."""
+    usage = outcome["usage"]
+    metrics = {"total_prompt_tokens": usage["tokens_in"],
+               "total_completion_tokens": usage["tokens_out"], "total_cost_usd": usage["cost_usd"]}
+    agent = {"name": outcome["agent"], "version": codedata.__version__}
+    if outcome["model"]:
+        agent["model_name"] = outcome["model"]
+    return atif_of(
+        result.messages, result.tools, name, agent,
+        final_metrics={key: value for key, value in metrics.items() if value is not None},
+        extra={"instance_id": task.instance_id, "repo": str(task.about.get("repo") or "")})
 
 
 def _graded(task: Task, result: AgentResult, grade: Grade) -> Object:

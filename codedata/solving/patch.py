@@ -1,6 +1,7 @@
 """Take an agent's work out of its container, with the patch that it comes to."""
 from __future__ import annotations
 
+import shlex
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -11,7 +12,7 @@ from codedata.suites.source import is_text
 from codedata.tasks.prove.grade import Grader, Tree, tree_of
 
 # with new files, but not those that the project ignores; of what the agent has committed, too
-DIFF = """git -c safe.directory='*' add -A -N . 2>/dev/null
+DIFF = """cd {workdir}; git -c safe.directory='*' add -A -N . 2>/dev/null
 git -c safe.directory='*' diff --no-color --no-ext-diff --no-renames {commit}"""
 
 
@@ -34,7 +35,8 @@ class Watch:
         if not self.grader.packs_itself:
             return work, self._patch_of(self._tree(work))
         commit = str(self.grader.task.about.get("task_commit") or "HEAD")
-        done = self.sandbox.run(DIFF.format(commit=commit))
+        done = self.sandbox.run(DIFF.format(
+            workdir=shlex.quote(self.grader.workdir), commit=commit))
         return work, done.output if done.ok and done.n_bytes <= OUTPUT_BYTES else None
 
     def _packed(self) -> bytes | None:

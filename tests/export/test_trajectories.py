@@ -15,6 +15,7 @@ from tool_turns import EDITOR, TOOLS, a_run, both, calls, result
 
 from codedata.leak.facts import has_read_fix
 from codedata.records import Commit
+from codedata.sampling.readers import forms
 from codedata.sampling.readers.outcomes import outcome_of
 
 SFT, DPO, GYM = "sft_trajectories", "dpo_trajectories", "nemo_gym"
@@ -34,7 +35,7 @@ def record(root, some: list[dict], setting: str = "", prs: list[dict] | None = N
 
 
 def export(root, code: int = 0) -> str:
-    done = run_script("export.py", root, *CONFIG, "--formats", f"{SFT},{DPO},{GYM}",
+    done = run_script("export.py", root, *CONFIG, "--formats", f"{SFT},{DPO},atif,{GYM}",
                       cwd=root.parent)
     assert done.returncode == code, done.stderr
     return done.stderr
@@ -126,6 +127,14 @@ def test_each_single_call_of_what_was_solved_is_a_row_that_nemo_gym_can_reward(r
         {"type": "reasoning", "id": "", "summary": [{"type": "summary_text", "text": "why"}]},
         {"role": "assistant", "content": words("won 0")}, acts[0],
         {"type": "function_call_output", "call_id": "c0", "output": "ok 0"}]}
+
+
+def test_a_trajectory_of_atif_is_read_again_as_it_was(root, load):
+    one = a_run(1, "won", resolved=True)
+    record(root, [one])
+    export(root)
+    (row,) = load(root / "export/atif")["train"]
+    assert forms.read(row["trajectory"], "here")["messages"] == one["messages"][:-1]
 
 
 def test_each_one_left_out_is_named_and_the_card_counts_it(root):

@@ -8,16 +8,16 @@ from dataclasses import replace
 import pytest
 from a_datapoint import SOLUTION, TEXTS, write_approved
 from a_task import write_foreign
-from an_attempt import MESSAGES, TOOLS, a_result, write_attempt
+from an_attempt import MESSAGES, TOOLS, write_attempt
 from conftest import finish, flags_for, kill, run_script, start_script
 from fake_llm import HANG, Say, Status
 
 from codedata.checks.intervals import by_both
+from codedata.conversation.atif import atif_of
 from codedata.disk.ledger import read_lines
 from codedata.disk.store import Store
 from codedata.records import Attempt, Task
 from codedata.sampling.readers import forms
-from codedata.solving.atif import atif_of
 from codedata.solving.trials import agent_id, enough_at, problem_of, trials_in
 from codedata.tasks.folder.folder import audited_digest
 from codedata.tasks.rates import attempts_in, rates_of
@@ -198,7 +198,7 @@ def test_what_cannot_run_here_is_named(tmp_path, files, reason):
 
 
 def test_a_trajectory_is_read_again_as_it_was(tmp_path):
-    document = atif_of(a_result(), "s", "own", "m", {"instance_id": "sums"})
+    document = atif_of(MESSAGES, TOOLS, "s", {"name": "own", "version": "1"})
     row = forms.read(json.loads(json.dumps(document)), "here")
     texts = [(one["role"], one.get("content") or "") for one in row["messages"]]
     assert texts == [(one["role"], one["content"]) for one in MESSAGES]

@@ -1,0 +1,35 @@
+"""Write a conversation as a trajectory in ATIF 1.8, the form of Harbor."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from codedata.conversation.tool_calls import parts_of
+from codedata.messages import content_text
+from codedata.records import Message, Object
+
+VERSION = "ATIF-v1.8"
+SOURCES = {"system": "system", "user": "user", "assistant": "agent"}
+
+
+def atif_of(messages: Sequence[Message], tools: list | None, session: str, agent: Object,
+            **more) -> Object:
+    """Return the trajectory of an agent {name, version, …}; `more` are further keys of ATIF. The
+    result of a call stands with the step that made it."""
+    steps: list[Object] = []
+    for message in messages:
+        text = content_text(message)
+        if message["role"] == "tool":
+            results = steps[-1].setdefault("observation", {"results": []})["results"]
+            results.append({"source_call_id": message.get("tool_call_id"), "content": text})
+            continue
+        step = {"step_id": len(steps) + 1, "source": SOURCES[message["role"]], "message": text}
+        if reasoning := message.get("reasoning_content"):
+            step["reasoning_content"] = reasoning
+        if calls := message.get("tool_calls"):
+            step["tool_calls"] = [
+                {"tool_call_id": call["id"], "function_name": name, "arguments": arguments or {}}
+                for call in calls for name, arguments in [parts_of(call)]]
+        steps.append(step)
+    tools = {"tool_definitions": tools} if tools else {}
+    return {"schema_version": VERSION, "session_id": session, "steps": steps,
+            "agent": {**agent, **tools}, **more}
