@@ -180,8 +180,9 @@ def test_mini_swe_agent_solves_a_task_and_finds_no_key(client, fake_llm):
         def attempt(command, *commands):
             fake_llm.script(*(Say(calls=(("bash", {"command": one}),)) for one in commands))
             with Proxy(client, LIMITS | {"max_iterations": 3}) as proxy, host.open(
-                    grader.image, label, grader.workdir, default_rights=True, user="agent",
+                    grader.image, label, grader.workdir, True, default_rights=True, user="agent",
                     mounts=proxy.mounts | engine.volume_of(image, AGENT)) as sandbox:
+                grader.packed(sandbox)   # which leaves the shell in the work directory
                 result = proxy.run(command, task.instruction, sandbox)
                 assert not sandbox.run("grep -sl [f]orward /proc/[0-9]*/cmdline").output
                 assert sandbox.run("cat rounds").output.count("round\n") < 50

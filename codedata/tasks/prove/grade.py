@@ -189,7 +189,7 @@ class Grader:
     def archived(self, sandbox: Sandbox, script: str) -> bytes:
         """Return the archive that a script leaves in a container. Raise ItemFailed if it leaves
         none, or one that is too large."""
-        tar = sandbox.run(script, timeout_s=PACK_S)
+        tar = sandbox.run(f"({script}\n)", timeout_s=PACK_S)   # an agent's shell stays where it is
         if not tar.ok:
             raise ItemFailed(f"its work cannot be packed: {tar.output[-300:]}")
         with temporary_folder() as folder:
