@@ -61,8 +61,9 @@ agent-image: setup images  ## mini-swe-agent with a Python of its own, which `so
 test: setup    ## the tests that want no engine, pods or browser (no network; 4 minutes on 2 cores)
 	$(PYTEST) --dist worksteal --junitxml=build/test.xml -m "not ($(CONTAINED) or demo or long)" $(ARGS)
 
+# containers make a worker wait, so there are half as many workers again as cores
 test-containers: setup  ## those that do; without an engine they fail and say so (a quarter of an hour on 2 cores)
-	$(PYTEST) --dist loadfile --junitxml=build/test-containers.xml -m "($(CONTAINED)) and not long" $(ARGS)
+	PYTEST_XDIST_AUTO_NUM_WORKERS=$$(($$(nproc) * 3 / 2)) $(PYTEST) --dist loadfile --junitxml=build/test-containers.xml -m "($(CONTAINED)) and not long" $(ARGS)
 
 test-demos: setup  ## what the five demos have left in runs/ (their images are still there)
 	$(PYTEST) -m demo --root runs tests/test_demos.py $(ARGS)
