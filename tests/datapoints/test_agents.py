@@ -13,14 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-<<<<<<< HEAD
-from a_datapoint import RIVALS, TEXTS, write_approved, write_datapoint
+from a_datapoint import ALL_RIVALS, RIVALS, TEXTS, write_approved, write_datapoint
 from an_attempt import write_attempt
 from conftest import REPO, run_script
-=======
-from a_datapoint import ALL_RIVALS, RIVALS, TEXTS, write_approved, write_datapoint
-from conftest import REPO, run_script, write_json
->>>>>>> w-ci
 from judged import read_json
 from recorded import (
     APPROVE,
