@@ -5,12 +5,14 @@ ROOT ?= runs/demo
 ARGS ?=
 BIN = .venv/bin
 SCRIPTS = prompt king ch validate report export
+# whole trajectories first: they need no duel
+LOOP = solve prompt:--trajectories export:--formats=sft_trajectories,dpo_trajectories prompt king run_turns ch validate report export
 MORE = run_turns check_judges env_setup analyze bug_inject nl2repo pr_tasks build_dp audit solve
 PYTEST = $(BIN)/python -m pytest -q -n auto --maxprocesses 8
 CONTAINED = docker or pods or chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repo demo demo-model demo-env demo-bugs demo-pr demo-dp images agent-image test test-containers test-demos record-runs test-trl test-nemo-gym test-harbor test-swebench check-all figures lint lock duel status clean $(SCRIPTS) $(MORE)
+.PHONY: help setup repo demo demo-model demo-env demo-bugs demo-pr demo-dp images agent-image test test-containers test-demos record-runs test-trl test-nemo-gym test-harbor test-swebench check-all figures lint lock duel loop status clean $(SCRIPTS) $(MORE)
 
 help:          ## this list
 	@awk -F ':.*## ' '/^[a-z$$()A-Z -]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,8 +61,9 @@ agent-image: setup images  ## mini-swe-agent with a Python of its own, which `so
 test: setup    ## the tests that want no engine, pods or browser (no network; 4 minutes on 2 cores)
 	$(PYTEST) --dist worksteal --junitxml=build/test.xml -m "not ($(CONTAINED) or demo or long)" $(ARGS)
 
+# containers make a worker wait, so there are half as many workers again as cores
 test-containers: setup  ## those that do; without an engine they fail and say so (a quarter of an hour on 2 cores)
-	$(PYTEST) --dist loadfile --junitxml=build/test-containers.xml -m "($(CONTAINED)) and not long" $(ARGS)
+	PYTEST_XDIST_AUTO_NUM_WORKERS=$$(($$(nproc) * 3 / 2)) $(PYTEST) --dist loadfile --junitxml=build/test-containers.xml -m "($(CONTAINED)) and not long" $(ARGS)
 
 test-demos: setup  ## what the five demos have left in runs/ (their images are still there)
 	$(PYTEST) -m demo --root runs tests/test_demos.py $(ARGS)
@@ -105,6 +108,9 @@ $(SCRIPTS) $(MORE): setup
 
 duel: setup    ## the stages one after the other on ROOT; what is not finished is named at the end (ARGS=--dry-run: what they would cost)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" tools/chain "$(SCRIPTS)" --root $(ROOT) $(ARGS)
+
+loop: setup    ## agents attempt the tasks of ROOT (from bug_inject, pr_tasks, nl2repo, build_dp, or yours); what they did becomes training sets and turns of a duel
+	@DUEL_SOURCE=attempt DUEL_HOW=chosen PATH="$(CURDIR)/$(BIN):$$PATH" tools/chain "$(LOOP)" --root $(ROOT) $(ARGS)
 
 status: setup  ## where every stage of ROOT stands, in one table
 	@$(BIN)/python status.py --root $(ROOT) $(ARGS)

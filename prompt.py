@@ -3,6 +3,7 @@
 
 reads   trajectories (--source): Hub data sets, Parquet, JSONL, JSON, or what agents left
         PR records (--prs): Hub data sets, Parquet, JSONL, JSON, or the commits of a clone
+        attempt/, task/                   (--source attempt) what solve.py left
         executed/_states/                 at which turns the PR's tests pass, from run_turns.py
 writes  prompt/prompts_<count>_<k>.json   lists of at most 200 Prompt
         commit/<instance_id>.json         Commit, the PR record of every sampled instance
@@ -27,9 +28,9 @@ from codedata.sampling.source_check import check_source
 def main(argv=None) -> int:
     parser = cli.parser(__doc__, "prompt")
     add = parser.add_argument_group("flags of prompt.py").add_argument
-    add("--source", help="hf:NAME, or a path, folder, glob or URL (docs/data.md)")
+    add("--source", help="hf:NAME, attempt, or a path, folder, glob or URL (docs/data.md)")
     add("--prs", help="where the PR records are: hf:NAME[:SPLIT], a path, glob or URL of rows, or "
-        "git:PATH[@A..B] of a clone")
+        "git:PATH[@A..B] of a clone, or task: those of the root (default with --source attempt)")
     add("--split", help="of a Hub data set (default: train)")
     add("--count", type=int, metavar="N", help="prompts in all (default: 2000)")
     add("--seed", type=int, metavar="N", help="of the windows and turns (default: 0)")

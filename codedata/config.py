@@ -40,6 +40,7 @@ from codedata.texts import did_you_mean, printable, toml_tables
 SECTIONS = {key.name: type(key.default) for key in fields(Settings) if is_dataclass(key.default)}
 ENVIRONMENT = {"llm.base_url": "LLM_BASE_URL", "llm.proxy": "PIPELINE_PROXY",
                "llm.ca_bundle": "REQUESTS_CA_BUNDLE", "duel.mode": "DUEL_MODE",
+               "challenger.how": "DUEL_HOW", "prompt.source": "DUEL_SOURCE",
                "pr_tasks.github_url": "GITHUB_API_URL"}
 # the flags of every script: they set [llm] and the sections of roles; and one of [issue]
 FLAGS = {"endpoint": "llm", "base_url": "llm_base_url", "model": "model", "workers": "workers",

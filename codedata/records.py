@@ -147,7 +147,7 @@ class SourceTrajectory:
     instance_id: str
     repo: str
     source: str              # as in [prompt], like config and split
-    config: str
+    config: str              # of an attempt: its name
     split: str
     row: Integer             # of the source, from 0
     digest: str              # of the row: messages, tools and outcome

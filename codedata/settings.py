@@ -8,10 +8,11 @@ from math import inf
 from pathlib import Path
 
 from codedata.errors import Trouble
-from codedata.records import HOW, Object
+from codedata.records import HOW, Attempt, Object, Task
 from codedata.texts import did_you_mean
 
 EMBEDDED_MODEL = "smollm2-135m-instruct"
+ATTEMPTS = Attempt.directory   # as [prompt] source: those of the root; as `prs` its tasks
 BY_CODE = {"by_code": True}   # metadata of a field that no table of chain.toml may have
 MODEL_LIMITS = ("temperature", "max_tokens", "max_prompt_tokens")
 OF_ENDPOINT = ("extra_body", "headers", "token_limit_key")   # what belongs to a role's endpoint
@@ -265,6 +266,12 @@ class PromptSettings:
     decontaminate: tuple[str, ...] = ()     # benchmark files: overlapping prompts are left out
     rows_url: str = "https://datasets-server.huggingface.co"
     hub_url: str = "https://huggingface.co"
+
+    def __post_init__(self):
+        if self.source == ATTEMPTS:   # of the root's tasks; some have no patch
+            object.__setattr__(self, "keep_unmatched", True)
+            if self.prs == PromptSettings.prs:
+                object.__setattr__(self, "prs", Task.directory)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ TOOLS = [{"type": "function", "function": {"name": "bash", "description": "Run."
 
 def write_attempt(root: Path, task: str = "sums", k: int = 1, status: str = "solved",
                   content: str = "0123456789abcdef", agent: str = "own-m-012345",
-                  messages: list = MESSAGES, **outcome) -> str:
+                  messages: list = MESSAGES, tools: list = TOOLS, **outcome) -> str:
     """Write an attempt to a root, and return its name."""
     name = f"{task}.{content[:8]}.{agent}.{k}"
     outcome = {
@@ -31,7 +31,7 @@ def write_attempt(root: Path, task: str = "sums", k: int = 1, status: str = "sol
         "reward": float(status == "solved"), "verifier": "2 passed", "replayed": 0,
         "usage": USAGE,
         "seconds": {"model": 1.0, "verifier": 1.0, "agent": 3.0, "all": 5.0}, **outcome}
-    trajectory = atif_of(messages, TOOLS, name, {"name": "own", "version": "1"},
+    trajectory = atif_of(messages, tools, name, {"name": "own", "version": "1"},
                          extra={"instance_id": task, "repo": "them/sums"})
     record = Attempt(name, outcome, trajectory, "--- a/x\n+++ b/x\n@@ -1 +1 @@\n-1\n+2\n")
     Store(root, Attempt).open().put(name, record, (*Attempt.places,))

@@ -60,7 +60,7 @@ KEY = "sk-test-4f9a1c77b2"   # a key that must turn up nowhere
 SETTINGS_FROM = ("CHUTES_API_KEY", "CHUTES_BASE_URL", "LLM_BASE_URL", "QIANFAN_BEARER_TOKEN",
                  "OPENAI_API_KEY", "OPENAI_BASE_URL", "PIPELINE_PROXY",
                  "HF_TOKEN", "HUGGINGFACE_API_KEY", "GITHUB_TOKEN", "GITHUB_API_URL",
-                 "REQUESTS_CA_BUNDLE", "DUEL_MODE", "HTTP_PROXY",
+                 "REQUESTS_CA_BUNDLE", "DUEL_MODE", "DUEL_HOW", "DUEL_SOURCE", "HTTP_PROXY",
                  "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 # [llm] of the tests: nobody waits for a second try
 QUICK = {"retry_wait_s": 0.01, "call_timeout_s": 10.0}

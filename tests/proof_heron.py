@@ -21,7 +21,7 @@ from codedata.sandbox import open_sandbox
 from codedata.sandbox.docker import engine
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import BugSettings, SandboxSettings, Settings
-from codedata.tasks.kinds import Candidate, Kind
+from codedata.tasks.kinds import Candidate, Kind, PatchKind
 from codedata.tasks.prove.prove import PatchProver
 
 RUN = f"tests-proof-{os.getpid()}"
@@ -106,9 +106,9 @@ def environment_of(**fields) -> Environment:
         "test_case_result": cases, **fields}))
 
 
-def write_root(root: Path) -> None:
+def write_root(root: Path, **fields) -> None:
     """Write heron's environment and its analysis."""
-    environment = environment_of()
+    environment = environment_of(**fields)
     write_env(root, vars(environment))
     write_json(root / "analysis/heron.json", vars(
         analysis_of(environment.repo, "heron", "", SOURCES, [])))
@@ -119,11 +119,17 @@ def factory_of(**sandbox) -> SandboxFactory:
                           threading.Event())
 
 
-def bug_kind(**bug) -> Bugs:
-    return Bugs(AGENT, Path(), BugSettings(**bug))
+class OfTestsAlone(Bugs):
+    """Have no held-out cases, for tests of what else a proof shows."""
+
+    needs_cases, cases = False, PatchKind.cases
 
 
-class OfOneFile(Bugs):
+def bug_kind(kind: type[Bugs] = OfTestsAlone, **bug) -> Bugs:
+    return kind(AGENT, Path(), BugSettings(**bug))
+
+
+class OfOneFile(OfTestsAlone):
     """A kind of which one file of an agent's work counts, as of stripped patches."""
 
     name = STRIPPED_PATCH
@@ -132,15 +138,18 @@ class OfOneFile(Bugs):
         return environment, ("heron.py",)
 
 
-OF_ONE_FILE = OfOneFile(AGENT, Path(), BugSettings(max_broken_share=1.0))
+OF_ONE_FILE = bug_kind(OfOneFile, max_broken_share=1.0)
 
 
-def prove(environment: Environment, patch: str, name: str = "i.b.1", kind: Kind | None = None,
-          factory: SandboxFactory | None = None) -> Task:
+def candidate(patch: str, name: str = "i.b.1") -> Candidate:
+    return Candidate(name, "heron", "", patch, "heron.agent-1", "agent")
+
+
+def prove(environment: Environment, patch: str, name: str = "i.b.1",
+          kind: Kind | None = None) -> Task:
     """Return the task of a bug. Whoever calls this removes its image."""
-    candidate = Candidate(name, "heron", environment.base_commit, patch, "heron.agent-1", "agent")
-    prover = PatchProver(kind or bug_kind(), factory or factory_of())
-    return prover.prove(candidate, RUN, environment, None, None)
+    prover = PatchProver(kind or bug_kind(), factory_of())
+    return prover.prove(candidate(patch, name), RUN, environment, None, None)
 
 
 def make_image(name: str, commands: str = "", workdir: str = "/testbed", **files: str) -> None:

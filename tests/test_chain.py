@@ -46,6 +46,13 @@ def test_what_narrows_goes_to_no_stage_that_is_of_all(chain):
         ["prompt king ch", "--dry-run"]]   # all of a duel is priced at once
 
 
+def test_a_stage_may_have_flags_of_its_own_and_the_loop_is_priced(chain):
+    assert chain("prompt:--trajectories prompt", "--limit", "3")[1] == [
+        ["prompt.py", "--limit", "3", "--trajectories"], ["prompt.py", "--limit", "3"]]
+    solve, (_, *duel) = chain("solve prompt:--trajectories king ch", "--dry-run")[1][2:]
+    assert solve == ["solve.py", "--dry-run"] and duel == ["king ch", "--dry-run"]
+
+
 @pytest.mark.parametrize("code, n_run, says", [(1, 2, "king"), (2, 1, "exit 2"),
                                                (130, 1, "exit 130")])
 def test_failed_items_are_named_at_the_end_and_anything_else_stops_the_chain(

@@ -37,7 +37,7 @@ CALLS = sorted({call for text in TEXTS for call in (
 @pytest.mark.parametrize("call", CALLS)
 def test_a_script_takes_the_words_of_a_command(call, tmp_path):
     call = re.sub(r"\{(.*?)\}", lambda match: WORDS.get(match[1], "x"), call)
-    script, *words = call.rstrip(".").split()
+    script, *words = shlex.split(call.rstrip("."))
     done = run_script(script, tmp_path, *words, "--show-config")
     assert done.returncode == 0, done.stderr
 

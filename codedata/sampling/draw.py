@@ -3,7 +3,8 @@ cannot be used by reason.
 
 The rows are visited in an order derived from the seed; within a row, the seed and the row's number
 choose the turn. So the prompts of a source and a seed form one fixed sequence, and a later run
-needs only a `Cursor` into it to continue.
+needs only a `Cursor` into it to continue. Attempts are added all the time: their content counts in
+place of their number.
 """
 from __future__ import annotations
 
@@ -39,12 +40,13 @@ from codedata.sampling.refusals import (
     TOO_LONG,
     UNANSWERED,
 )
-from codedata.settings import Exclude, PromptSettings
+from codedata.settings import ATTEMPTS, Exclude, PromptSettings
 
 FETCHES_AHEAD = 8
 MAX_MESSAGES = 2_000   # of a row: the history of each turn is read, and later ones are too long
 LATE = f"after message {MAX_MESSAGES:,} of its row"
 SOLVED = "solved: the pull request's tests pass already"
+DUPLICATE = "exact duplicate"
 SEVERAL_CALLS = 'several calls ([prompt] calls = "one")'
 ALL = 1.0   # max_shown_share with which turns are not chosen by their pull request
 Cursor = tuple[int, int, int]   # (row in visiting order, trajectory in the row, turn) of a prompt
@@ -75,7 +77,7 @@ class Seen:
         """Return the reason not to sample a prompt again, or None."""
         if self.is_full(prompt):
             return "PR sampled already"
-        return "exact duplicate" if _prompt_digest(prompt) in self.digests else None
+        return DUPLICATE if _prompt_digest(prompt) in self.digests else None
 
 
 def draw(source, settings: PromptSettings, skipped: Counter, after: Cursor,
@@ -94,7 +96,10 @@ def draw(source, settings: PromptSettings, skipped: Counter, after: Cursor,
                        if one["role"] == "assistant")
         behind = after[2] if place == after[:2] else -1
         solved = solved_turns(row, states) if prompts else set()
-        for turns in _choices(prompts, settings, number, behind):
+        key = number
+        if prompts and settings.source == ATTEMPTS:
+            key = trajectory_name(row)
+        for turns in _choices(prompts, settings, key, behind):
             left = [turn for turn in turns if turn not in solved]
             skipped.update([SOLVED] * (len(turns) - len(left)))
             if left:
@@ -145,7 +150,7 @@ def _rows(source, seed: int, start: int) -> Iterator[tuple[tuple[int, int], int,
                 future.cancel()
 
 
-def _choices(prompts: Sequence[Prompt], settings: PromptSettings, row_number: int,
+def _choices(prompts: Sequence[Prompt], settings: PromptSettings, key: int | str,
              behind: int) -> Iterator[Sequence[int]]:
     """Yield the choices of a row, by turn; `behind` is the turn up to which it has been drawn from,
     or -1.
@@ -157,7 +162,7 @@ def _choices(prompts: Sequence[Prompt], settings: PromptSettings, row_number: in
     if settings.turns == "all":
         yield from ([turn] for turn in turns[behind + 1:])
     elif turns and behind < 0:
-        draw_from = random.Random(f"{settings.seed}:{row_number}")
+        draw_from = random.Random(f"{settings.seed}:{key}")
         if settings.turns != "random":
             yield turns[:1] if settings.turns == "first" else turns[-1:]
         elif not prompts[0].tools and settings.max_shown_share == ALL:

@@ -1,5 +1,5 @@
 """Fetch the PR records of the sampled instances, all in one query of Parquet (by duckdb) or JSON
-files, or from the commits of a clone.
+files, from the commits of a clone, or from the tasks of the root.
 
 A row has the columns of SWE-bench, or of a data set that came after it. In Parquet, a first query
 reads only the columns of ids to locate the rows; a second one reads only the row groups with a hit
@@ -19,11 +19,14 @@ from statistics import mode
 from codedata.code.entities import language_of
 from codedata.code.patches import head_lines, reversed_patch
 from codedata.disk.row_files import JsonLines, ParquetFiles, find_files
+from codedata.disk.store import Store
 from codedata.errors import Trouble
+from codedata.records import Task
 from codedata.sampling.git_prs import cut_rows
 from codedata.sampling.github import GitHub, with_texts
 from codedata.sampling.readers.chat import decoded
 from codedata.sampling.trajectories import Hub
+from codedata.tasks.gold import commit_of
 from codedata.terminal import say
 from codedata.texts import number_text, printable
 
@@ -50,9 +53,19 @@ def fetch_prs(spec: str, instance_ids: Iterable[str],
     """
     records = {}
     problems = {}
-    for instance_id, found in _each(_rows(spec, set(instance_ids), hub)):
+    ids = set(instance_ids)
+    rows = _of_tasks(ids, hub) if spec == Task.directory else _each(_rows(spec, ids, hub))
+    for instance_id, found in rows:
         (problems if isinstance(found, str) else records)[instance_id] = found
     return records, problems
+
+
+def _of_tasks(ids: set[str], hub: Hub) -> Iterator[tuple[str, dict | str]]:
+    """Yield (id, record, or why it cannot be used) of the tasks of the root with these ids."""
+    tasks = Store(hub.root, Task).open()
+    for name in ids.intersection(tasks.names()):
+        commit = commit_of(tasks.read(name))
+        yield name, vars(commit) if commit.patch else "the gold of its task is no patch"
 
 
 def all_prs(spec: str, hub: Hub, github: GitHub, clone_of: Callable

@@ -50,9 +50,11 @@ def trajectories_stage(settings: Settings, selection: Selection, models: Models)
                 yield f"row {row['row']} {number}", problem
                 continue
             name, instance_id = trajectory_name(row), row["instance_id"]
-            yield name, vars(SourceTrajectory(
-                instance_id, row.get("repo", ""), prompt.source, prompt.config, prompt.split,
-                row["row"], *_end_of(row, messages, tools)))
+            place = prompt.config, prompt.split, row["row"]
+            if "attempt" in row:   # others may come before it
+                place = row["attempt"], prompt.split, 0
+            yield name, vars(SourceTrajectory(instance_id, row.get("repo", ""), prompt.source,
+                                              *place, *_end_of(row, messages, tools)))
             is_taken = selection.in_shard(name) and selection.matches(name, instance_id)
             if is_taken and instance_id not in settings.exclude.ids and (
                     selection.force or not store.path(name).exists()):

@@ -25,6 +25,7 @@ from codedata.run.start import run_whole
 from codedata.run.states import Selection
 from codedata.sampling.draw import (
     ALL,
+    DUPLICATE,
     Choice,
     Cursor,
     Drawn,
@@ -34,8 +35,8 @@ from codedata.sampling.draw import (
 )
 from codedata.sampling.pull_requests import fetch_prs
 from codedata.sampling.refusals import EXCLUDED
-from codedata.sampling.trajectories import Hub, Trajectories, hub_of, open_source
-from codedata.settings import Settings
+from codedata.sampling.trajectories import Hub, Trajectories, attempts_in, hub_of, open_source
+from codedata.settings import ATTEMPTS, Settings
 from codedata.terminal import named, plural, say
 from codedata.texts import natural
 
@@ -122,6 +123,9 @@ class PromptSampler:
         self.commits = Store(settings.root, Commit)
         # of blind answers the best is chosen: they may well know all code that the PR changes
         self.is_blind = settings.challenger.how == "chosen"
+        # a file that was drawn from other attempts tells nothing of where to go on
+        is_of_attempts = self.settings.source == ATTEMPTS
+        self.attempts = digest(attempts_in(self.root)) if is_of_attempts else ""
         self.identity = digest({
             key: value
             for key, value in {**asdict(self.settings), "window_rows": 1}.items()
@@ -163,9 +167,10 @@ class PromptSampler:
             return PromptFile(stem, state, len(self.lists.names_in(stem)))
         same = ledger.succeeded[STAGE, stem].settings == self.identity
         state = self._state(stem, same, selection)
-        cursors = (tuple(detail["from"]), tuple(detail["to"])) if same else ()
+        goes_on = same and detail.get("attempts", "") == self.attempts
+        cursors = (tuple(detail["from"]), tuple(detail["to"])) if goes_on else ()
         return PromptFile(stem, state, detail["n"], same, *cursors,
-                          exhausted=same and detail.get("exhausted", False))
+                          exhausted=goes_on and detail.get("exhausted", False))
 
     def _state(self, stem: str, same_settings: bool, selection: Selection) -> str:
         is_there = stem in self.lists.stems()
@@ -301,7 +306,8 @@ class PromptSampler:
                 prompt = replace(prompt, repo=prompt.repo or record.repo, language=record.language)
                 return prompt, reasons
             reasons.append(reason)
-            if reason in OF_PR:
+            # each trajectory gives one prompt, whatever was added
+            if reason in OF_PR or (self.attempts and reason == DUPLICATE):
                 break
         return None, reasons
 
@@ -386,6 +392,7 @@ class PromptSampler:
 
     def _line(self, state: str, file: PromptFile, **detail) -> dict:
         """Return the fields of a file's ledger line."""
+        detail |= {"attempts": self.attempts} if self.attempts else {}
         return {"stage": STAGE, "state": state, "settings": self.identity, "detail": {
             "n": file.n, "from": file.after, "to": file.last, "source": self.settings.source,
             "seed": self.settings.seed, **detail}}

@@ -1,11 +1,13 @@
 """Read trajectories from a source by row number, numbered over the whole split. A source is one of:
 
 hf:NAME                 the dataset server's rows endpoint or, after it fails, the Parquet files
+attempt                 the attempts of the root (solve.py); `config` names one of them
 a path, glob or URL     Parquet, JSON or the files of agents: .jsonl, .json, .traj, also as .gz;
                         a directory: its files, with those of all directories in it
 
-The rows of Parquet files come first. Nothing here checks that rows are usable trajectories; the
-sampler does that. A split on the Hub may change between runs.
+The rows of Parquet files come first. An attempt that cheated is a row with a `problem`. Nothing
+else checks here that rows are usable trajectories; the sampler does that. A split on the Hub may
+change between runs.
 """
 from __future__ import annotations
 
@@ -17,9 +19,10 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from glob import escape, glob
 from itertools import accumulate, islice
+from pathlib import Path, PurePath
 from urllib.parse import quote, urlsplit
 
-from codedata.bounded import MAX_ROW_BYTES
+from codedata.bounded import MAX_ROW_BYTES, files_below
 from codedata.disk.row_files import (
     JsonLines,
     ParquetRows,
@@ -29,31 +32,44 @@ from codedata.disk.row_files import (
     read_json,
 )
 from codedata.errors import HttpTrouble, Interrupted, RunStopped, Trouble
+from codedata.records import CHEATED, Attempt
 from codedata.sampling.readers import forms
 from codedata.sampling.readers.outcomes import outcome_of
 from codedata.sampling.refusals import UNREADABLE
-from codedata.settings import PromptSettings, Settings
+from codedata.settings import ATTEMPTS, PromptSettings, Settings
 from codedata.terminal import say
 from codedata.texts import natural
 
 PAGE = 100         # rows to read at a time: the most that the dataset server gives
+OF_ATTEMPT = Attempt.places["trajectory"]
 NO_FAULT_OF_FILES = (HttpTrouble, RunStopped, Interrupted)
 HEAD = 50          # rows of a file; if one of them is a trajectory, each row of the file is
 # OpenHands writes each event of a conversation to a file; their folder is read as one document
 EVENT_FILE = re.compile(r"/(?:event-\d{5,}-[^/]*|(?<=/events/)\d+)\.json$")
 
 
-def open_source(spec: str, hub: Hub, split: str = "train", config: str = "default") -> Trajectories:
-    """Return the source that `spec` names. `split` and `config` are those of a Hub data set."""
+def open_source(spec: str, hub: Hub, split: str = "train",
+                config: str = PromptSettings.config) -> Trajectories:
+    """Return the source that `spec` names. `split` and `config` are those of a Hub data set;
+    `config` may be the name of one attempt."""
     kind, _, name = spec.partition(":")
     if kind == "hf":
         return Trajectories(spec, [HubRows(name, split, config, hub)])
-    found = files_by_format(spec)
+    if spec == ATTEMPTS:
+        one = "[!_.]*" if config == PromptSettings.config else config
+        found = files_by_format(str(hub.root / spec), f"{one}/{OF_ATTEMPT}")
+    else:
+        found = files_by_format(spec)
     tables: list = []
     if "parquet" in found:
         tables.append(ParquetRows(spec, found.pop("parquet"), hub))
     names = dict.fromkeys(EVENT_FILE.sub("", name) for names in found.values() for name in names)
     return Trajectories(spec, tables + [JsonFile(name, hub) for name in names])
+
+
+def attempts_in(root: Path) -> list[str]:
+    """Return the names of a root's attempts, sorted."""
+    return [path.parent.name for path in files_below(root / ATTEMPTS, f"[!_.]*/{OF_ATTEMPT}")]
 
 
 class JsonFile:
@@ -156,8 +172,9 @@ class Trajectories:
             name = table.name if table.n_rows == 1 else ""
             for i in range(first, end):
                 where = name or f"{table.name} row {i + 1}"
-                yield from ((i, row) for row in self._found(partial(table.document, i), where,
-                                                            name))
+                of = {"attempt": PurePath(name).parent.name} if self.name == ATTEMPTS else {}
+                yield from ((i, {**row, **of})
+                            for row in self._found(partial(table.document, i), where, name))
             return
         for i, row in enumerate(table.rows(first, end - first), first):
             if not forms.reader_of(row):
@@ -182,6 +199,8 @@ class Trajectories:
                                     if isinstance(line, Trouble))
             row = forms.read(document, where, name)
             row["outcome"] = outcome_of(document, name)
+            if CHEATED in row["outcome"]:
+                row["problem"] = CHEATED
         except NO_FAULT_OF_FILES:
             raise
         except Trouble as e:
@@ -198,12 +217,14 @@ class Trajectories:
 
 @dataclass(frozen=True)
 class Hub:
-    """Wrap the caller's `http` and add the token to requests that go to the Hub, to no others."""
+    """Wrap the caller's `http` and add the token to requests that go to the Hub, to no others. The
+    root has sources of its own: attempts and tasks."""
 
     http: object
     token: str | None = None
     rows_url: str = PromptSettings.rows_url   # of the dataset server
     hub_url: str = PromptSettings.hub_url
+    root: Path = Path()
 
     def get_json(self, url: str, **params):
         """Return the decoded JSON response. Raise HttpTrouble if the request fails in any way."""
@@ -239,7 +260,8 @@ class Hub:
 
 def hub_of(settings: Settings, http) -> Hub:
     """Return the Hub that the settings name."""
-    return Hub(http, settings.hf_token, settings.prompt.rows_url, settings.prompt.hub_url)
+    return Hub(http, settings.hf_token, settings.prompt.rows_url, settings.prompt.hub_url,
+               settings.root)
 
 
 class HubRows:

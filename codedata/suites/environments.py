@@ -113,12 +113,20 @@ def _environment_of(line: str, where: str) -> Environment:
     except (ValueError, RecursionError) as e:
         raise BrokenRecord(f"is not JSON: {e}", where, FORM) from e
     row = parse(EnvironmentRow, data, where, FORM)
-    return Environment(
+    return of_image(
         repo=row.repo, repo_name=row.repo_name or repo_name_of(row.repo), row=data,
-        base_commit=row.base_commit, base_image="", image_name=row.image_name, status=SUCCESS,
-        install_script="", test_script=text_of("codedata.suites.programs", "pytest.sh"), summary="",
-        planner="", messages=[], error="", test_case_result=row.test_case_result, flaky=[],
-        verified={}, usage={}, seconds=0.0)
+        base_commit=row.base_commit, image_name=row.image_name,
+        test_script=text_of("codedata.suites.programs", "pytest.sh"),
+        test_case_result=row.test_case_result)
+
+
+def of_image(**known) -> Environment:
+    """Return the environment of an image that no script of ours has installed; `known` are fields.
+    """
+    fields = {"row": {}, "base_image": "", "status": SUCCESS, "install_script": "", "summary": "",
+              "planner": "", "messages": [], "error": "", "test_case_result": [], "flaky": [],
+              "verified": {}, "usage": {}, "seconds": 0.0, **known}
+    return Environment(**fields)
 
 
 @contextmanager

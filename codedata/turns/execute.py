@@ -30,16 +30,18 @@ from codedata.records import (
     Object,
     Prompt,
     Side,
+    Task,
     TurnStates,
 )
 from codedata.run.talk import begin_step
 from codedata.sandbox import Result, Sandbox
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
-from codedata.suites.environments import Environments, id_of, labelled
+from codedata.suites.environments import Environments, id_of, labelled, of_image
 from codedata.suites.repo_names import repo_name_of
 from codedata.suites.source import Files, apply_patch
 from codedata.suites.suite import run_suite
+from codedata.tasks.folder.folder import TEST_SCRIPT, image_of, text_in
 from codedata.tasks.prove.suite_outcomes import PASSED, ignored_tests
 from codedata.texts import printable, text_of
 from codedata.turns.branches import Branch, BranchedImage
@@ -50,6 +52,7 @@ from codedata.turns.replay import (
     Branches,
     Replayed,
     Replayer,
+    keeps_shell,
     steps_of,
     variables_of,
 )
@@ -62,14 +65,27 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def environments_of(settings: Settings) -> Derived:
-    """Return the environments of the base commits of a root's pull requests, by instance id."""
+    """Return the environments of a root's pull requests, by instance id: of a task its own image,
+    else that of the base commit."""
     found = Environments(Path(settings.run.environments or settings.root), unhealthy_too=True)
+    tasks = Store(settings.root, Task)
 
     def of(name: str, commit: Commit) -> dict[str, Environment]:
+        if name in tasks and image_of(task := tasks.read(name)):
+            return {name: environment_of(task, commit)}
         environment = known(found, repo_name_of(commit.repo, commit.base_commit))
         return {name: environment} if environment else {}
 
-    return Derived(Store(settings.root, Commit), of, place="env/", joined=(found,), derived=False)
+    return Derived(Store(settings.root, Commit), of, place="env/", joined=(found, tasks),
+                   derived=False)
+
+
+def environment_of(task: Task, commit: Commit) -> Environment:
+    """Return a task's image as an environment. It has the task's name."""
+    return of_image(
+        repo=commit.repo, repo_name=task.instance_id, base_commit=commit.base_commit,
+        image_name=image_of(task), test_script=text_in(task.tests, TEST_SCRIPT),
+        verified={"image_id": (task.proof or {}).get("image_id")})
 
 
 class Runner:
@@ -129,7 +145,9 @@ class Runner:
         limits = self.settings.run
         with self.branches(environment, current_reply_log().item) as branches:
             hidden = HiddenTests(branches, environment, commit, TESTS_S)
-            replayer = Replayer(branches, hidden.variables, limits.timeout_s, hidden.put)
+            is_task = environment.repo_name == commit.instance_id   # its agents had no others
+            replayer = Replayer(branches, {} if is_task else hidden.variables, limits.timeout_s,
+                                hidden.put, keeps_shell(record.messages, record.tools))
             steps = steps_of(record.messages, record.tools)
             begin_step(f"replaying {len(steps)} commands")
             yield replayer, hidden, steps

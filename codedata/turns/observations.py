@@ -44,8 +44,9 @@ def observation_of(text: str) -> ShownResult:
     matches = (pattern.fullmatch(text.strip()) for pattern in _forms())
     found = next(filter(None, matches)).groupdict()
     code = found.get("code")
+    n_left_out = (found.get("n") or "0").replace(",", "")
     return ShownResult(found.get("output") or found.get("head") or "", found.get("tail") or "",
-                       int(found.get("n") or 0), None if code is None else int(code))
+                       int(n_left_out), None if code is None else int(code))
 
 
 def compare(shown: ShownResult, first: Result, second: Result | None = None) -> str:

@@ -4,6 +4,8 @@ began, and compare what they print with what the agent was shown.
 A recording may have begun at the base commit or with the tests of the pull request in place, or
 with the modes of umask 022 or others. The start is found by trying: the first one with which most
 of the first observations are equal.
+
+Agents of codedata.agent have a shell that goes on, and tools for files: so has their replay.
 """
 from __future__ import annotations
 
@@ -11,15 +13,19 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count, takewhile
+from types import SimpleNamespace
 from typing import Protocol
 
+from codedata.agent import Tool, create_file, edit_file, search, view_file
 from codedata.conversation.commands import SUBMIT, action_style
+from codedata.conversation.tool_calls import parts_of
 from codedata.conversation.turn import commands_of, form_of
 from codedata.errors import ItemFailed
 from codedata.messages import content_text
 from codedata.records import Message, Object, Tools
-from codedata.sandbox import Result, Sandbox
+from codedata.sandbox import SCRIPT_BASH_FUNC, Result, Sandbox
 from codedata.turns.branches import Branch
 from codedata.turns.observations import (
     EQUAL,
@@ -38,6 +44,9 @@ TESTS, MODES = "test patch", "umask 022"
 BASE = "base"
 # what makes a start of the base commit
 PREPARE = {TESTS: "", MODES: "chmod -R u=rwX,go=rX ."}
+KEPT_SHELL = "environment stay as a command leaves"   # what agents of codedata.agent are told
+SHELL = "/var/tmp/codedata-shell"   # the folder of its state
+FILE_TOOLS = {tool.name: tool for tool in map(Tool.of, (view_file, search, create_file, edit_file))}
 ACTIVATE = re.compile(r"^[ \t]*(?:\.|source) (\S+)/bin/activate\s*$", re.MULTILINE)
 
 
@@ -49,6 +58,8 @@ class RecordedStep:
     command: str
     shown: ShownResult
     call: int = 0              # its number among the calls of its turn
+    # does the call in a sandbox in place of the command; None: the command does
+    tool: Callable[[Sandbox], str] | None = field(default=None, compare=False)
 
 
 @dataclass
@@ -92,8 +103,21 @@ def steps_of(messages: Sequence[Message], tools: Tools | None = None) -> list[Re
             for command in commands_of(form.read(side, history)):
                 if command.strip() and result and action_style(command) != SUBMIT:
                     shown = observation_of(content_text(result))
-                    steps.append(RecordedStep(turn, command, shown, k))
+                    steps.append(RecordedStep(turn, command, shown, k,
+                                              _file_tool(side) if tools else None))
     return steps
+
+
+def keeps_shell(messages: Sequence[Message], tools: Tools | None) -> bool:
+    """Return whether each command begins where the one before has ended."""
+    return KEPT_SHELL in f"{messages[:1]}{tools}"
+
+
+def _file_tool(side: Message) -> Callable[[Sandbox], str] | None:
+    """Return what does a turn's call in a sandbox, if it is of one of FILE_TOOLS."""
+    name, arguments = parts_of(side["tool_calls"][0])
+    tool = FILE_TOOLS.get(name)
+    return None if not tool or tool.problem(arguments) else partial(tool, arguments=arguments)
 
 
 def _results_by_call(sides: list[Message], following: Sequence[Message]) -> list[Message | None]:
@@ -133,10 +157,19 @@ class Replayer:
     variables: dict[str, str]
     timeout_s: float
     put_tests: Callable[[Sandbox], None]   # puts the tests of the pull request into a sandbox
+    keeps_shell: bool = False
 
     def run(self, sandbox: Sandbox, command: str) -> Result:
         """Return the result of a command as the agent runs it."""
+        if self.keeps_shell:
+            command = f". {SHELL}/{SCRIPT_BASH_FUNC.name}\n{command}"
         return sandbox.run(command, timeout_s=self.timeout_s, env=self.variables)
+
+    def redo(self, sandbox: Sandbox, step: RecordedStep) -> Result:
+        """Return the result of a step of the history."""
+        if not step.tool:
+            return self.run(sandbox, step.command)
+        return Result(0, step.tool(SimpleNamespace(run=partial(self.run, sandbox))), 0.0)
 
     @contextmanager
     def replay(self, steps: Sequence[RecordedStep], start: str = "", look: Look = lambda *_: None
@@ -174,6 +207,8 @@ class Replayer:
     def _begin(self, start: str, held: ExitStack) -> Branch | None:
         """Return a branch at a start; None if the start cannot be made."""
         branch = held.enter_context(self.branches.branch())
+        if self.keeps_shell:
+            branch.put({SCRIPT_BASH_FUNC.name: SCRIPT_BASH_FUNC.text.encode()}, SHELL)
         for part in start.split(", ")[1:]:
             if part == TESTS:
                 self.put_tests(branch)
@@ -187,7 +222,7 @@ class Replayer:
         for i, step in enumerate(steps):
             if i == 0 or steps[i - 1].turn != step.turn:
                 look(step.turn, branch, tree)
-            first = self.run(branch, step.command)
+            first = self.redo(branch, step)
             before, tree = tree, branch.tree()
             result, differs = compare(step.shown, first), False
             if result == UNEQUAL:
@@ -213,11 +248,11 @@ class Replayer:
         are): so does one that writes a script and runs it, whose output differs for other reasons.
         """
         with self.branches.branch(*branch.layers) as again:
-            return self.run(again, step.command), again.tree() == tree
+            return self.redo(again, step), again.tree() == tree
 
     def _replayed(self, steps: Sequence[RecordedStep], start: str) -> Result:
         """Return the result of the last step, behind a fresh replay of those before it."""
         with ExitStack() as held:
             branch = self._begin(start, held)
-            *_, last = (self.run(branch, step.command) for step in steps)
+            *_, last = (self.redo(branch, step) for step in steps)
         return last

@@ -12,8 +12,9 @@ from conftest import (
     flags_for,
     run_script,
 )
-from heron_environment import PROJECT, an_environment
+from heron_environment import an_environment
 from judged import read_json
+from projects import Project
 from proven import bug_images
 from scenario import Scenario
 from setups import CA_FLAGS
@@ -22,6 +23,8 @@ from codedata.disk.store import Store
 from codedata.records import Task
 from codedata.tasks.folder.folder import REVERSE, image_of, text_in
 
+# no calls are recorded: test_held_out_cases.py is about them
+PROJECT = Project("heron", files={"pytest.ini": "[pytest]\naddopts = -p no:codedata_calls\n"})
 DEEP, THIRDS = "2 * depth + (depth > 14)", "2 * depth - (depth % 3 == 0)"
 ROW = ("repo", "repo_name", "image_name", "base_commit", "test_case_result")
 def an_agent(new: str) -> list[dict]:
@@ -56,7 +59,8 @@ def finished(model, tmp_path_factory):
     of all bugs go in the end."""
     root = tmp_path_factory.mktemp("set_up")
     PROJECT.make()
-    record = an_environment("bittern", base_commit="", install_script="true\n")
+    record = an_environment("bittern", base_commit="", install_script="true\n",
+                            image_name=PROJECT.image)
     row = {key: record[key] for key in ROW} | {"note": "mine"}
     (root / "input.jsonl").write_text(json.dumps(row) + "\n")
     rows = root / "enriched.jsonl"

@@ -10,6 +10,8 @@ from proof_heron import (
     BUG,
     BUG_LINE,
     RUN,
+    bug_kind,
+    candidate,
     diff,
     environment_of,
     factory_of,
@@ -18,12 +20,14 @@ from proof_heron import (
 from proof_heron import heron as heron  # a fixture
 
 from codedata.bugs.issue_facts import NO_OTHER, WEAK, Differences, known_in, resembling
+from codedata.bugs.kind import Bugs
 from codedata.disk.layouts import content_of
 from codedata.errors import Excluded
 from codedata.sandbox import SandboxDied
 from codedata.sandbox.docker import engine
 from codedata.suites.recorded_calls import Event, Outcome, jobs_of
 from codedata.tasks.folder.folder import image_of
+from codedata.tasks.prove.first_run import ScreeningRules, first_run
 from codedata.tasks.prove.grade import Grader
 from codedata.tasks.verifier.suite import is_expected
 
@@ -212,7 +216,7 @@ def test_a_case_compares_types_of_exceptions_and_takes_no_answer_of_another_form
 @pytest.mark.docker
 def test_a_verifier_refuses_what_is_right_for_the_tests_alone(heron):
     """Grade the gold, another right repair, and wrong ones that the tests of heron reward."""
-    task = prove(environment_of(), BUG)
+    task = prove(environment_of(), BUG, kind=bug_kind(Bugs))
     expected = json.loads(content_of(task.tests["cases/expected.json"]))
     assert len(expected) == sum(task.proof["cases"].values())
     assert task.proof["strength"]["killed"] > 1
@@ -233,13 +237,12 @@ def test_a_verifier_refuses_what_is_right_for_the_tests_alone(heron):
 
 
 @pytest.mark.docker
-def test_a_bug_that_nothing_else_can_show_is_kept_without_cases_and_a_dead_sandbox_says_nothing(
-        heron):
+def test_what_nothing_else_can_show_has_no_cases_and_a_dead_sandbox_says_nothing(heron):
     """In fly(), which takes nothing, nothing can vary."""
     patch = diff('    return "away"', '    return "home"')
-    task = prove(environment_of(), patch)
-    engine.connect().remove_image(image_of(task), force=True)
-    assert task.proof["cases"] == {"none": NO_OTHER, "equal": 0}
-    script = f"{FULL}{environment_of().test_script}"
+    run = first_run(environment_of(), patch, factory_of(), RUN, ScreeningRules(0.5))
+    assert bug_kind(Bugs).cases(candidate(patch), run, factory_of(), RUN, environment_of()) == (
+        [], {"cases": {"none": NO_OTHER, "equal": 0}})
+    full = environment_of(test_script=f"{FULL}{environment_of().test_script}")
     with pytest.raises(SandboxDied, match="over the disk limit"):
-        prove(environment_of(test_script=script), patch, factory=factory_of(disk_limit="100MB"))
+        bug_kind(Bugs).cases(candidate(patch), run, factory_of(disk_limit="100MB"), RUN, full)

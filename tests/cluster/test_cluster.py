@@ -23,7 +23,6 @@ from conftest import (
     finish,
     flags_for,
     ledger_lines,
-    read_answer,
     start_script,
     turn_of,
     write_prompts,
@@ -91,16 +90,20 @@ def same_but_times(one: Path, other: Path, *directories: str) -> None:
 
 # models ------------------------------------------------------------------------------------------
 
-def test_a_model_stage_gives_what_threads_give(cluster, root, fake_llm):
-    for name, begin in (("threads", start_script), ("ray", partial(start, cluster))):
+def test_a_model_stage_gives_what_threads_give_to_each_root_on_a_cluster(cluster, root, fake_llm):
+    running = []
+    on_nodes = partial(start, cluster)
+    for name, begin in (("threads", start_script), ("a", on_nodes), ("b", on_nodes)):
         write_prompts(root / name, 12)
         write_toml(root / name)
-        done = finish(begin("king.py", root / name, *flags_for(fake_llm, "--workers", 6)))
+        running.append(begin("king.py", root / name, *flags_for(fake_llm, "--workers", 6)))
+    for done in map(finish, running):
         assert done.returncode == 0, done.stderr
-    same_but_times(root / "threads", root / "ray", "answer")
-    assert fake_llm.n_requests == 24
-    lines = ledger_lines(root / "ray/answer")
-    assert len(lines) == 12 and all(len(line["calls"]) == 1 for line in lines)
+    for name in "ab":
+        same_but_times(root / "threads", root / name, "answer")
+        lines = ledger_lines(root / name / "answer")
+        assert len(lines) == 12 and all(len(line["calls"]) == 1 for line in lines)
+    assert fake_llm.n_requests == 36
 
 
 def test_killed_workers_and_a_killed_node_cost_no_call_and_no_item(cluster, root, fake_llm):
@@ -132,15 +135,6 @@ def test_ctrl_c_lets_what_is_in_flight_finish(cluster, root, fake_llm):
     assert done.returncode == 130 and f"wrote {n}, left {12 - n}" in done.stderr, done.stderr
     assert "--engine ray --ray-address" in done.stderr   # in the command that goes on
     assert len(answers(root)) == n < 8
-
-
-def test_two_roots_share_a_cluster(cluster, root, fake_llm):
-    for name in "ab":
-        write_prompts(root / name, 6, stem=name)
-        write_toml(root / name)
-    running = [start(cluster, "king.py", root / name, *flags_for(fake_llm)) for name in "ab"]
-    assert [finish(process).returncode for process in running] == [0, 0]
-    assert [read_answer(root / name, f"{name}_6")["king"] for name in "ab"]
 
 
 def test_a_node_with_another_prompt_file_is_refused_by_name(cluster, root, fake_llm):

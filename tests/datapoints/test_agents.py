@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from a_datapoint import RIVALS, TEXTS, write_approved, write_datapoint
+from a_datapoint import ALL_RIVALS, RIVALS, TEXTS, write_approved, write_datapoint
 from an_attempt import write_attempt
 from conftest import REPO, run_script
 from judged import read_json
@@ -114,7 +114,7 @@ def runs(tmp_path):
 
 @pytest.mark.docker
 def test_killed_agents_lose_nothing_and_pay_at_most_the_calls_in_flight_again(runs):
-    content = judged(runs.root)
+    content = judged(runs.root, rivals=RIVALS)
     names = [f"seed{n}" for n in range(2)]
     for name in names:
         runs.seed(name)
@@ -128,13 +128,15 @@ def test_killed_agents_lose_nothing_and_pay_at_most_the_calls_in_flight_again(ru
         time.sleep(wait_s)
         child.send_signal(signal.SIGKILL)
         child.wait()
-    said = runs.agents("idea=2,builder=2,review=1")
+    runs.agents("idea=2,builder=2")
+    judged(runs.root, rivals=ALL_RIVALS)
+    said = runs.agents("review=1")
     assert "the seed empty has no text" in said and "dp/_index.html" in said
     for name in names:
         labels = labels_of(runs.approved(f"{name}_001_a"))
         assert (labels.status, labels.lineage["profile"]) == ("approved", "general")
         assert content_digest(runs.approved(f"{name}_001_a")) == content
-    assert len([*(runs.root / "dp/_drafts").iterdir()]) == 2
+    assert len([*(runs.root / "dp/_drafts").glob("[!_]*")]) == 2   # one may be half written
     asked = dict(runs.server.asked)
     assert sum(n - 1 for n in asked.values()) <= 2 * 5
     lines = [*read_lines(runs.root / "dp/_ledger.jsonl")]
@@ -151,7 +153,8 @@ def test_killed_agents_lose_nothing_and_pay_at_most_the_calls_in_flight_again(ru
 
 @pytest.mark.docker
 def test_models_that_do_not_do_their_work_are_bounded_and_named(runs):
-    content = judged(runs.root)
+    content = judged(runs.root)   # the builder's rivals are graded
+    judged(runs.root, prompt="Good.", rivals=RIVALS)
     judged(runs.root, "solvable", prompt="Bad.")
     judged(runs.root, "solvable", prompt="Worse.")
     judged(runs.root, "solvable", prompt="Worst.", rivals=RIVALS)
@@ -167,10 +170,13 @@ def test_models_that_do_not_do_their_work_are_bounded_and_named(runs):
         ("approve_datapoint", {}), ("complete", {"task_id": "generate_idea_1"}),
         ("create_dp", {**CREATE[1], "prompt_file": "/etc/nothing"}), *builder_turns()])
     runs.seed("unbuilt", builder=builder_turns(dockerfile=f"{TEXTS['dockerfile']}RUN false\n"))
-    runs.seed("edits", review=[worst, APPROVE, ("cancel_datapoint", {
-        "reason": "it cannot be mended", "category": "quality"})])
+    runs.seed("edits", builder=builder_turns(prompt="Good."), review=[
+        worst, APPROVE, ("cancel_datapoint", {
+            "reason": "it cannot be mended", "category": "quality"})])
     runs.serve()
-    said = runs.agents("idea=2,builder=2,review=1", code=1)
+    said = runs.agents("idea=2,builder=2", code=1)
+    judged(runs.root, rivals=ALL_RIVALS)
+    said += runs.agents("review=1")
     states = {task.data["seed"]: (task.state, task.errors) for task in runs.tasks("generate_idea")}
     assert states["talks"][0] == "failed" and "malformed" in states["talks"][1][-1]
     assert states["repeats"] == ("cancelled", ["no ideas"])

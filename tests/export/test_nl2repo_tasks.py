@@ -172,11 +172,11 @@ EARNED = {
         "a new package, beside modules that hide installed ones":
             f"{PACKAGE}{write('pluggy.py', 'raise SystemExit')}{write('json/x.py', '')}"},
     "0.0": {
-        "a part, for which a bug's cases fail": write("heron.py", body("return []")),
         "nothing": "true",
         "another broken": write("heron.py", HERON.replace('"away"', '"back"')),
         "conftest": write("conftest.py", FORGE) + write("tests/conftest.py", FORGE) + write(
-            "pytest.ini", "[pytest]\naddopts = --co\n")}}
+            "pytest.ini", "[pytest]\naddopts = --co\n")},
+    "0.5": {"a part": write("heron.py", body("return []"))}}
 CHEATS = {"0.0": {
     "sitecustomize": "".join(write(f"{name}.py", REWARD) for name in (
         "sitecustomize", "usercustomize", "pluggy", "json")),

@@ -148,8 +148,8 @@ def test_requests_become_tasks_whose_images_have_nothing_of_them(tmp_path, heron
              "    for name in ('bin/plumb', 'tests/data/plumb.sh'):\n"
              "        assert subprocess.check_output([name]) == b'3\\n'\n")
     nest = ("def test_nest():\n    import heron\n    assert heron.nest() == 2\n\n\n"
-            "def test_rest():\n    import heron\n    while not hasattr(heron, 'nest'):\n"
-            "        pass\n")
+            "def test_rest():\n    import heron, time\n    while not hasattr(heron, 'nest'):\n"
+            "        time.sleep(1)\n")
     plumbed, nesting = ((HERON, f"{HERON}\n\ndef {text}\n") for text in (
         "plumbline():\n    return 3", "nest():\n    return 2"))
     requests = {

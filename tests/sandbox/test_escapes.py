@@ -45,15 +45,13 @@ def processes_of(sandbox: SandboxDocker) -> list[str]:
 
 # processes ---------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize(
-    "bomb", ["f() { f | f & }; f; sleep 60", "while :; do sleep 60 & done",
-             "python3 -c 'import os\nwhile 1:\n  try: os.fork()\n  except OSError: pass'"],
-    ids=["pipes", "sleepers", "python"])
-def test_a_fork_bomb_meets_the_limit_and_ends_with_its_time(sandbox, bomb):
-    result = sandbox.run(bomb, timeout_s=3)
-    assert result.timed_out and result.limit_hit == "too many processes: 80 allowed"
-    assert subprocess.run(["true"]).returncode == 0
-    assert len(processes_of(sandbox)) <= 2 and works(sandbox)
+def test_a_fork_bomb_meets_the_limit_and_ends_with_its_time(sandbox):
+    for bomb in ("f() { f | f & }; f; sleep 60", "while :; do sleep 60 & done",
+                 "python3 -c 'import os\nwhile 1:\n  try: os.fork()\n  except OSError: pass'"):
+        result = sandbox.run(bomb, timeout_s=3)
+        assert result.timed_out and result.limit_hit == "too many processes: 80 allowed", bomb
+        assert subprocess.run(["true"]).returncode == 0
+        assert len(processes_of(sandbox)) <= 2 and works(sandbox), bomb
 
 
 def test_a_fork_bomb_left_in_the_background_ends_with_the_next_time_out_or_with_the_sandbox(
@@ -98,27 +96,24 @@ def test_a_daemon_left_behind_ends_with_the_sandbox(sandbox):
     eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
 
 
-@pytest.mark.parametrize("attack", ["kill -9 -1", "kill -9 1",
-                                    "for s in $(seq 64); do [ $s = 10 ] || kill -$s 1; done",
-                                    "pkill -9 bash; pkill -9 sleep", "kill -USR1 1"])
-def test_the_container_cannot_be_ended_from_inside(sandbox, attack):
-    sandbox.run(attack, timeout_s=10)
-    assert works(sandbox) and sandbox.run("sleep 60", timeout_s=1).timed_out and works(sandbox)
+def test_the_container_cannot_be_ended_from_inside(sandbox):
+    for attack in ("kill -9 -1", "kill -9 1", "pkill -9 bash; pkill -9 sleep", "kill -USR1 1",
+                   "for s in $(seq 64); do [ $s = 10 ] || kill -$s 1; done"):
+        sandbox.run(attack, timeout_s=10)
+        assert works(sandbox), attack
+        assert sandbox.run("sleep 60", timeout_s=1).timed_out and works(sandbox), attack
 
 
 # memory and disk ---------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("bomb", ["python3 -c 'x = [bytearray(10_000_000) for _ in range(1000)]'",
-                                  "x=y; while :; do x=$x$x; done",
-                                  "head -c 2G /dev/zero > /dev/shm/x; tail /dev/zero",
-                                  "head -c 1G /dev/zero | tail"],
-                         ids=["python", "bash", "shm", "tail"])
-def test_a_memory_bomb_is_ended_and_named(sandbox, bomb):
-    result = sandbox.run(bomb, timeout_s=60)
-    assert not result.ok
-    assert not result.timed_out
-    assert result.limit_hit == "out of memory: 300Mi allowed"
-    assert works(sandbox)
+def test_a_memory_bomb_is_ended_and_named(sandbox):
+    for bomb in ("python3 -c 'x = [bytearray(10_000_000) for _ in range(1000)]'",
+                 "x=y; while :; do x=$x$x; done", "head -c 1G /dev/zero | tail",
+                 "head -c 2G /dev/zero > /dev/shm/x; tail /dev/zero"):
+        result = sandbox.run(bomb, timeout_s=60)
+        assert not result.ok and not result.timed_out, bomb
+        assert result.limit_hit == "out of memory: 300Mi allowed", bomb
+        assert works(sandbox), bomb
 
 
 @pytest.mark.parametrize("writer", ["head -c 10G /dev/zero > /var/big",

@@ -38,7 +38,7 @@ END
 """   # so many messages in each request
 
 
-MINI = f"{AGENT}/bin/mini -y --exit-immediately -m openai/{{model}} -t {{task}}"
+MINI = f"{AGENT}/bin/mini -m openai/{{model}} -t {{task}}"
 # the model hears what a command prints: where the key is, in words that do not have it
 LOOK = f"""env; for one in /proc/[0-9]*; do tr '\\0' '\\n' < $one/environ; done
 grep -rsh '{KEY[:-1]}[{KEY[-1]}]' /app /etc /home /root /run /tmp /var

@@ -98,6 +98,8 @@ LONG = "".join(f"line {i}\n" for i in range(999))
      f"<output_tail>\n{LONG[-40:]}\n</output_tail>", LONG, 0, True),
     (f"{LONG[:50]}\n... [output truncated, {len(LONG) - 90} chars elided] ...\n{LONG[-40:]}", LONG,
      0, True),
+    (f"<returncode>0</returncode>\n<output>\n{LONG[:50]}\n[… {len(LONG) - 90:,} characters are "
+     f"left out here; the whole text is in ~/a …]\n{LONG[-40:]}</output>", LONG, 0, True),
     (f"{LONG[:50]}\n... [output truncated, {len(LONG) - 190} chars elided] ...\n{LONG[-40:]}", LONG,
      0, False)])
 def test_an_observation_is_compared_with_what_its_form_shows_of_a_result(

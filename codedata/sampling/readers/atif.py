@@ -33,7 +33,7 @@ def _embedded(document: dict) -> Iterator[dict]:
 def _trajectory(document: dict) -> dict:
     """Return the row of one trajectory. Steps that were copied from an earlier file, and those that
     no model wrote, are not turns."""
-    agent = document["agent"]
+    agent, extra = document["agent"], document.get("extra") or {}
     messages = []
     no_turns = set()
     n_copied = 0
@@ -58,7 +58,7 @@ def _trajectory(document: dict) -> dict:
     no_turns.update(range(n_copied))
     return {"messages": messages, "tools": agent.get("tool_definitions"),
             "agent": f"{FORM}: {agent.get('name')}", "no_turns": no_turns,
-            "is_cut": is_cut}
+            "is_cut": is_cut, "instance_id": extra.get("instance_id"), "repo": extra.get("repo")}
 
 
 def _seen(call_ids: list[str], results: Sequence[dict]) -> Iterator[dict]:

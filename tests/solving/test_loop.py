@@ -1,0 +1,114 @@
+"""Check what attempts feed: prompts, pull requests, whole trajectories, and turns that are run."""
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import a_task
+import proven
+import pytest
+from a_task import BUG_ID, DATAPOINT_ID, REPORT
+from an_attempt import write_attempt
+from conftest import run_script, write_json
+from heron_environment import TEST_SCRIPT
+from judged import read_json, words
+from projects import Project
+from tool_turns import asks, call, result
+
+from codedata.agent import Tool, ToolBashExecutor, create_file, edit_file, view_file
+from codedata.sandbox import open_sandbox
+from codedata.sandbox.docker import engine
+
+TOOLS = {tool.name: tool for tool in map(Tool.of, (
+    ToolBashExecutor(), create_file, edit_file, view_file))}
+HIDDEN = {"tests/test_swim.py": "def test_swim():\n    import heron\n"
+                                "    assert heron.swim() == 3\n"}
+SWIM = "tests/test_swim.py::test_swim"
+# the shell goes on, and two commands fail
+ACTS = [("bash", {"command": "cd tests && export DEPTH=3 && ls"}),
+        ("bash", {"command": "pwd; echo $DEPTH; false"}),
+        ("create_file", {"path": "notes", "content": "deep\n"}),
+        ("edit_file", {"path": "../heron.py", "old": "def wade(", "new": "X = 1\n\n\ndef wade("}),
+        ("view_file", {"path": "../heron.py", "end": 9}),
+        ("bash", {"command": "cat notes nowhere"}), ("bash", {"command": "git diff"})]
+
+
+def attempt(root, *acts: tuple[str, dict, str], task: str = BUG_ID, **more) -> None:
+    """Write an attempt whose agent acts: (tool, arguments, what it is shown)."""
+    messages = [{"role": "system", "content": "You work."}, {"role": "user", "content": REPORT}]
+    for i, (tool, arguments, shown) in enumerate(acts):
+        messages += [asks(call(tool, arguments, f"c{i}")), result(f"c{i}", shown)]
+    write_attempt(root, task, messages=messages, tools=[one.schema for one in TOOLS.values()],
+                  **more)
+
+
+def says(root, seed: str, status: str, **more) -> None:
+    """Write an attempt of two commands."""
+    attempt(root, *[("bash", {"command": words(f"{seed} {k}")}, seed) for k in range(2)],
+            status=status, **more)
+
+
+def prompted(root, *flags) -> str:
+    done = run_script("prompt.py", root, "--source", "attempt", "--max-per-instance", 0, *flags)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def sets(root) -> list[list]:
+    """Return the rows of whole trajectories: solved ones, pairs."""
+    assert "left out: 1 (cheated)" in prompted(root, "--trajectories")
+    forms = "sft_trajectories", "dpo_trajectories"
+    assert run_script("export.py", root, "--formats", ",".join(forms)).returncode == 0
+    return [[json.loads(line) for path in root.glob(f"export/{form}/*.jsonl")
+             for line in path.read_text().splitlines()] for form in forms]
+
+
+def test_attempts_become_prompts_and_sets_and_those_that_are_added_change_none(tmp_path):
+    for task in (a_task.a_bug(), a_task.a_datapoint()):
+        a_task.write_task(tmp_path, task)
+    says(tmp_path, "won", "solved", k=1)
+    says(tmp_path, "lost", "wrong", k=2)
+    says(tmp_path, "read", "cheated", k=3)
+    says(tmp_path, "tally", "out of steps", task=DATAPOINT_ID)
+    said = prompted(tmp_path)
+    assert "left out: 1 (cheated)" in said and "kept: 1 (unusable PR record, kept for the" in said
+    path, = tmp_path.glob("prompt/[!_]*.json")
+    first = read_json(path)
+    assert sorted(one["instance_id"] for one in first) == [BUG_ID, BUG_ID, DATAPOINT_ID]
+    commit, = map(read_json, tmp_path.glob("commit/[!_]*.json"))
+    assert [commit[key] for key in ("instance_id", "patch", "base_commit", "issue")] == [
+        BUG_ID, a_task.HEALS, a_task.TASK_COMMIT, REPORT]
+    (solved,), (pair,) = sets(tmp_path)
+    assert words("won 0") in str(solved) and words("lost 0") in str(pair["rejected"])
+    records = {one: one.stat().st_mtime_ns for one in tmp_path.glob("prompt/_trajectories/*.json")}
+    assert "wrote" not in prompted(tmp_path) and len(records) == 3
+    says(tmp_path, "again", "solved", agent="a-m-012345")   # its name comes first
+    assert "wrote 1 prompt," in prompted(tmp_path) and read_json(path) == first
+    assert [len(rows) for rows in sets(tmp_path)] == [2, 1]
+    assert records == {one: one.stat().st_mtime_ns for one in records}
+
+
+@pytest.mark.docker
+def test_a_turn_of_an_attempt_is_run_in_its_tasks_image_with_the_shell_and_tools_of_its_agent(
+        tmp_path):
+    project = Project("heron")
+    image = project.make()
+    task = a_task.proven_again(proven.a_bug(image=image, hidden=HIDDEN),
+                               tests={"tests.sh": TEST_SCRIPT.encode()})
+    proof = {**task.proof, "image_id": engine.connect().inspect_image(image)["Id"]}
+    a_task.write_task(tmp_path, replace(task, proof=proof))
+    with open_sandbox("docker", image=image) as sandbox:
+        attempt(tmp_path, *[(name, arguments, str(TOOLS[name](sandbox, arguments)))
+                            for name, arguments in ACTS])
+    prompted(tmp_path, "--turns", "last")
+    path, = tmp_path.glob("prompt/[!_]*.json")
+    prompt, = read_json(path)
+    swims = call("bash", {"command": "printf 'def swim():\\n    return 3\\n' >> ../heron.py; pwd"})
+    write_json(tmp_path / "answer/t_1.json", {**prompt, "king": asks(swims)})
+    done = run_script("run_turns.py", tmp_path, timeout_s=300)
+    assert done.returncode == 0, done.stderr
+    found = read_json(tmp_path / "executed/t_1.json")
+    assert (found["image_name"], found["replay"], found["n_equal"]) == (image, "equal", 6), found
+    king = found["runs"][0]
+    assert king["output"] == f"{project.workdir}/tests\n" and [*king["changes"]] == ["heron.py"]
+    assert (found["before"][SWIM], king["tests"][SWIM]) == ("failed", "passed")
