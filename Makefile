@@ -119,5 +119,5 @@ lock:          ## resolve the dependencies again (needs uv)
 	sh tools/lock
 
 clean:         ## remove .venv and caches; never records
-	rm -rf .venv .venv-trl .venv-nemo-gym .venv-harbor .venv-verifiers .venv-swebench .venv-swesmith .pytest_cache .ruff_cache build *.egg-info
+	rm -rf .venv .venv-trl .venv-grpo .venv-nemo-gym .venv-harbor .venv-verifiers .venv-swebench .venv-swesmith .pytest_cache .ruff_cache build *.egg-info
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

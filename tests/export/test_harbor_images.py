@@ -11,6 +11,7 @@ import tarfile
 
 import pytest
 from conftest import REPO, run_script
+from in_place import SOLVED, graded_in_place
 from registry_server import registry_server
 
 from codedata.export.harbor import read_image
@@ -123,3 +124,8 @@ def test_the_reward_is_that_of_the_tests_and_0_whatever_breaks(root, done, rewar
                script]
     printed = subprocess.run(command, input=tests.getvalue(), capture_output=True)
     assert float(printed.stdout) == reward, printed.stderr
+
+
+def test_a_solution_is_rewarded_and_nothing_is_not_where_trl_grades(root):
+    folder = root / "export/harbor/tally"
+    assert [graded_in_place(folder, done)[0] for done in (SOLVED, "true")] == ["1.0", "0.0"]

@@ -14,6 +14,7 @@ import pytest
 from a_task import BODY, STRIP, write_task
 from conftest import edit
 from heron_environment import TEST_SCRIPT
+from in_place import graded_in_place
 from judged import read_json
 from proof_heron import (  # noqa: F401  fixture
     HERON,
@@ -81,17 +82,6 @@ def rewarded(folder, done: str) -> tuple[str, str]:
     graded = docker(image, "tar -x -C / && mkdir -p /logs/verifier && chmod 777 /logs/verifier\n"
                     "bash /tests/test.sh >&2; sleep .1; cat /logs/verifier/reward.*",
                     bundle)
-    return graded.stdout.decode().strip(), graded.stderr.decode()
-
-
-def rewarded_beside(folder, done: str) -> tuple[str, str]:
-    """Return what rewarded() does where the agent's own container grades, without the hook."""
-    image = tomllib.loads((folder / "task.toml").read_text())["environment"]["docker_image"]
-    graded = docker(image, f"tar -x -C / && mv /{folder.name}/solution /\n"
-                    "mkdir -p -m 777 /logs/verifier\n"
-                    f"({done}\n) >/dev/null 2>&1\nmv /{folder.name}/tests /\n"
-                    "bash /tests/test.sh >&2; sleep .1; cat /logs/verifier/reward.*",
-                    tar_of(folder))
     return graded.stdout.decode().strip(), graded.stderr.decode()
 
 
@@ -199,10 +189,11 @@ CHEATS = {"0.0": {
     "": {
         "no pipe is waited for": at_import('import os; os.mkfifo("/tmp/results/z.xml")'),
         "an exit": at_import("import os; os._exit(0)")}}
-BESIDE = {"0.0": {"no repository": "rm -rf .git", "another's daemon": REPLACE}}
+BESIDE = {"0.0": {"no repository": "rm -rf .git", "another's daemon": REPLACE},
+          "": {"an exit": CHEATS[""]["an exit"]}}
 
 
-@pytest.mark.parametrize(("grade", "more"), [(rewarded, CHEATS), (rewarded_beside, BESIDE)])
+@pytest.mark.parametrize(("grade", "more"), [(rewarded, CHEATS), (graded_in_place, BESIDE)])
 def test_bodies_are_rewarded_and_nothing_else(task, tmp_path, grade, more):
     quick = shutil.copytree(task, tmp_path / "task")   # what has no end ends soon
     edit(quick / "tests/config.json", timeout_s=8)

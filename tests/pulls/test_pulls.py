@@ -10,6 +10,7 @@ from conftest import run_script, write_json
 from fake_judges import run_main
 from heron_environment import CASES, HERON, TEST_SCRIPT, TESTS, an_environment, write_env
 from heron_environment import heron_image as heron_image  # a fixture
+from in_place import SOLVED, graded_in_place
 
 import pr_tasks
 from codedata.code.entities import is_document
@@ -187,3 +188,5 @@ def test_requests_become_tasks_whose_images_have_nothing_of_them(tmp_path, heron
         ["docker", "run", "--rm", image, "grep", "-rlE", "plumbline|Plumbline", "."],
         capture_output=True, text=True)
     assert (found.returncode, found.stdout) == (1, "")
+    folder = tmp_path / "task" / ID
+    assert [graded_in_place(folder, done)[0] for done in (SOLVED, "true")] == ["1.0", "0.0"]

@@ -1,12 +1,14 @@
 """Check that an agent's patch is graded alike in each harness: as Harbor does, with the task's
-verifier in a container of its own, and as SWE-bench does, with the evaluation script in place."""
+verifier in a container of its own, as TRL does, with it in the agent's, and as SWE-bench does, with
+the evaluation script in place."""
 from __future__ import annotations
 
 import json
 import os
 
 import pytest
-from a_task import STRIP
+from a_task import STRIP, write_task
+from in_place import SOLVED, graded_in_place
 from proof_heron import (  # noqa: F401  fixture
     BUG,
     OF_ONE_FILE,
@@ -46,11 +48,18 @@ WRONG = [   # what agents do to the source: none is right
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def graded(request, heron):  # noqa: F811
-    """Return a function: (reward of the task's verifier, whether SWE-bench resolves it) after an
-    agent ran some Python, or the gold ("gold"), or nothing ("")."""
+def task(request, heron):  # noqa: F811
+    """Return a task that was proven; its image goes in the end."""
     patch, kind = KINDS[request.param]
     task = prove(environment_of(), patch, f"heron.agree.{os.getpid():08x}", kind)
+    yield task
+    engine.connect().remove_image(image_of(task), force=True)
+
+
+@pytest.fixture
+def graded(task):
+    """Return a function: (reward of the task's verifier, whether SWE-bench resolves it) after an
+    agent ran some Python, or the gold ("gold"), or nothing ("")."""
     image = image_of(task)
     grader = Grader(factory_of(), task, image, RUN)
     config = verifier_config(task)
@@ -70,13 +79,14 @@ def graded(request, heron):  # noqa: F811
             found = {}
         wanted = map(restored_name, [*config["FAIL_TO_PASS"], *config["PASS_TO_PASS"]])
         return grader.grade(work).reward, all(found.get(test) == "passed" for test in wanted)
-    yield grades
-    engine.connect().remove_image(image, force=True)
+    return grades
 
 
-def test_the_gold_is_rewarded_everywhere_and_nothing_is_nowhere(graded):
+def test_the_gold_is_rewarded_everywhere_and_nothing_is_nowhere(task, graded, tmp_path):
     assert graded("gold") == (1.0, True)
     assert graded("") == (0.0, False)
+    folder = write_task(tmp_path, task)
+    assert [graded_in_place(folder, done)[0] for done in (SOLVED, "true")] == ["1.0", "0.0"]
 
 
 def test_wrong_patches_are_refused_everywhere(graded):

@@ -31,7 +31,7 @@ from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer, SFTConfig, SFTTrai
 REPO = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPO / "tests"))
 
-from judged import write_duel, write_root, write_turn  # noqa: E402
+from judged import words, write_duel, write_root, write_turn  # noqa: E402
 from source_rows import write_jsonl  # noqa: E402
 from tool_turns import a_run, both, write_tool_turn  # noqa: E402
 
@@ -72,8 +72,9 @@ def run(script: str, root: Path, *flags) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def export(root: Path, *flags) -> Path:
-    (root / "chain.toml").write_text("[export]\nvalidation = 0.3\n", encoding="utf-8")
+def export(root: Path, *flags, tool_calls: str = "native") -> Path:
+    (root / "chain.toml").write_text(
+        f'[export]\nvalidation = 0.3\ntool_calls = "{tool_calls}"\n', encoding="utf-8")
     run("export.py", root, *flags)
     return root / "export"
 
@@ -102,11 +103,12 @@ def qwen():
 @pytest.fixture
 def train(tokenizer, exports, tmp_path):
     """Return train(Trainer, Config, format), which trains two steps and returns the trainer and the
-    rows as exported.
+    rows as exported, all or the first ones.
     """
     def run(trainer, config, format, steps: int = 2, exports=exports, tokenizer=tokenizer,
-            **settings):
+            n_rows: int = 0, **settings):
         rows = load_dataset(str(exports / format), cache_dir=str(tmp_path / "cache"))
+        rows["train"] = rows["train"].take(n_rows or len(rows["train"]))
         how = {"output_dir": str(tmp_path), "report_to": "none", "max_steps": steps,
                "per_device_train_batch_size": 2, "use_cpu": True, "bf16": False,
                "save_strategy": "no", "disable_tqdm": True, "max_length": MAX_LENGTH}
@@ -224,13 +226,18 @@ def test_dpo_and_kto_compare_calls(train, qwen, tool_exports):
                 assert qwen.decode(prepared[f"{column}_ids"]) == spoken(row[column])
 
 
+def export_runs(root: Path, rows: list[dict], **settings) -> Path:
+    """Return the exports of whole trajectories, of solved tasks and others."""
+    write_jsonl(root / "rows.jsonl", rows)
+    (root / "prs.json").write_text("[]")
+    run("prompt.py", root, "--trajectories", "--source", root / "rows.jsonl", "--prs",
+        root / "prs.json")
+    return export(root, "--formats", "sft_trajectories,dpo_trajectories", **settings)
+
+
 def test_whole_trajectories_teach_the_turns_and_no_result(train, qwen, tmp_path):
-    write_jsonl(tmp_path / "rows.jsonl", [
+    exports = export_runs(tmp_path, [
         a_run(i, f"{i} {solved}", resolved=solved) for i in range(30) for solved in (True, False)])
-    (tmp_path / "prs.json").write_text("[]")
-    run("prompt.py", tmp_path, "--trajectories", "--source", tmp_path / "rows.jsonl", "--prs",
-        tmp_path / "prs.json")
-    exports = export(tmp_path, "--formats", "sft_trajectories,dpo_trajectories")
     known = Path(find_spec("trl").origin).parent / "chat_templates" / "qwen3.jinja"
     qwen.chat_template = known.read_text()
     trainer, rows = train(SFTTrainer, SFTConfig, "sft_trajectories", 1, exports=exports,
@@ -243,6 +250,23 @@ def test_whole_trajectories_teach_the_turns_and_no_result(train, qwen, tmp_path)
     made, rows = train(DPOTrainer, DPOConfig, "dpo_trajectories", 1, exports=exports,
                        tokenizer=qwen)
     assert len(made.train_dataset) == len(rows) > 10
+
+
+def test_the_loss_of_the_answers_falls_on_rows_that_are_cut(train, tokenizer, tmp_path):
+    runs = [a_run(i, f"{i}", resolved=True) for i in range(120)]
+    for i, one in enumerate(runs):
+        one["messages"][3]["content"] = words(f"seen {i}", 100)   # before the last turn
+    exports = export_runs(tmp_path, runs, tool_calls="text")
+    trainer, rows = train(SFTTrainer, SFTConfig, "sft_trajectories", 20, exports=exports, n_rows=64,
+                          assistant_only_loss=True, max_length=1024, learning_rate=0.01,
+                          per_device_train_batch_size=4, logging_steps=1)
+    assert len(trainer.train_dataset) == 64
+    for prepared, row in zip(trainer.train_dataset, rows, strict=True):
+        said = "".join(f"{one['content']}<|im_end|>" for one in row["messages"] if one["train"])
+        taught = learnt(tokenizer, prepared)
+        assert len(prepared["input_ids"]) == 1024 and said.startswith(taught) and said != taught
+    losses = [line["loss"] for line in trainer.state.log_history if "loss" in line]
+    assert len(losses) == 20 and sum(losses[-5:]) < sum(losses[:5])
 
 
 @pytest.mark.parametrize("format", ["sft_messages", "sft_completion", "dpo", "kto", "jsonl"])
