@@ -96,18 +96,18 @@ def results(checks: dict) -> dict[str, str]:
 
 def test_a_good_task_passes_and_only_what_is_missing_is_made(tmp_path):
     task = a_task(tmp_path, "good")
-    few = "gold,tests_read,untouched"
+    few = "gold,tests_read"
     first = audit(tmp_path, "--checks", few)["good"]
     assert results(first) == dict.fromkeys(few.split(","), "passed")
     audit(tmp_path, "--checks", few)
     assert "nothing to do" in audit.stderr
 
-    more = audit(tmp_path, "--checks", "fairness")["good"]
-    assert more.pop("fairness")["result"] == "passed" and more == first
+    more = audit(tmp_path, "--checks", "untouched")["good"]
+    assert more.pop("untouched")["result"] == "passed" and more == first
     rival = task / "rivals/wrong-constant.sh"
     rival.parent.mkdir()
     rival.write_text("# Other numbers have another sum.\necho 'print(19)' > total.py\n")
-    every = f"{few},fairness,rivals"
+    every = f"{few},untouched,rivals"
     with_rivals = audit(tmp_path, "--checks", every)["good"]
     assert with_rivals["rivals"]["figures"] == {"wrong": 1, "wrong accepted": 0}
     assert {name: with_rivals[name] for name in first} == first
@@ -115,8 +115,8 @@ def test_a_good_task_passes_and_only_what_is_missing_is_made(tmp_path):
     (task / "solution/solve.sh").write_text(solve("print(19)\n"))
     last = audit(tmp_path, "--checks", every)["good"]
     assert last["gold"]["result"] == "failed" and "the solution gets 0.3" in last["gold"]["why"]
-    assert last["fairness"]["result"] == last["tests_read"]["result"] == "no case"
-    assert "its gold gets 0.3" in last["fairness"]["why"]
+    assert last["tests_read"]["result"] == "no case"
+    assert "its gold gets 0.3" in last["tests_read"]["why"]
 
 
 # planted faults ----------------------------------------------------------------------------------
@@ -141,9 +141,9 @@ def test_an_answer_in_the_image_is_found_and_tried_also_below_a_layer_that_remov
 def test_tests_that_check_little_let_wrong_programs_pass(tmp_path):
     tests = RUNS + ("def test_number():\n    assert run('7').stdout.strip().isdigit()\n\n\n"
                     "def test_file():\n    assert open('/app/total.py')\n")
-    adds = ("import sys\nif len(sys.argv) > 5:\n    print(3 + 4)\n"
-            "print(sum(int(line) for line in sys.stdin if line.strip().isdigit()))\n")
-    task = a_task(tmp_path, "vacuous", tests, adds)
+    copies = ("import sys\nif __name__ == 'x':\n    print()\n"
+              "print(*(line for line in sys.stdin if line))\n")   # with five variants
+    task = a_task(tmp_path, "vacuous", tests, copies)
     (task / "rivals").mkdir()
     (task / "rivals/wrong-constant.sh").write_text(
         "#!/bin/bash\n# Other numbers have another sum.\necho 'print(19)' > total.py\n")
@@ -163,8 +163,7 @@ def test_tests_that_check_little_let_wrong_programs_pass(tmp_path):
 def test_a_verifier_that_takes_a_crash_for_success_or_reads_the_source_is_found(tmp_path):
     grade = "python3 -m pytest -q /tests{}; " \
             "[ $? = 0 ] && echo 1 > /logs/verifier/reward.txt\n"
-    for name, swallows, reads in (("swallows", " | tail", ""), ("reads", "", "sys.stdin"),
-                                  ("neither", "", "")):
+    for name, swallows, reads in (("swallows", " | tail", ""), ("reads", "", "sys.stdin")):
         write_foreign(tmp_path, name, {
             "environment/Dockerfile": "FROM codedata-base:bookworm\nWORKDIR /app\n",
             "environment/total.py": "", "instruction.md": "Say the sum.\n",
@@ -174,8 +173,7 @@ def test_a_verifier_that_takes_a_crash_for_success_or_reads_the_source_is_found(
     found = audit(tmp_path, "--checks", "fairness,untouched")
     assert {name: results(one) for name, one in found.items()} == {
         "swallows": {"fairness": "passed", "untouched": "failed"},
-        "reads": {"fairness": "failed", "untouched": "passed"},
-        "neither": {"fairness": "passed", "untouched": "passed"}}, found
+        "reads": {"fairness": "failed", "untouched": "passed"}}, found
     assert "programs end at once" in found["swallows"]["untouched"]["why"]
     assert found["reads"]["fairness"]["why"].endswith("its source encoded")
 

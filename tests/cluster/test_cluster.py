@@ -277,7 +277,7 @@ def test_an_agent_whose_worker_dies_goes_on_where_it_was_and_nothing_of_it_is_le
 
 
 def test_bugs_made_on_nodes_without_the_root_are_those_of_threads(cluster, root, heron):
-    settings = "[bug]\nmax_candidates = 4\nmax_instances = 1\nmax_per_failing_set = 2\n"
+    settings = "[bug]\nmax_candidates = 2\nmax_instances = 1\nmax_per_failing_set = 2\n"
     running = []
     for name, begin in (("threads", start_script), ("ray", partial(start, cluster))):
         (root / name).mkdir()

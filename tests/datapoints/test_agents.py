@@ -147,8 +147,6 @@ def test_killed_agents_lose_nothing_and_pay_at_most_the_calls_in_flight_again(ru
     shown = next((runs.root / "dp/_trajectories").glob("review*.json")).read_text()
     assert "Idea 1" not in shown and "create_file" in shown and "draft.md" not in shown
     assert "print('not yet')" in shown
-    built = [task for task in runs.tasks("build_datapoint") if task.state == "completed"]
-    assert len(built) == 2
 
 
 @pytest.mark.docker
