@@ -1,6 +1,6 @@
 """Build dp/_index.html, the page on which tasks are filtered and read: by status, checks, seconds,
 costs and lineage. All data are read from files: the folders of datapoints in dp/ and task/, their
-records in dp/_checks/ and attempt/, and ledgers.
+records in dp/_checks/, and ledgers.
 
 codedata/page/ draws the page. It has the texts of as many tasks as fit into DETAIL_BYTES. Equal
 files give an equal page.
@@ -44,8 +44,6 @@ from codedata.page.blocks import (
 )
 from codedata.page.builder import Packed, build, pack_fitting, shortened
 from codedata.records import AUDIT_RESULTS, UNFINISHED, DatapointChecks, Object, Task
-from codedata.tasks.folder.folder import audited_digest
-from codedata.tasks.rates import Attempts, attempts_in, rates_by_agent
 from codedata.terminal import plural
 from codedata.texts import printable
 
@@ -94,14 +92,13 @@ def read_tasks(root: Path, room: int = DETAIL_BYTES
     """Return (the row of each datapoint; the details of as many as fit into `room` bytes; messages
     about folders that cannot be read)."""
     broken: list[BrokenRecord] = []
-    tasks, attempts = [], attempts_in(root)
+    tasks = []
 
     def read() -> Iterator[Block]:
         for task in read_all(folders_in(root, broken), broken):
             tasks.append(_row(task, known_checks(root, task)))
             draft = f"_drafts/{task.instance_id}.md"   # beside the page
-            tries = attempts.get((task.instance_id, audited_digest(task)), {})
-            yield _in_full(task, tries, draft if Path(root, DP, draft).is_file() else "", tasks[-1])
+            yield _in_full(task, draft if Path(root, DP, draft).is_file() else "", tasks[-1])
 
     details = pack_fitting(enumerate(read()), room)
     return tasks, details, [printable(str(one)) for one in broken]
@@ -126,12 +123,10 @@ def _row(task: Task, found: DatapointChecks | None) -> Object:
             "base image": found.base_image} if found else {})}
 
 
-def _in_full(task: Task, attempts: Attempts, draft: str, row: Object) -> list[Block]:
+def _in_full(task: Task, draft: str, row: Object) -> list[Block]:
     """Return the details that the page shows when a datapoint is opened, below its row."""
     lineage = [[_label(key), _label(value)] for key, value in
-               [*labels_of(task).lineage.items()][:MAX_LABELS]
-               + [("solved by " + agent, rates)
-                  for agent, rates in rates_by_agent(attempts).items()][:MAX_LABELS]]
+               islice(labels_of(task).lineage.items(), MAX_LABELS)]
     if draft:
         lineage.append(["draft", {"kind": "file", "path": draft}])
     texts = [{"path": path, "text": text[:MAX_CHARS], "size": len(text)}
