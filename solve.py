@@ -36,7 +36,7 @@ def main(argv=None) -> int:
     add = parser.add_argument_group("flags of solve.py").add_argument
     add("--n", type=cli.positive, default=4, metavar="N",
         help="attempts at each task, with those that are there (default: 4)")
-    add("--agent", nargs="+", default=["own"], metavar=("own|nop|gold|command", "COMMAND"),
+    add("--agent", nargs="+", action="extend", metavar=("own|nop|gold|command", "COMMAND"),
         help="who attempts them; `command`: bash in the container, which asks OPENAI_BASE_URL "
         "({task} and {model} are filled in)")
     add("--network", action="store_true", help="let agents use the network")
@@ -44,6 +44,7 @@ def main(argv=None) -> int:
         "audit.py")
     cli.sandbox_flags(parser)
     args = parser.parse_args(argv)
+    args.agent = args.agent or ["own"]
     if args.agent[0] not in AGENTS or (len(args.agent) == 2) != (args.agent[0] == "command"):
         parser.error("--agent is own, nop, gold, or command with a COMMAND")
     settings = cli.with_container_workers(config.load(args), args)
