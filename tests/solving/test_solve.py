@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 from dataclasses import replace
 
 import pytest
@@ -16,8 +17,15 @@ from codedata.checks.intervals import by_both
 from codedata.conversation.atif import atif_of
 from codedata.disk.ledger import read_lines
 from codedata.disk.store import Store
+from codedata.errors import ItemFailed
 from codedata.records import Attempt, Task
 from codedata.sampling.readers import forms
+from codedata.sandbox import process_labels
+from codedata.sandbox.docker import engine
+from codedata.sandbox.factory import SandboxFactory
+from codedata.settings import SandboxSettings, Settings
+from codedata.solving.agents import Nop
+from codedata.solving.attempt import attempted
 from codedata.solving.trials import agent_id, enough_at, problem_of, trials_in
 from codedata.tasks.folder.folder import audited_digest
 from codedata.tasks.rates import attempts_in, rates_of
@@ -115,6 +123,8 @@ def test_a_killed_attempt_goes_on_from_its_kept_replies(tmp_path, fake_llm):
     assert fake_llm.n_requests == 3   # the one in flight is paid twice
     lines = [*read_lines(tmp_path / "attempt/_ledger.jsonl")]
     assert sum(len(line.get("calls", ())) for line in lines) == 2
+    left = engine.connect().containers(all=True, filters={"label": process_labels.RUN})
+    assert not [one for one in left if "attempt-solved-" in one["Labels"][process_labels.RUN]]
 
 
 @pytest.mark.docker
@@ -151,6 +161,16 @@ def test_names_come_from_content_and_settings_and_first_attempts_come_first(tmp_
     settings = {"model": "deep/m", "temperature": 1.0}
     assert agent_id("own", settings) != agent_id("own", {**settings, "temperature": 0.5})
     assert agent_id("own", settings).startswith("own-deep-m-")
+
+
+def test_a_task_that_was_edited_since_the_plan_is_not_attempted(tmp_path):
+    write_tasks(tmp_path, "a")
+    trials = trials_in(tmp_path, "nop-1", 1).open()
+    trial = trials.read(next(iter(trials.names())))
+    (tmp_path / "task/a/instruction.md").write_text("Something else.")
+    host = SandboxFactory(Settings(sandbox=SandboxSettings("local")), threading.Event())
+    with pytest.raises(ItemFailed, match="edited just now"):
+        attempted(host, Nop(), "nop-1", [], trial)
 
 
 def test_until_ends_the_attempts_of_a_task_and_a_longer_one_goes_on(tmp_path):
