@@ -175,8 +175,7 @@ class HeldTask:
 
     def _call(self, name: str, command: Callable, /, sandbox: Sandbox, **arguments) -> str | Stop:
         """Run a command. Return its result as text, Stop if it has ended the task, or Failed."""
-        with temporary_folder() as given:
-            folder = Path(given)
+        with temporary_folder() as folder:
             try:
                 for key in [key for key in arguments if _is_path(key) and arguments[key]]:
                     arguments[key] = _fetched(sandbox, arguments[key], folder / key)

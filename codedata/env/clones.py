@@ -109,8 +109,8 @@ def checked_out(clone: Path, commit: str) -> Iterator[Path]:
     """Yield a temporary folder with the files of a commit of a clone. Raise ItemFailed if git
     refuses to write them."""
     with temporary_folder() as folder:
-        index = Path(folder, "index")   # the clone's own index would be shared
-        files = Path(folder, "files")
+        index = folder / "index"   # the clone's own index would be shared
+        files = folder / "files"
         files.mkdir()
         try:
             for words in (["read-tree", commit],

@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 
 from codedata.disk.locks import temporary_folder
@@ -170,7 +169,7 @@ def _reports(sandbox: Sandbox) -> tuple[dict[str, bytes], list[Found]]:
     """Return ({path: content} of RESULTS, an error case for each limit that it exceeds)."""
     with temporary_folder() as folder:
         try:
-            sandbox.get(RESULTS, Path(folder), REPORTS)
+            sandbox.get(RESULTS, folder, REPORTS)
         except OverBounds as e:
             return {}, [over(e.kind, e.what)]
         except SandboxDied:
@@ -178,5 +177,5 @@ def _reports(sandbox: Sandbox) -> tuple[dict[str, bytes], list[Found]]:
         except ItemFailed:   # RESULTS is missing, or a link leads out of it
             return {}, []
         return {str(path.relative_to(folder)): path.read_bytes()
-                for path in Path(folder).rglob("*")
+                for path in folder.rglob("*")
                 if path.is_file() and not path.is_symlink()}, []
