@@ -31,6 +31,7 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.contexts import LANGUAGE, copy_source
 from codedata.suites.environments import JUDGED_BY, labelled, open_environment
+from codedata.suites.source import files_in
 
 AGAIN = "Run: python nl2repo.py --steps extract --force --only {}"
 
@@ -65,12 +66,10 @@ def extract(root: Path, host: SandboxFactory, environment: Environment) -> Sourc
         if not any(file.language == LANGUAGE for file in sources.files):
             raise Excluded("has no Python, the only language whose functions are stripped.", name)
         read = {file.path: digest(file.text.hex()) for file in sources.files}
-        others = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*")
-                        if path.is_file() and not path.is_symlink())
+        others = sorted(files_in(folder).keys() - read.keys())
     _put(place, built)
     return SourceCopy(environment.repo, name, environment.base_commit, read, sources.faults,
-                      [path for path in others if path not in read],
-                      round(time.monotonic() - started, 1))
+                      others, round(time.monotonic() - started, 1))
 
 
 _put = in_driver(Folder.put)

@@ -15,7 +15,7 @@ from codedata.disk.locks import temporary_folder
 from codedata.errors import ItemFailed
 from codedata.sandbox import Result, Sandbox, SandboxDied
 from codedata.sandbox.archives import Bounds, OverBounds
-from codedata.suites.source import TOOLS, run_tool
+from codedata.suites.source import TOOLS, files_in, run_tool
 from codedata.suites.test_results import Case, Found, counts, not_collected, over, parse
 from codedata.texts import text_of
 
@@ -176,6 +176,4 @@ def _reports(sandbox: Sandbox) -> tuple[dict[str, bytes], list[Found]]:
             raise
         except ItemFailed:   # RESULTS is missing, or a link leads out of it
             return {}, []
-        return {str(path.relative_to(folder)): path.read_bytes()
-                for path in folder.rglob("*")
-                if path.is_file() and not path.is_symlink()}, []
+        return {name: path.read_bytes() for name, path in files_in(folder).items()}, []
