@@ -150,8 +150,7 @@ def _unpacked(archive: bytes | None) -> Iterator[Path]:
     if archive is None:
         raise ValueError(f"it has no archive, or one of more than {MAX_FOLDER_BYTES:,} bytes")
     tar = io.BytesIO(archive)
-    with temporary_folder() as place:
-        folder = Path(place)
+    with temporary_folder() as folder:
         unpack(Stream(inflated(tar)) if archive.startswith(GZIP) else tar, folder, BOUNDS)
         inner = [*folder.iterdir()]   # the folder itself may have been packed
         yield inner[0] if len(inner) == 1 and inner[0].is_dir() else folder

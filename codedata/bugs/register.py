@@ -5,7 +5,7 @@ may change. The lines that each test runs are in coverage/, the commands that ru
 """
 from __future__ import annotations
 
-from codedata.code.entities import languages
+from codedata.code.entities import LANGUAGES
 from codedata.disk.store import Derived, Store, digest
 from codedata.records import BugConfig, Coverage, Environment
 from codedata.run.stage import Reads, Stage, Writes
@@ -46,7 +46,7 @@ def register_stage(settings: Settings, host: SandboxFactory, environments: Deriv
 def patterns() -> list[str]:
     """Return the path patterns of files that get no bugs: tests, and the paths that register.toml
     excludes."""
-    tests = {pattern for table in languages().values() for pattern in table["test_files"]}
+    tests = {pattern for table in LANGUAGES.values() for pattern in table["test_files"]}
     return [*sorted(tests), *toml_of(__package__, "register.toml")["exclude"]]
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from textwrap import dedent
 
-from codedata.code.entities import SourceFile, captured, language_of, languages, query_of
+from codedata.code.entities import LANGUAGES, SourceFile, captured, language_of, query_of
 from codedata.code.patches import hunks_of
 from codedata.texts import squeezed
 
@@ -74,7 +74,7 @@ def _names_in(patch: str) -> dict[str, set[str]]:
             names["given"].add(PurePosixPath(hunk.path).stem)
         known = language_of(hunk.path)
         language = known or "python"   # a text perhaps has examples that doctest runs
-        queries = languages()[language].get("names")
+        queries = LANGUAGES[language].get("names")
         if not queries:
             continue
         # the added lines also alone: half a statement before them may hide what they define

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from sys import intern
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
 MAX_DEPTH = 60        # of nested nodes
 MAX_BOUND = 60        # expressions that are kept for one variable
+TABLES = toml_of(__package__, "calls_python.toml")
 STRING = re.compile(r"""\w*["']+([A-Za-z_]\w*)["']+""")   # that is a name
 
 Value = tuple[str, object]   # a kind (see call_values.py), and an object of that kind
@@ -73,12 +73,6 @@ class Scope:
         return scope
 
 
-@lru_cache
-def tables() -> dict[str, dict]:
-    """Return the tables of calls_python.toml."""
-    return toml_of(__package__, "calls_python.toml")
-
-
 class FileReader:
     """Read one file in a single walk through its syntax tree: `scopes`, its module first."""
 
@@ -86,7 +80,7 @@ class FileReader:
         self.file, self.text, self.depth = file, file.text, 0
         self.ids = {entity.start: entity.id for entity in entities}
         self.in_except = False
-        self.operations = {kind: op for op, kinds in tables()["operations"].items()
+        self.operations = {kind: op for op, kinds in TABLES["operations"].items()
                            for kind in kinds}
         self.scopes: list[Scope] = []
         self.scope: Scope | None = None
@@ -175,7 +169,7 @@ class FileReader:
 
     def binding(self, node: Node) -> Expr:
         """Read an assignment, or another node that gives a name or an attribute its value."""
-        target, source, op = tables()["bindings"][node.type]
+        target, source, op = TABLES["bindings"][node.type]
         value = self.read(node.child_by_field_name(source) or node.named_children[0])
         if node.parent.type == "except_clause":
             op = "some"
@@ -289,5 +283,5 @@ class FileReader:
 
 READERS: dict[str, Callable[[FileReader, Node], Expr]] = {
     **{kind: vars(FileReader)[name]
-       for name, kinds in tables()["readers"].items() for kind in kinds},
-    **dict.fromkeys(tables()["bindings"], FileReader.binding)}
+       for name, kinds in TABLES["readers"].items() for kind in kinds},
+    **dict.fromkeys(TABLES["bindings"], FileReader.binding)}

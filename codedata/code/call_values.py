@@ -20,7 +20,7 @@ import os
 import sys
 from collections.abc import Iterable
 
-from codedata.code.call_scopes import Expr, Scope, Value, tables
+from codedata.code.call_scopes import TABLES, Expr, Scope, Value
 
 Values = tuple[Value, ...]
 N_ROUNDS = 2
@@ -264,7 +264,7 @@ class Resolver:
         """Return the known results of calling a function that the repository does not define."""
         _, args, keywords = expr.parts
         values = self.union(args[:1])
-        if became := tables()["decorators"].get(name):
+        if became := TABLES["decorators"].get(name):
             return tuple((became, at) for kind, at in values if kind == "function")
         if name not in KEEPS and expr.op == "call":
             for kind, at in self.union([*args, *(arg for _, arg in keywords)]):

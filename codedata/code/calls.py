@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from codedata.code.call_scopes import Expr, FileReader, Scope, tables
+from codedata.code.call_scopes import TABLES, Expr, FileReader, Scope
 from codedata.code.call_values import Resolver
 from codedata.code.entities import Entity, SourceFile
 
@@ -108,7 +108,7 @@ def _prepare_tests(scopes: list[Scope], entities: list[Entity]) -> None:
                     if one is not scope and scope.id.startswith(_reach(one))]
             for fixture in sorted(near, key=lambda one: len(_reach(one)))[-1:]:
                 scope.bind(param, _call(scope, Expr("function", (fixture,), scope)))
-        for name in tables()["tests"]["set_up"] if scope.parent.kind == "class" else ():
+        for name in TABLES["tests"]["set_up"] if scope.parent.kind == "class" else ():
             _call(scope, Expr("attr", (Expr("instance", (scope.parent,), scope), name), scope))
 
 

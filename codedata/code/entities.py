@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from tree_sitter import Language, Node, Query, Tree
 
 INSTALL = "pip install '.[code]'"
+LANGUAGES = toml_of(__package__, "languages.toml")
+BY_SUFFIX = {suffix: language for language, table in LANGUAGES.items()
+             for suffix in table["suffixes"]}
 MAX_FILE_BYTES = 1_000_000     # of a source; longer ones are mostly generated
 MAX_PARSE_S = 2                # CPU time: ten times what a file of MAX_FILE_BYTES takes
 MAX_BROKEN = 30_000            # children of an error node
@@ -134,13 +137,13 @@ def read_sources(folder: Path, max_files: int = 50_000,
 
 def language_of(path: str) -> str:
     """Return the table of languages.toml that a file belongs to by its suffix, or ""."""
-    return _by_suffix().get(os.path.splitext(path)[1], "")
+    return BY_SUFFIX.get(os.path.splitext(path)[1], "")
 
 
 def is_test_file(path: str) -> bool:
     """Return whether a file is a test file by the rules of its language."""
     language = language_of(path)
-    return bool(language) and _fits(path, languages()[language]["test_files"])
+    return bool(language) and _fits(path, LANGUAGES[language]["test_files"])
 
 
 def is_of_tests(path: str) -> bool:
@@ -148,15 +151,14 @@ def is_of_tests(path: str) -> bool:
     tests of any language."""
     if language_of(path):
         return is_test_file(path)
-    patterns = [one for table in languages().values() for one in table["test_files"]]
+    patterns = [one for table in LANGUAGES.values() for one in table["test_files"]]
     return any(one.endswith("/*") and fnmatchcase(path, one) for one in patterns)
 
 
 def is_document(path: str) -> bool:
     """Return whether a file is documentation."""
     path = path.lower()
-    return any(fnmatchcase(text, pattern) for pattern in DOCUMENTS
-               for text in (path, PurePosixPath(path).name))
+    return _fits(path, DOCUMENTS) or _fits(PurePosixPath(path).name, DOCUMENTS)
 
 
 def _paths(folder: Path) -> Iterator[str]:
@@ -210,21 +212,9 @@ def is_text(data: bytes) -> bool:
 # the languages -----------------------------------------------------------------------------------
 
 @lru_cache
-def languages() -> dict[str, dict]:
-    """Return the tables of languages.toml."""
-    return toml_of(__package__, "languages.toml")
-
-
-@lru_cache
-def _by_suffix() -> dict[str, str]:
-    return {suffix: language for language, table in languages().items()
-            for suffix in table["suffixes"]}
-
-
-@lru_cache
 def grammar(language: str) -> Language:
     """Return the grammar of a language. Raise Trouble if its wheel is not installed."""
-    module, name = languages()[language]["grammar"].split(":")
+    module, name = LANGUAGES[language]["grammar"].split(":")
     try:
         from tree_sitter import Language
         return Language(getattr(import_module(module), name)())
@@ -306,7 +296,7 @@ def branches_of(files: Iterable[SourceFile]) -> dict[str, int]:
     counts = {}
     for file in files:
         tree = tree_of(file)
-        query = Query(grammar(file.language), f"{languages()[file.language]['branches']} @branch")
+        query = Query(grammar(file.language), f"{LANGUAGES[file.language]['branches']} @branch")
         nodes = QueryCursor(query).captures(tree.root_node).get("branch", [])
         starts = sorted(node.start_byte for node in nodes)
         for one in entities_of(file, tree):
@@ -352,7 +342,7 @@ def entities_of(file: SourceFile, tree: Tree) -> list[Entity]:
     """Return the entities of a file, in order of their start."""
     definitions = [*_nested(_definitions(file, tree))]
     if file.is_test:
-        _mark_tests(definitions, languages()[file.language]["test_names"])
+        _mark_tests(definitions, LANGUAGES[file.language]["test_names"])
     names = Counter(one.name for one in definitions)
     places = Counter((one.name, one.first.start_point.row) for one in definitions)
     for one in definitions:
@@ -366,7 +356,7 @@ def entities_of(file: SourceFile, tree: Tree) -> list[Entity]:
 def _definitions(file: SourceFile, tree: Tree) -> list[_Definition]:
     """Return the definitions that the queries find, and scopes, in order of their start."""
     from tree_sitter import QueryCursor
-    table = languages()[file.language]
+    table = LANGUAGES[file.language]
     marks = re.compile(table["docstring_marks"])
     query = query_of(file.language, *table["queries"])
     found = _Found()
@@ -462,7 +452,7 @@ def _mark_tests(definitions: list[_Definition], names: list[str]) -> None:
 
 def _entity(file: SourceFile, one: _Definition) -> Entity:
     signature = file.text[one.first.start_byte:one.head.start_byte][:MAX_TEXT]
-    marks = languages()[file.language]["docstring_marks"]
+    marks = LANGUAGES[file.language]["docstring_marks"]
     docs = [re.sub(marks, "", _text(node, len(file.text))) for node in one.docs]
     decorators = [_text(node, MAX_TEXT).removeprefix("@").strip() for node in one.decorators]
     return Entity(

@@ -49,17 +49,17 @@ def own_repository(clone: Path) -> Iterator[Path]:
     UnsafeArchive if it is not a clone, or one of these is a link or would make git wait."""
     history = clone / ".git" if os.path.lexists(clone / ".git") else clone
     with temporary_folder() as folder:
-        own = Path(folder, ".git")
+        own = folder / ".git"
         own.mkdir()
         try:
             _refuse_links(history)
-            for copy in (own / "HEAD", Path(folder, "config")):
+            for copy in (own / "HEAD", folder / "config"):
                 copy.write_bytes(read_bounded(history / copy.name, MAX_BYTES))
         except OSError as e:
             raise UnsafeArchive(f"git cannot read {e.filename}: {e.strerror}") from e
         for name in HISTORY:
             (own / name).symlink_to((history / name).resolve())
-        yield Path(folder)
+        yield folder
 
 
 def _refuse_links(history: Path) -> None:

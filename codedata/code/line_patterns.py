@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterator
-from functools import lru_cache
 
 from codedata.code.entities import language_of
 from codedata.texts import toml_of
 
+TABLES = toml_of(__package__, "generic.toml")
 MAX_LINE = 500   # bytes of a line that are searched
 
 
@@ -18,15 +18,15 @@ def language_or_family(path: str, text: bytes) -> str:
     """Return the language of a file, or the first family of generic.toml that fits its path and its
     first line."""
     head = f"{path}\n{_characters(text)}"
-    return language_of(path) or next(name for name, family in _tables()["families"].items()
+    return language_of(path) or next(name for name, family in TABLES["families"].items()
                                      if re.search(family["files"], head))
 
 
 def pattern_edits(family: str, text: bytes,
                   lines: Container[int]) -> Iterator[tuple[str, int, int, bytes]]:
     """Yield (operator, start, end, replacement) for each change of these lines of a text."""
-    skip = _tables()["families"][family]["skip"]
-    operators = [one for one in _tables()["operators"] if family in one["families"]]
+    skip = TABLES["families"][family]["skip"]
+    operators = [one for one in TABLES["operators"] if family in one["families"]]
     at = 0
     for number, line in enumerate(text.split(b"\n"), 1):
         searched = re.split(skip, _characters(line), maxsplit=1)[0] if number in lines else ""
@@ -47,8 +47,3 @@ def _replacements(match: re.Match[str], to: list[str | int]) -> list[bytes]:
 def _characters(text: bytes) -> str:
     """Return the start of a text with one character for each byte."""
     return text[:MAX_LINE].decode("latin-1")
-
-
-@lru_cache
-def _tables() -> dict:
-    return toml_of(__package__, "generic.toml")

@@ -270,9 +270,9 @@ def diff_of(old: Mapping[str, bytes], new: Mapping[str, bytes], n_context: int =
                     f"-U{n_context}", *trees)
 
 
-def _tree(folder: str, files: Mapping[str, bytes]) -> str:
+def _tree(folder: Path, files: Mapping[str, bytes]) -> str:
     """Write files into the repository of a folder, and return the id of a tree of them."""
-    places = [Path(folder, f"file{i}") for i in range(len(files))]
+    places = [folder / f"file{i}" for i in range(len(files))]
     for place, content in zip(places, files.values(), strict=True):
         place.write_bytes(content)
     names = "".join(f"{place.name}\n" for place in places)

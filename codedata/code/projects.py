@@ -26,8 +26,7 @@ LICENCES = ("LICENSE", "LICENCE", "COPYING")   # how the names of licence files 
 
 def licence_in(repository: Path) -> str | None:
     """Return the licence of HEAD of a repository, as licence_of() does."""
-    with temporary_folder() as place, suppress(UnsafeArchive):
-        folder = Path(place)
+    with temporary_folder() as folder, suppress(UnsafeArchive):
         names = run_git(repository, "ls-tree", "-z", "--name-only", "HEAD").split("\0")
         for name in [name for name in names if "/" not in name and (
                 name in FILES or name.upper().startswith(LICENCES))][:MAX_FILES]:

@@ -72,17 +72,12 @@ def work(held: HeldTask, client: Client, settings: AgentSettings) -> None:
         for place, source in material(task, desk).items():
             sandbox.put(source, f"{WORKDIR}/{place}")
         result = Agent(prompt, [bash, *FILE_TOOLS, *held.tools()], client, sandbox,
-                       trajectory=held.trajectory,
-                       **limits_of(settings)).run(task_text(task))
+                       trajectory=held.trajectory, max_iterations=MAX_ITERATIONS,
+                       max_seconds=settings.max_seconds,
+                       max_usd=settings.max_usd).run(task_text(task))
     if result.error and held.not_built:
         result = replace(result, error=f"{held.not_built}; then: {result.error}")
     held.result = result
-
-
-def limits_of(settings: AgentSettings) -> dict[str, float]:
-    """Return {max_iterations, max_seconds, max_usd}, as arguments of Agent."""
-    return {"max_iterations": MAX_ITERATIONS, "max_seconds": settings.max_seconds,
-            "max_usd": settings.max_usd}
 
 
 def subject(task: QueuedTask) -> str:
@@ -175,11 +170,11 @@ class HeldTask:
 
     def _call(self, name: str, command: Callable, /, sandbox: Sandbox, **arguments) -> str | Stop:
         """Run a command. Return its result as text, Stop if it has ended the task, or Failed."""
-        with temporary_folder() as given:
-            folder = Path(given)
+        with temporary_folder() as folder:
             try:
-                for key in [key for key in arguments if _is_path(key) and arguments[key]]:
-                    arguments[key] = _fetched(sandbox, arguments[key], folder / key)
+                for key, path in arguments.items():
+                    if path and (key == "file" or key.endswith(("_file", "_dir"))):
+                        arguments[key] = _fetched(sandbox, path, folder / key)
                 result = command(**arguments)
                 if name == "fetch_package":
                     place = f"{WORKDIR}/packages/{Path(result['folder']).name}"
@@ -203,10 +198,6 @@ class HeldTask:
                         f"{', '.join(failed)}")
         is_open = manager.get_task(task.id).state == "in_progress"
         return as_text(result) if is_open else Stop(as_text(result))
-
-
-def _is_path(key: str) -> bool:
-    return key == "file" or key.endswith(("_file", "_dir"))
 
 
 def _fetched(sandbox: Sandbox, path: str, folder: Path) -> str:

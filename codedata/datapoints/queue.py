@@ -97,7 +97,6 @@ class TaskManager:
         """Return the id of a new task, or of the existing task with the same idempotency key; "" is
         not a key. Raise Refusal if the type or `parent` is unknown, or if `data` cannot be
         written."""
-        _check_type(type)
         with self._transaction() as tasks:
             for task in tasks.values() if key else ():
                 if task.key == key:
@@ -113,8 +112,9 @@ class TaskManager:
         """Claim the pending task with the highest priority, the oldest if there are several; with
         `type` only one of that type. Return it with the token of the claim; None if no task is
         pending."""
-        if type:
-            _check_type(type)
+        if type not in ("", *TASK_TYPES):
+            raise Refusal(f"{printable(type)} is not a type of task. Known: "
+                          f"{', '.join(TASK_TYPES)}.")
         token = secrets.token_hex(16)
         with self._transaction() as tasks:
             pending = [task for task in tasks.values()
@@ -322,8 +322,3 @@ def _known(tasks: dict[str, QueuedTask], id: str) -> QueuedTask:
 
 def _digest(token: str) -> str:
     return hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()
-
-
-def _check_type(type: str) -> None:
-    if type not in TASK_TYPES:
-        raise Refusal(f"{printable(type)} is not a type of task. Known: {', '.join(TASK_TYPES)}.")

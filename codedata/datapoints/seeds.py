@@ -8,10 +8,12 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from codedata.bounded import read_bounded, row_in
 from codedata.errors import Trouble
+from codedata.suites.source import files_in
 
 MARKS = ("task.yaml", "task.toml")     # a folder with one of these is a seed
 SOLUTIONS = ("solution.sh", "solution.yaml", "solution")
@@ -66,9 +68,7 @@ def _of_row(line: str, name: str, where: str) -> Seed:
 
 
 def _texts(folder: Path) -> Iterator[tuple[str, str]]:
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()]
-    for path in files[:MAX_FILES]:
-        name = path.relative_to(folder).as_posix()
+    for name, path in islice(files_in(folder).items(), MAX_FILES):
         if name.partition("/")[0] in SOLUTIONS or path.stat().st_size > MAX_BYTES:
             continue
         try:

@@ -42,13 +42,13 @@ def locked_folder() -> tuple[Path, TextIO]:
 
 
 @contextmanager
-def temporary_folder() -> Iterator[str]:
+def temporary_folder() -> Iterator[Path]:
     """Yield an empty temporary folder, which is removed at the end or, after a kill, by the next
     start."""
     folder, lock = locked_folder()
     try:
         with lock, tempfile.TemporaryDirectory(dir=folder) as place:
-            yield place
+            yield Path(place)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

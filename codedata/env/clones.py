@@ -16,13 +16,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from codedata.code.git import own_repository
+from codedata.code.git import git_output, own_repository
 from codedata.disk.locks import temporary_folder
 from codedata.disk.store import digest
 from codedata.driver import in_driver
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.records import Environment
 from codedata.sandbox.archives import Bounds, OverBounds
+from codedata.suites.repo_names import parts_of
 
 SOURCES = "_sources"
 # over HTTP a token may come without a name
@@ -70,9 +71,8 @@ def cloned(origin: str, commit: str, root: Path) -> tuple[Path, str]:
 def clone_of(origin: str, root: Path) -> Path:
     """Return the folder of an address's clone, in env/_sources/ of a root."""
     address = without_secret(origin)
-    name = re.split("[/:]", re.sub(r"\.git/?\Z|(?<!/)/+\Z", "", address))[-1]
-    # two addresses may end in the same name
-    return root / Environment.directory / SOURCES / f"{name}-{digest(address)[:8]}"
+    name = f"{parts_of(address)[-1]}-{digest(address)[:8]}"   # two may end in the same name
+    return root / Environment.directory / SOURCES / name
 
 
 @contextmanager
@@ -109,8 +109,8 @@ def checked_out(clone: Path, commit: str) -> Iterator[Path]:
     """Yield a temporary folder with the files of a commit of a clone. Raise ItemFailed if git
     refuses to write them."""
     with temporary_folder() as folder:
-        index = Path(folder, "index")   # the clone's own index would be shared
-        files = Path(folder, "files")
+        index = folder / "index"   # the clone's own index would be shared
+        files = folder / "files"
         files.mkdir()
         try:
             for words in (["read-tree", commit],
@@ -140,17 +140,13 @@ def _refuse_large(clone: Path, commit: str) -> None:
     """Raise BrokenRecord if a checkout would exceed TREE. A small tree may occur in another one
     many times, so counting stops at the limit."""
     count = TREE.meter()
-    words = [*GIT, "ls-tree", "-r", "-t", "-l", commit]
-    with subprocess.Popen(words, cwd=clone, stdout=subprocess.PIPE,
-                          stderr=subprocess.DEVNULL, start_new_session=True) as listing:
-        try:
-            for line in listing.stdout:
+    try:
+        with git_output(clone, "ls-tree", "-r", "-t", "-l", commit) as listing:
+            for line in listing:
                 size, name = line.decode(errors="replace").split(maxsplit=4)[3:]
                 count(name, int(size) if size.isdigit() else 0)
-        except OverBounds as e:
-            raise BrokenRecord(f"holds {e.what}.", str(clone), "It is not set up.") from e
-        finally:
-            listing.kill()
+    except OverBounds as e:
+        raise BrokenRecord(f"holds {e.what}.", str(clone), "It is not set up.") from e
 
 
 def git(*words: str, cwd: Path | None = None, may_fail: bool = False, timeout_s: float = LOOK_S,

@@ -290,5 +290,5 @@ def source_of(repository: Repository, root: Path,
     else:
         with temporary_folder() as folder:
             with open_image() as sandbox:
-                sandbox.get(sandbox.workdir, Path(folder))
-            yield Source(Path(folder), None, commit=repository.base_commit)
+                sandbox.get(sandbox.workdir, folder)
+            yield Source(folder, None, commit=repository.base_commit)

@@ -14,7 +14,6 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 from codedata.bounded import read_bounded
 from codedata.disk.locks import temporary_folder
@@ -137,9 +136,9 @@ def run_examples(sandbox: Sandbox, examples: Sequence[dict], test_script: str,
     run_tool(sandbox, "run_examples.py", FOLDER, str(seconds), str(EXAMPLE_BYTES),
              before=activation(test_script))
     with temporary_folder() as folder:
-        sandbox.get(FOLDER, Path(folder), ANSWERS)
+        sandbox.get(FOLDER, folder, ANSWERS)
         try:
-            answers = json.loads(read_bounded(Path(folder, "answers.json"), ANSWERS.max_bytes))
+            answers = json.loads(read_bounded(folder / "answers.json", ANSWERS.max_bytes))
         except (OSError, ValueError, RecursionError) as e:
             raise ItemFailed(f"its examples did not run: {printable(str(e), 300)}") from e
     faults = form_findings(answers, [["a text or null"]], "answers")

@@ -87,12 +87,12 @@ def pack(source: Source, uid: int = 0, gid: int = 0,
     if isinstance(source, dict):
         with temporary_folder() as folder:
             for name, content in source.items():
-                place = Path(folder, *parts_of(name))
+                place = folder.joinpath(*parts_of(name))
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.write_bytes(content)
                 if isinstance(content, Program):
                     place.chmod(0o755)
-            return pack(Path(folder), uid, gid, bounds)
+            return pack(folder, uid, gid, bounds)
     count = bounds.meter()
 
     def owned(member: tarfile.TarInfo) -> tarfile.TarInfo | None:

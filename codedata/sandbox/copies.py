@@ -38,7 +38,7 @@ def at_hand(folder: Path | None) -> Iterator[Path | None]:
         yield folder
         return
     with temporary_folder() as place:
-        copy = Path(place, folder.name)
+        copy = place / folder.name
         _extract(_packed(folder), copy)
         yield copy
 
@@ -48,8 +48,8 @@ def new_folder(to: Path) -> Iterator[Path]:
     """Yield an empty folder. If nothing is raised, it replaces `to` at the end."""
     if is_worker():
         with temporary_folder() as place:
-            yield Path(place)
-            _put(to, _tar_of(Path(place)))
+            yield place
+            _put(to, _tar_of(place))
         return
     half = to.with_name(f"_half.{to.name}")
     shutil.rmtree(half, ignore_errors=True)

@@ -93,8 +93,8 @@ def sources_in(sandbox: Sandbox) -> Sources:
     not a repository. Leave out links that lead out of it. Raise ItemFailed if they cannot be
     copied."""
     with temporary_folder() as folder:
-        copy_source(sandbox, Path(folder))
-        return read_sources(Path(folder))
+        copy_source(sandbox, folder)
+        return read_sources(folder)
 
 
 def copy_source(sandbox: Sandbox, to: Path) -> None:

@@ -185,8 +185,8 @@ def noted_run(sandbox: Sandbox, test_script: str, timeout_s: float, kind: type[E
     sandbox.run(f"mkdir -m 777 {FOLDER}/data")
     run = run_suite(sandbox, test_script, timeout_s, env=env)
     with temporary_folder() as folder:
-        sandbox.get(f"{FOLDER}/data", Path(folder), DATA)
-        return run, [event for file in sorted(Path(folder).rglob("*.jsonl"))
+        sandbox.get(f"{FOLDER}/data", folder, DATA)
+        return run, [event for file in sorted(folder.rglob("*.jsonl"))
                      for event in sorted(events_in(file, kind), key=attrgetter("n"))]
 
 
@@ -205,9 +205,10 @@ def events_in(file: Path, kind: type[Event] = Event) -> list[Event]:
         if "failed" in row:
             failed.add(str(row["failed"]))
         elif len(events) < MAX_OF_RUN:
-            event = _event_of(row, kind, file.name)
-            n_odd += int(event is None)
-            events += filter(None, [event])
+            if event := _event_of(row, kind, file.name):
+                events.append(event)
+            else:
+                n_odd += 1
     if n_odd:
         say(f"      recorded calls: {plural(n_odd, 'row')} left out, of another form")
     return [event for event in events if event.test not in failed]
@@ -346,8 +347,8 @@ def replay(sandbox: Sandbox, jobs: Sequence[ReplayJob], test_script: str,
         raise ItemFailed(f"its scripts do not end {END_S} s after their time of {total_s} s")
     with temporary_folder() as folder:
         try:
-            sandbox.get(REPLAYS, Path(folder), ANSWERS)
-            answers = json.loads(read_bounded(Path(folder, "answers.json"), ANSWERS.max_bytes))
+            sandbox.get(REPLAYS, folder, ANSWERS)
+            answers = json.loads(read_bounded(folder / "answers.json", ANSWERS.max_bytes))
             return [_outcome(*pair, kind) for pair in zip(answers, jobs, strict=True)]
         except (OSError, ValueError, TypeError, KeyError, RecursionError) as e:
             raise ItemFailed(f"its scripts did not run: {printable(str(e), 300)}") from e

@@ -92,8 +92,8 @@ def apply_patch(sandbox: Sandbox, patch: str) -> tuple[Files, Files, str]:
     if not done.ok:
         return {}, {}, f"the patch does not apply: {done.output.strip()[-500:]}"
     with temporary_folder() as folder:
-        sandbox.get(PATCHED, Path(folder), CHANGED)
-        before, after = (without_paths(_files(Path(folder, side)))
+        sandbox.get(PATCHED, folder, CHANGED)
+        before, after = (without_paths(files_in(folder / side))
                          for side in ("before", "after"))
     sandbox.run(f"rm -rf {PATCHED}")
     if before == after and [*map(type, before.values())] == [*map(type, after.values())]:
@@ -114,17 +114,18 @@ def changed_files(sandbox: Sandbox, clean: str) -> tuple[set[str], Files, str]:
         return set(), {}, done.output.strip()[-300:]
     with temporary_folder() as folder:
         try:
-            sandbox.get(to, Path(folder), CHANGED)
-            paths = os.fsdecode(Path(folder, "paths").read_bytes()).split("\0")
+            sandbox.get(to, folder, CHANGED)
+            paths = os.fsdecode((folder / "paths").read_bytes()).split("\0")
         except UnsafeArchive as e:
             return set(), {}, e.what
         except OSError as e:   # a root process in the sandbox may have replaced it
             return set(), {}, f"the list of changes cannot be read: {e.strerror}"
-        files = {path: place.read_bytes() for path, place in _files(Path(folder, "files")).items()}
+        files = {path: place.read_bytes() for path, place in files_in(folder / "files").items()}
         return {*paths} - {""}, files, ""
 
 
-def _files(folder: Path) -> dict[str, Path]:
+def files_in(folder: Path) -> dict[str, Path]:
+    """Return the ordinary files below a folder, sorted by path."""
     return {path.relative_to(folder).as_posix(): path
             for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()}
 

@@ -9,14 +9,13 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 
 from codedata.disk.locks import temporary_folder
 from codedata.errors import ItemFailed
 from codedata.sandbox import Result, Sandbox, SandboxDied
 from codedata.sandbox.archives import Bounds, OverBounds
-from codedata.suites.source import TOOLS, run_tool
+from codedata.suites.source import TOOLS, files_in, run_tool
 from codedata.suites.test_results import Case, Found, counts, not_collected, over, parse
 from codedata.texts import text_of
 
@@ -170,13 +169,11 @@ def _reports(sandbox: Sandbox) -> tuple[dict[str, bytes], list[Found]]:
     """Return ({path: content} of RESULTS, an error case for each limit that it exceeds)."""
     with temporary_folder() as folder:
         try:
-            sandbox.get(RESULTS, Path(folder), REPORTS)
+            sandbox.get(RESULTS, folder, REPORTS)
         except OverBounds as e:
             return {}, [over(e.kind, e.what)]
         except SandboxDied:
             raise
         except ItemFailed:   # RESULTS is missing, or a link leads out of it
             return {}, []
-        return {str(path.relative_to(folder)): path.read_bytes()
-                for path in Path(folder).rglob("*")
-                if path.is_file() and not path.is_symlink()}, []
+        return {name: path.read_bytes() for name, path in files_in(folder).items()}, []

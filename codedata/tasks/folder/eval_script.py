@@ -8,7 +8,6 @@ import io
 import re
 import tarfile
 from collections.abc import Mapping
-from pathlib import Path
 
 from codedata.bounded import read_bounded
 from codedata.disk.layouts import content_of
@@ -92,8 +91,8 @@ def run_evaluation(sandbox: Sandbox, script: str, timeout_s: float) -> tuple[Run
         return run, run.text
     with temporary_folder() as folder:
         try:
-            sandbox.get(log, Path(folder), REPORTS)
-            return run, read_bounded(Path(folder, "log")).decode(errors="replace")
+            sandbox.get(log, folder, REPORTS)
+            return run, read_bounded(folder / "log").decode(errors="replace")
         except (UnsafeArchive, OSError):   # the suite has replaced the file, or it is too large
             return run, ""
 

@@ -87,10 +87,10 @@ def check_task_image(image: str, gold: str, hidden: str = "",
         search = Search(added_runs(gold), source, paths, added_runs(hidden))
         objects, own = f"{source}/.git/objects", set()
         try:
-            traces = _history(files, f"{source}/.git", Path(folder))
+            traces = _history(files, f"{source}/.git", folder)
             with git_output(folder, *CONTENT, stdin=_tracked(folder)) as tracked:
                 search.exempt(tracked)
-            search.know(_changed(Path(folder), gold))
+            search.know(_changed(folder, gold))
             with git_output(folder, *CONTENT, "--batch-all-objects", "--unordered") as found:
                 search.look(objects, found)
             listed = run_git(folder, "ls-tree", "-rz", "--name-only", "HEAD").split("\0")
@@ -125,7 +125,7 @@ def _changed(folder: Path, gold: str) -> Iterator[str]:
         yield text
 
 
-def _tracked(folder: str) -> str:
+def _tracked(folder: Path) -> str:
     """Return the ids of all files and folders of the commit, a line each."""
     return run_git(folder, "rev-list", "--objects", "--no-object-names", "HEAD^{tree}")
 

@@ -98,8 +98,8 @@ def build_image(task: Task, host: SandboxFactory, label: str) -> tuple[str, Buil
     if not task.kind:
         text, more = rewritten(text)
     with temporary_folder() as folder:
-        write_files(Path(folder), {**context, **more})
-        return name, host.build(text, Path(folder), name, label,
+        write_files(folder, {**context, **more})
+        return name, host.build(text, folder, name, label,
                                 min(LIMIT_S, host.run_timeout_s))
 
 
@@ -194,8 +194,8 @@ class Grader:
             raise ItemFailed(f"its work cannot be packed: {tar.output[-300:]}")
         with temporary_folder() as folder:
             try:
-                sandbox.get(ARCHIVE, Path(folder), WORK)
-                return read_bounded(Path(folder, Path(ARCHIVE).name), WORK.max_bytes)
+                sandbox.get(ARCHIVE, folder, WORK)
+                return read_bounded(folder / Path(ARCHIVE).name, WORK.max_bytes)
             except OverBounds as e:
                 raise ItemFailed(f"its work is too large: {e}") from e
             except OSError as e:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
 
 from codedata.disk.locks import temporary_folder
 from codedata.errors import ItemFailed
@@ -112,5 +111,5 @@ def clock_library(host: SandboxFactory) -> bytes:
         done = sandbox.run(INSTALL_CLOCK, timeout_s=300)
         if not done.ok:
             raise ItemFailed(f"libfaketime cannot be installed: {done.output[-200:]}")
-        sandbox.get(CLOCK_FILE, Path(folder))
-        return Path(folder, CLOCK_FILE).read_bytes()
+        sandbox.get(CLOCK_FILE, folder)
+        return (folder / CLOCK_FILE).read_bytes()

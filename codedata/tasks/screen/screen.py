@@ -16,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from pathlib import Path
 from signal import SIGXCPU
 
 from codedata.bounded import read_bounded
@@ -366,8 +365,8 @@ def _answers_in(sandbox: Sandbox) -> bytes:
     outside, since the driver ends processes that it does not know, and the table of processes may
     be full."""
     with temporary_folder() as folder, suppress(ItemFailed, OSError):
-        sandbox.get(ANSWERS, Path(folder), BOUNDS)
-        return read_bounded(Path(folder, "answers.jsonl"), BOUNDS.max_bytes)
+        sandbox.get(ANSWERS, folder, BOUNDS)
+        return read_bounded(folder / "answers.jsonl", BOUNDS.max_bytes)
     return b""
 
 
