@@ -1059,8 +1059,6 @@ class Fact:
     kind: str                # path | name | test | literal | line | code | anchor
     text: str                # as it stands in the turn
     start: int               # in the turn, in characters
-    end: int
-    source: str              # files | patch | test_patch; "": nowhere in the pull request
     why: str
     certain: bool            # bars the turn where there is no leak judge
 

@@ -32,7 +32,6 @@ from codedata.settings import DuelSettings
 from codedata.terminal import plural
 
 BOTH, KING_FIRST, CHALLENGER_FIRST = "both", "king_first", "challenger_first"
-EXACT_TURNS = 20_000      # above this many turns or clusters, resamples are drawn by counts
 BLOCK_CELLS = 1 << 20     # cells drawn at a time: 8 MB for each array of indices or gathered values
 DUST = 1e-12              # an LCB this near to 0 counts as 0: it is rounding error, not evidence
 
@@ -251,8 +250,7 @@ def cluster_means(deltas: Sequence[float], clusters: Sequence, resamples: int,
     """
     totals, counts = cluster_sums(clusters, deltas, np.ones(len(deltas)))
     generator = np.random.Generator(np.random.PCG64DXSM(np.random.SeedSequence(seed)))
-    means = means_by_count if len(totals) > EXACT_TURNS else means_by_position
-    return means(generator, totals, counts, resamples) if len(totals) else totals
+    return resampled_means(generator, totals, counts, resamples) if len(totals) else totals
 
 
 def cluster_sums(clusters: Sequence, *columns: Sequence[float]) -> list[np.ndarray]:
@@ -263,34 +261,15 @@ def cluster_sums(clusters: Sequence, *columns: Sequence[float]) -> list[np.ndarr
     return [np.bincount(where, column) for column in columns]
 
 
-def means_by_position(generator: np.random.Generator, totals: np.ndarray, counts: np.ndarray,
-                      resamples: int, block_cells: int = BLOCK_CELLS) -> np.ndarray:
+def resampled_means(generator: np.random.Generator, totals: np.ndarray, counts: np.ndarray,
+                    resamples: int, block_cells: int = BLOCK_CELLS) -> np.ndarray:
     """Return the means of bootstrap resamples, which do not depend on the block size."""
     n = len(totals)
-    draws = (generator.integers(0, n, (rows, n)) for rows in _blocks(resamples, n, block_cells))
+    rows = max(1, block_cells // n)   # drawn at a time, which bounds the memory
+    draws = (generator.integers(0, n, (min(rows, resamples - first), n))
+             for first in range(0, resamples, rows))
     return np.concatenate([totals[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
                            for drawn in draws])
-
-
-def means_by_count(generator: np.random.Generator, totals: np.ndarray, counts: np.ndarray,
-                   resamples: int, block_cells: int = BLOCK_CELLS) -> np.ndarray:
-    """Return equally distributed means, in time that grows with the distinct clusters.
-
-    How often each kind of cluster is in a resample is drawn from a multinomial distribution.
-    """
-    kinds, times = np.unique(np.stack([totals, counts]), axis=1, return_counts=True)
-    n = len(totals)
-    draws = (generator.multinomial(n, times / n, rows)
-             for rows in _blocks(resamples, len(times), block_cells))
-    # not @: it rounds by rows
-    return np.concatenate([np.divide(*((drawn * kind).sum(axis=1) for kind in kinds))
-                           for drawn in draws])
-
-
-def _blocks(resamples: int, columns: int, block_cells: int) -> list[int]:
-    """Return the numbers of rows to draw at a time, which bound the memory."""
-    rows = max(1, block_cells // columns)
-    return [min(rows, resamples - first) for first in range(0, resamples, rows)]
 
 
 def is_parsed(entry: dict) -> bool:

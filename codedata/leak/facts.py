@@ -57,11 +57,9 @@ ENTRY_POINTS = {"__init__", "__main__", "index", "main", "mod", "lib", "setup", 
 def find_facts(history: list[Message], turn: str, commit: Commit) -> list[Fact]:
     """Return the facts in a turn by position, at most MAX_FACTS from each finder."""
     shown, hidden = Shown(history), patch_of(commit)
-    facts = [Fact(kind, text, start, start + len(text), source, why, certain)
-             for find in (_paths, _names, _literals, _lines, _code, _anchors)
-             for kind, text, start, source, why, certain in islice(find(turn, shown, hidden),
-                                                                   MAX_FACTS)]
-    return sorted(facts, key=lambda fact: (fact.start, fact.end, fact.kind))
+    facts = [fact for find in (_paths, _names, _literals, _lines, _code, _anchors)
+             for fact in islice(find(turn, shown, hidden), MAX_FACTS)]
+    return sorted(facts, key=lambda fact: (fact.start, len(fact.text), fact.kind))
 
 
 def certain_findings(history: list[Message], turn: str, commit: Commit) -> list[dict]:
@@ -134,9 +132,7 @@ def _code_of(commit: Commit) -> list[Hunk]:
             and not is_of_tests(hunk.path) and not is_document(hunk.path)]
 
 
-# Each finder yields facts as (kind, text, start, source, why, certain).
-
-def _paths(turn: str, shown: Shown, hidden: Patch) -> Iterator[tuple]:
+def _paths(turn: str, shown: Shown, hidden: Patch) -> Iterator[Fact]:
     written = base_names(WRITES.findall(turn))
     for match in _distinct(PATH.finditer(turn)):
         name = match[0].rpartition("/")[2]
@@ -144,13 +140,13 @@ def _paths(turn: str, shown: Shown, hidden: Patch) -> Iterator[tuple]:
         if not path.endswith(match[0]) or name in shown.files or name in written:
             continue
         stem, dot, _ = name.partition(".")
-        source = hidden.paths[path]
-        is_code = source != "test_patch" and not name.endswith(PROSE) and stem not in ENTRY_POINTS
+        is_code = (hidden.paths[path] != "test_patch" and not name.endswith(PROSE)
+                   and stem not in ENTRY_POINTS)
         certain = is_code and bool(dot) and stem.lower() not in shown.words
-        yield "path", match[0], match.start(), source, "a file that was not shown", certain
+        yield Fact("path", match[0], match.start(), "a file that was not shown", certain)
 
 
-def _names(turn: str, shown: Shown, hidden: Patch) -> Iterator[tuple]:
+def _names(turn: str, shown: Shown, hidden: Patch) -> Iterator[Fact]:
     defined = defined_in("\n".join(turn.split("```")[1::2]))
     for match in _distinct(NAME.finditer(turn)):
         name, start = match[0], match.start()
@@ -158,15 +154,14 @@ def _names(turn: str, shown: Shown, hidden: Patch) -> Iterator[tuple]:
             is_compound = "_" in name.strip("_") or not (name.islower() or name.istitle())
             is_attribute = turn[:start].endswith(".")   # it may belong to a library's object
             certain = is_compound and not is_attribute and name not in defined
-            yield "name", name, start, hidden.names[name], "a name that was not shown", certain
+            yield Fact("name", name, start, "a name that was not shown", certain)
     for label in hidden.labels:
         if label in turn and bare(label) not in shown.bare:
             certain = "_" in label or label.count(" ") >= 2
-            yield ("test", label, turn.find(label), "test_patch", "a test of the pull request",
-                   certain)
+            yield Fact("test", label, turn.find(label), "a test of the pull request", certain)
 
 
-def _literals(turn: str, shown: Shown, hidden: Patch) -> Iterator[tuple]:
+def _literals(turn: str, shown: Shown, hidden: Patch) -> Iterator[Fact]:
     for hunk in hidden.hunks:
         for match in QUOTED.finditer("\n".join(hunk.added)):
             text = next(filter(None, match.groups()))
@@ -174,11 +169,10 @@ def _literals(turn: str, shown: Shown, hidden: Patch) -> Iterator[tuple]:
                 is_test_id = hunk.source == "test_patch" and "_" in text and text.isidentifier()
                 is_sentence = text.count(" ") >= 3
                 certain = is_test_id or (is_sentence and not shown.shows(hunk))
-                yield ("literal", text, turn.find(text), hunk.source, "a text of the pull request",
-                       certain)
+                yield Fact("literal", text, turn.find(text), "a text of the pull request", certain)
 
 
-def _lines(turn: str, shown: Shown, hidden: Patch) -> Iterator[tuple]:
+def _lines(turn: str, shown: Shown, hidden: Patch) -> Iterator[Fact]:
     paths = {hidden.by_file.get(name) for name in base_names(PATH.findall(turn))}
     hunks = [hunk for hunk in hidden.hunks if hunk.length and hunk.path in paths]
     shows = lru_cache(None)(lambda i: shown.shows(hunks[i]))
@@ -192,13 +186,13 @@ def _lines(turn: str, shown: Shown, hidden: Patch) -> Iterator[tuple]:
             is_near = first <= end and last >= hunk.start - NEAR_LINES
             if is_near and not shows(i):
                 is_new_file = hunk.path.rpartition("/")[2] not in shown.files
-                yield ("line", match[0], match.start(), hunk.source,
-                       f"lines of {hunk.path}, which were not shown",
-                       is_new_file and hunk.source == "patch")
+                yield Fact("line", match[0], match.start(),
+                           f"lines of {hunk.path}, which were not shown",
+                           is_new_file and hunk.source == "patch")
                 break
 
 
-def _code(turn: str, shown: Shown, hidden: Patch) -> Iterator[tuple]:
+def _code(turn: str, shown: Shown, hidden: Patch) -> Iterator[Fact]:
     bare_turn = bare(turn)
     for hunk in hidden.hunks:
         kinds = ((hunk.old, MIN_CODE_CHARS, "code that is there and was not shown"),
@@ -208,11 +202,11 @@ def _code(turn: str, shown: Shown, hidden: Patch) -> Iterator[tuple]:
                 text = bare(line)
                 if len(text) >= min_chars and text in bare_turn and text not in shown.bare:
                     is_source = lines is hunk.old and hunk.source == "patch"
-                    yield ("code", line.strip(), max(turn.find(line.strip()), 0), hunk.source,
-                           why, is_source and len(NAME.findall(line)) >= 2)
+                    yield Fact("code", line.strip(), max(turn.find(line.strip()), 0), why,
+                               is_source and len(NAME.findall(line)) >= 2)
 
 
-def _anchors(turn: str, shown: Shown, hidden: Patch) -> Iterator[tuple]:
+def _anchors(turn: str, shown: Shown, hidden: Patch) -> Iterator[Fact]:
     """Yield texts that an edit of the turn replaces or searches for but that nothing has shown."""
     thought, *rest = turn.split("```")
     code, bare_thought = "\n".join(rest[::2]), bare(thought)
@@ -226,8 +220,8 @@ def _anchors(turn: str, shown: Shown, hidden: Patch) -> Iterator[tuple]:
                        and line not in shown.bare and line not in bare_thought), None)
         if unseen:
             is_old = unseen in hidden.old_bare
-            yield ("anchor", text, turn.find(text), "patch" if is_old else "",
-                   "text to edit that was not shown", is_old and len(unseen) >= MIN_CODE_CHARS)
+            yield Fact("anchor", text, turn.find(text), "text to edit that was not shown",
+                       is_old and len(unseen) >= MIN_CODE_CHARS)
 
 
 def _distinct(matches: Iterable[re.Match]) -> Collection[re.Match]:

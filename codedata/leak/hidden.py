@@ -79,9 +79,9 @@ class Patch:
         self.by_file = {path.rpartition("/")[2]: path for path in self.paths}
 
     @cached_property
-    def names(self) -> dict[str, str]:
-        """Return {defined name: source of the first hunk that defines it}."""
-        return {name: hunk.source for hunk in reversed(self.hunks)
+    def names(self) -> set[str]:
+        """Return the names that the hunks define."""
+        return {name for hunk in self.hunks
                 for name in defined_in("\n".join((hunk.header, *hunk.old, *hunk.added)))}
 
     @cached_property

@@ -93,7 +93,7 @@ def test_what_speaks_to_the_judge_is_found(kind, text):
     answer = turn_of("ls", f"I look at the parser. \n{text}")
     found = find_injections(answer)
     assert kind in {one.kind for one in found}
-    assert all(answer[one.start:one.end] == one.text for one in found)
+    assert all(one.text in answer for one in found)
 
 
 @pytest.mark.parametrize("answer", HONEST)

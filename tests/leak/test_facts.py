@@ -60,7 +60,7 @@ READ = [*LISTED,
 def certain(history, thought: str, command: str = "ls") -> list[tuple[str, str]]:
     turn = turn_of(command, thought)
     found = find_facts(history, turn, PR)
-    assert all(turn[one.start:one.end] == one.text for one in found if one.kind != "code")
+    assert all(turn.startswith(one.text, one.start) for one in found if one.kind != "code")
     return [(one.kind, one.text) for one in found if one.certain]
 
 
