@@ -253,22 +253,6 @@ def test_roles_may_have_their_own_endpoint_and_model(tmp_path, fake_llm):
 
 # kept replies ------------------------------------------------------------------------------------
 
-@pytest.fixture
-def interrupted(tmp_path, fake_llm):
-    """Return a root whose item got a reply that was no turn, and then a refused request."""
-    write_prompts(tmp_path, 1)
-    fake_llm.script(NO_BLOCK, Status(400, "no"))
-    assert run_king(tmp_path, fake_llm) == 1
-    return tmp_path
-
-
-def test_a_reply_of_an_unfinished_item_is_not_asked_for_again(interrupted, fake_llm):
-    assert [line["reply"]["text"] for line in json_lines(partial(interrupted))] == [NO_BLOCK]
-    fake_llm.script(NO_BLOCK, TURN)   # tries 2 and 3: the first one is there already
-    assert run_king(interrupted, fake_llm) == 0
-    assert fake_llm.n_requests == 4 and answered_turn(interrupted) == TURN
-
-
 def test_after_a_kill_rejected_replies_are_tries_and_spoilt_ones_are_paid(
         tmp_path, fake_llm):
     write_prompts(tmp_path, 1)
@@ -277,23 +261,6 @@ def test_after_a_kill_rejected_replies_are_tries_and_spoilt_ones_are_paid(
     assert run_king(tmp_path, fake_llm) == 1 and "3 tries" in failure(tmp_path)
     [line] = ledger_lines(tmp_path / "answer")
     assert [call["tokens_in"] for call in line["calls"]] == [100, 100, 70, 100]
-
-
-def test_a_line_torn_by_a_kill_costs_no_other_reply(interrupted, fake_llm):
-    with partial(interrupted).open("a") as file:
-        file.write('{"stage":"king","req')
-    fake_llm.script(NO_BLOCK, Status(400))   # the second try is written behind the torn line
-    run_king(interrupted, fake_llm)
-    assert fake_llm.n_requests == 4
-    fake_llm.script(NO_BLOCK)
-    run_king(interrupted, fake_llm)   # both are served, the third and last try is asked
-    assert fake_llm.n_requests == 5 and answers(interrupted) == []
-
-
-def test_a_kept_reply_to_another_request_is_not_served(interrupted, fake_llm):
-    fake_llm.script(NO_BLOCK, NO_BLOCK, TURN)
-    assert run_king(interrupted, fake_llm, "--model", "another") == 0
-    assert fake_llm.n_requests == 5
 
 
 def test_kept_replies_of_another_stage_survive(tmp_path, fake_llm):

@@ -5,7 +5,6 @@ import pytest
 from conftest import (
     answers,
     flags_for,
-    kill_king_after,
     ledger_lines,
     run_here,
     run_script,
@@ -192,14 +191,6 @@ def test_a_shard_counts_its_items_also_their_kept_replies_and_what_compacting_su
         money.add_up(tmp_path)
         own = [item for item in usd if name_hash(item) % 3 == i]
         assert money.spent_usd == 16 + sum(map(usd.get, own))
-
-
-def test_a_budget_counts_rejected_replies_also_of_a_killed_run(tmp_path, fake_llm, priced):
-    write_prompts(tmp_path, 4)
-    kill_king_after(tmp_path, fake_llm, NO_BLOCK, NO_BLOCK)
-    fake_llm.always(NO_BLOCK)
-    assert priced("--budget", 4.5 * A_CALL) == 1
-    assert len(fake_llm.answered) == 5
 
 
 def test_a_budget_without_a_price_is_refused_with_the_line_that_mends_it(

@@ -1,7 +1,6 @@
 """Test tasks of pull requests: what of a request is gold, hidden or neither, and the proof."""
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 
@@ -113,22 +112,6 @@ def test_a_request_that_nobody_can_solve_costs_nothing_until_it_is_let_in(tmp_pa
     run_main(pr_tasks.main, tmp_path, *check)
     assert capsys.readouterr().out.endswith("not checked, as no clone has its base commit\n")
     assert rules[2] in run_main(pr_tasks.main, tmp_path, *check, "--clones", tmp_path, code=1)
-
-
-@pytest.mark.docker
-def test_records_are_made_of_rows_and_wait_for_environments(tmp_path):
-    row = {"instance_id": ID, "repo": "birds/heron", "base_commit": BASE,
-           "patch": record({"a.py": ("a\n", "b\n")})["patch"], "test_patch": "x",
-           "problem_statement": "It sinks."}
-    (tmp_path / "chain.toml").write_text(ANY_TEXT)
-    rows = tmp_path / "rows.jsonl"
-    rows.write_text(f"{json.dumps(row)}\n" + json.dumps({**row, "instance_id": "b__c-1",
-                                                          "patch": ""}) + "\n")
-    printed = run_main(pr_tasks.main, tmp_path, "--prs", rows, "--steps", "records")
-    assert "left out: 1 (its row has no text in patch)" in printed
-    assert json.loads((tmp_path / f"commit/{ID}.json").read_text())["issue"] == "It sinks."
-    waiting = run_main(pr_tasks.main, tmp_path, "--steps", "prove", code=None)
-    assert "no env/ yet" in waiting
 
 
 ANY_TEXT = "[export]\nmin_words = 0\n"

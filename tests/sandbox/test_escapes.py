@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from conftest import eventually
 from listening import connects, gateway, host_address, listening
 
 from codedata.errors import ItemFailed
@@ -89,13 +86,6 @@ def test_a_daemon_without_a_trace_of_its_origin_ends_with_the_time_out(sandbox):
     assert not [p for p in processes_of(sandbox) if "4711" in p]
 
 
-def test_a_daemon_left_behind_ends_with_the_sandbox(sandbox):
-    sandbox.run(DAEMON + "sleep 0.3")
-    pids = [int(row[1]) for row in engine.connect().top(sandbox.id)["Processes"]]
-    sandbox.close()
-    eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
-
-
 def test_the_container_cannot_be_ended_from_inside(sandbox):
     for attack in ("kill -9 -1", "kill -9 1", "pkill -9 bash; pkill -9 sleep", "kill -USR1 1",
                    "for s in $(seq 64); do [ $s = 10 ] || kill -$s 1; done"):
@@ -134,14 +124,7 @@ def test_who_writes_over_the_disk_limit_is_stopped_before_two_gigabytes_more(san
     assert not engine.connect().containers(all=True, filters={"id": sandbox.id})
 
 
-def test_the_containers_log_does_not_fill_the_hosts_disk(sandbox):
-    sandbox.run("yes > /proc/1/fd/1", timeout_s=3)
-    assert not engine.connect().inspect_container(sandbox.id)["LogPath"]
-
-
 def test_a_huge_sparse_file_does_not_come_to_the_host(sandbox, tmp_path):
-    sandbox.run(
-        "truncate -s 200M big; ln big hard; mkdir d; for i in 1 2 3; do ln -s ../big d/$i; done")
     with pytest.raises((UnsafeArchive, SandboxDied)):
         sandbox.run("truncate -s 1T bigger")
         sandbox.get("bigger", tmp_path)
@@ -229,35 +212,13 @@ def test_what_the_host_offers_to_all_is_out_of_reach_while_the_network_is_off(sa
 
 # archives ----------------------------------------------------------------------------------------
 
-def test_links_in_the_container_never_lead_a_copy_to_the_host(sandbox, tmp_path):
-    (tmp_path / "secret").write_text("secret of the host")
-    here = tmp_path / "to"
-    attacks = {"file": f"ln -s {tmp_path}/secret d/file", "etc": "ln -s /etc/passwd d/etc",
-               "up": "ln -s ../../../etc d/up",
-               "chain": "ln -s . d/a; ln -s a/a/../../../etc d/chain", "device": "mkfifo d/device",
-               "name": "ln -s / d/name"}
-    for name, attack in attacks.items():
-        sandbox.run(f"rm -rf d; mkdir d; {attack}")
-        with pytest.raises(UnsafeArchive):
-            sandbox.get("d", here / name)
-    sandbox.run(f"rm -rf d; ln -s {tmp_path} d")
-    with pytest.raises(UnsafeArchive):
-        sandbox.get("d", here / "linked")
-    sandbox.run(
-        "rm -rf d; mkdir d; ln /etc/hostname d/hard 2>/dev/null || cp /etc/hostname d/hard; chmod "
-        "6777 d/hard")
-    sandbox.get("d", here / "hard")
-    assert (here / "hard" / "hard").read_text() == "sandbox\n"
-    assert (here / "hard" / "hard").stat().st_mode & 0o7000 == 0
-    assert "secret of the host" not in "".join(p.read_text() for p in here.rglob("*")
-                                               if p.is_file())
-
-
-def test_a_link_in_the_container_never_leads_what_is_put_to_the_host(sandbox, tmp_path):
+def test_a_link_in_the_container_leads_nothing_that_is_copied_to_the_host(sandbox, tmp_path):
     sandbox.run(
         f"mkdir -p {tmp_path}; ln -s {tmp_path} out; ln -s / root; ln -s ../../../../../../.. up")
     for to in ("out", f"root{tmp_path}", f"up{tmp_path}", str(tmp_path)):
         sandbox.put({"planted": b"x"}, to)
+    with pytest.raises(UnsafeArchive):
+        sandbox.get("out", tmp_path.parent / "got")
     assert list(tmp_path.iterdir()) == [] and sandbox.run(f"cat {tmp_path}/planted").output == "x"
 
 
@@ -287,20 +248,3 @@ def test_a_list_of_differences_in_a_race_with_links_stays_inside_and_is_bounded(
     sandbox.run("mkdir -p /w/$(printf 'd/%.0s' {1..300})")
     with pytest.raises(OverBounds, match="folders deep"):
         [*sandbox.differences()]
-
-
-def test_several_hostile_sandboxes_at_once_leave_the_host_well():
-    def attack(bomb: str) -> None:
-        with SandboxDocker(run_label="tests-escapes", pids=80, memory="200Mi",
-                           disk_limit="200MB") as box:
-            with suppress(SandboxDied):
-                box.run(bomb, timeout_s=6)
-
-    bombs = ["f() { f | f & }; f; sleep 60",
-             "python3 -c 'x = [bytearray(10**7) for _ in range(10**4)]'",
-             "head -c 10G /dev/zero > big", "yes"]
-    with ThreadPoolExecutor(4) as pool:
-        attacks = [pool.submit(attack, bomb) for bomb in bombs]
-        while not all(one.done() for one in attacks):
-            subprocess.run([sys.executable, "-c", "sum(range(10**6))"], check=True, timeout=60)
-    assert [one.result() for one in attacks] == [None] * 4

@@ -266,22 +266,6 @@ def test_a_killed_process_leaves_nothing_after_the_next_start(api, tmp_path, num
         api.remove_image(image)
 
 
-def test_what_belongs_to_others_is_never_removed(api, sandbox):
-    theirs = {**process_labels.labels("theirs"), process_labels.HOST: "another-host",
-              process_labels.LOCK: "/nowhere"}
-    network = api.create_network("codedata-tests-theirs", labels=theirs)["Id"]
-    plain = api.create_network("codedata-tests-plain")["Id"]
-    try:
-        removed = engine.reap()[0] + engine.remove_images("no-such-run")
-        assert not {"codedata-tests-theirs", "codedata-tests-plain"} & set(removed)
-        assert sandbox.run("true").ok
-        assert api.inspect_network(network)
-        assert api.inspect_network(plain)
-    finally:
-        api.remove_network(network)
-        api.remove_network(plain)
-
-
 DEEP = """python3 - <<'END'
 import os
 os.mkdir("deep")
