@@ -17,8 +17,8 @@ from codedata.duel.scoring import (
     cluster_means,
     combine_orders,
     decide,
-    resampled_means,
     objections,
+    resampled_means,
     scores_of,
     turn_score,
 )
