@@ -80,12 +80,12 @@ class ReviewCommands(Desk):
             raise Refusal("Give a category and 1 to 3 tags: show_categories_tags lists them.")
         old = labels_of(point)
         point = with_about(
-            point, status=APPROVED,
+            point, status=None, reason=None,   # all datapoints in task/ are approved
             languages=[one for one in languages.split("|") if one] or old.languages,
             labels={"category": category, "tags": given,
                     "difficulty": difficulty or old.difficulty})
         checks = validated(self.root, point, OF_REVIEW)
-        self._move_to_tasks(with_proof(self.root, _as_in_tasks(point), checks))
+        self._move_to_tasks(with_proof(self.root, point, checks))
         return self._reviewed(task, claim, APPROVED, checks.content)
 
     def _move_to_tasks(self, point: Task) -> None:
@@ -142,11 +142,3 @@ class ReviewCommands(Desk):
         result = {"status": status, "content": content}
         self.manager.complete_task(task.id, claim, result)
         return {"datapoint": task.data["datapoint"], **result}
-
-
-def _as_in_tasks(point: Task) -> Task:
-    """Return a datapoint without a status, as it is stored in task/, where all datapoints are
-    approved."""
-    about = {key: value for key, value in point.about.items() if key not in ("status", "reason")}
-    metadata = {**point.config["metadata"], "codedata": about}
-    return replace(point, config={**point.config, "metadata": metadata})

@@ -185,12 +185,12 @@ def edited_parts(task: Task) -> list[str]:
 
 
 def with_about(task: Task, **more) -> Task:
-    """Return a task with the entries `more` in [metadata.codedata] and, if given, other `labels`.
-    Neither is part of the proof."""
+    """Return a task with the entries `more` in [metadata.codedata], where None removes one, and, if
+    given, other `labels`. Neither is part of the proof."""
     labels = more.pop("labels", {})
     metadata = {**task.config.get("metadata", {}), **labels}
-    more = {key: value for key, value in more.items() if value is not None}
-    metadata["codedata"] = {**task.about, **more}
+    metadata["codedata"] = {key: value for key, value in {**task.about, **more}.items()
+                            if value is not None}
     table = {**_table(task, "task"), "keywords": [*metadata.get("tags", [])]}
     return replace(task, config={**task.config, "task": table, "metadata": metadata})
 
