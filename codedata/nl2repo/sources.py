@@ -111,22 +111,17 @@ def describe(root: Path, copy: SourceCopy, coverage: Coverage) -> RepoMeta:
     """Return the description of a repository, from its project files, sources and coverage."""
     name, folder = copy.repo_name, folder_of(root, copy.repo_name)
     sources = sources_of(root, name)
-    project = project_of(folder)
+    entities, project = all_entities(sources)[0], project_of(folder)
+    kinds = Counter(one.kind for file in sources.files if not file.is_test
+                    for one in entities[file.path])
     files = [{"path": file.path, "language": file.language, "is_test": file.is_test,
               "lines": len(file.text.splitlines())} for file in sources.files]
     return RepoMeta(
         copy.repo, name, copy.base_commit, licence_of(folder, project), project["summary"],
         project["dependencies"], foreign_imports(sources.files), files,
-        sum(file["lines"] for file in files if not file["is_test"]), entities_by_kind(sources),
+        sum(file["lines"] for file in files if not file["is_test"]), dict(sorted(kinds.items())),
         [test["name"] for test in coverage.tests if is_counted(test)],
         [test["name"] for test in coverage.tests if test["flaky"]])
-
-
-def entities_by_kind(sources: Sources) -> dict[str, int]:
-    """Return the number of entities of each kind, without entities of tests."""
-    entities = all_entities(sources)[0]
-    return dict(sorted(Counter(one.kind for file in sources.files if not file.is_test
-                               for one in entities[file.path]).items()))
 
 
 def foreign_imports(files: Iterable[SourceFile]) -> list[str]:

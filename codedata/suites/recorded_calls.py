@@ -205,9 +205,10 @@ def events_in(file: Path, kind: type[Event] = Event) -> list[Event]:
         if "failed" in row:
             failed.add(str(row["failed"]))
         elif len(events) < MAX_OF_RUN:
-            event = _event_of(row, kind, file.name)
-            n_odd += int(event is None)
-            events += filter(None, [event])
+            if event := _event_of(row, kind, file.name):
+                events.append(event)
+            else:
+                n_odd += 1
     if n_odd:
         say(f"      recorded calls: {plural(n_odd, 'row')} left out, of another form")
     return [event for event in events if event.test not in failed]

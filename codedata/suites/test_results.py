@@ -19,7 +19,6 @@ from codedata.tasks.verifier.junit import RANKS, Found, worst
 from codedata.tasks.verifier.runner_output import compiled, read_results
 from codedata.texts import printable, toml_of
 
-STATUSES = RANKS
 GOOD = ("passed", "skipped")
 OVER = re.compile(r"\((results_too_\w+): (.*)\)")
 RUNNERS = toml_of(__package__, "test_runners.toml")
@@ -28,7 +27,7 @@ PATTERNS = compiled(RUNNERS)
 
 @dataclass(frozen=True)
 class Case:
-    """Hold the outcome of a test case: its status is one of STATUSES."""
+    """Hold the outcome of a test case: its status is one of RANKS."""
 
     name: str
     status: str
@@ -73,7 +72,7 @@ def with_lost(results: list[Case], known: Collection[str]) -> tuple[dict[str, st
 
 def counts(results: list[Case]) -> dict[str, int]:
     """Return {status: number of cases}, with every status."""
-    return {status: sum(case.status == status for case in results) for status in STATUSES}
+    return {status: sum(case.status == status for case in results) for status in RANKS}
 
 
 def place_of(name: str, paths: Container[str]) -> tuple[str, str]:
