@@ -70,10 +70,8 @@ class Slot:
     strategy: Any = "SPREAD"   # how Ray chooses the node of the next worker
     actor: Any = None
     machine: str = ""
-    number: int = 0            # of the newest worker
-    seen: float = 0.0          # time of that worker's last sign of life
+    seen: float = 0.0          # time of the worker's last sign of life
     n_failed: int = 0          # starts without a worker
-    is_well: bool = False
     leases: set[int] = field(default_factory=set)
 
 
@@ -211,7 +209,7 @@ class RayEngine:
 
     def end(self) -> list[str]:
         """Call the stage's close() on all workers; return its lines."""
-        ends = [slot.actor.end.remote() for slot in self._slots if slot.is_well]
+        ends = [slot.actor.end.remote() for slot in [*self._alive.values()]]
         lines: list[str] = []
         for ref in ends:
             try:
@@ -263,8 +261,7 @@ class RayEngine:
         engine, removed, left = ray.get(slot.actor.begin.remote(self._job))
         self._see_engines([engine])
         say_removed(removed, left)
-        slot.number, slot.seen = number, time.monotonic()
-        slot.n_failed, slot.is_well = 0, True
+        slot.n_failed, slot.seen = 0, time.monotonic()
         self._alive[number] = slot
         for _ in range(self._at_a_time):
             self._idle.put((slot, number))
@@ -282,10 +279,8 @@ class RayEngine:
 
     def _drop(self, slot: Slot, number: int, why: str) -> None:
         """Give a lost worker no more items, and start another one in its place."""
-        if slot.is_well and slot.number == number:
+        if self._alive.pop(number, None):   # once, whoever notices it first
             say(f"a worker on {slot.machine} is lost, its items go to others: {why}")
-            slot.is_well = False
-            self._alive.pop(number, None)
             ray.kill(slot.actor)
             self._in_thread(partial(self._fill, slot))
 
@@ -298,10 +293,10 @@ class RayEngine:
         while not self._ended.wait(WATCH_S):
             if self._stop.is_set():
                 self._mailbox.end.remote()
-            for slot in self._slots:
-                if slot.is_well and time.monotonic() - slot.seen > SILENT_S:
+            for number, slot in [*self._alive.items()]:
+                if time.monotonic() - slot.seen > SILENT_S:
                     inboxes = [self._inboxes.get(lease) for lease in [*slot.leases]]
-                    self._drop(slot, slot.number, why)
+                    self._drop(slot, number, why)
                     for inbox in filter(None, inboxes):
                         inbox.put(WorkerLost(why))
 
