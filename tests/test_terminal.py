@@ -131,9 +131,9 @@ step = Step("recipe", {ATTACK + "[/nothing]"!r}, "43 of 99", time.monotonic() - 
 for _ in range(3):
     time.sleep(0.3)
     bar.update(RunTotals(), 1, {{"item" * 50: step}})
-bar.update(RunTotals(), 18, {{}}, 36)
+bar.update(RunTotals(), 18, None, 36)
 time.sleep(0.3)
-bar.update(RunTotals(), 18, {{}}, 36)
+bar.update(RunTotals(), 18, None, 36)
 bar.say({ATTACK!r})
 bar.close()
 """

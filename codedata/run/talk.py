@@ -222,7 +222,7 @@ class Bar:
         self._task = self._rich.add_task(self.stage, total=self.total, note="", time="", rows=[])
         self._rich.start()
 
-    def update(self, totals: RunTotals, n_in_flight: int, steps: Mapping[str, Step],
+    def update(self, totals: RunTotals, n_in_flight: int, steps: Mapping[str, Step] | None = None,
                n_replies: int = 0, where: Mapping[str, int] = MappingProxyType({})) -> None:
         """Show the totals, and the step of each item that has steps. `n_replies` is the number of
         replies to items in flight, `where` the number of items on each machine."""
@@ -230,7 +230,7 @@ class Bar:
         every_s = REDRAW_EVERY_S if self._rich else PLAIN_EVERY_S
         if self.quiet or not self.total or now - self._updated < every_s:
             return
-        steps = {name: step for name, step in steps.items() if str(step)}
+        steps = {name: step for name, step in (steps or {}).items() if str(step)}
         notes = [text for is_shown, text in (
             (True, f"{n_in_flight} in flight"), (totals.failed, f"{len(totals.failed)} failed"),
             (totals.again_calls, f"asked again {totals.again_calls}"),
