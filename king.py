@@ -16,7 +16,7 @@ from functools import partial
 
 from codedata import config
 from codedata.disk.store import Lists, Store
-from codedata.duel.agreement import ask_samples, n_samples, sampler_of, samples_wanted
+from codedata.duel.agreement import ask_samples, n_samples, sampler_of
 from codedata.duel.answer import ask_turn, keep_reasoning, king_messages, read_turn, to_count
 from codedata.duel.oversized import oversized
 from codedata.duel.prompt_texts import prompt_digest
@@ -33,7 +33,8 @@ def main(argv=None) -> int:
     with Models(settings) as models:
         king, n_more = models.client("king"), n_samples(settings) - 1
         if n_more and not args.status:
-            say(f"king  {samples_wanted(settings)}")
+            say(f"king  asks for {1 + n_more} answers a turn, by one call where it can: "
+                "[king] samples, [duel] agreement, [challenger] how")
         sampler, layout = sampler_of(king, models), partial(king_messages, king)
 
         def answer(prompt: Prompt) -> Answer:

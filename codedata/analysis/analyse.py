@@ -151,7 +151,8 @@ def _test_rows(tests: list[Object], coverage: Coverage | None,
     paths = {entity.path for entity in by_id.values()}
 
     def row(test: Object) -> Object:
-        entity, k = entity_of_test(test["name"], paths), test.get("functions")
+        entity = "::".join(filter(None, place_of(test["name"], paths)))
+        k = test.get("functions")
         return {"name": test["name"], "status": test["status"], "flaky": bool(test.get("flaky")),
                 "entity": entity if entity in by_id else "",
                 "n_functions": None if k is None else len(coverage.function_sets[k])}
@@ -165,11 +166,6 @@ def _starts(rows: list[Object], by_id: dict[str, Entity]) -> list[str]:
     if rows:
         return [row["entity"] for row in rows if row["entity"] and is_counted(row)]
     return [id for id, entity in by_id.items() if entity.is_test]
-
-
-def entity_of_test(name: str, paths: set[str]) -> str:
-    """Return the id of a test's function, given the test's name in a report; "" if no file fits."""
-    return "::".join(filter(None, place_of(name, paths)))
 
 
 # files -------------------------------------------------------------------------------------------

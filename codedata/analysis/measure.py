@@ -58,7 +58,7 @@ def coverage_stage(root: Path, host: SandboxFactory, n_runs: int, environments) 
         raise Trouble("has no Python of its own to put coverage.py into.", "--sandbox local",
                       "Choose another, or run: python analyze.py --static")
     parts = Parts(wanted=_runs(n_runs), of=lambda record: _runs(record.measured["runs"]),
-                  enough=bool, view="", fits=bool, worthwhile=False,
+                  worthwhile=False,
                   is_of=lambda record, digests:
                   digest(record.base_commit) == digests.get("base_commit"))
     coverages = Store(root, Coverage)

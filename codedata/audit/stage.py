@@ -113,7 +113,7 @@ def audit_stage(root: Path, host: SandboxFactory, checks: Mapping[str, Check], *
     parts = Parts(
         wanted={name: check.version for name, check in checks.items()},
         of=lambda record: {one["name"]: one["version"] for one in record.checks if has_ended(one)},
-        enough=bool, view="", fits=bool, worthwhile=False, is_of=lambda record, digests:
+        worthwhile=False, is_of=lambda record, digests:
         record.content == audited_digest(tasks.read(record.instance_id)))
     asks = any(check.texts for check in checks.values())
     return Stage("audit", make=make, reads=Reads(tasks, READ), writes=Writes(audits, parts=parts),

@@ -58,12 +58,12 @@ def check_gold(audited: Audited) -> CheckResult:
     except NotRewarded as e:
         if is_shared(audited.task.config) and audited.grader.gold_in_place().reward == 1.0:
             return CheckResult(UNFINISHED, ONLY_IN_PLACE)
-        return CheckResult(FAILED, str(e), e.grade.log.splitlines()[-5:],
+        return CheckResult(FAILED, str(e), e.grade.last_lines,
                            {"runs": len(rows), "rewarded": len(rows) - 1})
     figures = {"runs": len(rows) + 1, "rewarded": len(rows) + (order.reward == 1.0)}
     if order.reward != 1.0:
         return CheckResult(FAILED, f"in another order of the tests, the gold gets {order.reward:g}",
-                           order.log.splitlines()[-5:], figures)
+                           order.last_lines, figures)
     return CheckResult(PASSED, figures=figures)
 
 
@@ -82,11 +82,11 @@ def check_flakes(audited: Audited) -> CheckResult:
         names = {name for grade in lost for name, _, outcome, _ in grade.phases
                  if outcome != "passed"}
         return CheckResult(FAILED, f"the gold fails in {n_failed} of {FLAKE_RUNS} runs beside load",
-                           sorted(names) or lost[0].log.splitlines()[-5:], figures)
+                           sorted(names) or lost[0].last_lines, figures)
     try:
         prove_repeatable(audited.grader, work, clock_library(audited.host), [])
     except NotRewarded as e:
-        return CheckResult(FAILED, str(e), e.grade.log.splitlines()[-5:], figures)
+        return CheckResult(FAILED, str(e), e.grade.last_lines, figures)
     return CheckResult(PASSED, figures=figures)
 
 
@@ -100,18 +100,18 @@ def check_untouched(audited: Audited) -> CheckResult:
     if grade.reward > audited.kept:
         passing = [f"passes: {name}" for name in sorted(grade.passed())]
         return CheckResult(FAILED, f"an agent that does nothing gets {grade.reward:g}",
-                           [*passing, *grade.log.splitlines()[-3:]], {"reward": grade.reward})
+                           [*passing, *grade.last_lines], {"reward": grade.reward})
     _, gold = audited.gold
     figures = {"reward": grade.reward}
     for pattern, what in ((NO_TEST, "no test runs"), (SKIPPED, "all tests are skipped")):
         if pattern.search(gold.log) and not PASSES.search(gold.log):
-            return CheckResult(FAILED, f"the gold is rewarded though {what}",
-                               gold.log.splitlines()[-3:], figures)
+            return CheckResult(FAILED, f"the gold is rewarded though {what}", gold.last_lines,
+                               figures)
     safe = sorted(gold.passed() - audited.failed_once)
     ended, seen = audited.with_programs(ends_at_once)
     if ended.reward == 1.0 and seen is not None:   # the tests really start its programs
         return CheckResult(FAILED, "a gold whose programs end at once is rewarded",
-                           ended.log.splitlines()[-3:], figures)
+                           ended.last_lines, figures)
     if audited.task.kind in PATCHED and not verifier_config(audited.task).get("PASS_TO_PASS"):
         return CheckResult(REVIEW, "no test has to go on passing", [], figures)
     return CheckResult(REVIEW if safe else PASSED, "tests that never failed" if safe else "", safe,

@@ -16,7 +16,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import islice, takewhile
 from types import ModuleType
 
 from codedata.checks.secrets import credential_in
@@ -387,8 +387,8 @@ def _apart(wrong: str, right: str) -> tuple[str, str]:
 
 def _n_equal(one: str, other: str) -> int:
     """Return how many characters at the start of two texts are equal."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((n for n, (a, b) in pairs if a != b), min(len(one), len(other)))
+    pairs = zip(one, other, strict=False)
+    return len([*takewhile(lambda pair: pair[0] == pair[1], pairs)])
 
 
 def called(last: str) -> str:

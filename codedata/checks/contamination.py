@@ -77,8 +77,6 @@ class Hit:
     kind: str         # SAME_ID, SAME_COMMIT or SAME_WORDS
     overlap: str      # quoted from the sample, at most 300 characters
     part: str = ""    # the part of the row that overlaps, one of PARTS
-    where: str = ""   # the name of the sample's text
-    share: float = 1.0   # of the part's 13-grams, in the text
 
     def __str__(self) -> str:
         part = f" ({self.part})" if self.part else ""
@@ -143,14 +141,14 @@ class Benchmarks:
                  for row in self._by_name.get(sample.instance_id.lower(), ())]
         found += [(row, SAME_COMMIT, f"{sample.repo} {sample.base_commit}")
                   for row in self._same_commit(sample.repo.lower(), sample.base_commit.lower())]
-        overlaps = [(overlap, where) for where, text in sample.texts.items()
+        overlaps = [(overlap, text) for text in sample.texts.values()
                     for overlap in self._overlaps(self._word_hashes.of(words(text)))
                     if overlap.part == STATEMENT or overlap.share >= MIN_SHARE]
-        longest: dict[int, tuple[Overlap, str]] = {}   # row → its longest overlap, the text's name
-        for overlap, where in sorted(overlaps, key=lambda pair: -pair[0].n_words):
-            longest.setdefault(overlap.row, (overlap, where))
-        found += [(row, SAME_WORDS, _excerpt(sample.texts[where], overlap), overlap.part, where,
-                   overlap.share) for row, (overlap, where) in longest.items()]
+        longest: dict[int, tuple[Overlap, str]] = {}   # row → its longest overlap, the text
+        for overlap, text in sorted(overlaps, key=lambda pair: -pair[0].n_words):
+            longest.setdefault(overlap.row, (overlap, text))
+        found += [(row, SAME_WORDS, _excerpt(text, overlap), overlap.part)
+                  for row, (overlap, text) in longest.items()]
         return [Hit(*self._ids[row], *fields)
                 for row, *fields in sorted(found, key=itemgetter(0))]
 

@@ -352,7 +352,7 @@ def check_collected(grade: Grade, tests: Collection[str]) -> None:
     broken = [why for _, phase, _, why in grade.phases if phase == "collect"]
     found = {name for name, phase, *_ in grade.phases if phase != "collect"}
     if broken or not found:
-        raise CheckFailed("pytest does not collect them", broken or grade.log.splitlines()[-5:])
+        raise CheckFailed("pytest does not collect them", broken or grade.last_lines)
     if unlike := sorted(found ^ {*tests}):
         raise CheckFailed("pytest and weights.json do not name the same tests: "
                           f"{', '.join(unlike)}")
@@ -383,7 +383,7 @@ def unsolved(error: NotRewarded, tests: Collection[str]) -> CheckFailed:
 
 def _evidence_of(error: NotRewarded, tests: Collection[str]) -> list[str]:
     return [*missed(error.grade, tests), *error.printed.splitlines()[-5:],
-            *error.grade.log.splitlines()[-5:]]
+            *error.grade.last_lines]
 
 
 def _named_in(tree: ast.Module) -> Iterator[str]:

@@ -315,9 +315,6 @@ def read_json(name: str, http):
 def _lines_of_list(path: str, name: str, owner) -> str:
     """Return the path of a copy with one list element on each line, deleted together with `owner`.
     """
-    with open(path, "rb") as file:
-        if not file.read(99).lstrip().startswith(b"["):
-            raise Trouble("is not a list of objects", name, "One object a line is called .jsonl.")
     copy = _temporary_copy(owner, io.BytesIO())
     try:
         # one thread, as each thread holds many elements

@@ -31,14 +31,6 @@ def n_samples(settings: Settings) -> int:
     return max(settings.king.samples, MIN_SAMPLES if wants_more else 1)
 
 
-def samples_wanted(settings: Settings) -> str:
-    """Return how many blind answers to a turn are asked for, and by which settings."""
-    why = {"[king] samples": settings.king.samples > 1, "[duel] agreement": settings.duel.agreement,
-           '[challenger] how = "chosen"': settings.challenger.how == "chosen"}
-    named = ", ".join(name for name, wants_more in why.items() if wants_more)
-    return f"asks for {n_samples(settings)} answers a turn, by one call where it can: {named}"
-
-
 def sampler_of(king: Client, models: Models) -> Client:
     """Return the king's client for further answers, which have to differ."""
     warm = max(king.spec.temperature, BLIND_TEMPERATURE)

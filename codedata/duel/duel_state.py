@@ -93,7 +93,7 @@ def duel_record(rules: DuelSettings | Duel, panel: Panel, judged: list[JudgedTur
               for name, judge in numbers["judges"].items()}
     return Duel.of({
         **values, **numbers, "judges": judges, "order": panel.order, "lcb": outcome.lcb,
-        "interval": outcome.interval, "accepted": outcome.accepted, "reasons": outcome.reasons,
+        "interval": outcome.interval, "accepted": not outcome.reasons, "reasons": outcome.reasons,
         "resamples": values["bootstrap_resamples"], "turns_left": turns_left,
         "instances": len(set(clusters)),
         "verdicts": digest([turn.by_judge for turn in turns]), **further})

@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from codedata.disk.layouts import load
+from codedata.disk.store import Store
 from codedata.errors import BrokenRecord
 from codedata.records import Commit
 
@@ -20,21 +20,16 @@ def oversized(root: Path, max_chars: int) -> Callable[[str, str], str]:
     """Return a function from an item and its instance id to the rule that leaves it out, or "".
     commit/ is looked through at its first call.
     """
-    ids = cache(lambda: set(_oversized_ids(root / Commit.directory, max_chars)))
+    ids = cache(lambda: set(_oversized_ids(Store(root, Commit), max_chars)))
     return lambda _, instance_id: RULE if instance_id in ids() else ""
 
 
-def _oversized_ids(directory: Path, max_chars: int) -> Iterator[str]:
+def _oversized_ids(commits: Store, max_chars: int) -> Iterator[str]:
     """Yield the instance ids with an oversized patch; ch.py reports records that are broken."""
-    if not (max_chars and directory.is_dir()):
+    if not (max_chars and commits.into.is_dir()):
         return
-    for path in directory.glob("*.json"):
+    for path in commits.into.glob("*.json"):
         with suppress(BrokenRecord, OSError):   # a link may lead nowhere
-            if path.stat().st_size > max_chars and len(_patch_of(path)) > max_chars:
+            if path.stat().st_size > max_chars and len(
+                    commits.read(path.stem).patch) > max_chars:
                 yield path.stem
-
-
-def _patch_of(path) -> str:
-    record = load(path)
-    patch = record.get("patch") if isinstance(record, dict) else ""
-    return patch if isinstance(patch, str) else ""

@@ -80,7 +80,7 @@ class Panel:
     """Hold the judges of a duel, whom they put the challenger against, and in which orders."""
 
     models: dict[str, str]   # {judge: its model}
-    order: str               # BOTH | KING_FIRST
+    order: str               # [judge] order
     rival: str = "king"      # or "reference"
 
     @property

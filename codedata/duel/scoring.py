@@ -27,11 +27,11 @@ from statistics import mean
 
 import numpy as np
 
-from codedata.records import METRICS, ORDERS, POINTS
+from codedata.records import METRICS, POINTS
 from codedata.settings import DuelSettings
 from codedata.terminal import plural
 
-BOTH, KING_FIRST, CHALLENGER_FIRST = "both", "king_first", "challenger_first"
+BOTH, CHALLENGER_FIRST = "both", "challenger_first"   # records check what is read
 BLOCK_CELLS = 1 << 20     # cells drawn at a time: 8 MB for each array of indices or gathered values
 DUST = 1e-12              # an LCB this near to 0 counts as 0: it is rounding error, not evidence
 
@@ -82,15 +82,10 @@ class DuelOutcome:
     interval: list[float] | None            # 95 % interval of the mean lead in points
     reasons: list[str]                      # why it is not accepted; empty if it is
 
-    @property
-    def accepted(self) -> bool:
-        """Return whether the challenger is accepted."""
-        return not self.reasons
-
 
 def sides_shown(order: str, rival: str) -> tuple[str, str]:
     """Return the sides that a judge sees as MODEL 1 and MODEL 2."""
-    return ("challenger", rival) if _challenger_first(order) else (rival, "challenger")
+    return ("challenger", rival) if order == CHALLENGER_FIRST else (rival, "challenger")
 
 
 def scores_of(picks: dict[str, int], order: str,
@@ -110,11 +105,8 @@ def combine_orders(entries: list[dict], order: str = BOTH) -> dict[str, float] |
     """Return one judge's {metric: 1 | 0.5 | 0} of a turn; None if a needed order was not parsed.
 
     If an order has several entries, the last one counts. "king_first" ignores the other order.
-    Raise ValueError for an unknown order.
     """
-    if order not in (BOTH, KING_FIRST):
-        raise ValueError(f"order is {order!r}, not {BOTH!r} or {KING_FIRST!r}")
-    scores = {_challenger_first(entry["order"]): is_parsed(entry) and entry["scores"]
+    scores = {entry["order"] == CHALLENGER_FIRST: is_parsed(entry) and entry["scores"]
               for entry in entries}
     one = scores.get(False)
     other = scores.get(True) if order == BOTH else one
@@ -214,7 +206,7 @@ def _unreadable(total: Aggregate, rules: DuelSettings) -> str:
 
 
 def objections(total: Aggregate, lcb: float, rules: DuelSettings, n_instances: int,
-               turns_left: int = 0) -> list[str]:
+               turns_left: int) -> list[str]:
     """Return what is against the challenger: too little evidence, too small a margin or LCB.
 
     Turns that are not judged yet (`turns_left`) do not count against the challenger, but while
@@ -275,13 +267,3 @@ def resampled_means(generator: np.random.Generator, totals: np.ndarray, counts: 
 def is_parsed(entry: dict) -> bool:
     """Return whether an entry holds a readable verdict."""
     return entry["parse_ok"] and not entry.get("error")
-
-
-def _challenger_first(order: str) -> bool:
-    """Return whether the challenger was MODEL 1.
-
-    Raise ValueError for an unknown order, which would swap the sides.
-    """
-    if order not in ORDERS:
-        raise ValueError(f"an order is {order!r}, not one of {', '.join(ORDERS)}")
-    return order == CHALLENGER_FIRST

@@ -53,11 +53,11 @@ def parse_verdict(content: str, reasoning: str = "", finish_reason: str = "stop"
 
     Never raise, whatever the texts are.
     """
-    text = content or ""   # an endpoint may send null for either
+    text = content
     if finish_reason == "stop" and not text.strip():
-        text = reasoning or ""
+        text = reasoning
     found, its_end = None, 0
-    for _, end, value in json_objects(text, DECODER, [*filter(None, answers)]):   # the last first
+    for _, end, value in json_objects(text, DECODER, answers):   # the last first
         picks = {metric: TOKENS.get(_text(value.get(metric)).strip().lower()) for metric in METRICS}
         if None not in picks.values() and end >= its_end:   # what was found is inside this one
             reason = UNSTORABLE.sub("\ufffd", _text(value.get("reason")))

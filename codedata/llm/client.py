@@ -198,7 +198,7 @@ class Client(StaysInDriver):
         else:
             fitted = fit(history, self.spec.max_prompt_tokens, estimate_tokens, fixed, patches)
         if fitted.cut:
-            current_reply_log().note_cut(fitted.cut)
+            current_reply_log().cuts.append(fitted.cut)
         return fitted
 
     def fit_embedded(self, history: list[dict], fixed: str, patches: tuple[str, ...]) -> Fitted:
@@ -329,8 +329,9 @@ class Client(StaysInDriver):
         """Return a call's entry for the ledger."""
         # The cost uses the requested model name, which has a price; the served name may add a date.
         model = self.spec.model
-        call = {"id": self._models.new_id(), "model": model, **usage,
-                "cost_usd": self._models.money.cost(model, **usage),
+        models = self._models
+        call = {"id": f"{models.run}-{next(models.n_calls)}", "model": model, **usage,
+                "cost_usd": models.money.cost(model, **usage),
                 "seconds": round(tries.seconds, 3)}
         if tries.n > 1:
             call["tries"] = tries.n
@@ -383,11 +384,7 @@ class Models(StaysInDriver):
         self.take_tools = {}          # (base_url, model): whether it answers requests with tools
         self.was_said = {}            # ((base_url, model), text): who said it first
         self._clients = {}            # by role
-        self._run, self._n_calls = secrets.token_hex(5), itertools.count(1)
-
-    def new_id(self) -> str:
-        """Return a call's id, which no other run has."""
-        return f"{self._run}-{next(self._n_calls)}"
+        self.run, self.n_calls = secrets.token_hex(5), itertools.count(1)   # the ids of calls
 
     @cached_property
     def embedded(self):

@@ -163,10 +163,6 @@ class ReplyLog(StaysInDriver):
             self._file.append(to_line(line))
         return line
 
-    def note_cut(self, what: str) -> None:
-        """Note what of a request was cut."""
-        self.cuts.append(what)
-
     def note(self, **fields) -> None:
         """Add fields to the item's ledger line."""
         self.notes.update(fields)

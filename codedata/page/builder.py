@@ -105,11 +105,7 @@ def shortened(text: str, max_chars: int) -> str:
 def _sign(match: re.Match) -> str:
     """Return the visible symbol for a hidden character."""
     n = ord(match[0])
-    if n < 0x20:
-        return chr(0x2400 + n)   # ␀ ␛ ␍
-    if n == 0x7f:
-        return "\u2421"          # ␡
-    return "\ufffd" if 0xd800 <= n < 0xe000 else f"⟨U+{n:04X}⟩"
+    return chr(0x2400 + n) if n < 0x20 else f"⟨U+{n:04X}⟩"   # ␀ ␛ ␍
 
 
 def _in_script(data: bytes) -> bytes:

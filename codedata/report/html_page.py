@@ -36,7 +36,6 @@ MAX_PULL_CHARS = 20_000      # length limit of each text of a pull request
 LABEL_CHARS = 120            # length limit for the name of a repository, language or instance
 FIELDS = {**SIDES, "challenger": "challenger"}   # of an Answer, by side
 OTHERS = {"reference": "reference: the data set’s own turn"}
-Letters = dict[str, tuple[str, str]]
 COLOURS = {"final": "green", "refined": "mint", "defeat": "grey"}   # of the buckets
 LEADS = {
     "king": "The king answered each turn from the conversation alone; the challenger also knew the "
@@ -123,17 +122,13 @@ def _note(heading: str, item: str | Table) -> Block:
 
 # the turns ---------------------------------------------------------------------------------------
 
-def _letters(duel: Duel) -> Letters:
-    """Return the colour and the meaning of the letters of verdict_codes()."""
-    turned = {"t": ("violet", "changes with the order")} if duel.order == BOTH else {}
-    return {"c": ("blue", "challenger"), "r": ("amber", duel.mode), "d": ("grey", "draw"), **turned,
-            UNREAD: ("unread", "not read")}
-
-
 def _table(duel: Duel, rows: list[TurnRow], found: list[str]) -> dict:
     """Return the columns and filters of the table; `found` are the fields with findings."""
     rival, judges = duel.mode, [[name, name.rpartition("/")[2]] for name in duel.judges]
-    letters = _letters(duel)
+    turned = {"t": ("violet", "changes with the order")} if duel.order == BOTH else {}
+    letters = {   # of verdict_codes(), with their colour and meaning
+        "c": ("blue", "challenger"), "r": ("amber", rival), "d": ("grey", "draw"), **turned,
+        UNREAD: ("unread", "not read")}
     verdicts = [[letter, name] for letter, (_, name) in letters.items()]
     buckets = [*COLOURS] if rival == "king" else []
     together = {"setting": True, "any": "all together"}

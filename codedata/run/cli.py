@@ -89,16 +89,6 @@ class RunOptions:
         return shlex.join(words)
 
 
-class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """Print a flag's value once, after its spellings."""
-
-    def _format_action_invocation(self, action):
-        if not action.option_strings or action.nargs == 0:
-            return super()._format_action_invocation(action)
-        value = self._format_args(action, self._get_default_metavar_for_optional(action))
-        return f"{', '.join(action.option_strings)} {value}"
-
-
 class _Parser(argparse.ArgumentParser):
     """Print no control characters, and note which flags were given."""
 
@@ -149,7 +139,7 @@ def parser(doc: str, *sections: str, output: str = "") -> argparse.ArgumentParse
     `sections` names the sections of chain.toml that the script's own flags set. `output` is the
     help of --output if it is a file; by default --output means the same as --root.
     """
-    p = _Parser(description=doc, formatter_class=_Formatter)
+    p = _Parser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.set_defaults(sections=sections)
     add = p.add_argument_group("flags of every script").add_argument
     add("--root", "--output-root", *(() if output else ("--output",)), default=".", metavar="DIR",

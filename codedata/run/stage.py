@@ -69,10 +69,10 @@ class Parts:
 
     wanted: dict[str, str]                       # part: digest of its settings now
     of: Callable[[object], dict[str, str]]       # returns the same for a record's final parts
-    enough: Callable[[set[str]], bool]           # whether a record with only these parts is valid
-    view: str                                    # digest of how parts are combined into a record
-    fits: Callable[[object], bool]               # whether a record combines its parts in this view
     is_of: Callable[[object, dict[str, str]], bool]   # whether parts come from inputs with digests
+    enough: Callable[[set[str]], bool] = bool    # whether a record with only these parts is valid
+    view: str = ""                               # digest of how parts are combined into a record
+    fits: Callable[[object], bool] = bool        # whether a record combines its parts in this view
     worthwhile: bool = True                      # whether a second try is likely to help
 
 

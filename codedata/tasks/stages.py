@@ -30,7 +30,7 @@ from codedata.terminal import plural, say
 
 
 def screen_stage(screens: Screens, name: str, environments: Derived, host: SandboxFactory,
-                 identity: dict | None = None, is_full: bool = False, refresh: bool = False,
+                 identity: dict, is_full: bool = False, refresh: bool = False,
                  **more) -> Stage:
     """Return the stage that screens a maker's items and writes its verdicts."""
     screening = Screening(screens, host, is_full)
@@ -38,7 +38,7 @@ def screen_stage(screens: Screens, name: str, environments: Derived, host: Sandb
         name, make=screening.make, close=screening.close, reads=screens.items,
         joined=(_judged_in(environments), *screens.joined), writes=screens.verdicts,
         refresh=refresh or is_full,
-        identity=(identity or {}) | ({"is_full": True} if is_full else {}), **more)
+        identity=identity | ({"is_full": True} if is_full else {}), **more)
 
 
 def prove_stage(kind: Kind, name: str, prover: Prover, host: SandboxFactory,

@@ -12,9 +12,10 @@ from conftest import REPO
 from line_tables import rows
 
 from codedata.analysis.__main__ import main
-from codedata.analysis.analyse import analysis_of, entity_of_test
+from codedata.analysis.analyse import analysis_of
 from codedata.code.entities import read_sources
 from codedata.records import Coverage, parse
+from codedata.suites.test_results import place_of
 
 SOURCE = '''\
 """Shapes."""
@@ -131,7 +132,8 @@ b.py::test_y              |
                           |
 """))
 def test_the_function_of_a_test_is_found_by_its_name(name, entity):
-    assert entity_of_test(name, {"a/test_x.py", "a/other.py"}) == entity
+    place = place_of(name, {"a/test_x.py", "a/other.py"})
+    assert "::".join(filter(None, place)) == entity
 
 
 # alone -------------------------------------------------------------------------------------------

@@ -91,15 +91,6 @@ def test_picks_become_sides_and_values(order, rival, verdict):
                                               values(verdict))
 
 
-def test_a_misspelt_order_raises_and_turns_no_verdict_round():
-    with pytest.raises(ValueError, match="challenger-first"):
-        scores_of(dict.fromkeys(METRICS, 1), "challenger-first")
-    with pytest.raises(ValueError, match="kings_first"):
-        combine_orders([entry("a", "kings_first", "CCCCC")])
-    with pytest.raises(ValueError, match="challenger_first"):
-        combine_orders(asked("a=CCCCC"), "challenger_first")
-
-
 @pytest.mark.parametrize("both, combined, classic", rows("""
 # the same in both: as it is
 CKDCK/CKDCK | CKDCK | CKDCK
@@ -169,7 +160,7 @@ def test_a_duel(turns, panel, order, changed, challenger, king, margin, lcb, rea
         *map(number, (challenger, king, margin))]
     assert outcome.lcb == (None if lcb == "-" else pytest.approx(number(lcb), abs=1e-12))
     wanted = [reason for reason in reasons.split("; ") if reason]
-    assert outcome.accepted is (not wanted) and len(outcome.reasons) == len(wanted), outcome.reasons
+    assert len(outcome.reasons) == len(wanted), outcome.reasons
     assert all(part in reason
                for part, reason in zip(wanted, outcome.reasons, strict=True)), outcome.reasons
     mirror = decide(turns_of(swapped(turns, order), panel, order), expand(panel), rules).total
@@ -206,7 +197,7 @@ def test_too_little_parsed_shows_no_score_anywhere_but_says_who_was_unreadable()
                                            (1e-11, True), (-1e-11, False)])
 def test_dust_does_not_decide(lcb, accepted):
     total = aggregate(turns_of("6 x a=CCCCC", "a"), ["a"])
-    assert (objections(total, lcb, RULES, 6) == []) is accepted
+    assert (objections(total, lcb, RULES, 6, 0) == []) is accepted
 
 
 # ---- the bootstrap

@@ -50,7 +50,7 @@ SHOWN = ("<script>hacked(1)</script></script><script>hacked(2)</script>"
          "<!--<script><img src=x onerror=hacked(3)>"
          "\"'><svg onload=hacked(4)>{data}{script}${hacked(5)}&lt;b&gt;\\u003c ]]> "
          "⟨U+202E⟩esrever⟨U+2066⟩ ⟨U+2028⟩"
-         "NUL␀ ESC␛ half\ufffd zero⟨U+200B⟩width tag⟨U+E0041⟩ 😀👩\u200d👩\u200d👧 العربية")
+         "NUL␀ ESC␛ half⟨U+D800⟩ zero⟨U+200B⟩width tag⟨U+E0041⟩ 😀👩\u200d👩\u200d👧 العربية")
 
 
 # made by hand ------------------------------------------------------------------------------------
@@ -150,7 +150,8 @@ def test_no_address_but_that_of_files_beside_it():
 
 def test_what_is_not_seen_is_shown():
     assert visible(HOSTILE) == SHOWN
-    assert visible("a\tb\nc\r\nd\re\x7f\x85\ufeff\uffff") == "a\tb\nc\nd␍e␡⟨U+0085⟩⟨U+FEFF⟩⟨U+FFFF⟩"
+    assert visible("a\tb\nc\r\nd\re\x7f\x85\ufeff\uffff") == (
+        "a\tb\nc\nd␍e⟨U+007F⟩⟨U+0085⟩⟨U+FEFF⟩⟨U+FFFF⟩")
     assert visible({"k\x00": ["\u202e", 1, 0.5, None, True, ("x",)]}) == {
         "k␀": ["⟨U+202E⟩", 1, 0.5, None, True, ["x"]]}
     for harmless in ("", "häßlich", "日本語", "👨‍👩‍👧‍👦 ❤️", "a\tb\nc", "नमस्ते", "ﷺ"):

@@ -27,7 +27,6 @@ from codedata.texts import fill, text_of
 MARK = ">>>>> "            # begins all marks of SWE-bench's harness
 FOLDER = f"{TOOLS}-evaluation"   # the folder of a running script and its output
 MAX_BYTES = 2_000_000      # of a script
-LINE_CHARS = 76            # of an archive's line
 LINE = re.compile(r"(PASSED|FAILED|ERROR|SKIPPED) (\S+)")
 
 
@@ -39,9 +38,8 @@ def eval_script(tests: Mapping[str, str]) -> str:
 
     Names are escaped by junit.escaped_name(), as in FAIL_TO_PASS.
     """
-    text = base64.b64encode(_archive(tests)).decode()
-    lines = "\n".join(text[i:i + LINE_CHARS] for i in range(0, len(text), LINE_CHARS))
-    script = fill(text_of("codedata.tasks.verifier", "eval_script.sh"), files=lines)
+    text = base64.encodebytes(_archive(tests)).decode().rstrip("\n")
+    script = fill(text_of("codedata.tasks.verifier", "eval_script.sh"), files=text)
     if len(script) > MAX_BYTES:
         raise Excluded(f"its evaluation script would have {len(script):,} bytes, more than "
                        f"{MAX_BYTES:,}.")

@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from codedata.code.git import git_output, run_git
@@ -41,7 +41,6 @@ class TaskImage:
     """Hold an image in which a task's source is the only commit."""
 
     name: str
-    image_id: str
     base_commit: str
 
 
@@ -54,7 +53,8 @@ def derive(factory: SandboxFactory, image: str, patch: str, name: str, label: st
         commit = done.output.strip().rpartition("\n")[2]
         if not (done.ok and re.fullmatch(r"[0-9a-f]{40}", commit)):
             raise ItemFailed(f"no task can be made of it: {done.output.strip()[-500:]}", image)
-        return TaskImage(name, sandbox.commit(name, keep=False), commit)
+        sandbox.commit(name, keep=False)
+        return TaskImage(name, commit)
 
 
 def lead_from_testbed(factory: SandboxFactory, image: TaskImage, label: str) -> TaskImage:
@@ -67,7 +67,8 @@ def lead_from_testbed(factory: SandboxFactory, image: TaskImage, label: str) -> 
         if not sandbox.run(LINK).ok:
             raise Excluded(f"its image has something other than the source at {WORKDIR}, where "
                            "graders work.")
-        return replace(image, image_id=sandbox.commit(image.name, keep=False))
+        sandbox.commit(image.name, keep=False)
+    return image
 
 
 def check_task_image(image: str, gold: str, hidden: str = "",

@@ -18,7 +18,6 @@ from codedata.records import Files, Task
 from codedata.sandbox.factory import WORKDIR
 from codedata.tasks.folder.folder import (
     ARCHIVE,
-    DOCKERFILE,
     GOLD,
     REVERSE,
     SOLVE,
@@ -111,6 +110,5 @@ def collect_script(counts: Sequence[str] | None, commit: str, label: str) -> str
 def with_image(task: Task, image: str) -> Task:
     """Return a task with another image name."""
     environment = {**task.config["environment"], "docker_image": image}
-    dockerfile = from_image(image)[DOCKERFILE]
     return replace(task, config={**task.config, "environment": environment},
-                   environment={**task.environment, DOCKERFILE: dockerfile})
+                   environment={**task.environment, **from_image(image)})

@@ -43,6 +43,7 @@ from codedata.tasks.folder.folder import (
     workdir_of,
 )
 from codedata.tasks.folder.task_toml import artifacts_in
+from codedata.tasks.verifier import weighted_tests
 from codedata.texts import fill
 
 LIMIT_S = 600.0            # for a build, a solution or a verifier; --run-timeout may set less
@@ -83,8 +84,12 @@ class Grade:
 
     def passed(self) -> set[str]:
         """Return the tests all of whose phases passed."""
-        failing = {name for name, _, outcome, _ in self.phases if outcome != "passed"}
-        return {name for name, phase, *_ in self.phases if phase == "call"} - failing
+        return weighted_tests.passed(self.phases)
+
+    @property
+    def last_lines(self) -> list[str]:
+        """Return the last lines of the log."""
+        return self.log.splitlines()[-5:]
 
 
 def build_image(task: Task, host: SandboxFactory, label: str) -> tuple[str, Build]:
