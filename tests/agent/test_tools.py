@@ -8,8 +8,9 @@ from typing import Literal
 import pytest
 from conftest import KEY, item_calls, settings_for
 from fake_llm import Status
+from test_agent import sandbox as sandbox  # a fixture
 
-from codedata import SCRIPT_BASH_FUNC, LLMServerHTTP, SandboxLocal, ToolBashExecutor, ToolRunTests
+from codedata import LLMServerHTTP, ToolBashExecutor, ToolRunTests
 from codedata.agent import (
     Failed,
     Stop,
@@ -29,12 +30,6 @@ from codedata.sandbox import Sandbox
 ASK = [{"role": "user", "content": "p"}]
 CALL = {"id": "call_1", "type": "function",
         "function": {"name": "bash", "arguments": '{"command": "ls"}'}}
-
-
-@pytest.fixture
-def sandbox():
-    with SandboxLocal(scripts=[SCRIPT_BASH_FUNC]) as box:
-        yield box
 
 
 def put(sandbox, **files: str) -> None:

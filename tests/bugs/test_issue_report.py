@@ -171,10 +171,3 @@ def test_a_reproduction_is_asked_for_with_the_failing_tests_and_what_is_around_t
                  "E   ValueError: deep", "[a%20b]"):
         assert part in asked
     assert not re.search(r"def test_\d|PASSED", asked)
-
-
-def test_an_image_that_is_gone_fails_its_item_alone(tmp_path, fake_llm, report, capsys):
-    bugs = [a_bug(1, image="codedata-tests/gone:1"), a_bug(2)]
-    assert report(fenced(SCRIPT), REPORTED, bugs=bugs) == 1
-    assert read_bug(tmp_path, 2)["problem_statement"] == TEXT
-    assert "codedata-tests/gone:1" in capsys.readouterr().err

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from conftest import write_files
 from line_tables import rows
 
 from codedata.checks.benchmark_rows import BenchmarkRow
@@ -253,12 +254,6 @@ def test_a_folder_of_tasks(tmp_path):
     assert hit.benchmark == str(tmp_path / "keep-marks")
     assert hit.row_id == "keep-marks"
     assert kinds(benchmarks, instance_id="other") == [SAME_ID] and len(benchmarks) == 2
-
-
-def write_files(folder: Path, texts: dict[str, str]) -> None:
-    for name, text in texts.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
 
 
 def test_the_solution_and_the_tests_of_a_terminal_task_count(tmp_path):

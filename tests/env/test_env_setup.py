@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import finish, kill, ledger_lines, run_here, start_script
+from conftest import kill, ledger_lines, run_here, start_script
 from judged import read_json
 from scenario import Scenario
 from setups import (
@@ -15,7 +15,6 @@ from setups import (
     TEST,
     WRONG,
     handed_in,
-    left_by,
     on_lean,
     record,
     scenario,
@@ -207,17 +206,6 @@ def test_two_stages_for_javascript(tmp_path):
     assert "It is installed here by this script" in model.requests[1].text
     found = record(tmp_path, "tern")
     assert (found["install_script"], found["test_script"]) == (INSTALL, test_script)
-
-
-@pytest.mark.docker
-def test_ctrl_c_ends_with_the_step_in_hand(heron):
-    with Scenario(scenario({"calls": [["bash", {"command": "sleep 2"}]]})) as model:
-        process = start(heron, model)
-        model.wait_for(1)
-        process.send_signal(2)
-        done = finish(process)
-    assert done.returncode == 130 and not (heron / "env" / "birds__heron.json").exists()
-    assert not left_by(process.pid)
 
 
 @pytest.mark.docker

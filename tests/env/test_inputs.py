@@ -12,6 +12,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from conftest import run_here
+from heron_project import git
 from line_tables import rows
 
 from codedata.disk.store import Derived
@@ -20,14 +21,6 @@ from codedata.env.clones import git as git_of_strangers
 from codedata.env.inputs import one_repository, repositories_of, tree_digest
 from codedata.errors import BrokenRecord, Trouble
 from env_setup import main
-
-
-def git(folder, *words) -> str:
-    who = {f"GIT_{who}_{what}": "a@b.c" for who in ("AUTHOR", "COMMITTER")
-           for what in ("NAME", "EMAIL")}
-    done = subprocess.run(["git", *words], cwd=folder, env={**os.environ, **who}, check=True,
-                          capture_output=True)
-    return done.stdout.decode().strip()
 
 
 @pytest.fixture

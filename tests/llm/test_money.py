@@ -268,7 +268,7 @@ PLACES = """prompt commit answer answer_0 variants/chosen variants/placebo score
     env coverage analysis bug bug/_config bug/_candidates bug/_verdicts nl2repo nl2repo/_meta
     nl2repo/_facts nl2repo/_communities nl2repo/_patches nl2repo/_docs dp dp/_seeds
     dp/_ideas dp/_drafts dp/_staging dp/_checks dp/_checks/_deeper task
-    audit executed executed/_states"""
+    audit executed executed/_states attempt"""
 NO_PLACES = ["runs/other/answer", "answer_backup", "answer/_replaced", "dp/_tmp", "dp/a_task"]
 
 
