@@ -347,7 +347,7 @@ def _lines(entry: dict, values: dict, shown: list[int]) -> tuple[int, int]:
         first, last = map(_number, view)
         return first, last if last > 0 else END
     if "first" in entry:
-        return _number(values["first"]) or 1, _number(values["last"])
+        return _number(values["first"]), _number(values["last"])
     if entry["name"].startswith("scroll_"):
         first = shown[-1] + 1 if entry["name"] == "scroll_down" else max(1, shown[0] - WINDOW)
         return first, first + WINDOW - 1

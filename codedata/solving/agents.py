@@ -1,6 +1,6 @@
 """Choose the agent that attempts tasks, by name.
 
-own       a model with the tools of codedata/agent/
+own       a model with a shell that goes on (codedata/agent/)
 nop       changes nothing: a sound task rewards it with less than 1
 gold      runs the task's own solution: a sound task rewards it with 1
 command   a program of the user (proxy.py)
@@ -12,15 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from codedata.agent import (
-    Agent,
-    AgentResult,
-    ToolBashExecutor,
-    create_file,
-    edit_file,
-    search,
-    view_file,
-)
+from codedata.agent import Agent, AgentResult, ToolBashExecutor
 from codedata.llm.client import Client
 from codedata.records import Object, Task
 from codedata.sandbox import Sandbox
@@ -33,7 +25,6 @@ from codedata.tasks.prove.grade import Grader
 from codedata.texts import text_of
 
 Runner = tuple[dict[str, str], Callable[[str, Sandbox], AgentResult]]
-FILE_TOOLS = [view_file, search, create_file, edit_file]
 NO_USAGE = {"calls": 0, "tokens_in": 0, "tokens_out": 0, "cost_usd": 0.0, "seconds": 0.0,
             "model_seconds": 0.0}
 
@@ -73,7 +64,7 @@ class Gold(Nop):
 
 @dataclass(frozen=True)
 class Own:
-    """Let a model work with tools in a container of the task's image."""
+    """Let a model work with a shell in a container of the task's image."""
 
     client: Client
     limits: Object           # max_iterations, max_seconds, max_usd: of Agent
@@ -89,9 +80,10 @@ class Own:
     @contextmanager
     def runner(self, host: SandboxFactory) -> Iterator[Runner]:
         """Yield (what a container is to mount, what runs the agent on a task in it)."""
-        tools = [ToolBashExecutor(max_timeout_s=host.run_timeout_s), *FILE_TOOLS]
+        bash = ToolBashExecutor(max_timeout_s=host.run_timeout_s)
         yield {}, lambda task, sandbox: Agent(
-            text_of(__package__, "system.md"), tools, self.client, sandbox, **self.limits).run(task)
+            text_of(__package__, "system.md"), [bash], self.client, sandbox, **self.limits
+            ).run(task)
 
     def attempt(self, task: Task, grader: Grader) -> Done:
         """Return what the model did. Work that cannot be packed is none."""
@@ -115,7 +107,7 @@ class Command(Own):
     @property
     def settings(self) -> Object:
         """Return what an attempt depends on beside its task."""
-        return {**super().settings, "command": self.command, "image": self.image, "prompt": ""}
+        return {**super().settings, "command": self.command, "image": self.image}
 
     @contextmanager
     def runner(self, host: SandboxFactory) -> Iterator[Runner]:

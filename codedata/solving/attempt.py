@@ -144,9 +144,8 @@ def price_of(root: Path, slug: str, n: int) -> str:
     if not kept:
         return f"{plural(n, 'attempt')}; what one costs is not known: none of this agent is there"
     mean = {key: n * fmean(usage[key] or 0 for usage in kept) for key in kept[0]}
-    unpriced = "" if all(usage["cost_usd"] is not None for usage in kept) else "more than "
     return (f"about {mean['calls']:,.0f} calls, {mean['tokens_in']:,.0f} tokens in, "
-            f"{mean['tokens_out']:,.0f} out, {unpriced}${mean['cost_usd']:.2f}, by the mean of "
+            f"{mean['tokens_out']:,.0f} out, ${mean['cost_usd']:.2f}, by the mean of "
             f"{plural(len(kept), 'attempt')}")
 
 

@@ -65,7 +65,6 @@ class Proxy(ExitStack):
         self._lock = threading.Lock()
         self._messages = []             # of the longest conversation, with the reply
         self._tools = []                # sent with it
-        self._too_long = ""             # the endpoint's words, if the last request was that
         self._outcome = ()              # status, answer, error, cause: no call begins any more
         self._stopped = None            # what run() is to raise
         self._sandbox = None
@@ -122,8 +121,6 @@ class Proxy(ExitStack):
             return "success", "", "", ""
         said = printable(result.output[-1000:].strip())
         error = f"the command ended with {result.exit_code}: {said}"
-        if self._too_long:
-            return "error", "", f"{self._too_long}; {error}", "context"
         return "error", "", error, "" if self.calls else FAILED
 
     def _end(self, *outcome: str) -> None:
@@ -163,11 +160,7 @@ class Proxy(ExitStack):
         try:
             reply = context.run(self.client.ask, messages, tools=tools or None)
         except ItemFailed as e:
-            cause = cause_of(e)
-            if cause == "context":   # the program may send a shorter one
-                self._too_long = str(e)
-                return 400, _error(e.what, "context_length_exceeded")
-            self._end("error", "", str(e), cause)
+            self._end("error", "", str(e), cause_of(e))
             return 500, _error(OVER)
         completion = self._completion(messages, tools, reply)
         return 200, _events(completion) if request.get("stream") else completion
@@ -187,7 +180,6 @@ class Proxy(ExitStack):
         message = _message("assistant", reply.text or None, tool_calls=reply.tool_calls)
         with self._lock:
             self.calls.append(reply.call)
-            self._too_long = ""
             if len(messages) >= len(self._messages) - 1:
                 self._messages, self._tools = [*messages, message], tools
         n_in, n_out = (reply.call.get(key) or 0 for key in ("tokens_in", "tokens_out"))
@@ -204,8 +196,8 @@ def _message(role: str, content: str | list | None = None, **more) -> dict:
     return {"role": role, "content": content} | {key: more[key] for key in KEYS if more.get(key)}
 
 
-def _error(what: str, code: str = "") -> dict:
-    return {"error": {"message": what, "code": code}}
+def _error(what: str) -> dict:
+    return {"error": {"message": what}}
 
 
 def _events(completion: dict) -> bytes:
@@ -254,9 +246,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "text/event-stream" if is_stream else "application/json")
         self.end_headers()
         self.wfile.write(answer if is_stream else orjson.dumps(answer))
-
-    def do_GET(self):
-        self.send_error(404)
 
     def log_message(self, *_):
         pass

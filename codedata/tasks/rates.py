@@ -22,19 +22,17 @@ def attempts_in(root: Path) -> dict[tuple[str, str], Attempts]:
 
 
 def rates_of(outcomes: list[AttemptOutcome]) -> Object:
-    """Return {model, attempts, solved, rate, mean_reward, interval, is_cut, tokens} of an agent's
-    attempts at a task. `interval` is the rate's of 95 %: Wilson's, or where [solve] until has
-    ended the attempts (`is_cut`), that of this design. `tokens` is None if unknown."""
+    """Return {model, attempts, solved, rate, mean_reward, interval, is_cut} of an agent's attempts
+    at a task. `interval` is the rate's of 95 %: Wilson's, or where [solve] until has ended the
+    attempts (`is_cut`), that of this design."""
     n, solved = len(outcomes), sum(one["status"] == SOLVED for one in outcomes)
     is_cut = has_enough(outcomes, outcomes[-1]["until"])
     interval = by_both(solved, n - solved, *outcomes[-1]["until"]) if is_cut else wilson(
         solved / n, n)
-    tokens = [one["usage"].get(key) for one in outcomes for key in ("tokens_in", "tokens_out")]
     return {"model": outcomes[0]["model"], "attempts": n, "solved": solved,
             "rate": round(solved / n, 4),
             "mean_reward": round(fmean(one["reward"] for one in outcomes), 4),
-            "interval": [round(end, 4) for end in interval], "is_cut": is_cut,
-            "tokens": sum(tokens) if {*map(type, tokens)} <= {int, float} else None}
+            "interval": [round(end, 4) for end in interval], "is_cut": is_cut}
 
 
 def has_enough(outcomes: list[AttemptOutcome], until: list[int]) -> bool:

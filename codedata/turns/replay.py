@@ -5,7 +5,7 @@ A recording may have begun at the base commit or with the tests of the pull requ
 with the modes of umask 022 or others. The start is found by trying: the first one with which most
 of the first observations are equal.
 
-Agents of codedata.agent have a shell that goes on, and tools for files: so has their replay.
+Agents of codedata.agent have a shell that goes on: so has their replay.
 """
 from __future__ import annotations
 
@@ -13,14 +13,10 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import count, takewhile
-from types import SimpleNamespace
 from typing import Protocol
 
-from codedata.agent import Tool, create_file, edit_file, search, view_file
 from codedata.conversation.commands import SUBMIT, action_style
-from codedata.conversation.tool_calls import parts_of
 from codedata.conversation.turn import commands_of, form_of
 from codedata.errors import ItemFailed
 from codedata.messages import content_text
@@ -46,7 +42,6 @@ BASE = "base"
 PREPARE = {TESTS: "", MODES: "chmod -R u=rwX,go=rX ."}
 KEPT_SHELL = "environment stay as a command leaves"   # what agents of codedata.agent are told
 SHELL = "/var/tmp/codedata-shell"   # the folder of its state
-FILE_TOOLS = {tool.name: tool for tool in map(Tool.of, (view_file, search, create_file, edit_file))}
 ACTIVATE = re.compile(r"^[ \t]*(?:\.|source) (\S+)/bin/activate\s*$", re.MULTILINE)
 
 
@@ -58,8 +53,6 @@ class RecordedStep:
     command: str
     shown: ShownResult
     call: int = 0              # its number among the calls of its turn
-    # does the call in a sandbox in place of the command; None: the command does
-    tool: Callable[[Sandbox], str] | None = field(default=None, compare=False)
 
 
 @dataclass
@@ -103,21 +96,13 @@ def steps_of(messages: Sequence[Message], tools: Tools | None = None) -> list[Re
             for command in commands_of(form.read(side, history)):
                 if command.strip() and result and action_style(command) != SUBMIT:
                     shown = observation_of(content_text(result))
-                    steps.append(RecordedStep(turn, command, shown, k,
-                                              _file_tool(side) if tools else None))
+                    steps.append(RecordedStep(turn, command, shown, k))
     return steps
 
 
 def keeps_shell(messages: Sequence[Message], tools: Tools | None) -> bool:
     """Return whether each command begins where the one before has ended."""
     return KEPT_SHELL in f"{messages[:1]}{tools}"
-
-
-def _file_tool(side: Message) -> Callable[[Sandbox], str] | None:
-    """Return what does a turn's call in a sandbox, if it is of one of FILE_TOOLS."""
-    name, arguments = parts_of(side["tool_calls"][0])
-    tool = FILE_TOOLS.get(name)
-    return None if not tool or tool.problem(arguments) else partial(tool, arguments=arguments)
 
 
 def _results_by_call(sides: list[Message], following: Sequence[Message]) -> list[Message | None]:
@@ -164,12 +149,6 @@ class Replayer:
         if self.keeps_shell:
             command = f". {SHELL}/{SCRIPT_BASH_FUNC.name}\n{command}"
         return sandbox.run(command, timeout_s=self.timeout_s, env=self.variables)
-
-    def redo(self, sandbox: Sandbox, step: RecordedStep) -> Result:
-        """Return the result of a step of the history."""
-        if not step.tool:
-            return self.run(sandbox, step.command)
-        return Result(0, step.tool(SimpleNamespace(run=partial(self.run, sandbox))), 0.0)
 
     @contextmanager
     def replay(self, steps: Sequence[RecordedStep], start: str = "", look: Look = lambda *_: None
@@ -222,7 +201,7 @@ class Replayer:
         for i, step in enumerate(steps):
             if i == 0 or steps[i - 1].turn != step.turn:
                 look(step.turn, branch, tree)
-            first = self.redo(branch, step)
+            first = self.run(branch, step.command)
             before, tree = tree, branch.tree()
             result, differs = compare(step.shown, first), False
             if result == UNEQUAL:
@@ -248,11 +227,11 @@ class Replayer:
         are): so does one that writes a script and runs it, whose output differs for other reasons.
         """
         with self.branches.branch(*branch.layers) as again:
-            return self.redo(again, step), again.tree() == tree
+            return self.run(again, step.command), again.tree() == tree
 
     def _replayed(self, steps: Sequence[RecordedStep], start: str) -> Result:
         """Return the result of the last step, behind a fresh replay of those before it."""
         with ExitStack() as held:
             branch = self._begin(start, held)
-            *_, last = (self.redo(branch, step) for step in steps)
+            *_, last = (self.run(branch, step.command) for step in steps)
         return last

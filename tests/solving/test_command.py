@@ -155,12 +155,6 @@ def test_a_run_without_an_answer_says_its_cause(client, fake_llm, command, reply
     assert said in result.error
 
 
-def test_a_request_that_is_too_long_may_be_followed_by_a_shorter_one(client, fake_llm):
-    fake_llm.script(TOO_LONG)
-    with Proxy(client, LIMITS) as proxy:
-        assert "context_length_exceeded" in ask(proxy)[1] and ask(proxy)[0] == 200
-
-
 def test_what_stops_the_run_stops_the_program(client, fake_llm):
     fake_llm.always(Status(401))
     with pytest.raises(RunStopped, match="refused the key"):

@@ -15,21 +15,18 @@ from judged import read_json, words
 from projects import Project
 from tool_turns import asks, call, result
 
-from codedata.agent import Tool, ToolBashExecutor, create_file, edit_file, view_file
+from codedata.agent import Tool, ToolBashExecutor
 from codedata.sandbox import open_sandbox
 from codedata.sandbox.docker import engine
 
-TOOLS = {tool.name: tool for tool in map(Tool.of, (
-    ToolBashExecutor(), create_file, edit_file, view_file))}
+TOOLS = {"bash": Tool.of(ToolBashExecutor())}
 HIDDEN = {"tests/test_swim.py": "def test_swim():\n    import heron\n"
                                 "    assert heron.swim() == 3\n"}
 SWIM = "tests/test_swim.py::test_swim"
 # the shell goes on, and two commands fail
 ACTS = [("bash", {"command": "cd tests && export DEPTH=3 && ls"}),
         ("bash", {"command": "pwd; echo $DEPTH; false"}),
-        ("create_file", {"path": "notes", "content": "deep\n"}),
-        ("edit_file", {"path": "../heron.py", "old": "def wade(", "new": "X = 1\n\n\ndef wade("}),
-        ("view_file", {"path": "../heron.py", "end": 9}),
+        ("bash", {"command": "echo deep > notes; sed -i '1i X = 1' ../heron.py"}),
         ("bash", {"command": "cat notes nowhere"}), ("bash", {"command": "git diff"})]
 
 
@@ -108,7 +105,7 @@ def test_a_turn_of_an_attempt_is_run_in_its_tasks_image_with_the_shell_and_tools
     done = run_script("run_turns.py", tmp_path, timeout_s=300)
     assert done.returncode == 0, done.stderr
     found = read_json(tmp_path / "executed/t_1.json")
-    assert (found["image_name"], found["replay"], found["n_equal"]) == (image, "equal", 6), found
+    assert (found["image_name"], found["replay"], found["n_equal"]) == (image, "equal", 4), found
     king = found["runs"][0]
     assert king["output"] == f"{project.workdir}/tests\n" and [*king["changes"]] == ["heron.py"]
     assert (found["before"][SWIM], king["tests"][SWIM]) == ("failed", "passed")

@@ -39,8 +39,6 @@ def outcome_of(document, name: str = "") -> Outcome:
         with suppress(OSError, ValueError, LookupError, BrokenRecord):
             found |= _read(folder, Attempt.places["outcome"])
             found |= {"exit_status": found["status"], "resolved": found["status"] == SOLVED}
-            patch = read_bounded(inside(folder, Attempt.places["patch"]))   # it may have none
-            found["model_patch"] = patch.decode()
     reward = found.get("reward")
     is_number = isinstance(reward, (int, float)) and abs(reward) <= float_info.max
     resolved = found.get("resolved", found.get("target"))
