@@ -64,13 +64,6 @@ def test_a_task_is_an_orphan_of_the_step_that_made_it_alone(tmp_path, run):
     assert names(tmp_path) == OTHERS - {SCALES} | {GOOD}
 
 
-def test_a_name_that_somebody_else_has_taken_is_left_alone(tmp_path, run):
-    add_candidate(tmp_path)
-    write_foreign(tmp_path, GOOD)
-    assert f"not a task of the kind {BUG!r}" in run("agent", "prove", code=1)
-    assert "theirs" in (tmp_path / f"task/{GOOD}/task.toml").read_text()
-
-
 def test_a_proof_of_an_earlier_version_counts_as_made_with_other_settings(tmp_path, run):
     add_candidate(tmp_path)
     write_by_hand(tmp_path, a_bug(GOOD))

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import json
-import re
 
 from conftest import edit, ledger_lines, turn_of, write_commits, write_prompts, write_toml_for
 from fake_judges import run_main
@@ -80,18 +79,6 @@ def test_blind_answers_come_from_one_call_paid_once_and_those_that_lack_are_aske
     paid = [[call["cost_usd"] for call in line["calls"]]
             for line in ledger_lines(tmp_path / "answer", stage="king")]
     assert paid[0] == [160 / 1e6, 0, 0]
-
-
-def test_chosen_picks_among_the_kings_own_answers(tmp_path, fake_llm):
-    commands = ("ls src", "cat a.py", "make")
-    played(tmp_path, fake_llm, *commands, more='[challenger]\nhow = "chosen"\n')
-    n_asked = fake_llm.n_requests
-    fake_llm.always(lambda request: json.dumps(
-        {"why": "w", "choice": 1 + re.findall("ls src|cat a.py|make", request.last).index("make")}))
-    run_main(ch.main, tmp_path)
-    assert fake_llm.n_requests == n_asked + 2
-    chosen = read_json(tmp_path / "answer/prompts_1_1_1.json")["challenger"]
-    assert chosen == turn_of("make", "I look.")
 
 
 def test_a_sample_that_takes_the_kings_step_is_no_rival_and_the_record_says_what_was_picked_and_why(

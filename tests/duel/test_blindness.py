@@ -51,6 +51,8 @@ def test_no_mark_of_it_is_in_any_request_of_the_placebo_nor_of_the_blind_candida
         lambda r: '{"why": "good", "choice": 1}' if "Several agents" in r.text else turn_of("ls"))
     requests = asked(tmp_path, fake_llm, ch, "--how", "chosen")
     assert sum(b"MARK" in r.raw for r in requests) == 6 and len(requests) == 12
+    assert {(b"MARK" in r.raw, r.body["temperature"]) for r in requests} == {
+        (False, 1.0), (True, 0.0)}
 
 
 def test_marks_of_a_pull_request_are_in_no_request_of_the_king_and_in_all_of_its_challenger(

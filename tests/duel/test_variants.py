@@ -154,20 +154,6 @@ def test_where_no_blind_answer_beats_the_king_s_in_both_orders_there_is_no_chall
     assert len({*kings}) == 1 and row.endswith(f"| {kings[0]} |")   # not the informed turn's
 
 
-def test_what_is_picked_was_written_blind(root, fake_llm):
-    made(root, "chosen", "--limit", "1")
-    picked, = turns(root, "chosen").values()
-    blind = [r for r in fake_llm.requests if "Several agents" not in r.text]
-    assert all(b"fix 1" not in r.raw and r.body["temperature"] == 1.0 for r in blind)
-    asked = [r for r in fake_llm.requests if "Several agents" in r.text]
-    assert len(blind) == len(asked) == 2
-    assert all(picked[side] in r.text and "fix 1" in r.text and r.body["temperature"] == 0.0
-               for r in asked for side in ("king", "challenger"))
-    orders = [COMMAND.findall(r.last) for r in asked]
-    assert orders[0] == orders[1][::-1] and len({*orders[0]}) == 3
-    assert picked["king"] in asked[0].last.partition(" 2]]")[0]   # the first, and then the last
-
-
 def test_a_picked_turn_that_names_what_nothing_has_shown_is_counted_and_in_no_final(
         tmp_path, fake_llm):
     more = f'{SETTINGS}[challenger]\nhow = "chosen"\n'
