@@ -32,6 +32,7 @@ from codedata.terminal import say
 
 
 def main(argv=None) -> int:
+    """Run the script, and return its exit code."""
     parser = cli.parser(__doc__, "solve", "sandbox")
     add = parser.add_argument_group("flags of solve.py").add_argument
     add("--n", type=cli.positive, default=4, metavar="N",

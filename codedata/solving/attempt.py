@@ -10,7 +10,6 @@ import time
 from functools import partial
 from pathlib import Path
 from statistics import fmean
-from typing import Protocol
 
 import codedata
 from codedata.agent import AgentResult
@@ -37,13 +36,13 @@ from codedata.run.stage import Reads, Stage, Writes
 from codedata.run.talk import begin_step
 from codedata.sandbox.copies import at_hand
 from codedata.sandbox.factory import SandboxFactory
-from codedata.solving.agents import Done
+from codedata.solving.agents import Nop, Own
 from codedata.solving.index_page import write_index
 from codedata.solving.trials import Trial, agent_id, enough_at, trials_in
 from codedata.suites.environments import labelled
 from codedata.tasks.folder.folder import audited_digest
 from codedata.tasks.gold import commit_of
-from codedata.tasks.prove.grade import Grade, Grader, grader_of
+from codedata.tasks.prove.grade import Grade, grader_of
 from codedata.tasks.rates import attempts_in, rates_by_agent
 from codedata.terminal import plural
 
@@ -52,17 +51,7 @@ STATUS_BY_CAUSE = {"steps": "out of steps", "seconds": "out of time", "context":
                    "usd": "out of money", "refused": "refused"}
 
 
-class TaskAgent(Protocol):
-    """Define an agent that attempts tasks; agents.py has those there are."""
-
-    name: str
-    settings: Object         # what an attempt depends on beside its task
-
-    def attempt(self, task: Task, grader: Grader) -> Done:
-        """Return what the agent did. Raise ItemFailed if a container failed."""
-
-
-def solve_stage(root: Path, host: SandboxFactory, agent: TaskAgent, n: int, until: tuple[int, ...]
+def solve_stage(root: Path, host: SandboxFactory, agent: Nop | Own, n: int, until: tuple[int, ...]
                 ) -> Stage:
     """Return the stage in which an agent makes `n` attempts at each task of a root. Raise Trouble
     if the sandbox cannot build images."""
@@ -80,7 +69,7 @@ def solve_stage(root: Path, host: SandboxFactory, agent: TaskAgent, n: int, unti
         then="prompt.py --source attempt")
 
 
-def attempted(host: SandboxFactory, agent: TaskAgent, slug: str, until: list[int], trial: Trial
+def attempted(host: SandboxFactory, agent: Nop | Own, slug: str, until: list[int], trial: Trial
               ) -> Attempt:
     """Make an attempt, and return its record. Raise ItemFailed if it does not count."""
     started, log = time.monotonic(), current_reply_log()

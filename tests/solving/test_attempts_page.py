@@ -8,7 +8,7 @@ from an_attempt import MESSAGES, write_attempt
 from codedata.solving.index_page import PAGE, write_index
 
 HOSTILE = "</script><img src=x onerror=hacked(1)><!--<script>hacked(2)</script>\u202e\ud800"
-SHOWN = "</script><img src=x onerror=hacked(1)><!--<script>hacked(2)</script>⟨U+202E⟩\ufffd"
+SHOWN = "</script><img src=x onerror=hacked(1)><!--<script>hacked(2)</script>⟨U+202E⟩⟨U+D800⟩"
 
 
 def test_attempts_are_counted_by_task_model_and_status_and_read_side_by_side(tmp_path, show):
