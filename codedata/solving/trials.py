@@ -58,7 +58,6 @@ def problem_of(task: Task) -> str:
     environment = task.config.get("environment", {})
     lacks = {"steps with tests of their own": task.config.get("steps"),
              "GPUs": environment.get("gpus"), "MCP servers": environment.get("mcp_servers"),
-             "Windows": environment.get("os") == "windows",
              # copy_tasks() has seen that it has one service
              "further containers": COMPOSE in task.environment and "made_from" not in task.about}
     found = ", ".join(name for name, is_so in lacks.items() if is_so)
