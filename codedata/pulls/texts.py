@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 from codedata.checks.requests import request_problems
@@ -65,8 +66,7 @@ def tells(commit: Commit, text: str, said: str = "") -> list[str]:
     program can tell. A text may name what the tests use, the interface, and whatever was `said`,
     even with other line breaks."""
     shown = "\n".join((commit.test_patch, said, squeezed(said)))
-    return in_words(fact for fact in given_away(text, shown, commit)
-                    if fact.source != "test_patch")
+    return in_words(given_away(text, shown, replace(commit, files=[], test_patch="")))
 
 
 class TextWriter:
