@@ -8,7 +8,7 @@ nothing; `gold`, the task's own solution; `command`, a program of yours.
 reads   task/<id>/                                    Task, ours or anybody's
 writes  attempt/<task>.<content 8>.<agent>.<k>/       Attempt: trajectory.json (ATIF), patch.diff,
                                                       record.json; a line an attempt in a ledger
-        attempt/_rates/<task>.json                    how often agents solve it
+        attempt/_rates/<task>.<content 8>.json        how often agents solve it
 
   python solve.py --root runs/mine --n 4 --model some-model
   python solve.py --root runs/mine --n 8              # four more attempts

@@ -246,6 +246,10 @@ class SolveSettings(RoleSettings):
     until: tuple[int, ...] = ()         # [solved, failed]: attempts of a task end with both
     agent_image: str = "codedata-mini-swe-agent:2.4.6"   # whose /opt/agent `--agent command` mounts
 
+    def __post_init__(self):
+        if self.until and (len(self.until) != 2 or min(self.until) < 1):
+            raise Trouble("is not two numbers from 1.", "[solve] until", "Write [solved, failed].")
+
 
 @dataclass(frozen=True)
 class PromptSettings:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from codedata.conversation.tool_calls import parts_of
 from codedata.messages import content_text
 from codedata.records import Message, Object
+from codedata.texts import check_nesting
 
 VERSION = "ATIF-v1.8"
 SOURCES = {"system": "system", "user": "user", "assistant": "agent"}
@@ -22,14 +23,25 @@ def atif_of(messages: Sequence[Message], tools: list | None, session: str, agent
             results = steps[-1].setdefault("observation", {"results": []})["results"]
             results.append({"source_call_id": message.get("tool_call_id"), "content": text})
             continue
-        step = {"step_id": len(steps) + 1, "source": SOURCES[message["role"]], "message": text}
+        step = {"step_id": len(steps) + 1, "source": SOURCES.get(message["role"], "user"),
+                "message": text}
         if reasoning := message.get("reasoning_content"):
             step["reasoning_content"] = reasoning
         if calls := message.get("tool_calls"):
             step["tool_calls"] = [
-                {"tool_call_id": call["id"], "function_name": name, "arguments": arguments or {}}
+                {"tool_call_id": call["id"], "function_name": name,
+                 "arguments": _storable(arguments or {})}
                 for call in calls for name, arguments in [parts_of(call)]]
         steps.append(step)
     tools = {"tool_definitions": tools} if tools else {}
     return {"schema_version": VERSION, "session_id": session, "steps": steps,
             "agent": {**agent, **tools}, **more}
+
+
+def _storable(arguments: Object) -> Object:
+    """Return a call's arguments, {} for some that no file of ours may hold as deep as here."""
+    try:
+        check_nesting([[[[[arguments]]]]])
+    except ValueError:
+        return {}
+    return arguments

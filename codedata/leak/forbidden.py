@@ -12,11 +12,11 @@ from codedata.leak.facts import has_read_fix
 from codedata.messages import content_text
 from codedata.records import Commit, Message
 
-# what no command may hold: a verifier's folders, what fetches or lists the repository's later
-# history, its pages (a link in brackets fetches nothing); REPO stands for owner/name. Repeats are
+# What no command may hold: a verifier's folders; what fetches or lists the repository's later
+# history, its pages (a link in brackets fetches nothing). REPO stands for owner/name. Repeats are
 # bounded, so that it takes linear time
-FORBIDDEN = (
-    r"(?<![\w./~*)}-])/(?:tests|solution|logs/verifier)\b"
+OF_VERIFIER = r"(?<![\w./~*)}-])/(?:tests|solution|logs/verifier)\b"
+HISTORY = (
     r"|\bgit (?:-[cC] \S{1,99} |-\S{1,99} ){0,5}(?:fetch|pull|clone|ls-remote|reflog)\b"
     r"|\bgit (?:-[cC] \S{1,99} |-\S{1,99} ){0,5}(?:log|rev-list|show|diff|checkout)\b"
     r"[^\n|;&]{0,200} (?:--(?:all|remotes|branches)\b|(?:origin|upstream)/)"
@@ -26,9 +26,11 @@ FORBIDDEN = (
     r"(?:pull|commit|compare|issues|archive|blob|raw)")
 
 
-def forbidden_in(actions: str, messages: list[Message], pr: Commit) -> str:
-    """Return what actions read or ran that they should not, or ""."""
-    forbidden = FORBIDDEN.replace("REPO", re.escape(pr.repo))
+def forbidden_in(actions: str, messages: list[Message], pr: Commit, has_history: bool = True
+                 ) -> str:
+    """Return what actions read or ran that they should not, or "". A task may be about git itself:
+    without `has_history` it has no later one."""
+    forbidden = OF_VERIFIER + (HISTORY.replace("REPO", re.escape(pr.repo)) if has_history else "")
     if match := re.search(forbidden, re.sub(r"[ \t]+", " ", actions), re.IGNORECASE):
         return match[0]
     return "the pull request, before it wrote any of it" if has_read_fix(messages, pr) else ""

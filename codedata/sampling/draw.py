@@ -21,10 +21,10 @@ import numpy as np
 from codedata.conversation.tool_calls import default_tools
 from codedata.conversation.turn import Turn, form_of, has_several_calls, n_calls, turn_text
 from codedata.disk.layouts import load
-from codedata.disk.store import digest
+from codedata.disk.store import digest, known_in
 from codedata.errors import BrokenRecord
 from codedata.messages import by_calls, calls_text, content_text, result_problem
-from codedata.records import Prompt, check_of, safe_name, text_problem
+from codedata.records import Prompt, Task, check_of, safe_name, text_problem
 from codedata.sampling.refusals import (
     BAD_ID,
     EXCLUDED,
@@ -41,12 +41,14 @@ from codedata.sampling.refusals import (
     UNANSWERED,
 )
 from codedata.settings import ATTEMPTS, Exclude, PromptSettings
+from codedata.tasks.folder.folder import audited_digest
 
 FETCHES_AHEAD = 8
 MAX_MESSAGES = 2_000   # of a row: the history of each turn is read, and later ones are too long
 LATE = f"after message {MAX_MESSAGES:,} of its row"
 SOLVED = "solved: the pull request's tests pass already"
 DUPLICATE = "exact duplicate"
+OLD_TASK = "its task was edited since"
 SEVERAL_CALLS = 'several calls ([prompt] calls = "one")'
 ALL = 1.0   # max_shown_share with which turns are not chosen by their pull request
 Cursor = tuple[int, int, int]   # (row in visiting order, trajectory in the row, turn) of a prompt
@@ -99,6 +101,10 @@ def draw(source, settings: PromptSettings, skipped: Counter, after: Cursor,
         key = number
         if prompts and settings.source == ATTEMPTS:
             key = trajectory_name(row)
+            task = known_in(states.parents[1], Task, row["instance_id"])
+            if task and audited_digest(task)[:8] not in row["attempt"].split("."):
+                skipped[OLD_TASK] += 1
+                continue
         for turns in _choices(prompts, settings, key, behind):
             left = [turn for turn in turns if turn not in solved]
             skipped.update([SOLVED] * (len(turns) - len(left)))

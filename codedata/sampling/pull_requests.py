@@ -20,8 +20,8 @@ from codedata.code.entities import language_of
 from codedata.code.patches import head_lines, reversed_patch
 from codedata.disk.row_files import JsonLines, ParquetFiles, find_files
 from codedata.disk.store import Store
-from codedata.errors import Trouble
-from codedata.records import Task
+from codedata.errors import BrokenRecord, Trouble
+from codedata.records import Commit, Task, parse
 from codedata.sampling.git_prs import cut_rows
 from codedata.sampling.github import GitHub, with_texts
 from codedata.sampling.readers.chat import decoded
@@ -64,7 +64,12 @@ def _of_tasks(ids: set[str], hub: Hub) -> Iterator[tuple[str, dict | str]]:
     """Yield (id, record, or why it cannot be used) of the tasks of the root with these ids."""
     tasks = Store(hub.root, Task).open()
     for name in ids.intersection(tasks.names()):
-        commit = commit_of(tasks.read(name))
+        try:
+            commit = commit_of(tasks.read(name))
+            parse(Commit, vars(commit), name)
+        except BrokenRecord as e:
+            yield name, e.what
+            continue
         yield name, vars(commit) if commit.patch else "the gold of its task is no patch"
 
 

@@ -35,7 +35,7 @@ from codedata.sampling.draw import (
 )
 from codedata.sampling.pull_requests import fetch_prs
 from codedata.sampling.refusals import EXCLUDED
-from codedata.sampling.trajectories import Hub, Trajectories, attempts_in, hub_of, open_source
+from codedata.sampling.trajectories import Hub, Trajectories, attempt_names, hub_of, open_source
 from codedata.settings import ATTEMPTS, Settings
 from codedata.terminal import named, plural, say
 from codedata.texts import natural
@@ -125,7 +125,7 @@ class PromptSampler:
         self.is_blind = settings.challenger.how == "chosen"
         # a file that was drawn from other attempts tells nothing of where to go on
         is_of_attempts = self.settings.source == ATTEMPTS
-        self.attempts = digest(attempts_in(self.root)) if is_of_attempts else ""
+        self.attempts = digest(attempt_names(self.root)) if is_of_attempts else ""
         self.identity = digest({
             key: value
             for key, value in {**asdict(self.settings), "window_rows": 1}.items()

@@ -67,7 +67,7 @@ def open_source(spec: str, hub: Hub, split: str = "train",
     return Trajectories(spec, tables + [JsonFile(name, hub) for name in names])
 
 
-def attempts_in(root: Path) -> list[str]:
+def attempt_names(root: Path) -> list[str]:
     """Return the names of a root's attempts, sorted."""
     return [path.parent.name for path in files_below(root / ATTEMPTS, f"[!_.]*/{OF_ATTEMPT}")]
 

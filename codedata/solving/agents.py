@@ -18,7 +18,7 @@ from codedata.records import Object, Task
 from codedata.sandbox import Sandbox
 from codedata.sandbox.docker.engine import volume_of
 from codedata.sandbox.factory import SandboxFactory
-from codedata.solving.patch import Watch
+from codedata.solving.patch import work_in
 from codedata.solving.proxy import AGENT, Proxy
 from codedata.tasks.folder.folder import agent_of
 from codedata.tasks.prove.grade import Grader
@@ -36,6 +36,7 @@ class Done:
     result: AgentResult
     work: bytes | None = None
     patch: str | None = None
+    why: str = ""            # why the work could not be packed
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,7 @@ class Own:
               host.open(grader.image, grader.label, grader.workdir, is_stateful=True,
                         default_rights=True, user=agent_of(task), mounts=mounts) as sandbox):
             sandbox.network(self.network)
-            watch = Watch(grader, sandbox)
-            return Done(run(task.instruction, sandbox), *watch.work())
+            return Done(run(task.instruction, sandbox), *work_in(grader, sandbox))
 
 
 @dataclass(frozen=True)

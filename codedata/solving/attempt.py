@@ -36,7 +36,7 @@ from codedata.run.stage import Reads, Stage, Writes
 from codedata.run.talk import begin_step
 from codedata.sandbox.copies import at_hand
 from codedata.sandbox.factory import SandboxFactory
-from codedata.solving.agents import Nop, Own
+from codedata.solving.agents import Done, Nop, Own
 from codedata.solving.index_page import write_index
 from codedata.solving.trials import Trial, agent_id, enough_at, trials_in
 from codedata.suites.environments import labelled
@@ -82,7 +82,8 @@ def attempted(host: SandboxFactory, agent: Nop | Own, slug: str, until: list[int
         done = agent.attempt(task, grader)
         result = done.result
         if result.cause in (FAILED, DIED):
-            if result.cause == DIED and log.served:   # the same replies would end it again
+            # the same replies would end it again
+            if result.cause == DIED and log.served >= result.usage["calls"]:
                 log.discard()
             raise ItemFailed(f"the attempt does not count: {result.error}", trial.instance_id)
         begin_step("grading")
@@ -90,7 +91,7 @@ def attempted(host: SandboxFactory, agent: Nop | Own, slug: str, until: list[int
     outcome = AttemptOutcome(
         task=trial.instance_id, kind=task.kind, content=trial.content, agent=slug,
         model=agent.settings.get("model", ""), settings=agent.settings, attempt=trial.attempt,
-        until=until, **_graded(task, result, grade), verifier=grade.log, replayed=log.served,
+        until=until, **_graded(task, done, grade), verifier=grade.log, replayed=log.served,
         usage={key: result.usage[key] for key in ("calls", "tokens_in", "tokens_out", "cost_usd")},
         seconds={"model": result.usage["model_seconds"], "verifier": round(grade.seconds, 1),
                  "agent": result.usage["seconds"], "all": round(time.monotonic() - started, 1)})
@@ -111,16 +112,17 @@ def trajectory_of(result: AgentResult, name: str, outcome: AttemptOutcome, task:
         extra={"instance_id": task.instance_id, "repo": str(task.about.get("repo") or "")})
 
 
-def _graded(task: Task, result: AgentResult, grade: Grade) -> Object:
+def _graded(task: Task, done: Done, grade: Grade) -> Object:
     """Return {status, why, reward} of an attempt."""
-    pull_request = commit_of(task)
-    read = forbidden_in(actions_of(result.messages, result.tools), result.messages, pull_request)
+    pull_request, result = commit_of(task), done.result
+    read = forbidden_in(actions_of(result.messages, result.tools), result.messages, pull_request,
+                        has_history=bool(pull_request.patch))
     if read:
         status, why = CHEATED, read
     elif grade.reward >= 1.0:
         status, why = SOLVED, result.error
     elif result.status == "success":
-        status, why = WRONG, ""
+        status, why = WRONG, done.why
     else:
         status, why = STATUS_BY_CAUSE.get(result.cause, NO_SUBMISSION), result.error
     return {"status": status, "why": why, "reward": grade.reward}
@@ -139,12 +141,12 @@ def price_of(root: Path, slug: str, n: int) -> str:
 
 
 def write_rates(root: Path) -> list[str]:
-    """Write attempt/_rates/<task>.json, what agents solve of each task. Return a terminal line for
-    each task and agent; tasks that are solved sometimes come first."""
+    """Write attempt/_rates/<task>.<content 8>.json, what agents solve of each task. Return a
+    terminal line for each task and agent; tasks that are solved sometimes come first."""
     lines = []
     for (task, content), attempts in attempts_in(root).items():
         rates = rates_by_agent(attempts)
-        write_atomic(root / Attempt.directory / RATES / f"{task}.json",
+        write_atomic(root / Attempt.directory / RATES / f"{task}.{content[:8]}.json",
                      to_json({"content": content, "rates": rates}))
         for agent, one in rates.items():
             low, high = one["interval"]

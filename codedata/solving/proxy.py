@@ -25,23 +25,24 @@ import orjson
 
 from codedata.agent import AgentResult
 from codedata.agent.loop import FAILED, cause_of, limits_reached, usage_since
+from codedata.conversation.atif import atif_of
 from codedata.disk.locks import temporary_folder
 from codedata.errors import ItemFailed, start_thread
 from codedata.llm import Reply
 from codedata.llm.client import Client
 from codedata.llm.http import WRONG_SHAPE
-from codedata.messages import calls_text, content_text
 from codedata.records import Object, storable
 from codedata.run.talk import begin_step
 from codedata.sandbox import Result
 from codedata.sandbox.docker.sandbox import SandboxDocker
-from codedata.texts import fill, printable, text_of
+from codedata.texts import check_nesting, fill, printable, text_of
 
 AGENT = "/opt/agent"      # in the container: the program's image, with bin/python3
 FOLDER = "/run/agent"     # there: what a Proxy gives it
 RUN = f"exec {AGENT}/bin/python3 {FOLDER}/forward.py {FOLDER}/socket bash {FOLDER}/command"
 ENVIRONMENT = {"OPENAI_API_KEY": "none", "CODEDATA_TASK": f"{FOLDER}/task.md"}
 LENGTH = re.compile("[0-9]{1,7}")   # of a request: below 10 MB
+MAX_PARTS = 100_000       # objects and lists in a request
 MAX_AT_ONCE = 4           # requests; further ones wait
 READ_S = 60.0             # seconds of silence in a request
 NO_LIMIT_S = 86_400.0
@@ -145,11 +146,14 @@ class Proxy(ExitStack):
         """Return the HTTP status and the answer to a request: an error, a chat completion, or the
         same as a stream. Raise RunStopped as run() does."""
         try:
+            if body.count(b"{") + body.count(b"[") > MAX_PARTS:
+                raise ValueError("it would take much memory")
             request = orjson.loads(body)
             messages = storable([_message(**one) for one in request["messages"]])
             tools = storable(request.get("tools") or [])
-            for one in messages:   # raises what is caught below where it has another form
-                "".join([one["role"], content_text(one), calls_text(one)])
+            # raises what is caught below where it has another form, or could not be kept
+            check_nesting([messages, tools])
+            atif_of(messages, tools, "", {})
             "".join(one["function"]["name"] for one in tools)
         except WRONG_SHAPE:
             return 400, _error("this is no request for a chat completion")

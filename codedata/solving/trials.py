@@ -12,7 +12,7 @@ from pathlib import Path
 
 from codedata.disk.store import Derived, Store, digest, path_in
 from codedata.errors import BrokenRecord
-from codedata.records import Graded, Object, Task
+from codedata.records import Graded, Object, Task, safe_name
 from codedata.tasks.folder.folder import audited_digest, edited_parts
 from codedata.tasks.rates import has_enough
 
@@ -42,6 +42,8 @@ def trials_in(root: Path, agent: str, n: int) -> Derived:
     so on. Attempts of other agents, or at other contents, are kept."""
     def of(name: str, task: Task) -> dict[str, Trial]:
         content, problem = audited_digest(task), problem_of(task)
+        if not safe_name(f"{name}.{content[:8]}.{agent}.{n}"):
+            problem = "the names of its attempts would be too long"
         return {f"{name}.{content[:8]}.{agent}.{k}": Trial(
             name, str(path_in(root, Task, name)), content, k, problem) for k in range(1, n + 1)}
 

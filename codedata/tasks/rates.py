@@ -3,7 +3,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path
-from statistics import fmean
 
 from codedata.checks.intervals import by_both, wilson
 from codedata.disk.store import all_readable
@@ -22,7 +21,7 @@ def attempts_in(root: Path) -> dict[tuple[str, str], Attempts]:
 
 
 def rates_of(outcomes: list[AttemptOutcome]) -> Object:
-    """Return {model, attempts, solved, rate, mean_reward, interval, is_cut} of an agent's attempts
+    """Return {model, attempts, solved, rate, interval, is_cut} of an agent's attempts
     at a task. `interval` is the rate's of 95 %: Wilson's, or where [solve] until has ended the
     attempts (`is_cut`), that of this design."""
     n, solved = len(outcomes), sum(one["status"] == SOLVED for one in outcomes)
@@ -31,7 +30,6 @@ def rates_of(outcomes: list[AttemptOutcome]) -> Object:
         solved / n, n)
     return {"model": outcomes[0]["model"], "attempts": n, "solved": solved,
             "rate": round(solved / n, 4),
-            "mean_reward": round(fmean(one["reward"] for one in outcomes), 4),
             "interval": [round(end, 4) for end in interval], "is_cut": is_cut}
 
 

@@ -23,6 +23,7 @@ from codedata.errors import Excluded, ItemFailed
 from codedata.llm.replies import current_reply_log
 from codedata.records import (
     Answer,
+    Attempt,
     CandidateRun,
     Commit,
     Environment,
@@ -65,13 +66,14 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def environments_of(settings: Settings) -> Derived:
-    """Return the environments of a root's pull requests, by instance id: of a task its own image,
-    else that of the base commit."""
+    """Return the environments of a root's pull requests, by instance id: of a task with attempts
+    its own image, else that of the base commit."""
     found = Environments(Path(settings.run.environments or settings.root), unhealthy_too=True)
     tasks = Store(settings.root, Task)
 
     def of(name: str, commit: Commit) -> dict[str, Environment]:
-        if name in tasks and image_of(task := tasks.read(name)):
+        attempts = (settings.root / Attempt.directory).glob(f"{name}.*")
+        if name in tasks and any(attempts) and image_of(task := tasks.read(name)):
             return {name: environment_of(task, commit)}
         environment = known(found, repo_name_of(commit.repo, commit.base_commit))
         return {name: environment} if environment else {}

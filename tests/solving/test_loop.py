@@ -16,8 +16,11 @@ from projects import Project
 from tool_turns import asks, call, result
 
 from codedata.agent import Tool, ToolBashExecutor
+from codedata.disk.store import Store
+from codedata.records import Task
 from codedata.sandbox import open_sandbox
 from codedata.sandbox.docker import engine
+from codedata.tasks.folder.folder import audited_digest
 
 TOOLS = {"bash": Tool.of(ToolBashExecutor())}
 HIDDEN = {"tests/test_swim.py": "def test_swim():\n    import heron\n"
@@ -35,8 +38,9 @@ def attempt(root, *acts: tuple[str, dict, str], task: str = BUG_ID, **more) -> N
     messages = [{"role": "system", "content": "You work."}, {"role": "user", "content": REPORT}]
     for i, (tool, arguments, shown) in enumerate(acts):
         messages += [asks(call(tool, arguments, f"c{i}")), result(f"c{i}", shown)]
+    content = audited_digest(Store(root, Task).read(task))
     write_attempt(root, task, messages=messages, tools=[one.schema for one in TOOLS.values()],
-                  **more)
+                  content=content, **more)
 
 
 def says(root, seed: str, status: str, **more) -> None:
@@ -83,6 +87,12 @@ def test_attempts_become_prompts_and_sets_and_those_that_are_added_change_none(t
     assert "wrote 1 prompt," in prompted(tmp_path) and read_json(path) == first
     assert [len(rows) for rows in sets(tmp_path)] == [2, 1]
     assert records == {one: one.stat().st_mtime_ns for one in records}
+    (tmp_path / f"task/{BUG_ID}/task.toml").write_text("half =")   # the other task goes on
+    says(tmp_path, "more", "wrong", task=DATAPOINT_ID, k=2)
+    assert "wrote 1 prompt," in prompted(tmp_path)
+    says(tmp_path, "old", "wrong", task=DATAPOINT_ID, k=3)
+    (tmp_path / f"task/{DATAPOINT_ID}/instruction.md").write_text("Count.")
+    assert "its task was edited since" in prompted(tmp_path)
 
 
 @pytest.mark.docker

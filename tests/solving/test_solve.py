@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from a_datapoint import SOLUTION, TEXTS, write_approved
 from a_task import write_foreign
-from an_attempt import MESSAGES, TOOLS, write_attempt
+from an_attempt import CALL, MESSAGES, TOOLS, write_attempt
 from conftest import finish, flags_for, kill, run_script, start_script
 from fake_llm import HANG, Say, Status
 
@@ -17,15 +17,16 @@ from codedata.checks.intervals import by_both
 from codedata.conversation.atif import atif_of
 from codedata.disk.ledger import read_lines
 from codedata.disk.store import Store
-from codedata.errors import ItemFailed
-from codedata.records import Attempt, Task
+from codedata.errors import ItemFailed, Trouble
+from codedata.leak.forbidden import forbidden_in
+from codedata.records import Attempt, Commit, Task
 from codedata.sampling.readers import forms
 from codedata.sandbox import process_labels
 from codedata.sandbox.docker import engine
 from codedata.sandbox.factory import SandboxFactory
-from codedata.settings import SandboxSettings, Settings
+from codedata.settings import SandboxSettings, Settings, SolveSettings
 from codedata.solving.agents import Nop
-from codedata.solving.attempt import attempted
+from codedata.solving.attempt import attempted, write_rates
 from codedata.solving.trials import agent_id, enough_at, problem_of, trials_in
 from codedata.tasks.folder.folder import audited_digest
 from codedata.tasks.rates import attempts_in, rates_of
@@ -92,7 +93,7 @@ def test_each_attempt_has_its_cause_and_more_attempts_replace_none(tmp_path, fak
     store = Store(tmp_path, Attempt).open()
     names = {store.read(name).outcome["task"]: name for name in store.names()}
     solved = store.read(names["solved"])
-    assert "+++ b/total.py" in solved.patch and "+total = 0" in solved.patch
+    assert solved.patch is None   # there is no repository
     assert solved.trajectory["steps"][-1]["tool_calls"][0]["function_name"] == "submit"
     assert "solved: " in said.stderr and "1 of 1" in said.stderr
     paid = fake_llm.n_requests
@@ -158,6 +159,10 @@ def test_names_come_from_content_and_settings_and_first_attempts_come_first(tmp_
     after = [*trials_in(tmp_path, "own-m-1", 2).open().names()]
     assert [one == other for one, other in zip(names, after, strict=True)] == [
         False, True, False, True]
+    write_tasks(tmp_path, "a" * 160)
+    trials = trials_in(tmp_path, f"own-{'m' * 40}-123456", 1).open()
+    assert ["too long" in trials.read(name).problem for name in sorted(trials.names())] == [
+        False, True, False]
     settings = {"model": "deep/m", "temperature": 1.0}
     assert agent_id("own", settings) != agent_id("own", {**settings, "temperature": 0.5})
     assert agent_id("own", settings).startswith("own-deep-m-")
@@ -183,7 +188,12 @@ def test_until_ends_the_attempts_of_a_task_and_a_longer_one_goes_on(tmp_path):
     *earlier, fourth, _ = trials.names()
     assert [bool(rule(name, "")) for name in (*earlier, fourth)] == [False] * 3 + [True]
     assert not enough_at(tmp_path, trials, [2, 2])(fourth, "")
-    (found,) = attempts_in(tmp_path).values()
+    with pytest.raises(Trouble, match="two numbers"):
+        SolveSettings(until=(2,))
+    write_attempt(tmp_path, "sums", 1, "solved", "f" * 16)   # at another version of the task
+    write_rates(tmp_path)
+    assert len([*tmp_path.glob("attempt/_rates/sums.*.json")]) == 2
+    found = attempts_in(tmp_path)["sums", content]
     rates = rates_of([*found["own-m-012345"].values()])
     assert (rates["attempts"], rates["solved"], rates["is_cut"]) == (3, 1, True)
     assert rates["interval"] == [round(end, 4) for end in by_both(1, 2, 1, 2)]
@@ -218,6 +228,10 @@ def test_what_cannot_run_here_is_named(tmp_path, files, reason):
 
 
 def test_a_trajectory_is_read_again_as_it_was(tmp_path):
+    odd = {**CALL, "function": {"name": "bash", "arguments": '{"timeout": 18446744073709551615}'}}
+    says = {"role": "assistant", "content": "", "tool_calls": [odd]}
+    (step,) = atif_of([says], TOOLS, "s", {})["steps"]
+    assert step["tool_calls"][0]["arguments"] == {}   # no file of ours may hold that number
     document = atif_of(MESSAGES, TOOLS, "s", {"name": "own", "version": "1"})
     row = forms.read(json.loads(json.dumps(document)), "here")
     texts = [(one["role"], one.get("content") or "") for one in row["messages"]]
@@ -241,3 +255,9 @@ def test_exports_choose_tasks_by_how_often_models_solve_them(tmp_path):
     left = [*read_lines(tmp_path / "export/left_out.jsonl")]
     assert {one["name"]: one["reason"] for one in left} == {
         "easy": "pass rate", "none": "no attempts"}
+
+
+def test_a_task_about_git_may_look_at_its_history():
+    pr = Commit("a", "them/a", "", "", "", "", [], "", "")
+    assert forbidden_in("git reflog", [], pr) and not forbidden_in("git reflog", [], pr, False)
+    assert forbidden_in("cat /tests/test.sh", [], pr, False)
