@@ -110,7 +110,6 @@ def test_a_request_goes_to_our_model_with_our_settings(client, fake_llm):
     *((400, {"body": body}) for body in (
         "hello", {"messages": "hello"}, {"messages": [{"role": "tool", "content": "x"}]},
         {"messages": [HELLO], "tools": [{}] * 100_001},
-        {"messages": [HELLO | {"tool_calls": [{"function": "x"}]}]},
         {"messages": [{"content": "x"}]}, ASKS | {"tools": [1]}))])
 def test_what_is_no_request_for_a_completion_makes_no_call(client, fake_llm, status, how):
     with Proxy(client, LIMITS) as proxy:
