@@ -59,6 +59,12 @@ def registry():
         yield address
 
 
+def test_a_solution_is_rewarded_and_nothing_is_not_where_trl_grades(root):
+    # before the image is in a registry that goes
+    folder = root / "export/harbor/tally"
+    assert [graded_in_place(folder, done)[0] for done in (SOLVED, "true")] == ["1.0", "0.0"]
+
+
 def test_images_are_built_pushed_and_named_by_digest_and_can_be_pulled(root, registry):
     folder, tag = root / "export/harbor/tally", tag_of(root)
     built = read_image(folder)
@@ -124,8 +130,3 @@ def test_the_reward_is_that_of_the_tests_and_0_whatever_breaks(root, done, rewar
                script]
     printed = subprocess.run(command, input=tests.getvalue(), capture_output=True)
     assert float(printed.stdout) == reward, printed.stderr
-
-
-def test_a_solution_is_rewarded_and_nothing_is_not_where_trl_grades(root):
-    folder = root / "export/harbor/tally"
-    assert [graded_in_place(folder, done)[0] for done in (SOLVED, "true")] == ["1.0", "0.0"]
