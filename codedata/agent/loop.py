@@ -193,11 +193,11 @@ class _Run:
 
     def _check_limits(self) -> None:
         """End the run where a limit is reached."""
-        for outcome in limits_reached(vars(self.agent), self._usage()):
-            self.end(*outcome)
         if self.malformed_in_row >= MALFORMED_REPLIES:
             self.end("error", error=f"{self.malformed_in_row} malformed replies in a row",
                      cause="malformed")
+        for outcome in limits_reached(vars(self.agent), self._usage()):
+            self.end(*outcome)
 
     def step(self) -> None:
         """Let the model take one turn (think, act, observe), and end the run if it was the last."""

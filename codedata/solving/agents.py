@@ -7,12 +7,14 @@ command   a program of the user (proxy.py)
 """
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
 from codedata.agent import Agent, AgentResult, ToolBashExecutor
+from codedata.agent.loop import usage_since
 from codedata.llm.client import Client
 from codedata.records import Object, Task
 from codedata.sandbox import Sandbox
@@ -25,8 +27,6 @@ from codedata.tasks.prove.grade import Grader
 from codedata.texts import text_of
 
 Runner = tuple[dict[str, str], Callable[[str, Sandbox], AgentResult]]
-NO_USAGE = {"calls": 0, "tokens_in": 0, "tokens_out": 0, "cost_usd": 0.0, "seconds": 0.0,
-            "model_seconds": 0.0}
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,8 @@ class Nop:
     def attempt(self, task: Task, grader: Grader) -> Done:
         """Return an empty run."""
         told = [{"role": "user", "content": task.instruction}]
-        return Done(AgentResult("success", "", "", 0, 0, "native", told, [], [], NO_USAGE, True))
+        usage = usage_since(time.monotonic(), [])
+        return Done(AgentResult("success", "", "", 0, 0, "native", told, [], [], usage, True))
 
 
 @dataclass(frozen=True)

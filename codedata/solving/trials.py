@@ -8,15 +8,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+from codedata.audit.others import COMPOSE
 from codedata.disk.store import Derived, Store, digest, path_in
 from codedata.errors import BrokenRecord
 from codedata.records import Graded, Object, Task, safe_name
 from codedata.tasks.folder.folder import audited_digest, edited_parts
 from codedata.tasks.rates import has_enough
-
-COMPOSE = "docker-compose.yaml"
 
 
 @dataclass(frozen=True)
@@ -69,15 +69,17 @@ def problem_of(task: Task) -> str:
 def enough_at(root: Path, trials: Derived, until: list[int]) -> Callable[[str, str], str]:
     """Return what says why a trial is left out: for its task, or since earlier ones are enough."""
     store = Store(root, Graded)
+    problem_at = cache(lambda item: trials.read(f"{item}.1").problem)   # reads the task's folder
 
     def rule(name: str, instance_id: str) -> str:
-        trial, outcomes = trials.read(name), []
-        for k in range(1, trial.attempt) if until else ():
+        item, _, attempt = name.rpartition(".")
+        outcomes = []
+        for k in range(1, int(attempt)) if until else ():
             try:
-                outcomes.append(store.read(f"{name.rpartition('.')[0]}.{k}").outcome)
+                outcomes.append(store.read(f"{item}.{k}").outcome)
             except BrokenRecord:   # it is not there, or not readable
                 continue
-        return trial.problem or (
+        return problem_at(item) or (
             "[solve] until is reached" if has_enough(outcomes, until) else "")
 
     return rule

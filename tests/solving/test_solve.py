@@ -36,7 +36,7 @@ model = "m"
 retry_max = 0
 call_timeout_s = 60
 [solve]
-max_steps = 9
+max_steps = 8
 [prices]
 m = { in = 10_000.0, out = 0.0 }
 """
