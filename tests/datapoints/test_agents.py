@@ -121,7 +121,7 @@ def test_killed_agents_lose_nothing_and_pay_at_most_the_calls_in_flight_again(ru
     (runs.seeds / "empty.md").write_text(" \n")
     runs.serve(latency_s=0.3, lease_s=4)
     command = [sys.executable, REPO / "build_dp.py", "agents", "--root", runs.root, "--seeds",
-               runs.seeds, "--agents", "idea=2,builder=2,review=1"]
+               runs.seeds, "--agents", "idea=2,builder=2"]   # reviewers find other checks below
     for wait_s in (9.0, 7.0):
         child = subprocess.Popen([*map(str, command)], cwd=runs.root, stderr=subprocess.DEVNULL,
                                  env={"PATH": os.environ["PATH"], "HOME": str(runs.root)})
