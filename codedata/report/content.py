@@ -126,7 +126,8 @@ def counts(turns: ReportTurns) -> list[tuple[str, str]]:
     unread = [row for row in rows if row.score is None or (rival == "king" and not row.bucket)]
     parsed = f" ({100 * duel.parsed_frac:.1f} %)" if duel.turns else ""
     numbers = {
-        "judged": len(rows), "every judge's verdict could be read": f"{duel.turns_parsed}{parsed}",
+        "judged": len(rows), "every judge's verdict could be read": (
+            duel.turns_parsed and f"{duel.turns_parsed}{parsed}"),
         "no verdict could be read (not exported)": len(unread),
         "both sides do the same: a draw without a judge": sum(row.by_program for row in rows),
         "not judged yet": turns.state.turns_left,

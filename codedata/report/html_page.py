@@ -104,8 +104,8 @@ def _overview(content: ReportContent, settings: ReportSettings) -> Block:
 
 def _pair(pair: BestPair) -> Block:
     """Return a pair with its answers beside each other, and why."""
-    return box("div.card.pair", box("h3", {"kind": "row", "id": pair.name}), box("p", pair.why),
-               {"kind": "texts", "texts": [["task", pair.task]]},
+    return box("div.card.pair", box("h3", {"kind": "row", "id": pair.name}),
+               {"kind": "texts", "texts": [["task", pair.task]]}, box("p", pair.why),
                {"kind": "sides", "sides": [["king", pair.king], ["challenger", pair.challenger]]})
 
 
