@@ -40,7 +40,7 @@ class ReportContent:
         """Return the outcome in one sentence."""
         duel = self.duel
         why = "; ".join(duel.reasons) or (
-            f"at least {duel.win_margin:g} were wanted, and it is more than chance")
+            f"at least {duel.win_margin:g} wanted, and more than chance")
         verdict = "✓ Accepted" if duel.accepted else "✗ Not accepted"
         return (f"{verdict}: the challenger’s lead over the {duel.mode} is "
                 f"{number(duel.margin, 2)} points in {plural(duel.turns, 'turn')}; {why}.")

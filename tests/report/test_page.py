@@ -347,7 +347,7 @@ def test_the_overview_says_what_came_of_it(show):
     assert spaced(tab, ".outcome").startswith("✓ Accepted: ")
     assert tab.title() == "Challenger against king"
     shown = tab.inner_text("#overview")
-    for part in ("is 20.00 points in 60 turns; at least 2 were wanted", "95 %: 15.50 to 24.25",
+    for part in ("is 20.00 points in 60 turns; at least 2 wanted", "95 %: 15.50 to 24.25",
                  "16.00, more than 0 wanted", "resamples of the 55 instances",
                  "3 judges compared the two answers in both orders", "not judged yet"):
         assert part in shown, part

@@ -156,7 +156,7 @@ def test_every_number_of_the_report_is_what_the_records_give(tmp_path):
 
 
 @pytest.mark.parametrize("values, outcome",
-                         [(WON, "✓ Accepted: {}100.00 points in 5 turns; at least 2 were"),
+                         [(WON, "✓ Accepted: {}100.00 points in 5 turns; at least 2 wanted"),
                           (LOST, "✗ Not accepted: {}-100.00 points in 5 turns; margin -100"),
                           (None, "✗ Not accepted: {}- points in 5 turns; no verdict was")])
 def test_the_verdict_stands_at_the_top(tmp_path, values, outcome):
@@ -167,7 +167,7 @@ def test_the_verdict_stands_at_the_top(tmp_path, values, outcome):
 
 def test_turns_won_below_the_threshold_of_refined_are_named_as_such(tmp_path):
     made(tmp_path, {"t_1": [1, 0.5, 0.5, 0.5, 0.5], "t_2": WON, "t_3": EVEN})
-    assert "defeat/ 2 (1 of them won, but not clearly)" in rerun(tmp_path)
+    assert "defeat/ 2 (1 of them won)" in rerun(tmp_path)
     assert [row["turns"] for row in tables(tmp_path)["Buckets"]] == ["1", "0", "1", "1"]
     assert [row["bucket"] for row in tables(tmp_path)["Turns"]] == [
         "defeat (won)", "final", "defeat"]
