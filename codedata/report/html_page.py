@@ -77,7 +77,7 @@ def _overview(content: ReportContent, settings: ReportSettings) -> Block:
     duel = content.duel
     asked = plural(len(duel.judges), "judge") + " compared the two answers " + (
         "in both orders" if duel.order == BOTH else "once")
-    *counted, (kinds, none) = [[kind.replace("`", ""), n] for kind, n in content.counts]
+    *counted, (kinds, none) = content.counts
     is_king, in_points = duel.mode == "king", points(duel)
     return section(
         "overview", "Overview",
@@ -92,10 +92,9 @@ def _overview(content: ReportContent, settings: ReportSettings) -> Block:
             box("div.stack",
                 in_points and box("div.card", table("Points", *in_points),
                                   {"kind": "interval", "duel": duel.raw}),
-                box("div.card.later", box("h3", "Which turns count"),
-                    table("Which turns count", ["", "turns"], [*counted, [
-                        box("details.quiet", box("summary", "each of the others"), kinds), none]],
-                          "lr"))),
+                card("Which turns count", table("Which turns count", ["", "turns"], [*counted, [
+                    box("details.quiet", box("summary", "each of the others"), kinds), none]],
+                    "lr"))),
             box("div.stack", card(
                 "Buckets" if is_king else "Scores",
                 is_king and {"kind": "buckets", "ranges": score_ranges(settings)},

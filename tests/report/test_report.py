@@ -10,6 +10,7 @@ from html import unescape
 import pytest
 from conftest import (
     edit,
+    write_commit,
     write_commits,
 )
 from fake_judges import run_main
@@ -174,18 +175,15 @@ def test_turns_won_below_the_threshold_of_refined_are_named_as_such(tmp_path):
 
 
 def test_the_best_pairs_come_first_without_those_that_no_set_takes(root):
-    write_commits(root, 1)
-    edit(root / "commit/proj__repo-1.json", instance_id="proj__t_1", issue="It breaks\n\nOften.")
-    (root / "commit/proj__repo-1.json").rename(root / "commit/proj__t_1.json")
+    write_commit(root, "proj__t_1", issue="It breaks")
     rerun(root)
-    assert report_text(root).index("## The best pairs") < report_text(root).index("## Points")
-    rows = tables(root)["The best pairs"]
-    assert [(row["turn"], row["task"], row["why"]) for row in rows] == [
-        ("t_1", "It breaks  Often.", "Score 100, final. Judge a: a says so, king_first"),
-        ("t_2", "proj__t_2", "Score 80, final. Judge a: a says so, king_first")]
-    assert "ls" in rows[0]["king"] and "make test" in rows[0]["challenger"]
+    assert [*tables(root)][1] == "The best pairs"
+    assert [[*row.values()][:2] for row in tables(root)["The best pairs"]] == [
+        ["t_1", "It breaks"], ["t_2", "proj__t_2"]]
     edit(root / "final/t_1.json", injections=[{"side": "king", "kind": "k", "text": "t"}])
-    assert [pair.name for pair in best_pairs(root)] == ["t_2"]
+    best, = best_pairs(root)
+    assert "make test" in best.challenger
+    assert best.why == "Score 80, final. Judge a: a says so, king_first"
 
 
 def test_a_side_without_a_command_has_the_step_none(tmp_path):
@@ -237,7 +235,7 @@ def test_the_field_score_decides_also_edited_by_hand_and_the_report_counts_such(
     printed = rerun(root)
     assert in_buckets(root) == {"t_1": ["refined"], "t_2": ["final"], "t_3": ["final"]}
     assert "t_1, t_3" in printed and counts(root)[
-        "`score` was edited: it is not what the verdicts give"] == "2"
+        "score was edited: it is not what the verdicts give"] == "2"
     assert read_json(root / "final/t_3.json")["score"] == 99.5
     assert [row["score"] for row in tables(root)["Turns"]] == ["70.0", "80.0", "99.5", "-"]
     assert "decided on" not in report_text(root)   # the verdicts are the same
