@@ -20,8 +20,8 @@ from codedata.errors import BrokenRecord
 from codedata.page.blocks import LISTING, Block, box, card, column, costs_section, section, table
 from codedata.page.builder import build, pack_fitting, shortened
 from codedata.records import METRICS, Answer, Duel, JudgeVerdict, Score
-from codedata.report.buckets import score_ranges
-from codedata.report.content import ReportContent, Table, how_judges_judge, judges
+from codedata.report.buckets import WON, BestPair, score_ranges
+from codedata.report.content import ReportContent, Table, how_judges_judge, judges, points
 from codedata.report.turn_rows import TurnRow
 from codedata.report.verdict_codes import OF_VALUE, UNREAD
 from codedata.settings import ReportSettings
@@ -36,7 +36,7 @@ MAX_PULL_CHARS = 20_000      # length limit of each text of a pull request
 LABEL_CHARS = 120            # length limit for the name of a repository, language or instance
 FIELDS = {**SIDES, "challenger": "challenger"}   # of an Answer, by side
 OTHERS = {"reference": "reference: the data set’s own turn"}
-COLOURS = {"final": "green", "refined": "mint", "defeat": "grey"}   # of the buckets
+COLOURS = {"final": "green", "refined": "mint", WON: "blue", "defeat": "grey"}   # of the buckets
 LEADS = {
     "king": "The king answered each turn from the conversation alone; the challenger also knew the "
             "pull request that solved the task.",
@@ -77,23 +77,35 @@ def _overview(content: ReportContent, settings: ReportSettings) -> Block:
     duel = content.duel
     asked = plural(len(duel.judges), "judge") + " compared the two answers " + (
         "in both orders" if duel.order == BOTH else "once")
-    counted = [[kind.replace("`", ""), n] for kind, n in content.counts]
-    is_king = duel.mode == "king"
+    *counted, (kinds, none) = content.counts
+    is_king, in_points = duel.mode == "king", points(duel)
     return section(
-        "overview", "Overview", settings.note and box("p.notice", settings.note),
+        "overview", "Overview",
+        box("p.outcome.good" if duel.accepted else "p.outcome.bad", content.outcome),
         box("p.lead", f"{LEADS[duel.mode]} {asked}, not knowing whose is which. A score is the "
             "challenger’s: 100, it won everything; 50, a draw. Buckets go by score: a turn that "
-            "the challenger narrowly won is in defeat, too."),
+            "the challenger won, but not clearly, is in defeat, too."),
+        settings.note and box("p.notice", settings.note),
         *(box("p.notice", warning) for warning in content.warnings),
+        content.pairs and box("h3", "The best pairs"), *map(_pair, content.pairs),
         box("div.cards",
             box("div.stack",
-                box("div.card", {"kind": "outcome", "duel": duel.raw, "rival": duel.mode}),
-                counted and box("div.card.later", box("h3", "Which turns count"), table(
-                    "Which turns count", ["", "turns"], counted, "lr"))),
+                in_points and box("div.card", table("Points", *in_points),
+                                  {"kind": "interval", "duel": duel.raw}),
+                card("Which turns count", table("Which turns count", ["", "turns"], [*counted, [
+                    box("details.quiet", box("summary", "each of the others"), kinds), none]],
+                    "lr"))),
             box("div.stack", card(
                 "Buckets" if is_king else "Scores",
                 is_king and {"kind": "buckets", "ranges": score_ranges(settings)},
                 {"kind": "scores"}))))
+
+
+def _pair(pair: BestPair) -> Block:
+    """Return a pair with its answers beside each other, and why."""
+    return box("div.card.pair", box("h3", {"kind": "row", "id": pair.name}),
+               {"kind": "texts", "texts": [["task", pair.task]]}, box("p", pair.why),
+               {"kind": "sides", "sides": [["king", pair.king], ["challenger", pair.challenger]]})
 
 
 def _panel(content: ReportContent) -> Block:
@@ -170,7 +182,7 @@ def _row(row: TurnRow, duel: Duel, max_chars: int) -> dict:
     rival, challenger = row.styles
     commands = [command[:max_chars] for command in row.commands]
     return {
-        "id": row.name, "second": commands[1], "bucket": row.bucket,
+        "id": row.name, "second": commands[1], "bucket": row.label,
         "instance": shortened(row.instance_id, LABEL_CHARS),
         **{key: shortened(getattr(row, key), LABEL_CHARS) for key in ("repo", "language")},
         "score": _rounded(row.score, 2), "step": f"{rival} → {challenger}", "rival": rival,
