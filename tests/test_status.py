@@ -99,6 +99,31 @@ def test_it_writes_nothing_and_a_script_that_cannot_say_costs_no_other_one(root)
     assert stages(root)["export"]["counts"] == {}
 
 
+def test_what_failed_or_is_left_out_with_its_tries_its_log_and_the_command_for_it(root, fake_llm):
+    write_prompts(root, 1, stem="other")
+    (root / "score").mkdir()
+    (root / "chain.toml").write_text('[exclude]\nids = ["proj__repo-4"]\n')
+    for reply in [Status(400)] * 2, ["no block"] * 6:
+        fake_llm.script(*reply)
+        run_script("king.py", root, *flags_for(fake_llm))
+    (root / "answer/prompts_5_1_1.json").write_text("{")
+    failed = status_of(root, "--failed")["failed"]
+    king = {one["name"]: one for one in failed if one["stage"] == "king"}
+    assert [king[name]["state"] for name in sorted(king)] == [
+        "failed", "failed", "broken", "excluded"]
+    tried, excluded = king["more_1"], king["prompts_5_1_4"]
+    assert len(tried["tries"]) == 3 and tried["tries"] == sorted(tried["tries"])
+    assert tried["log"] == "answer/_partial/more_1.jsonl" and "no bash block" in tried["cause"]
+    assert (excluded["cause"], excluded["again"]) == ("[exclude] ids", "")
+    page = run_script("status.py", root, "--failed").stdout
+    assert re.search(r"^king  failed 2: no bash block, 3 tries(\n      (more|other)_1   tries .*){2}\n"
+                     r"      again: \S+ \S*king.py --root \S+\n", page)
+    assert "answer/….json is not readable JSON" in page   # one group of all such files
+    again = tried["again"].split()[2:]
+    run_script("king.py", root, *again, *flags_for(fake_llm))
+    assert "more_1" not in run_script("status.py", root, "--failed").stdout
+
+
 @pytest.mark.docker
 def test_containers_of_the_root_that_run_are_named(root):
     label = f"status-{uuid.uuid4().hex[:8]}"

@@ -3,7 +3,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from itertools import chain
+from shlex import quote
 
 from codedata.disk.ledger import PARTIAL
 from codedata.disk.store import known
@@ -15,7 +17,7 @@ from codedata.run.cli import RunOptions
 from codedata.run.loop import StageRun
 from codedata.run.plan import Plan, States
 from codedata.run.stage import Stage
-from codedata.run.status import StageStatus, hand_over
+from codedata.run.status import ONLY, StageStatus, hand_over
 from codedata.run.talk import plan_line, print_reasons, summary_line
 from codedata.settings import ModelSpec
 from codedata.terminal import named, plural, say
@@ -77,7 +79,7 @@ def _is_embedded(models: Models) -> bool:
 
 # without making anything -------------------------------------------------------------------------
 
-def status_of(stage: Stage, plan: Plan) -> StageStatus:
+def status_of(stage: Stage, plan: Plan, options: RunOptions) -> StageStatus:
     """Return a stage's status, for status.py."""
     store, n_others = stage.writes.store, plan.n_other_settings
     counts = {state: len(names) for state, names in plan.names.items()}
@@ -86,7 +88,21 @@ def status_of(stage: Stage, plan: Plan) -> StageStatus:
     status = StageStatus(stage.label, f"{store.into.relative_to(store.root)}/", counts,
                          len(plan.todo), note, stage.name, tuple(map(str, store.directories)))
     status.words = lambda: [*_words_of(stage, plan)] if any(counts.values()) else []
+    status.failed = partial(_failed_of, stage, plan, options)
     return status
+
+
+def _failed_of(stage: Stage, plan: Plan, options: RunOptions) -> Iterator[tuple[str, ...]]:
+    """Yield (item, state, cause, command that tries it again) of failed, excluded and broken ones.
+    """
+    # status.py asks nl2repo.py with a --writer that needs no model
+    command = options.command(stage.script, same=True, without=("only", "writer"))
+    for state, force in (("failed", ""), ("excluded", " --force"), ("broken", "")):
+        for name in plan.names[state]:
+            # --force does not make what is excluded before its item function is called
+            is_tried = not force or (stage.name, name) in stage.writes.store.ledger.excluded
+            yield (name, state, plan.reasons.get(name, ""),
+                   f"{command}{force}{ONLY}{quote(name)}" if is_tried else "")
 
 
 def _words_of(stage: Stage, plan: Plan) -> Iterator[str]:
