@@ -39,16 +39,17 @@ from codedata.texts import terminal_safe
 NL2REPO = "extract,meta,communities,screen,patches,proof,doc_part2,doc_part1,doc"
 # how a script is called, and what is there if the root has this stage
 STAGES = [("prompt", "prompt"), ("king", "prompt"), ("ch", "answer*"), ("run_turns", "executed"),
-          ("validate", "answer*"), ("report", "score"), ("export", "final"),
+          ("validate", "answer*"), ("report", "score"),
           *((f"ch --how {how}", f"variants/{how}") for how in HOW),
           ("check_judges probe", "probe"),
           ("validate --mode reference", "score_reference"), ("check_judges sanity", "sanity"),
           *((f"validate --how {how}", f"score_{how}") for how in HOW), ("env_setup", "env"),
-          ("analyze", "coverage"), ("analyze", "analysis"), ("export", "task/[!_.]*"),
+          ("analyze", "coverage"), ("analyze", "analysis"),
           ("bug_inject scale", "bug/_config"), ("bug_inject agent --steps bug_issue", "bug"),
-          (f"nl2repo --writer template --steps {NL2REPO}", "nl2repo"), ("audit", "audit"),
+          (f"nl2repo --writer template --steps {NL2REPO}", "nl2repo"),
           ("pr_tasks", "task/_lock.pull_request.*"), ("build_dp agents", "dp/_seeds"),
-          ("build_dp validate", "dp/*"), ("solve", "attempt")]
+          ("build_dp validate", "dp/*"), ("audit", "audit"), ("solve", "attempt"),
+          ("export", "final"), ("export", "task/[!_.]*")]
 
 
 def main(argv=None) -> int:

@@ -6,7 +6,6 @@ of printing them. Costs, tokens and rates come from the ledgers.
 from __future__ import annotations
 
 import glob
-import re
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -33,6 +32,7 @@ WITH_A_MODEL = {"bug_inject.py scale --steps issue --issue-writer llm --refresh"
                     "bug/_verdicts/[!_.]*.json",
                 "nl2repo.py --steps doc_part2,doc_part1,doc --refresh": "nl2repo/[!_.]*.json",
                 "bug_inject.py agent": "analysis/[!_.]*.json"}   # call: where it has records
+YIELDS = "bug_inject.report"   # counts candidates: after what came of them
 ONLY = " --only "   # at the end of a command, before an item
 SHOWN_S = 3.0     # seconds from which a stage is in the summary that has nothing to say
 UNITS = (("G", 1e9), ("M", 1e6), ("k", 1e3))
@@ -131,16 +131,15 @@ def failed_in(root: Path, stages: list[StageStatus]) -> Iterator[FailedItem]:
     """Yield the failed, excluded and broken items of stages, from add_usage()."""
     for one in stages:
         for name, state, cause, again in one.failed():
-            log = "" if state == "excluded" else _log_of(root, one, glob.escape(name))
+            log = "" if state == "excluded" else _log_of(root, one.place, glob.escape(name))
             yield FailedItem(one.stage, one.place, name, state, cause, again, log, one.tries[name])
 
 
-def _log_of(root: Path, stage: StageStatus, name: str) -> str:
-    logs = [*root.glob(f"{stage.place.partition('/')[0]}/_trajectories/{name}.[0-9]*.json")]
-    for directory in map(Path, stage.directories):
-        logs += [*directory.glob(f"{PARTIAL}/{name}.jsonl"), *directory.glob(f"{name}.json")]
-    newest = max(logs, key=lambda path: path.stat().st_mtime, default=root)
-    return str(newest.relative_to(root)) if logs else ""
+def _log_of(root: Path, place: str, name: str) -> str:
+    logs = [log for pattern in (f"{place.partition('/')[0]}/_trajectories/{name}.[0-9]*.json",
+                                f"{place}{PARTIAL}/{name}.jsonl", f"{place}{name}.json")
+            for log in glob.glob(pattern, root_dir=root)]
+    return max(logs, key=lambda log: (root / log).stat().st_mtime, default="")
 
 
 def items_per_hour(attempts: deque) -> float | None:
@@ -164,7 +163,7 @@ def items_per_hour(attempts: deque) -> float | None:
 def summary(root: Path, stages: list[StageStatus], command: Callable[[str], str]) -> Iterator[str]:
     """Yield in words the results of a root, the work by stage, the pages to open and what a model
     could add; command() completes the call of a script."""
-    for one in stages:
+    for one in sorted(stages, key=lambda one: (one.key == YIELDS, one.place != "task/")):
         words = one.words()
         head = f"{one.stage:23}{one.seconds / 60:5.1f} min  "
         for line in words or [""][:one.seconds >= SHOWN_S]:
@@ -184,7 +183,7 @@ def failed_lines(items: Iterable[FailedItem]) -> Iterator[str]:
     """Yield failed items for the terminal, by stage and cause, each group with its command."""
     groups = defaultdict(list)
     for item in items:
-        cause = re.sub(rf"\b{re.escape(item.name)}\b", "…", item.cause)
+        cause = item.cause.replace(item.name, "…")
         groups[item.stage, item.state, cause, item.again.partition(ONLY)[0]].append(item)
     for (stage, state, cause, again), group in groups.items():
         yield f"{stage}  {state} {len(group)}: {printable(cause, 400)}"
@@ -193,7 +192,7 @@ def failed_lines(items: Iterable[FailedItem]) -> Iterator[str]:
             yield f"      {'   '.join(filter(None, (one.name, tries, one.log)))}"
         if len(group) == 1 or state == "excluded":   # --force alone would make all others, too
             again = group[0].again
-        yield f"      again: {again or 'change the rule or setting that is named'}"
+        yield f"      again: {again or 'no command: a rule, a setting or an agent has left it out'}"
 
 
 def table(stages: list[StageStatus]) -> str:

@@ -7,6 +7,7 @@ model is asked anew from there.
 from __future__ import annotations
 
 import time
+from collections import Counter, defaultdict
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -17,7 +18,7 @@ from codedata.agent.loop import DIED, FAILED
 from codedata.audit.stage import check_builds_images
 from codedata.conversation.atif import atif_of
 from codedata.disk.layouts import load_folder, to_json, write_atomic
-from codedata.disk.store import Store
+from codedata.disk.store import Store, all_readable
 from codedata.errors import ItemFailed
 from codedata.leak.forbidden import actions_of, forbidden_in
 from codedata.llm.replies import current_reply_log
@@ -28,6 +29,7 @@ from codedata.records import (
     WRONG,
     Attempt,
     AttemptOutcome,
+    Graded,
     Object,
     Task,
     parse,
@@ -65,6 +67,7 @@ def solve_stage(root: Path, host: SandboxFactory, agent: Nop | Own, n: int, unti
         identity=agent.settings,
         after_same=(lambda name: name.rpartition(".")[0]) if until else None,
         cost_note=partial(price_of, root, slug) if agent.settings else "",
+        doubts=partial(others_of, root, agent.name, slug), sum_up=partial(rates_in_words, root),
         finish=lambda: [*write_rates(root), *write_index(root)],
         then="prompt.py --source attempt")
 
@@ -138,6 +141,30 @@ def price_of(root: Path, slug: str, n: int) -> str:
     return (f"about {mean['calls']:,.0f} calls, {mean['tokens_in']:,.0f} tokens in, "
             f"{mean['tokens_out']:,.0f} out, ${mean['cost_usd']:.2f}, by the mean of "
             f"{plural(len(kept), 'attempt')}")
+
+
+def others_of(root: Path, name: str, slug: str) -> list[str]:
+    """Return a line about the attempts that an agent made with other settings, if there are any."""
+    others = [f"{agent} {ends.total()}" for agent, ends in ends_by_agent(root)
+              if agent != slug and agent.startswith(f"{name}-")]
+    return [f"made with another model, prompt or limit, and kept: {', '.join(others)}. Today's is "
+            f"{slug}: its attempts count from 1"] if others else []
+
+
+def rates_in_words(root: Path) -> list[str]:
+    """Return a line for each agent: how many of its attempts are solved, how the others ended."""
+    return [f"{agent}: {ends[SOLVED]} of {plural(ends.total(), 'attempt')} solved "
+            f"({ends[SOLVED] / ends.total():.0%})"
+            + "".join(f", {status} {n}" for status, n in ends.items() if status != SOLVED)
+            for agent, ends in ends_by_agent(root)]
+
+
+def ends_by_agent(root: Path) -> list[tuple[str, Counter]]:
+    """Return each agent with the numbers of its attempts by status."""
+    found = defaultdict(Counter)
+    for one in all_readable(root, Graded):
+        found[one.outcome["agent"]][one.outcome["status"]] += 1
+    return sorted(found.items())
 
 
 def write_rates(root: Path) -> list[str]:
