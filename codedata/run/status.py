@@ -18,7 +18,7 @@ from codedata.disk.ledger import PARTIAL
 from codedata.llm.costs import Cost, attempts_under
 from codedata.sandbox.process_labels import of_root
 from codedata.terminal import usd
-from codedata.texts import printable
+from codedata.texts import natural, printable
 
 STATES_SHOWN = ("done", "stale", "edited", "failed", "orphan")   # columns even where all are 0
 MADE = ("done", "failed", "excluded")   # states in the ledger of an item that a run has worked on
@@ -75,7 +75,7 @@ class FailedItem:
     state: str
     cause: str
     again: str         # the command that tries it again; "": a rule would leave it out
-    log: str           # the newest of its trajectories, kept replies and record; "": none
+    log: str           # as of log_of()
     tries: list[str]   # the times (UTC) at which it failed or was left out
 
 
@@ -131,15 +131,18 @@ def failed_in(root: Path, stages: list[StageStatus]) -> Iterator[FailedItem]:
     """Yield the failed, excluded and broken items of stages, from add_usage()."""
     for one in stages:
         for name, state, cause, again in one.failed():
-            log = "" if state == "excluded" else _log_of(root, one.place, glob.escape(name))
+            log = "" if state == "excluded" else log_of(root, one.place, name)
             yield FailedItem(one.stage, one.place, name, state, cause, again, log, one.tries[name])
 
 
-def _log_of(root: Path, place: str, name: str) -> str:
-    logs = [log for pattern in (f"{place.partition('/')[0]}/_trajectories/{name}.[0-9]*.json",
-                                f"{place}{PARTIAL}/{name}.jsonl", f"{place}{name}.json")
-            for log in glob.glob(pattern, root_dir=root)]
-    return max(logs, key=lambda log: (root / log).stat().st_mtime, default="")
+def log_of(root: Path, place: str, name: str) -> str:
+    """Return the newest trajectory of an item's agents, its kept replies or its record, as a path
+    from the root; "" if there is none."""
+    name = glob.escape(name)
+    logs = [log for pattern in (f"{place}{name}.json", f"{place}{PARTIAL}/{name}.jsonl",
+                                f"{place.partition('/')[0]}/_trajectories/{name}.[0-9]*.json")
+            for log in sorted(glob.glob(pattern, root_dir=root), key=natural)]
+    return logs[-1] if logs else ""
 
 
 def items_per_hour(attempts: deque) -> float | None:
@@ -189,10 +192,11 @@ def failed_lines(items: Iterable[FailedItem]) -> Iterator[str]:
         yield f"{stage}  {state} {len(group)}: {printable(cause, 400)}"
         for one in group:
             tries = one.tries and f"tries {len(one.tries)}, the last {one.tries[-1]}"
-            yield f"      {'   '.join(filter(None, (one.name, tries, one.log)))}"
+            yield printable(f"      {'   '.join(filter(None, (one.name, tries, one.log)))}")
         if len(group) == 1 or state == "excluded":   # --force alone would make all others, too
             again = group[0].again
-        yield f"      again: {again or 'no command: a rule, a setting or an agent has left it out'}"
+        again = again or "no command: a rule, a setting or an agent has left it out"
+        yield printable(f"      again: {again}")
 
 
 def table(stages: list[StageStatus]) -> str:

@@ -67,7 +67,11 @@ def solve_stage(root: Path, host: SandboxFactory, agent: Nop | Own, n: int, unti
         identity=agent.settings,
         after_same=(lambda name: name.rpartition(".")[0]) if until else None,
         cost_note=partial(price_of, root, slug) if agent.settings else "",
-        doubts=partial(others_of, root, agent.name, slug), sum_up=partial(rates_in_words, root),
+        doubts=lambda: [
+            f"does not go on with {other}, of another model, prompt or limit: {words}"
+            for other, words in rates_in_words(root).items()
+            if other != slug and other.startswith(f"{agent.name}-")],
+        sum_up=lambda: [*map(": ".join, rates_in_words(root).items())],
         finish=lambda: [*write_rates(root), *write_index(root)],
         then="prompt.py --source attempt")
 
@@ -143,28 +147,13 @@ def price_of(root: Path, slug: str, n: int) -> str:
             f"{plural(len(kept), 'attempt')}")
 
 
-def others_of(root: Path, name: str, slug: str) -> list[str]:
-    """Return a line about the attempts that an agent made with other settings, if there are any."""
-    others = [f"{agent} {ends.total()}" for agent, ends in ends_by_agent(root)
-              if agent != slug and agent.startswith(f"{name}-")]
-    return [f"made with another model, prompt or limit, and kept: {', '.join(others)}. Today's is "
-            f"{slug}: its attempts count from 1"] if others else []
-
-
-def rates_in_words(root: Path) -> list[str]:
-    """Return a line for each agent: how many of its attempts are solved, how the others ended."""
-    return [f"{agent}: {ends[SOLVED]} of {plural(ends.total(), 'attempt')} solved "
-            f"({ends[SOLVED] / ends.total():.0%})"
-            + "".join(f", {status} {n}" for status, n in ends.items() if status != SOLVED)
-            for agent, ends in ends_by_agent(root)]
-
-
-def ends_by_agent(root: Path) -> list[tuple[str, Counter]]:
-    """Return each agent with the numbers of its attempts by status."""
+def rates_in_words(root: Path) -> dict[str, str]:
+    """Return for each agent how its attempts ended, and the share that is solved."""
     found = defaultdict(Counter)
     for one in all_readable(root, Graded):
         found[one.outcome["agent"]][one.outcome["status"]] += 1
-    return sorted(found.items())
+    return {agent: f"{', '.join(f'{status} {n}' for status, n in ends.most_common())}; "
+            f"{ends[SOLVED] / ends.total():.0%} solved" for agent, ends in sorted(found.items())}
 
 
 def write_rates(root: Path) -> list[str]:
