@@ -206,7 +206,7 @@ def parser(doc: str, *sections: str, without: Iterable[str] = ()) -> argparse.Ar
     add("--budget", type=_usd, metavar="USD",
         help="the most to spend under this root, over all runs and shards")
     add("--log-level", default="warning", type=str.lower,
-        choices=["debug", "info", "warning", "error"], help="what goes to stderr")
+        choices=["debug", "info", "warning", "error"], help="what of the log goes to stderr")
     add("--quiet", action="store_true", help="no plan, bar or summary; errors only")
     return p
 
@@ -230,7 +230,7 @@ def environment_flags(p: argparse.ArgumentParser) -> None:
     add("--unhealthy-too", action="store_true",
         help="environments whose suite is not healthy, too")
     add("--all-commits", action="store_true",
-        help="all commits of a repository, or those that --only names")
+        help="all commits of a repository, as with --only; not the newest alone")
 
 
 def planner_flag(group, default: str = "auto") -> None:
@@ -273,7 +273,7 @@ def sandbox_flags(p: argparse.ArgumentParser, pod_prefix: str = "") -> None:
     add("--disk-limit", metavar="SIZE", help="the most it may write (default: 10GB)")
     add("--disk-floor", metavar="SIZE", help="new work waits while less is free (default: 10GB)")
     add("--run-timeout", type=positive, metavar="S",
-        help="seconds of a script, or of an agent's command (default: 1800)")
+        help="most seconds of a script or an agent's command (default: 1800)")
     if pod_prefix:
         p.set_defaults(defaults={"sandbox.pod_prefix": pod_prefix})
         add("--namespace", metavar="NAME", help="of Kubernetes (default: data-synthesis)")
