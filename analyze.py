@@ -29,13 +29,13 @@ from codedata.suites.environments import chosen_by
 
 
 def main(argv=None) -> int:
-    parser = cli.parser(__doc__, "sandbox")
+    parser = cli.parser(__doc__, "sandbox", without=(*cli.OF_MODELS, "base_image"))
     flags = parser.add_argument_group("flags of analyze.py")
     cli.steps_flag(flags, STEPS)
     flags.add_argument("--num-runs", type=cli.positive, default=1, metavar="N",
-                       help="runs with coverage; those that a record lacks are added (default: 1)")
+                       help="runs with coverage, with those already made (default: 1)")
     flags.add_argument("--static", action="store_true",
-                       help="the step analysis alone, without coverage: no test is run")
+                       help="the step analysis alone, without coverage: no test runs")
     cli.environment_flags(parser)
     cli.sandbox_flags(parser)
     args = parser.parse_args(argv)

@@ -35,19 +35,17 @@ from codedata.terminal import say
 
 def main(argv=None) -> int:
     parser = cli.parser(__doc__, "sandbox")
-    parser.add_argument("word", nargs="?", choices=["try"], help="grade scripts of an agent")
-    parser.add_argument("paths", nargs="*", metavar="PATH",
-                        help="of try: the folder of a task, and bash scripts")
-    flags = parser.add_argument_group("flags of audit.py")
-    flags.add_argument("--checks", type=checks, metavar="CHECK,…",
-                       help=f"some of {', '.join(CHECKS)} (default: all but the long ones; "
-                            "adversary and reading need [audit] model)")
-    flags.add_argument("--thorough", action="store_true",
-                       help="the gold ten times beside load, and on another day, too")
-    flags.add_argument("--tasks", metavar="PATH",
-                       help="tasks of somebody else, which are copied into task/ first (with "
-                            "--only: those that it names): folders in Harbor's form, or a Parquet "
-                            "file of them (columns path and task_binary)")
+    add = parser.add_argument_group("flags of audit.py").add_argument
+    add("word", nargs="?", choices=["try"], help="grade scripts of an agent")
+    add("paths", nargs="*", metavar="PATH", help="of try: the folder of a task, and bash scripts")
+    add("--checks", type=checks, metavar="CHECK,…",
+        help=f"some of {', '.join(CHECKS)} (default: all but the long ones; adversary and reading "
+        "need [audit] model)")
+    add("--thorough", action="store_true",
+        help="the gold ten times beside load, and on another day, too")
+    add("--tasks", metavar="PATH",
+        help="tasks to copy into task/ first (those that --only names): folders in Harbor's form, "
+        "or a Parquet file (columns path and task_binary)")
     cli.sandbox_flags(parser)
     args = parser.parse_args(argv)
     settings = cli.with_container_workers(config.load(args), args)

@@ -1,30 +1,26 @@
 #!/usr/bin/env python3
 """Put bugs that the tests notice into repositories, prove each bug by running the tests, and report
-it as a user would. --steps takes the steps' names.
+it as a user would.
 
 `agent`: an agent breaks one function that matters.
   coverage, analysis   analyze.py's two steps (together: preprocess)
   inject               an agent for each candidate (bug_issue: this step and all below)
   prove                tests fail with the bug and pass without it; write its task (also: instances)
   issue, instruct      a reproduction, the report, the task's instruction (issue: both)
-
 `scale`: operators break what they match, hundreds of times in a repository, without a model.
   register             write a config, to be edited: where bugs go, how tests are chosen
   generate             candidates by the seed, 40 a file; --strategy: other ways to make them
   validate             which tests notice each (screening); --full: the whole suite for each
-  report               choose by the caps of [bug], prove, write tasks
-  issue, instruct      the report, and the task's instruction (issue: both)
+  report               choose by the caps of [bug], prove, write tasks; then issue and instruct
 
 reads   env/<repo_name>.json           Environment, from env_setup.py; or the rows of --input
-        coverage/, analysis/           from analyze.py, if they exist (scale)
-        nl2repo/_meta/                 licences, if nl2repo.py has read them
+        coverage/, analysis/, nl2repo/_meta/ (licences), if they exist (scale)
 writes  coverage/, analysis/           as analyze.py (agent)
         bug/_config/<repo_name>.json   BugConfig (register)
         bug/_candidates/<name>.json    Candidates (inject, generate); bug/_trajectories/ (inject)
         bug/_verdicts/<name>.json      Verdicts (validate)
         task/<instance_id>/            Task, as Harbor takes it (prove, report; instruct)
-        bug/<instance_id>.json         BugReport (issue)
-        a _ledger.jsonl in each        a line an attempt
+        bug/<instance_id>.json         BugReport (issue); a _ledger.jsonl in each directory
 
   python bug_inject.py agent --root runs/mine
   python bug_inject.py agent --steps all --input input.jsonl --output enriched.jsonl --output-root o
@@ -63,25 +59,25 @@ WRITERS = {"agent": "llm", "scale": "template"}
 
 
 def main(argv=None) -> int:
-    parser = cli.parser(__doc__, "bug", "sandbox", output="the rows of --input (or of env/) with "
-                        "`analysis` and `tests`, the paths of their records (agent, preprocess)")
-    parser.add_argument("word", choices=STEPS, metavar="agent|scale", help="who makes the bugs")
+    parser = cli.parser(__doc__, "bug", "sandbox")
     flags = parser.add_argument_group("flags of bug_inject.py")
-    cli.steps_flag(flags, dict.fromkeys([*STEPS["agent"][:4], *STEPS["scale"]]), GROUPS)
     add = flags.add_argument
+    add("word", choices=STEPS, metavar="agent|scale", help="who makes the bugs")
+    cli.steps_flag(flags, dict.fromkeys([*STEPS["agent"][:4], *STEPS["scale"]]), GROUPS)
     add("--per-repo", type=cli.positive, metavar="N",
-        help="agents for each repository, each for one candidate (default: 2)")
+        help="agents for each repository, a candidate each (default: 2)")
     add("--num-runs", type=cli.positive, default=1, metavar="N",
         help="runs with coverage in preprocess (default: 1)")
-    add("--strategy", choices=STRATEGIES, default="procedural",
-        help="how scale makes candidates (default: procedural)")
+    add("--strategy", choices=STRATEGIES, default="procedural", metavar="HOW",
+        help=f"of scale: {', '.join(STRATEGIES)} (default: procedural)")
     add("--full", action="store_true",
-        help="scale judges by the whole suite in fresh containers, also what was judged by "
-        "chosen tests before")
-    add("--issue-writer", choices=["llm", "template"], help="template: no model, "
-        "from calls that the failing tests make (default: llm for agent, template for scale)")
-    add("--report-root", metavar="DIR", help="also write DIR/<repo>/<repo>_test_report.json and "
-        "<repo>_analysis.json (preprocess)")
+        help="scale runs the whole suite, also for what chosen tests judged")
+    add("--issue-writer", choices=["llm", "template"],
+        help="template: without a model (default for scale)")
+    add("--output", metavar="FILE",
+        help="the rows, with the paths of `analysis` and `tests` (preprocess)")
+    add("--report-root", metavar="DIR",
+        help="also DIR/<repo>/<repo>_{test_report,analysis}.json (preprocess)")
     cli.environment_flags(parser)
     cli.sandbox_flags(parser)
     args = parser.parse_args(argv)

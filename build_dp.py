@@ -48,18 +48,16 @@ def main(argv=None) -> int:
         args = cli.parser("", "sandbox").parse_args([*common.root, *common.config])
         return run_tool(config.load(args), rest[1:])
     parser = cli.parser(__doc__, "sandbox", "dp")
-    parser.add_argument("word", choices=["agents", "validate"], nargs="?",
-                        metavar="agents|validate|tool", help="the work to do")
-    parser.add_argument("paths", nargs="*", metavar="PATH",
-                        help="folders of datapoints to validate")
-    flags = parser.add_argument_group("flags of build_dp.py")
-    flags.add_argument("--agents", metavar="ROLE=N,…",
-                       help="numbers of idea, builder and review agents (default: one each)")
-    flags.add_argument("--seeds", metavar="PATH", help="seed tasks to queue first")
-    flags.add_argument("--profile", choices=sorted(PROFILES),
-                       help="the kind of tasks (default: backend; for validate: the profile that "
-                       "each was built for)")
-    flags.add_argument("--json", action="store_true", help="print the results of validate as JSON")
+    add = parser.add_argument_group("flags of build_dp.py").add_argument
+    add("word", choices=["agents", "validate"], nargs="?", metavar="agents|validate|tool",
+        help="the work to do")
+    add("paths", nargs="*", metavar="PATH", help="folders of datapoints to validate")
+    add("--agents", metavar="ROLE=N,…",
+        help="how many idea, builder and review agents (default: one each)")
+    add("--seeds", metavar="PATH", help="seed tasks to queue first")
+    add("--profile", choices=sorted(PROFILES),
+        help="the kind of tasks (default: backend; validate: of each its own)")
+    add("--json", action="store_true", help="print the results of validate as JSON")
     cli.sandbox_flags(parser)
     args = parser.parse_args(argv)
     if args.word == "agents" and (given := [name for name in NOT_OF_AGENTS if name in args.given]):

@@ -29,8 +29,8 @@ TURNS = 10
 
 def main(argv=None) -> int:
     parser = cli.parser(__doc__)
-    parser.add_argument("check", nargs="?", choices=[*CHECKS], help="this check alone")
     add = parser.add_argument_group("flags of check_judges.py").add_argument
+    add("check", nargs="?", choices=[*CHECKS], help="this check alone")
     add("--turns", type=cli.positive, metavar="N",
         help=f"pairs are made of N turns, at even distances (default: {TURNS})")
     args = parser.parse_args(argv)

@@ -36,9 +36,9 @@ def main(argv=None) -> int:
     add("--max-iterations", type=cli.positive, metavar="N",
         help="replies of an agent (default: 100)")
     add("--stage2-max-iterations", type=cli.positive, metavar="N",
-        help="replies of its second agent, for JS and TypeScript (default: 60)")
+        help="of its second agent, for JavaScript and TypeScript (default: 60)")
     add("--no-image", action="store_true", default=None, help="make no image of what was verified")
-    cli.row_flags(parser, "the repositories, a JSON object a line")
+    cli.row_flags(flags, "the repositories, a JSON object a line")
     cli.sandbox_flags(parser, pod_prefix="code-data-env-agent")
     args = parser.parse_args(argv)
     settings = cli.with_container_workers(config.load(args), args)

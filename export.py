@@ -20,17 +20,18 @@ writes  export/<format>/                data/*.parquet, train.jsonl, validation.
   python export.py --formats dpo,kto
 """
 from codedata import config
-from codedata.export.make_exports import run
+from codedata.export.make_exports import ALL_FORMATS, REFUSED_FLAGS, run
 from codedata.llm import Models
 from codedata.run import cli
 from codedata.sampling.record_whole import row_reader
 
 
 def main(argv=None) -> int:
-    parser = cli.parser(__doc__, "export")
+    parser = cli.parser(__doc__, "export", without=(
+        *REFUSED_FLAGS, *cli.OF_MODELS, *cli.OF_WORKERS, "no_retry"))
     add = parser.add_argument_group("flags of export.py").add_argument
     add("--formats", type=lambda text: tuple(text.split(",")), metavar="A,B",
-        help="only these (default: those of which there are turns or tasks)")
+        help=f"some of {', '.join(ALL_FORMATS)} (default: those with records)")
     add("--rejected-too", action="store_true", default=None,
         help="also where the duel was not accepted")
     args = parser.parse_args(argv)

@@ -7,10 +7,10 @@ Eight steps, one after the other; with --writer template the last three need no 
   coverage       what each test runs: analyze.py's step
   meta           what the project is
   facts          calls that the tests make, run again: what a document shows without a model
-  relationship   analyze.py's analysis; functions that belong together; strips, screened and proven
+  relationship   analysis, communities, screen, patches, proof: strips that the tests notice
   doc_part2      a document for each function of a task
   doc_part1      a document for the project
-  doc            put both together, and into the tasks' instructions
+  doc            put both together, and into the tasks' instructions (this alone: instruct)
 
 reads   env/<repo_name>.json               Environment, from env_setup.py; or the rows of --input
 writes  coverage/, analysis/               as analyze.py
@@ -65,8 +65,7 @@ def main(argv=None) -> int:
     add = flags.add_argument
     add("--writer", choices=["llm", "template"], help="template: no model (default: llm)")
     add("--num-runs", type=cli.positive, default=3, metavar="N",
-        help="runs with coverage; those that a record lacks are added (default: 3; analyze.py "
-        "makes 1)")
+        help="runs with coverage, with those already made (default: 3)")
     cli.environment_flags(parser)
     cli.sandbox_flags(parser)
     args = parser.parse_args(argv)

@@ -52,13 +52,14 @@ def main(argv=None) -> int:
     flags = parser.add_argument_group("flags of pr_tasks.py")
     cli.steps_flag(flags, STEPS)
     add = flags.add_argument
-    add("--prs", metavar="SPEC", default="", help="pull requests to make records of: "
-        "github:OWNER/NAME[@A..B], git:PATH[@A..B], hf:NAME[:SPLIT], or a path or glob of rows")
+    add("--prs", metavar="SPEC", default="",
+        help="github:OWNER/NAME[@A..B], git:PATH[@A..B], hf:NAME[:SPLIT], or a path or glob of "
+        "rows: make records of these pull requests")
     add("--clones", metavar="DIR", default="", help="clones: OWNER/NAME, OWNER__NAME, NAME[.git]")
     add("--check", action="store_true", help="only list requests: their words, files, lines")
     add("--setup", action="store_true", help="make missing environments")
-    add("--writer", choices=["own", "llm"], help="of instructions: the request's own words, or a "
-        "model where these will not do (default: own)")
+    add("--writer", choices=["own", "llm"],
+        help="own: the request's words; llm: a model (default: own)")
     cli.planner_flag(flags, PLANNER)
     cli.sandbox_flags(parser)
     args = parser.parse_args(argv)

@@ -26,11 +26,11 @@ from codedata.sampling.source_check import check_source
 
 
 def main(argv=None) -> int:
-    parser = cli.parser(__doc__, "prompt")
+    parser = cli.parser(__doc__, "prompt", without=cli.OF_MODELS + cli.OF_WORKERS)
     add = parser.add_argument_group("flags of prompt.py").add_argument
     add("--source", help="hf:NAME, attempt, or a path, folder, glob or URL (docs/data.md)")
-    add("--prs", help="where the PR records are: hf:NAME[:SPLIT], a path, glob or URL of rows, or "
-        "git:PATH[@A..B] of a clone, or task: those of the root (default with --source attempt)")
+    add("--prs", help="PR records: hf:NAME[:SPLIT], a path, glob or URL of rows, git:PATH[@A..B] "
+        "of a clone, or task: those of the root (default with --source attempt)")
     add("--split", help="of a Hub data set (default: train)")
     add("--count", type=int, metavar="N", help="prompts in all (default: 2000)")
     add("--seed", type=int, metavar="N", help="of the windows and turns (default: 0)")

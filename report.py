@@ -14,12 +14,13 @@ writes  report/report.html, report.md   the report (--mode reference: in report_
   python report.py --mode reference     # also DUEL_MODE=1
 """
 from codedata import config
-from codedata.report.make_report import run
+from codedata.report.make_report import REFUSED_FLAGS, run
 from codedata.run import cli
 
 
 def main(argv=None) -> int:
-    parser = cli.parser(__doc__, "duel")
+    parser = cli.parser(__doc__, "duel", without=(
+        *REFUSED_FLAGS, *cli.OF_WORKERS, "no_retry", "llm_auth_token", "proxy"))
     add = parser.add_argument_group("flags of report.py").add_argument
     add("--mode", choices=["king", "reference"],
         help="whom the challenger was put against (default: king)")

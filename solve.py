@@ -33,16 +33,16 @@ from codedata.terminal import say
 
 def main(argv=None) -> int:
     """Run the script, and return its exit code."""
-    parser = cli.parser(__doc__, "solve", "sandbox")
+    parser = cli.parser(__doc__, "solve", "sandbox", without=["base_image"])
     add = parser.add_argument_group("flags of solve.py").add_argument
     add("--n", type=cli.positive, default=4, metavar="N",
         help="attempts at each task, with those that are there (default: 4)")
-    add("--agent", nargs="+", action="extend", metavar=("own|nop|gold|command", "COMMAND"),
-        help="who attempts them; `command`: bash in the container, which asks OPENAI_BASE_URL "
-        "({task} and {model} are filled in)")
+    add("--agent", nargs="+", action="extend", metavar=("AGENT", "COMMAND"),
+        help="own, nop, gold or command, whose COMMAND is bash in the container; it asks "
+        "OPENAI_BASE_URL, {task} and {model} are filled in (default: own)")
     add("--network", action="store_true", help="let agents use the network")
-    add("--tasks", metavar="PATH", help="tasks of somebody else, copied into task/ first, as in "
-        "audit.py")
+    add("--tasks", metavar="PATH",
+        help="tasks of others, copied into task/ first, as in audit.py")
     cli.sandbox_flags(parser)
     args = parser.parse_args(argv)
     args.agent = args.agent or ["own"]

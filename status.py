@@ -53,7 +53,9 @@ STAGES = [("prompt", "prompt"), ("king", "prompt"), ("ch", "answer*"), ("run_tur
 
 
 def main(argv=None) -> int:
-    parser = cli.parser(__doc__)
+    parser = cli.parser(__doc__, without=(
+        *cli.OF_WORKERS, "status", "dry_run", "prune", "compact", "budget", "quiet",
+        "llm_auth_token", "proxy"))
     add = parser.add_argument_group("flags of status.py").add_argument
     add("--json", action="store_true", help="print one JSON object")
     add("--summary", action="store_true", help="print what came of it, in words")

@@ -81,6 +81,11 @@ def sent_from_elsewhere(tree: ast.AST) -> list[str]:
             and not ast.unparse(call).startswith((f"text_of('{VERIFIER}'", *SOLUTIONS))]
 
 
+def test_javascript_is_counted_without_comments():
+    assert figures.n_javascript_tokens(
+        'const a = /["/]+/g  // "b"\n/* c\n*/ f(`x ${a}`, "//")\n') == 16
+
+
 def test_only_what_lies_in_verifier_runs_in_a_verifiers_container():
     inside = [path for path in MODULES if room(module_of(path)) == "tasks/verifier"]
     senders = [path for path in MODULES

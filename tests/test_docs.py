@@ -79,7 +79,7 @@ def test_every_script_tool_and_target_that_a_page_names_exists():
 def test_every_sample_and_every_flag_in_a_command_that_a_page_names_exists(tmp_path):
     known = {flag for path in REPO.glob("*.py")
              for flag in re.findall("--[a-z][a-z0-9-]+",
-                                    run_script(path.name, tmp_path, "--help").stdout)}
+                                    run_script(path.name, tmp_path, "--help-all").stdout)}
     for name in FOR_USERS:
         text = read(name)
         for sample in SAMPLE.findall(text):

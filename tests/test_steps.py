@@ -106,7 +106,8 @@ def test_chosen_steps_hold_what_they_write_and_nothing_else(tmp_path, fake_llm, 
 
 
 def test_the_flags_that_scripts_share(tmp_path):
-    parser = cli.parser("x", "sandbox", output="the rows that are made")
+    parser = cli.parser("x", "sandbox")
+    parser.add_argument("--output")
     cli.row_flags(parser, "rows")
     cli.sandbox_flags(parser, pod_prefix="bug")
     args = parser.parse_args(["--output", "out.jsonl", "--input", "in.jsonl", "--log-level", "INFO",

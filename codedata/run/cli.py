@@ -12,7 +12,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,10 @@ ALWAYS_REPEATED = ("root", "config", "mode", "workers", "engine", "ray_address",
 NEVER_REPEATED = ("shard", "llm_auth_token", "status", "dry_run", "show_config", "compact", "prune",
                   "log_level", "quiet", "reap", "yes", "skip_existing",
                   "parallel", "continue_on_error")
+SHARED = "flags of every script"   # their groups begin with this: --help leaves them out
+# flags that do nothing in a script that asks no model, or has no items in flight
+OF_MODELS = ("llm", "model", "llm_base_url", "llm_auth_token", "budget")
+OF_WORKERS = ("workers", "engine", "ray_address")
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,28 @@ class _Parser(argparse.ArgumentParser):
         return parsed
 
 
+class _Help(argparse.Action):
+    """Print the help and end: with --help without the flags that scripts share."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        for action in parser._actions:
+            if action.dest in parser.get_default("without"):
+                action.help = argparse.SUPPRESS
+        if option_string != "--help-all":
+            parser.epilog = f"{SHARED}: --help-all"
+            parser._action_groups = [group for group in parser._action_groups
+                                     if not group.title.startswith(SHARED)]
+        parser.print_help()
+        parser.exit()
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Name the value once where a flag has several spellings."""
+
+    def _format_action_invocation(self, action):
+        return super()._format_action_invocation(action).replace(f" {action.metavar},", ",")
+
+
 def _words(action: argparse.Action, value) -> tuple[str, ...]:
     """Return the words that set a flag again; none for a default or a password."""
     if value in (None, False) or value == action.default:
@@ -133,19 +159,22 @@ def options(args: argparse.Namespace) -> RunOptions:
         config.ray_address(args))
 
 
-def parser(doc: str, *sections: str, output: str = "") -> argparse.ArgumentParser:
+def parser(doc: str, *sections: str, without: Iterable[str] = ()) -> argparse.ArgumentParser:
     """Return a parser with the flags of every script.
 
-    `sections` names the sections of chain.toml that the script's own flags set. `output` is the
-    help of --output if it is a file; by default --output means the same as --root.
+    `sections` names the sections of chain.toml that the script's own flags set. `without` names
+    flags that do nothing in the script: they are parsed, but no help shows them. --output means the
+    same as --root, unless the script adds an --output of its own.
     """
-    p = _Parser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.set_defaults(sections=sections)
-    add = p.add_argument_group("flags of every script").add_argument
-    add("--root", "--output-root", *(() if output else ("--output",)), default=".", metavar="DIR",
+    p = _Parser(description=doc, usage=argparse.SUPPRESS, add_help=False,
+                formatter_class=partial(_HelpFormatter, max_help_position=33),
+                conflict_handler="resolve")   # --output may be a script's own
+    p.set_defaults(sections=sections, without=without)
+    add = p.add_argument_group(SHARED).add_argument
+    add("-h", "--help", "--help-all", action=_Help, nargs=0,
+        help="print help; --help-all: with these flags, too")
+    add("--root", "--output-root", "--output", default=".", metavar="DIR",
         help="the run's directory (default: here)")
-    if output:
-        add("--output", metavar="FILE", help=output)
     add("--config", metavar="FILE", help="settings, instead of chain.toml in --root or here")
     add("--only", metavar="GLOB", help="only items whose name or instance id matches")
     add("--limit", type=positive, metavar="N",
@@ -164,29 +193,29 @@ def parser(doc: str, *sections: str, output: str = "") -> argparse.ArgumentParse
     add("--workers", type=positive, metavar="N", help="items in flight at the same time")
     add("--shard", type=_shard, metavar="I/N", help="only the items of shard I (from 0) of N")
     add("--engine", choices=["threads", "ray"], default="threads",
-        help="where items run: in this process, or on a Ray cluster (docs/clusters.md)")
+        help="where items run: in this process, or on Ray (docs/clusters.md)")
     add("--ray-address", metavar="HOST:PORT", default="",
-        help="of the cluster (default: RAY_ADDRESS, else one on this machine, which ends with the "
-             "run)")
+        help="of the cluster (default: RAY_ADDRESS, else one for this run)")
     add("--llm", metavar="NAME",
-        help="an endpoint of chain.toml, or `embedded`: a small model on this machine")
+        help="an endpoint of chain.toml, or `embedded`: a small local model")
     add("--model", metavar="NAME",
         help="the model that every role asks; in validate.py the whole panel")
     add("--llm-base-url", metavar="URL", help="an OpenAI-compatible endpoint")
     add("--llm-auth-token", metavar="KEY", help="its key (better in .env: docs/design.md)")
     add("--proxy", metavar="URL", help="a proxy for calls and downloads")
     add("--budget", type=_usd, metavar="USD",
-        help="the most to spend under this root, over all runs; a shard has its part")
+        help="the most to spend under this root, over all runs and shards")
     add("--log-level", default="warning", type=str.lower,
-        choices=["debug", "info", "warning", "error"], help="what goes to stderr")
+        choices=["debug", "info", "warning", "error"], help="what of the log goes to stderr")
     add("--quiet", action="store_true", help="no plan, bar or summary; errors only")
     return p
 
 
-def row_flags(p: argparse.ArgumentParser, rows: str) -> None:
-    """Add the flags of scripts that go through the rows of a file; `rows` is the help of --input.
+def row_flags(group, rows: str) -> None:
+    """Add the flags of scripts that go through the rows of a file to a group; `rows` is the help of
+    --input.
     """
-    add = p.add_argument_group("flags of every script with rows").add_argument
+    add = group.add_argument
     add("--input", metavar="FILE", help=rows)
     for flag in ("--skip-existing", "--parallel", "--continue-on-error"):   # the default behaviour
         add(flag, action="store_true", help=argparse.SUPPRESS)
@@ -195,12 +224,13 @@ def row_flags(p: argparse.ArgumentParser, rows: str) -> None:
 
 def environment_flags(p: argparse.ArgumentParser) -> None:
     """Add the flags of scripts that go through environments; see environments.chosen_by()."""
-    row_flags(p, "environments instead of env/: {repo, image_name, test_case_result}")
-    add = p.add_argument_group("flags of every script with environments").add_argument
+    group = p.add_argument_group(f"{SHARED} with environments")
+    row_flags(group, "environments instead of env/: {repo, image_name, test_case_result}")
+    add = group.add_argument
     add("--unhealthy-too", action="store_true",
         help="environments whose suite is not healthy, too")
     add("--all-commits", action="store_true",
-        help="all commits of a repository, not the newest alone (with --only: those it names)")
+        help="all commits of a repository, as with --only; not the newest alone")
 
 
 def planner_flag(group, default: str = "auto") -> None:
@@ -225,9 +255,8 @@ def steps_flag(group, steps: Iterable[str], groups: Mapping[str, Iterable[str]] 
         named = {step for word in given for step in words[word]}
         return tuple(step for step in steps if step in named)
 
-    listed = ",".join(dict.fromkeys([*(groups or ()), *steps]))
     group.add_argument("--steps", type=chosen, default=steps, metavar="A,B",
-                       help=f"of {listed} (default: all)")
+                       help="only these of the steps above (default: all)")
 
 
 def sandbox_flags(p: argparse.ArgumentParser, pod_prefix: str = "") -> None:
@@ -235,7 +264,7 @@ def sandbox_flags(p: argparse.ArgumentParser, pod_prefix: str = "") -> None:
     the default of --pod-prefix, for a script that can run in pods since it makes no images.
     """
     p.set_defaults(in_pods=bool(pod_prefix), defaults={})
-    add = p.add_argument_group("flags of every script with sandboxes").add_argument
+    add = p.add_argument_group(f"{SHARED} with sandboxes").add_argument
     add("--sandbox", choices=["docker", "kubernetes", "local"],
         help="where commands run (default: docker)")
     add("--base-image", metavar="NAME", help="of a sandbox (default: codedata-base:bookworm)")
@@ -244,7 +273,7 @@ def sandbox_flags(p: argparse.ArgumentParser, pod_prefix: str = "") -> None:
     add("--disk-limit", metavar="SIZE", help="the most it may write (default: 10GB)")
     add("--disk-floor", metavar="SIZE", help="new work waits while less is free (default: 10GB)")
     add("--run-timeout", type=positive, metavar="S",
-        help="seconds of a script, or of an agent's command (default: 1800)")
+        help="most seconds of a script or an agent's command (default: 1800)")
     if pod_prefix:
         p.set_defaults(defaults={"sandbox.pod_prefix": pod_prefix})
         add("--namespace", metavar="NAME", help="of Kubernetes (default: data-synthesis)")
@@ -255,7 +284,7 @@ def sandbox_flags(p: argparse.ArgumentParser, pod_prefix: str = "") -> None:
     add("--keep-images", action="store_true",
         help="keep those of failed attempts till the next start")
     add("--reap", action="store_true",
-        help="list what killed runs of all roots have left on this machine, and end")
+        help="list what killed runs of all roots have left here, and end")
     add("--yes", action="store_true", help="with --reap: remove it")
 
 

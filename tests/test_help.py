@@ -1,0 +1,31 @@
+"""Check --help, which is one screen, and --help-all."""
+import re
+
+import pytest
+from conftest import REPO, run_script
+
+from codedata.run import cli
+
+WORDS = ["audit.py try", "bug_inject.py agent", "bug_inject.py scale", "build_dp.py agents",
+         "build_dp.py validate", "check_judges.py probe", "check_judges.py sanity"]
+
+
+def flags_in(page: str) -> set[str]:
+    """Return the flags that a help explains."""
+    return {*re.findall(r"(?m)(?:^  |, )(--[\w-]+)", page)}
+
+
+@pytest.mark.parametrize("call", [*sorted(path.name for path in REPO.glob("*.py")), *WORDS])
+def test_help_is_a_screen_with_the_scripts_flags_and_help_all_has_all_that_do_something(
+        call, tmp_path):
+    script, *words = call.split()
+    short, whole = (run_script(script, tmp_path, *words, flag, env={"COLUMNS": "100"}).stdout
+                    for flag in ("--help", "--help-all"))
+    assert short.count("\n") <= 40
+    assert short.endswith("\nflags of every script: --help-all\n")
+    text = (REPO / script).read_text()
+    assert ({*re.findall(r'\badd(?:_argument)?\(\s*"(--[\w-]+)"', text)}
+            <= flags_in(short) <= flags_in(whole))
+    every = {action.option_strings[-1] for action in cli.parser("")._actions}
+    assert (every <= flags_in(whole)) != ("cli.OF_" in text)
+    assert "  --root, --output-root" in whole
