@@ -115,7 +115,7 @@ class _Help(argparse.Action):
             if action.dest in parser.get_default("without"):
                 action.help = argparse.SUPPRESS
         if option_string != "--help-all":
-            parser.epilog = f"{SHARED} (--root DIR, --only GLOB, --limit N, --status …): --help-all"
+            parser.epilog = f"{SHARED} (--root DIR, --only GLOB, --status …): --help-all"
             parser._action_groups = [group for group in parser._action_groups
                                      if not group.title.startswith(SHARED)]
         parser.print_help()
