@@ -409,7 +409,7 @@ class ModelSpec:
 
     @property
     def usual_share(self) -> float:
-        """Return which share of max_tokens a reply takes in mean."""
+        """Return which share of max_tokens a reply takes on average."""
         if self.model in THINKING_MODELS:
             return THINKING_SHARE
         of_judge = LEAK_SHARE if self.is_leak_judge else VERDICT_SHARE

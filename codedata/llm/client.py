@@ -49,7 +49,7 @@ SET_BY_US = {"model", "messages", "tools", "response_format", "stream", "n"}   #
 ALWAYS_SENT = ("temperature", "max_tokens", "max_completion_tokens")   # till a refusal names them
 NOT_EVERYWHERE = ("n", "response_format", PARALLEL)   # left out at any refusal, in this order
 IN_WORDS = {"n": "gives one answer a call (n): further ones are asked for singly"}
-SHARE_COUNTED = 0.9   # of the tokens that are counted for a limit, in mean (docs/costs.md)
+SHARE_COUNTED = 0.9   # of the tokens that are counted for a limit, on average (docs/costs.md)
 IN_THE_FIRST = {"tokens_in": 0, "tokens_out": 0, "tokens_cached": 0}   # usage of further replies
 ADVICE = {   # by status
     400: "Read what the endpoint says; for a request that is too long, set max_prompt_tokens.",
