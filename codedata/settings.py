@@ -21,6 +21,8 @@ RETRIED = ("king", "challenger", "agent", "audit")   # roles whose wrong replies
 THINKING_MODELS = ("Qwen/Qwen3-235B-A22B-Thinking-2507", "moonshotai/Kimi-K2.6-TEE")
 THINKING_MAX_TOKENS = 4096
 LEAK_MAX_TOKENS = 4096   # the least of a leak judge
+# a usual reply as a share of max_tokens: measured, but for models that think (docs/costs.md)
+TURN_SHARE, VERDICT_SHARE, LEAK_SHARE, THINKING_SHARE = 0.3, 0.12, 0.005, 0.37
 NOT_SENT = "none"         # in place of any temperature's number: requests have none
 USUAL_TEMPERATURE = 1.0   # of a model that is sent none
 
@@ -404,6 +406,14 @@ class ModelSpec:
     is_judge: bool = False
     is_leak_judge: bool = False
     one_call: bool = False  # a turn that it writes has one call, whatever the turns before it have
+
+    @property
+    def usual_share(self) -> float:
+        """Return which share of max_tokens a reply takes on average."""
+        if self.model in THINKING_MODELS:
+            return THINKING_SHARE
+        of_judge = LEAK_SHARE if self.is_leak_judge else VERDICT_SHARE
+        return of_judge if self.is_judge else TURN_SHARE
 
     def identity(self) -> dict:
         """Return what an answer depends on beside its inputs, for the ledger's `settings`."""

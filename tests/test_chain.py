@@ -9,14 +9,17 @@ import sys
 import pytest
 from conftest import (
     REPO,
+    a_prompt,
     edit,
     run_script,
     write_commits,
+    write_json,
     write_prompts,
     write_toml,
     write_toml_for,
 )
 from scored import write_answer
+from tool_turns import TOOLS, calls, tool_history
 
 NOTES = ('#!/bin/sh\nprintf "%s|" "$@" >> called; echo >> called\n'
          'case $1 in "$FAILS") exit "$CODE" ;; esac\n')
@@ -85,8 +88,8 @@ source = "samples/trajectories.json"
 def test_a_duel_is_priced_from_wherever_its_root_is(tmp_path):
     """Of six turns that nobody has drawn; then of three, one answered and one by the king alone."""
     write_toml(tmp_path, {"model": "m"}, PRICED)
-    calls, printed = price(tmp_path)
-    assert calls == [6, 6, 24, 36] and "as if the 6 turns were there" in printed
+    n_calls, printed = price(tmp_path)
+    assert n_calls == [6, 6, 24, 36] and "as if the 6 turns were there" in printed
     each = [float(usd) for usd in re.findall(r"at most \$([\d.]+)", printed)]
     assert each[3] == pytest.approx(sum(each[:3]), abs=0.001) and each[0] > 0
     root = tmp_path / "half"
@@ -100,6 +103,15 @@ def test_a_duel_is_priced_from_wherever_its_root_is(tmp_path):
     assert sorted(root.rglob("*")) == before
 
 
+def test_a_turn_with_tools_is_priced_with_one_leak_verdict(tmp_path):
+    write_toml(tmp_path, {"model": "m"}, PRICED.replace("count = 6", "count = 1")
+               + '[leak]\nmodels = ["a"]\nking_share = 0.0\n')
+    write_json(tmp_path / "prompt/prompts_1_1.json", [a_prompt(
+        1, messages=tool_history("t"), tools=TOOLS, assistant=calls(command="make"))])
+    write_commits(tmp_path, 1)
+    assert price(tmp_path)[0] == [1, 2, 4, 7]
+
+
 def test_the_price_of_an_edited_prompt_goes_through_all_stages(tmp_path, fake_llm):
     write_toml_for(tmp_path, fake_llm, PRICED.replace("count = 6", "count = 3"))
     write_prompts(tmp_path, 3)
@@ -109,5 +121,5 @@ def test_the_price_of_an_edited_prompt_goes_through_all_stages(tmp_path, fake_ll
     assert "all    to come: no calls" in price(tmp_path)[1]
     edit(next(tmp_path.glob("prompt/[!_]*.json")),
          lambda prompts: prompts[0]["messages"][-1].update(content="Another question."))
-    calls, printed = price(tmp_path)
-    assert calls == [1, 1, 4, 6] and "as if the 1 turn were there" in printed
+    n_calls, printed = price(tmp_path)
+    assert n_calls == [1, 1, 4, 6] and "as if the 1 turn were there" in printed

@@ -242,6 +242,15 @@ def from_json(raw: bytes):
         return json.loads(raw)   # accepts half characters, which parse() refuses by field
 
 
+def newest_calls(directories: list[Path], stage: str) -> dict[str, list[dict]]:
+    """Return the calls of a stage's newest attempt at each item. Attempts without any, which only
+    copied fields, do not count, but those that a rule ended do."""
+    return {line["item"]: calls_of(line)
+            for line in in_time([read_lines(directory / LEDGER) for directory in directories])
+            if is_sound(line) and line["stage"] == stage
+            and (line.get("calls") or line.get("state") == "excluded")}
+
+
 def calls_of(line: dict) -> list[dict]:
     """Return sound_call() of each call in a line, and of each sum that compacting left there."""
     calls = _listed(line, "calls") + _listed(line, "earlier")

@@ -49,6 +49,7 @@ SET_BY_US = {"model", "messages", "tools", "response_format", "stream", "n"}   #
 ALWAYS_SENT = ("temperature", "max_tokens", "max_completion_tokens")   # till a refusal names them
 NOT_EVERYWHERE = ("n", "response_format", PARALLEL)   # left out at any refusal, in this order
 IN_WORDS = {"n": "gives one answer a call (n): further ones are asked for singly"}
+SHARE_COUNTED = 0.9   # of the tokens that are counted for a limit, on average (docs/costs.md)
 IN_THE_FIRST = {"tokens_in": 0, "tokens_out": 0, "tokens_cached": 0}   # usage of further replies
 ADVICE = {   # by status
     400: "Read what the endpoint says; for a request that is too long, set max_prompt_tokens.",
@@ -208,11 +209,17 @@ class Client(StaysInDriver):
         return fit(history, min(self.spec.max_prompt_tokens or room, room), embedded.tokens, fixed,
                    patches)
 
-    def estimate(self, messages: list[dict]) -> tuple[int, float | None]:
-        """Return (estimated tokens of a request, maximum cost in USD or None) without a call."""
+    def estimate(self, messages: list[dict], n: float = 1, of_in: float = 1, of_out: float = 1
+                 ) -> dict:
+        """Return an estimate of a call: the numbers of calls, tokens in and tokens out, each times
+        a factor. `max_usd` is the cost if the reply takes all of max_tokens; None: unknown."""
+        spec, cost = self.spec, self._models.money.cost
         tokens = sum(estimate_tokens(text_sent(m)) for m in messages)
-        tokens = min(tokens, self.spec.max_prompt_tokens or tokens)
-        return tokens, self._models.money.cost(self.spec.model, tokens, self.spec.max_tokens)
+        tokens = min(tokens, spec.max_prompt_tokens or tokens)
+        usage = {"tokens_in": tokens * SHARE_COUNTED * of_in,
+                 "tokens_out": spec.max_tokens * spec.usual_share * of_out}
+        return {"n": n, **usage, "cost_usd": cost(spec.model, **usage),
+                "max_usd": cost(spec.model, tokens, spec.max_tokens)}
 
     def _request(self, messages: list[dict], grammar="", schema=None, tools=None, parallel=None
                  ) -> _Request:

@@ -14,12 +14,13 @@ from codedata.disk.ledger import LEDGER, PARTIAL, calls_of, read_lines, sound_ca
 from codedata.errors import RunStopped
 from codedata.llm.replies import NEW
 from codedata.records import DIRECTORIES, HOW
-from codedata.terminal import Spending, plural, usd
+from codedata.terminal import Spending, money, plural, usd
 from codedata.texts import in_shard
 
 # matches the suite's directories, but not a user's answer_backup
 DIRECTORY = re.compile(
     rf"[a-z0-9]+(_reference|_\d+|_({'|'.join(HOW)}))?|({'|'.join(DIRECTORIES)})(_\d+)?")
+USUAL = "by usual lengths of replies (docs/costs.md), as none is here yet"
 WITHOUT_LEDGERS = (PARTIAL, "_replaced", "_tmp")
 
 
@@ -42,19 +43,23 @@ class Cost(Spending):
 
 @dataclass
 class ToCome(Cost):
-    """Add up calls to come, as if every answer took all of its max_tokens."""
+    """Add up estimates of calls to come."""
 
-    n_unfit: int = 0   # items without calls: too long, or broken
+    max_usd: float = 0.0   # as if every reply took all of its max_tokens
+    n_unfit: int = 0       # items without calls: too long, or broken
+    n_like: int = 0        # items made before, by whose calls these are estimated
     items: list[str] = field(default_factory=list)   # the names of all that will be made
 
     def __str__(self) -> str:
         if not self.n_calls and not self.n_unfit:
             return "no calls"
-        known = "at most " * (self.n_unpriced < max(self.n_calls, 1))
+        cost = money(self.cost_usd, round(self.n_unpriced), round(self.n_calls))
+        most = f", at most {usd(self.max_usd)}" if self.max_usd else ""
+        source = f"by the calls for {plural(self.n_like, 'item')} before" if self.n_like else USUAL
         unfit = f"; {plural(self.n_unfit, 'item')} will fail: too long, or broken"
-        return (f"{plural(self.n_calls, 'call')} (more where an answer has to be asked for "
-                f"again), about {self.tokens_in:,} tokens in, at most {self.tokens_out:,} out, "
-                f"{known}{super().__str__()}{unfit if self.n_unfit else ''}")
+        return (f"{plural(round(self.n_calls), 'call')}, about {self.tokens_in:,.0f} tokens in and "
+                f"{self.tokens_out:,.0f} out, {cost}{most}; {source}"
+                f"{unfit if self.n_unfit else ''}")
 
 
 def costs_of(root: Path, within: str = "") -> list[Cost]:

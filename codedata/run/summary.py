@@ -2,19 +2,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from shlex import quote
 
+from codedata.disk.ledger import newest_calls
 from codedata.disk.store import known
 from codedata.errors import BrokenRecord, Interrupted, ItemFailed
 from codedata.llm.client import Models
-from codedata.llm.costs import ToCome
+from codedata.llm.costs import Cost, ToCome
 from codedata.llm.embedded import NOISE
 from codedata.run.cli import RunOptions
 from codedata.run.loop import StageRun
 from codedata.run.plan import Plan, States
 from codedata.run.stage import Stage
+from codedata.run.states import Item
 from codedata.run.status import ONLY, StageStatus, hand_over, log_of
 from codedata.run.talk import plan_line, print_reasons, summary_line
 from codedata.settings import ModelSpec
@@ -23,6 +25,8 @@ from codedata.texts import natural, printable
 
 ONCE = ("force", "limit")   # flags that the command for further items leaves out
 MAX_REASONS = 5     # of a stage in the summary of a root
+N_LIKE = 200        # items made before, by which those to come are estimated
+ESTIMATED = ("n_calls", "tokens_in", "tokens_out")
 
 
 def print_plan(stage: Stage, plan: Plan, models: Models, options: RunOptions) -> None:
@@ -119,28 +123,46 @@ def print_costs(stage: Stage, states: States, plan: Plan, models: Models,
         to_come = (note(len(plan.todo)) if callable(note) else note
                    ) or "no calls: no model is asked"
         if stage.requests:
-            to_come = _calls_to_come(stage, states, plan)
+            to_come = _calls_to_come(stage, states, plan, models)
         say(f"{stage.label}  to come: {to_come}")
         hand_over(lambda: to_come)
 
 
-def _calls_to_come(stage: Stage, states: States, plan: Plan) -> ToCome:
-    """Add up the calls of all items; calls that do not fit, and items with broken records, do not
-    count."""
-    items = [item for item in plan.todo if not item.copies_only]
-    to_come = ToCome(items=[item.name for item in items])
+def _calls_to_come(stage: Stage, states: States, plan: Plan, models: Models) -> ToCome:
+    """Estimate the calls of all items, by those of the newest items that these models made."""
+    there = {*stage.reads.store.names()}
+    there -= {item.name for item in plan.todo if item.state != "forced"}
+    asked = {client.spec.model for client in models.clients()}
+    calls = newest_calls(stage.writes.store.directories, stage.name)
+    made = [Item(name, "", "done") for name, of_item in calls.items()
+            if name in there and all(call["model"] in asked and call["tokens_out"] is not None
+                                     for call in of_item)][-N_LIKE:]
+    like, paid = _planned(stage, states, made), Cost()
+    for call in chain.from_iterable(calls[item.name] for item in made):
+        paid.add(call)
+    factors = [getattr(paid, key) / getattr(like, key) for key in ESTIMATED if like.n_calls]
+    to_come = _planned(stage, states, [item for item in plan.todo if not item.copies_only], factors)
+    to_come.n_like = len(made)
+    return to_come
+
+
+def _planned(stage: Stage, states: States, items: list[Item], factors: Iterable[float] = ()
+             ) -> ToCome:
+    """Add up the calls of items; calls that do not fit, and items with broken records, do not
+    count. `factors` are arguments of Client.estimate()."""
+    planned = ToCome(items=[item.name for item in items])
     for item in items:
         try:
             calls = [*stage.requests(*states.load(item)[0])]
         except (ItemFailed, BrokenRecord):
             calls = [(None, None)]
-        to_come.n_unfit += int(any(messages is None for _, messages in calls))
+        planned.n_unfit += int(any(messages is None for _, messages in calls))
         for client, messages in calls:
             if messages is not None:
-                tokens, max_usd = client.estimate(messages)
-                to_come.add({"tokens_in": tokens, "tokens_out": client.spec.max_tokens,
-                             "cost_usd": max_usd})
-    return to_come
+                call = client.estimate(messages, *factors)
+                planned.add(call)
+                planned.max_usd += call["max_usd"] or 0
+    return planned
 
 
 # after a run -------------------------------------------------------------------------------------

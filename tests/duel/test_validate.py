@@ -262,8 +262,8 @@ def test_status_and_dry_run_do_nothing_and_dry_run_tells_what_comes(tmp_path, fa
     gone = by_order(king_first=verdict(), challenger_first=Status(404, "gone"))
     set_up(tmp_path, fake_llm, 3, by_model(a=verdict(), b=gone), "a", "b", more=PRICES)
     dry = validated(tmp_path, "--dry-run")
-    assert "to come: 12 calls" in dry and "at most 9,216 out" in dry
-    most = float(dry.partition("at most $")[2].split()[0])
+    assert "to come: 12 calls" in dry and "and 1,106 out" in dry   # 12 % of max_tokens
+    most = float(dry.partition("at most $")[2].split(";")[0])
     assert "missing 3" in validated(tmp_path, "--status")
     assert fake_llm.n_requests == 0 and not (tmp_path / "score").exists()
     validated(tmp_path, code=1)
@@ -283,7 +283,7 @@ def test_a_run_that_ends_before_its_second_pass_leaves_one_more_try_to_the_next(
     set_up(tmp_path, fake_llm, 1, "hm", "a", judge='order = "king_first"', more=PRICES)
     validated(tmp_path, "--budget", "0.01", code=1)
     assert fake_llm.n_requests == 1
-    assert "to come: 1 call " in validated(tmp_path, "--dry-run")
+    assert "to come: 1 call," in validated(tmp_path, "--dry-run")
     for _ in range(2):
         validated(tmp_path, "--budget", "1")
         assert fake_llm.n_requests == 2

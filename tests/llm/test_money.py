@@ -103,6 +103,20 @@ def test_an_unknown_price_is_null_in_the_ledger_and_unknown_on_screen(tmp_path, 
     assert [call["cost_usd"] for call in calls] == [None, None]
 
 
+def test_what_comes_is_estimated_by_what_the_same_models_took_for_items_before(
+        tmp_path, fake_llm, priced, capsys):
+    write_prompts(tmp_path, 6)
+    fake_llm.script(NO_BLOCK)
+    priced("--limit", 2)
+    for flags in ((), ("--force",), ("--model", "other")):
+        priced("--dry-run", *flags)
+    four, six, other = (line.partition("to come: ")[2] for line in
+                        capsys.readouterr().err.splitlines() if "to come" in line)
+    assert four.startswith("6 calls, about 600 tokens in and 120 out, $0.0600, at most $")
+    assert six.startswith("9 calls, about 900 tokens in and 180 out") and "2 items" in six
+    assert other.startswith("4 calls, about") and "usual lengths" in other
+
+
 # each call counts once ---------------------------------------------------------------------------
 
 def assert_counted_once(root, fake, n_calls: int | None = None):
