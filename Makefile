@@ -5,14 +5,12 @@ ROOT ?= runs/demo
 ARGS ?=
 BIN = .venv/bin
 SCRIPTS = prompt king ch validate report export
-# whole trajectories first: they need no duel
-LOOP = solve prompt:--trajectories export:--formats=sft_trajectories,dpo_trajectories prompt king run_turns ch validate report export
 MORE = run_turns check_judges env_setup analyze bug_inject nl2repo pr_tasks build_dp audit solve
 PYTEST = $(BIN)/python -m pytest -q -n auto --maxprocesses 8
 CONTAINED = docker or pods or chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repo demo demo-model demo-env demo-bugs demo-pr demo-dp images agent-image test test-containers test-demos record-runs test-trl test-nemo-gym test-harbor test-swebench check-all figures lint lock duel loop status clean $(SCRIPTS) $(MORE)
+.PHONY: help setup repo demo demo-model demo-env demo-bugs demo-pr demo-dp images agent-image test test-containers test-demos record-runs test-wheel test-trl test-nemo-gym test-harbor test-swebench check-all figures lint lock duel loop status clean $(SCRIPTS) $(MORE)
 
 help:          ## this list
 	@awk -F ':.*## ' '/^[a-z$$()A-Z -]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,7 +48,7 @@ demo-dp: setup images  ## a seed to a reviewed and audited terminal task: the mo
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh samples/demo-dp.sh runs/demo-dp
 
 repo: setup    ## REPO=path-or-address, all the way without a model: tests, bugs, documents, exported tasks, a summary
-	@tools/repo "$(REPO)" "$(if $(filter file,$(origin ROOT)),,$(ROOT))" $(ARGS)
+	@tools/repo "$(REPO)" $(if $(filter file,$(origin ROOT)),,--root "$(ROOT)") $(ARGS)
 
 images:        ## codedata-base:bookworm, the image that repositories are set up in
 	@tools/docker-up
@@ -70,6 +68,11 @@ test-demos: setup  ## what the five demos have left in runs/ (their images are s
 
 record-runs: setup images  ## the runs in tests/frozen, in containers, with what is decided of them
 	PYTHONPATH=.:tests:benchmarks $(BIN)/python tests/record_runs.py $(ARGS)
+
+test-wheel:    ## the wheel and the packages that it names, from the registry, in a new environment (.venv-wheel), and the demo there
+	@rm -rf build/lib .venv-wheel && $(PYTHON) -m venv .venv-wheel
+	@.venv-wheel/bin/pip install --quiet --disable-pip-version-check .
+	@cd .venv-wheel && bin/codedata demo && bin/codedata status --root runs/demo
 
 test-trl:      ## the exports in TRL's own trainers (Python 3.11, 1.7 GB of packages in .venv-trl)
 	@tools/test-trl $(ARGS)
@@ -107,10 +110,10 @@ $(SCRIPTS) $(MORE): setup
 	@$(BIN)/python $@.py --root $(ROOT) $(ARGS) || { code=$$?; [ $$code -eq 1 ] || exit $$code; }
 
 duel: setup    ## the stages one after the other on ROOT; what is not finished is named at the end (ARGS=--dry-run: what they would cost)
-	@PATH="$(CURDIR)/$(BIN):$$PATH" tools/chain "$(SCRIPTS)" --root $(ROOT) $(ARGS)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" tools/chain duel --root $(ROOT) $(ARGS)
 
 loop: setup    ## agents attempt the tasks of ROOT (from bug_inject, pr_tasks, nl2repo, build_dp, or yours); what they did becomes training sets and turns of a duel
-	@DUEL_SOURCE=attempt DUEL_HOW=chosen PATH="$(CURDIR)/$(BIN):$$PATH" tools/chain "$(LOOP)" --root $(ROOT) $(ARGS)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" tools/chain loop --root $(ROOT) $(ARGS)
 
 status: setup  ## where every stage of ROOT stands, in one table
 	@$(BIN)/python status.py --root $(ROOT) $(ARGS)
@@ -119,5 +122,5 @@ lock:          ## resolve the dependencies again (needs uv)
 	sh tools/lock
 
 clean:         ## remove .venv and caches; never records
-	rm -rf .venv .venv-trl .venv-grpo .venv-nemo-gym .venv-harbor .venv-verifiers .venv-swebench .venv-swesmith .pytest_cache .ruff_cache build *.egg-info
+	rm -rf .venv .venv-wheel .venv-trl .venv-grpo .venv-nemo-gym .venv-harbor .venv-verifiers .venv-swebench .venv-swesmith .pytest_cache .ruff_cache build *.egg-info
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,13 +1,21 @@
 #!/bin/sh
 # A duel whose replies were kept: no key, no network. Again: nothing to do.
 set -eu
+home=$(cd "$(dirname "$0")/.." && pwd)
+python=${CODEDATA_PYTHON:-python} make=${CODEDATA:-make} mine="ROOT=runs/mine"
+[ "$make" = make ] || mine="--root runs/mine"
 root=$1
+shift
+if [ "${1:-}" = --root ]; then
+    root=$2
+    shift 2
+fi
 mkdir -p "$root"
 rm -f "$root/_address"
-python samples/replay.py samples/duel_by_hand > "$root/_address" &
+"$python" "$home/samples/replay.py" "$home/samples/duel_by_hand" > "$root/_address" &
 server=$!
 trap 'kill $server' EXIT
-[ -e "$root/prompt" ] || python samples/duel_input.py "$root"
+[ -e "$root/prompt" ] || "$python" "$home/samples/duel_input.py" "$root"
 while [ ! -s "$root/_address" ]; do sleep 0.1; done
 address=$(sed 's|/v1$||' "$root/_address")
 
@@ -36,10 +44,10 @@ END
     done
 } > "$root/chain.toml"
 code=0
-tools/chain "king ch validate report export" --root "$root" || code=$?
-python samples/show_pairs.py "$root"
+sh "$home/tools/chain" "king ch validate report export" --root "$root" "$@" || code=$?
+"$python" "$home/samples/show_pairs.py" "$root"
 echo
 echo "Report: $root/report/report.html   Sets, with cards: $root/export/"
-echo "Change a record, and run \`make demo\` again: what hangs on it is made anew."
-echo "Your own data: README.md, \"Bring your own model\"; then make duel ROOT=runs/mine"
+echo "Change a record, and run \`$make demo\` again: what hangs on it is made anew."
+echo "Your own data: README.md, \"Bring your own model\"; then $make duel $mine"
 exit $code
