@@ -1,5 +1,4 @@
 """Turn drafts into datapoints: the commands of builders; reviewers have some of them, too."""
-from __future__ import annotations
 
 import inspect
 import re
