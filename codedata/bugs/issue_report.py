@@ -5,7 +5,6 @@ facts (issue_facts.py), scripts whose outcome the bug changes. A second request 
 reproduction, not the fix or a test, and asks for the report. Without a model, the best fact becomes
 the report.
 """
-from __future__ import annotations
 
 import random
 import re
@@ -17,13 +16,7 @@ from functools import partial
 
 from codedata.bugs.instances import FOLDERS, ProvenBug, Word, bug_tasks, is_of_agent
 from codedata.bugs.issue_checks import Hidden, shown_output
-from codedata.bugs.issue_facts import (
-    RECORDED,
-    Difference,
-    Differences,
-    narrowed,
-    report_text,
-)
+from codedata.bugs.issue_facts import RECORDED, Difference, Differences, narrowed, report_text
 from codedata.code.calls import call_graph
 from codedata.code.entities import Entity, SourceFile, Sources, all_entities, language_of
 from codedata.disk.store import Store, digest

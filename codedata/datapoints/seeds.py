@@ -2,7 +2,6 @@
 
 An idea agent starts from a seed. Solutions and files that are not text are left out.
 """
-from __future__ import annotations
 
 import json
 import re

@@ -6,7 +6,6 @@ only where a turn of the agent has several. A model that takes no tools, in a we
 conversation either, is asked in the text form, in which calls are shell commands; its turn becomes
 a call of the agent's shell.
 """
-from __future__ import annotations
 
 import json
 from collections.abc import Callable
@@ -14,15 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from codedata.conversation.tool_calls import function_of, new_call
-from codedata.conversation.turn import (
-    Form,
-    as_call,
-    clean,
-    form_of,
-    n_calls,
-    plain,
-    split_thinking,
-)
+from codedata.conversation.turn import Form, as_call, clean, form_of, n_calls, plain, split_thinking
 from codedata.disk.layouts import to_json, write_atomic
 from codedata.driver import in_driver
 from codedata.duel.prompt_texts import packaged_text

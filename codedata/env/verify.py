@@ -8,18 +8,12 @@ need it. A suite is not healthy if most test files have no case. At the end it r
 broken source: a script that does not notice is hollow. Not promised: that a test that passed four
 times will never fail.
 """
-from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
 from codedata.env.causes import Cause, cause_of
-from codedata.env.health import (
-    part_of_suite,
-    unreported_files,
-    why_hollow,
-    why_not_healthy,
-)
+from codedata.env.health import part_of_suite, unreported_files, why_hollow, why_not_healthy
 from codedata.run.talk import begin_step
 from codedata.sandbox import Result, Sandbox, SandboxDied
 from codedata.suites import outside

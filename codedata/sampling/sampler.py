@@ -5,7 +5,6 @@ Files that a person edited are kept. A deleted file is drawn again from its firs
 larger `count` adds files after the last one. Prompts that are left out are counted by reason; each
 oversized PR gets a ledger line of its own, which report.py lists.
 """
-from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
@@ -23,16 +22,7 @@ from codedata.run.cli import RunOptions
 from codedata.run.signals import signals
 from codedata.run.start import run_whole
 from codedata.run.states import Selection
-from codedata.sampling.draw import (
-    ALL,
-    DUPLICATE,
-    Choice,
-    Cursor,
-    Drawn,
-    Seen,
-    draw,
-    prompt_problem,
-)
+from codedata.sampling.draw import ALL, DUPLICATE, Choice, Cursor, Drawn, Seen, draw, prompt_problem
 from codedata.sampling.pull_requests import fetch_prs
 from codedata.sampling.refusals import EXCLUDED
 from codedata.sampling.trajectories import Hub, Trajectories, attempt_names, hub_of, open_source

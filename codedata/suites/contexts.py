@@ -4,7 +4,6 @@ Lines are held in masks: integers with a bit for each line. The files from the s
 coverage.py, notes of the plugin) were written next to untrusted code: they are read within limits,
 and only lines of known sources count.
 """
-from __future__ import annotations
 
 import json
 import re
@@ -17,14 +16,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from codedata.bounded import read_bounded
-from codedata.code.entities import (
-    Entity,
-    SourceFile,
-    Sources,
-    captured,
-    query_of,
-    read_sources,
-)
+from codedata.code.entities import Entity, SourceFile, Sources, captured, query_of, read_sources
 from codedata.disk.locks import temporary_folder
 from codedata.errors import ItemFailed
 from codedata.records import Coverage, storable

@@ -1,5 +1,4 @@
 """Hold the folders and the queue that the commands of all roles work on."""
-from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext

@@ -1,5 +1,4 @@
 """Turn seeds into drafts: the commands of idea agents."""
-from __future__ import annotations
 
 import json
 import re

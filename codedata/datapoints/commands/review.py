@@ -1,5 +1,4 @@
 """Approve datapoints, return or cancel them: the commands of reviewers."""
-from __future__ import annotations
 
 from dataclasses import replace
 from typing import Literal

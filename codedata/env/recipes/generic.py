@@ -1,5 +1,4 @@
 """Make recipes for projects tested by their build tool: Go, Cargo, Maven, Gradle, CMake, make."""
-from __future__ import annotations
 
 import re
 from dataclasses import dataclass

@@ -4,7 +4,6 @@
 without its metadata, keywords and image name (the image's id is noted beside it). An edit of any of
 these makes the proof invalid; the instruction may be edited.
 """
-from __future__ import annotations
 
 import json
 import re
