@@ -5,8 +5,6 @@ ROOT ?= runs/demo
 ARGS ?=
 BIN = .venv/bin
 SCRIPTS = prompt king ch validate report export
-# whole trajectories first: they need no duel
-LOOP = solve prompt:--trajectories export:--formats=sft_trajectories,dpo_trajectories prompt king run_turns ch validate report export
 MORE = run_turns check_judges env_setup analyze bug_inject nl2repo pr_tasks build_dp audit solve
 PYTEST = $(BIN)/python -m pytest -q -n auto --maxprocesses 8
 CONTAINED = docker or pods or chromium
@@ -50,7 +48,7 @@ demo-dp: setup images  ## a seed to a reviewed and audited terminal task: the mo
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh samples/demo-dp.sh runs/demo-dp
 
 repo: setup    ## REPO=path-or-address, all the way without a model: tests, bugs, documents, exported tasks, a summary
-	@tools/repo "$(REPO)" "$(if $(filter file,$(origin ROOT)),,$(ROOT))" $(ARGS)
+	@tools/repo "$(REPO)" $(if $(filter file,$(origin ROOT)),,--root "$(ROOT)") $(ARGS)
 
 images:        ## codedata-base:bookworm, the image that repositories are set up in
 	@tools/docker-up
@@ -107,10 +105,10 @@ $(SCRIPTS) $(MORE): setup
 	@$(BIN)/python $@.py --root $(ROOT) $(ARGS) || { code=$$?; [ $$code -eq 1 ] || exit $$code; }
 
 duel: setup    ## the stages one after the other on ROOT; what is not finished is named at the end (ARGS=--dry-run: what they would cost)
-	@PATH="$(CURDIR)/$(BIN):$$PATH" tools/chain "$(SCRIPTS)" --root $(ROOT) $(ARGS)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" tools/chain duel --root $(ROOT) $(ARGS)
 
 loop: setup    ## agents attempt the tasks of ROOT (from bug_inject, pr_tasks, nl2repo, build_dp, or yours); what they did becomes training sets and turns of a duel
-	@DUEL_SOURCE=attempt DUEL_HOW=chosen PATH="$(CURDIR)/$(BIN):$$PATH" tools/chain "$(LOOP)" --root $(ROOT) $(ARGS)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" tools/chain loop --root $(ROOT) $(ARGS)
 
 status: setup  ## where every stage of ROOT stands, in one table
 	@$(BIN)/python status.py --root $(ROOT) $(ARGS)

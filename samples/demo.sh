@@ -1,13 +1,20 @@
 #!/bin/sh
 # A duel whose replies were kept: no key, no network. Again: nothing to do.
 set -eu
+home=$(cd "$(dirname "$0")/.." && pwd)
+python=${CODEDATA_PYTHON:-python} make=${CODEDATA:-make}
 root=$1
+shift
+if [ "${1:-}" = --root ]; then
+    root=$2
+    shift 2
+fi
 mkdir -p "$root"
 rm -f "$root/_address"
-python samples/replay.py samples/duel_by_hand > "$root/_address" &
+"$python" "$home/samples/replay.py" "$home/samples/duel_by_hand" > "$root/_address" &
 server=$!
 trap 'kill $server' EXIT
-[ -e "$root/prompt" ] || python samples/duel_input.py "$root"
+[ -e "$root/prompt" ] || "$python" "$home/samples/duel_input.py" "$root"
 while [ ! -s "$root/_address" ]; do sleep 0.1; done
 address=$(sed 's|/v1$||' "$root/_address")
 
@@ -36,11 +43,11 @@ END
     done
 } > "$root/chain.toml"
 code=0
-tools/chain "king ch validate report export" --root "$root" || code=$?
-python samples/show_pairs.py "$root"
+sh "$home/tools/chain" "king ch validate report export" --root "$root" "$@" || code=$?
+"$python" "$home/samples/show_pairs.py" "$root"
 echo
 echo "All of it: open $root/report/report.html in a browser (or read report.md); the turns are in$(
     for name in final refined defeat; do [ -z "$(ls "$root/$name" 2>/dev/null)" ] || printf ' %s/' "$root/$name"; done)."
-echo "Training sets made of it, each with a card: $root/export/. Look at a record, change it, and run \`make demo\` again; or see where all of it stands: make status"
-echo "Live, with a small model on this machine whose words are worth nothing as data: make demo-model"
+echo "Training sets made of it, each with a card: $root/export/. Look at a record, change it, and run \`$make demo\` again; or see where all of it stands: $make status${CODEDATA:+ --root $root}"
+echo "Live, with a small model on this machine whose words are worth nothing as data: $make demo-model"
 exit $code

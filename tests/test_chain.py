@@ -18,7 +18,8 @@ from conftest import (
 )
 from scored import write_answer
 
-NOTES = ('#!/bin/sh\nprintf "%s|" "$@" >> called; echo >> called\n'
+NOTES = ('#!/bin/sh\nscript=${1##*/}\nshift\nset -- "$script" "$@"\n'
+         'printf "%s|" "$@" >> called; echo >> called\n'
          'case $1 in "$FAILS") exit "$CODE" ;; esac\n')
 
 

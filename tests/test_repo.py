@@ -13,7 +13,8 @@ from heron_environment import an_environment, write_env
 from proven import write_bug, write_candidate
 from proven_strip import write_strip
 
-NOTES = ('#!/bin/sh\necho "$@" >> "$NOTES"\n[ $1 = bug_inject.py ] && mkdir -p r/task/x\n'
+NOTES = ('#!/bin/sh\nscript=${1##*/}\nshift\nset -- "$script" "$@"\n'
+         'echo "$@" >> "$NOTES"\n[ $1 = bug_inject.py ] && mkdir -p r/task/x\n'
          '[ $1 = env_setup.py ] && mkdir -p r/env && '
          'echo "\\"healthy\\": $HEALTHY" > r/env/x.json\n'
          'case $1 in "$FAILS") exit "$CODE" ;; esac\n')
@@ -33,8 +34,8 @@ def repo(tmp_path):
         notes.write_text("")
         env = os.environ | {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "NOTES": str(notes),
                             "FAILS": fails, "CODE": str(code), "HEALTHY": healthy}
-        done = subprocess.run([tmp_path / "tools/repo", *words], env=env, capture_output=True,
-                              text=True, timeout=30)
+        done = subprocess.run([tmp_path / "tools/repo", *words], env=env, cwd=tmp_path,
+                              capture_output=True, text=True, timeout=30)
         return done, notes.read_text().splitlines()
     return run
 
@@ -58,13 +59,13 @@ def test_no_engine_is_started_beside_one_that_is_named_nor_installed_without_con
 
 
 def test_a_repository_goes_through_all_scripts_with_the_flags_that_are_given(repo):
-    done, called = repo("https://host/birds/heron.git", "r", "--limit", "5")
+    done, called = repo("https://host/birds/heron.git", "--root", "r", "--limit", "5")
     assert done.returncode == 0 and [line.split()[0] for line in called] == [
         "env_setup.py", "analyze.py", "bug_inject.py", "nl2repo.py", "export.py", "status.py"]
     assert "--repo https://host/birds/heron.git --planner recipe --limit 5" in called[0]
     assert all("--limit 5" in line for line in called[:4]) and called[4] == "export.py --root r"
     assert done.stderr.startswith("repo: at most 5 bugs") and "minutes" in done.stderr
-    done, called = repo("https://host/birds/heron.git", "r", "--workers", "1")
+    done, called = repo("https://host/birds/heron.git", "--workers", "1", "--root=r")
     assert all("--limit 10" in line for line in called[:4]) and "most 10 bugs" in done.stderr
     for address in ("https://host/birds/heron.git@v1", "git@host:birds/heron.git",
                     "git@host:heron@0123abc"):
@@ -72,14 +73,14 @@ def test_a_repository_goes_through_all_scripts_with_the_flags_that_are_given(rep
 
 
 def test_what_was_not_set_up_is_summed_up_alone_and_other_failures_are_named(repo, tmp_path):
-    done, called = repo(str(tmp_path), "r", fails="env_setup.py")
+    done, called = repo(".", "--root", "r", fails="env_setup.py")
     assert done.returncode == 1 and [line.split()[0] for line in called] == [
         "env_setup.py", "status.py"]
-    done, called = repo(str(tmp_path), "r", healthy="false")
+    done, called = repo(".", "--root", "r", healthy="false")
     assert done.returncode == 1 and "no suite is healthy" in done.stderr and len(called) == 2
-    done, called = repo(str(tmp_path), "r", fails="bug_inject.py")
+    done, called = repo(".", "--root", "r", fails="bug_inject.py")
     assert done.returncode == 1 and "in: bug_inject.py" in done.stderr and len(called) == 6
-    assert repo(str(tmp_path), "r", fails="analyze.py", code=130)[0].returncode == 130
+    assert repo(".", "--root", "r", fails="analyze.py", code=130)[0].returncode == 130
 
 
 def test_without_a_repository_or_an_engine_nothing_is_run(repo, tmp_path):
