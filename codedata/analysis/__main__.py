@@ -26,7 +26,7 @@ from codedata.disk.layouts import write_atomic
 from codedata.errors import Trouble
 from codedata.records import Object, check_of, safe_name
 from codedata.suites.test_results import Case
-from codedata.terminal import plural, say
+from codedata.terminal import plural, runnable, say
 
 MAX_NAMED = 20   # files with faults that are named on the screen
 
@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
         path = Path(args.output_dir) / f"{args.repo_name}_analysis.json"
         write_atomic(path, orjson.dumps(asdict(analysis), option=orjson.OPT_INDENT_2) + b"\n")
     except Trouble as e:
-        parser.error(str(e))
+        parser.error(runnable(str(e)))
     say(f"{path}  {plural(len(sources.files), 'file')}, {len(analysis.entities):,} definitions, "
         f"{len(analysis.edges):,} edges")
     for name, fault in list(analysis.faults.items())[:MAX_NAMED]:

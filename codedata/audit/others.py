@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import duckdb
+import yaml
 
 from codedata.bounded import read_bounded
 from codedata.disk.layouts import MAX_FILES, MAX_FOLDER_BYTES, files_digest, load_files, load_folder
@@ -223,10 +224,6 @@ def _workdir(dockerfile: str) -> str:
 def _only_service(files: Files) -> None:
     """Raise ValueError if a task needs several containers. YAML's aliases can expand to any length,
     and its parser gets slow on deeply nested text."""
-    try:
-        import yaml  # an extra
-    except ImportError as e:
-        raise Trouble("YAML needs a package", COMPOSE, "Run: pip install '.[yaml]'.") from e
     text = read_bounded(files[COMPOSE], MAX_YAML_BYTES).decode()
     depth = 0
     try:

@@ -23,8 +23,7 @@ from hashlib import blake2b
 from operator import attrgetter
 
 import numpy as np
-
-from codedata.errors import Trouble
+from rensa import RMinHash, RMinHashLSH
 
 SHINGLE_WORDS = 5
 MAX_SLOTS = 128          # of a MinHash sketch
@@ -73,13 +72,7 @@ class Texts:
     """
 
     def __init__(self, threshold: float):
-        """Take a threshold above 0, at most 1. Raise Trouble if rensa is not installed."""
-        try:
-            from rensa import RMinHash, RMinHashLSH
-        except ImportError:
-            raise Trouble("near-duplicates need the package rensa, which is not installed.",
-                          "", "pip install '.[checks]', or pip install 'rensa>=0.5'"
-                          ) from None
+        """Take a threshold above 0, at most 1."""
         n_rows = _rows_of_a_band(threshold)
         n_bands = MAX_SLOTS // n_rows
         n_slots = n_rows * n_bands

@@ -225,8 +225,9 @@ def grammar(language: str) -> Language:
 @lru_cache
 def query_of(language: str, *names: str) -> Query:
     """Return the query that consists of these files of this package."""
+    of = grammar(language)
     from tree_sitter import Query
-    return Query(grammar(language), "\n".join(text_of(__package__, name) for name in names))
+    return Query(of, "\n".join(text_of(__package__, name) for name in names))
 
 
 def tree_of(file: SourceFile) -> Tree:
@@ -235,8 +236,9 @@ def tree_of(file: SourceFile) -> Tree:
     The tree is empty if parsing takes longer than MAX_PARSE_S, or if an error node has more than
     MAX_BROKEN children: parsing such a text, or querying its tree, takes quadratic time.
     """
+    language = grammar(file.language)   # first: it says what is not installed
     from tree_sitter import Parser
-    parser = Parser(grammar(file.language))
+    parser = Parser(language)
     end = time.thread_time() + MAX_PARSE_S
     try:
         tree = parser.parse(lambda start, _: file.text[start:start + CHUNK_BYTES],

@@ -25,7 +25,7 @@ from codedata.texts import text_of
 
 SUBMIT, EDIT, TEST, OTHER, EXPLORE = STYLES = ("submit", "edit", "test", "other", "explore")
 UNKNOWN = "unknown"
-INSTALL = "pip install '.[code]'"   # installs the parser of bash
+INSTALL = "install the extra `code` of codedata"   # in files, which name no path of a machine
 MAX_BYTES = 10_000
 MAX_WORDS = 200    # of a simple command
 LAST = 10          # number of the agent's last turns that are compared

@@ -35,7 +35,7 @@ def pr_effect(rows: list[TurnRow], others: dict[str, list[TurnRow]], settings: D
     """
     variants = {how: rows, **others}
     unread = ("What the commands do is not known, nor are all that repeat or stall: the reader of "
-              f"bash is not installed. Run: {INSTALL}")
+              f"bash is not installed: {INSTALL}")
     sections = [
         ("Leaks", _leaks(rows)),
         ("What knowing the pull request was worth", _variants(variants, settings.seed, costs)),

@@ -106,12 +106,3 @@ def test_a_million_hashes_are_forgotten_and_found_again():
     assert (hashes.of(["again", "x" * 100]) == first).all()
     assert (hashes.of(["new", "again"])[1] == first[0])
     assert len(hashes) < 10
-
-
-def test_without_rensa_the_extra_is_named(tmp_path):
-    (tmp_path / "rensa.py").write_text("raise ImportError('no rensa here')")
-    program = (
-        "from codedata.checks.duplicates import near_duplicates\nfrom codedata.errors import "
-        "Trouble\n"
-        "try:\n    near_duplicates([])\nexcept Trouble as e:\n    print(e)")
-    assert ".[checks]" in run_python(program, tmp_path)
