@@ -10,7 +10,7 @@ PYTEST = $(BIN)/python -m pytest -q -n auto --maxprocesses 8
 CONTAINED = docker or pods or chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repo demo demo-model demo-env demo-bugs demo-pr demo-dp images agent-image test test-containers test-demos record-runs test-trl test-nemo-gym test-harbor test-swebench check-all figures lint lock duel loop status clean $(SCRIPTS) $(MORE)
+.PHONY: help setup repo demo demo-model demo-env demo-bugs demo-pr demo-dp images agent-image test test-containers test-demos record-runs test-wheel test-trl test-nemo-gym test-harbor test-swebench check-all figures lint lock duel loop status clean $(SCRIPTS) $(MORE)
 
 help:          ## this list
 	@awk -F ':.*## ' '/^[a-z$$()A-Z -]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,11 @@ test-demos: setup  ## what the five demos have left in runs/ (their images are s
 record-runs: setup images  ## the runs in tests/frozen, in containers, with what is decided of them
 	PYTHONPATH=.:tests:benchmarks $(BIN)/python tests/record_runs.py $(ARGS)
 
+test-wheel:    ## the wheel and the packages that it names, from the registry, in a new environment (.venv-wheel), and the demo there
+	@rm -rf build/lib .venv-wheel && $(PYTHON) -m venv .venv-wheel
+	@.venv-wheel/bin/pip install --quiet --disable-pip-version-check .
+	@cd .venv-wheel && bin/codedata demo && bin/codedata status --root runs/demo
+
 test-trl:      ## the exports in TRL's own trainers (Python 3.11, 1.7 GB of packages in .venv-trl)
 	@tools/test-trl $(ARGS)
 
@@ -117,5 +122,5 @@ lock:          ## resolve the dependencies again (needs uv)
 	sh tools/lock
 
 clean:         ## remove .venv and caches; never records
-	rm -rf .venv .venv-trl .venv-grpo .venv-nemo-gym .venv-harbor .venv-verifiers .venv-swebench .venv-swesmith .pytest_cache .ruff_cache build *.egg-info
+	rm -rf .venv .venv-wheel .venv-trl .venv-grpo .venv-nemo-gym .venv-harbor .venv-verifiers .venv-swebench .venv-swesmith .pytest_cache .ruff_cache build *.egg-info
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -9,7 +9,7 @@ if sys.version_info < (3, 10) or not all(map(find_spec, ("orjson", "rich", "duck
     raise SystemExit(f"codedata: {sys.executable} is not its environment. Run: make setup; "
                      "then: .venv/bin/python SCRIPT.py, or make STAGE")
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 PLACES = {"Agent": "codedata.agent", "AgentResult": "codedata.agent",
           "ToolBashExecutor": "codedata.agent", "ToolRunTests": "codedata.suites.run_tests",
           "LLMServerHTTP": "codedata.llm", "SCRIPT_BASH_FUNC": "codedata.sandbox",

@@ -7,17 +7,22 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from codedata.driver import in_driver
 from codedata.texts import printable, terminal_safe
 
 NAMED = 3   # items of one kind that a line names
-HOME = Path(__file__).parents[1]   # of the scripts
+_IN_WHEEL = Path(__file__).with_name("scripts")
+IS_INSTALLED = _IN_WHEEL.is_dir()   # without a clone
+HOME = _IN_WHEEL if IS_INSTALLED else _IN_WHEEL.parents[1]   # of scripts, tools and samples
 # commands in messages, without this Python, the scripts' folder and the root
-COMMAND = re.compile(r"(?<![\w./-])(?:python (\w+\.py)\b|pip install '\.)(?=([^\n]*))")
+COMMAND = re.compile(r"(?<![\w./-])(?:python (\w+\.py)\b|(tools/[\w-]+)|python(?= -m codedata\b)"
+                     r"|(pip install)(?= '\.| --no-deps llm)|(?<=pip install )'\.)(?=([^\n]*))")
 _root: list[str] = []   # as given by --root; empty for the current folder
 
 
@@ -47,10 +52,16 @@ def runnable(text: str) -> str:
 
 
 def _completed(match: re.Match) -> str:
-    if not match[1]:
-        return f"{python()} -m pip install '{HOME}"
-    root = ["--root", *_root] if _root and "--root" not in match[2] else []
-    return shlex.join([*program(match[1]), *root])
+    script, tool, install, rest = match.groups()
+    this = shlex.quote(python())
+    if script:
+        root = ["--root", *_root] if _root and "--root" not in rest else []
+        return shlex.join([*program(script), *root])
+    if tool:
+        return shlex.join(program(tool))
+    if install:   # an environment of uv has no pip
+        return f"{this} -m {install}" if find_spec("pip") else f"uv {install} --python {this}"
+    return this if match[0] == "python" else f"'{'codedata' if IS_INSTALLED else HOME}"
 
 
 def python() -> str:
@@ -58,10 +69,22 @@ def python() -> str:
     return _from_here(sys.executable)
 
 
-def program(script: str) -> tuple[str, str]:
-    """Return the words that call a script of ours from the current folder."""
+def program(script: str) -> list[str]:
+    """Return the words that call a script or a tool of ours from the current folder."""
     path = HOME / script
-    return python(), _from_here(str(path)) if path.exists() else script
+    if path.exists() and IS_INSTALLED:
+        return [*command(), path.stem]
+    shown = _from_here(str(path)) if path.exists() else script
+    return [python(), shown] if path.suffix else [shown]
+
+
+def command() -> list[str]:
+    """Return the words that call `codedata` from the current folder."""
+    beside = Path(sys.executable).with_name("codedata")
+    found = shutil.which("codedata")
+    if found and os.path.realpath(found) == os.path.realpath(beside):
+        return ["codedata"]
+    return [_from_here(str(beside))] if beside.exists() else [python(), "-m", "codedata"]
 
 
 def _from_here(path: str) -> str:

