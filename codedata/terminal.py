@@ -4,6 +4,7 @@ Everything goes to stderr. Control characters never reach the terminal.
 """
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shlex
@@ -14,6 +15,7 @@ from pathlib import Path
 from codedata.driver import in_driver
 from codedata.texts import printable, terminal_safe
 
+log = logging.getLogger(__name__)   # of what is said, for --log-file
 NAMED = 3   # items of one kind that a line names
 HOME = Path(__file__).parents[1]   # of the scripts
 # commands in messages, without this Python, the scripts' folder and the root
@@ -23,11 +25,12 @@ _root: list[str] = []   # as given by --root; empty for the current folder
 
 @in_driver
 def say(text: str) -> None:
-    """Print a line on stderr.
+    """Print a line on stderr, and log it.
 
     If stderr is a closed pipe, go on silently: the answers are paid for.
     """
     text = terminal_safe(runnable(text))
+    log.info(text)
     try:
         print(text, file=sys.stderr, flush=True)
     except UnicodeEncodeError:
