@@ -18,6 +18,7 @@ help:          ## this list
 
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 SETUP = .venv/.done-$(VERSION)
+INSTALLED = .venv/lib/python*/site-packages/*.dist-info
 
 setup: $(SETUP)  ## make .venv from the lock file (with the embedded model); anew for PYTHON=python3.12
 
@@ -25,9 +26,14 @@ $(SETUP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "codedata needs Python 3.10 or later, $(PYTHON) is $(or $(VERSION),missing). Try: make setup PYTHON=python3.12" >&2; exit 1; }
 	@test ! -e .venv -o -e $@ || echo "make: .venv is of another Python than $(VERSION), or half made: it is made anew"
-	$(PYTHON) -m venv $$(test -e $@ || echo --clear) .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	@echo "make: .venv of $$($(PYTHON) --version): what requirements.lock names is downloaded (half a gigabyte), then installed (a minute or two)"
+	@$(PYTHON) -m venv $$(test -e $@ || echo --clear) .venv
+	@while sleep 20 > /dev/null 2>&1 && kill -0 $$$$ 2> /dev/null; do \
+		echo "make: $$(ls -d $(INSTALLED) | wc -l) packages installed so far; $$(grep -Eo '^ *(Collecting|Downloading|Installing|WARNING: Retrying) [^ ]+' .venv/pip.log | tail -n 1)"; done & \
+	$(BIN)/python -m pip install --progress-bar off --disable-pip-version-check --no-deps --require-hashes -r requirements.lock > .venv/pip.log 2>&1 || \
+		{ tail -n 20 .venv/pip.log >&2; echo "make: not all is installed; .venv/pip.log has what pip said" >&2; exit 1; }
 	@touch $@
+	@echo "make: .venv has $$($(BIN)/python --version) and $$(ls -d $(INSTALLED) | wc -l) packages$(if $(filter setup,$(MAKECMDGOALS)),. Next: make demo (no key and no network); make help lists the rest)"
 
 demo: setup    ## a duel of 33 turns with kept replies of a strong model: no key, no network (half a minute)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh samples/demo.sh runs/demo

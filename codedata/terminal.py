@@ -4,6 +4,7 @@ Everything goes to stderr. Control characters never reach the terminal.
 """
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shlex
@@ -16,6 +17,7 @@ from pathlib import Path
 from codedata.driver import in_driver
 from codedata.texts import printable, terminal_safe
 
+log = logging.getLogger(__name__)   # of what is said, for --log-file
 NAMED = 3   # items of one kind that a line names
 _IN_WHEEL = Path(__file__).with_name("scripts")
 IS_INSTALLED = _IN_WHEEL.is_dir()   # without a clone
@@ -28,11 +30,12 @@ _root: list[str] = []   # as given by --root; empty for the current folder
 
 @in_driver
 def say(text: str) -> None:
-    """Print a line on stderr.
+    """Print a line on stderr, and log it.
 
     If stderr is a closed pipe, go on silently: the answers are paid for.
     """
     text = terminal_safe(runnable(text))
+    log.info(text)
     try:
         print(text, file=sys.stderr, flush=True)
     except UnicodeEncodeError:

@@ -124,7 +124,8 @@ def test_markdown_that_is_looked_at_in_a_terminal(tmp_path):
 # the net: what every line passes -----------------------------------------------------------------
 
 BAR = f"""
-import sys, time
+import logging, sys, time
+logging.basicConfig(level="INFO", stream=sys.stdout)
 from codedata.run.talk import Bar, RunTotals, Step
 bar = Bar("x", 2)
 step = Step("recipe", {ATTACK + "[/nothing]"!r}, "43 of 99", time.monotonic() - 100)
@@ -148,6 +149,7 @@ def test_the_bar_on_a_terminal_shows_what_an_item_is_at(columns):
     os.close(there)
     printed = os.read(here, 1 << 20).decode()
     os.close(here)
+    assert b"INFO:codedata.terminal:" in done.stdout
     assert done.returncode == 0 and "\x1b]52" not in printed and "\x9b" not in printed
     shown = "recipe: \\x1b]52;c;ZWNobw==\\x07\\x1b]0;title"
     assert shown in printed
@@ -176,6 +178,20 @@ def test_a_plain_line_comes_where_something_but_the_time_has_changed_or_after_lo
     assert re.sub(r"\d+ s\b", "T", done.stderr).splitlines() == [
         f"x  0/9 in T  1 in flight  {at}, T (item)" for at in (
             "1/6 tests", "2/6 tests", "2/6 tests, 43 of 99", "2/6 tests, 43 of 99")]
+
+
+def test_a_log_file_has_what_is_said_with_quiet_too_and_each_retry(tmp_path, fake_llm, run):
+    write_prompts(tmp_path, 1)
+    write_toml(tmp_path)
+    fake_llm.script(Status(503, ATTACK))
+    assert not run("king --quiet --log-file run.log").stderr
+    again = run("king --log-level info --log-file run.log").stderr
+    log = (tmp_path / "run.log").read_text()
+    said = re.sub(r"^\d{4}(-\d\d){2}T(\d\d:){2}\d\dZ ", "", log, flags=re.MULTILINE)
+    plan, retry = re.escape("king  prompt/ 1 → answer/"), r"HTTP 503: \\x1b]52.*; again in .* s"
+    assert re.match(rf"{plan}.*\n.*\n.*{retry}\nking  wrote 1 ", said) and said.endswith(again)
+    assert not UNSAFE.search(log)
+    assert run("king --log-file nowhere/run.log").returncode == 2
 
 
 NET = f"""

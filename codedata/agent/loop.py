@@ -37,7 +37,7 @@ from codedata.llm.client import FILTER_CUT
 from codedata.llm.http import FLAGGED
 from codedata.records import storable
 from codedata.run.pool import trouble_of
-from codedata.run.talk import begin_step
+from codedata.run.talk import begin_step, current_step
 from codedata.sandbox import Sandbox, SandboxDied
 from codedata.terminal import say
 from codedata.texts import displayed, printable
@@ -156,6 +156,7 @@ class Agent:
                 run.step()
         except ItemFailed as e:   # a request failed for good, or SandboxDied
             run.end("error", error=str(e), cause=cause_of(e))
+        current_step().within = ""
         return run.save()
 
 
@@ -201,13 +202,15 @@ class _Run:
 
     def step(self) -> None:
         """Let the model take one turn (think, act, observe), and end the run if it was the last."""
-        begin_step(f"turn {len(self.calls) + 1} of at most {self.agent.max_iterations}")
+        current_step().within = f"turn {len(self.calls) + 1} of at most {self.agent.max_iterations}"
+        begin_step("asking the model")
         turn = self.think()
         if turn.is_prose:
             self.take_prose(turn.message["content"])
         elif turn.problem:
             self._ask_again(turn.problem)
         for action in turn.actions:
+            begin_step(str(action))
             outcome = self.act(action)
             if isinstance(outcome, Stop):
                 self.stop(outcome, action.tool)

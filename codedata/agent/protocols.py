@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from codedata.agent.tools import Tool
 from codedata.llm import Reply
 from codedata.records import storable
-from codedata.texts import text_of
+from codedata.texts import printable, text_of
 
 BLOCK = re.compile(r"^```bash[ \t]*\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE)
 OPENING = re.compile(r"^```bash\b", re.MULTILINE)
 ATTEMPT = re.compile(r"^```(?:bash|sh|shell)\b|<tool_call>", re.MULTILINE)   # valid or not
 THINKING = re.compile(r"\A.*</think(?:ing)?>", re.DOTALL)   # the template may have the opening tag
 EMPTY_REPLY = "(nothing)"   # endpoints refuse empty assistant messages
-SHOWN_CHARS = 60            # shown of an argument or name that is invalid
+SHOWN_CHARS = 60            # shown of a call, and of an argument or name that is invalid
 MAX_CHARS = 200_000         # of a reply or of arguments: each later request repeats them
 OVER_LIMIT = f"longer than {MAX_CHARS:,} characters: write a long file in several steps"
 
@@ -33,6 +33,10 @@ class Action:
     arguments: dict
     id: str = ""             # the call's id; empty in the text protocol
     problem: str = ""        # why it cannot be carried out
+
+    def __str__(self) -> str:
+        """Return the call as a short line of the terminal."""
+        return printable(" ".join(map(str, [self.tool, *self.arguments.values()])), SHOWN_CHARS)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from codedata.disk.store import Store
 from codedata.records import Analysis, Coverage, Environment, Object
 from codedata.run.outcomes import of_analysis
 from codedata.run.stage import Reads, Stage, Writes
+from codedata.run.talk import begin_step
 from codedata.sandbox.factory import SandboxFactory
 from codedata.suites.contexts import add_lines, lines_by_test, mask_of, masks_of, sources_in
 from codedata.suites.environments import READ, Environments, labelled, open_environment
@@ -48,6 +49,7 @@ def analyse(host: SandboxFactory, environment: Environment,
             coverage: Coverage | None = None) -> Analysis:
     """Return the analysis of an environment's source."""
     name = environment.repo_name
+    begin_step("analysing the source")
     with (labelled(host, name, "analysis") as label,
           open_environment(environment, host, label) as sandbox):
         sources = sources_in(sandbox)

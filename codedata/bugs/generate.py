@@ -26,6 +26,7 @@ from codedata.disk.store import Derived, Store, digest
 from codedata.errors import Excluded, ItemFailed
 from codedata.records import Analysis, BugConfig, Candidates, Coverage, Environment, ProposedChange
 from codedata.run.stage import Reads, Stage, Writes
+from codedata.run.talk import begin_step
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.contexts import Masks, add_lines, lines_by_test, mask_of, masks_of, sources_in
@@ -171,6 +172,7 @@ class ProgramCache:
         with self._locks.setdefault(name, threading.Lock()):
             made = self._made.pop(name, None)
             if made is None:
+                begin_step("reading the source")
                 with (labelled(self._host, environment.repo_name) as label,
                       open_environment(environment, self._host, label) as sandbox):
                     files = sources_in(sandbox).files

@@ -189,7 +189,8 @@ def checks_of(root: Path, task: Task, run: Callable[[Content], DatapointChecks],
 
 def labelled_checks(root: Path, host: SandboxFactory, content: Content) -> DatapointChecks:
     """Return the results of run_checks(). Remove the images that the checks have built."""
-    current_step().within = content.instance_id[:30]   # the item's own name is a digest
+    step = current_step()   # of an agent, or of an item whose name is a digest
+    step.within = step.within or content.instance_id[:30]
     with (labelled(host, content.instance_id, "dp") as label,
           at_hand(Path(content.folder)) as folder):
         return run_checks(root, host, label, read_datapoint(folder), content)

@@ -333,7 +333,7 @@ class _Run:
         own = [counts[role.type] for role in self.roles]
         n_failed = sum(states["failed"] for states in own)
         n_left = n_failed + sum(states["pending"] + states["in_progress"] for states in own)
-        if not self.options.quiet:
+        with self.options.unless_quiet():
             for line in [*_summary(self.desk.root, self.manager, self.roles),
                          *write_index(self.desk.root), *write_audit_index(self.desk.root),
                          *_next(self.options, counts, n_left)]:

@@ -163,11 +163,12 @@ class Setup:
             if outcome.install_script:
                 failures.append(FailedTry(outcome.install_script, outcome.test_script,
                                           outcome.error, end_of(outcome.verified.log)))
+            current_step().within = "agent"
+            begin_step("its container")
             with verifier.open_sandbox(verifier.base_image, is_stateful=True) as sandbox:
                 if trouble := put_source(sandbox, verifier.project)[1]:
                     raise ItemFailed(f"its source cannot be used: {trouble}")
                 sandbox.network(True)
-                current_step().within = "agent"
                 run = (planner.mend(sandbox, name, failures[-1]) if n
                        else planner.find(sandbox, name, failures, in_two))
             # the two scripts count only together, not one with an older other

@@ -145,7 +145,7 @@ def _make(groups: list[list[Export]], left_out: LeftOutLog, directory: Path,
             FOLDER.clear_up(directory)
     except OSError as e:
         raise disk_trouble(e, e.filename or directory) from e
-    if options.read_only or not options.quiet:
+    with options.unless_quiet():
         _print_summary(directory, groups, states, left_out)
         say(f"      next:  read {directory}/*/README.md: how a set is loaded, or its tasks are run")
     is_broken = any(export.origins.n_broken for export in exports)

@@ -198,26 +198,24 @@ class Http:
                 failure = e
             finally:
                 endpoint.release()
-            log.info("%s: %s", url, failure.problem)
-            seconds = endpoint.limit_s(failure.status, failure.headers)
-            if seconds and tries.throttled < MAX_LIMITS:
+            wait_s = endpoint.limit_s(failure.status, failure.headers)
+            if wait_s and tries.throttled < MAX_LIMITS:
                 tries.throttled += 1
-                self.wait(seconds)
-                continue
-            if failure.status == 429:
+            elif failure.status == 429:
                 tries.throttled += 1
-                self._wait_429(failure, url, endpoint.throttled(started), tries.throttled)
-                continue
-            if failure.is_timeout:
-                tries.timeouts += 1
-            _stop_if_final(failure, url, endpoint)
-            n_failures += 1
-            if n_failures > self.llm.retry_max:
-                if endpoint.n_answers > answers_before:
-                    failure.is_down = False
-                raise _last_error(failure, url, endpoint, n_failures)
-            wait_s = min(retry_after_s(failure.headers), self.llm.max_429_wait_s)
-            self.wait(max(wait_s, self._back_off_s(n_failures - 1)))
+                wait_s = self._429_s(failure, url, endpoint.throttled(started), tries.throttled)
+            else:
+                if failure.is_timeout:
+                    tries.timeouts += 1
+                _stop_if_final(failure, url, endpoint)
+                n_failures += 1
+                if n_failures > self.llm.retry_max:
+                    failure.is_down = failure.is_down and endpoint.n_answers == answers_before
+                    raise _last_error(failure, url, endpoint, n_failures)
+                wait_s = max(min(retry_after_s(failure.headers), self.llm.max_429_wait_s),
+                             self._back_off_s(n_failures - 1))
+            log.info("%s: %s; again in %.1f s", url, failure.problem, wait_s)
+            self.wait(wait_s)
 
     def _look(self, url: str, headers: tuple) -> tuple[int, bytes | str]:
         try:
@@ -303,15 +301,17 @@ class Http:
         text = self.masked(body[:20_000].decode("utf-8", "replace"))
         return printable(" ".join(text.split()), 300)
 
-    def _wait_429(self, failure: _AttemptFailed, url: str, throttled_s: float, n_throttled: int):
-        """Wait after a 429; raise EndpointDown after max_429_total_s of nothing but 429."""
+    def _429_s(self, failure: _AttemptFailed, url: str, throttled_s: float, n_throttled: int
+               ) -> float:
+        """Return how long to wait after a 429; raise EndpointDown after max_429_total_s of nothing
+        but 429."""
         left = self.llm.max_429_total_s - throttled_s
         if left <= 0:
             raise EndpointDown(
                 f"answered nothing but HTTP 429 for {throttled_s:.0f} s.", url,
                 "Wait for the quota, or lower --workers, and run again: what is done is kept.")
         wait_s = retry_after_s(failure.headers) or self._back_off_s(min(n_throttled - 1, 6))
-        self.wait(min(wait_s, self.llm.max_429_wait_s, left + 0.01))
+        return min(wait_s, self.llm.max_429_wait_s, left + 0.01)
 
     def _back_off_s(self, doublings: int) -> float:
         return self.llm.retry_wait_s * 2 ** doublings * random.uniform(0.8, 1.2)

@@ -25,6 +25,7 @@ from codedata.driver import in_driver
 from codedata.errors import Excluded, ItemFailed
 from codedata.records import Coverage, Environment, RepoMeta, SourceCopy
 from codedata.run.stage import Reads, Stage, Writes
+from codedata.run.talk import begin_step
 from codedata.sandbox.copies import new_folder
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
@@ -57,6 +58,7 @@ def extract(root: Path, host: SandboxFactory, environment: Environment) -> Sourc
     name, started = environment.repo_name, time.monotonic()
     place = folder_of(root, name)
     built = inside(place.parent, NEW, name)
+    begin_step("reading the source")
     with new_folder(built) as folder:
         with (labelled(host, name, "nl2repo") as label,
               open_environment(environment, host, label) as sandbox):

@@ -72,7 +72,7 @@ def run(settings: Settings, options: RunOptions) -> int:
             effect = pr_effect(turns.rows, others, settings.duel, costs_by_variant(root, usual),
                                usual)
             write_report(root, directory, turns, effect, thresholds)
-        if not options.quiet:
+        with options.unless_quiet():
             print_summary(turns, moves, directory.name, judge_again, score_ranges(thresholds))
         return 1 if turns.broken or turns.state.plan.broken else 0
 

@@ -9,10 +9,13 @@ import shlex
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import redirect_stderr
 from dataclasses import dataclass, fields, replace
 from functools import cache, partial
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,7 @@ from codedata.errors import Trouble
 from codedata.run.states import Selection
 from codedata.sandbox import process_labels
 from codedata.settings import Settings
-from codedata.terminal import IS_INSTALLED, plural, program, runnable, say, work_in, write_out
+from codedata.terminal import IS_INSTALLED, log, plural, program, runnable, say, work_in, write_out
 from codedata.texts import printable, terminal_safe
 
 # other scripts' commands repeat these; a script's own command repeats all but NEVER_REPEATED
@@ -59,6 +62,12 @@ class RunOptions:
     def read_only(self) -> bool:
         """Return whether the run only prints: nothing is made, and no lock is needed."""
         return self.status or self.dry_run
+
+    def unless_quiet(self, errors: Iterable = ()) -> redirect_stderr:
+        """Let only a log file have what is said within the block, with --quiet; but all is printed
+        of a run that only prints, or if there are `errors`."""
+        is_hidden = self.quiet and not (errors or self.read_only)
+        return redirect_stderr(StringIO() if is_hidden else sys.stderr)
 
     def refuse_cluster(self, why: str) -> None:
         """Raise Trouble if the script is to run on a cluster, and say why it cannot."""
@@ -104,6 +113,7 @@ class _Parser(argparse.ArgumentParser):
         parsed.given = {action.dest: words for action in self._actions
                         if (words := _words(action, getattr(parsed, action.dest, None)))}
         work_in(parsed.root)
+        _start_log(parsed.log_level, parsed.log_file)
         return parsed
 
 
@@ -148,9 +158,8 @@ def _words(action: argparse.Action, value) -> tuple[str, ...]:
 
 
 def options(args: argparse.Namespace) -> RunOptions:
-    """Return the parsed flags as RunOptions. Start the log, and label everything that this process
-    makes with the root."""
-    _start_log(args.log_level)
+    """Return the parsed flags as RunOptions. Label everything that this process makes with the
+    root."""
     process_labels.work_in(Path(args.root))
     selection = Selection(**{f.name: getattr(args, f.name) or f.default for f in fields(Selection)})
     return RunOptions(
@@ -207,6 +216,8 @@ def parser(doc: str, *sections: str, without: Iterable[str] = ()) -> argparse.Ar
         help="the most to spend under this root, over all runs and shards")
     add("--log-level", default="warning", type=str.lower,
         choices=["debug", "info", "warning", "error"], help="what of the log goes to stderr")
+    add("--log-file", metavar="FILE",
+        help="add to it, with times, what is said (with --quiet, too) and each retry of a call")
     add("--quiet", action="store_true", help="no plan, bar or summary; errors only")
     return p
 
@@ -368,13 +379,23 @@ def main(run_script) -> None:
 
 
 class _SafeFormatter(logging.Formatter):
+    converter = time.gmtime
+
     def format(self, record):
         return terminal_safe(super().format(record))
 
 
-def _start_log(level: str) -> None:
-    """Send log lines to stderr from a level on."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_SafeFormatter("%(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=level.upper(), handlers=[handler])
+def _start_log(level: str, path: str | None) -> None:
+    """Send log lines to stderr from a level on and, if a file is given, with what is said to its
+    end. Raise OSError if it cannot be opened."""
+    shown = logging.StreamHandler(sys.stderr)
+    shown.setFormatter(_SafeFormatter("%(levelname)s %(name)s: %(message)s"))
+    shown.setLevel(level.upper())
+    shown.addFilter(lambda record: record.name != log.name)   # say() has printed it
+    handlers = [shown]
+    if path:
+        kept = logging.FileHandler(path, encoding="utf-8")
+        kept.setFormatter(_SafeFormatter("%(asctime)s %(message)s", "%Y-%m-%dT%H:%M:%SZ"))
+        handlers.append(kept)
+    logging.basicConfig(level=min(logging.INFO, shown.level), handlers=handlers)
     logging.getLogger("urllib3").setLevel(logging.WARNING)

@@ -33,32 +33,32 @@ def print_plan(stage: Stage, plan: Plan, models: Models, options: RunOptions) ->
     """Print what exists and what is to do, and every broken record with its fault."""
     for e in plan.broken.values():
         say(f"{stage.script}: {e}")
-    if options.quiet and not options.read_only:
-        return
-    into = stage.writes.store.into.relative_to(stage.writes.store.root)
-    say(f"{stage.label}  {plan_line(plan, stage.reads.place, f'{into}/')}")
-    for client in models.clients() if plan.asks else []:
-        say(f"      asks {_model_and_place(client.spec)}")
-    for doubt in stage.doubts() if plan.asks else ():
-        say(f"      {doubt}")
-    if plan.asks and options.budget_usd and options.selection.shard:
-        models.money.add_up(options.root)
-        say(f"      {models.money.part()}")
-    for state in ("edited", "orphan"):
-        if names := plan.names[state]:
-            say(f"      {state}: {named(names)}")
-    logs = [log for name in plan.names["failed"] if options.status
-            and (log := log_of(options.root, f"{into}/", name))]
-    if logs:
-        say(f"      about failed items: {named(logs)}")
-    print_reasons([plan.reasons[name] for name in plan.names["excluded"] + plan.names["waiting"]])
-    if not plan.n_read and not plan.broken:
-        what = f": first run {options.command(stage.after)}" if stage.after else ""
-        if options.selection.shard:
-            what = " of this shard"
-        if options.selection.only:
-            what = f" that matches {options.selection.only}"
-        say(f"      {stage.reads.place} has nothing{what}")
+    with options.unless_quiet():
+        into = stage.writes.store.into.relative_to(stage.writes.store.root)
+        say(f"{stage.label}  {plan_line(plan, stage.reads.place, f'{into}/')}")
+        for client in models.clients() if plan.asks else []:
+            say(f"      asks {_model_and_place(client.spec)}")
+        for doubt in stage.doubts() if plan.asks else ():
+            say(f"      {doubt}")
+        if plan.asks and options.budget_usd and options.selection.shard:
+            models.money.add_up(options.root)
+            say(f"      {models.money.part()}")
+        for state in ("edited", "orphan"):
+            if names := plan.names[state]:
+                say(f"      {state}: {named(names)}")
+        logs = [log for name in plan.names["failed"] if options.status
+                and (log := log_of(options.root, f"{into}/", name))]
+        if logs:
+            say(f"      about failed items: {named(logs)}")
+        left_out = plan.names["excluded"] + plan.names["waiting"]
+        print_reasons([plan.reasons[name] for name in left_out])
+        if not plan.n_read and not plan.broken:
+            what = f": first run {options.command(stage.after)}" if stage.after else ""
+            if options.selection.shard:
+                what = " of this shard"
+            if options.selection.only:
+                what = f" that matches {options.selection.only}"
+            say(f"      {stage.reads.place} has nothing{what}")
 
 
 def _model_and_place(spec: ModelSpec) -> str:
@@ -180,12 +180,12 @@ def print_summary(run: StageRun, models: Models, options: RunOptions, lines: lis
     is_unfinished = bool(n_left or totals.failed or totals.broken or run.plan.broken)
     if reason is not None and not isinstance(reason, Interrupted):
         say(f"{stage.script}: {reason}")
-    if not options.quiet or totals.failed:
+    with options.unless_quiet(totals.failed):
         say(f"{stage.label}  {summary_line(totals, len(run.plan.todo))}")
         todos = dict.fromkeys(e.todo for _, e in totals.failures() if e.todo)
         for todo in list(todos)[:2]:
             say(f"      {todo}")
-    if not options.quiet:
+    with options.unless_quiet():
         for line in [*_came_of(run), *_with_noise(run, models, lines),
                      *_next_commands(run, options, n_left, is_unfinished)]:
             say(line)

@@ -18,7 +18,7 @@ from itertools import starmap
 from types import MappingProxyType
 
 from codedata.errors import Trouble
-from codedata.terminal import NAMED, Spending, duration, named, plural, say
+from codedata.terminal import NAMED, Spending, duration, log, named, plural, say
 from codedata.texts import natural, printable, terminal_safe
 
 REDRAW_EVERY_S = 0.25
@@ -258,6 +258,7 @@ class Bar:
     def say(self, text: str) -> None:
         """Print a line above the bar."""
         if self._rich:
+            log.info(text)
             self._rich.console.print(terminal_safe(text), markup=False, highlight=False,
                                      soft_wrap=True)
         else:

@@ -415,7 +415,7 @@ def _sample(sampler: PromptSampler, options: RunOptions, models) -> int:
     broken = sampler.lists.broken + sampler.commits.broken
     for e in broken:
         say(f"{STAGE}.py: {e}")
-    if not options.quiet or options.read_only:
+    with options.unless_quiet():
         say(f"{STAGE}  {sampler.settings.source} → prompt/   {len(sampler.lists.names()):,} of "
             f"{sampler.settings.count:,} prompts   {plan.line()}")
     if options.read_only:
@@ -428,7 +428,7 @@ def _sample(sampler: PromptSampler, options: RunOptions, models) -> int:
         say(f"{STAGE}  stopped; whole files are kept\n"
             f"      again: {options.command('prompt.py', same=True)}")
         return 130
-    if not options.quiet:
+    with options.unless_quiet():
         _print_summary(sampler, plan, n_written, options)
     if models.stop.is_set():   # after the last prompt
         return 130

@@ -17,6 +17,7 @@ from codedata.agent import Agent, AgentResult, ToolBashExecutor
 from codedata.agent.loop import usage_since
 from codedata.llm.client import Client
 from codedata.records import Object, Task
+from codedata.run.talk import begin_step
 from codedata.sandbox import Sandbox
 from codedata.sandbox.docker.engine import volume_of
 from codedata.sandbox.factory import SandboxFactory
@@ -61,6 +62,7 @@ class Gold(Nop):
 
     def attempt(self, task: Task, grader: Grader) -> Done:
         """Return the work of the solution."""
+        begin_step("running the solution")
         return Done(super().attempt(task, grader).result, grader.gold()[0])
 
 

@@ -25,6 +25,7 @@ import orjson
 
 from codedata.agent import AgentResult
 from codedata.agent.loop import FAILED, cause_of, limits_reached, usage_since
+from codedata.agent.protocols import SHOWN_CHARS
 from codedata.conversation.atif import atif_of
 from codedata.disk.locks import temporary_folder
 from codedata.errors import ItemFailed, start_thread
@@ -32,7 +33,7 @@ from codedata.llm import Reply
 from codedata.llm.client import Client
 from codedata.llm.http import WRONG_SHAPE
 from codedata.records import Object, storable
-from codedata.run.talk import begin_step
+from codedata.run.talk import begin_step, current_step
 from codedata.sandbox import Result
 from codedata.sandbox.docker.sandbox import SandboxDocker
 from codedata.texts import check_nesting, fill, printable, text_of
@@ -160,12 +161,16 @@ class Proxy(ExitStack):
         if not self._begin_call():
             return 403, _error(OVER)
         context = self._context.copy()
-        context.run(begin_step, f"call {self._n_begun} of at most {self._limits['max_iterations']}")
+        context.run(current_step).within = (
+            f"call {self._n_begun} of at most {self._limits['max_iterations']}")
+        context.run(begin_step, "asking the model")
         try:
             reply = context.run(self.client.ask, messages, tools=tools or None)
         except ItemFailed as e:
             self._end("error", "", str(e), cause_of(e))
             return 500, _error(OVER)
+        context.run(begin_step, printable(" ".join(
+            text for call in reply.tool_calls for text in call["function"].values()), SHOWN_CHARS))
         completion = self._completion(messages, tools, reply)
         return 200, _events(completion) if request.get("stream") else completion
 

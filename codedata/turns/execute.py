@@ -34,7 +34,7 @@ from codedata.records import (
     Task,
     TurnStates,
 )
-from codedata.run.talk import begin_step
+from codedata.run.talk import begin_step, current_step
 from codedata.sandbox import Result, Sandbox
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
@@ -151,7 +151,7 @@ class Runner:
             replayer = Replayer(branches, {} if is_task else hidden.variables, limits.timeout_s,
                                 hidden.put, keeps_shell(record.messages, record.tools))
             steps = steps_of(record.messages, record.tools)
-            begin_step(f"replaying {len(steps)} commands")
+            begin_step("replaying commands")
             yield replayer, hidden, steps
 
     @contextmanager
@@ -279,6 +279,7 @@ class HiddenTests:
         """Run the files of the request alone where the runner is pytest, else the whole suite."""
         if not self._files:
             return {}
+        current_step().count = "hidden tests"
         plugin = text_of("codedata.suites.programs", "pytest_only.py")
         places = [f"{below.workdir}/{path}" for path in self._files]
         folder = f"{ONLY}-{secrets.token_hex(8)}"   # what commands have left is in the way of none

@@ -20,6 +20,7 @@ from codedata.conversation.turn import commands_of, form_of
 from codedata.errors import ItemFailed
 from codedata.messages import content_text
 from codedata.records import Message, Object, Tools
+from codedata.run.talk import current_step
 from codedata.sandbox import SCRIPT_BASH_FUNC, Result, Sandbox
 from codedata.turns.branches import Branch
 from codedata.turns.observations import EQUAL, UNEQUAL, ShownResult, compare, cut, observation_of
@@ -193,6 +194,7 @@ class Replayer:
         for i, step in enumerate(steps):
             if i == 0 or steps[i - 1].turn != step.turn:
                 look(step.turn, branch, tree)
+            current_step().count = f"{i + 1} of {len(steps)}"
             first = self.run(branch, step.command)
             before, tree = tree, branch.tree()
             result, differs = compare(step.shown, first), False

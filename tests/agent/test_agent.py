@@ -10,6 +10,7 @@ from conftest import KEY, REPO, everything_under, item_calls, settings_for, writ
 from fake_llm import CUT, FakeLLM, Status
 from judged import read_json
 from scenario import SCENARIOS, Scenario
+from steps_seen import StepsSeen
 
 from codedata import (
     SCRIPT_BASH_FUNC,
@@ -23,6 +24,7 @@ from codedata import (
 from codedata.agent import Failed, Stop, stop, view_file
 from codedata.errors import RunStopped, Trouble
 from codedata.llm import Models
+from codedata.run.talk import showing
 
 PAGE = (REPO / "docs/agents.md").read_text(encoding="utf-8")
 EXAMPLE = '''
@@ -428,6 +430,16 @@ def test_a_context_that_is_too_short_for_the_task_is_an_error(sandbox):
     with Scenario(scene("x", context=10)) as model:
         result = run(model, sandbox, "a task of more than ten characters")
     assert result.status == "error" and "context length" in result.error and model.n_requests == 1
+
+
+def test_an_item_shows_its_agent_s_turn_and_the_call_that_runs(sandbox):
+    step = StepsSeen()
+    with showing(step):
+        play(scene(bash("printf '\x1b[2J'\n" + "true; " * 20), SUBMIT), sandbox)
+    shown = [text for text in dict.fromkeys(step.seen) if ": " in text]
+    first, call, *_, last = (text.removeprefix("turn 1 of at most 100: ") for text in shown)
+    assert (first, last) == ("asking the model", "turn 2 of at most 100: submit x")
+    assert call == rf"bash printf '\x1b[2J' {'true; ' * 7}"[:-1] + "…" and not step.within
 
 
 # the trajectory ----------------------------------------------------------------------------------

@@ -317,7 +317,7 @@ def test_a_key_that_the_endpoint_says_back_is_nowhere(tmp_path, fake_llm, reply)
     write_toml(tmp_path, {"retry_max": 1})
     fake_llm.script(OK)
     fake_llm.always(reply)
-    flags = flags_for(fake_llm, "--log-level", "debug", "--workers", 1)
+    flags = flags_for(fake_llm, "--log-level", "debug", "--workers", 1, "--log-file", "run.log")
     done = run_script("king.py", tmp_path, *flags,
                       env={"QIANFAN_BEARER_TOKEN": KEY})
     assert done.returncode == 1 and fake_llm.requests[0].headers["authorization"] == f"Bearer {KEY}"

@@ -12,11 +12,13 @@ import pytest
 from conftest import KEY, REPO, item_calls, settings_for
 from fake_llm import Say, Status
 from proof_heron import factory_of
+from steps_seen import StepsSeen
 
 from codedata.disk.layouts import load_folder
 from codedata.errors import RunStopped
 from codedata.llm.client import Models
 from codedata.records import Task
+from codedata.run.talk import showing
 from codedata.sandbox.docker import engine
 from codedata.sandbox.local import SandboxLocal
 from codedata.solving.proxy import AGENT, FOLDER, MAX_AT_ONCE, Proxy
@@ -89,11 +91,13 @@ def run(client, command, **limits):
 
 def test_a_request_goes_to_our_model_with_our_settings(client, fake_llm):
     fake_llm.always(ACTS)
-    theirs = {"model": "theirs", "temperature": 9, "max_tokens": 1}
-    with Proxy(client, LIMITS) as proxy:
+    theirs, step = {"model": "theirs", "temperature": 9, "max_tokens": 1}, StepsSeen()
+    with showing(step), Proxy(client, LIMITS) as proxy:
         status, text = ask(proxy, ASKS | theirs | {"messages": [HELLO | {"cache_control": {}}]})
         *events, end, _ = ask(proxy, ASKS | {"stream": True})[1].split("\n\n")
     answer, sent = json.loads(text), fake_llm.requests[0]
+    assert "call 1 of at most 20: asking the model" in step.seen
+    assert str(step) == 'call 2 of at most 20: act {"how": "well"}'
     assert status == 200 and answer["usage"]["total_tokens"] == 120
     assert answer["choices"][0]["message"]["tool_calls"][0]["function"] == {
         "name": "act", "arguments": '{"how": "well"}'}

@@ -87,11 +87,12 @@ def test_a_sandbox_in_which_the_last_change_left_something_is_not_used_again(wre
 
 @pytest.mark.docker
 def test_what_breaks_too_much_is_not_judged_to_the_end_and_names_what_failed(wren):
-    with screener(wren, max_broken_share=0.05) as one:
+    step = StepsSeen()
+    with screener(wren, max_broken_share=0.05) as one, showing(step):
         good = wren_diff(DOUBLED, "    return 3")
         none = "", good.replace("2 * n", "4 * n"), good.replace("wren", "new")   # cannot be put in
         found, *others = one.screen([good, *none])
-    assert others == [None] * 3
+    assert others == [None] * 3 and "screening, 1 of 4" in step.seen
     assert (found.verdict, found.n_run, len(found.failing)) == ("too_broad", 1, 1)
     assert "breaks 1 of 11 tests" in found.reason
 

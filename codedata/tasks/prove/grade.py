@@ -25,6 +25,7 @@ from codedata.disk.locks import temporary_folder
 from codedata.disk.store import digest
 from codedata.errors import ItemFailed
 from codedata.records import Task
+from codedata.run.talk import current_step
 from codedata.sandbox import Result, Sandbox
 from codedata.sandbox.archives import Bounds, OverBounds, members, parts_of, read_tar
 from codedata.sandbox.factory import SandboxFactory
@@ -113,7 +114,9 @@ def grader_of(task: Task, host: SandboxFactory, label: str) -> Grader:
     ItemFailed if the image is gone, or the build fails."""
     name = image_of(task)
     if not name or text_in(task.environment, DOCKERFILE) not in ("", from_line(name)):
+        current_step().count = "building its image"
         name, build = build_image(task, host, label)
+        current_step().count = ""
         if build.failed:
             raise ItemFailed(f"{NOT_BUILT}: {build.failed}: {build.log[-LOG_CHARS:].strip()}",
                              task.instance_id)

@@ -24,7 +24,7 @@ from codedata.code.patches import Edit, edited, edits_of
 from codedata.disk.locks import temporary_folder
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.records import Coverage, Environment, Seconds, parse
-from codedata.run.talk import begin_step
+from codedata.run.talk import begin_step, current_step
 from codedata.sandbox import Sandbox, SandboxDied
 from codedata.sandbox.archives import Bounds
 from codedata.sandbox.factory import SandboxFactory
@@ -153,6 +153,7 @@ class Screener:
             shown |= {diff: screened for diff, (screened, _, _) in found.items()}
             for diff in in_doubt:
                 del shown[diff]
+            current_step().count = f"{len(shown)} of {len(diffs)}"
         return [*map(shown.get, diffs)]
 
     def verdicts(self, diffs: Iterable[str]) -> Iterator[tuple[Found, list[str]]]:
