@@ -24,14 +24,7 @@ from codedata.code.operators import TABLES, SpanEdit, operators, unique_edits
 from codedata.code.patches import SpanDiffs, diff_of, hunks_of, normalised
 from codedata.disk.store import Derived, Store, digest
 from codedata.errors import Excluded, ItemFailed
-from codedata.records import (
-    Analysis,
-    BugConfig,
-    Candidates,
-    Coverage,
-    Environment,
-    ProposedChange,
-)
+from codedata.records import Analysis, BugConfig, Candidates, Coverage, Environment, ProposedChange
 from codedata.run.stage import Reads, Stage, Writes
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings

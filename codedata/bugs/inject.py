@@ -27,14 +27,7 @@ from codedata.agent import (
 )
 from codedata.bugs.effects import symbols_at
 from codedata.bugs.hotspots import CodeMap
-from codedata.code.entities import (
-    SourceFile,
-    branches_of,
-    captured,
-    grammar,
-    is_text,
-    language_of,
-)
+from codedata.code.entities import SourceFile, branches_of, captured, grammar, is_text, language_of
 from codedata.code.patches import diff_of, hunks_of
 from codedata.disk.store import Derived, Store, digest
 from codedata.errors import Excluded, ItemFailed, Trouble

@@ -17,13 +17,7 @@ from functools import partial
 
 from codedata.bugs.instances import FOLDERS, ProvenBug, Word, bug_tasks, is_of_agent
 from codedata.bugs.issue_checks import Hidden, shown_output
-from codedata.bugs.issue_facts import (
-    RECORDED,
-    Difference,
-    Differences,
-    narrowed,
-    report_text,
-)
+from codedata.bugs.issue_facts import RECORDED, Difference, Differences, narrowed, report_text
 from codedata.code.calls import call_graph
 from codedata.code.entities import Entity, SourceFile, Sources, all_entities, language_of
 from codedata.disk.store import Store, digest

@@ -14,15 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from codedata.conversation.tool_calls import function_of, new_call
-from codedata.conversation.turn import (
-    Form,
-    as_call,
-    clean,
-    form_of,
-    n_calls,
-    plain,
-    split_thinking,
-)
+from codedata.conversation.turn import Form, as_call, clean, form_of, n_calls, plain, split_thinking
 from codedata.disk.layouts import to_json, write_atomic
 from codedata.driver import in_driver
 from codedata.duel.prompt_texts import packaged_text

@@ -47,16 +47,7 @@ from codedata.duel.verdict import UNSTORABLE, parse_verdict
 from codedata.errors import BrokenRecord, EndpointDown, ItemFailed
 from codedata.leak.cache import LeakJudges
 from codedata.llm import Client, Models
-from codedata.records import (
-    DUEL,
-    METRICS,
-    Answer,
-    Duel,
-    Message,
-    ReferenceScore,
-    Score,
-    variant,
-)
+from codedata.records import DUEL, METRICS, Answer, Duel, Message, ReferenceScore, Score, variant
 from codedata.run.stage import Parts, Reads, Stage, Writes
 from codedata.settings import Settings
 from codedata.terminal import named

@@ -24,15 +24,7 @@ from codedata.bounded import numbered_lines, open_regular, row_in
 from codedata.code.git import clone_in, own_repository
 from codedata.disk.locks import temporary_folder
 from codedata.disk.store import Derived, Readers, digest
-from codedata.env.clones import (
-    TREE,
-    checked_out,
-    clone_of,
-    cloned,
-    date_of,
-    git,
-    without_secret,
-)
+from codedata.env.clones import TREE, checked_out, clone_of, cloned, date_of, git, without_secret
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.records import parse, safe_name, storable, text_problem
 from codedata.sandbox import Sandbox

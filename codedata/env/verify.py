@@ -14,12 +14,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
 from codedata.env.causes import Cause, cause_of
-from codedata.env.health import (
-    part_of_suite,
-    unreported_files,
-    why_hollow,
-    why_not_healthy,
-)
+from codedata.env.health import part_of_suite, unreported_files, why_hollow, why_not_healthy
 from codedata.run.talk import begin_step
 from codedata.sandbox import Result, Sandbox, SandboxDied
 from codedata.suites import outside

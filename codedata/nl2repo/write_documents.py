@@ -13,15 +13,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
-from codedata.agent import (
-    Agent,
-    Failed,
-    Stop,
-    ToolBashExecutor,
-    new_trajectory,
-    search,
-    view_file,
-)
+from codedata.agent import Agent, Failed, Stop, ToolBashExecutor, new_trajectory, search, view_file
 from codedata.bounded import inside
 from codedata.disk.layouts import write_atomic
 from codedata.disk.ledger import FileState
@@ -29,12 +21,7 @@ from codedata.disk.store import Derived, Store, digest, facts_of, known, known_i
 from codedata.errors import Excluded, ItemFailed, Trouble
 from codedata.llm import Models
 from codedata.llm.replies import current_reply_log
-from codedata.nl2repo.document_checks import (
-    Checks,
-    HiddenParts,
-    form_findings,
-    run_examples,
-)
+from codedata.nl2repo.document_checks import Checks, HiddenParts, form_findings, run_examples
 from codedata.nl2repo.documents import (
     Codebase,
     Function,

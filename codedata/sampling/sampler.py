@@ -23,16 +23,7 @@ from codedata.run.cli import RunOptions
 from codedata.run.signals import signals
 from codedata.run.start import run_whole
 from codedata.run.states import Selection
-from codedata.sampling.draw import (
-    ALL,
-    DUPLICATE,
-    Choice,
-    Cursor,
-    Drawn,
-    Seen,
-    draw,
-    prompt_problem,
-)
+from codedata.sampling.draw import ALL, DUPLICATE, Choice, Cursor, Drawn, Seen, draw, prompt_problem
 from codedata.sampling.pull_requests import fetch_prs
 from codedata.sampling.refusals import EXCLUDED
 from codedata.sampling.trajectories import Hub, Trajectories, attempt_names, hub_of, open_source

@@ -17,14 +17,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from codedata.bounded import read_bounded
-from codedata.code.entities import (
-    Entity,
-    SourceFile,
-    Sources,
-    captured,
-    query_of,
-    read_sources,
-)
+from codedata.code.entities import Entity, SourceFile, Sources, captured, query_of, read_sources
 from codedata.disk.locks import temporary_folder
 from codedata.errors import ItemFailed
 from codedata.records import Coverage, storable

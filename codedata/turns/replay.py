@@ -23,14 +23,7 @@ from codedata.messages import content_text
 from codedata.records import Message, Object, Tools
 from codedata.sandbox import SCRIPT_BASH_FUNC, Result, Sandbox
 from codedata.turns.branches import Branch
-from codedata.turns.observations import (
-    EQUAL,
-    UNEQUAL,
-    ShownResult,
-    compare,
-    cut,
-    observation_of,
-)
+from codedata.turns.observations import EQUAL, UNEQUAL, ShownResult, compare, cut, observation_of
 
 N_TRIED = 12               # commands of the history by which starts are compared
 MAX_TRIED_S = 2.0          # seconds of a command that counts there

@@ -40,14 +40,7 @@ from codedata.datapoints.packages import described, fetch
 from codedata.datapoints.queue import BUILD, REVIEW, Refusal
 from codedata.disk.layouts import NEW, Folder, load_files
 from codedata.disk.store import digest
-from codedata.records import (
-    DATAPOINT,
-    DatapointChecks,
-    Files,
-    Object,
-    Task,
-    safe_name,
-)
+from codedata.records import DATAPOINT, DatapointChecks, Files, Object, Task, safe_name
 from codedata.suites.environments import labelled
 from codedata.tasks.folder.folder import DOCKERFILE, IGNORE, config_of, rivals_digest
 from codedata.tasks.prove.grade import Grader, grader_of
