@@ -1,5 +1,4 @@
 """Grade scripts as work on a task, without a root: `audit.py try FOLDER SCRIPT…`."""
-from __future__ import annotations
 
 import argparse
 import threading

@@ -2,7 +2,6 @@
 
 They know families of languages, no syntax. Not promised: that a changed file parses.
 """
-from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterator

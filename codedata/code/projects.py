@@ -1,5 +1,4 @@
 """Read what a project's files declare: its summary, dependencies and licence."""
-from __future__ import annotations
 
 import re
 from configparser import ConfigParser

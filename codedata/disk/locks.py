@@ -1,5 +1,4 @@
 """Lock files, directories and temporary folders. A lock belongs to a living process."""
-from __future__ import annotations
 
 import fcntl
 import os

@@ -1,5 +1,4 @@
 """Ask a model until its reply can be read."""
-from __future__ import annotations
 
 from collections.abc import Callable, Collection
 

@@ -1,5 +1,4 @@
 """Use folders of the driver's machine wherever items are made: directly, or as a worker's copy."""
-from __future__ import annotations
 
 import io
 import shutil

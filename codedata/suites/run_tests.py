@@ -1,5 +1,4 @@
 """Run a project's tests as a tool and report which of them failed."""
-from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable

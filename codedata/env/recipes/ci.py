@@ -1,5 +1,4 @@
 """Read which packages and services the CI workflows and Dockerfiles of a repository set up."""
-from __future__ import annotations
 
 import re
 from itertools import chain, islice

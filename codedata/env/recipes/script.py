@@ -1,5 +1,4 @@
 """Build install and test scripts from lines of bash, which can be read and run by hand."""
-from __future__ import annotations
 
 import re
 import shlex

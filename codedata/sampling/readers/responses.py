@@ -1,5 +1,4 @@
 """Read the items of the Responses API, as Codex and mini-swe-agent 2 record them."""
-from __future__ import annotations
 
 from collections.abc import Iterable
 
