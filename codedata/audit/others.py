@@ -21,7 +21,14 @@ import duckdb
 import yaml
 
 from codedata.bounded import read_bounded
-from codedata.disk.layouts import MAX_FILES, MAX_FOLDER_BYTES, files_digest, load_files, load_folder
+from codedata.disk.layouts import (
+    MAX_FILES,
+    MAX_FOLDER_BYTES,
+    files_digest,
+    load_files,
+    load_folder,
+    unwrapped,
+)
 from codedata.disk.locks import temporary_folder
 from codedata.disk.store import Store
 from codedata.errors import ItemFailed, Trouble
@@ -155,8 +162,7 @@ def _unpacked(archive: bytes | None) -> Iterator[Path]:
     tar = io.BytesIO(archive)
     with temporary_folder() as folder:
         unpack(Stream(inflated(tar)) if archive.startswith(GZIP) else tar, folder, BOUNDS)
-        inner = [*folder.iterdir()]   # the folder itself may have been packed
-        yield inner[0] if len(inner) == 1 and inner[0].is_dir() else folder
+        yield unwrapped(folder)   # the folder itself may have been packed
 
 
 def _folder_task(folder: Path, name: str, found: Found) -> Task:

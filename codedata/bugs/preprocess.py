@@ -103,7 +103,10 @@ class Preprocessed:
         root = self.settings.root
         environments = Environments(root, unhealthy_too=True, rows=self.rows).open()
         stores = {key: Store(root, cls).open() for key, (cls, _) in MADE.items()}
-        names = {name: _made(name, stores) for name in environments.names()}
+        # the stores with a readable record of each; the step has reported the others
+        names = {name: {key: store for key, store in stores.items()
+                        if known(store, name) and not store.failed(MADE[key][1], name)}
+                 for name in environments.names()}
         lines = []
         if self.output:
             rows = [self._row(environments.read(name), made) for name, made in names.items()]
@@ -128,13 +131,6 @@ class Preprocessed:
         folder = self.output.resolve().parent
         return row | {key: os.path.relpath(store.path(environment.repo_name).resolve(), folder)
                       for key, store in made.items()}
-
-
-def _made(name: str, stores: dict[str, Store]) -> dict[str, Store]:
-    """Return {key: store} of the stores that have a readable record of a repository that has not
-    failed."""
-    return {key: store for key, store in stores.items()   # the step has reported the others
-            if known(store, name) and not store.failed(MADE[key][1], name)}
 
 
 def _reports(name: str, made: dict[str, Store]) -> Iterator[tuple[str, dict]]:

@@ -255,6 +255,12 @@ class Program(bytes):
     """Hold the content of an executable file, whatever its name."""
 
 
+def unwrapped(folder: Path) -> Path:
+    """Return the folder in a folder that holds nothing else, or the folder itself."""
+    inner = [*folder.iterdir()]
+    return inner[0] if len(inner) == 1 and inner[0].is_dir() else folder
+
+
 def without_paths(files: Files) -> Files:
     """Return the same files with their contents in memory."""
     return {name: (Program if _may_run(file) else bytes)(content_of(file))

@@ -41,7 +41,7 @@ from codedata.tasks.folder.folder import (
     task_problem,
     text_in,
 )
-from codedata.tasks.rates import attempts_in, rates_by_agent
+from codedata.tasks.rates import attempts_in, rates_of_models
 from codedata.terminal import plural, say
 
 IMAGES = "images"   # of the manifest: {tag: {made_of, docker_image, image_id}}, by push-images
@@ -173,8 +173,7 @@ def read_tasks(root: Path, settings: ExportSettings, rules: ExportRules,
             task = store.read(name)
             problem = _problem(rules, task, settings)
             audit = None if problem else audits.of(task)
-            found = rates_by_agent(attempts.get((name, audited_digest(task)), {}))
-            rates = {agent: one for agent, one in found.items() if one["model"]}
+            rates = rates_of_models(attempts.get((name, audited_digest(task)), {}))
             problem = problem or audit_problem(settings.audited_only, audit) or rate_problem(
                 settings.pass_rate, rates)
         except BrokenRecord as e:

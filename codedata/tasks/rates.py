@@ -41,3 +41,8 @@ def has_enough(outcomes: list[AttemptOutcome], until: list[int]) -> bool:
 def rates_by_agent(attempts: Attempts) -> dict[str, Object]:
     """Return {agent: rates_of(its attempts)}."""
     return {agent: rates_of([*found.values()]) for agent, found in sorted(attempts.items())}
+
+
+def rates_of_models(attempts: Attempts) -> dict[str, Object]:
+    """Return rates_by_agent() of the agents that are a model's."""
+    return {agent: one for agent, one in rates_by_agent(attempts).items() if one["model"]}

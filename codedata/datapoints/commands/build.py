@@ -37,7 +37,7 @@ from codedata.datapoints.folder import (
 )
 from codedata.datapoints.packages import described, fetch
 from codedata.datapoints.queue import BUILD, REVIEW, Refusal
-from codedata.disk.layouts import NEW, Folder, load_files
+from codedata.disk.layouts import NEW, Folder, load_files, unwrapped
 from codedata.disk.store import digest
 from codedata.records import DATAPOINT, DatapointChecks, Files, Object, Task, safe_name
 from codedata.suites.environments import labelled
@@ -82,9 +82,7 @@ class BuildCommands(Desk):
                 fetch(self.host, registry, name, version, new)
             place.parent.mkdir(parents=True, exist_ok=True)
             Folder.put(place, new)
-        inside = [*place.iterdir()]
-        top = inside[0] if len(inside) == 1 and inside[0].is_dir() else place
-        return {"folder": str(top), **described(place)}
+        return {"folder": str(unwrapped(place)), **described(place)}
 
     @taking_part_files
     def create_dp(self, task_id: str, claim: str, difficulty: DIFFICULTIES,

@@ -46,7 +46,10 @@ def read_manifests(source: RepositoryFiles) -> Manifests:
         ini = configparser.RawConfigParser(strict=False, allow_no_value=True)
         ini.optionxform = str   # keys keep their case
         source.parsed(name, ini.read_string, None)
-        files[name] = _sections(ini)
+        # a value that is not a text, left by a parser that broke off, becomes empty
+        files[name] = {section: {key: value if isinstance(value, str) else ""
+                                 for key, value in ini.items(section)}
+                       for section in ini.sections()}
     return Manifests(source, files)
 
 
@@ -55,13 +58,6 @@ def table_of(tree, *keys: str) -> dict:
     for key in keys:
         tree = tree.get(key) if isinstance(tree, dict) else None
     return tree if isinstance(tree, dict) else {}
-
-
-def _sections(ini: configparser.RawConfigParser) -> dict[str, dict[str, str]]:
-    """Return the sections as dicts from keys to texts. A value that is not a text, left by a parser
-    that broke off, becomes empty."""
-    return {name: {key: value if isinstance(value, str) else "" for key, value in ini.items(name)}
-            for name in ini.sections()}
 
 
 def strings_in(value) -> list[str]:

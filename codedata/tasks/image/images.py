@@ -88,7 +88,8 @@ def check_task_image(image: str, gold: str, hidden: str = "",
         objects, own = f"{source}/.git/objects", set()
         try:
             traces = _history(files, f"{source}/.git", folder)
-            with git_output(folder, *CONTENT, stdin=_tracked(folder)) as tracked:
+            ids = run_git(folder, "rev-list", "--objects", "--no-object-names", "HEAD^{tree}")
+            with git_output(folder, *CONTENT, stdin=ids) as tracked:
                 search.exempt(tracked)
             search.know(_changed(folder, gold))
             with git_output(folder, *CONTENT, "--batch-all-objects", "--unordered") as found:
@@ -123,11 +124,6 @@ def _changed(folder: Path, gold: str) -> Iterator[str]:
         with suppress(UnsafeArchive):   # the patch may add the file
             text += run_git(folder, "show", f"HEAD:{path}")
         yield text
-
-
-def _tracked(folder: Path) -> str:
-    """Return the ids of all files and folders of the commit, a line each."""
-    return run_git(folder, "rev-list", "--objects", "--no-object-names", "HEAD^{tree}")
 
 
 def with_tools(factory: SandboxFactory, image: str, install: Callable[[Sandbox], None],
