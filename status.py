@@ -4,9 +4,10 @@
 Each script finds its states itself, as with --status. The rate is that of a stage's last run.
 
 reads   every directory of a root    records and ledgers, as the scripts read them
-writes  nothing
+writes  nothing; with --html index.html, all of it on one page
 
   python status.py --root runs/mine             # --json: one JSON object
+  python status.py --root runs/mine --html      # --beside runs/other: both on one page
   python status.py --root runs/mine --summary   # in words, and what was refused and why
 """
 import io
@@ -14,6 +15,7 @@ import json
 import runpy
 import shutil
 import subprocess
+from argparse import Namespace
 from contextlib import redirect_stderr
 from dataclasses import asdict
 from pathlib import Path
@@ -21,12 +23,14 @@ from pathlib import Path
 from codedata import config
 from codedata.errors import Trouble
 from codedata.records import HOW
+from codedata.report.root_page import write_index
 from codedata.run import cli, start
 from codedata.run.status import StageStatus, add_usage, gathering, short, summary, table
 from codedata.sandbox.docker import engine
 from codedata.texts import terminal_safe
 
 NL2REPO = "extract,meta,communities,screen,patches,proof,doc_part2,doc_part1,doc"
+OWN = ("json", "summary", "status", "html", "beside", "root")   # flags that are not passed on
 # how a script is called, and what is there if the root has this stage
 STAGES = [("prompt", "prompt"), ("king", "prompt"), ("ch", "answer*"), ("run_turns", "executed"),
           ("validate", "answer*"), ("report", "score"), ("export", "final"),
@@ -45,13 +49,23 @@ def main(argv=None) -> int:
     parser = cli.parser(__doc__)
     add = parser.add_argument_group("flags of status.py").add_argument
     add("--json", action="store_true", help="print one JSON object")
+    add("--html", action="store_true", help="write index.html, a page of all of it")
+    add("--beside", metavar="ROOT", help="with --html: another root on the same page")
     add("--summary", action="store_true", help="print what came of it, in words")
     args = parser.parse_args(argv)
-    options, root = cli.options(args), config.load(args).root
+    options, settings = cli.options(args), config.load(args)
+    root = settings.root
     start.check_root(root)
-    given = [word for name, words in args.given.items() for word in words
-             if name not in ("json", "summary", "status")]
+    given = [word for name, words in args.given.items() for word in words if name not in OWN]
     stages = stages_of(root, given)
+    if args.html:
+        roots = [(settings, stages)]
+        if args.beside:
+            other = config.load(Namespace(**{**vars(args), "root": args.beside}))
+            start.check_root(other.root)
+            roots.append((other, stages_of(other.root, given)))
+        print(f"open:  {terminal_safe(str(write_index(roots)))}   all of it on one page")
+        return 0
     text = json.dumps(as_dict(root, stages)) if args.json else page(root, stages)
     if args.summary:
         text = "\n".join(summary(root, stages, options.command))
@@ -64,7 +78,7 @@ def stages_of(root: Path, flags: list[str]) -> list[StageStatus]:
     stages = {}
     for words, directory in STAGES:
         if any(root.glob(directory)):
-            for one in ask(words, flags):
+            for one in ask(words, [*flags, "--root", str(root)]):
                 stages.setdefault((one.stage, one.place), one)
     return add_usage(root, [*stages.values()])
 

@@ -17,7 +17,17 @@ from codedata.duel.executed import execution_of
 from codedata.duel.panel import SIDES
 from codedata.duel.scoring import BOTH, is_parsed
 from codedata.errors import BrokenRecord
-from codedata.page.blocks import LISTING, Block, box, card, column, costs_section, section, table
+from codedata.page.blocks import (
+    LISTING,
+    Block,
+    box,
+    card,
+    column,
+    costs_section,
+    folded,
+    section,
+    table,
+)
 from codedata.page.builder import build, pack_fitting, shortened
 from codedata.records import METRICS, Answer, Duel, JudgeVerdict, Score
 from codedata.report.buckets import score_ranges
@@ -67,7 +77,7 @@ def html(content: ReportContent, settings: ReportSettings,
                                      "time."),
         section("turns", "Turns", LISTING if rows else "No turn is judged yet.")]
     return build(f"Challenger against {duel.mode}", sections, _table(duel, rows, found),
-                 [_row(row, duel, max_chars) for row in rows],
+                 [turn_row(row, duel, max_chars) for row in rows],
                  pack_fitting(_details(rows, duel, read, commits), room))
 
 
@@ -77,7 +87,8 @@ def _overview(content: ReportContent, settings: ReportSettings) -> Block:
     duel = content.duel
     asked = plural(len(duel.judges), "judge") + " compared the two answers " + (
         "in both orders" if duel.order == BOTH else "once")
-    counted = [[kind.replace("`", ""), n] for kind, n in content.counts]
+    counted, zeros = ([[kind.replace("`", ""), n] for kind, n in content.counts
+                       if (n == "0") is is_zero] for is_zero in (False, True))
     is_king = duel.mode == "king"
     return section(
         "overview", "Overview", settings.note and box("p.notice", settings.note),
@@ -88,8 +99,10 @@ def _overview(content: ReportContent, settings: ReportSettings) -> Block:
         box("div.cards",
             box("div.stack",
                 box("div.card", {"kind": "outcome", "duel": duel.raw, "rival": duel.mode}),
-                counted and box("div.card.later", box("h3", "Which turns count"), table(
-                    "Which turns count", ["", "turns"], counted, "lr"))),
+                counted and box("div.card.later", box("h3", "Which turns count"), *(
+                    table("Which turns count", ["", "turns"], counted, "lr"),
+                    folded(f"{len(zeros)} that are 0", zeros and table(
+                        "Kinds without a turn", ["", "turns"], zeros, "lr"))))),
             box("div.stack", card(
                 "Buckets" if is_king else "Scores",
                 is_king and {"kind": "buckets", "ranges": score_ranges(settings)},
@@ -125,10 +138,7 @@ def _note(heading: str, item: str | Table) -> Block:
 def _table(duel: Duel, rows: list[TurnRow], found: list[str]) -> dict:
     """Return the columns and filters of the table; `found` are the fields with findings."""
     rival, judges = duel.mode, [[name, name.rpartition("/")[2]] for name in duel.judges]
-    turned = {"t": ("violet", "changes with the order")} if duel.order == BOTH else {}
-    letters = {   # of verdict_codes(), with their colour and meaning
-        "c": ("blue", "challenger"), "r": ("amber", rival), "d": ("grey", "draw"), **turned,
-        UNREAD: ("unread", "not read")}
+    letters = letters_of(duel)
     verdicts = [[letter, name] for letter, (_, name) in letters.items()]
     buckets = [*COLOURS] if rival == "king" else []
     together = {"setting": True, "any": "all together"}
@@ -165,7 +175,14 @@ def _table(duel: Duel, rows: list[TurnRow], found: list[str]) -> dict:
             "grid": {"judges": [*duel.judges], "metrics": METRICS, "letters": letters}}
 
 
-def _row(row: TurnRow, duel: Duel, max_chars: int) -> dict:
+def letters_of(duel: Duel) -> dict[str, tuple[str, str]]:
+    """Return the letters of verdict_codes(), each with its colour and meaning."""
+    turned = {"t": ("violet", "changes with the order")} if duel.order == BOTH else {}
+    return {"c": ("blue", "challenger"), "r": ("amber", duel.mode), "d": ("grey", "draw"), **turned,
+            UNREAD: ("unread", "not read")}
+
+
+def turn_row(row: TurnRow, duel: Duel, max_chars: int) -> dict:
     """Return a turn as a row of the table."""
     rival, challenger = row.styles
     commands = [command[:max_chars] for command in row.commands]
@@ -213,15 +230,12 @@ def _details(rows: list[TurnRow], duel: Duel, read, commits: Store
     """Yield (place, details) of turns in a random order, so that those that fit are of all kinds.
     """
     for i, row in random.Random(0).sample([*enumerate(rows)], min(len(rows), MAX_DETAILS)):
-        try:
-            answer, score = read(row.name)
-        except BrokenRecord:   # it was edited after the table was read, so it has no details
-            continue
-        yield i, [*_facts(row, duel), *_in_full(row, answer, score, duel, commits)]
+        with suppress(BrokenRecord):   # it was edited after the table was read: no details
+            yield i, turn_details(row, *read(row.name), duel, commits)
 
 
-def _in_full(row: TurnRow, answer: Answer, score: Score, duel: Duel, commits: Store
-             ) -> list[Block]:
+def turn_details(row: TurnRow, answer: Answer, score: Score, duel: Duel, commits: Store
+                 ) -> list[Block]:
     """Return what is shown of a turn that the page has in full."""
     rival = duel.mode
     texts = {side: turn_text(getattr(answer, field), answer.messages)
@@ -237,6 +251,7 @@ def _in_full(row: TurnRow, answer: Answer, score: Score, duel: Duel, commits: St
     history = [[one["role"], one["content"], one["role"] != "assistant", one is messages[-1]]
                for one in messages]
     return [
+        *_facts(row, duel),
         {"kind": "sides", "title": "Answers", "sides": [[side, texts.pop(side)] for side in ran]},
         {"kind": "texts", "texts": [
             *([OTHERS.get(side, side), text, False] for side, text in texts.items() if text),
