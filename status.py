@@ -15,7 +15,6 @@ import json
 import runpy
 import shutil
 import subprocess
-from argparse import Namespace
 from contextlib import redirect_stderr
 from dataclasses import asdict
 from pathlib import Path
@@ -30,7 +29,6 @@ from codedata.sandbox.docker import engine
 from codedata.texts import terminal_safe
 
 NL2REPO = "extract,meta,communities,screen,patches,proof,doc_part2,doc_part1,doc"
-OWN = ("json", "summary", "status", "html", "beside", "root")   # flags that are not passed on
 # how a script is called, and what is there if the root has this stage
 STAGES = [("prompt", "prompt"), ("king", "prompt"), ("ch", "answer*"), ("run_turns", "executed"),
           ("validate", "answer*"), ("report", "score"), ("export", "final"),
@@ -56,19 +54,19 @@ def main(argv=None) -> int:
     options, settings = cli.options(args), config.load(args)
     root = settings.root
     start.check_root(root)
-    given = [word for name, words in args.given.items() for word in words if name not in OWN]
+    given = [word for name, words in args.given.items() for word in words
+             if name not in ("json", "html", "beside", "summary", "status")]
     stages = stages_of(root, given)
-    if args.html:
-        roots = [(settings, stages)]
-        if args.beside:
-            other = config.load(Namespace(**{**vars(args), "root": args.beside}))
-            start.check_root(other.root)
-            roots.append((other, stages_of(other.root, given)))
-        print(f"open:  {terminal_safe(str(write_index(roots)))}   all of it on one page")
-        return 0
     text = json.dumps(as_dict(root, stages)) if args.json else page(root, stages)
     if args.summary:
         text = "\n".join(summary(root, stages, options.command))
+    elif args.html:
+        roots = [(settings, stages)]
+        if args.beside:
+            other = config.load(parser.parse_args(["--root", args.beside]))
+            start.check_root(other.root)
+            roots.append((other, stages_of(other.root, ["--root", args.beside])))
+        text = f"open:  {write_index(roots)}   all of it on one page"
     print(terminal_safe(text))
     return 0
 
@@ -78,7 +76,7 @@ def stages_of(root: Path, flags: list[str]) -> list[StageStatus]:
     stages = {}
     for words, directory in STAGES:
         if any(root.glob(directory)):
-            for one in ask(words, [*flags, "--root", str(root)]):
+            for one in ask(words, flags):
                 stages.setdefault((one.stage, one.place), one)
     return add_usage(root, [*stages.values()])
 

@@ -75,11 +75,11 @@ def pack(value) -> Packed:
 
 
 def pack_fitting(details: Iterable[tuple[int, Block]], room: int) -> dict[int, Packed]:
-    """Return {place of a row: its packed details} for as many as fit into `room` bytes. Stop when
-    less than a hundredth of the room is left."""
+    """Return {place of a row: its packed details, if there are any} for as many as fit into `room`
+    bytes. Stop when less than a hundredth of the room is left."""
     fitting, left = {}, room
     for k, blocks in details:
-        if left >= room / 100 and len(packed := pack(blocks)) <= left:
+        if blocks and left >= room / 100 and len(packed := pack(blocks)) <= left:
             fitting[k] = packed
             left -= len(packed)
     return fitting

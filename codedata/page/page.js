@@ -582,7 +582,7 @@ function textsIn(block) {
 /** Make the table of the page's rows, of which only those that are seen exist, with filters, search and sorting, all
  * of it in the address. `open(i)` is called for a row that is chosen. */
 function listing({ columns: all, searches }, open) {
-  const n = rows.length, columns = all.filter(column => column.place !== "facts");
+  const n = rows.length, columns = all.filter(({ key, place }) => place !== "facts" && !rows.every(row => isMissing(row[key])));
   const state = { q: "", sort: "", ...Object.fromEntries(filters.map(filter => [filter.key, ""])) };
   const texts = [], values = new Map();
   let shown = [], active = 0;
@@ -791,7 +791,7 @@ function listing({ columns: all, searches }, open) {
   }
 
   const more = h("details", { class: "filters" }, h("summary", {}, "Filters"), h("div", { class: "choices" },
-    filters.map(filter => h("label", { for: `filter-${filter.key}` }, h("span", {}, filter.title),
+    filters.map(filter => h("label", { hidden: filter.options.every(([value]) => value === NONE), for: `filter-${filter.key}` }, h("span", {}, filter.title),
       selects.get(filter.key)))));
   more.open = matchMedia("(min-width: 720px)").matches;
   const element = h("div", { class: "listing" }, h("div", { class: "tools" },

@@ -29,7 +29,7 @@ from codedata.page.blocks import (
     table,
 )
 from codedata.page.builder import build, pack_fitting, shortened
-from codedata.records import METRICS, Answer, Duel, JudgeVerdict, Score
+from codedata.records import METRICS, Answer, Duel, JudgeVerdict, Object, Score
 from codedata.report.buckets import score_ranges
 from codedata.report.content import ReportContent, Table, how_judges_judge, judges
 from codedata.report.turn_rows import TurnRow
@@ -138,7 +138,8 @@ def _note(heading: str, item: str | Table) -> Block:
 def _table(duel: Duel, rows: list[TurnRow], found: list[str]) -> dict:
     """Return the columns and filters of the table; `found` are the fields with findings."""
     rival, judges = duel.mode, [[name, name.rpartition("/")[2]] for name in duel.judges]
-    letters = letters_of(duel)
+    grid = grid_of(duel)
+    letters = grid["letters"]
     verdicts = [[letter, name] for letter, (_, name) in letters.items()]
     buckets = [*COLOURS] if rival == "king" else []
     together = {"setting": True, "any": "all together"}
@@ -172,14 +173,22 @@ def _table(duel: Duel, rows: list[TurnRow], found: list[str]) -> dict:
     return {"noun": "turn", "searches": "Search names, repositories, commands",
             "colours": COLOURS, "columns": [*filter(None, columns)],
             "filters": [*filter(None, filters)],
-            "grid": {"judges": [*duel.judges], "metrics": METRICS, "letters": letters}}
+            "grid": grid}
 
 
-def letters_of(duel: Duel) -> dict[str, tuple[str, str]]:
-    """Return the letters of verdict_codes(), each with its colour and meaning."""
+def grid_of(duel: Duel) -> Object:
+    """Return the judges, the metrics and the letters of verdict_codes() with colour and meaning."""
     turned = {"t": ("violet", "changes with the order")} if duel.order == BOTH else {}
-    return {"c": ("blue", "challenger"), "r": ("amber", duel.mode), "d": ("grey", "draw"), **turned,
-            UNREAD: ("unread", "not read")}
+    return {"judges": [*duel.judges], "metrics": METRICS, "letters": {
+        "c": ("blue", "challenger"), "r": ("amber", duel.mode), "d": ("grey", "draw"), **turned,
+        UNREAD: ("unread", "not read")}}
+
+
+def sides(answer: Answer, rival: str, title: str) -> Block:
+    """Return the rival's turn and the challenger's beside each other."""
+    return {"kind": "sides", "title": title, "sides": [
+        [side, turn_text(getattr(answer, FIELDS[side]), answer.messages)]
+        for side in (rival, "challenger")]}
 
 
 def turn_row(row: TurnRow, duel: Duel, max_chars: int) -> dict:
@@ -238,8 +247,9 @@ def turn_details(row: TurnRow, answer: Answer, score: Score, duel: Duel, commits
                  ) -> list[Block]:
     """Return what is shown of a turn that the page has in full."""
     rival = duel.mode
-    texts = {side: turn_text(getattr(answer, field), answer.messages)
-             for side, field in FIELDS.items()}
+    others = [[OTHERS.get(side, side), turn_text(text, answer.messages), False]
+              for side, field in FIELDS.items()
+              if side not in (rival, "challenger") and (text := getattr(answer, field))]
     ran = dict.fromkeys((rival, "challenger"))
     with suppress(BrokenRecord):   # it was edited after the table was read
         ran = {side: execution_of(commits.root, row.name, getattr(answer, FIELDS[side]))
@@ -252,9 +262,9 @@ def turn_details(row: TurnRow, answer: Answer, score: Score, duel: Duel, commits
                for one in messages]
     return [
         *_facts(row, duel),
-        {"kind": "sides", "title": "Answers", "sides": [[side, texts.pop(side)] for side in ran]},
+        sides(answer, rival, "Answers"),
         {"kind": "texts", "texts": [
-            *([OTHERS.get(side, side), text, False] for side, text in texts.items() if text),
+            *others,
             *([["how it was chosen", to_json(answer.choice).decode(), True]]
               if answer.choice else []),
             *_hidden(row, commits)]},
