@@ -54,8 +54,9 @@ def main(argv=None) -> int:
     options = cli.reap_first(args, settings, cli.options(args))
     if args.word:
         return try_scripts(settings, parser, args.paths)
-    if args.tasks and not options.read_only:
-        for line in copy_tasks(Path(args.tasks), settings.root, options.selection):
+    if args.tasks:
+        for line in copy_tasks(Path(args.tasks), settings.root, options.selection,
+                               options.read_only):
             say(line)
     names = args.checks or [name for name, check in CHECKS.items()
                             if (args.thorough or not check.is_thorough)

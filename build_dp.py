@@ -69,7 +69,7 @@ def main(argv=None) -> int:
     settings = cli.with_container_workers(config.load(args), args)
     options = cli.reap_first(args, settings, cli.options(args))
     if args.status and args.word in (None, "agents"):
-        return show_status(settings, args.word)
+        return show_status(settings, options, args.word)
     if not args.word:
         parser.error("name the work (agents, validate or tool), or give --status")
     if args.word == "agents":

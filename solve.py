@@ -50,8 +50,9 @@ def main(argv=None) -> int:
         parser.error("--agent is own, nop, gold, or command with a COMMAND")
     settings = cli.with_container_workers(config.load(args), args)
     options = cli.reap_first(args, settings, cli.options(args))
-    if args.tasks and not options.read_only:
-        for line in copy_tasks(Path(args.tasks), settings.root, options.selection):
+    if args.tasks:
+        for line in copy_tasks(Path(args.tasks), settings.root, options.selection,
+                               options.read_only):
             say(line)
     return start.run_steps({"solve": partial(attempts, args, settings)}, settings, options,
                            [Attempt])

@@ -9,6 +9,7 @@ writes  nothing; with --html index.html, all of it on one page
   python status.py --root runs/mine             # --json: one JSON object
   python status.py --root runs/mine --html      # --beside runs/other: both on one page
   python status.py --root runs/mine --summary   # in words, and what was refused and why
+  python status.py --root runs/mine --failed    # each failed item, and how to try it again
 """
 import io
 import json
@@ -24,23 +25,33 @@ from codedata.errors import Trouble
 from codedata.records import HOW
 from codedata.report.root_page import write_index
 from codedata.run import cli, start
-from codedata.run.status import StageStatus, add_usage, gathering, short, summary, table
+from codedata.run.status import (
+    StageStatus,
+    add_usage,
+    failed_in,
+    failed_lines,
+    gathering,
+    short,
+    summary,
+    table,
+)
 from codedata.sandbox.docker import engine
 from codedata.texts import terminal_safe
 
 NL2REPO = "extract,meta,communities,screen,patches,proof,doc_part2,doc_part1,doc"
 # how a script is called, and what is there if the root has this stage
 STAGES = [("prompt", "prompt"), ("king", "prompt"), ("ch", "answer*"), ("run_turns", "executed"),
-          ("validate", "answer*"), ("report", "score"), ("export", "final"),
+          ("validate", "answer*"), ("report", "score"),
           *((f"ch --how {how}", f"variants/{how}") for how in HOW),
           ("check_judges probe", "probe"),
           ("validate --mode reference", "score_reference"), ("check_judges sanity", "sanity"),
           *((f"validate --how {how}", f"score_{how}") for how in HOW), ("env_setup", "env"),
-          ("analyze", "coverage"), ("analyze", "analysis"), ("export", "task/[!_.]*"),
+          ("analyze", "coverage"), ("analyze", "analysis"),
           ("bug_inject scale", "bug/_config"), ("bug_inject agent --steps bug_issue", "bug"),
-          (f"nl2repo --writer template --steps {NL2REPO}", "nl2repo"), ("audit", "audit"),
+          (f"nl2repo --writer template --steps {NL2REPO}", "nl2repo"),
           ("pr_tasks", "task/_lock.pull_request.*"), ("build_dp agents", "dp/_seeds"),
-          ("build_dp validate", "dp/*"), ("solve", "attempt")]
+          ("build_dp validate", "dp/*"), ("audit", "audit"), ("solve", "attempt"),
+          ("export", "final"), ("export", "task/[!_.]*")]
 
 
 def main(argv=None) -> int:
@@ -50,12 +61,13 @@ def main(argv=None) -> int:
     add("--html", action="store_true", help="write index.html, a page of all of it")
     add("--beside", metavar="ROOT", help="with --html: another root on the same page")
     add("--summary", action="store_true", help="print what came of it, in words")
+    add("--failed", action="store_true", help="print what failed or is left out, and why")
     args = parser.parse_args(argv)
     options, settings = cli.options(args), config.load(args)
     root = settings.root
     start.check_root(root)
     given = [word for name, words in args.given.items() for word in words
-             if name not in ("json", "html", "beside", "summary", "status")]
+             if name not in ("json", "html", "beside", "summary", "failed", "status")]
     stages = stages_of(root, given)
     text = json.dumps(as_dict(root, stages)) if args.json else page(root, stages)
     if args.summary:
@@ -67,6 +79,8 @@ def main(argv=None) -> int:
             start.check_root(other.root)
             roots.append((other, stages_of(other.root, ["--root", args.beside])))
         text = f"open:  {write_index(roots)}   all of it on one page"
+    elif args.failed and not args.json:
+        text = "\n".join(failed_lines(failed_in(root, stages))) or "nothing failed or is left out"
     print(terminal_safe(text))
     return 0
 
@@ -100,7 +114,8 @@ def as_dict(root: Path, stages: list[StageStatus]) -> dict:
     used = subprocess.run(["du", "-sk", "--", root], capture_output=True, text=True)
     return {"root": str(root), "root_bytes": 1024 * int(used.stdout.split()[0]),
             "free_bytes": shutil.disk_usage(root).free, "containers": engine.running(),
-            "stages": [*map(asdict, stages)]}
+            "stages": [*map(asdict, stages)],
+            "failed": [*map(asdict, failed_in(root, stages))]}
 
 
 def page(root: Path, stages: list[StageStatus]) -> str:

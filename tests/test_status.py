@@ -99,6 +99,26 @@ def test_it_writes_nothing_and_a_script_that_cannot_say_costs_no_other_one(root)
     assert stages(root)["export"]["counts"] == {}
 
 
+def test_what_failed_or_is_left_out_with_its_tries_its_log_and_the_command_for_it(root, fake_llm):
+    write_prompts(root, 1, stem="other")
+    (root / "score").mkdir()
+    (root / "chain.toml").write_text('[exclude]\nids = ["proj__repo-4"]\n')
+    for reply in [Status(400)] * 2, ["no block"] * 6:
+        fake_llm.script(*reply)
+        run_script("king.py", root, *flags_for(fake_llm))
+    (root / "answer/prompts_5_1_1.json").write_text("{")
+    king = [one for one in status_of(root, "--failed")["failed"] if one["stage"] == "king"]
+    assert [one["state"] for one in king] == ["failed", "failed", "excluded", "broken"]
+    assert king[0]["log"] == "answer/_partial/more_1.jsonl" and king[2]["again"] == ""
+    assert re.match(r"king  failed 2: no bash block, 3 tries\n      more_1   tries 3, .*\n"
+                    r"      other_1   tries 2, .*\n      again: \S+ \S*king.py --root \S+\n"
+                    r"king  excluded 1: \[exclude\] ids\n      prompts_5_1_4\n .*\n"
+                    r"king  broken 1: \S+answer/….json is not readable",
+                    run_script("status.py", root, "--failed").stdout)
+    run_script("king.py", root, *king[0]["again"].split()[2:], *flags_for(fake_llm))
+    assert "more_1" not in run_script("status.py", root, "--failed").stdout
+
+
 @pytest.mark.docker
 def test_containers_of_the_root_that_run_are_named(root):
     label = f"status-{uuid.uuid4().hex[:8]}"

@@ -61,22 +61,25 @@ ROWS = """select left(path, 1000), if(octet_length(task_binary) <= ?, task_binar
 READ = {"autoinstall_known_extensions": False, "memory_limit": "4GB", "threads": 1}
 
 
-def copy_tasks(source: Path, root: Path, selection: Selection) -> list[str]:
-    """Copy the tasks of somebody else that are selected into task/ of a root. Return how many there
-    are, and at most MAX_FAULTS lines about tasks that cannot be read, graded or put there. A task
-    that was copied before is left as it is. Raise Trouble if there is nothing to read."""
+def copy_tasks(source: Path, root: Path, selection: Selection, read_only: bool = False
+               ) -> list[str]:
+    """Copy the tasks of somebody else that are selected into task/ of a root; only count them if
+    `read_only`. Return how many there are, and at most MAX_FAULTS lines about tasks that cannot be
+    read, graded or put there. A task that was copied before is left as it is. Raise Trouble if
+    there is nothing to read."""
     store, faults, n_new = Store(root, RivalledTask).open(), [], 0
     for task in tasks_in(source, selection):
         if isinstance(task, ItemFailed):
             faults.append(str(task))
         elif task.instance_id not in store:
-            store.put(task.instance_id, task, ())
             n_new += 1
+            if not read_only:
+                store.put(task.instance_id, task, ())
         elif store.read(task.instance_id).about.get("made_from") != task.about.get("made_from"):
             faults.append(f"{task.instance_id}: task/ has another task of that name: rename one")
     if rest := faults[MAX_FAULTS:]:
         faults[MAX_FAULTS:] = [f"and {len(rest):,} more"]
-    return [f"      {plural(n_new, 'task')} copied from {source}",
+    return [f"      {plural(n_new, 'task')} {'to copy' if read_only else 'copied'} from {source}",
             *(f"      {line}" for line in faults)]
 
 

@@ -109,27 +109,34 @@ def run_agents(settings: Settings, options: RunOptions, n_agents: Mapping[str, i
         return _Run(desk, models, options, settings.agent, n_agents).run(seeds)
 
 
-def show_status(settings: Settings, word: str | None) -> int:
+def show_status(settings: Settings, options: RunOptions, word: str | None) -> int:
     """Print the state of the queue, dp/ and task/. Return the exit code. If `word` is "agents" and
     a caller gathers statuses, hand over the status of each role instead."""
     dp = settings.root / DP
     if word:
         counts = counts_in(dp)
-        statuses = [partial(_status_of, dp, role, counts.get(type, {}))
-                    for type, role in ROLES.items()]
+        again = options.command(SCRIPT, same=True)
+        statuses = [partial(_status_of, dp, type, counts.get(type, {}), again) for type in ROLES]
         if all([*map(hand_over, statuses)]):
             return 0
     run_tool(settings, ["status"])
     return 0
 
 
-def _status_of(dp: Path, role: str, counts: Mapping[str, int]) -> StageStatus:
-    """Return the status of a role, from its numbers of tasks by state."""
+def _status_of(dp: Path, type: str, counts: Mapping[str, int], again: str) -> StageStatus:
+    """Return the status of a role, from its numbers of tasks by state; `again` tries failed ones.
+    """
     names = {"done": "completed", "failed": "failed", "excluded": "cancelled",
              "missing": "pending", "held": "in_progress"}
     states = {state: counts.get(name, 0) for state, name in names.items()}
-    return StageStatus(f"build_dp {role}", f"{DP}/", states, states["missing"] + states["held"],
-                       key=f"build_dp.{role}", directories=(str(dp),))
+    n_todo = states["missing"] + states["held"]
+    status = StageStatus(f"build_dp {ROLES[type]}", f"{DP}/", states, n_todo,
+                         key=f"build_dp.{ROLES[type]}", directories=(str(dp),))
+    status.failed = lambda: [
+        (task.id, state, " ".join(task.errors[-1:]), command)
+        for state, command in (("failed", again), ("excluded", "")) if states[state]
+        for task in TaskManager(dp).tasks(type=type, state=names[state])]
+    return status
 
 
 @contextmanager

@@ -135,6 +135,8 @@ const KINDS = {
   grid && data.table.columns.some(one => one.kind === "squares") && legend(Object.values(grid.letters)), list.element],
   /** A table to read. `align` has a letter for each column: r (numbers), w (words), p (points, tinted), l. */
   table({ caption, columns, rows, align }) {
+    const isUsed = (of => (_, i) => of.some(cells => cells[i] !== ""))(rows);
+    [columns, align, ...rows] = [columns, [...align], ...rows].map(line => line.filter(isUsed));
     const drawn = (cell, i) => align[i] === "p" && Number.isFinite(parseFloat(cell)) ? tinted(parseFloat(cell))
       : draw(cell ?? "–");
     const isSummed = align.includes("p") && rows.at(-1)?.[0] === "all";
@@ -791,7 +793,7 @@ function listing({ columns: all, searches }, open) {
   }
 
   const more = h("details", { class: "filters" }, h("summary", {}, "Filters"), h("div", { class: "choices" },
-    filters.map(filter => h("label", { hidden: filter.options.every(([value]) => value === NONE), for: `filter-${filter.key}` }, h("span", {}, filter.title),
+    filters.map(filter => h("label", { hidden: filter.options.length < 2, for: `filter-${filter.key}` }, h("span", {}, filter.title),
       selects.get(filter.key)))));
   more.open = matchMedia("(min-width: 720px)").matches;
   const element = h("div", { class: "listing" }, h("div", { class: "tools" },

@@ -35,7 +35,7 @@ from codedata.records import (
 from codedata.report.html_page import grid_of, sides, turn_details, turn_row
 from codedata.report.make_report import read_duelled
 from codedata.report.turn_rows import ReportTurns, TurnRow
-from codedata.run.status import PAGES, StageStatus, table_of
+from codedata.run.status import PAGES, StageStatus, failed_in, failed_lines, table_of
 from codedata.settings import Settings
 from codedata.solving.index_page import attempt_details, attempt_row
 from codedata.tasks.folder.folder import GOLD, part_faults, verifier_config
@@ -43,12 +43,14 @@ from codedata.terminal import named
 from codedata.texts import printable, toml_of
 
 PAGE = "index.html"
-DETAIL_BYTES, ROW_BYTES = 14_000_000, 5_000_000
+DETAIL_BYTES, ROW_BYTES, FAILED_CHARS = 13_000_000, 4_000_000, 200_000   # the page: 20 MB
 MAX_LISTED, SHOWN_CHARS = 300, 1000   # tests, broken records; characters of a text in its row
 N_BEST = 3                            # pairs
 WON = "won, in defeat"
 TABLE = toml_of(__package__, "root_page.toml")
 NOUNS = {DATAPOINT: "terminal task", "": "task of others"}
+BUCKETS = ("A score is the challenger’s: 50 is a draw. defeat/ holds every turn that is neither "
+           f"final nor refined: one that the challenger won by little is “{WON}”.")
 Entry = tuple[Object, Block]          # the row of an item, and its details
 
 
@@ -91,7 +93,9 @@ def page(roots: list[RootContent]) -> bytes:
     models = dict.fromkeys(cost.model for one in roots for cost in costs_of(one.settings.root))
     title = [" and ".join(one.name for one in roots), time.strftime("%Y-%m-%d %H:%M"),
              named([*models]) or "no model"]
-    grids = [grid_of(one.turns.duel) for one in roots if one.turns]
+    duels = [one for one in roots if one.turns]
+    verdict = section(
+        "verdict", "Verdict", box("div.cards", *map(_duel, duels)), box("p.lead", BUCKETS))
     items = section(
         "items", "Items",
         unreadable([printable(str(e)) for one in roots for e in one.broken], "record", MAX_LISTED),
@@ -99,38 +103,35 @@ def page(roots: list[RootContent]) -> bytes:
             "kind": "cross", "title": key, "down": key, "across": {"key": "root"}})
             for key in ("kind", "result"))),
         len(rows) < n_rows and box("p.notice", f"The first {len(rows):,} of {n_rows:,}."), LISTING)
+    failed = [[one.name, text[:FAILED_CHARS], True, True] for one in roots if (
+        text := "\n".join(failed_lines(failed_in(one.settings.root, one.stages))))]
     stages = section("stages", "Stages", _stages(roots, False), folded(
         "Stages without items", _stages(roots, True)))
-    return build(" · ".join(title), [*map(_duel, roots), items, stages, _pages(roots)],
-                 {**TABLE, "grid": grids[0] if grids else None}, rows, details)
+    return build(" · ".join(title), [duels and verdict, items, stages, failed and section(
+        "failed", "Failed and left out", {"kind": "texts", "texts": failed}), _pages(roots)],
+                 {**TABLE, "grid": grid_of(duels[0].turns.duel) if duels else None}, rows, details)
 
 
 # sections ----------------------------------------------------------------------------------------
 
 def _duel(content: RootContent) -> Block:
-    """Return the section on a duel's verdict and the pairs that the challenger won most clearly."""
-    turns = content.turns
-    if not turns:
-        return None
-    mode, sound = turns.duel.mode, [row for row in turns.rows if row.bucket and not row.flags]
-    pairs = []
+    """Return a duel's verdict, and the pairs that the challenger won most clearly."""
+    turns, mode, pairs = content.turns, content.turns.duel.mode, []
+    sound = [row for row in turns.rows if row.bucket and not row.flags]
     for row in sorted(sound, key=lambda row: -row.score)[:N_BEST]:
         answer, score = turns.read(row.name)
         reasons = (f"Why, by {one['judge']}: {one['reason']}" for one in score.judges
                    if one.get("reason"))
         pairs += [sides(answer, mode, f"{row.name}: score {row.score:g}"),
                   box("p", next(reasons, ""))]
-    return section(
-        f"duel-{content.name}", f"Verdict of {content.name}",
-        box("div.card", {"kind": "outcome", "duel": turns.duel.raw, "rival": mode}),
-        box("p.lead", "A score is the challenger’s: 50 is a draw. defeat/ holds every turn that is "
-            f"neither final nor refined: one that the challenger won by little is “{WON}”."),
-        *pairs)
+    return box("div.stack", card(content.name, {
+        "kind": "outcome", "duel": turns.duel.raw, "rival": mode}), *pairs)
 
 
 def _stages(roots: list[RootContent], idle: bool) -> Block:
     """Return a table of the stages, of the idle ones those without items; None without any."""
-    stages = [(one, content.name) for content in roots for one in content.stages
+    stages = [(one, content.name if roots[1:] else "")
+              for content in roots for one in content.stages
               if any(one.counts.values()) is not idle]
     order = [one.stage for one, _ in stages]
     stages.sort(key=lambda entry: order.index(entry[0].stage))
@@ -139,7 +140,7 @@ def _stages(roots: list[RootContent], idle: bool) -> Block:
         "Stages", [*head, "time", "root", ""],
         [[*cells, {"kind": "duration", "seconds": one.seconds}, name, one.note]
          for (one, name), cells in zip(stages, rows, strict=True)],
-        "lw" + "r" * (len(head) - 1) + "lw")
+        "lw" + "r" * (len(head) - 1) + "ww")
 
 
 def _pages(roots: list[RootContent]) -> Block:
@@ -192,7 +193,7 @@ def _task(content: RootContent, path: Path, task: RivalledTask) -> Entry:
     return {
         **row, **{key: str(about.get(key, ""))[:SHOWN_CHARS] for key in ("repo", "language")},
         "kind": NOUNS.get(task.kind, task.kind.replace("_", " ")),
-        "result": row.get("status") or (fault.reason if fault else "proven"),
+        "result": row.get("status") or (fault.reason if fault else "ready"),
         "second": (task.instruction or "")[:SHOWN_CHARS],
         "audit": audited.get("result"), "killed": audited.get("killed"),
     }, [{"kind": "files", "files": first, "isOpen": True},

@@ -34,7 +34,7 @@ class Plan:
     adopted: list[Item] = field(default_factory=list)     # items that lack a ledger line
     counting: list[str] = field(default_factory=list)     # names of items with a valid output
     lacking: list[str] = field(default_factory=list)      # names of items that lack a field
-    reasons: dict[str, str] = field(default_factory=dict)   # of excluded, failed, waiting items
+    reasons: dict[str, str] = field(default_factory=dict)   # of excluded, failed, waiting, broken
     n_edited_stale: int = 0
     n_other_settings: int = 0
     spare: deque[Item] = field(default_factory=deque)   # items beyond --limit
@@ -70,6 +70,7 @@ class Plan:
         """Note a record that cannot be read."""
         self.names["broken"].append(name)
         self.broken[str(error)] = error
+        self.reasons[name] = str(error)
 
 
 @dataclass

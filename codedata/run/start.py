@@ -79,7 +79,7 @@ def _run_held(stage: Stage, settings: Settings, models: Models, options: RunOpti
     if options.compact:
         return _compact(stage.label, store.open().directories)
     plan = states.plan()
-    if options.status and hand_over(lambda: status_of(stage, plan)):
+    if options.status and hand_over(lambda: status_of(stage, plan, options)):
         return 0
     print_plan(stage, plan, models, options)
     if options.read_only:

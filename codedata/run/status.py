@@ -5,23 +5,26 @@ of printing them. Costs, tokens and rates come from the ledgers.
 """
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
+import glob
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from codedata.disk.ledger import PARTIAL
 from codedata.llm.costs import Cost, attempts_under
 from codedata.sandbox.process_labels import of_root
 from codedata.terminal import usd
+from codedata.texts import natural, printable
 
 STATES_SHOWN = ("done", "stale", "edited", "failed", "orphan")   # columns even where all are 0
 MADE = ("done", "failed", "excluded")   # states in the ledger of an item that a run has worked on
 NEWEST = 2000     # attempts of a stage from which its rate is taken
 PAUSE_S = 60.0    # seconds with nothing in flight, which separate two runs
-PAGES = {"index.html": "all of it on one page", "report/report.html": "the report of the duel",
+PAGES = {"report/report.html": "the report of the duel",
          "audit/index.html": "audits of tasks", "dp/_index.html": "terminal tasks",
          "attempt/_index.html": "attempts, step by step",
          "nl2repo/*.md": "the document of a repository",
@@ -31,6 +34,8 @@ WITH_A_MODEL = {"bug_inject.py scale --steps issue --issue-writer llm --refresh"
                     "bug/_verdicts/[!_.]*.json",
                 "nl2repo.py --steps doc_part2,doc_part1,doc --refresh": "nl2repo/[!_.]*.json",
                 "bug_inject.py agent": "analysis/[!_.]*.json"}   # call: where it has records
+YIELDS = "bug_inject.report"   # counts candidates: after what came of them
+ONLY = " --only "   # at the end of a command, before an item
 SHOWN_S = 3.0     # seconds from which a stage is in the summary that has nothing to say
 UNITS = (("G", 1e9), ("M", 1e6), ("k", 1e3))
 
@@ -56,7 +61,24 @@ class StageStatus:
     items_per_hour: float | None = None     # in its last run; None: not known
     hours_to_go: float | None = None
     seconds: float = 0.0                    # of all attempts
-    words = list   # not a field: a function that describes the records in a user's words
+    # no fields: words() describes the records in a user's words, failed() yields (item, state,
+    # cause, command) of failed ones, `tries` has the times of failed attempts by item
+    words = failed = list
+    tries = {}
+
+
+@dataclass
+class FailedItem:
+    """Hold an item that is failed, excluded or broken now."""
+
+    stage: str
+    place: str         # the directory that the stage writes
+    name: str
+    state: str
+    cause: str
+    again: str         # the command that tries it again; "": a rule would leave it out
+    log: str           # as of log_of()
+    tries: list[str]   # the times (UTC) at which it failed or was left out
 
 
 @contextmanager
@@ -82,6 +104,8 @@ def add_usage(root: Path, stages: list[StageStatus]) -> list[StageStatus]:
     """Return the stages with the usage of their attempts, and an entry for all other calls."""
     others = StageStatus("others", "")
     usage = [(one, Cost(), deque(maxlen=NEWEST)) for one in (*stages, others)]
+    for one, *_ in usage:
+        one.tries = defaultdict(list)
     owners = {(directory, entry[0].key): entry for entry in usage
               for directory in entry[0].directories}
     for directory, line, calls in attempts_under(root):
@@ -92,6 +116,8 @@ def add_usage(root: Path, stages: list[StageStatus]) -> list[StageStatus]:
             one.seconds += line.get("seconds", 0.0)
         if line.get("state") in MADE:
             newest.append((line.get("at"), line.get("seconds", 0.0)))
+        if line.get("state") in MADE[1:]:
+            one.tries[str(line.get("item"))].append(str(line.get("at")))
     for one, cost, newest in usage:
         one.seconds = round(one.seconds, 1)
         one.n_calls, one.n_unpriced = cost.n_calls, cost.n_unpriced
@@ -101,6 +127,24 @@ def add_usage(root: Path, stages: list[StageStatus]) -> list[StageStatus]:
         if one.n_todo and one.items_per_hour:
             one.hours_to_go = one.n_todo / one.items_per_hour
     return [*stages, others] if others.n_calls else stages
+
+
+def failed_in(root: Path, stages: list[StageStatus]) -> Iterator[FailedItem]:
+    """Yield the failed, excluded and broken items of stages, from add_usage()."""
+    for one in stages:
+        for name, state, cause, again in one.failed():
+            log = "" if state == "excluded" else log_of(root, one.place, name)
+            yield FailedItem(one.stage, one.place, name, state, cause, again, log, one.tries[name])
+
+
+def log_of(root: Path, place: str, name: str) -> str:
+    """Return the newest trajectory of an item's agents, its kept replies or its record, as a path
+    from the root; "" if there is none."""
+    name = glob.escape(name)
+    logs = [log for pattern in (f"{place}{name}.json", f"{place}{PARTIAL}/{name}.jsonl",
+                                f"{place.partition('/')[0]}/_trajectories/{name}.[0-9]*.json")
+            for log in sorted(glob.glob(pattern, root_dir=root), key=natural)]
+    return logs[-1] if logs else ""
 
 
 def items_per_hour(attempts: deque) -> float | None:
@@ -124,7 +168,7 @@ def items_per_hour(attempts: deque) -> float | None:
 def summary(root: Path, stages: list[StageStatus], command: Callable[[str], str]) -> Iterator[str]:
     """Yield in words the results of a root, the work by stage, the pages to open and what a model
     could add; command() completes the call of a script."""
-    for one in stages:
+    for one in sorted(stages, key=lambda one: (one.key == YIELDS, one.place != "task/")):
         words = one.words()
         head = f"{one.stage:23}{one.seconds / 60:5.1f} min  "
         for line in words or [""][:one.seconds >= SHOWN_S]:
@@ -138,6 +182,23 @@ def summary(root: Path, stages: list[StageStatus], command: Callable[[str], str]
             yield f"with a model:  {command(call)}"
     if any(root.glob("env/[!_.]*.json")):
         yield f"its images:  docker image ls --filter label={of_root()}"
+
+
+def failed_lines(items: Iterable[FailedItem]) -> Iterator[str]:
+    """Yield failed items for the terminal, by stage and cause, each group with its command."""
+    groups = defaultdict(list)
+    for item in items:
+        cause = item.cause.replace(item.name, "…")
+        groups[item.stage, item.state, cause, item.again.partition(ONLY)[0]].append(item)
+    for (stage, state, cause, again), group in groups.items():
+        yield f"{stage}  {state} {len(group)}: {printable(cause, 400)}"
+        for one in group:
+            tries = one.tries and f"tries {len(one.tries)}, the last {one.tries[-1]}"
+            yield printable(f"      {'   '.join(filter(None, (one.name, tries, one.log)))}")
+        if len(group) == 1 or state == "excluded":   # --force alone would make all others, too
+            again = group[0].again
+        again = again or "no command: a rule, a setting or an agent has left it out"
+        yield printable(f"      again: {again}")
 
 
 def table(stages: list[StageStatus]) -> str:

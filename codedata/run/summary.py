@@ -4,8 +4,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from itertools import chain
+from shlex import quote
 
-from codedata.disk.ledger import PARTIAL
 from codedata.disk.store import known
 from codedata.errors import BrokenRecord, Interrupted, ItemFailed
 from codedata.llm.client import Models
@@ -15,7 +15,7 @@ from codedata.run.cli import RunOptions
 from codedata.run.loop import StageRun
 from codedata.run.plan import Plan, States
 from codedata.run.stage import Stage
-from codedata.run.status import StageStatus, hand_over
+from codedata.run.status import ONLY, StageStatus, hand_over, log_of
 from codedata.run.talk import plan_line, print_reasons, summary_line
 from codedata.settings import ModelSpec
 from codedata.terminal import named, plural, say
@@ -43,8 +43,10 @@ def print_plan(stage: Stage, plan: Plan, models: Models, options: RunOptions) ->
     for state in ("edited", "orphan"):
         if names := plan.names[state]:
             say(f"      {state}: {named(names)}")
-    for line in _kept_replies(stage, plan) if options.status else ():
-        say(f"      {line}")
+    logs = [log for name in plan.names["failed"] if options.status
+            and (log := log_of(options.root, f"{into}/", name))]
+    if logs:
+        say(f"      about failed items: {named(logs)}")
     print_reasons([plan.reasons[name] for name in plan.names["excluded"] + plan.names["waiting"]])
     if not plan.n_read and not plan.broken:
         what = f": first run {options.command(stage.after)}" if stage.after else ""
@@ -62,30 +64,30 @@ def _model_and_place(spec: ModelSpec) -> str:
     return f"{printable(name, 200)} at {place}{' for leaks' if spec.is_leak_judge else ''}"
 
 
-def _kept_replies(stage: Stage, plan: Plan) -> Iterator[str]:
-    """Yield a line that says where the replies of failed items are, also refused ones, if there are
-    any."""
-    store = stage.writes.store
-    paths = [store.directory(name) / PARTIAL / f"{name}.jsonl" for name in plan.names["failed"]]
-    if kept := [str(path.relative_to(store.root)) for path in paths if path.exists()]:
-        yield f"replies of failed items, refused ones too: {named(kept)}"
-
-
 def _is_embedded(models: Models) -> bool:
     return any(client.spec.endpoint.name == "embedded" for client in models.clients())
 
 
 # without making anything -------------------------------------------------------------------------
 
-def status_of(stage: Stage, plan: Plan) -> StageStatus:
+def status_of(stage: Stage, plan: Plan, options: RunOptions) -> StageStatus:
     """Return a stage's status, for status.py."""
     store, n_others = stage.writes.store, plan.n_other_settings
     counts = {state: len(names) for state, names in plan.names.items()}
-    notes = [f"made with other settings {n_others}"] if n_others else []
-    note = "; ".join([*notes, *_kept_replies(stage, plan)])
+    note = f"made with other settings {n_others}" if n_others else ""
     status = StageStatus(stage.label, f"{store.into.relative_to(store.root)}/", counts,
                          len(plan.todo), note, stage.name, tuple(map(str, store.directories)))
     status.words = lambda: [*_words_of(stage, plan)] if any(counts.values()) else []
+    # status.py asks nl2repo.py with a --writer that needs no model
+    again = options.command(stage.script, same=True, without=("only", "writer"))
+    # --force does not make what is excluded before its item function is called
+    tried = {name for key, name in store.ledger.excluded if key == stage.name}
+    # a broken record that is no item of the stage is named by its path
+    status.failed = lambda: [
+        (name, state, plan.reasons.get(name, ""), "" if force and name not in tried else
+         f"{again}{force}{ONLY}{quote(name.rpartition('/')[2].removesuffix('.json'))}")
+        for state, force in (("failed", ""), ("excluded", " --force"), ("broken", ""))
+        for name in plan.names[state]]
     return status
 
 

@@ -7,6 +7,7 @@ model is asked anew from there.
 from __future__ import annotations
 
 import time
+from collections import Counter, defaultdict
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -17,7 +18,7 @@ from codedata.agent.loop import DIED, FAILED
 from codedata.audit.stage import check_builds_images
 from codedata.conversation.atif import atif_of
 from codedata.disk.layouts import load_folder, to_json, write_atomic
-from codedata.disk.store import Store
+from codedata.disk.store import Store, all_readable
 from codedata.errors import ItemFailed
 from codedata.leak.forbidden import actions_of, forbidden_in
 from codedata.llm.replies import current_reply_log
@@ -28,6 +29,7 @@ from codedata.records import (
     WRONG,
     Attempt,
     AttemptOutcome,
+    Graded,
     Object,
     Task,
     parse,
@@ -65,6 +67,11 @@ def solve_stage(root: Path, host: SandboxFactory, agent: Nop | Own, n: int, unti
         identity=agent.settings,
         after_same=(lambda name: name.rpartition(".")[0]) if until else None,
         cost_note=partial(price_of, root, slug) if agent.settings else "",
+        doubts=lambda: [
+            f"does not go on with {other}, of another model, prompt or limit: {words}"
+            for other, words in rates_in_words(root).items()
+            if other != slug and other.startswith(f"{agent.name}-")],
+        sum_up=lambda: [*map(": ".join, rates_in_words(root).items())],
         finish=lambda: [*write_rates(root), *write_index(root)],
         then="prompt.py --source attempt")
 
@@ -138,6 +145,15 @@ def price_of(root: Path, slug: str, n: int) -> str:
     return (f"about {mean['calls']:,.0f} calls, {mean['tokens_in']:,.0f} tokens in, "
             f"{mean['tokens_out']:,.0f} out, ${mean['cost_usd']:.2f}, by the mean of "
             f"{plural(len(kept), 'attempt')}")
+
+
+def rates_in_words(root: Path) -> dict[str, str]:
+    """Return for each agent how its attempts ended, and the share that is solved."""
+    found = defaultdict(Counter)
+    for one in all_readable(root, Graded):
+        found[one.outcome["agent"]][one.outcome["status"]] += 1
+    return {agent: f"{', '.join(f'{status} {n}' for status, n in ends.most_common())}; "
+            f"{ends[SOLVED] / ends.total():.0%} solved" for agent, ends in sorted(found.items())}
 
 
 def write_rates(root: Path) -> list[str]:

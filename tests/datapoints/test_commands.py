@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 from contextlib import suppress
@@ -24,7 +25,7 @@ from recorded import SPEC, judged
 from codedata.datapoints.approval import is_as_proven
 from codedata.datapoints.commands.review import ReviewCommands
 from codedata.datapoints.folder import read_datapoint
-from codedata.datapoints.queue import TaskManager
+from codedata.datapoints.queue import MAX_ATTEMPTS, TaskManager
 from codedata.settings import DpSettings
 from codedata.tasks.folder.folder import task_problem
 
@@ -94,6 +95,22 @@ def test_seeds_are_queued_once_and_handed_out_once(tmp_path):
     assert not (folder / "solution.sh").exists() and (folder / "tests/test_outputs.py").exists()
     status = run_script("build_dp.py", tmp_path, "--status").stdout
     assert json.loads(status)["tasks"]["generate_idea"]["in_progress"] == 2
+
+
+def test_failed_tasks_have_their_command_and_cancelled_ones_none(tmp_path):
+    (tmp_path / "dp/_seeds").mkdir(parents=True)
+    queue = TaskManager(tmp_path / "dp")
+    queue.create_task("build_datapoint", {})
+    for n in range(MAX_ATTEMPTS):
+        task = queue.get_next_task("a")
+        queue.fail_task(task.id, task.token, f"no tests {n}")
+    queue.create_task("review_datapoint", {})
+    task = queue.get_next_task("a")
+    queue.cancel_task(task.id, task.token, "too hard")
+    assert re.fullmatch(
+        r"build_dp builder  failed 1: no tests 2\n .*\n      again: .*build_dp.py agents .*\n"
+        r"build_dp review  excluded 1: too hard\n .*\n      again: no command.*\n",
+        run_script("status.py", tmp_path, "--failed").stdout)
 
 
 def test_how_ideas_are_chosen_is_told_when_enough_are_saved(seeded):

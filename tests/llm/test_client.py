@@ -290,7 +290,8 @@ def test_refused_replies_can_be_looked_at_until_the_item_is_done(tmp_path, fake_
     capsys.readouterr()
     assert run_king(tmp_path, fake_llm, "--status") == 0
     assert "answer/_partial/prompts_1_1_1.jsonl" in capsys.readouterr().err
-    assert "answer/_partial/prompts_1_1_1.jsonl" in run_script("status.py", tmp_path).stdout
+    failed = run_script("status.py", tmp_path, "--failed").stdout
+    assert "answer/_partial/prompts_1_1_1.jsonl" in failed
     assert run_king(tmp_path, fake_llm) == 0 and not partial(tmp_path).exists()
 
 

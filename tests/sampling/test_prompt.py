@@ -3,7 +3,7 @@ import json
 import re
 
 import pytest
-from conftest import edit, ledger_lines
+from conftest import edit, ledger_lines, run_script
 from judged import read_json
 from source_rows import a_pr, a_row, sample, write_jsonl, write_sources
 
@@ -97,6 +97,8 @@ def test_a_source_with_fewer_turns_gives_all_it_has_and_says_so_once_and_for_all
     printed = sample(a, "--count 2000")
     assert "1,550 fewer" in printed and len(ids(a)) == 450 == len(set(ids(a)))
     assert "the source has no more" in sample(a, "--count 2000")
+    # which knows other settings, with which no more would be drawn
+    assert '"done": 450, "edited": 0, "missing": 0' in run_script("status.py", a, "--json").stdout
 
 
 @pytest.mark.parametrize(("name", "place"), [

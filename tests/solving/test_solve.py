@@ -107,6 +107,22 @@ def test_each_attempt_has_its_cause_and_more_attempts_replace_none(tmp_path, fak
     assert (broken["status"], broken["replayed"], broken["usage"]["calls"]) == ("wrong", 1, 2)
 
 
+def test_a_look_tells_of_other_settings_of_rates_and_of_tasks_that_are_not_there(tmp_path):
+    write_tasks(tmp_path, "solved")
+    write_attempt(tmp_path)
+    write_attempt(tmp_path, k=2, status="wrong")
+    assert "does not go on with own-m-012345, of another model, prompt or limit" in run_script(
+        "solve.py", tmp_path, "--status").stderr
+    table = run_script("status.py", tmp_path).stdout
+    assert table.index("\nsolve ") < table.index("\nexport ")
+    assert "own-m-012345: solved 1, wrong 1; 50% solved" in run_script(
+        "status.py", tmp_path, "--summary").stdout
+    gone = run_script("solve.py", tmp_path, "--tasks", tmp_path / "gone", "--dry-run")
+    assert gone.returncode == 2 and "gone is not a folder" in gone.stderr
+    others = run_script("audit.py", tmp_path / "task", "--tasks", tmp_path / "task", "--dry-run")
+    assert "1 task to copy" in others.stderr and not (tmp_path / "task/task").exists()
+
+
 @pytest.mark.docker
 def test_a_killed_attempt_goes_on_from_its_kept_replies(tmp_path, fake_llm):
     write_tasks(tmp_path, "solved")
