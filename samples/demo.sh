@@ -39,8 +39,7 @@ code=0
 tools/chain "king ch validate report export" --root "$root" || code=$?
 python samples/show_pairs.py "$root"
 echo
-echo "All of it: open $root/report/report.html in a browser (or read report.md); the turns are in$(
-    for name in final refined defeat; do [ -z "$(ls "$root/$name" 2>/dev/null)" ] || printf ' %s/' "$root/$name"; done)."
-echo "Training sets made of it, each with a card: $root/export/. Look at a record, change it, and run \`make demo\` again; or see where all of it stands: make status"
-echo "Live, with a small model on this machine whose words are worth nothing as data: make demo-model"
+echo "Report: $root/report/report.html   Sets, with cards: $root/export/"
+echo "Change a record, and run \`make demo\` again: what hangs on it is made anew."
+echo "Your own data: README.md, \"Bring your own model\"; then make duel ROOT=runs/mine"
 exit $code

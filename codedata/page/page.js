@@ -100,7 +100,7 @@ const swatch = (value, text) => [colours[value] && h("span", { class: `swatch ${
 const badge = (text, value = text) => h("span", { class: `badge ${colours[value] ?? "grey"}` }, isolated(text || NONE));
 const legend = keys => h("ul", { class: "keys" }, keys.map(([colour, meaning]) =>
   h("li", {}, h("span", { class: `swatch ${colour}` }), isolated(meaning))));
-const part = (title, ...content) => h("section", { class: "part" }, h("h3", {}, isolated(title)), content);
+const part = (title, ...content) => h("section", { class: "part" }, title && h("h3", {}, isolated(title)), content);
 const code = text => h("div", { class: "code" }, longText(text, "text"));
 const patch = text => h("div", { class: "code" }, h("pre", { class: "text" }, text.split(/(?<=\n)/).map(line =>
   h("span", { class: { "+": "new", "-": "old" }[line[0]] }, line))));
@@ -144,6 +144,7 @@ const KINDS = {
       rows.slice(0, isSummed ? -1 : undefined).map(cells => cells.map(drawn)), isSummed && rows.at(-1).map(drawn));
   },
   text: ({ text, body }) => h("p", { class: "lead" }, strong(text ?? body)),
+  row: ({ id }) => h("a", { href: `#${noun}=${encodeURIComponent(id)}` }, isolated(id)),
   numbers: ({ pairs }) => factList(pairs, "numbers"),
   duration: ({ seconds }) => duration(seconds),
   swatch: ({ value }) => swatch(value),
@@ -210,24 +211,7 @@ const KINDS = {
 
   // a duel
 
-  outcome({ duel, rival }) {
-    const [low, high] = duel.interval ?? [];
-    const numbers = duel.margin !== null && [["margin", points(duel.margin)], ["challenger", points(duel.challenger_score)],
-      [rival, points(duel[`${rival}_score`])], duel.interval && ["95 % interval", `${points(low)} to ${points(high)}`],
-    ].filter(Boolean);
-    return [h("p", { class: `outcome ${duel.accepted ? "good" : "bad"}` },
-      h("span", { "aria-hidden": "true" }, duel.accepted ? "✓" : "✗"), duel.accepted ? "Accepted" : "Not accepted"),
-    duel.accepted
-      ? h("p", {}, `The challenger leads by ${points(duel.margin)} points, at least ${duel.win_margin} wanted, and the `
-        + "lead is more than chance.")
-      : h("ul", { class: "listed" }, duel.reasons.map(reason => h("li", {}, isolated(reason)))),
-    numbers && factList(numbers, "numbers"),
-    duel.interval && duel.margin !== null && interval(duel.margin, low, high, [0, duel.win_margin]),
-    numbers && h("p", { class: "quiet small" },
-      `LCB ${points(200 * duel.lcb)} points of margin; more than 0 is wanted. `,
-      `It is the ${duel.gate_alpha} quantile of the margins of ${number(duel.resamples)} resamples of the `,
-      `${counted(duel.instances, "instance")}, seed ${duel.seed}. A turn without a verdict counts as lost.`)];
-  },
+  interval: ({ duel }) => interval(duel.margin, ...duel.interval, [0, duel.win_margin]),
   buckets({ ranges }) {
     const sizes = Object.entries(ranges).map(([name, scores]) => [name, scores, list.count({ bucket: name })]);
     const without = sizes.reduce((left, [, , size]) => left - size, rows.length);
@@ -847,7 +831,7 @@ let step = null;   // step(±1) goes to the next or back
 /** Do what the address says: choose rows, and read one. */
 async function follow() {
   list.follow();
-  const wanted = address.get()[noun], i = wanted ? ids.indexOf(wanted) : -1;
+  const wanted = address.get()[noun], i = ids.findIndex(id => `/${id}`.endsWith(`/${wanted}`));
   if (i < 0 && reader.open) reader.close();
   if (i < 0 || i === opened) return;
   opened = i;

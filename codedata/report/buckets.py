@@ -11,19 +11,22 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from heapq import nlargest
 from pathlib import Path
+from typing import NamedTuple
 
 from codedata.checks.injection import find_injections
 from codedata.conversation.turn import plain, turn_text
-from codedata.disk.store import Store, digests_of, remove_half_written
+from codedata.disk.store import Store, digests_of, known, known_in, remove_half_written
 from codedata.errors import BrokenRecord
-from codedata.records import BUCKETS, Answer, Defeat, Final, Finding, Refined, Sample
+from codedata.records import BUCKETS, Answer, Commit, Defeat, Final, Finding, Refined, Sample
 from codedata.settings import ReportSettings
 from codedata.terminal import say
 
 MAX_FINDING_CHARS = 300   # of a finding's text, as it is stored
 MAX_PARALLEL = 8          # copies that are written at a time
 MAX_PENDING = 400         # copies that wait for it
+WON = "defeat (won)"      # what turns of defeat/ are called that the challenger won, not clearly
 
 
 def bucket_of(score: float, settings: ReportSettings, is_flagged: bool) -> str:
@@ -35,10 +38,10 @@ def bucket_of(score: float, settings: ReportSettings, is_flagged: bool) -> str:
 
 
 def score_ranges(settings: ReportSettings) -> dict[str, str]:
-    """Return the scores of each bucket directory as text."""
+    """Return the scores of each bucket as text, those of the won turns of defeat/ apart."""
     low, high = settings.defeat_min, settings.final_min
-    ranges = (f"{high:g} and more", f"{low:g} up to {high:g}", f"below {low:g}")
-    return {cls.directory: text for cls, text in zip(BUCKETS, ranges, strict=True)}
+    return {"final": f"{high:g} and more", "refined": f"{low:g} up to {high:g}",
+            WON: f"below {low:g}, won all the same", "defeat": f"below {low:g}"}
 
 
 def injections(answer: Answer) -> list[Finding]:
@@ -47,6 +50,34 @@ def injections(answer: Answer) -> list[Finding]:
     return [{"side": side, "kind": one.kind, "text": one.text[:MAX_FINDING_CHARS]}
             for side in ("king", "challenger")
             for one in find_injections(turn_text(getattr(answer, side)), history)]
+
+
+class BestPair(NamedTuple):
+    """Hold a pair that the challenger won, as texts to show; all but `name` are of others."""
+
+    name: str    # of the turn
+    task: str    # the issue; the instance's id where there is no PR record
+    king: str    # its answer
+    challenger: str
+    why: str     # score and bucket, and a judge's words if there are some
+
+
+def best_pairs(root: Path, n: int = 3) -> list[BestPair]:
+    """Return the n pairs of final/ and refined/ that the challenger won most clearly, the best
+    first. Fewer, or none, where it won fewer.
+
+    A pair that shows what it cannot know, or speaks to its judge, is passed over, since no training
+    set takes it, as is a copy that cannot be read.
+    """
+    stores = [Store(root, cls).open() for cls in (Final, Refined)]
+    won = ((name, one) for store in stores for name in store.names()
+           if (one := known(store, name)) and not one.injections and not one.leaks)
+    return [BestPair(
+        name, getattr(known_in(root, Commit, one.instance_id), "issue", one.instance_id),
+        turn_text(one.king, one.messages), turn_text(one.challenger, one.messages),
+        " ".join([f"Score {one.score:g}, {one.directory}.",
+                  *(f"Judge {by['judge']}: {by['reason']}" for by in one.reasons[:1])]))
+        for name, one in nlargest(n, won, key=lambda named: named[1].score)]
 
 
 @dataclass

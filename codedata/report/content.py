@@ -10,7 +10,8 @@ from codedata.bounded import read_bounded
 from codedata.duel.judge_stats import doubts, share
 from codedata.llm.costs import Cost
 from codedata.llm.embedded import NOISE
-from codedata.records import METRICS, Duel, JudgeStatistics, Share
+from codedata.records import METRICS, POINTS, Duel, JudgeStatistics, Share
+from codedata.report.buckets import BestPair
 from codedata.report.turn_rows import DRAW, ReportTurns, TurnRow
 from codedata.settings import EMBEDDED_MODEL
 from codedata.terminal import plural
@@ -27,10 +28,22 @@ class ReportContent:
     duel: Duel
     rows: list[TurnRow]
     costs: list[Cost]
-    counts: list[tuple[str, str]]   # (kind of turns, their number)
+    # (kind of turns, their number); the last one is all kinds of which there are none
+    counts: list[tuple[str, str]]
     sections: list[Section]
     trials: list[str]               # lines on the trials of the judges
+    pairs: list[BestPair]
     is_outdated: bool = False       # the duel was decided on other verdicts
+
+    @property
+    def outcome(self) -> str:
+        """Return the outcome in one sentence."""
+        duel = self.duel
+        why = "; ".join(duel.reasons) or (
+            f"at least {duel.win_margin:g} wanted, and more than chance")
+        verdict = "✓ Accepted" if duel.accepted else "✗ Not accepted"
+        return (f"{verdict}: the challenger’s lead over the {duel.mode} is "
+                f"{number(duel.margin, 2)} points in {plural(duel.turns, 'turn')}; {why}.")
 
     @property
     def warnings(self) -> list[str]:
@@ -39,6 +52,21 @@ class ReportContent:
                     "validate.py."] if self.is_outdated else []
         noise = [f"Noise: the verdicts are {NOISE}."] if EMBEDDED_MODEL in self.duel.models else []
         return outdated + [f"Doubtful: {doubt}." for doubt in doubts(self.duel)] + noise
+
+
+def points(duel: Duel) -> Table | None:
+    """Return the points of both sides and the margin; None where there are none."""
+    if duel.margin is None:
+        return None
+    low, high = duel.interval
+    rows = [["challenger", number(duel.challenger_score, 2)],
+            [duel.mode, number(duel.rival_score, 2)],
+            ["margin", f"{duel.margin:.2f}, at least {duel.win_margin:g} wanted "
+                       f"(95 %: {low:.2f} to {high:.2f})"],
+            ["LCB", f"{POINTS * duel.lcb:.2f}, more than 0 wanted ({duel.gate_alpha:g} quantile of "
+                    f"the margins of {duel.resamples:,} resamples of the {duel.instances:,} "
+                    f"instances, seed {duel.seed})"]]
+    return ["", "points"], rows, "ll"
 
 
 def judges(duel: Duel) -> Table:
@@ -91,16 +119,17 @@ def number(value: float | None, digits: int = 1) -> str:
 
 
 def counts(turns: ReportTurns) -> list[tuple[str, str]]:
-    """Return (kind, number) for each kind of turn that the duel counts or leaves out."""
+    """Return (kind, number) for each kind of turn that the duel counts or leaves out; the last one
+    is all kinds of which there are none."""
     duel, rows, plan = turns.duel, turns.rows, turns.state.plan
     rival = duel.mode
     unread = [row for row in rows if row.score is None or (rival == "king" and not row.bucket)]
     parsed = f" ({100 * duel.parsed_frac:.1f} %)" if duel.turns else ""
     numbers = {
-        "judged": len(rows), "every judge's verdict could be read": f"{duel.turns_parsed}{parsed}",
+        "judged": len(rows), "every judge's verdict could be read": (
+            duel.turns_parsed and f"{duel.turns_parsed}{parsed}"),
         "no verdict could be read (not exported)": len(unread),
         "both sides do the same: a draw without a judge": sum(row.by_program for row in rows),
-        "won, but below the threshold of refined/": sum(row.is_won_in_defeat for row in rows),
         "not judged yet": turns.state.turns_left,
         "answer records without both sides": len(plan.lacking),
         "left out by a rule": len(plan.names["excluded"]),
@@ -116,8 +145,9 @@ def counts(turns: ReportTurns) -> list[tuple[str, str]]:
             sum(row.leaks.lacks_verdict for row in rows),
         **{f"the {side} repeats a step or stalls": sum(side in row.repeats for row in rows)
            for side in ("challenger", rival)},
-        "`score` was edited: it is not what the verdicts give": len(turns.edited)}
-    return [(kind, str(n)) for kind, n in numbers.items()]
+        "score was edited: it is not what the verdicts give": len(turns.edited)}
+    none = [kind for kind, n in numbers.items() if not n]
+    return [*((kind, str(n)) for kind, n in numbers.items() if n), ("; ".join(none), "0")]
 
 
 def running(rows: list[TurnRow]) -> list[Section]:

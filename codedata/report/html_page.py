@@ -17,21 +17,11 @@ from codedata.duel.executed import execution_of
 from codedata.duel.panel import SIDES
 from codedata.duel.scoring import BOTH, is_parsed
 from codedata.errors import BrokenRecord
-from codedata.page.blocks import (
-    LISTING,
-    Block,
-    box,
-    card,
-    column,
-    costs_section,
-    folded,
-    section,
-    table,
-)
+from codedata.page.blocks import LISTING, Block, box, card, column, costs_section, section, table
 from codedata.page.builder import build, pack_fitting, shortened
 from codedata.records import METRICS, Answer, Duel, JudgeVerdict, Object, Score
-from codedata.report.buckets import score_ranges
-from codedata.report.content import ReportContent, Table, how_judges_judge, judges
+from codedata.report.buckets import WON, BestPair, score_ranges
+from codedata.report.content import ReportContent, Table, how_judges_judge, judges, points
 from codedata.report.turn_rows import TurnRow
 from codedata.report.verdict_codes import OF_VALUE, UNREAD
 from codedata.settings import ReportSettings
@@ -46,7 +36,7 @@ MAX_PULL_CHARS = 20_000      # length limit of each text of a pull request
 LABEL_CHARS = 120            # length limit for the name of a repository, language or instance
 FIELDS = {**SIDES, "challenger": "challenger"}   # of an Answer, by side
 OTHERS = {"reference": "reference: the data set’s own turn"}
-COLOURS = {"final": "green", "refined": "mint", "defeat": "grey"}   # of the buckets
+COLOURS = {"final": "green", "refined": "mint", WON: "blue", "defeat": "grey"}   # of the buckets
 LEADS = {
     "king": "The king answered each turn from the conversation alone; the challenger also knew the "
             "pull request that solved the task.",
@@ -83,30 +73,45 @@ def html(content: ReportContent, settings: ReportSettings,
 
 # the overview ------------------------------------------------------------------------------------
 
-def _overview(content: ReportContent, settings: ReportSettings) -> Block:
+def verdict(content: ReportContent, settings: ReportSettings) -> list[Block]:
+    """Return the outcome of a duel, what its words mean, warnings and the best pairs."""
     duel = content.duel
     asked = plural(len(duel.judges), "judge") + " compared the two answers " + (
         "in both orders" if duel.order == BOTH else "once")
-    counted, zeros = ([[kind.replace("`", ""), n] for kind, n in content.counts
-                       if (n == "0") is is_zero] for is_zero in (False, True))
-    is_king = duel.mode == "king"
-    return section(
-        "overview", "Overview", settings.note and box("p.notice", settings.note),
+    return [
+        box("p.outcome.good" if duel.accepted else "p.outcome.bad", content.outcome),
         box("p.lead", f"{LEADS[duel.mode]} {asked}, not knowing whose is which. A score is the "
             "challenger’s: 100, it won everything; 50, a draw. Buckets go by score: a turn that "
-            "the challenger narrowly won is in defeat, too."),
+            "the challenger won, but not clearly, is in defeat, too."),
+        settings.note and box("p.notice", settings.note),
         *(box("p.notice", warning) for warning in content.warnings),
+        content.pairs and box("h3", "The best pairs"), *map(_pair, content.pairs)]
+
+
+def _overview(content: ReportContent, settings: ReportSettings) -> Block:
+    duel = content.duel
+    *counted, (kinds, none) = content.counts
+    is_king, in_points = duel.mode == "king", points(duel)
+    return section(
+        "overview", "Overview", *verdict(content, settings),
         box("div.cards",
             box("div.stack",
-                box("div.card", {"kind": "outcome", "duel": duel.raw, "rival": duel.mode}),
-                counted and box("div.card.later", box("h3", "Which turns count"), *(
-                    table("Which turns count", ["", "turns"], counted, "lr"),
-                    folded(f"{len(zeros)} that are 0", zeros and table(
-                        "Kinds without a turn", ["", "turns"], zeros, "lr"))))),
+                in_points and box("div.card", table("Points", *in_points),
+                                  {"kind": "interval", "duel": duel.raw}),
+                card("Which turns count", table("Which turns count", ["", "turns"], [*counted, [
+                    box("details.quiet", box("summary", "each of the others"), kinds), none]],
+                    "lr"))),
             box("div.stack", card(
                 "Buckets" if is_king else "Scores",
                 is_king and {"kind": "buckets", "ranges": score_ranges(settings)},
                 {"kind": "scores"}))))
+
+
+def _pair(pair: BestPair) -> Block:
+    """Return a pair with its answers beside each other, and why."""
+    return box("div.card.pair", box("h3", {"kind": "row", "id": pair.name}),
+               {"kind": "texts", "texts": [["task", pair.task]]}, box("p", pair.why),
+               {"kind": "sides", "sides": [["king", pair.king], ["challenger", pair.challenger]]})
 
 
 def _panel(content: ReportContent) -> Block:
@@ -139,8 +144,7 @@ def _table(duel: Duel, rows: list[TurnRow], found: list[str]) -> dict:
     """Return the columns and filters of the table; `found` are the fields with findings."""
     rival, judges = duel.mode, [[name, name.rpartition("/")[2]] for name in duel.judges]
     grid = grid_of(duel)
-    letters = grid["letters"]
-    verdicts = [[letter, name] for letter, (_, name) in letters.items()]
+    verdicts = [[letter, name] for letter, (_, name) in grid["letters"].items()]
     buckets = [*COLOURS] if rival == "king" else []
     together = {"setting": True, "any": "all together"}
     filters = [
@@ -184,19 +188,12 @@ def grid_of(duel: Duel) -> Object:
         UNREAD: ("unread", "not read")}}
 
 
-def sides(answer: Answer, rival: str, title: str) -> Block:
-    """Return the rival's turn and the challenger's beside each other."""
-    return {"kind": "sides", "title": title, "sides": [
-        [side, turn_text(getattr(answer, FIELDS[side]), answer.messages)]
-        for side in (rival, "challenger")]}
-
-
 def turn_row(row: TurnRow, duel: Duel, max_chars: int) -> dict:
     """Return a turn as a row of the table."""
     rival, challenger = row.styles
     commands = [command[:max_chars] for command in row.commands]
     return {
-        "id": row.name, "second": commands[1], "bucket": row.bucket,
+        "id": row.name, "second": commands[1], "bucket": row.label,
         "instance": shortened(row.instance_id, LABEL_CHARS),
         **{key: shortened(getattr(row, key), LABEL_CHARS) for key in ("repo", "language")},
         "score": _rounded(row.score, 2), "step": f"{rival} → {challenger}", "rival": rival,
@@ -247,9 +244,8 @@ def turn_details(row: TurnRow, answer: Answer, score: Score, duel: Duel, commits
                  ) -> list[Block]:
     """Return what is shown of a turn that the page has in full."""
     rival = duel.mode
-    others = [[OTHERS.get(side, side), turn_text(text, answer.messages), False]
-              for side, field in FIELDS.items()
-              if side not in (rival, "challenger") and (text := getattr(answer, field))]
+    texts = {side: turn_text(getattr(answer, field), answer.messages)
+             for side, field in FIELDS.items()}
     ran = dict.fromkeys((rival, "challenger"))
     with suppress(BrokenRecord):   # it was edited after the table was read
         ran = {side: execution_of(commits.root, row.name, getattr(answer, FIELDS[side]))
@@ -262,9 +258,9 @@ def turn_details(row: TurnRow, answer: Answer, score: Score, duel: Duel, commits
                for one in messages]
     return [
         *_facts(row, duel),
-        sides(answer, rival, "Answers"),
+        {"kind": "sides", "title": "Answers", "sides": [[side, texts.pop(side)] for side in ran]},
         {"kind": "texts", "texts": [
-            *others,
+            *([OTHERS.get(side, side), text, False] for side, text in texts.items() if text),
             *([["how it was chosen", to_json(answer.choice).decode(), True]]
               if answer.choice else []),
             *_hidden(row, commits)]},

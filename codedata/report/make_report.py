@@ -27,7 +27,7 @@ from codedata.records import (
     Score,
     variant,
 )
-from codedata.report.buckets import Moves, score_ranges, update_buckets
+from codedata.report.buckets import WON, Moves, best_pairs, score_ranges, update_buckets
 from codedata.report.content import ReportContent, Section, counts, running, trials
 from codedata.report.html_page import html
 from codedata.report.markdown import huge_markdown, markdown
@@ -98,7 +98,8 @@ def write_report(root: Path, directory: Path, turns: ReportTurns, effect: list[S
                  thresholds: ReportSettings) -> None:
     """Write report.md and report.html; `effect` are the sections on the pull requests' effect."""
     content = ReportContent(turns.duel, turns.rows, costs_of(root), counts(turns),
-                            [*running(turns.rows), *effect], trials(root), turns.outdated)
+                            [*running(turns.rows), *effect], trials(root),
+                            best_pairs(root) if turns.duel.mode == "king" else [], turns.outdated)
     text = terminal_safe(markdown(content, thresholds))
     write_atomic(directory / "report.md", text.encode())
     page = html(content, thresholds, turns.read, turns.commits)
@@ -162,17 +163,17 @@ def print_summary(turns: ReportTurns, moves: Moves | None, directory: str, judge
     parts = [f"{directory}/"]
     if turns.duel.mode == "king":
         parts += [f"{cls.directory}/ {turns.buckets[cls.directory]}" for cls in BUCKETS]
+        won = sum(row.label == WON for row in turns.rows)
+        parts[-1] += f" ({won} of them won)"
     if unread := sum(row.score is None for row in turns.rows):
         parts.append(f"no verdict {unread}")
     say(f"{STAGE}  {state.scores.into.name}/ {len(turns.rows)} → {', '.join(parts)}")
     for line in summary_lines(turns.duel, f"{directory}/report.md"):
         say(line)
     for name, scored in scores.items() if turns.duel.mode == "king" else ():
-        if not turns.buckets[name]:
+        if name != WON and not turns.buckets[name]:
             why = f"no turn has a score of {scored}" if turns.rows else "no turn is judged yet"
             say(f"      {name}/ is empty: {why}. That is no fault.")
-    if won := sum(row.is_won_in_defeat for row in turns.rows):
-        say(f"      won, but below the threshold of refined/: {plural(won, 'turn')}")
     if turns.edited:
         say(f"      score was edited, it is not what the verdicts give: {named(turns.edited)}")
     if state.turns_left:

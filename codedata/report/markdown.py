@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections import Counter
 
 from codedata.llm.costs import Cost
-from codedata.records import METRICS, POINTS, Duel
+from codedata.records import METRICS
 from codedata.report.buckets import score_ranges
 from codedata.report.content import (
     ReportContent,
@@ -14,6 +14,7 @@ from codedata.report.content import (
     how_judges_judge,
     judges,
     number,
+    points,
 )
 from codedata.report.turn_rows import TurnRow
 from codedata.settings import ReportSettings
@@ -27,10 +28,11 @@ def markdown(content: ReportContent, buckets: ReportSettings) -> str:
     trials = "\n".join(f"- {as_markdown(line, 1000)}" for line in content.trials)
     sections: list[Section] = [
         (f"# Challenger against {rival}", [
-            terminal_safe(buckets.note),
-            _outcome(duel),
-            *(f"**{warning}**" for warning in content.warnings),
-            table(["", "turns"], content.counts, "lr")]),
+            f"**{as_markdown(content.outcome, 1000)}**", terminal_safe(buckets.note),
+            *(f"**{warning}**" for warning in content.warnings)]),
+        ("## The best pairs", content.pairs and [
+            (["turn", "task", "king", "challenger", "why"], content.pairs, "lllll")]),
+        ("## Points and turns", [points(duel), table(["", "turns"], content.counts, "lr")]),
         ("## Buckets", [_buckets(rows, buckets)] if rival == "king" else []),
         ("## Judges", [judges(duel)]),
         ("## How the judges judge", how_judges_judge(duel)),
@@ -64,24 +66,9 @@ def huge_markdown(prs: list[dict], max_patch_chars: int | None) -> str:
     return text + ("\n" + _block((columns, rows, "lllrrl")) + "\n" if prs else "")
 
 
-def _outcome(duel: Duel) -> str:
-    accepted = "**Accepted.**" if duel.accepted else (
-        f"**Not accepted:** {'; '.join(map(as_markdown, duel.reasons))}.")
-    if duel.margin is None:
-        return accepted
-    low, high = duel.interval
-    rows = [["challenger", f"{duel.challenger_score:.2f}"], [duel.mode, f"{duel.rival_score:.2f}"],
-            ["margin", f"{duel.margin:.2f}, at least {duel.win_margin:g} wanted "
-                       f"(95 %: {low:.2f} to {high:.2f})"],
-            ["LCB", f"{POINTS * duel.lcb:.2f}, more than 0 wanted ({duel.gate_alpha:g} quantile of "
-                    f"the margins of {duel.resamples:,} resamples of the {duel.instances:,} "
-                    f"instances, seed {duel.seed})"]]
-    return accepted + "\n\n" + table(["", "points"], rows, "ll")
-
-
 def _buckets(rows: list[TurnRow], settings: ReportSettings) -> Table:
-    n = Counter(row.bucket for row in rows)
-    lines = [[f"{name}/", scores, str(n[name])] for name, scores in score_ranges(settings).items()]
+    n = Counter(row.label for row in rows)
+    lines = [[name, scores, str(n[name])] for name, scores in score_ranges(settings).items()]
     return ["bucket", "score", "turns"], lines, "llr"
 
 
@@ -94,8 +81,7 @@ def _costs(costs: list[Cost]) -> Table:
 def _turns(rows: list[TurnRow]) -> Table:
     columns = ["score", "turn", "bucket", "step", *METRICS, "repeats or stalls", "flags"]
     lines = [[number(row.score), row.name,
-              f"{row.bucket} (won)" if row.is_won_in_defeat else row.bucket or "-",
-              " → ".join(row.styles), *by_metric(row.metrics), " and ".join(row.repeats),
-              ", ".join(row.flags)]
+              row.label or "-", " → ".join(row.styles), *by_metric(row.metrics),
+              " and ".join(row.repeats), ", ".join(row.flags)]
              for row in rows]
     return columns, lines, "rlll" + "r" * len(METRICS) + "ll"

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from codedata.audit.index_page import audit_row, task_files
+from codedata.conversation.turn import turn_text
 from codedata.datapoints.contents import known_checks
 from codedata.datapoints.index_page import task_row
 from codedata.disk.layouts import write_atomic
@@ -32,7 +33,9 @@ from codedata.records import (
     RivalledTask,
     TaskAudit,
 )
-from codedata.report.html_page import grid_of, sides, turn_details, turn_row
+from codedata.report.buckets import best_pairs
+from codedata.report.content import ReportContent
+from codedata.report.html_page import grid_of, turn_details, turn_row, verdict
 from codedata.report.make_report import read_duelled
 from codedata.report.turn_rows import ReportTurns, TurnRow
 from codedata.run.status import PAGES, StageStatus, failed_in, failed_lines, table_of
@@ -45,12 +48,8 @@ from codedata.texts import printable, toml_of
 PAGE = "index.html"
 DETAIL_BYTES, ROW_BYTES, FAILED_CHARS = 13_000_000, 4_000_000, 200_000   # the page: 20 MB
 MAX_LISTED, SHOWN_CHARS = 300, 1000   # tests, broken records; characters of a text in its row
-N_BEST = 3                            # pairs
-WON = "won, in defeat"
 TABLE = toml_of(__package__, "root_page.toml")
 NOUNS = {DATAPOINT: "terminal task", "": "task of others"}
-BUCKETS = ("A score is the challenger’s: 50 is a draw. defeat/ holds every turn that is neither "
-           f"final nor refined: one that the challenger won by little is “{WON}”.")
 Entry = tuple[Object, Block]          # the row of an item, and its details
 
 
@@ -94,8 +93,6 @@ def page(roots: list[RootContent]) -> bytes:
     title = [" and ".join(one.name for one in roots), time.strftime("%Y-%m-%d %H:%M"),
              named([*models]) or "no model"]
     duels = [one for one in roots if one.turns]
-    verdict = section(
-        "verdict", "Verdict", box("div.cards", *map(_duel, duels)), box("p.lead", BUCKETS))
     items = section(
         "items", "Items",
         unreadable([printable(str(e)) for one in roots for e in one.broken], "record", MAX_LISTED),
@@ -107,25 +104,19 @@ def page(roots: list[RootContent]) -> bytes:
         text := "\n".join(failed_lines(failed_in(one.settings.root, one.stages))))]
     stages = section("stages", "Stages", _stages(roots, False), folded(
         "Stages without items", _stages(roots, True)))
-    return build(" · ".join(title), [duels and verdict, items, stages, failed and section(
+    return build(" · ".join(title), [duels and section(
+        "verdict", "Verdict", box("div.cards", *map(_verdict, duels))), items, stages, failed and section(
         "failed", "Failed and left out", {"kind": "texts", "texts": failed}), _pages(roots)],
                  {**TABLE, "grid": grid_of(duels[0].turns.duel) if duels else None}, rows, details)
 
 
 # sections ----------------------------------------------------------------------------------------
 
-def _duel(content: RootContent) -> Block:
-    """Return a duel's verdict, and the pairs that the challenger won most clearly."""
-    turns, mode, pairs = content.turns, content.turns.duel.mode, []
-    sound = [row for row in turns.rows if row.bucket and not row.flags]
-    for row in sorted(sound, key=lambda row: -row.score)[:N_BEST]:
-        answer, score = turns.read(row.name)
-        reasons = (f"Why, by {one['judge']}: {one['reason']}" for one in score.judges
-                   if one.get("reason"))
-        pairs += [sides(answer, mode, f"{row.name}: score {row.score:g}"),
-                  box("p", next(reasons, ""))]
-    return box("div.stack", card(content.name, {
-        "kind": "outcome", "duel": turns.duel.raw, "rival": mode}), *pairs)
+def _verdict(content: RootContent) -> Block:
+    """Return the verdict of a root's duel, with the best pairs."""
+    turns, root = content.turns, content.settings.root
+    report = ReportContent(turns.duel, turns.rows, [], [], [], [], best_pairs(root), turns.outdated)
+    return box("div.stack", box("h3", content.name), *verdict(report, content.settings.report))
 
 
 def _stages(roots: list[RootContent], idle: bool) -> Block:
@@ -205,12 +196,13 @@ def _task(content: RootContent, path: Path, task: RivalledTask) -> Entry:
 def _turn(content: RootContent, path: Path, answer: Answer) -> Entry:
     turns, row = content.turns, content.judged.get(path.stem)
     if not row:
-        return {"kind": "turn", "result": "not judged", "instance": answer.instance_id}, sides(
-            answer, "king", "Answers")
-    in_bucket = row.bucket if turns.duel.mode == "king" else "judged"
+        return {"kind": "turn", "result": "not judged", "instance": answer.instance_id}, {
+            "kind": "sides", "sides": [[side, turn_text(getattr(answer, side), answer.messages)]
+                                       for side in ("king", "challenger")]}
+    in_bucket = row.label if turns.duel.mode == "king" else "judged"
     return {
         **turn_row(row, turns.duel, SHOWN_CHARS), "kind": "turn",
-        "result": WON if row.is_won_in_defeat else in_bucket or "no verdict",
+        "result": in_bucket or "no verdict",
     }, turn_details(row, *turns.read(row.name), turns.duel, turns.commits)
 
 

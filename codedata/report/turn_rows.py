@@ -14,7 +14,7 @@ from codedata.duel.panel import SIDES, Judging, Panel
 from codedata.errors import BrokenRecord
 from codedata.leak.cache import KEPT, KING, challenger_leaks, tries_in, verdicts_of
 from codedata.records import Answer, Commit, Defeat, Duel, Finding, Object, Score
-from codedata.report.buckets import bucket_of, injections
+from codedata.report.buckets import WON, bucket_of, injections
 from codedata.report.verdict_codes import verdict_codes
 from codedata.settings import Exclude, ReportSettings
 from codedata.terminal import say
@@ -70,9 +70,9 @@ class TurnRow:
                        chars=self.chars[:1] * 2)
 
     @property
-    def is_won_in_defeat(self) -> bool:
-        """Return whether the turn is won, but below the threshold of refined/."""
-        return self.bucket == Defeat.directory and self.score > DRAW
+    def label(self) -> str:
+        """Return its bucket as it is shown."""
+        return WON if self.bucket == Defeat.directory and self.score > DRAW else self.bucket
 
     @property
     def findings(self) -> dict[str, list[Finding] | None]:

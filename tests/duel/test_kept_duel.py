@@ -21,4 +21,4 @@ def test_the_demo_plays_the_kept_duel_whole_and_makes_sets_of_it(tmp_path):
     assert len([*root.glob("score/[!_]*.json")]) == len(turns)
     n_pairs = sum(len(path.read_text().splitlines()) for path in root.glob("export/dpo/*.jsonl"))
     assert n_pairs >= 6
-    assert done.stdout.count("  challenger:\n") == 3   # pairs to read
+    assert done.stdout.count("\nchallenger:\n") == done.stdout.count("\nrow    line ") == 3

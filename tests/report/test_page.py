@@ -32,13 +32,14 @@ from codedata.llm.costs import Cost
 from codedata.page.builder import build, pack, visible
 from codedata.records import METRICS, Answer, Commit, Duel, Score
 from codedata.report import html_page
+from codedata.report.buckets import WON, BestPair
 from codedata.report.content import ReportContent
 from codedata.report.turn_rows import TurnLeaks, TurnRow
 from codedata.report.verdict_codes import verdict_codes
 from codedata.settings import EMBEDDED_MODEL, ReportSettings
 
 PANEL = ("org/judge-a", "org/judge-b", "judge-c")
-COUNTS = [("judged", "60"), ("not judged yet", "3")]
+COUNTS = [("judged", "60"), ("not judged yet", "3"), ("left out; broken records", "0")]
 COSTS = [Cost(60, 0, 0.9, "king", "m-1", 6000, 1200, 180.0),
          Cost(360, 360, 0.0, "validate", "m-2", 36000, 7200, 7200.0)]
 HOSTILE = ("<script>hacked(1)</script></script><script>hacked(2)</script>"
@@ -104,8 +105,7 @@ NO_NUMBERS = {"accepted": False, "metrics": {}, **dict.fromkeys(
 
 def a_page(turns: list, duel: dict | None = None, room: int = 20_000_000, **content) -> bytes:
     records = {row.name: (answer, score) for row, answer, score in turns}
-    given = {"costs": COSTS, "counts": COUNTS, "sections": [], "trials": [],
-             **content}
+    given = {"costs": COSTS, "counts": COUNTS, "sections": [], "trials": [], "pairs": [], **content}
     return html_page.html(
         ReportContent(Duel.of(duel or a_duel()), [row for row, _, _ in turns], **given),
         ReportSettings(), records.__getitem__, Store("no-root", Commit).open(), room)
@@ -296,7 +296,8 @@ def test_what_is_hostile_runs_nowhere_and_is_shown_everywhere(show, room):
                   panel=statistics([JudgedTurn("i", scores)], [judge], {judge: [bad("kin")]},
                                    "king_first"))
     html = a_page([(row, answer, Score("i", "x", "king", True, 70.0, {}, bad("x"), scores))], duel,
-                  counts=[(bad("count"), bad("number"))], room=room,
+                  counts=[(bad("count"), bad("number"))] * 2, room=room,
+                  pairs=[BestPair(*map(bad, ("turn", "task", "losing", "winning", "reason")))],
                   costs=[Cost(1, 0, 1.0, bad("stage"), bad("model"), 1, 1, 1.0)],
                   sections=[(bad("heading"), [bad("line")])], trials=[bad("trial")])
     tab = show(html)
@@ -306,7 +307,7 @@ def test_what_is_hostile_runs_nowhere_and_is_shown_everywhere(show, room):
     shown = text_of(tab, "main") + text_of(tab, "#reader")
     in_full = {"raw", "reason", "unread", "error", "role", "content", "king", "challenger",
                "reference", "behind", "code", "fence"}
-    cut = {"instance", "repo", "language", "fence", "kin"}   # or as a record holds it
+    cut = {"instance", "repo", "language", "fence", "kin", "why"}   # or as a record holds it
     absent = {"king's command"} if room else in_full
     for field in {*fields} - cut - absent - {"file", "x"}:
         assert f"({field}:{SHOWN})" in shown, field
@@ -343,13 +344,16 @@ def test_the_browser_holds_the_page_to_its_policy(show, fake_llm):
 
 def test_the_overview_says_what_came_of_it(show):
     tab = show(the_page())
-    assert spaced(tab, ".outcome") == "✓ Accepted" and tab.title() == "Challenger against king"
+    assert spaced(tab, ".outcome").startswith("✓ Accepted: ")
+    assert tab.title() == "Challenger against king"
     shown = tab.inner_text("#overview")
-    for part in ("leads by 20.00 points, at least 2 wanted", "95 % interval", "15.50 to 24.25",
-                 "LCB 16.00 points",
-                 "resamples of the 55 instances",
+    for part in ("is 20.00 points in 60 turns; at least 2 wanted", "95 %: 15.50 to 24.25",
+                 "16.00, more than 0 wanted", "resamples of the 55 instances",
                  "3 judges compared the two answers in both orders", "not judged yet"):
         assert part in shown, part
+    assert "broken records" not in shown   # a count of 0
+    tab.click("summary:has-text('each of the others')")
+    assert "broken records" in tab.inner_text("#overview")
     titles = tab.locator("#overview .column span[title]").evaluate_all(
         "all => all.map(one => one.title)")
     scored = [row for row in ROWS if row.score is not None]
@@ -364,6 +368,14 @@ def test_the_overview_says_what_came_of_it(show):
     assert "Noise" not in shown and "How the judges judge" not in tab.inner_text("#panel")
 
 
+def test_the_best_pairs_stand_first_and_lead_to_their_turns(show):
+    pair = BestPair(ROWS[3].name, "A task", "ls", "make", "Score 99, final.")
+    tab = show(a_page(TURNS, pairs=[pair]))
+    assert spaced(tab, ".pair .side.amber") == "king ls" and "Score 99" in spaced(tab, ".pair")
+    tab.click(".pair a")
+    tab.wait_for_selector(f"#reader[open]:has-text('{ROWS[3].commands[1].splitlines()[0]}')")
+
+
 NO_DUEL = {**NO_NUMBERS, "judges": (), "turns": 0}
 REASONS = ["margin 0.5000 < win_margin 2", "LCB -2.0000 is not above 0"]
 NOISE = {"judge-c": {**a_duel()["judges"]["judge-c"], "model": EMBEDDED_MODEL}}
@@ -372,7 +384,7 @@ REFERENCE = {"mode": "reference", "reference_score": 40.0}
 
 @pytest.mark.parametrize("duel, n_unpriced, selector, shown", [
     ({"accepted": False, "reasons": REASONS, "margin": 0.5, "lcb": -0.01}, 0,
-     "#overview .listed", " ".join(REASONS)),
+     ".outcome", "; ".join(REASONS)),
     (NO_NUMBERS, 0, ".outcome", "✗ Not accepted"), (NO_DUEL, 0, ".outcome", "✗ Not accepted"),
     (NO_DUEL, 0, "#turns", "No turn is judged yet."),
     ({}, 3, "#costs tfoot", "unknown"), ({}, 0, "#costs tfoot", "$0"),
@@ -383,7 +395,7 @@ def test_what_is_odd_is_said(show, duel, n_unpriced, selector, shown):
     tab = show(a_page([] if duel is NO_DUEL else TURNS, a_duel(**duel), costs=costs),
                "#turn=prompts_60_1_3")
     assert shown in spaced(tab, selector)
-    assert tab.locator("#overview .numbers").count() == ("margin" not in duel or duel["margin"]
+    assert tab.locator("#overview .interval").count() == ("margin" not in duel or duel["margin"]
                                                          is not None)
     assert tab.locator("#filter-bucket").count() == (duel not in (NO_DUEL, REFERENCE))
 
@@ -446,7 +458,7 @@ def test_filters_leave_the_turns_that_are_so(show):
         ({"edited": "edited"}, lambda row: row.is_edited),
         ({"repeats": "king"}, lambda row: "king" in row.repeats),
         ({"bucket": "defeat", "language": "python", "challenger": "edit"},
-         lambda row: (row.bucket, row.language, row.styles[1]) == ("defeat", "python", "edit"))]
+         lambda row: (row.label, row.language, row.styles[1]) == ("defeat", "python", "edit"))]
     verdicts = itertools.product(("", PANEL[1]), ("", "progress"),
                                  ("c", "r", "d", "t", "-", "split"))
     said = [({"judge": judge, "metric": metric, "verdict": verdict},
@@ -466,11 +478,11 @@ def test_filters_leave_the_turns_that_are_so(show):
 def test_the_numbers_behind_the_options_are_what_a_choice_would_give(show):
     tab = show(the_page(), "#language=go")
     of_go = [row for row in ROWS if row.language == "go"]
-    options = dict(re.fullmatch(r"(\w+) \((\d+)\)", text).groups()
+    options = dict(re.fullmatch(r"(.+) \((\d+)\)", text).groups()
                    for text in tab.locator("#filter-bucket option").all_inner_texts()[1:]
                    if text[0] != "(")
-    assert options == {name: str(sum(row.bucket == name for row in of_go))
-                       for name in ("final", "refined", "defeat")}
+    assert options == {name: str(sum(row.label == name for row in of_go))
+                       for name in ("final", "refined", "defeat (won)", "defeat")}
     assert tab.locator("#filter-language option").all_inner_texts()[1:] == [
         f"{name} ({n})" for name, n in sorted(Counter(row.language for row in ROWS).items())]
 
@@ -491,7 +503,7 @@ def test_search_finds_names_repositories_and_commands(show):
 
 @pytest.mark.parametrize("title, value", [
     ("score", lambda row: row.score), ("turn", lambda row: int(row.name.split("_")[-1])),
-    ("bucket", lambda row: ["", "final", "refined", "defeat"].index(row.bucket)),
+    ("bucket", lambda row: ["", "final", "refined", WON, "defeat"].index(row.label)),
     ("step", lambda row: row.styles)])
 def test_columns_sort_both_ways_and_back(show, title, value):
     tab = show(the_page())
@@ -714,8 +726,8 @@ def test_report_writes_the_page_beside_the_report(tmp_path, fake_llm):
     html = (tmp_path / "report/report.html").read_bytes()
     turns = block_of(html, "rows")
     sections = {section["id"]: section for section in data_of(html)["sections"]}
-    outcome = sections["overview"]["body"][-1]["body"][0]["body"][0]["body"][0]
-    assert outcome["duel"]["challenger_score"] == 75
+    points = sections["overview"]["body"][-1]["body"][0]["body"][0]["body"][0]
+    assert points["rows"][0] == ["challenger", "75.00"]
     assert [turn["id"] for turn in turns] == ["t_1", "t_2", "t_3"]
     assert {turn["repo"] for turn in turns} == {"proj/repo"}
     assert [side[1] for side in turns[2]["short"][-2]["sides"]] == ["ls quartz_3", "ls onyx_3"]
