@@ -69,18 +69,20 @@ def main(argv=None) -> int:
     given = [word for name, words in args.given.items() for word in words
              if name not in ("json", "html", "beside", "summary", "failed", "status")]
     stages = stages_of(root, given)
-    text = json.dumps(as_dict(root, stages)) if args.json else page(root, stages)
-    if args.summary:
-        text = "\n".join(summary(root, stages, options.command))
-    elif args.html:
+    if args.html:
         roots = [(settings, stages)]
         if args.beside:
             other = config.load(parser.parse_args(["--root", args.beside]))
             start.check_root(other.root)
             roots.append((other, stages_of(other.root, ["--root", args.beside])))
-        text = f"open:  {write_index(roots)}   all of it on one page"
+        path = write_index(roots)
+    text = json.dumps(as_dict(root, stages)) if args.json else page(root, stages)
+    if args.summary:
+        text = "\n".join(summary(root, stages, options.command))
     elif args.failed and not args.json:
         text = "\n".join(failed_lines(failed_in(root, stages))) or "nothing failed or is left out"
+    elif args.html and not args.json:
+        text = f"open:  {path}   all of it on one page"
     print(terminal_safe(text))
     return 0
 

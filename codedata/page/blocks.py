@@ -25,11 +25,6 @@ def card(title: str, *body: Block) -> Block:
     return box("div.card", box("h3", title), *body)
 
 
-def folded(title: str, body: Block) -> Block:
-    """Return a block that unfolds below its title, or None if there is none."""
-    return box("details", box("summary", title), body) if body else None
-
-
 def part(title: str, *body: Block) -> Block:
     """Return a part of a row's details, with its heading."""
     return box("section.part", box("h3", title), *body)

@@ -22,7 +22,7 @@ from codedata.disk.layouts import write_atomic
 from codedata.disk.store import Store, known_in
 from codedata.errors import BrokenRecord, Trouble
 from codedata.llm.costs import costs_of
-from codedata.page.blocks import LISTING, Block, box, card, folded, part, section, table, unreadable
+from codedata.page.blocks import LISTING, Block, box, card, part, section, table, unreadable
 from codedata.page.builder import build, pack, pack_fitting
 from codedata.records import (
     DATAPOINT,
@@ -72,20 +72,21 @@ class RootContent:
     broken: list[Trouble] = field(default_factory=list)
 
 
-def write_index(roots: list[tuple[Settings, list[StageStatus]]]) -> Path:
-    """Write the page of some roots into the first one, and return its path."""
+def write_index(roots: list[tuple[Settings, list[StageStatus]]], room: int = DETAIL_BYTES) -> Path:
+    """Write the page of some roots into the first one, and return its path. Items in full get
+    `room` bytes."""
     home = roots[0][0].root
     with redirect_stderr(io.StringIO()):   # the page names broken records
         html = page([RootContent(settings, stages, home, settings.root.resolve().name)
-                     for settings, stages in roots])
+                     for settings, stages in roots], room)
     write_atomic(home / PAGE, html)
     return home / PAGE
 
 
-def page(roots: list[RootContent]) -> bytes:
+def page(roots: list[RootContent], room: int) -> bytes:
     """Return the page as HTML."""
     rows = []
-    details = pack_fitting(enumerate(_details(roots, rows)), DETAIL_BYTES)
+    details = pack_fitting(enumerate(_details(roots, rows)), room)
     n_rows = len(rows)
     while len(pack(rows)) > ROW_BYTES:
         rows = rows[:len(rows) // 2]
@@ -102,12 +103,15 @@ def page(roots: list[RootContent]) -> bytes:
         len(rows) < n_rows and box("p.notice", f"The first {len(rows):,} of {n_rows:,}."), LISTING)
     failed = [[one.name, text[:FAILED_CHARS], True, True] for one in roots if (
         text := "\n".join(failed_lines(failed_in(one.settings.root, one.stages))))]
-    stages = section("stages", "Stages", _stages(roots, False), folded(
-        "Stages without items", _stages(roots, True)))
-    return build(" · ".join(title), [duels and section(
-        "verdict", "Verdict", box("div.cards", *map(_verdict, duels))), items, stages, failed and section(
-        "failed", "Failed and left out", {"kind": "texts", "texts": failed}), _pages(roots)],
-                 {**TABLE, "grid": grid_of(duels[0].turns.duel) if duels else None}, rows, details)
+    idle = _stages(roots, True)
+    sections = [
+        duels and section("verdict", "Verdict", box("div.cards", *map(_verdict, duels))), items,
+        section("stages", "Stages", _stages(roots, False), idle and box(
+            "details", box("summary", "Stages without items"), idle)),
+        failed and section("failed", "Failed and left out", {"kind": "texts", "texts": failed}),
+        _pages(roots)]
+    return build(" · ".join(title), sections, {
+        **TABLE, "grid": grid_of(duels[0].turns.duel) if duels else None}, rows, details)
 
 
 # sections ----------------------------------------------------------------------------------------
@@ -137,7 +141,7 @@ def _stages(roots: list[RootContent], idle: bool) -> Block:
 def _pages(roots: list[RootContent]) -> Block:
     """Return the section with links to other pages."""
     links = [box("li", {"kind": "file", "path": os.path.relpath(path, content.home)}, f" {what}")
-             for content in roots for pattern, what in PAGES.items()
+             for content in roots for pattern, what in PAGES.items() if pattern != PAGE
              for path in sorted(content.settings.root.glob(pattern))]
     return section("pages", "Pages", box("ul.listed", *links))
 

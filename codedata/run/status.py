@@ -24,7 +24,7 @@ STATES_SHOWN = ("done", "stale", "edited", "failed", "orphan")   # columns even 
 MADE = ("done", "failed", "excluded")   # states in the ledger of an item that a run has worked on
 NEWEST = 2000     # attempts of a stage from which its rate is taken
 PAUSE_S = 60.0    # seconds with nothing in flight, which separate two runs
-PAGES = {"report/report.html": "the report of the duel",
+PAGES = {"index.html": "all of it on one page", "report/report.html": "the report of the duel",
          "audit/index.html": "audits of tasks", "dp/_index.html": "terminal tasks",
          "attempt/_index.html": "attempts, step by step",
          "nl2repo/*.md": "the document of a repository",
