@@ -65,7 +65,7 @@ def points(duel: Duel) -> Table | None:
                        f"(95 %: {low:.2f} to {high:.2f})"],
             ["LCB", f"{POINTS * duel.lcb:.2f}, more than 0 wanted ({duel.gate_alpha:g} quantile of "
                     f"the margins of {duel.resamples:,} resamples of the {duel.instances:,} "
-                    f"instances, seed {duel.seed})"]]
+                    f"instances, seed {duel.seed}); a turn without a verdict counts as lost"]]
     return ["", "points"], rows, "ll"
 
 

@@ -163,8 +163,8 @@ def print_summary(turns: ReportTurns, moves: Moves | None, directory: str, judge
     parts = [f"{directory}/"]
     if turns.duel.mode == "king":
         parts += [f"{cls.directory}/ {turns.buckets[cls.directory]}" for cls in BUCKETS]
-        won = sum(row.label == WON for row in turns.rows)
-        parts[-1] += f" ({won} of them won)"
+        if won := sum(row.label == WON for row in turns.rows):
+            parts[-1] += f" ({won} of them won)"
     if unread := sum(row.score is None for row in turns.rows):
         parts.append(f"no verdict {unread}")
     say(f"{STAGE}  {state.scores.into.name}/ {len(turns.rows)} → {', '.join(parts)}")

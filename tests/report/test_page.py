@@ -371,7 +371,7 @@ def test_the_overview_says_what_came_of_it(show):
 def test_the_best_pairs_stand_first_and_lead_to_their_turns(show):
     pair = BestPair(ROWS[3].name, "A task", "ls", "make", "Score 99, final.")
     tab = show(a_page(TURNS, pairs=[pair]))
-    assert spaced(tab, ".pair .side.amber") == "king ls" and "Score 99" in spaced(tab, ".pair")
+    assert spaced(tab, ".pair .side.amber") == "king ls"
     tab.click(".pair a")
     tab.wait_for_selector(f"#reader[open]:has-text('{ROWS[3].commands[1].splitlines()[0]}')")
 
