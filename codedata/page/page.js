@@ -777,7 +777,7 @@ function listing({ columns: all, searches }, open) {
   }
 
   const more = h("details", { class: "filters" }, h("summary", {}, "Filters"), h("div", { class: "choices" },
-    filters.map(filter => h("label", { hidden: filter.options.length < 2, for: `filter-${filter.key}` }, h("span", {}, filter.title),
+    filters.map(filter => h("label", { hidden: filter.options.length < (filter.least ?? 0), for: `filter-${filter.key}` }, h("span", {}, filter.title),
       selects.get(filter.key)))));
   more.open = matchMedia("(min-width: 720px)").matches;
   const element = h("div", { class: "listing" }, h("div", { class: "tools" },

@@ -201,6 +201,15 @@ def failed_lines(items: Iterable[FailedItem]) -> Iterator[str]:
         yield printable(f"      again: {again}")
 
 
+def screen(stages: list[StageStatus], about: dict) -> str:
+    """Return a root's status for the terminal; `about` is what --json prints of it."""
+    disk = f"{short(about['root_bytes'])}B, {short(about['free_bytes'])}B free"
+    lines = [table(stages), f"disk: {about['root']}/ {disk}"]
+    if containers := about["containers"]:
+        lines.append(f"containers {len(containers)}: {', '.join(containers)}")
+    return "\n".join(lines)
+
+
 def table(stages: list[StageStatus]) -> str:
     """Return the stages as a table for the terminal; 0 and unknown values are a dot."""
     rows = [[cell or "·" for cell in cells] for cells in table_of(stages)]

@@ -67,7 +67,8 @@ def test_every_item_of_a_root_and_nothing_else_is_written(root):
         ("attempt", "attempt/sums.01234567.own-m-012345.1", "solved")}
     assert re.search(rb"<title>nest \xc2\xb7 20\d\d-\d\d-\d\d \d\d:\d\d \xc2\xb7 a, b<", html)
     data = re.search(r'id="data">(.*?)</script>', html.decode())[1]
-    for text in ("1 record cannot be read", "env/torn.json", "report/report.html", "challenger’s lead"):
+    for text in ("1 record cannot be read", "env/torn.json", "report/report.html",
+                 "challenger’s lead"):
         assert text in data
 
 
