@@ -39,7 +39,7 @@ code=0
 tools/chain "king ch validate report export" --root "$root" || code=$?
 python samples/show_pairs.py "$root"
 echo
-echo "Report: $root/report/report.html   Sets, with cards: $root/export/"
+echo "All of it on one page: $root/index.html   Report: $root/report/report.html   Sets, with cards: $root/export/"
 echo "Change a record, and run \`make demo\` again: what hangs on it is made anew."
 echo "Your own data: README.md, \"Bring your own model\"; then make duel ROOT=runs/mine"
 exit $code

@@ -15,10 +15,11 @@ is an error (trusted types).
 A column is {key, title, kind: how its values are drawn (CELLS in page.js), hint, digits, missing,
 width, room: "wide", "middle" or "narrow", the smallest window that shows it, order: of its values,
 place: "table" or "facts", if it is shown there alone}. A filter is {key, title, any, options:
-[[value, title], …], by default the values of the rows}, or a key alone, which is its title then.
-`colours` are classes of page.css, by
-value. `grid` names the judges and metrics of letters that are drawn as squares, and their meanings;
-a filter of such letters has {grid: their key, with: [keys of filters that say {setting: true}]}.
+[[value, title], …], by default the values of the rows, least: it is hidden with fewer}, or a key
+alone, which is its title then. `up` leads from the page to its files, "../" by default. `colours`
+are classes of page.css, by value. `grid` names the judges and metrics of letters that are drawn as
+squares, and their meanings; a filter of such letters has {grid: their key, with: [keys of filters
+that say {setting: true}]}.
 
 Data may hold any text. visible() replaces characters that cannot be seen or that change how their
 neighbours are read (bidi and other control characters, invisible letters, NUL, lone surrogates) by

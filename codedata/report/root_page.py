@@ -139,11 +139,11 @@ def _stages(roots: list[RootContent], idle: bool) -> Block:
 
 
 def _pages(roots: list[RootContent]) -> Block:
-    """Return the section with links to other pages."""
+    """Return the section with links to other pages, or an empty list."""
     links = [box("li", {"kind": "file", "path": os.path.relpath(path, content.home)}, f" {what}")
              for content in roots for pattern, what in PAGES.items() if pattern != PAGE
              for path in sorted(content.settings.root.glob(pattern))]
-    return section("pages", "Pages", box("ul.listed", *links))
+    return links and section("pages", "Pages", box("ul.listed", *links))
 
 
 # rows and their details --------------------------------------------------------------------------
