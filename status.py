@@ -4,17 +4,19 @@
 Each script finds its states itself, as with --status. The rate is that of a stage's last run.
 
 reads   every directory of a root    records and ledgers, as the scripts read them
-writes  nothing
+writes  nothing; with --html index.html
 
   python status.py --root runs/mine             # --json: one JSON object
   python status.py --root runs/mine --summary   # in words, and what was refused and why
   python status.py --root runs/mine --failed    # each failed item, and how to try it again
+  python status.py --root runs/mine --html      # all of it on one page
 """
 import io
 import json
 import runpy
 import shutil
 import subprocess
+from argparse import Namespace
 from contextlib import redirect_stderr
 from dataclasses import asdict
 from pathlib import Path
@@ -22,20 +24,14 @@ from pathlib import Path
 from codedata import config
 from codedata.errors import Trouble
 from codedata.records import HOW
-from codedata.run import cli, start
-from codedata.run.status import (
-    StageStatus,
-    add_usage,
-    failed_in,
-    failed_lines,
-    gathering,
-    short,
-    summary,
-    table,
-)
+from codedata.report.root_page import write_index
+from codedata.run import cli, start, status
+from codedata.run.status import StageStatus
 from codedata.sandbox.docker import engine
+from codedata.settings import Settings
 from codedata.texts import terminal_safe
 
+OWN = ("json", "summary", "failed", "html", "beside", "status")   # flags of no stage
 NL2REPO = "extract,meta,communities,screen,patches,proof,doc_part2,doc_part1,doc"
 # how a script is called, and what is there if the root has this stage
 STAGES = [("prompt", "prompt"), ("king", "prompt"), ("ch", "answer*"), ("run_turns", "executed"),
@@ -60,36 +56,45 @@ def main(argv=None) -> int:
     add("--json", action="store_true", help="print one JSON object")
     add("--summary", action="store_true", help="print what came of it, in words")
     add("--failed", action="store_true", help="print what failed or is left out, and why")
+    add("--html", action="store_true", help="write index.html, a page of all of it")
+    add("--beside", metavar="ROOT", help="with --html: another root on the same page")
     args = parser.parse_args(argv)
-    options, root = cli.options(args), config.load(args).root
-    start.check_root(root)
-    given = [word for name, words in args.given.items() for word in words
-             if name not in ("json", "summary", "failed", "status")]
-    stages = stages_of(root, given)
-    text = json.dumps(as_dict(root, stages)) if args.json else page(root, stages)
+    options, (settings, stages) = cli.options(args), read(args)
+    root, page = settings.root, None
+    if args.html:
+        others = [parser.parse_args(["--root", args.beside])] if args.beside else []
+        page = write_index([(settings, stages), *map(read, others)])
+    about = as_dict(root, stages)
+    text = json.dumps(about) if args.json else status.screen(stages, about)
     if args.summary:
-        text = "\n".join(summary(root, stages, options.command))
+        text = "\n".join(status.summary(root, stages, options.command))
     elif args.failed and not args.json:
-        text = "\n".join(failed_lines(failed_in(root, stages))) or "nothing failed or is left out"
+        failed = status.failed_lines(status.failed_in(root, stages))
+        text = "\n".join(failed) or "nothing failed or is left out"
+    elif page and not args.json:
+        text = f"open:  {page}   all of it on one page"
     print(terminal_safe(text))
     return 0
 
 
-def stages_of(root: Path, flags: list[str]) -> list[StageStatus]:
-    """Return the stages that a root has, each found by its own script, with what they used."""
-    stages = {}
+def read(args: Namespace) -> tuple[Settings, list[StageStatus]]:
+    """Return the settings of a root, and its stages with what they used, each found by its own
+    script."""
+    settings, stages = config.load(args), {}
+    start.check_root(settings.root)
+    given = [word for name, words in args.given.items() for word in words if name not in OWN]
     for words, directory in STAGES:
-        if any(root.glob(directory)):
-            for one in ask(words, flags):
+        if any(settings.root.glob(directory)):
+            for one in ask(words, given):
                 stages.setdefault((one.stage, one.place), one)
-    return add_usage(root, [*stages.values()])
+    return settings, status.add_usage(settings.root, [*stages.values()])
 
 
 def ask(words: str, flags: list[str]) -> list[StageStatus]:
     """Return the stages of one call of a script; a note says why there is none."""
     script, *more = words.split()
     run = runpy.run_path(str(Path(__file__).with_name(f"{script}.py")))["main"]
-    with gathering() as gathered, redirect_stderr(io.StringIO()) as printed:
+    with status.gathering() as gathered, redirect_stderr(io.StringIO()) as printed:
         try:
             run([*more, "--status", *flags])
         except Trouble as e:
@@ -105,17 +110,7 @@ def as_dict(root: Path, stages: list[StageStatus]) -> dict:
     return {"root": str(root), "root_bytes": 1024 * int(used.stdout.split()[0]),
             "free_bytes": shutil.disk_usage(root).free, "containers": engine.running(),
             "stages": [*map(asdict, stages)],
-            "failed": [*map(asdict, failed_in(root, stages))]}
-
-
-def page(root: Path, stages: list[StageStatus]) -> str:
-    """Return a root's status for the terminal."""
-    about = as_dict(root, stages)
-    disk = f"{short(about['root_bytes'])}B, {short(about['free_bytes'])}B free"
-    lines = [table(stages), f"disk: {root}/ {disk}"]
-    if containers := about["containers"]:
-        lines.append(f"containers {len(containers)}: {', '.join(containers)}")
-    return "\n".join(lines)
+            "failed": [*map(asdict, status.failed_in(root, stages))]}
 
 
 if __name__ == "__main__":

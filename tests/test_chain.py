@@ -45,8 +45,9 @@ def test_what_narrows_goes_to_no_stage_that_is_of_all(chain):
                          "--only", "y z", "--quiet")
     assert done.returncode == 0 and called == [
         ["king.py", "--root", "a b", "--limit", "3", "--only=x*", "--only", "y z", "--quiet"],
-        ["report.py", "--root", "a b", "--quiet"], ["export.py", "--root", "a b", "--quiet"]]
-    assert [one[1:] for one in chain("prompt king ch", "--dry-run")[1][3:]] == [
+        ["report.py", "--root", "a b", "--quiet"], ["export.py", "--root", "a b", "--quiet"],
+        ["status.py", "--root", "a b", "--html"]]
+    assert [one[1:] for one in chain("prompt king ch", "--dry-run")[1][4:]] == [
         ["prompt king ch", "--dry-run"]]   # all of a duel is priced at once
 
 

@@ -78,7 +78,7 @@ def read_audits(root: Path, room: int = DETAIL_BYTES
     rows, broken = [], [*audits.broken]
     for name in audits.names():
         try:
-            rows.append(_row(name, audits.read(name)))
+            rows.append(audit_row(name, audits.read(name)))
         except BrokenRecord as e:
             broken.append(e)
     rows.sort(key=_rank)
@@ -97,7 +97,7 @@ def _details(rows: list[Object], tasks: Store) -> Iterator[Block]:
         yield [full, files and part("Files", {"kind": "files", "files": files})]
 
 
-def _row(name: str, audit: TaskAudit) -> Object:
+def audit_row(name: str, audit: TaskAudit) -> Object:
     """Return an audit as a row of the page, with its checks, the worst first."""
     checks = sorted(map(_shown, audit.checks), key=_rank)
     killed, tried = _counts(checks, *SHARES["wrong variants killed"])
@@ -141,14 +141,20 @@ def _folder_of(tasks: Store, audit: TaskAudit) -> tuple[str, list[Object]]:
     try:
         task = tasks.read(name)
         now = audited_digest(task), rivals_digest(task)
-        files = {"instruction.md": (task.instruction or "").encode(), TOML: tasks.path(name) / TOML}
-        for part in ("environment", "solution", "tests", "rivals"):
-            files |= {f"{part}/{path}": file for path, file in (getattr(task, part) or {}).items()
-                      if part != "environment" or path == DOCKERFILE}
-        texts = [_text(path, content_of(file)) for path, file in [*files.items()][:MAX_FILES]]
+        texts = task_files(task, tasks.path(name))
     except BrokenRecord as e:
         return printable(f"cannot be read: {e}"), []
     return "" if now == (audit.content, audit.rivals) else "was edited since its audit", texts
+
+
+def task_files(task: RivalledTask, folder: Path) -> list[Object]:
+    """Return the texts in a task's folder, of its environment the Dockerfile alone. Raise
+    BrokenRecord if a file cannot be read."""
+    files = {"instruction.md": (task.instruction or "").encode(), TOML: folder / TOML}
+    for place in ("environment", "solution", "tests", "rivals"):
+        files |= {f"{place}/{path}": file for path, file in (getattr(task, place) or {}).items()
+                  if place != "environment" or path == DOCKERFILE}
+    return [_text(path, content_of(file)) for path, file in [*files.items()][:MAX_FILES]]
 
 
 def _text(path: str, content: bytes) -> Object:

@@ -96,15 +96,15 @@ def read_tasks(root: Path, room: int = DETAIL_BYTES
 
     def read() -> Iterator[Block]:
         for task in read_all(folders_in(root, broken), broken):
-            tasks.append(_row(task, known_checks(root, task)))
+            tasks.append(task_row(task, known_checks(root, task)))
             draft = f"_drafts/{task.instance_id}.md"   # beside the page
-            yield _in_full(task, draft if Path(root, DP, draft).is_file() else "", tasks[-1])
+            yield task_details(task, draft if Path(root, DP, draft).is_file() else "", tasks[-1])
 
     details = pack_fitting(enumerate(read()), room)
     return tasks, details, [printable(str(one)) for one in broken]
 
 
-def _row(task: Task, found: DatapointChecks | None) -> Object:
+def task_row(task: Task, found: DatapointChecks | None) -> Object:
     """Return the row of a datapoint in the table."""
     labels = labels_of(task)
     texts = {key: [*map(_label, value[:MAX_LABELS])] if isinstance(value, list) else _label(value)
@@ -123,7 +123,7 @@ def _row(task: Task, found: DatapointChecks | None) -> Object:
             "base image": found.base_image} if found else {})}
 
 
-def _in_full(task: Task, draft: str, row: Object) -> list[Block]:
+def task_details(task: Task, draft: str, row: Object) -> list[Block]:
     """Return the details that the page shows when a datapoint is opened, below its row."""
     lineage = [[_label(key), _label(value)] for key, value in
                islice(labels_of(task).lineage.items(), MAX_LABELS)]

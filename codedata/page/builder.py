@@ -15,10 +15,11 @@ is an error (trusted types).
 A column is {key, title, kind: how its values are drawn (CELLS in page.js), hint, digits, missing,
 width, room: "wide", "middle" or "narrow", the smallest window that shows it, order: of its values,
 place: "table" or "facts", if it is shown there alone}. A filter is {key, title, any, options:
-[[value, title], …], by default the values of the rows}, or a key alone, which is its title then.
-`colours` are classes of page.css, by
-value. `grid` names the judges and metrics of letters that are drawn as squares, and their meanings;
-a filter of such letters has {grid: their key, with: [keys of filters that say {setting: true}]}.
+[[value, title], …], by default the values of the rows, least: it is hidden with fewer}, or a key
+alone, which is its title then. `up` leads from the page to its files, "../" by default. `colours`
+are classes of page.css, by value. `grid` names the judges and metrics of letters that are drawn as
+squares, and their meanings; a filter of such letters has {grid: their key, with: [keys of filters
+that say {setting: true}]}.
 
 Data may hold any text. visible() replaces characters that cannot be seen or that change how their
 neighbours are read (bidi and other control characters, invisible letters, NUL, lone surrogates) by
@@ -75,11 +76,11 @@ def pack(value) -> Packed:
 
 
 def pack_fitting(details: Iterable[tuple[int, Block]], room: int) -> dict[int, Packed]:
-    """Return {place of a row: its packed details} for as many as fit into `room` bytes. Stop when
-    less than a hundredth of the room is left."""
+    """Return {place of a row: its packed details, if there are any} for as many as fit into `room`
+    bytes. Stop when less than a hundredth of the room is left."""
     fitting, left = {}, room
     for k, blocks in details:
-        if left >= room / 100 and len(packed := pack(blocks)) <= left:
+        if blocks and left >= room / 100 and len(packed := pack(blocks)) <= left:
             fitting[k] = packed
             left -= len(packed)
     return fitting

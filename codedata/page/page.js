@@ -102,6 +102,8 @@ const legend = keys => h("ul", { class: "keys" }, keys.map(([colour, meaning]) =
   h("li", {}, h("span", { class: `swatch ${colour}` }), isolated(meaning))));
 const part = (title, ...content) => h("section", { class: "part" }, title && h("h3", {}, isolated(title)), content);
 const code = text => h("div", { class: "code" }, longText(text, "text"));
+const patch = text => h("div", { class: "code" }, h("pre", { class: "text" }, text.split(/(?<=\n)/).map(line =>
+  h("span", { class: { "+": "new", "-": "old" }[line[0]] }, line))));
 const factList = (pairs, classes = "facts") => h("dl", { class: classes }, pairs.map(([name, value]) =>
   h("div", {}, h("dt", {}, draw(name)), h("dd", {}, draw(value ?? "–")))));
 const points = value => number(value, 2);
@@ -130,9 +132,11 @@ const KINDS = {
   listing: () => [h("p", { class: "lead" }, "Sort by the head of a column. Keys: arrows or j and k move, Enter opens "
     + `one, Esc closes it, / searches. The page holds ${nInFull() === rows.length ? `every ${noun}`
       : `${number(nInFull())} of ${counted(rows.length, noun)}`} in full.`),
-  grid && legend(Object.values(grid.letters)), list.element],
+  grid && data.table.columns.some(one => one.kind === "squares") && legend(Object.values(grid.letters)), list.element],
   /** A table to read. `align` has a letter for each column: r (numbers), w (words), p (points, tinted), l. */
   table({ caption, columns, rows, align }) {
+    const isUsed = (of => (_, i) => of.some(cells => cells[i] !== ""))(rows);
+    [columns, align, ...rows] = [columns, [...align], ...rows].map(line => line.filter(isUsed));
     const drawn = (cell, i) => align[i] === "p" && Number.isFinite(parseFloat(cell)) ? tinted(parseFloat(cell))
       : draw(cell ?? "–");
     const isSummed = align.includes("p") && rows.at(-1)?.[0] === "all";
@@ -278,9 +282,10 @@ const KINDS = {
     isolated(path, { class: "mono start-path" }), h("span", { class: "size" }, text === null
       ? `${number(size)} bytes, no text` : counted(size, "character"))],
   () => [text === null ? h("p", {}, "It is no text.")
-    : path.endsWith(".md") ? h("div", { class: "prose" }, longText(text, "text")) : code(text), text !== null && size > text.length
+    : path.endsWith(".md") ? fencedText(text) : path.endsWith(".patch") ? patch(text) : code(text), text !== null && size > text.length
     && quiet(`The first ${number(text.length)} of ${number(size)} characters; the file has all.`)], "message", isOpen))),
   facts: ({ pairs }) => factList(pairs),
+  file: ({ path }) => fileLink("", path),
 
   // an attempt
 
@@ -498,6 +503,7 @@ const address = {
 // a table of many rows ------------------------------------------------------------------------------------------------
 
 const SPARE_ROWS = 8;   // above and below what is seen
+const TAIL = 12;        // characters of a name that are never cut: ids differ at their end
 const NONE = "(none)";  // where a row has no value to filter by
 
 /** What is drawn in a cell, by the kind of its column. */
@@ -511,7 +517,8 @@ const CELLS = {
   passed: checks => h("span", { class: openOf(checks).length ? "bad" : "good" },
     `${checks.length - openOf(checks).length} of ${checks.length}`),
   notes: texts => quiet([`${number(texts.length)}: `, isolated(texts.join("; "))]),
-  name: (value, { mono }, row) => [isolated(value, { class: "name" }), h("span", { class: `second ${mono ? "mono" : ""}` },
+  name: (value, { mono }, row) => [h("bdi", { class: "name" },
+    h("span", {}, value.slice(0, -TAIL)), value.slice(-TAIL)), h("span", { class: `second ${mono ? "mono" : ""}` },
     row.mark && [badge(row.mark, "review"), " "], isolated(inALine(row.second)))],
   score: (value, { digits }, row) => h("span", { class: "score" }, h("span", { class: `swatch ${colours[row.bucket]}` }),
     number(value, digits), row.edited === "edited" && h("span", { class: "bad", title: "edited: not what the verdicts give" }, "*")),
@@ -521,7 +528,7 @@ const CELLS = {
     return h("span", { class: "squares", role: "img", "aria-label": words, title: words },
       [...letters].map(letter => h("i", { class: grid.letters[letter][0] })));
   },
-  links: paths => paths.map((path, k) => [k > 0 && ", ", fileLink("../", path)]),
+  links: paths => paths.map((path, k) => [k > 0 && ", ", fileLink(data.table.up ?? "../", path)]),
 };
 
 /** By what a column is sorted where it is not by its value. */
@@ -561,7 +568,7 @@ function textsIn(block) {
 /** Make the table of the page's rows, of which only those that are seen exist, with filters, search and sorting, all
  * of it in the address. `open(i)` is called for a row that is chosen. */
 function listing({ columns: all, searches }, open) {
-  const n = rows.length, columns = all.filter(column => column.place !== "facts");
+  const n = rows.length, columns = all.filter(({ key, place }) => place !== "facts" && !rows.every(row => isMissing(row[key])));
   const state = { q: "", sort: "", ...Object.fromEntries(filters.map(filter => [filter.key, ""])) };
   const texts = [], values = new Map();
   let shown = [], active = 0;
@@ -770,7 +777,7 @@ function listing({ columns: all, searches }, open) {
   }
 
   const more = h("details", { class: "filters" }, h("summary", {}, "Filters"), h("div", { class: "choices" },
-    filters.map(filter => h("label", { for: `filter-${filter.key}` }, h("span", {}, filter.title),
+    filters.map(filter => h("label", { hidden: filter.options.length < (filter.least ?? 0), for: `filter-${filter.key}` }, h("span", {}, filter.title),
       selects.get(filter.key)))));
   more.open = matchMedia("(min-width: 720px)").matches;
   const element = h("div", { class: "listing" }, h("div", { class: "tools" },
@@ -824,7 +831,7 @@ let step = null;   // step(±1) goes to the next or back
 /** Do what the address says: choose rows, and read one. */
 async function follow() {
   list.follow();
-  const wanted = address.get()[noun], i = wanted ? ids.indexOf(wanted) : -1;
+  const wanted = address.get()[noun], i = ids.findIndex(id => `/${id}`.endsWith(`/${wanted}`));
   if (i < 0 && reader.open) reader.close();
   if (i < 0 || i === opened) return;
   opened = i;
@@ -838,7 +845,8 @@ async function follow() {
 }
 
 async function inFull(i) {
-  const facts = data.table.columns.filter(column => column.place !== "table").map(column =>
+  const facts = data.table.columns.filter(column => column.place !== "table"
+    && (column.missing || !isMissing(rows[i][column.key]))).map(column =>
     [column.title, cellOf(rows[i], column)]);
   const isWhole = hasBlock(`row-${i}`);
   return [factList(facts), draw(isWhole ? await block(`row-${i}`) : rows[i].short ?? KINDS.checks(rows[i])),

@@ -133,7 +133,7 @@ def counts(turns: ReportTurns) -> list[tuple[str, str]]:
         "not judged yet": turns.state.turns_left,
         "answer records without both sides": len(plan.lacking),
         "left out by a rule": len(plan.names["excluded"]),
-        "broken records": turns.broken + len(plan.broken),
+        "broken records": len(turns.broken) + len(plan.broken),
         "scores whose answer is gone": len(plan.names["orphan"]),
         "an answer speaks to its judge (kept out of final/)":
             sum(bool(row.injections) for row in rows),

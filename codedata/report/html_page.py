@@ -19,7 +19,7 @@ from codedata.duel.scoring import BOTH, is_parsed
 from codedata.errors import BrokenRecord
 from codedata.page.blocks import LISTING, Block, box, card, column, costs_section, section, table
 from codedata.page.builder import build, pack_fitting, shortened
-from codedata.records import METRICS, Answer, Duel, JudgeVerdict, Score
+from codedata.records import METRICS, Answer, Duel, JudgeVerdict, Object, Score
 from codedata.report.buckets import WON, BestPair, score_ranges
 from codedata.report.content import ReportContent, Table, how_judges_judge, judges, points
 from codedata.report.turn_rows import TurnRow
@@ -67,27 +67,33 @@ def html(content: ReportContent, settings: ReportSettings,
                                      "time."),
         section("turns", "Turns", LISTING if rows else "No turn is judged yet.")]
     return build(f"Challenger against {duel.mode}", sections, _table(duel, rows, found),
-                 [_row(row, duel, max_chars) for row in rows],
+                 [turn_row(row, duel, max_chars) for row in rows],
                  pack_fitting(_details(rows, duel, read, commits), room))
 
 
 # the overview ------------------------------------------------------------------------------------
 
-def _overview(content: ReportContent, settings: ReportSettings) -> Block:
+def verdict(content: ReportContent, settings: ReportSettings) -> list[Block]:
+    """Return the outcome of a duel, what its words mean, warnings and the best pairs."""
     duel = content.duel
     asked = plural(len(duel.judges), "judge") + " compared the two answers " + (
         "in both orders" if duel.order == BOTH else "once")
-    *counted, (kinds, none) = content.counts
-    is_king, in_points = duel.mode == "king", points(duel)
-    return section(
-        "overview", "Overview",
+    return [
         box("p.outcome.good" if duel.accepted else "p.outcome.bad", content.outcome),
         box("p.lead", f"{LEADS[duel.mode]} {asked}, not knowing whose is which. A score is the "
             "challenger’s: 100, it won everything; 50, a draw. Buckets go by score: a turn that "
             "the challenger won, but not clearly, is in defeat, too."),
         settings.note and box("p.notice", settings.note),
         *(box("p.notice", warning) for warning in content.warnings),
-        content.pairs and box("h3", "The best pairs"), *map(_pair, content.pairs),
+        content.pairs and box("h3", "The best pairs"), *map(_pair, content.pairs)]
+
+
+def _overview(content: ReportContent, settings: ReportSettings) -> Block:
+    duel = content.duel
+    *counted, (kinds, none) = content.counts
+    is_king, in_points = duel.mode == "king", points(duel)
+    return section(
+        "overview", "Overview", *verdict(content, settings),
         box("div.cards",
             box("div.stack",
                 in_points and box("div.card", table("Points", *in_points),
@@ -137,11 +143,8 @@ def _note(heading: str, item: str | Table) -> Block:
 def _table(duel: Duel, rows: list[TurnRow], found: list[str]) -> dict:
     """Return the columns and filters of the table; `found` are the fields with findings."""
     rival, judges = duel.mode, [[name, name.rpartition("/")[2]] for name in duel.judges]
-    turned = {"t": ("violet", "changes with the order")} if duel.order == BOTH else {}
-    letters = {   # of verdict_codes(), with their colour and meaning
-        "c": ("blue", "challenger"), "r": ("amber", rival), "d": ("grey", "draw"), **turned,
-        UNREAD: ("unread", "not read")}
-    verdicts = [[letter, name] for letter, (_, name) in letters.items()]
+    grid = grid_of(duel)
+    verdicts = [[letter, name] for letter, (_, name) in grid["letters"].items()]
     buckets = [*COLOURS] if rival == "king" else []
     together = {"setting": True, "any": "all together"}
     filters = [
@@ -174,10 +177,18 @@ def _table(duel: Duel, rows: list[TurnRow], found: list[str]) -> dict:
     return {"noun": "turn", "searches": "Search names, repositories, commands",
             "colours": COLOURS, "columns": [*filter(None, columns)],
             "filters": [*filter(None, filters)],
-            "grid": {"judges": [*duel.judges], "metrics": METRICS, "letters": letters}}
+            "grid": grid}
 
 
-def _row(row: TurnRow, duel: Duel, max_chars: int) -> dict:
+def grid_of(duel: Duel) -> Object:
+    """Return the judges, the metrics and the letters of verdict_codes() with colour and meaning."""
+    turned = {"t": ("violet", "changes with the order")} if duel.order == BOTH else {}
+    return {"judges": [*duel.judges], "metrics": METRICS, "letters": {
+        "c": ("blue", "challenger"), "r": ("amber", duel.mode), "d": ("grey", "draw"), **turned,
+        UNREAD: ("unread", "not read")}}
+
+
+def turn_row(row: TurnRow, duel: Duel, max_chars: int) -> dict:
     """Return a turn as a row of the table."""
     rival, challenger = row.styles
     commands = [command[:max_chars] for command in row.commands]
@@ -225,15 +236,12 @@ def _details(rows: list[TurnRow], duel: Duel, read, commits: Store
     """Yield (place, details) of turns in a random order, so that those that fit are of all kinds.
     """
     for i, row in random.Random(0).sample([*enumerate(rows)], min(len(rows), MAX_DETAILS)):
-        try:
-            answer, score = read(row.name)
-        except BrokenRecord:   # it was edited after the table was read, so it has no details
-            continue
-        yield i, [*_facts(row, duel), *_in_full(row, answer, score, duel, commits)]
+        with suppress(BrokenRecord):   # it was edited after the table was read: no details
+            yield i, turn_details(row, *read(row.name), duel, commits)
 
 
-def _in_full(row: TurnRow, answer: Answer, score: Score, duel: Duel, commits: Store
-             ) -> list[Block]:
+def turn_details(row: TurnRow, answer: Answer, score: Score, duel: Duel, commits: Store
+                 ) -> list[Block]:
     """Return what is shown of a turn that the page has in full."""
     rival = duel.mode
     texts = {side: turn_text(getattr(answer, field), answer.messages)
@@ -249,6 +257,7 @@ def _in_full(row: TurnRow, answer: Answer, score: Score, duel: Duel, commits: St
     history = [[one["role"], one["content"], one["role"] != "assistant", one is messages[-1]]
                for one in messages]
     return [
+        *_facts(row, duel),
         {"kind": "sides", "title": "Answers", "sides": [[side, texts.pop(side)] for side in ran]},
         {"kind": "texts", "texts": [
             *([OTHERS.get(side, side), text, False] for side, text in texts.items() if text),

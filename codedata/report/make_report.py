@@ -52,17 +52,11 @@ def run(settings: Settings, options: RunOptions) -> int:
     directory = root / ("report" if mode == "king" else f"report_{mode}")
     usual, judge_again = settings.challenger.how, options.command("validate.py")
 
-    def read(how: str) -> ReportTurns:
-        answers, scores = records_of(mode, how, usual)
-        duel = read_duel(root / scores.directory / DUEL, mode, judge_again)
-        leak_judges = {spec.role for spec in settings.leak_judges() if how != "chosen"}
-        return read_turns(Judging(root, decided_panel(duel), answers, scores), duel,
-                          settings.exclude, thresholds, leak_judges)
-
     def report() -> int:
-        turns, moves = read(usual), None
+        turns, moves = read_duelled(settings, usual, judge_again), None
         if not options.read_only:
-            others = {how: with_draws(read(how), turns) for how in HOW
+            others = {how: with_draws(read_duelled(settings, how, judge_again), turns)
+                      for how in HOW
                       if mode == "king" and how != usual
                       and (root / variant(Score, how).directory / DUEL).is_file()}
             if mode == "king":
@@ -78,6 +72,17 @@ def run(settings: Settings, options: RunOptions) -> int:
 
     return run_whole(STAGE, directory, options, report,
                      refuses=REFUSED_FLAGS, ledgers=[root / cls.directory for cls in BUCKETS])
+
+
+def read_duelled(settings: Settings, how: str, judge_again: str) -> ReportTurns:
+    """Return the turns of the duel with challengers that were made in a way. Raise Trouble if its
+    outcome is missing or broken."""
+    root, mode = settings.root, settings.duel.mode
+    answers, scores = records_of(mode, how, settings.challenger.how)
+    duel = read_duel(root / scores.directory / DUEL, mode, judge_again)
+    leak_judges = {spec.role for spec in settings.leak_judges() if how != "chosen"}
+    return read_turns(Judging(root, decided_panel(duel), answers, scores), duel, settings.exclude,
+                      settings.report, leak_judges)
 
 
 def read_duel(path: Path, mode: str, judge_again: str) -> Duel:

@@ -100,7 +100,7 @@ class ReportTurns:
     commits: Store
     leak_judges: set[str]             # none of what was written blind: certain facts bar it
     rows: list[TurnRow] = field(default_factory=list)
-    broken: int = 0                   # records that could not be read
+    broken: list[BrokenRecord] = field(default_factory=list)
     outdated: bool = False            # _duel.json was made from other verdicts
 
     @property
@@ -118,9 +118,9 @@ class ReportTurns:
         return self.state.answers.read(name), self.state.scores.read(name)
 
     def report_broken(self, error: BrokenRecord) -> None:
-        """Print and count a record that cannot be read."""
+        """Print and keep the fault of a record that cannot be read."""
         say(f"{STAGE}.py: {error}")
-        self.broken += 1
+        self.broken.append(error)
 
 
 def read_turns(judging: Judging, duel: Duel, exclude: Exclude, thresholds: ReportSettings,

@@ -24,7 +24,9 @@ STATES_SHOWN = ("done", "stale", "edited", "failed", "orphan")   # columns even 
 MADE = ("done", "failed", "excluded")   # states in the ledger of an item that a run has worked on
 NEWEST = 2000     # attempts of a stage from which its rate is taken
 PAUSE_S = 60.0    # seconds with nothing in flight, which separate two runs
-PAGES = {"report/report.html": "the report of the duel",
+PAGES = {"index.html": "all of it on one page", "report/report.html": "the report of the duel",
+         "audit/index.html": "audits of tasks", "dp/_index.html": "terminal tasks",
+         "attempt/_index.html": "attempts, step by step",
          "nl2repo/*.md": "the document of a repository",
          "export/harbor/README.md": "tasks as folders, and how they are run",
          "export/swebench/README.md": "bugs and pull requests as rows, and how they are loaded"}
@@ -199,12 +201,18 @@ def failed_lines(items: Iterable[FailedItem]) -> Iterator[str]:
         yield printable(f"      again: {again}")
 
 
+def screen(stages: list[StageStatus], about: dict) -> str:
+    """Return a root's status for the terminal; `about` is what --json prints of it."""
+    disk = f"{short(about['root_bytes'])}B, {short(about['free_bytes'])}B free"
+    lines = [table(stages), f"disk: {about['root']}/ {disk}"]
+    if containers := about["containers"]:
+        lines.append(f"containers {len(containers)}: {', '.join(containers)}")
+    return "\n".join(lines)
+
+
 def table(stages: list[StageStatus]) -> str:
     """Return the stages as a table for the terminal; 0 and unknown values are a dot."""
-    others = {state for one in stages for state, n in one.counts.items() if n}
-    states = [*STATES_SHOWN, *sorted(others - {*STATES_SHOWN})]
-    head = ["stage", "writes", *states, "to do", "cost", "tokens", "an hour", "to go"]
-    rows = [head, *([cell or "·" for cell in _cells(one, states)] for one in stages)]
+    rows = [[cell or "·" for cell in cells] for cells in table_of(stages)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) if i < 2 else cell.rjust(width)
                        for i, (cell, width) in enumerate(zip(row, widths, strict=True)))
@@ -212,6 +220,15 @@ def table(stages: list[StageStatus]) -> str:
     if any(one.n_unpriced for one in stages):
         lines.append("?: calls without a price ([prices] in chain.toml)")
     return "\n".join([*lines, *(f"{one.stage}: {one.note}" for one in stages if one.note)])
+
+
+def table_of(stages: list[StageStatus]) -> list[list[str]]:
+    """Return the heads of a table of stages, then the cells of each stage; 0 and unknown are "".
+    """
+    others = {state for one in stages for state, n in one.counts.items() if n}
+    states = [*STATES_SHOWN, *sorted(others - {*STATES_SHOWN})]
+    head = ["stage", "writes", *states, "to do", "cost", "tokens", "an hour", "to go"]
+    return [head, *(_cells(one, states) for one in stages)]
 
 
 def _cells(one: StageStatus, states: list[str]) -> list[str]:

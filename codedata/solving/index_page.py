@@ -47,8 +47,8 @@ def write_index(root: Path, room: int = 15_000_000) -> list[str]:
             except BrokenRecord as e:
                 attempts.broken.append(e)
             else:
-                rows.append(_row(attempt))
-                yield _in_full(attempt)
+                rows.append(attempt_row(attempt))
+                yield attempt_details(attempt)
 
     details = pack_fitting(enumerate(read()), room)
     if not rows and not attempts.broken:
@@ -62,7 +62,7 @@ def write_index(root: Path, room: int = 15_000_000) -> list[str]:
     return [f"      attempts as a page: {PAGE}"]
 
 
-def _row(attempt: Attempt) -> Object:
+def attempt_row(attempt: Attempt) -> Object:
     """Return the row of an attempt in the table. An edited task counts as another one."""
     outcome = attempt.outcome
     return {**outcome["usage"], **outcome, "id": attempt.instance_id, "verifier": "",
@@ -72,7 +72,7 @@ def _row(attempt: Attempt) -> Object:
             "steps": len(attempt.trajectory["steps"]), "seconds": outcome["seconds"].get("all")}
 
 
-def _in_full(attempt: Attempt) -> list[Block]:
+def attempt_details(attempt: Attempt) -> list[Block]:
     """Return the details that the page shows when an attempt is opened, below its row."""
     steps = attempt.trajectory["steps"]
     results = [["verifier", attempt.outcome["verifier"], True],

@@ -1,0 +1,226 @@
+"""Build index.html, the page of a root, or of two beside each other: what came of it, and every
+turn, task, attempt and environment in one table.
+
+codedata/page/ draws it, with the rows and details of the pages of turns, tasks and attempts. The
+first items that fit into DETAIL_BYTES are shown in full. Links lead to the files of all.
+"""
+from __future__ import annotations
+
+import io
+import os
+import time
+from collections.abc import Iterator
+from contextlib import redirect_stderr
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from codedata.audit.index_page import audit_row, task_files
+from codedata.conversation.turn import turn_text
+from codedata.datapoints.contents import known_checks
+from codedata.datapoints.index_page import task_row
+from codedata.disk.layouts import write_atomic
+from codedata.disk.store import Store, known_in
+from codedata.errors import BrokenRecord, Trouble
+from codedata.llm.costs import costs_of
+from codedata.page.blocks import LISTING, Block, box, card, part, section, table, unreadable
+from codedata.page.builder import build, pack, pack_fitting
+from codedata.records import (
+    DATAPOINT,
+    Answer,
+    Attempt,
+    Environment,
+    Object,
+    RivalledTask,
+    TaskAudit,
+)
+from codedata.report.buckets import best_pairs
+from codedata.report.content import ReportContent
+from codedata.report.html_page import grid_of, turn_details, turn_row, verdict
+from codedata.report.make_report import read_duelled
+from codedata.report.turn_rows import ReportTurns, TurnRow
+from codedata.run.status import PAGES, StageStatus, failed_in, failed_lines, table_of
+from codedata.settings import Settings
+from codedata.solving.index_page import attempt_details, attempt_row
+from codedata.tasks.folder.folder import GOLD, part_faults, verifier_config
+from codedata.terminal import named
+from codedata.texts import printable, toml_of
+
+PAGE = "index.html"
+DETAIL_BYTES, ROW_BYTES, FAILED_CHARS = 13_000_000, 4_000_000, 200_000   # the page: 20 MB
+MAX_LISTED, SHOWN_CHARS = 300, 1000   # tests, broken records; characters of a text in its row
+TABLE = toml_of(__package__, "root_page.toml")
+NOUNS = {DATAPOINT: "terminal task", "": "task of others"}
+Entry = tuple[Object, Block]          # the row of an item, and its details
+
+
+class InReview(RivalledTask):
+    """Hold a terminal task that is not approved."""
+
+    directory = "dp"
+
+
+@dataclass
+class RootContent:
+    """Hold what the page shows of a root."""
+
+    settings: Settings
+    stages: list[StageStatus]
+    home: Path                        # the folder of the page
+    name: str                         # of the root
+    turns: ReportTurns | None = None
+    judged: dict[str, TurnRow] = field(default_factory=dict)
+    broken: list[Trouble] = field(default_factory=list)
+
+
+def write_index(roots: list[tuple[Settings, list[StageStatus]]], room: int = DETAIL_BYTES) -> Path:
+    """Write the page of some roots into the first one, and return its path. Items in full get
+    `room` bytes."""
+    home = roots[0][0].root
+    with redirect_stderr(io.StringIO()):   # the page names broken records
+        html = page([RootContent(settings, stages, home, settings.root.resolve().name)
+                     for settings, stages in roots], room)
+    write_atomic(home / PAGE, html)
+    return home / PAGE
+
+
+def page(roots: list[RootContent], room: int) -> bytes:
+    """Return the page as HTML."""
+    rows = []
+    details = pack_fitting(enumerate(_details(roots, rows)), room)
+    n_rows = len(rows)
+    while len(pack(rows)) > ROW_BYTES:
+        rows = rows[:len(rows) // 2]
+    models = dict.fromkeys(cost.model for one in roots for cost in costs_of(one.settings.root))
+    title = [" and ".join(one.name for one in roots), time.strftime("%Y-%m-%d %H:%M"),
+             named([*models]) or "no model"]
+    duels = [one for one in roots if one.turns]
+    items = section(
+        "items", "Items",
+        unreadable([printable(str(e)) for one in roots for e in one.broken], "record", MAX_LISTED),
+        box("div.cards", *(card(f"By {key}", {
+            "kind": "cross", "title": key, "down": key, "across": {"key": "root"}})
+            for key in ("kind", "result"))),
+        len(rows) < n_rows and box("p.notice", f"The first {len(rows):,} of {n_rows:,}."), LISTING)
+    failed = [[one.name, text[:FAILED_CHARS], True, True] for one in roots if (
+        text := "\n".join(failed_lines(failed_in(one.settings.root, one.stages))))]
+    idle = _stages(roots, True)
+    sections = [
+        duels and section("verdict", "Verdict", box("div.cards", *map(_verdict, duels))), items,
+        section("stages", "Stages", _stages(roots, False), idle and box(
+            "details", box("summary", "Stages without items"), idle)),
+        failed and section("failed", "Failed and left out", {"kind": "texts", "texts": failed}),
+        _pages(roots)]
+    return build(" · ".join(title), sections, {
+        **TABLE, "grid": grid_of(duels[0].turns.duel) if duels else None}, rows, details)
+
+
+# sections ----------------------------------------------------------------------------------------
+
+def _verdict(content: RootContent) -> Block:
+    """Return the verdict of a root's duel, with the best pairs."""
+    turns, root = content.turns, content.settings.root
+    report = ReportContent(turns.duel, turns.rows, [], [], [], [], best_pairs(root), turns.outdated)
+    return box("div.stack", box("h3", content.name), *verdict(report, content.settings.report))
+
+
+def _stages(roots: list[RootContent], idle: bool) -> Block:
+    """Return a table of the stages, of the idle ones those without items; None without any."""
+    stages = [(one, content.name if roots[1:] else "")
+              for content in roots for one in content.stages
+              if any(one.counts.values()) is not idle]
+    order = [one.stage for one, _ in stages]
+    stages.sort(key=lambda entry: order.index(entry[0].stage))
+    head, *rows = table_of([one for one, _ in stages])
+    return rows and table(
+        "Stages", [*head, "time", "root", ""],
+        [[*cells, {"kind": "duration", "seconds": one.seconds}, name, one.note]
+         for (one, name), cells in zip(stages, rows, strict=True)],
+        "lw" + "r" * (len(head) - 1) + "ww")
+
+
+def _pages(roots: list[RootContent]) -> Block:
+    """Return the section with links to other pages, or an empty list."""
+    links = [box("li", {"kind": "file", "path": os.path.relpath(path, content.home)}, f" {what}")
+             for content in roots for pattern, what in PAGES.items() if pattern != PAGE
+             for path in sorted(content.settings.root.glob(pattern))]
+    return links and section("pages", "Pages", box("ul.listed", *links))
+
+
+# rows and their details --------------------------------------------------------------------------
+
+def _details(roots: list[RootContent], rows: list[Object]) -> Iterator[Block]:
+    """Yield the details of each item of the roots; add its row to `rows`."""
+    for content in roots:
+        settings = content.settings
+        try:
+            content.turns = read_duelled(settings, settings.challenger.how, "")
+            content.judged = {row.name: row for row in content.turns.rows}
+        except Trouble as e:   # there is no duel, or its outcome cannot be read
+            content.broken += [e] if isinstance(e, BrokenRecord) else []
+        for cls, entry in ENTRIES.items():
+            store = Store(settings.root, cls).open()
+            for name in store.names():
+                path = store.path(name)
+                try:
+                    row, details = entry(content, path, store.read(name))
+                except BrokenRecord as e:
+                    store.broken.append(e)
+                    continue
+                file = os.path.relpath(path, content.home)
+                rows.append({"second": "", "short": "", **row, "name": name, "files": [file],
+                             "id": file.removesuffix(".json"), "root": content.name})
+                yield details
+            content.broken += store.broken
+
+
+def _task(content: RootContent, path: Path, task: RivalledTask) -> Entry:
+    root, about = content.settings.root, task.about
+    audit = known_in(root, TaskAudit, task.instance_id)
+    audited = audit_row("", audit) if audit else {}
+    row = task_row(task, known_checks(root, task)) if task.kind == DATAPOINT else {}
+    fault = next(part_faults(task), None)
+    files = task_files(task, path)
+    first = [one for one in files if one["path"] in ("instruction.md", f"solution/{GOLD}")]
+    failing = verifier_config(task).get("FAIL_TO_PASS")
+    tests = [box("li.mono", str(one)) for one in failing[:MAX_LISTED]
+             ] if isinstance(failing, list) else []
+    checks = row.pop("checks", [])
+    return {
+        **row, **{key: str(about.get(key, ""))[:SHOWN_CHARS] for key in ("repo", "language")},
+        "kind": NOUNS.get(task.kind, task.kind.replace("_", " ")),
+        "result": row.get("status") or (fault.reason if fault else "ready"),
+        "second": (task.instruction or "")[:SHOWN_CHARS],
+        "audit": audited.get("result"), "killed": audited.get("killed"),
+    }, [{"kind": "files", "files": first, "isOpen": True},
+        tests and part("Tests that fail before it is solved", box("ul.listed", *tests)),
+        {"kind": "checks", "checks": audited.get("checks", checks)},
+        part("Files", {"kind": "files", "files": files})]
+
+
+def _turn(content: RootContent, path: Path, answer: Answer) -> Entry:
+    turns, row = content.turns, content.judged.get(path.stem)
+    if not row:
+        return {"kind": "turn", "result": "not judged", "instance": answer.instance_id}, {
+            "kind": "sides", "sides": [[side, turn_text(getattr(answer, side), answer.messages)]
+                                       for side in ("king", "challenger")]}
+    in_bucket = row.label if turns.duel.mode == "king" else "judged"
+    return {
+        **turn_row(row, turns.duel, SHOWN_CHARS), "kind": "turn",
+        "result": in_bucket or "no verdict",
+    }, turn_details(row, *turns.read(row.name), turns.duel, turns.commits)
+
+
+def _attempt(content: RootContent, path: Path, attempt: Attempt) -> Entry:
+    row = attempt_row(attempt)
+    return {**row, "kind": "attempt", "result": row["status"]}, attempt_details(attempt)
+
+
+def _environment(content: RootContent, path: Path, one: Environment) -> Entry:
+    return {"kind": "environment", "result": one.status, "repo": one.repo, "why": one.error,
+            "second": one.summary[:SHOWN_CHARS], "image": one.image_name, "seconds": one.seconds}, {
+        "kind": "texts", "texts": [["install script", one.install_script, True, True],
+                                   ["test script", one.test_script, True, True]]}
+
+
+ENTRIES = {RivalledTask: _task, InReview: _task, Answer: _turn, Attempt: _attempt,
+           Environment: _environment}

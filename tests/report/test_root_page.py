@@ -1,0 +1,114 @@
+"""Check index.html, the page of a root: what it holds, that what it shows cannot run, two roots."""
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import replace
+
+import fake_judges
+import pytest
+from a_task import a_bug, a_datapoint, a_pull, a_strip, edited, write_foreign, write_task
+from an_attempt import write_attempt
+from browser import block_of, wait
+from conftest import run_script, settings_for, write_commits
+from heron_environment import an_environment, write_env
+
+from codedata.report.root_page import write_index
+
+HOSTILE = "</script><img src=x onerror=hacked(1)><!--<script>hacked(2)</script>\u202e"
+SHOWN = HOSTILE.replace("\u202e", "⟨U+202E⟩")
+
+
+@pytest.fixture
+def root(tmp_path, fake_llm):
+    """Write a root with an item of each kind, and a broken environment."""
+    root = tmp_path / "nest"
+    root.mkdir()
+    fake_judges.judged(root, fake_llm, 2)
+    write_commits(root, 2)
+    fake_judges.report_text(root)
+    fake_judges.write_answers(root, 1, first=3)
+    for task in (a_bug(instruction=HOSTILE), a_strip(), a_pull(), a_datapoint()):
+        write_task(root, task)
+    write_task(root / "x", edited(a_datapoint("draft"), about={"status": "in_review"}))
+    shutil.move(root / "x/task", root / "dp")
+    write_foreign(root, "theirs", {"tests/config.json": '{"FAIL_TO_PASS": 3}'})
+    write_env(root, an_environment(install_script=HOSTILE, summary=HOSTILE))
+    write_attempt(root, why=HOSTILE, model=HOSTILE)
+    (root / "env/torn.json").write_text("{" + HOSTILE)
+    return root
+
+
+def page_of(root, *flags) -> bytes:
+    done = run_script("status.py", root, "--html", *flags)
+    assert (done.returncode, done.stdout) == (
+        0, f"open:  {root}/index.html   all of it on one page\n"), done.stderr
+    return (root / "index.html").read_bytes()
+
+
+def files_of(root) -> dict:
+    return {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
+
+
+def test_every_item_of_a_root_and_nothing_else_is_written(root):
+    before = files_of(root)
+    html = page_of(root)
+    after = files_of(root)
+    assert after.pop(root / "index.html") and after == before
+    rows = block_of(html, "rows")
+    assert {(row["kind"], row["id"], row["result"]) for row in rows} == {
+        ("turn", "answer/t_1", "refined"), ("turn", "answer/t_2", "refined"),
+        ("turn", "answer/t_3", "not judged"), ("bug", "task/heron.agent-1.0123abcd", "ready"),
+        ("stripped patch", "task/heron.function.0123abcd", "ready"),
+        ("pull request", "task/heron__heron-7", "ready"),
+        ("terminal task", "task/tally", "approved, edited"),
+        ("terminal task", "dp/draft", "in review"),
+        ("task of others", "task/theirs", "ready"), ("environment", "env/heron", "success"),
+        ("attempt", "attempt/sums.01234567.own-m-012345.1", "solved")}
+    assert re.search(rb"<title>nest \xc2\xb7 20\d\d-\d\d-\d\d \d\d:\d\d \xc2\xb7 a, b<", html)
+    data = re.search(r'id="data">(.*?)</script>', html.decode())[1]
+    for text in ("1 record cannot be read", "env/torn.json", "report/report.html",
+                 "challenger’s lead"):
+        assert text in data
+
+
+def test_rows_are_read_by_keys_and_what_is_hostile_runs_nowhere(root, show):
+    html = page_of(root)
+    n_rows, shown = len(block_of(html, "rows")), {}
+    for width in (1300, 400):   # the fixture sees whatever runs
+        tab = show(html, width=width)
+        tab.click(".pair a")   # a best pair leads to its turn
+        tab.wait_for_selector("#reader[open]:has-text('answer/t_1')")
+        tab.keyboard.press("Escape")
+        wait(tab, "!location.hash.includes('item')")
+        tab.keyboard.press("Home")
+        tab.keyboard.press("Enter")
+        for n in range(1, n_rows + 1):
+            tab.wait_for_selector(f"#reader[open] .position:text-is('{n} of {n_rows}')")
+            shown[tab.inner_text("#reader-title")] = tab.inner_text("#reader")
+            assert tab.locator("main img, #reader img, #reader script").count() == 0
+            assert tab.evaluate("document.documentElement.scrollWidth") <= width
+            tab.keyboard.press("j")
+    for id, texts in {
+            "task/heron.agent-1.0123abcd": (SHOWN, "+    return 2 * depth", "::test_none"),
+            "task/heron.function.0123abcd": ("What herons do.",), "task/tally": ("Write /app",),
+            "task/heron__heron-7": ("Let herons wade", "gold.patch"), "env/heron": (
+                SHOWN, "pytest -q"), "answer/t_1": ("quartz 1", "onyx 1", "Verdicts"),
+            "attempt/sums.01234567.own-m-012345.1": (SHOWN, "Trajectory", "solved")}.items():
+        for text in texts:
+            assert text in shown[id], (id, text)
+
+
+def test_two_roots_beside_each_other_and_items_without_room(root, show, fake_llm):
+    other = root.with_name("other")
+    write_attempt(other, status="wrong")
+    html = page_of(root, "--beside", str(other))
+    assert {row["id"] for row in block_of(html, "rows") if row["root"] == "other"} == {
+        "../other/attempt/sums.01234567.own-m-012345.1"}
+    tab = show(html, "#root=other")
+    assert tab.inner_text("output.count") == "1 of 12 items"
+    assert "nest and other" in tab.title() and not (other / "index.html").exists()
+    write_index([(replace(settings_for(fake_llm), root=root), [])], room=0)
+    tab = show((root / "index.html").read_bytes(), "#item=task/tally")
+    assert "it holds 0 of 11 items in full" in tab.inner_text("#reader")
+    assert tab.locator("#reader a").get_attribute("href") == "task/tally"
