@@ -10,6 +10,7 @@ writes  OUTPUT_DIR/<repo_name>_analysis.json   Analysis, whose `source` is stati
 The same input gives the same bytes. Exit codes: 0 done (files that could not be analysed are
 named), 2 usage.
 """
+from __future__ import annotations
 
 import argparse
 import sys

@@ -5,6 +5,7 @@ in every run and are not flaky. Without, it is estimated from the call graph, wh
 calls than one test makes: a test adds 1 to a function it calls, and 0.8 times as much for each
 further call on the way.
 """
+from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable

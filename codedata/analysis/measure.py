@@ -3,6 +3,7 @@
 The suite runs in fresh containers of an image to which coverage.py was added; the image is removed
 after the run. Not measured: what other processes execute.
 """
+from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator

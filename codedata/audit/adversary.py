@@ -3,6 +3,7 @@
 A cheat counts only if the verifier rewards its script. Edge cases are left to a reader: nearly
 every suite lacks some. Not promised: that a rewarded script breaks the sentence that it quotes.
 """
+from __future__ import annotations
 
 from functools import partial
 from importlib.resources import files

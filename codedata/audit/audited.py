@@ -2,6 +2,7 @@
 
 Everything is graded by the task's own verifier, in a fresh container without network.
 """
+from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable

@@ -1,6 +1,7 @@
 """Try to be rewarded without solving a task: by known cheats, by cheats made from the task's own
 files, by a spy on the tests, by files of the image that hold the solution's text, and by scripts
 that somebody has put beside the task."""
+from __future__ import annotations
 
 import json
 import re

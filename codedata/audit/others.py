@@ -4,6 +4,7 @@ folder in each row, as a tar.
 Reading is bounded and runs nothing. So it does not show that a gold is rewarded: tests may need a
 network, or something outside the working directory.
 """
+from __future__ import annotations
 
 import glob
 import io

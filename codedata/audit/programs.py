@@ -3,6 +3,7 @@
 For Python and shell, and for JavaScript, TypeScript and Go where ENDS and LOOKS have a statement.
 Nothing is executed. Not promised: that a program in a language other than Python still parses.
 """
+from __future__ import annotations
 
 import ast
 import base64

@@ -1,6 +1,7 @@
 """Ask a model to classify each survivor of `strength`: as wrong by a sentence of the instruction,
 equal in meaning, or different where the instruction says nothing. The gold is read, too: it may be
 wrong itself."""
+from __future__ import annotations
 
 import json
 from collections import Counter

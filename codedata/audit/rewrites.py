@@ -8,6 +8,7 @@ Not promised: equal line numbers and sources, which tracebacks and inspect.getso
 function that reads its own frame is left out, but not one whose frame is read by functions that it
 calls.
 """
+from __future__ import annotations
 
 import ast
 import codecs

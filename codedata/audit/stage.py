@@ -3,6 +3,7 @@
 Each check is a part of the record: a new check, or one with a raised version, runs without the
 others. A finished check is kept in the item's reply log, so a kill loses only the running one.
 """
+from __future__ import annotations
 
 import shlex
 import time

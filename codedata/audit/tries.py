@@ -1,4 +1,5 @@
 """Grade scripts as work on a task, without a root: `audit.py try FOLDER SCRIPT…`."""
+from __future__ import annotations
 
 import argparse
 import threading

@@ -1,5 +1,6 @@
 """Check the verdicts that a task's verifier gives: on the gold, on the unchanged image, on variants
 of the gold with a small fault, and on rewrites with the same meaning."""
+from __future__ import annotations
 
 import re
 import time

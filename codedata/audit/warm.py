@@ -1,5 +1,6 @@
 """Judge changes to the source of a repository's task in a warm sandbox of its environment, if the
 root has this environment and the coverage of its tests."""
+from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass

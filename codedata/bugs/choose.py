@@ -9,6 +9,7 @@ caps. Bugs on disk that are still good, and bugs that the proof has refused, com
 So a proven bug is neither lost nor paid for twice, further candidates only add bugs, and a refused
 bug is not replaced. An interrupted run makes the same choice as a complete one.
 """
+from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator

@@ -1,4 +1,5 @@
 """Measure a bug: the tests that fail, the functions that change, a linter's new messages."""
+from __future__ import annotations
 
 import hashlib
 import re

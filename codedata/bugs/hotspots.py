@@ -4,6 +4,7 @@ callers, its callees and its tests.
 Everything is read from the analysis, and from the coverage where there is one. Equal arguments give
 equal texts, since a resumed agent repeats its actions.
 """
+from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import reduce

@@ -3,6 +3,7 @@
 Every check compares texts with the fix, the failing tests, README, docs and the reproduction.
 Meaning is not checked: a paraphrase of the fix is not found.
 """
+from __future__ import annotations
 
 import keyword
 import posixpath

@@ -8,6 +8,7 @@ Held-out cases of a verifier must not refuse a right repair. So only literals ch
 the tests give the same argument or to ones near them, of the same type and sign, or to edited
 texts; and the outcome must be of the kind and type that the recorded call has.
 """
+from __future__ import annotations
 
 import ast
 import random

@@ -5,6 +5,7 @@ facts (issue_facts.py), scripts whose outcome the bug changes. A second request 
 reproduction, not the fix or a test, and asks for the report. Without a model, the best fact becomes
 the report.
 """
+from __future__ import annotations
 
 import random
 import re

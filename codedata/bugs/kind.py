@@ -5,6 +5,7 @@ Candidates of `scale` are screened in a warm sandbox: the step `validate`. All
 with --full are judged by the whole suite in fresh containers.
 An agent's change is judged when the agent submits it (inject.py).
 """
+from __future__ import annotations
 
 import threading
 from collections import defaultdict

@@ -9,6 +9,7 @@ Each candidate is one call, one item and one file. <repo_name>.<strategy>-<k> ch
 function: for modify, functions that most tests reach come first, for rewrite, the longest. The
 model's reply is data: nothing of it is run here.
 """
+from __future__ import annotations
 
 import json
 import random

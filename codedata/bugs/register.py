@@ -3,6 +3,7 @@
 A person may edit a config, and the edited config is kept. It selects the files that the operators
 may change. The lines that each test runs are in coverage/, the commands that run the tests in env/.
 """
+from __future__ import annotations
 
 from codedata.code.entities import LANGUAGES
 from codedata.disk.store import Derived, Store, digest

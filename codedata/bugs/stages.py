@@ -1,4 +1,5 @@
 """Make the stages of `bug_inject.py agent` and of `bug_inject.py scale`."""
+from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass

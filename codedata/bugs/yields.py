@@ -1,6 +1,7 @@
 """Count the candidates of `scale` and their outcomes. The counts come only from bug/ and task/:
 candidates, verdicts, bugs, and the ledger's lines about bugs that the proof refused.
 """
+from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator

@@ -11,6 +11,7 @@ Rows are read from .json (a list), .jsonl, .jsonl.gz and .parquet files, and fro
 folder. A row of any other kind raises Trouble, since nobody would notice that a skipped row was not
 compared. Only the fields that are used are checked.
 """
+from __future__ import annotations
 
 import json
 from collections.abc import Iterator

@@ -13,6 +13,7 @@ Paraphrases are not detected. The time grows with the number of texts and the nu
 to the threshold. Remove text that all of them share first, such as a long system prompt: with it
 every pair is close.
 """
+from __future__ import annotations
 
 import re
 from collections.abc import Iterable

@@ -13,6 +13,7 @@ same.
 Only text that addresses a model is detected, not every way to influence it; `check_judges.py probe`
 measures how robust a judge is. The time is linear in the text, and no text raises an exception.
 """
+from __future__ import annotations
 
 import base64
 import re

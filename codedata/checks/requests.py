@@ -5,6 +5,7 @@ to say what nobody could know: the names that its tests use and that the gold pa
 wording of its messages. The languages' grammars find them in patches. Not promised: that a text
 which passes says enough, or that a name in a string is found.
 """
+from __future__ import annotations
 
 import re
 from collections import defaultdict

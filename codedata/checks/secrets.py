@@ -15,6 +15,7 @@ These are not reported:
 A secret without a known shape or name, or one that is cut into pieces, may be missed.
 benchmarks/checks.py counts the false positives of these rules. The time is linear in the text.
 """
+from __future__ import annotations
 
 import base64
 import re

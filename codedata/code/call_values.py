@@ -13,6 +13,7 @@ A value is a kind and an object of that kind:
 An expression without values is unknown. Each expression is evaluated once a round; in a cycle, the
 values of the round before are used. The arguments of a call become values of the parameters.
 """
+from __future__ import annotations
 
 import builtins
 import os

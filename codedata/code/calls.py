@@ -4,6 +4,7 @@ An edge is `resolved` if names, types and imports identify the callee, and `gues
 name of a method does. Functions that a program builds while it runs are not found. `call_scopes.py`
 reads the files, `call_values.py` finds the values of expressions; other packages use this module.
 """
+from __future__ import annotations
 
 import gc
 import re

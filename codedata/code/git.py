@@ -1,5 +1,6 @@
 """Run this machine's git on untrusted folders and patches, without the settings of the system or
 the user. From a clone that somebody has handed over, it reads only own_repository()."""
+from __future__ import annotations
 
 import os
 import re

@@ -2,6 +2,7 @@
 
 They know families of languages, no syntax. Not promised: that a changed file parses.
 """
+from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterator

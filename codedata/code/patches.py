@@ -1,4 +1,5 @@
 """Parse, apply and make patches in git's format, hunk by hunk."""
+from __future__ import annotations
 
 import re
 from bisect import bisect_right

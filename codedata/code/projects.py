@@ -1,4 +1,5 @@
 """Read what a project's files declare: its summary, dependencies and licence."""
+from __future__ import annotations
 
 import re
 from configparser import ConfigParser

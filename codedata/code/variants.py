@@ -4,6 +4,7 @@ Python, JavaScript, TypeScript and Go are changed by codedata.code.operators, ot
 patterns of generic.toml. No file is executed. Not promised: that a variant is wrong. Some mean the
 same as the gold, and some break what the task does not ask for.
 """
+from __future__ import annotations
 
 import re
 from bisect import bisect_left

@@ -1,4 +1,5 @@
 """Write a conversation as a trajectory in ATIF 1.8, the form of Harbor."""
+from __future__ import annotations
 
 from collections.abc import Sequence
 

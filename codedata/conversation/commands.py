@@ -13,6 +13,7 @@ Loops and stalls are detected, too: commands that repeat earlier ones, or neithe
 anything. A program detects them because judges often miss that a step repeats one from many turns
 ago.
 """
+from __future__ import annotations
 
 import re
 from collections import defaultdict

@@ -7,6 +7,7 @@ that are equal but for blanks are the same. Not promised: that other commands do
 Two turns are the same if their calls are, in any order. Only calls that may meet keep theirs: edits
 of one file, and whatever else may change something, such as a command that runs code.
 """
+from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence

@@ -5,6 +5,7 @@ Effect, the shell command that does the same, and the text that judges read. Som
 file that SWE-agent's editor has open: `history`, the conversation before the call, shows which one.
 Nothing here tells whether a call would succeed.
 """
+from __future__ import annotations
 
 import difflib
 import json

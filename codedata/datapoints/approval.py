@@ -4,6 +4,7 @@ proven.
 A status in the labels does not approve a datapoint: anybody may write it. Not promised: that a
 record in dp/_checks/ or a proof.json was written by codedata.
 """
+from __future__ import annotations
 
 import re
 from collections import Counter

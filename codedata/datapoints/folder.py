@@ -4,6 +4,7 @@ A builder writes prompt, dockerfile, tests, weights and solution. with_texts() p
 places (PARTS) and adds the verifier and the Dockerfile lines that give the work directory to the
 agent. Nothing is run here, and no link is followed.
 """
+from __future__ import annotations
 
 import json
 import re

@@ -3,6 +3,7 @@
 Fetching runs the package's own build script, in a container that has a network and nothing else.
 Not promised: that the metadata name the right licence.
 """
+from __future__ import annotations
 
 import re
 import shlex

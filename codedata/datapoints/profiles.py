@@ -1,5 +1,6 @@
 """Fill in the instructions of the roles with the values of a profile (profiles.toml), and list the
 values that no datapoint has."""
+from __future__ import annotations
 
 import re
 from contextlib import suppress

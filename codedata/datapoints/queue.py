@@ -12,6 +12,7 @@ promised: that the last transitions outlive a power cut, that a process sees an 
 it has already read, or that a process which starts while the clock is set forward sees claims of
 others.
 """
+from __future__ import annotations
 
 import fcntl
 import hashlib

@@ -1,4 +1,5 @@
 """Compare how often agents solve a datapoint with what its profile wants."""
+from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -2,6 +2,7 @@
 
 An idea agent starts from a seed. Solutions and files that are not text are left out.
 """
+from __future__ import annotations
 
 import json
 import re

@@ -3,6 +3,7 @@
 Only words are compared (codedata/checks/duplicates.py), so the same idea in other words is not
 found.
 """
+from __future__ import annotations
 
 import re
 from collections.abc import Iterable

@@ -5,6 +5,7 @@ checks, which contents.py runs afterwards.
 Each check has passed, has failed, or was not made, and gives a reason. Findings that need judgement
 are listed for a reviewer.
 """
+from __future__ import annotations
 
 import ast
 import re

@@ -7,6 +7,7 @@ class with `places` an item is a folder, in which each field is a file or folder
 Files are written to a temporary name in the same directory, flushed and renamed; folders are
 exchanged. So a kill leaves the old item or the new one.
 """
+from __future__ import annotations
 
 import ctypes
 import hashlib

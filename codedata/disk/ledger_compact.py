@@ -4,6 +4,7 @@ The sum is a line of its own in the same file (state `summed`), so that a kill b
 changes nothing. Items with kept replies are left as they are: the ids in their lines tell which
 replies are paid for.
 """
+from __future__ import annotations
 
 from itertools import chain
 from pathlib import Path

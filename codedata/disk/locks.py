@@ -1,4 +1,5 @@
 """Lock files, directories and temporary folders. A lock belongs to a living process."""
+from __future__ import annotations
 
 import fcntl
 import os

@@ -5,6 +5,7 @@ Safe to use from several threads.
 Parquet is read by duckdb, which skips row groups outside the requested rows. Remote bytes are
 fetched with the caller's `http`. Values are plain JSON values.
 """
+from __future__ import annotations
 
 import glob
 import gzip

@@ -1,6 +1,7 @@
 """Keep the further blind answers of a turn, in answer*/_samples/<item>.json, and find out whether
 all of them take the same step: then there is nothing that a challenger could do better.
 """
+from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace

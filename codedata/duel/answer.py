@@ -6,6 +6,7 @@ only where a turn of the agent has several. A model that takes no tools, in a we
 conversation either, is asked in the text form, in which calls are shell commands; its turn becomes
 a call of the agent's shell.
 """
+from __future__ import annotations
 
 import json
 from collections.abc import Callable

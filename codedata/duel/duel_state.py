@@ -4,6 +4,7 @@ Everything is computed from the records on disk, so files that were edited, dele
 are taken into account. A turn counts if both its answers exist and its score was made from them (or
 edited by a person).
 """
+from __future__ import annotations
 
 import fcntl
 from dataclasses import asdict, dataclass

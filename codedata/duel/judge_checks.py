@@ -7,6 +7,7 @@ all of which a competent judge rejects; and with itself, which is a draw. The pa
 resumed like any turn and stored as Score records in probe/ and sanity/; for a panel with a new
 judge, only that judge is asked.
 """
+from __future__ import annotations
 
 import random
 import re

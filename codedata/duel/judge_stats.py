@@ -10,6 +10,7 @@ metrics.
 None of these numbers shows that a judge is right: five judges that make the same mistake agree
 perfectly.
 """
+from __future__ import annotations
 
 import math
 import re

@@ -18,6 +18,7 @@ are stored).
 Turns must come in natural order of their names, because the bootstrap draws positions. The numbers
 do not show how good the judges are: a panel of one noisy judge gives numbers just as smooth.
 """
+from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -9,6 +9,7 @@ placebo    the prompt is that of `informed`, but says that there is no pull requ
 The variant of the root's settings fills answer/; `ch.py --how X` with another one writes
 variants/X/, which `validate.py --how X` judges.
 """
+from __future__ import annotations
 
 import json
 import random

@@ -19,6 +19,7 @@ r"""Parse a judge's reply: find the last complete verdict that the judge wrote a
 
 Another object may still not be the judge's: the prompt must delimit the answers clearly.
 """
+from __future__ import annotations
 
 import json
 import re

@@ -1,4 +1,5 @@
 """Choose the base image whose Python a project was written for, or the Python that it lacks."""
+from __future__ import annotations
 
 import re
 from collections.abc import Callable

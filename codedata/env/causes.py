@@ -1,5 +1,6 @@
 """Name why an environment was not set up: a cause from a closed list, and the line that shows it.
 """
+from __future__ import annotations
 
 import re
 from dataclasses import dataclass

@@ -4,6 +4,7 @@ An address is cloned once into a folder of env/_sources/, from which every commi
 is checked out there, so that several commits can be set up at once. A password in an address is
 used only to fetch and never stored. Git runs no hook, filter or submodule of a repository.
 """
+from __future__ import annotations
 
 import os
 import re

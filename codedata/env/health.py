@@ -1,4 +1,5 @@
 """Name why a run of a test script is not healthy, and list test files without any case."""
+from __future__ import annotations
 
 import re
 

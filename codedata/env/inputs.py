@@ -6,6 +6,7 @@ row's file; else the image's working directory; else what `repo` names: a git ad
 on GitHub. Only --repo may name a folder. With `base_commit` that commit is set up. Not promised:
 that a folder stays unchanged while it is copied.
 """
+from __future__ import annotations
 
 import hashlib
 import json

@@ -7,6 +7,7 @@ container. The first healthy recipe is taken; if there is none, the verified one
 passed tests is taken, and its record says so. The scripts of a commit's nearest ancestor may be
 tried first, in its image.
 """
+from __future__ import annotations
 
 import time
 from collections.abc import Sequence

@@ -3,6 +3,7 @@
 The child prints the name of each file before it opens it. If it ends early (endless parsing, no
 memory left), it is started again without the last named file. That file need not be the cause.
 """
+from __future__ import annotations
 
 import json
 import os

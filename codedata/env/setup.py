@@ -4,6 +4,7 @@ record.
 The image and scripts of a commit's nearest ancestor come first, then the recipe planner, then the
 agent, until scripts verify. A record is a success only if its scripts were verified.
 """
+from __future__ import annotations
 
 import secrets
 import time

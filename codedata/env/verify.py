@@ -8,6 +8,7 @@ need it. A suite is not healthy if most test files have no case. At the end it r
 broken source: a script that does not notice is hollow. Not promised: that a test that passed four
 times will never fail.
 """
+from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace

@@ -3,6 +3,7 @@
 An audit counts only for the task as it is now. Evidence and survivors stay in audit/: they are
 hints at the gold.
 """
+from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence

@@ -3,6 +3,7 @@
 A card follows from the directories alone and has no date, so the same export always has the same
 card.
 """
+from __future__ import annotations
 
 import json
 import re

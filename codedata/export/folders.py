@@ -2,6 +2,7 @@
 
 Equal rows give equal bytes: duckdb writes with one thread, in the order of the rows.
 """
+from __future__ import annotations
 
 import glob
 import io

@@ -1,6 +1,7 @@
 """Write tasks as folders for Harbor and its readers (docs/exports.md has the table): the folder in
 task/ without proof and rivals, with its split and the name of its final image.
 """
+from __future__ import annotations
 
 from copy import deepcopy
 from pathlib import Path

@@ -4,6 +4,7 @@ tasks.
 Each format has a folder with its rows or tasks, card and manifest. The folders are made in
 export/_tmp/ and put in place one by one.
 """
+from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence

@@ -3,6 +3,7 @@ the source data set and the models.
 
 These facts are published, so names that are paths on this machine are cut to their last part.
 """
+from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator

@@ -4,6 +4,7 @@ So neighbouring turns of one trajectory, which share their history, are not dupl
 equal commands at the end of different tasks. System messages are not compared, nor lines that the
 first messages of many tasks share, which come from the harness.
 """
+from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator

@@ -2,6 +2,7 @@
 as `swesmith`, where a patch is the reverse of the solution; stripped patches as `nl2repo`, with
 their document.
 """
+from __future__ import annotations
 
 from functools import partial
 

@@ -1,4 +1,5 @@
 """Read what the exports of judged turns come from: the turns, the duel and its outcome."""
+from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence

@@ -5,6 +5,7 @@ verdicts}]}. judge.py makes the verdicts; without a leak judge in the settings, 
 facts.py bar a turn. A stored verdict is found by the digest of history, turn and pull request, and
 is not paid for again.
 """
+from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace

@@ -5,6 +5,7 @@ literals, line numbers and code of the pull request, word for word, and anchors:
 of the turn replaces or searches for. The leak judge gets the `certain` facts as hints; without a
 leak judge, these reject a turn. Paraphrases are not detected.
 """
+from __future__ import annotations
 
 import re
 from collections import defaultdict

@@ -3,6 +3,7 @@ hides, the repository's later history or pages, or the pull request before it wr
 
 Commands and results are searched for that: what an agent hides in other words is missed.
 """
+from __future__ import annotations
 
 import re
 

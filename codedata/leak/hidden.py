@@ -1,6 +1,7 @@
 """Index texts that somebody was shown and patches that they were not shown, to find what gives a
 solution away in turns (facts.py), issue reports, documents and instructions.
 """
+from __future__ import annotations
 
 import re
 from functools import cached_property, lru_cache

@@ -3,6 +3,7 @@
 The conversation comes first, the pull request second, and the rule on leaks third, so that an
 endpoint's prefix cache serves challenger, leak judge and its later checks from one entry.
 """
+from __future__ import annotations
 
 from codedata.code.entities import is_document, is_of_tests
 from codedata.code.patches import files_of

@@ -1,4 +1,5 @@
 """Ask a model until its reply can be read."""
+from __future__ import annotations
 
 from collections.abc import Callable, Collection
 

@@ -5,6 +5,7 @@ every number made with it is printed with that note. The server is a child proce
 with the first call and ends with its parent, however the parent ends, because it watches its
 standard input. It runs in a session of its own (setsid), so Ctrl-C reaches the parent alone.
 """
+from __future__ import annotations
 
 import importlib.util
 import json

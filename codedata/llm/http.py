@@ -10,6 +10,7 @@ used. A body is read up to the call's limit, counted after decompression.
 piece is sent or received, the socket's timeout is cut to what is left. Not bounded: looking up a
 host's name, and the handshake with an endpoint behind an https proxy (TLS within TLS).
 """
+from __future__ import annotations
 
 import http.client
 import io

@@ -1,6 +1,7 @@
 """Ask an endpoint for its models before the first paid call, and say what will go wrong. What this
 finds never ends a run: not every endpoint has such a list.
 """
+from __future__ import annotations
 
 import re
 from difflib import get_close_matches

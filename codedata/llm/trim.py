@@ -4,6 +4,7 @@ The system message, the task and the last two messages stay; where dropping the 
 them is not enough, the last two lose the middle of long bodies. Everything else in the request is
 `fixed` and never cut; where that does not fit, the item fails.
 """
+from __future__ import annotations
 
 import re
 from bisect import bisect_right

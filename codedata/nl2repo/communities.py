@@ -5,6 +5,7 @@ they are in the same module, and draw candidates, the sets of functions to strip
 Communities are found by Louvain's method in the graph of functions and the tests, calls and modules
 that they share. A function that more than half of the tests reach is in no community.
 """
+from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict

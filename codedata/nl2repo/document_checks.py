@@ -3,6 +3,7 @@ print the stated output, and that nothing of hidden bodies and tests is shown.
 
 Texts and syntax trees are compared. Not checked: whether a sentence is true.
 """
+from __future__ import annotations
 
 import ast
 import builtins

@@ -2,6 +2,7 @@
 `facts` of nl2repo.py. A third of the facts that are not in sources or README is held out: no
 document shows them, and verifiers run them beside the tests.
 """
+from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence

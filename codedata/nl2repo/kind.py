@@ -4,6 +4,7 @@ instructions.
 Only a test that needs one of the bodies may fail. Doctests are never graded: they are in the
 docstrings that a solver sees.
 """
+from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping

@@ -1,5 +1,6 @@
 """Copy a repository's source out of its image, and describe it: the steps `extract` and `meta` of
 nl2repo.py. Later steps read the copy. A lost copy is made again."""
+from __future__ import annotations
 
 import sys
 import time

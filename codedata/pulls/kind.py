@@ -4,6 +4,7 @@ hidden tests are the test files that it changes, in their new version.
 Documentation and what no test reads are in neither and stay unchanged. The gold also has changes
 that do not belong to the request's purpose.
 """
+from __future__ import annotations
 
 import re
 from dataclasses import dataclass

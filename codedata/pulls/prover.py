@@ -4,6 +4,7 @@ The suite runs twice with the request in the image of its base commit, then once
 tests. The rest is as for every patch (tasks/prove.py), in an image of the base commit, which has
 the earlier tests and nothing of the request.
 """
+from __future__ import annotations
 
 import math
 from dataclasses import replace

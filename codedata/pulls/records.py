@@ -1,5 +1,6 @@
 """Write the records of pull requests, and find pull requests without an environment: the steps
 `records` and `setup` of pr_tasks.py, and its --check."""
+from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict

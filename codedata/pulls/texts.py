@@ -6,6 +6,7 @@ the text does not say, and does the text reveal the solution? Only then does it 
 which is checked in the same way. A program checks quotes, names of tests, and code of the solution.
 Not promised: that the model overlooks nothing; audit.py looks again.
 """
+from __future__ import annotations
 
 import json
 import re

@@ -6,6 +6,7 @@ choose the turn. So the prompts of a source and a seed form one fixed sequence, 
 needs only a `Cursor` into it to continue. Attempts are added all the time: their content counts in
 place of their number.
 """
+from __future__ import annotations
 
 import random
 from collections import Counter, deque

@@ -9,6 +9,7 @@ that no hook, attribute or configured program of the clone has an effect. Not pr
 with SHA-256 names, or commits that a clone lacks, can be read; that a commit without a number is a
 whole pull request.
 """
+from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator

@@ -5,6 +5,7 @@ One listing of the API has requests and issues alike, 100 a page, and lacks of a
 the clone has: no other way takes fewer calls, of which anonymous users get 60 an hour. Not
 promised: that a request is found whose number no commit names (one merged by rebasing).
 """
+from __future__ import annotations
 
 import json
 import math

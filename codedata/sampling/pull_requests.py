@@ -6,6 +6,7 @@ reads only the columns of ids to locate the rows; a second one reads only the ro
 and the columns that a record needs. Nothing here checks that a patch applies or that a licence is
 an SPDX name.
 """
+from __future__ import annotations
 
 import re
 import reprlib

@@ -3,6 +3,7 @@
 A record is small: it says where the row is and how it ended. A row that is not as it was recorded
 is refused.
 """
+from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache, partial

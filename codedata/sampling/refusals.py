@@ -3,6 +3,7 @@
 CallTurn.problem() and Turn.problem() say what is wrong with a turn itself, for every form alike,
 and result_problem() what is wrong with the results in its history.
 """
+from __future__ import annotations
 
 # of a trajectory
 UNREADABLE = "a file, row or line that "   # followed by what is wrong with it

@@ -5,6 +5,7 @@ Files that a person edited are kept. A deleted file is drawn again from its firs
 larger `count` adds files after the last one. Prompts that are left out are counted by reason; each
 oversized PR gets a ledger line of its own, which report.py lists.
 """
+from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict

@@ -1,6 +1,7 @@
 """Report what can be used of a source: of each form its trajectories, its turns and the causes
 against them, and how many instances have a PR record. Nothing is written, and no model is asked.
 """
+from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable

@@ -7,6 +7,7 @@
 A command that exits with 1 is a result; if the sandbox is gone, for whatever reason, SandboxDied is
 raised.
 """
+from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass

@@ -1,4 +1,5 @@
 """Use folders of the driver's machine wherever items are made: directly, or as a worker's copy."""
+from __future__ import annotations
 
 import io
 import shutil

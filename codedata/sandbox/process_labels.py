@@ -6,6 +6,7 @@ with a lock that is free, or gone, or this process's own, is left over. `docker 
 run` and FROM copy labels, so things made by hand from something left over are removed with it;
 things made from a kept image stay.
 """
+from __future__ import annotations
 
 import fcntl
 import os

@@ -1,4 +1,5 @@
 """Build the argument list of a sandbox's bash command, and the variables of its environment."""
+from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable

@@ -4,6 +4,7 @@ Lines are held in masks: integers with a bit for each line. The files from the s
 coverage.py, notes of the plugin) were written next to untrusted code: they are read within limits,
 and only lines of known sources count.
 """
+from __future__ import annotations
 
 import json
 import re

@@ -4,6 +4,7 @@ A row of --input is {repo, image_name, test_case_result}, with `base_commit` if 
 does not have scripts: the image holds the installed source in its working directory, and the tests
 run under pytest.
 """
+from __future__ import annotations
 
 import json
 import secrets

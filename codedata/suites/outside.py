@@ -6,6 +6,7 @@ never settings or hooks. Not promised: that a history packed or encrypted withou
 copy of the project that is imported through links or path files (shadowed.py searches for these
 inside).
 """
+from __future__ import annotations
 
 import posixpath
 import re

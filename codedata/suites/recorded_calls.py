@@ -5,6 +5,7 @@ A recording alone is not a fact. The calls that made an object are put together 
 must give the recorded outcome in three processes with different hash seeds and folders, the third
 400 days later (programs/replay_calls.py).
 """
+from __future__ import annotations
 
 import ast
 import json

@@ -1,4 +1,5 @@
 """Run a project's tests as a tool and report which of them failed."""
+from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable

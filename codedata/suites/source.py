@@ -1,5 +1,6 @@
 """Put a project's source into a sandbox, as a repository whose history ends at one commit; apply
 patches to it, find changes, and restore it."""
+from __future__ import annotations
 
 import os
 import re

@@ -3,6 +3,7 @@
 The script is run as it is. It may write reports to RESULTS; if it writes none, its output is read.
 Whether a run was complete, and which cases are stable, is decided only from the runs.
 """
+from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping

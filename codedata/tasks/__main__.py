@@ -7,6 +7,7 @@ writes  nothing
 
 Nothing is run, so no container engine is needed. Exit codes: 0 no fault, 1 faults, 2 usage.
 """
+from __future__ import annotations
 
 import argparse
 import shlex

@@ -1,4 +1,5 @@
 """Read a task's gold as a pull request: the patch that its agent did not see."""
+from __future__ import annotations
 
 from codedata.code.patches import files_of
 from codedata.records import Commit, Task

@@ -4,6 +4,7 @@ candidates for its tasks.
 Each maker has its own files of candidates, documents and reports. stages.py screens, proves and
 writes instructions in the same way for all kinds.
 """
+from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,5 @@
 """Count how often agents have solved a task, from attempt/."""
+from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path

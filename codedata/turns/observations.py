@@ -4,6 +4,7 @@ The comparison is letter for letter, but for blanks at both ends. Only where it 
 between two runs of the command here is masked in both texts: times and addresses are not always
 noise, so nothing is masked by its looks.
 """
+from __future__ import annotations
 
 import re
 from dataclasses import dataclass

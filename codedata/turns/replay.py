@@ -7,6 +7,7 @@ of the first observations are equal.
 
 Agents of codedata.agent have a shell that goes on: so has their replay.
 """
+from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence

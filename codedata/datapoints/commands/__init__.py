@@ -4,6 +4,7 @@ Each public method of these classes is a command of `build_dp.py tool`; agents.p
 that agents have as tools. A command that changes a claimed task takes the task's claim, and renews
 its lease.
 """
+from __future__ import annotations
 
 from collections.abc import Callable
 

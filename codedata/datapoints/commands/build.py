@@ -1,4 +1,5 @@
 """Turn drafts into datapoints: the commands of builders; reviewers have some of them, too."""
+from __future__ import annotations
 
 import inspect
 import re

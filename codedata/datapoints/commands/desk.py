@@ -1,4 +1,5 @@
 """Hold the folders and the queue that the commands of all roles work on."""
+from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext

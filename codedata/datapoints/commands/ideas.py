@@ -1,4 +1,5 @@
 """Turn seeds into drafts: the commands of idea agents."""
+from __future__ import annotations
 
 import json
 import re

@@ -1,4 +1,5 @@
 """Claim, end and list the tasks of agents: commands for every role."""
+from __future__ import annotations
 
 from collections import Counter
 from typing import Literal

@@ -1,4 +1,5 @@
 """Approve datapoints, return or cancel them: the commands of reviewers."""
+from __future__ import annotations
 
 from dataclasses import replace
 from typing import Literal

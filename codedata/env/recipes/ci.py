@@ -1,4 +1,5 @@
 """Read which packages and services the CI workflows and Dockerfiles of a repository set up."""
+from __future__ import annotations
 
 import re
 from itertools import chain, islice

@@ -1,4 +1,5 @@
 """Make recipes for projects tested by their build tool: Go, Cargo, Maven, Gradle, CMake, make."""
+from __future__ import annotations
 
 import re
 from dataclasses import dataclass

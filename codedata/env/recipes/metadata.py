@@ -4,6 +4,7 @@ PKG-INFO.
 The files are parsed as data and never executed. Whatever is missing or unreadable is returned as
 empty.
 """
+from __future__ import annotations
 
 import ast
 import configparser

@@ -5,6 +5,7 @@ The command that runs the tests is searched for in the chain of scripts of packa
 the rest, and given options to write a report. If no script of the root runs tests, the scripts of
 each workspace package are run. A chain without a known runner is run unchanged.
 """
+from __future__ import annotations
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,5 @@
 """Read the facts of a Node project: package.json, version files, lock file, workspaces."""
+from __future__ import annotations
 
 import json
 import re

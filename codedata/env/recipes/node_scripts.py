@@ -3,6 +3,7 @@
 A `test` script often lints, builds and audits as well. Apart from builds, the rest of the chain is
 left out. Commands without a known runner are named, not run.
 """
+from __future__ import annotations
 
 import fnmatch
 import re

@@ -4,6 +4,7 @@ The files are pyproject.toml (PEP 621, PEP 735, poetry, pdm, uv, hatch, tox in i
 setup.py (its literals), PKG-INFO, requirements files, tox.ini, pytest's configuration, and the CI
 workflows.
 """
+from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field

@@ -1,4 +1,5 @@
 """Make recipes for Python projects: a virtual environment outside the source, and a test runner."""
+from __future__ import annotations
 
 import re
 from collections.abc import Iterator

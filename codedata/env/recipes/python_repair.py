@@ -4,6 +4,7 @@ expensive one.
 Fixes that need only a sign in the log are in repairs.toml. The others are rules here: each looks
 for its own signs and returns the changed recipe, or the same one.
 """
+from __future__ import annotations
 
 import re
 from dataclasses import replace

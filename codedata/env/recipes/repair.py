@@ -4,6 +4,7 @@ repairs.toml.
 A rule takes a recipe and a log and returns the changed recipe, or the same one. All rules read each
 log, so that one round applies every fix that the log shows.
 """
+from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable

@@ -4,6 +4,7 @@ Links are resolved. A file that lies outside the folder or in `.git`, or that ca
 parsed, counts as missing, and unreadable files are recorded. Names are relative to the folder, with
 slashes.
 """
+from __future__ import annotations
 
 import configparser
 import errno

@@ -1,4 +1,5 @@
 """Build install and test scripts from lines of bash, which can be read and run by hand."""
+from __future__ import annotations
 
 import re
 import shlex

@@ -4,6 +4,7 @@ An action without a description goes on with the message of the action before it
 that follows calls is the result of the call that it names, or else of the first one without a
 result. Several calls with fewer results are not a turn: nothing tells that one message had them.
 """
+from __future__ import annotations
 
 import re
 

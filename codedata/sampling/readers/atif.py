@@ -5,6 +5,7 @@ agent did not see. They are left out. A trajectory ends at one that names subage
 the history, and their files have what the model saw from there on. An output that names no call
 answers the calls of its step that have none: of several, the last.
 """
+from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 

@@ -1,4 +1,5 @@
 """Bring the messages of trajectory files into the form of the chat API."""
+from __future__ import annotations
 
 import json
 from collections import OrderedDict

@@ -6,6 +6,7 @@ files. Where a user went back and wrote a message anew, the file has both branch
 is the chain of `parentUuid`, with the results of its calls, as a result may hang beside that chain.
 A turn after a line whose parent is missing is refused: its history is not all there.
 """
+from __future__ import annotations
 
 from collections import defaultdict
 

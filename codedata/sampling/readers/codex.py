@@ -5,6 +5,7 @@ system message where no message of the user repeats them. The tools are not in t
 user has rolled back, no later turn has seen. A result stands right after its call, before what
 somebody said while the call ran.
 """
+from __future__ import annotations
 
 from codedata.messages import content_text
 from codedata.sampling.readers.chat import half_answered, unseen_in

@@ -7,6 +7,7 @@ written by no model. `unseen`, where it is not None, returns the indexes of the 
 model of a turn, given by its index, did not see. `is_cut` says whether turns are left out, since
 their history was a summary. `subagents` are the rows of the subagents in the same document.
 """
+from __future__ import annotations
 
 import re
 from pathlib import PurePath

@@ -3,6 +3,7 @@
 `trace` is the agent's own file: it tells more than the messages that the Hub made of it, and is
 read where its form is known. `tools` are a catalogue of the agent's.
 """
+from __future__ import annotations
 
 from codedata.sampling.readers import claude_code, codex, rows
 from codedata.sampling.readers.chat import decoded

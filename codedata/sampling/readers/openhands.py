@@ -4,6 +4,7 @@ row (`history`), and logged completions (`llm_completions`).
 A trajectory ends where its history was condensed. Not promised: the texts that microagents added to
 a message of the user, which old events lack, and what a user ran in the agent's terminal.
 """
+from __future__ import annotations
 
 from codedata.messages import content_text
 from codedata.sampling.readers.chat import begins_with, distinct, unseen_in

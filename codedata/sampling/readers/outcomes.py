@@ -4,6 +4,7 @@ Those of `info` are of SWE-agent and mini-swe-agent, `report` and `test_result` 
 `rewards` is in the result.json that Harbor writes beside the folder of a trajectory. Beside the
 trajectory of an attempt of solve.py lies its record.json.
 """
+from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress

@@ -1,4 +1,5 @@
 """Read the items of the Responses API, as Codex and mini-swe-agent 2 record them."""
+from __future__ import annotations
 
 from collections.abc import Iterable
 

@@ -2,6 +2,7 @@
 the same form. A document may also be a bare list of messages, or of items of the Responses API
 among them.
 """
+from __future__ import annotations
 
 from codedata.sampling.readers.chat import decoded, first, is_conversation
 from codedata.sampling.readers.responses import message_of, reply_of

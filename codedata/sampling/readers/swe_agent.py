@@ -1,5 +1,6 @@
 """Read the .traj files of SWE-agent. `history` is what the agent saw, with its calls or commands.
 """
+from __future__ import annotations
 
 import re
 

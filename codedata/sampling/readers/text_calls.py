@@ -6,6 +6,7 @@ user's message after them their result: of one output for several calls the last
 prompts say of the protocol is taken out (DROPPED), also where the calls are those of the API
 already: answers are calls of the API, too. A call that is cut stays text, so it is not a turn.
 """
+from __future__ import annotations
 
 import json
 import re

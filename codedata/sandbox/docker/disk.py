@@ -1,5 +1,6 @@
 """Limit the disk that containers fill: watch one of them, and wait before the host has no space
 left."""
+from __future__ import annotations
 
 import shutil
 import subprocess

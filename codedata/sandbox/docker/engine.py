@@ -1,5 +1,6 @@
 """Use the Docker engine: connect to it, share a network between sandboxes, remove what killed
 runs have left."""
+from __future__ import annotations
 
 import os
 import secrets

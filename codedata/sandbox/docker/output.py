@@ -1,4 +1,5 @@
 """Collect what a command prints: keep the beginning and the end, and count the bytes between."""
+from __future__ import annotations
 
 import re
 import time

@@ -4,6 +4,7 @@ The network is off for RUN, and ADD cannot fetch URLs, unless the limits allow i
 pulls the images of FROM and COPY --from; a base image with ONBUILD steps is refused. A step's
 processes are limited from its first second on. `.dockerignore` is not applied.
 """
+from __future__ import annotations
 
 import io
 import json

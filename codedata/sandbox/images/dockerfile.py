@@ -4,6 +4,7 @@ Syntax that builders read in different ways is refused: parser directives, here-
 that only BuildKit has, ONBUILD. So is a FROM without an image in which a step can run. In somebody
 else's Dockerfile, rewritten() replaces such syntax if there is an equivalent without BuildKit.
 """
+from __future__ import annotations
 
 import json
 import re

@@ -3,6 +3,7 @@
 Only runs can show that the gold is rewarded, that an image does not reveal the solution, and that a
 test is not flaky: these are not checked.
 """
+from __future__ import annotations
 
 import ast
 import re

@@ -1,5 +1,6 @@
 """Make and run the evaluation script of a task. The script contains the task's verifier and tests,
 and prints results for graders."""
+from __future__ import annotations
 
 import base64
 import gzip

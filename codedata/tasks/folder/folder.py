@@ -4,6 +4,7 @@
 without its metadata, keywords and image name (the image's id is noted beside it). An edit of any of
 these makes the proof invalid; the instruction may be edited.
 """
+from __future__ import annotations
 
 import json
 import re

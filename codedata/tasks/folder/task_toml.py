@@ -3,6 +3,7 @@
 Harbor may refuse a file in which no fault is found: keys that harbor_keys.toml lacks are not
 checked.
 """
+from __future__ import annotations
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,5 @@
 """Make a task's tests/: the verifier's programs, config.json and the tests."""
+from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence

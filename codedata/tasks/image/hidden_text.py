@@ -5,6 +5,7 @@ holds a text if both have the same 40 bytes in a row. An archive in an archive, 
 is not read but named. Not found: texts that are shorter, or encoded in another way (escaped,
 base64, encrypted).
 """
+from __future__ import annotations
 
 import keyword
 import re

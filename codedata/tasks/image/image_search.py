@@ -1,4 +1,5 @@
 """Search the layers of an image for texts that it should not hold."""
+from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator

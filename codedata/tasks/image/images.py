@@ -6,6 +6,7 @@ it reads the files that a process in a container can read, on this machine. Lowe
 image may hold the former source; but only whoever controls the engine or the registry can read
 them.
 """
+from __future__ import annotations
 
 import json
 import re

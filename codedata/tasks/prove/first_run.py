@@ -1,5 +1,6 @@
 """Run the whole suite once with a patch, in a fresh container. The run can show that the patch
 cannot become a task, but not prove that it can: tasks/prove/prove.py makes further runs."""
+from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

@@ -9,6 +9,7 @@ container.
 
 `rows` become `runs` in proof.json. Kinds of tasks may set further conditions.
 """
+from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache

@@ -12,6 +12,7 @@ Tests that are flaky according to env/, or that need the network, do not count. 
 what these runs showed, with the script that graders run. Not promised: that a test with the same
 result in all runs will never have another one.
 """
+from __future__ import annotations
 
 import json
 import math

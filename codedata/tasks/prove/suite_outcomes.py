@@ -3,6 +3,7 @@ change cannot become a task.
 
 Runs are compared with the results in env/, without tests that are flaky or need the network.
 """
+from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace

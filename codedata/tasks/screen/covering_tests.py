@@ -1,5 +1,6 @@
 """Choose the tests that may notice a change of a source, by the lines that each test ran according
 to coverage/."""
+from __future__ import annotations
 
 import re
 from collections import defaultdict
