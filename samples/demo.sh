@@ -34,8 +34,6 @@ models = [
 [leak]
 models = [{ model = "recorded", name = "leak", endpoint = "leak" }]
 king_share = 0.0
-[prompt]
-count = 33
 [report]
 note = "The replies were written by a strong model, from the requests alone, and kept."
 [prices]
