@@ -104,7 +104,7 @@ def test_a_fault_is_named_with_its_file_and_the_way_out(
     assert code == 1 and len(others) < len(lines), lines
     # the same edit is seen once more, as one of what was proven
     assert [line for line in others if ": was edited since its runs" not in line] == []
-    assert f"{len(lines)} fault" in said and "again: python -m codedata.tasks check" in said
+    assert f"{len(lines)} fault" in said and "python -m codedata.tasks check" in said
 
 
 # what is laid into the folder of a bug, or of somebody else → where and what the fault is
