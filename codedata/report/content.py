@@ -42,6 +42,8 @@ class ReportContent:
         why = "; ".join(duel.reasons) or (
             f"at least {duel.win_margin:g} wanted, and more than chance")
         verdict = "✓ Accepted" if duel.accepted else "✗ Not accepted"
+        if duel.margin is None:
+            return f"{verdict}: {why}."
         return (f"{verdict}: the challenger’s lead over the {duel.mode} is "
                 f"{number(duel.margin, 2)} points in {plural(duel.turns, 'turn')}; {why}.")
 

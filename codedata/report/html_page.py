@@ -38,8 +38,8 @@ FIELDS = {**SIDES, "challenger": "challenger"}   # of an Answer, by side
 OTHERS = {"reference": "reference: the data set’s own turn"}
 COLOURS = {"final": "green", "refined": "mint", WON: "blue", "defeat": "grey"}   # of the buckets
 LEADS = {
-    "king": "The king answered each turn from the conversation alone; the challenger also knew the "
-            "pull request that solved the task.",
+    "king": "The king answered each turn from the conversation alone; the challenger knew the pull "
+            "request that solved the task, or is the best of several such answers.",
     "reference": "The challenger, who knew the pull request that solved the task, is put against "
                  "the data set’s own turn."}
 

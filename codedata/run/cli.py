@@ -125,7 +125,7 @@ class _Help(argparse.Action):
             if action.dest in parser.get_default("without"):
                 action.help = argparse.SUPPRESS
         if option_string != "--help-all":
-            parser.epilog = f"{SHARED} (--root DIR, --only GLOB, --status …): --help-all"
+            parser.epilog = f"{SHARED} (--root, --only, --limit, --status, --dry-run …): --help-all"
             parser._action_groups = [group for group in parser._action_groups
                                      if not group.title.startswith(SHARED)]
         parser.print_help()
