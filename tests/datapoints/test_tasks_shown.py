@@ -7,10 +7,14 @@ import re
 
 from a_datapoint import write_approved, write_datapoint
 from browser import block_of
+from conftest import write_json
 from recorded import write_checks
 
+from codedata.datapoints.folder import read_datapoint
+from codedata.records import DATAPOINT, TaskAudit
 from codedata.report.root_page import write_index
 from codedata.settings import Settings
+from codedata.tasks.folder.folder import audited_digest
 
 
 def test_terminal_tasks_are_shown_with_status_checks_and_lineage_and_broken_ones_named(
@@ -19,10 +23,17 @@ def test_terminal_tasks_are_shown_with_status_checks_and_lineage_and_broken_ones
     write_checks(tmp_path, tmp_path / "task/a")
     (write_approved(tmp_path / "task/b") / "instruction.md").write_text("Add up, quickly.")
     (tmp_path / "dp/_drafts").mkdir(parents=True)
+    (tmp_path / "audit").mkdir()
     (tmp_path / "dp/_drafts/b.md").write_text("## Task")
     c = write_datapoint(tmp_path / "dp/c", {"category": "Debugging", "lineage": {"seed": "rows"}},
                         tests="1 / 0")
     write_checks(tmp_path, c, "solvable", "run 1 gets 0.3")
+    for folder, content, name in ((tmp_path / "task/a", "", "cheats"), (c, "of old", "solvable")):
+        check = {"name": name, "version": "1", "result": "review", "why": "", "evidence": [],
+                 "figures": {}, "tries": [], "seconds": 1.0, "command": ""}
+        content = content or audited_digest(read_datapoint(folder))
+        write_json(tmp_path / f"audit/{folder.name}.json", vars(TaskAudit(
+            folder.name, DATAPOINT, content, "", [check], 1.0)))
     write_datapoint(tmp_path / "dp/d", {
         "status": "cancelled", "tags": ["t" * 900] * 99,
         "lineage": {"seed": [[[]]], "x" * 999: "y" * 999}}, weights="[", tests="#" * 30_000)
@@ -34,7 +45,7 @@ def test_terminal_tasks_are_shown_with_status_checks_and_lineage_and_broken_ones
     html = write_index([(Settings(root=tmp_path), [])]).read_bytes()
     rows = {row["id"]: row for row in block_of(html, "rows")}
     assert [(id, row["result"], row["checked"]) for id, row in rows.items()] == [
-        ("task/a", "approved", "passed"), ("task/b", "approved, edited", "not validated"),
+        ("task/a", "approved", "review"), ("task/b", "approved, edited", "not validated"),
         ("dp/c", "in review", "failed"), ("dp/d", "cancelled", "not validated")]
     assert len(rows["dp/d"]["tags"]) == 30 and rows["dp/d"]["seed"] == "[[[]]]"
     tab = show(html, "#checked=failed&item=dp/c")
