@@ -56,6 +56,6 @@ def test_terminal_tasks_are_shown_with_status_checks_and_lineage_and_broken_ones
     assert re.findall(r"dp/(\w+)", tab.inner_text(".notice")) == ["e", "empty", "g"]
     tab = show(html, "#item=dp/d")
     tab.click("#reader >> text=tests/test_outputs.py")
-    assert "The first 20,000 of 30,000 characters" in tab.inner_text("#reader")
+    tab.wait_for_selector("text=The first 20,000 of 30,000 characters")
     draft = show(html, "#item=task/b").locator("#reader dd a").last
     assert draft.get_attribute("href") == "dp/_drafts/b.md"
