@@ -14,7 +14,6 @@ writes  dp/_checks/<content>.json   DatapointChecks, and a line an attempt in _l
         audit/<id>.json             how its verdict was tried, as by audit.py
         dp/_ledger.jsonl, _trajectories/, _queue.jsonl   work of the agents
         dp/_seeds/, _ideas/, _drafts/, _staging/, dp/<id>/, task/<id>/   results of the agents
-        dp/_index.html              a page of all datapoints
 
   python build_dp.py agents --root runs/mine --seeds samples/seed_tasks --agents builder=4,review=2
   python build_dp.py validate samples/tasks/same-bytes --json
@@ -27,9 +26,8 @@ from codedata import config
 from codedata.datapoints.command_line import run_tool
 from codedata.datapoints.contents import HOLDS, complaints, results_of, steps_of
 from codedata.datapoints.folder import folders_in
-from codedata.datapoints.index_page import write_index
 from codedata.datapoints.profiles import PROFILES
-from codedata.datapoints.workers import parse_agents, run_agents, show_status
+from codedata.datapoints.workers import LOOK, parse_agents, run_agents, show_status
 from codedata.disk.layouts import to_json
 from codedata.run import cli, start
 from codedata.sandbox.factory import SandboxFactory
@@ -88,11 +86,11 @@ def validate(args, settings, options) -> int:
         return code
     given = given or folders_in(root, [])
     rows = results_of(root, given, args.profile or "")
-    for line in (*complaints(rows), *(() if options.quiet else write_index(root))):
+    for line in complaints(rows):
         say(line)
     n_ok = sum(row["ok"] for row in rows)
     say(f"      {n_ok} of {plural(len(rows), 'datapoint')} pass every check")
-    for then in NEXT if n_ok and not args.paths and not options.quiet else ():
+    for then in () if args.paths or options.quiet else (LOOK, *(NEXT if n_ok else ())):
         say(f"      next:  {options.command(then)}")
     if args.json:
         print(to_json(rows).decode(), end="")

@@ -134,7 +134,6 @@ def test_seeds_became_approved_tasks_that_pass_every_check_and_are_audited(left)
         assert (tried["right"], tried["wrong"], tried["cheat"]) >= (3, 9, 3)
         assert not tried["right refused"] + tried["wrong accepted"] + tried["cheat accepted"]
     assert len(approved) == len((REPO / "samples/dp_trajectories/demo.txt").read_text().split())
-    assert (root / "dp/_index.html").exists()
 
 
 @pytest.mark.parametrize("name", ["demo", "demo-env", "demo-bugs", "demo-pr", "demo-dp"])

@@ -33,7 +33,6 @@ from codedata.datapoints.folder import (
     labels_of,
     readable,
 )
-from codedata.datapoints.index_page import write_index
 from codedata.datapoints.profiles import gaps_in, say_gaps
 from codedata.datapoints.queue import (
     BUILD,
@@ -64,7 +63,7 @@ from codedata.terminal import named, plural, say
 from codedata.texts import printable
 
 PAUSE_S = 0.5    # of an agent that waits for work
-SCRIPT = "build_dp.py"
+SCRIPT, LOOK = "build_dp.py", "status.py --html"
 
 
 def parse_agents(text: str) -> dict[str, int]:
@@ -120,6 +119,7 @@ def show_status(settings: Settings, options: RunOptions, word: str | None) -> in
         if all([*map(hand_over, statuses)]):
             return 0
     run_tool(settings, ["status"])
+    say(f"      next:  {options.command(LOOK)}")
     return 0
 
 
@@ -335,7 +335,7 @@ class _Run:
         n_left = n_failed + sum(states["pending"] + states["in_progress"] for states in own)
         with self.options.unless_quiet():
             for line in [*_summary(self.desk.root, self.manager, self.roles),
-                         *write_index(self.desk.root), *write_audit_index(self.desk.root),
+                         *write_audit_index(self.desk.root),
                          *_next(self.options, counts, n_left)]:
                 say(line)
         return reason.exit_code if reason else int(bool(n_failed))
@@ -370,6 +370,7 @@ def _summary(root: Path, manager: TaskManager, roles: list[_Role]) -> Iterator[s
 def _next(options: RunOptions, counts: Mapping[str, Mapping[str, int]], n_left: int
           ) -> Iterator[str]:
     """Yield the commands to run next, a line each."""
+    yield f"      next:  {options.command(LOOK)}"
     others = ",".join(f"{ROLES[type]}=1" for type, states in counts.items() if states["pending"])
     if n_left:
         yield (f"      again: {plural(n_left, 'task')} to do: "

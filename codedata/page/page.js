@@ -270,11 +270,11 @@ const KINDS = {
   },
   /** How many rows have which values of two filters; with `of`, how many of them pass these filters, too. */
   cross({ title, down, across, of }) {
-    const values = across.values ?? list.optionsOf(across.key), all = list.optionsOf(down);
+    const [all, values] = [down, across].map(key => list.optionsOf(key).filter(value => value !== NONE));
     const share = filters => of && `${list.count({ ...filters, ...of })} of ${list.count(filters)}`;
     const cell = filters => KINDS.count({ filters, text: share(filters) });
     return [plainTable(title, [["", ""], ...values.map(value => [swatch(value), "number"])], all.slice(0, MAX_CROSS).map(
-      value => [isolated(value), ...values.map(one => cell({ [down]: value, [across.key]: one }))])),
+      value => [isolated(value), ...values.map(one => cell({ [down]: value, [across]: one }))])),
     all.length > MAX_CROSS && quiet(`The first ${MAX_CROSS} of ${number(all.length)}.`)];
   },
   /** Files: {path, text or null, size}. */
@@ -514,9 +514,6 @@ const CELLS = {
   badge: value => badge(value),
   findings: checks => openOf(checks).map(one => [badge(one.name, one.result), " "]),
   ratio: ([part, all]) => `${number(part)} of ${number(all)}`,
-  passed: checks => h("span", { class: openOf(checks).length ? "bad" : "good" },
-    `${checks.length - openOf(checks).length} of ${checks.length}`),
-  notes: texts => quiet([`${number(texts.length)}: `, isolated(texts.join("; "))]),
   name: (value, { mono }, row) => [h("bdi", { class: "name" },
     h("span", {}, value.slice(0, -TAIL)), value.slice(-TAIL)), h("span", { class: `second ${mono ? "mono" : ""}` },
     row.mark && [badge(row.mark, "review"), " "], isolated(inALine(row.second)))],
@@ -532,10 +529,10 @@ const CELLS = {
 };
 
 /** By what a column is sorted where it is not by its value. */
-const SORTED_BY = { findings: checks => openOf(checks).length, notes: one => one.length,
-  ratio: ([part, all]) => part / all, passed: checks => checks.length - openOf(checks).length, text: one => Array.isArray(one) ? one.join(", ") : one };
+const SORTED_BY = { findings: checks => openOf(checks).length, ratio: ([part, all]) => part / all,
+  text: one => Array.isArray(one) ? one.join(", ") : one };
 
-const FALLING = new Set(["number", "points", "score", "findings", "notes", "passed", "ratio"]);   // sorted from the top at first
+const FALLING = new Set(["number", "points", "score", "findings", "ratio"]);   // sorted from the top at first
 const isMissing = value => value === null || value === undefined || value === ""
   || (Array.isArray(value) && !value.length);
 const cellOf = (row, column) => isMissing(row[column.key]) ? quiet(column.missing ?? "–")

@@ -17,7 +17,7 @@ from pathlib import Path
 from codedata.audit.index_page import audit_row, task_files
 from codedata.conversation.turn import turn_text
 from codedata.datapoints.contents import known_checks
-from codedata.datapoints.index_page import task_row
+from codedata.datapoints.folder import DP, DRAFTS, read_datapoint
 from codedata.disk.layouts import write_atomic
 from codedata.disk.store import Store, known_in
 from codedata.errors import BrokenRecord, Trouble
@@ -25,7 +25,9 @@ from codedata.llm.costs import costs_of
 from codedata.page.blocks import LISTING, Block, box, card, part, section, table, unreadable
 from codedata.page.builder import build, pack, pack_fitting
 from codedata.records import (
+    AUDIT_RESULTS,
     DATAPOINT,
+    SOLVED,
     Answer,
     Attempt,
     Environment,
@@ -36,12 +38,12 @@ from codedata.records import (
 from codedata.report.buckets import best_pairs
 from codedata.report.content import ReportContent
 from codedata.report.html_page import grid_of, turn_details, turn_row, verdict
+from codedata.report.item_rows import attempt_details, attempt_row, lineage, task_row
 from codedata.report.make_report import read_duelled
 from codedata.report.turn_rows import ReportTurns, TurnRow
 from codedata.run.status import PAGES, StageStatus, failed_in, failed_lines, table_of
 from codedata.settings import Settings
-from codedata.solving.index_page import attempt_details, attempt_row
-from codedata.tasks.folder.folder import GOLD, part_faults, verifier_config
+from codedata.tasks.folder.folder import GOLD, audited_digest, part_faults, verifier_config
 from codedata.terminal import named
 from codedata.texts import printable, toml_of
 
@@ -56,7 +58,7 @@ Entry = tuple[Object, Block]          # the row of an item, and its details
 class InReview(RivalledTask):
     """Hold a terminal task that is not approved."""
 
-    directory = "dp"
+    directory = DP
 
 
 @dataclass
@@ -98,8 +100,11 @@ def page(roots: list[RootContent], room: int) -> bytes:
         "items", "Items",
         unreadable([printable(str(e)) for one in roots for e in one.broken], "record", MAX_LISTED),
         box("div.cards", *(card(f"By {key}", {
-            "kind": "cross", "title": key, "down": key, "across": {"key": "root"}})
-            for key in ("kind", "result"))),
+            "kind": "cross", "title": key, "down": key, "across": "root"})
+            for key in ("kind", "result")),
+            any(row["kind"] == "attempt" for row in rows) and card("Solved attempts", {
+                "kind": "cross", "title": "Solved attempts by task and model", "down": "task",
+                "across": "model", "of": {"result": SOLVED}})),
         len(rows) < n_rows and box("p.notice", f"The first {len(rows):,} of {n_rows:,}."), LISTING)
     failed = [[one.name, text[:FAILED_CHARS], True, True] for one in roots if (
         text := "\n".join(failed_lines(failed_in(one.settings.root, one.stages))))]
@@ -174,26 +179,35 @@ def _details(roots: list[RootContent], rows: list[Object]) -> Iterator[Block]:
 
 
 def _task(content: RootContent, path: Path, task: RivalledTask) -> Entry:
-    root, about = content.settings.root, task.about
+    root, about, row, made_from = content.settings.root, task.about, {}, None
+    if task.kind == DATAPOINT or isinstance(task, InReview):
+        task = read_datapoint(path)   # also checks its parts
+        row = task_row(task, known_checks(root, task))
+        draft = Path(root, DP, DRAFTS, f"{task.instance_id}.md")
+        made_from = lineage(
+            task, os.path.relpath(draft, content.home) if draft.is_file() else "")
     audit = known_in(root, TaskAudit, task.instance_id)
-    audited = audit_row("", audit) if audit else {}
-    row = task_row(task, known_checks(root, task)) if task.kind == DATAPOINT else {}
+    is_audited = audit and audit.content == audited_digest(task)
+    audited = audit_row("", audit) if is_audited else {}
+    checks = [*{check["name"]: check for check in (
+        *row.pop("checks", []), *audited.get("checks", []))}.values()]
     fault = next(part_faults(task), None)
     files = task_files(task, path)
     first = [one for one in files if one["path"] in ("instruction.md", f"solution/{GOLD}")]
     failing = verifier_config(task).get("FAIL_TO_PASS")
     tests = [box("li.mono", str(one)) for one in failing[:MAX_LISTED]
              ] if isinstance(failing, list) else []
-    checks = row.pop("checks", [])
     return {
-        **row, **{key: str(about.get(key, ""))[:SHOWN_CHARS] for key in ("repo", "language")},
+        **{key: str(about.get(key, ""))[:SHOWN_CHARS] for key in ("repo", "language")},
         "kind": NOUNS.get(task.kind, task.kind.replace("_", " ")),
-        "result": row.get("status") or (fault.reason if fault else "ready"),
+        "result": fault.reason if fault else "ready",
         "second": (task.instruction or "")[:SHOWN_CHARS],
-        "audit": audited.get("result"), "killed": audited.get("killed"),
+        "checked": min((check["result"] for check in checks), key=AUDIT_RESULTS.index,
+                       default="not validated" if row else audited.get("result")),
+        "killed": audited.get("killed"), **row,
     }, [{"kind": "files", "files": first, "isOpen": True},
         tests and part("Tests that fail before it is solved", box("ul.listed", *tests)),
-        {"kind": "checks", "checks": audited.get("checks", checks)},
+        {"kind": "checks", "checks": checks}, made_from,
         part("Files", {"kind": "files", "files": files})]
 
 
@@ -211,8 +225,7 @@ def _turn(content: RootContent, path: Path, answer: Answer) -> Entry:
 
 
 def _attempt(content: RootContent, path: Path, attempt: Attempt) -> Entry:
-    row = attempt_row(attempt)
-    return {**row, "kind": "attempt", "result": row["status"]}, attempt_details(attempt)
+    return attempt_row(attempt), attempt_details(attempt)
 
 
 def _environment(content: RootContent, path: Path, one: Environment) -> Entry:

@@ -39,7 +39,6 @@ from codedata.run.talk import begin_step
 from codedata.sandbox.copies import at_hand
 from codedata.sandbox.factory import SandboxFactory
 from codedata.solving.agents import Done, Nop, Own
-from codedata.solving.index_page import write_index
 from codedata.solving.trials import Trial, agent_id, enough_at, trials_in
 from codedata.suites.environments import labelled
 from codedata.tasks.folder.folder import audited_digest
@@ -72,8 +71,8 @@ def solve_stage(root: Path, host: SandboxFactory, agent: Nop | Own, n: int, unti
             for other, words in rates_in_words(root).items()
             if other != slug and other.startswith(f"{agent.name}-")],
         sum_up=lambda: [*map(": ".join, rates_in_words(root).items())],
-        finish=lambda: [*write_rates(root), *write_index(root)],
-        then="prompt.py --source attempt")
+        finish=lambda: write_rates(root),
+        then="status.py --html; prompt.py --source attempt")
 
 
 def attempted(host: SandboxFactory, agent: Nop | Own, slug: str, until: list[int], trial: Trial

@@ -131,7 +131,7 @@ def test_killed_agents_lose_nothing_and_pay_at_most_the_calls_in_flight_again(ru
     runs.agents("idea=2,builder=2")
     judged(runs.root, rivals=ALL_RIVALS)
     said = runs.agents("review=1")
-    assert "the seed empty has no text" in said and "dp/_index.html" in said
+    assert "the seed empty has no text" in said and "status.py --html" in said
     for name in names:
         labels = labels_of(runs.approved(f"{name}_001_a"))
         assert (labels.status, labels.lineage["profile"]) == ("approved", "general")

@@ -199,6 +199,7 @@ def test_what_is_approved_moves_to_task_and_an_edit_is_proven_again(seeded):
     (folder / "instruction.md").write_text("Bad.")
     done = run_script("build_dp.py", seeded, "validate")
     assert done.returncode == 1 and "These checks have not passed: solvable" in done.stderr
+    assert "status.py --html" in done.stderr
     assert not is_as_proven(read_datapoint(folder))
     assert tool(seeded, "next", "--agent", "b") == {"id": None}
 

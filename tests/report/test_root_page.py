@@ -1,6 +1,7 @@
 """Check index.html, the page of a root: what it holds, that what it shows cannot run, two roots."""
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from dataclasses import replace
@@ -8,12 +9,13 @@ from dataclasses import replace
 import fake_judges
 import pytest
 from a_task import a_bug, a_datapoint, a_pull, a_strip, edited, write_foreign, write_task
-from an_attempt import write_attempt
+from an_attempt import MESSAGES, write_attempt
 from browser import block_of, wait
 from conftest import run_script, settings_for, write_commits
 from heron_environment import an_environment, write_env
 
 from codedata.report.root_page import write_index
+from codedata.settings import Settings
 
 HOSTILE = "</script><img src=x onerror=hacked(1)><!--<script>hacked(2)</script>\u202e"
 SHOWN = HOSTILE.replace("\u202e", "⟨U+202E⟩")
@@ -30,8 +32,10 @@ def root(tmp_path, fake_llm):
     fake_judges.write_answers(root, 1, first=3)
     for task in (a_bug(instruction=HOSTILE), a_strip(), a_pull(), a_datapoint()):
         write_task(root, task)
-    write_task(root / "x", edited(a_datapoint("draft"), about={"status": "in_review"}))
+    write_task(root / "x", edited(a_datapoint("draft", category=HOSTILE), about={
+        "status": "in_review", "languages": [HOSTILE], "lineage": {"seed": HOSTILE, HOSTILE: 1}}))
     shutil.move(root / "x/task", root / "dp")
+    (root / f"dp/{HOSTILE.replace('/', '')}").mkdir()
     write_foreign(root, "theirs", {"tests/config.json": '{"FAIL_TO_PASS": 3}'})
     write_env(root, an_environment(install_script=HOSTILE, summary=HOSTILE))
     write_attempt(root, why=HOSTILE, model=HOSTILE)
@@ -67,7 +71,7 @@ def test_every_item_of_a_root_and_nothing_else_is_written(root):
         ("attempt", "attempt/sums.01234567.own-m-012345.1", "solved")}
     assert re.search(rb"<title>nest \xc2\xb7 20\d\d-\d\d-\d\d \d\d:\d\d \xc2\xb7 a, b<", html)
     data = re.search(r'id="data">(.*?)</script>', html.decode())[1]
-    for text in ("1 record cannot be read", "env/torn.json", "report/report.html",
+    for text in ("2 records cannot be read", "env/torn.json", "report/report.html",
                  "challenger’s lead"):
         assert text in data
 
@@ -92,6 +96,7 @@ def test_rows_are_read_by_keys_and_what_is_hostile_runs_nowhere(root, show):
     for id, texts in {
             "task/heron.agent-1.0123abcd": (SHOWN, "+    return 2 * depth", "::test_none"),
             "task/heron.function.0123abcd": ("What herons do.",), "task/tally": ("Write /app",),
+            "dp/draft": (SHOWN, "not validated"),
             "task/heron__heron-7": ("Let herons wade", "gold.patch"), "env/heron": (
                 SHOWN, "pytest -q"), "answer/t_1": ("quartz 1", "onyx 1", "Verdicts"),
             "attempt/sums.01234567.own-m-012345.1": (SHOWN, "Trajectory", "solved")}.items():
@@ -112,3 +117,38 @@ def test_two_roots_beside_each_other_and_items_without_room(root, show, fake_llm
     tab = show((root / "index.html").read_bytes(), "#item=task/tally")
     assert "it holds 0 of 11 items in full" in tab.inner_text("#reader")
     assert tab.locator("#reader a").get_attribute("href") == "task/tally"
+
+
+def test_attempts_are_read_side_by_side_and_long_texts_are_cut(tmp_path, show):
+    names = [write_attempt(tmp_path, k=k, status="wrong" if k > 1 else "solved") for k in (1, 2)]
+    long = {"role": "assistant", "content": "x" * 1_000_000}
+    names.append(write_attempt(tmp_path, k=3, status="wrong", verifier="2 fail",
+                               messages=[*MESSAGES, *[long] * 9, *MESSAGES * 80]))
+    file = tmp_path / "attempt" / names[2] / "trajectory.json"
+    file.write_text(file.read_text().replace("total.py", json.dumps(HOSTILE + "\ud800")[1:-1]))
+    write_attempt(tmp_path, "tally", status="out of steps", model="")
+    (tmp_path / "attempt" / write_attempt(tmp_path, "a") / "trajectory.json").write_text("{}")
+    write_env(tmp_path, an_environment())   # has neither a task nor a model
+    html = write_index([(Settings(root=tmp_path), [])]).read_bytes()
+    assert len(html) < 200_000
+    tab = show(html)
+    assert " ".join(tab.locator(".card .wide").nth(2).inner_text().split()) == (
+        "Solved attempts by task and model m own-m-012345 sums.01234567 1 of 3 0 "
+        "tally.01234567 0 0 of 1")
+    tab.click("text=1 record cannot be read")
+    tab.click("text=1 of 3")
+    tab.click(".rows tr[data-at]")
+    assert tab.locator("#reader [open] .role").all_inner_texts() == [
+        "2 user", "3 agent", "3 bash", "3 bash", "5 agent"]
+    tab.click(".keep")
+    tab.keyboard.press("j")
+    tab.wait_for_selector(f".content + .content:has-text('{names[1]}')")
+    tab.click(".keep")
+    tab.keyboard.press("j")
+    tab.wait_for_selector(f".content:only-child:has-text('{names[2]}')")
+    tab.click("text=Unfold all")   # the fixture sees whatever runs
+    assert tab.locator("main img, dialog img, main script, dialog script").count() == 0
+    tab.click("button.more >> nth=0")
+    shown = tab.inner_text("#reader")
+    assert shown.count(SHOWN + "⟨U+D800⟩") > 90 and "Trajectory: 300 of 414 steps" in shown
+    assert "[… 990000 characters left out: the attempt's files have them …]" in shown

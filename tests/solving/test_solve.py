@@ -98,6 +98,7 @@ def test_each_attempt_has_its_cause_and_more_attempts_replace_none(tmp_path, fak
     paid = fake_llm.n_requests
     again = run_script("solve.py", tmp_path, *flags, "--n", 2, "--only", "solved", timeout_s=300)
     assert again.returncode == 0 and outcomes(tmp_path).keys() == {*found, "solved 2"}
+    assert "status.py --html" in again.stderr
     assert fake_llm.n_requests == paid + 2 and outcomes(tmp_path)["solved 1"] == found["solved 1"]
     dry = run_script("solve.py", tmp_path, *flags, "--n", 4, "--only", "solved", "--dry-run")
     assert "calls, " in dry.stderr and "by the mean of 8 attempts" in dry.stderr
