@@ -29,9 +29,10 @@ from codedata.run import cli, start, status
 from codedata.run.status import StageStatus
 from codedata.sandbox.docker import engine
 from codedata.settings import Settings
+from codedata.terminal import runnable
 from codedata.texts import terminal_safe
 
-OWN = ("json", "summary", "failed", "html", "beside", "status")   # flags of no stage
+OWN = ("json", "summary", "failed", "html", "beside", "status", "log_file")   # flags of no stage
 NL2REPO = "extract,meta,communities,screen,patches,proof,doc_part2,doc_part1,doc"
 # how a script is called, and what is there if the root has this stage
 STAGES = [("prompt", "prompt"), ("king", "prompt"), ("ch", "answer*"), ("run_turns", "executed"),
@@ -59,11 +60,10 @@ def main(argv=None) -> int:
     add("--html", action="store_true", help="write index.html, a page of all of it")
     add("--beside", metavar="ROOT", help="with --html: another root on the same page")
     args = parser.parse_args(argv)
+    others = [read(parser.parse_args(["--root", args.beside]))] if args.beside else []
     options, (settings, stages) = cli.options(args), read(args)
-    root, page = settings.root, None
-    if args.html:
-        others = [parser.parse_args(["--root", args.beside])] if args.beside else []
-        page = write_index([(settings, stages), *map(read, others)])
+    root = settings.root
+    page = write_index([(settings, stages), *others]) if args.html else None
     about = as_dict(root, stages)
     text = json.dumps(about) if args.json else status.screen(stages, about)
     if args.summary:
@@ -73,7 +73,7 @@ def main(argv=None) -> int:
         text = "\n".join(failed) or "nothing failed or is left out"
     elif page and not args.json:
         text = f"open:  {page}   all of it on one page"
-    print(terminal_safe(text))
+    print(terminal_safe(runnable(text)))
     return 0
 
 
@@ -97,7 +97,7 @@ def ask(words: str, flags: list[str]) -> list[StageStatus]:
     with status.gathering() as gathered, redirect_stderr(io.StringIO()) as printed:
         try:
             run([*more, "--status", *flags])
-        except Trouble as e:
+        except (Trouble, OSError) as e:
             gathered.append(StageStatus(words, "", note=str(e)))
         except SystemExit:   # flags that do not go with the settings
             gathered.append(StageStatus(words, "", note=printed.getvalue().strip()))

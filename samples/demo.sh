@@ -5,11 +5,18 @@ home=$(cd "$(dirname "$0")/.." && pwd)
 python=${CODEDATA_PYTHON:-python} make=${CODEDATA:-make} mine="ROOT=runs/mine"
 [ "$make" = make ] || mine="--root runs/mine"
 root=$1
-shift
-if [ "${1:-}" = --root ]; then
-    root=$2
-    shift 2
+case $#${2:-} in
+1) ;;
+3--root) root=$3 ;;
+*) echo "demo: it takes --root DIR, and nothing else" >&2
+   exit 2 ;;
+esac
+if [ -e "$root/chain.toml" ] && ! grep -q '^model = "recorded"$' "$root/chain.toml"; then
+    echo "demo: $root/ has settings of its own: give it another root" >&2
+    exit 2
 fi
+again=
+[ "$root" = "$1" ] || again=" --root $root"
 mkdir -p "$root"
 rm -f "$root/_address"
 "$python" "$home/samples/replay.py" "$home/samples/duel_by_hand" > "$root/_address" &
@@ -44,10 +51,10 @@ END
     done
 } > "$root/chain.toml"
 code=0
-sh "$home/tools/chain" "king ch validate report export" --root "$root" "$@" || code=$?
+sh "$home/tools/chain" "king ch validate report export" --root "$root" || code=$?
 "$python" "$home/samples/show_pairs.py" "$root"
 echo
 echo "All of it on one page: $root/index.html   Report: $root/report/report.html   Sets, with cards: $root/export/"
-echo "Change a record, and run \`$make demo\` again: what hangs on it is made anew."
+echo "Change a record, and run \`$make demo$again\` again: what hangs on it is made anew."
 echo "Your own data: README.md, \"Bring your own model\"; then $make duel $mine"
 exit $code

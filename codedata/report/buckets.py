@@ -22,7 +22,10 @@ from codedata.errors import BrokenRecord
 from codedata.records import BUCKETS, Answer, Commit, Defeat, Final, Finding, Refined, Sample
 from codedata.settings import ReportSettings
 from codedata.terminal import say
+from codedata.texts import without_middle
 
+MAX_PAIR_CHARS = 6_000     # of each text of a best pair
+CUT = "{n} characters left out"
 MAX_FINDING_CHARS = 300   # of a finding's text, as it is stored
 MAX_PARALLEL = 8          # copies that are written at a time
 MAX_PENDING = 400         # copies that wait for it
@@ -62,9 +65,9 @@ class BestPair(NamedTuple):
     why: str     # score and bucket, and a judge's words if there are some
 
 
-def best_pairs(root: Path, n: int = 3) -> list[BestPair]:
+def best_pairs(root: Path, mode: str = "king", n: int = 3) -> list[BestPair]:
     """Return the n pairs of final/ and refined/ that the challenger won most clearly, the best
-    first. Fewer, or none, where it won fewer.
+    first, with long texts cut. Fewer, or none, where it won fewer, and in another mode.
 
     A pair that shows what it cannot know, or speaks to its judge, is passed over, since no training
     set takes it, as is a copy that cannot be read.
@@ -72,12 +75,13 @@ def best_pairs(root: Path, n: int = 3) -> list[BestPair]:
     stores = [Store(root, cls).open() for cls in (Final, Refined)]
     won = ((name, one) for store in stores for name in store.names()
            if (one := known(store, name)) and not one.injections and not one.leaks)
-    return [BestPair(
-        name, getattr(known_in(root, Commit, one.instance_id), "issue", one.instance_id),
+    best = nlargest(n, won if mode == "king" else (), key=lambda named: named[1].score)
+    return [BestPair(name, *(without_middle(text, MAX_PAIR_CHARS, CUT) for text in (
+        getattr(known_in(root, Commit, one.instance_id), "issue", one.instance_id),
         turn_text(one.king, one.messages), turn_text(one.challenger, one.messages),
         " ".join([f"Score {one.score:g}, {one.directory}.",
-                  *(f"Judge {by['judge']}: {by['reason']}" for by in one.reasons[:1])]))
-        for name, one in nlargest(n, won, key=lambda named: named[1].score)]
+                  *(f"Judge {by['judge']}: {by['reason']}" for by in one.reasons[:1])]))))
+        for name, one in best]
 
 
 @dataclass

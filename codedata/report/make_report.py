@@ -99,7 +99,7 @@ def write_report(root: Path, directory: Path, turns: ReportTurns, effect: list[S
     """Write report.md and report.html; `effect` are the sections on the pull requests' effect."""
     content = ReportContent(turns.duel, turns.rows, costs_of(root), counts(turns),
                             [*running(turns.rows), *effect], trials(root),
-                            best_pairs(root) if turns.duel.mode == "king" else [], turns.outdated)
+                            best_pairs(root, turns.duel.mode), turns.outdated)
     text = terminal_safe(markdown(content, thresholds))
     write_atomic(directory / "report.md", text.encode())
     page = html(content, thresholds, turns.read, turns.commits)

@@ -78,9 +78,12 @@ def write_index(roots: list[tuple[Settings, list[StageStatus]]], room: int = DET
     """Write the page of some roots into the first one, and return its path. Items in full get
     `room` bytes."""
     home = roots[0][0].root
+    names = [settings.root.resolve().name for settings, _ in roots]
+    if len({*names}) < len(names):
+        names = [str(settings.root) for settings, _ in roots]
     with redirect_stderr(io.StringIO()):   # the page names broken records
-        html = page([RootContent(settings, stages, home, settings.root.resolve().name)
-                     for settings, stages in roots], room)
+        html = page([RootContent(*of_root, home, name)
+                     for of_root, name in zip(roots, names, strict=True)], room)
     write_atomic(home / PAGE, html)
     return home / PAGE
 
@@ -123,8 +126,9 @@ def page(roots: list[RootContent], room: int) -> bytes:
 
 def _verdict(content: RootContent) -> Block:
     """Return the verdict of a root's duel, with the best pairs."""
-    turns, root = content.turns, content.settings.root
-    report = ReportContent(turns.duel, turns.rows, [], [], [], [], best_pairs(root), turns.outdated)
+    turns = content.turns
+    pairs = best_pairs(content.settings.root, turns.duel.mode)
+    report = ReportContent(turns.duel, turns.rows, [], [], [], [], pairs, turns.outdated)
     return box("div.stack", box("h3", content.name), *verdict(report, content.settings.report))
 
 
@@ -165,8 +169,8 @@ def _details(roots: list[RootContent], rows: list[Object]) -> Iterator[Block]:
         for cls, entry in ENTRIES.items():
             store = Store(settings.root, cls).open()
             for name in store.names():
-                path = store.path(name)
                 try:
+                    path = store.path(name)
                     row, details = entry(content, path, store.read(name))
                 except BrokenRecord as e:
                     store.broken.append(e)
@@ -229,8 +233,9 @@ def _attempt(content: RootContent, path: Path, attempt: Attempt) -> Entry:
 
 
 def _environment(content: RootContent, path: Path, one: Environment) -> Entry:
-    return {"kind": "environment", "result": one.status, "repo": one.repo, "why": one.error,
-            "second": one.summary[:SHOWN_CHARS], "image": one.image_name, "seconds": one.seconds}, {
+    return {"kind": "environment", "result": one.status, "repo": one.repo,
+            "why": one.error[:SHOWN_CHARS], "second": one.summary[:SHOWN_CHARS],
+            "image": one.image_name, "seconds": one.seconds}, {
         "kind": "texts", "texts": [["install script", one.install_script, True, True],
                                    ["test script", one.test_script, True, True]]}
 

@@ -388,6 +388,8 @@ class _SafeFormatter(logging.Formatter):
 def _start_log(level: str, path: str | None) -> None:
     """Send log lines to stderr from a level on and, if a file is given, with what is said to its
     end. Raise OSError if it cannot be opened."""
+    if logging.root.handlers:   # by the script that runs this one
+        return
     shown = logging.StreamHandler(sys.stderr)
     shown.setFormatter(_SafeFormatter("%(levelname)s %(name)s: %(message)s"))
     shown.setLevel(level.upper())
@@ -397,5 +399,6 @@ def _start_log(level: str, path: str | None) -> None:
         kept = logging.FileHandler(path, encoding="utf-8")
         kept.setFormatter(_SafeFormatter("%(asctime)s %(message)s", "%Y-%m-%dT%H:%M:%SZ"))
         handlers.append(kept)
+    logging.raiseExceptions = False   # a full disk gives no traceback for each line
     logging.basicConfig(level=min(logging.INFO, shown.level), handlers=handlers)
     logging.getLogger("urllib3").setLevel(logging.WARNING)

@@ -6,6 +6,7 @@ of printing them. Costs, tokens and rates come from the ledgers.
 from __future__ import annotations
 
 import glob
+import re
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -33,7 +34,7 @@ WITH_A_MODEL = {"bug_inject.py scale --steps issue --issue-writer llm --refresh"
                 "nl2repo.py --steps doc_part2,doc_part1,doc --refresh": "nl2repo/[!_.]*.json",
                 "bug_inject.py agent": "analysis/[!_.]*.json"}   # call: where it has records
 YIELDS = "bug_inject.report"   # counts candidates: after what came of them
-ONLY = " --only "   # at the end of a command, before an item
+ONLY = " --only="   # at the end of a command, before an item
 SHOWN_S = 3.0     # seconds from which a stage is in the summary that has nothing to say
 UNITS = (("G", 1e9), ("M", 1e6), ("k", 1e3))
 
@@ -186,16 +187,18 @@ def failed_lines(items: Iterable[FailedItem]) -> Iterator[str]:
     """Yield failed items for the terminal, by stage and cause, each group with its command."""
     groups = defaultdict(list)
     for item in items:
-        cause = item.cause.replace(item.name, "…")
-        groups[item.stage, item.state, cause, item.again.partition(ONLY)[0]].append(item)
+        cause = re.sub(rf"(?<![\w.-]){re.escape(item.name)}(?![\w-])", "…", item.cause)
+        groups[item.stage, item.state, cause, item.again.rpartition(ONLY)[0]].append(item)
     for (stage, state, cause, again), group in groups.items():
         yield f"{stage}  {state} {len(group)}: {printable(cause, 400)}"
         for one in group:
             tries = one.tries and f"tries {len(one.tries)}, the last {one.tries[-1]}"
             yield printable(f"      {'   '.join(filter(None, (one.name, tries, one.log)))}")
         if len(group) == 1 or state == "excluded":   # --force alone would make all others, too
-            again = group[0].again
-        again = again or "no command: a rule, a setting or an agent has left it out"
+            again = group[0].again + " (the first)" * (again != "" and len(group) > 1)
+        elif again:
+            again += " (with all that is missing)"
+        again = again or "no command: mend the record, or the setting or rule that left it out"
         yield printable(f"      again: {again}")
 
 

@@ -1,6 +1,8 @@
 """Print what a run finds and has to do and, at the end, its outcome and how to go on."""
 from __future__ import annotations
 
+import glob
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -64,7 +66,7 @@ def print_plan(stage: Stage, plan: Plan, models: Models, options: RunOptions) ->
 def _model_and_place(spec: ModelSpec) -> str:
     named_judge = spec.is_judge and spec.role != spec.model
     name = f"{spec.role} ({spec.model})" if named_judge else spec.model
-    place = printable(spec.endpoint.base_url, 500) or "this machine"
+    place = printable(re.sub("//[^/]*@", "//…@", spec.endpoint.base_url), 500) or "this machine"
     return f"{printable(name, 200)} at {place}{' for leaks' if spec.is_leak_judge else ''}"
 
 
@@ -86,12 +88,12 @@ def status_of(stage: Stage, plan: Plan, options: RunOptions) -> StageStatus:
     again = options.command(stage.script, same=True, without=("only", "writer"))
     # --force does not make what is excluded before its item function is called
     tried = {name for key, name in store.ledger.excluded if key == stage.name}
-    # a broken record that is no item of the stage is named by its path
     status.failed = lambda: [
         (name, state, plan.reasons.get(name, ""), "" if force and name not in tried else
-         f"{again}{force}{ONLY}{quote(name.rpartition('/')[2].removesuffix('.json'))}")
-        for state, force in (("failed", ""), ("excluded", " --force"), ("broken", ""))
-        for name in plan.names[state]]
+         f"{again}{force}{ONLY}{quote(glob.escape(name))}")
+        for state, force in (("failed", ""), ("excluded", " --force"))
+        for name in plan.names[state]] + [
+        (name, "broken", plan.reasons.get(name, ""), "") for name in plan.names["broken"]]
     return status
 
 
