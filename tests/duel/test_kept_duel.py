@@ -31,6 +31,10 @@ def test_the_demo_plays_the_kept_duel_whole_and_makes_sets_of_it(tmp_path):
     assert done.stdout.count("\nchallenger:\n") == done.stdout.count("\nrow    line ") == 3
     foretold, taken = price_of_rest(root, {f"duel_{n}" for n in range(21, 34)})
     assert foretold == pytest.approx(taken, rel=0.3)
+    (root / "chain.toml").write_text('[llm]\nmodel = "mine"\n')
+    done = subprocess.run(["sh", "samples/demo.sh", "runs/demo", "--root", root], cwd=REPO,
+                          text=True, capture_output=True, timeout=300)
+    assert done.returncode == 2 and "settings of its own" in done.stderr
 
 
 def price_of_rest(root, left: set[str]) -> tuple[list[int], list[int]]:

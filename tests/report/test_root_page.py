@@ -40,6 +40,7 @@ def root(tmp_path, fake_llm):
     write_env(root, an_environment(install_script=HOSTILE, summary=HOSTILE))
     write_attempt(root, why=HOSTILE, model=HOSTILE)
     (root / "env/torn.json").write_text("{" + HOSTILE)
+    (root / "env/outside.json").symlink_to("/etc/passwd")
     return root
 
 
@@ -71,8 +72,8 @@ def test_every_item_of_a_root_and_nothing_else_is_written(root):
         ("attempt", "attempt/sums.01234567.own-m-012345.1", "solved")}
     assert re.search(rb"<title>nest \xc2\xb7 20\d\d-\d\d-\d\d \d\d:\d\d \xc2\xb7 a, b<", html)
     data = re.search(r'id="data">(.*?)</script>', html.decode())[1]
-    for text in ("2 records cannot be read", "env/torn.json", "report/report.html",
-                 "challenger’s lead"):
+    for text in ("3 records cannot be read", "env/torn.json", "env/outside.json",
+                 "report/report.html", "challenger’s lead"):
         assert text in data
 
 
