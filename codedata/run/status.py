@@ -195,11 +195,11 @@ def failed_lines(items: Iterable[FailedItem]) -> Iterator[str]:
             tries = one.tries and f"tries {len(one.tries)}, the last {one.tries[-1]}"
             yield printable(f"      {'   '.join(filter(None, (one.name, tries, one.log)))}")
         if len(group) == 1 or state == "excluded":   # --force alone would make all others, too
-            again = group[0].again + " (the first)" * (again != "" and len(group) > 1)
-        elif again:
-            again += " (with all that is missing)"
-        again = again or "no command: mend the record, or the setting or rule that left it out"
-        yield printable(f"      again: {again}")
+            again, makes = group[0].again, ", the first" if len(group) > 1 else ""
+        else:
+            makes = ", with all that is missing"
+        none = "no command: mend the record, or the setting or rule that left it out"
+        yield printable(f"      again{makes}: {again}" if again else f"      {none}")
 
 
 def screen(stages: list[StageStatus], about: dict) -> str:
