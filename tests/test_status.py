@@ -111,7 +111,7 @@ def test_what_failed_or_is_left_out_with_its_tries_its_log_and_the_command_for_i
     assert [one["state"] for one in king] == ["failed", "failed", "excluded", "broken"]
     assert king[0]["log"] == "answer/_partial/more_1.jsonl" and king[2]["again"] == ""
     assert re.match(r"king  failed 2: no bash block, 3 tries\n      more_1   tries 3, .*\n"
-                    r"      other_1   tries 2, .*\n      again, with .*: \S+ \S*king.py --root \S+\n"
+                    r"      other_1   tries 2, .*\n      again, .*: \S+ \S*king.py --root \S+\n"
                     r"king  excluded 1: \[exclude\] ids\n      prompts_5_1_4\n .*\n"
                     r"king  broken 1: \S+answer/….json is not readable",
                     run_script("status.py", root, "--failed").stdout)

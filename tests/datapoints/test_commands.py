@@ -109,7 +109,7 @@ def test_failed_tasks_have_their_command_and_cancelled_ones_none(tmp_path):
     queue.cancel_task(task.id, task.token, "too hard")
     assert re.fullmatch(
         r"build_dp builder  failed 1: no tests 2\n .*\n      again: .*build_dp.py agents .*\n"
-        r"build_dp review  excluded 1: too hard\n .*\n      again: no command.*\n",
+        r"build_dp review  excluded 1: too hard\n .*\n      no command.*\n",
         run_script("status.py", tmp_path, "--failed").stdout)
 
 
