@@ -60,6 +60,8 @@ def main(argv=None) -> int:
     add("--html", action="store_true", help="write index.html, a page of all of it")
     add("--beside", metavar="ROOT", help="with --html: another root on the same page")
     args = parser.parse_args(argv)
+    if args.beside and not args.html:
+        parser.error("--beside goes with --html")
     others = [read(parser.parse_args(["--root", args.beside]))] if args.beside else []
     options, (settings, stages) = cli.options(args), read(args)
     root = settings.root

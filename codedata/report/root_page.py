@@ -41,7 +41,14 @@ from codedata.report.html_page import grid_of, turn_details, turn_row, verdict
 from codedata.report.item_rows import attempt_details, attempt_row, lineage, task_row
 from codedata.report.make_report import read_duelled
 from codedata.report.turn_rows import ReportTurns, TurnRow
-from codedata.run.status import PAGES, StageStatus, failed_in, failed_lines, table_of
+from codedata.run.status import (
+    PAGES,
+    FailedItem,
+    StageStatus,
+    failed_in,
+    failed_lines,
+    table_of,
+)
 from codedata.settings import Settings
 from codedata.tasks.folder.folder import GOLD, audited_digest, part_faults, verifier_config
 from codedata.terminal import named
@@ -71,6 +78,8 @@ class RootContent:
     name: str                         # of the root
     turns: ReportTurns | None = None
     judged: dict[str, TurnRow] = field(default_factory=dict)
+    failed: list[FailedItem] = field(default_factory=list)
+    causes: dict[str, str] = field(default_factory=dict)   # of failed items, by name
     broken: list[Trouble] = field(default_factory=list)
 
 
@@ -110,7 +119,7 @@ def page(roots: list[RootContent], room: int) -> bytes:
                 "across": "model", "of": {"result": SOLVED}})),
         len(rows) < n_rows and box("p.notice", f"The first {len(rows):,} of {n_rows:,}."), LISTING)
     failed = [[one.name, text[:FAILED_CHARS], True, True] for one in roots if (
-        text := "\n".join(failed_lines(failed_in(one.settings.root, one.stages))))]
+        text := "\n".join(failed_lines(one.failed)))]
     idle = _stages(roots, True)
     sections = [
         duels and section("verdict", "Verdict", box("div.cards", *map(_verdict, duels))), items,
@@ -161,6 +170,8 @@ def _details(roots: list[RootContent], rows: list[Object]) -> Iterator[Block]:
     """Yield the details of each item of the roots; add its row to `rows`."""
     for content in roots:
         settings = content.settings
+        content.failed = [*failed_in(settings.root, content.stages)]
+        content.causes = {one.name: one.cause[:SHOWN_CHARS] for one in content.failed}
         try:
             content.turns = read_duelled(settings, settings.challenger.how, "")
             content.judged = {row.name: row for row in content.turns.rows}
@@ -218,7 +229,8 @@ def _task(content: RootContent, path: Path, task: RivalledTask) -> Entry:
 def _turn(content: RootContent, path: Path, answer: Answer) -> Entry:
     turns, row = content.turns, content.judged.get(path.stem)
     if not row:
-        return {"kind": "turn", "result": "not judged", "instance": answer.instance_id}, {
+        return {"kind": "turn", "result": "not judged", "instance": answer.instance_id,
+                "second": content.causes.get(path.stem, "")}, {
             "kind": "sides", "sides": [[side, turn_text(getattr(answer, side), answer.messages)]
                                        for side in ("king", "challenger")]}
     in_bucket = row.label if turns.duel.mode == "king" else "judged"

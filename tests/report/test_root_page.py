@@ -30,6 +30,7 @@ def root(tmp_path, fake_llm):
     write_commits(root, 2)
     fake_judges.report_text(root)
     fake_judges.write_answers(root, 1, first=3)
+    (root / "chain.toml").write_text('[exclude]\nids = ["proj__repo-3"]\n')
     for task in (a_bug(instruction=HOSTILE), a_strip(), a_pull(), a_datapoint()):
         write_task(root, task)
     write_task(root / "x", edited(a_datapoint("draft", category=HOSTILE), about={
@@ -70,6 +71,7 @@ def test_every_item_of_a_root_and_nothing_else_is_written(root):
         ("terminal task", "dp/draft", "in review"),
         ("task of others", "task/theirs", "ready"), ("environment", "env/heron", "success"),
         ("attempt", "attempt/sums.01234567.own-m-012345.1", "solved")}
+    assert "[exclude] ids" in {row["second"] for row in rows}   # why a turn is not judged
     assert re.search(rb"<title>nest \xc2\xb7 20\d\d-\d\d-\d\d \d\d:\d\d \xc2\xb7 a, b<", html)
     data = re.search(r'id="data">(.*?)</script>', html.decode())[1]
     for text in ("3 records cannot be read", "env/torn.json", "env/outside.json",
