@@ -66,15 +66,18 @@ def main(argv=None) -> int:
     options, (settings, stages) = cli.options(args), read(args)
     root = settings.root
     page = write_index([(settings, stages), *others]) if args.html else None
-    about = as_dict(root, stages)
-    text = json.dumps(about) if args.json else status.screen(stages, about)
     if args.summary:
         text = "\n".join(status.summary(root, stages, options.command))
-    elif args.failed and not args.json:
+    elif args.json:
+        failed = [*map(asdict, status.failed_in(root, stages))]
+        text = json.dumps({**as_dict(root, stages), "failed": failed})
+    elif args.failed:
         failed = status.failed_lines(status.failed_in(root, stages))
         text = "\n".join(failed) or "nothing failed or is left out"
-    elif page and not args.json:
+    elif page:
         text = f"open:  {page}   all of it on one page"
+    else:
+        text = status.screen(stages, as_dict(root, stages))
     print(terminal_safe(runnable(text)))
     return 0
 
@@ -111,8 +114,7 @@ def as_dict(root: Path, stages: list[StageStatus]) -> dict:
     used = subprocess.run(["du", "-sk", "--", root], capture_output=True, text=True)
     return {"root": str(root), "root_bytes": 1024 * int(used.stdout.split()[0]),
             "free_bytes": shutil.disk_usage(root).free, "containers": engine.running(),
-            "stages": [*map(asdict, stages)],
-            "failed": [*map(asdict, status.failed_in(root, stages))]}
+            "stages": [*map(asdict, stages)]}
 
 
 if __name__ == "__main__":

@@ -94,6 +94,9 @@ def test_a_duel_is_priced_from_wherever_its_root_is(tmp_path):
     assert n_calls == [6, 6, 24, 36] and "as if the 6 turns were there" in printed
     each = [float(usd) for usd in re.findall(r"at most \$([\d.]+)", printed)]
     assert each[3] == pytest.approx(sum(each[:3]), abs=0.001) and each[0] > 0
+    write_toml(tmp_path, {"model": "m"}, PRICED.replace("count = 6", "count = 401").replace(
+        "samples/", "missing/"))
+    assert "\nall    to come: 2,406 calls" in price(tmp_path)[1]   # prompts of several files
     root = tmp_path / "half"
     names = write_prompts(root, 3)
     write_commits(root, 3)

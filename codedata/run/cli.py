@@ -205,13 +205,7 @@ def parser(doc: str, *sections: str, without: Iterable[str] = ()) -> argparse.Ar
         help="where items run: in this process, or on Ray (docs/clusters.md)")
     add("--ray-address", metavar="HOST:PORT", default="",
         help="of the cluster (default: RAY_ADDRESS, else one for this run)")
-    add("--llm", metavar="NAME",
-        help="an endpoint of chain.toml, or `embedded`: a small local model")
-    add("--model", metavar="NAME",
-        help="the model that every role asks; in validate.py the whole panel")
-    add("--llm-base-url", metavar="URL", help="an OpenAI-compatible endpoint")
-    add("--llm-auth-token", metavar="KEY", help="its key (better in .env: docs/design.md)")
-    add("--proxy", metavar="URL", help="a proxy for calls and downloads")
+    _model_flags(add)
     add("--budget", type=_usd, metavar="USD",
         help="the most to spend under this root, over all runs and shards")
     add("--log-level", default="warning", type=str.lower,
@@ -220,6 +214,17 @@ def parser(doc: str, *sections: str, without: Iterable[str] = ()) -> argparse.Ar
         help="add to it, with times, what is said (with --quiet, too) and each retry of a call")
     add("--quiet", action="store_true", help="no plan, bar or summary; errors only")
     return p
+
+
+def _model_flags(add: Callable) -> None:
+    """Add the flags that say which model is asked, and where; `add` is a group's add_argument."""
+    add("--llm", metavar="NAME",
+        help="an endpoint of chain.toml, or `embedded`: a small local model")
+    add("--model", metavar="NAME",
+        help="the model that every role asks; in validate.py the whole panel")
+    add("--llm-base-url", metavar="URL", help="an OpenAI-compatible endpoint")
+    add("--llm-auth-token", metavar="KEY", help="its key (better in .env: docs/design.md)")
+    add("--proxy", metavar="URL", help="a proxy for calls and downloads")
 
 
 def row_flags(group, rows: str) -> None:

@@ -178,6 +178,8 @@ def test_the_best_pairs_come_first_without_those_that_no_set_takes(root):
     assert [*tables(root)][1] == "The best pairs"
     assert [[*row.values()][:2] for row in tables(root)["The best pairs"]] == [
         ["t_1", "It breaks"], ["t_2", "proj__t_2"]]
+    edit(root / "final/t_1.json", king="long " * 9000, injections=[])
+    assert "characters left out" in best_pairs(root)[0].king
     edit(root / "final/t_1.json", injections=[{"side": "king", "kind": "k", "text": "t"}])
     best, = best_pairs(root)
     assert "make test" in best.challenger
@@ -194,6 +196,7 @@ def test_an_empty_duel_gives_an_empty_report(tmp_path):
     made(tmp_path, {})
     assert tables(tmp_path)["Turns"] == [] and in_buckets(tmp_path) == {}
     assert [*counts(tmp_path).values()] == ["0"]   # all in one line
+    assert "over the king is" not in (tmp_path / "report/report.md").read_text()
     assert (tmp_path / "report/hugePR.md").read_text().rstrip().endswith(": 0.")
     assert rerun(tmp_path).count("/ is empty: no turn is judged yet. That is no fault.") == 3
 
