@@ -66,14 +66,13 @@ def main(argv=None) -> int:
     options, (settings, stages) = cli.options(args), read(args)
     root = settings.root
     page = write_index([(settings, stages), *others]) if args.html else None
+    failed = status.failed_in(root, stages)   # read where it is printed
     if args.summary:
         text = "\n".join(status.summary(root, stages, options.command))
     elif args.json:
-        failed = [*map(asdict, status.failed_in(root, stages))]
-        text = json.dumps({**as_dict(root, stages), "failed": failed})
+        text = json.dumps({**as_dict(root, stages), "failed": [*map(asdict, failed)]})
     elif args.failed:
-        failed = status.failed_lines(status.failed_in(root, stages))
-        text = "\n".join(failed) or "nothing failed or is left out"
+        text = "\n".join(status.failed_lines(failed)) or "nothing failed or is left out"
     elif page:
         text = f"open:  {page}   all of it on one page"
     else:
