@@ -191,6 +191,7 @@ class _Run:
                     self._say(f"{SCRIPT}: the seed {name} has no text; it is left out.")
             self.desk.queue_reviews()
             self.desk.queue_returns()
+            self._account_for_ended()
             agents = []
             for role in self.roles:
                 if not self.options.selection.no_retry:
@@ -283,10 +284,8 @@ class _Run:
         task, calls, result = held.task, held.calls, held.result
         if error and result and (result.status != "error" or calls.served):
             calls.discard()   # the same replies would fail again
-        line = attempt_line(f"build_dp.{role.name}", task.id, state, calls, held.started)
-        trajectory = str(held.trajectory.relative_to(self.desk.root)) if result else ""
-        self.ledger.append(self.dp, {**line, "instance_id": subject(task), "error": error,
-                                     "trajectory": trajectory})
+        line = self._append(task, state, calls, held.started, held.trajectory if result else None,
+                            error)
         calls.finish(made=not error)
         totals = role.totals
         with self.lock:
@@ -297,6 +296,28 @@ class _Run:
                 self.pool.note_failure(Trouble(error))
             else:
                 totals.wrote += 1
+
+    def _append(self, task: QueuedTask, state: str, calls: ReplyLog, started: float,
+                trajectory: Path | None, error: str = "") -> dict:
+        """Append the ledger line of an attempt, and return it."""
+        place = str(trajectory.relative_to(self.desk.root)) if trajectory else ""
+        line = {**attempt_line(calls.stage, task.id, state, calls, started),
+                "instance_id": subject(task), "error": error, "trajectory": place}
+        self.ledger.append(self.dp, line)
+        return line
+
+    def _account_for_ended(self) -> None:
+        """Write the ledger lines of tasks whose process was killed after they had ended. Those that
+        ended within the length of a lease may still get theirs from another process."""
+        latest = time.time() - self.desk.settings.lease_s
+        for task in self.manager.tasks():
+            ended = task.state in ("completed", "cancelled") and task.at < latest
+            if ended and task.id in self.ledger.with_replies:
+                calls = ReplyLog(self.dp, f"build_dp.{ROLES[task.type]}", task.id, self.ledger)
+                if calls.unbilled:
+                    places = sorted((self.desk.root / TRAJECTORIES).glob(f"{task.id}.*"))
+                    self._append(task, "done", calls, time.monotonic(), (places or [None])[-1])
+                calls.finish(made=True)
 
     # the bars ------------------------------------------------------------------------------------
 

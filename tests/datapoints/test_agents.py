@@ -39,6 +39,7 @@ from codedata.datapoints.rates import is_outside
 from codedata.datapoints.workers import room
 from codedata.disk.ledger import read_lines
 from codedata.errors import Interrupted
+from codedata.llm.replies import ReplyLog
 from codedata.records import Task
 from codedata.settings import (
     AgentSettings,
@@ -130,6 +131,7 @@ def test_killed_agents_lose_nothing_and_pay_at_most_the_calls_in_flight_again(ru
         child.wait()
     runs.agents("idea=2,builder=2")
     judged(runs.root, rivals=ALL_RIVALS)
+    time.sleep(4)   # no lease of a killed run is left
     said = runs.agents("review=1")
     assert "the seed empty has no text" in said and "status.py --html" in said
     for name in names:
@@ -147,6 +149,23 @@ def test_killed_agents_lose_nothing_and_pay_at_most_the_calls_in_flight_again(ru
     shown = next((runs.root / "dp/_trajectories").glob("review*.json")).read_text()
     assert "Idea 1" not in shown and "create_file" in shown and "draft.md" not in shown
     assert "print('not yet')" in shown
+
+
+def test_a_task_whose_process_was_killed_at_its_end_gets_its_ledger_line(runs):
+    runs.seed("seed0")
+    runs.serve(lease_s=1)
+    manager = TaskManager(runs.root / "dp")
+    manager.create_task("build_datapoint", {"datapoint": "one"})
+    task = manager.get_next_task("builder-01")
+    calls = ReplyLog(runs.root / "dp", "build_dp.builder", task.id)
+    calls.save("a", 0, {"text": "Done."}, {"id": "x", "model": "m", "cost_usd": 0.5})
+    manager.complete_task(task.id, task.token)
+    time.sleep(1)
+    for _ in range(2):
+        runs.run("agents", "--agents", "review=1")
+        line, = read_lines(runs.root / "dp/_ledger.jsonl")
+        assert (line["instance_id"], line["cost_usd"]) == ("one", 0.5)
+    assert not calls.path.exists()
 
 
 @pytest.mark.docker
