@@ -6,7 +6,8 @@ Each run is of the whole suite, in a fresh container without network. One run wi
 shared by all candidates. A candidate's own proof takes five runs: one with the change in the image
 of env/; then, in the task's own image, three with the gold and one without it. In the run without
 the gold, exactly the tests that failed in the run with the change have to fail. This run replaces
-repeated runs in the image of env/, since it shows the same and tests the task's image, too.
+repeated runs in the image of env/, since it shows the same and tests the task's image, too. One
+more run without the hidden tests is shared by all candidates that hide the same ones.
 
 Tests that are flaky according to env/, or that need the network, do not count. The proof holds for
 what these runs showed, with the script that graders run. Not promised: that a test with the same
@@ -45,6 +46,7 @@ from codedata.tasks.kinds import Candidate, Kind, PatchKind
 from codedata.tasks.prove.first_run import FirstRun, Graded, first_run, row_of
 from codedata.tasks.prove.grade import Grader
 from codedata.tasks.prove.graded_runs import NotRewarded, prove_gold
+from codedata.tasks.prove.hidden_tests import without_tests
 from codedata.tasks.prove.suite_outcomes import (
     PASSED,
     check_drift,
@@ -78,8 +80,9 @@ class Baseline:
     after: Files = field(default_factory=dict)
     shown: Files = field(default_factory=dict)
     tests: Files = field(default_factory=dict)
-    # by hidden files: the tests that pass without them, from the first candidate that hides them
-    passed_without: dict[frozenset[str], set[str]] = field(default_factory=dict)
+    # by hidden files and what is left of them: the tests that pass, from the first candidate
+    # that hides them
+    passed_without: dict[frozenset, set[str]] = field(default_factory=dict)
 
 
 class PatchProver:
@@ -108,12 +111,13 @@ class PatchProver:
         cases, held_out = kind.cases(
             candidate, first, self._factory, label, environment, *joined)
         begin_step("its image", 3, STEPS)
-        image, hidden, visible = self._hide_tests(counted, candidate, first, baseline, label)
+        image, hidden, left, visible = self._hide_tests(
+            counted, candidate, first, baseline, label)
         gold, change = diff_of(first.after, first.before), diff_of(first.before, first.after)
         verifier = SuiteVerifier(
             # if only listed files count, results are not read from output that these can print
             counted.test_script, baseline.reads if counts is None else READS[0], hidden,
-            "" if visible else diff_of(baseline.shown, hidden),
+            "" if visible else diff_of(left, hidden),
             [*map(escaped_name, first.fail_to_pass)], [*map(escaped_name, first.pass_to_pass)],
             counts, cases=cases, needs_cases=kind.needs_cases)
         if traces := self._traces_in(image, counted, gold, verifier.test_patch):
@@ -198,12 +202,13 @@ class PatchProver:
     # the image -----------------------------------------------------------------------------------
 
     def _hide_tests(self, environment: Environment, candidate: Candidate, first: FirstRun,
-                    baseline: Baseline, label: str) -> tuple[TaskImage, Files, str]:
+                    baseline: Baseline, label: str) -> tuple[TaskImage, Files, Files, str]:
         """Return (the image of a task; the files of its failing tests, which graders put back after
-        the agent's work; why the agent can see these tests, or "")."""
-        def image_without(hidden: Files) -> TaskImage:
-            """Make an image with the change and without the hidden files."""
-            patch = diff_of({**first.before, **hidden}, first.after)
+        the agent's work; what the image has of these files; why the agent can see the failing
+        tests, or ""). A file stays without them if other tests in it pass then."""
+        def image_with(hidden: Files, left: Files) -> TaskImage:
+            """Make an image with the change and with what is left of the hidden files."""
+            patch = diff_of({**first.before, **hidden}, {**first.after, **left})
             return self._derive(environment, patch, label)
 
         places = {baseline.files[test] for test in first.fail_to_pass}
@@ -212,25 +217,30 @@ class PatchProver:
         visible = "" if tests.keys() == places else "some failing tests have no file of their own"
         if not self._kind.hides_tests:
             visible = "[bug] hide_tests is off"
-        image = image_without({} if visible else tests)
         if visible:
-            return image, tests, visible
-        # all tests that the change fails are in these files, so the change does not matter here:
-        # which tests pass without the files is the same for all candidates that hide them
-        hidden = frozenset(tests)
-        if hidden not in baseline.passed_without:
-            script = eval_script(suite_tests(environment.test_script, workdir=WORKDIR,
-                                             reads=baseline.reads))
-            run = self._run_image(image.name, script, label)[0]
-            baseline.passed_without[hidden] = {case.name for case in run.results
-                                                if case.status == PASSED}
-        lost = [test for test in first.pass_to_pass if baseline.files[test] not in tests
-                and test not in baseline.passed_without[hidden]]
-        if not lost:
-            return image, tests, ""
-        return (image_without({}), tests,
-                "hiding the files of the failing tests breaks other tests: "
-                f"{named(lost)}")
+            return image_with({}, {}), tests, {}, visible
+        failing = {place_of(test, tests) for test in first.fail_to_pass}
+        parts = {path: part for path, text in tests.items() if (part := without_tests(
+            path, text, {name for file, name in failing if file == path}))}
+        for left in parts, {}:
+            image = image_with(tests, left)
+            # all tests that the change fails are hidden, so the change does not matter here: which
+            # tests pass without them is the same for all candidates that hide them
+            hidden = frozenset({**dict.fromkeys(tests), **left}.items())
+            if hidden not in baseline.passed_without:
+                script = eval_script(suite_tests(environment.test_script, workdir=WORKDIR,
+                                                 reads=baseline.reads))
+                run = self._run_image(image.name, script, label)[0]
+                baseline.passed_without[hidden] = {case.name for case in run.results
+                                                   if case.status == PASSED}
+            lost = [test for test in first.pass_to_pass
+                    if baseline.files[test] not in tests.keys() - left.keys()
+                    and place_of(test, tests) not in failing
+                    and test not in baseline.passed_without[hidden]]
+            if not lost:
+                return image, tests, left, ""
+        return (image_with({}, {}), tests, {},
+                f"hiding the files of the failing tests breaks other tests: {named(lost)}")
 
     def _derive(self, environment: Environment, patch: str, label: str) -> TaskImage:
         """Make a task's image, with a patch applied."""
