@@ -213,14 +213,12 @@ def _hidden(task: Task) -> Iterator[Fault]:
     if not patch and task.about.get("tests_visible"):
         return
     try:
-        made = diff_of({}, hidden)
-        wanted, actual = dict(files_of(made)), dict(files_of(patch))
+        wanted, actual = dict(files_of(diff_of({}, hidden))), dict(files_of(patch))
     except (UnsafeArchive, ValueError):
-        wanted, actual, made = {}, {HIDDEN: ""}, ""
-    whole = {hunk.path: "\n".join(hunk.new) for hunk in hunks_of(made)}
+        wanted, actual = {}, {HIDDEN: ""}
     differing = sorted({*wanted} ^ {*actual} | {
-        hunk.path for hunk in hunks_of(patch) if "\n".join(hunk.new) not in (
-            whole.get(hunk.path, "") if hunk.length else [whole.get(hunk.path)])})
+        hunk.path for hunk in hunks_of(patch)
+        if "\n".join(hunk.new) not in hidden.get(hunk.path, b"").decode(errors="replace")})
     if differing:
         yield Fault(f"tests/{TEST_PATCH}", f"does not create the files in tests/{HIDDEN}/: "
                     f"{printable(', '.join(differing))}",

@@ -2,36 +2,36 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 
 from codedata.code.entities import SourceFile, entities_of, tree_of
 
-WORD = re.compile(rb"\w+")
-TEST = b"def test"
-DEFINED = re.compile(rb"\bdef \w+")
-CONSTANT = re.compile(rb"^(\w+)\b[^=\n]*=", re.MULTILINE)
+WORDS = re.compile(rb"\w+").findall
+CONSTANT = re.compile(rb"(\w+)(?:: [^=\n]*)? = ")   # at the start of a statement
+USED = rb"(?<!def )\b(?:%b)\b[\"'(,)\]]"   # a name in code, or as a whole string
 # NULs in place of what is cut, blank lines and comments above, the rest of its line, comments below
-CUT = re.compile(rb"(?:\n[ \t\r]*)*(?:\n[ \t]*#.*)*(?:\n[ \t]*)?\0+.*(?:\n[ \t]+#.*)*")
+CUT = rb"(?:\n[ \t\r]*)*(?:\n[ \t]*#.*)*(?:\n[ \t]*)?\0+.*(?:\n[ \t]+#.*)*"
 
 
-def without_tests(path: str, text: bytes, names: Collection[str]) -> bytes:
-    """Return a test file without the tests of these qualified names, and without helpers, and
-    classes without tests, that nothing else uses. Return b"" if it lacks one of the tests, or if
-    what is left has no test, names one of them, or has a constant that nothing else uses."""
-    parts = entities_of(file := SourceFile(path, "python", text, True), tree_of(file))
-    gone = [one for one in parts if one.name in names]
-    if {one.name for one in gone} != {*names}:
-        return b""
+def without_tests(path: str, text: bytes, names: set[bytes]) -> bytes:
+    """Return a test file without the tests of these qualified names, and without helpers, constants
+    and classes without tests that nothing else uses. Return b"" if it lacks one of the tests, or if
+    what is left has no test, or uses one of them. Imports stay."""
+    tree = tree_of(file := SourceFile(path, "python", text, True))
+    parts = [(one.name.encode(), one.start, one.end) for one in entities_of(file, tree)]
+    parts += [(found[1], *node.byte_range) for node in tree.root_node.children
+              if (found := CONSTANT.match(text, node.start_byte))]
     used: set[bytes] = set()
+    gone = [part for part in parts if part[0] in names]
+    if {part[0] for part in gone} != names:
+        return b""
     while gone:
-        for one in gone:
-            used.update(WORD.findall(f"{one.name} ".encode() + text[one.start:one.end]))
-            text = text[:one.start] + bytes(one.end - one.start) + text[one.end:]
-        gone = [one for one in parts if text[one.start] and TEST not in text[one.start:one.end]
-                and (word := one.name.rpartition(".")[2].encode()) in used
-                and word not in WORD.findall(text[:one.start] + text[one.end:])]
-    text = CUT.sub(b"", text)
-    words = WORD.findall(DEFINED.sub(b"", text))
-    shown = {name.rpartition(".")[2].encode() for name in names}.intersection(words) or [
-        word for word in CONSTANT.findall(text) if words.count(word) == 1 and word in used]
-    return b"" if shown or TEST not in text else text
+        for name, start, end in gone:
+            used.update(WORDS(name + b" " + text[start:end]))
+            text = text[:start] + bytes(end - start) + text[end:]
+        gone = [(name, start, end) for name, start, end in parts
+                if text[start] and b"def test" not in text[start:end]
+                and (word := WORDS(name)[-1]) in used
+                and word not in WORDS(text[:start] + text[end:])]
+    text = re.sub(CUT, b"", text)
+    is_used = re.search(USED % b"|".join(WORDS(name)[-1] for name in names), text)
+    return b"" if is_used or b"def test" not in text else text

@@ -3,11 +3,11 @@ others still pass, and in an image for agents the reverse of the change, the gol
 pass.
 
 Each run is of the whole suite, in a fresh container without network. One run without the change is
-shared by all candidates. A candidate's own proof takes five runs: one with the change in the image
-of env/; then, in the task's own image, three with the gold and one without it. In the run without
-the gold, exactly the tests that failed in the run with the change have to fail. This run replaces
-repeated runs in the image of env/, since it shows the same and tests the task's image, too. One
-more run without the hidden tests is shared by all candidates that hide the same ones.
+shared by all candidates. A candidate's own proof takes six runs: one with the change in the image
+of env/; then, in the task's own image, one without the hidden tests, three with the gold and one
+without it. In the last one, exactly the tests that failed in the run with the change have to fail.
+It replaces repeated runs in the image of env/, since it shows the same and tests the task's image,
+too. Without the hidden tests, the other ones have to pass: else more tests are hidden, or none.
 
 Tests that are flaky according to env/, or that need the network, do not count. The proof holds for
 what these runs showed, with the script that graders run. Not promised: that a test with the same
@@ -80,9 +80,6 @@ class Baseline:
     after: Files = field(default_factory=dict)
     shown: Files = field(default_factory=dict)
     tests: Files = field(default_factory=dict)
-    # by hidden files and what is left of them: the tests that pass, from the first candidate
-    # that hides them
-    passed_without: dict[frozenset, set[str]] = field(default_factory=dict)
 
 
 class PatchProver:
@@ -206,41 +203,30 @@ class PatchProver:
         """Return (the image of a task; the files of its failing tests, which graders put back after
         the agent's work; what the image has of these files; why the agent can see the failing
         tests, or ""). A file stays without them if other tests in it pass then."""
-        def image_with(hidden: Files, left: Files) -> TaskImage:
-            """Make an image with the change and with what is left of the hidden files."""
-            patch = diff_of({**first.before, **hidden}, {**first.after, **left})
-            return self._derive(environment, patch, label)
-
-        places = {baseline.files[test] for test in first.fail_to_pass}
+        failing = {place_of(test, baseline.texts) for test in first.fail_to_pass}
+        places = {path for path, _ in failing}
         tests = {path: baseline.texts[path] for path in sorted(places - {"", *first.before})
                  if is_text(baseline.texts[path])}
         visible = "" if tests.keys() == places else "some failing tests have no file of their own"
         if not self._kind.hides_tests:
             visible = "[bug] hide_tests is off"
-        if visible:
-            return image_with({}, {}), tests, {}, visible
-        failing = {place_of(test, tests) for test in first.fail_to_pass}
         parts = {path: part for path, text in tests.items() if (part := without_tests(
-            path, text, {name for file, name in failing if file == path}))}
-        for left in parts, {}:
-            image = image_with(tests, left)
-            # all tests that the change fails are hidden, so the change does not matter here: which
-            # tests pass without them is the same for all candidates that hide them
-            hidden = frozenset({**dict.fromkeys(tests), **left}.items())
-            if hidden not in baseline.passed_without:
-                script = eval_script(suite_tests(environment.test_script, workdir=WORKDIR,
-                                                 reads=baseline.reads))
-                run = self._run_image(image.name, script, label)[0]
-                baseline.passed_without[hidden] = {case.name for case in run.results
-                                                   if case.status == PASSED}
-            lost = [test for test in first.pass_to_pass
-                    if baseline.files[test] not in tests.keys() - left.keys()
-                    and place_of(test, tests) not in failing
-                    and test not in baseline.passed_without[hidden]]
+            path, text, {name.encode() for file, name in failing if file == path}))}
+        for left in () if visible else (parts, {}):
+            image = self._derive(environment, diff_of({**first.before, **tests},
+                                                      {**first.after, **left}), label)
+            script = eval_script(suite_tests(environment.test_script, workdir=WORKDIR,
+                                             reads=baseline.reads))
+            run = self._run_image(image.name, script, label)[0]
+            passed = {case.name for case in run.results if case.status == PASSED}
+            lost = [test for test in first.pass_to_pass if test not in passed
+                    and baseline.files[test] not in tests.keys() - left.keys()
+                    and place_of(test, tests) not in failing]
             if not lost:
                 return image, tests, left, ""
-        return (image_with({}, {}), tests, {},
-                f"hiding the files of the failing tests breaks other tests: {named(lost)}")
+            visible = f"hiding the files of the failing tests breaks other tests: {named(lost)}"
+        image = self._derive(environment, diff_of(first.before, first.after), label)
+        return image, tests, {}, visible
 
     def _derive(self, environment: Environment, patch: str, label: str) -> TaskImage:
         """Make a task's image, with a patch applied."""
