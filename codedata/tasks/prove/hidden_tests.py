@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 from codedata.code.entities import SourceFile, entities_of, tree_of
 
@@ -9,7 +10,7 @@ WORDS = re.compile(rb"\w+").findall
 CONSTANT = re.compile(rb"(\w+)(?:: [^=\n]*)? = ")   # at the start of a statement
 USED = rb"(?<!def )\b(?:%b)\b[\"'(,)\]]"   # a name in code, or as a whole string
 # NULs in place of what is cut, blank lines and comments above, the rest of its line, comments below
-CUT = rb"(?:\n[ \t\r]*)*(?:\n[ \t]*#.*)*(?:\n[ \t]*)?\0+.*(?:\n[ \t]+#.*)*"
+CUT = rb"(?:\n[ \t\r]*){0,9}(?:\n[ \t]*#.*){0,40}(?:\n[ \t]*)?\0+.*(?:\n[ \t]+#.*)*"
 
 
 def without_tests(path: str, text: bytes, names: set[bytes]) -> bytes:
@@ -20,18 +21,19 @@ def without_tests(path: str, text: bytes, names: set[bytes]) -> bytes:
     parts = [(one.name.encode(), one.start, one.end) for one in entities_of(file, tree)]
     parts += [(found[1], *node.byte_range) for node in tree.root_node.children
               if (found := CONSTANT.match(text, node.start_byte))]
-    used: set[bytes] = set()
     gone = [part for part in parts if part[0] in names]
     if {part[0] for part in gone} != names:
         return b""
+    left, used = bytearray(text), set()
     while gone:
         for name, start, end in gone:
-            used.update(WORDS(name + b" " + text[start:end]))
-            text = text[:start] + bytes(end - start) + text[end:]
+            used.update(WORDS(name + b" " + left[start:end]))
+            left[start:end] = bytes(end - start)
+        words = Counter(WORDS(left))
         gone = [(name, start, end) for name, start, end in parts
-                if text[start] and b"def test" not in text[start:end]
+                if left[start] and b"def test" not in left[start:end]
                 and (word := WORDS(name)[-1]) in used
-                and word not in WORDS(text[:start] + text[end:])]
-    text = re.sub(CUT, b"", text)
+                and words[word] == WORDS(left[start:end]).count(word)]
+    text = re.sub(CUT, b"", left)
     is_used = re.search(USED % b"|".join(WORDS(name)[-1] for name in names), text)
     return b"" if is_used or b"def test" not in text else text

@@ -108,8 +108,7 @@ class PatchProver:
         cases, held_out = kind.cases(
             candidate, first, self._factory, label, environment, *joined)
         begin_step("its image", 3, STEPS)
-        image, hidden, left, visible = self._hide_tests(
-            counted, candidate, first, baseline, label)
+        image, hidden, left, visible = self._hide_tests(counted, first, baseline, label)
         gold, change = diff_of(first.after, first.before), diff_of(first.before, first.after)
         verifier = SuiteVerifier(
             # if only listed files count, results are not read from output that these can print
@@ -198,8 +197,8 @@ class PatchProver:
 
     # the image -----------------------------------------------------------------------------------
 
-    def _hide_tests(self, environment: Environment, candidate: Candidate, first: FirstRun,
-                    baseline: Baseline, label: str) -> tuple[TaskImage, Files, Files, str]:
+    def _hide_tests(self, environment: Environment, first: FirstRun, baseline: Baseline,
+                    label: str) -> tuple[TaskImage, Files, Files, str]:
         """Return (the image of a task; the files of its failing tests, which graders put back after
         the agent's work; what the image has of these files; why the agent can see the failing
         tests, or ""). A file stays without them if other tests in it pass then."""
