@@ -21,10 +21,10 @@ from codedata.tasks.verifier.junit import escaped_name
 STEP = ["agent", "--steps", "prove", *CA_FLAGS]
 UNUSED = diff(GOLD_LINE, f"    import os\n{BUG_LINE}")
 BEFORE = {"heron.py": HERON.encode()}
-# a feature of two files, of which one part is a bug
+# a feature of two files, of which one hunk is a bug
 FEATURE = diff_of(BEFORE, {"mud.py": b"DEPTH = 2\n", "heron.py": HERON.replace(
-    "import random", "import random\n\nfrom mud import DEPTH").replace(
-    "2 * i", "DEPTH * i").replace(GOLD_LINE, f"    import os\n{BUG_LINE}").encode()})
+    "do.\"\"\"", "do.\"\"\"\n\nfrom mud import DEPTH").replace(
+    GOLD_LINE, f"    import os\n{BUG_LINE}").encode()})
 
 
 def prove(root, *flags):

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from codedata.code.patches import Edit, diff_of, edited, edits_of
+from codedata.code.patches import CONTEXT, Edit, diff_of, edited, edits_of
 from codedata.suites.source import Files
 
 MAX_RUNS = 12
-Part = tuple[str, Edit | None]   # (path, its lines; None: the file is made or removed)
+Part = tuple[str, list[Edit]]   # (path, the edits of a hunk; []: the file is made or removed)
 
 
 def parts_of(before: Files, after: Files) -> list[Part]:
-    """Return the parts of a change, each a run of changed lines or a whole file. Raise ValueError
-    if a part cannot be undone alone, such as a new mode or a line feed at the end of a file."""
+    """Return the parts of a change, each a hunk or a whole file. Raise ValueError if a part cannot
+    be undone alone, such as a new mode or a line feed at the end of a file."""
     texts = {path: before[path].decode() for path in sorted(before.keys() & after.keys())}
     patch = diff_of(*({path: files[path] for path in texts} for files in (before, after)))
-    edits = edits_of(patch, texts) if patch else {}
-    return [*((path, None) for path in sorted(before.keys() ^ after.keys())),
-            *((path, edit) for path in edits for edit in edits[path])]
+    parts: list[Part] = [(path, []) for path in sorted(before.keys() ^ after.keys())]
+    for path, edits in (edits_of(patch, texts) if patch else {}).items():
+        end = -2 * CONTEXT
+        for edit in edits:
+            if edit.line - end > 2 * CONTEXT:   # nearer ones belong together, as with a docstring
+                parts.append((path, []))
+            parts[-1][1].append(edit)
+            end = edit.line + len(edit.old)
+    return parts
 
 
 def healed_files(before: Files, after: Files, is_healed: Callable[[Files], bool]) -> Files:
@@ -30,12 +36,11 @@ def healed_files(before: Files, after: Files, is_healed: Callable[[Files], bool]
         return before
 
     def without(undone: list[Part]) -> Files:
-        files = {path: text for path, text in after.items() if (path, None) not in undone}
-        for path in before.keys() - after.keys():
-            if (path, None) in undone:
-                files[path] = before[path]
+        files = {**{path: before[path] for path, edits in undone if not edits and path in before},
+                 **{path: text for path, text in after.items() if (path, []) not in undone}}
         for path in before.keys() & after.keys():
-            kept = [edit for one, edit in parts if one == path and (one, edit) not in undone]
+            kept = [edit for part in parts if part[0] == path and part not in undone
+                    for edit in part[1]]
             files[path] = type(after[path])(edited(before[path].decode(), kept).encode())
         return files
 
