@@ -182,6 +182,7 @@ class BugSettings:
     per_repo: int = at_least(1, 2)           # agents for each repository, a candidate each
     max_iterations: int = at_least(1, 60)    # replies of an agent
     max_submits: int = at_least(1, 5)        # times that an agent may hand in
+    max_lines: int = at_least(1, 150)        # that an agent adds and removes
     hide_tests: bool = True                  # the image lacks the tests that the bug fails
     max_broken_share: float = between(0, 1, 0.5)   # of the suite that a bug may break
     seed: int = at_least(0, 0)               # of what scale draws

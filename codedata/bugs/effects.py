@@ -7,7 +7,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from codedata.code.entities import language_of
+from codedata.code.entities import SourceFile, Sources, all_entities, language_of
 from codedata.code.patches import diff_of, hunks_of
 from codedata.records import Analysis, Object
 from codedata.sandbox import open_sandbox
@@ -39,18 +39,20 @@ def effects(run: FirstRun, analysis: Analysis | None) -> Object:
             "files": len(run.before | run.after),
             "lines_removed": sum(len(hunk.old) for hunk in hunks),
             "lines_added": sum(len(hunk.added) for hunk in hunks),
-            "symbols": symbols_at(lines, analysis) if analysis else [],
+            "symbols": symbols_at(lines, run.before) if analysis else [],
             "new_messages": new_messages_of([(run.before, run.after)])[0]}
 
 
-def symbols_at(lines: Iterable[tuple[str, int]], analysis: Analysis) -> list[str]:
+def symbols_at(lines: Iterable[tuple[str, int]], files: Mapping[str, bytes]) -> list[str]:
     """Return the ids of the innermost functions that contain these (path, line), each id once."""
+    entities = all_entities(Sources([SourceFile(path, language_of(path), text, is_test=False)
+                                     for path, text in files.items() if language_of(path)]))[0]
     symbols = {}
     for path, line in sorted(lines):
-        around = [one for one in analysis.entities if one["path"] == path
-                  and one["kind"] != "class" and one["line"] <= line <= one["end_line"]]
+        around = [one for one in entities.get(path, ())
+                  if one.kind != "class" and one.line <= line <= one.end_line]
         if around:
-            symbols[max(around, key=lambda one: one["line"])["id"]] = True
+            symbols[max(around, key=lambda one: one.line).id] = True
     return [*symbols]
 
 

@@ -29,6 +29,7 @@ from codedata.bugs.instances import (
 from codedata.bugs.issue_facts import Differences
 from codedata.bugs.register import why_not_chosen
 from codedata.code.entities import language_of
+from codedata.code.patches import diff_of
 from codedata.disk.store import Store, digest
 from codedata.errors import ItemFailed
 from codedata.records import (
@@ -71,6 +72,7 @@ class Bugs(PatchKind):
         self._events = {}   # of environments' suites, or why there are none, by repository
         self._locks = defaultdict(threading.Lock)   # one recording of a suite at a time
         self._word, self.tasks = word, bug_tasks(root, word.owns)
+        self.reduces_gold = word == AGENT   # an agent's feature stays, as far as it does no harm
         self.hides_tests, self.rules = bug.hide_tests, rules_of(bug)
         self.candidates = Reads(chosen_in(root, bug), ("base_commit", "diff"),
                                 made_by="bug_inject.validate")
@@ -97,6 +99,9 @@ class Bugs(PatchKind):
                         raise
                     except ItemFailed as e:
                         self._events[name] = e.what
+            if self.reduces_gold:
+                apply_patch(right, candidate.diff)
+                apply_patch(right, diff_of(run.after, run.before))
             events = self._events[name]
             if isinstance(events, str):
                 return [], {"cases": {"none": events}}
@@ -113,7 +118,7 @@ class Bugs(PatchKind):
         licence = meta.licence if meta else environment.row.get("licence")
         tags = language, BUG, str(words.get("family") or candidate.method)
         about = {
-            "method": candidate.method, "language": language,
+            "method": candidate.method, "tier": self._word.name, "language": language,
             "symbol": symbols[0] if symbols and symbol not in symbols else symbol,
             "grade": grade_of(measured["broken"], measured["tests"], measured["new_messages"]),
             "licence": licence and str(licence),

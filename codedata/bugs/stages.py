@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 from codedata.analysis.analyse import analysis_stage
 from codedata.analysis.measure import coverage_stage
-from codedata.bugs import model_edits
+from codedata.bugs import inject, model_edits
 from codedata.bugs.generate import BATCH, METHOD, PER_TASK, operators_stage
-from codedata.bugs.inject import Injector
 from codedata.bugs.instances import AGENT, SCALE, Word, bug_tasks
 from codedata.bugs.issue_facts import CASES
 from codedata.bugs.issue_report import Reporter
@@ -27,7 +26,7 @@ from codedata.suites.environments import Environments
 from codedata.tasks.prove.prove import PatchProver
 from codedata.tasks.stages import instruct_stage, prove_stage, screen_stage
 
-STRATEGIES = (METHOD, *model_edits.STRATEGIES)
+STRATEGIES = {"agent": inject.STRATEGIES, "scale": (METHOD, *model_edits.STRATEGIES)}
 Steps = dict[str, Callable[[Models], Stage]]
 
 
@@ -40,7 +39,7 @@ class Stages:
     environments: Callable[[], Environments]
     keep_images: bool
     num_runs: int            # runs of the suite with coverage
-    strategy: str            # one of STRATEGIES
+    strategy: str            # one of STRATEGIES of the subcommand
     is_full: bool            # every candidate of scale is judged by the whole suite
 
     def agent(self) -> Steps:
@@ -52,7 +51,8 @@ class Stages:
             "analysis": lambda models: preprocessed.written_after(preprocessed.step(
                 analysis_stage(settings.root, host(models), self.environments()),
                 "bug_issue")),
-            "inject": lambda models: Injector(settings, models, host(models)).stage(
+            "inject": lambda models: inject.Injector(
+                settings, models, host(models), self.strategy).stage(
                 self.environments(), self._analyses(), self._analyses("tests")),
             "prove": lambda models: self._prove(
                 AGENT, models, after="bug_inject.py agent --steps inject"),

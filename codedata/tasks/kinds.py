@@ -100,6 +100,7 @@ class PatchKind(Kind):
     gold_is_long = True      # other code may have single lines of it: only long runs are traces
     hides_tests = True
     needs_cases = False      # whether a reward needs all cases(), or they are only reported
+    reduces_gold = False     # to the smallest part of the reverse with which no test fails
 
     def counted(self, candidate: Candidate, environment: Environment, *joined
                 ) -> tuple[Environment, tuple[str, ...] | None]:

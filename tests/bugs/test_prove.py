@@ -4,23 +4,27 @@ from __future__ import annotations
 import pytest
 from conftest import edit, ledger_lines, run_script
 from heron_environment import TEST_SCRIPT
-from proof_heron import BROKEN, BUG, BUG_LINE, GOLD_LINE, HERON, SOURCES, diff, write_root
+from proof_heron import BROKEN, BUG, BUG_LINE, GOLD_LINE, HERON, diff, write_root
 from proof_heron import heron as heron  # a fixture
 from proven import bugs_in, write_candidate
 from setups import CA_FLAGS
 
-from codedata.analysis.analyse import analysis_of
 from codedata.bugs.effects import new_messages_of, symbols_at
 from codedata.bugs.instances import agents_candidates
-from codedata.code.patches import normalised
+from codedata.code.patches import diff_of, hunks_of, normalised
 from codedata.disk.store import Store, digest
 from codedata.records import Task
 from codedata.sandbox.docker import engine
-from codedata.tasks.folder.folder import edited_parts, image_of, verifier_config
+from codedata.tasks.folder.folder import GOLD, edited_parts, image_of, text_in, verifier_config
 from codedata.tasks.verifier.junit import escaped_name
 
 STEP = ["agent", "--steps", "prove", *CA_FLAGS]
 UNUSED = diff(GOLD_LINE, f"    import os\n{BUG_LINE}")
+BEFORE = {"heron.py": HERON.encode()}
+# a feature of two files, of which one hunk is a bug
+FEATURE = diff_of(BEFORE, {"mud.py": b"DEPTH = 2\n", "heron.py": HERON.replace(
+    "do.\"\"\"", "do.\"\"\"\n\nfrom mud import DEPTH").replace(
+    GOLD_LINE, f"    import os\n{BUG_LINE}").encode()})
 
 
 def prove(root, *flags):
@@ -48,13 +52,13 @@ def root(heron, tmp_path):
 
 
 def candidate(root, k: int, patch: str) -> None:
-    write_candidate(root, f"heron.agent-{k}", patch, symbol="", summary="")
+    write_candidate(root, f"heron.agent-{k}", patch, symbol="", summary="", family="feature")
     edit(root / f"bug/_candidates/heron.agent-{k}.json", base_commit="")
 
 
 @pytest.mark.docker
 def test_a_good_candidate_becomes_a_task_and_again_without_its_image_and_others_say_why_not(root):
-    for k, patch in enumerate((UNUSED, f"# the same\n{UNUSED}", diff("import random", "")), 1):
+    for k, patch in enumerate((FEATURE, f"# the same\n{FEATURE}", diff("import random", "")), 1):
         candidate(root, k, patch)
     candidate(root, 4, BUG)
     edit(root / "bug/_candidates/heron.agent-4.json", base_commit="0" * 40)
@@ -63,16 +67,19 @@ def test_a_good_candidate_becomes_a_task_and_again_without_its_image_and_others_
     assert refusals(root) == {"heron.agent-2": "it is the same change as heron.agent-1",
                               "heron.agent-3": "no test that passed before fails"}
     name, = bugs_in(root)
-    assert name == f"heron.agent-1.{normalised(UNUSED)[:8]}"
+    assert name == f"heron.agent-1.{normalised(FEATURE)[:8]}"
     bug = read_task(root, name)
+    undone, = hunks_of(text_in(bug.solution, GOLD))   # the image has the rest of the feature
+    assert [undone.path, *undone.added] == ["heron.py", GOLD_LINE]
     assert edited_parts(bug) == [] and bug.instruction is None
     assert list(map(escaped_name, BROKEN)) == verifier_config(bug)["FAIL_TO_PASS"]
-    wanted = {"language": "python", "method": "agent", "created_at": "2024-05-01T10:00:00Z",
-              "grade": "blunt", "symbol": "heron.py::words", "made_from": {
+    wanted = {"language": "python", "method": "agent", "tier": "agent",
+              "created_at": "2024-05-01T10:00:00Z", "grade": "blunt",
+              "symbol": "heron.py::words", "made_from": {
                   "directory": "bug/_candidates", "item": "heron.agent-1",
-                  "digest": digest(UNUSED)}}
+                  "digest": digest(FEATURE)}}
     assert {key: bug.about[key] for key in wanted} == wanted and "licence" not in bug.about
-    assert bug.config["metadata"]["tags"] == ["python", "bug", "agent"]
+    assert bug.config["metadata"]["tags"] == ["python", "bug", "feature"]
     sizes = ("tests", "broken", "files", "lines_added", "lines_removed", "new_messages")
     assert [bug.proof[key] for key in sizes] == [
         11, 3, 1, 2, 1, ["'os' imported but unused"]]
@@ -116,6 +123,6 @@ def test_new_messages_are_those_that_pyflakes_did_not_have_before(tmp_path):
 
 
 def test_the_innermost_function_around_a_line_is_what_changed():
-    analysis = analysis_of("a", "a", "", SOURCES, [])
     line = HERON.split("\n").index(GOLD_LINE) + 1
-    assert symbols_at({("heron.py", line), ("heron.py", 1)}, analysis) == ["heron.py::words"]
+    assert symbols_at({("heron.py", line), ("heron.py", 1)}, {"heron.py": HERON.encode()}) == [
+        "heron.py::words"]

@@ -5,9 +5,11 @@ pass.
 Each run is of the whole suite, in a fresh container without network. One run without the change is
 shared by all candidates. A candidate's own proof takes six runs: one with the change in the image
 of env/; then, in the task's own image, one without the hidden tests, three with the gold and one
-without it. In the last one, exactly the tests that failed in the run with the change have to fail.
-It replaces repeated runs in the image of env/, since it shows the same and tests the task's image,
-too. Without the hidden tests, the other ones have to pass: else more tests are hidden, or none.
+without it. Where a kind reduces its golds, up to MAX_RUNS runs show first which parts of the
+reverse are needed. In the run without the gold, exactly the tests that failed in the run with the
+change have to fail. It replaces repeated runs in the image of env/, since it shows the same and
+tests the task's image, too. Without the hidden tests, the other ones have to pass: else more tests
+are hidden, or none.
 
 Tests that are flaky according to env/, or that need the network, do not count. The proof holds for
 what these runs showed, with the script that graders run. Not promised: that a test with the same
@@ -47,8 +49,10 @@ from codedata.tasks.prove.first_run import FirstRun, Graded, first_run, row_of
 from codedata.tasks.prove.grade import Grader
 from codedata.tasks.prove.graded_runs import NotRewarded, prove_gold
 from codedata.tasks.prove.hidden_tests import without_tests
+from codedata.tasks.prove.smallest import healed_files
 from codedata.tasks.prove.suite_outcomes import (
     PASSED,
+    SURVIVES,
     check_drift,
     ignored_tests,
     known_results,
@@ -102,14 +106,18 @@ class PatchProver:
             raise Excluded(f"no image can be made: {reason}.", name)
         counted, counts = kind.counted(candidate, environment, *joined)
         baseline = self.baseline_of(counted, label, candidate)
-        first = self._run_broken(counted, candidate, baseline, label)
+        begin_step("tests with the patch", 2, STEPS)
+        first = self._run_patched(counted, candidate.diff, baseline, label)
+        if reason := first.screened.reason:
+            raise Excluded(reason, name)
         if reason := kind.refusal(candidate, first, label, environment, *joined):
             raise Excluded(reason, name)
+        bug = self._reduced(counted, first, baseline, label) if kind.reduces_gold else first
         cases, held_out = kind.cases(
-            candidate, first, self._factory, label, environment, *joined)
+            candidate, bug, self._factory, label, environment, *joined)
         begin_step("its image", 3, STEPS)
         image, hidden, left, visible = self._hide_tests(counted, first, baseline, label)
-        gold, change = diff_of(first.after, first.before), diff_of(first.before, first.after)
+        gold, change = diff_of(bug.after, bug.before), diff_of(bug.before, bug.after)
         verifier = SuiteVerifier(
             # if only listed files count, results are not read from output that these can print
             counted.test_script, baseline.reads if counts is None else READS[0], hidden,
@@ -121,7 +129,7 @@ class PatchProver:
                            f"{named(traces)}", name)
         task, rows = self._run_task(candidate, verifier, (gold, change), image, first, label)
         kept = self._factory.keep(image.name, image_name(images_of(kind), name))
-        about, shown = kind.described(candidate, first, environment, *joined)
+        about, shown = kind.described(candidate, bug, environment, *joined)
         task = with_about(
             with_image(task, kept.name), repo=environment.repo, split=environment.repo,
             source_commit=environment.base_commit, task_commit=image.base_commit,
@@ -183,17 +191,26 @@ class PatchProver:
 
     # with the change -----------------------------------------------------------------------------
 
-    def _run_broken(self, environment: Environment, candidate: Candidate, baseline: Baseline,
-                    label: str) -> FirstRun:
-        """Run the suite with the change in the image of env/, and return the run. Raise Excluded if
-        it shows that the change cannot become a task."""
+    def _run_patched(self, environment: Environment, patch: str, baseline: Baseline,
+                     label: str) -> FirstRun:
+        """Run the suite with a patch in the image of env/, and return the run."""
         script = eval_script(suite_tests(environment.test_script, reads=baseline.reads))
-        begin_step("tests with the patch", 2, STEPS)
-        first = first_run(environment, candidate.diff, self._factory, label, self._rules,
-                          graded=Graded(script, baseline.statuses))
-        if first.screened.reason:
-            raise Excluded(first.screened.reason, candidate.name)
-        return first
+        return first_run(environment, patch, self._factory, label, self._rules,
+                         graded=Graded(script, baseline.statuses))
+
+    def _reduced(self, environment: Environment, first: FirstRun, baseline: Baseline,
+                 label: str) -> FirstRun:
+        """Return the first run with only the parts of the change that make its tests fail: `before`
+        has all other parts."""
+        def is_healed(files: Files) -> bool:
+            begin_step("tests with a part of the patch", 2, STEPS)
+            run = self._run_patched(environment, diff_of(first.before, files), baseline, label)
+            return run.screened.verdict == SURVIVES[0]
+
+        before = healed_files(first.before, first.after, is_healed)
+        same = {path for path, text in before.items() if first.after.get(path) == text}
+        return replace(first, **{side: {path: files[path] for path in files.keys() - same}
+                                 for side, files in (("before", before), ("after", first.after))})
 
     # the image -----------------------------------------------------------------------------------
 
