@@ -1,9 +1,9 @@
 """Make the candidates of a repository by operators: the step `generate` of bug_inject.py scale.
 
-All edits of its files are found at once and put into an order drawn by a seed: functions and
-operators alternate, and functions that many tests reach come more often. A file of candidates is a
-slice of that order. No code is run. Where coverage is known, edits of lines that no test runs are
-left out.
+All edits of its files are found at once and put into an order drawn by a seed: changes of several
+places alternate with edits of one, functions and operators alternate, too, and functions that many
+tests reach come more often. A file of candidates is a slice of that order. No code is run. Where
+coverage is known, edits of lines that no test runs are left out.
 """
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import chain, zip_longest
 from operator import itemgetter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from codedata.analysis.analyse import COVERAGE_FIELDS, is_counted
-from codedata.code.entities import SourceFile, entities_of, is_text, tree_of
-from codedata.code.operators import TABLES, SpanEdit, operators, unique_edits
+from codedata.bugs.effects import new_messages_of
+from codedata.code.entities import Entity, SourceFile, entities_of, is_text, tree_of
+from codedata.code.operators import TABLES, SpanEdit, operators, several_places, unique_edits
+from codedata.code.operators.several_places import Place, applied
 from codedata.code.patches import SpanDiffs, diff_of, hunks_of, normalised
 from codedata.disk.store import Derived, Store, digest
 from codedata.errors import Excluded, ItemFailed
@@ -214,53 +217,108 @@ def _is_in(path: str, root: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Hold an edit and its place in the source."""
+    """Hold a change and its place in the source: the first one that is run."""
 
-    path: str
     symbol: str          # id of the innermost function around it, or ""
-    edit: SpanEdit
+    operator: str
+    family: str
+    places: list[Place]
+
+    @property
+    def path(self) -> str:
+        """Return the path of the first changed file."""
+        return self.places[0][0].path
 
 
 def draw(program: SelectedSources, config: BugConfig) -> list[ProposedChange]:
     """Return as many candidates as a config asks for, in the order of its seed, all different."""
-    diffs = {file.path: SpanDiffs(file.path, file.text) for file in program.files}
-    sites = [site for file in program.files for site in _sites(file, program)]
+    edits = [edit for file in program.files for edit in _edits(file, program)]
+    ones = [Site(symbol, edit.operator.name, edit.operator.family, [(file, edit.span)])
+            for file, symbol, edit in edits]
+    orders = [in_order(sites, program.ranks(), config.seed)[:config.max_candidates]
+              for sites in ([*_several(program, edits)], ones)]
+    diffs = {file: SpanDiffs(file.path, file.text) for file in program.files}
+    of_several = _candidates(orders[0][:-(-config.max_candidates // 2)])
+    of_one = (_candidate(site, diffs) for site in orders[1])
     by_change: dict[str, ProposedChange] = {}
-    for site in in_order(sites, program.ranks(), config.seed):
-        if len(by_change) == config.max_candidates:
-            break
-        edit, operator = site.edit, site.edit.operator
-        diff, lines = diffs[site.path].diff(edit.start, edit.end, edit.new)
-        by_change.setdefault(normalised(diff), {
-            "diff": diff, "symbol": site.symbol, "operator": operator.name,
-            "family": operator.family, "path": site.path, "lines": [*lines],
-            "summary": f"{operator.name} in line {lines[0]} of {site.path}"})
-    return [*by_change.values()]
+    for candidate in filter(None, chain.from_iterable(zip_longest(of_several, of_one))):
+        by_change.setdefault(normalised(candidate["diff"]), candidate)
+    return [*by_change.values()][:config.max_candidates]
 
 
-def _sites(file: SourceFile, program: SelectedSources) -> Iterator[Site]:
-    """Yield the edits of a file whose lines tests or imports run; without coverage, all edits."""
-    functions = [one for one in entities_of(file, tree_of(file)) if one.kind != "class"]
+def _candidate(site: Site, diffs: dict[SourceFile, SpanDiffs]) -> ProposedChange:
+    """Return the candidate of an edit of one place."""
+    diff, lines = diffs[site.places[0][0]].diff(*site.places[0][1])
+    return {"diff": diff, "symbol": site.symbol, "operator": site.operator,
+            "family": site.family, "path": site.path, "lines": [*lines],
+            "summary": f"{site.operator} in line {lines[0]} of {site.path}"}
+
+
+def _candidates(sites: list[Site]) -> list[ProposedChange]:
+    """Return the candidates of changes of several places, without those that a linter notices."""
+    changes = []
+    for site in sites:
+        spans = defaultdict(list)
+        for file, span in site.places:
+            spans[file].append(span)
+        changes.append(({file.path: file.text for file in spans},
+                        {file.path: applied(file.text, some) for file, some in spans.items()}))
+    return [candidate_of(*change, site.operator, f"{site.operator} in {len(site.places)} places",
+                         site.symbol) | {"family": site.family}
+            for site, change, messages in zip(sites, changes, new_messages_of(changes), strict=True)
+            if not messages]
+
+
+def _edits(file: SourceFile,
+           program: SelectedSources) -> Iterator[tuple[SourceFile, str, SpanEdit]]:
+    """Yield the edits of a file whose lines tests or imports run, with the ids of the functions
+    around them; without coverage, all edits."""
+    functions = _functions(file)
     tests, imports = ((lines or {}).get(file.path, 0) for lines in (program.tests, program.imports))
     for edit in unique_edits(file):
-        first = edit.statement[0]
-        around = [one for one in functions if one.line <= first <= one.end_line]
-        function = around[-1] if around else None   # innermost
+        function = _innermost(functions, edit.statement[0])
         ran = mask_of([*edit.statement]) & (tests | imports if function else imports)
-        if function and (first == function.line or edit.operator.counts == "function"):
+        if function and (edit.statement[0] == function.line or edit.operator.counts == "function"):
             ran = mask_of(function.body_lines) & tests
         if ran or program.tests is None:
-            yield Site(file.path, function.id if function else "", edit)
+            yield file, function.id if function else "", edit
+
+
+def _several(program: SelectedSources,
+             edits: list[tuple[SourceFile, str, SpanEdit]]) -> Iterator[Site]:
+    """Yield the changes of several places of which tests run one; without coverage, all."""
+    files = [file for file in program.files if file.language == several_places.LANGUAGE]
+    functions = {file: _functions(file) for file in files}
+    edits = [one for one in edits if one[0] in functions]
+    nodes = several_places.nodes_of(files)
+    for change in chain(several_places.removals(nodes), several_places.moves(nodes, edits),
+                        several_places.copies(edits)):
+        for file, (start, end, _) in change.places:
+            lines = [file.text.count(b"\n", 0, at) + 1 for at in (start, end)]
+            if program.tests is None or mask_of(lines) & program.tests.get(file.path, 0):
+                function = _innermost(functions[file], lines[1])
+                yield Site(function.id if function else "", change.operator, change.family,
+                           change.places)
+                break
+
+
+def _functions(file: SourceFile) -> list[Entity]:
+    return [one for one in entities_of(file, tree_of(file)) if one.kind != "class"]
+
+
+def _innermost(functions: list[Entity], line: int) -> Entity | None:
+    around = [one for one in functions if one.line <= line <= one.end_line]
+    return around[-1] if around else None
 
 
 def in_order(sites: list[Site], ranks: dict[str, int], seed: int) -> list[Site]:
     """Return sites in an order in which functions take turns, hot ones more often, and no operator
     comes too often."""
     drawn = random.Random(seed)
-    n_sites = Counter(site.edit.operator.name for site in sites)
+    n_sites = Counter(site.operator for site in sites)
     by_symbol: dict[tuple[str, str], list[tuple[float, Site]]] = defaultdict(list)
     for site in sites:   # a common operator waits longer, so all are as likely to come first
-        wait = drawn.expovariate(1 / n_sites[site.edit.operator.name])
+        wait = drawn.expovariate(1 / n_sites[site.operator])
         by_symbol[site.path, site.symbol].append((wait, site))
     timed = []
     for (_, symbol), waiting in by_symbol.items():
@@ -270,7 +328,7 @@ def in_order(sites: list[Site], ranks: dict[str, int], seed: int) -> list[Site]:
     n_before: Counter[str] = Counter()
     places = []
     for place, site in enumerate(_sorted(timed)):
-        operator = site.edit.operator.name
+        operator = site.operator
         places.append((max(place, EVERY * n_before[operator]), site))
         n_before[operator] += 1
     return _sorted(places)
