@@ -42,7 +42,8 @@ PER_TASK = 4               # with --limit N, candidates made and screened for ea
 MAX_BATCHES = 10_000       # of a repository
 MAX_KEPT = 3               # repositories whose programs are kept in memory
 HEAT = 3                   # the hottest function comes 1 + HEAT times as often as the coldest
-EVERY = 25                 # an operator makes at most one candidate in this many if others are left
+# an operator makes at most one candidate in this many if others are left: of one place, of several
+EVERY = 25, 6
 # fields of an environment that its source depends on
 SOURCE = ("base_image", "base_commit", "image_name", "install_script")
 GENERATED = re.compile(rb"(?m)@generated\b|^// Code generated .* DO NOT EDIT\.$")
@@ -235,13 +236,13 @@ def draw(program: SelectedSources, config: BugConfig) -> list[ProposedChange]:
     edits = [edit for file in program.files for edit in _edits(file, program)]
     ones = [Site(symbol, edit.operator.name, edit.operator.family, [(file, edit.span)])
             for file, symbol, edit in edits]
-    orders = [in_order(sites, program.ranks(), config.seed)[:config.max_candidates]
-              for sites in ([*_several(program, edits)], ones)]
+    ones, several = (in_order(sites, program.ranks(), config.seed, every)[:config.max_candidates]
+                     for sites, every in zip((ones, [*_several(program, edits)]), EVERY,
+                                             strict=True))
     diffs = {file: SpanDiffs(file.path, file.text) for file in program.files}
-    of_several = _candidates(orders[0][:-(-config.max_candidates // 2)])
-    of_one = (_candidate(site, diffs) for site in orders[1])
+    turns = zip_longest(_candidates(several), (_candidate(site, diffs) for site in ones))
     by_change: dict[str, ProposedChange] = {}
-    for candidate in filter(None, chain.from_iterable(zip_longest(of_several, of_one))):
+    for candidate in filter(None, chain.from_iterable(turns)):
         by_change.setdefault(normalised(candidate["diff"]), candidate)
     return [*by_change.values()][:config.max_candidates]
 
@@ -290,10 +291,11 @@ def _several(program: SelectedSources,
     files = [file for file in program.files if file.language == several_places.LANGUAGE]
     functions = {file: _functions(file) for file in files}
     edits = [one for one in edits if one[0] in functions]
-    nodes = several_places.nodes_of(files)
-    for change in chain(several_places.removals(nodes), several_places.moves(nodes, edits),
+    names = several_places.Program(files)
+    for change in chain(several_places.removals(names), several_places.contracts(names),
                         several_places.copies(edits)):
-        for file, (start, end, _) in change.places:
+        for file, (start, end, _) in sorted(change.places, key=lambda place: (
+                place[1][0] - place[1][1])):   # the largest first
             lines = [file.text.count(b"\n", 0, at) + 1 for at in (start, end)]
             if program.tests is None or mask_of(lines) & program.tests.get(file.path, 0):
                 function = _innermost(functions[file], lines[1])
@@ -311,9 +313,9 @@ def _innermost(functions: list[Entity], line: int) -> Entity | None:
     return around[-1] if around else None
 
 
-def in_order(sites: list[Site], ranks: dict[str, int], seed: int) -> list[Site]:
+def in_order(sites: list[Site], ranks: dict[str, int], seed: int, every: int) -> list[Site]:
     """Return sites in an order in which functions take turns, hot ones more often, and no operator
-    comes too often."""
+    comes more often than once in `every`, if others are left."""
     drawn = random.Random(seed)
     n_sites = Counter(site.operator for site in sites)
     by_symbol: dict[tuple[str, str], list[tuple[float, Site]]] = defaultdict(list)
@@ -329,7 +331,7 @@ def in_order(sites: list[Site], ranks: dict[str, int], seed: int) -> list[Site]:
     places = []
     for place, site in enumerate(_sorted(timed)):
         operator = site.operator
-        places.append((max(place, EVERY * n_before[operator]), site))
+        places.append((max(place, every * n_before[operator]), site))
         n_before[operator] += 1
     return _sorted(places)
 
