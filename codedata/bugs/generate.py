@@ -21,7 +21,7 @@ from typing import Any
 
 from codedata.analysis.analyse import COVERAGE_FIELDS, is_counted
 from codedata.bugs.effects import new_messages_of
-from codedata.code.entities import Entity, SourceFile, entities_of, is_text, tree_of
+from codedata.code.entities import SourceFile, entities_of, is_text, tree_of
 from codedata.code.operators import TABLES, SpanEdit, operators, several_places, unique_edits
 from codedata.code.operators.several_places import Place, applied
 from codedata.code.patches import SpanDiffs, diff_of, hunks_of, normalised
@@ -225,92 +225,83 @@ class Site:
     family: str
     places: list[Place]
 
-    @property
-    def path(self) -> str:
-        """Return the path of the first changed file."""
-        return self.places[0][0].path
-
 
 def draw(program: SelectedSources, config: BugConfig) -> list[ProposedChange]:
     """Return as many candidates as a config asks for, in the order of its seed, all different."""
     edits = [edit for file in program.files for edit in _edits(file, program)]
     ones = [Site(symbol, edit.operator.name, edit.operator.family, [(file, edit.span)])
             for file, symbol, edit in edits]
-    ones, several = (in_order(sites, program.ranks(), config.seed, every)[:config.max_candidates]
-                     for sites, every in zip((ones, [*_several(program, edits)]), EVERY,
-                                             strict=True))
-    diffs = {file: SpanDiffs(file.path, file.text) for file in program.files}
-    turns = zip_longest(_candidates(several), (_candidate(site, diffs) for site in ones))
+    ones, several = (in_order(sites, program.ranks(), config.seed, every) for sites, every in
+                     zip((ones, [*_several(program.files, edits)]), EVERY, strict=True))
+    turns = zip_longest(_of_several(several), _of_one(ones, program.files))
     by_change: dict[str, ProposedChange] = {}
     for candidate in filter(None, chain.from_iterable(turns)):
+        if len(by_change) == config.max_candidates:
+            break
         by_change.setdefault(normalised(candidate["diff"]), candidate)
-    return [*by_change.values()][:config.max_candidates]
+    return [*by_change.values()]
 
 
-def _candidate(site: Site, diffs: dict[SourceFile, SpanDiffs]) -> ProposedChange:
-    """Return the candidate of an edit of one place."""
-    diff, lines = diffs[site.places[0][0]].diff(*site.places[0][1])
-    return {"diff": diff, "symbol": site.symbol, "operator": site.operator,
-            "family": site.family, "path": site.path, "lines": [*lines],
-            "summary": f"{site.operator} in line {lines[0]} of {site.path}"}
-
-
-def _candidates(sites: list[Site]) -> list[ProposedChange]:
-    """Return the candidates of changes of several places, without those that a linter notices."""
-    changes = []
+def _of_one(sites: list[Site], files: list[SourceFile]) -> Iterator[ProposedChange]:
+    """Yield the candidates of edits of one place."""
+    diffs = {file: SpanDiffs(file.path, file.text) for file in files}
     for site in sites:
-        spans = defaultdict(list)
-        for file, span in site.places:
-            spans[file].append(span)
-        changes.append(({file.path: file.text for file in spans},
-                        {file.path: applied(file.text, some) for file, some in spans.items()}))
-    return [candidate_of(*change, site.operator, f"{site.operator} in {len(site.places)} places",
-                         site.symbol) | {"family": site.family}
-            for site, change, messages in zip(sites, changes, new_messages_of(changes), strict=True)
-            if not messages]
+        file, span = site.places[0]
+        diff, lines = diffs[file].diff(*span)
+        yield {"diff": diff, "symbol": site.symbol, "operator": site.operator,
+               "family": site.family, "path": file.path, "lines": [*lines],
+               "summary": f"{site.operator} in line {lines[0]} of {file.path}"}
+
+
+def _of_several(sites: list[Site]) -> Iterator[ProposedChange]:
+    """Yield the candidates of changes of several places, without those that a linter notices."""
+    for start in range(0, len(sites), BATCH):
+        some, changes = sites[start:start + BATCH], []
+        for site in some:
+            spans = defaultdict(list)
+            for file, span in site.places:
+                spans[file].append(span)
+            changes.append(({file.path: file.text for file in spans},
+                            {file.path: applied(file.text, all) for file, all in spans.items()}))
+        for site, change, messages in zip(some, changes, new_messages_of(changes), strict=True):
+            if not messages:
+                yield candidate_of(
+                    *change, site.operator, f"{site.operator} in {len(site.places)} places",
+                    site.symbol) | {"family": site.family}
 
 
 def _edits(file: SourceFile,
            program: SelectedSources) -> Iterator[tuple[SourceFile, str, SpanEdit]]:
-    """Yield the edits of a file whose lines tests or imports run, with the ids of the functions
-    around them; without coverage, all edits."""
-    functions = _functions(file)
+    """Yield the edits of a file whose lines tests or imports run, with the ids of the innermost
+    functions around them; without coverage, all edits."""
+    functions = [one for one in entities_of(file, tree_of(file)) if one.kind != "class"]
     tests, imports = ((lines or {}).get(file.path, 0) for lines in (program.tests, program.imports))
     for edit in unique_edits(file):
-        function = _innermost(functions, edit.statement[0])
+        first = edit.statement[0]
+        around = [one for one in functions if one.line <= first <= one.end_line]
+        function = around[-1] if around else None   # innermost
         ran = mask_of([*edit.statement]) & (tests | imports if function else imports)
-        if function and (edit.statement[0] == function.line or edit.operator.counts == "function"):
+        if function and (first == function.line or edit.operator.counts == "function"):
             ran = mask_of(function.body_lines) & tests
         if ran or program.tests is None:
             yield file, function.id if function else "", edit
 
 
-def _several(program: SelectedSources,
+def _several(files: list[SourceFile],
              edits: list[tuple[SourceFile, str, SpanEdit]]) -> Iterator[Site]:
-    """Yield the changes of several places of which tests run one; without coverage, all."""
-    files = [file for file in program.files if file.language == several_places.LANGUAGE]
-    functions = {file: _functions(file) for file in files}
-    edits = [one for one in edits if one[0] in functions]
-    names = several_places.Program(files)
-    for change in chain(several_places.removals(names), several_places.contracts(names),
+    """Yield the changes of several places. One of the edits, of lines that tests run, lies in a
+    place of each."""
+    starts = defaultdict(list)
+    for file, symbol, edit in edits:
+        starts[file].append((symbol, edit.start))
+    program = several_places.Program(files)
+    for change in chain(several_places.removals(program), several_places.contracts(program),
                         several_places.copies(edits)):
-        for file, (start, end, _) in sorted(change.places, key=lambda place: (
-                place[1][0] - place[1][1])):   # the largest first
-            lines = [file.text.count(b"\n", 0, at) + 1 for at in (start, end)]
-            if program.tests is None or mask_of(lines) & program.tests.get(file.path, 0):
-                function = _innermost(functions[file], lines[1])
-                yield Site(function.id if function else "", change.operator, change.family,
-                           change.places)
-                break
-
-
-def _functions(file: SourceFile) -> list[Entity]:
-    return [one for one in entities_of(file, tree_of(file)) if one.kind != "class"]
-
-
-def _innermost(functions: list[Entity], line: int) -> Entity | None:
-    around = [one for one in functions if one.line <= line <= one.end_line]
-    return around[-1] if around else None
+        places = sorted(change.places, key=lambda place: place[1][0] - place[1][1])   # long ones
+        symbols = [symbol for file, (start, end, _) in places
+                   for symbol, at in starts[file] if start <= at <= end]
+        if symbols:
+            yield Site(symbols[0], change.operator, change.family, change.places)
 
 
 def in_order(sites: list[Site], ranks: dict[str, int], seed: int, every: int) -> list[Site]:
@@ -321,7 +312,7 @@ def in_order(sites: list[Site], ranks: dict[str, int], seed: int, every: int) ->
     by_symbol: dict[tuple[str, str], list[tuple[float, Site]]] = defaultdict(list)
     for site in sites:   # a common operator waits longer, so all are as likely to come first
         wait = drawn.expovariate(1 / n_sites[site.operator])
-        by_symbol[site.path, site.symbol].append((wait, site))
+        by_symbol[site.places[0][0].path, site.symbol].append((wait, site))
     timed = []
     for (_, symbol), waiting in by_symbol.items():
         pace = 1 + HEAT * ranks.get(symbol, len(ranks)) / max(1, len(ranks))

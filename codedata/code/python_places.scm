@@ -1,8 +1,8 @@
 ; What codedata/code/operators/several_places.py looks for in Python.
 
 (identifier) @name
-(call function: [(identifier) @called (attribute attribute: (identifier) @called)]) @call
-(function_definition) @function
+(function_definition name: (identifier) @defined parameters: (parameters) @ordered)
+(call function: [(identifier) @called (attribute attribute: (identifier) @called)] arguments: (argument_list) @ordered)
 [(default_parameter) (typed_default_parameter)] @option
 [(expression_statement . (string) .) (comment)] @text
 (pair value: [(identifier) @listed (attribute attribute: (identifier) @listed)])

@@ -5,20 +5,20 @@
                  that is listed in a table, together with its entry
     contract     the first two parameters of a function change places, in it and in its calls but
                  for one
-    two places   one slip in lines of the same shape in several functions, or in two functions of a
-                 file
+    two places   one slip in several functions: in lines of the same shape, or with a name in common
 
 Not promised: that a name is resolved. What shares its name with something else is left alone, or
 changed with it. A changed file need not parse.
 """
 from __future__ import annotations
 
+import builtins
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import pairwise
+from keyword import kwlist
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
@@ -37,8 +37,9 @@ TABLES = toml_of(__package__, "several_places.toml")
 ASKED = {b"isinstance", b"len", b"callable", b"hasattr", b"issubclass"}
 MAX_PLACES = 15       # of a removal
 MAX_COPIES = 5        # of a slip
-MAX_LEFT_OUT = 2      # changes that differ only in the call that is left out
 # names that are not called, but for words of the language
+NAME = re.compile(rb"[A-Za-z_]\w{4,}")
+KNOWN = {*dir(builtins), *kwlist}   # names that have nothing to do with a project
 SHAPE = re.compile(rb"\b(?!(?:if|elif|else|return|not|in|is|for|and|or|None|True|False|raise|except"
                    rb"|yield|with|while)\b)[A-Za-z_]\w*\b(?!\()")
 Place = tuple[SourceFile, Span]
@@ -65,14 +66,18 @@ class Program:
         from tree_sitter import QueryCursor
         self.nodes: dict[str, Nodes] = defaultdict(list)   # by capture
         self.names: dict[bytes, Nodes] = defaultdict(list)   # by text
+        # {(capture, name): parameters of functions that are defined, arguments of calls}
+        self.ordered: dict[tuple[str, bytes], Nodes] = defaultdict(list)
         # ways to take out a name, by the place where it ends
         self.ways: dict[tuple[SourceFile, int], list[dict[str, Node]]] = defaultdict(list)
-        for file in files:
+        for file in (file for file in files if file.language == LANGUAGE):
             cursor = QueryCursor(query_of(LANGUAGE, "python_places.scm"))
             for _, captures in sorted(cursor.matches(tree_of(file).root_node), key=itemgetter(0)):
                 firsts = {kind: nodes[0] for kind, nodes in captures.items()}
                 for kind, node in firsts.items():
                     self.nodes[kind].append((file, node))
+                    if kind in ("defined", "called"):
+                        self.ordered[kind, node.text].append((file, firsts["ordered"]))
                 if "at" in firsts:
                     self.ways[file, firsts["at"].end_byte].append(firsts)
         for file, node in self.nodes["name"]:
@@ -83,8 +88,8 @@ def applied(text: bytes, spans: Iterable[Span]) -> bytes:
     """Return a text with edits made. An edit inside of another one is left out."""
     begin = len(text) + 1
     for start, end, new in sorted(spans, key=lambda span: (-span[1], span[0])):
-        if end <= begin:
-            text, begin = text[:start] + new + text[end:], start
+        if start < begin:
+            text, begin = text[:start] + new + text[min(end, begin):], start
     return text
 
 
@@ -129,10 +134,12 @@ class _Removal:
         uses = [pair for name in {self._name, *self._attributes}
                 for pair in self._program.names[name] if self._is_use(*pair)]
         uses.sort(key=lambda pair: (pair[0].path, pair[1].start_byte))   # the outer ones first
-        for file, node in [*uses, *filter(self._is_told, self._program.nodes["text"])]:
+        texts = [pair for pair in self._program.nodes["text"]
+                 if self._is_at_home(*pair) and self._name in pair[1].text]
+        for file, node in uses + texts:
             if not any(file is where and start <= node.start_byte < end
                        for where, (start, end, _) in places):
-                edit = self._edit if node.type == "identifier" else self._retold
+                edit = self._retold if (file, node) in texts else self._edit
                 places.append((file, edit(file, node)))
         if not 2 <= len(places) <= MAX_PLACES or any(
                 self._word.search(new) for _, (*_, new) in places):
@@ -150,9 +157,6 @@ class _Removal:
         if parent.type == "keyword_argument" and parent.children[0] == node:
             return any(self._fits(way) for way in self._program.ways[file, node.end_byte])
         return node.text == self._name and (not self._homes or self._is_at_home(file, node))
-
-    def _is_told(self, text: tuple[SourceFile, Node]) -> bool:
-        return self._is_at_home(*text) and self._name in text[1].text
 
     def _fits(self, way: dict[str, Node]) -> bool:
         return self._unfit not in way and all(
@@ -194,12 +198,9 @@ def _name(node: Node | None) -> bytes:
 def _without_item(node: Node) -> Span:
     """Return the edit that removes an item of a list, with its comma."""
     before, after = node.prev_named_sibling, node.next_named_sibling
-    if after and after.type == "comment" and after.start_point.row == node.end_point.row:
-        after = after.next_named_sibling
-    is_first = not before or before.end_point.row < node.start_point.row   # in its line
-    if after and (is_first or after.start_point.row == node.end_point.row):
-        return node.start_byte, after.start_byte, b""
-    return before.end_byte if before else node.start_byte, node.end_byte, b""
+    if before and before.type != "comment":
+        return before.end_byte, node.end_byte, b""
+    return node.start_byte, after.start_byte if after else node.end_byte, b""
 
 
 def _without(node: Node, text: bytes) -> Span:
@@ -221,17 +222,13 @@ def _without(node: Node, text: bytes) -> Span:
 def contracts(program: Program) -> Iterator[Change]:
     """Yield the changes that swap the first two parameters of a function that has a name of its
     own, and the arguments of all its calls but one."""
-    functions, calls = defaultdict(list), defaultdict(list)
-    for file, node in program.nodes["function"]:
-        functions[_name(node)].append((file, node.child_by_field_name("parameters")))
-    for (_, name), (file, call) in zip(program.nodes["called"], program.nodes["call"], strict=True):
-        calls[name.text].append((file, call.child_by_field_name("arguments")))
-    for name, own in functions.items():
-        places = [(file, _swapped(file, node)) for file, node in own + calls[name]]
-        is_alone = len(own) == 1 and not name.startswith(b"__")
-        if is_alone and len(places) > 2 and all(span for _, span in places):
-            for n in range(1, min(len(places), MAX_LEFT_OUT + 1)):
-                yield Change("parameters-swapped", "contract", places[:n] + places[n + 1:])
+    for kind, name in [*program.ordered]:
+        if kind == "defined" and not name.startswith(b"__"):
+            own, calls = program.ordered[kind, name], program.ordered["called", name]
+            places = [(file, _swapped(file, node)) for file, node in own + calls]
+            if len(own) == 1 < len(calls) and all(span for _, span in places):
+                for n in range(1, len(places)):
+                    yield Change("parameters-swapped", "contract", places[:n] + places[n + 1:])
 
 
 def _swapped(file: SourceFile, parent: Node) -> Span | None:
@@ -247,18 +244,21 @@ def _swapped(file: SourceFile, parent: Node) -> Span | None:
 # two places --------------------------------------------------------------------------------------
 
 def copies(edits: Iterable[tuple[SourceFile, str, SpanEdit]]) -> Iterator[Change]:
-    """Yield the changes that make a slip in all lines of one shape, or in two functions of a file.
-    The edits come with the ids of their functions."""
-    shapes, files = defaultdict(list), defaultdict(list)
+    """Yield the changes that make one slip in all lines of a shape, or in all that have a name in
+    common. They are in several functions. The edits come with the ids of their functions."""
+    groups = defaultdict(list)
     for file, function, edit in edits:
-        if edit.operator.name in TABLES["copied"]:
-            old = file.text[edit.start:edit.end]
-            parts = (file.text[:edit.start].rpartition(b"\n")[2].lstrip(), old,
-                     file.text[edit.end:].partition(b"\n")[0])
-            key, place = (edit.operator.name, edit.new), (function, (file, edit.span))
-            shapes[key, tuple(SHAPE.sub(b"x", part) for part in parts)].append(place)
-            files[key, file.path, old].append(place)
-    pairs = [(key, list(pair)) for key, several in files.items() for pair in pairwise(several)]
-    for ((name, _), *_), several in [*shapes.items(), *pairs]:
-        if len({function for function, _ in several}) > 1 and len(several) <= MAX_COPIES:
-            yield Change(f"{name}-copied", "two places", [place for _, place in several])
+        if edit.operator.name in TABLES["copied"] and file.language == LANGUAGE and (
+                edit.new != b"pass"):
+            parts = (file.text[:edit.start].rpartition(b"\n")[2].lstrip(),
+                     file.text[edit.start:edit.end], file.text[edit.end:].partition(b"\n")[0])
+            shape = tuple(SHAPE.sub(b"x", part) for part in parts)
+            names = {(parts[1], name) for name in NAME.findall(b"".join(parts))
+                     if name.decode() not in KNOWN}
+            for key in (shape, *names):
+                groups[edit.operator.name, edit.new, key].append((function, (file, edit.span)))
+    changes = {(name, tuple(place for _, place in several)): None
+               for (name, _, _), several in groups.items()
+               if len({function for function, _ in several}) > 1 and len(several) <= MAX_COPIES}
+    for name, places in changes:
+        yield Change(f"{name}-copied", "two places", [*places])
