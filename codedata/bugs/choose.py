@@ -4,7 +4,8 @@
 Bugs in functions whose tests notice wrong code come first: screening has tried other changes of the
 same function, and counts its survivors, the changes that no test noticed. Then subtle bugs come
 before blunt ones, then the first bug of each operator, the second of each, and so on. Of one
-operator's bugs, the ones that break fewer tests come first. A bug is taken if it fits under all
+operator's bugs, the ones that break fewer tests come first, but one test alone comes last. Bugs of
+several hunks, ordered like this, take turns with those of one. A bug is taken if it fits under all
 caps. Bugs on disk that are still good, and bugs that the proof has refused, come before all others.
 So a proven bug is neither lost nor paid for twice, further candidates only add bugs, and a refused
 bug is not replaced. An interrupted run makes the same choice as a complete one.
@@ -14,6 +15,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain, zip_longest
 from operator import itemgetter
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from codedata.bugs.instances import (
     operator_of,
     scale_candidates,
 )
+from codedata.code.patches import hunks_of
 from codedata.disk.store import Derived, Store, digest
 from codedata.errors import BrokenRecord
 from codedata.records import Verdicts, safe_name
@@ -51,6 +54,7 @@ class GoodCandidate:
     digests: dict[str, str]   # of the base commit and the diff, which the proof reads
     survives: bool = False    # no test noticed it: not a bug, but counted for its place
     n_survivors: int = 0      # at its place
+    n_hunks: int = 1
 
     @property
     def change(self) -> str:
@@ -122,7 +126,7 @@ def _facts_of(candidate: Candidate) -> GoodCandidate:
         words.get("symbol") or str(words.get("path", "")), digest(failing), len(failing),
         screened.get("grade") != "blunt",
         {"base_commit": digest(candidate.base_commit), "diff": digest(candidate.diff)},
-        screened.get("verdict") == SURVIVES[0])
+        screened.get("verdict") == SURVIVES[0], n_hunks=len(hunks_of(candidate.diff)))
 
 
 # the choice --------------------------------------------------------------------------------------
@@ -156,14 +160,25 @@ def _caps(good: GoodCandidate, settings: BugSettings,
 
 
 def in_order(candidates: Iterable[GoodCandidate], settings: BugSettings) -> list[GoodCandidate]:
-    """Return candidates in the order in which they are chosen."""
+    """Return candidates in the order in which they are chosen: of several hunks, of one, and so on.
+    """
+    kinds: tuple[list, list] = [], []
+    for good in candidates:
+        kinds[good.n_hunks == 1].append(good)
+    turns = zip_longest(*(_by_operator(several, settings) for several in kinds))
+    return [*filter(None, chain.from_iterable(turns))]
+
+
+def _by_operator(candidates: list[GoodCandidate], settings: BugSettings) -> list[GoodCandidate]:
+    """Return candidates in the order in which operators take turns."""
     by_operator, seed = defaultdict(list), settings.seed
     for good in candidates:
         is_weak = good.n_survivors > MAX_SURVIVORS
         by_operator[is_weak, not good.is_subtle, good.operator].append(good)
     places = []
     for (*kind, operator), several in by_operator.items():
-        several.sort(key=lambda good: (good.n_failing, digest([seed, good.name]), good.name))
+        several.sort(key=lambda good: (good.n_failing == 1, good.n_failing,
+                                       digest([seed, good.name]), good.name))
         places += [((*kind, n, digest([seed, operator]), good.name), good)
                    for n, good in enumerate(several)]
     return [good for _, good in sorted(places, key=itemgetter(0))]

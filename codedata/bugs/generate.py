@@ -1,9 +1,9 @@
 """Make the candidates of a repository by operators: the step `generate` of bug_inject.py scale.
 
-All edits of its files are found at once and put into an order drawn by a seed: functions and
-operators alternate, and functions that many tests reach come more often. A file of candidates is a
-slice of that order. No code is run. Where coverage is known, edits of lines that no test runs are
-left out.
+All edits of its files are found at once and put into an order drawn by a seed: changes of several
+places alternate with edits of one, functions and operators alternate, too, and functions that many
+tests reach come more often. A file of candidates is a slice of that order. No code is run. Where
+coverage is known, edits of lines that no test runs are left out.
 """
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import chain, zip_longest
 from operator import itemgetter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from codedata.analysis.analyse import COVERAGE_FIELDS, is_counted
+from codedata.bugs.effects import new_messages_of
 from codedata.code.entities import SourceFile, entities_of, is_text, tree_of
-from codedata.code.operators import TABLES, SpanEdit, operators, unique_edits
+from codedata.code.operators import TABLES, SpanEdit, operators, several_places, unique_edits
+from codedata.code.operators.several_places import Place, applied
 from codedata.code.patches import SpanDiffs, diff_of, hunks_of, normalised
 from codedata.disk.store import Derived, Store, digest
 from codedata.errors import Excluded, ItemFailed
@@ -39,7 +42,8 @@ PER_TASK = 4               # with --limit N, candidates made and screened for ea
 MAX_BATCHES = 10_000       # of a repository
 MAX_KEPT = 3               # repositories whose programs are kept in memory
 HEAT = 3                   # the hottest function comes 1 + HEAT times as often as the coldest
-EVERY = 25                 # an operator makes at most one candidate in this many if others are left
+# an operator makes at most one candidate in this many if others are left: of one place, of several
+EVERY = 25, 6
 # fields of an environment that its source depends on
 SOURCE = ("base_image", "base_commit", "image_name", "install_script")
 GENERATED = re.compile(rb"(?m)@generated\b|^// Code generated .* DO NOT EDIT\.$")
@@ -214,32 +218,62 @@ def _is_in(path: str, root: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Hold an edit and its place in the source."""
+    """Hold a change and its place in the source: the first one that is run."""
 
-    path: str
     symbol: str          # id of the innermost function around it, or ""
-    edit: SpanEdit
+    operator: str
+    family: str
+    places: list[Place]
 
 
 def draw(program: SelectedSources, config: BugConfig) -> list[ProposedChange]:
     """Return as many candidates as a config asks for, in the order of its seed, all different."""
-    diffs = {file.path: SpanDiffs(file.path, file.text) for file in program.files}
-    sites = [site for file in program.files for site in _sites(file, program)]
+    edits = [edit for file in program.files for edit in _edits(file, program)]
+    ones = [Site(symbol, edit.operator.name, edit.operator.family, [(file, edit.span)])
+            for file, symbol, edit in edits]
+    ones, several = (in_order(sites, program.ranks(), config.seed, every) for sites, every in
+                     zip((ones, [*_several(program.files, edits)]), EVERY, strict=True))
+    turns = zip_longest(_of_several(several), _of_one(ones, program.files))
     by_change: dict[str, ProposedChange] = {}
-    for site in in_order(sites, program.ranks(), config.seed):
+    for candidate in filter(None, chain.from_iterable(turns)):
         if len(by_change) == config.max_candidates:
             break
-        edit, operator = site.edit, site.edit.operator
-        diff, lines = diffs[site.path].diff(edit.start, edit.end, edit.new)
-        by_change.setdefault(normalised(diff), {
-            "diff": diff, "symbol": site.symbol, "operator": operator.name,
-            "family": operator.family, "path": site.path, "lines": [*lines],
-            "summary": f"{operator.name} in line {lines[0]} of {site.path}"})
+        by_change.setdefault(normalised(candidate["diff"]), candidate)
     return [*by_change.values()]
 
 
-def _sites(file: SourceFile, program: SelectedSources) -> Iterator[Site]:
-    """Yield the edits of a file whose lines tests or imports run; without coverage, all edits."""
+def _of_one(sites: list[Site], files: list[SourceFile]) -> Iterator[ProposedChange]:
+    """Yield the candidates of edits of one place."""
+    diffs = {file: SpanDiffs(file.path, file.text) for file in files}
+    for site in sites:
+        file, span = site.places[0]
+        diff, lines = diffs[file].diff(*span)
+        yield {"diff": diff, "symbol": site.symbol, "operator": site.operator,
+               "family": site.family, "path": file.path, "lines": [*lines],
+               "summary": f"{site.operator} in line {lines[0]} of {file.path}"}
+
+
+def _of_several(sites: list[Site]) -> Iterator[ProposedChange]:
+    """Yield the candidates of changes of several places, without those that a linter notices."""
+    for start in range(0, len(sites), BATCH):
+        some, changes = sites[start:start + BATCH], []
+        for site in some:
+            spans = defaultdict(list)
+            for file, span in site.places:
+                spans[file].append(span)
+            changes.append(({file.path: file.text for file in spans},
+                            {file.path: applied(file.text, all) for file, all in spans.items()}))
+        for site, change, messages in zip(some, changes, new_messages_of(changes), strict=True):
+            if not messages:
+                yield candidate_of(
+                    *change, site.operator, f"{site.operator} in {len(site.places)} places",
+                    site.symbol) | {"family": site.family}
+
+
+def _edits(file: SourceFile,
+           program: SelectedSources) -> Iterator[tuple[SourceFile, str, SpanEdit]]:
+    """Yield the edits of a file whose lines tests or imports run, with the ids of the innermost
+    functions around them; without coverage, all edits."""
     functions = [one for one in entities_of(file, tree_of(file)) if one.kind != "class"]
     tests, imports = ((lines or {}).get(file.path, 0) for lines in (program.tests, program.imports))
     for edit in unique_edits(file):
@@ -250,18 +284,35 @@ def _sites(file: SourceFile, program: SelectedSources) -> Iterator[Site]:
         if function and (first == function.line or edit.operator.counts == "function"):
             ran = mask_of(function.body_lines) & tests
         if ran or program.tests is None:
-            yield Site(file.path, function.id if function else "", edit)
+            yield file, function.id if function else "", edit
 
 
-def in_order(sites: list[Site], ranks: dict[str, int], seed: int) -> list[Site]:
+def _several(files: list[SourceFile],
+             edits: list[tuple[SourceFile, str, SpanEdit]]) -> Iterator[Site]:
+    """Yield the changes of several places. One of the edits, of lines that tests run, lies in a
+    place of each."""
+    starts = defaultdict(list)
+    for file, symbol, edit in edits:
+        starts[file].append((symbol, edit.start))
+    program = several_places.Program(files)
+    for change in chain(several_places.removals(program), several_places.contracts(program),
+                        several_places.copies(edits)):
+        places = sorted(change.places, key=lambda place: place[1][0] - place[1][1])   # long ones
+        symbols = [symbol for file, (start, end, _) in places
+                   for symbol, at in starts[file] if start <= at <= end]
+        if symbols:
+            yield Site(symbols[0], change.operator, change.family, change.places)
+
+
+def in_order(sites: list[Site], ranks: dict[str, int], seed: int, every: int) -> list[Site]:
     """Return sites in an order in which functions take turns, hot ones more often, and no operator
-    comes too often."""
+    comes more often than once in `every`, if others are left."""
     drawn = random.Random(seed)
-    n_sites = Counter(site.edit.operator.name for site in sites)
+    n_sites = Counter(site.operator for site in sites)
     by_symbol: dict[tuple[str, str], list[tuple[float, Site]]] = defaultdict(list)
     for site in sites:   # a common operator waits longer, so all are as likely to come first
-        wait = drawn.expovariate(1 / n_sites[site.edit.operator.name])
-        by_symbol[site.path, site.symbol].append((wait, site))
+        wait = drawn.expovariate(1 / n_sites[site.operator])
+        by_symbol[site.places[0][0].path, site.symbol].append((wait, site))
     timed = []
     for (_, symbol), waiting in by_symbol.items():
         pace = 1 + HEAT * ranks.get(symbol, len(ranks)) / max(1, len(ranks))
@@ -270,8 +321,8 @@ def in_order(sites: list[Site], ranks: dict[str, int], seed: int) -> list[Site]:
     n_before: Counter[str] = Counter()
     places = []
     for place, site in enumerate(_sorted(timed)):
-        operator = site.edit.operator.name
-        places.append((max(place, EVERY * n_before[operator]), site))
+        operator = site.operator
+        places.append((max(place, every * n_before[operator]), site))
         n_before[operator] += 1
     return _sorted(places)
 

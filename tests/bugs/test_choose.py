@@ -59,12 +59,18 @@ def test_the_order_is_the_seeds_and_not_that_of_the_files():
     assert chosen(found) != chosen(found, others)
 
 
-def test_operators_take_turns_subtle_ones_first_and_few_failing_tests():
+def test_operators_take_turns_subtle_ones_first_and_few_failing_tests_but_more_than_one():
     found = [a_good(1, "a", n_failing=9), a_good(2, "a"), a_good(3, "b"),
              a_good(4, "c", is_subtle=False), a_good(5, "a", n_failing=3)]
     names = [name[6:] for name in chosen(found, WIDE)]
-    assert {*names[:2]} == {"a.00000002", "b.00000003"}
-    assert names[2:] == ["a.00000005", "a.00000001", "c.00000004"]
+    assert {*names[:2]} == {"a.00000005", "b.00000003"}
+    assert names[2:] == ["a.00000001", "a.00000002", "c.00000004"]
+
+
+def test_bugs_of_several_hunks_take_turns_with_those_of_one():
+    found = [a_good(n, "ab"[n % 2], n_hunks=1 + (n < 3)) for n in range(9)]
+    several = [name[-1] in "012" for name in chosen(found, WIDE)]
+    assert several == [True, False, True, False, True, False, False, False, False]
 
 
 def test_bugs_of_a_function_whose_tests_let_others_pass_come_last(tmp_path):
