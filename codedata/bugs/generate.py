@@ -30,6 +30,7 @@ from codedata.errors import Excluded, ItemFailed
 from codedata.records import Analysis, BugConfig, Candidates, Coverage, Environment, ProposedChange
 from codedata.run.stage import Reads, Stage, Writes
 from codedata.run.talk import begin_step
+from codedata.sandbox import Sandbox
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.contexts import Masks, add_lines, lines_by_test, mask_of, masks_of, sources_in
@@ -39,6 +40,7 @@ from codedata.suites.source import Files
 METHOD = "procedural"
 BATCH = 40                 # candidates in a file
 PER_TASK = 4               # with --limit N, candidates made and screened for each task
+NOTHING = "has no source that an operator changes."
 MAX_BATCHES = 10_000       # of a repository
 MAX_KEPT = 3               # repositories whose programs are kept in memory
 HEAT = 3                   # the hottest function comes 1 + HEAT times as often as the coldest
@@ -111,7 +113,7 @@ def candidate_of(before: Files, after: Files, strategy: str, summary: str, symbo
     """Return the candidate that turns the files `before` into `after`. Its lines are the changed
     lines of the first file."""
     hunks = hunks_of(diff_of(before, after, n_context=0))
-    path = min(before | after)
+    path = hunks[0].path
     lines = [line for hunk in hunks if hunk.path == path
              for line in (hunk.start, hunk.start + max(0, hunk.length - 1))]
     return {"diff": diff_of(before, after), "symbol": symbol, "operator": strategy,
@@ -121,24 +123,30 @@ def candidate_of(before: Files, after: Files, strategy: str, summary: str, symbo
 
 def operators_stage(settings: Settings, host: SandboxFactory, *stores: Derived | Store) -> Stage:
     """Return the stage that makes candidates by operators."""
-    cache = ProgramCache(host, draw)
+    tables = {name: [*map(repr, operators(name))] for name in TABLES}
+    return sliced_stage(settings, METHOD, ProgramCache(
+        host, lambda program, config, _: draw(program, config)), NOTHING, *stores,
+        identity={"operators": digest(tables)})
 
+
+def sliced_stage(settings: Settings, strategy: str, cache: ProgramCache, nothing: str,
+                 *stores: Derived | Store, **more) -> Stage:
+    """Return the stage whose files hold slices of the list that a cache makes of a repository;
+    `nothing` says why a list is empty."""
     def make(item: BatchItem, *joined) -> tuple[list[ProposedChange], dict]:
         drawn = cache.get(item, *joined)
         some = drawn[BATCH * (item.part - 1):BATCH * item.part]
         if not some:
-            raise Excluded(f"has no more candidates: earlier files hold all {len(drawn):,}.",
-                           item.repo_name)
+            raise Excluded(f"has no more candidates: earlier files hold all {len(drawn):,}."
+                           if drawn else nothing, item.repo_name)
         return some, {}
 
-    tables = {name: [*map(repr, operators(name))] for name in TABLES}
-    return generate_stage(
-        settings, METHOD, stores, n_batches, make, identity={"operators": digest(tables)},
-        per_limit=PER_TASK / BATCH)
+    return generate_stage(settings, strategy, stores, n_batches, make,
+                          per_limit=PER_TASK / BATCH, **more)
 
 
 def n_batches(config: BugConfig) -> int:
-    """Return the number of files of candidates that operators make for a repository."""
+    """Return the number of files of candidates that are made of a repository without a model."""
     return min(MAX_BATCHES, -(-config.max_candidates // BATCH))
 
 
@@ -160,10 +168,11 @@ class SelectedSources:
 
 
 class ProgramCache:
-    """Keep the results of make(program, config) for a few repositories. Each is made once: other
-    threads that ask for it wait."""
+    """Keep the results of make(program, config, sandbox) for a few repositories. Each is made once:
+    other threads that ask for it wait."""
 
-    def __init__(self, host: SandboxFactory, make: Callable[[SelectedSources, BugConfig], Any]):
+    def __init__(self, host: SandboxFactory,
+                 make: Callable[[SelectedSources, BugConfig, Sandbox], Any]):
         self._host, self._make = host, make
         self._locks: dict[str, threading.Lock] = {}   # by repository
         self._made: dict[str, Any] = {}               # by repository, the last used at the end
@@ -179,8 +188,8 @@ class ProgramCache:
                 begin_step("reading the source")
                 with (labelled(self._host, environment.repo_name) as label,
                       open_environment(environment, self._host, label) as sandbox):
-                    files = sources_in(sandbox).files
-                made = self._make(program_of(files, config, analysis, coverage), config)
+                    program = program_of(sources_in(sandbox).files, config, analysis, coverage)
+                    made = self._make(program, config, sandbox)
             self._made[name] = made
             for old in [*self._made][:-MAX_KEPT]:
                 self._made.pop(old, None)

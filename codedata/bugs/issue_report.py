@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 
+from codedata.bugs.history import own_report
 from codedata.bugs.instances import FOLDERS, ProvenBug, Word, bug_tasks, is_of_agent
 from codedata.bugs.issue_checks import Hidden, shown_output
 from codedata.bugs.issue_facts import RECORDED, Difference, Differences, narrowed, report_text
@@ -199,6 +200,8 @@ class Reporter:
             readme, documented = _look(sandbox)
             code = _code(sandbox, bug) if self._client else ""
         hidden = Hidden(bug, documented)
+        if own := own_report(task, hidden, self._settings.export.min_words, draw):
+            return own
         differences = self._differences(trees, hidden)
         if self._client is None:
             return _from_facts(differences, trees, draw)

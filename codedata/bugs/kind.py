@@ -18,6 +18,7 @@ from codedata.analysis.analyse import COVERAGE_FIELDS
 from codedata.bugs.choose import chosen_in
 from codedata.bugs.effects import effects, grade_of, new_messages_of
 from codedata.bugs.generate import batch_items, n_batches
+from codedata.bugs.history import HISTORY
 from codedata.bugs.instances import (
     AGENT,
     Word,
@@ -119,7 +120,8 @@ class Bugs(PatchKind):
         licence = meta.licence if meta else environment.row.get("licence")
         tags = language, BUG, str(words.get("family") or candidate.method)
         about = {
-            "method": candidate.method, "tier": self._word.name, "language": language,
+            "method": candidate.method, "language": language,
+            "tier": HISTORY if candidate.method == HISTORY else self._word.name,
             "symbol": symbols[0] if symbols and symbol not in symbols else symbol,
             "grade": grade_of(measured["broken"], measured["tests"], measured["new_messages"]),
             "licence": licence and str(licence),

@@ -75,7 +75,7 @@ class ModelEditor:
 
     def __init__(self, settings: Settings, models: Models, host: SandboxFactory, strategy: str):
         self._settings, self._strategy = settings, strategy
-        self._places = ProgramCache(host, lambda program, _: self._in_order(places_in(program)))
+        self._places = ProgramCache(host, lambda program, *_: self._in_order(places_in(program)))
         self._client = models.client("agent")
         hints = toml_of(__package__, "modify_hints.toml")["hints"]
         self._hints = hints if strategy == MODIFY else [""]   # each body is rewritten only once

@@ -8,6 +8,7 @@ from codedata.analysis.analyse import analysis_stage
 from codedata.analysis.measure import coverage_stage
 from codedata.bugs import inject, model_edits
 from codedata.bugs.generate import BATCH, METHOD, PER_TASK, operators_stage
+from codedata.bugs.history import HISTORY, history_stage
 from codedata.bugs.instances import AGENT, SCALE, Word, bug_tasks
 from codedata.bugs.issue_facts import CASES
 from codedata.bugs.issue_report import Reporter
@@ -26,7 +27,8 @@ from codedata.suites.environments import Environments
 from codedata.tasks.prove.prove import PatchProver
 from codedata.tasks.stages import instruct_stage, prove_stage, screen_stage
 
-STRATEGIES = {"agent": inject.STRATEGIES, "scale": (METHOD, *model_edits.STRATEGIES)}
+STRATEGIES = {"agent": inject.STRATEGIES,
+              "scale": (METHOD, HISTORY, *model_edits.STRATEGIES)}
 Steps = dict[str, Callable[[Models], Stage]]
 
 
@@ -69,7 +71,8 @@ class Stages:
                 scale_screens(settings.root, settings.bug, self._analyses("tests")),
                 "bug_inject.validate", self.environments(), host(models),
                 {"max_broken_share": settings.bug.max_broken_share}, self.is_full,
-                per_limit=PER_TASK / BATCH if self.strategy == METHOD else 1.0,
+                per_limit=(1.0 if self.strategy in model_edits.STRATEGIES
+                           else PER_TASK / BATCH),
                 after="bug_inject.py scale --steps generate",
                 then="bug_inject.py scale --steps report"),
             "report": lambda models: self._prove(
@@ -104,7 +107,8 @@ class Stages:
         stores = self.environments(), self._analyses(), self._analyses("tests")
         if strategy in model_edits.STRATEGIES:
             return model_edits.ModelEditor(settings, models, host, strategy).stage(*stores)
-        return operators_stage(settings, host, *stores)
+        make = history_stage if strategy == HISTORY else operators_stage
+        return make(settings, host, *stores)
 
     def _analyses(self, key: str = "analysis") -> Analyses:
         return Analyses(self.settings.root, self.preprocessed.rows, key)
