@@ -2,8 +2,8 @@
 
 All edits of its files are found at once and put into an order drawn by a seed: functions and
 operators alternate, and functions that many tests reach come more often. A file of candidates is a
-slice of that order. No code is run. Where coverage is known, edits of lines that no test runs are
-left out.
+slice of that order. No code is run. Edits that give themselves away (giveaways.py) are left out,
+and where coverage is known, edits of lines that no test runs.
 """
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from codedata.analysis.analyse import COVERAGE_FIELDS, is_counted
+from codedata.bugs.giveaways import giveaways
 from codedata.code.entities import SourceFile, entities_of, is_text, tree_of
 from codedata.code.operators import TABLES, SpanEdit, operators, unique_edits
 from codedata.code.patches import SpanDiffs, diff_of, hunks_of, normalised
@@ -224,6 +225,7 @@ class Site:
 def draw(program: SelectedSources, config: BugConfig) -> list[ProposedChange]:
     """Return as many candidates as a config asks for, in the order of its seed, all different."""
     diffs = {file.path: SpanDiffs(file.path, file.text) for file in program.files}
+    texts = {file.path: file.text for file in program.files}
     sites = [site for file in program.files for site in _sites(file, program)]
     by_change: dict[str, ProposedChange] = {}
     for site in in_order(sites, program.ranks(), config.seed):
@@ -231,10 +233,14 @@ def draw(program: SelectedSources, config: BugConfig) -> list[ProposedChange]:
             break
         edit, operator = site.edit, site.edit.operator
         diff, lines = diffs[site.path].diff(edit.start, edit.end, edit.new)
-        by_change.setdefault(normalised(diff), {
+        text, change = texts[site.path], normalised(diff)
+        after = text[:edit.start] + edit.new + text[edit.end:]
+        if change in by_change or giveaways({site.path: text}, {site.path: after}):
+            continue
+        by_change[change] = {
             "diff": diff, "symbol": site.symbol, "operator": operator.name,
             "family": operator.family, "path": site.path, "lines": [*lines],
-            "summary": f"{operator.name} in line {lines[0]} of {site.path}"})
+            "summary": f"{operator.name} in line {lines[0]} of {site.path}"}
     return [*by_change.values()]
 
 

@@ -26,6 +26,7 @@ from codedata.agent import (
     view_file,
 )
 from codedata.bugs.effects import symbols_at
+from codedata.bugs.giveaways import giveaways, missing_names
 from codedata.bugs.hotspots import CodeMap
 from codedata.code.entities import SourceFile, branches_of, captured, grammar, is_text, language_of
 from codedata.code.patches import diff_of, hunks_of
@@ -132,6 +133,8 @@ class Submission:
         begin_step("tests in a fresh container")
         run = self.run_with(diff)
         self.reason, failing = run.screened.reason, run.screened.failing
+        if missing := missing_names(diff, run.log):
+            self.reason = self.reason or f"the tests report {missing[0]}, which does not exist"
         if not self.reason:
             self.candidate = {"diff": diff, "symbol": symbol, "summary": answer.strip()}
         if not self.reason or self.n_runs >= self.max_runs:
@@ -158,8 +161,8 @@ class Submission:
 
 def diff_and_symbol(before: Files, after: Files, analysis: Analysis) -> tuple[str, str]:
     """Return (the diff in git's format, the id of the first changed function or ""). Raise
-    RefusedChange if the difference is empty or too long, or if it adds or changes a comment or a
-    docstring."""
+    RefusedChange if the difference is empty or too long, if it adds or changes a comment or a
+    docstring, or if it gives itself away."""
     if more := remarks(after) - remarks(before):
         raise RefusedChange("leave comments and docstrings as they were; this is new or changed: "
                             f"{printable(min(more), 200)!r}")
@@ -171,6 +174,8 @@ def diff_and_symbol(before: Files, after: Files, analysis: Analysis) -> tuple[st
     if n_lines > MAX_LINES or len(diff) > MAX_DIFF_CHARS:
         raise RefusedChange(f"{n_lines} lines are added or removed in {len(diff):,} characters; "
                             f"the limits are {MAX_LINES} lines and {MAX_DIFF_CHARS:,} characters")
+    if found := giveaways(before, after):
+        raise RefusedChange(f"it gives itself away, in {found[0]}")
     symbols = symbols_at([(hunk.path, hunk.start) for hunk in hunks], analysis)
     return diff, next(iter(symbols), "")
 
