@@ -13,10 +13,10 @@ bug is not replaced. An interrupted run makes the same choice as a complete one.
 """
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from statistics import fmean
@@ -29,7 +29,6 @@ from codedata.bugs.instances import (
     operator_of,
     scale_candidates,
 )
-from codedata.code.patches import hunks_of
 from codedata.disk.store import Derived, Store, digest
 from codedata.errors import BrokenRecord
 from codedata.records import Verdicts, safe_name
@@ -39,6 +38,7 @@ from codedata.tasks.prove.suite_outcomes import SURVIVES
 from codedata.tasks.rates import attempts_in, rates_of_models
 
 MAX_SURVIVORS = 2   # a bug in a function with more of them comes last
+RUN = re.compile(r"(?:^[-+].*\n?)+", re.M)   # of changed lines, or the names of a file
 STAGE = "bug_inject.report"   # the stage that writes the chosen bugs
 AGAIN = "Delete the file and run: python bug_inject.py scale --steps validate"
 
@@ -128,7 +128,8 @@ def _facts_of(candidate: Candidate) -> GoodCandidate:
     return GoodCandidate(
         candidate.name, candidate.repo_name, operator_of(words),
         words.get("symbol") or str(words.get("path", "")), digest(failing), len(failing),
-        places_in(candidate.diff), int(screened.get("distance") or 0),
+        len(RUN.findall(candidate.diff)) - candidate.diff.count("\n+++ "),
+        int(screened.get("distance") or 0),
         {"base_commit": digest(candidate.base_commit), "diff": digest(candidate.diff)},
         screened.get("verdict") == SURVIVES[0])
 
@@ -163,32 +164,25 @@ def in_order(candidates: Iterable[GoodCandidate], settings: BugSettings,
              rates: Mapping[str, float]) -> list[GoodCandidate]:
     """Return candidates in the order in which they are chosen. `rates` are the pass rates by
     operator; an operator without any counts as solved half of the time."""
-    by_operator, seed, is_hard = defaultdict(list), settings.seed, settings.prefer == "hard"
-    for good in candidates:
-        is_weak = good.n_survivors > MAX_SURVIVORS
-        by_operator[is_weak, good.n_places < 2, good.operator].append(good)
-    kinds, places = defaultdict(list), []
-    for (*kind, operator), several in by_operator.items():
-        several.sort(key=lambda good: (-good.distance if is_hard else 0, good.n_failing,
-                                       digest([seed, good.name]), good.name))
-        kinds[tuple(kind)] += [((rates.get(operator, 0.5), n, digest([seed, operator]), good.name),
-                                good) for n, good in enumerate(several)]
-    for (is_weak, is_single), several in kinds.items():
-        places += [((is_weak, is_hard and is_single, n, is_single), good)
-                   for n, (_, good) in enumerate(sorted(several, key=itemgetter(0)))]
+    is_hard, seed, counts = settings.prefer == "hard", settings.seed, Counter()
+    turns, places = [], []
+    for good in sorted(candidates, key=lambda good: (
+            is_hard and -good.distance, good.n_failing, digest([seed, good.name]), good.name)):
+        is_weak, is_single = good.n_survivors > MAX_SURVIVORS, good.n_places < 2
+        counts[is_weak, is_single, good.operator] += 1
+        n = counts[is_weak, is_single, good.operator]
+        turns.append(((is_weak, rates.get(good.operator, 0.5), n, digest([seed, good.operator]),
+                       good.name), is_single, good))
+    for (is_weak, *_), is_single, good in sorted(turns, key=itemgetter(0)):
+        counts[is_single] += 1
+        places.append(((is_weak, is_hard and is_single, counts[is_single], is_single), good))
     return [good for _, good in sorted(places, key=itemgetter(0))]
 
 
 def rates_by_operator(root: Path) -> dict[str, float]:
-    """Return the share of models' attempts at the bugs of an operator that are solved."""
-    solved = defaultdict(list)
+    """Return the mean pass rate of models at the bugs of each operator that was attempted."""
+    rates = defaultdict(list)
     for (task, _), attempts in attempts_in(root).items():
-        solved[task.rpartition(".")[0].rpartition(".")[2]] += [
-            rate["rate"] for rate in rates_of_models(attempts).values()]
-    return {operator: fmean(rates) for operator, rates in solved.items() if rates}
-
-
-def places_in(diff: str) -> int:
-    """Return the number of runs of changed lines in a diff."""
-    return sum(1 for hunk in hunks_of(diff) for is_changed, _ in groupby(
-        hunk.lines, key=lambda line: line.startswith(("+", "-"))) if is_changed)
+        for rate in rates_of_models(attempts).values():
+            rates[task.split(".")[-2:][0]].append(rate["rate"])
+    return {operator: fmean(several) for operator, several in rates.items()}

@@ -233,14 +233,13 @@ def draw(program: SelectedSources, config: BugConfig) -> list[ProposedChange]:
             break
         edit, operator = site.edit, site.edit.operator
         diff, lines = diffs[site.path].diff(edit.start, edit.end, edit.new)
-        text, change = texts[site.path], normalised(diff)
-        after = text[:edit.start] + edit.new + text[edit.end:]
-        if change in by_change or giveaways({site.path: text}, {site.path: after}):
+        after = texts[site.path][:edit.start] + edit.new + texts[site.path][edit.end:]
+        if giveaways(texts, {site.path: after}):
             continue
-        by_change[change] = {
+        by_change.setdefault(normalised(diff), {
             "diff": diff, "symbol": site.symbol, "operator": operator.name,
             "family": operator.family, "path": site.path, "lines": [*lines],
-            "summary": f"{operator.name} in line {lines[0]} of {site.path}"}
+            "summary": f"{operator.name} in line {lines[0]} of {site.path}"})
     return [*by_change.values()]
 
 

@@ -26,7 +26,7 @@ from codedata.agent import (
     view_file,
 )
 from codedata.bugs.effects import symbols_at
-from codedata.bugs.giveaways import giveaways, missing_names
+from codedata.bugs.giveaways import giveaways
 from codedata.bugs.hotspots import CodeMap
 from codedata.code.entities import SourceFile, branches_of, captured, grammar, is_text, language_of
 from codedata.code.patches import diff_of, hunks_of
@@ -133,8 +133,7 @@ class Submission:
         begin_step("tests in a fresh container")
         run = self.run_with(diff)
         self.reason, failing = run.screened.reason, run.screened.failing
-        if missing := missing_names(diff, run.log):
-            self.reason = self.reason or f"the tests report {missing[0]}, which does not exist"
+        self.reason = self.reason or ", ".join(giveaways(before, after, run.log))
         if not self.reason:
             self.candidate = {"diff": diff, "symbol": symbol, "summary": answer.strip()}
         if not self.reason or self.n_runs >= self.max_runs:

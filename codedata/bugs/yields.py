@@ -17,8 +17,7 @@ from codedata.records import Candidates, Object, Verdicts
 from codedata.settings import BugSettings
 from codedata.terminal import plural
 
-SIZES = {"hunks": ("hunk", ""), "files": ("file", ""), "symbols": ("function", ""),
-         "broken": ("failing test", ""), "distance": ("call", " from test to change")}
+SIZES = ("hunks", "files", "functions", "broken", "distance")   # in proofs
 WORDS = {"survives": "no test fails", "timeout": "timed out",   # verdicts on the terminal
          "same_error": "the same error in each test"}
 
@@ -80,12 +79,7 @@ def yields_in_words(root: Path, settings: BugSettings) -> list[str]:
 
 
 def sizes_of(proofs: list[Object]) -> str:
-    """Return the medians of how much bugs change, how many tests fail and how far these are from
-    the change, as a text in brackets; "" if nothing is known."""
-    listed = []
-    for key, (noun, more) in SIZES.items():
-        numbers = [len(proof[key]) if key == "symbols" else proof[key]
-                   for proof in proofs if key in proof]
-        if numbers:
-            listed.append(plural(median_low(numbers), noun) + more)
-    return f" (median: {', '.join(listed)})" if listed else ""
+    """Return the medians of the SIZES of bugs, as a text in brackets; "" if nothing is known."""
+    known = {key: [proof[key] for proof in proofs if proof.get(key)] for key in SIZES}
+    listed = ", ".join(f"{key} {median_low(some)}" for key, some in known.items() if some)
+    return listed and f" (median: {listed})"

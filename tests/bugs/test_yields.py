@@ -41,7 +41,7 @@ def test_the_counts_are_told_where_there_are_candidates(tmp_path):
     write_some(tmp_path)
     first, second = yields_in_words(tmp_path, BugSettings())
     assert first == ("7 candidates, judged 6: good 2 (33% of these); chosen 2, written 1 "
-                     "(median: 2 hunks, 1 failing test, 3 calls from test to change), "
+                     "(median: hunks 2, broken 1, distance 3), "
                      "refused by the proof 0")
     assert {"no test fails 1", "timed out 1", "the same error in each test 1", "broken 1"} == {
         *second.removeprefix("refused by screening: ").partition(";")[0].split(", ")}
