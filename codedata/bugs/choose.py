@@ -2,22 +2,25 @@
 [bug], in an order drawn by its seed.
 
 Bugs in functions whose tests notice wrong code come first: screening has tried other changes of the
-same function, and counts its survivors, the changes that no test noticed. Then subtle bugs come
-before blunt ones, then the first bug of each operator, the second of each, and so on. Of one
-operator's bugs, the ones that break fewer tests come first, but one test alone comes last. Bugs of
-several hunks, ordered like this, take turns with those of one. A bug is taken if it fits under all
-caps. Bugs on disk that are still good, and bugs that the proof has refused, come before all others.
-So a proven bug is neither lost nor paid for twice, further candidates only add bugs, and a refused
-bug is not replaced. An interrupted run makes the same choice as a complete one.
+same function, and counts its survivors, the changes that no test noticed. Then bugs of several
+places and of one take turns, of each kind the first bug of each operator, the second of each, and
+so on. Of one operator's bugs, the ones that break fewer tests come first, but one test alone comes
+last. With `prefer = "hard"` all bugs of several places come first, then operators whose bugs are
+seldom solved (attempt/), and of one operator's bugs the ones that are farthest from a test. A bug
+is taken if it fits under all caps. Bugs on disk that are still good, and bugs that the proof has
+refused, come before all others. So a proven bug is neither lost nor paid for twice, further
+candidates only add bugs, and a refused bug is not replaced. An interrupted run makes the same
+choice as a complete one.
 """
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import chain, zip_longest
 from operator import itemgetter
 from pathlib import Path
+from statistics import fmean
 
 from codedata.bugs.instances import (
     bug_tasks,
@@ -27,15 +30,16 @@ from codedata.bugs.instances import (
     operator_of,
     scale_candidates,
 )
-from codedata.code.patches import hunks_of
 from codedata.disk.store import Derived, Store, digest
 from codedata.errors import BrokenRecord
 from codedata.records import Verdicts, safe_name
 from codedata.settings import BugSettings
 from codedata.tasks.kinds import Candidate
 from codedata.tasks.prove.suite_outcomes import SURVIVES
+from codedata.tasks.rates import attempts_in, rates_of_models
 
 MAX_SURVIVORS = 2   # a bug in a function with more of them comes last
+RUN = re.compile(r"(?:^[-+].*\n?)+", re.M)   # of changed lines, or the names of a file
 STAGE = "bug_inject.report"   # the stage that writes the chosen bugs
 AGAIN = "Delete the file and run: python bug_inject.py scale --steps validate"
 
@@ -50,11 +54,11 @@ class GoodCandidate:
     place: str         # id of the changed function, or the file's path if the change is in none
     failing: str       # digest of the names of the failing tests
     n_failing: int
-    is_subtle: bool
+    n_places: int      # runs of changed lines
+    distance: int      # calls from a failing test to the changed function; 0: not known
     digests: dict[str, str]   # of the base commit and the diff, which the proof reads
     survives: bool = False    # no test noticed it: not a bug, but counted for its place
     n_survivors: int = 0      # at its place
-    n_hunks: int = 1
 
     @property
     def change(self) -> str:
@@ -105,6 +109,7 @@ def _choose_all(root: Path, settings: BugSettings,
     of_agents = {(name.rpartition(".agent-")[0], name.rpartition(".")[2])
                  for name in bugs.names() if is_of_agent(name)}
     refused = {name for stage, name in bugs.ledger.excluded if stage == STAGE}
+    rates = rates_by_operator(root) if settings.prefer == "hard" else {}
     by_repository = defaultdict(list)
     for good in candidates:
         if (good.instance_id, good.change) not in of_agents:
@@ -113,7 +118,7 @@ def _choose_all(root: Path, settings: BugSettings,
         survivors = Counter(one.place for one in several if one.survives)
         several = [replace(one, n_survivors=survivors[one.place]) for one in several
                    if not one.survives]
-        for good in choose(several, settings, refused.union(bugs.names())):
+        for good in choose(several, settings, refused.union(bugs.names()), rates):
             yield good.name
 
 
@@ -124,22 +129,23 @@ def _facts_of(candidate: Candidate) -> GoodCandidate:
     return GoodCandidate(
         candidate.name, candidate.repo_name, operator_of(words),
         words.get("symbol") or str(words.get("path", "")), digest(failing), len(failing),
-        screened.get("grade") != "blunt",
+        len(RUN.findall(candidate.diff)) - candidate.diff.count("\n+++ "),
+        int(screened.get("distance") or 0),
         {"base_commit": digest(candidate.base_commit), "diff": digest(candidate.diff)},
-        screened.get("verdict") == SURVIVES[0], n_hunks=len(hunks_of(candidate.diff)))
+        screened.get("verdict") == SURVIVES[0])
 
 
 # the choice --------------------------------------------------------------------------------------
 
 def choose(candidates: Iterable[GoodCandidate], settings: BugSettings,
-           kept: Collection[str]) -> list[GoodCandidate]:
+           kept: Collection[str], rates: Mapping[str, float]) -> list[GoodCandidate]:
     """Return the bugs chosen from a repository's good candidates: all in `kept`, and others that
     fit under the caps together with these. Of equal changes only the first is taken."""
     taken: dict[str, GoodCandidate] = {}   # by change
     counts: Counter = Counter()
-    order = in_order(candidates, settings)
+    order = in_order(candidates, settings, rates)
     for good in sorted(order, key=lambda good: good.name not in kept):
-        caps = _caps(good, settings, len(taken))
+        caps = _caps(good, settings)
         fits = all(counts[cap] + 1 <= most for cap, most in caps)
         if good.change not in taken and (fits or good.name in kept):
             taken[good.change] = good
@@ -147,38 +153,38 @@ def choose(candidates: Iterable[GoodCandidate], settings: BugSettings,
     return [*taken.values()]
 
 
-def _caps(good: GoodCandidate, settings: BugSettings,
-          n_taken: int) -> list[tuple[tuple[str, str], float]]:
-    """Return (group, cap) for each group in which a bug counts. A blunt bug is in one more group.
-    """
-    caps = [(("instances", ""), settings.max_instances),
+def _caps(good: GoodCandidate, settings: BugSettings) -> list[tuple[tuple[str, str], int]]:
+    """Return (group, cap) for each group in which a bug counts."""
+    return [(("instances", ""), settings.max_instances),
             (("symbol", good.place), settings.max_per_symbol),
             (("operator", good.operator), settings.max_per_operator),
             (("failing", good.failing), settings.max_per_failing_set)]
-    blunt = [(("blunt", ""), settings.max_trivial_share * (n_taken + 1))]
-    return caps if good.is_subtle else caps + blunt
 
 
-def in_order(candidates: Iterable[GoodCandidate], settings: BugSettings) -> list[GoodCandidate]:
-    """Return candidates in the order in which they are chosen: of several hunks, of one, and so on.
-    """
-    kinds: tuple[list, list] = [], []
-    for good in candidates:
-        kinds[good.n_hunks == 1].append(good)
-    turns = zip_longest(*(_by_operator(several, settings) for several in kinds))
-    return [*filter(None, chain.from_iterable(turns))]
-
-
-def _by_operator(candidates: list[GoodCandidate], settings: BugSettings) -> list[GoodCandidate]:
-    """Return candidates in the order in which operators take turns."""
-    by_operator, seed = defaultdict(list), settings.seed
-    for good in candidates:
-        is_weak = good.n_survivors > MAX_SURVIVORS
-        by_operator[is_weak, not good.is_subtle, good.operator].append(good)
-    places = []
-    for (*kind, operator), several in by_operator.items():
-        several.sort(key=lambda good: (good.n_failing == 1, good.n_failing,
-                                       digest([seed, good.name]), good.name))
-        places += [((*kind, n, digest([seed, operator]), good.name), good)
-                   for n, good in enumerate(several)]
+def in_order(candidates: Iterable[GoodCandidate], settings: BugSettings,
+             rates: Mapping[str, float]) -> list[GoodCandidate]:
+    """Return candidates in the order in which they are chosen. `rates` are the pass rates by
+    operator; an operator without any counts as solved half of the time."""
+    is_hard, seed, counts = settings.prefer == "hard", settings.seed, Counter()
+    turns, places = [], []
+    for good in sorted(candidates, key=lambda good: (
+            is_hard and -good.distance, good.n_failing == 1, good.n_failing,
+            digest([seed, good.name]), good.name)):
+        is_weak, is_single = good.n_survivors > MAX_SURVIVORS, good.n_places < 2
+        counts[is_weak, is_single, good.operator] += 1
+        n = counts[is_weak, is_single, good.operator]
+        turns.append(((is_weak, rates.get(good.operator, 0.5), n, digest([seed, good.operator]),
+                       good.name), is_single, good))
+    for (is_weak, *_), is_single, good in sorted(turns, key=itemgetter(0)):
+        counts[is_single] += 1
+        places.append(((is_weak, is_hard and is_single, counts[is_single], is_single), good))
     return [good for _, good in sorted(places, key=itemgetter(0))]
+
+
+def rates_by_operator(root: Path) -> dict[str, float]:
+    """Return the mean pass rate of models at the bugs of each operator that was attempted."""
+    rates = defaultdict(list)
+    for (task, _), attempts in attempts_in(root).items():
+        for rate in rates_of_models(attempts).values():
+            rates[task.split(".")[-2:][0]].append(rate["rate"])
+    return {operator: fmean(several) for operator, several in rates.items()}

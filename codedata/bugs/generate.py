@@ -2,8 +2,9 @@
 
 All edits of its files are found at once and put into an order drawn by a seed: changes of several
 places alternate with edits of one, functions and operators alternate, too, and functions that many
-tests reach come more often. A file of candidates is a slice of that order. No code is run. Where
-coverage is known, edits of lines that no test runs are left out.
+tests reach come more often. A file of candidates is a slice of that order. No code is run. Changes
+that give themselves away (giveaways.py) are left out, and where coverage is known, edits of lines
+that no test runs.
 """
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from codedata.analysis.analyse import COVERAGE_FIELDS, is_counted
-from codedata.bugs.effects import new_messages_of
+from codedata.bugs.giveaways import giveaways
 from codedata.code.entities import SourceFile, entities_of, is_text, tree_of
 from codedata.code.operators import TABLES, SpanEdit, operators, several_places, unique_edits
 from codedata.code.operators.several_places import Place, applied
@@ -244,39 +245,38 @@ def draw(program: SelectedSources, config: BugConfig) -> list[ProposedChange]:
                      zip((ones, [*_several(program.files, edits)]), EVERY, strict=True))
     turns = zip_longest(_of_several(several), _of_one(ones, program.files))
     by_change: dict[str, ProposedChange] = {}
-    for candidate in filter(None, chain.from_iterable(turns)):
+    for before, after, candidate in filter(None, chain.from_iterable(turns)):
         if len(by_change) == config.max_candidates:
             break
-        by_change.setdefault(normalised(candidate["diff"]), candidate)
+        if not giveaways(before, after):
+            by_change.setdefault(normalised(candidate["diff"]), candidate)
     return [*by_change.values()]
 
 
-def _of_one(sites: list[Site], files: list[SourceFile]) -> Iterator[ProposedChange]:
-    """Yield the candidates of edits of one place."""
+def _of_one(sites: list[Site], files: list[SourceFile]
+            ) -> Iterator[tuple[Files, Files, ProposedChange]]:
+    """Yield (files before, after, candidate) of edits of one place."""
     diffs = {file: SpanDiffs(file.path, file.text) for file in files}
     for site in sites:
-        file, span = site.places[0]
+        (file, span), = site.places
         diff, lines = diffs[file].diff(*span)
-        yield {"diff": diff, "symbol": site.symbol, "operator": site.operator,
-               "family": site.family, "path": file.path, "lines": [*lines],
-               "summary": f"{site.operator} in line {lines[0]} of {file.path}"}
+        yield {file.path: file.text}, {file.path: applied(file.text, [span])}, {
+            "diff": diff, "symbol": site.symbol, "operator": site.operator,
+            "family": site.family, "path": file.path, "lines": [*lines],
+            "summary": f"{site.operator} in line {lines[0]} of {file.path}"}
 
 
-def _of_several(sites: list[Site]) -> Iterator[ProposedChange]:
-    """Yield the candidates of changes of several places, without those that a linter notices."""
-    for start in range(0, len(sites), BATCH):
-        some, changes = sites[start:start + BATCH], []
-        for site in some:
-            spans = defaultdict(list)
-            for file, span in site.places:
-                spans[file].append(span)
-            changes.append(({file.path: file.text for file in spans},
-                            {file.path: applied(file.text, all) for file, all in spans.items()}))
-        for site, change, messages in zip(some, changes, new_messages_of(changes), strict=True):
-            if not messages:
-                yield candidate_of(
-                    *change, site.operator, f"{site.operator} in {len(site.places)} places",
-                    site.symbol) | {"family": site.family}
+def _of_several(sites: list[Site]) -> Iterator[tuple[Files, Files, ProposedChange]]:
+    """Yield (files before, after, candidate) of changes of several places."""
+    for site in sites:
+        spans = defaultdict(list)
+        for file, span in site.places:
+            spans[file].append(span)
+        before = {file.path: file.text for file in spans}
+        after = {file.path: applied(file.text, several) for file, several in spans.items()}
+        yield before, after, candidate_of(
+            before, after, site.operator, f"{site.operator} in {len(site.places)} places",
+            site.symbol) | {"family": site.family}
 
 
 def _edits(file: SourceFile,

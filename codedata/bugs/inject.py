@@ -30,6 +30,7 @@ from codedata.agent import (
     view_file,
 )
 from codedata.bugs.effects import symbols_at
+from codedata.bugs.giveaways import giveaways
 from codedata.bugs.hotspots import CodeMap
 from codedata.code.entities import (
     SourceFile,
@@ -152,6 +153,7 @@ class Submission:
         begin_step("tests in a fresh container")
         run = self.run_with(diff)
         self.reason, failing = run.screened.reason, run.screened.failing
+        self.reason = self.reason or ", ".join(giveaways(before, after, run.log))
         if not self.reason:
             self.candidate = {"diff": diff, "symbol": symbol, "summary": answer.strip(),
                               "family": self.strategy}
@@ -186,8 +188,8 @@ class Submission:
 
 def diff_and_symbol(before: Files, after: Files, strategy: str, max_lines: int) -> tuple[str, str]:
     """Return (the diff in git's format, the id of the first changed function or ""). Raise
-    RefusedChange if the difference is empty or too long; if a feature is in one file; or if another
-    change adds or changes a comment or a docstring."""
+    RefusedChange if the difference is empty or too long, or gives itself away; if a feature is in
+    one file; or if another change adds or changes a comment or a docstring."""
     if strategy == FEATURE and len(after) == 1:
         raise RefusedChange("a feature changes two files or more")
     if strategy != FEATURE and (more := remarks(after) - remarks(before)):
@@ -201,6 +203,8 @@ def diff_and_symbol(before: Files, after: Files, strategy: str, max_lines: int) 
     if n_lines > max_lines or len(diff) > MAX_DIFF_CHARS:
         raise RefusedChange(f"{n_lines} lines are added or removed in {len(diff):,} characters; "
                             f"the limits are {max_lines} lines and {MAX_DIFF_CHARS:,} characters")
+    if found := giveaways(before, after):
+        raise RefusedChange(f"it gives itself away, in {found[0]}")
     symbols = symbols_at([(hunk.path, hunk.start) for hunk in hunks], before)
     return diff, next(iter(symbols), "")
 

@@ -26,6 +26,7 @@ from codedata.bugs.generate import (
     candidate_of,
     generate_stage,
 )
+from codedata.bugs.giveaways import giveaways
 from codedata.bugs.inject import remarks
 from codedata.code.entities import Entity, SourceFile, entities_of, is_test_file, tree_of
 from codedata.code.operators.syntax import syntax_of
@@ -208,6 +209,8 @@ def candidate_in(reply: str, place: Place, strategy: str) -> ProposedChange:
                                               for key in ("summary", "code")),
                        "with the texts `summary` and `code`")
     before, after = {file.path: file.text}, {file.path: changed(answer["code"], place)}
+    if found := giveaways(before, after):
+        raise Rejected(f"it gives itself away: {found[0]}")
     summary = printable(answer["summary"].strip(), MAX_SUMMARY)
     return candidate_of(before, after, strategy, summary, function.id)
 

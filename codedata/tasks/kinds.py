@@ -42,7 +42,6 @@ class Screens:
     joined: tuple[Reads, ...]   # read with each item, after its environment
     verdicts: Writes
     to_screen: Callable[..., DiffsToScreen]   # (item, environment, *joined)
-    lint: Callable | None = None   # (pairs of files before, after) → a list of messages for each
 
 
 @dataclass(frozen=True)

@@ -252,7 +252,7 @@ def test_agents_of_one_repository_wait_for_the_earlier_ones(tmp_path):
     ("a.py", b'def f():\n    """Do."""\n', b'def f():\n    """Do it."""\n', "Do it."),
     ("a.py", b"x = 1\n", b"x = 1\n'no'\n", "'no'"),
     ("a.py", b'def f():\n    """A.\n\n    B."""\n',
-     b'if 1:\n    def f():\n        """A.\n\n        B."""\n', ""),
+     b'if id:\n    def f():\n        """A.\n\n        B."""\n', ""),
     ("a.py", b"x = 1  # one\n", b"x = 2  # one\n", ""),
     ("a.py", b"# one\nx = 1\n", b"x = 1\n", ""),
     ("a.py", b"x = '# one'\n", b"x = '# two'\n", ""),

@@ -9,8 +9,10 @@ from proof_heron import heron as heron  # a fixture
 from proven import bugs_in, write_candidate
 from setups import CA_FLAGS
 
-from codedata.bugs.effects import new_messages_of, symbols_at
+from codedata.analysis.analyse import analysis_of
+from codedata.bugs.effects import distance, symbols_at
 from codedata.bugs.instances import agents_candidates
+from codedata.code.entities import SourceFile, Sources, is_test_file
 from codedata.code.patches import diff_of, hunks_of, normalised
 from codedata.disk.store import Store, digest
 from codedata.records import Task
@@ -74,15 +76,14 @@ def test_a_good_candidate_becomes_a_task_and_again_without_its_image_and_others_
     assert edited_parts(bug) == [] and bug.instruction is None
     assert list(map(escaped_name, BROKEN)) == verifier_config(bug)["FAIL_TO_PASS"]
     wanted = {"language": "python", "method": "agent", "tier": "agent",
-              "created_at": "2024-05-01T10:00:00Z", "grade": "blunt",
+              "created_at": "2024-05-01T10:00:00Z",
               "symbol": "heron.py::words", "made_from": {
                   "directory": "bug/_candidates", "item": "heron.agent-1",
                   "digest": digest(FEATURE)}}
     assert {key: bug.about[key] for key in wanted} == wanted and "licence" not in bug.about
     assert bug.config["metadata"]["tags"] == ["python", "bug", "feature"]
-    sizes = ("tests", "broken", "files", "lines_added", "lines_removed", "new_messages")
-    assert [bug.proof[key] for key in sizes] == [
-        11, 3, 1, 2, 1, ["'os' imported but unused"]]
+    sizes = ("tests", "broken", "files", "lines_added", "lines_removed")
+    assert [bug.proof[key] for key in sizes] == [11, 3, 1, 2, 1]
     assert "nothing to do" in prove(root, "--only", "heron.agent-[1-3]*").stderr
     image = image_of(bug)
     engine.connect().remove_image(image, force=True)
@@ -115,14 +116,18 @@ def test_a_change_is_the_same_wherever_its_lines_stand():
     assert normalised(BUG) != normalised(UNUSED) != normalised(BUG.replace("heron.py", "crane.py"))
 
 
-def test_new_messages_are_those_that_pyflakes_did_not_have_before(tmp_path):
-    before = {"a b.py": b"import os\nx = y\n", "gone.py": b"import os\n", "t.txt": b"z"}
-    after = {"a b.py": b"\n\nimport os\nx = y + w\n", "__init__.py": b"raise SystemExit(1\n"}
-    found, = new_messages_of([(before, after)])
-    assert "undefined name 'w'" in found and len(found) == 2   # one is of the syntax
-
-
 def test_the_innermost_function_around_a_line_is_what_changed():
     line = HERON.split("\n").index(GOLD_LINE) + 1
     assert symbols_at({("heron.py", line), ("heron.py", 1)}, {"heron.py": HERON.encode()}) == [
         "heron.py::words"]
+
+
+def test_the_distance_is_the_number_of_calls_from_the_nearest_failing_test():
+    texts = {"a.py": b"def f(): return g()\n\n\ndef g(): return 1\n",
+             "test_a.py": b"from a import f, g\n\n\ndef test_f(): f()\n\n\ndef test_g(): g()\n"}
+    tests = [f"test_a.py::test_{name}" for name in "fg"]
+    analysis = analysis_of("a", "a", "", Sources(
+        [SourceFile(path, "python", text, is_test_file(path)) for path, text in texts.items()]),
+        [{"name": name, "status": ["passed"], "flaky": False} for name in tests])
+    found = [distance(some, ["a.py::g"], analysis) for some in (tests, tests[:1], [])]
+    assert found == [1, 2, None]
