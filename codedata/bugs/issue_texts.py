@@ -17,12 +17,11 @@ from codedata.texts import fill, toml_of
 
 FORMS = toml_of(__package__, "issue_forms.toml")
 HOLE = re.compile(r"\{(\w+)\}")
-MAX_SHORT, MAX_INLINE, MAX_BLOCK = 24, 100, 600   # characters of an outcome in a title, line, block
+MAX_SHORT, MAX_INLINE, MAX_BLOCK = 32, 100, 600   # characters of an outcome in a title, line, block
 MAX_PART, BESIDE = 60, 10      # of a longer outcome: characters that are shown, some before it
 FOREIGN = sys.stdlib_module_names | {"pytest"}    # modules that are not the project's
 COMMON = {name for kind in (str, list, dict, set) for name in dir(kind)}   # methods
-# a function, or a new object's method
-NAMED = re.compile(r"([\w.]+)(\((?:(?!\)\.).)*\))?(\.\w+)?", re.DOTALL)
+NEW_OBJECT = re.compile(r"\b([A-Z]\w*)\((?:(?!\)\.).)*\)", re.DOTALL)
 CALL = re.compile(r"(?<![\w$.])(?!require|console|JSON|Object|Array|String|import)([\w$.]+)\(")
 
 
@@ -97,27 +96,24 @@ def called(program: str) -> str:
     except SyntaxError:   # of JavaScript
         return next((CALL.findall(line)[0] for line in reversed(program.split("\n"))
                      if CALL.search(line)), "")
-    modules = {(alias.asname or alias.name).partition(".")[0]:
-               (getattr(node, "module", "") or alias.name).partition(".")[0]
-               for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)
-               for alias in node.names}
-    made = {}
+    own = {(alias.asname or alias.name).partition(".")[0] for node in nodes
+           if isinstance(node, ast.Import | ast.ImportFrom) for alias in node.names
+           if (getattr(node, "module", "") or alias.name).partition(".")[0] not in FOREIGN}
+    made = {}   # code by the variable that it is assigned to
 
-    def resolved(code: str) -> str:
-        root = re.match(r"\w*", code)[0]
-        return made.get(root, root) + code[len(root):]
+    def resolved(node: ast.AST) -> str:
+        return re.sub(r"^\w+", lambda found: made.get(found[0], found[0]), ast.unparse(node))
 
     for node in nodes:
         if isinstance(node, ast.Assign):
-            made[ast.unparse(node.targets[0])] = resolved(ast.unparse(node.value))
+            made[ast.unparse(node.targets[0])] = resolved(node.value)
     calls = [node for node in nodes if isinstance(node, ast.Call)]
     for node in sorted(calls, key=lambda one: -one.lineno):
-        text = resolved(ast.unparse(node.func))
-        if modules.get(re.match(r"\w*", text)[0], "pytest") in FOREIGN:
-            continue
-        match, method = NAMED.fullmatch(text), text.rpartition(".")[2]
-        if match and (not match[2] or match[1].rpartition(".")[2][:1].isupper()):
-            return f"{match[1]}{match[3] or ''}"
-        if method.isidentifier() and method not in COMMON:
-            return method
+        text = NEW_OBJECT.sub(r"\1", resolved(node.func))
+        method = text.rpartition(".")[2]
+        if not own.isdisjoint(re.findall(r"^\w+", text)):
+            if re.fullmatch(r"[\w.]+", text):
+                return text
+            if method.isidentifier() and method not in COMMON:
+                return method
     return ""
