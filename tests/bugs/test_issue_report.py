@@ -136,6 +136,11 @@ def test_without_a_model_a_case_that_no_test_has_is_told_as_it_is_printed(
     for part in (call, f"ValueError: too deep: {depth}", f"'slowly, in {depth} cm'"):
         assert part in text
     assert not re.search("_pace_of|LEG_CM|assert|knee|test", text)
+    # a model words the same case
+    reply = f"<report>Wet feet\n\n`{call}`: ValueError: too deep: {depth}</report>"
+    assert report(reply, more="[issue]\nwriter = 'llm'\n", flags=["--refresh"]) == 0
+    assert fake_llm.n_requests == 1 and text.partition("\n")[0] in fake_llm.requests[0].text
+    assert read_bug(tmp_path)["reproduction"]["script"] == made["script"]
 
 
 def test_the_one_case_of_an_only_test_is_no_report_till_another_writer_is_asked(
