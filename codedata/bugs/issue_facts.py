@@ -30,7 +30,6 @@ from codedata.suites.source import Files
 from codedata.suites.suite import NONE
 from codedata.tasks.kinds import Case
 from codedata.tasks.verifier.suite import is_expected
-from codedata.texts import fill, toml_of
 
 CASES = 3                  # raise it when other held-out cases are found
 MAX_RECORDED, MAX_TRIED = 40, 200   # calls; variants of them
@@ -50,12 +49,7 @@ MAX_VARIED = 24            # varied cases that are tried for one of them
 MAX_LINES = 6              # before the last line of a script: longer scripts come later
 RECORD_S, REPLAY_S = 300, 90
 VARIED, RECORDED = "varied", "recorded"
-MAX_TITLE, MAX_TOLD, MAX_NAME = 90, 160, 40   # characters
 MAX_SHOWN = 1_000          # of an outcome that a model is shown
-BESIDE = 40                # characters kept beside the difference of long texts
-WRAPPERS = ("list", "sorted", "str", "repr", "len")   # put around the value of a call
-EFFECT = "value"           # the recorders' name for an argument changed by a call
-FORMS = toml_of(__package__, "issue_forms.toml")
 DIGITS = re.compile(r"\d+")
 PARTS = re.compile(r"(?:\.py)?::|/")   # between parts of a test's id; reports have dots for some
 WORDS, TEXT_PARTS = re.compile(r"[A-Za-z]{3,}"), re.compile(r"\w+|\W")
@@ -354,70 +348,7 @@ def _value(outcome: Outcome):
         return None
 
 
-def report_text(found: Difference, language: str, draw: random.Random) -> str:
-    """Return the report of a difference: a title, the script, and the two outcomes."""
-    form = FORMS[found.form]
-    wrong, right = _apart(found.wrong.told, found.right.told)
-    code = found.right.lines[-1] if found.right.last == EFFECT else found.right.last
-    parts = {"name": called(code), "script": found.right.program.rstrip("\n"),
-             "wrong": wrong, "right": right, "language": language,
-             "wrong_type": found.wrong.type, "right_type": found.right.type}
-    titles = [fill(one, **parts) for one in form["titles"]]
-    is_same = found.form == "other_error" and found.wrong.type == found.right.type
-    title = next((one for one in titles[is_same:] if len(one) <= MAX_TITLE and "\n" not in one),
-                 titles[-1])
-    texts = form["texts"]
-    if any("\n" in one or "`" in one for one in (wrong, right)):   # inline code cannot hold it
-        texts = FORMS["long"]["texts"]
-        parts |= {"wrong": indented(wrong), "right": indented(right)}
-    return f"{title}\n\n{fill(draw.choice(texts), **parts).strip()}\n"
-
-
-def _apart(wrong: str, right: str) -> tuple[str, str]:
-    """Return two texts with … in place of long equal parts at their ends."""
-    if max(len(wrong), len(right)) <= MAX_TOLD:
-        return wrong, right
-    start = _n_equal(wrong, right)
-    end = _n_equal(wrong[start:][::-1], right[start:][::-1])
-    first, cut = max(0, start - BESIDE), max(0, end - BESIDE)
-    shown = [("…" if first else "") + one[first:len(one) - cut] + ("…" if cut else "")
-             for one in (wrong, right)]
-    return shown[0], shown[1]
-
-
 def _n_equal(one: str, other: str) -> int:
     """Return how many characters at the start of two texts are equal."""
     pairs = zip(one, other, strict=False)
     return len([*takewhile(lambda pair: pair[0] == pair[1], pairs)])
-
-
-def called(last: str) -> str:
-    """Return the name of the function that an expression calls last, with the class if it is a
-    method of a new object."""
-    try:
-        node = ast.parse(last, mode="eval").body
-    except SyntaxError:   # of another language
-        names = re.findall(r"(?<![\w$.])([\w$.]+)\(", last)
-        return names[0].lstrip(".") if names else last[:40]
-    if isinstance(node, ast.Call) and ast.unparse(node.func) in WRAPPERS and node.args:
-        node = node.args[0]
-    part = ""
-    while isinstance(node, ast.Subscript | ast.Attribute):
-        part = part or (node.attr if isinstance(node, ast.Attribute) else "")
-        node = node.value
-    if not isinstance(node, ast.Call):   # an operator: its operand may come from elsewhere
-        text = ast.unparse(node)
-        return text if len(text) <= MAX_NAME else "this expression"
-    function = node.func
-    if isinstance(function, ast.Attribute):
-        owner = function.value
-        if isinstance(owner, ast.Call) and ast.unparse(owner.func).rpartition(".")[2][:1].isupper():
-            return f"{ast.unparse(owner.func)}.{function.attr}"
-        return function.attr
-    name = ast.unparse(function)
-    return f"{name}(…).{part}" if part else name
-
-
-def indented(text: str) -> str:
-    """Return a text as a block of Markdown."""
-    return "\n".join(f"    {line}" for line in text.split("\n"))
