@@ -266,10 +266,10 @@ class Reporter:
 def _from_facts(differences: list[Difference], trees: Trees, draw: random.Random) -> BugReport:
     """Return a report of the first difference that is the same, word for word, in fresh containers.
     Raise Excluded if there is none. The case of the only failing test does not count: whoever knows
-    it passes the test."""
+    it passes the test, unless held-out cases grade the task, too."""
     bug, reason = trees.bug, NO_FACT
     for one in differences:
-        if one.case == RECORDED and len(bug.FAIL_TO_PASS) == 1:
+        if one.case == RECORDED and len(bug.FAIL_TO_PASS) == 1 and not bug.n_cases:
             reason = ONE_CASE
             continue
         reason = NOT_SHOWN

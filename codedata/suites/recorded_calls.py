@@ -101,7 +101,7 @@ class Outcome:
     """Hold a script that runs alone, and the outcome of its last expression."""
 
     lines: list[str]
-    last: str
+    last: str                  # "": nothing is printed, and the last line may raise
     kind: str                  # value | raises
     type: str                  # of the value or the exception
     text: str                  # the value's repr, or the exception's message
@@ -122,7 +122,7 @@ class Outcome:
         """Return the script as a text that prints the outcome."""
         is_shown = self.kind == "value" and not self.as_printed
         shown = f"print(repr({self.last}))" if is_shown else f"print({self.last})"
-        return "\n".join([*self.lines, shown]) + "\n"
+        return "\n".join([*self.lines, *([shown] if self.last else [])]) + "\n"
 
     @staticmethod
     def runner(test_script: str) -> tuple[str, dict]:
