@@ -112,8 +112,9 @@ class Difference:
         compares = re.search(r" (?:[=!]=|[<>]=?|in|is) ", self.right.last) is not None
         is_internal = self.wrong.type in ("AttributeError", "NameError", "UnboundLocalError")
         length = len(self.right.program) + len(self.right.told) // 2
-        return (self.kind == "other_error", compares, self.case != VARIED,
-                len(self.right.lines) > MAX_LINES, self.right.told == "None", is_internal,
+        says_little = compares or self.right.told in ("True", "False", "None")
+        return (self.kind == "other_error", says_little, self.case != VARIED,
+                len(self.right.lines) > MAX_LINES, is_internal,
                 KINDS.index(self.kind), length, self.right.program)
 
 
@@ -122,6 +123,7 @@ class Differences:
 
     def __init__(self, recorder: ModuleType, right: Sandbox, wrong: Sandbox, test_script: str):
         self._recorder, self._trees, self._script = recorder, (right, wrong), test_script
+        self._is_python = recorder is recorded_calls
 
     def found(self, tests: Sequence[str], hidden: Files = NONE) -> list[Difference]:
         """Return the differences that the given tests show, to report in this order: varied cases
@@ -145,7 +147,7 @@ class Differences:
         """Return scripts of what the tests do: of their statements in Python, else of the calls
         that are recorded while they run on the right tree."""
         right = self._trees[0]
-        if self._recorder is recorded_calls:
+        if self._is_python:
             files = {file.path: file.text.decode(errors="replace")
                      for file in sources_in(right).files if file.is_test}
             return jobs_of_tests(tests, files | hidden)
@@ -164,7 +166,8 @@ class Differences:
             kept = [{*one.lines} if one else {*base.right.lines} for one in needed]
             for wanted in (kept[0], kept[0] | kept[1]):
                 lines = [line for line in base.right.lines if line in wanted]
-                shorter.append(ReplayJob([tidied(lines, base.right.last)]))
+                script = lines, base.right.last
+                shorter.append(ReplayJob([tidied(*script) if self._is_python else script]))
         found = {one.right.program: one for one in (*self._differing(shorter, RECORDED), *bases)}
         return sorted(found.values(), key=lambda one: one.rank)
 
@@ -270,7 +273,8 @@ def resembling(base: Outcome, seen: Mapping[str, Mapping], known: Iterable[str],
                             if type(one) is type(value)], draw)
             scripts += [(slot, _replaced(base, code, (at, start), value, new))
                         for new in (*others, *_near(value, others, draw, edits))
-                        if (slot or not edits) and f"{base.written(new)}:" not in line]   # no key comes twice
+                        if (slot or not edits)
+                        and f"{base.written(new)}:" not in line]   # no key comes twice
     draw.shuffle(scripts)
     known = {*known, _code_of(base)}
     for slot, (*lines, last) in scripts:

@@ -20,6 +20,7 @@ from codedata.suites.recorded_calls import UNTOLD, ReplayJob
 from codedata.suites.test_results import place_of
 
 Names = dict[str, ast.stmt]   # what defines a name
+MAX_TESTS = 40             # that are read
 MAX_ROWS = 6               # sets of parameters that a test's id may mean
 MAX_UNROLLED = 20          # turns of a loop
 MAX_SCRIPTS = 60           # of a test
@@ -34,7 +35,8 @@ CATCH = """import warnings
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter('always')
 """
-FOLDER = "import pathlib\nimport tempfile\n{} = pathlib.Path(tempfile.mkdtemp())"
+FOLDER = "import pathlib\nimport tempfile\nfolder = pathlib.Path(tempfile.mkdtemp())"
+FOLDERS = dict.fromkeys(("tmp_path", "tmpdir"), ast.Name("folder", ast.Load()))
 IMPORT = re.compile(r"import |from .* import ")
 COMPARED = {"equal": ast.Eq, "equals": ast.Eq, "notequal": ast.NotEq, "in": ast.In}
 ASKS = ("len", "isinstance", "type", "approx", "hash", "id")   # of a value that says more
@@ -45,9 +47,9 @@ def jobs_of_tests(tests: Collection[str], files: Mapping[str, str]) -> list[Repl
     """Return the jobs of the scripts that tests (ids of pytest) are turned into; the tests take
     turns. `files` are the texts of the files of tests, by path."""
     found = []
-    for test in tests:
+    for test in islice(tests, MAX_TESTS):
         path, name = place_of(test, files)
-        with suppress(SyntaxError, ValueError, RecursionError, StopIteration):
+        with suppress(SyntaxError, ValueError, RecursionError, LookupError):
             found.append([*islice(_Test(test, path, name, files).scripts(), MAX_SCRIPTS)])
     scripts = [one for turn in zip_longest(*found) for one in turn if one]
     return [ReplayJob([([*lines], last)]) for lines, last in dict.fromkeys(scripts)]
@@ -107,7 +109,7 @@ class _Test:
             for arg in self._node.args.args:
                 if arg.arg not in row:
                     start += self._given_by(arg.arg)
-            body = [*start, *_filled(self._node.body, row)]
+            body = _filled([*start, *_filled(self._node.body, row)], FOLDERS)
             for before, last in self._told(body, [], 0):
                 yield from self._script(before, last)
 
@@ -121,7 +123,7 @@ class _Test:
                 is_named = any(one.arg == "ids" for one in node.keywords)
                 names = [*map(str.strip, names.value.split(","))] if isinstance(
                     names, ast.Constant) else [one.value for one in names.elts]
-                sides.append([row for n, one in enumerate(rows.elts)
+                sides.append([row for n, one in enumerate(getattr(rows, "elts", []))
                               if (row := _row(names, n, one, "" if is_named else self._label))])
         for row in product(*sides):
             yield {key: value for one in row for key, value in one.items()}
@@ -135,8 +137,8 @@ class _Test:
 
     def _given_by(self, name: str) -> list[ast.stmt]:
         """Return the statements of a fixture or a method that prepares tests, up to its yield."""
-        if name in ("tmp_path", "tmpdir"):
-            return ast.parse(FOLDER.format(name)).body
+        if name in FOLDERS:
+            return ast.parse(FOLDER).body
         node = self._names.get(name)
         if not isinstance(node, ast.FunctionDef):
             return []
@@ -367,6 +369,19 @@ class _Filled(ast.NodeTransformer):
         is_read = isinstance(node.ctx, ast.Load) and node.id in self._values
         return copy.deepcopy(self._values[node.id]) if is_read else node
 
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.stmt:
+        """Leave out docstrings and types, which often tell of tests."""
+        self.generic_visit(node)
+        node.returns = None
+        for one in (*node.args.args, *node.args.kwonlyargs):
+            one.annotation = None
+        if ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+        return node
+
+    def visit_Nonlocal(self, node: ast.Nonlocal) -> ast.stmt:
+        return ast.Global(node.names)
+
 
 def _filled(body: list[ast.stmt], values: Mapping[str, ast.expr]) -> list[ast.stmt]:
     """Return statements with values for names: in their place, or by assignments before them if a
@@ -495,6 +510,10 @@ def _compared(node: ast.expr) -> list[ast.expr]:
         parts = _compared(node.operand)
     elif isinstance(node, ast.Call) and _word(node) in ASKS:
         parts = _compared(node.args[0]) if node.args else []
+    else:
+        inner = node.func if isinstance(node, ast.Call) else node
+        if isinstance(inner, ast.Attribute | ast.Subscript):   # of what is called, or of a name
+            parts = _compared(inner.value)
     if isinstance(node, ast.Call) and _word(node) in UNTOLD:
         return parts
     return [*parts, *([] if isinstance(node, ast.Constant) else [node])]
@@ -532,5 +551,5 @@ def _modules(node: ast.Import | ast.ImportFrom) -> set[str]:
 
 
 def _text(node: ast.AST) -> str:
-    return ast.unparse(ast.fix_missing_locations(node))
+    return ast.unparse(ast.fix_missing_locations(_Filled({}).visit(node)))
 
