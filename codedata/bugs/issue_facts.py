@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from itertools import islice, takewhile
 from types import ModuleType
 
-from codedata.bugs.test_scripts import CAUGHT, jobs_of_tests, tidied
+from codedata.bugs.scripts_of_tests import CAUGHT, jobs_of_tests, tidied
 from codedata.checks.secrets import credential_in
 from codedata.disk.store import digest
 from codedata.errors import Excluded
@@ -130,7 +130,9 @@ class Differences:
         before recorded ones. `hidden` are files of tests that are not in the trees."""
         jobs = self._jobs(tests, hidden)[:MAX_JOBS]
         begin_step("running what they do")
-        bases = sorted(self._differing(jobs, RECORDED), key=lambda one: one.rank)[:MAX_BASES]
+        shown = [one for one in self._differing(jobs, RECORDED)
+                 if one.right.type != "NameError"]   # of a name that a script lacks
+        bases = sorted(shown, key=lambda one: one.rank)[:MAX_BASES]
         begin_step("shortening it")
         pruned = self._pruned(bases)[:MAX_BASES]
         if not pruned:

@@ -13,7 +13,7 @@ import copy
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import chain, islice, product, zip_longest
+from itertools import islice, product, zip_longest
 from pathlib import PurePosixPath
 
 from codedata.suites.recorded_calls import UNTOLD, ReplayJob
@@ -26,8 +26,7 @@ MAX_UNROLLED = 20          # turns of a loop
 MAX_SCRIPTS = 60           # of a test
 MAX_DEPTH = 6              # of helpers that call helpers
 MAX_LINE = 90              # characters of an expression that is put in the place of a name
-FRAMEWORK = {"pytest", "unittest", "nose", "hypothesis", "self", "cls", "super", "request",
-             "monkeypatch", "capsys", "capfd", "caplog", "recwarn", "mocker", "__file__"}
+FRAMEWORK = {"pytest", "unittest", "monkeypatch", "capsys", "caplog", "recwarn", "mocker"}
 RAISES = ("raises", "assertRaises", "assertRaisesRegex")
 WARNS = ("warns", "deprecated_call", "assertWarns", "assertWarnsRegex", "catch_warnings")
 CAUGHT = "[f'{one.category.__name__}: {one.message}' for one in caught]"
@@ -37,9 +36,9 @@ with warnings.catch_warnings(record=True) as caught:
 """
 FOLDER = "import pathlib\nimport tempfile\nfolder = pathlib.Path(tempfile.mkdtemp())"
 FOLDERS = dict.fromkeys(("tmp_path", "tmpdir"), ast.Name("folder", ast.Load()))
+FOREIGN = re.compile(r"(?:import|from) (?:pytest|nose|hypothesis|unittest(?!\.mock|.*mock))")
 IMPORT = re.compile(r"import |from .* import ")
-COMPARED = {"equal": ast.Eq, "equals": ast.Eq, "notequal": ast.NotEq, "in": ast.In}
-ASKS = ("len", "isinstance", "type", "approx", "hash", "id")   # of a value that says more
+SHOWN = ast.Call | ast.Compare | ast.Name | ast.Attribute | ast.Subscript | ast.BinOp | ast.UnaryOp
 BLOCKS = ast.With | ast.For | ast.If | ast.Try | ast.While
 
 
@@ -119,21 +118,20 @@ class _Test:
         for node in self._decorators:
             if isinstance(node, ast.Call) and _word(node.func) == "parametrize":
                 names, rows = node.args[:2]
-                rows = self._value(rows)
+                if not isinstance(names, ast.Constant):
+                    names = ast.Constant(",".join(one.value for one in names.elts))
+                target = ast.parse(names.value.strip(" ,"), mode="eval").body
                 is_named = any(one.arg == "ids" for one in node.keywords)
-                names = [*map(str.strip, names.value.split(","))] if isinstance(
-                    names, ast.Constant) else [one.value for one in names.elts]
-                sides.append([row for n, one in enumerate(getattr(rows, "elts", []))
-                              if (row := _row(names, n, one, "" if is_named else self._label))])
+                sides.append([row for n, one in enumerate(
+                    getattr(self._value(rows), "elts", []))
+                    if (row := _row(target, n, one, "" if is_named else self._label))])
         for row in product(*sides):
             yield {key: value for one in row for key, value in one.items()}
 
     def _value(self, node: ast.expr) -> ast.expr:
         """Return the value of a name that the file gives it, or the expression itself."""
-        for _ in range(MAX_DEPTH):
-            given = self._names.get(node.id) if isinstance(node, ast.Name) else None
-            node = given.value if isinstance(given, ast.Assign | ast.AnnAssign) else node
-        return node
+        given = self._names.get(node.id) if isinstance(node, ast.Name) else None
+        return given.value if isinstance(given, ast.Assign | ast.AnnAssign) else node
 
     def _given_by(self, name: str) -> list[ast.stmt]:
         """Return the statements of a fixture or a method that prepares tests, up to its yield."""
@@ -159,7 +157,7 @@ class _Test:
                     yield from self._told([ast.Expr(value)], before, depth)
                 return
             if isinstance(node, ast.Assert):
-                yield from ((before, one) for one in _compared(node.test))
+                yield from ((before, one) for one in _shown(node.test))
             elif isinstance(node, ast.Expr) and isinstance(value, ast.Constant):
                 continue
             elif isinstance(node, ast.Expr) and _is_assertion(value):
@@ -172,7 +170,8 @@ class _Test:
             else:
                 if isinstance(node, ast.Expr):
                     yield before, value
-                yield [*before, node], None
+                if not isinstance(node, ast.Import | ast.ImportFrom):
+                    yield [*before, node], None
                 before.append(node)
 
     def _helper(self, node: ast.expr) -> list[ast.stmt]:
@@ -184,23 +183,19 @@ class _Test:
             node.func.id.startswith("super_") or any(map(_asserts, ast.walk(function))))
         if not is_helper or any(isinstance(one, ast.Starred) for one in node.args):
             return []
-        args = function.args
-        names = [one.arg for one in (*args.args, *args.kwonlyargs)]
-        values = dict(zip(reversed([one.arg for one in args.args]), reversed(args.defaults),
-                          strict=False))
-        values |= {one.arg: default for one, default in zip(
-            args.kwonlyargs, args.kw_defaults, strict=True) if default}
-        values |= dict(zip(names, node.args, strict=False))
+        args = [one.arg for one in function.args.args]
+        defaults = function.args.defaults
+        values = dict(zip(args[len(args) - len(defaults):], defaults, strict=True))
+        values |= dict(zip(args, node.args, strict=False))
         values |= {one.arg: one.value for one in node.keywords if one.arg}
         return _filled(function.body, values)
 
     def _in_block(self, node: ast.stmt, before: list[ast.stmt], depth: int) -> Iterator[tuple]:
         """Yield what a compound statement with assertions may tell."""
-        if isinstance(node, ast.If):
-            known = _is_true(node.test)
-            for is_taken, body in ((True, node.body), (False, node.orelse)):
-                if known in (is_taken, None):
-                    yield from self._told(body, before if known is not None else [*before], depth)
+        if isinstance(node, ast.If):   # running tells which branch is right
+            for body in (node.body, node.orelse):
+                yield from self._told(body, [*before], depth)
+            before.append(_without_assertions([node])[0])
             return
         if isinstance(node, ast.Try):
             yield from self._told(node.body, before, depth)
@@ -218,36 +213,20 @@ class _Test:
         if word in WARNS or word == "subTest":
             yield from self._told(node.body, before, depth)
             return
-        if isinstance(node, ast.For):
-            rows = self._value(node.iter)
-            if isinstance(rows, ast.List | ast.Tuple) and len(rows.elts) <= MAX_UNROLLED:
-                for row in rows.elts:
-                    bound = _bound_to(node.target, row)
-                    yield from self._told(_filled(node.body, bound) if bound is not None else [
-                        ast.Assign([node.target], row), *node.body], before, depth)
-                return
-        yield from self._wrapped(node, before, depth)
+        if word:
+            yield from self._wrapped(node, before, depth)
+        rows = getattr(self._value(node.iter), "elts", []) if isinstance(node, ast.For) else []
+        for row in rows[:MAX_UNROLLED]:
+            values = _bound_to(node.target, row)
+            yield from self._told(_filled(node.body, values), before, depth)
 
-    def _wrapped(self, node: ast.stmt, before: list[ast.stmt], depth: int) -> Iterator[tuple]:
+    def _wrapped(self, node: ast.With, before: list[ast.stmt], depth: int) -> Iterator[tuple]:
         """Yield what the body of a block tells, in the block."""
-        start, name = "", "result"
-        keep = "result = 0"
-        if not isinstance(node, ast.With):
-            start, keep, name = "results = []", "results.append(0)", "results"
         for inner, last in self._told(node.body, [], depth):
-            block = copy.copy(node)
-            block.body, end = inner or [ast.Pass()], None
-            if last:
-                stored = ast.parse(keep).body[0]
-                if isinstance(stored, ast.Assign):
-                    stored.value = last
-                else:
-                    stored.value.args = [last]
-                block.body, end = [*inner, stored], ast.Name(name, ast.Load())
-            yield [*before, *ast.parse(start).body, block], end
-        block = copy.copy(node)
-        block.body = _without_assertions(node.body)
-        before.append(block)
+            end = [ast.Assign([ast.Name("result", ast.Store())], last)] if last else []
+            yield ([*before, ast.With(node.items, [*inner, *end])],
+                   ast.Name("result", ast.Load()) if last else None)
+        before.append(_without_assertions([node])[0])
 
     def _script(self, before: list[ast.stmt], last: ast.expr | None
                 ) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -274,11 +253,12 @@ class _Test:
 
     def _is_foreign(self, node: ast.AST) -> bool:
         """Return whether a statement names the test framework."""
-        names = {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}
-        nodes = [node, *(self._names[name] for name in names & self._names.keys())]
-        imported = {part for one in nodes if isinstance(one, ast.Import | ast.ImportFrom)
-                    for part in _modules(one)}
-        return not FRAMEWORK.isdisjoint(names | imported)
+        nodes = [*ast.walk(node)]
+        names = {one.id for one in nodes if isinstance(one, ast.Name)}
+        nodes += [self._names[name] for name in names & self._names.keys()]
+        return not FRAMEWORK.isdisjoint(names) or any(
+            FOREIGN.match(_text(one)) for one in nodes
+            if isinstance(one, ast.Import | ast.ImportFrom))
 
 
 # files -------------------------------------------------------------------------------------------
@@ -288,7 +268,7 @@ def _names_in(path: str, files: Mapping[str, str], depth: int = 0) -> Names:
     from."""
     names: Names = {}
     for node in ast.parse(files[path]).body:
-        other = _imported_file(node, path, files)
+        other = _imported_file(node, files)
         if other and depth < MAX_DEPTH:
             names |= _names_in(other, files, depth + 1)
         elif isinstance(node, ast.Import | ast.ImportFrom):
@@ -301,15 +281,12 @@ def _names_in(path: str, files: Mapping[str, str], depth: int = 0) -> Names:
     return names
 
 
-def _imported_file(node: ast.stmt, path: str, files: Mapping[str, str]) -> str:
+def _imported_file(node: ast.stmt, files: Mapping[str, str]) -> str:
     """Return the path of the file of tests from which a statement imports, "" for others."""
     if not isinstance(node, ast.ImportFrom):
         return ""
-    parents = PurePosixPath(path).parents
-    folders = parents[node.level - 1:node.level] if node.level else parents
-    places = [str(folder / f"{(node.module or '__init__').replace('.', '/')}.py")
-              for folder in folders]
-    return next((one for one in places if one in files), "")
+    name = f"/{(node.module or '__init__').replace('.', '/')}.py"
+    return next((path for path in files if f"/{path}".endswith(name)), "")
 
 
 def _names_of_class(node: ast.ClassDef, names: Names) -> Names:
@@ -337,12 +314,10 @@ def _bound(node: ast.stmt) -> set[str]:
     """Return the names that a statement binds."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return {node.name}
-    imported = {alias.asname or alias.name.partition(".")[0] for one in ast.walk(node)
-                if isinstance(one, ast.Import | ast.ImportFrom) for alias in one.names}
-    defined = {one.name for one in ast.walk(node)
-               if isinstance(one, ast.FunctionDef | ast.ClassDef)}
-    return imported | defined | {one.id for one in ast.walk(node) if isinstance(one, ast.Name)
-                                 and isinstance(one.ctx, ast.Store)}
+    return {alias.asname or alias.name.partition(".")[0] for one in ast.walk(node)
+            if isinstance(one, ast.Import | ast.ImportFrom) for alias in one.names} | {
+        one.id for one in ast.walk(node)
+        if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
 
 
 class _Unselfed(ast.NodeTransformer):
@@ -409,11 +384,6 @@ def _up_to_yield(body: list[ast.stmt], name: str) -> list[ast.stmt]:
         if is_yield or isinstance(node, ast.Return):
             bind = [ast.Assign([ast.Name(name, ast.Store())], value)] if value else []
             return [*found, *bind]
-        if isinstance(node, ast.With | ast.Try) and any(
-                isinstance(one, ast.Yield) for one in ast.walk(node)):
-            found += [ast.Assign([one.optional_vars], one.context_expr)
-                      for one in getattr(node, "items", []) if one.optional_vars]
-            return [*found, *_up_to_yield(node.body, name)]
         found.append(node)
     return found
 
@@ -432,19 +402,14 @@ def _without_assertions(body: list[ast.stmt]) -> list[ast.stmt]:
     return kept or [ast.Pass()]
 
 
-def _row(names: list[str], n: int, node: ast.expr, label: str) -> dict[str, ast.expr]:
+def _row(target: ast.expr, n: int, node: ast.expr, label: str) -> dict[str, ast.expr]:
     """Return the parameters by name in an entry of parametrize(), {} if its part of a test's id
     cannot be in `label`."""
-    values = [node]
     if isinstance(node, ast.Call) and _word(node.func) == "param":
-        values = node.args
-        if any(one.arg == "id" for one in node.keywords):
-            label = ""
-    elif len(names) > 1:
-        values = getattr(node, "elts", [])
-    if len(values) != len(names):
-        return {}
-    for name, value in zip(names, values, strict=True):
+        label = "" if node.keywords else label
+        node = ast.Tuple(node.args) if isinstance(target, ast.Tuple) else node.args[0]
+    row = _bound_to(target, node)
+    for name, value in row.items():
         part = f"{name}{n}"
         if isinstance(value, ast.Constant):
             part = str(value.value).encode("unicode_escape").decode()
@@ -452,16 +417,15 @@ def _row(names: list[str], n: int, node: ast.expr, label: str) -> dict[str, ast.
             part = ""
         if label and not re.search(rf"(?:^|-){re.escape(part)}(?:-|$)" if part else "", label):
             return {}
-    return dict(zip(names, values, strict=True))
+    return row
 
 
-def _bound_to(target: ast.expr, value: ast.expr) -> dict[str, ast.expr] | None:
-    """Return the values of the names in the target of a loop; None if they are not to be seen."""
+def _bound_to(target: ast.expr, value: ast.expr) -> dict[str, ast.expr]:
+    """Return what the names in a target are bound to, as far as it is to be seen."""
     if isinstance(target, ast.Name):
         return {target.id: value}
-    pairs = [*zip(getattr(target, "elts", []), getattr(value, "elts", []), strict=False)]
-    is_plain = pairs and all(isinstance(one, ast.Name) for one, _ in pairs)
-    return {one.id: part for one, part in pairs} if is_plain else None
+    pairs = zip(getattr(target, "elts", []), getattr(value, "elts", []), strict=False)
+    return {name: part for one, inner in pairs for name, part in _bound_to(one, inner).items()}
 
 
 # expressions -------------------------------------------------------------------------------------
@@ -489,65 +453,24 @@ def _asserts(node: ast.AST) -> bool:
 def _asserted(node: ast.Call) -> list[ast.expr]:
     """Return the expressions that a call of an assertion is about."""
     word, args = _word(node), node.args
-    if word.startswith("assert_") and isinstance(node.func, ast.Attribute) and "call" in word:
-        return [ast.Attribute(node.func.value, "mock_calls", ast.Load())]   # of a mock
+    if "_call" in word:   # of a mock
+        return [ast.Attribute(node.func.value, "mock_calls", ast.Load())]
     if word in RAISES:
         at = 1 + word.endswith("Regex")
         return [ast.Call(args[at], args[at + 1:], node.keywords)] if args[at:] else []
-    operator = COMPARED.get(word.lower().removeprefix("assert").strip("_"))
-    whole = [ast.Compare(args[0], [operator()], [args[1]])] if operator and args[1:] else []
-    return [*chain(*map(_compared, args[:2])), *whole]
+    return _shown(ast.Compare(args[0], [ast.Eq()], args[1:2]) if args[1:] else node)
 
 
-def _compared(node: ast.expr) -> list[ast.expr]:
-    """Return the expressions in a condition whose values show whether it holds, itself last."""
-    parts = []
-    if isinstance(node, ast.Compare):
-        parts = [*chain(*map(_compared, (node.left, *node.comparators)))]
-    elif isinstance(node, ast.BoolOp):
-        parts = [*chain(*map(_compared, node.values))]
-    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-        parts = _compared(node.operand)
-    elif isinstance(node, ast.Call) and _word(node) in ASKS:
-        parts = _compared(node.args[0]) if node.args else []
-    else:
-        inner = node.func if isinstance(node, ast.Call) else node
-        if isinstance(inner, ast.Attribute | ast.Subscript):   # of what is called, or of a name
-            parts = _compared(inner.value)
-    if isinstance(node, ast.Call) and _word(node) in UNTOLD:
-        return parts
-    return [*parts, *([] if isinstance(node, ast.Constant) else [node])]
-
-
-def _is_true(node: ast.expr) -> bool | None:
-    """Return whether a condition of literals holds; None if that is unknown."""
-    if isinstance(node, ast.Constant):
-        return bool(node.value)
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-        known = _is_true(node.operand)
-        return None if known is None else not known
-    if isinstance(node, ast.Compare) and len(node.ops) == 1:
-        sides = [node.left, *node.comparators]
-        is_same = ast.dump(sides[0]) == ast.dump(sides[1])
-        is_literal = isinstance(sides[1], ast.Constant) and not isinstance(sides[0], ast.Name)
-        if is_literal and isinstance(node.ops[0], ast.Is | ast.Eq):
-            return is_same
-        if is_literal and isinstance(node.ops[0], ast.IsNot | ast.NotEq):
-            return not is_same
-    return None
+def _shown(node: ast.expr) -> list[ast.expr]:
+    """Return the expressions in a condition whose values may show whether it holds."""
+    called = [one.func for one in ast.walk(node) if isinstance(one, ast.Call)]
+    return [one for one in ast.walk(node) if isinstance(one, SHOWN) and one not in called
+            and _word(one) not in UNTOLD and not _is_assertion(one)]
 
 
 def _loaded(node: ast.AST) -> list[str]:
     return [one.id for one in ast.walk(node)
             if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Load)]
-
-
-def _modules(node: ast.Import | ast.ImportFrom) -> set[str]:
-    """Return the first words of the modules that a statement imports, without unittest.mock."""
-    names = [one.name for one in node.names]
-    whole = names if isinstance(node, ast.Import) else [
-        f"{node.module}.{name}" for name in names]
-    return {one.partition(".")[0] for one in whole if not one.startswith("unittest.mock")}
 
 
 def _text(node: ast.AST) -> str:
