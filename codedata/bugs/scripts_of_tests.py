@@ -170,7 +170,7 @@ class _Test:
             else:
                 if isinstance(node, ast.Expr):
                     yield before, value
-                if not isinstance(node, ast.Import | ast.ImportFrom):
+                if _loaded(node):
                     yield [*before, node], None
                 before.append(node)
 
@@ -181,7 +181,7 @@ class _Test:
             node.func, ast.Name) else None
         is_helper = isinstance(function, ast.FunctionDef) and (
             node.func.id.startswith("super_") or any(map(_asserts, ast.walk(function))))
-        if not is_helper or any(isinstance(one, ast.Starred) for one in node.args):
+        if not is_helper:
             return []
         args = [one.arg for one in function.args.args]
         defaults = function.args.defaults
@@ -192,13 +192,10 @@ class _Test:
 
     def _in_block(self, node: ast.stmt, before: list[ast.stmt], depth: int) -> Iterator[tuple]:
         """Yield what a compound statement with assertions may tell."""
-        if isinstance(node, ast.If):   # running tells which branch is right
+        if isinstance(node, ast.If | ast.Try):   # running tells which branch is right
             for body in (node.body, node.orelse):
                 yield from self._told(body, [*before], depth)
             before.append(_without_assertions([node])[0])
-            return
-        if isinstance(node, ast.Try):
-            yield from self._told(node.body, before, depth)
             return
         word = _word(node.items[0].context_expr) if isinstance(node, ast.With) else ""
         if word in RAISES:
@@ -210,7 +207,7 @@ class _Test:
             catch = ast.parse(f"{CATCH}    pass").body
             catch[1].body[1:] = _without_assertions(node.body)
             yield [*before, *catch], ast.parse(CAUGHT, mode="eval").body
-        if word in WARNS or word == "subTest":
+        if word in (*WARNS, "subTest"):
             yield from self._told(node.body, before, depth)
             return
         if word:
@@ -361,8 +358,7 @@ class _Filled(ast.NodeTransformer):
 def _filled(body: list[ast.stmt], values: Mapping[str, ast.expr]) -> list[ast.stmt]:
     """Return statements with values for names: in their place, or by assignments before them if a
     name is bound again, or a value that may change is used more than once."""
-    nodes = [node for one in body for node in ast.walk(one)]
-    uses = [node for node in nodes if isinstance(node, ast.Name)]
+    uses = [node for one in body for node in ast.walk(one) if isinstance(node, ast.Name)]
     direct, given = {}, []
     for name, value in values.items():
         of_name = [node for node in uses if node.id == name]
@@ -396,8 +392,9 @@ def _without_assertions(body: list[ast.stmt]) -> list[ast.stmt]:
             continue
         if isinstance(node, BLOCKS):
             node = copy.copy(node)
-            node.body = _without_assertions(node.body)
-            node.orelse = _without_assertions(getattr(node, "orelse", []))
+            for part in ("body", "orelse"):
+                if inner := getattr(node, part, []):
+                    setattr(node, part, _without_assertions(inner))
         kept.append(node)
     return kept or [ast.Pass()]
 
