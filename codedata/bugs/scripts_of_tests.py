@@ -407,12 +407,12 @@ def _row(target: ast.expr, n: int, node: ast.expr, label: str) -> dict[str, ast.
         node = ast.Tuple(node.args) if isinstance(target, ast.Tuple) else node.args[0]
     row = _bound_to(target, node)
     for name, value in row.items():
-        part = f"{name}{n}"
         if isinstance(value, ast.Constant):
-            part = str(value.value).encode("unicode_escape").decode()
-        elif isinstance(value, ast.Name | ast.Attribute | ast.UnaryOp):
-            part = ""
-        if label and not re.search(rf"(?:^|-){re.escape(part)}(?:-|$)" if part else "", label):
+            part = re.escape(str(value.value).encode("unicode_escape").decode())
+            fits = re.search(rf"(?:^|-){part}(?:-|$)", label)
+        else:   # pytest numbers what has no short form
+            fits = not re.search(rf"(?:^|-){name}(?!{n}(?:-|$))\d", label)
+        if label and not fits:
             return {}
     return row
 
