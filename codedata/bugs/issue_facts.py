@@ -16,15 +16,18 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice, takewhile
+from itertools import islice
 from types import ModuleType
 
+from codedata.bugs.scripts_of_tests import CAUGHT, jobs_of_tests, tidied
 from codedata.checks.secrets import credential_in
 from codedata.disk.store import digest
 from codedata.errors import Excluded
 from codedata.records import Object
 from codedata.run.talk import begin_step
 from codedata.sandbox import Sandbox
+from codedata.suites import recorded_calls
+from codedata.suites.contexts import sources_in
 from codedata.suites.recorded_calls import Event, Outcome, ReplayJob, jobs_of, named
 from codedata.suites.source import Files
 from codedata.suites.suite import NONE
@@ -44,6 +47,7 @@ CALL = re.compile(r"(\w+)\(((?:[^()[{,]*,)*)\s*(\w+=(?!=))?[^()]*$")
 CLOSED = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[([{][^()[\]{}'"]*[)\]}]""")
 WRAPPED = re.compile(r"^(?:list|sorted)\((.*)\)$", re.MULTILINE)   # by a replay
 MAX_JOBS = 400             # scripts of a bug
+KINDS = ("value", "order", "warns", "returns", "silent", "raises", "fails", "other_error")
 MAX_BASES = 6              # differences that are shortened and varied
 MAX_VARIED = 24            # varied cases that are tried for one of them
 MAX_LINES = 6              # before the last line of a script: longer scripts come later
@@ -69,14 +73,23 @@ class Difference:
 
     @property
     def kind(self) -> str:
-        """Return what differs: value, order, raises, returns or other_error."""
+        """Return what differs: value, order or warns; raises, returns or other_error; fails or
+        silent for a script that prints nothing (with the bug, without it)."""
         if self.wrong.kind == "raises":
-            return "raises" if self.right.kind == "value" else "other_error"
+            if self.right.kind == "raises":
+                return "other_error"
+            return "raises" if self.right.last else "fails"
         if self.right.kind == "raises":
-            return "returns"
-        if sorted(self.right.text) == sorted(self.wrong.text):
-            return "order"
-        return "value"
+            return "returns" if self.right.last else "silent"
+        if self.right.last == CAUGHT:
+            return "warns"
+        is_order = sorted(self.right.text) == sorted(self.wrong.text)
+        return "order" if is_order else "value"
+
+    @property
+    def outcomes(self) -> list[str]:
+        """Return the kinds of both outcomes, with the types of errors."""
+        return [one.kind if one.kind == "value" else one.type for one in (self.right, self.wrong)]
 
     @property
     def form(self) -> str:
@@ -88,15 +101,15 @@ class Difference:
 
     @property
     def rank(self) -> tuple:
-        """Return its place in the order of differences: varied cases first, then values before
-        errors, then short scripts."""
-        compares = re.search(r" (?:[=!]=|[<>]=?|in) ", self.right.last) is not None
-        kinds = ("value", "order", "returns", "raises", "other_error")
+        """Return its place in the order of differences: what is right without an error first, then
+        varied cases, then values before errors, then short scripts."""
+        compares = re.search(r" (?:[=!]=|[<>]=?|in|is) ", self.right.last) is not None
         is_internal = self.wrong.type in ("AttributeError", "NameError", "UnboundLocalError")
         length = len(self.right.program) + len(self.right.told) // 2
-        return (self.case != VARIED, compares, len(self.right.lines) > MAX_LINES,
-                self.right.told == "None", is_internal, kinds.index(self.kind), length,
-                self.right.program)
+        says_little = compares or self.right.told in ("True", "False", "None")
+        return (self.kind == "other_error", says_little, self.case != VARIED,
+                len(self.right.lines) > MAX_LINES, is_internal,
+                KINDS.index(self.kind), length, self.right.program)
 
 
 class Differences:
@@ -104,28 +117,55 @@ class Differences:
 
     def __init__(self, recorder: ModuleType, right: Sandbox, wrong: Sandbox, test_script: str):
         self._recorder, self._trees, self._script = recorder, (right, wrong), test_script
+        self._is_python = recorder is recorded_calls
 
     def found(self, tests: Sequence[str], hidden: Files = NONE) -> list[Difference]:
         """Return the differences that the given tests show, to report in this order: varied cases
         before recorded ones. `hidden` are files of tests that are not in the trees."""
-        begin_step("recording the failing tests")
-        _, events = self._recorder.record(
-            self._trees[0], self._script, RECORD_S, tests, hidden)
-        begin_step("running what they call")
-        jobs = jobs_of(events, {event.of for event in events})
-        shown = self._differing(jobs[:MAX_JOBS], RECORDED)
+        jobs = self._jobs(tests, hidden)[:MAX_JOBS]
+        begin_step("running what they do")
+        shown = [one for one in self._differing(jobs, RECORDED)
+                 if one.right.type != "NameError"]   # of a name that a script lacks
         bases = sorted(shown, key=lambda one: one.rank)[:MAX_BASES]
-        pruned = self._differing([_job(one.right) for one in bases], RECORDED, prune=True)
+        begin_step("shortening it")
+        pruned = self._pruned(bases)[:MAX_BASES]
         if not pruned:
             return []
         begin_step("running other cases")
-        known = known_in(events, jobs, pruned[0].right)
+        known = known_in([], jobs, pruned[0].right)
         tried = [_job(one) for base in pruned
                  for _, one in islice(resembling(base.right, *known), MAX_VARIED)]
-        told = {one.right.told for one in shown}
-        varied = [one for one in self._differing(tried, VARIED)
-                  if is_other_case(one, pruned, told)]
+        kinds = [one.outcomes for one in pruned]
+        varied = [one for one in self._differing(tried, VARIED) if one.outcomes in kinds]
         return sorted([*varied, *pruned], key=lambda one: one.rank)
+
+    def _jobs(self, tests: Sequence[str], hidden: Files) -> list[ReplayJob]:
+        """Return scripts of what the tests do: of their statements in Python, else of the calls
+        that are recorded while they run on the right tree."""
+        right = self._trees[0]
+        if self._is_python:
+            files = {file.path: file.text.decode(errors="replace")
+                     for file in sources_in(right).files if file.is_test}
+            return jobs_of_tests(tests, files | hidden)
+        begin_step("recording the failing tests")
+        _, events = self._recorder.record(right, self._script, RECORD_S, tests, hidden)
+        return jobs_of(events, {event.of for event in events})
+
+    def _pruned(self, bases: Sequence[Difference]) -> list[Difference]:
+        """Return the differences with scripts of fewer lines: the ones that the outcome needs in
+        either tree."""
+        jobs = [_job(one.right) for one in bases]
+        sides = [self._recorder.replay(tree, jobs, self._script, prune=True, total_s=REPLAY_S)
+                 for tree in self._trees]
+        shorter = []
+        for base, *needed in zip(bases, *sides, strict=True):
+            kept = [{*one.lines} if one else {*base.right.lines} for one in needed]
+            for wanted in (kept[0], kept[0] | kept[1]):
+                lines = [line for line in base.right.lines if line in wanted]
+                script = lines, base.right.last
+                shorter.append(ReplayJob([tidied(*script) if self._is_python else script]))
+        found = {one.right.program: one for one in (*self._differing(shorter, RECORDED), *bases)}
+        return sorted(found.values(), key=lambda one: one.rank)
 
     def held_out(self, events: Iterable[Event], tests: Iterable[str]
                  ) -> tuple[list[Case], Object]:
@@ -184,43 +224,18 @@ def _job(script: Outcome) -> ReplayJob:
     return ReplayJob([(script.lines, script.last)])
 
 
-def is_other_case(varied: Difference, bases: Iterable[Difference], told: set[str]) -> bool:
-    """Return whether a varied case is new: its right outcome is not one of a recorded case, nor
-    just the changed literal passed on, and it is wrong in the same way as a recorded case."""
-    kinds = {(base.right.kind, base.wrong.kind) for base in bases}
-    is_new = varied.right.told not in told or varied.right.told.lower() in ("true", "false")
-    if not is_new or (varied.right.kind, varied.wrong.kind) not in kinds:
-        return False
-    if varied.right.told in ("None", "undefined", "[]", "''", "{}", "()"):
-        return False
-    return not any(_passes_on(base, varied) for base in bases)
-
-
-def _passes_on(base: Difference, varied: Difference) -> bool:
-    """Return whether the outcomes of a varied script differ from before only by the changed
-    literal."""
-    before, after = ({repr(value): value for line in (*one.right.lines, one.right.last)
-                      for *_, value in one.right.literals(line)} for one in (base, varied))
-    old, new = ([value for key, value in one.items() if key not in other]
-                for one, other in ((before, after), (after, before)))
-    if ([*map(type, old)], [*map(type, new)]) != ([str], [str]):
-        return False
-    start = _n_equal(old[0], new[0])
-    end = _n_equal(old[0][start:][::-1], new[0][start:][::-1])
-    was, now = (text[start:len(text) - end] for text in (old[0], new[0]))
-    return bool(was) and base.right.told.replace(was, now) == varied.right.told
-
-
 # cases -------------------------------------------------------------------------------------------
 
 def known_in(events: Iterable[Event], jobs: Iterable[ReplayJob], form: Outcome
               ) -> tuple[dict[str, dict], set[str]]:
-    """Return (the literals of recorded calls, by the argument in which they stand and by repr();
-    the code of their jobs, as it is after a replay), in the language of `form`."""
+    """Return (the literals of recorded calls and of jobs, by the argument in which they stand and
+    by repr(); the code of the jobs, as it is after a replay), in the language of `form`."""
     slots = defaultdict(dict)
-    for event in events:
-        for start, _, value in form.literals(event.expr or ""):
-            slots[_slot(event.expr, start)][repr(value)] = value
+    code = [event.expr or "" for event in events]
+    code += [one for job in jobs for lines, last in job.tries for one in (*lines, last)]
+    for one in dict.fromkeys(code):
+        for start, _, value in form.literals(one):
+            slots[_slot(one, start)][repr(value)] = value
     return slots, {_code_of(named(replace(form, lines=lines, last=last)))
                    for job in jobs for lines, last in job.tries}
 
@@ -254,7 +269,8 @@ def resembling(base: Outcome, seen: Mapping[str, Mapping], known: Iterable[str],
                             if type(one) is type(value)], draw)
             scripts += [(slot, _replaced(base, code, (at, start), value, new))
                         for new in (*others, *_near(value, others, draw, edits))
-                        if slot and f"{base.written(new)}:" not in line]   # no key comes twice
+                        if (slot or not edits)
+                        and f"{base.written(new)}:" not in line]   # no key comes twice
     draw.shuffle(scripts)
     known = {*known, _code_of(base)}
     for slot, (*lines, last) in scripts:
@@ -334,7 +350,9 @@ def narrowed(found: Difference) -> Difference:
         right, wrong = right[other[0]], wrong[other[0]]
     if not path or len(found.right.text) < 120:
         return found
-    sides = (replace(one, last=f"{one.last}{path}", text=repr(value), type=type(value).__name__,
+    whole = found.right.last
+    whole = whole if found.right.is_atom(whole) else f"({whole})"
+    sides = (replace(one, last=f"{whole}{path}", text=repr(value), type=type(value).__name__,
                      as_printed=str(value) == repr(value))
              for one, value in ((found.right, right), (found.wrong, wrong)))
     return Difference(*sides, found.case)
@@ -346,9 +364,3 @@ def _value(outcome: Outcome):
         return ast.literal_eval(outcome.text) if outcome.kind == "value" else None
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-
-
-def _n_equal(one: str, other: str) -> int:
-    """Return how many characters at the start of two texts are equal."""
-    pairs = zip(one, other, strict=False)
-    return len([*takewhile(lambda pair: pair[0] == pair[1], pairs)])

@@ -282,10 +282,10 @@ class Reporter:
 def _first_shown(differences: list[Difference], trees: Trees) -> tuple[Difference, Reproduction]:
     """Return the first difference that is the same, word for word, in fresh containers, as a
     reproduction. Raise Excluded if there is none. The case of the only failing test does not count:
-    whoever knows it passes the test."""
+    whoever knows it passes the test, unless held-out cases grade the task, too."""
     bug, reason = trees.bug, NO_FACT
     for one in differences:
-        if one.case == RECORDED and len(bug.FAIL_TO_PASS) == 1:
+        if one.case == RECORDED and len(bug.FAIL_TO_PASS) == 1 and not bug.n_cases:
             reason = ONE_CASE
             continue
         reason = NOT_SHOWN

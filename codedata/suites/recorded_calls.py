@@ -26,8 +26,8 @@ from codedata.sandbox import Sandbox
 from codedata.sandbox.archives import Bounds
 from codedata.suites.contexts import sources_in
 from codedata.suites.leftovers import activation
-from codedata.suites.source import Files, run_tool
-from codedata.suites.suite import NONE, PLUGINS, Run, placed_plugin, run_suite
+from codedata.suites.source import run_tool
+from codedata.suites.suite import PLUGINS, Run, placed_plugin, run_suite
 from codedata.terminal import plural, say
 from codedata.texts import printable
 
@@ -101,7 +101,7 @@ class Outcome:
     """Hold a script that runs alone, and the outcome of its last expression."""
 
     lines: list[str]
-    last: str
+    last: str                  # "": nothing is printed, and the last line may raise
     kind: str                  # value | raises
     type: str                  # of the value or the exception
     text: str                  # the value's repr, or the exception's message
@@ -122,7 +122,7 @@ class Outcome:
         """Return the script as a text that prints the outcome."""
         is_shown = self.kind == "value" and not self.as_printed
         shown = f"print(repr({self.last}))" if is_shown else f"print({self.last})"
-        return "\n".join([*self.lines, shown]) + "\n"
+        return "\n".join([*self.lines, *([shown] if self.last else [])]) + "\n"
 
     @staticmethod
     def runner(test_script: str) -> tuple[str, dict]:
@@ -158,22 +158,18 @@ class Outcome:
 
 # recording ---------------------------------------------------------------------------------------
 
-def record(sandbox: Sandbox, test_script: str, timeout_s: float,
-           only: Collection[str] = (), hidden: Files = NONE) -> tuple[Run, list[Event]]:
-    """Put the `hidden` files of tests in place, run the tests, or the ones named in `only`,
-    and return the run with the events that it noted. Events of tests that did not pass are left
-    out. Raise ItemFailed if pytest is missing, all tests do not end in time, or the events cannot
-    be read."""
+def record(sandbox: Sandbox, test_script: str, timeout_s: float) -> tuple[Run, list[Event]]:
+    """Run the tests, and return the run with the events that it noted. Events of tests that did not
+    pass are left out. Raise ItemFailed if pytest is missing, the tests do not end in time, or the
+    events cannot be read."""
     source = sandbox.run("pwd -P").output.strip()
-    sandbox.put({**hidden}, sandbox.workdir)
-    tests = {*hidden, *(file.path for file in sources_in(sandbox).files if file.is_test)}
-    settings = json.dumps({"source": source, "tests": sorted(tests),
-                           "only": sorted(only)}).encode()
+    tests = sorted(file.path for file in sources_in(sandbox).files if file.is_test)
+    settings = json.dumps({"source": source, "tests": tests}).encode()
     with placed_plugin(sandbox, "calls", {"settings.json": settings}) as variables:
         if not variables:
             raise ItemFailed("no pytest was found whose calls can be recorded")
         run, events = noted_run(sandbox, test_script, timeout_s, env=variables)
-    if run.timed_out and not only:
+    if run.timed_out:
         raise ItemFailed(f"its tests ran longer than {timeout_s:g} s while recorded")
     return run, events
 

@@ -126,7 +126,7 @@ def test_without_a_model_a_case_that_no_test_has_is_told_as_it_is_printed(
     assert report(more="[issue]\nwriter = 'template'\n", bugs=[a_bug(hidden=hidden(31, 37))]) == 0
     bug = read_bug(tmp_path)
     text, made = bug["problem_statement"], bug["reproduction"]
-    call = re.fullmatch(r"from heron import wade\nprint\(repr\((.*)\)\)\n", made["script"])[1]
+    call = re.fullmatch(r"import heron\nprint\(repr\(heron\.(.*)\)\)\n", made["script"])[1]
     depth = call.removeprefix("wade(").removesuffix(")")
     assert 30 <= int(depth) < 40 and depth not in ("31", "37") and fake_llm.n_requests == 0
     assert (made["writer"], made["case"], made["kind"]) == ("template", "varied", "raises")

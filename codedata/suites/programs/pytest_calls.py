@@ -37,7 +37,6 @@ import warnings
 import weakref
 
 import pytest
-from _pytest.junitxml import mangle_test_address
 
 FOLDER = "/tmp/codedata-calls"
 HOOK = "__codedata__"          # a builtin while tests run; classes do not mangle this name
@@ -450,7 +449,6 @@ class CallRecorder:
             settings = json.load(file)
         self.source = settings["source"].rstrip("/") + "/"
         self.tests = {self.source + path for path in settings["tests"]}
-        self.only = set(settings["only"])
         out = os.open(os.path.join(FOLDER, "data", uuid.uuid4().hex + ".jsonl"),
                       os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self.out = fcntl.fcntl(out, fcntl.F_DUPFD_CLOEXEC, 500)   # a number that no test will use
@@ -796,16 +794,3 @@ def pytest_runtest_logreport(report):
     """Note each test that did not pass: its calls do not become facts."""
     if recorder is not None and report.outcome != "passed":
         recorder.write({"failed": report.nodeid})
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items):
-    """Keep only the tests that were asked for."""
-    if recorder is not None and recorder.only:
-        items[:] = [item for item in items if recorder.only.intersection(names_of(item.nodeid))]
-
-
-def names_of(nodeid):
-    """Return the names that a report may use for a test."""
-    parts = mangle_test_address(nodeid)
-    return nodeid, ".".join(parts[:-1]) + "::" + parts[-1]

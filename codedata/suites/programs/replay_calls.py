@@ -4,8 +4,9 @@ expressions.
     python3 replay_calls.py FOLDER
 
 FOLDER/jobs.json has `source`, the folder of the project; `seconds` for a script and `total_s` for
-all; and `jobs`. A job has `tries`, each [lines, last expression]; the outcome that was `recorded`,
-or null; and whether its lines are to be pruned. Each of three processes imports the project once
+all; and `jobs`. A job has `tries`, each [lines, last expression], or [lines, ""] where the last
+line may raise and nothing is printed; the outcome that was `recorded`, or null; and whether its
+lines are to be pruned. Each of three processes imports the project once
 and forks for each script: with another seed for hashes, in another working directory, the third
 with a clock 400 days later. FOLDER/answers.json gets for each job the first try whose outcome is as
 recorded and the same in all three processes, or null. It runs on Python 3.9 and later and imports
@@ -223,16 +224,19 @@ def outcome_of(lines, last, recorded, observe, source):
         sys.setprofile(ran.enter)
         sys.settrace(ran.trace)
     try:
-        for line in lines:
+        for line in lines[:-1]:
+            exec(line, names)
+        for line in lines[-1:]:
+            is_last = not last
             exec(line, names)
         is_last = True
-        value = eval(compile(last, "<last>", "eval"), names)
+        value = eval(compile(last or "None", "<last>", "eval"), names)
         if hasattr(type(value), "__next__"):
             last = f"list({last})"
             value = list(value)
         if type(value) in (set, frozenset) and len({*map(type, value)}) == 1:
             last, value = f"sorted({last})", sorted(value)
-        text = repr(value)
+        text = repr(value) if last else ""
     except Exception as error:
         sys.settrace(None)
         sys.setprofile(None)
