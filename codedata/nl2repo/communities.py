@@ -83,7 +83,8 @@ def relate(settings: Settings, from_empty: bool, rules: Counter[str], copy: Sour
     if nl2repo.writer == "template":
         facts = {id: facts_about(id, recorded.facts if recorded else []) for id in strippable.ids}
         strippable.leave_out(NOT_DESCRIBED, [id for id in strippable.ids if not (
-            facts[id] if from_empty else is_describable(id, facts[id]))])
+            facts[id] or (strippable.entity(id).docstring and "._" not in id.replace("::", "."))
+            if from_empty else is_describable(id, facts[id]))])
     left_out = {rule: sorted(ids) for rule, ids in sorted(strippable.left_out.items())}
     rules.update({rule: len(ids) for rule, ids in left_out.items()})
     if not strippable.ids:

@@ -82,10 +82,11 @@ class Codebase:
 
     @cached_property
     def names(self) -> dict[str, dict[str, dict]]:
-        """Return {path: {name: {signature, text}}} of names that modules define or import from each
-        other, and of attributes of classes."""
+        """Return {path: {name: {signature, text}}} of names that modules define or import
+        relatively, packages also by the project's name, and of attributes of classes."""
         own = frozenset(self.module_name(path).partition(".")[0] for path in self.modules)
-        return {path: _names(tree, "", own) for path, tree in self.modules.items()}
+        return {path: _names(tree, "", own if path.endswith("__init__.py") else ())
+                for path, tree in self.modules.items()}
 
     def module_name(self, path: str) -> str:
         """Return the name under which a file is imported."""
@@ -128,6 +129,7 @@ def _names(tree: ast.AST, prefix: str, own: Collection[str] = ()) -> dict[str, d
             head = head_of(one, one.decorator_list, name).replace("\n", " ").removeprefix("def ")
             names[name] = {"signature": head, "text": first_line(ast.get_docstring(one))}
         if isinstance(one, ast.ClassDef):
+            names[name]["text"] = squeezed(ast.get_docstring(one) or "")
             names |= _names(one, f"{name}.")
     return names
 
@@ -272,14 +274,13 @@ def _examples_in(readme: str) -> list[dict]:
 
 def project_content(project: Codebase, meta: RepoMeta) -> dict:
     """Return the content of a project's document, without its public names."""
-    folders = sorted({f"{dirname(path)}/" for path in project.tests if dirname(path)})
     return storable({
         "summary": meta.summary or f"{project.name} is a project in Python.",
         "layout": [{"path": path, "text": first_line(ast.get_docstring(tree))}
                    for path, tree in project.modules.items()],
         "concepts": [], "data_flow": [],
         "dependencies": [*map(_code, meta.dependencies)], "conventions": [],
-        "tests": [f"Tests lie in {', '.join(map(_code, folders))}."] if folders else [],
+        "tests": [],
         "examples": _examples_in(project.readme)[:MAX_EXAMPLES]})
 
 

@@ -160,7 +160,8 @@ def shown_facts(id: str, facts: Sequence[RecordedFact]) -> list[RecordedFact]:
     """Return up to MAX_SHOWN facts of a function: first one value and one error, then facts with
     other outcomes that run other numbers of its lines; the empty text and short ones first."""
     left = sorted(facts, key=lambda one: (
-        TRIED[0] not in "".join(one["code"]), one["told"] == "None", sum(map(len, one["code"]))))
+        TRIED[0] not in "".join(one["code"]), TRIED[1] in "".join(one["code"]),
+        one["told"] == "None", sum(map(len, one["code"]))))
     shown: list[RecordedFact] = []
     while left and len(shown) < MAX_SHOWN:
         told, kinds = outcomes_of(shown) | {"None"}, {one["kind"] for one in shown}

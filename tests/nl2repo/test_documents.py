@@ -160,7 +160,7 @@ def test_a_project_lists_its_public_names_and_private_ones_where_they_are_needed
     assert [one["output"] for one in content["examples"]] == ["2", "'fenced'", "3"]
     api = public_api(brook, {"_drain"})
     text = document_text("brook", "", content) + api_text(api)
-    for line in ("- `src/tide/brook.py`: Brooks, and how they run.", "- Tests lie in `tests/`.",
+    for line in ("- `src/tide/brook.py`: Brooks, and how they run.",
                  "- `class Brook`: A small river.", "- `Brook.kinds = ['clear', 'muddy']`",
                  "- `Brook.name`", "- `class DryError(LookupError)`", "- `_drain(to)`",
                  "- `DEPTHS = {}`", "- `River`", "- `dried`",
