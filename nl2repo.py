@@ -64,8 +64,7 @@ def main(argv=None) -> int:
     cli.steps_flag(flags, STEPS, {"relationship": RELATIONSHIP, "doc": DOC})
     add = flags.add_argument
     add("--writer", choices=["llm", "template"], help="template: no model (default: llm)")
-    add("--from-empty", action="store_true", help="one task a repository of at most 2,000 lines: "
-        "all of its source is gone")
+    add("--from-empty", action="store_true", help="all source gone (at most 2,000 lines)")
     add("--num-runs", type=cli.positive, default=3, metavar="N",
         help="runs with coverage, with those already made (default: 3)")
     cli.environment_flags(parser)

@@ -298,12 +298,8 @@ def used_in(api: Iterable[dict], text: str) -> list[dict]:
     """Return the modules of a public_api() with the names that a text has as words, and the
     constructors of such classes."""
     words = {*WORD.findall(text)}
-
-    def is_used(row: dict) -> bool:
-        outer, _, last = row["name"].rpartition(".")
-        return (outer if last == "__init__" else last) in words
-
-    modules = ({**one, "names": [*filter(is_used, one["names"])]} for one in api)
+    modules = [{**one, "names": [row for row in one["names"] if row["name"].removesuffix(
+        ".__init__").rpartition(".")[2] in words]} for one in api]
     return [one for one in modules if one["names"]]
 
 
