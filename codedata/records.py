@@ -743,7 +743,7 @@ class RepoMeta(OfRepository):
 class StripCandidate(TypedDict):
     """Name functions whose bodies are stripped together, in a Communities."""
 
-    kind: str                # function | community | module | package
+    kind: str                # function | community | module | package | empty
     functions: list[str]     # ids, as in analysis/
 
 
@@ -788,7 +788,7 @@ class StripPatch:
     repo: str
     repo_name: ItemName
     base_commit: str         # in env/
-    kind: str                # function | community | module | package
+    kind: str                # function | community | module | package | empty
     functions: list[str]     # ids, as in analysis/
     sources: list[str]       # digest of each function's source
     diff: str                # strips the bodies
@@ -826,7 +826,8 @@ class RepoDocument(OfRepository):
     licence: str | None
     sections: list[Object]   # {name: its Document, subject, title, text}: the project's first
     index: dict[str, Object] # {id of a task: {kind, functions, names: public ones that its
-                             # tests touch, missing: the ones that no document has}}
+                             # tests touch, api: the text of these and others that it shows,
+                             # missing: the ones that no document has}}
     checks: Object           # shares of documented functions and names; overlap, at most
 
 
