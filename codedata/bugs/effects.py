@@ -39,16 +39,15 @@ def effects(run: FirstRun, analysis: Analysis | None) -> Object:
             "files": len(run.before | run.after),
             "lines_removed": sum(len(hunk.old) for hunk in hunks),
             "lines_added": sum(len(hunk.added) for hunk in hunks),
-            "symbols": symbols_at(lines, analysis),
+            "symbols": symbols_at(lines, analysis) if analysis else [],
             "new_messages": new_messages_of([(run.before, run.after)])[0]}
 
 
-def symbols_at(lines: Iterable[tuple[str, int]], analysis: Analysis | None) -> list[str]:
-    """Return the ids of the innermost functions that contain these (path, line), each id once; none
-    without an analysis."""
+def symbols_at(lines: Iterable[tuple[str, int]], analysis: Analysis) -> list[str]:
+    """Return the ids of the innermost functions that contain these (path, line), each id once."""
     symbols = {}
     for path, line in sorted(lines):
-        around = [one for one in (analysis.entities if analysis else ()) if one["path"] == path
+        around = [one for one in analysis.entities if one["path"] == path
                   and one["kind"] != "class" and one["line"] <= line <= one["end_line"]]
         if around:
             symbols[max(around, key=lambda one: one["line"])["id"]] = True

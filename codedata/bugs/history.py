@@ -88,7 +88,8 @@ def _reversed(own: Path, commit: str, program: SelectedSources
             before, after = ({file.path: file.text for file in some} for some in (old, new))
             candidate = candidate_of(before, after, HISTORY, own_words(message), "")
             place = candidate["path"], candidate["lines"][0]
-            candidate["symbol"] = next(iter(symbols_at([place], program.analysis)), "")
+            symbols = symbols_at([place], program.analysis) if program.analysis else []
+            candidate["symbol"] = next(iter(symbols), "")
             if before.keys() & {*conflicts}:
                 candidate["operator"] = PART
             if n_changed_lines(candidate["diff"]) <= MAX_LINES:
