@@ -21,9 +21,10 @@ from codedata.checks.requests import names_brought, own_words, request_problems
 from codedata.code.entities import is_of_tests, is_test_file, language_of
 from codedata.code.git import git_output, own_repository, run_git
 from codedata.code.operators.syntax import syntax_of
-from codedata.code.patches import diff_of, n_changed_lines, normalised
+from codedata.code.patches import diff_of, hunks_of, n_changed_lines, normalised
 from codedata.disk.locks import temporary_folder
 from codedata.disk.store import Derived, Store
+from codedata.leak.hidden import NAME
 from codedata.records import BugConfig, BugReport, ProposedChange, Task
 from codedata.run.stage import Stage
 from codedata.sandbox import Sandbox
@@ -36,8 +37,8 @@ PART = "history-part"      # the operator of a commit that is taken back in part
 MAX_COMMITS = 2_000        # the newest of a history
 MAX_LINES = 150            # that a candidate adds or removes
 NO_COMMIT = "has no history in its image of which a commit could be taken back."
-# lines around which a merge leaves both versions; the first one is today's
-CONFLICT = re.compile(r"^<{7} .*\n((?:.*\n)*?)={7}\n(?:.*\n)*?>{7} .*\n", re.MULTILINE)
+# what a merge puts around today's lines in a conflict: a mark, and then the other two versions
+CONFLICT = re.compile(r"^(?:<{7} HEAD.*\n|\|{7} (?s:.*?)^>{7} \w{40}.*\n)", re.MULTILINE)
 FORMS = ("This change is missing:\n\n{}\n", "Please make this change:\n\n{}\n", "Wanted:\n\n{}\n",
          "{}\n\nThe code does not have this change yet. Please make it.\n")
 
@@ -81,14 +82,14 @@ def _reversed(own: Path, commit: str, program: SelectedSources
         return
     old = [file for file in program.files if file.path in code]
     new = [replace(file, text=CONFLICT.sub(
-        r"\1", run_git(own, "show", f"{tree}:{file.path}")).encode()) for file in old]
+        "", run_git(own, "show", f"{tree}:{file.path}")).encode()) for file in old]
     with suppress(SyntaxError):
         if [*map(syntax_of, old)] != [*map(syntax_of, new)]:
             before, after = ({file.path: file.text for file in some} for some in (old, new))
             candidate = candidate_of(before, after, HISTORY, own_words(message), "")
             place = candidate["path"], candidate["lines"][0]
             candidate["symbol"] = next(iter(symbols_at([place], before)), "")
-            if code.keys() & {*conflicts}:
+            if before.keys() & {*conflicts}:
                 candidate["operator"] = PART
             if n_changed_lines(candidate["diff"]) <= MAX_LINES:
                 yield any(map(is_of_tests, names)), candidate
@@ -100,8 +101,8 @@ def _merged(own: Path, commit: str) -> list[str]:
                      "commit-tree", "-p", commit, "-m", "", f"{commit}^^{{tree}}").strip()
     printed = b""
     try:
-        with git_output(own, "merge-tree", "--write-tree", "-z", "--name-only", "--no-messages",
-                        "HEAD", parent) as output:
+        with git_output(own, "-c", "merge.conflictStyle=diff3", "merge-tree", "--write-tree", "-z",
+                        "--name-only", "--no-messages", "HEAD", parent) as output:
             printed = output.read()
     except UnsafeArchive:   # a conflict is a failure for git
         if not printed:
@@ -115,8 +116,9 @@ def own_report(task: Task, hidden: Hidden, min_words: int,
     other bugs, and if these words say too little or what a user could not know."""
     bug, proof = hidden.bug, task.proof or {}
     text, tests = str(proof.get("summary") or ""), diff_of({}, bug.hidden)
+    known = NAME.findall("\n".join(line for hunk in hunks_of(bug.patch) for line in hunk.old))
     if not text or proof.get("operator") != HISTORY or hidden.in_report(text, tests) or [
-            *request_problems(text, names_brought(bug.patch, tests), min_words)]:
+            *request_problems(text, names_brought(bug.patch, tests) - {*known}, min_words)]:
         return None
     return BugReport(bug.instance_id, bug.repo, draw.choice(FORMS).format(text),
                      {"writer": "template", "form": "commit"})
