@@ -36,7 +36,7 @@ def effects(run: FirstRun, analysis: Analysis | None) -> Object:
     lines = {(hunk.path, line) for hunk in hunks
              for line in range(hunk.start, hunk.start + max(hunk.length, 2))}
     return {"tests": n_before, "broken": n_broken, "share_broken": round(n_broken / n_before, 4),
-            "files": len(run.before | run.after),
+            "files": len({hunk.path for hunk in hunks}),
             "lines_removed": sum(len(hunk.old) for hunk in hunks),
             "lines_added": sum(len(hunk.added) for hunk in hunks),
             "symbols": symbols_at(lines, run.before) if analysis else [],

@@ -1,6 +1,8 @@
 """Test that candidates become tasks, by the one resume mechanism."""
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 from conftest import edit, ledger_lines, run_script
 from heron_environment import TEST_SCRIPT
@@ -16,6 +18,8 @@ from codedata.disk.store import Store, digest
 from codedata.records import Task
 from codedata.sandbox.docker import engine
 from codedata.tasks.folder.folder import GOLD, edited_parts, image_of, text_in, verifier_config
+from codedata.tasks.prove.first_run import FirstRun, Screened
+from codedata.tasks.prove.smallest import healed_files
 from codedata.tasks.verifier.junit import escaped_name
 
 STEP = ["agent", "--steps", "prove", *CA_FLAGS]
@@ -107,6 +111,23 @@ def test_a_change_counts_once_for_each_commit_and_under_its_own_repository(tmp_p
     assert [found.read(name).refused for name in found.names()] == ["", ""]
     assert "another repository: 'heron'" in str(found.broken[0])
     assert found.covers("crane.agent-1.0123abcd")   # it may be of the broken file
+
+
+def test_only_the_hunks_that_make_tests_fail_are_undone(tmp_path):
+    def text(*changed: int) -> bytes:
+        return "".join(f"{'x' if i in changed else i}\n" for i in range(60)).encode()
+
+    def run_with(patch: str) -> FirstRun:
+        (tmp_path / "new.py").unlink(missing_ok=True)
+        (tmp_path / "a.py").write_bytes(text())
+        subprocess.run(["git", "apply"], input=patch.encode(), cwd=tmp_path, check=True)
+        files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+        is_healed = b"\n9\n" in files["a.py"] and b"\n41\n" in files["a.py"]
+        return FirstRun(Screened("survives" if is_healed else "good", ""), after=files)
+
+    first = FirstRun(Screened("good", ""), before={"a.py": text()},
+                     after={"a.py": text(1, 9, 21, 41), "new.py": b"4\n"})
+    assert healed_files(first, run_with) == {"a.py": text(1, 21), "new.py": b"4\n"}
 
 
 def test_a_change_is_the_same_wherever_its_lines_stand():
