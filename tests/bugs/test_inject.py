@@ -185,9 +185,8 @@ def test_a_feature_is_built_without_the_tests_and_is_not_told_which_of_them_fail
     write_candidate(tmp_path, "heron.agent-2", "", symbol="heron.py::fly", summary="A slip.")
     new = ["create_file", {"path": "mud.py", "content": '"""Tell of mud."""\nDEPTH = 3\n'}]
     replies = [
-        act(bash("ls tests /tmp/clean/tests; ls -a /tmp; grep -r test_ . /tmp; pytest"), SUBMIT),
-        act(edit("heron.py", "2 * depth", "2 * depth  # mud"), SUBMIT,
-            after="the source is as it was"),
+        act(bash("ls tests /tmp/clean/tests; ls -a /tmp; grep -r test_ . /tmp; pytest"),
+            edit("heron.py", "2 * depth", "2 * depth  # mud"), SUBMIT),
         act(new, SUBMIT, after="a feature changes two files or more"),
         act(["create_file", {"path": "tests/test_mud.py", "content": "1"}], SUBMIT,
             after="0 fail that passed before\nThe suite may be run 4 more times"),

@@ -23,12 +23,11 @@ from codedata.tasks.prove.smallest import healed_files
 from codedata.tasks.verifier.junit import escaped_name
 
 STEP = ["agent", "--steps", "prove", *CA_FLAGS]
-UNUSED = diff(GOLD_LINE, f"    import os\n{BUG_LINE}")
-BEFORE = {"heron.py": HERON.encode()}
 # a feature of two files, of which one hunk is a bug
-FEATURE = diff_of(BEFORE, {"mud.py": b"DEPTH = 2\n", "heron.py": HERON.replace(
-    "do.\"\"\"", "do.\"\"\"\n\nfrom mud import DEPTH").replace(
-    GOLD_LINE, f"    import os\n{BUG_LINE}").encode()})
+FEATURE = diff_of({"heron.py": HERON.encode()}, {
+    "mud.py": b"DEPTH = 2\n",
+    "heron.py": HERON.replace("do.\"\"\"", "do.\"\"\"\n\nfrom mud import DEPTH").replace(
+        GOLD_LINE, f"    import os\n{BUG_LINE}").encode()})
 
 
 def prove(root, *flags):
@@ -133,7 +132,7 @@ def test_only_the_hunks_that_make_tests_fail_are_undone(tmp_path):
 def test_a_change_is_the_same_wherever_its_lines_stand():
     moved = BUG.replace("@@ -", "@@ -1").replace("a/heron.py", "a/heron.py\t2024")
     assert normalised(BUG) == normalised(moved) == normalised(f"index 1..2\n{BUG}")
-    assert normalised(BUG) != normalised(UNUSED) != normalised(BUG.replace("heron.py", "crane.py"))
+    assert normalised(BUG) != normalised(FEATURE) != normalised(BUG.replace("heron.py", "crane.py"))
 
 
 def test_new_messages_are_those_that_pyflakes_did_not_have_before(tmp_path):
