@@ -19,7 +19,7 @@ def effects(run: FirstRun, analysis: Analysis | None) -> Object:
              for line in range(hunk.start, hunk.start + max(hunk.length, 2))}
     symbols = symbols_at(lines, run.before) if analysis else []
     return {"tests": n_before, "broken": n_broken,
-            "files": len(run.before | run.after), "hunks": len(hunks),
+            "files": len({hunk.path for hunk in hunks}), "hunks": len(hunks),
             "lines_removed": sum(len(hunk.old) for hunk in hunks),
             "lines_added": sum(len(hunk.added) for hunk in hunks),
             "symbols": symbols, "functions": len(symbols),

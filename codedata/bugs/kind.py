@@ -74,7 +74,6 @@ class Bugs(PatchKind):
         self._events = {}   # of environments' suites, or why there are none, by repository
         self._locks = defaultdict(threading.Lock)   # one recording of a suite at a time
         self._word, self.tasks = word, bug_tasks(root, word.owns)
-        self.reduces_gold = word == AGENT   # an agent's feature stays, as far as it does no harm
         self.hides_tests, self.rules = bug.hide_tests, rules_of(bug)
         self.candidates = Reads(chosen_in(root, bug), ("base_commit", "diff"),
                                 made_by="bug_inject.validate")
@@ -83,6 +82,10 @@ class Bugs(PatchKind):
                                     made_by="bug_inject.inject")
         self.candidates_with = (Reads(analyses, ("entities", "edges", "files"), **optional),
                                 Reads(Store(root, RepoMeta), (), **optional))   # the licence
+
+    def reduces_gold(self, candidate: Candidate) -> bool:
+        """Return whether the gold leaves what does no harm: the rest of a feature or a commit."""
+        return self._word == AGENT or candidate.method == HISTORY
 
     def cases(self, candidate: Candidate, run: FirstRun, host: SandboxFactory, label: str,
               environment: Environment, *joined) -> tuple[list[Case], Object]:
@@ -101,7 +104,7 @@ class Bugs(PatchKind):
                         raise
                     except ItemFailed as e:
                         self._events[name] = e.what
-            if self.reduces_gold:
+            if self.reduces_gold(candidate):
                 apply_patch(right, candidate.diff)
                 apply_patch(right, diff_of(run.after, run.before))
             events = self._events[name]

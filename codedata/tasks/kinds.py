@@ -99,13 +99,16 @@ class PatchKind(Kind):
     gold_is_long = True      # other code may have single lines of it: only long runs are traces
     hides_tests = True
     needs_cases = False      # whether a reward needs all cases(), or they are only reported
-    reduces_gold = False     # to the smallest part of the reverse with which no test fails
 
     def counted(self, candidate: Candidate, environment: Environment, *joined
                 ) -> tuple[Environment, tuple[str, ...] | None]:
         """Return (the environment, with tests that do not count listed as flaky; the files of an
         agent's work that are graded, None for all files except tests)."""
         return environment, None
+
+    def reduces_gold(self, candidate: Candidate) -> bool:
+        """Return whether the gold is the smallest part of the reverse with which no test fails."""
+        return False
 
     def refusal(self, candidate: Candidate, run: FirstRun, label: str, environment: Environment,
                 *joined) -> str:

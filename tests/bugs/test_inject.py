@@ -167,7 +167,7 @@ def test_bugs_of_a_repository_come_in_turn_and_a_failed_agent_is_asked_anew(mars
                       "stop; its last bug: no test that passed before fails"}
     rules, task = (message["content"] for message in read_json(
         tmp_path / "bug/_trajectories/crane.agent-2.0.json")["messages"][:2])
-    assert "Change all callers but one" in rules and "at most {max" not in rules
+    assert "Change all callers but one" in rules
     assert "crane.agent-1, in heron.py::wade: Herons wade too deep." in task
     edited = tmp_path / "bug/_candidates/crane.agent-1.json"
     edited.write_text(edited.read_text().replace("too deep", "too far"))
@@ -185,9 +185,8 @@ def test_a_feature_is_built_without_the_tests_and_is_not_told_which_of_them_fail
     write_candidate(tmp_path, "heron.agent-2", "", symbol="heron.py::fly", summary="A slip.")
     new = ["create_file", {"path": "mud.py", "content": '"""Tell of mud."""\nDEPTH = 3\n'}]
     replies = [
-        act(bash("ls tests /tmp/clean/tests; ls -a /tmp; grep -r test_ . /tmp; pytest"), SUBMIT),
-        act(edit("heron.py", "2 * depth", "2 * depth  # mud"), SUBMIT,
-            after="the source is as it was"),
+        act(bash("ls tests /tmp/clean/tests; ls -a /tmp; grep -r test_ . /tmp; pytest"),
+            edit("heron.py", "2 * depth", "2 * depth  # mud"), SUBMIT),
         act(new, SUBMIT, after="a feature changes two files or more"),
         act(["create_file", {"path": "tests/test_mud.py", "content": "1"}], SUBMIT,
             after="0 fail that passed before\nThe suite may be run 4 more times"),

@@ -1,6 +1,8 @@
 """Test that candidates become tasks, by the one resume mechanism."""
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 from conftest import edit, ledger_lines, run_script
 from heron_environment import TEST_SCRIPT
@@ -18,15 +20,16 @@ from codedata.disk.store import Store, digest
 from codedata.records import Task
 from codedata.sandbox.docker import engine
 from codedata.tasks.folder.folder import GOLD, edited_parts, image_of, text_in, verifier_config
+from codedata.tasks.prove.first_run import FirstRun, Screened
+from codedata.tasks.prove.smallest import healed_files
 from codedata.tasks.verifier.junit import escaped_name
 
 STEP = ["agent", "--steps", "prove", *CA_FLAGS]
-UNUSED = diff(GOLD_LINE, f"    import os\n{BUG_LINE}")
-BEFORE = {"heron.py": HERON.encode()}
 # a feature of two files, of which one hunk is a bug
-FEATURE = diff_of(BEFORE, {"mud.py": b"DEPTH = 2\n", "heron.py": HERON.replace(
-    "do.\"\"\"", "do.\"\"\"\n\nfrom mud import DEPTH").replace(
-    GOLD_LINE, f"    import os\n{BUG_LINE}").encode()})
+FEATURE = diff_of({"heron.py": HERON.encode()}, {
+    "mud.py": b"DEPTH = 2\n",
+    "heron.py": HERON.replace("do.\"\"\"", "do.\"\"\"\n\nfrom mud import DEPTH").replace(
+        GOLD_LINE, f"    import os\n{BUG_LINE}").encode()})
 
 
 def prove(root, *flags):
@@ -110,10 +113,27 @@ def test_a_change_counts_once_for_each_commit_and_under_its_own_repository(tmp_p
     assert found.covers("crane.agent-1.0123abcd")   # it may be of the broken file
 
 
+def test_only_the_hunks_that_make_tests_fail_are_undone(tmp_path):
+    def text(*changed: int) -> bytes:
+        return "".join(f"{'x' if i in changed else i}\n" for i in range(60)).encode()
+
+    def run_with(patch: str) -> FirstRun:
+        (tmp_path / "new.py").unlink(missing_ok=True)
+        (tmp_path / "a.py").write_bytes(text())
+        subprocess.run(["git", "apply"], input=patch.encode(), cwd=tmp_path, check=True)
+        files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+        is_healed = b"\n9\n" in files["a.py"] and b"\n41\n" in files["a.py"]
+        return FirstRun(Screened("survives" if is_healed else "good", ""), after=files)
+
+    first = FirstRun(Screened("good", ""), before={"a.py": text()},
+                     after={"a.py": text(1, 9, 21, 41), "new.py": b"4\n"})
+    assert healed_files(first, run_with) == {"a.py": text(1, 21), "new.py": b"4\n"}
+
+
 def test_a_change_is_the_same_wherever_its_lines_stand():
     moved = BUG.replace("@@ -", "@@ -1").replace("a/heron.py", "a/heron.py\t2024")
     assert normalised(BUG) == normalised(moved) == normalised(f"index 1..2\n{BUG}")
-    assert normalised(BUG) != normalised(UNUSED) != normalised(BUG.replace("heron.py", "crane.py"))
+    assert normalised(BUG) != normalised(FEATURE) != normalised(BUG.replace("heron.py", "crane.py"))
 
 
 def test_the_innermost_function_around_a_line_is_what_changed():

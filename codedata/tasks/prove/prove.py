@@ -5,7 +5,7 @@ pass.
 Each run is of the whole suite, in a fresh container without network. One run without the change is
 shared by all candidates. A candidate's own proof takes six runs: one with the change in the image
 of env/; then, in the task's own image, one without the hidden tests, three with the gold and one
-without it. Where a kind reduces its golds, up to MAX_RUNS runs show first which parts of the
+without it. Where a kind reduces its golds, up to MAX_RUNS runs show first which hunks of the
 reverse are needed. In the run without the gold, exactly the tests that failed in the run with the
 change have to fail. It replaces repeated runs in the image of env/, since it shows the same and
 tests the task's image, too. Without the hidden tests, the other ones have to pass: else more tests
@@ -52,7 +52,6 @@ from codedata.tasks.prove.hidden_tests import without_tests
 from codedata.tasks.prove.smallest import healed_files
 from codedata.tasks.prove.suite_outcomes import (
     PASSED,
-    SURVIVES,
     check_drift,
     ignored_tests,
     known_results,
@@ -112,7 +111,10 @@ class PatchProver:
             raise Excluded(reason, name)
         if reason := kind.refusal(candidate, first, label, environment, *joined):
             raise Excluded(reason, name)
-        bug = self._reduced(counted, first, baseline, label) if kind.reduces_gold else first
+        bug = first
+        if kind.reduces_gold(candidate):
+            bug = replace(first, before=healed_files(first, lambda patch: self._run_patched(
+                counted, patch, baseline, label)))
         cases, held_out = kind.cases(
             candidate, bug, self._factory, label, environment, *joined)
         begin_step("its image", 3, STEPS)
@@ -197,20 +199,6 @@ class PatchProver:
         script = eval_script(suite_tests(environment.test_script, reads=baseline.reads))
         return first_run(environment, patch, self._factory, label, self._rules,
                          graded=Graded(script, baseline.statuses))
-
-    def _reduced(self, environment: Environment, first: FirstRun, baseline: Baseline,
-                 label: str) -> FirstRun:
-        """Return the first run with only the parts of the change that make its tests fail: `before`
-        has all other parts."""
-        def is_healed(files: Files) -> bool:
-            begin_step("tests with a part of the patch", 2, STEPS)
-            run = self._run_patched(environment, diff_of(first.before, files), baseline, label)
-            return run.screened.verdict == SURVIVES[0]
-
-        before = healed_files(first.before, first.after, is_healed)
-        same = {path for path, text in before.items() if first.after.get(path) == text}
-        return replace(first, **{side: {path: files[path] for path in files.keys() - same}
-                                 for side, files in (("before", before), ("after", first.after))})
 
     # the image -----------------------------------------------------------------------------------
 
