@@ -54,7 +54,12 @@ def _parts(found: Difference, known: Mapping[str, str]) -> dict[str, str]:
              **_told("was", wrong.told, right.told, found.form),
              **_told("should", right.told, wrong.told, found.form)}
     was, should = (FORMS["types"].get(one.type, one.type) for one in (wrong, right))
-    parts |= {"was_type": was, "should_type": should} if was != should else {"same_type": was}
+    is_same = (wrong.kind, was) == (right.kind, should)
+    parts |= {"same_type": was} if is_same else {"was_type": was, "should_type": should}
+    code = right.last or right.lines[-1]
+    start = re.escape(parts["name"].rpartition(".")[2])
+    if re.match(rf"[\w.]*\b{start}\(.*\)$", code, re.DOTALL) and right.is_atom(code):
+        parts["direct"] = parts["name"]
     if does := known.get(f"does {parts['name'].rpartition('.')[2]}"):
         parts["does"] = does
     lines = program.split("\n")
