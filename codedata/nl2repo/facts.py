@@ -33,7 +33,7 @@ REPLAY_S = 900             # seconds for all scripts of a repository
 HELD_OUT = 3               # one fact in this many is held out
 # With one or two outcomes, the facts of a function show 51 % of the small faults in its body, with
 # more of them 74 %, with a docstring alone none (22 functions of isodate and simpleeval)
-MAX_SHOWN, MIN_OUTCOMES = 8, 3
+MAX_SHOWN, MIN_OUTCOMES = 12, 3
 MAX_CHARS = 700            # of a fact in a document
 # (code before the first text of a call, name of what is called, code after that text)
 TEXT_CALL = re.compile(r"(.*?\b(\w+)\()'(?:[^'\\]|\\.)*'([,)].*)", re.DOTALL)
