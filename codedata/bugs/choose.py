@@ -171,10 +171,10 @@ def in_order(candidates: Iterable[GoodCandidate], settings: BugSettings,
             is_hard and -good.distance, good.n_failing == 1, good.n_failing,
             digest([seed, good.name]), good.name)):
         is_weak, is_single = good.n_survivors > MAX_SURVIVORS, good.n_places < 2
-        counts[is_weak, is_single, good.operator] += 1
-        n = counts[is_weak, is_single, good.operator]
-        turns.append(((is_weak, rates.get(good.operator, 0.5), n, digest([seed, good.operator]),
-                       good.name), is_single, good))
+        kind = is_weak, is_single, good.operator
+        counts[kind] += 1
+        turns.append(((is_weak, rates.get(good.operator, 0.5), counts[kind],
+                       digest([seed, good.operator]), good.name), is_single, good))
     for (is_weak, *_), is_single, good in sorted(turns, key=itemgetter(0)):
         counts[is_single] += 1
         places.append(((is_weak, is_hard and is_single, counts[is_single], is_single), good))

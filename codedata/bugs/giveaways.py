@@ -15,7 +15,6 @@ from functools import lru_cache
 from itertools import pairwise
 
 from pyflakes.checker import Checker
-from tree_sitter import Query, QueryCursor
 
 from codedata.code.entities import SourceFile, grammar, language_of, tree_of
 from codedata.code.operators.syntax import compiling
@@ -57,14 +56,16 @@ def _signs(language: str, text: str) -> Counter:
             found = [f"{type(one).__name__} {''.join(map(str, one.message_args[:1]))}"
                      for one in Checker(ast.parse(text)).messages]
     tree = tree_of(SourceFile("", language, text.encode(), is_test=False))
+    from tree_sitter import QueryCursor
     for rule, query in _rules(language):
         found += [rule] * len(QueryCursor(query).matches(tree.root_node))
     return Counter(found)
 
 
 @lru_cache
-def _rules(language: str) -> list[tuple[str, Query]]:
+def _rules(language: str) -> list[tuple]:
     """Return (rule, its query) of a language."""
+    from tree_sitter import Query
     rules = toml_of(__package__, "giveaways.toml").get(FAMILY.get(language, language), [])
     return [(rule["says"], Query(grammar(language), rule["query"])) for rule in rules]
 
@@ -80,7 +81,7 @@ def _of_lines(before: list[str], after: list[str], first: int, last: int, start:
         yield f"the statement of a comment is gone: {above}"
     if old and any(map(COMMENT.match, new)) and not any(map(COMMENT.match, old)):
         yield f"a comment stands alone: {new[0]}"
-    shapes = {*map(_shape, old or new)}
+    shapes = {*map(_shape, old)}
     while first and {_shape(before[first - 1])} == shapes:
         first, start = first - 1, start - 1
     while last < len(before) and {_shape(before[last])} == shapes:

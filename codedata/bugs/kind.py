@@ -182,8 +182,7 @@ def _verdict(repo_name: str, candidate: ProposedChange, shown: Screened,
     if shown.verdict == "same_error" and candidate.get("family") == "removed":
         shown = replace(shown, verdict=GOOD, reason="")
     evidence = {"verdict": shown.verdict, "failing": shown.failing, "how": shown.how,
-                "n_run": shown.n_run, "seconds": round(shown.seconds, 3)}
-    if shown.verdict == GOOD:
-        evidence["distance"] = distance(shown.failing, [candidate["symbol"]], analysis)
+                "n_run": shown.n_run, "seconds": round(shown.seconds, 3),
+                "distance": distance(shown.failing, [candidate["symbol"]], analysis)}
     return BugVerdict(diff=digest(candidate["diff"]), instance_id=name_of(repo_name, candidate),
                       good=shown.verdict == GOOD, reason=shown.reason, evidence=evidence)

@@ -101,6 +101,7 @@ def test_only_what_a_test_runs_is_changed():
             ("call-dropped", 7), ("plus-minus", 15)} <= found
     assert {line for _, line in found} == {1, 4, 5, 7, 15}     # not 6, 10, 11
     assert {line for _, line in made(text)} == {1, 4, 5, 6, 7, 10, 11, 15}
+    assert not made("def f(a):\n    g(a)\n")   # a `pass` in its place gives itself away
 
 
 def test_a_yield_that_never_ran_counts_with_its_function():

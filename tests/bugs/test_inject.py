@@ -255,6 +255,7 @@ def test_agents_of_one_repository_wait_for_the_earlier_ones(tmp_path):
     ("a.py", b"x = 1  # one\n", b"x = 2  # one\n", ""),
     ("a.py", b"# one\nx = 1\n", b"x = 1\n", ""),
     ("a.py", b"x = '# one'\n", b"x = '# two'\n", ""),
+    ("a.py", b"x = 1\n", b"x = y\n", "it gives itself away, in a.py: UndefinedName y"),
     ("a.js", b"let x = 1\n", b"let x = 2 /* no */\n", "'/* no */'"),
     ("a.py", b"", b"x = 1\n" * 41, "41 lines are added or removed")])
 def test_what_people_read_and_the_size_of_a_change_are_facts(path, before, after, told):

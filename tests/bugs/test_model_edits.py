@@ -114,6 +114,7 @@ def test_a_dedented_method_is_indented(tmp_path):
     ("# in words", "# in numbers", "a comment or docstring is new or changed: '# in numbers'"),
     ("how deep it is", "how deep", "the signature, a decorator or the docstring"),
     ("@functools.cache\n    ", "", "the signature, a decorator or the docstring"),
+    ("* cm", "* mm", "it gives itself away: pond.py: UndefinedName mm"),
     ("def deep", "def shallow", "is not the function Pond.deep alone"),
     ("* cm", "* cm\n\n    def other(self):\n        pass", "is not the function Pond.deep alone"),
     ("return", "return return", "the file does not parse: invalid syntax (file, line 16)"),
