@@ -9,8 +9,8 @@
 [(list [(identifier) @listed (attribute attribute: (identifier) @listed)])
  (set [(identifier) @listed (attribute attribute: (identifier) @listed)])]
 
-; How a use of a name (@at) is taken out, the first that applies: @item goes with its comma, of @site stays @keep, a name
-; becomes a @literal. @falsy, @truthy: only with such a default. @callee: only if this function takes the
+; How a use of a name (@at) is taken out, the first that applies: @item goes with its comma, of @site stays @keep.
+; @falsy, @truthy: only with such a default. @callee: only if this function takes the
 ; name; @held: only if this is the name; @asked: only if this function asks for it.
 (parameters [(default_parameter name: (identifier) @at) (typed_default_parameter name: (identifier) @at)] @item)
 (call function: [(identifier) @callee (attribute attribute: (identifier) @callee)]
@@ -67,10 +67,3 @@
   (call function: (identifier) @asked arguments: (argument_list . [(identifier) (attribute)] @at))] "and" right: (_) @keep) @site @truthy
 (boolean_operator left: (_) @keep "and" right: [(identifier) @at (attribute) @at (comparison_operator . [(identifier) (attribute)] @at "is not" (none))
   (call function: (identifier) @asked arguments: (argument_list . [(identifier) (attribute)] @at))]) @site @truthy
-
-(argument_list [(identifier) (attribute)] @at @literal)
-(keyword_argument value: [(identifier) (attribute)] @at @literal)
-(assignment left: (identifier) right: [(identifier) (attribute)] @at @literal)
-(return_statement [(identifier) (attribute)] @at @literal)
-(tuple [(identifier) (attribute)] @at @literal)
-(expression_list [(identifier) (attribute)] @at @literal)

@@ -42,6 +42,7 @@ NAME = re.compile(rb"[A-Za-z_]\w{4,}")
 KNOWN = {*dir(builtins), *kwlist}   # names that have nothing to do with a project
 SHAPE = re.compile(rb"\b(?!(?:if|elif|else|return|not|in|is|for|and|or|None|True|False|raise|except"
                    rb"|yield|with|while)\b)[A-Za-z_]\w*\b(?!\()")
+BLANK = re.compile(rb"\s*?(?=\n[ \t]*\S|\Z)")   # lines, up to the end of the last one
 Place = tuple[SourceFile, Span]
 Nodes = list[tuple[SourceFile, "Node"]]
 
@@ -101,7 +102,8 @@ def removals(program: Program) -> Iterator[Change]:
     for file, node in program.nodes["option"]:
         options[_name(node)].append((file, node))
     for _, node in program.nodes["listed"]:
-        options.setdefault(node.text, [])
+        if len(program.ordered["defined", node.text]) == 1:
+            options.setdefault(node.text, [])
     for name, several in options.items():
         with suppress(Refused):
             yield Change("option-removed" if several else "handler-removed", "removed",
@@ -115,11 +117,10 @@ class _Removal:
         self._program, self._name = program, name
         self._attributes = set() if options else {name}   # that hold it
         self._homes = [(file, ancestor(one, "function_definition")) for file, one in options]
-        self._default, *others = [one.child_by_field_name("value") for _, one in options] or [None]
-        if any(one.text != self._default.text for one in others):
+        defaults = {one.child_by_field_name("value").text.decode() for _, one in options}
+        if len(defaults) > 1 or not defaults <= {"True", *TABLES["falsy"]}:
             raise Refused
-        self._unfit = ("falsy" if options and self._default.text.decode() not in TABLES["falsy"]
-                       else "truthy")
+        self._unfit = "falsy" if defaults == {"True"} else "truthy"
         takers = set()   # functions that take the parameter, and their classes
         for _, home in self._homes:
             takers |= {_name(home), _name(ancestor(home, "class_definition"))}
@@ -167,10 +168,6 @@ class _Removal:
         for way in filter(self._fits, self._program.ways[file, node.end_byte]):
             if "item" in way:
                 return _without_item(way["item"])
-            if "literal" in way:
-                if not self._homes or self._default.type not in TABLES["literals"]:
-                    break
-                return *way["literal"].byte_range, self._default.text
             site, keep = way["site"], way.get("keep")
             if keep is None:
                 return _without(site, file.text)
@@ -211,10 +208,10 @@ def _without(node: Node, text: bytes) -> Span:
     while (above := first.prev_sibling) and above.type == "comment" and (
             above.start_point == (first.start_point.row - 1, node.start_point.column)):
         first = above
-    span = without(first, node, text, b"pass")
-    if span[2]:
+    start, end, new = without(first, node, text, b"pass")
+    if new:
         raise Refused
-    return span
+    return start, end if first.prev_named_sibling else BLANK.match(text, end).end(), b""
 
 
 # contract ----------------------------------------------------------------------------------------
@@ -250,12 +247,11 @@ def copies(edits: Iterable[tuple[SourceFile, str, SpanEdit]]) -> Iterator[Change
     for file, function, edit in edits:
         if edit.operator.name in TABLES["copied"] and file.language == LANGUAGE and (
                 edit.new != b"pass"):
-            parts = (file.text[:edit.start].rpartition(b"\n")[2].lstrip(),
-                     file.text[edit.start:edit.end], file.text[edit.end:].partition(b"\n")[0])
-            shape = tuple(SHAPE.sub(b"x", part) for part in parts)
-            names = {(parts[1], name) for name in NAME.findall(b"".join(parts))
-                     if name.decode() not in KNOWN}
-            for key in (shape, *names):
+            old = file.text[edit.start:edit.end]
+            line = (file.text[:edit.start].rpartition(b"\n")[2].lstrip() + old
+                    + file.text[edit.end:].partition(b"\n")[0])
+            names = {(old, name) for name in NAME.findall(line) if name.decode() not in KNOWN}
+            for key in (SHAPE.sub(b"x", line), *names):
                 groups[edit.operator.name, edit.new, key].append((function, (file, edit.span)))
     changes = {(name, tuple(place for _, place in several)): None
                for (name, _, _), several in groups.items()
