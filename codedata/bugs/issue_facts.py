@@ -106,7 +106,8 @@ class Difference:
         compares = re.search(r" (?:[=!]=|[<>]=?|in|is) ", self.right.last) is not None
         is_internal = self.wrong.type in ("AttributeError", "NameError", "UnboundLocalError")
         length = len(self.right.program) + len(self.right.told) // 2
-        says_little = compares or self.right.told in ("True", "False", "None")
+        says_little = compares or self.right.told in ("True", "False", "None") or (
+            self.right.last.startswith(("len(", "isinstance(")))
         return (self.kind == "other_error", says_little, self.case != VARIED,
                 len(self.right.lines) > MAX_LINES, is_internal,
                 KINDS.index(self.kind), length, self.right.program)

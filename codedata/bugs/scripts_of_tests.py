@@ -462,7 +462,7 @@ def _shown(node: ast.expr) -> list[ast.expr]:
     """Return the expressions in a condition whose values may show whether it holds."""
     called = [one.func for one in ast.walk(node) if isinstance(one, ast.Call)]
     return [one for one in ast.walk(node) if isinstance(one, SHOWN) and one not in called
-            and _word(one) not in UNTOLD and not _is_assertion(one)]
+            and _loaded(one) and _word(one) not in UNTOLD and not _is_assertion(one)]
 
 
 def _loaded(node: ast.AST) -> list[str]:

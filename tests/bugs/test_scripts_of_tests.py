@@ -3,7 +3,9 @@ from __future__ import annotations
 
 import pytest
 
+from codedata.bugs.issue_facts import RECORDED, Difference
 from codedata.bugs.scripts_of_tests import CAUGHT, jobs_of_tests, tidied
+from codedata.suites.recorded_calls import Outcome
 
 FILES = {
     "tests/conftest.py": "import pytest\n\n@pytest.fixture\ndef nest():\n    eggs = [2]\n"
@@ -94,3 +96,12 @@ def test_a_script_names_a_value_once_and_imports_a_module_once():
     lines = ["from heron import a", "import re", "from heron import b", "c = a(1)", "d = b(c)"]
     assert tidied(lines, "d.x") == (["from heron import a, b", "import re"], "b(a(1)).x")
     assert tidied(lines[3:], "[d for _ in d]") == (lines[3:], "[d for _ in d]")
+
+
+@pytest.mark.parametrize("last, right, wrong, kind", [
+    ("x", "value", "raises", "raises"), ("", "value", "raises", "fails"),
+    ("x", "raises", "value", "returns"), ("", "raises", "value", "silent"),
+    (CAUGHT, "value", "value", "warns"), ("x", "raises", "raises", "other_error")])
+def test_a_difference_is_named_by_what_a_user_sees(last, right, wrong, kind):
+    sides = (Outcome(["f()"], last, one, "", f"{one} {n}") for n, one in enumerate((right, wrong)))
+    assert Difference(*sides, RECORDED).kind == kind

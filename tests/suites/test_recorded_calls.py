@@ -340,6 +340,15 @@ def fine(): return print("fine") or 1
     assert told.keys() <= {"fine(", "'\\ud800'"}
 
 
+def test_a_script_that_prints_nothing_ends_as_its_last_line_does(tmp_path):
+    source = project(tmp_path / "source", heron="def part(n): return 1 // n\n")
+    jobs = [ReplayJob([(["import heron", *(f"heron.part({n})" for n in numbers)], "")])
+            for numbers in ("1", "10", "01")]
+    fine, raised, broken = replayed(source, tmp_path / "place", jobs)
+    assert (fine.told, fine.program) == ("", "import heron\nheron.part(1)\n")
+    assert raised.type == "ZeroDivisionError" and broken is None
+
+
 def test_a_module_that_never_ends_its_import_takes_the_time_that_is_given_and_no_more(tmp_path):
     source = project(tmp_path / "source", heron="while True: pass\n")
     job = ReplayJob([(["import heron"], "heron.x")])
