@@ -47,15 +47,10 @@ def column(key: str, kind: str = "text", title: str | None = None, **more) -> di
     return {"key": key, "kind": kind, "title": key if title is None else title, **more}
 
 
-def count(**filters: str) -> Block:
-    """Return the number of the page's rows that pass these filters."""
-    return {"kind": "count", "filters": filters}
-
-
-def unreadable(broken: list[str], noun: str, at_most: int) -> Block:
+def unreadable(broken: list[str], at_most: int) -> Block:
     """Return a notice of records that cannot be read, or None if there are none."""
     texts = [box("li", text) for text in broken[:at_most]]
-    return box("div.notice", box("strong", f"{plural(len(broken), noun)} cannot be read:"),
+    return box("div.notice", box("strong", f"{plural(len(broken), 'record')} cannot be read:"),
                box("ul", *texts)) if broken else None
 
 

@@ -1,16 +1,15 @@
 r"""Build an HTML page as one file: sections of blocks, and a table of rows.
 
-    build("Audits of tasks", [section("tasks", "Tasks", LISTING)], table={"noun": "task",
+    build("Tasks", [section("tasks", "Tasks", LISTING)], table={"noun": "task",
           "columns": [column("id", "name"), …], "filters": […], "searches": "Search ids"},
-          rows=[{"id": "t17", "second": "…", "checks": […]}, …],
-          details={17: pack([…])})
+          rows=[{"id": "t17", "second": "…"}, …], details={17: pack([…])})
 
-blocks.py makes the blocks. A row has an `id`, the values of its columns and filters, and either
-`checks` or `short`, the blocks that are shown when a row without `details` is opened. In the
-browser page.js draws all of it; details are inflated when a row is opened (deflate, base64). Data
-are inserted as text nodes and never as markup. The page's Content-Security-Policy enforces this:
-only this script runs (by its hash), nothing is fetched, and passing a string to innerHTML or eval
-is an error (trusted types).
+blocks.py makes the blocks. A row has an `id`, the values of its columns and filters, and perhaps
+`short`, the blocks that are shown when a row without `details` is opened. In the browser page.js
+draws all of it; details are inflated when a row is opened (deflate, base64). Data are inserted as
+text nodes and never as markup. The page's Content-Security-Policy enforces this: only this script
+runs (by its hash), nothing is fetched, and passing a string to innerHTML or eval is an error
+(trusted types).
 
 A column is {key, title, kind: how its values are drawn (CELLS in page.js), hint, digits, missing,
 width, room: "wide", "middle" or "narrow", the smallest window that shows it, order: of its values,
