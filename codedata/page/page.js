@@ -93,8 +93,7 @@ function draw(block) {
 }
 
 const { noun, colours = {}, grid } = data.table;
-const filters = data.table.filters.map(one => typeof one === "string" ? { key: one } : one)
-  .map(one => ({ title: one.key[0].toUpperCase() + one.key.slice(1), ...one }));
+const filters = data.table.filters.map(one => ({ title: one.key[0].toUpperCase() + one.key.slice(1), ...one }));
 const quiet = text => h("span", { class: "quiet" }, text);
 const swatch = value => [colours[value] && h("span", { class: `swatch ${colours[value]}` }), isolated(value)];
 const badge = (text, value = text) => h("span", { class: `badge ${colours[value] ?? "grey"}` }, isolated(text || NONE));
@@ -758,8 +757,9 @@ function listing({ columns: all, searches }, open) {
   }
 
   const more = h("details", { class: "filters" }, h("summary", {}, "Filters"), h("div", { class: "choices" },
-    filters.map(filter => h("label", { hidden: filter.options.length < (filter.least ?? 0), for: `filter-${filter.key}` }, h("span", {}, filter.title),
-      selects.get(filter.key)))));
+    filters.map(({ key, title, options, least = 0 }) => h("label", { for: `filter-${key}`,
+      hidden: options.length < least || options.every(([value]) => value === NONE) },
+    h("span", {}, title), selects.get(key)))));
   more.open = matchMedia("(min-width: 720px)").matches;
   const element = h("div", { class: "listing" }, h("div", { class: "tools" },
     h("label", { class: "search", for: "search" }, h("span", { class: "hidden" }, "Search"), search), found, clearing),

@@ -22,7 +22,7 @@ from codedata.disk.store import Store, known_in
 from codedata.errors import BrokenRecord, Trouble
 from codedata.export.audits import figures_of
 from codedata.llm.costs import costs_of
-from codedata.page.blocks import LISTING, Block, box, card, part, section, table, unreadable
+from codedata.page.blocks import LISTING, Block, box, card, part, section, table
 from codedata.page.builder import build, pack, pack_fitting
 from codedata.records import (
     DATAPOINT,
@@ -57,7 +57,7 @@ from codedata.run.status import (
 )
 from codedata.settings import Settings
 from codedata.tasks.folder.folder import GOLD, audited_digest, part_faults, verifier_config
-from codedata.terminal import named
+from codedata.terminal import named, plural
 from codedata.texts import printable, toml_of
 
 PAGE = "index.html"
@@ -114,9 +114,11 @@ def page(roots: list[RootContent], room: int) -> bytes:
     title = [" and ".join(one.name for one in roots), time.strftime("%Y-%m-%d %H:%M"),
              named([*models]) or "no model"]
     duels = [one for one in roots if one.turns]
+    broken = [printable(str(e)) for one in roots for e in one.broken]
     items = section(
-        "items", "Items",
-        unreadable([printable(str(e)) for one in roots for e in one.broken], MAX_LISTED),
+        "items", "Items", broken and box(
+            "div.notice", box("strong", f"{plural(len(broken), 'record')} cannot be read:"),
+            box("ul", *(box("li", text) for text in broken[:MAX_LISTED]))),
         box("div.cards", *(card(f"By {key}", {
             "kind": "cross", "title": key, "down": key, "across": "root"})
             for key in ("kind", "result")),
