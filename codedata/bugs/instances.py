@@ -137,7 +137,6 @@ class ProvenBug:
     log: str = ""            # the end of the output of a run with the bug
     symbols: list[str] = field(default_factory=list)   # ids of all functions that the bug changes
     test_script: str = ""
-    n_cases: int = 0         # held-out cases that the bug changes
 
     @classmethod
     def of(cls, task: Task) -> ProvenBug:
@@ -150,8 +149,7 @@ class ProvenBug:
             text_in(task.solution, REVERSE), [*map(str, failing or [])],
             text_in(task.tests, TEST_PATCH),
             hidden_in(task), image_of(task), str(proof.get("log") or ""),
-            [*map(str, proof.get("symbols") or [])], text_in(task.tests, TEST_SCRIPT),
-            (proof.get("cases") or {}).get("changed") or 0)
+            [*map(str, proof.get("symbols") or [])], text_in(task.tests, TEST_SCRIPT))
 
     @property
     def failing(self) -> list[str]:

@@ -1,8 +1,9 @@
-"""Find what a bug changes for somebody who calls the project: facts of the failing tests whose
-outcome differs between the two trees, and cases like them that no test has.
+"""Find what a bug changes for somebody who uses the project: scripts of what the failing tests do
+(in JavaScript, of calls that are recorded while they run) whose outcome differs between the two
+trees, and cases like them that no test has.
 
-The facts of the tests are cases of hidden tests. So an argument is replaced by one seen in another
-call of the function; the new case counts if its outcome differs between the trees.
+The scripts of the tests are cases of hidden tests. So a literal is replaced by another one; the new
+case counts if its outcome differs between the trees in the same way.
 
 Held-out cases of a verifier must not refuse a right repair. So only literals change, to values that
 the tests give the same argument or to ones near them, of the same type and sign, or to edited

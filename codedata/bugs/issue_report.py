@@ -58,7 +58,7 @@ PASSED = re.compile(r"^(?:PASSED .*|.* PASSED +\[ *\d+%\] *)\n", re.MULTILINE)  
 # of the languages whose calls can be recorded
 RECORDERS = {"python": recorded_calls, "javascript": recorded_javascript,
              "typescript": recorded_javascript}
-NO_FACT = "no call that its failing tests make shows the bug"
+NO_FACT = "nothing that its failing tests do shows the bug"
 ONE_CASE = "only the case of its one failing test shows the bug"
 NOT_SHOWN = "what shows the bug is too long, or changes from run to run"
 MAX_SHOWN_FACTS = 4        # in a request
@@ -282,10 +282,10 @@ class Reporter:
 def _first_shown(differences: list[Difference], trees: Trees) -> tuple[Difference, Reproduction]:
     """Return the first difference that is the same, word for word, in fresh containers, as a
     reproduction. Raise Excluded if there is none. The case of the only failing test does not count:
-    whoever knows it passes the test, unless held-out cases grade the task, too."""
+    whoever knows it passes the test."""
     bug, reason = trees.bug, NO_FACT
     for one in differences:
-        if one.case == RECORDED and len(bug.FAIL_TO_PASS) == 1 and not bug.n_cases:
+        if one.case == RECORDED and len(bug.FAIL_TO_PASS) == 1:
             reason = ONE_CASE
             continue
         reason = NOT_SHOWN
