@@ -88,10 +88,10 @@ class Event:
 
 @dataclass(frozen=True)
 class ReplayJob:
-    """Hold scripts for one event, shorter ones first. The first one that gives the recorded outcome
-    is used. A script is (lines, last expression)."""
+    """Hold a script to run, and the outcome that it has to give if one is recorded."""
 
-    tries: list[tuple[list[str], str]]
+    lines: list[str]
+    last: str                  # its last expression; "": nothing is printed
     recorded: dict | None = None
 
 
@@ -244,7 +244,7 @@ def jobs_of(events: Sequence[Event], callees: Collection[str] | None = None,
         if script and key not in seen:
             seen.add(key)
             recorded = {"raised": event.raised, "result": event.result, "type": event.type}
-            jobs[event.of][event.test].append(ReplayJob([script], recorded))
+            jobs[event.of][event.test].append(ReplayJob(*script, recorded))
     return _in_turn(_in_turn(tests.values())[:MAX_OF_CALLEE] if callees is None
                     else chain(*tests.values()) for tests in jobs.values())
 
@@ -308,7 +308,7 @@ def replay(sandbox: Sandbox, jobs: Sequence[ReplayJob], test_script: str,
            kind: type[Outcome] = Outcome, *, prune: bool = False,
            total_s: int = 120) -> list[Outcome | None]:
     """Return for each job the outcome of its script in a sandbox with the source, or None: None if
-    runs differ, none gives the recorded outcome, or the time is up. With `prune`, a script keeps
+    runs differ, or not as recorded, or the time is up. With `prune`, a script keeps
     only the lines that its outcome needs. Raise ItemFailed if the answers cannot be read."""
     if not jobs:
         return []
@@ -332,11 +332,10 @@ def replay(sandbox: Sandbox, jobs: Sequence[ReplayJob], test_script: str,
 def given_to_run(source: str, jobs: Sequence[ReplayJob], seconds: int, total_s: int,
                  prune: bool = False) -> dict:
     """Return the content of jobs.json for programs/replay_calls.py."""
-    imports = sorted({line for job in jobs for lines, _ in job.tries for line in lines
+    imports = sorted({line for job in jobs for line in job.lines
                       if line.startswith(("import ", "from "))})
     return {"source": source, "seconds": seconds, "total_s": total_s, "imports": imports,
-            "jobs": [{"tries": job.tries, "recorded": job.recorded, "prune": prune}
-                     for job in jobs]}
+            "jobs": [{**vars(job), "prune": prune} for job in jobs]}
 
 
 def _outcome(answer: dict | None, kind: type[Outcome] = Outcome) -> Outcome | None:
