@@ -256,8 +256,6 @@ def test_a_receiver_comes_with_the_calls_that_made_it_what_it_is(facts):
 
 
 @pytest.mark.parametrize(("script", "told"), [
-    ("from heron import apply\napply((lambda n: n + 1), 2)", "3"),
-    ("from heron import apply\ndef double(n):\n    return 2 * n\napply(double, 4)", "8"),
     ("from heron import refuse\nrefuse(3)", "ValueError: too deep: 3"),
     ("from heron import refuse\nrefuse(depth=4)", "ValueError: too deep: 4"),
     ("from heron import loud\nfrom heron import weigh\nweigh(loud)", "1"),
