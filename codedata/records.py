@@ -732,7 +732,6 @@ class RepoMeta(OfRepository):
     licence: str | None      # SPDX; null where none is recognised
     summary: str             # of its project file; "" if there is none
     dependencies: list[str]  # as its project files declare them
-    imports: list[str]       # third-party modules that it imports
     files: list[Object]      # {path, language, lines, is_test}
     lines: int               # of sources that are not tests
     entities: dict[str, int] # {kind: number outside of test files}

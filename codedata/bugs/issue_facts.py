@@ -165,7 +165,7 @@ class Differences:
             for wanted in (kept[0], kept[0] | kept[1]):
                 lines = [line for line in base.right.lines if line in wanted]
                 script = lines, base.right.last
-                shorter.append(ReplayJob([tidied(*script) if self._is_python else script]))
+                shorter.append(ReplayJob(*(tidied(*script) if self._is_python else script)))
         found = {one.right.program: one for one in (*self._differing(shorter, RECORDED), *bases)}
         return sorted(found.values(), key=lambda one: one.rank)
 
@@ -223,7 +223,7 @@ class Differences:
 
 def _job(script: Outcome) -> ReplayJob:
     """Return the job of running a script."""
-    return ReplayJob([(script.lines, script.last)])
+    return ReplayJob(script.lines, script.last)
 
 
 # cases -------------------------------------------------------------------------------------------
@@ -234,12 +234,12 @@ def known_in(events: Iterable[Event], jobs: Iterable[ReplayJob], form: Outcome
     by repr(); the code of the jobs, as it is after a replay), in the language of `form`."""
     slots = defaultdict(dict)
     code = [event.expr or "" for event in events]
-    code += [one for job in jobs for lines, last in job.tries for one in (*lines, last)]
+    code += [one for job in jobs for one in (*job.lines, job.last)]
     for one in dict.fromkeys(code):
         for start, _, value in form.literals(one):
             slots[_slot(one, start)][repr(value)] = value
-    return slots, {_code_of(named(replace(form, lines=lines, last=last)))
-                   for job in jobs for lines, last in job.tries}
+    return slots, {_code_of(named(replace(form, lines=job.lines, last=job.last)))
+                   for job in jobs}
 
 
 def _slot(code: str, start: int) -> str:

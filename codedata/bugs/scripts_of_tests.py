@@ -51,7 +51,7 @@ def jobs_of_tests(tests: Collection[str], files: Mapping[str, str]) -> list[Repl
         with suppress(SyntaxError, ValueError, RecursionError, LookupError):
             found.append([*islice(_Test(test, path, name, files).scripts(), MAX_SCRIPTS)])
     scripts = [one for turn in zip_longest(*found) for one in turn if one]
-    return [ReplayJob([([*lines], last)]) for lines, last in dict.fromkeys(scripts)]
+    return [ReplayJob([*lines], last) for lines, last in dict.fromkeys(scripts)]
 
 
 def tidied(lines: Sequence[str], last: str) -> tuple[list[str], str]:

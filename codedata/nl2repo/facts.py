@@ -127,10 +127,9 @@ def text_jobs(jobs: Iterable[ReplayJob]) -> list[ReplayJob]:
     """Return calls with the empty text and with a broken one of what is called with a text."""
     calls = {}   # by the names that their scripts call
     for job in jobs:
-        lines, last = job.tries[0]
-        if call := TEXT_CALL.fullmatch(last):
-            calls.setdefault((*CALLED.findall("".join([*lines, call[1]])),), (lines, call))
-    return [ReplayJob([(lines, f"{call[1]}{text}{call[3]}")])
+        if call := TEXT_CALL.fullmatch(job.last):
+            calls.setdefault((*CALLED.findall("".join([*job.lines, call[1]])),), (job.lines, call))
+    return [ReplayJob(lines, f"{call[1]}{text}{call[3]}")
             for lines, call in calls.values() for text in ("''", TRIED[1])]
 
 

@@ -179,7 +179,7 @@ class Strips(PatchKind):
                  and wanted & {*one["ran"]}][:MAX_CASES] if recorded else []
         if not cases:
             return [], {}
-        jobs = [ReplayJob([(code[:-1], code[-1])]) for code, *_ in cases]
+        jobs = [ReplayJob(code[:-1], code[-1]) for code, *_ in cases]
         with open_environment(environment, host, label) as sandbox:
             apply_patch(sandbox, candidate.diff)
             without = replay(sandbox, jobs, environment.test_script)

@@ -73,8 +73,6 @@ class Pulls(PatchKind):
     """Implement pull requests as a kind of task."""
 
     name, label = PULL_REQUEST, "pr"
-    # a dependency may have single lines of a request; a later version of the project has all of it
-    gold_is_long = True
     rules = ScreeningRules(ALL, counts_missing=True)
 
     def __init__(self, settings: Settings):

@@ -60,9 +60,8 @@ class TestBird(Base):
 
 def scripts(test: str) -> list[str]:
     """Return the scripts of a test as texts, the last expressions after ">"."""
-    return ["\n".join([*lines, *([f"> {last}"] if last else [])])
-            for job in jobs_of_tests([f"tests/test_bird.py::{test}"], FILES)
-            for lines, last in job.tries]
+    return ["\n".join([*job.lines, *([f"> {job.last}"] if job.last else [])])
+            for job in jobs_of_tests([f"tests/test_bird.py::{test}"], FILES)]
 
 
 @pytest.mark.parametrize("test, script", [

@@ -68,7 +68,7 @@ def write_root(root: Path, stripped=STRIPPED) -> None:
     write_json(root / "nl2repo/_sources/tide.json", {
         **who, "files": files, "faults": {}, "others": ["README.md"], "seconds": 1.0})
     write_json(root / "nl2repo/_meta/tide.json", {
-        **who, "licence": "MIT", "summary": "", "dependencies": ["numpy>=1"], "imports": [],
+        **who, "licence": "MIT", "summary": "", "dependencies": ["numpy>=1"],
         "files": [], "lines": 1, "entities": {}, "stable_tests": [], "flaky_tests": []})
     for function, tests in stripped.items():
         write_patch(root, a_patch(function), [f"{TESTS}{test}" for test in tests])

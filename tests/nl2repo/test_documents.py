@@ -92,7 +92,7 @@ def _drain(to):
     yield from DEPTHS
 '''
 README = "# Brook\n\n>>> 1 + 1\n2\n\n```python\n>>> 'fenced'\n'fenced'\n```\n\n~~~\n>>> 3\n3\n~~~\n"
-META = RepoMeta("a/brook", "brook", "0" * 40, None, "", ["numpy"], [], [], 0, {}, [], [])
+META = RepoMeta("a/brook", "brook", "0" * 40, None, "", ["numpy"], [], 0, {}, [], [])
 
 
 def project_of(folder, files: dict[str, str | bytes]) -> Codebase:

@@ -105,10 +105,7 @@ class PatchProver:
             raise Excluded(f"no image can be made: {reason}.", name)
         counted, counts = kind.counted(candidate, environment, *joined)
         baseline = self.baseline_of(counted, label, candidate)
-        begin_step("tests with the patch", 2, STEPS)
-        first = self._run_patched(counted, candidate.diff, baseline, label)
-        if reason := first.screened.reason:
-            raise Excluded(reason, name)
+        first = self._run_broken(counted, candidate, baseline, label)
         if reason := kind.refusal(candidate, first, label, environment, *joined):
             raise Excluded(reason, name)
         bug = first
@@ -192,6 +189,16 @@ class PatchProver:
         return Baseline(statuses, files, texts, created_at, reads[0], ignored, seconds)
 
     # with the change -----------------------------------------------------------------------------
+
+    def _run_broken(self, environment: Environment, candidate: Candidate, baseline: Baseline,
+                    label: str) -> FirstRun:
+        """Return the run of the suite with the change. Raise Excluded if it shows that the change
+        cannot become a task."""
+        begin_step("tests with the patch", 2, STEPS)
+        first = self._run_patched(environment, candidate.diff, baseline, label)
+        if reason := first.screened.reason:
+            raise Excluded(reason, candidate.name)
+        return first
 
     def _run_patched(self, environment: Environment, patch: str, baseline: Baseline,
                      label: str) -> FirstRun:
