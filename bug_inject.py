@@ -85,8 +85,8 @@ def main(argv=None) -> int:
     preprocessed = Preprocessed(settings, *(path and Path(path) for path in (
         args.input, args.output, args.report_root)))
     preprocessed.check()
-    if args.input and not options.read_only:
-        settings.root.mkdir(parents=True, exist_ok=True)
+    if args.input:
+        options.make_root()
     stages = Stages(settings, preprocessed, partial(chosen_by, args, settings.root),
                     args.keep_images, args.num_runs, args.strategy, args.full)
     return start.run_steps(getattr(stages, args.word)(), settings, options,

@@ -71,8 +71,8 @@ def main(argv=None) -> int:
     cli.sandbox_flags(parser)
     args = parser.parse_args(argv)
     settings, options = cli.with_sandboxes(args)
-    if args.input and not options.read_only:
-        settings.root.mkdir(parents=True, exist_ok=True)
+    if args.input:
+        options.make_root()
     writes = not (options.read_only or options.prune or options.compact)
     if writes and settings.nl2repo.writer == "llm" and {*WRITTEN} & {*args.steps}:
         check_model(settings)
