@@ -177,8 +177,7 @@ class _Test:
     def _helper(self, node: ast.expr) -> list[ast.stmt]:
         """Return the body, with the arguments filled in, of a helper that asserts; [] for other
         calls."""
-        function = self._names.get(node.func.id) if isinstance(node, ast.Call) and isinstance(
-            node.func, ast.Name) else None
+        function = self._names.get(_word(node)) if isinstance(node, ast.Call) else None
         if not isinstance(function, ast.FunctionDef) or not _asserts(function):
             return []
         args = [one.arg for one in function.args.args]
