@@ -49,11 +49,12 @@ Nodes = list[tuple[SourceFile, "Node"]]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Hold edits of several places that make one change."""
+    """Hold the edits of a change."""
 
     operator: str
     family: str
     places: list[Place]
+    symbol: str = ""     # id of the innermost function around the first place that is run
 
 
 class Refused(Exception):
