@@ -29,6 +29,7 @@ MAX_DEPTH = 6              # of helpers that call helpers
 MAX_LINE = 90              # characters of an expression that is put in the place of a name
 FRAMEWORK = re.compile(r"\b(?:pytest|nose|hypothesis|unittest(?!\.mock| import mock)|monkeypatch|"
                        r"capsys|caplog|recwarn|mocker)\b")
+SET_UP = ("setUpClass", "setup_class", "setUp", "setup_method")
 RAISES = ("raises", "assertRaises", "assertRaisesRegex")
 WARNS = ("warns", "deprecated_call", "assertWarns", "assertWarnsRegex", "catch_warnings")
 CAUGHT = "[f'{one.category.__name__}: {one.message}' for one in caught]"
@@ -104,13 +105,9 @@ class _Test:
     def scripts(self) -> Iterator[tuple[tuple[str, ...], str]]:
         """Yield (lines, last expression or "") for what can be told of the test."""
         for row in islice(self._rows(), MAX_ROWS):
-            start = []
-            for name in ("setUpClass", "setup_class", "setUp", "setup_method"):
-                start += self._given_by(name)
-            for arg in self._node.args.args:
-                if arg.arg not in row:
-                    start += self._given_by(arg.arg)
-            body = [*start, *_filled(self._node.body, row)]
+            names = [*SET_UP, *(arg.arg for arg in self._node.args.args if arg.arg not in row)]
+            body = [one for name in names for one in self._given_by(name)]
+            body += _filled(self._node.body, row)
             for before, last in self._told(body, [], 0):
                 yield from self._script(before, last)
 
@@ -229,7 +226,7 @@ class _Test:
                  if not self._is_foreign(node)]
         kept = sorted([*first, *kept], key=lambda node: not isinstance(node, IMPORTS))
         lines, text = tidied([*map(_text, kept)], _text(last) if last else "")
-        yield (*lines,), text
+        yield tuple(lines), text
 
     def _is_foreign(self, node: ast.AST) -> bool:
         """Return whether a statement names the test framework."""
