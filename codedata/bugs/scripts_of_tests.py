@@ -148,30 +148,26 @@ class _Test:
         """Yield (statements, last expression or None) for each thing that a body may tell, and add
         to `before` what later statements may need."""
         for node in body:
-            if isinstance(node, ast.Assert):
-                yield from ((before, one) for one in _shown(node.test))
-            elif isinstance(node, BLOCKS) and _asserts(node):
+            if isinstance(node, BLOCKS) and _asserts(node):
                 yield from self._in_block(node, before, depth)
-            elif isinstance(node, ast.Expr):
-                yield from self._of_expression(node, before, depth)
             else:
-                if _loaded(node):
-                    yield [*before, node], None
-                before.append(node)
+                yield from self._of_statement(node, before, depth)
 
-    def _of_expression(self, node: ast.Expr, before: list[ast.stmt], depth: int) -> Iterator[tuple]:
-        """Yield what an assertion, a call of a helper that asserts, or another expression tells."""
-        value = node.value
-        if _is_assertion(value):
-            yield from ((before, one) for one in _asserted(value))
-        elif (inner := self._helper(value)) and depth < MAX_DEPTH:
+    def _of_statement(self, node: ast.stmt, before: list[ast.stmt], depth: int) -> Iterator[tuple]:
+        """Yield what an assertion, a call of a helper that asserts, or another statement tells."""
+        told = node.value if isinstance(node, ast.Expr) else node
+        if _is_assertion(told):
+            yield from ((before, one) for one in _asserted(told))
+        elif (inner := self._helper(told)) and depth < MAX_DEPTH:
             yield from self._told(inner, before, depth + 1)
-        elif _loaded(value):
-            yield before, value
-            yield [*before, node], None
+        elif not isinstance(told, ast.Constant):
+            if isinstance(node, ast.Expr):
+                yield before, told
+            if _loaded(node):
+                yield [*before, node], None
             before.append(node)
 
-    def _helper(self, node: ast.expr) -> list[ast.stmt]:
+    def _helper(self, node: ast.AST) -> list[ast.stmt]:
         """Return the body, with the arguments filled in, of a helper that asserts; [] for other
         calls."""
         function = self._names.get(_word(node)) if isinstance(node, ast.Call) else None
@@ -365,18 +361,21 @@ def _word(node: ast.expr) -> str:
     return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
 
 
-def _is_assertion(node: ast.expr) -> bool:
-    return isinstance(node, ast.Call) and _word(node).lower().startswith(("assert", "fail"))
+def _is_assertion(node: ast.AST) -> bool:
+    return isinstance(node, ast.Assert) or (
+        isinstance(node, ast.Call) and _word(node).lower().startswith(("assert", "fail")))
 
 
 def _asserts(node: ast.AST) -> bool:
-    return any(isinstance(one, ast.Assert) or _is_assertion(one) or (
+    return any(_is_assertion(one) or (
         isinstance(one, ast.With) and _word(one.items[0].context_expr) in (*RAISES, *WARNS))
         for one in ast.walk(node))
 
 
-def _asserted(node: ast.Call) -> list[ast.expr]:
-    """Return the expressions that a call of an assertion is about."""
+def _asserted(node: ast.Assert | ast.Call) -> list[ast.expr]:
+    """Return the expressions that an assertion is about."""
+    if isinstance(node, ast.Assert):
+        return _shown(node.test)
     word, args = _word(node), node.args
     if word in RAISES:
         at = 1 + word.endswith("Regex")
