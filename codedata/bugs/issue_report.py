@@ -20,6 +20,7 @@ from codedata.bugs.instances import FOLDERS, ProvenBug, Word, bug_tasks, is_of_a
 from codedata.bugs.issue_checks import Hidden, shown_output
 from codedata.bugs.issue_facts import RECORDED, Difference, Differences, narrowed
 from codedata.bugs.issue_texts import report_text
+from codedata.code.calls import call_graph
 from codedata.code.entities import Entity, SourceFile, Sources, all_entities, language_of
 from codedata.disk.store import Store, digest
 from codedata.errors import Excluded, ItemFailed
@@ -45,6 +46,7 @@ RUN_S = 60                 # seconds that a reproduction may take, [sandbox] run
 MAX_OUTPUT_BYTES = 10_000  # of a reproduction
 MAX_SHOWN_CHARS = 20_000   # of each text in a request
 MAX_SCRIPT_LINES = 12      # of the script in a report without a model
+MAX_CALLERS = 3            # callers of changed functions that are shown
 FILES = {"python": "reproduce.py", "bash": "reproduce.sh", "javascript": "reproduce.cjs",
          "module": "reproduce.mjs"}   # of ECMAScript
 # a block ends before another one begins: no part is read twice
@@ -331,14 +333,23 @@ def _look(sandbox: Sandbox) -> tuple[str, frozenset[str], dict[str, str]]:
 
 
 def _code(sandbox: Sandbox, bug: ProvenBug) -> str:
-    """Return the functions that the bug changes, and the failing tests."""
+    """Return the functions that the bug changes, some of their callers, and the failing tests with
+    the test helpers that they call."""
     files = [file for file in sources_in(sandbox).files if file.path not in bug.hidden]
     files += [SourceFile(path, language_of(path), text, True)
               for path, text in bug.hidden.items() if language_of(path)]
     files.sort(key=lambda file: file.is_test)
+    of_tests = {file.path for file in files if file.is_test}
     entities = all_entities(Sources(files))[0]
-    ids = {"::".join(place_of(test, entities)) for test in bug.failing}.union(
-        bug.symbols or [bug.symbol])
+    tests = {"::".join(place_of(test, entities)) for test in bug.failing}
+    ids = tests.union(bug.symbols or [bug.symbol])
+    callers, helpers = set(), set()
+    for edge in call_graph(files, entities):
+        if edge.callee in ids and edge.caller.partition("::")[0] not in of_tests:
+            callers.add(edge.caller)
+        if edge.caller in tests and edge.callee.partition("::")[0] in of_tests:
+            helpers.add(edge.callee)
+    ids |= helpers.union(sorted(callers)[:MAX_CALLERS])
     shown = (code_of(ids, file, entities[file.path]) for file in files)
     return "\n\n".join(filter(None, shown)) or "(nothing)"
 
