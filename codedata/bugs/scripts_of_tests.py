@@ -184,6 +184,8 @@ class _Test:
         """Yield what a compound statement with assertions may tell: running tells whether its body
         is right without it."""
         rows = [{}]
+        if isinstance(node, ast.If):   # the other branch, too
+            yield from self._told(node.orelse, [*before], depth)
         if isinstance(node, ast.For):
             elements = getattr(self._value(node.iter), "elts", [])
             rows = [_row(node.target, one) for one in elements[:MAX_UNROLLED]]

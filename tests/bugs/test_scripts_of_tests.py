@@ -45,6 +45,12 @@ def test_warns():
     with pytest.warns(DeprecationWarning):
         fly(1)
 
+def test_branch():
+    if wade(1):
+        assert fly(1)
+    else:
+        assert fly(2)
+
 def test_block():
     with fly() as wing:
         wing.beat()
@@ -73,6 +79,7 @@ def scripts(test: str) -> list[str]:
     ("test_loop", "from heron import wade\nimport pathlib\nimport tempfile\n"
      "tmp_path = pathlib.Path(tempfile.mkdtemp())\n(tmp_path / 'a').write_text('x')\n"
      "(tmp_path / 'a').write_text('x')\n> wade(2)"),
+    ("test_branch", "from heron import fly\n> fly(2)"),
     ("test_warns", "from heron import fly\nimport warnings\n"
      "with warnings.catch_warnings(record=True) as caught:\n"
      f"    warnings.simplefilter('always')\n    fly(1)\n> {CAUGHT}"),
