@@ -13,7 +13,7 @@ import re
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import chain, zip_longest
 from operator import itemgetter
@@ -24,7 +24,7 @@ from codedata.analysis.analyse import COVERAGE_FIELDS, is_counted
 from codedata.bugs.giveaways import giveaways
 from codedata.code.entities import SourceFile, entities_of, is_text, tree_of
 from codedata.code.operators import TABLES, SpanEdit, operators, several_places, unique_edits
-from codedata.code.operators.several_places import Place, applied
+from codedata.code.operators.several_places import Change, applied
 from codedata.code.patches import SpanDiffs, diff_of, hunks_of, normalised
 from codedata.disk.store import Derived, Store, digest
 from codedata.errors import Excluded, ItemFailed
@@ -226,20 +226,10 @@ def _is_in(path: str, root: str) -> bool:
 
 # the edits ---------------------------------------------------------------------------------------
 
-@dataclass(frozen=True, slots=True)
-class Site:
-    """Hold a change and its place in the source: the first one that is run."""
-
-    symbol: str          # id of the innermost function around it, or ""
-    operator: str
-    family: str
-    places: list[Place]
-
-
 def draw(program: SelectedSources, config: BugConfig) -> list[ProposedChange]:
     """Return as many candidates as a config asks for, in the order of its seed, all different."""
     edits = [edit for file in program.files for edit in _edits(file, program)]
-    ones = [Site(symbol, edit.operator.name, edit.operator.family, [(file, edit.span)])
+    ones = [Change(edit.operator.name, edit.operator.family, [(file, edit.span)], symbol)
             for file, symbol, edit in edits]
     ones, several = (in_order(sites, program.ranks(), config.seed, every) for sites, every in
                      zip((ones, [*_several(program.files, edits)]), EVERY, strict=True))
@@ -253,7 +243,7 @@ def draw(program: SelectedSources, config: BugConfig) -> list[ProposedChange]:
     return [*by_change.values()]
 
 
-def _of_one(sites: list[Site], files: list[SourceFile]
+def _of_one(sites: list[Change], files: list[SourceFile]
             ) -> Iterator[tuple[Files, Files, ProposedChange]]:
     """Yield (files before, after, candidate) of edits of one place."""
     diffs = {file: SpanDiffs(file.path, file.text) for file in files}
@@ -266,14 +256,12 @@ def _of_one(sites: list[Site], files: list[SourceFile]
             "summary": f"{site.operator} in line {lines[0]} of {file.path}"}
 
 
-def _of_several(sites: list[Site]) -> Iterator[tuple[Files, Files, ProposedChange]]:
+def _of_several(sites: list[Change]) -> Iterator[tuple[Files, Files, ProposedChange]]:
     """Yield (files before, after, candidate) of changes of several places."""
     for site in sites:
-        spans = defaultdict(list)
-        for file, span in site.places:
-            spans[file].append(span)
-        before = {file.path: file.text for file in spans}
-        after = {file.path: applied(file.text, several) for file, several in spans.items()}
+        before = {file.path: file.text for file, _ in site.places}
+        after = {path: applied(text, [span for file, span in site.places if file.path == path])
+                 for path, text in before.items()}
         yield before, after, candidate_of(
             before, after, site.operator, f"{site.operator} in {len(site.places)} places",
             site.symbol) | {"family": site.family}
@@ -297,7 +285,7 @@ def _edits(file: SourceFile,
 
 
 def _several(files: list[SourceFile],
-             edits: list[tuple[SourceFile, str, SpanEdit]]) -> Iterator[Site]:
+             edits: list[tuple[SourceFile, str, SpanEdit]]) -> Iterator[Change]:
     """Yield the changes of several places. One of the edits, of lines that tests run, lies in a
     place of each."""
     starts = defaultdict(list)
@@ -310,15 +298,15 @@ def _several(files: list[SourceFile],
         symbols = [symbol for file, (start, end, _) in places
                    for symbol, at in starts[file] if start <= at <= end]
         if symbols:
-            yield Site(symbols[0], change.operator, change.family, change.places)
+            yield replace(change, symbol=symbols[0])
 
 
-def in_order(sites: list[Site], ranks: dict[str, int], seed: int, every: int) -> list[Site]:
+def in_order(sites: list[Change], ranks: dict[str, int], seed: int, every: int) -> list[Change]:
     """Return sites in an order in which functions take turns, hot ones more often, and no operator
     comes more often than once in `every`, if others are left."""
     drawn = random.Random(seed)
     n_sites = Counter(site.operator for site in sites)
-    by_symbol: dict[tuple[str, str], list[tuple[float, Site]]] = defaultdict(list)
+    by_symbol: dict[tuple[str, str], list[tuple[float, Change]]] = defaultdict(list)
     for site in sites:   # a common operator waits longer, so all are as likely to come first
         wait = drawn.expovariate(1 / n_sites[site.operator])
         by_symbol[site.places[0][0].path, site.symbol].append((wait, site))
@@ -336,6 +324,6 @@ def in_order(sites: list[Site], ranks: dict[str, int], seed: int, every: int) ->
     return _sorted(places)
 
 
-def _sorted(pairs: list[tuple[float, Site]]) -> list[Site]:
+def _sorted(pairs: list[tuple[float, Change]]) -> list[Change]:
     """Return the sites of (time, site) pairs in the order of their times."""
     return [site for _, site in sorted(pairs, key=itemgetter(0))]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import copy
 import re
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice, product, zip_longest
@@ -26,7 +27,9 @@ MAX_UNROLLED = 20          # turns of a loop
 MAX_SCRIPTS = 60           # of a test
 MAX_DEPTH = 6              # of helpers that call helpers
 MAX_LINE = 90              # characters of an expression that is put in the place of a name
-FRAMEWORK = {"pytest", "unittest", "monkeypatch", "capsys", "caplog", "recwarn", "mocker"}
+FRAMEWORK = re.compile(r"\b(?:pytest|nose|hypothesis|unittest(?!\.mock| import mock)|monkeypatch|"
+                       r"capsys|caplog|recwarn|mocker)\b")
+SET_UP = ("setUpClass", "setup_class", "setUp", "setup_method")
 RAISES = ("raises", "assertRaises", "assertRaisesRegex")
 WARNS = ("warns", "deprecated_call", "assertWarns", "assertWarnsRegex", "catch_warnings")
 CAUGHT = "[f'{one.category.__name__}: {one.message}' for one in caught]"
@@ -34,12 +37,16 @@ CATCH = """import warnings
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter('always')
 """
-FOLDER = "import pathlib\nimport tempfile\nfolder = pathlib.Path(tempfile.mkdtemp())"
-FOLDERS = dict.fromkeys(("tmp_path", "tmpdir"), ast.Name("folder", ast.Load()))
-FOREIGN = re.compile(r"(?:import|from) (?:pytest|nose|hypothesis|unittest(?!\.mock|.*mock))")
-IMPORT = re.compile(r"import |from .* import ")
+FOLDER = """@pytest.fixture
+def fixture():
+    import pathlib
+    import tempfile
+    return pathlib.Path(tempfile.mkdtemp())
+"""
+FIXTURES = {name: ast.parse(FOLDER).body[0] for name in ("tmp_path", "tmpdir")}
 SHOWN = ast.Call | ast.Compare | ast.Name | ast.Attribute | ast.Subscript | ast.BinOp | ast.UnaryOp
-BLOCKS = ast.With | ast.For | ast.If | ast.Try | ast.While
+BLOCKS = ast.With | ast.For | ast.If | ast.Try
+IMPORTS = ast.Import | ast.ImportFrom
 
 
 def jobs_of_tests(tests: Collection[str], files: Mapping[str, str]) -> list[ReplayJob]:
@@ -55,8 +62,8 @@ def jobs_of_tests(tests: Collection[str], files: Mapping[str, str]) -> list[Repl
 
 
 def tidied(lines: Sequence[str], last: str) -> tuple[list[str], str]:
-    """Return a script with one import of each module, whose last expression has, instead of a name
-    that the line before gives to a value, this value."""
+    """Return a script that imports what it uses, whose last expression has, instead of a name that
+    the line before gives to a value, this value."""
     lines = [*lines]
     while lines and last:
         node, end = ast.parse(lines[-1]).body[-1], ast.parse(last, mode="eval")
@@ -68,21 +75,20 @@ def tidied(lines: Sequence[str], last: str) -> tuple[list[str], str]:
         if is_scope or _loaded(ast.parse(last)).count(name) != 1 or len(new) > MAX_LINE:
             break
         lines, last = lines[:-1], new
-    imported: dict[str, list[str]] = {}   # by what stands before the names
-    for line in filter(IMPORT.match, lines):
-        start, _, name = line.rpartition(" import ")
-        imported.setdefault(f"{start} import " if start else line, []).append(name)
-    imports = [f"{start}{', '.join(names)}" if start.endswith(" import ") else start
-               for start, names in imported.items()]
-    return [*imports, *(line for line in lines if not IMPORT.match(line))], last
+    nodes = ast.parse("\n".join(lines)).body
+    used = [*_loaded(ast.parse(last)), *(name for node in nodes for name in _loaded(node))]
+    for node in nodes:
+        if isinstance(node, IMPORTS):
+            node.names = [one for one in node.names if _imported(one) in used]
+    return [_text(node) for node in nodes if getattr(node, "names", True)], last
 
 
 class _Test:
     """Make the scripts of a test."""
 
     def __init__(self, test: str, path: str, name: str, files: Mapping[str, str]):
-        self._label = test.partition("[")[2][:-1]
-        self._names: Names = {}
+        self._label = f"-{test.partition('[')[2][:-1]}-"
+        self._names: Names = {**FIXTURES}
         for folder in reversed(PurePosixPath(path).parents):
             if str(folder / "conftest.py") in files:
                 self._names |= _names_in(str(folder / "conftest.py"), files)
@@ -99,32 +105,28 @@ class _Test:
     def scripts(self) -> Iterator[tuple[tuple[str, ...], str]]:
         """Yield (lines, last expression or "") for what can be told of the test."""
         for row in islice(self._rows(), MAX_ROWS):
-            start = []
-            for name in ("setUpClass", "setup_class", "setUp", "setup_method"):
-                start += self._given_by(name)
-            for name, node in self._names.items():
-                if "autouse=True" in _decorated(node):
-                    start += self._given_by(name)
-            for arg in self._node.args.args:
-                if arg.arg not in row:
-                    start += self._given_by(arg.arg)
-            body = _filled([*start, *_filled(self._node.body, row)], FOLDERS)
+            names = [*SET_UP, *(arg.arg for arg in self._node.args.args if arg.arg not in row)]
+            body = [one for name in names for one in self._given_by(name)]
+            body += _filled(self._node.body, row)
             for before, last in self._told(body, [], 0):
                 yield from self._script(before, last)
 
     def _rows(self) -> Iterator[dict[str, ast.expr]]:
-        """Yield the sets of parameters, by name, that the test's id may mean."""
+        """Yield the sets of parameters, by name, that the test's id may mean: of each decorator the
+        ones of which it has most parts."""
         sides = []
         for node in self._decorators:
-            if isinstance(node, ast.Call) and _word(node.func) == "parametrize":
+            if isinstance(node, ast.Call) and _word(node) == "parametrize":
                 names, rows = node.args[:2]
                 if not isinstance(names, ast.Constant):
                     names = ast.Constant(",".join(one.value for one in names.elts))
                 target = ast.parse(names.value.strip(" ,"), mode="eval").body
-                is_named = any(one.arg == "ids" for one in node.keywords)
-                sides.append([row for n, one in enumerate(
-                    getattr(self._value(rows), "elts", []))
-                    if (row := _row(target, n, one, "" if is_named else self._label))])
+                fits = defaultdict(list)
+                for n, one in enumerate(getattr(self._value(rows), "elts", [])):
+                    row = _row(target, one)
+                    fits[sum(f"-{_part(name, value, n)}-" in self._label
+                             for name, value in row.items())].append(row)
+                sides.append(fits[max(fits, default=0)])
         for row in product(*sides):
             yield {key: value for one in row for key, value in one.items()}
 
@@ -135,95 +137,74 @@ class _Test:
 
     def _given_by(self, name: str) -> list[ast.stmt]:
         """Return the statements of a fixture or a method that prepares tests, up to its yield."""
-        if name in FOLDERS:
-            return ast.parse(FOLDER).body
         node = self._names.get(name)
         if not isinstance(node, ast.FunctionDef):
             return []
-        given = []
-        if "fixture" in _decorated(node):
-            for arg in node.args.args:
-                given += self._given_by(arg.arg)
-        return [*given, *_up_to_yield(copy.deepcopy(node.body), name)]
+        given = [one for arg in node.args.args for one in self._given_by(arg.arg)]
+        return [*given, *_up_to_return(node.body, [ast.Name(name, ast.Store())])]
 
     def _told(self, body: list[ast.stmt], before: list[ast.stmt], depth: int
               ) -> Iterator[tuple[list[ast.stmt], ast.expr | None]]:
         """Yield (statements, last expression or None) for each thing that a body may tell, and add
         to `before` what later statements may need."""
         for node in body:
-            value = getattr(node, "value", None)
-            if isinstance(node, ast.Return):
-                if value:
-                    yield from self._told([ast.Expr(value)], before, depth)
-                return
-            if isinstance(node, ast.Assert):
-                yield from ((before, one) for one in _shown(node.test))
-            elif isinstance(node, ast.Expr) and isinstance(value, ast.Constant):
-                continue
-            elif isinstance(node, ast.Expr) and _is_assertion(value):
-                yield from ((before, one) for one in _asserted(value))
-            elif isinstance(node, ast.Expr) and (inner := self._helper(value)) and (
-                    depth < MAX_DEPTH):
-                yield from self._told(inner, before, depth + 1)
-            elif isinstance(node, BLOCKS) and any(map(_asserts, ast.walk(node))):
+            if isinstance(node, BLOCKS) and _asserts(node):
                 yield from self._in_block(node, before, depth)
             else:
-                if isinstance(node, ast.Expr):
-                    yield before, value
-                if _loaded(node):
-                    yield [*before, node], None
-                before.append(node)
+                yield from self._of_statement(node, before, depth)
 
-    def _helper(self, node: ast.expr) -> list[ast.stmt]:
+    def _of_statement(self, node: ast.stmt, before: list[ast.stmt], depth: int) -> Iterator[tuple]:
+        """Yield what an assertion, a call of a helper that asserts, or another statement tells."""
+        told = node.value if isinstance(node, ast.Expr) else node
+        if _is_assertion(told):
+            yield from ((before, one) for one in _asserted(told))
+        elif (inner := self._helper(told)) and depth < MAX_DEPTH:
+            yield from self._told(inner, before, depth + 1)
+        elif not isinstance(told, ast.Constant):
+            if isinstance(node, ast.Expr):
+                yield before, told
+            if _loaded(node):
+                yield [*before, node], None
+            before.append(node)
+
+    def _helper(self, node: ast.AST) -> list[ast.stmt]:
         """Return the body, with the arguments filled in, of a helper that asserts; [] for other
         calls."""
-        function = self._names.get(node.func.id) if isinstance(node, ast.Call) and isinstance(
-            node.func, ast.Name) else None
-        is_helper = isinstance(function, ast.FunctionDef) and (
-            node.func.id.startswith("super_") or any(map(_asserts, ast.walk(function))))
-        if not is_helper:
+        function = self._names.get(_word(node)) if isinstance(node, ast.Call) else None
+        if not isinstance(function, ast.FunctionDef) or not _asserts(function):
             return []
         args = [one.arg for one in function.args.args]
         defaults = function.args.defaults
         values = dict(zip(args[len(args) - len(defaults):], defaults, strict=True))
         values |= dict(zip(args, node.args, strict=False))
         values |= {one.arg: one.value for one in node.keywords if one.arg}
-        return _filled(function.body, values)
+        return _up_to_return(_filled(function.body, values), [])
 
     def _in_block(self, node: ast.stmt, before: list[ast.stmt], depth: int) -> Iterator[tuple]:
-        """Yield what a compound statement with assertions may tell."""
-        if isinstance(node, ast.If | ast.Try):   # running tells which branch is right
-            for body in (node.body, node.orelse):
-                yield from self._told(body, [*before], depth)
-            before.append(_without_assertions([node])[0])
-            return
-        word = _word(node.items[0].context_expr) if isinstance(node, ast.With) else ""
-        if word in RAISES:
-            yield from self._told(node.body, [*before], depth)
-            before.append(ast.Try(_without_assertions(node.body), [ast.ExceptHandler(
-                ast.Name("Exception", ast.Load()), None, [ast.Pass()])], [], []))
-            return
-        if word in WARNS:
-            catch = ast.parse(f"{CATCH}    pass").body
-            catch[1].body[1:] = _without_assertions(node.body)
-            yield [*before, *catch], ast.parse(CAUGHT, mode="eval").body
-        if word in (*WARNS, "subTest"):
-            yield from self._told(node.body, before, depth)
-            return
-        if word:
-            yield from self._wrapped(node, before, depth)
-        rows = getattr(self._value(node.iter), "elts", []) if isinstance(node, ast.For) else []
-        for row in rows[:MAX_UNROLLED]:
-            values = _bound_to(node.target, row)
-            yield from self._told(_filled(node.body, values), before, depth)
-
-    def _wrapped(self, node: ast.With, before: list[ast.stmt], depth: int) -> Iterator[tuple]:
-        """Yield what the body of a block tells, in the block."""
-        for inner, last in self._told(node.body, [], depth):
-            end = [ast.Assign([ast.Name("result", ast.Store())], last)] if last else []
-            yield ([*before, ast.With(node.items, [*inner, *end])],
-                   ast.Name("result", ast.Load()) if last else None)
-        before.append(_without_assertions([node])[0])
+        """Yield what a compound statement with assertions may tell: running tells whether its body
+        is right without it."""
+        rows = [{}]
+        if isinstance(node, ast.If):   # the other branch, too
+            yield from self._told(node.orelse, [*before], depth)
+        if isinstance(node, ast.For):
+            elements = getattr(self._value(node.iter), "elts", [])
+            rows = [_row(node.target, one) for one in elements[:MAX_UNROLLED]]
+        elif isinstance(node, ast.With):
+            word = _word(node.items[0].context_expr)
+            if word in RAISES:
+                yield from self._told(node.body, [*before], depth)
+                before.append(ast.Try(node.body, [ast.ExceptHandler(
+                    ast.Name("Exception", ast.Load()), None, [ast.Pass()])], [], []))
+                return
+            if word in WARNS:
+                catch = ast.parse(f"{CATCH}    pass").body
+                catch[1].body[1:] = node.body
+                yield [*before, *catch], ast.parse(CAUGHT, mode="eval").body
+            else:
+                before += [ast.Assign([one.optional_vars], one.context_expr)
+                           for one in node.items if one.optional_vars]
+        for row in rows:
+            yield from self._told(_filled(node.body, row), before, depth)
 
     def _script(self, before: list[ast.stmt], last: ast.expr | None
                 ) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -233,29 +214,23 @@ class _Test:
         if self._is_foreign(end):
             return
         kept = [node for node in before if not self._is_foreign(node)]
-        needed: dict[int, ast.stmt] = {}
+        needed: set[ast.stmt] = set()
         left: list[ast.AST] = [*kept, end]
         while left:
-            for name in _loaded(left.pop()):
-                node = self._names.get(name)
-                if node and id(node) not in needed:
-                    needed[id(node)] = node
-                    left.append(node)
-        order = [*map(id, self._names.values())]
-        first = sorted(needed.values(), key=lambda node: order.index(id(node)))
-        kept = [*(node for node in first if not self._is_foreign(node)), *kept]
-        lines, text = [*map(_text, kept)], _text(last) if last else ""
-        imports = dict.fromkeys(filter(IMPORT.match, lines))
-        yield (*imports, *(line for line in lines if line not in imports)), text
+            found = {self._names[name] for name in _loaded(left.pop()) if name in self._names}
+            left += found - needed
+            needed |= found
+        first = [node for node in sorted(needed, key=[*self._names.values()].index)
+                 if not self._is_foreign(node)]
+        kept = sorted([*first, *kept], key=lambda node: not isinstance(node, IMPORTS))
+        lines, text = tidied([*map(_text, kept)], _text(last) if last else "")
+        yield tuple(lines), text
 
     def _is_foreign(self, node: ast.AST) -> bool:
         """Return whether a statement names the test framework."""
-        nodes = [*ast.walk(node)]
-        names = {one.id for one in nodes if isinstance(one, ast.Name)}
-        nodes += [self._names[name] for name in names & self._names.keys()]
-        return not FRAMEWORK.isdisjoint(names) or any(
-            FOREIGN.match(_text(one)) for one in nodes
-            if isinstance(one, ast.Import | ast.ImportFrom))
+        known = map(self._names.get, _loaded(node))
+        return any(FRAMEWORK.search(_text(one)) for one in (node, *known)
+                   if one is node or isinstance(one, IMPORTS))
 
 
 # files -------------------------------------------------------------------------------------------
@@ -268,11 +243,6 @@ def _names_in(path: str, files: Mapping[str, str], depth: int = 0) -> Names:
         other = _imported_file(node, files)
         if other and depth < MAX_DEPTH:
             names |= _names_in(other, files, depth + 1)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            for alias in node.names:
-                one = copy.copy(node)
-                one.names = [alias]
-                names[alias.asname or alias.name.partition(".")[0]] = one
         else:
             names |= dict.fromkeys(_bound(node), node)
     return names
@@ -287,8 +257,8 @@ def _imported_file(node: ast.stmt, files: Mapping[str, str]) -> str:
 
 
 def _names_of_class(node: ast.ClassDef, names: Names) -> Names:
-    """Return what a class of tests and its bases define, as statements that stand outside of it. A
-    method that is overridden has "super_" before its name."""
+    """Return what a class of tests and its bases define, as statements that stand outside of it.
+    """
     found: Names = {}
     for base in node.bases:
         owner = names.get(_word(base))
@@ -296,13 +266,6 @@ def _names_of_class(node: ast.ClassDef, names: Names) -> Names:
             found |= _names_of_class(owner, names)
     for one in copy.deepcopy(node.body):
         one = _Unselfed().visit(one)
-        if isinstance(one, ast.FunctionDef):
-            is_static = "staticmethod" in _decorated(one)
-            one.args.args = one.args.args[not is_static:]
-            one.decorator_list = [at for at in one.decorator_list
-                                  if _word(at) not in ("staticmethod", "classmethod")]
-            if one.name in found:
-                found[f"super_{one.name}"] = found[one.name]
         found |= dict.fromkeys(_bound(one), one)
     return found
 
@@ -311,21 +274,27 @@ def _bound(node: ast.stmt) -> set[str]:
     """Return the names that a statement binds."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return {node.name}
-    return {alias.asname or alias.name.partition(".")[0] for one in ast.walk(node)
-            if isinstance(one, ast.Import | ast.ImportFrom) for alias in one.names} | {
-        one.id for one in ast.walk(node)
-        if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
+    nodes = [*ast.walk(node)]
+    return {_imported(alias) for one in nodes if isinstance(one, IMPORTS) for alias in one.names
+            } | {one.id for one in nodes
+                 if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
+
+
+def _imported(alias: ast.alias) -> str:
+    return alias.asname or alias.name.partition(".")[0]
 
 
 class _Unselfed(ast.NodeTransformer):
     """Name the attributes of the test's object without it."""
 
+    def visit_arguments(self, node: ast.arguments) -> ast.arguments:
+        node.args = [one for one in node.args if one.arg not in ("self", "cls")]
+        return node
+
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
         self.generic_visit(node)
         if isinstance(node.value, ast.Name) and node.value.id in ("self", "cls"):
             return ast.Name(node.attr, node.ctx)
-        if isinstance(node.value, ast.Call) and _word(node.value.func) == "super":
-            return ast.Name(f"super_{node.attr}", node.ctx)
         return node
 
 
@@ -340,19 +309,6 @@ class _Filled(ast.NodeTransformer):
     def visit_Name(self, node: ast.Name) -> ast.expr:
         is_read = isinstance(node.ctx, ast.Load) and node.id in self._values
         return copy.deepcopy(self._values[node.id]) if is_read else node
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.stmt:
-        """Leave out docstrings and types, which often tell of tests."""
-        self.generic_visit(node)
-        node.returns = None
-        for one in (*node.args.args, *node.args.kwonlyargs):
-            one.annotation = None
-        if ast.get_docstring(node) is not None:
-            node.body = node.body[1:] or [ast.Pass()]
-        return node
-
-    def visit_Nonlocal(self, node: ast.Nonlocal) -> ast.stmt:
-        return ast.Global(node.names)
 
 
 def _filled(body: list[ast.stmt], values: Mapping[str, ast.expr]) -> list[ast.stmt]:
@@ -371,58 +327,32 @@ def _filled(body: list[ast.stmt], values: Mapping[str, ast.expr]) -> list[ast.st
     return [*given, *(_Filled(direct).visit(copy.deepcopy(one)) for one in body)]
 
 
-def _up_to_yield(body: list[ast.stmt], name: str) -> list[ast.stmt]:
-    """Return the statements of a fixture, the last of which gives its value the fixture's name."""
-    found = []
-    for node in body:
-        is_yield = isinstance(node, ast.Expr) and isinstance(node.value, ast.Yield)
-        value = node.value.value if is_yield else getattr(node, "value", None)
-        if is_yield or isinstance(node, ast.Return):
-            bind = [ast.Assign([ast.Name(name, ast.Store())], value)] if value else []
-            return [*found, *bind]
-        found.append(node)
-    return found
+def _up_to_return(body: list[ast.stmt], targets: list[ast.expr]) -> list[ast.stmt]:
+    """Return the statements of a function, up to one that returns or yields its value, which
+    targets are given."""
+    for n, node in enumerate(body):
+        end = node.value if isinstance(node, ast.Expr) else node
+        if isinstance(end, ast.Return | ast.Yield):
+            value = end.value or ast.Constant(None)
+            return [*body[:n], ast.Assign(targets, value) if targets else ast.Expr(value)]
+    return body
 
 
-def _without_assertions(body: list[ast.stmt]) -> list[ast.stmt]:
-    """Return statements without the assertions among them and in them."""
-    kept = []
-    for node in body:
-        if _asserts(node):
-            continue
-        if isinstance(node, BLOCKS):
-            node = copy.copy(node)
-            for part in ("body", "orelse"):
-                if inner := getattr(node, part, []):
-                    setattr(node, part, _without_assertions(inner))
-        kept.append(node)
-    return kept or [ast.Pass()]
-
-
-def _row(target: ast.expr, n: int, node: ast.expr, label: str) -> dict[str, ast.expr]:
-    """Return the parameters by name in an entry of parametrize(), {} if its part of a test's id
-    cannot be in `label`."""
-    if isinstance(node, ast.Call) and _word(node.func) == "param":
-        label = "" if node.keywords else label
+def _row(target: ast.expr, node: ast.expr) -> dict[str, ast.expr]:
+    """Return what the names in a target are bound to by an expression, or an entry of
+    parametrize(), as far as it is to be seen."""
+    if _word(node) == "param":
         node = ast.Tuple(node.args) if isinstance(target, ast.Tuple) else node.args[0]
-    row = _bound_to(target, node)
-    for name, value in row.items():
-        if isinstance(value, ast.Constant):
-            part = re.escape(str(value.value).encode("unicode_escape").decode())
-            fits = re.search(rf"(?:^|-){part}(?:-|$)", label)
-        else:   # pytest numbers what has no short form
-            fits = not re.search(rf"(?:^|-){name}(?!{n}(?:-|$))\d", label)
-        if label and not fits:
-            return {}
-    return row
-
-
-def _bound_to(target: ast.expr, value: ast.expr) -> dict[str, ast.expr]:
-    """Return what the names in a target are bound to, as far as it is to be seen."""
     if isinstance(target, ast.Name):
-        return {target.id: value}
-    pairs = zip(getattr(target, "elts", []), getattr(value, "elts", []), strict=False)
-    return {name: part for one, inner in pairs for name, part in _bound_to(one, inner).items()}
+        return {target.id: node}
+    pairs = zip(getattr(target, "elts", []), getattr(node, "elts", []), strict=False)
+    return {name: part for one, inner in pairs for name, part in _row(one, inner).items()}
+
+
+def _part(name: str, value: ast.expr, n: int) -> str:
+    """Return what stands for a parameter in a test's id: pytest numbers what has no short form."""
+    return (str(value.value).encode("unicode_escape").decode()
+            if isinstance(value, ast.Constant) else f"{name}{n}")
 
 
 # expressions -------------------------------------------------------------------------------------
@@ -433,25 +363,22 @@ def _word(node: ast.expr) -> str:
     return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
 
 
-def _decorated(node: ast.stmt) -> str:
-    return " ".join(map(ast.unparse, getattr(node, "decorator_list", [])))
-
-
-def _is_assertion(node: ast.expr) -> bool:
-    return isinstance(node, ast.Call) and _word(node).lower().startswith(("assert", "fail"))
+def _is_assertion(node: ast.AST) -> bool:
+    return isinstance(node, ast.Assert) or (
+        isinstance(node, ast.Call) and _word(node).lower().startswith(("assert", "fail")))
 
 
 def _asserts(node: ast.AST) -> bool:
-    return isinstance(node, ast.Assert) or (isinstance(node, ast.Call) and (
-        _is_assertion(node) or _word(node) in (*RAISES, *WARNS))) or (
-        isinstance(node, ast.Expr) and _is_assertion(node.value))
+    return any(_is_assertion(one) or (
+        isinstance(one, ast.With) and _word(one.items[0].context_expr) in (*RAISES, *WARNS))
+        for one in ast.walk(node))
 
 
-def _asserted(node: ast.Call) -> list[ast.expr]:
-    """Return the expressions that a call of an assertion is about."""
+def _asserted(node: ast.Assert | ast.Call) -> list[ast.expr]:
+    """Return the expressions that an assertion is about."""
+    if isinstance(node, ast.Assert):
+        return _shown(node.test)
     word, args = _word(node), node.args
-    if "_call" in word:   # of a mock
-        return [ast.Attribute(node.func.value, "mock_calls", ast.Load())]
     if word in RAISES:
         at = 1 + word.endswith("Regex")
         return [ast.Call(args[at], args[at + 1:], node.keywords)] if args[at:] else []
@@ -471,5 +398,5 @@ def _loaded(node: ast.AST) -> list[str]:
 
 
 def _text(node: ast.AST) -> str:
-    return ast.unparse(ast.fix_missing_locations(_Filled({}).visit(node)))
+    return ast.unparse(ast.fix_missing_locations(node))
 

@@ -49,11 +49,12 @@ Nodes = list[tuple[SourceFile, "Node"]]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Hold edits of several places that make one change."""
+    """Hold the edits of a change."""
 
     operator: str
     family: str
     places: list[Place]
+    symbol: str = ""     # id of the innermost function around the first place that is run
 
 
 class Refused(Exception):
@@ -140,8 +141,7 @@ class _Removal:
         for file, node in uses + texts:
             if not any(file is where and start <= node.start_byte < end
                        for where, (start, end, _) in places):
-                edit = self._retold if (file, node) in texts else self._edit
-                places.append((file, edit(file, node)))
+                places.append((file, self._edit(file, node)))
         if not 2 <= len(places) <= MAX_PLACES or any(
                 self._word.search(new) for _, (*_, new) in places):
             raise Refused
@@ -164,7 +164,9 @@ class _Removal:
             way[kind].text in texts for kind, texts in self._needs.items() if kind in way)
 
     def _edit(self, file: SourceFile, node: Node) -> Span:
-        """Return the edit that takes out a use."""
+        """Return the edit that takes out a use, or what a docstring or comment says."""
+        if node.type != "identifier":
+            return self._retold(node)
         for way in filter(self._fits, self._program.ways[file, node.end_byte]):
             if "item" in way:
                 return _without_item(way["item"])
@@ -178,7 +180,7 @@ class _Removal:
                 return site.start_byte, (site.parent if is_end else site).end_byte, body
         raise Refused
 
-    def _retold(self, _: SourceFile, node: Node) -> Span:
+    def _retold(self, node: Node) -> Span:
         """Return the edit that takes the entry about the name out of a docstring. Raise Refused if
         more is said about it, or if it is a comment."""
         entry = rb"(?m)^([ \t]*)(?:[:@]\w+ (?:\w+ )?)?`*%b`*\b *(?:[:(].*)?\n(?:\1[ \t]+\S.*\n)*"
