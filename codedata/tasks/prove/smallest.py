@@ -25,8 +25,8 @@ def healed_files(first: FirstRun, run_with: Callable[[str], FirstRun]) -> Files:
         hunks += [(path, one) for one in texts]
     healed, undone = first.before, hunks
     n_runs, size = 0, len(hunks) // 2
-    while size:
-        at = 0
+    while size and n_runs < MAX_RUNS:
+        at, n_before = 0, len(undone)
         while at < len(undone) > size and n_runs < MAX_RUNS:
             fewer = undone[:at] + undone[at + size:]
             kept = [hunk for hunk in hunks if hunk not in fewer]
@@ -37,5 +37,6 @@ def healed_files(first: FirstRun, run_with: Callable[[str], FirstRun]) -> Files:
                 undone, healed = fewer, {**first.before, **run.after}
             else:
                 at += size
-        size //= 2
+        if size > 1 or len(undone) == n_before:   # one may be needed by one that was tried later
+            size //= 2
     return healed
