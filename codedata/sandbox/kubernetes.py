@@ -26,7 +26,14 @@ from itertools import chain
 from pathlib import Path
 
 from codedata.errors import ItemFailed
-from codedata.sandbox import SCRIPT_BASH_FUNC, Result, SandboxDied, Script, process_labels
+from codedata.sandbox import (
+    SCRIPT_BASH_FUNC,
+    ClosesAtExit,
+    Result,
+    SandboxDied,
+    Script,
+    process_labels,
+)
 from codedata.sandbox.archives import BOUNDS, Bounds, Source, Stream, pack, unpack
 from codedata.sandbox.copies import text_at
 from codedata.sandbox.docker.output import Output
@@ -54,7 +61,7 @@ if [ -d "$place" ]; then tar -C "$place" -cf - .
 else tar -C "$(dirname "$place")" -cf - "$(basename "$place")"; fi"""
 
 
-class SandboxK8s:
+class SandboxK8s(ClosesAtExit):
     """Run commands in a pod, one at a time. The cluster ends the pod after `run_timeout` seconds in
     any case.
 
@@ -108,12 +115,6 @@ class SandboxK8s:
             self._wait_for_start(start_timeout)
             self.put(files, FOLDER)
             undo.pop_all()
-
-    def __enter__(self) -> SandboxK8s:
-        return self
-
-    def __exit__(self, *exc) -> None:
-        self.close()
 
     def run(self, command: str, *, timeout_s: float = 120.0,
             env: dict[str, str] | None = None) -> Result:
