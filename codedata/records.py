@@ -1084,8 +1084,6 @@ def text_problem(value: str) -> str | None:
     """Return why a text cannot be stored or sent (NUL byte, lone surrogate), or else None."""
     if "\x00" in value:
         return "has a NUL byte"
-    if value.isascii():
-        return None
     try:
         value.encode()
     except UnicodeEncodeError:
