@@ -778,25 +778,17 @@ class Communities(OfRepository):
 
 
 @dataclass(frozen=True)
-class StripPatch:
+class StripPatch(OfRepository):
     """Hold functions whose bodies are stripped, a candidate for a task: nl2repo/_patches/<id>.json.
     """
 
     directory = "nl2repo/_patches"
     id: ItemName             # <repo_name>.<kind>.<8 hex digits of the normalised diff>
-    repo: str
-    repo_name: ItemName
-    base_commit: str         # in env/
     kind: str                # function | community | module | package | empty
     functions: list[str]     # ids, as in analysis/
     sources: list[str]       # digest of each function's source
     diff: str                # strips the bodies
     screened: Object         # {verdict, reason, n_covering, n_failing, how, seconds}
-
-    @property
-    def instance_id(self) -> str:
-        """Return the name under which ledgers list it: the repository's."""
-        return self.repo_name
 
 
 @dataclass(frozen=True)
