@@ -160,7 +160,7 @@ def shell_command(effect: Effect) -> str:
               "pattern": shlex.quote(effect.pattern), "edits": list(effect.edits),
               "include": f"--include={shlex.quote(effect.include)} " if effect.include else "",
               "first": effect.first, "last": "$" if effect.last >= END else effect.last,
-              "end": _unused("END", effect)}
+              "end": _unused_word(effect)}
     if template == "no_end":
         values["new"] = shlex.quote(new)
     if template in ("edit", "lines"):   # they run Python
@@ -391,8 +391,9 @@ def _shown_lines(effect: Effect) -> Iterator[str]:
     yield from (effect.patch or effect.command).splitlines()
 
 
-def _unused(word: str, effect: Effect) -> str:
+def _unused_word(effect: Effect) -> str:
     """Return a word that ends a here-document: it does not occur in the effect's texts."""
+    word = "END"
     text = repr(effect)
     while word in text:
         word += "_"
