@@ -27,31 +27,22 @@ NOT_SENT = "none"         # in place of any temperature's number: requests have 
 USUAL_TEMPERATURE = 1.0   # of a model that is sent none
 
 
-@dataclass(frozen=True)
-class NumberRange:
-    """Define the numbers that a setting may have: low ≤ value ≤ high."""
-
-    low: float
-    high: float = inf
-    without: tuple[float, ...] = ()   # numbers in the range that are refused nevertheless
-
-    def problem(self, value: float) -> str | None:
-        """Return why a number is out of bounds, as the end of a sentence, or None."""
-        if self.low <= value <= self.high and value not in self.without:
-            return None
-        if self.high == inf:
-            return f"is {value}; it must be {self.low:g} or more."
-        return f"is {value:,g}; it must be between {self.low:,g} and {self.high:,g}."
-
-
 def at_least(low: float, default):
     """Return a field of a section whose number is `low` or more."""
     return between(low, inf, default)
 
 
 def between(low: float, high: float, default, without: tuple[float, ...] = ()):
-    """Return a field of a section whose number is from `low` to `high`."""
-    return field(default=default, metadata={"bounds": NumberRange(low, high, without)})
+    """Return a field of a section whose number is from `low` to `high`, and none of `without`. Its
+    metadata have what says why a number is refused, or None."""
+    def problem(value: float) -> str | None:
+        if low <= value <= high and value not in without:
+            return None
+        if high == inf:
+            return f"is {value}; it must be {low:g} or more."
+        return f"is {value:,g}; it must be between {low:,g} and {high:,g}."
+
+    return field(default=default, metadata={"problem": problem})
 
 
 def one_of(default: str, *others: str, aliases: dict[str, str] | None = None):

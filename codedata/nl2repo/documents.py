@@ -23,7 +23,7 @@ from codedata.nl2repo.facts import facts_about, shown_facts
 from codedata.nl2repo.sources import readme_of
 from codedata.nl2repo.strip import python_tree
 from codedata.records import Analysis, Object, RecordedFact, RepoMeta, storable
-from codedata.texts import squeezed, toml_of
+from codedata.texts import fenced, squeezed, toml_of
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef
 INNER = Definition | ast.ClassDef
@@ -324,12 +324,12 @@ def api_text(api: Iterable[dict]) -> str:
 def _section(key: str, value, shape) -> str:
     """Return the Markdown of a field of content, "" if it is empty."""
     if key == "signature":
-        return value and _fenced(value, "python")
+        return value and fenced("python", value)
     if isinstance(shape, str):
         return value
     if key == "examples":
-        return "\n\n".join(f"**Example**\n\n{_fenced(one['code'], 'python')}\n\nprints\n\n"
-                           f"{_fenced(one['output'], 'text')}" for one in value)
+        return "\n\n".join(f"**Example**\n\n{fenced('python', one['code'])}\n\nprints\n\n"
+                           f"{fenced('text', one['output'])}" for one in value)
     rows, entry = (value, shape[0]) if isinstance(shape, list) else ([value], shape)
     if key in ("parameters", "returns") and not any(one["text"] for one in rows):
         return ""   # the signature says as much
@@ -349,11 +349,6 @@ def _items(entries: Iterable, shape) -> str:
             entry = ": ".join(filter(None, [head, entry[last]]))
         lines += [f"- {entry}".replace("\n", "\n  ")] if entry else []
     return "\n".join(lines)
-
-
-def _fenced(text: str, language: str) -> str:
-    fence = max(re.findall("`{3,}", text), default="``", key=len) + "`"
-    return f"{fence}{language}\n{text}\n{fence}"
 
 
 def _code(text: str | None) -> str:

@@ -317,7 +317,7 @@ def screened_strips(root: Path) -> Derived:
                 others.add(one["id"])
             elif one["id"]:
                 patches[one["id"]] = StripPatch(
-                    one["id"], record.repo, repo_name, record.base_commit, one["kind"],
+                    record.repo, repo_name, record.base_commit, one["id"], one["kind"],
                     one["functions"], one["sources"], one["diff"],
                     {key: one[key] for key in SHOWN if key in one})
         return patches

@@ -51,7 +51,7 @@ def a_coverage(analysis) -> dict:
 def a_patch(function: str, source: str = "0") -> StripPatch:
     """Return a patch that strips one function."""
     diff = f"--- a/tidebook.py\n+++ b/tidebook.py\n@@ -1 +1 @@\n-{function}\n+\n"
-    return StripPatch(id_of("tide", "function", diff), "tides/tide", "tide", "0" * 40, "function",
+    return StripPatch("tides/tide", "tide", "0" * 40, id_of("tide", "function", diff), "function",
                       [TIDE + function], [source], diff, {"verdict": "good"})
 
 

@@ -25,7 +25,7 @@ from codedata.disk.locks import temporary_folder
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.records import Coverage, Environment, Seconds, parse
 from codedata.run.talk import begin_step, current_step
-from codedata.sandbox import Sandbox, SandboxDied
+from codedata.sandbox import ClosesAtExit, Sandbox, SandboxDied
 from codedata.sandbox.archives import Bounds
 from codedata.sandbox.factory import SandboxFactory
 from codedata.suites.contexts import sources_in
@@ -103,7 +103,7 @@ class UnchangedRun:
     modules: list[str]           # imported modules that are not the project's
 
 
-class Screener:
+class Screener(ClosesAtExit):
     """Judge changes of one environment. It keeps a sandbox open until close()."""
 
     def __init__(self, environment: Environment, coverage: Coverage, limit_s: float,
@@ -123,12 +123,6 @@ class Screener:
         self._covering: CoveringTests | None = None
         self._unchanged: UnchangedRun | None = None
         self._has_died = False                 # whether the sandbox ended while the driver ran
-
-    def __enter__(self) -> Screener:
-        return self
-
-    def __exit__(self, *exc) -> None:
-        self.close()
 
     @property
     def note(self) -> str:
