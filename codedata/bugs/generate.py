@@ -162,11 +162,6 @@ class SelectedSources:
     tests: Masks | None        # lines that tests ran; None: not known
     imports: Masks             # lines that ran outside of tests
 
-    def ranks(self) -> dict[str, int]:
-        """Return {id: rank} of functions. The function that most tests reach has rank 0."""
-        hotspots = self.analysis.hotspots if self.analysis else []
-        return {one["id"]: rank for rank, one in enumerate(hotspots)}
-
 
 class ProgramCache:
     """Keep the results of make(program, config, sandbox) for a few repositories. Each is made once:
@@ -228,10 +223,12 @@ def _is_in(path: str, root: str) -> bool:
 
 def draw(program: SelectedSources, config: BugConfig) -> list[ProposedChange]:
     """Return as many candidates as a config asks for, in the order of its seed, all different."""
+    hotspots = program.analysis.hotspots if program.analysis else []
+    ranks = {one["id"]: rank for rank, one in enumerate(hotspots)}   # most tests: 0
     edits = [edit for file in program.files for edit in _edits(file, program)]
     ones = [Change(edit.operator.name, edit.operator.family, [(file, edit.span)], symbol)
             for file, symbol, edit in edits]
-    ones, several = (in_order(sites, program.ranks(), config.seed, every) for sites, every in
+    ones, several = (in_order(sites, ranks, config.seed, every) for sites, every in
                      zip((ones, [*_several(program.files, edits)]), EVERY, strict=True))
     turns = zip_longest(_of_several(several), _of_one(ones, program.files))
     by_change: dict[str, ProposedChange] = {}
