@@ -8,6 +8,7 @@ data: nothing of it is run here.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from textwrap import indent
@@ -22,7 +23,7 @@ from codedata.bugs.generate import (
 )
 from codedata.bugs.giveaways import giveaways
 from codedata.bugs.inject import remarks
-from codedata.code.entities import Entity, SourceFile, entities_of, is_test_file, tree_of
+from codedata.code.entities import Entity, SourceFile, entities_of, tree_of
 from codedata.code.operators.syntax import syntax_of
 from codedata.disk.store import Derived, Store, digest
 from codedata.errors import Excluded
@@ -40,8 +41,6 @@ PROMPT, AGAIN, SCHEMA = "rewrite.md", "model_again.md", "edit_schema.json"
 _text = partial(text_of, __package__)
 MAX_LINES = 150                 # of a function that a model is given
 MAX_AROUND = 200                # lines that are shown before and after a body to be rewritten
-MAX_CALLERS = 10                # named in a prompt
-MAX_SUMMARY = 500               # characters
 MARK = "(body)"
 
 
@@ -52,7 +51,6 @@ class Place:
     function: Entity
     file: SourceFile
     body: tuple[int, int]   # bytes, docstring excluded
-    callers: list[str]
 
 
 # the step ----------------------------------------------------------------------------------------
@@ -91,8 +89,7 @@ def rewrite_stage(settings: Settings, models: Models, host: SandboxFactory,
 def _request(repo: str, place: Place) -> str:
     function = place.function
     return fill(_text(PROMPT), repo=repo, language=place.file.language, code=without_body(place),
-                path=function.path, name=function.name, mark=MARK,
-                callers=", ".join(place.callers) or "(not known)")
+                path=function.path, name=function.name, mark=MARK)
 
 
 # what a model is shown ---------------------------------------------------------------------------
@@ -102,29 +99,16 @@ def places_in(program: SelectedSources) -> list[Place]:
     lines, their files can be parsed, and their bodies begin below the signature. If coverage is
     known, a test runs them."""
     places = []
-    callers: dict[str, list[str]] = {}
-    for edge in program.analysis.edges if program.analysis else ():
-        callers.setdefault(edge["callee"], []).append(edge["caller"])
-    functions = [(one, file) for file in program.files if _parses(file)
-                 for one in entities_of(file, tree_of(file)) if one.kind != "class"]
-    for function, file in functions:
-        body = _body(function, file)
-        names = sorted(name for name in {*callers.get(function.id, ())} - {function.id}
-                       if not is_test_file(name.partition("::")[0]))
-        is_short = function.end_line - function.line < MAX_LINES
-        if body and is_short and (program.tests is None or mask_of(
-                function.body_lines) & program.tests.get(file.path, 0)):
-            places.append(Place(function, file, body, names[:MAX_CALLERS]))
+    for file in program.files:
+        with suppress(SyntaxError):
+            syntax_of(file)
+            places += [Place(one, file, body) for one in entities_of(file, tree_of(file))
+                       if one.kind != "class" and one.end_line - one.line < MAX_LINES
+                       and (program.tests is None or mask_of(
+                           one.body_lines) & program.tests.get(file.path, 0))
+                       and (body := _body(one, file))]
     return sorted(places, key=lambda place: (
         -mask_of(place.function.body_lines).bit_count(), place.function.id))
-
-
-def _parses(file: SourceFile) -> bool:
-    try:
-        syntax_of(file)
-    except SyntaxError:
-        return False
-    return True
 
 
 def _body(function: Entity, file: SourceFile) -> tuple[int, int] | None:
@@ -159,16 +143,13 @@ def candidate_in(reply: str, place: Place) -> ProposedChange | None:
     """Return the candidate that a reply makes from a function; None if it leaves the function as it
     was. Raise Rejected if it cannot be one."""
     function, file = place.function, place.file
-    answer = object_in(reply, lambda one: all(isinstance(one.get(key), str)
-                                              for key in ("summary", "code")),
-                       "with the texts `summary` and `code`")
+    answer = object_in(reply, lambda one: isinstance(one.get("code"), str), "with the text `code`")
     before, after = {file.path: file.text}, {file.path: changed(answer["code"], place)}
     if before == after:
         return None
     if found := giveaways(before, after):
         raise Rejected(f"it gives itself away: {found[0]}")
-    summary = printable(answer["summary"].strip(), MAX_SUMMARY)
-    return candidate_of(before, after, REWRITE, summary, function.id)
+    return candidate_of(before, after, REWRITE, f"{function.name} is rewritten", function.id)
 
 
 def changed(code: str, place: Place) -> bytes:

@@ -74,8 +74,8 @@ def places(text: bytes = POND, path: str = "pond.py", language: str = "python") 
     return places_in(program)
 
 
-def reply(code: str, summary: str = "It is less deep.") -> str:
-    return f"Here:\n{json.dumps({'summary': summary, 'code': code})}\n"
+def reply(code: str) -> str:
+    return f"Here:\n{json.dumps({'code': code})}\n"
 
 
 def applied(candidate: dict, text: bytes, tmp_path, path: str = "pond.py") -> bytes:
@@ -99,7 +99,6 @@ def test_a_function_may_come_back_as_it_stood_or_without_its_margin_or_with_othe
         assert applied(candidate, POND, tmp_path) == wanted
     assert candidate["symbol"] == "pond.py::Pond.deep" and candidate["lines"] == [16, 16]
     assert candidate["operator"] == candidate["family"] == "rewrite"
-    assert candidate["summary"] == "It is less deep."
     dos = POND.replace(b"\n", b"\r\n")
     dos_place, = places(dos)
     candidate = candidate_in(reply(bugged), dos_place)
@@ -149,7 +148,7 @@ def test_a_reply_in_another_language_is_held_to_the_same(old, new, why):
         candidate_in(reply(source_of(place).replace(old, new)), place)
 
 
-@pytest.mark.parametrize("text", ["", "I cannot.", '{"code": 3, "summary": ""}', '{"code": "x"',
+@pytest.mark.parametrize("text", ["", "I cannot.", '{"code": 3}', '{"code": "x"',
                                   "```python\ndef deep(): pass\n```"])
 def test_a_reply_without_the_object_is_refused(text):
     with pytest.raises(Rejected, match="no JSON object"):
