@@ -42,6 +42,7 @@ _text = partial(text_of, __package__)
 MAX_LINES = 150                 # of a function that a model is given
 MAX_AROUND = 200                # lines that are shown before and after a body to be rewritten
 MARK = "(body)"
+NOTHING = "has no function that could be rewritten."
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +58,12 @@ class Place:
 
 def rewrite_stage(settings: Settings, models: Models, host: SandboxFactory,
                   *stores: Derived | Store) -> Stage:
-    """Return the stage whose candidates a model makes, as generate_stage(). Its item function
-    raises Excluded if there are too few functions, or if the rewritten function is the same."""
-    n = settings.bug.max_model_candidates
+    """Return the stage whose candidates a model makes. Its item function raises Excluded if there
+    are too few functions, or if the rewritten function is the same."""
     client = models.client("agent")
-    cache = ProgramCache(host, lambda program, *_: places_in(program))
 
-    def make(item: BatchItem, *joined) -> tuple[list[ProposedChange], dict]:
-        places = cache.get(item, *joined)
-        if item.part > len(places):
-            raise Excluded(f"gives only {len(places)} candidates.", item.repo_name)
-        place, calls = places[item.part - 1], []
+    def rewritten(item: BatchItem, place: Place) -> tuple[list[ProposedChange], dict]:
+        calls = []
 
         def read(reply: Reply) -> ProposedChange | None:
             calls.append(reply.call)
@@ -80,8 +76,9 @@ def rewrite_stage(settings: Settings, models: Models, host: SandboxFactory,
         return [candidate], usage_of(calls)
 
     return generate_stage(
-        settings, REWRITE, stores, lambda config: n, make,
-        "a call for each candidate, more if a reply is not accepted",
+        settings, REWRITE, ProgramCache(host, lambda program, *_: places_in(program)), NOTHING,
+        *stores, ask=rewritten,
+        cost_note="a call for each candidate, more if a reply is not accepted",
         identity={"model": client.spec.identity(),
                   "prompts": digest([*map(_text, (PROMPT, AGAIN, SCHEMA))])})
 

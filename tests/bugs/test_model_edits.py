@@ -204,7 +204,7 @@ def test_a_body_that_is_written_as_it_was_is_not_asked_for_again(tmp_path, fake_
     with pytest.raises(Excluded, match=r"heron.py::depths is rewritten without a change"):
         rewrite.candidate(1)
     assert fake_llm.n_requests == 1
-    with pytest.raises(Excluded, match="gives only 3 candidates"):
+    with pytest.raises(Excluded, match="earlier files hold all 3"):
         rewrite.candidate(4)
 
 
