@@ -56,7 +56,7 @@ class Place:
 
 # the step ----------------------------------------------------------------------------------------
 
-def rewrite_stage(settings: Settings, models: Models, host: SandboxFactory,
+def rewrite_stage(models: Models, settings: Settings, host: SandboxFactory,
                   *stores: Derived | Store) -> Stage:
     """Return the stage whose candidates a model makes. Its item function raises Excluded if there
     are too few functions, or if the rewritten function is the same."""

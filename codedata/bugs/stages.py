@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from codedata.analysis.analyse import analysis_stage
 from codedata.analysis.measure import coverage_stage
@@ -103,11 +104,10 @@ class Stages:
 
     def _generate(self, models: Models) -> Stage:
         """Return the stage that makes candidates by the strategy."""
-        settings, host, strategy = self.settings, self._host(models), self.strategy
+        settings, host = self.settings, self._host(models)
         stores = self.environments(), self._analyses(), self._analyses("tests")
-        if strategy == REWRITE:
-            return rewrite_stage(settings, models, host, *stores)
-        make = history_stage if strategy == HISTORY else operators_stage
+        make = {METHOD: operators_stage, HISTORY: history_stage,
+                REWRITE: partial(rewrite_stage, models)}[self.strategy]
         return make(settings, host, *stores)
 
     def _analyses(self, key: str = "analysis") -> Analyses:

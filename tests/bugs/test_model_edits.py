@@ -172,7 +172,7 @@ class Asked:
 
     def __init__(self, tmp_path, fake_llm):
         settings = replace(settings_for(fake_llm), root=tmp_path)
-        self.stage = rewrite_stage(settings, Models(settings), factory_of(), Environments(tmp_path),
+        self.stage = rewrite_stage(Models(settings), settings, factory_of(), Environments(tmp_path),
                                    Analyses(tmp_path), Analyses(tmp_path, key="tests"))
 
     def candidate(self, number: int) -> dict:
