@@ -7,7 +7,6 @@ data: nothing of it is run here.
 """
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,7 +27,7 @@ from codedata.code.operators.syntax import syntax_of
 from codedata.disk.store import Derived, Store, digest
 from codedata.errors import Excluded
 from codedata.llm import Models, Reply
-from codedata.llm.asking import Rejected, ask, object_in
+from codedata.llm.asking import Rejected, ask, part_in
 from codedata.records import ProposedChange
 from codedata.run.stage import Stage
 from codedata.sandbox.factory import SandboxFactory
@@ -37,7 +36,7 @@ from codedata.suites.contexts import mask_of
 from codedata.texts import fill, printable, text_of
 
 REWRITE = "rewrite"
-PROMPT, AGAIN, SCHEMA = "rewrite.md", "model_again.md", "edit_schema.json"
+PROMPT, AGAIN = "rewrite.md", "model_again.md"
 _text = partial(text_of, __package__)
 MAX_LINES = 150                 # of a function that a model is given
 MAX_AROUND = 200                # lines that are shown before and after a body to be rewritten
@@ -69,8 +68,7 @@ def rewrite_stage(models: Models, settings: Settings, host: SandboxFactory,
             calls.append(reply.call)
             return candidate_in(reply.text, place)
 
-        candidate = ask(client, read, _request(item.repo, place), _text(AGAIN),
-                        schema=json.loads(_text(SCHEMA)))
+        candidate = ask(client, read, _request(item.repo, place), _text(AGAIN))
         if candidate is None:
             raise Excluded(f"{place.function.id} is rewritten without a change.", item.repo_name)
         return [candidate], usage_of(calls)
@@ -80,7 +78,7 @@ def rewrite_stage(models: Models, settings: Settings, host: SandboxFactory,
         *stores, ask=rewritten,
         cost_note="a call for each candidate, more if a reply is not accepted",
         identity={"model": client.spec.identity(),
-                  "prompts": digest([*map(_text, (PROMPT, AGAIN, SCHEMA))])})
+                  "prompts": digest([*map(_text, (PROMPT, AGAIN))])})
 
 
 def _request(repo: str, place: Place) -> str:
@@ -140,8 +138,7 @@ def candidate_in(reply: str, place: Place) -> ProposedChange | None:
     """Return the candidate that a reply makes from a function; None if it leaves the function as it
     was. Raise Rejected if it cannot be one."""
     function, file = place.function, place.file
-    answer = object_in(reply, lambda one: isinstance(one.get("code"), str), "with the text `code`")
-    before, after = {file.path: file.text}, {file.path: changed(answer["code"], place)}
+    before, after = {file.path: file.text}, {file.path: changed(part_in(reply, "rewritten"), place)}
     if before == after:
         return None
     if found := giveaways(before, after):
@@ -154,7 +151,7 @@ def changed(code: str, place: Place) -> bytes:
     It is the old text if the syntax is. Raise Rejected if the file no longer parses, or if more
     than the function's body changes."""
     file, fault = place.file, None
-    body, start = code.replace("\r\n", "\n").strip("\n").rstrip(), place.function.start
+    body, start = code.replace("\r\n", "\n").rstrip(), place.function.start
     margin = file.text[file.text.rfind(b"\n", 0, start) + 1:start].decode()
     for version in (body, indent(body, margin)):
         new = _with_code(place, version)
@@ -185,7 +182,7 @@ def _check(place: Place, new: SourceFile) -> None:
     version = next((one for one in entities_of(new, tree_of(new)) if one.start == function.start
                     and (one.name, one.end) == (function.name, end)), None)
     if version is None:
-        raise Rejected(f"`code` is not the function {function.name} alone")
+        raise Rejected(f"it is not the function {function.name} alone")
     before, after = ((one.signature.split(), one.decorators, one.docstring.split())
                      for one in (function, version))
     if before != after:

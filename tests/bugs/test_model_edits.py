@@ -2,7 +2,6 @@
 """
 from __future__ import annotations
 
-import json
 import subprocess
 from dataclasses import asdict, replace
 
@@ -75,7 +74,7 @@ def places(text: bytes = POND, path: str = "pond.py", language: str = "python") 
 
 
 def reply(code: str) -> str:
-    return f"Here:\n{json.dumps({'code': code})}\n"
+    return f"Here:\n<rewritten>\n{code}\n</rewritten>\n"
 
 
 def applied(candidate: dict, text: bytes, tmp_path, path: str = "pond.py") -> bytes:
@@ -148,10 +147,9 @@ def test_a_reply_in_another_language_is_held_to_the_same(old, new, why):
         candidate_in(reply(source_of(place).replace(old, new)), place)
 
 
-@pytest.mark.parametrize("text", ["", "I cannot.", '{"code": 3}', '{"code": "x"',
-                                  "```python\ndef deep(): pass\n```"])
-def test_a_reply_without_the_object_is_refused(text):
-    with pytest.raises(Rejected, match="no JSON object"):
+@pytest.mark.parametrize("text", ["", "I cannot.", "```python\ndef deep(): pass\n```"])
+def test_a_reply_without_the_function_is_refused(text):
+    with pytest.raises(Rejected, match="it has no rewritten"):
         candidate_in(text, *places())
 
 
@@ -191,7 +189,7 @@ def test_a_model_is_asked_again_with_what_is_wrong_and_its_calls_are_counted(
     assert candidate["symbol"] == "heron.py::words" and BUG_LINE in candidate["diff"]
     assert asked.usage == {"calls": 3, "tokens_in": 300, "tokens_out": 60, "cost_usd": None}
     first, second, third = (request.text for request in fake_llm.requests)
-    assert "no JSON object" in second and "No." in second
+    assert "it has no rewritten" in second and "No." in second
     assert "is not the function words alone" in third and "word(said)" in third
     fake_llm.script(reply(code))
     assert asked.candidate(3) == candidate and fake_llm.requests[-1].text == first
