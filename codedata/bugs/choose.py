@@ -142,20 +142,15 @@ def choose(candidates: Iterable[GoodCandidate], settings: BugSettings,
     counts: Counter = Counter()
     order = in_order(candidates, settings, rates)
     for good in sorted(order, key=lambda good: good.name not in kept):
-        caps = _caps(good, settings)
-        fits = all(counts[cap] + 1 <= most for cap, most in caps)
+        caps = {("instances", ""): settings.max_instances,
+                ("symbol", good.place): settings.max_per_symbol,
+                ("operator", good.operator): settings.max_per_operator,
+                ("failing", good.failing): settings.max_per_failing_set}
+        fits = all(counts[group] < most for group, most in caps.items())
         if good.change not in taken and (fits or good.name in kept):
             taken[good.change] = good
-            counts.update(cap for cap, _ in caps)
+            counts.update([*caps])   # once in each group
     return [*taken.values()]
-
-
-def _caps(good: GoodCandidate, settings: BugSettings) -> list[tuple[tuple[str, str], int]]:
-    """Return (group, cap) for each group in which a bug counts."""
-    return [(("instances", ""), settings.max_instances),
-            (("symbol", good.place), settings.max_per_symbol),
-            (("operator", good.operator), settings.max_per_operator),
-            (("failing", good.failing), settings.max_per_failing_set)]
 
 
 def in_order(candidates: Iterable[GoodCandidate], settings: BugSettings,
