@@ -62,15 +62,17 @@ def rewrite_stage(models: Models, settings: Settings, host: SandboxFactory,
     client = models.client("agent")
 
     def rewritten(item: BatchItem, place: Place) -> tuple[list[ProposedChange], dict]:
-        calls = []
+        calls, function = [], place.function
+        request = fill(_text(PROMPT), repo=item.repo, language=place.file.language,
+                       code=without_body(place), path=function.path, name=function.name, mark=MARK)
 
         def read(reply: Reply) -> ProposedChange | None:
             calls.append(reply.call)
             return candidate_in(reply.text, place)
 
-        candidate = ask(client, read, _request(item.repo, place), _text(AGAIN))
+        candidate = ask(client, read, request, _text(AGAIN))
         if candidate is None:
-            raise Excluded(f"{place.function.id} is rewritten without a change.", item.repo_name)
+            raise Excluded(f"{function.id} is rewritten without a change.", item.repo_name)
         return [candidate], usage_of(calls)
 
     return generate_stage(
@@ -79,12 +81,6 @@ def rewrite_stage(models: Models, settings: Settings, host: SandboxFactory,
         cost_note="a call for each candidate, more if a reply is not accepted",
         identity={"model": client.spec.identity(),
                   "prompts": digest([*map(_text, (PROMPT, AGAIN))])})
-
-
-def _request(repo: str, place: Place) -> str:
-    function = place.function
-    return fill(_text(PROMPT), repo=repo, language=place.file.language, code=without_body(place),
-                path=function.path, name=function.name, mark=MARK)
 
 
 # what a model is shown ---------------------------------------------------------------------------
