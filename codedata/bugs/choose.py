@@ -1,16 +1,16 @@
 """Choose, from the good candidates, the bugs that `bug_inject.py scale` writes: within the caps of
 [bug], in an order drawn by its seed.
 
-Bugs in functions whose tests notice wrong code come first: screening has tried other changes of the
-same function, and counts its survivors, the changes that no test noticed. Then bugs of several
-places and of one take turns, of each kind the first bug of each operator, the second of each, and
-so on. Of one operator's bugs, the ones that break fewer tests come first, but one test alone comes
-last. With `prefer = "hard"` all bugs of several places come first, then operators whose bugs are
-seldom solved (attempt/), and of one operator's bugs the ones that are farthest from a test. A bug
-is taken if it fits under all caps. Bugs on disk that are still good, and bugs that the proof has
-refused, come before all others. So a proven bug is neither lost nor paid for twice, further
-candidates only add bugs, and a refused bug is not replaced. An interrupted run makes the same
-choice as a complete one.
+Bugs that few tests notice, in functions whose tests notice wrong code, come first: screening has
+tried other changes of the same function, and counts its survivors, the changes that no test
+noticed. Then bugs of several places and of one take turns, of each kind the first bug of each
+operator, the second of each, and so on. Of one operator's bugs, the ones that break fewer tests
+come first, but one test alone comes last. With `prefer = "hard"` all bugs of several places come
+first, then operators whose bugs are seldom solved (attempt/), and of one operator's bugs the ones
+that are farthest from a test. A bug is taken if it fits under all caps. Bugs on disk that are still
+good, and bugs that the proof has refused, come before all others. So a proven bug is neither lost
+nor paid for twice, further candidates only add bugs, and a refused bug is not replaced. An
+interrupted run makes the same choice as a complete one.
 """
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ from codedata.tasks.prove.suite_outcomes import SURVIVES
 from codedata.tasks.rates import attempts_in, rates_of_models
 
 MAX_SURVIVORS = 2   # a bug in a function with more of them comes last
+MAX_FAILING = 10    # so does a bug that more tests notice: few people would commit it
 RUN = re.compile(r"(?:^[-+].*\n?)+", re.M)   # of changed lines, or the names of a file
 STAGE = "bug_inject.report"   # the stage that writes the chosen bugs
 AGAIN = "Delete the file and run: python bug_inject.py scale --steps validate"
@@ -164,9 +165,10 @@ def in_order(candidates: Iterable[GoodCandidate], settings: BugSettings,
     for good in sorted((one for one in candidates if not one.survives), key=lambda good: (
             is_hard and -good.distance, good.n_failing == 1, good.n_failing,
             digest([seed, good.name]), good.name)):
-        kind = survivors[good.place] > MAX_SURVIVORS, good.n_places < 2, good.operator
+        is_weak = survivors[good.place] > MAX_SURVIVORS or good.n_failing > MAX_FAILING
+        kind = is_weak, good.n_places < 2, good.operator
         counts[kind] += 1
-        turns.append((kind[0], rates.get(good.operator, 0.5), counts[kind],
+        turns.append((is_weak, rates.get(good.operator, 0.5), counts[kind],
                       digest([seed, good.operator]), good.name, good))
     for is_weak, *_, good in sorted(turns):
         is_single = good.n_places < 2

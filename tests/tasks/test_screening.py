@@ -121,7 +121,7 @@ def test_what_comes_behind_another_that_leaves_something_is_judged_again_without
         found = [*one.verdicts(diffs)]
         assert [shown.verdict for shown in one.screen(diffs)] == ["good", "good", "survives"]
     assert diffs in [in_doubt for _, in_doubt in found]
-    last = {diff: screened.verdict for batch, _ in found for diff, (screened, *_) in batch.items()}
+    last = {diff: screened.verdict for batch, _ in found for diff, screened in batch.items()}
     assert last == dict(zip(diffs, ("good", "good", "survives"), strict=True))
 
 
