@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
 from statistics import fmean
@@ -59,7 +59,6 @@ class GoodCandidate:
     distance: int      # calls from a failing test to the changed function; 0: not known
     digests: dict[str, str]   # of the base commit and the diff, which the proof reads
     survives: bool = False    # no test noticed it: not a bug, but counted for its place
-    n_survivors: int = 0      # at its place
 
     @property
     def change(self) -> str:
@@ -116,9 +115,6 @@ def _choose_all(root: Path, settings: BugSettings,
         if (good.instance_id, good.change) not in of_agents:
             by_repository[good.instance_id].append(good)
     for _, several in sorted(by_repository.items()):
-        survivors = Counter(one.place for one in several if one.survives)
-        several = [replace(one, n_survivors=survivors[one.place]) for one in several
-                   if not one.survives]
         for good in choose(several, settings, refused.union(bugs.names()), rates):
             yield good.name
 
@@ -141,46 +137,44 @@ def _facts_of(candidate: Candidate) -> GoodCandidate:
 def choose(candidates: Iterable[GoodCandidate], settings: BugSettings,
            kept: Collection[str], rates: Mapping[str, float]) -> list[GoodCandidate]:
     """Return the bugs chosen from a repository's good candidates: all in `kept`, and others that
-    fit under the caps together with these. Of equal changes only the first is taken."""
+    fit under the caps together with these. Of equal changes only the first is taken, and no
+    survivor."""
     taken: dict[str, GoodCandidate] = {}   # by change
     counts: Counter = Counter()
     order = in_order(candidates, settings, rates)
     for good in sorted(order, key=lambda good: good.name not in kept):
-        caps = _caps(good, settings)
-        fits = all(counts[cap] + 1 <= most for cap, most in caps)
+        caps = {("instances", ""): settings.max_instances,
+                ("symbol", good.place): settings.max_per_symbol,
+                ("operator", good.operator): settings.max_per_operator,
+                ("failing", good.failing): settings.max_per_failing_set}
+        fits = all(counts[group] < most for group, most in caps.items())
         if good.change not in taken and (fits or good.name in kept):
             taken[good.change] = good
-            counts.update(cap for cap, _ in caps)
+            counts.update([*caps])   # once in each group
     return [*taken.values()]
-
-
-def _caps(good: GoodCandidate, settings: BugSettings) -> list[tuple[tuple[str, str], int]]:
-    """Return (group, cap) for each group in which a bug counts."""
-    return [(("instances", ""), settings.max_instances),
-            (("symbol", good.place), settings.max_per_symbol),
-            (("operator", good.operator), settings.max_per_operator),
-            (("failing", good.failing), settings.max_per_failing_set)]
 
 
 def in_order(candidates: Iterable[GoodCandidate], settings: BugSettings,
              rates: Mapping[str, float]) -> list[GoodCandidate]:
-    """Return candidates in the order in which they are chosen. `rates` are the pass rates by
-    operator; an operator without any counts as solved half of the time."""
+    """Return candidates without survivors in the order in which they are chosen. `rates` are the
+    pass rates by operator; an operator without any counts as solved half of the time."""
     is_hard, seed, counts = settings.prefer == "hard", settings.seed, Counter()
+    candidates = [*candidates]
+    survivors = Counter(one.place for one in candidates if one.survives)
     turns, places = [], []
-    for good in sorted(candidates, key=lambda good: (
+    for good in sorted((one for one in candidates if not one.survives), key=lambda good: (
             is_hard and -good.distance, good.n_failing == 1, good.n_failing,
             digest([seed, good.name]), good.name)):
-        is_weak = good.n_survivors > MAX_SURVIVORS or good.n_failing > MAX_FAILING
-        is_single = good.n_places < 2
-        kind = is_weak, is_single, good.operator
+        is_weak = survivors[good.place] > MAX_SURVIVORS or good.n_failing > MAX_FAILING
+        kind = is_weak, good.n_places < 2, good.operator
         counts[kind] += 1
-        turns.append(((is_weak, rates.get(good.operator, 0.5), counts[kind],
-                       digest([seed, good.operator]), good.name), is_single, good))
-    for (is_weak, *_), is_single, good in sorted(turns, key=itemgetter(0)):
+        turns.append((is_weak, rates.get(good.operator, 0.5), counts[kind],
+                      digest([seed, good.operator]), good.name, good))
+    for is_weak, *_, good in sorted(turns):
+        is_single = good.n_places < 2
         counts[is_single] += 1
-        places.append(((is_weak, is_hard and is_single, counts[is_single], is_single), good))
-    return [good for _, good in sorted(places, key=itemgetter(0))]
+        places.append((is_weak, is_hard and is_single, counts[is_single], is_single, good))
+    return [good for *_, good in sorted(places, key=itemgetter(0, 1, 2, 3))]
 
 
 def rates_by_operator(root: Path) -> dict[str, float]:

@@ -80,29 +80,37 @@ def batch_items(root: Path, prefix: str, n_of: Callable[[BugConfig], int]) -> De
 
 # the step ----------------------------------------------------------------------------------------
 
-def generate_stage(settings: Settings, strategy: str, stores: tuple[Derived | Store, ...],
-                   n_of: Callable[[BugConfig], int],
-                   make: Callable[..., tuple[list[ProposedChange], dict]],
-                   cost_note: str = "", **more) -> Stage:
-    """Return the stage that makes files of candidates by a strategy. n_of() returns the number of
-    files of a repository; make() returns the candidates of an item and the usage of its calls.
-    `stores` are the environments, the analyses and the coverages; a repository may lack an analysis
-    or a coverage. A strategy with a `cost_note` pays for its candidates, so they do not become
-    stale when an analysis or a coverage is edited."""
+def generate_stage(settings: Settings, strategy: str, cache: ProgramCache, nothing: str,
+                   *stores: Derived | Store, ask: Callable[..., tuple] | None = None,
+                   **more) -> Stage:
+    """Return the stage that makes files of candidates by a strategy: slices of the list that a
+    cache makes of a repository; `nothing` says why a list is empty. `stores` are the environments,
+    the analyses and the coverages; a repository may lack an analysis or a coverage. With `ask`, a
+    file is what ask(item, entry of the list) returns: ([candidate], usage of its calls). It is paid
+    for, so it does not become stale when an analysis or a coverage is edited."""
+    size = 1 if ask else BATCH
+
     def candidates(item: BatchItem, *joined) -> Candidates:
-        made, usage = make(item, *joined)
-        return Candidates(item.repo, item.repo_name, item.base_commit, strategy, made, "", usage,
+        drawn, usage = cache.get(item, *joined), {}
+        some = drawn[size * (item.part - 1):size * item.part]
+        if not some:
+            raise Excluded(f"has no more candidates: earlier files hold all {len(drawn):,}."
+                           if drawn else nothing, item.repo_name)
+        if ask:
+            some, usage = ask(item, *some)
+        return Candidates(item.repo, item.repo_name, item.base_commit, strategy, some, "", usage,
                           0.0)
 
     environments, analyses, coverages = stores
-    items = batch_items(settings.root, "" if strategy == METHOD else f"{strategy}-", n_of)
+    items = batch_items(settings.root, "" if strategy == METHOD else f"{strategy}-",
+                        (lambda config: settings.bug.max_model_candidates) if ask else n_batches)
     return Stage(
-        "bug_inject.generate", make=candidates, cost_note=cost_note,
+        "bug_inject.generate", make=candidates, per_limit=1.0 if ask else PER_TASK / BATCH,
         reads=Reads(items, tuple(BatchItem.__dataclass_fields__), made_by="bug_inject.register"),
         joined=(Reads(environments, SOURCE, made_by="env_setup", same="base_commit"),
-                Reads(analyses, () if cost_note else ("entities", "edges", "hotspots"),
+                Reads(analyses, () if ask else ("entities", "edges", "hotspots"),
                       same="base_commit", optional=True),
-                Reads(coverages, () if cost_note else COVERAGE_FIELDS, same="base_commit",
+                Reads(coverages, () if ask else COVERAGE_FIELDS, same="base_commit",
                       optional=True)),
         writes=Writes(Store(settings.root, Candidates)),
         after="bug_inject.py scale --steps register", then="bug_inject.py scale --steps validate",
@@ -125,25 +133,9 @@ def candidate_of(before: Files, after: Files, strategy: str, summary: str, symbo
 def operators_stage(settings: Settings, host: SandboxFactory, *stores: Derived | Store) -> Stage:
     """Return the stage that makes candidates by operators."""
     tables = {name: [*map(repr, operators(name))] for name in TABLES}
-    return sliced_stage(settings, METHOD, ProgramCache(
+    return generate_stage(settings, METHOD, ProgramCache(
         host, lambda program, config, _: draw(program, config)), NOTHING, *stores,
         identity={"operators": digest(tables)})
-
-
-def sliced_stage(settings: Settings, strategy: str, cache: ProgramCache, nothing: str,
-                 *stores: Derived | Store, **more) -> Stage:
-    """Return the stage whose files hold slices of the list that a cache makes of a repository;
-    `nothing` says why a list is empty."""
-    def make(item: BatchItem, *joined) -> tuple[list[ProposedChange], dict]:
-        drawn = cache.get(item, *joined)
-        some = drawn[BATCH * (item.part - 1):BATCH * item.part]
-        if not some:
-            raise Excluded(f"has no more candidates: earlier files hold all {len(drawn):,}."
-                           if drawn else nothing, item.repo_name)
-        return some, {}
-
-    return generate_stage(settings, strategy, stores, n_batches, make,
-                          per_limit=PER_TASK / BATCH, **more)
 
 
 def n_batches(config: BugConfig) -> int:
@@ -161,11 +153,6 @@ class SelectedSources:
     analysis: Analysis | None
     tests: Masks | None        # lines that tests ran; None: not known
     imports: Masks             # lines that ran outside of tests
-
-    def ranks(self) -> dict[str, int]:
-        """Return {id: rank} of functions. The function that most tests reach has rank 0."""
-        hotspots = self.analysis.hotspots if self.analysis else []
-        return {one["id"]: rank for rank, one in enumerate(hotspots)}
 
 
 class ProgramCache:
@@ -228,10 +215,12 @@ def _is_in(path: str, root: str) -> bool:
 
 def draw(program: SelectedSources, config: BugConfig) -> list[ProposedChange]:
     """Return as many candidates as a config asks for, in the order of its seed, all different."""
+    hotspots = program.analysis.hotspots if program.analysis else []
+    ranks = {one["id"]: rank for rank, one in enumerate(hotspots)}   # most tests: 0
     edits = [edit for file in program.files for edit in _edits(file, program)]
     ones = [Change(edit.operator.name, edit.operator.family, [(file, edit.span)], symbol)
             for file, symbol, edit in edits]
-    ones, several = (in_order(sites, program.ranks(), config.seed, every) for sites, every in
+    ones, several = (in_order(sites, ranks, config.seed, every) for sites, every in
                      zip((ones, [*_several(program.files, edits)]), EVERY, strict=True))
     turns = zip_longest(_of_several(several), _of_one(ones, program.files))
     by_change: dict[str, ProposedChange] = {}

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from codedata.bugs.effects import symbols_at
-from codedata.bugs.generate import ProgramCache, SelectedSources, candidate_of, sliced_stage
+from codedata.bugs.generate import ProgramCache, SelectedSources, candidate_of, generate_stage
 from codedata.bugs.issue_checks import Hidden
 from codedata.checks.requests import names_brought, own_words, request_problems
 from codedata.code.entities import is_of_tests, is_test_file, language_of
@@ -45,7 +45,8 @@ FORMS = ("This change is missing:\n\n{}\n", "Please make this change:\n\n{}\n", 
 
 def history_stage(settings: Settings, host: SandboxFactory, *stores: Derived | Store) -> Stage:
     """Return the stage whose candidates take commits back."""
-    return sliced_stage(settings, HISTORY, ProgramCache(host, reversed_commits), NO_COMMIT, *stores)
+    return generate_stage(settings, HISTORY, ProgramCache(host, reversed_commits), NO_COMMIT,
+                          *stores)
 
 
 def reversed_commits(program: SelectedSources, config: BugConfig,

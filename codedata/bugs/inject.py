@@ -334,9 +334,8 @@ def _prepare(sandbox: Sandbox, test_script: str, hides_tests: bool) -> list[Sour
 def _program(files: list[SourceFile], analysis: Analysis, strategy: str) -> Files:
     """Return the program's text files: all files that are not tests and, except for a feature, that
     by the coverage some test loads."""
-    unused = {file["path"] for file in analysis.files if file["covered"] == 0}
-    if strategy == FEATURE:
-        unused = set()
+    unused = {file["path"] for file in analysis.files
+              if file["covered"] == 0 and strategy != FEATURE}
     return {file.path: file.text for file in files
             if not file.is_test and file.path not in unused and is_text(file.text)}
 

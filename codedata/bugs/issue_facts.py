@@ -202,18 +202,16 @@ class Differences:
             about = {"cases": {"none": NO_OTHER, "equal": len(equal)}}
         return [([*one.lines, one.last], one.kind, one.told) for one in (*changed, *equal)], about
 
-    def _differing(self, jobs: Sequence[ReplayJob], case: str,
-                   prune: bool = False) -> list[Difference]:
+    def _differing(self, jobs: Sequence[ReplayJob], case: str) -> list[Difference]:
         """Return the differences between the two trees that the scripts of `jobs` show."""
-        return [Difference(one, other, case) for one, other in self._outcomes(jobs, prune)
+        return [Difference(one, other, case) for one, other in self._outcomes(jobs)
                 if other.told != one.told]
 
-    def _outcomes(self, jobs: Sequence[ReplayJob],
-                  prune: bool = False) -> list[tuple[Outcome, Outcome]]:
+    def _outcomes(self, jobs: Sequence[ReplayJob]) -> list[tuple[Outcome, Outcome]]:
         """Return the outcomes of scripts in the two trees, where both are known."""
         right, wrong = self._trees
         outcomes = [one for one in self._recorder.replay(
-            right, jobs, self._script, prune=prune, total_s=REPLAY_S)
+            right, jobs, self._script, total_s=REPLAY_S)
             if one and not credential_in([one.program, one.text])]
         again = [*map(_job, outcomes)]
         return [(one, other) for one, other in zip(

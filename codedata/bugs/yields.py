@@ -22,9 +22,8 @@ WORDS = {"survives": "no test fails", "timeout": "timed out",   # verdicts on th
          "same_error": "the same error in each test"}
 
 
-def verdicts_in(root: Path) -> Iterator[tuple[str, str]]:
-    """Yield (instance id of a good candidate, or ""; verdict of screening) for each candidate. Skip
-    files that cannot be read."""
+def verdicts_in(root: Path) -> Iterator[str]:
+    """Yield the verdict of screening on each candidate. Skip files that cannot be read."""
     candidates = Store(root, Candidates, only=is_of_scale).open()
     verdicts = Store(root, Verdicts).open()
     for name in candidates.names():
@@ -35,28 +34,22 @@ def verdicts_in(root: Path) -> Iterator[tuple[str, str]]:
             continue
         for candidate, verdict in zip_longest(record.candidates, judged[:len(record.candidates)]):
             if verdict is None or verdict["diff"] != digest(candidate["diff"]):
-                yield "", "not judged"
+                yield "not judged"
             elif verdict["good"]:
-                yield verdict["instance_id"], "good"
+                yield "good"
             else:
-                yield "", str(verdict["evidence"].get("verdict", "other"))
+                yield str(verdict["evidence"].get("verdict", "other"))
 
 
-def yields_of(root: Path, settings: BugSettings) -> tuple[Counter, Counter, list[Object]]:
+def yields_of(root: Path, settings: BugSettings) -> tuple[Counter, dict[str, int], list[Object]]:
     """Return how many candidates got each verdict, how many of the good ones are chosen, refused by
     the proof and written, and the proofs of the written ones."""
-    bugs, chosen = bug_tasks(root).open(), chosen_in(root, settings).open()
+    bugs, chosen = bug_tasks(root).open(), [*chosen_in(root, settings).open().names()]
     refused = {name for stage, name in bugs.ledger.excluded if stage == STAGE and name not in bugs}
-    verdicts, after, proofs = Counter(), Counter(), []
-    for name, verdict in verdicts_in(root):
-        verdicts[verdict] += 1
-        if name in chosen:
-            after["chosen"] += 1
-            after["refused"] += name in refused
-            if bug := known(bugs, name):
-                after["written"] += 1
-                proofs.append(bug.proof or {})
-    return verdicts, after, proofs
+    proofs = [bug.proof or {} for name in chosen if (bug := known(bugs, name))]
+    return Counter(verdicts_in(root)), {
+        "chosen": len(chosen), "refused": len(refused.intersection(chosen)),
+        "written": len(proofs)}, proofs
 
 
 def yields_in_words(root: Path, settings: BugSettings) -> list[str]:

@@ -273,7 +273,6 @@ const KINDS = {
   () => [text === null ? h("p", {}, "It is no text.")
     : path.endsWith(".md") ? fencedText(text) : path.endsWith(".patch") ? patch(text) : code(text), text !== null && size > text.length
     && quiet(`The first ${number(text.length)} of ${number(size)} characters; the file has all.`)], "message", isOpen))),
-  facts: ({ pairs }) => factList(pairs),
   file: ({ path }) => fileLink("", path),
 
   // an attempt

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from codedata.conversation.turn import turn_text
 from codedata.datapoints.contents import known_checks
-from codedata.datapoints.folder import DP, DRAFTS, read_datapoint
+from codedata.datapoints.folder import DP, read_datapoint
 from codedata.disk.layouts import write_atomic
 from codedata.disk.store import Store, known_in
 from codedata.errors import BrokenRecord, Trouble
@@ -41,7 +41,6 @@ from codedata.report.item_rows import (
     attempt_details,
     attempt_row,
     checks_of,
-    lineage,
     task_files,
     task_row,
 )
@@ -202,14 +201,11 @@ def _details(roots: list[RootContent], rows: list[Object]) -> Iterator[Block]:
 
 
 def _task(content: RootContent, path: Path, task: RivalledTask) -> Entry:
-    root, about, row, made_from, found = content.settings.root, task.about, {}, None, None
+    root, about, row, found = content.settings.root, task.about, {}, None
     if task.kind == DATAPOINT or isinstance(task, InReview):
         task = read_datapoint(path)   # also checks its parts
         found = known_checks(root, task)
         row = task_row(task, found)
-        draft = Path(root, DP, DRAFTS, f"{task.instance_id}.md")
-        made_from = lineage(
-            task, os.path.relpath(draft, content.home) if draft.is_file() else "")
     audit = known_in(root, TaskAudit, task.instance_id)
     if audit and audit.content != audited_digest(task):
         audit = None
@@ -230,7 +226,7 @@ def _task(content: RootContent, path: Path, task: RivalledTask) -> Entry:
         "killed": [strength["killed"], strength["tried"]] if strength else None, **row,
     }, [{"kind": "files", "files": first, "isOpen": True},
         tests and part("Tests that fail before it is solved", box("ul.listed", *tests)),
-        {"kind": "checks", "checks": checks}, made_from,
+        {"kind": "checks", "checks": checks},
         part("Files", {"kind": "files", "files": files})]
 
 

@@ -33,7 +33,7 @@ def test_each_candidate_counts_once(tmp_path):
     assert len(proofs) == 1
     for path in (tmp_path / "task").glob("*/proof.json"):   # what cannot be read is not written
         path.write_text("{")
-    assert yields_of(tmp_path, BugSettings())[1] == {"chosen": 2, "refused": 0}
+    assert yields_of(tmp_path, BugSettings())[1] == {"chosen": 2, "refused": 0, "written": 0}
 
 
 def test_the_counts_are_told_where_there_are_candidates(tmp_path):
