@@ -8,6 +8,7 @@ show, and writes cheats for each task; else no model is asked.
 
 reads   task/<id>/             Task, with the scripts in its rivals/
 writes  audit/<id>.json        TaskAudit, and a line an attempt in _ledger.jsonl
+        audit/index.html       all of it as a page
 
   python audit.py --root runs/mine
   python audit.py --root runs/mine --only 'heron.*' --checks strength,fairness
@@ -19,6 +20,7 @@ import argparse
 from functools import partial
 from pathlib import Path
 
+from codedata import config
 from codedata.audit.others import copy_tasks
 from codedata.audit.stage import CHECKS, audit_stage, checks_named
 from codedata.audit.tries import try_scripts
@@ -46,7 +48,8 @@ def main(argv=None) -> int:
         "or a Parquet file (columns path and task_binary)")
     cli.sandbox_flags(parser)
     args = parser.parse_args(argv)
-    settings, options = cli.with_sandboxes(args)
+    settings = cli.with_container_workers(config.load(args), args)
+    options = cli.reap_first(args, settings, cli.options(args))
     if args.word:
         return try_scripts(settings, parser, args.paths)
     if args.tasks:
@@ -72,7 +75,7 @@ def audit(args, settings: Settings, names: list[str], models: Models) -> Stage:
     """Return the stage that audits tasks."""
     host = SandboxFactory(settings, models.stop, args.keep_images)
     found = checks_named(names, settings, models)
-    return audit_stage(settings.root, host, found, then="status.py --html; export.py")
+    return audit_stage(settings.root, host, found, then="export.py")
 
 
 if __name__ == "__main__":

@@ -62,7 +62,8 @@ def main(argv=None) -> int:
         parser.error(f"--{given[0]} does not go with agents (--agents sets their number)")
     if args.paths and args.word != "validate":
         parser.error("only validate takes PATH; choose datapoints with --only")
-    settings, options = cli.with_sandboxes(args)
+    settings = cli.with_container_workers(config.load(args), args)
+    options = cli.reap_first(args, settings, cli.options(args))
     if args.status and args.word in (None, "agents"):
         return show_status(settings, options, args.word)
     if not args.word:
@@ -76,7 +77,8 @@ def main(argv=None) -> int:
 def validate(args, settings, options) -> int:
     """Check the given folders, or those of dp/ and task/; return the exit code."""
     root, given = settings.root, [*map(Path, args.paths)]
-    options.make_root()
+    if not options.read_only:
+        root.mkdir(parents=True, exist_ok=True)
     steps = steps_of(root, given, options.selection.force,
                      lambda models: SandboxFactory(settings, models.stop, args.keep_images))
     code = start.run_steps(steps, settings, options, HOLDS)

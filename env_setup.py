@@ -16,6 +16,7 @@ writes  env/<repo_name>.json         Environment; if its `status` is not success
 """
 from pathlib import Path
 
+from codedata import config
 from codedata.disk.store import Store
 from codedata.env.inputs import one_repository, repositories_of
 from codedata.env.setup import READ, setup_stage
@@ -40,10 +41,12 @@ def main(argv=None) -> int:
     cli.row_flags(flags, "the repositories, a JSON object a line")
     cli.sandbox_flags(parser, pod_prefix="code-data-env-agent")
     args = parser.parse_args(argv)
-    settings, options = cli.with_sandboxes(args)
+    settings = cli.with_container_workers(config.load(args), args)
+    options = cli.reap_first(args, settings, cli.options(args))
     if bool(args.input) == bool(args.repo) and (args.input or not args.status):
         parser.error("one of --input and --repo is needed")
-    options.make_root()
+    if not options.read_only:
+        settings.root.mkdir(parents=True, exist_ok=True)
     with Models(settings) as models:
         host = SandboxFactory(settings, models.stop, args.keep_images)
         if args.repo:

@@ -328,10 +328,10 @@ def _checked(key: Field, value, where: str):
     if fault := check_of(kind.replace("tuple", "list").replace(", ...", ""))(value):
         raise Trouble(f"{fault.lstrip()}.", where)
     choices = key.metadata.get("choices")
-    problem_of = key.metadata.get("problem")
+    bounds = key.metadata.get("bounds")
     if choices and value not in choices:
         raise Trouble(f"is {value!r}; it may be {', '.join(choices)}.", where)
-    if problem_of and (problem := problem_of(value)):
+    if bounds and (problem := bounds.problem(value)):
         raise Trouble(problem, where)
     if choices:
         return choices[value]
