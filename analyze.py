@@ -16,7 +16,6 @@ writes  coverage/<repo_name>.json    Coverage (step coverage)
 """
 from functools import partial
 
-from codedata import config
 from codedata.analysis.analyse import analysis_stage
 from codedata.analysis.measure import coverage_stage
 from codedata.llm import Models
@@ -39,8 +38,7 @@ def main(argv=None) -> int:
     cli.environment_flags(parser)
     cli.sandbox_flags(parser)
     args = parser.parse_args(argv)
-    settings = cli.with_container_workers(config.load(args), args)
-    options = cli.reap_first(args, settings, cli.options(args))
+    settings, options = cli.with_sandboxes(args)
     steps = {name: partial(step, args, settings) for name, step in STEPS.items()}
     chosen = ("analysis",) if args.static else args.steps
     return start.run_steps(steps, settings, options, [Coverage, Analysis], chosen)

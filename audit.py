@@ -20,7 +20,6 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from codedata import config
 from codedata.audit.others import copy_tasks
 from codedata.audit.stage import CHECKS, audit_stage, checks_named
 from codedata.audit.tries import try_scripts
@@ -48,8 +47,7 @@ def main(argv=None) -> int:
         "or a Parquet file (columns path and task_binary)")
     cli.sandbox_flags(parser)
     args = parser.parse_args(argv)
-    settings = cli.with_container_workers(config.load(args), args)
-    options = cli.reap_first(args, settings, cli.options(args))
+    settings, options = cli.with_sandboxes(args)
     if args.word:
         return try_scripts(settings, parser, args.paths)
     if args.tasks:

@@ -29,7 +29,6 @@ writes  coverage/, analysis/           as analyze.py (agent)
 from functools import partial
 from pathlib import Path
 
-from codedata import config
 from codedata.bugs.preprocess import Preprocessed
 from codedata.bugs.stages import STRATEGIES, Stages
 from codedata.records import (
@@ -82,8 +81,7 @@ def main(argv=None) -> int:
     cli.sandbox_flags(parser)
     args = parser.parse_args(argv)
     check_word(parser, args)
-    settings = cli.with_container_workers(config.load(args), args)
-    options = cli.reap_first(args, settings, cli.options(args))
+    settings, options = cli.with_sandboxes(args)
     preprocessed = Preprocessed(settings, *(path and Path(path) for path in (
         args.input, args.output, args.report_root)))
     preprocessed.check()

@@ -62,8 +62,7 @@ def main(argv=None) -> int:
         parser.error(f"--{given[0]} does not go with agents (--agents sets their number)")
     if args.paths and args.word != "validate":
         parser.error("only validate takes PATH; choose datapoints with --only")
-    settings = cli.with_container_workers(config.load(args), args)
-    options = cli.reap_first(args, settings, cli.options(args))
+    settings, options = cli.with_sandboxes(args)
     if args.status and args.word in (None, "agents"):
         return show_status(settings, options, args.word)
     if not args.word:

@@ -16,7 +16,6 @@ writes  env/<repo_name>.json         Environment; if its `status` is not success
 """
 from pathlib import Path
 
-from codedata import config
 from codedata.disk.store import Store
 from codedata.env.inputs import one_repository, repositories_of
 from codedata.env.setup import READ, setup_stage
@@ -41,8 +40,7 @@ def main(argv=None) -> int:
     cli.row_flags(flags, "the repositories, a JSON object a line")
     cli.sandbox_flags(parser, pod_prefix="code-data-env-agent")
     args = parser.parse_args(argv)
-    settings = cli.with_container_workers(config.load(args), args)
-    options = cli.reap_first(args, settings, cli.options(args))
+    settings, options = cli.with_sandboxes(args)
     if bool(args.input) == bool(args.repo) and (args.input or not args.status):
         parser.error("one of --input and --repo is needed")
     if not options.read_only:

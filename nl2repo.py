@@ -30,7 +30,7 @@ writes  coverage/, analysis/               as analyze.py
 from dataclasses import replace
 from functools import partial
 
-from codedata import config, records
+from codedata import records
 from codedata.analysis.analyse import analysis_stage
 from codedata.analysis.measure import coverage_stage
 from codedata.nl2repo.communities import communities_stage
@@ -69,8 +69,7 @@ def main(argv=None) -> int:
     cli.environment_flags(parser)
     cli.sandbox_flags(parser)
     args = parser.parse_args(argv)
-    settings = cli.with_container_workers(config.load(args), args)
-    options = cli.reap_first(args, settings, cli.options(args))
+    settings, options = cli.with_sandboxes(args)
     if args.input and not options.read_only:
         settings.root.mkdir(parents=True, exist_ok=True)
     writes = not (options.read_only or options.prune or options.compact)

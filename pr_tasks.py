@@ -22,7 +22,6 @@ writes  commit/<instance_id>.json     Commit (records)
 from functools import partial
 from pathlib import Path
 
-from codedata import config
 from codedata.disk.store import Store
 from codedata.env.inputs import clone_for, clones_for, repositories_in
 from codedata.env.setup import READ, setup_stage
@@ -66,8 +65,7 @@ def main(argv=None) -> int:
     args.defaults = {**args.defaults, "env.planner": PLANNER}
     if (args.check or args.steps == ("records",)) and not args.prs:
         parser.error("--steps records and --check need --prs")
-    settings = cli.with_container_workers(config.load(args), args)
-    options = cli.reap_first(args, settings, cli.options(args))
+    settings, options = cli.with_sandboxes(args)
     if args.prs and not (options.read_only or args.check):
         settings.root.mkdir(parents=True, exist_ok=True)
 

@@ -20,7 +20,6 @@ writes  executed/<source>_<order>.json    Executed
 """
 from functools import partial
 
-from codedata import config
 from codedata.disk.store import Derived, Store
 from codedata.duel.agreement import samples_of
 from codedata.llm import Models
@@ -43,8 +42,7 @@ def main(argv=None) -> int:
     add("--source", help="with --states: the trajectories, as in prompt.py")
     cli.sandbox_flags(parser, pod_prefix="code-data-turn")
     args = parser.parse_args(argv)
-    settings = cli.with_container_workers(config.load(args), args)
-    options = cli.reap_first(args, settings, cli.options(args))
+    settings, options = cli.with_sandboxes(args)
     with Models(settings) as models:
         runner = Runner(settings, SandboxFactory(settings, models.stop), samples_of)
         make_stage = states if args.states else executed

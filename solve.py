@@ -18,7 +18,6 @@ writes  attempt/<task>.<content 8>.<agent>.<k>/       Attempt: trajectory.json (
 from functools import partial
 from pathlib import Path
 
-from codedata import config
 from codedata.audit.others import copy_tasks
 from codedata.llm import Models
 from codedata.records import Attempt
@@ -48,8 +47,7 @@ def main(argv=None) -> int:
     args.agent = args.agent or ["own"]
     if args.agent[0] not in AGENTS or (len(args.agent) == 2) != (args.agent[0] == "command"):
         parser.error("--agent is own, nop, gold, or command with a COMMAND")
-    settings = cli.with_container_workers(config.load(args), args)
-    options = cli.reap_first(args, settings, cli.options(args))
+    settings, options = cli.with_sandboxes(args)
     if args.tasks:
         for line in copy_tasks(Path(args.tasks), settings.root, options.selection,
                                options.read_only):

@@ -304,10 +304,12 @@ def sandbox_flags(p: argparse.ArgumentParser, pod_prefix: str = "") -> None:
     add("--yes", action="store_true", help="with --reap: remove it")
 
 
-def reap_first(args: argparse.Namespace, settings: Settings, options: RunOptions) -> RunOptions:
-    """Return options with a function that, before the first item, removes what killed runs of the
-    root have left in sandboxes. With --reap, do this now and end the script."""
+def with_sandboxes(args: argparse.Namespace) -> tuple[Settings, RunOptions]:
+    """Return the settings and the options of a script with sandboxes. The options have a function
+    that, before the first item, removes what killed runs of the root have left in sandboxes. With
+    --reap, do this now and end the script."""
     from codedata.sandbox.factory import SandboxFactory  # most scripts have no sandboxes
+    settings, shared = with_container_workers(config.load(args), args), options(args)
     if settings.sandbox.sandbox == "kubernetes" and not args.in_pods:
         raise Trouble("makes no images, and this script needs them.", "--sandbox kubernetes",
                       "Run it by --engine ray on nodes that have Docker: docs/clusters.md.")
@@ -323,7 +325,7 @@ def reap_first(args: argparse.Namespace, settings: Settings, options: RunOptions
         sys.exit(1 if left else 0)
     if args.yes:
         raise Trouble("goes with --reap.", "--yes")
-    return replace(options, host=host, before_work=cache(host.reap_first))
+    return settings, replace(shared, host=host, before_work=cache(host.reap_first))
 
 
 def with_container_workers(settings: Settings, args: argparse.Namespace) -> Settings:
