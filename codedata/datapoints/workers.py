@@ -54,7 +54,7 @@ from codedata.run.cli import RunOptions
 from codedata.run.pool import WorkerPool, trouble_of
 from codedata.run.signals import signals
 from codedata.run.start import hold_directories
-from codedata.run.status import StageStatus, hand_over
+from codedata.run.status import StageStatus, hand_over, log_of
 from codedata.run.talk import Bar, RunTotals, print_reasons, showing
 from codedata.run.write import attempt_line
 from codedata.sandbox.factory import SandboxFactory
@@ -284,8 +284,8 @@ class _Run:
         task, calls, result = held.task, held.calls, held.result
         if error and result and (result.status != "error" or calls.served):
             calls.discard()   # the same replies would fail again
-        line = self._append(task, state, calls, held.started, held.trajectory if result else None,
-                            error)
+        trajectory = str(held.trajectory.relative_to(self.desk.root)) if result else ""
+        line = self._append(task, state, calls, held.started, trajectory, error)
         calls.finish(made=not error)
         totals = role.totals
         with self.lock:
@@ -298,11 +298,11 @@ class _Run:
                 totals.wrote += 1
 
     def _append(self, task: QueuedTask, state: str, calls: ReplyLog, started: float,
-                trajectory: Path | None, error: str = "") -> dict:
+                trajectory: str, error: str = "") -> dict:
         """Append the ledger line of an attempt, and return it."""
-        place = str(trajectory.relative_to(self.desk.root)) if trajectory else ""
         line = {**attempt_line(calls.stage, task.id, state, calls, started),
-                "instance_id": subject(task), "error": error, "trajectory": place}
+                "instance_id": subject(task), "error": error,
+                "trajectory": trajectory}
         self.ledger.append(self.dp, line)
         return line
 
@@ -315,8 +315,8 @@ class _Run:
             if ended and task.id in self.ledger.with_replies:
                 calls = ReplyLog(self.dp, f"build_dp.{ROLES[task.type]}", task.id, self.ledger)
                 if calls.unbilled:
-                    places = sorted((self.desk.root / TRAJECTORIES).glob(f"{task.id}.*"))
-                    self._append(task, "done", calls, time.monotonic(), (places or [None])[-1])
+                    self._append(task, "done", calls, time.monotonic(),
+                                 log_of(self.desk.root, f"{DP}/", task.id))
                 calls.finish(made=True)
 
     # the bars ------------------------------------------------------------------------------------

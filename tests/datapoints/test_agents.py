@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -15,7 +14,7 @@ from pathlib import Path
 import pytest
 from a_datapoint import ALL_RIVALS, RIVALS, TEXTS, write_approved, write_datapoint
 from an_attempt import write_attempt
-from conftest import REPO, run_script
+from conftest import REPO, run_script, write_files
 from judged import read_json
 from recorded import (
     APPROVE,
@@ -116,7 +115,7 @@ def runs(tmp_path):
 @pytest.mark.docker
 def test_killed_agents_lose_nothing_and_pay_at_most_the_calls_in_flight_again(runs):
     content = judged(runs.root, rivals=RIVALS)
-    names = [f"seed{n}" for n in range(2)]
+    names = ["seed0", "seed1"]
     for name in names:
         runs.seed(name)
     (runs.seeds / "empty.md").write_text(" \n")
@@ -124,10 +123,10 @@ def test_killed_agents_lose_nothing_and_pay_at_most_the_calls_in_flight_again(ru
     command = [sys.executable, REPO / "build_dp.py", "agents", "--root", runs.root, "--seeds",
                runs.seeds, "--agents", "idea=2,builder=2"]   # reviewers find other checks below
     for wait_s in (9.0, 7.0):
-        child = subprocess.Popen([*map(str, command)], cwd=runs.root, stderr=subprocess.DEVNULL,
+        child = subprocess.Popen(command, cwd=runs.root, stderr=subprocess.DEVNULL,
                                  env={"PATH": os.environ["PATH"], "HOME": str(runs.root)})
         time.sleep(wait_s)
-        child.send_signal(signal.SIGKILL)
+        child.kill()
         child.wait()
     runs.agents("idea=2,builder=2")
     judged(runs.root, rivals=ALL_RIVALS)
@@ -152,19 +151,19 @@ def test_killed_agents_lose_nothing_and_pay_at_most_the_calls_in_flight_again(ru
 
 
 def test_a_task_whose_process_was_killed_at_its_end_gets_its_ledger_line(runs):
-    runs.seed("seed0")
-    runs.serve(lease_s=1)
     manager = TaskManager(runs.root / "dp")
     manager.create_task("build_datapoint", {"datapoint": "one"})
     task = manager.get_next_task("builder-01")
     calls = ReplyLog(runs.root / "dp", "build_dp.builder", task.id)
-    calls.save("a", 0, {"text": "Done."}, {"id": "x", "model": "m", "cost_usd": 0.5})
+    calls.save("a", 0, {}, {"id": "x", "cost_usd": 0.5})
+    write_files(runs.root, {f"dp/_trajectories/{task.id}.0.json": "{}"})
     manager.complete_task(task.id, task.token)
-    time.sleep(1)
-    for _ in range(2):
+    for lease_s, n in ((60, 0), (1, 1)):   # another process may yet write a young one's
+        runs.serve(lease_s=lease_s)
+        time.sleep(1)
         runs.run("agents", "--agents", "review=1")
-        line, = read_lines(runs.root / "dp/_ledger.jsonl")
-        assert (line["instance_id"], line["cost_usd"]) == ("one", 0.5)
+        assert [(line["cost_usd"], line["trajectory"]) for line in read_lines(
+            runs.root / "dp/_ledger.jsonl")] == n * [(0.5, f"dp/_trajectories/{task.id}.0.json")]
     assert not calls.path.exists()
 
 
