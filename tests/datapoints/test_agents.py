@@ -150,6 +150,7 @@ def test_killed_agents_lose_nothing_and_pay_at_most_the_calls_in_flight_again(ru
     assert "print('not yet')" in shown
 
 
+@pytest.mark.docker
 def test_a_task_whose_process_was_killed_at_its_end_gets_its_ledger_line(runs):
     manager = TaskManager(runs.root / "dp")
     manager.create_task("build_datapoint", {"datapoint": "one"})
