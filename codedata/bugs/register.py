@@ -16,7 +16,6 @@ from codedata.tasks.prove.suite_outcomes import time_limit
 from codedata.texts import toml_of
 
 PLUGIN, WHOLE_SUITE = "plugin", "none"
-MEASURE = "run python analyze.py --only {name}, then python bug_inject.py scale --only {name}"
 
 
 def register_stage(settings: Settings, host: SandboxFactory, environments: Derived,
@@ -60,7 +59,8 @@ def why_not_chosen(config: BugConfig, coverage: Coverage | None, environment: En
 
 def why_whole_suite(coverage: Coverage | None, environment: Environment) -> str:
     """Return why the whole suite has to run for each change; "" if tests can be selected."""
-    todo = MEASURE.format(name=environment.repo_name)
     if coverage is None:
-        return f"coverage/ has no record of its commit: {todo}"
+        only = f"--only {environment.repo_name}"
+        return (f"coverage/ has no record of its commit: run python analyze.py {only}, then "
+                f"python bug_inject.py scale {only}")
     return "" if coverage.contexts == "pytest" else coverage.reason

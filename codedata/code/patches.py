@@ -78,6 +78,11 @@ def hunks_of(patch: str, source: str = "", max_lines: int | None = None) -> list
     return _parsed(patch.split("\n")[:max_lines], source)[0]
 
 
+def n_changed_lines(diff: str) -> int:
+    """Return how many lines a diff adds or removes."""
+    return sum(line.startswith(("+", "-")) for hunk in hunks_of(diff) for line in hunk.lines)
+
+
 def head_lines(patch: str) -> list[str]:
     """Return the lines of a patch that are in no hunk."""
     return _parsed(patch.split("\n"))[1]

@@ -163,12 +163,12 @@ class SandboxFactory:
 
         forget(), or reap() after a crash, removes images that are not kept.
         """
-        if not self._settings.registry:
-            return KeptImage(image_name, engine.keep_image(image_id, image_name))
-        name = f"{self._settings.registry.rstrip('/')}/{image_name}"
+        host = self._settings.registry.rstrip("/")
+        name = f"{host}/{image_name}" if host else image_name
         kept_id = engine.keep_image(image_id, name)
         try:
-            registry.push(name)
+            if host:
+                registry.push(name)
         except ItemFailed:
             engine.connect().remove_image(name)
             raise

@@ -60,7 +60,7 @@ def spanset():
 def test_equal_seeds_give_equal_candidates_and_others_another_order(spanset):
     first, again, other = spanset(), spanset(), spanset(seed=1)
     assert first == again != other
-    assert {*map(str, first)} == {*map(str, other)} and len(first) > 100
+    assert {*map(str, first)} == {*map(str, other)} and len(first) > 80
     assert spanset(max_candidates=7) == first[:7]
 
 
@@ -68,14 +68,14 @@ def test_a_candidate_names_its_place_and_git_applies_it(spanset, tmp_path):
     source = REPO / "samples/repos/spanset"
     (tmp_path / "spanset").mkdir()
     (tmp_path / SPANS).write_bytes((source / SPANS).read_bytes())
-    analysis = parse(Analysis, read_json(REPO / "samples/analysis/spanset.json"), "")
     candidates = spanset()
     assert len({normalised(one["diff"]) for one in candidates}) == len(candidates)
     for one in candidates:
         subprocess.run(["git", "apply", "--check"], input=one["diff"].encode(), cwd=tmp_path,
                        check=True)
         assert one["path"] == SPANS and one["symbol"] in symbols_at(
-            [(SPANS, line) for line in range(one["lines"][0], one["lines"][1] + 1)], analysis)
+            [(SPANS, line) for line in range(one["lines"][0], one["lines"][1] + 1)],
+            {SPANS: (source / SPANS).read_bytes()})
     assert {*candidates[0]} == {"diff", "symbol", "summary", "operator", "family", "path", "lines"}
 
 
@@ -101,6 +101,7 @@ def test_only_what_a_test_runs_is_changed():
             ("call-dropped", 7), ("plus-minus", 15)} <= found
     assert {line for _, line in found} == {1, 4, 5, 7, 15}     # not 6, 10, 11
     assert {line for _, line in made(text)} == {1, 4, 5, 6, 7, 10, 11, 15}
+    assert not made("def f(a):\n    g(a)\n")   # a `pass` in its place gives itself away
 
 
 def test_a_yield_that_never_ran_counts_with_its_function():
