@@ -14,7 +14,6 @@ interrupted run makes the same choice as a complete one.
 """
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -40,7 +39,6 @@ from codedata.tasks.rates import attempts_in, rates_of_models
 
 MAX_SURVIVORS = 2   # a bug in a function with more of them comes last
 MAX_FAILING = 10    # so does a bug that more tests notice: few people would commit it
-RUN = re.compile(r"(?:^[-+].*\n?)+", re.M)   # of changed lines, or the names of a file
 STAGE = "bug_inject.report"   # the stage that writes the chosen bugs
 AGAIN = "Delete the file and run: python bug_inject.py scale --steps validate"
 
@@ -55,7 +53,7 @@ class GoodCandidate:
     place: str         # id of the changed function, or the file's path if the change is in none
     failing: str       # digest of the names of the failing tests
     n_failing: int
-    n_places: int      # runs of changed lines
+    n_places: int      # hunks of the diff
     distance: int      # calls from a failing test to the changed function; 0: not known
     digests: dict[str, str]   # of the base commit and the diff, which the proof reads
     survives: bool = False    # no test noticed it: not a bug, but counted for its place
@@ -126,7 +124,7 @@ def _facts_of(candidate: Candidate) -> GoodCandidate:
     return GoodCandidate(
         candidate.name, candidate.repo_name, operator_of(words),
         words.get("symbol") or str(words.get("path", "")), digest(failing), len(failing),
-        len(RUN.findall(candidate.diff)) - candidate.diff.count("\n+++ "),
+        candidate.diff.count("\n@@ "),
         int(screened.get("distance") or 0),
         {"base_commit": digest(candidate.base_commit), "diff": digest(candidate.diff)},
         screened.get("verdict") == SURVIVES[0])

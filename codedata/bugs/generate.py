@@ -1,10 +1,9 @@
 """Make the candidates of a repository by operators: the step `generate` of bug_inject.py scale.
 
 All edits of its files are found at once and put into an order drawn by a seed: changes of several
-places alternate with edits of one, functions and operators alternate, too, and functions that many
-tests reach come more often. A file of candidates is a slice of that order. No code is run. Changes
-that give themselves away (giveaways.py) are left out, and where coverage is known, edits of lines
-that no test runs.
+places alternate with edits of one, and functions and operators alternate, too. A file of candidates
+is a slice of that order. No code is run. Changes that give themselves away (giveaways.py) are left
+out, and where coverage is known, changes of lines that no test runs.
 """
 from __future__ import annotations
 
@@ -21,14 +20,15 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from codedata.analysis.analyse import COVERAGE_FIELDS, is_counted
+from codedata.bugs.effects import symbols_at
 from codedata.bugs.giveaways import giveaways
 from codedata.code.entities import SourceFile, entities_of, is_text, tree_of
-from codedata.code.operators import TABLES, SpanEdit, operators, several_places, unique_edits
+from codedata.code.operators import TABLES, operators, several_places, unique_edits
 from codedata.code.operators.several_places import Change, applied
-from codedata.code.patches import SpanDiffs, diff_of, hunks_of, normalised
+from codedata.code.patches import hunks_of, normalised, text_diff
 from codedata.disk.store import Derived, Store, digest
 from codedata.errors import Excluded, ItemFailed
-from codedata.records import Analysis, BugConfig, Candidates, Coverage, Environment, ProposedChange
+from codedata.records import BugConfig, Candidates, Coverage, Environment, ProposedChange
 from codedata.run.stage import Reads, Stage, Writes
 from codedata.run.talk import begin_step
 from codedata.sandbox import Sandbox
@@ -44,9 +44,8 @@ PER_TASK = 4               # with --limit N, candidates made and screened for ea
 NOTHING = "has no source that an operator changes."
 MAX_BATCHES = 10_000       # of a repository
 MAX_KEPT = 3               # repositories whose programs are kept in memory
-HEAT = 3                   # the hottest function comes 1 + HEAT times as often as the coldest
-# an operator makes at most one candidate in this many if others are left: of one place, of several
-EVERY = 25, 6
+# an operator makes at most one candidate in this many if others are left: of several places, of one
+EVERY = 6, 25
 # fields of an environment that its source depends on
 SOURCE = ("base_image", "base_commit", "image_name", "install_script")
 GENERATED = re.compile(rb"(?m)@generated\b|^// Code generated .* DO NOT EDIT\.$")
@@ -84,10 +83,10 @@ def generate_stage(settings: Settings, strategy: str, cache: ProgramCache, nothi
                    *stores: Derived | Store, ask: Callable[..., tuple] | None = None,
                    **more) -> Stage:
     """Return the stage that makes files of candidates by a strategy: slices of the list that a
-    cache makes of a repository; `nothing` says why a list is empty. `stores` are the environments,
-    the analyses and the coverages; a repository may lack an analysis or a coverage. With `ask`, a
-    file is what ask(item, entry of the list) returns: ([candidate], usage of its calls). It is paid
-    for, so it does not become stale when an analysis or a coverage is edited."""
+    cache makes of a repository; `nothing` says why a list is empty. `stores` are the environments
+    and the coverages; a repository may lack a coverage. With `ask`, a file is what
+    ask(item, entry of the list) returns: ([candidate], usage of its calls). It is paid for, so it
+    does not become stale when a coverage is edited."""
     size = 1 if ask else BATCH
 
     def candidates(item: BatchItem, *joined) -> Candidates:
@@ -101,15 +100,13 @@ def generate_stage(settings: Settings, strategy: str, cache: ProgramCache, nothi
         return Candidates(item.repo, item.repo_name, item.base_commit, strategy, some, "", usage,
                           0.0)
 
-    environments, analyses, coverages = stores
+    environments, coverages = stores
     items = batch_items(settings.root, "" if strategy == METHOD else f"{strategy}-",
                         (lambda config: settings.bug.max_model_candidates) if ask else n_batches)
     return Stage(
         "bug_inject.generate", make=candidates, per_limit=1.0 if ask else PER_TASK / BATCH,
         reads=Reads(items, tuple(BatchItem.__dataclass_fields__), made_by="bug_inject.register"),
         joined=(Reads(environments, SOURCE, made_by="env_setup", same="base_commit"),
-                Reads(analyses, () if ask else ("entities", "edges", "hotspots"),
-                      same="base_commit", optional=True),
                 Reads(coverages, () if ask else COVERAGE_FIELDS, same="base_commit",
                       optional=True)),
         writes=Writes(Store(settings.root, Candidates)),
@@ -119,15 +116,16 @@ def generate_stage(settings: Settings, strategy: str, cache: ProgramCache, nothi
 
 def candidate_of(before: Files, after: Files, strategy: str, summary: str, symbol: str
                  ) -> ProposedChange:
-    """Return the candidate that turns the files `before` into `after`. Its lines are the changed
-    lines of the first file."""
-    hunks = hunks_of(diff_of(before, after, n_context=0))
+    """Return the candidate that turns the files `before` into `after`, which have the same paths.
+    Its lines are the changed lines of the first file, which a summary "" names."""
+    diff = text_diff(before, after)
+    hunks = hunks_of(diff)
     path = hunks[0].path
-    lines = [line for hunk in hunks if hunk.path == path
-             for line in (hunk.start, hunk.start + max(0, hunk.length - 1))]
-    return {"diff": diff_of(before, after), "symbol": symbol, "operator": strategy,
-            "family": strategy, "path": path, "lines": [min(lines), max(lines)],
-            "summary": summary}
+    lines = [line for hunk in hunks if hunk.path == path for line in hunk.changed]
+    first = max(1, lines[0])
+    return {"diff": diff, "symbol": symbol, "operator": strategy, "family": strategy, "path": path,
+            "lines": [first, max(1, lines[-1])],
+            "summary": summary or f"{strategy} in line {first} of {path}"}
 
 
 def operators_stage(settings: Settings, host: SandboxFactory, *stores: Derived | Store) -> Stage:
@@ -150,7 +148,6 @@ class SelectedSources:
     """Hold the sources of a repository into which bugs may be put."""
 
     files: list[SourceFile]
-    analysis: Analysis | None
     tests: Masks | None        # lines that tests ran; None: not known
     imports: Masks             # lines that ran outside of tests
 
@@ -165,8 +162,7 @@ class ProgramCache:
         self._locks: dict[str, threading.Lock] = {}   # by repository
         self._made: dict[str, Any] = {}               # by repository, the last used at the end
 
-    def get(self, config: BugConfig, environment: Environment, analysis: Analysis | None,
-            coverage: Coverage | None) -> Any:
+    def get(self, config: BugConfig, environment: Environment, coverage: Coverage | None) -> Any:
         """Return the result for a repository. Raise ItemFailed if its config does not fit the
         source."""
         name = config.repo_name
@@ -176,7 +172,7 @@ class ProgramCache:
                 begin_step("reading the source")
                 with (labelled(self._host, environment.repo_name) as label,
                       open_environment(environment, self._host, label) as sandbox):
-                    program = program_of(sources_in(sandbox).files, config, analysis, coverage)
+                    program = program_of(sources_in(sandbox).files, config, coverage)
                     made = self._make(program, config, sandbox)
             self._made[name] = made
             for old in [*self._made][:-MAX_KEPT]:
@@ -184,8 +180,8 @@ class ProgramCache:
             return made
 
 
-def program_of(every: list[SourceFile], config: BugConfig, analysis: Analysis | None,
-               coverage: Coverage | None) -> SelectedSources:
+def program_of(every: list[SourceFile], config: BugConfig, coverage: Coverage | None
+               ) -> SelectedSources:
     """Return the sources that a config selects. Raise ItemFailed if one of its `roots` has no
     source."""
     for root in config.roots:
@@ -199,12 +195,12 @@ def program_of(every: list[SourceFile], config: BugConfig, analysis: Analysis | 
              and file.path.isprintable() and not QUOTED & {*file.path}
              and not GENERATED.search(file.text[:MAX_HEAD])]
     if coverage is None or coverage.contexts != "pytest":
-        return SelectedSources(files, analysis, None, {})
+        return SelectedSources(files, None, {})
     tests: Masks = {}
     for test, lines in zip(coverage.tests, lines_by_test(coverage), strict=True):
         if is_counted(test):
             add_lines(tests, lines)
-    return SelectedSources(files, analysis, tests, masks_of(coverage.import_lines))
+    return SelectedSources(files, tests, masks_of(coverage.import_lines))
 
 
 def _is_in(path: str, root: str) -> bool:
@@ -215,51 +211,27 @@ def _is_in(path: str, root: str) -> bool:
 
 def draw(program: SelectedSources, config: BugConfig) -> list[ProposedChange]:
     """Return as many candidates as a config asks for, in the order of its seed, all different."""
-    hotspots = program.analysis.hotspots if program.analysis else []
-    ranks = {one["id"]: rank for rank, one in enumerate(hotspots)}   # most tests: 0
-    edits = [edit for file in program.files for edit in _edits(file, program)]
-    ones = [Change(edit.operator.name, edit.operator.family, [(file, edit.span)], symbol)
-            for file, symbol, edit in edits]
-    ones, several = (in_order(sites, ranks, config.seed, every) for sites, every in
-                     zip((ones, [*_several(program.files, edits)]), EVERY, strict=True))
-    turns = zip_longest(_of_several(several), _of_one(ones, program.files))
+    ones = [edit for file in program.files for edit in _edits(file, program)]
+    turns = zip_longest(*(in_order(changes, config.seed, every) for changes, every in
+                          zip(([*_several(program)], ones), EVERY, strict=True)))
     by_change: dict[str, ProposedChange] = {}
-    for before, after, candidate in filter(None, chain.from_iterable(turns)):
+    for change in filter(None, chain.from_iterable(turns)):
         if len(by_change) == config.max_candidates:
             break
+        before = {file.path: file.text for file, _ in change.places}
+        after = {path: applied(text, [span for file, span in change.places if file.path == path])
+                 for path, text in before.items()}
         if not giveaways(before, after):
-            by_change.setdefault(normalised(candidate["diff"]), candidate)
+            n = len(change.places)
+            summary = f"{change.operator} in {n} places" if n > 1 else ""
+            candidate = candidate_of(before, after, change.operator, summary, change.symbol)
+            by_change.setdefault(normalised(candidate["diff"]),
+                                 candidate | {"family": change.family})
     return [*by_change.values()]
 
 
-def _of_one(sites: list[Change], files: list[SourceFile]
-            ) -> Iterator[tuple[Files, Files, ProposedChange]]:
-    """Yield (files before, after, candidate) of edits of one place."""
-    diffs = {file: SpanDiffs(file.path, file.text) for file in files}
-    for site in sites:
-        (file, span), = site.places
-        diff, lines = diffs[file].diff(*span)
-        yield {file.path: file.text}, {file.path: applied(file.text, [span])}, {
-            "diff": diff, "symbol": site.symbol, "operator": site.operator,
-            "family": site.family, "path": file.path, "lines": [*lines],
-            "summary": f"{site.operator} in line {lines[0]} of {file.path}"}
-
-
-def _of_several(sites: list[Change]) -> Iterator[tuple[Files, Files, ProposedChange]]:
-    """Yield (files before, after, candidate) of changes of several places."""
-    for site in sites:
-        before = {file.path: file.text for file, _ in site.places}
-        after = {path: applied(text, [span for file, span in site.places if file.path == path])
-                 for path, text in before.items()}
-        yield before, after, candidate_of(
-            before, after, site.operator, f"{site.operator} in {len(site.places)} places",
-            site.symbol) | {"family": site.family}
-
-
-def _edits(file: SourceFile,
-           program: SelectedSources) -> Iterator[tuple[SourceFile, str, SpanEdit]]:
-    """Yield the edits of a file whose lines tests or imports run, with the ids of the innermost
-    functions around them; without coverage, all edits."""
+def _edits(file: SourceFile, program: SelectedSources) -> Iterator[Change]:
+    """Yield the edits of a file whose lines tests or imports run; without coverage, all edits."""
     functions = [one for one in entities_of(file, tree_of(file)) if one.kind != "class"]
     tests, imports = ((lines or {}).get(file.path, 0) for lines in (program.tests, program.imports))
     for edit in unique_edits(file):
@@ -270,29 +242,29 @@ def _edits(file: SourceFile,
         if function and (first == function.line or edit.operator.counts == "function"):
             ran = mask_of(function.body_lines) & tests
         if ran or program.tests is None:
-            yield file, function.id if function else "", edit
+            yield Change(edit.operator.name, edit.operator.family, [(file, edit.span)],
+                         function.id if function else "")
 
 
-def _several(files: list[SourceFile],
-             edits: list[tuple[SourceFile, str, SpanEdit]]) -> Iterator[Change]:
-    """Yield the changes of several places. One of the edits, of lines that tests run, lies in a
-    place of each."""
-    starts = defaultdict(list)
-    for file, symbol, edit in edits:
-        starts[file].append((symbol, edit.start))
-    program = several_places.Program(files)
-    for change in chain(several_places.removals(program), several_places.contracts(program),
-                        several_places.copies(edits)):
-        places = sorted(change.places, key=lambda place: place[1][0] - place[1][1])   # long ones
-        symbols = [symbol for file, (start, end, _) in places
-                   for symbol, at in starts[file] if start <= at <= end]
-        if symbols:
-            yield replace(change, symbol=symbols[0])
+def _several(program: SelectedSources) -> Iterator[Change]:
+    """Yield the changes of several places, one of which tests run; without coverage, all."""
+    found = several_places.Program(program.files)
+    for change in chain(several_places.removals(found), several_places.contracts(found)):
+        lines = {file.path: [] for file, _ in change.places}
+        for file, (start, end, _) in change.places:   # it may start with the line feed before it
+            lines[file.path] += [file.text.count(b"\n", 0, at) + 1 for at in (start + 1, end)]
+        if program.tests is None or any(mask_of(ranges) & program.tests.get(path, 0)
+                                        for path, ranges in lines.items()):
+            file = change.places[0][0]
+            first, last = lines[file.path][:2]
+            symbols = symbols_at([(file.path, line) for line in range(first, last + 1)],
+                                 {file.path: file.text})
+            yield replace(change, symbol=next(iter(symbols), ""))
 
 
-def in_order(sites: list[Change], ranks: dict[str, int], seed: int, every: int) -> list[Change]:
-    """Return sites in an order in which functions take turns, hot ones more often, and no operator
-    comes more often than once in `every`, if others are left."""
+def in_order(sites: list[Change], seed: int, every: int) -> list[Change]:
+    """Return sites in an order in which functions take turns, and no operator comes more often than
+    once in `every`, if others are left."""
     drawn = random.Random(seed)
     n_sites = Counter(site.operator for site in sites)
     by_symbol: dict[tuple[str, str], list[tuple[float, Change]]] = defaultdict(list)
@@ -300,10 +272,9 @@ def in_order(sites: list[Change], ranks: dict[str, int], seed: int, every: int) 
         wait = drawn.expovariate(1 / n_sites[site.operator])
         by_symbol[site.places[0][0].path, site.symbol].append((wait, site))
     timed = []
-    for (_, symbol), waiting in by_symbol.items():
-        pace = 1 + HEAT * ranks.get(symbol, len(ranks)) / max(1, len(ranks))
+    for waiting in by_symbol.values():
         phase = drawn.random()
-        timed += [((turn + phase) * pace, site) for turn, site in enumerate(_sorted(waiting))]
+        timed += [(turn + phase, site) for turn, site in enumerate(_sorted(waiting))]
     n_before: Counter[str] = Counter()
     places = []
     for place, site in enumerate(_sorted(timed)):

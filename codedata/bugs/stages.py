@@ -105,7 +105,7 @@ class Stages:
     def _generate(self, models: Models) -> Stage:
         """Return the stage that makes candidates by the strategy."""
         settings, host = self.settings, self._host(models)
-        stores = self.environments(), self._analyses(), self._analyses("tests")
+        stores = self.environments(), self._analyses("tests")
         make = {METHOD: operators_stage, HISTORY: history_stage,
                 REWRITE: partial(rewrite_stage, models)}[self.strategy]
         return make(settings, host, *stores)

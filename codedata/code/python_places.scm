@@ -3,6 +3,11 @@
 (identifier) @name
 (function_definition name: (identifier) @defined parameters: (parameters) @ordered)
 (call function: [(identifier) @called (attribute attribute: (identifier) @called)] arguments: (argument_list) @ordered)
+(return_statement (_)? @ordered) @returned
+(function_definition name: (identifier) @returned return_type: (type (generic_type (type_parameter) @ordered)))
+(assignment left: (_) @ordered
+  right: [(call function: [(identifier) @unpacked (attribute attribute: (identifier) @unpacked)])
+    (await (call function: [(identifier) @unpacked (attribute attribute: (identifier) @unpacked)]))])
 [(default_parameter) (typed_default_parameter)] @option
 [(expression_statement . (string) .) (comment)] @text
 (pair value: [(identifier) @listed (attribute attribute: (identifier) @listed)])

@@ -60,10 +60,11 @@ def test_the_order_is_the_seeds_and_not_that_of_the_files():
 
 def test_operators_take_turns_and_few_failing_tests_come_first_but_one_alone_last():
     found = [a_good(1, "a", n_failing=9), a_good(2, "a"), a_good(3, "b"),
-             a_good(4, "c", n_failing=11), a_good(5, "a", n_failing=3)]
+             a_good(4, "c", n_failing=11), a_good(5, "a", n_failing=3),
+             a_good(6, "d", n_failing=11, n_places=2)]   # though it is of several places
     names = [name[6:] for name in chosen(found, WIDE)]
     assert {*names[:2]} == {"a.00000005", "b.00000003"}
-    assert names[2:] == ["a.00000001", "a.00000002", "c.00000004"]
+    assert names[2:] == ["a.00000001", "a.00000002", "d.00000006", "c.00000004"]
 
 
 def test_bugs_of_several_places_take_turns_with_others_or_come_first(tmp_path):
@@ -129,7 +130,8 @@ def test_the_view_takes_good_verdicts_on_what_stands_there(tmp_path):
     assert [*view.names()] == [id_of(good)]
     record = view.read(id_of(good))
     assert (record.instance_id, record.diff) == ("heron", good["diff"])
-    assert view.facts(id_of(good)).digests["diff"] == a_verdict(good)["diff"]
+    facts = view.facts(id_of(good))
+    assert (facts.digests["diff"], facts.n_places) == (a_verdict(good)["diff"], 1)
     assert not view.covers(id_of(edited))
 
 

@@ -17,7 +17,7 @@ from codedata.bugs.register import patterns, why_whole_suite
 from codedata.code.entities import SourceFile, read_sources
 from codedata.code.patches import normalised
 from codedata.errors import ItemFailed
-from codedata.records import Analysis, BugConfig, Coverage, Environment, parse
+from codedata.records import BugConfig, Coverage, Environment, parse
 
 STEPS = ["scale", "--steps", "register,generate"]
 SPANS = "spanset/spans.py"
@@ -40,7 +40,7 @@ def measured(lines: list[int], at_import: list[int]) -> Coverage:
 
 def made(text: str, coverage: Coverage | None = None) -> set[tuple[str, int]]:
     """Return (operator, first line) of all candidates."""
-    drawn = draw(program_of(sources(a=text), CONFIG, None, coverage), CONFIG)
+    drawn = draw(program_of(sources(a=text), CONFIG, coverage), CONFIG)
     return {(one["operator"], one["lines"][0]) for one in drawn}
 
 
@@ -48,12 +48,11 @@ def made(text: str, coverage: Coverage | None = None) -> set[tuple[str, int]]:
 def spanset():
     """Return what gives the candidates of the sample for fields of its config."""
     found = read_sources(REPO / "samples/repos/spanset").files
-    records = [parse(cls, read_json(REPO / f"samples/{cls.directory}/spanset.json"), "")
-               for cls in (Analysis, Coverage)]
+    coverage = parse(Coverage, read_json(REPO / "samples/coverage/spanset.json"), "")
 
     def candidates(**fields) -> list[dict]:
         config = replace(CONFIG, **fields)
-        return draw(program_of(found, config, *records), config)
+        return draw(program_of(found, config, coverage), config)
     return candidates
 
 
@@ -79,18 +78,26 @@ def test_a_candidate_names_its_place_and_git_applies_it(spanset, tmp_path):
     assert {*candidates[0]} == {"diff", "symbol", "summary", "operator", "family", "path", "lines"}
 
 
-def test_the_first_candidates_have_many_operators_and_functions_hot_ones_first():
+def test_the_first_candidates_have_many_operators_and_functions():
     text = "".join(f"def f{i}(a, b):\n    if a < b and a[0]:\n        return a + 1\n"
                    "    return g(a, b)\n" for i in range(100))
-    analysis = parse(Analysis, read_json(REPO / "samples/analysis/spanset.json"), "")
-    analysis = replace(analysis, hotspots=[{"id": f"a.py::f{i}", "score": 100 - i}
-                                           for i in range(100)])
-    drawn = draw(program_of(sources(a=text), CONFIG, analysis, None), CONFIG)
-    symbols, operators = (Counter(one[key] for one in drawn[:100])
-                          for key in ("symbol", "operator"))
-    n_hot = sum(n for symbol, n in symbols.items() if int(symbol.rpartition("f")[2]) < 30)
-    assert max(symbols.values()) <= 3 and len(symbols) > 50 and n_hot > 30
+    drawn = draw(program_of(sources(a=text), CONFIG, None), replace(CONFIG, max_candidates=100))
+    symbols, operators = (Counter(one[key] for one in drawn) for key in ("symbol", "operator"))
+    assert max(symbols.values()) <= 2 and len(symbols) > 80
     assert len(operators) > 12 and max(operators.values()) <= 13
+
+
+def test_changes_of_several_places_alternate_with_others_and_a_test_runs_one_of_the_places():
+    text = "".join(f"def f{i}(a, b):\n    return a - {i}\n" + "".join(
+        f"def {g}{i}(a):\n    return f{i}(a, {i})\n" for g in "gh") for i in range(5))
+    drawn = draw(program_of(sources(a=text), CONFIG, None), CONFIG)
+    several = [one for one in drawn if one["family"] == "contract"]
+    assert drawn[:6:2] == several[:3] and several[0]["summary"] == "parameters-swapped in 2 places"
+    assert len(several) > 5 and {one["symbol"] for one in several[:5]} == {
+        f"a.py::f{i}" for i in range(5)}   # of no function a second one before each has one
+    at_import = [n for n in range(1, 31) if n % 2 for _ in "ab"]
+    assert [name for name, _ in made(text, measured([4, 4], at_import)) if "param" in name] == [
+        "parameters-swapped"]   # and not where the call of line 4 stays
 
 
 def test_only_what_a_test_runs_is_changed():
@@ -116,13 +123,13 @@ def test_files_that_a_config_leaves_out_or_that_are_no_text_are_left_alone():
               for path in ("src/b.py", "docs/x.py", "pkg/_vendor/y.py", 'q"uoted.py')]
     found += [SourceFile("t.py", "python", b"n = a < b\n", True),
               SourceFile("made.py", "python", b"# @generated\nn = a < b\n", False)]
-    program = program_of(found, CONFIG, None, None)
+    program = program_of(found, CONFIG, None)
     assert [file.path for file in program.files] == ["a.py", "src/b.py"]
-    program = program_of(found, replace(CONFIG, roots=["./src/", "t.py"], exclude=[]), None, None)
+    program = program_of(found, replace(CONFIG, roots=["./src/", "t.py"], exclude=[]), None)
     assert [file.path for file in program.files] == ["src/b.py"]
     with pytest.raises(ItemFailed, match="no source in 'lib', a root of its config"):
-        program_of(found, replace(CONFIG, roots=["src", "lib"]), None, None)
-    assert draw(program_of([], CONFIG, None, None), CONFIG) == []
+        program_of(found, replace(CONFIG, roots=["src", "lib"]), None)
+    assert draw(program_of([], CONFIG, None), CONFIG) == []
 
 
 def test_the_reason_for_the_whole_suite_says_what_to_run():

@@ -69,7 +69,7 @@ def source_of(place: Place) -> str:
 
 
 def places(text: bytes = POND, path: str = "pond.py", language: str = "python") -> list:
-    program = program_of([SourceFile(path, language, text, False)], BugConfig(**CONFIG), None, None)
+    program = program_of([SourceFile(path, language, text, False)], BugConfig(**CONFIG), None)
     return places_in(program)
 
 
@@ -171,10 +171,10 @@ class Asked:
     def __init__(self, tmp_path, fake_llm):
         settings = replace(settings_for(fake_llm), root=tmp_path)
         self.stage = rewrite_stage(Models(settings), settings, factory_of(), Environments(tmp_path),
-                                   Analyses(tmp_path), Analyses(tmp_path, key="tests"))
+                                   Analyses(tmp_path, key="tests"))
 
     def candidate(self, number: int) -> dict:
-        made = self.stage.make(BatchItem(**CONFIG, part=number), environment_of(), None, None)
+        made = self.stage.make(BatchItem(**CONFIG, part=number), environment_of(), None)
         self.usage = made.usage
         return made.candidates[0]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 import ast
 
 from codedata.code.entities import SourceFile
-from codedata.code.operators import several_places, unique_edits
+from codedata.code.operators import several_places
 from codedata.code.operators.several_places import Change, Program, applied
 
 LOADER = '''\
 class Loader:
-    def __init__(self, path, strict=False):
+    def __init__(self, path, *, strict=False):
         """Read a file.
 
         :param path: its path
@@ -126,17 +126,44 @@ def test_parameters_change_places_in_all_calls_but_one():
     assert first[1]["b"].startswith("def scale(factor, value, base=0):\n    return value * factor")
     assert first[1]["a"] == CALLS.replace("x + 1, factor(3)", "factor(3), x + 1")
     assert second[1]["a"] == CALLS.replace("scale(x, 2)", "scale(2, x)")
-    files = files_of(a=CALLS.replace("x, 2", "x, factor=2"), b="def scale(value, factor): pass\n")
-    assert made(several_places.contracts(Program(files)), files) == []
+    method = "class B:\n    def scale({}):\n        pass\n"
+    for a, b, n in (("x, factor=2", "value, factor", 0), ("x, 2", "value, *factor: int", 0),
+                    ("x, x", "value, factor", 1), ("x, 2", "value, other", 0)):
+        files = files_of(a=CALLS.replace("x, 2", a), b=f"def scale({b}): pass\n",
+                         c=method.format(b.replace("other", "factor")))
+        found = made(several_places.contracts(Program(files)), files)
+        assert [(name, {*after}) for name, after in found] == [
+            ("parameters-swapped", {*"abc"})] * n
 
 
-def test_one_slip_is_made_in_all_lines_of_a_shape_or_with_a_name_of_several_functions():
-    lines = ["def f(n):", "    return n > LIMIT", "def g(m):", "    return m > OTHER",
-             "def h(x):", "    return x.y or len(x) > LIMIT"]
-    files = files_of(a="\n".join(lines))
-    edits = [(files[0], f"line {edit.statement[0]}", edit) for edit in unique_edits(files[0])]
-    changed = [{n for n, line in enumerate(after["a"].split("\n")) if ">=" in line}
-               for name, after in made(several_places.copies(edits), files)
-               if name == "boundary-copied"]
-    assert changed == [{1, 3}, {1, 5}]
-    assert made(several_places.copies(edits[:1]), files) == []
+PAIRS = """\
+def halves(text) -> tuple[str, int]:
+    if not text:
+        return None, None
+    return text[1:], len(text)
+
+
+def one(text):
+    rest, n = halves(text)
+    return rest * n
+
+
+def two(text):
+    (rest, n) = await halves(text)
+    return rest
+"""
+
+
+def test_results_change_places_where_all_calls_but_one_unpack_them():
+    files = files_of(a=PAIRS)
+    swapped = PAIRS.replace("[str, int]", "[int, str]").replace(
+        "text[1:], len(text)", "len(text), text[1:]")
+    found = made(several_places.contracts(Program(files)), files)
+    assert found == [("result-swapped", {"a": swapped.replace("(rest, n)", "(n, rest)")}),
+                     ("result-swapped", {"a": swapped.replace("rest, n = h", "n, rest = h")})]
+    for old, new in (("return None, None", "return"), ("return None, None", "return text.rest"),
+                     ("return None, None", "return *text, 1"), ("rest, n = h", "rest = h"),
+                     ("return rest\n", "return halves(rest)\n"), ("(rest, n) = await ", "")):
+        assert old in PAIRS
+        files = files_of(a=PAIRS.replace(old, new))
+        assert made(several_places.contracts(Program(files)), files) == []

@@ -4,26 +4,23 @@
                  bodies, calls and docstrings; its default says which branches stay. Or a function
                  that is listed in a table, together with its entry
     contract     the first two parameters of a function change places, in it and in its calls but
-                 for one
-    two places   one slip in several functions: in lines of the same shape, or with a name in common
+                 for one; or the first two results, in its returns and where calls unpack them
 
 Not promised: that a name is resolved. What shares its name with something else is left alone, or
 changed with it. A changed file need not parse.
 """
 from __future__ import annotations
 
-import builtins
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from keyword import kwlist
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from codedata.code.entities import SourceFile, query_of, tree_of
-from codedata.code.operators import SpanEdit, without
+from codedata.code.operators import without
 from codedata.code.operators.functions import unwrapped
 from codedata.code.operators.syntax import Span, ancestor
 from codedata.texts import toml_of
@@ -36,12 +33,6 @@ TABLES = toml_of(__package__, "several_places.toml")
 # questions about a name whose answer is that of its truth
 ASKED = {b"isinstance", b"len", b"callable", b"hasattr", b"issubclass"}
 MAX_PLACES = 15       # of a removal
-MAX_COPIES = 5        # of a slip
-# names that are not called, but for words of the language
-NAME = re.compile(rb"[A-Za-z_]\w{4,}")
-KNOWN = {*dir(builtins), *kwlist}   # names that have nothing to do with a project
-SHAPE = re.compile(rb"\b(?!(?:if|elif|else|return|not|in|is|for|and|or|None|True|False|raise|except"
-                   rb"|yield|with|while)\b)[A-Za-z_]\w*\b(?!\()")
 BLANK = re.compile(rb"\s*?(?=\n[ \t]*\S|\Z)")   # lines, up to the end of the last one
 Place = tuple[SourceFile, Span]
 Nodes = list[tuple[SourceFile, "Node"]]
@@ -54,7 +45,7 @@ class Change:
     operator: str
     family: str
     places: list[Place]
-    symbol: str = ""     # id of the innermost function around the first place that is run
+    symbol: str = ""     # id of the innermost function around the first place
 
 
 class Refused(Exception):
@@ -68,7 +59,8 @@ class Program:
         from tree_sitter import QueryCursor
         self.nodes: dict[str, Nodes] = defaultdict(list)   # by capture
         self.names: dict[bytes, Nodes] = defaultdict(list)   # by text
-        # {(capture, name): parameters of functions that are defined, arguments of calls}
+        # by (capture, name of a function): its parameters, its returns, the arguments of its calls,
+        # what these are assigned to
         self.ordered: dict[tuple[str, bytes], Nodes] = defaultdict(list)
         # ways to take out a name, by the place where it ends
         self.ways: dict[tuple[SourceFile, int], list[dict[str, Node]]] = defaultdict(list)
@@ -78,8 +70,10 @@ class Program:
                 firsts = {kind: nodes[0] for kind, nodes in captures.items()}
                 for kind, node in firsts.items():
                     self.nodes[kind].append((file, node))
-                    if kind in ("defined", "called"):
-                        self.ordered[kind, node.text].append((file, firsts["ordered"]))
+                    if kind in ("defined", "called", "returned", "unpacked"):
+                        name = _name(ancestor(node, "function_definition")) if (
+                            kind == "returned") else node.text
+                        self.ordered[kind, name].append((file, firsts.get("ordered", node)))
                 if "at" in firsts:
                     self.ways[file, firsts["at"].end_byte].append(firsts)
         for file, node in self.nodes["name"]:
@@ -195,8 +189,11 @@ def _name(node: Node | None) -> bytes:
 
 
 def _without_item(node: Node) -> Span:
-    """Return the edit that removes an item of a list, with its comma."""
+    """Return the edit that removes an item of a list, with its comma, and with a bare star that
+    would be last."""
     before, after = node.prev_named_sibling, node.next_named_sibling
+    if before and before.type == "keyword_separator" and not after:
+        return _without_item(before)[0], node.end_byte, b""
     if before and before.type != "comment":
         return before.end_byte, node.end_byte, b""
     return node.start_byte, after.start_byte if after else node.end_byte, b""
@@ -220,43 +217,34 @@ def _without(node: Node, text: bytes) -> Span:
 
 def contracts(program: Program) -> Iterator[Change]:
     """Yield the changes that swap the first two parameters of a function that has a name of its
-    own, and the arguments of all its calls but one."""
+    own, and the arguments of all its calls but one; or its first two results, if each return has
+    as many and each call is unpacked at once."""
     for kind, name in [*program.ordered]:
         if kind == "defined" and not name.startswith(b"__"):
-            own, calls = program.ordered[kind, name], program.ordered["called", name]
-            places = [(file, _swapped(file, node)) for file, node in own + calls]
-            if len(own) == 1 < len(calls) and all(span for _, span in places):
-                for n in range(1, len(places)):
-                    yield Change("parameters-swapped", "contract", places[:n] + places[n + 1:])
+            defined, called, returned, unpacked = (program.ordered[kind, name] for kind in (
+                "defined", "called", "returned", "unpacked"))
+            if len({node.text for _, node in defined}) == 1:
+                yield from _but_one("parameters-swapped", defined, called)
+                if len(called) == len(unpacked):
+                    yield from _but_one("result-swapped", returned, unpacked)
+
+
+def _but_one(operator: str, own: Nodes, uses: Nodes) -> Iterator[Change]:
+    """Yield the changes that swap the first two of a function's own nodes and of all uses but one.
+    """
+    places = [(file, _swapped(file, node)) for file, node in own + uses]
+    if own and len(uses) > 1 and all(span for _, span in places):
+        for n, (file, (start, end, new)) in enumerate(places):
+            if n >= len(own) and file.text[start:end] != new:
+                yield Change(operator, "contract", places[:n] + places[n + 1:])
 
 
 def _swapped(file: SourceFile, parent: Node) -> Span | None:
-    """Return the edit that swaps the first two parameters or arguments; None if there are not two,
-    or if one is named, a splat, or equal to the other."""
+    """Return the edit that swaps the first two of a list; None if there are not two, or if one is
+    named or a splat."""
     nodes = [one for one in parent.named_children if one.text not in (b"self", b"cls")][:2]
-    if len({one.text for one in nodes if one.type in TABLES["ordered"]}) < 2:
+    fits = [one.type in TABLES["ordered"] and not one.text.startswith(b"*") for one in nodes]
+    if parent.type not in TABLES["lists"] or fits != [True, True]:
         return None
     a, b = nodes
     return a.start_byte, b.end_byte, b.text + file.text[a.end_byte:b.start_byte] + a.text
-
-
-# two places --------------------------------------------------------------------------------------
-
-def copies(edits: Iterable[tuple[SourceFile, str, SpanEdit]]) -> Iterator[Change]:
-    """Yield the changes that make one slip in all lines of a shape, or in all that have a name in
-    common. They are in several functions. The edits come with the ids of their functions."""
-    groups = defaultdict(list)
-    for file, function, edit in edits:
-        if edit.operator.name in TABLES["copied"] and file.language == LANGUAGE and (
-                edit.new != b"pass"):
-            old = file.text[edit.start:edit.end]
-            line = (file.text[:edit.start].rpartition(b"\n")[2].lstrip() + old
-                    + file.text[edit.end:].partition(b"\n")[0])
-            names = {(old, name) for name in NAME.findall(line) if name.decode() not in KNOWN}
-            for key in (SHAPE.sub(b"x", line), *names):
-                groups[edit.operator.name, edit.new, key].append((function, (file, edit.span)))
-    changes = {(name, tuple(place for _, place in several)): None
-               for (name, _, _), several in groups.items()
-               if len({function for function, _ in several}) > 1 and len(several) <= MAX_COPIES}
-    for name, places in changes:
-        yield Change(f"{name}-copied", "two places", [*places])
