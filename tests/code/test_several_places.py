@@ -118,6 +118,8 @@ def test_a_function_listed_in_a_table_goes_with_its_entry_and_its_comment():
     assert found[1][1]["a"] == (
         'def read_csv(path):\n    return open(path).read()\n\n\n'
         'READERS = {\n    "csv": read_csv,\n}\n')
+    files = files_of(a=TABLE.replace('    "json": read_json,\n', ""))   # none would be left
+    assert made(several_places.removals(Program(files)), files) == []
 
 
 def test_parameters_change_places_in_all_calls_but_one():

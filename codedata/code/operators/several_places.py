@@ -190,8 +190,10 @@ def _name(node: Node | None) -> bytes:
 
 def _without_item(node: Node) -> Span:
     """Return the edit that removes an item of a list, with its comma, and with a bare star that
-    would be last."""
+    would be last. Raise Refused if it is all of a table."""
     before, after = node.prev_named_sibling, node.next_named_sibling
+    if not (before or after or node.parent.type in TABLES["lists"]):
+        raise Refused
     if before and before.type == "keyword_separator" and not after:
         return _without_item(before)[0], node.end_byte, b""
     if before and before.type != "comment":
