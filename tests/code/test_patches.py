@@ -45,13 +45,11 @@ def test_a_patch_is_reversed_as_git_would_write_it():
 
 
 def test_a_diff_made_without_git_has_the_lines_that_change():
-    def diff(new: bytes) -> str:
-        return text_diff({"same": b"x", "x y.py": b"a\nb\nc\nd\ne"}, {"x y.py": new, "same": b"x"})
-
-    assert diff(b"a\nb\nC\nd\ne") == (
+    before = {"same": b"x", "x y.py": b"a\nb\nc\nd\ne"}
+    diffs = [text_diff(before, before | {"x y.py": new})
+             for new in (b"a\nb\nC\nd\ne", b"0\na\nc\nd\nnew\nE\n")]
+    assert diffs[0] == (
         "diff --git a/x y.py b/x y.py\n--- a/x y.py\n+++ b/x y.py\n@@ -1,5 +1,5 @@\n"
         " a\n b\n-c\n+C\n d\n e\n\\ No newline at end of file\n")
-    assert diff(b"a\nb\nc\nd\nE\n").endswith("-e\n\\ No newline at end of file\n+E\n")
-    changed = [hunk.changed for new in (b"a\nB\nc\nd\nE\n", b"a\nc\nd\nnew\ne", b"0\na\nb\nc\nd\ne")
-               for hunk in hunks_of(diff(new))]
-    assert changed == [[2, 2, 5, 5], [2, 4], [0]]
+    assert diffs[1].endswith("-e\n\\ No newline at end of file\n+new\n+E\n")
+    assert [hunk.changed for diff in diffs for hunk in hunks_of(diff)] == [[3, 3], [0, 2, 5, 5, 5]]

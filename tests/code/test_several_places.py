@@ -2,10 +2,10 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
 
 from codedata.code.entities import SourceFile
-from codedata.code.operators import several_places
-from codedata.code.operators.several_places import Change, Program, applied
+from codedata.code.operators.several_places import Program, applied, contracts, removals
 
 LOADER = '''\
 class Loader:
@@ -60,18 +60,15 @@ def one(x):
 def two(x):
     return -scale(x + 1, factor(3))
 """
+SCALE = "def scale(value, factor):\n    return 3 * value\n"
 
 
-def files_of(**texts: str) -> list[SourceFile]:
-    return [SourceFile(f"{name}.py", "python", text.encode(), False)
-            for name, text in texts.items()]
-
-
-def made(changes, files: list[SourceFile]) -> list[tuple[str, dict[str, str]]]:
+def made(find: Callable, **texts: str) -> list[tuple[str, dict[str, str]]]:
     """Return (operator, {name of a changed file: its text}) of changes; each text parses."""
+    files = [SourceFile(f"{name}.py", "python", text.encode(), False)
+             for name, text in texts.items()]
     found = []
-    for change in changes:
-        assert isinstance(change, Change)
+    for change in find(Program(files)):
         after = {file.path[:-3]: applied(file.text, [span for where, span in change.places
                                                      if where is file]).decode()
                  for file in files if any(where is file for where, _ in change.places)}
@@ -81,9 +78,7 @@ def made(changes, files: list[SourceFile]) -> list[tuple[str, dict[str, str]]]:
 
 
 def test_an_option_is_taken_out_as_if_it_had_never_been_there():
-    files = files_of(a=LOADER)
-    (name, after), = (one for one in made(several_places.removals(Program(files)), files)
-                      if "strict" not in one[1]["a"])
+    (name, after), = (one for one in made(removals, a=LOADER) if "strict" not in one[1]["a"])
     assert name == "option-removed" and after["a"] == '''\
 class Loader:
     def __init__(self, path):
@@ -106,36 +101,31 @@ def load(path, *, size=10):
 
 def test_an_option_that_is_set_or_spoken_of_elsewhere_stays():
     for line in ("strict = strict or f()", "# strict is slow", "f(strict.x)"):
-        files = files_of(a=f"def f(a, strict=None):\n    {line}\n    if strict:\n        a = 1\n"
-                           "    return g(a)\n")
-        assert made(several_places.removals(Program(files)), files) == []
+        assert made(removals, a=f"def f(a, strict=None):\n    {line}\n    if strict:\n"
+                                "        a = 1\n    return g(a)\n") == []
 
 
 def test_a_function_listed_in_a_table_goes_with_its_entry_and_its_comment():
-    files = files_of(a=TABLE)
-    found = dict(enumerate(made(several_places.removals(Program(files)), files)))
-    assert [name for name, _ in found.values()] == ["handler-removed"] * 2
+    found = made(removals, a=TABLE)
+    assert [name for name, _ in found] == ["handler-removed"] * 2
     assert found[1][1]["a"] == (
         'def read_csv(path):\n    return open(path).read()\n\n\n'
         'READERS = {\n    "csv": read_csv,\n}\n')
-    files = files_of(a=TABLE.replace('    "json": read_json,\n', ""))   # none would be left
-    assert made(several_places.removals(Program(files)), files) == []
+    # none would be left
+    assert made(removals, a=TABLE.replace('    "json": read_json,\n', "")) == []
 
 
 def test_parameters_change_places_in_all_calls_but_one():
-    files = files_of(a=CALLS, b="def scale(value, factor, base=0):\n    return value * factor\n")
-    first, second = made(several_places.contracts(Program(files)), files)
-    assert first[1]["b"].startswith("def scale(factor, value, base=0):\n    return value * factor")
-    assert first[1]["a"] == CALLS.replace("x + 1, factor(3)", "factor(3), x + 1")
+    first, second = made(contracts, a=CALLS, b=2 * SCALE)
+    assert first == ("parameters-swapped", {
+        "a": CALLS.replace("x + 1, factor(3)", "factor(3), x + 1"),
+        "b": 2 * SCALE.replace("value, factor", "factor, value")})
     assert second[1]["a"] == CALLS.replace("scale(x, 2)", "scale(2, x)")
-    method = "class B:\n    def scale({}):\n        pass\n"
-    for a, b, n in (("x, factor=2", "value, factor", 0), ("x, 2", "value, *factor: int", 0),
-                    ("x, x", "value, factor", 1), ("x, 2", "value, other", 0)):
-        files = files_of(a=CALLS.replace("x, 2", a), b=f"def scale({b}): pass\n",
-                         c=method.format(b.replace("other", "factor")))
-        found = made(several_places.contracts(Program(files)), files)
-        assert [(name, {*after}) for name, after in found] == [
-            ("parameters-swapped", {*"abc"})] * n
+    assert len(made(contracts, a=CALLS.replace("x, 2", "x, x"), b=SCALE)) == 1
+    for a, b in ((CALLS.replace("2", "factor=2"), SCALE),
+                 (CALLS, SCALE.replace("factor", "*factor: int")),
+                 (CALLS, SCALE + SCALE.replace("factor", "other"))):
+        assert made(contracts, a=a, b=b) == []
 
 
 PAIRS = """\
@@ -145,27 +135,17 @@ def halves(text) -> tuple[str, int]:
     return text[1:], len(text)
 
 
-def one(text):
-    rest, n = halves(text)
-    return rest * n
-
-
-def two(text):
-    (rest, n) = await halves(text)
-    return rest
+rest, n = halves(1)
+(rest, n) = await halves(2)
 """
 
 
 def test_results_change_places_where_all_calls_but_one_unpack_them():
-    files = files_of(a=PAIRS)
-    swapped = PAIRS.replace("[str, int]", "[int, str]").replace(
-        "text[1:], len(text)", "len(text), text[1:]")
-    found = made(several_places.contracts(Program(files)), files)
-    assert found == [("result-swapped", {"a": swapped.replace("(rest, n)", "(n, rest)")}),
-                     ("result-swapped", {"a": swapped.replace("rest, n = h", "n, rest = h")})]
+    swapped = PAIRS.replace("str, int", "int, str").replace("text[1:], len(text)",
+                                                            "len(text), text[1:]")
+    assert made(contracts, a=PAIRS) == [
+        ("result-swapped", {"a": swapped.replace("(rest, n)", "(n, rest)")}),
+        ("result-swapped", {"a": swapped.replace("rest, n = h", "n, rest = h")})]
     for old, new in (("return None, None", "return"), ("return None, None", "return text.rest"),
-                     ("return None, None", "return *text, 1"), ("rest, n = h", "rest = h"),
-                     ("return rest\n", "return halves(rest)\n"), ("(rest, n) = await ", "")):
-        assert old in PAIRS
-        files = files_of(a=PAIRS.replace(old, new))
-        assert made(several_places.contracts(Program(files)), files) == []
+                     ("rest, n = h", "rest = h"), ("(rest, n) = await ", "")):
+        assert made(contracts, a=PAIRS.replace(old, new)) == []
