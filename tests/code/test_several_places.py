@@ -147,5 +147,5 @@ def test_results_change_places_where_all_calls_but_one_unpack_them():
         ("result-swapped", {"a": swapped.replace("(rest, n)", "(n, rest)")}),
         ("result-swapped", {"a": swapped.replace("rest, n = h", "n, rest = h")})]
     for old, new in (("return None, None", "return"), ("return None, None", "return text.rest"),
-                     ("rest, n = h", "rest = h"), ("(rest, n) = await ", "")):
+                     ("rest, n = h", "rest = h"), ("await halves(2)", "halves(2)\nhalves(3)")):
         assert made(contracts, a=PAIRS.replace(old, new)) == []
