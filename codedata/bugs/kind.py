@@ -21,6 +21,7 @@ from codedata.bugs.generate import batch_items, n_batches
 from codedata.bugs.history import HISTORY
 from codedata.bugs.instances import (
     AGENT,
+    FEATURE,
     Word,
     agents_candidates,
     bug_tasks,
@@ -31,9 +32,9 @@ from codedata.bugs.instances import (
 from codedata.bugs.issue_facts import Differences
 from codedata.bugs.register import why_not_chosen
 from codedata.code.entities import language_of
-from codedata.code.patches import diff_of
+from codedata.code.patches import diff_of, n_changed_lines
 from codedata.disk.store import Store, digest
-from codedata.errors import ItemFailed
+from codedata.errors import Excluded, ItemFailed
 from codedata.records import (
     BUG,
     Analysis,
@@ -89,7 +90,12 @@ class Bugs(PatchKind):
 
     def cases(self, candidate: Candidate, run: FirstRun, host: SandboxFactory, label: str,
               environment: Environment, *joined) -> tuple[list[Case], Object]:
-        """Return calls with other arguments than the tests', and the strength of the task."""
+        """Return calls with other arguments than the tests', and the strength of the task. Raise
+        Excluded for a feature that the fix takes back for the most part."""
+        n_undone = n_changed_lines(diff_of(run.after, run.before))
+        if candidate.words.get("family") == FEATURE and (
+                2 * n_undone > n_changed_lines(candidate.diff)):
+            raise Excluded("its tests refuse the feature: a fix takes most of it back")
         name, script = environment.repo_name, environment.test_script
         with (open_environment(environment, host, label) as right,
               open_environment(environment, host, label) as wrong):
