@@ -30,7 +30,7 @@ from codedata.bugs.instances import (
     scale_candidates,
 )
 from codedata.bugs.issue_facts import Differences
-from codedata.bugs.register import why_not_chosen
+from codedata.bugs.register import why_whole_suite
 from codedata.code.entities import language_of
 from codedata.code.patches import diff_of, n_changed_lines
 from codedata.disk.store import Store, digest
@@ -158,7 +158,7 @@ def scale_screens(root: Path, bug: BugSettings, analyses: Store, coverages: Stor
         "bug", rules_of(bug),
         Reads(scale_candidates(root, batch_items(root, "", n_batches)),
               ("base_commit", "candidates"), made_by="bug_inject.generate"),
-        (Reads(Store(root, BugConfig), ("selection", "reason", "timeout_s"),
+        (Reads(Store(root, BugConfig), ("selection", "timeout_s"),
                made_by="bug_inject.register", same="base_commit"),
          Reads(coverages, COVERAGE_FIELDS, same="base_commit", optional=True),
          Reads(analyses, (), same="base_commit", optional=True)),
@@ -170,7 +170,7 @@ def to_screen(item: Candidates, environment: Environment, config: BugConfig,
     """Return the diffs of a file of candidates, and how to screen them."""
     return DiffsToScreen(
         [one["diff"] for one in item.candidates], coverage, partial(_verdicts, item, analysis),
-        why_not_chosen(config, coverage, environment), config.timeout_s)
+        why_whole_suite(config, coverage, environment), config.timeout_s)
 
 
 def _verdicts(record: Candidates, analysis: Analysis | None, screened: Mapping[str, Screened],
