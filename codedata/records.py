@@ -621,7 +621,6 @@ class BugConfig(OfRepository):
     roots: list[str]         # files and folders that bugs are put into; ["."]: all
     exclude: list[str]       # patterns of paths, as of fnmatch, that are left as they are
     selection: str           # plugin: tests by coverage/, in a warm process | none: the whole suite
-    reason: str              # why it is none; "" if it is not
     timeout_s: Seconds       # of a run of the whole suite
     max_candidates: int      # by procedure
     seed: int

@@ -32,6 +32,7 @@ from codedata.agent import (
 from codedata.bugs.effects import symbols_at
 from codedata.bugs.giveaways import giveaways
 from codedata.bugs.hotspots import CodeMap
+from codedata.bugs.instances import FEATURE
 from codedata.code.entities import (
     SourceFile,
     branches_of,
@@ -65,7 +66,6 @@ from codedata.texts import fill, printable, text_of
 
 METHOD = "agent"
 TRAJECTORIES = "bug/_trajectories"
-FEATURE = "feature"
 PROMPTS = {"break": ("inject_bug.md", "inject_break.md", "inject.md"),
            FEATURE: ("inject_feature.md", "inject.md"),
            "promise": ("inject_bug.md", "inject_promise.md", "inject.md")}
@@ -153,7 +153,8 @@ class Submission:
         begin_step("tests in a fresh container")
         run = self.run_with(diff)
         self.reason, failing = run.screened.reason, run.screened.failing
-        self.reason = self.reason or ", ".join(giveaways(before, after, run.log))
+        if self.strategy != FEATURE:   # what is built honestly hides nothing
+            self.reason = self.reason or ", ".join(giveaways(before, after, run.log))
         if not self.reason:
             self.candidate = {"diff": diff, "symbol": symbol, "summary": answer.strip(),
                               "family": self.strategy}
@@ -188,8 +189,8 @@ class Submission:
 
 def diff_and_symbol(before: Files, after: Files, strategy: str, max_lines: int) -> tuple[str, str]:
     """Return (the diff in git's format, the id of the first changed function or ""). Raise
-    RefusedChange if the difference is empty or too long, or gives itself away; if a feature is in
-    one file; or if another change adds or changes a comment or a docstring."""
+    RefusedChange if the difference is empty or too long; if a feature is in one file; or if another
+    change gives itself away, or adds or changes a comment or a docstring."""
     if strategy == FEATURE and len(after) == 1:
         raise RefusedChange("a feature changes two files or more")
     if strategy != FEATURE and (more := remarks(after) - remarks(before)):
@@ -203,7 +204,7 @@ def diff_and_symbol(before: Files, after: Files, strategy: str, max_lines: int) 
     if n_lines > max_lines or len(diff) > MAX_DIFF_CHARS:
         raise RefusedChange(f"{n_lines} lines are added or removed in {len(diff):,} characters; "
                             f"the limits are {max_lines} lines and {MAX_DIFF_CHARS:,} characters")
-    if found := giveaways(before, after):
+    if strategy != FEATURE and (found := giveaways(before, after)):
         raise RefusedChange(f"it gives itself away, in {found[0]}")
     symbols = symbols_at([(hunk.path, hunk.start) for hunk in hunks], before)
     return diff, next(iter(symbols), "")

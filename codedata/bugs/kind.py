@@ -21,6 +21,7 @@ from codedata.bugs.generate import batch_items, n_batches
 from codedata.bugs.history import HISTORY
 from codedata.bugs.instances import (
     AGENT,
+    FEATURE,
     Word,
     agents_candidates,
     bug_tasks,
@@ -29,11 +30,11 @@ from codedata.bugs.instances import (
     scale_candidates,
 )
 from codedata.bugs.issue_facts import Differences
-from codedata.bugs.register import why_not_chosen
+from codedata.bugs.register import why_whole_suite
 from codedata.code.entities import language_of
-from codedata.code.patches import diff_of
+from codedata.code.patches import diff_of, n_changed_lines
 from codedata.disk.store import Store, digest
-from codedata.errors import ItemFailed
+from codedata.errors import Excluded, ItemFailed
 from codedata.records import (
     BUG,
     Analysis,
@@ -89,7 +90,12 @@ class Bugs(PatchKind):
 
     def cases(self, candidate: Candidate, run: FirstRun, host: SandboxFactory, label: str,
               environment: Environment, *joined) -> tuple[list[Case], Object]:
-        """Return calls with other arguments than the tests', and the strength of the task."""
+        """Return calls with other arguments than the tests', and the strength of the task. Raise
+        Excluded for a feature that the fix takes back for the most part."""
+        n_undone = n_changed_lines(diff_of(run.after, run.before))
+        if candidate.words.get("family") == FEATURE and (
+                2 * n_undone > n_changed_lines(candidate.diff)):
+            raise Excluded("its tests refuse the feature: a fix takes most of it back")
         name, script = environment.repo_name, environment.test_script
         with (open_environment(environment, host, label) as right,
               open_environment(environment, host, label) as wrong):
@@ -152,7 +158,7 @@ def scale_screens(root: Path, bug: BugSettings, analyses: Store, coverages: Stor
         "bug", rules_of(bug),
         Reads(scale_candidates(root, batch_items(root, "", n_batches)),
               ("base_commit", "candidates"), made_by="bug_inject.generate"),
-        (Reads(Store(root, BugConfig), ("selection", "reason", "timeout_s"),
+        (Reads(Store(root, BugConfig), ("selection", "timeout_s"),
                made_by="bug_inject.register", same="base_commit"),
          Reads(coverages, COVERAGE_FIELDS, same="base_commit", optional=True),
          Reads(analyses, (), same="base_commit", optional=True)),
@@ -164,7 +170,7 @@ def to_screen(item: Candidates, environment: Environment, config: BugConfig,
     """Return the diffs of a file of candidates, and how to screen them."""
     return DiffsToScreen(
         [one["diff"] for one in item.candidates], coverage, partial(_verdicts, item, analysis),
-        why_not_chosen(config, coverage, environment), config.timeout_s)
+        why_whole_suite(config, coverage, environment), config.timeout_s)
 
 
 def _verdicts(record: Candidates, analysis: Analysis | None, screened: Mapping[str, Screened],

@@ -66,7 +66,7 @@ class Stages:
         settings, host = self.settings, self._host
         return {
             "register": lambda models: register_stage(
-                settings, host(models), self.environments(), self._analyses("tests")),
+                settings, host(models), self.environments()),
             "generate": self._generate,
             "validate": lambda models: screen_stage(
                 scale_screens(settings.root, settings.bug, self._analyses(),

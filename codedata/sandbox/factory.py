@@ -134,7 +134,7 @@ class SandboxFactory:
         """Build an image from a Dockerfile's text, with the network on, and return the result.
         forget() removes the image, or reap() after a crash."""
         from codedata.sandbox.images.build import BuildLimits, build  # the engine's client
-        limits = BuildLimits(**vars(self._settings), timeout_s=timeout_s, network=True)
+        limits = BuildLimits(**vars(self._settings), timeout_s=timeout_s)
         return build(context, dockerfile, tag, limits, run_label=label, stop=self._stop)
 
     def has_image(self, image: str, image_id: str = "") -> bool:

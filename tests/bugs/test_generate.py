@@ -21,7 +21,7 @@ from codedata.records import BugConfig, Coverage, Environment, parse
 
 STEPS = ["scale", "--steps", "register,generate"]
 SPANS = "spanset/spans.py"
-CONFIG = BugConfig("samples/spanset", "spanset", "c5", "", ["."], patterns(), "plugin", "", 60.0,
+CONFIG = BugConfig("samples/spanset", "spanset", "c5", "", ["."], patterns(), "plugin", 60.0,
                    1000, 0)
 
 
@@ -129,12 +129,13 @@ def test_files_that_a_config_leaves_out_or_that_are_no_text_are_left_alone():
 def test_the_reason_for_the_whole_suite_says_what_to_run():
     environment = Environment(**an_environment("heron"))
     coverage = measured([1, 1], [])
-    assert why_whole_suite(coverage, environment) == ""
-    assert why_whole_suite(None, environment) == (
+    assert why_whole_suite(CONFIG, coverage, environment) == ""
+    assert why_whole_suite(CONFIG, None, environment) == (
         "coverage/ has no record of its commit: run python analyze.py --only heron, then "
         "python bug_inject.py scale --only heron")
-    assert why_whole_suite(replace(coverage, contexts="none", reason="no pytest"),
+    assert why_whole_suite(CONFIG, replace(coverage, contexts="none", reason="no pytest"),
                            environment) == "no pytest"
+    assert why_whole_suite(replace(CONFIG, selection="none"), coverage, environment)
 
 
 def candidates_in(root) -> dict[str, bytes]:
@@ -152,7 +153,7 @@ def test_the_steps_resume_and_an_edited_config_is_kept_and_honoured(heron_image,
     assert run().returncode == 0
     config = tmp_path / "bug/_config/heron.json"
     written = json.loads(config.read_text())
-    assert (written["selection"], written["roots"], written["seed"]) == ("none", ["."], 0)
+    assert (written["selection"], written["roots"], written["seed"]) == ("plugin", ["."], 0)
     first = candidates_in(tmp_path)
     assert {*first} == {"heron.1", "egret.1"}     # the files from the second on have none
     record = json.loads(first["heron.1"])

@@ -29,7 +29,7 @@ from codedata.records import BugConfig
 from codedata.suites.environments import Environments
 
 CONFIG = {"repo": "birds/heron", "repo_name": "heron", "base_commit": "", "environment": "",
-          "roots": ["."], "exclude": [], "selection": "none", "reason": "", "timeout_s": 60.0,
+          "roots": ["."], "exclude": [], "selection": "none", "timeout_s": 60.0,
           "max_candidates": 10, "seed": 0}
 POND = b'''import functools
 

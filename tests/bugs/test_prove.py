@@ -56,21 +56,24 @@ def root(heron, tmp_path):
         engine.connect().remove_image(f"codedata-bug/{name}", force=True)
 
 
-def candidate(root, k: int, patch: str) -> None:
-    write_candidate(root, f"heron.agent-{k}", patch, symbol="", summary="", family="feature")
+def candidate(root, k: int, patch: str, family: str = "break") -> None:
+    write_candidate(root, f"heron.agent-{k}", patch, symbol="", summary="", family=family)
     edit(root / f"bug/_candidates/heron.agent-{k}.json", base_commit="")
 
 
 @pytest.mark.docker
 def test_a_good_candidate_becomes_a_task_and_again_without_its_image_and_others_say_why_not(root):
-    for k, patch in enumerate((FEATURE, f"# the same\n{FEATURE}", diff("import random", "")), 1):
-        candidate(root, k, patch)
-    candidate(root, 4, BUG)
-    edit(root / "bug/_candidates/heron.agent-4.json", base_commit="0" * 40)
+    features = FEATURE, f"# the same\n{FEATURE}", diff("import random", ""), BUG
+    for k, patch in enumerate(features, 1):
+        candidate(root, k, patch, "feature")
+    candidate(root, 5, BUG)
+    edit(root / "bug/_candidates/heron.agent-5.json", base_commit="0" * 40)
     done = prove(root)
     assert done.returncode == 0 and "is of another base commit than env/" in done.stderr
     assert refusals(root) == {"heron.agent-2": "it is the same change as heron.agent-1",
-                              "heron.agent-3": "no test that passed before fails"}
+                              "heron.agent-3": "no test that passed before fails",
+                              "heron.agent-4": "its tests refuse the feature: a fix takes most of "
+                                               "it back"}
     name, = bugs_in(root)
     assert name == f"heron.agent-1.{normalised(FEATURE)[:8]}"
     bug = read_task(root, name)
@@ -87,7 +90,7 @@ def test_a_good_candidate_becomes_a_task_and_again_without_its_image_and_others_
     assert bug.config["metadata"]["tags"] == ["python", "bug", "feature"]
     sizes = ("tests", "broken", "files", "lines_added", "lines_removed")
     assert [bug.proof[key] for key in sizes] == [11, 3, 1, 2, 1]
-    assert "nothing to do" in prove(root, "--only", "heron.agent-[1-3]*").stderr
+    assert "nothing to do" in prove(root, "--only", "heron.agent-[1-4]*").stderr
     image = image_of(bug)
     engine.connect().remove_image(image, force=True)
     assert "failed 1" in prove(root, "--status").stderr

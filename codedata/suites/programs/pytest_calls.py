@@ -48,7 +48,6 @@ MAX_KEY = 60                   # characters of a key, where a part of a result i
 BY_REPR = (datetime.date, datetime.datetime, datetime.time, datetime.timedelta, datetime.timezone,
            decimal.Decimal, fractions.Fraction, uuid.UUID, range)
 PLAIN = (int, float, complex, str, bytes, bool, type(None), type(...), type(NotImplemented))
-NAMES_FORMS = hasattr(ast, "unparse")   # Python 3.8 has it not: it notes no operators
 A, B = ast.Name("a", ast.Load()), ast.Name("b", ast.Load())   # the operands of an operator
 CONTAINERS = (list, tuple, set, frozenset, dict, collections.OrderedDict, collections.deque,
               collections.Counter, collections.defaultdict)
@@ -148,9 +147,7 @@ class Instrument(ast.NodeTransformer):
         return self.binary(node, ast.BinOp(A, node.op, B), node.left, node.right)
 
     def binary(self, node, form, left, right):
-        """Note an operator and its operands, if this Python can name it."""
-        if not NAMES_FORMS:
-            return node
+        """Note an operator and its operands."""
         return self.hooked(node, "binary", ast.Constant(ast.unparse(form)), left, right)
 
     def visit_Assign(self, node):
