@@ -50,7 +50,7 @@ def why_whole_suite(config: BugConfig, coverage: Coverage | None, environment: E
     if config.selection != PLUGIN:
         return "selection: none"
     if coverage is None:
-        only = f"--only {environment.repo_name}"
-        return (f"coverage/ has no record of its commit: run python analyze.py {only}, then "
-                f"python bug_inject.py scale {only}")
+        name = environment.repo_name
+        return (f"coverage/ has no record of its commit: run python analyze.py --only {name}, then "
+                f"python bug_inject.py scale --only {name}")
     return "" if coverage.contexts == "pytest" else coverage.reason
