@@ -143,13 +143,12 @@ class Differences:
     def _pruned(self, bases: Sequence[Difference]) -> list[Difference]:
         """Return the differences with scripts of fewer lines: the ones that the outcome needs in
         either tree."""
-        needed = [self._replay(tree, [*map(_job, scripts)], prune=True) for tree, scripts in zip(
-            self._trees, ([one.right for one in bases], [one.wrong for one in bases]),
-            strict=True)]
+        jobs = [_job(one.right) for one in bases]
+        sides = [self._replay(tree, jobs, prune=True) for tree in self._trees]
         shorter = []
-        for base, *sides in zip(bases, *needed, strict=True):
-            kept = [line for one, whole in zip(sides, (base.right, base.wrong), strict=True)
-                    for line in (one or whole).lines]
+        for base, *needed in zip(bases, *sides, strict=True):
+            # where the bug ends it before: what the value that is wanted needs, or nothing
+            kept = [line for one in needed if one for line in one.lines]
             script = [line for line in base.right.lines if line in kept], base.right.last
             shorter.append(ReplayJob(*(tidied(*script) if self._is_python else script)))
         return sorted(self._differing(shorter, RECORDED), key=lambda one: one.rank) or [*bases]

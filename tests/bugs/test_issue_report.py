@@ -162,7 +162,8 @@ def test_the_one_case_of_an_only_test_is_no_report_till_another_writer_is_asked(
 
 def test_what_a_script_prints_with_the_fix_is_wanted_where_it_ends_before(tmp_path, report):
     files = {FILE: "import heron\n\n\ndef test_knee():\n    paces = ['']\n"
-                   "    paces += [heron.wade(31)]\n    assert len(paces) == 2\n"}
+                   "    paces += [heron.wade(31)]\n    mud = 'x' * 9\n"
+                   "    assert len(paces) == 2 and mud\n"}
     bug = a_bug(hidden=files, FAIL_TO_PASS=[f"{FILE}::test_knee"])
     assert report(more="[issue]\nwriter = 'template'\n", bugs=[bug]) == 0
     made = read_bug(tmp_path)
