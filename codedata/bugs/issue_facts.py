@@ -11,7 +11,6 @@ texts; and the outcome must be of the kind and type that the recorded call has.
 """
 from __future__ import annotations
 
-import ast
 import random
 import re
 from collections import defaultdict
@@ -48,7 +47,7 @@ CALL = re.compile(r"(\w+)\(((?:[^()[{,]*,)*)\s*(\w+=(?!=))?[^()]*$")
 CLOSED = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[([{][^()[\]{}'"]*[)\]}]""")
 WRAPPED = re.compile(r"^(?:list|sorted)\((.*)\)$", re.MULTILINE)   # by a replay
 MAX_JOBS = 400             # scripts of a bug
-KINDS = ("value", "order", "warns", "returns", "silent", "raises", "fails", "other_error")
+KINDS = ("value", "warns", "returns", "silent", "raises", "fails", "other_error")
 MAX_BASES = 6              # differences that are shortened and varied
 MAX_VARIED = 24            # varied cases that are tried for one of them
 MAX_LINES = 6              # before the last line of a script: longer scripts come later
@@ -74,7 +73,7 @@ class Difference:
 
     @property
     def kind(self) -> str:
-        """Return what differs: value, order or warns; raises, returns or other_error; fails or
+        """Return what differs: value or warns; raises, returns or other_error; fails or
         silent for a script that prints nothing (with the bug, without it)."""
         if self.wrong.kind == "raises":
             if self.right.kind == "raises":
@@ -82,10 +81,7 @@ class Difference:
             return "raises" if self.right.last else "fails"
         if self.right.kind == "raises":
             return "returns" if self.right.last else "silent"
-        if self.right.last == CAUGHT:
-            return "warns"
-        is_order = sorted(self.right.text) == sorted(self.wrong.text)
-        return "order" if is_order else "value"
+        return "warns" if self.right.last == CAUGHT else "value"
 
     @property
     def outcomes(self) -> list[str]:
@@ -93,24 +89,15 @@ class Difference:
         return [one.kind if one.kind == "value" else one.type for one in (self.right, self.wrong)]
 
     @property
-    def form(self) -> str:
-        """Return the kind of difference; "effect" for a value read after calls that return nothing.
-        """
-        is_effect = any(re.match(r"[\w.]+(?:\[.+\] = .*|\(.*\))$", line, re.DOTALL)
-                        for line in self.right.lines)
-        return "effect" if is_effect and self.kind == "value" else self.kind
-
-    @property
     def rank(self) -> tuple:
         """Return its place in the order of differences: what is right without an error first, then
         varied cases, then values before errors, then short scripts."""
         compares = re.search(r" (?:[=!]=|[<>]=?|in|is) ", self.right.last) is not None
-        is_internal = self.wrong.type in ("AttributeError", "NameError", "UnboundLocalError")
         length = len(self.right.program) + len(self.right.told) // 2
         says_little = compares or self.right.told in ("True", "False", "None") or (
             self.right.last.startswith(("len(", "isinstance(")))
         return (self.kind == "other_error", says_little, self.case != VARIED,
-                len(self.right.lines) > MAX_LINES, is_internal,
+                len(self.right.lines) > MAX_LINES, not self.right.program.isascii(),
                 KINDS.index(self.kind), length, self.right.program)
 
 
@@ -130,7 +117,7 @@ class Differences:
                  if one.right.type != "NameError"]   # of a name that a script lacks
         bases = sorted(shown, key=lambda one: one.rank)[:MAX_BASES]
         begin_step("shortening it")
-        pruned = self._pruned(bases)[:MAX_BASES]
+        pruned = self._pruned(bases)
         if not pruned:
             return []
         begin_step("running other cases")
@@ -157,17 +144,14 @@ class Differences:
         """Return the differences with scripts of fewer lines: the ones that the outcome needs in
         either tree."""
         jobs = [_job(one.right) for one in bases]
-        sides = [self._recorder.replay(tree, jobs, self._script, prune=True, total_s=REPLAY_S)
-                 for tree in self._trees]
+        sides = [self._replay(tree, jobs, prune=True) for tree in self._trees]
         shorter = []
         for base, *needed in zip(bases, *sides, strict=True):
-            kept = [{*one.lines} if one else {*base.right.lines} for one in needed]
-            for wanted in (kept[0], kept[0] | kept[1]):
-                lines = [line for line in base.right.lines if line in wanted]
-                script = lines, base.right.last
-                shorter.append(ReplayJob(*(tidied(*script) if self._is_python else script)))
-        found = {one.right.program: one for one in (*self._differing(shorter, RECORDED), *bases)}
-        return sorted(found.values(), key=lambda one: one.rank)
+            # where the bug ends it before: what the value that is wanted needs, or nothing
+            kept = [line for one in needed if one for line in one.lines]
+            script = [line for line in base.right.lines if line in kept], base.right.last
+            shorter.append(ReplayJob(*(tidied(*script) if self._is_python else script)))
+        return sorted(self._differing(shorter, RECORDED), key=lambda one: one.rank) or [*bases]
 
     def held_out(self, events: Iterable[Event], tests: Iterable[str]
                  ) -> tuple[list[Case], Object]:
@@ -178,7 +162,8 @@ class Differences:
         names = {PARTS.sub(".", test) for test in tests}
         first = [event for event in events if PARTS.sub(".", event.test) in names]
         jobs = jobs_of([*first, *events], {event.of for event in first}, may_be_private=True)
-        bases = [one.right for one in self._differing(jobs[:MAX_RECORDED], RECORDED)]
+        bases = [right for right, wrong in self._outcomes(jobs[:MAX_RECORDED])
+                 if wrong and wrong.told != right.told]
         if not bases:
             return [], {"cases": {"none": NO_CALL}}
         begin_step("running other cases")
@@ -188,7 +173,7 @@ class Differences:
         found = []   # (slot, right outcome, whether the bug has another)
         for right, wrong in self._outcomes([_job(one) for _, one in tried.values()]):
             slot, one = tried.get(right.program, ("", right))
-            if slot and (right.kind, right.type) == (one.kind, one.type):
+            if slot and wrong and (right.kind, right.type) == (one.kind, one.type):
                 found.append((slot, right, not is_expected(vars(wrong), [right.kind, right.told])))
         killed = {slot for slot, _, is_changed in found if is_changed}
         strength = {"killed": len(killed) + 1, "tried": len({slot for slot, *_ in found}) + 1}
@@ -203,20 +188,27 @@ class Differences:
         return [([*one.lines, one.last], one.kind, one.told) for one in (*changed, *equal)], about
 
     def _differing(self, jobs: Sequence[ReplayJob], case: str) -> list[Difference]:
-        """Return the differences between the two trees that the scripts of `jobs` show."""
-        return [Difference(one, other, case) for one, other in self._outcomes(jobs)
-                if other.told != one.told]
+        """Return the differences between the two trees that the scripts of `jobs` show. In Python,
+        an error with the bug may come from an earlier line; then that line ends `wrong`."""
+        pairs = self._outcomes(jobs)
+        starts = [(one, ReplayJob(one.lines[:n + 1], "")) for one, other in pairs
+                  if not other and self._is_python for n in range(len(one.lines))][:MAX_JOBS]
+        errors = self._replay(self._trees[1], [start for _, start in starts])
+        pairs += [(one, error) for (one, _), error in zip(starts, errors, strict=True)
+                  if error and error.kind == "raises"]
+        return [Difference(one, other, case) for one, other in pairs
+                if other and other.told != one.told]
 
-    def _outcomes(self, jobs: Sequence[ReplayJob]) -> list[tuple[Outcome, Outcome]]:
-        """Return the outcomes of scripts in the two trees, where both are known."""
+    def _outcomes(self, jobs: Sequence[ReplayJob]) -> list[tuple[Outcome, Outcome | None]]:
+        """Return the outcomes of scripts in the two trees, where they are known without the bug."""
         right, wrong = self._trees
-        outcomes = [one for one in self._recorder.replay(
-            right, jobs, self._script, total_s=REPLAY_S)
-            if one and not credential_in([one.program, one.text])]
-        again = [*map(_job, outcomes)]
-        return [(one, other) for one, other in zip(
-            outcomes, self._recorder.replay(wrong, again, self._script, total_s=REPLAY_S),
-            strict=True) if other]
+        outcomes = [one for one in self._replay(right, jobs)
+                    if one and not credential_in([one.program, one.text])]
+        return [*zip(outcomes, self._replay(wrong, [*map(_job, outcomes)]), strict=True)]
+
+    def _replay(self, tree: Sandbox, jobs: Sequence[ReplayJob], prune: bool = False
+                ) -> list[Outcome | None]:
+        return self._recorder.replay(tree, jobs, self._script, prune=prune, total_s=REPLAY_S)
 
 
 def _job(script: Outcome) -> ReplayJob:
@@ -269,7 +261,7 @@ def resembling(base: Outcome, seen: Mapping[str, Mapping], known: Iterable[str],
                             if type(one) is type(value)], draw)
             scripts += [(slot, _replaced(base, code, (at, start), value, new))
                         for new in (*others, *_near(value, others, draw, edits))
-                        if (slot or not edits)
+                        if (slot if edits else repr(new) != "0")
                         and f"{base.written(new)}:" not in line]   # no key comes twice
     draw.shuffle(scripts)
     known = {*known, _code_of(base)}
@@ -309,6 +301,8 @@ def _near(value, others: Sequence, draw: random.Random, edits: bool) -> Iterator
         return
     if edits:
         yield from _edited(value, others, draw)
+    elif not value.isalnum():
+        yield f"{value}a"
     for match in _some(DIGITS.finditer(value), draw):
         digits = "".join(str((int(one) + 3) % 10) for one in match[0])
         yield from (value[:match.start()] + new + value[match.end():]
@@ -317,7 +311,8 @@ def _near(value, others: Sequence, draw: random.Random, edits: bool) -> Iterator
     has_both = value != value.lower()   # kinds of letters, which have a meaning
     for match in _some(WORDS.finditer(value), draw):
         word = match[0]
-        for new in (word[1:] + word[0], word * 2, word.upper() if has_both else word, *words):
+        odd = (word[1:] + word[0], word * 2) if edits else ("maple", "river")
+        for new in (*odd, word.upper() if has_both else word, *words):
             yield value[:match.start()] + new + value[match.end():]
 
 
@@ -330,37 +325,3 @@ def _replaced(base: Outcome, code: Sequence[str], place: tuple, old, new) -> Ite
             if (at, start) == place or (isinstance(old, str) and value == old):
                 text = text[:start] + base.written(new).encode() + text[end:]
         yield text.decode()
-
-
-# the report ------------------------------------------------------------------------------------
-
-def narrowed(found: Difference) -> Difference:
-    """Return the difference with its expression narrowed to the part of a long value that differs.
-    """
-    right, wrong = (_value(one) for one in (found.right, found.wrong))
-    path = ""
-    while type(right) is type(wrong) and isinstance(right, list | tuple | dict):
-        if len(right) != len(wrong) or (isinstance(right, dict) and right.keys() != wrong.keys()):
-            break
-        keys = right if isinstance(right, dict) else range(len(right))
-        other = [key for key in keys if right[key] != wrong[key]]
-        if len(other) != 1:
-            break
-        path += f"[{other[0]!r}]"
-        right, wrong = right[other[0]], wrong[other[0]]
-    if not path or len(found.right.text) < 120:
-        return found
-    whole = found.right.last
-    whole = whole if found.right.is_atom(whole) else f"({whole})"
-    sides = (replace(one, last=f"{whole}{path}", text=repr(value), type=type(value).__name__,
-                     as_printed=str(value) == repr(value))
-             for one, value in ((found.right, right), (found.wrong, wrong)))
-    return Difference(*sides, found.case)
-
-
-def _value(outcome: Outcome):
-    """Return the value that an outcome shows, None if it is not made of plain types."""
-    try:
-        return ast.literal_eval(outcome.text) if outcome.kind == "value" else None
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None

@@ -18,7 +18,7 @@ from functools import partial
 from codedata.bugs.history import own_report
 from codedata.bugs.instances import FOLDERS, ProvenBug, Word, bug_tasks, is_of_agent
 from codedata.bugs.issue_checks import Hidden, shown_output
-from codedata.bugs.issue_facts import RECORDED, Difference, Differences, narrowed
+from codedata.bugs.issue_facts import RECORDED, Difference, Differences
 from codedata.bugs.issue_texts import report_text
 from codedata.code.calls import call_graph
 from codedata.code.entities import Entity, SourceFile, Sources, all_entities, language_of
@@ -45,7 +45,7 @@ from codedata.texts import fill, text_of, toml_of
 RUN_S = 60                 # seconds that a reproduction may take, [sandbox] run_timeout at most
 MAX_OUTPUT_BYTES = 10_000  # of a reproduction
 MAX_SHOWN_CHARS = 20_000   # of each text in a request
-MAX_SCRIPT_LINES = 12      # of the script in a report without a model
+MAX_SCRIPT_LINES = 12      # without imports, of the script in a report without a model
 MAX_CALLERS = 3            # callers of changed functions that are shown
 FILES = {"python": "reproduce.py", "bash": "reproduce.sh", "javascript": "reproduce.cjs",
          "module": "reproduce.mjs"}   # of ECMAScript
@@ -53,6 +53,7 @@ FILES = {"python": "reproduce.py", "bash": "reproduce.sh", "javascript": "reprod
 FENCED = re.compile(
     r"^```(python|py|bash|sh)[ \t]*\n((?:(?!```(?:py|bash|sh))[^\n]*\n)*?)```[ \t]*$", re.MULTILINE)
 KNOWN = re.compile(r"^([a-z]+(?: \w+)?): (.+)$", re.MULTILINE)   # of known.sh
+LINE = re.compile(r"^(?!from |import ).*\S", re.MULTILINE)   # that is no import
 REPEATED = re.compile(r"…(?:\s*…)+")
 PASSED = re.compile(r"^(?:PASSED .*|.* PASSED +\[ *\d+%\] *)\n", re.MULTILINE)   # of pytest
 # of the languages whose calls can be recorded
@@ -62,7 +63,7 @@ NO_FACT = "nothing that its failing tests do shows the bug"
 ONE_CASE = "only the case of its one failing test shows the bug"
 NOT_SHOWN = "what shows the bug is too long, or changes from run to run"
 MAX_SHOWN_FACTS = 4        # in a request
-TEXTS = 5                  # raise it when reports without a model change
+TEXTS = 6                  # raise it when reports without a model change
 AGAIN = "issue_again.md"
 PROMPTS = ("reproduce.md", "write_issue.md", AGAIN)
 _packaged = partial(text_of, __package__)
@@ -212,7 +213,7 @@ class Reporter:
                 form, text = report_text(found, draw, parts)
                 if not hidden.in_report(text, reproduction.shown):
                     break
-            about = {"writer": "template", "form": form, "kind": found.form, "case": found.case}
+            about = {"writer": "template", "form": form, "kind": found.kind, "case": found.case}
             title = text.partition("\n")[0]
         except Excluded:
             if self._client is None:
@@ -241,7 +242,7 @@ class Reporter:
             if self._client is None:
                 raise
             return []
-        return [one for one in map(narrowed, found) if not hidden.in_script(one.right.program)]
+        return [one for one in found if not hidden.in_script(one.right.program)]
 
     def _reproduce(self, trees: Trees, hidden: Hidden, known: Mapping[str, str]) -> Reproduction:
         """Return the model's first reproduction that shows the bug."""
@@ -290,7 +291,7 @@ def _first_shown(differences: list[Difference], trees: Trees) -> tuple[Differenc
             continue
         reason = NOT_SHOWN
         language, script = one.right.language, one.right.program
-        if len([*filter(str.strip, script.split("\n"))]) > MAX_SCRIPT_LINES:
+        if len(LINE.findall(script)) > MAX_SCRIPT_LINES:
             continue
         try:
             is_module = language == "javascript" and "import " in script.split("\n")[0]

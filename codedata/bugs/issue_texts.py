@@ -17,11 +17,12 @@ from codedata.texts import fill, toml_of
 
 FORMS = toml_of(__package__, "issue_forms.toml")
 HOLE = re.compile(r"\{(\w+)\}")
-MAX_SHORT, MAX_INLINE, MAX_BLOCK = 32, 100, 600   # characters of an outcome in a title, line, block
-MAX_PART, BESIDE = 60, 10      # of a longer outcome: characters that are shown, some before it
+MAX_SHORT, MAX_INLINE = 32, 100   # characters of an outcome in a title, in a line
 FOREIGN = sys.stdlib_module_names | {"pytest"}    # modules that are not the project's
-COMMON = {name for kind in (str, list, dict, set) for name in dir(kind)}   # methods
-NEW_OBJECT = re.compile(r"\b([A-Z]\w*)\((?:(?!\)\.).)*\)", re.DOTALL)
+IS_CLASS = re.compile(r"(?:^|\.)[A-Z]\w*$")
+OF_MODULE = re.compile(r"^(?:[a-z_]\w*\.)+(?=[A-Z])")
+JS_MADE = re.compile(r"(\w+) = new ([\w.]+)\(")
+JS_NEW = re.compile(r"\bnew ([\w.]+)\((?:(?!\)\.).)*\)")
 CALL = re.compile(r"(?<![\w$.])(?!require|console|JSON|Object|Array|String|import)([\w$.]+)\(")
 
 
@@ -31,9 +32,9 @@ def report_text(found: Difference, draw: random.Random, known: Mapping[str, str]
     parts = _parts(found, known)
     kinds, forms = FORMS["kinds"], FORMS["forms"]
     phrases = {name: draw.choice(_drawable(texts, parts)) for name, texts in (
-        FORMS["pieces"] | kinds.get(found.form, kinds["value"])).items()}
+        FORMS["pieces"] | kinds[found.kind]).items()}
     fitting = {name: form["text"] for name, form in forms.items()
-               if found.form in form.get("kinds", [found.form])
+               if found.kind in form.get("kinds", [found.kind])
                and _drawable([form["text"]], parts | phrases)}
     name = draw.choice([*fitting])
     text = re.sub("\n{3,}", "\n\n", fill(fitting[name], **phrases))
@@ -50,9 +51,8 @@ def _parts(found: Difference, known: Mapping[str, str]) -> dict[str, str]:
     right, wrong = found.right, found.wrong
     program = right.program.rstrip("\n")
     parts = {**known, "script": program, "script_block": indented(program),
-             "language": right.language, "name": called(program) or known["project"],
-             **_told("was", wrong.told, right.told, found.form),
-             **_told("should", right.told, wrong.told, found.form)}
+             "language": right.language, "name": called(wrong.program) or known["project"],
+             **_told("was", wrong.told, found.kind), **_told("should", right.told, found.kind)}
     was, should = (FORMS["types"].get(one.type, one.type) for one in (wrong, right))
     is_same = (wrong.kind, was) == (right.kind, should)
     parts |= {"same_type": was} if is_same else {"was_type": was, "should_type": should}
@@ -68,18 +68,10 @@ def _parts(found: Difference, known: Mapping[str, str]) -> dict[str, str]:
     return parts
 
 
-def _told(side: str, text: str, other: str, kind: str) -> dict[str, str]:
-    """Return the parts for an outcome. A long one is told by its size and by where it differs."""
+def _told(side: str, text: str, kind: str) -> dict[str, str]:
+    """Return the parts for an outcome."""
     word = FORMS["nothing"].get(kind, {}).get(text)
     text = word or text
-    if len(text) > MAX_BLOCK:
-        at = next((n for n, pair in enumerate(zip(text, f"{other}\0", strict=False))
-                   if len({*pair}) > 1), len(text))
-        start = max(0, at - BESIDE)
-        first, part, last = (f"`` {one.strip()} ``".replace("\n", "\\n") for one in (
-            text[:MAX_PART // 2], text[start:start + MAX_PART], text[-MAX_PART // 2:]))
-        more = f", with {part} from character {start + 1:,} on" if at else ""
-        return {side: f"a text of {len(text):,} characters, from {first} to {last}{more}"}
     parts = {f"{side}_block": indented(text)}
     if len(text) <= MAX_INLINE and not re.search("[\n`]", text):
         parts |= {side: word or f"`{text}`", f"{side}_line": text}
@@ -94,31 +86,40 @@ def indented(text: str) -> str:
 
 
 def called(program: str) -> str:
-    """Return the project's function that a program calls last, with the class of a new object; ""
-    for none. Modules that are not of the standard library count as the project's."""
+    """Return the project's function that a program calls last, with its class; "" for none. Modules
+    that are not of the standard library count as the project's."""
     try:
         nodes = [*ast.walk(ast.parse(program))]
     except SyntaxError:   # of JavaScript
-        return next((CALL.findall(line)[0] for line in reversed(program.split("\n"))
-                     if CALL.search(line)), "")
-    own = {(alias.asname or alias.name).partition(".")[0] for node in nodes
-           if isinstance(node, ast.Import | ast.ImportFrom) for alias in node.names
-           if (getattr(node, "module", "") or alias.name).partition(".")[0] not in FOREIGN}
-    made = {}   # code by the variable that it is assigned to
+        made = dict(JS_MADE.findall(program))
+        found = [one for line in program.split("\n") for one in CALL.findall(
+            JS_NEW.sub(r"\1", line))[:1]]
+        return re.sub(r"^\w+", lambda one: made.get(one[0], one[0]), found[-1]) if found else ""
+    names: dict[str, str] = {}   # of the project, by the ones that the program gives them
 
     def resolved(node: ast.AST) -> str:
-        return re.sub(r"^\w+", lambda found: made.get(found[0], found[0]), ast.unparse(node))
+        if (text := ast.unparse(node)) in names:
+            return names[text]
+        match node:
+            case ast.Call(function):
+                name = resolved(function)
+                return name if IS_CLASS.search(name) else ""
+            case ast.Attribute(owner, name):
+                owner = resolved(owner)
+                return f"{owner}.{name}" if owner else ""
+        return ""
 
     for node in nodes:
-        if isinstance(node, ast.Assign):
-            made[ast.unparse(node.targets[0])] = resolved(node.value)
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {alias.asname or alias.name: alias.name for alias in node.names
+                      if (getattr(node, "module", "") or alias.name).partition(".")[0]
+                      not in FOREIGN}
+        elif isinstance(node, ast.Assign):
+            names[ast.unparse(node.targets[0])] = resolved(node.value)
+        elif isinstance(node, ast.ClassDef) and node.bases:
+            names[node.name] = resolved(node.bases[0])
     calls = [node for node in nodes if isinstance(node, ast.Call)]
     for node in sorted(calls, key=lambda one: -one.lineno):
-        text = NEW_OBJECT.sub(r"\1", resolved(node.func))
-        method = text.rpartition(".")[2]
-        if not own.isdisjoint(re.findall(r"^\w+", text)):
-            if re.fullmatch(r"[\w.]+", text):
-                return text
-            if method.isidentifier() and method not in COMMON:
-                return method
+        if name := resolved(node.func):
+            return OF_MODULE.sub("", name)
     return ""

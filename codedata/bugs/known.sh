@@ -3,7 +3,7 @@
 shopt -s nullglob
 lib=$(find / "$PWD" -xdev -type d -name _pytest -not -path '/usr/lib/*' -printf '%h\n' 2>/dev/null | LC_ALL=C sort | head -n 1)
 [ -z "$lib" ] || export PATH=${lib%/lib*/python*}/bin:$PATH
-python3 --version | sed 's/^Python /python: /'
+[ -z "$lib" ] || python3 --version | sed 's/^Python /python: /'
 for url in "${lib:-/nothing}"/*.dist-info/direct_url.json; do
     grep -q "file://$PWD[\"/]" "$url" && linked=${url%/*}/METADATA
 done

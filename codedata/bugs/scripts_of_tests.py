@@ -26,7 +26,7 @@ MAX_ROWS = 6               # sets of parameters that a test's id may mean
 MAX_UNROLLED = 20          # turns of a loop
 MAX_SCRIPTS = 60           # of a test
 MAX_DEPTH = 6              # of helpers that call helpers
-MAX_LINE = 90              # characters of an expression that is put in the place of a name
+MAX_LINE, MAX_SHORT = 90, 20   # characters of an expression with what replaces a name; of a literal
 FRAMEWORK = re.compile(r"\b(?:pytest|nose|hypothesis|unittest(?!\.mock| import mock)|monkeypatch|"
                        r"capsys|caplog|recwarn|mocker)\b")
 SET_UP = ("setUpClass", "setup_class", "setUp", "setup_method")
@@ -62,25 +62,37 @@ def jobs_of_tests(tests: Collection[str], files: Mapping[str, str]) -> list[Repl
 
 
 def tidied(lines: Sequence[str], last: str) -> tuple[list[str], str]:
-    """Return a script that imports what it uses, whose last expression has, instead of a name that
-    the line before gives to a value, this value."""
-    lines = [*lines]
-    while lines and last:
-        node, end = ast.parse(lines[-1]).body[-1], ast.parse(last, mode="eval")
-        if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Name):
-            break
-        is_scope = any(isinstance(one, ast.comprehension | ast.Lambda) for one in ast.walk(end))
-        name = node.targets[0].id
-        new = ast.unparse(_Filled({name: node.value}).visit(end))
-        if is_scope or _loaded(ast.parse(last)).count(name) != 1 or len(new) > MAX_LINE:
-            break
-        lines, last = lines[:-1], new
-    nodes = ast.parse("\n".join(lines)).body
-    used = [*_loaded(ast.parse(last)), *(name for node in nodes for name in _loaded(node))]
+    """Return a script that imports what it uses, without branches that are never taken and names
+    that say nothing: for other names, for short literals that are used once, and for a value that
+    the last expression alone uses, if the line before it gives the name."""
+    nodes = _Folded().visit(ast.parse("\n".join([*lines, last]))).body
+    for at in reversed(range(len(nodes) - 1)):
+        if _is_needless(nodes, at, bool(last)):
+            filled = _Filled({nodes[at].targets[0].id: nodes[at].value})
+            nodes[at:] = map(filled.visit, nodes[at + 1:])
+    used = [name for node in nodes for name in _loaded(node)]
     for node in nodes:
         if isinstance(node, IMPORTS):
             node.names = [one for one in node.names if _imported(one) in used]
-    return [_text(node) for node in nodes if getattr(node, "names", True)], last
+    if nodes and isinstance(nodes[-1], ast.Assign):
+        nodes[-1] = ast.Expr(nodes[-1].value)
+    texts = [_text(node) for node in nodes if getattr(node, "names", True)]
+    return (texts[:-1], texts[-1]) if last else (texts, "")
+
+
+def _is_needless(nodes: Sequence[ast.stmt], at: int, is_told: bool) -> bool:
+    """Return whether the name that a statement gives says nothing: tidied()."""
+    match nodes[at]:
+        case ast.Assign([ast.Name(name)], value):
+            is_one = [one for node in nodes for one in _loaded(node)].count(name) == 1
+            known = {name, getattr(value, "id", name)}
+            bound = [one for node in nodes for one in known & _bound(node)]
+            if len(bound) == len({*bound}) and (len(known) == 2 or (
+                    is_one and not _loaded(value) and len(_text(value)) <= MAX_SHORT)):
+                return True
+            return (is_told and at == len(nodes) - 2 and is_one
+                    and len(_text(value)) + len(_text(nodes[-1])) <= MAX_LINE)
+    return False
 
 
 class _Test:
@@ -108,7 +120,7 @@ class _Test:
             names = [*SET_UP, *(arg.arg for arg in self._node.args.args if arg.arg not in row)]
             body = [one for name in names for one in self._given_by(name)]
             body += _filled(self._node.body, row)
-            for before, last in self._told(body, [], 0):
+            for before, last in self._told(body, []):
                 yield from self._script(before, last)
 
     def _rows(self) -> Iterator[dict[str, ast.expr]]:
@@ -118,9 +130,9 @@ class _Test:
         for node in self._decorators:
             if isinstance(node, ast.Call) and _word(node) == "parametrize":
                 names, rows = node.args[:2]
-                if not isinstance(names, ast.Constant):
-                    names = ast.Constant(",".join(one.value for one in names.elts))
-                target = ast.parse(names.value.strip(" ,"), mode="eval").body
+                names = ast.literal_eval(names)
+                text = names if isinstance(names, str) else ",".join(names)
+                target = ast.parse(text.strip(" ,"), mode="eval").body
                 fits = defaultdict(list)
                 for n, one in enumerate(getattr(self._value(rows), "elts", [])):
                     row = _row(target, one)
@@ -143,56 +155,59 @@ class _Test:
         given = [one for arg in node.args.args for one in self._given_by(arg.arg)]
         return [*given, *_up_to_return(node.body, [ast.Name(name, ast.Store())])]
 
-    def _told(self, body: list[ast.stmt], before: list[ast.stmt], depth: int
+    def _told(self, body: list[ast.stmt], before: list[ast.stmt]
               ) -> Iterator[tuple[list[ast.stmt], ast.expr | None]]:
         """Yield (statements, last expression or None) for each thing that a body may tell, and add
         to `before` what later statements may need."""
-        for node in body:
+        for node in (part for one in body for part in self._unfolded(one)):
             if isinstance(node, BLOCKS) and _asserts(node):
-                yield from self._in_block(node, before, depth)
+                yield from self._in_block(node, before)
             else:
-                yield from self._of_statement(node, before, depth)
+                yield from self._of_statement(node, before)
 
-    def _of_statement(self, node: ast.stmt, before: list[ast.stmt], depth: int) -> Iterator[tuple]:
-        """Yield what an assertion, a call of a helper that asserts, or another statement tells."""
+    def _of_statement(self, node: ast.stmt, before: list[ast.stmt]) -> Iterator[tuple]:
+        """Yield what an assertion or another statement tells."""
         told = node.value if isinstance(node, ast.Expr) else node
         if _is_assertion(told):
             yield from ((before, one) for one in _asserted(told))
-        elif (inner := self._helper(told)) and depth < MAX_DEPTH:
-            yield from self._told(inner, before, depth + 1)
         elif not isinstance(told, ast.Constant):
-            if isinstance(node, ast.Expr):
-                yield before, told
+            if isinstance(node, ast.Assign | ast.Expr):
+                yield before, node.value
             if _loaded(node):
                 yield [*before, node], None
             before.append(node)
 
-    def _helper(self, node: ast.AST) -> list[ast.stmt]:
-        """Return the body, with the arguments filled in, of a helper that asserts; [] for other
-        calls."""
-        function = self._names.get(_word(node)) if isinstance(node, ast.Call) else None
-        if not isinstance(function, ast.FunctionDef) or not _asserts(function):
-            return []
-        args = [one.arg for one in function.args.args]
-        defaults = function.args.defaults
+    def _unfolded(self, node: ast.stmt, depth: int = 0) -> list[ast.stmt]:
+        """Return a statement, or the body, with the arguments filled in, of the helper that it
+        calls, if this returns nowhere but at its end."""
+        call = getattr(node, "value", None)
+        helper = self._names.get(_text(call.func)) if isinstance(call, ast.Call) else None
+        if not isinstance(helper, ast.FunctionDef) or helper.decorator_list or depth == MAX_DEPTH:
+            return [node]
+        ends = [one for one in ast.walk(helper) if isinstance(one, ast.Return | ast.Yield)]
+        if ends not in ([], helper.body[-1:]):
+            return [node]
+        args = [one.arg for one in helper.args.args]
+        defaults = helper.args.defaults
         values = dict(zip(args[len(args) - len(defaults):], defaults, strict=True))
-        values |= dict(zip(args, node.args, strict=False))
-        values |= {one.arg: one.value for one in node.keywords if one.arg}
-        return _up_to_return(_filled(function.body, values), [])
+        values |= dict(zip(args, call.args, strict=False))
+        values |= {one.arg: one.value for one in call.keywords if one.arg}
+        body = _up_to_return(_filled(helper.body, values), getattr(node, "targets", []))
+        return [part for one in body for part in self._unfolded(one, depth + 1)]
 
-    def _in_block(self, node: ast.stmt, before: list[ast.stmt], depth: int) -> Iterator[tuple]:
+    def _in_block(self, node: ast.stmt, before: list[ast.stmt]) -> Iterator[tuple]:
         """Yield what a compound statement with assertions may tell: running tells whether its body
         is right without it."""
         rows = [{}]
         if isinstance(node, ast.If):   # the other branch, too
-            yield from self._told(node.orelse, [*before], depth)
+            yield from self._told(node.orelse, [*before])
         if isinstance(node, ast.For):
             elements = getattr(self._value(node.iter), "elts", [])
             rows = [_row(node.target, one) for one in elements[:MAX_UNROLLED]]
         elif isinstance(node, ast.With):
             word = _word(node.items[0].context_expr)
             if word in RAISES:
-                yield from self._told(node.body, [*before], depth)
+                yield from self._told(node.body, [*before])
                 before.append(ast.Try(node.body, [ast.ExceptHandler(
                     ast.Name("Exception", ast.Load()), None, [ast.Pass()])], [], []))
                 return
@@ -204,13 +219,13 @@ class _Test:
                 before += [ast.Assign([one.optional_vars], one.context_expr)
                            for one in node.items if one.optional_vars]
         for row in rows:
-            yield from self._told(_filled(node.body, row), before, depth)
+            yield from self._told(_filled(node.body, row), before)
 
     def _script(self, before: list[ast.stmt], last: ast.expr | None
                 ) -> Iterator[tuple[tuple[str, ...], str]]:
         """Yield the script of statements, with the definitions that they need; nothing if it needs
         the test framework."""
-        end = last or before[-1]
+        *before, end = [*before, *(self._unfolded(ast.Expr(last)) if last else ())]
         if self._is_foreign(end):
             return
         kept = [node for node in before if not self._is_foreign(node)]
@@ -222,8 +237,9 @@ class _Test:
             needed |= found
         first = [node for node in sorted(needed, key=[*self._names.values()].index)
                  if not self._is_foreign(node)]
-        kept = sorted([*first, *kept], key=lambda node: not isinstance(node, IMPORTS))
-        lines, text = tidied([*map(_text, kept)], _text(last) if last else "")
+        lines = [*map(_text, sorted([*first, *kept], key=lambda node: not isinstance(
+            node, IMPORTS)))]
+        lines, text = tidied(lines, _text(end)) if last else tidied([*lines, _text(end)], "")
         yield tuple(lines), text
 
     def _is_foreign(self, node: ast.AST) -> bool:
@@ -309,6 +325,23 @@ class _Filled(ast.NodeTransformer):
     def visit_Name(self, node: ast.Name) -> ast.expr:
         is_read = isinstance(node.ctx, ast.Load) and node.id in self._values
         return copy.deepcopy(self._values[node.id]) if is_read else node
+
+
+class _Folded(ast.NodeTransformer):
+    """Put the branch that is taken in the place of a condition that is a constant, and the value in
+    the place of a cast."""
+
+    def visit_If(self, node: ast.If | ast.IfExp) -> ast.AST | list[ast.stmt]:
+        self.generic_visit(node)
+        if not isinstance(node.test, ast.Constant):
+            return node
+        return (node.body if node.test.value else node.orelse) or ast.Pass()
+
+    visit_IfExp = visit_If
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        self.generic_visit(node)
+        return node.args[1] if _word(node) == "cast" and len(node.args) == 2 else node
 
 
 def _filled(body: list[ast.stmt], values: Mapping[str, ast.expr]) -> list[ast.stmt]:

@@ -160,6 +160,18 @@ def test_the_one_case_of_an_only_test_is_no_report_till_another_writer_is_asked(
     assert "to do 2" in capsys.readouterr().err
 
 
+def test_what_a_script_prints_with_the_fix_is_wanted_where_it_ends_before(tmp_path, report):
+    files = {FILE: "import heron\n\n\ndef test_knee():\n    paces = ['']\n"
+                   "    paces += [heron.wade(31)]\n    mud = 'x' * 9\n"
+                   "    assert len(paces) == 2 and mud\n"}
+    bug = a_bug(hidden=files, FAIL_TO_PASS=[f"{FILE}::test_knee"])
+    assert report(more="[issue]\nwriter = 'template'\n", bugs=[bug]) == 0
+    made = read_bug(tmp_path)
+    assert made["reproduction"]["kind"] == "raises"
+    assert "slowly, in" in made["reproduction"]["fixed"]["output"]
+    assert "wade" in made["problem_statement"].partition("\n")[0]
+
+
 def test_a_reproduction_is_asked_for_with_the_failing_tests_and_what_is_around_the_change(
         tmp_path, fake_llm, report):
     before = "".join(f"def test_{n}():\n    pass\n\n\n" for n in range(200))

@@ -18,7 +18,7 @@ def reports(kind: str, *outcomes: list) -> dict[str, str]:
     texts = {}
     for last in ("-wade(3)", "wade(3)"):
         right, wrong = (Outcome(["from heron import wade"], last, *one) for one in outcomes)
-        found = SimpleNamespace(form=kind, right=right, wrong=wrong)
+        found = SimpleNamespace(kind=kind, right=right, wrong=wrong)
         texts |= (report_text(found, random.Random(seed), CASES["known"]) for seed in range(99))
         assert last[0] == "w" or not any("wade gives" in text for text in texts.values())
     return texts
@@ -34,13 +34,6 @@ def test_each_kind_is_told_in_many_forms_without_a_hole_and_with_both_outcomes()
             assert all(text in nothing or text in body for *_, text in outcomes)
             seen.add(form)
     assert seen == FORMS["forms"].keys() and len(seen) >= 30
-
-
-def test_a_long_outcome_is_told_by_its_size_its_ends_and_what_differs():
-    outcomes = (["value", "list", repr([*range(200), item, *range(300)])] for item in "ab")
-    for text in reports("value", *outcomes).values():
-        for part in ("2,285 characters", "[0, 1, 2", "299]", "'a'", "'b'"):
-            assert part in text
 
 
 def test_a_title_names_the_function_of_the_project_that_is_called():

@@ -22,7 +22,8 @@ class Base(unittest.TestCase):
         return self.assertEqual(self.bird.wade(text), cm)
 """,
     "tests/test_bird.py": """import pytest
-from heron import fly, wade
+from typing import cast
+from heron import Bird, fly, wade
 from .base import Base
 
 ROWS = [("a", 1), ("b", None)]
@@ -56,6 +57,22 @@ def test_block():
         wing.beat()
         assert wing.n == pytest.approx(1)
 
+def pair(kind):
+    "Make two."
+    one = Bird()
+    other = cast("Bird", kind())
+    return one, other
+
+@pytest.mark.parametrize("is_left", [True])
+def test_sides(is_left):
+    a, b = pair(Bird)
+    if is_left:
+        left = a
+    else:
+        left = b
+    left.see(b)
+    assert b.x() == left.wade("x")
+
 class TestBird(Base):
     def test_deep(self):
         self.deep("x")
@@ -73,8 +90,8 @@ def scripts(test: str) -> list[str]:
 @pytest.mark.parametrize("test, script", [
     ("test_rows[a-1]", "from heron import wade\n> wade('a')"),
     ("test_state", "from heron import fly\n> fly([2])"),
-    ("test_state", "from heron import fly\neggs = [2]\nnest = eggs\n"
-     "try:\n    fly(nest)\nexcept Exception:\n    pass\n> len(nest)"),
+    ("test_state", "from heron import fly\neggs = [2]\n"
+     "try:\n    fly(eggs)\nexcept Exception:\n    pass\n> len(eggs)"),
     ("test_loop", "from heron import wade\nimport pathlib\nimport tempfile\n"
      "tmp_path = pathlib.Path(tempfile.mkdtemp())\n(tmp_path / 'a').write_text('x')\n"
      "(tmp_path / 'a').write_text('x')\n> wade(2)"),
@@ -85,7 +102,10 @@ def scripts(test: str) -> list[str]:
     ("test_block", "from heron import fly\nwing = fly()\nwing.beat()\n> wing.n"),
     ("TestBird::test_deep", "import heron\n> heron.Bird().wade('x')"),
     ("TestBird::test_deep", "import heron\n> heron.Bird().wade('y')"),
-    ("test_state", "from heron import fly\neggs = [2]\nnest = eggs\nfly(nest)")])
+    ("test_state", "from heron import fly\nfly([2])"),
+    ("test_sides[True]", "from heron import Bird\none = Bird()\nother = Bird()\n"
+     "a, b = (one, other)\na.see(b)\n> a.wade('x')"),
+    ("test_sides[True]", "from heron import Bird\nBird()")])
 def test_a_test_becomes_scripts_without_its_framework(test, script):
     found = scripts(test)
     assert script in found
