@@ -52,7 +52,7 @@ WRITTEN = {"agent": {"coverage": Coverage, "analysis": Analysis, "inject": Candi
 STEPS = {word: tuple(written) for word, written in WRITTEN.items()}
 GROUPS = {"preprocess": STEPS["agent"][:2], "instances": ("prove",),
           "issue": STEPS["agent"][4:], "bug_issue": STEPS["agent"][2:]}
-OWN = {"agent": ("per_repo", "num_runs", "output", "report_root"), "scale": ("full",)}
+OWN = {"agent": ("per_repo", "num_runs", "output"), "scale": ("full",)}
 WRITERS = {"agent": "llm", "scale": "template"}
 
 
@@ -75,15 +75,13 @@ def main(argv=None) -> int:
         help="template: without a model (default for scale)")
     add("--output", metavar="FILE",
         help="the rows, with the paths of `analysis` and `tests` (preprocess)")
-    add("--report-root", metavar="DIR",
-        help="also DIR/<repo>/<repo>_{test_report,analysis}.json (preprocess)")
     cli.environment_flags(parser)
     cli.sandbox_flags(parser)
     args = parser.parse_args(argv)
     check_word(parser, args)
     settings, options = cli.with_sandboxes(args)
-    preprocessed = Preprocessed(settings, *(path and Path(path) for path in (
-        args.input, args.output, args.report_root)))
+    preprocessed = Preprocessed(settings, *(path and Path(path)
+                                            for path in (args.input, args.output)))
     preprocessed.check()
     if args.input:
         options.make_root()
