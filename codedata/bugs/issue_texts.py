@@ -11,13 +11,16 @@ import random
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
+from operator import eq
 
 from codedata.bugs.issue_facts import Difference
 from codedata.texts import fill, toml_of
 
 FORMS = toml_of(__package__, "issue_forms.toml")
 HOLE = re.compile(r"\{(\w+)\}")
-MAX_SHORT, MAX_INLINE = 32, 100   # characters of an outcome in a title, in a line
+MAX_SHORT, MAX_INLINE, MAX_BLOCK = 32, 100, 600   # characters of an outcome in a title, line, block
+MAX_PART = 40              # characters of a part of a longer outcome
 FOREIGN = sys.stdlib_module_names | {"pytest"}    # modules that are not the project's
 IS_CLASS = re.compile(r"(?:^|\.)[A-Z]\w*$")
 OF_MODULE = re.compile(r"^(?:[a-z_]\w*\.)+(?=[A-Z])")
@@ -52,7 +55,8 @@ def _parts(found: Difference, known: Mapping[str, str]) -> dict[str, str]:
     program = right.program.rstrip("\n")
     parts = {**known, "script": program, "script_block": indented(program),
              "language": right.language, "name": called(wrong.program) or known["project"],
-             **_told("was", wrong.told, found.kind), **_told("should", right.told, found.kind)}
+             **_told("was", wrong.told, right.told, found.kind),
+             **_told("should", right.told, wrong.told, found.kind)}
     was, should = (FORMS["types"].get(one.type, one.type) for one in (wrong, right))
     is_same = (wrong.kind, was) == (right.kind, should)
     parts |= {"same_type": was} if is_same else {"was_type": was, "should_type": should}
@@ -68,10 +72,16 @@ def _parts(found: Difference, known: Mapping[str, str]) -> dict[str, str]:
     return parts
 
 
-def _told(side: str, text: str, kind: str) -> dict[str, str]:
-    """Return the parts for an outcome."""
+def _told(side: str, text: str, other: str, kind: str) -> dict[str, str]:
+    """Return the parts for an outcome. A long one is told by its size and by where it differs."""
     word = FORMS["nothing"].get(kind, {}).get(text)
     text = word or text
+    if len(text) > MAX_BLOCK:
+        at = sum(takewhile(bool, map(eq, text, other)))
+        first, part, last = (f"`` {one} ``".replace("\n", "\\n") for one in (
+            text[:MAX_PART], text[at:at + MAX_PART], text[-MAX_PART:]))
+        return {side: f"a text of {len(text):,} characters, from {first} to {last}, with {part} "
+                      f"from character {at + 1:,} on"}
     parts = {f"{side}_block": indented(text)}
     if len(text) <= MAX_INLINE and not re.search("[\n`]", text):
         parts |= {side: word or f"`{text}`", f"{side}_line": text}

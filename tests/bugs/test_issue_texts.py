@@ -36,5 +36,12 @@ def test_each_kind_is_told_in_many_forms_without_a_hole_and_with_both_outcomes()
     assert seen == FORMS["forms"].keys() and len(seen) >= 30
 
 
+def test_a_long_outcome_is_told_by_its_size_its_ends_and_what_differs():
+    outcomes = (["value", "list", repr([*range(200), item, *range(300)])] for item in "ab")
+    for text in reports("value", *outcomes).values():
+        for part in ("2,285 characters", "[0, 1, 2", "299]", "a', 0", "b', 0"):
+            assert part in text
+
+
 def test_a_title_names_the_function_of_the_project_that_is_called():
     assert {program: called(program) for program in CASES["called"]} == CASES["called"]
