@@ -6,11 +6,10 @@ tried other changes of the same function, and counts its survivors, the changes 
 noticed. Then bugs of several places and of one take turns, of each kind the first bug of each
 operator, the second of each, and so on. Of one operator's bugs, the ones that break fewer tests
 come first, but one test alone comes last. With `prefer = "hard"` all bugs of several places come
-first, then operators whose bugs are seldom solved (attempt/), and of one operator's bugs the ones
-that are farthest from a test. A bug is taken if it fits under all caps. Bugs on disk that are still
-good, and bugs that the proof has refused, come before all others. So a proven bug is neither lost
-nor paid for twice, further candidates only add bugs, and a refused bug is not replaced. An
-interrupted run makes the same choice as a complete one.
+first, then operators whose bugs are seldom solved (attempt/). A bug is taken if it fits under all
+caps. Bugs on disk that are still good, and bugs that the proof has refused, come before all others.
+So a proven bug is neither lost nor paid for twice, further candidates only add bugs, and a refused
+bug is not replaced. An interrupted run makes the same choice as a complete one.
 """
 from __future__ import annotations
 
@@ -54,7 +53,6 @@ class GoodCandidate:
     failing: str       # digest of the names of the failing tests
     n_failing: int
     n_places: int      # hunks of the diff
-    distance: int      # calls from a failing test to the changed function; 0: not known
     digests: dict[str, str]   # of the base commit and the diff, which the proof reads
     survives: bool = False    # no test noticed it: not a bug, but counted for its place
 
@@ -125,7 +123,6 @@ def _facts_of(candidate: Candidate) -> GoodCandidate:
         candidate.name, candidate.repo_name, operator_of(words),
         words.get("symbol") or str(words.get("path", "")), digest(failing), len(failing),
         candidate.diff.count("\n@@ "),
-        int(screened.get("distance") or 0),
         {"base_commit": digest(candidate.base_commit), "diff": digest(candidate.diff)},
         screened.get("verdict") == SURVIVES[0])
 
@@ -161,8 +158,7 @@ def in_order(candidates: Iterable[GoodCandidate], settings: BugSettings,
     survivors = Counter(one.place for one in candidates if one.survives)
     turns, places = [], []
     for good in sorted((one for one in candidates if not one.survives), key=lambda good: (
-            is_hard and -good.distance, good.n_failing == 1, good.n_failing,
-            digest([seed, good.name]), good.name)):
+            good.n_failing == 1, good.n_failing, digest([seed, good.name]), good.name)):
         is_weak = survivors[good.place] > MAX_SURVIVORS or good.n_failing > MAX_FAILING
         kind = is_weak, good.n_places < 2, good.operator
         counts[kind] += 1

@@ -10,7 +10,7 @@ from codedata.tasks.prove.first_run import FirstRun
 
 
 def effects(run: FirstRun, analysis: Analysis | None) -> Object:
-    """Return the number of tests, files, hunks and lines that a bug affects, the changed functions
+    """Return the number of tests, files and hunks that a bug affects, the changed functions
     (none without an analysis), and their distance from a failing test (null: not known)."""
     n_broken = len(run.fail_to_pass)
     n_before = n_broken + len(run.pass_to_pass)
@@ -20,8 +20,6 @@ def effects(run: FirstRun, analysis: Analysis | None) -> Object:
     symbols = symbols_at(lines, run.before) if analysis else []
     return {"tests": n_before, "broken": n_broken,
             "files": len({hunk.path for hunk in hunks}), "hunks": len(hunks),
-            "lines_removed": sum(len(hunk.old) for hunk in hunks),
-            "lines_added": sum(len(hunk.added) for hunk in hunks),
             "symbols": symbols, "functions": len(symbols),
             "distance": distance(run.fail_to_pass, symbols, analysis)}
 

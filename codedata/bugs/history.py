@@ -2,13 +2,12 @@
 bug_inject.py scale with --strategy history. Report such bugs in the words of the commits.
 
 This machine's git (2.38 or newer) reads the history of the environment's image, and merges as for a
-revert, also after renames. Only files of the program change; where later commits have changed the
-same lines, these stay. Not promised: that a commit mended something.
+revert, also after renames. Only files of the program change. A commit whose lines later ones have
+changed is left out. Not promised: that a commit mended something.
 """
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -33,12 +32,9 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 
 HISTORY = "history"
-PART = "history-part"      # the operator of a commit that is taken back in part
 MAX_COMMITS = 2_000        # the newest of a history
 MAX_LINES = 150            # that a candidate adds or removes
 NO_COMMIT = "has no history in its image of which a commit could be taken back."
-# what a merge puts around today's lines in a conflict: a mark, and then the other two versions
-CONFLICT = re.compile(r"^(?:<{7} HEAD.*\n|\|{7} (?s:.*?)^>{7} \w{40}.*\n)", re.MULTILINE)
 FORMS = ("This change is missing:\n\n{}\n", "Please make this change:\n\n{}\n", "Wanted:\n\n{}\n",
          "{}\n\nThe code does not have this change yet. Please make it.\n")
 
@@ -79,19 +75,17 @@ def _reversed(own: Path, commit: str, program: SelectedSources
     listed = run_git(own, "diff-tree", "-r", "-z", "--name-status", "HEAD", tree).split("\0")
     code = {path: status for status, path in zip(listed[::2], listed[1::2], strict=False)
             if language_of(path) and not is_test_file(path)}
-    if {*code.values()} != {"M"}:
+    if {*code.values()} != {"M"} or not code.keys().isdisjoint(conflicts):
         return
     old = [file for file in program.files if file.path in code]
-    new = [replace(file, text=CONFLICT.sub(
-        "", run_git(own, "show", f"{tree}:{file.path}")).encode()) for file in old]
+    new = [replace(file, text=run_git(own, "show", f"{tree}:{file.path}").encode())
+           for file in old]
     with suppress(SyntaxError):
         if [*map(syntax_of, old)] != [*map(syntax_of, new)]:
             before, after = ({file.path: file.text for file in some} for some in (old, new))
             candidate = candidate_of(before, after, HISTORY, own_words(message), "")
             place = candidate["path"], candidate["lines"][0]
             candidate["symbol"] = next(iter(symbols_at([place], before)), "")
-            if before.keys() & {*conflicts}:
-                candidate["operator"] = PART
             if n_changed_lines(candidate["diff"]) <= MAX_LINES:
                 yield any(map(is_of_tests, names)), candidate
 
@@ -102,8 +96,8 @@ def _merged(own: Path, commit: str) -> list[str]:
                      "commit-tree", "-p", commit, "-m", "", f"{commit}^^{{tree}}").strip()
     printed = b""
     try:
-        with git_output(own, "-c", "merge.conflictStyle=diff3", "merge-tree", "--write-tree", "-z",
-                        "--name-only", "--no-messages", "HEAD", parent) as output:
+        with git_output(own, "merge-tree", "--write-tree", "-z", "--name-only", "--no-messages",
+                        "HEAD", parent) as output:
             printed = output.read()
     except UnsafeArchive:   # a conflict is a failure for git
         if not printed:

@@ -133,9 +133,10 @@ class Differences:
         that are recorded while they run on the right tree."""
         right = self._trees[0]
         if self._is_python:
-            files = {file.path: file.text.decode(errors="replace")
-                     for file in sources_in(right).files if file.is_test}
-            return jobs_of_tests(tests, files | hidden)
+            every = sources_in(right).files
+            tested, others = ({file.path: file.text.decode(errors="replace") for file in every
+                               if file.is_test == is_test} for is_test in (True, False))
+            return jobs_of_tests(tests, tested | hidden, others)
         begin_step("recording the failing tests")
         _, events = self._recorder.record(right, self._script, RECORD_S, tests, hidden)
         return jobs_of(events, {event.of for event in events})

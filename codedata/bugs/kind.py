@@ -16,7 +16,7 @@ from pathlib import Path
 
 from codedata.analysis.analyse import COVERAGE_FIELDS
 from codedata.bugs.choose import chosen_in
-from codedata.bugs.effects import distance, effects
+from codedata.bugs.effects import effects
 from codedata.bugs.generate import batch_items, n_batches
 from codedata.bugs.history import HISTORY
 from codedata.bugs.instances import (
@@ -152,7 +152,7 @@ def rules_of(bug: BugSettings) -> ScreeningRules:
     return ScreeningRules(bug.max_broken_share, drops_same_error=True)
 
 
-def scale_screens(root: Path, bug: BugSettings, analyses: Store, coverages: Store) -> Screens:
+def scale_screens(root: Path, bug: BugSettings, coverages: Store) -> Screens:
     """Return how candidates of `scale` are screened."""
     return Screens(
         "bug", rules_of(bug),
@@ -160,35 +160,31 @@ def scale_screens(root: Path, bug: BugSettings, analyses: Store, coverages: Stor
               ("base_commit", "candidates"), made_by="bug_inject.generate"),
         (Reads(Store(root, BugConfig), ("selection", "timeout_s"),
                made_by="bug_inject.register", same="base_commit"),
-         Reads(coverages, COVERAGE_FIELDS, same="base_commit", optional=True),
-         Reads(analyses, (), same="base_commit", optional=True)),
+         Reads(coverages, COVERAGE_FIELDS, same="base_commit", optional=True)),
         Writes(Store(root, Verdicts)), to_screen)
 
 
 def to_screen(item: Candidates, environment: Environment, config: BugConfig,
-              coverage: Coverage | None, analysis: Analysis | None) -> DiffsToScreen:
+              coverage: Coverage | None) -> DiffsToScreen:
     """Return the diffs of a file of candidates, and how to screen them."""
     return DiffsToScreen(
-        [one["diff"] for one in item.candidates], coverage, partial(_verdicts, item, analysis),
+        [one["diff"] for one in item.candidates], coverage, partial(_verdicts, item),
         why_whole_suite(config, coverage, environment), config.timeout_s)
 
 
-def _verdicts(record: Candidates, analysis: Analysis | None, screened: Mapping[str, Screened],
-              seconds: float) -> Verdicts:
+def _verdicts(record: Candidates, screened: Mapping[str, Screened], seconds: float) -> Verdicts:
     """Return the record of verdicts on a file of candidates."""
     return Verdicts(record.repo, record.repo_name, record.base_commit,
-                    [_verdict(record.repo_name, one, screened[one["diff"]], analysis)
+                    [_verdict(record.repo_name, one, screened[one["diff"]])
                      for one in record.candidates], seconds)
 
 
-def _verdict(repo_name: str, candidate: ProposedChange, shown: Screened,
-             analysis: Analysis | None) -> BugVerdict:
+def _verdict(repo_name: str, candidate: ProposedChange, shown: Screened) -> BugVerdict:
     """Return the verdict on a candidate. That all tests of what is missing end in one error is no
     hint."""
     if shown.verdict == "same_error" and candidate.get("family") == "removed":
         shown = replace(shown, verdict=GOOD, reason="")
     evidence = {"verdict": shown.verdict, "failing": shown.failing, "how": shown.how,
-                "n_run": shown.n_run, "seconds": round(shown.seconds, 3),
-                "distance": distance(shown.failing, [candidate["symbol"]], analysis)}
+                "n_run": shown.n_run, "seconds": round(shown.seconds, 3)}
     return BugVerdict(diff=digest(candidate["diff"]), instance_id=name_of(repo_name, candidate),
                       good=shown.verdict == GOOD, reason=shown.reason, evidence=evidence)

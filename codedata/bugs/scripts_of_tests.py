@@ -14,8 +14,10 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
+from doctest import DocTestParser
 from itertools import islice, product, zip_longest
 from pathlib import PurePosixPath
+from textwrap import indent
 
 from codedata.suites.recorded_calls import UNTOLD, ReplayJob
 from codedata.suites.test_results import place_of
@@ -29,6 +31,7 @@ MAX_DEPTH = 6              # of helpers that call helpers
 MAX_LINE, MAX_SHORT = 90, 20   # characters of an expression with what replaces a name; of a literal
 FRAMEWORK = re.compile(r"\b(?:pytest|nose|hypothesis|unittest(?!\.mock| import mock)|monkeypatch|"
                        r"capsys|caplog|recwarn|mocker)\b")
+EXAMPLES = "test"          # the function whose body are the examples of a doctest
 SET_UP = ("setUpClass", "setup_class", "setUp", "setup_method")
 RAISES = ("raises", "assertRaises", "assertRaisesRegex")
 WARNS = ("warns", "deprecated_call", "assertWarns", "assertWarnsRegex", "catch_warnings")
@@ -49,14 +52,18 @@ BLOCKS = ast.With | ast.For | ast.If | ast.Try
 IMPORTS = ast.Import | ast.ImportFrom
 
 
-def jobs_of_tests(tests: Collection[str], files: Mapping[str, str]) -> list[ReplayJob]:
+def jobs_of_tests(tests: Collection[str], files: Mapping[str, str], sources: Mapping[str, str]
+                  ) -> list[ReplayJob]:
     """Return the jobs of the scripts that tests (ids of pytest) are turned into; the tests take
-    turns. `files` are the texts of the files of tests, by path."""
+    turns. `files` are the texts of the files of tests, `sources` of others, which may have
+    doctests, by path."""
     found = []
     for test in islice(tests, MAX_TESTS):
         path, name = place_of(test, files)
         with suppress(SyntaxError, ValueError, RecursionError, LookupError):
-            found.append([*islice(_Test(test, path, name, files).scripts(), MAX_SCRIPTS)])
+            given = files if path else {"": _doctest(*place_of(test, sources), sources)}
+            found.append([*islice(_Test(test, path, name or EXAMPLES, given).scripts(),
+                                  MAX_SCRIPTS)])
     scripts = [one for turn in zip_longest(*found) for one in turn if one]
     return [ReplayJob([*lines], last) for lines, last in dict.fromkeys(scripts)]
 
@@ -251,6 +258,19 @@ class _Test:
 
 # files -------------------------------------------------------------------------------------------
 
+def _doctest(path: str, name: str, sources: Mapping[str, str]) -> str:
+    """Return a file of tests whose function EXAMPLES has the examples of a docstring."""
+    tree = ast.parse(sources[path])
+    doc, = [ast.get_docstring(one) for one in ast.walk(tree)
+            if getattr(one, "name", "") == name.rpartition(".")[2]]
+    code = "".join(one.source for one in DocTestParser().get_examples(doc))
+    stem = PurePosixPath(path.removesuffix("/__init__.py")).stem
+    used = {one for node in tree.body for one in _bound(node)}.intersection(
+        _loaded(ast.parse(code)))
+    lines = [f"from {name.partition(stem)[0]}{stem} import {one}\n" for one in sorted(used)]
+    return f"{''.join(lines)}def {EXAMPLES}():\n{indent(code, ' ')}"
+
+
 def _names_in(path: str, files: Mapping[str, str], depth: int = 0) -> Names:
     """Return what the top level of a file of tests defines, and the files of tests that it imports
     from."""
@@ -328,8 +348,7 @@ class _Filled(ast.NodeTransformer):
 
 
 class _Folded(ast.NodeTransformer):
-    """Put the branch that is taken in the place of a condition that is a constant, and the value in
-    the place of a cast."""
+    """Put the branch that is taken in the place of a condition that is a constant."""
 
     def visit_If(self, node: ast.If | ast.IfExp) -> ast.AST | list[ast.stmt]:
         self.generic_visit(node)
@@ -338,10 +357,6 @@ class _Folded(ast.NodeTransformer):
         return (node.body if node.test.value else node.orelse) or ast.Pass()
 
     visit_IfExp = visit_If
-
-    def visit_Call(self, node: ast.Call) -> ast.expr:
-        self.generic_visit(node)
-        return node.args[1] if _word(node) == "cast" and len(node.args) == 2 else node
 
 
 def _filled(body: list[ast.stmt], values: Mapping[str, ast.expr]) -> list[ast.stmt]:

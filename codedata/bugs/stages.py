@@ -69,8 +69,7 @@ class Stages:
                 settings, host(models), self.environments()),
             "generate": self._generate,
             "validate": lambda models: screen_stage(
-                scale_screens(settings.root, settings.bug, self._analyses(),
-                              self._analyses("tests")),
+                scale_screens(settings.root, settings.bug, self._analyses("tests")),
                 "bug_inject.validate", self.environments(), host(models),
                 {"max_broken_share": settings.bug.max_broken_share}, self.is_full,
                 per_limit=1.0 if self.strategy == REWRITE else PER_TASK / BATCH,

@@ -22,7 +22,7 @@ COMMITS = [
     ("Wade no deeper (#7)\n\nSigned-off-by: E <e@x>", {"cm\n": "min(cm, 35)\n"}, "test_pond.py"),
     ("Fly away", {"up": "away", "= 1": "= 2"}, "README"), ("Count", {"= 2": "= 3"}, "README"),
     ("Note", {"def fly": "# Of air\ndef fly"}, "README"),
-    ("Add a mire", {"def wade": "MIRE = 1\n\n\ndef wade"}, "mire.py")]
+    ("Add a mire", {"away'\n": "away'\n\n\nMIRE = 1\n"}, "mire.py")]
 
 
 def an_installed(name: str, folder, commit: str) -> dict:
@@ -56,17 +56,16 @@ def test_commits_are_taken_back_where_later_ones_left_their_lines_alone(tmp_path
     assert "1 (has no history" in capsys.readouterr().err
     made, = (tmp_path / "bug/_candidates").glob("*.json")
     assert made.stem == "clone.history-1"
-    for candidate, (summary, operator, new, old) in zip(read_json(made)["candidates"], [
-            ("Wade no deeper", "history", "min(cm, 35)", "cm"), ("Count", "history", "= 3", "= 2"),
-            ("Fly away", "history-part", "away", "up")], strict=True):
-        assert (candidate["summary"], candidate["operator"]) == (summary, operator)
+    for candidate, (summary, new, old) in zip(read_json(made)["candidates"], [
+            ("Wade no deeper", "min(cm, 35)", "cm"), ("Count", "= 3", "= 2")], strict=True):
+        assert (candidate["summary"], candidate["operator"]) == (summary, "history")
         assert applied(candidate, text.encode(), clone, "src/pond.py") == text.replace(
             new, old).encode()
 
 
 @pytest.mark.parametrize(("summary", "operator", "is_told"), [
     ("Wade in deeper water, up to the whole leg of it", "history", True),
-    ("Wade in deeper water, up to the whole leg of it", "history-part", False),
+    ("Wade in deeper water, up to the whole leg of it", "boundary", False),
     ("Wade deeper", "history", False),
     ("Wade in deeper water, see `_leg_of` in heron.py and its callers", "history", False)])
 def test_a_bug_is_told_in_its_commits_words_if_these_say_enough(summary, operator, is_told):

@@ -5,7 +5,7 @@ import pytest
 
 from codedata.bugs.issue_facts import RECORDED, Difference
 from codedata.bugs.scripts_of_tests import CAUGHT, jobs_of_tests, tidied
-from codedata.suites.recorded_calls import Outcome
+from codedata.suites.recorded_calls import Outcome, ReplayJob
 
 FILES = {
     "tests/conftest.py": "import pytest\n\n@pytest.fixture\ndef nest():\n    eggs = [2]\n"
@@ -22,7 +22,6 @@ class Base(unittest.TestCase):
         return self.assertEqual(self.bird.wade(text), cm)
 """,
     "tests/test_bird.py": """import pytest
-from typing import cast
 from heron import Bird, fly, wade
 from .base import Base
 
@@ -60,7 +59,7 @@ def test_block():
 def pair(kind):
     "Make two."
     one = Bird()
-    other = cast("Bird", kind())
+    other = kind()
     return one, other
 
 @pytest.mark.parametrize("is_left", [True])
@@ -79,12 +78,24 @@ class TestBird(Base):
         self.assertRaises(ValueError, self.bird.wade, "y")
 """,
 }
+SOURCES = {"src/heron/nests.py": """import re
+
+class Nest:
+    def lay(self, n):
+        '''Lay eggs.
+
+        >>> import heron
+        >>> nest = Nest()
+        >>> nest.lay(heron.many)
+        3
+        '''
+"""}
 
 
 def scripts(test: str) -> list[str]:
     """Return the scripts of a test as texts, the last expressions after ">"."""
     return ["\n".join([*job.lines, *([f"> {job.last}"] if job.last else [])])
-            for job in jobs_of_tests([f"tests/test_bird.py::{test}"], FILES)]
+            for job in jobs_of_tests([f"tests/test_bird.py::{test}"], FILES, {})]
 
 
 @pytest.mark.parametrize("test, script", [
@@ -114,7 +125,13 @@ def test_a_test_becomes_scripts_without_its_framework(test, script):
 
 def test_only_the_parameters_that_the_id_names_are_filled_in_and_other_tests_are_no_scripts():
     assert not [one for one in scripts("test_rows[a-1]") if "'b'" in one]
-    assert jobs_of_tests(["tests/test_bird.py::test_gone", "elsewhere"], FILES) == []
+    assert jobs_of_tests(["tests/test_bird.py::test_gone", "elsewhere"], FILES, SOURCES) == []
+
+
+def test_the_examples_of_a_docstring_become_scripts_with_what_its_module_has():
+    jobs = jobs_of_tests(["src/heron/nests.py::heron.nests.Nest.lay"], FILES, SOURCES)
+    assert ReplayJob(["from heron.nests import Nest", "import heron"],
+                     "Nest().lay(heron.many)") in jobs
 
 
 def test_a_script_names_a_value_once_and_imports_what_it_uses():
