@@ -85,16 +85,15 @@ class Bugs(PatchKind):
                                 Reads(Store(root, RepoMeta), (), **optional))   # the licence
 
     def reduces_gold(self, candidate: Candidate) -> bool:
-        """Return whether the gold leaves what does no harm: the rest of a feature or a commit."""
-        return self._word == AGENT or candidate.method == HISTORY
+        """Return whether the gold leaves what does no harm: the rest of a feature."""
+        return candidate.words.get("family") == FEATURE
 
     def cases(self, candidate: Candidate, run: FirstRun, host: SandboxFactory, label: str,
               environment: Environment, *joined) -> tuple[list[Case], Object]:
         """Return calls with other arguments than the tests', and the strength of the task. Raise
         Excluded for a feature that the fix takes back for the most part."""
         n_undone = n_changed_lines(diff_of(run.after, run.before))
-        if candidate.words.get("family") == FEATURE and (
-                2 * n_undone > n_changed_lines(candidate.diff)):
+        if self.reduces_gold(candidate) and 2 * n_undone > n_changed_lines(candidate.diff):
             raise Excluded("its tests refuse the feature: a fix takes most of it back")
         name, script = environment.repo_name, environment.test_script
         with (open_environment(environment, host, label) as right,

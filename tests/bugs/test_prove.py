@@ -88,8 +88,7 @@ def test_a_good_candidate_becomes_a_task_and_again_without_its_image_and_others_
                   "digest": digest(FEATURE)}}
     assert {key: bug.about[key] for key in wanted} == wanted and "licence" not in bug.about
     assert bug.config["metadata"]["tags"] == ["python", "bug", "feature"]
-    sizes = ("tests", "broken", "files", "lines_added", "lines_removed")
-    assert [bug.proof[key] for key in sizes] == [11, 3, 1, 2, 1]
+    assert [bug.proof[key] for key in ("tests", "broken", "files", "hunks")] == [11, 3, 1, 1]
     assert "nothing to do" in prove(root, "--only", "heron.agent-[1-4]*").stderr
     image = image_of(bug)
     engine.connect().remove_image(image, force=True)
