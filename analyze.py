@@ -21,10 +21,10 @@ from codedata.analysis.measure import coverage_stage
 from codedata.llm import Models
 from codedata.records import Analysis, Coverage
 from codedata.run import cli, start
-from codedata.run.stage import Stage
 from codedata.sandbox.factory import SandboxFactory
-from codedata.settings import Settings
 from codedata.suites.environments import chosen_by
+
+STEPS = ("coverage", "analysis")
 
 
 def main(argv=None) -> int:
@@ -39,24 +39,18 @@ def main(argv=None) -> int:
     cli.sandbox_flags(parser)
     args = parser.parse_args(argv)
     settings, options = cli.with_sandboxes(args)
-    steps = {name: partial(step, args, settings) for name, step in STEPS.items()}
+    root, environments = settings.root, partial(chosen_by, args, settings.root)
+
+    def host(models: Models) -> SandboxFactory:
+        return SandboxFactory(settings, models.stop, args.keep_images)
+
+    steps = {"coverage": lambda models: coverage_stage(
+                 root, host(models), args.num_runs, environments()),
+             "analysis": lambda models: analysis_stage(
+                 root, host(models), environments(), args.static)}
     chosen = ("analysis",) if args.static else args.steps
     return start.run_steps(steps, settings, options, [Coverage, Analysis], chosen)
 
-
-def coverage(args, settings: Settings, models: Models) -> Stage:
-    """Return the stage that runs the tests."""
-    host = SandboxFactory(settings, models.stop, args.keep_images)
-    return coverage_stage(settings.root, host, args.num_runs, chosen_by(args, settings.root))
-
-
-def analysis(args, settings: Settings, models: Models) -> Stage:
-    """Return the stage that analyses the source."""
-    host = SandboxFactory(settings, models.stop, args.keep_images)
-    return analysis_stage(settings.root, host, chosen_by(args, settings.root), args.static)
-
-
-STEPS = {"coverage": coverage, "analysis": analysis}
 
 if __name__ == "__main__":
     cli.main(main)

@@ -8,7 +8,6 @@ show, and writes cheats for each task; else no model is asked.
 
 reads   task/<id>/             Task, with the scripts in its rivals/
 writes  audit/<id>.json        TaskAudit, and a line an attempt in _ledger.jsonl
-        audit/index.html       all of it as a page
 
   python audit.py --root runs/mine
   python audit.py --root runs/mine --only 'heron.*' --checks strength,fairness
@@ -73,7 +72,7 @@ def audit(args, settings: Settings, names: list[str], models: Models) -> Stage:
     """Return the stage that audits tasks."""
     host = SandboxFactory(settings, models.stop, args.keep_images)
     found = checks_named(names, settings, models)
-    return audit_stage(settings.root, host, found, then="export.py")
+    return audit_stage(settings.root, host, found, then="status.py --html; export.py")
 
 
 if __name__ == "__main__":

@@ -2,14 +2,14 @@
 """Put bugs that the tests notice into repositories, prove each bug by running the tests, and report
 it as a user would.
 
-`agent`: an agent breaks one function that matters.
+`agent`: an agent breaks what matters (--strategy break), breaks a promise, or adds a feature.
   coverage, analysis   analyze.py's two steps (together: preprocess)
   inject               an agent for each candidate (bug_issue: this step and all below)
   prove                tests fail with the bug and pass without it; write its task (also: instances)
   issue, instruct      a reproduction, the report, the task's instruction (issue: both)
 `scale`: operators break what they match, hundreds of times in a repository, without a model.
   register             write a config, to be edited: where bugs go, how tests are chosen
-  generate             candidates by the seed, 40 a file; --strategy: other ways to make them
+  generate             candidates by the seed, 40 a file; --strategy: by a model
   validate             which tests notice each (screening); --full: the whole suite for each
   report               choose by the caps of [bug], prove, write tasks; then issue and instruct
 
@@ -52,8 +52,7 @@ WRITTEN = {"agent": {"coverage": Coverage, "analysis": Analysis, "inject": Candi
 STEPS = {word: tuple(written) for word, written in WRITTEN.items()}
 GROUPS = {"preprocess": STEPS["agent"][:2], "instances": ("prove",),
           "issue": STEPS["agent"][4:], "bug_issue": STEPS["agent"][2:]}
-OWN = {"agent": ("per_repo", "num_runs", "output", "report_root"),
-       "scale": ("strategy", "full")}
+OWN = {"agent": ("per_repo", "num_runs", "output"), "scale": ("full",)}
 WRITERS = {"agent": "llm", "scale": "template"}
 
 
@@ -67,26 +66,25 @@ def main(argv=None) -> int:
         help="agents for each repository, a candidate each (default: 2)")
     add("--num-runs", type=cli.positive, default=1, metavar="N",
         help="runs with coverage in preprocess (default: 1)")
-    add("--strategy", choices=STRATEGIES, default="procedural", metavar="HOW",
-        help=f"of scale: {', '.join(STRATEGIES)} (default: procedural)")
+    add("--strategy", choices=sum(STRATEGIES.values(), ()), metavar="HOW",
+        help="; ".join(f"of {word}: {', '.join(names)}" for word, names in STRATEGIES.items())
+        + " (default: the first)")
     add("--full", action="store_true",
         help="scale runs the whole suite, also for what chosen tests judged")
     add("--issue-writer", choices=["llm", "template"],
         help="template: without a model (default for scale)")
     add("--output", metavar="FILE",
         help="the rows, with the paths of `analysis` and `tests` (preprocess)")
-    add("--report-root", metavar="DIR",
-        help="also DIR/<repo>/<repo>_{test_report,analysis}.json (preprocess)")
     cli.environment_flags(parser)
     cli.sandbox_flags(parser)
     args = parser.parse_args(argv)
     check_word(parser, args)
     settings, options = cli.with_sandboxes(args)
-    preprocessed = Preprocessed(settings, *(path and Path(path) for path in (
-        args.input, args.output, args.report_root)))
+    preprocessed = Preprocessed(settings, *(path and Path(path)
+                                            for path in (args.input, args.output)))
     preprocessed.check()
-    if args.input and not options.read_only:
-        settings.root.mkdir(parents=True, exist_ok=True)
+    if args.input:
+        options.make_root()
     stages = Stages(settings, preprocessed, partial(chosen_by, args, settings.root),
                     args.keep_images, args.num_runs, args.strategy, args.full)
     return start.run_steps(getattr(stages, args.word)(), settings, options,
@@ -94,12 +92,16 @@ def main(argv=None) -> int:
 
 
 def check_word(parser, args) -> None:
-    """End the script if a flag or a step belongs to the other word. Set the word's issue writer."""
+    """End the script if a flag, a step or a strategy belongs to the other word. Set the word's
+    issue writer and strategy."""
+    args.strategy = args.strategy or STRATEGIES[args.word][0]
     args.defaults = {**args.defaults, "issue.writer": WRITERS[args.word]}
     others = [f"--{name.replace('_', '-')}" for word, names in OWN.items() for name in names
               if word != args.word and name in args.given]
     if "steps" in args.given:
         others += [f"--steps {step}" for step in args.steps if step not in STEPS[args.word]]
+    if args.strategy not in STRATEGIES[args.word]:
+        others.append(f"--strategy {args.strategy}")
     if others:
         parser.error(f"{', '.join(others)} does not go with {args.word}")
 

@@ -76,8 +76,7 @@ def main(argv=None) -> int:
 def validate(args, settings, options) -> int:
     """Check the given folders, or those of dp/ and task/; return the exit code."""
     root, given = settings.root, [*map(Path, args.paths)]
-    if not options.read_only:
-        root.mkdir(parents=True, exist_ok=True)
+    options.make_root()
     steps = steps_of(root, given, options.selection.force,
                      lambda models: SandboxFactory(settings, models.stop, args.keep_images))
     code = start.run_steps(steps, settings, options, HOLDS)

@@ -43,8 +43,7 @@ def main(argv=None) -> int:
     settings, options = cli.with_sandboxes(args)
     if bool(args.input) == bool(args.repo) and (args.input or not args.status):
         parser.error("one of --input and --repo is needed")
-    if not options.read_only:
-        settings.root.mkdir(parents=True, exist_ok=True)
+    options.make_root()
     with Models(settings) as models:
         host = SandboxFactory(settings, models.stop, args.keep_images)
         if args.repo:

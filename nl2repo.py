@@ -64,14 +64,15 @@ def main(argv=None) -> int:
     cli.steps_flag(flags, STEPS, {"relationship": RELATIONSHIP, "doc": DOC})
     add = flags.add_argument
     add("--writer", choices=["llm", "template"], help="template: no model (default: llm)")
+    add("--from-empty", action="store_true", help="all source gone (at most 2,000 lines)")
     add("--num-runs", type=cli.positive, default=3, metavar="N",
         help="runs with coverage, with those already made (default: 3)")
     cli.environment_flags(parser)
     cli.sandbox_flags(parser)
     args = parser.parse_args(argv)
     settings, options = cli.with_sandboxes(args)
-    if args.input and not options.read_only:
-        settings.root.mkdir(parents=True, exist_ok=True)
+    if args.input:
+        options.make_root()
     writes = not (options.read_only or options.prune or options.compact)
     if writes and settings.nl2repo.writer == "llm" and {*WRITTEN} & {*args.steps}:
         check_model(settings)
@@ -96,11 +97,12 @@ def steps_of(args, settings: Settings) -> dict:
         "facts": lambda models: facts_stage(settings.root, environments(), host(models)),
         "analysis": lambda models: step_of(analysis_stage(
             settings.root, host(models), environments()), "relationship"),
-        "communities": lambda models: communities_stage(settings),
+        "communities": lambda models: communities_stage(settings, args.from_empty),
         "screen": lambda models: screening_stage(settings.root, environments(), host(models),
-                                                 args.limit),
+                                                 args.limit, args.from_empty),
         "patches": lambda models: patches_stage(settings),
-        "proof": lambda models: proof_stage(settings.root, environments(), host(models)),
+        "proof": lambda models: proof_stage(settings.root, environments(), host(models),
+                                            args.from_empty),
         "doc_part2": partial(document, "doc_part2", "function"),
         "doc_part1": partial(document, "doc_part1", "project"),
         "doc": lambda models: document_stage(settings.root),

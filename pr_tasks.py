@@ -66,8 +66,8 @@ def main(argv=None) -> int:
     if (args.check or args.steps == ("records",)) and not args.prs:
         parser.error("--steps records and --check need --prs")
     settings, options = cli.with_sandboxes(args)
-    if args.prs and not (options.read_only or args.check):
-        settings.root.mkdir(parents=True, exist_ok=True)
+    if args.prs and not args.check:
+        options.make_root()
 
     def sandboxes(models: Models) -> SandboxFactory:
         return SandboxFactory(settings, models.stop, args.keep_images)

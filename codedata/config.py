@@ -328,10 +328,10 @@ def _checked(key: Field, value, where: str):
     if fault := check_of(kind.replace("tuple", "list").replace(", ...", ""))(value):
         raise Trouble(f"{fault.lstrip()}.", where)
     choices = key.metadata.get("choices")
-    bounds = key.metadata.get("bounds")
+    problem_of = key.metadata.get("problem")
     if choices and value not in choices:
         raise Trouble(f"is {value!r}; it may be {', '.join(choices)}.", where)
-    if bounds and (problem := bounds.problem(value)):
+    if problem_of and (problem := problem_of(value)):
         raise Trouble(problem, where)
     if choices:
         return choices[value]

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar, TypedDict
+from typing import ClassVar, TypedDict, is_typeddict
 
 import orjson
 
@@ -621,7 +621,6 @@ class BugConfig(OfRepository):
     roots: list[str]         # files and folders that bugs are put into; ["."]: all
     exclude: list[str]       # patterns of paths, as of fnmatch, that are left as they are
     selection: str           # plugin: tests by coverage/, in a warm process | none: the whole suite
-    reason: str              # why it is none; "" if it is not
     timeout_s: Seconds       # of a run of the whole suite
     max_candidates: int      # by procedure
     seed: int
@@ -732,7 +731,6 @@ class RepoMeta(OfRepository):
     licence: str | None      # SPDX; null where none is recognised
     summary: str             # of its project file; "" if there is none
     dependencies: list[str]  # as its project files declare them
-    imports: list[str]       # third-party modules that it imports
     files: list[Object]      # {path, language, lines, is_test}
     lines: int               # of sources that are not tests
     entities: dict[str, int] # {kind: number outside of test files}
@@ -743,7 +741,7 @@ class RepoMeta(OfRepository):
 class StripCandidate(TypedDict):
     """Name functions whose bodies are stripped together, in a Communities."""
 
-    kind: str                # function | community | module | package
+    kind: str                # function | community | module | package | empty
     functions: list[str]     # ids, as in analysis/
 
 
@@ -779,25 +777,17 @@ class Communities(OfRepository):
 
 
 @dataclass(frozen=True)
-class StripPatch:
+class StripPatch(OfRepository):
     """Hold functions whose bodies are stripped, a candidate for a task: nl2repo/_patches/<id>.json.
     """
 
     directory = "nl2repo/_patches"
     id: ItemName             # <repo_name>.<kind>.<8 hex digits of the normalised diff>
-    repo: str
-    repo_name: ItemName
-    base_commit: str         # in env/
-    kind: str                # function | community | module | package
+    kind: str                # function | community | module | package | empty
     functions: list[str]     # ids, as in analysis/
     sources: list[str]       # digest of each function's source
     diff: str                # strips the bodies
     screened: Object         # {verdict, reason, n_covering, n_failing, how, seconds}
-
-    @property
-    def instance_id(self) -> str:
-        """Return the name under which ledgers list it: the repository's."""
-        return self.repo_name
 
 
 @dataclass(frozen=True)
@@ -826,7 +816,8 @@ class RepoDocument(OfRepository):
     licence: str | None
     sections: list[Object]   # {name: its Document, subject, title, text}: the project's first
     index: dict[str, Object] # {id of a task: {kind, functions, names: public ones that its
-                             # tests touch, missing: the ones that no document has}}
+                             # tests touch, api: the text of these and others that it shows,
+                             # missing: the ones that no document has}}
     checks: Object           # shares of documented functions and names; overlap, at most
 
 
@@ -1084,8 +1075,6 @@ def text_problem(value: str) -> str | None:
     """Return why a text cannot be stored or sent (NUL byte, lone surrogate), or else None."""
     if "\x00" in value:
         return "has a NUL byte"
-    if value.isascii():
-        return None
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -1150,6 +1139,13 @@ def _keys(cls, complete: bool = False) -> dict:
             for field in fields(cls)}
 
 
+def _keys_of(kind) -> dict:
+    """Return the same of a TypedDict."""
+    return {name: (" is missing" if kind.__total__ and name not in MAY_LACK else "",
+                   check_of(one.__forward_arg__))
+            for name, one in kind.__annotations__.items()}
+
+
 def _faults(keys: dict, data: dict) -> Iterator[tuple[str, str]]:
     """Yield (key, fault) for each key that is missing or wrong."""
     for name, (missing, check) in keys.items():
@@ -1172,7 +1168,8 @@ def check_of(kind: str):
         return lambda value: None if value is None else check(value)
     outer, _, inner = kind.removesuffix("]").partition("[")
     if not inner:
-        return _has(_keys(globals()[kind]))
+        cls = globals()[kind]
+        return _has(_keys_of(cls) if is_typeddict(cls) else _keys(cls))
     return _each({"list": list, "dict": dict}[outer], check_of(inner.removeprefix("str, ")))
 
 
@@ -1343,24 +1340,9 @@ _CHECKS = {
 _VERDICT = _has({
     **_texts("judge"), "order": (" is missing", _order), "parse_ok": (" is missing", _is_bool),
     **_texts("reason", "error", "marker", "settings", missing=""), "attempt": ("", _is_int)})
-
-
-def _keys_of(kind):
-    """Return the check of a TypedDict's keys."""
-    return _has({name: (" is missing" if kind.__total__ and name not in MAY_LACK else "",
-                        check_of(one.__forward_arg__))
-                 for name, one in kind.__annotations__.items()})
-
-
-_CHECKS |= {kind.__name__: _keys_of(kind)
-            for kind in (CaseResult, Measurement, CoveredTest, Otherwise, ProposedChange,
-                         BugVerdict, StripCandidate, ScreenedStrip, DatapointCheck, AuditCheck,
-                         QueueTask, QueueData, CallRun, RecordedFact, AgentRun,
-                         AttemptOutcome)}
-_CHECKS["CandidateRun"] = _keys_of(CandidateRun)
 _CHECKS["QueueLine"] = _has({
     **_texts("event", "detail"), "at": (" is missing", _CHECKS["UnixTime"]),
-    "task": (" is missing", _CHECKS["QueueTask"]), "data": ("", _CHECKS["QueueData"])})
+    "task": (" is missing", check_of("QueueTask")), "data": ("", check_of("QueueData"))})
 
 # folders of a root that hold records: "answer", "variants"
 DIRECTORIES = sorted({kind.directory.partition("/")[0] for kind in list(globals().values())

@@ -27,31 +27,22 @@ NOT_SENT = "none"         # in place of any temperature's number: requests have 
 USUAL_TEMPERATURE = 1.0   # of a model that is sent none
 
 
-@dataclass(frozen=True)
-class NumberRange:
-    """Define the numbers that a setting may have: low ≤ value ≤ high."""
-
-    low: float
-    high: float = inf
-    without: tuple[float, ...] = ()   # numbers in the range that are refused nevertheless
-
-    def problem(self, value: float) -> str | None:
-        """Return why a number is out of bounds, as the end of a sentence, or None."""
-        if self.low <= value <= self.high and value not in self.without:
-            return None
-        if self.high == inf:
-            return f"is {value}; it must be {self.low:g} or more."
-        return f"is {value:,g}; it must be between {self.low:,g} and {self.high:,g}."
-
-
 def at_least(low: float, default):
     """Return a field of a section whose number is `low` or more."""
     return between(low, inf, default)
 
 
 def between(low: float, high: float, default, without: tuple[float, ...] = ()):
-    """Return a field of a section whose number is from `low` to `high`."""
-    return field(default=default, metadata={"bounds": NumberRange(low, high, without)})
+    """Return a field of a section whose number is from `low` to `high`, and none of `without`. Its
+    metadata have what says why a number is refused, or None."""
+    def problem(value: float) -> str | None:
+        if low <= value <= high and value not in without:
+            return None
+        if high == inf:
+            return f"is {value}; it must be {low:g} or more."
+        return f"is {value:,g}; it must be between {low:,g} and {high:,g}."
+
+    return field(default=default, metadata={"problem": problem})
 
 
 def one_of(default: str, *others: str, aliases: dict[str, str] | None = None):
@@ -182,16 +173,17 @@ class BugSettings:
     per_repo: int = at_least(1, 2)           # agents for each repository, a candidate each
     max_iterations: int = at_least(1, 60)    # replies of an agent
     max_submits: int = at_least(1, 5)        # times that an agent may hand in
-    hide_tests: bool = True                  # the image lacks the test files that the bug fails
+    max_lines: int = at_least(1, 150)        # that an agent adds and removes
+    hide_tests: bool = True                  # the image lacks the tests that the bug fails
     max_broken_share: float = between(0, 1, 0.5)   # of the suite that a bug may break
     seed: int = at_least(0, 0)               # of what scale draws
     max_candidates: int = at_least(1, 1000)  # of a repository, by procedure
-    max_model_candidates: int = at_least(1, 40)   # of a repository, by --strategy modify or rewrite
+    max_model_candidates: int = at_least(1, 40)   # of a repository, by --strategy rewrite
     max_instances: int = at_least(1, 200)    # of a repository, that scale writes
     max_per_symbol: int = at_least(1, 3)
     max_per_operator: int = at_least(1, 20)  # of a repository
     max_per_failing_set: int = at_least(1, 1)     # bugs that the same tests notice
-    max_trivial_share: float = between(0, 1, 0.2)   # of the instances that may be blunt
+    prefer: str = one_of("any", "hard")      # hard: those of several places come first
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,6 @@ def say(text: str) -> None:
     log.info(text)
     try:
         print(text, file=sys.stderr, flush=True)
-    except UnicodeEncodeError:
-        print(text.encode("ascii", "replace").decode(), file=sys.stderr, flush=True)
     except (OSError, ValueError):
         _go_silent(2)
 

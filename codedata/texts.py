@@ -169,6 +169,12 @@ def squeezed(text: str) -> str:
     return " ".join(text.split())
 
 
+def fenced(language: str, text: str) -> str:
+    """Return a block with a fence that is longer than any row of backticks in the text."""
+    fence = max(re.findall("`{3,}", text), default="``", key=len) + "`"
+    return f"{fence}{language}\n{text}\n{fence}"
+
+
 def bare(text: str) -> str:
     """Return a text without blanks and backslashes."""
     return "".join(text.split()).replace("\\", "")

@@ -24,5 +24,5 @@ recorded = { in = 0.0, out = 0.0 }
 END
 code=0
 python build_dp.py agents --root "$root" --seeds "$root/seeds" --cpu-request 1 || code=$?
-echo "All of it as a page, with what each check found: python status.py --root $root --html; the audit with its rivals and survivors: $root/audit/index.html"
+echo "All of it as a page, with what each check and the audit found: python status.py --root $root --html"
 exit $code

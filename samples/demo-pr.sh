@@ -21,7 +21,7 @@ if [ -n "$task" ]; then
     echo
     echo "What is wrong with it, if anything: python -m codedata.tasks check $task"
     echo "To look into its image: docker run --rm -it $(sed -n 's/^FROM //p' "$task/environment/Dockerfile") bash"
-    echo "How good its tests are: python audit.py --root $root; open $root/audit/index.html"
+    echo "How good its tests are: python audit.py --root $root; python status.py --root $root --html"
     echo "The next step: python export.py --root $root --formats harbor,swebench"
 fi
 exit $code

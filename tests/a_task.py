@@ -93,8 +93,8 @@ def a_bug(instance_id: str = BUG_ID, instruction: str | None = REPORT, hidden: F
           **about) -> Task:
     """Return a bug that was proven, with tests that are hidden from the agent; `about` adds to
     [metadata.codedata]."""
-    known = {"method": "agent", "symbol": "heron.py::wade", "grade": "subtle",
-             "language": "python", **about}
+    known = {"method": "agent", "symbol": "heron.py::wade", "language": "python",
+             **about}
     return _of_repository(BUG, instance_id, instruction, HEALS, BUG_PATCH, hidden, known)
 
 

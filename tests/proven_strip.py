@@ -35,7 +35,7 @@ def write_strip(root: Path, instance_id: str = STRIP_ID, refused: str = "") -> T
     """Write a patch of heron with its task, of which the document of the repository tells; or why
     it was refused."""
     name = instance_id.partition(".")[0]
-    patch = StripPatch(instance_id, f"birds/{name}", name, COMMIT, "function", [WORDS], ["0" * 16],
+    patch = StripPatch(f"birds/{name}", name, COMMIT, instance_id, "function", [WORDS], ["0" * 16],
                        STRIP, {"verdict": "good"})
     write_json(root / f"{RepoDocument.directory}/{name}.json", {
         "repo": patch.repo, "repo_name": name, "base_commit": COMMIT, "licence": "MIT",

@@ -66,7 +66,7 @@ def wren_config(environment: Environment, **fields) -> BugConfig:
     limit_s = time_limit(environment, 30.0)
     return BugConfig(**{
         "repo": "birds/wren", "repo_name": "wren", "base_commit": "", "environment": "",
-        "roots": ["."], "exclude": [], "selection": "plugin", "reason": "", "timeout_s": limit_s,
+        "roots": ["."], "exclude": [], "selection": "plugin", "timeout_s": limit_s,
         "max_candidates": 100, "seed": 0, **fields})
 
 

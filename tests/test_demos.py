@@ -102,7 +102,7 @@ def test_each_bug_fails_its_tests_in_its_image_and_the_patch_heals_it(left, tmp_
 def test_the_bugs_that_were_written_are_counted(left):
     root = left("demo-bugs")
     settings = BugSettings(max_per_failing_set=4)   # as in demo-bugs.toml
-    verdicts, after = yields_of(root, settings)
+    verdicts, after, _ = yields_of(root, settings)
     assert after["written"] == len(all_readable(root, Task, BUG))
     assert verdicts.total() > verdicts["good"] > after["chosen"] >= after["written"]
 

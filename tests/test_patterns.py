@@ -6,10 +6,10 @@ from functools import partial
 import pytest
 
 from codedata.bugs.issue_report import FENCED
+from codedata.checks.requests import TRAILERS
 from codedata.code.patches import files_of
 from codedata.datapoints.validate import IMPORTS
 from codedata.leak.facts import REPLACED, find_facts
-from codedata.pulls.texts import TRAILERS
 from codedata.records import Commit
 from codedata.sampling.pull_requests import touched_files
 from codedata.suites.repo_names import parts_of

@@ -68,12 +68,10 @@ def read_turn(reply: Reply, protocol: str, tools: dict[str, Tool]) -> AgentTurn:
         problem = "" if actions else "your reply has no tool call in it"
     if problem:
         return AgentTurn(message, [], problem, bool(text) and not ATTEMPT.search(text))
-    calls = []   # serialized again, since endpoints refuse invalid calls in a history
-    for action in actions:
-        if action.id:
-            arguments = json.dumps(action.arguments, ensure_ascii=False)
-            calls.append({"id": action.id, "type": "function",
-                          "function": {"name": action.tool, "arguments": arguments}})
+    # serialized again, since endpoints refuse invalid calls in a history
+    calls = [{"id": action.id, "type": "function", "function": {
+        "name": action.tool, "arguments": json.dumps(action.arguments, ensure_ascii=False)}}
+        for action in actions if action.id]
     if calls:
         message |= {"content": text or None, "tool_calls": storable(calls)}
     return AgentTurn(message, actions)

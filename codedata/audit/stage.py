@@ -14,7 +14,6 @@ from pathlib import Path
 
 from codedata.audit import adversary, cheats, reading, verdicts
 from codedata.audit.audited import Audited, CheckResult, GoldRefused
-from codedata.audit.index_page import write_index
 from codedata.audit.warm import TaskSources, screener_of
 from codedata.disk.store import Store, digest
 from codedata.errors import ItemFailed, Trouble
@@ -117,8 +116,7 @@ def audit_stage(root: Path, host: SandboxFactory, checks: Mapping[str, Check], *
         record.content == audited_digest(tasks.read(record.instance_id)))
     asks = any(check.texts for check in checks.values())
     return Stage("audit", make=make, reads=Reads(tasks, READ), writes=Writes(audits, parts=parts),
-                 cost_note="a call a task, and one for each survivor" if asks else "",
-                 finish=lambda: write_index(root), **more)
+                 cost_note="a call a task, and one for each survivor" if asks else "", **more)
 
 
 def check_builds_images(host: SandboxFactory) -> None:

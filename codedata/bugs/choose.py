@@ -1,10 +1,12 @@
 """Choose, from the good candidates, the bugs that `bug_inject.py scale` writes: within the caps of
 [bug], in an order drawn by its seed.
 
-Bugs in functions whose tests notice wrong code come first: screening has tried other changes of the
-same function, and counts its survivors, the changes that no test noticed. Then subtle bugs come
-before blunt ones, then the first bug of each operator, the second of each, and so on. Of one
-operator's bugs, the ones that break fewer tests come first. A bug is taken if it fits under all
+Bugs that few tests notice, in functions whose tests notice wrong code, come first: screening has
+tried other changes of the same function, and counts its survivors, the changes that no test
+noticed. Then bugs of several places and of one take turns, of each kind the first bug of each
+operator, the second of each, and so on. Of one operator's bugs, the ones that break fewer tests
+come first, but one test alone comes last. With `prefer = "hard"` all bugs of several places come
+first, then operators whose bugs are seldom solved (attempt/). A bug is taken if it fits under all
 caps. Bugs on disk that are still good, and bugs that the proof has refused, come before all others.
 So a proven bug is neither lost nor paid for twice, further candidates only add bugs, and a refused
 bug is not replaced. An interrupted run makes the same choice as a complete one.
@@ -12,10 +14,11 @@ bug is not replaced. An interrupted run makes the same choice as a complete one.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
+from statistics import fmean
 
 from codedata.bugs.instances import (
     bug_tasks,
@@ -31,8 +34,10 @@ from codedata.records import Verdicts, safe_name
 from codedata.settings import BugSettings
 from codedata.tasks.kinds import Candidate
 from codedata.tasks.prove.suite_outcomes import SURVIVES
+from codedata.tasks.rates import attempts_in, rates_of_models
 
 MAX_SURVIVORS = 2   # a bug in a function with more of them comes last
+MAX_FAILING = 10    # so does a bug that more tests notice: few people would commit it
 STAGE = "bug_inject.report"   # the stage that writes the chosen bugs
 AGAIN = "Delete the file and run: python bug_inject.py scale --steps validate"
 
@@ -47,10 +52,9 @@ class GoodCandidate:
     place: str         # id of the changed function, or the file's path if the change is in none
     failing: str       # digest of the names of the failing tests
     n_failing: int
-    is_subtle: bool
+    n_places: int      # hunks of the diff
     digests: dict[str, str]   # of the base commit and the diff, which the proof reads
     survives: bool = False    # no test noticed it: not a bug, but counted for its place
-    n_survivors: int = 0      # at its place
 
     @property
     def change(self) -> str:
@@ -101,15 +105,13 @@ def _choose_all(root: Path, settings: BugSettings,
     of_agents = {(name.rpartition(".agent-")[0], name.rpartition(".")[2])
                  for name in bugs.names() if is_of_agent(name)}
     refused = {name for stage, name in bugs.ledger.excluded if stage == STAGE}
+    rates = rates_by_operator(root) if settings.prefer == "hard" else {}
     by_repository = defaultdict(list)
     for good in candidates:
         if (good.instance_id, good.change) not in of_agents:
             by_repository[good.instance_id].append(good)
     for _, several in sorted(by_repository.items()):
-        survivors = Counter(one.place for one in several if one.survives)
-        several = [replace(one, n_survivors=survivors[one.place]) for one in several
-                   if not one.survives]
-        for good in choose(several, settings, refused.union(bugs.names())):
+        for good in choose(several, settings, refused.union(bugs.names()), rates):
             yield good.name
 
 
@@ -120,7 +122,7 @@ def _facts_of(candidate: Candidate) -> GoodCandidate:
     return GoodCandidate(
         candidate.name, candidate.repo_name, operator_of(words),
         words.get("symbol") or str(words.get("path", "")), digest(failing), len(failing),
-        screened.get("grade") != "blunt",
+        candidate.diff.count("\n@@ "),
         {"base_commit": digest(candidate.base_commit), "diff": digest(candidate.diff)},
         screened.get("verdict") == SURVIVES[0])
 
@@ -128,42 +130,51 @@ def _facts_of(candidate: Candidate) -> GoodCandidate:
 # the choice --------------------------------------------------------------------------------------
 
 def choose(candidates: Iterable[GoodCandidate], settings: BugSettings,
-           kept: Collection[str]) -> list[GoodCandidate]:
+           kept: Collection[str], rates: Mapping[str, float]) -> list[GoodCandidate]:
     """Return the bugs chosen from a repository's good candidates: all in `kept`, and others that
-    fit under the caps together with these. Of equal changes only the first is taken."""
+    fit under the caps together with these. Of equal changes only the first is taken, and no
+    survivor."""
     taken: dict[str, GoodCandidate] = {}   # by change
     counts: Counter = Counter()
-    order = in_order(candidates, settings)
+    order = in_order(candidates, settings, rates)
     for good in sorted(order, key=lambda good: good.name not in kept):
-        caps = _caps(good, settings, len(taken))
-        fits = all(counts[cap] + 1 <= most for cap, most in caps)
+        caps = {("instances", ""): settings.max_instances,
+                ("symbol", good.place): settings.max_per_symbol,
+                ("operator", good.operator): settings.max_per_operator,
+                ("failing", good.failing): settings.max_per_failing_set}
+        fits = all(counts[group] < most for group, most in caps.items())
         if good.change not in taken and (fits or good.name in kept):
             taken[good.change] = good
-            counts.update(cap for cap, _ in caps)
+            counts.update([*caps])   # once in each group
     return [*taken.values()]
 
 
-def _caps(good: GoodCandidate, settings: BugSettings,
-          n_taken: int) -> list[tuple[tuple[str, str], float]]:
-    """Return (group, cap) for each group in which a bug counts. A blunt bug is in one more group.
-    """
-    caps = [(("instances", ""), settings.max_instances),
-            (("symbol", good.place), settings.max_per_symbol),
-            (("operator", good.operator), settings.max_per_operator),
-            (("failing", good.failing), settings.max_per_failing_set)]
-    blunt = [(("blunt", ""), settings.max_trivial_share * (n_taken + 1))]
-    return caps if good.is_subtle else caps + blunt
+def in_order(candidates: Iterable[GoodCandidate], settings: BugSettings,
+             rates: Mapping[str, float]) -> list[GoodCandidate]:
+    """Return candidates without survivors in the order in which they are chosen. `rates` are the
+    pass rates by operator; an operator without any counts as solved half of the time."""
+    is_hard, seed, counts = settings.prefer == "hard", settings.seed, Counter()
+    candidates = [*candidates]
+    survivors = Counter(one.place for one in candidates if one.survives)
+    turns, places = [], []
+    for good in sorted((one for one in candidates if not one.survives), key=lambda good: (
+            good.n_failing == 1, good.n_failing, digest([seed, good.name]), good.name)):
+        is_weak = survivors[good.place] > MAX_SURVIVORS or good.n_failing > MAX_FAILING
+        kind = is_weak, good.n_places < 2, good.operator
+        counts[kind] += 1
+        turns.append((is_weak, rates.get(good.operator, 0.5), counts[kind],
+                      digest([seed, good.operator]), good.name, good))
+    for is_weak, *_, good in sorted(turns):
+        is_single = good.n_places < 2
+        counts[is_single] += 1
+        places.append((is_weak, is_hard and is_single, counts[is_single], is_single, good))
+    return [good for *_, good in sorted(places, key=itemgetter(0, 1, 2, 3))]
 
 
-def in_order(candidates: Iterable[GoodCandidate], settings: BugSettings) -> list[GoodCandidate]:
-    """Return candidates in the order in which they are chosen."""
-    by_operator, seed = defaultdict(list), settings.seed
-    for good in candidates:
-        is_weak = good.n_survivors > MAX_SURVIVORS
-        by_operator[is_weak, not good.is_subtle, good.operator].append(good)
-    places = []
-    for (*kind, operator), several in by_operator.items():
-        several.sort(key=lambda good: (good.n_failing, digest([seed, good.name]), good.name))
-        places += [((*kind, n, digest([seed, operator]), good.name), good)
-                   for n, good in enumerate(several)]
-    return [good for _, good in sorted(places, key=itemgetter(0))]
+def rates_by_operator(root: Path) -> dict[str, float]:
+    """Return the mean pass rate of models at the bugs of each operator that was attempted."""
+    rates = defaultdict(list)
+    for (task, _), attempts in attempts_in(root).items():
+        for rate in rates_of_models(attempts).values():
+            rates[task.split(".")[-2:][0]].append(rate["rate"])
+    return {operator: fmean(several) for operator, several in rates.items()}

@@ -1,9 +1,9 @@
 """Make the candidates of a repository by operators: the step `generate` of bug_inject.py scale.
 
-All edits of its files are found at once and put into an order drawn by a seed: functions and
-operators alternate, and functions that many tests reach come more often. A file of candidates is a
-slice of that order. No code is run. Where coverage is known, edits of lines that no test runs are
-left out.
+All edits of its files are found at once and put into an order drawn by a seed: changes of several
+places alternate with edits of one, and functions and operators alternate, too. A file of candidates
+is a slice of that order. No code is run. Changes that give themselves away (giveaways.py) are left
+out, and where coverage is known, changes of lines that no test runs.
 """
 from __future__ import annotations
 
@@ -12,21 +12,26 @@ import re
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from itertools import chain, zip_longest
 from operator import itemgetter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from codedata.analysis.analyse import COVERAGE_FIELDS, is_counted
+from codedata.bugs.effects import symbols_at
+from codedata.bugs.giveaways import giveaways
 from codedata.code.entities import SourceFile, entities_of, is_text, tree_of
-from codedata.code.operators import TABLES, SpanEdit, operators, unique_edits
-from codedata.code.patches import SpanDiffs, diff_of, hunks_of, normalised
+from codedata.code.operators import TABLES, operators, several_places, unique_edits
+from codedata.code.operators.several_places import Change, applied
+from codedata.code.patches import hunks_of, normalised, text_diff
 from codedata.disk.store import Derived, Store, digest
 from codedata.errors import Excluded, ItemFailed
-from codedata.records import Analysis, BugConfig, Candidates, Coverage, Environment, ProposedChange
+from codedata.records import BugConfig, Candidates, Coverage, Environment, ProposedChange
 from codedata.run.stage import Reads, Stage, Writes
 from codedata.run.talk import begin_step
+from codedata.sandbox import Sandbox
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.contexts import Masks, add_lines, lines_by_test, mask_of, masks_of, sources_in
@@ -36,10 +41,11 @@ from codedata.suites.source import Files
 METHOD = "procedural"
 BATCH = 40                 # candidates in a file
 PER_TASK = 4               # with --limit N, candidates made and screened for each task
+NOTHING = "has no source that an operator changes."
 MAX_BATCHES = 10_000       # of a repository
 MAX_KEPT = 3               # repositories whose programs are kept in memory
-HEAT = 3                   # the hottest function comes 1 + HEAT times as often as the coldest
-EVERY = 25                 # an operator makes at most one candidate in this many if others are left
+# an operator makes at most one candidate in this many if others are left: of several places, of one
+EVERY = 6, 25
 # fields of an environment that its source depends on
 SOURCE = ("base_image", "base_commit", "image_name", "install_script")
 GENERATED = re.compile(rb"(?m)@generated\b|^// Code generated .* DO NOT EDIT\.$")
@@ -73,29 +79,35 @@ def batch_items(root: Path, prefix: str, n_of: Callable[[BugConfig], int]) -> De
 
 # the step ----------------------------------------------------------------------------------------
 
-def generate_stage(settings: Settings, strategy: str, stores: tuple[Derived | Store, ...],
-                   n_of: Callable[[BugConfig], int],
-                   make: Callable[..., tuple[list[ProposedChange], dict]],
-                   cost_note: str = "", **more) -> Stage:
-    """Return the stage that makes files of candidates by a strategy. n_of() returns the number of
-    files of a repository; make() returns the candidates of an item and the usage of its calls.
-    `stores` are the environments, the analyses and the coverages; a repository may lack an analysis
-    or a coverage. A strategy with a `cost_note` pays for its candidates, so they do not become
-    stale when an analysis or a coverage is edited."""
+def generate_stage(settings: Settings, strategy: str, cache: ProgramCache, nothing: str,
+                   *stores: Derived | Store, ask: Callable[..., tuple] | None = None,
+                   **more) -> Stage:
+    """Return the stage that makes files of candidates by a strategy: slices of the list that a
+    cache makes of a repository; `nothing` says why a list is empty. `stores` are the environments
+    and the coverages; a repository may lack a coverage. With `ask`, a file is what
+    ask(item, entry of the list) returns: ([candidate], usage of its calls). It is paid for, so it
+    does not become stale when a coverage is edited."""
+    size = 1 if ask else BATCH
+
     def candidates(item: BatchItem, *joined) -> Candidates:
-        made, usage = make(item, *joined)
-        return Candidates(item.repo, item.repo_name, item.base_commit, strategy, made, "", usage,
+        drawn, usage = cache.get(item, *joined), {}
+        some = drawn[size * (item.part - 1):size * item.part]
+        if not some:
+            raise Excluded(f"has no more candidates: earlier files hold all {len(drawn):,}."
+                           if drawn else nothing, item.repo_name)
+        if ask:
+            some, usage = ask(item, *some)
+        return Candidates(item.repo, item.repo_name, item.base_commit, strategy, some, "", usage,
                           0.0)
 
-    environments, analyses, coverages = stores
-    items = batch_items(settings.root, "" if strategy == METHOD else f"{strategy}-", n_of)
+    environments, coverages = stores
+    items = batch_items(settings.root, "" if strategy == METHOD else f"{strategy}-",
+                        (lambda config: settings.bug.max_model_candidates) if ask else n_batches)
     return Stage(
-        "bug_inject.generate", make=candidates, cost_note=cost_note,
+        "bug_inject.generate", make=candidates, per_limit=1.0 if ask else PER_TASK / BATCH,
         reads=Reads(items, tuple(BatchItem.__dataclass_fields__), made_by="bug_inject.register"),
         joined=(Reads(environments, SOURCE, made_by="env_setup", same="base_commit"),
-                Reads(analyses, () if cost_note else ("entities", "edges", "hotspots"),
-                      same="base_commit", optional=True),
-                Reads(coverages, () if cost_note else COVERAGE_FIELDS, same="base_commit",
+                Reads(coverages, () if ask else COVERAGE_FIELDS, same="base_commit",
                       optional=True)),
         writes=Writes(Store(settings.root, Candidates)),
         after="bug_inject.py scale --steps register", then="bug_inject.py scale --steps validate",
@@ -104,37 +116,28 @@ def generate_stage(settings: Settings, strategy: str, stores: tuple[Derived | St
 
 def candidate_of(before: Files, after: Files, strategy: str, summary: str, symbol: str
                  ) -> ProposedChange:
-    """Return the candidate that turns the files `before` into `after`. Its lines are the changed
-    lines of the first file."""
-    hunks = hunks_of(diff_of(before, after, n_context=0))
-    path = min(before | after)
-    lines = [line for hunk in hunks if hunk.path == path
-             for line in (hunk.start, hunk.start + max(0, hunk.length - 1))]
-    return {"diff": diff_of(before, after), "symbol": symbol, "operator": strategy,
-            "family": strategy, "path": path, "lines": [min(lines), max(lines)],
-            "summary": summary}
+    """Return the candidate that turns the files `before` into `after`, which have the same paths.
+    Its lines are the changed lines of the first file, which a summary "" names."""
+    diff = text_diff(before, after)
+    hunks = hunks_of(diff)
+    path = hunks[0].path
+    lines = [line for hunk in hunks if hunk.path == path for line in hunk.changed]
+    first = max(1, lines[0])
+    return {"diff": diff, "symbol": symbol, "operator": strategy, "family": strategy, "path": path,
+            "lines": [first, max(1, lines[-1])],
+            "summary": summary or f"{strategy} in line {first} of {path}"}
 
 
 def operators_stage(settings: Settings, host: SandboxFactory, *stores: Derived | Store) -> Stage:
     """Return the stage that makes candidates by operators."""
-    cache = ProgramCache(host, draw)
-
-    def make(item: BatchItem, *joined) -> tuple[list[ProposedChange], dict]:
-        drawn = cache.get(item, *joined)
-        some = drawn[BATCH * (item.part - 1):BATCH * item.part]
-        if not some:
-            raise Excluded(f"has no more candidates: earlier files hold all {len(drawn):,}.",
-                           item.repo_name)
-        return some, {}
-
     tables = {name: [*map(repr, operators(name))] for name in TABLES}
-    return generate_stage(
-        settings, METHOD, stores, n_batches, make, identity={"operators": digest(tables)},
-        per_limit=PER_TASK / BATCH)
+    return generate_stage(settings, METHOD, ProgramCache(
+        host, lambda program, config, _: draw(program, config)), NOTHING, *stores,
+        identity={"operators": digest(tables)})
 
 
 def n_batches(config: BugConfig) -> int:
-    """Return the number of files of candidates that operators make for a repository."""
+    """Return the number of files of candidates that are made of a repository without a model."""
     return min(MAX_BATCHES, -(-config.max_candidates // BATCH))
 
 
@@ -145,27 +148,21 @@ class SelectedSources:
     """Hold the sources of a repository into which bugs may be put."""
 
     files: list[SourceFile]
-    analysis: Analysis | None
     tests: Masks | None        # lines that tests ran; None: not known
     imports: Masks             # lines that ran outside of tests
 
-    def ranks(self) -> dict[str, int]:
-        """Return {id: rank} of functions. The function that most tests reach has rank 0."""
-        hotspots = self.analysis.hotspots if self.analysis else []
-        return {one["id"]: rank for rank, one in enumerate(hotspots)}
-
 
 class ProgramCache:
-    """Keep the results of make(program, config) for a few repositories. Each is made once: other
-    threads that ask for it wait."""
+    """Keep the results of make(program, config, sandbox) for a few repositories. Each is made once:
+    other threads that ask for it wait."""
 
-    def __init__(self, host: SandboxFactory, make: Callable[[SelectedSources, BugConfig], Any]):
+    def __init__(self, host: SandboxFactory,
+                 make: Callable[[SelectedSources, BugConfig, Sandbox], Any]):
         self._host, self._make = host, make
         self._locks: dict[str, threading.Lock] = {}   # by repository
         self._made: dict[str, Any] = {}               # by repository, the last used at the end
 
-    def get(self, config: BugConfig, environment: Environment, analysis: Analysis | None,
-            coverage: Coverage | None) -> Any:
+    def get(self, config: BugConfig, environment: Environment, coverage: Coverage | None) -> Any:
         """Return the result for a repository. Raise ItemFailed if its config does not fit the
         source."""
         name = config.repo_name
@@ -175,16 +172,16 @@ class ProgramCache:
                 begin_step("reading the source")
                 with (labelled(self._host, environment.repo_name) as label,
                       open_environment(environment, self._host, label) as sandbox):
-                    files = sources_in(sandbox).files
-                made = self._make(program_of(files, config, analysis, coverage), config)
+                    program = program_of(sources_in(sandbox).files, config, coverage)
+                    made = self._make(program, config, sandbox)
             self._made[name] = made
             for old in [*self._made][:-MAX_KEPT]:
                 self._made.pop(old, None)
             return made
 
 
-def program_of(every: list[SourceFile], config: BugConfig, analysis: Analysis | None,
-               coverage: Coverage | None) -> SelectedSources:
+def program_of(every: list[SourceFile], config: BugConfig, coverage: Coverage | None
+               ) -> SelectedSources:
     """Return the sources that a config selects. Raise ItemFailed if one of its `roots` has no
     source."""
     for root in config.roots:
@@ -198,12 +195,12 @@ def program_of(every: list[SourceFile], config: BugConfig, analysis: Analysis | 
              and file.path.isprintable() and not QUOTED & {*file.path}
              and not GENERATED.search(file.text[:MAX_HEAD])]
     if coverage is None or coverage.contexts != "pytest":
-        return SelectedSources(files, analysis, None, {})
+        return SelectedSources(files, None, {})
     tests: Masks = {}
     for test, lines in zip(coverage.tests, lines_by_test(coverage), strict=True):
         if is_counted(test):
             add_lines(tests, lines)
-    return SelectedSources(files, analysis, tests, masks_of(coverage.import_lines))
+    return SelectedSources(files, tests, masks_of(coverage.import_lines))
 
 
 def _is_in(path: str, root: str) -> bool:
@@ -212,33 +209,28 @@ def _is_in(path: str, root: str) -> bool:
 
 # the edits ---------------------------------------------------------------------------------------
 
-@dataclass(frozen=True, slots=True)
-class Site:
-    """Hold an edit and its place in the source."""
-
-    path: str
-    symbol: str          # id of the innermost function around it, or ""
-    edit: SpanEdit
-
-
 def draw(program: SelectedSources, config: BugConfig) -> list[ProposedChange]:
     """Return as many candidates as a config asks for, in the order of its seed, all different."""
-    diffs = {file.path: SpanDiffs(file.path, file.text) for file in program.files}
-    sites = [site for file in program.files for site in _sites(file, program)]
+    ones = [edit for file in program.files for edit in _edits(file, program)]
+    turns = zip_longest(*(in_order(changes, config.seed, every) for changes, every in
+                          zip(([*_several(program)], ones), EVERY, strict=True)))
     by_change: dict[str, ProposedChange] = {}
-    for site in in_order(sites, program.ranks(), config.seed):
+    for change in filter(None, chain.from_iterable(turns)):
         if len(by_change) == config.max_candidates:
             break
-        edit, operator = site.edit, site.edit.operator
-        diff, lines = diffs[site.path].diff(edit.start, edit.end, edit.new)
-        by_change.setdefault(normalised(diff), {
-            "diff": diff, "symbol": site.symbol, "operator": operator.name,
-            "family": operator.family, "path": site.path, "lines": [*lines],
-            "summary": f"{operator.name} in line {lines[0]} of {site.path}"})
+        before = {file.path: file.text for file, _ in change.places}
+        after = {path: applied(text, [span for file, span in change.places if file.path == path])
+                 for path, text in before.items()}
+        if not giveaways(before, after):
+            n = len(change.places)
+            summary = f"{change.operator} in {n} places" if n > 1 else ""
+            candidate = candidate_of(before, after, change.operator, summary, change.symbol)
+            by_change.setdefault(normalised(candidate["diff"]),
+                                 candidate | {"family": change.family})
     return [*by_change.values()]
 
 
-def _sites(file: SourceFile, program: SelectedSources) -> Iterator[Site]:
+def _edits(file: SourceFile, program: SelectedSources) -> Iterator[Change]:
     """Yield the edits of a file whose lines tests or imports run; without coverage, all edits."""
     functions = [one for one in entities_of(file, tree_of(file)) if one.kind != "class"]
     tests, imports = ((lines or {}).get(file.path, 0) for lines in (program.tests, program.imports))
@@ -250,32 +242,48 @@ def _sites(file: SourceFile, program: SelectedSources) -> Iterator[Site]:
         if function and (first == function.line or edit.operator.counts == "function"):
             ran = mask_of(function.body_lines) & tests
         if ran or program.tests is None:
-            yield Site(file.path, function.id if function else "", edit)
+            yield Change(edit.operator.name, edit.operator.family, [(file, edit.span)],
+                         function.id if function else "")
 
 
-def in_order(sites: list[Site], ranks: dict[str, int], seed: int) -> list[Site]:
-    """Return sites in an order in which functions take turns, hot ones more often, and no operator
-    comes too often."""
+def _several(program: SelectedSources) -> Iterator[Change]:
+    """Yield the changes of several places, one of which tests run; without coverage, all."""
+    found = several_places.Program(program.files)
+    for change in chain(several_places.removals(found), several_places.contracts(found)):
+        lines = {file.path: [] for file, _ in change.places}
+        for file, (start, end, _) in change.places:   # it may start with the line feed before it
+            lines[file.path] += [file.text.count(b"\n", 0, at) + 1 for at in (start + 1, end)]
+        if program.tests is None or any(mask_of(ranges) & program.tests.get(path, 0)
+                                        for path, ranges in lines.items()):
+            file = change.places[0][0]
+            first, last = lines[file.path][:2]
+            symbols = symbols_at([(file.path, line) for line in range(first, last + 1)],
+                                 {file.path: file.text})
+            yield replace(change, symbol=next(iter(symbols), ""))
+
+
+def in_order(sites: list[Change], seed: int, every: int) -> list[Change]:
+    """Return sites in an order in which functions take turns, and no operator comes more often than
+    once in `every`, if others are left."""
     drawn = random.Random(seed)
-    n_sites = Counter(site.edit.operator.name for site in sites)
-    by_symbol: dict[tuple[str, str], list[tuple[float, Site]]] = defaultdict(list)
+    n_sites = Counter(site.operator for site in sites)
+    by_symbol: dict[tuple[str, str], list[tuple[float, Change]]] = defaultdict(list)
     for site in sites:   # a common operator waits longer, so all are as likely to come first
-        wait = drawn.expovariate(1 / n_sites[site.edit.operator.name])
-        by_symbol[site.path, site.symbol].append((wait, site))
+        wait = drawn.expovariate(1 / n_sites[site.operator])
+        by_symbol[site.places[0][0].path, site.symbol].append((wait, site))
     timed = []
-    for (_, symbol), waiting in by_symbol.items():
-        pace = 1 + HEAT * ranks.get(symbol, len(ranks)) / max(1, len(ranks))
+    for waiting in by_symbol.values():
         phase = drawn.random()
-        timed += [((turn + phase) * pace, site) for turn, site in enumerate(_sorted(waiting))]
+        timed += [(turn + phase, site) for turn, site in enumerate(_sorted(waiting))]
     n_before: Counter[str] = Counter()
     places = []
     for place, site in enumerate(_sorted(timed)):
-        operator = site.edit.operator.name
-        places.append((max(place, EVERY * n_before[operator]), site))
+        operator = site.operator
+        places.append((max(place, every * n_before[operator]), site))
         n_before[operator] += 1
     return _sorted(places)
 
 
-def _sorted(pairs: list[tuple[float, Site]]) -> list[Site]:
+def _sorted(pairs: list[tuple[float, Change]]) -> list[Change]:
     """Return the sites of (time, site) pairs in the order of their times."""
     return [site for _, site in sorted(pairs, key=itemgetter(0))]

@@ -1,8 +1,12 @@
 """Let agents put bugs into the source of an environment: the step `inject` of bug_inject.py.
 
-An agent works in a sandbox without a history or a network. Only changes of existing source files
-leave the sandbox; this machine computes the diff from their texts. A run of the suite in a fresh
-container shows whether the change is a bug.
+  break     the agent puts a bug into code that matters
+  promise   it changes what a function promises, and all callers but one
+  feature   it adds a feature; what the tests, which it does not see, show to be broken is the bug
+
+An agent works in a sandbox without a history or a network. Only changes of sources leave the
+sandbox, new ones for a feature; this machine computes the diff from their texts. A run of the suite
+in a fresh container shows whether the change is a bug.
 """
 from __future__ import annotations
 
@@ -26,9 +30,21 @@ from codedata.agent import (
     view_file,
 )
 from codedata.bugs.effects import symbols_at
+from codedata.bugs.giveaways import giveaways
 from codedata.bugs.hotspots import CodeMap
-from codedata.code.entities import SourceFile, branches_of, captured, grammar, is_text, language_of
+from codedata.bugs.instances import FEATURE
+from codedata.code.entities import (
+    SourceFile,
+    branches_of,
+    captured,
+    grammar,
+    is_of_tests,
+    is_text,
+    language_of,
+    read_sources,
+)
 from codedata.code.patches import diff_of, hunks_of
+from codedata.disk.locks import temporary_folder
 from codedata.disk.store import Derived, Store, digest
 from codedata.errors import Excluded, ItemFailed, Trouble
 from codedata.llm import Models
@@ -38,11 +54,11 @@ from codedata.run.stage import Reads, Stage, Writes
 from codedata.run.talk import begin_step
 from codedata.sandbox import Sandbox
 from codedata.sandbox.factory import SandboxFactory
-from codedata.settings import Settings
-from codedata.suites.contexts import sources_in
+from codedata.settings import BugSettings, Settings
+from codedata.suites.contexts import copy_source
 from codedata.suites.environments import READ, labelled, open_environment
 from codedata.suites.leftovers import activation
-from codedata.suites.source import LOOK_S, Files, changed_files
+from codedata.suites.source import LOOK_S, Files, changed_files, files_in
 from codedata.tasks.prove.first_run import FirstRun, ScreeningRules, first_run
 from codedata.tasks.prove.suite_outcomes import known_results
 from codedata.terminal import named
@@ -50,16 +66,21 @@ from codedata.texts import fill, printable, text_of
 
 METHOD = "agent"
 TRAJECTORIES = "bug/_trajectories"
-PROMPTS = ("inject.md", "inject_task.md", "inject_earlier.md")
+PROMPTS = {"break": ("inject_bug.md", "inject_break.md", "inject.md"),
+           FEATURE: ("inject_feature.md", "inject.md"),
+           "promise": ("inject_bug.md", "inject_promise.md", "inject.md")}
+STRATEGIES = (*PROMPTS,)
+ALL_PROMPTS = ("inject_task.md", "inject_earlier.md")   # of each strategy
 SCRIPT = "run_tests.sh"    # the test script, in /tmp of the agent's sandbox
 QUIET = "-qqqq"            # of pytest: without times, a resumed agent sees the same output
 COMMAND_S = 120            # seconds that a command may take, unless it asks for more
-# lines added and removed; SWE-smith's longest kind of bugs has a median of 24
-MAX_LINES = 40
 MAX_DIFF_CHARS = 100_000
 MAX_NAMED = 20             # broken tests that are listed
 CLEAN = "/tmp/clean"       # a copy of the source in the agent's sandbox
-PREPARE = f"find . -name .git -prune -exec rm -rf {{}} +; rm -rf {CLEAN}; cp -a . {CLEAN}"
+TESTS = "hidden_tests"     # a list of paths in /tmp, which is removed together with these files
+PREPARE = f"""[ ! -e /tmp/{TESTS} ] || xargs -0 rm -f /tmp/{TESTS} -- </tmp/{TESTS}
+find . '(' -name .git -o -name __pycache__ -o -name .pytest_cache ')' -prune -exec rm -rf {{}} +
+rm -rf {CLEAN}; cp -a . {CLEAN}"""
 REMARKS = {"python": "[(comment) (expression_statement . (string) .)] @remark"}
 
 
@@ -109,22 +130,22 @@ class Submission:
 
     program: Files                       # the sources that may be changed, as they were
     ignored: set[str]                    # paths that the tests themselves change
-    analysis: Analysis
+    strategy: str                        # one of STRATEGIES
+    limits: BugSettings
     run_with: Callable[[str], FirstRun]  # runs the suite with a diff
-    max_runs: int
     n_runs: int = 0
     reason: str = ""                     # why the last submission did not count
     candidate: ProposedChange | None = None
 
     def submit(self, sandbox: Sandbox, answer: str) -> str | Stop:
-        """Hand in your bug: the difference between the source as it is now and as it was. The whole
-        suite is run with it in a fresh container, only a few times in all.
+        """Hand in your change: the difference between the source as it is now and as it was. The
+        whole suite is run with it in a fresh container, only a few times in all.
 
-        answer: one or two sentences: the slip, how it comes about, and what a user runs into
+        answer: one or two sentences on the change: what it is, and what a user meets of it
         """
         try:
             before, after = self._changes(sandbox)
-            diff, symbol = diff_and_symbol(before, after, self.analysis)
+            diff, symbol = diff_and_symbol(before, after, self.strategy, self.limits.max_lines)
         except RefusedChange as e:
             self.reason = str(e)
             return Failed(f"Not handed in: {e}.")
@@ -132,14 +153,21 @@ class Submission:
         begin_step("tests in a fresh container")
         run = self.run_with(diff)
         self.reason, failing = run.screened.reason, run.screened.failing
+        if self.strategy != FEATURE:   # what is built honestly hides nothing
+            self.reason = self.reason or ", ".join(giveaways(before, after, run.log))
         if not self.reason:
-            self.candidate = {"diff": diff, "symbol": symbol, "summary": answer.strip()}
-        if not self.reason or self.n_runs >= self.max_runs:
+            self.candidate = {"diff": diff, "symbol": symbol, "summary": answer.strip(),
+                              "family": self.strategy}
+        n_left = self.limits.max_submits - self.n_runs
+        if not self.reason or n_left <= 0:
             return Stop(answer, is_success=not self.reason)
+        reason, names = self.reason, f": {named(failing, MAX_NAMED)}"
+        if self.strategy == FEATURE:   # a name shows what is tested
+            reason, names = reason.partition(":")[0], ""
         return Failed(   # says nothing that differs between two runs
-            f"It does not count: {self.reason}.\n{run.row.get('passed', 0)} tests pass, "
-            f"{len(failing)} fail that passed before: {named(failing, MAX_NAMED)}\n"
-            f"The suite may be run {self.max_runs - self.n_runs} more times for you.")
+            f"It does not count: {reason}.\n{run.row.get('passed', 0)} tests pass, "
+            f"{len(failing)} fail that passed before{names}\n"
+            f"The suite may be run {n_left} more times for you.")
 
     def _changes(self, sandbox: Sandbox) -> tuple[Files, Files]:
         """Return (changed files of the program before, after). Raise RefusedChange if any other
@@ -148,19 +176,24 @@ class Submission:
         paths, files, error = changed_files(sandbox, CLEAN)
         if error:
             raise RefusedChange(f"the source cannot be compared with {CLEAN}: {printable(error)}")
+        adds = self.strategy == FEATURE
         after = {path: files[path] for path in sorted(files.keys() - self.ignored)
-                 if path in self.program and is_text(files[path])}
+                 if is_text(files[path]) and (path in self.program or (
+                     adds and language_of(path) and not is_of_tests(path)))}
         if wrong := sorted(paths - after.keys() - self.ignored):
-            raise RefusedChange("only sources that tests load may change, as texts in UTF-8; undo "
-                                f"this: {printable(named(wrong), 500)}")
-        return {path: self.program[path] for path in after}, after
+            raise RefusedChange(f"only sources {'and new ones' if adds else 'that tests load'} may "
+                                "change, as texts in UTF-8; undo this: "
+                                f"{printable(named(wrong), 500)}")
+        return {path: self.program[path] for path in after if path in self.program}, after
 
 
-def diff_and_symbol(before: Files, after: Files, analysis: Analysis) -> tuple[str, str]:
+def diff_and_symbol(before: Files, after: Files, strategy: str, max_lines: int) -> tuple[str, str]:
     """Return (the diff in git's format, the id of the first changed function or ""). Raise
-    RefusedChange if the difference is empty or too long, or if it adds or changes a comment or a
-    docstring."""
-    if more := remarks(after) - remarks(before):
+    RefusedChange if the difference is empty or too long; if a feature is in one file; or if another
+    change gives itself away, or adds or changes a comment or a docstring."""
+    if strategy == FEATURE and len(after) == 1:
+        raise RefusedChange("a feature changes two files or more")
+    if strategy != FEATURE and (more := remarks(after) - remarks(before)):
         raise RefusedChange("leave comments and docstrings as they were; this is new or changed: "
                             f"{printable(min(more), 200)!r}")
     diff = diff_of(before, after)
@@ -168,10 +201,12 @@ def diff_and_symbol(before: Files, after: Files, analysis: Analysis) -> tuple[st
     n_lines = sum(len(hunk.old) + len(hunk.added) for hunk in hunks)
     if not hunks:
         raise RefusedChange("the source is as it was")
-    if n_lines > MAX_LINES or len(diff) > MAX_DIFF_CHARS:
+    if n_lines > max_lines or len(diff) > MAX_DIFF_CHARS:
         raise RefusedChange(f"{n_lines} lines are added or removed in {len(diff):,} characters; "
-                            f"the limits are {MAX_LINES} lines and {MAX_DIFF_CHARS:,} characters")
-    symbols = symbols_at([(hunk.path, hunk.start) for hunk in hunks], analysis)
+                            f"the limits are {max_lines} lines and {MAX_DIFF_CHARS:,} characters")
+    if strategy != FEATURE and (found := giveaways(before, after)):
+        raise RefusedChange(f"it gives itself away, in {found[0]}")
+    symbols = symbols_at([(hunk.path, hunk.start) for hunk in hunks], before)
     return diff, next(iter(symbols), "")
 
 
@@ -190,10 +225,10 @@ def remarks(files: Files) -> Counter:
 # one agent ---------------------------------------------------------------------------------------
 
 class Injector:
-    """Let agents make candidates; make() is the item function."""
+    """Let agents make candidates by a strategy; make() is the item function."""
 
-    def __init__(self, settings: Settings, models: Models, host: SandboxFactory):
-        self._settings, self._host = settings, host
+    def __init__(self, settings: Settings, models: Models, host: SandboxFactory, strategy: str):
+        self._settings, self._host, self._strategy = settings, host, strategy
         self._agent = models.client("agent")
         self._candidates = Store(settings.root, Candidates)
 
@@ -204,7 +239,8 @@ class Injector:
             raise Trouble("isolates nothing, but an agent would work in it.", "--sandbox local",
                           "Choose another sandbox.")
         bug = self._settings.bug
-        prompts = digest([text_of("codedata.bugs", name) for name in PROMPTS])
+        prompts = digest([text_of("codedata.bugs", name)
+                          for name in (*PROMPTS[self._strategy], *ALL_PROMPTS)])
         return Stage(
             "bug_inject.inject", make=self.make, after="analyze.py",
             identity={"agent": self._agent.spec.identity(), "prompts": prompts},
@@ -233,34 +269,41 @@ class Injector:
     def _run(self, item: AgentItem, analysis: Analysis, coverage: Coverage | None,
              trajectory: Path) -> tuple[Submission, AgentResult]:
         """Run an agent. Return what it submitted, and the result of its run."""
-        settings, earlier = self._settings, self._earlier(item)
+        settings, earlier, strategy = self._settings, self._earlier(item), self._strategy
         bash = ToolBashExecutor(COMMAND_S, max_timeout_s=self._host.run_timeout_s)
         with labelled(self._host, item.repo_name) as label, \
                 open_environment(item, self._host, label, is_stateful=True) as sandbox:
-            files = _prepare(sandbox, item.test_script)
+            files = _prepare(sandbox, item.test_script, strategy == FEATURE)
             submission = Submission(
-                _program(files, analysis),
-                {*map(str, item.verified.get("changed_by_tests") or ())}, analysis,
+                _program(files, analysis, strategy),
+                {*map(str, item.verified.get("changed_by_tests") or ())}, strategy, settings.bug,
                 lambda diff: first_run(item, diff, self._host, f"{label}-first-run",
-                                       ScreeningRules(settings.bug.max_broken_share)),
-                settings.bug.max_submits)
+                                       ScreeningRules(settings.bug.max_broken_share)))
             code = CodeMap(analysis, {file.path: file.text for file in files},
                            {bug["symbol"]: name for name, bug in earlier}, coverage,
                            branches_of(files))
+            tells_tests = [code.get_hotspots, code.inspect_symbol] if strategy != FEATURE else []
             agent = Agent(
-                _text("inject.md", max_lines=str(MAX_LINES)),
-                [bash, view_file, search, edit_file, create_file, code.get_hotspots,
-                 code.inspect_symbol, submission.submit], self._agent, sandbox,
+                self._instructions(),
+                [bash, view_file, search, edit_file, create_file, *tells_tests,
+                 submission.submit], self._agent, sandbox,
                 max_iterations=settings.bug.max_iterations, trajectory=trajectory,
                 max_seconds=settings.agent.max_seconds, max_usd=settings.agent.max_usd)
             return submission, agent.run(self._task(item, sandbox.workdir, earlier))
 
     def _earlier(self, item: AgentItem) -> list[tuple[str, ProposedChange]]:
-        """Return (name, bug) of the other agents' bugs in the same repository."""
+        """Return (name, change) of the other agents' bugs in the same repository; for a feature,
+        of the other features."""
         prefix = f"{item.repo_name}.{METHOD}-"
         return [(name, bug) for name in self._candidates.names()
                 if name.startswith(prefix) and name != item.name
-                for bug in self._candidates.read(name).candidates]
+                for bug in self._candidates.read(name).candidates
+                if (bug.get("family") == FEATURE) == (self._strategy == FEATURE)]
+
+    def _instructions(self) -> str:
+        """Return what an agent is told before its task."""
+        known = {"script": f"/tmp/{SCRIPT}", "max_lines": str(self._settings.bug.max_lines)}
+        return "\n".join(_text(name, **known) for name in PROMPTS[self._strategy])
 
     def _task(self, item: AgentItem, workdir: str,
               earlier: list[tuple[str, ProposedChange]]) -> str:
@@ -268,26 +311,32 @@ class Injector:
         bugs = "\n".join(f"- {name}, in {bug['symbol'] or 'no function'}: {bug['summary']}"
                          for name, bug in earlier)
         n_passing = [*known_results(item).values()].count("passed")
-        return _text("inject_task.md", repo=item.repo, workdir=workdir, script=f"/tmp/{SCRIPT}",
-                     clean=CLEAN, n_passing=str(n_passing),
-                     max_submits=str(self._settings.bug.max_submits),
-                     earlier=_text("inject_earlier.md", bugs=bugs) if bugs else "")
+        what = FEATURE if self._strategy == FEATURE else "bug"
+        return _text("inject_task.md", repo=item.repo, workdir=workdir, clean=CLEAN, what=what,
+                     n_passing=str(n_passing), max_submits=str(self._settings.bug.max_submits),
+                     earlier=_text("inject_earlier.md", what=what, bugs=bugs) if bugs else "")
 
 
-def _prepare(sandbox: Sandbox, test_script: str) -> list[SourceFile]:
+def _prepare(sandbox: Sandbox, test_script: str, hides_tests: bool) -> list[SourceFile]:
     """Return the sources in a fresh sandbox, and prepare it for an agent: remove the history, copy
-    the source and the test script to /tmp, and activate the test script's Python."""
-    files = sources_in(sandbox).files
+    the source and the test script to /tmp, and activate the test script's Python. With
+    `hides_tests`, remove the tests and what lies beside them, and copy no script."""
+    with temporary_folder() as folder:
+        copy_source(sandbox, folder)
+        files = read_sources(folder).files
+        tests = "\0".join(filter(is_of_tests, files_in(folder)))
+    name, text = (TESTS, tests) if hides_tests else (SCRIPT, test_script)
+    sandbox.put({name: text.encode()}, "/tmp")
     sandbox.run(PREPARE, timeout_s=LOOK_S)
-    sandbox.put({SCRIPT: test_script.encode()}, "/tmp")
     sandbox.run(f"{activation(test_script)}export PYTEST_ADDOPTS={QUIET}")
     return files
 
 
-def _program(files: list[SourceFile], analysis: Analysis) -> Files:
-    """Return the program's text files: all files that are not tests and that, by the coverage, some
-    test loads."""
-    unused = {file["path"] for file in analysis.files if file["covered"] == 0}
+def _program(files: list[SourceFile], analysis: Analysis, strategy: str) -> Files:
+    """Return the program's text files: all files that are not tests and, except for a feature, that
+    by the coverage some test loads."""
+    unused = {file["path"] for file in analysis.files
+              if file["covered"] == 0 and strategy != FEATURE}
     return {file.path: file.text for file in files
             if not file.is_test and file.path not in unused and is_text(file.text)}
 

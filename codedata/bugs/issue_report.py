@@ -15,9 +15,11 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 
+from codedata.bugs.history import own_report
 from codedata.bugs.instances import FOLDERS, ProvenBug, Word, bug_tasks, is_of_agent
 from codedata.bugs.issue_checks import Hidden, shown_output
-from codedata.bugs.issue_facts import RECORDED, Difference, Differences, narrowed, report_text
+from codedata.bugs.issue_facts import RECORDED, Difference, Differences
+from codedata.bugs.issue_texts import report_text
 from codedata.code.calls import call_graph
 from codedata.code.entities import Entity, SourceFile, Sources, all_entities, language_of
 from codedata.disk.store import Store, digest
@@ -43,23 +45,25 @@ from codedata.texts import fill, text_of, toml_of
 RUN_S = 60                 # seconds that a reproduction may take, [sandbox] run_timeout at most
 MAX_OUTPUT_BYTES = 10_000  # of a reproduction
 MAX_SHOWN_CHARS = 20_000   # of each text in a request
-MAX_REPORT_LINES = 12      # lines with words in a report without a model
+MAX_SCRIPT_LINES = 12      # without imports, of the script in a report without a model
 MAX_CALLERS = 3            # callers of changed functions that are shown
 FILES = {"python": "reproduce.py", "bash": "reproduce.sh", "javascript": "reproduce.cjs",
          "module": "reproduce.mjs"}   # of ECMAScript
 # a block ends before another one begins: no part is read twice
 FENCED = re.compile(
     r"^```(python|py|bash|sh)[ \t]*\n((?:(?!```(?:py|bash|sh))[^\n]*\n)*?)```[ \t]*$", re.MULTILINE)
+KNOWN = re.compile(r"^([a-z]+(?: \w+)?): (.+)$", re.MULTILINE)   # of known.sh
+LINE = re.compile(r"^(?!from |import ).*\S", re.MULTILINE)   # that is no import
 REPEATED = re.compile(r"…(?:\s*…)+")
 PASSED = re.compile(r"^(?:PASSED .*|.* PASSED +\[ *\d+%\] *)\n", re.MULTILINE)   # of pytest
 # of the languages whose calls can be recorded
 RECORDERS = {"python": recorded_calls, "javascript": recorded_javascript,
              "typescript": recorded_javascript}
-NO_FACT = "no call that its failing tests make shows the bug"
+NO_FACT = "nothing that its failing tests do shows the bug"
 ONE_CASE = "only the case of its one failing test shows the bug"
 NOT_SHOWN = "what shows the bug is too long, or changes from run to run"
 MAX_SHOWN_FACTS = 4        # in a request
-TEXTS = 4                  # raise it when reports without a model change
+TEXTS = 6                  # raise it when reports without a model change
 AGAIN = "issue_again.md"
 PROMPTS = ("reproduce.md", "write_issue.md", AGAIN)
 _packaged = partial(text_of, __package__)
@@ -196,18 +200,31 @@ class Reporter:
         name, profile = draw.choice(sorted(self._profiles.items()))
         begin_step("reading what a user can know")
         with trees.open() as sandbox:
-            readme, documented = _look(sandbox)
+            readme, documented, known = _look(sandbox)
             code = _code(sandbox, bug) if self._client else ""
         hidden = Hidden(bug, documented)
+        if own := own_report(task, hidden, self._settings.export.min_words, draw):
+            return own
         differences = self._differences(trees, hidden)
-        if self._client is None:
-            return _from_facts(differences, trees, draw)
-        shown = "\n\n".join(map(str, differences[:MAX_SHOWN_FACTS])) or "(nothing)"
-        reproduction = self._reproduce(trees, hidden, {
-            "readme": readme, "code": code, "facts": shown})
-        text = self._write(hidden, reproduction, {"readme": readme, **profile})
-        made = {"writer": "llm", "profile": name, **asdict(reproduction)}
-        return BugReport(bug.instance_id, bug.repo, text, made)
+        title, project = "(none)", {"project": bug.repo.rpartition("/")[2]}
+        try:
+            found, reproduction = _first_shown(differences, trees)
+            for parts in (project | known, project):
+                form, text = report_text(found, draw, parts)
+                if not hidden.in_report(text, reproduction.shown):
+                    break
+            about = {"writer": "template", "form": form, "kind": found.kind, "case": found.case}
+            title = text.partition("\n")[0]
+        except Excluded:
+            if self._client is None:
+                raise
+            shown = "\n\n".join(map(str, differences[:MAX_SHOWN_FACTS])) or "(nothing)"
+            reproduction = self._reproduce(trees, hidden, {
+                "readme": readme, "code": code, "facts": shown})
+        if self._client:
+            text = self._write(hidden, reproduction, {"readme": readme, "title": title, **profile})
+            about = {"writer": "llm", "profile": name}
+        return BugReport(bug.instance_id, bug.repo, text, about | asdict(reproduction))
 
     def _differences(self, trees: Trees, hidden: Hidden) -> list[Difference]:
         """Return the differences that a caller sees, except ones that a report must not show.
@@ -225,7 +242,7 @@ class Reporter:
             if self._client is None:
                 raise
             return []
-        return [one for one in map(narrowed, found) if not hidden.in_script(one.right.program)]
+        return [one for one in found if not hidden.in_script(one.right.program)]
 
     def _reproduce(self, trees: Trees, hidden: Hidden, known: Mapping[str, str]) -> Reproduction:
         """Return the model's first reproduction that shows the bug."""
@@ -263,10 +280,10 @@ class Reporter:
             _packaged(AGAIN))
 
 
-def _from_facts(differences: list[Difference], trees: Trees, draw: random.Random) -> BugReport:
-    """Return a report of the first difference that is the same, word for word, in fresh containers.
-    Raise Excluded if there is none. The case of the only failing test does not count: whoever knows
-    it passes the test."""
+def _first_shown(differences: list[Difference], trees: Trees) -> tuple[Difference, Reproduction]:
+    """Return the first difference that is the same, word for word, in fresh containers, as a
+    reproduction. Raise Excluded if there is none. The case of the only failing test does not count:
+    whoever knows it passes the test."""
     bug, reason = trees.bug, NO_FACT
     for one in differences:
         if one.case == RECORDED and len(bug.FAIL_TO_PASS) == 1:
@@ -274,8 +291,7 @@ def _from_facts(differences: list[Difference], trees: Trees, draw: random.Random
             continue
         reason = NOT_SHOWN
         language, script = one.right.language, one.right.program
-        text = report_text(one, language, draw)
-        if len([*filter(str.strip, text.split("\n"))]) > MAX_REPORT_LINES:
+        if len(LINE.findall(script)) > MAX_SCRIPT_LINES:
             continue
         try:
             is_module = language == "javascript" and "import " in script.split("\n")[0]
@@ -284,9 +300,7 @@ def _from_facts(differences: list[Difference], trees: Trees, draw: random.Random
             continue
         runs = (reproduction.fixed, one.right), (reproduction.bugged, one.wrong)
         if all(_ends_in(run, outcome) for run, outcome in runs):
-            made = {"writer": "template", "form": one.form, "case": one.case,
-                    **asdict(reproduction)}
-            return BugReport(bug.instance_id, bug.repo, text, made)
+            return one, reproduction
     raise Excluded(f"no report: {reason}. --steps issue --issue-writer llm --refresh lets a model "
                    "write it", bug.instance_id)
 
@@ -311,11 +325,12 @@ def script_in(reply: str) -> tuple[str, str]:
 
 # what is known of a bug --------------------------------------------------------------------------
 
-def _look(sandbox: Sandbox) -> tuple[str, frozenset[str]]:
-    """Return (the beginning of README, the words of README and docs)."""
-    readme, words = (sandbox.run(_packaged(name), timeout_s=RUN_S).output
-                     for name in ("readme.sh", "documented.sh"))
-    return readme or "(nothing)", frozenset([*words.split(), *NAME.findall(words)])
+def _look(sandbox: Sandbox) -> tuple[str, frozenset[str], dict[str, str]]:
+    """Return (the beginning of README, the words of README and docs, what known.sh prints)."""
+    readme, words, known = (sandbox.run(_packaged(name), timeout_s=RUN_S).output
+                            for name in ("readme.sh", "documented.sh", "known.sh"))
+    return (readme or "(nothing)", frozenset([*words.split(), *NAME.findall(words)]),
+            dict(KNOWN.findall(known)))
 
 
 def _code(sandbox: Sandbox, bug: ProvenBug) -> str:

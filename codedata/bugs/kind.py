@@ -10,15 +10,18 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from codedata.analysis.analyse import COVERAGE_FIELDS
 from codedata.bugs.choose import chosen_in
-from codedata.bugs.effects import effects, grade_of, new_messages_of
+from codedata.bugs.effects import effects
 from codedata.bugs.generate import batch_items, n_batches
+from codedata.bugs.history import HISTORY
 from codedata.bugs.instances import (
     AGENT,
+    FEATURE,
     Word,
     agents_candidates,
     bug_tasks,
@@ -27,10 +30,11 @@ from codedata.bugs.instances import (
     scale_candidates,
 )
 from codedata.bugs.issue_facts import Differences
-from codedata.bugs.register import why_not_chosen
+from codedata.bugs.register import why_whole_suite
 from codedata.code.entities import language_of
+from codedata.code.patches import diff_of, n_changed_lines
 from codedata.disk.store import Store, digest
-from codedata.errors import ItemFailed
+from codedata.errors import Excluded, ItemFailed
 from codedata.records import (
     BUG,
     Analysis,
@@ -54,7 +58,7 @@ from codedata.suites.environments import open_environment
 from codedata.suites.source import apply_patch
 from codedata.tasks.kinds import Candidate, Case, DiffsToScreen, PatchKind, Screens
 from codedata.tasks.prove.first_run import FirstRun, Screened, ScreeningRules
-from codedata.tasks.prove.suite_outcomes import GOOD, PASSED, known_results, time_limit
+from codedata.tasks.prove.suite_outcomes import GOOD, time_limit
 
 CATEGORY = "debugging"     # one of Harbor's categories of tasks
 SCREENED = ("verdict", "how", "n_run", "seconds")   # fields of the evidence that go to proof.json
@@ -80,9 +84,17 @@ class Bugs(PatchKind):
         self.candidates_with = (Reads(analyses, ("entities", "edges", "files"), **optional),
                                 Reads(Store(root, RepoMeta), (), **optional))   # the licence
 
+    def reduces_gold(self, candidate: Candidate) -> bool:
+        """Return whether the gold leaves what does no harm: the rest of a feature."""
+        return candidate.words.get("family") == FEATURE
+
     def cases(self, candidate: Candidate, run: FirstRun, host: SandboxFactory, label: str,
               environment: Environment, *joined) -> tuple[list[Case], Object]:
-        """Return calls with other arguments than the tests', and the strength of the task."""
+        """Return calls with other arguments than the tests', and the strength of the task. Raise
+        Excluded for a feature that the fix takes back for the most part."""
+        n_undone = n_changed_lines(diff_of(run.after, run.before))
+        if self.reduces_gold(candidate) and 2 * n_undone > n_changed_lines(candidate.diff):
+            raise Excluded("its tests refuse the feature: a fix takes most of it back")
         name, script = environment.repo_name, environment.test_script
         with (open_environment(environment, host, label) as right,
               open_environment(environment, host, label) as wrong):
@@ -97,6 +109,9 @@ class Bugs(PatchKind):
                         raise
                     except ItemFailed as e:
                         self._events[name] = e.what
+            if self.reduces_gold(candidate):
+                apply_patch(right, candidate.diff)
+                apply_patch(right, diff_of(run.after, run.before))
             events = self._events[name]
             if isinstance(events, str):
                 return [], {"cases": {"none": events}}
@@ -105,7 +120,7 @@ class Bugs(PatchKind):
 
     def described(self, candidate: Candidate, run: FirstRun, environment: Environment,
                   analysis: Analysis | None, meta: RepoMeta | None) -> tuple[Object, Object]:
-        """Return a bug's fields of task.toml (grade, labels, …), and its effects for proof.json."""
+        """Return a bug's fields of task.toml (labels, …), and its effects for proof.json."""
         words, screened = candidate.words, candidate.screened
         measured = effects(run, analysis)
         symbols, symbol = measured["symbols"], words.get("symbol") or ""
@@ -114,8 +129,8 @@ class Bugs(PatchKind):
         tags = language, BUG, str(words.get("family") or candidate.method)
         about = {
             "method": candidate.method, "language": language,
+            "tier": HISTORY if candidate.method == HISTORY else self._word.name,
             "symbol": symbols[0] if symbols and symbol not in symbols else symbol,
-            "grade": grade_of(measured["broken"], measured["tests"], measured["new_messages"]),
             "licence": licence and str(licence),
             "labels": {"category": CATEGORY, "tags": [*filter(None, tags)]},
             "made_from": {"directory": Candidates.directory, "item": candidate.item,
@@ -142,36 +157,33 @@ def scale_screens(root: Path, bug: BugSettings, coverages: Store) -> Screens:
         "bug", rules_of(bug),
         Reads(scale_candidates(root, batch_items(root, "", n_batches)),
               ("base_commit", "candidates"), made_by="bug_inject.generate"),
-        (Reads(Store(root, BugConfig), ("selection", "reason", "timeout_s"),
+        (Reads(Store(root, BugConfig), ("selection", "timeout_s"),
                made_by="bug_inject.register", same="base_commit"),
          Reads(coverages, COVERAGE_FIELDS, same="base_commit", optional=True)),
-        Writes(Store(root, Verdicts)), to_screen, new_messages_of)
+        Writes(Store(root, Verdicts)), to_screen)
 
 
 def to_screen(item: Candidates, environment: Environment, config: BugConfig,
               coverage: Coverage | None) -> DiffsToScreen:
     """Return the diffs of a file of candidates, and how to screen them."""
     return DiffsToScreen(
-        [one["diff"] for one in item.candidates], coverage, partial(_verdicts, item, environment),
-        why_not_chosen(config, coverage, environment), config.timeout_s)
+        [one["diff"] for one in item.candidates], coverage, partial(_verdicts, item),
+        why_whole_suite(config, coverage, environment), config.timeout_s)
 
 
-def _verdicts(record: Candidates, environment: Environment, screened: Mapping[str, Screened],
-              seconds: float) -> Verdicts:
+def _verdicts(record: Candidates, screened: Mapping[str, Screened], seconds: float) -> Verdicts:
     """Return the record of verdicts on a file of candidates."""
-    n_passed = [*known_results(environment).values()].count(PASSED)
-    return Verdicts(environment.repo, environment.repo_name, environment.base_commit,
-                    [_verdict(environment.repo_name, one, screened[one["diff"]], n_passed)
+    return Verdicts(record.repo, record.repo_name, record.base_commit,
+                    [_verdict(record.repo_name, one, screened[one["diff"]])
                      for one in record.candidates], seconds)
 
 
-def _verdict(repo_name: str, candidate: ProposedChange, shown: Screened,
-             n_passed: int) -> BugVerdict:
-    """Return the verdict on a candidate."""
+def _verdict(repo_name: str, candidate: ProposedChange, shown: Screened) -> BugVerdict:
+    """Return the verdict on a candidate. That all tests of what is missing end in one error is no
+    hint."""
+    if shown.verdict == "same_error" and candidate.get("family") == "removed":
+        shown = replace(shown, verdict=GOOD, reason="")
     evidence = {"verdict": shown.verdict, "failing": shown.failing, "how": shown.how,
                 "n_run": shown.n_run, "seconds": round(shown.seconds, 3)}
-    if shown.verdict == GOOD:
-        evidence |= {"grade": grade_of(len(shown.failing), n_passed, shown.new_messages),
-                     "new_messages": shown.new_messages}
     return BugVerdict(diff=digest(candidate["diff"]), instance_id=name_of(repo_name, candidate),
                       good=shown.verdict == GOOD, reason=shown.reason, evidence=evidence)

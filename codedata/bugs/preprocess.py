@@ -7,7 +7,6 @@ without the `analysis` or `tests` that failed.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -65,18 +64,15 @@ class Analyses(Store):
 
 @dataclass(frozen=True)
 class Preprocessed:
-    """Write the results of the step: rows to the file `output`, and reports below `report_root`;
-    None for no rows, or no reports."""
+    """Write the results of the step as rows to the file `output`; None for no rows."""
 
     settings: Settings
     rows: Path | None           # --input
     output: Path | None
-    report_root: Path | None
 
     def check(self) -> None:
-        """Raise Trouble if the files cannot be written, before anything is measured."""
-        check_directories([*([self.report_root] if self.report_root else []),
-                           *(self.output.parents if self.output else [])])
+        """Raise Trouble if the file cannot be written, before anything is measured."""
+        check_directories(self.output.parents if self.output else [])
         if self.output and self.output.is_dir():
             raise Trouble("is a directory, not a file of JSON lines.", f"--output {self.output}",
                           "Name a file; --output-root is the directory of the run.")
@@ -93,12 +89,12 @@ class Preprocessed:
                        then=f"bug_inject.py agent --steps {then}")
 
     def written_after(self, stage: Stage) -> Stage:
-        """Return a stage that also writes rows and reports when it ends."""
+        """Return a stage that also writes rows when it ends."""
         return replace(stage, finish=lambda: [*stage.finish(), *self.write()])
 
     def write(self) -> list[str]:
-        """Write rows and reports; return lines for the terminal."""
-        if not (self.output or self.report_root):
+        """Write rows; return lines for the terminal."""
+        if not self.output:
             return []
         root = self.settings.root
         environments = Environments(root, unhealthy_too=True, rows=self.rows).open()
@@ -107,20 +103,11 @@ class Preprocessed:
         names = {name: {key: store for key, store in stores.items()
                         if known(store, name) and not store.failed(MADE[key][1], name)}
                  for name in environments.names()}
-        lines = []
-        if self.output:
-            rows = [self._row(environments.read(name), made) for name, made in names.items()]
-            layouts.write_atomic(self.output, b"".join(
-                orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows))
-            n_whole = sum("analysis" in made for made in names.values())
-            lines.append(f"      {self.output}: {plural(len(rows), 'row')}, {n_whole:,} with an "
-                         "analysis")
-        if self.report_root:
-            reports = (report for name, made in names.items() for report in _reports(name, made))
-            written = [layouts.write_atomic(self.report_root / file, layouts.to_json(report))
-                       for file, report in reports]
-            lines.append(f"      {self.report_root}: {plural(len(written), 'report')}")
-        return lines
+        rows = [self._row(environments.read(name), made) for name, made in names.items()]
+        layouts.write_atomic(self.output, b"".join(
+            orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows))
+        n_whole = sum("analysis" in made for made in names.values())
+        return [f"      {self.output}: {plural(len(rows), 'row')}, {n_whole:,} with an analysis"]
 
     def _row(self, environment: Environment, made: dict[str, Store]) -> dict:
         """Return an environment's row with the paths of its records added, relative to the folder
@@ -131,17 +118,3 @@ class Preprocessed:
         folder = self.output.resolve().parent
         return row | {key: os.path.relpath(store.path(environment.repo_name).resolve(), folder)
                       for key, store in made.items()}
-
-
-def _reports(name: str, made: dict[str, Store]) -> Iterator[tuple[str, dict]]:
-    """Yield the path and the content of a repository's reports."""
-    if "tests" in made:
-        coverage = made["tests"].read(name)
-        tests = [{"name": test["name"], "status": test["status"], "flaky": test["flaky"],
-                  "seconds": seconds}
-                 for test, seconds in zip(coverage.tests, coverage.test_seconds, strict=True)]
-        yield f"{name}/{name}_test_report.json", {
-            "repo": coverage.repo, "repo_name": name, "base_commit": coverage.base_commit,
-            "measured": coverage.measured, "tests": tests, "otherwise": coverage.otherwise}
-    if "analysis" in made:
-        yield f"{name}/{name}_analysis.json", vars(made["analysis"].read(name))

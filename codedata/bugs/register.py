@@ -15,30 +15,25 @@ from codedata.suites.environments import JUDGED_BY
 from codedata.tasks.prove.suite_outcomes import time_limit
 from codedata.texts import toml_of
 
-PLUGIN, WHOLE_SUITE = "plugin", "none"
-MEASURE = "run python analyze.py --only {name}, then python bug_inject.py scale --only {name}"
+PLUGIN = "plugin"
 
 
-def register_stage(settings: Settings, host: SandboxFactory, environments: Derived,
-                   coverages: Store) -> Stage:
-    """Return the stage that writes the configs of these environments. It reads the repository's
-    coverage if there is one."""
+def register_stage(settings: Settings, host: SandboxFactory, environments: Derived) -> Stage:
+    """Return the stage that writes the configs of these environments."""
     bug = settings.bug
 
-    def make(environment: Environment, coverage: Coverage | None) -> BugConfig:
-        reason = why_whole_suite(coverage, environment)
+    def make(environment: Environment) -> BugConfig:
         return BugConfig(
             environment.repo, environment.repo_name, environment.base_commit,
             digest([getattr(environment, field) for field in JUDGED_BY]),
-            ["."], patterns(), WHOLE_SUITE if reason else PLUGIN, reason,
-            time_limit(environment, host.run_timeout_s), bug.max_candidates, bug.seed)
+            ["."], patterns(), PLUGIN, time_limit(environment, host.run_timeout_s),
+            bug.max_candidates, bug.seed)
 
     return Stage(
         "bug_inject.register", make=make, is_local=True,
         identity={"seed": bug.seed, "max_candidates": bug.max_candidates,
                   "exclude": digest(patterns())},
         reads=Reads(environments, JUDGED_BY, made_by="env_setup"),
-        joined=(Reads(coverages, ("contexts", "reason"), same="base_commit", optional=True),),
         writes=Writes(Store(settings.root, BugConfig)),
         after="env_setup.py", then="bug_inject.py scale --steps generate")
 
@@ -50,17 +45,12 @@ def patterns() -> list[str]:
     return [*sorted(tests), *toml_of(__package__, "register.toml")["exclude"]]
 
 
-def why_not_chosen(config: BugConfig, coverage: Coverage | None, environment: Environment) -> str:
-    """Return why the whole suite runs for each change, according to the config and the coverage;
-    "" if tests are selected."""
-    if config.selection == PLUGIN:
-        return why_whole_suite(coverage, environment)
-    return config.reason or "selection: none"
-
-
-def why_whole_suite(coverage: Coverage | None, environment: Environment) -> str:
+def why_whole_suite(config: BugConfig, coverage: Coverage | None, environment: Environment) -> str:
     """Return why the whole suite has to run for each change; "" if tests can be selected."""
-    todo = MEASURE.format(name=environment.repo_name)
+    if config.selection != PLUGIN:
+        return "selection: none"
     if coverage is None:
-        return f"coverage/ has no record of its commit: {todo}"
+        name = environment.repo_name
+        return (f"coverage/ has no record of its commit: run python analyze.py --only {name}, then "
+                f"python bug_inject.py scale --only {name}")
     return "" if coverage.contexts == "pytest" else coverage.reason

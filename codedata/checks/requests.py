@@ -31,6 +31,12 @@ CHORE = re.compile(rf"""
     | (?:(?:bump|release|prepare|version)\b[^\d\n]{{0,40}})?{VERSION}
     | revert\b | (?:fix\w*|correct\w*)?\W*(?:\w+\W+){{0,2}}typos?\b
     """, re.IGNORECASE | re.MULTILINE | re.VERBOSE)
+# at the end: git's trailers, the row of dashes that GitHub puts before them, and what is closed
+TRAILERS = re.compile(r"""(?:\n{1,9}(?:[A-Z][\w-]{0,60}:\ .+|-{9,}\ *|(?i:(?:
+    close[sd]?|fix(?:e[sd])?|resolve[sd]?|relates\ to|see):?\ (?:\#\d+|https?://\S+)\.?\ *)
+    )){1,30}\s*\Z""", re.VERBOSE)
+# of a list of commits that were squashed, as GitHub writes it: a title, a line of trailers
+SQUASHED, BY = re.compile(r"\* .+"), re.compile(r"[A-Z][\w-]{0,60}-by: .+")
 IS_CHORE = "its title is that of a chore, a release or a typo"
 
 
@@ -48,6 +54,22 @@ def request_problems(text: str, new_names: Iterable[str], min_words: int
     said = squeezed(text)
     if unsaid := [name for name in new_names if name not in said]:
         yield "needs a text: it lacks names or wording that its tests use", ", ".join(unsaid)
+
+
+def own_words(message: str) -> str:
+    """Return the message of a commit without lines added by git and its host; "" if nothing is
+    left."""
+    text = _without_squash_list(TRAILERS.sub("", message.strip()))
+    return re.sub(r"\A(?:Merge .*|(.*?) \(#\d+\))$", r"\1", text, flags=re.MULTILINE).strip()
+
+
+def _without_squash_list(text: str) -> str:
+    """Return a commit's message without the titles of squashed commits; what they say stays."""
+    title, *paragraphs = re.split(r"\n\s*\n", text)
+    left = [one for one in paragraphs
+            if not (SQUASHED.fullmatch(one) or all(map(BY.fullmatch, one.splitlines())))]
+    is_list = "".join(paragraphs[:1]).startswith("* ") and len(paragraphs) - len(left) > 1
+    return "\n\n".join([title, *left]) if is_list else text
 
 
 def n_words(text: str) -> int:

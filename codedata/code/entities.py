@@ -333,11 +333,11 @@ class _Definition:
 class _Found:
     """Hold the matches of the queries in a file."""
 
-    about: dict[int, dict[str, list[Node]]] = field(default_factory=dict)   # by node id
-    decorators: dict[int, Node] = field(default_factory=dict)   # by their start
+    about: dict[int, dict[str, list[Node]]]   # by node id
+    decorators: dict[int, Node]   # by their start
     # by the start of the code after them: decorators, and comments
-    before: dict[int, Node] = field(default_factory=dict)
-    above: dict[int, Node] = field(default_factory=dict)
+    before: dict[int, Node]
+    above: dict[int, Node]
 
 
 def entities_of(file: SourceFile, tree: Tree) -> list[Entity]:
@@ -361,7 +361,7 @@ def _definitions(file: SourceFile, tree: Tree) -> list[_Definition]:
     table = LANGUAGES[file.language]
     marks = re.compile(table["docstring_marks"])
     query = query_of(file.language, *table["queries"])
-    found = _Found()
+    found = _Found({}, {}, {}, {})
     for _, captures in QueryCursor(query).matches(tree.root_node):
         name = next(name for name in SUBJECTS if name in captures)
         node = captures[name][0]

@@ -2,12 +2,12 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from difflib import unified_diff
 from functools import cached_property
-from itertools import accumulate, groupby
+from itertools import groupby
 from pathlib import Path
 
 from codedata.code.git import run_git
@@ -15,10 +15,8 @@ from codedata.disk.layouts import Program
 from codedata.disk.locks import temporary_folder
 from codedata.disk.store import digest
 
-CONTEXT = 3          # lines around a change
 LINE_ENDS = re.compile(rb"(?<=\n)")
 NO_END = "\\ No newline at end of file"
-NO_LINE_FEED = f"\n{NO_END}\n".encode()
 HEADS = ("diff --git a/", "index ", "--- a/", "+++ b/")   # lines before the hunks of a text
 REVERSIBLE = (*HEADS[:2], "--- ", "new file mode ", "deleted file mode ")
 OPPOSITE = {"-": "+", "+": "-", "new": "deleted", "deleted": "new"}
@@ -46,6 +44,17 @@ class Hunk:
     def new(self) -> list[str]:
         """Return the added lines and the context lines, without the leading "+" or space."""
         return [line[1:] for line in self.lines if not line.startswith(("-", "\\"))]
+
+    @cached_property
+    def changed(self) -> list[int]:
+        """Return the numbers of the removed lines, and of those after which lines are added."""
+        numbers = []
+        at = self.start - 1 if self.length else self.start
+        for line in self.lines:
+            at += 0 if line.startswith(("+", "\\")) else 1
+            if line.startswith(("+", "-")):
+                numbers.append(at)
+        return numbers
 
     @cached_property
     def added(self) -> list[str]:
@@ -76,6 +85,11 @@ def files_of(patch: str) -> Iterator[tuple[str, str]]:
 def hunks_of(patch: str, source: str = "", max_lines: int | None = None) -> list[Hunk]:
     """Return the hunks of a patch in order. `max_lines` limits how many of its lines are read."""
     return _parsed(patch.split("\n")[:max_lines], source)[0]
+
+
+def n_changed_lines(diff: str) -> int:
+    """Return how many lines a diff adds or removes."""
+    return sum(line.startswith(("+", "-")) for hunk in hunks_of(diff) for line in hunk.lines)
 
 
 def head_lines(patch: str) -> list[str]:
@@ -212,51 +226,17 @@ def added_runs(patch: str) -> Iterator[str]:
                 yield "".join(f"{line[1:]}\n" for line in run)
 
 
-class SpanDiffs:
-    """Make patches that each replace a span of one file. They have git's format but are made
-    without git, which is too slow for thousands. The text must be UTF-8, the path one that git does
-    not quote."""
-
-    def __init__(self, path: str, text: bytes):
-        self._head = f"diff --git a/{path} b/{path}\n--- a/{path}\n+++ b/{path}\n"
-        self._text = text
-        self._lines = _lines_of(text)
-        self._starts = [0, *accumulate(map(len, self._lines))]   # the last one is the end
-
-    def diff(self, start: int, end: int, new: bytes) -> tuple[str, tuple[int, int]]:
-        """Return (the patch that replaces the bytes from `start` to `end`, (first, last) of the
-        lines that it changes, from 1). If it only adds lines, both are the line before them."""
-        lines, starts, text = self._lines, self._starts, self._text
-        first = min(bisect_right(starts, start), len(lines)) - 1
-        last = max(first + 1, min(bisect_right(starts, end - 1), len(lines)))
-        changed = text[starts[first]:start] + new + text[end:starts[last]]
-        if changed and not changed.endswith(b"\n") and last < len(lines):
-            changed += lines[last]   # its last line has lost its line feed
-            last += 1
-        after = _lines_of(changed)
-        while first < last and after and lines[first] == after[0]:
-            first += 1
-            after.pop(0)
-        while first < last and after and lines[last - 1] == after[-1]:
-            last -= 1
-            after.pop()
-        return self._head + self._hunk(first, last, after), (min(first + 1, last) or 1, last or 1)
-
-    def _hunk(self, first: int, last: int, new: list[bytes]) -> str:
-        """Return the hunk that replaces the lines `first` to `last` - 1, counted from 0."""
-        before = self._lines[max(0, first - CONTEXT):first]
-        after = self._lines[last:last + CONTEXT]
-        n_around, at = len(before) + len(after), first - len(before) + 1
-        n_old, n_new = n_around + last - first, n_around + len(new)
-        rows = ((b" ", before), (b"-", self._lines[first:last]), (b"+", new), (b" ", after))
-        body = b"".join(sign + (line if line.endswith(b"\n") else line + NO_LINE_FEED)
-                        for sign, some in rows for line in some)
-        return (f"@@ -{at if n_old else at - 1},{n_old} +{at if n_new else at - 1},{n_new} @@\n"
-                + body.decode())
-
-
-def _lines_of(text: bytes) -> list[bytes]:
-    return [line for line in LINE_ENDS.split(text) if line]
+def text_diff(old: Mapping[str, bytes], new: Mapping[str, bytes]) -> str:
+    """Return the patch that turns texts into others of the same paths, in git's format but made
+    without git, which is too slow for thousands. The texts are UTF-8, and git quotes no path."""
+    diff = ""
+    for path, text in old.items():
+        rows = [[line.decode() for line in LINE_ENDS.split(one) if line]
+                for one in (text, new[path])]
+        changes = [line if line.endswith("\n") else f"{line}\n{NO_END}\n"
+                   for line in unified_diff(*rows, f"a/{path}", f"b/{path}")]
+        diff += "".join([f"diff --git a/{path} b/{path}\n", *changes] if changes else [])
+    return diff
 
 
 def diff_of(old: Mapping[str, bytes], new: Mapping[str, bytes], n_context: int = 3) -> str:

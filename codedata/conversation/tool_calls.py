@@ -20,7 +20,7 @@ import orjson
 
 from codedata.disk.store import digest
 from codedata.messages import content_text
-from codedata.texts import toml_of
+from codedata.texts import fenced, toml_of
 
 KEYS = ("command", "folder", "path", "pattern", "include", "line", "count", "range", "first",
         "last", "old", "new", "all", "edits", "patch")   # keys of the table that name an argument
@@ -160,7 +160,7 @@ def shell_command(effect: Effect) -> str:
               "pattern": shlex.quote(effect.pattern), "edits": list(effect.edits),
               "include": f"--include={shlex.quote(effect.include)} " if effect.include else "",
               "first": effect.first, "last": "$" if effect.last >= END else effect.last,
-              "end": _unused("END", effect)}
+              "end": _unused_word(effect)}
     if template == "no_end":
         values["new"] = shlex.quote(new)
     if template in ("edit", "lines"):   # they run Python
@@ -204,7 +204,7 @@ def bash_texts(calls: Sequence[dict], history: Sequence[dict]) -> list[str]:
             commands.append(shell_command(effect))
         else:
             texts.append(call_text(call, history))
-    return [*texts, _fenced("bash", "\n".join(commands))] if commands else texts
+    return [*texts, fenced("bash", "\n".join(commands))] if commands else texts
 
 
 def call_text(call: dict, history: Sequence[dict] = ()) -> str:
@@ -215,7 +215,7 @@ def call_text(call: dict, history: Sequence[dict] = ()) -> str:
     effect = call_effect(call, history)
     if not effect or effect.does == "other":
         raw = call["function"].get("arguments")
-        return _fenced("tool", f"{name} {raw if isinstance(raw, str) else json.dumps(raw)}")
+        return fenced("tool", f"{name} {raw if isinstance(raw, str) else json.dumps(raw)}")
     entry = _entry(name, arguments)
     long = {entry[key] for key in LONG if key in entry}
     if not all(isinstance(one, dict) and one.keys() <= OF_AN_EDIT
@@ -224,9 +224,9 @@ def call_text(call: dict, history: Sequence[dict] = ()) -> str:
     others = {key: value for key, value in arguments.items() if key not in long}
     head = f"{name} {json.dumps(others, ensure_ascii=False)}"
     if effect.does != "run":
-        return _fenced("tool", "\n".join([head, *_shown_lines(effect)]))
-    block = _fenced("bash", effect.command)
-    return f"{_fenced('tool', head)}\n\n{block}" if others else block
+        return fenced("tool", "\n".join([head, *_shown_lines(effect)]))
+    block = fenced("bash", effect.command)
+    return f"{fenced('tool', head)}\n\n{block}" if others else block
 
 
 def shell_call(command: str, tools: list[dict]) -> dict | None:
@@ -391,20 +391,13 @@ def _shown_lines(effect: Effect) -> Iterator[str]:
     yield from (effect.patch or effect.command).splitlines()
 
 
-def _unused(word: str, effect: Effect) -> str:
+def _unused_word(effect: Effect) -> str:
     """Return a word that ends a here-document: it does not occur in the effect's texts."""
+    word = "END"
     text = repr(effect)
     while word in text:
         word += "_"
     return word
-
-
-def _fenced(language: str, text: str) -> str:
-    """Return a block with a fence that is longer than any row of backticks in the text."""
-    ticks = "```"
-    while ticks in text:
-        ticks += "`"
-    return f"{ticks}{language}\n{text}\n{ticks}"
 
 
 def _text(value) -> str:

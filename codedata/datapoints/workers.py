@@ -18,7 +18,6 @@ from math import inf
 from pathlib import Path
 
 from codedata.agent import new_trajectory
-from codedata.audit.index_page import write_index as write_audit_index
 from codedata.datapoints.agents import MAX_ITERATIONS, HeldTask, subject, work
 from codedata.datapoints.command_line import run_tool
 from codedata.datapoints.commands import Commands
@@ -356,7 +355,6 @@ class _Run:
         n_left = n_failed + sum(states["pending"] + states["in_progress"] for states in own)
         with self.options.unless_quiet():
             for line in [*_summary(self.desk.root, self.manager, self.roles),
-                         *write_audit_index(self.desk.root),
                          *_next(self.options, counts, n_left)]:
                 say(line)
         return reason.exit_code if reason else int(bool(n_failed))

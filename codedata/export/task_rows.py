@@ -35,15 +35,14 @@ def columns_of(names: str) -> dict[str, str]:
 
 SWEBENCH = columns_of("""instance_id repo base_commit patch test_patch problem_statement hints_text
     created_at version FAIL_TO_PASS PASS_TO_PASS environment_setup_commit image eval_script
-    log_parser eval_type language method symbol grade bug_patch source_commit image_name""")
+    log_parser eval_type language method symbol bug_patch source_commit image_name""")
 SWESMITH = columns_of("""instance_id repo patch FAIL_TO_PASS PASS_TO_PASS image_name created_at
-    problem_statement base_commit test_patch eval_script language method symbol grade
-    source_commit""")
+    problem_statement base_commit test_patch eval_script language method symbol source_commit""")
 NL2REPO = columns_of("""instance_id repo base_commit licence kind functions document patch
     strip_patch test_patch FAIL_TO_PASS PASS_TO_PASS eval_script image_name task_commit created_at
     tests_visible tests_user""")
 OF_ABOUT = ("repo", "source_commit", "task_commit", "created_at", "language", "method", "symbol",
-            "grade", "tests_visible")
+            "tests_visible")
 
 
 # {column: the value of another name that a format has there}: the commit in the image, the

@@ -62,15 +62,11 @@ class ToCome(Cost):
                 f"{unfit if self.n_unfit else ''}")
 
 
-def costs_of(root: Path, within: str = "") -> list[Cost]:
-    """Return the costs of all calls under a root by stage and model; calls of one id count once.
-    `within` is a directory of the root: the calls of others are left out.
-    """
+def costs_of(root: Path) -> list[Cost]:
+    """Return the costs of all calls under a root by stage and model; calls of one id count once."""
     costs: dict[tuple[str, str], Cost] = {}
     for directory, line, calls in attempts_under(root):
         place, stage = directory.relative_to(root), line.get("stage", "")
-        if within not in ("", place.parts[0]):
-            continue
         if stage is None:
             stage = f"unfinished in {place}/"
         elif not stage or not isinstance(stage, str):

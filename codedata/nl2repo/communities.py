@@ -20,7 +20,7 @@ from codedata.disk.store import Store
 from codedata.errors import Excluded
 from codedata.nl2repo.facts import facts_about, is_describable
 from codedata.nl2repo.sources import sources_of
-from codedata.nl2repo.strip import Strippable
+from codedata.nl2repo.strip import EMPTY, Strippable
 from codedata.records import (
     Analysis,
     Communities,
@@ -34,25 +34,28 @@ from codedata.run.stage import Reads, Stage, Writes
 from codedata.settings import Settings
 from codedata.terminal import plural
 
-NOT_DESCRIBED = "no docstring and too few facts: only a model can describe it (--writer llm)"
+NOT_DESCRIBED = "too few facts: only a model can describe it (--writer llm)"
 MAX_SHARE = 0.5            # share of the counted tests that may reach a function of a community
 SEED = 0                   # of communities and of drawn candidates
 MAX_FUNCTIONS = 40         # of a community; a larger one is divided again
+MAX_LINES = 2_000          # of the source that is rebuilt from an empty folder
 MODULE_WEIGHT = 0.5        # of a common module; a call has the weight 1
 FIELDS = ("repo", "repo_name", "base_commit", "eligible", "left_out", "communities", "candidates")
 
 
-def communities_stage(settings: Settings) -> Stage:
-    """Return the stage that finds communities and draws candidates."""
+def communities_stage(settings: Settings, from_empty: bool) -> Stage:
+    """Return the stage that finds communities and draws candidates; with `from_empty`, the only
+    candidate is the whole source."""
     root, nl2repo = settings.root, settings.nl2repo
     rules: Counter[str] = Counter()   # {rule: number of functions left out by it in this run}
     return Stage(
-        "nl2repo.relationship", make=partial(relate, settings, rules), title="nl2repo.communities",
-        is_local=True,
+        "nl2repo.relationship", make=partial(relate, settings, from_empty, rules),
+        title="nl2repo.communities", is_local=True,
         finish=lambda: [f"      left out: {plural(n, 'function')}: {rule}"
                         for rule, n in rules.most_common()],
         identity={"seed": SEED, "max_functions": MAX_FUNCTIONS,
-                  "max_candidates": nl2repo.max_candidates, "writer": nl2repo.writer},
+                  "max_candidates": nl2repo.max_candidates, "writer": nl2repo.writer,
+                  "from_empty": from_empty},
         reads=Reads(Store(root, SourceCopy), ("base_commit", "files"), made_by="nl2repo.extract"),
         joined=(coverage_reads(root),
                 Reads(Store(root, Analysis), ("edges",), same="base_commit", optional=True),
@@ -63,19 +66,25 @@ def communities_stage(settings: Settings) -> Stage:
         then="nl2repo.py --steps doc_part2,doc_part1,doc")
 
 
-def relate(settings: Settings, rules: Counter[str], copy: SourceCopy, coverage: Coverage,
-           analysis: Analysis | None, recorded: RepoFacts | None) -> Communities:
+def relate(settings: Settings, from_empty: bool, rules: Counter[str], copy: SourceCopy,
+           coverage: Coverage, analysis: Analysis | None, recorded: RepoFacts | None
+           ) -> Communities:
     """Return the communities of a repository, and add to `rules` how many functions each rule
     leaves out. If no model writes documents, functions that only a model can describe are left out.
     Raise Excluded if nothing can be stripped."""
     name, nl2repo = copy.repo_name, settings.nl2repo
     if coverage.contexts == "none":
         raise Excluded(f"it is not known which test runs which function: {coverage.reason}.", name)
-    strippable = Strippable(sources_of(settings.root, name), coverage)
+    strippable = Strippable(sources_of(settings.root, name), coverage, from_empty)
+    n_lines = sum(text.count(b"\n") for text in strippable.emptied()[0].values())
+    if from_empty and n_lines > MAX_LINES:
+        raise Excluded(f"{n_lines:,} lines of source are more than the {MAX_LINES:,} that are "
+                       "rebuilt from an empty folder.", name)
     if nl2repo.writer == "template":
-        facts = recorded.facts if recorded else []
-        strippable.leave_out(NOT_DESCRIBED, [id for id in strippable.ids if not is_describable(
-            strippable.entity(id).docstring, facts_about(id, facts))])
+        facts = {id: facts_about(id, recorded.facts if recorded else []) for id in strippable.ids}
+        strippable.leave_out(NOT_DESCRIBED, [id for id in strippable.ids if not (
+            facts[id] or (strippable.entity(id).docstring and "._" not in id.replace("::", "."))
+            if from_empty else is_describable(id, facts[id]))])
     left_out = {rule: sorted(ids) for rule, ids in sorted(strippable.left_out.items())}
     rules.update({rule: len(ids) for rule, ids in left_out.items()})
     if not strippable.ids:
@@ -83,7 +92,9 @@ def relate(settings: Settings, rules: Counter[str], copy: SourceCopy, coverage: 
         raise Excluded(f"has no function that can be stripped: {counts or 'it has none'}.", name)
     sets = with_calls(sets_of(strippable, coverage), analysis.edges if analysis else [])
     groups = communities(sets, MAX_FUNCTIONS)
-    candidates = draw(strippable, groups, nl2repo.max_candidates, SEED)
+    candidates: list[StripCandidate] = [{"kind": EMPTY, "functions": strippable.ids}]
+    if not from_empty:
+        candidates = draw(strippable, groups, nl2repo.max_candidates, SEED)
     return Communities(copy.repo, name, copy.base_commit, strippable.ids, left_out, groups,
                        candidates)
 

@@ -183,6 +183,8 @@ class HiddenParts:
         bodies = {}
         for id in sorted({*self.functions} & {*self.project.functions}):
             function = self.project.functions[id]
+            if not function.body.body:
+                continue
             first = function.body.body[0]
             lines = self.project.texts[function.path].split("\n")
             lines = lines[first.lineno - 1:function.node.end_lineno]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import doctest
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,13 +23,14 @@ from codedata.nl2repo.facts import facts_about, shown_facts
 from codedata.nl2repo.sources import readme_of
 from codedata.nl2repo.strip import python_tree
 from codedata.records import Analysis, Object, RecordedFact, RepoMeta, storable
-from codedata.texts import squeezed, toml_of
+from codedata.texts import fenced, squeezed, toml_of
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef
 INNER = Definition | ast.ClassDef
 NOTHING = ast.Module([], [])
 BOUND = ("self", "cls")    # parameters that no caller passes
 MAX_DOCSTRING = 20_000     # characters that are parsed
+MAX_ASSIGNMENT = 300       # characters of one that is shown
 MAX_EXAMPLES = 6           # of a project's document
 WORD = re.compile(r"\w+")
 FENCE = re.compile(r"^[ \t]*(?:```|~~~).*", re.MULTILINE)
@@ -82,8 +83,10 @@ class Codebase:
     @cached_property
     def names(self) -> dict[str, dict[str, dict]]:
         """Return {path: {name: {signature, text}}} of names that modules define or import
-        relatively, and of attributes of classes."""
-        return {path: _names(tree, "") for path, tree in self.modules.items()}
+        relatively, packages also by the project's name, and of attributes of classes."""
+        own = frozenset(self.module_name(path).partition(".")[0] for path in self.modules)
+        return {path: _names(tree, "", own if path.endswith("__init__.py") else ())
+                for path, tree in self.modules.items()}
 
     def module_name(self, path: str) -> str:
         """Return the name under which a file is imported."""
@@ -110,30 +113,38 @@ def own_nodes(node: ast.AST) -> Iterator[ast.AST]:
             yield from own_nodes(child)
 
 
-def _names(tree: ast.AST, prefix: str) -> dict[str, dict]:
-    """Return {name: {signature, text}} of all names bound by a module or class and its classes."""
+def _names(tree: ast.AST, prefix: str, own: Collection[str] = ()) -> dict[str, dict]:
+    """Return {name: {signature, text}} of all names bound by a module or class and its classes. A
+    short assignment is the signature of its name. `own` are the top modules of the project."""
     names = {f"{prefix}{name}": {"signature": f"{prefix}{name}", "text": ""}
-             for name in bound_names(tree)}
+             for name in bound_names(tree, own)}
+    for one in tree.body:
+        code = ast.unparse(one) if isinstance(one, ast.Assign | ast.AnnAssign) else ""
+        name = prefix + re.split(" =|:", code)[0]
+        if name in names and len(code) <= MAX_ASSIGNMENT:
+            names[name]["signature"] = prefix + code
     for one in own_nodes(tree):
         if isinstance(one, INNER):
             name = f"{prefix}{one.name}"
-            head = head_of(one, name=name).removeprefix("def ")
+            head = head_of(one, one.decorator_list, name).replace("\n", " ").removeprefix("def ")
             names[name] = {"signature": head, "text": first_line(ast.get_docstring(one))}
         if isinstance(one, ast.ClassDef):
+            names[name]["text"] = squeezed(ast.get_docstring(one) or "")
             names |= _names(one, f"{name}.")
     return names
 
 
-def bound_names(tree: ast.AST) -> set[str]:
-    """Return the names that definitions, assignments and relative imports bind. For a class, also
-    return the attributes that its methods set on self."""
+def bound_names(tree: ast.AST, own: Collection[str] = ()) -> set[str]:
+    """Return the names that definitions, assignments, and imports that are relative or from `own`
+    modules bind. For a class, also return the attributes that its methods set on self."""
     names = set()
     for node in own_nodes(tree):
         if isinstance(node, INNER):
             names.add(node.name)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             names.add(node.id)
-        elif isinstance(node, ast.ImportFrom) and node.level:
+        elif isinstance(node, ast.ImportFrom) and (
+                node.level or node.module.partition(".")[0] in own):
             names |= {one.asname or one.name for one in node.names}
     if isinstance(tree, ast.ClassDef):
         names |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)
@@ -263,56 +274,65 @@ def _examples_in(readme: str) -> list[dict]:
 
 def project_content(project: Codebase, meta: RepoMeta) -> dict:
     """Return the content of a project's document, without its public names."""
-    flow = {(caller.partition("::")[0], id.partition("::")[0])
-            for caller, ids in project.callees.items() for id in ids}
-    folders = sorted({f"{dirname(path)}/" for path in project.tests if dirname(path)})
     return storable({
         "summary": meta.summary or f"{project.name} is a project in Python.",
         "layout": [{"path": path, "text": first_line(ast.get_docstring(tree))}
                    for path, tree in project.modules.items()],
-        "concepts": [], "data_flow": [
-            f"`{one}` calls functions of `{other}`." for one, other in sorted(flow)
-            if one != other and one in project.modules],
+        "concepts": [], "data_flow": [],
         "dependencies": [*map(_code, meta.dependencies)], "conventions": [],
-        "tests": [f"Tests lie in {', '.join(map(_code, folders))}."] if folders else [],
+        "tests": [],
         "examples": _examples_in(project.readme)[:MAX_EXAMPLES]})
 
 
 def public_api(project: Codebase, needed: set[str]) -> list[dict]:
     """Return the names of each module with their signatures, private names only if they are in
     `needed`."""
-    public = {path: [row for name, row in sorted(rows.items()) if all(
+    public = {path: [{"name": name, **row} for name, row in sorted(rows.items()) if all(
         part[:1] != "_" or part in needed or part[:2] == part[-2:] == "__"
         for part in name.split("."))] for path, rows in project.names.items()}
     return storable([{"module": project.module_name(path), "path": path, "names": names}
                      for path, names in public.items() if names])
 
 
+def used_in(api: Iterable[dict], text: str) -> list[dict]:
+    """Return the modules of a public_api() with the names that a text has as words, and the
+    constructors of such classes."""
+    words = {*WORD.findall(text)}
+    modules = [{**one, "names": [row for row in one["names"] if row["name"].removesuffix(
+        ".__init__").rpartition(".")[2] in words]} for one in api]
+    return [one for one in modules if one["names"]]
+
+
 # Markdown ----------------------------------------------------------------------------------------
 
 def document_text(project: str, subject: str, content: dict) -> str:
     """Return the Markdown of a document: of the function with the id `subject`, or of the project
-    if `subject` is "". The content of a project has its public names under `api`."""
+    if `subject` is ""; its public names are printed by api_text()."""
     path, _, name = subject.partition("::")
     parts = [f"## `{name}` in `{path}`" if subject else f"# {project}"]
     parts += [_section(key, content[key], shape)
               for key, shape in (FUNCTION if subject else PROJECT).items()]
-    for module in content.get("api", ()):
-        parts += [f"### `{module['module']}` in `{module['path']}`",
-                  _items(module["names"], PUBLIC)]
     return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def api_text(api: Iterable[dict]) -> str:
+    """Return the Markdown of the names of modules."""
+    return "\n\n".join(f"### `{one['module']}` in `{one['path']}`\n\n"
+                       f"{_items(one['names'], PUBLIC)}" for one in api) + "\n"
 
 
 def _section(key: str, value, shape) -> str:
     """Return the Markdown of a field of content, "" if it is empty."""
     if key == "signature":
-        return value and _fenced(value, "python")
+        return value and fenced("python", value)
     if isinstance(shape, str):
         return value
     if key == "examples":
-        return "\n\n".join(f"**Example**\n\n{_fenced(one['code'], 'python')}\n\nprints\n\n"
-                           f"{_fenced(one['output'], 'text')}" for one in value)
+        return "\n\n".join(f"**Example**\n\n{fenced('python', one['code'])}\n\nprints\n\n"
+                           f"{fenced('text', one['output'])}" for one in value)
     rows, entry = (value, shape[0]) if isinstance(shape, list) else ([value], shape)
+    if key in ("parameters", "returns") and not any(one["text"] for one in rows):
+        return ""   # the signature says as much
     items = _items(rows, entry)
     return f"**{key.replace('_', ' ').capitalize()}**\n\n{items}" if items else ""
 
@@ -329,11 +349,6 @@ def _items(entries: Iterable, shape) -> str:
             entry = ": ".join(filter(None, [head, entry[last]]))
         lines += [f"- {entry}".replace("\n", "\n  ")] if entry else []
     return "\n".join(lines)
-
-
-def _fenced(text: str, language: str) -> str:
-    fence = max(re.findall("`{3,}", text), default="``", key=len) + "`"
-    return f"{fence}{language}\n{text}\n{fence}"
 
 
 def _code(text: str | None) -> str:

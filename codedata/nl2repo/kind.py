@@ -16,10 +16,10 @@ from pathlib import Path
 
 from codedata.analysis.analyse import coverage_reads
 from codedata.code.entities import is_test_file
-from codedata.code.patches import diff_of, normalised
+from codedata.code.patches import diff_of, files_of, normalised
 from codedata.disk.store import Derived, Store, all_readable, digest
 from codedata.nl2repo.sources import sources_of
-from codedata.nl2repo.strip import Strippable
+from codedata.nl2repo.strip import EMPTY, Strippable
 from codedata.records import (
     STRIPPED_PATCH,
     Communities,
@@ -57,6 +57,7 @@ from codedata.texts import fill, text_of
 
 ALL = 1.0                  # share of the tests that a stripped patch may break
 RULES = ScreeningRules(ALL, ignores_skipped=True)
+FROM_EMPTY = replace(RULES, counts_missing=True)   # no test can be collected
 SHOWN = ("verdict", "reason", "n_covering", "n_failing", "how", "seconds", "n_survivors")
 FUNCTION = "function"      # kind of patches that strip a single function
 MAX_PROVEN_FUNCTIONS = 40  # single-function patches of a repository that are proven
@@ -98,9 +99,9 @@ def task_documents(root: Path) -> Derived:
     """Return {task id: document} of the tasks whose functions are all documented."""
     def documents_of(_: str, whole: RepoDocument) -> dict[str, TaskDocument]:
         texts = {one.get("subject"): str(one.get("text", "")).strip() for one in whole.sections}
-        wanted = {id: ["", *one["functions"]] for id, one in whole.index.items()}
-        return {id: TaskDocument(id, names[1:], "\n\n".join(texts[name] for name in names))
-                for id, names in wanted.items() if all(map(texts.get, names))}
+        return {id: TaskDocument(id, one["functions"], "\n\n".join(filter(None, [
+                    texts[""], one.get("api", "").strip(), *map(texts.get, one["functions"])])))
+                for id, one in whole.index.items() if all(map(texts.get, ["", *one["functions"]]))}
 
     return Derived(Store(root, RepoDocument), documents_of, place="document of all its functions")
 
@@ -113,10 +114,11 @@ def tasks_of(root: Path) -> Store:
 class Strips(PatchKind):
     """Implement stripped patches as a kind of task."""
 
-    name, label, rules = STRIPPED_PATCH, "nl2repo", RULES
+    name, label = STRIPPED_PATCH, "nl2repo"
 
-    def __init__(self, root: Path, host: SandboxFactory):
+    def __init__(self, root: Path, host: SandboxFactory, from_empty: bool = False):
         same = {"same": "base_commit"}
+        self.rules = FROM_EMPTY if from_empty else RULES
         self._host, self.tasks = host, tasks_of(root)
         self.candidates = Reads(strip_candidates(root), ("base_commit", "functions", "diff"),
                                 made_by="nl2repo.patches")
@@ -132,15 +134,14 @@ class Strips(PatchKind):
                 copy: SourceCopy, meta: RepoMeta, communities: Communities | None, *joined
                 ) -> tuple[Environment, tuple[str, ...]]:
         """Return the environment in which doctests, and tests that a stripped body skips, are not
-        graded, and the paths of the functions' files, which are taken from an agent's work."""
+        graded, and the paths of the changed files, which are taken from an agent's work."""
         skipped = (communities and communities.ungraded) or []
         paths = {*copy.files, *copy.others}
         # tests outside of test files, such as doctests
         outside = [test for test in known_results(environment)
                    if (path := place_of(test, paths)[0]) and not is_test_file(path)]
-        touched = {id.partition("::")[0] for id in candidate.functions}
         return (replace(environment, flaky=[*environment.flaky, *skipped, *outside]),
-                tuple(sorted(touched)))
+                tuple(sorted(path for path, _ in files_of(candidate.diff))))
 
     def refusal(self, candidate: Candidate, run: FirstRun, label: str, environment: Environment,
                 coverage: Coverage, *joined) -> str:
@@ -155,7 +156,7 @@ class Strips(PatchKind):
             if k is not None and not test["starts"] and wanted.isdisjoint(ran):
                 unrelated[test["name"]] = test
         failing = unrelated.keys() & {*run.fail_to_pass}
-        if not failing:
+        if not failing or candidate.method == EMPTY:
             return ""
         ids = [i for i, id in enumerate(coverage.functions) if id in wanted]
         alone = replace(coverage, function_sets=[ids], tests=[
@@ -178,7 +179,7 @@ class Strips(PatchKind):
                  and wanted & {*one["ran"]}][:MAX_CASES] if recorded else []
         if not cases:
             return [], {}
-        jobs = [ReplayJob([(code[:-1], code[-1])]) for code, *_ in cases]
+        jobs = [ReplayJob(code[:-1], code[-1]) for code, *_ in cases]
         with open_environment(environment, host, label) as sandbox:
             apply_patch(sandbox, candidate.diff)
             without = replay(sandbox, jobs, environment.test_script)
@@ -199,27 +200,30 @@ class Strips(PatchKind):
 
 
 def instruction_of(task: Task, text: TaskDocument) -> str:
-    """Return an instruction that lists the functions to write, with their document."""
+    """Return an instruction that lists the functions or files to write, with their document."""
+    config, form = verifier_config(task), "instruction.md"
     names = defaultdict(list)
     for function in text.functions:
         path, _, name = function.partition("::")
         names[path].append(f"`{name}`")
     lines = "\n".join(f"- `{path}`: {', '.join(names[path])}" for path in sorted(names))
-    python = f"{verifier_config(task).get('activation', '')}python3"
-    return fill(text_of("codedata.nl2repo", "instruction.md"), functions=lines, python=python,
+    if task.about.get("method") == EMPTY:
+        form, lines = "instruction_empty.md", "\n".join(f"- `{path}`" for path in config["counts"])
+    python = f"{config.get('activation', '')}python3"
+    return fill(text_of("codedata.nl2repo", form), functions=lines, python=python,
                 before=BEFORE_DOCUMENT, document=text.text)
 
 
 # screening ---------------------------------------------------------------------------------------
 
-def strip_screens(root: Path, max_screened: int | None) -> Screens:
+def strip_screens(root: Path, max_screened: int | None, from_empty: bool) -> Screens:
     """Return how the candidates of repositories are screened; of each, the first `max_screened` and
     the ones screened before; or all. Without the bodies, a test has to fail, and all tests still
     have to be collected."""
     found = Store(root, Communities)
 
     def to_screen(item: Communities, environment: Environment, coverage: Coverage) -> DiffsToScreen:
-        strippable = Strippable(sources_of(root, item.repo_name), coverage)
+        strippable = Strippable(sources_of(root, item.repo_name), coverage, from_empty)
         n = max_screened and max(max_screened, len(item.screened or ()))
         strips = [_strip(item.repo_name, one, strippable) for one in item.candidates[:n]]
         possible = [one for one in strips if one["diff"]]
@@ -227,9 +231,10 @@ def strip_screens(root: Path, max_screened: int | None) -> Screens:
         single = [one["functions"][0] for one in possible if one["kind"] == FUNCTION]
         wrong = {id: strippable.variants(id, N_VARIANTS) for id in single[:MAX_VARIED]}
         diffs = [*(one["diff"] for one in possible), *chain.from_iterable(wrong.values())]
-        return DiffsToScreen(diffs, coverage, partial(_with_verdicts, item, strips, wrong))
+        return DiffsToScreen(diffs, coverage, partial(_with_verdicts, item, strips, wrong),
+                             "no source is left" if from_empty else "")
 
-    return Screens("nl2repo", RULES,
+    return Screens("nl2repo", FROM_EMPTY if from_empty else RULES,
                    Reads(found, ("base_commit", "candidates"), made_by="nl2repo.relationship"),
                    (coverage_reads(root),), Writes(found, ("screened", "ungraded")), to_screen)
 
@@ -270,7 +275,7 @@ def _strip(repo_name: str, candidate: StripCandidate, strippable: Strippable) ->
         "reason": "", "n_covering": 0, "n_failing": 0, "how": "", "seconds": 0.0,
         "n_survivors": 0}
     try:
-        before, after = strippable.stripped(ids)
+        before, after = strippable.emptied() if kind == EMPTY else strippable.stripped(ids)
     except KeyError as e:
         return {**strip, "reason": f"{e.args[0]} cannot be stripped"}
     except ValueError as e:
@@ -284,14 +289,14 @@ def _strip(repo_name: str, candidate: StripCandidate, strippable: Strippable) ->
 # stages ------------------------------------------------------------------------------------------
 
 def screening_stage(root: Path, environments: Derived, host: SandboxFactory,
-                    limit: int | None) -> Stage:
+                    limit: int | None, from_empty: bool) -> Stage:
     """Return the stage that screens the candidates of nl2repo.relationship; with a limit of tasks,
     the first PER_TASK for each. If an earlier run has screened fewer, screen them again.
     """
     n = limit and PER_TASK * limit
     is_short = any(len(one.screened or ()) < len(one.candidates[:n])
                    for one in all_readable(root, Communities))
-    return screen_stage(strip_screens(root, n), "nl2repo.screen", environments, host,
+    return screen_stage(strip_screens(root, n, from_empty), "nl2repo.screen", environments, host,
                         {"max_screened": n} if n else {}, refresh=is_short, after=RELATIONSHIP,
                         then=RELATIONSHIP)
 
@@ -312,7 +317,7 @@ def screened_strips(root: Path) -> Derived:
                 others.add(one["id"])
             elif one["id"]:
                 patches[one["id"]] = StripPatch(
-                    one["id"], record.repo, repo_name, record.base_commit, one["kind"],
+                    record.repo, repo_name, record.base_commit, one["id"], one["kind"],
                     one["functions"], one["sources"], one["diff"],
                     {key: one[key] for key in SHOWN if key in one})
         return patches
@@ -330,9 +335,10 @@ def patches_stage(settings: Settings) -> Stage:
         then=RELATIONSHIP)
 
 
-def proof_stage(root: Path, environments: Derived, host: SandboxFactory) -> Stage:
+def proof_stage(root: Path, environments: Derived, host: SandboxFactory,
+                from_empty: bool) -> Stage:
     """Return the stage that proves stripped patches."""
-    kind = Strips(root, host)
+    kind = Strips(root, host, from_empty)
     tasks = kind.tasks
     return prove_stage(
         kind, "nl2repo.proof", PatchProver(kind, host), host, environments,

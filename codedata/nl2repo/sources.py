@@ -2,23 +2,14 @@
 nl2repo.py. Later steps read the copy. A lost copy is made again."""
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterable
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from codedata.analysis.analyse import is_counted
 from codedata.bounded import inside
-from codedata.code.entities import (
-    SourceFile,
-    Sources,
-    all_entities,
-    captured,
-    query_of,
-    read_sources,
-)
+from codedata.code.entities import Sources, all_entities, read_sources
 from codedata.code.projects import licence_of, project_of, text_in
 from codedata.disk.layouts import NEW, Folder
 from codedata.disk.store import Derived, Store, digest
@@ -120,18 +111,7 @@ def describe(root: Path, copy: SourceCopy, coverage: Coverage) -> RepoMeta:
               "lines": len(file.text.splitlines())} for file in sources.files]
     return RepoMeta(
         copy.repo, name, copy.base_commit, licence_of(folder, project), project["summary"],
-        project["dependencies"], foreign_imports(sources.files), files,
+        project["dependencies"], files,
         sum(file["lines"] for file in files if not file["is_test"]), dict(sorted(kinds.items())),
         [test["name"] for test in coverage.tests if is_counted(test)],
         [test["name"] for test in coverage.tests if test["flaky"]])
-
-
-def foreign_imports(files: Iterable[SourceFile]) -> list[str]:
-    """Return the third-party modules that a repository's Python imports outside of its tests."""
-    query = query_of(LANGUAGE, "python_imports.scm")
-    python = [file for file in files if file.language == LANGUAGE]
-    own = {part.removesuffix(".py") for file in python for part in PurePosixPath(file.path).parts}
-    modules = {node.text.decode(errors="replace").partition(".")[0]
-               for file in python if not file.is_test for node in
-               captured(file, query).get("module", [])}
-    return sorted(modules - own - sys.stdlib_module_names)

@@ -11,6 +11,7 @@ import re
 import warnings
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from posixpath import dirname
 from typing import TYPE_CHECKING
 
 from codedata.analysis.analyse import tests_by_function
@@ -32,6 +33,7 @@ from codedata.suites.source import Files, is_text
 if TYPE_CHECKING:
     from tree_sitter import Node, Tree
 
+EMPTY = "empty"            # kind of patches that take away all of the source
 NOT_MEASURED, NESTED = "no counted test runs it", "nested in a function"
 # a body of only such a statement says no more than the signature
 TRIVIAL = {"pass_statement", "raise_statement"}
@@ -43,9 +45,11 @@ COMMENT_LINE = re.compile(rb"(?:\r?\n[ \t]*)*\r?\n([ \t]*)#[^\r\n]*")
 
 class Strippable:
     """Hold the functions of a repository that can be stripped, and why others cannot be stripped.
+    With `from_empty`, all of its source is taken away, and these are the functions to document.
     """
 
-    def __init__(self, sources: Sources, coverage: Coverage):
+    def __init__(self, sources: Sources, coverage: Coverage, from_empty: bool = False):
+        self.from_empty = from_empty
         self.tests = tests_by_function(coverage)   # masks of counted tests that run each one
         self.files = {file.path: file for file in sources.files if file.language == LANGUAGE}
         self.left_out: dict[str, list[str]] = defaultdict(list)   # by rule
@@ -72,11 +76,12 @@ class Strippable:
             rules = [
                 (NOT_MEASURED, not self.tests.get(one.id)),
                 (NESTED, any(outer.kind != "class" for outer in around)),
-                ("runs at import", self._runs_at_import(one)),
+                ("runs at import", not self.from_empty and self._runs_at_import(one)),
                 (f"its file {fault}", fault),
                 # documents are made from the trees of Python's parser
                 ("refused by the parser of this Python", one.line not in lines)]
-            rule = next((rule for rule, holds in rules if holds), "") or why_not(one, around, node)
+            rule = next((rule for rule, holds in rules if holds), "")
+            rule = rule or ("" if self.from_empty else why_not(one, around, node))
             if rule:
                 self.left_out[rule].append(one.id)
             else:
@@ -116,6 +121,15 @@ class Strippable:
             by_path[self._entities[id].path].append(id)
         before = {path: self.files[path].text for path in sorted(by_path)}
         return before, {path: self._without(path, by_path[path]) for path in before}
+
+    def emptied(self) -> tuple[Files, Files]:
+        """Return (the files that run outside of any test, with all others below their folders; no
+        files)."""
+        own = {path: file.text for path, file in sorted(self.files.items()) if not file.is_test}
+        ran = own.keys() & self._import_lines.keys()
+        folders = tuple(f"{dirname(path)}/" for path in ran if "/" in path)
+        return {path: text for path, text in own.items()
+                if path in ran or path.startswith(folders)}, {}
 
     def variants(self, id: str, n: int) -> list[str]:
         """Return up to n diffs, each of which makes a small fault in the body of a function."""

@@ -18,22 +18,23 @@ from codedata.bounded import inside
 from codedata.disk.layouts import write_atomic
 from codedata.disk.ledger import FileState
 from codedata.disk.store import Derived, Store, digest, facts_of, known, known_in
-from codedata.errors import Excluded, ItemFailed, Trouble
+from codedata.errors import ItemFailed, Trouble
 from codedata.llm import Models
 from codedata.llm.replies import current_reply_log
 from codedata.nl2repo.document_checks import Checks, HiddenParts, form_findings, run_examples
 from codedata.nl2repo.documents import (
     Codebase,
-    Function,
+    api_text,
     document_text,
     function_content,
     project_content,
     public_api,
+    used_in,
 )
-from codedata.nl2repo.facts import MIN_OUTCOMES, facts_about, is_describable
 from codedata.nl2repo.kind import strip_candidates
 from codedata.nl2repo.public_names import missing, names_by_patch
 from codedata.nl2repo.sources import folder_of
+from codedata.nl2repo.strip import EMPTY
 from codedata.records import (
     STRIPPED_PATCH,
     Analysis,
@@ -60,6 +61,7 @@ from codedata.tasks.folder.folder import verifier_config
 from codedata.texts import CONTROL, printable, terminal_safe, text_of
 
 PROJECT = "project"        # kind of a project's document, and the end of its name
+API = "api"                # subject of the section with all names
 TRAJECTORIES = "nl2repo/_trajectories"
 PROMPTS = ("document_function.md", "document_project.md")
 MAX_HAND_INS = 2           # the second one after a correction
@@ -82,7 +84,7 @@ class Subject:
     function: str                        # its id; "": the repository
     source: str | None = None            # digest of its source
     patches: Object | None = None        # {id: {kind, functions, FAIL_TO_PASS}}
-    documents: Object | None = None      # {name: {subject, text, checks}}, the project's first
+    documents: Object | None = None      # {name: {subject, text, api, checks}}, project's first
 
     @property
     def instance_id(self) -> str:
@@ -160,7 +162,8 @@ def _as_read(document: Document) -> Object:
     text = document.text
     if digest(text) == document.checks.get("printed"):
         text = document_text(document.repo_name, document.subject, document.content)
-    return {"subject": document.subject, "text": text, "checks": document.checks}
+    return {"subject": document.subject, "text": text, "api": document.content.get("api", []),
+            "checks": document.checks}
 
 
 # what is known of a repository -------------------------------------------------------------------
@@ -176,8 +179,10 @@ def known_of(root: Path, repo_name: str, patches: Object) -> tuple[HiddenParts, 
                          "Run: python nl2repo.py --steps extract,coverage,relationship")
     with at_hand(folder) as near:
         project = Codebase.of(repo_name, near, analysis)
+    functions = [project.functions if patch["kind"] == EMPTY else patch["functions"]
+                 for patch in patches.values()]
     hidden = HiddenParts(
-        project, frozenset(id for patch in patches.values() for id in patch["functions"]),
+        project, frozenset().union(*functions),
         frozenset(one["name"] for one in analysis.tests),
         frozenset([*copy.files, *copy.faults, *copy.others]))
     return hidden, names_by_patch({id: one["FAIL_TO_PASS"] for id, one in patches.items()},
@@ -226,8 +231,7 @@ class DocumentWriter:
     def make(self, item: Subject, environment: Environment, meta: RepoMeta,
              recorded: RepoFacts | None = None) -> Document:
         """Return the document of a function or project. Raise Excluded if its source cannot be
-        read, or it cannot be described without a model; ItemFailed if an agent's document does not
-        pass the checks."""
+        read, ItemFailed if an agent's document does not pass the checks."""
         started = time.monotonic()
         with self._lock:
             hidden, names = self._known(item.repo_name)
@@ -245,7 +249,8 @@ class DocumentWriter:
                 usage = self._ask(item, environment, label, submission, path)
                 draft = content = submission.content
             else:
-                draft = self._without_model(function, recorded) if function else project_content(
+                facts = recorded.facts if recorded else []
+                draft = function_content(function, facts) if function else project_content(
                     project, meta)
                 answers = run(draft["examples"])
                 draft["examples"] = [*map(_as_printed, draft["examples"], answers)]
@@ -263,17 +268,6 @@ class DocumentWriter:
             {"findings": findings, "overlap": checks.overlap(content), "printed": digest(text),
              "examples": {"tried": len(draft["examples"]), "run": len(content["examples"])}},
             trajectory, usage, round(time.monotonic() - started, 1))
-
-    @staticmethod
-    def _without_model(function: Function, recorded: RepoFacts | None) -> Object:
-        """Return the content of a function's document, made by program. Raise Excluded if it would
-        say too little."""
-        facts = recorded.facts if recorded else []
-        if not is_describable(function.docstring, facts_about(function.id, facts)):
-            raise Excluded(f"it has no docstring, and fewer than {MIN_OUTCOMES} facts with other "
-                           "outcomes: let a model write its document (--writer llm).",
-                           function.id)
-        return function_content(function, facts)
 
     def _answers(self, environment: Environment, label: str, examples: list[Object]) -> list[list]:
         """Return [first output, second output] of each example, from a fresh sandbox."""
@@ -386,13 +380,17 @@ def make_document(root: Path, repo: Subject, meta: RepoMeta) -> RepoDocument:
     sections = [{"name": name, "subject": one["subject"], "text": one["text"],
                  "title": one["subject"].rpartition("::")[2] or repo.repo_name}
                 for name, one in repo.documents.items()]
+    api = repo.documents[sections[0]["name"]]["api"]
     names = known_of(root, repo.repo_name, repo.patches)[1]
     index = {}
     for id, patch in repo.patches.items():
-        text = "".join(one["text"] for one in sections
-                       if one["subject"] in ("", *patch["functions"]))
+        text = "".join(one["text"] for one in sections if one["subject"] in patch["functions"])
+        used = api_text(api if patch["kind"] == EMPTY else used_in(
+            api, f"{' '.join(names[id])} {text}"))
         index[id] = {"kind": patch["kind"], "functions": patch["functions"], "names": names[id],
-                     "missing": missing(names[id], text)}
+                     "api": used, "missing": missing(names[id], sections[0]["text"] + used + text)}
+    sections.insert(1, {"name": sections[0]["name"], "subject": API, "text": api_text(api),
+                        "title": "Names"})
     path = inside(root, RepoDocument.directory, f"{repo.repo_name}.md")
     write_atomic(path, terminal_safe("\n".join(one["text"] for one in sections)).encode())
     missed = sorted({name for one in index.values() for name in one["missing"]})

@@ -1,23 +1,22 @@
 r"""Build an HTML page as one file: sections of blocks, and a table of rows.
 
-    build("Audits of tasks", [section("tasks", "Tasks", LISTING)], table={"noun": "task",
-          "columns": [column("id", "name"), …], "filters": […], "searches": "Search ids"},
-          rows=[{"id": "t17", "second": "…", "checks": […]}, …],
-          details={17: pack([…])})
+    build("Tasks", [section("tasks", "Tasks", LISTING)], table={"noun": "task",
+          "columns": [{"key": "id", …}, …], "filters": […], "searches": "Search ids"},
+          rows=[{"id": "t17", "second": "…"}, …], details={17: pack([…])})
 
-blocks.py makes the blocks. A row has an `id`, the values of its columns and filters, and either
-`checks` or `short`, the blocks that are shown when a row without `details` is opened. In the
-browser page.js draws all of it; details are inflated when a row is opened (deflate, base64). Data
-are inserted as text nodes and never as markup. The page's Content-Security-Policy enforces this:
-only this script runs (by its hash), nothing is fetched, and passing a string to innerHTML or eval
-is an error (trusted types).
+blocks.py makes the blocks. A row has an `id`, the values of its columns and filters, and perhaps
+`short`, the blocks that are shown when a row without `details` is opened. In the browser page.js
+draws all of it; details are inflated when a row is opened (deflate, base64). Data are inserted as
+text nodes and never as markup. The page's Content-Security-Policy enforces this: only this script
+runs (by its hash), nothing is fetched, and passing a string to innerHTML or eval is an error
+(trusted types).
 
 A column is {key, title, kind: how its values are drawn (CELLS in page.js), hint, digits, missing,
 width, room: "wide", "middle" or "narrow", the smallest window that shows it, order: of its values,
 place: "table" or "facts", if it is shown there alone}. A filter is {key, title, any, options:
-[[value, title], …], by default the values of the rows, least: it is hidden with fewer}, or a key
-alone, which is its title then. `up` leads from the page to its files, "../" by default. `colours`
-are classes of page.css, by value. `grid` names the judges and metrics of letters that are drawn as
+[[value, title], …], by default the values of the rows, least: it is hidden with fewer}; one without
+values is hidden. `up` leads from the page to its files, "../" by default. `colours` are classes of
+page.css, by value. `grid` names the judges and metrics of letters that are drawn as
 squares, and their meanings; a filter of such letters has {grid: their key, with: [keys of filters
 that say {setting: true}]}.
 
@@ -49,7 +48,7 @@ POLICY = ("default-src 'none'; script-src {script}; style-src {style}; img-src d
 
 
 def build(title: str, sections: list, table: dict, rows: list[dict],
-          details: Mapping[int, Packed]) -> bytes:
+          details: Mapping[int, bytes]) -> bytes:
     """Return the page as UTF-8 bytes. `details` are by the row's index."""
     code, rules = text_of(__package__, "page.js"), text_of(__package__, "page.css")
     blocks = {"rows": pack(rows), **{f"row-{k}": details[k] for k in sorted(details)}}
@@ -66,16 +65,12 @@ def build(title: str, sections: list, table: dict, rows: list[dict],
     return b"".join(parts[piece] if i % 2 else piece.encode() for i, piece in enumerate(pieces))
 
 
-class Packed(bytes):
-    """Hold a JSON value in the compressed form of a page's block."""
+def pack(value) -> bytes:
+    """Return a value as a compressed block for build()."""
+    return base64.b64encode(zlib.compress(orjson.dumps(visible(value)), 9))
 
 
-def pack(value) -> Packed:
-    """Return a value as a compressed block for build(); its len() is its size in bytes."""
-    return Packed(base64.b64encode(zlib.compress(orjson.dumps(visible(value)), 9)))
-
-
-def pack_fitting(details: Iterable[tuple[int, Block]], room: int) -> dict[int, Packed]:
+def pack_fitting(details: Iterable[tuple[int, Block]], room: int) -> dict[int, bytes]:
     """Return {place of a row: its packed details, if there are any} for as many as fit into `room`
     bytes. Stop when less than a hundredth of the room is left."""
     fitting, left = {}, room

@@ -93,10 +93,9 @@ function draw(block) {
 }
 
 const { noun, colours = {}, grid } = data.table;
-const filters = data.table.filters.map(one => typeof one === "string" ? { key: one } : one)
-  .map(one => ({ title: one.key[0].toUpperCase() + one.key.slice(1), ...one }));
+const filters = data.table.filters.map(one => ({ title: one.key[0].toUpperCase() + one.key.slice(1), ...one }));
 const quiet = text => h("span", { class: "quiet" }, text);
-const swatch = (value, text) => [colours[value] && h("span", { class: `swatch ${colours[value]}` }), isolated(text ?? value)];
+const swatch = value => [colours[value] && h("span", { class: `swatch ${colours[value]}` }), isolated(value)];
 const badge = (text, value = text) => h("span", { class: `badge ${colours[value] ?? "grey"}` }, isolated(text || NONE));
 const legend = keys => h("ul", { class: "keys" }, keys.map(([colour, meaning]) =>
   h("li", {}, h("span", { class: `swatch ${colour}` }), isolated(meaning))));
@@ -104,7 +103,7 @@ const part = (title, ...content) => h("section", { class: "part" }, title && h("
 const code = text => h("div", { class: "code" }, longText(text, "text"));
 const patch = text => h("div", { class: "code" }, h("pre", { class: "text" }, text.split(/(?<=\n)/).map(line =>
   h("span", { class: { "+": "new", "-": "old" }[line[0]] }, line))));
-const factList = (pairs, classes = "facts") => h("dl", { class: classes }, pairs.map(([name, value]) =>
+const factList = pairs => h("dl", { class: "facts" }, pairs.map(([name, value]) =>
   h("div", {}, h("dt", {}, draw(name)), h("dd", {}, draw(value ?? "–")))));
 const points = value => number(value, 2);
 const percent = share => `${number(100 * share, 1)}\u00a0%`;
@@ -145,9 +144,7 @@ const KINDS = {
   },
   text: ({ text, body }) => h("p", { class: "lead" }, strong(text ?? body)),
   row: ({ id }) => h("a", { href: `#${noun}=${encodeURIComponent(id)}` }, isolated(id)),
-  numbers: ({ pairs }) => factList(pairs, "numbers"),
   duration: ({ seconds }) => duration(seconds),
-  swatch: ({ value }) => swatch(value),
   /** The number of rows that pass some filters, as a button that shows them. */
   count({ filters, text }) {
     const n = list.count(filters);
@@ -260,14 +257,6 @@ const KINDS = {
   // a task
 
   checks: ({ checks }) => checks.length > 0 && part("Checks", checks.map(check)),
-  /** Of how many rows each check has which result, and how long it takes. */
-  outcomes({ results }) {
-    const checks = Map.groupBy(rows.flatMap(row => row.checks), one => one.name);
-    return plainTable("Checks", [["", ""], ...results.map(result => [swatch(result), "number"]), ["time", "number"]],
-      [...checks].map(([name, all]) => [isolated(name, { class: "mono" }), ...results.map(result =>
-        KINDS.count({ filters: { check: outcome({ name, result }) } })),
-      duration(all.reduce((sum, one) => sum + one.seconds, 0) / all.length)]));
-  },
   /** How many rows have which values of two filters; with `of`, how many of them pass these filters, too. */
   cross({ title, down, across, of }) {
     const [all, values] = [down, across].map(key => list.optionsOf(key).filter(value => value !== NONE));
@@ -284,7 +273,6 @@ const KINDS = {
   () => [text === null ? h("p", {}, "It is no text.")
     : path.endsWith(".md") ? fencedText(text) : path.endsWith(".patch") ? patch(text) : code(text), text !== null && size > text.length
     && quiet(`The first ${number(text.length)} of ${number(size)} characters; the file has all.`)], "message", isOpen))),
-  facts: ({ pairs }) => factList(pairs),
   file: ({ path }) => fileLink("", path),
 
   // an attempt
@@ -340,9 +328,6 @@ function reply(entry) {
     entry.raw && folded(h("span", { class: "quiet small" }, "Raw reply"), () => longText(String(entry.raw), "text"), "raw"));
 }
 
-const openOf = checks => checks.filter(({ result }) => !["passed", "no case"].includes(result));
-const outcome = check => `${check.name}: ${check.result}`;
-
 /** Make a check of a task: its record, with the result in words where it has figures. */
 function check({ name, result, why, words = "", evidence, seconds, command, tries = [] }) {
   return folded([isolated(name, { class: "role mono" }), badge(result), isolated(why || words, { class: "start" }),
@@ -350,7 +335,7 @@ function check({ name, result, why, words = "", evidence, seconds, command, trie
     why && h("p", {}, isolated(why)), words && h("p", { class: "quiet" }, isolated(words)),
     evidence.length > 0 && code(evidence.join("\n")),
     command && h("pre", { class: "text command", title: "A click selects all of it" }, command),
-    ...survivors(tries)].filter(Boolean), "message", openOf([{ result }]).length > 0);
+    ...survivors(tries)].filter(Boolean), "message", !["passed", "no case"].includes(result));
 }
 
 function survivors(tries) {
@@ -512,11 +497,10 @@ const CELLS = {
   number: (value, { digits }) => number(value, digits ?? (Number.isInteger(value) ? 0 : 3)),
   points: value => number(value),
   badge: value => badge(value),
-  findings: checks => openOf(checks).map(one => [badge(one.name, one.result), " "]),
   ratio: ([part, all]) => `${number(part)} of ${number(all)}`,
   name: (value, { mono }, row) => [h("bdi", { class: "name" },
-    h("span", {}, value.slice(0, -TAIL)), value.slice(-TAIL)), h("span", { class: `second ${mono ? "mono" : ""}` },
-    row.mark && [badge(row.mark, "review"), " "], isolated(inALine(row.second)))],
+    h("span", {}, value.slice(0, -TAIL)), value.slice(-TAIL)),
+  h("span", { class: `second ${mono ? "mono" : ""}` }, isolated(inALine(row.second)))],
   score: (value, { digits }, row) => h("span", { class: "score" }, h("span", { class: `swatch ${colours[row.bucket]}` }),
     number(value, digits), row.edited === "edited" && h("span", { class: "bad", title: "edited: not what the verdicts give" }, "*")),
   squares(letters) {
@@ -529,10 +513,9 @@ const CELLS = {
 };
 
 /** By what a column is sorted where it is not by its value. */
-const SORTED_BY = { findings: checks => openOf(checks).length, ratio: ([part, all]) => part / all,
-  text: one => Array.isArray(one) ? one.join(", ") : one };
+const SORTED_BY = { ratio: ([part, all]) => part / all, text: one => Array.isArray(one) ? one.join(", ") : one };
 
-const FALLING = new Set(["number", "points", "score", "findings", "ratio"]);   // sorted from the top at first
+const FALLING = new Set(["number", "points", "score", "ratio"]);   // sorted from the top at first
 const isMissing = value => value === null || value === undefined || value === ""
   || (Array.isArray(value) && !value.length);
 const cellOf = (row, column) => isMissing(row[column.key]) ? quiet(column.missing ?? "–")
@@ -576,8 +559,7 @@ function listing({ columns: all, searches }, open) {
     const key = (filter.with ?? []).map(name => state[name]).join("\n");
     if (values.get(filter.key)?.key !== key)
       values.set(filter.key, { key, of: rows.map(row => {
-        const found = filter.grid ? verdictsIn(row[filter.grid], state) : filter.key === "check" ? row.checks.map(outcome)
-          : [row[filter.key]].flat();
+        const found = filter.grid ? verdictsIn(row[filter.grid], state) : [row[filter.key]].flat();
         return found.length ? found.map(value => value || NONE) : [NONE];
       }) });
     return values.get(filter.key).of;
@@ -774,8 +756,9 @@ function listing({ columns: all, searches }, open) {
   }
 
   const more = h("details", { class: "filters" }, h("summary", {}, "Filters"), h("div", { class: "choices" },
-    filters.map(filter => h("label", { hidden: filter.options.length < (filter.least ?? 0), for: `filter-${filter.key}` }, h("span", {}, filter.title),
-      selects.get(filter.key)))));
+    filters.map(({ key, title, options, least = 0 }) => h("label", { for: `filter-${key}`,
+      hidden: options.length < least || options.every(([value]) => value === NONE) },
+    h("span", {}, title), selects.get(key)))));
   more.open = matchMedia("(min-width: 720px)").matches;
   const element = h("div", { class: "listing" }, h("div", { class: "tools" },
     h("label", { class: "search", for: "search" }, h("span", { class: "hidden" }, "Search"), search), found, clearing),
@@ -846,7 +829,7 @@ async function inFull(i) {
     && (column.missing || !isMissing(rows[i][column.key]))).map(column =>
     [column.title, cellOf(rows[i], column)]);
   const isWhole = hasBlock(`row-${i}`);
-  return [factList(facts), draw(isWhole ? await block(`row-${i}`) : rows[i].short ?? KINDS.checks(rows[i])),
+  return [factList(facts), draw(isWhole ? await block(`row-${i}`) : rows[i].short),
     !isWhole && h("p", { class: "notice" }, `This page has no room for more of this ${noun}: it holds ${number(nInFull())} `
       + `of ${counted(rows.length, noun)} in full. The rest is in its files.`)];
 }

@@ -12,7 +12,7 @@ from statistics import mode
 
 from codedata.checks.requests import IS_CHORE, request_problems
 from codedata.code.entities import is_document, is_of_tests, language_of
-from codedata.code.patches import files_of, hunks_of
+from codedata.code.patches import files_of, hunks_of, n_changed_lines
 from codedata.disk.store import Derived, Store, digest
 from codedata.pulls.texts import own_text, tells
 from codedata.records import PULL_REQUEST, Commit, Environment, Object, Task
@@ -35,11 +35,6 @@ class PullRequest(Candidate):
     """Hold a pull request; its `diff` changes only code."""
 
     tests: str = ""          # its patch of test files
-
-
-def n_changed_lines(diff: str) -> int:
-    """Return how many lines a diff adds or removes."""
-    return sum(line.startswith(("+", "-")) for hunk in hunks_of(diff) for line in hunk.lines)
 
 
 def pull_request(commit: Commit, max_files: int, max_lines: int) -> PullRequest:
@@ -78,8 +73,6 @@ class Pulls(PatchKind):
     """Implement pull requests as a kind of task."""
 
     name, label = PULL_REQUEST, "pr"
-    # a dependency may have single lines of a request; a later version of the project has all of it
-    gold_is_long = True
     rules = ScreeningRules(ALL, counts_missing=True)
 
     def __init__(self, settings: Settings):

@@ -75,7 +75,8 @@ class PullProver(PatchProver):
                            f"{named(unknown)}", candidate.name)
         return replace(first, before=baseline.after, after=baseline.before)
 
-    def _hide_tests(self, environment: Environment, candidate: PullRequest, first: FirstRun,
-                    baseline: Baseline, label: str) -> tuple[TaskImage, Files, str]:
-        """Return (an image of the base commit, the test files after the request, "")."""
-        return self._derive(environment, "", label), baseline.tests, ""
+    def _hide_tests(self, environment: Environment, first: FirstRun, baseline: Baseline,
+                    label: str) -> tuple[TaskImage, Files, Files, str]:
+        """Return (an image of the base commit, the test files after the request, the same before
+        it, "")."""
+        return self._derive(environment, "", label), baseline.tests, baseline.shown, ""

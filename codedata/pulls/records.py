@@ -9,10 +9,10 @@ from dataclasses import replace
 
 from codedata.checks.requests import n_words, names_brought
 from codedata.code.git import clone_in, own_repository, run_git
-from codedata.code.patches import files_of
+from codedata.code.patches import files_of, n_changed_lines
 from codedata.disk.store import Store
 from codedata.errors import BrokenRecord
-from codedata.pulls.kind import Pulls, n_changed_lines, pull_request, rule_against
+from codedata.pulls.kind import Pulls, pull_request, rule_against
 from codedata.pulls.texts import own_text
 from codedata.records import Commit, parse
 from codedata.run.stage import Stage, Writes, found_records

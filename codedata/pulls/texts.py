@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
-from codedata.checks.requests import request_problems
+from codedata.checks.requests import own_words, request_problems
 from codedata.disk.store import digest
 from codedata.errors import ItemFailed
 from codedata.leak.facts import given_away, in_words
@@ -31,12 +31,6 @@ from codedata.texts import fill, printable, squeezed, text_of
 READ, WRITE, AGAIN, SCHEMA = "read_text.md", "write_text.md", "again.md", "read_text.json"
 FORM = {"unsaid": [{"test": "…", "demand": "what it wants that he cannot know"}],
         "tells": [{"quote": "…", "why": "…"}]}
-# at the end: git's trailers, the row of dashes that GitHub puts before them, and what is closed
-TRAILERS = re.compile(r"""(?:\n{1,9}(?:[A-Z][\w-]{0,60}:\ .+|-{9,}\ *|(?i:(?:
-    close[sd]?|fix(?:e[sd])?|resolve[sd]?|relates\ to|see):?\ (?:\#\d+|https?://\S+)\.?\ *)
-    )){1,30}\s*\Z""", re.VERBOSE)
-# of a list of commits that were squashed, as GitHub writes it: a title, a line of trailers
-SQUASHED, BY = re.compile(r"\* .+"), re.compile(r"[A-Z][\w-]{0,60}-by: .+")
 MAX_CHARS = 40_000       # of each patch in a request
 MAX_LISTED = 40          # failing tests in a request
 _packaged = partial(text_of, __package__)
@@ -45,20 +39,8 @@ _packaged = partial(text_of, __package__)
 def own_text(commit: Commit) -> str:
     """Return the issue that a request solves or, without one, the request's description, without
     lines added by git and its host; "" if nothing is left."""
-    text = commit.issue.strip()
-    if not text:
-        text = _without_squash_list(TRAILERS.sub("", commit.description.strip()))
-        text = re.sub(r"\A(?:Merge .*|(.*?) \(#\d+\))$", r"\1", text, flags=re.MULTILINE).strip()
+    text = commit.issue.strip() or own_words(commit.description)
     return f"{text}\n" if text else ""
-
-
-def _without_squash_list(text: str) -> str:
-    """Return a commit's message without the titles of squashed commits; what they say stays."""
-    title, *paragraphs = re.split(r"\n\s*\n", text)
-    left = [one for one in paragraphs
-            if not (SQUASHED.fullmatch(one) or all(map(BY.fullmatch, one.splitlines())))]
-    is_list = "".join(paragraphs[:1]).startswith("* ") and len(paragraphs) - len(left) > 1
-    return "\n\n".join([title, *left]) if is_list else text
 
 
 def tells(commit: Commit, text: str, said: str = "") -> list[str]:

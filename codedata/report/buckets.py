@@ -65,8 +65,8 @@ class BestPair(NamedTuple):
     why: str     # score and bucket, and a judge's words if there are some
 
 
-def best_pairs(root: Path, mode: str = "king", n: int = 3) -> list[BestPair]:
-    """Return the n pairs of final/ and refined/ that the challenger won most clearly, the best
+def best_pairs(root: Path, mode: str = "king") -> list[BestPair]:
+    """Return the three pairs of final/ and refined/ that the challenger won most clearly, the best
     first, with long texts cut. Fewer, or none, where it won fewer, and in another mode.
 
     A pair that shows what it cannot know, or speaks to its judge, is passed over, since no training
@@ -75,7 +75,7 @@ def best_pairs(root: Path, mode: str = "king", n: int = 3) -> list[BestPair]:
     stores = [Store(root, cls).open() for cls in (Final, Refined)]
     won = ((name, one) for store in stores for name in store.names()
            if (one := known(store, name)) and not one.injections and not one.leaks)
-    best = nlargest(n, won if mode == "king" else (), key=lambda named: named[1].score)
+    best = nlargest(3, won if mode == "king" else (), key=lambda named: named[1].score)
     return [BestPair(name, *(without_middle(text, MAX_PAIR_CHARS, CUT) for text in (
         getattr(known_in(root, Commit, one.instance_id), "issue", one.instance_id),
         turn_text(one.king, one.messages), turn_text(one.challenger, one.messages),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import asdict
 
 from codedata.conversation.turn import plain, turn_text
 from codedata.disk.layouts import to_json
@@ -17,15 +18,16 @@ from codedata.duel.executed import execution_of
 from codedata.duel.panel import SIDES
 from codedata.duel.scoring import BOTH, is_parsed
 from codedata.errors import BrokenRecord
-from codedata.page.blocks import LISTING, Block, box, card, column, costs_section, section, table
+from codedata.page.blocks import LISTING, Block, box, card, section, table
 from codedata.page.builder import build, pack_fitting, shortened
 from codedata.records import METRICS, Answer, Duel, JudgeVerdict, Object, Score
-from codedata.report.buckets import WON, BestPair, score_ranges
+from codedata.report.buckets import BestPair, score_ranges
 from codedata.report.content import ReportContent, Table, how_judges_judge, judges, points
 from codedata.report.turn_rows import TurnRow
 from codedata.report.verdict_codes import OF_VALUE, UNREAD
 from codedata.settings import ReportSettings
 from codedata.terminal import plural
+from codedata.texts import text_of, tomllib
 
 MAX_DETAILS = 1000           # turns in full
 DETAIL_BYTES = 20_000_000    # size limit of the turns in full
@@ -36,7 +38,6 @@ MAX_PULL_CHARS = 20_000      # length limit of each text of a pull request
 LABEL_CHARS = 120            # length limit for the name of a repository, language or instance
 FIELDS = {**SIDES, "challenger": "challenger"}   # of an Answer, by side
 OTHERS = {"reference": "reference: the data set’s own turn"}
-COLOURS = {"final": "green", "refined": "mint", WON: "blue", "defeat": "grey"}   # of the buckets
 LEADS = {
     "king": "The king answered each turn from the conversation alone; the challenger knew the pull "
             "request that solved the task, or is the best of several such answers.",
@@ -57,16 +58,18 @@ def html(content: ReportContent, settings: ReportSettings,
     max_chars = min(MAX_COMMAND_CHARS, SEARCHED_CHARS // (2 * max(len(rows), 1)))
     checked = [key for key in ("leaks", "injections")
                if any(row.findings[key] is not None for row in rows)]
-    found = [key for key in checked if any(row.findings[key] for row in rows)]
     sections = [
         _overview(content, settings), duel.judges and _panel(content),
         checked and section("findings", " and ".join(checked).capitalize(), *(
             {"kind": "counts", "key": key, "title": key} for key in checked)),
-        costs_section(content.costs, "Every call under this root, from the ledgers. The time is "
-                                     "that of the calls one after the other; they ran many at a "
-                                     "time."),
+        content.costs and section(
+            "costs", "Costs and time",
+            box("p.lead", "Every call under this root, from the ledgers. The time is that of the "
+                          "calls one after the other; they ran many at a time."),
+            {"kind": "costs", "costs": [{**asdict(cost), "text": str(cost)}
+                                        for cost in content.costs]}),
         section("turns", "Turns", LISTING if rows else "No turn is judged yet.")]
-    return build(f"Challenger against {duel.mode}", sections, _table(duel, rows, found),
+    return build(f"Challenger against {duel.mode}", sections, _table(duel),
                  [turn_row(row, duel, max_chars) for row in rows],
                  pack_fitting(_details(rows, duel, read, commits), room))
 
@@ -140,44 +143,23 @@ def _note(heading: str, item: str | Table) -> Block:
 
 # the turns ---------------------------------------------------------------------------------------
 
-def _table(duel: Duel, rows: list[TurnRow], found: list[str]) -> dict:
-    """Return the columns and filters of the table; `found` are the fields with findings."""
-    rival, judges = duel.mode, [[name, name.rpartition("/")[2]] for name in duel.judges]
+def _table(duel: Duel) -> dict:
+    """Return the columns and filters of the table."""
+    table = tomllib.loads(text_of(__package__, "html_page.toml").replace("RIVAL", duel.mode))
+    table["columns"] += [{"key": metric, "kind": "points", "title": f"{metric[:4]}.",
+                          "room": "middle", "hint": metric, "place": "table"}
+                         for metric in METRICS]
     grid = grid_of(duel)
-    verdicts = [[letter, name] for letter, (_, name) in grid["letters"].items()]
-    buckets = [*COLOURS] if rival == "king" else []
-    together = {"setting": True, "any": "all together"}
-    filters = [
-        buckets and "bucket",
-        {"key": "verdict", "grid": "verdicts", "with": ["judge", "metric"],
-         "options": [*verdicts[:-1], ["split", "for both sides"], verdicts[-1]]},
-        {"key": "judge", "title": "… of the judge", "options": judges, **together},
-        {"key": "metric", "title": "… on the metric", "options": [[name] * 2 for name in METRICS],
-         **together},
-        "language", {"key": "repo", "title": "Repository"},
-        {"key": "rival", "title": f"The {rival}’s step"},
-        {"key": "challenger", "title": "The challenger’s step"},
-        any(row.repeats for row in rows) and {"key": "repeats", "title": "Repeats or stalls"},
-        *found,
-        any(row.is_edited for row in rows) and {"key": "edited", "title": "Score"}]
-    columns = [
-        column("score", "score", digits=1), buckets and column(
-            "bucket", "badge", room="narrow", order=buckets),
-        column("id", "name", "turn", mono=True, place="table"),
-        column("instance", place="facts"), column("repo", title="repository", room="wide"),
-        column("language", room="narrow"),
-        column("step", room="wide", hint=f"what {rival} does → what the challenger does"),
-        found and column("found", "number", hint=" and ".join(found), missing="", room="narrow",
-                         place="table"),
-        column("verdicts", "squares", hint="one column for each judge, one row for each metric",
-               place="table"),
-        *(column(metric, "points", f"{metric[:4]}.", room="middle", hint=metric, place="table")
-          for metric in METRICS),
-        column("files", "links", place="facts")]
-    return {"noun": "turn", "searches": "Search names, repositories, commands",
-            "colours": COLOURS, "columns": [*filter(None, columns)],
-            "filters": [*filter(None, filters)],
-            "grid": grid}
+    *verdicts, unread = [[letter, name] for letter, (_, name) in grid["letters"].items()]
+    options = {"verdict": [*verdicts, ["split", "for both sides"], unread],
+               "judge": [[name, name.rpartition("/")[2]] for name in duel.judges],
+               "metric": [[name] * 2 for name in METRICS]}
+    for one in table["filters"]:
+        if one["key"] in options:
+            one["options"] = options[one["key"]]
+    if duel.mode != "king":
+        del table["filters"][0]   # there are no buckets
+    return {**table, "grid": grid}
 
 
 def grid_of(duel: Duel) -> Object:

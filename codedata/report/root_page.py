@@ -14,18 +14,17 @@ from contextlib import redirect_stderr
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from codedata.audit.index_page import audit_row, task_files
 from codedata.conversation.turn import turn_text
 from codedata.datapoints.contents import known_checks
-from codedata.datapoints.folder import DP, DRAFTS, read_datapoint
+from codedata.datapoints.folder import DP, read_datapoint
 from codedata.disk.layouts import write_atomic
 from codedata.disk.store import Store, known_in
 from codedata.errors import BrokenRecord, Trouble
+from codedata.export.audits import figures_of
 from codedata.llm.costs import costs_of
-from codedata.page.blocks import LISTING, Block, box, card, part, section, table, unreadable
+from codedata.page.blocks import LISTING, Block, box, card, part, section, table
 from codedata.page.builder import build, pack, pack_fitting
 from codedata.records import (
-    AUDIT_RESULTS,
     DATAPOINT,
     SOLVED,
     Answer,
@@ -38,7 +37,13 @@ from codedata.records import (
 from codedata.report.buckets import best_pairs
 from codedata.report.content import ReportContent
 from codedata.report.html_page import grid_of, turn_details, turn_row, verdict
-from codedata.report.item_rows import attempt_details, attempt_row, lineage, task_row
+from codedata.report.item_rows import (
+    attempt_details,
+    attempt_row,
+    checks_of,
+    task_files,
+    task_row,
+)
 from codedata.report.make_report import read_duelled
 from codedata.report.turn_rows import ReportTurns, TurnRow
 from codedata.run.status import (
@@ -51,7 +56,7 @@ from codedata.run.status import (
 )
 from codedata.settings import Settings
 from codedata.tasks.folder.folder import GOLD, audited_digest, part_faults, verifier_config
-from codedata.terminal import named
+from codedata.terminal import named, plural
 from codedata.texts import printable, toml_of
 
 PAGE = "index.html"
@@ -108,9 +113,11 @@ def page(roots: list[RootContent], room: int) -> bytes:
     title = [" and ".join(one.name for one in roots), time.strftime("%Y-%m-%d %H:%M"),
              named([*models]) or "no model"]
     duels = [one for one in roots if one.turns]
+    broken = [printable(str(e)) for one in roots for e in one.broken]
     items = section(
-        "items", "Items",
-        unreadable([printable(str(e)) for one in roots for e in one.broken], "record", MAX_LISTED),
+        "items", "Items", broken and box(
+            "div.notice", box("strong", f"{plural(len(broken), 'record')} cannot be read:"),
+            box("ul", *(box("li", text) for text in broken[:MAX_LISTED]))),
         box("div.cards", *(card(f"By {key}", {
             "kind": "cross", "title": key, "down": key, "across": "root"})
             for key in ("kind", "result")),
@@ -187,25 +194,23 @@ def _details(roots: list[RootContent], rows: list[Object]) -> Iterator[Block]:
                     store.broken.append(e)
                     continue
                 file = os.path.relpath(path, content.home)
-                rows.append({"second": "", "short": "", **row, "name": name, "files": [file],
+                rows.append({"second": "", **row, "name": name, "files": [file],
                              "id": file.removesuffix(".json"), "root": content.name})
                 yield details
             content.broken += store.broken
 
 
 def _task(content: RootContent, path: Path, task: RivalledTask) -> Entry:
-    root, about, row, made_from = content.settings.root, task.about, {}, None
+    root, about, row, found = content.settings.root, task.about, {}, None
     if task.kind == DATAPOINT or isinstance(task, InReview):
         task = read_datapoint(path)   # also checks its parts
-        row = task_row(task, known_checks(root, task))
-        draft = Path(root, DP, DRAFTS, f"{task.instance_id}.md")
-        made_from = lineage(
-            task, os.path.relpath(draft, content.home) if draft.is_file() else "")
+        found = known_checks(root, task)
+        row = task_row(task, found)
     audit = known_in(root, TaskAudit, task.instance_id)
-    is_audited = audit and audit.content == audited_digest(task)
-    audited = audit_row("", audit) if is_audited else {}
-    checks = [*{check["name"]: check for check in (
-        *row.pop("checks", []), *audited.get("checks", []))}.values()]
+    if audit and audit.content != audited_digest(task):
+        audit = None
+    checks = checks_of(found, audit)
+    strength = figures_of(audit).get("strength") if audit else None
     fault = next(part_faults(task), None)
     files = task_files(task, path)
     first = [one for one in files if one["path"] in ("instruction.md", f"solution/{GOLD}")]
@@ -217,12 +222,11 @@ def _task(content: RootContent, path: Path, task: RivalledTask) -> Entry:
         "kind": NOUNS.get(task.kind, task.kind.replace("_", " ")),
         "result": fault.reason if fault else "ready",
         "second": (task.instruction or "")[:SHOWN_CHARS],
-        "checked": min((check["result"] for check in checks), key=AUDIT_RESULTS.index,
-                       default="not validated" if row else audited.get("result")),
-        "killed": audited.get("killed"), **row,
+        "checked": next((check["result"] for check in checks), "not validated" if row else None),
+        "killed": [strength["killed"], strength["tried"]] if strength else None, **row,
     }, [{"kind": "files", "files": first, "isOpen": True},
         tests and part("Tests that fail before it is solved", box("ul.listed", *tests)),
-        {"kind": "checks", "checks": checks}, made_from,
+        {"kind": "checks", "checks": checks},
         part("Files", {"kind": "files", "files": files})]
 
 

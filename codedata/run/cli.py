@@ -69,6 +69,11 @@ class RunOptions:
         is_hidden = self.quiet and not (errors or self.read_only)
         return redirect_stderr(StringIO() if is_hidden else sys.stderr)
 
+    def make_root(self) -> None:
+        """Make the root's directory, unless the run only prints."""
+        if not self.read_only:
+            self.root.mkdir(parents=True, exist_ok=True)
+
     def refuse_cluster(self, why: str) -> None:
         """Raise Trouble if the script is to run on a cluster, and say why it cannot."""
         if self.engine != "threads":

@@ -47,7 +47,7 @@ def of_analysis(one: Analysis) -> str:
 
 def of_document(one: RepoDocument) -> str:
     """Return what a document describes, and where to read it."""
-    n = len(one.sections) - 1   # the first is the project's
+    n = sum("::" in section["subject"] for section in one.sections)
     return f"{plural(n, 'function')} described, {len(one.index)} stripped as tasks: " \
            f"read {one.directory}/{one.repo_name}.md"
 

@@ -26,7 +26,7 @@ MADE = ("done", "failed", "excluded")   # states in the ledger of an item that a
 NEWEST = 2000     # attempts of a stage from which its rate is taken
 PAUSE_S = 60.0    # seconds with nothing in flight, which separate two runs
 PAGES = {"index.html": "all of it on one page", "report/report.html": "the report of the duel",
-         "audit/index.html": "audits of tasks", "nl2repo/*.md": "the document of a repository",
+         "nl2repo/*.md": "the document of a repository",
          "export/harbor/README.md": "tasks as folders, and how they are run",
          "export/swebench/README.md": "bugs and pull requests as rows, and how they are loaded"}
 WITH_A_MODEL = {"bug_inject.py scale --steps issue --issue-writer llm --refresh":

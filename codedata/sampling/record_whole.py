@@ -28,8 +28,7 @@ NOT_WHOLE = f"turns that are not its own (demonstrated, copied), or over {MAX_ME
 def record_trajectories(settings: Settings, options: RunOptions) -> int:
     """Record the trajectories of [prompt] source, and the PR records of their tasks; return the
     exit code."""
-    if not options.read_only:
-        settings.root.mkdir(parents=True, exist_ok=True)
+    options.make_root()
     stage = partial(trajectories_stage, settings, options.selection)
     return run_steps({"trajectories": stage}, settings, options,
                      [settings.root / Prompt.directory])

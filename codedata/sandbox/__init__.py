@@ -53,6 +53,13 @@ class Script:
     text: str
 
 
+class ClosesAtExit(AbstractContextManager):
+    """Make an object with close() a context manager that closes itself."""
+
+    def __exit__(self, *exc) -> None:
+        self.close()
+
+
 class Sandbox(AbstractContextManager, Protocol):
     """Define what every sandbox can do. It is a context manager that closes itself."""
 

@@ -131,7 +131,9 @@ def unpack(archive: BinaryIO | Stream, to: Path, bounds: Bounds = BOUNDS, strip:
             unpacker.count(member.name, unpacker.sizes.get(origin, member.size))
             if wanted(parts):
                 unpacker.extract(tar, member, parts, origin)
-    unpacker.make_links()
+    for place, member in unpacker.links:
+        _remove(place, member.name)
+        os.symlink(member.linkname, place)
 
 
 class _Unpacker:
@@ -142,7 +144,7 @@ class _Unpacker:
         self.sizes: dict[Path, int] = {}                      # of the files so far
         self._to = to
         self._folders = {to}                                  # folders that were checked
-        self._links: list[tuple[Path, tarfile.TarInfo]] = []
+        self.links: list[tuple[Path, tarfile.TarInfo]] = []
 
     def extract(self, tar: tarfile.TarFile, member: tarfile.TarInfo, parts: tuple[str, ...],
                 origin: Path | None) -> None:
@@ -153,7 +155,7 @@ class _Unpacker:
             self._write(tar.extractfile(member), place, member)
         elif member.issym():
             _check_target(member.linkname, len(parts) - 1, member.name)
-            self._links.append((place, member))
+            self.links.append((place, member))
         elif member.islnk():
             if origin not in self.sizes:
                 raise UnsafeArchive("is a hard link to what is not in the archive", member.name)
@@ -163,12 +165,6 @@ class _Unpacker:
         elif not member.isdir():
             raise UnsafeArchive("is a device, a pipe or something else that is not a file",
                                 member.name)
-
-    def make_links(self) -> None:
-        """Make the symbolic links of the members so far."""
-        for place, member in self._links:
-            _remove(place, member.name)
-            os.symlink(member.linkname, place)
 
     def _make_folder(self, parts: tuple[str, ...], name: str) -> None:
         """Create a folder. Raise UnsafeArchive if a part of its path is a link or a file."""

@@ -134,7 +134,7 @@ class SandboxFactory:
         """Build an image from a Dockerfile's text, with the network on, and return the result.
         forget() removes the image, or reap() after a crash."""
         from codedata.sandbox.images.build import BuildLimits, build  # the engine's client
-        limits = BuildLimits(**vars(self._settings), timeout_s=timeout_s, network=True)
+        limits = BuildLimits(**vars(self._settings), timeout_s=timeout_s)
         return build(context, dockerfile, tag, limits, run_label=label, stop=self._stop)
 
     def has_image(self, image: str, image_id: str = "") -> bool:
@@ -163,12 +163,12 @@ class SandboxFactory:
 
         forget(), or reap() after a crash, removes images that are not kept.
         """
-        if not self._settings.registry:
-            return KeptImage(image_name, engine.keep_image(image_id, image_name))
-        name = f"{self._settings.registry.rstrip('/')}/{image_name}"
+        host = self._settings.registry.rstrip("/")
+        name = f"{host}/{image_name}" if host else image_name
         kept_id = engine.keep_image(image_id, name)
         try:
-            registry.push(name)
+            if host:
+                registry.push(name)
         except ItemFailed:
             engine.connect().remove_image(name)
             raise

@@ -43,6 +43,7 @@ TIMEOUT_S = (10, 60)         # seconds for a REST call to connect, and to be ans
 OPEN_S = 30.0                # seconds for an exec to open
 OPEN_WAITS_S = (0.2, 0.5, 1.0, 2.0, 4.0)   # seconds between the attempts to open an exec
 PING_S = 20.0                # seconds of silence before a ping, since proxies cut idle connections
+END_S = 15.0                 # seconds for an exec to end after its command has ended or was killed
 LAST_S = 2.0                 # seconds for output after the status, and for the connection to end
 SEND_S = 120.0               # seconds for a piece on stdin to be read
 PIECE = 1 << 20              # bytes of such a piece
@@ -230,11 +231,11 @@ class Exec:
         if self._status is None:
             raise Cut(lost) if lost else TimeoutError
 
-    def exit_code(self, timeout_s: float) -> int:
+    def exit_code(self) -> int:
         """Return the exit code once the exec has ended, dropping its remaining output. Raise
         TimeoutError or Cut if it does not end normally."""
         if self._status is None:
-            for _ in self.frames(timeout_s):
+            for _ in self.frames(END_S):
                 pass
         if self._status.get("status") == "Success":
             return 0

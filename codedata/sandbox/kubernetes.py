@@ -26,11 +26,18 @@ from itertools import chain
 from pathlib import Path
 
 from codedata.errors import ItemFailed
-from codedata.sandbox import SCRIPT_BASH_FUNC, Result, SandboxDied, Script, process_labels
+from codedata.sandbox import (
+    SCRIPT_BASH_FUNC,
+    ClosesAtExit,
+    Result,
+    SandboxDied,
+    Script,
+    process_labels,
+)
 from codedata.sandbox.archives import BOUNDS, Bounds, Source, Stream, pack, unpack
 from codedata.sandbox.copies import text_at
 from codedata.sandbox.docker.output import Output
-from codedata.sandbox.kube_client import PIECE, STDOUT, Cluster, Cut, Exec, template
+from codedata.sandbox.kube_client import END_S, PIECE, STDOUT, Cluster, Cut, Exec, template
 from codedata.sandbox.shell import Shell
 from codedata.sandbox.sizes import bytes_of
 from codedata.terminal import say
@@ -39,7 +46,6 @@ from codedata.texts import text_of
 FOLDER = "/run/codedata"     # in the pod: scripts, state and CA bundle
 CA_FILE = f"{FOLDER}/ca.pem"
 POD = "codedata.pod"         # the label by which a policy finds its pod
-END_S = 15.0                 # seconds for an exec to end after its command has ended or was killed
 COPY_S = 900.0               # seconds for a copy in or out
 STATUS_S = 5.0               # seconds that a pod's status may lag behind its end
 MAX_DISK_REQUEST = 1 << 30   # bytes
@@ -54,7 +60,7 @@ if [ -d "$place" ]; then tar -C "$place" -cf - .
 else tar -C "$(dirname "$place")" -cf - "$(basename "$place")"; fi"""
 
 
-class SandboxK8s:
+class SandboxK8s(ClosesAtExit):
     """Run commands in a pod, one at a time. The cluster ends the pod after `run_timeout` seconds in
     any case.
 
@@ -109,12 +115,6 @@ class SandboxK8s:
             self.put(files, FOLDER)
             undo.pop_all()
 
-    def __enter__(self) -> SandboxK8s:
-        return self
-
-    def __exit__(self, *exc) -> None:
-        self.close()
-
     def run(self, command: str, *, timeout_s: float = 120.0,
             env: dict[str, str] | None = None) -> Result:
         """Return the result of a bash command; see Sandbox.run."""
@@ -137,7 +137,7 @@ class SandboxK8s:
             else:            # its shell was killed: by the command, or because the pod is ending
                 self._stay_alive(STATUS_S)
                 self._end_all()
-            return output.result(exec_.exit_code(END_S))
+            return output.result(exec_.exit_code())
 
     def put(self, source: Source, to: str) -> None:
         """Copy files of the host into the pod; see Sandbox.put."""
@@ -151,7 +151,7 @@ class SandboxK8s:
                     while piece := archive.read(PIECE):
                         exec_.send(piece)
                 _read(exec_, errors, COPY_S)
-                code = exec_.exit_code(END_S)
+                code = exec_.exit_code()
         if code != 0:
             raise ItemFailed(f"cannot be written in the pod: {errors.text().strip()}", to)
 
@@ -165,7 +165,7 @@ class SandboxK8s:
             first = next(pieces, None)
             if first is not None:
                 unpack(Stream(chain([first], pieces)), to, bounds)
-            code = exec_.exit_code(END_S)
+            code = exec_.exit_code()
         if code > 1:                                # 1: a file was written to while it was read
             raise ItemFailed(f"cannot be read in the pod: {errors.text().strip()}", path)
 
@@ -241,7 +241,7 @@ class SandboxK8s:
         """End everything in the pod except its first process, which cannot be killed from inside,
         and the shell that does this."""
         with self._exec("kill -KILL -1") as exec_:
-            exec_.exit_code(END_S)
+            exec_.exit_code()
 
     def _place(self, path: str) -> str:
         """Return a path of the pod, quoted for the shell; a relative one starts at the working

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from codedata.disk.locks import FILE, FOLDERS, locked, locked_folder
 from codedata.errors import Interrupted, ItemFailed, Trouble
-from codedata.sandbox import SCRIPT_BASH_FUNC, Result, Script
+from codedata.sandbox import SCRIPT_BASH_FUNC, ClosesAtExit, Result, Script
 from codedata.sandbox.archives import BOUNDS, Bounds, Source, pack, unpack
 from codedata.sandbox.docker.disk import remove_tree
 from codedata.sandbox.docker.output import Output
@@ -38,7 +38,7 @@ POLL_S = 0.05
 MAX_ROUNDS = 50                 # of looking for processes that started while others were ended
 
 
-class SandboxLocal:
+class SandboxLocal(ClosesAtExit):
     """Run commands in a temporary folder that starts as a copy of `source`. It isolates nothing.
 
     `python3` and `python` run `python_bin` in it. Only PATH is taken from the environment, and HOME
@@ -123,12 +123,6 @@ class SandboxLocal:
     def close(self) -> None:
         """End what runs in the sandbox and remove its folder."""
         self._remove()
-
-    def __enter__(self) -> SandboxLocal:
-        return self
-
-    def __exit__(self, *exc) -> None:
-        self.close()
 
 
 def reap(only_list: bool = False) -> tuple[list[str], list[str]]:

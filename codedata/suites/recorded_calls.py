@@ -26,8 +26,8 @@ from codedata.sandbox import Sandbox
 from codedata.sandbox.archives import Bounds
 from codedata.suites.contexts import sources_in
 from codedata.suites.leftovers import activation
-from codedata.suites.source import Files, run_tool
-from codedata.suites.suite import NONE, PLUGINS, Run, placed_plugin, run_suite
+from codedata.suites.source import run_tool
+from codedata.suites.suite import PLUGINS, Run, placed_plugin, run_suite
 from codedata.terminal import plural, say
 from codedata.texts import printable
 
@@ -88,12 +88,11 @@ class Event:
 
 @dataclass(frozen=True)
 class ReplayJob:
-    """Hold scripts for one event, shorter ones first. The first one that gives the recorded outcome
-    is used. A script is (lines, last expression)."""
+    """Hold a script to run, and the outcome that it has to give if one is recorded."""
 
-    tries: list[tuple[list[str], str]]
+    lines: list[str]
+    last: str                  # its last expression; "": nothing is printed
     recorded: dict | None = None
-    test: str = ""
 
 
 @dataclass(frozen=True)
@@ -101,14 +100,13 @@ class Outcome:
     """Hold a script that runs alone, and the outcome of its last expression."""
 
     lines: list[str]
-    last: str
+    last: str                  # "": nothing is printed, and the last line may raise
     kind: str                  # value | raises
     type: str                  # of the value or the exception
     text: str                  # the value's repr, or the exception's message
     as_printed: bool = True    # print() shows the same as repr()
     direct: list = field(default_factory=list)   # [path, line] of functions that it calls itself
     ran: dict = field(default_factory=dict)      # {path: lines of the project that ran}
-    test: str = ""
 
     language = "python"
 
@@ -122,7 +120,7 @@ class Outcome:
         """Return the script as a text that prints the outcome."""
         is_shown = self.kind == "value" and not self.as_printed
         shown = f"print(repr({self.last}))" if is_shown else f"print({self.last})"
-        return "\n".join([*self.lines, shown]) + "\n"
+        return "\n".join([*self.lines, *([shown] if self.last else [])]) + "\n"
 
     @staticmethod
     def runner(test_script: str) -> tuple[str, dict]:
@@ -158,22 +156,18 @@ class Outcome:
 
 # recording ---------------------------------------------------------------------------------------
 
-def record(sandbox: Sandbox, test_script: str, timeout_s: float,
-           only: Collection[str] = (), hidden: Files = NONE) -> tuple[Run, list[Event]]:
-    """Put the `hidden` files of tests in place, run the tests, or the ones named in `only`,
-    and return the run with the events that it noted. Events of tests that did not pass are left
-    out. Raise ItemFailed if pytest is missing, all tests do not end in time, or the events cannot
-    be read."""
+def record(sandbox: Sandbox, test_script: str, timeout_s: float) -> tuple[Run, list[Event]]:
+    """Run the tests, and return the run with the events that it noted. Events of tests that did not
+    pass are left out. Raise ItemFailed if pytest is missing, the tests do not end in time, or the
+    events cannot be read."""
     source = sandbox.run("pwd -P").output.strip()
-    sandbox.put({**hidden}, sandbox.workdir)
-    tests = {*hidden, *(file.path for file in sources_in(sandbox).files if file.is_test)}
-    settings = json.dumps({"source": source, "tests": sorted(tests),
-                           "only": sorted(only)}).encode()
+    tests = sorted(file.path for file in sources_in(sandbox).files if file.is_test)
+    settings = json.dumps({"source": source, "tests": tests}).encode()
     with placed_plugin(sandbox, "calls", {"settings.json": settings}) as variables:
         if not variables:
             raise ItemFailed("no pytest was found whose calls can be recorded")
         run, events = noted_run(sandbox, test_script, timeout_s, env=variables)
-    if run.timed_out and not only:
+    if run.timed_out:
         raise ItemFailed(f"its tests ran longer than {timeout_s:g} s while recorded")
     return run, events
 
@@ -245,16 +239,12 @@ def jobs_of(events: Sequence[Event], callees: Collection[str] | None = None,
     for event in events:
         is_told = event.kind != "put" and event.of not in UNTOLD and (
             callees is None or event.of in callees)
-        if event.expr is None or not is_told:
-            continue
-        scripts = (_script(event, earlier, is_whole) for is_whole in (False, True))
-        tries = [*takewhile(lambda one: one is not None, scripts)]
-        tries = tries[:1] if tries[1:] == tries[:1] else tries
-        key = _numbered(json.dumps(tries[:1]))
-        if tries and key not in seen:
+        script = _script(event, earlier) if event.expr is not None and is_told else None
+        key = _numbered(json.dumps(script))
+        if script and key not in seen:
             seen.add(key)
             recorded = {"raised": event.raised, "result": event.result, "type": event.type}
-            jobs[event.of][event.test].append(ReplayJob(tries, recorded, event.test))
+            jobs[event.of][event.test].append(ReplayJob(*script, recorded))
     return _in_turn(_in_turn(tests.values())[:MAX_OF_CALLEE] if callees is None
                     else chain(*tests.values()) for tests in jobs.values())
 
@@ -271,23 +261,15 @@ def _in_turn(groups: Iterable[Iterable]) -> list:
 
 
 class _Earlier:
-    """Look up earlier events by number, by the results that they use, and by test."""
+    """Look up earlier events by number, and by the results that they use."""
 
     def __init__(self, events: Sequence[Event]):
         self.by_number = {event.n: event for event in events}
         self._touching: dict[tuple, list[Event]] = defaultdict(list)
-        self._of_test: dict[str, list[Event]] = defaultdict(list)
         for one in sorted(self.by_number.values(), key=attrgetter("n")):
             if one.kind not in READS:
                 for n in {*one.uses}:
                     self._touching[n, one.test].append(one)
-                if one.expr is not None:
-                    self._of_test[one.test].append(one)
-
-    def of_test(self, event: Event) -> Iterator[Event]:
-        """Yield the events of an event's test before it."""
-        found = self._of_test[event.test] if event.test else []
-        return takewhile(lambda one: one.n < event.n, found)
 
     def touching(self, n: int, event: Event) -> Iterator[Event]:
         """Yield the event that made an object, and earlier events of the same test that used it."""
@@ -296,29 +278,22 @@ class _Earlier:
             yield from takewhile(lambda one: one.n < event.n, found)
 
 
-def _script(event: Event, earlier: _Earlier, is_whole: bool) -> tuple[list[str], str] | None:
-    """Return the script of an event: the earlier events that used its objects (with `is_whole`, all
-    earlier ones of its test), and its expression. Return None if an object has no source form, or
-    the script would be too long."""
+def _script(event: Event, earlier: _Earlier) -> tuple[list[str], str] | None:
+    """Return the script of an event: the earlier events that used its objects, and its expression.
+    Return None if an object has no source form, or the script would be too long."""
     objects = {*event.uses}
     left = [*event.uses]           # results whose events are not looked up yet
     kept: set[int] = set()
     lines: dict[int, Event] = {}   # the events that became lines
-
-    def found() -> Iterator[Event]:
-        if is_whole:
-            yield from earlier.of_test(event)
-        while left:
-            yield from (one for one in earlier.touching(left.pop(), event) if one.n not in kept)
-
-    for one in found():
-        kept.add(one.n)
-        if one.expr is not None:
-            lines[one.n] = one
-        left += {*one.uses} - objects
-        objects.update(one.uses)
-        if len(lines) > MAX_LINES or len(kept) > MAX_KEPT:
-            return None
+    while left:
+        for one in earlier.touching(left.pop(), event):
+            kept.add(one.n)
+            if one.expr is not None:
+                lines[one.n] = one
+            left += {*one.uses} - objects
+            objects.update(one.uses)
+            if len(lines) > MAX_LINES or len(kept) > MAX_KEPT:
+                return None
     if not objects <= lines.keys():
         return None
     steps = [lines[n] for n in sorted(lines)]
@@ -333,7 +308,7 @@ def replay(sandbox: Sandbox, jobs: Sequence[ReplayJob], test_script: str,
            kind: type[Outcome] = Outcome, *, prune: bool = False,
            total_s: int = 120) -> list[Outcome | None]:
     """Return for each job the outcome of its script in a sandbox with the source, or None: None if
-    runs differ, none gives the recorded outcome, or the time is up. With `prune`, a script keeps
+    runs differ, or not as recorded, or the time is up. With `prune`, a script keeps
     only the lines that its outcome needs. Raise ItemFailed if the answers cannot be read."""
     if not jobs:
         return []
@@ -349,7 +324,7 @@ def replay(sandbox: Sandbox, jobs: Sequence[ReplayJob], test_script: str,
         try:
             sandbox.get(REPLAYS, folder, ANSWERS)
             answers = json.loads(read_bounded(folder / "answers.json", ANSWERS.max_bytes))
-            return [_outcome(*pair, kind) for pair in zip(answers, jobs, strict=True)]
+            return [_outcome(one, kind) for one, _ in zip(answers, jobs, strict=True)]
         except (OSError, ValueError, TypeError, KeyError, RecursionError) as e:
             raise ItemFailed(f"its scripts did not run: {printable(str(e), 300)}") from e
 
@@ -357,20 +332,19 @@ def replay(sandbox: Sandbox, jobs: Sequence[ReplayJob], test_script: str,
 def given_to_run(source: str, jobs: Sequence[ReplayJob], seconds: int, total_s: int,
                  prune: bool = False) -> dict:
     """Return the content of jobs.json for programs/replay_calls.py."""
-    imports = sorted({line for job in jobs for lines, _ in job.tries for line in lines
+    imports = sorted({line for job in jobs for line in job.lines
                       if line.startswith(("import ", "from "))})
     return {"source": source, "seconds": seconds, "total_s": total_s, "imports": imports,
-            "jobs": [{"tries": job.tries, "recorded": job.recorded, "prune": prune}
-                     for job in jobs]}
+            "jobs": [{**vars(job), "prune": prune} for job in jobs]}
 
 
-def _outcome(answer: dict | None, job: ReplayJob, kind: type[Outcome] = Outcome) -> Outcome | None:
+def _outcome(answer: dict | None, kind: type[Outcome] = Outcome) -> Outcome | None:
     """Return an answer as an outcome with readable names; None for no answer, or one with a path.
     """
     if not answer:
         return None
     keys = Outcome.__dataclass_fields__.keys() & answer.keys()
-    outcome = kind(**{key: storable(answer[key]) for key in keys} | {"test": job.test})
+    outcome = kind(**{key: storable(answer[key]) for key in keys})
     texts = [*outcome.lines, outcome.last, outcome.text]
     if any("/tmp/" in text or ("0x" in outcome.text and " at 0x" in text) for text in texts):
         return None

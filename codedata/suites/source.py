@@ -106,7 +106,7 @@ def apply_patch(sandbox: Sandbox, patch: str) -> tuple[Files, Files, str]:
 
 def changed_files(sandbox: Sandbox, clean: str) -> tuple[set[str], Files, str]:
     """Compare the source in a sandbox with `clean`, a copy of it in the same sandbox. Return (paths
-    that differ, {path: new content} of the ordinary files in both, "") or (set(), {}, error
+    that differ, {path: new content} of ordinary files, also new ones, "") or (set(), {}, error
     message). Too many or too large differences are an error, too."""
     to = f"{TOOLS}-changed"
     done = run_tool(sandbox, "changed_files.sh", sandbox.workdir, clean, to)

@@ -42,7 +42,6 @@ class Screens:
     joined: tuple[Reads, ...]   # read with each item, after its environment
     verdicts: Writes
     to_screen: Callable[..., DiffsToScreen]   # (item, environment, *joined)
-    lint: Callable | None = None   # (pairs of files before, after) → a list of messages for each
 
 
 @dataclass(frozen=True)
@@ -106,6 +105,10 @@ class PatchKind(Kind):
         """Return (the environment, with tests that do not count listed as flaky; the files of an
         agent's work that are graded, None for all files except tests)."""
         return environment, None
+
+    def reduces_gold(self, candidate: Candidate) -> bool:
+        """Return whether the gold is the smallest part of the reverse with which no test fails."""
+        return False
 
     def refusal(self, candidate: Candidate, run: FirstRun, label: str, environment: Environment,
                 *joined) -> str:

@@ -107,8 +107,7 @@ class Screening:
         how = digest([self._is_full, asdict(self._screens.rules), batch.why_whole, batch.limit_s,
                       batch.coverage and vars(batch.coverage),
                       *(getattr(environment, field) for field in JUDGED_BY)])
-        verdicts = KeptVerdicts({diff: digest([how, diff]) for diff in batch.diffs},
-                                self._screens.lint)
+        verdicts = KeptVerdicts({diff: digest([how, diff]) for diff in batch.diffs})
         with self._lock:
             self._n_kept += len(verdicts.found)
         with labelled(self._host, environment.repo_name, self._screens.label) as label:
@@ -135,7 +134,7 @@ class Screening:
                                 batch.limit_s)
             except SandboxDied as e:
                 run = FirstRun(Screened("crash", f"the suite ends its sandbox: {e.what}"))
-            verdicts.add({diff: (run.screened, run.before, run.after)})
+            verdicts.add({diff: run.screened})
 
     def _screener(self, batch: DiffsToScreen, environment: Environment, label: str) -> Screener:
         """Return this worker's screener. Its sandbox stays warm while the worker's items are of the
@@ -156,10 +155,10 @@ class KeptVerdicts:
     """Keep the verdicts on an item's diffs as they arrive, and show their number in the item's
     step."""
 
-    def __init__(self, keys: Mapping[str, str], lint: Callable | None):
+    def __init__(self, keys: Mapping[str, str]):
         """Read the verdicts that were kept. `keys` has one digest for each diff, made from
         everything that the verdict depends on."""
-        self._keys, self._lint, self._log = keys, lint, current_reply_log()
+        self._keys, self._log = keys, current_reply_log()
         self.found: dict[str, Screened] = {
             diff: parse(Screened, kept, str(self._log.path), "Delete that file.")
             for diff, key in keys.items() if (kept := self._log.result_of(key))}
@@ -170,13 +169,10 @@ class KeptVerdicts:
         return [diff for diff in self._keys if diff not in self.found]
 
     def add(self, found: Found) -> None:
-        """Keep verdicts. Add the linter's messages to good ones."""
-        good = [diff for diff in found if self._lint and found[diff][0].verdict == GOOD]
-        messages = dict(zip(good, self._lint(found[diff][1:] for diff in good) if good else (),
-                            strict=True))
-        for diff, (screened, _, _) in found.items():
-            self.found[diff] = replace(screened, new_messages=messages.get(diff, []))
-            self._log.keep(self._keys[diff], asdict(self.found[diff]))
+        """Keep verdicts."""
+        self.found |= found
+        for diff, screened in found.items():
+            self._log.keep(self._keys[diff], asdict(screened))
         self._show()
 
     def drop(self, diffs: Sequence[str]) -> None:

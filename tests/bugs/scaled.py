@@ -28,7 +28,7 @@ def id_of(candidate: dict, repo_name: str = "heron") -> str:
 def a_verdict(candidate: dict, repo_name: str = "heron", **evidence) -> dict:
     """Return a verdict; it is good unless `verdict` says otherwise."""
     seen = {"verdict": "good", "failing": [f"tests/test_heron.py::{digest(candidate['diff'])}"],
-            "grade": "subtle", "how": "swap", "n_run": 3, "seconds": 0.5}
+            "how": "swap", "n_run": 3, "seconds": 0.5}
     seen |= evidence
     is_good = seen["verdict"] == "good"
     return {"diff": digest(candidate["diff"]), "instance_id": id_of(candidate, repo_name),

@@ -5,20 +5,21 @@ import random
 from collections import Counter
 
 import pytest
+from an_attempt import write_attempt
 from conftest import edit
 from proven import write_bug
 from scaled import a_candidate, a_verdict, id_of, write_judged
 
-from codedata.bugs.choose import STAGE, GoodCandidate, choose, chosen_in
+from codedata.bugs.choose import STAGE, GoodCandidate, choose, chosen_in, rates_by_operator
 from codedata.bugs.instances import bug_tasks
 from codedata.settings import BugSettings
 
 WIDE = BugSettings(max_instances=1000, max_per_symbol=1000, max_per_operator=1000,
-                   max_per_failing_set=1000, max_trivial_share=1.0)
+                   max_per_failing_set=1000)
 
 
 def a_good(n: int, operator: str = "negated", **more) -> GoodCandidate:
-    fields = {"place": f"a.py::f{n}", "failing": str(n), "n_failing": 1, "is_subtle": True,
+    fields = {"place": f"a.py::f{n}", "failing": str(n), "n_failing": 1, "n_places": 1,
               "digests": {}, **more}
     return GoodCandidate(f"heron.{operator}.{n:08x}", "heron", operator, **fields)
 
@@ -26,29 +27,27 @@ def a_good(n: int, operator: str = "negated", **more) -> GoodCandidate:
 def many(seed: int, n: int = 80) -> list[GoodCandidate]:
     draw = random.Random(seed)
     return [a_good(i, draw.choice("abcd"), place=draw.choice("fghij"), failing=draw.choice("12345"),
-                   n_failing=draw.randint(1, 9), is_subtle=draw.random() < 0.6) for i in range(n)]
+                   n_failing=draw.randint(1, 9), n_places=draw.randint(1, 2)) for i in range(n)]
 
 
-CAPPED = BugSettings(max_instances=14, max_per_symbol=4, max_per_operator=5, max_per_failing_set=4,
-                     max_trivial_share=0.25)
+CAPPED = BugSettings(max_instances=14, max_per_symbol=4, max_per_operator=5, max_per_failing_set=4)
 
 
-def chosen(found, bug=CAPPED, kept=()) -> list[str]:
-    return [good.name for good in choose(found, bug, kept)]
+def chosen(found, bug=CAPPED, kept=(), rates=None) -> list[str]:
+    return [good.name for good in choose(found, bug, kept, rates or {})]
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_no_cap_is_exceeded_and_whoever_is_left_out_would_exceed_one(seed):
     found = many(seed)
-    taken = choose(found, CAPPED, ())
+    taken = choose(found, CAPPED, (), {})
     counts = [Counter(getattr(good, key) for good in taken)
               for key in ("place", "operator", "failing")]
     assert all(max(count.values()) <= most for count, most in zip(counts, (4, 5, 4), strict=True))
     assert 1 < len(taken) <= 14
-    assert sum(not good.is_subtle for good in taken) <= 0.25 * len(taken)
     for good in found:
         full = (counts[0][good.place] == 4 or counts[1][good.operator] == 5
-                or counts[2][good.failing] == 4 or len(taken) == 14 or not good.is_subtle)
+                or counts[2][good.failing] == 4 or len(taken) == 14)
         assert good in taken or full
 
 
@@ -59,12 +58,25 @@ def test_the_order_is_the_seeds_and_not_that_of_the_files():
     assert chosen(found) != chosen(found, others)
 
 
-def test_operators_take_turns_subtle_ones_first_and_few_failing_tests():
+def test_operators_take_turns_and_few_failing_tests_come_first_but_one_alone_last():
     found = [a_good(1, "a", n_failing=9), a_good(2, "a"), a_good(3, "b"),
-             a_good(4, "c", is_subtle=False), a_good(5, "a", n_failing=3)]
+             a_good(4, "c", n_failing=11), a_good(5, "a", n_failing=3),
+             a_good(6, "d", n_failing=11, n_places=2)]   # though it is of several places
     names = [name[6:] for name in chosen(found, WIDE)]
-    assert {*names[:2]} == {"a.00000002", "b.00000003"}
-    assert names[2:] == ["a.00000005", "a.00000001", "c.00000004"]
+    assert {*names[:2]} == {"a.00000005", "b.00000003"}
+    assert names[2:] == ["a.00000001", "a.00000002", "d.00000006", "c.00000004"]
+
+
+def test_bugs_of_several_places_take_turns_with_others_or_come_first(tmp_path):
+    found = [a_good(n, "abab"[n % 4], n_places=1 + (n < 3)) for n in range(8)]
+    is_single = [int(name[-1]) > 2 for name in chosen(found, WIDE)]
+    assert is_single == [False, True] * 3 + [True] * 2
+    hard = BugSettings(**{**vars(WIDE), "prefer": "hard"})
+    names = chosen(found, hard, rates={"a": 0.9, "b": 0.1})
+    assert [int(name[-1]) for name in names] == [1, 2, 0, 7, 5, 3, 4, 6]
+    write_attempt(tmp_path, "heron.a.0123abcd", 1)
+    write_attempt(tmp_path, "heron.a.0123abcd", 2, "not_solved")
+    assert rates_by_operator(tmp_path) == {"a": 0.5}
 
 
 def test_bugs_of_a_function_whose_tests_let_others_pass_come_last(tmp_path):
@@ -118,7 +130,8 @@ def test_the_view_takes_good_verdicts_on_what_stands_there(tmp_path):
     assert [*view.names()] == [id_of(good)]
     record = view.read(id_of(good))
     assert (record.instance_id, record.diff) == ("heron", good["diff"])
-    assert view.facts(id_of(good)).digests["diff"] == a_verdict(good)["diff"]
+    facts = view.facts(id_of(good))
+    assert (facts.digests["diff"], facts.n_places) == (a_verdict(good)["diff"], 1)
     assert not view.covers(id_of(edited))
 
 

@@ -10,6 +10,7 @@ from conftest import ledger_lines, run_script, write_json
 from heron_environment import TEST_SCRIPT, an_environment, write_env
 from judged import read_json
 from projects import Project
+from proven import write_candidate
 from scenario import Scenario
 from setups import CA_FLAGS
 
@@ -154,7 +155,7 @@ def test_bugs_of_a_repository_come_in_turn_and_a_failed_agent_is_asked_anew(mars
                                                  after="earlier bug: crane.agent-1")]},
               {"native": [act(bash("sleep 1")), act(DEEP, SUBMIT)]}]
     scenes[1]["native"].append(act(DEEP, SUBMIT))
-    flags = ("--workers", 4, "--per-repo", 2)
+    flags = ("--workers", 4, "--per-repo", 2, "--strategy", "promise")
     with Scenario({"scenes": scenes}) as model:
         done = inject(tmp_path, model, *flags)
         assert done.returncode == 1 and "wrote 2, failed 2: egret.agent-1, egret.agent-2" in \
@@ -164,7 +165,9 @@ def test_bugs_of_a_repository_come_in_turn_and_a_failed_agent_is_asked_anew(mars
               ledger_lines(tmp_path / "bug/_candidates", state="failed", item="egret.agent-1")}
     assert errors == {"egret.agent-1 its agent made no bug (tool_stop): the tool submit asked to "
                       "stop; its last bug: no test that passed before fails"}
-    task = read_json(tmp_path / "bug/_trajectories/crane.agent-2.0.json")["messages"][1]["content"]
+    rules, task = (message["content"] for message in read_json(
+        tmp_path / "bug/_trajectories/crane.agent-2.0.json")["messages"][:2])
+    assert "Change all callers but one" in rules
     assert "crane.agent-1, in heron.py::wade: Herons wade too deep." in task
     edited = tmp_path / "bug/_candidates/crane.agent-1.json"
     edited.write_text(edited.read_text().replace("too deep", "too far"))
@@ -173,6 +176,36 @@ def test_bugs_of_a_repository_come_in_turn_and_a_failed_agent_is_asked_anew(mars
     with Scenario({"scenes": scenes}) as model:
         said = inject(tmp_path, model, *flags, "--only", "crane", "--status").stderr
     assert "done 1" in said and "edited 1" in said and "stale" not in said
+
+
+@pytest.mark.docker
+def test_a_feature_is_built_without_the_tests_and_is_not_told_which_of_them_fail(
+        marsh_image, tmp_path):
+    write_root(tmp_path, "heron")
+    write_candidate(tmp_path, "heron.agent-2", "", symbol="heron.py::fly", summary="A slip.")
+    new = ["create_file", {"path": "mud.py", "content": '"""Tell of mud."""\nDEPTH = 3\n'}]
+    replies = [
+        act(bash("ls tests /tmp/clean/tests; ls -a /tmp; grep -r test_ . /tmp; pytest"),
+            edit("heron.py", "2 * depth", "2 * depth  # mud"), SUBMIT),
+        act(new, SUBMIT, after="a feature changes two files or more"),
+        act(["create_file", {"path": "tests/test_mud.py", "content": "1"}], SUBMIT,
+            after="0 fail that passed before\nThe suite may be run 4 more times"),
+        act(bash("rm tests/*; sed -i 's/def wade/def soar/' heron.py"), SUBMIT,
+            after="only sources and new ones may change, as texts in UTF-8; undo this: tests/test"),
+        act(bash("sed -i 's/def soar/from mud import DEPTH\\ndef wade/' heron.py"),
+            edit("heron.py", "2 * depth", "(2 if depth < 15 else DEPTH) * depth"), SUBMIT,
+            after="these are not collected.\n")]
+    with Scenario({"scenes": [{"native": replies}]}) as model:
+        done = inject(tmp_path, model, "--strategy", "feature")
+    assert done.returncode == 0, done.stderr
+    record = parse(Candidates, read_json(tmp_path / "bug/_candidates/heron.agent-1.json"), "")
+    bug, = record.candidates
+    assert bug["family"] == "feature" and "--- /dev/null\n+++ b/mud.py" in bug["diff"]
+    texts = [message["content"] or "" for message in read_json(
+        tmp_path / record.trajectory)["messages"]]
+    assert "A slip." not in texts[1]
+    assert not [text for text in texts if "test_heron" in text or "test_wade" in text]
+    assert "inspect_symbol" not in str(model.requests[0].body["tools"])
 
 
 @pytest.mark.docker
@@ -218,16 +251,17 @@ def test_agents_of_one_repository_wait_for_the_earlier_ones(tmp_path):
     ("a.py", b'def f():\n    """Do."""\n', b'def f():\n    """Do it."""\n', "Do it."),
     ("a.py", b"x = 1\n", b"x = 1\n'no'\n", "'no'"),
     ("a.py", b'def f():\n    """A.\n\n    B."""\n',
-     b'if 1:\n    def f():\n        """A.\n\n        B."""\n', ""),
+     b'if id:\n    def f():\n        """A.\n\n        B."""\n', ""),
     ("a.py", b"x = 1  # one\n", b"x = 2  # one\n", ""),
     ("a.py", b"# one\nx = 1\n", b"x = 1\n", ""),
     ("a.py", b"x = '# one'\n", b"x = '# two'\n", ""),
+    ("a.py", b"x = 1\n", b"x = y\n", "it gives itself away, in a.py: UndefinedName y"),
     ("a.js", b"let x = 1\n", b"let x = 2 /* no */\n", "'/* no */'"),
     ("a.py", b"", b"x = 1\n" * 41, "41 lines are added or removed")])
 def test_what_people_read_and_the_size_of_a_change_are_facts(path, before, after, told):
     said = ""
     try:
-        diff_and_symbol({path: before}, {path: after}, analysed({}))
+        diff_and_symbol({path: before}, {path: after}, "break", 40)
     except RefusedChange as e:
         said = str(e)
     assert told in said and bool(told) == bool(said)
@@ -237,7 +271,6 @@ def test_a_diff_is_named_after_the_function_that_it_changes():
     path = "a b/\u0444.py"
     before = b"A = 1\n\nclass C:\n    b = 1\n\n    def f(self):\n        x = 1\n        return x"
     for old, new, name in ((b"A = 1", b"A = 2", ""), (b"return x", b"return -x", f"{path}::C.f")):
-        diff, symbol = diff_and_symbol({path: before}, {path: before.replace(old, new)},
-                                       analysed({path: before}))
+        diff, symbol = diff_and_symbol({path: before}, {path: before.replace(old, new)}, "break", 9)
         assert symbol == name and f"--- a/{path}\t\n" in diff
     assert diff.count("\\ No newline at end of file") == 2

@@ -11,6 +11,7 @@ from reported_heron import a_bug, bug_path, read_bug
 from reported_heron import heron_bug as heron_bug  # a fixture
 
 import bug_inject
+from codedata.bugs.issue_texts import FORMS
 
 pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("heron_bug")]
 STEP = ("agent", "--steps", "issue")
@@ -125,16 +126,21 @@ def test_without_a_model_a_case_that_no_test_has_is_told_as_it_is_printed(
     assert report(more="[issue]\nwriter = 'template'\n", bugs=[a_bug(hidden=hidden(31, 37))]) == 0
     bug = read_bug(tmp_path)
     text, made = bug["problem_statement"], bug["reproduction"]
-    call = re.fullmatch(r"from heron import wade\nprint\(repr\((.*)\)\)\n", made["script"])[1]
+    call = re.fullmatch(r"import heron\nprint\(repr\(heron\.(.*)\)\)\n", made["script"])[1]
     depth = call.removeprefix("wade(").removesuffix(")")
     assert 30 <= int(depth) < 40 and depth not in ("31", "37") and fake_llm.n_requests == 0
-    assert (made["writer"], made["case"], made["form"]) == ("template", "varied", "raises")
+    assert (made["writer"], made["case"], made["kind"]) == ("template", "varied", "raises")
     assert made["fixed"] == {"exit_code": 0, "output": f"'slowly, in {depth} cm'"}
     assert made["bugged"]["output"].endswith(f"\nValueError: too deep: {depth}")
-    for part in (f"```python\n{made['script']}```", f"`ValueError: too deep: {depth}`",
-                 f"`'slowly, in {depth} cm'`"):
+    assert FORMS["forms"][made["form"]]
+    for part in (call, f"ValueError: too deep: {depth}", f"'slowly, in {depth} cm'"):
         assert part in text
     assert not re.search("_pace_of|LEG_CM|assert|knee|test", text)
+    # a model words the same case
+    reply = f"<report>Wet feet\n\n`{call}`: ValueError: too deep: {depth}</report>"
+    assert report(reply, more="[issue]\nwriter = 'llm'\n", flags=["--refresh"]) == 0
+    assert fake_llm.n_requests == 1 and text.partition("\n")[0] in fake_llm.requests[0].text
+    assert read_bug(tmp_path)["reproduction"]["script"] == made["script"]
 
 
 def test_the_one_case_of_an_only_test_is_no_report_till_another_writer_is_asked(
@@ -154,10 +160,23 @@ def test_the_one_case_of_an_only_test_is_no_report_till_another_writer_is_asked(
     assert "to do 2" in capsys.readouterr().err
 
 
+def test_what_a_script_prints_with_the_fix_is_wanted_where_it_ends_before(tmp_path, report):
+    files = {FILE: "import heron\n\n\ndef test_knee():\n    paces = ['']\n"
+                   "    paces += [heron.wade(31)]\n    mud = 'x' * 9\n"
+                   "    assert len(paces) == 2 and mud\n"}
+    bug = a_bug(hidden=files, FAIL_TO_PASS=[f"{FILE}::test_knee"])
+    assert report(more="[issue]\nwriter = 'template'\n", bugs=[bug]) == 0
+    made = read_bug(tmp_path)
+    assert made["reproduction"]["kind"] == "raises"
+    assert "slowly, in" in made["reproduction"]["fixed"]["output"]
+    assert "wade" in made["problem_statement"].partition("\n")[0]
+
+
 def test_a_reproduction_is_asked_for_with_the_failing_tests_and_what_is_around_the_change(
         tmp_path, fake_llm, report):
     before = "".join(f"def test_{n}():\n    pass\n\n\n" for n in range(200))
-    text = ("import pytest\nimport heron\n\n\n@pytest.fixture\ndef deep():\n    return 35\n\n\n"
+    text = ("import random\nimport pytest\nimport heron\n\n\nclass Depth(int):\n    pass\n\n\n"
+            "@pytest.fixture\ndef deep():\n    return Depth(random.randint(31, 39))\n\n\n"
             f"{before}class TestDeep:\n    LEGS = 2\n\n"
             "    @pytest.mark.parametrize('way', ['a b'])\n"
             "    def test_wades_up_to_the_knee(self, deep, way):\n        heron.wade(deep)\n")
@@ -166,7 +185,7 @@ def test_a_reproduction_is_asked_for_with_the_failing_tests_and_what_is_around_t
                 proof={"log": log, "symbols": ["heron/wading.py::_pace_of"]})
     assert report(fenced(SCRIPT), REPORTED, bugs=[bug]) == 0
     asked = fake_llm.requests[0].text
-    for part in ("return 35", "LEGS = 2\n\n    @pytest.mark.parametrize", "heron.wade(deep)",
+    for part in ("return Depth(", "LEGS = 2\n\n    @pytest.mark.parametrize", "heron.wade(deep)",
                  "def wade(depth):\n    \"", "def _pace_of(depth):\n    if depth >= LEG_CM - 10",
                  "E   ValueError: deep", "[a%20b]"):
         assert part in asked

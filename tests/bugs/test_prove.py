@@ -1,26 +1,35 @@
 """Test that candidates become tasks, by the one resume mechanism."""
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 from conftest import edit, ledger_lines, run_script
 from heron_environment import TEST_SCRIPT
-from proof_heron import BROKEN, BUG, BUG_LINE, GOLD_LINE, HERON, SOURCES, diff, write_root
+from proof_heron import BROKEN, BUG, BUG_LINE, GOLD_LINE, HERON, diff, write_root
 from proof_heron import heron as heron  # a fixture
 from proven import bugs_in, write_candidate
 from setups import CA_FLAGS
 
 from codedata.analysis.analyse import analysis_of
-from codedata.bugs.effects import new_messages_of, symbols_at
+from codedata.bugs.effects import distance, symbols_at
 from codedata.bugs.instances import agents_candidates
-from codedata.code.patches import normalised
+from codedata.code.entities import SourceFile, Sources, is_test_file
+from codedata.code.patches import diff_of, hunks_of, normalised
 from codedata.disk.store import Store, digest
 from codedata.records import Task
 from codedata.sandbox.docker import engine
-from codedata.tasks.folder.folder import edited_parts, image_of, verifier_config
+from codedata.tasks.folder.folder import GOLD, edited_parts, image_of, text_in, verifier_config
+from codedata.tasks.prove.first_run import FirstRun, Screened
+from codedata.tasks.prove.smallest import healed_files
 from codedata.tasks.verifier.junit import escaped_name
 
 STEP = ["agent", "--steps", "prove", *CA_FLAGS]
-UNUSED = diff(GOLD_LINE, f"    import os\n{BUG_LINE}")
+# a feature of two files, of which one hunk is a bug
+FEATURE = diff_of({"heron.py": HERON.encode()}, {
+    "mud.py": b"DEPTH = 2\n",
+    "heron.py": HERON.replace("do.\"\"\"", "do.\"\"\"\n\nfrom mud import DEPTH").replace(
+        GOLD_LINE, f"    import os\n{BUG_LINE}").encode()})
 
 
 def prove(root, *flags):
@@ -47,36 +56,40 @@ def root(heron, tmp_path):
         engine.connect().remove_image(f"codedata-bug/{name}", force=True)
 
 
-def candidate(root, k: int, patch: str) -> None:
-    write_candidate(root, f"heron.agent-{k}", patch, symbol="", summary="")
+def candidate(root, k: int, patch: str, family: str = "break") -> None:
+    write_candidate(root, f"heron.agent-{k}", patch, symbol="", summary="", family=family)
     edit(root / f"bug/_candidates/heron.agent-{k}.json", base_commit="")
 
 
 @pytest.mark.docker
 def test_a_good_candidate_becomes_a_task_and_again_without_its_image_and_others_say_why_not(root):
-    for k, patch in enumerate((UNUSED, f"# the same\n{UNUSED}", diff("import random", "")), 1):
-        candidate(root, k, patch)
-    candidate(root, 4, BUG)
-    edit(root / "bug/_candidates/heron.agent-4.json", base_commit="0" * 40)
+    features = FEATURE, f"# the same\n{FEATURE}", diff("import random", ""), BUG
+    for k, patch in enumerate(features, 1):
+        candidate(root, k, patch, "feature")
+    candidate(root, 5, BUG)
+    edit(root / "bug/_candidates/heron.agent-5.json", base_commit="0" * 40)
     done = prove(root)
     assert done.returncode == 0 and "is of another base commit than env/" in done.stderr
     assert refusals(root) == {"heron.agent-2": "it is the same change as heron.agent-1",
-                              "heron.agent-3": "no test that passed before fails"}
+                              "heron.agent-3": "no test that passed before fails",
+                              "heron.agent-4": "its tests refuse the feature: a fix takes most of "
+                                               "it back"}
     name, = bugs_in(root)
-    assert name == f"heron.agent-1.{normalised(UNUSED)[:8]}"
+    assert name == f"heron.agent-1.{normalised(FEATURE)[:8]}"
     bug = read_task(root, name)
+    undone, = hunks_of(text_in(bug.solution, GOLD))   # the image has the rest of the feature
+    assert [undone.path, *undone.added] == ["heron.py", GOLD_LINE]
     assert edited_parts(bug) == [] and bug.instruction is None
     assert list(map(escaped_name, BROKEN)) == verifier_config(bug)["FAIL_TO_PASS"]
-    wanted = {"language": "python", "method": "agent", "created_at": "2024-05-01T10:00:00Z",
-              "grade": "blunt", "symbol": "heron.py::words", "made_from": {
+    wanted = {"language": "python", "method": "agent", "tier": "agent",
+              "created_at": "2024-05-01T10:00:00Z",
+              "symbol": "heron.py::words", "made_from": {
                   "directory": "bug/_candidates", "item": "heron.agent-1",
-                  "digest": digest(UNUSED)}}
+                  "digest": digest(FEATURE)}}
     assert {key: bug.about[key] for key in wanted} == wanted and "licence" not in bug.about
-    assert bug.config["metadata"]["tags"] == ["python", "bug", "agent"]
-    sizes = ("tests", "broken", "files", "lines_added", "lines_removed", "new_messages")
-    assert [bug.proof[key] for key in sizes] == [
-        11, 3, 1, 2, 1, ["'os' imported but unused"]]
-    assert "nothing to do" in prove(root, "--only", "heron.agent-[1-3]*").stderr
+    assert bug.config["metadata"]["tags"] == ["python", "bug", "feature"]
+    assert [bug.proof[key] for key in ("tests", "broken", "files", "hunks")] == [11, 3, 1, 1]
+    assert "nothing to do" in prove(root, "--only", "heron.agent-[1-4]*").stderr
     image = image_of(bug)
     engine.connect().remove_image(image, force=True)
     assert "failed 1" in prove(root, "--status").stderr
@@ -102,20 +115,41 @@ def test_a_change_counts_once_for_each_commit_and_under_its_own_repository(tmp_p
     assert found.covers("crane.agent-1.0123abcd")   # it may be of the broken file
 
 
+def test_only_the_hunks_that_make_tests_fail_are_undone(tmp_path):
+    def text(*changed: int) -> bytes:
+        return "".join(f"{'x' if i in changed else i}\n" for i in range(60)).encode()
+
+    def run_with(patch: str) -> FirstRun:
+        (tmp_path / "new.py").unlink(missing_ok=True)
+        (tmp_path / "a.py").write_bytes(text())
+        subprocess.run(["git", "apply"], input=patch.encode(), cwd=tmp_path, check=True)
+        files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+        is_healed = b"\n9\n" in files["a.py"] and b"\n41\n" in files["a.py"]
+        return FirstRun(Screened("survives" if is_healed else "good", ""), after=files)
+
+    first = FirstRun(Screened("good", ""), before={"a.py": text()},
+                     after={"a.py": text(1, 9, 21, 41), "new.py": b"4\n"})
+    assert healed_files(first, run_with) == {"a.py": text(1, 21), "new.py": b"4\n"}
+
+
 def test_a_change_is_the_same_wherever_its_lines_stand():
     moved = BUG.replace("@@ -", "@@ -1").replace("a/heron.py", "a/heron.py\t2024")
     assert normalised(BUG) == normalised(moved) == normalised(f"index 1..2\n{BUG}")
-    assert normalised(BUG) != normalised(UNUSED) != normalised(BUG.replace("heron.py", "crane.py"))
-
-
-def test_new_messages_are_those_that_pyflakes_did_not_have_before(tmp_path):
-    before = {"a b.py": b"import os\nx = y\n", "gone.py": b"import os\n", "t.txt": b"z"}
-    after = {"a b.py": b"\n\nimport os\nx = y + w\n", "__init__.py": b"raise SystemExit(1\n"}
-    found, = new_messages_of([(before, after)])
-    assert "undefined name 'w'" in found and len(found) == 2   # one is of the syntax
+    assert normalised(BUG) != normalised(FEATURE) != normalised(BUG.replace("heron.py", "crane.py"))
 
 
 def test_the_innermost_function_around_a_line_is_what_changed():
-    analysis = analysis_of("a", "a", "", SOURCES, [])
     line = HERON.split("\n").index(GOLD_LINE) + 1
-    assert symbols_at({("heron.py", line), ("heron.py", 1)}, analysis) == ["heron.py::words"]
+    assert symbols_at({("heron.py", line), ("heron.py", 1)}, {"heron.py": HERON.encode()}) == [
+        "heron.py::words"]
+
+
+def test_the_distance_is_the_number_of_calls_from_the_nearest_failing_test():
+    texts = {"a.py": b"def f(): return g()\n\n\ndef g(): return 1\n",
+             "test_a.py": b"from a import f, g\n\n\ndef test_f(): f()\n\n\ndef test_g(): g()\n"}
+    tests = [f"test_a.py::test_{name}" for name in "fg"]
+    analysis = analysis_of("a", "a", "", Sources(
+        [SourceFile(path, "python", text, is_test_file(path)) for path, text in texts.items()]),
+        [{"name": name, "status": ["passed"], "flaky": False} for name in tests])
+    found = [distance(some, ["a.py::g"], analysis) for some in (tests, tests[:1], [])]
+    assert found == [1, 2, None]

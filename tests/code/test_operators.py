@@ -12,7 +12,7 @@ from conftest import REPO
 
 from codedata.code.entities import SourceFile, tree_of
 from codedata.code.operators import TABLES, SpanEdit, functions, operators, unique_edits
-from codedata.code.patches import SpanDiffs
+from codedata.code.patches import text_diff
 from codedata.texts import tomllib
 
 CASES = tomllib.loads((Path(__file__).parent / "operator_cases.toml").read_text("utf-8"))["case"]
@@ -85,7 +85,7 @@ def test_what_is_not_changed_keeps_its_bytes_and_git_applies_every_diff(tmp_path
     text = ODD.replace(b"\n", line_end)
     (tmp_path / "a").mkdir()
     (tmp_path / "a/b.py").write_bytes(text)
-    diffs, edits = SpanDiffs("a/b.py", text), unique_edits(source(text))
+    edits = unique_edits(source(text))
     assert len(edits) > 20
     for edit in edits:
         after = applied(edit, text)
@@ -94,7 +94,7 @@ def test_what_is_not_changed_keeps_its_bytes_and_git_applies_every_diff(tmp_path
         assert after[:n_before] == text[:n_before]
         assert after[len(after) - n_behind:] == text[edit.end:]
         assert after.count(b"\r\n") == after.count(b"\n") * line_end.count(b"\r")
-        diff = diffs.diff(edit.start, edit.end, edit.new)[0].encode()
+        diff = text_diff({"a/b.py": text}, {"a/b.py": after}).encode()
         for direction, there in (((), after), (("-R",), text)):
             subprocess.run(["git", "apply", *direction], input=diff, cwd=tmp_path, check=True)
             assert (tmp_path / "a/b.py").read_bytes() == there
@@ -143,15 +143,3 @@ def test_a_statement_or_its_head_or_what_is_named_has_to_run():
     lines = {(edit.operator.name, edit.statement) for edit in unique_edits(source(text))}
     assert {("boundary", (2, 3)), ("arguments-swapped", (4, 5)), ("guard-dropped", (4, 5)),
             ("call-dropped", (6, 6))} <= lines
-
-
-def test_a_diff_has_the_lines_that_change():
-    text = b"a\nb\nc\nd\ne"
-    diffs = SpanDiffs("x y.py", text)
-    assert diffs.diff(4, 5, b"C") == (
-        "diff --git a/x y.py b/x y.py\n--- a/x y.py\n+++ b/x y.py\n@@ -1,5 +1,5 @@\n"
-        " a\n b\n-c\n+C\n d\n e\n\\ No newline at end of file\n", (3, 3))
-    assert diffs.diff(8, 9, b"E\n")[0].endswith("-e\n\\ No newline at end of file\n+E\n")
-    assert diffs.diff(1, 3, b"")[0].endswith("@@ -1,5 +1,4 @@\n a\n-b\n c\n d\n e\n"
-                                             "\\ No newline at end of file\n")
-    assert diffs.diff(2, 2, b"new\n")[1] == (1, 1)

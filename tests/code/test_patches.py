@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from codedata.code.patches import diff_of, hunks_of, reversed_patch
+from codedata.code.patches import diff_of, hunks_of, reversed_patch, text_diff
 from codedata.disk.layouts import Program
 
 
@@ -42,3 +42,14 @@ def test_a_patch_is_reversed_as_git_would_write_it():
     assert reversed_patch(diff_of(before, after)) == diff_of(after, before)
     with pytest.raises(ValueError, match="rename"):
         reversed_patch("diff --git a/x b/y\nrename from x\nrename to y\n")
+
+
+def test_a_diff_made_without_git_has_the_lines_that_change():
+    before = {"same": b"x", "x y.py": b"a\nb\nc\nd\ne"}
+    diffs = [text_diff(before, before | {"x y.py": new})
+             for new in (b"a\nb\nC\nd\ne", b"0\na\nc\nd\nnew\nE\n")]
+    assert diffs[0] == (
+        "diff --git a/x y.py b/x y.py\n--- a/x y.py\n+++ b/x y.py\n@@ -1,5 +1,5 @@\n"
+        " a\n b\n-c\n+C\n d\n e\n\\ No newline at end of file\n")
+    assert diffs[1].endswith("-e\n\\ No newline at end of file\n+new\n+E\n")
+    assert [hunk.changed for diff in diffs for hunk in hunks_of(diff)] == [[3, 3], [0, 2, 5, 5, 5]]

@@ -53,7 +53,7 @@ TESTS = {"FAIL_TO_PASS": ["tests/test_words.py::test_none"],
 BUG_IMAGE, STRIP_IMAGE = f"codedata-bug/{BUG_ID}:1", f"codedata-bug/{STRIP_ID}:1"
 OF_BUG = {**TESTS, "instance_id": BUG_ID, "repo": "birds/heron", "base_commit": "b" * 40,
           "source_commit": "a" * 40, "created_at": "2024-05-01T00:00:00Z", "language": "python",
-          "method": "agent", "symbol": "heron.py::wade", "grade": "subtle",
+          "method": "agent", "symbol": "heron.py::wade",
           "problem_statement": REPORT, "image_name": BUG_IMAGE}
 ROWS = {
     "swebench": (SWEBENCH, {
@@ -103,7 +103,7 @@ def test_a_pull_request_has_the_row_of_a_bug_and_its_tests_begin_with_the_earlie
     make(root)
     for name, patch in (("swebench", HEALS), ("swesmith", BUG_PATCH)):
         bug, pull = rows(root, name)
-        wanted = {"instance_id": PULL_ID, "method": "pull_request", "symbol": "", "grade": "",
+        wanted = {"instance_id": PULL_ID, "method": "pull_request", "symbol": "",
                   "problem_statement": PULLED, "patch": patch,
                   "test_patch": diff_of(EARLIER, HIDDEN)}
         images = {key: f"codedata-bug/{PULL_ID}:1" for key in ("image", "image_name") if key in bug}

@@ -51,7 +51,7 @@ def a_coverage(analysis) -> dict:
 def a_patch(function: str, source: str = "0") -> StripPatch:
     """Return a patch that strips one function."""
     diff = f"--- a/tidebook.py\n+++ b/tidebook.py\n@@ -1 +1 @@\n-{function}\n+\n"
-    return StripPatch(id_of("tide", "function", diff), "tides/tide", "tide", "0" * 40, "function",
+    return StripPatch("tides/tide", "tide", "0" * 40, id_of("tide", "function", diff), "function",
                       [TIDE + function], [source], diff, {"verdict": "good"})
 
 
@@ -68,7 +68,7 @@ def write_root(root: Path, stripped=STRIPPED) -> None:
     write_json(root / "nl2repo/_sources/tide.json", {
         **who, "files": files, "faults": {}, "others": ["README.md"], "seconds": 1.0})
     write_json(root / "nl2repo/_meta/tide.json", {
-        **who, "licence": "MIT", "summary": "", "dependencies": ["numpy>=1"], "imports": [],
+        **who, "licence": "MIT", "summary": "", "dependencies": ["numpy>=1"],
         "files": [], "lines": 1, "entities": {}, "stable_tests": [], "flaky_tests": []})
     for function, tests in stripped.items():
         write_patch(root, a_patch(function), [f"{TESTS}{test}" for test in tests])

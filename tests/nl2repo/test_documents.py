@@ -11,10 +11,12 @@ from stripped_tide import analysed
 from codedata.errors import Excluded
 from codedata.nl2repo.documents import (
     Codebase,
+    api_text,
     document_text,
     function_content,
     project_content,
     public_api,
+    used_in,
 )
 from codedata.nl2repo.facts import MAX_SHOWN
 from codedata.records import RepoMeta
@@ -90,7 +92,7 @@ def _drain(to):
     yield from DEPTHS
 '''
 README = "# Brook\n\n>>> 1 + 1\n2\n\n```python\n>>> 'fenced'\n'fenced'\n```\n\n~~~\n>>> 3\n3\n~~~\n"
-META = RepoMeta("a/brook", "brook", "0" * 40, None, "", ["numpy"], [], [], 0, {}, [], [])
+META = RepoMeta("a/brook", "brook", "0" * 40, None, "", ["numpy"], [], 0, {}, [], [])
 
 
 def project_of(folder, files: dict[str, str | bytes]) -> Codebase:
@@ -103,7 +105,8 @@ def project_of(folder, files: dict[str, str | bytes]) -> Codebase:
 @pytest.fixture
 def brook(tmp_path) -> Codebase:
     return project_of(tmp_path, {
-        "src/tide/__init__.py": "from .brook import Brook as River, _drain\n",
+        "src/tide/__init__.py": "from .brook import Brook as River, _drain\n"
+                                "from tide.errors import DryError as dried\nfrom os import path\n",
         "src/tide/errors.py": "class DryError(LookupError):\n    pass\n",
         "src/tide/brook.py": BROOK, "README.md": README,
         "tests/test_brook.py": "import pytest\nfrom tide.brook import Brook\n\ndef test_it():\n"
@@ -155,14 +158,19 @@ def test_facts_are_the_examples(brook):
 def test_a_project_lists_its_public_names_and_private_ones_where_they_are_needed(brook):
     content = project_content(brook, META)
     assert [one["output"] for one in content["examples"]] == ["2", "'fenced'", "3"]
-    text = document_text("brook", "", {**content, "api": public_api(brook, {"_drain"})})
-    for line in ("- `src/tide/brook.py`: Brooks, and how they run.", "- Tests lie in `tests/`.",
-                 "- `class Brook`: A small river.", "- `Brook.kinds`", "- `Brook.name`",
-                 "- `class DryError(LookupError)`", "- `_drain(to)`", "- `DEPTHS`", "- `River`",
+    api = public_api(brook, {"_drain"})
+    text = document_text("brook", "", content) + api_text(api)
+    for line in ("- `src/tide/brook.py`: Brooks, and how they run.",
+                 "- `class Brook`: A small river.", "- `Brook.kinds = ['clear', 'muddy']`",
+                 "- `Brook.name`", "- `class DryError(LookupError)`", "- `_drain(to)`",
+                 "- `DEPTHS = {}`", "- `River`", "- `dried`",
                  "- `Brook.__init__(self, name)`", "- `Brook.pour(self, other)`",
                  "### `tide` in `src/tide/__init__.py`", "- `numpy`"):
         assert f"{line}\n" in text, line
     assert "_secret" not in text and "test_it" not in text
+    used = used_in(api, "River Brook.pour(1)")
+    assert [row["name"] for one in used for row in one["names"]] == [
+        "River", "Brook", "Brook.__init__", "Brook.pour"]
 
 
 def test_hostile_sources_are_left_out_with_their_reason(tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import write_json, write_toml
-from heron_environment import an_environment, write_env
+from heron_environment import TEST_SCRIPT, an_environment, write_env
 from judged import read_json
 from projects import Project
 from proof_heron import factory_of
@@ -17,8 +17,9 @@ from stripped import TEMPLATE, a_fact, steps
 from codedata.disk.layouts import content_of
 from codedata.disk.store import Store
 from codedata.nl2repo.facts import facts_about, is_describable, shown_facts, with_sides
+from codedata.nl2repo.kind import TaskDocument, instruction_of
 from codedata.records import RepoFacts, Task, parse
-from codedata.tasks.folder.folder import image_of
+from codedata.tasks.folder.folder import image_of, verifier_config
 from codedata.tasks.folder.tests_folder import case_files
 from codedata.tasks.prove.grade import Grader
 
@@ -47,9 +48,13 @@ def band(weight):
 def legs(trips):
     found = [trip for trip in trips if trip]
     return len(found)
+
+
+def days(text):
+    return [int(day) for day in text.split(",")]
 '''
 TESTS = '''import pytest
-from tern import band, leg, legs
+from tern import band, days, leg, legs
 
 
 def test_leg():
@@ -65,6 +70,7 @@ def test_band():
 
 def test_legs():
     assert legs([1, 0]) == 1
+    assert [days(text) for text in ("1,2", "3")] == [[1, 2], [3]]
 '''
 PROJECT = Project("tern", files={"tern.py": TERN, "test_tern.py": TESTS})
 LEG = "tern.py::leg"
@@ -107,6 +113,7 @@ def write_tern(root):
              for name in ("leg", "band", "legs")]
     write_env(root, an_environment("tern", image_name=PROJECT.image, base_commit="",
                                    install_script="true\n", test_case_result=cases,
+                                   test_script=f"{TEST_SCRIPT} --continue-on-collection-errors",
                                    verified={"healthy": True, "test_s": [0.5]}))
     return root
 
@@ -147,13 +154,17 @@ def check_edited_facts(root: Path) -> None:
     assert "Traceback" not in edited(lambda one: one.update(code=["("]))
 
 
-def test_a_function_is_describable_by_its_docstring_or_by_three_outcomes_that_tell_something():
+def test_a_function_is_describable_by_three_outcomes_and_with_texts_by_an_empty_and_a_broken_one():
     told = [a_fact([f"f({n})"], n, "m.py::f") for n in ("1", "2", "2", "None")]
     hidden = a_fact(["f(9)"], "9", "m.py::f", held_out=True)
     long = a_fact(["f(8)"], "8" * 999, "m.py::f")
     some = facts_about("m.py::f", [*told, hidden, long, a_fact(["g()"], "7", "m.py::g")])
-    assert some == told and not is_describable("", some) and is_describable("Say.", [])
-    assert is_describable("", [*some, a_fact(["f(3)"], "3", "m.py::f")])
+    assert some == told and not is_describable("m.py::f", some)
+    some += [a_fact(["f(3)"], "3", "m.py::f"), a_fact(["g('4')"], "4", "m.py::f")]
+    assert is_describable("m.py::f", some)
+    some += [a_fact([f"m.f({text!r}, 2)"], "2", "m.py::f") for text in ("two", "")]
+    assert not is_describable("m.py::f", some)
+    assert is_describable("m.py::f", [*some, a_fact(["m.f('?!', 2)"], "2", "m.py::f")])
 
 
 def test_facts_are_chosen_for_other_outcomes_then_other_lines_and_at_first_a_value_and_an_error():
@@ -162,7 +173,7 @@ def test_facts_are_chosen_for_other_outcomes_then_other_lines_and_at_first_a_val
               a_fact(["f('other lines')"], "True", "m.py::f", lines=5),
               a_fact(["f('none')"], "None", "m.py::f")]
     shown = shown_facts("m.py::f", facts)
-    assert [one["code"][0] for one in shown] == ["f(0)", "f('')", "f('other lines')"]
+    assert [one["code"][0] for one in shown] == ["f('')", "f(0)", "f('other lines')"]
 
 
 def test_what_a_source_shows_and_the_first_of_each_kind_are_not_held_out():
@@ -170,6 +181,8 @@ def test_what_a_source_shows_and_the_first_of_each_kind_are_not_held_out():
     facts = [*(a_fact(["from m import f", f"f({n})"], "1", "m.py::f") for n in range(99)), *errors]
     sides = [one["held_out"] for one in with_sides(facts, "")]
     assert 20 < sum(sides) < 50 and not sides[0] and not sides[99]
+    empty = [a_fact([f"f({n}).g('')"], "1", "m.py::f") for n in range(9)]
+    assert not any(one["held_out"] for one in with_sides([facts[0], *empty], ""))
     assert not any(one["held_out"] for one in with_sides([*errors[:1], *facts[:1]] * 2, ""))
     twins = [{**one, "code": ["import m", *one["code"][1:]], "functions": []} for one in facts[:99]]
     both = with_sides([*facts[:99], *twins], "")
@@ -194,9 +207,13 @@ def test_a_repository_becomes_documents_with_facts_and_tasks_with_cases_that_har
     write_toml(root, more="[nl2repo]\nmax_candidates = 9\n")
     done = steps(root, UP_TO_PATCHES, *TEMPLATE)
     assert done.returncode == 0, done.stderr
-    assert "left out: 1 function: no docstring and too few facts" in done.stderr
+    assert "left out: 1 function: too few facts" in done.stderr
     first = facts_of(root)
     assert len(first.facts) > 20 and first.measured["changed"] == []
+    told = {one["code"][-1]: one["told"] for one in first.facts}
+    for text in ("", "?!"):
+        wrong = f"ValueError: invalid literal for int() with base 10: {text!r}"
+        assert told[f"days({text!r})"] == wrong
     assert steps(root, "facts", "--force").returncode == 0
     assert facts_of(root).facts == first.facts
     for path in (root / "nl2repo/_patches").glob("*.json"):
@@ -232,3 +249,20 @@ def test_a_repository_becomes_documents_with_facts_and_tasks_with_cases_that_har
     hostile = graded(f"{HOSTILE}\n{whole.strip()}")
     assert hostile.reward == 1 and f"tests: 0 of {n_cases} passed" in cases_in(hostile.log)
     check_edited_facts(root)
+    check_from_empty(root, task.instance_id)
+
+
+def check_from_empty(root: Path, other: str) -> None:
+    """Check that the whole source can be the task, too, and is graded."""
+    (root / f"nl2repo/_patches/{other}.json").unlink()   # its facts were edited: it is stale
+    done = steps(root, "relationship", "--from-empty", "--refresh", *TEMPLATE)
+    assert done.returncode == 0, done.stderr
+    tasks = Store(root, Task).open()
+    task, = (tasks.read(name) for name in tasks.names() if name != other)
+    assert task.about["method"] == "empty" and verifier_config(task)["counts"] == ["tern.py"]
+    assert "missing:\n\n- `tern.py`\n" in instruction_of(task, TaskDocument("", [], "All."))
+    assert [run["reward"] for run in task.proof["runs"] if "reward" in run] == [1.0] * 3
+    grader = Grader(factory_of(), task, image_of(task), f"tests-empty-{os.getpid()}")
+    with grader.opened() as sandbox:
+        assert not sandbox.run("test -e tern.py").ok
+    assert grader.grade(None).reward == 0

@@ -156,6 +156,16 @@ def test_a_task_whose_patch_is_gone_or_another_one_by_now_is_an_orphan(tmp_path)
     assert tasks(tmp_path).keys() == {others}
 
 
+def test_more_than_2000_lines_are_not_rebuilt_from_an_empty_folder(tmp_path):
+    write_tide(tmp_path)
+    edit(tmp_path / "coverage/tide.json", lambda one: one.update(
+        import_lines={"tidebook.py": [1, 9]}))
+    with (tmp_path / "nl2repo/_sources/tide/tidebook.py").open("a") as file:
+        file.write("\n" * 2000)
+    done = steps(tmp_path, "communities", "--from-empty")
+    assert "lines of source are more than the 2,000" in done.stderr
+
+
 def test_what_a_step_lacks_it_waits_for_and_names_the_step(tmp_path):
     write_env(tmp_path, vars(wren_environment()))
     done = steps(tmp_path, "communities,screen,patches,proof")

@@ -54,7 +54,11 @@ def test_a_template_documents_all_that_is_stripped_and_only_what_changed_is_made
     assert {name: one.checks["findings"] for name, one in docs.items()} == {
         PHASE: [], ADD: [], "tide.project": []}
     whole = parse(RepoDocument, read_json(tmp_path / "nl2repo/tide.json"), "")
-    assert [one["subject"] for one in whole.sections] == ["", f"{TIDE}Table.add", f"{TIDE}phase"]
+    assert [one["subject"] for one in whole.sections] == ["", "api", f"{TIDE}Table.add",
+                                                         f"{TIDE}phase"]
+    api = whole.index[a_patch("phase").id]["api"]
+    assert "- `@property def Table.span(self) -> float`" in api and "- `@dataclass class" in api
+    assert "Table.peaks" not in api and "Table.peaks" in whole.sections[1]["text"]
     names = {one["functions"][0]: one["names"] for one in whole.index.values()}
     assert names[f"{TIDE}phase"] == ["GapError", "Table", "TideError", "dump", "load", "phase",
                                      "span"]
@@ -97,7 +101,7 @@ def test_an_agent_may_mend_its_document_once_and_what_fails_leaves_no_record(
         assert document(tmp_path, "llm", "--llm-base-url", model.base_url).returncode == 1
     docs = read_docs(tmp_path)
     assert docs.keys() == {PHASE, "tide.project"} and docs[PHASE].content == GOOD
-    assert "- `Table.add(self, hour: int," in docs["tide.project"].text
+    assert "Table.add" in [row["name"] for row in docs["tide.project"].content["api"][0]["names"]]
     assert docs[PHASE].writer == "llm" and docs[PHASE].usage["calls"] == 5
     seen = json.dumps(read_json(tmp_path / docs[PHASE].trajectory)["messages"])
     assert ".git\\" not in seen and "eth0" not in seen

@@ -33,8 +33,8 @@ def root(tmp_path, fake_llm):
     (root / "chain.toml").write_text('[exclude]\nids = ["proj__repo-3"]\n')
     for task in (a_bug(instruction=HOSTILE), a_strip(), a_pull(), a_datapoint()):
         write_task(root, task)
-    write_task(root / "x", edited(a_datapoint("draft", category=HOSTILE), about={
-        "status": "in_review", "languages": [HOSTILE], "lineage": {"seed": HOSTILE, HOSTILE: 1}}))
+    write_task(root / "x", edited(a_datapoint("draft"), about={
+        "status": "in_review", "languages": [HOSTILE]}))
     shutil.move(root / "x/task", root / "dp")
     (root / f"dp/{HOSTILE.replace('/', '')}").mkdir()
     write_foreign(root, "theirs", {"tests/config.json": '{"FAIL_TO_PASS": 3}'})

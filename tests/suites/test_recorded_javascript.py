@@ -69,8 +69,8 @@ def test_what_tests_call_runs_again_as_a_script_of_public_names(tmp_path):
         assert box.run("cat test/gauge.js").output == TEST
         _, of_one = recorder.record(box, script, 60, ["test/gauge.js > texts are read (2)"])
         found = recorder.replay(box, jobs_of(events), script)
-        slow = [ReplayJob([([], "(() => { for (;;); })()")]),
-                ReplayJob([(["const x = 1", "const y = 2"], "y")])]
+        slow = [ReplayJob([], "(() => { for (;;); })()"),
+                ReplayJob(["const x = 1", "const y = 2"], "y")]
         bounded = recorder.replay(box, slow, script, prune=True)
     assert sorted(case.status for case in run.results) == ["failed", "passed", "passed"]
     assert {event.test for event in of_one} == {"texts are read"}

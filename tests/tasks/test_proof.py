@@ -1,9 +1,11 @@
 """Test that a bug is proven by runs, and that its image gives graders what the proof says."""
 from __future__ import annotations
 
+import re
 import subprocess
 
 import pytest
+from heron_environment import TEST_SCRIPT
 from proof_heron import (
     BROKEN,
     BUG,
@@ -42,7 +44,7 @@ from codedata.tasks.folder.folder import (
 )
 from codedata.tasks.image.images import check_task_image
 from codedata.tasks.prove.first_run import ScreeningRules, first_run
-from codedata.tasks.prove.grade import Grade
+from codedata.tasks.prove.grade import Grade, grader_of
 from codedata.tasks.prove.graded_runs import NotRewarded, prove_gold, prove_repeatable
 from codedata.tasks.prove.prove import PatchProver
 from codedata.tasks.verifier.junit import restored_name
@@ -149,18 +151,22 @@ def test_the_image_has_one_commit_no_hidden_test_and_nothing_of_the_former_text(
     assert image.startswith("codedata-bug/heron-agent-1-c0ffee-")   # as Docker takes names
     assert in_image(image, "git log --all --oneline | wc -l; git rev-parse HEAD; "
                            "git status --short; git ls-files") == (
-        f"1\n{task.about['task_commit']}\nconftest.py\nheron.py\ntests/test_depths.py\n")
+        f"1\n{task.about['task_commit']}\nconftest.py\nheron.py\ntests/test_depths.py\n"
+        "tests/test_words.py\n")
     left = in_image(image, "find /testbed /tmp /root -type f -not -path '*/.git/*' -newer /bin/sh")
     assert sorted(left.split()) == [
-        "/testbed/conftest.py", "/testbed/heron.py", "/testbed/tests/test_depths.py"]
+        "/testbed/conftest.py", "/testbed/heron.py", "/testbed/tests/test_depths.py",
+        "/testbed/tests/test_words.py"]
+    assert in_image(image, "cat tests/test_words.py") == re.sub(r"(?s)@.*?\n\n\n", "", WORDS)
     patches = text_in(task.solution, GOLD), text_in(task.tests, TEST_PATCH)
     assert patches[1] and check_task_image(image, *patches) == ([], {})
 
 
 @pytest.mark.docker
 @pytest.mark.parametrize("left", [
-    "", "mkdir tests/test_words.py; touch tests/test_words.py/x", "rm -r tests; touch tests",
-    "mv tests o; ln -s o tests; rm o/*",
+    "echo 'def test_words(): pass' >>tests/test_words.py",
+    "rm tests/test_words.py; mkdir tests/test_words.py; touch tests/test_words.py/x",
+    "rm -r tests; touch tests", "mv tests o; ln -s o tests; rm o/*",
     "echo '* text eol=crlf ident working-tree-encoding=UTF-16 filter=x' >.gitattributes; "
     "git config filter.x.smudge 'sed s/assert.*/pass/'; git config core.attributesFile /nowhere; "
     "mkdir -p ~/.config/git; echo '* eol=crlf' >~/.config/git/attributes",
@@ -242,8 +248,8 @@ def test_what_is_only_printed_is_proven_as_graders_read_it_also_where_no_test_is
 @pytest.mark.docker
 def test_where_others_need_a_failing_test_s_file_the_tests_stay_and_graders_restore_them(proven):
     image = f"{IMAGE}-needed"
-    make_image(image, "sed -i '1i import test_words' tests/test_depths.py; git commit -qam 1",
-               workdir="/srv/heron")
+    make_image(image, "sed -i '1i from test_words import test_words as _' tests/test_depths.py; "
+               "git commit -qam 1", workdir="/srv/heron")
     shown = proven(environment_of(image_name=image), BUG, "heron.agent-2.1")
     name, visible = image_of(shown), shown.about["tests_visible"]
     assert TEST_PATCH not in shown.tests
@@ -256,6 +262,20 @@ def test_where_others_need_a_failing_test_s_file_the_tests_stay_and_graders_rest
         printed = printed_results(run_evaluation(sandbox, script_of(shown), 60)[1])
     failed = {test for test, status in printed.items() if status == "failed"}
     assert failed > {*BROKEN} and len(failed) == len(BROKEN) + 1   # with the canary
+
+
+@pytest.mark.docker
+def test_a_file_of_an_agent_s_takes_the_place_of_no_hidden_one_whatever_its_name(proven):
+    image, names = f"{IMAGE}-named", [
+        re.sub(r".*words\.py", "checks.py", name) for name in (*BROKEN, *WORKING)]
+    make_image(image, "git mv tests/test_words.py checks.py; git commit -qm 1")
+    task = proven(environment_of(
+        image_name=image, test_script=TEST_SCRIPT.replace("pytest", "pytest checks.py tests"),
+        test_case_result=[{"name": name, "status": "passed"} for name in names]), BUG)
+    grader = grader_of(task, factory_of(), RUN)
+    cheat = WORDS.replace("assert", "assert True or")
+    work, _ = grader.work(f"cat >checks.py <<'END'\n{cheat}END\n")
+    assert b"True or" in work and grader.grade(work).reward == grader.grade(None).reward == 0
 
 
 @pytest.mark.docker

@@ -121,7 +121,7 @@ def test_what_comes_behind_another_that_leaves_something_is_judged_again_without
         found = [*one.verdicts(diffs)]
         assert [shown.verdict for shown in one.screen(diffs)] == ["good", "good", "survives"]
     assert diffs in [in_doubt for _, in_doubt in found]
-    last = {diff: screened.verdict for batch, _ in found for diff, (screened, *_) in batch.items()}
+    last = {diff: screened.verdict for batch, _ in found for diff, screened in batch.items()}
     assert last == dict(zip(diffs, ("good", "good", "survives"), strict=True))
 
 
@@ -167,13 +167,13 @@ def test_verdicts_are_shown_and_kept_as_they_come_in_and_those_taken_back_are_mi
         tmp_path, capsys):
     step, keys = StepsSeen(), {"a": "1", "b": "2", "c": "3"}
     with recording(ReplyLog(tmp_path, "screen", "wren")), showing(step):
-        verdicts = KeptVerdicts(keys, None)
+        verdicts = KeptVerdicts(keys)
         for diff, word in (("a", "good"), ("b", "survives")):
-            verdicts.add({diff: (Screened(word, ""), {}, {})})
+            verdicts.add({diff: Screened(word, "")})
         verdicts.drop(["b"])
     assert capsys.readouterr().err.startswith("      wren: 1 verdict taken back")
     assert [text for text in step.seen if text][-3:] == [
         f"{n} of 3 judged, 1 good" for n in (1, 2, 1)]
     with recording(ReplyLog(tmp_path, "screen", "wren")):   # after a kill
-        again = KeptVerdicts(keys, None)
+        again = KeptVerdicts(keys)
     assert again.found == {"a": Screened("good", "")} and again.missing() == ["b", "c"]

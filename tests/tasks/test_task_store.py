@@ -68,7 +68,7 @@ def maker(tmp_path, capsys):
 
 def want(root: Path, name: str) -> Path:
     path = root / f"bug/_config/{name}.json"
-    write_json(path, vars(BugConfig("a/b", name, "c" * 40, "true", ["."], [], "none", "", 1.0, 1,
+    write_json(path, vars(BugConfig("a/b", name, "c" * 40, "true", ["."], [], "none", 1.0, 1,
                                     0)))
     return path
 

@@ -77,6 +77,11 @@ class SpanEdit:
     new: bytes
     statement: tuple[int, int]   # lines that have to run: of a statement, or of its head
 
+    @property
+    def span(self) -> Span:
+        """Return (start, end, replacement)."""
+        return self.start, self.end, self.new
+
 
 @lru_cache
 def operators(language: str) -> tuple[Operator, ...]:

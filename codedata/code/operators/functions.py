@@ -103,14 +103,6 @@ def mutable_default(site: Node, name: Node, **_) -> list[bytes]:
     return [found[1]] if found else []
 
 
-def trimmed(site: Node, **_) -> list[bytes]:
-    """Return two versions of a one-line string, as far as they differ from it: without the blanks
-    at its end, and without the blanks at its start. Return none for a docstring."""
-    if site.parent.parent.type == "expression_statement" or b"\n" in site.text:
-        return []
-    return [cut for cut in (site.text.rstrip(b" "), site.text.lstrip(b" ")) if cut != site.text]
-
-
 def pattern_changed(site: Node, **_) -> list[bytes]:
     """Return a regular expression with one mistake, once for each of SLIPS that applies to it."""
     if site.parent.parent.type == "expression_statement":

@@ -41,7 +41,7 @@ def syntax_of(file: SourceFile) -> str | bytes:
 def code_of(text: bytes) -> tuple:
     """Return the code of a Python file without its line numbers: equal for files that do the same
     by the same instructions. Raise SyntaxError if the file cannot be compiled."""
-    with _compiling():
+    with compiling():
         return _without_lines(compile(text, "file", "exec", dont_inherit=True))
 
 
@@ -170,7 +170,7 @@ def _body(node: Node) -> Node | None:
 def _tree_text(text: bytes, is_placed: bool = False) -> str:
     """Return the syntax tree of a Python text. Raise SyntaxError if it cannot be parsed or, with
     `is_placed`, cannot be compiled."""
-    with _compiling():
+    with compiling():
         tree = compile(text, "file", "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
         if is_placed:
             compile(tree, "file", "exec", dont_inherit=True)
@@ -178,7 +178,7 @@ def _tree_text(text: bytes, is_placed: bool = False) -> str:
 
 
 @contextmanager
-def _compiling() -> Iterator[None]:
+def compiling() -> Iterator[None]:
     """Raise SyntaxError for all that the compiler refuses, and show no warnings."""
     with FILTERS, warnings.catch_warnings():
         warnings.simplefilter("ignore")   # about escapes: the unchanged project has them, too

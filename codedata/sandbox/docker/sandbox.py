@@ -29,7 +29,7 @@ import urllib3
 
 from codedata.disk.layouts import Program
 from codedata.errors import Interrupted, ItemFailed, Trouble
-from codedata.sandbox import SCRIPT_BASH_FUNC, Result, SandboxDied, Script
+from codedata.sandbox import SCRIPT_BASH_FUNC, ClosesAtExit, Result, SandboxDied, Script
 from codedata.sandbox.archives import BOUNDS, Bounds, Source, Stream, pack, parts_of, unpack
 from codedata.sandbox.copies import text_at
 from codedata.sandbox.docker import engine
@@ -82,7 +82,7 @@ MAX_STARTS = 4             # attempts after such an answer
 LOST = (requests.RequestException, urllib3.exceptions.HTTPError)
 
 
-class SandboxDocker:
+class SandboxDocker(ClosesAtExit):
     """Run commands in a long-lived container; each is an exec in it.
 
     A process that a command leaves in the background runs until close(), or until a command runs
@@ -260,12 +260,6 @@ class SandboxDocker:
         """Remove the container, and its network if no other container uses it."""
         self._disk.stopped.set()
         self._remove()
-
-    def __enter__(self) -> SandboxDocker:
-        return self
-
-    def __exit__(self, *exc) -> None:
-        self.close()
 
     # an exec
 

@@ -1,8 +1,8 @@
 """Build an image from a Dockerfile that nobody has reviewed, within limits.
 
-The network is off for RUN, and ADD cannot fetch URLs, unless the limits allow it. The engine itself
-pulls the images of FROM and COPY --from; a base image with ONBUILD steps is refused. A step's
-processes are limited from its first second on. `.dockerignore` is not applied.
+The network is on for RUN and ADD. The engine itself pulls the images of FROM and COPY --from; a
+base image with ONBUILD steps is refused. A step's processes are limited from its first second on.
+`.dockerignore` is not applied.
 """
 from __future__ import annotations
 
@@ -37,7 +37,6 @@ BUILD = "codedata.build"   # the label of one build's images and containers
 LOOK_S = 1.0               # seconds between two looks at what a build uses
 SILENT_S = 60.0            # seconds that the engine may take to end a build
 TRIGGERS = re.compile(r"# Executing \d+ build triggers?\b")   # the engine's message on ONBUILD
-ADDRESS = re.compile(r"[:@$\\`]")    # paths rarely have one
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,6 @@ class BuildLimits(SandboxSettings):
     on the engine's disk, it waits or is ended."""
 
     timeout_s: float = 600.0
-    network: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ def _packed(context: Path, text: str, labels: dict[str, str],
             limits: BuildLimits) -> Iterator[BinaryIO]:
     """Yield the context as a tar, with a labelled Dockerfile that the engine removes again."""
     name = f".codedata.{labels[BUILD]}"
-    added = {name: labelled(text, labels, limits.network),
+    added = {name: labelled(text, labels),
              ".dockerignore": f"{name}\n.dockerignore\n"}
     with pack(context, bounds=CONTEXT) as archive:
         with tarfile.open(fileobj=archive, mode="a") as tar:
@@ -108,10 +106,9 @@ def _packed(context: Path, text: str, labels: dict[str, str],
         yield archive
 
 
-def labelled(dockerfile: str, labels: dict[str, str], may_fetch: bool) -> str:
+def labelled(dockerfile: str, labels: dict[str, str]) -> str:
     """Return a Dockerfile with labels after each FROM and each LABEL, so that everything that a
-    build makes has them. Raise ItemFailed if ADD names a forbidden address, or the Dockerfile is
-    refused."""
+    build makes has them. Raise ItemFailed if the Dockerfile is refused."""
     words = " ".join(f"{name}={json.dumps(value)}" for name, value in labels.items())
     lines = []
     instructions, fault = read_dockerfile(dockerfile)
@@ -121,9 +118,6 @@ def labelled(dockerfile: str, labels: dict[str, str], may_fetch: bool) -> str:
         lines.append(one.text)   # in one line, so that Docker reads it as we did
         if one.name in ("FROM", "LABEL"):
             lines.append("LABEL " + words.replace("$", "\\$"))
-        if one.name == "ADD" and ADDRESS.search(one.rest) and not may_fetch:
-            raise ItemFailed("names an address for ADD, and the build has no network",
-                             one.text[:200])
     return "\n".join(lines)
 
 
@@ -133,8 +127,7 @@ def _request(api, archive: BinaryIO, tag: str, labels: dict[str, str], limits: B
     options = {"t": tag, "dockerfile": f".codedata.{labels[BUILD]}", "version": "1",   # no BuildKit
                "rm": "1", "forcerm": "1", "labels": json.dumps(labels),
                "memory": memory, "memswap": memory, "cpuperiod": CPU_PERIOD_US,
-               "cpuquota": int(limits.cpu_request * CPU_PERIOD_US),
-               "networkmode": "default" if limits.network else "none"}
+               "cpuquota": int(limits.cpu_request * CPU_PERIOD_US)}
     reply = api.post(f"{api.base_url}/v{api.api_version}/build", data=archive, params=options,
                      headers={"Content-Type": "application/x-tar"}, stream=True,
                      timeout=limits.timeout_s + SILENT_S)

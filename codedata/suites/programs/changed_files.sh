@@ -1,5 +1,5 @@
 # List the paths that differ between FOLDER and CLEAN, a copy of it, in TO/paths, with a NUL after each; copy those that are
-# ordinary files in both to TO/files. Leave out Python's bytecode, and new hidden files, such as caches.
+# ordinary files, new ones too, to TO/files. Leave out Python's bytecode, and new hidden files, such as caches.
 #   bash changed_files.sh FOLDER CLEAN TO
 set -euo pipefail
 export LC_ALL=C
@@ -18,7 +18,7 @@ list . | sort -z | comm -z -3 "$to/before" - | sed -z 's/^\t//; s/^[^ ]*  \.\///
 while IFS= read -r -d '' path; do
     case /$path in */.*) [ -e "$clean/$path" ] || continue ;; esac
     printf '%s\0' "$path"
-    for side in "$clean" .; do [ -f "$side/$path" ] && [ ! -L "$side/$path" ] || continue 2; done
+    [ -f "$path" ] && [ ! -L "$path" ] && [ ! -L "$clean/$path" ] || continue
     cp --parents -- "$path" "$to/files/"
 done <"$to/all" >"$to/paths"
 rm "$to/before" "$to/all"

@@ -33,11 +33,9 @@ import tempfile
 import threading
 import types
 import uuid
-import warnings
 import weakref
 
 import pytest
-from _pytest.junitxml import mangle_test_address
 
 FOLDER = "/tmp/codedata-calls"
 HOOK = "__codedata__"          # a builtin while tests run; classes do not mangle this name
@@ -47,11 +45,9 @@ MAX_OF_TEST = 600              # events of one test
 MAX_OF_RUN = 40000
 MAX_CHARS, MAX_ITEMS, MAX_DEPTH = 1500, 60, 8   # of an operand
 MAX_KEY = 60                   # characters of a key, where a part of a result is written
-MAX_DEF = 15                   # lines of a function or class in a test
 BY_REPR = (datetime.date, datetime.datetime, datetime.time, datetime.timedelta, datetime.timezone,
            decimal.Decimal, fractions.Fraction, uuid.UUID, range)
 PLAIN = (int, float, complex, str, bytes, bool, type(None), type(...), type(NotImplemented))
-NAMES_FORMS = hasattr(ast, "unparse")   # Python 3.8 has it not: it notes no operators
 A, B = ast.Name("a", ast.Load()), ast.Name("b", ast.Load())   # the operands of an operator
 CONTAINERS = (list, tuple, set, frozenset, dict, collections.OrderedDict, collections.deque,
               collections.Counter, collections.defaultdict)
@@ -151,9 +147,7 @@ class Instrument(ast.NodeTransformer):
         return self.binary(node, ast.BinOp(A, node.op, B), node.left, node.right)
 
     def binary(self, node, form, left, right):
-        """Note an operator and its operands, if this Python can name it."""
-        if not NAMES_FORMS:
-            return node
+        """Note an operator and its operands."""
         return self.hooked(node, "binary", ast.Constant(ast.unparse(form)), left, right)
 
     def visit_Assign(self, node):
@@ -200,7 +194,6 @@ class Loader(importlib.machinery.SourceFileLoader):
         data = self.get_data(self.path)
         try:
             tree = ast.parse(data, self.path)
-            recorder.sources[self.path] = data
             tree = ast.fix_missing_locations(Instrument().visit(tree))
             return compile(tree, self.path, "exec", dont_inherit=True)
         except (RecursionError, MemoryError):   # nested too deeply after the change
@@ -339,7 +332,7 @@ class SourceWriter:
         if issubclass(kind, pathlib.PurePath) and kind.__module__[:7] == "pathlib":
             return f"{self.imported('pathlib', 'Path')}({self.text(str(value), depth)})"
         if issubclass(kind, type) or kind in (types.FunctionType, types.BuiltinFunctionType):
-            return self.definition(value, depth)
+            return self.definition(value)
         raise Opaque(kind.__name__)
 
     def by_repr(self, kind, value, depth):
@@ -376,9 +369,8 @@ class SourceWriter:
         if line not in self.lines:
             self.lines.append(line)
 
-    def definition(self, value, depth):
-        """Return the name of a class or function: from the builtins, another library, or a test,
-        whose source is then added as a line."""
+    def definition(self, value):
+        """Return the name of a class or function of the builtins or of another library."""
         module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", "")
         if getattr(builtins, name, None) is value:
             return name
@@ -388,56 +380,12 @@ class SourceWriter:
             raise Opaque("a method of a builtin")
         found = sys.modules.get(module or "")
         file = getattr(found, "__file__", None)
-        if found and file not in self.recorder.tests:
-            is_private = any(part[:1] == "_" for part in (*module.split("."), name))
-            if self.recorder.is_own(file) or is_private or getattr(found, name, None) is not value:
-                raise Opaque("private")
-            return self.imported(module, name)
-        return self.of_test(value, depth)
-
-    def of_test(self, value, depth):
-        """Return the name of a function or class that a test defines, or its lambda."""
-        source, tree = self.recorder.source_of(value)
-        if any(isinstance(one, (ast.Import, ast.ImportFrom)) for one in ast.walk(tree)):
-            raise Opaque("an import")   # it may import a module of tests
-        if isinstance(value, types.FunctionType):
-            cells = zip(value.__code__.co_freevars, value.__closure__ or ())  # noqa: B905
-            scope = {**value.__globals__, **{key: cell.cell_contents for key, cell in cells}}
-        else:
-            scope = vars(sys.modules[value.__module__])
-        bound = {one.arg for one in ast.walk(tree) if isinstance(one, ast.arg)}
-        bound |= {one.id for one in ast.walk(tree) if isinstance(one, ast.Name)
-                  and not isinstance(one.ctx, ast.Load)}
-        name = getattr(tree, "name", "")
-        free = {one.id for one in ast.walk(tree) if isinstance(one, ast.Name)} - bound - {name}
-        for key in sorted(free):
-            if key in scope and not key.startswith("__") and not hasattr(builtins, key):
-                text = self.text(scope[key], depth)
-                if text != key:
-                    self.need(f"{key} = {text}")
-            elif not hasattr(builtins, key):
-                raise Opaque(key)
-        if not name:
-            return f"({source})"
-        self.need(source)
-        return name
-
-
-@functools.lru_cache(None)
-def definitions(data):
-    """Return the definitions in a test file: classes by ("ClassDef", name), functions and lambdas
-    by (kind, first line)."""
-    found = collections.defaultdict(list)
-    with warnings.catch_warnings():   # the test may look at those that it gets
-        warnings.simplefilter("ignore")
-        tree = ast.parse(data)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef):
-            found["ClassDef", node.name].append(node)
-        elif isinstance(node, (ast.FunctionDef, ast.Lambda)):
-            first, = [*getattr(node, "decorator_list", ()), node][:1]
-            found[type(node).__name__, first.lineno].append(node)
-    return found
+        if found is None or file in self.recorder.tests:
+            raise Opaque("of a test")
+        is_private = any(part[:1] == "_" for part in (*module.split("."), name))
+        if self.recorder.is_own(file) or is_private or getattr(found, name, None) is not value:
+            raise Opaque("private")
+        return self.imported(module, name)
 
 
 # the recorder ------------------------------------------------------------------------------------
@@ -450,7 +398,6 @@ class CallRecorder:
             settings = json.load(file)
         self.source = settings["source"].rstrip("/") + "/"
         self.tests = {self.source + path for path in settings["tests"]}
-        self.only = set(settings["only"])
         out = os.open(os.path.join(FOLDER, "data", uuid.uuid4().hex + ".jsonl"),
                       os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self.out = fcntl.fcntl(out, fcntl.F_DUPFD_CLOEXEC, 500)   # a number that no test will use
@@ -458,7 +405,7 @@ class CallRecorder:
         self.pid, self.test = os.getpid(), ""
         self.n = self.first = MAX_OF_RUN * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
         self.thread = threading.local()
-        self.n_modules, self.paths, self.sources = 0, {}, {}
+        self.n_modules, self.paths = 0, {}
         self.origins = {}        # {id: (event, its path in the result, what returns the object)}
         self.plain = {}          # {event: earlier values of arguments that it may change}
         self.counts = collections.Counter()
@@ -496,27 +443,6 @@ class CallRecorder:
         if self.source[:-1] in text or any(folder + "/" in text for folder in self.folders):
             raise Opaque("a path")
         return text
-
-    def source_of(self, value):
-        """Return (source, tree) of a function or class of a test. Raise Opaque if it is long,
-        decorated, or not the only one on its line."""
-        if issubclass(type(value), type):
-            file = getattr(sys.modules.get(value.__module__), "__file__", None)
-            key = "ClassDef", value.__name__
-        else:
-            file = value.__code__.co_filename
-            kind = "Lambda" if value.__name__ == "<lambda>" else "FunctionDef"
-            key = kind, value.__code__.co_firstlineno
-        data = self.sources.get(file, b"")
-        found = definitions(data)[key]
-        if len(found) != 1 or getattr(found[0], "decorator_list", None):
-            raise Opaque("a definition")
-        source = ast.get_source_segment(data.decode("utf-8", "replace"), found[0])
-        if found[0].col_offset and not isinstance(found[0], ast.Lambda):
-            source = re.sub(f"(?m)^ {{{found[0].col_offset}}}", "", source)
-        if source is None or source.count("\n") >= MAX_DEF:
-            raise Opaque("long")
-        return source, found[0]
 
     # names
 
@@ -796,16 +722,3 @@ def pytest_runtest_logreport(report):
     """Note each test that did not pass: its calls do not become facts."""
     if recorder is not None and report.outcome != "passed":
         recorder.write({"failed": report.nodeid})
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items):
-    """Keep only the tests that were asked for."""
-    if recorder is not None and recorder.only:
-        items[:] = [item for item in items if recorder.only.intersection(names_of(item.nodeid))]
-
-
-def names_of(nodeid):
-    """Return the names that a report may use for a test."""
-    parts = mangle_test_address(nodeid)
-    return nodeid, ".".join(parts[:-1]) + "::" + parts[-1]

@@ -41,20 +41,19 @@ async function main (folder) {
 }
 
 async function answered (jobs, runners) {
-  const answers = jobs.map(() => null)
-  for (const round of [0, 1]) {
-    const left = [...jobs.keys()].filter(n => !answers[n] && jobs[n].tries[round])
-    const half = left.length >> 1
-    const orders = [left, [...left].reverse(), [...left.slice(half), ...left.slice(0, half)]]
-    const runs = jobs.map(() => [])
-    await Promise.all(runners.map(async (runner, at) => {
-      for (const n of orders[at]) {
-        runs[n].push(await runner.run(...jobs[n].tries[round], jobs[n].recorded))
-      }
-    }))
-    for (const n of left) answers[n] = agreed(runs[n], jobs[n].tries[round][0])
-  }
-  for (const n of jobs.keys()) {
+  const answers = []
+  const all = [...jobs.keys()]
+  const half = all.length >> 1
+  const orders = [all, [...all].reverse(), [...all.slice(half), ...all.slice(0, half)]]
+  const runs = jobs.map(() => [])
+  await Promise.all(runners.map(async (runner, at) => {
+    for (const n of orders[at]) {
+      const { lines, last, recorded } = jobs[n]
+      runs[n].push(await runner.run(lines, last, recorded))
+    }
+  }))
+  for (const n of all) {
+    answers[n] = agreed(runs[n], jobs[n].lines)
     if (answers[n] && jobs[n].prune) answers[n] = await pruned(answers[n], runners)
   }
   return answers

@@ -4,12 +4,12 @@ expressions.
     python3 replay_calls.py FOLDER
 
 FOLDER/jobs.json has `source`, the folder of the project; `seconds` for a script and `total_s` for
-all; and `jobs`. A job has `tries`, each [lines, last expression]; the outcome that was `recorded`,
-or null; and whether its lines are to be pruned. Each of three processes imports the project once
-and forks for each script: with another seed for hashes, in another working directory, the third
-with a clock 400 days later. FOLDER/answers.json gets for each job the first try whose outcome is as
-recorded and the same in all three processes, or null. It runs on Python 3.9 and later and imports
-nothing from its package.
+all; and `jobs`. A job has the `lines` of a script; its `last` expression, or "" where the last line
+may raise and nothing is printed; the outcome that was `recorded`, or null; and whether its lines
+are to be pruned. Each of three processes imports the project once and forks for each script: with
+another seed for hashes, in another working directory, the third with a clock 400 days later.
+FOLDER/answers.json gets for each job its script and outcome, if this is as recorded and the same in
+all three processes, or null. It runs on Python 3.9 and later and imports nothing from its package.
 """
 import collections
 import datetime
@@ -47,22 +47,16 @@ def main(folder):
 
 def answered(job, workers):
     """Return the answer to a job (its script, pruned if wanted, with its outcome) or None."""
-    for lines, last in job["tries"]:
-        first = workers[0].run(lines, last, job["recorded"])
-        if not is_agreed(first):
-            continue
-        last = first.get("last", last)
-        if job["prune"]:
-            lines = pruned(lines, last, first, workers[0])
-        runs = [worker.run(lines, last, None, observe=worker is workers[0]) for worker in workers]
-        if all(told(run) == told(first) for run in runs):
-            return {**runs[0], "lines": lines, "last": last}
-    return None
-
-
-def is_agreed(outcome):
-    """Return whether an outcome is a value or an exception that may be shown."""
-    return outcome["kind"] in ("value", "raises") and outcome.get("agrees", True)
+    lines = job["lines"]
+    first = workers[0].run(lines, job["last"], job["recorded"])
+    if first["kind"] not in ("value", "raises") or not first.get("agrees", True):
+        return None
+    last = first["last"]
+    if job["prune"]:
+        lines = pruned(lines, last, first, workers[0])
+    runs = [worker.run(lines, last, None, observe=worker is workers[0]) for worker in workers]
+    is_same = all(told(run) == told(first) for run in runs)
+    return {**runs[0], "lines": lines, "last": last} if is_same else None
 
 
 def told(outcome):
@@ -223,16 +217,19 @@ def outcome_of(lines, last, recorded, observe, source):
         sys.setprofile(ran.enter)
         sys.settrace(ran.trace)
     try:
-        for line in lines:
+        for line in lines[:-1]:
+            exec(line, names)
+        for line in lines[-1:]:
+            is_last = not last
             exec(line, names)
         is_last = True
-        value = eval(compile(last, "<last>", "eval"), names)
+        value = eval(compile(last or "None", "<last>", "eval"), names)
         if hasattr(type(value), "__next__"):
             last = f"list({last})"
             value = list(value)
         if type(value) in (set, frozenset) and len({*map(type, value)}) == 1:
             last, value = f"sorted({last})", sorted(value)
-        text = repr(value)
+        text = repr(value) if last else ""
     except Exception as error:
         sys.settrace(None)
         sys.setprofile(None)

@@ -205,9 +205,9 @@ def _suite(task: Task, config: Object) -> Iterator[Fault]:
 
 
 def _hidden(task: Task) -> Iterator[Fault]:
-    """Check that tests/test.patch creates exactly the hidden tests or, for a pull request, whose
-    image has earlier ones, that it turns them into the hidden tests. Tasks with visible tests have
-    no such patch.
+    """Check that tests/test.patch creates exactly the hidden tests or, where the image has a part
+    of a file or an earlier one, that it turns that into the hidden tests. Tasks with visible tests
+    have no such patch.
     """
     hidden, patch = hidden_in(task), text_in(task.tests, TEST_PATCH)
     if not patch and task.about.get("tests_visible"):
@@ -216,11 +216,9 @@ def _hidden(task: Task) -> Iterator[Fault]:
         wanted, actual = dict(files_of(diff_of({}, hidden))), dict(files_of(patch))
     except (UnsafeArchive, ValueError):
         wanted, actual = {}, {HIDDEN: ""}
-    differing = sorted({path for path, _ in wanted.items() ^ actual.items()})
-    if task.kind == PULL_REQUEST:
-        differing = sorted({*wanted} ^ {*actual} | {
-            hunk.path for hunk in hunks_of(patch)
-            if "\n".join(hunk.new) not in hidden.get(hunk.path, b"").decode(errors="replace")})
+    differing = sorted({*wanted} ^ {*actual} | {
+        hunk.path for hunk in hunks_of(patch)
+        if "\n".join(hunk.new) not in hidden.get(hunk.path, b"").decode(errors="replace")})
     if differing:
         yield Fault(f"tests/{TEST_PATCH}", f"does not create the files in tests/{HIDDEN}/: "
                     f"{printable(', '.join(differing))}",

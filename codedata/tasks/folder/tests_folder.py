@@ -62,7 +62,7 @@ def suite_tests(test_script: str, hidden: Files | None = None, *, workdir: str =
 def case_files(cases: Sequence[tuple[list[str], str, str]]) -> TestFiles:
     """Return the files of tests/cases/: scripts that the verifier runs beside the tests, and their
     expected outcomes, in a file that they cannot read."""
-    jobs = [ReplayJob([(code[:-1], code[-1])]) for code, *_ in cases]
+    jobs = [ReplayJob(code[:-1], code[-1]) for code, *_ in cases]
     given = given_to_run(WORKDIR, jobs, CASE_S, CASES_S)
     name = "replay_calls.py"
     return {f"{CASES}/jobs.json": _json(given), f"{CASES}/{name}": text_of(

@@ -44,7 +44,6 @@ class Screened:
     how: str = "full"        # swap | import: in a warm sandbox; full: all tests in a fresh one
     n_run: int = 0           # tests that ran
     seconds: Seconds = 0.0   # of the run
-    new_messages: list[str] = field(default_factory=list)   # of the kind's linter, if it has one
     not_run: list[str] = field(default_factory=list)   # tests that the suite did not reach
     is_cut: bool = False     # the suite was ended before its end
 

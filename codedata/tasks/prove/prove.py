@@ -3,10 +3,13 @@ others still pass, and in an image for agents the reverse of the change, the gol
 pass.
 
 Each run is of the whole suite, in a fresh container without network. One run without the change is
-shared by all candidates. A candidate's own proof takes five runs: one with the change in the image
-of env/; then, in the task's own image, three with the gold and one without it. In the run without
-the gold, exactly the tests that failed in the run with the change have to fail. This run replaces
-repeated runs in the image of env/, since it shows the same and tests the task's image, too.
+shared by all candidates. A candidate's own proof takes six runs: one with the change in the image
+of env/; then, in the task's own image, one without the hidden tests, three with the gold and one
+without it. Where a kind reduces its golds, up to MAX_RUNS runs show first which hunks of the
+reverse are needed. In the run without the gold, exactly the tests that failed in the run with the
+change have to fail. It replaces repeated runs in the image of env/, since it shows the same and
+tests the task's image, too. Without the hidden tests, the other ones have to pass: else more tests
+are hidden, or none.
 
 Tests that are flaky according to env/, or that need the network, do not count. The proof holds for
 what these runs showed, with the script that graders run. Not promised: that a test with the same
@@ -45,6 +48,8 @@ from codedata.tasks.kinds import Candidate, Kind, PatchKind
 from codedata.tasks.prove.first_run import FirstRun, Graded, first_run, row_of
 from codedata.tasks.prove.grade import Grader
 from codedata.tasks.prove.graded_runs import NotRewarded, prove_gold
+from codedata.tasks.prove.hidden_tests import without_tests
+from codedata.tasks.prove.smallest import healed_files
 from codedata.tasks.prove.suite_outcomes import (
     PASSED,
     check_drift,
@@ -78,8 +83,6 @@ class Baseline:
     after: Files = field(default_factory=dict)
     shown: Files = field(default_factory=dict)
     tests: Files = field(default_factory=dict)
-    # by hidden files: the tests that pass without them, from the first candidate that hides them
-    passed_without: dict[frozenset[str], set[str]] = field(default_factory=dict)
 
 
 class PatchProver:
@@ -105,15 +108,19 @@ class PatchProver:
         first = self._run_broken(counted, candidate, baseline, label)
         if reason := kind.refusal(candidate, first, label, environment, *joined):
             raise Excluded(reason, name)
+        bug = first
+        if kind.reduces_gold(candidate):
+            bug = replace(first, before=healed_files(first, lambda patch: self._run_patched(
+                counted, patch, baseline, label)))
         cases, held_out = kind.cases(
-            candidate, first, self._factory, label, environment, *joined)
+            candidate, bug, self._factory, label, environment, *joined)
         begin_step("its image", 3, STEPS)
-        image, hidden, visible = self._hide_tests(counted, candidate, first, baseline, label)
-        gold, change = diff_of(first.after, first.before), diff_of(first.before, first.after)
+        image, hidden, left, visible = self._hide_tests(counted, first, baseline, label)
+        gold, change = diff_of(bug.after, bug.before), diff_of(bug.before, bug.after)
         verifier = SuiteVerifier(
             # if only listed files count, results are not read from output that these can print
             counted.test_script, baseline.reads if counts is None else READS[0], hidden,
-            "" if visible else diff_of(baseline.shown, hidden),
+            "" if visible else diff_of(left, hidden),
             [*map(escaped_name, first.fail_to_pass)], [*map(escaped_name, first.pass_to_pass)],
             counts, cases=cases, needs_cases=kind.needs_cases)
         if traces := self._traces_in(image, counted, gold, verifier.test_patch):
@@ -121,7 +128,7 @@ class PatchProver:
                            f"{named(traces)}", name)
         task, rows = self._run_task(candidate, verifier, (gold, change), image, first, label)
         kept = self._factory.keep(image.name, image_name(images_of(kind), name))
-        about, shown = kind.described(candidate, first, environment, *joined)
+        about, shown = kind.described(candidate, bug, environment, *joined)
         task = with_about(
             with_image(task, kept.name), repo=environment.repo, split=environment.repo,
             source_commit=environment.base_commit, task_commit=image.base_commit,
@@ -185,52 +192,52 @@ class PatchProver:
 
     def _run_broken(self, environment: Environment, candidate: Candidate, baseline: Baseline,
                     label: str) -> FirstRun:
-        """Run the suite with the change in the image of env/, and return the run. Raise Excluded if
-        it shows that the change cannot become a task."""
-        script = eval_script(suite_tests(environment.test_script, reads=baseline.reads))
+        """Return the run of the suite with the change. Raise Excluded if it shows that the change
+        cannot become a task."""
         begin_step("tests with the patch", 2, STEPS)
-        first = first_run(environment, candidate.diff, self._factory, label, self._rules,
-                          graded=Graded(script, baseline.statuses))
-        if first.screened.reason:
-            raise Excluded(first.screened.reason, candidate.name)
+        first = self._run_patched(environment, candidate.diff, baseline, label)
+        if reason := first.screened.reason:
+            raise Excluded(reason, candidate.name)
         return first
+
+    def _run_patched(self, environment: Environment, patch: str, baseline: Baseline,
+                     label: str) -> FirstRun:
+        """Run the suite with a patch in the image of env/, and return the run."""
+        script = eval_script(suite_tests(environment.test_script, reads=baseline.reads))
+        return first_run(environment, patch, self._factory, label, self._rules,
+                         graded=Graded(script, baseline.statuses))
 
     # the image -----------------------------------------------------------------------------------
 
-    def _hide_tests(self, environment: Environment, candidate: Candidate, first: FirstRun,
-                    baseline: Baseline, label: str) -> tuple[TaskImage, Files, str]:
+    def _hide_tests(self, environment: Environment, first: FirstRun, baseline: Baseline,
+                    label: str) -> tuple[TaskImage, Files, Files, str]:
         """Return (the image of a task; the files of its failing tests, which graders put back after
-        the agent's work; why the agent can see these tests, or "")."""
-        def image_without(hidden: Files) -> TaskImage:
-            """Make an image with the change and without the hidden files."""
-            patch = diff_of({**first.before, **hidden}, first.after)
-            return self._derive(environment, patch, label)
-
-        places = {baseline.files[test] for test in first.fail_to_pass}
+        the agent's work; what the image has of these files; why the agent can see the failing
+        tests, or ""). A file stays without them if other tests in it pass then."""
+        failing = {place_of(test, baseline.texts) for test in first.fail_to_pass}
+        places = {path for path, _ in failing}
         tests = {path: baseline.texts[path] for path in sorted(places - {"", *first.before})
                  if is_text(baseline.texts[path])}
         visible = "" if tests.keys() == places else "some failing tests have no file of their own"
         if not self._kind.hides_tests:
             visible = "[bug] hide_tests is off"
-        image = image_without({} if visible else tests)
-        if visible:
-            return image, tests, visible
-        # all tests that the change fails are in these files, so the change does not matter here:
-        # which tests pass without the files is the same for all candidates that hide them
-        hidden = frozenset(tests)
-        if hidden not in baseline.passed_without:
+        parts = {path: part for path, text in tests.items() if (part := without_tests(
+            path, text, {name.encode() for file, name in failing if file == path}))}
+        for left in () if visible else (parts, {}):
+            image = self._derive(environment, diff_of({**first.before, **tests},
+                                                      {**first.after, **left}), label)
             script = eval_script(suite_tests(environment.test_script, workdir=WORKDIR,
                                              reads=baseline.reads))
             run = self._run_image(image.name, script, label)[0]
-            baseline.passed_without[hidden] = {case.name for case in run.results
-                                                if case.status == PASSED}
-        lost = [test for test in first.pass_to_pass if baseline.files[test] not in tests
-                and test not in baseline.passed_without[hidden]]
-        if not lost:
-            return image, tests, ""
-        return (image_without({}), tests,
-                "hiding the files of the failing tests breaks other tests: "
-                f"{named(lost)}")
+            passed = {case.name for case in run.results if case.status == PASSED}
+            lost = [test for test in first.pass_to_pass if test not in passed
+                    and baseline.files[test] not in tests.keys() - left.keys()
+                    and place_of(test, tests) not in failing]
+            if not lost:
+                return image, tests, left, ""
+            visible = f"hiding the files of the failing tests breaks other tests: {named(lost)}"
+        image = self._derive(environment, diff_of(first.before, first.after), label)
+        return image, tests, {}, visible
 
     def _derive(self, environment: Environment, patch: str, label: str) -> TaskImage:
         """Make a task's image, with a patch applied."""

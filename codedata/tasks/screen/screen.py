@@ -20,17 +20,17 @@ from signal import SIGXCPU
 
 from codedata.bounded import read_bounded
 from codedata.code.entities import is_test_file
-from codedata.code.patches import Edit, edited, edits_of
+from codedata.code.patches import Edit, edits_of
 from codedata.disk.locks import temporary_folder
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.records import Coverage, Environment, Seconds, parse
 from codedata.run.talk import begin_step, current_step
-from codedata.sandbox import Sandbox, SandboxDied
+from codedata.sandbox import ClosesAtExit, Sandbox, SandboxDied
 from codedata.sandbox.archives import Bounds
 from codedata.sandbox.factory import SandboxFactory
 from codedata.suites.contexts import sources_in
 from codedata.suites.environments import open_environment
-from codedata.suites.source import Files, is_text
+from codedata.suites.source import is_text
 from codedata.suites.suite import CRASHED, PLUGINS, place_plugin, run_script
 from codedata.tasks.prove.first_run import Screened, ScreeningRules
 from codedata.tasks.prove.suite_outcomes import PASSED, SuiteOutcome, known_results
@@ -50,8 +50,7 @@ READ_EVERY_S = 2.0         # how often the driver's answers are read while it ru
 WHOLE_SUITE = "the whole suite runs for each candidate"
 
 
-# by diff: the result, with the changed files before and after
-Found = dict[str, tuple[Screened, Files, Files]]
+Found = dict[str, Screened]   # by diff
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +103,7 @@ class UnchangedRun:
     modules: list[str]           # imported modules that are not the project's
 
 
-class Screener:
+class Screener(ClosesAtExit):
     """Judge changes of one environment. It keeps a sandbox open until close()."""
 
     def __init__(self, environment: Environment, coverage: Coverage, limit_s: float,
@@ -125,12 +124,6 @@ class Screener:
         self._unchanged: UnchangedRun | None = None
         self._has_died = False                 # whether the sandbox ended while the driver ran
 
-    def __enter__(self) -> Screener:
-        return self
-
-    def __exit__(self, *exc) -> None:
-        self.close()
-
     @property
     def note(self) -> str:
         """Return why some tests that may notice a change are not used, or ""."""
@@ -150,7 +143,7 @@ class Screener:
         `why_none` says why no diff can be judged here."""
         shown: dict[str, Screened] = {}
         for found, in_doubt in self.verdicts(diffs):
-            shown |= {diff: screened for diff, (screened, _, _) in found.items()}
+            shown |= found
             for diff in in_doubt:
                 del shown[diff]
             current_step().count = f"{len(shown)} of {len(diffs)}"
@@ -295,11 +288,7 @@ class Screener:
                     continue
                 left.pop(last, None)
                 if not is_dirty and answer.how != "suite":
-                    edits = changes[last].edits
-                    found[last] = (
-                        self._read(answer, changes[last]),
-                        {path: self._texts[path].encode() for path in edits},
-                        {path: edited(self._texts[path], edits[path]).encode() for path in edits})
+                    found[last] = self._read(answer, changes[last])
             seen += found
             yield found, []
         is_lost = bool(left) or is_dirty

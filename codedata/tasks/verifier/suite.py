@@ -265,10 +265,12 @@ def outcomes(config: dict, tests: str, work: Files, log: str
     """Return (exit code of the test script, {escaped name: status}) of the source with an agent's
     work and the hidden tests. Raise TimeoutError or Forged."""
     source = os.path.realpath(config["workdir"])
-    place_hidden(os.path.join(tests, "hidden"), source, config["programs"])
+    hidden = os.path.join(tests, "hidden"), source, config["programs"]
+    place_hidden(*hidden)
     canary = placed_canary(config["canary"], source) if config["canary"] else ""
     if config["user"]:
         hand_over(config, work, source)
+        place_hidden(*hidden)   # an agent's work may have one of these paths
     exit_code = run_tests(config, tests, log)
     found = statuses(config, tests, log)
     of_canary = [status for name, status in found.items() if name.endswith(f"::{canary}")]

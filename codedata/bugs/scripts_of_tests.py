@@ -1,0 +1,450 @@
+"""Turn failing tests of Python into scripts that a user could write: the statements of the test
+with what they need from its files.
+
+Fixtures, parameters, setUp() and helpers that assert are filled in. What an assertion compares
+becomes the last expression of a script; each other statement becomes the last of one that may end
+in an error. Nothing runs here, and what is filled in may be wrong: a script counts only where it is
+run and shows the bug. No script has a name of the test framework.
+"""
+from __future__ import annotations
+
+import ast
+import copy
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from doctest import DocTestParser
+from itertools import islice, product, zip_longest
+from pathlib import PurePosixPath
+from textwrap import indent
+
+from codedata.suites.recorded_calls import UNTOLD, ReplayJob
+from codedata.suites.test_results import place_of
+
+Names = dict[str, ast.stmt]   # what defines a name
+MAX_TESTS = 40             # that are read
+MAX_ROWS = 6               # sets of parameters that a test's id may mean
+MAX_UNROLLED = 20          # turns of a loop
+MAX_SCRIPTS = 60           # of a test
+MAX_DEPTH = 6              # of helpers that call helpers
+MAX_LINE, MAX_SHORT = 90, 20   # characters of an expression with what replaces a name; of a literal
+FRAMEWORK = re.compile(r"\b(?:pytest|nose|hypothesis|unittest(?!\.mock| import mock)|monkeypatch|"
+                       r"capsys|caplog|recwarn|mocker)\b")
+EXAMPLES = "test"          # the function whose body are the examples of a doctest
+SET_UP = ("setUpClass", "setup_class", "setUp", "setup_method")
+RAISES = ("raises", "assertRaises", "assertRaisesRegex")
+WARNS = ("warns", "deprecated_call", "assertWarns", "assertWarnsRegex", "catch_warnings")
+CAUGHT = "[f'{one.category.__name__}: {one.message}' for one in caught]"
+CATCH = """import warnings
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter('always')
+"""
+FOLDER = """@pytest.fixture
+def fixture():
+    import pathlib
+    import tempfile
+    return pathlib.Path(tempfile.mkdtemp())
+"""
+FIXTURES = {name: ast.parse(FOLDER).body[0] for name in ("tmp_path", "tmpdir")}
+SHOWN = ast.Call | ast.Compare | ast.Name | ast.Attribute | ast.Subscript | ast.BinOp | ast.UnaryOp
+BLOCKS = ast.With | ast.For | ast.If | ast.Try
+IMPORTS = ast.Import | ast.ImportFrom
+
+
+def jobs_of_tests(tests: Collection[str], files: Mapping[str, str], sources: Mapping[str, str]
+                  ) -> list[ReplayJob]:
+    """Return the jobs of the scripts that tests (ids of pytest) are turned into; the tests take
+    turns. `files` are the texts of the files of tests, `sources` of others, which may have
+    doctests, by path."""
+    found = []
+    for test in islice(tests, MAX_TESTS):
+        path, name = place_of(test, files)
+        with suppress(SyntaxError, ValueError, RecursionError, LookupError):
+            given = files if path else {"": _doctest(*place_of(test, sources), sources)}
+            found.append([*islice(_Test(test, path, name or EXAMPLES, given).scripts(),
+                                  MAX_SCRIPTS)])
+    scripts = [one for turn in zip_longest(*found) for one in turn if one]
+    return [ReplayJob([*lines], last) for lines, last in dict.fromkeys(scripts)]
+
+
+def tidied(lines: Sequence[str], last: str) -> tuple[list[str], str]:
+    """Return a script that imports what it uses, without branches that are never taken and names
+    that say nothing: for other names, for short literals that are used once, and for a value that
+    the last expression alone uses, if the line before it gives the name."""
+    nodes = _Folded().visit(ast.parse("\n".join([*lines, last]))).body
+    for at in reversed(range(len(nodes) - 1)):
+        if _is_needless(nodes, at, bool(last)):
+            filled = _Filled({nodes[at].targets[0].id: nodes[at].value})
+            nodes[at:] = map(filled.visit, nodes[at + 1:])
+    used = [name for node in nodes for name in _loaded(node)]
+    for node in nodes:
+        if isinstance(node, IMPORTS):
+            node.names = [one for one in node.names if _imported(one) in used]
+    if nodes and isinstance(nodes[-1], ast.Assign):
+        nodes[-1] = ast.Expr(nodes[-1].value)
+    texts = [_text(node) for node in nodes if getattr(node, "names", True)]
+    return (texts[:-1], texts[-1]) if last else (texts, "")
+
+
+def _is_needless(nodes: Sequence[ast.stmt], at: int, is_told: bool) -> bool:
+    """Return whether the name that a statement gives says nothing: tidied()."""
+    match nodes[at]:
+        case ast.Assign([ast.Name(name)], value):
+            is_one = [one for node in nodes for one in _loaded(node)].count(name) == 1
+            known = {name, getattr(value, "id", name)}
+            bound = [one for node in nodes for one in known & _bound(node)]
+            if len(bound) == len({*bound}) and (len(known) == 2 or (
+                    is_one and not _loaded(value) and len(_text(value)) <= MAX_SHORT)):
+                return True
+            return (is_told and at == len(nodes) - 2 and is_one
+                    and len(_text(value)) + len(_text(nodes[-1])) <= MAX_LINE)
+    return False
+
+
+class _Test:
+    """Make the scripts of a test."""
+
+    def __init__(self, test: str, path: str, name: str, files: Mapping[str, str]):
+        self._label = f"-{test.partition('[')[2][:-1]}-"
+        self._names: Names = {**FIXTURES}
+        for folder in reversed(PurePosixPath(path).parents):
+            if str(folder / "conftest.py") in files:
+                self._names |= _names_in(str(folder / "conftest.py"), files)
+        self._names |= _names_in(path, files)
+        *owners, name = name.split(".")
+        decorators = []
+        for owner in owners:
+            node = self._names[owner]
+            decorators += node.decorator_list
+            self._names |= _names_of_class(node, self._names)
+        self._node = self._names[name]
+        self._decorators = [*decorators, *self._node.decorator_list]
+
+    def scripts(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Yield (lines, last expression or "") for what can be told of the test."""
+        for row in islice(self._rows(), MAX_ROWS):
+            names = [*SET_UP, *(arg.arg for arg in self._node.args.args if arg.arg not in row)]
+            body = [one for name in names for one in self._given_by(name)]
+            body += _filled(self._node.body, row)
+            for before, last in self._told(body, []):
+                yield from self._script(before, last)
+
+    def _rows(self) -> Iterator[dict[str, ast.expr]]:
+        """Yield the sets of parameters, by name, that the test's id may mean: of each decorator the
+        ones of which it has most parts."""
+        sides = []
+        for node in self._decorators:
+            if isinstance(node, ast.Call) and _word(node) == "parametrize":
+                names, rows = node.args[:2]
+                names = ast.literal_eval(names)
+                text = names if isinstance(names, str) else ",".join(names)
+                target = ast.parse(text.strip(" ,"), mode="eval").body
+                fits = defaultdict(list)
+                for n, one in enumerate(getattr(self._value(rows), "elts", [])):
+                    row = _row(target, one)
+                    fits[sum(f"-{_part(name, value, n)}-" in self._label
+                             for name, value in row.items())].append(row)
+                sides.append(fits[max(fits, default=0)])
+        for row in product(*sides):
+            yield {key: value for one in row for key, value in one.items()}
+
+    def _value(self, node: ast.expr) -> ast.expr:
+        """Return the value of a name that the file gives it, or the expression itself."""
+        given = self._names.get(node.id) if isinstance(node, ast.Name) else None
+        return given.value if isinstance(given, ast.Assign | ast.AnnAssign) else node
+
+    def _given_by(self, name: str) -> list[ast.stmt]:
+        """Return the statements of a fixture or a method that prepares tests, up to its yield."""
+        node = self._names.get(name)
+        if not isinstance(node, ast.FunctionDef):
+            return []
+        given = [one for arg in node.args.args for one in self._given_by(arg.arg)]
+        return [*given, *_up_to_return(node.body, [ast.Name(name, ast.Store())])]
+
+    def _told(self, body: list[ast.stmt], before: list[ast.stmt]
+              ) -> Iterator[tuple[list[ast.stmt], ast.expr | None]]:
+        """Yield (statements, last expression or None) for each thing that a body may tell, and add
+        to `before` what later statements may need."""
+        for node in (part for one in body for part in self._unfolded(one)):
+            if isinstance(node, BLOCKS) and _asserts(node):
+                yield from self._in_block(node, before)
+            else:
+                yield from self._of_statement(node, before)
+
+    def _of_statement(self, node: ast.stmt, before: list[ast.stmt]) -> Iterator[tuple]:
+        """Yield what an assertion or another statement tells."""
+        told = node.value if isinstance(node, ast.Expr) else node
+        if _is_assertion(told):
+            yield from ((before, one) for one in _asserted(told))
+        elif not isinstance(told, ast.Constant):
+            if isinstance(node, ast.Assign | ast.Expr):
+                yield before, node.value
+            if _loaded(node):
+                yield [*before, node], None
+            before.append(node)
+
+    def _unfolded(self, node: ast.stmt, depth: int = 0) -> list[ast.stmt]:
+        """Return a statement, or the body, with the arguments filled in, of the helper that it
+        calls, if this returns nowhere but at its end."""
+        call = getattr(node, "value", None)
+        helper = self._names.get(_text(call.func)) if isinstance(call, ast.Call) else None
+        if not isinstance(helper, ast.FunctionDef) or helper.decorator_list or depth == MAX_DEPTH:
+            return [node]
+        ends = [one for one in ast.walk(helper) if isinstance(one, ast.Return | ast.Yield)]
+        if ends not in ([], helper.body[-1:]):
+            return [node]
+        args = [one.arg for one in helper.args.args]
+        defaults = helper.args.defaults
+        values = dict(zip(args[len(args) - len(defaults):], defaults, strict=True))
+        values |= dict(zip(args, call.args, strict=False))
+        values |= {one.arg: one.value for one in call.keywords if one.arg}
+        body = _up_to_return(_filled(helper.body, values), getattr(node, "targets", []))
+        return [part for one in body for part in self._unfolded(one, depth + 1)]
+
+    def _in_block(self, node: ast.stmt, before: list[ast.stmt]) -> Iterator[tuple]:
+        """Yield what a compound statement with assertions may tell: running tells whether its body
+        is right without it."""
+        rows = [{}]
+        if isinstance(node, ast.If):   # the other branch, too
+            yield from self._told(node.orelse, [*before])
+        if isinstance(node, ast.For):
+            elements = getattr(self._value(node.iter), "elts", [])
+            rows = [_row(node.target, one) for one in elements[:MAX_UNROLLED]]
+        elif isinstance(node, ast.With):
+            word = _word(node.items[0].context_expr)
+            if word in RAISES:
+                yield from self._told(node.body, [*before])
+                before.append(ast.Try(node.body, [ast.ExceptHandler(
+                    ast.Name("Exception", ast.Load()), None, [ast.Pass()])], [], []))
+                return
+            if word in WARNS:
+                catch = ast.parse(f"{CATCH}    pass").body
+                catch[1].body[1:] = node.body
+                yield [*before, *catch], ast.parse(CAUGHT, mode="eval").body
+            else:
+                before += [ast.Assign([one.optional_vars], one.context_expr)
+                           for one in node.items if one.optional_vars]
+        for row in rows:
+            yield from self._told(_filled(node.body, row), before)
+
+    def _script(self, before: list[ast.stmt], last: ast.expr | None
+                ) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Yield the script of statements, with the definitions that they need; nothing if it needs
+        the test framework."""
+        *before, end = [*before, *(self._unfolded(ast.Expr(last)) if last else ())]
+        if self._is_foreign(end):
+            return
+        kept = [node for node in before if not self._is_foreign(node)]
+        needed: set[ast.stmt] = set()
+        left: list[ast.AST] = [*kept, end]
+        while left:
+            found = {self._names[name] for name in _loaded(left.pop()) if name in self._names}
+            left += found - needed
+            needed |= found
+        first = [node for node in sorted(needed, key=[*self._names.values()].index)
+                 if not self._is_foreign(node)]
+        lines = [*map(_text, sorted([*first, *kept], key=lambda node: not isinstance(
+            node, IMPORTS)))]
+        lines, text = tidied(lines, _text(end)) if last else tidied([*lines, _text(end)], "")
+        yield tuple(lines), text
+
+    def _is_foreign(self, node: ast.AST) -> bool:
+        """Return whether a statement names the test framework."""
+        known = map(self._names.get, _loaded(node))
+        return any(FRAMEWORK.search(_text(one)) for one in (node, *known)
+                   if one is node or isinstance(one, IMPORTS))
+
+
+# files -------------------------------------------------------------------------------------------
+
+def _doctest(path: str, name: str, sources: Mapping[str, str]) -> str:
+    """Return a file of tests whose function EXAMPLES has the examples of a docstring."""
+    tree = ast.parse(sources[path])
+    doc, = [ast.get_docstring(one) for one in ast.walk(tree)
+            if getattr(one, "name", "") == name.rpartition(".")[2]]
+    code = "".join(one.source for one in DocTestParser().get_examples(doc))
+    stem = PurePosixPath(path.removesuffix("/__init__.py")).stem
+    used = {one for node in tree.body for one in _bound(node)}.intersection(
+        _loaded(ast.parse(code)))
+    lines = [f"from {name.partition(stem)[0]}{stem} import {one}\n" for one in sorted(used)]
+    return f"{''.join(lines)}def {EXAMPLES}():\n{indent(code, ' ')}"
+
+
+def _names_in(path: str, files: Mapping[str, str], depth: int = 0) -> Names:
+    """Return what the top level of a file of tests defines, and the files of tests that it imports
+    from."""
+    names: Names = {}
+    for node in ast.parse(files[path]).body:
+        other = _imported_file(node, files)
+        if other and depth < MAX_DEPTH:
+            names |= _names_in(other, files, depth + 1)
+        else:
+            names |= dict.fromkeys(_bound(node), node)
+    return names
+
+
+def _imported_file(node: ast.stmt, files: Mapping[str, str]) -> str:
+    """Return the path of the file of tests from which a statement imports, "" for others."""
+    if not isinstance(node, ast.ImportFrom):
+        return ""
+    name = f"/{(node.module or '__init__').replace('.', '/')}.py"
+    return next((path for path in files if f"/{path}".endswith(name)), "")
+
+
+def _names_of_class(node: ast.ClassDef, names: Names) -> Names:
+    """Return what a class of tests and its bases define, as statements that stand outside of it.
+    """
+    found: Names = {}
+    for base in node.bases:
+        owner = names.get(_word(base))
+        if isinstance(owner, ast.ClassDef) and owner is not node:
+            found |= _names_of_class(owner, names)
+    for one in copy.deepcopy(node.body):
+        one = _Unselfed().visit(one)
+        found |= dict.fromkeys(_bound(one), one)
+    return found
+
+
+def _bound(node: ast.stmt) -> set[str]:
+    """Return the names that a statement binds."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return {node.name}
+    nodes = [*ast.walk(node)]
+    return {_imported(alias) for one in nodes if isinstance(one, IMPORTS) for alias in one.names
+            } | {one.id for one in nodes
+                 if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
+
+
+def _imported(alias: ast.alias) -> str:
+    return alias.asname or alias.name.partition(".")[0]
+
+
+class _Unselfed(ast.NodeTransformer):
+    """Name the attributes of the test's object without it."""
+
+    def visit_arguments(self, node: ast.arguments) -> ast.arguments:
+        node.args = [one for one in node.args if one.arg not in ("self", "cls")]
+        return node
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        self.generic_visit(node)
+        if isinstance(node.value, ast.Name) and node.value.id in ("self", "cls"):
+            return ast.Name(node.attr, node.ctx)
+        return node
+
+
+# statements --------------------------------------------------------------------------------------
+
+class _Filled(ast.NodeTransformer):
+    """Put expressions in the place of names."""
+
+    def __init__(self, values: Mapping[str, ast.expr]):
+        self._values = values
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        is_read = isinstance(node.ctx, ast.Load) and node.id in self._values
+        return copy.deepcopy(self._values[node.id]) if is_read else node
+
+
+class _Folded(ast.NodeTransformer):
+    """Put the branch that is taken in the place of a condition that is a constant."""
+
+    def visit_If(self, node: ast.If | ast.IfExp) -> ast.AST | list[ast.stmt]:
+        self.generic_visit(node)
+        if not isinstance(node.test, ast.Constant):
+            return node
+        return (node.body if node.test.value else node.orelse) or ast.Pass()
+
+    visit_IfExp = visit_If
+
+
+def _filled(body: list[ast.stmt], values: Mapping[str, ast.expr]) -> list[ast.stmt]:
+    """Return statements with values for names: in their place, or by assignments before them if a
+    name is bound again, or a value that may change is used more than once."""
+    uses = [node for one in body for node in ast.walk(one) if isinstance(node, ast.Name)]
+    direct, given = {}, []
+    for name, value in values.items():
+        of_name = [node for node in uses if node.id == name]
+        is_bound = any(not isinstance(node.ctx, ast.Load) for node in of_name)
+        is_plain = isinstance(value, ast.Constant | ast.Name | ast.UnaryOp)
+        if is_bound or (len(of_name) > 1 and not is_plain):
+            given.append(ast.Assign([ast.Name(name, ast.Store())], value))
+        else:
+            direct[name] = value
+    return [*given, *(_Filled(direct).visit(copy.deepcopy(one)) for one in body)]
+
+
+def _up_to_return(body: list[ast.stmt], targets: list[ast.expr]) -> list[ast.stmt]:
+    """Return the statements of a function, up to one that returns or yields its value, which
+    targets are given."""
+    for n, node in enumerate(body):
+        end = node.value if isinstance(node, ast.Expr) else node
+        if isinstance(end, ast.Return | ast.Yield):
+            value = end.value or ast.Constant(None)
+            return [*body[:n], ast.Assign(targets, value) if targets else ast.Expr(value)]
+    return body
+
+
+def _row(target: ast.expr, node: ast.expr) -> dict[str, ast.expr]:
+    """Return what the names in a target are bound to by an expression, or an entry of
+    parametrize(), as far as it is to be seen."""
+    if _word(node) == "param":
+        node = ast.Tuple(node.args) if isinstance(target, ast.Tuple) else node.args[0]
+    if isinstance(target, ast.Name):
+        return {target.id: node}
+    pairs = zip(getattr(target, "elts", []), getattr(node, "elts", []), strict=False)
+    return {name: part for one, inner in pairs for name, part in _row(one, inner).items()}
+
+
+def _part(name: str, value: ast.expr, n: int) -> str:
+    """Return what stands for a parameter in a test's id: pytest numbers what has no short form."""
+    return (str(value.value).encode("unicode_escape").decode()
+            if isinstance(value, ast.Constant) else f"{name}{n}")
+
+
+# expressions -------------------------------------------------------------------------------------
+
+def _word(node: ast.expr) -> str:
+    """Return the last word of a name, or of what is called."""
+    node = node.func if isinstance(node, ast.Call) else node
+    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+
+
+def _is_assertion(node: ast.AST) -> bool:
+    return isinstance(node, ast.Assert) or (
+        isinstance(node, ast.Call) and _word(node).lower().startswith(("assert", "fail")))
+
+
+def _asserts(node: ast.AST) -> bool:
+    return any(_is_assertion(one) or (
+        isinstance(one, ast.With) and _word(one.items[0].context_expr) in (*RAISES, *WARNS))
+        for one in ast.walk(node))
+
+
+def _asserted(node: ast.Assert | ast.Call) -> list[ast.expr]:
+    """Return the expressions that an assertion is about."""
+    if isinstance(node, ast.Assert):
+        return _shown(node.test)
+    word, args = _word(node), node.args
+    if word in RAISES:
+        at = 1 + word.endswith("Regex")
+        return [ast.Call(args[at], args[at + 1:], node.keywords)] if args[at:] else []
+    return _shown(ast.Compare(args[0], [ast.Eq()], args[1:2]) if args[1:] else node)
+
+
+def _shown(node: ast.expr) -> list[ast.expr]:
+    """Return the expressions in a condition whose values may show whether it holds."""
+    called = [one.func for one in ast.walk(node) if isinstance(one, ast.Call)]
+    return [one for one in ast.walk(node) if isinstance(one, SHOWN) and one not in called
+            and _loaded(one) and _word(one) not in UNTOLD and not _is_assertion(one)]
+
+
+def _loaded(node: ast.AST) -> list[str]:
+    return [one.id for one in ast.walk(node)
+            if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Load)]
+
+
+def _text(node: ast.AST) -> str:
+    return ast.unparse(ast.fix_missing_locations(node))
+

@@ -1,0 +1,39 @@
+"""Take tests out of the text of a Python file, so that the other tests in it can stay visible."""
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+from codedata.code.entities import SourceFile, entities_of, tree_of
+
+WORDS = re.compile(rb"\w+").findall
+CONSTANT = re.compile(rb"(\w+)(?:: [^=\n]*)? = ")   # at the start of a statement
+USED = rb"(?<!def )\b(?:%b)\b[\"'(,)\]]"   # a name in code, or as a whole string
+# NULs in place of what is cut, blank lines and comments above, the rest of its line, comments below
+CUT = rb"(?:\n[ \t\r]*){0,9}(?:\n[ \t]*#.*){0,40}(?:\n[ \t]*)?\0+.*(?:\n[ \t]+#.*)*"
+
+
+def without_tests(path: str, text: bytes, names: set[bytes]) -> bytes:
+    """Return a test file without the tests of these qualified names, and without helpers, constants
+    and classes without tests that nothing else uses. Return b"" if it lacks one of the tests, or if
+    what is left has no test, or uses one of them. Imports stay."""
+    tree = tree_of(file := SourceFile(path, "python", text, True))
+    parts = [(one.name.encode(), one.start, one.end) for one in entities_of(file, tree)]
+    parts += [(found[1], *node.byte_range) for node in tree.root_node.children
+              if (found := CONSTANT.match(text, node.start_byte))]
+    gone = [part for part in parts if part[0] in names]
+    if {part[0] for part in gone} != names:
+        return b""
+    left, used = bytearray(text), set()
+    while gone:
+        for name, start, end in gone:
+            used.update(WORDS(name + b" " + left[start:end]))
+            left[start:end] = bytes(end - start)
+        words = Counter(WORDS(left))
+        gone = [(name, start, end) for name, start, end in parts
+                if left[start] and b"def test" not in left[start:end]
+                and (word := WORDS(name)[-1]) in used
+                and words[word] == WORDS(left[start:end]).count(word)]
+    text = re.sub(CUT, b"", left)
+    is_used = re.search(USED % b"|".join(WORDS(name)[-1] for name in names), text)
+    return b"" if is_used or b"def test" not in text else text

@@ -1,0 +1,42 @@
+"""Undo as little of a change as makes its tests pass. What does no harm, such as the rest of a
+feature, stays in the task."""
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from codedata.code.patches import diff_of, files_of
+from codedata.suites.source import Files
+from codedata.tasks.prove.first_run import FirstRun
+from codedata.tasks.prove.suite_outcomes import SURVIVES
+
+MAX_RUNS = 12
+HUNK = re.compile("^(?=@@ )", re.MULTILINE)
+
+
+def healed_files(first: FirstRun, run_with: Callable[[str], FirstRun]) -> Files:
+    """Return the files of a change, with as few of its hunks undone as make the tests pass that
+    fail in its first run. run_with() runs the suite with a patch. Halves are undone first, then
+    smaller groups, with at most MAX_RUNS runs."""
+    heads: dict[str, str] = {}
+    hunks: list[tuple[str, str]] = []   # (path, text)
+    for path, text in files_of(diff_of(first.before, first.after)):
+        heads[path], *texts = HUNK.split(text)
+        hunks += [(path, one) for one in texts]
+    healed, undone = first.before, hunks
+    n_runs, size = 0, len(hunks) // 2
+    while size and n_runs < MAX_RUNS:
+        at, n_before = 0, len(undone)
+        while at < len(undone) > size and n_runs < MAX_RUNS:
+            fewer = undone[:at] + undone[at + size:]
+            kept = [hunk for hunk in hunks if hunk not in fewer]
+            run = run_with("".join(heads[path] + "".join(text for one, text in kept if one == path)
+                                   for path in dict(kept)))
+            n_runs += 1
+            if run.screened.verdict == SURVIVES[0]:
+                undone, healed = fewer, {**first.before, **run.after}
+            else:
+                at += size
+        if size > 1 or len(undone) == n_before:   # one may be needed by one that was tried later
+            size //= 2
+    return healed

@@ -1,0 +1,47 @@
+"""Test that reports without a model are whole, and true to both runs."""
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from types import SimpleNamespace
+
+import tomllib
+
+from codedata.bugs.issue_texts import FORMS, HOLE, called, report_text
+from codedata.suites.recorded_calls import Outcome
+
+CASES = tomllib.loads(Path(__file__).with_name("issue_text_cases.toml").read_text())
+
+
+def reports(kind: str, *outcomes: list) -> dict[str, str]:
+    """Return a report in each form that a difference can have, of a call and of an operator."""
+    texts = {}
+    for last in ("-wade(3)", "wade(3)"):
+        right, wrong = (Outcome(["from heron import wade"], last, *one) for one in outcomes)
+        found = SimpleNamespace(kind=kind, right=right, wrong=wrong)
+        texts |= (report_text(found, random.Random(seed), CASES["known"]) for seed in range(99))
+        assert last[0] == "w" or not any("wade gives" in text for text in texts.values())
+    return texts
+
+
+def test_each_kind_is_told_in_many_forms_without_a_hole_and_with_both_outcomes():
+    seen = set()
+    for kind, outcomes in CASES["outcomes"].items():
+        nothing = FORMS["nothing"].get(kind, {})
+        for form, text in reports(kind, *outcomes).items():
+            title, _, body = text.partition("\n\n")
+            assert "wade" in title and not HOLE.search(text) and "\n\n\n" not in text
+            assert all(text in nothing or text in body for *_, text in outcomes)
+            seen.add(form)
+    assert seen == FORMS["forms"].keys() and len(seen) >= 30
+
+
+def test_a_long_outcome_is_told_by_its_size_its_ends_and_what_differs():
+    outcomes = (["value", "list", repr([*range(200), item, *range(300)])] for item in "ab")
+    for text in reports("value", *outcomes).values():
+        for part in ("2,285 characters", "[0, 1, 2", "299]", "a', 0", "b', 0"):
+            assert part in text
+
+
+def test_a_title_names_the_function_of_the_project_that_is_called():
+    assert {program: called(program) for program in CASES["called"]} == CASES["called"]

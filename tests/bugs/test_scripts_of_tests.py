@@ -1,0 +1,149 @@
+"""Test what failing tests are turned into: scripts that a user could write."""
+from __future__ import annotations
+
+import pytest
+
+from codedata.bugs.issue_facts import RECORDED, Difference
+from codedata.bugs.scripts_of_tests import CAUGHT, jobs_of_tests, tidied
+from codedata.suites.recorded_calls import Outcome, ReplayJob
+
+FILES = {
+    "tests/conftest.py": "import pytest\n\n@pytest.fixture\ndef nest():\n    eggs = [2]\n"
+                         "    yield eggs\n    eggs.clear()\n",
+    "tests/base.py": """import unittest
+import heron
+
+class Base(unittest.TestCase):
+    def setUp(self):
+        self.bird = heron.Bird()
+
+    def deep(self, text, cm=3):
+        "Check it."
+        return self.assertEqual(self.bird.wade(text), cm)
+""",
+    "tests/test_bird.py": """import pytest
+from heron import Bird, fly, wade
+from .base import Base
+
+ROWS = [("a", 1), ("b", None)]
+
+@pytest.mark.parametrize("text, cm", ROWS)
+def test_rows(text, cm):
+    assert wade(text) == cm
+
+def test_state(nest):
+    with pytest.raises(ValueError):
+        fly(nest)
+    assert len(nest) == 1
+
+def test_loop(tmp_path):
+    for one in (1, 2):
+        (tmp_path / "a").write_text("x")
+        assert one in wade(one), "never"
+
+def test_warns():
+    with pytest.warns(DeprecationWarning):
+        fly(1)
+
+def test_branch():
+    if wade(1):
+        assert fly(1)
+    else:
+        assert fly(2)
+
+def test_block():
+    with fly() as wing:
+        wing.beat()
+        assert wing.n == pytest.approx(1)
+
+def pair(kind):
+    "Make two."
+    one = Bird()
+    other = kind()
+    return one, other
+
+@pytest.mark.parametrize("is_left", [True])
+def test_sides(is_left):
+    a, b = pair(Bird)
+    if is_left:
+        left = a
+    else:
+        left = b
+    left.see(b)
+    assert b.x() == left.wade("x")
+
+class TestBird(Base):
+    def test_deep(self):
+        self.deep("x")
+        self.assertRaises(ValueError, self.bird.wade, "y")
+""",
+}
+SOURCES = {"src/heron/nests.py": """import re
+
+class Nest:
+    def lay(self, n):
+        '''Lay eggs.
+
+        >>> import heron
+        >>> nest = Nest()
+        >>> nest.lay(heron.many)
+        3
+        '''
+"""}
+
+
+def scripts(test: str) -> list[str]:
+    """Return the scripts of a test as texts, the last expressions after ">"."""
+    return ["\n".join([*job.lines, *([f"> {job.last}"] if job.last else [])])
+            for job in jobs_of_tests([f"tests/test_bird.py::{test}"], FILES, {})]
+
+
+@pytest.mark.parametrize("test, script", [
+    ("test_rows[a-1]", "from heron import wade\n> wade('a')"),
+    ("test_state", "from heron import fly\n> fly([2])"),
+    ("test_state", "from heron import fly\neggs = [2]\n"
+     "try:\n    fly(eggs)\nexcept Exception:\n    pass\n> len(eggs)"),
+    ("test_loop", "from heron import wade\nimport pathlib\nimport tempfile\n"
+     "tmp_path = pathlib.Path(tempfile.mkdtemp())\n(tmp_path / 'a').write_text('x')\n"
+     "(tmp_path / 'a').write_text('x')\n> wade(2)"),
+    ("test_branch", "from heron import fly\n> fly(2)"),
+    ("test_warns", "from heron import fly\nimport warnings\n"
+     "with warnings.catch_warnings(record=True) as caught:\n"
+     f"    warnings.simplefilter('always')\n    fly(1)\n> {CAUGHT}"),
+    ("test_block", "from heron import fly\nwing = fly()\nwing.beat()\n> wing.n"),
+    ("TestBird::test_deep", "import heron\n> heron.Bird().wade('x')"),
+    ("TestBird::test_deep", "import heron\n> heron.Bird().wade('y')"),
+    ("test_state", "from heron import fly\nfly([2])"),
+    ("test_sides[True]", "from heron import Bird\none = Bird()\nother = Bird()\n"
+     "a, b = (one, other)\na.see(b)\n> a.wade('x')"),
+    ("test_sides[True]", "from heron import Bird\nBird()")])
+def test_a_test_becomes_scripts_without_its_framework(test, script):
+    found = scripts(test)
+    assert script in found
+    assert not [one for one in found if "pytest" in one or "self" in one or "Check" in one]
+
+
+def test_only_the_parameters_that_the_id_names_are_filled_in_and_other_tests_are_no_scripts():
+    assert not [one for one in scripts("test_rows[a-1]") if "'b'" in one]
+    assert jobs_of_tests(["tests/test_bird.py::test_gone", "elsewhere"], FILES, SOURCES) == []
+
+
+def test_the_examples_of_a_docstring_become_scripts_with_what_its_module_has():
+    jobs = jobs_of_tests(["src/heron/nests.py::heron.nests.Nest.lay"], FILES, SOURCES)
+    assert ReplayJob(["from heron.nests import Nest", "import heron"],
+                     "Nest().lay(heron.many)") in jobs
+
+
+def test_a_script_names_a_value_once_and_imports_what_it_uses():
+    lines = ["from heron import a, b, e", "import re", "c = a(1)", "d = b(c)"]
+    assert tidied(lines, "d.x") == (["from heron import a, b"], "b(a(1)).x")
+    assert tidied(lines[2:], "[d for _ in d]") == (lines[2:], "[d for _ in d]")
+
+
+@pytest.mark.parametrize("last, right, wrong, kind", [
+    ("x", "value", "raises", "raises"), ("", "value", "raises", "fails"),
+    ("x", "raises", "value", "returns"), ("", "raises", "value", "silent"),
+    (CAUGHT, "value", "value", "warns"), ("x", "raises", "raises", "other_error")])
+def test_a_difference_is_named_by_what_a_user_sees(last, right, wrong, kind):
+    sides = (Outcome(["f()"], last, one, "", f"{one} {n}") for n, one in enumerate((right, wrong)))
+    assert Difference(*sides, RECORDED).kind == kind
