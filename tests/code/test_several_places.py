@@ -124,7 +124,8 @@ def test_parameters_change_places_in_all_calls_but_one():
     assert len(made(contracts, a=CALLS.replace("x, 2", "x, x"), b=SCALE)) == 1
     for a, b in ((CALLS.replace("2", "factor=2"), SCALE),
                  (CALLS, SCALE.replace("factor", "*factor: int")),
-                 (CALLS, SCALE + SCALE.replace("factor", "other"))):
+                 (CALLS, SCALE + SCALE.replace("factor", "other")),
+                 ("from math import scale\n" + CALLS, SCALE)):   # which may be called
         assert made(contracts, a=a, b=b) == []
 
 
