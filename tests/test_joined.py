@@ -46,7 +46,7 @@ def run(root, capsys):
             if by_rule and environment.repo_name != "tern":
                 raise Excluded(by_rule)
             return BugConfig("", environment.repo_name, environment.base_commit, "", ["."], [],
-                             "none", "", 1.0, len(given), 0)
+                             "none", 1.0, len(given), 0)
         joined = (
             Reads(Store(root, Coverage), ("import_lines",), made_by="analyze.coverage",
                   same="base_commit"),

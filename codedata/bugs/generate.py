@@ -23,8 +23,8 @@ from codedata.analysis.analyse import COVERAGE_FIELDS, is_counted
 from codedata.bugs.effects import symbols_at
 from codedata.bugs.giveaways import giveaways
 from codedata.code.entities import SourceFile, entities_of, is_text, tree_of
-from codedata.code.operators import TABLES, operators, several_places, unique_edits
-from codedata.code.operators.several_places import Change, applied
+from codedata.code.operators import TABLES, operators, unique_edits
+from codedata.code.operators.several_places import Change, applied, contracts
 from codedata.code.patches import hunks_of, normalised, text_diff
 from codedata.disk.store import Derived, Store, digest
 from codedata.errors import Excluded, ItemFailed
@@ -248,11 +248,10 @@ def _edits(file: SourceFile, program: SelectedSources) -> Iterator[Change]:
 
 def _several(program: SelectedSources) -> Iterator[Change]:
     """Yield the changes of several places, one of which tests run; without coverage, all."""
-    found = several_places.Program(program.files)
-    for change in chain(several_places.removals(found), several_places.contracts(found)):
+    for change in contracts(program.files):
         lines = {file.path: [] for file, _ in change.places}
-        for file, (start, end, _) in change.places:   # it may start with the line feed before it
-            lines[file.path] += [file.text.count(b"\n", 0, at) + 1 for at in (start + 1, end)]
+        for file, (start, end, _) in change.places:
+            lines[file.path] += [file.text.count(b"\n", 0, at) + 1 for at in (start, end)]
         if program.tests is None or any(mask_of(ranges) & program.tests.get(path, 0)
                                         for path, ranges in lines.items()):
             file = change.places[0][0]

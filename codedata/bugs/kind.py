@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -179,10 +178,7 @@ def _verdicts(record: Candidates, screened: Mapping[str, Screened], seconds: flo
 
 
 def _verdict(repo_name: str, candidate: ProposedChange, shown: Screened) -> BugVerdict:
-    """Return the verdict on a candidate. That all tests of what is missing end in one error is no
-    hint."""
-    if shown.verdict == "same_error" and candidate.get("family") == "removed":
-        shown = replace(shown, verdict=GOOD, reason="")
+    """Return the verdict on a candidate."""
     evidence = {"verdict": shown.verdict, "failing": shown.failing, "how": shown.how,
                 "n_run": shown.n_run, "seconds": round(shown.seconds, 3)}
     return BugVerdict(diff=digest(candidate["diff"]), instance_id=name_of(repo_name, candidate),

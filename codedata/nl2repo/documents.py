@@ -30,6 +30,7 @@ INNER = Definition | ast.ClassDef
 NOTHING = ast.Module([], [])
 BOUND = ("self", "cls")    # parameters that no caller passes
 MAX_DOCSTRING = 20_000     # characters that are parsed
+PATH_TOP = re.compile("[^/:]+")   # of a path, or of the id of a function
 MAX_ASSIGNMENT = 300       # characters of one that is shown
 MAX_EXAMPLES = 6           # of a project's document
 WORD = re.compile(r"\w+")
@@ -137,10 +138,12 @@ def _names(tree: ast.AST, prefix: str, own: Collection[str] = ()) -> dict[str, d
 def bound_names(tree: ast.AST, own: Collection[str] = ()) -> set[str]:
     """Return the names that definitions, assignments, and imports that are relative or from `own`
     modules bind. For a class, also return the attributes that its methods set on self."""
-    names = set()
+    names, inner = set(), {"*"}
     for node in own_nodes(tree):
         if isinstance(node, INNER):
             names.add(node.name)
+        elif isinstance(node, ast.comprehension):
+            inner |= {*WORD.findall(ast.unparse(node.target))}
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             names.add(node.id)
         elif isinstance(node, ast.ImportFrom) and (
@@ -149,7 +152,7 @@ def bound_names(tree: ast.AST, own: Collection[str] = ()) -> set[str]:
     if isinstance(tree, ast.ClassDef):
         names |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)
                   and isinstance(node.ctx, ast.Store) and getattr(node.value, "id", "") == "self"}
-    return names - {"*"}
+    return names - inner
 
 
 def first_line(text: str | None) -> str:
@@ -294,12 +297,13 @@ def public_api(project: Codebase, needed: set[str]) -> list[dict]:
                      for path, names in public.items() if names])
 
 
-def used_in(api: Iterable[dict], text: str) -> list[dict]:
-    """Return the modules of a public_api() with the names that a text has as words, and the
-    constructors of such classes."""
-    words = {*WORD.findall(text)}
+def used_in(api: Iterable[dict], ids: Iterable[str], text: str) -> list[dict]:
+    """Return the modules of a public_api() in the top folders of functions, with the names that a
+    text has as words, and the constructors of such classes."""
+    tops, words = {PATH_TOP.match(id)[0] for id in ids}, {*WORD.findall(text)}
     modules = [{**one, "names": [row for row in one["names"] if row["name"].removesuffix(
-        ".__init__").rpartition(".")[2] in words]} for one in api]
+        ".__init__").rpartition(".")[2] in words]} for one in api
+        if PATH_TOP.match(one["path"])[0] in tops]
     return [one for one in modules if one["names"]]
 
 

@@ -386,7 +386,7 @@ def make_document(root: Path, repo: Subject, meta: RepoMeta) -> RepoDocument:
     for id, patch in repo.patches.items():
         text = "".join(one["text"] for one in sections if one["subject"] in patch["functions"])
         used = api_text(api if patch["kind"] == EMPTY else used_in(
-            api, f"{' '.join(names[id])} {text}"))
+            api, patch["functions"], f"{' '.join(names[id])} {text}"))
         index[id] = {"kind": patch["kind"], "functions": patch["functions"], "names": names[id],
                      "api": used, "missing": missing(names[id], sections[0]["text"] + used + text)}
     sections.insert(1, {"name": sections[0]["name"], "subject": API, "text": api_text(api),

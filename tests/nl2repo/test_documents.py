@@ -1,6 +1,7 @@
 """Check what a template says of functions and projects, and that hostile sources do no harm."""
 from __future__ import annotations
 
+import ast
 import os
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from codedata.errors import Excluded
 from codedata.nl2repo.documents import (
     Codebase,
     api_text,
+    bound_names,
     document_text,
     function_content,
     project_content,
@@ -168,9 +170,11 @@ def test_a_project_lists_its_public_names_and_private_ones_where_they_are_needed
                  "### `tide` in `src/tide/__init__.py`", "- `numpy`"):
         assert f"{line}\n" in text, line
     assert "_secret" not in text and "test_it" not in text
-    used = used_in(api, "River Brook.pour(1)")
+    used = used_in(api, ["src/tide/brook.py::Brook.pour"], "River Brook.pour(1)")
     assert [row["name"] for one in used for row in one["names"]] == [
         "River", "Brook", "Brook.__init__", "Brook.pour"]
+    assert used_in(api, ["examples/pour.py::pour"], "River Brook.pour(1)") == []
+    assert bound_names(ast.parse("a = [b for b in c]")) == {"a"}
 
 
 def test_hostile_sources_are_left_out_with_their_reason(tmp_path):
