@@ -140,10 +140,10 @@ def bound_names(tree: ast.AST, own: Collection[str] = ()) -> set[str]:
     modules bind. For a class, also return the attributes that its methods set on self."""
     names, inner = set(), {"*"}
     for node in own_nodes(tree):
+        if isinstance(node, ast.comprehension):
+            inner |= {*WORD.findall(ast.unparse(node.target))}
         if isinstance(node, INNER):
             names.add(node.name)
-        elif isinstance(node, ast.comprehension):
-            inner |= {*WORD.findall(ast.unparse(node.target))}
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             names.add(node.id)
         elif isinstance(node, ast.ImportFrom) and (
