@@ -77,7 +77,7 @@ def _told(side: str, text: str, other: str, kind: str) -> dict[str, str]:
     word = FORMS["nothing"].get(kind, {}).get(text)
     text = word or text
     if len(text) > MAX_BLOCK:
-        at = sum(takewhile(bool, map(eq, text, other)))
+        at = len([*takewhile(bool, map(eq, text, other))])
         first, part, last = (f"`` {one} ``".replace("\n", "\\n") for one in (
             text[:MAX_PART], text[at:at + MAX_PART], text[-MAX_PART:]))
         return {side: f"a text of {len(text):,} characters, from {first} to {last}, with {part} "

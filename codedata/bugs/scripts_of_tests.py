@@ -261,9 +261,10 @@ class _Test:
 def _doctest(path: str, name: str, sources: Mapping[str, str]) -> str:
     """Return a file of tests whose function EXAMPLES has the examples of a docstring."""
     tree = ast.parse(sources[path])
-    doc, = [ast.get_docstring(one) for one in ast.walk(tree)
-            if getattr(one, "name", "") == name.rpartition(".")[2]]
-    code = "".join(one.source for one in DocTestParser().get_examples(doc))
+    docs = {one.name: ast.get_docstring(one) or "" for one in ast.walk(tree)
+            if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
+    examples = DocTestParser().get_examples(docs[name.rpartition(".")[2]])
+    code = "".join(one.source for one in examples)
     stem = PurePosixPath(path.removesuffix("/__init__.py")).stem
     used = {one for node in tree.body for one in _bound(node)}.intersection(
         _loaded(ast.parse(code)))

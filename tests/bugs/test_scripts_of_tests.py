@@ -78,7 +78,10 @@ class TestBird(Base):
         self.assertRaises(ValueError, self.bird.wade, "y")
 """,
 }
-SOURCES = {"src/heron/nests.py": """import re
+SOURCES = {"src/heron/nests.py": """from .eggs import lay
+
+def bare():
+    pass
 
 class Nest:
     def lay(self, n):
@@ -132,6 +135,7 @@ def test_the_examples_of_a_docstring_become_scripts_with_what_its_module_has():
     jobs = jobs_of_tests(["src/heron/nests.py::heron.nests.Nest.lay"], FILES, SOURCES)
     assert ReplayJob(["from heron.nests import Nest", "import heron"],
                      "Nest().lay(heron.many)") in jobs
+    assert jobs_of_tests(["src/heron/nests.py::heron.nests.bare"], FILES, SOURCES) == []
 
 
 def test_a_script_names_a_value_once_and_imports_what_it_uses():

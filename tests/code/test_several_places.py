@@ -44,6 +44,7 @@ def test_parameters_change_places_in_all_calls_but_one():
     for a, b in ((CALLS.replace("2", "factor=2"), SCALE),
                  (CALLS, SCALE.replace("factor", "*factor: int")),
                  (CALLS, SCALE + SCALE.replace("factor", "other")),
+                 (CALLS.replace("factor(3)", "scale(x, 3)"), SCALE),   # not both would be swapped
                  ("from math import scale\n" + CALLS, SCALE)):   # which may be called
         assert made(a=a, b=b) == []
 

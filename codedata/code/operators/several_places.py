@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
@@ -35,11 +36,9 @@ class Change:
 
 
 def applied(text: bytes, spans: Iterable[Span]) -> bytes:
-    """Return a text with edits made. An edit inside of another one is left out."""
-    begin = len(text) + 1
-    for start, end, new in sorted(spans, key=lambda span: (-span[1], span[0])):
-        if start < begin:
-            text, begin = text[:start] + new + text[min(end, begin):], start
+    """Return a text with edits made, which do not overlap."""
+    for start, end, new in sorted(spans, reverse=True):
+        text = text[:start] + new + text[end:]
     return text
 
 
@@ -78,10 +77,17 @@ def _but_one(operator: str, own: Nodes, uses: Nodes) -> Iterator[Change]:
     """Yield the changes that swap the first two of a function's own nodes and of all uses but one.
     """
     places = [(file, _swapped(file, node)) for file, node in own + uses]
-    if own and len(uses) > 1 and all(span for _, span in places):
+    if own and len(uses) > 1 and all(span for _, span in places) and _are_apart(places):
         for n, (file, (start, end, new)) in enumerate(places):
             if n >= len(own) and file.text[start:end] != new:
                 yield Change(operator, "contract", places[:n] + places[n + 1:])
+
+
+def _are_apart(places: list[Place]) -> bool:
+    """Return whether no place lies in another one, such as a call in the arguments of a call."""
+    spans = sorted((file.path, start, end) for file, (start, end, _) in places)
+    return all(one != other or end <= start
+               for (one, _, end), (other, start, _) in pairwise(spans))
 
 
 def _swapped(file: SourceFile, parent: Node) -> Span | None:
