@@ -91,9 +91,10 @@ class Bugs(PatchKind):
               environment: Environment, *joined) -> tuple[list[Case], Object]:
         """Return calls with other arguments than the tests', and the strength of the task. Raise
         Excluded for a feature that the fix takes back for the most part."""
-        n_undone = n_changed_lines(diff_of(run.after, run.before))
-        if self.reduces_gold(candidate) and 2 * n_undone > n_changed_lines(candidate.diff):
-            raise Excluded("its tests refuse the feature: a fix takes most of it back")
+        if self.reduces_gold(candidate):
+            n_undone = n_changed_lines(diff_of(run.after, run.before))
+            if 2 * n_undone > n_changed_lines(candidate.diff):
+                raise Excluded("its tests refuse the feature: a fix takes most of it back")
         name, script = environment.repo_name, environment.test_script
         with (open_environment(environment, host, label) as right,
               open_environment(environment, host, label) as wrong):
