@@ -1,22 +1,22 @@
 """Choose, from the good candidates, the bugs that `bug_inject.py scale` writes: within the caps of
 [bug], in an order drawn by its seed.
 
-Bugs that few tests notice, in functions whose tests notice wrong code, come first: screening has
-tried other changes of the same function, and counts its survivors, the changes that no test
-noticed. Then bugs of several places and of one take turns, of each kind the first bug of each
-operator, the second of each, and so on. Of one operator's bugs, the ones that break fewer tests
-come first, but one test alone comes last. With `prefer = "hard"` all bugs of several places come
-first, then operators whose bugs are seldom solved (attempt/). A bug is taken if it fits under all
-caps. Bugs on disk that are still good, and bugs that the proof has refused, come before all others.
-So a proven bug is neither lost nor paid for twice, further candidates only add bugs, and a refused
-bug is not replaced. An interrupted run makes the same choice as a complete one.
+One bug of each function is taken, then a second one of each, and so on. Among these, bugs that few
+tests notice, in functions whose tests notice wrong code, come first: screening has tried other
+changes of the same function, and counts its survivors, the changes that no test noticed. Then come
+the first bug of each operator, the second of each, and so on. Of one operator's bugs, the ones that
+break fewer tests come first, but one test alone comes last. With `prefer = "hard"` operators whose
+bugs are seldom solved (attempt/) come first. A bug is taken if it fits under all caps. Bugs on disk
+that are still good, and bugs that the proof has refused, come before all others. So a proven bug is
+neither lost nor paid for twice, further candidates only add bugs, and a refused bug is not
+replaced. An interrupted run makes the same choice as a complete one.
 """
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from operator import itemgetter
+from heapq import heappop, heappush
 from pathlib import Path
 from statistics import fmean
 
@@ -52,7 +52,6 @@ class GoodCandidate:
     place: str         # id of the changed function, or the file's path if the change is in none
     failing: str       # digest of the names of the failing tests
     n_failing: int
-    n_places: int      # hunks of the diff
     digests: dict[str, str]   # of the base commit and the diff, which the proof reads
     survives: bool = False    # no test noticed it: not a bug, but counted for its place
 
@@ -122,7 +121,6 @@ def _facts_of(candidate: Candidate) -> GoodCandidate:
     return GoodCandidate(
         candidate.name, candidate.repo_name, operator_of(words),
         words.get("symbol") or str(words.get("path", "")), digest(failing), len(failing),
-        candidate.diff.count("\n@@ "),
         {"base_commit": digest(candidate.base_commit), "diff": digest(candidate.diff)},
         screened.get("verdict") == SURVIVES[0])
 
@@ -134,41 +132,53 @@ def choose(candidates: Iterable[GoodCandidate], settings: BugSettings,
     """Return the bugs chosen from a repository's good candidates: all in `kept`, and others that
     fit under the caps together with these. Of equal changes only the first is taken, and no
     survivor."""
-    taken: dict[str, GoodCandidate] = {}   # by change
-    counts: Counter = Counter()
     order = in_order(candidates, settings, rates)
-    for good in sorted(order, key=lambda good: good.name not in kept):
-        caps = {("instances", ""): settings.max_instances,
-                ("symbol", good.place): settings.max_per_symbol,
-                ("operator", good.operator): settings.max_per_operator,
-                ("failing", good.failing): settings.max_per_failing_set}
-        fits = all(counts[group] < most for group, most in caps.items())
-        if good.change not in taken and (fits or good.name in kept):
-            taken[good.change] = good
+    alone = _added((), order, settings)   # a run that was interrupted takes no others
+    return _added(_added((good for good in order if good.name in kept), alone, settings),
+                  order, settings)
+
+
+def _added(taken: Iterable[GoodCandidate], order: list[GoodCandidate],
+           settings: BugSettings) -> list[GoodCandidate]:
+    """Return the bugs in `taken`, and those in `order` that fit under the caps with them: the next
+    one is always of a place with the fewest bugs."""
+    by_change = {good.change: good for good in taken}
+    counts = Counter(cap for good in by_change.values() for cap in _caps(good, settings))
+    queue = [(0, n, good) for n, good in enumerate(order)]
+    while queue:
+        n_taken, n, good = heappop(queue)
+        caps = _caps(good, settings)
+        if n_taken < counts["symbol", good.place]:
+            heappush(queue, (counts["symbol", good.place], n, good))
+        elif good.change not in by_change and all(counts[cap] < most for cap, most in caps.items()):
+            by_change[good.change] = good
             counts.update([*caps])   # once in each group
-    return [*taken.values()]
+    return [*by_change.values()]
+
+
+def _caps(good: GoodCandidate, settings: BugSettings) -> dict[tuple[str, str], int]:
+    """Return {(kind of group, group): the most bugs of the group} for the groups of a bug."""
+    return {("instances", ""): settings.max_instances,
+            ("symbol", good.place): settings.max_per_symbol,
+            ("operator", good.operator): settings.max_per_operator,
+            ("failing", good.failing): settings.max_per_failing_set}
 
 
 def in_order(candidates: Iterable[GoodCandidate], settings: BugSettings,
              rates: Mapping[str, float]) -> list[GoodCandidate]:
     """Return candidates without survivors in the order in which they are chosen. `rates` are the
     pass rates by operator; an operator without any counts as solved half of the time."""
-    is_hard, seed, counts = settings.prefer == "hard", settings.seed, Counter()
+    seed, counts = settings.seed, Counter()
     candidates = [*candidates]
     survivors = Counter(one.place for one in candidates if one.survives)
-    turns, places = [], []
+    turns = []
     for good in sorted((one for one in candidates if not one.survives), key=lambda good: (
             good.n_failing == 1, good.n_failing, digest([seed, good.name]), good.name)):
-        is_weak = survivors[good.place] > MAX_SURVIVORS or good.n_failing > MAX_FAILING
-        kind = is_weak, good.n_places < 2, good.operator
+        kind = survivors[good.place] > MAX_SURVIVORS or good.n_failing > MAX_FAILING, good.operator
         counts[kind] += 1
-        turns.append((is_weak, rates.get(good.operator, 0.5), counts[kind],
+        turns.append((kind[0], rates.get(good.operator, 0.5), counts[kind],
                       digest([seed, good.operator]), good.name, good))
-    for is_weak, *_, good in sorted(turns):
-        is_single = good.n_places < 2
-        counts[is_single] += 1
-        places.append((is_weak, is_hard and is_single, counts[is_single], is_single, good))
-    return [good for *_, good in sorted(places, key=itemgetter(0, 1, 2, 3))]
+    return [good for *_, good in sorted(turns)]
 
 
 def rates_by_operator(root: Path) -> dict[str, float]:

@@ -1,9 +1,9 @@
 """Make the candidates of a repository by operators: the step `generate` of bug_inject.py scale.
 
-All edits of its files are found at once and put into an order drawn by a seed: changes of several
-places alternate with edits of one, and functions and operators alternate, too. A file of candidates
-is a slice of that order. No code is run. Changes that give themselves away (giveaways.py) are left
-out, and where coverage is known, changes of lines that no test runs.
+All edits of its files are found at once and put into an order drawn by a seed, in which functions
+and operators alternate. A file of candidates is a slice of that order. No code is run. Changes that
+give themselves away (giveaways.py) are left out, and where coverage is known, changes of lines that
+no test runs.
 """
 from __future__ import annotations
 
@@ -12,19 +12,17 @@ import re
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from itertools import chain, zip_longest
 from operator import itemgetter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from codedata.analysis.analyse import COVERAGE_FIELDS, is_counted
-from codedata.bugs.effects import symbols_at
 from codedata.bugs.giveaways import giveaways
 from codedata.code.entities import SourceFile, entities_of, is_text, tree_of
-from codedata.code.operators import TABLES, operators, unique_edits
-from codedata.code.operators.several_places import Change, applied, contracts
+from codedata.code.operators import TABLES, Operator, operators, unique_edits
+from codedata.code.operators.syntax import Span
 from codedata.code.patches import hunks_of, normalised, text_diff
 from codedata.disk.store import Derived, Store, digest
 from codedata.errors import Excluded, ItemFailed
@@ -44,8 +42,7 @@ PER_TASK = 4               # with --limit N, candidates made and screened for ea
 NOTHING = "has no source that an operator changes."
 MAX_BATCHES = 10_000       # of a repository
 MAX_KEPT = 3               # repositories whose programs are kept in memory
-# an operator makes at most one candidate in this many if others are left: of several places, of one
-EVERY = 6, 25
+EVERY = 25                 # candidates: an operator makes one of them if others are left
 # fields of an environment that its source depends on
 SOURCE = ("base_image", "base_commit", "image_name", "install_script")
 GENERATED = re.compile(rb"(?m)@generated\b|^// Code generated .* DO NOT EDIT\.$")
@@ -209,24 +206,30 @@ def _is_in(path: str, root: str) -> bool:
 
 # the edits ---------------------------------------------------------------------------------------
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Hold an edit of a file."""
+
+    operator: Operator
+    file: SourceFile
+    span: Span
+    symbol: str     # id of the innermost function around it, or ""
+
+
 def draw(program: SelectedSources, config: BugConfig) -> list[ProposedChange]:
     """Return as many candidates as a config asks for, in the order of its seed, all different."""
-    ones = [edit for file in program.files for edit in _edits(file, program)]
-    turns = zip_longest(*(in_order(changes, config.seed, every) for changes, every in
-                          zip(([*_several(program)], ones), EVERY, strict=True)))
+    changes = [edit for file in program.files for edit in _edits(file, program)]
     by_change: dict[str, ProposedChange] = {}
-    for change in filter(None, chain.from_iterable(turns)):
+    for change in in_order(changes, config.seed):
         if len(by_change) == config.max_candidates:
             break
-        before = {file.path: file.text for file, _ in change.places}
-        after = {path: applied(text, [span for file, span in change.places if file.path == path])
-                 for path, text in before.items()}
+        path, text = change.file.path, change.file.text
+        start, end, new = change.span
+        before, after = {path: text}, {path: text[:start] + new + text[end:]}
         if not giveaways(before, after):
-            n = len(change.places)
-            summary = f"{change.operator} in {n} places" if n > 1 else ""
-            candidate = candidate_of(before, after, change.operator, summary, change.symbol)
+            candidate = candidate_of(before, after, change.operator.name, "", change.symbol)
             by_change.setdefault(normalised(candidate["diff"]),
-                                 candidate | {"family": change.family})
+                                 candidate | {"family": change.operator.family})
     return [*by_change.values()]
 
 
@@ -242,34 +245,18 @@ def _edits(file: SourceFile, program: SelectedSources) -> Iterator[Change]:
         if function and (first == function.line or edit.operator.counts == "function"):
             ran = mask_of(function.body_lines) & tests
         if ran or program.tests is None:
-            yield Change(edit.operator.name, edit.operator.family, [(file, edit.span)],
-                         function.id if function else "")
+            yield Change(edit.operator, file, edit.span, function.id if function else "")
 
 
-def _several(program: SelectedSources) -> Iterator[Change]:
-    """Yield the changes of several places, one of which tests run; without coverage, all."""
-    for change in contracts(program.files):
-        lines = {file.path: [] for file, _ in change.places}
-        for file, (start, end, _) in change.places:
-            lines[file.path] += [file.text.count(b"\n", 0, at) + 1 for at in (start, end)]
-        if program.tests is None or any(mask_of(ranges) & program.tests.get(path, 0)
-                                        for path, ranges in lines.items()):
-            file = change.places[0][0]
-            first, last = lines[file.path][:2]
-            symbols = symbols_at([(file.path, line) for line in range(first, last + 1)],
-                                 {file.path: file.text})
-            yield replace(change, symbol=next(iter(symbols), ""))
-
-
-def in_order(sites: list[Change], seed: int, every: int) -> list[Change]:
+def in_order(sites: list[Change], seed: int) -> list[Change]:
     """Return sites in an order in which functions take turns, and no operator comes more often than
-    once in `every`, if others are left."""
+    once in EVERY, if others are left."""
     drawn = random.Random(seed)
-    n_sites = Counter(site.operator for site in sites)
+    n_sites = Counter(site.operator.name for site in sites)
     by_symbol: dict[tuple[str, str], list[tuple[float, Change]]] = defaultdict(list)
     for site in sites:   # a common operator waits longer, so all are as likely to come first
-        wait = drawn.expovariate(1 / n_sites[site.operator])
-        by_symbol[site.places[0][0].path, site.symbol].append((wait, site))
+        wait = drawn.expovariate(1 / n_sites[site.operator.name])
+        by_symbol[site.file.path, site.symbol].append((wait, site))
     timed = []
     for waiting in by_symbol.values():
         phase = drawn.random()
@@ -277,8 +264,8 @@ def in_order(sites: list[Change], seed: int, every: int) -> list[Change]:
     n_before: Counter[str] = Counter()
     places = []
     for place, site in enumerate(_sorted(timed)):
-        operator = site.operator
-        places.append((max(place, every * n_before[operator]), site))
+        operator = site.operator.name
+        places.append((max(place, EVERY * n_before[operator]), site))
         n_before[operator] += 1
     return _sorted(places)
 

@@ -26,7 +26,7 @@ MAX_EDITS = 20_000       # of a file by patterns
 MAX_VARIANTS = 200
 MAX_BYTES = 30_000_000   # of all that are made: half a minute of compiling
 MAX_SAME = 2             # variants of one line by one operator
-NAME_SWAPS = {"wrong-variable", "wrong-argument", "wrong-attribute", "sibling-called"}
+NAME_SWAPS = {"wrong-variable", "wrong-argument", "wrong-attribute"}
 N_FIRST = 60             # at most a fifth of these are name swaps: too many mean the same
 CLUSTER_GAP = 2          # lines from one variant of a cluster to the next
 LENGTH_CHECK = re.compile(rb"\blen\([^()]*\) *== *1\b")

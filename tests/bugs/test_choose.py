@@ -19,15 +19,15 @@ WIDE = BugSettings(max_instances=1000, max_per_symbol=1000, max_per_operator=100
 
 
 def a_good(n: int, operator: str = "negated", **more) -> GoodCandidate:
-    fields = {"place": f"a.py::f{n}", "failing": str(n), "n_failing": 1, "n_places": 1,
-              "digests": {}, **more}
+    fields = {"place": f"a.py::f{n}", "failing": str(n), "n_failing": 1, "digests": {},
+              **more}
     return GoodCandidate(f"heron.{operator}.{n:08x}", "heron", operator, **fields)
 
 
 def many(seed: int, n: int = 80) -> list[GoodCandidate]:
     draw = random.Random(seed)
     return [a_good(i, draw.choice("abcd"), place=draw.choice("fghij"), failing=draw.choice("12345"),
-                   n_failing=draw.randint(1, 9), n_places=draw.randint(1, 2)) for i in range(n)]
+                   n_failing=draw.randint(1, 9)) for i in range(n)]
 
 
 CAPPED = BugSettings(max_instances=14, max_per_symbol=4, max_per_operator=5, max_per_failing_set=4)
@@ -61,19 +61,28 @@ def test_the_order_is_the_seeds_and_not_that_of_the_files():
 def test_operators_take_turns_and_few_failing_tests_come_first_but_one_alone_last():
     found = [a_good(1, "a", n_failing=9), a_good(2, "a"), a_good(3, "b"),
              a_good(4, "c", n_failing=11), a_good(5, "a", n_failing=3),
-             a_good(6, "d", n_failing=11, n_places=2)]   # though it is of several places
+             a_good(6, "d", n_failing=11)]
     names = [name[6:] for name in chosen(found, WIDE)]
     assert {*names[:2]} == {"a.00000005", "b.00000003"}
-    assert names[2:] == ["a.00000001", "a.00000002", "d.00000006", "c.00000004"]
+    assert names[2:4] == ["a.00000001", "a.00000002"]
 
 
-def test_bugs_of_several_places_take_turns_with_others_or_come_first(tmp_path):
-    found = [a_good(n, "abab"[n % 4], n_places=1 + (n < 3)) for n in range(8)]
-    is_single = [int(name[-1]) > 2 for name in chosen(found, WIDE)]
-    assert is_single == [False, True] * 3 + [True] * 2
-    hard = BugSettings(**{**vars(WIDE), "prefer": "hard"})
-    names = chosen(found, hard, rates={"a": 0.9, "b": 0.1})
-    assert [int(name[-1]) for name in names] == [1, 2, 0, 7, 5, 3, 4, 6]
+def test_a_function_has_one_bug_while_others_are_left():
+    found = [a_good(n, "a" * (n % 3 + 1), place="ffffggghh"[n], failing="0") for n in range(9)]
+    places = [good.place for good in choose(found, WIDE, (), {})]
+    assert [{*places[n:n + 3]} for n in (0, 3)] == [{*"fgh"}] * 2 and places[8] == "f"
+    for good in found:   # which is already there
+        first = choose(found, WIDE, {good.name}, {})[:3]
+        assert first[0] == good and {one.place for one in first} == {*"fgh"}
+    same = [a_good(n, place="fgfg"[n], failing="0012"[n]) for n in range(4)]
+    two = BugSettings(**{**vars(WIDE), "max_instances": 2, "max_per_failing_set": 1})
+    assert {good.place for good in choose(same, two, (), {})} == {*"fg"}
+
+
+def test_operators_whose_bugs_are_seldom_solved_may_come_first(tmp_path):
+    found = [a_good(n, "ab"[n % 2]) for n in range(8)]
+    names = chosen(found, WIDE, rates={"a": 0.9, "b": 0.1})
+    assert [int(name[-1]) % 2 for name in names] == [1] * 4 + [0] * 4
     write_attempt(tmp_path, "heron.a.0123abcd", 1)
     write_attempt(tmp_path, "heron.a.0123abcd", 2, "not_solved")
     assert rates_by_operator(tmp_path) == {"a": 0.5}
@@ -131,7 +140,7 @@ def test_the_view_takes_good_verdicts_on_what_stands_there(tmp_path):
     record = view.read(id_of(good))
     assert (record.instance_id, record.diff) == ("heron", good["diff"])
     facts = view.facts(id_of(good))
-    assert (facts.digests["diff"], facts.n_places) == (a_verdict(good)["diff"], 1)
+    assert facts.digests["diff"] == a_verdict(good)["diff"]
     assert not view.covers(id_of(edited))
 
 

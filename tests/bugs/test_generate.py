@@ -78,16 +78,14 @@ def test_a_candidate_names_its_place_and_git_applies_it(spanset, tmp_path):
     assert {*candidates[0]} == {"diff", "symbol", "summary", "operator", "family", "path", "lines"}
 
 
-def test_the_first_candidates_have_many_operators_and_functions_half_of_them_several_places():
+def test_the_first_candidates_have_many_operators_and_functions():
     text = "".join(f"def f{i}(a, b):\n    if a < b and a[0]:\n        return a + 1\n"
                    f"def g{i}():\n    return f{i}(1, 2)\ndef h{i}():\n    return f{i}(1, 2)\n"
                    for i in range(50))
     drawn = draw(program_of(sources(a=text), CONFIG, None), replace(CONFIG, max_candidates=80))
-    several = Counter(one["symbol"] for one in drawn if (one["family"], one["summary"]) == (
-        "contract", "parameters-swapped in 2 places"))
     operators = Counter(one["operator"] for one in drawn)
-    assert {*several.values()} == {1} and 36 < len(several) < 44
-    assert len(operators) > 12 and max(operators.values()) < 44
+    assert len({one["symbol"] for one in drawn}) > 65
+    assert len(operators) > 10 and max(operators.values()) < 10
 
 
 def test_only_what_a_test_runs_is_changed():
@@ -99,10 +97,6 @@ def test_only_what_a_test_runs_is_changed():
     assert {line for _, line in found} == {1, 4, 5, 7, 15}     # not 6, 10, 11
     assert {line for _, line in made(text)} == {1, 4, 5, 6, 7, 10, 11, 15}
     assert not made("def f(a):\n    g(a)\n")   # a `pass` in its place gives itself away
-    text = "def f(a, b):\n    b()\ndef g(a):\n    f(a, 1)\ndef h(a):\n    f(a, 2)\n"
-    swapped = [("parameters-swapped", 1) in made(text, measured([line, line], [1, 1, 3, 3, 5, 5]))
-               for line in (2, 4)]
-    assert swapped == [False, True]
 
 
 def test_a_yield_that_never_ran_counts_with_its_function():

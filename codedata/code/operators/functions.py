@@ -20,6 +20,9 @@ SIMPLE = {"identifier", "attribute", "call", "subscript", "await"}
 SIBLINGS = {b"+": b"-", b"-": b"+", b"*": b"+", b"**": b"*", b"/": b"//", b"//": b"/", b"%": b"//"}
 NO_NUMBER = {"string", "list", "tuple"}
 OWN = {b"self", b"cls"}                 # parameters that nobody confuses with others
+FUNCTIONS = ("function_definition", "function_declaration", "method_definition",
+             "method_declaration")
+GETTER = re.compile(rb"@[\w.]*(?:property|getter)\b|\bget\s|\b_*[gG]et(?:_|[A-Z])\w*\Z")
 KEY = re.compile(rb"""(?:\[|\.get\(|\.pop\(|\.setdefault\()(["'][^"'\\\n]{1,60}["'])[\]),]""")
 EMPTY = rb"(\[\]|\{\}|list\(\)|dict\(\)|set\(\))"
 # slips in a regular expression: (pattern, replacement)
@@ -62,20 +65,14 @@ def return_in_loop(site: Node, last: Node, back: Node, text: bytes, **_) -> list
     return [site.text + line_end + indent + back.text]
 
 
-def sibling_called(site: Node, self: Node | None = None, **_) -> list[bytes]:
-    """Return the most similar name of another method of the class, or function of the file, that
-    takes the same number of parameters and is not the caller."""
-    caller = ancestor(site, "function_definition")
-    own = caller.child_by_field_name("name").text if caller else b""
-    holder = ancestor(site, "class_definition" if self else "module")
-    if holder is None:
-        return []
-    body = holder.child_by_field_name("body") or holder
-    known = {one.child_by_field_name("name").text:
-             one.child_by_field_name("parameters").named_child_count
-             for one in body.named_children if one.type == "function_definition"}
-    n = known.get(site.text)
-    return _similar(site.text, [name for name in known if n and known[name] == n and name != own])
+def guard_dropped(site: Node, text: bytes, **_) -> list[None]:
+    """Remove a guard, except from a getter: a property, or a method whose name begins with get."""
+    function = ancestor(site, *FUNCTIONS)
+    if function is None:
+        return [None]
+    holder = function.parent if function.parent.type == "decorated_definition" else function
+    head = text[holder.start_byte:function.child_by_field_name("name").end_byte]
+    return [] if GETTER.search(head) else [None]
 
 
 def other_parameter(site: Node, **_) -> list[bytes]:

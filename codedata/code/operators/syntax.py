@@ -121,11 +121,11 @@ class PythonChecker:
         return front + self._text[begin:start] + new + self._text[end:stop]
 
 
-def ancestor(node: Node | None, kind: str) -> Node | None:
-    """Return the nearest ancestor of a kind, or the node itself if it is of that kind; None if
+def ancestor(node: Node | None, *kinds: str) -> Node | None:
+    """Return the nearest ancestor of these kinds, or the node itself if it is of one; None if
     there is none within MAX_CLIMB levels."""
     for _ in range(MAX_CLIMB):
-        if node is None or node.type == kind:
+        if node is None or node.type in kinds:
             return node
         node = node.parent
     return None
