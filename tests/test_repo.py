@@ -14,6 +14,7 @@ from proven import write_bug, write_candidate
 from proven_strip import write_strip
 
 NOTES = ('#!/bin/sh\nscript=${1##*/}\nshift\nset -- "$script" "$@"\n'
+         'case "$*" in *scale*--status) cat r/proven; exit ;; *--status) exit ;; esac\n'
          'echo "$@" >> "$NOTES"\n[ $1 = bug_inject.py ] && mkdir -p r/task/x\n'
          '[ $1 = env_setup.py ] && mkdir -p r/env && '
          'echo "\\"healthy\\": $HEALTHY" > r/env/x.json\n'
@@ -70,6 +71,18 @@ def test_a_repository_goes_through_all_scripts_with_the_flags_that_are_given(rep
     for address in ("https://host/birds/heron.git@v1", "git@host:birds/heron.git",
                     "git@host:heron@0123abc"):
         assert "--root runs/heron " in repo(address)[1][0]
+
+
+def test_what_is_proven_counts_and_is_finished_before_more_is_made(repo, tmp_path):
+    (tmp_path / "r/bug/_candidates").mkdir(parents=True)
+    proven = tmp_path / "r/proven"
+    for plan, more in (("done 3, stale 1, missing 2", [
+            "--steps validate,report,issue,instruct --limit 2", "--limit 2"]),
+                       ("done 4, edited 1 (kept)", ["--steps issue,instruct"]),
+                       ("done 1,234", ["--steps issue,instruct"])):
+        proven.write_text(f"bug_inject report  bug/_verdicts/ 9 → task/   {plan}   to do 3\n")
+        called = repo(".", "--root", "r", "--limit=5")[1]
+        assert [line.partition("--limit=5 ")[2] for line in called if "scale" in line] == more
 
 
 def test_what_was_not_set_up_is_summed_up_alone_and_other_failures_are_named(repo, tmp_path):
