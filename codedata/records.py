@@ -233,7 +233,8 @@ def variant(cls, how: str):
 
 
 class CallRun(TypedDict):
-    """Hold what a call of a candidate did when it was run: an entry of CandidateRun.calls."""
+    """Hold what a call of a candidate did when it was run: an entry of CandidateRun.calls. A call
+    that hands in is not run, and has the exit code 0."""
 
     command: str
     exit_code: int

@@ -35,8 +35,8 @@ OUTPUTS = {REDIRECTED, "tee"}
 VERSIONS = (["--version"], ["-version"], ["-V"])
 CHECKS = {"--check", "--diff"}   # arguments with which a formatter changes nothing
 AT_LEAST = {"prefix": EXPLORE, "run": TEST}   # least style of a program that runs another command
-SUBMITS = re.compile(r"COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT|MINI_SWE_AGENT_FINAL_OUTPUT|"
-                     r"\A\s*(?:submit|exit)\s*\Z")
+SUBMITS = re.compile(r"\b(?:echo|printf|cat)\b[^;&|]{0,80}?(?:COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
+                     r"|MINI_SWE_AGENT_FINAL_OUTPUT)|\A\s*(?:submit|exit)\s*\Z")
 # assignments, flags, substitutions and numbers that precede a program
 SKIPPED = re.compile(r"[A-Za-z_]\w*\+?=|-|[$`]|\d[\d.]*[smhd]?\Z")
 GIT_OPTIONS = re.compile(r"^(?:-[cC] \S+ |-\S+ )+")
@@ -78,6 +78,16 @@ def action_style(command: str) -> str:
     if TEST in styles and any(WRITES.search(text) for text in code):
         return EDIT   # the code that is run, in an argument or a heredoc, writes files
     return _strongest(styles or {OTHER})
+
+
+def hands_in(command: str) -> bool:
+    """Return whether a bash command hands in, and at most looks around before that. A call of a
+    tool that hands in has the command `submit`."""
+    match = SUBMITS.search(command)
+    if not match:
+        return False
+    before = command[:match.start()].strip(" \n;&|")
+    return not before or action_style(before) == EXPLORE
 
 
 def repeated(command: str, messages: list[dict]) -> int:

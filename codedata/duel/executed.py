@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from codedata.conversation.commands import hands_in
 from codedata.disk.store import Store, digest
 from codedata.driver import in_driver
 from codedata.records import CandidateRun, Executed, Side
@@ -55,6 +56,9 @@ class Execution:
         for i, call in enumerate(calls, 1):
             end = "ran out of time" if call["timed_out"] else f"exit code {call['exit_code']}"
             number = f"{i} of {len(calls)}: " if len(calls) > 1 else ""
+            if hands_in(call["command"]):   # not run; earlier records have its exit code 127
+                parts.append(f"({number}hands in)")
+                continue
             output = without_middle(call["output"].strip(), MAX_OUTPUT_CHARS // len(calls))
             parts += [f"({number}{end})", output or "(no output)"]
         return "\n".join([*parts, f"Files changed:\n{diffs}" if diffs else "(no file changed)"])

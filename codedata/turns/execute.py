@@ -17,6 +17,7 @@ from pathlib import Path
 
 from codedata.code.entities import is_of_tests
 from codedata.code.patches import files_of
+from codedata.conversation.commands import hands_in
 from codedata.conversation.turn import commands_of, form_of
 from codedata.disk.store import Derived, Store, digest, known
 from codedata.errors import Excluded, ItemFailed
@@ -61,6 +62,7 @@ from codedata.turns.replay import (
 TESTS_S = 900.0            # of a run of the hidden tests
 ONLY = "/tmp/codedata-only"   # begins the folder of the plugin that runs the hidden tests alone
 KILLED = 137               # exit code of a command whose container is gone
+NOT_RUN = Result(0, "", 0.0)   # of a command that hands in
 UNKNOWN = {".": ""}        # changes that cannot be read
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -180,8 +182,8 @@ class Runner:
 def run_sides(sides: Mapping[str, Side], answer: Answer, state: State
               ) -> tuple[list[CandidateRun], dict[str, str]]:
     """Return (a run for each turn of the sides, the hidden tests at the state or, where no turn
-    changes files, {}). Turns of equal commands are run once, malformed ones not at all. One that
-    ends its container, or whose changes cannot be read, passes no test."""
+    changes files, {}). Turns of equal commands are run once; malformed ones and commands that hand
+    in, not at all. One that ends its container, or whose changes cannot be read, passes no test."""
     form = form_of(answer.messages, answer.tools)
     by_commands: dict[tuple[str, ...], list[str]] = defaultdict(list)   # names of the sides
     for name, side in sides.items():
@@ -198,7 +200,7 @@ def run_sides(sides: Mapping[str, Side], answer: Answer, state: State
             try:
                 for command in commands:
                     done.append(Result(KILLED, "", 0.0))
-                    done[-1] = state.replayer.run(branch, command)
+                    done[-1] = NOT_RUN if hands_in(command) else state.replayer.run(branch, command)
                 changes = branch.changes()
                 if changes:
                     before = state.hidden.run(state.branch) if before is None else before

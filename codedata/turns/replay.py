@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from itertools import count, takewhile
 from typing import Protocol
 
-from codedata.conversation.commands import SUBMIT, action_style
+from codedata.conversation.commands import hands_in
 from codedata.conversation.turn import commands_of, form_of
 from codedata.errors import ItemFailed
 from codedata.messages import content_text
@@ -88,7 +88,7 @@ def steps_of(messages: Sequence[Message], tools: Tools | None = None) -> list[Re
             results = _results_by_call(sides, messages[i + 1:])
         for k, (side, result) in enumerate(zip(sides, results, strict=False)):
             for command in commands_of(form.read(side, history)):
-                if command.strip() and result and action_style(command) != SUBMIT:
+                if command.strip() and result and not hands_in(command):
                     shown = observation_of(content_text(result))
                     steps.append(RecordedStep(turn, command, shown, k))
     return steps
