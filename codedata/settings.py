@@ -183,7 +183,6 @@ class BugSettings:
     max_per_symbol: int = at_least(1, 3)
     max_per_operator: int = at_least(1, 20)  # of a repository
     max_per_failing_set: int = at_least(1, 1)     # bugs that the same tests notice
-    prefer: str = one_of("any", "hard")      # hard: those seldom solved come first
 
 
 @dataclass(frozen=True)

@@ -5,20 +5,18 @@ One bug of each function is taken, then a second one of each, and so on. Among t
 tests notice, in functions whose tests notice wrong code, come first: screening has tried other
 changes of the same function, and counts its survivors, the changes that no test noticed. Then come
 the first bug of each operator, the second of each, and so on. Of one operator's bugs, the ones that
-break fewer tests come first, but one test alone comes last. With `prefer = "hard"` operators whose
-bugs are seldom solved (attempt/) come first. A bug is taken if it fits under all caps. Bugs on disk
-that are still good, and bugs that the proof has refused, come before all others. So a proven bug is
-neither lost nor paid for twice, further candidates only add bugs, and a refused bug is not
-replaced. An interrupted run makes the same choice as a complete one.
+break fewer tests come first, but one test alone comes last. A bug is taken if it fits under all
+caps. Bugs on disk that are still good, and bugs that the proof has refused, come before all others.
+So a proven bug is neither lost nor paid for twice, further candidates only add bugs, and a refused
+bug is not replaced. An interrupted run makes the same choice as a complete one.
 """
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from pathlib import Path
-from statistics import fmean
 
 from codedata.bugs.instances import (
     bug_tasks,
@@ -34,7 +32,6 @@ from codedata.records import Verdicts, safe_name
 from codedata.settings import BugSettings
 from codedata.tasks.kinds import Candidate
 from codedata.tasks.prove.suite_outcomes import SURVIVES
-from codedata.tasks.rates import attempts_in, rates_of_models
 
 MAX_SURVIVORS = 2   # a bug in a function with more of them comes last
 MAX_FAILING = 10    # so does a bug that more tests notice: few people would commit it
@@ -104,13 +101,12 @@ def _choose_all(root: Path, settings: BugSettings,
     of_agents = {(name.rpartition(".agent-")[0], name.rpartition(".")[2])
                  for name in bugs.names() if is_of_agent(name)}
     refused = {name for stage, name in bugs.ledger.excluded if stage == STAGE}
-    rates = rates_by_operator(root) if settings.prefer == "hard" else {}
     by_repository = defaultdict(list)
     for good in candidates:
         if (good.instance_id, good.change) not in of_agents:
             by_repository[good.instance_id].append(good)
     for _, several in sorted(by_repository.items()):
-        for good in choose(several, settings, refused.union(bugs.names()), rates):
+        for good in choose(several, settings, refused.union(bugs.names())):
             yield good.name
 
 
@@ -128,11 +124,11 @@ def _facts_of(candidate: Candidate) -> GoodCandidate:
 # the choice --------------------------------------------------------------------------------------
 
 def choose(candidates: Iterable[GoodCandidate], settings: BugSettings,
-           kept: Collection[str], rates: Mapping[str, float]) -> list[GoodCandidate]:
+           kept: Collection[str]) -> list[GoodCandidate]:
     """Return the bugs chosen from a repository's good candidates: all in `kept`, and others that
     fit under the caps together with these. Of equal changes only the first is taken, and no
     survivor."""
-    order = in_order(candidates, settings, rates)
+    order = in_order([*candidates], settings.seed)
     alone = _added((), order, settings)   # a run that was interrupted takes no others
     return _added(_added((good for good in order if good.name in kept), alone, settings),
                   order, settings)
@@ -164,27 +160,14 @@ def _caps(good: GoodCandidate, settings: BugSettings) -> dict[tuple[str, str], i
             ("failing", good.failing): settings.max_per_failing_set}
 
 
-def in_order(candidates: Iterable[GoodCandidate], settings: BugSettings,
-             rates: Mapping[str, float]) -> list[GoodCandidate]:
-    """Return candidates without survivors in the order in which they are chosen. `rates` are the
-    pass rates by operator; an operator without any counts as solved half of the time."""
-    seed, counts = settings.seed, Counter()
-    candidates = [*candidates]
+def in_order(candidates: Sequence[GoodCandidate], seed: int) -> list[GoodCandidate]:
+    """Return candidates without survivors in the order in which they are chosen."""
+    counts: Counter = Counter()
     survivors = Counter(one.place for one in candidates if one.survives)
     turns = []
     for good in sorted((one for one in candidates if not one.survives), key=lambda good: (
             good.n_failing == 1, good.n_failing, digest([seed, good.name]), good.name)):
         kind = survivors[good.place] > MAX_SURVIVORS or good.n_failing > MAX_FAILING, good.operator
         counts[kind] += 1
-        turns.append((kind[0], rates.get(good.operator, 0.5), counts[kind],
-                      digest([seed, good.operator]), good.name, good))
+        turns.append((kind[0], counts[kind], digest([seed, good.operator]), good.name, good))
     return [good for *_, good in sorted(turns)]
-
-
-def rates_by_operator(root: Path) -> dict[str, float]:
-    """Return the mean pass rate of models at the bugs of each operator that was attempted."""
-    rates = defaultdict(list)
-    for (task, _), attempts in attempts_in(root).items():
-        for rate in rates_of_models(attempts).values():
-            rates[task.split(".")[-2:][0]].append(rate["rate"])
-    return {operator: fmean(several) for operator, several in rates.items()}

@@ -123,6 +123,7 @@ class Challenger:
         run_of = partial(execution_of, self._settings.root, item)
         if drops_agreed and is_agreed(answer, samples, run_of):
             raise Excluded(f"agreed: {len(samples) + 1} blind answers take the same step")
+        current_reply_log().note(how=self._how)
         if self._how == "chosen":
             turn, choice = self._choose(answer, commit, samples)
             return replace(answer, challenger=turn, choice=choice)

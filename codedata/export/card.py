@@ -11,7 +11,6 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from codedata.export.collect import SIDES
 from codedata.export.exports import Export, sections
 from codedata.export.formats import (
     ANSWERS,
@@ -58,7 +57,7 @@ def card_values(export: Export) -> dict:
         "languages": _cells(languages), "licences": _cells(licences), "columns": _columns(form),
         "by_licence": ", ".join(f"{name} ({n:,})" for name, n in licences) or "none",
         "sources": listed(origins.provenance.sources(turns)),
-        **{side: listed(origins.provenance.models(turns, side)) for side in SIDES},
+        "king": listed(origins.provenance.models(turns, "king")),
         "n_cut": plural(n_cut, "turn"), "judges": "", "checks": _checks(export),
         "configs": _configs(export),
         "tags": f"\n- trl\n- {form.name.partition('_')[0]}" if form.for_trainers else "",
@@ -70,15 +69,24 @@ def card_values(export: Export) -> dict:
                    "lcb": POINTS * (duel.lcb or 0),
                    "reasons": "; ".join(map(as_markdown, duel.reasons))}
 
+    by_fact = origins.provenance.by_fact(turns)
+    order = "order_both" if duel and duel.order == "both" else "order_king_first"
+
     def fill(name: str) -> str:
-        """Return a text of formats.md filled in."""
-        return sections()[name][1].format_map(values)
+        """Return a text of formats.md filled in, about the turns of which a fact is known."""
+        some = by_fact.get(name.partition("_")[0], turns)
+        models = listed(origins.provenance.models(some, "challenger"))
+        return sections()[name][1].format_map(
+            {**values, "n": plural(len(some), "turn"), "models": models})
 
     return values | {
         "calls": f"\n\n{fill('calls')}" if form.has_calls else "",
         "length": fill("lengths_cut" if form.for_trainers else "lengths"),
         "warnings": "".join(f"> **{fill(name)}**\n\n" for name in _warnings(export)),
-        "order": fill("order_king_first" if duel and duel.order != "both" else "order_both"),
+        "order": fill(order) if duel else "",
+        "facts": " ".join(fill(fact) for fact in by_fact),
+        "limits": "".join(f"{fill(name)}\n" for fact in by_fact
+                          if (name := f"{fact}_limit") in sections()),
         "outcome": " ".join(map(fill, _outcome(duel))),
         "cut": f"{fill('cut')}\n" if n_cut else "",
         "set_licence": "" if licence == "other" else f"{fill('one_licence')} "}

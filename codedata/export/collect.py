@@ -64,6 +64,7 @@ class ExportTurn:
     flag: Problem | None    # why no trainer may see it
     masked: dict[str, int]  # how many secrets of each kind were masked in it
     at: int                 # offset of its record in the temporary file
+    n_picks: int | None = None   # answers of a model that chose the challenger's; None: not chosen
     rejected: str = ""      # digest of the failed trajectory in its pair
     calls: tuple[int, ...] = ()   # indices of a whole trajectory's messages with one call
 
@@ -190,7 +191,8 @@ class ExportTurns:
             winner(record.score, record.directory, self.settings.dpo_min_margin),
             record_digest(record), pr_digest, has_calls,
             has_several_calls([record.king, record.challenger]), _flag(record), secrets,
-            self._put(masked)))
+            self._put(masked),
+            len(record.choice.get("picks") or ()) if record.choice else None))
 
     def _reasons_against(self, name: str, record: Sample) -> list[Problem]:
         """Return why the first check that applies leaves a turn out of all formats."""

@@ -13,10 +13,12 @@ from urllib.parse import urlsplit
 from codedata.disk.ledger import LEDGER, Ledger, calls_of, is_sound, read_lines
 from codedata.disk.store import known_in, shards_of
 from codedata.export.collect import ExportTurn
-from codedata.records import Answer, Prompt, SourceTrajectory
+from codedata.records import Answer, Prompt, Score, SourceTrajectory
 
 UNKNOWN_SOURCE = "unknown to the ledgers"
 STAGES = {"king": "king", "challenger": "ch"}   # side → the stage that made it
+# how the challenger's answer was made, and how a turn was judged
+FACTS = ("informed", "chosen", "tested", "placebo", "unrecorded", "drawn", "ran", "read")
 FILE_ENDINGS = (".parquet", ".jsonl", ".json", ".gz", ".gguf")
 Key = tuple[str, str]   # (stage, item)
 
@@ -27,13 +29,14 @@ class Provenance:
     def __init__(self, root: Path):
         self._root = root
         self._prompts = Ledger(root / Prompt.directory).details
-        # model of the newest call; cut: from a shortened history
+        # model of the newest call; cut: from a shortened history; how: of the challenger
         self._made: dict[Key, dict] = defaultdict(dict)
         for directory in shards_of(root / Answer.directory):
             for line in filter(is_sound, read_lines(directory / LEDGER)):
+                made = self._made[line["stage"], line["item"]]
                 if calls := calls_of(line):
-                    made = {"model": calls[-1]["model"], "cut": line.get("cut")}
-                    self._made[line["stage"], line["item"]] = made
+                    made |= {"model": calls[-1]["model"], "cut": line.get("cut")}
+                made["how"] = line.get("how", made.get("how"))
 
     def sources(self, turns: Iterable[ExportTurn]) -> Iterator[str]:
         """Yield "data set, seed" of each turn."""
@@ -48,6 +51,23 @@ class Provenance:
         """Yield the model of one side of each turn, also of one that a person has edited."""
         for turn in turns:
             yield public(self._made[STAGES[side], turn.name].get("model", UNKNOWN_SOURCE))
+
+    def by_fact(self, turns: Iterable[ExportTurn]) -> dict[str, list[ExportTurn]]:
+        """Return the turns of which the records say each of FACTS, where there are any."""
+        found = {fact: [] for fact in FACTS}
+        for turn in turns:
+            for fact in self._facts(turn):
+                found[fact].append(turn)
+        return {fact: some for fact, some in found.items() if some}
+
+    def _facts(self, turn: ExportTurn) -> set[str]:
+        how = self._made[STAGES["challenger"], turn.name].get("how")
+        if turn.n_picks is not None:
+            how = "chosen" if turn.n_picks else "tested"
+        score = known_in(self._root, Score, turn.name)
+        judged = {"drawn" if entry.get("by_program") else "ran" if entry.get("ran") else "read"
+                  for entry in (score.judges if score else ())}
+        return {how if how in FACTS else "unrecorded"} | judged
 
     def cut(self, turns: Iterable[ExportTurn]) -> int:
         """Return how many turns either side answered from a history whose middle was left out."""

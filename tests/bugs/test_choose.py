@@ -5,12 +5,11 @@ import random
 from collections import Counter
 
 import pytest
-from an_attempt import write_attempt
 from conftest import edit
 from proven import write_bug
 from scaled import a_candidate, a_verdict, id_of, write_judged
 
-from codedata.bugs.choose import STAGE, GoodCandidate, choose, chosen_in, rates_by_operator
+from codedata.bugs.choose import STAGE, GoodCandidate, choose, chosen_in
 from codedata.bugs.instances import bug_tasks
 from codedata.settings import BugSettings
 
@@ -33,14 +32,14 @@ def many(seed: int, n: int = 80) -> list[GoodCandidate]:
 CAPPED = BugSettings(max_instances=14, max_per_symbol=4, max_per_operator=5, max_per_failing_set=4)
 
 
-def chosen(found, bug=CAPPED, kept=(), rates=None) -> list[str]:
-    return [good.name for good in choose(found, bug, kept, rates or {})]
+def chosen(found, bug=CAPPED, kept=()) -> list[str]:
+    return [good.name for good in choose(found, bug, kept)]
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_no_cap_is_exceeded_and_whoever_is_left_out_would_exceed_one(seed):
     found = many(seed)
-    taken = choose(found, CAPPED, (), {})
+    taken = choose(found, CAPPED, ())
     counts = [Counter(getattr(good, key) for good in taken)
               for key in ("place", "operator", "failing")]
     assert all(max(count.values()) <= most for count, most in zip(counts, (4, 5, 4), strict=True))
@@ -69,23 +68,14 @@ def test_operators_take_turns_and_few_failing_tests_come_first_but_one_alone_las
 
 def test_a_function_has_one_bug_while_others_are_left():
     found = [a_good(n, "a" * (n % 3 + 1), place="ffffggghh"[n], failing="0") for n in range(9)]
-    places = [good.place for good in choose(found, WIDE, (), {})]
+    places = [good.place for good in choose(found, WIDE, ())]
     assert [{*places[n:n + 3]} for n in (0, 3)] == [{*"fgh"}] * 2 and places[8] == "f"
     for good in found:   # which is already there
-        first = choose(found, WIDE, {good.name}, {})[:3]
+        first = choose(found, WIDE, {good.name})[:3]
         assert first[0] == good and {one.place for one in first} == {*"fgh"}
     same = [a_good(n, place="fgfg"[n], failing="0012"[n]) for n in range(4)]
     two = BugSettings(**{**vars(WIDE), "max_instances": 2, "max_per_failing_set": 1})
-    assert {good.place for good in choose(same, two, (), {})} == {*"fg"}
-
-
-def test_operators_whose_bugs_are_seldom_solved_may_come_first(tmp_path):
-    found = [a_good(n, "ab"[n % 2]) for n in range(8)]
-    names = chosen(found, WIDE, rates={"a": 0.9, "b": 0.1})
-    assert [int(name[-1]) % 2 for name in names] == [1] * 4 + [0] * 4
-    write_attempt(tmp_path, "heron.a.0123abcd", 1)
-    write_attempt(tmp_path, "heron.a.0123abcd", 2, "not_solved")
-    assert rates_by_operator(tmp_path) == {"a": 0.5}
+    assert {good.place for good in choose(same, two, ())} == {*"fg"}
 
 
 def test_bugs_of_a_function_whose_tests_let_others_pass_come_last(tmp_path):

@@ -531,7 +531,8 @@ def test_the_card_tells_models_judges_numbers_and_how_many_histories_were_cut(ju
         {"id": "x", "model": "other", "cost_usd": 0.01, "tokens_in": 1, "tokens_out": 1}])
     make(judged)
     text = card(judged, "sft_completion")
-    for part in ("King: m (4 turns)", "Challenger: m (3 turns), other (1 turn)",
+    for part in ("history alone: m (4 turns)", "In 4 turns the records do not say",
+                 "knew: m (3 turns), other (1 turn)",
                  "- 1 turn of these did not fit a model that answered",
                  "| a | 100.0 | 100.0 % |", "the challenger scored 100.00, the king 0.00",
                  "The duel was accepted."):
