@@ -56,18 +56,15 @@ class Provenance:
         """Return the turns of which the records say each of FACTS, where there are any."""
         found = {fact: [] for fact in FACTS}
         for turn in turns:
-            for fact in self._facts(turn):
+            how = self._made[STAGES["challenger"], turn.name].get("how")
+            if turn.n_picks is not None:
+                how = "chosen" if turn.n_picks else "tested"
+            score = known_in(self._root, Score, turn.name)
+            judged = {"drawn" if entry.get("by_program") else "ran" if entry.get("ran") else "read"
+                      for entry in (score.judges if score else ())}
+            for fact in judged | {how if how in FACTS else "unrecorded"}:
                 found[fact].append(turn)
         return {fact: some for fact, some in found.items() if some}
-
-    def _facts(self, turn: ExportTurn) -> set[str]:
-        how = self._made[STAGES["challenger"], turn.name].get("how")
-        if turn.n_picks is not None:
-            how = "chosen" if turn.n_picks else "tested"
-        score = known_in(self._root, Score, turn.name)
-        judged = {"drawn" if entry.get("by_program") else "ran" if entry.get("ran") else "read"
-                  for entry in (score.judges if score else ())}
-        return {how if how in FACTS else "unrecorded"} | judged
 
     def cut(self, turns: Iterable[ExportTurn]) -> int:
         """Return how many turns either side answered from a history whose middle was left out."""

@@ -48,12 +48,14 @@ PATCH = """--- a/heron.py
 # What a project leaves of its text: two commits, and what was compiled, built, measured and cached.
 SOURCE = r"""set -e
 export GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b.c GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b.c
-git init -q; printf '*.pyc\nbuild/\n' >.gitignore; echo one >README; git add -A; git commit -qm one
+git init -q; printf '*.pyc\nbuild/\ndist/\nlib/*.js\n' >.gitignore; echo one >README
+git add -A; git commit -qm one
 cp /tmp/solved heron.py; printf 'data\r\n' >data.pyc; git add -Af; git commit -qm two
-mkdir -p build/lib x.egg-info htmlcov venv/lib/python3/site-packages/build ~/.cache/pip/wheels
+mkdir -p build/lib dist lib x.egg-info htmlcov venv/lib/python3/site-packages/build
+mkdir -p ~/.cache/pip/wheels
 python3 -m compileall -q heron.py
-for place in build/lib/heron.py x.egg-info/heron.py htmlcov/index.html .coverage \
-    ~/.cache/pip/wheels/heron.whl; do cp heron.py $place; done
+for place in build/lib/heron.py dist/heron.py lib/heron.js x.egg-info/heron.py htmlcov/index.html \
+    .coverage ~/.cache/pip/wheels/heron.whl; do cp heron.py $place; done
 echo kept >venv/lib/python3/site-packages/build/__init__.py; echo kept >x.egg-info/PKG-INFO
 rm -r /tmp/solved"""
 # Each prints the place where the solution can be read.

@@ -30,11 +30,19 @@ git add -f --pathspec-from-file="$work/tracked" --pathspec-file-nul
 [ ! -s "$patch" ] || git apply --index --whitespace=nowarn "$patch"
 git ls-files -z >"$work/files"
 git ls-files -z --others >"$work/others"
+git ls-files -z --others --ignored --exclude-standard --directory >"$work/ignored"
 unset GIT_DIR GIT_WORK_TREE
 stale='(^|/)(__pycache__|htmlcov|\.(pytest|mypy|ruff)_cache|\.hypothesis)/|\.py[co]$|(^|/)(\.coverage(\..*)?|coverage\.(xml|json|lcov))$'
 built='(^|/)build/|\.egg-info/.*\.(py|so)$'   # of the source itself, not of what is installed among its files
 { grep -zE "$stale" "$work/others" || true
   grep -zE "$built" "$work/others" | grep -zvE '(^|/)(node_modules|site-packages)/' || true; } | xargs -0r rm -f --
+# what the install built and git ignores, where it holds a line that the patch removes: the tests show whether they need it
+sed -n 's/^-[[:blank:]]*\(.\{16,\}\)$/\1/p' "$patch" | sed '/^-- /d' >"$work/removed"
+outputs='(^|/)(dist|out|lib|es|esm|cjs|umd|target)/'
+{ grep -zE "$outputs" "$work/ignored" | grep -zvE '(^|/)(node_modules|site-packages)/' || true; } |
+    while IFS= read -r -d '' place; do
+        [ ! -s "$work/removed" ] || ! grep -rqFf "$work/removed" -- "$place" || rm -rf -- "$place"
+    done
 rm -rf /var/log/apt/*.xz /tmp/results /tmp/pytest_cache /tmp/pytest-of-*
 { echo ~; cut -d: -f6 /etc/passwd; } | while IFS= read -r home; do
     rm -rf "$home"/.cache/{pip,uv,pypoetry,yarn} "$home"/.npm/_cacache
