@@ -29,13 +29,16 @@ from judged import (
     write_root,
     write_turn,
 )
+from scored import write_score
 from source_rows import write_jsonl
 
 import report
 from codedata.disk.store import digest
 from codedata.export import folders
+from codedata.export.exports import sections
 from codedata.export.folders import FOLDER
 from codedata.export.formats import FORMATS
+from codedata.export.provenance import FACTS
 from codedata.export.split import splits
 from codedata.settings import EMBEDDED_MODEL
 
@@ -538,6 +541,22 @@ def test_the_card_tells_models_judges_numbers_and_how_many_histories_were_cut(ju
                  "The duel was accepted."):
         assert part in text, part
     assert sorted(sources(judged, "sft_completion")) == [f"t_{i}" for i in range(1, 5)]
+
+
+@pytest.mark.parametrize("how, picks, entry, facts", [
+    ("informed", None, {}, "informed informed_limit read read_limit"),
+    ("placebo", None, {"by_program": True}, "placebo drawn"),
+    ("chosen", [{}], {"ran": "1"}, "chosen chosen_limit ran"),
+    ("chosen", [], {}, "tested read read_limit")])
+def test_a_card_says_of_its_turns_what_their_records_say(root, how, picks, entry, facts):
+    write_turn(root, "t_1", choice=None if picks is None else {"picks": picks})
+    write_answer_ledger(root, ["t_1"], how=how)
+    write_score(root, "t_1", {"a": [1] * 5})
+    edit(root / "score/t_1.json", lambda data: [one.update(entry) for one in data["judges"]])
+    make(root)
+    said = [name for name, (_, text) in sections().items() if name.partition("_")[0] in FACTS
+            and text.format(n="1 turn", models="m (1 turn)") in card(root)]
+    assert said == facts.split()
 
 
 def test_copies_that_are_not_up_to_date_are_left_out_till_report_has_run(judged):
