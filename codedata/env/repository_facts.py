@@ -147,12 +147,12 @@ def child(folder: str, skipped: str) -> None:
 
     source = RepositoryFiles(Path(folder), json.loads(skipped), announce)
     python = read_python(source)
-    of_node = read_node(source, python.ci_versions)
+    of_node = read_node(source, python.ci_versions, python.variables)
     scripts = " ".join(of_node.scripts.get(name, "") for name in RUN_BY_INSTALL)
     if re.search(r"\b(?:run|npm|yarn|pnpm)\b", scripts):   # they may run any other
         scripts += " ".join(["", *of_node.scripts.values()])
     run = filter(source.has, [*RUN_BY_INSTALL, *re.findall(r"[\w./-]+", scripts)])
-    facts = Facts(python, of_node, generic.initial(source, python.system),
+    facts = Facts(python, of_node, generic.initial(source, python.system, python.variables),
                   source.has("package.json") and not python.n_test_files, source.unreadable,
                   (scripts, *map(source.text, run)))
     for recipe in recipes(facts):   # making the recipes must stay within the limits, too

@@ -176,7 +176,7 @@ jobs:
 """, "Dockerfile": "FROM debian\nRUN apt-get update && apt-get install -y libffi-dev git\n"})
     found = read_workflows(RepositoryFiles(tmp_path))
     assert found == (("libxml2-dev", "zlib1g-dev", "libffi-dev"), ("postgresql", "redis"),
-                     ("3.9", "3.11"))
+                     ("3.9", "3.11"), ())
     write(tmp_path, **{"__github___workflows___more__yml": """
 jobs:
   nightly:
@@ -193,7 +193,35 @@ commands:
 jobs: {unit: {steps: [{db: {version: 5}}, {run: pytest}]}, docs: {steps: [docs]}}
 """})
     found = read_workflows(RepositoryFiles(tmp_path))
-    assert found == (("libmagic1", "libdb-dev", "libpq-dev", "libffi-dev"), (), ())
+    assert found == (("libmagic1", "libdb-dev", "libpq-dev", "libffi-dev"), (), (), ())
+
+
+CI_VARIABLES = """
+env: {TZ: UTC, PLACE: "${{ github.ref }}", API_TOKEN: abc, DATA: /srv/data, LIMITS: yes}
+jobs:
+  docs: {env: {DOCS: 1}, steps: [{run: make html}]}
+  unit:
+    env: {TZ: America/New_York, FORCE_COLOR: 1}
+    services: {db: {env: {DB: of-a-service}}}
+    steps: [{run: ./publish.sh, env: {REGION: eu}}, {run: npm test, env: {SLOW: 0}}]
+"""
+
+
+@pytest.mark.parametrize("kind", ["setup.py", "package.json", "go.mod"])
+def test_plain_variables_of_jobs_and_dockerfiles_are_set_for_the_tests_alone(tmp_path, kind):
+    write(tmp_path, __github___workflows___ci__yml=CI_VARIABLES, test_it__py="",
+          Dockerfile="ENV TZ=Asia/Tokyo \\\n  DEPTH='1 m' LC_ALL=C\nENV BIRD grey heron\n"
+                     "ENV PATH=/x:$PATH PASSWORD=abc\n")
+    (tmp_path / kind).write_text('{"scripts": {"test": "mocha"}}' if "json" in kind else "")
+    if kind != "setup.py":
+        (tmp_path / "test_it.py").unlink()
+    recipe = recipes(read_facts(tmp_path))[0]
+    names = "TZ|PLACE|API_TOKEN|DATA|LIMITS|DOCS|FORCE_COLOR|DB|REGION|SLOW|DEPTH|BIRD|PASSWORD"
+    assert re.findall(rf"^export (?:{names})=.*", recipe.test_script(), re.MULTILINE) == [
+        "export BIRD='grey heron'", "export DEPTH='1 m'", "export LIMITS=yes", "export SLOW=0",
+        "export TZ=America/New_York"]
+    assert ("LC_ALL=C.UTF-8\n" if kind == "setup.py" else "LC_ALL=C\n") in recipe.test_script()
+    assert "TZ=" not in recipe.install_script()
 
 
 # Python of the project | those of its CI | date of the commit | release of Debian

@@ -20,6 +20,7 @@ class PlainRecipe:
     planner: str                        # a build file in tools.toml, which is the kind of recipe
     system: Strings = ()
     wished: Strings = ()
+    variables: Strings = ()             # that CI sets, as NAME=value
     target: str = ""                    # the make target that runs the tests
     excluded_tests: Strings = ()
 
@@ -34,11 +35,12 @@ class PlainRecipe:
         """Return the bash script that runs the tests and writes reports to script.RESULTS."""
         tool = table("tools")["files"][self.planner]
         commands = [fill(line, target=self.target, results=script.RESULTS) for line in tool["test"]]
-        return script.test_script(tool.get("env", {}), script.EMPTY_RESULTS,
+        return script.test_script(self.variables, tool.get("env", {}), script.EMPTY_RESULTS,
                                   script.in_turn(commands))
 
 
-def initial(source: RepositoryFiles, wished: Strings = ()) -> PlainRecipe | None:
+def initial(source: RepositoryFiles, wished: Strings = (), variables: Strings = ()
+            ) -> PlainRecipe | None:
     """Return the recipe for the first build file that exists, or None if there is none or if it is
     a Makefile without a test target."""
     tools = table("tools")["files"]
@@ -46,7 +48,7 @@ def initial(source: RepositoryFiles, wished: Strings = ()) -> PlainRecipe | None
     target = source.parsed(file, _target, "") if file == "Makefile" else ""
     if not file or (file == "Makefile" and not target):
         return None
-    return PlainRecipe(file, tuple(tools[file]["system"]), wished, target)
+    return PlainRecipe(file, tuple(tools[file]["system"]), wished, variables, target)
 
 
 def _target(text: str) -> str:

@@ -145,7 +145,7 @@ class NodeRecipe:
             commands.insert(0, f"cat >{REPORTER} <<'END_OF_REPORTER'\n{reporter}END_OF_REPORTER")
         node = "" if self.from_debian else f"{NODE}/bin:"
         return script.test_script(
-            self.manager.get("env", {}),
+            self.project.variables, self.manager.get("env", {}),
             [f"export PATH={node}$PWD/node_modules/.bin:$PATH",
              "export CI=1 NO_COLOR=1 TAP_DISABLE_COVERAGE=1"],
             script.EMPTY_RESULTS, commands)

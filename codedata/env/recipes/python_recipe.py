@@ -110,7 +110,8 @@ class PythonRecipe:
         if self.runner == "pytest":
             parts.append(fill(table("tools")["python"]["ended"]["lines"], results=script.RESULTS))
             command = f"ended {command}"
-        return script.test_script(env, [f". {VENV}/bin/activate"], script.EMPTY_RESULTS,
+        return script.test_script(self.project.variables, env, [f". {VENV}/bin/activate"],
+                                  script.EMPTY_RESULTS,
                                   [script.ONLY_IPV4] if self.only_ipv4 else [],
                                   script.start_services(self.services, self.databases),
                                   [*parts, command])
