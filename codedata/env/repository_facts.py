@@ -88,6 +88,10 @@ def read_facts(folder: Path) -> Facts:
 
 def recipes(facts: Facts) -> list[Recipe]:
     """Return the first recipes of each kind that fits the facts, the likeliest kind first."""
+    return [replace(one, variables=facts.python.variables) for one in _kinds(facts)]
+
+
+def _kinds(facts: Facts) -> list[Recipe]:
     python = facts.python
     # of Python: by the lock file, by the commit's date, as of today
     ways: list[Recipe] = []
@@ -147,12 +151,12 @@ def child(folder: str, skipped: str) -> None:
 
     source = RepositoryFiles(Path(folder), json.loads(skipped), announce)
     python = read_python(source)
-    of_node = read_node(source, python.ci_versions, python.variables)
+    of_node = read_node(source, python.ci_versions)
     scripts = " ".join(of_node.scripts.get(name, "") for name in RUN_BY_INSTALL)
     if re.search(r"\b(?:run|npm|yarn|pnpm)\b", scripts):   # they may run any other
         scripts += " ".join(["", *of_node.scripts.values()])
     run = filter(source.has, [*RUN_BY_INSTALL, *re.findall(r"[\w./-]+", scripts)])
-    facts = Facts(python, of_node, generic.initial(source, python.system, python.variables),
+    facts = Facts(python, of_node, generic.initial(source, python.system),
                   source.has("package.json") and not python.n_test_files, source.unreadable,
                   (scripts, *map(source.text, run)))
     for recipe in recipes(facts):   # making the recipes must stay within the limits, too

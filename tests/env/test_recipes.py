@@ -203,22 +203,22 @@ jobs:
   unit:
     env: {TZ: America/New_York, FORCE_COLOR: 1}
     services: {db: {env: {DB: of-a-service}}}
-    steps: [{run: ./publish.sh, env: {REGION: eu}}, {run: npm test, env: {SLOW: 0}}]
+    steps: [{run: ./publish.sh, env: {REGION: eu}}, {run: npm test}]
 """
 
 
 @pytest.mark.parametrize("kind", ["setup.py", "package.json", "go.mod"])
 def test_plain_variables_of_jobs_and_dockerfiles_are_set_for_the_tests_alone(tmp_path, kind):
     write(tmp_path, __github___workflows___ci__yml=CI_VARIABLES, test_it__py="",
-          Dockerfile="ENV TZ=Asia/Tokyo \\\n  DEPTH='1 m' LC_ALL=C\nENV BIRD grey heron\n"
+          Dockerfile="ENV TZ=Asia/Tokyo \\\n  DEPTH='1 m' LC_ALL=C\nENV BIRD=\"grey heron\"\n"
                      "ENV PATH=/x:$PATH PASSWORD=abc\n")
     (tmp_path / kind).write_text('{"scripts": {"test": "mocha"}}' if "json" in kind else "")
     if kind != "setup.py":
         (tmp_path / "test_it.py").unlink()
     recipe = recipes(read_facts(tmp_path))[0]
-    names = "TZ|PLACE|API_TOKEN|DATA|LIMITS|DOCS|FORCE_COLOR|DB|REGION|SLOW|DEPTH|BIRD|PASSWORD"
+    names = "TZ|PLACE|API_TOKEN|DATA|LIMITS|DOCS|FORCE_COLOR|DB|REGION|DEPTH|BIRD|PASSWORD"
     assert re.findall(rf"^export (?:{names})=.*", recipe.test_script(), re.MULTILINE) == [
-        "export BIRD='grey heron'", "export DEPTH='1 m'", "export LIMITS=yes", "export SLOW=0",
+        "export BIRD='grey heron'", "export DEPTH='1 m'", "export LIMITS=yes",
         "export TZ=America/New_York"]
     assert ("LC_ALL=C.UTF-8\n" if kind == "setup.py" else "LC_ALL=C\n") in recipe.test_script()
     assert "TZ=" not in recipe.install_script()

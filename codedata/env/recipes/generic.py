@@ -20,9 +20,9 @@ class PlainRecipe:
     planner: str                        # a build file in tools.toml, which is the kind of recipe
     system: Strings = ()
     wished: Strings = ()
-    variables: Strings = ()             # that CI sets, as NAME=value
     target: str = ""                    # the make target that runs the tests
     excluded_tests: Strings = ()
+    variables: tuple = ()               # (name, value) that CI sets
 
     def install_script(self) -> str:
         """Return the bash script that installs the build tool and the dependencies."""
@@ -39,8 +39,7 @@ class PlainRecipe:
                                   script.in_turn(commands))
 
 
-def initial(source: RepositoryFiles, wished: Strings = (), variables: Strings = ()
-            ) -> PlainRecipe | None:
+def initial(source: RepositoryFiles, wished: Strings = ()) -> PlainRecipe | None:
     """Return the recipe for the first build file that exists, or None if there is none or if it is
     a Makefile without a test target."""
     tools = table("tools")["files"]
@@ -48,7 +47,7 @@ def initial(source: RepositoryFiles, wished: Strings = (), variables: Strings = 
     target = source.parsed(file, _target, "") if file == "Makefile" else ""
     if not file or (file == "Makefile" and not target):
         return None
-    return PlainRecipe(file, tuple(tools[file]["system"]), wished, variables, target)
+    return PlainRecipe(file, tuple(tools[file]["system"]), wished, target)
 
 
 def _target(text: str) -> str:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from operator import eq, ge, le, lt
 
 import yaml
@@ -34,17 +34,14 @@ class NodeProject:
     native: bool = False
     # scripts of the packages of its workspaces, by folder
     members: dict[str, dict[str, str]] = field(default_factory=dict)
-    variables: Strings = ()      # that CI sets, as NAME=value
 
 
-def read_node(source: RepositoryFiles, ci_versions: Strings, variables: Strings = ()
-              ) -> NodeProject:
+def read_node(source: RepositoryFiles, ci_versions: Strings) -> NodeProject:
     """Return the facts from package.json; they are empty if the file is missing or unreadable.
-    `ci_versions` has the Node majors that CI runs, `variables` those that it sets."""
-    project = source.parsed("package.json",
-                            lambda text: _project(source, json.loads(text), ci_versions),
-                            NodeProject())
-    return replace(project, variables=variables)
+    `ci_versions` has the Node majors that CI runs."""
+    return source.parsed("package.json",
+                         lambda text: _project(source, json.loads(text), ci_versions),
+                         NodeProject())
 
 
 def _project(source: RepositoryFiles, package: dict, ci_versions: Strings) -> NodeProject:

@@ -41,6 +41,7 @@ class PythonRecipe:
     until: str = ""                      # the date (ISO 8601) by which requirements were released
     python: str = ""                     # the version that uv brings; "" for the image's own
     planner: str = "python"
+    variables: tuple = ()                # (name, value) that CI sets
 
     def install_script(self) -> str:
         """Return the bash script that makes the environment and installs the project."""
@@ -110,7 +111,7 @@ class PythonRecipe:
         if self.runner == "pytest":
             parts.append(fill(table("tools")["python"]["ended"]["lines"], results=script.RESULTS))
             command = f"ended {command}"
-        return script.test_script(self.project.variables, env, [f". {VENV}/bin/activate"],
+        return script.test_script(self.variables, env, [f". {VENV}/bin/activate"],
                                   script.EMPTY_RESULTS,
                                   [script.ONLY_IPV4] if self.only_ipv4 else [],
                                   script.start_services(self.services, self.databases),

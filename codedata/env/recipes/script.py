@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import chain
 
 from codedata.env.recipes.package_index import table
@@ -37,12 +37,11 @@ def purpose(project) -> str:
     return " ".join(filter(None, (project.name or "the project", project.version, "for its tests")))
 
 
-def test_script(variables: Sequence[str], env: Mapping[str, str], *parts: Iterable[str]) -> str:
+def test_script(variables: tuple, env: Mapping[str, str], *parts: Iterable[str]) -> str:
     """Return the test script of these lines, which goes on after a failure. Its environment is
-    `env` and, where that has no such name, the first value of each of CI's `variables`."""
-    of_ci = dict(one.split("=", 1) for one in reversed(variables))
+    `env` and, for other names, the first value of each of CI's `variables`."""
     return _text(f"Run the tests: in the source folder. Reports go to {RESULTS}.", "-uo",
-                 {**of_ci, **env}, *parts)
+                 {**dict(reversed(variables)), **env}, *parts)
 
 
 def _text(what: str, options: str, env: Mapping[str, str], *parts: Iterable[str]) -> str:
