@@ -92,6 +92,8 @@ class PythonRecipe:
         yield (f"    for one in \"${{tests[@]}}\"; "
                f"do {pip} \"$one\" || echo \"left out: $one\"; done")
         yield "}"
+        if self.until and self.runner == "pytest":
+            yield fill(table("tools")["python"]["by_date"]["pytest"], until=self.until)
         if self.not_root:
             tester = script.TESTER
             yield from (f"id {tester} >/dev/null 2>&1 || useradd --create-home {tester}",
