@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import pytest
-from heron_project import commit_all, git, opener
+from heron_project import commit_all, git, lose, opener
 
 from codedata.code.patches import diff_of
 from codedata.disk.layouts import Program
@@ -25,6 +25,19 @@ def test_nothing_of_the_history_after_the_base_commit_is_left(repository):
             "git cat-file --batch-all-objects --batch --unordered").output
         assert not sandbox.run(
             "grep -rsl 'the fix of 2f8c' / --exclude-dir=proc --exclude-dir=sys").output
+
+
+def test_a_commit_is_put_there_without_a_history_that_is_not_whole(source):
+    """Take the tag of the commit, too, and none of an earlier one."""
+    commit_all(source)
+    git(source, "tag", "v1"), lose(source, "HEAD:heron.py")
+    (source / "heron.py").write_text("def wade():\n    return 'fast'\n")
+    git(source, "commit", "-qam", "two"), git(source, "tag", "v2")
+    head = git(source, "rev-parse", "HEAD")
+    with opener("") as sandbox:
+        assert put_source(sandbox, Project(source, head)) == (head, "")
+        assert sandbox.run("git tag; cat heron.py; git status --porcelain").output == (
+            "v2\ndef wade():\n    return 'fast'\n")
 
 
 LEFT = [   # a command of an install, and how a trace of it begins
