@@ -50,12 +50,6 @@ def git(folder: Path, *words: str) -> str:
                           text=True).stdout.strip()
 
 
-def lose(folder: Path, name: str) -> None:
-    """Remove an object from a repository, as a partial clone lacks it."""
-    blob = git(folder, "rev-parse", name)
-    (folder / ".git/objects" / blob[:2] / blob[2:]).unlink()
-
-
 def commit_all(folder: Path) -> None:
     """Make a repository of a folder, with one commit of all that is in it."""
     git(folder, "init", "-q", "-b", "main")

@@ -12,7 +12,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from conftest import run_here
-from heron_project import git, lose
+from heron_project import git
 from line_tables import rows
 
 from codedata.disk.store import Derived
@@ -197,17 +197,6 @@ def test_a_folder_by_its_path_is_called_by_its_name_and_may_have_a_commit(tmp_pa
     assert named.covers("another") and not rows_of(tmp_path, {"repo": "a/b"}).covers("another")
     with pytest.raises(Trouble, match="lies in the source"):
         one_repository(str(project), project / "runs")
-
-
-@pytest.mark.parametrize("is_named", [True, False])
-def test_of_a_folder_whose_history_is_not_whole_the_commit_alone_is_cloned(tmp_path, project,
-                                                                           is_named):
-    head = git(project, "rev-parse", "HEAD")
-    lose(project, "HEAD~1:a.txt")
-    clone, commit = cloned(str(project), head * is_named, tmp_path / "root")
-    with checked_out(clone, commit) as files:
-        assert commit == head and (files / "a.txt").read_text() == "two"
-    assert git(clone, "rev-list", "--count", head) == "1"
 
 
 # repositories and rows that nobody has read ------------------------------------------------------

@@ -207,20 +207,18 @@ jobs:
 """
 
 
-@pytest.mark.parametrize("kind", ["setup.py", "package.json", "go.mod"])
-def test_plain_variables_of_jobs_and_dockerfiles_are_set_for_the_tests_alone(tmp_path, kind):
-    write(tmp_path, __github___workflows___ci__yml=CI_VARIABLES, test_it__py="",
+@pytest.mark.parametrize("file, locale", [("test_it.py", "C.UTF-8"), ("package.json", "C"),
+                                          ("go.mod", "C")])
+def test_plain_variables_of_jobs_and_dockerfiles_are_set_for_the_tests(tmp_path, file, locale):
+    write(tmp_path, __github___workflows___ci__yml=CI_VARIABLES,
           Dockerfile="ENV TZ=Asia/Tokyo \\\n  DEPTH='1 m' LC_ALL=C\nENV BIRD=\"grey heron\"\n"
                      "ENV PATH=/x:$PATH PASSWORD=abc\n")
-    (tmp_path / kind).write_text('{"scripts": {"test": "mocha"}}' if "json" in kind else "")
-    if kind != "setup.py":
-        (tmp_path / "test_it.py").unlink()
+    (tmp_path / file).write_text('{"scripts": {"test": "mocha"}}' if "json" in file else "")
     recipe = recipes(read_facts(tmp_path))[0]
-    names = "TZ|PLACE|API_TOKEN|DATA|LIMITS|DOCS|FORCE_COLOR|DB|REGION|DEPTH|BIRD|PASSWORD"
-    assert re.findall(rf"^export (?:{names})=.*", recipe.test_script(), re.MULTILINE) == [
-        "export BIRD='grey heron'", "export DEPTH='1 m'", "export LIMITS=yes",
-        "export TZ=America/New_York"]
-    assert ("LC_ALL=C.UTF-8\n" if kind == "setup.py" else "LC_ALL=C\n") in recipe.test_script()
+    of_ours = "CI=|PATH|PYTHON|GOTOOL"
+    assert re.findall(rf"^export (?!{of_ours})(.*)", recipe.test_script(), re.MULTILINE) == [
+        "BIRD='grey heron'", "DEPTH='1 m'", f"LC_ALL={locale}", "LIMITS=yes",
+        "TZ=America/New_York"]
     assert "TZ=" not in recipe.install_script()
 
 
@@ -375,6 +373,7 @@ def test_an_old_commit_gets_the_packages_of_its_day_first(tmp_path):
     script = dated.install_script()
     assert facts.python.python == ">=3.6" and [*recipes(facts)] == [today]
     assert "--exclude-newer 2019-08-13" in script and "exclude-newer" not in today.install_script()
+    assert not re.search("for one in .*pytest", script)   # its plugins are of that day, too
     assert "setuptools<81" in script and subprocess.run(["bash", "-n"], input=script.encode()
                                                         ).returncode == 0
 

@@ -70,8 +70,8 @@ class PythonRecipe:
         made = with_uv if self.python else f"python3 -m venv {VENV}"
         yield from (f"[ -x {VENV}/bin/python ] || {made}", f". {VENV}/bin/activate",
                     f"{pip} --upgrade pip")
+        dated = table("tools")["python"]["by_date"]
         if self.until:
-            dated = table("tools")["python"]["by_date"]
             tests = (*tests, dated["old_setuptools"])
             yield from (
                 f"{pip} uv", f"echo '{dated['old_setuptools']}' >{OLD_SETUPTOOLS}",
@@ -93,7 +93,7 @@ class PythonRecipe:
                f"do {pip} \"$one\" || echo \"left out: $one\"; done")
         yield "}"
         if self.until and self.runner == "pytest":
-            yield fill(table("tools")["python"]["by_date"]["pytest"], until=self.until)
+            yield fill(dated["pytest"], until=self.until)
         if self.not_root:
             tester = script.TESTER
             yield from (f"id {tester} >/dev/null 2>&1 || useradd --create-home {tester}",
