@@ -120,7 +120,8 @@ class _RecipeTrial:
 
     def best_of_kind(self, recipe: Recipe, best: Planned) -> Planned:
         """Return the best result after up to PAIRS pairs of one kind. The first pair is verified
-        unchanged, and its verification stops early if the tests are not healthy."""
+        unchanged, and its verification stops early if the tests are not healthy. If it is healthy
+        but skips much, one more is tried."""
         for n in range(PAIRS):
             current_step().within = f"{recipe.planner} recipe"
             verified = self.verifier.verify(recipe.install_script(), recipe.test_script(),

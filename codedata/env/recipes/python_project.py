@@ -66,7 +66,7 @@ class PythonProject:
     env: dict[str, str] = field(default_factory=dict)   # set by tox and pytest
     system: Strings = ()         # Debian packages that CI workflows and Dockerfiles install
     services: Strings = ()       # services that CI workflows and Dockerfiles start
-    variables: tuple = ()        # that CI workflows and Dockerfiles set
+    variables: tuple = ()        # (name, value) that CI workflows and Dockerfiles set
 
 
 def read_python(source: RepositoryFiles) -> PythonProject:

@@ -1,6 +1,7 @@
 # Make a repository TO of the source in FROM, whose history ends at one commit, and print that commit. FROM is removed.
 #   bash clean_history.sh FROM TO [COMMIT [keep]]     with keep, files in TO that its repository does not track stay
-# Where FROM is a repository, TO has COMMIT (or HEAD) with its ancestors, if all of them are there, and their tags, then one more commit with the
+# Where FROM is a repository, TO has COMMIT (or HEAD) with its ancestors and their tags (COMMIT alone, if FROM lacks an
+# object of theirs), then one more commit with the
 # uncommitted changes and the files of submodules. Otherwise TO has one commit of all files, with the same id whenever this
 # runs; where git cannot read FROM (a worktree's folder), ignored files are left out.
 set -euo pipefail
