@@ -501,7 +501,7 @@ class Environment(OfRepository):
     """Hold how a repository is installed and tested: env/<repo_name>.json."""
 
     directory = "env"
-    row: Object              # the input's row, with whatever else it holds
+    row: Object              # the input's row and the source's licence
     base_image: str          # what the install script starts from
     image_name: str          # what is installed in it; "": no image was made
     status: str              # success | max_iteration | tool_stop | error; later stages: success

@@ -2,6 +2,7 @@
 the user. From a clone that somebody has handed over, it reads only own_repository()."""
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -9,7 +10,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -79,13 +80,18 @@ def _refuse_links(history: Path) -> None:
 
 def clone_in(folder: str, repo: str, commit: str) -> Path | None:
     """Return the clone of owner/name that has a commit (a hash, or HEAD): owner/name, owner__name
-    or name in a folder, also with .git at the end, or the folder; None for ""."""
+    or name in a folder, also with .git at the end, or the folder; None for "". Raise BrokenRecord
+    for a link that leads out of the folder."""
     names = (repo, repo.replace("/", "__"), repo.rpartition("/")[2])
-    with suppress(BrokenRecord):   # a name that leads out of the folder
+    if not folder or not COMMIT.fullmatch(commit):
+        return None
+    try:
         places = [inside(folder, f"{name}{end}") for name in names for end in ("", ".git")]
-        return next((one for one in (*places, Path(folder)) if folder and COMMIT.fullmatch(commit)
-                     and has_commit(one, commit)), None)
-    return None
+    except BrokenRecord as e:
+        if getattr(e.__cause__, "errno", 0) == errno.EXDEV:
+            raise
+        return None
+    return next((one for one in (*places, Path(folder)) if has_commit(one, commit)), None)
 
 
 def has_commit(folder: Path, commit: str) -> bool:

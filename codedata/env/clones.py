@@ -56,7 +56,7 @@ def cloned(origin: str, commit: str, root: Path) -> tuple[Path, str]:
     with _locks[place]:
         with _served(origin) as address:
             if not place.exists():
-                _clone(address, origin, place)
+                _clone(address, origin, place, commit)
             wanted = commit or DEFAULT
             for refs in (BRANCHES, commit):   # the commit may be on no branch
                 if commit and not _id_of(wanted, place):
@@ -86,13 +86,21 @@ def _served(origin: str) -> Iterator[str]:
         yield f"file://{own}"
 
 
-def _clone(address: str, origin: str, to: Path) -> None:
+def _clone(address: str, origin: str, to: Path, commit: str) -> None:
+    """Clone an address; of a folder whose history is not whole, the commit alone."""
     to.parent.mkdir(parents=True, exist_ok=True)
     half = to.with_name(f"_tmp.{os.getpid()}.{to.name}")   # the next run removes it
     shutil.rmtree(half, ignore_errors=True)
-    git("clone", "--quiet", "--no-checkout", "--template=", "--", address, str(half),
-        timeout_s=FETCH_S)
-    git("remote", "set-url", "origin", without_secret(origin), cwd=half)
+    try:
+        git("clone", "--quiet", "--no-checkout", "--template=", "--", address, str(half),
+            timeout_s=FETCH_S)
+    except Trouble:
+        if address == origin:   # no folder
+            raise
+        git("init", "--quiet", "--template=", str(half))
+        git("fetch", "--quiet", "--depth=1", "--", address,
+            f"{commit or 'HEAD'}:refs/remotes/{DEFAULT}", cwd=half, timeout_s=FETCH_S)
+    git("config", "remote.origin.url", without_secret(origin), cwd=half)
     try:
         os.rename(half, to)
     except OSError:   # another process was first

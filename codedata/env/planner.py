@@ -35,6 +35,7 @@ from codedata.texts import displayed
 ERROR = "error"
 PAIRS = 3      # pairs of scripts that are verified for each kind of recipe, at most
 ROUNDS = 6     # draft rounds before each pair except the first
+MAX_SKIPPED = 0.2   # above this share of skipped cases, a healthy first pair gets one more try
 REPAIRS = {PythonRecipe: python_repair, NodeRecipe: node, PlainRecipe: generic}
 NO_RECIPE = Cause("no_recipe", "nothing says how to install or test")
 NOT_TRIED = Verified(failed="recipe", cause=NO_RECIPE)
@@ -119,7 +120,8 @@ class _RecipeTrial:
 
     def best_of_kind(self, recipe: Recipe, best: Planned) -> Planned:
         """Return the best result after up to PAIRS pairs of one kind. The first pair is verified
-        unchanged, and its verification stops early if the tests are not healthy."""
+        unchanged, and its verification stops early if the tests are not healthy. If it is healthy
+        but skips much, one more is tried."""
         for n in range(PAIRS):
             current_step().within = f"{recipe.planner} recipe"
             verified = self.verifier.verify(recipe.install_script(), recipe.test_script(),
@@ -127,14 +129,15 @@ class _RecipeTrial:
             best = _better(best, recipe, verified)
             # logs explain no other failures
             settled = verified.failed not in ("", "install", "tests", "hollow")
-            if settled or verified.is_healthy or n == PAIRS - 1 or self.is_over():
+            enough = verified.is_healthy and (n or verified.share_skipped <= MAX_SKIPPED)
+            if settled or enough or n == PAIRS - 1 or self.is_over():
                 break
             shown = "" if verified.failed == "hollow" else verified.log   # our fault
             log = Log(verified.phase, displayed(shown), verified.timed_out, not verified.n_cases)
             collected = verified.n_cases > len(verified.not_collected)
             following = propose(recipe, log, collected, may_fall_back=True)
             better = self._draft(following, verified) if following else None
-            if better is None and (n or not verified.n_passed):
+            if better is None and (n or verified.ok or not verified.n_passed):
                 break
             recipe = better or recipe   # the first verification stopped early
         return best
@@ -154,9 +157,9 @@ class _RecipeTrial:
                     if self.is_over():
                         break
                     phase, run = self._run(recipe, sandbox, commit)
-                    if run.healthy:
-                        return recipe
                     passed = counts(run.results)["passed"]
+                    if run.healthy and (passed > n_passed or not before.is_healthy):
+                        return recipe
                     if phase == "test" and (passed > n_passed or not is_installed):
                         best, is_installed, n_passed = recipe, True, passed
                     log = Log(phase, displayed(run.text), run.timed_out, not run.results)

@@ -88,6 +88,10 @@ def read_facts(folder: Path) -> Facts:
 
 def recipes(facts: Facts) -> list[Recipe]:
     """Return the first recipes of each kind that fits the facts, the likeliest kind first."""
+    return [replace(one, variables=facts.python.variables) for one in _kinds(facts)]
+
+
+def _kinds(facts: Facts) -> list[Recipe]:
     python = facts.python
     # of Python: by the lock file, by the commit's date, as of today
     ways: list[Recipe] = []

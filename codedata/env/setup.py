@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from codedata.agent import new_trajectory
+from codedata.code import projects
 from codedata.disk.store import Store, known
 from codedata.driver import in_driver
 from codedata.env.agents import SCRIPTS, AgentPlanner, AgentRun, FailedTry, end_of
@@ -88,7 +89,9 @@ class Setup:
                 if is_put and not repository.base_image:
                     base_image = base_for(facts.python, source.committed_at, base_image,
                                           self.host.has_image)
-                repository = replace(repository, base_image=base_image)
+                licence = projects.licence_of(source.files, projects.project_of(source.files))
+                repository = replace(repository, base_image=base_image,
+                                     row={"licence": licence, **repository.row})
                 facts = replace(facts, until=source.until,
                                 brought=python_to_bring(facts.python, base_image))
                 verifier = Verifier(

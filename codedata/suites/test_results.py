@@ -21,6 +21,7 @@ from codedata.texts import printable, toml_of
 
 GOOD = ("passed", "skipped")
 OVER = re.compile(r"\((results_too_\w+): (.*)\)")
+PYTEST_CLASS = re.compile(r".*\b(?:\w+\.py|test_\w+)\b.*::[A-Z]\w*")
 RUNNERS = toml_of(__package__, "test_runners.toml")
 PATTERNS = compiled(RUNNERS)
 
@@ -55,9 +56,10 @@ def over(kind: str, what: str) -> Found:
 
 
 def not_collected(results: list[Case]) -> list[str]:
-    """Return the names of files, modules and packages whose cases never ran."""
+    """Return the names of files, modules, packages and pytest's classes whose cases never ran."""
     errors = [case.name for case in results if case.status == "error"]
-    return [name for name in errors if "::" not in name or "_FailedTest" in name]
+    return [name for name in errors
+            if "::" not in name or "_FailedTest" in name or PYTEST_CLASS.fullmatch(name)]
 
 
 def with_lost(results: list[Case], known: Collection[str]) -> tuple[dict[str, str], list[str]]:

@@ -156,7 +156,8 @@ def test_an_agent_s_scripts_are_verified_and_make_an_image_also_after_a_kill(her
 @pytest.mark.docker
 def test_what_does_not_verify_is_mended_once_and_picked_tests_make_no_healthy_environment(heron):
     """A package.json beside Python makes no second stage."""
-    (heron / "heron/package.json").write_text('{"devDependencies": {"prettier": "*"}}')
+    (heron / "heron/package.json").write_text(
+        '{\n  "license": "Apache-2.0",\n  "devDependencies": {"prettier": "*"}}')
     for name in ("reeds", "tide"):
         (heron / f"heron/test_{name}.py").write_text("def test_it():\n    pass\n")
     picked = handed_in(test=TEST.replace("pytest -q", "pytest -q test_heron.py"))
@@ -165,6 +166,7 @@ def test_what_does_not_verify_is_mended_once_and_picked_tests_make_no_healthy_en
     assert done.returncode == 0 and "/opt/other" in model.requests[1].text and model.n_requests == 2
     found = record(heron)
     assert found["status"] == "success"
+    assert found["row"]["licence"] == "Apache-2.0"
     assert found["image_name"] == ""
     assert found["verified"]["network_was_off"]
     assert [attempt["failed"] for attempt in found["verified"]["attempts"]] == ["tests", ""]

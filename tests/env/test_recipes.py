@@ -176,7 +176,7 @@ jobs:
 """, "Dockerfile": "FROM debian\nRUN apt-get update && apt-get install -y libffi-dev git\n"})
     found = read_workflows(RepositoryFiles(tmp_path))
     assert found == (("libxml2-dev", "zlib1g-dev", "libffi-dev"), ("postgresql", "redis"),
-                     ("3.9", "3.11"))
+                     ("3.9", "3.11"), ())
     write(tmp_path, **{"__github___workflows___more__yml": """
 jobs:
   nightly:
@@ -193,7 +193,32 @@ commands:
 jobs: {unit: {steps: [{db: {version: 5}}, {run: pytest}]}, docs: {steps: [docs]}}
 """})
     found = read_workflows(RepositoryFiles(tmp_path))
-    assert found == (("libmagic1", "libdb-dev", "libpq-dev", "libffi-dev"), (), ())
+    assert found == (("libmagic1", "libdb-dev", "libpq-dev", "libffi-dev"), (), (), ())
+
+
+CI_VARIABLES = """
+env: {TZ: UTC, PLACE: "${{ github.ref }}", API_TOKEN: abc, DATA: /srv/data, LIMITS: yes}
+jobs:
+  docs: {env: {DOCS: 1}, steps: [{run: make html}]}
+  unit:
+    env: {TZ: America/New_York, FORCE_COLOR: 1}
+    services: {db: {env: {DB: of-a-service}}}
+    steps: [{run: ./publish.sh, env: {REGION: eu}}, {run: npm test}]
+"""
+
+
+@pytest.mark.parametrize("file, locale", [("test_it.py", "C.UTF-8"), ("package.json", "C"),
+                                          ("go.mod", "C")])
+def test_plain_variables_of_jobs_and_dockerfiles_are_set_for_the_tests(tmp_path, file, locale):
+    write(tmp_path, __github___workflows___ci__yml=CI_VARIABLES,
+          Dockerfile="ENV TZ=Asia/Tokyo \\\n  DEPTH='1 m' LC_ALL=C\nENV BIRD=\"grey heron\"\n"
+                     "ENV PATH=/x:$PATH PASSWORD=abc\n")
+    (tmp_path / file).write_text('{"scripts": {"test": "mocha"}}' if "json" in file else "")
+    recipe = recipes(read_facts(tmp_path))[0]
+    assert re.findall(r"(?m)^export (?!CI=|PATH|PYTHON|GOTOOL)(.*)", recipe.test_script()) == [
+        "BIRD='grey heron'", "DEPTH='1 m'", f"LC_ALL={locale}", "LIMITS=yes",
+        "TZ=America/New_York"]
+    assert "TZ=" not in recipe.install_script()
 
 
 # Python of the project | those of its CI | date of the commit | release of Debian
@@ -347,6 +372,7 @@ def test_an_old_commit_gets_the_packages_of_its_day_first(tmp_path):
     script = dated.install_script()
     assert facts.python.python == ">=3.6" and [*recipes(facts)] == [today]
     assert "--exclude-newer 2019-08-13" in script and "exclude-newer" not in today.install_script()
+    assert not re.search("for one in .*pytest", script)   # its plugins are of that day, too
     assert "setuptools<81" in script and subprocess.run(["bash", "-n"], input=script.encode()
                                                         ).returncode == 0
 

@@ -16,6 +16,16 @@ pytestmark = pytest.mark.docker
 FOLDER = REPO / "samples" / "repos"
 CA_BUNDLE = os.environ.get("REQUESTS_CA_BUNDLE", "")
 
+SKIPS = """import pytest
+def test_it():
+    pass
+def test_six():
+    pytest.importorskip("six")
+@pytest.mark.parametrize("n", range(3))
+def test_elsewhere(n):
+    pytest.skip()
+"""
+
 
 def planned(name: str):
     def opener(image: str):
@@ -41,6 +51,13 @@ def test_a_flaky_suite_is_verified_and_its_flaky_case_named():
     assert verified.ok
     assert verified.flaky == ["tests/test_dice.py::test_scores_start_empty"]
     assert verified.n_passed >= 6
+
+
+def test_a_suite_that_skips_most_of_itself_is_healthy_and_skips_no_more_than_it_has_to(tmp_path):
+    (tmp_path / "test_it.py").write_text(SKIPS)
+    found = planned(tmp_path)   # in place of a sample
+    assert found.verified.is_healthy
+    assert [attempt["n_passed"] for attempt in found.attempts] == [1, 2]
 
 
 def test_what_cannot_be_installed_fails_with_its_cause():

@@ -12,7 +12,7 @@ import pytest
 from codedata.code.git import clone_in, has_commit
 from codedata.env.clones import cloned
 from codedata.env.inputs import base_commit
-from codedata.errors import Trouble
+from codedata.errors import BrokenRecord, Trouble
 from codedata.sampling.git_prs import cut_rows
 from codedata.sampling.pull_requests import fetch_prs
 
@@ -135,6 +135,9 @@ def test_a_clone_is_found_by_its_name_and_commit(name, clone, tmp_path):
     assert not clone_in(folder, "Own/repo", "0" * 40) and not clone_in("", "Own/repo", head)
     if name != ".":
         assert not clone_in(folder, "../clone", head)
+        shutil.rmtree(place), place.symlink_to(clone)
+        with pytest.raises(BrokenRecord, match=f"{name}.* leads out of the folder"):
+            clone_in(folder, "Own/repo", head)
 
 
 @pytest.mark.parametrize("name", [".git", "HEAD", "config", "objects", "refs/heads/main",

@@ -51,14 +51,21 @@ def fails_at_the_end():
     raise RuntimeError
 def test_torn_down(fails_at_the_end):
     pass
+class TestLost:
+    def __getattribute__(self, name):
+        raise ValueError
+    def test_lost(self):
+        pass
 '''
 OUTCOMES = {
     "tests/test_a.py::TestX::test_n[1]": "passed",
     "tests/test_a.py::TestX::test_n[2]": "failed",
     "tests/test_a.py::test_skipped": "skipped",
     "tests/test_a.py::test_expected": "skipped",
+    "tests/test_a.py::TestLost": "error",
     "tests/test_a.py::test_error": "error",
     "tests/test_a.py::test_torn_down": "error"}
+LOST = ["tests/test_a.py::TestLost"]
 
 
 @pytest.fixture
@@ -79,9 +86,9 @@ def test_names_from_pytests_report_are_its_node_ids_and_stand_in_what_it_prints(
     printed = run_pytest(suite, "-v", "--junitxml=out.xml", "-o", "junit_family=xunit1")
     found = {"out.xml": (suite / "out.xml").read_bytes()}
     assert statuses(found) == OUTCOMES | {"tests.test_broken": "error"}
-    assert not_collected(parse(found)) == ["tests.test_broken"]
+    assert not_collected(parse(found)) == ["tests.test_broken", *LOST]
     assert of_text(printed) == OUTCOMES | {"tests/test_broken.py": "error"}
-    assert not_collected(parse({}, printed)) == ["tests/test_broken.py"]
+    assert not_collected(parse({}, printed)) == [*LOST, "tests/test_broken.py"]
 
 
 def test_unittest_itself(tmp_path):

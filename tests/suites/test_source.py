@@ -6,6 +6,7 @@ from heron_project import commit_all, git, opener
 
 from codedata.code.patches import diff_of
 from codedata.disk.layouts import Program
+from codedata.env.clones import cloned
 from codedata.suites.leftovers import history_after
 from codedata.suites.source import Project, apply_patch, changed_files, put_source
 
@@ -25,6 +26,22 @@ def test_nothing_of_the_history_after_the_base_commit_is_left(repository):
             "git cat-file --batch-all-objects --batch --unordered").output
         assert not sandbox.run(
             "grep -rsl 'the fix of 2f8c' / --exclude-dir=proc --exclude-dir=sys").output
+
+
+def test_of_a_history_that_is_not_whole_the_commits_tree_is_taken(source, tmp_path):
+    """Take away a blob of the first commit, as in a partial clone."""
+    commit_all(source)
+    git(source, "tag", "v1")
+    lost = git(source, "rev-parse", "HEAD:heron.py")
+    next(source.glob(f".git/objects/*/{lost[2:]}")).unlink()
+    (source / "heron.py").write_text("DEEP = 2\n")
+    git(source, "commit", "-qam", "two")
+    head = git(source, "rev-parse", "HEAD")
+    for place in (source, *(cloned(str(source), commit, tmp_path / f"root{commit}")[0]
+                            for commit in ("", head))):
+        with opener("") as sandbox:
+            assert put_source(sandbox, Project(place, head)) == (head, "")
+            assert sandbox.run("git tag; cat heron.py").output == "DEEP = 2\n"
 
 
 LEFT = [   # a command of an install, and how a trace of it begins

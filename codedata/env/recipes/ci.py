@@ -1,4 +1,5 @@
-"""Read which packages and services the CI workflows and Dockerfiles of a repository set up."""
+"""Read which packages, services and environment variables the CI workflows and Dockerfiles of a
+repository set up."""
 from __future__ import annotations
 
 import re
@@ -23,28 +24,36 @@ VERSIONS = (dict.fromkeys(("python-version", "python"), r"\b3\.\d+\b")
             | dict.fromkeys(("node-version", "node", "nodejs", "node_js"), r"(?<![\d.])\d\d\b"))
 RUNS_TESTS = re.compile(r"(?<![a-zA-Z])(?:(?:py|unit|c)?tests?|tox|nox)(?![a-z])")   # a command
 MAX_NODES = 100_000   # per workflow: YAML aliases let a small text repeat one list many times
+PLAIN = re.compile(r"[\w.:,+-][\w ./:,;+=-]*")   # no expression, and no path of another machine
+# names of secrets, and of what decides how programs are found, installed or print
+NOT_CARRIED = re.compile(r"(?i).*(?:TOKEN|SECRET|PASS|KEY|CREDENTIAL|AUTH|COLOR|PATH|HOME|OPT)"
+                         r"|COVERAGE|LD_|PIP_|NPM_|NODE_ENV|(?:CI|SHELL|BASH_?ENV|IFS|USER)$")
+ENV_LINE = re.compile(r"(?im)^ *ENV ((?:.*\\\n)*.*)")   # of a Dockerfile
+ENV_PAIR = re.compile(r"""\b(\w+)=["']?((?<=")[^"]*|(?<=')[^']*|[^\s"']+)""")
 APT = re.compile(r"apt(?:-get)?\s+(?:-\S+\s+)*install\s+(.*)")
 
 
-def read_workflows(source: RepositoryFiles) -> tuple[Strings, Strings, Strings]:
+def read_workflows(source: RepositoryFiles) -> tuple[Strings, Strings, Strings, tuple]:
     """Return (Debian packages, services as in packages.toml, versions of Python such as 3.11 and
-    majors of Node) of all readable CI files and Dockerfiles. Of jobs, those count that run tests on
-    no condition; without one, those that run tests; without one, all."""
+    majors of Node, (name, value) of variables) of all readable CI files and Dockerfiles. Of jobs,
+    those count that run tests on no condition; without one, those that run tests; without one, all.
+    The first value of a variable counts."""
     jobs = [job for place in PLACES for name in source.matching(place)
             for job in source.parsed(name, _jobs, [])]
     tested = [nodes for nodes in jobs
               if any(key in COMMANDS and RUNS_TESTS.search(str(value)) for key, value in nodes)]
     always = [nodes for nodes in tested if nodes[0][0] != "if"]
-    images = [[("run", source.text(name))] for place in DOCKERFILES
-              for name in source.matching(place)]
+    texts = [source.text(name) for place in DOCKERFILES for name in source.matching(place)]
+    images = [[("run", text), (None, dict(ENV_PAIR.findall(" ".join(ENV_LINE.findall(text)))))]
+              for text in texts]
     parts = map(_of_job, [*(always or tested or jobs), *images, []])
     return tuple(tuple(dict.fromkeys(chain(*found))) for found in zip(*parts, strict=True))
 
 
 def _jobs(text: str) -> list[list[tuple]]:
-    """Return the nodes of each job of a workflow file, its condition first; raise ValueError above
-    MAX_NODES nodes."""
-    tree = yaml.safe_load(text)
+    """Return the nodes of each job of a workflow file, its condition first and its variables last,
+    as (None, {name: value}); raise ValueError above MAX_NODES nodes."""
+    tree = yaml.load(text, yaml.BaseLoader)   # values as written: yes, not True
     jobs = [job for job in table_of(tree, "jobs").values() if isinstance(job, dict)]
     found, n_left = [], MAX_NODES
     for job in jobs or [tree]:
@@ -53,24 +62,28 @@ def _jobs(text: str) -> list[list[tuple]]:
         n_left -= len(nodes)
         if n_left < 0:
             raise ValueError(f"more than {MAX_NODES:,} nodes")
-        found.append(nodes)
-    return [*filter(None, found)]
+        found.append([*nodes, (None, table_of(tree, "env") | table_of(job, "env"))])
+    return found
 
 
-def _of_job(nodes: list[tuple]) -> tuple[list[str], list[str], list[str]]:
-    """Return (packages, services, versions) of a job."""
+def _of_job(nodes: list[tuple]) -> tuple:
+    """Return (packages, services, versions, variables) of a job."""
     known, system, services = table("packages")["services"], [], []
     versions: list[str] = []
+    variables: list[tuple] = []
     for key, value in nodes:
         if key in VERSIONS:
             versions += re.findall(VERSIONS[key], str(value))
         if key in COMMANDS:
             system += _installed(value)
+        elif key is None:
+            variables += [pair for pair in value.items() if isinstance(pair[1], str)
+                          and PLAIN.fullmatch(pair[1]) and not NOT_CARRIED.match(pair[0])]
         elif key in ("services", "image", *known):
             images = str(value).lower()
             services += [name for name, service in known.items() for image in service["images"]
                          if re.search(rf"\b{image}\b", images)]
-    return system, services, versions
+    return system, services, versions, variables
 
 
 def _nodes(tree, commands: dict, depth: int = 0):

@@ -22,6 +22,7 @@ class PlainRecipe:
     wished: Strings = ()
     target: str = ""                    # the make target that runs the tests
     excluded_tests: Strings = ()
+    variables: tuple = ()               # (name, value) that CI sets
 
     def install_script(self) -> str:
         """Return the bash script that installs the build tool and the dependencies."""
@@ -34,7 +35,7 @@ class PlainRecipe:
         """Return the bash script that runs the tests and writes reports to script.RESULTS."""
         tool = table("tools")["files"][self.planner]
         commands = [fill(line, target=self.target, results=script.RESULTS) for line in tool["test"]]
-        return script.test_script(tool.get("env", {}), script.EMPTY_RESULTS,
+        return script.test_script(self.variables, tool.get("env", {}), script.EMPTY_RESULTS,
                                   script.in_turn(commands))
 
 

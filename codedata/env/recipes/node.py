@@ -46,6 +46,7 @@ class NodeRecipe:
     builds_again: bool = False              # build before each run of the tests
     unchanged: bool = False                 # run the script unchanged
     planner: str = "node"
+    variables: tuple = ()                # (name, value) that CI sets
 
     @property
     def steps(self) -> list[ScriptStep]:
@@ -145,7 +146,7 @@ class NodeRecipe:
             commands.insert(0, f"cat >{REPORTER} <<'END_OF_REPORTER'\n{reporter}END_OF_REPORTER")
         node = "" if self.from_debian else f"{NODE}/bin:"
         return script.test_script(
-            self.manager.get("env", {}),
+            self.variables, self.manager.get("env", {}),
             [f"export PATH={node}$PWD/node_modules/.bin:$PATH",
              "export CI=1 NO_COLOR=1 TAP_DISABLE_COVERAGE=1"],
             script.EMPTY_RESULTS, commands)

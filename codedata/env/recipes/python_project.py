@@ -66,6 +66,7 @@ class PythonProject:
     env: dict[str, str] = field(default_factory=dict)   # set by tox and pytest
     system: Strings = ()         # Debian packages that CI workflows and Dockerfiles install
     services: Strings = ()       # services that CI workflows and Dockerfiles start
+    variables: tuple = ()        # (name, value) that CI workflows and Dockerfiles set
 
 
 def read_python(source: RepositoryFiles) -> PythonProject:
@@ -94,7 +95,7 @@ def read_python(source: RepositoryFiles) -> PythonProject:
     # each module may have some
     names_paths = strings_in(pytest.get("testpaths")) or DOCTESTS in addopts
     commands = re.findall(r"[\w./-]+", str(files.value("tox.ini/testenv/commands")))
-    system, services, versions = read_workflows(source)
+    system, services, versions, variables = read_workflows(source)
     declared, in_lists = runtime_requirements(files)
     return PythonProject(
         name=name if is_installable else "", version=str(first("version")),
@@ -115,7 +116,7 @@ def read_python(source: RepositoryFiles) -> PythonProject:
         runner=next((runners[path] for path in runners if source.has(path)), ""),
         env=_variables(pytest.get("env"), PYTEST_VARIABLE)
         | _variables(files.value("tox.ini/testenv/setenv"), TOX_VARIABLE),
-        system=system, services=services)
+        system=system, services=services, variables=variables)
 
 
 def _version_is_from_git(files: Manifests) -> bool:

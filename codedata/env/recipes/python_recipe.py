@@ -41,6 +41,7 @@ class PythonRecipe:
     until: str = ""                      # the date (ISO 8601) by which requirements were released
     python: str = ""                     # the version that uv brings; "" for the image's own
     planner: str = "python"
+    variables: tuple = ()                # (name, value) that CI sets
 
     def install_script(self) -> str:
         """Return the bash script that makes the environment and installs the project."""
@@ -69,8 +70,8 @@ class PythonRecipe:
         made = with_uv if self.python else f"python3 -m venv {VENV}"
         yield from (f"[ -x {VENV}/bin/python ] || {made}", f". {VENV}/bin/activate",
                     f"{pip} --upgrade pip")
+        dated = table("tools")["python"]["by_date"]
         if self.until:
-            dated = table("tools")["python"]["by_date"]
             tests = (*tests, dated["old_setuptools"])
             yield from (
                 f"{pip} uv", f"echo '{dated['old_setuptools']}' >{OLD_SETUPTOOLS}",
@@ -91,6 +92,8 @@ class PythonRecipe:
         yield (f"    for one in \"${{tests[@]}}\"; "
                f"do {pip} \"$one\" || echo \"left out: $one\"; done")
         yield "}"
+        if self.until and self.runner == "pytest":
+            yield fill(dated["pytest"], until=self.until)
         if self.not_root:
             tester = script.TESTER
             yield from (f"id {tester} >/dev/null 2>&1 || useradd --create-home {tester}",
@@ -110,7 +113,8 @@ class PythonRecipe:
         if self.runner == "pytest":
             parts.append(fill(table("tools")["python"]["ended"]["lines"], results=script.RESULTS))
             command = f"ended {command}"
-        return script.test_script(env, [f". {VENV}/bin/activate"], script.EMPTY_RESULTS,
+        return script.test_script(self.variables, env, [f". {VENV}/bin/activate"],
+                                  script.EMPTY_RESULTS,
                                   [script.ONLY_IPV4] if self.only_ipv4 else [],
                                   script.start_services(self.services, self.databases),
                                   [*parts, command])

@@ -41,6 +41,7 @@ class Recipe(Protocol):
 
     planner: str               # the kind of recipe
     system: Strings            # Debian packages
+    variables: tuple           # that CI sets, for the tests
     excluded_tests: Strings    # tests, and commands of a script, that the test script does not run
 
     def install_script(self) -> str:

@@ -37,10 +37,11 @@ def purpose(project) -> str:
     return " ".join(filter(None, (project.name or "the project", project.version, "for its tests")))
 
 
-def test_script(env: Mapping[str, str], *parts: Iterable[str]) -> str:
-    """Return the test script of these lines, which goes on after a failure."""
-    return _text(f"Run the tests: in the source folder. Reports go to {RESULTS}.", "-uo", env,
-                 *parts)
+def test_script(variables: tuple, env: Mapping[str, str], *parts: Iterable[str]) -> str:
+    """Return the test script of these lines, which goes on after a failure. Its environment is
+    `env` and, for other names, the first value of each of CI's `variables`."""
+    return _text(f"Run the tests: in the source folder. Reports go to {RESULTS}.", "-uo",
+                 {**dict(reversed(variables)), **env}, *parts)
 
 
 def _text(what: str, options: str, env: Mapping[str, str], *parts: Iterable[str]) -> str:

@@ -1,6 +1,7 @@
 # Make a repository TO of the source in FROM, whose history ends at one commit, and print that commit. FROM is removed.
 #   bash clean_history.sh FROM TO [COMMIT [keep]]     with keep, files in TO that its repository does not track stay
-# Where FROM is a repository, TO has COMMIT (or HEAD) with its ancestors and their tags, then one more commit with the
+# Where FROM is a repository, TO has COMMIT (or HEAD) with its ancestors and their tags (COMMIT alone, if FROM lacks an
+# object of theirs), then one more commit with the
 # uncommitted changes and the files of submodules. Otherwise TO has one commit of all files, with the same id whenever this
 # runs; where git cannot read FROM (a worktree's folder), ignored files are left out.
 set -euo pipefail
@@ -31,9 +32,13 @@ if [ -n "$wanted" ] && [ -z "$base" ]; then
 fi
 if [ -n "$base" ]; then
     fetch=(git -C "$to" fetch -q --no-tags --update-shallow --upload-pack "git -c uploadpack.allowAnySHA1InWant=true upload-pack" "$from")
-    "${fetch[@]}" "$base"
+    tags=--merged
+    "${fetch[@]}" "$base" 2>/dev/null || {   # an object of its history is missing, as in a partial clone
+        "${fetch[@]}" --depth=1 "$base"
+        tags=--points-at
+    }
     git -C "$to" reset -q --hard "$base"
-    git tag --merged "$base" | sed 's,.*,refs/tags/&:refs/tags/&,' | xargs -rd '\n' "${fetch[@]}"
+    git tag $tags "$base" | sed 's,.*,refs/tags/&:refs/tags/&,' | xargs -rd '\n' "${fetch[@]}"
     [ -n "$wanted" ] || git ls-files -s -z | sed -nz 's/^160000 [^\t]*\t//p' | while IFS= read -r -d '' module; do
         [ -z "$(ls -A "$module" 2>/dev/null)" ] || for one in . "$to"; do   # files of a submodule count as the source's
             git -C "$one" update-index --force-remove -- "$module"
