@@ -20,6 +20,7 @@ from codedata.code.git import git_output, own_repository, run_git
 from codedata.code.patches import files_of
 from codedata.code.projects import licence_in
 from codedata.errors import Trouble
+from codedata.sampling.readers.forms import BASE
 from codedata.sandbox.archives import UnsafeArchive
 
 MAX_DIFF_BYTES = 20_000_000
@@ -32,7 +33,8 @@ NUMBER = re.compile(r"(?:\AMerge pull request |\((?:pull request )?)#(\d{1,9})(?
 def cut_rows(path: str, revisions: str = "", instance_ids: Iterable[str] | None = None
              ) -> Iterator[dict]:
     """Yield a row for each commit of a clone with one of these ids, or for all commits, the newest
-    first. `no_patch` of a row is the reason why its diff cannot be read.
+    first. `no_patch` of a row is the reason why its diff cannot be read. An id of a session, which
+    has the commit at which it began, gets the commit whose base that is.
 
     Ids are compared without case, and without the owner if the clone has no address. Raise Trouble
     if git cannot read the clone.
@@ -50,12 +52,13 @@ def cut_rows(path: str, revisions: str = "", instance_ids: Iterable[str] | None 
                 keys = [f"{prefix}-{mark}" for mark in (*numbers, commit[:8])]
                 if instance_ids is None:
                     wanted = {keys[0]: keys[0].replace(prefix, spelled, 1)}
-                key = next(filter(wanted.__contains__, keys), None)
-                if key and parents:
+                base = parents.partition(" ")[0]
+                own_key = next(filter(wanted.__contains__, keys), None)
+                for key in {own_key, f"{prefix}-{BASE}{base[:8]}"} & wanted.keys() if base else ():
                     yield {"instance_id": wanted.pop(key), "repo": repo, "created_at": time,
                            "pr_description": message[:MAX_MESSAGE].strip(), "license": licence,
                            "number": int(numbers[0]) if numbers else 0,
-                           **_patches(folder, parents.partition(" ")[0], commit)}
+                           **_patches(folder, base, commit)}
     except UnsafeArchive as e:
         raise Trouble(f"cannot be read: {e.what}", path, "Give git:PATH of a clone, git:PATH@A..B "
                       "or git:PATH@COMMIT,COMMIT. For commits newer than a clone in env/_sources/, "

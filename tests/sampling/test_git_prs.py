@@ -114,6 +114,15 @@ def test_ids_that_are_asked_for_are_matched_and_kept(clone):
     assert next(cut_rows(str(clone), instance_ids=["clone-15"]))["repo"] == "clone"
 
 
+def test_a_session_gets_the_commit_that_follows_the_one_at_which_it_began(clone):
+    one, direct, twelve = (git(clone, "rev-parse", f"HEAD~{n}")[:8] for n in (4, 3, 2))
+    rows = cut_rows(str(clone), "", [f"own__repo-{twelve}", *(
+        f"own__repo-base-{mark}" for mark in (direct, one, "HEAD"))])
+    subjects = {row["instance_id"]: row["pr_description"].split()[0] for row in rows}
+    assert subjects == {f"own__repo-base-{direct}": "Mend", f"own__repo-{twelve}": "Mend",
+                        f"own__repo-base-{one}": "Directly"}
+
+
 def test_bare_and_shallow_clones_are_read_and_nothing_else_is(clone, tmp_path):
     git(tmp_path, "clone", "-q", "--bare", str(clone), "repo.git")
     git(clone, "worktree", "add", "-q", "--detach", "../linked", "HEAD~1")
