@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from statistics import mode
 
 from codedata.checks.requests import IS_CHORE, request_problems
@@ -45,7 +46,7 @@ def pull_request(commit: Commit, max_files: int, max_lines: int) -> PullRequest:
     for path, text in files_of(commit.patch):
         if is_of_tests(path):
             tests[path] = text
-        elif not is_document(path) and (language_of(path) or not UNTESTED.search(path)):
+        elif not is_document(path) and _can_be_tested(path, text):
             code[path] = text
     n_lines = n_changed_lines("".join(code.values()))
     has_heads = all({hunk.path for hunk in hunks_of(patch)} <= dict(files_of(patch)).keys()
@@ -59,6 +60,18 @@ def pull_request(commit: Commit, max_files: int, max_lines: int) -> PullRequest:
         "".join(code.values()), commit.instance_id, PULL_REQUEST,
         refused=next((reason for reason, applies in refusals.items() if applies), ""),
         tests="".join(tests.values()))
+
+
+def _can_be_tested(path: str, patch: str) -> bool:
+    """Return whether a test may see what a patch does to a file: not comments, nor dot files."""
+    language = language_of(path)
+    if not language:
+        return not UNTESTED.search(path)
+    mark = "#" if language == "python" else "//"
+    lines = [line[1:].strip() for hunk in hunks_of(patch) for line in hunk.lines
+             if line.startswith(("+", "-"))]
+    has_code = not lines or any(line and not line.startswith(mark) for line in lines)
+    return has_code and not PurePosixPath(path).name.startswith(".")
 
 
 def rule_against(commit: Commit, settings: Settings) -> str:
