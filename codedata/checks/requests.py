@@ -47,10 +47,10 @@ CHORE = re.compile(rf"""
 TRAILERS = re.compile(r"""(?:\n{1,9}(?:[A-Z][\w-]{0,60}:\ .+|-{9,}\ *|(?i:(?:
     close[sd]?|fix(?:e[sd])?|resolve[sd]?|relates\ to|see):?\ (?:\#\d+|https?://\S+)\.?\ *)
     )){1,30}\s*\Z""", re.VERBOSE)
-# anywhere: that row, and lines of bots
-OF_BOTS = re.compile(r"(?<=\n)(?:-{9,}|.*(?:\[bot\]|\bpre-commit\.ci\b).*)\ *(?:\n|\Z)")
-# of a list of commits that were squashed, as GitHub writes it: a title, a line of trailers
-SQUASHED, BY = re.compile(r"\* .+"), re.compile(r"[A-Z][\w-]{0,60}-by: .+")
+# after the title: that row, trailers of authors, and lines of bots
+OF_BOTS = re.compile(r"(?<=\n)(?:-{9,}|[A-Z][\w-]{0,60}-by: .+|.*(?:\[bot\]|\bpre-commit\.ci\b).*)"
+                     r" *(?:\n|\Z)")
+SQUASHED = re.compile(r"\* .+")   # a title in a list of commits that were squashed, by GitHub
 IS_CHORE = "its title is that of a chore, a release or a typo"
 
 
@@ -81,8 +81,7 @@ def own_words(message: str) -> str:
 def _without_squash_list(text: str) -> str:
     """Return a commit's message without the titles of squashed commits; what they say stays."""
     title, *paragraphs = re.split(r"\n\s*\n", text)
-    left = [one for one in paragraphs
-            if not (SQUASHED.fullmatch(one) or all(map(BY.fullmatch, one.splitlines())))]
+    left = [one for one in paragraphs if not SQUASHED.fullmatch(one)]
     is_list = "".join(paragraphs[:1]).startswith("* ") and len(paragraphs) - len(left) > 1
     return "\n\n".join([title, *left]) if is_list else text
 

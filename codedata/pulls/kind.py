@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from statistics import mode
 
 from codedata.checks.requests import IS_CHORE, request_problems
@@ -68,10 +67,8 @@ def _can_be_tested(path: str, patch: str) -> bool:
     if not language:
         return not UNTESTED.search(path)
     mark = "#" if language == "python" else "//"
-    lines = [line[1:].strip() for hunk in hunks_of(patch) for line in hunk.lines
-             if line.startswith(("+", "-"))]
-    has_code = not lines or any(line and not line.startswith(mark) for line in lines)
-    return has_code and not PurePosixPath(path).name.startswith(".")
+    has_code = re.search(rf"^[+-](?!\+\+ |-- )[^\S\n]*(?!{mark})\S", patch, re.MULTILINE)
+    return bool(has_code or "\n@@ " not in patch) and path.rpartition("/")[2][0] != "."
 
 
 def rule_against(commit: Commit, settings: Settings) -> str:
