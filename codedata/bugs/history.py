@@ -18,7 +18,7 @@ from codedata.bugs.generate import ProgramCache, SelectedSources, candidate_of, 
 from codedata.bugs.issue_checks import Hidden
 from codedata.checks.requests import names_brought, own_words, request_problems
 from codedata.code.entities import is_of_tests, is_test_file, language_of
-from codedata.code.git import git_output, own_repository, run_git
+from codedata.code.git import MAX_OUTPUT, git_output, own_repository, run_git
 from codedata.code.operators.syntax import syntax_of
 from codedata.code.patches import diff_of, hunks_of, n_changed_lines, normalised
 from codedata.disk.locks import temporary_folder
@@ -98,7 +98,7 @@ def _merged(own: Path, commit: str) -> list[str]:
     try:
         with git_output(own, "merge-tree", "--write-tree", "-z", "--name-only", "--no-messages",
                         "HEAD", parent) as output:
-            printed = output.read()
+            printed = output.read(MAX_OUTPUT)
     except UnsafeArchive:   # a conflict is a failure for git
         if not printed:
             raise

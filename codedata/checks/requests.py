@@ -2,41 +2,55 @@
 
 A request is left out if its title says that it is a chore. Its text has to be a few words long, and
 to say what nobody could know: the names that its tests use and that the gold patch brings, and the
-wording of its messages. The languages' grammars find them in patches. Not promised: that a text
-which passes says enough, or that a name in a string is found.
+wording of its messages. The languages' grammars find them in patches; without one, a pattern
+finds literals. Not promised: that a text which passes says enough, or that a name in a string is
+found.
 """
 from __future__ import annotations
 
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import PurePosixPath
 from textwrap import dedent
 
-from codedata.code.entities import LANGUAGES, SourceFile, captured, language_of, query_of
+from codedata.code.entities import (
+    LANGUAGES,
+    SourceFile,
+    captured,
+    is_document,
+    language_of,
+    query_of,
+)
 from codedata.code.patches import hunks_of
 from codedata.texts import squeezed
 
 MAX_START = 200        # characters of a text in which its title is looked for
 MAX_LINES = 20_000     # of each patch
 WORD = re.compile(r"https?://\S+|([^\W\d]\w*)")
-WORDING = re.compile(r"(?<!\S)\S+ \S+ \S+")   # two words may be equal by chance
+# each three words of a line; two may be equal by chance
+WORDING = re.compile(r"(?<!\S)[^\w\s]*(?=(\w\S* \S+ \S*\w))")
+LITERAL = re.compile(r'"((?:[^"\\\n]|\\.)*)"|`([^`]*)`')   # where no grammar finds names
 VERSION = r"v?\d+(?:\.\d+)+[\w.+-]*\W*$"
 # types of conventional commits that change no behaviour; dependencies, as their bots name them;
-# releases; typos
+# releases; merges in git's words; typos
 CHORE = re.compile(rf"""
-    (?-i:chore|ci|docs|build|style|test)(?:\([^)\n]*\))?!?:
+    (?-i:chore|ci|docs|build|style|test|pre-commit)(?:\([^)\n]*\))?!?:
     | bump\b.*\ from\ \S+\ to\ | \[pre-commit\.ci\]\ | (?:bump|update\ dependency|upgrade)\b
     .*\ to\ {VERSION}
     | (?:(?:bump|release|prepare|version)\b[^\d\n]{{0,40}})?{VERSION}
+    | merge\ (?:remote-tracking\ )?(?:branch(?:es)?|tag|commit)\ ' | (?:\#\ )?conflicts:$
     | revert\b | (?:fix\w*|correct\w*)?\W*(?:\w+\W+){{0,2}}typos?\b
     """, re.IGNORECASE | re.MULTILINE | re.VERBOSE)
 # at the end: git's trailers, the row of dashes that GitHub puts before them, and what is closed
 TRAILERS = re.compile(r"""(?:\n{1,9}(?:[A-Z][\w-]{0,60}:\ .+|-{9,}\ *|(?i:(?:
     close[sd]?|fix(?:e[sd])?|resolve[sd]?|relates\ to|see):?\ (?:\#\d+|https?://\S+)\.?\ *)
     )){1,30}\s*\Z""", re.VERBOSE)
-# of a list of commits that were squashed, as GitHub writes it: a title, a line of trailers
-SQUASHED, BY = re.compile(r"\* .+"), re.compile(r"[A-Z][\w-]{0,60}-by: .+")
+# after the title: that row, trailers of authors, and lines of bots
+OF_BOTS = re.compile(r"(?<=\n)(?:-{9,}|[A-Z][\w-]{0,60}-by: .+|.*(?:\[bot\]|\bpre-commit\.ci\b).*)"
+                     r" *(?:\n|\Z)")
+SQUASHED = re.compile(r"\* .+")   # a title in a list of commits that were squashed, by GitHub
 IS_CHORE = "its title is that of a chore, a release or a typo"
 
 
@@ -60,14 +74,14 @@ def own_words(message: str) -> str:
     """Return the message of a commit without lines added by git and its host; "" if nothing is
     left."""
     text = _without_squash_list(TRAILERS.sub("", message.strip()))
-    return re.sub(r"\A(?:Merge .*|(.*?) \(#\d+\))$", r"\1", text, flags=re.MULTILINE).strip()
+    text = re.sub(r"\A(?:Merge .*|(.*?) \(#\d+\))$", r"\1", text, flags=re.MULTILINE)
+    return OF_BOTS.sub("", text.strip()).strip()
 
 
 def _without_squash_list(text: str) -> str:
     """Return a commit's message without the titles of squashed commits; what they say stays."""
     title, *paragraphs = re.split(r"\n\s*\n", text)
-    left = [one for one in paragraphs
-            if not (SQUASHED.fullmatch(one) or all(map(BY.fullmatch, one.splitlines())))]
+    left = [one for one in paragraphs if not SQUASHED.fullmatch(one)]
     is_list = "".join(paragraphs[:1]).startswith("* ") and len(paragraphs) - len(left) > 1
     return "\n\n".join([title, *left]) if is_list else text
 
@@ -82,14 +96,14 @@ def names_brought(gold: str, tests: str) -> set[str]:
     defines, or gives to a new file; and the wording that the literals of both have. The base may
     have some."""
     of_gold, of_tests = map(_names_in, (gold, tests))
-    said, wanted = ("\n".join(one["text"] - one["own"]) for one in (of_gold, of_tests))
-    return {*filter(said.__contains__, WORDING.findall(wanted))} | (
-        of_gold["given"] & of_tests["used"] - of_tests["own"])
+    said, wanted = ({*WORDING.findall("\n".join(one["text"] - one["own"]))}
+                    for one in (of_gold, of_tests))
+    return said & wanted | of_gold["given"] & of_tests["used"] - of_tests["own"]
 
 
 def _names_in(patch: str) -> dict[str, set[str]]:
     """Return the names and literals in a patch's new text by the captures of python_names.scm; a
-    new file gives its own name."""
+    new file gives its own name. Without such a grammar, only literals are found."""
     names = defaultdict(set)
     for hunk in hunks_of(patch, "", MAX_LINES):
         if not hunk.old:
@@ -97,6 +111,8 @@ def _names_in(patch: str) -> dict[str, set[str]]:
         known = language_of(hunk.path)
         language = known or "python"   # a text perhaps has examples that doctest runs
         queries = LANGUAGES[language].get("names")
+        if not (is_document(hunk.path) or (known and queries)):
+            names["text"] |= {*chain(*LITERAL.findall("\n".join(hunk.new)))}
         if not queries:
             continue
         # the added lines also alone: half a statement before them may hide what they define

@@ -46,6 +46,7 @@ BY_SUFFIX = {suffix: language for language, table in LANGUAGES.items()
 MAX_FILE_BYTES = 1_000_000     # of a source; longer ones are mostly generated
 MAX_PARSE_S = 2                # CPU time: ten times what a file of MAX_FILE_BYTES takes
 MAX_BROKEN = 30_000            # children of an error node
+MAX_LEVELS = 60_000            # of a tree: in deeper ones, tree-sitter counts the levels wrongly
 CHUNK_BYTES = 4096             # that the parser reads at once
 BLANKS = b" \t\r\n\f\xef\xbb\xbf"
 
@@ -233,8 +234,9 @@ def query_of(language: str, *names: str) -> Query:
 def tree_of(file: SourceFile) -> Tree:
     """Return the syntax tree of a file. Its nodes have byte offsets of `file.text`.
 
-    The tree is empty if parsing takes longer than MAX_PARSE_S, or if an error node has more than
-    MAX_BROKEN children: parsing such a text, or querying its tree, takes quadratic time.
+    The tree is empty if parsing takes longer than MAX_PARSE_S, or if it exceeds MAX_BROKEN or
+    MAX_LEVELS: a query of such a tree takes quadratic time. This bounds every query, as a time
+    limit cannot: tree-sitter 0.26 crashes when a query has a `progress_callback`.
     """
     language = grammar(file.language)   # first: it says what is not installed
     from tree_sitter import Parser
@@ -243,20 +245,23 @@ def tree_of(file: SourceFile) -> Tree:
     try:
         tree = parser.parse(lambda start, _: file.text[start:start + CHUNK_BYTES],
                             progress_callback=lambda *_: time.thread_time() > end)
-        if not _is_too_broken(tree):
+        if not _is_too_slow(tree):
             return parser.parse(file.text, tree)   # an equal tree, with faster access to texts
     except ValueError:   # stopped at the time limit
         parser.reset()
     return parser.parse(b"")
 
 
-def _is_too_broken(tree: Tree) -> bool:
-    left = [tree.root_node] if tree.root_node.has_error else []
+def _is_too_slow(tree: Tree) -> bool:
+    """Return whether queries of a tree take quadratic time. Only nodes with errors or with very
+    many nodes below them are looked at."""
+    left = [(tree.root_node, 0)]
     while left:
-        node = left.pop()
-        if node.is_error and node.child_count > MAX_BROKEN:
+        node, level = left.pop()
+        if level > MAX_LEVELS or (node.is_error and node.child_count > MAX_BROKEN):
             return True
-        left += [one for one in node.children if one.has_error]
+        left += [(one, level + 1) for one in node.children
+                 if one.has_error or one.descendant_count > MAX_LEVELS - level]
     return False
 
 
@@ -271,7 +276,7 @@ def syntax_fault(file: SourceFile, tree: Tree) -> str:
     all; "" for a file without errors."""
     node = tree.root_node
     if not node.child_count and file.text.strip(BLANKS):
-        return "is too long to parse, or too broken"
+        return "is too long to parse, too deep or too broken"
     if not node.has_error:
         return ""
     while inner := next((one for one in node.children if one.has_error), None):

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from codedata.code.git import git_output, own_repository
+from codedata.code.git import LIMITED, git_output, own_repository
 from codedata.disk.locks import temporary_folder
 from codedata.disk.store import digest
 from codedata.driver import in_driver
@@ -164,8 +164,8 @@ def git(*words: str, cwd: Path | None = None, may_fail: bool = False, timeout_s:
     takes too long or cannot run."""
     own_index = [f"GIT_INDEX_FILE={index}"] if index else []
     try:
-        done = subprocess.run([GIT[0], *own_index, *GIT[1:], *words], cwd=cwd, capture_output=True,
-                              text=True, errors="replace", timeout=timeout_s,
+        done = subprocess.run([*LIMITED, GIT[0], *own_index, *GIT[1:], *words], cwd=cwd,
+                              capture_output=True, text=True, errors="replace", timeout=timeout_s,
                               start_new_session=True)
     except subprocess.TimeoutExpired:   # its message contains the address
         raise ItemFailed(f"git {words[0]} took more than {timeout_s:g} s") from None

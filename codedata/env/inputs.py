@@ -21,7 +21,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from codedata.bounded import numbered_lines, open_regular, row_in
-from codedata.code.git import clone_in, own_repository
+from codedata.code.git import clone_in, has_commit, own_repository
 from codedata.disk.locks import temporary_folder
 from codedata.disk.store import Derived, Readers, digest
 from codedata.env.clones import TREE, checked_out, clone_of, cloned, date_of, git, without_secret
@@ -115,13 +115,17 @@ def one_repository(argument: str, root: Path, may_clone: bool = True) -> Derived
         address, _, commit = argument.rpartition("@")
     place, argument = without_secret(address), without_secret(argument)
     is_folder = os.path.isdir(address)
+    # no files are checked out in a bare clone
+    is_bare = is_folder and not os.path.lexists(f"{address}/.git") and has_commit(
+        Path(address), "HEAD")
     is_option = place.startswith("-") or commit.startswith("-")
     if is_option or not (is_folder or ADDRESS.match(place)):
         raise Trouble("is neither a folder nor a git address.", argument,
                       "--repo takes PATH or GIT_URL, each with an optional @COMMIT.")
-    name = clean_name(Path(place).resolve().name if is_folder else parts_of(place)[-1])
+    name = clean_name(Path(place).resolve().name.removesuffix(".git") if is_folder
+                      else parts_of(place)[-1])
     row = {"repo": place} if commit else {"repo": place, "repo_name": name}
-    if commit or not is_folder:
+    if commit or is_bare or not is_folder:
         origin = os.path.abspath(address) if is_folder else address
         if may_clone or clone_of(origin, root).exists():
             row["base_commit"] = cloned(origin, commit, root)[1]

@@ -45,7 +45,7 @@ def pull_request(commit: Commit, max_files: int, max_lines: int) -> PullRequest:
     for path, text in files_of(commit.patch):
         if is_of_tests(path):
             tests[path] = text
-        elif not is_document(path) and (language_of(path) or not UNTESTED.search(path)):
+        elif not is_document(path) and _can_be_tested(path, text):
             code[path] = text
     n_lines = n_changed_lines("".join(code.values()))
     has_heads = all({hunk.path for hunk in hunks_of(patch)} <= dict(files_of(patch)).keys()
@@ -59,6 +59,16 @@ def pull_request(commit: Commit, max_files: int, max_lines: int) -> PullRequest:
         "".join(code.values()), commit.instance_id, PULL_REQUEST,
         refused=next((reason for reason, applies in refusals.items() if applies), ""),
         tests="".join(tests.values()))
+
+
+def _can_be_tested(path: str, patch: str) -> bool:
+    """Return whether a test may see what a patch does to a file: not comments, nor dot files."""
+    language = language_of(path)
+    if not language:
+        return not UNTESTED.search(path)
+    mark = "#" if language == "python" else "//"
+    has_code = re.search(rf"^[+-](?!\+\+ |-- )[^\S\n]*(?!{mark})\S", patch, re.MULTILINE)
+    return bool(has_code or "\n@@ " not in patch) and path.rpartition("/")[2][0] != "."
 
 
 def rule_against(commit: Commit, settings: Settings) -> str:

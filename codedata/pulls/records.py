@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 
 from codedata.checks.requests import n_words, names_brought
-from codedata.code.git import clone_in, own_repository, run_git
+from codedata.code.git import MAX_OUTPUT, clone_in, git_output, own_repository
 from codedata.code.patches import files_of, n_changed_lines
 from codedata.disk.store import Store
 from codedata.errors import BrokenRecord
@@ -83,22 +84,23 @@ def _new_names(clones: str, commit: Commit) -> list[str] | None:
     if not (names := names_brought(commit.patch, commit.test_patch)):
         return []
     with own_repository(clone) as own:
+        had = ""
         try:
-            had = run_git(own, "grep", "-whoFI", "-f", "-", commit.base_commit,
-                          stdin="\n".join(names))
+            with git_output(own, "grep", "-whFI", "-f", "-", commit.base_commit,
+                            stdin="\n".join(names)) as lines:
+                had = lines.read(MAX_OUTPUT).decode(errors="replace")
         except UnsafeArchive as e:
             if not e.what.endswith("failed: "):   # git ends with 1 if it finds nothing
                 raise
-            had = ""
-    return sorted(names.difference(had.splitlines()))
+    return sorted(name for name in names   # what `git grep -o` prints does not overlap
+                  if not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", had))
 
 
 def missing_environments(settings: Settings, clones: str
                          ) -> tuple[dict[str, str], dict[str, list[str]]]:
     """Return ({name of an environment: its row for env_setup}, {the same name: the pull requests
-    that need it}) of all missing environments. The oldest rows come first, so that later ones can
-    start from the image of an ancestor. The source is a clone that has the commit, if `clones` is
-    one or has one.
+    that need it}) of all missing environments. The newest rows come first: the tools of old ones
+    may be gone. The source is a clone that has the commit, if `clones` is one or has one.
     """
     commits, found = Store(settings.root, Commit).open(), Environments(settings.root, True).open()
     requests = Pulls(settings).candidates
@@ -111,7 +113,8 @@ def missing_environments(settings: Settings, clones: str
             needed_by[one.repo_name].append(name)
     first = {name: commits.read(needed[0]) for name, needed in needed_by.items()}
     rows = {}
-    for name, commit in sorted(first.items(), key=lambda pair: pair[1].created_at or ""):
+    for name, commit in sorted(first.items(), key=lambda pair: pair[1].created_at or "",
+                               reverse=True):
         row = {"repo": commit.repo, "base_commit": commit.base_commit}
         if clone := clone_in(clones, commit.repo, commit.base_commit):
             row["reformat_path"] = str(clone.resolve())

@@ -20,10 +20,13 @@ from codedata.code.git import git_output, own_repository, run_git
 from codedata.code.patches import files_of
 from codedata.code.projects import licence_in
 from codedata.errors import Trouble
+from codedata.sampling.readers.forms import BASE
 from codedata.sandbox.archives import UnsafeArchive
 
 MAX_DIFF_BYTES = 20_000_000
 MAX_MESSAGE = 100_000   # characters
+NO_UTF8 = re.compile("[\udc80-\udcff]")       # surrogates of bytes
+SPECIAL = re.compile(r'\\(?:[0-7]{3}|.)|[][*?!#"\s]')   # in a path as git quotes it
 # owner/name at the end of a remote's address; the path of a folder does not match
 ADDRESS = re.compile(r"(?:://[^/]+/|^[^/:]+:(?!//))(?:.*/)?([^/]+/[^/]+?)(?:\.git)?/*\Z")
 NUMBER = re.compile(r"(?:\AMerge pull request |\((?:pull request )?)#(\d{1,9})(?= from |\)\s*\Z)")
@@ -32,7 +35,8 @@ NUMBER = re.compile(r"(?:\AMerge pull request |\((?:pull request )?)#(\d{1,9})(?
 def cut_rows(path: str, revisions: str = "", instance_ids: Iterable[str] | None = None
              ) -> Iterator[dict]:
     """Yield a row for each commit of a clone with one of these ids, or for all commits, the newest
-    first. `no_patch` of a row is the reason why its diff cannot be read.
+    first. `no_patch` of a row is the reason why its diff cannot be read. An id of a session, which
+    has the commit at which it began, gets the commit whose base that is.
 
     Ids are compared without case, and without the owner if the clone has no address. Raise Trouble
     if git cannot read the clone.
@@ -50,12 +54,13 @@ def cut_rows(path: str, revisions: str = "", instance_ids: Iterable[str] | None 
                 keys = [f"{prefix}-{mark}" for mark in (*numbers, commit[:8])]
                 if instance_ids is None:
                     wanted = {keys[0]: keys[0].replace(prefix, spelled, 1)}
-                key = next(filter(wanted.__contains__, keys), None)
-                if key and parents:
+                base = parents.partition(" ")[0]
+                own_key = next(filter(wanted.__contains__, keys), None)
+                for key in {own_key, f"{prefix}-{BASE}{base[:8]}"} & wanted.keys() if base else ():
                     yield {"instance_id": wanted.pop(key), "repo": repo, "created_at": time,
                            "pr_description": message[:MAX_MESSAGE].strip(), "license": licence,
                            "number": int(numbers[0]) if numbers else 0,
-                           **_patches(folder, parents.partition(" ")[0], commit)}
+                           **_patches(folder, base, commit)}
     except UnsafeArchive as e:
         raise Trouble(f"cannot be read: {e.what}", path, "Give git:PATH of a clone, git:PATH@A..B "
                       "or git:PATH@COMMIT,COMMIT. For commits newer than a clone in env/_sources/, "
@@ -81,17 +86,31 @@ def _commits(folder: Path, revisions: str) -> Iterator[tuple[str, ...]]:
 
 
 def _patches(folder: Path, base: str, commit: str) -> dict[str, str]:
-    """Return the columns with the changes from one commit to another."""
+    """Return the columns with the changes from one commit to another. The changes of files that are
+    not UTF-8 are binary."""
+    attributes = folder / "attributes"
+    attributes.write_text("")
     try:
-        with git_output(folder, "diff-tree", "-p", "-M", "--binary", "--full-index", base,
-                        commit) as output:
-            diff = output.read(MAX_DIFF_BYTES + 1)
-        if len(diff) > MAX_DIFF_BYTES:
-            raise UnsafeArchive(f"it has more than {MAX_DIFF_BYTES:,} bytes")
-        files = [*files_of(diff.decode())]
+        found = _diff(folder, base, commit)
+        binary = [SPECIAL.sub("?", path) for path, text in files_of(found) if NO_UTF8.search(text)]
+        if binary:
+            attributes.write_text("".join(f"/{path} -diff\n" for path in binary))
+            found = _diff(folder, base, commit)
+        files = [*files_of(found.encode(errors="surrogateescape").decode())]
     except (UnsafeArchive, UnicodeDecodeError) as e:
         return {"no_patch": f"its diff cannot be read: {e}"}
     patches = {"base_commit": base, "patch": "", "test_patch": ""}
     for path, text in files:
         patches["test_patch" if is_of_tests(path) else "patch"] += text
     return patches
+
+
+def _diff(folder: Path, base: str, commit: str) -> str:
+    """Return a diff by the attributes in a folder, with surrogates for what is not UTF-8. Raise
+    UnsafeArchive if it is too large."""
+    with git_output(folder, "-c", "core.attributesFile=attributes", "diff-tree", "-p", "-M",
+                    "--binary", "--full-index", base, commit) as output:
+        diff = output.read(MAX_DIFF_BYTES + 1)
+    if len(diff) > MAX_DIFF_BYTES:
+        raise UnsafeArchive(f"it has more than {MAX_DIFF_BYTES:,} bytes")
+    return diff.decode(errors="surrogateescape")

@@ -45,12 +45,17 @@ import { wade, MUD } from './heron'
 const inside = 2
 wade(MUD, { slowly: true }, "too deep in mud")
 """)
+RUST = ("", 'bail!("{}: mud is not dynamic, for now", "\\"a text\\" is");\n', "", """\
+assert_eq!(error(), `Error: the mud is not
+dynamic`, "mud is not dynamic"); // a text is
+""")
 
 
 @pytest.mark.parametrize(("titles", "rule"), [
     (["chore(deps)!: tidy up", "docs: tell how herons wade", "Bump mud from 1.0 to 2 in /swamp",
       "[pre-commit.ci] pre-commit autoupdate", "Release 1.2", "v1.2.3rc1", "Fix typos in the swamp",
-      "Prepare for version 2.0.", "Revert \"Wade\""], "chore"),
+      "Prepare for version 2.0.", "Revert \"Wade\"", "pre-commit: bump the swamp's hooks",
+      "Merge branch 'mud' into deep", "# Conflicts:\n#\tsrc/mud.py"], "chore"),
     (["Herons sink in mud that is deep: https://a.org/b/c/d", "", "Chores"], "fewer than 8 words"),
     (["fix: herons sink in the mud of version 1.2",
       "Upgrade the waders to the format 1.2 of mud"], "lacks names"),
@@ -63,8 +68,10 @@ def test_a_text_is_left_out_by_the_first_rule_that_applies(titles, rule):
 
 
 @pytest.mark.parametrize(("suffix", "texts", "names"), [
-    ("py", PYTHON, {"MUD", "MudError", "legs", "slowly", "Heron", "wade", "mud is too"}),
-    ("ts", TYPESCRIPT, {"MUD", "slowly", "wade", "too deep in"})])
+    ("py", PYTHON, {"MUD", "MudError", "legs", "slowly", "Heron", "wade", "mud is too",
+                   "is too deep"}),
+    ("ts", TYPESCRIPT, {"MUD", "slowly", "wade", "too deep in"}),
+    ("rs", RUST, {"mud is not", "is not dynamic"}), ("go", RUST, {"mud is not", "is not dynamic"})])
 def test_names_that_a_request_brings_and_its_tests_use_are_found(suffix, texts, names):
     old, new, old_tests, tests = map(str.encode, texts)
     gold = diff_of({f"heron.{suffix}": old}, {f"heron.{suffix}": new})

@@ -198,10 +198,12 @@ def test_nesting_has_no_end_for_the_parser_and_one_for_definitions(language, tex
 
 @pytest.mark.parametrize("language, text", [
     ("python", b"*" * 900_000), ("typescript", b"(" * 900_000), ("python", b"@a\n" * 300_000),
-    ("python", b"\\\n" * 100_000)], ids=["stars", "brackets", "decorators", "continued lines"])
+    ("python", b"\\\n" * 100_000), ("javascript", b"/*" * 300_000),
+    ("javascript", b"function a(){" * 50_000 + b"}" * 50_000)],
+    ids=["stars", "brackets", "decorators", "continued lines", "comments", "functions"])
 def test_what_takes_a_parser_or_its_queries_quadratic_time_is_named_instead(language, text):
     files = [SourceFile("a", language, text, is_test=False),
              SourceFile("b.py", "python", b"def f(): pass\n", is_test=False)]
     found, faults = all_entities(Sources(files))
-    assert faults == {"a": "is too long to parse, or too broken"}
+    assert faults == {"a": "is too long to parse, too deep or too broken"}
     assert found["a"] == [] and [one.name for one in found["b.py"]] == ["f"]

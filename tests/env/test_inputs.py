@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -15,6 +16,7 @@ from conftest import run_here
 from heron_project import git
 from line_tables import rows
 
+from codedata.code.git import run_git
 from codedata.disk.store import Derived
 from codedata.env.clones import checked_out, cloned
 from codedata.env.clones import git as git_of_strangers
@@ -193,6 +195,9 @@ def test_a_folder_by_its_path_is_called_by_its_name_and_may_have_a_commit(tmp_pa
     assert (found.called, found.base_commit) == ("reel", head)
     found = one_repository(f"./reel@{head}", root).open().read(f"local__reel__{head[:8]}")
     assert (found.called, found.base_commit) == ("local/reel", head)
+    git(project.parent, "clone", "-q", "--bare", "reel", "bare.git")
+    found = one_repository("./bare.git", root).open().read("bare")
+    assert (text_of(found, root), found.base_commit) == ("two", head)
     # no orphans
     assert named.covers("another") and not rows_of(tmp_path, {"repo": "a/b"}).covers("another")
     with pytest.raises(Trouble, match="lies in the source"):
@@ -247,9 +252,11 @@ def test_a_clone_that_would_write_without_end_is_refused_before_it_does(
     assert sum(len(files) for _, _, files in os.walk(tmp_path / "root")) < 100
 
 
-def test_git_takes_no_more_memory_than_an_object_needs():
-    """A delta of 16 KB may stand for an object of gigabytes."""
-    assert git_of_strangers("-c", "alias.a=!echo $GIT_ALLOC_LIMIT", "a") == "1g"
+@pytest.mark.parametrize("run", [git_of_strangers, partial(run_git, ".")])
+def test_git_takes_no_more_memory_and_time_than_a_repository_needs(run):
+    """A delta of 16 KB may stand for an object of gigabytes, a tree of 1 KB for 10^10 names."""
+    printed = run("-c", "alias.a=!echo $GIT_ALLOC_LIMIT; cat /proc/self/limits", "a")
+    assert re.match(r"1g\n(?s:.*)cpu time +1200 +1200 (?s:.*)data size +2000000000 +2", printed)
 
 
 def test_git_runs_nothing_that_a_repository_names(tmp_path, project):

@@ -17,7 +17,7 @@ from codedata.code.patches import diff_of
 from codedata.disk.layouts import Program
 from codedata.disk.store import Store
 from codedata.pulls.kind import pull_request
-from codedata.pulls.records import records_stage
+from codedata.pulls.records import missing_environments, records_stage
 from codedata.records import PULL_REQUEST, Commit, Task, parse
 from codedata.settings import Settings
 from codedata.tasks.folder.folder import verifier_config
@@ -42,7 +42,8 @@ def record(files: dict[str, tuple], **fields) -> dict:
 def test_code_tests_and_documents_of_a_request_are_told_apart():
     made = record({"a.py": ("a\n", "b\n"), "tests/test_a.py": ("", "c\n"), "docs/x.py": ("", "d\n"),
                    "CHANGES.rst": ("e\n", "f\n"), "tests/data/in.json": ("", "{}\n"),
-                   **dict.fromkeys((".gitignore", "b/.github/ci.yml", "uv.lock",
+                   "c.py": ("a = 1\n", "# why\n\na = 1\n"), "c.go": ("// why\n", "// not\n"),
+                   **dict.fromkeys((".gitignore", ".eslintrc.js", "b/.github/ci.yml", "uv.lock",
                                     "package-lock.json"), ("g\n", "h\n"))})
     request = pull_request(parse(Commit, made, ""), 0, 0)
     assert re.findall(r"^diff --git a/(\S+)", request.diff, re.MULTILINE) == ["a.py"]
@@ -112,6 +113,16 @@ def test_a_request_that_nobody_can_solve_costs_nothing_until_it_is_let_in(tmp_pa
     run_main(pr_tasks.main, tmp_path, *check)
     assert capsys.readouterr().out.endswith("not checked, as no clone has its base commit\n")
     assert rules[2] in run_main(pr_tasks.main, tmp_path, *check, "--clones", tmp_path, code=1)
+
+
+def test_of_missing_environments_the_newest_come_first(tmp_path):
+    files = {"heron.py": ("", "a\n"), "test_heron.py": ("", "b\n")}
+    for year in "2009", "2024":
+        write_json(tmp_path / f"commit/birds__heron-{year}.json", record(
+            files, issue="Let herons wade in mud that is deep", base_commit=year * 10,
+            instance_id=f"birds__heron-{year}", created_at=year))
+    rows, _ = missing_environments(Settings(tmp_path), "")
+    assert [name[-4:] for name in rows] == ["2024", "2009"]
 
 
 ANY_TEXT = "[export]\nmin_words = 0\n"

@@ -64,6 +64,9 @@ def test_a_text_that_does_is_kept_and_without_a_model_it_is_the_requests_own(tmp
     ("Fix: sinking", "Fix: sinking"),
     ("Sink (#7)\n\n* Sink\nlow\n\n* wip\n\n* fix\n\nMud\nis deep.\n\n* one\n* more\n\n---------\n\n"
      "Signed-off-by: E <e@x>", "Sink\n\n* Sink\nlow\n\nMud\nis deep.\n\n* one\n* more"),
+    ("Merge pull request #7 from birds/mud\n\nSink\n\n----------\nDeep.\nBy mud-tidy[bot]\n\n"
+     "for more, see https://pre-commit.ci\n(cherry picked)", "Sink\n\nDeep.\n\n(cherry picked)"),
+    ("[pre-commit.ci] autoupdate\n\nhooks", "[pre-commit.ci] autoupdate\n\nhooks"),
     ("Sink\n\n* They sink.", "Sink\n\n* They sink."),
     ("Sink\n\nThus:\n\n* They\n\n* sink", "Sink\n\nThus:\n\n* They\n\n* sink")])
 def test_what_git_and_its_host_have_added_is_no_part_of_a_text(description, text):

@@ -114,6 +114,12 @@ def test_ids_that_are_asked_for_are_matched_and_kept(clone):
     assert next(cut_rows(str(clone), instance_ids=["clone-15"]))["repo"] == "clone"
 
 
+def test_a_session_gets_the_commit_that_follows_the_one_at_which_it_began(clone):
+    began = f"base-{git(clone, 'rev-parse', 'HEAD~3')[:8]}"
+    assert {*ids(f"git:{clone}@HEAD~3..HEAD~2", began)} == {"Own__repo-12", f"Own__repo-{began}"}
+    assert not ids(f"git:{clone}@HEAD~4..HEAD~3", began)
+
+
 def test_bare_and_shallow_clones_are_read_and_nothing_else_is(clone, tmp_path):
     git(tmp_path, "clone", "-q", "--bare", str(clone), "repo.git")
     git(clone, "worktree", "add", "-q", "--detach", "../linked", "HEAD~1")
@@ -166,13 +172,18 @@ def test_a_clone_leads_into_no_other_repository_and_nothing_waits(clone, tmp_pat
     assert time.monotonic() - started < 20
 
 
-def test_a_diff_that_is_too_large_or_no_utf8_costs_its_commit(clone):
-    commit(clone, "Latin (#17)", {"src/a.py": b"a = '\xe9'\n"})
+def test_a_diff_that_is_too_large_costs_its_commit_and_bytes_that_are_no_utf8_do_not(clone):
+    commit(clone, "Latin (#17)", {
+        "src/a.py": b"a = 1\n", "tests/\u00e9 [b]!.py": b"b = '\xe9'\n"})
     commit(clone, "Large (#18)", {"src/b.py": b"b = 1\n" * 3_000_000})
-    records, problems = fetch_prs(f"git:{clone}", ids(f"git:{clone}"), None)
-    assert [*records] == ["Own__repo-15", "Own__repo-12"]
+    records, problems = fetch_prs(f"git:{clone}", asked(), None)
+    assert [*records] == [f"Own__repo-{number}" for number in (17, 15, 12)]
     assert "more than 20,000,000 bytes" in problems["Own__repo-18"]
-    assert "utf-8" in problems["Own__repo-17"]
+    latin_one = records["Own__repo-17"]
+    assert "+a = 1" in latin_one["patch"] and "GIT binary patch" in latin_one["test_patch"]
+    git(clone, "read-tree", latin_one["base_commit"])
+    git(clone, "apply", "--cached", "-", stdin=latin_one["patch"] + latin_one["test_patch"])
+    assert git(clone, "write-tree") == git(clone, "rev-parse", "HEAD~1^{tree}")
 
 
 def test_no_program_that_a_clone_names_is_run(clone, tmp_path):

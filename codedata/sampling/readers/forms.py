@@ -28,6 +28,7 @@ from codedata.sampling.readers.chat import read_message, read_tools, with_ids
 from codedata.sampling.readers.text_calls import with_calls
 
 READERS = (atif, swe_agent, claude_code, codex, openhands, hub_traces, adp, rows)
+BASE = "base-"   # before the commit at which a session began; the id of a commit lacks it
 UNNAMED = "unnamed-"   # before the digest that names a row which nothing else names
 ENDINGS = re.compile(r"(\.traj|\.jsonl?|\.gz)+$", re.IGNORECASE)
 # names of files and folders that do not name the instance
@@ -83,12 +84,12 @@ def _row(found: dict) -> dict:
 
 
 def _made_id(found: dict, messages: list[dict]) -> str:
-    """Return the id of a row without one: its repository and commit, as `git:PATH` names those,
-    its own id, or else a digest."""
+    """Return the id of a row without one: its repository and the commit at which it began, its own
+    id, or else a digest."""
     repo, commit = found.get("repo"), found.get("commit")
     if repo and commit:
         path = str(repo).removesuffix(".git").replace(":", "/")   # may be an address
-        return f"{'__'.join(path.split('/')[-2:])}-{str(commit)[:8]}"
+        return f"{'__'.join(path.split('/')[-2:])}-{BASE}{str(commit)[:8]}"
     own_id = re.sub(r"[^A-Za-z0-9._-]", "-", str(found.get("id") or "")).lstrip("._")[:200]
     return own_id or f"{UNNAMED}{digest(messages)[:8]}"
 
