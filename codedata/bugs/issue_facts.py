@@ -6,8 +6,9 @@ The scripts of the tests are cases of hidden tests. So a literal is replaced by 
 case counts if its outcome differs between the trees in the same way.
 
 Held-out cases of a verifier must not refuse a right repair. So only literals change, to values that
-the tests give the same argument or to ones near them, of the same type and sign, or to edited
-texts; and the outcome must be of the kind and type that the recorded call has.
+the tests give the same argument or to ones near them, of the same type and sign. A text keeps its
+shape: runs of letters and of digits change, other characters do not. No private name is called; and
+the outcome must be of the kind and type that the recorded call has.
 """
 from __future__ import annotations
 
@@ -39,8 +40,10 @@ MAX_RECORDED, MAX_TRIED = 40, 200   # calls; variants of them
 MAX_DRAWN = 20             # literals of a line, values and words of one
 MAX_CHANGED, MAX_EQUAL = 60, 30   # cases that the bug changes, and others
 WEAK = "its tests and cases stop fewer than 3 of 4 wrong repairs"
+NOT_RECORDED = "no call of a failing test was recorded"
+NO_SCRIPT = "failing tests call only private names, or use objects that no script can make"
 NO_CALL = "no recorded call shows the bug in time"
-NO_OTHER = "no call with other values shows the bug in time"
+NO_OTHER = "no call with other values, as tests give them, shows the bug in time"
 # a callee, arguments before the last one, the name of that one; it is open at the end
 CALL = re.compile(r"(\w+)\(((?:[^()[{,]*,)*)\s*(\w+=(?!=))?[^()]*$")
 # a text, or brackets without any in them
@@ -56,7 +59,7 @@ VARIED, RECORDED = "varied", "recorded"
 MAX_SHOWN = 1_000          # of an outcome that a model is shown
 DIGITS = re.compile(r"\d+")
 PARTS = re.compile(r"(?:\.py)?::|/")   # between parts of a test's id; reports have dots for some
-WORDS, TEXT_PARTS = re.compile(r"[A-Za-z]{3,}"), re.compile(r"\w+|\W")
+WORDS, LETTERS = re.compile(r"[A-Za-z]{3,}"), re.compile("[A-Za-z]+")
 
 
 @dataclass(frozen=True)
@@ -162,11 +165,12 @@ class Differences:
         begin_step("running what the failing tests call")
         names = {PARTS.sub(".", test) for test in tests}
         first = [event for event in events if PARTS.sub(".", event.test) in names]
-        jobs = jobs_of([*first, *events], {event.of for event in first}, may_be_private=True)
+        jobs = jobs_of([*first, *events], {event.of for event in first})
         bases = [right for right, wrong in self._outcomes(jobs[:MAX_RECORDED])
                  if wrong and wrong.told != right.told]
         if not bases:
-            return [], {"cases": {"none": NO_CALL}}
+            reasons = (first, NOT_RECORDED), (jobs, NO_SCRIPT), (bases, NO_CALL)
+            return [], {"cases": {"none": next(why for found, why in reasons if not found)}}
         begin_step("running other cases")
         known = known_in(events, jobs, bases[0])
         tried = {one.program: (slot, one) for base in bases for slot, one in islice(
@@ -251,7 +255,7 @@ def resembling(base: Outcome, seen: Mapping[str, Mapping], known: Iterable[str],
                edits: bool = False) -> Iterator[tuple[str, Outcome]]:
     """Yield (slot, script) with one literal replaced, in an order drawn by the script: a text
     wherever it stands. Scripts whose code is in `known` are left out. A script is built when it is
-    asked for. With `edits`, texts are also edited."""
+    asked for. With `edits`, words of texts are also edited."""
     code = [*base.lines, base.last]
     draw = random.Random(digest(code))
     scripts = []   # (slot, lines, made when they are read)
@@ -273,18 +277,6 @@ def resembling(base: Outcome, seen: Mapping[str, Mapping], known: Iterable[str],
             yield slot, one
 
 
-def _edited(text: str, others: Sequence[str], draw: random.Random) -> Iterator[str]:
-    """Yield a text with a part dropped, doubled, in other letters, or one of another text in its
-    place or before it; and its start with the end of another text."""
-    pool = sorted({*TEXT_PARTS.findall(" ".join([text, *others]))})
-    for match in _some(TEXT_PARTS.finditer(text), draw):
-        part, other = match[0], draw.choice(pool)
-        for new in ("", part * 2, part.swapcase(), other, other + part):
-            yield text[:match.start()] + new + text[match.end():]
-    for other in others:
-        yield text[:draw.randrange(len(text) + 1)] + other[draw.randrange(len(other) + 1):]
-
-
 def _some(values: Iterable, draw: random.Random) -> list:
     """Return some of the values, at most MAX_DRAWN, in a drawn order."""
     values = [*values]
@@ -293,26 +285,25 @@ def _some(values: Iterable, draw: random.Random) -> list:
 
 def _near(value, others: Sequence, draw: random.Random, edits: bool) -> Iterator:
     """Yield values similar to a literal: with other or more digits, or with other words, some taken
-    from other texts. With `edits`, a text is also edited."""
+    from other texts. With `edits`, a text keeps its runs of letters, of digits and of others."""
     if isinstance(value, bool):
         return
     if not isinstance(value, str):   # a sign stands before a literal
         several = value + 1, value - 1, value * 3, value + 200, value * 10 + 1
         yield from (new for new in several if new > 0)
         return
-    if edits:
-        yield from _edited(value, others, draw)
-    elif not value.isalnum():
+    if not (edits or value.isalnum()):
         yield f"{value}a"
     for match in _some(DIGITS.finditer(value), draw):
         digits = "".join(str((int(one) + 3) % 10) for one in match[0])
         yield from (value[:match.start()] + new + value[match.end():]
                     for new in (digits, f"1{match[0]}") if new[0] != "0")
-    words = _some(sorted({word for other in others for word in WORDS.findall(other)}), draw)
+    parts = LETTERS if edits else WORDS
+    words = _some(sorted({word for other in others for word in parts.findall(other)}), draw)
     has_both = value != value.lower()   # kinds of letters, which have a meaning
-    for match in _some(WORDS.finditer(value), draw):
+    for match in _some(parts.finditer(value), draw):
         word = match[0]
-        odd = (word[1:] + word[0], word * 2) if edits else ("maple", "river")
+        odd = (word[1:] + word[0], word * 2, word.swapcase()) if edits else ("maple", "river")
         for new in (*odd, word.upper() if has_both else word, *words):
             yield value[:match.start()] + new + value[match.end():]
 

@@ -21,6 +21,7 @@ from textwrap import indent
 
 from codedata.suites.recorded_calls import UNTOLD, ReplayJob
 from codedata.suites.test_results import place_of
+from codedata.tasks.prove.hidden_tests import COPY
 
 Names = dict[str, ast.stmt]   # what defines a name
 MAX_TESTS = 40             # that are read
@@ -47,6 +48,7 @@ def fixture():
     return pathlib.Path(tempfile.mkdtemp())
 """
 FIXTURES = {name: ast.parse(FOLDER).body[0] for name in ("tmp_path", "tmpdir")}
+COPIED = re.compile(rf"((?:src\.)?([\w.]*)){COPY}(\w+)\.txt.*")
 SHOWN = ast.Call | ast.Compare | ast.Name | ast.Attribute | ast.Subscript | ast.BinOp | ast.UnaryOp
 BLOCKS = ast.With | ast.For | ast.If | ast.Try
 IMPORTS = ast.Import | ast.ImportFrom
@@ -59,6 +61,7 @@ def jobs_of_tests(tests: Collection[str], files: Mapping[str, str], sources: Map
     doctests, by path."""
     found = []
     for test in islice(tests, MAX_TESTS):
+        test = COPIED.sub(r"\1\3::\2\3.*", test)   # all doctests of a source
         path, name = place_of(test, files)
         with suppress(SyntaxError, ValueError, RecursionError, LookupError):
             given = files if path else {"": _doctest(*place_of(test, sources), sources)}
@@ -263,6 +266,7 @@ def _doctest(path: str, name: str, sources: Mapping[str, str]) -> str:
     tree = ast.parse(sources[path])
     docs = {one.name: ast.get_docstring(one) or "" for one in ast.walk(tree)
             if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
+    docs["*"] = "\n".join(docs.values())
     examples = DocTestParser().get_examples(docs[name.rpartition(".")[2]])
     code = "".join(one.source for one in examples)
     stem = PurePosixPath(path.removesuffix("/__init__.py")).stem

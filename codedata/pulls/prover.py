@@ -63,7 +63,7 @@ class PullProver(PatchProver):
         begin_step("tests before the pull request", 2, STEPS)
         first = first_run(environment, candidate.tests, self._factory, label, self._rules,
                           limit_s + MORE_S,
-                          Graded(script, baseline.statuses, may_patch_tests=True))
+                          Graded(script, baseline.statuses, baseline.copies, may_patch_tests=True))
         if first.screened.verdict == SURVIVES[0]:
             raise Excluded("no test fails before it and passes after it", candidate.name)
         if first.screened.reason:

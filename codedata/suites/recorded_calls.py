@@ -107,6 +107,7 @@ class Outcome:
     as_printed: bool = True    # print() shows the same as repr()
     direct: list = field(default_factory=list)   # [path, line] of functions that it calls itself
     ran: dict = field(default_factory=dict)      # {path: lines of the project that ran}
+    mro: list = field(default_factory=list)      # names of an exception's classes
 
     language = "python"
 
@@ -227,14 +228,13 @@ def _event_of(row: dict, kind: type[Event], where: str) -> Event | None:
 
 # scripts -----------------------------------------------------------------------------------------
 
-def jobs_of(events: Sequence[Event], callees: Collection[str] | None = None,
-            may_be_private: bool = False) -> list[ReplayJob]:
+def jobs_of(events: Sequence[Event], callees: Collection[str] | None = None) -> list[ReplayJob]:
     """Return a job for each expression that can be a script; the callees take turns. Equal scripts
     count once, and each callee has at most MAX_OF_CALLEE, from as many tests as possible. With
-    `callees`, return all of theirs, the ones of a callee test by test, and no others. Without
-    `may_be_private`, events with private names do not count."""
+    `callees`, return all of theirs, the ones of a callee test by test, and no others. Events with
+    private names do not count."""
     jobs, seen = defaultdict(lambda: defaultdict(list)), set()   # by callee and test
-    events = [one for one in events[:MAX_EVENTS] if may_be_private or one.is_public]
+    events = [one for one in events[:MAX_EVENTS] if one.is_public]
     earlier = _Earlier(events)
     for event in events:
         is_told = event.kind != "put" and event.of not in UNTOLD and (

@@ -180,6 +180,9 @@ CHEATS = {"0.0": {
         "open('/tmp/results/z.xml', 'w').write('<testsuite><testcase classname=\"tests.test_words\""
         " name=\"test_none\"/></testsuite>')"),
     "all reports forged": at_import(PASSES),
+    "the reports forged of names that are no canary's": at_import(PASSES.replace(
+        "report.outcome", 'if not re.search("test_[0-9a-f]{16}$", report.nodeid): report.outcome',
+        ).replace("import", "import re; import", 1)),
     "a link": "mv heron.py away.py; ln -s away.py heron.py",
     "a folder": "rm heron.py; mkdir heron.py; cp /etc/passwd heron.py/__init__.py",
     "a large file": "head -c 5000000 /dev/zero >>heron.py",
@@ -203,6 +206,8 @@ def test_bodies_are_rewarded_and_nothing_else(task, tmp_path, grade, more):
         rewards = [*pool.map(lambda case: grade(quick, case[2]), cases)]
     assert [(name, reward) for (wanted, name, _), reward in zip(cases, rewards, strict=True)
             if reward[0] != wanted] == []
+    assert not [name for (_, name, _), (_, printed) in zip(cases, rewards, strict=True)
+                if "assert not '" in printed]   # where attempts show it, no canary can be learned
 
 
 def test_who_runs_the_tests_is_measured(task):

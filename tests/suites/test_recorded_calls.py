@@ -273,12 +273,8 @@ def test_what_varies_or_nobody_may_show_is_no_fact(facts):
     assert facts["from heron import echo\necho('kept.txt')"] == "'kept.txt'"
 
 
-def test_private_names_are_for_who_asks_for_them(run, tmp_path):
-    _, events, source = run
-    callees = "_inner", "._peek"
-    assert not jobs_of(events, callees)
-    jobs = jobs_of(events, callees, may_be_private=True)
-    assert {one.told for one in replayed(source, tmp_path / "x", jobs)} == {"3", "'d'"}
+def test_no_script_calls_a_private_name(run):
+    assert not jobs_of(run[1], ("_inner", "._peek"))
 
 
 def test_what_is_too_large_or_too_many_is_named(run):

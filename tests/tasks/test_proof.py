@@ -261,7 +261,7 @@ def test_where_others_need_a_failing_test_s_file_the_tests_stay_and_graders_rest
         assert sandbox.run("sed -i 's/assert.*/assert True/' tests/test_words.py").ok
         printed = printed_results(run_evaluation(sandbox, script_of(shown), 60)[1])
     failed = {test for test, status in printed.items() if status == "failed"}
-    assert failed > {*BROKEN} and len(failed) == len(BROKEN) + 1   # with the canary
+    assert failed > {*BROKEN} and len(failed) == len(BROKEN) + 3   # with canaries
 
 
 @pytest.mark.docker
@@ -276,6 +276,43 @@ def test_a_file_of_an_agent_s_takes_the_place_of_no_hidden_one_whatever_its_name
     cheat = WORDS.replace("assert", "assert True or")
     work, _ = grader.work(f"cat >checks.py <<'END'\n{cheat}END\n")
     assert b"True or" in work and grader.grade(work).reward == grader.grade(None).reward == 0
+
+
+WADE = '''import heron
+
+
+def flies():
+    """Fly.
+
+    >>> flies()
+    'away'
+    """
+    return heron.fly()
+'''
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize(("options", "reason"), [
+    ("", ""), ("--doctest-glob=x.rst", "no test that passed before fails")])
+def test_a_doctest_is_graded_from_a_copy_that_no_agent_can_edit_or_is_not_graded(
+        proven, options, reason):
+    image, name = f"{IMAGE}-doctest", "wade.py::wade.flies"
+    make_image(image, **{"wade.py": WADE, "tests/test_depths.py": "def test_fly(): pass\n"})
+    environment = environment_of(
+        image_name=image, test_script=f"{TEST_SCRIPT} --doctest-modules {options}",
+        test_case_result=[{"name": one, "status": "passed"} for one in (name, WORKING[-1])])
+    if reason:
+        with refused(reason):
+            proven(environment, diff(FLY_LINE, '    return "home"'))
+        return
+    setting = "--- /dev/null\n+++ b/tox.ini\n@@ -0,0 +1 @@\n+[tox]\n"
+    task = proven(environment, diff(FLY_LINE, '    return "home"') + setting)
+    grader = grader_of(task, factory_of(), RUN)
+    rewards = [grader.grade(grader.work(f"sed -i \"{edit}\" wade.py")[0]).reward
+               for edit in ("s/heron.fly()/'away'/", "s/'away'/'home'/")]
+    assert rewards == [1, 0]
+    assert verifier_config(task)["steering"] == ["tox.ini"]   # which the gold changes, too
+    assert graded_tests(task)[0] == ["test_examples_of_wade.txt"]
 
 
 @pytest.mark.docker

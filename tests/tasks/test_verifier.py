@@ -20,7 +20,9 @@ from codedata.sandbox import Result
 from codedata.suites.suite import RESULTS, Run, run_suite
 from codedata.suites.test_results import Case, parse
 from codedata.tasks.folder.eval_script import MAX_BYTES, eval_script, misread, printed_results
+from codedata.tasks.folder.folder import verifier_config
 from codedata.tasks.folder.tests_folder import READS, suite_tests
+from codedata.tasks.image.repository import SuiteVerifier, task_of
 from codedata.tasks.prove.grade import PACK
 from codedata.tasks.verifier import suite
 from codedata.tasks.verifier.agent_work import counting
@@ -147,6 +149,13 @@ def test_what_is_odd_in_a_name_or_a_file_is_read_alike(tmp_path):
             case.name: case.status for case in cases}
 
 
+def test_a_suite_that_does_not_end_is_ended_after_ten_times_its_own_time():
+    verifier = SuiteVerifier("pytest", "junit", {}, "", ["t.py::a"], [])
+    tasks = [task_of("i.b.1", "bug", verifier, ("", ""), "i:1", "0" * 40, seconds)
+             for seconds in (1, 30)]
+    assert [verifier_config(task)["timeout_s"] for task in tasks] == [162, 324]
+
+
 # the script and its files ------------------------------------------------------------------------
 
 def test_a_script_carries_its_files_and_is_the_same_for_the_same(tmp_path):
@@ -211,18 +220,30 @@ def test_work_that_changes_while_it_is_packed_is_packed(tmp_path):
                    "code=$?; kill $!; exit $code", shell=True, check=True, cwd=tmp_path)
 
 
+STEERING = """pytest.ini .pytest.ini src/pytest.toml tox.ini setup.cfg pyproject.toml setup.py .env
+evil-1.dist-info/METADATA evil.egg-info/entry_points.txt src/Evil.egg-info/PKG-INFO evil.egg-link
+sitecustomize/__init__.py src/usercustomize.py noxfile.py Makefile .coveragerc .npmrc .mocharc.json
+package.json jest.config.js vitest.workspace.ts web/karma.conf.js src/setupTests.js tsconfig.json
+go.mod vendor/x/y.go node_modules/jest/index.js .venv/lib/python3.11/site-packages/_pytest/main.py
+.cargo/config.toml __mocks__/chai.js jest-setup.ts Cargo.toml run_tests.sh"""
+
+
 def test_without_a_list_every_source_file_counts_but_tests_and_what_steers_them(tmp_path):
     for path in ("heron.py", "data.json", "tests/test_heron.py", "src/wade.test.js"):
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).touch()
     (tmp_path / "out").symlink_to("/tmp")
-    good = ["heron.py", "data.json", "new.py", "docs/new.md"]
+    good = ["heron.py", "data.json", "new.py", "docs/new.md", "src/config.js", "src/setup.py",
+            "src/a.toml", "venders/a.ini", "jest.js"]
     bad = ["tests/test_heron.py", "src/wade.test.js", "tests/data.json", "conftest.py", "json.py",
-           "test_new.py", ".git/config", "a.pth", "../heron.py", "out/x", "/etc/passwd"]
+           "test_new.py", ".git/config", "a.pth", "../heron.py", "out/x", "/etc/passwd",
+           *STEERING.split()]
     config = {"activation": "", "counts": None}
     assert counting([*good, *bad], config, str(tmp_path)) == good
-    assert counting([*good, *bad], {**config, "counts": bad[:1]}, str(tmp_path)) == ["new.py",
-                                                                                     bad[0]]
+    assert counting([*good, *bad], {**config, "counts": bad[:1]}, str(tmp_path)) == [
+        "new.py", "src/setup.py", bad[0]]
+    of_gold = {**config, "steering": ["pytest.ini", "tox.ini"]}   # and that as the gold changes it
+    assert counting([*good, *bad], of_gold, str(tmp_path)) == [*good, "pytest.ini", "tox.ini"]
 
 
 @pytest.mark.parametrize("name", sorted(

@@ -234,7 +234,8 @@ def outcome_of(lines, last, recorded, observe, source):
         sys.settrace(None)
         sys.setprofile(None)
         found = {"kind": "raises" if is_last else "fails", "type": type(error).__name__,
-                 "text": str(error)[:MAX_TEXT], "last": last}
+                 "text": str(error)[:MAX_TEXT], "last": last,
+                 "mro": [one.__name__ for one in type(error).__mro__]}
         if recorded is not None:
             found["agrees"] = recorded["raised"] == found["type"]
     else:

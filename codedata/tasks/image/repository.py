@@ -32,7 +32,7 @@ from codedata.tasks.verifier.suite import CASES_S
 from codedata.texts import fill, text_of
 
 AGENT_S = 3600.0
-MIN_VERIFIER_S, VERIFIER_TIMES = 600.0, 10   # least seconds; longest runs of the suite
+MIN_VERIFIER_S, VERIFIER_TIMES = 180.0, 10   # least seconds; longest runs of the suite
 USERS = ("nobody", "root")   # tests run as the first of these with whom the gold is rewarded
 
 
@@ -51,6 +51,7 @@ class SuiteVerifier:
     canary: str = ""            # the folder of a test that has to fail; "": without such a test
     cases: Sequence[Case] = ()  # scripts that are run beside the tests, and reported separately
     needs_cases: bool = False   # whether a reward needs all of them
+    steering: Sequence[str] = ()   # files that steer tests, and are taken as the gold changes them
 
     def variants(self) -> Iterator[SuiteVerifier]:
         """Yield this verifier for each user, with and without a canary: the safest variant first.
@@ -71,7 +72,7 @@ class SuiteVerifier:
                          collect=collect_script(self.counts, commit, label), archive=ARCHIVE,
                          commit=commit),
             FAIL_TO_PASS=[*self.fail_to_pass], PASS_TO_PASS=[*self.pass_to_pass],
-            **({"needs_cases": True} if self.needs_cases else {}))
+            steering=[*self.steering], **({"needs_cases": True} if self.needs_cases else {}))
         files |= {TEST_PATCH: self.test_patch} if self.test_patch else {}
         return files | (case_files(self.cases) if self.cases else {})
 

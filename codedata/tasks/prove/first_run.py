@@ -81,6 +81,7 @@ class Graded:
 
     script: str                # an evaluation script
     known: Mapping[str, str]   # statuses without a patch, of the tests that count
+    copies: Files = field(default_factory=dict)   # of doctests, which are put into the source
     may_patch_tests: bool = False
 
 
@@ -123,6 +124,7 @@ def first_run(environment: Environment, patch: str, host: SandboxFactory, label:
         if reason:
             return FirstRun(Screened(REFUSED, reason))
         if graded:
+            sandbox.put(graded.copies, ".")
             run, printed = run_evaluation(sandbox, graded.script, limit_s)
         else:
             run = run_suite(sandbox, environment.test_script, limit_s)

@@ -1,11 +1,27 @@
-"""Take tests out of the text of a Python file, so that the other tests in it can stay visible."""
+"""Take tests out of the text of a Python file, so that the other tests in it can stay visible, and
+copy the examples of doctests, which an agent may edit, into hidden files."""
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 
 from codedata.code.entities import SourceFile, entities_of, tree_of
+from codedata.suites.source import Files
 
+COPY = "test_examples_of_"   # begins the name of a hidden file that pytest runs as one doctest
+# pytest has imported each module that it collects doctests from
+IN_MODULE = b""">>> import sys; file = str(getfixture('request').fspath.dirpath('%b'))
+>>> for module in [*sys.modules.values()]:
+...     if getattr(module, '__file__', '') == file:
+...         globals().update(vars(module))
+
+"""
+EXAMPLE = re.compile(rb"^\s*>>> ", re.MULTILINE)
+# around docstrings, not in examples
+QUOTES = re.compile(rb"""^(?!\s*(?:>>>|\.\.\.) )(.*?)["']{3}""", re.MULTILINE)
+# a doctest of a document
+DOCUMENT = re.compile(rf"(?!.*{COPY})\S*?([^/.:\s]+\.(?:rst|md|txt))(?:::\1)?")
 WORDS = re.compile(rb"\w+").findall
 CONSTANT = re.compile(rb"(\w+)(?:: [^=\n]*)? = ")   # at the start of a statement
 USED = rb"(?<!def )\b(?:%b)\b[\"'(,)\]]"   # a name in code, or as a whole string
@@ -37,3 +53,11 @@ def without_tests(path: str, text: bytes, names: set[bytes]) -> bytes:
     text = re.sub(CUT, b"", left)
     is_used = re.search(USED % b"|".join(WORDS(name)[-1] for name in names), text)
     return b"" if is_used or b"def test" not in text else text
+
+
+def copied_examples(sources: Files) -> Files:
+    """Return the hidden files with the examples of sources, which run in the names of their
+    modules. A blank line ends what the last example of a docstring prints."""
+    return {re.sub(r"(\w+)\.py$", rf"{COPY}\1.txt", path):
+            IN_MODULE % os.path.basename(path).encode() + QUOTES.sub(rb"\1\n", text)
+            for path, text in sources.items()}

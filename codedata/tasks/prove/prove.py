@@ -48,7 +48,13 @@ from codedata.tasks.kinds import Candidate, Kind, PatchKind
 from codedata.tasks.prove.first_run import FirstRun, Graded, first_run, row_of
 from codedata.tasks.prove.grade import Grader
 from codedata.tasks.prove.graded_runs import NotRewarded, prove_gold
-from codedata.tasks.prove.hidden_tests import without_tests
+from codedata.tasks.prove.hidden_tests import (
+    COPY,
+    DOCUMENT,
+    EXAMPLE,
+    copied_examples,
+    without_tests,
+)
 from codedata.tasks.prove.smallest import healed_files
 from codedata.tasks.prove.suite_outcomes import (
     PASSED,
@@ -58,6 +64,7 @@ from codedata.tasks.prove.suite_outcomes import (
     outcome_of,
     was_ended,
 )
+from codedata.tasks.verifier.agent_work import STEERS
 from codedata.tasks.verifier.junit import escaped_name
 from codedata.terminal import named
 from codedata.texts import printable
@@ -74,6 +81,7 @@ class Baseline:
     statuses: dict[str, str]     # of the tests that count
     files: dict[str, str]        # by test: its file, or "" if no file fits its name
     texts: Files                 # of these files
+    copies: Files                # hidden files with the examples of its sources' doctests
     created_at: str              # date of the commit, "" if there is none
     reads: str                   # where evaluation scripts find the results, one of READS
     ignored: set[str]            # tests that do not count
@@ -116,13 +124,15 @@ class PatchProver:
             candidate, bug, self._factory, label, environment, *joined)
         begin_step("its image", 3, STEPS)
         image, hidden, left, visible = self._hide_tests(counted, first, baseline, label)
+        hidden = {**hidden, **baseline.copies}
         gold, change = diff_of(bug.after, bug.before), diff_of(bug.before, bug.after)
         verifier = SuiteVerifier(
             # if only listed files count, results are not read from output that these can print
             counted.test_script, baseline.reads if counts is None else READS[0], hidden,
             "" if visible else diff_of(left, hidden),
             [*map(escaped_name, first.fail_to_pass)], [*map(escaped_name, first.pass_to_pass)],
-            counts, cases=cases, needs_cases=kind.needs_cases)
+            counts, cases=cases, needs_cases=kind.needs_cases,
+            steering=[*filter(STEERS.search, bug.before | bug.after)])
         if traces := self._traces_in(image, counted, gold, verifier.test_patch):
             raise Excluded("its image shows the gold or hidden tests: "
                            f"{named(traces)}", name)
@@ -151,8 +161,8 @@ class PatchProver:
                 if environment.install_script:   # a test new to env/ may have the time in its name
                     known = known_results(environment)
                     baseline = replace(baseline, statuses={
-                        test: baseline.statuses[test] for test in known
-                        if test in baseline.statuses})
+                        test: status for test, status in baseline.statuses.items()
+                        if test in known or COPY in test})
                 check_drift(environment, baseline.statuses, baseline.ignored)
                 self._baselines[key] = baseline
         return self._baselines[key]
@@ -167,7 +177,12 @@ class PatchProver:
             script = eval_script(suite_tests(environment.test_script, reads=reads[0]))
             with open_environment(environment, self._factory, label) as sandbox:
                 prepare(sandbox)
-                sources = sources_in(sandbox)
+                sources = sources_in(sandbox).files
+                examples = {file.path: file.text for file in sources
+                            if EXAMPLE.search(file.text) and not file.is_test}
+                tested = {place_of(test, examples)[0] for test in known_results(environment)}
+                copies = copied_examples({path: examples[path] for path in tested - {""}})
+                sandbox.put(copies, ".")
                 created_at = commit_date(sandbox, environment.base_commit)
                 run, printed = run_evaluation(sandbox, script, self._factory.run_timeout_s)
             if run.timed_out:
@@ -180,13 +195,15 @@ class PatchProver:
             else:
                 runs.append(run)
         statuses, flaky = compare(runs)
-        ignored = ignored_tests(environment).union(flaky)
+        doctests = {test for test in statuses   # an agent may edit their examples
+                    if place_of(test, examples)[0] or DOCUMENT.fullmatch(test)}
+        ignored = ignored_tests(environment).union(flaky, doctests)
         statuses = {test: statuses[test] for test in statuses if test not in ignored}
-        texts = {file.path: file.text for file in sources.files}
+        texts = {file.path: file.text for file in sources}
         files = {test: place_of(test, texts)[0] for test in statuses}
         texts = {path: texts[path] for path in {*files.values()} - {""}}
         seconds = max(run.seconds for run in runs)
-        return Baseline(statuses, files, texts, created_at, reads[0], ignored, seconds)
+        return Baseline(statuses, files, texts, copies, created_at, reads[0], ignored, seconds)
 
     # with the change -----------------------------------------------------------------------------
 
@@ -205,7 +222,7 @@ class PatchProver:
         """Run the suite with a patch in the image of env/, and return the run."""
         script = eval_script(suite_tests(environment.test_script, reads=baseline.reads))
         return first_run(environment, patch, self._factory, label, self._rules,
-                         graded=Graded(script, baseline.statuses))
+                         graded=Graded(script, baseline.statuses, baseline.copies))
 
     # the image -----------------------------------------------------------------------------------
 
@@ -214,7 +231,8 @@ class PatchProver:
         """Return (the image of a task; the files of its failing tests, which graders put back after
         the agent's work; what the image has of these files; why the agent can see the failing
         tests, or ""). A file stays without them if other tests in it pass then."""
-        failing = {place_of(test, baseline.texts) for test in first.fail_to_pass}
+        failing = {place_of(test, baseline.texts) for test in first.fail_to_pass
+                   if COPY not in test}
         places = {path for path, _ in failing}
         tests = {path: baseline.texts[path] for path in sorted(places - {"", *first.before})
                  if is_text(baseline.texts[path])}
@@ -232,7 +250,7 @@ class PatchProver:
             passed = {case.name for case in run.results if case.status == PASSED}
             lost = [test for test in first.pass_to_pass if test not in passed
                     and baseline.files[test] not in tests.keys() - left.keys()
-                    and place_of(test, tests) not in failing]
+                    and place_of(test, tests) not in failing and COPY not in test]
             if not lost:
                 return image, tests, left, ""
             visible = f"hiding the files of the failing tests breaks other tests: {named(lost)}"

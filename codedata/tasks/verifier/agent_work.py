@@ -1,23 +1,34 @@
 """Take of an agent's archive what counts of its work, and put it into the image's source.
 
 Where config.json names the files that count, these are taken, and new modules; else every regular
-file but tests, what pytest and Python run by themselves, and what is compiled. No new module is
-taken that hides one of the suite's environment.
+file but tests. No file is taken that says how tests run, such as settings of runners, metadata of
+packages and what Python runs by itself, unless the gold changes it; nor a new module that hides one
+of the suite's environment.
 """
 from __future__ import annotations
 
 import json
 import os
 import posixpath
+import re
 import subprocess
 import tarfile
 
 ARCHIVE_BYTES = 32_000_000
 FILE_BYTES = 4_000_000        # of a file that is taken
 Files = dict                  # of work: {path: (mode, content)}
-# Python or pytest run these by themselves
-BARRED = ("conftest.py", "sitecustomize.py", "usercustomize.py")
-COMPILED = (".pyc", ".so", ".pth")
+# what steers tests: the whole path, or a part of it
+STEERS = re.compile(r"""(?xi)^/|\0|^(?:setup|noxfile|manage|build)\.(?:py|rs)$|(?:^|/)(?:
+    \.[^/]*   # .git, .env, .pytest.ini, .npmrc, ..
+    |(?:conftest|sitecustomize|usercustomize)(?:\.py)?
+    |(?:pytest|tox|setup|pyproject|nose2?|unittest|behave|mypy)\.(?:ini|cfg|toml)
+    |(?:package(?:-lock)?|[jt]sconfig.*|deno|jasmine)\.jsonc?
+    |(?:jest|vitest|vite|karma|mocha|ava|babel|playwright|cypress|jasmine|web-test-runner|webpack
+       |rollup)[.-](?:conf|setup|workspace|opts|preset)[^/]*
+    |(?:setup-?tests?|tests?-?setup|run[-_]?tests?)\.[^/]+
+    |(?:cargo|bunfig)\.toml|go\.(?:mod|sum|work)|(?:gnu)?makefile|justfile
+    |.+\.(?:pyc|so|pth|egg|(?:dist|egg)-(?:info|link))
+    |__mocks__|node_modules|(?:site|dist)-packages|vendor)(?:/|$)""")
 TEST_FOLDERS = {"test", "tests", "testing", "__tests__", "spec"}
 FIND = """import json, sys
 from importlib.util import find_spec
@@ -45,6 +56,8 @@ def delivered(config: dict, source: str) -> Files:
 
 def counting(paths: list[str], config: dict, source: str) -> list[str]:
     """Return those of an archive's paths that count."""
+    allowed = {*(config["counts"] or ()), *config.get("steering", ())}
+    paths = [path for path in paths if path in allowed or not STEERS.search(path)]
     new = {path: imported_name(path, source) for path in paths if is_new_module(path, source)}
     hidden = installed({*new.values()}, config["activation"], source)
     listed = config["counts"]
@@ -54,27 +67,24 @@ def counting(paths: list[str], config: dict, source: str) -> list[str]:
 
 
 def is_source(path: str, source: str) -> bool:
-    """Return whether a path is in the source, and that of no test or what steers tests."""
+    """Return whether a path is in the source, and that of no test."""
     *folders, file = path.split("/")
     stem, suffix = os.path.splitext(file)
     is_test = (TEST_FOLDERS.intersection(folders) or stem.startswith("test_")
                or stem.endswith(("_test", ".test", ".spec", "Test")))
-    if is_test or file in BARRED or suffix in COMPILED or {"", "..", ".git"} & {*folders}:
+    if is_test:
         return False
     place = os.path.join(source, path)
     is_there = os.path.isfile(place) or (suffix != ".py" and not os.path.lexists(place))
-    return "\0" not in path and is_there and os.path.realpath(place) == place
+    return is_there and os.path.realpath(place) == place
 
 
 def is_new_module(path: str, source: str) -> bool:
     """Return whether a path is that of a module which the image's source does not have, that is no
     test, and is imported by name alone."""
-    *folders, file = path.split("/")
-    stem, suffix = os.path.splitext(file)
+    stem, suffix = os.path.splitext(os.path.basename(path))
     is_test = stem.startswith("test_") or stem.endswith("_test")
-    if suffix != ".py" or is_test or file in BARRED or "\0" in path:
-        return False
-    if any(part in ("", "..") or part.startswith(".") for part in folders):
+    if suffix != ".py" or is_test:
         return False
     place = os.path.join(source, path)
     return not os.path.lexists(place) and os.path.realpath(place) == place

@@ -8,4 +8,4 @@ tar() { tee "$GIT_DIR/packed" | command tar "$@"; }   # a list of tar's has a li
 cd {workdir} && xargs -0r <"$GIT_DIR/packed" sh -c \
     'rm -f -- "$@"; dirname -z -- "$@" | xargs -0r rmdir -p --ignore-fail-on-non-empty -- 2>/dev/null; true' _ &&
     git checkout-index -afq &&
-    git ls-files --others -z -- '*conftest.py' '*pytest.ini' '*tox.ini' '*setup.cfg' '*pyproject.toml' | xargs -0r rm -f --
+    git ls-files --others -z -- '*conftest.py' '*sitecustomize.py' '*usercustomize.py' '*pytest.ini' '*pytest.toml' '*tox.ini' '*setup.cfg' '*pyproject.toml' | xargs -0r rm -f --

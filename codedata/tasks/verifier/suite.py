@@ -4,7 +4,7 @@ For a reward the source is the image's, with what counts of an agent's work. Hid
 place first, whatever lies there. The tests run as config.json's user, who can write neither the
 reward nor what it is made of, nor change a test; the reports are read when none of their processes
 is left. Not promised: code under test runs in the process that reports the outcomes, and can forge
-those; who forges all of them is caught by a test that has to fail.
+those; who forges all of them is caught by tests that have to fail, and look like others.
 """
 from __future__ import annotations
 
@@ -35,6 +35,8 @@ BROKEN = None                 # no reward where something is wrong that no body 
 MARKS = (">>>>> Start Test Output", ">>>>> End Test Output")   # of SWE-bench's harness
 NO_RESULTS = 124              # exit code of a run without any
 MARK = re.compile(b">>>>>+ ")   # begins others of its marks, too
+WORDS = re.compile("(?<=_)[a-z]{2,}")
+N_NAMES = 5   # of three canaries, their file and their text
 
 
 # the source --------------------------------------------------------------------------------------
@@ -76,13 +78,24 @@ def open_to_all(folder: str) -> None:
                 os.chmod(place, stat.S_IMODE(mode) | (0o555 if mode & 0o100 else 0o444))
 
 
-def placed_canary(folder: str, source: str) -> str:
-    """Place a test in a folder of the source that fails whatever the bodies do, and return its
-    name, which no code can know before it runs."""
-    name = f"test_{secrets.token_hex(8)}"
-    with open(os.path.join(source, folder, f"{name}.py"), "w") as file:
-        file.write(f"def {name}():\n    assert not '{name}'\n")
-    return name
+def drawn_names(config: dict) -> list[str]:
+    """Return names for a file, for its text, and for its tests that fail, of words of the names of
+    known tests: no code can know them before they run. None without `canary`."""
+    known = "\n".join(config["FAIL_TO_PASS"] + config["PASS_TO_PASS"])
+    names, draw = [], secrets.SystemRandom()
+    words = [*WORDS.findall(known), "works", "value"]
+    while len(names) < N_NAMES and config["canary"]:
+        name = "_".join(["test", *draw.choices(words, k=draw.randrange(2, 5))])
+        if name not in known:
+            names.append(name)
+            known += name
+    return names
+
+
+def place_canaries(folder: str, file: str, text: str, *names: str) -> None:
+    """Place tests in a folder that fail whatever the bodies do. What they print names them."""
+    with open(os.path.join(folder, f"{file}.py"), "x") as out:
+        out.writelines(f"def {name}():\n    assert not '{text}'\n\n\n" for name in names)
 
 
 # the run -----------------------------------------------------------------------------------------
@@ -170,14 +183,16 @@ def reward(config: dict, tests: str, out: str) -> float:
         print("there is no archive of the agent's work, and none can be made of its source")
         return 0.0
     work = delivered(config, os.path.realpath(config["workdir"]))
+    canaries = drawn_names(config)
     with tempfile.NamedTemporaryFile() as log:
         try:
-            _, found = outcomes(config, tests, work, log.name)
+            _, found = outcomes(config, tests, work, log.name, canaries)
         except (TimeoutError, Forged) as e:
             print(e)
             return 0.0
         finally:
-            print(end_of(log.name))
+            print(*(line for line in end_of(log.name).split("\n")   # what looks like no canary
+                    if not any(name in line for name in canaries)), sep="\n")
     if not found:
         raise RuntimeError("no test was collected")
     passed = report_cases(config, os.path.join(tests, "cases"), out)   # prints behind the log
@@ -236,12 +251,13 @@ def answers_of(config: dict, cases: str) -> list:
 
 def is_expected(answer, expected) -> bool:
     """Return whether an answer has the outcome [kind, text]: the same value, or an exception of the
-    same type."""
+    same type or a derived one."""
     kind, text = expected
     if not isinstance(answer, dict) or answer.get("kind") != kind:
         return False
     if kind == "raises":
-        return answer.get("type") == text.partition(":")[0]
+        mro = answer.get("mro")
+        return isinstance(mro, list) and text.partition(":")[0] in mro
     return value_of(str(answer.get("text"))) == value_of(text)
 
 
@@ -260,22 +276,24 @@ class Forged(Exception):
     """Say that the reports are not those of the tests."""
 
 
-def outcomes(config: dict, tests: str, work: Files, log: str
+def outcomes(config: dict, tests: str, work: Files, log: str, canaries: list[str]
              ) -> tuple[int, dict[str, str]]:
     """Return (exit code of the test script, {escaped name: status}) of the source with an agent's
-    work and the hidden tests. Raise TimeoutError or Forged."""
+    work, the hidden tests and canaries of drawn_names(). Raise TimeoutError or Forged."""
     source = os.path.realpath(config["workdir"])
     hidden = os.path.join(tests, "hidden"), source, config["programs"]
     place_hidden(*hidden)
-    canary = placed_canary(config["canary"], source) if config["canary"] else ""
+    if canaries:
+        place_canaries(os.path.join(source, config["canary"]), *canaries)
     if config["user"]:
         hand_over(config, work, source)
         place_hidden(*hidden)   # an agent's work may have one of these paths
     exit_code = run_tests(config, tests, log)
     found = statuses(config, tests, log)
-    of_canary = [status for name, status in found.items() if name.endswith(f"::{canary}")]
-    if canary and found and of_canary != ["failed"]:
-        raise Forged(f"the reports are forged: of a test that fails they say {of_canary}")
+    of_canaries = [status for name, status in found.items()
+                   if name.rpartition("::")[2] in canaries]
+    if found and of_canaries != ["failed"] * len(canaries[2:]):
+        raise Forged(f"the reports are forged: of tests that fail they say {of_canaries}")
     return exit_code, found
 
 
@@ -304,7 +322,7 @@ def print_marks(config: dict, tests: str) -> int:
     them what was printed, without any mark. Return the exit code of the test script."""
     with tempfile.NamedTemporaryFile() as log:
         try:
-            exit_code, found = outcomes(config, tests, {}, log.name)
+            exit_code, found = outcomes(config, tests, {}, log.name, drawn_names(config))
         except (TimeoutError, Forged) as e:
             print(e)
             exit_code, found = NO_RESULTS, {}
