@@ -88,16 +88,17 @@ def main(argv=None) -> int:
         with Models(settings) as models:
             return check_candidates(settings, clones, found(models))
     makers = {"records": lambda models: records_stage(settings, args.prs, clones, found(models)),
-              "setup": partial(setup, settings, clones, sandboxes), "prove": prove,
+              "setup": partial(setup, settings, clones, sandboxes,
+                               options.selection.limit), "prove": prove,
               "instruct": partial(instruct, settings)}
     wanted = {"records": args.prs, "setup": args.setup or "steps" in args.given}
     steps = [step for step in args.steps if wanted.get(step, True)]
     return start.run_steps(makers, settings, options, STEPS, steps)
 
 
-def setup(settings: Settings, clones: str, sandboxes, models: Models) -> Stage:
+def setup(settings: Settings, clones: str, sandboxes, limit: int | None, models: Models) -> Stage:
     """Return the stage that makes the missing environments of base commits."""
-    rows, needed_by = missing_environments(settings, clones)
+    rows, needed_by = missing_environments(settings, clones, limit)
     repositories = Reads(repositories_in(rows, Path(), "commit/", is_all=False), READ,
                          leads_to=needed_by.__getitem__)
     return setup_stage(settings, models, sandboxes(models), repositories,

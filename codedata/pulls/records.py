@@ -96,11 +96,13 @@ def _new_names(clones: str, commit: Commit) -> list[str] | None:
                   if not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", had))
 
 
-def missing_environments(settings: Settings, clones: str
+def missing_environments(settings: Settings, clones: str, limit: int | None = None
                          ) -> tuple[dict[str, str], dict[str, list[str]]]:
     """Return ({name of an environment: its row for env_setup}, {the same name: the pull requests
-    that need it}) of all missing environments. The newest rows come first: the tools of old ones
-    may be gone. The source is a clone that has the commit, if `clones` is one or has one.
+    that need it}) of the missing environments; of the newest ones, if there are more than `limit`:
+    the tools of old ones may be gone. The oldest rows come first, so that later ones can start from
+    the image of an ancestor. The source is a clone that has the commit, if `clones` is one or has
+    one.
     """
     commits, found = Store(settings.root, Commit).open(), Environments(settings.root, True).open()
     requests = Pulls(settings).candidates
@@ -113,8 +115,8 @@ def missing_environments(settings: Settings, clones: str
             needed_by[one.repo_name].append(name)
     first = {name: commits.read(needed[0]) for name, needed in needed_by.items()}
     rows = {}
-    for name, commit in sorted(first.items(), key=lambda pair: pair[1].created_at or "",
-                               reverse=True):
+    newest = sorted(first.items(), key=lambda pair: pair[1].created_at or "")[-(limit or 0):]
+    for name, commit in newest:
         row = {"repo": commit.repo, "base_commit": commit.base_commit}
         if clone := clone_in(clones, commit.repo, commit.base_commit):
             row["reformat_path"] = str(clone.resolve())

@@ -115,14 +115,15 @@ def test_a_request_that_nobody_can_solve_costs_nothing_until_it_is_let_in(tmp_pa
     assert rules[2] in run_main(pr_tasks.main, tmp_path, *check, "--clones", tmp_path, code=1)
 
 
-def test_of_missing_environments_the_newest_come_first(tmp_path):
+def test_a_limit_takes_the_newest_of_missing_environments_and_ancestors_come_first(tmp_path):
     files = {"heron.py": ("", "a\n"), "test_heron.py": ("", "b\n")}
-    for year in "2009", "2024":
+    for year in "2009", "2024", "2023":
         write_json(tmp_path / f"commit/birds__heron-{year}.json", record(
             files, issue="Let herons wade in mud that is deep", base_commit=year * 10,
             instance_id=f"birds__heron-{year}", created_at=year))
-    rows, _ = missing_environments(Settings(tmp_path), "")
-    assert [name[-4:] for name in rows] == ["2024", "2009"]
+    for limit, years in (2, ["2023", "2024"]), (None, ["2009", "2023", "2024"]):
+        rows, _ = missing_environments(Settings(tmp_path), "", limit)
+        assert [name[-4:] for name in rows] == years
 
 
 ANY_TEXT = "[export]\nmin_words = 0\n"
