@@ -34,7 +34,8 @@ FOLDED = re.compile(r"(?<=[(\[,])[ \t]*\n|\n(?=[ \t]*(?:[)\]]|(?:for|if)\b[^:\n]
 LINE = re.compile(r"^[ \t+]*(.*\bpython[\d.]* -c ['\"])?(?:el(?=if\b))?(\S.{1,400}?)(?(1)['\"])$",
                   re.MULTILINE)
 FORMS = "{}", "{} pass", "try: pass\n{} pass", "match 0:\n {} pass"   # as which it is parsed
-OF_OTHERS = ast.Load, ast.keyword, ast.alias   # nodes whose names are defined elsewhere
+# in the dump of a syntax tree: not `alias(name=`, which is imported, nor `keyword(arg=`
+BOUND = re.compile(r"(?:Name\(id='(?=\w+', ctx=Store)|\barg\(arg='|(?<!alias\()\bname=')(\w+)")
 LABEL = re.compile(r"""\b(?:it|test|describe|t\.Run)\(\s*["'`]([^"'`\n]{4,200})|"""
                    r"""\bname: *"([^"\n]{4,200})"|"""
                    r"""^(?:check|expect|run|ok|case)\w* ["']?(\w+_\w+)""", re.MULTILINE)
@@ -144,8 +145,5 @@ def foreign_names(turn: str) -> set[str]:
     for _, line in LINE.findall(FOLDED.sub(" ", code))[:MAX_OWN_LINES]:
         for form in FORMS:
             with suppress(SyntaxError), compiling():
-                names -= {getattr(node, field, "")
-                          for node in ast.walk(ast.parse(form.format(line)))
-                          if not isinstance(getattr(node, "ctx", node), OF_OTHERS)
-                          for field in ("id", "arg", "name")}
+                names -= {*BOUND.findall(ast.dump(ast.parse(form.format(line))))}
     return names
