@@ -87,10 +87,8 @@ class Finding(TypedDict, total=False):
 
 
 class Pick(TypedDict):
-    """Hold what the chooser of the way `chosen` said in one order: a number, 0 for none, and why.
-    """
+    """Hold what the chooser of the way `chosen` said in one order: {number (0: none), why}."""
 
-    number: int
     why: str
 
 

@@ -73,6 +73,7 @@ class Challenger:
         self._leaks = LeakCheck(-1 if is_blind else settings.challenger.leak_retries, models)
         king = models.client("king") if how == "chosen" else None
         self._blind = king and sampler_of(king, models)
+        self._drops_agreed = self._blind or settings.duel.agreement
         self._n_blind = max(settings.king.samples, MIN_SAMPLES)
         self._chooser = Client(replace(self._client.spec, temperature=0.0), models)
         self._answers = Store(settings.root, Answer)
@@ -82,7 +83,7 @@ class Challenger:
         root, max_chars = self._settings.root, self._settings.exclude.max_patch_chars
         reads = Reads(self._answers, fields=("instance_id", "messages", *OPTIONAL), made_by="king",
                       leaves_out=oversized(root, max_chars),
-                      beside=samples_of)
+                      beside=self._drops_agreed and samples_of)
         return Stage("ch", make=self.make, reads=reads, writes=self.writes(),
                      joined=(Reads(Store(root, Commit), COMMIT_FIELDS),), doubts=self.doubts,
                      requests=self.requests, identity=self.identity(), **words)
@@ -120,9 +121,8 @@ class Challenger:
         if self._blind and not samples:
             layout = partial(king_messages, self._blind)
             samples = ask_samples(self._blind, layout, answer, self._n_blind - 1)
-        drops_agreed = self._blind or self._settings.duel.agreement
         run_of = partial(execution_of, self._settings.root, item)
-        if drops_agreed and is_agreed(answer, samples, run_of):
+        if self._drops_agreed and is_agreed(answer, samples, run_of):
             raise Excluded(f"agreed: {len(samples) + 1} blind answers take the same step")
         if self._how == "chosen":
             turn, choice = self._choose(answer, commit, samples)
@@ -163,22 +163,23 @@ class Challenger:
         rivals = [text for text in best if text != kings]
         random.Random(current_reply_log().item).shuffle(rivals)
         texts = [kings] * (kings in best) + rivals   # in the other order the king's is the last
-        picks = []
+        found, picks = set(), []
         for order in (texts, texts[::-1]) if len(texts) > 1 else ():
-            picks.append(self._pick(order, runs, answer, commit))
-            if picks[-1][0] in ("", kings):   # a draw, whatever the other order would give
+            pick, said = self._pick(order, runs, answer, commit)
+            found.add(pick)
+            picks.append(said)
+            if pick in ("", kings):   # a draw, whatever the other order would give
                 break
-        said = [said for _, said in picks]
-        current_reply_log().note(picks=said)   # of a draw, too, which has no record
-        if len(found := {text for text, _ in picks} or {*texts}) > 1:
+        current_reply_log().note(picks=picks)   # of a draw, too, which has no record
+        pick, *others = found or texts
+        if others:
             raise Excluded("in another order another blind answer was picked")
-        pick, = found
         if not pick:
             raise Excluded("none of the blind answers was picked")
         if pick == kings:
             raise Excluded("the king's own answer is the best")
         return sides[pick], {"sample": 1 + samples.index(sides[pick]), "of": len(samples),
-                             "picks": said}
+                             "picks": picks}
 
     def _pick(self, texts: list[str], runs: dict[str, Execution | None], answer: Answer,
               commit: Commit) -> tuple[str, Object]:
@@ -259,4 +260,4 @@ def _picked(texts: list[str], shown: list[str], reply: Reply) -> tuple[str, Obje
                       and 0 <= one["choice"] <= len(texts), f"with a choice from 0 to {len(texts)}",
                       shown)
     number = found["choice"]
-    return ["", *texts][number], {"number": number, "why": str(found.get("why", "")).strip()}
+    return ["", *texts][number], {"number": number, "why": str(found.get("why", ""))}

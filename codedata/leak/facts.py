@@ -50,7 +50,6 @@ REPLACED = re.compile(r"""(?:\.replace|\.index|\.find|\bold ?=|\bassert)\s*(?:\(
 TOOL_EDIT = re.compile(r"^`{3,}tool\n[^\n]*\n(.*?)^`{3,}", re.DOTALL | re.MULTILINE)
 PROSE = (".md", ".rst", ".txt", ".adoc", ".json", ".toml", ".cfg", ".ini", ".yml", ".yaml", ".lock",
          ".mod", ".sum")
-ACCESSOR = re.compile(r"@\w+\.(?:setter|getter|deleter)$")   # told by the property's name
 # files that tools look for
 ENTRY_POINTS = {"__init__", "__main__", "index", "main", "mod", "lib", "setup", "conftest"}
 
@@ -202,8 +201,9 @@ def _code(turn: str, shown: Shown, hidden: Patch) -> Iterator[Fact]:
             for line in lines:
                 text = bare(line)
                 if len(text) >= min_chars and text in bare_turn and text not in shown.bare:
+                    # the property's name tells its accessors
                     is_source = (lines is hunk.old and hunk.source == "patch"
-                                 and not ACCESSOR.match(text))
+                                 and not re.match(r"@\w+\.(setter|getter|deleter)$", text))
                     yield Fact("code", line.strip(), max(turn.find(line.strip()), 0), why,
                                is_source and len(NAME.findall(line)) >= 2)
 

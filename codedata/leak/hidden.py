@@ -19,21 +19,20 @@ MAX_OWN_LINES = 2_000        # lines of a turn's code that are parsed
 MIN_CODE_CHARS = 12          # without whitespace: shorter lines occur in any code
 NAME = re.compile(r"[^\W\d]\w*")
 PATH = re.compile(r"[\w@+~-][\w.@+~/-]{0,300}\w")
-DEFINED = re.compile(r"\b(?:def|class|func|function|fn|struct|interface|trait|enum|type|module|"
-                     r"const|let|var|#define)\s+(?:\([^)]{0,200}\)\s*)?([^\W\d]\w*)")
+# the second line: Go's variables that are assigned together, parameters of arrow functions
+DEFINED = re.compile(r"(?:\b(?:def|class|func|function|fn|struct|interface|trait|enum|type|module|"
+                     r"const|let|var|#define)\s+(?:\([^)]{0,200}\)\s*)?|(?<!\w)(?="
+                     r"\w+(?:,[ \t]*\w+){0,9}(?:[ \t]*:=|\)?[ \t]*=>)))([^\W\d]\w*)")
 # C-like; each character fits only one place, so that nothing is tried twice
 TYPED = re.compile(r"^(?:[\w*&<>\[\],]+[ \t]+){0,4}(?:[\w*&<>\[\],]+[ \t]+[*&]*|[\w*&<>\[\],]+[*&])"
                    r"([^\W\d]\w*)\(", re.MULTILINE)
 ASSIGNED = re.compile(r"^[ \t]*([^\W\d]\w*)[ \t]*(?::[^=\n]{1,60})?(?::=|=(?!=))", re.MULTILINE)
-# Go's variables that are assigned together, and parameters of arrow functions
-LISTED = re.compile(r"\b(\w+)\b(?=(?:,[ \t]*\w+){0,9}(?:[ \t]*:=|\)?[ \t]*=>))")
-DEFINITIONS = (DEFINED, TYPED, ASSIGNED, LISTED)
+DEFINITIONS = (DEFINED, TYPED, ASSIGNED)
 # line ends within brackets, and a line of Python: without the `+` of a diff and the `el` of `elif`,
-# or what `python -c` runs
+# or what `python -c` runs; it is parsed in four forms
 FOLDED = re.compile(r"(?<=[(\[,])[ \t]*\n|\n(?=[ \t]*(?:[)\]]|(?:for|if)\b[^:\n]*$))", re.MULTILINE)
 LINE = re.compile(r"^[ \t+]*(.*\bpython[\d.]* -c ['\"])?(?:el(?=if\b))?(\S.{1,400}?)(?(1)['\"])$",
                   re.MULTILINE)
-FORMS = "{}", "{} pass", "try: pass\n{} pass", "match 0:\n {} pass"   # as which it is parsed
 # in the dump of a syntax tree: not `alias(name=`, which is imported, nor `keyword(arg=`
 BOUND = re.compile(r"(?:Name\(id='(?=\w+', ctx=Store)|\barg\(arg='|(?<!alias\()\bname=')(\w+)")
 LABEL = re.compile(r"""\b(?:it|test|describe|t\.Run)\(\s*["'`]([^"'`\n]{4,200})|"""
@@ -143,7 +142,7 @@ def foreign_names(turn: str) -> set[str]:
     code = "\n".join(turn.split("```")[1::2])
     names = {*NAME.findall(turn)} - defined_in(code)
     for _, line in LINE.findall(FOLDED.sub(" ", code))[:MAX_OWN_LINES]:
-        for form in FORMS:
+        for form in "{}", "{} pass", "try: pass\n{} pass", "match 0:\n {} pass":
             with suppress(SyntaxError), compiling():
                 names -= {*BOUND.findall(ast.dump(ast.parse(form.format(line))))}
     return names

@@ -125,7 +125,7 @@ def counts(turns: ReportTurns) -> list[tuple[str, str]]:
     is all kinds of which there are none."""
     duel, rows, plan = turns.duel, turns.rows, turns.state.plan
     rival = duel.mode
-    n_drawn = sum(why.startswith("ch left it out") for why in plan.reasons.values())
+    n_drawn = sum("ch left it out" in why for why in plan.reasons.values())
     unread = [row for row in rows if row.score is None or (rival == "king" and not row.bucket)]
     parsed = f" ({100 * duel.parsed_frac:.1f} %)" if duel.turns else ""
     numbers = {
