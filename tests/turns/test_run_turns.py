@@ -266,6 +266,8 @@ def test_a_killed_run_goes_on_and_an_edited_king_is_run_again(tmp_path, fake_llm
     assert "done 1, missing 1" in run_turns(tmp_path, "--status").stderr
     assert run_turns(tmp_path).returncode == 0
     assert (tmp_path / "executed/t_1.json").stat().st_mtime_ns == first
+    write_json(tmp_path / "answer/_samples/t_2.json", {"samples": ["no block"]})
+    assert "done 1, stale 1" in run_turns(tmp_path, "--status").stderr
     edit(tmp_path / "answer/t_2.json", king=turn_of("echo MARK"))
     assert "done 1, stale 1" in run_turns(tmp_path, "--status").stderr
     assert execution_of(tmp_path, "t_2", turn_of("echo MARK")) is None
