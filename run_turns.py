@@ -82,6 +82,7 @@ def trajectories(source) -> Derived:
 def inputs(settings: Settings) -> dict:
     """Return what both stages read."""
     return {"reads": Reads(Store(settings.root, Answer), made_by="king", needs=("king",),
+                           beside=samples_of,
                            fields=("instance_id", "messages", "tools", "king", "challenger",
                                    "assistant")),
             "joined": (Reads(Store(settings.root, Commit), ("repo", "base_commit", "patch",

@@ -42,7 +42,6 @@ AUDIT_RESULTS = FAILED, UNFINISHED, REVIEW, PASSED, NO_CASE = (
 UNJUDGED = "no verdict"   # the kind of a finding that says that no leak judge has seen a turn
 HOW = ("informed", "chosen", "placebo")   # ways to make a challenger: [challenger] how
 ORDERS = ("king_first", "reference_first", "challenger_first")   # whose answer is shown first
-POINTS = 200              # of margin for a mean lead of 1: leads and bounds are kept as leads
 ABSENT = None             # default of a Duel's fields that older files lack
 DUEL = "_duel.json"       # the file beside the scores that holds their Duel
 MAX_LINE = 2_000_000      # of a source: a set of lines is a mask with a bit for each
@@ -85,6 +84,18 @@ class Finding(TypedDict, total=False):
     kind: str
     text: str
     why: str
+
+
+class Pick(TypedDict):
+    """Hold what the chooser of the way `chosen` said in one order: {number (0: none), why}."""
+
+    why: str
+
+
+class Choice(TypedDict, total=False):
+    """Hold how a blind answer was chosen: {sample (its number, from 1), of (how many), picks}."""
+
+    picks: list[Pick]   # one for each order; none where the hidden tests left one answer
 
 
 class Quote(TypedDict):
@@ -195,7 +206,7 @@ class Answer:
     challenger: Side | None = None
     tools: Tools | None = None
     several: bool | None = None   # as the prompt has it
-    choice: Object | None = None   # of the way `chosen`: {sample, of, picks [{number, why}]}
+    choice: Choice | None = None   # of the way `chosen`
 
     def __post_init__(self):
         for side in ("king", "challenger"):
@@ -339,7 +350,7 @@ class Sample:
     leaks: list[Finding] | None = None   # what the challenger cannot know; null: no PR record
     tools: Tools | None = None
     several: bool | None = None
-    choice: Object | None = None
+    choice: Choice | None = None
 
 
 class Final(Sample):
@@ -416,7 +427,7 @@ class Duel:
     judges: dict[str, JudgeResult]
     challenger_score: Points | None
     margin: float | None         # in points, like the scores; null: too little could be read
-    lcb: float | None            # lower confidence bound of the mean lead, -0.5..0.5
+    lcb: float | None            # lower confidence bound of the margin
     turns: int
     win_margin: float            # the least margin to be accepted
     gate_alpha: float            # the quantile for the bound

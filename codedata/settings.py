@@ -117,7 +117,7 @@ class ChallengerSettings(LimitedRole):
     """[challenger]: the model that answers knowing the pull request."""
 
     leak_retries: int = at_least(-1, 2)   # further tries if it shows the PR; -1: no check
-    how: str = one_of(*HOW)               # how the PR is used (docs/concepts.md)
+    how: str = one_of(*HOW)               # how the PR is used (docs/duel.md)
 
 
 @dataclass(frozen=True)

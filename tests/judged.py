@@ -80,7 +80,7 @@ def a_duel(accepted: bool = True, judges=("j",), **fields) -> dict:
         judges = {name: {"score": 60.0, "parse_rate": 0.97, "metrics": metrics, "model": name}
                   for name in judges}
     return {"mode": "king", "order": "both", "challenger_score": 60.0, "king_score": 40.0,
-            "margin": 20.0, "lcb": 0.08,
+            "margin": 20.0, "lcb": 16.0,
             "interval": [15.5, 24.25], "instances": 55,
             "parsed_frac": 0.9, "accepted": accepted,
             "reasons": [] if accepted else ["margin 1.00 is below 2"], "win_margin": 2.0,

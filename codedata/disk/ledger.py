@@ -14,6 +14,7 @@ seconds, cut, error              of the attempt; `cut`: what did not fit into th
 still        of a failed line: the record that was there before still counts
 parts, view  of outputs in parts: {part: settings} that are final, digest of how they are combined
 entries, detail                  of prompt.py: a file's entries, its place in the sample
+picks        of ch.py: [{number, why}], what the chooser said in each order
 leaks        of ch.py: {of, found}, the result of its leak check
 earlier      of a summed line: the calls of the lines that went, by model
 

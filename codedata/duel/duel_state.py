@@ -17,7 +17,7 @@ from codedata.duel.panel import Judging, Panel, find_related
 from codedata.duel.scoring import decide
 from codedata.errors import BrokenRecord
 from codedata.llm.embedded import NOISE
-from codedata.records import DUEL, POINTS, Duel, Score
+from codedata.records import DUEL, Duel, Score
 from codedata.run.plan import Plan, States
 from codedata.settings import EMBEDDED_MODEL, DuelSettings, Exclude
 from codedata.terminal import plural, say
@@ -104,7 +104,7 @@ def summary_lines(duel: Duel, where: str) -> list[str]:
     numbers = "no scores"
     if duel.margin is not None:
         numbers = (f"challenger {duel.challenger_score:.2f}, {duel.mode} {duel.rival_score:.2f}, "
-                   f"margin {duel.margin:.2f}, LCB {POINTS * duel.lcb:.2f}")
+                   f"margin {duel.margin:.2f}, LCB {duel.lcb:.2f}")
     verdict = "accepted" if duel.accepted else "not accepted: " + "; ".join(duel.reasons)
     lines = [f"      {numbers} over {plural(duel.turns, 'turn')}: {verdict}   {where}"]
     lines += [f"      {doubt}" for doubt in doubts(duel)]

@@ -27,11 +27,12 @@ from statistics import mean
 
 import numpy as np
 
-from codedata.records import METRICS, POINTS
+from codedata.records import METRICS
 from codedata.settings import DuelSettings
 from codedata.terminal import plural
 
 BOTH, CHALLENGER_FIRST = "both", "challenger_first"   # records check what is read
+POINTS = 200              # of margin for a lead of 1
 BLOCK_CELLS = 1 << 20     # cells drawn at a time: 8 MB for each array of indices or gathered values
 DUST = 1e-12              # an LCB this near to 0 counts as 0: it is rounding error, not evidence
 
@@ -78,8 +79,8 @@ class DuelOutcome:
     """Hold the outcome of a duel: scores, confidence bounds and the decision."""
 
     total: Aggregate
-    lcb: float | None                       # of the mean lead, instances drawn whole
-    interval: list[float] | None            # 95 % interval of the mean lead in points
+    lcb: float | None                       # of the margin in points, instances drawn whole
+    interval: list[float] | None            # 95 % interval of the margin in points
     reasons: list[str]                      # why it is not accepted; empty if it is
 
 
@@ -186,10 +187,10 @@ def decide(turns: list[TurnScore], panel: list[str], rules: DuelSettings,
     if total.margin is None:
         return DuelOutcome(total, None, None, [_unreadable(total, rules)])
     clusters = clusters or range(len(turns))
-    means = cluster_means([delta(turn) for turn in turns], clusters, rules.bootstrap_resamples,
-                          rules.seed)
-    lcb = bound(means, rules.gate_alpha)
-    interval = [round(POINTS * bound(means, q), 4) for q in (0.025, 0.975)]
+    margins = POINTS * cluster_means([delta(turn) for turn in turns], clusters,
+                                     rules.bootstrap_resamples, rules.seed)
+    lcb = bound(margins, rules.gate_alpha)
+    interval = [round(bound(margins, q), 4) for q in (0.025, 0.975)]
     judged = {cluster for cluster, turn in zip(clusters, turns, strict=True) if turn.by_judge}
     reasons = objections(total, lcb, rules, len(judged), turns_left)
     return DuelOutcome(total, lcb, interval, reasons)
@@ -223,7 +224,7 @@ def objections(total: Aggregate, lcb: float, rules: DuelSettings, n_instances: i
          f"{plural(turns_left, 'turn')} of {n_all} not judged yet"),
         (total.margin < rules.win_margin,
          f"margin {total.margin:.4f} < win_margin {rules.win_margin:g}"),
-        (lcb < DUST, f"LCB {POINTS * lcb:.4f} is not above 0"))
+        (lcb < DUST, f"LCB {lcb:.4f} is not above 0"))
     return [reason for applies, reason in checks if applies]
 
 

@@ -46,14 +46,14 @@ from codedata.leak.cache import MAX_FINDINGS_CHARS, LeakCheck, Try
 from codedata.leak.judge import findings_text
 from codedata.leak.request import SHARED, with_pull_request
 from codedata.llm import Client, Models, Reply
-from codedata.llm.asking import Rejected, read_reply, said
+from codedata.llm.asking import Rejected, object_in, read_reply, said
 from codedata.llm.replies import current_reply_log
 from codedata.records import Answer, Commit, Executed, Message, Object, Side, variant
 from codedata.run.stage import Reads, Stage, Writes
 from codedata.settings import Settings
-from codedata.texts import fill, json_objects
+from codedata.texts import fill
 
-CHOICE = json.loads(packaged_text("choice.json"))
+CHOICE = packaged_text("choice.json")   # with an empty enum
 PROMPTS = {   # on which a turn depends
     "informed": ("challenger.md", "given_informed.md", "leak.md", "form.md"),
     "chosen": ("choose.md", "form.md"),
@@ -73,6 +73,7 @@ class Challenger:
         self._leaks = LeakCheck(-1 if is_blind else settings.challenger.leak_retries, models)
         king = models.client("king") if how == "chosen" else None
         self._blind = king and sampler_of(king, models)
+        self._drops_agreed = self._blind or settings.duel.agreement
         self._n_blind = max(settings.king.samples, MIN_SAMPLES)
         self._chooser = Client(replace(self._client.spec, temperature=0.0), models)
         self._answers = Store(settings.root, Answer)
@@ -81,7 +82,8 @@ class Challenger:
         """Return the stage that fills in the challengers; `words` are its further fields."""
         root, max_chars = self._settings.root, self._settings.exclude.max_patch_chars
         reads = Reads(self._answers, fields=("instance_id", "messages", *OPTIONAL), made_by="king",
-                      leaves_out=oversized(root, max_chars))
+                      leaves_out=oversized(root, max_chars),
+                      beside=self._drops_agreed and samples_of)
         return Stage("ch", make=self.make, reads=reads, writes=self.writes(),
                      joined=(Reads(Store(root, Commit), COMMIT_FIELDS),), doubts=self.doubts,
                      requests=self.requests, identity=self.identity(), **words)
@@ -119,9 +121,8 @@ class Challenger:
         if self._blind and not samples:
             layout = partial(king_messages, self._blind)
             samples = ask_samples(self._blind, layout, answer, self._n_blind - 1)
-        drops_agreed = self._blind or self._settings.duel.agreement
         run_of = partial(execution_of, self._settings.root, item)
-        if drops_agreed and is_agreed(answer, samples, run_of):
+        if self._drops_agreed and is_agreed(answer, samples, run_of):
             raise Excluded(f"agreed: {len(samples) + 1} blind answers take the same step")
         current_reply_log().note(how=self._how)
         if self._how == "chosen":
@@ -163,18 +164,23 @@ class Challenger:
         rivals = [text for text in best if text != kings]
         random.Random(current_reply_log().item).shuffle(rivals)
         texts = [kings] * (kings in best) + rivals   # in the other order the king's is the last
-        picks = []
-        if len(texts) > 1:
-            picks = [self._pick(order, runs, answer, commit) for order in (texts, texts[::-1])]
-        if len(found := {text for text, _ in picks} or {*texts}) > 1:
+        found, picks = set(), []
+        for order in (texts, texts[::-1]) if len(texts) > 1 else ():
+            pick, said = self._pick(order, runs, answer, commit)
+            found.add(pick)
+            picks.append(said)
+            if pick in ("", kings):   # a draw, whatever the other order would give
+                break
+        current_reply_log().note(picks=picks)   # of a draw, too, which has no record
+        pick, *others = found or texts
+        if others:
             raise Excluded("in another order another blind answer was picked")
-        pick, = found
         if not pick:
             raise Excluded("none of the blind answers was picked")
         if pick == kings:
             raise Excluded("the king's own answer is the best")
         return sides[pick], {"sample": 1 + samples.index(sides[pick]), "of": len(samples),
-                             "picks": [said for _, said in picks]}
+                             "picks": picks}
 
     def _pick(self, texts: list[str], runs: dict[str, Execution | None], answer: Answer,
               commit: Commit) -> tuple[str, Object]:
@@ -189,7 +195,8 @@ class Challenger:
         request = with_pull_request(self._chooser, plain(answer.messages, answer.tools),
                                     packaged_text("choose.md").strip(), commit, marker=marker,
                                     candidates="\n\n".join(shown))
-        return read_reply(self._chooser, request, partial(_picked, texts), schema=CHOICE)
+        return read_reply(self._chooser, request, partial(_picked, texts, shown), schema=json.loads(
+            CHOICE.replace("[]", str([*range(len(texts) + 1)]))))
 
     def _ask(self, answer: Answer, commit: Commit) -> Side:
         """Return the next turn, in which the leak check finds nothing that only the pull request
@@ -247,12 +254,11 @@ def _best_by_tests(runs: dict[str, Execution | None]) -> list[str]:
     return [text for text in runs if n_passed.get(text, most) == most]
 
 
-def _picked(texts: list[str], reply: Reply) -> tuple[str, Object]:
+def _picked(texts: list[str], shown: list[str], reply: Reply) -> tuple[str, Object]:
     """Return the text that a reply chooses by its number, "" for 0, and {number, why}. Raise
     Rejected where it chooses none of them."""
-    objects = (value for *_, value in json_objects(said(reply).text) if "choice" in value)
-    found = next(objects, {})
-    number = found.get("choice")
-    if type(number) is not int or not 0 <= number <= len(texts):
-        raise Rejected(f"no choice from 0 to {len(texts)}")
+    found = object_in(said(reply).text, lambda one: type(one.get("choice")) is int
+                      and 0 <= one["choice"] <= len(texts), f"with a choice from 0 to {len(texts)}",
+                      shown)
+    number = found["choice"]
     return ["", *texts][number], {"number": number, "why": str(found.get("why", ""))}

@@ -25,7 +25,7 @@ from codedata.export.formats import (
 from codedata.export.provenance import public
 from codedata.export.split import TRAIN
 from codedata.llm.embedded import NOISE
-from codedata.records import POINTS, Duel
+from codedata.records import Duel
 from codedata.terminal import plural, table
 from codedata.texts import as_markdown
 
@@ -65,7 +65,6 @@ def card_values(export: Export) -> dict:
         "streaming": "" if rows else ", streaming=True"}
     if duel:
         values |= {"n_turns": plural(duel.turns, "turn"), "judges": _judges(duel),
-                   "lcb": POINTS * (duel.lcb or 0),
                    "reasons": "; ".join(map(as_markdown, duel.reasons))}
 
     by_fact = origins.provenance.by_fact(turns)

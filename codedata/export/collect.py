@@ -188,7 +188,7 @@ class ExportTurns:
         self.turns.append(ExportTurn(
             name, record.directory, pr.instance_id, pr.repo, pr.language, pr.licence,
             float(record.score),
-            winner(record.score, record.directory, self.settings.dpo_min_margin),
+            winner(record, self.settings.dpo_min_margin),
             record_digest(record), pr_digest, has_calls,
             has_several_calls([record.king, record.challenger]), _flag(record), secrets,
             self._put(masked),
@@ -337,13 +337,15 @@ def _flag(record: Sample) -> Problem | None:
     return ("no leak verdict", "run python validate.py") if record.leaks else None
 
 
-def winner(score: float, bucket: str, min_margin: float) -> str:
+def winner(record: Sample, min_margin: float) -> str:
     """Return "challenger" or "king", whichever leads by `min_margin`, or else "".
 
-    In final/ the challenger wins with any lead. A score runs from 0 to 100, and 50 is a draw.
+    A score runs from 0 to 100, and 50 is a draw. In final/ the challenger wins with any lead, as
+    does one that was chosen with a named reason in both orders: a chooser and the panel agree.
     """
-    lead = score - 50
-    if lead > 0 and (bucket == Final.directory or lead >= min_margin):
+    lead = record.score - 50
+    n_reasons = sum(pick["why"] > "" for pick in (record.choice or {}).get("picks", ()))
+    if lead > 0 and (record.directory == Final.directory or n_reasons > 1 or lead >= min_margin):
         return "challenger"
     return "king" if lead < 0 and -lead >= min_margin else ""
 

@@ -24,7 +24,7 @@ from codedata.leak.hidden import (
     Patch,
     Shown,
     base_names,
-    defined_in,
+    foreign_names,
     patch_of,
 )
 from codedata.records import Commit, Fact, Message
@@ -147,13 +147,12 @@ def _paths(turn: str, shown: Shown, hidden: Patch) -> Iterator[Fact]:
 
 
 def _names(turn: str, shown: Shown, hidden: Patch) -> Iterator[Fact]:
-    defined = defined_in("\n".join(turn.split("```")[1::2]))
     for match in _distinct(NAME.finditer(turn)):
         name, start = match[0], match.start()
         if name in hidden.names and name not in shown.names and len(name) > 2:
             is_compound = "_" in name.strip("_") or not (name.islower() or name.istitle())
             is_attribute = turn[:start].endswith(".")   # it may belong to a library's object
-            certain = is_compound and not is_attribute and name not in defined
+            certain = is_compound and not is_attribute and name in foreign_names(turn)
             yield Fact("name", name, start, "a name that was not shown", certain)
     for label in hidden.labels:
         if label in turn and bare(label) not in shown.bare:
@@ -166,7 +165,8 @@ def _literals(turn: str, shown: Shown, hidden: Patch) -> Iterator[Fact]:
         for match in QUOTED.finditer("\n".join(hunk.added)):
             text = next(filter(None, match.groups()))
             if text in turn and bare(text) not in shown.bare:
-                is_test_id = hunk.source == "test_patch" and "_" in text and text.isidentifier()
+                is_test_id = (hunk.source == "test_patch" and "_" in text
+                              and text in foreign_names(turn))
                 is_sentence = text.count(" ") >= 3
                 certain = is_test_id or (is_sentence and not shown.shows(hunk))
                 yield Fact("literal", text, turn.find(text), "a text of the pull request", certain)
@@ -201,7 +201,9 @@ def _code(turn: str, shown: Shown, hidden: Patch) -> Iterator[Fact]:
             for line in lines:
                 text = bare(line)
                 if len(text) >= min_chars and text in bare_turn and text not in shown.bare:
-                    is_source = lines is hunk.old and hunk.source == "patch"
+                    # the property's name tells its accessors
+                    is_source = (lines is hunk.old and hunk.source == "patch"
+                                 and not re.match(r"@\w+\.(setter|getter|deleter)$", text))
                     yield Fact("code", line.strip(), max(turn.find(line.strip()), 0), why,
                                is_source and len(NAME.findall(line)) >= 2)
 

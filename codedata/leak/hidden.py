@@ -3,25 +3,38 @@ solution away in turns (facts.py), issue reports, documents and instructions.
 """
 from __future__ import annotations
 
+import ast
 import re
+from contextlib import suppress
 from functools import cached_property, lru_cache
 
+from codedata.code.operators.syntax import compiling
 from codedata.code.patches import Hunk, hunks_of
 from codedata.conversation.turn import plain
 from codedata.records import Commit, Message
 from codedata.texts import bare
 
 MAX_LINES = 20_000           # lines of a patch that are read
+MAX_OWN_LINES = 2_000        # lines of a turn's code that are parsed
 MIN_CODE_CHARS = 12          # without whitespace: shorter lines occur in any code
 NAME = re.compile(r"[^\W\d]\w*")
 PATH = re.compile(r"[\w@+~-][\w.@+~/-]{0,300}\w")
-DEFINED = re.compile(r"\b(?:def|class|func|function|fn|struct|interface|trait|enum|type|module|"
-                     r"const|let|var|#define)\s+(?:\([^)]{0,200}\)\s*)?([^\W\d]\w*)")
+# the second line: Go's variables that are assigned together, parameters of arrow functions
+DEFINED = re.compile(r"(?:\b(?:def|class|func|function|fn|struct|interface|trait|enum|type|module|"
+                     r"const|let|var|#define)\s+(?:\([^)]{0,200}\)\s*)?|(?<!\w)(?="
+                     r"\w+(?:,[ \t]*\w+){0,9}(?:[ \t]*:=|\)?[ \t]*=>)))([^\W\d]\w*)")
 # C-like; each character fits only one place, so that nothing is tried twice
 TYPED = re.compile(r"^(?:[\w*&<>\[\],]+[ \t]+){0,4}(?:[\w*&<>\[\],]+[ \t]+[*&]*|[\w*&<>\[\],]+[*&])"
                    r"([^\W\d]\w*)\(", re.MULTILINE)
 ASSIGNED = re.compile(r"^[ \t]*([^\W\d]\w*)[ \t]*(?::[^=\n]{1,60})?(?::=|=(?!=))", re.MULTILINE)
 DEFINITIONS = (DEFINED, TYPED, ASSIGNED)
+# line ends within brackets, and a line of Python: without the `+` of a diff and the `el` of `elif`,
+# or what `python -c` runs; it is parsed in four forms
+FOLDED = re.compile(r"(?<=[(\[,])[ \t]*\n|\n(?=[ \t]*(?:[)\]]|(?:for|if)\b[^:\n]*$))", re.MULTILINE)
+LINE = re.compile(r"^[ \t+]*(.*\bpython[\d.]* -c ['\"])?(?:el(?=if\b))?(\S.{1,400}?)(?(1)['\"])$",
+                  re.MULTILINE)
+# in the dump of a syntax tree: not `alias(name=`, which is imported, nor `keyword(arg=`
+BOUND = re.compile(r"(?:Name\(id='(?=\w+', ctx=Store)|\barg\(arg='|(?<!alias\()\bname=')(\w+)")
 LABEL = re.compile(r"""\b(?:it|test|describe|t\.Run)\(\s*["'`]([^"'`\n]{4,200})|"""
                    r"""\bname: *"([^"\n]{4,200})"|"""
                    r"""^(?:check|expect|run|ok|case)\w* ["']?(\w+_\w+)""", re.MULTILINE)
@@ -119,3 +132,17 @@ def base_names(paths: list[str]) -> set[str]:
 def defined_in(text: str) -> set[str]:
     """Return the names that a text defines."""
     return {name for pattern in DEFINITIONS for name in pattern.findall(text)}
+
+
+@lru_cache(maxsize=8)
+def foreign_names(turn: str) -> set[str]:
+    """Return the names in a turn that its code does not define or bind. An edit holds parts of
+    programs, so Python is parsed line by line.
+    """
+    code = "\n".join(turn.split("```")[1::2])
+    names = {*NAME.findall(turn)} - defined_in(code)
+    for _, line in LINE.findall(FOLDED.sub(" ", code))[:MAX_OWN_LINES]:
+        for form in "{}", "{} pass", "try: pass\n{} pass", "match 0:\n {} pass":
+            with suppress(SyntaxError), compiling():
+                names -= {*BOUND.findall(ast.dump(ast.parse(form.format(line))))}
+    return names

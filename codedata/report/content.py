@@ -10,7 +10,7 @@ from codedata.bounded import read_bounded
 from codedata.duel.judge_stats import doubts, share
 from codedata.llm.costs import Cost
 from codedata.llm.embedded import NOISE
-from codedata.records import METRICS, POINTS, Duel, JudgeStatistics, Share
+from codedata.records import METRICS, Duel, JudgeStatistics, Share
 from codedata.report.buckets import BestPair
 from codedata.report.turn_rows import DRAW, ReportTurns, TurnRow
 from codedata.settings import EMBEDDED_MODEL
@@ -65,7 +65,7 @@ def points(duel: Duel) -> Table | None:
             [duel.mode, number(duel.rival_score, 2)],
             ["margin", f"{duel.margin:.2f}, at least {duel.win_margin:g} wanted "
                        f"(95 %: {low:.2f} to {high:.2f})"],
-            ["LCB", f"{POINTS * duel.lcb:.2f}, more than 0 wanted ({duel.gate_alpha:g} quantile of "
+            ["LCB", f"{duel.lcb:.2f}, more than 0 wanted ({duel.gate_alpha:g} quantile of "
                     f"the margins of {duel.resamples:,} resamples of the {duel.instances:,} "
                     f"instances, seed {duel.seed}); a turn without a verdict counts as lost"]]
     return ["", "points"], rows, "ll"
@@ -125,6 +125,7 @@ def counts(turns: ReportTurns) -> list[tuple[str, str]]:
     is all kinds of which there are none."""
     duel, rows, plan = turns.duel, turns.rows, turns.state.plan
     rival = duel.mode
+    n_drawn = sum("ch left it out" in why for why in plan.reasons.values())
     unread = [row for row in rows if row.score is None or (rival == "king" and not row.bucket)]
     parsed = f" ({100 * duel.parsed_frac:.1f} %)" if duel.turns else ""
     numbers = {
@@ -134,6 +135,8 @@ def counts(turns: ReportTurns) -> list[tuple[str, str]]:
         "both sides do the same: a draw without a judge": sum(row.by_program for row in rows),
         "not judged yet": turns.state.turns_left,
         "answer records without both sides": len(plan.lacking),
+        "no challenger was picked: a draw, which the margin leaves out (over all turns it is "
+        f"{(duel.margin or 0) * duel.turns / max(1, duel.turns + n_drawn):.2f})": n_drawn,
         "left out by a rule": len(plan.names["excluded"]),
         "broken records": len(turns.broken) + len(plan.broken),
         "scores whose answer is gone": len(plan.names["orphan"]),

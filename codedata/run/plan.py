@@ -187,9 +187,11 @@ class States:
         ledger, output = writes.store.ledger, self._complete_output(name)
         made, last = self._placed(name, output)
         read = self.read_of(known) if output or key in ledger.excluded else ""
+        # earlier ledgers do not count what lies beside a record
+        read = read, read and read + reads.digest_beside(name)
         has_changed = copies_changed = False
         if output and last:
-            has_changed = bool(reads.fields) and last.read != read
+            has_changed = bool(reads.fields) and last.read not in read
             copies_changed = not has_changed and any(
                 f in known.digests and output.digests.get(f) != known.digests[f]
                 for f in writes.copies)
@@ -197,7 +199,7 @@ class States:
             has_changed = bool(writes.parts) and not writes.parts.is_of(
                 writes.store.read(name), known.digests)
             self.replies(name)   # raises BrokenRecord if they cannot be read
-        facts = ItemFacts(name, known.instance_id, read, bool(output), made,
+        facts = ItemFacts(name, known.instance_id, read[1], bool(output), made,
                       bool(output and last and not made), has_changed, copies_changed,
                       ledger.failed.get(key), self._still_excluded(key, read),
                       bool(made and made.settings and made.settings != self.settings))
@@ -228,10 +230,10 @@ class States:
             ledger.succeeded[key] = made
         return made, made or last
 
-    def _still_excluded(self, key: tuple[str, str], read: str) -> LastAttempt | None:
+    def _still_excluded(self, key: tuple[str, str], read: Iterable[str]) -> LastAttempt | None:
         """Return the last attempt if a rule left the item out then and would again, else None."""
         excluded, selection = self.writes.store.ledger.excluded.get(key), self.selection
-        if not excluded or excluded.read != read or selection.force:
+        if not excluded or excluded.read not in read or selection.force:
             return None
         return None if selection.refresh and excluded.settings != self.settings else excluded
 
@@ -292,7 +294,7 @@ class States:
             digests.append(digests_of(inputs[-1]) if fits else NOTHING)
         if self.writes.parts:
             inputs += [item.name, self.writes.store.read(item.name) if item.keeps else None]
-        return inputs, self._read_digest(*digests)
+        return inputs, self._read_digest(*digests) + self.reads.digest_beside(item.name)
 
     def replies(self, item: str, state: str = "") -> ReplyLog:
         """Return the item's kept replies, with the ids of the ones that the ledger has billed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from codedata.disk.store import Derived, Store
+from codedata.disk.store import Derived, Store, digest
 from codedata.records import parse
 
 
@@ -23,6 +23,7 @@ class Reads:
     same: str = ""                 # of a joined store: a field that has to agree with the item
     optional: bool = False         # of a joined store: made without it, too, unless it failed
     command: str = ""              # of a joined store: how to make it, if not by `made_by`'s script
+    beside: Callable | None = None   # path of a record → list of what make() reads beside it
 
     def parents(self, name: str) -> list[str]:
         """Return the names of the items from which a derived item, <item>.<part>, is made; [] for
@@ -30,6 +31,10 @@ class Reads:
         if not self.store.derived:
             return []
         return [name[:i] for i, char in enumerate(name) if char == "."]
+
+    def digest_beside(self, name: str) -> str:
+        """Return the digest of what make() reads beside an item's record, "" for nothing."""
+        return "".join(map(digest, self.beside(self.store.path(name)))) if self.beside else ""
 
     @property
     def place(self) -> str:

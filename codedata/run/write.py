@@ -72,7 +72,7 @@ class Journal:
 
     def exclude(self, attempt: Attempt, rule: Excluded) -> None:
         """Write the ledger line of an item that its item function leaves out."""
-        self.note(attempt, "excluded", error=rule.what, read=attempt.read)
+        self.note(attempt, "excluded", error=rule.what, read=attempt.read, **attempt.calls.notes)
         with self.lock:
             self.totals.excluded[rule.what] += 1
 

@@ -96,6 +96,8 @@ def test_a_sample_that_takes_the_kings_step_is_no_rival_and_the_record_says_what
     assert record["challenger"] == turn_of("make", "I look.") and record["choice"] == {
         "sample": 2, "of": 2, "picks": [{"number": 2, "why": "it builds"},
                                         {"number": 1, "why": "it builds"}]}
+    edit(tmp_path / "answer/_samples/prompts_1_1_1.json", samples=["x", "y"])
+    assert "stale 1" in run_main(ch.main, tmp_path, "--status")
     edit(tmp_path / "answer/prompts_1_1_1.json", note="a person's")
     fake_llm.script(turn_of("ls informed", "I know."))
     write_toml_for(tmp_path, fake_llm)

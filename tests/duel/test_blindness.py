@@ -48,7 +48,7 @@ def test_no_mark_of_it_is_in_any_request_of_the_placebo_nor_of_the_blind_candida
     assert all("Neither the agent nor you have the pull request" in r.last
                and "You have something" not in r.last for r in placebo)
     fake_llm.always(
-        lambda r: '{"why": "good", "choice": 1}' if "Several agents" in r.text else turn_of("ls"))
+        lambda r: '{"why": "good", "choice": 2}' if "Several agents" in r.text else turn_of("ls"))
     requests = asked(tmp_path, fake_llm, ch, "--how", "chosen")
     assert sum(b"MARK" in r.raw for r in requests) == 6 and len(requests) == 12
     assert {(b"MARK" in r.raw, r.body["temperature"]) for r in requests} == {

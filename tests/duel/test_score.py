@@ -158,7 +158,7 @@ def test_a_duel(turns, panel, order, changed, challenger, king, margin, lcb, rea
     total = outcome.total
     assert [total.challenger_score, total.king_score, total.margin] == [
         *map(number, (challenger, king, margin))]
-    assert outcome.lcb == (None if lcb == "-" else pytest.approx(number(lcb), abs=1e-12))
+    assert outcome.lcb == (None if lcb == "-" else pytest.approx(200 * number(lcb), abs=1e-9))
     wanted = [reason for reason in reasons.split("; ") if reason]
     assert len(outcome.reasons) == len(wanted), outcome.reasons
     assert all(part in reason

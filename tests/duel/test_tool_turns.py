@@ -85,7 +85,7 @@ def test_a_duel_of_calls_sends_the_tools_and_takes_the_call(root, fake_llm):
     validated(root)
     judged = next(r for r in fake_llm.requests if "Read {" in r.text)
     assert "tools" not in judged.body
-    assert ["exactly one call of one of\nthe agent's tools" in r.text for r in fake_llm.requests
+    assert ["calls in the form that its\nown prompt asks for" in r.text for r in fake_llm.requests
             if "- Edit(" in r.text] == [False, False, True, True]
     assert "- Edit(file_path, old_string" in judged.text
     run_main(report.main, root)

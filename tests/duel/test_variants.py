@@ -134,18 +134,19 @@ def test_an_edit_of_a_king_costs_no_call_and_an_edited_variant_is_kept(root, fak
     assert turns(root, "placebo")[other]["challenger"] == turn_of("ls edited")
 
 
-@pytest.mark.parametrize("number_of, why", [
-    (lambda shown: 0, "none of the blind answers was picked"),
-    (lambda shown: 1, "in another order another blind answer was picked"),
+@pytest.mark.parametrize("number_of, why, n_picks", [
+    (lambda shown: 0, "none of the blind answers was picked", 1),
+    (lambda shown: 3, "in another order another blind answer was picked", 2),
     (lambda shown: min(shown, key=lambda i: int(COMMAND.search(shown[i])[1])),
-     "the king's own answer is the best")])
+     "the king's own answer is the best", 1)])
 def test_where_no_blind_answer_beats_the_king_s_in_both_orders_there_is_no_challenger_and_a_draw(
-        root, fake_llm, number_of, why):
+        root, fake_llm, number_of, why, n_picks):
     play(fake_llm, number_of)
     done = made(root, "chosen")
     assert "left out 3 by a rule" in done and turns(root, "chosen") == {}
     line = ledger_lines(root / "variants/chosen", state="excluded")[0]
-    assert line["error"] == why and len(line["calls"]) == 4
+    assert line["error"] == why and len(line["calls"]) == 2 + n_picks
+    assert [one["why"] for one in line["picks"]] == ["It looks at the {place}."] * n_picks
     fake_llm.requests.clear()
     assert "excluded 3" in made(root, "chosen") and fake_llm.n_requests == 0
     play(fake_llm)
@@ -182,6 +183,8 @@ def test_a_picked_turn_that_names_what_nothing_has_shown_is_counted_and_in_no_fi
     assert [path.parent.name for path in tmp_path.glob("*/prompts_*_1.json")
             if path.parent.name in ("final", "refined")] == ["refined"]
     assert "cannot know (kept out of final/) | 1" in text
+    assert "the margin leaves out (over all turns it is 50.00) | 1" in text
+    assert any(re.search(rb'"enum": ?\[0, ?1, ?2, ?3\]', r.raw) for r in fake_llm.requests)
 
 
 @pytest.mark.parametrize("passed, n_asked, expected", [

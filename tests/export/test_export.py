@@ -72,25 +72,34 @@ def tree(root) -> dict[str, str]:
 
 # who won -----------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("bucket, score, winner", line_tables.rows("""
-final   | 100  | challenger
-final   | 80   | challenger
-refined | 79.9 | challenger
-refined | 66   | challenger
-final   | 51   | challenger
-defeat  | 65.9 |
-defeat  | 50   |
-defeat  | 34.1 |
-defeat  | 34   | king
-defeat  | 0    | king
+@pytest.mark.parametrize("bucket, score, winner, reasons", line_tables.rows("""
+final   | 100  | challenger |
+final   | 80   | challenger |
+refined | 79.9 | challenger |
+refined | 66   | challenger |
+final   | 51   | challenger |
+defeat  | 65.9 |            |
+defeat  | 50   |            |
+defeat  | 34.1 |            |
+defeat  | 34   | king       |
+defeat  | 0    | king       |
 # final_min may be as low as that
-final   | 50   |
-final   | 40   |
+final   | 50   |            |
+final   | 40   |            |
+# of blind answers that were chosen, the reasons in both orders: - is none
+defeat  | 60   | challenger | place case
+defeat  | 60   |            | place -
+defeat  | 60   |            | place
+defeat  | 50   |            | place case
+defeat  | 45   |            | place case
+defeat  | 30   | king       | place case
 """))
-def test_who_won_by_how_much_decides_what_a_turn_is_good_for(root, bucket, score, winner):
-    turn = write_turn(root, "t_1", bucket, score)
+def test_who_won_by_how_much_decides_what_a_turn_is_good_for(root, bucket, score, winner, reasons):
+    choice = {"picks": [{"why": why.strip("-")} for why in reasons.split()]}
+    turn = write_turn(root, "t_1", bucket, score, choice=choice)
     loser = {"challenger": "king", "king": "challenger", "": ""}[winner]
-    make(root)
+    is_close = winner == "challenger" and float(score) < 66
+    assert ("by less than dpo_min_margin" in make(root)) is is_close
     learnt = [answer(row, "completion") for row in rows(root, "sft_completion")]
     assert learnt == ([turn["challenger"]] if bucket == "final" and winner == "challenger" else [])
     assert [row["messages"][-1]["content"] for row in rows(root, "sft_messages")] == learnt
@@ -113,7 +122,7 @@ def test_the_margin_is_a_setting(root):
         setting(root, f"dpo_min_margin = {margin}")
         make(root)
         assert sources(root, "dpo") == [f"t_{i}" for i in expected]
-        assert f"whose score is {margin} or more away from 50" in card(root)
+        assert f"whose score is {margin} or more away from 50, whoever won, or above" in card(root)
 
 
 def test_every_row_tells_where_it_comes_from(root):

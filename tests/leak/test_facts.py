@@ -97,6 +97,42 @@ def test_what_was_shown_or_is_the_turn_s_own_is_not(history, thought, command):
     assert certain(history, thought, command) == []
 
 
+BINDS = """for settle_account, b in x:
+with x() as settle_account:
+a, (settle_account, *b) = x
+    elif (settle_account := x()):
+except (A, B) as settle_account:
+case A(settle_account):
+def f(\\n    a,\\n    settle_account=g(1),\\n):
+f(lambda settle_account: 1)
+a = [\\n    1\\n    for settle_account in x\\n]
++async def f(*settle_account):
+b, settle_account := f()
+f = (a, settle_account) => {
+python3 -c 'a; settle_account, b = 1, 2'"""
+USES = """f(settle_account=1)
+from x import settle_account
+# for settle_account in x:
+settle_account(1)"""
+
+
+@pytest.mark.parametrize("code, found", [(code, text == USES) for text in (BINDS, USES)
+                                         for code in text.splitlines()])
+def test_a_name_that_the_turn_s_code_binds_is_its_own(code, found):
+    code = code.replace("\\n", "\n")
+    assert certain(BLIND, "I try it.", f"cat > x <<'E'\n{code}\nE") == [
+        ("name", "settle_account")] * found
+
+
+def test_a_part_of_a_longer_name_is_not_the_literal_nor_an_accessor_the_code():
+    pr = replace(PR, test_patch=TEST_PATCH.replace('"ann"', '"dormant_key"'),
+                 patch=PATCH.replace("        return entry.balance", "    @balance.setter"))
+    for command, n in (("echo dormant_key", 1), ("echo my_dormant_keys", 0),
+                       ("for dormant_key in x:", 0), ("grep -n @balance.setter x", 0)):
+        found = find_facts(BLIND, turn_of(command, "I look."), pr)
+        assert sum(one.certain for one in found) == n
+
+
 def test_facts_that_are_hints_alone_bar_nothing():
     found = find_facts(BLIND, turn_of("ls", "An `entry` may be frozen; 'ann' is one."), PR)
     assert found and not any(one.certain for one in found)

@@ -383,7 +383,7 @@ REFERENCE = {"mode": "reference", "reference_score": 40.0}
 
 
 @pytest.mark.parametrize("duel, n_unpriced, selector, shown", [
-    ({"accepted": False, "reasons": REASONS, "margin": 0.5, "lcb": -0.01}, 0,
+    ({"accepted": False, "reasons": REASONS, "margin": 0.5, "lcb": -2.0}, 0,
      ".outcome", "; ".join(REASONS)),
     (NO_NUMBERS, 0, ".outcome", "✗ Not accepted"), (NO_DUEL, 0, ".outcome", "✗ Not accepted"),
     (NO_DUEL, 0, "#turns", "No turn is judged yet."),

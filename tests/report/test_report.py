@@ -147,7 +147,7 @@ def test_every_number_of_the_report_is_what_the_records_give(tmp_path):
                       "all": ["75.8", "50.0 %", *["79.2"] * 4, "62.5"]}
     assert (points["challenger"], points["king"]) == ("75.83", "24.17")
     assert points["margin"].startswith("51.67, ") and points["LCB"].startswith(
-        f"{200 * duel['lcb']:.2f}, more than 0 wanted ")
+        f"{duel['lcb']:.2f}, more than 0 wanted ")
     assert counts(tmp_path).items() >= {
         "judged": "4", "every judge's verdict could be read": "2 (50.0 %)",
         "no verdict could be read (not exported)": "1"}.items()

@@ -277,6 +277,7 @@ def test_a_killed_run_goes_on_and_an_edited_king_is_run_again(tmp_path, fake_llm
     write_root(tmp_path)
     for i in (1, 2):
         write_answer(tmp_path, f"t_{i}", king=f"echo {i}; sleep {i - 1}")
+    write_json(tmp_path / "answer/_samples/t_2.json", {"samples": ["no block"]})
     process = start_script("run_turns.py", tmp_path, "--workers", 1)
     eventually(lambda: (tmp_path / "executed/t_1.json").exists())
     kill(process)
@@ -284,6 +285,8 @@ def test_a_killed_run_goes_on_and_an_edited_king_is_run_again(tmp_path, fake_llm
     assert "done 1, missing 1" in run_turns(tmp_path, "--status").stderr
     assert run_turns(tmp_path).returncode == 0
     assert (tmp_path / "executed/t_1.json").stat().st_mtime_ns == first
+    edit(tmp_path / "answer/_samples/t_2.json", samples=["none"])
+    assert "done 1, stale 1" in run_turns(tmp_path, "--status").stderr
     edit(tmp_path / "answer/t_2.json", king=turn_of("echo MARK"))
     assert "done 1, stale 1" in run_turns(tmp_path, "--status").stderr
     assert execution_of(tmp_path, "t_2", turn_of("echo MARK")) is None
