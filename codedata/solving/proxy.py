@@ -32,7 +32,7 @@ from codedata.errors import ItemFailed, start_thread
 from codedata.llm import Reply
 from codedata.llm.client import Client
 from codedata.llm.http import WRONG_SHAPE
-from codedata.records import Object, storable
+from codedata.records import Object, check_of, storable
 from codedata.run.talk import begin_step, current_step
 from codedata.sandbox import Result
 from codedata.sandbox.docker.sandbox import SandboxDocker
@@ -48,7 +48,8 @@ MAX_AT_ONCE = 4           # requests; further ones wait
 READ_S = 60.0             # seconds of silence in a request
 NO_LIMIT_S = 86_400.0
 PATHS = ("/v1/chat/completions", "/chat/completions")
-KEYS = ("name", "tool_calls", "tool_call_id")   # of a message, beside role and content
+CALLS = "tool_calls"
+KEYS = ("name", CALLS, "tool_call_id")   # of a message, beside role and content
 OVER = "the attempt is over"
 
 
@@ -152,12 +153,12 @@ class Proxy(ExitStack):
             request = orjson.loads(body)
             messages = storable([_message(**one) for one in request["messages"]])
             tools = storable(request.get("tools") or [])
-            # raises what is caught below where it has another form, or could not be kept
             check_nesting([messages, tools])
-            atif_of(messages, tools, "", {})
-            "".join(one["function"]["name"] for one in tools)
+            if fault := check_of("list[Message]")(messages) or check_of("Tools")(tools):
+                raise ValueError(fault)
+            atif_of(messages, tools, "", {})   # raises what is caught where it could not be kept
         except WRONG_SHAPE:
-            return 400, _error("this is no request for a chat completion")
+            return 400, _error("this is no request for a chat completion with texts alone")
         if not self._begin_call():
             return 403, _error(OVER)
         context = self._context.copy()
@@ -186,7 +187,7 @@ class Proxy(ExitStack):
 
     def _completion(self, messages: list[dict], tools: list[dict], reply: Reply) -> dict:
         """Note a reply, and return it as a chat completion."""
-        message = _message("assistant", reply.text or None, tool_calls=reply.tool_calls)
+        message = storable(_message("assistant", reply.text or None, tool_calls=reply.tool_calls))
         with self._lock:
             self.calls.append(reply.call)
             if len(messages) >= len(self._messages) - 1:
@@ -201,7 +202,14 @@ class Proxy(ExitStack):
 
 
 def _message(role: str, content: str | list | None = None, **more) -> dict:
-    """Return a message with what the API has of it, without the further keys of programs."""
+    """Return a message with what the API has of it, without the further keys of programs. Raise
+    LookupError, TypeError or ValueError for anything in it that is no text."""
+    parts = content if isinstance(content, list) else []
+    if any(part["type"] != "text" for part in parts):
+        raise ValueError("a part that is no text")
+    "".join([*(more.get(key) or "" for key in ("name", "tool_call_id")),
+             *(part["text"] for part in parts), *(one["id"] for one in more.get(CALLS) or ())])
+    content = [{"type": "text", "text": part["text"]} for part in parts] or content
     return {"role": role, "content": content} | {key: more[key] for key in KEYS if more.get(key)}
 
 
