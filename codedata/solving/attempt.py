@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -33,9 +34,12 @@ from codedata.records import (
     Object,
     Task,
     parse,
+    storable,
 )
 from codedata.run.stage import Reads, Stage, Writes
 from codedata.run.talk import begin_step
+from codedata.sandbox import OverLimit
+from codedata.sandbox.archives import UnsafeArchive
 from codedata.sandbox.copies import at_hand
 from codedata.sandbox.factory import SandboxFactory
 from codedata.solving.agents import Done, Nop, Own
@@ -87,13 +91,14 @@ def attempted(host: SandboxFactory, agent: Nop | Own, slug: str, until: list[int
         grader = grader_of(task, host, label)
         done = agent.attempt(task, grader)
         result = done.result
-        if result.cause in (FAILED, DIED):
-            # the same replies would end it again
-            if result.cause == DIED and log.served >= result.usage["calls"]:
-                log.discard()
+        if result.cause == FAILED or (result.cause == DIED and not done.why):
             raise ItemFailed(f"the attempt does not count: {result.error}", trial.instance_id)
         begin_step("grading")
-        grade = grader.grade(done.work)
+        grade = Grade(0.0, [], "", 0.0)
+        try:
+            grade = grade if done.why else grader.grade(done.work)
+        except (OverLimit, UnsafeArchive) as e:   # it would end so at every run
+            done = replace(done, why=f"its work cannot be graded: {e}")
     outcome = AttemptOutcome(
         task=trial.instance_id, kind=task.kind, content=trial.content, agent=slug,
         model=agent.settings.get("model", ""), settings=agent.settings, attempt=trial.attempt,
@@ -101,7 +106,8 @@ def attempted(host: SandboxFactory, agent: Nop | Own, slug: str, until: list[int
         usage={key: result.usage[key] for key in ("calls", "tokens_in", "tokens_out", "cost_usd")},
         seconds={"model": result.usage["model_seconds"], "verifier": round(grade.seconds, 1),
                  "agent": result.usage["seconds"], "all": round(time.monotonic() - started, 1)})
-    return Attempt(log.item, outcome, trajectory_of(result, log.item, outcome, task), done.patch)
+    trajectory = trajectory_of(result, log.item, outcome, task)
+    return Attempt(log.item, storable(outcome), storable(trajectory), done.patch)
 
 
 def trajectory_of(result: AgentResult, name: str, outcome: AttemptOutcome, task: Task) -> Object:
@@ -127,7 +133,7 @@ def _graded(task: Task, done: Done, grade: Grade) -> Object:
         status, why = CHEATED, read
     elif grade.reward >= 1.0:
         status, why = SOLVED, result.error
-    elif result.status == "success":
+    elif result.status == "success" or result.cause == DIED:
         status, why = WRONG, done.why
     else:
         status, why = STATUS_BY_CAUSE.get(result.cause, NO_SUBMISSION), result.error

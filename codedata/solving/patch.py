@@ -4,7 +4,7 @@ from __future__ import annotations
 import shlex
 
 from codedata.errors import ItemFailed
-from codedata.sandbox import OUTPUT_BYTES, Sandbox, SandboxDied
+from codedata.sandbox import OUTPUT_BYTES, OverLimit, Sandbox, SandboxDied
 from codedata.tasks.prove.grade import Grader
 
 # with new files, but not those that the project ignores; of what the agent has committed, too
@@ -17,13 +17,20 @@ def work_in(grader: Grader, sandbox: Sandbox) -> tuple[bytes | None, str | None,
     where there is no repository, or it is long or not text; why it cannot be packed, or "")."""
     work, why = None, ""
     try:
-        work = grader.packed(sandbox)
-    except SandboxDied:
-        raise
-    except ItemFailed as e:
-        why = e.what
+        try:
+            work = grader.packed(sandbox)
+        except SandboxDied:
+            raise
+        except ItemFailed as e:
+            why = e.what
+        return work, _patch_in(grader, sandbox), why
+    except OverLimit as e:
+        return None, None, e.what
+
+
+def _patch_in(grader: Grader, sandbox: Sandbox) -> str | None:
     commit = str(grader.task.about.get("task_commit") or "HEAD")
     done = sandbox.run(DIFF.replace("{workdir}", shlex.quote(grader.workdir)).replace(
         "{commit}", shlex.quote(commit)))
     is_text = done.ok and done.n_bytes <= OUTPUT_BYTES and "\ufffd" not in done.output
-    return work, done.output if is_text else None, why
+    return done.output if is_text else None

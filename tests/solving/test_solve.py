@@ -55,13 +55,22 @@ PLAYS = {"solved": [runs(SOLUTION), SUBMIT], "wrong": [runs("echo 1 > notes"), S
          "cheated": [runs("cat /solution/solve.sh"), runs(SOLUTION), SUBMIT],
          "broken": [runs("ls"), Status(500)]}
 
+FILL = "cat > total.py <<'END'\nimport time\nfor n in range(60): open(f'/app/{n}', 'wb').write(" \
+       "bytes(10**7))\ntime.sleep(15)\nEND"
+FORGE = """tar() { python3 -c "import sys, tarfile
+with tarfile.open(sys.argv[1], 'w') as out: out.addfile(tarfile.TarInfo('../total.py'))" $2; }"""
+LIMITED = {"full-disk": [runs("head -c 600M /dev/zero > big; sleep 20"), SUBMIT],
+           "full-when-graded": [runs(FILL), SUBMIT], "leads-out": [runs(FORGE), SUBMIT],
+           "sparse": [runs(f"truncate -s 1T /tmp/big; sleep 3\n{SOLUTION}"), SUBMIT]}
+
 
 def play(request):
     """Return the reply that is due to a request: that of its task after so many replies."""
     messages = request.body["messages"]
     name = messages[1]["content"].split()[-1].rstrip(".")
     n = sum(one["role"] == "assistant" for one in messages)
-    return PLAYS[name][min(n, len(PLAYS[name]) - 1)]
+    turns = (PLAYS | LIMITED)[name]
+    return turns[min(n, len(turns) - 1)]
 
 
 def write_tasks(root, *names: str) -> None:
@@ -106,6 +115,20 @@ def test_each_attempt_has_its_cause_and_more_attempts_replace_none(tmp_path, fak
     run_script("solve.py", tmp_path, *flags, "--n", 1, "--only", "broken", timeout_s=300)
     broken = outcomes(tmp_path)["broken 1"]
     assert (broken["status"], broken["replayed"], broken["usage"]["calls"]) == ("wrong", 1, 2)
+
+
+@pytest.mark.docker
+def test_what_dies_by_a_limit_or_hands_in_what_cannot_be_unpacked_is_wrong(tmp_path, fake_llm):
+    write_tasks(tmp_path, *LIMITED)
+    fake_llm.always(play)
+    said = run_script("solve.py", tmp_path, *flags_for(fake_llm, "--workers", 2), "--n", 1,
+                      "--disk-limit", "300MB", timeout_s=300)
+    assert said.returncode == 0, said.stderr
+    found = {one["task"]: (one["status"], one["reward"]) for one in outcomes(tmp_path).values()}
+    assert found == {name: ("wrong", 0.0) for name in LIMITED} | {"sparse": ("solved", 1.0)}
+    why = {one["task"]: one["why"] for one in outcomes(tmp_path).values()}
+    assert why["full-disk"].startswith("over the disk limit") and not why["sparse"]
+    assert "be graded: over the disk" in why["full-when-graded"] and "leads out" in why["leads-out"]
 
 
 def test_a_look_tells_of_other_settings_of_rates_and_of_tasks_that_are_not_there(tmp_path):

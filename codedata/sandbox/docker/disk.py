@@ -2,6 +2,7 @@
 left."""
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import threading
@@ -36,7 +37,7 @@ def start(target: Callable[[], None]) -> threading.Thread:
 
 class DiskWatch:
     """End a container that has written more than `limit` bytes in addition to its image. A sparse
-    file counts in full.
+    file counts by its blocks where the engine's storage can be read (as root), else in full.
 
     Few storage drivers support a quota, so the engine is asked how much was written: often near the
     limit, rarely far from it.
@@ -58,19 +59,35 @@ class DiskWatch:
                     break
                 wait_s = min(max(n_left / MAX_BYTES_PER_S, MIN_WAIT_S), MAX_WAIT_S)
 
+    def listed(self) -> int | None:
+        """Return the bytes of the files that the container has written, with sparse ones in full;
+        None if it is gone."""
+        listed = self._api.containers(size=True, filters={"id": self._id})
+        return sum(one.get("SizeRw") or 0 for one in listed) if listed else None
+
     def _room_left(self) -> int | None:
         """Return how many bytes the container may still write; None if it is gone, or has just been
         ended."""
-        listed = self._api.containers(size=True, filters={"id": self._id})
-        if not listed:
+        n_bytes = self.listed()
+        if n_bytes is None:
             return None
-        n_bytes = sum(container.get("SizeRw") or 0 for container in listed)
+        if n_bytes > self._limit:
+            n_bytes = self._on_disk(n_bytes)
         if n_bytes > self._limit:
             self.n_over = n_bytes
             self._api.kill(self._id)
             return None
         self._api.kill(self._id, ALIVE)
         return self._limit - n_bytes
+
+    def _on_disk(self, n_bytes: int) -> int:
+        """Return the bytes of the blocks that the files take; `n_bytes` if they cannot be read."""
+        upper = self._api.inspect_container(self._id)["GraphDriver"]["Data"].get("UpperDir", "")
+        if os.geteuid() or not os.path.isdir(upper):
+            return n_bytes
+        done = subprocess.run(["du", "-sB1", upper], capture_output=True, text=True,
+                              start_new_session=True)
+        return int(done.stdout.split()[0]) if done.stdout else n_bytes
 
 
 def remove_tree(root: Path) -> None:

@@ -29,7 +29,14 @@ import urllib3
 
 from codedata.disk.layouts import Program
 from codedata.errors import Interrupted, ItemFailed, Trouble
-from codedata.sandbox import SCRIPT_BASH_FUNC, ClosesAtExit, Result, SandboxDied, Script
+from codedata.sandbox import (
+    SCRIPT_BASH_FUNC,
+    ClosesAtExit,
+    OverLimit,
+    Result,
+    SandboxDied,
+    Script,
+)
 from codedata.sandbox.archives import BOUNDS, Bounds, Source, Stream, pack, parts_of, unpack
 from codedata.sandbox.copies import text_at
 from codedata.sandbox.docker import engine
@@ -119,6 +126,7 @@ class SandboxDocker(ClosesAtExit):
         self._shell = Shell(workdir, FOLDER, scripts, proxy, CA_PATH if ca_bundle else "")
         self._labels = labels(run_label) | {engine.KEEP: ""}
         self._networks: list[str] = []          # networks of the container: one or none
+        self._is_overdue = False                # it was ended with a command that outlived its time
         self._hits = Counter()                  # how often a limit was hit so far
         self._api = engine.connect()
         rights = {} if default_rights else RIGHTS
@@ -226,11 +234,14 @@ class SandboxDocker(ClosesAtExit):
         """Make an image of the container's current files and return its id. Without `keep` it is
         removed with the run. With `pauses`, nothing in the container runs meanwhile.
 
-        Scripts, state, proxy and CA bundle are not in the image.
+        Scripts, state, proxy and CA bundle are not in the image. Raise OverLimit for files over the
+        disk limit: in an image, sparse ones take their whole size.
         """
         changes = [f"WORKDIR {self.workdir}", f"USER {self.user}", 'CMD ["bash"]',
                    f"LABEL {engine.KEEP}={engine.KEPT if keep else ''}"]
         with self._named_end():
+            if (n_bytes := self._disk.listed() or 0) > self._disk_bytes:
+                raise OverLimit(f"over the disk limit: its files have {n_bytes:,} bytes")
             return engine.commit(self._api, self.id, image_name, changes, pauses)
 
     def differences(self) -> Iterator[tuple[str, bool]]:
@@ -279,7 +290,7 @@ class SandboxDocker(ClosesAtExit):
                 break
             self.end_all()   # the container is so full of processes that no other can start
         if not result.ok:     # the container is being ended
-            raise SandboxDied(self._why(_failure(result)))
+            raise self._death(_failure(result))
         lines = [line.rpartition(" ") for line in result.output.splitlines()]
         hits = Counter({name: int(n) for name, _, n in lines if name in self._limits})
         new = hits - self._hits   # only counts that have grown
@@ -325,6 +336,7 @@ class SandboxDocker(ClosesAtExit):
                     if has_ended.wait(min(left, LOOK_S)):
                         return
                 if not has_ended.is_set():
+                    self._is_overdue = signal == "KILL"
                     is_over.set()
                     self.end_all(signal)
 
@@ -345,21 +357,23 @@ class SandboxDocker(ClosesAtExit):
             if self._stop.is_set():
                 raise Interrupted() from e
             engine.connect()
-            raise SandboxDied(self._why(engine.reason(e))) from e
+            raise self._death(engine.reason(e)) from e
 
-    def _why(self, error: str) -> str:
+    def _death(self, error: str) -> SandboxDied:
         """Return why commands no longer run; `error` if no better reason is known."""
         if self._disk.n_over:
-            return (f"over the disk limit: {self._disk.n_over:,} bytes written, "
-                    f"{self._disk_bytes:,} allowed")
+            return OverLimit(f"over the disk limit: {self._disk.n_over:,} bytes written, "
+                             f"{self._disk_bytes:,} allowed")
+        if self._is_overdue:
+            return OverLimit("a command could not be ended when its time was over")
         state = self._state()
         if not state:
-            return f"the container is gone: {error}"
+            return SandboxDied(f"the container is gone: {error}")
         if state["OOMKilled"]:
-            return self._limits["memory oom_kill"]
+            return OverLimit(self._limits["memory oom_kill"])
         if not state["Running"]:
-            return f"the container ended with exit code {state['ExitCode']}"
-        return error
+            return SandboxDied(f"the container ended with exit code {state['ExitCode']}")
+        return SandboxDied(error)
 
     def _state(self) -> dict:
         """Return the container's state from the engine; {} if there is no container."""
