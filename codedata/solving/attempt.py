@@ -17,9 +17,10 @@ import codedata
 from codedata.agent import AgentResult
 from codedata.agent.loop import DIED, FAILED
 from codedata.audit.stage import check_builds_images
+from codedata.checks.intervals import wilson
 from codedata.conversation.atif import atif_of
 from codedata.disk.layouts import load_folder, to_json, write_atomic
-from codedata.disk.store import Store, all_readable
+from codedata.disk.store import Store
 from codedata.errors import ItemFailed
 from codedata.leak.forbidden import actions_of, forbidden_in
 from codedata.llm.replies import current_reply_log
@@ -30,7 +31,6 @@ from codedata.records import (
     WRONG,
     Attempt,
     AttemptOutcome,
-    Graded,
     Object,
     Task,
     parse,
@@ -48,7 +48,7 @@ from codedata.suites.environments import labelled
 from codedata.tasks.folder.folder import audited_digest
 from codedata.tasks.gold import commit_of
 from codedata.tasks.prove.grade import Grade, grader_of
-from codedata.tasks.rates import attempts_in, rates_by_agent
+from codedata.tasks.rates import attempts_in, rates_by_agent, rates_of
 from codedata.terminal import plural
 
 RATES = "_rates"
@@ -153,12 +153,21 @@ def price_of(root: Path, slug: str, n: int) -> str:
 
 
 def rates_in_words(root: Path) -> dict[str, str]:
-    """Return for each agent how its attempts ended, and the share that is solved."""
-    found = defaultdict(Counter)
-    for one in all_readable(root, Graded):
-        found[one.outcome["agent"]][one.outcome["status"]] += 1
-    return {agent: f"{', '.join(f'{status} {n}' for status, n in ends.most_common())}; "
-            f"{ends[SOLVED] / ends.total():.0%} solved" for agent, ends in sorted(found.items())}
+    """Return for each agent how its attempts ended, and the mean of its rates over tasks with an
+    interval of 95 %, which is too wide rather than too narrow if tasks have several attempts."""
+    ends, rates = defaultdict(Counter), defaultdict(list)
+    for attempts in attempts_in(root).values():
+        for agent, found in attempts.items():
+            ends[agent].update(one["status"] for one in found.values())
+            rates[agent].append(rates_of([*found.values()])["rate"])
+    words = {}
+    for agent, by_task in sorted(rates.items()):
+        low, high = wilson(fmean(by_task), len(by_task))
+        words[agent] = (
+            f"{', '.join(f'{status} {n}' for status, n in ends[agent].most_common())}; "
+            f"{fmean(by_task):.0%} solved ({low:.0%} to {high:.0%}), the mean of "
+            f"{plural(len(by_task), 'task')}")
+    return words
 
 
 def write_rates(root: Path) -> list[str]:

@@ -125,7 +125,7 @@ def test_what_dies_by_a_limit_or_hands_in_what_cannot_be_unpacked_is_wrong(tmp_p
                       "--disk-limit", "300MB", timeout_s=300)
     assert said.returncode == 0, said.stderr
     found = {one["task"]: (one["status"], one["reward"]) for one in outcomes(tmp_path).values()}
-    assert found == {name: ("wrong", 0.0) for name in LIMITED} | {"sparse": ("solved", 1.0)}
+    assert found == dict.fromkeys(LIMITED, ("wrong", 0.0)) | {"sparse": ("solved", 1.0)}
     why = {one["task"]: one["why"] for one in outcomes(tmp_path).values()}
     assert why["full-disk"].startswith("over the disk limit") and not why["sparse"]
     assert "be graded: over the disk" in why["full-when-graded"] and "leads out" in why["leads-out"]
@@ -139,8 +139,9 @@ def test_a_look_tells_of_other_settings_of_rates_and_of_tasks_that_are_not_there
         "solve.py", tmp_path, "--status").stderr
     table = run_script("status.py", tmp_path).stdout
     assert table.index("\nsolve ") < table.index("\nexport ")
-    assert "own-m-012345: solved 1, wrong 1; 50% solved" in run_script(
-        "status.py", tmp_path, "--summary").stdout
+    write_attempt(tmp_path, "other", status="wrong")
+    assert ("own-m-012345: wrong 2, solved 1; 25% solved (3% to 80%), the mean of 2 tasks"
+            in run_script("status.py", tmp_path, "--summary").stdout)
     gone = run_script("solve.py", tmp_path, "--tasks", tmp_path / "gone", "--dry-run")
     assert gone.returncode == 2 and "gone is not a folder" in gone.stderr
     others = run_script("audit.py", tmp_path / "task", "--tasks", tmp_path / "task", "--dry-run")
@@ -286,6 +287,13 @@ def test_exports_choose_tasks_by_how_often_models_solve_them(tmp_path):
         write_attempt(tmp_path, name, k, "solved", content, agent="gold-012345", model="")
     with (tmp_path / "chain.toml").open("a") as file:
         file.write("[export]\npass_rate = [0.1, 0.9]\nformats = ['harbor']\n")
+    assert run_script("export.py", tmp_path).returncode == 0
+    for k, status in enumerate(("solved", "wrong"), 1):   # of another agent
+        write_attempt(tmp_path, "none", k, status, "f" * 16, agent="own-n-012345", model="n")
+    several = run_script("export.py", tmp_path)
+    assert several.returncode == 2 and "Name one of own-m-012345, own-n-012345" in several.stderr
+    with (tmp_path / "chain.toml").open("a") as file:
+        file.write("pass_rate_agent = 'own-m-012345'\n")
     assert run_script("export.py", tmp_path).returncode == 0
     (task,) = json.loads((tmp_path / "export/harbor/manifest.json").read_text())["tasks"]
     assert task["name"] == "some" and task["rates"]["own-m-012345"]["rate"] == 0.5
