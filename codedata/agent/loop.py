@@ -14,7 +14,7 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import KW_ONLY, asdict, dataclass, replace
+from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -38,7 +38,7 @@ from codedata.llm.http import FLAGGED
 from codedata.records import storable
 from codedata.run.pool import trouble_of
 from codedata.run.talk import begin_step, current_step
-from codedata.sandbox import Result, Sandbox, SandboxDied
+from codedata.sandbox import Sandbox, SandboxDied
 from codedata.terminal import say
 from codedata.texts import displayed, printable
 
@@ -46,7 +46,6 @@ EMPTY_REPLIES = 2        # first replies without an action, after which the text
 ANSWERS_IN_PROSE = 2     # in a row: the last one is taken as the answer
 SAME_FAILURES = 3        # in a row of one action: the model is advised, the action not run again
 MALFORMED_REPLIES = 8    # in a row: the run ends
-MIN_LEFT_S = 1.0         # for a command of a reply that came when max_seconds was reached
 SAVED_IN = "~/agent_output"   # in the sandbox: whole texts of shortened observations
 REFUSES_TOOLS = re.compile("tool|function", re.IGNORECASE)
 FAILED, DIED = "failed", "died"   # causes: the endpoint or engine failed, the sandbox died
@@ -161,24 +160,6 @@ class Agent:
         return run.save()
 
 
-class _UntilThen:
-    """Pass all on to a sandbox, but end a command that still runs at a time.monotonic()."""
-
-    def __init__(self, sandbox: Sandbox, end: float):
-        self._sandbox, self._end = sandbox, end
-
-    def __getattr__(self, name: str):
-        return getattr(self._sandbox, name)
-
-    def run(self, command: str, *, timeout_s: float = 120.0,
-            env: dict[str, str] | None = None) -> Result:
-        left_s = max(self._end - time.monotonic(), MIN_LEFT_S)
-        result = self._sandbox.run(command, timeout_s=min(timeout_s, left_s), env=env)
-        if result.timed_out and left_s < timeout_s:
-            return replace(result, timed_out=False, limit_hit="max_seconds is reached")
-        return result
-
-
 class _Run:
     """Hold the state of one run of an agent."""
 
@@ -187,9 +168,6 @@ class _Run:
         self.task = task
         self.tools = agent.tool_by_name
         self.started = time.monotonic()
-        self.sandbox = agent.sandbox
-        if agent.max_seconds:
-            self.sandbox = _UntilThen(agent.sandbox, self.started + agent.max_seconds)
         self.outcome: tuple[str, str, str] | None = None   # (status, answer, error), once it ends
         self.handed_in = False
         self.cause = ""
@@ -333,9 +311,13 @@ class _Run:
 
     def _use(self, tool: Tool, arguments: dict) -> str | Stop:
         """Return the tool's result. An exception of the tool becomes its result, unless it stops
-        more than this item, or the sandbox has ended."""
+        more than this item, or the sandbox has ended. A command ends when max_seconds is over."""
+        asked_s = arguments.get("timeout_s") or getattr(tool.function, "timeout_s", 0)
+        left_s = self.started + self.agent.max_seconds - time.monotonic()
+        if self.agent.max_seconds and asked_s > left_s:
+            arguments = {**arguments, "timeout_s": max(1, int(left_s))}
         outcomes = []
-        trouble = trouble_of(lambda: outcomes.append(tool(self.sandbox, arguments)), say)
+        trouble = trouble_of(lambda: outcomes.append(tool(self.agent.sandbox, arguments)), say)
         if not trouble:
             return outcomes[0]
         self.agent.sandbox.run("true")   # raises if the sandbox itself has ended

@@ -6,13 +6,13 @@ hints at the gold.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from codedata.checks.intervals import at_most, wilson
 from codedata.disk.store import Store
-from codedata.errors import BrokenRecord, Trouble
+from codedata.errors import BrokenRecord
 from codedata.records import (
     AUDIT_RESULTS,
     FAILED,
@@ -24,7 +24,6 @@ from codedata.records import (
 )
 from codedata.settings import ExportSettings
 from codedata.tasks.folder.folder import Problem, audited_digest, rivals_digest
-from codedata.tasks.rates import Attempts, rates_of_models
 from codedata.terminal import plural
 from codedata.texts import printable
 
@@ -94,29 +93,20 @@ def audit_problem(audited_only: bool, audit: TaskAudit | None) -> Problem | None
     return None
 
 
-def rated_agent(settings: ExportSettings, attempts: Iterable[Attempts]) -> str:
-    """Return the agent whose rates have to lie in [export] pass_rate; "" if it is not set. Raise
-    Trouble if that is none, or one of several."""
-    agents = sorted({agent for one in attempts for agent in rates_of_models(one)})
-    named = [agent for agent in agents if settings.pass_rate_agent in ("", agent)]
-    if not settings.pass_rate or not agents:
-        return ""
-    if len(named) != 1:
-        raise Trouble(f"is {settings.pass_rate_agent!r}.", "[export] pass_rate_agent",
-                      f"Name one of {', '.join(agents)}.")
-    return named[0]
-
-
-def rate_problem(wanted: tuple[float, ...], agent: str, rates: Object) -> Problem | None:
-    """Return why a task with these rates of models is not exported, or None: that of the agent has
-    to lie in [export] pass_rate, if that is set."""
-    if not wanted:
+def rate_problem(settings: ExportSettings, rates: Object) -> Problem | None:
+    """Return why a task with these rates of models is not exported, or None: that of [export]
+    pass_rate_agent has to lie in pass_rate, if that is set."""
+    found = {agent: one["rate"] for agent, one in rates.items()
+             if settings.pass_rate_agent in ("", agent)}
+    shown = ", ".join(f"{agent} {rate:.2f}" for agent, rate in found.items())
+    if not settings.pass_rate:
         return None
-    if agent not in rates:
-        return "no attempts", (f"attempt/ has none of {agent or 'a model'} at it as it is now: run "
-                               "python solve.py")
-    rate = rates[agent]["rate"]
-    return None if wanted[0] <= rate <= wanted[-1] else ("pass rate", f"{agent} {rate:.2f}")
+    if not found:
+        return "no attempts", "attempt/ has none of a model at it as it is now: run python solve.py"
+    if len(found) > 1:
+        return "rates of several agents", f"name one in [export] pass_rate_agent: {shown}"
+    rate, = found.values()
+    return None if settings.pass_rate[0] <= rate <= settings.pass_rate[-1] else ("pass rate", shown)
 
 
 # the card ----------------------------------------------------------------------------------------

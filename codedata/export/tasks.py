@@ -23,7 +23,6 @@ from codedata.export.audits import (
     audit_section,
     figures_of,
     rate_problem,
-    rated_agent,
 )
 from codedata.export.card import listed
 from codedata.export.collect import UNKNOWN, ExportRules, LeftOutLog
@@ -167,7 +166,6 @@ def read_tasks(root: Path, settings: ExportSettings, rules: ExportRules,
                left_out: LeftOutLog) -> TaskOrigins:
     """Return the tasks of a root. What cannot be read is named on the screen."""
     store, audits, attempts = Store(root, Task).open(), Audits(root), attempts_in(root)
-    agent = rated_agent(settings, attempts.values())
     read = TaskOrigins(root / "export", settings, left_out, store)
     broken = [*store.broken]
     for name in store.names():
@@ -177,7 +175,7 @@ def read_tasks(root: Path, settings: ExportSettings, rules: ExportRules,
             audit = None if problem else audits.of(task)
             rates = rates_of_models(attempts.get((name, audited_digest(task)), {}))
             problem = problem or audit_problem(settings.audited_only, audit) or rate_problem(
-                settings.pass_rate, agent, rates)
+                settings, rates)
         except BrokenRecord as e:
             broken.append(e)
             problem = "broken record", e.what

@@ -107,7 +107,7 @@ def attempted(host: SandboxFactory, agent: Nop | Own, slug: str, until: list[int
         seconds={"model": result.usage["model_seconds"], "verifier": round(grade.seconds, 1),
                  "agent": result.usage["seconds"], "all": round(time.monotonic() - started, 1)})
     trajectory = trajectory_of(result, log.item, outcome, task)
-    return Attempt(log.item, storable(outcome), storable(trajectory), done.patch)
+    return Attempt(*storable([log.item, outcome, trajectory]), done.patch)
 
 
 def trajectory_of(result: AgentResult, name: str, outcome: AttemptOutcome, task: Task) -> Object:
@@ -155,18 +155,16 @@ def price_of(root: Path, slug: str, n: int) -> str:
 def rates_in_words(root: Path) -> dict[str, str]:
     """Return for each agent how its attempts ended, and the mean of its rates over tasks with an
     interval of 95 %, which is too wide rather than too narrow if tasks have several attempts."""
-    ends, rates = defaultdict(Counter), defaultdict(list)
+    ends, rates, words = defaultdict(Counter), defaultdict(list), {}
     for attempts in attempts_in(root).values():
         for agent, found in attempts.items():
             ends[agent].update(one["status"] for one in found.values())
             rates[agent].append(rates_of([*found.values()])["rate"])
-    words = {}
-    for agent, by_task in sorted(rates.items()):
-        low, high = wilson(fmean(by_task), len(by_task))
-        words[agent] = (
-            f"{', '.join(f'{status} {n}' for status, n in ends[agent].most_common())}; "
-            f"{fmean(by_task):.0%} solved ({low:.0%} to {high:.0%}), the mean of "
-            f"{plural(len(by_task), 'task')}")
+    for agent, found in sorted(rates.items()):
+        low, high = wilson(fmean(found), len(found))
+        words[agent] = (f"{', '.join(f'{status} {n}' for status, n in ends[agent].most_common())}; "
+                        f"{fmean(found):.0%} solved ({low:.0%} to {high:.0%}), the mean of "
+                        f"{plural(len(found), 'task')}")
     return words
 
 

@@ -48,8 +48,7 @@ MAX_AT_ONCE = 4           # requests; further ones wait
 READ_S = 60.0             # seconds of silence in a request
 NO_LIMIT_S = 86_400.0
 PATHS = ("/v1/chat/completions", "/chat/completions")
-CALLS = "tool_calls"
-KEYS = ("name", CALLS, "tool_call_id")   # of a message, beside role and content
+KEYS = ("name", "tool_calls", "tool_call_id")   # of a message, beside role and content
 OVER = "the attempt is over"
 
 
@@ -202,14 +201,14 @@ class Proxy(ExitStack):
 
 
 def _message(role: str, content: str | list | None = None, **more) -> dict:
-    """Return a message with what the API has of it, without the further keys of programs. Raise
-    LookupError, TypeError or ValueError for anything in it that is no text."""
-    parts = content if isinstance(content, list) else []
-    if any(part["type"] != "text" for part in parts):
-        raise ValueError("a part that is no text")
-    "".join([*(more.get(key) or "" for key in ("name", "tool_call_id")),
-             *(part["text"] for part in parts), *(one["id"] for one in more.get(CALLS) or ())])
-    content = [{"type": "text", "text": part["text"]} for part in parts] or content
+    """Return a message with what the API has of it, without the further keys of programs. Raise one
+    of WRONG_SHAPE for a part of its content that is no text."""
+    if isinstance(content, list):
+        if any(part["type"] != "text" for part in content):
+            raise ValueError("a part that is no text")
+        content = "".join(part["text"] for part in content)
+    elif content is None and not more.get("tool_calls"):
+        content = ""
     return {"role": role, "content": content} | {key: more[key] for key in KEYS if more.get(key)}
 
 

@@ -53,15 +53,14 @@ PLAYS = {"solved": [runs(SOLUTION), SUBMIT], "wrong": [runs("echo 1 > notes"), S
          "out-of-context": [Status(400, {"error": {"message": "maximum context length"}})],
          "refused": [Say("", finish_reason="content_filter")],
          "cheated": [runs("cat /solution/solve.sh"), runs(SOLUTION), SUBMIT],
+         "full-disk": [runs("yes > big")],
+         "full-when-graded": [
+             runs("""echo 'import os; os.system("yes > /app/big")' > total.py"""), SUBMIT],
+         "leads-out": [runs("tar() { command tar -cPf $2 ../app/total.py; }"), SUBMIT],
+         "sparse": [runs(f"truncate -s 1T /tmp/big; sleep 3\n{SOLUTION}"), SUBMIT],
          "broken": [runs("ls"), Status(500)]}
-
-FILL = "cat > total.py <<'END'\nimport time\nfor n in range(60): open(f'/app/{n}', 'wb').write(" \
-       "bytes(10**7))\ntime.sleep(15)\nEND"
-FORGE = """tar() { python3 -c "import sys, tarfile
-with tarfile.open(sys.argv[1], 'w') as out: out.addfile(tarfile.TarInfo('../total.py'))" $2; }"""
-LIMITED = {"full-disk": [runs("head -c 600M /dev/zero > big; sleep 20"), SUBMIT],
-           "full-when-graded": [runs(FILL), SUBMIT], "leads-out": [runs(FORGE), SUBMIT],
-           "sparse": [runs(f"truncate -s 1T /tmp/big; sleep 3\n{SOLUTION}"), SUBMIT]}
+LIMITED = {"full-disk": "over the disk limit", "leads-out": "leads out",
+           "full-when-graded": "be graded: over the disk limit"}   # they are wrong: why
 
 
 def play(request):
@@ -69,8 +68,7 @@ def play(request):
     messages = request.body["messages"]
     name = messages[1]["content"].split()[-1].rstrip(".")
     n = sum(one["role"] == "assistant" for one in messages)
-    turns = (PLAYS | LIMITED)[name]
-    return turns[min(n, len(turns) - 1)]
+    return PLAYS[name][min(n, len(PLAYS[name]) - 1)]
 
 
 def write_tasks(root, *names: str) -> None:
@@ -90,12 +88,15 @@ def outcomes(root) -> dict[str, dict]:
 def test_each_attempt_has_its_cause_and_more_attempts_replace_none(tmp_path, fake_llm):
     write_tasks(tmp_path, *PLAYS)
     fake_llm.always(play)
-    flags = flags_for(fake_llm, "--workers", 2)
+    flags = flags_for(fake_llm, "--workers", 2, "--disk-limit", "300MB")
     said = run_script("solve.py", tmp_path, *flags, "--n", 1, timeout_s=300)
     assert said.returncode == 1 and "failed 1" in said.stderr and "does not count" in said.stderr
     found = outcomes(tmp_path)
     assert {name.rpartition(" ")[0]: one["status"].replace(" ", "-")
-            for name, one in found.items()} == {name: name for name in PLAYS if name != "broken"}
+            for name, one in found.items()} == {
+                name: name for name in PLAYS if name != "broken"} | dict.fromkeys(
+                    LIMITED, "wrong") | {"sparse": "solved"}
+    assert all(why in found[f"{name} 1"]["why"] for name, why in LIMITED.items())
     assert [found[f"{name} 1"]["reward"] for name in ("solved", "wrong", "cheated")] == [1, 0, 1]
     usage = found["solved 1"]["usage"]
     assert usage == {"calls": 2, "tokens_in": 200, "tokens_out": 40, "cost_usd": 2.0}
@@ -110,25 +111,11 @@ def test_each_attempt_has_its_cause_and_more_attempts_replace_none(tmp_path, fak
     assert "status.py --html" in again.stderr
     assert fake_llm.n_requests == paid + 2 and outcomes(tmp_path)["solved 1"] == found["solved 1"]
     dry = run_script("solve.py", tmp_path, *flags, "--n", 4, "--only", "solved", "--dry-run")
-    assert "calls, " in dry.stderr and "by the mean of 8 attempts" in dry.stderr
+    assert "calls, " in dry.stderr and "by the mean of 12 attempts" in dry.stderr
     fake_llm.always(lambda request: SUBMIT)   # the endpoint is back
     run_script("solve.py", tmp_path, *flags, "--n", 1, "--only", "broken", timeout_s=300)
     broken = outcomes(tmp_path)["broken 1"]
     assert (broken["status"], broken["replayed"], broken["usage"]["calls"]) == ("wrong", 1, 2)
-
-
-@pytest.mark.docker
-def test_what_dies_by_a_limit_or_hands_in_what_cannot_be_unpacked_is_wrong(tmp_path, fake_llm):
-    write_tasks(tmp_path, *LIMITED)
-    fake_llm.always(play)
-    said = run_script("solve.py", tmp_path, *flags_for(fake_llm, "--workers", 2), "--n", 1,
-                      "--disk-limit", "300MB", timeout_s=300)
-    assert said.returncode == 0, said.stderr
-    found = {one["task"]: (one["status"], one["reward"]) for one in outcomes(tmp_path).values()}
-    assert found == dict.fromkeys(LIMITED, ("wrong", 0.0)) | {"sparse": ("solved", 1.0)}
-    why = {one["task"]: one["why"] for one in outcomes(tmp_path).values()}
-    assert why["full-disk"].startswith("over the disk limit") and not why["sparse"]
-    assert "be graded: over the disk" in why["full-when-graded"] and "leads out" in why["leads-out"]
 
 
 def test_a_look_tells_of_other_settings_of_rates_and_of_tasks_that_are_not_there(tmp_path):
@@ -151,19 +138,19 @@ def test_a_look_tells_of_other_settings_of_rates_and_of_tasks_that_are_not_there
 @pytest.mark.docker
 def test_a_killed_attempt_goes_on_from_its_kept_replies(tmp_path, fake_llm):
     write_tasks(tmp_path, "solved")
-    fake_llm.script(PLAYS["solved"][0], HANG)
+    fake_llm.script(runs("date +%T.%N; ls -la /run"), PLAYS["solved"][0], HANG)
     flags = flags_for(fake_llm, "--n", 1)
     process = start_script("solve.py", tmp_path, *flags)
-    fake_llm.wait_for(2)
+    fake_llm.wait_for(3, timeout_s=90)
     kill(process)
     assert not [*tmp_path.glob("attempt/[!_]*")]
     fake_llm.script(SUBMIT)
     assert finish(start_script("solve.py", tmp_path, *flags), 120).returncode == 0
     outcome = outcomes(tmp_path)["solved 1"]
-    assert (outcome["status"], outcome["replayed"], outcome["usage"]["calls"]) == ("solved", 1, 2)
-    assert fake_llm.n_requests == 3   # the one in flight is paid twice
+    assert (outcome["status"], outcome["replayed"], outcome["usage"]["calls"]) == ("solved", 2, 3)
+    assert fake_llm.n_requests == 4   # the one in flight is paid twice
     lines = [*read_lines(tmp_path / "attempt/_ledger.jsonl")]
-    assert sum(len(line.get("calls", ())) for line in lines) == 2
+    assert sum(len(line.get("calls", ())) for line in lines) == 3
     left = engine.connect().containers(all=True, filters={"label": process_labels.RUN})
     assert not [one for one in left if "attempt-solved-" in one["Labels"][process_labels.RUN]]
 
@@ -288,16 +275,15 @@ def test_exports_choose_tasks_by_how_often_models_solve_them(tmp_path):
     with (tmp_path / "chain.toml").open("a") as file:
         file.write("[export]\npass_rate = [0.1, 0.9]\nformats = ['harbor']\n")
     assert run_script("export.py", tmp_path).returncode == 0
-    for k, status in enumerate(("solved", "wrong"), 1):   # of another agent
-        write_attempt(tmp_path, "none", k, status, "f" * 16, agent="own-n-012345", model="n")
-    several = run_script("export.py", tmp_path)
-    assert several.returncode == 2 and "Name one of own-m-012345, own-n-012345" in several.stderr
+    write_attempt(tmp_path, "some", 1, "wrong", content, agent="own-n-012345", model="n")
+    assert run_script("export.py", tmp_path).returncode == 0
+    assert "several agents" in (tmp_path / "export/left_out.jsonl").read_text()
     with (tmp_path / "chain.toml").open("a") as file:
         file.write("pass_rate_agent = 'own-m-012345'\n")
     assert run_script("export.py", tmp_path).returncode == 0
     (task,) = json.loads((tmp_path / "export/harbor/manifest.json").read_text())["tasks"]
     assert task["name"] == "some" and task["rates"]["own-m-012345"]["rate"] == 0.5
-    assert task["rates"].keys() == {"own-m-012345"}
+    assert task["rates"].keys() == {"own-m-012345", "own-n-012345"}
     assert "1 task: 1 are solved" in (tmp_path / "export/harbor/README.md").read_text()
     left = [*read_lines(tmp_path / "export/left_out.jsonl")]
     assert {one["name"]: one["reason"] for one in left} == {

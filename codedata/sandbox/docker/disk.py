@@ -2,7 +2,6 @@
 left."""
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import threading
@@ -45,6 +44,7 @@ class DiskWatch:
 
     def __init__(self, api, container_id: str, limit: int):
         self.n_over = 0                    # bytes written when it was ended
+        self.n_in_full = 0                 # at the last look, with sparse files in full
         self.stopped = threading.Event()   # the container need not be watched any more
         self._api = api
         self._id = container_id
@@ -59,18 +59,13 @@ class DiskWatch:
                     break
                 wait_s = min(max(n_left / MAX_BYTES_PER_S, MIN_WAIT_S), MAX_WAIT_S)
 
-    def listed(self) -> int | None:
-        """Return the bytes of the files that the container has written, with sparse ones in full;
-        None if it is gone."""
-        listed = self._api.containers(size=True, filters={"id": self._id})
-        return sum(one.get("SizeRw") or 0 for one in listed) if listed else None
-
     def _room_left(self) -> int | None:
         """Return how many bytes the container may still write; None if it is gone, or has just been
         ended."""
-        n_bytes = self.listed()
-        if n_bytes is None:
+        listed = self._api.containers(size=True, filters={"id": self._id})
+        if not listed:
             return None
+        self.n_in_full = n_bytes = sum(container.get("SizeRw") or 0 for container in listed)
         if n_bytes > self._limit:
             n_bytes = self._on_disk(n_bytes)
         if n_bytes > self._limit:
@@ -83,11 +78,9 @@ class DiskWatch:
     def _on_disk(self, n_bytes: int) -> int:
         """Return the bytes of the blocks that the files take; `n_bytes` if they cannot be read."""
         upper = self._api.inspect_container(self._id)["GraphDriver"]["Data"].get("UpperDir", "")
-        if os.geteuid() or not os.path.isdir(upper):
-            return n_bytes
         done = subprocess.run(["du", "-sB1", upper], capture_output=True, text=True,
                               start_new_session=True)
-        return int(done.stdout.split()[0]) if done.stdout else n_bytes
+        return n_bytes if done.returncode else int(done.stdout.split()[0])
 
 
 def remove_tree(root: Path) -> None:

@@ -230,18 +230,21 @@ class SandboxDocker(ClosesAtExit):
                 engine.drop_network(self._api, self._networks.pop())
                 self._bash(NAMES_AWAY)
 
-    def commit(self, image_name: str, keep: bool = True, pauses: bool = True) -> str:
+    def commit(self, image_name: str, keep: bool = True, pauses: bool = True,
+               path: str = "") -> str:
         """Make an image of the container's current files and return its id. Without `keep` it is
-        removed with the run. With `pauses`, nothing in the container runs meanwhile.
+        removed with the run. With `pauses`, nothing in the container runs meanwhile. `path` becomes
+        its PATH.
 
         Scripts, state, proxy and CA bundle are not in the image. Raise OverLimit for files over the
         disk limit: in an image, sparse ones take their whole size.
         """
         changes = [f"WORKDIR {self.workdir}", f"USER {self.user}", 'CMD ["bash"]',
                    f"LABEL {engine.KEEP}={engine.KEPT if keep else ''}"]
+        changes += [f'ENV PATH="{path}"'] if path else []
         with self._named_end():
-            if (n_bytes := self._disk.listed() or 0) > self._disk_bytes:
-                raise OverLimit(f"over the disk limit: its files have {n_bytes:,} bytes")
+            if self._disk.n_in_full > self._disk_bytes:
+                raise OverLimit(f"over the disk limit: files of {self._disk.n_in_full:,} bytes")
             return engine.commit(self._api, self.id, image_name, changes, pauses)
 
     def differences(self) -> Iterator[tuple[str, bool]]:
