@@ -348,7 +348,7 @@ class ExportSettings:
     harbor_network: str = one_of("auto", "public", "no-network", "compose")   # docs/exports.md
     audited_only: bool = False          # leave out tasks without an audit, and those that fail it
     pass_rate: tuple[float, ...] = ()   # [low, high]: tasks that an agent solves so often
-    pass_rate_agent: str = ""           # as attempt/ names it; empty: the only one of a model
+    pass_rate_agent: str = ""           # as attempt/ names it; empty: any of a model
     secrets_in_tests: bool = False      # keep tasks whose tests have what looks like a credential
 
 

@@ -315,7 +315,7 @@ class _Run:
         asked_s = arguments.get("timeout_s") or getattr(tool.function, "timeout_s", 0)
         left_s = self.started + self.agent.max_seconds - time.monotonic()
         if self.agent.max_seconds and asked_s > left_s:
-            arguments = {**arguments, "timeout_s": max(1, int(left_s))}
+            arguments = {**arguments, "timeout_s": max(1, left_s)}
         outcomes = []
         trouble = trouble_of(lambda: outcomes.append(tool(self.agent.sandbox, arguments)), say)
         if not trouble:

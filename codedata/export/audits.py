@@ -22,7 +22,6 @@ from codedata.records import (
     Task,
     TaskAudit,
 )
-from codedata.settings import ExportSettings
 from codedata.tasks.folder.folder import Problem, audited_digest, rivals_digest
 from codedata.terminal import plural
 from codedata.texts import printable
@@ -93,20 +92,15 @@ def audit_problem(audited_only: bool, audit: TaskAudit | None) -> Problem | None
     return None
 
 
-def rate_problem(settings: ExportSettings, rates: Object) -> Problem | None:
-    """Return why a task with these rates of models is not exported, or None: that of [export]
-    pass_rate_agent has to lie in pass_rate, if that is set."""
-    found = {agent: one["rate"] for agent, one in rates.items()
-             if settings.pass_rate_agent in ("", agent)}
-    shown = ", ".join(f"{agent} {rate:.2f}" for agent, rate in found.items())
-    if not settings.pass_rate:
+def rate_problem(wanted: tuple[float, ...], named: str, rates: Object) -> Problem | None:
+    """Return why a task with these rates of models is not exported, or None: that of the
+    `named` agent ("": of any) has to lie in [export] pass_rate, if that is set."""
+    found = {agent: one["rate"] for agent, one in rates.items() if named in ("", agent)}
+    if not wanted or any(wanted[0] <= rate <= wanted[-1] for rate in found.values()):
         return None
     if not found:
         return "no attempts", "attempt/ has none of a model at it as it is now: run python solve.py"
-    if len(found) > 1:
-        return "rates of several agents", f"name one in [export] pass_rate_agent: {shown}"
-    rate, = found.values()
-    return None if settings.pass_rate[0] <= rate <= settings.pass_rate[-1] else ("pass rate", shown)
+    return "pass rate", ", ".join(f"{agent} {rate:.2f}" for agent, rate in found.items())
 
 
 # the card ----------------------------------------------------------------------------------------

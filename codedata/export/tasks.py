@@ -175,7 +175,7 @@ def read_tasks(root: Path, settings: ExportSettings, rules: ExportRules,
             audit = None if problem else audits.of(task)
             rates = rates_of_models(attempts.get((name, audited_digest(task)), {}))
             problem = problem or audit_problem(settings.audited_only, audit) or rate_problem(
-                settings, rates)
+                settings.pass_rate, settings.pass_rate_agent, rates)
         except BrokenRecord as e:
             broken.append(e)
             problem = "broken record", e.what

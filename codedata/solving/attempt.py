@@ -34,7 +34,6 @@ from codedata.records import (
     Object,
     Task,
     parse,
-    storable,
 )
 from codedata.run.stage import Reads, Stage, Writes
 from codedata.run.talk import begin_step
@@ -48,7 +47,7 @@ from codedata.suites.environments import labelled
 from codedata.tasks.folder.folder import audited_digest
 from codedata.tasks.gold import commit_of
 from codedata.tasks.prove.grade import Grade, grader_of
-from codedata.tasks.rates import attempts_in, rates_by_agent, rates_of
+from codedata.tasks.rates import attempts_in, rates_by_agent
 from codedata.terminal import plural
 
 RATES = "_rates"
@@ -106,8 +105,7 @@ def attempted(host: SandboxFactory, agent: Nop | Own, slug: str, until: list[int
         usage={key: result.usage[key] for key in ("calls", "tokens_in", "tokens_out", "cost_usd")},
         seconds={"model": result.usage["model_seconds"], "verifier": round(grade.seconds, 1),
                  "agent": result.usage["seconds"], "all": round(time.monotonic() - started, 1)})
-    trajectory = trajectory_of(result, log.item, outcome, task)
-    return Attempt(*storable([log.item, outcome, trajectory]), done.patch)
+    return Attempt(log.item, outcome, trajectory_of(result, log.item, outcome, task), done.patch)
 
 
 def trajectory_of(result: AgentResult, name: str, outcome: AttemptOutcome, task: Task) -> Object:
@@ -155,17 +153,15 @@ def price_of(root: Path, slug: str, n: int) -> str:
 def rates_in_words(root: Path) -> dict[str, str]:
     """Return for each agent how its attempts ended, and the mean of its rates over tasks with an
     interval of 95 %, which is too wide rather than too narrow if tasks have several attempts."""
-    ends, rates, words = defaultdict(Counter), defaultdict(list), {}
+    ends, rates = defaultdict(Counter), defaultdict(list)
     for attempts in attempts_in(root).values():
-        for agent, found in attempts.items():
-            ends[agent].update(one["status"] for one in found.values())
-            rates[agent].append(rates_of([*found.values()])["rate"])
-    for agent, found in sorted(rates.items()):
-        low, high = wilson(fmean(found), len(found))
-        words[agent] = (f"{', '.join(f'{status} {n}' for status, n in ends[agent].most_common())}; "
-                        f"{fmean(found):.0%} solved ({low:.0%} to {high:.0%}), the mean of "
-                        f"{plural(len(found), 'task')}")
-    return words
+        for agent, found in rates_by_agent(attempts).items():
+            ends[agent].update(one["status"] for one in attempts[agent].values())
+            rates[agent].append(found["rate"])
+    return {agent: f"{', '.join(f'{status} {n}' for status, n in ends[agent].most_common())}; "
+            f"{fmean(found):.0%} solved ({low:.0%} to {high:.0%}), the mean of "
+            f"{plural(len(found), 'task')}" for agent, found in sorted(rates.items())
+            for low, high in [wilson(fmean(found), len(found))]}
 
 
 def write_rates(root: Path) -> list[str]:

@@ -17,20 +17,15 @@ def work_in(grader: Grader, sandbox: Sandbox) -> tuple[bytes | None, str | None,
     where there is no repository, or it is long or not text; why it cannot be packed, or "")."""
     work, why = None, ""
     try:
-        try:
-            work = grader.packed(sandbox)
-        except SandboxDied:
-            raise
-        except ItemFailed as e:
-            why = e.what
-        return work, _patch_in(grader, sandbox), why
+        work = grader.packed(sandbox)
     except OverLimit as e:
         return None, None, e.what
-
-
-def _patch_in(grader: Grader, sandbox: Sandbox) -> str | None:
+    except SandboxDied:
+        raise
+    except ItemFailed as e:
+        why = e.what
     commit = str(grader.task.about.get("task_commit") or "HEAD")
     done = sandbox.run(DIFF.replace("{workdir}", shlex.quote(grader.workdir)).replace(
         "{commit}", shlex.quote(commit)))
     is_text = done.ok and done.n_bytes <= OUTPUT_BYTES and "\ufffd" not in done.output
-    return done.output if is_text else None
+    return work, done.output if is_text else None, why

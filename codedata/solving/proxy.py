@@ -153,8 +153,8 @@ class Proxy(ExitStack):
             messages = storable([_message(**one) for one in request["messages"]])
             tools = storable(request.get("tools") or [])
             check_nesting([messages, tools])
-            if fault := check_of("list[Message]")(messages) or check_of("Tools")(tools):
-                raise ValueError(fault)
+            if check_of("list[Message]")(messages) or check_of("Tools")(tools):
+                raise ValueError
             atif_of(messages, tools, "", {})   # raises what is caught where it could not be kept
         except WRONG_SHAPE:
             return 400, _error("this is no request for a chat completion with texts alone")
@@ -203,12 +203,9 @@ class Proxy(ExitStack):
 def _message(role: str, content: str | list | None = None, **more) -> dict:
     """Return a message with what the API has of it, without the further keys of programs. Raise one
     of WRONG_SHAPE for a part of its content that is no text."""
-    if isinstance(content, list):
-        if any(part["type"] != "text" for part in content):
-            raise ValueError("a part that is no text")
-        content = "".join(part["text"] for part in content)
-    elif content is None and not more.get("tool_calls"):
-        content = ""
+    if isinstance(content, list):   # a LookupError for a part of another type
+        content = "".join({"text": part["text"]}[part["type"]] for part in content)
+    content = content or (None if more.get("tool_calls") else "")
     return {"role": role, "content": content} | {key: more[key] for key in KEYS if more.get(key)}
 
 

@@ -53,11 +53,10 @@ PLAYS = {"solved": [runs(SOLUTION), SUBMIT], "wrong": [runs("echo 1 > notes"), S
          "out-of-context": [Status(400, {"error": {"message": "maximum context length"}})],
          "refused": [Say("", finish_reason="content_filter")],
          "cheated": [runs("cat /solution/solve.sh"), runs(SOLUTION), SUBMIT],
-         "full-disk": [runs("yes > big")],
+         "full-disk": [runs("truncate -s 1T big; sleep 20")],
          "full-when-graded": [
              runs("""echo 'import os; os.system("yes > /app/big")' > total.py"""), SUBMIT],
          "leads-out": [runs("tar() { command tar -cPf $2 ../app/total.py; }"), SUBMIT],
-         "sparse": [runs(f"truncate -s 1T /tmp/big; sleep 3\n{SOLUTION}"), SUBMIT],
          "broken": [runs("ls"), Status(500)]}
 LIMITED = {"full-disk": "over the disk limit", "leads-out": "leads out",
            "full-when-graded": "be graded: over the disk limit"}   # they are wrong: why
@@ -95,7 +94,7 @@ def test_each_attempt_has_its_cause_and_more_attempts_replace_none(tmp_path, fak
     assert {name.rpartition(" ")[0]: one["status"].replace(" ", "-")
             for name, one in found.items()} == {
                 name: name for name in PLAYS if name != "broken"} | dict.fromkeys(
-                    LIMITED, "wrong") | {"sparse": "solved"}
+                    LIMITED, "wrong")
     assert all(why in found[f"{name} 1"]["why"] for name, why in LIMITED.items())
     assert [found[f"{name} 1"]["reward"] for name in ("solved", "wrong", "cheated")] == [1, 0, 1]
     usage = found["solved 1"]["usage"]
@@ -111,7 +110,7 @@ def test_each_attempt_has_its_cause_and_more_attempts_replace_none(tmp_path, fak
     assert "status.py --html" in again.stderr
     assert fake_llm.n_requests == paid + 2 and outcomes(tmp_path)["solved 1"] == found["solved 1"]
     dry = run_script("solve.py", tmp_path, *flags, "--n", 4, "--only", "solved", "--dry-run")
-    assert "calls, " in dry.stderr and "by the mean of 12 attempts" in dry.stderr
+    assert "calls, " in dry.stderr and "by the mean of 11 attempts" in dry.stderr
     fake_llm.always(lambda request: SUBMIT)   # the endpoint is back
     run_script("solve.py", tmp_path, *flags, "--n", 1, "--only", "broken", timeout_s=300)
     broken = outcomes(tmp_path)["broken 1"]
@@ -272,14 +271,12 @@ def test_exports_choose_tasks_by_how_often_models_solve_them(tmp_path):
         content = audited_digest(Store(tmp_path, Task).open().read(name))
         write_attempt(tmp_path, name, k, status, content)
         write_attempt(tmp_path, name, k, "solved", content, agent="gold-012345", model="")
+        # of another agent, which solves the easy task at times
+        write_attempt(tmp_path, name, k, ["wrong", "solved"][k - 1], content, agent="own-n-012345")
+        write_attempt(tmp_path, name, 3, "solved", content, agent="own-n-012345")
     with (tmp_path / "chain.toml").open("a") as file:
-        file.write("[export]\npass_rate = [0.1, 0.9]\nformats = ['harbor']\n")
-    assert run_script("export.py", tmp_path).returncode == 0
-    write_attempt(tmp_path, "some", 1, "wrong", content, agent="own-n-012345", model="n")
-    assert run_script("export.py", tmp_path).returncode == 0
-    assert "several agents" in (tmp_path / "export/left_out.jsonl").read_text()
-    with (tmp_path / "chain.toml").open("a") as file:
-        file.write("pass_rate_agent = 'own-m-012345'\n")
+        file.write("[export]\npass_rate = [0.1, 0.9]\nformats = ['harbor']\n"
+                   "pass_rate_agent = 'own-m-012345'\n")
     assert run_script("export.py", tmp_path).returncode == 0
     (task,) = json.loads((tmp_path / "export/harbor/manifest.json").read_text())["tasks"]
     assert task["name"] == "some" and task["rates"]["own-m-012345"]["rate"] == 0.5

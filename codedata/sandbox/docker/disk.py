@@ -36,7 +36,7 @@ def start(target: Callable[[], None]) -> threading.Thread:
 
 class DiskWatch:
     """End a container that has written more than `limit` bytes in addition to its image. A sparse
-    file counts by its blocks where the engine's storage can be read (as root), else in full.
+    file counts in full.
 
     Few storage drivers support a quota, so the engine is asked how much was written: often near the
     limit, rarely far from it.
@@ -44,7 +44,6 @@ class DiskWatch:
 
     def __init__(self, api, container_id: str, limit: int):
         self.n_over = 0                    # bytes written when it was ended
-        self.n_in_full = 0                 # at the last look, with sparse files in full
         self.stopped = threading.Event()   # the container need not be watched any more
         self._api = api
         self._id = container_id
@@ -65,22 +64,13 @@ class DiskWatch:
         listed = self._api.containers(size=True, filters={"id": self._id})
         if not listed:
             return None
-        self.n_in_full = n_bytes = sum(container.get("SizeRw") or 0 for container in listed)
-        if n_bytes > self._limit:
-            n_bytes = self._on_disk(n_bytes)
+        n_bytes = sum(container.get("SizeRw") or 0 for container in listed)
         if n_bytes > self._limit:
             self.n_over = n_bytes
             self._api.kill(self._id)
             return None
         self._api.kill(self._id, ALIVE)
         return self._limit - n_bytes
-
-    def _on_disk(self, n_bytes: int) -> int:
-        """Return the bytes of the blocks that the files take; `n_bytes` if they cannot be read."""
-        upper = self._api.inspect_container(self._id)["GraphDriver"]["Data"].get("UpperDir", "")
-        done = subprocess.run(["du", "-sB1", upper], capture_output=True, text=True,
-                              start_new_session=True)
-        return n_bytes if done.returncode else int(done.stdout.split()[0])
 
 
 def remove_tree(root: Path) -> None:

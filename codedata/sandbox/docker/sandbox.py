@@ -29,14 +29,7 @@ import urllib3
 
 from codedata.disk.layouts import Program
 from codedata.errors import Interrupted, ItemFailed, Trouble
-from codedata.sandbox import (
-    SCRIPT_BASH_FUNC,
-    ClosesAtExit,
-    OverLimit,
-    Result,
-    SandboxDied,
-    Script,
-)
+from codedata.sandbox import SCRIPT_BASH_FUNC, ClosesAtExit, OverLimit, Result, SandboxDied, Script
 from codedata.sandbox.archives import BOUNDS, Bounds, Source, Stream, pack, parts_of, unpack
 from codedata.sandbox.copies import text_at
 from codedata.sandbox.docker import engine
@@ -126,7 +119,6 @@ class SandboxDocker(ClosesAtExit):
         self._shell = Shell(workdir, FOLDER, scripts, proxy, CA_PATH if ca_bundle else "")
         self._labels = labels(run_label) | {engine.KEEP: ""}
         self._networks: list[str] = []          # networks of the container: one or none
-        self._is_overdue = False                # it was ended with a command that outlived its time
         self._hits = Counter()                  # how often a limit was hit so far
         self._api = engine.connect()
         rights = {} if default_rights else RIGHTS
@@ -231,20 +223,16 @@ class SandboxDocker(ClosesAtExit):
                 self._bash(NAMES_AWAY)
 
     def commit(self, image_name: str, keep: bool = True, pauses: bool = True,
-               path: str = "") -> str:
+               changes: Sequence[str] = ()) -> str:
         """Make an image of the container's current files and return its id. Without `keep` it is
-        removed with the run. With `pauses`, nothing in the container runs meanwhile. `path` becomes
-        its PATH.
+        removed with the run. With `pauses`, nothing in the container runs meanwhile. `changes` are
+        further instructions of a Dockerfile.
 
-        Scripts, state, proxy and CA bundle are not in the image. Raise OverLimit for files over the
-        disk limit: in an image, sparse ones take their whole size.
+        Scripts, state, proxy and CA bundle are not in the image.
         """
         changes = [f"WORKDIR {self.workdir}", f"USER {self.user}", 'CMD ["bash"]',
-                   f"LABEL {engine.KEEP}={engine.KEPT if keep else ''}"]
-        changes += [f'ENV PATH="{path}"'] if path else []
+                   f"LABEL {engine.KEEP}={engine.KEPT if keep else ''}", *changes]
         with self._named_end():
-            if self._disk.n_in_full > self._disk_bytes:
-                raise OverLimit(f"over the disk limit: files of {self._disk.n_in_full:,} bytes")
             return engine.commit(self._api, self.id, image_name, changes, pauses)
 
     def differences(self) -> Iterator[tuple[str, bool]]:
@@ -339,7 +327,6 @@ class SandboxDocker(ClosesAtExit):
                     if has_ended.wait(min(left, LOOK_S)):
                         return
                 if not has_ended.is_set():
-                    self._is_overdue = signal == "KILL"
                     is_over.set()
                     self.end_all(signal)
 
@@ -367,8 +354,6 @@ class SandboxDocker(ClosesAtExit):
         if self._disk.n_over:
             return OverLimit(f"over the disk limit: {self._disk.n_over:,} bytes written, "
                              f"{self._disk_bytes:,} allowed")
-        if self._is_overdue:
-            return OverLimit("a command could not be ended when its time was over")
         state = self._state()
         if not state:
             return SandboxDied(f"the container is gone: {error}")

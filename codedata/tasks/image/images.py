@@ -26,7 +26,6 @@ from codedata.sandbox.factory import WORKDIR, SandboxFactory
 from codedata.sandbox.images.registry import image_name
 from codedata.suites.leftovers import activation
 from codedata.suites.outside import take_repository
-from codedata.suites.recorded_javascript import PATH_LINE
 from codedata.suites.source import TOOLS, run_tool
 from codedata.tasks.image.hidden_text import Search
 from codedata.texts import printable
@@ -56,9 +55,9 @@ def derive(factory: SandboxFactory, image: str, patch: str, name: str, label: st
         commit = done.output.strip().rpartition("\n")[2]
         if not (done.ok and re.fullmatch(r"[0-9a-f]{40}", commit)):
             raise ItemFailed(f"no task can be made of it: {done.output.strip()[-500:]}", image)
-        start = "\n".join([*PATH_LINE.findall(test_script), activation(test_script)])
-        path = sandbox.run(f'{start}\nprintf "\\n%s" "$PATH"').output.rpartition("\n")[2]
-        sandbox.commit(name, keep=False, path=path)
+        shown = sandbox.run(f'{activation(test_script)}printf "\\n%s" "$PATH"').output
+        path = shown.rpartition("\n")[2]
+        sandbox.commit(name, keep=False, changes=[f'ENV PATH="{path}"'])
         return TaskImage(name, commit)
 
 
