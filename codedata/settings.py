@@ -346,7 +346,8 @@ class ExportSettings:
     licence: str = "other"              # of the data set, an id of the Hub
     harbor_network: str = one_of("auto", "public", "no-network", "compose")   # docs/exports.md
     audited_only: bool = False          # leave out tasks without an audit, and those that fail it
-    pass_rate: tuple[float, ...] = ()   # [low, high]: tasks that a model solves so often
+    pass_rate: tuple[float, ...] = ()   # [low, high]: tasks that an agent solves so often
+    pass_rate_agent: str = ""           # as attempt/ names it; empty: any of a model
     secrets_in_tests: bool = False      # keep tasks whose tests have what looks like a credential
 
 

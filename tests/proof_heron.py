@@ -26,6 +26,7 @@ from codedata.tasks.prove.prove import PatchProver
 
 RUN = f"tests-proof-{os.getpid()}"
 IMAGE = f"codedata-tests/proof-heron:{os.getpid()}"
+VENV = "/opt/venv"
 GOLD_LINE = "    return [word for word in said.split() if word.isalpha() and word.islower()]"
 BUG_LINE = "    return [word for word in said.split() if word.isalpha()]"
 HERON = f'''"""Herons, and what they do."""
@@ -170,6 +171,7 @@ def make_image(name: str, commands: str = "", workdir: str = "/testbed", **files
 @pytest.fixture(scope="module")
 def heron():
     """Make the image of heron."""
-    make_image(IMAGE)
+    make_image(IMAGE, f"""mkdir -p {VENV}/bin; ln -s $(command -v python3) {VENV}/bin/python
+        echo 'PATH={VENV}/bin:$PATH' >{VENV}/bin/activate""")
     yield
     engine.remove_images(RUN)

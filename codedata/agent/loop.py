@@ -5,8 +5,8 @@
 
 Within `recording(ReplyLog(…))` (codedata/llm/replies.py) every finished reply is kept. A re-run
 after a kill repeats the actions in a new sandbox and reads the kept replies as long as its requests
-are the same; after an observation that differs, the model is asked again. So no observation may
-contain a time or a generated address.
+are the same; after an observation that differs, except in times, the model is asked again. So no
+observation may contain a generated address.
 """
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class Agent:
     max_iterations      limits the replies of the model
     max_seconds         limits the run time, max_tokens all requests and replies, max_usd the cost;
                         0: no limit. Each is checked before a request, so a run exceeds it by at
-                        most one reply and its actions
+                        most one reply; max_seconds ends a running command, too
     max_context_tokens  limits a request, estimated at 3 bytes a token; above it, old observations
                         are left out
     max_output_chars    limits an observation; a longer one loses its middle, and ~/agent_output/
@@ -311,7 +311,11 @@ class _Run:
 
     def _use(self, tool: Tool, arguments: dict) -> str | Stop:
         """Return the tool's result. An exception of the tool becomes its result, unless it stops
-        more than this item, or the sandbox has ended."""
+        more than this item, or the sandbox has ended. A command ends when max_seconds is over."""
+        asked_s = arguments.get("timeout_s") or getattr(tool.function, "timeout_s", 0)
+        left_s = self.started + self.agent.max_seconds - time.monotonic()
+        if self.agent.max_seconds and asked_s > left_s:
+            arguments = {**arguments, "timeout_s": max(1, left_s)}
         outcomes = []
         trouble = trouble_of(lambda: outcomes.append(tool(self.agent.sandbox, arguments)), say)
         if not trouble:

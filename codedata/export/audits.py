@@ -92,10 +92,10 @@ def audit_problem(audited_only: bool, audit: TaskAudit | None) -> Problem | None
     return None
 
 
-def rate_problem(wanted: tuple[float, ...], rates: Object) -> Problem | None:
-    """Return why a task with these rates of models is not exported, or None: one of the rates has
-    to lie in [export] pass_rate, if that is set."""
-    found = {agent: one["rate"] for agent, one in rates.items()}
+def rate_problem(wanted: tuple[float, ...], named: str, rates: Object) -> Problem | None:
+    """Return why a task with these rates of models is not exported, or None: that of the
+    `named` agent ("": of any) has to lie in [export] pass_rate, if that is set."""
+    found = {agent: one["rate"] for agent, one in rates.items() if named in ("", agent)}
     if not wanted or any(wanted[0] <= rate <= wanted[-1] for rate in found.values()):
         return None
     if not found:

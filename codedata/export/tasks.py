@@ -120,7 +120,7 @@ class TaskOrigins:
     refused: list[tuple[str, str, Problem]] = field(default_factory=list)
     n_broken: int = 0
     kept_settings = ("audited_only", "harbor_network", "licence", "licences", "min_words",
-                     "pass_rate", "secrets_in_tests", "seed", "validation")
+                     "pass_rate", "pass_rate_agent", "secrets_in_tests", "seed", "validation")
     template = "task_card.md"
     noun = "tasks"
 
@@ -175,7 +175,7 @@ def read_tasks(root: Path, settings: ExportSettings, rules: ExportRules,
             audit = None if problem else audits.of(task)
             rates = rates_of_models(attempts.get((name, audited_digest(task)), {}))
             problem = problem or audit_problem(settings.audited_only, audit) or rate_problem(
-                settings.pass_rate, rates)
+                settings.pass_rate, settings.pass_rate_agent, rates)
         except BrokenRecord as e:
             broken.append(e)
             problem = "broken record", e.what

@@ -50,6 +50,14 @@ ALWAYS_SENT = ("temperature", "max_tokens", "max_completion_tokens")   # till a 
 NOT_EVERYWHERE = ("n", "response_format", PARALLEL)   # left out at any refusal, in this order
 IN_WORDS = {"n": "gives one answer a call (n): further ones are asked for singly"}
 SHARE_COUNTED = 0.9   # of the tokens that are counted for a limit, on average (docs/costs.md)
+AGENTS = ("agent", "solve", "dp_")   # begin the roles whose requests hold what commands print
+# times and durations in it: after a kill the same commands print others, so requests that differ in
+# these alone are the same
+TIMES = re.compile(
+    rb"(?<![\d.])(?:\d{4}-\d\d-\d\d|\d{1,2}:\d\d(?::\d\d)?(?:[.,]\d+)?|1[6-9]\d{8}(?:\.\d+)?"
+    rb"|(?:\d+m)?\d+(?:\.\d+)? ?(?:m?s|seconds?)(?![a-z]))(?!\d)"
+    rb"|(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [ \d]\d(?!\d)"
+    rb"|(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)(?=[ ,])")
 IN_THE_FIRST = {"tokens_in": 0, "tokens_out": 0, "tokens_cached": 0}   # usage of further replies
 ADVICE = {   # by status
     400: "Read what the endpoint says; for a request that is too long, set max_prompt_tokens.",
@@ -237,7 +245,8 @@ class Client(StaysInDriver):
         if parallel is not None:
             body[PARALLEL] = parallel
         data = orjson.dumps({**body, **endpoint.extra_body})
-        return _Request(data, hashlib.blake2b(data, digest_size=8).hexdigest())
+        same = TIMES.sub(b"", data) if spec.role.startswith(AGENTS) else data
+        return _Request(data, hashlib.blake2b(same, digest_size=8).hexdigest())
 
     def _reply(self, request: _Request, n: int = 1) -> Reply:
         """Return the kept reply to a request, or the endpoint's, and keep up to n - 1 more."""

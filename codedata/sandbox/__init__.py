@@ -24,8 +24,11 @@ OUTPUT_BYTES = 1_000_000   # kept of a command's output: half from its beginning
 
 
 class SandboxDied(ItemFailed):
-    """Report that the sandbox is gone, or was ended because it used too much memory or disk; `what`
-    gives the reason."""
+    """Report that the sandbox is gone; `what` gives the reason."""
+
+
+class OverLimit(SandboxDied):
+    """Report that the sandbox was ended because it used too much memory or disk."""
 
 
 @dataclass(frozen=True)

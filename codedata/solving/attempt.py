@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -16,9 +17,10 @@ import codedata
 from codedata.agent import AgentResult
 from codedata.agent.loop import DIED, FAILED
 from codedata.audit.stage import check_builds_images
+from codedata.checks.intervals import wilson
 from codedata.conversation.atif import atif_of
 from codedata.disk.layouts import load_folder, to_json, write_atomic
-from codedata.disk.store import Store, all_readable
+from codedata.disk.store import Store
 from codedata.errors import ItemFailed
 from codedata.leak.forbidden import actions_of, forbidden_in
 from codedata.llm.replies import current_reply_log
@@ -29,13 +31,14 @@ from codedata.records import (
     WRONG,
     Attempt,
     AttemptOutcome,
-    Graded,
     Object,
     Task,
     parse,
 )
 from codedata.run.stage import Reads, Stage, Writes
 from codedata.run.talk import begin_step
+from codedata.sandbox import OverLimit
+from codedata.sandbox.archives import UnsafeArchive
 from codedata.sandbox.copies import at_hand
 from codedata.sandbox.factory import SandboxFactory
 from codedata.solving.agents import Done, Nop, Own
@@ -87,13 +90,14 @@ def attempted(host: SandboxFactory, agent: Nop | Own, slug: str, until: list[int
         grader = grader_of(task, host, label)
         done = agent.attempt(task, grader)
         result = done.result
-        if result.cause in (FAILED, DIED):
-            # the same replies would end it again
-            if result.cause == DIED and log.served >= result.usage["calls"]:
-                log.discard()
+        if result.cause == FAILED or (result.cause == DIED and not done.why):
             raise ItemFailed(f"the attempt does not count: {result.error}", trial.instance_id)
         begin_step("grading")
-        grade = grader.grade(done.work)
+        grade = Grade(0.0, [], "", 0.0)
+        try:
+            grade = grade if done.why else grader.grade(done.work)
+        except (OverLimit, UnsafeArchive) as e:   # it would end so at every run
+            done = replace(done, why=f"its work cannot be graded: {e}")
     outcome = AttemptOutcome(
         task=trial.instance_id, kind=task.kind, content=trial.content, agent=slug,
         model=agent.settings.get("model", ""), settings=agent.settings, attempt=trial.attempt,
@@ -127,7 +131,7 @@ def _graded(task: Task, done: Done, grade: Grade) -> Object:
         status, why = CHEATED, read
     elif grade.reward >= 1.0:
         status, why = SOLVED, result.error
-    elif result.status == "success":
+    elif result.status == "success" or result.cause == DIED:
         status, why = WRONG, done.why
     else:
         status, why = STATUS_BY_CAUSE.get(result.cause, NO_SUBMISSION), result.error
@@ -147,12 +151,17 @@ def price_of(root: Path, slug: str, n: int) -> str:
 
 
 def rates_in_words(root: Path) -> dict[str, str]:
-    """Return for each agent how its attempts ended, and the share that is solved."""
-    found = defaultdict(Counter)
-    for one in all_readable(root, Graded):
-        found[one.outcome["agent"]][one.outcome["status"]] += 1
-    return {agent: f"{', '.join(f'{status} {n}' for status, n in ends.most_common())}; "
-            f"{ends[SOLVED] / ends.total():.0%} solved" for agent, ends in sorted(found.items())}
+    """Return for each agent how its attempts ended, and the mean of its rates over tasks with an
+    interval of 95 %, which is too wide rather than too narrow if tasks have several attempts."""
+    ends, rates = defaultdict(Counter), defaultdict(list)
+    for attempts in attempts_in(root).values():
+        for agent, found in rates_by_agent(attempts).items():
+            ends[agent].update(one["status"] for one in attempts[agent].values())
+            rates[agent].append(found["rate"])
+    return {agent: f"{', '.join(f'{status} {n}' for status, n in ends[agent].most_common())}; "
+            f"{fmean(found):.0%} solved ({low:.0%} to {high:.0%}), the mean of "
+            f"{plural(len(found), 'task')}" for agent, found in sorted(rates.items())
+            for low, high in [wilson(fmean(found), len(found))]}
 
 
 def write_rates(root: Path) -> list[str]:

@@ -32,7 +32,7 @@ from codedata.errors import ItemFailed, start_thread
 from codedata.llm import Reply
 from codedata.llm.client import Client
 from codedata.llm.http import WRONG_SHAPE
-from codedata.records import Object, storable
+from codedata.records import Object, check_of, storable
 from codedata.run.talk import begin_step, current_step
 from codedata.sandbox import Result
 from codedata.sandbox.docker.sandbox import SandboxDocker
@@ -152,12 +152,12 @@ class Proxy(ExitStack):
             request = orjson.loads(body)
             messages = storable([_message(**one) for one in request["messages"]])
             tools = storable(request.get("tools") or [])
-            # raises what is caught below where it has another form, or could not be kept
             check_nesting([messages, tools])
-            atif_of(messages, tools, "", {})
-            "".join(one["function"]["name"] for one in tools)
+            if check_of("list[Message]")(messages) or check_of("Tools")(tools):
+                raise ValueError
+            atif_of(messages, tools, "", {})   # raises what is caught where it could not be kept
         except WRONG_SHAPE:
-            return 400, _error("this is no request for a chat completion")
+            return 400, _error("this is no request for a chat completion with texts alone")
         if not self._begin_call():
             return 403, _error(OVER)
         context = self._context.copy()
@@ -186,7 +186,7 @@ class Proxy(ExitStack):
 
     def _completion(self, messages: list[dict], tools: list[dict], reply: Reply) -> dict:
         """Note a reply, and return it as a chat completion."""
-        message = _message("assistant", reply.text or None, tool_calls=reply.tool_calls)
+        message = storable(_message("assistant", reply.text or None, tool_calls=reply.tool_calls))
         with self._lock:
             self.calls.append(reply.call)
             if len(messages) >= len(self._messages) - 1:
@@ -201,7 +201,11 @@ class Proxy(ExitStack):
 
 
 def _message(role: str, content: str | list | None = None, **more) -> dict:
-    """Return a message with what the API has of it, without the further keys of programs."""
+    """Return a message with what the API has of it, without the further keys of programs. Raise one
+    of WRONG_SHAPE for a part of its content that is no text."""
+    if isinstance(content, list):   # a LookupError for a part of another type
+        content = "".join({"text": part["text"]}[part["type"]] for part in content)
+    content = content or (None if more.get("tool_calls") else "")
     return {"role": role, "content": content} | {key: more[key] for key in KEYS if more.get(key)}
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,13 @@ def test_a_limit_is_a_tool_stop_that_names_it(tmp_path, sandbox, limit, error):
     assert result.status == "tool_stop" and error in result.error
     assert result.iterations == 3 or "max_seconds" in limit
     assert result.usage["cost_usd"] == pytest.approx(0.002 * result.iterations)
+
+
+def test_the_limit_of_seconds_ends_a_running_command(sandbox):
+    started = time.monotonic()
+    result = play(scene(bash("echo begun; sleep 60")), sandbox, max_seconds=2)
+    assert time.monotonic() - started < 30 and result.cause == "seconds"
+    assert "begun" in result.messages[-1]["content"]
 
 
 def test_a_limit_in_usd_cannot_be_kept_without_a_price(sandbox):

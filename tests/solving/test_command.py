@@ -29,7 +29,8 @@ LIMITS = {"max_iterations": 20, "max_seconds": 100}
 HELLO = {"role": "user", "content": "hello"}
 TOOL = {"type": "function", "function": {"name": "act", "parameters": {"required": []}}}
 ASKS = {"messages": [HELLO], "tools": [TOOL]}
-ACTS = Say("I act.", calls=(("act", {"how": "well"}),))
+ACTS = Say("I act.\ud83d", calls=(("act", {"how": "well"}),))
+IMAGE = {"type": "image_url", "text": "a wader", "image_url": {"url": "data:,"}}
 TOO_LONG = Status(400, {"error": {"message": "the context length is 10"}})
 ASK = """python3 - <<'END'
 import json, os, urllib.request
@@ -94,7 +95,8 @@ def test_a_request_goes_to_our_model_with_our_settings(client, fake_llm):
     theirs, step = {"model": "theirs", "temperature": 9, "max_tokens": 1}, StepsSeen()
     with showing(step), Proxy(client, LIMITS) as proxy:
         status, text = ask(proxy, ASKS | theirs | {"messages": [HELLO | {"cache_control": {}}]})
-        *events, end, _ = ask(proxy, ASKS | {"stream": True})[1].split("\n\n")
+        parts = {"messages": [{"role": "user", "content": [{"type": "text", "text": "hello"}]}]}
+        *events, end, _ = ask(proxy, ASKS | parts | {"stream": True})[1].split("\n\n")
     answer, sent = json.loads(text), fake_llm.requests[0]
     assert "call 1 of at most 20: asking the model" in step.seen
     assert str(step) == 'call 2 of at most 20: act {"how": "well"}'
@@ -102,10 +104,11 @@ def test_a_request_goes_to_our_model_with_our_settings(client, fake_llm):
     assert answer["choices"][0]["message"]["tool_calls"][0]["function"] == {
         "name": "act", "arguments": '{"how": "well"}'}
     assert {key: sent.body[key] for key in ASKS} == ASKS
+    assert fake_llm.requests[1].body["messages"] == [HELLO]
     assert not theirs.items() & {key: sent.body[key] for key in theirs}.items()
     assert sent.headers["authorization"] == f"Bearer {KEY}" and KEY not in text
     first, last = (json.loads(event.removeprefix("data: "))["choices"][0] for event in events)
-    assert first["delta"]["content"] == "I act." and first["delta"]["tool_calls"][0]["index"] == 0
+    assert first["delta"]["content"] == "I act.?" and first["delta"]["tool_calls"][0]["index"] == 0
     assert last["finish_reason"] == "stop" and end == "data: [DONE]"
 
 
@@ -114,7 +117,9 @@ def test_a_request_goes_to_our_model_with_our_settings(client, fake_llm):
     *((400, {"body": body}) for body in (
         "hello", {"messages": "hello"}, {"messages": [{"role": "tool", "content": "x"}]},
         {"messages": [HELLO], "tools": [{}] * 100_001},
-        {"messages": [{"content": "x"}]}, ASKS | {"tools": [1]}))])
+        {"messages": [{"content": "x"}]}, ASKS | {"tools": [1]},
+        {"messages": [{"role": "user", "content": 7}]},
+        {"messages": [{"role": "user", "content": [IMAGE]}]}))])
 def test_what_is_no_request_for_a_completion_makes_no_call(client, fake_llm, status, how):
     with Proxy(client, LIMITS) as proxy:
         assert ask(proxy, **how)[0] == status

@@ -53,7 +53,13 @@ PLAYS = {"solved": [runs(SOLUTION), SUBMIT], "wrong": [runs("echo 1 > notes"), S
          "out-of-context": [Status(400, {"error": {"message": "maximum context length"}})],
          "refused": [Say("", finish_reason="content_filter")],
          "cheated": [runs("cat /solution/solve.sh"), runs(SOLUTION), SUBMIT],
+         "full-disk": [runs("truncate -s 1T big; sleep 20")],
+         "full-when-graded": [
+             runs("""echo 'import os; os.system("yes > /app/big")' > total.py"""), SUBMIT],
+         "leads-out": [runs("tar() { command tar -cPf $2 ../app/total.py; }"), SUBMIT],
          "broken": [runs("ls"), Status(500)]}
+LIMITED = {"full-disk": "over the disk limit", "leads-out": "leads out",
+           "full-when-graded": "be graded: over the disk limit"}   # they are wrong: why
 
 
 def play(request):
@@ -81,12 +87,15 @@ def outcomes(root) -> dict[str, dict]:
 def test_each_attempt_has_its_cause_and_more_attempts_replace_none(tmp_path, fake_llm):
     write_tasks(tmp_path, *PLAYS)
     fake_llm.always(play)
-    flags = flags_for(fake_llm, "--workers", 2)
+    flags = flags_for(fake_llm, "--workers", 2, "--disk-limit", "300MB")
     said = run_script("solve.py", tmp_path, *flags, "--n", 1, timeout_s=300)
     assert said.returncode == 1 and "failed 1" in said.stderr and "does not count" in said.stderr
     found = outcomes(tmp_path)
     assert {name.rpartition(" ")[0]: one["status"].replace(" ", "-")
-            for name, one in found.items()} == {name: name for name in PLAYS if name != "broken"}
+            for name, one in found.items()} == {
+                name: name for name in PLAYS if name != "broken"} | dict.fromkeys(
+                    LIMITED, "wrong")
+    assert all(why in found[f"{name} 1"]["why"] for name, why in LIMITED.items())
     assert [found[f"{name} 1"]["reward"] for name in ("solved", "wrong", "cheated")] == [1, 0, 1]
     usage = found["solved 1"]["usage"]
     assert usage == {"calls": 2, "tokens_in": 200, "tokens_out": 40, "cost_usd": 2.0}
@@ -101,7 +110,7 @@ def test_each_attempt_has_its_cause_and_more_attempts_replace_none(tmp_path, fak
     assert "status.py --html" in again.stderr
     assert fake_llm.n_requests == paid + 2 and outcomes(tmp_path)["solved 1"] == found["solved 1"]
     dry = run_script("solve.py", tmp_path, *flags, "--n", 4, "--only", "solved", "--dry-run")
-    assert "calls, " in dry.stderr and "by the mean of 8 attempts" in dry.stderr
+    assert "calls, " in dry.stderr and "by the mean of 11 attempts" in dry.stderr
     fake_llm.always(lambda request: SUBMIT)   # the endpoint is back
     run_script("solve.py", tmp_path, *flags, "--n", 1, "--only", "broken", timeout_s=300)
     broken = outcomes(tmp_path)["broken 1"]
@@ -116,8 +125,9 @@ def test_a_look_tells_of_other_settings_of_rates_and_of_tasks_that_are_not_there
         "solve.py", tmp_path, "--status").stderr
     table = run_script("status.py", tmp_path).stdout
     assert table.index("\nsolve ") < table.index("\nexport ")
-    assert "own-m-012345: solved 1, wrong 1; 50% solved" in run_script(
-        "status.py", tmp_path, "--summary").stdout
+    write_attempt(tmp_path, "other", status="wrong")
+    assert ("own-m-012345: wrong 2, solved 1; 25% solved (3% to 80%), the mean of 2 tasks"
+            in run_script("status.py", tmp_path, "--summary").stdout)
     gone = run_script("solve.py", tmp_path, "--tasks", tmp_path / "gone", "--dry-run")
     assert gone.returncode == 2 and "gone is not a folder" in gone.stderr
     others = run_script("audit.py", tmp_path / "task", "--tasks", tmp_path / "task", "--dry-run")
@@ -127,19 +137,19 @@ def test_a_look_tells_of_other_settings_of_rates_and_of_tasks_that_are_not_there
 @pytest.mark.docker
 def test_a_killed_attempt_goes_on_from_its_kept_replies(tmp_path, fake_llm):
     write_tasks(tmp_path, "solved")
-    fake_llm.script(PLAYS["solved"][0], HANG)
+    fake_llm.script(runs("date +%T.%N; ls -la /run"), PLAYS["solved"][0], HANG)
     flags = flags_for(fake_llm, "--n", 1)
     process = start_script("solve.py", tmp_path, *flags)
-    fake_llm.wait_for(2)
+    fake_llm.wait_for(3, timeout_s=90)
     kill(process)
     assert not [*tmp_path.glob("attempt/[!_]*")]
     fake_llm.script(SUBMIT)
     assert finish(start_script("solve.py", tmp_path, *flags), 120).returncode == 0
     outcome = outcomes(tmp_path)["solved 1"]
-    assert (outcome["status"], outcome["replayed"], outcome["usage"]["calls"]) == ("solved", 1, 2)
-    assert fake_llm.n_requests == 3   # the one in flight is paid twice
+    assert (outcome["status"], outcome["replayed"], outcome["usage"]["calls"]) == ("solved", 2, 3)
+    assert fake_llm.n_requests == 4   # the one in flight is paid twice
     lines = [*read_lines(tmp_path / "attempt/_ledger.jsonl")]
-    assert sum(len(line.get("calls", ())) for line in lines) == 2
+    assert sum(len(line.get("calls", ())) for line in lines) == 3
     left = engine.connect().containers(all=True, filters={"label": process_labels.RUN})
     assert not [one for one in left if "attempt-solved-" in one["Labels"][process_labels.RUN]]
 
@@ -261,12 +271,16 @@ def test_exports_choose_tasks_by_how_often_models_solve_them(tmp_path):
         content = audited_digest(Store(tmp_path, Task).open().read(name))
         write_attempt(tmp_path, name, k, status, content)
         write_attempt(tmp_path, name, k, "solved", content, agent="gold-012345", model="")
+        # of another agent, which solves the easy task at times
+        write_attempt(tmp_path, name, k, ["wrong", "solved"][k - 1], content, agent="own-n-012345")
+        write_attempt(tmp_path, name, 3, "solved", content, agent="own-n-012345")
     with (tmp_path / "chain.toml").open("a") as file:
-        file.write("[export]\npass_rate = [0.1, 0.9]\nformats = ['harbor']\n")
+        file.write("[export]\npass_rate = [0.1, 0.9]\nformats = ['harbor']\n"
+                   "pass_rate_agent = 'own-m-012345'\n")
     assert run_script("export.py", tmp_path).returncode == 0
     (task,) = json.loads((tmp_path / "export/harbor/manifest.json").read_text())["tasks"]
     assert task["name"] == "some" and task["rates"]["own-m-012345"]["rate"] == 0.5
-    assert task["rates"].keys() == {"own-m-012345"}
+    assert task["rates"].keys() == {"own-m-012345", "own-n-012345"}
     assert "1 task: 1 are solved" in (tmp_path / "export/harbor/README.md").read_text()
     left = [*read_lines(tmp_path / "export/left_out.jsonl")]
     assert {one["name"]: one["reason"] for one in left} == {

@@ -13,6 +13,7 @@ from proof_heron import (
     GOLD_LINE,
     IMAGE,
     RUN,
+    VENV,
     WORDS,
     WORKING,
     bug_kind,
@@ -79,7 +80,8 @@ def task(heron, images):
     """Return the task of a bug."""
     step = StepsSeen()
     with showing(step):
-        task = prove(environment_of(), BUG, "Heron.agent-1.c0ffee", bug_kind(Bugs))
+        task = prove(environment_of(test_script=f". {VENV}/bin/activate\n{TEST_SCRIPT}"), BUG,
+                     "Heron.agent-1.c0ffee", bug_kind(Bugs))
     steps = dict.fromkeys(one.partition(" ")[0] for one in step.seen if "/6" in one)
     assert [*steps] == [f"{k}/6" for k in range(1, 7)]   # cases are found in steps of their own
     images.append(image_of(task))
@@ -157,6 +159,7 @@ def test_the_image_has_one_commit_no_hidden_test_and_nothing_of_the_former_text(
     assert sorted(left.split()) == [
         "/testbed/conftest.py", "/testbed/heron.py", "/testbed/tests/test_depths.py",
         "/testbed/tests/test_words.py"]
+    assert in_image(image, "command -v python") == f"{VENV}/bin/python\n"   # as its tests find it
     assert in_image(image, "cat tests/test_words.py") == re.sub(r"(?s)@.*?\n\n\n", "", WORDS)
     patches = text_in(task.solution, GOLD), text_in(task.tests, TEST_PATCH)
     assert patches[1] and check_task_image(image, *patches) == ([], {})

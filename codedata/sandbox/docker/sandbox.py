@@ -29,7 +29,7 @@ import urllib3
 
 from codedata.disk.layouts import Program
 from codedata.errors import Interrupted, ItemFailed, Trouble
-from codedata.sandbox import SCRIPT_BASH_FUNC, ClosesAtExit, Result, SandboxDied, Script
+from codedata.sandbox import SCRIPT_BASH_FUNC, ClosesAtExit, OverLimit, Result, SandboxDied, Script
 from codedata.sandbox.archives import BOUNDS, Bounds, Source, Stream, pack, parts_of, unpack
 from codedata.sandbox.copies import text_at
 from codedata.sandbox.docker import engine
@@ -222,14 +222,16 @@ class SandboxDocker(ClosesAtExit):
                 engine.drop_network(self._api, self._networks.pop())
                 self._bash(NAMES_AWAY)
 
-    def commit(self, image_name: str, keep: bool = True, pauses: bool = True) -> str:
+    def commit(self, image_name: str, keep: bool = True, pauses: bool = True,
+               changes: Sequence[str] = ()) -> str:
         """Make an image of the container's current files and return its id. Without `keep` it is
-        removed with the run. With `pauses`, nothing in the container runs meanwhile.
+        removed with the run. With `pauses`, nothing in the container runs meanwhile. `changes` are
+        further instructions of a Dockerfile.
 
         Scripts, state, proxy and CA bundle are not in the image.
         """
         changes = [f"WORKDIR {self.workdir}", f"USER {self.user}", 'CMD ["bash"]',
-                   f"LABEL {engine.KEEP}={engine.KEPT if keep else ''}"]
+                   f"LABEL {engine.KEEP}={engine.KEPT if keep else ''}", *changes]
         with self._named_end():
             return engine.commit(self._api, self.id, image_name, changes, pauses)
 
@@ -279,7 +281,7 @@ class SandboxDocker(ClosesAtExit):
                 break
             self.end_all()   # the container is so full of processes that no other can start
         if not result.ok:     # the container is being ended
-            raise SandboxDied(self._why(_failure(result)))
+            raise self._death(_failure(result))
         lines = [line.rpartition(" ") for line in result.output.splitlines()]
         hits = Counter({name: int(n) for name, _, n in lines if name in self._limits})
         new = hits - self._hits   # only counts that have grown
@@ -345,21 +347,21 @@ class SandboxDocker(ClosesAtExit):
             if self._stop.is_set():
                 raise Interrupted() from e
             engine.connect()
-            raise SandboxDied(self._why(engine.reason(e))) from e
+            raise self._death(engine.reason(e)) from e
 
-    def _why(self, error: str) -> str:
+    def _death(self, error: str) -> SandboxDied:
         """Return why commands no longer run; `error` if no better reason is known."""
         if self._disk.n_over:
-            return (f"over the disk limit: {self._disk.n_over:,} bytes written, "
-                    f"{self._disk_bytes:,} allowed")
+            return OverLimit(f"over the disk limit: {self._disk.n_over:,} bytes written, "
+                             f"{self._disk_bytes:,} allowed")
         state = self._state()
         if not state:
-            return f"the container is gone: {error}"
+            return SandboxDied(f"the container is gone: {error}")
         if state["OOMKilled"]:
-            return self._limits["memory oom_kill"]
+            return OverLimit(self._limits["memory oom_kill"])
         if not state["Running"]:
-            return f"the container ended with exit code {state['ExitCode']}"
-        return error
+            return SandboxDied(f"the container ended with exit code {state['ExitCode']}")
+        return SandboxDied(error)
 
     def _state(self) -> dict:
         """Return the container's state from the engine; {} if there is no container."""

@@ -24,6 +24,7 @@ from codedata.sandbox.archives import Stream, UnsafeArchive
 from codedata.sandbox.docker import engine
 from codedata.sandbox.factory import WORKDIR, SandboxFactory
 from codedata.sandbox.images.registry import image_name
+from codedata.suites.leftovers import activation
 from codedata.suites.outside import take_repository
 from codedata.suites.source import TOOLS, run_tool
 from codedata.tasks.image.hidden_text import Search
@@ -44,16 +45,19 @@ class TaskImage:
     base_commit: str
 
 
-def derive(factory: SandboxFactory, image: str, patch: str, name: str, label: str) -> TaskImage:
-    """Return a new image with a patch applied to the source in `image`, as one root commit. It is
-    removed with the run's label unless factory.keep() keeps it. Raise ItemFailed if the patch does
-    not apply."""
+def derive(factory: SandboxFactory, image: str, patch: str, name: str, label: str,
+           test_script: str = "") -> TaskImage:
+    """Return a new image with a patch applied to the source in `image`, as one root commit, and
+    with the PATH on which the test script runs. It is removed with the run's label unless
+    factory.keep() keeps it. Raise ItemFailed if the patch does not apply."""
     with factory.open(image, label, factory.workdir_of(image)) as sandbox:
         done = run_tool(sandbox, "derive.sh", ".", f"{TOOLS}/patch", patch=patch)
         commit = done.output.strip().rpartition("\n")[2]
         if not (done.ok and re.fullmatch(r"[0-9a-f]{40}", commit)):
             raise ItemFailed(f"no task can be made of it: {done.output.strip()[-500:]}", image)
-        sandbox.commit(name, keep=False)
+        shown = sandbox.run(f'{activation(test_script)}printf "\\n%s" "$PATH"').output
+        path = shown.rpartition("\n")[2]
+        sandbox.commit(name, keep=False, changes=[f'ENV PATH="{path}"'])
         return TaskImage(name, commit)
 
 

@@ -260,7 +260,8 @@ class PatchProver:
     def _derive(self, environment: Environment, patch: str, label: str) -> TaskImage:
         """Make a task's image, with a patch applied."""
         base = image_of(environment, self._factory, label).name
-        image = derive(self._factory, base, patch, self._factory.temporary_name(TRIES), label)
+        image = derive(self._factory, base, patch, self._factory.temporary_name(TRIES), label,
+                       environment.test_script)
         return lead_from_testbed(self._factory, image, label)
 
     def _traces_in(self, image: TaskImage, environment: Environment, gold: str,

@@ -169,7 +169,9 @@ def test_signatures_are_of_the_bytes(tmp_path):
         long = full[:-1] + b'f"'
         chunked = head("shop", "l", sign(long), "Transfer-Encoding: chunked")
         chunked += b"10001\r\n" + long + b"\r\n0\r\n\r\n"
-        for request in [delivery("shop", "l", long, sign(long)), chunked]:
+        wide = ('"' + "é" * 32767 + 'f"').encode()
+        for request in [delivery("shop", "l", long, sign(long)), chunked,
+                        delivery("shop", "w", wide, sign(wide))]:
             assert exchange(port, request) == (413, {"error": "size"})
         assert post(port, "shop", "last", values[0]) == (202, {"seq": 5})
         assert [line["body"] for line in journal(tmp_path / "new" / "data")[:3]] == values

@@ -4,6 +4,7 @@ cat > tally.py <<'END'
 import sys
 from collections import defaultdict
 
+sys.set_int_max_str_digits(0)
 amounts_of = defaultdict(list)
 for line in sys.stdin.buffer.read().split(b"\n"):
     name, comma, amount = line.rpartition(b",")

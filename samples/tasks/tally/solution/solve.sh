@@ -4,6 +4,7 @@ import re
 import sys
 
 LINE = re.compile(r"(.+),(-?[0-9]+)")
+sys.set_int_max_str_digits(0)
 
 totals = {}
 for line in sys.stdin:
