@@ -236,6 +236,10 @@ class DpSettings:
 class SolveSettings(RoleSettings):
     """[solve]: the model that attempts tasks; as [agent] where it is empty."""
 
+    n: int = at_least(1, 4)             # attempts at each task
+    agent: str = one_of("own", "nop", "gold", "command")
+    command: str = ""                   # that the agent `command` runs: bash, in the container
+    network: bool = False               # let agents use the network
     max_steps: int = at_least(1, 100)   # replies of an attempt
     until: tuple[int, ...] = ()         # [solved, failed]: attempts of a task end with both
     agent_image: str = "codedata-mini-swe-agent:2.4.6"   # whose /opt/agent `--agent command` mounts
@@ -450,6 +454,11 @@ class Settings:
     shard: tuple[int, int] | None = None   # (i, n): this run has the n-th part of the budget
     hf_token: ApiKey = field(default=ApiKey(""), repr=False)
     github_token: ApiKey = field(default=ApiKey(""), repr=False)
+    origins: dict[str, str] = field(default_factory=dict, repr=False)   # as --show-config prints
+
+    def is_default(self, name: str) -> bool:
+        """Return whether nothing sets a value, such as "llm.workers"."""
+        return self.origins.get(name, "default") == "default"
 
     def model_spec(self, role: str) -> ModelSpec:
         """Return the model of "king", "challenger", "agent", "issue", "audit", "solve" or

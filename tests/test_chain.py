@@ -7,6 +7,8 @@ import subprocess
 import sys
 
 import pytest
+from a_datapoint import write_approved
+from an_attempt import write_attempt
 from conftest import (
     REPO,
     a_prompt,
@@ -28,13 +30,14 @@ NOTES = ('#!/bin/sh\nscript=${1##*/}\nshift\nset -- "$script" "$@"\n'
 
 @pytest.fixture
 def chain(tmp_path):
-    def run(stages: str, *flags: str, fails: str = "", code: int = 0):
+    def run(stages: str, *flags: str, fails: str = "", code: int = 0, **more: str):
         (tmp_path / "python").write_text(NOTES)
         (tmp_path / "python").chmod(0o755)
-        env = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "FAILS": fails,
-                            "CODE": str(code)}
-        done = subprocess.run([REPO / "tools/chain", stages, *flags], cwd=tmp_path, env=env,
-                              capture_output=True, text=True, timeout=30)
+        (tmp_path / "called").touch()
+        env = os.environ | {"CODEDATA_PYTHON": str(tmp_path / "python"), "FAILS": fails,
+                            "CODE": str(code), **more}
+        done = subprocess.run([sys.executable, REPO / "tools/chain", stages, *flags], cwd=tmp_path,
+                              env=env, capture_output=True, text=True, timeout=30)
         return done, [line.split("|")[:-1]
                       for line in (tmp_path / "called").read_text().splitlines()]
     return run
@@ -52,10 +55,30 @@ def test_what_narrows_goes_to_no_stage_that_is_of_all(chain):
 
 
 def test_a_stage_may_have_flags_of_its_own_and_the_loop_is_priced(chain):
-    assert chain("prompt:--trajectories prompt", "--limit", "3")[1] == [
-        ["prompt.py", "--limit", "3", "--trajectories"], ["prompt.py", "--limit", "3"]]
-    solve, (_, *duel) = chain("solve prompt:--trajectories king ch", "--dry-run")[1][2:]
-    assert solve == ["solve.py", "--dry-run"] and duel == ["king ch", "--dry-run"]
+    words = ["--n", "2", "--limit", "3", "--keep-unmatched", "--agent", "command", "x {task}"]
+    assert chain("solve prompt:--trajectories prompt king export", *words, DUEL_SOURCE="x")[1] == [
+        ["solve.py", *words[:4], *words[5:]],
+        ["prompt.py", *words[2:5], "--trajectories"], ["prompt.py", *words[2:5]],
+        ["king.py", *words[2:4]], ["export.py"]]
+    assert chain("solve prompt:--trajectories king ch", "--n", "2", "--dry-run")[1][5:] == [
+        ["price", "solve king ch", "--n", "2", "--dry-run"]]
+    done, called = chain("king ch", "--max-char", "2")
+    assert done.returncode == 2 and "--max-char is no flag" in done.stderr and len(called) == 6
+
+
+@pytest.mark.parametrize("own, words, env", [
+    ("", [], {}), ("prompt/x", [], {}), ("chain.toml", [], {}), ("mine", ["--config", "mine"], {}),
+    ("", ["--source", "x"], {}), ("", [], {"DUEL_SOURCE": "x"}), ("", ["--yes"], {})])
+def test_a_mistyped_root_begins_no_default_duel(tmp_path, chain, own, words, env):
+    if own:
+        (tmp_path / own).parent.mkdir(exist_ok=True)
+        (tmp_path / own).touch()
+    done, called = chain("prompt king", *words, **env)
+    if own or words or env:
+        assert done.returncode == 0 and [one[0] for one in called] == ["prompt.py", "king.py"]
+    else:
+        assert done.returncode == 2 and "--yes" in done.stderr
+        assert called == [["price", "prompt king", "--dry-run"]]
 
 
 @pytest.mark.parametrize("code, n_run, says", [(1, 2, "king"), (2, 1, "exit 2"),
@@ -66,11 +89,12 @@ def test_failed_items_are_named_at_the_end_and_anything_else_stops_the_chain(
     assert done.returncode == code and says in done.stderr and len(called) == n_run
 
 
-def price(root) -> tuple[list[int], str]:
+def price(root, code: int = 0, stages: str = "prompt king ch validate report"
+          ) -> tuple[list[int], str]:
     """Return (the calls of king, ch, validate and all, what was printed)."""
-    done = subprocess.run([sys.executable, REPO / "tools/price", "prompt king ch validate report",
-                           "--root", root, "--dry-run"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done = subprocess.run([sys.executable, REPO / "tools/price", stages, "--root", root,
+                           "--dry-run"], capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
     return [*map(int, re.findall("to come: (\\d+) call", done.stderr))], done.stderr
 
 
@@ -83,7 +107,7 @@ a = { in = 1, out = 1 }
 b = { in = 1, out = 1 }
 [prompt]
 count = 6
-source = "samples/trajectories.json"
+source = "hf:no/where"
 """
 
 
@@ -94,8 +118,7 @@ def test_a_duel_is_priced_from_wherever_its_root_is(tmp_path):
     assert n_calls == [6, 6, 24, 36] and "as if the 6 turns were there" in printed
     each = [float(usd) for usd in re.findall(r"at most \$([\d.]+)", printed)]
     assert each[3] == pytest.approx(sum(each[:3]), abs=0.001) and each[0] > 0
-    write_toml(tmp_path, {"model": "m"}, PRICED.replace("count = 6", "count = 401").replace(
-        "samples/", "missing/"))
+    write_toml(tmp_path, {"model": "m"}, PRICED.replace("count = 6", "count = 401"))
     assert "\nall    to come: 2,406 calls" in price(tmp_path)[1]   # prompts of several files
     root = tmp_path / "half"
     names = write_prompts(root, 3)
@@ -106,6 +129,32 @@ def test_a_duel_is_priced_from_wherever_its_root_is(tmp_path):
     before = sorted(root.rglob("*"))
     assert price(root)[0] == [1, 2, 12, 15]
     assert sorted(root.rglob("*")) == before
+
+
+@pytest.mark.parametrize("source, code", [
+    ("trajectories.json", 0), ("traj*.json", 0), ("no-such-file.json", 2)])
+def test_what_prompt_py_refuses_has_no_price(tmp_path, source, code):
+    """A glob is drawn as the file is. The root, which has a PR record, stays as it is."""
+    write_commits(tmp_path, 1)
+    (tmp_path / "commit/_ledger.jsonl").write_text("")
+    write_toml(tmp_path, {"model": "m"}, PRICED.replace(
+        "hf:no/where", f"{REPO}/samples/{source}") + f'prs = "{REPO}/samples/prs.json"')
+    before = {path: path.stat().st_size for path in tmp_path.rglob("*")}
+    n_calls, printed = price(tmp_path, code)
+    assert ("drawn" in printed, n_calls[:1]) == (True, [6]) if code == 0 else (
+        f"{source} is not there" in printed)
+    assert {path: path.stat().st_size for path in tmp_path.rglob("*")} == before
+
+
+def test_attempts_to_come_are_an_unknown_part_of_the_price(tmp_path):
+    """Also after attempts of another agent, from which no turn can be drawn."""
+    write_toml(tmp_path, {"model": "m"}, PRICED.replace("hf:no/where", "attempt"))
+    write_approved(tmp_path / "task/sums")
+    write_attempt(tmp_path, "sums", 1, agent="gold")
+    n_calls, printed = price(tmp_path, stages="solve prompt king ch validate")
+    total = printed.rpartition("\nall ")[2]
+    assert n_calls == [1, 1, 4, 6] and "unknown, and not in this: solve (4 attempts" in total
+    assert "at most" in printed and "at most" not in total
 
 
 def test_a_turn_with_tools_is_priced_with_one_leak_verdict(tmp_path):

@@ -5,6 +5,7 @@ import argparse
 import logging
 import os
 import re
+import runpy
 import shlex
 import signal
 import sys
@@ -12,7 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, fields, replace
 from functools import cache, partial
 from io import StringIO
@@ -24,8 +25,8 @@ from codedata.errors import Trouble
 from codedata.run.states import Selection
 from codedata.sandbox import process_labels
 from codedata.settings import Settings
-from codedata.terminal import IS_INSTALLED, log, plural, program, runnable, say, work_in, write_out
-from codedata.texts import printable, terminal_safe
+from codedata.terminal import HOME, IS_INSTALLED, log, plural, program, runnable, say, work_in, write_out
+from codedata.texts import did_you_mean, printable, terminal_safe
 
 # other scripts' commands repeat these; a script's own command repeats all but NEVER_REPEATED
 ALWAYS_REPEATED = ("root", "config", "mode", "workers", "engine", "ray_address", "llm", "model",
@@ -190,7 +191,8 @@ def parser(doc: str, *sections: str, without: Iterable[str] = ()) -> argparse.Ar
     add("--root", "--output-root", "--output", default=".", metavar="DIR",
         help="the run's directory (default: here)")
     add("--config", metavar="FILE", help="settings, instead of chain.toml in --root or here")
-    add("--only", metavar="GLOB", help="only items whose name or instance id matches")
+    add("--only", metavar="GLOB", action="append",
+        help="only items whose name or instance id matches (again: another one, too)")
     add("--limit", type=positive, metavar="N",
         help="at most N items, in order; where a script makes tasks, N tasks")
     add("--force", action="store_true",
@@ -241,6 +243,32 @@ def row_flags(group, rows: str) -> None:
     for flag in ("--skip-existing", "--parallel", "--continue-on-error"):   # the default behaviour
         add(flag, action="store_true", help=argparse.SUPPRESS)
     add("--stop-on-error", action="store_true", help="start no further row after a failed one")
+
+
+def flags_by_script(scripts: Iterable[str], words: Iterable[str]) -> dict[str, list[str]]:
+    """Return for each script those of the words whose flags do something in it: the ones that its
+    --help-all shows. Raise Trouble for a flag that no script has."""
+    known = {script: _flags_of(script) for script in scripts}
+    given: dict[str, list[str]] = {script: [] for script in known}
+    takers = [*known]
+    for word in words:
+        if word.startswith("-"):
+            flag = word.partition("=")[0]
+            takers = [script for script, flags in known.items() if flag in flags]
+            if not takers:
+                raise Trouble(f"is no flag of {', '.join(known)}.", flag,
+                              did_you_mean(flag, set().union(*known.values())))
+        for script in takers:
+            given[script].append(word)
+    return given
+
+
+def _flags_of(script: str) -> set[str]:
+    shown = StringIO()
+    with redirect_stdout(shown), suppress(SystemExit):
+        runpy.run_path(str(HOME / f"{script}.py"))["main"](["--help-all"])
+    heads = re.findall("^  (-.*?)(?:  |$)", shown.getvalue(), re.MULTILINE)
+    return {*re.findall(r"(?<!\S)-[\w-]+", " ".join(heads))}
 
 
 def environment_flags(p: argparse.ArgumentParser) -> None:
@@ -314,7 +342,7 @@ def with_sandboxes(args: argparse.Namespace) -> tuple[Settings, RunOptions]:
     that, before the first item, removes what killed runs of the root have left in sandboxes. With
     --reap, do this now and end the script."""
     from codedata.sandbox.factory import SandboxFactory  # most scripts have no sandboxes
-    settings, shared = with_container_workers(config.load(args), args), options(args)
+    settings, shared = with_container_workers(config.load(args)), options(args)
     if settings.sandbox.sandbox == "kubernetes" and not args.in_pods:
         raise Trouble("makes no images, and this script needs them.", "--sandbox kubernetes",
                       "Run it by --engine ray on nodes that have Docker: docs/clusters.md.")
@@ -333,11 +361,11 @@ def with_sandboxes(args: argparse.Namespace) -> tuple[Settings, RunOptions]:
     return settings, replace(shared, host=host, before_work=cache(host.reap_first))
 
 
-def with_container_workers(settings: Settings, args: argparse.Namespace) -> Settings:
-    """Return the settings with as many workers as containers fit into the cores, unless --workers
-    was given.
+def with_container_workers(settings: Settings) -> Settings:
+    """Return the settings with as many workers as containers fit into the cores, unless [llm]
+    workers is set.
     """
-    if args.workers:
+    if not settings.is_default("llm.workers"):
         return settings
     n_workers = max(1, int((os.cpu_count() or 1) // settings.sandbox.cpu_request))
     return replace(settings, llm=replace(settings.llm, workers=n_workers))

@@ -83,7 +83,7 @@ class FailedItem:
 @contextmanager
 def gathering() -> Iterator[list]:
     """Yield a list. Stages called with --status add their StageStatus to it, and with --dry-run
-    what is to come (a ToCome, or a text)."""
+    a ToCome."""
     token = _gathered.set([])
     try:
         yield _gathered.get()

@@ -59,7 +59,7 @@ def print_plan(stage: Stage, plan: Plan, models: Models, options: RunOptions) ->
             if options.selection.shard:
                 what = " of this shard"
             if options.selection.only:
-                what = f" that matches {options.selection.only}"
+                what = f" that matches {' or '.join(options.selection.only)}"
             say(f"      {stage.reads.place} has nothing{what}")
 
 
@@ -122,10 +122,11 @@ def print_costs(stage: Stage, states: States, plan: Plan, models: Models,
         if plan.todo and _is_embedded(models) and stage.requests:
             models.check()   # it counts its tokens itself
         note = stage.cost_note
-        to_come = (note(len(plan.todo)) if callable(note) else note
-                   ) or "no calls: no model is asked"
+        to_come = note(len(plan.todo)) if callable(note) else note
         if stage.requests:
             to_come = _calls_to_come(stage, states, plan, models)
+        elif isinstance(to_come, str):
+            to_come = ToCome(items=[item.name for item in plan.todo], note=to_come)
         say(f"{stage.label}  to come: {to_come}")
         hand_over(lambda: to_come)
 

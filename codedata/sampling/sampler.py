@@ -149,11 +149,12 @@ class PromptSampler:
 
     def counts(self, selection: Selection) -> dict[str, int]:
         """Return the number of prompts by the state of their file, for status.py. None are missing
-        if they would not be drawn, since the others are of other settings."""
+        if those that are there were not drawn, or with other settings."""
         plan = self.plan(selection)
+        is_drawn = any(file.same_settings for file in plan.files) or not self.lists.names()
         n_edited = sum(len(self.lists.names_in(file.stem)) for file in plan.in_state("edited"))
         return {"done": len(self.lists.names()) - n_edited, "edited": n_edited,
-                "missing": 0 if plan.mixes else plan.n_wanted}
+                "missing": plan.n_wanted if is_drawn else 0}
 
     def _file(self, stem: str, selection: Selection) -> PromptFile:
         """Return a file that is there or was there."""

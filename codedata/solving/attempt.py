@@ -10,7 +10,6 @@ import time
 from collections import Counter, defaultdict
 from functools import partial
 from pathlib import Path
-from statistics import fmean
 
 import codedata
 from codedata.agent import AgentResult
@@ -21,6 +20,7 @@ from codedata.disk.layouts import load_folder, to_json, write_atomic
 from codedata.disk.store import Store, all_readable
 from codedata.errors import ItemFailed
 from codedata.leak.forbidden import actions_of, forbidden_in
+from codedata.llm.costs import ToCome
 from codedata.llm.replies import current_reply_log
 from codedata.records import (
     CHEATED,
@@ -38,6 +38,7 @@ from codedata.run.stage import Reads, Stage, Writes
 from codedata.run.talk import begin_step
 from codedata.sandbox.copies import at_hand
 from codedata.sandbox.factory import SandboxFactory
+from codedata.settings import SolveSettings
 from codedata.solving.agents import Done, Nop, Own
 from codedata.solving.trials import Trial, agent_id, enough_at, trials_in
 from codedata.suites.environments import labelled
@@ -54,10 +55,11 @@ STATUS_BY_CAUSE = {"steps": "out of steps", "seconds": "out of time", "context":
 
 def solve_stage(root: Path, host: SandboxFactory, agent: Nop | Own, n: int, until: tuple[int, ...]
                 ) -> Stage:
-    """Return the stage in which an agent makes `n` attempts at each task of a root. Raise Trouble
-    if the sandbox cannot build images."""
+    """Return the stage in which an agent makes `n` attempts at each task of a root, or with 0 as
+    many as its runs there began. Raise Trouble if the sandbox cannot build images."""
     check_builds_images(host)
     slug = agent_id(agent.name, agent.settings)
+    n = n or n_begun(root, slug)
     trials = trials_in(root, slug, n)
     return Stage(
         "solve", make=partial(attempted, host, agent, slug, [*until]),
@@ -97,7 +99,8 @@ def attempted(host: SandboxFactory, agent: Nop | Own, slug: str, until: list[int
     outcome = AttemptOutcome(
         task=trial.instance_id, kind=task.kind, content=trial.content, agent=slug,
         model=agent.settings.get("model", ""), settings=agent.settings, attempt=trial.attempt,
-        until=until, **_graded(task, done, grade), verifier=grade.log, replayed=log.served,
+        planned=trial.planned, until=until, **_graded(task, done, grade), verifier=grade.log,
+        replayed=log.served,
         usage={key: result.usage[key] for key in ("calls", "tokens_in", "tokens_out", "cost_usd")},
         seconds={"model": result.usage["model_seconds"], "verifier": round(grade.seconds, 1),
                  "agent": result.usage["seconds"], "all": round(time.monotonic() - started, 1)})
@@ -134,16 +137,29 @@ def _graded(task: Task, done: Done, grade: Grade) -> Object:
     return {"status": status, "why": why, "reward": grade.reward}
 
 
-def price_of(root: Path, slug: str, n: int) -> str:
+def outcomes_of(root: Path, slug: str) -> list[AttemptOutcome]:
+    """Return the outcomes of an agent's attempts."""
+    return [one for found in attempts_in(root).values() for one in found.get(slug, {}).values()]
+
+
+def n_begun(root: Path, slug: str) -> int:
+    """Return how many attempts at each task an agent's runs were to make; [solve] n in a root
+    without any attempt."""
+    default = 0 if attempts_in(root) else SolveSettings.n
+    return max((one.get("planned", one["attempt"]) for one in outcomes_of(root, slug)),
+               default=default)
+
+
+def price_of(root: Path, slug: str, n: int) -> str | ToCome:
     """Return what `n` attempts of an agent are likely to cost, by its attempts that are there."""
-    kept = [one["usage"] for found in attempts_in(root).values()
-            for one in found.get(slug, {}).values()]
-    if not kept:
+    kept = [one["usage"] for one in outcomes_of(root, slug)]
+    if n and not kept:
         return f"{plural(n, 'attempt')}; what one costs is not known: none of this agent is there"
-    mean = {key: n * fmean(usage[key] or 0 for usage in kept) for key in kept[0]}
-    return (f"about {mean['calls']:,.0f} calls, {mean['tokens_in']:,.0f} tokens in, "
-            f"{mean['tokens_out']:,.0f} out, ${mean['cost_usd']:.2f}, by the mean of "
-            f"{plural(len(kept), 'attempt')}")
+    to_come = ToCome(n_like=len(kept))
+    for usage in kept:
+        mean = {key: value and n * value / len(kept) for key, value in usage.items()}
+        to_come.add({**mean, "n": mean["calls"]})
+    return to_come
 
 
 def rates_in_words(root: Path) -> dict[str, str]:
