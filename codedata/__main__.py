@@ -13,12 +13,14 @@ import runpy
 import shlex
 import sys
 from itertools import takewhile
+from textwrap import shorten
 
 from codedata import __version__
 from codedata.run import cli
 from codedata.terminal import HOME, command, runnable
 from codedata.texts import did_you_mean, printable
 
+MAX_CHARS = 100   # of what a word does
 # a tool in sh calls scripts by this Python, and names `codedata` in what it prints
 RUN = 'export CODEDATA_PYTHON="$0" CODEDATA="$1"; shift; exec "$@"'
 
@@ -57,7 +59,7 @@ def list_words(programs: dict[str, tuple], word: str) -> int:
     """Print the words, to stderr where none or another one was given; return the exit code."""
     is_help = word in ("-h", "--help")
     out = sys.stdout if is_help else sys.stderr
-    lines = (f"{name:14}  {line_of(name, *program)}" for name, program in sorted(programs.items()))
+    lines = (f"{name:15}  {line_of(name, *program)}" for name, program in sorted(programs.items()))
     print(f"{__doc__}\nWORD is one of:", *lines, sep="\n  ", file=out)
     if word and not is_help:
         nearest = did_you_mean(word, programs)
@@ -69,8 +71,8 @@ def line_of(word: str, path: Path, *given: str) -> str:
     """Return what a word does, as the first words of its program say it."""
     text = path.read_text(encoding="utf-8")
     own = re.search(rf"^  tools/{path.stem} {word} .*?# (.*)", text, re.MULTILINE)
-    first = re.search(r'^(?:"""|# )(.+?)(?:[.:;]\s|\n\n)', text, re.MULTILINE | re.DOTALL)
-    return re.sub(r"\s+#? ?", " ", (own or first)[1])
+    first = re.search(r'^(?:"""|# )(.+?)(?:[.;]\s|\n\n)', text, re.MULTILINE | re.DOTALL)
+    return shorten((own or first)[1].replace("\n# ", " "), MAX_CHARS, placeholder=" …")
 
 
 if __name__ == "__main__":

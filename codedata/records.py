@@ -112,7 +112,7 @@ class JudgeVerdict(TypedDict, total=False):
     truncated: bool
     usage: Object               # tokens_in, tokens_out, cost_usd
     seconds: Seconds
-    error: str                  # why no reply came
+    error: str                  # why there is no verdict
     attempt: int
     marker: str
     settings: str

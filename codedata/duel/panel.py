@@ -8,7 +8,7 @@ Score.judges has one entry per judge and order:
      by_program, settings}
 
 `raw` is the text of the reply, or its reasoning if the text is empty. `verdict` and `scores` are
-empty if the reply could not be parsed; `error` says why no reply came. `marker` is a digest of the
+empty if the reply could not be parsed; `error` says why no verdict came. `marker` is a digest of the
 conversation, both answers, `ran`, judge, order and attempt. It surrounds the answers in the
 request, so that no answer can forge it; an entry whose marker does not match the present texts was
 made for earlier ones. A verdict that cannot be parsed is asked for once more, with another marker.
@@ -39,6 +39,8 @@ from codedata.duel.scoring import (
     BOTH,
     CHALLENGER_FIRST,
     TurnScore,
+    has_reply,
+    is_parsed,
     scores_of,
     sides_shown,
     turn_score,
@@ -53,6 +55,8 @@ from codedata.settings import Settings
 from codedata.terminal import named
 from codedata.texts import fill
 
+EMPTY, CUT = "the reply is empty", "the reply was cut off before its verdict, at max_tokens"
+UNREAD = "the reply has no verdict: no object of its own that gives all five metrics"
 ATTEMPTS = 2           # requests per verdict, until one can be parsed
 COOL_DOWN_S = 60.0    # seconds before an endpoint that is down is asked again
 SCHEMA = json.loads(packaged_text("verdict.json"))
@@ -167,6 +171,7 @@ class Judging:
         """Return the stage that judges the turns; `words` are its further fields."""
         return Stage("validate", make=self.judge, reads=self.reads(), writes=self.writes(),
                      requests=self.requests, then="report.py", doubts=self._doubts,
+                     unread=self._unread,
                      **words)
 
     def reads(self) -> Reads:
@@ -195,7 +200,7 @@ class Judging:
         turn, entries = self._turn(answer, name, old)
         self._ask(turn, name, entries)
         of_panel = [entries.pop(part) for part in self._parts]
-        if all(entry.get("error") for entry in of_panel):
+        if not any(map(has_reply, of_panel)):
             first = of_panel[0]
             raise ItemFailed(f"no judge answered: {first['judge']}: {first['error']}")
         # entries of other judges are kept, because those judges may return to the panel
@@ -247,7 +252,7 @@ class Judging:
                 attempt = 1
             elif _is_final(old):
                 continue
-            elif not old.get("error"):
+            elif has_reply(old):
                 attempt += 1
             yield client, turn.entry(judge, order, attempt) | {"settings": settings}
 
@@ -274,7 +279,7 @@ class Judging:
                         other.cool_down(COOL_DOWN_S, entry["error"])
                 if all(asked.is_cooling_down for asked in clients):
                     raise
-            if entry["error"] and _is_final(entries.get(_part(entry))):   # the old one still counts
+            if not has_reply(entry) and _is_final(entries.get(_part(entry))):   # the old one counts
                 self._not_refreshed[name] = f"{entry['judge']} ({entry['order']}): {entry['error']}"
             else:
                 entries[_part(entry)] = entry
@@ -298,6 +303,11 @@ class Judging:
         """Return whether a score is what its entries give for this panel."""
         total = self.panel.score(score.judges)
         return (score.score, score.metrics) == (total.score, total.metrics)
+
+    def _unread(self, score: Score) -> str:
+        """Return which of the panel's verdicts cannot be read, and why; "" if all can."""
+        return "; ".join(f"{_part(e)}: {e.get('error') or UNREAD}" for e in score.judges
+                         if _part(e) in self._parts and _is_final(e) and not is_parsed(e))
 
     def _fault(self, score: Score) -> str:
         """Return why the turn must be tried again although its record is written, else ""."""
@@ -391,6 +401,8 @@ class _Turn:
                                                             self.rival)
             fields["reason"] = MODEL.sub(lambda match: sides[int(match[1]) - 1], verdict.reason)
             fields["parse_ok"] = True
+        else:
+            fields["error"] = CUT if reply.truncated else UNREAD if raw.strip() else EMPTY
         return fields
 
 
@@ -424,5 +436,5 @@ def _part(entry: dict) -> str:
 
 def _is_final(entry: dict | None) -> bool:
     """Return whether an entry is final: it has a verdict, or its last attempt was unreadable."""
-    return bool(entry) and not entry.get("error") and (
+    return bool(entry) and has_reply(entry) and (
         entry["parse_ok"] or entry.get("attempt", ATTEMPTS) >= ATTEMPTS)

@@ -93,7 +93,10 @@ def status_of(stage: Stage, plan: Plan, options: RunOptions) -> StageStatus:
          f"{again}{force}{ONLY}{quote(glob.escape(name))}")
         for state, force in (("failed", ""), ("excluded", " --force"))
         for name in plan.names[state]] + [
-        (name, "broken", plan.reasons.get(name, ""), "") for name in plan.names["broken"]]
+        (name, "broken", plan.reasons.get(name, ""), "") for name in plan.names["broken"]] + [
+        (name, "unread", why, f"{again} --force{ONLY}{quote(glob.escape(name))}")
+        for name in (plan.counting if stage.unread else ()) if (record := known(store, name))
+        and (why := stage.unread(record))]
     return status
 
 
