@@ -13,6 +13,7 @@ import runpy
 import shlex
 import sys
 from itertools import takewhile
+from pathlib import Path
 from textwrap import shorten
 
 from codedata import __version__

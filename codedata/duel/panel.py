@@ -8,8 +8,8 @@ Score.judges has one entry per judge and order:
      by_program, settings}
 
 `raw` is the text of the reply, or its reasoning if the text is empty. `verdict` and `scores` are
-empty if the reply could not be parsed; `error` says why no verdict came. `marker` is a digest of the
-conversation, both answers, `ran`, judge, order and attempt. It surrounds the answers in the
+empty if the reply could not be parsed; `error` says why no verdict came, `usage` is empty where no
+reply did. `marker` is a digest of the conversation, both answers, `ran`, judge, order and attempt. It surrounds the answers in the
 request, so that no answer can forge it; an entry whose marker does not match the present texts was
 made for earlier ones. A verdict that cannot be parsed is asked for once more, with another marker.
 

@@ -1,7 +1,7 @@
 """Gather the content that report.md and report.html both show."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
@@ -14,7 +14,7 @@ from codedata.records import METRICS, POINTS, Duel, JudgeStatistics, Share
 from codedata.report.buckets import BestPair
 from codedata.report.turn_rows import DRAW, ReportTurns, TurnRow
 from codedata.settings import EMBEDDED_MODEL
-from codedata.terminal import plural
+from codedata.terminal import Spending, plural
 from codedata.texts import text_of
 
 Table = tuple[list[str], list[list[str]], str]   # columns, rows, a letter each: l, r, p (scores)
@@ -34,6 +34,7 @@ class ReportContent:
     trials: list[str]               # lines on the trials of the judges
     pairs: list[BestPair]
     is_outdated: bool = False       # the duel was decided on other verdicts
+    sets: dict[str, dict[str, int]] = field(default_factory=dict)   # of sets_in()
 
     @property
     def outcome(self) -> str:
@@ -48,12 +49,23 @@ class ReportContent:
                 f"{number(duel.margin, 2)} points in {plural(duel.turns, 'turn')}; {why}.")
 
     @property
+    def made(self) -> str:
+        """Return in one sentence what the calls cost, and whether there are sets."""
+        return costs_in_words(self.costs) + ("" if self.sets else " No set is exported.")
+
+    @property
     def warnings(self) -> list[str]:
         """Return sentences on why the outcome may not be what it seems."""
         outdated = ["The duel was decided on other verdicts than the records hold now: run "
                     "validate.py."] if self.is_outdated else []
         noise = [f"Noise: the verdicts are {NOISE}."] if EMBEDDED_MODEL in self.duel.models else []
         return outdated + [f"Doubtful: {doubt}." for doubt in doubts(self.duel)] + noise
+
+
+def costs_in_words(costs: list[Cost]) -> str:
+    """Return what all calls of a root cost, in one sentence."""
+    total = Spending(*(sum(getattr(cost, key) for cost in costs) for key in vars(Spending())))
+    return f"All {plural(total.n_calls, 'call')} of this root: {total}."
 
 
 def points(duel: Duel) -> Table | None:

@@ -3,6 +3,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+from codedata.export.exports import CARD
+from codedata.export.split import SPLITS
 from codedata.llm.costs import Cost
 from codedata.records import METRICS
 from codedata.report.buckets import score_ranges
@@ -30,6 +32,10 @@ def markdown(content: ReportContent, buckets: ReportSettings) -> str:
         (f"# Challenger against {rival}", [
             f"**{as_markdown(content.outcome, 1000)}**", terminal_safe(buckets.note),
             *(f"**{warning}**" for warning in content.warnings)]),
+        ("## Training sets", [content.made, content.sets and table(
+            ["set", *SPLITS, "where"], [
+                [name, *map(str, n.values()), f"[export/{name}/](../export/{name}/{CARD})"]
+                for name, n in content.sets.items()], "lrrl")]),
         ("## The best pairs", content.pairs and [
             (["turn", "task", "king", "challenger", "why"], content.pairs, "lllll")]),
         ("## Points and turns", [points(duel), table(["", "turns"], content.counts, "lr")]),

@@ -21,6 +21,8 @@ from codedata.disk.layouts import write_atomic
 from codedata.disk.store import Store, known_in
 from codedata.errors import BrokenRecord, Trouble
 from codedata.export.audits import figures_of
+from codedata.export.exports import CARD, EXPORT, sets_in
+from codedata.export.split import SPLITS
 from codedata.llm.costs import costs_of
 from codedata.page.blocks import LISTING, Block, box, card, part, section, table
 from codedata.page.builder import build, pack, pack_fitting
@@ -35,7 +37,7 @@ from codedata.records import (
     TaskAudit,
 )
 from codedata.report.buckets import best_pairs
-from codedata.report.content import ReportContent
+from codedata.report.content import ReportContent, costs_in_words
 from codedata.report.html_page import grid_of, turn_details, turn_row, verdict
 from codedata.report.item_rows import (
     attempt_details,
@@ -129,6 +131,7 @@ def page(roots: list[RootContent], room: int) -> bytes:
         text := "\n".join(failed_lines(one.failed)))]
     idle = _stages(roots, True)
     sections = [
+        section("sets", "Training sets", *map(_sets, roots)),
         duels and section("verdict", "Verdict", box("div.cards", *map(_verdict, duels))), items,
         section("stages", "Stages", _stages(roots, False), idle and box(
             "details", box("summary", "Stages without items"), idle)),
@@ -139,6 +142,15 @@ def page(roots: list[RootContent], room: int) -> bytes:
 
 
 # sections ----------------------------------------------------------------------------------------
+
+def _sets(content: RootContent) -> Block:
+    """Return the rows of each set of a root, with a link to its card, and what all calls cost."""
+    root = content.settings.root
+    rows = [[name, *n.values(), {"kind": "file", "path": os.path.relpath(
+        root / EXPORT / name / CARD, content.home)}] for name, n in sets_in(root).items()]
+    return box("div.stack", box("p", costs_in_words(costs_of(root))),
+               rows and table("Training sets", ["set", *SPLITS, "card"], rows, "lrrw"))
+
 
 def _verdict(content: RootContent) -> Block:
     """Return the verdict of a root's duel, with the best pairs."""

@@ -25,7 +25,17 @@ from codedata.errors import Trouble
 from codedata.run.states import Selection
 from codedata.sandbox import process_labels
 from codedata.settings import Settings
-from codedata.terminal import HOME, IS_INSTALLED, log, plural, program, runnable, say, work_in, write_out
+from codedata.terminal import (
+    HOME,
+    IS_INSTALLED,
+    log,
+    plural,
+    program,
+    runnable,
+    say,
+    work_in,
+    write_out,
+)
 from codedata.texts import did_you_mean, printable, terminal_safe
 
 # other scripts' commands repeat these; a script's own command repeats all but NEVER_REPEATED

@@ -7,7 +7,7 @@ import fnmatch
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import product
+from itertools import product, starmap
 from typing import NamedTuple
 
 from codedata.disk.ledger import LastAttempt
@@ -36,9 +36,8 @@ class Selection:
         return in_shard(name, self.shard)
 
     def matches(self, *names: str) -> bool:
-        """Return whether one of an item's names (its own, its instance id) matches one of `only`.
-        """
-        return not self.only or any(fnmatch.fnmatchcase(*pair) for pair in product(names, self.only))
+        """Return whether one of an item's names (its own, its instance id) matches `only`."""
+        return not self.only or any(starmap(fnmatch.fnmatchcase, product(names, self.only)))
 
 
 class Item(NamedTuple):

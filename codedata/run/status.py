@@ -194,7 +194,8 @@ def failed_lines(items: Iterable[FailedItem]) -> Iterator[str]:
         for one in group:
             tries = one.tries and f"tries {len(one.tries)}, the last {one.tries[-1]}"
             yield printable(f"      {'   '.join(filter(None, (one.name, tries, one.log)))}")
-        if len(group) == 1 or state in ("excluded", "unread"):   # --force alone would make all others, too
+        # --force alone would make all others, too
+        if len(group) == 1 or state in ("excluded", "unread"):
             again, makes = group[0].again, ", the first" if len(group) > 1 else ""
         else:
             makes = ", with all that is missing"

@@ -230,9 +230,9 @@ def test_a_verdict_that_cannot_be_read_is_asked_for_once_more_and_is_then_a_resu
     assert lost == lost | unread
     shown = run_script("status.py", tmp_path, "--failed").stdout
     assert f"unread 2: b king_first: {UNREAD}\n      t_1   score/t_1.json\n" in shown
-    again = re.search("again, the first: .* validate.py (.*)", shown.replace("/validate", " validate"))
+    again = re.search(r"again, the first: \S+ \S*validate.py (.*)", shown)[1].split()
     n_before = fake_llm.n_requests
-    run_script("validate.py", tmp_path, *again[1].split()[2:], *flags_for(fake_llm))
+    run_script("validate.py", tmp_path, *again, *flags_for(fake_llm))
     assert fake_llm.n_requests > n_before
     # b counts only where both orders could be read
     assert record["score"] == 100 and len(record["judges"]) == 4
