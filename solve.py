@@ -34,7 +34,7 @@ def main(argv=None) -> int:
     """Run the script, and return its exit code."""
     parser = cli.parser(__doc__, "solve", "sandbox", without=["base_image"])
     add = parser.add_argument_group("flags of solve.py").add_argument
-    add("--n", type=cli.positive, metavar="N",
+    add("--n", type=int, metavar="N",
         help="attempts at each task, with those that are there (default: 4)")
     add("--agent", nargs="+", action="extend", metavar=("AGENT", "COMMAND"),
         help="own, nop, gold or command, whose COMMAND is bash in the container; it asks "
@@ -44,10 +44,10 @@ def main(argv=None) -> int:
         help="tasks of others, copied into task/ first, as in audit.py")
     cli.sandbox_flags(parser)
     args = parser.parse_args(argv)
-    args.agent, args.command, *more = *(args.agent or []), None, None
+    if args.agent:
+        args.agent, args.command = args.agent[0], " ".join(args.agent[1:])
     settings, options = cli.with_sandboxes(args)
-    is_command = settings.solve.agent == "command"
-    if any(more) or (args.command and not is_command) or is_command > bool(settings.solve.command):
+    if (settings.solve.agent == "command") != bool(settings.solve.command):
         parser.error("--agent is own, nop, gold, or command with a COMMAND")
     if args.tasks:
         for line in copy_tasks(Path(args.tasks), settings.root, options.selection,
@@ -65,9 +65,10 @@ def attempts(args, settings: Settings, models: Models) -> Stage:
     agent = AGENTS[solve.agent]
     asked = (models.client("solve"), limits, solve.network) if issubclass(agent, Own) else ()
     more = (solve.command, solve.agent_image) if solve.agent == "command" else ()
-    # the status of a root is about the attempts that were asked for there
-    n = 0 if args.status and settings.is_default("solve.n") else solve.n
-    return solve_stage(settings.root, host, agent(*asked, *more), n, solve.until)
+    as_begun = (args.status and "solve.n" not in settings.given
+                and (settings.root / Attempt.directory).is_dir())
+    return solve_stage(settings.root, host, agent(*asked, *more), 0 if as_begun else solve.n,
+                       solve.until)
 
 
 if __name__ == "__main__":

@@ -14,14 +14,12 @@ import shlex
 import sys
 from itertools import takewhile
 from pathlib import Path
-from textwrap import shorten
 
 from codedata import __version__
 from codedata.run import cli
-from codedata.terminal import HOME, command, runnable
-from codedata.texts import did_you_mean, printable
+from codedata.terminal import HOME, command, runnable, say
+from codedata.texts import did_you_mean
 
-MAX_CHARS = 100   # of what a word does
 # a tool in sh calls scripts by this Python, and names `codedata` in what it prints
 RUN = 'export CODEDATA_PYTHON="$0" CODEDATA="$1"; shift; exec "$@"'
 
@@ -60,20 +58,18 @@ def list_words(programs: dict[str, tuple], word: str) -> int:
     """Print the words, to stderr where none or another one was given; return the exit code."""
     is_help = word in ("-h", "--help")
     out = sys.stdout if is_help else sys.stderr
-    lines = (f"{name:15}  {line_of(name, *program)}" for name, program in sorted(programs.items()))
-    print(f"{__doc__}\nWORD is one of:", *lines, sep="\n  ", file=out)
+    print(f"{__doc__}\nWORD is one of:", *(
+        f"{name:15}  {line_of(found[0])}" for name, found in sorted(programs.items())),
+        sep="\n  ", file=out)
     if word and not is_help:
-        nearest = did_you_mean(word, programs)
-        print(f"\ncodedata: {printable(word)} is none of them. {nearest}", file=out)
+        say(f"\ncodedata: {word} is none of them. {did_you_mean(word, programs)}")
     return 0 if is_help else 2
 
 
-def line_of(word: str, path: Path, *given: str) -> str:
-    """Return what a word does, as the first words of its program say it."""
-    text = path.read_text(encoding="utf-8")
-    own = re.search(rf"^  tools/{path.stem} {word} .*?# (.*)", text, re.MULTILINE)
-    first = re.search(r'^(?:"""|# )(.+?)(?:[.;]\s|\n\n)', text, re.MULTILINE | re.DOTALL)
-    return shorten((own or first)[1].replace("\n# ", " "), MAX_CHARS, placeholder=" …")
+def line_of(path: Path) -> str:
+    """Return what a program does, in the first words that it says of itself."""
+    text = path.read_text(encoding="utf-8").partition("\n")[2].lstrip('#" ').replace("\n# ", " ")
+    return re.split(r"[.:;]\s", text)[0].replace("\n", " ")
 
 
 if __name__ == "__main__":

@@ -88,7 +88,8 @@ def load(args: Namespace) -> Settings:
     hf_token = layers.key("HF_TOKEN", *hubs) or layers.key("HUGGINGFACE_API_KEY", *hubs)
     settings = Settings(**sections, endpoints=layers.endpoints(base_url), prices=layers.prices(),
                         root=root, budget_usd=args.budget, shard=args.shard, hf_token=hf_token,
-                        origins=layers.origin,
+                        given=frozenset(name for name, origin in layers.origin.items()
+                                        if origin != "default"),
                         github_token=layers.key("GITHUB_TOKEN",
                                                 layers.origin["pr_tasks.github_url"]))
     if args.show_config:

@@ -454,11 +454,7 @@ class Settings:
     shard: tuple[int, int] | None = None   # (i, n): this run has the n-th part of the budget
     hf_token: ApiKey = field(default=ApiKey(""), repr=False)
     github_token: ApiKey = field(default=ApiKey(""), repr=False)
-    origins: dict[str, str] = field(default_factory=dict, repr=False)   # as --show-config prints
-
-    def is_default(self, name: str) -> bool:
-        """Return whether nothing sets a value, such as "llm.workers"."""
-        return self.origins.get(name, "default") == "default"
+    given: frozenset[str] = frozenset()   # what is not left at its default: "llm.workers", …
 
     def model_spec(self, role: str) -> ModelSpec:
         """Return the model of "king", "challenger", "agent", "issue", "audit", "solve" or

@@ -153,7 +153,7 @@ def test_attempts_to_come_are_an_unknown_part_of_the_price(tmp_path):
     write_attempt(tmp_path, "sums", 1, agent="gold")
     n_calls, printed = price(tmp_path, stages="solve prompt king ch validate")
     total = printed.rpartition("\nall ")[2]
-    assert n_calls == [1, 1, 4, 6] and "unknown, and not in this: solve (4 attempts" in total
+    assert n_calls == [1, 1, 4, 6] and "not in this sum: solve: 4 attempts; what" in total
     assert "at most" in printed and "at most" not in total
 
 

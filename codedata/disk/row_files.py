@@ -72,9 +72,7 @@ def files_by_format(spec: str, below: str = "**/*") -> dict[str, list[str]]:
         if format := format_of(name):
             found[format].append(name)
     if not found:
-        is_there = os.path.exists(spec) or glob.has_magic(spec)
-        raise Trouble("names no file of a known format." if is_there else "is not there.", spec,
-                      "Give hf:NAME, or a path (relative ones: from the current folder), "
+        raise Trouble("is not there, or of no known format.", spec, "Give hf:NAME, or a path, "
                       f"glob, folder (without links out of it) or URL of {', '.join(FORMATS)}.")
     return found
 

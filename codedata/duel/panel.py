@@ -9,9 +9,10 @@ Score.judges has one entry per judge and order:
 
 `raw` is the text of the reply, or its reasoning if the text is empty. `verdict` and `scores` are
 empty if the reply could not be parsed; `error` says why no verdict came, `usage` is empty where no
-reply did. `marker` is a digest of the conversation, both answers, `ran`, judge, order and attempt. It surrounds the answers in the
-request, so that no answer can forge it; an entry whose marker does not match the present texts was
-made for earlier ones. A verdict that cannot be parsed is asked for once more, with another marker.
+reply did. `marker` is a digest of the conversation, both answers, `ran`, judge, order and attempt.
+It surrounds the answers in the request, so that no answer can forge it; an entry whose marker does
+not match the present texts was made for earlier ones. A verdict that cannot be parsed is asked for
+once more, with another marker.
 
 The judges see the conversation, the two answers and, where both were run, what running showed
 (`ran` is its digest); neither the pull request nor its tests, nor which side gave which answer. If
@@ -22,7 +23,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import product
@@ -55,7 +56,7 @@ from codedata.settings import Settings
 from codedata.terminal import named
 from codedata.texts import fill
 
-EMPTY, CUT = "the reply is empty", "the reply was cut off before its verdict, at max_tokens"
+CUT = "the reply was cut off before its verdict, at max_tokens"
 UNREAD = "the reply has no verdict: no object of its own that gives all five metrics"
 ATTEMPTS = 2           # requests per verdict, until one can be parsed
 COOL_DOWN_S = 60.0    # seconds before an endpoint that is down is asked again
@@ -171,7 +172,7 @@ class Judging:
         """Return the stage that judges the turns; `words` are its further fields."""
         return Stage("validate", make=self.judge, reads=self.reads(), writes=self.writes(),
                      requests=self.requests, then="report.py", doubts=self._doubts,
-                     unread=self._unread,
+                     unread=lambda score: "; ".join(self._lost(score, is_parsed)),
                      **words)
 
     def reads(self) -> Reads:
@@ -304,16 +305,14 @@ class Judging:
         total = self.panel.score(score.judges)
         return (score.score, score.metrics) == (total.score, total.metrics)
 
-    def _unread(self, score: Score) -> str:
-        """Return which of the panel's verdicts cannot be read, and why; "" if all can."""
-        return "; ".join(f"{_part(e)}: {e.get('error') or UNREAD}" for e in score.judges
-                         if _part(e) in self._parts and _is_final(e) and not is_parsed(e))
+    def _lost(self, score: Score, is_there: Callable) -> list[str]:
+        """Return which verdicts of the panel are not there, each with the reason."""
+        return [f"{e['judge']} ({e['order']}): {e.get('error') or UNREAD}"
+                for e in score.judges if _part(e) in self._parts and not is_there(e)]
 
     def _fault(self, score: Score) -> str:
         """Return why the turn must be tried again although its record is written, else ""."""
-        missing = [f"{e['judge']} ({e['order']}): {e.get('error') or 'could not be read'}"
-                   for e in score.judges if _part(e) in self._parts and not _is_final(e)]
-        if missing:
+        if missing := self._lost(score, _is_final):
             return f"{len(missing)} of {len(self._parts)} verdicts missing: {'; '.join(missing)}"
         if missing := self.leaks.missing(score):
             return f"no verdict of {named(missing)}"
@@ -402,7 +401,7 @@ class _Turn:
             fields["reason"] = MODEL.sub(lambda match: sides[int(match[1]) - 1], verdict.reason)
             fields["parse_ok"] = True
         else:
-            fields["error"] = CUT if reply.truncated else UNREAD if raw.strip() else EMPTY
+            fields["error"] = CUT if reply.truncated else UNREAD
         return fields
 
 

@@ -32,15 +32,6 @@ from codedata.terminal import named
 from codedata.texts import terminal_safe, text_of
 
 CARD = "README.md"
-EXPORT = "export"   # the folder of all sets
-
-
-def sets_in(root: Path) -> dict[str, dict[str, int]]:
-    """Return {format: its rows by split} of the sets that are exported."""
-    manifests = {path.parent.name: read_manifest(path.parent)
-                 for path in sorted((root / EXPORT).glob(f"*/{MANIFEST}"))}
-    return {name: {split: int(one["rows"].get(split, 0)) for split in SPLITS}
-            for name, one in manifests.items() if one.get("format") == name}
 
 
 class ExportForm(Protocol):

@@ -49,11 +49,8 @@ class ToCome(Cost):
     n_unfit: int = 0       # items without calls: too long, or broken
     n_like: int = 0        # items made before, by whose calls these are estimated
     items: list[str] = field(default_factory=list)   # the names of all that will be made
-    note: str = ""         # what is known of the cost in place of numbers
 
     def __str__(self) -> str:
-        if self.note:
-            return self.note
         if not self.n_calls and not self.n_unfit:
             return "no calls"
         cost = money(self.cost_usd, round(self.n_unpriced), round(self.n_calls))

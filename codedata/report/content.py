@@ -1,14 +1,17 @@
 """Gather the content that report.md and report.html both show."""
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import orjson
 
 from codedata.bounded import read_bounded
 from codedata.duel.judge_stats import doubts, share
-from codedata.llm.costs import Cost
+from codedata.export.folders import read_manifest
+from codedata.export.make_exports import ALL_FORMATS
+from codedata.llm.costs import Cost, attempts_under
 from codedata.llm.embedded import NOISE
 from codedata.records import METRICS, POINTS, Duel, JudgeStatistics, Share
 from codedata.report.buckets import BestPair
@@ -34,7 +37,7 @@ class ReportContent:
     trials: list[str]               # lines on the trials of the judges
     pairs: list[BestPair]
     is_outdated: bool = False       # the duel was decided on other verdicts
-    sets: dict[str, dict[str, int]] = field(default_factory=dict)   # of sets_in()
+    made: str = ""                  # of made()
 
     @property
     def outcome(self) -> str:
@@ -49,11 +52,6 @@ class ReportContent:
                 f"{number(duel.margin, 2)} points in {plural(duel.turns, 'turn')}; {why}.")
 
     @property
-    def made(self) -> str:
-        """Return in one sentence what the calls cost, and whether there are sets."""
-        return costs_in_words(self.costs) + ("" if self.sets else " No set is exported.")
-
-    @property
     def warnings(self) -> list[str]:
         """Return sentences on why the outcome may not be what it seems."""
         outdated = ["The duel was decided on other verdicts than the records hold now: run "
@@ -62,10 +60,17 @@ class ReportContent:
         return outdated + [f"Doubtful: {doubt}." for doubt in doubts(self.duel)] + noise
 
 
-def costs_in_words(costs: list[Cost]) -> str:
-    """Return what all calls of a root cost, in one sentence."""
-    total = Spending(*(sum(getattr(cost, key) for cost in costs) for key in vars(Spending())))
-    return f"All {plural(total.n_calls, 'call')} of this root: {total}."
+def made(root: Path, link: str = "{0}") -> str:
+    """Return the rows of each exported set, and what all calls cost, in words. `link` is the form
+    of a set's name."""
+    rows = {name: read_manifest(root / "export" / name).get("rows") for name in ALL_FORMATS}
+    sets = [f"{link.format(name)} {' + '.join(map(str, n.values()))}"
+            for name, n in rows.items() if isinstance(n, dict)]
+    total = Spending()
+    for call in chain.from_iterable(calls for *_, calls in attempts_under(root)):
+        total.add(call)
+    return (f"Sets in export/ (rows for training + validation): {', '.join(sets) or 'none'}. "
+            f"All {plural(total.n_calls, 'call')} of this root: {total}.")
 
 
 def points(duel: Duel) -> Table | None:

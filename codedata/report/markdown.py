@@ -3,8 +3,6 @@ from __future__ import annotations
 
 from collections import Counter
 
-from codedata.export.exports import CARD
-from codedata.export.split import SPLITS
 from codedata.llm.costs import Cost
 from codedata.records import METRICS
 from codedata.report.buckets import score_ranges
@@ -30,12 +28,8 @@ def markdown(content: ReportContent, buckets: ReportSettings) -> str:
     trials = "\n".join(f"- {as_markdown(line, 1000)}" for line in content.trials)
     sections: list[Section] = [
         (f"# Challenger against {rival}", [
-            f"**{as_markdown(content.outcome, 1000)}**", terminal_safe(buckets.note),
+            f"**{as_markdown(content.outcome, 1000)}**", terminal_safe(buckets.note), content.made,
             *(f"**{warning}**" for warning in content.warnings)]),
-        ("## Training sets", [content.made, content.sets and table(
-            ["set", *SPLITS, "where"], [
-                [name, *map(str, n.values()), f"[export/{name}/](../export/{name}/{CARD})"]
-                for name, n in content.sets.items()], "lrrl")]),
         ("## The best pairs", content.pairs and [
             (["turn", "task", "king", "challenger", "why"], content.pairs, "lllll")]),
         ("## Points and turns", [points(duel), table(["", "turns"], content.counts, "lr")]),

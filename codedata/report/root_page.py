@@ -21,8 +21,6 @@ from codedata.disk.layouts import write_atomic
 from codedata.disk.store import Store, known_in
 from codedata.errors import BrokenRecord, Trouble
 from codedata.export.audits import figures_of
-from codedata.export.exports import CARD, EXPORT, sets_in
-from codedata.export.split import SPLITS
 from codedata.llm.costs import costs_of
 from codedata.page.blocks import LISTING, Block, box, card, part, section, table
 from codedata.page.builder import build, pack, pack_fitting
@@ -37,7 +35,7 @@ from codedata.records import (
     TaskAudit,
 )
 from codedata.report.buckets import best_pairs
-from codedata.report.content import ReportContent, costs_in_words
+from codedata.report.content import ReportContent, made
 from codedata.report.html_page import grid_of, turn_details, turn_row, verdict
 from codedata.report.item_rows import (
     attempt_details,
@@ -129,12 +127,11 @@ def page(roots: list[RootContent], room: int) -> bytes:
         len(rows) < n_rows and box("p.notice", f"The first {len(rows):,} of {n_rows:,}."), LISTING)
     failed = [[one.name, text[:FAILED_CHARS], True, True] for one in roots if (
         text := "\n".join(failed_lines(one.failed)))]
-    idle = _stages(roots, True)
     sections = [
-        section("sets", "Training sets", *map(_sets, roots)),
+        section("sets", "Sets and costs", *(
+            box("p", f"{one.name}: {made(one.settings.root)}") for one in roots)),
         duels and section("verdict", "Verdict", box("div.cards", *map(_verdict, duels))), items,
-        section("stages", "Stages", _stages(roots, False), idle and box(
-            "details", box("summary", "Stages without items"), idle)),
+        section("stages", "Stages", _stages(roots)),
         failed and section("failed", "Failed and left out", {"kind": "texts", "texts": failed}),
         _pages(roots)]
     return build(" · ".join(title), sections, {
@@ -142,15 +139,6 @@ def page(roots: list[RootContent], room: int) -> bytes:
 
 
 # sections ----------------------------------------------------------------------------------------
-
-def _sets(content: RootContent) -> Block:
-    """Return the rows of each set of a root, with a link to its card, and what all calls cost."""
-    root = content.settings.root
-    rows = [[name, *n.values(), {"kind": "file", "path": os.path.relpath(
-        root / EXPORT / name / CARD, content.home)}] for name, n in sets_in(root).items()]
-    return box("div.stack", box("p", costs_in_words(costs_of(root))),
-               rows and table("Training sets", ["set", *SPLITS, "card"], rows, "lrrw"))
-
 
 def _verdict(content: RootContent) -> Block:
     """Return the verdict of a root's duel, with the best pairs."""
@@ -160,11 +148,10 @@ def _verdict(content: RootContent) -> Block:
     return box("div.stack", box("h3", content.name), *verdict(report, content.settings.report))
 
 
-def _stages(roots: list[RootContent], idle: bool) -> Block:
-    """Return a table of the stages, of the idle ones those without items; None without any."""
+def _stages(roots: list[RootContent]) -> Block:
+    """Return a table of the stages; None without any."""
     stages = [(one, content.name if roots[1:] else "")
-              for content in roots for one in content.stages
-              if any(one.counts.values()) is not idle]
+              for content in roots for one in content.stages]
     order = [one.stage for one, _ in stages]
     stages.sort(key=lambda entry: order.index(entry[0].stage))
     head, *rows = table_of([one for one, _ in stages])

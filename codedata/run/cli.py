@@ -5,7 +5,6 @@ import argparse
 import logging
 import os
 import re
-import runpy
 import shlex
 import signal
 import sys
@@ -13,7 +12,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import redirect_stderr, redirect_stdout, suppress
+from contextlib import redirect_stderr
 from dataclasses import dataclass, fields, replace
 from functools import cache, partial
 from io import StringIO
@@ -26,7 +25,6 @@ from codedata.run.states import Selection
 from codedata.sandbox import process_labels
 from codedata.settings import Settings
 from codedata.terminal import (
-    HOME,
     IS_INSTALLED,
     log,
     plural,
@@ -36,7 +34,7 @@ from codedata.terminal import (
     work_in,
     write_out,
 )
-from codedata.texts import did_you_mean, printable, terminal_safe
+from codedata.texts import printable, terminal_safe
 
 # other scripts' commands repeat these; a script's own command repeats all but NEVER_REPEATED
 ALWAYS_REPEATED = ("root", "config", "mode", "workers", "engine", "ray_address", "llm", "model",
@@ -255,32 +253,6 @@ def row_flags(group, rows: str) -> None:
     add("--stop-on-error", action="store_true", help="start no further row after a failed one")
 
 
-def flags_by_script(scripts: Iterable[str], words: Iterable[str]) -> dict[str, list[str]]:
-    """Return for each script those of the words whose flags do something in it: the ones that its
-    --help-all shows. Raise Trouble for a flag that no script has."""
-    known = {script: _flags_of(script) for script in scripts}
-    given: dict[str, list[str]] = {script: [] for script in known}
-    takers = [*known]
-    for word in words:
-        if word.startswith("-"):
-            flag = word.partition("=")[0]
-            takers = [script for script, flags in known.items() if flag in flags]
-            if not takers:
-                raise Trouble(f"is no flag of {', '.join(known)}.", flag,
-                              did_you_mean(flag, set().union(*known.values())))
-        for script in takers:
-            given[script].append(word)
-    return given
-
-
-def _flags_of(script: str) -> set[str]:
-    shown = StringIO()
-    with redirect_stdout(shown), suppress(SystemExit):
-        runpy.run_path(str(HOME / f"{script}.py"))["main"](["--help-all"])
-    heads = re.findall("^  (-.*?)(?:  |$)", shown.getvalue(), re.MULTILINE)
-    return {*re.findall(r"(?<!\S)-[\w-]+", " ".join(heads))}
-
-
 def environment_flags(p: argparse.ArgumentParser) -> None:
     """Add the flags of scripts that go through environments; see environments.chosen_by()."""
     group = p.add_argument_group(f"{SHARED} with environments")
@@ -375,7 +347,7 @@ def with_container_workers(settings: Settings) -> Settings:
     """Return the settings with as many workers as containers fit into the cores, unless [llm]
     workers is set.
     """
-    if not settings.is_default("llm.workers"):
+    if "llm.workers" in settings.given:
         return settings
     n_workers = max(1, int((os.cpu_count() or 1) // settings.sandbox.cpu_request))
     return replace(settings, llm=replace(settings.llm, workers=n_workers))

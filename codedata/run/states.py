@@ -7,7 +7,6 @@ import fnmatch
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import product, starmap
 from typing import NamedTuple
 
 from codedata.disk.ledger import LastAttempt
@@ -37,7 +36,8 @@ class Selection:
 
     def matches(self, *names: str) -> bool:
         """Return whether one of an item's names (its own, its instance id) matches `only`."""
-        return not self.only or any(starmap(fnmatch.fnmatchcase, product(names, self.only)))
+        return not self.only or any(fnmatch.fnmatchcase(name, glob)
+                                    for name in names for glob in self.only)
 
 
 class Item(NamedTuple):

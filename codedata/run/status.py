@@ -27,8 +27,7 @@ NEWEST = 2000     # attempts of a stage from which its rate is taken
 PAUSE_S = 60.0    # seconds with nothing in flight, which separate two runs
 PAGES = {"index.html": "all of it on one page", "report/report.html": "the report of the duel",
          "nl2repo/*.md": "the document of a repository",
-         "export/harbor/README.md": "tasks as folders, and how they are run",
-         "export/swebench/README.md": "bugs and pull requests as rows, and how they are loaded"}
+         "export/*/README.md": "a set's card: its rows, how it is loaded or its tasks are run"}
 WITH_A_MODEL = {"bug_inject.py scale --steps issue --issue-writer llm --refresh":
                     "bug/_verdicts/[!_.]*.json",
                 "nl2repo.py --steps doc_part2,doc_part1,doc --refresh": "nl2repo/[!_.]*.json",
@@ -83,7 +82,7 @@ class FailedItem:
 @contextmanager
 def gathering() -> Iterator[list]:
     """Yield a list. Stages called with --status add their StageStatus to it, and with --dry-run
-    a ToCome."""
+    what is to come (a ToCome, or a text)."""
     token = _gathered.set([])
     try:
         yield _gathered.get()

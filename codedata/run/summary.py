@@ -88,15 +88,18 @@ def status_of(stage: Stage, plan: Plan, options: RunOptions) -> StageStatus:
     again = options.command(stage.script, same=True, without=("only", "writer"))
     # --force does not make what is excluded before its item function is called
     tried = {name for key, name in store.ledger.excluded if key == stage.name}
-    status.failed = lambda: [
-        (name, state, plan.reasons.get(name, ""), "" if force and name not in tried else
-         f"{again}{force}{ONLY}{quote(glob.escape(name))}")
-        for state, force in (("failed", ""), ("excluded", " --force"))
-        for name in plan.names[state]] + [
-        (name, "broken", plan.reasons.get(name, ""), "") for name in plan.names["broken"]] + [
-        (name, "unread", why, f"{again} --force{ONLY}{quote(glob.escape(name))}")
-        for name in (plan.counting if stage.unread else ()) if (record := known(store, name))
-        and (why := stage.unread(record))]
+
+    def failed():
+        unread = {name: stage.unread(record) for name in plan.counting
+                  if stage.unread and (record := known(store, name))}
+        for state in ("failed", "excluded", "broken", "unread"):
+            force = " --force" * (state != "failed")
+            for name in plan.names.get(state, filter(unread.get, unread)):
+                cannot = state == "broken" or (state == "excluded" and name not in tried)
+                yield (name, state, plan.reasons.get(name, unread.get(name, "")),
+                       "" if cannot else f"{again}{force}{ONLY}{quote(glob.escape(name))}")
+
+    status.failed = failed
     return status
 
 
@@ -125,11 +128,10 @@ def print_costs(stage: Stage, states: States, plan: Plan, models: Models,
         if plan.todo and _is_embedded(models) and stage.requests:
             models.check()   # it counts its tokens itself
         note = stage.cost_note
-        to_come = note(len(plan.todo)) if callable(note) else note
+        to_come = (note(len(plan.todo)) if callable(note) else note
+                   ) or "no calls: no model is asked"
         if stage.requests:
             to_come = _calls_to_come(stage, states, plan, models)
-        elif isinstance(to_come, str):
-            to_come = ToCome(items=[item.name for item in plan.todo], note=to_come)
         say(f"{stage.label}  to come: {to_come}")
         hand_over(lambda: to_come)
 

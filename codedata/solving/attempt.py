@@ -10,6 +10,7 @@ import time
 from collections import Counter, defaultdict
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 
 import codedata
 from codedata.agent import AgentResult
@@ -20,7 +21,6 @@ from codedata.disk.layouts import load_folder, to_json, write_atomic
 from codedata.disk.store import Store, all_readable
 from codedata.errors import ItemFailed
 from codedata.leak.forbidden import actions_of, forbidden_in
-from codedata.llm.costs import ToCome
 from codedata.llm.replies import current_reply_log
 from codedata.records import (
     CHEATED,
@@ -38,7 +38,6 @@ from codedata.run.stage import Reads, Stage, Writes
 from codedata.run.talk import begin_step
 from codedata.sandbox.copies import at_hand
 from codedata.sandbox.factory import SandboxFactory
-from codedata.settings import SolveSettings
 from codedata.solving.agents import Done, Nop, Own
 from codedata.solving.trials import Trial, agent_id, enough_at, trials_in
 from codedata.suites.environments import labelled
@@ -59,8 +58,9 @@ def solve_stage(root: Path, host: SandboxFactory, agent: Nop | Own, n: int, unti
     many as its runs there began. Raise Trouble if the sandbox cannot build images."""
     check_builds_images(host)
     slug = agent_id(agent.name, agent.settings)
-    n = n or n_begun(root, slug)
-    trials = trials_in(root, slug, n)
+    begun = (one.outcome.get("planned", 0) for one in all_readable(root, Graded)
+             if one.outcome["agent"] == slug)
+    trials = trials_in(root, slug, n or max(begun, default=0))
     return Stage(
         "solve", make=partial(attempted, host, agent, slug, [*until]),
         reads=Reads(trials, (), leaves_out=enough_at(root, trials, [*until])),
@@ -137,29 +137,16 @@ def _graded(task: Task, done: Done, grade: Grade) -> Object:
     return {"status": status, "why": why, "reward": grade.reward}
 
 
-def outcomes_of(root: Path, slug: str) -> list[AttemptOutcome]:
-    """Return the outcomes of an agent's attempts."""
-    return [one for found in attempts_in(root).values() for one in found.get(slug, {}).values()]
-
-
-def n_begun(root: Path, slug: str) -> int:
-    """Return how many attempts at each task an agent's runs were to make; [solve] n in a root
-    without any attempt."""
-    default = 0 if attempts_in(root) else SolveSettings.n
-    return max((one.get("planned", one["attempt"]) for one in outcomes_of(root, slug)),
-               default=default)
-
-
-def price_of(root: Path, slug: str, n: int) -> str | ToCome:
+def price_of(root: Path, slug: str, n: int) -> str:
     """Return what `n` attempts of an agent are likely to cost, by its attempts that are there."""
-    kept = [one["usage"] for one in outcomes_of(root, slug)]
-    if n and not kept:
+    kept = [one["usage"] for found in attempts_in(root).values()
+            for one in found.get(slug, {}).values()]
+    if not kept:
         return f"{plural(n, 'attempt')}; what one costs is not known: none of this agent is there"
-    to_come = ToCome(n_like=len(kept))
-    for usage in kept:
-        mean = {key: value and n * value / len(kept) for key, value in usage.items()}
-        to_come.add({**mean, "n": mean["calls"]})
-    return to_come
+    mean = {key: n * fmean(usage[key] or 0 for usage in kept) for key in kept[0]}
+    return (f"about {mean['calls']:,.0f} calls, {mean['tokens_in']:,.0f} tokens in, "
+            f"{mean['tokens_out']:,.0f} out, ${mean['cost_usd']:.2f}, by the mean of "
+            f"{plural(len(kept), 'attempt')}")
 
 
 def rates_in_words(root: Path) -> dict[str, str]:
