@@ -13,7 +13,7 @@ from heron_environment import an_environment, write_env
 from proven import write_bug, write_candidate
 from proven_strip import write_strip
 
-NOTES = ('#!/bin/sh\nscript=${1##*/}\nshift\nset -- "$script" "$@"\n'
+NOTES = ('#!/bin/sh\ncase $1 in -c) exit $LACKS ;; esac\nscript=${1##*/}\nshift\nset -- "$script" "$@"\n'
          'echo "$@" >> "$NOTES"\n[ $1 = bug_inject.py ] && mkdir -p r/task/x\n'
          '[ $1 = env_setup.py ] && mkdir -p r/env && '
          'echo "\\"healthy\\": $HEALTHY" > r/env/x.json\n'
@@ -23,7 +23,8 @@ NOTES = ('#!/bin/sh\nscript=${1##*/}\nshift\nset -- "$script" "$@"\n'
 @pytest.fixture
 def repo(tmp_path):
     """Run a copy of tools/repo, and return its outcome with what it has run."""
-    def run(*words: str, fails: str = "", code: int = 1, engine: int = 0, healthy: str = "true"):
+    def run(*words: str, fails: str = "", code: int = 1, engine: int = 0, healthy: str = "true",
+            lacks: int = 0):
         for path, text in {"tools/docker-up": f"#!/bin/sh\nexit {engine}\n",
                            "bin/python": NOTES}.items():
             (tmp_path / path).parent.mkdir(exist_ok=True)
@@ -33,7 +34,7 @@ def repo(tmp_path):
         notes = tmp_path / "notes"
         notes.write_text("")
         env = os.environ | {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "NOTES": str(notes),
-                            "FAILS": fails, "CODE": str(code), "HEALTHY": healthy}
+                            "FAILS": fails, "CODE": str(code), "HEALTHY": healthy, "LACKS": str(lacks)}
         done = subprocess.run([tmp_path / "tools/repo", *words], env=env, cwd=tmp_path,
                               capture_output=True, text=True, timeout=30)
         return done, notes.read_text().splitlines()
@@ -64,7 +65,7 @@ def test_a_repository_goes_through_all_scripts_with_the_flags_that_are_given(rep
         "env_setup.py", "analyze.py", "bug_inject.py", "nl2repo.py", "export.py", "status.py"]
     assert "--repo https://host/birds/heron.git --planner recipe --limit 5" in called[0]
     assert all("--limit 5" in line for line in called[:4]) and called[4] == "export.py --root r"
-    assert done.stderr.startswith("repo: at most 5 bugs") and "minutes" in done.stderr
+    assert done.stderr.startswith("repo: at most 5 bugs") and "min by the clock" in done.stderr
     done, called = repo("https://host/birds/heron.git", "--workers", "1", "--root=r")
     assert all("--limit 10" in line for line in called[:4]) and "most 10 bugs" in done.stderr
     for address in ("https://host/birds/heron.git@v1", "git@host:birds/heron.git",
@@ -90,6 +91,8 @@ def test_without_a_repository_or_an_engine_nothing_is_run(repo, tmp_path):
         assert done.returncode == 2 and said in done.stderr and not called
     done, called = repo(str(tmp_path), engine=1)
     assert done.returncode == 2 and "engine is wanted" in done.stderr and not called
+    done, called = repo(str(tmp_path), engine=1, lacks=1)
+    assert done.returncode == 2 and "codedata[code,docker]" in done.stderr and not called
 
 
 def test_a_summary_says_what_came_of_a_root_and_what_to_do_where_nothing_did(tmp_path):
@@ -112,7 +115,7 @@ def test_a_summary_says_what_came_of_a_root_and_what_to_do_where_nothing_did(tmp
                  "none: not verified; to do: add tests", "--planner agent",
                  "2 bugs proven (agent 2), 1 with a text, 1 without",
                  "1 of 2 stripped patches proven: function 1 of 2; odd (1)",
-                 "heron: 2 functions described", "in all                   1.5 min, one",
+                 "heron: 2 functions described", "in all                   1.5 min, summed",
                  f"doc_part2,doc_part1,doc --refresh --root {tmp_path}"):
         assert said in done.stdout
     assert "open:" not in done.stdout
