@@ -23,6 +23,7 @@ from codedata.llm import Models
 from codedata.records import Attempt
 from codedata.run import cli, start
 from codedata.run.stage import Stage
+from codedata.run.status import is_gathering
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.solving.agents import AGENTS, Own
@@ -65,8 +66,7 @@ def attempts(args, settings: Settings, models: Models) -> Stage:
     agent = AGENTS[solve.agent]
     asked = (models.client("solve"), limits, solve.network) if issubclass(agent, Own) else ()
     more = (solve.command, solve.agent_image) if solve.agent == "command" else ()
-    as_begun = (args.status and "solve.n" not in settings.given
-                and (settings.root / Attempt.directory).is_dir())
+    as_begun = is_gathering() and "solve.n" not in settings.given
     return solve_stage(settings.root, host, agent(*asked, *more), 0 if as_begun else solve.n,
                        solve.until)
 

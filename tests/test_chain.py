@@ -33,7 +33,6 @@ def chain(tmp_path):
     def run(stages: str, *flags: str, fails: str = "", code: int = 0, **more: str):
         (tmp_path / "python").write_text(NOTES)
         (tmp_path / "python").chmod(0o755)
-        (tmp_path / "called").touch()
         env = os.environ | {"CODEDATA_PYTHON": str(tmp_path / "python"), "FAILS": fails,
                             "CODE": str(code), **more}
         done = subprocess.run([sys.executable, REPO / "tools/chain", stages, *flags], cwd=tmp_path,
@@ -43,42 +42,24 @@ def chain(tmp_path):
     return run
 
 
-def test_what_narrows_goes_to_no_stage_that_is_of_all(chain):
-    done, called = chain("king report export", "--root", "a b", "--limit", "3", "--only=x*",
-                         "--only", "y z", "--quiet")
+def test_a_stage_gets_its_own_flags_and_what_narrows_goes_to_no_stage_that_is_of_all(chain):
+    root, words = ["--root", "a b"], ["--limit=3", "--n", "2", "--only", "y z", "--keep-unmatched"]
+    done, called = chain("solve prompt:--trajectories prompt report", *root, *words, DUEL_SOURCE="x")
+    of_prompt = ["prompt.py", *root, "--limit=3", "--only", "y z", "--keep-unmatched"]
     assert done.returncode == 0 and called == [
-        ["king.py", "--root", "a b", "--limit", "3", "--only=x*", "--only", "y z", "--quiet"],
-        ["report.py", "--root", "a b", "--quiet"], ["export.py", "--root", "a b", "--quiet"],
-        ["status.py", "--root", "a b", "--html"]]
-    assert [one[1:] for one in chain("prompt king ch", "--dry-run")[1][4:]] == [
-        ["prompt king ch", "--dry-run"]]   # all of a duel is priced at once
+        ["solve.py", *root, *words[:-1]], [*of_prompt, "--trajectories"], of_prompt,
+        ["report.py", *root], ["status.py", *root, "--html"]]
+    assert chain("solve prompt:--trajectories king", "--n", "2", "--dry-run")[1][5:] == [
+        ["price", "solve king", "--n", "2", "--dry-run"]]   # all of a chain is priced at once
+    assert "--lim is no flag" in chain("king", "--lim", "2")[0].stderr
 
 
-def test_a_stage_may_have_flags_of_its_own_and_the_loop_is_priced(chain):
-    words = ["--n", "2", "--limit", "3", "--keep-unmatched", "--agent", "command", "x {task}"]
-    assert chain("solve prompt:--trajectories prompt king export", *words, DUEL_SOURCE="x")[1] == [
-        ["solve.py", *words[:4], *words[5:]],
-        ["prompt.py", *words[2:5], "--trajectories"], ["prompt.py", *words[2:5]],
-        ["king.py", *words[2:4]], ["export.py"]]
-    assert chain("solve prompt:--trajectories king ch", "--n", "2", "--dry-run")[1][5:] == [
-        ["price", "solve king ch", "--n", "2", "--dry-run"]]
-    done, called = chain("king ch", "--max-char", "2")
-    assert done.returncode == 2 and "--max-char is no flag" in done.stderr and len(called) == 6
-
-
-@pytest.mark.parametrize("own, words, env", [
-    ("", [], {}), ("prompt/x", [], {}), ("chain.toml", [], {}), ("mine", ["--config", "mine"], {}),
-    ("", ["--source", "x"], {}), ("", [], {"DUEL_SOURCE": "x"}), ("", ["--yes"], {})])
-def test_a_mistyped_root_begins_no_default_duel(tmp_path, chain, own, words, env):
-    if own:
-        (tmp_path / own).parent.mkdir(exist_ok=True)
-        (tmp_path / own).touch()
-    done, called = chain("prompt king", *words, **env)
-    if own or words or env:
-        assert done.returncode == 0 and [one[0] for one in called] == ["prompt.py", "king.py"]
-    else:
-        assert done.returncode == 2 and "--yes" in done.stderr
-        assert called == [["price", "prompt king", "--dry-run"]]
+def test_a_mistyped_root_begins_no_default_duel(chain):
+    assert "add --yes" in chain("prompt")[0].stderr
+    chain("prompt", "--yes")
+    chain("prompt", "--source", "x")
+    assert [one[0] for one in chain("prompt", DUEL_SOURCE="x")[1]] == [
+        "price", *["prompt.py"] * 3]
 
 
 @pytest.mark.parametrize("code, n_run, says", [(1, 2, "king"), (2, 1, "exit 2"),
@@ -131,19 +112,11 @@ def test_a_duel_is_priced_from_wherever_its_root_is(tmp_path):
     assert sorted(root.rglob("*")) == before
 
 
-@pytest.mark.parametrize("source, code", [
-    ("trajectories.json", 0), ("traj*.json", 0), ("no-such-file.json", 2)])
-def test_what_prompt_py_refuses_has_no_price(tmp_path, source, code):
-    """A glob is drawn as the file is. The root, which has a PR record, stays as it is."""
-    write_commits(tmp_path, 1)
-    (tmp_path / "commit/_ledger.jsonl").write_text("")
-    write_toml(tmp_path, {"model": "m"}, PRICED.replace(
-        "hf:no/where", f"{REPO}/samples/{source}") + f'prs = "{REPO}/samples/prs.json"')
-    before = {path: path.stat().st_size for path in tmp_path.rglob("*")}
-    n_calls, printed = price(tmp_path, code)
-    assert ("drawn" in printed, n_calls[:1]) == (True, [6]) if code == 0 else (
-        f"{source} is not there" in printed)
-    assert {path: path.stat().st_size for path in tmp_path.rglob("*")} == before
+def test_a_glob_is_drawn_for_its_price_and_a_file_that_is_not_there_has_none(tmp_path):
+    for name, code, says in (("traj*", 0, "drawn"), ("x", 2, "x.json is not there")):
+        write_toml(tmp_path, more=f'{PRICED}prs = "{REPO}/samples/prs.json"'.replace(
+            "hf:no/where", f"{REPO}/samples/{name}.json"))
+        assert says in price(tmp_path, code)[1]
 
 
 def test_attempts_to_come_are_an_unknown_part_of_the_price(tmp_path):
@@ -152,9 +125,9 @@ def test_attempts_to_come_are_an_unknown_part_of_the_price(tmp_path):
     write_approved(tmp_path / "task/sums")
     write_attempt(tmp_path, "sums", 1, agent="gold")
     n_calls, printed = price(tmp_path, stages="solve prompt king ch validate")
-    total = printed.rpartition("\nall ")[2]
-    assert n_calls == [1, 1, 4, 6] and "not in this sum: solve: 4 attempts; what" in total
-    assert "at most" in printed and "at most" not in total
+    total = printed.rpartition("all ")[2]
+    assert n_calls == [1, 1, 4, 6] and "at most" not in total
+    assert "not in this sum: solve: 4 attempts; what" in total
 
 
 def test_a_turn_with_tools_is_priced_with_one_leak_verdict(tmp_path):

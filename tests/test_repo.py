@@ -13,7 +13,8 @@ from heron_environment import an_environment, write_env
 from proven import write_bug, write_candidate
 from proven_strip import write_strip
 
-NOTES = ('#!/bin/sh\ncase $1 in -c) exit $LACKS ;; esac\nscript=${1##*/}\nshift\nset -- "$script" "$@"\n'
+NOTES = ('#!/bin/sh\ncase $1 in -c) exit ${LACKS:-0} ;; esac\n'
+         'script=${1##*/}\nshift\nset -- "$script" "$@"\n'
          'echo "$@" >> "$NOTES"\n[ $1 = bug_inject.py ] && mkdir -p r/task/x\n'
          '[ $1 = env_setup.py ] && mkdir -p r/env && '
          'echo "\\"healthy\\": $HEALTHY" > r/env/x.json\n'
@@ -23,8 +24,7 @@ NOTES = ('#!/bin/sh\ncase $1 in -c) exit $LACKS ;; esac\nscript=${1##*/}\nshift\
 @pytest.fixture
 def repo(tmp_path):
     """Run a copy of tools/repo, and return its outcome with what it has run."""
-    def run(*words: str, fails: str = "", code: int = 1, engine: int = 0, healthy: str = "true",
-            lacks: int = 0):
+    def run(*words: str, fails: str = "", code: int = 1, engine: int = 0, healthy: str = "true"):
         for path, text in {"tools/docker-up": f"#!/bin/sh\nexit {engine}\n",
                            "bin/python": NOTES}.items():
             (tmp_path / path).parent.mkdir(exist_ok=True)
@@ -34,7 +34,7 @@ def repo(tmp_path):
         notes = tmp_path / "notes"
         notes.write_text("")
         env = os.environ | {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "NOTES": str(notes),
-                            "FAILS": fails, "CODE": str(code), "HEALTHY": healthy, "LACKS": str(lacks)}
+                            "FAILS": fails, "CODE": str(code), "HEALTHY": healthy}
         done = subprocess.run([tmp_path / "tools/repo", *words], env=env, cwd=tmp_path,
                               capture_output=True, text=True, timeout=30)
         return done, notes.read_text().splitlines()
@@ -84,15 +84,15 @@ def test_what_was_not_set_up_is_summed_up_alone_and_other_failures_are_named(rep
     assert repo(".", "--root", "r", fails="analyze.py", code=130)[0].returncode == 130
 
 
-def test_without_a_repository_or_an_engine_nothing_is_run(repo, tmp_path):
+def test_without_a_repository_or_an_engine_nothing_is_run(repo, tmp_path, monkeypatch):
     said_of = {"": "neither a folder nor a git address", "../gone": "../gone is neither"}
     for words, said in (([place], said) for place, said in said_of.items()):
         done, called = repo(*words, engine=1)
         assert done.returncode == 2 and said in done.stderr and not called
     done, called = repo(str(tmp_path), engine=1)
     assert done.returncode == 2 and "engine is wanted" in done.stderr and not called
-    done, called = repo(str(tmp_path), engine=1, lacks=1)
-    assert done.returncode == 2 and "codedata[code,docker]" in done.stderr and not called
+    monkeypatch.setenv("LACKS", "1")
+    assert "codedata[code,docker]" in repo(str(tmp_path))[0].stderr
 
 
 def test_a_summary_says_what_came_of_a_root_and_what_to_do_where_nothing_did(tmp_path):

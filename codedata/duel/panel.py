@@ -23,7 +23,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import product
@@ -305,7 +305,7 @@ class Judging:
         total = self.panel.score(score.judges)
         return (score.score, score.metrics) == (total.score, total.metrics)
 
-    def _lost(self, score: Score, is_there: Callable) -> list[str]:
+    def _lost(self, score: Score, is_there) -> list[str]:
         """Return which verdicts of the panel are not there, each with the reason."""
         return [f"{e['judge']} ({e['order']}): {e.get('error') or UNREAD}"
                 for e in score.judges if _part(e) in self._parts and not is_there(e)]

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import orjson
@@ -67,8 +66,9 @@ def made(root: Path, link: str = "{0}") -> str:
     sets = [f"{link.format(name)} {' + '.join(map(str, n.values()))}"
             for name, n in rows.items() if isinstance(n, dict)]
     total = Spending()
-    for call in chain.from_iterable(calls for *_, calls in attempts_under(root)):
-        total.add(call)
+    for *_, calls in attempts_under(root):
+        for call in calls:
+            total.add(call)
     return (f"Sets in export/ (rows for training + validation): {', '.join(sets) or 'none'}. "
             f"All {plural(total.n_calls, 'call')} of this root: {total}.")
 

@@ -92,10 +92,14 @@ def gathering() -> Iterator[list]:
 
 def hand_over(status: Callable[[], object]) -> bool:
     """Hand over a stage's status if statuses are being gathered; return whether they are."""
-    gathered = _gathered.get()
-    if gathered is not None:
-        gathered.append(status())
-    return gathered is not None
+    if is_gathering():
+        _gathered.get().append(status())
+    return is_gathering()
+
+
+def is_gathering() -> bool:
+    """Return whether statuses are being gathered."""
+    return _gathered.get() is not None
 
 
 def add_usage(root: Path, stages: list[StageStatus]) -> list[StageStatus]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from conftest import REPO, edit, flags_for, ledger_lines, run_script, write_commits
+from conftest import REPO, edit, ledger_lines, run_script, write_commits
 from fake_judges import (
     BOTH,
     TEXTS,
@@ -229,11 +229,8 @@ def test_a_verdict_that_cannot_be_read_is_asked_for_once_more_and_is_then_a_resu
     unread = {"parse_ok": False, "error": UNREAD, "raw": "hm", "verdict": {}, "scores": {}}
     assert lost == lost | unread
     shown = run_script("status.py", tmp_path, "--failed").stdout
-    assert f"unread 2: b king_first: {UNREAD}\n      t_1   score/t_1.json\n" in shown
-    again = re.search(r"again, the first: \S+ \S*validate.py (.*)", shown)[1].split()
-    n_before = fake_llm.n_requests
-    run_script("validate.py", tmp_path, *again, *flags_for(fake_llm))
-    assert fake_llm.n_requests > n_before
+    assert f"unread 2: b (king_first): {UNREAD}\n      t_1   score" in shown
+    assert " --force --only=t_1\n" in shown
     # b counts only where both orders could be read
     assert record["score"] == 100 and len(record["judges"]) == 4
     outcome = duel(tmp_path)

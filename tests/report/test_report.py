@@ -12,6 +12,7 @@ from conftest import (
     edit,
     write_commit,
     write_commits,
+    write_json,
 )
 from fake_judges import run_main
 from judged import read_json
@@ -170,6 +171,12 @@ def test_turns_won_below_the_threshold_of_refined_are_named_as_such(tmp_path):
     assert [row["turns"] for row in tables(tmp_path)["Buckets"]] == ["1", "0", "1", "1"]
     assert [row["bucket"] for row in tables(tmp_path)["Turns"]] == [
         "defeat (won)", "final", "defeat"]
+
+
+def test_the_first_lines_name_the_sets_with_their_rows_and_the_cost(root):
+    write_json(root / "export/dpo/manifest.json", {"rows": {"train": 8, "validation": 1}})
+    rerun(root)
+    assert "[dpo](../export/dpo/README.md) 8 + 1. All 0 calls" in report_text(root).split("##")[0]
 
 
 def test_the_best_pairs_come_first_without_those_that_no_set_takes(root):
