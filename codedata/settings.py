@@ -70,7 +70,7 @@ class LLM:
     temperature: float = at_least(0, 1.0)   # "none": none is sent
     max_tokens: int = at_least(1, 1024)   # of an answer; left so, models that think get more
     max_prompt_tokens: int = at_least(0, 0)    # of a request; 0: no limit but the model's own
-    workers: int = at_least(1, 32)      # items in flight (env_setup.py: cores / cpu_request)
+    workers: int = at_least(1, 32)      # items in flight (with containers: cores / cpu_request)
     retry_max: int = at_least(0, 3)     # on connection errors, 5xx, time-outs, unreadable bodies
     retry_wait_s: float = at_least(0, 1.5)     # before the first retry; doubles, with jitter
     call_timeout_s: float = at_least(0.001, 300.0)   # of one attempt, from start to last byte

@@ -43,13 +43,13 @@ def chain(tmp_path):
 
 
 def test_a_stage_gets_its_own_flags_and_what_narrows_goes_to_no_stage_that_is_of_all(chain):
-    root, words = ["--root", "a b"], ["--limit=3", "--n", "2", "--only", "y z", "--keep-unmatched"]
-    done, called = chain("solve prompt:--trajectories prompt report", *root, *words, DUEL_SOURCE="x")
-    of_prompt = ["prompt.py", *root, "--limit=3", "--only", "y z", "--keep-unmatched"]
+    root, words = ["--root", "a b"], ["--limit=3", "--only", "y z", "--n", "2", "--keep-unmatched"]
+    done, called = chain("solve prompt:--trajectories report", *root, *words, DUEL_SOURCE="x")
     assert done.returncode == 0 and called == [
-        ["solve.py", *root, *words[:-1]], [*of_prompt, "--trajectories"], of_prompt,
+        ["solve.py", *root, *words[:-1]],
+        ["prompt.py", *root, *words[:3], "--keep-unmatched", "--trajectories"],
         ["report.py", *root], ["status.py", *root, "--html"]]
-    assert chain("solve prompt:--trajectories king", "--n", "2", "--dry-run")[1][5:] == [
+    assert chain("solve prompt:--trajectories king", "--n", "2", "--dry-run")[1][4:] == [
         ["price", "solve king", "--n", "2", "--dry-run"]]   # all of a chain is priced at once
     assert "--lim is no flag" in chain("king", "--lim", "2")[0].stderr
 

@@ -176,7 +176,8 @@ def summary(root: Path, stages: list[StageStatus], command: Callable[[str], str]
         for line in words or [""][:one.seconds >= SHOWN_S]:
             yield f"{head}{line}"
             head = " " * len(head)
-    yield f"{'in all':23}{sum(one.seconds for one in stages) / 60:5.1f} min, summed over all runs and all that ran at the same time"
+    yield (f"{'in all':23}{sum(one.seconds for one in stages) / 60:5.1f} min, summed over all runs "
+           "and all that ran at the same time")
     for pattern, what in PAGES.items():
         yield from (f"open:  {path}   {what}" for path in sorted(root.glob(pattern)))
     for call, pattern in WITH_A_MODEL.items():

@@ -83,7 +83,8 @@ def status_of(stage: Stage, plan: Plan, options: RunOptions) -> StageStatus:
     note = f"made with other settings {n_others}" if n_others else ""
     status = StageStatus(stage.label, f"{store.into.relative_to(store.root)}/", counts,
                          len(plan.todo), note, stage.name, tuple(map(str, store.directories)))
-    status.words = lambda: [*_words_of(stage, plan)] if any(counts.values()) or store.names() else []
+    has_any = any(counts.values()) or store.names()
+    status.words = lambda: [*_words_of(stage, plan)] if has_any else []
     # status.py asks nl2repo.py with a --writer that needs no model
     again = options.command(stage.script, same=True, without=("only", "writer"))
     # --force does not make what is excluded before its item function is called

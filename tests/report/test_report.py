@@ -12,7 +12,6 @@ from conftest import (
     edit,
     write_commit,
     write_commits,
-    write_json,
 )
 from fake_judges import run_main
 from judged import read_json
