@@ -56,8 +56,8 @@ from codedata.settings import Settings
 from codedata.terminal import named
 from codedata.texts import fill
 
-CUT = "the reply was cut off before its verdict, at max_tokens"
-UNREAD = "the reply has no verdict: no object of its own that gives all five metrics"
+UNREAD = ("the reply has no object of its own that gives all five metrics (where it is `truncated`, "
+          "[judge] score_max_tokens cut it off)")
 ATTEMPTS = 2           # requests per verdict, until one can be parsed
 COOL_DOWN_S = 60.0    # seconds before an endpoint that is down is asked again
 SCHEMA = json.loads(packaged_text("verdict.json"))
@@ -401,7 +401,7 @@ class _Turn:
             fields["reason"] = MODEL.sub(lambda match: sides[int(match[1]) - 1], verdict.reason)
             fields["parse_ok"] = True
         else:
-            fields["error"] = CUT if reply.truncated else UNREAD
+            fields["error"] = UNREAD
         return fields
 
 

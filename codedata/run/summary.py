@@ -94,7 +94,7 @@ def status_of(stage: Stage, plan: Plan, options: RunOptions) -> StageStatus:
         unread = {name: stage.unread(record) for name in plan.counting
                   if stage.unread and (record := known(store, name))}
         for state in ("failed", "excluded", "broken", "unread"):
-            force = " --force" * (state != "failed")
+            force = "" if state == "failed" else " --force"
             for name in plan.names.get(state, filter(unread.get, unread)):
                 cannot = state == "broken" or (state == "excluded" and name not in tried)
                 yield (name, state, plan.reasons.get(name, unread.get(name, "")),
