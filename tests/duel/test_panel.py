@@ -199,7 +199,8 @@ def test_a_verdict_counts_where_it_was_complete_and_no_draft(
     record = score(tmp_path, "t_1")
     assert record["score"] == (50 if is_read else None) and record["parse_ok"] == is_read
     for said in record["judges"]:
-        assert (said["parse_ok"], said["truncated"], not said["error"]) == (is_read, is_cut, is_read)
+        assert (said["parse_ok"], not said["error"], said["truncated"]) == (
+            is_read, is_read, is_cut)
         assert said["raw"].startswith(THOUGHT_OF)
 
 
