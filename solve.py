@@ -23,6 +23,7 @@ from codedata.llm import Models
 from codedata.records import Attempt
 from codedata.run import cli, start
 from codedata.run.stage import Stage
+from codedata.run.status import is_gathering
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.solving.agents import AGENTS, Own
@@ -34,20 +35,21 @@ def main(argv=None) -> int:
     """Run the script, and return its exit code."""
     parser = cli.parser(__doc__, "solve", "sandbox", without=["base_image"])
     add = parser.add_argument_group("flags of solve.py").add_argument
-    add("--n", type=cli.positive, default=4, metavar="N",
+    add("--n", type=int, metavar="N",
         help="attempts at each task, with those that are there (default: 4)")
     add("--agent", nargs="+", action="extend", metavar=("AGENT", "COMMAND"),
         help="own, nop, gold or command, whose COMMAND is bash in the container; it asks "
         "OPENAI_BASE_URL, {task} and {model} are filled in (default: own)")
-    add("--network", action="store_true", help="let agents use the network")
+    add("--network", action="store_true", default=None, help="let agents use the network")
     add("--tasks", metavar="PATH",
         help="tasks of others, copied into task/ first, as in audit.py")
     cli.sandbox_flags(parser)
     args = parser.parse_args(argv)
-    args.agent = args.agent or ["own"]
-    if args.agent[0] not in AGENTS or (len(args.agent) == 2) != (args.agent[0] == "command"):
-        parser.error("--agent is own, nop, gold, or command with a COMMAND")
+    if args.agent:
+        args.agent, args.command = args.agent[0], " ".join(args.agent[1:])
     settings, options = cli.with_sandboxes(args)
+    if (settings.solve.agent == "command") != bool(settings.solve.command):
+        parser.error("--agent is own, nop, gold, or command with a COMMAND")
     if args.tasks:
         for line in copy_tasks(Path(args.tasks), settings.root, options.selection,
                                options.read_only):
@@ -58,14 +60,15 @@ def main(argv=None) -> int:
 
 def attempts(args, settings: Settings, models: Models) -> Stage:
     """Return the stage in which the chosen agent attempts tasks."""
-    host = SandboxFactory(settings, models.stop, args.keep_images)
-    limits = {"max_iterations": settings.solve.max_steps,
+    solve, host = settings.solve, SandboxFactory(settings, models.stop, args.keep_images)
+    limits = {"max_iterations": solve.max_steps,
               "max_seconds": settings.agent.max_seconds, "max_usd": settings.agent.max_usd}
-    name, *command = args.agent
-    asked = (models.client("solve"), limits, args.network) if issubclass(AGENTS[name], Own) else ()
-    more = (*command, settings.solve.agent_image) if command else ()
-    return solve_stage(settings.root, host, AGENTS[name](*asked, *more), args.n,
-                       settings.solve.until)
+    agent = AGENTS[solve.agent]
+    asked = (models.client("solve"), limits, solve.network) if issubclass(agent, Own) else ()
+    more = (solve.command, solve.agent_image) if solve.agent == "command" else ()
+    as_begun = is_gathering() and "solve.n" not in settings.given
+    return solve_stage(settings.root, host, agent(*asked, *more), 0 if as_begun else solve.n,
+                       solve.until)
 
 
 if __name__ == "__main__":

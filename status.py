@@ -35,8 +35,8 @@ from codedata.texts import terminal_safe
 OWN = ("json", "summary", "failed", "html", "beside", "status", "log_file")   # flags of no stage
 NL2REPO = "extract,meta,communities,screen,patches,proof,doc_part2,doc_part1,doc"
 # how a script is called, and what is there if the root has this stage
-STAGES = [("prompt", "prompt"), ("king", "prompt"), ("ch", "answer*"), ("run_turns", "executed"),
-          ("validate", "answer*"), ("report", "score"),
+STAGES = [("prompt", "prompt"), ("king", "prompt"), ("ch", "answer*"),
+          ("run_turns", "executed/_ledger.jsonl"), ("validate", "answer*"), ("report", "score"),
           *((f"ch --how {how}", f"variants/{how}") for how in HOW),
           ("check_judges probe", "probe"),
           ("validate --mode reference", "score_reference"), ("check_judges sanity", "sanity"),

@@ -1,4 +1,4 @@
-"""Run a script, a tool or a demo by its name: the command `codedata`.
+"""Run a script, a tool or a demo by its name: the command `codedata` (--version: which one).
 
   codedata king --root runs/mine --limit 3
   codedata duel --root runs/mine --dry-run   # what prompt, king, ch, validate … would cost
@@ -8,13 +8,17 @@
 from __future__ import annotations
 
 import os
+import re
 import runpy
 import shlex
 import sys
 from itertools import takewhile
+from pathlib import Path
 
+from codedata import __version__
 from codedata.run import cli
-from codedata.terminal import HOME, command, runnable
+from codedata.terminal import HOME, command, runnable, say
+from codedata.texts import did_you_mean
 
 # a tool in sh calls scripts by this Python, and names `codedata` in what it prints
 RUN = 'export CODEDATA_PYTHON="$0" CODEDATA="$1"; shift; exec "$@"'
@@ -23,13 +27,16 @@ RUN = 'export CODEDATA_PYTHON="$0" CODEDATA="$1"; shift; exec "$@"'
 def main() -> None:
     """Run what the first word names, with the other words, and exit with its code."""
     word, *words = sys.argv[1:] or [""]
+    if word == "--version":
+        print(f"codedata {__version__}")
+        return
     programs = find_programs()
     path, *given = programs.get(word) or programs.get(word.replace("-", "_")) or [None]
     if path is None:
         cli.main(lambda: list_words(programs, word))
     interpreter, *lines = path.read_text(encoding="utf-8").splitlines()
     if "python" in interpreter:
-        sys.argv = [str(path), *words]
+        sys.argv = [str(path), *given, *words]
         runpy.run_path(str(path), run_name="__main__")
     elif {"-h", "--help"}.intersection(words):
         header = takewhile(lambda line: line.startswith("#"), lines)
@@ -51,8 +58,18 @@ def list_words(programs: dict[str, tuple], word: str) -> int:
     """Print the words, to stderr where none or another one was given; return the exit code."""
     is_help = word in ("-h", "--help")
     out = sys.stdout if is_help else sys.stderr
-    print(f"{__doc__}\nWORD is one of:", *sorted(programs), sep="\n  ", file=out)
+    print(f"{__doc__}\nWORD is one of:", *(
+        f"{name:15}  {line_of(found[0])}" for name, found in sorted(programs.items())),
+        sep="\n  ", file=out)
+    if word and not is_help:
+        say(f"\ncodedata: {word} is none of them. {did_you_mean(word, programs)}")
     return 0 if is_help else 2
+
+
+def line_of(path: Path) -> str:
+    """Return what a program does, in the first words that it says of itself."""
+    text = path.read_text(encoding="utf-8").partition("\n")[2].lstrip('#" ').replace("\n# ", " ")
+    return re.split(r"[.:;]\s", text)[0].replace("\n", " ")
 
 
 if __name__ == "__main__":

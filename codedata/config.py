@@ -88,6 +88,8 @@ def load(args: Namespace) -> Settings:
     hf_token = layers.key("HF_TOKEN", *hubs) or layers.key("HUGGINGFACE_API_KEY", *hubs)
     settings = Settings(**sections, endpoints=layers.endpoints(base_url), prices=layers.prices(),
                         root=root, budget_usd=args.budget, shard=args.shard, hf_token=hf_token,
+                        given=frozenset(name for name, origin in layers.origin.items()
+                                        if origin != "default"),
                         github_token=layers.key("GITHUB_TOKEN",
                                                 layers.origin["pr_tasks.github_url"]))
     if args.show_config:
@@ -164,8 +166,8 @@ class _Layers:
 
     def _flag(self, section: str, name: str) -> str:
         """Return the flag that sets a field, "" if there is none."""
-        if section == "llm" or issubclass(SECTIONS[section], RoleSettings):
-            return FLAGS.get(name, "")
+        if name in FLAGS and (section == "llm" or issubclass(SECTIONS[section], RoleSettings)):
+            return FLAGS[name]
         # --config is the file of settings, not [prompt] config
         return name if section in self.args.sections and name != "config" else ""
 

@@ -48,7 +48,7 @@ MAX_LINE = 2_000_000      # of a source: a set of lines is a mask with a bit for
 # kinds of tasks
 KINDS = BUG, STRIPPED_PATCH, DATAPOINT, PULL_REQUEST = (
     "bug", "stripped_patch", "datapoint", "pull_request")
-MAY_LACK = ("calls",)     # keys that an entry of a list need not have
+MAY_LACK = ("calls", "planned")   # keys that may be missing
 # fields that are left out on disk where they are null
 OMITTED_IF_NULL = ("tools", "several", "choice", "new_names")
 SAFE_NAME = re.compile(r"[A-Za-z0-9-][A-Za-z0-9._-]{0,199}")
@@ -123,7 +123,7 @@ class JudgeVerdict(TypedDict, total=False):
     truncated: bool
     usage: Object               # tokens_in, tokens_out, cost_usd
     seconds: Seconds
-    error: str                  # why no reply came
+    error: str                  # why there is no verdict
     attempt: int
     marker: str
     settings: str
@@ -991,6 +991,7 @@ class AttemptOutcome(TypedDict):
     model: str               # "" for nop and gold
     settings: Object         # of the agent: sampling, limits
     attempt: Integer         # from 1
+    planned: Integer         # attempts at the task that its run was to make
     status: str              # one of ATTEMPT_STATUSES
     why: str                 # details of it
     reward: float

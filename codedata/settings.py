@@ -70,7 +70,7 @@ class LLM:
     temperature: float = at_least(0, 1.0)   # "none": none is sent
     max_tokens: int = at_least(1, 1024)   # of an answer; left so, models that think get more
     max_prompt_tokens: int = at_least(0, 0)    # of a request; 0: no limit but the model's own
-    workers: int = at_least(1, 32)      # items in flight (env_setup.py: cores / cpu_request)
+    workers: int = at_least(1, 32)      # items in flight (with containers: cores / cpu_request)
     retry_max: int = at_least(0, 3)     # on connection errors, 5xx, time-outs, unreadable bodies
     retry_wait_s: float = at_least(0, 1.5)     # before the first retry; doubles, with jitter
     call_timeout_s: float = at_least(0.001, 300.0)   # of one attempt, from start to last byte
@@ -235,6 +235,10 @@ class DpSettings:
 class SolveSettings(RoleSettings):
     """[solve]: the model that attempts tasks; as [agent] where it is empty."""
 
+    n: int = at_least(1, 4)             # attempts at each task
+    agent: str = one_of("own", "nop", "gold", "command")
+    command: str = ""                   # that the agent `command` runs: bash, in the container
+    network: bool = False               # let agents use the network
     max_steps: int = at_least(1, 100)   # replies of an attempt
     until: tuple[int, ...] = ()         # [solved, failed]: attempts of a task end with both
     agent_image: str = "codedata-mini-swe-agent:2.4.6"   # whose /opt/agent `--agent command` mounts
@@ -450,6 +454,7 @@ class Settings:
     shard: tuple[int, int] | None = None   # (i, n): this run has the n-th part of the budget
     hf_token: ApiKey = field(default=ApiKey(""), repr=False)
     github_token: ApiKey = field(default=ApiKey(""), repr=False)
+    given: frozenset[str] = frozenset()   # what is not left at its default: "llm.workers", …
 
     def model_spec(self, role: str) -> ModelSpec:
         """Return the model of "king", "challenger", "agent", "issue", "audit", "solve" or

@@ -7,6 +7,6 @@ root=$1
 mkdir -p "$root"
 # a root's own settings, as any root may have
 [ -e "$root/chain.toml" ] || sed "s|\"samples/|\"$home/samples/|" "$home/samples/demo.toml" > "$root/chain.toml"
-sh "$home/tools/chain" "prompt king ch validate report export" --root "$root" --no-retry
+"${CODEDATA_PYTHON:-python}" "$home/tools/chain" "prompt king ch validate report export" --root "$root" --no-retry
 code=$?
 [ $code -le 1 ]

@@ -51,7 +51,7 @@ END
     done
 } > "$root/chain.toml"
 code=0
-sh "$home/tools/chain" "king ch validate report export" --root "$root" || code=$?
+"$python" "$home/tools/chain" "king ch validate report export report:--quiet" --root "$root" || code=$?
 "$python" "$home/samples/show_pairs.py" "$root"
 echo
 echo "All of it on one page: $root/index.html   Report: $root/report/report.html   Sets, with cards: $root/export/"

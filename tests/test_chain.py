@@ -7,6 +7,8 @@ import subprocess
 import sys
 
 import pytest
+from a_datapoint import write_approved
+from an_attempt import write_attempt
 from conftest import (
     REPO,
     a_prompt,
@@ -28,34 +30,35 @@ NOTES = ('#!/bin/sh\nscript=${1##*/}\nshift\nset -- "$script" "$@"\n'
 
 @pytest.fixture
 def chain(tmp_path):
-    def run(stages: str, *flags: str, fails: str = "", code: int = 0):
+    def run(stages: str, *flags: str, fails: str = "", code: int = 0, **more: str):
         (tmp_path / "python").write_text(NOTES)
         (tmp_path / "python").chmod(0o755)
-        env = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "FAILS": fails,
-                            "CODE": str(code)}
-        done = subprocess.run([REPO / "tools/chain", stages, *flags], cwd=tmp_path, env=env,
-                              capture_output=True, text=True, timeout=30)
+        env = os.environ | {"CODEDATA_PYTHON": str(tmp_path / "python"), "FAILS": fails,
+                            "CODE": str(code), **more}
+        done = subprocess.run([sys.executable, REPO / "tools/chain", stages, *flags], cwd=tmp_path,
+                              env=env, capture_output=True, text=True, timeout=30)
         return done, [line.split("|")[:-1]
                       for line in (tmp_path / "called").read_text().splitlines()]
     return run
 
 
-def test_what_narrows_goes_to_no_stage_that_is_of_all(chain):
-    done, called = chain("king report export", "--root", "a b", "--limit", "3", "--only=x*",
-                         "--only", "y z", "--quiet")
+def test_a_stage_gets_its_own_flags_and_what_narrows_goes_to_no_stage_that_is_of_all(chain):
+    root, words = ["--root", "a b"], ["--limit=3", "--only", "y z", "--n", "2", "--keep-unmatched"]
+    done, called = chain("solve prompt:--trajectories report", *root, *words, DUEL_SOURCE="x")
     assert done.returncode == 0 and called == [
-        ["king.py", "--root", "a b", "--limit", "3", "--only=x*", "--only", "y z", "--quiet"],
-        ["report.py", "--root", "a b", "--quiet"], ["export.py", "--root", "a b", "--quiet"],
-        ["status.py", "--root", "a b", "--html"]]
-    assert [one[1:] for one in chain("prompt king ch", "--dry-run")[1][4:]] == [
-        ["prompt king ch", "--dry-run"]]   # all of a duel is priced at once
+        ["solve.py", *root, *words[:-1]],
+        ["prompt.py", *root, *words[:3], "--keep-unmatched", "--trajectories"],
+        ["report.py", *root], ["status.py", *root, "--html"]]
+    assert chain("solve prompt:--trajectories king", "--n", "2", "--dry-run")[1][4:] == [
+        ["price", "solve king", "--n", "2", "--dry-run"]]   # all of a chain is priced at once
+    assert "--lim is no flag" in chain("king", "--lim", "2")[0].stderr
 
 
-def test_a_stage_may_have_flags_of_its_own_and_the_loop_is_priced(chain):
-    assert chain("prompt:--trajectories prompt", "--limit", "3")[1] == [
-        ["prompt.py", "--limit", "3", "--trajectories"], ["prompt.py", "--limit", "3"]]
-    solve, (_, *duel) = chain("solve prompt:--trajectories king ch", "--dry-run")[1][2:]
-    assert solve == ["solve.py", "--dry-run"] and duel == ["king ch", "--dry-run"]
+def test_a_mistyped_root_begins_no_default_duel(chain):
+    assert "add --yes" in chain("prompt")[0].stderr
+    chain("prompt", "--yes")
+    assert [one[0] for one in chain("prompt", DUEL_SOURCE="x")[1]] == [
+        "price", "prompt.py", "prompt.py"]
 
 
 @pytest.mark.parametrize("code, n_run, says", [(1, 2, "king"), (2, 1, "exit 2"),
@@ -66,11 +69,12 @@ def test_failed_items_are_named_at_the_end_and_anything_else_stops_the_chain(
     assert done.returncode == code and says in done.stderr and len(called) == n_run
 
 
-def price(root) -> tuple[list[int], str]:
+def price(root, code: int = 0, stages: str = "prompt king ch validate report"
+          ) -> tuple[list[int], str]:
     """Return (the calls of king, ch, validate and all, what was printed)."""
-    done = subprocess.run([sys.executable, REPO / "tools/price", "prompt king ch validate report",
-                           "--root", root, "--dry-run"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done = subprocess.run([sys.executable, REPO / "tools/price", stages, "--root", root,
+                           "--dry-run"], capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
     return [*map(int, re.findall("to come: (\\d+) call", done.stderr))], done.stderr
 
 
@@ -83,7 +87,7 @@ a = { in = 1, out = 1 }
 b = { in = 1, out = 1 }
 [prompt]
 count = 6
-source = "samples/trajectories.json"
+source = "hf:no/where"
 """
 
 
@@ -94,8 +98,7 @@ def test_a_duel_is_priced_from_wherever_its_root_is(tmp_path):
     assert n_calls == [6, 6, 24, 36] and "as if the 6 turns were there" in printed
     each = [float(usd) for usd in re.findall(r"at most \$([\d.]+)", printed)]
     assert each[3] == pytest.approx(sum(each[:3]), abs=0.001) and each[0] > 0
-    write_toml(tmp_path, {"model": "m"}, PRICED.replace("count = 6", "count = 401").replace(
-        "samples/", "missing/"))
+    write_toml(tmp_path, {"model": "m"}, PRICED.replace("count = 6", "count = 401"))
     assert "\nall    to come: 2,406 calls" in price(tmp_path)[1]   # prompts of several files
     root = tmp_path / "half"
     names = write_prompts(root, 3)
@@ -106,6 +109,23 @@ def test_a_duel_is_priced_from_wherever_its_root_is(tmp_path):
     before = sorted(root.rglob("*"))
     assert price(root)[0] == [1, 2, 12, 15]
     assert sorted(root.rglob("*")) == before
+
+
+def test_a_glob_is_drawn_for_its_price_and_a_file_that_is_not_there_has_none(tmp_path):
+    for name, code, says in (("traj*", 0, "drawn"), ("x", 2, "x.json is not there")):
+        write_toml(tmp_path, more=f'{PRICED}prs = "{REPO}/samples/prs.json"'.replace(
+            "hf:no/where", f"{REPO}/samples/{name}.json"))
+        assert says in price(tmp_path, code)[1]
+
+
+def test_attempts_to_come_are_an_unknown_part_of_the_price(tmp_path):
+    """Also after attempts of another agent, from which no turn can be drawn."""
+    write_toml(tmp_path, {"model": "m"}, PRICED.replace("hf:no/where", "attempt"))
+    write_approved(tmp_path / "task/sums")
+    write_attempt(tmp_path, "sums", 1, agent="gold")
+    total = price(tmp_path, stages="solve prompt king ch validate")[1].rpartition("all ")[2]
+    assert "6 calls" in total and "not in this sum: solve: 4 attempts; what" in total
+    assert "at most" not in total
 
 
 def test_a_turn_with_tools_is_priced_with_one_leak_verdict(tmp_path):

@@ -4,6 +4,7 @@ import re
 import pytest
 from conftest import REPO, run_script
 
+from codedata.__main__ import find_programs, list_words
 from codedata.run import cli
 
 WORDS = ["audit.py try", "bug_inject.py agent", "bug_inject.py scale", "build_dp.py agents",
@@ -29,3 +30,8 @@ def test_help_is_a_screen_with_the_scripts_flags_and_help_all_has_all_that_do_so
     every = {action.option_strings[-1] for action in cli.parser("")._actions}
     assert (every <= flags_in(whole)) != ("cli.OF_" in text)
     assert "  --root, --output-root" in whole
+
+
+def test_a_word_that_codedata_lacks_is_named_with_the_nearest_after_all_of_them(capsys):
+    assert list_words(find_programs(), "statsu") == 2
+    assert "statsu is none of them. Did you mean status?" in capsys.readouterr().err

@@ -13,7 +13,8 @@ from heron_environment import an_environment, write_env
 from proven import write_bug, write_candidate
 from proven_strip import write_strip
 
-NOTES = ('#!/bin/sh\nscript=${1##*/}\nshift\nset -- "$script" "$@"\n'
+NOTES = ('#!/bin/sh\ncase $1 in -c) exit ${LACKS:-0} ;; esac\n'
+         'script=${1##*/}\nshift\nset -- "$script" "$@"\n'
          'case "$*" in *scale*--status) cat r/proven; exit ;; *--status) exit ;; esac\n'
          'echo "$@" >> "$NOTES"\n[ $1 = bug_inject.py ] && mkdir -p r/task/x\n'
          '[ $1 = env_setup.py ] && mkdir -p r/env && '
@@ -65,7 +66,7 @@ def test_a_repository_goes_through_all_scripts_with_the_flags_that_are_given(rep
         "env_setup.py", "analyze.py", "bug_inject.py", "nl2repo.py", "export.py", "status.py"]
     assert "--repo https://host/birds/heron.git --planner recipe --limit 5" in called[0]
     assert all("--limit 5" in line for line in called[:4]) and called[4] == "export.py --root r"
-    assert done.stderr.startswith("repo: at most 5 bugs") and "minutes" in done.stderr
+    assert done.stderr.startswith("repo: at most 5 bugs") and "min by the clock" in done.stderr
     done, called = repo("https://host/birds/heron.git", "--workers", "1", "--root=r")
     assert all("--limit 10" in line for line in called[:4]) and "most 10 bugs" in done.stderr
     for address in ("https://host/birds/heron.git@v1", "git@host:birds/heron.git",
@@ -95,13 +96,15 @@ def test_what_was_not_set_up_is_summed_up_alone_and_other_failures_are_named(rep
     assert repo(".", "--root", "r", fails="analyze.py", code=130)[0].returncode == 130
 
 
-def test_without_a_repository_or_an_engine_nothing_is_run(repo, tmp_path):
+def test_without_a_repository_or_an_engine_nothing_is_run(repo, tmp_path, monkeypatch):
     said_of = {"": "neither a folder nor a git address", "../gone": "../gone is neither"}
     for words, said in (([place], said) for place, said in said_of.items()):
         done, called = repo(*words, engine=1)
         assert done.returncode == 2 and said in done.stderr and not called
     done, called = repo(str(tmp_path), engine=1)
     assert done.returncode == 2 and "engine is wanted" in done.stderr and not called
+    monkeypatch.setenv("LACKS", "1")
+    assert "codedata[code,docker]" in repo(str(tmp_path))[0].stderr
 
 
 def test_a_summary_says_what_came_of_a_root_and_what_to_do_where_nothing_did(tmp_path):
@@ -124,7 +127,7 @@ def test_a_summary_says_what_came_of_a_root_and_what_to_do_where_nothing_did(tmp
                  "none: not verified; to do: add tests", "--planner agent",
                  "2 bugs proven (agent 2), 1 with a text, 1 without",
                  "1 of 2 stripped patches proven: function 1 of 2; odd (1)",
-                 "heron: 2 functions described", "in all                   1.5 min, one",
+                 "heron: 2 functions described", "in all                   1.5 min, summed",
                  f"doc_part2,doc_part1,doc --refresh --root {tmp_path}"):
         assert said in done.stdout
     assert "open:" not in done.stdout

@@ -42,12 +42,14 @@ def root(answered_root, fake_llm):
     edit(answered_root / "answer/prompts_5_1_2.json", king="mine")
     (answered_root / "commit/proj__repo-3.json").unlink()
     write_json(answered_root / "env/a.json", {"repo_name": "a"})
+    write_json(answered_root / "executed/a.json", {})   # nobody has run run_turns.py here
     return answered_root
 
 
 def test_every_script_s_own_counts_in_one_table(root):
     found = stages(root)
     assert [*found] == ["prompt", "king", "ch", "validate", "env_setup"]
+    assert found["prompt"]["n_todo"] == 0   # 2,000 could be drawn
     assert found["king"]["counts"] == {"done": 4, "edited": 1, "failed": 1}
     assert found["ch"]["counts"] == {"done": 4, "excluded": 1}
     assert found["validate"]["counts"] == {"missing": 5} and found["validate"]["n_todo"] == 5
@@ -57,7 +59,8 @@ def test_every_script_s_own_counts_in_one_table(root):
         assert all(f"{state} {n}" in printed for state, n in one["counts"].items()
                    if script not in ("prompt", "env_setup"))
     assert re.search(r"\nking +answer/ +4 +· +1 +1 +· ", run_script("status.py", root).stdout)
-    assert stages(root, "--only", "more*")["king"]["counts"] == {"failed": 1}
+    assert stages(root, "--only", "more*", "--only", "*_2")["king"]["counts"] == {
+        "edited": 1, "failed": 1}
 
 
 def test_costs_add_up_and_what_no_row_has_is_named(root):

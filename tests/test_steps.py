@@ -116,9 +116,10 @@ def test_the_flags_that_scripts_share(tmp_path):
     assert (args.output, args.input, args.root) == ("out.jsonl", "in.jsonl", ".")
     settings = config.load(args)
     assert settings.sandbox.pod_prefix == "bug"
-    assert cli.with_container_workers(settings, args).llm.workers >= 4
-    write_toml(tmp_path, more="[sandbox]\npod_prefix = 'mine'\n")
-    assert config.load(args).sandbox.pod_prefix == "mine"
+    assert cli.with_container_workers(settings).llm.workers >= 4
+    write_toml(tmp_path, {"workers": 99}, "[sandbox]\npod_prefix = 'mine'\n")
+    settings = cli.with_container_workers(config.load(args))
+    assert (settings.sandbox.pod_prefix, settings.llm.workers) == ("mine", 99)
 
 
 @pytest.mark.parametrize("script", sorted(path.name for path in REPO.glob("*.py")))

@@ -72,7 +72,7 @@ def files_by_format(spec: str, below: str = "**/*") -> dict[str, list[str]]:
         if format := format_of(name):
             found[format].append(name)
     if not found:
-        raise Trouble("names no file of a known format.", spec, "Give hf:NAME, or a path, "
+        raise Trouble("is not there, or of no known format.", spec, "Give hf:NAME, or a path, "
                       f"glob, folder (without links out of it) or URL of {', '.join(FORMATS)}.")
     return found
 

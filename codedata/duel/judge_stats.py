@@ -21,7 +21,14 @@ from statistics import fmean
 import numpy as np
 
 from codedata.checks.intervals import Z, wilson
-from codedata.duel.scoring import BOTH, CHALLENGER_FIRST, cluster_sums, is_parsed, turn_score
+from codedata.duel.scoring import (
+    BOTH,
+    CHALLENGER_FIRST,
+    cluster_sums,
+    has_reply,
+    is_parsed,
+    turn_score,
+)
 from codedata.records import METRICS, Duel
 from codedata.terminal import named
 
@@ -85,7 +92,7 @@ def _calls(entries: list[dict]) -> dict:
     def total(key: str, usual: int = 0) -> int:
         return sum((entry.get("usage") or {}).get(key, usual) for entry in entries)
 
-    replies = [entry for entry in entries if not entry.get("error")]
+    replies = [*filter(has_reply, entries)]
     return {"replies": len(replies), "errors": len(entries) - len(replies),
             "unread": sum(not entry["parse_ok"] for entry in replies),
             "truncated": sum(bool(entry.get("truncated")) for entry in entries),

@@ -8,10 +8,11 @@ Score.judges has one entry per judge and order:
      by_program, settings}
 
 `raw` is the text of the reply, or its reasoning if the text is empty. `verdict` and `scores` are
-empty if the reply could not be parsed; `error` says why no reply came. `marker` is a digest of the
-conversation, both answers, `ran`, judge, order and attempt. It surrounds the answers in the
-request, so that no answer can forge it; an entry whose marker does not match the present texts was
-made for earlier ones. A verdict that cannot be parsed is asked for once more, with another marker.
+empty if the reply could not be parsed; `error` says why no verdict came, `usage` is empty where no
+reply did. `marker` is a digest of the conversation, both answers, `ran`, judge, order and attempt.
+It surrounds the answers in the request, so that no answer can forge it; an entry whose marker does
+not match the present texts was made for earlier ones. A verdict that cannot be parsed is asked for
+once more, with another marker.
 
 The judges see the conversation, the two answers and, where both were run, what running showed
 (`ran` is its digest); neither the pull request nor its tests, nor which side gave which answer. If
@@ -39,6 +40,8 @@ from codedata.duel.scoring import (
     BOTH,
     CHALLENGER_FIRST,
     TurnScore,
+    has_reply,
+    is_parsed,
     scores_of,
     sides_shown,
     turn_score,
@@ -53,6 +56,8 @@ from codedata.settings import Settings
 from codedata.terminal import named
 from codedata.texts import fill
 
+UNREAD = ("the reply has no object of its own that gives all five metrics (if it is `truncated`, "
+          "[judge] score_max_tokens cut it off)")
 ATTEMPTS = 2           # requests per verdict, until one can be parsed
 COOL_DOWN_S = 60.0    # seconds before an endpoint that is down is asked again
 SCHEMA = json.loads(packaged_text("verdict.json"))
@@ -167,6 +172,7 @@ class Judging:
         """Return the stage that judges the turns; `words` are its further fields."""
         return Stage("validate", make=self.judge, reads=self.reads(), writes=self.writes(),
                      requests=self.requests, then="report.py", doubts=self._doubts,
+                     unread=lambda score: "; ".join(self._lost(score, is_parsed)),
                      **words)
 
     def reads(self) -> Reads:
@@ -195,7 +201,7 @@ class Judging:
         turn, entries = self._turn(answer, name, old)
         self._ask(turn, name, entries)
         of_panel = [entries.pop(part) for part in self._parts]
-        if all(entry.get("error") for entry in of_panel):
+        if not any(map(has_reply, of_panel)):
             first = of_panel[0]
             raise ItemFailed(f"no judge answered: {first['judge']}: {first['error']}")
         # entries of other judges are kept, because those judges may return to the panel
@@ -247,7 +253,7 @@ class Judging:
                 attempt = 1
             elif _is_final(old):
                 continue
-            elif not old.get("error"):
+            elif has_reply(old):
                 attempt += 1
             yield client, turn.entry(judge, order, attempt) | {"settings": settings}
 
@@ -274,7 +280,7 @@ class Judging:
                         other.cool_down(COOL_DOWN_S, entry["error"])
                 if all(asked.is_cooling_down for asked in clients):
                     raise
-            if entry["error"] and _is_final(entries.get(_part(entry))):   # the old one still counts
+            if not has_reply(entry) and _is_final(entries.get(_part(entry))):   # the old one counts
                 self._not_refreshed[name] = f"{entry['judge']} ({entry['order']}): {entry['error']}"
             else:
                 entries[_part(entry)] = entry
@@ -299,11 +305,14 @@ class Judging:
         total = self.panel.score(score.judges)
         return (score.score, score.metrics) == (total.score, total.metrics)
 
+    def _lost(self, score: Score, is_there) -> list[str]:
+        """Return which verdicts of the panel are not there, each with the reason."""
+        return [f"{e['judge']} ({e['order']}): {e.get('error') or UNREAD}"
+                for e in score.judges if _part(e) in self._parts and not is_there(e)]
+
     def _fault(self, score: Score) -> str:
         """Return why the turn must be tried again although its record is written, else ""."""
-        missing = [f"{e['judge']} ({e['order']}): {e.get('error') or 'could not be read'}"
-                   for e in score.judges if _part(e) in self._parts and not _is_final(e)]
-        if missing:
+        if missing := self._lost(score, _is_final):
             return f"{len(missing)} of {len(self._parts)} verdicts missing: {'; '.join(missing)}"
         if missing := self.leaks.missing(score):
             return f"no verdict of {named(missing)}"
@@ -391,6 +400,8 @@ class _Turn:
                                                             self.rival)
             fields["reason"] = MODEL.sub(lambda match: sides[int(match[1]) - 1], verdict.reason)
             fields["parse_ok"] = True
+        else:
+            fields["error"] = UNREAD
         return fields
 
 
@@ -424,5 +435,5 @@ def _part(entry: dict) -> str:
 
 def _is_final(entry: dict | None) -> bool:
     """Return whether an entry is final: it has a verdict, or its last attempt was unreadable."""
-    return bool(entry) and not entry.get("error") and (
+    return bool(entry) and has_reply(entry) and (
         entry["parse_ok"] or entry.get("attempt", ATTEMPTS) >= ATTEMPTS)

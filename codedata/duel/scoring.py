@@ -265,6 +265,11 @@ def resampled_means(generator: np.random.Generator, totals: np.ndarray, counts: 
                            for drawn in draws])
 
 
+def has_reply(entry: dict) -> bool:
+    """Return whether a judge replied, be it that no verdict could be read."""
+    return not entry.get("error") or bool(entry.get("usage"))
+
+
 def is_parsed(entry: dict) -> bool:
     """Return whether an entry holds a readable verdict."""
     return entry["parse_ok"] and not entry.get("error")

@@ -66,8 +66,8 @@ ADVICE = {   # by status
     422: "The endpoint does not accept a field of the request; read what it says.",
 }
 WAYS_OUT = """\
-Put the key into the environment or .env ({variable}), or name another endpoint: \
---llm-base-url URL [--llm-auth-token KEY],
+Put the key into the environment or .env ({variable}; or OPENAI_API_KEY with OPENAI_BASE_URL), \
+or name another endpoint: --llm-base-url URL [--llm-auth-token KEY],
   [endpoints.NAME] in chain.toml with --llm NAME, or --llm embedded for a small model \
 on this machine (for trying only)."""
 

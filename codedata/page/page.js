@@ -322,7 +322,7 @@ function reply(entry) {
   return h("article", { class: "reply" },
     h("p", {}, h("strong", {}, isolated(entry.judge)), `, ${entry.order.replace("_", " ")}`,
       h("span", { class: "quiet small" }, facts.map(fact => ` · ${fact}`))),
-    entry.error ? h("p", { class: "bad" }, "No reply: ", isolated(entry.error))
+    entry.error ? h("p", { class: "bad" }, "No verdict: ", isolated(entry.error))
       : !entry.codes && h("p", { class: "bad" }, "No verdict could be read."),
     entry.reason && h("div", { class: "prose" }, longText(String(entry.reason), "text")),
     entry.raw && folded(h("span", { class: "quiet small" }, "Raw reply"), () => longText(String(entry.raw), "text"), "raw"));

@@ -8,13 +8,15 @@ import orjson
 
 from codedata.bounded import read_bounded
 from codedata.duel.judge_stats import doubts, share
-from codedata.llm.costs import Cost
+from codedata.export.folders import read_manifest
+from codedata.export.make_exports import ALL_FORMATS
+from codedata.llm.costs import Cost, attempts_under
 from codedata.llm.embedded import NOISE
 from codedata.records import METRICS, Duel, JudgeStatistics, Share
 from codedata.report.buckets import BestPair
 from codedata.report.turn_rows import DRAW, ReportTurns, TurnRow
 from codedata.settings import EMBEDDED_MODEL
-from codedata.terminal import plural
+from codedata.terminal import Spending, plural
 from codedata.texts import text_of
 
 Table = tuple[list[str], list[list[str]], str]   # columns, rows, a letter each: l, r, p (scores)
@@ -34,6 +36,7 @@ class ReportContent:
     trials: list[str]               # lines on the trials of the judges
     pairs: list[BestPair]
     is_outdated: bool = False       # the duel was decided on other verdicts
+    made: str = ""                  # of made()
 
     @property
     def outcome(self) -> str:
@@ -54,6 +57,20 @@ class ReportContent:
                     "validate.py."] if self.is_outdated else []
         noise = [f"Noise: the verdicts are {NOISE}."] if EMBEDDED_MODEL in self.duel.models else []
         return outdated + [f"Doubtful: {doubt}." for doubt in doubts(self.duel)] + noise
+
+
+def made(root: Path, link: str = "{0}") -> str:
+    """Return the rows of each exported set, and what all calls cost, in words. `link` is the form
+    of a set's name."""
+    rows = {name: read_manifest(root / "export" / name).get("rows") for name in ALL_FORMATS}
+    sets = [f"{link.format(name)} {' + '.join(map(str, n.values()))}"
+            for name, n in rows.items() if isinstance(n, dict)]
+    total = Spending()
+    for *_, calls in attempts_under(root):
+        for call in calls:
+            total.add(call)
+    return (f"Sets in export/ (rows for training + validation): {', '.join(sets) or 'none'}. "
+            f"All {plural(total.n_calls, 'call')} of this root: {total}.")
 
 
 def points(duel: Duel) -> Table | None:

@@ -28,7 +28,7 @@ from codedata.records import (
     variant,
 )
 from codedata.report.buckets import WON, Moves, best_pairs, score_ranges, update_buckets
-from codedata.report.content import ReportContent, Section, counts, running, trials
+from codedata.report.content import ReportContent, Section, counts, made, running, trials
 from codedata.report.html_page import html
 from codedata.report.markdown import huge_markdown, markdown
 from codedata.report.pr_effect import pr_effect
@@ -99,7 +99,8 @@ def write_report(root: Path, directory: Path, turns: ReportTurns, effect: list[S
     """Write report.md and report.html; `effect` are the sections on the pull requests' effect."""
     content = ReportContent(turns.duel, turns.rows, costs_of(root), counts(turns),
                             [*running(turns.rows), *effect], trials(root),
-                            best_pairs(root, turns.duel.mode), turns.outdated)
+                            best_pairs(root, turns.duel.mode), turns.outdated,
+                            made(root, "[{0}](../export/{0}/README.md)"))
     text = terminal_safe(markdown(content, thresholds))
     write_atomic(directory / "report.md", text.encode())
     page = html(content, thresholds, turns.read, turns.commits)

@@ -28,7 +28,7 @@ def markdown(content: ReportContent, buckets: ReportSettings) -> str:
     trials = "\n".join(f"- {as_markdown(line, 1000)}" for line in content.trials)
     sections: list[Section] = [
         (f"# Challenger against {rival}", [
-            f"**{as_markdown(content.outcome, 1000)}**", terminal_safe(buckets.note),
+            f"**{as_markdown(content.outcome, 1000)}**", terminal_safe(buckets.note), content.made,
             *(f"**{warning}**" for warning in content.warnings)]),
         ("## The best pairs", content.pairs and [
             (["turn", "task", "king", "challenger", "why"], content.pairs, "lllll")]),

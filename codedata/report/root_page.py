@@ -35,7 +35,7 @@ from codedata.records import (
     TaskAudit,
 )
 from codedata.report.buckets import best_pairs
-from codedata.report.content import ReportContent
+from codedata.report.content import ReportContent, made
 from codedata.report.html_page import grid_of, turn_details, turn_row, verdict
 from codedata.report.item_rows import (
     attempt_details,
@@ -127,11 +127,11 @@ def page(roots: list[RootContent], room: int) -> bytes:
         len(rows) < n_rows and box("p.notice", f"The first {len(rows):,} of {n_rows:,}."), LISTING)
     failed = [[one.name, text[:FAILED_CHARS], True, True] for one in roots if (
         text := "\n".join(failed_lines(one.failed)))]
-    idle = _stages(roots, True)
     sections = [
+        section("sets", "Sets and costs", *(
+            box("p", f"{one.name}: {made(one.settings.root)}") for one in roots)),
         duels and section("verdict", "Verdict", box("div.cards", *map(_verdict, duels))), items,
-        section("stages", "Stages", _stages(roots, False), idle and box(
-            "details", box("summary", "Stages without items"), idle)),
+        section("stages", "Stages", _stages(roots)),
         failed and section("failed", "Failed and left out", {"kind": "texts", "texts": failed}),
         _pages(roots)]
     return build(" · ".join(title), sections, {
@@ -148,11 +148,10 @@ def _verdict(content: RootContent) -> Block:
     return box("div.stack", box("h3", content.name), *verdict(report, content.settings.report))
 
 
-def _stages(roots: list[RootContent], idle: bool) -> Block:
-    """Return a table of the stages, of the idle ones those without items; None without any."""
+def _stages(roots: list[RootContent]) -> Block:
+    """Return a table of the stages; None without any."""
     stages = [(one, content.name if roots[1:] else "")
-              for content in roots for one in content.stages
-              if any(one.counts.values()) is not idle]
+              for content in roots for one in content.stages]
     order = [one.stage for one, _ in stages]
     stages.sort(key=lambda entry: order.index(entry[0].stage))
     head, *rows = table_of([one for one, _ in stages])

@@ -24,7 +24,16 @@ from codedata.errors import Trouble
 from codedata.run.states import Selection
 from codedata.sandbox import process_labels
 from codedata.settings import Settings
-from codedata.terminal import IS_INSTALLED, log, plural, program, runnable, say, work_in, write_out
+from codedata.terminal import (
+    IS_INSTALLED,
+    log,
+    plural,
+    program,
+    runnable,
+    say,
+    work_in,
+    write_out,
+)
 from codedata.texts import printable, terminal_safe
 
 # other scripts' commands repeat these; a script's own command repeats all but NEVER_REPEATED
@@ -190,7 +199,8 @@ def parser(doc: str, *sections: str, without: Iterable[str] = ()) -> argparse.Ar
     add("--root", "--output-root", "--output", default=".", metavar="DIR",
         help="the run's directory (default: here)")
     add("--config", metavar="FILE", help="settings, instead of chain.toml in --root or here")
-    add("--only", metavar="GLOB", help="only items whose name or instance id matches")
+    add("--only", metavar="GLOB", action="append",
+        help="only items whose name or instance id matches (again: another one, too)")
     add("--limit", type=positive, metavar="N",
         help="at most N items, in order; where a script makes tasks, N tasks")
     add("--force", action="store_true",
@@ -314,7 +324,7 @@ def with_sandboxes(args: argparse.Namespace) -> tuple[Settings, RunOptions]:
     that, before the first item, removes what killed runs of the root have left in sandboxes. With
     --reap, do this now and end the script."""
     from codedata.sandbox.factory import SandboxFactory  # most scripts have no sandboxes
-    settings, shared = with_container_workers(config.load(args), args), options(args)
+    settings, shared = with_container_workers(config.load(args)), options(args)
     if settings.sandbox.sandbox == "kubernetes" and not args.in_pods:
         raise Trouble("makes no images, and this script needs them.", "--sandbox kubernetes",
                       "Run it by --engine ray on nodes that have Docker: docs/clusters.md.")
@@ -333,11 +343,11 @@ def with_sandboxes(args: argparse.Namespace) -> tuple[Settings, RunOptions]:
     return settings, replace(shared, host=host, before_work=cache(host.reap_first))
 
 
-def with_container_workers(settings: Settings, args: argparse.Namespace) -> Settings:
-    """Return the settings with as many workers as containers fit into the cores, unless --workers
-    was given.
+def with_container_workers(settings: Settings) -> Settings:
+    """Return the settings with as many workers as containers fit into the cores, unless [llm]
+    workers is set.
     """
-    if args.workers:
+    if "llm.workers" in settings.given:
         return settings
     n_workers = max(1, int((os.cpu_count() or 1) // settings.sandbox.cpu_request))
     return replace(settings, llm=replace(settings.llm, workers=n_workers))

@@ -123,6 +123,7 @@ class Stage:
     requests: Callable | None = None   # make()'s arguments → (client, messages) of its calls
     # for --dry-run, of a stage without `requests` that asks a model; (items) → text
     cost_note: str | Callable[[int], str] = ""
+    unread: Callable | None = None           # (record) → what of it cannot be read, for --failed
     doubts: Callable[[], list[str]] = list   # lines for the plan, of a stage that asks a model
     close: Callable[[], list[str]] = list    # called where items were made, returns lines to print
     finish: Callable[[], list[str]] = list   # called at the end, returns lines to print

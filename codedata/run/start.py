@@ -108,7 +108,7 @@ def _engine_of(stage: Stage, plan: Plan, settings: Settings, models: Models, opt
         return Engine(settings.llm.workers, lambda log, step, inputs: stage.make(*inputs),
                       stage.close)
     from codedata.cluster.engine import RayEngine  # an extra
-    fills_cluster = options.host and options.ray_address and "workers" not in options.given
+    fills_cluster = options.host and options.ray_address and "llm.workers" not in settings.given
     return RayEngine(stage, settings, models.stop, options.host, options.ray_address,
                      0 if fills_cluster else settings.llm.workers)
 

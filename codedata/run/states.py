@@ -4,7 +4,7 @@ state. plan.py gathers that; nothing here reads a disk, unless a row of the tabl
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -23,7 +23,7 @@ COUNTED = (*STAYS, "stale", "incomplete")     # what --force makes again
 class Selection:
     """Say which items a run takes, and which of them it makes again."""
 
-    only: str = ""                           # a glob of names or instance ids; "": all
+    only: Sequence[str] = ()                 # globs of names or instance ids; none: all
     shard: tuple[int, int] | None = None     # (i, n): the items whose name's hash mod n is i
     limit: int | None = None                 # items to make, without ones that a rule leaves out
     force: bool = False                      # make again whatever exists
@@ -36,7 +36,8 @@ class Selection:
 
     def matches(self, *names: str) -> bool:
         """Return whether one of an item's names (its own, its instance id) matches `only`."""
-        return not self.only or any(fnmatch.fnmatchcase(name, self.only) for name in names)
+        return not self.only or any(fnmatch.fnmatchcase(name, glob)
+                                    for name in names for glob in self.only)
 
 
 class Item(NamedTuple):

@@ -27,8 +27,7 @@ NEWEST = 2000     # attempts of a stage from which its rate is taken
 PAUSE_S = 60.0    # seconds with nothing in flight, which separate two runs
 PAGES = {"index.html": "all of it on one page", "report/report.html": "the report of the duel",
          "nl2repo/*.md": "the document of a repository",
-         "export/harbor/README.md": "tasks as folders, and how they are run",
-         "export/swebench/README.md": "bugs and pull requests as rows, and how they are loaded"}
+         "export/*/README.md": "a set's card: its rows, how it is loaded or its tasks are run"}
 WITH_A_MODEL = {"bug_inject.py scale --steps issue --issue-writer llm --refresh":
                     "bug/_verdicts/[!_.]*.json",
                 "nl2repo.py --steps doc_part2,doc_part1,doc --refresh": "nl2repo/[!_.]*.json",
@@ -93,10 +92,14 @@ def gathering() -> Iterator[list]:
 
 def hand_over(status: Callable[[], object]) -> bool:
     """Hand over a stage's status if statuses are being gathered; return whether they are."""
-    gathered = _gathered.get()
-    if gathered is not None:
-        gathered.append(status())
-    return gathered is not None
+    if is_gathering():
+        _gathered.get().append(status())
+    return is_gathering()
+
+
+def is_gathering() -> bool:
+    """Return whether statuses are being gathered."""
+    return _gathered.get() is not None
 
 
 def add_usage(root: Path, stages: list[StageStatus]) -> list[StageStatus]:
@@ -173,7 +176,8 @@ def summary(root: Path, stages: list[StageStatus], command: Callable[[str], str]
         for line in words or [""][:one.seconds >= SHOWN_S]:
             yield f"{head}{line}"
             head = " " * len(head)
-    yield f"{'in all':23}{sum(one.seconds for one in stages) / 60:5.1f} min, one after the other"
+    yield (f"{'in all':23}{sum(one.seconds for one in stages) / 60:5.1f} min, summed over all runs "
+           "and all that ran at the same time")
     for pattern, what in PAGES.items():
         yield from (f"open:  {path}   {what}" for path in sorted(root.glob(pattern)))
     for call, pattern in WITH_A_MODEL.items():
@@ -194,7 +198,8 @@ def failed_lines(items: Iterable[FailedItem]) -> Iterator[str]:
         for one in group:
             tries = one.tries and f"tries {len(one.tries)}, the last {one.tries[-1]}"
             yield printable(f"      {'   '.join(filter(None, (one.name, tries, one.log)))}")
-        if len(group) == 1 or state == "excluded":   # --force alone would make all others, too
+        # --force alone would make all others, too
+        if len(group) == 1 or state in ("excluded", "unread"):
             again, makes = group[0].again, ", the first" if len(group) > 1 else ""
         else:
             makes = ", with all that is missing"

@@ -59,7 +59,7 @@ def print_plan(stage: Stage, plan: Plan, models: Models, options: RunOptions) ->
             if options.selection.shard:
                 what = " of this shard"
             if options.selection.only:
-                what = f" that matches {options.selection.only}"
+                what = f" that matches {' or '.join(options.selection.only)}"
             say(f"      {stage.reads.place} has nothing{what}")
 
 
@@ -83,17 +83,24 @@ def status_of(stage: Stage, plan: Plan, options: RunOptions) -> StageStatus:
     note = f"made with other settings {n_others}" if n_others else ""
     status = StageStatus(stage.label, f"{store.into.relative_to(store.root)}/", counts,
                          len(plan.todo), note, stage.name, tuple(map(str, store.directories)))
-    status.words = lambda: [*_words_of(stage, plan)] if any(counts.values()) else []
+    has_any = any(counts.values()) or store.names()
+    status.words = lambda: [*_words_of(stage, plan)] if has_any else []
     # status.py asks nl2repo.py with a --writer that needs no model
     again = options.command(stage.script, same=True, without=("only", "writer"))
     # --force does not make what is excluded before its item function is called
     tried = {name for key, name in store.ledger.excluded if key == stage.name}
-    status.failed = lambda: [
-        (name, state, plan.reasons.get(name, ""), "" if force and name not in tried else
-         f"{again}{force}{ONLY}{quote(glob.escape(name))}")
-        for state, force in (("failed", ""), ("excluded", " --force"))
-        for name in plan.names[state]] + [
-        (name, "broken", plan.reasons.get(name, ""), "") for name in plan.names["broken"]]
+
+    def failed():
+        unread = {name: stage.unread(record) for name in plan.counting
+                  if stage.unread and (record := known(store, name))}
+        for state in ("failed", "excluded", "broken", "unread"):
+            force = "" if state == "failed" else " --force"
+            for name in plan.names.get(state, filter(unread.get, unread)):
+                cannot = state == "broken" or (state == "excluded" and name not in tried)
+                yield (name, state, plan.reasons.get(name, unread.get(name, "")),
+                       "" if cannot else f"{again}{force}{ONLY}{quote(glob.escape(name))}")
+
+    status.failed = failed
     return status
 
 

@@ -2,8 +2,8 @@
 outcome.
 
 All of it goes to stderr. If stderr is not a terminal, there are plain lines instead of a bar: when
-more than the time has changed, and at least every five minutes, since some systems end a job that
-is silent for ten. Control characters never reach the terminal.
+more than the time has changed, and at least every half minute. Control characters never reach the
+terminal.
 """
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from codedata.texts import natural, printable, terminal_safe
 
 REDRAW_EVERY_S = 0.25
 PLAIN_EVERY_S = 15.0
-SILENT_S = 300.0   # after which a plain line is printed even if nothing has changed
+SILENT_S = 30.0   # after which a plain line is printed even if nothing has changed
 ROWS = 8    # items below a bar
 
 

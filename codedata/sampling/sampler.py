@@ -81,11 +81,6 @@ class SamplingPlan:
         """Return the number of prompts to draw."""
         return sum(file.n for file in self.todo)
 
-    @property
-    def mixes(self) -> bool:
-        """Return whether all files with a ledger line are of other settings than those to draw."""
-        return {file.same_settings for file in self.files} - {None} == {False}
-
     def line(self) -> str:
         """Return what is there and what is to do, for the terminal."""
         done, adopted, edited, todo = map(self.in_state, ("done", "adopted", "edited", "todo"))
@@ -149,11 +144,12 @@ class PromptSampler:
 
     def counts(self, selection: Selection) -> dict[str, int]:
         """Return the number of prompts by the state of their file, for status.py. None are missing
-        if they would not be drawn, since the others are of other settings."""
+        if those that are there were not drawn, or with other settings."""
         plan = self.plan(selection)
+        is_drawn = any(file.same_settings for file in plan.files) or not self.lists.names()
         n_edited = sum(len(self.lists.names_in(file.stem)) for file in plan.in_state("edited"))
         return {"done": len(self.lists.names()) - n_edited, "edited": n_edited,
-                "missing": 0 if plan.mixes else plan.n_wanted}
+                "missing": plan.n_wanted if is_drawn else 0}
 
     def _file(self, stem: str, selection: Selection) -> PromptFile:
         """Return a file that is there or was there."""
@@ -452,7 +448,9 @@ def _refuse_to_mix(sampler: PromptSampler, plan: SamplingPlan, options: RunOptio
     """Raise Trouble if prompts of other settings would be added without a flag that says so."""
     on_purpose = ("source" in options.given or options.selection.refresh
                   or options.selection.force)
-    if plan.todo and plan.mixes and not on_purpose:
+    # all files with a ledger line are of other settings
+    mixes = {file.same_settings for file in plan.files} - {None} == {False}
+    if plan.todo and mixes and not on_purpose:
         raise Trouble("holds prompts that were drawn with other settings of [prompt]; "
                       f"{plan.n_wanted:,} more would come from these.", str(sampler.lists.into),
                       "Give the settings they were drawn with (chain.toml in the root is a good "

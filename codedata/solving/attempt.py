@@ -57,11 +57,13 @@ STATUS_BY_CAUSE = {"steps": "out of steps", "seconds": "out of time", "context":
 
 def solve_stage(root: Path, host: SandboxFactory, agent: Nop | Own, n: int, until: tuple[int, ...]
                 ) -> Stage:
-    """Return the stage in which an agent makes `n` attempts at each task of a root. Raise Trouble
-    if the sandbox cannot build images."""
+    """Return the stage in which an agent makes `n` attempts at each task of a root, or with 0 as
+    many as its runs there began. Raise Trouble if the sandbox cannot build images."""
     check_builds_images(host)
     slug = agent_id(agent.name, agent.settings)
-    trials = trials_in(root, slug, n)
+    begun = (one.outcome.get("planned", 0) for one in all_readable(root, Graded)
+             if one.outcome["agent"] == slug)
+    trials = trials_in(root, slug, n or max(begun, default=0))
     return Stage(
         "solve", make=partial(attempted, host, agent, slug, [*until]),
         reads=Reads(trials, (), leaves_out=enough_at(root, trials, [*until])),
@@ -101,7 +103,8 @@ def attempted(host: SandboxFactory, agent: Nop | Own, slug: str, until: list[int
     outcome = AttemptOutcome(
         task=trial.instance_id, kind=task.kind, content=trial.content, agent=slug,
         model=agent.settings.get("model", ""), settings=agent.settings, attempt=trial.attempt,
-        until=until, **_graded(task, done, grade), verifier=grade.log, replayed=log.served,
+        planned=trial.planned, until=until, **_graded(task, done, grade), verifier=grade.log,
+        replayed=log.served,
         usage={key: result.usage[key] for key in ("calls", "tokens_in", "tokens_out", "cost_usd")},
         seconds={"model": result.usage["model_seconds"], "verifier": round(grade.seconds, 1),
                  "agent": result.usage["seconds"], "all": round(time.monotonic() - started, 1)})

@@ -27,6 +27,7 @@ class Trial:
     folder: str
     content: str             # audited_digest() of the task
     attempt: int             # from 1
+    planned: int             # attempts at the task that the run is to make
     problem: str             # why the task is not attempted, or ""
 
 
@@ -45,7 +46,7 @@ def trials_in(root: Path, agent: str, n: int) -> Derived:
         if not safe_name(f"{name}.{content[:8]}.{agent}.{n}"):
             problem = "the names of its attempts would be too long"
         return {f"{name}.{content[:8]}.{agent}.{k}": Trial(
-            name, str(path_in(root, Task, name)), content, k, problem) for k in range(1, n + 1)}
+            name, str(path_in(root, Task, name)), content, k, n, problem) for k in range(1, n + 1)}
 
     return Derived(Store(root, Task), of, keeps=lambda name: True,
                    choose=lambda facts: sorted(facts, key=lambda name: int(name.rsplit(".")[-1])))

@@ -98,7 +98,7 @@ def test_rows_of_a_parquet_file_are_tasks_packed_or_not_and_only_narrows(tmp_pat
     place = rows_of(tmp_path / "set.parquet", {
         "a": a, "deep/b": inner, "c": tar_of({"task.toml": FOREIGN}),
         "d": b"no tar", "e": None, "": inner})
-    copy_tasks(place, tmp_path, Selection(only="[ac]"))
+    copy_tasks(place, tmp_path, Selection(only=["[ac]"]))
     assert Store(tmp_path, Task).open().names() == ["a"]
     assert (tmp_path / "task/a/rivals/wrong-1.sh").exists()
     *faults, _ = copy_tasks(place, tmp_path, Selection())

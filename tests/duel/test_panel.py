@@ -4,7 +4,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from conftest import REPO, edit, ledger_lines, write_commits
+from conftest import REPO, edit, ledger_lines, run_script, write_commits
 from fake_judges import (
     BOTH,
     TEXTS,
@@ -29,6 +29,7 @@ from fake_judges import (
 )
 from fake_llm import DROP, FakeLLM, Say, Status, truncated
 
+from codedata.duel.panel import UNREAD
 from codedata.llm.trim import estimate_tokens
 from codedata.records import METRICS
 from codedata.settings import THINKING_MODELS
@@ -198,7 +199,8 @@ def test_a_verdict_counts_where_it_was_complete_and_no_draft(
     record = score(tmp_path, "t_1")
     assert record["score"] == (50 if is_read else None) and record["parse_ok"] == is_read
     for said in record["judges"]:
-        assert (said["parse_ok"], said["truncated"], said["error"]) == (is_read, is_cut, "")
+        assert (said["parse_ok"], not said["error"], said["truncated"]) == (
+            is_read, is_read, is_cut)
         assert said["raw"].startswith(THOUGHT_OF)
 
 
@@ -224,8 +226,11 @@ def test_a_verdict_that_cannot_be_read_is_asked_for_once_more_and_is_then_a_resu
     assert asked(fake_llm) == sorted(calls("ab", 1, 2) + again)
     record = score(tmp_path, "t_1")
     lost = entry(record, "b", "king_first")
-    unread = {"parse_ok": False, "error": "", "raw": "hm", "verdict": {}, "scores": {}}
+    unread = {"parse_ok": False, "error": UNREAD, "raw": "hm", "verdict": {}, "scores": {}}
     assert lost == lost | unread
+    shown = run_script("status.py", tmp_path, "--failed").stdout
+    assert f"unread 2: b (king_first): {UNREAD}\n      t_1   score" in shown
+    assert " --force --only=t_1\n" in shown
     # b counts only where both orders could be read
     assert record["score"] == 100 and len(record["judges"]) == 4
     outcome = duel(tmp_path)
@@ -257,7 +262,7 @@ def test_a_second_try_that_gets_no_reply_is_made_again_by_the_next_run(tmp_path,
     validated(tmp_path)
     assert fake_llm.n_requests == 4
     assert fake_llm.requests[3].raw == fake_llm.requests[2].raw != fake_llm.requests[1].raw
-    assert score(tmp_path, "t_1")["judges"][1]["error"] == ""
+    assert score(tmp_path, "t_1")["judges"][1]["error"] == UNREAD
     validated(tmp_path)
     assert fake_llm.n_requests == 4
 

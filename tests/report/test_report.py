@@ -172,9 +172,11 @@ def test_turns_won_below_the_threshold_of_refined_are_named_as_such(tmp_path):
         "defeat (won)", "final", "defeat"]
 
 
-def test_the_best_pairs_come_first_without_those_that_no_set_takes(root):
+def test_the_sets_and_the_best_pairs_come_first_without_those_that_no_set_takes(root):
     write_commit(root, "proj__t_1", issue="It breaks")
+    write_json(root / "export/dpo/manifest.json", {"rows": {"train": 8, "validation": 1}})
     rerun(root)
+    assert "[dpo](../export/dpo/README.md) 8 + 1. All 0 calls" in report_text(root).split("##")[0]
     assert [*tables(root)][1] == "The best pairs"
     assert [[*row.values()][:2] for row in tables(root)["The best pairs"]] == [
         ["t_1", "It breaks"], ["t_2", "proj__t_2"]]

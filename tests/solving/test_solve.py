@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import threading
 from dataclasses import replace
 
@@ -202,6 +203,14 @@ def test_a_task_that_was_edited_since_the_plan_is_not_attempted(tmp_path):
     host = SandboxFactory(Settings(sandbox=SandboxSettings("local")), threading.Event())
     with pytest.raises(ItemFailed, match="edited just now"):
         attempted(host, Nop(), "nop-1", [], trial)
+
+
+def test_the_status_is_about_the_attempts_that_a_run_was_to_make(tmp_path):
+    write_tasks(tmp_path, "sums")
+    name, = trials_in(tmp_path, agent_id("gold", {}), 1).open().names()
+    write_attempt(tmp_path, "sums", 1, "wrong", *name.split(".")[1:3], planned=3)
+    (tmp_path / "chain.toml").write_text('[solve]\nagent = "gold"')
+    assert re.search("\nsolve .* 2 +2 ", run_script("status.py", tmp_path).stdout)
 
 
 def test_until_ends_the_attempts_of_a_task_and_a_longer_one_goes_on(tmp_path):
