@@ -4,9 +4,11 @@ import signal
 import pytest
 from conftest import (
     answers,
+    eventually,
     finish,
     flags_for,
     kill,
+    ledger_lines,
     read_answer,
     start_script,
     turn_of,
@@ -14,6 +16,9 @@ from conftest import (
     write_prompts,
 )
 from fake_llm import HANG
+
+from codedata.disk.ledger import LEDGER
+from codedata.disk.locks import locked
 
 WORKERS = 32
 
@@ -66,3 +71,17 @@ def test_shards_share_a_root_and_together_ask_once_for_each_prompt(tmp_path, fak
     assert run("ch --model m").returncode == 0
     assert all(read_answer(tmp_path, name)["challenger"] for name in names)
     assert fake_llm.n_requests == 120
+
+
+def test_answers_that_wait_for_the_ledger_are_appended_to_it_together(tmp_path, fake_llm, start):
+    write_prompts(tmp_path, WORKERS)
+    (tmp_path / "answer").mkdir()
+    with locked(tmp_path / "answer" / LEDGER):
+        process = start("king.py")
+        fake_llm.wait_for(WORKERS, "answered")
+        eventually(lambda: len([*tmp_path.glob("answer/_partial/*.jsonl")]) == WORKERS)
+    assert finish(process).returncode == 0
+    lines = ledger_lines(tmp_path / "answer")
+    assert len(lines) == WORKERS
+    assert len({line["at"] for line in lines}) <= 2   # appends: the one that waited, all others
+    assert not [*tmp_path.glob("answer/_partial/*")]

@@ -22,6 +22,7 @@ from codedata.texts import printable
 PROGRAMS = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 GIT_S = 600                # seconds for one command
 MAX_BYTES = 1_000_000      # of a HEAD or a config
+MAX_REFS_BYTES = 200_000_000   # of packed-refs, which git reads whole
 MAX_OUTPUT = 200_000_000   # bytes that a command may print
 HISTORY = ("objects", "refs", "packed-refs", "shallow")   # of .git, beside HEAD
 ALTERNATES = ("/objects/info/alternates", "/objects/info/http-alternates")
@@ -70,11 +71,14 @@ def _refuse_links(history: Path) -> None:
     left = [str(history / name) for name in ("HEAD", "config", *HISTORY)
             if os.path.lexists(history / name)]
     while left:
-        mode = os.lstat(place := left.pop()).st_mode
+        found = os.lstat(place := left.pop())
+        mode = found.st_mode
         if stat.S_ISDIR(mode):
             left += [f"{place}/{name}" for name in os.listdir(place)]
         elif not stat.S_ISREG(mode) or (place.endswith(ALTERNATES) and os.path.getsize(place)):
             raise UnsafeArchive(f"git would follow or wait for {printable(place)}")
+        elif found.st_size > MAX_REFS_BYTES and not place.startswith(f"{history}/objects/"):
+            raise UnsafeArchive(f"{printable(place)} is larger than {MAX_REFS_BYTES:,} bytes")
 
 
 def clone_in(folder: str, repo: str, commit: str) -> Path | None:
