@@ -13,6 +13,7 @@ writes  nothing; with --html index.html
 """
 import io
 import json
+import os
 import runpy
 import shutil
 import subprocess
@@ -91,6 +92,10 @@ def read(args: Namespace) -> tuple[Settings, list[StageStatus]]:
         if any(settings.root.glob(directory)):
             for one in ask(words, given):
                 stages.setdefault((one.stage, one.place), one)
+    if not stages and not any(name == "chain.toml" or config.STAGE.fullmatch(name)
+                              for name in os.listdir(settings.root)):
+        raise Trouble("is no root: no script has written there.", str(settings.root),
+                      "Check --root.")
     return settings, status.add_usage(settings.root, [*stages.values()])
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
+import re
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -21,15 +23,18 @@ from codedata.texts import printable
 MAX_RECORD_BYTES = 200_000_000   # of a record, and of a line of a ledger
 # of somebody else's line, row or .json file: parsed, `{},` takes 24 times its length
 MAX_ROW_BYTES = 20_000_000
+MAX_LINES_BYTES = 20_000_000_000   # of a file that is read line by line, to its end
 MAX_NAME_BYTES = 255
 
 
-def open_regular(path: Path | str) -> BinaryIO:
-    """Open a regular file for reading.
-
-    OSError (EINVAL) for anything else: it never blocks, as a FIFO would.
-    """
-    return open(regular_descriptor(path, os.O_RDONLY), "rb")
+def open_regular(path: Path | str, max_bytes: float = math.inf) -> BinaryIO:
+    """Open a regular file for reading. Raise OSError for anything else, without blocking as a FIFO
+    would (EINVAL), and for a file of more than `max_bytes`, holes included (EFBIG)."""
+    file = open(regular_descriptor(path, os.O_RDONLY), "rb")
+    if os.fstat(file.fileno()).st_size > max_bytes:
+        file.close()
+        raise OSError(errno.EFBIG, f"larger than {max_bytes:,} bytes", str(path))
+    return file
 
 
 def open_appending(path: Path | str) -> int:
@@ -64,7 +69,7 @@ def regular_descriptor(path: Path | str, flags: int) -> int:
 
 def read_bounded(path: Path | str, max_bytes: int = MAX_RECORD_BYTES) -> bytes:
     """Return a regular file's content. OSError (EFBIG) if it is larger than `max_bytes`."""
-    with open_regular(path) as file:
+    with open_regular(path, max_bytes) as file:
         content = file.read(max_bytes + 1)
     if len(content) > max_bytes:
         raise OSError(errno.EFBIG, f"larger than {max_bytes:,} bytes", str(path))
@@ -122,6 +127,23 @@ def own_folder(directory: Path, *names: str) -> Path:
             raise Trouble("is a link, where codedata has files of its own.", str(directory),
                           "Delete the link.")
     return directory
+
+
+def check_links(root: Path, stages: re.Pattern, may_be_links: bool) -> None:
+    """Raise Trouble if a script would write through a link: if a folder of a stage is one, unless
+    they `may_be_links`, or a name in it that begins with `_`. The root itself may be a link."""
+    folders = [root]
+    for folder in folders:
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+            for entry in entries:
+                is_stage = folder == root or folder.name == "variants"
+                if not (stages.fullmatch(entry.name) if is_stage else entry.name[0] == "_"):
+                    continue
+                if entry.is_symlink() and not (is_stage and may_be_links):
+                    raise Trouble("is a link, where codedata has files of its own.", entry.path,
+                                  "Put the folder there, or set [run] linked_folders = true."
+                                  if is_stage else "Delete the link.")
+                folders.append(Path(entry.path))
 
 
 def files_below(folder: Path, pattern: str = "**/*") -> list[Path]:

@@ -22,9 +22,9 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from codedata.bounded import read_bounded
+from codedata.bounded import check_links, read_bounded
 from codedata.errors import Trouble
-from codedata.records import check_of
+from codedata.records import DIRECTORIES, HOW, check_of
 from codedata.settings import (
     EMBEDDED_MODEL,
     NOT_SENT,
@@ -65,6 +65,9 @@ PAIRING = {"base_url", "base_url_env", "api_key_env"}   # of a key and an addres
 SCRIPTS = Path(__file__).resolve().parents[1]
 NO_URL = "-", ""   # in place of an address and its origin
 UNSET = None, "default"   # value and origin of a setting that no layer has
+STAGE = re.compile(   # the name of a folder that a script writes
+    rf"({'|'.join((*DIRECTORIES, *HOW, 'export', 'report', 'variants'))})"
+    rf"(_\d+|_({'|'.join(HOW)}))?")
 MAX_SETTINGS_BYTES = 10_000_000
 
 
@@ -73,6 +76,7 @@ def load(args: Namespace) -> Settings:
 
     Print them and end the script if --show-config was given. Raise Trouble for what is wrong.
     """
+    is_script = "root" in args   # not a library, for which the root is the current folder
     args = Namespace(**{**NO_FLAGS, **vars(args)})
     if args.llm and args.llm_base_url:
         raise Trouble("--llm and --llm-base-url name two endpoints.", todo="Give one of them.")
@@ -92,6 +96,8 @@ def load(args: Namespace) -> Settings:
                                         if origin != "default"),
                         github_token=layers.key("GITHUB_TOKEN",
                                                 layers.origin["pr_tasks.github_url"]))
+    if is_script:
+        check_links(root, STAGE, settings.run.linked_folders)
     if args.show_config:
         _show(settings, layers.origin)
         raise SystemExit(0)

@@ -191,6 +191,7 @@ class RunSettings:
 
     environments: str = ""                     # a root whose env/ is used; "": this root's
     timeout_s: float = at_least(1, 60.0)       # of a command
+    linked_folders: bool = False               # whether folders of a root may be links
 
 
 @dataclass(frozen=True)

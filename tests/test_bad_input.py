@@ -81,3 +81,6 @@ def test_a_root_that_is_not_there_is_said_and_an_empty_one_is_no_error(tmp_path)
     assert king.returncode == 0 and "nothing there" in king.stderr
     king = run_script("king.py", tmp_path / "typo", cwd=tmp_path)
     assert king.returncode == 2 and "typo" in king.stderr and not (tmp_path / "typo").exists()
+    assert "must name a directory" in run_script("king.py", tmp_path, "--root", "").stderr
+    status = run_script("status.py", tmp_path, "--root", "/", timeout_s=30)
+    assert status.returncode == 2 and "/ is no root" in status.stderr

@@ -1,5 +1,7 @@
 """Check that a killed run loses nothing, and pays twice for no more than what was in flight."""
 import signal
+import time
+from functools import partial
 
 import pytest
 from conftest import (
@@ -7,6 +9,7 @@ from conftest import (
     finish,
     flags_for,
     kill,
+    ledger_lines,
     read_answer,
     start_script,
     turn_of,
@@ -14,6 +17,10 @@ from conftest import (
     write_prompts,
 )
 from fake_llm import HANG
+
+from codedata.disk.ledger import LEDGER, Ledger
+from codedata.disk.locks import locked
+from codedata.errors import start_thread
 
 WORKERS = 32
 
@@ -66,3 +73,17 @@ def test_shards_share_a_root_and_together_ask_once_for_each_prompt(tmp_path, fak
     assert run("ch --model m").returncode == 0
     assert all(read_answer(tmp_path, name)["challenger"] for name in names)
     assert fake_llm.n_requests == 120
+
+
+def test_lines_that_wait_for_the_ledger_are_appended_together(tmp_path):
+    (tmp_path / LEDGER).touch()
+    ledger = Ledger(tmp_path)
+    with locked(tmp_path / LEDGER):   # as by another process
+        threads = [start_thread(partial(ledger.append, tmp_path, {
+            "stage": "king", "item": f"p_{i}", "state": "done"})) for i in range(WORKERS)]
+        time.sleep(1)
+    for thread in threads:
+        thread.join()
+    lines = ledger_lines(tmp_path)
+    assert len({line["item"] for line in lines}) == len(lines) == WORKERS
+    assert len({line["at"] for line in lines}) <= 3   # appends: of the first, of all that waited

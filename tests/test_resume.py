@@ -22,15 +22,19 @@ from conftest import (
     spent_usd,
     turn_of,
     write_commits,
+    write_files,
     write_prompts,
     write_toml,
 )
 from fake_llm import Status
 from judged import read_json
 
+from codedata import config
 from codedata.disk import ledger
 from codedata.disk.store import Store
+from codedata.errors import Trouble
 from codedata.records import Answer
+from codedata.run import cli
 from codedata.settings import Price
 
 NAME = "prompts_5_1"          # of the prompt file of answered_root; its items are NAME_1 to NAME_5
@@ -442,13 +446,38 @@ def test_a_fifo_in_place_of_any_file_is_named_and_never_waited_for(tmp_path, run
     assert path.name.removesuffix(".jsonl") in done.stderr and "not a regular file" in done.stderr
 
 
-@pytest.mark.parametrize("name", ["_lock.all", "_ledger.jsonl"])
-def test_a_link_in_place_of_a_lock_or_a_ledger_is_not_written_through(tmp_path, run, name):
-    write_prompts(tmp_path, 1)
-    (tmp_path / "answer").mkdir()
-    (tmp_path / "mine").write_text("mine")
-    (tmp_path / "answer" / name).symlink_to(tmp_path / "mine")
-    assert run("king").returncode in (1, 2) and (tmp_path / "mine").read_text() == "mine"
+FOLDERS = """answer answer_0 attempt bug dp env export final prompt report score_chosen task
+variants variants/chosen"""
+OWN = """answer/_partial answer/_replaced answer/_reasoning answer/_ledger.jsonl answer/_lock.all
+attempt/_rates bug/_candidates/_partial env/_sources export/_tmp task/_tmp/_x
+variants/chosen/_partial"""
+
+
+def test_a_link_in_place_of_a_folder_that_is_written_is_named_and_not_followed(tmp_path, run):
+    root, mine = tmp_path / "root", tmp_path / "mine"
+    write_files(mine, {"p_1_1.jsonl": "mine"})
+    write_prompts(tmp_path / "disk", 1, stem="p_1")
+    root.symlink_to("disk")   # the root itself may be one
+
+    def load():
+        return config.load(cli.parser("king.py").parse_args(["--root", str(root)]))
+    for may_be_links in False, True:
+        write_toml(root, more=f"[run]\nlinked_folders = {str(may_be_links).lower()}\n")
+        for name in [*FOLDERS.split(), *OWN.split()]:
+            shutil.rmtree(tmp_path / "disk" / name.partition("/")[0], ignore_errors=True)
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).symlink_to(mine)
+            if may_be_links and name in FOLDERS.split():
+                load()
+            else:
+                with pytest.raises(Trouble, match=f"root/{name} is a link"):
+                    load()
+            (root / name).unlink()
+    (root / "answer").mkdir(exist_ok=True)
+    (root / "answer/_partial").symlink_to(mine)
+    done = run("king", "--root", root)
+    assert done.returncode == 2 and "answer/_partial is a link" in done.stderr
+    assert (mine / "p_1_1.jsonl").read_text() == "mine"
 
 
 def test_a_record_over_the_limit_is_broken_and_not_read(tmp_path, run):
@@ -458,6 +487,9 @@ def test_a_record_over_the_limit_is_broken_and_not_read(tmp_path, run):
     done = run("king", timeout_s=30)
     assert done.returncode == 1
     assert "larger than 200,000,000 bytes" in done.stderr
+    os.truncate(tmp_path / "answer/_ledger.jsonl", 1 << 38)
+    done = run("king", "--status", timeout_s=30)
+    assert done.returncode == 2 and "larger than 20,000,000,000 bytes" in done.stderr
     assert answers(tmp_path) == ["good_1"]
 
 

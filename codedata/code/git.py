@@ -17,19 +17,19 @@ from typing import BinaryIO
 from codedata.bounded import inside, read_bounded
 from codedata.disk.locks import temporary_folder
 from codedata.errors import BrokenRecord
-from codedata.sandbox.archives import Bounds, UnsafeArchive
+from codedata.sandbox.archives import UnsafeArchive
 from codedata.texts import printable
 
 PROGRAMS = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 GIT_S = 600                # seconds for one command
 MAX_BYTES = 1_000_000      # of a HEAD or a config
+MAX_REFS_BYTES = 200_000_000   # of packed-refs, which git reads whole
 MAX_OUTPUT = 200_000_000   # bytes that a command may print
 MAX_MEMORY = 2_000_000_000   # without files that are mapped; also bounds the names in a tree
 MAX_CPU_S = 1_200          # of a process: its threads together, also if it outlives its parent
 # starts any git of this machine: by a shell, as a preexec function may hang beside other threads
 LIMITED = ("sh", "-c", f'ulimit -d {MAX_MEMORY // 1024}; ulimit -t {MAX_CPU_S}; exec "$@"', "sh")
 HISTORY = ("objects", "refs", "packed-refs", "shallow")   # of .git, beside HEAD
-HISTORY_BOUNDS = Bounds(max_bytes=MAX_OUTPUT)   # of a history, without the size of its objects
 ALTERNATES = ("/objects/info/alternates", "/objects/info/http-alternates")
 # Replace refs would change what git reads from the objects.
 GIT = {"GIT_DIR": ".git", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null",
@@ -70,20 +70,20 @@ def own_repository(clone: Path) -> Iterator[Path]:
 
 def _refuse_links(history: Path) -> None:
     """Raise UnsafeArchive if git would follow a link or alternates, or wait for a FIFO, in a
-    history, or if it exceeds HISTORY_BOUNDS."""
+    history, or could not read it within a bound."""
     if history.is_symlink():
         raise UnsafeArchive(f"git would follow {history}")
     left = [str(history / name) for name in ("HEAD", "config", *HISTORY)
             if os.path.lexists(history / name)]
-    count = HISTORY_BOUNDS.meter()
     while left:
         found = os.lstat(place := left.pop())
         mode = found.st_mode
-        count(place, 0 if place.startswith(f"{history}/objects/") else found.st_size)
         if stat.S_ISDIR(mode):
             left += [f"{place}/{name}" for name in os.listdir(place)]
         elif not stat.S_ISREG(mode) or (place.endswith(ALTERNATES) and os.path.getsize(place)):
             raise UnsafeArchive(f"git would follow or wait for {printable(place)}")
+        elif found.st_size > MAX_REFS_BYTES and not place.startswith(f"{history}/objects/"):
+            raise UnsafeArchive(f"{printable(place)} is larger than {MAX_REFS_BYTES:,} bytes")
 
 
 def clone_in(folder: str, repo: str, commit: str) -> Path | None:

@@ -38,7 +38,7 @@ from pathlib import Path
 
 import orjson
 
-from codedata.bounded import MAX_RECORD_BYTES, open_appending, open_regular
+from codedata.bounded import MAX_LINES_BYTES, MAX_RECORD_BYTES, open_appending, open_regular
 from codedata.errors import RunStopped
 from codedata.terminal import Spending
 
@@ -104,6 +104,7 @@ class Ledger:
         self.spent = Spending()              # of all lines
         self._lock = threading.Lock()
         self._files: dict[Path, Appender] = {}
+        self._waiting: dict[Path, list[dict]] = {}   # lines to be written
         self._newest = ""       # the newest time of a line
         self._parts: dict[tuple, tuple] = {(): ()}
         kept = [path for d in directories for path in (d / PARTIAL).glob("*.jsonl")]
@@ -170,19 +171,28 @@ class Ledger:
                            sys.intern(line.get("view", "")))
 
     def append(self, directory: Path, line: dict) -> None:
-        """Write a line to a directory's ledger, and take it in. A full disk ends the run."""
+        """Write a line to a directory's ledger, and take it in: at once with the lines of all
+        threads that wait. A full disk ends the run."""
         line = {key: value for key, value in line.items()
                 if key == "cost_usd" or value not in (None, "", [], {}, ())}
+        if "error" in line:
+            line["error"] = line["error"][:ERROR_CHARS]
+        waiting = self._waiting.setdefault(directory, [])
+        waiting.append(line)
         with self._lock:
+            if line not in waiting:   # another thread has written it
+                return
             now = datetime.now(timezone.utc).isoformat(timespec="microseconds")[:-6] + "Z"
             self._newest = max(now, self._newest)   # a clock that went back must not undo a line
-            line["at"] = self._newest
-            if "error" in line:
-                line["error"] = line["error"][:ERROR_CHARS]
+            lines = [*waiting]
+            for one in lines:
+                one["at"] = self._newest
             if directory not in self._files:
                 self._files[directory] = Appender(directory / LEDGER)
-            self._files[directory].append(to_line(line))
-            self._take(line)
+            self._files[directory].append(b"".join(map(to_line, lines)))
+            del waiting[:len(lines)]
+            for one in lines:
+                self._take(one)
 
 
 @dataclass
@@ -222,10 +232,10 @@ def read_lines(path: Path):
     """Yield each whole line of a JSONL file as a dict; a missing file has none.
 
     Torn lines are skipped; so are the pieces of a line that exceeds the limit of a record. Raise
-    OSError if it is not a regular file.
+    OSError if it is not a regular file, or too large.
     """
     try:
-        file = open_regular(path)
+        file = open_regular(path, MAX_LINES_BYTES)
     except FileNotFoundError:
         return
     with file:

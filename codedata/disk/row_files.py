@@ -30,12 +30,11 @@ from urllib.parse import urlsplit
 import duckdb
 import fsspec
 
-from codedata.bounded import MAX_ROW_BYTES, files_below, row_in
+from codedata.bounded import MAX_LINES_BYTES, MAX_ROW_BYTES, files_below, row_in
 from codedata.disk.locks import temporary_folder
 from codedata.errors import Trouble
 
 CHUNK = 8 << 20    # bytes to download per request
-MAX_LINES_BYTES = 20_000_000_000   # of lines, unpacked
 MAX_ROWS = 10_000_000   # of a source of Parquet files, or of a file of lines
 TOO_MANY = f"has more than {MAX_ROWS:,} rows."
 SPLIT = "Split it: give a file or glob for each run."
@@ -276,12 +275,11 @@ class JsonLines(Sequence):
                 if is_new and not piece.isspace():
                     self._starts.append(start)
                     self._numbers.append(number)
-                    if len(self._starts) > MAX_ROWS:
-                        raise Trouble(TOO_MANY, name, SPLIT)
                 start += len(piece)
                 is_new = piece.endswith(b"\n")
-                if is_new:
-                    number += 1
+                number += int(is_new)
+                if number > MAX_ROWS + 1 or start > MAX_LINES_BYTES:   # blank lines count, too
+                    raise Trouble(TOO_MANY, name, SPLIT)
         self.n_bytes = start
 
     def __len__(self) -> int:

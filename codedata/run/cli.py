@@ -196,7 +196,7 @@ def parser(doc: str, *sections: str, without: Iterable[str] = ()) -> argparse.Ar
     add = p.add_argument_group(SHARED).add_argument
     add("-h", "--help", "--help-all", action=_Help, nargs=0,
         help="print help; --help-all: with these flags, too")
-    add("--root", "--output-root", "--output", default=".", metavar="DIR",
+    add("--root", "--output-root", "--output", default=".", type=_named, metavar="DIR",
         help="the run's directory (default: here)")
     add("--config", metavar="FILE", help="settings, instead of chain.toml in --root or here")
     add("--only", metavar="GLOB", action="append",
@@ -368,6 +368,12 @@ def _usd(text: str) -> float:
     if not 0 < amount < float("inf"):
         raise argparse.ArgumentTypeError("must be USD, more than 0")
     return amount
+
+
+def _named(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("must name a directory; . is this one")
+    return text
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -40,7 +40,7 @@ class StageRun:
         that is ended at once."""
         n_workers = min(self.engine.n_workers, len(self.waiting))
         with signals(self.stage.label, self.pool.interrupt, self.bar.say, at_once):
-            with closing(self.bar), tuned_interpreter():
+            with closing(self.bar), closing(self.states.spares), tuned_interpreter():
                 for item in self.plan.adopted:
                     self.journal.adopt(item)
                 self.pool.run([self._work] * n_workers, self._show)

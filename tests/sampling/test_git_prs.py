@@ -172,6 +172,14 @@ def test_a_clone_leads_into_no_other_repository_and_nothing_waits(clone, tmp_pat
     assert time.monotonic() - started < 20
 
 
+def test_a_list_of_refs_with_a_hole_is_refused_before_git_reads_it(clone, tmp_path):
+    shutil.copytree(clone, tmp_path / "handed")
+    with open(tmp_path / "handed/.git/packed-refs", "ab") as file:
+        file.truncate(1 << 38)
+    with pytest.raises(Trouble, match="packed-refs is larger than"):
+        ids(f"git:{tmp_path}/handed")
+
+
 def test_a_diff_that_is_too_large_costs_its_commit_and_bytes_that_are_no_utf8_do_not(clone):
     commit(clone, "Latin (#17)", {
         "src/a.py": b"a = 1\n", "tests/\u00e9 [b]!.py": b"b = '\xe9'\n"})

@@ -254,8 +254,8 @@ def test_a_row_of_parquet_that_is_too_long_is_trouble(tmp_path, http):
 
 def test_a_source_of_too_many_rows_is_named(tmp_path, http):
     duckdb.execute(f"copy (select null as messages from range(10000001)) to '{tmp_path}/a.parquet'")
-    (tmp_path / "a.jsonl").write_bytes(b"1\n" * 10_000_001)
-    for read in (partial(JsonLines, f"{tmp_path}/a.jsonl"),
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b"\n" * 10_000_002))   # blank ones, too
+    for read in (partial(JsonLines, f"{tmp_path}/a.jsonl.gz"),
                  partial(ParquetRows, "", [f"{tmp_path}/a.parquet"])):
         with pytest.raises(Trouble, match="has more than"):
             read(http)
