@@ -61,8 +61,8 @@ def solve_stage(root: Path, host: SandboxFactory, agent: Nop | Own, n: int, unti
     many as its runs there began. Raise Trouble if the sandbox cannot build images."""
     check_builds_images(host)
     slug = agent_id(agent.name, agent.settings)
-    begun = (one.outcome.get("planned", 0) for one in all_readable(root, Graded)
-             if one.outcome["agent"] == slug)
+    begun = (one.get("planned", 0) for found in attempts_in(root).values()
+             for one in found.get(slug, {}).values())
     trials = trials_in(root, slug, n or max(begun, default=0))
     return Stage(
         "solve", make=partial(attempted, host, agent, slug, [*until]),
