@@ -69,6 +69,14 @@ STAGE = re.compile(   # the name of a folder that a script writes
     rf"({'|'.join((*DIRECTORIES, *HOW, 'export', 'report', 'variants'))})"
     rf"(_\d+|_({'|'.join(HOW)}))?")
 MAX_SETTINGS_BYTES = 10_000_000
+# what to use in place of a setting or flag that 0.2.0 was the last version to have
+REMOVED = {
+    "--strategy procedural": "Leave it out.",
+    "--strategy history": "pr_tasks.py makes tasks of real pull requests.",
+    "--strategy rewrite": "bug_inject.py agent lets a model make bugs.",
+    "[bug] max_model_candidates": "Take it out: scale asks no model for bugs.",
+    "[bug] prefer": "Take it out: the max_per_ caps of [bug] choose among bugs.",
+}
 
 
 def load(args: Namespace) -> Settings:
@@ -365,7 +373,13 @@ def _refuse_unknown(given: dict, known, where: str, what: str) -> None:
     for name in given:
         if name not in known:
             raise Trouble(f"has an unknown {what.format(printable(name, 200))}.", where,
-                          did_you_mean(name, known))
+                          instead_of(f"{where} {name}") or did_you_mean(name, known))
+
+
+def instead_of(name: str) -> str:
+    """Return a hint for a removed setting, value or flag; "" for any other."""
+    return next((f"Version 0.2.0 was the last one with it. {todo}"
+                 for old, todo in REMOVED.items() if name.endswith(old)), "")
 
 
 def _show(settings: Settings, origin: dict[str, str]) -> None:

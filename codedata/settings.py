@@ -178,7 +178,6 @@ class BugSettings:
     max_broken_share: float = between(0, 1, 0.5)   # of the suite that a bug may break
     seed: int = at_least(0, 0)               # of what scale draws
     max_candidates: int = at_least(1, 1000)  # of a repository, by procedure
-    max_model_candidates: int = at_least(1, 40)   # of a repository, by --strategy rewrite
     max_instances: int = at_least(1, 200)    # of a repository, that scale writes
     max_per_symbol: int = at_least(1, 3)
     max_per_operator: int = at_least(1, 20)  # of a repository
