@@ -14,7 +14,6 @@ from codedata.bugs.issue_report import Reporter
 from codedata.bugs.kind import Bugs, scale_screens
 from codedata.bugs.preprocess import Analyses, Preprocessed
 from codedata.bugs.register import register_stage
-from codedata.bugs.yields import yields_in_words
 from codedata.disk.store import Store, all_readable
 from codedata.llm import Models
 from codedata.records import BUG, BugReport, Task
@@ -73,8 +72,7 @@ class Stages:
                 after="bug_inject.py scale --steps generate",
                 then="bug_inject.py scale --steps report"),
             "report": lambda models: self._prove(
-                SCALE, models, after="bug_inject.py scale --steps validate",
-                sum_up=lambda: yields_in_words(settings.root, settings.bug)),
+                SCALE, models, after="bug_inject.py scale --steps validate"),
             **self._reported(SCALE)}
 
     def _prove(self, word: Word, models: Models, **more) -> Stage:
