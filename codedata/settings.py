@@ -109,7 +109,7 @@ class LimitedRole(RoleSettings):
 class KingSettings(LimitedRole):
     """[king]: the model that answers from the history alone."""
 
-    samples: int = at_least(1, 1)   # blind answers; at least 3 for `chosen` and agreement
+    samples: int = at_least(1, 1)   # blind answers; at least 3 for `chosen`
 
 
 @dataclass(frozen=True)
@@ -317,7 +317,6 @@ class DuelSettings:
     min_turns: int = at_least(1, 5)                      # with a verdict; less is no evidence
     min_instances: int = at_least(1, 5)   # of those turns: turns of one instance count as one
     seed: int = at_least(0, 0)            # of the bootstrap, which draws instances whole
-    agreement: bool = False    # leave out turns whose blind answers all take the same step
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,21 @@ use instead. Its records are read and left alone."""
 from __future__ import annotations
 
 import pytest
-from conftest import run_here
+from conftest import run_here, write_json
 from scaled import a_candidate, write_judged
 
 import bug_inject
+import ch
+from codedata.disk.store import Store
+from codedata.records import Answer, variant
 
 
 @pytest.mark.parametrize(("main", "words", "line", "todo"), [
     (bug_inject.main, "scale", "[bug]\nprefer = 'hard'", "Take it out: the max_per_ caps"),
     (bug_inject.main, "scale", "[bug]\nmax_model_candidates = 9", "Take it out: scale asks no"),
+    (ch.main, "", "[duel]\nagreement = true", "Take it out: [challenger] how"),
+    (ch.main, "", "[challenger]\nhow = 'placebo'", "Take it out: informed is the default"),
+    (ch.main, "--how placebo", "", "docs/duel.md has what"),
     (bug_inject.main, "scale --strategy history", "", "pr_tasks.py makes tasks of real pull"),
     (bug_inject.main, "scale --strategy rewrite", "", "bug_inject.py agent lets a model make")])
 def test_what_is_gone_is_refused_with_what_to_use_instead(
@@ -30,3 +36,12 @@ def test_candidates_of_strategies_that_are_gone_are_read_and_no_orphans(tmp_path
     assert run_here(bug_inject.main, tmp_path, "scale", "--status") == 0
     assert "bug/_candidates/ 2 → bug/_verdicts/ waiting 2" in " ".join(
         capsys.readouterr().err.split())
+
+
+def test_challengers_of_a_way_that_is_gone_are_left_alone(tmp_path, capsys):
+    path = tmp_path / "variants/placebo/prompts_1_1_1.json"
+    write_json(path, {"instance_id": "a", "messages": [], "assistant": "b", "king": "c",
+                      "challenger": "d"})
+    before = path.read_bytes()
+    assert run_here(ch.main, tmp_path, "--prune") == 0 and path.read_bytes() == before
+    assert Store(tmp_path, variant(Answer, "placebo")).read(path.stem).challenger == "d"
