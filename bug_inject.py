@@ -9,7 +9,7 @@ it as a user would.
   issue, instruct      a reproduction, the report, the task's instruction (issue: both)
 `scale`: operators break what they match, hundreds of times in a repository, without a model.
   register             write a config, to be edited: where bugs go, how tests are chosen
-  generate             candidates by the seed, 40 a file; --strategy: by a model
+  generate             candidates by the seed, 40 a file
   validate             which tests notice each (screening); --full: the whole suite for each
   report               choose by the caps of [bug], prove, write tasks; then issue and instruct
 
@@ -29,8 +29,9 @@ writes  coverage/, analysis/           as analyze.py (agent)
 from functools import partial
 from pathlib import Path
 
+from codedata.bugs.inject import STRATEGIES
 from codedata.bugs.preprocess import Preprocessed
-from codedata.bugs.stages import STRATEGIES, Stages
+from codedata.bugs.stages import Stages
 from codedata.records import (
     BUG,
     Analysis,
@@ -52,7 +53,7 @@ WRITTEN = {"agent": {"coverage": Coverage, "analysis": Analysis, "inject": Candi
 STEPS = {word: tuple(written) for word, written in WRITTEN.items()}
 GROUPS = {"preprocess": STEPS["agent"][:2], "instances": ("prove",),
           "issue": STEPS["agent"][4:], "bug_issue": STEPS["agent"][2:]}
-OWN = {"agent": ("per_repo", "num_runs", "output"), "scale": ("full",)}
+OWN = {"agent": ("per_repo", "num_runs", "strategy", "output"), "scale": ("full",)}
 WRITERS = {"agent": "llm", "scale": "template"}
 
 
@@ -66,9 +67,8 @@ def main(argv=None) -> int:
         help="agents for each repository, a candidate each (default: 2)")
     add("--num-runs", type=cli.positive, default=1, metavar="N",
         help="runs with coverage in preprocess (default: 1)")
-    add("--strategy", choices=sum(STRATEGIES.values(), ()), metavar="HOW",
-        help="; ".join(f"of {word}: {', '.join(names)}" for word, names in STRATEGIES.items())
-        + " (default: the first)")
+    add("--strategy", choices=STRATEGIES, metavar="HOW",
+        help=f"of agent: {', '.join(STRATEGIES)} (default: the first)")
     add("--full", action="store_true",
         help="scale runs the whole suite, also for what chosen tests judged")
     add("--issue-writer", choices=["llm", "template"],
@@ -86,22 +86,19 @@ def main(argv=None) -> int:
     if args.input:
         options.make_root()
     stages = Stages(settings, preprocessed, partial(chosen_by, args, settings.root),
-                    args.keep_images, args.num_runs, args.strategy, args.full)
+                    args.keep_images, args.num_runs, args.strategy or STRATEGIES[0], args.full)
     return start.run_steps(getattr(stages, args.word)(), settings, options,
                               WRITTEN[args.word], args.steps)
 
 
 def check_word(parser, args) -> None:
-    """End the script if a flag, a step or a strategy belongs to the other word. Set the word's
-    issue writer and strategy."""
-    args.strategy = args.strategy or STRATEGIES[args.word][0]
+    """End the script if a flag or a step belongs to the other word. Set the word's
+    issue writer."""
     args.defaults = {**args.defaults, "issue.writer": WRITERS[args.word]}
     others = [f"--{name.replace('_', '-')}" for word, names in OWN.items() for name in names
               if word != args.word and name in args.given]
     if "steps" in args.given:
         others += [f"--steps {step}" for step in args.steps if step not in STEPS[args.word]]
-    if args.strategy not in STRATEGIES[args.word]:
-        others.append(f"--strategy {args.strategy}")
     if others:
         parser.error(f"{', '.join(others)} does not go with {args.word}")
 

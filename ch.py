@@ -14,7 +14,7 @@ writes  answer*/<source>_<order>.json   the same record, its field `challenger`
 
   python ch.py                          # answer what is missing, stale or failed
   python ch.py --dry-run                # the calls, tokens and cost to come
-  python ch.py --how placebo --limit 50 # the control: the same note without a pull request
+  python ch.py --how chosen --limit 50  # the best of several blind answers, in variants/chosen/
 """
 from codedata import config
 from codedata.duel.variants import Challenger

@@ -34,7 +34,7 @@ def main(argv=None) -> int:
         king, n_more = models.client("king"), n_samples(settings) - 1
         if n_more and not args.status:
             say(f"king  asks for {1 + n_more} answers a turn, by one call where it can: "
-                "[king] samples, [duel] agreement, [challenger] how")
+                "[king] samples, [challenger] how")
         sampler, layout = sampler_of(king, models), partial(king_messages, king)
 
         def answer(prompt: Prompt) -> Answer:

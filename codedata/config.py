@@ -24,7 +24,7 @@ from dotenv import dotenv_values
 
 from codedata.bounded import check_links, read_bounded
 from codedata.errors import Trouble
-from codedata.records import DIRECTORIES, HOW, check_of
+from codedata.records import DIRECTORIES, EVER_HOW, check_of
 from codedata.settings import (
     EMBEDDED_MODEL,
     NOT_SENT,
@@ -66,9 +66,20 @@ SCRIPTS = Path(__file__).resolve().parents[1]
 NO_URL = "-", ""   # in place of an address and its origin
 UNSET = None, "default"   # value and origin of a setting that no layer has
 STAGE = re.compile(   # the name of a folder that a script writes
-    rf"({'|'.join((*DIRECTORIES, *HOW, 'export', 'report', 'variants'))})"
-    rf"(_\d+|_({'|'.join(HOW)}))?")
+    rf"({'|'.join((*DIRECTORIES, *EVER_HOW, 'export', 'report', 'variants'))})"
+    rf"(_\d+|_({'|'.join(EVER_HOW)}))?")
 MAX_SETTINGS_BYTES = 10_000_000
+# what to use in place of a setting or flag that 0.2.0 was the last version to have
+REMOVED = {
+    "--strategy procedural": "Leave it out.",
+    "--strategy history": "pr_tasks.py makes tasks of real pull requests.",
+    "--strategy rewrite": "bug_inject.py agent lets a model make bugs.",
+    "--how placebo": "docs/duel.md has what knowing the pull request is worth.",
+    "[challenger] how = placebo": "Take it out: informed is the default.",
+    "[duel] agreement": "Take it out: [challenger] how = \"chosen\" leaves such turns out.",
+    "[bug] max_model_candidates": "Take it out: scale asks no model for bugs.",
+    "[bug] prefer": "Take it out: the max_per_ caps of [bug] choose among bugs.",
+}
 
 
 def load(args: Namespace) -> Settings:
@@ -338,7 +349,8 @@ def _checked(key: Field, value, where: str):
     choices = key.metadata.get("choices")
     problem_of = key.metadata.get("problem")
     if choices and value not in choices:
-        raise Trouble(f"is {value!r}; it may be {', '.join(choices)}.", where)
+        raise Trouble(f"is {value!r}; it may be {', '.join(choices)}.", where,
+                      instead_of(f"{where} = {value}"))
     if problem_of and (problem := problem_of(value)):
         raise Trouble(problem, where)
     if choices:
@@ -365,7 +377,13 @@ def _refuse_unknown(given: dict, known, where: str, what: str) -> None:
     for name in given:
         if name not in known:
             raise Trouble(f"has an unknown {what.format(printable(name, 200))}.", where,
-                          did_you_mean(name, known))
+                          instead_of(f"{where} {name}") or did_you_mean(name, known))
+
+
+def instead_of(name: str) -> str:
+    """Return a hint for a removed setting, value or flag; "" for any other."""
+    return next((f"Version 0.2.0 was the last one with it. {todo}"
+                 for old, todo in REMOVED.items() if name.endswith(old)), "")
 
 
 def _show(settings: Settings, origin: dict[str, str]) -> None:

@@ -40,7 +40,8 @@ METRICS = ("correctness", "grounding", "progress", "protocol", "efficiency")   #
 AUDIT_RESULTS = FAILED, UNFINISHED, REVIEW, PASSED, NO_CASE = (
     "failed", "not checked", "review", "passed", "no case")
 UNJUDGED = "no verdict"   # the kind of a finding that says that no leak judge has seen a turn
-HOW = ("informed", "chosen", "placebo")   # ways to make a challenger: [challenger] how
+HOW = "informed", "chosen"   # ways to make a challenger: [challenger] how
+EVER_HOW = *HOW, "placebo"   # with the one of 0.2.0, whose records stay
 ORDERS = ("king_first", "reference_first", "challenger_first")   # whose answer is shown first
 ABSENT = None             # default of a Duel's fields that older files lack
 DUEL = "_duel.json"       # the file beside the scores that holds their Duel

@@ -109,7 +109,7 @@ class LimitedRole(RoleSettings):
 class KingSettings(LimitedRole):
     """[king]: the model that answers from the history alone."""
 
-    samples: int = at_least(1, 1)   # blind answers; at least 3 for `chosen` and agreement
+    samples: int = at_least(1, 1)   # blind answers; at least 3 for `chosen`
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,6 @@ class BugSettings:
     max_broken_share: float = between(0, 1, 0.5)   # of the suite that a bug may break
     seed: int = at_least(0, 0)               # of what scale draws
     max_candidates: int = at_least(1, 1000)  # of a repository, by procedure
-    max_model_candidates: int = at_least(1, 40)   # of a repository, by --strategy rewrite
     max_instances: int = at_least(1, 200)    # of a repository, that scale writes
     max_per_symbol: int = at_least(1, 3)
     max_per_operator: int = at_least(1, 20)  # of a repository
@@ -318,7 +317,6 @@ class DuelSettings:
     min_turns: int = at_least(1, 5)                      # with a verdict; less is no evidence
     min_instances: int = at_least(1, 5)   # of those turns: turns of one instance count as one
     seed: int = at_least(0, 0)            # of the bootstrap, which draws instances whole
-    agreement: bool = False    # leave out turns whose blind answers all take the same step
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,10 @@ from conftest import REPO, run_script
 from judged import read_json
 from sample_suites import DEMOS, HEALTHY, PULLS
 
-from codedata.bugs.yields import yields_of
 from codedata.datapoints.approval import is_as_proven
 from codedata.datapoints.folder import read_datapoint
 from codedata.disk.store import all_readable
 from codedata.records import BUG, PULL_REQUEST, Task
-from codedata.settings import BugSettings
 from codedata.tasks.folder.check import faults_of
 from codedata.tasks.folder.eval_script import printed_results
 from codedata.tasks.folder.folder import edited_parts
@@ -97,14 +95,6 @@ def test_each_bug_fails_its_tests_in_its_image_and_the_patch_heals_it(left, tmp_
         assert {broken[name] for name in bug["PASS_TO_PASS"]} == {"passed"}, id
         for name in bug["FAIL_TO_PASS"] + bug["PASS_TO_PASS"]:
             assert healed[name] == "passed", (id, name)
-
-
-def test_the_bugs_that_were_written_are_counted(left):
-    root = left("demo-bugs")
-    settings = BugSettings(max_per_failing_set=4)   # as in demo-bugs.toml
-    verdicts, after, _ = yields_of(root, settings)
-    assert after["written"] == len(all_readable(root, Task, BUG))
-    assert verdicts.total() > verdicts["good"] > after["chosen"] >= after["written"]
 
 
 def test_each_pull_request_became_a_task_in_an_image_without_a_history(left):

@@ -1,7 +1,7 @@
-"""Measure a bug: the tests that fail, the functions that change, the calls between them."""
+"""Measure a bug: the tests that fail, the functions that change."""
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from codedata.code.entities import SourceFile, Sources, all_entities, language_of
 from codedata.code.patches import diff_of, hunks_of
@@ -10,8 +10,8 @@ from codedata.tasks.prove.first_run import FirstRun
 
 
 def effects(run: FirstRun, analysis: Analysis | None) -> Object:
-    """Return the number of tests, files and hunks that a bug affects, the changed functions
-    (none without an analysis), and their distance from a failing test (null: not known)."""
+    """Return the number of tests, files and hunks that a bug affects, and the changed functions
+    (none without an analysis)."""
     n_broken = len(run.fail_to_pass)
     n_before = n_broken + len(run.pass_to_pass)
     hunks = hunks_of(diff_of(run.before, run.after, n_context=0))
@@ -20,22 +20,7 @@ def effects(run: FirstRun, analysis: Analysis | None) -> Object:
     symbols = symbols_at(lines, run.before) if analysis else []
     return {"tests": n_before, "broken": n_broken,
             "files": len({hunk.path for hunk in hunks}), "hunks": len(hunks),
-            "symbols": symbols, "functions": len(symbols),
-            "distance": distance(run.fail_to_pass, symbols, analysis)}
-
-
-def distance(tests: Collection[str], symbols: Iterable[str], analysis: Analysis | None
-             ) -> int | None:
-    """Return the number of calls from the nearest of these tests to one of these functions, by the
-    call graph; None if it shows no way."""
-    level, seen, n_calls = {*symbols}, {""}, 0
-    edges, known = (analysis.edges, analysis.tests) if analysis else ([], [])
-    ends = {test["entity"] for test in known if test["name"] in tests} - seen
-    while level and not level & ends:
-        seen |= level
-        level = {edge["caller"] for edge in edges if edge["callee"] in level} - seen
-        n_calls += 1
-    return n_calls if level else None
+            "symbols": symbols, "functions": len(symbols)}
 
 
 def symbols_at(lines: Iterable[tuple[str, int]], files: Mapping[str, bytes]) -> list[str]:

@@ -11,12 +11,11 @@ import random
 import re
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from operator import itemgetter
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from codedata.analysis.analyse import COVERAGE_FIELDS, is_counted
 from codedata.bugs.giveaways import giveaways
@@ -29,12 +28,10 @@ from codedata.errors import Excluded, ItemFailed
 from codedata.records import BugConfig, Candidates, Coverage, Environment, ProposedChange
 from codedata.run.stage import Reads, Stage, Writes
 from codedata.run.talk import begin_step
-from codedata.sandbox import Sandbox
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.contexts import Masks, add_lines, lines_by_test, mask_of, masks_of, sources_in
 from codedata.suites.environments import labelled, open_environment
-from codedata.suites.source import Files
 
 METHOD = "procedural"
 BATCH = 40                 # candidates in a file
@@ -59,83 +56,44 @@ class BatchItem(BugConfig):
     part: int = 0
 
 
-def batch_items(root: Path, prefix: str, n_of: Callable[[BugConfig], int]) -> Derived:
-    """Return the items of a strategy, <repo_name>.<prefix><number>: each is a repository's config
-    with the number of one of its n_of(config) files. Items of other strategies count as kept, not
-    as orphans."""
+def batch_items(root: Path) -> Derived:
+    """Return the items <repo_name>.<number>: each is a repository's config with the number of one
+    of its files of candidates. Files with other names count as kept, not as orphans."""
     def items_of(repo_name: str, config: BugConfig) -> dict[str, BatchItem]:
-        return {f"{repo_name}.{prefix}{k}": BatchItem(**vars(config), part=k)
-                for k in range(1, n_of(config) + 1)}
+        n_batches = min(MAX_BATCHES, -(-config.max_candidates // BATCH))
+        return {f"{repo_name}.{k}": BatchItem(**vars(config), part=k)
+                for k in range(1, n_batches + 1)}
 
-    def is_of_others(name: str) -> bool:
-        part = name.rpartition(".")[2]
-        return not (part.startswith(prefix) and part.removeprefix(prefix).isalnum())
-
-    return Derived(Store(root, BugConfig), items_of, keeps=is_of_others)
+    return Derived(Store(root, BugConfig), items_of,
+                   keeps=lambda name: not name.rpartition(".")[2].isalnum())
 
 
 # the step ----------------------------------------------------------------------------------------
 
-def generate_stage(settings: Settings, strategy: str, cache: ProgramCache, nothing: str,
-                   *stores: Derived | Store, ask: Callable[..., tuple] | None = None,
-                   **more) -> Stage:
-    """Return the stage that makes files of candidates by a strategy: slices of the list that a
-    cache makes of a repository; `nothing` says why a list is empty. `stores` are the environments
-    and the coverages; a repository may lack a coverage. With `ask`, a file is what
-    ask(item, entry of the list) returns: ([candidate], usage of its calls). It is paid for, so it
-    does not become stale when a coverage is edited."""
-    size = 1 if ask else BATCH
+def generate_stage(settings: Settings, host: SandboxFactory, environments: Derived | Store,
+                   coverages: Derived | Store) -> Stage:
+    """Return the stage that makes files of candidates by operators. A repository may lack a
+    coverage."""
+    cache = ProgramCache(host)
 
     def candidates(item: BatchItem, *joined) -> Candidates:
-        drawn, usage = cache.get(item, *joined), {}
-        some = drawn[size * (item.part - 1):size * item.part]
+        drawn = cache.candidates(item, *joined)
+        some = drawn[BATCH * (item.part - 1):BATCH * item.part]
         if not some:
             raise Excluded(f"has no more candidates: earlier files hold all {len(drawn):,}."
-                           if drawn else nothing, item.repo_name)
-        if ask:
-            some, usage = ask(item, *some)
-        return Candidates(item.repo, item.repo_name, item.base_commit, strategy, some, "", usage,
-                          0.0)
+                           if drawn else NOTHING, item.repo_name)
+        return Candidates(item.repo, item.repo_name, item.base_commit, METHOD, some, "", {}, 0.0)
 
-    environments, coverages = stores
-    items = batch_items(settings.root, "" if strategy == METHOD else f"{strategy}-",
-                        (lambda config: settings.bug.max_model_candidates) if ask else n_batches)
+    tables = {name: [*map(repr, operators(name))] for name in TABLES}
     return Stage(
-        "bug_inject.generate", make=candidates, per_limit=1.0 if ask else PER_TASK / BATCH,
-        reads=Reads(items, tuple(BatchItem.__dataclass_fields__), made_by="bug_inject.register"),
+        "bug_inject.generate", make=candidates, per_limit=PER_TASK / BATCH,
+        reads=Reads(batch_items(settings.root), tuple(BatchItem.__dataclass_fields__),
+                    made_by="bug_inject.register"),
         joined=(Reads(environments, SOURCE, made_by="env_setup", same="base_commit"),
-                Reads(coverages, () if ask else COVERAGE_FIELDS, same="base_commit",
-                      optional=True)),
+                Reads(coverages, COVERAGE_FIELDS, same="base_commit", optional=True)),
         writes=Writes(Store(settings.root, Candidates)),
         after="bug_inject.py scale --steps register", then="bug_inject.py scale --steps validate",
-        **more)
-
-
-def candidate_of(before: Files, after: Files, strategy: str, summary: str, symbol: str
-                 ) -> ProposedChange:
-    """Return the candidate that turns the files `before` into `after`, which have the same paths.
-    Its lines are the changed lines of the first file, which a summary "" names."""
-    diff = text_diff(before, after)
-    hunks = hunks_of(diff)
-    path = hunks[0].path
-    lines = [line for hunk in hunks if hunk.path == path for line in hunk.changed]
-    first = max(1, lines[0])
-    return {"diff": diff, "symbol": symbol, "operator": strategy, "family": strategy, "path": path,
-            "lines": [first, max(1, lines[-1])],
-            "summary": summary or f"{strategy} in line {first} of {path}"}
-
-
-def operators_stage(settings: Settings, host: SandboxFactory, *stores: Derived | Store) -> Stage:
-    """Return the stage that makes candidates by operators."""
-    tables = {name: [*map(repr, operators(name))] for name in TABLES}
-    return generate_stage(settings, METHOD, ProgramCache(
-        host, lambda program, config, _: draw(program, config)), NOTHING, *stores,
         identity={"operators": digest(tables)})
-
-
-def n_batches(config: BugConfig) -> int:
-    """Return the number of files of candidates that are made of a repository without a model."""
-    return min(MAX_BATCHES, -(-config.max_candidates // BATCH))
 
 
 # the source --------------------------------------------------------------------------------------
@@ -150,17 +108,17 @@ class SelectedSources:
 
 
 class ProgramCache:
-    """Keep the results of make(program, config, sandbox) for a few repositories. Each is made once:
-    other threads that ask for it wait."""
+    """Keep the candidates of a few repositories. They are drawn once: other threads that ask for
+    them wait."""
 
-    def __init__(self, host: SandboxFactory,
-                 make: Callable[[SelectedSources, BugConfig, Sandbox], Any]):
-        self._host, self._make = host, make
+    def __init__(self, host: SandboxFactory):
+        self._host = host
         self._locks: dict[str, threading.Lock] = {}   # by repository
-        self._made: dict[str, Any] = {}               # by repository, the last used at the end
+        self._made: dict[str, list[ProposedChange]] = {}   # by repository, the last used at the end
 
-    def get(self, config: BugConfig, environment: Environment, coverage: Coverage | None) -> Any:
-        """Return the result for a repository. Raise ItemFailed if its config does not fit the
+    def candidates(self, config: BugConfig, environment: Environment, coverage: Coverage | None
+                   ) -> list[ProposedChange]:
+        """Return the candidates of a repository. Raise ItemFailed if its config does not fit the
         source."""
         name = config.repo_name
         with self._locks.setdefault(name, threading.Lock()):
@@ -170,7 +128,7 @@ class ProgramCache:
                 with (labelled(self._host, environment.repo_name) as label,
                       open_environment(environment, self._host, label) as sandbox):
                     program = program_of(sources_in(sandbox).files, config, coverage)
-                    made = self._make(program, config, sandbox)
+                made = draw(program, config)
             self._made[name] = made
             for old in [*self._made][:-MAX_KEPT]:
                 self._made.pop(old, None)
@@ -227,9 +185,12 @@ def draw(program: SelectedSources, config: BugConfig) -> list[ProposedChange]:
         start, end, new = change.span
         before, after = {path: text}, {path: text[:start] + new + text[end:]}
         if not giveaways(before, after):
-            candidate = candidate_of(before, after, change.operator.name, "", change.symbol)
-            by_change.setdefault(normalised(candidate["diff"]),
-                                 candidate | {"family": change.operator.family})
+            diff, operator = text_diff(before, after), change.operator
+            lines = [max(1, line) for hunk in hunks_of(diff) for line in hunk.changed]
+            by_change.setdefault(normalised(diff), {
+                "diff": diff, "symbol": change.symbol, "operator": operator.name,
+                "family": operator.family, "path": path, "lines": [lines[0], lines[-1]],
+                "summary": f"{operator.name} in line {lines[0]} of {path}"})
     return [*by_change.values()]
 
 

@@ -15,11 +15,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 
-from codedata.bugs.history import own_report
 from codedata.bugs.instances import FOLDERS, ProvenBug, Word, bug_tasks, is_of_agent
 from codedata.bugs.issue_checks import Hidden, shown_output
 from codedata.bugs.issue_facts import RECORDED, Difference, Differences
-from codedata.bugs.issue_texts import report_text
+from codedata.bugs.issue_texts import own_report, report_text
 from codedata.code.calls import call_graph
 from codedata.code.entities import Entity, SourceFile, Sources, all_entities, language_of
 from codedata.disk.store import Store, digest

@@ -14,7 +14,13 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from operator import eq
 
+from codedata.bugs.instances import HISTORY
+from codedata.bugs.issue_checks import Hidden
 from codedata.bugs.issue_facts import Difference
+from codedata.checks.requests import names_brought, request_problems
+from codedata.code.patches import diff_of, hunks_of
+from codedata.leak.hidden import NAME
+from codedata.records import BugReport, Task
 from codedata.texts import fill, toml_of
 
 FORMS = toml_of(__package__, "issue_forms.toml")
@@ -27,6 +33,24 @@ OF_MODULE = re.compile(r"^(?:[a-z_]\w*\.)+(?=[A-Z])")
 JS_MADE = re.compile(r"(\w+) = new ([\w.]+)\(")
 JS_NEW = re.compile(r"\bnew ([\w.]+)\((?:(?!\)\.).)*\)")
 CALL = re.compile(r"(?<![\w$.])(?!require|console|JSON|Object|Array|String|import)([\w$.]+)\(")
+
+OF_COMMITS = ("This change is missing:\n\n{}\n", "Please make this change:\n\n{}\n",
+              "Wanted:\n\n{}\n",
+              "{}\n\nThe code does not have this change yet. Please make it.\n")
+
+
+def own_report(task: Task, hidden: Hidden, min_words: int,
+               draw: random.Random) -> BugReport | None:
+    """Return the report of a bug in the words of the commit that it takes back. Return None for
+    other bugs, and if these words say too little or what a user could not know."""
+    bug, proof = hidden.bug, task.proof or {}
+    text, tests = str(proof.get("summary") or ""), diff_of({}, bug.hidden)
+    known = NAME.findall("\n".join(line for hunk in hunks_of(bug.patch) for line in hunk.old))
+    if not text or proof.get("operator") != HISTORY or hidden.in_report(text, tests) or [
+            *request_problems(text, names_brought(bug.patch, tests) - {*known}, min_words)]:
+        return None
+    return BugReport(bug.instance_id, bug.repo, draw.choice(OF_COMMITS).format(text),
+                     {"writer": "template", "form": "commit"})
 
 
 def report_text(found: Difference, draw: random.Random, known: Mapping[str, str]

@@ -16,11 +16,11 @@ from pathlib import Path
 from codedata.analysis.analyse import COVERAGE_FIELDS
 from codedata.bugs.choose import chosen_in
 from codedata.bugs.effects import effects
-from codedata.bugs.generate import batch_items, n_batches
-from codedata.bugs.history import HISTORY
+from codedata.bugs.generate import batch_items
 from codedata.bugs.instances import (
     AGENT,
     FEATURE,
+    HISTORY,
     Word,
     agents_candidates,
     bug_tasks,
@@ -155,7 +155,7 @@ def scale_screens(root: Path, bug: BugSettings, coverages: Store) -> Screens:
     """Return how candidates of `scale` are screened."""
     return Screens(
         "bug", rules_of(bug),
-        Reads(scale_candidates(root, batch_items(root, "", n_batches)),
+        Reads(scale_candidates(root, batch_items(root)),
               ("base_commit", "candidates"), made_by="bug_inject.generate"),
         (Reads(Store(root, BugConfig), ("selection", "timeout_s"),
                made_by="bug_inject.register", same="base_commit"),

@@ -3,21 +3,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 from codedata.analysis.analyse import analysis_stage
 from codedata.analysis.measure import coverage_stage
 from codedata.bugs import inject
-from codedata.bugs.generate import BATCH, METHOD, PER_TASK, operators_stage
-from codedata.bugs.history import HISTORY, history_stage
+from codedata.bugs.generate import BATCH, PER_TASK, generate_stage
 from codedata.bugs.instances import AGENT, SCALE, Word, bug_tasks
 from codedata.bugs.issue_facts import CASES
 from codedata.bugs.issue_report import Reporter
 from codedata.bugs.kind import Bugs, scale_screens
-from codedata.bugs.model_edits import REWRITE, rewrite_stage
 from codedata.bugs.preprocess import Analyses, Preprocessed
 from codedata.bugs.register import register_stage
-from codedata.bugs.yields import yields_in_words
 from codedata.disk.store import Store, all_readable
 from codedata.llm import Models
 from codedata.records import BUG, BugReport, Task
@@ -29,7 +25,6 @@ from codedata.suites.environments import Environments
 from codedata.tasks.prove.prove import PatchProver
 from codedata.tasks.stages import instruct_stage, prove_stage, screen_stage
 
-STRATEGIES = {"agent": inject.STRATEGIES, "scale": (METHOD, HISTORY, REWRITE)}
 Steps = dict[str, Callable[[Models], Stage]]
 
 
@@ -42,7 +37,7 @@ class Stages:
     environments: Callable[[], Environments]
     keep_images: bool
     num_runs: int            # runs of the suite with coverage
-    strategy: str            # one of STRATEGIES of the subcommand
+    strategy: str            # of agents: one of inject.STRATEGIES
     is_full: bool            # every candidate of scale is judged by the whole suite
 
     def agent(self) -> Steps:
@@ -67,17 +62,17 @@ class Stages:
         return {
             "register": lambda models: register_stage(
                 settings, host(models), self.environments()),
-            "generate": self._generate,
+            "generate": lambda models: generate_stage(
+                settings, host(models), self.environments(), self._analyses("tests")),
             "validate": lambda models: screen_stage(
                 scale_screens(settings.root, settings.bug, self._analyses("tests")),
                 "bug_inject.validate", self.environments(), host(models),
                 {"max_broken_share": settings.bug.max_broken_share}, self.is_full,
-                per_limit=1.0 if self.strategy == REWRITE else PER_TASK / BATCH,
+                per_limit=PER_TASK / BATCH,
                 after="bug_inject.py scale --steps generate",
                 then="bug_inject.py scale --steps report"),
             "report": lambda models: self._prove(
-                SCALE, models, after="bug_inject.py scale --steps validate",
-                sum_up=lambda: yields_in_words(settings.root, settings.bug)),
+                SCALE, models, after="bug_inject.py scale --steps validate"),
             **self._reported(SCALE)}
 
     def _prove(self, word: Word, models: Models, **more) -> Stage:
@@ -100,14 +95,6 @@ class Stages:
                     lambda task, report: report.problem_statement,
                     sum_up=lambda: [of_bugs(all_readable(settings.root, Task, BUG))],
                     after=f"bug_inject.py {word.name}", then="export.py")}
-
-    def _generate(self, models: Models) -> Stage:
-        """Return the stage that makes candidates by the strategy."""
-        settings, host = self.settings, self._host(models)
-        stores = self.environments(), self._analyses("tests")
-        make = {METHOD: operators_stage, HISTORY: history_stage,
-                REWRITE: partial(rewrite_stage, models)}[self.strategy]
-        return make(settings, host, *stores)
 
     def _analyses(self, key: str = "analysis") -> Analyses:
         return Analyses(self.settings.root, self.preprocessed.rows, key)

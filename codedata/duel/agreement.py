@@ -22,13 +22,13 @@ from codedata.settings import Settings
 
 KEPT = "_samples"         # folder beside the answers
 BLIND_TEMPERATURE = 1.0   # of further answers: at 0 they would all be the same
-MIN_SAMPLES = 3           # where agreement, or `chosen`, needs several
+MIN_SAMPLES = 3           # where `chosen` needs several
 
 
 def n_samples(settings: Settings) -> int:
     """Return how many blind answers the king gives to a turn."""
-    wants_more = settings.duel.agreement or settings.challenger.how == "chosen"
-    return max(settings.king.samples, MIN_SAMPLES if wants_more else 1)
+    is_chosen = settings.challenger.how == "chosen"
+    return max(settings.king.samples, MIN_SAMPLES if is_chosen else 1)
 
 
 def sampler_of(king: Client, models: Models) -> Client:

@@ -150,17 +150,16 @@ def form_note(client: Client, record: TurnRecord) -> str:
     return packaged_text(name).strip()
 
 
-def challenger_note(client: Client, record: TurnRecord, given: str) -> str:
-    """Return the challenger's note, in which the file `given` says what it knows beside the
-    conversation."""
+def challenger_note(client: Client, record: TurnRecord) -> str:
+    """Return the challenger's note, which says what it knows beside the conversation."""
     return fill(packaged_text("challenger.md"), rule=RULE, form=form_note(client, record),
-                given=packaged_text(given).strip()).strip()
+                given=packaged_text("given_informed.md").strip()).strip()
 
 
 def challenger_messages(client: Client, record: TurnRecord, commit: Commit,
                         more: str) -> list[Message]:
     """Return the challenger's request: the history, the note with the pull request, and `more`."""
-    note = challenger_note(client, record, "given_informed.md") + "{more}"
+    note = challenger_note(client, record) + "{more}"
     return with_pull_request(client, to_send(record.messages), note, commit, tools_json(record),
                              more=more)
 

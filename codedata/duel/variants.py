@@ -1,10 +1,8 @@
-"""Make the challenger in one of three variants, and choose the directory of its records.
+"""Make the challenger in one of two variants, and choose the directory of its records.
 
 informed   the prompt contains the pull request; the default
 chosen     the best of several blind answers: of edits by the pull request's tests, else by a model
            that sees the pull request and says the same in two orders
-placebo    the prompt is that of `informed`, but says that there is no pull request to be seen: the
-           effect of the prompt alone
 
 The variant of the root's settings fills answer/; `ch.py --how X` with another one writes
 variants/X/, which `validate.py --how X` judges.
@@ -32,11 +30,9 @@ from codedata.duel.answer import (
     TurnRecord,
     ask_turn,
     challenger_messages,
-    challenger_note,
     king_messages,
     read_turn,
     to_count,
-    with_note,
 )
 from codedata.duel.executed import Execution, execution_of
 from codedata.duel.oversized import oversized
@@ -56,8 +52,7 @@ from codedata.texts import fill
 CHOICE = packaged_text("choice.json")   # with an empty enum
 PROMPTS = {   # on which a turn depends
     "informed": ("challenger.md", "given_informed.md", "leak.md", "form.md"),
-    "chosen": ("choose.md", "form.md"),
-    "placebo": ("challenger.md", "given_placebo.md", "form.md")}
+    "chosen": ("choose.md", "form.md")}
 COMMIT_FIELDS = ("repo", "language", "issue", "description", "files", "patch", "test_patch")
 OPTIONAL = "tools", "several"   # fields of an answer
 DEFENCE = re.compile(r"\W*mine, because\b", re.IGNORECASE)
@@ -69,11 +64,9 @@ class Challenger:
     def __init__(self, how: str, settings: Settings, models: Models):
         self._how, self._settings = how, settings
         self._client = models.client("challenger")
-        is_blind = how in ("chosen", "placebo")
-        self._leaks = LeakCheck(-1 if is_blind else settings.challenger.leak_retries, models)
+        self._leaks = LeakCheck(-1 if how == "chosen" else settings.challenger.leak_retries, models)
         king = models.client("king") if how == "chosen" else None
         self._blind = king and sampler_of(king, models)
-        self._drops_agreed = self._blind or settings.duel.agreement
         self._n_blind = max(settings.king.samples, MIN_SAMPLES)
         self._chooser = Client(replace(self._client.spec, temperature=0.0), models)
         self._answers = Store(settings.root, Answer)
@@ -83,7 +76,7 @@ class Challenger:
         root, max_chars = self._settings.root, self._settings.exclude.max_patch_chars
         reads = Reads(self._answers, fields=("instance_id", "messages", *OPTIONAL), made_by="king",
                       leaves_out=oversized(root, max_chars),
-                      beside=self._drops_agreed and samples_of)
+                      beside=self._blind and samples_of)
         return Stage("ch", make=self.make, reads=reads, writes=self.writes(),
                      joined=(Reads(Store(root, Commit), COMMIT_FIELDS),), doubts=self.doubts,
                      requests=self.requests, identity=self.identity(), **words)
@@ -117,18 +110,19 @@ class Challenger:
         Raise Excluded if the blind answers agree, or none of them is better than the king's.
         """
         item = current_reply_log().item
+        if not self._blind:
+            current_reply_log().note(how=self._how)
+            return replace(answer, challenger=self._ask(answer, commit), choice=None)
         samples = samples_of(self._answers.path(item))
-        if self._blind and not samples:
+        if not samples:
             layout = partial(king_messages, self._blind)
             samples = ask_samples(self._blind, layout, answer, self._n_blind - 1)
         run_of = partial(execution_of, self._settings.root, item)
-        if self._drops_agreed and is_agreed(answer, samples, run_of):
+        if is_agreed(answer, samples, run_of):
             raise Excluded(f"agreed: {len(samples) + 1} blind answers take the same step")
         current_reply_log().note(how=self._how)
-        if self._how == "chosen":
-            turn, choice = self._choose(answer, commit, samples)
-            return replace(answer, challenger=turn, choice=choice)
-        return replace(answer, challenger=self._ask(answer, commit), choice=None)
+        turn, choice = self._choose(answer, commit, samples)
+        return replace(answer, challenger=turn, choice=choice)
 
     def requests(self, answer: Answer, commit: Commit):
         """Yield (client, messages) of the calls that are certain to be made, for --dry-run."""
@@ -141,9 +135,6 @@ class Challenger:
 
     def messages(self, record: TurnRecord, commit: Commit, more: str = "") -> list[Message]:
         """Return the request for a turn, with `more` after its note."""
-        if self._how == "placebo":
-            note = challenger_note(self._client, record, "given_placebo.md")
-            return with_note(self._client, record, note)
         return challenger_messages(self._client, record, commit, more)
 
     def _choose(self, answer: Answer, commit: Commit, samples: list[Side]) -> tuple[Side, Object]:

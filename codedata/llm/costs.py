@@ -13,13 +13,13 @@ from codedata.config import PRICE_LINE
 from codedata.disk.ledger import LEDGER, PARTIAL, calls_of, read_lines, sound_call
 from codedata.errors import RunStopped
 from codedata.llm.replies import NEW
-from codedata.records import DIRECTORIES, HOW
+from codedata.records import DIRECTORIES, EVER_HOW
 from codedata.terminal import Spending, money, plural, usd
 from codedata.texts import in_shard
 
 # matches the suite's directories, but not a user's answer_backup
 DIRECTORY = re.compile(
-    rf"[a-z0-9]+(_reference|_\d+|_({'|'.join(HOW)}))?|({'|'.join(DIRECTORIES)})(_\d+)?")
+    rf"[a-z0-9]+(_reference|_\d+|_({'|'.join(EVER_HOW)}))?|({'|'.join(DIRECTORIES)})(_\d+)?")
 USUAL = "by usual lengths of replies (docs/costs.md), as none is here yet"
 WITHOUT_LEDGERS = (PARTIAL, "_replaced", "_tmp")
 
@@ -117,7 +117,7 @@ def _with_ledgers(directory: Path) -> Iterator[Path]:
     yield directory
     with os.scandir(directory) as entries:
         within = sorted(entry.name for entry in entries
-                        if (entry.name[0] == "_" or entry.name in HOW) and entry.is_dir())
+                        if (entry.name[0] == "_" or entry.name in EVER_HOW) and entry.is_dir())
     for name in within:
         if name not in WITHOUT_LEDGERS:
             yield from _with_ledgers(directory / name)

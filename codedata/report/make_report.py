@@ -14,24 +14,22 @@ from codedata.duel.duel_state import summary_lines
 from codedata.duel.panel import Judging, Panel, decided_panel, records_of
 from codedata.errors import Trouble
 from codedata.leak.cache import NO_VERDICT
-from codedata.llm.costs import cost_of_stage, costs_of
+from codedata.llm.costs import costs_of
 from codedata.records import (
     BUCKETS,
     DUEL,
-    HOW,
     Answer,
     Commit,
     Duel,
     Prompt,
     Sample,
     Score,
-    variant,
 )
 from codedata.report.buckets import WON, Moves, best_pairs, score_ranges, update_buckets
-from codedata.report.content import ReportContent, Section, counts, made, running, trials
+from codedata.report.content import ReportContent, counts, made, running, trials
 from codedata.report.html_page import html
+from codedata.report.leaks import leak_sections
 from codedata.report.markdown import huge_markdown, markdown
-from codedata.report.pr_effect import pr_effect
 from codedata.report.turn_rows import STAGE, ReportTurns, TurnRow, read_turns
 from codedata.run.cli import RunOptions
 from codedata.run.start import check_root, run_whole
@@ -55,17 +53,11 @@ def run(settings: Settings, options: RunOptions) -> int:
     def report() -> int:
         turns, moves = read_duelled(settings, usual, judge_again), None
         if not options.read_only:
-            others = {how: with_draws(read_duelled(settings, how, judge_again), turns)
-                      for how in HOW
-                      if mode == "king" and how != usual
-                      and (root / variant(Score, how).directory / DUEL).is_file()}
             if mode == "king":
                 moves = fill_buckets(root, turns)
                 huge = huge_markdown(oversized(root), settings.exclude.max_patch_chars)
                 write_atomic(directory / "hugePR.md", terminal_safe(huge).encode())
-            effect = pr_effect(turns.rows, others, settings.duel, costs_by_variant(root, usual),
-                               usual)
-            write_report(root, directory, turns, effect, thresholds)
+            write_report(root, directory, turns, thresholds)
         with options.unless_quiet():
             print_summary(turns, moves, directory.name, judge_again, score_ranges(thresholds))
         return 1 if turns.broken or turns.state.plan.broken else 0
@@ -94,34 +86,17 @@ def read_duel(path: Path, mode: str, judge_again: str) -> Duel:
         raise Trouble("is not there.", str(path), f"Run: {judge_again}") from None
 
 
-def write_report(root: Path, directory: Path, turns: ReportTurns, effect: list[Section],
-                 thresholds: ReportSettings) -> None:
-    """Write report.md and report.html; `effect` are the sections on the pull requests' effect."""
+def write_report(root: Path, directory: Path, turns: ReportTurns, thresholds: ReportSettings
+                 ) -> None:
+    """Write report.md and report.html."""
     content = ReportContent(turns.duel, turns.rows, costs_of(root), counts(turns),
-                            [*running(turns.rows), *effect], trials(root),
+                            [*running(turns.rows), *leak_sections(turns.rows)], trials(root),
                             best_pairs(root, turns.duel.mode), turns.outdated,
                             made(root, "[{0}](../export/{0}/README.md)"))
     text = terminal_safe(markdown(content, thresholds))
     write_atomic(directory / "report.md", text.encode())
     page = html(content, thresholds, turns.read, turns.commits)
     write_atomic(directory / "report.html", page)
-
-
-def costs_by_variant(root: Path, usual: str) -> dict[str, str]:
-    """Return what the calls for each way to make a challenger cost, as text, "" without calls;
-    `usual` is the way of the root's own answers."""
-    directories = {how: Answer.directory if how == usual else variant(Answer, how).directory
-                   for how in HOW}
-    costs = {how: cost_of_stage(root / directory, "ch") for how, directory in directories.items()}
-    return {how: str(cost) if cost.n_calls else "" for how, cost in costs.items()}
-
-
-def with_draws(turns: ReportTurns, main: ReportTurns) -> list[TurnRow]:
-    """Return the rows of a variant, plus a draw for each turn where no candidate was chosen."""
-    ledger = turns.state.answers.ledger
-    drawn = {name for stage, name in ledger.excluded if stage == "ch"}
-    drawn -= {row.name for row in turns.rows}
-    return [*turns.rows, *(row.unpicked() for row in main.rows if row.name in drawn)]
 
 
 def fill_buckets(root: Path, turns: ReportTurns) -> Moves:

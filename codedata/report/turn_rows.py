@@ -62,12 +62,6 @@ class TurnRow:
     chars: tuple[int, int] = (0, 0)        # lengths of the turns
     n_passed: tuple[int, int] | None = None   # hidden tests after each side; None: not both run
     by_program: bool = False               # both sides do the same: a draw without a judge
-    is_unpicked: bool = False              # none of the blind answers was picked: the king's twice
-
-    def unpicked(self) -> TurnRow:
-        """Return the draw that counts where no answer was picked, with the king's turn twice."""
-        return replace(self, score=DRAW, metrics={}, leaks=TurnLeaks(), is_unpicked=True,
-                       chars=self.chars[:1] * 2)
 
     @property
     def label(self) -> str:

@@ -122,6 +122,11 @@ class _Parser(argparse.ArgumentParser):
     def _print_message(self, message, file=None):
         super()._print_message(terminal_safe(runnable(message) if IS_INSTALLED else message), file)
 
+    def _check_value(self, action, value):
+        if hint := config.instead_of(f"{'/'.join(action.option_strings)} {value}"):
+            raise argparse.ArgumentError(action, f"{value} is gone. {hint}")
+        super()._check_value(action, value)
+
     def parse_args(self, args=None):
         parsed = self.parse_intermixed_args(args)   # words on either side of flags
         parsed.given = {action.dest: words for action in self._actions

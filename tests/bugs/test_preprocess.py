@@ -97,7 +97,7 @@ def test_wrong_flags_are_named_before_anything_is_done(tmp_path):
             ("scale", "--steps", "inject"): "does not go with scale",
             ("scale", "--output", "x"): "does not go with scale",
             ("agent", "--full"): "does not go with agent",
-            ("agent", "--strategy", "rewrite"): "--strategy rewrite does not go with agent",
+            ("scale", "--strategy", "promise"): "--strategy does not go with scale",
             ("agent", "--steps", "generate"): "does not go with agent",
             ("agent", "--steps", "prepare"): "prepare is not one of coverage, analysis, ",
             ("agent", *given, tmp_path / "rows.jsonl"): "is the --input, too",

@@ -11,10 +11,8 @@ from proof_heron import heron as heron  # a fixture
 from proven import bugs_in, write_candidate
 from setups import CA_FLAGS
 
-from codedata.analysis.analyse import analysis_of
-from codedata.bugs.effects import distance, symbols_at
+from codedata.bugs.effects import symbols_at
 from codedata.bugs.instances import agents_candidates
-from codedata.code.entities import SourceFile, Sources, is_test_file
 from codedata.code.patches import diff_of, hunks_of, normalised
 from codedata.disk.store import Store, digest
 from codedata.records import Task
@@ -142,14 +140,3 @@ def test_the_innermost_function_around_a_line_is_what_changed():
     line = HERON.split("\n").index(GOLD_LINE) + 1
     assert symbols_at({("heron.py", line), ("heron.py", 1)}, {"heron.py": HERON.encode()}) == [
         "heron.py::words"]
-
-
-def test_the_distance_is_the_number_of_calls_from_the_nearest_failing_test():
-    texts = {"a.py": b"def f(): return g()\n\n\ndef g(): return 1\n",
-             "test_a.py": b"from a import f, g\n\n\ndef test_f(): f()\n\n\ndef test_g(): g()\n"}
-    tests = [f"test_a.py::test_{name}" for name in "fg"]
-    analysis = analysis_of("a", "a", "", Sources(
-        [SourceFile(path, "python", text, is_test_file(path)) for path, text in texts.items()]),
-        [{"name": name, "status": ["passed"], "flaky": False} for name in tests])
-    found = [distance(some, ["a.py::g"], analysis) for some in (tests, tests[:1], [])]
-    assert found == [1, 2, None]

@@ -11,7 +11,7 @@ from judged import read_json
 import ch
 import king
 
-AGREE = "[king]\ntemperature = 0.0\n[duel]\nagreement = true\n"
+AGREE = "[king]\ntemperature = 0.0\n[challenger]\nhow = \"chosen\"\n"
 LOOKS = ("cat src/a.py", "sed -n '1,80p' src/a.py", "head -200 src/a.py")   # the same step
 
 
@@ -33,10 +33,12 @@ def test_a_turn_whose_blind_answers_agree_leaves_the_duel_by_name(tmp_path, fake
     assert [*read_json(tmp_path / "answer/_samples/prompts_2_1_1.json")["samples"]] == [
         turn_of(command, "I look.") for command in LOOKS[1:]]
     fake_llm.requests.clear()
-    fake_llm.script(turn_of("ls informed", "I know."))
+    fake_llm.always(lambda request: json.dumps({"why": "", "choice": 2 - (
+        request.last.index("cat src/b.py") < request.last.index(LOOKS[0]))}))
     for _ in range(2):   # the second time nothing is asked
         printed = run_main(ch.main, tmp_path)
-    assert len(fake_llm.requests) == 1 and "agreed: 3 blind answers take the same step" in printed
+    assert len(fake_llm.requests) == 2
+    assert "agreed: 3 blind answers take the same step" in printed
     assert read_json(tmp_path / "answer/prompts_2_1_1.json")["challenger"] is None
     assert read_json(tmp_path / "answer/prompts_2_1_2.json")["challenger"]
     line, = ledger_lines(tmp_path / "answer", stage="ch", state="excluded")

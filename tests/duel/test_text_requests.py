@@ -22,12 +22,12 @@ RUNS = {   # name: (script, flags)
     "king": (king, ()), "informed": (ch, ()), "judged": (validate, ()),
     "reported": (report, ()),
     "chosen": (ch, ("--how", "chosen")),
-    "placebo": (ch, ("--how", "placebo")), "checked": (check_judges, ())}
+    "checked": (check_judges, ())}
 DIGESTS = {   # number of requests, digest
     "king": "6 2ccbd1efac1f9671", "informed": "6 c76e055be8283bd7", "judged": "9 91531a1379dd16d1",
     "reported": "0 e3b0c44298fc1c14",
     "chosen": "15 b78ca6abc1e2e627",   # the endpoint ignores n: it is sent once
-    "placebo": "6 d538ba0b22a27da7", "checked": "108 ea02584bbd82efb9"}
+    "checked": "108 ea02584bbd82efb9"}
 COMMANDS = itertools.cycle(("ls -la", "cat a.py", "make"))
 LONG = "seen before and now too long " * 60
 REPLIES = {   # a part of the request: the reply

@@ -1,0 +1,47 @@
+"""Test a root of version 0.2.0 with settings and flags that are gone: each is refused with what to
+use instead. Its records are read and left alone."""
+from __future__ import annotations
+
+import pytest
+from conftest import run_here, write_json
+from scaled import a_candidate, write_judged
+
+import bug_inject
+import ch
+from codedata.disk.store import Store
+from codedata.records import Answer, variant
+
+
+@pytest.mark.parametrize(("main", "words", "line", "todo"), [
+    (bug_inject.main, "scale", "[bug]\nprefer = 'hard'", "Take it out: the max_per_ caps"),
+    (bug_inject.main, "scale", "[bug]\nmax_model_candidates = 9", "Take it out: scale asks no"),
+    (ch.main, "", "[duel]\nagreement = true", "Take it out: [challenger] how"),
+    (ch.main, "", "[challenger]\nhow = 'placebo'", "Take it out: informed is the default"),
+    (ch.main, "--how placebo", "", "docs/duel.md has what"),
+    (bug_inject.main, "scale --strategy history", "", "pr_tasks.py makes tasks of real pull"),
+    (bug_inject.main, "scale --strategy rewrite", "", "bug_inject.py agent lets a model make")])
+def test_what_is_gone_is_refused_with_what_to_use_instead(
+        tmp_path, capsys, main, words, line, todo):
+    (tmp_path / "chain.toml").write_text(line)
+    assert run_here(main, tmp_path, *words.split(), "--status") == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"Version 0.2.0 was the last one with it. {todo}" in said
+
+
+def test_candidates_of_strategies_that_are_gone_are_read_and_no_orphans(tmp_path, capsys):
+    for strategy in ("history", "rewrite"):
+        write_judged(tmp_path, f"heron.{strategy}-1", [a_candidate("1", strategy)], method=strategy)
+    assert run_here(bug_inject.main, tmp_path, "scale", "--prune") == 0
+    assert len([*(tmp_path / "bug/_candidates").glob("*.json")]) == 2
+    assert run_here(bug_inject.main, tmp_path, "scale", "--status") == 0
+    assert "bug/_candidates/ 2 → bug/_verdicts/ waiting 2" in " ".join(
+        capsys.readouterr().err.split())
+
+
+def test_challengers_of_a_way_that_is_gone_are_left_alone(tmp_path, capsys):
+    path = tmp_path / "variants/placebo/prompts_1_1_1.json"
+    write_json(path, {"instance_id": "a", "messages": [], "assistant": "b", "king": "c",
+                      "challenger": "d"})
+    before = path.read_bytes()
+    assert run_here(ch.main, tmp_path, "--prune") == 0 and path.read_bytes() == before
+    assert Store(tmp_path, variant(Answer, "placebo")).read(path.stem).challenger == "d"
