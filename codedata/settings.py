@@ -21,7 +21,7 @@ RETRIED = ("king", "challenger", "agent", "audit")   # roles asked again after a
 THINKING_MODELS = ("Qwen/Qwen3-235B-A22B-Thinking-2507", "moonshotai/Kimi-K2.6-TEE")
 THINKING_MAX_TOKENS = 4096
 LEAK_MAX_TOKENS = 4096   # minimum max_tokens of a leak judge
-# average length of a reply as a share of max_tokens; measured but for THINKING_SHARE (docs/costs.md)
+# average length of a reply as a share of max_tokens: measured except THINKING (docs/costs.md)
 TURN_SHARE, VERDICT_SHARE, LEAK_SHARE, THINKING_SHARE = 0.3, 0.12, 0.005, 0.37
 NOT_SENT = "none"         # value of a temperature that requests leave out
 USUAL_TEMPERATURE = 1.0   # a model's own temperature, if requests leave it out
