@@ -247,7 +247,7 @@ class Store(Listing):
         return state
 
     def begin(self, name: str, record, owned: tuple[str, ...], keep_edits: bool = True) -> Change:
-        """Draft an item with the `owned` fields of `record`; an existing file's other fields stay.
+        """Draft an item with the `owned` fields of `record`; a file's other fields stay.
 
         Raise ItemFailed if an owned field was edited since open().
         """
