@@ -313,7 +313,7 @@ class DuelSettings:
     bootstrap_resamples: int = between(1, 1_000_000, 10_000)
     min_valid_turn_frac: float = between(0, 1, 0.5, without=(0,))   # turns with all verdicts
     min_turns: int = at_least(1, 5)                      # turns with a verdict; fewer prove nothing
-    min_instances: int = at_least(1, 5)   # instances of those turns
+    min_instances: int = at_least(1, 5)   # distinct instances among those turns
     seed: int = at_least(0, 0)            # for the bootstrap, which draws whole instances
     agreement: bool = False    # leave out turns whose blind answers all take the same step
 
@@ -332,7 +332,7 @@ class ExportSettings:
     """[export]: the training sets of export.py."""
 
     formats: tuple[str, ...] = ()       # empty: every format whose directories have records
-    rejected_too: bool = False          # also export a duel whose challenger was not accepted
+    rejected_too: bool = False          # also export a duel without an accepted outcome
     dpo_min_margin: float = at_least(0, 16.0)   # DPO, KTO: minimum distance of a score from 50
     tool_calls: str = one_of("native", "text")   # text: calls become equivalent shell commands
     max_chars: int = at_least(0, 0)     # a longer history + answer is left out; 0: no limit

@@ -313,7 +313,7 @@ class Store(Listing):
         return {f: digests.get(f, "") for f in sorted(others) if then.get(f) != digests.get(f)}
 
     def _place(self, name: str) -> Path:
-        """Return the path of an item, existing or new. A user may have moved it to another shard."""
+        """Return the path of an item, existing or new. A user may have moved it between shards."""
         path = self.path(name)
         if name not in self._at:
             return path

@@ -317,7 +317,7 @@ def sandbox_flags(p: argparse.ArgumentParser, pod_prefix: str = "") -> None:
 
 def with_sandboxes(args: argparse.Namespace) -> tuple[Settings, RunOptions]:
     """Return the settings and options of a script with sandboxes. Their `before_work` removes the
-    sandboxes that killed runs of the root have left. With --reap, do so now and end the script."""
+    leftovers of the root's killed runs. With --reap, do so now and end the script."""
     from codedata.sandbox.factory import SandboxFactory  # most scripts have no sandboxes
     settings, shared = with_container_workers(config.load(args)), options(args)
     if settings.sandbox.sandbox == "kubernetes" and not args.in_pods:
