@@ -20,12 +20,12 @@ from codedata.run import cli
 from codedata.terminal import HOME, command, runnable, say
 from codedata.texts import did_you_mean
 
-# a tool in sh calls scripts by this Python, and names `codedata` in what it prints
+# a sh tool calls scripts with this Python, and prints commands that begin with `codedata`
 RUN = 'export CODEDATA_PYTHON="$0" CODEDATA="$1"; shift; exec "$@"'
 
 
 def main() -> None:
-    """Run what the first word names, with the other words, and exit with its code."""
+    """Run the program named by the first word, with the other words; exit with its code."""
     word, *words = sys.argv[1:] or [""]
     if word == "--version":
         print(f"codedata {__version__}")
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def find_programs() -> dict[str, tuple]:
-    """Return (the program of a word, its first words) by word."""
+    """Return {word: (path of its program, fixed first arguments)}."""
     programs = {path.stem: (path,) for pattern in ("*.py", "tools/*[a-z]")
                 for path in HOME.glob(pattern) if path.read_bytes().startswith(b"#!")}
     demos = {path.stem: (path, f"runs/{path.stem}") for path in HOME.glob("samples/demo*.sh")}
@@ -55,7 +55,7 @@ def find_programs() -> dict[str, tuple]:
 
 
 def list_words(programs: dict[str, tuple], word: str) -> int:
-    """Print the words, to stderr where none or another one was given; return the exit code."""
+    """Print the known words: to stdout for --help, else to stderr. Return the exit code."""
     is_help = word in ("-h", "--help")
     out = sys.stdout if is_help else sys.stderr
     print(f"{__doc__}\nWORD is one of:", *(
@@ -67,7 +67,7 @@ def list_words(programs: dict[str, tuple], word: str) -> int:
 
 
 def line_of(path: Path) -> str:
-    """Return what a program does, in the first words that it says of itself."""
+    """Return a program's purpose: the first sentence of its docstring or header comment."""
     text = path.read_text(encoding="utf-8").partition("\n")[2].lstrip('#" ').replace("\n# ", " ")
     return re.split(r"[.:;]\s", text)[0].replace("\n", " ")
 

@@ -1,9 +1,8 @@
-"""Read files that somebody else may have written: only regular files, without blocking, up to a
-size limit.
+"""Read untrusted files: only regular files, without blocking, up to a size limit.
 
-A FIFO, a device or a folder is an OSError at once, also where it has taken the place of a record.
-Links are followed; `inside` and `resolved_in` refuse links that lead out of a folder. Not promised:
-that a file stays as it is while it is read.
+Opening a FIFO, device or folder raises OSError immediately, even in place of a record. Links are
+followed; `inside` and `resolved_in` refuse links that lead out of a folder. Not promised: that a
+file stays as it is while it is read.
 """
 from __future__ import annotations
 
@@ -20,16 +19,16 @@ from typing import BinaryIO
 from codedata.errors import BrokenRecord, Trouble
 from codedata.texts import printable
 
-MAX_RECORD_BYTES = 200_000_000   # of a record, and of a line of a ledger
-# of somebody else's line, row or .json file: parsed, `{},` takes 24 times its length
+MAX_RECORD_BYTES = 200_000_000   # limit for a record, and for a line of a ledger
+# limit for one untrusted line, row or .json file: parsing `{},` takes 24 bytes of memory per byte
 MAX_ROW_BYTES = 20_000_000
-MAX_LINES_BYTES = 20_000_000_000   # of a file that is read line by line, to its end
+MAX_LINES_BYTES = 20_000_000_000   # limit for a file that is read line by line
 MAX_NAME_BYTES = 255
 
 
 def open_regular(path: Path | str, max_bytes: float = math.inf) -> BinaryIO:
-    """Open a regular file for reading. Raise OSError for anything else, without blocking as a FIFO
-    would (EINVAL), and for a file of more than `max_bytes`, holes included (EFBIG)."""
+    """Open a regular file for reading. Raise OSError (EINVAL) for anything else, without blocking,
+    and OSError (EFBIG) for a file of more than `max_bytes`, holes included."""
     file = open(regular_descriptor(path, os.O_RDONLY), "rb")
     if os.fstat(file.fileno()).st_size > max_bytes:
         file.close()
@@ -38,7 +37,7 @@ def open_regular(path: Path | str, max_bytes: float = math.inf) -> BinaryIO:
 
 
 def open_appending(path: Path | str) -> int:
-    """Return a descriptor for appending to a regular file, made if it is missing.
+    """Return a descriptor for appending to a regular file, which is created if it is missing.
 
     Raise OSError for a link.
     """
@@ -47,7 +46,7 @@ def open_appending(path: Path | str) -> int:
 
 
 def making_folders(open_file, path: Path | str, flags: int) -> int:
-    """Return open_file(path, flags). If its folder is missing, make it first."""
+    """Return open_file(path, flags), creating the file's folder first if it is missing."""
     try:
         return open_file(path, flags)
     except FileNotFoundError:
@@ -56,9 +55,7 @@ def making_folders(open_file, path: Path | str, flags: int) -> int:
 
 
 def regular_descriptor(path: Path | str, flags: int) -> int:
-    """Return a descriptor of a regular file.
-
-    OSError (EINVAL) for anything else, without waiting.
+    """Return a descriptor of a regular file. Raise OSError (EINVAL) for anything else; never block.
     """
     descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, 0o666)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -68,7 +65,7 @@ def regular_descriptor(path: Path | str, flags: int) -> int:
 
 
 def read_bounded(path: Path | str, max_bytes: int = MAX_RECORD_BYTES) -> bytes:
-    """Return a regular file's content. OSError (EFBIG) if it is larger than `max_bytes`."""
+    """Return a regular file's content. Raise OSError (EFBIG) if it is larger than `max_bytes`."""
     with open_regular(path, max_bytes) as file:
         content = file.read(max_bytes + 1)
     if len(content) > max_bytes:
@@ -77,7 +74,7 @@ def read_bounded(path: Path | str, max_bytes: int = MAX_RECORD_BYTES) -> bytes:
 
 
 def row_in(text: str | bytes):
-    """Return the value of somebody else's JSON text. Raise ValueError if it is broken, nested too
+    """Return the value of an untrusted JSON text. Raise ValueError if it is broken, nested too
     deeply, or longer than MAX_ROW_BYTES."""
     if len(text) > MAX_ROW_BYTES:
         raise ValueError(f"more than {MAX_ROW_BYTES:,} bytes (a list may be written as .jsonl)")
@@ -88,8 +85,7 @@ def row_in(text: str | bytes):
 
 
 def numbered_lines(path: Path, todo: str) -> dict[str, str]:
-    """Return {place: line} of the lines of a file that are not empty. Raise Trouble if it cannot be
-    read."""
+    """Return {"file:number": line} of each non-blank line. Raise Trouble for an unreadable file."""
     try:
         lines = read_bounded(path).decode().split("\n")   # splitlines() would cut texts at U+2028
     except (OSError, UnicodeDecodeError) as e:
@@ -98,10 +94,10 @@ def numbered_lines(path: Path, todo: str) -> dict[str, str]:
 
 
 def inside(root: Path | str, *parts: str) -> Path:
-    """Return root/part/…, for parts that somebody else may have written: names, or paths of names.
+    """Return root/part/… for untrusted parts: names, or relative paths.
 
-    Raise BrokenRecord if a part is not a name or path of names, or a link below the root leads out
-    of it or in a circle.
+    Raise BrokenRecord if a part is neither, or if a link below the root leads out of it or in a
+    circle.
     """
     path = str(root)
     try:
@@ -119,8 +115,8 @@ def inside(root: Path | str, *parts: str) -> Path:
 
 
 def own_folder(directory: Path, *names: str) -> Path:
-    """Return directory/name/…, in which only codedata makes and removes files. Raise Trouble if a
-    name is a link, since it may lead to somebody's files. `directory` may be a link."""
+    """Return directory/name/…, a folder where codedata creates and deletes files. Raise Trouble if
+    a name is a link, since it may lead to a user's files. `directory` itself may be a link."""
     for name in names:
         directory = directory / name
         if directory.is_symlink():
@@ -130,8 +126,8 @@ def own_folder(directory: Path, *names: str) -> Path:
 
 
 def check_links(root: Path, stages: re.Pattern, may_be_links: bool) -> None:
-    """Raise Trouble if a script would write through a link: if a folder of a stage is one, unless
-    they `may_be_links`, or a name in it that begins with `_`. The root itself may be a link."""
+    """Raise Trouble if a script would write through a link: if a stage's folder is a link (unless
+    `may_be_links`), or an entry in it whose name begins with `_`. The root may be a link."""
     folders = [root]
     for folder in folders:
         with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
@@ -147,15 +143,15 @@ def check_links(root: Path, stages: re.Pattern, may_be_links: bool) -> None:
 
 
 def files_below(folder: Path, pattern: str = "**/*") -> list[Path]:
-    """Return the files in a folder that match a pattern, sorted. Links are not followed to folders,
-    nor out of this one."""
+    """Return the files in a folder that match a pattern, sorted. Links to folders, and links out of
+    this folder, are not followed."""
     root = folder.resolve()
     return [path for path in sorted(folder.glob(pattern))
             if path.is_file() and path.resolve().is_relative_to(root)]
 
 
 def _names_in(part: str) -> list[str]:
-    """Return the names in a relative path. Raise ValueError if it is not one."""
+    """Return the names in a relative path. Raise ValueError for any other text."""
     names = [name for name in part.split("/") if name not in ("", ".")]
     if part.startswith("/") or not names or ".." in names or "\0" in part:
         raise ValueError("it leads out of the folder, or is not a path")
@@ -165,7 +161,7 @@ def _names_in(part: str) -> list[str]:
 
 
 def resolved_in(folder: Path, path: Path) -> Path:
-    """Return `path` with its links resolved. OSError (EXDEV) if that leads out of `folder`."""
+    """Return `path` with links resolved. Raise OSError (EXDEV) if that leads out of `folder`."""
     real = path.resolve()
     if not real.is_relative_to(folder.resolve()):
         raise OSError(errno.EXDEV, "leads out of the folder", str(path))

@@ -1,12 +1,12 @@
-"""The one reader of flags, environment, .env and chain.toml: Settings, and each value's origin.
+"""Read the settings from flags, environment, .env and chain.toml, with each value's origin.
 
 Flag > environment > .env > chain.toml > the default in settings.py. chain.toml and .env are looked
 for in --root, then in the current folder; two are never merged. Keys are read from the environment
 only, held in an ApiKey, never printed.
 
-A root may be somebody else's. So a key of the environment goes to no address (nor through a proxy
-or a CA bundle) that a file of the root names, unless the environment pairs the two, the file is
-given with --config, or the root is the folder of the scripts.
+A root may be untrusted. So a key of the environment is never sent to an address (or through a proxy
+or CA bundle) that a file of the root names, unless the environment pairs the two, the file is given
+with --config, or the root is the folder of the scripts.
 """
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ ENVIRONMENT = {"llm.base_url": "LLM_BASE_URL", "llm.proxy": "PIPELINE_PROXY",
                "llm.ca_bundle": "REQUESTS_CA_BUNDLE", "duel.mode": "DUEL_MODE",
                "challenger.how": "DUEL_HOW", "prompt.source": "DUEL_SOURCE",
                "pr_tasks.github_url": "GITHUB_API_URL"}
-# the flags of every script: they set [llm] and the sections of roles; and one of [issue]
+# {key: flag} of flags that set [llm] and the roles' sections; `writer` is a key of [issue]
 FLAGS = {"endpoint": "llm", "base_url": "llm_base_url", "model": "model", "workers": "workers",
          "proxy": "proxy", "ca_bundle": "ca_bundle", "writer": "issue_writer"}
 NO_FLAGS = {"root": ".", "config": None, "sections": (), "defaults": {}, "show_config": False,
@@ -51,21 +51,21 @@ NO_FLAGS = {"root": ".", "config": None, "sections": (), "defaults": {}, "show_c
 BUILT_IN_ENDPOINTS = {
     "chutes": {"base_url": "https://llm.chutes.ai/v1", "base_url_env": "CHUTES_BASE_URL",
                "api_key_env": "CHUTES_API_KEY"},
-    "base_url": {},                       # of --llm-base-url and LLM_BASE_URL
+    "base_url": {},                       # set by --llm-base-url and LLM_BASE_URL
     "embedded": {"max_concurrency": 1},   # one slot: further calls would wait inside the server
 }
 PRICE_LINE = ('Add under [prices] in chain.toml, in USD for a million tokens:  '
               '"{model}" = {{ in = 0.00, out = 0.00 }}')
-# the address that a key of the environment belongs to
+# {variable of a key: variable of the address that it belongs to}
 ADDRESS_OF = {"QIANFAN_BEARER_TOKEN": "LLM_BASE_URL", "OPENAI_API_KEY": "OPENAI_BASE_URL",
               "CHUTES_API_KEY": "CHUTES_BASE_URL"}
 OPENAI = re.compile(r"https://(?:\w+\.)?api\.openai\.com(?::443)?(?:/|$)")
-CHUTES = {"CHUTES_API_KEY", "CHUTES_BASE_URL"}   # who sets one of them wants that endpoint
-PAIRING = {"base_url", "base_url_env", "api_key_env"}   # of a key and an address
+CHUTES = {"CHUTES_API_KEY", "CHUTES_BASE_URL"}   # setting either one selects that endpoint
+PAIRING = {"base_url", "base_url_env", "api_key_env"}   # pair a key with an address
 SCRIPTS = Path(__file__).resolve().parents[1]
-NO_URL = "-", ""   # in place of an address and its origin
-UNSET = None, "default"   # value and origin of a setting that no layer has
-STAGE = re.compile(   # the name of a folder that a script writes
+NO_URL = "-", ""   # (address, origin) of an unset address
+UNSET = None, "default"   # (value, origin) of a setting that no layer sets
+STAGE = re.compile(   # matches the names of folders that scripts write
     rf"({'|'.join((*DIRECTORIES, *EVER_HOW, 'export', 'report', 'variants'))})"
     rf"(_\d+|_({'|'.join(EVER_HOW)}))?")
 MAX_SETTINGS_BYTES = 10_000_000
@@ -83,11 +83,11 @@ REMOVED = {
 
 
 def load(args: Namespace) -> Settings:
-    """Return the settings of one run of a script; a flag that `args` lacks was not given.
+    """Return the settings of one run of a script; flags missing from `args` were not given.
 
-    Print them and end the script if --show-config was given. Raise Trouble for what is wrong.
+    With --show-config, print them and end the script. Raise Trouble for a wrong setting.
     """
-    is_script = "root" in args   # not a library, for which the root is the current folder
+    is_script = "root" in args   # a library call has no root: it uses the current folder
     args = Namespace(**{**NO_FLAGS, **vars(args)})
     if args.llm and args.llm_base_url:
         raise Trouble("--llm and --llm-base-url name two endpoints.", todo="Give one of them.")
@@ -116,7 +116,7 @@ def load(args: Namespace) -> Settings:
 
 
 def _files_of(root: Path, args: Namespace) -> tuple[str, ...]:
-    """Return the files of settings that may have come with a root from somebody else."""
+    """Return the settings files that may have come with an untrusted root."""
     if root.resolve() == SCRIPTS:
         return ()
     names = (".env",) if args.config else (".env", "chain.toml")
@@ -124,8 +124,8 @@ def _files_of(root: Path, args: Namespace) -> tuple[str, ...]:
 
 
 def _environment(root: Path) -> dict[str, tuple[str, str]]:
-    """Return {variable: (value, origin)} of os.environ, then .env (of --root, else of the current
-    folder); empty ones are left out.
+    """Return {variable: (value, origin)} from .env (in --root, else in the current folder), then
+    os.environ, which wins. Empty values are left out.
     """
     file = _first_file(root / ".env", Path(".env"))
     try:
@@ -140,14 +140,14 @@ def _environment(root: Path) -> dict[str, tuple[str, str]]:
 
 @dataclass
 class _Layers:
-    """The sources of settings, and the origin of each value that was taken from them."""
+    """Hold the sources of settings, and the origin of each value taken from them."""
 
     args: Namespace
-    path: Path | None     # of chain.toml
-    table: dict           # its content
+    path: Path | None     # chain.toml
+    table: dict           # the content of chain.toml
     environment: dict[str, tuple[str, str]]
-    of_root: tuple[str, ...]   # files that may be somebody else's
-    origin: dict[str, str] = field(default_factory=dict)   # "section.key": as --show-config says it
+    of_root: tuple[str, ...]   # settings files that may be untrusted
+    origin: dict[str, str] = field(default_factory=dict)   # {"section.key": origin}
 
     def sections(self) -> dict:
         """Return every section of Settings by name."""
@@ -162,7 +162,7 @@ class _Layers:
         return {section: cls(**values[section]) for section, cls in SECTIONS.items()}
 
     def _section_values(self, section: str) -> dict:
-        """Return the values of a section, each of the highest layer that has one."""
+        """Return the values of a section, each from the highest layer that sets it."""
         given = self._table(section)
         keys = fields(SECTIONS[section])
         where = f"{self.path} [{section}]"
@@ -182,14 +182,14 @@ class _Layers:
         return values
 
     def _flag(self, section: str, name: str) -> str:
-        """Return the flag that sets a field, "" if there is none."""
+        """Return the name of the flag that sets a field, or ""."""
         if name in FLAGS and (section == "llm" or issubclass(SECTIONS[section], RoleSettings)):
             return FLAGS[name]
-        # --config is the file of settings, not [prompt] config
+        # --config names the settings file: it does not set [prompt] config
         return name if section in self.args.sections and name != "config" else ""
 
     def _apply_model_flags(self, values: dict) -> None:
-        """Let --model, --llm and --llm-base-url win over judges, roles and each other."""
+        """Let --model, --llm and --llm-base-url override the settings of judges and roles."""
         args = self.args
         if args.model:
             values["judge"]["models"] = (args.model,)
@@ -207,7 +207,8 @@ class _Layers:
                 for judge in models)
 
     def _apply_openai_url(self, llm: dict) -> None:
-        """Let OPENAI_BASE_URL be the address where nothing of ours names one, or a key for one."""
+        """Use OPENAI_BASE_URL as the address if no other setting names an endpoint, an address or a
+        CHUTES key."""
         url, origin = self.environment.get("OPENAI_BASE_URL", UNSET)
         is_named = (llm["base_url"] or self.origin["llm.endpoint"] != "default"
                     or "chutes" in self._table("endpoints"))
@@ -222,8 +223,8 @@ class _Layers:
         return given
 
     def key(self, variable: str, *origins: str, url: str = "") -> ApiKey:
-        """Return a key from the environment, for an address with these origins; an empty one where
-        it is not set or withheld."""
+        """Return a key from the environment, for an address with these origins. The key is empty if
+        it is unset or withheld."""
         value, place = self.environment.get(variable, ("", ""))
         own_url, own_place = self.environment.get(ADDRESS_OF.get(variable), NO_URL)
         is_paired = url == own_url.rstrip("/") and not own_place.startswith(self.of_root)
@@ -239,8 +240,8 @@ class _Layers:
         return key
 
     def _key_for(self, url: str, variable: str, *origins: str) -> ApiKey:
-        """Return the key for the address of an endpoint: that of `variable`, or OpenAI's where it
-        belongs."""
+        """Return the key for an endpoint's address: the value of `variable`, or OPENAI_API_KEY if
+        the address is OpenAI's or OPENAI_BASE_URL."""
         key = self.key(variable, *origins, url=url)
         openai_url, _ = self.environment.get("OPENAI_BASE_URL", NO_URL)
         if not key and (OPENAI.match(url) or url == openai_url.rstrip("/")):
@@ -281,7 +282,7 @@ class _Layers:
                        api_key=self._key_for(url, endpoint.api_key_env, *origins))
 
     def prices(self) -> dict[str, Price]:
-        """Return the prices by model; the embedded model costs nothing."""
+        """Return the prices by model, with 0 for the embedded model."""
         prices = {EMBEDDED_MODEL: Price(0.0, 0.0)}
         for model, given in self._table("prices").items():
             where = f"{self.path} [prices] {model!r}"
@@ -291,8 +292,8 @@ class _Layers:
 
 
 def _values(cls, given, where: str, todo: str = "") -> dict:
-    """Return {field of a class: its checked value} of a table. Raise Trouble if one is wrong or
-    missing.
+    """Return {field of a class: checked value} from a table. Raise Trouble for a wrong or missing
+    value.
     """
     if not isinstance(given, dict):
         raise Trouble("is not a table.", where, todo)
@@ -334,7 +335,7 @@ def _read(path: Path) -> str:
 
 
 def _checked(key: Field, value, where: str):
-    """Return a value in the type of its field. Raise Trouble if its type or the value is wrong."""
+    """Return a value converted to its field's type. Raise Trouble for a wrong type or value."""
     kind = key.type.removesuffix(" | None")
     if "Judge" in kind:
         return _judges(value, where)
@@ -436,8 +437,8 @@ def _as_table(judge: Judge) -> dict:
 
 
 def ray_address(args: Namespace) -> str:
-    """Return the address of the Ray cluster that a script is to run on; "" for a cluster of its
-    own. Raise Trouble if an address is given without --engine ray."""
+    """Return the address of the Ray cluster to run on; "" starts a local cluster. Raise Trouble if
+    an address is given without --engine ray."""
     if args.engine == "ray":
         return (args.ray_address or os.environ.get("RAY_ADDRESS", "")).removeprefix("local")
     if args.ray_address:
@@ -445,7 +446,7 @@ def ray_address(args: Namespace) -> str:
     return ""
 
 
-# variables that a worker's programs need; any other may hold a key
+# variables that a worker's programs need; any other variable may hold a key
 FOR_PROGRAMS = re.compile(
     r"PATH|HOME|USER|LOGNAME|SHELL|LANG|LC_\w+|TZ|TMPDIR|VIRTUAL_ENV|LD_LIBRARY_PATH|PYTHON\w+|"
     r"DOCKER_(?:HOST|TLS_VERIFY|CERT_PATH|CONFIG|CONTEXT)|KUBECONFIG|KUBERNETES_\w+|RAY_\w+|"
@@ -453,15 +454,16 @@ FOR_PROGRAMS = re.compile(
 
 
 def quieten_ray() -> None:
-    """Set Ray up, before it is imported, to send no statistics and print no messages of its own."""
+    """Make Ray send no statistics and print no messages of its own. Call this before importing it.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".*")
 
 
 @contextmanager
 def bare_environment() -> Iterator[None]:
-    """Reduce the environment, for processes started meanwhile, to what programs need, without keys.
-    """
+    """Reduce os.environ within the block to the variables in FOR_PROGRAMS, so that processes
+    started there get no keys."""
     full = dict(os.environ)
     for name in filterfalse(FOR_PROGRAMS.fullmatch, full):
         del os.environ[name]

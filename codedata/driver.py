@@ -46,14 +46,14 @@ def in_worker(method: Callable) -> Callable:
 
 
 class StaysInDriver:
-    """Mark a class whose objects live in the driver: a worker is sent a Remote instead, or gets one
-    from a function marked `in_driver`. `copied` names the attributes that a Remote copies."""
+    """Mark a class whose objects stay in the driver: a worker receives a Remote instead, also from
+    functions marked `in_driver`. `copied` names the attributes that a Remote copies."""
 
     copied: tuple[str, ...] = ()
 
 
 class Remote:
-    """Represent in a worker an object of the driver."""
+    """Represent an object of the driver in a worker."""
 
     def __init__(self, cls: type, number: int, copies: dict[str, Any]):
         vars(self).update(copies, _cls=cls, _number=number)
@@ -88,7 +88,8 @@ _held: dict[int, StaysInDriver] = {}   # in the driver: the objects that have Re
 
 
 def hold(held_object: StaysInDriver) -> tuple[Callable, tuple]:
-    """Keep an object of the driver alive for workers; return how to make its Remote there."""
+    """Keep an object of the driver alive for workers; return (function, arguments) to create its
+    Remote there, as for __reduce__()."""
     number = id(held_object)   # unique while it is held
     _held[number] = held_object
     copies = {name: getattr(held_object, name) for name in held_object.copied}
@@ -96,7 +97,7 @@ def hold(held_object: StaysInDriver) -> tuple[Callable, tuple]:
 
 
 def held(number: int) -> StaysInDriver:
-    """Return the object of the driver that a worker's Remote stands for."""
+    """Return the driver's object that a worker's Remote represents."""
     return _held[number]
 
 

@@ -19,7 +19,7 @@ def is_full_disk(error: Exception) -> bool:
 
 
 class Trouble(Exception):
-    """Report something that the user can mend. Uncaught, it ends the script with exit code 2 before
+    """Report a problem that the user can fix. Uncaught, it ends the script with exit code 2 before
     anything is done."""
 
     exit_code = 2
@@ -38,7 +38,7 @@ class Trouble(Exception):
 
 
 class BrokenRecord(Trouble):
-    """Report a record on disk that cannot be read as its class. The other records go on."""
+    """Report a record on disk that cannot be read as its class. The run goes on with the others."""
 
 
 class ItemFailed(Trouble):
@@ -90,8 +90,7 @@ class EndpointDown(RunStopped):
 
 
 class Interrupted(RunStopped):
-    """Report that the run is ending, by a signal or another item's RunStopped: no new call starts.
-    """
+    """Report that a signal or another item's RunStopped is ending the run: no new call starts."""
 
     def __init__(self):
         super().__init__("interrupted", exit_code=130)

@@ -1,11 +1,11 @@
-"""Read and change messages in the form of the chat API. Nothing here knows what tools do."""
+"""Read and change messages of the chat API. Nothing here knows the meaning of tools."""
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
 from itertools import groupby
 
-# keys of the thinking that a model wrote apart from its text; it is not sent to other models
+# keys that hold a model's thinking outside of its text; they are not sent to other models
 REASONING = ("reasoning_content", "reasoning", "thinking_blocks")
 
 
@@ -32,8 +32,8 @@ def with_text(message: dict, text: str) -> dict:
 
 
 def result_problem(messages: Iterable[dict]) -> str | None:
-    """Return why endpoints would refuse a history, or None: each call must be followed by its
-    result."""
+    """Return the reason why endpoints would refuse a history, or None: each call needs its result
+    right after it."""
     waiting: set[str] = set()
     for message in [*messages, {"role": "end"}]:
         is_result = message["role"] == "tool"
@@ -47,10 +47,10 @@ def result_problem(messages: Iterable[dict]) -> str | None:
 
 
 def by_calls(messages: Iterable[dict]) -> list[dict]:
-    """Return messages in which the results of a turn's calls are in the order of the calls: many
-    chat templates show no ids."""
+    """Return the messages with the results of each turn sorted in the order of its calls, since
+    many chat templates show no ids."""
     found: list[dict] = []
-    ids: list[str] = []   # of the calls of the turn before
+    ids: list[str] = []   # of the calls of the previous turn
     for is_result, group in groupby(messages, lambda message: message["role"] == "tool"):
         some = [*group]
         if is_result and {one.get("tool_call_id") for one in some} <= {*ids}:

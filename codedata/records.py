@@ -1,11 +1,11 @@
 """Define the schema: one frozen record for each directory.
 
-Reading checks every field and names what is wrong. Keys that a record does not know are left as
-they are on disk: a person may add notes to any record.
+Reading checks every field and names each fault. Unknown keys stay on disk unchanged: a user may add
+notes to any record.
 
 The entries of a record's lists (Message, Reason, Finding, JudgeVerdict) are TypedDicts, not frozen
-classes: a record may hold thousands of them, they are read and written as they are on disk, and
-they keep the keys that a person or another version has added. parse() checks their keys.
+classes: a record may hold thousands of them, they are read and written unchanged, and they keep
+keys that a user or another version has added. parse() checks their keys.
 """
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ from codedata.texts import printable, toml_tables
 Object = dict    # keys that this schema does not fix
 Seconds = float
 Points = float    # 0..100
-ItemName = str    # a name that may be a file name: see safe_name()
-Integer = int     # of 64 bits
+ItemName = str    # a name that safe_name() accepts as a file name
+Integer = int     # 64 bits
 UnixTime = float
-AnyText = str     # with NUL bytes, too
-Ranges = list     # of lines: [first, last, first, last, …], from 1
+AnyText = str     # may contain NUL bytes
+Ranges = list     # line ranges [first, last, first, last, …], from 1
 Files = dict      # {relative path: bytes, or the Path of a file on disk}
-Tools = list      # of definitions of an agent's tools, in the form of the chat API
+Tools = list      # definitions of an agent's tools, in the form of the chat API
 Side = str | dict   # a turn as its agent writes it: a text, or a Message with a tool call
 METRICS = ("correctness", "grounding", "progress", "protocol", "efficiency")   # a judge's grades
-# of a check of an audit, the worst first
+# results of an audit's check, the worst first
 AUDIT_RESULTS = FAILED, UNFINISHED, REVIEW, PASSED, NO_CASE = (
     "failed", "not checked", "review", "passed", "no case")
-UNJUDGED = "no verdict"   # the kind of a finding that says that no leak judge has seen a turn
-HOW = "informed", "chosen"   # ways to make a challenger: [challenger] how
-EVER_HOW = *HOW, "placebo"   # with the one of 0.2.0, whose records stay
+UNJUDGED = "no verdict"   # kind of the finding for a turn that no leak judge has seen
+HOW = ("informed", "chosen")   # ways to make a challenger: [challenger] how
+EVER_HOW = *HOW, "placebo"   # also that of 0.2.0, whose records stay readable
 ORDERS = ("king_first", "reference_first", "challenger_first")   # whose answer is shown first
 ABSENT = None             # default of a Duel's fields that older files lack
-DUEL = "_duel.json"       # the file beside the scores that holds their Duel
-MAX_LINE = 2_000_000      # of a source: a set of lines is a mask with a bit for each
+DUEL = "_duel.json"       # the Duel's file in the folder of scores
+MAX_LINE = 2_000_000      # highest line number: a set of lines is a mask with a bit for each
 # kinds of tasks
 KINDS = BUG, STRIPPED_PATCH, DATAPOINT, PULL_REQUEST = (
     "bug", "stripped_patch", "datapoint", "pull_request")
-MAY_LACK = ("calls", "planned")   # keys that may be missing
-# fields that are left out on disk where they are null
+MAY_LACK = ("calls", "planned")   # keys of TypedDicts that may be missing
+# null values of these fields are not written to disk
 OMITTED_IF_NULL = ("tools", "several", "choice", "new_names")
 SAFE_NAME = re.compile(r"[A-Za-z0-9-][A-Za-z0-9._-]{0,199}")
 
@@ -58,8 +58,8 @@ SAFE_NAME = re.compile(r"[A-Za-z0-9-][A-Za-z0-9._-]{0,199}")
 class Message(TypedDict, total=False):
     """Hold a message of a conversation, in the form of the chat API.
 
-    Most have only a role and a text. An assistant's message may have `tool_calls`, and in
-    `reasoning_content` thinking that is not in its text; a tool's result has `tool_call_id`.
+    Most have only a role and a text. An assistant's message may have `tool_calls`, and thinking in
+    `reasoning_content`; a tool's result has `tool_call_id`.
     """
 
     role: str
@@ -88,7 +88,7 @@ class Finding(TypedDict, total=False):
 
 
 class Pick(TypedDict):
-    """Hold what the chooser of the way `chosen` said in one order: {number (0: none), why}."""
+    """Hold the chooser's reply in one order, for `how = "chosen"`: {number (0: none), why}."""
 
     why: str
 
@@ -96,11 +96,11 @@ class Pick(TypedDict):
 class Choice(TypedDict, total=False):
     """Hold how a blind answer was chosen: {sample (its number, from 1), of (how many), picks}."""
 
-    picks: list[Pick]   # one for each order; none where the hidden tests left one answer
+    picks: list[Pick]   # one for each order; none if the hidden tests left one answer
 
 
 class Quote(TypedDict):
-    """Hold a leak as its judge names it: a finding of a LeakVerdict."""
+    """Hold one leak that a leak judge found: an entry of LeakVerdict.findings."""
 
     quote: str
     kind: str
@@ -110,17 +110,17 @@ class Quote(TypedDict):
 class JudgeVerdict(TypedDict, total=False):
     """Hold a judge's verdict on a turn in one order, as codedata/duel/panel.py describes it.
 
-    A person may have edited it: parse() checks judge, order, parse_ok and scores, and of the texts
-    and `attempt` the ones that are present.
+    A user may have edited it: parse() checks judge, order, parse_ok and scores, and the texts and
+    `attempt` if they are present.
     """
 
     judge: str
     order: str                  # one of ORDERS
     parse_ok: bool
     verdict: dict[str, str]     # {metric: the side that won, or "draw"}
-    scores: dict[str, float]    # {metric: 1, 0.5 or 0, the challenger's}; empty without a verdict
+    scores: dict[str, float]    # {metric: challenger's 1, 0.5 or 0}; empty without a verdict
     reason: str
-    raw: str                    # the reply as it came
+    raw: str                    # the unchanged reply
     truncated: bool
     usage: Object               # tokens_in, tokens_out, cost_usd
     seconds: Seconds
@@ -128,8 +128,8 @@ class JudgeVerdict(TypedDict, total=False):
     attempt: int
     marker: str
     settings: str
-    ran: str                    # digest of what running showed; absent: it was not shown
-    by_program: bool            # a draw found by a program: no judge was asked
+    ran: str                    # digest of the execution results shown; absent: none were shown
+    by_program: bool            # a program found the draw: no judge was asked
 
 
 @dataclass(frozen=True)
@@ -144,28 +144,28 @@ class Prompt:
     messages: list[Message]  # the history as the agent saw it
     assistant: Side          # the dataset's own next turn: the reference
     order: int = 0           # 1-based position in its file when it was written; 0: not numbered yet
-    tools: Tools | None = None   # the agent's; null: it has none
-    several: bool | None = None  # whether a turn of its trajectory has several calls; null: no
+    tools: Tools | None = None   # the agent's tools; null: none
+    several: bool | None = None  # whether any turn of its trajectory has several calls; null: no
 
 
 @dataclass(frozen=True)
 class SourceTrajectory:
-    """Hold where a whole trajectory stands, and how it ended:
-    prompt/_trajectories/<instance_id>.<digest of its messages>.json. Exports go by these outcomes:
-    edit them where you know better.
+    """Hold the source and the outcome of a whole trajectory:
+    prompt/_trajectories/<instance_id>.<digest of its messages>.json. Exports use these outcomes;
+    correct them if they are wrong.
     """
 
     directory = "prompt/_trajectories"
     instance_id: str
     repo: str
     source: str              # as in [prompt], like config and split
-    config: str              # of an attempt: its name
+    config: str              # the attempt's name, if the source is `attempt`
     split: str
-    row: Integer             # of the source, from 0
+    row: Integer             # row number in the source, from 0
     digest: str              # of the row: messages, tools and outcome
-    resolved: bool | None    # null: the source does not say it
-    reward: float | None     # the same
-    exit_status: str         # "" where the source has none
+    resolved: bool | None    # null: unknown in the source
+    reward: float | None     # null: unknown in the source
+    exit_status: str         # "": unknown in the source
     n_turns: int
     n_chars: int             # of messages and calls
     n_patch_chars: int       # of the agent's own patch
@@ -181,21 +181,21 @@ class Commit:
     repo: str
     language: str
     base_commit: str
-    issue: str               # what the agent was told (problem_statement); may be empty
-    description: str         # what the pull request says of itself; may be empty
+    issue: str               # the agent's instruction (problem_statement); may be empty
+    description: str         # the pull request's own text; may be empty
     files: list[str]         # paths that patch and test_patch touch
     patch: str
     test_patch: str
     created_at: str | None = None   # ISO 8601, UTC
     licence: str | None = None      # of the repository, SPDX if the source has it
-    new_names: list[str] | None = None   # that tests use and no file had before; null: no clone
+    new_names: list[str] | None = None   # names that tests use and no file had; null: no clone
 
 
 @dataclass(frozen=True)
 class Answer:
     """Hold the two answers to one prompt: answer/<source>_<order>.json.
 
-    A side that is not made yet is null, here and on disk; on disk an empty one means the same.
+    A missing side is null, here and on disk; an empty one on disk means the same.
     """
 
     directory = "answer"
@@ -206,8 +206,8 @@ class Answer:
     king: Side | None = None
     challenger: Side | None = None
     tools: Tools | None = None
-    several: bool | None = None   # as the prompt has it
-    choice: Choice | None = None   # of the way `chosen`
+    several: bool | None = None   # as in the prompt
+    choice: Choice | None = None   # with `how = "chosen"`
 
     def __post_init__(self):
         for side in ("king", "challenger"):
@@ -226,17 +226,17 @@ class Score:
     instance_id: str
     answer_file: str         # <answer stem>.json
     mode: str                # "king" or "reference": the challenger's opponent
-    parse_ok: bool           # some judge's verdict could be read, so there is a score
+    parse_ok: bool           # at least one verdict could be read, so there is a score
     score: Points | None     # null: no verdict could be read
-    metrics: dict[str, Points | None]   # empty where `score` is null
+    metrics: dict[str, Points | None]   # empty if `score` is null
     reason: str              # the judges' reasons, a line each
     judges: list[JudgeVerdict]   # an entry for each judge and order
-    leaks: list[LeakVerdict] | None = None   # from each leak judge, on kings too; null: none asked
+    leaks: list[LeakVerdict] | None = None   # each leak judge's, on kings too; null: none asked
 
 
 @lru_cache
 def variant(cls, how: str):
-    """Return the record class of a challenger that was made in another way.
+    """Return the record class for challengers made with another `how`.
 
     The directory is variants/<how>/ for Answer, and score_<how>/ for Score.
     """
@@ -245,8 +245,8 @@ def variant(cls, how: str):
 
 
 class CallRun(TypedDict):
-    """Hold what a call of a candidate did when it was run: an entry of CandidateRun.calls. A call
-    that hands in is not run, and has the exit code 0."""
+    """Hold the result of running one call of a candidate: an entry of CandidateRun.calls. A call
+    that submits is not run; its exit code is 0."""
 
     command: str
     exit_code: int
@@ -256,49 +256,47 @@ class CallRun(TypedDict):
 
 
 class CandidateRun(TypedDict):
-    """Hold what a candidate of a turn did when it was run: an entry of Executed.runs.
+    """Hold the result of running one candidate turn: an entry of Executed.runs.
 
-    Of a turn with several calls, the exit code is that of the last one that ran.
+    For a turn with several calls, the exit code is the one of the last call that ran.
     """
 
-    sides: list[str]         # king, challenger, reference, sample 1, …: all that gave this turn
+    sides: list[str]         # every side that gave this turn: king, challenger, sample 1, …
     turns: list[str]         # their digests
     command: str
     exit_code: int
     timed_out: bool
     seconds: Seconds
     output: AnyText          # as the agent would have seen it
-    calls: list[CallRun]     # of a turn with several, in their order; absent: it has one
-    changes: dict[str, str]  # {path: diff} of the source's files; "" for what is not shown
-    tests: dict[str, str]    # {hidden test: status} after it; {} if none is run, or can be
+    calls: list[CallRun]     # the calls of a turn with several, in order; absent: one call
+    changes: dict[str, str]  # {path: diff} of the source's files; "": the diff is not shown
+    tests: dict[str, str]    # {hidden test: status} after it; {} if none was or could be run
 
 
 @dataclass(frozen=True)
 class Executed:
-    """Hold what a turn's candidates do in the state before it: executed/<answer stem>.json.
-
-    Hidden tests are named here. They are not shown to any judge or model.
-    """
+    """Hold the results of a turn's candidates, run in the state before the turn:
+    executed/<answer stem>.json. It names hidden tests, which no judge or model is shown."""
 
     directory = "executed"
     instance_id: str
     repo_name: ItemName      # the environment's
     image_name: str
-    start: str               # the state in which the replay began, one of turns/replay.py's
-    how: str                 # commit | replayed: in pods, the history for each candidate again
+    start: str               # state in which the replay began, one of turns/replay.py's
+    how: str                 # commit | replayed (in pods: the history again for each candidate)
     replay: str              # equal | tree unchanged | unequal at turn n
-    unequal: list[Object]    # {turn, recorded, got, tree_changed} of observations, cut
-    n_commands: int          # of the history
+    unequal: list[Object]    # {turn, recorded, got, tree_changed} of observations, shortened
+    n_commands: int          # in the history
     n_equal: int             # observations that are exactly equal
-    n_masked: int            # equal but for what differs between two runs
-    before: dict[str, str]   # {hidden test: status} at the state; {} if no candidate edits
+    n_masked: int            # observations equal except for parts that differ between two runs
+    before: dict[str, str]   # {hidden test: status} before the turn; {} if no candidate edits
     runs: list[CandidateRun]
     seconds: Seconds
 
 
 @dataclass(frozen=True)
 class TurnStates:
-    """Hold which tests of the pull request pass before each turn of a trajectory:
+    """Hold the results of the pull request's tests before each turn of a trajectory:
     executed/_states/<instance_id>.<digest of its messages>.json.
     """
 
@@ -346,9 +344,9 @@ class Sample:
     challenger: Side | None
     score: Points            # the challenger's
     metrics: dict[str, Points | None]
-    reasons: list[Reason]    # {judge, order, reason}, one for each verdict that gives one
+    reasons: list[Reason]    # {judge, order, reason} of each verdict that has a reason
     injections: list[Finding]   # passages that address a judge; they keep a turn out of final/
-    leaks: list[Finding] | None = None   # what the challenger cannot know; null: no PR record
+    leaks: list[Finding] | None = None   # facts the challenger cannot know; null: no PR record
     tools: Tools | None = None
     several: bool | None = None
     choice: Choice | None = None
@@ -430,13 +428,13 @@ class Duel:
     margin: float | None         # in points, like the scores; null: too little could be read
     lcb: float | None            # lower confidence bound of the margin
     turns: int
-    win_margin: float            # the least margin to be accepted
-    gate_alpha: float            # the quantile for the bound
+    win_margin: float            # minimum margin for acceptance
+    gate_alpha: float            # quantile for the bound
     resamples: int
     interval: list[float] | None = ABSENT   # 95 % interval of the margin, in points
     metrics: dict[str, Points | None] = ABSENT
     panel: PanelStatistics = ABSENT
-    verdicts: str = ABSENT                   # digest of the verdicts that it was decided on
+    verdicts: str = ABSENT                   # digest of the verdicts behind the decision
     turns_parsed: int = ABSENT               # every judge of the panel has a verdict
     turns_judged: int = ABSENT               # at least one judge has a verdict
     turns_left: int = ABSENT                 # not judged yet
@@ -463,7 +461,7 @@ class Duel:
     def read(cls, path: Path, mode: str, todo: str, complete: bool = True) -> Duel:
         """Return the outcome in a file. Raise FileNotFoundError, or BrokenRecord for a fault.
 
-        With `complete` every field has to be there.
+        With `complete`, every field is required.
         """
         faults = []
         try:
@@ -481,7 +479,7 @@ class Duel:
     @classmethod
     def of(cls, raw: Object, where: str = DUEL, todo: str = "", complete: bool = False) -> Duel:
         """Return the record in a file's content. Raise BrokenRecord with every fault."""
-        # a judge's name or reason may hold anything: it is only shown
+        # a judge's name or reason may be any text: it is only displayed
         data = {**storable(raw), "raw": raw} if isinstance(raw, dict) else raw
         duel = parse(cls, data, where, todo, complete)
         if duel.margin is not None:
@@ -495,39 +493,38 @@ class Duel:
 
 @dataclass(frozen=True)
 class OfRepository:
-    """Hold the first fields of records about a repository. Ledgers list such records under its
-    name."""
+    """Hold the common fields of records about a repository. Ledgers list them by `repo_name`."""
 
-    repo: str                # as the input has it
-    repo_name: ItemName      # of most, the name of the file
-    base_commit: str         # "" if it is not known
+    repo: str                # as in the input
+    repo_name: ItemName      # usually the file's name
+    base_commit: str         # "": unknown
 
     @property
     def instance_id(self) -> str:
-        """Return the name under which ledgers list it."""
+        """Return the item's name in ledgers."""
         return self.repo_name
 
 
 @dataclass(frozen=True)
 class Environment(OfRepository):
-    """Hold how a repository is installed and tested: env/<repo_name>.json."""
+    """Hold a repository's install and test scripts, and their results: env/<repo_name>.json."""
 
     directory = "env"
     row: Object              # the input's row and the source's licence
-    base_image: str          # what the install script starts from
-    image_name: str          # what is installed in it; "": no image was made
+    base_image: str          # image that the install script starts from
+    image_name: str          # image with the repository installed; "": none was made
     status: str              # success | max_iteration | tool_stop | error; later stages: success
-    install_script: str      # bash, in the source's folder, with the network
-    test_script: str         # bash, in the source's folder, without it
-    summary: str             # what was found out, for people
-    planner: str             # recipe | agent: whose scripts these are
-    messages: list[Object]   # the agent's trajectory, where there was one
-    error: str               # which check failed, and why; "" on success
+    install_script: str      # bash, in the source's folder, with network access
+    test_script: str         # bash, in the source's folder, without network access
+    summary: str             # findings, for the user
+    planner: str             # recipe | agent: which one wrote the scripts
+    messages: list[Object]   # the agent's trajectory; empty without an agent
+    error: str               # the failed check and its reason; "" on success
     test_case_result: list[CaseResult]
-    flaky: list[str]         # names of tests that differed between runs
+    flaky: list[str]         # names of tests whose status differed between runs
     verified: Object         # runs, shares passed and collected, healthy, image: from verification
     usage: Object            # calls, tokens and cost of the agent
-    seconds: Seconds         # of all of it
+    seconds: Seconds         # in all
 
 
 class CaseResult(TypedDict):
@@ -538,7 +535,7 @@ class CaseResult(TypedDict):
 
 
 class Measurement(TypedDict):
-    """Hold how a Coverage was measured; it may have further keys."""
+    """Describe the measurement of a Coverage; it may have further keys."""
 
     runs: int
     seconds: list[Seconds]   # of the suite in each run
@@ -546,13 +543,13 @@ class Measurement(TypedDict):
 
 
 class CoveredTest(TypedDict):
-    """Hold what a test ran, in a Coverage."""
+    """Hold the lines and functions that a test ran, in a Coverage."""
 
     name: str
-    status: list[str]        # one a run
+    status: list[str]        # one for each run
     flaky: bool
     lines: dict[str, int]    # {index into files: index of a line set}
-    functions: int | None    # index of a function set; null: nothing saw what it ran
+    functions: int | None    # index of a function set; null: not recorded
     starts: list[str]        # events after which nothing is recorded
 
 
@@ -566,30 +563,30 @@ class Otherwise(TypedDict):
 
 @dataclass(frozen=True)
 class Coverage(OfRepository):
-    """Hold what each test of a repository ran: coverage/<repo_name>.json.
+    """Hold the coverage of each test of a repository: coverage/<repo_name>.json.
 
     A list of ranges [first, last, first, last, …] is a set of lines, from 1. Equal sets are stored
-    once and referred to by index.
+    once and referenced by index.
     """
 
     directory = "coverage"
-    contexts: str            # pytest: it is known which test ran what | none: unknown, see `reason`
+    contexts: str            # pytest: coverage is known by test | none: unknown, see `reason`
     reason: str              # why there are no contexts; "" if there are
-    measured: Measurement    # and digests of what was run
+    measured: Measurement    # also has digests of the image and scripts that ran
     files: list[str]         # paths of the sources that tests executed
     functions: list[str]     # ids of the functions that tests executed: path::Qual.name
     line_sets: list[Ranges]
     function_sets: list[list[int]]   # indexes into `functions`
     tests: list[CoveredTest]
     test_seconds: list[Seconds]          # of each test, in its last run
-    import_lines: dict[str, Ranges]   # {path: ranges} that ran outside of any test
-    runnable: dict[str, Ranges]       # {path: ranges: the first lines of its statements}
+    import_lines: dict[str, Ranges]   # {path: ranges} of lines that ran outside of any test
+    runnable: dict[str, Ranges]       # {path: ranges} of the first lines of statements
     otherwise: list[Otherwise]
     seconds: Seconds         # of all runs
 
     @staticmethod
     def faults_between(data: dict) -> list[str]:
-        """Return the contradictions between fields of a record that are each valid."""
+        """Return the contradictions between valid fields of a record."""
         tests, n_runs = data["tests"], data["measured"]["runs"]
         used = {"files": {i for test in tests for i in test["lines"]},
                 "line_sets": {str(k) for test in tests for k in test["lines"].values()},
@@ -612,30 +609,30 @@ class Analysis(OfRepository):
     source: str              # runtime: scores come from coverage/ | static: from the call graph
     reason: str              # why it is static; "" if it is not
     languages: dict[str, Object]   # {name: {files, lines, entities, edges: whether there are any}}
-    files: list[Object]      # {path, language, lines, is_test, covered: share of the lines that
-                             # could run, or null}
-    faults: dict[str, str]   # {path: why it was not, or not wholly, analysed}
-    entities: list[Object]   # codedata/code/entities.py says of what
+    files: list[Object]      # {path, language, lines, is_test, covered: share of the executable
+                             # lines, or null}
+    faults: dict[str, str]   # {path: why its analysis failed or is partial}
+    entities: list[Object]   # definitions: see codedata/code/entities.py
     edges: list[Object]      # {caller, callee, kind, certainty: resolved | guessed, n_tests:
                              # counted tests that ran both ends, or null}; path::<module> calls, too
-    hotspots: list[Object]   # {id, score}, from the highest score to the lowest; of no test file
+    hotspots: list[Object]   # {id, score}, highest score first; without test files
     tests: list[Object]      # {name, status, flaky, entity: id of its function or "", n_functions}
-    measured: Object         # number of tests, of counted ones (passed, not flaky), of runs
+    measured: Object         # numbers of tests, of counted tests (passed, not flaky), of runs
 
 
 @dataclass(frozen=True)
 class BugConfig(OfRepository):
-    """Say where and how `bug_inject.py scale` puts bugs into a repository, and how it judges them:
+    """Configure how `bug_inject.py scale` injects and judges bugs in a repository:
     bug/_config/<repo_name>.json."""
 
     directory = "bug/_config"
     named_by_id = True
-    environment: str         # digest of what bugs are judged by: image, test script, results
-    roots: list[str]         # files and folders that bugs are put into; ["."]: all
-    exclude: list[str]       # patterns of paths, as of fnmatch, that are left as they are
+    environment: str         # digest of the image, test script and results that judge bugs
+    roots: list[str]         # files and folders to inject bugs into; ["."]: all
+    exclude: list[str]       # fnmatch patterns of paths to leave unchanged
     selection: str           # plugin: tests by coverage/, in a warm process | none: the whole suite
-    timeout_s: Seconds       # of a run of the whole suite
-    max_candidates: int      # by procedure
+    timeout_s: Seconds       # for a run of the whole suite
+    max_candidates: int      # made by procedures
     seed: int
 
     @staticmethod
@@ -652,11 +649,11 @@ class BugConfig(OfRepository):
 
 
 class ProposedChange(TypedDict):
-    """Hold a change that may be a bug, in a Candidates; it may have further keys."""
+    """Hold a candidate for a bug, in a Candidates; it may have further keys."""
 
     diff: str                # git's format, only source files
-    symbol: str              # id of the changed function, as in analysis/; "": not known
-    summary: str             # what was broken, in the words of who broke it; not for publication
+    symbol: str              # id of the changed function, as in analysis/; "": unknown
+    summary: str             # the maker's description of the bug; not for publication
 
 
 @dataclass(frozen=True)
@@ -664,9 +661,9 @@ class Candidates(OfRepository):
     """Hold changes that may be bugs, as one batch: bug/_candidates/<repo_name>.<batch>.json."""
 
     directory = "bug/_candidates"
-    method: str              # who made them: agent
+    method: str              # how they were made: agent
     candidates: list[ProposedChange]
-    trajectory: str          # of the agent, below the root; "" if there is none
+    trajectory: str          # path of the agent's trajectory, from the root; "": none
     usage: Object            # calls, tokens and cost of the agent
     seconds: Seconds
 
@@ -676,9 +673,9 @@ class BugVerdict(TypedDict):
 
     diff: str                # digest of the candidate's diff
     instance_id: str         # of the task that it may become
-    good: bool               # whether it may be a bug
-    reason: str              # why it is not a bug; "" if it may be one
-    evidence: Object         # what the runs showed
+    good: bool               # whether it may become a bug
+    reason: str              # why it may not; "" if it may
+    evidence: Object         # results of the runs
 
 
 @dataclass(frozen=True)
@@ -686,7 +683,7 @@ class Verdicts(OfRepository):
     """Hold the results of screening candidates of scale: bug/_verdicts/<name>.json."""
 
     directory = "bug/_verdicts"
-    verdicts: list[BugVerdict]   # one a candidate, in their order
+    verdicts: list[BugVerdict]   # one for each candidate, in their order
     seconds: Seconds
 
 
@@ -698,36 +695,36 @@ class BugReport:
     named_by_id = True
     instance_id: str         # <repo_name>.<batch>.<8 hex digits of the normalised diff>
     repo: str
-    problem_statement: str   # as a user would write it: the task's instruction is made of it
-    reproduction: Object | None = None   # how it was made: its script and its two outputs
+    problem_statement: str   # as a user would write it; becomes the task's instruction
+    reproduction: Object | None = None   # the script that shows the bug, and its two outputs
 
 
 @dataclass(frozen=True)
 class SourceCopy(OfRepository):
-    """Describe a copy of a repository's source: nl2repo/_sources/<repo_name>.json, beside the
+    """Describe a copy of a repository's source: nl2repo/_sources/<repo_name>.json, next to the
     folder of that name."""
 
     directory = "nl2repo/_sources"
-    files: dict[str, str]    # {path: digest of its text} of the sources that can be read
-    faults: dict[str, str]   # {path: why it is not read, or only in part}
-    others: list[str]        # files in it that are not sources
+    files: dict[str, str]    # {path: digest of its text} of readable sources
+    faults: dict[str, str]   # {path: why it could not be read, wholly or in part}
+    others: list[str]        # other files in the copy
     seconds: Seconds
 
 
 class RecordedFact(TypedDict):
     """Hold a script that calls the project, and its outcome: an entry of `facts`."""
 
-    functions: list[str]     # ids of the functions that it calls itself
-    ran: dict[str, int]      # {id of a function that runs: number of its lines that ran}
-    code: list[str]          # statements, the last one an expression
+    functions: list[str]     # ids of the functions that it calls directly
+    ran: dict[str, int]      # {id of a function that ran: number of its lines that ran}
+    code: list[str]          # statements, ending in an expression
     told: str                # the value, or the exception with its message
     kind: str                # value | raises
-    held_out: bool           # no document shows it
+    held_out: bool           # not shown in any document
 
 
 @dataclass(frozen=True)
 class RepoFacts(OfRepository):
-    """Hold the facts of a repository, calls that its tests make and that anybody can run:
+    """Hold the facts of a repository, its tests' calls as standalone scripts:
     nl2repo/_facts/<repo_name>.json."""
 
     directory = "nl2repo/_facts"
@@ -741,43 +738,43 @@ class RepoMeta(OfRepository):
     """Describe a repository: nl2repo/_meta/<repo_name>.json."""
 
     directory = "nl2repo/_meta"
-    licence: str | None      # SPDX; null where none is recognised
-    summary: str             # of its project file; "" if there is none
-    dependencies: list[str]  # as its project files declare them
+    licence: str | None      # SPDX; null if none is recognised
+    summary: str             # from its project file; "": none
+    dependencies: list[str]  # as declared in its project files
     files: list[Object]      # {path, language, lines, is_test}
     lines: int               # of sources that are not tests
     entities: dict[str, int] # {kind: number outside of test files}
-    stable_tests: list[str]  # that passed in every run
+    stable_tests: list[str]  # passed in every run
     flaky_tests: list[str]
 
 
 class StripCandidate(TypedDict):
-    """Name functions whose bodies are stripped together, in a Communities."""
+    """List functions whose bodies are stripped together, in a Communities."""
 
     kind: str                # function | community | module | package | empty
     functions: list[str]     # ids, as in analysis/
 
 
 class ScreenedStrip(TypedDict):
-    """Hold the result of screening a candidate, in a Communities. Newer ones have `n_survivors`:
-    the number of wrong variants of the function that no test notices."""
+    """Hold the result of screening a candidate, in a Communities. Newer records have `n_survivors`:
+    the number of wrong variants of the function that pass all tests."""
 
     id: str                  # <repo_name>.<kind>.<8 hex digits of the normalised diff>; "": no diff
     kind: str
     functions: list[str]
     sources: list[str]       # digest of each function's source
-    diff: str                # strips the bodies; "" if they cannot be
-    verdict: str             # good, or in a word why it is not a candidate
-    reason: str              # the same in words; "" if it is good
+    diff: str                # strips the bodies; "" if that is impossible
+    verdict: str             # good, or a code for the reason against it
+    reason: str              # the reason in words; "" if it is good
     n_covering: int          # counted tests that run one of the functions
     n_failing: int           # tests
-    how: str                 # swap | import | suite | full: in a fresh container
+    how: str                 # swap | import | suite | full (in a fresh container)
     seconds: Seconds
 
 
 @dataclass(frozen=True)
 class Communities(OfRepository):
-    """Say which functions of a repository can be stripped, and which belong together:
+    """Hold which functions of a repository can be stripped, and which of them belong together:
     nl2repo/_communities/<repo_name>.json."""
 
     directory = "nl2repo/_communities"
@@ -785,14 +782,13 @@ class Communities(OfRepository):
     left_out: dict[str, list[str]]   # {rule: ids of functions that cannot}
     communities: list[list[str]]     # eligible functions that belong together
     candidates: list[StripCandidate]
-    screened: list[ScreenedStrip] | None = None   # one a candidate, in their order
-    ungraded: list[str] | None = None   # tests that a stripped body makes skip, as xfail does
+    screened: list[ScreenedStrip] | None = None   # one for each candidate, in their order
+    ungraded: list[str] | None = None   # tests skipped because of a stripped body, as by xfail
 
 
 @dataclass(frozen=True)
 class StripPatch(OfRepository):
-    """Hold functions whose bodies are stripped, a candidate for a task: nl2repo/_patches/<id>.json.
-    """
+    """Hold a candidate for a task, functions with stripped bodies: nl2repo/_patches/<id>.json."""
 
     directory = "nl2repo/_patches"
     id: ItemName             # <repo_name>.<kind>.<8 hex digits of the normalised diff>
@@ -805,33 +801,34 @@ class StripPatch(OfRepository):
 
 @dataclass(frozen=True)
 class Document(OfRepository):
-    """Document a function or a whole project: nl2repo/_docs/<repo_name>.<8 hex of the id>.json, or
-    <repo_name>.project.json."""
+    """Document a function or a whole project: nl2repo/_docs/<repo_name>.<8 hex digits of the
+    id>.json, or <repo_name>.project.json."""
 
     directory = "nl2repo/_docs"
     kind: str                # function | project
-    subject: str             # id of the function; "" of a project
-    source: str              # digest of what it documents
+    subject: str             # id of the function; "" for a project
+    source: str              # digest of the documented source
     writer: str              # template | llm
-    content: Object          # its fields, from which the text is printed
+    content: Object          # its fields; the text is made from them
     text: str                # Markdown
-    checks: Object           # what the checks measured
-    trajectory: str          # of the agent, below the root; "" if there is none
+    checks: Object           # figures measured by the checks
+    trajectory: str          # path of the agent's trajectory, from the root; "": none
     usage: Object            # calls, tokens and cost of the agent
     seconds: Seconds
 
 
 @dataclass(frozen=True)
 class RepoDocument(OfRepository):
-    """Hold the document of a repository: nl2repo/<repo_name>.json, printed beside it as .md."""
+    """Hold the document of a repository: nl2repo/<repo_name>.json, also written as .md next to it.
+    """
 
     directory = "nl2repo"
     licence: str | None
-    sections: list[Object]   # {name: its Document, subject, title, text}: the project's first
-    index: dict[str, Object] # {id of a task: {kind, functions, names: public ones that its
-                             # tests touch, api: the text of these and others that it shows,
-                             # missing: the ones that no document has}}
-    checks: Object           # shares of documented functions and names; overlap, at most
+    sections: list[Object]   # {name of its Document, subject, title, text}: the project's first
+    index: dict[str, Object] # {id of a task: {kind, functions, names: public names that its
+                             # tests use, api: the text that documents these and others,
+                             # missing: names without a document}}
+    checks: Object           # shares of documented functions and names; maximum overlap
 
 
 @dataclass(frozen=True)
@@ -839,7 +836,7 @@ class Task:
     """Hold a task, the content of its folder task/<instance_id>/, which Harbor accepts unchanged.
 
     docs/tasks.md describes the folder. All makers of tasks write it; audits, attempts and exports
-    read it. A folder that somebody else made is a task, too.
+    read it. A folder from elsewhere is a task, too.
     """
 
     directory = "task"
@@ -847,13 +844,13 @@ class Task:
                         "environment": "environment/", "solution": "solution/", "tests": "tests/",
                         "proof": "proof.json"}
     instance_id: str         # the folder's name
-    kind: str                # who makes it: one of KINDS, as `config` says; "": somebody else
+    kind: str                # one of KINDS, from `config`; "": not made by codedata
     config: Object           # Harbor's keys; our own data are in [metadata.codedata]
     environment: Files       # its Dockerfile, with its context
     solution: Files
-    tests: Files             # what lies in /tests of its verifier
+    tests: Files             # the content of its verifier's /tests
     instruction: str | None = None   # for the agent; null: not written yet
-    proof: Object | None = None      # what the runs showed, and a digest of what was proven
+    proof: Object | None = None      # results of the runs, and a digest of the proven parts
 
     @classmethod
     def completed(cls, data: dict) -> dict:
@@ -875,15 +872,14 @@ class Task:
 
 
 class Proof(TypedDict, total=False):
-    """Hold what runs showed about a task: its proof.json. Kinds of tasks add fields of their own.
-    """
+    """Hold the results of the runs that prove a task: its proof.json. Kinds of tasks add fields."""
 
     proof: int               # version; missing: 1
     runs: list[Object]       # {of, seconds}, with {reward}, or {broken, passed, cases, exit_code}
-    digest: str              # of the parts of the task that they prove, and
-    parts: dict[str, str]    # of each such part
-    log: str                 # the end of what a run without the solution printed
-    image_id: str            # the engine's
+    digest: str              # of the parts of the task that the runs prove
+    parts: dict[str, str]    # {part: its digest}
+    log: str                 # the end of the output of a run without the solution
+    image_id: str            # the engine's id
     seconds: Seconds         # of all runs
 
 
@@ -895,14 +891,14 @@ def about_in(config) -> Object:
 
 
 def kind_of(config) -> str:
-    """Return the kind of task that a task.toml names, "" if it is not one of ours."""
+    """Return the kind of task that a task.toml names; "" if it is not one of KINDS."""
     kind = about_in(config).get("kind")
     return kind if kind in KINDS else ""
 
 
 @dataclass(frozen=True)
 class RivalledTask(Task):
-    """Hold a task with the scripts that were written to try its verifier: rivals/ in its folder."""
+    """Hold a task with the scripts that test its verifier: rivals/ in its folder."""
 
     places: ClassVar = {**Task.places, "rivals": "rivals/"}
     rivals: Files | None = None   # right-*, wrong-* and cheat-*; null: there are none
@@ -914,17 +910,17 @@ class RivalledTask(Task):
 
 
 class AuditCheck(TypedDict):
-    """Hold what one check of an audit found."""
+    """Hold the result of one check of an audit."""
 
     name: str
-    version: str             # of the check: raised when the check would find something else
+    version: str             # of the check: raised when its results would change
     result: str              # one of AUDIT_RESULTS
     why: str                 # "" if it passed
     evidence: list[str]
     figures: Object          # numbers
-    tries: list[Object]      # what a reviewer should read: {path, line, operator, place, diff, …}
+    tries: list[Object]      # variants for a reviewer: {path, line, operator, place, diff, …}
     seconds: Seconds
-    command: str             # makes this check again
+    command: str             # repeats this check
 
 
 @dataclass(frozen=True)
@@ -934,14 +930,14 @@ class TaskAudit:
     directory = "audit"
     instance_id: str
     kind: str                # of the task
-    content: str             # digest of what was audited
+    content: str             # digest of the audited task
     rivals: str              # digest of the scripts in rivals/; "" without
     checks: list[AuditCheck]
     seconds: Seconds
 
 
 class DatapointCheck(TypedDict):
-    """Hold what one check of a datapoint found."""
+    """Hold the result of one check of a datapoint."""
 
     name: str
     status: str              # passed | failed | not checked
@@ -952,60 +948,59 @@ class DatapointCheck(TypedDict):
 
 @dataclass(frozen=True)
 class DatapointChecks:
-    """Hold the validator's results for a content: dp/_checks/<content>.json."""
+    """Hold the validator's results for a datapoint's content: dp/_checks/<content>.json."""
 
     directory = "dp/_checks"
     instance_id: str
     content: str
-    base_image: str          # the engine's id of what the Dockerfile begins with
-    validator: int           # its version
+    base_image: str          # the engine's id of the Dockerfile's base image
+    validator: int           # version of the validator
     ok: bool
     checks: list[DatapointCheck]
-    review: list[str]        # what a reviewer should look at
+    review: list[str]        # points for a reviewer
     seconds: Seconds
-    engine_s: Seconds        # of these seconds, in calls of the engine
+    engine_s: Seconds        # part of `seconds` spent in calls of the engine
     runs: list[Object] = field(default_factory=list)   # {of, reward, seconds}
     rivals: str = ""         # digest of the scripts in rivals/; "" without
     audit: list[AuditCheck] = field(default_factory=list)   # the audit's checks in full
 
 
-# how an attempt ended: the verifier rewards it, or why it does not
+# outcomes of an attempt: rewarded by the verifier, or why not
 ATTEMPT_STATUSES = SOLVED, WRONG, NO_SUBMISSION, CHEATED, *_ = (
     "solved", "wrong", "no submission", "cheated", "out of steps", "out of time",
     "out of context", "out of money", "refused")
 
 
 class AgentRun(TypedDict):
-    """Hold what an agent did, in ATIF 1.8 of Harbor, which has further keys: its trajectory.json.
-    """
+    """Hold an agent's trajectory, in Harbor's ATIF 1.8, which has further keys: trajectory.json."""
 
     steps: list[Object]
 
 
 class AttemptOutcome(TypedDict):
-    """Hold what came of an attempt: its record.json."""
+    """Hold the outcome of an attempt: its record.json."""
 
     task: ItemName
     kind: str                # of the task
-    content: str             # digest of the task that was tried
+    content: str             # digest of the attempted task
     agent: str               # its name, model and 6 hex digits of its settings
     model: str               # "" for nop and gold
     settings: Object         # of the agent: sampling, limits
     attempt: Integer         # from 1
-    planned: Integer         # attempts at the task that its run was to make
+    planned: Integer         # attempts at the task that its run planned
     status: str              # one of ATTEMPT_STATUSES
-    why: str                 # details of it
+    why: str                 # details of the status
     reward: float
     until: list[Integer]     # [solve] until at that time
-    verifier: str            # the end of what it printed
-    replayed: Integer        # replies of an earlier run of it, which was killed
+    verifier: str            # the end of its output
+    replayed: Integer        # replies reused from an earlier, killed run of it
     usage: Object            # calls, tokens_in, tokens_out, cost_usd
-    seconds: Object          # by model, tools and verifier, and of all
+    seconds: Object          # of model, tools and verifier, and in all
 
 
 @dataclass(frozen=True)
 class Graded:
-    """Hold what came of an attempt, without what was done."""
+    """Hold the outcome of an attempt, without its trajectory and patch."""
 
     directory = "attempt"
     places: ClassVar = {"outcome": "record.json"}
@@ -1014,7 +1009,7 @@ class Graded:
 
     @classmethod
     def completed(cls, data: dict) -> dict:
-        """Return the fields of a folder as they are."""
+        """Return the fields of a folder unchanged."""
         return data
 
 
@@ -1024,11 +1019,11 @@ class Attempt(Graded):
 
     places: ClassVar = {**Graded.places, "trajectory": "trajectory.json", "patch": "patch.diff"}
     trajectory: AgentRun
-    patch: str | None = None   # of the work directory; null: none, or not of text alone
+    patch: str | None = None   # of the work directory; null: none, or it has binary files
 
 
 class QueueTask(TypedDict):
-    """Hold a task of dp/_queue.jsonl, beside its `result`, which is any JSON."""
+    """Hold a task of dp/_queue.jsonl. Its `result`, any JSON, is not listed here."""
 
     id: ItemName             # begins with its type
     type: str
@@ -1038,34 +1033,32 @@ class QueueTask(TypedDict):
     attempts: Integer
     agent: AnyText | None    # of the newest claim, like the next two fields
     claim: str | None        # digest of its token
-    lease_until: UnixTime | None  # null: nobody holds it
+    lease_until: UnixTime | None  # null: no agent holds the task
     created_at: UnixTime
     errors: list[str]
     key: AnyText             # idempotency key: unique unless it is ""
 
 
 class QueueData(TypedDict, total=False):
-    """Hold the keys of a task's data that codedata reads; there may be more."""
+    """Hold the keys of a task's data that codedata reads; it may have others."""
 
     seed: ItemName
     datapoint: ItemName
     content: str
     rates: Object
-    tried: list[ItemName]    # the attempts that led to it
+    tried: list[ItemName]    # attempts that led to it
 
 
 @dataclass(frozen=True)
 class Fact:
-    """Hold a text that a turn shares with a pull request and the conversation has not shown.
-
-    codedata/leak/facts.py finds them.
-    """
+    """Hold a text that a turn shares with a pull request although the conversation has not shown
+    it. codedata/leak/facts.py finds them."""
 
     kind: str                # path | name | test | literal | line | code | anchor
-    text: str                # as it stands in the turn
+    text: str                # verbatim from the turn
     start: int               # in the turn, in characters
     why: str
-    certain: bool            # bars the turn where there is no leak judge
+    certain: bool            # bars the turn if there is no leak judge
 
 
 @dataclass(frozen=True)
@@ -1073,13 +1066,13 @@ class LeakVerdict:
     """Hold the verdict of one leak judge on one turn: in answer*/_leaks/ and in score/."""
 
     judge: str
-    side: str                # challenger | king: a blind turn, by which false alarms are measured
+    side: str                # challenger | king (a blind turn, which measures false alarms)
     of: str                  # digest of history, turn and pull request
     attempt: int             # 2: the first reply could not be read
     leak: bool
-    findings: list[Quote]    # empty where nothing leaks
-    hedged_claims: int       # claims of the thought that are stated as guesses
-    raw: str                 # the reply as it came
+    findings: list[Quote]    # empty if nothing leaks
+    hedged_claims: int       # claims in the thought that are stated as guesses
+    raw: str                 # the unchanged reply
     usage: Object            # tokens_in, tokens_out, cost_usd
     seconds: Seconds
     settings: str            # digest of model, temperature and prompt text
@@ -1097,10 +1090,8 @@ def text_problem(value: str) -> str | None:
 
 
 def storable(value):
-    """Return a JSON value whose texts have no NUL bytes and half characters.
-
-    Neither can be sent or stored.
-    """
+    """Return a JSON value with NUL bytes and lone surrogates replaced in its texts, since they can
+    neither be sent nor stored."""
     if isinstance(value, str):
         return value.replace("\x00", "�").encode("utf-8", "replace").decode()
     if isinstance(value, list):
@@ -1111,17 +1102,15 @@ def storable(value):
 
 
 def safe_name(name: str) -> bool:
-    """Return whether an id may be a file name.
-
-    Such a name has up to 200 of [A-Za-z0-9._-], and does not start with a dot or an underscore.
-    """
+    """Return whether an id may be a file name: up to 200 of [A-Za-z0-9._-], not starting with a dot
+    or an underscore."""
     return bool(SAFE_NAME.fullmatch(name))
 
 
 def parse(cls, data, where: str, todo: str = "", complete: bool = False):
     """Return `data` as a record of `cls`. Raise BrokenRecord with every fault in one sentence.
 
-    With `complete`, fields whose default is ABSENT have to be there, too.
+    With `complete`, fields whose default is ABSENT are required, too.
     """
     keys = _keys(cls, complete)
     faults = [f"it is {_kind(data)}, not an object"]
@@ -1141,8 +1130,8 @@ def _refuse(cls, faults: list[str], where: str, todo: str) -> None:
         raise BrokenRecord(f"is not {title}: {', '.join(faults)}.", where, todo)
 
 
-# the checks; one returns what is wrong with a value, or None. A fault goes on from the name of the
-# value: " is null, not a text", "[0].role is null, not a text"
+# Checks. A check returns the fault of a value, or None. A fault continues the value's name:
+# " is null, not a text", "[0].role is null, not a text"
 
 @lru_cache
 def _keys(cls, complete: bool = False) -> dict:
@@ -1154,7 +1143,7 @@ def _keys(cls, complete: bool = False) -> dict:
 
 
 def _keys_of(kind) -> dict:
-    """Return the same of a TypedDict."""
+    """Return the same as _keys() for a TypedDict."""
     return {name: (" is missing" if kind.__total__ and name not in MAY_LACK else "",
                    check_of(one.__forward_arg__))
             for name, one in kind.__annotations__.items()}
@@ -1173,8 +1162,7 @@ def _named_faults(keys: dict, data: dict) -> list[str]:
 
 @lru_cache
 def check_of(kind: str):
-    """Return the check for a type, given the type's name. A check returns a value's fault, or None.
-    """
+    """Return the check for a type, given the type's name."""
     if kind in _CHECKS:
         return _CHECKS[kind]
     if kind.endswith(" | None"):
@@ -1197,7 +1185,7 @@ def _is_from(low: float, high: float, name: str):
 
 
 def _each(kind: type, check):
-    """Return the check of a list or an object all of whose entries pass `check`."""
+    """Return the check that a value is a list or an object whose entries all pass `check`."""
     def fault_of(value):
         if type(value) is not kind:
             return _is_a(kind)(value)
@@ -1209,7 +1197,7 @@ def _each(kind: type, check):
 
 
 def _has(keys: dict):
-    """Return the check of an object that has these keys, and maybe others."""
+    """Return the check that a value is an object with these keys; others are allowed."""
     def fault_of(value):
         if fault := _is_object(value):
             return fault
@@ -1222,16 +1210,15 @@ def _texts(*names: str, missing: str = " is missing") -> dict:
 
 
 def _entries(*names: str, of_entry=None):
-    """Return the check of a list of objects. Entries with exactly these texts as keys pass; others
-    have to pass `of_entry`, by default that they have these texts.
-    """
+    """Return the check of a list of objects. Entries pass if `names` are exactly their keys and the
+    values are texts; others must pass `of_entry`, by default that they have these texts."""
     check = of_entry or _has(_texts(*names))
 
-    def entry_fault(entry):   # it may have other keys
+    def entry_fault(entry):   # the entry may have other keys
         return check(entry) or _text(json.dumps(entry, ensure_ascii=False))
 
     def fault_of(value):
-        try:   # fast: check all texts at once, and look for a fault one by one
+        try:   # fast path: check all texts at once
             if type(value) is list and {*map(len, value)} <= {len(names)} and not text_problem(
                     "".join([entry[name] for entry in value for name in names])):
                 return None
@@ -1278,7 +1265,7 @@ def _message(value):
 
 
 def _tools(value):
-    """Return the fault of definitions of tools, or None. Only keys that are read are checked."""
+    """Return the fault of a list of tool definitions, or None. Check only keys that are read."""
     if fault := _each(list, _is_object)(value):
         return fault
     for i, tool in enumerate(value):
@@ -1358,6 +1345,6 @@ _CHECKS["QueueLine"] = _has({
     **_texts("event", "detail"), "at": (" is missing", _CHECKS["UnixTime"]),
     "task": (" is missing", check_of("QueueTask")), "data": ("", check_of("QueueData"))})
 
-# folders of a root that hold records: "answer", "variants"
+# a root's folders with records: "answer", "variants"
 DIRECTORIES = sorted({kind.directory.partition("/")[0] for kind in list(globals().values())
                       if isinstance(getattr(kind, "directory", None), str)})

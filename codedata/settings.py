@@ -12,29 +12,29 @@ from codedata.records import HOW, Attempt, Object, Task
 from codedata.texts import did_you_mean
 
 EMBEDDED_MODEL = "smollm2-135m-instruct"
-ATTEMPTS = Attempt.directory   # as [prompt] source: those of the root; as `prs` its tasks
-BY_CODE = {"by_code": True}   # metadata of a field that no table of chain.toml may have
+ATTEMPTS = Attempt.directory   # as [prompt] source: the root's attempts, with its tasks as `prs`
+BY_CODE = {"by_code": True}   # metadata of a field that chain.toml may not set
 MODEL_LIMITS = ("temperature", "max_tokens", "max_prompt_tokens")
-OF_ENDPOINT = ("extra_body", "headers", "token_limit_key")   # what belongs to a role's endpoint
-RETRIED = ("king", "challenger", "agent", "audit")   # roles whose wrong replies are asked for again
-# models that think before they answer, and their max_tokens where nothing else is set
+OF_ENDPOINT = ("extra_body", "headers", "token_limit_key")   # fields that depend on the endpoint
+RETRIED = ("king", "challenger", "agent", "audit")   # roles asked again after a malformed reply
+# models that think before they answer, and their default max_tokens
 THINKING_MODELS = ("Qwen/Qwen3-235B-A22B-Thinking-2507", "moonshotai/Kimi-K2.6-TEE")
 THINKING_MAX_TOKENS = 4096
-LEAK_MAX_TOKENS = 4096   # the least of a leak judge
-# a usual reply as a share of max_tokens: measured, but for models that think (docs/costs.md)
+LEAK_MAX_TOKENS = 4096   # minimum max_tokens of a leak judge
+# average length of a reply as a share of max_tokens: measured except THINKING (docs/costs.md)
 TURN_SHARE, VERDICT_SHARE, LEAK_SHARE, THINKING_SHARE = 0.3, 0.12, 0.005, 0.37
-NOT_SENT = "none"         # in place of any temperature's number: requests have none
-USUAL_TEMPERATURE = 1.0   # of a model that is sent none
+NOT_SENT = "none"         # value of a temperature that requests leave out
+USUAL_TEMPERATURE = 1.0   # a model's own temperature, if requests leave it out
 
 
 def at_least(low: float, default):
-    """Return a field of a section whose number is `low` or more."""
+    """Return a numeric field of a section, `low` or more."""
     return between(low, inf, default)
 
 
 def between(low: float, high: float, default, without: tuple[float, ...] = ()):
-    """Return a field of a section whose number is from `low` to `high`, and none of `without`. Its
-    metadata have what says why a number is refused, or None."""
+    """Return a numeric field of a section, from `low` to `high` but none of `without`. Its
+    metadata's `problem` returns why a number is refused, or None."""
     def problem(value: float) -> str | None:
         if low <= value <= high and value not in without:
             return None
@@ -46,13 +46,13 @@ def between(low: float, high: float, default, without: tuple[float, ...] = ()):
 
 
 def one_of(default: str, *others: str, aliases: dict[str, str] | None = None):
-    """Return a field of a section that has one of a few texts. `aliases` maps further spellings."""
+    """Return a field of a section with a fixed choice of texts; `aliases` maps other spellings."""
     choices = {name: name for name in (default, *others)}
     return field(default=default, metadata={"choices": {**choices, **(aliases or {})}})
 
 
 class ApiKey(str):
-    """Hold a key: a str whose repr() does not show it. `withheld` says why one is empty."""
+    """Hold a key: a str whose repr() hides it. `withheld` says why an empty key was not sent."""
 
     withheld = ""
 
@@ -62,35 +62,34 @@ class ApiKey(str):
 
 @dataclass(frozen=True)
 class LLM:
-    """[llm]: what every role uses unless its own section says otherwise."""
+    """[llm]: the settings of every role, unless its own section overrides them."""
 
     endpoint: str = "chutes"            # a name from [endpoints.NAME], or "embedded"
     base_url: str = ""                  # any OpenAI-compatible endpoint; wins over `endpoint`
     model: str = "moonshotai/Kimi-K2.6-TEE"
-    temperature: float = at_least(0, 1.0)   # "none": none is sent
-    max_tokens: int = at_least(1, 1024)   # of an answer; left so, models that think get more
-    max_prompt_tokens: int = at_least(0, 0)    # of a request; 0: no limit but the model's own
+    temperature: float = at_least(0, 1.0)   # "none": requests leave it out
+    max_tokens: int = at_least(1, 1024)   # of an answer; at this default, thinking models get more
+    max_prompt_tokens: int = at_least(0, 0)    # of a request; 0: only the model's own limit
     workers: int = at_least(1, 32)      # items in flight (with containers: cores / cpu_request)
     retry_max: int = at_least(0, 3)     # on connection errors, 5xx, time-outs, unreadable bodies
     retry_wait_s: float = at_least(0, 1.5)     # before the first retry; doubles, with jitter
     call_timeout_s: float = at_least(0.001, 300.0)   # of one attempt, from start to last byte
     max_429_wait_s: float = at_least(0, 60.0)        # the longest single wait on HTTP 429
-    max_429_total_s: float = at_least(0, 1800.0)     # of nothing but 429: the run stops
-    format_retries: int = at_least(0, 2)       # further tries of a reply that is of a wrong form
+    max_429_total_s: float = at_least(0, 1800.0)     # after so long of only 429, the run stops
+    format_retries: int = at_least(0, 2)       # further tries after a malformed reply
     max_reply_bytes: int = at_least(1, 20_000_000)   # of an answer, decompressed; else it fails
-    proxy: str = ""                     # for calls and downloads; no proxy of the environment
+    proxy: str = ""                     # for calls and downloads; the environment's is not used
     ca_bundle: str = ""                 # PEM file of extra certificate authorities
 
 
 @dataclass(frozen=True)
 class RoleSettings:
-    """The model that is asked, and how. A field that is None is taken from the endpoint's table or
-    [llm]; of [dp_…]: from [agent], if it has no endpoint of its own.
-    """
+    """Set a role's model and endpoint. None takes the value of the endpoint's table or [llm], or
+    for [dp_…] without an endpoint of its own the value of [agent]."""
 
     endpoint: str | None = None
     model: str | None = None
-    # both are added to the endpoint's
+    # extra_body and headers are added to the endpoint's
     extra_body: Object | None = None
     headers: dict[str, str] | None = None
     token_limit_key: str | None = None
@@ -98,7 +97,7 @@ class RoleSettings:
 
 @dataclass(frozen=True)
 class LimitedRole(RoleSettings):
-    """Hold the limits of a role, too."""
+    """Set a role's limits, too."""
 
     temperature: float | None = at_least(0, None)
     max_tokens: int | None = at_least(1, None)
@@ -107,7 +106,7 @@ class LimitedRole(RoleSettings):
 
 @dataclass(frozen=True)
 class KingSettings(LimitedRole):
-    """[king]: the model that answers from the history alone."""
+    """[king]: the model that answers from the history only."""
 
     samples: int = at_least(1, 1)   # blind answers; at least 3 for `chosen`
 
@@ -116,13 +115,13 @@ class KingSettings(LimitedRole):
 class ChallengerSettings(LimitedRole):
     """[challenger]: the model that answers knowing the pull request."""
 
-    leak_retries: int = at_least(-1, 2)   # further tries if it shows the PR; -1: no check
+    leak_retries: int = at_least(-1, 2)   # further tries if an answer reveals the PR; -1: no check
     how: str = one_of(*HOW)               # how the PR is used (docs/duel.md)
 
 
 @dataclass(frozen=True)
 class AgentSettings(LimitedRole):
-    """[agent]: the model of agents, and the limits of one agent."""
+    """[agent]: the agents' model, and the limits of one agent."""
 
     max_tokens: int | None = at_least(1, 16384)   # of a reply
     max_seconds: float = at_least(0, 0.0)        # of one agent with its commands; 0: no limit
@@ -131,84 +130,84 @@ class AgentSettings(LimitedRole):
 
 @dataclass(frozen=True)
 class AuditSettings(RoleSettings):
-    """[audit]: the model that audit.py asks to read survivors and to write cheats. Without `model`
-    none is asked."""
+    """[audit]: the model that reads survivors and writes cheats for audit.py. Without `model`, none
+    is asked."""
 
     max_tokens: int | None = at_least(1, 2048)   # of a reply
 
 
 @dataclass(frozen=True)
 class SandboxSettings:
-    """[sandbox]: where the commands of agents and tests run."""
+    """[sandbox]: the sandboxes in which agents' commands and tests run."""
 
     sandbox: str = one_of("docker", "kubernetes", "local")   # local isolates nothing
-    base_image: str = "codedata-base:bookworm"   # where a row names none
+    base_image: str = "codedata-base:bookworm"   # for rows that name none
     cpu_request: float = at_least(0.1, 2.0)      # cores
     memory_request: str = "5Gi"
     pids_limit: int = at_least(16, 1024)         # processes and threads
-    disk_limit: str = "10GB"                     # of what one sandbox writes
+    disk_limit: str = "10GB"                     # that one sandbox may write
     disk_floor: str = "10GB"                     # free on the engine's disk, or new work waits
-    run_timeout: int = at_least(1, 1800)         # seconds of a script, or of an agent's command
+    run_timeout: int = at_least(1, 1800)         # seconds for a script or an agent's command
     namespace: str = "data-synthesis"            # of Kubernetes
     pod_prefix: str = "code-data-env-agent"
-    kubeconfig: str = ""                         # file; "": as kubectl finds it
-    network_policy: bool = False                 # of each pod; the cluster has to enforce them
-    registry: str = ""                           # HOST[:PORT][/PATH], where kept images are pushed
+    kubeconfig: str = ""                         # file; "": the one that kubectl uses
+    network_policy: bool = False                 # one for each pod; the cluster must enforce it
+    registry: str = ""                           # HOST[:PORT][/PATH] to push kept images to
 
 
 @dataclass(frozen=True)
 class EnvSettings:
-    """[env]: how env_setup.py finds out how a repository is installed and tested."""
+    """[env]: how env_setup.py finds a repository's install and test scripts."""
 
     planner: str = one_of("auto", "recipe", "agent")   # recipe: no model; auto: agent if no recipe
     max_iterations: int = at_least(1, 100)             # of an agent
-    stage2_max_iterations: int = at_least(1, 60)       # of the second one for JS and TypeScript
-    no_image: bool = False                             # make no image of what was verified
+    stage2_max_iterations: int = at_least(1, 60)       # of the second agent, for JS and TypeScript
+    no_image: bool = False                             # do not keep the image after verification
 
 
 @dataclass(frozen=True)
 class BugSettings:
-    """[bug]: the bugs of bug_inject.py, and what counts as one."""
+    """[bug]: limits for the bugs of bug_inject.py."""
 
     per_repo: int = at_least(1, 2)           # agents for each repository, a candidate each
     max_iterations: int = at_least(1, 60)    # replies of an agent
-    max_submits: int = at_least(1, 5)        # times that an agent may hand in
-    max_lines: int = at_least(1, 150)        # that an agent adds and removes
-    hide_tests: bool = True                  # the image lacks the tests that the bug fails
-    max_broken_share: float = between(0, 1, 0.5)   # of the suite that a bug may break
-    seed: int = at_least(0, 0)               # of what scale draws
-    max_candidates: int = at_least(1, 1000)  # of a repository, by procedure
-    max_instances: int = at_least(1, 200)    # of a repository, that scale writes
+    max_submits: int = at_least(1, 5)        # submissions of an agent
+    max_lines: int = at_least(1, 150)        # lines that an agent adds and removes
+    hide_tests: bool = True                  # remove the failing tests from the image
+    max_broken_share: float = between(0, 1, 0.5)   # share of the suite that a bug may break
+    seed: int = at_least(0, 0)               # for scale's random draws
+    max_candidates: int = at_least(1, 1000)  # in a repository, made by procedures
+    max_instances: int = at_least(1, 200)    # in a repository, written by scale
     max_per_symbol: int = at_least(1, 3)
-    max_per_operator: int = at_least(1, 20)  # of a repository
-    max_per_failing_set: int = at_least(1, 1)     # bugs that the same tests notice
+    max_per_operator: int = at_least(1, 20)  # in a repository
+    max_per_failing_set: int = at_least(1, 1)     # bugs that fail the same tests
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """[run]: the candidates of turns, run at the states of their histories."""
+    """[run]: running the candidates of turns in the states after their histories."""
 
-    environments: str = ""                     # a root whose env/ is used; "": this root's
-    timeout_s: float = at_least(1, 60.0)       # of a command
-    linked_folders: bool = False               # whether folders of a root may be links
+    environments: str = ""                     # root whose env/ is used; "": this root
+    timeout_s: float = at_least(1, 60.0)       # for a command
+    linked_folders: bool = False               # whether a root's folders may be links
 
 
 @dataclass(frozen=True)
 class PrTasksSettings:
-    """[pr_tasks]: which pull requests become tasks, and who writes their instructions."""
+    """[pr_tasks]: which pull requests become tasks, and the writer of their instructions."""
 
-    max_files: int = at_least(0, 10)     # of code that a request changes; 0: no limit
-    max_lines: int = at_least(0, 400)    # of code that a request adds or removes; 0: no limit
-    writer: str = one_of("own", "llm")   # own: the request's words; llm: or the model of [issue]
-    github_url: str = "https://api.github.com"   # of the REST API that `github:` reads
+    max_files: int = at_least(0, 10)     # code files that a request changes; 0: no limit
+    max_lines: int = at_least(0, 400)    # code lines that a request adds or removes; 0: no limit
+    writer: str = one_of("own", "llm")   # own: the request's text; llm: or the model of [issue]
+    github_url: str = "https://api.github.com"   # REST API that `github:` reads
 
 
 @dataclass(frozen=True)
 class IssueSettings(RoleSettings):
     """[issue]: the model that reports bugs as a user would."""
 
-    writer: str = one_of("llm", "template")   # template: calls of failing tests
-    max_tries: int = at_least(1, 4)           # of the reproduction, and of the report
+    writer: str = one_of("llm", "template")   # template: calls from failing tests, no model
+    max_tries: int = at_least(1, 4)           # each for the reproduction and for the report
 
 
 @dataclass(frozen=True)
@@ -216,7 +215,7 @@ class Nl2RepoSettings:
     """[nl2repo]: the documents and stripped patches of nl2repo.py."""
 
     writer: str = one_of("llm", "template")   # template: no model
-    max_candidates: int = at_least(1, 400)    # of a repository, that are screened
+    max_candidates: int = at_least(1, 400)    # screened in a repository
     max_iterations: int = at_least(1, 40)     # replies of an agent
 
 
@@ -224,24 +223,24 @@ class Nl2RepoSettings:
 class DpSettings:
     """[dp]: the tasks that the agents of build_dp.py make."""
 
-    profile: str = one_of("backend", "general")   # what kind of tasks is wanted: profiles.toml
-    base_image: str = ""                # of their dockerfiles; "": that of [sandbox]
+    profile: str = one_of("backend", "general")   # profile of the tasks, in profiles.toml
+    base_image: str = ""                # of their dockerfiles; "": [sandbox] base_image
     drafts: int = at_least(1, 5)        # of a seed
-    max_validations: int = at_least(1, 6)   # that may fail before a draft is given up
-    lease_s: float = between(1, 100_000, 60.0)   # then a killed agent's task is another one's
+    max_validations: int = at_least(1, 6)   # failed validations after which a draft is given up
+    lease_s: float = between(1, 100_000, 60.0)   # then another agent may take a killed one's task
 
 
 @dataclass(frozen=True)
 class SolveSettings(RoleSettings):
-    """[solve]: the model that attempts tasks; as [agent] where it is empty."""
+    """[solve]: the model that attempts tasks; an empty field takes the value of [agent]."""
 
     n: int = at_least(1, 4)             # attempts at each task
     agent: str = one_of("own", "nop", "gold", "command")
-    command: str = ""                   # that the agent `command` runs: bash, in the container
+    command: str = ""                   # bash, run in the container by the agent `command`
     network: bool = False               # let agents use the network
     max_steps: int = at_least(1, 100)   # replies of an attempt
     until: tuple[int, ...] = ()         # [solved, failed]: attempts of a task end with both
-    agent_image: str = "codedata-mini-swe-agent:2.4.6"   # whose /opt/agent `--agent command` mounts
+    agent_image: str = "codedata-mini-swe-agent:2.4.6"   # `--agent command` mounts its /opt/agent
 
     def __post_init__(self):
         if self.until and (len(self.until) != 2 or min(self.until) < 1):
@@ -250,7 +249,7 @@ class SolveSettings(RoleSettings):
 
 @dataclass(frozen=True)
 class PromptSettings:
-    """[prompt]: what prompt.py samples."""
+    """[prompt]: the turns that prompt.py samples."""
 
     source: str = "hf:AlienKevin/SWE-ZERO-12M-trajectories"
     prs: str = "hf:nebius/SWE-rebench-V2-PRs"
@@ -259,17 +258,17 @@ class PromptSettings:
     count: int = at_least(1, 2000)
     seed: int = at_least(0, 0)
     turns: str = one_of("random", "first", "last", "all")
-    calls: str = one_of("as_is", "one")     # of a turn; one: turns of several calls are left out
+    calls: str = one_of("as_is", "one")     # one: leave out turns with several calls
     max_per_instance: int = at_least(0, 1)  # prompts of one PR; 0, or turns = "all": no limit
     max_chars: int = at_least(1, 200_000)   # a longer history + reference is skipped
-    max_shown_share: float = between(0, 1, 0.99)   # of the PR's code that a history may have shown
-    keep_unmatched: bool = False            # keep prompts without a PR record, for king.py alone
-    decontaminate: tuple[str, ...] = ()     # benchmark files: overlapping prompts are left out
+    max_shown_share: float = between(0, 1, 0.99)   # share of the PR's code shown in the history
+    keep_unmatched: bool = False            # keep prompts without a PR record, only for king.py
+    decontaminate: tuple[str, ...] = ()     # benchmark files: leave out overlapping prompts
     rows_url: str = "https://datasets-server.huggingface.co"
     hub_url: str = "https://huggingface.co"
 
     def __post_init__(self):
-        if self.source == ATTEMPTS:   # of the root's tasks; some have no patch
+        if self.source == ATTEMPTS:   # some of the root's tasks have no patch
             object.__setattr__(self, "keep_unmatched", True)
             if self.prs == PromptSettings.prs:
                 object.__setattr__(self, "prs", Task.directory)
@@ -277,18 +276,16 @@ class PromptSettings:
 
 @dataclass(frozen=True)
 class Judge(LimitedRole):
-    """A table in [judge] models: a judge with settings of its own. A field that is None is taken
-    from [judge] or [llm].
-    """
+    """Set up one judge: a table in [judge] models. None takes the value of [judge] or [llm]."""
 
-    name: str | None = None             # in the records; default: the model's
+    name: str | None = None             # its name in records; None: the model's name
 
 
 @dataclass(frozen=True)
 class JudgeSettings:
     """[judge]: the panel of validate.py."""
 
-    models: tuple[str | Judge, ...] = (   # names, or tables with the fields of Judge
+    models: tuple[str | Judge, ...] = (   # names of models, or tables with the fields of Judge
         "deepseek-ai/DeepSeek-V3.2-TEE", "Qwen/Qwen3-235B-A22B-Thinking-2507",
         "moonshotai/Kimi-K2.6-TEE")
     order: str = one_of("both", "king_first")   # both: each judge is asked in both orders
@@ -298,25 +295,25 @@ class JudgeSettings:
 
 @dataclass(frozen=True)
 class LeakSettings:
-    """[leak]: the judges that decide whether a challenger shows the PR. Other settings are
-    [judge]'s."""
+    """[leak]: the judges that decide whether a challenger reveals the PR. Their other settings come
+    from [judge]."""
 
     models: tuple[str | Judge, ...] | None = None   # None: the panel's first; []: no leak judge
-    king_share: float = between(0, 1, 0.1)   # of kings judged too (under 20 turns: all)
+    king_share: float = between(0, 1, 0.1)   # share of kings judged, too (under 20 turns: all)
 
 
 @dataclass(frozen=True)
 class DuelSettings:
-    """[duel]: who is compared, and when the challenger is accepted."""
+    """[duel]: the challenger's opponent, and the conditions for accepting the challenger."""
 
     mode: str = one_of("king", "reference", aliases={"2": "king", "1": "reference"})
     win_margin: float = between(-100, 100, 2.0)   # minimum lead of the challenger, in points of 100
     gate_alpha: float = between(0, 1, 0.05, without=(0, 1))   # quantile of the resampled means: LCB
     bootstrap_resamples: int = between(1, 1_000_000, 10_000)
     min_valid_turn_frac: float = between(0, 1, 0.5, without=(0,))   # turns with all verdicts
-    min_turns: int = at_least(1, 5)                      # with a verdict; less is no evidence
-    min_instances: int = at_least(1, 5)   # of those turns: turns of one instance count as one
-    seed: int = at_least(0, 0)            # of the bootstrap, which draws instances whole
+    min_turns: int = at_least(1, 5)                      # turns with a verdict; fewer prove nothing
+    min_instances: int = at_least(1, 5)   # distinct instances among those turns
+    seed: int = at_least(0, 0)            # for the bootstrap, which draws whole instances
 
 
 @dataclass(frozen=True)
@@ -325,33 +322,33 @@ class ReportSettings:
 
     final_min: float = between(0, 100, 80.0)    # final/ from this score
     defeat_min: float = between(0, 100, 66.0)   # refined/ from this score, defeat/ below
-    note: str = ""                        # what report.md and report.html say first
+    note: str = ""                        # first lines of report.md and report.html
 
 
 @dataclass(frozen=True)
 class ExportSettings:
     """[export]: the training sets of export.py."""
 
-    formats: tuple[str, ...] = ()       # empty: those whose directories have records
-    rejected_too: bool = False          # export a duel without accepted outcome too
-    dpo_min_margin: float = at_least(0, 16.0)   # DPO, KTO: minimum distance from 50 of a score
-    tool_calls: str = one_of("native", "text")   # text: calls become the same as shell commands
+    formats: tuple[str, ...] = ()       # empty: every format whose directories have records
+    rejected_too: bool = False          # also export a duel without an accepted outcome
+    dpo_min_margin: float = at_least(0, 16.0)   # DPO, KTO: minimum distance of a score from 50
+    tool_calls: str = one_of("native", "text")   # text: calls become equivalent shell commands
     max_chars: int = at_least(0, 0)     # a longer history + answer is left out; 0: no limit
     duplicate_similarity: float = between(0, 1, 0.8)   # Jaccard of near-duplicates; 0: no check
     decontaminate: tuple[str, ...] = ()   # benchmark files: overlapping turns are left out
-    solved_reward: float = at_least(0, 1.0)   # from which a trajectory without `resolved` is solved
-    trajectories_per_task: int = at_least(0, 2)   # solved ones, of the fewest turns; 0: no limit
-    trajectories_per_repo: int = at_least(0, 0)   # the same
+    solved_reward: float = at_least(0, 1.0)   # minimum if a trajectory has no `resolved`
+    trajectories_per_task: int = at_least(0, 2)   # solved, with the fewest turns; 0: no limit
+    trajectories_per_repo: int = at_least(0, 0)   # the same for a repository
     licences: tuple[str, ...] = ()      # of repositories ("unknown" is one); empty: all
     min_words: int = at_least(0, 8)     # of a pull request's text; 0: any request becomes a task
     validation: float = between(0, 1, 0.05)   # share of the repositories
     seed: int = at_least(0, 0)          # of the split
     licence: str = "other"              # of the data set, an id of the Hub
     harbor_network: str = one_of("auto", "public", "no-network", "compose")   # docs/exports.md
-    audited_only: bool = False          # leave out tasks without an audit, and those that fail it
-    pass_rate: tuple[float, ...] = ()   # [low, high]: tasks that an agent solves so often
-    pass_rate_agent: str = ""           # as attempt/ names it; empty: any of a model
-    secrets_in_tests: bool = False      # keep tasks whose tests have what looks like a credential
+    audited_only: bool = False          # leave out tasks that have no audit or fail it
+    pass_rate: tuple[float, ...] = ()   # [low, high]: bounds of an agent's pass rate at a task
+    pass_rate_agent: str = ""           # agent's name in attempt/; empty: any agent with a model
+    secrets_in_tests: bool = False      # keep tasks whose tests seem to contain a credential
 
 
 @dataclass(frozen=True)
@@ -364,26 +361,26 @@ class Exclude:
 
 @dataclass(frozen=True)
 class Price:
-    """USD for a million tokens."""
+    """Hold a model's prices, in USD for a million tokens."""
 
     in_: float = at_least(0, MISSING)
     out: float = at_least(0, MISSING)
-    cached: float | None = at_least(0, None)   # of cached prompt tokens; None: as `in`
+    cached: float | None = at_least(0, None)   # for cached prompt tokens; None: as `in`
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """[endpoints.NAME]: where a model is served."""
+    """[endpoints.NAME]: an address that serves models."""
 
     name: str = field(metadata=BY_CODE)
     base_url: str = ""
     base_url_env: str = ""              # environment variable that wins over base_url
     api_key_env: str = ""               # environment variable of the key; empty: no key needed
-    max_concurrency: int = 0            # calls in flight; 0: as many as there are workers
+    max_concurrency: int = 0            # calls in flight; 0: the number of workers
     headers: dict[str, str] = field(default_factory=dict)
-    extra_body: Object = field(default_factory=dict)   # of every request
-    token_limit_key: str = "max_tokens"   # what a request calls that limit
-    temperature: float | None = at_least(0, None)   # None: that of [llm]
+    extra_body: Object = field(default_factory=dict)   # added to every request
+    token_limit_key: str = "max_tokens"   # name of that limit in requests
+    temperature: float | None = at_least(0, None)   # None: [llm] temperature
     api_key: ApiKey = field(default=ApiKey(""), repr=False, metadata=BY_CODE)
 
 
@@ -400,18 +397,18 @@ class ModelSpec:
     format_retries: int = 0
     is_judge: bool = False
     is_leak_judge: bool = False
-    one_call: bool = False  # a turn that it writes has one call, whatever the turns before it have
+    one_call: bool = False  # its turns have one call, even if earlier turns have several
 
     @property
     def usual_share(self) -> float:
-        """Return which share of max_tokens a reply takes on average."""
+        """Return the average length of a reply as a share of max_tokens."""
         if self.model in THINKING_MODELS:
             return THINKING_SHARE
         of_judge = LEAK_SHARE if self.is_leak_judge else VERDICT_SHARE
         return of_judge if self.is_judge else TURN_SHARE
 
     def identity(self) -> dict:
-        """Return what an answer depends on beside its inputs, for the ledger's `settings`."""
+        """Return the settings that an answer depends on, for the ledger's `settings`."""
         limits = {key: getattr(self, key) for key in MODEL_LIMITS}
         extra = {"extra_body": self.endpoint.extra_body} if self.endpoint.extra_body else {}
         extra |= {"calls": "one"} if self.one_call else {}
@@ -439,7 +436,7 @@ class Settings:
     issue: IssueSettings = IssueSettings()
     nl2repo: Nl2RepoSettings = Nl2RepoSettings()
     dp: DpSettings = DpSettings()
-    dp_idea: RoleSettings = RoleSettings()   # of build_dp.py agents
+    dp_idea: RoleSettings = RoleSettings()   # dp_…: the agents of build_dp.py
     dp_builder: RoleSettings = RoleSettings()
     dp_review: RoleSettings = RoleSettings()
     solve: SolveSettings = SolveSettings()
@@ -450,14 +447,14 @@ class Settings:
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
     root: Path = Path(".")
     budget_usd: float | None = None
-    shard: tuple[int, int] | None = None   # (i, n): this run has the n-th part of the budget
+    shard: tuple[int, int] | None = None   # (i, n): this run has 1/n of the budget
     hf_token: ApiKey = field(default=ApiKey(""), repr=False)
     github_token: ApiKey = field(default=ApiKey(""), repr=False)
-    given: frozenset[str] = frozenset()   # what is not left at its default: "llm.workers", …
+    given: frozenset[str] = frozenset()   # settings without their default: "llm.workers", …
 
     def model_spec(self, role: str) -> ModelSpec:
-        """Return the model of "king", "challenger", "agent", "issue", "audit", "solve" or
-        "dp_…": its section over [llm]."""
+        """Return the model of a role ("king", "challenger", "agent", "issue", "audit", "solve" or
+        "dp_…"): its section's values, then those of [llm]."""
         section = getattr(self, role)
         if role == "solve" or role.startswith("dp_"):
             own = {one.name: value for one in fields(RoleSettings)
@@ -475,14 +472,13 @@ class Settings:
         return spec
 
     def judges(self) -> list[ModelSpec]:
-        """Return the panel in the order of [judge] models; the embedded model is one judge."""
+        """Return the panel in the order of [judge] models. Entries with the embedded model are one
+        judge."""
         return self._panel(self.judge.models, "[judge] models")
 
     def leak_judges(self) -> list[ModelSpec]:
-        """Return the leak judges: [leak] models, or the panel's first.
-
-        The embedded model is too small for this.
-        """
+        """Return the leak judges: [leak] models, or the panel's first model, without the embedded
+        model, which is too small for this."""
         models = self.judge.models[:1] if self.leak.models is None else self.leak.models
         return [replace(spec, max_tokens=max(spec.max_tokens, LEAK_MAX_TOKENS),
                         format_retries=1, is_leak_judge=True)
@@ -510,7 +506,7 @@ class Settings:
         return self._spec(judge.name or judge.model, judge, general, is_judge=True)
 
     def _spec(self, role: str, own: RoleSettings, general: dict, **further) -> ModelSpec:
-        """Return a role's model, with its own limits over the general ones."""
+        """Return a role's model; its own limits override the general ones."""
         endpoint = self._endpoint(own.endpoint)
         model = own.model or self.llm.model
         if endpoint.name == "embedded":

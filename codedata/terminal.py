@@ -1,4 +1,4 @@
-"""Format and print lines for a person on the terminal.
+"""Format and print lines for the terminal.
 
 Everything goes to stderr. Control characters never reach the terminal.
 """
@@ -17,12 +17,12 @@ from pathlib import Path
 from codedata.driver import in_driver
 from codedata.texts import printable, terminal_safe
 
-log = logging.getLogger(__name__)   # of what is said, for --log-file
+log = logging.getLogger(__name__)   # receives every printed line, for --log-file
 NAMED = 3   # items of one kind that a line names
 _IN_WHEEL = Path(__file__).with_name("scripts")
 IS_INSTALLED = _IN_WHEEL.is_dir()   # without a clone
-HOME = _IN_WHEEL if IS_INSTALLED else _IN_WHEEL.parents[1]   # of scripts, tools and samples
-# commands in messages, without this Python, the scripts' folder and the root
+HOME = _IN_WHEEL if IS_INSTALLED else _IN_WHEEL.parents[1]   # holds scripts, tools and samples
+# matches commands in messages; _completed() adds this Python, the scripts' folder and the root
 COMMAND = re.compile(r"(?<![\w./-])(?:python (\w+\.py)\b|(tools/[\w-]+)|python(?= -m codedata\b)"
                      r"|(pip install)(?= '\.| --no-deps llm)|(?<=pip install )'\.)(?=([^\n]*))")
 _root: list[str] = []   # as given by --root; empty for the current folder
@@ -32,7 +32,7 @@ _root: list[str] = []   # as given by --root; empty for the current folder
 def say(text: str) -> None:
     """Print a line on stderr, and log it.
 
-    If stderr is a closed pipe, go on silently: the answers are paid for.
+    If stderr is a closed pipe, continue silently: the answers are already paid for.
     """
     text = terminal_safe(runnable(text))
     log.info(text)
@@ -43,12 +43,12 @@ def say(text: str) -> None:
 
 
 def work_in(root: str) -> None:
-    """Make commands in messages name this root."""
+    """Add --root with this root to commands in messages."""
     _root[:] = [root] * (root != ".")
 
 
 def runnable(text: str) -> str:
-    """Return a text in which commands, `python king.py …` and pip's, can be run as they are."""
+    """Return a text whose commands (`python king.py …`, pip's) can be copied and run."""
     return COMMAND.sub(_completed, text)
 
 
@@ -66,7 +66,7 @@ def _completed(match: re.Match) -> str:
 
 
 def python() -> str:
-    """Return the path of this Python, which knows the packages of its environment."""
+    """Return the path of this Python, which has the packages of its environment."""
     return _from_here(sys.executable)
 
 
@@ -94,7 +94,7 @@ def _from_here(path: str) -> str:
 
 
 def write_out() -> None:
-    """Flush stdout; do nothing if its reader has ended, like `head`."""
+    """Flush stdout; ignore a reader that has ended, such as `head`."""
     try:
         print(end="", flush=True)
     except BrokenPipeError:
@@ -157,7 +157,7 @@ def named(names: list[str], at_most: int = NAMED) -> str:
 
 
 def table(columns: list[str], rows: list[list[str]], align: str) -> str:
-    """Return a Markdown table; characters of the cells that Markdown would read are escaped."""
+    """Return a Markdown table; `|` and line breaks in cells are escaped."""
     def line(cells):
         escaped = [cell.replace("|", "\\|").replace("\n", " ") for cell in cells]
         return f"| {' | '.join(escaped)} |"
@@ -167,7 +167,7 @@ def table(columns: list[str], rows: list[list[str]], align: str) -> str:
 
 
 def say_removed(removed: list[str], left: list[str]) -> None:
-    """Print the leftovers of killed runs that were removed, and the lines about the others."""
+    """Print which leftovers of killed runs were removed, and the lines about those that remain."""
     if removed:
         say(f"      removed what killed runs have left: {plural(len(removed), 'thing')} "
             f"({named(removed)})")

@@ -1,5 +1,5 @@
-"""Read texts that lie beside the code (prompts, pages), make other people's texts safe to show,
-find the JSON in models' replies, and define the order and shards of names.
+"""Read the package's text files (prompts, pages), make untrusted texts safe to show, find JSON in
+models' replies, and define the order and shards of names.
 """
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-# C0 except tab and line feed, DEL, C1, marks and overrides of direction, line separators, halves
-# of characters
+# C0 except tab and line feed, DEL, C1, bidirectional marks and overrides, line separators,
+# surrogates
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e"
                      "\u2066-\u2069\ud800-\udfff]")
-# Sequences for colours, links and cursors; moving to the start of a line counts as a return
+# escape sequences for colours, links and cursors
 ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)|[ -/]+[0-~])")
 MARKUP = re.compile(r"[\\`*\[\]]")
 TO_LINE_START = re.compile(r"\x1b\[1?G")
@@ -32,13 +32,13 @@ OVERWRITTEN = re.compile(r"^[^\n]*\r(?![\r\n]|$)", re.MULTILINE)   # such as pro
 THINKING = re.compile(r"(?:\s*(?:<(think(?:ing)?)>.*?(?:</\1>|\Z)|◁think▷.*?(?:◁/think▷|\Z)))*\s*",
                        re.DOTALL | re.IGNORECASE)
 
-MAX_DEPTH = 50          # of a value, and so parts of a key
-MAX_LINE_DOTS = 1_000   # of a line of TOML, also in strings
+MAX_DEPTH = 50          # of nesting in a value, and so the parts of a key
+MAX_LINE_DOTS = 1_000   # in a line of TOML, including strings
 MAX_TOML_CHARS = 200_000
 _DIGITS = re.compile(r"(\d+)")
 _ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 _OPENING = re.compile(r'\{(?=[ \t\r\n]*")')   # the start of a JSON object with at least one key
-MAX_WORK = 20_000_000   # characters that are decoded for a reply, with repetitions: 2 s
+MAX_WORK = 20_000_000   # characters decoded for one reply, counting repetitions: 2 s
 _DECODER = json.JSONDecoder()
 
 
@@ -54,8 +54,8 @@ def toml_of(package: str, name: str) -> dict:
 
 
 def toml_tables(text: str) -> dict:
-    """Return the tables of somebody's TOML. Raise ValueError if it is not TOML, cannot be digested
-    and written again, or has keys with so many parts that reading takes minutes."""
+    """Return the tables of an untrusted TOML text. Raise ValueError if it is not TOML, cannot be
+    digested and written again, or has keys with so many parts that reading takes minutes."""
     if len(text) > MAX_TOML_CHARS:
         raise ValueError(f"it has more than {MAX_TOML_CHARS:,} characters")
     for line in text.split("\n"):
@@ -68,8 +68,8 @@ def toml_tables(text: str) -> dict:
 
 
 def check_nesting(value) -> None:
-    """Raise ValueError for a value that is nested too deeply, or a whole number that is too long,
-    to be digested and written again."""
+    """Raise ValueError if a value cannot be digested and written again: if it is nested too deeply,
+    or holds an integer of more than 64 bits."""
     level = [value]
     for _ in range(MAX_DEPTH):
         if any(type(one) is int and one.bit_length() > 63 for one in level):
@@ -83,9 +83,8 @@ def check_nesting(value) -> None:
 
 
 def fill(template: str, **parts: str) -> str:
-    """Return the template with each {part} filled in, in one pass, since the parts may contain
-    braces, as patches do.
-    """
+    """Return the template with each {part} filled in. It takes one pass, since a part, such as a
+    patch, may contain braces."""
     return re.sub(r"\{(\w+)\}", lambda match: parts.get(match[1], match[0]), template)
 
 
@@ -96,36 +95,35 @@ def between(text: str, tag: str) -> str:
 
 
 def without_middle(text: str, max_chars: int, mark: str = "left out") -> str:
-    """Return a text; if it has more than `max_chars` (an even number), its middle is replaced by a
-    line with the mark, in which {n} is the number of characters left out."""
+    """Return a text. If it has more than `max_chars` (an even number), a line with the mark
+    replaces its middle; {n} in the mark is the number of characters left out."""
     half = max_chars // 2
     n = len(text) - 2 * half
     return text if n <= 0 else f"{text[:half]}\n[… {fill(mark, n=str(n))} …]\n{text[-half:]}"
 
 
 def printable(text: str, max_chars: int = 2000) -> str:
-    """Return somebody's text in a form that is safe in one line of a terminal or a log.
+    """Return an untrusted text as one line that is safe in a terminal or a log.
 
-    Control characters and marks of direction are shown as \\x1b or \\u202e, line breaks are blanks;
-    what is longer than `max_chars` is cut.
+    Control characters and bidirectional marks become \\x1b or \\u202e, line breaks become spaces;
+    a text of more than `max_chars` is cut.
     """
     cut = text if len(text) <= max_chars else f"{text[:max_chars]}…"
     return CONTROL.sub(_escape, " ".join(cut.split("\n")))
 
 
 def as_markdown(text: str, max_chars: int = 200) -> str:
-    """Return somebody's text as one line without any effect in Markdown or HTML."""
+    """Return an untrusted text as one line, escaped for Markdown and HTML."""
     return MARKUP.sub(r"\\\g<0>", html.escape(printable(text, max_chars), quote=False))
 
 
 def displayed(text: str) -> str:
-    """Return terminal output as it is displayed, without escape sequences and overwritten progress
-    bars."""
+    """Return terminal output without escape sequences and overwritten progress bars."""
     return OVERWRITTEN.sub("", ESCAPE.sub("", TO_LINE_START.sub("\r", text)))
 
 
 def terminal_safe(text: str) -> str:
-    """Return our own lines with control characters shown as text; line breaks stay."""
+    """Return a text with its control characters escaped; line breaks stay."""
     return CONTROL.sub(_escape, text)
 
 
@@ -136,13 +134,13 @@ def _escape(match: re.Match) -> str:
 
 def json_objects(text: str, decoder: json.JSONDecoder = _DECODER,
                  shown: Collection[str] = ()) -> Iterator[tuple]:
-    """Yield (source, its end, value) of the JSON objects in a model's reply, the last first,
-    including nested ones. An object that occurs in a text that the model was `shown`, ignoring
-    blanks and escapes, is a quotation and left out, and so are drafts in thinking at the start.
-    Decoding is limited by MAX_WORK: the part of a reply before that is not read."""
+    """Yield (source, its end, value) of each JSON object in a model's reply, nested ones too, last
+    first. Skip objects that also occur in a text that the model was `shown` (ignoring whitespace
+    and escapes), since they are quotations, and objects in the thinking at the start. Stop after
+    MAX_WORK decoded characters."""
     start, work, begin = len(text), 0, THINKING.match(text).end()
     shown = [*map(_unescaped, shown)]
-    search = sum(map(len, shown)) // 100   # of finding one in them, which is that much faster
+    search = sum(map(len, shown)) // 100   # cost of one search in them: 100 times faster per char
     while work < MAX_WORK and (start := text.rfind("{", begin, start)) >= 0:
         if not _OPENING.match(text, start):
             continue
@@ -159,24 +157,24 @@ def json_objects(text: str, decoder: json.JSONDecoder = _DECODER,
 
 
 def holds(text: str, quote: str) -> bool:
-    """Return whether a text contains a quote, ignoring blanks; False for an empty quote."""
+    """Return whether a text contains a quote, ignoring whitespace; False for an empty quote."""
     quote = "".join(quote.split())
     return bool(quote) and quote in "".join(text.split())
 
 
 def squeezed(text: str) -> str:
-    """Return a text with one blank in place of each run of blanks and line breaks."""
+    """Return a text with each run of whitespace replaced by one space."""
     return " ".join(text.split())
 
 
 def fenced(language: str, text: str) -> str:
-    """Return a block with a fence that is longer than any row of backticks in the text."""
+    """Return a code block whose fence is longer than any run of backticks in the text."""
     fence = max(re.findall("`{3,}", text), default="``", key=len) + "`"
     return f"{fence}{language}\n{text}\n{fence}"
 
 
 def bare(text: str) -> str:
-    """Return a text without blanks and backslashes."""
+    """Return a text without whitespace and backslashes."""
     return "".join(text.split()).replace("\\", "")
 
 
@@ -185,15 +183,15 @@ def _unescaped(text: str) -> str:
 
 
 def _work(error: Exception, start: int, length: int) -> int:
-    """Return an upper bound of the characters that the decoder has read, including for counting
-    lines in an error."""
+    """Return an upper bound of the characters that the decoder read, including those it read to
+    count lines for the error."""
     is_known = isinstance(error, json.JSONDecodeError) and "Unterminated" not in error.msg
     return (error.pos if is_known else length) - start + length // 300
 
 
 def did_you_mean(name: str, known, form: str = "{}") -> str:
-    """Return a hint with the known name nearest to `name`, or with all of them, each formatted by
-    `form`."""
+    """Return a hint: the known name most similar to `name`, or else all known names, each formatted
+    by `form`."""
     near = difflib.get_close_matches(name, list(known), 1, 0.5)
     if near:
         return f"Did you mean {form.format(near[0])}?"
@@ -202,23 +200,23 @@ def did_you_mean(name: str, known, form: str = "{}") -> str:
 
 
 def number_text(number) -> str:
-    """Return a number as a text; 3.0, from a column with gaps, becomes "3"."""
+    """Return a number as a text. 3.0 (an integer from a column with gaps) becomes "3"."""
     is_whole = isinstance(number, float) and number.is_integer()
     return str(int(number) if is_whole else number)
 
 
 def natural(name: str) -> list:
-    """Return a sort key by which prompts_2_10 comes after prompts_2_9."""
+    """Return a sort key that puts prompts_2_10 after prompts_2_9."""
     return [int(part) if part.isdecimal() else part for part in _DIGITS.split(name)]
 
 
 def name_hash(name: str) -> int:
-    """Return the number that decides an item's shard."""
-    encoded = name.encode(errors="surrogatepass")   # from somebody else's line or file
+    """Return the hash of a name, which decides the item's shard."""
+    encoded = name.encode(errors="surrogatepass")   # an untrusted name may have lone surrogates
     return int.from_bytes(hashlib.blake2b(encoded, digest_size=8).digest(), "big")
 
 
 def in_shard(name: str, shard: tuple[int, int] | None) -> bool:
-    """Return whether an item belongs to shard (i, n), which means that its name's hash mod n is i;
-    True for None."""
+    """Return whether an item belongs to shard (i, n): whether its name's hash mod n is i. For None,
+    return True."""
     return not shard or name_hash(name) % shard[1] == shard[0]

@@ -1,4 +1,4 @@
-"""Provide the bash tool. The sandbox's SCRIPT_BASH_FUNC keeps directory and environment between
+"""Define the bash tool. The sandbox's SCRIPT_BASH_FUNC preserves directory and environment between
 commands."""
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from codedata.agent.tools import Failed, Stop
 from codedata.sandbox import OUTPUT_BYTES, Result, Sandbox
 
-# Printing this as the first line ends the run if the command itself contains it: printing a file
-# does not.
+# A command that prints this as its first line ends the run, but only if the command itself contains
+# it: printing a file that begins with it does not.
 SUBMIT = "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"   # models were trained to print it
 GIVE_UP = "TASK_CANNOT_BE_COMPLETED"
 
 
 @dataclass
 class ToolBashExecutor:
-    """Run bash commands, each for at most `timeout_s` seconds, or for the time that the model asks
-    for, up to `max_timeout_s`."""
+    """Run bash commands with a timeout of `timeout_s` seconds, or as long as the model asks for, up
+    to `max_timeout_s`."""
 
     timeout_s: float = 120.0
     max_timeout_s: float = 1800.0
@@ -41,8 +41,8 @@ class ToolBashExecutor:
 
 
 def shown(result: Result, limit: float) -> str:
-    """Return a command's result as a model sees it, without times, so that repeating it gives the
-    same text."""
+    """Return a command's result as text for the model, without times, so that repeating the command
+    gives the same text."""
     notes = []
     if result.timed_out:
         notes.append(f"not finished after {limit:g} s, and ended")

@@ -1,9 +1,9 @@
 """View, search and edit files of a sandbox. Paths are absolute, in ~/, or relative to bash's
 current folder.
 
-Commands of the sandbox read and write the files, so a tool has no more rights than the sandbox's
-user. Texts are UTF-8; edits are for files up to MAX_BYTES. Not promised: that two agents can edit
-one file at the same time.
+Files are read and written by commands in the sandbox, so a tool has only the rights of the
+sandbox's user. Texts are UTF-8; only files up to MAX_BYTES can be edited. Not promised: that two
+agents can edit one file at the same time.
 """
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_LINE_CHARS = 300      # characters shown of a matching line
 MAX_BYTES = 600_000       # largest file: its base64 still fits into the output that a sandbox keeps
 CHUNK_BYTES = 200_000     # bytes written by one command
 CONTEXT_LINES = 3         # lines shown before and after an edit
-MAX_PLACES = 10           # line numbers listed where a text occurs more than once
+MAX_PLACES = 10           # line numbers listed if a text occurs more than once
 READ = "(set -o pipefail; head -c {n} < {path} | base64 -w 0)"
 VIEW = """if [ -d {path} ]; then echo 0; ls -1Ap -- {path}
 else awk 'END {{print NR}}' < {path} && sed -n '{start},{end}p' < {path}; fi"""
@@ -87,7 +87,7 @@ def edit_file(sandbox: Sandbox, path: str, old: str, new: str) -> str:
     text = _read(sandbox, path)
     if isinstance(text, Failed):
         return text
-    if "\r\n" in text and "\r\n" not in old:   # a model sees and writes LF line ends
+    if "\r\n" in text and "\r\n" not in old:   # models see and write LF line ends
         old = old.replace("\n", "\r\n")
         new = new.replace("\n", "\r\n")
     if not old:
@@ -161,7 +161,7 @@ def _place(line: str) -> tuple[str, int]:
 
 
 def _places(text: str, old: str) -> str:
-    """Return the numbers of the first lines where `old` begins."""
+    """Return the line numbers of the first MAX_PLACES occurrences of `old`."""
     matches = islice(re.finditer(re.escape(old), text), MAX_PLACES + 1)
     lines = [str(text.count("\n", 0, match.start()) + 1) for match in matches]
     if len(lines) > MAX_PLACES:

@@ -1,9 +1,8 @@
-"""Keep the messages of a run and build its requests, leaving out old observations where they get
-too long.
+"""Keep the messages of a run and build its requests; shorten requests that are too long.
 
-The messages stay whole. Where a request would be too long, its oldest observations are replaced by
-lines that state their length and where the model finds them in the sandbox. System prompt, task,
-the model's own messages and observations that it has not seen yet are never shortened.
+The messages stay whole. If a request would be too long, lines with length and path in the sandbox
+replace its oldest observations. System prompt, task, the model's own messages and observations that
+it has not seen yet are never shortened.
 """
 from __future__ import annotations
 
@@ -13,14 +12,14 @@ from collections.abc import Callable
 from codedata.llm.trim import MESSAGE_TOKENS, estimate_tokens
 
 MIN_BODY = 1000          # characters: replacing shorter observations saves too little
-TARGET_SHARE = 0.75      # share of the limit: with this room, the cached prefix rarely changes
+TARGET_SHARE = 0.75      # of the limit: this much room means that the cached prefix rarely changes
 
 
 class History:
-    """Hold the messages of a run and which bodies its requests leave out.
+    """Hold the messages of a run, and the bodies that its requests leave out.
 
-    `left_out` maps the index of a shortened message to that index, the first iteration that left
-    its body out, and the text sent instead.
+    `left_out` maps the index of a shortened message to that index, the first iteration without its
+    body, and the text sent instead.
     """
 
     def __init__(self, messages: list[dict]):
@@ -41,7 +40,7 @@ class History:
         return messages
 
     def size(self) -> int:
-        """Return the estimated tokens of the next request, an upper estimate."""
+        """Return an upper estimate of the next request's tokens."""
         return sum(map(_tokens, self.request()))
 
     def shorten(self, limit: int, iteration: int, save: Callable[[int, str], str]) -> bool:

@@ -4,8 +4,8 @@
     result = agent.run("task")       # .status, .answer, .messages, .usage, …
 
 Within `recording(ReplyLog(…))` (codedata/llm/replies.py) every finished reply is kept. A re-run
-after a kill repeats the actions in a new sandbox and reads the kept replies as long as its requests
-are the same; after an observation that differs, except in times, the model is asked again. So no
+after a kill repeats the actions in a new sandbox and uses the kept replies as long as its requests
+are the same; once an observation differs (other than in times), it asks the model again. So no
 observation may contain a generated address.
 """
 from __future__ import annotations
@@ -42,10 +42,10 @@ from codedata.sandbox import Sandbox, SandboxDied
 from codedata.terminal import say
 from codedata.texts import displayed, printable
 
-EMPTY_REPLIES = 2        # first replies without an action, after which the text protocol is used
-ANSWERS_IN_PROSE = 2     # in a row: the last one is taken as the answer
-SAME_FAILURES = 3        # in a row of one action: the model is advised, the action not run again
-MALFORMED_REPLIES = 8    # in a row: the run ends
+EMPTY_REPLIES = 2        # so many first replies without an action switch to the text protocol
+ANSWERS_IN_PROSE = 2     # after so many in a row, the last one is the answer
+SAME_FAILURES = 3        # after so many in a row, advise the model and do not run the action again
+MALFORMED_REPLIES = 8    # after so many in a row, the run ends
 SAVED_IN = "~/agent_output"   # in the sandbox: whole texts of shortened observations
 REFUSES_TOOLS = re.compile("tool|function", re.IGNORECASE)
 FAILED, DIED = "failed", "died"   # causes: the endpoint or engine failed, the sandbox died
@@ -58,7 +58,7 @@ class LLMServer(Protocol):
     """Define the model interface of an agent; Client and LLMServerHTTP of codedata.llm fit it."""
 
     def ask(self, messages: list[dict], *, tools: list[dict] | None = None) -> Reply:
-        """Return one reply; raise HttpTrouble where the endpoint refuses, or another ItemFailed."""
+        """Return one reply; raise HttpTrouble if the endpoint refuses, or another ItemFailed."""
 
 
 @dataclass(frozen=True)
@@ -83,16 +83,16 @@ class AgentResult:
     answer: str
     error: str
     iterations: int          # the model's replies
-    malformed: int           # invalid replies and tool calls
+    malformed: int           # number of invalid replies and tool calls
     protocol: str            # native | text
     messages: list[dict]     # whole, in the API's form
     tools: list[dict]        # the schemas sent with each request
-    left_out: list[dict]     # what later requests omit: message, from_iteration, placeholder
-    # calls, tokens_in, tokens_out, cost_usd (null: not known), seconds, of these model_seconds
+    left_out: list[dict]     # omissions of later requests: message, from_iteration, placeholder
+    # calls, tokens_in, tokens_out, cost_usd (null: unknown), seconds, model_seconds (part of them)
     usage: dict
     handed_in: bool = False  # the answer was submitted; False for an answer in prose
-    # what ended a run without an answer: a limit ("steps", "seconds", "tokens", "usd", "context"),
-    # "malformed" replies, a tool, "refused" (by the endpoint, for what was said), FAILED, DIED
+    # cause of a run's end without an answer: a limit ("steps", "seconds", "tokens", "usd",
+    # "context"), "malformed" replies, a "tool", "refused" (content, by the endpoint), FAILED, DIED
     cause: str = ""
 
     def to_dict(self) -> dict:
@@ -114,8 +114,8 @@ class Agent:
                         are left out
     max_output_chars    limits an observation; a longer one loses its middle, and ~/agent_output/
                         has the whole text
-    protocol            native | text | auto: native, or text where the endpoint refuses tools or
-                        the model calls none
+    protocol            native | text | auto: native, or text if the endpoint refuses tools or the
+                        model calls none
     trajectory          names a JSON file with the result so far, written after every step
     """
 
@@ -148,8 +148,8 @@ class Agent:
         self.tool_by_name.setdefault("submit", Tool.of(submit))
 
     def run(self, task: str) -> AgentResult:
-        """Work on a task and return the result; raise RunStopped on a refused key, the budget or
-        Ctrl-C."""
+        """Work on a task and return the result. Raise RunStopped for a refused key, a used-up
+        budget or Ctrl-C."""
         run = _Run(self, task)
         try:
             while not run.outcome:
@@ -174,9 +174,9 @@ class _Run:
         self.calls: list[dict] = []       # one for each reply
         self.malformed = 0
         self.malformed_in_row = 0         # replies without a valid action
-        # the last actions, None for those that did not fail
+        # the last actions; None for each that did not fail
         self.failures = deque(maxlen=SAME_FAILURES)
-        self.saved: dict[int, str] = {}   # the place of a message's whole text, by its index
+        self.saved: dict[int, str] = {}   # {index of a message: path of its whole text}
         self._begin("text" if agent.protocol == "text" else "native")
 
     def _begin(self, protocol: str) -> None:
@@ -193,7 +193,7 @@ class _Run:
                                          {"role": "user", "content": self.task}]))
 
     def _check_limits(self) -> None:
-        """End the run where a limit is reached."""
+        """End the run if a limit is reached."""
         if self.malformed_in_row >= MALFORMED_REPLIES:
             self.end("error", error=f"{self.malformed_in_row} malformed replies in a row",
                      cause="malformed")
@@ -220,8 +220,7 @@ class _Run:
         self.save()
 
     def think(self) -> AgentTurn:
-        """Append the model's next turn to the history, count what is malformed in it, and return
-        it."""
+        """Append the model's next turn to the history, count its malformed parts, and return it."""
         if self._may_fall_back() and len(self.calls) >= EMPTY_REPLIES:
             self._begin("text")
         reply = self._ask()
@@ -239,7 +238,7 @@ class _Run:
         return turn
 
     def _may_fall_back(self) -> bool:
-        """Return whether the text protocol may still take the place of the native one."""
+        """Return whether the text protocol may still replace the native one."""
         is_native = self.agent.protocol == "auto" and self.protocol == "native"
         return is_native and "bash" in self.tools and not self.history.observations
 
@@ -255,8 +254,8 @@ class _Run:
                     raise
 
     def _adapts_to(self, refusal: HttpTrouble) -> bool:
-        """Return whether the next request would be a different one: shorter, or in the text
-        protocol."""
+        """Adapt to a refusal: shorten the history, or switch to the text protocol. Return whether
+        the next request differs."""
         if refusal.status in TOO_LONG_STATUSES and TOO_LONG.search(refusal.what):
             return self._shorten(self.history.size() // 2)
         refuses_tools = refusal.status and REFUSES_TOOLS.search(refusal.what)
@@ -269,8 +268,8 @@ class _Run:
         return self.history.shorten(limit, len(self.calls) + 1, self._save_text)
 
     def take_prose(self, text: str) -> None:
-        """Tell the model how to submit. The next time, take its prose as the answer unless `submit`
-        refuses it."""
+        """Tell the model how to submit. After ANSWERS_IN_PROSE in a row, take its prose as the
+        answer unless `submit` refuses it."""
         if self.prose_in_row < ANSWERS_IN_PROSE:
             notes = [f"{self.protocol}_prose.md"]
             if self._may_fall_back():
@@ -283,8 +282,8 @@ class _Run:
             self._ask_again(storable(outcome))
 
     def act(self, action: Action) -> str | Stop:
-        """Return the tool's result; do not run an action again after SAME_FAILURES failures in a
-        row."""
+        """Run an action and return its result, unless it has failed SAME_FAILURES times in a row.
+        """
         if action.problem:
             return Failed(action.problem)
         key = (action.tool, action.arguments)
@@ -300,8 +299,8 @@ class _Run:
         return outcome
 
     def _ending(self, stop: Stop) -> str | Stop:
-        """Return the result of the ending tool for an answer given in prose: `submit` may refuse
-        it."""
+        """Return the result of `submit` or `stop` for an answer given in prose; they may refuse it.
+        """
         name, argument = ("submit", "answer") if stop.is_success else ("stop", "reason")
         tool = self.tools.get(name)
         arguments = {argument: stop.answer}
@@ -310,8 +309,8 @@ class _Run:
         return self._use(tool, arguments)
 
     def _use(self, tool: Tool, arguments: dict) -> str | Stop:
-        """Return the tool's result. An exception of the tool becomes its result, unless it stops
-        more than this item, or the sandbox has ended. A command ends when max_seconds is over."""
+        """Return the tool's result. An exception becomes the result, unless it is a RunStopped or
+        the sandbox has ended. A command ends when max_seconds is over."""
         asked_s = arguments.get("timeout_s") or getattr(tool.function, "timeout_s", 0)
         left_s = self.started + self.agent.max_seconds - time.monotonic()
         if self.agent.max_seconds and asked_s > left_s:
@@ -391,7 +390,7 @@ def cause_of(failure: ItemFailed) -> str:
 
 
 def usage_of(calls: list[dict]) -> dict:
-    """Return what calls used together; None for a figure that is unknown for one of them."""
+    """Return the sums of the calls' usage; None for a figure that is unknown for any of them."""
     return {"calls": len(calls), **{key: _total(call.get(key) for call in calls)
                                     for key in ("tokens_in", "tokens_out", "cost_usd")}}
 
@@ -403,8 +402,8 @@ def usage_since(started: float, calls: list[dict]) -> dict:
 
 
 def limits_reached(limits: dict, usage: dict) -> Iterator[tuple[str, str, str, str]]:
-    """Yield (status, "", error, cause) for each limit, named as in Agent, that a run's usage has
-    reached."""
+    """Yield (status, "", error, cause) for each limit (named as in Agent) that the usage reaches.
+    """
     tokens = _total([usage["tokens_in"], usage["tokens_out"]])
     for name, used in (("max_seconds", usage["seconds"]), ("max_tokens", tokens),
                        ("max_usd", usage["cost_usd"])):
@@ -420,6 +419,6 @@ def limits_reached(limits: dict, usage: dict) -> Iterator[tuple[str, str, str, s
 
 
 def _total(values: Iterable[float | None]) -> float | None:
-    """Return the sum of the values, or None if one of them is not known."""
+    """Return the sum of the values, or None if one of them is unknown."""
     known = list(values)
     return None if None in known else sum(known)

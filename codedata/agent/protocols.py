@@ -1,8 +1,8 @@
 """Read the actions in a model's reply: native tool calls, or a THOUGHT and one bash block.
 
-A reply is read into an AgentTurn: the message that goes into the history, and its actions. An
-action or turn that cannot be carried out has a `problem`, which the model is told. A text without
-any action, not even a malformed one, is prose, and may be the model's answer.
+A reply becomes an AgentTurn: the message for the history, and its actions. An action or turn that
+cannot be carried out has a `problem`, which is sent to the model. A text without any action, even a
+malformed one, is prose, and may be the model's answer.
 """
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from codedata.texts import printable, text_of
 BLOCK = re.compile(r"^```bash[ \t]*\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE)
 OPENING = re.compile(r"^```bash\b", re.MULTILINE)
 ATTEMPT = re.compile(r"^```(?:bash|sh|shell)\b|<tool_call>", re.MULTILINE)   # valid or not
-THINKING = re.compile(r"\A.*</think(?:ing)?>", re.DOTALL)   # the template may have the opening tag
+THINKING = re.compile(r"\A.*</think(?:ing)?>", re.DOTALL)   # a template may add the opening tag
 EMPTY_REPLY = "(nothing)"   # endpoints refuse empty assistant messages
-SHOWN_CHARS = 60            # shown of a call, and of an argument or name that is invalid
-MAX_CHARS = 200_000         # of a reply or of arguments: each later request repeats them
+SHOWN_CHARS = 60            # characters shown of a call, or of an invalid argument or name
+MAX_CHARS = 200_000         # limit for a reply or arguments: each later request repeats them
 OVER_LIMIT = f"longer than {MAX_CHARS:,} characters: write a long file in several steps"
 
 
@@ -46,12 +46,12 @@ class AgentTurn:
     message: dict
     actions: list[Action] = field(default_factory=list)
     problem: str = ""        # why there is no action
-    is_prose: bool = False   # the reply is a whole text that attempts no action
+    is_prose: bool = False   # the reply is a complete text that attempts no action
 
 
 def read_turn(reply: Reply, protocol: str, tools: dict[str, Tool]) -> AgentTurn:
     """Return a reply in a protocol, "native" or "text", as an AgentTurn."""
-    head, fence, rest = reply.text.partition("```")   # a tag inside a code block is code
+    head, fence, rest = reply.text.partition("```")   # ignore tags inside code blocks
     text = storable((THINKING.sub("", head) + fence + rest).strip())
     message = {"role": "assistant", "content": text or EMPTY_REPLY}
     if reply.truncated:
@@ -68,7 +68,7 @@ def read_turn(reply: Reply, protocol: str, tools: dict[str, Tool]) -> AgentTurn:
         problem = "" if actions else "your reply has no tool call in it"
     if problem:
         return AgentTurn(message, [], problem, bool(text) and not ATTEMPT.search(text))
-    # serialized again, since endpoints refuse invalid calls in a history
+    # serialise the parsed arguments again, since endpoints refuse invalid calls in a history
     calls = [{"id": action.id, "type": "function", "function": {
         "name": action.tool, "arguments": json.dumps(action.arguments, ensure_ascii=False)}}
         for action in actions if action.id]
@@ -97,7 +97,7 @@ def observation(action: Action, text: str) -> dict:
 
 
 def one_command(text: str) -> tuple[str, str]:
-    """Return (the command of the only bash block, ''), or ('', what is wrong)."""
+    """Return (the command of the only bash block, ''), or ('', the problem)."""
     n_openings = len(OPENING.findall(text))
     if not n_openings:
         return "", "there is no bash block in your reply"
@@ -117,7 +117,7 @@ def packaged(name: str) -> str:
 
 
 def _arguments(raw: str) -> dict | str:
-    """Return the arguments of a call, or what is wrong with them."""
+    """Return the arguments of a call, or the problem with them."""
     if len(raw) > MAX_CHARS:
         return OVER_LIMIT
     try:

@@ -8,8 +8,8 @@
 
 The agent passes `sandbox`, which the model does not see. The docstring's first paragraph describes
 the tool; lines "name: …" below it describe its arguments. A tool returns a text for the model,
-Failed(text) where it did not work, or Stop(answer). Its exceptions are told to the model, and the
-run goes on, except RunStopped; a sandbox that has ended ends the run as `error`.
+Failed(text) if it did not work, or Stop(answer). Its exceptions, except RunStopped, are sent to the
+model, and the run continues; a sandbox that has ended ends the run with status `error`.
 '''
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ class Tool:
 
     @classmethod
     def of(cls, thing: Callable | Tool) -> Tool:
-        """Return a tool for a function or a named callable object; raise Trouble if it cannot be a
-        tool."""
+        """Return the tool for a function or a named callable object; raise Trouble if it cannot be
+        one."""
         if isinstance(thing, Tool):
             return thing
         function = thing if inspect.isroutine(thing) else type(thing).__call__
@@ -92,7 +92,7 @@ class Tool:
         return {"type": "function", "function": function}
 
     def problem(self, arguments: dict) -> str:
-        """Return what is wrong with the arguments of a call, or ''."""
+        """Return the problem with a call's arguments, or ''."""
         known = self.parameters["properties"]
         required = self.parameters["required"]
         faults = [f"`{key}` is missing" for key in required if key not in arguments]

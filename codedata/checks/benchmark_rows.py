@@ -8,8 +8,8 @@
     tasks of Harbor    folders with instruction.md
 
 Rows are read from .json (a list), .jsonl, .jsonl.gz and .parquet files, and from all of these in a
-folder. A row of any other kind raises Trouble, since nobody would notice that a skipped row was not
-compared. Only the fields that are used are checked.
+folder. A row of any other kind raises Trouble, since a skipped row would go unnoticed. Only the
+fields that are used are checked.
 """
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from codedata.disk.row_files import JsonLines, ParquetRows
 from codedata.errors import Trouble
 from codedata.texts import number_text
 
-PAGE = 10_000   # rows of a Parquet file that are read at a time
+PAGE = 10_000   # rows of a Parquet file to read at a time
 FORMS = (".parquet", ".jsonl", ".jsonl.gz", ".json")
 FAMILIES = (
     "`instance_id` with `problem_statement` or `patch` (SWE-bench), `org`, `repo`, `number` with "
@@ -37,7 +37,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class BenchmarkRow:
-    """Hold one task of a benchmark. A field is empty where the family does not have it."""
+    """Hold one task of a benchmark. A field that the family lacks is empty."""
 
     benchmark: str              # the file, or the folder of the task
     row_id: str
@@ -76,7 +76,7 @@ def _folder_rows(folder: Path) -> Iterator[BenchmarkRow]:
     found = files_below(folder)
     instructions = [file for file in found if file.name == "instruction.md"]
     files = [file for file in found if file.name.endswith(FORMS)]
-    if instructions:   # then the other files belong to the tasks
+    if instructions:   # the other files belong to the tasks
         yield from map(_task, sorted({file.parent for file in instructions}))
     elif files:
         for file in files:
@@ -117,7 +117,7 @@ def _parquet(path: Path) -> Iterator[dict]:
 # rows
 
 def _row(raw, benchmark: str) -> BenchmarkRow:
-    """Return the task of a row. Raise ValueError with the reason if its family is not known."""
+    """Return the task in a row. Raise ValueError with the row's fields if its family is unknown."""
     has_fix = "fix_patch" in raw or "resolved_issues" in raw
     if raw.get("org") and raw.get("number") is not None and has_fix:
         return _multi_swe(raw, benchmark)

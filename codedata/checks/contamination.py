@@ -1,4 +1,4 @@
-"""Find the samples that contain a task of a benchmark (decontamination).
+"""Find samples that contain a benchmark's task (decontamination).
 
 benchmark_rows.py reads the benchmarks from local files.
 
@@ -10,15 +10,15 @@ A sample is a hit by any of these:
                                  statement, of the added lines of a gold patch or a test patch, or
                                  of a terminal task's solution or tests
 
-duplicates.py defines words. A 13-gram that occurs in more than three instances is boilerplate, and
-does not count. A sample has to contain 2 % of the 13-grams of a patch or of tests, because the
-idioms of a project occur in all its patches and match one or two. So a sample may quote other code
-of a benchmark's repository, or the same code at an earlier commit.
+duplicates.py defines words. A 13-gram that occurs in more than three instances is boilerplate and
+does not count. A hit needs 2 % of the 13-grams of a patch or of tests, because a project's idioms
+occur in all its patches and match one or two. So a sample may quote other code of a benchmark's
+repository, or the same code at an earlier commit.
 
 A sample that quotes the repository with the gold patch applied is a hit, as it shows the solution.
-Two short patches of one project may match each other, for instance where their tests begin with the
-same lines. A translated or reworded statement may be missed, and so may a patch in a listing with
-line numbers.
+Two short patches of one project may match each other, for instance if their tests begin with the
+same lines. Translated or reworded statements, and patches in listings with line numbers, may be
+missed.
 """
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ from codedata.conversation.turn import plain, turn_text
 from codedata.errors import Trouble
 
 GRAM_WORDS = 13
-MAX_INSTANCES = 3        # a 13-gram that more of them share is boilerplate
-MAX_EXCERPT_CHARS = 300  # of the overlap that a hit shows
-# The share of a patch's 13-grams that is a hit. Measured on Ansible: 171 PRs hit 46 of 600 older
+MAX_INSTANCES = 3        # a 13-gram in more instances is boilerplate
+MAX_EXCERPT_CHARS = 300  # length of the overlap shown in a hit
+# Minimum share of a patch's 13-grams for a hit. Measured on Ansible: 171 PRs hit 46 of 600 older
 # samples if a single 13-gram is enough, and 3 of them with this share.
 MIN_SHARE = 0.02
 STATEMENT = "problem statement"
@@ -52,8 +52,8 @@ SAME_WORDS = "13-gram"
 
 @dataclass(frozen=True)
 class Material:
-    """Hold the parts of a sample that are compared. `texts` maps names (history, issue, patch …) to
-    texts."""
+    """Hold the parts of a sample to compare. `texts` maps names (history, issue, patch …) to texts.
+    """
 
     instance_id: str
     repo: str
@@ -85,7 +85,7 @@ class Hit:
 
 @dataclass(frozen=True)
 class Overlap:
-    """Locate the longest run of 13-grams that a text shares with a part of a row."""
+    """Locate the longest run of 13-grams shared by a text and a part of a row."""
 
     row: int
     part: str
@@ -104,7 +104,7 @@ class Benchmarks:
         self._word_hashes = WordHashes()
         self._ids: list[tuple[str, str]] = []   # benchmark, row_id
         self._by_name: dict[str, list[int]] = defaultdict(list)
-        # a commit's first 7 characters → (row, repo, commit)
+        # {a commit's first 7 characters: [(row, repo, commit)]}
         self._by_commit: dict[str, list[tuple[int, str, str]]] = defaultdict(list)
         instances: dict[str, int] = {}   # an instance may be in several files
         instance_of_row = []
@@ -128,7 +128,7 @@ class Benchmarks:
 
     @classmethod
     def load(cls, paths: Iterable[str | Path]) -> Benchmarks:
-        """Return the index of files and folders. Raise Trouble that names each unusable one."""
+        """Return the index of files and folders. Raise one Trouble for all unusable ones."""
         return cls(_every_row(paths))
 
     def hits(self, sample: Material) -> list[Hit]:
@@ -144,7 +144,7 @@ class Benchmarks:
         overlaps = [(overlap, text) for text in sample.texts.values()
                     for overlap in self._overlaps(self._word_hashes.of(words(text)))
                     if overlap.part == STATEMENT or overlap.share >= MIN_SHARE]
-        longest: dict[int, tuple[Overlap, str]] = {}   # row → its longest overlap, the text
+        longest: dict[int, tuple[Overlap, str]] = {}   # {row: (its longest overlap, the text)}
         for overlap, text in sorted(overlaps, key=lambda pair: -pair[0].n_words):
             longest.setdefault(overlap.row, (overlap, text))
         found += [(row, SAME_WORDS, _excerpt(text, overlap), overlap.part)
@@ -204,11 +204,8 @@ def _excerpt(text: str, overlap: Overlap) -> str:
 
 def _rare_grams(grams: list[np.ndarray],
                 instance_of_row: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return (sorted 13-grams, their sources) without 13-grams of more than MAX_INSTANCES
-    instances.
-
-    A source is a place in `grams`: row number * len(PARTS) + part.
-    """
+    """Return (sorted 13-grams, their sources), without 13-grams in more than MAX_INSTANCES
+    instances. A source is an index into `grams`: row number * len(PARTS) + part."""
     every = np.concatenate([np.empty(0, dtype=np.uint64), *grams])
     sizes = np.array([len(part_grams) for part_grams in grams], dtype=np.intp)
     sources = np.repeat(np.arange(len(grams), dtype=np.int32), sizes)

@@ -2,15 +2,15 @@
 
 A shingle is a run of five words; a text of fewer words, or without words, is a single shingle. A
 word is a run of letters, digits and underscores in lower case, or one Chinese or Japanese
-character, so layout and punctuation do not count. A single word matters much in a short text:
-changing one of 30 leaves 0.68.
+character, so layout and punctuation do not count. In a short text a single word weighs much:
+changing one of 30 leaves a similarity of 0.68.
 
 The package rensa proposes candidates by MinHash. Their shingles are then compared, so no pair below
 the threshold is listed. MinHash misses at most 0.2 % of the pairs exactly at the threshold, and
 fewer above it. The result depends only on the texts, their order and the version of rensa.
 
 Paraphrases are not detected. The time grows with the number of texts and the number of pairs close
-to the threshold. Remove text that all of them share first, such as a long system prompt: with it
+to the threshold. First remove text that all of them share, such as a long system prompt: with it,
 every pair is close.
 """
 from __future__ import annotations
@@ -26,8 +26,8 @@ import numpy as np
 from rensa import RMinHash, RMinHashLSH
 
 SHINGLE_WORDS = 5
-MAX_SLOTS = 128          # of a MinHash sketch
-MIN_RECALL = 0.998       # the share of pairs at the threshold that become candidates
+MAX_SLOTS = 128          # in a MinHash sketch
+MIN_RECALL = 0.998       # share of the pairs at the threshold that become candidates
 SEED = 20_240_613        # a fixed seed keeps results reproducible
 MAX_CACHED_WORDS = 1 << 20   # their hashes take 0.15 GB
 MAX_CACHED_CHARS = 64    # longer words are mostly base64 and do not occur again
@@ -39,7 +39,7 @@ HASH_FACTOR = np.uint64(0x9E3779B97F4A7C15)   # odd, so that multiplying loses n
 
 @dataclass(frozen=True)
 class Duplicate:
-    """Name a text that is left out, and the one that is kept in its place."""
+    """Name a text that is left out, and the similar text that is kept."""
 
     name: str
     of: str
@@ -65,14 +65,14 @@ def near_duplicates(texts: Iterable[tuple[str, str]], threshold: float = 0.8) ->
 class Texts:
     """Hold texts, and find the one most similar to a given text.
 
-    A MinHash sketch of a text is cut into bands. Texts that share a band are candidates. The share
-    of slots in which two sketches agree estimates the similarity, which costs less than comparing
+    A text's MinHash sketch is cut into bands. Texts that share a band are candidates. The share of
+    slots in which two sketches agree estimates their similarity, which is cheaper than comparing
     shingles. All texts are kept in memory, each with a sketch of about 3 kB; so are the shingles of
-    texts that were candidates.
+    candidates.
     """
 
     def __init__(self, threshold: float):
-        """Take a threshold above 0, at most 1."""
+        """Start without texts; the threshold is above 0, at most 1."""
         n_rows = _rows_of_a_band(threshold)
         n_bands = MAX_SLOTS // n_rows
         n_slots = n_rows * n_bands
@@ -97,7 +97,7 @@ class Texts:
         self._texts.append((name, text, sketch))
 
     def nearest(self, text: str, name: str = "") -> Duplicate | None:
-        """Return the most similar text at or above the threshold, None if there is none."""
+        """Return the most similar text at or above the threshold, or None."""
         text_shingles, sketch = self._measure(text)
         similar = []
         for number in sorted(self._bands.query(sketch)):
@@ -116,7 +116,7 @@ def words(text: str) -> list[str]:
     text = without_escapes(text)
     if text.isascii():
         return ASCII_WORD.findall(text.lower())
-    # the text is split first, as lower() may add a combining mark that splits a word
+    # split before lower(), which may add a combining mark that splits a word
     return [word.lower() for word in WORD.findall(text)]
 
 
@@ -126,8 +126,8 @@ def word_spans(text: str) -> list[tuple[int, int]]:
 
 
 def without_escapes(text: str) -> str:
-    """Return the text with each escaped line break or tab replaced by two blanks; its length stays
-    the same."""
+    """Return the text with each escaped line break or tab replaced by two spaces, so that its
+    length stays the same."""
     return text.replace("\\n", "  ").replace("\\t", "  ")
 
 
@@ -149,7 +149,7 @@ class WordHashes(dict):
 
 
 def ngram_hashes(hashes: np.ndarray, n: int) -> np.ndarray:
-    """Return a 64-bit hash of every `n` consecutive words, none if there are fewer."""
+    """Return a 64-bit hash for every `n` consecutive words; none if there are fewer."""
     count = max(len(hashes) - n + 1, 0)
     out = hashes[:count].copy()
     for first in range(1, n):
@@ -174,8 +174,8 @@ def jaccard(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _rows_of_a_band(threshold: float) -> int:
-    """Return the number of rows in a band: the greatest number that reaches MIN_RECALL, since long
-    bands rarely match by chance."""
+    """Return the number of rows in a band: the largest that reaches MIN_RECALL, since long bands
+    rarely match by chance."""
     for n in range(MAX_SLOTS, 1, -1):
         if 1 - (1 - threshold ** n) ** (MAX_SLOTS // n) >= MIN_RECALL:
             return n

@@ -6,9 +6,8 @@ r"""Find text in an answer that addresses the judge instead of the agent's shell
 The patterns (injection.toml) cover words to a judge, names of the candidates, forged verdicts and
 scores, orders to the reader, forged turns and section lines, claims of authority, self-praise,
 flooding, hidden characters, and any of these in disguise (look-alike letters, base64, hex,
-escapes). Text that the conversation contains word for word is mostly not reported, because a
-repository may be about judges; hidden characters, flooding and disguised text are reported all the
-same.
+escapes). Text that occurs verbatim in the conversation is mostly not reported, because a repository
+may be about judges; hidden characters, flooding and disguised text are always reported.
 
 Only text that addresses a model is detected, not every way to influence it; `check_judges.py probe`
 measures how robust a judge is. The time is linear in the text, and no text raises an exception.
@@ -29,15 +28,15 @@ TABLES = toml_of("codedata.checks", "injection.toml")
 PATTERNS = {
     kind: re.compile(fill("|".join(patterns), **TABLES["words"]), re.IGNORECASE | re.MULTILINE)
     for kind, patterns in TABLES["patterns"].items()}
-MIN_REPETITIONS = 5    # of a sentence that count as flooding
-MIN_CODE_CHARS = 24    # of base64 or hex that may hold a message
-MAX_CODES = 200        # base64 or hex runs of an answer that are decoded
+MIN_REPETITIONS = 5    # repetitions of a sentence that count as flooding
+MIN_CODE_CHARS = 24    # minimum length of base64 or hex that may hold a message
+MAX_CODES = 200        # base64 or hex runs to decode in an answer
 LOOKALIKES = str.maketrans("аеорсухіјѕԁɡһкмтнвАЕОРСУХІЈЅКМТНВαορνικτεΑΒΕΖΗΙΚΜΝΟΡΤΥΧ",
                            "aeopcyxijsdghkmthBAEOPCYXIJSKMTHBaopviktEABEZHIKMNOPTYX")
-URL_SAFE = str.maketrans("-_", "+/")   # of base64
+URL_SAFE = str.maketrans("-_", "+/")   # from URL-safe base64
 CODE = re.compile(rf"[A-Za-z0-9+/_-]{{{MIN_CODE_CHARS},4000}}={{0,2}}|"
                   rf"(?:[0-9a-fA-F]{{2}}[ :]?){{{MIN_CODE_CHARS // 2},2000}}")
-DECIMAL_GROUP = 4   # of ESCAPE; the others are hexadecimal
+DECIMAL_GROUP = 4   # decimal group of ESCAPE; the others are hexadecimal
 ESCAPE = re.compile(r"\\u\{?([0-9a-fA-F]{4,6})\}?|\\x([0-9a-fA-F]{2})|&#x([0-9a-fA-F]{2,5});"
                     r"|&#(\d{2,6});|%([0-9a-fA-F]{2})")
 ESCAPE_OR_CHARACTER = re.compile(f"{ESCAPE.pattern}|.", re.DOTALL)
@@ -56,7 +55,8 @@ class Injection:
 
 
 def find_injections(answer: str, shown: str = "") -> list[Injection]:
-    """Return the injections in an answer, sorted by place. `shown` is the conversation so far."""
+    """Return the injections in an answer, sorted by position. `shown` is the conversation so far.
+    """
     found = {*_hidden(answer), *_flood(answer), *_encoded(answer, shown)}
     found.update((kind, start, end) for kind, start, end in _addresses(answer)
                  if answer[start:end] not in shown)
@@ -98,9 +98,9 @@ def _flood(answer: str) -> Passages:
 
 
 def _undisguised(answer: str) -> tuple[str, list[int]]:
-    """Return the answer without disguise, and the place of each character in the answer.
+    """Return the answer without disguise, and each character's position in the answer.
 
-    An answer in plain ASCII without escapes is returned as it is, with an empty list.
+    An answer in plain ASCII without escapes is returned unchanged, with an empty list.
     """
     if answer.isascii() and not ESCAPE.search(answer):
         return answer, []

@@ -1,10 +1,10 @@
-"""Tell without a model whether the text of a pull request can be a task's instruction.
+"""Check without a model whether the text of a pull request can be a task's instruction.
 
-A request is left out if its title says that it is a chore. Its text has to be a few words long, and
-to say what nobody could know: the names that its tests use and that the gold patch brings, and the
-wording of its messages. The languages' grammars find them in patches; without one, a pattern
-finds literals. Not promised: that a text which passes says enough, or that a name in a string is
-found.
+A request is left out if its title marks it as a chore. Its text must have a few words, and contain
+everything that a solver could not guess: names that the tests use and the gold patch introduces,
+and the wording of messages. The languages' grammars find these in patches; without a grammar, a
+pattern finds literals. Not promised: that a passing text is sufficient, or that a name in a string
+is found.
 """
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from codedata.code.entities import (
 from codedata.code.patches import hunks_of
 from codedata.texts import squeezed
 
-MAX_START = 200        # characters of a text in which its title is looked for
-MAX_LINES = 20_000     # of each patch
+MAX_START = 200        # characters at the start of a text to search for a title
+MAX_LINES = 20_000     # lines to read of each patch
 WORD = re.compile(r"https?://\S+|([^\W\d]\w*)")
-# each three words of a line; two may be equal by chance
+# any three consecutive words of a line; two may be equal by chance
 WORDING = re.compile(r"(?<!\S)[^\w\s]*(?=(\w\S* \S+ \S*\w))")
-LITERAL = re.compile(r'"((?:[^"\\\n]|\\.)*)"|`([^`]*)`')   # where no grammar finds names
+LITERAL = re.compile(r'"((?:[^"\\\n]|\\.)*)"|`([^`]*)`')   # for languages without a grammar
 VERSION = r"v?\d+(?:\.\d+)+[\w.+-]*\W*$"
-# types of conventional commits that change no behaviour; dependencies, as their bots name them;
-# releases; merges in git's words; typos
+# titles of chores: types of conventional commits that change no behaviour; bots' updates of
+# dependencies; releases; git's merges; typos
 CHORE = re.compile(rf"""
     (?-i:chore|ci|docs|build|style|test|pre-commit)(?:\([^)\n]*\))?!?:
     | bump\b.*\ from\ \S+\ to\ | \[pre-commit\.ci\]\ | (?:bump|update\ dependency|upgrade)\b
@@ -43,21 +43,21 @@ CHORE = re.compile(rf"""
     | merge\ (?:remote-tracking\ )?(?:branch(?:es)?|tag|commit)\ ' | (?:\#\ )?conflicts:$
     | revert\b | (?:fix\w*|correct\w*)?\W*(?:\w+\W+){{0,2}}typos?\b
     """, re.IGNORECASE | re.MULTILINE | re.VERBOSE)
-# at the end: git's trailers, the row of dashes that GitHub puts before them, and what is closed
+# at the end: git's trailers, the row of dashes that GitHub puts before them, references to issues
 TRAILERS = re.compile(r"""(?:\n{1,9}(?:[A-Z][\w-]{0,60}:\ .+|-{9,}\ *|(?i:(?:
     close[sd]?|fix(?:e[sd])?|resolve[sd]?|relates\ to|see):?\ (?:\#\d+|https?://\S+)\.?\ *)
     )){1,30}\s*\Z""", re.VERBOSE)
-# after the title: that row, trailers of authors, and lines of bots
+# after the title: that row, authors' trailers, and bots' lines
 OF_BOTS = re.compile(r"(?<=\n)(?:-{9,}|[A-Z][\w-]{0,60}-by: .+|.*(?:\[bot\]|\bpre-commit\.ci\b).*)"
                      r" *(?:\n|\Z)")
-SQUASHED = re.compile(r"\* .+")   # a title in a list of commits that were squashed, by GitHub
+SQUASHED = re.compile(r"\* .+")   # a title in GitHub's list of squashed commits
 IS_CHORE = "its title is that of a chore, a release or a typo"
 
 
 def request_problems(text: str, new_names: Iterable[str], min_words: int
                      ) -> Iterator[tuple[str, str]]:
-    """Yield (rule, details) of each rule that leaves out a request with this text: none if
-    `min_words` is 0. `new_names` are those that somebody has to be told."""
+    """Yield (rule, details) for each rule that leaves out a request with this text; none if
+    `min_words` is 0. `new_names` are the names that the text must contain."""
     if not min_words:
         return
     start = text.strip()[:MAX_START]
@@ -71,15 +71,14 @@ def request_problems(text: str, new_names: Iterable[str], min_words: int
 
 
 def own_words(message: str) -> str:
-    """Return the message of a commit without lines added by git and its host; "" if nothing is
-    left."""
+    """Return a commit's message without lines added by git and its host; may be ""."""
     text = _without_squash_list(TRAILERS.sub("", message.strip()))
     text = re.sub(r"\A(?:Merge .*|(.*?) \(#\d+\))$", r"\1", text, flags=re.MULTILINE)
     return OF_BOTS.sub("", text.strip()).strip()
 
 
 def _without_squash_list(text: str) -> str:
-    """Return a commit's message without the titles of squashed commits; what they say stays."""
+    """Return a commit's message without the titles of squashed commits; their bodies stay."""
     title, *paragraphs = re.split(r"\n\s*\n", text)
     left = [one for one in paragraphs if not SQUASHED.fullmatch(one)]
     is_list = "".join(paragraphs[:1]).startswith("* ") and len(paragraphs) - len(left) > 1
@@ -87,14 +86,14 @@ def _without_squash_list(text: str) -> str:
 
 
 def n_words(text: str) -> int:
-    """Return the number of words of a text; an address is none."""
+    """Return the number of words in a text; addresses do not count."""
     return sum(map(bool, WORD.findall(text)))
 
 
 def names_brought(gold: str, tests: str) -> set[str]:
-    """Return the names that the patch of tests uses and does not define, and that the gold patch
-    defines, or gives to a new file; and the wording that the literals of both have. The base may
-    have some."""
+    """Return the names that the test patch uses but does not define, and that the gold patch
+    defines or gives to a new file; plus the wording common to the literals of both. Some may also
+    be in the base."""
     of_gold, of_tests = map(_names_in, (gold, tests))
     said, wanted = ({*WORDING.findall("\n".join(one["text"] - one["own"]))}
                     for one in (of_gold, of_tests))
@@ -102,20 +101,20 @@ def names_brought(gold: str, tests: str) -> set[str]:
 
 
 def _names_in(patch: str) -> dict[str, set[str]]:
-    """Return the names and literals in a patch's new text by the captures of python_names.scm; a
-    new file gives its own name. Without such a grammar, only literals are found."""
+    """Return the names and literals in a patch's new text, by the captures of python_names.scm; a
+    new file's own name counts as given. Without a grammar, only literals are found."""
     names = defaultdict(set)
     for hunk in hunks_of(patch, "", MAX_LINES):
         if not hunk.old:
             names["given"].add(PurePosixPath(hunk.path).stem)
         known = language_of(hunk.path)
-        language = known or "python"   # a text perhaps has examples that doctest runs
+        language = known or "python"   # other texts may have examples for doctest
         queries = LANGUAGES[language].get("names")
         if not (is_document(hunk.path) or (known and queries)):
             names["text"] |= {*chain(*LITERAL.findall("\n".join(hunk.new)))}
         if not queries:
             continue
-        # the added lines also alone: half a statement before them may hide what they define
+        # parse the added lines also alone, since half a statement before them may hide definitions
         for new in (hunk.new, hunk.added):
             lines = new if known else [line.lstrip()[4:] for line in new
                                        if line.lstrip().startswith((">>> ", "... "))]

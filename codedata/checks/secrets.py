@@ -8,11 +8,11 @@ These are not reported:
 
 - placeholders, also from vendors' manuals (AWS's keys with EXAMPLE, the token on jwt.io, the
   key of Azure's emulator), and passwords made of words;
-- UUIDs, and digests, commits and other random values whose name does not say secret;
+- UUIDs, and digests, commits and other random values without the name of a secret;
 - addresses of roles (info@, git@) and mailing lists, at example.com, or with noreply in them;
 - IP addresses in code, which may be versions, and phone numbers.
 
-A secret without a known shape or name, or one that is cut into pieces, may be missed.
+A secret without a known shape or name, or one split into pieces, may be missed.
 benchmarks/checks.py counts the false positives of these rules. The time is linear in the text.
 """
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _letter_pairs(name: str) -> frozenset[str]:
 
 @dataclass(frozen=True)
 class Secret:
-    """Locate a secret or personal datum: text[start:end] of this kind."""
+    """Locate a secret or personal datum in text[start:end]."""
 
     kind: str
     start: int
@@ -48,21 +48,21 @@ class Secret:
 
 
 def find_secrets(text: str) -> list[Secret]:
-    """Return the secrets of a text, sorted by place; overlapping ones are merged."""
+    """Return the secrets in a text, sorted by position; overlapping ones are merged."""
     spans = sorted((start, end, order, kind)
                    for order, (kind, start, end) in enumerate(_matches(text)))
     merged: list[tuple[int, int, int, str]] = []
     for start, end, *rule in spans:
         if merged and start < merged[-1][1]:
             start, last, *earlier = merged.pop()
-            end, rule = max(last, end), min(earlier, rule)   # the earlier rule gives the kind
+            end, rule = max(last, end), min(earlier, rule)   # take the kind of the earlier rule
         merged.append((start, end, *rule))
     return [Secret(kind, start, end) for start, end, _, kind in merged]
 
 
 def credential_in(texts: Iterable[str]) -> str:
-    """Return the kind of the first credential in texts, or "". Personal data does not count: texts
-    with the addresses of their authors are exported unchanged."""
+    """Return the kind of the first credential in texts, or "". Personal data do not count: texts
+    with their authors' addresses are exported unchanged."""
     personal = {rule.kind for rule in PERSONAL}
     return next((secret.kind for text in texts for secret in find_secrets(text)
                  if secret.kind not in personal), "")
@@ -71,7 +71,7 @@ def credential_in(texts: Iterable[str]) -> str:
 def mask(text: str) -> tuple[str, Counter]:
     """Return the text with [masked: KIND] for each secret, and the number of secrets by kind.
 
-    The rest of the text stays as it is, and masking the result again changes nothing.
+    The rest of the text is unchanged, and masking the result again changes nothing.
     """
     counts: Counter = Counter()
     while secrets := find_secrets(text):   # again, as a mask may expose part of a longer run
@@ -95,7 +95,7 @@ def _matches(text: str) -> Matches:
     yield from _by_rules(text, PERSONAL)
 
 
-# how random values are recognised
+# recognising random values
 
 COMMON_PAIRS = _letter_pairs("common_pairs")
 PLACEHOLDER = _any_of("placeholder")
@@ -105,8 +105,8 @@ UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 def is_random(value: str) -> bool:
-    """Return whether a value looks generated: with many different characters, few letter pairs that
-    are common in words, and no placeholder."""
+    """Return whether a value looks random: many different characters, few letter pairs that are
+    common in words, and no placeholder."""
     lower = value.lower()
     if len(set(value)) < min(8, len(value) // 2) or PLACEHOLDER.search(lower):
         return False
@@ -118,7 +118,7 @@ def is_random(value: str) -> bool:
 
 
 def n_classes(value: str) -> int:
-    """Return how many of lower case, upper case, digits and others occur, from 0 to 4."""
+    """Return how many of four classes occur: lower case, upper case, digits, others."""
     is_in = [value.upper() != value, value.lower() != value, bool(DIGIT.search(value)),
              not value.isalnum()]
     return is_in.count(True)
@@ -131,7 +131,7 @@ def starts_word(match: re.Match) -> bool:
     return not re.search(r"[A-Za-z0-9_]\Z", before) or before in ("\\n", "\\t", "\\r")
 
 
-# checks of what a rule matches
+# checks of a rule's matches
 
 NO_PASSWORD = _any_of("no_password")
 NO_PERSON = _any_of("no_person", re.IGNORECASE)
@@ -139,12 +139,12 @@ EXAMPLE_HOST = _any_of("example_host", re.IGNORECASE)
 TLDS = _letter_pairs("country_tlds") | set(TABLES["other_tlds"])
 NOBODYS_IP = _any_of("nobodys_ip")
 BEFORE_IP = _any_of("before_ip", end=r"\Z")
-AFTER_IP = re.compile(r" (?:- |port \d)")   # follows an address in access logs and in logs of sshd
+AFTER_IP = re.compile(r" (?:- |port \d)")   # follows an address in access logs and sshd's logs
 JWT_EXAMPLE = "eyJzdWIiOiIxMjM0NTY3ODkw"   # {"sub":"1234567890, the payload on jwt.io
 
 
 def is_password(password: str, user: str) -> bool:
-    """Return whether a password is real: not a placeholder, a variable, or the same as the user."""
+    """Return whether a password is real: not a placeholder, a variable or the user's name."""
     lower = password.lower()
     return not (password == user or NO_PASSWORD.fullmatch(lower.strip("0123456789!_-"))
                 or PLACEHOLDER.search(lower) or re.match(r"[\[$%#*:]|[A-Z][A-Z_]*\Z", password))
@@ -197,7 +197,7 @@ CHECKS: dict[str, Callable[[re.Match], bool]] = {
 
 @dataclass(frozen=True)
 class Rule:
-    """Hold one rule. A text is searched only if its lower-case form contains the keyword."""
+    """Hold one rule. Only texts whose lower-case form contains the keyword are searched."""
 
     kind: str
     keyword: str
@@ -237,8 +237,8 @@ def _by_rules(text: str, rules: Iterable[Rule]) -> Matches:
 # private keys
 
 KEY_BEGINS = re.compile(r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
-# Between the lines of a key may be line breaks (also escaped), quotes, and marks of diffs, comments
-# and listings.
+# matches separators of a key's lines: line breaks (also escaped), quotes, and marks of diffs,
+# comments and listings
 KEY_GAP = r"(?:\\[nrt]|[\s\"',>|*#\\]|[+-](?=[\s\"'A-Za-z0-9+/-])|\d{1,6}[:\t|]){0,40}"
 KEY_LINE = re.compile(KEY_GAP + r"(?:[A-Za-z-]{4,20}: [^\n\\\"]{1,80}|[A-Za-z0-9+/]{40,}={0,2})")
 KEY_LAST_LINE = re.compile(
@@ -250,7 +250,7 @@ MIN_KEY_CHARS = 60   # a shorter block is code or a manual that quotes the marke
 
 
 def _private_keys(text: str) -> Matches:
-    """Yield key blocks from the BEGIN marker to the END marker, or to where they are cut off."""
+    """Yield key blocks from the BEGIN marker to the END marker, or to the end of a cut block."""
     for begin in KEY_BEGINS.finditer(text):
         end = begin.end()
         for pattern in (KEY_LINE, KEY_LAST_LINE):
@@ -264,7 +264,7 @@ def _private_keys(text: str) -> Matches:
             yield "private key", begin.start(), last.end() if last else end
 
 
-# credentials that are recognised by their name
+# credentials recognised by their name
 
 SCHEME = r"(?:(?:bearer|token|apikey|key)[ \t]{1,4})?"
 ASSIGNED = _any_of("secret_name", end=(

@@ -1,9 +1,9 @@
-"""Give items to the workers of a Ray cluster, in the process that plans and writes: the driver.
+"""Give items to the workers of a Ray cluster, from the driver (the process that plans and writes).
 
 Each item has a thread of the run loop, which waits for its result and meanwhile serves the worker's
-calls: a model's reply is on the driver's disk before the worker has it, and limits, back-off and
-budget are the same as in one process. An item whose worker dies is given to another one, with all
-replies that it had, under a new lease; calls of an older lease are refused.
+calls. So a model's reply is on the driver's disk before the worker gets it, and limits, back-off
+and budget work as in one process. If a worker dies, another one gets its item, with all replies so
+far, under a new lease; calls with an older lease are refused.
 """
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ from codedata.settings import Settings
 from codedata.terminal import plural, say, say_removed
 
 SLOT = "sandbox"           # Ray's resource on nodes that may run containers: one for each container
-MAX_GIVEN = 3              # workers that an item is given to
+MAX_GIVEN = 3              # workers that may try an item
 MAX_STARTS = 3             # times in a row that a slot may fail to start a worker
 SILENT_S = 60.0            # seconds without a sign of life, after which a worker counts as dead
 NO_WORKER_S = 120.0        # seconds without any worker, after which the run stops
 CONNECT_S = 10.0           # seconds for a cluster to answer
-WATCH_S = 1.0              # seconds between two looks at the workers
-HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"   # of gRPC
-# how answers begin: from gRPC, from gRPC that wants TLS, and no answer
+WATCH_S = 1.0              # seconds between two checks of the workers
+HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"   # gRPC's connection preface
+# first byte of an answer: from gRPC, from gRPC that requires TLS, and of no answer
 GRPC = (b"\0", b"\x15", b"")
-MAX_BYTES = 1 << 30        # of an item's inputs, and of its result
+MAX_BYTES = 1 << 30        # in an item's inputs, and in its result
 
 
 WAITING = Step(name="waiting for a worker")
@@ -65,9 +65,9 @@ class WorkerLost(Exception):
 
 @dataclass(eq=False)
 class Slot:
-    """Hold a place in the cluster for one worker at a time."""
+    """Hold a slot of the cluster for one worker at a time."""
 
-    strategy: Any = "SPREAD"   # how Ray chooses the node of the next worker
+    strategy: Any = "SPREAD"   # Ray's rule for choosing the next worker's node
     actor: Any = None
     machine: str = ""
     seen: float = 0.0          # time of the worker's last sign of life
@@ -82,8 +82,8 @@ class RayEngine:
     def __init__(self, stage: Any, settings: Settings, stop: threading.Event, host: Any,
                  address: str, n_workers: int):
         """Start the workers. `host` is the SandboxFactory of a script with sandboxes, or None. With
-        `n_workers` 0, start as many as the cluster has room for."""
-        sandbox, needs = settings.sandbox, {}   # cores and bytes of memory of an item's containers
+        `n_workers` 0, start as many as fit into the cluster."""
+        sandbox, needs = settings.sandbox, {}   # cores and bytes of memory for an item's containers
         if host:
             needs = {"cores": sandbox.cpu_request,
                      "memory": float(bytes_of(sandbox.memory_request))}
@@ -97,7 +97,7 @@ class RayEngine:
         self._at_a_time = 1            # items in a worker
         if needs:
             self._slots = [Slot() for _ in range(self.n_workers)]
-        else:   # one on each machine, this one first: Ray might put them all on one machine
+        else:   # one on each machine, since Ray might put them all on one
             nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
             self._slots = [Slot(NodeAffinitySchedulingStrategy(node, soft=False))   # soft: any node
                            for node in sorted(nodes, key=own_node.__ne__)[:self.n_workers]]
@@ -105,18 +105,18 @@ class RayEngine:
         job = Job(stage.make, stage.close, settings.root.resolve(), host)
         self._job = ray.put(parcels.pack(job))
         self._code = package_digest()
-        self._engines: set[str] = set()   # of containers
+        self._engines: set[str] = set()   # ids of container engines
         self._has_registry = bool(sandbox.registry)
         self._fault: RunStopped | None = None
-        if needs and not self._has_registry:    # a later engine is noticed when its worker starts
+        if needs and not self._has_registry:    # later engines are checked when a worker starts
             self._see_engines(_engines(self._job))
-        self._numbers = count(1)       # of workers and leases
+        self._numbers = count(1)       # numbers of workers and leases
         self._idle: queue.SimpleQueue[tuple[Slot, int]] = queue.SimpleQueue()
         self._inboxes: dict[int, queue.SimpleQueue] = {}   # by lease
         self._answers: queue.SimpleQueue[tuple[int, bytes]] = queue.SimpleQueue()
         self._steps: dict[int, Step] = {}                  # by lease
-        self._refused: dict[str, str] = {}                 # machine: why it gets no items
-        self._alive: dict[int, Slot] = {}                  # by the number of a worker
+        self._refused: dict[str, str] = {}                 # {machine: why it gets no items}
+        self._alive: dict[int, Slot] = {}                  # {number of a worker: its slot}
         self._ended = threading.Event()
         self._threads: list[threading.Thread] = []
         for slot in self._slots:
@@ -128,7 +128,7 @@ class RayEngine:
     # the run loop's side -------------------------------------------------------------------------
 
     def make(self, log: Any, step: Step, inputs: list) -> Any:
-        """Return what the stage makes from `inputs` on a worker. `log` is the item's reply log.
+        """Make an item from `inputs` on a worker; return it. `log` is the item's reply log.
         Raise the errors of the stage's make(), and ItemFailed if its workers die."""
         parcel, reasons = _bounded(parcels.pack(inputs)), []
         while len(reasons) < MAX_GIVEN:
@@ -146,7 +146,7 @@ class RayEngine:
                          f"{'; '.join(dict.fromkeys(reasons))}")
 
     def _make_in(self, slot: Slot, step: Step, parcel: bytes, log: Any) -> ItemOutcome:
-        """Return the outcome of an item made by a slot's worker. Raise WorkerLost."""
+        """Return the outcome of an item made by a slot's worker. Raise WorkerLost if that dies."""
         lease = next(self._numbers)
         self._inboxes[lease] = inbox = queue.SimpleQueue()
         self._steps[lease] = step
@@ -161,7 +161,7 @@ class RayEngine:
             driver.forget(log)
 
     def _serve(self, inbox: queue.SimpleQueue) -> ItemOutcome:
-        """Return the outcome of an item; meanwhile serve its worker's calls. Raise WorkerLost."""
+        """Serve the calls of an item's worker; return the outcome. Raise WorkerLost if it dies."""
         while True:
             message = inbox.get()
             if isinstance(message, WorkerLost):
@@ -177,8 +177,8 @@ class RayEngine:
             return outcome
 
     def _take(self) -> tuple[Slot, int]:
-        """Return a slot with a free worker. Raise Interrupted when the run ends, RunStopped if no
-        worker comes."""
+        """Return a slot with a free worker. Raise Interrupted if the run ends, RunStopped if no
+        worker starts."""
         waited_since = time.monotonic()
         while True:
             if self._stop.is_set():
@@ -204,7 +204,7 @@ class RayEngine:
         return "; ".join(reasons) or f"no machine of the cluster has room for a worker ({wanted})"
 
     def where(self) -> Counter[str]:
-        """Return how many items each machine is making."""
+        """Return the number of items in flight by machine."""
         return Counter(slot.machine for slot in self._slots for _ in [*slot.leases])
 
     def end(self) -> list[str]:
@@ -225,12 +225,13 @@ class RayEngine:
         for actor in (*(slot.actor for slot in self._slots if slot.actor), self._mailbox):
             ray.kill(actor)
         for thread in self._threads:
-            thread.join(5)   # a thread that is left would outlive Ray
+            thread.join(5)   # none of them may outlive Ray
 
     # workers -------------------------------------------------------------------------------------
 
     def _fill(self, slot: Slot) -> None:
-        """Start a worker in a slot, once the cluster has room for it, and let it take items."""
+        """Start a worker in a slot as soon as it fits into the cluster; make it available for
+        items."""
         while not self._ended.is_set() and slot.n_failed < MAX_STARTS:
             number = next(self._numbers)
             try:
@@ -267,8 +268,8 @@ class RayEngine:
             self._idle.put((slot, number))
 
     def _see_engines(self, engines: list[str]) -> None:
-        """Raise RunStopped, here and for all items, if images of one container engine would be
-        missing on another."""
+        """Raise RunStopped, here and for all items, if there are several container engines without
+        a registry: images of one would be missing on another."""
         self._engines.update(engines)
         if len(self._engines) > 1 and not self._has_registry:
             self._fault = RunStopped(
@@ -279,7 +280,7 @@ class RayEngine:
 
     def _drop(self, slot: Slot, number: int, why: str) -> None:
         """Give a lost worker no more items, and start another one in its place."""
-        if self._alive.pop(number, None):   # once, whoever notices it first
+        if self._alive.pop(number, None):   # only once, as several threads may notice the loss
             say(f"a worker on {slot.machine} is lost, its items go to others: {why}")
             ray.kill(slot.actor)
             self._in_thread(partial(self._fill, slot))
@@ -288,7 +289,7 @@ class RayEngine:
         self._threads.append(start_thread(target))
 
     def _watch(self) -> None:
-        """Treat workers without a sign of life for SILENT_S as dead."""
+        """Drop workers that have given no sign of life for SILENT_S."""
         why = f"it gave no sign of life for {SILENT_S:.0f} s"
         while not self._ended.wait(WATCH_S):
             if self._stop.is_set():
@@ -303,7 +304,7 @@ class RayEngine:
     # messages ------------------------------------------------------------------------------------
 
     def _receive(self) -> None:
-        """Hand calls of workers to the threads of their items."""
+        """Pass workers' calls to the threads of their items."""
         while not self._ended.is_set():
             try:
                 messages = ray.get(self._mailbox.take.remote())
@@ -322,7 +323,7 @@ class RayEngine:
                         step.follow(at)
 
     def _send(self) -> None:
-        """Send answers to workers. Answers that gather meanwhile go together, as they come in
+        """Send answers to workers. All waiting answers are sent together, since they come in
         bursts."""
         while not self._ended.is_set():
             answers = [self._answers.get()]
@@ -334,13 +335,13 @@ class RayEngine:
     def _forward(self, number: int, lease: int, message: bytes) -> None:
         if inbox := self._inboxes.get(lease):
             inbox.put((number, message))
-        elif lease:   # from a worker that counts as dead but is alive
+        elif lease:   # from a worker that was dropped but is alive
             self._answers.put((number, parcels.pack(ItemOutcome(error=Interrupted()))))
         else:         # from a worker without an item
             self._answer(number, message)
 
     def _answer(self, number: int, message: bytes) -> None:
-        """Do what a worker asks for, and send it the result, or the exception."""
+        """Execute a worker's call, and send it the result or the exception."""
         def work() -> Any:
             target, name, arguments = parcels.unpack(message)
             place = import_module(target) if isinstance(target, str) else target
@@ -390,7 +391,7 @@ def _connect(address: str, n_workers: int, needs: dict[str, float]) -> None:
     try:
         if address:
             _check_answers(address)
-        with bare_environment():   # the processes of a cluster on this machine inherit it
+        with bare_environment():   # processes of a local cluster inherit the environment
             ray.init(address=address or "local", **quiet)
     except ray.exceptions.AuthenticationError as e:
         raise Trouble("does not take this process's token: none was sent, or another one.",
@@ -401,8 +402,8 @@ def _connect(address: str, n_workers: int, needs: dict[str, float]) -> None:
 
 
 def _check_answers(address: str) -> None:
-    """Raise Trouble that says why no Ray answers at HOST:PORT, or why it refuses this process.
-    ray.init() would try for minutes, or for ever."""
+    """Raise an error with the reason if no Ray answers at HOST:PORT, or if it refuses this process;
+    ray.init() would retry for minutes, or for ever."""
     host, _, port = address.rpartition(":")
     if not port.isdecimal():
         raise ValueError("it is not HOST:PORT")
@@ -410,7 +411,7 @@ def _check_answers(address: str) -> None:
         probe.sendall(HELLO)
         if probe.recv(1) not in GRPC:
             raise ConnectionError("another service answers there")
-    ray._raylet.GcsClient(address=address)   # asks for the cluster's id, with the token
+    ray._raylet.GcsClient(address=address)   # requests the cluster's id, with the token
 
 
 def _engines(job: Any) -> list[str]:
@@ -423,7 +424,7 @@ def _engines(job: Any) -> list[str]:
 
 
 def _room(needs: dict[str, float]) -> int:
-    """Return how many items the cluster has room for."""
+    """Return the number of items that fit into the cluster. Raise Trouble if none fits."""
     wanted = {SLOT: 1, "CPU": needs["cores"], "memory": needs["memory"]} if needs else {"CPU": 1}
     n = sum(min(int(node["Resources"].get(name, 0) // much) for name, much in wanted.items())
             for node in ray.nodes() if node["Alive"])

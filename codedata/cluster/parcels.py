@@ -1,7 +1,7 @@
 """Pack objects that a driver and its workers exchange, without keys.
 
-Objects that stay in the driver become Remotes, the event that ends waiting becomes the receiving
-process's own, locks are new, caches are empty.
+Objects that stay in the driver become Remotes, the event that ends waiting becomes the event `stop`
+of the receiving process, locks are new, caches are empty.
 """
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from codedata.settings import ApiKey, Endpoint
 
 LOCKS = {type(make()): make for make in (threading.Lock, threading.RLock)}
 CACHE = type(lru_cache(lambda: None))
-stop = threading.Event()   # of this process, if it is a worker
+stop = threading.Event()   # ends waiting in this process, if it is a worker
 
 
 class _Packer(CloudPickler):
@@ -37,7 +37,7 @@ class _Packer(CloudPickler):
             return ApiKey, ("",)
         if isinstance(obj, Endpoint):   # a header may hold a key, too
             return partial(Endpoint, **vars(obj) | {"api_key": ApiKey(""), "headers": {}}), ()
-        if getattr(type(obj), "places", None):   # an item in a folder
+        if getattr(type(obj), "places", None):   # an item that is a folder
             return partial(type(obj), **{name: _in_memory(value)
                                          for name, value in vars(obj).items()}), ()
         return super().reducer_override(obj)

@@ -1,5 +1,5 @@
-"""Define what runs in the cluster: workers, which make items, and the mailbox by which they call
-their driver. They store nothing: a worker that dies loses only the items it was making.
+"""Define the cluster's actors: workers, which make items, and the mailbox through which they call
+their driver. They store nothing: a worker that dies loses only the items in flight.
 """
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from codedata.run.talk import Step, showing
 from codedata.sandbox import process_labels
 
 BEAT_S = 1.0               # seconds between signs of life
-_lease: ContextVar[int] = ContextVar("lease", default=0)   # of this thread's item
+_lease: ContextVar[int] = ContextVar("lease", default=0)   # lease of this thread's item
 
 
 @dataclass
@@ -37,13 +37,13 @@ class ItemOutcome:
 
     result: Any = None
     error: Exception | None = None
-    traceback: str = ""        # of an error that is our bug
+    traceback: str = ""        # of an error other than Trouble, which is a bug
     is_unwell: bool = False
 
 
 def packed_outcome(work: Callable[[], Any]) -> bytes:
     """Return the packed outcome of work(). A result that cannot be packed becomes an error, so that
-    nobody waits for it."""
+    the driver does not wait for it."""
     try:
         return parcels.pack(ItemOutcome(work()))
     except Exception as e:
@@ -58,9 +58,9 @@ def packed_outcome(work: Callable[[], Any]) -> bytes:
 
 @dataclass
 class Job:
-    """Hold what a worker needs for the items of a stage."""
+    """Hold the functions and settings that a worker needs for a stage's items."""
 
-    make: Any                  # the stage's make(), and its close()
+    make: Any                  # the stage's make() and close()
     close: Any
     root: Path
     host: Any = None           # the SandboxFactory of a stage with containers
@@ -73,14 +73,14 @@ def engine_of(job: bytes) -> str:
 
 
 def package_digest() -> str:
-    """Return the digest of the package's files on this machine, prompts and tables too."""
+    """Return the digest of the package's files on this machine, including prompts and tables."""
     folder = Path(codedata.__file__).parent
     return files_digest({str(path.relative_to(folder)): path for path in folder.rglob("[!.]*")
                          if path.is_file() and path.parent.name != "__pycache__"})
 
 
 class Mailbox:
-    """Pass calls of workers to their driver, and its answers back. It runs beside the driver."""
+    """Pass workers' calls to the driver, and its answers back. It runs on the driver's machine."""
 
     def __init__(self):
         self._calls: asyncio.Queue = asyncio.Queue()
@@ -97,13 +97,13 @@ class Mailbox:
         return await answer
 
     async def beat(self, worker: int, steps: dict[int, Step]) -> bool:
-        """Take a worker's sign of life, with the steps at which its items are; return whether the
+        """Receive a worker's sign of life, with the current steps of its items; return whether the
         run is ending."""
         self._calls.put_nowait((0, worker, steps))
         return self._is_ending
 
     async def take(self) -> list[tuple]:
-        """Return the messages for the driver, once there are any."""
+        """Wait for messages for the driver, and return them."""
         taken = [await self._calls.get()]
         with suppress(asyncio.QueueEmpty):
             while True:
@@ -111,18 +111,18 @@ class Mailbox:
         return taken
 
     async def answer(self, answers: list[tuple[int, bytes]]) -> None:
-        """Answer calls, by their numbers."""
+        """Answer calls, given as (number, answer)."""
         for number, message in answers:
             if number in self._answers:
                 self._answers.pop(number).set_result(message)
 
     async def end(self) -> None:
-        """Let the workers stop waiting."""
+        """Tell the workers, at their next sign of life, that the run is ending."""
         self._is_ending = True
 
 
 class ClusterWorker:
-    """Make items, in one process of a machine."""
+    """Make items in a process of its own."""
 
     def __init__(self, mailbox, number: int):
         self._mailbox, self._number = mailbox, number
@@ -131,13 +131,13 @@ class ClusterWorker:
         threading.Thread(target=self._beat, daemon=True).start()
 
     def about(self) -> dict:
-        """Return the digest of the package here, and the machine's name."""
+        """Return the package's digest on this machine, and the machine's name."""
         return {"code": package_digest(), "machine": platform.node()}
 
     def begin(self, job: bytes) -> tuple[str, list[str], list[str]]:
-        """Prepare for the items of a stage: remove what dead workers of its root have left on this
-        machine. Return (the id of its container engine if images are made there, the names of what
-        was removed, a line for each thing that could not be removed)."""
+        """Prepare for a stage's items: remove the leftovers of dead workers of its root on this
+        machine. Return (the id of its container engine if images are made there, the names of
+        removed things, a line for each thing that could not be removed)."""
         driver.work_for(self._call)
         self._job = parcels.unpack(job)
         process_labels.work_in(self._job.root)
@@ -156,7 +156,7 @@ class ClusterWorker:
             del self._steps[lease]
 
     def end(self) -> list[str]:
-        """Close what the stage has kept open; return lines for the terminal."""
+        """Call the stage's close(); return its lines for the terminal."""
         return self._job.close()
 
     def _call(self, target, name: str, arguments):

@@ -19,10 +19,10 @@ from codedata.texts import toml_of
 if TYPE_CHECKING:
     from tree_sitter import Node
 
-MAX_DEPTH = 60        # of nested nodes
-MAX_BOUND = 60        # expressions that are kept for one variable
+MAX_DEPTH = 60        # levels of nested nodes
+MAX_BOUND = 60        # expressions to keep for one variable
 TABLES = toml_of(__package__, "calls_python.toml")
-STRING = re.compile(r"""\w*["']+([A-Za-z_]\w*)["']+""")   # that is a name
+STRING = re.compile(r"""\w*["']+([A-Za-z_]\w*)["']+""")   # a string that contains a name
 
 Value = tuple[str, object]   # a kind (see call_values.py), and an object of that kind
 
@@ -34,8 +34,8 @@ class Expr:
     op: str
     parts: tuple
     scope: Scope
-    values: tuple[Value, ...] = ()   # its possible values that are known so far
-    round: int = 0                   # the resolver's round that found them
+    values: tuple[Value, ...] = ()   # the possible values known so far
+    round: int = 0                   # the resolver's round in which they were found
 
 
 @dataclass(slots=True, eq=False)
@@ -43,8 +43,8 @@ class Scope:
     """Hold the scope of a module, a class or a function. A lambda is a function, too."""
 
     kind: str                # module | class | function
-    id: str                  # of its entity, "" for a lambda
-    owner: str               # id of the caller of its calls: the outer scope of a class or lambda
+    id: str                  # id of its entity; "" for a lambda
+    owner: str               # id of its calls' caller: for a class or lambda, the outer scope
     path: str
     parent: Scope | None
     names: dict[str, list[Expr]] = field(default_factory=dict)   # variables and attributes; "*":
@@ -56,17 +56,17 @@ class Scope:
 
     @property
     def name(self) -> str:
-        """Return the name alone: the last part of the id."""
+        """Return the last part of the id."""
         return self.id.rpartition("::")[2].rpartition(".")[2].partition("@")[0]
 
     def bind(self, name: str, expr: Expr) -> None:
-        """Add an expression to the ones that a variable may hold, up to MAX_BOUND."""
+        """Add an expression to a variable's possible ones, up to MAX_BOUND."""
         bound = self.names.setdefault(name, [])
         if len(bound) < MAX_BOUND and expr not in bound:
             bound.append(expr)
 
     def finding(self, name: str) -> Scope | None:
-        """Return the scope that defines a name which is used here, or None."""
+        """Return the scope that defines a name used here, or None."""
         scope: Scope | None = self
         while scope and (name not in scope.names or (scope.kind == "class" and scope is not self)):
             scope = scope.parent
@@ -74,7 +74,7 @@ class Scope:
 
 
 class FileReader:
-    """Read one file in a single walk through its syntax tree: `scopes`, its module first."""
+    """Read one file in a single walk through its syntax tree. `scopes` begins with its module."""
 
     def __init__(self, file: SourceFile, entities: list[Entity]) -> None:
         self.file, self.text, self.depth = file, file.text, 0
@@ -98,7 +98,7 @@ class FileReader:
         return self.scopes[-1]
 
     def make(self, *key) -> Expr:
-        """Return the current scope's expression of (operation, *operands). Make it if it is new."""
+        """Return the current scope's expression (operation, *operands); create it if it is new."""
         exprs = self.scope.exprs
         if key not in exprs:
             exprs[key] = Expr(key[0], key[1:], self.scope)
@@ -144,7 +144,7 @@ class FileReader:
         return self.make("attr", self.read_field(node, "object"), self.word(name))
 
     def string(self, node: Node) -> Expr:
-        """Return a constant. Its text is kept if the string is a name, as in __all__."""
+        """Return a constant; keep its text if it is a name, as in __all__."""
         self.read_in(node)
         match = STRING.fullmatch(self.word(node))
         return self.make("const", match[1]) if match else self.make("const")
@@ -168,7 +168,7 @@ class FileReader:
     # statements
 
     def binding(self, node: Node) -> Expr:
-        """Read an assignment, or another node that gives a name or an attribute its value."""
+        """Read an assignment, or another node that binds a name or an attribute."""
         target, source, op = TABLES["bindings"][node.type]
         value = self.read(node.child_by_field_name(source) or node.named_children[0])
         if node.parent.type == "except_clause":
@@ -182,7 +182,7 @@ class FileReader:
         return value
 
     def bind(self, target: Node | None, value: Expr) -> None:
-        """Bind a value to a name or attribute. Names in an unpacking get unknown values."""
+        """Bind a value to a name or attribute; names in an unpacking get unknown values."""
         left = [(target, value)] if target else []
         while left:
             target, value = left.pop()
@@ -211,7 +211,7 @@ class FileReader:
         return self.unknown
 
     def condition(self, node: Node) -> Expr:
-        """Read an `if`, except `if __name__ == "__main__"`, whose code nobody calls."""
+        """Read an `if`; skip `if __name__ == "__main__"`, whose code is never called."""
         if not self.word(node.child_by_field_name("condition")).startswith("__name__ =="):
             self.read_in(node)
         return self.unknown
@@ -222,7 +222,7 @@ class FileReader:
         return self.unknown
 
     def imports(self, node: Node) -> Expr:
-        """Bind the names that an import statement gives."""
+        """Bind the names that an import statement imports."""
         module = node.child_by_field_name("module_name")
         source = self.word(module) if module else ""
         for child in node.children_by_field_name("name"):

@@ -1,17 +1,17 @@
-"""Find the possible values of expressions. They show which functions call each other.
+"""Find the possible values of expressions, which show which functions call each other.
 
 A value is a kind and an object of that kind:
 
     module · class · function       a scope
     instance                        of a class, or of one of its subclasses
-    method · override · guess       a method bound to an object; a subclass's method that overrides
-                                    it; a method that has the right name, of an unknown class
+    method · override · guess       a method bound to an object; a subclass's override of it; a
+                                    method of that name in an unknown class
     property · static · classmethod   a function in a class, by its decorator
     super                           a class; its attributes are looked up in its bases only
-    external                        the dotted name of something the repository does not define
+    external                        a dotted name that the repository does not define
 
-An expression without values is unknown. Each expression is evaluated once a round; in a cycle, the
-values of the round before are used. The arguments of a call become values of the parameters.
+An expression without values is unknown. Each expression is evaluated once a round; a cycle uses the
+values of the previous round. The arguments of a call become values of the parameters.
 """
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from codedata.code.call_scopes import TABLES, Expr, Scope, Value
 
 Values = tuple[Value, ...]
 N_ROUNDS = 2
-MAX_VALUES = 40      # of one expression
-MAX_DEPTH = 60       # of expressions whose values depend on each other, and of base classes
-MAX_OVERRIDES = 8    # of a method
+MAX_VALUES = 40      # values of one expression
+MAX_DEPTH = 60       # length of a chain of dependent expressions, or of base classes
+MAX_OVERRIDES = 8    # overrides of a method
 MAX_SUBCLASSES = 200
 MAX_GUESSES = 6      # methods of one name
 MAX_DOTTED = 80      # characters of a name from outside of the repository
 
 BUILT_IN = frozenset(dir(builtins))
-# methods of Python's own types: a call on an unknown object does not show whose method it is
+# methods of Python's own types: their names do not identify a class
 COMMON_METHODS = frozenset(name for kind in (str, bytes, list, dict, set, int, type(sys.stdout))
                            for name in dir(kind))
-# Python's own functions that take functions without calling them
+# built-in functions that take functions without calling them
 KEEPS = BUILT_IN - {"map", "filter", "sorted", "min", "max"} | {
     "functools.wraps", "functools.update_wrapper"}
-# Python's own functions whose results hold what their first argument holds
+# built-in functions whose results have the values of their first argument
 HANDS_ON = {"iter", "list", "max", "min", "next", "reversed", "set", "sorted", "tuple"}
 CALLABLE = ("function", "method", "override", "static", "classmethod", "guess")
 
@@ -53,19 +53,19 @@ class Resolver:
         self.round = self.depth = 0
         self.orders: dict[Scope, list[Scope]] = {}
         self.subclasses: dict[Scope, list[Scope]] = {}
-        self.by_end: dict[str, Scope] = {}     # modules, by the last parts of their paths
+        self.by_end: dict[str, Scope] = {}     # {last parts of a path: its module}
         for place, module in sorted(self.modules.items()):
             parts = place.split("/")
             for i in range(len(parts)):
                 if "/".join(parts[:i]) not in self.modules:      # not a folder of a package
                     self.by_end.setdefault("/".join(parts[i:]), module)
-        self.by_name: dict[str, list[Scope]] = {}     # methods
+        self.by_name: dict[str, list[Scope]] = {}     # {name: methods}
         for scope in scopes:
             if scope.id and scope.kind == "function" and scope.parent.kind == "class":
                 self.by_name.setdefault(scope.name, []).append(scope)
 
     def run(self) -> dict[tuple[str, str, str], str]:
-        """Return {(caller, callee, kind): certainty} of the last round."""
+        """Run all rounds; return {(caller, callee, kind): certainty} from the last one."""
         for self.round in range(1, N_ROUNDS + 1):
             self.edges.clear()
             self.orders.clear()
@@ -80,7 +80,7 @@ class Resolver:
         return self.edges
 
     def emit(self, expr: Expr, callee: Scope, kind: str, certainty: str = "resolved") -> None:
-        """Record an edge from the function that an expression is in to a callee."""
+        """Record an edge from the function around an expression to a callee."""
         key = expr.scope.owner, callee.id, kind
         if callee.id and self.edges.get(key) != "resolved":
             self.edges[key] = certainty
@@ -98,13 +98,13 @@ class Resolver:
         return expr.values
 
     def union(self, exprs: Iterable[Expr]) -> Values:
-        """Return the possible values of several expressions together."""
+        """Return the union of the possible values of several expressions."""
         return tuple(dict.fromkeys(value for expr in exprs for value in self.values(expr)))
 
     # names
 
     def module(self, path: str, source: str) -> Scope | None:
-        """Return the module that a file imports as `source`; None if the repository lacks it."""
+        """Return the module that a file imports as `source`, or None if it is external."""
         name = source.lstrip(".")
         place = name.replace(".", "/")
         n_up = len(source) - len(name)
@@ -114,7 +114,7 @@ class Resolver:
         if name.partition(".")[0] in sys.stdlib_module_names:
             return None
         folder = path
-        while folder:     # the nearest folder from which Python would find it
+        while folder:     # try the nearest folder first
             folder = os.path.dirname(folder)
             found = self.modules.get(f"{folder}/{place}".strip("/"))
             if found and folder not in self.modules:
@@ -130,7 +130,7 @@ class Resolver:
         return self.in_module(module, name, set()) if name else (("module", module),)
 
     def in_module(self, module: Scope, name: str, seen: set[Scope]) -> Values:
-        """Return the values of a name in a module: of a variable, a submodule, or `import *`."""
+        """Return the values of a name in a module: a variable, a submodule, or from `import *`."""
         found = self.union(module.names.get(name, ()))
         inner = self.modules.get(f"{_place(module.path)}/{name}")
         if found or inner or module in seen or len(seen) > MAX_DEPTH:
@@ -145,7 +145,7 @@ class Resolver:
         return found
 
     def do_name(self, expr: Expr) -> Values:
-        """Return the values of a name where it is used."""
+        """Return the values of a name at its use."""
         name, = expr.parts
         scope = expr.scope.finding(name)
         if scope and scope.kind != "module":
@@ -170,12 +170,12 @@ class Resolver:
         return self.orders[scope]
 
     def lookup(self, classes: Iterable[Scope], name: str) -> Values:
-        """Return the values of a name in the first of the classes that has it."""
+        """Return the values of a name in the first class that has it."""
         return next((self.union(scope.names[name]) for scope in classes if name in scope.names), ())
 
     def found_in(self, scope: Scope, name: str) -> list[tuple[str, Value]]:
-        """Return (kind, value) for each value of an attribute of an instance. The kind is "method"
-        for a value from its class or a base, and "override" for one from a subclass."""
+        """Return (kind, value) for each value of an instance's attribute. The kind is "method" for
+        a value from its class or a base, "override" for one from a subclass."""
         own = self.lookup(self.order(scope), name)
         below = dict.fromkeys(
             one for other in self.subclasses.get(scope, ()) if name in other.names or not own
@@ -189,7 +189,7 @@ class Resolver:
         return tuple(one for value in self.values(base) for one in self.member(value, name, expr))
 
     def member(self, value: Value, name: str, expr: Expr) -> Values:
-        """Return the values of an attribute of a value. Record the calls of properties."""
+        """Return the values of a value's attribute; record calls of properties."""
         kind, at = value
         if kind == "module":
             return self.in_module(at, name, set())
@@ -215,7 +215,7 @@ class Resolver:
 
     def do_call(self, expr: Expr) -> Values:
         """Return the results of a call, and record it. A decorator without known results returns
-        the function that it decorates."""
+        the decorated function."""
         function, args, _ = expr.parts
         callees = self.values(function)
         if not callees and function.op == "attr" and not self.values(function.parts[0]):
@@ -240,7 +240,7 @@ class Resolver:
             for name, arg in (*given.items(), *keywords):
                 if name in at.params and arg.op != "const":
                     at.bind(name, arg)
-            return self.union([     # a returned parameter has the value of this call's argument
+            return self.union([     # for a returned parameter, use this call's argument
                 given.get(one.parts[0], one) if one.op == "name" and one.scope is at else one
                 for one in at.returns])
         if kind == "class":
@@ -261,7 +261,7 @@ class Resolver:
     # what Python ships
 
     def external(self, name: str, expr: Expr) -> Values:
-        """Return the known results of calling a function that the repository does not define."""
+        """Return the known results of calling an external function."""
         _, args, keywords = expr.parts
         values = self.union(args[:1])
         if became := TABLES["decorators"].get(name):
@@ -279,7 +279,7 @@ class Resolver:
         return tuple(("instance", at) for kind, at in self.union(expr.parts) if kind == "class")
 
     def do_store(self, expr: Expr) -> Values:
-        """Bind a value to the attribute that it is assigned to."""
+        """Bind an assigned value to its attribute."""
         base, name, value = expr.parts
         for kind, at in self.values(base):
             if kind in ("instance", "class", "module"):
@@ -287,7 +287,7 @@ class Resolver:
         return ()
 
     def do_const(self, expr: Expr) -> Values:
-        """Return an object of one of Python's own types."""
+        """Return an object of a built-in type."""
         return (("external", ""),)
 
     def do_any(self, expr: Expr) -> Values:
@@ -295,8 +295,8 @@ class Resolver:
         return self.union(expr.parts)
 
     def do_super(self, expr: Expr) -> Values:
-        """Return the value (kind, *parts) of an expression that is a value itself. Its kind is the
-        name of the operation: function, class, instance or super."""
+        """Return the value (kind, *parts) of an expression that is a value itself. The kind is the
+        operation's name: function, class, instance or super."""
         return ((expr.op, *expr.parts),)
 
     do_function = do_instance = do_class = do_super

@@ -1,8 +1,8 @@
-"""Find who calls whom in the Python files of a repository, without running them.
+"""Build the call graph of a repository's Python files, without running them.
 
-An edge is `resolved` if names, types and imports identify the callee, and `guessed` if only the
-name of a method does. Functions that a program builds while it runs are not found. `call_scopes.py`
-reads the files, `call_values.py` finds the values of expressions; other packages use this module.
+An edge is `resolved` if names, types and imports identify the callee, and `guessed` if only a
+method's name does. Functions built at run time are not found. `call_scopes.py` reads the files,
+`call_values.py` finds the values of expressions; other packages use this module.
 """
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from codedata.code.call_values import Resolver
 from codedata.code.entities import Entity, SourceFile
 
 LANGUAGE = "python"   # calls are found in this language only
-DAMPING = 0.8     # multiplies a test's weight for each function on the way from it to another
+DAMPING = 0.8     # factor of a test's weight for each function on the path to another one
 FIXTURE = re.compile(r"([\w.]+\.)?fixture\b")
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Edge:
-    """State that one function calls another. For a `ref`, the caller passes the
-    callee to a function outside of the repository, which usually calls it."""
+    """State that one function calls another. For a `ref`, the caller passes the callee to an
+    external function, which usually calls it."""
 
     caller: str      # entity id, or path::<module>
     callee: str      # id of a function or method, or of a class without its own __init__
@@ -46,8 +46,8 @@ def call_graph(files: list[SourceFile], entities: dict[str, list[Entity]]) -> li
 
 @contextmanager
 def _no_collector() -> Iterator[None]:
-    """Switch the garbage collector off: searching millions of objects, all in use, for cycles takes
-    40 % of the time of a large repository."""
+    """Switch the garbage collector off within the block: searching millions of live objects for
+    cycles takes 40 % of the time for a large repository."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -58,13 +58,13 @@ def _no_collector() -> Iterator[None]:
 
 
 def static_scores(edges: list[Edge], tests: Iterable[str]) -> dict[str, float]:
-    """Return {id: score} of the functions that tests reach, at any distance. A test adds 1 to each
-    function that it calls directly, and DAMPING ** n to a function that it reaches through n other
-    functions, on the shortest way. A test that is listed twice counts twice."""
+    """Return {id: score} of all functions that tests reach. A test adds 1 to each function that it
+    calls directly, and DAMPING ** n to a function that it reaches through n other functions, on the
+    shortest path. A test listed twice counts twice."""
     callees = defaultdict(set)
     for edge in edges:
         callees[edge.caller].add(edge.callee)
-    front: dict[str, int] = defaultdict(int)      # {id: mask, a bit for each test that reaches it}
+    front: dict[str, int] = defaultdict(int)      # {id: mask with a bit for each test reaching it}
     for i, test in enumerate(tests):
         front[test] |= 1 << i
     seen: dict[str, int] = defaultdict(int)
@@ -90,7 +90,7 @@ def import_closure(edges: list[Edge]) -> set[str]:
                                    if edge.caller.endswith("::<module>")}))
 
 
-# what a test runner calls ------------------------------------------------------------------------
+# calls by the test runner ------------------------------------------------------------------------
 
 def _prepare_tests(scopes: list[Scope], entities: list[Entity]) -> None:
     """Add the calls that the test runner makes: to fixtures for parameters, and to set-up
@@ -113,13 +113,13 @@ def _prepare_tests(scopes: list[Scope], entities: list[Entity]) -> None:
 
 
 def _call(scope: Scope, function: Expr) -> Expr:
-    """Return the expression that calls a fixture or method without arguments in a scope."""
+    """Return the expression for a call of a fixture or method without arguments in a scope."""
     return scope.exprs.setdefault(("fixture", function), Expr("fixture", (function, (), ()), scope))
 
 
 def _reach(fixture: Scope) -> str:
-    """Return the prefix that the ids of all functions that can use a fixture share: its class,
-    file or folder."""
+    """Return the common prefix of the ids of all functions that can use a fixture: its class, file
+    or folder."""
     if fixture.parent.kind == "class":
         return f"{fixture.parent.id}."
     return fixture.path.removesuffix("conftest.py")

@@ -12,8 +12,8 @@ queries, <language>.scm, with these captures:
     @documented @doc           a body, and the docstring in it
     @comment                   a docstring, if it ends right before a definition
 
-All offsets are bytes of the file as it is on disk. In a file with syntax errors, the entities that
-still parse are found. Not promised: definitions that a program makes while it runs.
+All offsets are bytes of the file on disk. In a file with syntax errors, the entities that still
+parse are found. Not promised: definitions made at run time.
 """
 from __future__ import annotations
 
@@ -43,35 +43,35 @@ INSTALL = "pip install '.[code]'"
 LANGUAGES = toml_of(__package__, "languages.toml")
 BY_SUFFIX = {suffix: language for language, table in LANGUAGES.items()
              for suffix in table["suffixes"]}
-MAX_FILE_BYTES = 1_000_000     # of a source; longer ones are mostly generated
-MAX_PARSE_S = 2                # CPU time: ten times what a file of MAX_FILE_BYTES takes
+MAX_FILE_BYTES = 1_000_000     # size of a source; longer ones are mostly generated
+MAX_PARSE_S = 2                # CPU time: ten times the usual for a file of MAX_FILE_BYTES
 MAX_BROKEN = 30_000            # children of an error node
-MAX_LEVELS = 60_000            # of a tree: in deeper ones, tree-sitter counts the levels wrongly
-CHUNK_BYTES = 4096             # that the parser reads at once
+MAX_LEVELS = 60_000            # depth of a tree: tree-sitter miscounts the levels of deeper ones
+CHUNK_BYTES = 4096             # bytes that the parser reads at once
 BLANKS = b" \t\r\n\f\xef\xbb\xbf"
 
-# of names and paths of documentation, in lower case
+# patterns of names and paths of documentation, in lower case
 DOCUMENTS = ("*.md", "*.rst", "*.adoc", "docs/*", "doc/*", "*/docs/*", "changes", "changelog",
              "news", "authors", "changes.*", "changelog.*", "news.*", "history.*", "authors.*",
              "releasenotes/*", "newsfragments/*", "changelog/*", "changelog.d/*")
-# folders that hold no sources of the repository: by name, and by a file in them
+# folders without sources of the repository: names of such folders, and of files that mark them
 SKIPPED_FOLDERS = {".git", ".hg", ".svn", "node_modules", "site-packages", "__pycache__"}
 FOREIGN_MARKS = {"pyvenv.cfg", "conda-meta", "CACHEDIR.TAG"}
-MAX_DEPTH = 50                 # of nested definitions; deeper ones are left out
+MAX_DEPTH = 50                 # levels of nested definitions; deeper ones are left out
 MAX_DECORATORS = 100
-MAX_NAME, MAX_TEXT = 200, 2000 # bytes of a name, of a signature and of a decorator
+MAX_NAME, MAX_TEXT = 200, 2000 # bytes: a name; a signature or a decorator
 MAX_INDENT = 200               # bytes before a comment that may be a docstring
 RIGHT_BEHIND = re.compile(rb"\s*")
 RIGHT_BELOW = re.compile(rb"[ \t\r]*\n?[ \t]*")
-AND_MORE = re.compile(rb"[ \t]*;")   # after a docstring: a statement follows in its line
-# the first of these captures that a match has says what it is a match of
+AND_MORE = re.compile(rb"[ \t]*;")   # after a docstring: a statement follows on its line
+# the first of these captures in a match is its kind
 SUBJECTS = ("class", "function", "method", "scope", "decorated", "documented", "decorator",
             "comment")
 
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """Hold a source file as it is on disk."""
+    """Hold a source file, unchanged from disk."""
 
     path: str        # relative to the repository, with "/"
     language: str    # a table of languages.toml
@@ -84,7 +84,7 @@ class Sources:
     """Hold the sources of a repository, sorted by path."""
 
     files: list[SourceFile]
-    # {path: why it is not analysed, or only in part}
+    # {path: why its analysis failed or is partial}
     faults: dict[str, str] = field(default_factory=dict)
 
 
@@ -96,13 +96,13 @@ class Entity:
     path: str
     name: str                # Qual.name
     kind: str                # class | function | method
-    line: int                # of `def` or `class` itself
+    line: int                # the line of `def` or `class`
     end_line: int
     start: int               # decorators included
     end: int
     body: tuple[int, int]    # bytes, docstring included
-    body_lines: list[int]    # ranges [first, last, first, last, …] of its own lines: without
-                             # signature, docstring and the bodies of inner entities
+    body_lines: list[int]    # ranges [first, last, first, last, …] of its own lines, without
+                             # signature, docstring and inner entities' bodies
     signature: str
     docstring: str           # as written, without its quotes and common indentation
     decorators: list[str]    # without @
@@ -114,8 +114,8 @@ class Entity:
 
 def read_sources(folder: Path, max_files: int = 50_000,
                  max_bytes: int = 500_000_000) -> Sources:
-    """Return the sources in a folder, and why other files in it are not read, or only in part.
-    `max_bytes` limits all files together."""
+    """Return the sources in a folder, and why other files in it could not be read, wholly or in
+    part. `max_bytes` limits all files together."""
     folder = folder.resolve()
     files = []
     faults: dict[str, str] = {}
@@ -137,7 +137,7 @@ def read_sources(folder: Path, max_files: int = 50_000,
 
 
 def language_of(path: str) -> str:
-    """Return the table of languages.toml that a file belongs to by its suffix, or ""."""
+    """Return a file's language by its suffix (a table of languages.toml), or ""."""
     return BY_SUFFIX.get(os.path.splitext(path)[1], "")
 
 
@@ -148,8 +148,8 @@ def is_test_file(path: str) -> bool:
 
 
 def is_of_tests(path: str) -> bool:
-    """Return whether a file is a test file or, if its language is not known, lies in a folder of
-    tests of any language."""
+    """Return whether a file is a test file or, if its language is unknown, lies in a folder that is
+    for tests in any language."""
     if language_of(path):
         return is_test_file(path)
     patterns = [one for table in LANGUAGES.values() for one in table["test_files"]]
@@ -177,8 +177,8 @@ def _paths(folder: Path) -> Iterator[str]:
 
 def _content(folder: Path, path: str, max_bytes: int) -> tuple[bytes | None, str]:
     """Return (content or None, why the file is not read or not UTF-8, or ""). Links are not read,
-    as their targets are listed under their own names. A link that is broken, or leads out of the
-    folder, is a fault."""
+    as their targets are listed themselves; a link that is broken or leads out of the folder is a
+    fault."""
     file = folder / path
     is_link = file.is_symlink()
     try:
@@ -187,7 +187,7 @@ def _content(folder: Path, path: str, max_bytes: int) -> tuple[bytes | None, str
             target.stat()
             return None, ""
         text = read_bounded(target, max_bytes)
-    except (OSError, RuntimeError) as error:   # RuntimeError: a circle, before Python 3.13
+    except (OSError, RuntimeError) as error:   # RuntimeError: circular links, before Python 3.13
         is_circle = getattr(error, "errno", ELOOP) == ELOOP
         reason = "leads in a circle" if is_circle else error.strerror
         return None, f"is {'a link that is not followed' if is_link else 'not read'}: {reason}"
@@ -225,7 +225,7 @@ def grammar(language: str) -> Language:
 
 @lru_cache
 def query_of(language: str, *names: str) -> Query:
-    """Return the query that consists of these files of this package."""
+    """Return the query made of these files of this package."""
     of = grammar(language)
     from tree_sitter import Query
     return Query(of, "\n".join(text_of(__package__, name) for name in names))
@@ -234,11 +234,11 @@ def query_of(language: str, *names: str) -> Query:
 def tree_of(file: SourceFile) -> Tree:
     """Return the syntax tree of a file. Its nodes have byte offsets of `file.text`.
 
-    The tree is empty if parsing takes longer than MAX_PARSE_S, or if it exceeds MAX_BROKEN or
-    MAX_LEVELS: a query of such a tree takes quadratic time. This bounds every query, as a time
-    limit cannot: tree-sitter 0.26 crashes when a query has a `progress_callback`.
+    The tree is empty if parsing takes longer than MAX_PARSE_S, or if the tree exceeds MAX_BROKEN or
+    MAX_LEVELS, since queries of such a tree take quadratic time. A time limit for queries is no
+    alternative: tree-sitter 0.26 crashes when a query has a `progress_callback`.
     """
-    language = grammar(file.language)   # first: it says what is not installed
+    language = grammar(file.language)   # first, as it raises Trouble if a package is missing
     from tree_sitter import Parser
     parser = Parser(language)
     end = time.thread_time() + MAX_PARSE_S
@@ -253,8 +253,8 @@ def tree_of(file: SourceFile) -> Tree:
 
 
 def _is_too_slow(tree: Tree) -> bool:
-    """Return whether queries of a tree take quadratic time. Only nodes with errors or with very
-    many nodes below them are looked at."""
+    """Return whether queries of a tree take quadratic time. Check only nodes with errors or with
+    very many descendants."""
     left = [(tree.root_node, 0)]
     while left:
         node, level = left.pop()
@@ -266,14 +266,14 @@ def _is_too_slow(tree: Tree) -> bool:
 
 
 def captured(file: SourceFile, query: Query) -> dict[str, list[Node]]:
-    """Return the nodes of a file that a query captures, by capture."""
+    """Return {capture: nodes} for a query of a file."""
     from tree_sitter import QueryCursor
     return QueryCursor(query).captures(tree_of(file).root_node)
 
 
 def syntax_fault(file: SourceFile, tree: Tree) -> str:
-    """Return a message about a file's first syntax error, or about a file that is not parsed at
-    all; "" for a file without errors."""
+    """Return a message about a file's first syntax error, or about an unparsed file; "" without
+    errors."""
     node = tree.root_node
     if not node.child_count and file.text.strip(BLANKS):
         return "is too long to parse, too deep or too broken"
@@ -285,7 +285,7 @@ def syntax_fault(file: SourceFile, tree: Tree) -> str:
 
 
 def all_entities(sources: Sources) -> tuple[dict[str, list[Entity]], dict[str, str]]:
-    """Return the entities by path, and the faults of the sources and of their syntax by path."""
+    """Return ({path: entities}, {path: faults of reading and syntax})."""
     entities = {}
     faults = dict(sources.faults)
     for file in sources.files:
@@ -297,8 +297,8 @@ def all_entities(sources: Sources) -> tuple[dict[str, list[Entity]], dict[str, s
 
 
 def branches_of(files: Iterable[SourceFile]) -> dict[str, int]:
-    """Return {id of a definition: number of its branches, at least 1}. Branches of inner
-    definitions count for outer ones, too."""
+    """Return {id of a definition: number of its branches, at least 1}, including branches of inner
+    definitions."""
     from tree_sitter import Query, QueryCursor
     counts = {}
     for file in files:
@@ -316,7 +316,7 @@ def branches_of(files: Iterable[SourceFile]) -> dict[str, int]:
 
 @dataclass(slots=True)
 class _Definition:
-    """Hold a definition as the captures describe it. Its node may begin with decorators."""
+    """Hold a definition found by a query. Its node may begin with decorators."""
 
     kind: str
     name: str
@@ -325,7 +325,7 @@ class _Definition:
     start: int
     end: int
     first: Node                      # its first word after the decorators
-    head: Node                       # where its signature ends
+    head: Node                       # the end of its signature
     decorators: list[Node]
     docs: list[Node]
     parent: _Definition | None = None
@@ -338,15 +338,15 @@ class _Definition:
 class _Found:
     """Hold the matches of the queries in a file."""
 
-    about: dict[int, dict[str, list[Node]]]   # by node id
+    about: dict[int, dict[str, list[Node]]]   # {node id: its captures}
     decorators: dict[int, Node]   # by their start
-    # by the start of the code after them: decorators, and comments
+    # decorators and comments by the start of the code after them
     before: dict[int, Node]
     above: dict[int, Node]
 
 
 def entities_of(file: SourceFile, tree: Tree) -> list[Entity]:
-    """Return the entities of a file, in order of their start."""
+    """Return the entities of a file, sorted by their start."""
     definitions = [*_nested(_definitions(file, tree))]
     if file.is_test:
         _mark_tests(definitions, LANGUAGES[file.language]["test_names"])
@@ -361,7 +361,7 @@ def entities_of(file: SourceFile, tree: Tree) -> list[Entity]:
 
 
 def _definitions(file: SourceFile, tree: Tree) -> list[_Definition]:
-    """Return the definitions that the queries find, and scopes, in order of their start."""
+    """Return the definitions and scopes that the queries find, sorted by their start."""
     from tree_sitter import QueryCursor
     table = LANGUAGES[file.language]
     marks = re.compile(table["docstring_marks"])
@@ -384,15 +384,15 @@ def _definitions(file: SourceFile, tree: Tree) -> list[_Definition]:
 
 
 def _has_its_own_line(text: bytes, node: Node) -> bool:
-    """Return whether a node is the first in its line."""
+    """Return whether a node is the first on its line."""
     column = node.start_point.column
     return column < MAX_INDENT and not text[node.start_byte - column:node.start_byte].strip()
 
 
 def _definition(about: dict[str, list[Node]], found: _Found,
                 starts: list[int]) -> _Definition:
-    """Return the definition that the captures of a match describe. `starts` are the start bytes
-    of all decorators in the file."""
+    """Return the definition for the captures of a match. `starts` are the start bytes of all
+    decorators in the file."""
     kind = next(kind for kind in SUBJECTS if kind in about)
     node = outer = about[kind][0]
     body = about["body"][0]
@@ -415,7 +415,7 @@ def _definition(about: dict[str, list[Node]], found: _Found,
 
 
 def _chain(at: int, before: dict[int, Node]) -> list[Node]:
-    """Return the nodes right before a byte: each one ends where the next one begins."""
+    """Return the chain of adjacent nodes that ends at a byte."""
     out = []
     while at in before:
         out.append(before[at])
@@ -424,8 +424,8 @@ def _chain(at: int, before: dict[int, Node]) -> list[Node]:
 
 
 def _nested(definitions: list[_Definition]) -> Iterator[_Definition]:
-    """Yield the definitions except scopes, each with its parent and its full name. Skip all that
-    are nested too deeply."""
+    """Yield the definitions (not scopes) with their parents and full names. Skip those nested too
+    deeply."""
     around: list[_Definition] = []
     for one in definitions:
         while around and around[-1].end <= one.start:
@@ -470,7 +470,7 @@ def _entity(file: SourceFile, one: _Definition) -> Entity:
 
 
 def _body_lines(text: bytes, one: _Definition) -> list[int]:
-    """Return the ranges of lines that run when a definition's own body runs."""
+    """Return the line ranges of a definition's own body."""
     first, last = _lines(one.body)
     cuts = [_lines(child.body) for child in one.inner]
     for node in one.docs:
@@ -484,14 +484,14 @@ def _body_lines(text: bytes, one: _Definition) -> list[int]:
     if first <= last:
         ranges += [first, last]
     if not ranges and not any(node.end_byte == one.body.end_byte for node in one.docs):
-        ranges = [last, last]   # the body is on one line, with an inner definition
+        ranges = [last, last]   # the body shares a line with an inner definition
     return ranges
 
 
 def _lines(node: Node) -> tuple[int, int]:
     """Return a node's first and last line."""
     first, (row, column) = node.start_point.row, node.end_point
-    last = row if column else row - 1   # it may end with a line feed
+    last = row if column else row - 1   # the node may end with a line feed
     return first + 1, max(first, last) + 1
 
 

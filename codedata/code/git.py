@@ -1,5 +1,5 @@
-"""Run this machine's git on untrusted folders and patches, without the settings of the system or
-the user. From a clone that somebody has handed over, it reads only own_repository()."""
+"""Run this machine's git on untrusted folders and patches, without settings of the system or the
+user. Of an untrusted clone, it reads only own_repository()."""
 from __future__ import annotations
 
 import errno
@@ -22,24 +22,24 @@ from codedata.texts import printable
 
 PROGRAMS = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 GIT_S = 600                # seconds for one command
-MAX_BYTES = 1_000_000      # of a HEAD or a config
-MAX_REFS_BYTES = 200_000_000   # of packed-refs, which git reads whole
+MAX_BYTES = 1_000_000      # size of a HEAD or a config
+MAX_REFS_BYTES = 200_000_000   # size of packed-refs, which git reads whole
 MAX_OUTPUT = 200_000_000   # bytes that a command may print
-MAX_MEMORY = 2_000_000_000   # without files that are mapped; also bounds the names in a tree
-MAX_CPU_S = 1_200          # of a process: its threads together, also if it outlives its parent
-# starts any git of this machine: by a shell, as a preexec function may hang beside other threads
+MAX_MEMORY = 2_000_000_000   # bytes without mapped files; also bounds the names in a tree
+MAX_CPU_S = 1_200          # for all threads of a process, even if it outlives its parent
+# starts git with limits, through a shell, since a preexec function may hang with other threads
 LIMITED = ("sh", "-c", f'ulimit -d {MAX_MEMORY // 1024}; ulimit -t {MAX_CPU_S}; exec "$@"', "sh")
-HISTORY = ("objects", "refs", "packed-refs", "shallow")   # of .git, beside HEAD
+HISTORY = ("objects", "refs", "packed-refs", "shallow")   # in .git, in addition to HEAD
 ALTERNATES = ("/objects/info/alternates", "/objects/info/http-alternates")
-# Replace refs would change what git reads from the objects.
+# GIT_NO_REPLACE_OBJECTS: replace refs would substitute other objects.
 GIT = {"GIT_DIR": ".git", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null",
        "GIT_ATTR_NOSYSTEM": "1", "GIT_NO_REPLACE_OBJECTS": "1",
        "GIT_NO_LAZY_FETCH": "1", "GIT_ALLOC_LIMIT": "1g"}
-COMMIT = re.compile(r"HEAD|[0-9a-f]{7,64}")   # no options of git
+COMMIT = re.compile(r"HEAD|[0-9a-f]{7,64}")   # excludes options of git
 
 
 def run_git(folder: str | Path, *words: str, stdin: str = "") -> str:
-    """Return what this machine's git prints, given an input. Raise UnsafeArchive if it fails or
+    """Run this machine's git with an input; return its output. Raise UnsafeArchive if it fails or
     prints more than MAX_OUTPUT."""
     with git_output(folder, *words, stdin=stdin) as output:
         printed = output.read(MAX_OUTPUT + 1)
@@ -50,9 +50,9 @@ def run_git(folder: str | Path, *words: str, stdin: str = "") -> str:
 
 @contextmanager
 def own_repository(clone: Path) -> Iterator[Path]:
-    """Yield a repository with a clone's objects, refs and HEAD: no setting, hook or attribute of
-    the clone has an effect there. Beside its .git lies `config`, the clone's own. Raise
-    UnsafeArchive if it is not a clone, or one of these is a link or would make git wait."""
+    """Yield a repository with a clone's objects, refs and HEAD, but without effect of the clone's
+    settings, hooks and attributes; the clone's `config` lies next to .git. Raise UnsafeArchive if
+    it is not a clone, or if one of these is a link or would make git wait."""
     history = clone / ".git" if os.path.lexists(clone / ".git") else clone
     with temporary_folder() as folder:
         own = folder / ".git"
@@ -69,8 +69,8 @@ def own_repository(clone: Path) -> Iterator[Path]:
 
 
 def _refuse_links(history: Path) -> None:
-    """Raise UnsafeArchive if git would follow a link or alternates, or wait for a FIFO, in a
-    history, or could not read it within a bound."""
+    """Raise UnsafeArchive if, in a history, git would follow a link or alternates, wait for a FIFO,
+    or exceed a bound."""
     if history.is_symlink():
         raise UnsafeArchive(f"git would follow {history}")
     left = [str(history / name) for name in ("HEAD", "config", *HISTORY)
@@ -87,9 +87,9 @@ def _refuse_links(history: Path) -> None:
 
 
 def clone_in(folder: str, repo: str, commit: str) -> Path | None:
-    """Return the clone of owner/name that has a commit (a hash, or HEAD): owner/name, owner__name
-    or name in a folder, also with .git at the end, or the folder; None for "". Raise BrokenRecord
-    for a link that leads out of the folder."""
+    """Return the clone of owner/name that has a commit (a hash, or HEAD), or None. Try owner/name,
+    owner__name and name in the folder, each also with .git appended, then the folder itself. Raise
+    BrokenRecord for a link that leads out of the folder."""
     names = (repo, repo.replace("/", "__"), repo.rpartition("/")[2])
     if not folder or not COMMIT.fullmatch(commit):
         return None
@@ -114,8 +114,8 @@ def has_commit(folder: Path, commit: str) -> bool:
 
 @contextmanager
 def git_output(folder: str | Path, *words: str, stdin: str = "") -> Iterator[BinaryIO]:
-    """Yield the output of this machine's git as a stream, while it runs, at most GIT_S; `stdin` is
-    its input. Raise UnsafeArchive if it cannot start, or all output was read and git failed."""
+    """Run this machine's git for at most GIT_S, with the input `stdin`; yield its output as a
+    stream. Raise UnsafeArchive if it cannot start, or if it failed and all output was read."""
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as errors:
         given.write(stdin.encode())
         given.seek(0)

@@ -1,6 +1,7 @@
-"""Change single lines of languages without operators, by the patterns of generic.toml.
+"""Change single lines in languages without operators, by the patterns of generic.toml.
 
-They know families of languages, no syntax. Not promised: that a changed file parses.
+The patterns are for families of languages and ignore syntax. Not promised: that a changed file
+parses.
 """
 from __future__ import annotations
 
@@ -11,12 +12,12 @@ from codedata.code.entities import language_of
 from codedata.texts import toml_of
 
 TABLES = toml_of(__package__, "generic.toml")
-MAX_LINE = 500   # bytes of a line that are searched
+MAX_LINE = 500   # bytes of a line to search
 
 
 def language_or_family(path: str, text: bytes) -> str:
-    """Return the language of a file, or the first family of generic.toml that fits its path and its
-    first line."""
+    """Return the language of a file, or else the first family of generic.toml that matches its path
+    and first line."""
     head = f"{path}\n{_characters(text)}"
     return language_of(path) or next(name for name, family in TABLES["families"].items()
                                      if re.search(family["files"], head))
@@ -24,7 +25,7 @@ def language_or_family(path: str, text: bytes) -> str:
 
 def pattern_edits(family: str, text: bytes,
                   lines: Container[int]) -> Iterator[tuple[str, int, int, bytes]]:
-    """Yield (operator, start, end, replacement) for each change of these lines of a text."""
+    """Yield (operator, start, end, replacement) for each possible change of these lines."""
     skip = TABLES["families"][family]["skip"]
     operators = [one for one in TABLES["operators"] if family in one["families"]]
     at = 0
@@ -39,7 +40,7 @@ def pattern_edits(family: str, text: bytes,
 
 def _replacements(match: re.Match[str], to: list[str | int]) -> list[bytes]:
     texts = [match.expand(one) if isinstance(one, str)
-             else str(abs(int(match[0]) + one))   # 0 has no neighbour but 1
+             else str(abs(int(match[0]) + one))   # 0 - 1 becomes 1
              for one in to]
     return [text.encode("latin-1") for text in texts]
 

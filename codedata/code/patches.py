@@ -17,7 +17,7 @@ from codedata.disk.store import digest
 
 LINE_ENDS = re.compile(rb"(?<=\n)")
 NO_END = "\\ No newline at end of file"
-HEADS = ("diff --git a/", "index ", "--- a/", "+++ b/")   # lines before the hunks of a text
+HEADS = ("diff --git a/", "index ", "--- a/", "+++ b/")   # lines before a text's hunks
 REVERSIBLE = (*HEADS[:2], "--- ", "new file mode ", "deleted file mode ")
 OPPOSITE = {"-": "+", "+": "-", "new": "deleted", "deleted": "new"}
 FILE = re.compile(r'^(?=diff --git (.* "?b/.+))', re.MULTILINE)   # the head of a file's diff
@@ -47,7 +47,7 @@ class Hunk:
 
     @cached_property
     def changed(self) -> list[int]:
-        """Return the numbers of the removed lines, and of those after which lines are added."""
+        """Return the numbers of the removed lines, and of the lines before added ones."""
         numbers = []
         at = self.start - 1 if self.length else self.start
         for line in self.lines:
@@ -64,16 +64,15 @@ class Hunk:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """Replace lines of a text."""
+    """Describe a replacement of lines of a text."""
 
-    line: int            # of the first old line, from 1; without old lines, `new` is put before it
+    line: int            # first old line, from 1; without old lines, `new` is inserted before it
     old: list[str]
     new: list[str]
 
 
 def files_of(patch: str) -> Iterator[tuple[str, str]]:
-    """Yield (path, patch) of each file that a patch of git changes; of a renamed one the new path.
-    """
+    """Yield (path, patch) of each file in git's patch; for a renamed file, the new path."""
     _, *parts = FILE.split(patch)
     for names, text in zip(*[iter(parts)] * 2, strict=True):
         middle = len(names) // 2
@@ -83,12 +82,12 @@ def files_of(patch: str) -> Iterator[tuple[str, str]]:
 
 
 def hunks_of(patch: str, source: str = "", max_lines: int | None = None) -> list[Hunk]:
-    """Return the hunks of a patch in order. `max_lines` limits how many of its lines are read."""
+    """Return the hunks of a patch in order. `max_lines` limits the lines to read."""
     return _parsed(patch.split("\n")[:max_lines], source)[0]
 
 
 def n_changed_lines(diff: str) -> int:
-    """Return how many lines a diff adds or removes."""
+    """Return the number of lines that a diff adds or removes."""
     return sum(line.startswith(("+", "-")) for hunk in hunks_of(diff) for line in hunk.lines)
 
 
@@ -118,11 +117,11 @@ def _parsed(lines: Iterable[str], source: str = "") -> tuple[list[Hunk], list[st
 
 def _marked(lines: Iterable[str]) -> Iterator[tuple[bool, str]]:
     """Yield (whether it is in a hunk, line) for each line of a patch."""
-    n_old = n_new = 0    # lines that are still to come in the last hunk, by its header
+    n_old = n_new = 0    # remaining lines of the last hunk, by its header
     has_hunk = False
     for line in lines:
         sign = line[:1]
-        if line.startswith("diff --git "):   # the hunk before was cut short
+        if line.startswith("diff --git "):   # the previous hunk was cut short
             n_old = n_new = 0
         is_in_hunk = n_old > 0 or n_new > 0 or (has_hunk and sign == "\\")
         if is_in_hunk:
@@ -134,8 +133,8 @@ def _marked(lines: Iterable[str]) -> Iterator[tuple[bool, str]]:
 
 
 def edits_of(patch: str, texts: Mapping[str, str]) -> dict[str, list[Edit]]:
-    """Return {path: edits} of a patch, in the order of its lines. Raise ValueError if it does not
-    apply exactly to the texts, or does more than change lines, such as create a file."""
+    """Return {path: edits in the order of lines} of a patch. Raise ValueError if it does not apply
+    exactly to the texts, or does more than change lines, such as create a file."""
     hunks, others = _parsed(patch.removesuffix("\n").split("\n"))
     others = [line for line in others if not line.startswith(HEADS)]
     others += [hunk.path for hunk in hunks if hunk.path not in texts]
@@ -146,7 +145,7 @@ def edits_of(patch: str, texts: Mapping[str, str]) -> dict[str, list[Edit]]:
         lines = texts[hunk.path].split("\n")
         at = hunk.start - 1 if hunk.length else hunk.start
         if hunk.lines[-1:] == [NO_END] and hunk.lines[-2:-1] == [f" {lines[-1]}"]:
-            hunk.lines.pop()   # the end of the file is as it was
+            hunk.lines.pop()   # the end of the file is unchanged
         for line in hunk.lines:
             sign = line[:1] or " "
             if sign not in " -+" or (sign != "+" and lines[at:at + 1] != [line[1:]]):
@@ -158,19 +157,19 @@ def edits_of(patch: str, texts: Mapping[str, str]) -> dict[str, list[Edit]]:
 
 
 def _add(edits: list[Edit], sign: str, line: int, text: str) -> None:
-    """Add a removed or added line, with its line number, to the edits. Extend the last edit if that
-    one ends at this line."""
+    """Add a removed or added line, with its number, to the edits. Extend the last edit if it ends
+    at this line."""
     if not (edits and edits[-1].line + len(edits[-1].old) == line):
         edits.append(Edit(line, [], []))
     (edits[-1].old if sign == "-" else edits[-1].new).append(text)
 
 
 def reversed_patch(patch: str) -> str:
-    """Return the reverse of a patch that changes, makes or removes texts. Raise ValueError if it
+    """Return the reverse of a patch that changes, creates or removes texts. Raise ValueError if it
     does more, such as rename a file."""
     out: list[str] = []
-    run: dict[str, list[str]] = {"-": [], "+": []}   # of lines that change, by their old sign
-    last = ""                                        # sign of the line before
+    run: dict[str, list[str]] = {"-": [], "+": []}   # changed lines by their old sign
+    last = ""                                        # sign of the previous line
     for is_in_hunk, line in _marked([*patch.removesuffix("\n").split("\n"), ""]):
         sign = line[:1]
         if is_in_hunk and sign == "\\":
@@ -186,8 +185,8 @@ def reversed_patch(patch: str) -> str:
 
 
 def _reversed_head(line: str, out: list[str]) -> list[str]:
-    """Return the reverse of a line outside of hunks. For the line of a new name, take the line of
-    the old name from `out`."""
+    """Return the reverse of a line outside of hunks. For the line with the new name, remove the
+    line with the old name from `out` and return both."""
     if HUNK.match(line):
         return [re.sub(r"(?<!\S)-(\S+) \+(\S+)", r"-\2 +\1", line, count=1)]
     if line.startswith("+++ ") and out and out[-1].startswith("--- "):
@@ -201,8 +200,8 @@ def _reversed_head(line: str, out: list[str]) -> list[str]:
 
 
 def normalised(diff: str) -> str:
-    """Return a digest of what a diff changes. Line numbers, the names of functions around it and
-    blanks at the ends of lines make no difference."""
+    """Return a digest of a diff's changes. It ignores line numbers, the names of enclosing
+    functions and trailing whitespace."""
     hunks = sorted(hunks_of(diff), key=lambda hunk: (hunk.path, hunk.start))
     return digest([[hunk.path, *([line.rstrip() for line in lines]
                                  for lines in (hunk.old, hunk.added))] for hunk in hunks])
@@ -227,8 +226,8 @@ def added_runs(patch: str) -> Iterator[str]:
 
 
 def text_diff(old: Mapping[str, bytes], new: Mapping[str, bytes]) -> str:
-    """Return the patch that turns texts into others of the same paths, in git's format but made
-    without git, which is too slow for thousands. The texts are UTF-8, and git quotes no path."""
+    """Return the patch between texts of the same paths, in git's format but without calling git,
+    which is too slow for thousands. Texts must be UTF-8, and paths need no quoting."""
     diff = ""
     for path, text in old.items():
         rows = [[line.decode() for line in LINE_ENDS.split(one) if line]
@@ -241,7 +240,7 @@ def text_diff(old: Mapping[str, bytes], new: Mapping[str, bytes]) -> str:
 
 def diff_of(old: Mapping[str, bytes], new: Mapping[str, bytes], n_context: int = 3) -> str:
     """Return the patch in git's format that turns the files `old` into the files `new`. Both map
-    paths to UTF-8 texts; a Program is executable. Nothing is written to these paths here."""
+    paths to UTF-8 texts; a Program is executable. Nothing is written to these paths."""
     with temporary_folder() as folder:
         run_git(folder, "init", "-q", "--template=")
         run_git(folder, "config", "core.quotePath", "false")
@@ -251,7 +250,7 @@ def diff_of(old: Mapping[str, bytes], new: Mapping[str, bytes], n_context: int =
 
 
 def _tree(folder: Path, files: Mapping[str, bytes]) -> str:
-    """Write files into the repository of a folder, and return the id of a tree of them."""
+    """Write files into the repository in a folder, and return the id of their tree."""
     places = [folder / f"file{i}" for i in range(len(files))]
     for place, content in zip(places, files.values(), strict=True):
         place.write_bytes(content)

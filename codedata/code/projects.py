@@ -1,4 +1,4 @@
-"""Read what a project's files declare: its summary, dependencies and licence."""
+"""Read a project's summary, dependencies and licence from its files."""
 from __future__ import annotations
 
 import re
@@ -15,17 +15,17 @@ from codedata.records import storable
 from codedata.sandbox.archives import UnsafeArchive
 from codedata.texts import toml_of, toml_tables
 
-MAX_FILES = 20             # that are read of a clone
+MAX_FILES = 20             # to read from a clone
 MAX_TEXT = 200_000         # bytes of a project file, a licence or a README
 REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][\w.-]*)")
-PACKAGE = re.compile(r'^(?: {1,4}|\t)"license": *"(.+)"', re.MULTILINE)   # of package.json
+PACKAGE = re.compile(r'^(?: {1,4}|\t)"license": *"(.+)"', re.MULTILINE)   # in package.json
 WORD = re.compile(r"\w+")
-FILES = ("pyproject.toml", "setup.cfg", "package.json")   # that declare a licence
-LICENCES = ("LICENSE", "LICENCE", "COPYING")   # how the names of licence files begin
+FILES = ("pyproject.toml", "setup.cfg", "package.json")   # files that may declare a licence
+LICENCES = ("LICENSE", "LICENCE", "COPYING")   # prefixes of licence files
 
 
 def licence_in(repository: Path) -> str | None:
-    """Return the licence of HEAD of a repository, as licence_of() does."""
+    """Return the licence at HEAD of a repository; see licence_of()."""
     with temporary_folder() as folder, suppress(UnsafeArchive):
         names = run_git(repository, "ls-tree", "-z", "--name-only", "HEAD").split("\0")
         for name in [name for name in names if "/" not in name and (

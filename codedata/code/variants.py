@@ -1,8 +1,8 @@
 """Make variants of a gold: one of its files, with a small fault in a line that the gold changes.
 
-Python, JavaScript, TypeScript and Go are changed by codedata.code.operators, other texts by the
-patterns of generic.toml. No file is executed. Not promised: that a variant is wrong. Some mean the
-same as the gold, and some break what the task does not ask for.
+codedata.code.operators change Python, JavaScript, TypeScript and Go, the patterns of generic.toml
+other texts. No file is executed. Not promised: that a variant is wrong. Some are equivalent to the
+gold, and some break behaviour that the task does not ask for.
 """
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from codedata.code.operators.syntax import code_of
 from codedata.code.patches import diff_of, hunks_of
 
 MAX_FILES = 50
-MAX_EDITS = 20_000       # of a file by patterns
+MAX_EDITS = 20_000       # by patterns, in a file
 MAX_VARIANTS = 200
-MAX_BYTES = 30_000_000   # of all that are made: half a minute of compiling
+MAX_BYTES = 30_000_000   # size of all variants: half a minute of compiling
 MAX_SAME = 2             # variants of one line by one operator
 NAME_SWAPS = {"wrong-variable", "wrong-argument", "wrong-attribute"}
-N_FIRST = 60             # at most a fifth of these are name swaps: too many mean the same
-CLUSTER_GAP = 2          # lines from one variant of a cluster to the next
+N_FIRST = 60             # at most a fifth of these are name swaps: too many are equivalent
+CLUSTER_GAP = 2          # maximum lines between neighbours in a cluster
 LENGTH_CHECK = re.compile(rb"\blen\([^()]*\) *== *1\b")
-NEAR_BYTES = 100         # after that check, in which x[0] is x[-1]
+NEAR_BYTES = 100         # bytes after that check in which x[0] equals x[-1]
 Edit = tuple[int, str, int, int, bytes]   # line, operator, start, end, replacement
 
 
@@ -38,18 +38,18 @@ Edit = tuple[int, str, int, int, bytes]   # line, operator, start, end, replacem
 class Variant:
     """Hold one file of a gold with a change. Lines are counted from 1."""
 
-    path: str       # of the file that it changes
-    line: int       # of the gold's file
-    operator: str   # its name
-    text: bytes     # the whole file with it
+    path: str       # the changed file
+    line: int       # in the gold's file
+    operator: str   # the operator's name
+    text: bytes     # the whole changed file
 
 
 def variants_of(before: Mapping[str, bytes], after: Mapping[str, bytes],
                 seed: str) -> list[Variant]:
-    """Return variants of the lines that a gold changes, in the order in which they are to be tried:
-    lines take turns, and so do operators. `before` and `after` are the files that the gold changes
-    or adds, by path. A file has none if it is binary, longer than MAX_FILE_BYTES, or Python that
-    this machine's cannot compile."""
+    """Return variants of the lines that a gold changes, in the order of trying them: lines take
+    turns, and so do operators. `before` and `after` are the files that the gold changes or adds, by
+    path. A file has none if it is binary, longer than MAX_FILE_BYTES, or Python that does not
+    compile here."""
     random = Random(seed)
     paths = sorted(path for path, text in after.items()
                    if len(text) <= MAX_FILE_BYTES and is_text(text))
@@ -67,9 +67,9 @@ def variants_of(before: Mapping[str, bytes], after: Mapping[str, bytes],
 
 def clusters_of(variants: Iterable[Variant],
                 unrun: Container[tuple[str, int]] = ()) -> list[list[Variant]]:
-    """Return variants in groups that a reviewer reads as one place: in one file, each at most
-    CLUSTER_GAP lines after the previous one. Variants in `unrun` lines are one place up to the next
-    variant in a line that runs."""
+    """Group variants that a reviewer reads together: in one file, each at most CLUSTER_GAP lines
+    after the previous one. Variants in `unrun` lines are one group, up to the next variant in a
+    line that runs."""
     clusters: list[list[Variant]] = []
     for variant in sorted(variants, key=attrgetter("path", "line")):
         last = clusters[-1][-1] if clusters else None
@@ -86,7 +86,7 @@ def clusters_of(variants: Iterable[Variant],
 # the variants of a file --------------------------------------------------------------------------
 
 def _edits(path: str, before: bytes, text: bytes) -> Iterator[Edit]:
-    """Yield the edits that start in lines that are new in a file."""
+    """Yield the edits that start in new lines of a file."""
     language = language_or_family(path, text)
     changed = _changed_lines(before, text)
     if language in TABLES:
@@ -96,7 +96,7 @@ def _edits(path: str, before: bytes, text: bytes) -> Iterator[Edit]:
         edits = [*islice(pattern_edits(language, text, changed), MAX_EDITS)]
     line_ends = [match.start() for match in re.finditer(rb"\n", text)]
     for operator, start, end, new in edits:
-        # what is removed may begin with the end of the line before
+        # a removal may begin at the end of the previous line
         line = bisect_left(line_ends, end - len(text[start:end].lstrip())) + 1
         is_guarded = operator == "other-end" and LENGTH_CHECK.search(
             text, max(0, start - NEAR_BYTES), start)
@@ -105,7 +105,7 @@ def _edits(path: str, before: bytes, text: bytes) -> Iterator[Edit]:
 
 
 def _changed_lines(before: bytes, after: bytes) -> set[int]:
-    """Return the numbers of the lines that are new in a file, from 1."""
+    """Return the numbers of the new lines in a file, from 1."""
     texts = (before if is_text(before) else b"", after)
     changed: set[int] = set()
     shift = 0
@@ -118,8 +118,8 @@ def _changed_lines(before: bytes, after: bytes) -> set[int]:
 
 def _distinct(path: str, before: bytes, text: bytes,
               edits: list[Edit]) -> Iterator[Variant]:
-    """Yield the variants that parse, and equal neither the file before, nor the gold, nor one
-    another."""
+    """Yield the variants that parse and differ from the file before, from the gold, and from each
+    other."""
     is_python = language_or_family(path, text) == "python"
     seen = {"", _form(before, is_python), _form(text, is_python)}
     for line, operator, start, end, new in edits:
@@ -131,7 +131,7 @@ def _distinct(path: str, before: bytes, text: bytes,
 
 
 def _form(text: bytes, is_python: bool) -> Hashable:
-    """Return Python's code without line numbers, "" if it has errors; else the text."""
+    """Return the code of Python without line numbers ("" if it has errors), or any other text."""
     try:
         return code_of(text) if is_python else text
     except SyntaxError:
@@ -141,8 +141,8 @@ def _form(text: bytes, is_python: bool) -> Hashable:
 # the order ---------------------------------------------------------------------------------------
 
 def _in_turns(variants: list[Variant]) -> list[Variant]:
-    """Return one variant of each line, then the next one of each line, and so on. Lines, and the
-    variants of a line, are ordered by operator: one of each, rarer ones first, then the next."""
+    """Return the first variant of each line, then the second of each line, and so on. Lines, and
+    the variants of a line, are ordered by operator: one of each, rarest first, then the next."""
     n_variants = Counter(variant.operator for variant in variants)
     ranks: dict[str, Iterator[int]] = defaultdict(count)
     by_line = defaultdict(list)
@@ -155,8 +155,8 @@ def _in_turns(variants: list[Variant]) -> list[Variant]:
 
 
 def _with_few_name_swaps(variants: list[Variant]) -> list[Variant]:
-    """Move name swaps that are more than a fifth of the first N_FIRST to the end; leave them out if
-    there are fewer variants."""
+    """Move the name swaps beyond a fifth of the first N_FIRST to the end; leave them out if there
+    are fewer variants."""
     swaps = [one for one in variants if one.operator in NAME_SWAPS]
     n_others = len(variants) - len(swaps)
     late = swaps[min(n_others // 4, N_FIRST // 5):]

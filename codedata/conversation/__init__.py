@@ -1,1 +1,1 @@
-"""An agent's turn: the conversation before it, its calls, its commands."""
+"""Read an agent's turns: the conversation before them, their calls, their commands."""

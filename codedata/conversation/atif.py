@@ -1,4 +1,4 @@
-"""Write a conversation as a trajectory in ATIF 1.8, the form of Harbor."""
+"""Write a conversation as a trajectory in ATIF 1.8, Harbor's format."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ SOURCES = {"system": "system", "user": "user", "assistant": "agent"}
 
 def atif_of(messages: Sequence[Message], tools: list | None, session: str, agent: Object,
             **more) -> Object:
-    """Return the trajectory of an agent {name, version, …}; `more` are further keys of ATIF. The
-    result of a call stands with the step that made it."""
+    """Return the trajectory of an agent {name, version, …}; `more` holds further keys of ATIF. A
+    call's result belongs to the step that made the call."""
     steps: list[Object] = []
     for message in messages:
         text = content_text(message)
@@ -39,7 +39,7 @@ def atif_of(messages: Sequence[Message], tools: list | None, session: str, agent
 
 
 def _storable(arguments: Object) -> Object:
-    """Return a call's arguments, {} for some that no file of ours may hold as deep as here."""
+    """Return a call's arguments, or {} if they are nested too deeply for our files."""
     try:
         check_nesting([[[[[arguments]]]]])
     except ValueError:

@@ -1,6 +1,6 @@
-"""Classify a bash command as explore, edit, test, submit or other, from the words that it uses.
+"""Classify a bash command as explore, edit, test, submit or other, by its words.
 
-The style is an aid for readers of a report, not a proof. A command of several parts has the
+The style is a help for readers of a report, not a proof. A command of several parts has the
 strongest style of its parts, submit > edit > test > other > explore: "cd src && sed -i s/a/b/ x.py
 && pytest" is an edit. Running code counts as a test, even without a test runner and wherever the
 output goes.
@@ -10,8 +10,7 @@ it is submit. Only the first MAX_BYTES are read, since the parser takes quadrati
 texts.
 
 Loops and stalls are detected, too: commands that repeat earlier ones, or neither show nor change
-anything. A program detects them because judges often miss that a step repeats one from many turns
-ago.
+anything. A program does this because judges often miss a step that repeats one from many turns ago.
 """
 from __future__ import annotations
 
@@ -25,16 +24,16 @@ from codedata.texts import text_of
 
 SUBMIT, EDIT, TEST, OTHER, EXPLORE = STYLES = ("submit", "edit", "test", "other", "explore")
 UNKNOWN = "unknown"
-INSTALL = "install the extra `code` of codedata"   # in files, which name no path of a machine
+INSTALL = "install the extra `code` of codedata"   # for files, which may not name local paths
 MAX_BYTES = 10_000
-MAX_WORDS = 200    # of a simple command
-LAST = 10          # number of the agent's last turns that are compared
+MAX_WORDS = 200    # in a simple command
+LAST = 10          # number of last turns to compare
 
-REDIRECTED = ">"   # the command that stands for a redirection into a file
+REDIRECTED = ">"   # pseudo-command for a redirection into a file
 OUTPUTS = {REDIRECTED, "tee"}
 VERSIONS = (["--version"], ["-version"], ["-V"])
-CHECKS = {"--check", "--diff"}   # arguments with which a formatter changes nothing
-AT_LEAST = {"prefix": EXPLORE, "run": TEST}   # least style of a program that runs another command
+CHECKS = {"--check", "--diff"}   # arguments that keep a formatter from changing files
+AT_LEAST = {"prefix": EXPLORE, "run": TEST}   # weakest style of a program that runs another command
 SUBMITS = re.compile(r"\b(?:echo|printf|cat)\b[^;&|]{0,80}?(?:COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
                      r"|MINI_SWE_AGENT_FINAL_OUTPUT)|\A\s*(?:submit|exit)\s*\Z")
 # assignments, flags, substitutions and numbers that precede a program
@@ -59,7 +58,7 @@ NO_WORDS = {"variable_assignment", "variable_name", "herestring_redirect", "file
 
 
 def action_style(command: str) -> str:
-    """Return the style of a bash command, one of STYLES; "other" if no command is found in it.
+    """Return the style of a bash command, one of STYLES; "other" if it contains no command.
 
     Return UNKNOWN if the extra `code` is not installed.
     """
@@ -76,13 +75,13 @@ def action_style(command: str) -> str:
                    if not (runs_code and words[0] in OUTPUTS)}
         code += [" ".join(words) for words, style in style_of.items() if style == TEST]
     if TEST in styles and any(WRITES.search(text) for text in code):
-        return EDIT   # the code that is run, in an argument or a heredoc, writes files
+        return EDIT   # the code in an argument or a heredoc writes files
     return _strongest(styles or {OTHER})
 
 
 def hands_in(command: str) -> bool:
-    """Return whether a bash command hands in, and at most looks around before that. A call of a
-    tool that hands in has the command `submit`."""
+    """Return whether a bash command submits, with only exploring commands before that. A call of a
+    submitting tool has the command `submit`."""
     match = SUBMITS.search(command)
     if not match:
         return False
@@ -93,7 +92,7 @@ def hands_in(command: str) -> bool:
 def repeated(command: str, messages: list[dict]) -> int:
     """Return how many turns ago the agent last gave the same command, from 1 to LAST, else 0.
 
-    Return 0 also where an edit, or a command of unknown style, came in between: that is a reason to
+    Also return 0 if an edit, or a command of unknown style, came in between: that is a reason to
     repeat the command.
     """
     turns = [message["content"] for message in messages if message["role"] == "assistant"]
@@ -150,9 +149,9 @@ def _read(command: str) -> tuple[list[list[tuple[str, ...]]], list[str]]:
 
 
 def _pipeline_id(node) -> int:
-    """Return the id of the outermost node of the pipeline that a command or redirection is in."""
+    """Return the id of the outermost node of the pipeline with a command or redirection."""
     parent = node.parent
-    # the right side of `cat > a.py <<E && python a.py` is a pipeline of its own
+    # the right side of `cat > a.py <<E && python a.py` is a separate pipeline
     while parent and parent.type in PIPELINE and node != parent.child_by_field_name("right"):
         node, parent = parent, parent.parent
     return node.id

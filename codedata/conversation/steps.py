@@ -1,11 +1,11 @@
 """Compare the steps of an agent: two commands are the same step if they look at the same place, run
 the same program on the same targets, or make the same edit.
 
-Commands are compared by their words (the extra `code`); without it, and for edits, only commands
-that are equal but for blanks are the same. Not promised: that other commands do something else.
+Commands are compared by their words (the extra `code`). Without it, and for edits, commands are the
+same only if equal up to whitespace. Not promised: that other commands do something else.
 
-Two turns are the same if their calls are, in any order. Only calls that may meet keep theirs: edits
-of one file, and whatever else may change something, such as a command that runs code.
+Two turns are the same if their calls are, in any order. But order matters among calls that may
+interact: edits of one file, and calls with unknown changes, such as a command that runs code.
 """
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from codedata.conversation.commands import (
 )
 from codedata.conversation.tool_calls import Effect, shell_command
 
-# programs that show a file, or a part of it, and cut what is printed: which one does not matter
+# programs that show a file, or a part of it: they count as equal
 SHOWS = {"cat", "sed", "head", "tail", "nl", "less", "more", "bat", "awk", "view"}
-RUNS = {"python", "python3", "-m"}   # before the program that matters
-# flags that alter what a program prints, or when it stops, not what it looks at
+RUNS = {"python", "python3", "-m"}   # words before the name of the program
+# flags that change only the output of a program, or when it stops
 DISPLAY = {"grep": "ABCEFGHPRabcehlmnoqrsy", "ls": "1AFhlaCpSt", "pytest": "qvxsrl", "": "qv"}
 LONG_DISPLAY = re.compile(r"--(?:colou?r|tb|no-header|no-pager|quiet|verbose|exitfirst|line-number|"
                           r"recursive|context|max-count)\b")
@@ -41,11 +41,11 @@ ANY_FILE = ""
 
 @dataclass(frozen=True)
 class CommandStep:
-    """Hold what a command is about."""
+    """Hold the parts of a command by which it is compared."""
 
     style: str
-    words: frozenset[str]          # without flags of the display, numbers and ranges
-    lines: tuple[int, int] = (1, END)   # of a file, that are shown
+    words: frozenset[str]          # without display flags, numbers and ranges
+    lines: tuple[int, int] = (1, END)   # the lines of a file that it shows
 
 
 def same_step(one: str, other: str) -> bool:
@@ -63,13 +63,12 @@ def same_step(one: str, other: str) -> bool:
 
 def same_turn(one: Sequence[Effect | None], other: Sequence[Effect | None],
               same: Callable[[str, str], bool] = same_step) -> bool:
-    """Return whether two turns are the same, by what their calls do. `same` compares two shell
-    commands. A turn with a call of which that is unknown is like no other.
-    """
+    """Return whether two turns are the same, by the effects of their calls. `same` compares two
+    shell commands. A turn with an unknown effect (None) equals no other turn."""
     if len(one) != len(other) or None in (*one, *other):
         return False
     left = dict(enumerate(map(shell_command, other)))
-    places = []   # in the other turn, of each call
+    places = []   # for each call, the index of its counterpart in the other turn
     for command in map(shell_command, one):
         place = next((place for place, of_other in left.items() if same(command, of_other)), None)
         if place is None:
@@ -92,24 +91,24 @@ def _may_meet(*effects: Effect) -> bool:
 
 
 def _changed_file(effect: Effect) -> str | None:
-    """Return the file that a call may change, ANY_FILE where it is unknown, None if it changes
+    """Return the file that a call may change; ANY_FILE if it is unknown, None if it changes
     nothing."""
     if effect.does in EDITS_A_FILE:
         return effect.path
-    command = shell_command(effect)   # cd alters where later ones look
+    command = shell_command(effect)   # cd affects later commands, so it is not a look
     is_look = effect.does in LOOKS or (action_style(command) == EXPLORE
                                        and not re.match(r"\s*(?:cd|pushd|popd)\b", command))
     return None if is_look else ANY_FILE
 
 
 def step_of(command: str) -> CommandStep:
-    """Return what a shell command is about."""
+    """Return the step of a shell command."""
     style = action_style(command)
     words: set[str] = set()
     lines = 1, END
     for program, *arguments in simple_commands(command):
         name = program.rpartition("/")[2]
-        if name in IDLE:   # of a list of commands, it decides nothing
+        if name in IDLE:   # ignore it in a list of commands
             continue
         if name not in (SHOWS | RUNS if style == EXPLORE else RUNS):
             words.add(name)
@@ -123,8 +122,8 @@ def step_of(command: str) -> CommandStep:
 
 
 def _words(name: str, arguments: list[str], argument: str) -> set[str]:
-    """Return what an argument says of the step; of a flag its letters, or a long one as it is, but
-    nothing of one that only alters the display."""
+    """Return an argument's words for the comparison: the letters of a short flag, any other
+    argument unchanged, nothing for flags that only change the display."""
     if not argument.startswith("-"):
         return {argument.removeprefix("./")}
     if name in SHOWS or LONG_DISPLAY.match(argument):
@@ -138,7 +137,7 @@ def _words(name: str, arguments: list[str], argument: str) -> set[str]:
 
 
 def _lines(program: str, match: re.Match) -> tuple[int, int]:
-    """Return the lines that a number or a range of a program shows; of the end of a file, all."""
+    """Return the lines that a program shows, by its number or range; all for the end of a file."""
     first, last = match[1], match[2]
     if last:
         return int(first), int(last)

@@ -1,9 +1,9 @@
 """Read the tool calls of coding agents, by the table tools.toml.
 
 A call is {id, type, function {name, arguments}}, as in the chat API. This module returns its
-Effect, the shell command that does the same, and the text that judges read. Some tools work on the
-file that SWE-agent's editor has open: `history`, the conversation before the call, shows which one.
-Nothing here tells whether a call would succeed.
+Effect, the equivalent shell command, and the text that judges read. Some tools work on the file
+that SWE-agent's editor has open: `history`, the conversation before the call, shows which one.
+Nothing here predicts whether a call would succeed.
 """
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from codedata.texts import fenced, toml_of
 
 KEYS = ("command", "folder", "path", "pattern", "include", "line", "count", "range", "first",
         "last", "old", "new", "all", "edits", "patch")   # keys of the table that name an argument
-LONG = ("command", "old", "new", "edits", "patch")   # those whose arguments are shown as lines
+LONG = ("command", "old", "new", "edits", "patch")   # keys whose arguments are shown as lines
 OF_AN_EDIT = {"old_string", "new_string", "replace_all"}   # keys of one of several edits
-# type in the table: type of the array's items
+# {type in the table: type of the array's items}
 TYPES = {"strings": "string", "integers": "integer", "objects": "object"}
 WINDOW = 100       # lines that SWE-agent's editor shows
-END = 10**9        # stands for the last line of a file
-MAX_MESSAGES = 100   # newest ones, in which the open file is looked for
+END = 10**9        # means the last line of a file
+MAX_MESSAGES = 100   # newest messages to search for the open file
 SHELL_FLAGS = ("-c", "-lc", "-ilc")
-NO_COMMAND = "# no shell command does this: "   # begins the command of a call that has none
+NO_COMMAND = "# no shell command does this: "   # prefix for a call without an equivalent command
 FILE = re.compile(r"^\[File: (.+?) \(\d+ lines total\)\]\s*$", re.MULTILINE)
 OPEN_FILE = re.compile(r"^\(Open file: (/.+?)\)\s*$", re.MULTILINE)
 SHOWN_LINE = re.compile(r"^(\d+):(.*?)\r?$", re.MULTILINE)
@@ -40,15 +40,15 @@ SHOWN_LINE = re.compile(r"^(\d+):(.*?)\r?$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Effect:
-    """Hold what a call does. Fields that do not apply to it are empty; lines count from 1."""
+    """Hold the effect of a call. Fields that do not apply are empty; lines count from 1."""
 
-    does: str            # as in the table
+    does: str            # kind of effect, as in the table
     command: str = ""
-    folder: str = ""     # in which it runs
+    folder: str = ""     # work directory of the command
     path: str = ""
     pattern: str = ""
     include: str = ""    # a pattern of the files to search
-    first: int = 0       # lines that are shown or replaced; an insertion goes after line `last`
+    first: int = 0       # first line shown or replaced; an insertion goes after line `last`
     last: int = 0
     edits: tuple[tuple[str, str, str], ...] = ()   # (old text, new text, "only" or "all")
     patch: str = ""
@@ -70,9 +70,8 @@ def _table() -> tuple[dict, dict, dict]:
 
 
 def parts_of(call: dict) -> tuple[str, dict | None]:
-    """Return (name, arguments) of a call. The arguments are None if they are no JSON object, or one
-    that has a key twice or a value that cannot be stored as JSON.
-    """
+    """Return (name, arguments) of a call. The arguments are None unless they are a JSON object with
+    unique keys and values that can be stored as JSON."""
     arguments = call["function"].get("arguments") or {}
     try:
         if isinstance(arguments, str):
@@ -94,7 +93,7 @@ def _unique_keys(pairs: list[tuple]) -> dict:
 
 
 def effect_of(name: str, arguments: dict, history: Sequence[dict] = ()) -> Effect | None:
-    """Return what a call does, or None if the table has no such call."""
+    """Return the effect of a call, or None if the table has no such call."""
     entry = _entry(name, arguments)
     if not entry and name not in _table()[2]["others"]:
         return None
@@ -125,7 +124,7 @@ def is_known(name: str) -> bool:
 
 
 def text_effect(command: str, history: Sequence[dict] = ()) -> Effect:
-    """Return what a command in SWE-agent's text form does: one of SWE-agent's own, or the shell's.
+    """Return the effect of a command in SWE-agent's text form: a command of SWE-agent or the shell.
     """
     command = command.strip()
     for entry in _table()[0].get(command.split()[0], ()) if command else ():
@@ -151,7 +150,7 @@ def _text_arguments(entry: dict, command: str) -> dict | None:
 
 
 def shell_command(effect: Effect) -> str:
-    """Return the shell command that does the same as a call."""
+    """Return the shell command that has the same effect as a call."""
     old, new, _ = effect.edits[0] if effect.edits else ("", "", "")
     template = _template(effect, old, new)
     path = f"./{effect.path}" if effect.path.startswith("-") else effect.path or "."
@@ -163,7 +162,7 @@ def shell_command(effect: Effect) -> str:
               "end": _unused_word(effect)}
     if template == "no_end":
         values["new"] = shlex.quote(new)
-    if template in ("edit", "lines"):   # they run Python
+    if template in ("edit", "lines"):   # these run Python
         values["path"] = repr(path)
     if template == "lines":
         inserts = effect.does == "insert"
@@ -174,7 +173,7 @@ def shell_command(effect: Effect) -> str:
 
 
 def _template(effect: Effect, old: str, new: str) -> str:
-    """Return the key in the table of the command for an effect whose first edit is old to new."""
+    """Return the table's key of the command for an effect whose first edit replaces old by new."""
     does = effect.does
     if does in ("read", "window"):
         return "range" if effect.last else "read"
@@ -188,15 +187,14 @@ def _template(effect: Effect, old: str, new: str) -> str:
 
 
 def call_effect(call: dict, history: Sequence[dict]) -> Effect | None:
-    """Return what a call does, or None if its arguments cannot be read or the table lacks it."""
+    """Return a call's effect, or None if its arguments cannot be read or the table lacks it."""
     name, arguments = parts_of(call)
     return None if arguments is None else effect_of(name, arguments, history)
 
 
 def bash_texts(calls: Sequence[dict], history: Sequence[dict]) -> list[str]:
-    """Return a block for each call that no shell command stands for, then a bash block with the
-    commands that do the same as the others, in their order.
-    """
+    """Return a block for each call without an equivalent shell command, then a bash block with the
+    equivalent commands of the others, in order."""
     texts, commands = [], []
     for call in calls:
         effect = call_effect(call, history)
@@ -208,9 +206,8 @@ def bash_texts(calls: Sequence[dict], history: Sequence[dict]) -> list[str]:
 
 
 def call_text(call: dict, history: Sequence[dict] = ()) -> str:
-    """Return a call as text: a bash block for a shell command, with its other arguments in a block
-    before it; for any other call a block with its arguments and, of an edit, the diff.
-    """
+    """Return a call as text: for a shell command a bash block, after a block with the other
+    arguments; for any other call a block with its arguments and, for an edit, the diff."""
     name, arguments = parts_of(call)
     effect = call_effect(call, history)
     if not effect or effect.does == "other":
@@ -220,7 +217,7 @@ def call_text(call: dict, history: Sequence[dict] = ()) -> str:
     long = {entry[key] for key in LONG if key in entry}
     if not all(isinstance(one, dict) and one.keys() <= OF_AN_EDIT
                for one in arguments.get("edits") or ()):
-        long -= {"edits"}   # shown whole: the diff lacks other keys, and judges see all of a call
+        long -= {"edits"}   # show edits whole, since the diff lacks their other keys
     others = {key: value for key, value in arguments.items() if key not in long}
     head = f"{name} {json.dumps(others, ensure_ascii=False)}"
     if effect.does != "run":
@@ -230,9 +227,8 @@ def call_text(call: dict, history: Sequence[dict] = ()) -> str:
 
 
 def shell_call(command: str, tools: list[dict]) -> dict | None:
-    """Return the call that runs a command with the shell among `tools`, or None if there is none.
-    Other arguments that it requires get the first value that its definition allows, or "".
-    """
+    """Return a call that runs a command with the shell tool among `tools`, or None without one.
+    Other required arguments get the first value that the definition allows, or ""."""
     for function in map(function_of, tools):
         schema = function.get("parameters") or {}
         properties = schema.get("properties") or {}
@@ -248,31 +244,30 @@ def shell_call(command: str, tools: list[dict]) -> dict | None:
 
 
 def new_call(name: str, arguments: str) -> dict:
-    """Return a call with an id made of the name and the arguments alone. Models learn the ids, so
-    that an id must not tell anything else.
-    """
+    """Return a call whose id depends only on the name and the arguments: models learn ids, so an id
+    must carry no other information."""
     return {"id": f"call_{digest([name, arguments])[:8]}", "type": "function",
             "function": {"name": name, "arguments": arguments}}
 
 
 def function_of(tool: dict) -> dict:
-    """Return the {name, description, parameters} in the definition of a tool."""
+    """Return {name, description, parameters} from the definition of a tool."""
     return tool.get("function") or tool
 
 
 def default_tools(agent: str, messages: Sequence[dict]) -> tuple[list[dict], dict[str, list[int]]]:
-    """Return (the definitions of an agent's tools, for a trajectory that does not record them;
-    {name: the indices of messages that call it} of those that only calls tell of).
+    """Return (definitions of an agent's tools, for a trajectory that does not record them; {name:
+    indices of messages that call it} for tools known only from calls).
 
-    The definitions are those of the set in the table that fits the most calls, and of called tools
-    that it lacks, with any arguments, but for those of other agents where this one is known: it has
-    no such tool. The whole set is returned, not only the called tools: a blind answer must not
-    learn which of them the trajectory calls later.
+    The definitions are the set in the table that fits the most calls, plus called tools that the
+    set lacks, with any arguments. For a known agent, tools of other agents are left out. The whole
+    set is returned, not only the called tools: a blind answer must not learn which of them the
+    trajectory calls later.
     """
     _, by_heading, rest = _table()
     called = [(*parts_of(call), i) for i, message in enumerate(messages)
               for call in message.get("tool_calls") or ()]
-    # by the name of each set, and of each of its tools: the entries of the table
+    # {name of a set: {name of a tool: its entries in the table}}
     sets = {title: {by_heading[heading][0]["name"]: by_heading[heading] for heading in headings}
             for title, headings in rest["agents"].items()}
     spelled = agent.casefold().replace("-", " ")
@@ -280,8 +275,8 @@ def default_tools(agent: str, messages: Sequence[dict]) -> tuple[list[dict], dic
     foreign = set().union(*sets.values()).difference(*map(sets.get, own)) if own else set()
 
     def cover(title: str) -> tuple[int, bool]:
-        """Return (number of calls that fit a set, unreadable ones by their name alone; whether the
-        set is one of the agent's)."""
+        """Return (number of calls that fit a set, unreadable ones only by name; whether the set is
+        one of the agent's)."""
         n = sum(any(arguments is None or _fits(entry, arguments)
                     for entry in sets[title].get(name, ())) for name, arguments, _ in called)
         return n, title in own
@@ -297,7 +292,7 @@ def default_tools(agent: str, messages: Sequence[dict]) -> tuple[list[dict], dic
 
 
 def _definition(entries: list[dict]) -> dict:
-    """Return the definition of the tool that these entries of the table describe."""
+    """Return the definition of a tool from its entries in the table."""
     properties: dict[str, dict] = {}
     for entry in entries:
         for argument, value in entry.get("when", {}).items():
@@ -312,7 +307,7 @@ def _definition(entries: list[dict]) -> dict:
 
 
 def _needed(entry: dict) -> list[str]:
-    """Return the arguments that a call of an entry has to have."""
+    """Return the arguments that an entry requires of a call."""
     named = (entry[key] for key in KEYS if key in entry)
     return [argument for argument in named if argument not in entry.get("optional", ())]
 
@@ -359,8 +354,7 @@ def _lines(entry: dict, values: dict, shown: list[int]) -> tuple[int, int]:
 
 
 def _open_file(history: Sequence[dict]) -> tuple[str, dict[int, str]]:
-    """Return (path of the file that SWE-agent's editor has open, {number: line} that it showed
-    last), or ("", {}).
+    """Return (path of the file open in SWE-agent's editor, {number: line} last shown), or ("", {}).
     """
     for message in reversed(history[-MAX_MESSAGES:]):
         text = content_text(message)
@@ -381,8 +375,7 @@ def _command(value) -> str:
 
 def _shown_lines(effect: Effect) -> Iterator[str]:
     """Yield the lines of a program or patch, or the diff of an edit with all lines of both texts:
-    a judge has to see everything that the call does.
-    """
+    a judge must see the whole effect of the call."""
     for old, new, _ in effect.edits:
         before, after = old.splitlines(), new.splitlines()
         n = len(before) + len(after)
@@ -392,7 +385,7 @@ def _shown_lines(effect: Effect) -> Iterator[str]:
 
 
 def _unused_word(effect: Effect) -> str:
-    """Return a word that ends a here-document: it does not occur in the effect's texts."""
+    """Return a word to end a here-document with: one that does not occur in the effect's texts."""
     word = "END"
     text = repr(effect)
     while word in text:
@@ -405,5 +398,5 @@ def _text(value) -> str:
 
 
 def _number(value) -> int:
-    """Return a whole number, which a model may have written as a text; 0 for anything else."""
+    """Return an integer, which a model may have written as a text; 0 for anything else."""
     return int(value) if re.fullmatch(r"-?\d{1,9}", str(value)) else 0

@@ -1,9 +1,9 @@
 r"""Read a turn, and check that it is well-formed in the Form of its conversation.
 
 A turn is either a text with exactly one block to run, or an assistant message with calls of tools
-that run, read, search, edit or submit (tool_calls.py): one call, or several that were made before
-the result of any was seen. FENCES has the languages of blocks to run; a conversation has one of
-them. `Form.read` reads every kind of turn. These rules are for a text with a bash block:
+that run, read, search, edit or submit (tool_calls.py): one call, or several made before any result
+was seen. FENCES has the languages of blocks to run; a conversation uses one of them. `Form.read`
+reads every kind of turn. These rules are for a text with a bash block:
 
     THOUGHT: I look at the parser first.          (the prose is required, the label is not)
 
@@ -16,12 +16,12 @@ line and the next line that starts with "```". In a turn that passes, this is th
 
 1.  A reply that was cut at its token limit is not a turn.
 2.  Thinking (`<think>…</think>`, at the start also without its opening tag) is removed from the
-    prose first. Without a closing tag it goes on to the end. A tag in backticks is a mention of the
-    tag, and is kept, as is what stands in a block.
+    prose first. Without a closing tag it extends to the end. A tag in backticks is a mention of the
+    tag and is kept; so is the content of blocks.
 3.  NUL bytes and lone surrogates do not pass, because they cannot be stored.
 4.  `<|tool_calls_section_begin|>` at the start does not pass: that is another tool call protocol.
 5.  There is exactly one bash block, opened by a line "```bash" and closed by a line "```"; both
-    lines may end in blanks. A second one, a missing end, "```sh", "```bash ls```" on one line, and
+    lines may end in spaces. A second one, a missing end, "```sh", "```bash ls```" on one line, and
     indented or longer fences do not pass. Blocks of other languages may come before it, and after
     it if they name their language. A fence inside it does not pass.
 6.  The block contains more than whitespace.
@@ -56,24 +56,23 @@ from codedata.texts import fill, text_of
 
 TOOL_CALLS = "<|tool_calls_section_begin|>"
 CLOSING_TAG = re.compile(r"(?<!`)(?:</think(?:ing)?>|◁/think▷)")
-# this matches thinking tags and special tokens such as <|im_end|>
+# thinking tags and special tokens such as <|im_end|>
 TAG = re.compile(r"(?<!`)(?:</?think(?:ing)?>|◁/?think▷|<\|\w+\|>)")
-# a block, which is group 1 and passed over, or thinking
+# a block (group 1, to be skipped), or thinking
 THOUGHT = re.compile(r"^( {0,3}(`{3,}).*?(?:^ {0,3}\2`*[ \t\r]*$|\Z))|(?<!`)(?:"
                      r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)|◁think▷.*?(?:◁/think▷|\Z))",
                      re.DOTALL | re.MULTILINE | re.IGNORECASE)
 FENCE = re.compile(r" {0,3}(`{3,})(.*)\Z")   # groups: its ticks, and the text after them
-# the text that a harness runs; takes linear time in a text that ends with a fence
+# the text that a harness runs; takes linear time if the text ends with a fence
 HARNESS = re.compile(r"```bash[ \t]*\r?\n(.*?)\n```", re.DOTALL)
-# the language of the block that is run: bash, mini-swe-agent's own, or SWE-agent's, which may be
-# unnamed
+# languages of blocks to run: bash's, mini-swe-agent's, and SWE-agent's, which may have no name
 FENCES = BASH, MSWEA, COMMAND = "bash", "mswea_bash_command", ""
-# the first line of a block to run, or of one that shows a call
+# the first line of a block to run, or of a block that shows a call
 BLOCK = re.compile(r"^`{3,}(?:bash|tool|mswea_bash_command)\b", re.MULTILINE)
-# a call that a model wrote as text, and of which its reader made none
+# a call that a model wrote as text, so that it was not parsed as a call
 WRITTEN_CALL = re.compile(r"<tool_call>|<function=|\"keystrokes\":")
-NO_CALL = "no tool call"   # of a text, which may be an answer to a person
-# repeats are bounded, so that a megabyte of stars or line ends does not take quadratic time
+NO_CALL = "no tool call"   # problem of a text, which may be an answer to a user
+# repeats are bounded to avoid quadratic time on a megabyte of stars or line ends
 LABEL = re.compile(r"\A[#*_ ]{0,8}THOUGHTS?[*_]{0,4}"
                    r"(?:[ ]{0,4}[:：][*_]{0,4}|[ ]{0,8}(?=\n|\Z))", re.IGNORECASE)
 OBSERVATION = re.compile(
@@ -82,12 +81,12 @@ OBSERVATION = re.compile(
 
 
 def clean(text: str) -> str:
-    """Return the reply without leaked thinking and outer blanks."""
+    """Return the reply without leaked thinking and outer whitespace."""
     return split_thinking(text)[0]
 
 
 def split_thinking(text: str) -> tuple[str, str]:
-    """Return (a text without its thinking and outer blanks, the thinking with its tags), by rule 2.
+    """Return (a text without thinking and outer whitespace, the thinking with its tags), by rule 2.
     """
     thoughts = [match[0] for match in THOUGHT.finditer(text) if not match[1]]
     text = THOUGHT.sub(r"\1", text).strip()
@@ -99,10 +98,10 @@ def split_thinking(text: str) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Form:
-    """Describe how the turns of a conversation are written: as texts with a block of the language
-    `fence` or, if there are `tools` (definitions for the chat API), as calls of them.
+    """Describe the form of a conversation's turns: texts with a block of the language `fence` or,
+    if there are `tools` (definitions for the chat API), calls of them.
 
-    `several` says whether an answer may have several calls, None where no turn of the agent has.
+    `several` is whether an answer may have several calls; None if no turn of the agent has several.
     """
 
     fence: str = BASH
@@ -125,9 +124,8 @@ class Form:
 
 
 def as_call(text: str, tools: list[dict]) -> dict | None:
-    """Return a text with a bash block as a message that calls the shell among `tools`, or None if
-    the text is no such turn or there is no shell.
-    """
+    """Return a text with a bash block as a message that calls the shell tool among `tools`, or None
+    if the text is no such turn or there is no shell tool."""
     turn = Turn(clean(text))
     call = None if turn.problem() else shell_call(turn.block, tools)
     return call and {"role": "assistant", "content": turn.thought, "tool_calls": [call]}
@@ -136,7 +134,7 @@ def as_call(text: str, tools: list[dict]) -> dict | None:
 def form_of(messages: Sequence[dict], tools: list[dict] | None = None) -> Form:
     """Return the form of a conversation's turns.
 
-    Its tools decide, else its newest turn that has a form, else the example in its prompts.
+    Its tools determine it, else its newest turn that has a form, else the example in its prompts.
     """
     if tools:
         return Form(tools=tools)
@@ -164,16 +162,15 @@ def has_several_calls(sides: Iterable[Side | None]) -> bool:
 
 
 def commands_of(turn: Turn | CallTurn) -> list[str]:
-    """Return the shell commands that do what a turn's calls do, in their order, where one does;
-    [] for a malformed turn."""
+    """Return the shell commands equivalent to a turn's calls, in order, without calls that have
+    none; [] for a malformed turn."""
     return [] if turn.problem() else [shell_command(effect) for effect in turn.effects
                                       if effect.does != "other"]
 
 
 def turn_text(side: Side | None, history: Sequence[dict] = (), as_bash: bool = False) -> str:
-    """Return a side as judges and people read it: the prose, then a block for each call or, with
-    `as_bash`, one with the shell commands that do the same.
-    """
+    """Return a side as text for judges and users: the prose, then a block for each call or, with
+    `as_bash`, one block with the equivalent shell commands."""
     if side is None or isinstance(side, str):
         return side or ""
     calls = side.get("tool_calls") or ()
@@ -183,19 +180,19 @@ def turn_text(side: Side | None, history: Sequence[dict] = (), as_bash: bool = F
 
 def plain(messages: list[dict], tools: list[dict] | None = None,
           as_bash: bool = False) -> list[dict]:
-    """Return a conversation as texts: {role, content} of system, user and assistant alone.
+    """Return a conversation as texts: {role, content} of system, user and assistant only.
 
     Calls are shown as by turn_text(); a tool's result becomes a message of the user, after a line
     with the number of its call if the turn has several. The first message lists the `tools` and
-    says how calls are shown. With `as_bash`, calls are shown as the shell commands that do the
-    same, their results without numbers, and the first message asks for turns in that form, without
-    the list. A conversation of texts is returned as it is.
+    explains the form of calls. With `as_bash`, calls become equivalent shell commands, their
+    results have no numbers, and the first message asks for turns in that form, without the list. A
+    conversation of texts is returned unchanged.
     """
     if not tools and all(message["role"] != "tool" and not message.get("tool_calls")
                          and isinstance(message["content"], str) for message in messages):
         return messages
     texts: list[dict] = []
-    ids: list[str] = []   # of the calls of the last turn
+    ids: list[str] = []   # ids of the calls of the last turn
     for i, message in enumerate(messages):
         role = "user" if message["role"] == "tool" else message["role"]
         text = turn_text(message, messages[:i], as_bash)
@@ -237,7 +234,7 @@ class CallTurn:
         self.thought = content_text(message).strip()
         self.text = turn_text(message, history)
         self._tools = {one.get("name"): one for one in map(function_of, tools)}
-        # what each call does; None where that is not known
+        # the effect of each call; None if unknown
         self.effects = [call_effect(call, history) for call in self.calls]
 
     def problem(self) -> str | None:
@@ -264,7 +261,7 @@ class CallTurn:
 
     def _call_problem(self, name: str, arguments: dict | None, effect: Effect | None
                       ) -> str | None:
-        """Return what is wrong with one of the calls, or None."""
+        """Return the problem with one of the calls, or None."""
         if name not in self._tools:
             return f"a call of {name[:60]}, which is none of its tools"
         if arguments is None:
@@ -287,7 +284,7 @@ def prose_problem(prose: str) -> str | None:
 
 
 class Turn:
-    """Hold a text, read as a turn up to its first faulty fence."""
+    """Hold a text, parsed as a turn up to its first faulty fence."""
 
     def __init__(self, text: str, fence: str = BASH, history: Sequence[dict] = ()):
         lines = text.split("\n")
@@ -297,7 +294,7 @@ class Turn:
         self._name = "bash block" if fence else "command block"
         self.in_blocks: set[int] = set()        # the lines of all blocks, with their fences
         self.runnable: list[tuple[int, int]] = []   # lines of the fences of each block to run
-        self.fault = self._read_blocks(lines)   # what is wrong with the faulty fence, or None
+        self.fault = self._read_blocks(lines)   # the problem with the faulty fence, or None
         first, last = self.runnable[0] if self.runnable else (0, 0)
         self.block = "\n".join(lines[first + 1:last]).strip("\r\n")   # as it is written
         prose = [line for i, line in enumerate(lines[:first]) if i not in self.in_blocks]
@@ -306,7 +303,7 @@ class Turn:
 
     @property
     def effects(self) -> list[Effect]:
-        """Return what its block does, as a list like that of a turn with calls."""
+        """Return the effect of its block, in a list as for a turn with calls."""
         if self._fence != COMMAND:
             return [Effect("run", self.block)]
         return [text_effect(self.block, self._history)]
@@ -342,8 +339,8 @@ class Turn:
         return prose_problem(self.thought) or prose_problem(self.behind)
 
     def _read_blocks(self, lines: list[str]) -> str | None:
-        """Find the blocks, and return what is wrong with the first faulty fence, or None."""
-        start, ticks, language = -1, "", ""   # of the open block: its line is -1 outside of blocks
+        """Find the blocks; return the problem with the first faulty fence, or None."""
+        start, ticks, language = -1, "", ""   # of the open block; -1 outside of blocks
         opening, name = f"```{self._fence}", self._name
         for i, line in enumerate(lines):
             line = line.rstrip(" \t\r")

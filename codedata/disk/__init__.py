@@ -1,1 +1,1 @@
-"""Read and write what is on disk: records, their states in the ledger, folders, files of rows."""
+"""Read and write data on disk: records, their states in the ledger, folders, files of rows."""

@@ -1,11 +1,11 @@
-"""Put files and folders in place whole, and read items: the bytes of a store.
+"""Write files and folders atomically, and read the files of a store's items.
 
 An item is a file: one JSON object, sorted and indented, so that an edit is a one-line diff. For a
-class with `places` an item is a folder, in which each field is a file or folder at its place.
+class with `places`, an item is a folder, which has a file or folder for each field.
 `Folder` builds a folder of files under _tmp/ and puts it in place in one step.
 
 Files are written to a temporary name in the same directory, flushed and renamed; folders are
-exchanged. So a kill leaves the old item or the new one.
+exchanged. So a kill leaves either the old item or the new one.
 """
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ from codedata.texts import check_nesting, toml_tables
 
 NAMES = ("Names are up to 200 letters, digits, `.`, `_` and `-`, and do not start with `.` or "
          "`_`.")
-RUN = secrets.token_hex(4)   # in temporary names: machines that share a root have equal pids
+RUN = secrets.token_hex(4)   # in temporary names, as machines that share a root may have equal pids
 NEW, OLD = "_tmp", "old."    # folder for new folders; prefix of a folder that is being replaced
 MAX_SYNCS = 8                # files flushed in parallel, as each waits for the disk
 EXCHANGE, HERE = 2, -100     # Linux's RENAME_EXCHANGE and AT_FDCWD
-MAX_FILES, MAX_FILE_BYTES, MAX_FOLDER_BYTES = 5_000, 50_000_000, 200_000_000   # of an item's folder
+MAX_FILES, MAX_FILE_BYTES, MAX_FOLDER_BYTES = 5_000, 50_000_000, 200_000_000   # in an item's folder
 _n_files = itertools.count(1)   # in temporary names
 
 
 def to_json(data) -> bytes:
     """Return a record, or a list of records, as JSON for the disk: sorted and indented.
 
-    In the fields of OMITTED_IF_NULL, which models are shown, the keys keep their order.
+    Inside the fields of OMITTED_IF_NULL, keys keep their order, since models see these fields.
     """
     options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
     if isinstance(data, list):
@@ -57,10 +57,8 @@ def to_json(data) -> bytes:
 
 
 def _ordered(data, line_start: bytes):
-    """Return a record in which the fields of OMITTED_IF_NULL are already JSON text, so that orjson
-    does not sort their keys. `line_start` is the line end and the indentation in front of these
-    fields.
-    """
+    """Return a record with the fields of OMITTED_IF_NULL as JSON text, so that orjson does not sort
+    their keys. `line_start` is the line end and indentation before these fields."""
     if not isinstance(data, dict) or data.keys().isdisjoint(OMITTED_IF_NULL):
         return data
     texts = {name: orjson.dumps(data[name], option=orjson.OPT_INDENT_2)
@@ -71,7 +69,7 @@ def _ordered(data, line_start: bytes):
 
 @in_driver
 def write_atomic(path: Path, data: bytes) -> os.stat_result:
-    """Put `data` at `path` whole or not at all; return its stat. A full disk ends the run."""
+    """Write `data` to `path`, whole or not at all; return its stat. A full disk ends the run."""
     draft = Draft(path, data)
     stat = draft.sync()
     draft.place()
@@ -79,7 +77,7 @@ def write_atomic(path: Path, data: bytes) -> os.stat_result:
 
 
 def _keeps_disk_clean(method):
-    """Make a method of a draft remove the draft if the disk is full, which ends the run."""
+    """Decorate a draft's method: if writing fails, remove the draft and raise RunStopped."""
     @wraps(method)
     def call(self, *args):
         try:
@@ -91,7 +89,7 @@ def _keeps_disk_clean(method):
 
 
 class Draft:
-    """Hold a file for `path` that is written under a temporary name beside it. If many are begun
+    """Hold a new file for `path`, written under a temporary name next to it. If many are begun
     before the first is synced, the disk writes them together."""
 
     @_keeps_disk_clean
@@ -103,21 +101,21 @@ class Draft:
         view = memoryview(data)
         while view:
             view = view[os.write(self._fd, view):]
-        if hasattr(os, "posix_fadvise"):   # makes Linux begin to write now
+        if hasattr(os, "posix_fadvise"):   # lets Linux start writing now
             os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
     @_keeps_disk_clean
     def sync(self) -> os.stat_result:
-        """Flush the file; return its stat, which place() does not change."""
+        """Flush the file; return its stat, which stays valid after place()."""
         try:
-            os.fsync(self._fd)   # before place(): a power cut must not leave a name without bytes
+            os.fsync(self._fd)   # before place(), so that a power cut leaves no empty file
             return os.fstat(self._fd)
         finally:
             os.close(self._fd)
 
     @_keeps_disk_clean
     def place(self) -> None:
-        """Put the file in its place, in one step."""
+        """Rename the file to its path, in one step."""
         os.replace(self._tmp, self.path)
 
     def drop(self) -> None:
@@ -129,7 +127,7 @@ class Draft:
 def list_items(directory: Path, broken: list[BrokenRecord]) -> Iterator[tuple]:
     """Yield (name, stat) of each item of a directory whose items are files.
 
-    Report an item with a refused name, or without a readable stat, in `broken`.
+    Add an error to `broken` for an item with a refused name or without a readable stat.
     """
     for entry in sorted(os.scandir(directory), key=lambda e: e.name):
         name = entry.name.removesuffix(".json")
@@ -146,15 +144,15 @@ def list_items(directory: Path, broken: list[BrokenRecord]) -> Iterator[tuple]:
 
 
 class Stamp(NamedTuple):
-    """Hold the size and change of a folder in the form of a file's stat."""
+    """Hold a folder's size and a digest of its state, in the form of a file's stat."""
 
     st_size: int       # bytes of all files
     st_mtime_ns: int   # a digest of their sorted paths, sizes and times
 
 
 def stamp_of(item: Path) -> Stamp | None:
-    """Return the stamp of the files below a folder, without following links; for a file, its size
-    and mtime; None if nothing is there."""
+    """Return the stamp of a folder, without following links, or of a file (its size and mtime);
+    None if there is neither."""
     try:
         stat = os.stat(item)
     except OSError:
@@ -176,7 +174,7 @@ def stamp_of(item: Path) -> Stamp | None:
 def list_folders(directory: Path, broken: list[BrokenRecord]) -> Iterator[tuple]:
     """Yield (name, stamp) of each item of a directory whose items are folders.
 
-    Report an item with a refused name, a link or a file in `broken`.
+    Add an error to `broken` for a refused name, a link or a file.
     """
     for entry in sorted(os.scandir(directory), key=lambda e: e.name):
         is_folder = entry.is_dir(follow_symlinks=False)
@@ -190,11 +188,11 @@ def list_folders(directory: Path, broken: list[BrokenRecord]) -> Iterator[tuple]
         else:
             try:
                 listed = stamp_of(Path(entry.path))
-            except RecursionError:   # of os.walk(), before Python 3.12
+            except RecursionError:   # raised by os.walk() before Python 3.12
                 broken.append(BrokenRecord("has endlessly nested folders.", entry.path,
                                            "Take them out."))
                 continue
-            if listed:   # otherwise it was removed meanwhile
+            if listed:   # None: it has been removed meanwhile
                 yield sys.intern(entry.name), listed
 
 
@@ -229,8 +227,8 @@ def _load_part(path: Path):
 
 
 def load_files(folder: Path, n_left: list[int] | None = None) -> Files:
-    """Return {relative path: Path} of the files below a folder. Raise ValueError for a link, and
-    for more files and bytes than `n_left`."""
+    """Return {relative path: Path} of the files below a folder. Raise ValueError for a link, or for
+    more files or bytes than `n_left`."""
     files: Files = {}
     n_left = n_left or [MAX_FILES, MAX_FOLDER_BYTES]
     if folder.is_symlink():
@@ -253,11 +251,11 @@ def load_files(folder: Path, n_left: list[int] | None = None) -> Files:
 
 
 class Program(bytes):
-    """Hold the content of an executable file, whatever its name."""
+    """Hold the content of a file to be made executable, whatever its name."""
 
 
 def unwrapped(folder: Path) -> Path:
-    """Return the folder in a folder that holds nothing else, or the folder itself."""
+    """Return the only entry of a folder if that is a folder, else the folder itself."""
     inner = [*folder.iterdir()]
     return inner[0] if len(inner) == 1 and inner[0].is_dir() else folder
 
@@ -291,7 +289,7 @@ def files_digest(files: Files) -> str:
 
 
 class FolderDraft:
-    """Hold a new version of an item's folder, built in _tmp/<within>/. What it does not set is
+    """Hold a new version of an item's folder, built in _tmp/<within>/. Places without a value are
     copied from the present folder; a place whose value is None is removed."""
 
     @_keeps_disk_clean
@@ -302,13 +300,13 @@ class FolderDraft:
 
     @_keeps_disk_clean
     def sync(self) -> Stamp:
-        """Flush the folder; return its stamp, which place() does not change."""
+        """Flush the folder; return its stamp, which stays valid after place()."""
         _sync(self._built)
         return stamp_of(self._built)
 
     @_keeps_disk_clean
     def place(self) -> None:
-        """Put the folder in its place, in one exchange."""
+        """Exchange the folder with the present one."""
         Folder.exchange(self.path, self._built)
 
     def drop(self) -> None:
@@ -340,9 +338,9 @@ def _part_bytes(suffix: str, value) -> bytes:
 
 
 def write_files(folder: Path, files: Files) -> None:
-    """Write files below a folder, and make the ones named *.sh executable."""
+    """Write files below a folder; files named *.sh become executable."""
     for name, file in files.items():
-        _write_file(inside(folder, name), file)   # a person may have chosen the names
+        _write_file(inside(folder, name), file)   # the names may be untrusted
 
 
 def _write_file(path: Path, file: bytes | Path) -> None:
@@ -356,7 +354,7 @@ def _write_file(path: Path, file: bytes | Path) -> None:
 
 
 def load(path: Path):
-    """Return the JSON value of an item. Raise BrokenRecord if it is not readable."""
+    """Return the JSON value of an item's file. Raise BrokenRecord if it is not readable."""
     try:
         return from_json(read_bounded(path))
     except FileNotFoundError as e:
@@ -367,8 +365,8 @@ def load(path: Path):
 
 
 def set_aside(path: Path, keep: bool = True) -> Path:
-    """Copy a file or folder to _replaced/ beside it: NAME.1.json, NAME.2.json, …; return the copy.
-    Without `keep` it is moved there."""
+    """Copy a file or folder to _replaced/ in its directory: NAME.1.json, NAME.2.json, …; return the
+    copy. Without `keep`, move it."""
     suffix = "" if path.is_dir() else path.suffix
     aside = own_folder(path.parent, "_replaced")
     aside.mkdir(exist_ok=True)
@@ -385,10 +383,10 @@ def set_aside(path: Path, keep: bool = True) -> Path:
 
 @dataclass(frozen=True)
 class Folder:
-    """Handle folders of files that are put in place whole.
+    """Replace folders of files atomically, and compute their digests.
 
-    A new one is built under <directory>/_tmp/; `ignored` names files outside the digests, such as
-    the manifest that holds the digests.
+    A new folder is built under <directory>/_tmp/. `ignored` names files left out of the digests,
+    such as the manifest that holds the digests.
     """
 
     ignored: tuple[str, ...] = ()
@@ -414,7 +412,7 @@ class Folder:
 
     @staticmethod
     def exchange(path: Path, built: Path) -> None:
-        """Move the folder `built` to `path`, in one exchange if something is there.
+        """Move the folder `built` to `path`, in one exchange if `path` exists.
 
         On a file system that cannot exchange folders, a kill between two renames leaves nothing at
         `path`; clear_up() then restores the old folder.
@@ -430,11 +428,8 @@ class Folder:
 
     @staticmethod
     def clear_up(directory: Path, within: str = "") -> None:
-        """Remove what killed runs left in _tmp/<within>/, and restore a folder that was being
-        replaced.
-
-        The caller holds the directory.
-        """
+        """Remove the leftovers of killed runs in _tmp/<within>/, and restore a half-replaced
+        folder. The caller must hold the directory's lock."""
         left = own_folder(directory, NEW, within)
         for old in left.glob(f"{OLD}*"):
             place = directory / old.name.removeprefix(OLD)

@@ -1,27 +1,27 @@
-"""Read and append to <dir>/_ledger.jsonl: one line for each attempt, with what it read, wrote and
+"""Read and append to <dir>/_ledger.jsonl: one line for each attempt, with its inputs, outputs and
 cost.
 
 stage, item, instance_id, at     the attempt; `at` is UTC
 state        done | failed | adopted | excluded | pruned; summed: see ledger_compact.py
 read         digest of the fields that were read
 wrote        {field: digest} of this stage's fields
-found        {field: digest} of other stages' fields that a person had changed
+found        {field: digest} of other stages' fields that a user had changed
 size, mtime_ns                   of the record after the write
 settings     digest of model, prompts and the like
 calls        [{id, model, tokens_in, tokens_out, tokens_cached, cost_usd, seconds, …}]
-cost_usd     their sum; null: a price is unknown
-seconds, cut, error              of the attempt; `cut`: what did not fit into the request
-still        of a failed line: the record that was there before still counts
-parts, view  of outputs in parts: {part: settings} that are final, digest of how they are combined
-entries, detail                  of prompt.py: a file's entries, its place in the sample
-picks        of ch.py: [{number, why}], what the chooser said in each order
-leaks        of ch.py: {of, found}, the result of its leak check
-earlier      of a summed line: the calls of the lines that went, by model
+cost_usd     sum over the calls; null: a price is unknown
+seconds, cut, error              of the attempt; `cut`: the parts left out of the request
+still        in a failed line: the state of an earlier record that stays valid
+parts, view  for outputs in parts: {final part: settings}, digest of how the parts are combined
+entries, detail                  from prompt.py: a file's entries, its place in the sample
+picks        from ch.py: [{number, why}], the chooser's replies, one for each order
+leaks        from ch.py: {of, found}, the result of its leak check
+earlier      in a summed line: the calls of the removed lines, by model
 
-A line is written before the record is put in place, so after a kill between the two the record
-belongs to an earlier line. A kill can also tear the line that is being written: it is skipped, and
-the replies of its item are still in _partial/. Several processes may append: each ends a torn line
-of another before it writes.
+A line is written before its record is put in place, so after a kill between the two, the record
+belongs to an earlier line. A kill can also tear the line being written: it is skipped, and the
+replies of its item are still in _partial/. Several processes may append: each first ends a line
+that another has torn.
 """
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ from codedata.terminal import Spending
 LEDGER, PARTIAL = "_ledger.jsonl", "_partial"
 ERROR_CHARS = 500
 NOTHING: dict = {}
-# fields of a line that are texts and {field: digest}, and amounts of a call (None: not known)
+# a line's fields that are texts, its fields that are {field: digest}, and a call's amounts
+# (None: unknown)
 TEXTS = ("stage", "item", "instance_id", "read", "settings", "view", "at", "error")
 DIGESTS = ("wrote", "found", "parts")
 AMOUNTS = ("cost_usd", "tokens_in", "tokens_out", "tokens_cached", "seconds")
@@ -54,8 +55,7 @@ MAX_AMOUNT = 10**15
 
 @dataclass(slots=True)
 class FileState:
-    """Hold the digests of a record on disk; they are valid while the file has this size and mtime.
-    """
+    """Hold the digests of a record on disk, valid while the file has this size and mtime."""
 
     instance_id: str
     digests: dict[str, str]
@@ -63,9 +63,8 @@ class FileState:
     mtime_ns: int = -1
 
     def line(self, owned: tuple[str, ...] = ()) -> dict:
-        """Return the fields of the record's ledger line; `owned` are the fields that the stage
-        wrote, by default all.
-        """
+        """Return the fields of the record's ledger line. `owned` lists the fields that the stage
+        wrote; by default all."""
         wrote = {f: self.digests[f] for f in owned or self.digests if f in self.digests}
         return {"instance_id": self.instance_id, "wrote": wrote, "size": self.size,
                 "mtime_ns": self.mtime_ns}
@@ -85,10 +84,10 @@ class LastAttempt:
 
 
 class Ledger:
-    """Read the ledgers of a directory, or of all its shards, as one, in the order of time.
+    """Read the ledgers of a directory, or of all its shards, as one, sorted by time.
 
-    The dicts by (stage, item) hold the stage's newest attempt; `known` maps an item to the file
-    that scripts left on disk.
+    The dicts by (stage, item) hold the stage's newest attempt; `known` maps an item to the state in
+    which scripts left its file.
     """
 
     def __init__(self, *directories: Path):
@@ -97,11 +96,11 @@ class Ledger:
         self.excluded: dict[tuple[str, str], LastAttempt] = {}   # by a rule of the item function
         self.known: dict[str, FileState] = {}
         self.counted: dict[tuple[str, str], set[str]] = {}   # ids of kept replies that are billed
-        self.used: dict[tuple[str, str], set[str]] = {}      # the ids that a record was made from
-        self.entries: dict[str, list] = {}    # of list files: [[order, instance_id, digests], …]
+        self.used: dict[tuple[str, str], set[str]] = {}      # ids of replies used for a record
+        self.entries: dict[str, list] = {}    # list files: [[order, instance_id, digests], …]
         self.asked_again: dict[tuple[str, str], int] = {}    # refused answers of an item (ch.py)
         self.details: dict[tuple[str, str], dict] = {}       # notes of prompt.py on files and PRs
-        self.spent = Spending()              # of all lines
+        self.spent = Spending()              # in all lines
         self._lock = threading.Lock()
         self._files: dict[Path, Appender] = {}
         self._waiting: dict[Path, list[dict]] = {}   # lines to be written
@@ -117,7 +116,7 @@ class Ledger:
         for call in calls:
             self.spent.add(call)
         if not is_sound(line):
-            return   # a person's invalid line: skipped like a torn one, but its costs count
+            return   # invalid line, as by a user's edit: skip it, but count its costs
         item, state = sys.intern(line["item"]), line.get("state")
         key = sys.intern(line["stage"]), item
         self._newest = max(self._newest, line.get("at", ""))
@@ -138,7 +137,7 @@ class Ledger:
             self.details[key] = line["detail"]
 
     def _forget(self, item: str) -> None:
-        """Forget what earlier lines say about an item whose record was removed."""
+        """Forget the earlier lines of an item whose record was removed."""
         for attempts in (self.succeeded, self.failed):
             for key in [key for key in attempts if key[1] == item]:
                 del attempts[key]
@@ -150,12 +149,12 @@ class Ledger:
         made.before = self.succeeded.get(key)
         self.succeeded[key] = made
         self.failed.pop(key, None)
-        if item in self.with_replies:   # killed before they were dropped: do not serve them again
+        if item in self.with_replies:   # a kill came before they were dropped: never reuse them
             self.used[key] = set(self.counted.get(key, ()))
         known = self.known.setdefault(item, FileState("", NOTHING))
         known.instance_id = sys.intern(line.get("instance_id", "")) or known.instance_id
         wrote, found = line.get("wrote") or NOTHING, line.get("found") or NOTHING
-        if known.digests or found:   # "" stands for a field that was removed
+        if known.digests or found:   # "" marks a removed field
             wrote = {f: d for f, d in {**known.digests, **wrote, **found}.items() if d}
         known.digests = wrote
         known.size, known.mtime_ns = line.get("size", -1), line.get("mtime_ns", -1)
@@ -165,14 +164,14 @@ class Ledger:
 
     def _attempt(self, line: dict) -> LastAttempt:
         parts = tuple(line.get("parts", NOTHING).items())
-        parts = self._parts.setdefault(parts, parts)   # most items have the same ones
+        parts = self._parts.setdefault(parts, parts)   # saves memory: most items have equal parts
         return LastAttempt(line.get("read", ""), line.get("wrote") or NOTHING,
                            sys.intern(line.get("settings", "")), line.get("error", ""), parts,
                            sys.intern(line.get("view", "")))
 
     def append(self, directory: Path, line: dict) -> None:
-        """Write a line to a directory's ledger, and take it in: at once with the lines of all
-        threads that wait. A full disk ends the run."""
+        """Write a line to a directory's ledger, together with the lines of all waiting threads, and
+        process it. A full disk ends the run."""
         line = {key: value for key, value in line.items()
                 if key == "cost_usd" or value not in (None, "", [], {}, ())}
         if "error" in line:
@@ -183,7 +182,7 @@ class Ledger:
             if line not in waiting:   # another thread has written it
                 return
             now = datetime.now(timezone.utc).isoformat(timespec="microseconds")[:-6] + "Z"
-            self._newest = max(now, self._newest)   # a clock that went back must not undo a line
+            self._newest = max(now, self._newest)   # stays sorted even if the clock was set back
             lines = [*waiting]
             for one in lines:
                 one["at"] = self._newest
@@ -197,7 +196,7 @@ class Ledger:
 
 @dataclass
 class Appender:
-    """Append to a ledger file, which is opened for the first line."""
+    """Append to a ledger file, opened at the first line."""
 
     path: Path | str
     fd: int | None = None
@@ -207,7 +206,7 @@ class Appender:
         try:
             if self.fd is None:
                 self.fd = open_appending(self.path)
-            fcntl.flock(self.fd, fcntl.LOCK_EX)   # so no other process is in the middle of a line
+            fcntl.flock(self.fd, fcntl.LOCK_EX)   # no other process may be writing a line
             try:
                 append_lines(self.fd, data, self.path)
             finally:
@@ -223,16 +222,15 @@ class Appender:
 
 
 def in_time(files: list):
-    """Return an iterator over the lines of several ledgers, in the order in which they were
-    written."""
+    """Return an iterator over the lines of several ledgers, sorted by time."""
     return heapq.merge(*files, key=lambda line: str(line.get("at", "")))
 
 
 def read_lines(path: Path):
-    """Yield each whole line of a JSONL file as a dict; a missing file has none.
+    """Yield each whole line of a JSONL file as a dict; nothing for a missing file.
 
-    Torn lines are skipped; so are the pieces of a line that exceeds the limit of a record. Raise
-    OSError if it is not a regular file, or too large.
+    Skip torn lines, and lines longer than the limit of a record. Raise OSError if the file is too
+    large or not a regular file.
     """
     try:
         file = open_regular(path, MAX_LINES_BYTES)
@@ -250,12 +248,12 @@ def from_json(raw: bytes):
     try:
         return orjson.loads(raw)
     except ValueError:
-        return json.loads(raw)   # accepts half characters, which parse() refuses by field
+        return json.loads(raw)   # accepts lone surrogates, which parse() refuses by field
 
 
 def newest_calls(directories: list[Path], stage: str) -> dict[str, list[dict]]:
-    """Return the calls of a stage's newest attempt at each item. Attempts without any, which only
-    copied fields, do not count, but those that a rule ended do."""
+    """Return the calls of a stage's newest attempt at each item. Ignore attempts without calls,
+    which only copied fields, except attempts that a rule ended."""
     return {line["item"]: calls_of(line)
             for line in in_time([read_lines(directory / LEDGER) for directory in directories])
             if is_sound(line) and line["stage"] == stage
@@ -263,13 +261,13 @@ def newest_calls(directories: list[Path], stage: str) -> dict[str, list[dict]]:
 
 
 def calls_of(line: dict) -> list[dict]:
-    """Return sound_call() of each call in a line, and of each sum that compacting left there."""
+    """Return sound_call() of each call in a line, including the sums that compacting left."""
     calls = _listed(line, "calls") + _listed(line, "earlier")
     return [sound_call(call) for call in calls if isinstance(call, dict)]
 
 
 def sound_call(call: dict) -> dict:
-    """Return a call with cost_usd and model, in which each amount is a number or None."""
+    """Return a call that has cost_usd and model, and whose amounts are numbers or None."""
     wrong = {key: None for key in AMOUNTS if not _is_amount(call.get(key))}
     if type(call.get("n", 1)) is not int or call.get("n", 1) < 1:
         wrong["n"] = 1
@@ -286,8 +284,7 @@ def _is_amount(value) -> bool:
 
 
 def is_sound(line: dict) -> bool:
-    """Return whether the fields that are read from a line, except its calls, have the right types.
-    """
+    """Return whether the fields read from a line, except its calls, have the right types."""
     return ("stage" in line and "item" in line
             and all(isinstance(line.get(key, ""), str) for key in TEXTS)
             and all(_are_digests(line.get(key, NOTHING)) for key in DIGESTS)
@@ -311,16 +308,16 @@ def _listed(line: dict, key: str) -> list:
 
 
 def to_line(line: dict) -> bytes:
-    """Return a dict as one line of JSON. Half a character in a text is escaped."""
+    """Return a dict as one line of JSON. Lone surrogates in texts are escaped."""
     try:
         return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
-    except TypeError:   # half a character
+    except TypeError:   # a lone surrogate
         return (json.dumps(line) + "\n").encode()
 
 
 def append_lines(descriptor: int, data: bytes, path) -> None:
-    """Write whole lines to a file that the caller has locked; end a torn last line first, which
-    would spoil them. Raise RunStopped if the disk is full."""
+    """Append whole lines to a file that the caller has locked; first end a torn last line. Raise
+    RunStopped if the disk is full."""
     size = os.fstat(descriptor).st_size
     if size and os.pread(descriptor, 1, size - 1) != b"\n":
         data = b"\n" + data

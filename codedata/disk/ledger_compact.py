@@ -1,8 +1,7 @@
-"""Shorten ledgers to the newest line of each stage and item; sum up what the others cost.
+"""Shorten ledgers to the newest line of each stage and item, plus the summed costs of the others.
 
 The sum is a line of its own in the same file (state `summed`), so that a kill between two files
-changes nothing. Items with kept replies are left as they are: the ids in their lines tell which
-replies are paid for.
+changes nothing. Items with kept replies keep all lines, whose ids show which replies are paid for.
 """
 from __future__ import annotations
 
@@ -25,8 +24,8 @@ from codedata.disk.ledger import (
 def compact(directories: list[Path]) -> tuple[int, int]:
     """Shorten the ledgers of directories; return the numbers of lines before and after.
 
-    The caller holds the whole directory's lock: a process that appends to the old file would lose
-    its lines. Raise RunStopped if the disk is full.
+    The caller must hold the whole directory's lock, since a process that appends to the old file
+    would lose its lines. Raise RunStopped if the disk is full.
     """
     paths = [directory / LEDGER for directory in directories]
     by_path = {path: list(read_lines(path)) for path in paths}
@@ -46,11 +45,11 @@ def compact(directories: list[Path]) -> tuple[int, int]:
 
 
 def _newest(lines: list[dict], with_replies: set[str]) -> set[int]:
-    """Return the id() of each line that stays."""
+    """Return the id() of each line to keep."""
     by_item: dict[str, list[dict]] = {}
     staying = []
     for line in lines:
-        if not is_sound(line):   # only its calls are read: keep it unchanged
+        if not is_sound(line):   # only its calls are ever read: keep it unchanged
             staying.append(line)
         elif line.get("state") != "summed":
             item = line["item"]
@@ -64,9 +63,9 @@ def _newest(lines: list[dict], with_replies: set[str]) -> set[int]:
 
 def _is_outdated(old: dict, new: dict) -> bool:
     """Return whether a newer line of an item makes an older one superfluous."""
-    if new.get("state") == "pruned":   # of whatever stage, the older line is history
+    if new.get("state") == "pruned":   # the record is gone: older lines of any stage are outdated
         return True
-    if old["stage"] != new["stage"] or old.get("found"):   # no later line names the edit again
+    if old["stage"] != new["stage"] or old.get("found"):   # only this line names the edit
         return False
     if new.get("state") == "excluded":   # the older line's record stays
         return old.get("state") not in ("done", "adopted")
@@ -77,7 +76,7 @@ def _is_outdated(old: dict, new: dict) -> bool:
 def _sum_by_model(lines: list[dict]) -> list[dict]:
     """Return the sums of the calls of lines by model, each with `n`.
 
-    Calls without a price have a separate sum; a sum with an unknown amount is None.
+    Calls without a price are summed separately; a sum that includes an unknown amount is None.
     """
     sums: dict[tuple, dict] = {}
     for call in (call for line in lines for call in calls_of(line)):

@@ -1,4 +1,4 @@
-"""Lock files, directories and temporary folders. A lock belongs to a living process."""
+"""Lock files, directories and temporary folders. A lock ends with its process."""
 from __future__ import annotations
 
 import fcntl
@@ -15,13 +15,13 @@ from codedata.bounded import open_appending, open_regular
 from codedata.errors import Trouble
 from codedata.texts import printable
 
-FOLDERS = "codedata-"      # how the names of temporary folders begin
+FOLDERS = "codedata-"      # prefix of temporary folders
 FILE = "_lock.process"     # the lock of a temporary folder; a process's own adds user and number
 
 
 def locked(path: Path, how: int = fcntl.LOCK_EX | fcntl.LOCK_NB) -> TextIO:
-    """Return a file that this process has locked until it is closed. Raise BlockingIOError if
-    another process has locked it, OSError for a link or anything but a file."""
+    """Return an open file, locked by this process until it is closed. Raise BlockingIOError if
+    another process has locked it, OSError unless it is a regular file."""
     file = open(path, "a", opener=lambda name, _: open_appending(name))
     try:
         fcntl.flock(file, how)
@@ -32,19 +32,19 @@ def locked(path: Path, how: int = fcntl.LOCK_EX | fcntl.LOCK_NB) -> TextIO:
 
 
 def locked_folder() -> tuple[Path, TextIO]:
-    """Return a new temporary folder, and the open file in it that this process has locked. Once the
-    file is closed, any start of a script may remove the folder."""
+    """Return a new temporary folder and its open lock file. Once the file is closed, any start of a
+    script may remove the folder."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=FOLDERS)).resolve()
         lock = locked(folder / FILE, fcntl.LOCK_EX)
-        if Path(lock.name).exists():   # otherwise another start has removed it
+        if Path(lock.name).exists():   # else another start has removed the folder
             return folder, lock
 
 
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """Yield an empty temporary folder, which is removed at the end or, after a kill, by the next
-    start."""
+    """Yield an empty temporary folder; remove it at the end (after a kill, the next start does so).
+    """
     folder, lock = locked_folder()
     try:
         with lock, tempfile.TemporaryDirectory(dir=folder) as place:
@@ -54,7 +54,7 @@ def temporary_folder() -> Iterator[Path]:
 
 
 def check_directories(paths) -> None:
-    """Raise Trouble before anything is done, if a file is in the place of a directory."""
+    """Raise Trouble if a path that should be a directory is a file."""
     for path in paths:
         if path.exists() and not path.is_dir():
             raise Trouble("is a file where a directory should be.", str(path),
@@ -86,8 +86,8 @@ def lock(directory: Path, shard: tuple[int, int] | None, who: str, kind: str = "
 
 
 def _shares_items(name: str, kind: str, shard: tuple[int, int] | None) -> bool:
-    """Return whether the items that another lock file stands for overlap with a kind and a shard.
-    They do not for another kind, or for another shard of the same n."""
+    """Return whether another lock file covers items of this kind and shard: not if it is for
+    another kind, or for another shard of the same n."""
     other_kind = name.split(".")[1] if name.count(".") > 1 else ""
     if kind and other_kind and kind != other_kind:
         return False

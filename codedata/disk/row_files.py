@@ -2,8 +2,8 @@
 
 Safe to use from several threads.
 
-Parquet is read by duckdb, which skips row groups outside the requested rows. Remote bytes are
-fetched with the caller's `http`. Values are plain JSON values.
+duckdb reads Parquet and skips row groups outside the requested rows. Remote bytes are fetched with
+the caller's `http`. Values are plain JSON values.
 """
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from codedata.disk.locks import temporary_folder
 from codedata.errors import Trouble
 
 CHUNK = 8 << 20    # bytes to download per request
-MAX_ROWS = 10_000_000   # of a source of Parquet files, or of a file of lines
+MAX_ROWS = 10_000_000   # in a source of Parquet files, or in a file of lines
 TOO_MANY = f"has more than {MAX_ROWS:,} rows."
 SPLIT = "Split it: give a file or glob for each run."
 MEMORY = "2GB"     # duckdb's memory limit, which includes its cache of remote files
@@ -55,9 +55,9 @@ def find_files(spec: str) -> tuple[str, list[str]]:
 
 
 def files_by_format(spec: str, below: str = "**/*") -> dict[str, list[str]]:
-    """Return {format: names of files, in row order} of a path, glob, folder or URL. `below` is the
-    glob for files in a folder, without hidden files and links that lead out of it. Raise Trouble if
-    there is no file.
+    """Return {format: names of files, in row order} for a path, glob, folder or URL. `below` is the
+    glob for files in a folder; hidden files and links out of the folder are ignored. Raise Trouble
+    if there is no file.
     """
     if is_url(spec) or os.path.isfile(spec):
         names = [spec]
@@ -82,7 +82,7 @@ def is_url(name: str) -> bool:
 
 
 def format_of(name: str) -> str | None:
-    """Return the format that belongs to a file name's ending, or None."""
+    """Return the format for a file name's ending, or None."""
     path = _path(name)
     return next((format for ending, format in FORMATS.items() if path.endswith(ending)), None)
 
@@ -93,7 +93,7 @@ def _path(name: str) -> str:
 
 
 def pieces(ends: list[int], offset: int, length: int) -> Iterator[tuple[int, int, int]]:
-    """Yield (file, first row, end row) of each file that holds a part of the requested rows.
+    """Yield (file, first row, end row) for each file that holds a part of the requested rows.
     Counted over all files, the rows of file i end before ends[i].
     """
     for file in range(bisect_right(ends, offset), len(ends)):
@@ -108,8 +108,7 @@ def pieces(ends: list[int], offset: int, length: int) -> Iterator[tuple[int, int
 class ParquetFiles:
     """Run SQL over Parquet files on disk or at URLs. Safe to use from several threads.
 
-    `keep` caches the fetched bytes, which helps if requests share row groups and is wasted on a
-    single pass.
+    `keep` caches the fetched bytes, which helps only if requests share row groups.
     """
 
     def __init__(self, spec: str, names: list[str], http, keep: bool = True):
@@ -121,7 +120,7 @@ class ParquetFiles:
         self._one_query = threading.Lock()   # parallel queries are no faster and need more memory
         self._database = duckdb.connect(
             config={"memory_limit": MEMORY, "autoinstall_known_extensions": False})
-        weakref.finalize(self, self._database.close)   # otherwise its threads abort the exit
+        weakref.finalize(self, self._database.close)   # else its threads abort the exit
         self._database.register_filesystem(self._http_files)
         # Prefetching a remote 36 MB row group takes 17 parallel requests, not 260 sequential
         # ones. On disk it only costs memory.
@@ -172,8 +171,8 @@ class ParquetRows(ParquetFiles):
 
     def rows(self, offset: int, length: int, columns: str = "* exclude (file_row_number)"
              ) -> list[dict]:
-        """Return rows offset..offset+length-1, fewer at the end of the last file; of some
-        `columns`, in SQL."""
+        """Return rows offset..offset+length-1, or fewer at the end of the last file. `columns` is
+        an SQL list."""
         return [row for file, first, end in pieces(self._ends, offset, length)
                 for row in self.query_rows(f"""
                     select {columns}
@@ -192,22 +191,22 @@ class HttpFiles(fsspec.AbstractFileSystem):
         super().__init__()
         self._http = http
         self._sizes: dict[str, int] = {}   # in bytes
-        self.trouble: Trouble | None = None   # kept, as duckdb drops all but the text
+        self.trouble: Trouble | None = None   # saved here, as duckdb keeps only the text
 
     @classmethod
     def _strip_protocol(cls, path):
         return path
 
     def glob(self, path, **_):
-        """Return the path alone: a URL is not a pattern."""
+        """Return only the path, since a URL is not a pattern."""
         return [path]
 
     def modified(self, path):
-        """Return the same date for all files."""
-        return datetime(2020, 1, 1, tzinfo=timezone.utc)   # files do not change
+        """Return the same date for all files, which are assumed not to change."""
+        return datetime(2020, 1, 1, tzinfo=timezone.utc)
 
     def info(self, path, **_):
-        """Return the size of a file, which is requested once."""
+        """Return the size of a file; request it only once."""
         if path not in self._sizes:
             self._sizes[path] = self._ask(self._http.get_size, path)
         return {"name": path, "size": self._sizes[path], "type": "file"}
@@ -230,7 +229,7 @@ class HttpFiles(fsspec.AbstractFileSystem):
 
 
 class RangeFile(threading.local):   # __init__() runs once more in each thread
-    """Act as an open file with a position per thread, as duckdb's threads share it."""
+    """Represent an open file with a position per thread, since duckdb's threads share it."""
 
     def __init__(self, files: HttpFiles, path: str):
         self._files = files
@@ -252,23 +251,22 @@ class RangeFile(threading.local):   # __init__() runs once more in each thread
         return data
 
     def close(self) -> None:
-        """Close nothing: requests are closed one by one."""
+        """Do nothing: each request closes itself."""
 
 
 # JSON --------------------------------------------------------------------------------------------
 
 class JsonLines(Sequence):
-    """Index the lines of a .jsonl file and leave it on disk: a line is parsed when it is requested.
-    A broken line is returned as a Trouble. The list in a .json file is first converted to lines.
-    """
+    """Index the lines of a .jsonl file on disk; parse a line when it is requested. A broken line is
+    returned as a Trouble. The list in a .json file is first converted to lines."""
 
     def __init__(self, name: str, http):
         self._name = name
         self._path = _on_disk(name, http, self, MAX_LINES_BYTES)
         if format_of(name) == "json":
             self._path = _lines_of_list(self._path, name, self)
-        self._starts = array("Q")    # of the lines that are not blank, in bytes
-        self._numbers = array("Q")   # of the same lines, from 1
+        self._starts = array("Q")    # byte offsets of the non-blank lines
+        self._numbers = array("Q")   # numbers of the same lines, from 1
         start, number, is_new = 0, 1, True
         with open(self._path, "rb") as lines:
             for piece in iter(partial(lines.readline, MAX_ROW_BYTES), b""):
@@ -300,7 +298,7 @@ class JsonLines(Sequence):
 
 
 class Copy:
-    """Own temporary copies of files, which are deleted together with it."""
+    """Own temporary copies of files: they are deleted together with this object."""
 
 
 def read_json(name: str, http):
@@ -315,7 +313,7 @@ def _lines_of_list(path: str, name: str, owner) -> str:
     """
     copy = _temporary_copy(owner, io.BytesIO())
     try:
-        # one thread, as each thread holds many elements
+        # one thread, as each thread keeps many elements in memory
         duckdb.connect(config={"memory_limit": MEMORY, "threads": 1}).execute(f"""
             copy (select translate(json::varchar, chr(10) || chr(13), '  ') from read_json_objects(
                       ?, format = 'array', maximum_object_size = {MAX_ROW_BYTES}))
@@ -327,8 +325,8 @@ def _lines_of_list(path: str, name: str, owner) -> str:
 
 
 def _on_disk(name: str, http, owner, max_bytes: int = MAX_ROW_BYTES) -> str:
-    """Return the path of a local copy, deleted together with `owner`, with at most `max_bytes` if
-    it has to be unpacked."""
+    """Return the path of a file on disk. For a URL or a .gz file this is a copy, deleted together
+    with `owner`; unpacked, it may have `max_bytes`."""
     path = name
     if is_url(name):
         path = _temporary_copy(owner, RangeFile(HttpFiles(http), name))

@@ -1,7 +1,7 @@
 """Read and write directories of records, with digests by field; unchanged files are not opened.
 
-`Listing` finds the items of a directory, over all its shards; layouts.py says how an item lies on
-disk. `Store` reads and writes items that are a record each, `Lists` files that each hold a list of
+`Listing` finds the items of a directory, over all its shards; layouts.py defines an item's files.
+`Store` reads and writes items that are a record each, `Lists` files that each hold a list of
 records (prompt/). `Derived` holds records made from records of other stores. `Store`, `Lists` and
 `Derived` have names(), covers(name), facts(name), read(name) and `broken`.
 """
@@ -36,9 +36,9 @@ from codedata.records import OMITTED_IF_NULL, kind_of, parse, safe_name
 from codedata.terminal import say
 from codedata.texts import natural
 
-Readers = dict[str, Callable[[], Any]]   # {name: reader} of the items of a Derived
+Readers = dict[str, Callable[[], Any]]   # {name of an item of a Derived: its reader}
 NULLABLE, FILES = "Points | None", ("Files", "Files | None")   # types of fields
-fields = lru_cache(dataclasses.fields)   # it builds them again each time
+fields = lru_cache(dataclasses.fields)   # cached, as it builds the tuple at each call
 
 
 def digest(value) -> str:
@@ -46,21 +46,21 @@ def digest(value) -> str:
     try:
         data = value.encode() if isinstance(value, str) else orjson.dumps(
             value, option=orjson.OPT_SORT_KEYS)
-    except (TypeError, UnicodeEncodeError):   # half a character, or nested too deep for orjson
+    except (TypeError, UnicodeEncodeError):   # a lone surrogate, or nested too deep for orjson
         data = json.dumps(value, sort_keys=True).encode()
     return hashlib.blake2b(data, digest_size=8).hexdigest()
 
 
 def digests_of(record) -> dict[str, str]:
-    """Return {field: digest} of a record, without fields that are null. A null number counts: it is
-    a value."""
+    """Return {field: digest} of a record, without null fields, except null scores: these are
+    values."""
     return {f.name: layouts.files_digest(value) if f.type in FILES else digest(value)
             for f in fields(type(record))
             if (value := getattr(record, f.name)) is not None or f.type == NULLABLE}
 
 
 def values_of(record) -> dict:
-    """Return the fields of a record to be written: all except null fields in OMITTED_IF_NULL."""
+    """Return the fields of a record to write: all except null ones of OMITTED_IF_NULL."""
     return {name: value for name, value in vars(record).items()
             if value is not None or name not in OMITTED_IF_NULL}
 
@@ -71,10 +71,10 @@ def facts_of(record) -> FileState:
 
 
 class Listing(StaysInDriver):
-    """List a directory of items, over all shards. New items go to `into` (a directory's name), old
-    ones stay in theirs.
+    """List the items of a directory, over all its shards. New items go to the directory `into`; old
+    ones stay in their directory.
 
-    Several makers put tasks into one directory: list the ones of `kind`, or all for "". Names that
+    Several makers put tasks into one directory: `kind` selects one maker's, "" all. Names that
     `only` refuses are items of other stores. Names of `derived` items are <item>.<part>.
     """
 
@@ -84,19 +84,19 @@ class Listing(StaysInDriver):
         self._only, self.derived = only, derived
         self.cls = cls
         self.kind = kind
-        self.places = getattr(cls, "places", None)   # of the fields of an item that is a folder
+        self.places = getattr(cls, "places", None)   # set if items are folders: a path per field
         self.suffix = "" if self.places else ".json"
         self.into = self.root / (into or cls.directory)
         self.broken: list[BrokenRecord] = []
         self.ledger: Ledger | None = None
-        self.directories = [self.root / cls.directory]   # open() keeps the ones that exist
+        self.directories = [self.root / cls.directory]   # open() adds the shards that exist
         self._at: dict[str, tuple[Path, int, int]] = {}   # name → directory, size, mtime_ns
         self._facts: dict[str, FileState] = {}
         self._others: set[str] = set()     # items of other kinds
         self._lock = threading.Lock()
 
     def open(self):
-        """List the items; return self. Call it once, after the directory's lock is taken."""
+        """List the items; return self. Call it once, while holding the directory's lock."""
         assert not is_worker(), "a worker has no root: read it in a function marked in_driver"
         directories = self.directories
         if getattr(self.cls, "sharded", False):
@@ -122,14 +122,13 @@ class Listing(StaysInDriver):
         return self
 
     def names(self) -> list[str]:
-        """Return the names of all items in natural order; only of the store's kind, if it has one.
-        """
+        """Return the names of all items (of the store's kind, if it has one) in natural order."""
         own = filter(self._only, self._at)
         return sorted((name for name in own if name not in self._others), key=natural)
 
     def _is_own(self, name: str) -> bool:
-        """Return whether an item is of the store's kind. An item whose kind cannot be read counts
-        as one: it is broken."""
+        """Return whether an item is of the store's kind. If its kind cannot be read, add the error
+        to `broken`."""
         if self.as_left(name) and (kind := self.ledger.known[name].digests.get("kind")):
             return kind == digest(self.kind)
         try:
@@ -144,13 +143,13 @@ class Listing(StaysInDriver):
         return name in self._at
 
     def covers(self, name: str) -> bool:
-        """Return whether `name` is an item, readable or not, or belongs to another store. Outputs
-        with such a name are not orphans."""
+        """Return whether `name` is an item, readable or not, or belongs to another store. If so, an
+        output of that name is not an orphan."""
         return name in self._at or not self._only(name)
 
     def path(self, name: str) -> Path:
-        """Return the path of an item, or the path for a new one. Raise BrokenRecord if that is
-        outside of its directory, for instance by a link."""
+        """Return the path of an item, existing or new. Raise BrokenRecord if it is outside of the
+        directory, for instance because of a link."""
         return inside(self.directory(name), f"{name}{self.suffix}")
 
     def directory(self, name: str) -> Path:
@@ -158,16 +157,16 @@ class Listing(StaysInDriver):
         return self._at[name][0] if name in self._at else self.into
 
     def note(self, name: str, **line) -> None:
-        """Append a line to the ledger beside the item."""
+        """Append a line to the ledger in the item's directory."""
         self.ledger.append(self.directory(name), {"item": name, **line})
 
     def as_left(self, name: str) -> bool:
-        """Return whether the file is as a script left it, by size and mtime."""
+        """Return whether size and mtime show that a script was the last to write the file."""
         known = self.ledger.known.get(name)
         return known is not None and (known.size, known.mtime_ns) == self._at[name][1:]
 
     def set_aside(self, name: str) -> Path:
-        """Copy an item to _replaced/ under a name of its own; return the copy's path."""
+        """Copy an item to _replaced/ under a new name; return the copy's path."""
         return layouts.set_aside(self.path(name))
 
     def remove(self, name: str) -> None:
@@ -191,22 +190,22 @@ class Store(Listing):
     """Read and write the items of a directory, with digests by field."""
 
     def failed(self, stage: str, name: str):
-        """Return the stage's last attempt if it failed and nobody has edited the record since."""
+        """Return the stage's last attempt if it failed and the record was not edited since."""
         failed = self.ledger.failed.get((stage, name))
         is_edited = failed and name in self._at and not self.placed(stage, name)
         return None if is_edited else failed
 
     def placed(self, stage: str, name: str, fields: Iterable[str] = ()) -> LastAttempt | None:
         """Return the stage's newest attempt whose `fields` (by default all that it wrote) are on
-        disk; None if there is none, or the fields were edited. It may be older than the last
-        attempt, whose line is written before the record."""
+        disk; None if there is none, or they were edited. The last attempt may be newer, since its
+        line is written before the record."""
         made, now = self.ledger.succeeded.get((stage, name)), self.facts(name).digests
         while made and any(now.get(f) != made.wrote.get(f) for f in fields or made.wrote):
             made = made.before
         return made
 
     def facts(self, name: str) -> FileState:
-        """Return the digests of an item: the ledger's if the file is as a script left it."""
+        """Return the digests of an item: from the ledger if the file has not changed since."""
         if name in self._others:
             self.read(name)   # raises the reason if its kind cannot be read
             raise BrokenRecord(f"is there already, and is not a task of the kind {self.kind!r}.",
@@ -226,7 +225,7 @@ class Store(Listing):
         record = parse(self.cls, data, path, "Restore the field, or delete the file and run again.")
         if not self.places:
             try:
-                to_json(data)   # what a person added must be possible to write again
+                to_json(data)   # raises if a user's additions cannot be written again
             except TypeError as e:
                 raise BrokenRecord(f"cannot be written again: {e}.", path,
                                    "Correct that text.") from e
@@ -248,7 +247,7 @@ class Store(Listing):
         return state
 
     def begin(self, name: str, record, owned: tuple[str, ...], keep_edits: bool = True) -> Change:
-        """Begin to write the `owned` fields of `record`; other fields of an existing file stay.
+        """Draft an item with the `owned` fields of `record`; a file's other fields stay.
 
         Raise ItemFailed if an owned field was edited since open().
         """
@@ -272,7 +271,7 @@ class Store(Listing):
                       self.external_edits(name, digests, owned), seen)
 
     def _draft(self, path: Path, data: dict, owned) -> layouts.Draft | layouts.FolderDraft:
-        """Return the draft of an item. A folder's draft has the `owned` fields, or all."""
+        """Return the draft of an item. A folder's draft has only the `owned` fields, if given."""
         if not self.places:
             return layouts.Draft(path, self._to_bytes(path, data))
         values = {place: data[field] for field, place in self.places.items()
@@ -300,24 +299,21 @@ class Store(Listing):
         own = {f.name for f in fields(self.cls)}
         if own >= data.keys():
             return to_json(data)
-        # what a person added stays to the letter: orjson rounds long numbers
+        # json, not orjson, which rounds long numbers: a user's additions stay unchanged
         added = {f: value for f, value in json.loads(read_bounded(path)).items() if f not in own}
         data = {**added, **{f: data[f] for f in own & data.keys()}}
         return (json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
     def external_edits(self, name: str, digests: dict[str, str], owned) -> dict[str, str]:
-        """Return {field: digest} of fields outside `owned` that differ from the ledger.
-
-        The digest is "" for a field that was removed.
-        """
+        """Return {field: digest} of fields outside `owned` that differ from the ledger; "" for a
+        removed field."""
         known = self.ledger.known.get(name)
         then = known.digests if known else {}
         others = {*then, *digests} - set(owned)
         return {f: digests.get(f, "") for f in sorted(others) if then.get(f) != digests.get(f)}
 
     def _place(self, name: str) -> Path:
-        """Return the path where an item is or will be; a person may have moved it to another shard.
-        """
+        """Return the path of an item, existing or new. A user may have moved it between shards."""
         path = self.path(name)
         if name not in self._at:
             return path
@@ -327,18 +323,17 @@ class Store(Listing):
 
 @dataclasses.dataclass
 class Change:
-    """Hold an item that is being written. Its ledger line comes between Store.sync() and place(): a
-    kill before the line leaves the earlier record and the kept replies.
-    """
+    """Hold an item being written. Its ledger line is written between Store.sync() and place(): a
+    kill before the line leaves the earlier record and the kept replies."""
 
     name: str
     draft: layouts.Draft | layouts.FolderDraft
-    state: FileState              # what will be on disk
-    external: dict[str, str]      # see external_edits()
-    seen: layouts.Stamp | None  # what was on disk before
+    state: FileState              # digests of the new version
+    external: dict[str, str]      # result of external_edits()
+    seen: layouts.Stamp | None  # stamp of the version on disk at begin()
 
     def place(self) -> None:
-        """Put the item in its place. If it was edited since begin(), copy the edited one to
+        """Put the item in place. If it was edited since begin(), copy the edited version to
         _replaced/."""
         path = self.draft.path
         if layouts.stamp_of(path) not in (None, self.seen):
@@ -349,22 +344,22 @@ class Change:
 
 @dataclasses.dataclass(eq=False)
 class Derived(StaysInDriver):
-    """Hold records that are made from records of other stores: for each item of `source`, make(its
-    name, its record) returns {name: record}. If make() raises BrokenRecord, the item is broken, and
-    all names that may belong to it are covered; it may return a BrokenRecord for a single name.
+    """Hold records made from records of other stores: for each item of `source`, make(its name, its
+    record) returns {name: record}. If make() raises BrokenRecord, the item is broken, and all names
+    that may belong to it are covered; it may return a BrokenRecord for a single name.
 
     `source` is a store, or a function that returns the Readers of its items. The stores in `joined`
-    are opened before. With `names_of`, items are not read for the names of their records, whose
-    facts are the item's. `facts_of` returns the facts of a record; choose({name: facts}) the
-    names to work on, in order. Names that `keeps` takes are always covered. Names are
-    <item>.<part>; `derived` is False if they are not.
+    are opened first. `names_of` returns the names of an item's records without reading it; their
+    facts are then the item's. `facts_of` returns the facts of a record; choose({name: facts})
+    returns the names to work on, in order. Names that `keeps` accepts are always covered. Names are
+    <item>.<part>, unless `derived` is False.
     """
 
-    KEPT_ITEMS = 2   # items whose records are kept: workers go through the items in order
+    KEPT_ITEMS = 2   # items whose records are cached; workers go through the items in order
 
     source: Any
     make: Callable[[str, Any], dict[str, Any]]
-    place: str = ""   # by default the directory of `source`
+    place: str = ""   # for messages; by default the directory of `source`
     joined: Iterable = ()
     names_of: Callable[[str], Iterable[str]] | None = None
     facts_of: Callable[[Any], Any] = facts_of
@@ -384,7 +379,7 @@ class Derived(StaysInDriver):
         self.ledger = self._store.ledger if self._store else Ledger()
         self._reads = self.source() if callable(self.source) else {
             item: partial(self._store.read, item) for item in self._store.names()}
-        # the items of `names_of` may change while the run goes on
+        # with `names_of`, items may change during the run
         self._made = self._read if self.names_of else lru_cache(self.KEPT_ITEMS)(self._read)
         items: dict[str, str] = {}   # by name
         facts: dict[str, Any] = {}
@@ -433,7 +428,7 @@ class Derived(StaysInDriver):
         return self._index[name][1] is not None
 
     def read(self, name: str):
-        """Return a record. Raise BrokenRecord if it cannot be made any more."""
+        """Return a record. Raise BrokenRecord if it can no longer be made."""
         item, _ = self._index[name]
         gone = BrokenRecord("has changed since.", f"{self.place}{item} ({name})", "Run again.")
         record = self._made(item).get(name, gone)
@@ -442,18 +437,18 @@ class Derived(StaysInDriver):
         return record
 
     def failed(self, stage: str, name: str):
-        """Return the stage's last attempt at the record's item if it failed, else None."""
+        """Return the stage's last attempt at the record's item if that failed, else None."""
         return self._store and self._store.failed(stage, self._index.get(name, [name])[0])
 
 
 def all_readable(root: Path, cls: type, kind: str = "") -> list:
-    """Return the readable records of a class, or of one kind of it."""
+    """Return the readable records of a class, or only those of one kind."""
     store = Store(root, cls, kind=kind).open()
     return [record for name in store.names() if (record := known(store, name))]
 
 
 def known(view: Derived | Store, name: str) -> Any:
-    """Return a record of an open view; None if there is none, or it cannot be read."""
+    """Return a record of an open Store or Derived; None if it is missing or broken."""
     with suppress(BrokenRecord):
         return view.read(name) if name in view else None
     return None
@@ -461,9 +456,9 @@ def known(view: Derived | Store, name: str) -> Any:
 
 @in_driver
 def known_in(root: Path, cls: type, name: str) -> Any:
-    """Return a record of a root; None if there is none, or it cannot be read."""
+    """Return a record of a root; None if it is missing or broken."""
     with suppress(BrokenRecord):
-        return Store(root, cls).read(name)   # without a list of the others
+        return Store(root, cls).read(name)   # without listing the directory
     return None
 
 
@@ -476,14 +471,14 @@ def path_in(root: Path, cls: type, name: str) -> Path:
 class Lists(Listing):
     """Hold files that are lists of records; an item is an entry, <file stem>_<order>."""
 
-    KEPT_FILES = 4   # parsed files at a time: workers go through the items in order
+    KEPT_FILES = 4   # parsed files to cache; workers go through the items in order
 
     def __init__(self, root: Path, cls):
         super().__init__(root, cls)
         self._entries: dict[str, dict[str, FileState]] = {}   # by stem, then by name
         self._broken_names: set[str] = set()
         self.broken_stems: set[str] = set()
-        # open() has reported its errors
+        # open() has already reported the errors
         self._read_file = lru_cache(self.KEPT_FILES)(partial(self._parse_file, broken=[]))
 
     def open(self) -> Lists:
@@ -574,7 +569,7 @@ class Lists(Listing):
         return name.rpartition("_")[0]
 
     def is_edited(self, stem: str) -> bool:
-        """Return whether a file's content differs from what the ledger says was written."""
+        """Return whether a file's content differs from the ledger's digest of it."""
         if self.as_left(stem):
             return False
         try:
@@ -584,7 +579,7 @@ class Lists(Listing):
         return self.ledger.known[stem].digests.get("entries") != digest(data)
 
     def adopt(self, stem: str, **line) -> None:
-        """Write the ledger line of a file that exists without one."""
+        """Write the ledger line of an existing file that has none."""
         self._note_file(stem, layouts.load(self.path(stem)), line)
 
     def put_file(self, stem: str, records: list, **line) -> None:
@@ -624,16 +619,15 @@ def _order_of(entry) -> int:
 
 
 def shards_of(directory: Path) -> list[Path]:
-    """Return the directory and its shards NAME_0, NAME_1, … beside it."""
+    """Return the directory and its shards NAME_0, NAME_1, … next to it."""
     beside = directory.parent.iterdir() if directory.parent.is_dir() else ()
     shard = re.compile(re.escape(directory.name) + r"_\d+")
     return [directory, *(path for path in beside if shard.fullmatch(path.name))]
 
 
 def remove_half_written(directories: list[Path], kind: str = "") -> None:
-    """Remove the half-written files of killed processes; with a kind, the folders of its makers.
-    The caller holds the directories; others may hold a folder inside that has its own lock.
-    """
+    """Remove the half-written files of killed processes; with a kind, its makers' folders. The
+    caller must hold the directories; a folder inside with a lock of its own is left alone."""
     for directory in directories:
         if kind:
             layouts.Folder.clear_up(directory, kind)

@@ -1,9 +1,9 @@
-"""Get the leak verdicts on a duel's turns: ch.py asks for them first, validate.py for missing ones.
+"""Get the leak verdicts on a duel's turns: first in ch.py, missing ones in validate.py.
 
-ch.py stores its tries beside the answers, in _leaks/<stem>.json: {tries [{turn, defence, findings,
+ch.py stores its tries next to the answers, in _leaks/<stem>.json: {tries [{turn, defence, findings,
 verdicts}]}. judge.py makes the verdicts; without a leak judge in the settings, the certain facts of
-facts.py bar a turn. A stored verdict is found by the digest of history, turn and pull request, and
-is not paid for again.
+facts.py bar a turn. A stored verdict is looked up by the digest of history, turn and pull request,
+so it is not paid for again.
 """
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ from codedata.records import (
 )
 from codedata.texts import name_hash
 
-KEPT = "_leaks"            # the folder beside the answers
+KEPT = "_leaks"            # folder in the answers' directory
 CHALLENGER, KING = "challenger", "king"
-# replaces findings in final/, refined/ and defeat/; exports leave a turn with it out
+# replaces findings in final/, refined/ and defeat/; exports leave such a turn out
 NO_VERDICT = {"judge": "", "kind": UNJUDGED, "text": "",
               "why": "no leak judge has seen this turn: run python validate.py"}
 MAX_FINDINGS_CHARS = 300       # length limit of the findings in an error message
@@ -87,14 +87,13 @@ class LeakCheck:
         self._clients = models.leak_judges() if retries >= 0 else []
 
     def identity(self) -> list[str]:
-        """Return a digest per leak judge of its settings, on which a challenger's turn depends."""
+        """Return the digest of each leak judge's settings; a challenger's turn depends on them."""
         return [judge_settings(client) for client in self._clients]
 
     def check(self, answer: Answer, side: Side, commit: Commit, tries: list[Try],
               defence: str) -> Try:
-        """Return the try of a side: its text, with all leak judges' findings or, if no judge is
-        set, the certain facts.
-        """
+        """Return the try for a side: its text, with all leak judges' findings or, without a leak
+        judge, the certain facts."""
         history = plain(answer.messages, answer.tools)
         turn = turn_text(side, answer.messages)
         if not self._clients:
@@ -111,7 +110,7 @@ class LeakCheck:
             yield client, request(client, Suspect.of(answer, KING, commit))
 
     def save(self, tries: list[Try]) -> None:
-        """Write the current item's tries beside its record; put the number of retries into its
+        """Write the current item's tries next to its record; note the number of retries for its
         ledger line."""
         calls = current_reply_log()
         if len(tries) > 1:
@@ -122,7 +121,7 @@ class LeakCheck:
 
 
 class LeakJudges:
-    """Decide which leak verdicts the score of a turn needs, and ask for missing ones (validate.py).
+    """Find the leak verdicts that a turn's score needs, and ask for missing ones (validate.py).
 
     A part of a score is named "leak <judge>" or "leak king <judge>". Only a sample of the kings is
     judged, since a king never saw the pull request.
@@ -139,8 +138,8 @@ class LeakJudges:
                 self.parts[f"leak king {judge}"] = judge, KING
 
     def settled(self, score: Score) -> dict[str, str]:
-        """Return the parts that a score has, and the parts that it never needs: without a PR, or
-        for a king outside the sample."""
+        """Return the parts that a score has or never needs (without a PR, or for a king outside the
+        sample)."""
         missing = self.missing(score)
         return {part: "" for part in self.parts if part not in missing}
 
@@ -164,8 +163,8 @@ class LeakJudges:
 
     def verdicts(self, answer: Answer, name: str, old: list[dict],
                  ran: Mapping[str, str]) -> list[dict]:
-        """Return the verdicts on a turn: stored ones on the same texts, and new ones for the rest,
-        whose judges are shown `ran`, what running each side showed.
+        """Return the verdicts on a turn: stored ones for the same texts, new ones for the rest. The
+        judges see `ran`, the execution result of each side.
 
         A verdict that fails is left out and noted in the ledger; missing() then reports its part.
         Raise ItemFailed if the record of the pull request is broken.
@@ -208,8 +207,8 @@ class LeakJudges:
 
 
 def known_leaks(tries: list[dict], turn: str) -> list[Finding]:
-    """Return the findings in the tries of other turns; if a turn was tried again after a defence,
-    only the findings of its last try."""
+    """Return the findings in the tries of other turns; for a turn tried again after a defence, only
+    the findings of its last try."""
     findings = {one["turn"]: one["findings"] for one in tries}
     return [finding for of, found in findings.items() if of != turn for finding in found]
 

@@ -1,9 +1,9 @@
-"""List facts about a turn: texts shared with the pull request that the conversation has not shown.
+"""List facts in a turn: texts from the pull request that the conversation has not shown.
 
-All facts come from comparing texts, never from interpreting a sentence. They are paths, names,
-literals, line numbers and code of the pull request, word for word, and anchors: texts that an edit
-of the turn replaces or searches for. The leak judge gets the `certain` facts as hints; without a
-leak judge, these reject a turn. Paraphrases are not detected.
+All facts come from comparing texts, never from interpreting a sentence. They are verbatim paths,
+names, literals, line numbers and code of the pull request, and anchors: texts that an edit in the
+turn replaces or searches for. The leak judge gets the `certain` facts as hints; without a leak
+judge, they bar a turn. Paraphrases are not detected.
 """
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from codedata.leak.hidden import (
 from codedata.records import Commit, Fact, Message
 from codedata.texts import bare
 
-MAX_FIX_LINES = 2_000        # lines of a fix that are looked for in each message
-MAX_RANGES = 1_000           # line ranges of a turn that are read
+MAX_FIX_LINES = 2_000        # lines of a fix to search for in each message
+MAX_RANGES = 1_000           # line ranges of a turn to read
 MAX_FACTS = 40               # facts of one kind listed per turn
-MIN_NEW_CODE_CHARS = 24      # applies to lines that the pull request adds
-MIN_READ, MIN_READ_SHARE = 3, 0.5   # of the lines of a fix, in has_read_fix()
+MIN_NEW_CODE_CHARS = 24      # in lines that the pull request adds
+MIN_READ, MIN_READ_SHARE = 3, 0.5   # number and share of a fix's lines, in has_read_fix()
 MIN_ANCHOR_CHARS = 6
 MIN_SHOWN_LINE_CHARS = 4     # shown_share() ignores shorter lines, such as lone brackets
 NEAR_LINES = 3               # a range this close to a hunk matches it
@@ -50,12 +50,12 @@ REPLACED = re.compile(r"""(?:\.replace|\.index|\.find|\bold ?=|\bassert)\s*(?:\(
 TOOL_EDIT = re.compile(r"^`{3,}tool\n[^\n]*\n(.*?)^`{3,}", re.DOTALL | re.MULTILINE)
 PROSE = (".md", ".rst", ".txt", ".adoc", ".json", ".toml", ".cfg", ".ini", ".yml", ".yaml", ".lock",
          ".mod", ".sum")
-# files that tools look for
+# stems of files that tools look for by name
 ENTRY_POINTS = {"__init__", "__main__", "index", "main", "mod", "lib", "setup", "conftest"}
 
 
 def find_facts(history: list[Message], turn: str, commit: Commit) -> list[Fact]:
-    """Return the facts in a turn by position, at most MAX_FACTS from each finder."""
+    """Return the facts in a turn, sorted by position; at most MAX_FACTS from each finder."""
     shown, hidden = Shown(history), patch_of(commit)
     facts = [fact for find in (_paths, _names, _literals, _lines, _code, _anchors)
              for fact in islice(find(turn, shown, hidden), MAX_FACTS)]
@@ -88,10 +88,9 @@ def shown_share(history: list[Message], commit: Commit) -> float:
 
 
 def has_fix_begun(history: list[Message], commit: Commit) -> bool:
-    """Return whether a turn of the agent has written code of the fix: it names a file of the fix
-    and holds a line, not shown before, that the fix adds there, or deletes if it adds none. An edit
-    that shares no line with the fix does not count.
-    """
+    """Return whether a turn of the agent has written code of the fix: whether it names a file of
+    the fix and contains a line, not shown before, that the fix adds there (or deletes, if it adds
+    none). An edit that shares no line with the fix does not count."""
     wanted: dict[str, set[str]] = defaultdict(set)   # by base name
     lines = ((hunk.path.rpartition("/")[2], bare(line)) for hunk in _code_of(commit)
              for line in hunk.added or hunk.old)
@@ -110,10 +109,9 @@ def has_fix_begun(history: list[Message], commit: Commit) -> bool:
 
 
 def has_read_fix(messages: list[Message], commit: Commit) -> bool:
-    """Return whether half of the lines that the pull request adds, if it has MIN_READ, were shown
-    after the agent's first turn and before it wrote any of them. Lines that it only moves or
-    indents anew do not count.
-    """
+    """Return whether the agent read the fix: whether half of the lines that the pull request adds
+    (at least MIN_READ) were shown after the agent's first turn and before it wrote any of them.
+    Lines that are only moved or reindented do not count."""
     hunks = patch_of(commit).hunks
     old = {bare(line) for hunk in hunks for line in hunk.old}
     lines = [line for hunk in hunks for line in hunk.added
@@ -201,7 +199,7 @@ def _code(turn: str, shown: Shown, hidden: Patch) -> Iterator[Fact]:
             for line in lines:
                 text = bare(line)
                 if len(text) >= min_chars and text in bare_turn and text not in shown.bare:
-                    # the property's name tells its accessors
+                    # a property's name gives its accessors
                     is_source = (lines is hunk.old and hunk.source == "patch"
                                  and not re.match(r"@\w+\.(setter|getter|deleter)$", text))
                     yield Fact("code", line.strip(), max(turn.find(line.strip()), 0), why,
@@ -209,7 +207,7 @@ def _code(turn: str, shown: Shown, hidden: Patch) -> Iterator[Fact]:
 
 
 def _anchors(turn: str, shown: Shown, hidden: Patch) -> Iterator[Fact]:
-    """Yield texts that an edit of the turn replaces or searches for but that nothing has shown."""
+    """Yield texts that an edit in the turn replaces or searches for but that were not shown."""
     thought, *rest = turn.split("```")
     code, bare_thought = "\n".join(rest[::2]), bare(thought)
     matches = [match for pattern in (SUBSTITUTION, REPLACED) for match in pattern.finditer(code)]

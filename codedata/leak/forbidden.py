@@ -1,7 +1,7 @@
-"""Find in a whole trajectory what an agent may not read: the tests or solution that a verifier
-hides, the repository's later history or pages, or the pull request before it wrote any of it.
+"""Find forbidden reads in a whole trajectory: a verifier's hidden tests or solution, the
+repository's later history or pages, or the pull request before the agent wrote any of it.
 
-Commands and results are searched for that: what an agent hides in other words is missed.
+Only commands and results are searched, for fixed patterns: disguised reads are missed.
 """
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from codedata.leak.facts import has_read_fix
 from codedata.messages import content_text
 from codedata.records import Commit, Message
 
-# What no command may hold: a verifier's folders; what fetches or lists the repository's later
-# history, its pages (a link in brackets fetches nothing). REPO stands for owner/name. Repeats are
-# bounded, so that it takes linear time
+# Patterns that no command may contain: a verifier's folders; commands that fetch or list the
+# repository's later history; its pages (a link in brackets fetches nothing). REPO is replaced by
+# owner/name. Repeats are bounded, for linear time.
 OF_VERIFIER = r"(?<![\w./~*)}-])/(?:tests|solution|logs/verifier)\b"
 HISTORY = (
     r"|\bgit (?:-[cC] \S{1,99} |-\S{1,99} ){0,5}(?:fetch|pull|clone|ls-remote|reflog)\b"
@@ -28,8 +28,8 @@ HISTORY = (
 
 def forbidden_in(actions: str, messages: list[Message], pr: Commit, has_history: bool = True
                  ) -> str:
-    """Return what actions read or ran that they should not, or "". A task may be about git itself:
-    without `has_history` it has no later one."""
+    """Return the forbidden text that actions read or ran, or "". Without `has_history`, the task
+    has no later history, and git commands are allowed."""
     forbidden = OF_VERIFIER + (HISTORY.replace("REPO", re.escape(pr.repo)) if has_history else "")
     if match := re.search(forbidden, re.sub(r"[ \t]+", " ", actions), re.IGNORECASE):
         return match[0]
@@ -37,7 +37,7 @@ def forbidden_in(actions: str, messages: list[Message], pr: Commit, has_history:
 
 
 def actions_of(messages: list[Message], tools: list | None) -> str:
-    """Return what the turns do: the shell commands that do the same, where there are some."""
+    """Return the turns' actions as text, as equivalent shell commands if there are any."""
     fence, actions = form_of(messages, tools).fence, []
     for message in messages:
         if message["role"] == "assistant":

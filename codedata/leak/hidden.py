@@ -1,6 +1,5 @@
-"""Index texts that somebody was shown and patches that they were not shown, to find what gives a
-solution away in turns (facts.py), issue reports, documents and instructions.
-"""
+"""Index shown texts and hidden patches, to find giveaways of the solution in turns (facts.py),
+issue reports, documents and instructions."""
 from __future__ import annotations
 
 import ast
@@ -14,26 +13,26 @@ from codedata.conversation.turn import plain
 from codedata.records import Commit, Message
 from codedata.texts import bare
 
-MAX_LINES = 20_000           # lines of a patch that are read
-MAX_OWN_LINES = 2_000        # lines of a turn's code that are parsed
+MAX_LINES = 20_000           # lines of a patch to read
+MAX_OWN_LINES = 2_000        # lines of a turn's code to parse
 MIN_CODE_CHARS = 12          # without whitespace: shorter lines occur in any code
 NAME = re.compile(r"[^\W\d]\w*")
 PATH = re.compile(r"[\w@+~-][\w.@+~/-]{0,300}\w")
-# the second line: Go's variables that are assigned together, parameters of arrow functions
+# the second line: variables assigned together in Go, parameters of arrow functions
 DEFINED = re.compile(r"(?:\b(?:def|class|func|function|fn|struct|interface|trait|enum|type|module|"
                      r"const|let|var|#define)\s+(?:\([^)]{0,200}\)\s*)?|(?<!\w)(?="
                      r"\w+(?:,[ \t]*\w+){0,9}(?:[ \t]*:=|\)?[ \t]*=>)))([^\W\d]\w*)")
-# C-like; each character fits only one place, so that nothing is tried twice
+# C-like; each character matches in one way only, which avoids backtracking
 TYPED = re.compile(r"^(?:[\w*&<>\[\],]+[ \t]+){0,4}(?:[\w*&<>\[\],]+[ \t]+[*&]*|[\w*&<>\[\],]+[*&])"
                    r"([^\W\d]\w*)\(", re.MULTILINE)
 ASSIGNED = re.compile(r"^[ \t]*([^\W\d]\w*)[ \t]*(?::[^=\n]{1,60})?(?::=|=(?!=))", re.MULTILINE)
 DEFINITIONS = (DEFINED, TYPED, ASSIGNED)
-# line ends within brackets, and a line of Python: without the `+` of a diff and the `el` of `elif`,
-# or what `python -c` runs; it is parsed in four forms
+# FOLDED: line ends within brackets. LINE: a line of Python without a diff's `+` and the `el` of
+# `elif`, or the code after `python -c`; it is parsed in four forms
 FOLDED = re.compile(r"(?<=[(\[,])[ \t]*\n|\n(?=[ \t]*(?:[)\]]|(?:for|if)\b[^:\n]*$))", re.MULTILINE)
 LINE = re.compile(r"^[ \t+]*(.*\bpython[\d.]* -c ['\"])?(?:el(?=if\b))?(\S.{1,400}?)(?(1)['\"])$",
                   re.MULTILINE)
-# in the dump of a syntax tree: not `alias(name=`, which is imported, nor `keyword(arg=`
+# names bound in the dump of a syntax tree: not in `alias(name=`, an import, nor `keyword(arg=`
 BOUND = re.compile(r"(?:Name\(id='(?=\w+', ctx=Store)|\barg\(arg='|(?<!alias\()\bname=')(\w+)")
 LABEL = re.compile(r"""\b(?:it|test|describe|t\.Run)\(\s*["'`]([^"'`\n]{4,200})|"""
                    r"""\bname: *"([^"\n]{4,200})"|"""
@@ -119,8 +118,8 @@ _read = lru_cache(maxsize=8)(Patch)
 
 
 def parts_of_test(test: str) -> list[str]:
-    """Return file, classes and name of a test, or only its name; without parameters, and without
-    the number that a later one of its name has."""
+    """Return file, classes and name of a test, or only its name, without parameters and without the
+    number of a repeated name."""
     return re.split(r"::| > ", re.split(r"\[| \(\d+\)$", test)[0])
 
 
@@ -136,9 +135,8 @@ def defined_in(text: str) -> set[str]:
 
 @lru_cache(maxsize=8)
 def foreign_names(turn: str) -> set[str]:
-    """Return the names in a turn that its code does not define or bind. An edit holds parts of
-    programs, so Python is parsed line by line.
-    """
+    """Return the names in a turn that its code does not define or bind. Python is parsed line by
+    line, since an edit contains only parts of programs."""
     code = "\n".join(turn.split("```")[1::2])
     names = {*NAME.findall(turn)} - defined_in(code)
     for _, line in LINE.findall(FOLDED.sub(" ", code))[:MAX_OWN_LINES]:

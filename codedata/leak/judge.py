@@ -5,7 +5,7 @@ answer*/_leaks/ and score/ store a verdict as:
     {judge, side: "challenger" | "king", of, attempt, leak, findings [{quote, kind, why}],
      hedged_claims, raw, usage {tokens_in, tokens_out, cost_usd}, seconds, settings}
 
-`of` is a digest of history, turn and pull request: a verdict on other texts does not count. If a
+`of` is a digest of history, turn and pull request: a verdict on other texts is ignored. If a
 reply does not fit the schema, or quotes a text that is not in the turn, the judge is asked once
 more; then the item fails.
 """
@@ -28,7 +28,7 @@ from codedata.texts import fill, holds, squeezed, text_of
 
 MAX_FINDINGS = 20            # findings kept per turn
 SCHEMA = json.loads(text_of("codedata.leak", "verdict.json"))
-FINDING = SCHEMA["schema"]["properties"]["findings"]["items"]["properties"]   # key: its schema
+FINDING = SCHEMA["schema"]["properties"]["findings"]["items"]["properties"]   # {key: its schema}
 OF_COMMIT = ("issue", "description", "files", "patch", "test_patch")
 USAGE = ("tokens_in", "tokens_out", "cost_usd")
 HINTS = """
@@ -51,10 +51,10 @@ thing; that it shows something near it, or that one could have come to it, is no
 
 @dataclass(frozen=True)
 class Suspect:
-    """Hold a turn that may leak, and what a leak judge is shown with it, as texts.
+    """Hold a turn that may leak, and the texts that a leak judge sees with it.
 
-    `known` are the findings in refused turns at this point; `defence` is the writer's objection to
-    the findings in this turn; `ran` is what running the turn printed and changed, "" if unknown.
+    `known` holds the findings in refused turns at this point; `defence` is the writer's objection
+    to the findings in this turn; `ran` shows the turn's output and changes when run, "" if unknown.
     """
 
     history: list[Message]
@@ -79,8 +79,8 @@ class Suspect:
 
 
 def judge_turn(client: Client, suspect: Suspect, side: str = "challenger") -> LeakVerdict:
-    """Return a leak judge's verdict. Raise ItemFailed if two replies are invalid, or there is no
-    reply."""
+    """Return a leak judge's verdict. Raise ItemFailed if two replies are invalid, or none comes.
+    """
     attempts = count(1)
 
     def read(reply: Reply) -> LeakVerdict:
@@ -102,8 +102,8 @@ def judge_turn(client: Client, suspect: Suspect, side: str = "challenger") -> Le
 def request(client: Client, suspect: Suspect, attempt: int = 1) -> list[Message]:
     """Return the judge's request: history, pull request, instructions and turn.
 
-    Only certain facts are hints: on samples/leak a judge who labelled every answer right found that
-    70 of 76 of these leak, and 82 of 217 of the other facts.
+    Only certain facts are hints: on samples/leak, a judge with all labels right found that 70 of 76
+    certain facts leak, but only 82 of 217 others.
     """
     facts = certain_findings(suspect.history, suspect.turn, suspect.commit)
     hints = "\n".join(f"- {one['quote']} ({one['why']})" for one in facts)
@@ -127,8 +127,8 @@ def findings_text(findings: Sequence[dict]) -> str:
 
 
 def verdict_in(text: str, turn: str, shown: Sequence[str] = ()) -> dict:
-    """Return the {leak, findings, hedged_claims} of a reply. Raise Rejected if it is not valid: a
-    finding must quote the turn, or a text that the judge was `shown` beside it."""
+    """Return {leak, findings, hedged_claims} from a reply. Raise Rejected if it is invalid: each
+    finding must quote the turn, or a text that the judge was `shown` with it."""
     found = object_in(text, lambda one: {"leak", "findings"} <= one.keys(),
                       "with `findings` and `leak`", [turn, *shown])
     leak, findings, hedged = found["leak"], found["findings"], found.get("hedged_claims", 0)

@@ -1,7 +1,7 @@
 """Append the pull request and a note to a conversation, within a model's token limit.
 
-The conversation comes first, the pull request second, and the rule on leaks third, so that an
-endpoint's prefix cache serves challenger, leak judge and its later checks from one entry.
+The order is conversation, pull request, rule on leaks, so that one entry in an endpoint's prefix
+cache serves challenger, leak judge and the judge's later checks.
 """
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NONE = "(none)"
 IN_TASK = "(as the task says)"
 RECORD = text_of("codedata.leak", "pull_request.md")
 RULE = text_of("codedata.leak", "rule.md")
-SHARED = digest([RECORD, RULE])[:8]   # part of the settings of all models that are sent them
+SHARED = digest([RECORD, RULE])[:8]   # in the settings of all models that receive both texts
 
 
 def with_pull_request(client: Client, history: list[Message], note: str, commit: Commit,
@@ -25,7 +25,7 @@ def with_pull_request(client: Client, history: list[Message], note: str, commit:
     """Return the history followed by the pull request and `note`, filled with the rule on leaks and
     `parts`.
 
-    `beside` is sent beside the messages, such as tools, and counts for the prompt limit.
+    `beside` is sent in addition to the messages, such as tools, and counts for the prompt limit.
     """
     record = {"repo": commit.repo, "language": commit.language, "issue": _issue(commit, history),
               "description": commit.description or NONE, "files": "\n".join(commit.files)}
@@ -39,22 +39,22 @@ def with_pull_request(client: Client, history: list[Message], note: str, commit:
 
 
 def _issue(commit: Commit, history: list[Message]) -> str:
-    """Return the issue's text, or IN_TASK if the task, which is never cut, has it."""
+    """Return the issue's text, or IN_TASK if the task, which is never cut, contains it."""
     if any(holds(content_text(one), commit.issue) for one in history[:2]):
         return IN_TASK
     return commit.issue or NONE
 
 
 def _code_first(patch: str) -> str:
-    """Return the patch with tests and documentation after the code, as the end is cut first."""
+    """Return the patch with tests and documentation last, since the end is cut first."""
     whole = patch if patch.endswith("\n") else f"{patch}\n"
     files = sorted(files_of(whole), key=lambda file: is_of_tests(file[0]) or is_document(file[0]))
     return "".join(text for _, text in files) or patch
 
 
 def behind(history: list[Message], text: str) -> list[Message]:
-    """Return the history with a text appended to its last message if this is the user's, else as a
-    new user message."""
+    """Return the history with a text appended to its last message, if that is the user's, or else
+    added as a new user message."""
     if history and history[-1]["role"] == "user":
         return [*history[:-1], with_text(history[-1], text)]
     return [*history, {"role": "user", "content": text}]

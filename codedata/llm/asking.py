@@ -9,11 +9,11 @@ from codedata.texts import between, fill, json_objects
 
 
 class Rejected(Exception):
-    """Report what is wrong with a reply: a short reason, then details for the model, if any."""
+    """Report a fault of a reply: a short reason, then details for the model, if any."""
 
 
 def said(reply: Reply) -> Reply:
-    """Return a reply. Raise Rejected where it is empty."""
+    """Return a reply unchanged. Raise Rejected if it is empty."""
     if reply.text.strip() or reply.tool_calls:
         return reply
     raise Rejected("empty answer: max_tokens went into thinking" if reply.truncated
@@ -22,8 +22,8 @@ def said(reply: Reply) -> Reply:
 
 def object_in(text: str, fits: Callable[[dict], bool], what: str,
               shown: Collection[str] = ()) -> dict:
-    """Return the last JSON object of a reply that fits and is no quotation of what was `shown`.
-    Raise Rejected where there is none; the reason names it by `what`: "with a list of faults"."""
+    """Return the last JSON object of a reply that fits and does not quote a text that was `shown`.
+    Raise Rejected if there is none; `what` describes it in the reason: "with a list of faults"."""
     found = next((value for *_, value in json_objects(text, shown=shown) if fits(value)), None)
     if found is None:
         raise Rejected(f"it has no JSON object {what}")
@@ -31,8 +31,8 @@ def object_in(text: str, fits: Callable[[dict], bool], what: str,
 
 
 def part_in(text: str, tag: str) -> str:
-    """Return what stands between the last <tag> and </tag> of a reply, with a line break at its
-    end. Raise Rejected where there is nothing."""
+    """Return the text between the last <tag> and </tag> of a reply, ending in a line break. Raise
+    Rejected if it is empty."""
     part = between(text, tag)
     if not part:
         raise Rejected(f"it has no {tag} between <{tag}> and </{tag}>")
@@ -43,9 +43,9 @@ def read_reply(client: Client, messages: list[Message], read: Callable = said,
                once_more: Callable[..., list[Message]] | None = None, **options):
     """Return read(reply) of the model's reply to `messages`.
 
-    If read() raises Rejected, ask again, up to 1 + format_retries times in all: with what
-    once_more(reply, reason, *details) returns, or the same messages. Then raise ItemFailed.
-    `options` are those of Client.ask(); `n` holds for the first try alone.
+    If read() raises Rejected, ask again, up to 1 + format_retries times in all, with the messages
+    that once_more(reply, reason, *details) returns, or the same ones. Then raise ItemFailed.
+    `options` are arguments of Client.ask(); `n` applies only to the first try.
     """
     asked, rejected = messages, []
     while True:
@@ -64,8 +64,8 @@ def read_reply(client: Client, messages: list[Message], read: Callable = said,
 
 
 def ask(client: Client, read: Callable, request: str, again: str, **options):
-    """Return read(reply) of a reply with text to one request, as read_reply(). After a rejected one
-    the request ends with the text `again`, which shows {reply}, {problem} and {details}."""
+    """Return read(reply) of a non-empty reply to one request, as read_reply() does. After a
+    rejected reply, append the template `again`, filled with {reply}, {problem} and {details}."""
     def messages(text: str) -> list[Message]:
         return client.fit([{"role": "user", "content": text}]).messages
 

@@ -31,8 +31,8 @@ from codedata.llm.trim import Fitted, estimate_tokens, fit, text_sent
 from codedata.settings import NOT_SENT, Endpoint, ModelSpec, Settings
 from codedata.terminal import say
 
-MAX_TOKENS = 10**12   # larger counts reported for a call are ignored
-MIN_SECRET_CHARS = 8   # a header's value may be a key; to mask shorter ones would garble replies
+MAX_TOKENS = 10**12   # larger token counts in a reply are ignored
+MIN_SECRET_CHARS = 8   # mask values of headers, which may be keys, unless they are shorter
 PUBLIC_HEADERS = ("accept", "content-type", "user-agent", "referer", "http-referer", "x-title")
 BASE_URL = re.compile(r"https?://([^/@]*@)?[^/:@]+(:\d+)?(/|$)")
 FILTERED = ("content_filter", "safety", "SAFETY")   # finish reasons
@@ -40,19 +40,19 @@ FILTER_CUT = "the endpoint's content filter cut the answer"
 BROKEN_OFF = ("error", "abort", "insufficient_system_resource")
 PARALLEL = "parallel_tool_calls"
 REFUSES_A_PART = (400, 422)   # statuses
-# words of a refusal that is about a parameter, not about its amount
+# matches a refusal of a parameter, as opposed to a refusal of its value
 REFUSAL = re.compile(r"unsupported|not support|n't support|unrecogni[sz]ed|unknown|unexpected|"
                      r"not permitted|not allowed|deprecated|both be specified|"
                      r"only \S+ is allowed", re.IGNORECASE)
 PROPOSAL = re.compile(r"\buse \W*(max_\w*tokens)", re.IGNORECASE)
 SET_BY_US = {"model", "messages", "tools", "response_format", "stream", "n"}   # keys of requests
-ALWAYS_SENT = ("temperature", "max_tokens", "max_completion_tokens")   # till a refusal names them
-NOT_EVERYWHERE = ("n", "response_format", PARALLEL)   # left out at any refusal, in this order
+ALWAYS_SENT = ("temperature", "max_tokens", "max_completion_tokens")   # until a refusal names them
+NOT_EVERYWHERE = ("n", "response_format", PARALLEL)   # left out after any refusal, in this order
 IN_WORDS = {"n": "gives one answer a call (n): further ones are asked for singly"}
-SHARE_COUNTED = 0.9   # of the tokens that are counted for a limit, on average (docs/costs.md)
-AGENTS = ("agent", "solve", "dp_")   # begin the roles whose requests hold what commands print
-# times and durations in it: after a kill the same commands print others, so requests that differ in
-# these alone are the same
+SHARE_COUNTED = 0.9   # real tokens as an average share of estimated ones (docs/costs.md)
+AGENTS = ("agent", "solve", "dp_")   # prefixes of roles whose requests contain commands' output
+# times and durations in that output, ignored when requests are compared: a re-run after a kill
+# prints others
 TIMES = re.compile(
     rb"(?<![\d.])(?:\d{4}-\d\d-\d\d|\d{1,2}:\d\d(?::\d\d)?(?:[.,]\d+)?|1[6-9]\d{8}(?:\.\d+)?"
     rb"|(?:\d+m)?\d+(?:\.\d+)? ?(?:m?s|seconds?)(?![a-z]))(?!\d)"
@@ -80,11 +80,11 @@ class Reply:
     reasoning: str = ""
     finish_reason: str = ""
     model: str = ""
-    # in the API's form: `arguments` is a string
+    # in the API's form: `arguments` is JSON text
     tool_calls: list[dict] = field(default_factory=list, hash=False)
     # as in the ledger: tokens, cost_usd, seconds, …
     call: dict = field(default_factory=dict, compare=False)
-    request: str = field(default="", compare=False)   # the digest of the request that it answers
+    request: str = field(default="", compare=False)   # digest of the request that it answers
 
     @property
     def truncated(self) -> bool:
@@ -99,7 +99,7 @@ class _Request:
 
 
 class Client(StaysInDriver):
-    """Send the requests of one role to its model: ask(), and fit() to cut a request.
+    """Send the requests of one role to its model: ask() sends one, fit() cuts one to size.
 
     All clients of the same Models share the limits of an endpoint.
     """
@@ -108,7 +108,7 @@ class Client(StaysInDriver):
 
     def __init__(self, spec: ModelSpec, models: Models):
         self.spec = spec
-        self._place = spec.endpoint.base_url, spec.model   # by which refusals are noted
+        self._place = spec.endpoint.base_url, spec.model   # key under which refusals are stored
         self.cool_down_reason = ""
         self._left_alone_until = 0.0
         self._models = models
@@ -130,7 +130,8 @@ class Client(StaysInDriver):
 
     @in_worker
     def give_up(self, problem: str, rejected: list[Reply] | None = None) -> NoReturn:
-        """Raise ItemFailed; the next run asks anew for the rejected replies, by default for all."""
+        """Raise ItemFailed; the next run asks again for the rejected replies, by default for all.
+        """
         if rejected is None:
             current_reply_log().discard()
         for reply in rejected or ():
@@ -139,32 +140,31 @@ class Client(StaysInDriver):
 
     def ask(self, messages: list[dict], grammar: str = "", schema: dict | None = None,
             tools: list[dict] | None = None, n: int = 1, parallel: bool | None = None) -> Reply:
-        """Return one reply, whatever it says.
+        """Return one reply, unchecked.
 
-        With `n`, where the endpoint can, so many come from one call: the others are kept for the
-        next ask() of the same messages without a schema. There may be fewer.
+        With `n`, one call returns up to `n` replies if the endpoint supports it: the others are
+        kept for the next ask() with the same messages and no schema.
 
-        `schema` (JSON schema) is sent where the endpoint accepts one; so is `parallel`, which says
-        whether a reply may have several calls, if it is not None. `tools` are always sent: a model
-        without them needs other instructions. `grammar` (GBNF) is sent to the embedded model only:
-        other endpoints may not support it.
+        `schema` (JSON schema) is sent if the endpoint accepts one; so is `parallel`, unless None:
+        whether a reply may have several calls. `tools` are always sent: a model without them needs
+        other instructions. `grammar` (GBNF) is sent only to the embedded model, since other
+        endpoints may not support it.
         """
         plain = self._request(messages, grammar, None, tools, parallel)
-        # a kept reply to a request without the schema: the endpoint refused one
+        # a kept reply without the schema means that the endpoint has refused the schema
         if schema is None or self._is_embedded or current_reply_log().has_kept(plain.digest):
             return self._reply(plain, n)
         return self._reply(self._request(messages, grammar, schema, tools, parallel))
 
     @property
     def takes_tools(self) -> bool | None:
-        """Return whether the model answers requests with tools, None where this run has not found
-        out; the embedded one does not.
-        """
+        """Return whether the model answers requests with tools; None if this run does not know yet.
+        The embedded model does not."""
         return False if self._is_embedded else self._models.take_tools.get(self._place)
 
     def note_tools(self, takes: bool) -> None:
-        """Note for this run that the model answers requests with tools; or, and say so, that it
-        answers only without them, which holds from then on."""
+        """Note for this run whether the model answers requests with tools. A refusal is printed and
+        overrides earlier answers."""
         if takes:
             self._models.take_tools.setdefault(self._place, True)
         else:
@@ -177,7 +177,7 @@ class Client(StaysInDriver):
             say(self._models.http.masked(f"{self.spec.role}  {self.spec.model} {what}"))
 
     def _learn(self, changes: dict[str, str]) -> None:
-        """Note for this run, and say, which parameters the endpoint takes otherwise, or not."""
+        """Note for this run, and print, which parameters the endpoint renames ("": refuses)."""
         for name, other in changes.items():
             self._models.changes.setdefault(self._place, {})[name] = other
             what = f"sent as {other}" if other else "left out"
@@ -188,7 +188,8 @@ class Client(StaysInDriver):
         return current_reply_log().has_kept(self._request(messages, **options).digest)
 
     def cool_down(self, seconds: float, why: str) -> None:
-        """Send nothing for `seconds`: requests without a kept reply fail at once, with `why`."""
+        """Send nothing for `seconds`: requests without a kept reply fail immediately, with `why`.
+        """
         self._left_alone_until = time.monotonic() + seconds
         self.cool_down_reason = why
 
@@ -199,7 +200,7 @@ class Client(StaysInDriver):
 
     @in_worker
     def fit(self, history: list[dict], fixed: str = "", patches: tuple[str, ...] = ()) -> Fitted:
-        """Return the request's parts cut to max_prompt_tokens; note for the ledger what was cut."""
+        """Return the request's parts cut to max_prompt_tokens; note the cuts for the ledger."""
         if self.spec.endpoint.name == "embedded":
             fitted = self.fit_embedded(history, fixed, patches)
         elif not self.spec.max_prompt_tokens:
@@ -211,7 +212,8 @@ class Client(StaysInDriver):
         return fitted
 
     def fit_embedded(self, history: list[dict], fixed: str, patches: tuple[str, ...]) -> Fitted:
-        """Return the request's parts cut to what the embedded model takes, by its own tokens."""
+        """Return the request's parts cut to the embedded model's limit, counted by its tokenizer.
+        """
         embedded = self._models.embedded
         room = embedded.CONTEXT - self.spec.max_tokens
         return fit(history, min(self.spec.max_prompt_tokens or room, room), embedded.tokens, fixed,
@@ -219,8 +221,8 @@ class Client(StaysInDriver):
 
     def estimate(self, messages: list[dict], n: float = 1, of_in: float = 1, of_out: float = 1
                  ) -> dict:
-        """Return an estimate of a call: the numbers of calls, tokens in and tokens out, each times
-        a factor. `max_usd` is the cost if the reply takes all of max_tokens; None: unknown."""
+        """Return the estimated usage of a call: calls, tokens in and tokens out, each times a
+        factor. `max_usd` is the cost if the reply takes all of max_tokens; None: unknown."""
         spec, cost = self.spec, self._models.money.cost
         tokens = sum(estimate_tokens(text_sent(m)) for m in messages)
         tokens = min(tokens, spec.max_prompt_tokens or tokens)
@@ -249,10 +251,10 @@ class Client(StaysInDriver):
         return _Request(data, hashlib.blake2b(same, digest_size=8).hexdigest())
 
     def _reply(self, request: _Request, n: int = 1) -> Reply:
-        """Return the kept reply to a request, or the endpoint's, and keep up to n - 1 more."""
+        """Return the kept reply to a request, or else a new one, and keep up to n - 1 more."""
         calls = current_reply_log()
         attempt, kept = calls.next_attempt(request.digest)
-        if kept and kept["reply"]:   # {} stands for an unusable one
+        if kept and kept["reply"]:   # {} marks an unusable reply
             return Reply(**kept["reply"], call=kept["call"], request=request.digest)
         if self.is_cooling_down:
             raise HttpTrouble(self.cool_down_reason)
@@ -271,8 +273,8 @@ class Client(StaysInDriver):
 
     def _send(self, request: _Request, tries: Tries, calls: ReplyLog,
               n: int) -> tuple[list[Reply], dict]:
-        """Return up to `n` replies and their usage. What the endpoint refuses of a request, and not
-        of every one, it is not sent again in this run."""
+        """Return up to `n` replies and their usage. Parameters that the endpoint refuses are left
+        out of later requests in this run."""
         changes = dict(self._models.changes.get(self._place, ()))
         while True:
             sent = _changed(request, n, changes, self.spec.endpoint.extra_body)
@@ -285,8 +287,8 @@ class Client(StaysInDriver):
             return found
 
     def _refused(self, refusal: HttpTrouble, sent: _Request, changes: dict) -> dict[str, str]:
-        """Return {parameter: its other name, or "" for none} of what a refusal names, or else of
-        what not every endpoint takes; raise the refusal where the request has no such parameter."""
+        """Return {parameter: its other name, or ""} for the parameter that a refusal names, or else
+        for one of NOT_EVERYWHERE. Raise the refusal if the request has no such parameter."""
         text = refusal.what
         is_about_a_part = refusal.status in REFUSES_A_PART and not text.startswith(FLAGGED)
         if not is_about_a_part and ONE_CHOICE not in text:
@@ -314,7 +316,7 @@ class Client(StaysInDriver):
                 replies = json.dumps([vars(one) for one in _whole_ones(choices, answer)])
                 if len(choices) == 1 < n:
                     self._learn({"n": ""})
-                masked = models.http.masked(replies)   # it may repeat the key, too
+                masked = models.http.masked(replies)   # a reply may repeat the key, too
                 return [Reply(**one) for one in json.loads(masked)], usage
             except (*WRONG_SHAPE, HttpTrouble) as e:
                 if usage.get("tokens_in") or usage.get("tokens_out"):   # unusable, but billed
@@ -337,13 +339,13 @@ class Client(StaysInDriver):
                                     tries=tries, gate=models.money.gate, **options)
         except HttpTrouble as e:
             todo = ADVICE.get(e.status, e.todo)
-            if e.status == 404 and self._endpoint.n_answers:   # address and model were good
+            if e.status == 404 and self._endpoint.n_answers:   # address and model have worked
                 todo = ""
             raise HttpTrouble(e.what, f"{self.spec.model}:", todo, e.status) from e
 
     def _call(self, usage: dict, tries: Tries) -> dict:
         """Return a call's entry for the ledger."""
-        # The cost uses the requested model name, which has a price; the served name may add a date.
+        # Prices are listed by the requested model's name; the served name may add a date.
         model = self.spec.model
         models = self._models
         call = {"id": f"{models.run}-{next(models.n_calls)}", "model": model, **usage,
@@ -361,9 +363,9 @@ class Client(StaysInDriver):
 class LLMServerHTTP(Client):
     """Call a model behind an OpenAI-compatible endpoint from a library.
 
-    Other settings are read as in the scripts, from the environment, .env and chain.toml: the key
-    (QIANFAN_BEARER_TOKEN), proxy, certificates, retries and prices. A reply's `call` holds tokens,
-    cost and seconds. Nothing is kept on disk, except within `recording(ReplyLog(...))`.
+    The key (QIANFAN_BEARER_TOKEN), proxy, certificates, retries and prices are read as in the
+    scripts, from the environment, .env and chain.toml. A reply's `call` holds tokens, cost and
+    seconds. Nothing is kept on disk, except within `recording(ReplyLog(...))`.
     """
 
     def __init__(self, base_url: str, model: str, api_key: str = "", temperature: float = 1.0,
@@ -386,7 +388,7 @@ class LLMServerHTTP(Client):
 
 
 class Models(StaysInDriver):
-    """Hold what the calls of a run share: connections, limits, spending, the embedded model."""
+    """Share connections, limits, spending and the embedded model among the calls of a run."""
 
     def __init__(self, settings: Settings):
         self.settings = settings
@@ -395,12 +397,12 @@ class Models(StaysInDriver):
         self.http.secrets.update(map(str, filter(None, (settings.hf_token,
                                                         settings.github_token))))
         self.money = Money(settings.prices, settings.budget_usd, settings.shard)
-        # by (base_url, model): {parameter that was refused: what it is sent as, "" for not at all}
+        # {(base_url, model): {refused parameter: the name to send it by, or ""}}
         self.changes: dict[tuple, dict[str, str]] = {}
-        self.take_tools = {}          # (base_url, model): whether it answers requests with tools
-        self.was_said = {}            # ((base_url, model), text): who said it first
+        self.take_tools = {}          # {(base_url, model): whether it answers requests with tools}
+        self.was_said = {}            # {((base_url, model), text): the first caller's mark}
         self._clients = {}            # by role
-        self.run, self.n_calls = secrets.token_hex(5), itertools.count(1)   # the ids of calls
+        self.run, self.n_calls = secrets.token_hex(5), itertools.count(1)   # parts of calls' ids
 
     @cached_property
     def embedded(self):
@@ -417,7 +419,7 @@ class Models(StaysInDriver):
         return [self._client(spec) for spec in self.settings.judges()]
 
     def leak_judges(self) -> list[Client]:
-        """Return the clients of [leak] models, apart from those of the panel."""
+        """Return the clients of [leak] models; they are separate from the panel's."""
         return [self._client(spec, "leak ") for spec in self.settings.leak_judges()]
 
     def _client(self, spec: ModelSpec, kind: str = "") -> Client:
@@ -428,7 +430,7 @@ class Models(StaysInDriver):
         return list(self._clients.values())
 
     def check(self, *others: Client) -> None:
-        """Raise Trouble before the first call where a key, endpoint, extra or price is missing."""
+        """Raise Trouble before the first call if a key, endpoint, extra or price is missing."""
         has_budget = self.money.budget_usd is not None
         for client in (*self._clients.values(), *others):
             spec = client.spec
@@ -443,7 +445,7 @@ class Models(StaysInDriver):
             self.money.add_up(self.settings.root)
 
     def warn(self) -> None:
-        """Say before the first call what the endpoints' lists of models show to be wrong."""
+        """Print, before the first call, the problems that the endpoints' lists of models show."""
         for client in self._clients.values():
             if client._is_embedded:
                 continue
@@ -460,7 +462,7 @@ class Models(StaysInDriver):
 
 
 def _check_endpoint(endpoint: Endpoint) -> None:
-    """Raise Trouble where calls to an endpoint would fail by its settings."""
+    """Raise Trouble if an endpoint's settings would make calls to it fail."""
     where = f"[endpoints.{endpoint.name}]"
     base_url = endpoint.base_url
     if not base_url:
@@ -485,8 +487,8 @@ def _check_endpoint(endpoint: Endpoint) -> None:
 
 def _changed(request: _Request, n: int, changes: dict[str, str], fixed: Collection[str]
              ) -> _Request:
-    """Return a request for `n` replies, with the parameters that the endpoint takes; the `fixed`
-    ones stay. Its digest stays, too, by which replies are kept."""
+    """Return a request for `n` replies with refused parameters renamed or left out; keys of `fixed`
+    stay. It keeps its digest, under which replies are kept."""
     if n == 1 and not changes:
         return request
     body = {**orjson.loads(request.data), **({"n": n} if n > 1 else {})}
@@ -498,8 +500,8 @@ def _changed(request: _Request, n: int, changes: dict[str, str], fixed: Collecti
 
 
 def _whole_ones(choices: list[dict], answer: dict) -> list[Reply]:
-    """Return the replies of those choices that are whole: they are paid for, whatever became of the
-    others. Where there is none, raise what is wrong with the first."""
+    """Return the replies of the whole choices, which are paid for even if others are broken. If all
+    are broken, raise the fault of the first."""
     replies, faults = [], []
     for choice in choices:
         try:
@@ -512,8 +514,8 @@ def _whole_ones(choices: list[dict], answer: dict) -> list[Reply]:
 
 
 def _decode(choice: dict, answer: dict) -> Reply:
-    """Return the reply of one choice in a chat completion; raise one of WRONG_SHAPE where there is
-    none, HttpTrouble where a filter cut it."""
+    """Return the reply of one choice in a chat completion. Raise one of WRONG_SHAPE if it has none,
+    HttpTrouble if a filter cut it."""
     if choice.get("finish_reason") in FILTERED:
         raise HttpTrouble(FILTER_CUT, status=200)
     if choice.get("finish_reason") in BROKEN_OFF or choice.get("error"):
@@ -526,7 +528,7 @@ def _decode(choice: dict, answer: dict) -> Reply:
 
 
 def _content(content) -> str:
-    """Return the text of a string, None or a list of parts; raise TypeError on other types."""
+    """Return the text of a string, None or a list of parts; raise TypeError for other types."""
     if isinstance(content, list):
         content = "".join(part.get("text") or "" for part in content)
     if not isinstance(content, str | None):
@@ -570,5 +572,5 @@ def _count(value) -> int | None:
 
 
 def _typed(kind: type, value):
-    """Return a value of that type; an empty one in place of a value of another type."""
+    """Return a value if it has the type `kind`, else an empty value of that type."""
     return value if isinstance(value, kind) else kind()

@@ -1,4 +1,4 @@
-"""Add up the costs of the calls under a root, from ledgers and kept replies, and keep a budget."""
+"""Add up the costs of the calls under a root, from ledgers and kept replies; enforce a budget."""
 from __future__ import annotations
 
 import os
@@ -17,7 +17,7 @@ from codedata.records import DIRECTORIES, EVER_HOW
 from codedata.terminal import Spending, money, plural, usd
 from codedata.texts import in_shard
 
-# matches the suite's directories, but not a user's answer_backup
+# matches codedata's directories, but not a user's answer_backup
 DIRECTORY = re.compile(
     rf"[a-z0-9]+(_reference|_\d+|_({'|'.join(EVER_HOW)}))?|({'|'.join(DIRECTORIES)})(_\d+)?")
 USUAL = "by usual lengths of replies (docs/costs.md), as none is here yet"
@@ -35,7 +35,7 @@ class Cost(Spending):
     seconds: float = 0.0    # summed over all calls
 
     def add(self, call: dict) -> None:
-        """Add a call, or the sum of several that compacting a ledger left."""
+        """Add a call, or a sum of calls from a compacted ledger."""
         super().add(call)
         for key in ("tokens_in", "tokens_out", "seconds"):
             setattr(self, key, getattr(self, key) + (call.get(key) or 0))
@@ -45,10 +45,10 @@ class Cost(Spending):
 class ToCome(Cost):
     """Add up estimates of calls to come."""
 
-    max_usd: float = 0.0   # as if every reply took all of its max_tokens
+    max_usd: float = 0.0   # cost if every reply took all of its max_tokens
     n_unfit: int = 0       # items without calls: too long, or broken
-    n_like: int = 0        # items made before, by whose calls these are estimated
-    items: list[str] = field(default_factory=list)   # the names of all that will be made
+    n_like: int = 0        # finished items whose calls are the basis of the estimate
+    items: list[str] = field(default_factory=list)   # names of the items to be made
 
     def __str__(self) -> str:
         if not self.n_calls and not self.n_unfit:
@@ -63,7 +63,7 @@ class ToCome(Cost):
 
 
 def costs_of(root: Path) -> list[Cost]:
-    """Return the costs of all calls under a root by stage and model; calls of one id count once."""
+    """Return the costs of all calls under a root by stage and model; equal ids count once."""
     costs: dict[tuple[str, str], Cost] = {}
     for directory, line, calls in attempts_under(root):
         place, stage = directory.relative_to(root), line.get("stage", "")
@@ -78,7 +78,7 @@ def costs_of(root: Path) -> list[Cost]:
 
 
 def cost_of_stage(directory: Path, stage: str) -> Cost:
-    """Return the cost of a stage's calls in one directory, to whatever model."""
+    """Return the cost of a stage's calls in one directory, to any model."""
     cost = Cost(stage=stage)
     for line in read_lines(directory / LEDGER):
         for call in calls_of(line) if line.get("stage") == stage else ():
@@ -87,11 +87,11 @@ def cost_of_stage(directory: Path, stage: str) -> Cost:
 
 
 def attempts_under(root: Path) -> Iterator[tuple[Path, dict, list[dict]]]:
-    """Yield (directory, ledger line, its calls) of all attempts under a root; the line of a file of
-    kept replies is its item and the stage None.
+    """Yield (directory, ledger line, its calls) of all attempts under a root. For kept replies, the
+    line has the item, and the stage None.
 
-    Calls with one id come once, so that a copied directory, or a kept reply that a ledger lists,
-    is not counted twice.
+    Calls with the same id are yielded once, so that a copied directory, or a kept reply that a
+    ledger lists, is not counted twice.
     """
     seen: set[str] = set()
 
@@ -113,7 +113,7 @@ def attempts_under(root: Path) -> Iterator[tuple[Path, dict, list[dict]]]:
 
 
 def _with_ledgers(directory: Path) -> Iterator[Path]:
-    """Yield a directory and, at any depth, those within it that may have a ledger of their own."""
+    """Yield a directory and, at any depth, its subfolders that may have their own ledger."""
     yield directory
     with os.scandir(directory) as entries:
         within = sorted(entry.name for entry in entries
@@ -126,7 +126,7 @@ def _with_ledgers(directory: Path) -> Iterator[Path]:
 class Money:
     """Track spending under a root (USD) against a budget. An unknown cost is None, never 0.
 
-    Shard (i, n) has the n-th part of the budget, for the calls of its own items.
+    Shard (i, n) has 1/n of the budget, for the calls of its own items.
     """
 
     def __init__(self, prices: dict, budget_usd: float | None = None,
@@ -138,7 +138,7 @@ class Money:
         self._lock = threading.Lock()
 
     def cost(self, model: str, tokens_in, tokens_out, tokens_cached=0) -> float | None:
-        """Return a call's cost in USD, or None where the price or a token count is unknown."""
+        """Return a call's cost in USD, or None if the price or a token count is unknown."""
         price = self.prices.get(model)
         if price is None or tokens_in is None or tokens_out is None:
             return None
@@ -148,7 +148,7 @@ class Money:
         return (uncached * price.in_ + cached * cached_price + tokens_out * price.out) / 1e6
 
     def gate(self) -> None:
-        """Raise RunStopped where the budget is used up; called before each call."""
+        """Raise RunStopped if the budget is used up; called before each call."""
         if self.budget_usd is not None and self.spent_usd >= self.budget_usd:
             raise RunStopped(f"the budget of {usd(self.budget_usd)} is used up "
                              f"({usd(self.spent_usd)} spent "
@@ -156,7 +156,7 @@ class Money:
                              todo="Give a larger --budget to go on: what is done is kept.")
 
     def add(self, call: dict) -> None:
-        """Add a call's cost; raise RunStopped where it is unknown and there is a budget."""
+        """Add a call's cost; raise RunStopped if it is unknown and there is a budget."""
         if call["cost_usd"] is not None:
             with self._lock:
                 self.spent_usd += call["cost_usd"]
@@ -165,8 +165,8 @@ class Money:
                              todo="Run without --budget, or use an endpoint that reports usage.")
 
     def add_up(self, root: Path) -> None:
-        """Set spent_usd to the cost of all calls under a root, or of the shard's; raise RunStopped
-        on unknown ones. What no item is known of, as after --compact, counts for every shard.
+        """Set spent_usd to the cost of all calls under a root, or only of the shard's; raise
+        RunStopped for an unknown one. Costs with no item (after --compact) count for every shard.
         """
         costs = (self._known(call, directory) for directory, line, calls in attempts_under(root)
                  if not line.get("item") or in_shard(str(line["item"]), self.shard)
@@ -174,13 +174,13 @@ class Money:
         self.spent_usd = sum(costs)
 
     def part(self) -> str:
-        """Return in words which part of the budget the shard has, and what it spent of it."""
+        """Describe the shard's part of the budget, and its spending."""
         whole = usd(self.budget_usd * self.shard[1])
         return (f"budget of this shard: {usd(self.budget_usd)} of {whole}, "
                 f"{usd(self.spent_usd)} spent")
 
     def _known(self, call: dict, directory: Path) -> float:
-        """Return a call's cost in USD; raise RunStopped where it is unknown."""
+        """Return a call's cost in USD; raise RunStopped if it is unknown."""
         model = call["model"]
         cost = call["cost_usd"]
         if cost is None:

@@ -1,9 +1,9 @@
 """Run a small real model on this machine: SmolLM2-135M on llama.cpp's OpenAI-compatible server.
 
-It is for trying the suite without a key. Its answers are real but weak, and its verdicts are noise:
-every number made with it is printed with that note. The server is a child process, which starts
-with the first call and ends with its parent, however the parent ends, because it watches its
-standard input. It runs in a session of its own (setsid), so Ctrl-C reaches the parent alone.
+It is for trying the scripts without a key. Its answers are real but weak, and its verdicts are
+noise: every number made with it is printed with that note. The server is a child process. It starts
+at the first call, and ends with its parent, even a killed one, because it watches its standard
+input. It runs in a session of its own (setsid), so that Ctrl-C reaches only the parent.
 """
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Embedded:
         self.tokens = lru_cache(maxsize=4096)(self._tokens)
 
     def check(self) -> None:
-        """Raise Trouble where one of the two packages is not installed."""
+        """Raise Trouble if one of the two packages is not installed."""
         try:
             is_installed = importlib.util.find_spec("xllamacpp") and gguf_path()
         except ModuleNotFoundError:
@@ -55,7 +55,8 @@ class Embedded:
             raise Trouble(NOT_INSTALLED, todo=INSTALL)
 
     def base_url(self) -> str:
-        """Return the server's base URL, starting it on first use; raise RunStopped on failure."""
+        """Return the server's base URL; start the server on first use. Raise RunStopped on failure.
+        """
         with self._lock:
             if self._child is None:
                 self._start()
@@ -76,13 +77,13 @@ class Embedded:
         self._url = json.loads(line)["base_url"]
 
     def _last_words(self) -> str:
-        """Return the end of the child's stderr, or its exit code where it printed nothing."""
+        """Return the end of the child's stderr, or its exit code if it printed nothing."""
         self._log.seek(0)
         text = self._log.read().decode(errors="replace").strip()
         return text[-300:] or f"exit code {self._child.wait()}"
 
     def _tokens(self, text: str) -> int:
-        """Return a text's tokens by the model's tokenizer; raise RunStopped where it is silent."""
+        """Return the number of tokens in a text; raise RunStopped if the server does not answer."""
         url = self.base_url().removesuffix("/v1") + "/tokenize"
         try:
             answer = self._pools.request("POST", url, json={"content": text}, timeout=60).json()
@@ -96,7 +97,7 @@ class Embedded:
         self._log.close()
         if self._child is None:
             return
-        self._child.terminate()   # SIGTERM has its default action there: no request delays it
+        self._child.terminate()   # the child does not handle SIGTERM, so requests do not delay it
         try:
             self._child.wait(5)
         except subprocess.TimeoutExpired:
@@ -105,7 +106,7 @@ class Embedded:
 
 
 def gguf_path() -> Path | None:
-    """Return the path of the model's file, or None where it is not installed.
+    """Return the path of the model's file, or None if it is not installed.
 
     The package is located, not imported: its __init__ imports packages that are not needed here.
     """
@@ -120,7 +121,7 @@ def serve() -> None:
     import xllamacpp
     params = xllamacpp.CommonParams()
     params.model.path = str(gguf_path())
-    params.model_alias = {EMBEDDED_MODEL}   # otherwise replies name the file's absolute path
+    params.model_alias = {EMBEDDED_MODEL}   # else replies name the file's absolute path
     params.hostnames = ["127.0.0.1"]
     params.port = 0
     params.n_parallel = 1

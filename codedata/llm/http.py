@@ -1,14 +1,14 @@
-"""Send HTTP requests over the connection pools of urllib3: retries, timeouts, HTTP 429, giving up.
+"""Send HTTP requests through urllib3's connection pools: retries, timeouts, HTTP 429, giving up.
 
-An `EndpointState` holds how many calls of one endpoint may be in flight (additive increase,
-multiplicative decrease on 429), whether it ever answered, and since when it has answered only 429.
-Retries are implemented here, because urllib3's raise on a fractional Retry-After; redirects (of a
-GET alone), because it would read all of their bodies. Proxies and netrc of the environment are not
-used. A body is read up to the call's limit, counted after decompression.
+An `EndpointState` holds the number of calls to one endpoint that may be in flight (additive
+increase, multiplicative decrease on 429), whether it ever answered, and since when it has answered
+only 429. Retries are implemented here because urllib3's raise on a fractional Retry-After, and
+redirects (only of GET) because urllib3 would read all of their bodies. Proxies and netrc of the
+environment are not used. A body is read up to the call's limit, counted after decompression.
 
-`call_timeout_s` bounds a call from its start to its last byte, also where bytes drip: before each
-piece is sent or received, the socket's timeout is cut to what is left. Not bounded: looking up a
-host's name, and the handshake with an endpoint behind an https proxy (TLS within TLS).
+`call_timeout_s` bounds a call from its start to its last byte, even if bytes arrive slowly: before
+each send or receive, the socket's timeout is cut to the remaining time. Not bounded: DNS lookup,
+and the handshake with an endpoint behind an https proxy (TLS within TLS).
 """
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ from codedata.texts import printable
 
 log = logging.getLogger(__name__)
 CONNECT_TIMEOUT_S = 10.0
-LOOK_S = 10.0   # of a GET that is tried once
-FLAGGED = "the endpoint flagged it: "   # begins why a prompt is not answered
+LOOK_S = 10.0   # timeout of a GET that is tried once
+FLAGGED = "the endpoint flagged it: "   # prefix of the reason why a prompt is not answered
 ONE_CHOICE = "one completion choice"   # llama.cpp refuses several with HTTP 500
-# what OpenAI and Azure, Kimi and Qwen call a refusal of what a prompt says
+# codes by which OpenAI, Azure, Kimi and Qwen refuse a prompt for its content
 FLAG_CODES = {"content_filter", "invalid_prompt", "data_inspection_failed"}
 FATAL = {401: "refused the key", 402: "wants payment", 403: "refused access"}
-RETRIED_4XX = (408, 425)   # of the statuses that refuse a request, those that may pass
+RETRIED_4XX = (408, 425)   # temporary refusals
 NO_RETRIES = urllib3.Retry(False)
 MAX_REDIRECTS = 30
-MAX_LIMITS = 100   # times that a request waits until a limit ends
+MAX_LIMITS = 100   # times that a request waits for the end of a rate limit
 HEADERS = {"User-Agent": "codedata", **urllib3.util.make_headers(accept_encoding=True)}
-# no server, or none that we may talk to
+# errors of connections that were never established
 NO_CONNECTION = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError,
                  urllib3.exceptions.SSLError, urllib3.exceptions.ProxyError)
-ADVICE = {   # for an endpoint that does not answer, by a word in the error
+ADVICE = {   # {word in the error: advice} for an endpoint that does not answer
     "certificate": "Give its authority's certificate: [llm] ca_bundle.",
     "Too many open files": "Raise the limit (ulimit -n) or lower --workers.",
     "": "Start the endpoint or check its base URL.",
@@ -59,9 +59,9 @@ MAX_RESETS = 20   # connections lost in a row: the endpoint, not the request, is
 READ_BYTES = 1 << 20           # bytes of a body read at a time
 SEND_BYTES = 1 << 14           # bytes sent at a time: one TLS record
 ERROR_BYTES = 64_000           # bytes read of an error response: its start is enough
-MAX_DATA_BYTES = 500_000_000   # of a page of rows, or of a file where a server ignores Range
+MAX_DATA_BYTES = 500_000_000   # in a page of rows, or in a file if the server ignores Range
 MAX_INT_DIGITS = 400           # digits read of an integer in JSON
-# raised where JSON has another shape than the code expects
+# errors raised if JSON has an unexpected shape
 WRONG_SHAPE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 # Limits of the call that the thread is making: `ends_at` (a time.monotonic()) and `max_bytes`.
 _limits = threading.local()
@@ -82,7 +82,7 @@ class _AttemptFailed(Exception):
     """Report an attempt without a usable answer."""
 
     problem: str
-    status: int | None = None     # None where no answer came
+    status: int | None = None     # None: no answer came
     headers: Mapping = field(default_factory=dict)
     flagged: str = ""             # why the endpoint will not answer this prompt
     is_timeout: bool = False      # the call took longer than call_timeout_s
@@ -98,20 +98,21 @@ class EndpointState:
         self.in_flight = 0
         self.n_answers = 0
         self.about_key = "Check the key and the account; --show-config tells which are used."
-        # (status, headers) of a refusal → seconds until the limit ends that is its cause, or 0
+        # (status, headers) of a refusal → seconds until the rate limit behind it ends, or 0
         self.limit_s = lambda status, headers: 0.0
         self.n_resets = 0               # connections lost since the last answer of any kind
-        self._reduced_at = 0.0          # a 429 to a call that started earlier changes nothing
-        self._throttled_since = None    # time.monotonic() of the first of only 429s
+        self._reduced_at = 0.0          # a 429 for a call started before this changes nothing
+        self._throttled_since = None    # time.monotonic() of the first 429 in an unbroken series
         self._free = threading.Condition()
 
     @property
     def exit_code(self) -> int:
-        """Return the exit code of a run that ends for this endpoint: 2 where it never answered."""
+        """Return the exit code of a run stopped by this endpoint: 2 if it never answered, else 1.
+        """
         return 1 if self.n_answers else 2
 
     def acquire(self, stop: threading.Event) -> None:
-        """Wait for a free place; raise Interrupted when the run ends first."""
+        """Wait for a free slot; raise Interrupted if the run ends first."""
         with self._free:
             while self.in_flight >= int(self.capacity) and not stop.is_set():
                 self._free.wait(0.2)
@@ -120,7 +121,7 @@ class EndpointState:
             self.in_flight += 1
 
     def release(self) -> None:
-        """Free the place of a call that has ended."""
+        """Free the slot of a finished call."""
         with self._free:
             self.in_flight -= 1
             self._free.notify()
@@ -130,12 +131,12 @@ class EndpointState:
         with self._free:
             self.n_answers += 1
             self._throttled_since = None
-            if self.capacity < self.limit:   # one more place each time all places have answered
+            if self.capacity < self.limit:   # one more slot each time all slots have answered
                 self.capacity = min(self.limit, self.capacity + 1 / self.capacity)
                 self._free.notify()
 
     def throttled(self, started: float) -> float:
-        """Note a 429 and lower the capacity; return the seconds since the first of only 429s."""
+        """Note a 429 and lower the capacity; return the seconds since the series of 429s began."""
         now = time.monotonic()
         with self._free:
             if started >= self._reduced_at:
@@ -147,10 +148,8 @@ class EndpointState:
 
 
 class Http:
-    """Share connections among threads, with the limits of [llm]; messages mask `secrets`.
-
-    `stop` ends waits and refuses requests.
-    """
+    """Send requests for all threads, with the limits of [llm]. Error messages mask `secrets`; an
+    event `stop` ends waits and refuses requests."""
 
     def __init__(self, llm: LLM):
         self.llm = llm
@@ -162,12 +161,12 @@ class Http:
         self._without_proxy = _Pools(llm.workers, self.ssl_context)
         self._pools = _Pools(llm.workers, self.ssl_context, llm.proxy)
         self._endpoints = {}   # EndpointState by name
-        # look(url, headers): (status, body) of a GET that is sent once, (status, why) where it is
-        # refused, (0, why) where no answer came
+        # look(url, headers) → (status, body) of a GET sent once; (status, why) if it was refused;
+        # (0, why) if no answer came
         self.look = lru_cache(self._look)
 
     def endpoint(self, name: str, limit: int) -> EndpointState:
-        """Return the state of the endpoint of that name, created on first use."""
+        """Return the state of the endpoint of that name; create it on first use."""
         return self._endpoints.setdefault(name, EndpointState(limit))
 
     def send(self, url: str, endpoint: EndpointState, decode: Callable, *,
@@ -175,11 +174,11 @@ class Http:
              **kwargs):
         """Return decode(status, headers, body) of the first good answer; retry on its ValueError.
 
-        The request is a POST where `data` is given, else a GET; `direct` takes no proxy, `one_host`
-        follows no redirect to another host. `gate()` is called right before each attempt and may
-        raise (budget). Raise HttpTrouble after the last retry (at once where a good answer is
-        larger than `max_bytes`; 0: max_reply_bytes), RunStopped when the endpoint as a whole is
-        unusable, Interrupted when the run ends.
+        The request is a POST if `data` is given, else a GET; `direct` bypasses the proxy,
+        `one_host` follows no redirect to another host. `gate()` is called right before each attempt
+        and may raise (budget). Raise HttpTrouble after the last retry (immediately if a good answer
+        is larger than `max_bytes`; 0: max_reply_bytes), RunStopped if the endpoint as a whole is
+        unusable, Interrupted if the run is ending.
         """
         tries = tries or Tries()
         answers_before = endpoint.n_answers
@@ -229,12 +228,12 @@ class Http:
 
     def _attempt(self, url: str, endpoint: EndpointState, decode, max_bytes: int, kwargs: dict,
                  timeout_s: float = 0.0):
-        """Return the decoded answer to one request; raise _AttemptFailed where none is good."""
+        """Return the decoded answer to one request; raise _AttemptFailed without a good answer."""
         _limits.ends_at = time.monotonic() + (timeout_s or self.llm.call_timeout_s)
         _limits.max_bytes = max_bytes or self.llm.max_reply_bytes
         try:
             status, headers, body = self._exchange(url, **kwargs)
-        except ValueError as e:   # of an address, or a header
+        except ValueError as e:   # a malformed address or header
             raise RunStopped(f"cannot be asked: {self.masked(str(e))}", url,
                              "Check the base URL and the key.", exit_code=2) from None
         except (urllib3.exceptions.HTTPError, OSError) as e:
@@ -252,8 +251,8 @@ class Http:
             raise _AttemptFailed(problem, status) from e
 
     def _no_answer(self, error: Exception, endpoint: EndpointState) -> _AttemptFailed:
-        """Return what failed at a request to which no answer came."""
-        if type(error) is urllib3.exceptions.ConnectTimeoutError:   # a refusal is of a subclass
+        """Return the failure of a request that got no answer."""
+        if type(error) is urllib3.exceptions.ConnectTimeoutError:   # a refusal has a subclass
             return _AttemptFailed("no connection in time", is_down=True)
         # urllib3 reports a timeout while sending as a lost connection
         is_late = time.monotonic() >= _limits.ends_at
@@ -283,7 +282,7 @@ class Http:
             elsewhere = urljoin(url, raw.get_redirect_location() or "")
             if elsewhere == url or data is not None:
                 break
-            if urlsplit(elsewhere)[:2] != urlsplit(url)[:2]:   # keys are for that host alone
+            if urlsplit(elsewhere)[:2] != urlsplit(url)[:2]:   # never send keys to another host
                 if one_host:
                     break
                 headers = {name: value for name, value in headers.items()
@@ -293,7 +292,7 @@ class Http:
 
     def masked(self, text: str) -> str:
         """Return the text with secrets replaced: an endpoint may repeat the key."""
-        for secret in sorted(self.secrets, key=len, reverse=True):   # one may begin another
+        for secret in sorted(self.secrets, key=len, reverse=True):   # one may be another's prefix
             text = text.replace(secret, "****")
         return text
 
@@ -304,8 +303,8 @@ class Http:
 
     def _429_s(self, failure: _AttemptFailed, url: str, throttled_s: float, n_throttled: int
                ) -> float:
-        """Return how long to wait after a 429; raise EndpointDown after max_429_total_s of nothing
-        but 429."""
+        """Return the seconds to wait after a 429; raise EndpointDown after max_429_total_s of only
+        429s."""
         left = self.llm.max_429_total_s - throttled_s
         if left <= 0:
             raise EndpointDown(
@@ -318,7 +317,7 @@ class Http:
         return self.llm.retry_wait_s * 2 ** doublings * random.uniform(0.8, 1.2)
 
     def wait(self, seconds: float) -> None:
-        """Wait; raise Interrupted when the run ends."""
+        """Wait; raise Interrupted if the run ends."""
         if self.stop.wait(seconds):
             raise Interrupted()
 
@@ -344,7 +343,8 @@ class Http:
         return self._get(url, decode, max(MAX_DATA_BYTES, n_bytes), headers=headers)
 
     def get_size(self, url: str, headers: dict | None = None) -> int:
-        """Return the size of `url` in bytes by a range of one: object stores often refuse HEAD."""
+        """Return the size of `url` in bytes. Request a range of one byte, since object stores often
+        refuse HEAD."""
         def decode(status, answer_headers, body):
             total = answer_headers.get("Content-Range", "").rpartition("/")[2]
             return int(total) if status == 206 else len(body)
@@ -366,10 +366,10 @@ class Http:
 
 
 def _stop_if_final(failure: _AttemptFailed, url: str, endpoint: EndpointState) -> None:
-    """Raise where another attempt would end in the same way."""
+    """Raise the final error if another attempt would end in the same way."""
     status = failure.status or 0
     if failure.flagged:
-        endpoint.answered()   # key, address and model are good
+        endpoint.answered()   # key, address and model have worked
         raise HttpTrouble(f"{FLAGGED}{failure.flagged}", url, status=status)
     if status in FATAL:
         raise RunStopped(f"{FATAL[status]} ({failure.problem}).", url, endpoint.about_key,
@@ -385,7 +385,7 @@ def _stop_if_final(failure: _AttemptFailed, url: str, endpoint: EndpointState) -
 
 def _last_error(failure: _AttemptFailed, url: str, endpoint: EndpointState,
                 n_failures: int) -> Trouble:
-    """Return the error after the last attempt: EndpointDown where the endpoint is to blame."""
+    """Return the error after the last attempt: EndpointDown if the endpoint is to blame."""
     tries = f"{n_failures} tries" if n_failures > 1 else "1 try"
     if not failure.is_down:
         return HttpTrouble(f"{failure.problem} ({tries})", url, status=failure.status)
@@ -395,7 +395,7 @@ def _last_error(failure: _AttemptFailed, url: str, endpoint: EndpointState,
 
 
 def _seconds_left() -> float:
-    """Return what is left of the thread's current call; raise TimeoutError at its end."""
+    """Return the seconds left for the thread's current call; raise TimeoutError if none are."""
     left = _limits.ends_at - time.monotonic()
     if left <= 0:
         raise TimeoutError
@@ -403,17 +403,15 @@ def _seconds_left() -> float:
 
 
 def _cut_timeout(sock) -> None:
-    """Cut a socket's timeout to what is left of the call: by itself it starts anew at each byte.
-
-    A timeout that is up to 1 % longer stays: setting one is a system call.
-    """
+    """Cut a socket's timeout, which restarts at each byte, to the time left for the call. A timeout
+    up to 1 % longer stays, since setting one is a system call."""
     left = _seconds_left()
     if sock.gettimeout() > 1.01 * left:
         sock.settimeout(left)
 
 
 class _TimedFile(io.RawIOBase):
-    """Read from a socket until the call's end."""
+    """Read from a socket within the call's time limit."""
 
     def __init__(self, file, sock):
         self._file = file
@@ -432,7 +430,7 @@ class _TimedFile(io.RawIOBase):
 
 
 class _Answer(http.client.HTTPResponse):
-    """Read head and body until the call's end; refuse chunks of negative size."""
+    """Read head and body within the call's time limit; refuse chunks of negative size."""
 
     def __init__(self, sock, *args, **kwargs):
         super().__init__(sock, *args, **kwargs)
@@ -445,13 +443,13 @@ class _Answer(http.client.HTTPResponse):
 
 
 class _TimedConnection:
-    """Make a connection of urllib3 send and receive until the call's end."""
+    """Make a urllib3 connection send and receive within the call's time limit."""
 
     response_class = _Answer
     _body = b""
 
     def request(self, method, url, body=None, headers=None, **options):
-        """Keep the body for send(), so that it goes out together with the head."""
+        """Hold the body back for send(), which sends it together with the head."""
         self._body = body or b""
         if body is not None:
             headers = {**headers, "Content-Length": str(len(body))}
@@ -483,7 +481,7 @@ class _Pools:
         if proxy:
             self._manager = _proxy_manager(proxy, ssl_context, options)
         self._manager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
-        self.place = lru_cache(64)(self._place)   # it takes as long as sending
+        self.place = lru_cache(64)(self._place)   # cached: it takes as long as sending
 
     def clear(self) -> None:
         """Close the connections that are not in use."""
@@ -491,7 +489,7 @@ class _Pools:
         self._manager.clear()
 
     def _place(self, url: str) -> tuple[urllib3.HTTPConnectionPool, str]:
-        """Return the pool of a URL, and what its request line names."""
+        """Return the pool for a URL, and the target for the request line."""
         parts = urllib3.util.parse_url(url)
         pool = self._manager.connection_from_host(parts.host, parts.port, parts.scheme)
         is_whole = self._manager.proxy and parts.scheme == "http"
@@ -499,7 +497,7 @@ class _Pools:
 
 
 def _proxy_manager(proxy: str, ssl_context: SSLContext, options: dict) -> urllib3.ProxyManager:
-    """Return the pools behind a proxy. Raise Trouble where it has no address of one."""
+    """Return the pools behind a proxy. Raise Trouble if `proxy` is not a valid address."""
     try:
         parts = urllib3.util.parse_url(proxy if "://" in proxy else f"http://{proxy}")
         login = urllib3.util.make_headers(proxy_basic_auth=unquote(parts.auth or "") or None)
@@ -511,8 +509,7 @@ def _proxy_manager(proxy: str, ssl_context: SSLContext, options: dict) -> urllib
 
 
 def _ssl_context(ca_bundle: str) -> SSLContext:
-    """Return the SSL context of all connections: one of its own would take each 21 ms and 0.7 MB.
-    """
+    """Return an SSL context to share: one for each connection would take 21 ms and 0.7 MB."""
     context = create_urllib3_context()
     context.load_verify_locations(certifi.where())
     try:
@@ -524,7 +521,7 @@ def _ssl_context(ca_bundle: str) -> SSLContext:
 
 
 def _read_body(raw, url: str) -> bytes:
-    """Return the decompressed body; raise HttpTrouble where a good answer exceeds the limit."""
+    """Return the decompressed body; raise HttpTrouble if a good answer exceeds the limit."""
     is_good = 200 <= raw.status < 300
     limit = _limits.max_bytes if is_good else ERROR_BYTES
     pieces = []
@@ -533,7 +530,7 @@ def _read_body(raw, url: str) -> bytes:
         pieces.append(piece)
         room -= len(piece)
         if raw.length_remaining == 0 and "Content-Encoding" not in raw.headers:
-            break   # to find the end by another read takes as long as the first one
+            break   # another read, to find the end, would take as long as the first
     if not room:
         raw.close()   # do not wait for the rest
         if is_good:
@@ -549,13 +546,13 @@ def address(base_url: str, path: str) -> str:
 
 
 def read_json(body: bytes):
-    """Return the parsed JSON; integers are cut to MAX_INT_DIGITS: int() refuses longer ones."""
+    """Return the parsed JSON; integers are cut to MAX_INT_DIGITS, as int() refuses longer ones."""
     # not orjson, which refuses lone surrogates
     return json.loads(body, parse_int=lambda digits: int(digits[:MAX_INT_DIGITS]))
 
 
 def _flagged(body: bytes) -> str:
-    """Return why an endpoint refuses what a prompt says, "" where it names no such reason."""
+    """Return why an endpoint refuses a prompt's content; "" if it names no such reason."""
     try:
         error = read_json(body)["error"]
         if FLAG_CODES & {error.get("code"), error.get("type")}:
@@ -566,7 +563,7 @@ def _flagged(body: bytes) -> str:
 
 
 def retry_after_s(headers) -> float:
-    """Return the seconds to wait by retry-after-ms or Retry-After (a number or a date), or 0."""
+    """Return the seconds in retry-after-ms or Retry-After (a number or a date), or 0."""
     for name, a_second in (("retry-after-ms", 1000), ("Retry-After", 1)):
         seconds = _seconds(headers.get(name)) / a_second
         if seconds > 0:   # 0 or NaN would hammer an endpoint that just complained
@@ -575,7 +572,7 @@ def retry_after_s(headers) -> float:
 
 
 def _seconds(value: str | None) -> float:
-    """Return a number, or the seconds until a date; 0 where the value is neither."""
+    """Return a number, or the seconds until a date; 0 if the value is neither."""
     for read in (float, urllib3.Retry().parse_retry_after):
         try:
             return read(value)

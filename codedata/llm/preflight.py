@@ -1,6 +1,5 @@
-"""Ask an endpoint for its models before the first paid call, and say what will go wrong. What this
-finds never ends a run: not every endpoint has such a list.
-"""
+"""Request an endpoint's list of models before the first paid call, and warn about problems. These
+never end a run, since not every endpoint has such a list."""
 from __future__ import annotations
 
 import re
@@ -12,15 +11,15 @@ from codedata.texts import printable
 
 NO_KEY = ("no key was sent: set QIANFAN_BEARER_TOKEN, OPENAI_API_KEY or api_key_env "
           "(OPENAI_API_KEY goes to OPENAI_BASE_URL and OpenAI's own address alone)")
-TOO_LONG = re.compile(r"/(?:(?:chat/)?completions|models)(?=\?|$)")   # more than a base URL
+TOO_LONG = re.compile(r"/(?:(?:chat/)?completions|models)(?=\?|$)")   # does not belong in base_url
 VERSION = re.compile(r"/v\d")
-MAX_SERVED = 2_000   # models of a list that are looked at
-MAX_CHARS = 200      # of a name: to compare longer ones takes long
-MAX_SHOWN = 8        # of them, those whose names are nearest
+MAX_SERVED = 2_000   # models of a list to compare
+MAX_CHARS = 200      # in a name: comparing longer ones takes long
+MAX_SHOWN = 8        # most similar names to show
 
 
 def warning(http: Http, spec: ModelSpec, headers: dict) -> str:
-    """Return what one GET shows to be wrong with an endpoint, its key or a model's name, or ""."""
+    """Return the problem that one GET shows with an endpoint, its key or a model's name, or ""."""
     endpoint = spec.endpoint
     url = address(endpoint.base_url, "models")
     status, body = http.look(url, tuple(headers.items()))
@@ -48,7 +47,7 @@ def about_key(endpoint: Endpoint) -> str:
 
 
 def _served(body: bytes) -> list[str]:
-    """Return the names in a list of models; none where it is no such list."""
+    """Return the names in a list of models; none if the body is no such list."""
     try:
         models = read_json(body)["data"]
         return [one["id"].removeprefix("models/")[:MAX_CHARS] for one in models[:MAX_SERVED]]

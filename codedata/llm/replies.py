@@ -1,10 +1,10 @@
-"""Record the calls of the current item: costs, and each finished reply until its record is written.
+"""Record the current item's calls: costs, and each finished reply until the record is written.
 
 A reply is appended to <dir>/_partial/<item>.jsonl before it is used, under its request's digest
 and the number of the attempt; a re-run of the item reads it from there. Replies that the last
-failed attempt refused stay as REFUSED, to be looked at, and are not used again. Each reply has an
+failed attempt refused stay as REFUSED, for inspection, and are not used again. Each reply has an
 id, and a ledger line lists the ids that it accounts for, so that spending adds up exactly over any
-number of crashes. What a piece of an item's work came to without a call is kept in the same way.
+number of crashes. Results of an item's work without a call are kept in the same way.
 """
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from codedata.disk.ledger import (
 from codedata.driver import StaysInDriver
 from codedata.errors import BrokenRecord
 
-RESULT = "result"   # in place of an attempt's number: of a piece of work without a call
-REFUSED = "refused"   # in place of a reply
-NEW = "_tmp.new."   # before the name of a file that takes the place of another
+RESULT = "result"   # replaces an attempt's number, for a result without a call
+REFUSED = "refused"   # replaces a reply
+NEW = "_tmp.new."   # prefix of a file that will replace another
 REPLY_TYPES = {"text": str, "reasoning": str, "finish_reason": str, "model": str,
                "tool_calls": list}
 _current: ContextVar[ReplyLog | None] = ContextVar("reply_log", default=None)
@@ -37,7 +37,7 @@ _current: ContextVar[ReplyLog | None] = ContextVar("reply_log", default=None)
 class ReplyLog(StaysInDriver):
     """Keep the replies of one item in one stage; the threads of the item may share it.
 
-    Without a directory, as outside an item, nothing is kept and the caller adds up its costs.
+    Without a directory, as outside of an item, nothing is kept and the caller adds up the costs.
     """
 
     copied = ("directory", "item")
@@ -45,16 +45,16 @@ class ReplyLog(StaysInDriver):
     def __init__(self, directory: Path | None = None, stage: str = "", item: str = "",
                  ledger: Ledger | None = None, shards: tuple[Path, ...] = (),
                  in_parts: bool = False, spares: Spares | None = None):
-        """Read the kept replies; raise BrokenRecord where their file cannot be read.
+        """Read the kept replies; raise BrokenRecord if their file cannot be read.
 
-        The ledger (by default the directory's) tells which of them are billed. With `in_parts`,
+        The ledger (by default the directory's) shows which of them are billed. With `in_parts`,
         replies that this attempt does not request are kept for a later one (a judge not asked now).
         """
         self.directory = directory
         self.stage = stage
         self.item = item
         self.unbilled = []     # calls that no ledger line names yet
-        self.cuts = []         # texts on what of a request was cut
+        self.cuts = []         # descriptions of cuts to requests
         self.notes = {}        # further fields of the item's ledger line
         self.served = 0        # kept replies that were used
         self._in_parts = in_parts
@@ -71,7 +71,7 @@ class ReplyLog(StaysInDriver):
             ledger = ledger or Ledger(directory)
             self._file = Appender(self.path)
             self._spares = spares
-            self._may_exist = item in ledger.with_replies   # else no file is looked for
+            self._may_exist = item in ledger.with_replies   # False: there is no file to read
             if self._may_exist:
                 self._read(ledger, shards)
 
@@ -111,7 +111,7 @@ class ReplyLog(StaysInDriver):
     def _add(self, line: dict) -> None:
         key = _key(line.get("request"), line.get("attempt"))
         self._kept[key] = line
-        if not line["reply"]:   # unusable: kept only so that the next ledger line accounts for it
+        if not line["reply"]:   # unusable: kept only for the next ledger line to account for it
             self._requested.add(key)
 
     def next_attempt(self, request: str) -> tuple[int, dict | None]:
@@ -132,21 +132,21 @@ class ReplyLog(StaysInDriver):
             return _key(request, self._attempts.get(request, 0)) in self._kept
 
     def save(self, request: str, attempt: int | str, reply: dict, call: dict) -> None:
-        """Append a finished reply to the file and count its cost; {} stands for an unusable one."""
+        """Append a finished reply to the file and count its cost; {} marks an unusable reply."""
         with self._lock:
             self.unbilled.append(call)
             self._add(self._append(request=request, attempt=attempt, reply=reply, call=call))
 
     def keep(self, piece: str, result) -> None:
-        """Append what a piece of the item's work came to, any JSON, under the digest of all that it
-        depends on."""
+        """Append the result (any JSON) of a piece of the item's work. `piece` is a digest of all
+        its inputs."""
         with self._lock:
             key = _key(piece, RESULT)
             self._requested.add(key)
             self._kept[key] = self._append(request=piece, result=result)
 
     def result_of(self, piece: str):
-        """Return what keep() was given for a piece of work, or None."""
+        """Return the result that keep() stored for a piece of work, or None."""
         with self._lock:
             self._attempts.setdefault(piece, 0)
             key = _key(piece, RESULT)
@@ -154,8 +154,8 @@ class ReplyLog(StaysInDriver):
             return self._kept.get(key, {}).get(RESULT)
 
     def discard(self, request: str | None = None) -> None:
-        """Mark the replies to a request (None: to any, and results) as rejected: after a failure
-        they are not used again."""
+        """Mark the replies to a request (None: all replies and results) as rejected: after a
+        failure they are not used again."""
         with self._lock:
             self._discarded.update([request] if request else self._attempts)
 
@@ -173,13 +173,14 @@ class ReplyLog(StaysInDriver):
         self.notes.update(fields)
 
     def begin_again(self) -> None:
-        """Let the item be made again from its beginning, with all replies that it has."""
+        """Reset the log, so that the item can be made again from the start with its kept replies.
+        """
         with self._lock:
             self._attempts, self._discarded, self.cuts, self.notes = {}, set(), [], {}
             self._requested = {key for key, line in self._kept.items() if line.get("reply") == {}}
 
     def to_count(self) -> list[dict]:
-        """Return the calls that this attempt's ledger line is to name."""
+        """Return the calls for this attempt's ledger line."""
         if not self._in_parts:
             return list(self.unbilled)
         lines = [self._kept[key] for key in self._requested & self._kept.keys()]
@@ -189,8 +190,8 @@ class ReplyLog(StaysInDriver):
     def finish(self, made: bool) -> None:
         """Drop the replies that are no longer needed, once the ledger line is written.
 
-        Success (`made`) drops all of them, or with in_parts those requested; after a failure the
-        rejected ones are only there to be looked at.
+        Success (`made`) drops all of them, or with in_parts the requested ones. After a failure,
+        the rejected ones stay only for inspection.
         """
         with self._lock:
             self.unbilled = []
@@ -220,28 +221,28 @@ class ReplyLog(StaysInDriver):
             self._spares.take(self._file)
         else:
             self.path.unlink(missing_ok=True)
-        for path in self._elsewhere:   # last: the lines to keep are in self.path by now
+        for path in self._elsewhere:   # last, since the lines to keep are now in self.path
             path.unlink(missing_ok=True)
 
 
 class Spares:
-    """Keep the emptied files of finished items for further ones: ext4 takes long to make a file
-    where thousands were deleted."""
+    """Reuse the emptied files of finished items for new ones, since ext4 is slow to create a file
+    in a folder from which thousands were deleted."""
 
     def __init__(self):
         self._free: list[Appender] = []
 
     def open(self, file: Appender) -> None:
-        """Open a file that does not exist yet, if there is a spare one."""
-        with suppress(IndexError, OSError):   # there is none, or somebody removed it
+        """Turn a spare file, if there is one, into an item's new file, and open it."""
+        with suppress(IndexError, OSError):   # there is none, or it was deleted
             spare = self._free.pop()
             os.rename(spare.path, file.path)
             file.fd = spare.fd
 
     def take(self, file: Appender) -> None:
-        """Empty an item's file, and take it away."""
+        """Empty an item's file, and make it a spare one."""
         spare = Appender(file.path.with_name(f"_tmp.{file.fd}.{file.path.name}"), file.fd)
-        with suppress(FileNotFoundError):   # somebody removed it
+        with suppress(FileNotFoundError):   # it was deleted
             os.rename(file.path, spare.path)
             os.ftruncate(spare.fd, 0)
             file.fd = None
@@ -259,7 +260,7 @@ def _key(request, attempt) -> tuple[str, str]:
 
 
 def _is_reply(value) -> bool:
-    """Return whether a value has the shape of a kept reply, or is the {} of an unusable one."""
+    """Return whether a value has the shape of a kept reply, or is {}, an unusable one."""
     if not isinstance(value, dict) or (value and "text" not in value):
         return False
     return all(isinstance(part, REPLY_TYPES.get(key, ())) for key, part in value.items())

@@ -1,8 +1,8 @@
 """Cut a request to `max_prompt_tokens`: old messages, long last messages, patches by file.
 
-The system message, the task and the last two messages stay; where dropping the messages between
-them is not enough, the last two lose the middle of long bodies. Everything else in the request is
-`fixed` and never cut; where that does not fit, the item fails.
+The system message, the task and the last two messages stay. If dropping the messages between them
+is not enough, the last two lose the middle of long bodies. The rest of the request is `fixed` and
+never cut; if it does not fit, the item fails.
 """
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from codedata.errors import ItemFailed
 from codedata.messages import calls_text, content_text
 
 MESSAGE_TOKENS = 6       # approximate tokens that a chat template adds to a message
-MIN_BODY_CHARS = 400     # characters that a cut message keeps at least
+MIN_BODY_CHARS = 400     # minimum characters that a cut message keeps
 FILE_BORDER = re.compile(r"^(?=diff --git )", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """Hold a request that fits: history, patches, and what was cut ('' for nothing)."""
+    """Hold a request that fits: history, patches, and a description of the cuts, or ''."""
 
     messages: list[dict]
     patches: list[str]
@@ -33,13 +33,13 @@ def estimate_tokens(text: str) -> int:
 
 
 def text_sent(message: dict) -> str:
-    """Return all of a message that counts for the limit: its text and its calls."""
+    """Return the parts of a message that count for the limit: its text and its calls."""
     return content_text(message) + calls_text(message)
 
 
 def fit(history: list[dict], limit: int, tokens=estimate_tokens, fixed: str = "",
         patches: tuple[str, ...] = ()) -> Fitted:
-    """Return the request cut to `limit` tokens; raise ItemFailed where fixed parts exceed that."""
+    """Return the request cut to `limit` tokens; raise ItemFailed if its fixed parts exceed that."""
     n_fixed = tokens(fixed) + MESSAGE_TOKENS if fixed else 0   # it may become a separate message
 
     def size(messages):
@@ -78,10 +78,8 @@ def fit(history: list[dict], limit: int, tokens=estimate_tokens, fixed: str = ""
 
 
 def _newest_turns(history: list[dict], first: int, last: int, room: int, size) -> int:
-    """Return the index, first ≤ i ≤ last, from which on the messages before `last` fit the room.
-
-    A tool's result is never kept without the call that it answers.
-    """
+    """Return the smallest index i ≥ first such that history[i:last] fits the room. Never separate a
+    tool's result from its call."""
     start = last
     while start > first:
         turn = _call_before(history, first, start - 2)
@@ -93,14 +91,15 @@ def _newest_turns(history: list[dict], first: int, last: int, room: int, size) -
 
 
 def _call_before(history: list[dict], first: int, i: int) -> int:
-    """Return `i` or, if a tool's result is there, the index of its call; `first` at least."""
+    """Return `i` or, if history[i] is a tool's result, the index of its call; at least `first`."""
     while i > first and history[i]["role"] == "tool":
         i -= 1
     return max(first, i)
 
 
 def _leave_out_files(patches: list[str], is_too_long, tokens) -> int:
-    """Replace files by notes, from the end: the test patch goes first. Return how many."""
+    """Replace files by notes, from the end, so the test patch's first. Return the number replaced.
+    """
     n_files = 0
     for k in reversed(range(len(patches))):
         files = FILE_BORDER.split(patches[k])
@@ -116,8 +115,8 @@ def _leave_out_files(patches: list[str], is_too_long, tokens) -> int:
 
 
 def _without(history: list[dict], start: int, end: int) -> list[dict]:
-    """Return a history with up to two messages, which keep the roles alternating, in place of
-    history[start:end]."""
+    """Return a history with history[start:end] replaced by up to two messages, which keep the roles
+    alternating."""
     if start == end:
         return [*history]
     chars = sum(len(text_sent(message)) for message in history[start:end])
@@ -131,7 +130,7 @@ def _without(history: list[dict], start: int, end: int) -> list[dict]:
 
 
 def _without_middle(body: str, room: int, tokens) -> str:
-    """Return the start and end of `body` that fit the room (tokens), MIN_BODY_CHARS at least."""
+    """Return the start and end of `body` that fit the room (tokens); at least MIN_BODY_CHARS."""
     def cut(n_chars):
         n_end = n_chars // 2
         n_start = n_chars - n_end

@@ -1,4 +1,4 @@
-"""The command line that every script shares: flags, exit codes, and the commands to go on with."""
+"""Define the command line that all scripts share: flags, exit codes, and the next commands."""
 from __future__ import annotations
 
 import argparse
@@ -36,13 +36,13 @@ from codedata.terminal import (
 )
 from codedata.texts import printable, terminal_safe
 
-# other scripts' commands repeat these; a script's own command repeats all but NEVER_REPEATED
+# flags that commands of other scripts repeat; a script's own command repeats all but NEVER_REPEATED
 ALWAYS_REPEATED = ("root", "config", "mode", "workers", "engine", "ray_address", "llm", "model",
                    "llm_base_url", "proxy", "budget")
 NEVER_REPEATED = ("shard", "llm_auth_token", "status", "dry_run", "show_config", "compact", "prune",
                   "log_level", "quiet", "reap", "yes", "skip_existing",
                   "parallel", "continue_on_error")
-SHARED = "flags of every script"   # their groups begin with this: --help leaves them out
+SHARED = "flags of every script"   # prefix of groups that --help leaves out
 # flags that do nothing in a script that asks no model, or has no items in flight
 OF_MODELS = ("llm", "model", "llm_base_url", "llm_auth_token", "budget")
 OF_WORKERS = ("workers", "engine", "ray_address")
@@ -50,7 +50,7 @@ OF_WORKERS = ("workers", "engine", "ray_address")
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Hold the flags that every script has, in the form of the run loop."""
+    """Hold the flags of every script, as the run loop needs them."""
 
     root: Path
     selection: Selection
@@ -61,44 +61,43 @@ class RunOptions:
     quiet: bool
     stop_on_error: bool
     budget_usd: float | None
-    given: dict[str, tuple[str, ...]]   # the words of each flag that was given
+    given: dict[str, tuple[str, ...]]   # {flag given: its words}
     engine: str = "threads"
     ray_address: str = ""      # "": a cluster on this machine
-    host: Any = None           # the SandboxFactory of a script with sandboxes
+    host: Any = None           # SandboxFactory, in a script with sandboxes
     before_work: Callable[[], object] = list   # called before the first item is made
 
     @property
     def read_only(self) -> bool:
-        """Return whether the run only prints: nothing is made, and no lock is needed."""
+        """Return whether the run only prints: it makes nothing and needs no lock."""
         return self.status or self.dry_run
 
     def unless_quiet(self, errors: Iterable = ()) -> redirect_stderr:
-        """Let only a log file have what is said within the block, with --quiet; but all is printed
-        of a run that only prints, or if there are `errors`."""
+        """Hide within the block what is printed on stderr (a log file still gets it), with --quiet;
+        not if the run only prints, or if there are `errors`."""
         is_hidden = self.quiet and not (errors or self.read_only)
         return redirect_stderr(StringIO() if is_hidden else sys.stderr)
 
     def make_root(self) -> None:
-        """Make the root's directory, unless the run only prints."""
+        """Create the root's directory, unless the run only prints."""
         if not self.read_only:
             self.root.mkdir(parents=True, exist_ok=True)
 
     def refuse_cluster(self, why: str) -> None:
-        """Raise Trouble if the script is to run on a cluster, and say why it cannot."""
+        """Raise Trouble, with the reason `why`, if the script was told to run on a cluster."""
         if self.engine != "threads":
             raise Trouble(f"does not go with this script: it {why}.", f"--engine {self.engine}",
                           "Run it without.")
 
     def with_steps(self, steps: Iterable[str]) -> RunOptions:
-        """Return these flags with `steps` as the words of --steps; without any, --steps is left
-        out."""
+        """Return these flags with `steps` as the value of --steps, or without --steps if empty."""
         given = {name: words for name, words in self.given.items() if name != "steps"}
         if steps:
             given["steps"] = ("--steps", ",".join(steps))
         return replace(self, given=given)
 
     def command(self, script: str, same: bool = False, without: tuple[str, ...] = ()) -> str:
-        """Return the command of a next script for this root, without a key.
+        """Return the command to run a script on this root next, without a key.
 
         `same` repeats the positional word and the flags of this run, except the ones in `without`.
         """
@@ -111,13 +110,13 @@ class RunOptions:
         for name in sorted(names, key=lambda name: given[name][0].startswith("-")):
             if given[name][0] not in words and name not in without:   # positional words first
                 words += given[name]
-        if script != "report.py":   # which reads all shards
+        if script != "report.py":   # report.py reads all shards
             words += given.get("shard", ())
         return shlex.join(words)
 
 
 class _Parser(argparse.ArgumentParser):
-    """Print no control characters, and note which flags were given."""
+    """Parse flags; print no control characters, and note which flags were given."""
 
     def _print_message(self, message, file=None):
         super()._print_message(terminal_safe(runnable(message) if IS_INSTALLED else message), file)
@@ -128,7 +127,7 @@ class _Parser(argparse.ArgumentParser):
         super()._check_value(action, value)
 
     def parse_args(self, args=None):
-        parsed = self.parse_intermixed_args(args)   # words on either side of flags
+        parsed = self.parse_intermixed_args(args)   # allows positional words before and after flags
         parsed.given = {action.dest: words for action in self._actions
                         if (words := _words(action, getattr(parsed, action.dest, None)))}
         work_in(parsed.root)
@@ -137,7 +136,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _Help(argparse.Action):
-    """Print the help and end: with --help without the flags that scripts share."""
+    """Print the help and exit; --help leaves out the flags that scripts share."""
 
     def __call__(self, parser, namespace, values, option_string=None):
         for action in parser._actions:
@@ -152,14 +151,14 @@ class _Help(argparse.Action):
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Name the value once where a flag has several spellings."""
+    """Show the value's name once for a flag with several spellings."""
 
     def _format_action_invocation(self, action):
         return super()._format_action_invocation(action).replace(f" {action.metavar},", ",")
 
 
 def _words(action: argparse.Action, value) -> tuple[str, ...]:
-    """Return the words that set a flag again; none for a default or a password."""
+    """Return the words that repeat a flag; none for a default value or a password."""
     if value in (None, False) or value == action.default:
         return ()
     flag = action.option_strings[:1]
@@ -177,8 +176,8 @@ def _words(action: argparse.Action, value) -> tuple[str, ...]:
 
 
 def options(args: argparse.Namespace) -> RunOptions:
-    """Return the parsed flags as RunOptions. Label everything that this process makes with the
-    root."""
+    """Return the parsed flags as RunOptions. Set the root as the label of everything that this
+    process creates in a sandbox engine."""
     process_labels.work_in(Path(args.root))
     selection = Selection(**{f.name: getattr(args, f.name) or f.default for f in fields(Selection)})
     return RunOptions(
@@ -190,13 +189,13 @@ def options(args: argparse.Namespace) -> RunOptions:
 def parser(doc: str, *sections: str, without: Iterable[str] = ()) -> argparse.ArgumentParser:
     """Return a parser with the flags of every script.
 
-    `sections` names the sections of chain.toml that the script's own flags set. `without` names
-    flags that do nothing in the script: they are parsed, but no help shows them. --output means the
-    same as --root, unless the script adds an --output of its own.
+    `sections` lists the sections of chain.toml that the script's own flags set. `without` lists
+    flags that have no effect in the script: they are parsed, but help hides them. --output means
+    --root, unless the script adds an --output of its own.
     """
     p = _Parser(description=doc, usage=argparse.SUPPRESS, add_help=False,
                 formatter_class=partial(_HelpFormatter, max_help_position=33),
-                conflict_handler="resolve")   # --output may be a script's own
+                conflict_handler="resolve")   # a script may add an --output of its own
     p.set_defaults(sections=sections, without=without)
     add = p.add_argument_group(SHARED).add_argument
     add("-h", "--help", "--help-all", action=_Help, nargs=0,
@@ -237,7 +236,7 @@ def parser(doc: str, *sections: str, without: Iterable[str] = ()) -> argparse.Ar
 
 
 def _model_flags(add: Callable) -> None:
-    """Add the flags that say which model is asked, and where; `add` is a group's add_argument."""
+    """Add the flags that choose model and endpoint; `add` is a group's add_argument."""
     add("--llm", metavar="NAME",
         help="an endpoint of chain.toml, or `embedded`: a small local model")
     add("--model", metavar="NAME",
@@ -248,9 +247,8 @@ def _model_flags(add: Callable) -> None:
 
 
 def row_flags(group, rows: str) -> None:
-    """Add the flags of scripts that go through the rows of a file to a group; `rows` is the help of
-    --input.
-    """
+    """Add to a group the flags of scripts that process a file's rows; `rows` is the help of
+    --input."""
     add = group.add_argument
     add("--input", metavar="FILE", help=rows)
     for flag in ("--skip-existing", "--parallel", "--continue-on-error"):   # the default behaviour
@@ -259,7 +257,7 @@ def row_flags(group, rows: str) -> None:
 
 
 def environment_flags(p: argparse.ArgumentParser) -> None:
-    """Add the flags of scripts that go through environments; see environments.chosen_by()."""
+    """Add the flags of scripts that process environments; see environments.chosen_by()."""
     group = p.add_argument_group(f"{SHARED} with environments")
     row_flags(group, "environments instead of env/: {repo, image_name, test_case_result}")
     add = group.add_argument
@@ -277,9 +275,8 @@ def planner_flag(group, default: str = "auto") -> None:
 
 def steps_flag(group, steps: Iterable[str], groups: Mapping[str, Iterable[str]] | None = None
                ) -> None:
-    """Add --steps to a group of flags: some of a script's steps, always done in their order.
-    `groups` are further words, each for several steps.
-    """
+    """Add --steps to a group of flags: it selects steps of the script, which keep their order.
+    `groups` maps further words to several steps each."""
     steps = tuple(steps)
     words = {step: (step,) for step in steps} | dict(groups or {}) | {"all": steps}
 
@@ -297,8 +294,7 @@ def steps_flag(group, steps: Iterable[str], groups: Mapping[str, Iterable[str]] 
 
 def sandbox_flags(p: argparse.ArgumentParser, pod_prefix: str = "") -> None:
     """Add the flags of scripts that run commands in sandboxes; they set [sandbox]. `pod_prefix` is
-    the default of --pod-prefix, for a script that can run in pods since it makes no images.
-    """
+    the default of --pod-prefix, for a script that builds no images and so can run in pods."""
     p.set_defaults(in_pods=bool(pod_prefix), defaults={})
     add = p.add_argument_group(f"{SHARED} with sandboxes").add_argument
     add("--sandbox", choices=["docker", "kubernetes", "local"],
@@ -325,9 +321,8 @@ def sandbox_flags(p: argparse.ArgumentParser, pod_prefix: str = "") -> None:
 
 
 def with_sandboxes(args: argparse.Namespace) -> tuple[Settings, RunOptions]:
-    """Return the settings and the options of a script with sandboxes. The options have a function
-    that, before the first item, removes what killed runs of the root have left in sandboxes. With
-    --reap, do this now and end the script."""
+    """Return the settings and options of a script with sandboxes. Their `before_work` removes the
+    leftovers of the root's killed runs. With --reap, do so now and end the script."""
     from codedata.sandbox.factory import SandboxFactory  # most scripts have no sandboxes
     settings, shared = with_container_workers(config.load(args)), options(args)
     if settings.sandbox.sandbox == "kubernetes" and not args.in_pods:
@@ -349,9 +344,8 @@ def with_sandboxes(args: argparse.Namespace) -> tuple[Settings, RunOptions]:
 
 
 def with_container_workers(settings: Settings) -> Settings:
-    """Return the settings with as many workers as containers fit into the cores, unless [llm]
-    workers is set.
-    """
+    """Return the settings with one worker for each container that fits into the cores, unless [llm]
+    workers is set."""
     if "llm.workers" in settings.given:
         return settings
     n_workers = max(1, int((os.cpu_count() or 1) // settings.sandbox.cpu_request))
@@ -359,7 +353,7 @@ def with_container_workers(settings: Settings) -> Settings:
 
 
 def positive(text: str) -> int:
-    """Return a flag as a whole number of 1 or more."""
+    """Return a flag's value as an integer, 1 or more."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError("must be a whole number, 1 or more")
     return int(text)
@@ -389,18 +383,18 @@ def _shard(text: str) -> tuple[int, int]:
 
 
 def main(run_script) -> None:
-    """Run a script's main() and exit with its code. Trouble is printed without a traceback."""
+    """Run a script's main() and exit with its code. Print Trouble without a traceback."""
     sys.excepthook = lambda *error: say("".join(traceback.format_exception(*error)))
-    signal.signal(signal.SIGTERM, signal.default_int_handler)   # before the run loop: as Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)   # as Ctrl-C, before the run loop
     script = Path(sys.argv[0]).name
     try:
         code = run_script()
     except Trouble as e:
         say(f"{script}: {e}")
         code = e.exit_code
-    except BrokenPipeError:   # of stdout, as in `… | head`
+    except BrokenPipeError:   # stdout was closed, as in `… | head`
         code = 0
-    except OSError as e:   # a user's file that cannot be opened, wherever this occurs
+    except OSError as e:   # a user's file that cannot be opened, anywhere in the code
         say(f"{script}: {printable(str(e.filename or ''))} cannot be used: {e.strerror or e}.")
         code = 2
     except KeyboardInterrupt:
@@ -419,19 +413,19 @@ class _SafeFormatter(logging.Formatter):
 
 
 def _start_log(level: str, path: str | None) -> None:
-    """Send log lines to stderr from a level on and, if a file is given, with what is said to its
-    end. Raise OSError if it cannot be opened."""
-    if logging.root.handlers:   # by the script that runs this one
+    """Log to stderr from `level` on and, if a file is given, append all log lines and all printed
+    lines to it. Raise OSError if it cannot be opened."""
+    if logging.root.handlers:   # already set up by the script that runs this one
         return
     shown = logging.StreamHandler(sys.stderr)
     shown.setFormatter(_SafeFormatter("%(levelname)s %(name)s: %(message)s"))
     shown.setLevel(level.upper())
-    shown.addFilter(lambda record: record.name != log.name)   # say() has printed it
+    shown.addFilter(lambda record: record.name != log.name)   # say() has already printed these
     handlers = [shown]
     if path:
         kept = logging.FileHandler(path, encoding="utf-8")
         kept.setFormatter(_SafeFormatter("%(asctime)s %(message)s", "%Y-%m-%dT%H:%M:%SZ"))
         handlers.append(kept)
-    logging.raiseExceptions = False   # a full disk gives no traceback for each line
+    logging.raiseExceptions = False   # no traceback for each line when the disk is full
     logging.basicConfig(level=min(logging.INFO, shown.level), handlers=handlers)
     logging.getLogger("urllib3").setLevel(logging.WARNING)

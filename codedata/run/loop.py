@@ -1,5 +1,5 @@
-"""Run a stage: load, make and commit each item, in one thread of many. plan.py chooses the items,
-write.py puts them on disk, start.py runs a script's stages."""
+"""Run a stage: load, make and commit items in parallel threads. plan.py chooses the items, write.py
+writes them to disk, start.py runs a script's stages."""
 from __future__ import annotations
 
 from collections import deque
@@ -21,7 +21,7 @@ from codedata.texts import natural
 
 
 class StageRun:
-    """Make the items of a plan, each once; try items that lack parts a second time."""
+    """Make each item of a plan once; try items that lack parts a second time."""
 
     def __init__(self, stage: Stage, states: States, plan: Plan, models: Models, engine: Engine,
                  bar: Bar, stop_on_error: bool):
@@ -31,13 +31,13 @@ class StageRun:
         self.journal = Journal(stage, states, self.totals)
         self.waiting = deque(plan.todo)           # items that wait for a worker
         self.in_flight: dict[str, Attempt] = {}   # by item
-        self.unfinished: list[str] = []           # items that the end of the run has cut short
+        self.unfinished: list[str] = []           # items interrupted by the end of the run
         parts = stage.writes.parts
         self.second_try = {item.name for item in plan.todo if parts and parts.worthwhile}
 
     def run(self, at_once: Callable[[], str]) -> list[str]:
-        """Make the items; return the stage's closing lines. at_once() returns the lines for a run
-        that is ended at once."""
+        """Make the items; return the stage's closing lines. at_once() returns the outcome to print
+        if the run is ended immediately."""
         n_workers = min(self.engine.n_workers, len(self.waiting))
         with signals(self.stage.label, self.pool.interrupt, self.bar.say, at_once):
             with closing(self.bar), closing(self.states.spares), tuned_interpreter():
@@ -52,7 +52,7 @@ class StageRun:
 
     def _work(self) -> None:
         while not (self.stop.is_set() or self.pool.stop_reason):
-            with self.journal.lock:   # an item is always seen: as waiting, or in flight
+            with self.journal.lock:   # so that others see an item either as waiting or in flight
                 if not self.waiting:
                     return
                 attempt = Attempt(self.waiting.popleft())
@@ -60,15 +60,14 @@ class StageRun:
             self._one(attempt)
 
     def _one(self, attempt: Attempt) -> None:
-        """Make an item and put it on disk. A failure either concerns only this item or stops the
-        run."""
+        """Make an item and write it. A failure either affects only this item or stops the run."""
         try:
             if error := trouble_of(lambda: self._make(attempt), self.bar.say):
                 self._fail(attempt, error)
         except RunStopped as e:
             self.unfinished.append(attempt.item.name)
             self.pool.stop(e)
-        if self.in_flight.get(attempt.item.name) is attempt:   # else it is in its second try
+        if self.in_flight.get(attempt.item.name) is attempt:   # else its second try has begun
             del self.in_flight[attempt.item.name]
 
     def _make(self, attempt: Attempt) -> None:
@@ -94,8 +93,8 @@ class StageRun:
         self._check(attempt, output)
 
     def _wait_for_group(self, item: Item) -> str:
-        """Wait while items before this one in its group are in flight, if the stage has groups.
-        Return the rule that leaves it out now, or "". Raise Interrupted if the run is ending."""
+        """If the stage has groups, wait while earlier items of this item's group are in flight.
+        Return the rule that now leaves it out, or "". Raise Interrupted if the run is ending."""
         group, name = self.stage.after_same, item.name
         while group and any(group(one) == group(name) and natural(one) < natural(name)
                             for one in [*self.in_flight]):
@@ -104,7 +103,7 @@ class StageRun:
         return self.stage.reads.leaves_out(name, item.instance_id) if group else ""
 
     def _take_spare(self) -> None:
-        """Add an item beyond --limit in place of one that a rule left out."""
+        """Queue an item beyond --limit to replace one that a rule left out."""
         with self.journal.lock:
             if self.plan.spare:
                 self.plan.todo.append(item := self.plan.spare.popleft())
@@ -112,7 +111,8 @@ class StageRun:
                 self.bar.total += 1
 
     def _check(self, attempt: Attempt, output: Any) -> None:
-        """Count a record that was written. If it lacks parts, try it again, or let it fail."""
+        """Count a written record. If it lacks parts, queue a second try, or else raise ItemFailed.
+        """
         item, writes = attempt.item, self.stage.writes
         if fault := writes.fault and writes.fault(output):
             lacks_parts = {"state": "incomplete", "keeps": True, "anew": False}
@@ -125,7 +125,7 @@ class StageRun:
             self.totals.wrote += int(not item.copies_only)
 
     def _fail(self, attempt: Attempt, error: Trouble) -> None:
-        """Note the failure of an item. Raise errors that would hit every other item, too."""
+        """Record the failure of an item. Raise errors that would affect every item."""
         if isinstance(error, BrokenRecord):
             self.totals.broken.append(attempt.item.name)
             self.bar.say(f"{self.stage.script}: {error}")
@@ -134,14 +134,15 @@ class StageRun:
             raise RunStopped(*error.args, exit_code=error.exit_code)
         self.journal.fail(attempt, error)
         if not self._try_again(attempt.item):
-            self.totals.failed[attempt.item.name] = error   # in one step, without a lock
+            self.totals.failed[attempt.item.name] = error   # atomic, so no lock is needed
         self.pool.note_failure(error)
         if self.stop_on_error:
             self.pool.stop(RunStopped(f"{attempt.item.name} failed, and --stop-on-error was given.",
                                       todo="Run again to go on."), at_once=False)
 
     def _try_again(self, item: Item) -> bool:
-        """Queue an item made in parts once more, after all others; return whether it was queued."""
+        """Queue an item made in parts for its second try, after all others; return whether it was.
+        """
         if comes := item.name in self.second_try:
             self.second_try.remove(item.name)
             self.waiting.append(item)

@@ -9,14 +9,14 @@ from codedata.records import Analysis, Coverage, Environment, RepoDocument, Stri
 from codedata.terminal import plural
 
 PASSED = "passed"
-GOOD = "good"   # verdict of screening
-NO_TESTS = ("no_recipe", "no_tests")   # causes
+GOOD = "good"   # a screening verdict
+NO_TESTS = ("no_recipe", "no_tests")   # causes of a failed environment
 ADD_TESTS = "add tests that pytest, or the runner of its language, finds, or have "
 ASK_AN_AGENT = "an agent look for the scripts (it asks a model): --planner agent in place of recipe"
 
 
 def of_environment(one: Environment) -> str:
-    """Return how many tests pass and in which image or, if setting up failed, what may help."""
+    """Return the number of passing tests and the image or, after a failed setup, what may help."""
     cause = one.verified.get("cause") or {}
     if one.status != "success":
         first = ADD_TESTS if cause.get("name") in NO_TESTS else "have "
@@ -33,7 +33,7 @@ def of_environment(one: Environment) -> str:
 
 
 def of_coverage(one: Coverage) -> str:
-    """Return how often the tests ran, and whether it is known what each of them executes."""
+    """Return the numbers of tests, runs and flaky tests, and why there is no coverage by test."""
     n_flaky = sum(test["flaky"] for test in one.tests)
     known = f"; what each executes is not known: {one.reason}" if one.reason else ""
     return (f"{plural(len(one.tests), 'test')}, {plural(one.measured['runs'], 'run')}, "
@@ -41,19 +41,19 @@ def of_coverage(one: Coverage) -> str:
 
 
 def of_analysis(one: Analysis) -> str:
-    """Return the number of definitions, and how many of them matter to tests."""
+    """Return the numbers of definitions and hotspots."""
     return f"{plural(len(one.entities), 'definition')}, {plural(len(one.hotspots), 'hotspot')}"
 
 
 def of_document(one: RepoDocument) -> str:
-    """Return what a document describes, and where to read it."""
+    """Return the numbers of described and stripped functions, and the document's path."""
     n = sum("::" in section["subject"] for section in one.sections)
     return f"{plural(n, 'function')} described, {len(one.index)} stripped as tasks: " \
            f"read {one.directory}/{one.repo_name}.md"
 
 
 def of_bugs(bugs: Collection[Task]) -> str:
-    """Return the number of bugs by kind, and how many have an issue text."""
+    """Return the number of bugs by kind, and the number of those with an issue text."""
     texts = [bool(bug.instruction) for bug in bugs]
     none = "" if all(texts) else f", {texts.count(False)} without"
     kinds = Counter(str((bug.proof or {}).get("family") or bug.about.get("method") or "by hand")
@@ -67,8 +67,8 @@ def of_bugs(bugs: Collection[Task]) -> str:
 
 def of_strips(patches: Iterable[StripPatch], proven: Collection[str],
               excluded: Mapping[tuple[str, str], LastAttempt]) -> str:
-    """Return how many stripped patches are proven, by kind, and why others that passed screening
-    are not. `proven` are ids; `excluded` are the ledger's, by stage and id."""
+    """Return the number of proven stripped patches by kind, and why others that passed screening
+    are not proven. `proven` holds ids; `excluded` is the ledger's, by (stage, id)."""
     why = {id: attempt.error for (_, id), attempt in excluded.items() if id not in proven}
     tried, n_proven, whys = Counter(), Counter(), Counter()
     for patch in patches:

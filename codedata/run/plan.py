@@ -1,8 +1,8 @@
-"""Plan a run: gather what is known of every item of a stage, and find the items to make.
+"""Plan a run: find the state of every item of a stage, and the items to make.
 
-Three digests decide: of the fields that are read now, of the fields that were read and written last
-time (in the ledger), and of the files on disk. A file with the ledger's size and mtime is not
-opened. states.py has the table of states.
+Three digests decide: of the inputs now, of the inputs and outputs of the last attempt (in the
+ledger), and of the files on disk. A file with the ledger's size and mtime is not opened. states.py
+has the table of states.
 """
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from codedata.run.stage import Reads, Writes
 from codedata.run.states import STATES, TO_DO, Item, ItemFacts, Selection, state_of
 from codedata.settings import Exclude
 
-ORIGIN = "env_setup"   # the stage that decides the commit for all others
+ORIGIN = "env_setup"   # the stage that sets the commit for all others
 
 
 @dataclass
@@ -30,11 +30,11 @@ class Plan:
 
     names: dict[str, list[str]] = field(default_factory=lambda: {state: [] for state in STATES})
     todo: list[Item] = field(default_factory=list)
-    broken: dict[str, BrokenRecord] = field(default_factory=dict)   # by message
+    broken: dict[str, BrokenRecord] = field(default_factory=dict)   # {message: error}
     adopted: list[Item] = field(default_factory=list)     # items that lack a ledger line
     counting: list[str] = field(default_factory=list)     # names of items with a valid output
     lacking: list[str] = field(default_factory=list)      # names of items that lack a field
-    reasons: dict[str, str] = field(default_factory=dict)   # of excluded, failed, waiting, broken
+    reasons: dict[str, str] = field(default_factory=dict)   # for excluded, failed, waiting, broken
     n_edited_stale: int = 0
     n_other_settings: int = 0
     spare: deque[Item] = field(default_factory=deque)   # items beyond --limit
@@ -50,13 +50,13 @@ class Plan:
         return any(item.asks for item in self.todo)
 
     def add(self, item: Item, no_retry: bool) -> None:
-        """Count an item, and add it to the list that its state requires."""
+        """Count an item, and add it to the lists for its state."""
         self.names[item.state].append(item.name)
         if item.counts:
             self.counting.append(item.name)
         if item.state in TO_DO and not (no_retry and item.state == "failed"):
             self.todo.append(item)
-        # the kept replies of an incomplete item are still needed: adopting would drop them
+        # do not adopt an incomplete item: that would drop its kept replies, which are needed
         if item.adoption and item.state != "incomplete":
             self.adopted.append(item)
         if item.reason:
@@ -82,7 +82,7 @@ class States:
     writes: Writes
     exclude: Exclude
     settings: str                  # digest of today's settings
-    joined: tuple[Reads, ...] = ()   # read by instance id
+    joined: tuple[Reads, ...] = ()   # further inputs, looked up by instance id
     selection: Selection = field(default_factory=Selection)
     spares: Spares = field(default_factory=Spares)   # files of kept replies
 
@@ -91,7 +91,7 @@ class States:
 
         Every edited record is read, so that all broken ones are reported.
         """
-        gc.disable()   # millions of small objects are made, none freed: a third of the time
+        gc.disable()   # saves a third of the time: millions of small objects, none freed
         try:
             return self._plan()
         finally:
@@ -114,22 +114,22 @@ class States:
         if source is not out:
             plan.names["orphan"] = [*filter(self._is_orphan, out.names())]
         for text, e in {str(e): e for store in stores for e in store.broken}.items():
-            if text not in plan.broken:   # the same error of two stores, or of an item, counts once
+            if text not in plan.broken:   # count the same error only once
                 plan.add_broken(e, e.where)
         if n := selection.limit:
             plan.todo, plan.spare = plan.todo[:n], deque(plan.todo[n:])
         return plan
 
     def _is_selected(self, name: str, instance_id: str) -> bool:
-        """Return whether --only matches an item, an item from which it is derived, or one derived
-        from it."""
+        """Return whether --only matches an item, one that it is derived from, or one derived from
+        it."""
         reads = self.reads
         return self.selection.matches(name, instance_id, *reads.parents(name),
                                       *reads.leads_to(name))
 
     def _is_orphan(self, name: str) -> bool:
-        """Return whether an output belongs to this stage and its input is gone. If several makers
-        and people put outputs into one directory, only a ledger line says which maker wrote it."""
+        """Return whether an output belongs to this stage and its input is gone. In a directory with
+        several makers, only a ledger line shows which one wrote the output."""
         store, instance_id = self.writes.store, ""
         if self.reads.store.covers(name) or not self.selection.in_shard(name):
             return False
@@ -144,7 +144,7 @@ class States:
     # what blocks an item -------------------------------------------------------------------------
 
     def _blocked(self, name: str, known: FileState) -> Item | None:
-        """Return an item, excluded or waiting, if a rule excludes it or an input is not there yet,
+        """Return the item as excluded if a rule excludes it, as waiting if an input is missing, or
         else None."""
         id = known.instance_id
         if id in self.exclude.ids:
@@ -171,8 +171,8 @@ class States:
                 f"{newer.place}: {older.made_by.partition('.')[0]}.py makes it again")
 
     def _held_back(self, item: Item) -> Item:
-        """Return an item that would be made, waiting if an earlier stage failed, or excluded if a
-        rule leaves it out, now or later; any other as it is."""
+        """Return an item that would be made as waiting if an earlier stage failed, or as excluded
+        if a rule leaves it out; return any other item unchanged."""
         if item.asks and (why := self._failed_before(item.name, item.instance_id)):
             item = item._replace(state="waiting", reason=why)
         if (item.asks or item.state == "waiting") and (
@@ -180,15 +180,15 @@ class States:
             return item._replace(state="excluded", reason=rule, counts=False, lacks_field=False)
         return item
 
-    # what is known of an item --------------------------------------------------------------------
+    # facts about an item -------------------------------------------------------------------------
 
     def _facts(self, name: str, known: FileState) -> ItemFacts:
-        """Return what is known of an item. Raise BrokenRecord if something of it cannot be read."""
+        """Return the facts about an item. Raise BrokenRecord if one of its files is broken."""
         reads, writes, key = self.reads, self.writes, (self.stage, name)
         ledger, output = writes.store.ledger, self._complete_output(name)
         made, last = self._placed(name, output)
         read = self.read_of(known) if output or key in ledger.excluded else ""
-        # earlier ledgers do not count what lies beside a record
+        # accept the digest of earlier ledgers, without the files next to a record
         read = read, read and read + reads.digest_beside(name)
         has_changed = copies_changed = False
         if output and last:
@@ -219,9 +219,9 @@ class States:
 
     def _placed(self, name: str, output: FileState | None
                 ) -> tuple[LastAttempt | None, LastAttempt | None]:
-        """Return (the attempt whose record is on disk or None, the last attempt or None). They
-        differ if a kill came between the last attempt's line and its record; then its kept replies
-        may be used."""
+        """Return (the attempt whose record is on disk or None, that attempt or else the last one or
+        None). If a kill came between the last attempt's line and its record, allow its kept replies
+        to be used."""
         ledger, key = self.writes.store.ledger, (self.stage, name)
         last = ledger.succeeded.get(key)
         made = output and self.writes.store.placed(*key, self.writes.fields)
@@ -232,15 +232,15 @@ class States:
         return made, made or last
 
     def _still_excluded(self, key: tuple[str, str], read: Iterable[str]) -> LastAttempt | None:
-        """Return the last attempt if a rule left the item out then and would again, else None."""
+        """Return the last attempt if its rule still leaves the item out, else None."""
         excluded, selection = self.writes.store.ledger.excluded.get(key), self.selection
         if not excluded or excluded.read not in read or selection.force:
             return None
         return None if selection.refresh and excluded.settings != self.settings else excluded
 
     def _facts_of_parts(self, name: str, made: LastAttempt | None) -> dict:
-        """Return fields of ItemFacts about an output's parts: whether some are missing, made with
-        other settings, or combined in another way than today."""
+        """Return the fields of ItemFacts about an output's parts: whether some are missing or made
+        with other settings, and whether they are now combined in another way."""
         parts = self.writes.parts
         present = dict(made.parts) if made else parts.of(self.writes.store.read(name))
         others = {part for part, settings in parts.wanted.items()
@@ -251,7 +251,7 @@ class States:
                 "is_enough": not lacks_parts or parts.enough(there),
                 "other_view": bool(made and made.view) and made.view != parts.view}
 
-    # what a row asks for -------------------------------------------------------------------------
+    # facts that only some rows of the table need -------------------------------------------------
 
     def _why_gone(self, facts: ItemFacts) -> str:
         """Return why an existing record counts as a failure, or ""."""
@@ -271,7 +271,7 @@ class States:
     # digests and replies -------------------------------------------------------------------------
 
     def read_of(self, known: FileState) -> str:
-        """Return the digest of the inputs from which the item would be made now."""
+        """Return the digest of the item's present inputs."""
         return self._read_digest(known.digests, *(
             joined.store.facts(known.instance_id).digests if _fits(joined, known) else NOTHING
             for joined in self.joined))
@@ -281,9 +281,9 @@ class States:
         return read_digest(*zip(digests, fields, strict=True))
 
     def load(self, item: Item) -> tuple[list, str]:
-        """Return make()'s arguments from the disk, and the digest of the fields that are read. A
-        joined record that is missing, or is of another commit, is None. Raise BrokenRecord if one
-        cannot be read."""
+        """Return make()'s arguments from disk, and the digest of the fields that it reads. A joined
+        record is None if it is missing or of another commit. Raise BrokenRecord for an unreadable
+        one."""
         record = self.reads.store.read(item.name)
         known = FileState(record.instance_id, digests_of(record))
         inputs, digests = [record], [known.digests]
@@ -298,15 +298,15 @@ class States:
         return inputs, self._read_digest(*digests) + self.reads.digest_beside(item.name)
 
     def replies(self, item: str, state: str = "") -> ReplyLog:
-        """Return the item's kept replies, with the ids of the ones that the ledger has billed."""
+        """Return the item's kept replies, with the ids of those billed in the ledger."""
         store, in_parts = self.writes.store, self.writes.parts is not None and state != "stale"
         return ReplyLog(store.directory(item), self.stage, item, store.ledger,
                         tuple(store.directories), in_parts, self.spares)
 
 
 def _not_there(name: str, instance_id: str, reads: Reads, its_name: str, field: str = "") -> Item:
-    """Return an item without a record that it reads, or a field of that: excluded if its maker left
-    it out, and has not failed since, else waiting."""
+    """Return an item whose input record or field is missing: excluded if the input's maker left it
+    out and has not failed since, else waiting."""
     made_by, ledger = reads.made_by, reads.store.ledger
     failed = ledger.failed.get((made_by, its_name))
     if (rule := ledger.excluded.get((made_by, its_name))) and not failed:
@@ -320,7 +320,7 @@ def _not_there(name: str, instance_id: str, reads: Reads, its_name: str, field: 
 
 
 def _fits(joined: Reads, known: FileState) -> bool:
-    """Return whether the joined record is there and agrees with the item in the field `same`."""
+    """Return whether the joined record exists and agrees with the item in the field `same`."""
     if known.instance_id not in joined.store:
         return False
     digests = joined.store.facts(known.instance_id).digests if joined.same else NOTHING
@@ -328,9 +328,9 @@ def _fits(joined: Reads, known: FileState) -> bool:
 
 
 def read_digest(*read: tuple[dict, Iterable[str]]) -> str:
-    """Return one digest of what an output is made from: the digests of each record, none for one
-    that is missing, with the fields that are read. Absent fields of OMITTED_IF_NULL do not count:
-    records from before those fields existed must not become stale."""
+    """Return one digest of an output's inputs, given as (digests of a record, fields read); the
+    digests of a missing record are empty. Absent fields of OMITTED_IF_NULL do not count, so that
+    records older than these fields do not become stale."""
     texts = [digests.get(f, "") for digests, fields in read for f in fields
              if f in digests or f not in OMITTED_IF_NULL]
     return hashlib.blake2b("|".join(texts).encode(), digest_size=8).hexdigest()

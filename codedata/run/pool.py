@@ -1,4 +1,4 @@
-"""Run workers in threads, until their work is done or the run is stopped."""
+"""Run workers in threads until their work is done or the run is stopped."""
 from __future__ import annotations
 
 import gc
@@ -26,8 +26,8 @@ from codedata.llm.client import Models
 from codedata.llm.replies import ReplyLog
 from codedata.run.talk import Step
 
-MAX_ALIKE = 3       # first items that fail alike: then a setting is wrong, such as the model's name
-# only the status, since a body may name the request
+MAX_ALIKE = 3       # equal failures of the first items that show a wrong setting, such as the model
+# matches only the status, since the body may name the request
 NO_REPLY = re.compile(r"HTTP (?:40[45]|(?:4|200 without).*)", re.DOTALL)
 
 
@@ -36,25 +36,25 @@ class Engine:
     """Make items in this process. The engine of a cluster has the same members."""
 
     n_workers: int                                # items at a time
-    make: Callable[[ReplyLog, Step, list], Any]   # of make()'s arguments, in the item's thread
-    end: Callable[[], list[str]]                  # the stage's close(), wherever items were made
+    make: Callable[[ReplyLog, Step, list], Any]   # makes an item, in the item's thread
+    end: Callable[[], list[str]]                  # calls the stage's close() on each machine
     where: Callable[[], Counter[str]] = Counter   # items in flight by machine, if there are several
-    close: Callable[[], object] = list            # stops what was started
+    close: Callable[[], object] = list            # stops the engine's processes
 
 
 class WorkerPool:
-    """Run workers in threads, and hold why they were stopped."""
+    """Run workers in threads, and hold the reason why they were stopped."""
 
     def __init__(self, models: Models):
         self.stop_reason: Trouble | None = None
         self.is_interrupted = False   # by a signal
         self._models = models
-        self._alike: Counter[str] = Counter()   # failures, by message
+        self._alike: Counter[str] = Counter()   # failures by status
         self._lock = threading.Lock()
 
     def stop(self, reason: Trouble, at_once: bool = True) -> None:
-        """Start no further items; `at_once` also no new calls, and end commands in sandboxes. The
-        first reason is reported; it replaces an interruption."""
+        """Start no further items; with `at_once`, also start no new calls and end commands in
+        sandboxes. Keep the first reason, except that any reason replaces an interruption."""
         with self._lock:
             if self.stop_reason is None or isinstance(self.stop_reason, Interrupted):
                 self.stop_reason = reason
@@ -67,7 +67,7 @@ class WorkerPool:
         self.stop(Interrupted())
 
     def note_failure(self, error: Trouble) -> None:
-        """Stop if no model has answered and the first items have all failed alike."""
+        """Stop if no model has answered yet and MAX_ALIKE items have failed with one status."""
         how = NO_REPLY.search(error.what)
         if how and self._models.clients() and not self._models.http.has_answered:
             self._alike[how[0]] += 1
@@ -76,13 +76,12 @@ class WorkerPool:
                                      todo=error.todo, exit_code=2))
 
     def run(self, workers: Iterable[Callable[[], None]], show: Callable[[], None]) -> None:
-        """Run each worker in a thread of its own, and call show() now and then, until all have
-        ended."""
+        """Run each worker in a thread of its own until all have ended; call show() regularly."""
         threads = []
         try:
             for worker in workers:
                 threads.append(start_thread(worker))
-        except RunStopped as e:   # started ones finish what is in flight
+        except RunStopped as e:   # started workers finish the items in flight
             self.stop(e)
         for thread in threads:
             while thread.is_alive():
@@ -93,10 +92,10 @@ class WorkerPool:
 @contextmanager
 def tuned_interpreter() -> Iterator[None]:
     """Make garbage collections and thread switches rare within the block."""
-    gc.freeze()   # the plan's objects stay to the end: collections need not look at them
+    gc.freeze()   # the plan's objects stay to the end: collections need not scan them
     thresholds, interval_s = gc.get_threshold(), sys.getswitchinterval()
     gc.set_threshold(20_000, 50, 100)   # later objects stay, too, and few are in cycles
-    sys.setswitchinterval(0.05)   # how often a waiting thread wakes up
+    sys.setswitchinterval(0.05)   # seconds between thread switches
     try:
         yield
     finally:
@@ -106,8 +105,8 @@ def tuned_interpreter() -> Iterator[None]:
 
 
 def trouble_of(work: Callable[[], None], print_line: Callable[[str], None]) -> Trouble | None:
-    """Call work(); return why it failed, or None. Raise RunStopped, also for a full disk. For a bug
-    of ours, print the traceback and let the run go on."""
+    """Call work(); return the Trouble that it raised, or None. Raise RunStopped, also for a full
+    disk. Print the traceback of any other exception, and return it as ItemFailed."""
     try:
         work()
     except RunStopped:

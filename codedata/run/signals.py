@@ -1,4 +1,4 @@
-"""End a run by signals: at the first one it winds down, at the second one it ends at once."""
+"""End a run by signals: the first one winds it down, the second one ends it immediately."""
 from __future__ import annotations
 
 import os
@@ -14,8 +14,8 @@ from codedata.texts import terminal_safe
 @contextmanager
 def signals(stage: str, stop: Callable[[], None], print_line: Callable[[str], None] = say,
             outcome: Callable[[], str] = lambda: "what was written is kept"):
-    """Call stop() at the first SIGINT or SIGTERM; at the second one print the outcome so far, and
-    end the process at once."""
+    """Call stop() at the first SIGINT or SIGTERM; at the second one, print the outcome so far and
+    end the process immediately."""
     def wind_down() -> None:
         stop()
         print_line(f"{stage}  stopping: calls in flight finish and are kept, commands end "

@@ -1,4 +1,4 @@
-"""Begin the run of a script: its stages one after the other, with their directories held."""
+"""Run a script's stages one after the other, with their directories locked."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,7 +25,7 @@ from codedata.sandbox import local
 from codedata.settings import Settings
 from codedata.terminal import plural, say, say_removed
 
-Held = Path | type | tuple[type, str]   # a directory, or its records' class, or this and a kind
+Held = Path | type | tuple[type, str]   # a directory, its records' class, or (class, kind)
 
 
 def run(stage: Stage, settings: Settings, models: Models, options: RunOptions) -> int:
@@ -39,12 +39,12 @@ def run(stage: Stage, settings: Settings, models: Models, options: RunOptions) -
 def run_steps(steps: dict[str, Callable[[Models], Stage]], settings: Settings, options: RunOptions,
               holds: Iterable[Held] | Mapping[str, Held], chosen: Iterable[str] | None = None
               ) -> int:
-    """Do the steps of a script one after the other; return the worst exit code.
+    """Run the steps of a script one after the other; return the highest exit code.
 
-    A step's stage is created when its turn comes, from what earlier steps wrote, with its own
-    models. `holds` lists the records whose directories are locked from the first step to the end,
-    or lists them by step, for the chosen steps. A step that was stopped (an exit code above 1) ends
-    the run. `chosen` are the words of --steps; by default all steps run.
+    A step's stage is created when its turn comes, since it depends on earlier steps' outputs; it
+    has its own models. `holds` lists the directories to lock during all steps, or maps each step to
+    its directory. A step that was stopped (exit code above 1) ends the run. `chosen` holds the
+    words of --steps; by default all steps run.
     """
     check_root(settings.root)
     left = [name for name in steps if chosen is None or name in chosen]
@@ -100,7 +100,7 @@ def _run_held(stage: Stage, settings: Settings, models: Models, options: RunOpti
 
 def _engine_of(stage: Stage, plan: Plan, settings: Settings, models: Models, options: RunOptions
                ) -> Engine:
-    """Return an engine for a stage, once what killed runs have left is removed."""
+    """Return an engine for a stage, after removing the leftovers of killed runs."""
     is_here = options.engine == "threads" or stage.is_local or not plan.todo
     if options.engine == "threads" and plan.todo and not stage.is_local:
         options.before_work()
@@ -114,7 +114,7 @@ def _engine_of(stage: Stage, plan: Plan, settings: Settings, models: Models, opt
 
 
 def _prune(stage: Stage, plan: Plan) -> None:
-    """Move the records whose input is gone to _replaced/."""
+    """Move records without an input to _replaced/."""
     out, orphans = stage.writes.store, plan.names["orphan"]
     if orphans and not stage.reads.store.names():
         raise Trouble(f"has nothing in it, so all {len(orphans)} records would be orphans.",
@@ -130,7 +130,7 @@ def _prune(stage: Stage, plan: Plan) -> None:
 
 
 def check_root(root: Path, first: str = "prompt.py") -> None:
-    """Raise Trouble if the root is not there; `first` is the script that makes a root."""
+    """Raise Trouble if the root does not exist; `first` is the script that creates it."""
     if not root.is_dir():
         raise Trouble("is not there.", str(root), f"Check --root; {first} makes a new one.")
 
@@ -141,9 +141,9 @@ def run_whole(name: str, directory: Path, options: RunOptions, work: Callable[[]
     """Run a stage without items of its own: call work() with the directory locked; return the exit
     code.
 
-    `refuses` names flags that make no sense here: raise Trouble if one is given. `ledgers` are the
-    directories that --compact shortens. counts() returns the outputs by state, for status.py; by
-    default all outputs in the directory are done.
+    `refuses` lists flags that make no sense here: raise Trouble if one is given. `ledgers` lists
+    the directories whose ledgers --compact shortens. counts() returns the number of outputs by
+    state, for status.py; by default all outputs in the directory are done.
     """
     def status() -> StageStatus:
         n = counts() if counts else {"done": len([*directory.glob("[!_.]*")])}
@@ -197,7 +197,7 @@ def hold_directories(script: str, holds: Iterable[Held], options: RunOptions) ->
 
 
 def _place_of(root: Path, one: Held) -> tuple[Path, str]:
-    """Return a directory to lock, and the kind of items to lock in it; "": all."""
+    """Return (directory to lock, kind of items to lock in it, or "" for all)."""
     if isinstance(one, Path):
         return one, ""
     cls, kind = one if isinstance(one, tuple) else (one, "")

@@ -1,6 +1,5 @@
-"""Define the states of an item, the table of docs/concepts.md: what is known of an item gives its
-state. plan.py gathers that; nothing here reads a disk, unless a row of the table requires it.
-"""
+"""Define the states of an item by the table of docs/concepts.md, from the facts that plan.py
+gathers. Nothing here reads the disk, unless a row of the table requires it."""
 from __future__ import annotations
 
 import fnmatch
@@ -21,13 +20,13 @@ COUNTED = (*STAYS, "stale", "incomplete")     # what --force makes again
 
 @dataclass(frozen=True)
 class Selection:
-    """Say which items a run takes, and which of them it makes again."""
+    """Select the items of a run, and those to make again."""
 
-    only: Sequence[str] = ()                 # globs of names or instance ids; none: all
+    only: Sequence[str] = ()                 # globs of names or instance ids; empty: all
     shard: tuple[int, int] | None = None     # (i, n): the items whose name's hash mod n is i
-    limit: int | None = None                 # items to make, without ones that a rule leaves out
-    force: bool = False                      # make again whatever exists
-    refresh: bool = False                    # make again what was made with other settings
+    limit: int | None = None                 # items to make, not counting ones a rule leaves out
+    force: bool = False                      # make existing records again
+    refresh: bool = False                    # make records again that have other settings
     no_retry: bool = False                   # leave failed items alone
 
     def in_shard(self, name: str) -> bool:
@@ -47,46 +46,46 @@ class Item(NamedTuple):
     instance_id: str
     state: str
     reason: str = ""               # why it is excluded, failed or waiting
-    counts: bool = False           # later stages use what is on disk
+    counts: bool = False           # later stages use the record on disk
     copies_only: bool = False      # only copied fields have changed: no call
-    keeps: bool = False            # made in parts: what is on disk has the same inputs, and is kept
-    anew: bool = False             # with --force: nothing of what is on disk is kept
-    still: str = ""                # of a forced one: its state if it fails but stays valid
-    adoption: dict | None = None   # of an output without ledger line: `read` and further fields
-    stale_too: bool = False        # of an edited item: its inputs have changed as well
+    keeps: bool = False            # made in parts: those on disk have the same inputs and are kept
+    anew: bool = False             # --force: no part on disk is kept
+    still: str = ""                # forced item: the state if it fails and its old record is valid
+    adoption: dict | None = None   # for an output without ledger line: `read` and further fields
+    stale_too: bool = False        # edited item: its inputs have changed, too
     other_settings: bool = False   # it was made with other settings than today's
-    lacks_field: bool = False      # an earlier stage has not filled in a field that is read
+    lacks_field: bool = False      # an earlier stage has not filled in an input field
 
     @property
     def asks(self) -> bool:
-        """Return whether it has to be made, not only copied, so that a model may be asked."""
+        """Return whether it must be made, not only copied, so that a model may be asked."""
         return self.state in TO_DO and not self.copies_only
 
 
 class ItemFacts(NamedTuple):
-    """Hold what is known of an item whose inputs are all there."""
+    """Hold the facts about an item whose inputs all exist."""
 
     name: str
     instance_id: str
     read: str                      # digest of its inputs now
     is_there: bool                 # its output is on disk
     made: LastAttempt | None       # the attempt that wrote this output
-    is_edited: bool                # there was such an attempt, and the record has changed
+    is_edited: bool                # the record has changed since that attempt
     has_changed: bool              # its inputs have changed
     copies_changed: bool           # only copied fields of its inputs have changed
     failed: LastAttempt | None     # the last attempt, if it failed
     excluded: LastAttempt | None   # the last attempt, if a rule left the same inputs out
-    made_otherwise: bool           # with other settings than today's
+    made_otherwise: bool           # it was made with other settings than today's
     other_parts: bool = False      # some of its parts were made with other settings
     lacks_parts: bool = False      # some wanted parts are missing
     is_enough: bool = True         # it is valid without them
-    other_view: bool = False       # its parts are combined in another way today
+    other_view: bool = False       # its parts are combined in another way than today's
 
 
 def state_of(facts: ItemFacts, selection: Selection, why_gone: Callable[[ItemFacts], str]) -> Item:
-    """Return an item with its state: by the first row that fits what is on disk, unless --force
-    applies. why_gone() returns why a record on disk counts as a failure, or "". An item to be made
-    may still be excluded or have to wait."""
+    """Return an item with its state: the first row of the table that fits, unless --force applies.
+    why_gone() returns why a record on disk counts as a failure, or "". An item to be made may still
+    be excluded or have to wait."""
     on_disk, failed = _on_disk(facts), facts.failed
     is_kept = on_disk not in ("missing", "stale")
     row = partial(Item, facts.name, facts.instance_id, anew=selection.force,
@@ -112,7 +111,7 @@ def state_of(facts: ItemFacts, selection: Selection, why_gone: Callable[[ItemFac
             item = row("failed", gone, counts=False)
         case "adopted":
             item = row(on_disk, adoption=adopted)
-        case "done" if failed:   # its inputs are again the ones it was made from
+        case "done" if failed:   # its inputs have changed back since the failure
             made = facts.made
             item = row(on_disk, adoption={"read": made.read, "settings": made.settings,
                                           "parts": dict(made.parts), "view": made.view})
@@ -124,7 +123,7 @@ def state_of(facts: ItemFacts, selection: Selection, why_gone: Callable[[ItemFac
 
 
 def _on_disk(facts: ItemFacts) -> str:
-    """Return the state by the three digests: of inputs, of what was written, of what is on disk."""
+    """Return the state by three digests: of the inputs, of the last output, of the file on disk."""
     if not facts.is_there:
         return "missing"
     if facts.is_edited:

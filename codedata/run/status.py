@@ -1,7 +1,7 @@
 """Gather the status of every stage of a root for status.py. Nothing is written.
 
-A script that is called with --status within gathering() hands over the counts of its plan instead
-of printing them. Costs, tokens and rates come from the ledgers.
+Within gathering(), a script called with --status returns the counts of its plan instead of printing
+them. Costs, tokens and rates come from the ledgers.
 """
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from codedata.sandbox.process_labels import of_root
 from codedata.terminal import usd
 from codedata.texts import natural, printable
 
-STATES_SHOWN = ("done", "stale", "edited", "failed", "orphan")   # columns even where all are 0
-MADE = ("done", "failed", "excluded")   # states in the ledger of an item that a run has worked on
-NEWEST = 2000     # attempts of a stage from which its rate is taken
-PAUSE_S = 60.0    # seconds with nothing in flight, which separate two runs
+STATES_SHOWN = ("done", "stale", "edited", "failed", "orphan")   # columns shown even if all are 0
+MADE = ("done", "failed", "excluded")   # ledger states of items that a run has worked on
+NEWEST = 2000     # newest attempts of a stage, which give its rate
+PAUSE_S = 60.0    # seconds with nothing in flight that separate two runs
 PAGES = {"index.html": "all of it on one page", "report/report.html": "the report of the duel",
          "nl2repo/*.md": "the document of a repository",
          "export/*/README.md": "a set's card: its rows, how it is loaded or its tasks are run"}
@@ -32,9 +32,9 @@ WITH_A_MODEL = {"bug_inject.py scale --steps issue --issue-writer llm --refresh"
                     "bug/_verdicts/[!_.]*.json",
                 "nl2repo.py --steps doc_part2,doc_part1,doc --refresh": "nl2repo/[!_.]*.json",
                 "bug_inject.py agent": "analysis/[!_.]*.json"}   # call: where it has records
-YIELDS = "bug_inject.report"   # counts candidates: after what came of them
+YIELDS = "bug_inject.report"   # counts candidates by outcome
 ONLY = " --only="   # at the end of a command, before an item
-SHOWN_S = 3.0     # seconds from which a stage is in the summary that has nothing to say
+SHOWN_S = 3.0     # minimum seconds for a stage without lines of its own to be in the summary
 UNITS = (("G", 1e9), ("M", 1e6), ("k", 1e3))
 
 _gathered: ContextVar[list | None] = ContextVar("gathered", default=None)
@@ -50,24 +50,24 @@ class StageStatus:
     n_todo: int = 0
     note: str = ""                          # a further remark
     key: str = ""                           # the stage's name in ledgers
-    directories: tuple[str, ...] = ()       # those of these ledgers
+    directories: tuple[str, ...] = ()       # the directories of these ledgers
     n_calls: int = 0
     n_unpriced: int = 0                     # calls whose cost is unknown
-    cost_usd: float = 0.0                   # of the others
+    cost_usd: float = 0.0                   # of the other calls
     tokens_in: int = 0
     tokens_out: int = 0
-    items_per_hour: float | None = None     # in its last run; None: not known
+    items_per_hour: float | None = None     # in its last run; None: unknown
     hours_to_go: float | None = None
     seconds: float = 0.0                    # of all attempts
-    # no fields: words() describes the records in a user's words, failed() yields (item, state,
-    # cause, command) of failed ones, `tries` has the times of failed attempts by item
+    # not fields: words() yields descriptions of the records for the user, failed() yields (item,
+    # state, cause, command) of failed ones, `tries` holds the times of failed attempts by item
     words = failed = list
     tries = {}
 
 
 @dataclass
 class FailedItem:
-    """Hold an item that is failed, excluded or broken now."""
+    """Hold an item that is now failed, excluded or broken."""
 
     stage: str
     place: str         # the directory that the stage writes
@@ -75,14 +75,14 @@ class FailedItem:
     state: str
     cause: str
     again: str         # the command that tries it again; "": a rule would leave it out
-    log: str           # as of log_of()
+    log: str           # from log_of()
     tries: list[str]   # the times (UTC) at which it failed or was left out
 
 
 @contextmanager
 def gathering() -> Iterator[list]:
-    """Yield a list. Stages called with --status add their StageStatus to it, and with --dry-run
-    what is to come (a ToCome, or a text)."""
+    """Yield a list. Within the block, stages called with --status append their StageStatus to it;
+    with --dry-run, an estimate of calls (a ToCome, or a text)."""
     token = _gathered.set([])
     try:
         yield _gathered.get()
@@ -91,7 +91,7 @@ def gathering() -> Iterator[list]:
 
 
 def hand_over(status: Callable[[], object]) -> bool:
-    """Hand over a stage's status if statuses are being gathered; return whether they are."""
+    """Append a stage's status if statuses are being gathered; return whether they are."""
     if is_gathering():
         _gathered.get().append(status())
     return is_gathering()
@@ -114,7 +114,7 @@ def add_usage(root: Path, stages: list[StageStatus]) -> list[StageStatus]:
         one, cost, newest = owners.get((str(directory), str(line.get("stage"))), usage[-1])
         for call in calls:
             cost.add(call)
-        with suppress(TypeError):   # somebody wrote the line
+        with suppress(TypeError):   # the line may have been edited
             one.seconds += line.get("seconds", 0.0)
         if line.get("state") in MADE:
             newest.append((line.get("at"), line.get("seconds", 0.0)))
@@ -132,7 +132,7 @@ def add_usage(root: Path, stages: list[StageStatus]) -> list[StageStatus]:
 
 
 def failed_in(root: Path, stages: list[StageStatus]) -> Iterator[FailedItem]:
-    """Yield the failed, excluded and broken items of stages, from add_usage()."""
+    """Yield the failed, excluded and broken items of stages that add_usage() returned."""
     for one in stages:
         for name, state, cause, again in one.failed():
             log = "" if state == "excluded" else log_of(root, one.place, name)
@@ -154,7 +154,7 @@ def items_per_hour(attempts: deque) -> float | None:
     """
     spans = []
     for at, seconds in attempts:
-        with suppress(ValueError, TypeError, AttributeError):   # somebody wrote the line
+        with suppress(ValueError, TypeError, AttributeError):   # the line may have been edited
             end = datetime.fromisoformat(at.replace("Z", "+00:00")).timestamp()
             spans.append((end, end - seconds))
     n = 0
@@ -168,8 +168,8 @@ def items_per_hour(attempts: deque) -> float | None:
 
 
 def summary(root: Path, stages: list[StageStatus], command: Callable[[str], str]) -> Iterator[str]:
-    """Yield in words the results of a root, the work by stage, the pages to open and what a model
-    could add; command() completes the call of a script."""
+    """Yield lines about a root: results, work by stage, pages to open, and possible additions by a
+    model. command() completes the call of a script."""
     for one in sorted(stages, key=lambda one: (one.key == YIELDS, one.place != "task/")):
         words = one.words()
         head = f"{one.stage:23}{one.seconds / 60:5.1f} min  "
@@ -208,7 +208,7 @@ def failed_lines(items: Iterable[FailedItem]) -> Iterator[str]:
 
 
 def screen(stages: list[StageStatus], about: dict) -> str:
-    """Return a root's status for the terminal; `about` is what --json prints of it."""
+    """Return a root's status for the terminal; `about` holds the root's entries in --json."""
     disk = f"{short(about['root_bytes'])}B, {short(about['free_bytes'])}B free"
     lines = [table(stages), f"disk: {about['root']}/ {disk}"]
     if containers := about["containers"]:
@@ -217,7 +217,7 @@ def screen(stages: list[StageStatus], about: dict) -> str:
 
 
 def table(stages: list[StageStatus]) -> str:
-    """Return the stages as a table for the terminal; 0 and unknown values are a dot."""
+    """Return the stages as a table for the terminal; a dot means 0 or unknown."""
     rows = [[cell or "·" for cell in cells] for cells in table_of(stages)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) if i < 2 else cell.rjust(width)

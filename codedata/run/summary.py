@@ -1,4 +1,4 @@
-"""Print what a run finds and has to do and, at the end, its outcome and how to go on."""
+"""Print the plan of a run and, at its end, the outcome and the next commands."""
 from __future__ import annotations
 
 import glob
@@ -25,14 +25,14 @@ from codedata.settings import ModelSpec
 from codedata.terminal import named, plural, say
 from codedata.texts import natural, printable
 
-ONCE = ("force", "limit")   # flags that the command for further items leaves out
-MAX_REASONS = 5     # of a stage in the summary of a root
-N_LIKE = 200        # items made before, by which those to come are estimated
+ONCE = ("force", "limit")   # flags left out of the command for further items
+MAX_REASONS = 5     # shown for a stage in a root's summary
+N_LIKE = 200        # finished items used to estimate the others
 ESTIMATED = ("n_calls", "tokens_in", "tokens_out")
 
 
 def print_plan(stage: Stage, plan: Plan, models: Models, options: RunOptions) -> None:
-    """Print what exists and what is to do, and every broken record with its fault."""
+    """Print the number of items by state and to do, and every broken record with its fault."""
     for e in plan.broken.values():
         say(f"{stage.script}: {e}")
     with options.unless_quiet():
@@ -74,7 +74,7 @@ def _is_embedded(models: Models) -> bool:
     return any(client.spec.endpoint.name == "embedded" for client in models.clients())
 
 
-# without making anything -------------------------------------------------------------------------
+# status and dry run ------------------------------------------------------------------------------
 
 def status_of(stage: Stage, plan: Plan, options: RunOptions) -> StageStatus:
     """Return a stage's status, for status.py."""
@@ -85,9 +85,9 @@ def status_of(stage: Stage, plan: Plan, options: RunOptions) -> StageStatus:
                          len(plan.todo), note, stage.name, tuple(map(str, store.directories)))
     has_any = any(counts.values()) or store.names()
     status.words = lambda: [*_words_of(stage, plan)] if has_any else []
-    # status.py asks nl2repo.py with a --writer that needs no model
+    # status.py calls nl2repo.py with a --writer that needs no model
     again = options.command(stage.script, same=True, without=("only", "writer"))
-    # --force does not make what is excluded before its item function is called
+    # --force does not make items that are excluded before their item function is called
     tried = {name for key, name in store.ledger.excluded if key == stage.name}
 
     def failed():
@@ -105,7 +105,7 @@ def status_of(stage: Stage, plan: Plan, options: RunOptions) -> StageStatus:
 
 
 def _words_of(stage: Stage, plan: Plan) -> Iterator[str]:
-    """Yield a description of the records in a user's words, and why other items are missing."""
+    """Yield lines for the user that describe the records, and why other items are missing."""
     records = {}
     for name in sorted(chain(*plan.names.values()), key=natural) if stage.in_words else ():
         if record := known(stage.writes.store, name):
@@ -119,7 +119,7 @@ def _words_of(stage: Stage, plan: Plan) -> Iterator[str]:
 
 def print_costs(stage: Stage, states: States, plan: Plan, models: Models,
                 options: RunOptions) -> None:
-    """Print what this directory has cost and, with --dry-run, an estimate of the calls to come."""
+    """Print this directory's cost so far and, with --dry-run, an estimate of the calls to come."""
     spent, directory = stage.writes.store.ledger.spent, stage.writes.store.cls.directory
     if spent.n_calls:
         say(f"      so far in {directory}/: {plural(spent.n_calls, 'call')}, {spent}")
@@ -138,7 +138,7 @@ def print_costs(stage: Stage, states: States, plan: Plan, models: Models,
 
 
 def _calls_to_come(stage: Stage, states: States, plan: Plan, models: Models) -> ToCome:
-    """Estimate the calls of all items, by those of the newest items that these models made."""
+    """Estimate the calls for all items from the calls for the newest items made by these models."""
     there = {*stage.reads.store.names()}
     there -= {item.name for item in plan.todo if item.state != "forced"}
     asked = {client.spec.model for client in models.clients()}
@@ -177,7 +177,7 @@ def _planned(stage: Stage, states: States, items: list[Item], factors: Iterable[
 # after a run -------------------------------------------------------------------------------------
 
 def at_once(run: StageRun) -> str:
-    """Return the outcome of the items, for a run that is ended at once."""
+    """Return the outcome of a run that is ended immediately."""
     names = named([*run.unfinished, *run.in_flight]) or "nothing"
     return f"{summary_line(run.totals, len(run.plan.todo))}\n      not finished: {names}"
 
@@ -204,7 +204,7 @@ def print_summary(run: StageRun, models: Models, options: RunOptions, lines: lis
 
 
 def _came_of(run: StageRun) -> Iterator[str]:
-    """Yield in a user's words what was made."""
+    """Yield lines for the user that describe the records made."""
     for name in sorted(run.journal.made, key=natural):
         yield f"      {name}: {run.stage.in_words(run.journal.made[name])}"
     for line in run.stage.sum_up() if run.plan.todo else ():
@@ -224,7 +224,7 @@ def _next_commands(run: StageRun, options: RunOptions, n_left: int, is_unfinishe
     """Yield the next commands."""
     script, command, totals = run.stage.script, options.command, run.totals
     if is_unfinished:
-        # with --force an output in parts would be asked for as a whole again
+        # --force would ask for all parts of an output again
         force = bool(n_left) or run.stage.writes.parts is None
         yield f"      again: {command(script, same=True, without=() if force else ('force',))}"
         if force and options.selection.force and totals.wrote:

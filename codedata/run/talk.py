@@ -1,8 +1,8 @@
 """Show a run on the terminal: the plan, a bar with rate, failures, cost and time to go, and the
 outcome.
 
-All of it goes to stderr. If stderr is not a terminal, there are plain lines instead of a bar: when
-more than the time has changed, and at least every half minute. Control characters never reach the
+Everything goes to stderr. If stderr is not a terminal, plain lines replace the bar: when something
+other than the time has changed, and at least every half minute. Control characters never reach the
 terminal.
 """
 from __future__ import annotations
@@ -23,12 +23,12 @@ from codedata.texts import natural, printable, terminal_safe
 
 REDRAW_EVERY_S = 0.25
 PLAIN_EVERY_S = 15.0
-SILENT_S = 30.0   # after which a plain line is printed even if nothing has changed
+SILENT_S = 30.0   # maximum time between plain lines, even if nothing has changed
 ROWS = 8    # items below a bar
 
 
 def _per_time(rate: float) -> str:
-    """Return a rate (items per second) as text, in a unit in which it is not 0."""
+    """Return a rate (items per second) as text, in a unit that does not round it to 0."""
     if rate >= 1:
         return f"{rate:.1f}/s"
     return f"{rate * 60:.0f}/min" if rate * 60 >= 2 else f"{rate * 3600:.0f}/h"
@@ -45,7 +45,7 @@ def _first_line(text: str, max_chars: int = 120) -> str:
 
 
 def plan_line(plan, reads: str, writes: str) -> str:
-    """Return a Plan as one line: what is read, what is written, each state's count."""
+    """Return a Plan as one line: input, output, the number of items by state."""
     parts = []
     for state, names in plan.names.items():
         if not names:
@@ -66,15 +66,15 @@ class RunTotals:
     """Count the results of a run as it goes."""
 
     wrote: int = 0
-    refreshed: int = 0                 # written again without a call: only a copied field changed
+    refreshed: int = 0                 # rewritten without a call: only copied fields changed
     failed: dict[str, Trouble] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)   # items with a record that cannot be read
     spent: Spending = field(default_factory=Spending)
-    served: int = 0                    # replies that an earlier, unfinished run has paid for
+    served: int = 0                    # replies paid for by an earlier, unfinished run
     cut: int = 0                       # items with a request that was cut to fit
     excluded: Counter[str] = field(default_factory=Counter)   # by rule of the item function
     asked_again: int = 0               # items whose answer was refused and asked for once more
-    again_calls: int = 0               # the number of these further requests
+    again_calls: int = 0               # number of these further requests
 
     def add(self, paid: list[dict], log) -> None:
         """Add the calls of a finished item; `log` is its reply log."""
@@ -118,22 +118,22 @@ def summary_line(totals: RunTotals, n_todo: int) -> str:
 
 
 def _failures_text(failures: list[tuple[str, Trouble]]) -> str:
-    """Return the names of failed items with their reason, or with the reason that all share."""
+    """Return the names of failed items, each with its reason, or all with their common reason."""
     reasons = {_first_line(error.what) for _, error in failures}
     if len(reasons) == 1:
         return f"{named([name for name, _ in failures])} ({reasons.pop()})"
     return named([f"{name} ({_first_line(error.what)})" for name, error in failures])
 
 
-# where an item is ---------------------------------------------------------------------------------
+# the current step of an item ----------------------------------------------------------------------
 
 @dataclass
 class Step:
-    """Hold the step at which an item is, written by the code that does it and read by the bar."""
+    """Hold the current step of an item, set by the code that does it and shown by the bar."""
 
-    within: str = ""   # what these are the steps of: "python recipe"
+    within: str = ""   # the activity, such as "python recipe"
     name: str = ""     # "3/6 tests without network"
-    count: str = ""    # how far the step is: "43 of 99"
+    count: str = ""    # progress of the step: "43 of 99"
     began: float = field(default_factory=time.monotonic)
 
     def follow(self, other: Step) -> None:
@@ -161,7 +161,7 @@ def showing(step: Step) -> Iterator[None]:
 
 
 def current_step() -> Step:
-    """Return the current item's step, or, outside an item, one that is not shown."""
+    """Return the current item's step, or outside an item a step that is not shown."""
     return _current.get() or Step()
 
 
@@ -174,9 +174,8 @@ def begin_step(name: str, number: int = 0, total: int = 0) -> None:
 
 
 def _row(name: str, step: Step) -> str:
-    """Return a row with an item's step, the time since it began, and the item's name, which may be
-    long.
-    """
+    """Return a row with an item's step, the time since it began, and the item's name (last, as it
+    may be long)."""
     return printable(f"{step}, {duration(time.monotonic() - step.began)} ({name})")
 
 
@@ -184,13 +183,13 @@ class Bar:
     """Show the progress of one run. update() is cheap and called often, by one thread."""
 
     def __init__(self, stage: str, total: int, quiet: bool = False, above: Bar | None = None):
-        """Begin a bar, below the bar `above`, if there is one."""
+        """Start a bar, below the bar `above` if given."""
         self.stage, self.total, self.quiet = stage, total, quiet
         self._rich = None
         self._task = None
         self._started = time.monotonic()
         self._updated = self._started
-        self._last = None     # what the last plain line says, without times
+        self._last = None     # the last plain line without times
         if above and above._rich:
             self._rich = above._rich
             self._task = self._rich.add_task(stage, total=total, note="", time="", rows=[])
@@ -198,7 +197,7 @@ class Bar:
             self._start_rich()
 
     def _start_rich(self) -> None:
-        from rich.console import Console  # 60 ms of import that a plain run does not need
+        from rich.console import Console  # this import takes 60 ms, which a plain run saves
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
         from rich.table import Column
         from rich.text import Text
@@ -214,7 +213,7 @@ class Bar:
 
         note = TextColumn("{task.fields[note]}", markup=False,
                           table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1))
-        # no auto_refresh: it would take a further thread
+        # no auto_refresh: it would need another thread
         self._rich = WithRows(
             TextColumn("{task.description}"), MofNCompleteColumn(), BarColumn(bar_width=20), note,
             TextColumn("{task.fields[time]}"), transient=True, expand=True,
@@ -224,8 +223,8 @@ class Bar:
 
     def update(self, totals: RunTotals, n_in_flight: int, steps: Mapping[str, Step] | None = None,
                n_replies: int = 0, where: Mapping[str, int] = MappingProxyType({})) -> None:
-        """Show the totals, and the step of each item that has steps. `n_replies` is the number of
-        replies to items in flight, `where` the number of items on each machine."""
+        """Show the totals, and the current steps of items. `n_replies` is the number of replies for
+        items in flight, `where` the number of items by machine."""
         now = time.monotonic()
         every_s = REDRAW_EVERY_S if self._rich else PLAIN_EVERY_S
         if self.quiet or not self.total or now - self._updated < every_s:
@@ -271,7 +270,7 @@ class Bar:
 
 
 def _time_to_go(seconds: float) -> str:
-    """Return the remaining time in words, by the rate of the whole run; "" at its end."""
+    """Return the remaining time in words; "" at the end of the run."""
     if not seconds:
         return ""
     if seconds >= 90:

@@ -1,7 +1,7 @@
-"""Put the result of an item on disk: its record with a ledger line, or the line of a failure.
+"""Write the result of an item to disk: its record with a ledger line, or the line of a failure.
 
 The order makes a kill at any moment safe: the record is flushed under a temporary name, its line is
-appended to the ledger, it is put in its place, and then its kept replies are dropped.
+appended to the ledger, the record is put in place, and then its kept replies are dropped.
 """
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from codedata.run.stage import Stage
 from codedata.run.states import Item
 from codedata.run.talk import RunTotals, Step
 
-MAX_IN_WORDS = 20   # records that a run describes at most
+MAX_IN_WORDS = 20   # maximum number of records that a run describes
 
 
 @dataclass
@@ -26,13 +26,13 @@ class Attempt:
 
     item: Item
     calls: ReplyLog = field(default_factory=ReplyLog)
-    step: Step = field(default_factory=Step)   # the item's present step
-    read: str = ""                 # digest of the fields from which it is made
+    step: Step = field(default_factory=Step)   # the item's current step
+    read: str = ""                 # digest of its input fields
     started: float = field(default_factory=time.monotonic)
 
 
 class Journal:
-    """Write records with their ledger lines, and the lines of failures; count what they cost."""
+    """Write records with their ledger lines, and the lines of failures; add up their costs."""
 
     def __init__(self, stage: Stage, states: States, totals: RunTotals):
         self.stage, self.states, self.totals = stage, states, totals
@@ -41,7 +41,7 @@ class Journal:
         self.made: dict[str, Any] = {}   # the first records, if the stage has `in_words`
 
     def commit(self, attempt: Attempt, record: Any) -> None:
-        """Put an item's record on disk. Raise ItemFailed if a person edited it meanwhile."""
+        """Write an item's record. Raise ItemFailed if a user has edited it meanwhile."""
         item, store, writes = attempt.item, self.store, self.stage.writes
         if item.anew and item.name in store:
             store.set_aside(item.name)
@@ -60,7 +60,7 @@ class Journal:
             self.made[item.name] = record
 
     def adopt(self, item: Item) -> None:
-        """Write the ledger line of a record that is on disk without one."""
+        """Write the ledger line of an existing record that has none."""
         writes, made, known = self.stage.writes, item.adoption, self.store.facts(item.name)
         if writes.parts and "parts" not in made:   # put there by hand
             record = self.store.read(item.name)
@@ -71,7 +71,7 @@ class Journal:
                   **known.line(writes.fields), **made, found=external)
 
     def exclude(self, attempt: Attempt, rule: Excluded) -> None:
-        """Write the ledger line of an item that its item function leaves out."""
+        """Write the ledger line of an item that a rule of its item function leaves out."""
         self.note(attempt, "excluded", error=rule.what, read=attempt.read, **attempt.calls.notes)
         with self.lock:
             self.totals.excluded[rule.what] += 1
@@ -85,11 +85,11 @@ class Journal:
                   error=str(error).replace("\n ", ""))
 
     def note(self, attempt: Attempt, state: str, **more) -> None:
-        """Write the ledger line of an attempt that puts no record on disk, and count its calls."""
+        """Write the ledger line of an attempt that writes no record, and count its calls."""
         self._count(attempt, self._append(attempt, state, **more))
 
     def _append(self, attempt: Attempt, state: str, **more) -> dict:
-        """Write a ledger line, with the calls that it pays for; return it."""
+        """Write a ledger line, with the calls that it accounts for; return it."""
         item, calls = attempt.item, attempt.calls
         line = {**attempt_line(self.stage.name, item.name, state, calls, attempt.started),
                 "instance_id": item.instance_id, "settings": self.states.settings,
@@ -98,7 +98,7 @@ class Journal:
         return line
 
     def _count(self, attempt: Attempt, line: dict) -> None:
-        """Drop the replies that are not needed any more, and count the calls of the line."""
+        """Drop the replies that are no longer needed, and count the calls of the line."""
         if attempt.calls.directory:
             attempt.calls.finish(made=line["state"] != "failed")
         with self.lock:
@@ -106,7 +106,7 @@ class Journal:
 
 
 def attempt_line(stage: str, item: str, state: str, calls: ReplyLog, started: float) -> dict:
-    """Return the ledger line of an attempt, with the calls that it pays for."""
+    """Return the ledger line of an attempt, with the calls that it accounts for."""
     paid = calls.to_count()
     costs = [call["cost_usd"] for call in paid]
     return {"stage": stage, "item": item, "state": state, "calls": paid,

@@ -4,7 +4,7 @@
         sandbox.put(Path("src"), "/testbed")
         result = sandbox.run("make test", timeout_s=600)
 
-A command that exits with 1 is a result; if the sandbox is gone, for whatever reason, SandboxDied is
+A command that exits with 1 is a result; if the sandbox is gone for any reason, SandboxDied is
 raised.
 """
 from __future__ import annotations
@@ -20,7 +20,7 @@ from codedata.sandbox.archives import BOUNDS, Bounds, Source
 from codedata.texts import text_of
 
 TIMED_OUT = 124            # the exit code of a command that ran out of time
-OUTPUT_BYTES = 1_000_000   # kept of a command's output: half from its beginning, half from its end
+OUTPUT_BYTES = 1_000_000   # bytes of a command's output to keep: half from its start, half its end
 
 
 class SandboxDied(ItemFailed):
@@ -36,10 +36,10 @@ class Result:
     """Hold the result of a command."""
 
     exit_code: int             # TIMED_OUT for a command that ran out of time
-    output: str                # stdout and stderr as they arrived, at most OUTPUT_BYTES; no NUL
+    output: str                # stdout and stderr interleaved, at most OUTPUT_BYTES; no NUL
     seconds: float
-    timed_out: bool = False    # it ran out of time and was ended with all that it had started
-    n_bytes: int = 0           # size of the whole output, including what was cut out of the middle
+    timed_out: bool = False    # it ran out of time, and was ended with all its processes
+    n_bytes: int = 0           # size of the whole output, including the part cut from the middle
     limit_hit: str = ""        # the limit that a failed command hit: "out of memory: 5Gi allowed"
 
     @property
@@ -64,7 +64,7 @@ class ClosesAtExit(AbstractContextManager):
 
 
 class Sandbox(AbstractContextManager, Protocol):
-    """Define what every sandbox can do. It is a context manager that closes itself."""
+    """Define the interface of sandboxes. A sandbox is a context manager that closes itself."""
 
     name: str                  # "local", "docker", "kubernetes"
     workdir: str               # the folder where commands start, an absolute path
@@ -79,15 +79,15 @@ class Sandbox(AbstractContextManager, Protocol):
 
     def get(self, path: str, to: Path, bounds: Bounds = BOUNDS) -> None:
         """Copy a file, or the content of a folder, into the folder `to` of the host. Raise
-        UnsafeArchive for links and paths that lead out of it, and OverBounds for more than
-        `bounds` allow."""
+        UnsafeArchive for links and paths that lead out of it, OverBounds if `bounds` are exceeded.
+        """
 
     def network(self, is_on: bool) -> None:
-        """Switch the network on or off for the commands that follow. `local` cannot switch it off,
-        and prints a line about it."""
+        """Switch the network on or off for later commands. `local` cannot switch it off, and prints
+        a line about that."""
 
     def close(self) -> None:
-        """End everything that runs in it, and remove it."""
+        """End all its processes, and remove it."""
 
 
 SANDBOXES = {"local": "local.SandboxLocal", "docker": "docker.sandbox.SandboxDocker",
@@ -96,8 +96,8 @@ SCRIPT_BASH_FUNC = Script("bash_func.sh", text_of("codedata.sandbox", "bash_func
 
 
 def open_sandbox(name: str, **options) -> Sandbox:
-    """Return a new sandbox of the named kind, made with the options of its class. Raise Trouble for
-    an unknown name."""
+    """Return a new sandbox of the named kind; `options` go to its class. Raise Trouble for an
+    unknown name."""
     if name not in SANDBOXES:
         raise Trouble(f"no sandbox is called {name!r}.", todo=f"There are {', '.join(SANDBOXES)}.")
     module, _, class_name = SANDBOXES[name].rpartition(".")

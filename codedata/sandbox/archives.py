@@ -1,8 +1,8 @@
 """Copy files into and out of a sandbox as tar, without reading or writing outside of the given
 folders.
 
-The sandbox may have written the archive itself, so nothing in it is trusted: a link is made only if
-it leads to something inside, no member goes through a link, and whatever is not a file, folder or
+The sandbox may have written the archive itself, so nothing in it is trusted: a link is created only
+if its target is inside, no member is extracted through a link, and anything but a file, folder or
 link is refused. Bounds are checked while the archive is read.
 """
 from __future__ import annotations
@@ -26,10 +26,10 @@ from codedata.texts import printable
 
 PIECE = 1 << 20
 MAX_HEADER_BYTES = 1 << 17   # limit of a name, a link's target or attributes, read at once
-MAX_GLOBAL_BYTES = 1 << 10   # of attributes for all members: git writes 52
+MAX_GLOBAL_BYTES = 1 << 10   # limit of attributes for all members: git writes 52
 MAX_EMPTY = 10_000           # empty gzip members in a row, which no meter counts
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
-GZIP_OR_ZLIB = 47            # lets zlib detect which of the two it is
+GZIP_OR_ZLIB = 47            # makes zlib detect the format
 Source = Path | dict[str, bytes]   # a file or folder of the host, or {relative path: content}
 
 
@@ -48,15 +48,15 @@ class OverBounds(UnsafeArchive):
 
 @dataclass(frozen=True)
 class Bounds:
-    """Limit what is read of a tar or a folder. Each hard link counts as the whole file."""
+    """Limit reading from a tar or a folder. Each hard link counts as the whole file."""
 
     max_bytes: int = 10_000_000_000
-    max_files: int = 1_000_000      # including folders and links
+    max_files: int = 1_000_000      # folders and links included
     max_depth: int = 200
     max_seconds: float = 900.0
 
     def meter(self) -> Callable[..., None]:
-        """Return a function that takes each name with its size, and raises OverBounds when a limit
+        """Return a function to call with each name and its size; it raises OverBounds when a limit
         is exceeded."""
         end = time.monotonic() + self.max_seconds
         total = Counter()
@@ -100,7 +100,7 @@ def pack(source: Source, uid: int = 0, gid: int = 0,
         member.uid = uid
         member.gid = gid
         member.uname = member.gname = ""
-        return None if member.isdev() else member   # and pipes; sockets are never members
+        return None if member.isdev() else member   # pipes, too; sockets are never members
 
     out = tempfile.TemporaryFile()
     with tarfile.open(fileobj=out, mode="w") as tar:
@@ -118,9 +118,9 @@ def unpack(archive: BinaryIO | Stream, to: Path, bounds: Bounds = BOUNDS, strip:
     """Extract a tar into the folder `to`: the `wanted` members, without the first `strip` parts of
     their names.
 
-    Raise UnsafeArchive for a member that leads out of `to`, OverBounds for more than `bounds`
-    allow; members extracted before stay. Files belong to the caller, and keep only the rwx bits of
-    their modes. Links are made last, so that no member goes through one.
+    Raise UnsafeArchive for a member that leads out of `to`, OverBounds if `bounds` are exceeded;
+    members extracted before stay. Files belong to the caller, and keep only the rwx bits of their
+    modes. Links are created last, so that no member is extracted through one.
     """
     to.mkdir(parents=True, exist_ok=True)
     unpacker = _Unpacker(to, bounds.meter())
@@ -141,7 +141,7 @@ class _Unpacker:
 
     def __init__(self, to: Path, count: Callable[..., None]):
         self.count = count
-        self.sizes: dict[Path, int] = {}                      # of the files so far
+        self.sizes: dict[Path, int] = {}                      # sizes of the files so far
         self._to = to
         self._folders = {to}                                  # folders that were checked
         self.links: list[tuple[Path, tarfile.TarInfo]] = []
@@ -180,7 +180,7 @@ class _Unpacker:
         self._folders.add(place)
 
     def _write(self, content: BinaryIO, place: Path, member: tarfile.TarInfo) -> None:
-        """Write a new file, in place of an existing one."""
+        """Write a new file, replacing an existing one."""
         _remove(place, member.name)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
         with open(os.open(place, flags, 0o600 | member.mode & 0o777), "wb") as file:
@@ -209,7 +209,7 @@ def members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 
 class _Member(tarfile.TarInfo):
-    """Read a member's header, refusing names or attributes too large for any file system, and files
+    """Read a member's header; refuse names or attributes too large for any file system, and files
     shorter than their size."""
 
     def _proc_member(self, tar):
@@ -237,13 +237,13 @@ def parts_of(name: str) -> tuple[str, ...]:
 
 
 class Stream:
-    """Present pieces of bytes as a file that read_tar() and unpack() can read."""
+    """Adapt pieces of bytes to a file that read_tar() and unpack() can read."""
 
     def __init__(self, pieces: Iterable[bytes]):
         self._pieces = filter(None, pieces)
 
     def read(self, _) -> bytes:
-        """Return the next piece, of any size; b"" at the end. tarfile asks again for more."""
+        """Return the next piece, of any size; b"" at the end. tarfile calls again for more."""
         return next(self._pieces, b"")
 
 
@@ -260,15 +260,14 @@ def inflated(file: BinaryIO | Stream) -> Iterator[bytes]:
         if n_empty > MAX_EMPTY:
             raise UnsafeArchive(f"has more than {MAX_EMPTY:,} empty members of gzip in a row")
         rest = engine.unconsumed_tail
-        if engine.eof:   # another member may follow
+        if engine.eof:   # another gzip member may follow
             rest = engine.unused_data
             engine = zlib.decompressobj(GZIP_OR_ZLIB)
 
 
 def _check_target(target: str, depth: int, name: str) -> None:
-    """Raise UnsafeArchive for a symlink that leads outside. `..` may occur only at the beginning of
-    the target, where the folder it starts from is certain (after another link it is not), and not
-    more often than there are folders."""
+    """Raise UnsafeArchive for a symlink that leads outside. `..` may occur only at the start of the
+    target, since a later one may follow another link, and at most `depth` times."""
     parts = PurePosixPath(target).parts
     n_up = next((i for i, part in enumerate(parts) if part != ".."), len(parts))
     if not target or target[0] == "/" or ".." in parts[n_up:] or n_up > depth:

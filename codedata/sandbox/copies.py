@@ -1,4 +1,4 @@
-"""Use folders of the driver's machine wherever items are made: directly, or as a worker's copy."""
+"""Use folders of the driver's machine in any process: directly, or in a worker as a copy."""
 from __future__ import annotations
 
 import io
@@ -33,7 +33,8 @@ def remove_folder(path: Path) -> None:
 
 @contextmanager
 def at_hand(folder: Path | None) -> Iterator[Path | None]:
-    """Yield a folder; in a worker a copy of it, which is removed at the end. None stays None."""
+    """Yield a folder, or in a worker a copy of it, which is removed at the end. Yield None for
+    None."""
     if folder is None or not is_worker():
         yield folder
         return
@@ -45,7 +46,7 @@ def at_hand(folder: Path | None) -> Iterator[Path | None]:
 
 @contextmanager
 def new_folder(to: Path) -> Iterator[Path]:
-    """Yield an empty folder. If nothing is raised, it replaces `to` at the end."""
+    """Yield an empty folder. At the end, unless an exception is raised, it replaces `to`."""
     if is_worker():
         with temporary_folder() as place:
             yield place
@@ -78,6 +79,6 @@ def _put(to: Path, content: bytes) -> None:
 
 def _extract(content: bytes, to: Path) -> None:
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-        if hasattr(tarfile, "fully_trusted_filter"):   # an early 3.11 has none; it is of pack()
+        if hasattr(tarfile, "fully_trusted_filter"):   # missing in early 3.11; pack() made this tar
             archive.extraction_filter = staticmethod(tarfile.fully_trusted_filter)
         archive.extractall(to)

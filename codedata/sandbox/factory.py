@@ -1,6 +1,6 @@
 """Open a script's sandboxes with the settings and limits of [sandbox], and clean up after them.
 
-What killed runs of this root have left is removed at the start. Only things with this package's
+Leftovers of killed runs of this root are removed at the start. Only things with this package's
 labels and names are touched.
 """
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from codedata.sandbox.images.build import Build
 
 WORKDIR = "/testbed"
-SCRIPTS_A_POD = 6   # scripts that may take their full time before the cluster ends a pod
+SCRIPTS_A_POD = 6   # a pod's time limit, in multiples of a script's time limit
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,11 @@ class KeptImage:
 
     name: str = ""
     image_id: str = ""
-    trouble: str = ""          # why there is none
+    trouble: str = ""          # why there is no image
 
 
 class SandboxFactory:
-    """Open sandboxes, and remove the images made for an item. `stop` is set when waiting has to
-    end."""
+    """Open sandboxes, and remove the images made for an item. The event `stop` ends all waiting."""
 
     def __init__(self, settings: Settings, stop: threading.Event, keep_images: bool = False):
         self._settings = settings.sandbox
@@ -50,17 +49,17 @@ class SandboxFactory:
         self._keep_images = keep_images
         self.name = self._settings.sandbox
         self.base_image = self._settings.base_image
-        self.run_timeout_s = self._settings.run_timeout   # of one install or test script
+        self.run_timeout_s = self._settings.run_timeout   # for one install or test script
         self.builds_images = self.name == "docker"   # from containers and from Dockerfiles
-        # why no image can be made, or ""
+        # reason why no image can be made, or ""
         self.no_images = "" if self.builds_images else f"--sandbox {self.name} makes none"
         has_policy = self.name == "kubernetes" and self._settings.network_policy
         self.can_cut_off = self.builds_images or has_policy
 
     def reap(self, all_roots: bool = False, only_list: bool = False) -> tuple[list[str], list[str]]:
-        """Remove what killed runs of this root have left; with `all_roots`, runs of all roots of
-        this user on this host. Return (the names of what was removed, a line for each thing that
-        cannot be)."""
+        """Remove the leftovers of killed runs of this root; with `all_roots`, of all roots of this
+        user on this host. Return (names of removed things, a line for each that cannot be removed).
+        """
         names, left = local.reap(only_list)   # temporary folders exist with every kind of sandbox
         if self.name == "kubernetes":
             from codedata.sandbox.kubernetes import reap  # its client may not be installed
@@ -71,33 +70,32 @@ class SandboxFactory:
         return names, left
 
     def engine_id(self) -> str:
-        """Return what identifies the engine that has this machine's images; "" if no engine makes
-        images. It is more than the engine's own id, which cloned machines share."""
+        """Return an id of the engine that has this machine's images; "" if no engine makes images.
+        It is more than the engine's own id, which cloned machines share."""
         if self.name != "docker":
             return ""
         info = engine.connect().info()
         return " ".join(info[key] for key in ("ID", "Name", "DockerRootDir"))
 
     def reap_first(self) -> None:
-        """Remove what killed runs of this root have left, and print it."""
+        """Remove the leftovers of killed runs of this root, and print their names."""
         say_removed(*self.reap())
 
     def workdir_of(self, image: str) -> str:
-        """Return the path of the image's own source: its working directory if it names one, else
-        /testbed."""
+        """Return the path of an image's source: its working directory, or else /testbed."""
         workdir = engine.workdir_of(image) if self.name == "docker" else ""
         return workdir or WORKDIR
 
     def open(self, image: str, label: str, workdir: str = WORKDIR,
              is_stateful: bool = False, default_rights: bool = False, user: str = "",
              mounts: Mapping[str, str] | None = None) -> Sandbox:
-        """Return a fresh sandbox of an image, once there is room for it. Raise Interrupted if the
-        run stops before that, or while a command runs.
+        """Return a fresh sandbox from an image, after waiting for disk space. Raise Interrupted if
+        the run stops before that, or while a command runs.
 
-        With `is_stateful`, for agents, a command starts in the directory and environment that the
-        last one left. With `default_rights` a container has Docker's default capabilities, as when
-        Harbor runs a task. Commands run as `user` in docker, else as root. Raise Trouble for
-        `mounts` (see SandboxDocker) elsewhere than in docker.
+        With `is_stateful`, for agents, a command keeps directory and environment of the previous
+        one. With `default_rights` a container has Docker's default capabilities, as when Harbor
+        runs a task. Commands run as `user` in docker, else as root. Raise Trouble for `mounts` (see
+        SandboxDocker) unless in docker.
         """
         settings = self._settings
         if mounts and not self.builds_images:
@@ -126,28 +124,28 @@ class SandboxFactory:
         return engine.files_of(image, self._stop)
 
     def temporary_name(self, prefix: str) -> str:
-        """Return a new name for an image that forget() removes."""
+        """Return a new name for a temporary image, which forget() removes."""
         return f"{prefix}{secrets.token_hex(6)}"
 
     def build(self, dockerfile: str, context: Path, tag: str, label: str,
               timeout_s: float) -> Build:
-        """Build an image from a Dockerfile's text, with the network on, and return the result.
-        forget() removes the image, or reap() after a crash."""
+        """Build an image from a Dockerfile's text, with the network on; return the result. forget()
+        removes the image; after a crash, reap() does."""
         from codedata.sandbox.images.build import BuildLimits, build  # the engine's client
         limits = BuildLimits(**vars(self._settings), timeout_s=timeout_s)
         return build(context, dockerfile, tag, limits, run_label=label, stop=self._stop)
 
     def has_image(self, image: str, image_id: str = "") -> bool:
-        """Return whether sandboxes can be opened from an image: the engine has it, or its name has
-        a registry to pull it from. With `image_id`, it must have this id."""
+        """Return whether sandboxes can be opened from an image: whether the engine has it, or its
+        name includes a registry to pull it from. With `image_id`, it must have this id."""
         if self.builds_images:
             return bool(image) and registry.is_here(image, image_id)
         return self.name == "kubernetes" and registry.has_registry(image)
 
     def find_lost(self, prefix: str) -> Callable[[str], str]:
         """Return a function that returns a message if an item's image, <prefix><item>, is gone,
-        else "". The engine is asked once, at the first call. Without an engine, or with a registry
-        in [sandbox], images may be elsewhere: none counts as gone."""
+        else "". It asks the engine once, at the first call. Without an engine, or with a registry
+        in [sandbox], images may be elsewhere, so none counts as gone."""
         is_asked = self.builds_images and not self._settings.registry
         found = cache(lambda: engine.image_names(f"{prefix}*") if is_asked else None)
 
@@ -158,10 +156,10 @@ class SandboxFactory:
         return why_lost
 
     def keep(self, image_id: str, image_name: str) -> KeptImage:
-        """Keep an image under this name, and push it if [sandbox] names a registry, with which the
-        name then begins. Raise ItemFailed, and keep nothing, if it cannot be pushed.
+        """Keep an image under this name. If [sandbox] names a registry, prefix the name with it and
+        push the image. If it cannot be pushed, raise ItemFailed and keep nothing.
 
-        forget(), or reap() after a crash, removes images that are not kept.
+        Images that are not kept are removed by forget() or, after a crash, by reap().
         """
         host = self._settings.registry.rstrip("/")
         name = f"{host}/{image_name}" if host else image_name
@@ -175,6 +173,6 @@ class SandboxFactory:
         return KeptImage(name, kept_id)
 
     def forget(self, label: str) -> None:
-        """Remove the images that were made under a label and not kept."""
+        """Remove the images with a label that were not kept."""
         if self.builds_images and not self._keep_images:
             engine.remove_images(label)

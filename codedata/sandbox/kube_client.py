@@ -2,8 +2,8 @@
 commands in them.
 
 REST calls are repeated after a lost connection, 429 or 5xx, which is safe since we choose the
-names. Opening an exec is tried several times; a command is never repeated, since it is sent only to
-an exec that is open.
+names. Opening an exec is tried several times; a command is never repeated, since it is sent only
+after the exec is open.
 """
 from __future__ import annotations
 
@@ -43,27 +43,27 @@ TIMEOUT_S = (10, 60)         # seconds for a REST call to connect, and to be ans
 OPEN_S = 30.0                # seconds for an exec to open
 OPEN_WAITS_S = (0.2, 0.5, 1.0, 2.0, 4.0)   # seconds between the attempts to open an exec
 PING_S = 20.0                # seconds of silence before a ping, since proxies cut idle connections
-END_S = 15.0                 # seconds for an exec to end after its command has ended or was killed
+END_S = 15.0                 # seconds for an exec to end after its command
 LAST_S = 2.0                 # seconds for output after the status, and for the connection to end
 SEND_S = 120.0               # seconds for a piece on stdin to be read
 PIECE = 1 << 20              # bytes of such a piece
-STDIN = 0                    # the channels of an exec: the first byte of its messages
+STDIN = 0                    # channels of an exec: the first byte of its messages
 STDOUT = 1
 STDERR = 2
 STATUS = 3
 MESSAGES = (ABNF.OPCODE_BINARY, ABNF.OPCODE_TEXT)
-WHOLE = "# whole"            # marks the end of an exec's text, so that a cut text is not run
-# This starts no further process.
+WHOLE = "# whole"            # marks the end of an exec's text, so that no cut text is run
+# uses only builtins, so it starts no process
 RECEIVE = 'LC_ALL=C read -r -N "$1" text; [[ $text == *"$2" ]] && eval "$text"'
 
 
 class Cut(Exception):
-    """Report an exec that did not end normally: the connection was lost, or the pod with it."""
+    """Report an exec that did not end normally: the connection or the pod was lost."""
 
 
 class Cluster:
-    """Manage the pods of a namespace. `kubeconfig` works as in kubectl; without it, a pod of the
-    cluster uses its own account."""
+    """Manage the pods of a namespace. `kubeconfig` works as in kubectl; without it, a process in a
+    pod of the cluster uses the pod's account."""
 
     def __init__(self, namespace: str, kubeconfig: str = ""):
         self.namespace = namespace
@@ -87,25 +87,25 @@ class Cluster:
         name = body["metadata"]["name"]
         made = self._request(f"create the pod {name}", self._pods.create_namespaced_pod, 409,
                              body=body, field_validation="Strict")
-        made = made or self.read_pod(name)   # it is ours: the answer to the first attempt was lost
+        made = made or self.read_pod(name)   # 409: ours, the first attempt's answer was lost
         return made["metadata"]["uid"]
 
     def read_pod(self, name: str) -> dict | None:
-        """Return a pod as the API gives it; None if there is none."""
+        """Return a pod in the API's form; None if it does not exist."""
         return self._request(f"read the pod {name}", self._pods.read_namespaced_pod, 404, name=name)
 
     def list_pods(self, selector: str) -> list[dict]:
-        """Return the pods that match a label selector, as the API gives them."""
+        """Return the pods that match a label selector, in the API's form."""
         return self._request("list pods", self._pods.list_namespaced_pod,
                              label_selector=selector)["items"]
 
     def delete_pod(self, name: str) -> None:
-        """Delete a pod at once. A missing pod is not an error."""
+        """Delete a pod immediately. A missing pod is not an error."""
         self._request(f"delete the pod {name}", self._pods.delete_namespaced_pod, 404, name=name,
                       grace_period_seconds=0)
 
     def create_policy(self, body: dict) -> None:
-        """Create a network policy. An existing one is left as it is."""
+        """Create a network policy, unless it exists."""
         self._request("create a network policy", self._policies.create_namespaced_network_policy,
                       409, body=body, field_validation="Strict")
 
@@ -115,7 +115,7 @@ class Cluster:
                       404, name=name)
 
     def _request(self, what: str, call: Callable, accepts: int = 0, **options):
-        """Return the API's answer, None for the HTTP status `accepts`. Raise Trouble if the API
+        """Return the API's answer; None for the HTTP status `accepts`. Raise Trouble if the API
         refuses the request or does not answer."""
         try:
             answer = call(namespace=self.namespace, _request_timeout=TIMEOUT_S, **options)
@@ -148,9 +148,8 @@ class Cluster:
 
     @contextmanager
     def exec(self, pod: str, text: str, still_there: Callable[[], object]) -> Iterator[Exec]:
-        """Yield an open exec: a bash in the pod that runs `text` and reads what is sent to it.
-        still_there() raises if another attempt to open it is useless. Raise Cut if it cannot be
-        opened."""
+        """Yield an open exec: a bash in the pod that runs `text`, with stdin. Before another
+        attempt to open it, still_there() is called, which may raise. Raise Cut if all fail."""
         data = f"{text}\n{WHOLE}".encode(errors="replace")
         command = ["bash", "-c", RECEIVE, "bash", str(len(data)), WHOLE]
         for wait_s in (*OPEN_WAITS_S, None):
@@ -197,10 +196,10 @@ class Exec:
 
     def __init__(self, socket: WebSocket):
         self._socket = socket
-        self._status = None   # the exec's end, as the API states it
+        self._status = None   # the API's Status object at the exec's end
 
     def send(self, data: bytes) -> None:
-        """Send data to stdin. Raise Cut if nobody reads it or the connection is lost."""
+        """Send data to stdin. Raise Cut if it is not read or the connection is lost."""
         for i in range(0, len(data), PIECE):
             self._send(bytes([STDIN]) + data[i:i + PIECE], ABNF.OPCODE_BINARY)
 
@@ -219,7 +218,7 @@ class Exec:
             except (WebSocketException, OSError) as e:
                 lost = f"lost its connection: {e}"
                 continue
-            is_message = code in MESSAGES and len(frame.data) > 1   # the first one is empty
+            is_message = code in MESSAGES and len(frame.data) > 1   # the first message is empty
             channel = frame.data[0] if is_message else None
             if channel == STATUS:
                 self._status = json.loads(frame.data[1:])
@@ -232,7 +231,7 @@ class Exec:
             raise Cut(lost) if lost else TimeoutError
 
     def exit_code(self) -> int:
-        """Return the exit code once the exec has ended, dropping its remaining output. Raise
+        """Wait for the end of the exec, drop its remaining output, and return the exit code. Raise
         TimeoutError or Cut if it does not end normally."""
         if self._status is None:
             for _ in self.frames(END_S):
@@ -253,7 +252,7 @@ class Exec:
 
 
 def _refused(e: client.ApiException | TooSlow) -> client.ApiException:
-    """Return why an exec could not be opened, read from stream()'s error text."""
+    """Return the refusal to open an exec, parsed from stream()'s error text."""
     text = getattr(e, "reason", None) or "no answer"
     match = HANDSHAKE.match(text)
     if not match:

@@ -6,11 +6,10 @@ kills after a time-out go through exec. The user needs these rights in the names
 list and delete on pods, get and create on pods/exec; with `network_policy` also create and delete
 on networkpolicies. The pod holds no token of the cluster.
 
-Not promised: that processes are limited (the node's own limit holds), that the cluster's network
-enforces a NetworkPolicy, or that a process killed for its memory can be told from one killed
-otherwise (both have exit code 137; if the whole pod was killed, SandboxDied is raised). If the
-connection is lost, it is unknown whether the command ran: its pod is deleted, and the command is
-not run again.
+Not promised: a limit of processes (only the node's own applies), a cluster network that enforces
+NetworkPolicies, or a distinction of processes killed for their memory from others killed (both have
+exit code 137; if the whole pod was killed, SandboxDied is raised). If the connection is lost, it is
+unknown whether the command ran: its pod is deleted, and the command is not run again.
 """
 from __future__ import annotations
 
@@ -45,7 +44,7 @@ from codedata.texts import text_of
 
 FOLDER = "/run/codedata"     # in the pod: scripts, state and CA bundle
 CA_FILE = f"{FOLDER}/ca.pem"
-POD = "codedata.pod"         # the label by which a policy finds its pod
+POD = "codedata.pod"         # label that a policy selects its pod by
 COPY_S = 900.0               # seconds for a copy in or out
 STATUS_S = 5.0               # seconds that a pod's status may lag behind its end
 MAX_DISK_REQUEST = 1 << 30   # bytes
@@ -61,10 +60,10 @@ else tar -C "$(dirname "$place")" -cf - "$(basename "$place")"; fi"""
 
 
 class SandboxK8s(ClosesAtExit):
-    """Run commands in a pod, one at a time. The cluster ends the pod after `run_timeout` seconds in
-    any case.
+    """Run commands in a pod, one at a time. The cluster always ends the pod after `run_timeout`
+    seconds.
 
-    A process that a command leaves running goes on, its output unread, until close(), or until a
+    A process that a command leaves running continues, its output unread, until close(), or until a
     command runs out of time, which ends everything in the pod. Limits equal the requests. With
     `network_policy` the pod starts without network; else it has the cluster's, and network(False)
     cannot switch it off. Proxy and CA bundle are passed to each command, not stored in objects of
@@ -130,11 +129,11 @@ class SandboxK8s(ClosesAtExit):
             except TimeoutError:
                 self._end_all()
                 with suppress(Cut):
-                    _read(exec_, output, END_S)     # output that was on its way
+                    _read(exec_, output, END_S)     # the remaining output
                 return output.result(None)
             if has_ended:
                 exec_.send(b"\n")
-            else:            # its shell was killed: by the command, or because the pod is ending
+            else:            # the command, or the end of the pod, has killed the shell
                 self._stay_alive(STATUS_S)
                 self._end_all()
             return output.result(exec_.exit_code())
@@ -147,7 +146,7 @@ class SandboxK8s(ClosesAtExit):
             archive.seek(0)
             script = f"mkdir -p {place} && head -c {size} | tar -C {place} -xof -"
             with self._exec(script) as exec_:
-                with suppress(Cut):             # tar may have ended already; its errors say why
+                with suppress(Cut):             # tar may have ended; its errors give the reason
                     while piece := archive.read(PIECE):
                         exec_.send(piece)
                 _read(exec_, errors, COPY_S)
@@ -156,8 +155,8 @@ class SandboxK8s(ClosesAtExit):
             raise ItemFailed(f"cannot be written in the pod: {errors.text().strip()}", to)
 
     def get(self, path: str, to: Path, bounds: Bounds = BOUNDS) -> None:
-        """Copy files of the pod to the host; see Sandbox.get. The disk limit bounds their size,
-        too."""
+        """Copy files of the pod to the host; see Sandbox.get. The disk limit also bounds their
+        size."""
         bounds = replace(bounds, max_bytes=min(bounds.max_bytes, self._disk_bytes))
         errors = Output()
         with self._exec(GET.format(place=self._place(path))) as exec_:
@@ -166,12 +165,12 @@ class SandboxK8s(ClosesAtExit):
             if first is not None:
                 unpack(Stream(chain([first], pieces)), to, bounds)
             code = exec_.exit_code()
-        if code > 1:                                # 1: a file was written to while it was read
+        if code > 1:                                # 1: a file changed while it was read
             raise ItemFailed(f"cannot be read in the pod: {errors.text().strip()}", path)
 
     def network(self, is_on: bool) -> None:
-        """Switch the network on or off by a policy that blocks all of the pod's traffic. Without
-        `network_policy` it stays on, and a line says so."""
+        """Switch the network on or off by a policy that blocks all traffic of the pod. Without
+        `network_policy` it stays on, and a line about that is printed."""
         if self._has_policy and is_on:
             self._cluster.delete_policy(self.pod)
         elif self._has_policy:
@@ -184,14 +183,14 @@ class SandboxK8s(ClosesAtExit):
             say(f"the pod {self.pod} keeps the cluster's network: no network policy was asked for")
 
     def close(self) -> None:
-        """Delete the pod at once."""
+        """Delete the pod immediately."""
         self._end = self._end or "was closed"
         self._cluster.delete_pod(self.pod)
 
     # the pod's life
 
     def _wait_for_start(self, timeout_s: float) -> None:
-        """Return when the pod runs. Raise ItemFailed or SandboxDied if it does not start."""
+        """Wait until the pod runs. Raise ItemFailed or SandboxDied if it does not start."""
         end = time.monotonic() + timeout_s
         wait_s = 0.05
         while (pod := self._stay_alive())["status"].get("phase") != "Running":
@@ -216,14 +215,15 @@ class SandboxK8s(ClosesAtExit):
             time.sleep(0.25)
 
     def _died(self, what: str) -> SandboxDied:
-        """Return the exception for a pod that has ended, and remember its reason."""
+        """Store the reason for the pod's end; return the exception with it."""
         self._end = what
         return SandboxDied(what, f"the pod {self.pod}")
 
     @contextmanager
     def _exec(self, text: str) -> Iterator[Exec]:
         """Yield an exec that runs `text`, one at a time. If it does not end normally, raise
-        SandboxDied: with the reason for the pod's end, or after deleting the pod."""
+        SandboxDied: with the reason for the pod's end or, if it has not ended, after deleting it.
+        """
         with self._one_at_a_time:
             if self._end:
                 raise self._died(self._end)
@@ -238,25 +238,25 @@ class SandboxK8s(ClosesAtExit):
                 raise self._died(self._end) from e
 
     def _end_all(self) -> None:
-        """End everything in the pod except its first process, which cannot be killed from inside,
-        and the shell that does this."""
+        """End all processes in the pod except the first one, which cannot be killed from inside,
+        and this shell."""
         with self._exec("kill -KILL -1") as exec_:
             exec_.exit_code()
 
     def _place(self, path: str) -> str:
-        """Return a path of the pod, quoted for the shell; a relative one starts at the working
-        directory."""
+        """Return a path of the pod, quoted for the shell; a relative one is resolved from the
+        working directory."""
         return shlex.quote(posixpath.join(self.workdir, path))
 
 
 def reap(namespace: str = "data-synthesis", kubeconfig: str = "", *,
          all_roots: bool = False, only_list: bool = False) -> list[str]:
-    """Delete the pods that killed processes of this root have left; with `all_roots`, processes of
-    any root. Return their names."""
+    """Delete the leftover pods of killed processes of this root, or with `all_roots` of any root.
+    Return their names."""
     cluster = Cluster(namespace, kubeconfig)
     names = []
     for about in (pod["metadata"] for pod in cluster.list_pods(POD)):
-        is_ours = about["labels"][POD] == about["name"]   # a copy made by hand may have the labels
+        is_ours = about["labels"][POD] == about["name"]   # False for a manual copy with our labels
         if is_ours and process_labels.is_left(about.get("annotations", {}), all_roots):
             if not only_list:
                 cluster.delete_pod(about["name"])
@@ -267,8 +267,8 @@ def reap(namespace: str = "data-synthesis", kubeconfig: str = "", *,
 # output of an exec
 
 def _read(exec_: Exec, output: Output, timeout_s: float, token: bytes = b"") -> bool:
-    """Read until the token and return True, or until the end and return False. Raise TimeoutError.
-    What came before is added to `output` in any case."""
+    """Read until the token and return True, or until the end and return False; add everything
+    before that to `output`. Raise TimeoutError after `timeout_s` seconds."""
     held = b""
     try:
         for channel, data in exec_.frames(timeout_s):
@@ -280,7 +280,7 @@ def _read(exec_: Exec, output: Output, timeout_s: float, token: bytes = b"") -> 
             if found:
                 held = before
                 return True
-            n_sure = max(0, len(held) - len(token) + 1)   # the rest may be the token's beginning
+            n_sure = max(0, len(held) - len(token) + 1)   # the rest may begin the token
             output.add(held[:n_sure])
             held = held[n_sure:]
         return False
@@ -300,7 +300,7 @@ def _stdout(exec_: Exec, errors: Output) -> Iterator[bytes]:
 # status of a pod
 
 def _end_of(pod: dict | None) -> str:
-    """Return why a pod has ended; an empty string while it runs, or may still start."""
+    """Return why a pod has ended; "" if it runs or may still start."""
     if pod is None:
         return "was deleted by somebody else"
     status = pod["status"]
@@ -320,7 +320,7 @@ def _end_of(pod: dict | None) -> str:
 
 
 def _waiting_for(pod: dict) -> tuple[str, str]:
-    """Return (reason, message): why a pod does not run yet."""
+    """Return (reason, message) of a pod that does not run yet."""
     cause = _container_state(pod).get("waiting") or _condition(pod, "PodScheduled", "False")
     cause = cause or {"reason": pod["status"].get("phase", "")}
     return cause.get("reason", ""), cause.get("message", "the cluster gives no reason")

@@ -1,10 +1,10 @@
-"""Run commands on this machine, in a temporary folder. It isolates nothing: for code that nobody
-has reviewed, use docker.
+"""Run commands on this machine, in a temporary folder. It isolates nothing: for unreviewed code,
+use docker.
 
 A command that runs out of time is ended with its process group, and with all processes that have
-the sandbox's mark in their environment, such as a daemon in its own session. Not promised: that a
-process ends which has left the group and cleared its environment; without /proc, leaving the group
-is enough.
+the sandbox's mark in their environment, such as a daemon in its own session. Not promised: to end a
+process that has left the group and cleared its environment (without /proc, leaving the group is
+enough).
 """
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ from codedata.sandbox.shell import Shell
 from codedata.terminal import say
 from codedata.texts import printable
 
-MARK = "CODEDATA_SANDBOX"       # the variable that marks processes of a sandbox
+MARK = "CODEDATA_SANDBOX"       # variable that marks processes of a sandbox
 PIPE_BYTES = 65536              # capacity of a pipe
 POLL_S = 0.05
-MAX_ROUNDS = 50                 # of looking for processes that started while others were ended
+MAX_ROUNDS = 50                 # searches for processes that started while others were killed
 
 
 class SandboxLocal(ClosesAtExit):
     """Run commands in a temporary folder that starts as a copy of `source`. It isolates nothing.
 
-    `python3` and `python` run `python_bin` in it. Only PATH is taken from the environment, and HOME
-    is a new folder. A process that a command leaves running goes on until close(), or until a
+    `python3` and `python` run `python_bin` in it. Only PATH is taken from the environment; HOME is
+    a new folder. A process that a command leaves running continues until close(), or until a
     command runs out of time. Once `stop` is set, commands end, and Interrupted is raised.
     """
 
@@ -59,10 +59,10 @@ class SandboxLocal(ClosesAtExit):
         root, self._lock = locked_folder()
         self._root = root
         self.workdir = f"{root}/work"
-        self._remove = weakref.finalize(self, _close, root)   # also when the interpreter ends
+        self._remove = weakref.finalize(self, _close, root)   # also at interpreter exit
         for name in ("bin", "home", "run", "work"):
             (root / name).mkdir()
-        for name in ("python", "python3"):   # a link would hide a virtual environment from Python
+        for name in ("python", "python3"):   # scripts: a link would hide a virtual environment
             program = root / "bin" / name
             program.write_text(f'#!/bin/sh\nexec {shlex.quote(shutil.which(python_bin))} "$@"\n')
             program.chmod(0o755)
@@ -84,7 +84,7 @@ class SandboxLocal(ClosesAtExit):
             self._shell.argv(command), env=self._env | self._shell.env(env), cwd=self._root,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             start_new_session=True)
-        code = None   # also if we are interrupted
+        code = None   # stays None if we are interrupted
         with process.stdout:
             try:
                 code = _read(process, output, end, self._stop)
@@ -121,17 +121,17 @@ class SandboxLocal(ClosesAtExit):
             say("sandbox local: commands keep the network, this sandbox cannot take it from them")
 
     def close(self) -> None:
-        """End what runs in the sandbox and remove its folder."""
+        """End the sandbox's processes and remove its folder."""
         self._remove()
 
 
 def reap(only_list: bool = False) -> tuple[list[str], list[str]]:
-    """Remove the temporary folders of killed processes, sandboxes and others, and end processes
-    that still run in them. Return (their names, a line for each that cannot be removed)."""
+    """Remove the temporary folders of killed processes, including sandboxes, whose processes are
+    ended. Return (their names, a line for each that cannot be removed)."""
     removed = []
     left = []
     for lock in Path(tempfile.gettempdir()).resolve().glob(f"{FOLDERS}*/{FILE}"):
-        with suppress(OSError):   # its process is alive
+        with suppress(OSError):   # the lock is held by a living process
             if lock.parent.lstat().st_uid == os.getuid():   # do not open another user's files
                 with locked(lock):
                     line = "" if only_list else _remove(lock.parent)
@@ -141,11 +141,11 @@ def reap(only_list: bool = False) -> tuple[list[str], list[str]]:
 
 def _read(process: subprocess.Popen, output: Output, end: float,
           stop: threading.Event) -> int | None:
-    """Read what a command prints until it has ended, and return its exit code; None if it had not
-    ended when its time was over or `stop` was set.
+    """Read a command's output until it ends; return its exit code, or None if its time was over or
+    `stop` was set before that.
 
-    A process left in the background may keep the pipe open, or fill it for ever, so reading stops
-    at the end of the command.
+    Reading stops at the end of the command, since a background process may keep the pipe open, or
+    fill it for ever.
     """
     pipe = process.stdout.fileno()
     with selectors.DefaultSelector() as selector:
@@ -153,9 +153,9 @@ def _read(process: subprocess.Popen, output: Output, end: float,
         while (left := end - time.monotonic()) > 0 and not stop.is_set():
             code = process.poll()
             is_ready = selector.select(min(left, POLL_S) if code is None else 0)
-            data = os.read(pipe, PIPE_BYTES) if is_ready else b""   # all the rest if it has ended
+            data = os.read(pipe, PIPE_BYTES) if is_ready else b""   # the whole rest, after its end
             output.add(data)
-            if is_ready and not data:   # the command has closed its output, and may go on
+            if is_ready and not data:   # the command has closed its output, and may continue
                 selector.unregister(pipe)
             if code is not None:
                 return code
@@ -168,7 +168,7 @@ def _kill_marked(root: Path) -> None:
     for _ in range(MAX_ROUNDS):
         n_killed = 0
         for pid in filter(str.isdecimal, os.listdir("/proc") if os.path.isdir("/proc") else ()):
-            with suppress(OSError):   # it has ended, or is another user's
+            with suppress(OSError):   # the process has ended, or is another user's
                 if mark in Path("/proc", pid, "environ").read_bytes() + b"\0":
                     os.kill(int(pid), signal.SIGKILL)
                     n_killed += 1
@@ -177,14 +177,14 @@ def _kill_marked(root: Path) -> None:
 
 
 def _remove(root: Path) -> str:
-    """End what runs in a sandbox's folder and remove it. Return a line if it cannot be removed,
-    else an empty string."""
+    """End a sandbox's processes and remove its folder. Return a line if it cannot be removed, else
+    ""."""
     _kill_marked(root)
     try:
         remove_tree(root)
     except OSError as e:
         with suppress(OSError):
-            (root / FILE).touch()   # the next start finds the folder by it
+            (root / FILE).touch()   # by this file, the next start finds the folder
         done = subprocess.run(["du", "-sk", root], capture_output=True, text=True,
                               start_new_session=True)
         kb = done.stdout.partition("\t")[0] or "?"

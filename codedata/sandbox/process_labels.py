@@ -1,10 +1,10 @@
-"""Record which process of which root a sandbox or a temporary folder belongs to, so that the next
-start in that root can remove what a killed process left.
+"""Label sandboxes and temporary folders with their process and root, so that the next start in that
+root can remove the leftovers of a killed process.
 
-A process holds the lock of a file for as long as it lives, however it ends. Whatever is labelled
-with a lock that is free, or gone, or this process's own, is left over. `docker commit`, `docker
-run` and FROM copy labels, so things made by hand from something left over are removed with it;
-things made from a kept image stay.
+A process holds the lock of a file for as long as it lives, however it ends. A thing is a leftover
+if the lock in its labels is free, gone, or this process's own. `docker commit`, `docker run` and
+FROM copy labels, so things that a user made from a leftover are removed, too; things made from a
+kept image stay.
 """
 from __future__ import annotations
 
@@ -28,53 +28,53 @@ RUN = "codedata.run"
 HOST = "codedata.host"
 USER = "codedata.user"
 ROOT = "codedata.root"
-LOCK = "codedata.lock"     # the file that its process has locked
+LOCK = "codedata.lock"     # path of the file locked by the process
 PROCESS = "codedata.process"   # distinguishes processes that had the same lock in turn
-PID = "codedata.pid"       # for people to read
+PID = "codedata.pid"       # only for users to read
 
-_root: list[Path] = []     # the root in which this process works; only scripts have one
-_held: dict[Path, TextIO] = {}   # the locks of this process, by the folders that contain them
+_root: list[Path] = []     # this process's root; only scripts have one
+_held: dict[Path, TextIO] = {}   # {folder: this process's lock file in it}
 _process = secrets.token_hex(8)
 
 
 def work_in(root: Path) -> None:
-    """Label everything that this process makes from now on with this root."""
+    """Set the root for the labels of everything that this process creates from now on."""
     _root[:] = [root.resolve()]
 
 
 def labels(run: str) -> dict[str, str]:
-    """Return the labels for everything that this process makes in a run."""
+    """Return the labels for everything that this process creates in a run."""
     return {RUN: run or f"pid-{os.getpid()}", HOST: platform.node(), USER: str(os.getuid()),
             ROOT: _root_digest(), LOCK: _process_lock(), PROCESS: _process, PID: str(os.getpid())}
 
 
 def of_root() -> str:
-    """Return the label, with its value, of everything that is made in this process's root."""
+    """Return "label=value" for everything created in this process's root."""
     return f"{ROOT}={_root_digest()}"
 
 
 def _root_digest() -> str:
-    """Return the digest of the root's real path; an empty string without a root. A folder that was
-    deleted and made again is the same root; host and user have their own labels."""
+    """Return the digest of the root's real path, or "" without a root. A folder that was deleted
+    and created again is the same root; host and user have their own labels."""
     return digest(str(_root[0])) if _root else ""
 
 
 def _process_lock() -> str:
-    """Return the path of the file that this process has locked: in the root, where all its
-    processes see it, or, in a worker, which may not see the root, among the temporary folders."""
+    """Return the path of the file that this process has locked. It is in the root, visible to all
+    its processes, or in a worker, which may not see the root, in the temporary folder."""
     is_rooted = _root and _root[0].is_dir() and not is_worker()
     folder = _root[0] if is_rooted else Path(tempfile.gettempdir())
     numbers = count()
     while folder not in _held:
-        with suppress(BlockingIOError):   # another process has it
-            # another user's file in /tmp cannot be opened
+        with suppress(BlockingIOError):   # another process holds it
+            # the name has the user's id, as another user's file in /tmp cannot be opened
             _held[folder] = locked(folder / f"{FILE}.{os.getuid()}.{next(numbers)}")
     return _held[folder].name
 
 
 def is_left(labels: Mapping[str, str], all_roots: bool) -> bool:
-    """Return whether labels() were written by a process of this user and host that is gone, in this
-    process's root; with `all_roots`, anywhere."""
+    """Return whether labels() come from a process of this user and host that is gone, in this
+    process's root or, with `all_roots`, in any."""
     is_near = all_roots or "" != labels.get(ROOT) == _root_digest()
     is_ours = (labels.get(HOST), labels.get(USER)) == (platform.node(), str(os.getuid()))
     if not (is_near and is_ours and labels.get(LOCK)) or labels.get(PROCESS) == _process:
@@ -84,7 +84,7 @@ def is_left(labels: Mapping[str, str], all_roots: bool) -> bool:
 
 
 def _is_free(path: Path) -> bool:
-    """Return whether a file is not locked by any process."""
+    """Return whether no process has locked a file."""
     try:
         with open_regular(path) as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Build the argument list of a sandbox's bash command, and the variables of its environment."""
+"""Build the argument list and the environment of a sandbox's bash commands."""
 from __future__ import annotations
 
 import shlex
@@ -10,25 +10,25 @@ from codedata.sandbox import Script
 from codedata.sandbox.docker.output import Output
 
 PART = 30_000            # characters of a command in one argument: Linux allows 128 KiB
-COMMAND_BYTES = 1 << 20  # limit of a command: Linux allows 2 MiB, environment included
+COMMAND_BYTES = 1 << 20  # limit for a command: Linux allows 2 MiB, environment included
 PROXY_NAMES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
 NO_PROXY_NAMES = ("no_proxy", "NO_PROXY")
-NO_PROXY = "localhost,127.0.0.1,::1"   # no proxy for servers that tests start
+NO_PROXY = "localhost,127.0.0.1,::1"   # servers started by tests need no proxy
 CA_NAMES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO",
             "NODE_EXTRA_CA_CERTS", "CARGO_HTTP_CAINFO")
 
 
 class Shell:
-    """Build the bash commands of a sandbox, with the variables of their environment.
+    """Build the bash commands of a sandbox, and their environments.
 
-    A command runs in `workdir` after the scripts in `folder` were sourced. `ca_path` is the path of
-    the CA bundle for the commands, empty without one.
+    A command runs in `workdir`, after sourcing the scripts in `folder`. `ca_path` is the path of
+    the CA bundle for the commands, or "".
     """
 
     def __init__(self, workdir: str, folder: str, scripts: Iterable[Script], proxy: str,
                  ca_path: str):
         sources = "".join(f". {shlex.quote(f'{folder}/{script.name}')}; " for script in scripts)
-        # one stream: Docker carries two, without their order
+        # merge both streams into one, since Docker does not keep the order between two
         self._start = (f'exec 2>&1; cd {shlex.quote(workdir)} 2>/dev/null; {sources}'
                        'printf -v __command %s "$@"; set --; eval "$__command"')
         self._env = {}
@@ -37,15 +37,14 @@ class Shell:
             self._env |= dict.fromkeys(NO_PROXY_NAMES, NO_PROXY)
         if ca_path:
             self._env |= dict.fromkeys(CA_NAMES, ca_path)
-        # these must not be printed: the proxy's address, its host, its password
+        # secrets, never printed: the proxy's address, host and password
         parts = urlsplit(proxy)
         self._secrets = {proxy, parts.netloc, parts.netloc.rpartition("@")[2], parts.password}
-        if "." in (parts.hostname or ""):   # a plain word may occur for other reasons
+        if "." in (parts.hostname or ""):   # a host that is a plain word may occur in any text
             self._secrets.add(parts.hostname)
 
     def argv(self, command: str) -> list[str]:
-        """Return the arguments that run a command. Raise ItemFailed for one of more than
-        COMMAND_BYTES."""
+        """Return the arguments to run a command. Raise ItemFailed for more than COMMAND_BYTES."""
         data = command.replace("\0", "").encode(errors="replace")   # bash also drops a NUL
         if len(data) > COMMAND_BYTES:
             raise ItemFailed(f"a command of {len(command):,} characters is too long.",
@@ -59,10 +58,10 @@ class Shell:
         return {**env, "CODEDATA_ENV": " ".join(env)}
 
     def output(self) -> Output:
-        """Return a collector for what a command prints, which hides the proxy."""
+        """Return a collector for a command's output; it hides the proxy."""
         return Output(filter(None, self._secrets))
 
 
 def in_parts(text: str) -> list[str]:
-    """Return a text in parts, each of which fits into an argument."""
+    """Return a text in parts that each fit into one argument."""
     return [text[i:i + PART] for i in range(0, len(text), PART)]

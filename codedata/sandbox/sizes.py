@@ -1,4 +1,4 @@
-"""Parse sizes as people write them: 10GB, 5Gi, 300 MB."""
+"""Parse sizes such as 10GB, 5Gi, 300 MB."""
 import re
 
 from codedata.errors import Trouble

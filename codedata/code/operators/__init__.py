@@ -1,4 +1,4 @@
-"""Make small changes to a source file that may be bugs, each in one place.
+"""Make small changes to a source file, each in one place, that may be bugs.
 
 An operator is a table of <language>.toml under the name of its family: a tree-sitter query and a
 replacement for its capture @site (from the first to the last, if it matches several times). The
@@ -6,18 +6,17 @@ replacement is one of
 
     replacement   a template, in which {name} is the text of a capture, {site} the replaced text,
                   {between} the text between two captures of @site; a list of templates; or a
-                  table that gives a template or a list for each text of @key (of @site where @key
-                  is missing)
-    groups        lists of words, each of which may replace any other of its list
-    function      the name of a function in functions.py, where neither of these is enough
+                  table with a template or a list for each text of @key (by default @site)
+    groups        lists of words that may replace each other
+    function      the name of a function in functions.py, for all other cases
 
-Without any of these the lines of @site are removed; in a block with no other statement the text in
-the field `empty` replaces them. The capture @ran marks the code that has to run for the change to
-be noticed, if this is not the enclosing statement. Where two operators make the same change, it
-counts for the first one.
+Without any of these, the lines of @site are removed; in a block with no other statement, the text
+in the field `empty` replaces them. The capture @ran marks the code that must run for the change to
+be noticed, if this is not the enclosing statement. If two operators make the same change, it counts
+for the first one.
 
-A file is parsed once. Each changed file can be parsed, and has another syntax tree than before.
-Only tests show whether a change is a bug. A change need not make sense.
+A file is parsed once. Each changed file parses, to another syntax tree than before. Only tests show
+whether a change is a bug. A change need not make sense.
 """
 from __future__ import annotations
 
@@ -40,12 +39,12 @@ if TYPE_CHECKING:
 # {language: the file with its operators}
 TABLES = {"python": "python.toml", "go": "go.toml", **dict.fromkeys(
     ("javascript", "typescript", "tsx"), "javascript.toml")}
-MAX_LINES = 25   # that an edit replaces or removes: about SWE-smith's longest kind of bugs
+MAX_LINES = 25   # lines that an edit replaces or removes: about SWE-smith's longest kind of bugs
 MAX_SITE = 4_000   # bytes that an edit replaces or removes
-MAX_DEPTH = 400    # of the tree: farther down a query takes quadratic time
-MAX_FILE_S = 20    # seconds of CPU time for a file: a hundred times what an ordinary one takes
-NEXT = re.compile(rb"(?:[ \t]*;[ \t]*(?=[^\s]))?")   # up to another statement of the line
-ITSELF = re.compile(rb"\s*([\w.]+) = \1;?\s*")   # x = x: nobody writes that
+MAX_DEPTH = 400    # levels of the tree to query: deeper, a query takes quadratic time
+MAX_FILE_S = 20    # seconds of CPU time for a file: a hundred times the usual
+NEXT = re.compile(rb"(?:[ \t]*;[ \t]*(?=[^\s]))?")   # up to another statement on the line
+ITSELF = re.compile(rb"\s*([\w.]+) = \1;?\s*")   # x = x, an implausible bug
 NAME = re.compile(rb"\{(\w+)\}")
 Captures = dict[str, list["Node"]]
 
@@ -63,8 +62,8 @@ class Operator:
     replacement: str | list[str] | dict[str, str | list[str]] | None = None
     groups: tuple[list[str], ...] = ()
     function: str = ""
-    counts: str = "line"       # what a test has to run: line | function
-    is_placed: bool = False    # valid only in some places: compile the enclosing function, too
+    counts: str = "line"       # the code that a test must run: line | function
+    is_placed: bool = False    # valid only in some places: also compile the enclosing function
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ class SpanEdit:
     start: int
     end: int
     new: bytes
-    statement: tuple[int, int]   # lines that have to run: of a statement, or of its head
+    statement: tuple[int, int]   # lines that must run: a statement, or its head
 
     @property
     def span(self) -> Span:
@@ -85,7 +84,7 @@ class SpanEdit:
 
 @lru_cache
 def operators(language: str) -> tuple[Operator, ...]:
-    """Return the operators of a language; none if it has no file."""
+    """Return the operators for a language; none if it has no file."""
     if language not in TABLES:
         return ()
     families = toml_of(__package__, TABLES[language])
@@ -95,9 +94,9 @@ def operators(language: str) -> tuple[Operator, ...]:
 
 
 def unique_edits(file: SourceFile) -> list[SpanEdit]:
-    """Return the edits of a file in the order of their places, all of them different. Each changes
-    the syntax tree and makes no syntax error. A file that is not UTF-8 has none, nor has one that
-    takes longer than MAX_FILE_S."""
+    """Return the distinct edits of a file, sorted by position. Each changes the syntax tree and
+    makes no syntax error. There are none if the file is not UTF-8 or takes longer than MAX_FILE_S.
+    """
     if not operators(file.language) or not is_text(file.text):
         return []
     text, tree = file.text, tree_of(file)
@@ -133,7 +132,7 @@ def trimmed(text: bytes, start: int, end: int, new: bytes) -> Span:
 
 
 def _line(text: bytes, span: Span) -> bytes:
-    """Return the line of an edit, as it reads after the edit."""
+    """Return an edit's line after the edit."""
     start, end, new = span
     stop = text.find(b"\n", end)
     return text[text.rfind(b"\n", 0, start) + 1:start] + new + text[end:stop if stop > 0 else None]
@@ -142,7 +141,7 @@ def _line(text: bytes, span: Span) -> bytes:
 # sites -------------------------------------------------------------------------------------------
 
 def _matches(language: str, root: Node) -> Iterator[tuple[Operator, Captures]]:
-    """Yield (operator, captures) for each match of a language's operators, ordered by operator."""
+    """Yield (operator, captures) for each match of a language's operators, sorted by operator."""
     from tree_sitter import QueryCursor
     query, by_pattern = _combined(language)
     cursor = QueryCursor(query)
@@ -153,7 +152,7 @@ def _matches(language: str, root: Node) -> Iterator[tuple[Operator, Captures]]:
 
 @lru_cache
 def _combined(language: str) -> tuple[Query, list[Operator]]:
-    """Return the query of all operators, and the operator of each of its patterns."""
+    """Return the combined query of all operators, and the operator of each of its patterns."""
     from tree_sitter import Query
     found = operators(language)
     by_pattern = [operator for operator in found
@@ -173,7 +172,7 @@ def _sites(operator: Operator, captures: Captures, text: bytes) -> Iterator[Span
 
 
 def _replacements(operator: Operator, captures: Captures, text: bytes) -> list[bytes | None]:
-    """Return the texts that may replace a site; None among them removes it."""
+    """Return the texts that may replace a site; None means removing it."""
     templates, sites = operator.replacement, captures["site"]
     firsts = {name: nodes[0] for name, nodes in captures.items()}
     if operator.function:
@@ -194,8 +193,8 @@ def _replacements(operator: Operator, captures: Captures, text: bytes) -> list[b
 
 
 def without(first: Node, last: Node, text: bytes, empty: bytes) -> Span:
-    """Return the edit that removes nodes, with their lines where nothing else is on them. A
-    statement that is alone in its block is replaced by `empty`."""
+    """Return the edit that removes nodes, and their lines if nothing else is on them. The only
+    statement of a block is replaced by `empty`."""
     start = first.start_byte
     end = start + len(text[start:last.end_byte].rstrip())   # some nodes include the line feed
     beside = [one for one in first.parent.named_children if not one.is_extra]   # no comments
@@ -208,6 +207,6 @@ def without(first: Node, last: Node, text: bytes, empty: bytes) -> Span:
     if not line:
         return line, next_line, b""
     if next_line < len(text) and not text[next_line:text.find(b"\n", next_line)].strip():
-        line = text.find(b"\n", len(text[:line].rstrip())) + 1   # blank lines on one side are left
+        line = text.find(b"\n", len(text[:line].rstrip())) + 1   # keep blank lines on one side
     before = text[:line].removesuffix(b"\n").removesuffix(b"\r")
-    return len(before), end, b""   # the line feed after it is not in the statement around
+    return len(before), end, b""   # its line feed is not part of the enclosing statement

@@ -1,7 +1,7 @@
-"""Make the replacements of operators for which a template is not enough.
+"""Make replacements for operators that need more than a template.
 
-Each public function takes the captures that it names, the first node of each, and the text of the
-file; it returns the texts that may replace @site. None in the list removes @site.
+Each public function takes the first node of each capture named in its parameters, and the file's
+text; it returns the texts that may replace @site. None in the list removes @site.
 """
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from tree_sitter import Node
 
 MAX_DIGITS = 9
-MAX_NAMES = 300    # names that a name is compared with
+MAX_NAMES = 300    # names to compare a name with
 SIMPLE = {"identifier", "attribute", "call", "subscript", "await"}
 SIBLINGS = {b"+": b"-", b"-": b"+", b"*": b"+", b"**": b"*", b"/": b"//", b"//": b"/", b"%": b"//"}
 NO_NUMBER = {"string", "list", "tuple"}
-OWN = {b"self", b"cls"}                 # parameters that nobody confuses with others
+OWN = {b"self", b"cls"}                 # parameters rarely confused with others
 FUNCTIONS = ("function_definition", "function_declaration", "method_definition",
              "method_declaration")
 GETTER = re.compile(rb"@[\w.]*(?:property|getter)\b|\bget\s|\b_*[gG]et(?:_|[A-Z])\w*\Z")
@@ -32,7 +32,7 @@ SLIPS = [(rb"(?<![\\+*?(\[])\+(?![+?])", b"*"), (rb"(?<![\\+*?(\[])\*(?![+?])", 
 
 
 def negated(site: Node, **_) -> list[bytes]:
-    """Return the negation of a SIMPLE condition, or of one with `and` or `or`; else nothing."""
+    """Return the negation of a SIMPLE condition or of one with `and` or `or`, else nothing."""
     if site.type in SIMPLE:
         return [b"not " + site.text]
     return [b"not (%s)" % site.text] if site.type == "boolean_operator" else []
@@ -46,8 +46,8 @@ def arithmetic_sibling(site: Node, **_) -> list[bytes]:
 
 
 def off_by_one(site: Node, text: bytes, **_) -> list[bytes]:
-    """Return a decimal number plus 1 and minus 1. 0 after + or - is left out, since nobody adds
-    0."""
+    """Return a decimal number plus 1 and minus 1, but not 0 after + or -, since adding 0 is
+    implausible."""
     if not site.text.isdigit() or len(site.text) > MAX_DIGITS:
         return []
     before = text[max(0, site.start_byte - 9):site.start_byte].rstrip()
@@ -66,7 +66,7 @@ def return_in_loop(site: Node, last: Node, back: Node, text: bytes, **_) -> list
 
 
 def guard_dropped(site: Node, text: bytes, **_) -> list[None]:
-    """Remove a guard, except from a getter: a property, or a method whose name begins with get."""
+    """Remove a guard, except in a getter: a property, or a method whose name begins with get."""
     function = ancestor(site, *FUNCTIONS)
     if function is None:
         return [None]
@@ -76,7 +76,7 @@ def guard_dropped(site: Node, text: bytes, **_) -> list[None]:
 
 
 def other_parameter(site: Node, **_) -> list[bytes]:
-    """Return the next parameter of the same kind as the one that is used."""
+    """Return the next parameter of the same kind as the used one."""
     function = ancestor(site, "function_definition")
     kinds = _parameters(function) if function else {}
     names = [name for name in kinds if kinds[name] == kinds.get(site.text)]
@@ -86,13 +86,13 @@ def other_parameter(site: Node, **_) -> list[bytes]:
 
 
 def other_key(site: Node, **_) -> list[bytes]:
-    """Return the most similar of the other keys that the same function uses."""
+    """Return the most similar other key used in the same function."""
     around = ancestor(site, "function_definition") or ancestor(site, "module")
     return _similar(site.text, KEY.findall(around.text)) if around else []
 
 
 def mutable_default(site: Node, name: Node, **_) -> list[bytes]:
-    """Return the empty container that a function uses in place of None."""
+    """Return the empty container that a function substitutes for None."""
     named = re.escape(name.text)
     function = ancestor(site, "function_definition")
     pattern = rb"\b%b = (?:%b or )?" % (named, named) + EMPTY
@@ -101,7 +101,7 @@ def mutable_default(site: Node, name: Node, **_) -> list[bytes]:
 
 
 def pattern_changed(site: Node, **_) -> list[bytes]:
-    """Return a regular expression with one mistake, once for each of SLIPS that applies to it."""
+    """Return a regular expression with one mistake, for each applicable entry of SLIPS."""
     if site.parent.parent.type == "expression_statement":
         return []
     return [re.sub(old, new, site.text, count=1) for old, new in SLIPS if re.search(old, site.text)]
@@ -124,7 +124,7 @@ def unwrapped(site: Node, body: Node, **_) -> list[bytes]:
 
 
 def other_attribute(site: Node, text: bytes, **_) -> list[bytes]:
-    """Return the most similar of the other attributes of the same class."""
+    """Return the most similar other attribute of the same class."""
     holder = ancestor(site, "class_definition")
     if holder is None or text[site.end_byte:site.end_byte + 1] == b"(":
         return []
@@ -132,7 +132,7 @@ def other_attribute(site: Node, text: bytes, **_) -> list[bytes]:
 
 
 def stale_order(a: Node, b: Node, text: bytes, **_) -> list[bytes]:
-    """Return two assignments in swapped order, if one reads the variable that the other sets."""
+    """Return two swapped assignments, if one reads the variable that the other sets."""
     function = ancestor(a, "function_definition")
     targets, values = ([node.child_by_field_name(side) for node in (a.child(0), b.child(0))]
                        for side in ("left", "right"))
@@ -156,8 +156,8 @@ def class_name(site: Node, **_) -> list[bytes]:
 # helpers -----------------------------------------------------------------------------------------
 
 def _parameters(function: Node) -> dict[bytes, bytes]:
-    """Return {name: annotation, else the type of the default} of the parameters. *args, **kwargs,
-    self and cls are left out."""
+    """Return {name: annotation, else the type of the default} of the parameters, without *args,
+    **kwargs, self and cls."""
     kinds = {}
     for one in function.child_by_field_name("parameters").named_children:
         name = one.child_by_field_name("name") or next(iter(one.children), one)
@@ -169,7 +169,7 @@ def _parameters(function: Node) -> dict[bytes, bytes]:
 
 
 def _similar(name: bytes, others: list[bytes], cutoff: float = 0.0) -> list[bytes]:
-    """Return the most similar of the other names, as a list."""
+    """Return [the most similar other name], or []."""
     names = sorted({other.decode() for other in others} - {name.decode()})
     if len(names) > MAX_NAMES:
         return []

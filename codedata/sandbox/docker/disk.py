@@ -1,5 +1,5 @@
-"""Limit the disk that containers fill: watch one of them, and wait before the host has no space
-left."""
+"""Limit the disk space of containers: watch a container, and wait while the host has too little
+free space."""
 from __future__ import annotations
 
 import shutil
@@ -14,13 +14,13 @@ import requests
 from codedata.errors import Interrupted, ItemFailed
 from codedata.terminal import say
 
-MAX_BYTES_PER_S = 2_000_000_000   # assumed write speed, by which the next look is timed
-ALIVE = "USR2"             # the signal by which a container knows that its maker lives
+MAX_BYTES_PER_S = 2_000_000_000   # assumed write speed, used to time the next check
+ALIVE = "USR2"             # the signal that tells a container that its maker is alive
 MIN_WAIT_S = 0.5
 MAX_WAIT_S = 10.0
-LOOK_S = 5.0               # seconds between two looks at the host's free space
+LOOK_S = 5.0               # seconds between two checks of the host's free space
 
-_waiting = threading.Lock()   # lets one of the waiting threads at a time look and report
+_waiting = threading.Lock()   # lets only one waiting thread at a time check and report
 
 
 def start(target: Callable[[], None]) -> threading.Thread:
@@ -38,29 +38,29 @@ class DiskWatch:
     """End a container that has written more than `limit` bytes in addition to its image. A sparse
     file counts in full.
 
-    Few storage drivers support a quota, so the engine is asked how much was written: often near the
-    limit, rarely far from it.
+    Few storage drivers support a quota, so the engine is asked for the number of bytes written:
+    often near the limit, rarely far from it.
     """
 
     def __init__(self, api, container_id: str, limit: int):
-        self.n_over = 0                    # bytes written when it was ended
-        self.stopped = threading.Event()   # the container need not be watched any more
+        self.n_over = 0                    # bytes written when the container was ended
+        self.stopped = threading.Event()   # set when the watch should stop
         self._api = api
         self._id = container_id
         self._limit = limit
 
     def run(self) -> None:
-        """Watch the container until it is gone, over the limit, or need not be watched any more."""
+        """Watch the container until it is gone or over the limit, or `stopped` is set."""
         wait_s = MIN_WAIT_S
         while not self.stopped.wait(wait_s):
-            with suppress(requests.RequestException):   # the engine is busy: commands report it
+            with suppress(requests.RequestException):   # commands will report the engine's failure
                 if (n_left := self._room_left()) is None:
                     break
                 wait_s = min(max(n_left / MAX_BYTES_PER_S, MIN_WAIT_S), MAX_WAIT_S)
 
     def _room_left(self) -> int | None:
-        """Return how many bytes the container may still write; None if it is gone, or has just been
-        ended."""
+        """Return the number of bytes that the container may still write; None if it is gone or was
+        just ended."""
         listed = self._api.containers(size=True, filters={"id": self._id})
         if not listed:
             return None
@@ -74,11 +74,11 @@ class DiskWatch:
 
 
 def remove_tree(root: Path) -> None:
-    """Remove a folder, however deep, with read-only folders in it. Raise OSError if something
-    cannot be removed. Nothing may write there meanwhile."""
+    """Remove a folder of any depth, including read-only folders in it. Raise OSError if something
+    cannot be removed. No process may write there meanwhile."""
     if not root.is_dir():
         return
-    for command in (["chmod", "-R", "u+rwx"], ["rm", "-rf"]):   # which recurse without a limit
+    for command in (["chmod", "-R", "u+rwx"], ["rm", "-rf"]):   # these have no recursion limit
         done = subprocess.run([*command, "--", root], capture_output=True, text=True,
                               start_new_session=True)
     if root.exists():
@@ -86,11 +86,8 @@ def remove_tree(root: Path) -> None:
 
 
 def wait_for_room(place: Path, floor_bytes: int, stop: threading.Event) -> None:
-    """Return when the file system of `place` has at least `floor_bytes` free; print what it waits
-    for to stderr.
-
-    Raise Interrupted when `stop` is set meanwhile.
-    """
+    """Wait until the file system of `place` has at least `floor_bytes` free; print to stderr that
+    it waits. Raise Interrupted if `stop` is set meanwhile."""
     waits = False
     with _waiting:
         while (free := shutil.disk_usage(place).free) < floor_bytes:

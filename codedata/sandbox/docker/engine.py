@@ -1,5 +1,5 @@
-"""Use the Docker engine: connect to it, share a network between sandboxes, remove what killed
-runs have left."""
+"""Use the Docker engine: connect to it, share a network between sandboxes, remove the leftovers of
+killed runs."""
 from __future__ import annotations
 
 import os
@@ -28,24 +28,23 @@ INSTALL = f"pip install '.[docker]', or {OTHERS}"
 START = f"Start it (tools/docker-up does on Debian), or {OTHERS}"
 REMOVE_BY_HAND = ("Stop the engine, remove its folder of the container, start it, and run: "
                   "python env_setup.py --reap --yes")
-KEEP = "codedata.keep"     # the label of images that outlive their run, with the value KEPT
+KEEP = "codedata.keep"     # label of images that outlive their run, with the value KEPT
 KEPT = "1"
-GONE = 2                   # the kind of a changed path that was deleted
-IS_FOLDER = 1 << 31        # in the engine's file modes
+GONE = 2                   # the engine's kind of change for a deleted path
+IS_FOLDER = 1 << 31        # flag in the engine's file modes
 TIMEOUT_S = 300            # seconds for a request, since a commit writes gigabytes
-ISOLATED = {"com.docker.network.bridge.enable_icc": "false"}   # containers reach no other
+ISOLATED = {"com.docker.network.bridge.enable_icc": "false"}   # containers cannot reach each other
 
-# No other thread may remove the network between looking for it and joining it. The lock is
-# reentrant because garbage collection of a sandbox that was not closed may remove a network in the
-# same thread.
+# No other thread may remove the network between finding and joining it. The lock is reentrant
+# because garbage collection of an unclosed sandbox may remove a network in the same thread.
 _network_lock = threading.RLock()
-_volume_lock = threading.Lock()   # of several threads, one fills a volume
+_volume_lock = threading.Lock()   # only one thread fills a volume
 
 
 def connect(exit_code: int = 1):
-    """Return the low-level client of the engine that DOCKER_HOST names. Raise Trouble if the SDK is
-    missing, MachineStopped if the engine does not answer: then no item can be made, and none has
-    failed. `exit_code` is 2 if nothing has been done yet."""
+    """Return the low-level client of the engine at DOCKER_HOST. Raise Trouble if the SDK is
+    missing, MachineStopped if the engine does not answer (no item has failed then). `exit_code` is
+    2 if nothing has been done yet."""
     try:
         import docker
     except ImportError as e:
@@ -69,19 +68,18 @@ def create(api, image: str, **options) -> str:
 
 
 def named(labels: dict[str, str]) -> dict:
-    """Return a new name, and labels, as arguments for the engine's client."""
+    """Return a new name and the labels, as arguments for the engine's client."""
     return {"name": f"codedata-{secrets.token_hex(6)}", "labels": labels}
 
 
 def folder(api) -> Path:
-    """Return the folder where the engine keeps images and containers; the current folder if the
-    engine is on another machine."""
+    """Return the engine's data folder; the current folder if the engine is on another machine."""
     place = Path(api.info()["DockerRootDir"])
     return place if place.exists() else Path.cwd()
 
 
 def reason(e: Exception) -> str:
-    """Return the engine's message about an error, in one line."""
+    """Return the engine's message for an error, in one line."""
     return str(getattr(e, "explanation", None) or e).strip().replace("\n", " ")
 
 
@@ -109,20 +107,20 @@ def drop_network(api, network: str) -> None:
 
 @dataclass
 class Files:
-    """Read the files of a container through the engine, without running anything in it. Raise
+    """Read the files of a container through the engine, without running a process in it. Raise
     Interrupted as soon as `stop` is set."""
 
     api: Any
     container_id: str
     stop: threading.Event
-    config: dict = field(default_factory=dict)   # the image's, if these are an image's files
+    config: dict = field(default_factory=dict)   # an image's config, if these are its files
 
     def all(self) -> Stream:
         """Return a tar of all files except those in volumes."""
         return self._stream(self.api.export(self.container_id))
 
     def below(self, path: str) -> Stream:
-        """Return a tar of one folder or file, an empty one if nothing is there."""
+        """Return a tar of one folder or file; an empty tar if the path does not exist."""
         try:
             return self._stream(self.api.get_archive(self.container_id, os.fsencode(path))[0])
         except requests.HTTPError as e:
@@ -153,10 +151,10 @@ def files_of(image: str, stop: threading.Event | None = None) -> Iterator[Files]
 
 
 def differences(api, container_id: str, stop: threading.Event) -> Iterator[tuple[str, bool]]:
-    """Yield (path, whether it is there) of each difference between a container and its image, a
-    folder before its content. If the engine has to compare all files, this is slow, and changed
-    folders are named, too. Where its storage can be read (as root), a folder is named only if it is
-    gone, was replaced, or changes meanwhile. Raise OverBounds for more than BOUNDS."""
+    """Yield (path, whether it exists) for each difference between a container and its image, a
+    folder before its content. As root, with access to the engine's storage, a folder is listed only
+    if it is gone, was replaced, or changes meanwhile. Else the engine compares all files, which is
+    slow and also lists changed folders. Raise OverBounds if BOUNDS are exceeded."""
     driver = api.inspect_container(container_id)["GraphDriver"]["Data"]
     upper = driver.get("UpperDir", "")
     if os.geteuid() == 0 and os.path.isdir(upper):
@@ -167,8 +165,8 @@ def differences(api, container_id: str, stop: threading.Event) -> Iterator[tuple
 
 def _differences_in(name: str, parent: int | None, path: str, count: Callable,
                     stop: threading.Event) -> Iterator[tuple[str, bool]]:
-    """Yield the differences in a folder, given by its name in an open folder. What runs in the
-    container may replace anything meanwhile, so no link is followed."""
+    """Yield the differences in a folder, given by its name in an open folder. No link is followed,
+    since processes in the container may replace files meanwhile."""
     with ExitStack() as held:
         folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
         held.callback(os.close, folder)
@@ -191,7 +189,7 @@ def _differences_in(name: str, parent: int | None, path: str, count: Callable,
 
 
 def _is_new(folder: int) -> bool:
-    """Return whether a folder hides the image's content at its place."""
+    """Return whether a folder replaces the image's folder at its path."""
     try:
         return os.getxattr(folder, "trusted.overlay.opaque") == b"y"
     except OSError:
@@ -201,9 +199,9 @@ def _is_new(folder: int) -> bool:
 # leftovers of runs
 
 def reap(all_roots: bool = False, only_list: bool = False) -> tuple[list[str], list[str]]:
-    """Remove what killed processes of this root, or with `all_roots` of any root, have left:
+    """Remove the leftovers of killed processes of this root, or with `all_roots` of any root:
     containers with their volumes, networks, and images without the keep label. Return (names of
-    what was removed, a line for each that cannot be)."""
+    removed things, a line for each that cannot be removed)."""
     api = connect(exit_code=2)
     ours = {"label": process_labels.LOCK}
     things = [(thing["Names"][0].lstrip("/"), thing["Labels"],
@@ -225,7 +223,7 @@ def running() -> list[str]:
 
 
 def remove_images(run_label: str) -> list[str]:
-    """Remove the images that a run has made, except images with the keep label. Return their names.
+    """Remove the images that a run has made, except those with the keep label; return their names.
     """
     api = connect()
     images = _images(api, {"label": f"{process_labels.RUN}={run_label}"})
@@ -236,8 +234,8 @@ def remove_images(run_label: str) -> list[str]:
 
 
 def _images(api, filters: dict) -> list[tuple[str, dict, Callable]]:
-    """Return (name, labels, function that removes the name) of images. An image without a tag, for
-    which older engines list a placeholder, has its id as its name."""
+    """Return (name, labels, function that removes the name) of images. The name of an untagged
+    image is its id; older engines list a placeholder tag for it."""
     images = []
     for image in api.images(filters=filters):
         tags = [tag for tag in image["RepoTags"] or [] if tag != "<none>:<none>"]
@@ -248,8 +246,8 @@ def _images(api, filters: dict) -> list[tuple[str, dict, Callable]]:
 
 def _removed(api, things: list[tuple[str, dict, Callable]], only_list: bool = False
              ) -> tuple[list[str], list[str]]:
-    """Remove things, given as by _images(), that do not have the keep label. Return (names of what
-    is removed, lines for what is not)."""
+    """Remove things, in the form of _images(), without the keep label. Return (names of removed
+    things, a line for each that cannot be removed)."""
     names = []
     left = []
     for name, labels, remove in things:
@@ -274,15 +272,14 @@ def remove_container(api, container_id: str) -> None:
         driver = api.inspect_container(container_id)["GraphDriver"]["Data"]
         upper = Path(driver.get("UpperDir", ""))
         if not (upper.is_absolute() and os.access(upper, os.W_OK)):
-            raise   # the engine is on another machine, or we have no right to
+            raise   # the engine is on another machine, or its storage is not writable
         remove_tree(upper)
         api.remove_container(container_id, v=True, force=True)
 
 
 def not_removed(api, name: str, e: Exception) -> str:
-    """Return a line with the name and size of something that cannot be removed, and what to do
-    about it. Return "" if it is gone or still in use, or the engine is gone: the next start removes
-    it."""
+    """Return a line with the name and size of something that cannot be removed, and advice. Return
+    "" if it is gone or in use, or if the engine is gone: then the next start removes it."""
     if isinstance(e, requests.ConnectionError):
         return ""
     if getattr(getattr(e, "response", None), "status_code", 0) in (403, 404, 409):
@@ -295,7 +292,7 @@ def not_removed(api, name: str, e: Exception) -> str:
 
 
 def workdir_of(image: str) -> str:
-    """Return the working directory that a local image names; an empty string if it names none."""
+    """Return the working directory set in a local image; "" if none is."""
     try:
         return connect().inspect_image(image)["Config"]["WorkingDir"].rstrip("/")
     except requests.RequestException:
@@ -303,17 +300,16 @@ def workdir_of(image: str) -> str:
 
 
 def image_id(image: str) -> str:
-    """Return the engine's id of an image, "" if it has no such image, or there is no engine."""
+    """Return the engine's id of an image; "" if there is no such image, or no engine."""
     with suppress(Trouble, requests.RequestException):
         return connect().inspect_image(image)["Id"] if image else ""
     return ""
 
 
 def volume_of(image: str, path: str) -> dict[str, str]:
-    """Return {volume: path}, as a sandbox mounts it, with a folder of an image: filled once, and
-    kept with a container that never runs and that no run removes. Raise Trouble if the image is
-    not here.
-    """
+    """Return {volume: path} to mount an image's folder in a sandbox. The volume is filled once, and
+    kept by a container that never runs and that no run removes. Raise Trouble if the engine lacks
+    the image."""
     if not (found := image_id(image)):
         raise Trouble("is not here.", f"the image {image}", "Make or pull it first.")
     api, name = connect(), f"codedata-{found[-64:][:12]}{path.replace('/', '-')}"
@@ -323,7 +319,7 @@ def volume_of(image: str, path: str) -> dict[str, str]:
         except requests.HTTPError:
             made = api.create_container(image, volumes=[path])["Id"]   # the engine fills the volume
             try:
-                api.rename(made, name)   # only now, since a container is found before it is made
+                api.rename(made, name)   # only now: others look for this name and expect it filled
             except requests.HTTPError:   # another process was first
                 remove_container(api, made)
             holder = api.inspect_container(name)
@@ -331,7 +327,7 @@ def volume_of(image: str, path: str) -> dict[str, str]:
 
 
 def image_names(pattern: str) -> set[str] | None:
-    """Return the names, without tags, of the images that a pattern like "codedata-bug/*" fits; None
+    """Return the names, without tags, of images that match a pattern such as "codedata-bug/*"; None
     if no engine answers."""
     with suppress(Trouble, requests.RequestException):
         images = connect().images(filters={"reference": pattern})
@@ -340,13 +336,13 @@ def image_names(pattern: str) -> set[str] | None:
 
 
 def keep_image(image_id: str, image_name: str) -> str:
-    """Give an image a name, and a label that keeps it when its run ends. Return its new id. The
-    image that had this name before is removed, unless it is in use."""
+    """Give an image a name, and a label that keeps it when its run ends; return its new id. The
+    earlier image of this name is removed, unless it is in use."""
     api = connect()
     former = ""
     with suppress(requests.RequestException):   # there is no image of this name
         former = api.inspect_image(image_name)["Id"]
-    container = api.create_container(image_id, **named({}))["Id"]   # it has the image's labels, too
+    container = api.create_container(image_id, **named({}))["Id"]   # inherits the image's labels
     try:
         kept = commit(api, container, image_name, [f"LABEL {KEEP}={KEPT}"])
     finally:
@@ -359,7 +355,7 @@ def keep_image(image_id: str, image_name: str) -> str:
 
 def commit(api, container_id: str, image_name: str, changes: list[str],
            pauses: bool = True) -> str:
-    """Make an image of a container's files, with changes as in a Dockerfile. Return its id."""
+    """Commit a container's files as an image, with changes as in a Dockerfile; return its id."""
     from docker.utils import parse_repository_tag
     repository, tag = parse_repository_tag(image_name)
     return api.commit(container_id, repository, tag, changes=changes, pause=pauses)["Id"]

@@ -1,4 +1,4 @@
-"""Collect what a command prints: keep the beginning and the end, and count the bytes between."""
+"""Collect a command's output: keep its beginning and end, and count the bytes between."""
 from __future__ import annotations
 
 import re
@@ -11,8 +11,8 @@ HIDDEN = b"<hidden>"
 
 
 class Output:
-    """Take any number of bytes and keep about `limit`. Texts in `hide` are never returned, even if
-    they arrive in pieces."""
+    """Collect any number of bytes and keep about `limit`. Texts in `hide` are never returned, even
+    if they arrive in pieces."""
 
     def __init__(self, hide: Iterable[str] = (), limit: int = OUTPUT_BYTES):
         secrets = sorted(map(str.encode, hide), key=len, reverse=True)
@@ -20,7 +20,7 @@ class Output:
         self._began = time.monotonic()
         self._secret = re.compile(b"|".join(map(re.escape, secrets)) or b"(?!)")
         self._half = limit // 2
-        # Each end is kept with as much more as a secret may have beyond the cut.
+        # Keep more at each end than is shown, so that a secret across the cut is found.
         self._n_kept = self._half + max(map(len, secrets), default=0)
         self._head = bytearray()
         self._tail = bytearray()
@@ -35,8 +35,8 @@ class Output:
             del self._tail[:-self._n_kept]
 
     def text(self) -> str:
-        """Return the kept output as a text that can be stored; a line in the middle says how many
-        bytes were cut."""
+        """Return the kept output as storable text; a line in the middle gives the number of bytes
+        cut."""
         data = self._head + self._tail
         n_cut = self.n_bytes - 2 * self._half
         if n_cut <= 0:
@@ -46,14 +46,14 @@ class Output:
         return f"{head}\n[... {n_cut:,} bytes cut ...]\n{tail}"
 
     def result(self, exit_code: int | None) -> Result:
-        """Return the result of a command that began when this object was made; `exit_code` is None
-        if it ran out of time."""
+        """Return the result of a command that started when this object was created; `exit_code` is
+        None if it ran out of time."""
         timed_out = exit_code is None
         return Result(TIMED_OUT if timed_out else exit_code, self.text(),
                       time.monotonic() - self._began, timed_out, self.n_bytes)
 
     def _text(self, data: bytearray, start: int, end: int) -> str:
-        """Return data[start:end] as a text, with every secret hidden that overlaps it."""
+        """Return data[start:end] as text, with all overlapping secrets hidden."""
         shown = bytearray()
         for match in self._secret.finditer(data):
             if match.end() > start and match.start() < end:

@@ -1,15 +1,14 @@
-"""Run each sandbox in a container of its own, over the Docker SDK: for code that nobody has
-reviewed.
+"""Run each sandbox in a container of its own, through the Docker SDK: for unreviewed code.
 
 A container gets no variable of the host's environment, no key and no access to the engine.
-Capabilities are dropped except for the ones that package managers need as root, privileges cannot
-be gained, and memory, CPU and processes are limited. A watcher ends a container that exceeds its
-disk limit. The network is off until network(True).
+Capabilities are dropped except those that package managers need as root, privileges cannot be
+gained, and memory, CPU and processes are limited. A watcher ends a container that exceeds its disk
+limit. The network is off until network(True).
 
-Not promised: that a hole in the kernel cannot be used, or that writes to volumes which the image
-declares are limited. With the network on, commands reach what any machine of the network reaches,
-and services that the host offers on all of its addresses. Services on the host's loopback and other
-sandboxes are out of reach.
+Not promised: protection against kernel exploits, or a limit for writes to volumes that the image
+declares. With the network on, commands can reach everything that any machine of the network can,
+and services that the host offers on all of its addresses. They cannot reach services on the host's
+loopback, or other sandboxes.
 """
 from __future__ import annotations
 
@@ -39,46 +38,46 @@ from codedata.sandbox.shell import PART, Shell, in_parts
 from codedata.sandbox.sizes import bytes_of
 from codedata.terminal import say
 
-FOLDER = "/run/codedata"   # scripts, state, CA bundle: in memory, so that images do not hold them
+FOLDER = "/run/codedata"   # scripts, state, CA bundle: in memory, so that no image contains them
 CA_PATH = f"{FOLDER}/ca.pem"
 # As root, apt, dpkg and pip change owners of files, write to others' files and become another user;
 # KILL can end their processes.
 CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID"]
 RIGHTS = {"cap_drop": ["ALL"], "cap_add": CAPABILITIES, "security_opt": ["no-new-privileges"]}
-# The container's first process adopts orphans, cannot be killed from inside, and at the engine's
-# signal ends all others. `kill` and `read` are bash builtins, so this needs no new process where
-# their limit is reached. It ends, and all with it, if no sign of life has come for an hour: what
-# made the container is gone, and may never come back to this machine.
+# The container's first process adopts orphans, cannot be killed from inside, and ends all others at
+# the engine's signal. `kill` and `read` are bash builtins, so it works even if the limit of
+# processes is reached. Without a sign of life for an hour it ends, and all others with it: the
+# container's maker is gone, and may never come back to this machine.
 INIT = """
 trap "" HUP INT QUIT ILL TRAP ABRT BUS FPE SEGV SYS PIPE ALRM TERM XCPU XFSZ VTALRM PROF
 trap "kill -KILL -1" USR1
 trap "n=0" USR2
 exec {idle}<> <(:)
 for ((n = 0; n < 36000; n++)); do read -r -t 0.1 -u "$idle"; done"""
-# Print how often each limit was hit, with cgroups v1 or v2, and with bash builtins only.
+# Print how often each limit was hit, for cgroups v1 or v2, using only bash builtins.
 LIMITS = """cd /sys/fs/cgroup
 for file in memory.events pids.events memory/memory.oom_control pids/pids.events; do
     [ ! -r $file ] || while read -r line; do echo "${file%%[./]*} $line"; done < $file
 done"""
-# Without network each look-up at the engine's name server takes 20 s; without a name server it
-# fails at once.
+# Without network, each look-up at the engine's name server takes 20 s; without a name server it
+# fails immediately.
 NAMES_AWAY = f"cp /etc/resolv.conf {FOLDER}/resolv.conf; : > /etc/resolv.conf"
 NAMES_BACK = (f"if [ -e {FOLDER}/resolv.conf ]; then cat {FOLDER}/resolv.conf > /etc/resolv.conf; "
               "fi")
 WRITE = 'printf %s "${@:2}" > "$1"'
 MAKE_WORKDIR = 'mkdir -p "$1" && chown "$2" "$1"'
-# Write texts into a folder: name, text, name, text. An archive takes the engine twice as long.
+# Write texts into a folder: name, text, name, text. The engine needs twice as long for an archive.
 PUT_TEXTS = """mkdir -p -- "$1" && cd -- "$1" && shift && while [ $# -gt 0 ]; do
     rm -rf -- "$1" && printf %s "$2" > "$1" && shift 2 || exit; done"""
 CPU_PERIOD_US = 100_000
 END_ALL = "USR1"           # the signal on which the first process kills all others
 OWN_S = 60                 # seconds for a command of this module
-LOOK_S = 0.5               # seconds between two looks whether the run stops
-END_S = 15                 # seconds for killed processes to be gone
+LOOK_S = 0.5               # seconds between two checks whether the run stops
+END_S = 15                 # seconds for killed processes to disappear
 SETTLE_S = 0.3             # seconds for the first process to reap killed ones
-CANNOT_RUN = 126           # the engine's exit code where a process could not start
-NOT_STARTED = "OCI runtime exec failed"   # its message then
-MAX_STARTS = 4             # attempts after such an answer
+CANNOT_RUN = 126           # the engine's exit code if a process could not start
+NOT_STARTED = "OCI runtime exec failed"   # the engine's message in that case
+MAX_STARTS = 4             # attempts to start a process
 LOST = (requests.RequestException, urllib3.exceptions.HTTPError)
 
 
@@ -87,11 +86,11 @@ class SandboxDocker(ClosesAtExit):
 
     A process that a command leaves in the background runs until close(), or until a command runs
     out of time, which ends everything in the container. If it keeps the command's output open, the
-    engine waits two seconds for it. A failed command that ran into the limit of memory or processes
-    says so in `limit_hit` and its output's last line. With `default_rights` the container has the
-    capabilities that Docker gives by default, and privileges can be gained. `mounts` maps absolute
-    paths of the host, and volumes, to where the container has them, read-only. Once `stop` is set,
-    commands end, and Interrupted is raised.
+    engine waits two seconds for it. If a failed command hit the limit of memory or processes,
+    `limit_hit` and the last line of its output say so. With `default_rights` the container has
+    Docker's default capabilities, and privileges can be gained. `mounts` maps absolute paths of the
+    host, and volumes, to read-only paths in the container. Once `stop` is set, commands end, and
+    Interrupted is raised.
     """
 
     name = "docker"
@@ -119,7 +118,7 @@ class SandboxDocker(ClosesAtExit):
         self._shell = Shell(workdir, FOLDER, scripts, proxy, CA_PATH if ca_bundle else "")
         self._labels = labels(run_label) | {engine.KEEP: ""}
         self._networks: list[str] = []          # networks of the container: one or none
-        self._hits = Counter()                  # how often a limit was hit so far
+        self._hits = Counter()                  # how often each limit was hit so far
         self._api = engine.connect()
         rights = {} if default_rights else RIGHTS
         binds = [f"{source}:{target}:ro" for source, target in (mounts or {}).items()]
@@ -141,7 +140,7 @@ class SandboxDocker(ClosesAtExit):
         limits = self._api.create_host_config(
             **more, mem_limit=mem_limit, memswap_limit=mem_limit,
             cpu_period=CPU_PERIOD_US, cpu_quota=int(cpus * CPU_PERIOD_US),
-            oom_score_adj=500,                  # sandboxes are killed first if the host is short
+            oom_score_adj=500,                  # if the host lacks memory, sandboxes go first
             network_mode="none", tmpfs={FOLDER: "mode=1777,size=16m"},
             ulimits=[{"Name": "core", "Soft": 0, "Hard": 0}],
             log_config={"Type": "none"})        # output to /proc/1/fd/1 would fill the host's disk
@@ -149,10 +148,10 @@ class SandboxDocker(ClosesAtExit):
             return engine.create(
                 self._api, self.image, entrypoint=[], command=["bash", "-c", INIT], user="0",
                 working_dir=self.workdir, hostname="sandbox", host_config=limits,
-                use_config_proxy=False,         # the client's proxy would be in its record
+                use_config_proxy=False,         # keeps the client's proxy out of the container
                 **engine.named(self._labels))
         except LOST as e:
-            engine.connect()   # if the engine is gone, the item has not failed
+            engine.connect()   # raises MachineStopped if the engine is gone: no item has failed
             raise ItemFailed(f"no container can be made: {engine.reason(e)}", self.image,
                              "Check the image's name; codedata-base:bookworm is made by "
                              "tools/docker-up.") from e
@@ -168,7 +167,7 @@ class SandboxDocker(ClosesAtExit):
         for name, text in files.items():
             self._bash(WRITE, f"{FOLDER}/{name}", *in_parts(text))
         self._uid = self._gid = 0
-        if self.user != "0":   # for root, the engine has made the folder
+        if self.user != "0":   # for root, the engine has created the folder
             self._bash(MAKE_WORKDIR, self.workdir, self.user)
             self._uid, self._gid = map(int, self._bash("id -u; id -g", user=self.user).split())
 
@@ -192,8 +191,8 @@ class SandboxDocker(ClosesAtExit):
             self._api.put_archive(self.id, place, archive)
 
     def get(self, path: str, to: Path, bounds: Bounds = BOUNDS) -> None:
-        """Copy files of the container to the host; see Sandbox.get. The disk limit bounds their
-        size, too."""
+        """Copy files of the container to the host; see Sandbox.get. The disk limit also bounds
+        their size."""
         bounds = replace(bounds, max_bytes=min(bounds.max_bytes, self._disk_bytes))
         place = posixpath.join(self.workdir, path)
         with self._named_end():
@@ -213,7 +212,7 @@ class SandboxDocker(ClosesAtExit):
             return
         with self._named_end():
             if is_on:
-                with suppress(requests.HTTPError):   # "none" takes no other network beside it
+                with suppress(requests.HTTPError):   # "none" excludes any other network
                     self._api.disconnect_container_from_network(self.id, "none")
                 self._networks.append(engine.join_network(self._api, self.id, self._labels))
                 self._bash(NAMES_BACK)
@@ -224,11 +223,11 @@ class SandboxDocker(ClosesAtExit):
 
     def commit(self, image_name: str, keep: bool = True, pauses: bool = True,
                changes: Sequence[str] = ()) -> str:
-        """Make an image of the container's current files and return its id. Without `keep` it is
-        removed with the run. With `pauses`, nothing in the container runs meanwhile. `changes` are
+        """Commit the container's current files as an image and return its id. Without `keep` it is
+        removed with the run. With `pauses`, the container is paused meanwhile. `changes` holds
         further instructions of a Dockerfile.
 
-        Scripts, state, proxy and CA bundle are not in the image.
+        The image does not contain scripts, state, proxy and CA bundle.
         """
         changes = [f"WORKDIR {self.workdir}", f"USER {self.user}", 'CMD ["bash"]',
                    f"LABEL {engine.KEEP}={engine.KEPT if keep else ''}", *changes]
@@ -236,15 +235,15 @@ class SandboxDocker(ClosesAtExit):
             return engine.commit(self._api, self.id, image_name, changes, pauses)
 
     def differences(self) -> Iterator[tuple[str, bool]]:
-        """Yield (path, whether it is there) of each difference from the image; see
+        """Yield (path, whether it exists) for each difference from the image; see
         engine.differences()."""
         with self._named_end():
             yield from engine.differences(self._api, self.id, self._stop)
 
     @contextmanager
     def files(self, image_name: str = "") -> Iterator[engine.Files]:
-        """Yield the container's files, while what runs in it goes on; or an image's files, from a
-        container that never ran."""
+        """Yield the files of the container, whose processes keep running; or an image's files, from
+        a container that never ran."""
         with self._named_end():
             if image_name:
                 with engine.files_of(image_name, self._stop) as files:
@@ -253,7 +252,7 @@ class SandboxDocker(ClosesAtExit):
                 yield engine.Files(self._api, self.id, self._stop)
 
     def end_all(self, signal: str = END_ALL) -> None:
-        """End everything in the container except its first process; with KILL, this one, too."""
+        """End all processes in the container except the first; with KILL, that one, too."""
         with suppress(*LOST):
             self._api.kill(self.id, signal)
         time.sleep(SETTLE_S)
@@ -273,13 +272,12 @@ class SandboxDocker(ClosesAtExit):
         return result.output
 
     def _limit_hit(self) -> str:
-        """Return the limits that were hit since the last call; an empty string if there are none.
-        """
+        """Return the limits that were hit since the last call, or ""."""
         for _ in range(MAX_STARTS):
             result = self._exec(["bash", "-c", LIMITS], OWN_S, {}, "0")
             if result.exit_code != CANNOT_RUN or NOT_STARTED not in result.output:
                 break
-            self.end_all()   # the container is so full of processes that no other can start
+            self.end_all()   # no process could start, as the container is at its limit
         if not result.ok:     # the container is being ended
             raise self._death(_failure(result))
         lines = [line.rpartition(" ") for line in result.output.splitlines()]
@@ -295,9 +293,9 @@ class SandboxDocker(ClosesAtExit):
         output = self._shell.output()
         with self._named_end():
             exec_id = api.exec_create(self.id, argv, environment=env, user=user, workdir="/")["Id"]
-            # api.exec_start() is not used: it bypasses the buffer through which the reply head was
-            # read, and loses output that came with the head. A silence longer than this time-out
-            # means that the engine is gone.
+            # not api.exec_start(), which bypasses the buffer with the reply's head, and so loses
+            # output that came with it. A silence longer than this time-out means that the engine is
+            # gone.
             reply = api.post(f"{api.base_url}/v{api.api_version}/exec/{exec_id}/start", stream=True,
                              json={"Detach": False, "Tty": False}, timeout=timeout_s + 4 * END_S)
             with closing(reply), self._deadline(timeout_s) as is_over:
@@ -315,8 +313,8 @@ class SandboxDocker(ClosesAtExit):
 
     @contextmanager
     def _deadline(self, timeout_s: float) -> Iterator[threading.Event]:
-        """End everything in the container when the time is over or the run stops, and the container
-        itself if that does not help. Yield an event that is set when that happens."""
+        """When the time is over or the run stops, end all processes in the container, and the
+        container itself if that does not help. Yield an event that is set when this happens."""
         has_ended = threading.Event()
         is_over = threading.Event()
 
@@ -335,7 +333,7 @@ class SandboxDocker(ClosesAtExit):
             yield is_over
         finally:
             has_ended.set()
-            thread.join()   # a signal on its way must not hit the next command
+            thread.join()   # a pending signal must not hit the next command
 
     @contextmanager
     def _named_end(self) -> Iterator[None]:
@@ -350,7 +348,7 @@ class SandboxDocker(ClosesAtExit):
             raise self._death(engine.reason(e)) from e
 
     def _death(self, error: str) -> SandboxDied:
-        """Return why commands no longer run; `error` if no better reason is known."""
+        """Return the reason why commands no longer run, or else `error`."""
         if self._disk.n_over:
             return OverLimit(f"over the disk limit: {self._disk.n_over:,} bytes written, "
                              f"{self._disk_bytes:,} allowed")
@@ -364,7 +362,7 @@ class SandboxDocker(ClosesAtExit):
         return SandboxDied(error)
 
     def _state(self) -> dict:
-        """Return the container's state from the engine; {} if there is no container."""
+        """Return the container's state from the engine; {} if the container is gone."""
         try:
             return self._api.inspect_container(self.id)["State"]
         except LOST:
@@ -376,8 +374,7 @@ def _failure(result: Result) -> str:
 
 
 def _short_texts(source: Source) -> list[str]:
-    """Return the names and texts of files as arguments of a command; [] if one of them does not
-    fit."""
+    """Return the names and texts of files as arguments of a command; [] if any does not fit."""
     if not isinstance(source, dict) or sum(map(len, source.values())) > PART:
         return []
     if any(parts_of(name) != (name,) or b"\0" in content or isinstance(content, Program)
@@ -390,8 +387,8 @@ def _short_texts(source: Source) -> list[str]:
 
 
 def _pieces(raw) -> Iterator[bytes]:
-    """Yield the data of a multiplexed stream. Each frame has 4 bytes that name the stream, 4 bytes
-    for the length, and the data."""
+    """Yield the data of a multiplexed stream. A frame is 4 bytes for the stream, 4 bytes for the
+    length, and the data."""
     while len(head := raw.read(8)) == 8:
         if data := raw.read(int.from_bytes(head[4:], "big")):
             yield data

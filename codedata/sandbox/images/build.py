@@ -1,7 +1,7 @@
-"""Build an image from a Dockerfile that nobody has reviewed, within limits.
+"""Build an image from an unreviewed Dockerfile, within limits.
 
 The network is on for RUN and ADD. The engine itself pulls the images of FROM and COPY --from; a
-base image with ONBUILD steps is refused. A step's processes are limited from its first second on.
+base image with ONBUILD steps is refused. A step's processes are limited from its first second.
 `.dockerignore` is not applied.
 """
 from __future__ import annotations
@@ -33,16 +33,16 @@ from codedata.sandbox.sizes import bytes_of
 from codedata.settings import SandboxSettings
 
 CONTEXT = Bounds(max_bytes=1_000_000_000, max_files=100_000, max_depth=64, max_seconds=120)
-BUILD = "codedata.build"   # the label of one build's images and containers
-LOOK_S = 1.0               # seconds between two looks at what a build uses
+BUILD = "codedata.build"   # label of one build's images and containers
+LOOK_S = 1.0               # seconds between two checks of a build's usage
 SILENT_S = 60.0            # seconds that the engine may take to end a build
 TRIGGERS = re.compile(r"# Executing \d+ build triggers?\b")   # the engine's message on ONBUILD
 
 
 @dataclass(frozen=True)
 class BuildLimits(SandboxSettings):
-    """Limit what a build may use: each of its steps as a sandbox. With less than `disk_floor` free
-    on the engine's disk, it waits or is ended."""
+    """Limit a build: each of its steps has the limits of a sandbox. With less than `disk_floor`
+    free on the engine's disk, it waits or is ended."""
 
     timeout_s: float = 600.0
 
@@ -52,15 +52,15 @@ class Build:
     """Hold the result of a build."""
 
     image_id: str              # "" if it failed
-    log: str                   # what it printed, at most OUTPUT_BYTES
-    failed: str                # why; "" if it did not
+    log: str                   # its output, at most OUTPUT_BYTES
+    failed: str                # why it failed; "" on success
     seconds: float
 
 
 def build(context: Path, text: str, tag: str, limits: BuildLimits, *, run_label: str = "",
           stop: threading.Event | None = None) -> Build:
-    """Build an image from a Dockerfile's text and return the result. The image is removed with the
-    run's label, or by reap(). Raise ItemFailed if the context cannot be read, RunStopped if the
+    """Build an image from a Dockerfile's text and return the result. The image has the run's label,
+    for remove_images() or reap(). Raise ItemFailed if the context cannot be read, RunStopped if the
     engine is gone, Interrupted if `stop` is set."""
     api, stop = engine.connect(), stop or threading.Event()
     token = secrets.token_hex(8)
@@ -87,12 +87,12 @@ def build(context: Path, text: str, tag: str, limits: BuildLimits, *, run_label:
     return Build(image_id, output.text(), why, round(time.monotonic() - started, 2))
 
 
-# what is sent ------------------------------------------------------------------------------------
+# the request -------------------------------------------------------------------------------------
 
 @contextmanager
 def _packed(context: Path, text: str, labels: dict[str, str],
             limits: BuildLimits) -> Iterator[BinaryIO]:
-    """Yield the context as a tar, with a labelled Dockerfile that the engine removes again."""
+    """Yield the context as a tar, plus a labelled Dockerfile, which the build does not see."""
     name = f".codedata.{labels[BUILD]}"
     added = {name: labelled(text, labels),
              ".dockerignore": f"{name}\n.dockerignore\n"}
@@ -107,22 +107,22 @@ def _packed(context: Path, text: str, labels: dict[str, str],
 
 
 def labelled(dockerfile: str, labels: dict[str, str]) -> str:
-    """Return a Dockerfile with labels after each FROM and each LABEL, so that everything that a
-    build makes has them. Raise ItemFailed if the Dockerfile is refused."""
+    """Return a Dockerfile with the labels added after each FROM and each LABEL, so that all images
+    and containers of a build have them. Raise ItemFailed if the Dockerfile is refused."""
     words = " ".join(f"{name}={json.dumps(value)}" for name, value in labels.items())
     lines = []
     instructions, fault = read_dockerfile(dockerfile)
     if fault:
         raise ItemFailed(fault, "the Dockerfile")
     for one in instructions:
-        lines.append(one.text)   # in one line, so that Docker reads it as we did
+        lines.append(one.text)   # in one line, so that Docker parses it as we did
         if one.name in ("FROM", "LABEL"):
             lines.append("LABEL " + words.replace("$", "\\$"))
     return "\n".join(lines)
 
 
 def _request(api, archive: BinaryIO, tag: str, labels: dict[str, str], limits: BuildLimits):
-    """Return the engine's streaming reply to the request for a build."""
+    """Request a build; return the engine's streaming reply."""
     memory = bytes_of(limits.memory_request)
     options = {"t": tag, "dockerfile": f".codedata.{labels[BUILD]}", "version": "1",   # no BuildKit
                "rm": "1", "forcerm": "1", "labels": json.dumps(labels),
@@ -156,8 +156,8 @@ def _read(reply, output: Output) -> tuple[str, str]:
 @contextmanager
 def _watched(api, token: str, limits: BuildLimits,
              stop: threading.Event) -> Iterator[list[str]]:
-    """Remove the containers of a build that exceeds its limits, or whose run stops. Yield a list of
-    the reasons."""
+    """Within the block, remove the containers of a build that exceeds its limits or whose run
+    stops. Yield the list of reasons."""
     reasons: list[str] = []
     has_ended = threading.Event()
     ends_at = time.monotonic() + limits.timeout_s
@@ -190,7 +190,7 @@ def _watched(api, token: str, limits: BuildLimits,
 
 
 def _is_full(api, id: str, pids: int) -> bool:
-    """Limit the processes of a container, and return whether it has reached the limit."""
+    """Set a container's limit of processes, and return whether it has reached the limit."""
     with suppress(requests.RequestException, ValueError):   # it may have ended
         place = f"{api.base_url}/v{api.api_version}/containers/{id}"
         api.post(f"{place}/update", json={"PidsLimit": pids}, timeout=SILENT_S)
@@ -200,7 +200,7 @@ def _is_full(api, id: str, pids: int) -> bool:
 
 
 def _remove_steps(api, labels: dict[str, str], image_id: str) -> None:
-    """Remove everything that a build made except its image."""
+    """Remove a build's images except the final one."""
     images = []
     with suppress(*LOST):
         images = api.images(filters={"label": f"{BUILD}={labels[BUILD]}"})

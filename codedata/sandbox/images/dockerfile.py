@@ -1,8 +1,8 @@
-"""Read a Dockerfile as every builder of the engine does, old or new.
+"""Parse a Dockerfile as every builder of the engine does, old or new.
 
-Syntax that builders read in different ways is refused: parser directives, here-documents, options
-that only BuildKit has, ONBUILD. So is a FROM without an image in which a step can run. In somebody
-else's Dockerfile, rewritten() replaces such syntax if there is an equivalent without BuildKit.
+Syntax that builders parse differently is refused: parser directives, here-documents, options of
+BuildKit, ONBUILD. So is a FROM without an image in which a step can run. In an untrusted
+Dockerfile, rewritten() replaces such syntax if there is an equivalent without BuildKit.
 """
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from typing import NamedTuple
 
 from codedata.errors import ItemFailed
 
-MAX_CHARS = 100_000     # of somebody else's Dockerfile
+MAX_CHARS = 100_000     # in an untrusted Dockerfile
 MAX_REWRITTEN = 1_000_000   # characters after here-documents have become scripts
-MAX_EXPANDED = 10_000   # characters of ARG or FROM with their variables
-ODD = re.compile(r"[^\S \t]|[\x00-\x08\x0e-\x1f\x7f]")   # a blank only to some readers
+MAX_EXPANDED = 10_000   # characters of ARG or FROM with variables expanded
+ODD = re.compile(r"[^\S \t]|[\x00-\x08\x0e-\x1f\x7f]")   # whitespace only for some parsers
 DIRECTIVE = re.compile(r"\s*#\s*(syntax|escape|check)\s*=", re.IGNORECASE)
 PASSED_OVER = re.compile(r"[ \t]*(#|$)")
 CONTINUED = re.compile(r"(?<!\\)\\[ \t]*$")
 FLAG, FLAGS = re.compile(r"\S+\s+"), re.compile(r"(--\S+\s+)*")
-# a character of a word, or what is quoted in it
+# a character of a word, or a quoted part of it
 QUOTED = r"""(?:[^\s"'\\<]|\\.|"(?:\\.|[^"\\])*"|'[^']*')"""
 WORD = re.compile(rf"(?:{QUOTED}|<)+")
 HERE = rf"(?:RUN|COPY|ADD)\s(?:{QUOTED}|<|\s)*?(?<=\s)\d*<<(?=[^\s<])\S+"
 NOT_CLASSIC = re.compile(rf"#.*|ONBUILD\b|RUN\s+--\S*|{HERE}", re.IGNORECASE)
-# replaced in somebody else's Dockerfile: mounts that are empty for the first build
+# replaced in an untrusted Dockerfile: mounts that are empty in the first build
 SYNTAX = re.compile(r"\s*#\s*(syntax|check)\s*=", re.IGNORECASE)
 EMPTY_MOUNT = re.compile(r"--mount=(?:\S*,)?type=(?:cache|tmpfs)[,\s]")
 DOCUMENT = re.compile(r"<<(-?)([\"']?)([A-Za-z_][\w.]*)\2")
@@ -38,7 +38,7 @@ IMAGE = re.compile(r"(?!scratch(\s|$))\w[\w.:/@-]*(\s|$)", re.ASCII)
 
 
 class Instruction(NamedTuple):
-    """Hold an instruction, without the line breaks and comments within it."""
+    """Hold an instruction, without its inner line breaks and comments."""
 
     text: str    # the whole instruction
     name: str    # in upper case
@@ -46,7 +46,7 @@ class Instruction(NamedTuple):
 
 
 def read_dockerfile(text: str) -> tuple[list[Instruction], str]:
-    """Return (the instructions, "" or why the Dockerfile is refused, with the line)."""
+    """Return (the instructions, why the Dockerfile is refused, with the line, or "")."""
     args: dict[str, str] = {}
     found: list[Instruction] = []
     for line, joined in _joined(_lines(text)):
@@ -58,15 +58,15 @@ def read_dockerfile(text: str) -> tuple[list[Instruction], str]:
 
 
 def base_of(text: str) -> str:
-    """Return the image that a Dockerfile begins with, "" if it does not say."""
+    """Return the image of a Dockerfile's first FROM, or ""."""
     instructions, _ = read_dockerfile(rewritten(text)[0])
     return next((one.rest.split()[0] for one in instructions if one.name == "FROM"), "")
 
 
 def rewritten(text: str) -> tuple[str, dict[str, bytes]]:
-    """Return (somebody else's Dockerfile with here-documents turned into arguments or files, and
-    without cache mounts and the syntax directive; the files to add to its context). Other syntax
-    that builders read in different ways stays. Raise ItemFailed if it is too long.
+    """Return (an untrusted Dockerfile with here-documents turned into arguments or files, without
+    cache mounts and the syntax directive; the files to add to its context). Other syntax that
+    builders parse differently stays. Raise ItemFailed if it is too long.
     """
     if len(text) > MAX_CHARS:
         raise ItemFailed(f"its Dockerfile has more than {MAX_CHARS:,} characters")
@@ -99,7 +99,7 @@ def rewritten(text: str) -> tuple[str, dict[str, bytes]]:
 
 
 def _body(word: str, lines: Iterator[tuple[int, str]]) -> Iterator[str]:
-    """Yield the lines of a here-document with its end marker, for `<<-` without leading tabs."""
+    """Yield the lines of a here-document and its end marker; for `<<-`, without leading tabs."""
     strips, _, end = DOCUMENT.fullmatch(word).groups()
     for _, line in lines:
         line = line.lstrip("\t") if strips else line
@@ -109,7 +109,7 @@ def _body(word: str, lines: Iterator[tuple[int, str]]) -> Iterator[str]:
 
 
 def _run_of(rest: str, bodies: list[list[str]], shell: list[str]) -> str:
-    """Return RUN with a script as one argument of the shell."""
+    """Return RUN with the script as one argument of the shell."""
     flags = FLAGS.match(rest)[0]
     script = "\n".join([rest[len(flags):], *(line for body in bodies for line in body)])
     if DOCUMENT.fullmatch(rest[len(flags):].strip()):   # the document is the script
@@ -119,7 +119,7 @@ def _run_of(rest: str, bodies: list[list[str]], shell: list[str]) -> str:
 
 
 def _copy_of(text: str, bodies: Iterator[list[str]], files: dict[str, bytes]) -> str:
-    """Return COPY or ADD with files in place of here-documents, and add these to `files`. A
+    """Return COPY or ADD with here-documents replaced by files, which are added to `files`. A
     here-document with variables stays, since only the builder knows their values."""
     def path_of(word: re.Match) -> str:
         document = DOCUMENT.fullmatch(word[0])
@@ -164,7 +164,7 @@ def _instruction(text: str, args: dict[str, str]) -> Instruction:
     if name in ("ARG", "FROM"):
         if len(rest) <= MAX_EXPANDED:
             rest = VARIABLE.sub(lambda one: args.get(one[1] or one[2]) or one[3] or "", rest)
-        if len(rest) > MAX_EXPANDED:   # a few lines may each double it
+        if len(rest) > MAX_EXPANDED:   # each of a few lines may double it
             raise ValueError(f"{text[:80]!r} has more than {MAX_EXPANDED:,} characters")
     if name == "ARG":
         args |= dict(word.partition("=")[::2] for word in shlex.split(rest))

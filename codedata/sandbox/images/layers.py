@@ -1,4 +1,4 @@
-"""Read the layers in an engine's tar of an image (docker save)."""
+"""Read the layers in an image's tar from `docker save`."""
 import re
 from collections.abc import Iterator
 from functools import partial
@@ -7,14 +7,14 @@ from typing import BinaryIO
 
 from codedata.sandbox.archives import GZIP, PIECE, ZSTD, Stream, UnsafeArchive, inflated
 
-TAR = re.compile(rb"(?s).{257}ustar")   # a layer, whose name depends on the engine
+TAR = re.compile(rb"(?s).{257}ustar")   # marks a layer; its file name depends on the engine
 
 
 def unpacked(file: BinaryIO) -> Iterator[bytes]:
-    """Yield the content of a file in an engine's tar, decompressed if the engine has compressed it.
+    """Yield the content of a file in an engine's tar, decompressed if it is compressed by gzip.
     Raise UnsafeArchive for zstd."""
     head = file.read(PIECE)
-    is_packed = not TAR.match(head)   # a tar begins with a name, maybe like a compressed file
+    is_packed = not TAR.match(head)   # a tar's first name may look like the magic of a format
     if is_packed and head.startswith(ZSTD):
         raise UnsafeArchive("a layer is compressed by zstd, which is not read")
     pieces = chain([head], iter(partial(file.read, PIECE), b""))

@@ -1,7 +1,7 @@
 """Name images, and exchange them with the registry that a name begins with: HOST[:PORT]/PATH:TAG.
 
-A name without a host is never pulled: its owner on a public registry could put anything there. Who
-may push and pull is the engine's configuration (docker login).
+A name without a host is never pulled: its owner on a public registry could put anything there. The
+rights to push and pull are the engine's configuration (docker login).
 """
 import re
 
@@ -13,11 +13,11 @@ from codedata.sandbox.docker import engine
 from codedata.texts import printable
 
 IMAGE_NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
-MAX_TRIES = 3              # to push an image
+MAX_TRIES = 3              # attempts to push an image
 
 
 def image_name(prefix: str, name: str) -> str:
-    """Return an image name that Docker accepts. If it has to be changed for this, it gets a digest,
+    """Return an image name that Docker accepts. A name that must be changed for this gets a digest,
     so that similar names stay distinct."""
     if IMAGE_NAME.fullmatch(name):
         return prefix + name
@@ -26,14 +26,14 @@ def image_name(prefix: str, name: str) -> str:
 
 
 def has_registry(image: str) -> bool:
-    """Return whether an image's name says from which registry it comes."""
+    """Return whether an image's name includes its registry."""
     host, slash, _ = image.partition("/")
     return bool(slash) and (host == "localhost" or "." in host or ":" in host)
 
 
 def is_here(image: str, image_id: str = "") -> bool:
-    """Return whether the engine has an image, after pulling it, if its name has a registry and it
-    is missing or has another id than `image_id` (another machine may have made it again)."""
+    """Return whether the engine has an image. First pull it if its name includes a registry and it
+    is missing or its id is not `image_id` (another machine may have remade it)."""
     api = engine.connect()
     for may_pull in (has_registry(image), False):
         try:
@@ -51,7 +51,7 @@ def is_here(image: str, image_id: str = "") -> bool:
 
 
 def push(image: str) -> None:
-    """Push an image to the registry of its name. Raise ItemFailed if that fails each time."""
+    """Push an image to the registry in its name. Raise ItemFailed after MAX_TRIES failures."""
     api = engine.connect()
     for _ in range(MAX_TRIES):
         try:
