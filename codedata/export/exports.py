@@ -96,9 +96,9 @@ class Export:
 
     def write_tables(self, make: Callable[[Any], dict], columns: dict[str, str],
                      with_parquet: bool = True, if_empty: Iterable[str] = SPLITS) -> None:
-        """Write each split as JSON Lines, and as Parquet if asked, with what make() returns of each
-        row. Without any rows there are Parquet files of the splits `if_empty`: `datasets` would
-        load the manifest as rows."""
+        """Write make(row) of each row as JSON Lines, one file a split, and as Parquet if asked.
+        Without any rows, write Parquet files for the splits `if_empty`: `datasets` would load the
+        manifest as rows."""
         paths = {split: self.new / f"{split}.jsonl" for split in SPLITS}
         sizes = {split: write_rows(path, map(make, self.of_split(split)))
                  for split, path in paths.items()}

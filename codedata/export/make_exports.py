@@ -56,9 +56,9 @@ def run(settings: ExportSettings, buckets: ReportSettings, excluded_ids: Sequenc
     """Make the exports, and return the exit code. `buckets` are the settings of report.py,
     `read_row` reads the row that a record of prompt/_trajectories/ names.
 
-    It is 1 if a record is broken, or if some formats were refused while others were made, but for a
-    duel that was not accepted. Raise Trouble if the settings are wrong, and the first refusal where
-    it concerns all formats.
+    Return 1 if a record is broken, or if some formats were refused and others made (a duel that was
+    not accepted does not count). Raise Trouble if the settings are wrong, and raise the first
+    refusal if it concerns all formats.
     """
     root = options.root
     forms = _chosen(root, settings.formats)

@@ -80,9 +80,10 @@ def trajectories_stage(settings: Settings, selection: Selection, models: Models)
 
 def row_reader(settings: Settings, http
                ) -> Callable[[SourceTrajectory], tuple[list[Message], list | None]]:
-    """Return what reads the row of a record: (its messages up to the last turn, its tools).
+    """Return a function that reads the row of a record: (its messages up to the last turn, its
+    tools).
 
-    It raises BrokenRecord if the row is not the one that was recorded.
+    It raises BrokenRecord if the row differs from the recorded one.
     """
     hub = hub_of(settings, http)
 

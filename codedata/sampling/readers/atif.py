@@ -2,8 +2,8 @@
 
 System steps after the first step of another source are remarks of the harness, which the agent did
 not see. They are left out. A trajectory ends at one that names subagents: they summarized the
-history, and their files have what the model saw from there on. Outputs that name no call are
-assigned in order to the calls of their step without an output; surplus ones to the last.
+history, and their files have what the model saw from there on. Outputs that name no call belong to
+the last calls of their step that have no output.
 """
 from __future__ import annotations
 
