@@ -1,8 +1,8 @@
 """Show an agent where a bug would matter: the functions that tests reach, and one of them with its
 callers, its callees and its tests.
 
-Everything is read from the analysis, and from the coverage where there is one. Equal arguments give
-equal texts, since a resumed agent repeats its actions.
+Everything is read from the analysis and, if there is one, the coverage. Equal arguments give equal
+texts, since a resumed agent repeats its actions.
 """
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ class CodeMap:
     def __init__(self, analysis: Analysis, sources: Mapping[str, bytes], used: Mapping[str, str],
                  coverage: Coverage | None = None, branches: Mapping[str, int] | None = None):
         """Take the analysis, {path: text} of the files, {id: the earlier bug in it}, the coverage
-        where there is one, and {id: number of its branches} where functions are ranked by tests ×
-        branches."""
+        if there is one, and {id: number of its branches} to rank functions by tests × branches."""
         weights = branches or {}
         self._entities = {entity["id"]: entity for entity in analysis.entities}
         self._sources = sources
@@ -42,13 +41,12 @@ class CodeMap:
     def get_hotspots(self, page: int = 1, file: str = "", min_tests: int = 0,
                      max_share: float = 1.0) -> str:
         """List the functions that tests reach, 25 a page: rank, number of tests, their share of the
-        suite, id, number of lines, and the earlier bug in it. Those come first that have most tests
-        times branches.
+        suite, id, number of lines, and the earlier bug in it. Sorted by tests × branches, largest
+        first.
 
-        page: from 1
-        file: only functions of this file, or of files whose path begins with this
-        min_tests: only functions that at least so many tests reach
-        max_share: only functions that at most this share of the tests reach: 0.1 is a tenth
+        page: from 1 file: only functions of this file, or of files whose path begins with this
+        min_tests: only functions that at least so many tests reach max_share: only functions that
+        at most this share of the tests reach: 0.1 is a tenth
         """
         place = file.removeprefix("./")
         ids = [id for id in self._ranks if id.startswith(place)

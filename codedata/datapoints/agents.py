@@ -86,8 +86,8 @@ def subject(task: QueuedTask) -> str:
 
 
 def task_text(task: QueuedTask) -> str:
-    """Return the first message to an agent. It contains no id and no time: a run that is
-    repeated after a kill has to send the same message to get the kept replies."""
+    """Return the first message to an agent. It contains no id and no time: a run that is repeated
+    after a kill must send the same message to get the kept replies."""
     text, data = f"Your task: {task.type} of {subject(task)}.", task.data
     if "returned" in data:
         return (f"{text}\n\nIts reviewer has given it back: {data['returned']}\n\nWhat its checks "
@@ -183,7 +183,8 @@ class HeldTask:
                 return self._after(name, result)
             except (ItemFailed, BrokenRecord, OSError) as e:
                 sandbox.run("true")   # raises if the agent's own sandbox has ended
-                return Failed(str(e).replace(f"{folder}/", ""))   # its name changes each time
+                return Failed(str(e).replace(f"{folder}/", ""))   # the folder's name changes each
+                                                                  # time
 
     def _after(self, name: str, result: Object) -> str | Stop:
         task, manager = self.task, self.desk.manager

@@ -1,4 +1,4 @@
-"""Turn drafts into datapoints: the commands of builders; reviewers have some of them, too."""
+"""Turn drafts into datapoints: the commands of builders; reviewers may use some of them."""
 from __future__ import annotations
 
 import inspect
@@ -66,11 +66,10 @@ class BuildCommands(Desk):
 
     def fetch_package(self, registry: Literal["pypi", "npm"], name: str,
                       version: str = "") -> Object:
-        """Fetch the source of a small published package, to base a datapoint on real code. Say its
+        """Fetch the source of a small published package, to base a datapoint on real code. Pass its
         licence to create_dp.
 
-        name: the package's name
-        version: empty: the newest
+        name: the package's name version: empty: the newest
         """
         folder = re.sub(r"[^A-Za-z0-9.-]+", "-", f"{registry}-{name}-{version or 'newest'}")
         if not safe_name(folder):
@@ -88,11 +87,10 @@ class BuildCommands(Desk):
     @taking_part_files
     def create_dp(self, task_id: str, claim: str, difficulty: DIFFICULTIES,
                   additional_files_dir: str = "", licence: str = "", **files: str) -> Object:
-        """Stage a datapoint for your task. It replaces the one that was staged before.
+        """Stage a datapoint for your task. It replaces the one staged before.
 
-        prompt_file: path of prompt.md; the others likewise
-        additional_files_dir: the folder whose content is the image's context
-        licence: SPDX, where that content is somebody else's
+        prompt_file: path of prompt.md; the others likewise additional_files_dir: the folder whose
+        content is the image's context licence: SPDX, if that content was written by others
         """
         task = self.held(task_id, claim, BUILD)
         name = name_of(task, "datapoint")
@@ -123,11 +121,10 @@ class BuildCommands(Desk):
         return self._patched(task_id, claim, lambda point: with_texts(point, {part: _text(file)}))
 
     def patch_additional_files(self, task_id: str, claim: str, name: str, file: str = "") -> Object:
-        """Put a file beside the Dockerfile of the staged datapoint, or of the one under review;
+        """Put a file next to the Dockerfile of the staged datapoint, or of the one under review;
         without `file` remove it.
 
-        name: its path in the image's context
-        file: path of the new content
+        name: its path in the image's context file: path of the new content
         """
         def with_file(point: Task) -> Task:
             inside(folder_of(point), "environment", name)
@@ -139,13 +136,13 @@ class BuildCommands(Desk):
         return self._patched(task_id, claim, with_file)
 
     def patch_rivals(self, task_id: str, claim: str, rivals_dir: str) -> Object:
-        """Put solutions, right and wrong ones, beside the staged datapoint or the one under review;
+        """Add right and wrong solutions to the staged datapoint or the one under review;
         validate_datapoint grades them. A builder's replace all of the builder's; a reviewer's are
-        added as KIND-review-NAME, and the first ones open the tests to him.
+        added as KIND-review-NAME; after adding the first, a reviewer may read the tests.
 
-        rivals_dir: a folder with right-*.sh, which have to be rewarded, wrong-*.sh and cheat-*.sh,
-            which must not be; each begins with a comment: how it does it, or the sentence that it
-            breaks, to the letter
+        rivals_dir: a folder with right-*.sh, which must be rewarded, and wrong-*.sh and cheat-*.sh,
+        which
+            must not; each begins with a comment: how it works, or the exact sentence that it breaks
         """
         task = self.held(task_id, claim, BUILD, REVIEW)
         point = self.in_dp(task)
@@ -168,7 +165,7 @@ class BuildCommands(Desk):
         """Check the datapoint of a task in containers, and audit it. This takes minutes; the same
         content is not checked again.
 
-        claim: with it the lease is renewed before and afterwards
+        claim: if given, the lease is renewed before and afterwards
         """
         task = self.manager.get_task(task_id)
         point = self.seen(task)
@@ -200,7 +197,7 @@ class BuildCommands(Desk):
 
     def try_solution(self, task_id: str, file: str) -> Object:
         """Grade another solution of a datapoint in the same way as its own. A right one should get
-        1, a half-done one less.
+        1, an incomplete one less.
 
         file: path of the bash script
         """
@@ -241,7 +238,7 @@ class BuildCommands(Desk):
 
 
 def _put(place: Path, point: Task) -> Object:
-    """Write a datapoint to its folder; return the result that names it."""
+    """Write a datapoint to its folder; return its name and the digest of its content."""
     put(place, point)
     return {"datapoint": point.instance_id, "content": content_digest(point)}
 
