@@ -44,9 +44,10 @@ class CodeMap:
         suite, id, number of lines, and the earlier bug in it. Sorted by tests × branches, largest
         first.
 
-        page: from 1 file: only functions of this file, or of files whose path begins with this
-        min_tests: only functions that at least so many tests reach max_share: only functions that
-        at most this share of the tests reach: 0.1 is a tenth
+        page: from 1
+        file: only functions of this file, or of files whose path begins with this
+        min_tests: only functions that at least so many tests reach
+        max_share: only functions that at most this share of the tests reach: 0.1 is a tenth
         """
         place = file.removeprefix("./")
         ids = [id for id in self._ranks if id.startswith(place)

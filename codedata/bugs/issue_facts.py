@@ -184,13 +184,13 @@ class Differences:
                 found.append((slot, right, not is_expected(vars(wrong), [right.kind, right.told])))
         killed = {slot for slot, _, is_changed in found if is_changed}
         strength = {"killed": len(killed) + 1, "tried": len({slot for slot, *_ in found}) + 1}
-        if killed and 4 * strength["killed"] < 3 * strength["tried"]:   # 1: of calls
+        if killed and 4 * strength["killed"] < 3 * strength["tried"]:   # 1: the recorded calls
             raise Excluded(WEAK)
         random.Random(1).shuffle(found)
         changed = [one for _, one, is_changed in found if is_changed][:MAX_CHANGED]
         equal = [one for _, one, is_changed in found if not is_changed][:MAX_EQUAL]
         about = {"cases": {"changed": len(changed), "equal": len(equal)}, "strength": strength}
-        if not killed:   # a repair that is right only for the tested calls would also pass
+        if not killed:   # the bug changes no other case: a repair of only the tested calls is right
             about = {"cases": {"none": NO_OTHER, "equal": len(equal)}}
         return [([*one.lines, one.last], one.kind, one.told) for one in (*changed, *equal)], about
 

@@ -69,7 +69,8 @@ class BuildCommands(Desk):
         """Fetch the source of a small published package, to base a datapoint on real code. Pass its
         licence to create_dp.
 
-        name: the package's name version: empty: the newest
+        name: the package's name
+        version: empty: the newest
         """
         folder = re.sub(r"[^A-Za-z0-9.-]+", "-", f"{registry}-{name}-{version or 'newest'}")
         if not safe_name(folder):
@@ -89,8 +90,9 @@ class BuildCommands(Desk):
                   additional_files_dir: str = "", licence: str = "", **files: str) -> Object:
         """Stage a datapoint for your task. It replaces the one staged before.
 
-        prompt_file: path of prompt.md; the others likewise additional_files_dir: the folder whose
-        content is the image's context licence: SPDX, if that content was written by others
+        prompt_file: path of prompt.md; the others likewise
+        additional_files_dir: the folder whose content is the image's context
+        licence: SPDX, if that content was written by others
         """
         task = self.held(task_id, claim, BUILD)
         name = name_of(task, "datapoint")
@@ -124,7 +126,8 @@ class BuildCommands(Desk):
         """Put a file next to the Dockerfile of the staged datapoint, or of the one under review;
         without `file` remove it.
 
-        name: its path in the image's context file: path of the new content
+        name: its path in the image's context
+        file: path of the new content
         """
         def with_file(point: Task) -> Task:
             inside(folder_of(point), "environment", name)
@@ -140,9 +143,9 @@ class BuildCommands(Desk):
         validate_datapoint grades them. A builder's replace all of the builder's; a reviewer's are
         added as KIND-review-NAME; after adding the first, a reviewer may read the tests.
 
-        rivals_dir: a folder with right-*.sh, which must be rewarded, and wrong-*.sh and cheat-*.sh,
-        which
-            must not; each begins with a comment: how it works, or the exact sentence that it breaks
+        rivals_dir: a folder with right-*.sh, which must be rewarded, wrong-*.sh and cheat-*.sh,
+            which must not be; each begins with a comment: how it works, or the exact sentence
+            that it breaks
         """
         task = self.held(task_id, claim, BUILD, REVIEW)
         point = self.in_dp(task)

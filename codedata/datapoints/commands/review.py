@@ -68,9 +68,10 @@ class ReviewCommands(Desk):
         """Approve a datapoint in its present state, and end its review. All its checks must have
         passed, and it needs at least three cheats of yours in addition to the other rivals.
 
-        category: one of those that show_categories_tags lists tags: 1 to 3 of those, separated by |
-        languages: separated by |; empty: keep the datapoint's difficulty: easy, medium, hard or
-        extremely_hard; empty: keep the builder's
+        category: one of those that show_categories_tags lists
+        tags: 1 to 3 of those, separated by |
+        languages: separated by |; empty: keep the datapoint's
+        difficulty: easy, medium, hard or extremely_hard; empty: keep the builder's
         """
         task = self.held(task_id, claim, REVIEW)
         point = self.point(task)
