@@ -27,8 +27,8 @@ class ToolRunTests:
     def __call__(self, sandbox: Sandbox, selection: str = "") -> str:
         """Run the project's tests; show how many passed, the tests that did not, and the output.
 
-        selection: text to append to the command, for example a file or the name of a test; empty:
-        run all"""  # noqa: E501
+        selection: text to append to the command, such as a file or a test's name; empty: run all
+        """
         run = run_suite(sandbox, f"{self.command} {selection}".strip(), RUN_S)
         cases = [Case.of(row) for row in self.parse(run.text)] if self.parse else run.results
         counts = Counter(case.status for case in cases)
