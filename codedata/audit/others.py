@@ -187,8 +187,7 @@ def task_name(name: str) -> str:
 def _made_from(task: Task, directory: str, item: str, made_of: str) -> Task:
     """Return a task of others with a note of its source. Its kind and proof are removed: only runs
     of this root count."""
-    about = {key: value for key, value in task.about.items() if key != "kind"}   # a kind needs a
-                                                                                 # proof
+    about = {key: value for key, value in task.about.items() if key != "kind"}   # needs a proof
     about["made_from"] = {"directory": printable(directory), "item": printable(item),
                           "digest": made_of}
     metadata = {**task.config.get("metadata", {}), "codedata": about}

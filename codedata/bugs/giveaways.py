@@ -21,8 +21,7 @@ from codedata.code.operators.syntax import compiling
 from codedata.suites.source import Files
 from codedata.texts import printable, toml_of
 
-FAMILY = dict.fromkeys(("typescript", "tsx"), "javascript")   # {language: the language whose rules
-                                                              # it has}
+FAMILY = dict.fromkeys(("typescript", "tsx"), "javascript")   # languages with another's rules
 MIN_ROWS = 4               # fewer lines of one shape are not a table
 COMMENT = re.compile(r"\s*(#|//)")
 PARTS = re.compile(r"\d+|[A-Za-z_]\w*")

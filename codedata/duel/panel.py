@@ -155,8 +155,7 @@ class Judging:
         prompts = [*map(prompt_digest, ("judge.md", "judge_turn.md", "judge_ran.md"))]
         made_with = {client.spec.role: digest([client.spec.identity(), prompts])[:8]
                      for client in self.clients}
-        self._parts = {f"{name} {order}": made_with.get(name, "")   # {part: the settings of its
-                                                                    # judge}
+        self._parts = {f"{name} {order}": made_with.get(name, "")   # {part: its judge's settings}
                        for name, order in product(self.panel.names, self.panel.orders)}
         self._not_refreshed: dict[str, str] = {}   # name: why --refresh kept an old verdict
 

@@ -71,8 +71,7 @@ def cloned(origin: str, commit: str, root: Path) -> tuple[Path, str]:
 def clone_of(origin: str, root: Path) -> Path:
     """Return the folder of an address's clone, in env/_sources/ of a root."""
     address = without_secret(origin)
-    name = f"{parts_of(address)[-1]}-{digest(address)[:8]}"   # two addresses may end in the same
-                                                              # name
+    name = f"{parts_of(address)[-1]}-{digest(address)[:8]}"   # addresses may end alike
     return root / Environment.directory / SOURCES / name
 
 

@@ -64,8 +64,7 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
     def load(name: str) -> None:
         record = store.read(name)
         repo = record.repo or SMITH.sub(r"\1/\2", turns.pr(record.instance_id)[0].repo)
-        records[name] = replace(record, repo="/".join(parts_of(repo)[-2:]))   # `repo` may be an
-                                                                              # address
+        records[name] = replace(record, repo="/".join(parts_of(repo)[-2:]))   # or an address
 
     def sample(name: str) -> WholeTrajectory | None:
         record = records[name]

@@ -25,9 +25,8 @@ from codedata.terminal import named
 from codedata.texts import printable
 
 RUNS_AFTER = 2
-TIMES_AFTER, MORE_S = 3, 30   # the run before may take this many times the run after, plus these
-                              # seconds; ending its processes and reading its results may take as
-                              # long again
+TIMES_AFTER, MORE_S = 3, 30   # the run before: at most this many times the run after, plus seconds;
+                              # ending its processes and reading its results may take as long again
 
 
 class PullProver(PatchProver):

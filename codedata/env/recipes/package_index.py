@@ -17,9 +17,8 @@ def table(name: str) -> dict:
 
 
 def provider(kind: str, name: str, default: str = "") -> str:
-    """Return the provider of a name in packages.toml, or `default` if it is not listed. Use the
-    longest matching
-    key: the name, one of its folders, or (in BEGINNINGS) a prefix."""
+    """Return the provider of a name in packages.toml, or `default` if it is not listed. The longest
+    matching key counts: the name, one of its folders, or (in BEGINNINGS) a prefix."""
     providers, end = table("packages")[kind], BEGINNINGS.get(kind, "\0")
     keys = [key for key in providers
             if f"{name}{end}".startswith(key if key.endswith("/") else f"{key}{end}")]

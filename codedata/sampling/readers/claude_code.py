@@ -56,8 +56,7 @@ def _trajectory(document: list[dict], is_side: bool) -> dict:
     present = {None, *(line.get("uuid") for line in document)}
     last = None
     is_cut = False
-    remarks = {line.get("uuid") for line in document if line.get("isMeta")}   # written by Claude
-                                                                              # Code
+    remarks = {line.get("uuid") for line in document if line.get("isMeta")}   # by Claude Code
     for i, line in enumerate(document):
         role = line.get("type")
         body = line.get("message") or {}

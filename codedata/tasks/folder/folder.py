@@ -31,10 +31,8 @@ DOCKERFILE, IGNORE, SOLVE = "Dockerfile", ".dockerignore", "solve.sh"
 GOLD, REVERSE = "gold.patch", "reverse.patch"   # in solution/; the reverse creates the task
 CONFIG, TEST_SCRIPT, TEST_PATCH, HIDDEN = "config.json", "tests.sh", "test.patch", "hidden"
 ARCHIVE = "/var/tmp/codedata-work.tar"   # an agent's work, in tasks whose own commands write it
-TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")   # the names that Harbor
-                                                                          # accepts
-IMAGE = re.compile(r"[a-z0-9][\w.:/@-]*", re.ASCII | re.IGNORECASE)   # without blanks and line
-                                                                      # breaks
+TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")   # Harbor's rule
+IMAGE = re.compile(r"[a-z0-9][\w.:/@-]*", re.ASCII | re.IGNORECASE)   # no blank, no line break
 BEFORE_DOCUMENT = (   # the last line of an instruction before the document of its functions
     "- Tests decide, also some that you do not have: those that fail without the bodies are "
     "counted, those that pass now have to go on passing.")

@@ -186,8 +186,7 @@ class Search:
             is_zip = ZIP_END in copy.read()   # also after other bytes, as in pip's cache
             copy.seek(0)
             head = copy.read(PIECE)
-            is_object = head[:1] == b"x" and int.from_bytes(head[:2], "big") % 31 == 0   # an object
-                                                                                         # of git
+            is_object = head[:1] == b"x" and int.from_bytes(head[:2], "big") % 31 == 0   # git's
             is_packed = is_zip or is_object or head.startswith(GZIP)
             if OTHERS.match(head) or (archive and is_packed):
                 self._name_unread(place, archive or place)

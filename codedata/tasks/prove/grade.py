@@ -54,8 +54,7 @@ TRIES = "codedata-task-try/"
 LOG_CHARS = 1_000           # shown from the end of a failed build's log
 NOT_BUILT = "its image is not built"
 WORK = Bounds(max_bytes=200_000_000, max_files=2, max_depth=2, max_seconds=120)
-CONTENT = Bounds(max_bytes=200_000_000, max_files=400_000, max_seconds=120)   # limits of that
-                                                                              # archive's content
+CONTENT = Bounds(max_bytes=200_000_000, max_files=400_000, max_seconds=120)   # of an archive
 # runs bash as a user, with the user's home
 AS_USER = ("HOME=$(getent passwd {user} | cut -d: -f6) USER={user} LOGNAME={user} "
            "runuser -u {user} -- bash")
@@ -199,8 +198,8 @@ class Grader:
     def archived(self, sandbox: Sandbox, script: str) -> bytes:
         """Return the archive that a script makes in a container. Raise ItemFailed if there is none,
         or it is too large."""
-        tar = sandbox.run(f"({script}\n)", timeout_s=PACK_S)   # a subshell: the directory of an
-                                                               # agent's shell stays unchanged
+        tar = sandbox.run(f"({script}\n)", timeout_s=PACK_S)   # in a subshell, to keep its
+                                                               # directory
         if not tar.ok:
             raise ItemFailed(f"its work cannot be packed: {tar.output[-300:]}")
         with temporary_folder() as folder:

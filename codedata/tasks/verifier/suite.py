@@ -193,8 +193,7 @@ def reward(config: dict, tests: str, out: str) -> float:
             print(e)
             return 0.0
         finally:
-            print(*(line for line in end_of(log.name).split("\n")   # lines that do not show a
-                                                                    # canary
+            print(*(line for line in end_of(log.name).split("\n")   # without canaries
                     if not any(name in line for name in canaries)), sep="\n")
     if not found:
         raise RuntimeError("no test was collected")
