@@ -198,8 +198,7 @@ class Grader:
     def archived(self, sandbox: Sandbox, script: str) -> bytes:
         """Return the archive that a script makes in a container. Raise ItemFailed if there is none,
         or it is too large."""
-        tar = sandbox.run(f"({script}\n)", timeout_s=PACK_S)   # in a subshell, to keep its
-                                                               # directory
+        tar = sandbox.run(f"({script}\n)", timeout_s=PACK_S)   # keeps its shell's directory
         if not tar.ok:
             raise ItemFailed(f"its work cannot be packed: {tar.output[-300:]}")
         with temporary_folder() as folder:
