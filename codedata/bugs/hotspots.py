@@ -1,8 +1,8 @@
 """Show an agent where a bug would matter: the functions that tests reach, and one of them with its
 callers, its callees and its tests.
 
-Everything is read from the analysis and, if there is one, the coverage. Equal arguments give equal
-texts, since a resumed agent repeats its actions.
+Everything is read from the analysis, and from the coverage where there is one. Equal arguments give
+equal texts, since a resumed agent repeats its actions.
 """
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ class CodeMap:
     def __init__(self, analysis: Analysis, sources: Mapping[str, bytes], used: Mapping[str, str],
                  coverage: Coverage | None = None, branches: Mapping[str, int] | None = None):
         """Take the analysis, {path: text} of the files, {id: the earlier bug in it}, the coverage
-        if there is one, and {id: number of its branches} to rank functions by tests × branches."""
+        where there is one, and {id: number of its branches} where functions are ranked by tests ×
+        branches."""
         weights = branches or {}
         self._entities = {entity["id"]: entity for entity in analysis.entities}
         self._sources = sources
@@ -41,8 +42,8 @@ class CodeMap:
     def get_hotspots(self, page: int = 1, file: str = "", min_tests: int = 0,
                      max_share: float = 1.0) -> str:
         """List the functions that tests reach, 25 a page: rank, number of tests, their share of the
-        suite, id, number of lines, and the earlier bug in it. Sorted by tests × branches, largest
-        first.
+        suite, id, number of lines, and the earlier bug in it. Those come first that have most tests
+        times branches.
 
         page: from 1
         file: only functions of this file, or of files whose path begins with this

@@ -1,8 +1,8 @@
-"""Let an agent find out in a sandbox how to install and test a repository.
+"""Let an agent find out in a sandbox how a repository is installed and tested.
 
-The agent works in one stage, or in two for JavaScript and TypeScript, whose test runner must be
-found separately: the first stage finds the install script and the second, in the same sandbox, the
-test script. The submitted scripts count only once they are verified.
+The agent works in one stage, or in two for JavaScript and TypeScript, whose test runner has to be
+found out separately: the first stage finds the install script and the second, in the same sandbox,
+the test script. The scripts that it submits count only once they are verified.
 """
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ SCRIPT = re.compile(rf"<({'|'.join(SCRIPTS)})>(.*?)</\1>", re.DOTALL)
 TOOLS = (view_file, search, edit_file, create_file, stop)
 COMMAND_S = 120        # seconds that a command may take unless it asks for more
 MAX_FILES = 300
-MAX_LOG_CHARS = 6000   # characters of a failure shown to the agent
-MAX_REPEATED = 3       # this many or more equal lines in a row are shown once
+MAX_LOG_CHARS = 6000   # characters of a failure that the agent is shown
+MAX_REPEATED = 3       # from this many equal lines in a row on, one is shown
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ class FailedTry:
 
 @dataclass(frozen=True)
 class AgentRun:
-    """Hold an agent's submission, and how its run ended."""
+    """Hold what an agent submitted and how its run ended."""
 
     # how the agent ended: success | max_iteration | tool_stop | error
     status: str
-    scripts: dict[str, str] = field(default_factory=dict)   # only the submitted ones
+    scripts: dict[str, str] = field(default_factory=dict)   # only those that it submitted
     summary: str = ""
     error: str = ""
     messages: list[dict] = field(default_factory=list)
@@ -100,7 +100,7 @@ class AgentPlanner:
                        summary="\n\n".join(filter(None, (install.summary, tests.summary))))
 
     def mend(self, sandbox: Sandbox, repo: str, failure: FailedTry) -> AgentRun:
-        """Return the agent's submission after the verification of its earlier scripts failed."""
+        """Return what the agent submits after the verification of its earlier scripts failed."""
         return self._ask(sandbox, _text("agent_again.md", repo=repo, **vars(failure)), SCRIPTS)
 
     def _ask(self, sandbox: Sandbox, task: str, wanted: tuple[str, ...],
@@ -124,9 +124,9 @@ class AgentPlanner:
 def _submit(wanted: tuple[str, ...]):
     """Return the tool that ends the run. It fails while a script is missing."""
     def submit(answer: str) -> Stop | Failed:
-        """Hand in the scripts, and end. Run them before.
+        """Hand in what was asked for, and end. Only once it was run.
 
-        answer: the scripts, each between its tags, after a sentence or two on what was needed
+        answer: the scripts, each between its tags, behind a sentence or two on what was needed
         """
         missing = _missing(scripts_in(answer), wanted)
         if missing:

@@ -25,10 +25,10 @@ class ToolRunTests:
         self.parse = parse
 
     def __call__(self, sandbox: Sandbox, selection: str = "") -> str:
-        """Run the project's tests; show how many passed, the tests that did not, and the output.
+        """Run the project's tests: how many passed, which did not, and what was printed.
 
-        selection: text to append to the command, such as a file or a test's name; empty: run all
-        """
+        selection: what to add to the command, for example a file or the name of a test; empty: run all
+        """  # noqa: E501
         run = run_suite(sandbox, f"{self.command} {selection}".strip(), RUN_S)
         cases = [Case.of(row) for row in self.parse(run.text)] if self.parse else run.results
         counts = Counter(case.status for case in cases)

@@ -1,4 +1,4 @@
-"""Turn drafts into datapoints: the commands of builders; reviewers may use some of them."""
+"""Turn drafts into datapoints: the commands of builders; reviewers have some of them, too."""
 from __future__ import annotations
 
 import inspect
@@ -66,7 +66,7 @@ class BuildCommands(Desk):
 
     def fetch_package(self, registry: Literal["pypi", "npm"], name: str,
                       version: str = "") -> Object:
-        """Fetch the source of a small published package, to base a datapoint on real code. Pass its
+        """Fetch the source of a small published package, to base a datapoint on real code. Say its
         licence to create_dp.
 
         name: the package's name
@@ -88,11 +88,11 @@ class BuildCommands(Desk):
     @taking_part_files
     def create_dp(self, task_id: str, claim: str, difficulty: DIFFICULTIES,
                   additional_files_dir: str = "", licence: str = "", **files: str) -> Object:
-        """Stage a datapoint for your task. It replaces the one staged before.
+        """Stage a datapoint for your task. It replaces the one that was staged before.
 
         prompt_file: path of prompt.md; the others likewise
         additional_files_dir: the folder whose content is the image's context
-        licence: SPDX, if that content was written by others
+        licence: SPDX, where that content is somebody else's
         """
         task = self.held(task_id, claim, BUILD)
         name = name_of(task, "datapoint")
@@ -123,7 +123,7 @@ class BuildCommands(Desk):
         return self._patched(task_id, claim, lambda point: with_texts(point, {part: _text(file)}))
 
     def patch_additional_files(self, task_id: str, claim: str, name: str, file: str = "") -> Object:
-        """Put a file next to the Dockerfile of the staged datapoint, or of the one under review;
+        """Put a file beside the Dockerfile of the staged datapoint, or of the one under review;
         without `file` remove it.
 
         name: its path in the image's context
@@ -139,13 +139,13 @@ class BuildCommands(Desk):
         return self._patched(task_id, claim, with_file)
 
     def patch_rivals(self, task_id: str, claim: str, rivals_dir: str) -> Object:
-        """Add right and wrong solutions to the staged datapoint or the one under review;
+        """Put solutions, right and wrong ones, beside the staged datapoint or the one under review;
         validate_datapoint grades them. A builder's replace all of the builder's; a reviewer's are
-        added as KIND-review-NAME; after adding the first, a reviewer may read the tests.
+        added as KIND-review-NAME, and the first ones open the tests to him.
 
-        rivals_dir: a folder with right-*.sh, which must be rewarded, wrong-*.sh and cheat-*.sh,
-            which must not be; each begins with a comment: how it works, or the exact sentence
-            that it breaks
+        rivals_dir: a folder with right-*.sh, which have to be rewarded, wrong-*.sh and cheat-*.sh,
+            which must not be; each begins with a comment: how it does it, or the sentence that it
+            breaks, to the letter
         """
         task = self.held(task_id, claim, BUILD, REVIEW)
         point = self.in_dp(task)
@@ -168,7 +168,7 @@ class BuildCommands(Desk):
         """Check the datapoint of a task in containers, and audit it. This takes minutes; the same
         content is not checked again.
 
-        claim: if given, the lease is renewed before and afterwards
+        claim: with it the lease is renewed before and afterwards
         """
         task = self.manager.get_task(task_id)
         point = self.seen(task)
@@ -200,7 +200,7 @@ class BuildCommands(Desk):
 
     def try_solution(self, task_id: str, file: str) -> Object:
         """Grade another solution of a datapoint in the same way as its own. A right one should get
-        1, an incomplete one less.
+        1, a half-done one less.
 
         file: path of the bash script
         """
@@ -241,7 +241,7 @@ class BuildCommands(Desk):
 
 
 def _put(place: Path, point: Task) -> Object:
-    """Write a datapoint to its folder; return its name and the digest of its content."""
+    """Write a datapoint to its folder; return the result that names it."""
     put(place, point)
     return {"datapoint": point.instance_id, "content": content_digest(point)}
 

@@ -28,7 +28,7 @@ from codedata.settings import DpSettings
 from codedata.tasks.folder.folder import rivals_digest, with_about
 
 STAGING = "_staging"
-MAX_BYTES = 1_000_000      # of a file passed by an agent
+MAX_BYTES = 1_000_000      # of a file that an agent names
 SHOWN_CHARS = 20_000       # of a text in a result
 
 
@@ -84,7 +84,7 @@ class Desk:
                 return read_datapoint(place)
             raise ItemFailed("is not there any more.", str(self.at(name)))
         place = self.at(STAGING, name)
-        # it must be made harder or easier, or its reviewer returned it
+        # it is to be made harder or easier, or was given back by its reviewer
         before = approved if "rates" in task.data else self.at(name)
         if {"rates", "returned"} & task.data.keys() and not place.is_dir() and before.is_dir():
             put(place, in_review(read_datapoint(before)))
@@ -93,7 +93,8 @@ class Desk:
         return read_datapoint(place)
 
     def seen(self, task: QueuedTask) -> RivalledTask:
-        """Return the datapoint of a task. Raise Refusal if a reviewer may not see its tests yet."""
+        """Return the datapoint of a task. Raise Refusal for a reviewer who may not see its tests
+        yet."""
         point = self.point(task)
         if is_blind(task, point):
             raise Refusal("First write rivals without having seen the tests, and hand them in with "
@@ -115,8 +116,8 @@ class Desk:
 
 
 def is_blind(task: QueuedTask, point: RivalledTask) -> bool:
-    """Return whether the agent of a task may not see tests and solution yet: a reviewer who has not
-    written rivals."""
+    """Return whether the agent of a task may not see tests and solution yet: a reviewer, until he
+    has written rivals."""
     return task.type == REVIEW and bool(lacking_rivals(point, BLIND))
 
 
@@ -147,7 +148,7 @@ def build_again(manager: TaskManager, point: Task, key: str, parent: str = "", *
 
 
 def read(path: str | Path) -> bytes:
-    """Return the bytes of a file at an agent's path. Raise Refusal if it cannot be read."""
+    """Return the bytes of a file that an agent names. Raise Refusal if it cannot be read."""
     try:
         return read_bounded(Path(path), MAX_BYTES)
     except OSError as e:

@@ -18,7 +18,7 @@ from codedata.texts import printable, text_of
 
 SECTIONS = ("Task", "Instructions", "Environment Setup", "Testing", "Difficulty",
             "Core Skills Tested", "Key Technologies")
-IDEAS_PER_DRAFT = 4                 # ideas, of which one is chosen
+IDEAS_PER_DRAFT = 4                 # of which one is chosen
 
 
 class IdeaCommands(Desk):
@@ -46,8 +46,8 @@ class IdeaCommands(Desk):
         return {"new": n_new, **({"without_text": empty} if empty else {})}
 
     def get_task_parameters(self) -> Object:
-        """Show how many ideas and drafts to make from a seed, which sections a draft needs, and
-        which categories, languages and stacks no datapoint has."""
+        """Show how many ideas and drafts to make of a seed, which sections a draft needs, and which
+        categories, languages and stacks no datapoint has."""
         dp = self.settings
         return {"n": dp.drafts, "multiplier": IDEAS_PER_DRAFT,
                 "ideas": dp.drafts * IDEAS_PER_DRAFT, "sections": SECTIONS,
@@ -65,7 +65,7 @@ class IdeaCommands(Desk):
         return {"saved": len(_titles(ideas))}
 
     def get_artifact(self, task_id: str) -> Object:
-        """Show the saved text of a task: the ideas of a seed, or the draft of a datapoint."""
+        """Show what was saved for a task: the ideas of a seed, or the draft of a datapoint."""
         task = self.manager.get_task(task_id)
         if task.type == GENERATE:
             place = self._ideas(task)
@@ -123,7 +123,7 @@ class IdeaCommands(Desk):
         return {"datapoint": datapoint, "task": id}
 
     def _ideas(self, task: QueuedTask) -> Path:
-        """Return the path of a seed's ideas."""
+        """Return the path at which the ideas of a seed are saved."""
         return self.at(IDEAS, f"{name_of(task, 'seed')}.json")
 
 

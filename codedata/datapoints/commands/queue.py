@@ -14,7 +14,7 @@ from codedata.tasks.folder.folder import audited_digest
 from codedata.tasks.rates import attempts_in, rates_by_agent
 
 ENDS = {BUILD: "add_dp_to_review", REVIEW: "approve_datapoint or cancel_datapoint"}
-MAX_RETURNS = 2   # times that a datapoint goes back to a builder because of its pass rate
+MAX_RETURNS = 2   # of a datapoint to a builder, for its pass rate
 LISTED = ("id", "type", "state", "parent", "attempts")
 
 
@@ -35,7 +35,7 @@ class QueueCommands(Desk):
 
     def queue_returns(self) -> None:
         """Queue the datapoints whose pass rate is outside the band of their profile to be built
-        again. Skip one after MAX_RETURNS of its other versions were queued."""
+        again, unless MAX_RETURNS other versions of one were queued before."""
         for task, rates, names in outside_band(self.root, self.settings.profile):
             content = content_digest(task)
             earlier = {one.data.get("content") for one in
@@ -47,8 +47,8 @@ class QueueCommands(Desk):
     def complete(self, task_id: str, claim: str,
                  status: Literal["completed", "failed", "rejected"] = "completed",
                  reason: str = "") -> Object:
-        """End a task that you hold as completed, failed (others may try it again) or rejected (it
-        is never tried again).
+        """End a task that you hold as completed, failed (others may try it again) or rejected
+        (nobody tries it again).
 
         reason: why it failed or was rejected
         """

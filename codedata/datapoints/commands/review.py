@@ -1,4 +1,4 @@
-"""Approve, return or cancel datapoints: the commands of reviewers."""
+"""Approve datapoints, return or cancel them: the commands of reviewers."""
 from __future__ import annotations
 
 from dataclasses import replace
@@ -31,7 +31,7 @@ from codedata.disk.layouts import set_aside
 from codedata.records import DATAPOINT, Object, Task
 from codedata.tasks.folder.folder import rivals_digest, with_about
 
-MAX_RETURNS = 3                     # times that reviewers may return a datapoint to a builder
+MAX_RETURNS = 3                     # of a datapoint to a builder, by its reviewers
 
 
 class ReviewCommands(Desk):
@@ -39,7 +39,7 @@ class ReviewCommands(Desk):
 
     def read_datapoint(self, task_id: str, name: str = "") -> Object:
         """Show the datapoint of a task: its parts and metadata, or one of its files. A reviewer
-        sees tests, solution and rivals after handing in rivals.
+        sees tests, solution and rivals once he has handed in rivals of his own.
 
         name: a path in the image's context, or rivals/NAME
         """
@@ -65,8 +65,8 @@ class ReviewCommands(Desk):
 
     def approve_datapoint(self, task_id: str, claim: str, category: str, tags: str,
                           languages: str = "", difficulty: str = "") -> Object:
-        """Approve a datapoint in its present state, and end its review. All its checks must have
-        passed, and it needs at least three cheats of yours in addition to the other rivals.
+        """Approve a datapoint as it is, and end its review. All its checks must have passed, and
+        it needs at least three cheats of yours beside the rivals.
 
         category: one of those that show_categories_tags lists
         tags: 1 to 3 of those, separated by |
@@ -106,9 +106,9 @@ class ReviewCommands(Desk):
         self.at(name).rename(place)
 
     def return_datapoint(self, task_id: str, claim: str, reason: str) -> Object:
-        """Return a datapoint to a builder with the findings of its checks, and end its review.
+        """Give a datapoint back to a builder with what its checks have found, and end its review.
 
-        reason: what must be changed, and why
+        reason: what has to be changed, and why
         """
         task = self.held(task_id, claim, REVIEW)
         point = self.in_dp(task)

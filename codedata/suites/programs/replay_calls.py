@@ -4,13 +4,12 @@ expressions.
     python3 replay_calls.py FOLDER
 
 FOLDER/jobs.json has `source`, the folder of the project; `seconds` for a script and `total_s` for
-all; and `jobs`. A job has the `lines` of a script; its `last` expression, or "" if the last line
+all; and `jobs`. A job has the `lines` of a script; its `last` expression, or "" where the last line
 may raise and nothing is printed; the outcome that was `recorded`, or null; and whether its lines
 are to be pruned. Each of three processes imports the project once and forks for each script: with
-another hash seed, in another working directory, the third with a clock 400 days later.
-FOLDER/answers.json gets for each job its script and outcome if this is as recorded and the same in
-all three processes, else null. It runs on Python 3.9 and later and imports nothing from its
-package.
+another seed for hashes, in another working directory, the third with a clock 400 days later.
+FOLDER/answers.json gets for each job its script and outcome, if this is as recorded and the same in
+all three processes, or null. It runs on Python 3.9 and later and imports nothing from its package.
 """
 import collections
 import datetime
@@ -119,7 +118,7 @@ class Worker:
 # in a worker -------------------------------------------------------------------------------------
 
 def shift_clock():
-    """Make this process see a later date, in every way of reading the time."""
+    """Make this process see a later date, in whatever way it asks for the time."""
     real, delta = dict(vars(time)), datetime.timedelta(seconds=LATER_S)
     shifted = {
         "time": lambda: real["time"]() + LATER_S,
@@ -255,7 +254,7 @@ def outcome_of(lines, last, recorded, observe, source):
 
 
 def is_recorded(value, recorded):
-    """Return whether a value equals the recorded one, as far as that was recorded."""
+    """Return whether a value equals the recorded one, as far as this was recorded."""
     if recorded["result"] is None:
         return recorded["type"] == type(value).__name__ or type(value) is list
     names = dict(vars(collections), collections=collections, datetime=datetime)
@@ -267,7 +266,7 @@ def is_recorded(value, recorded):
 
 
 class Ran:
-    """Trace the project's lines that run, and the functions that a script calls directly."""
+    """Trace the lines of the project that run, and the functions that a script calls itself."""
 
     def __init__(self, source):
         self.source, self.lines, self.direct = source.rstrip("/") + "/", {}, []
@@ -279,7 +278,7 @@ class Ran:
         return file[len(self.source):] if is_own else ""
 
     def enter(self, frame, event, _):
-        """Record a function of the project that was called from outside of it."""
+        """Note a function of the project that was called from outside of it."""
         path = self.path(frame) if event == "call" else ""
         before = frame.f_back
         while path and before:
@@ -290,7 +289,7 @@ class Ran:
                 self.direct.append([path, line])
 
     def trace(self, frame, event, _):
-        """Record a line."""
+        """Note a line."""
         path = self.path(frame)
         if not path:
             return None

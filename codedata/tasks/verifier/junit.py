@@ -1,4 +1,4 @@
-"""Read the cases of JUnit XML. escaped_name() makes a name that graders of SWE-bench can read;
+"""Read the cases of JUnit XML. escaped_name() makes a name one that graders of SWE-bench read;
 restored_name() is the inverse."""
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from urllib.parse import quote, unquote
 from xml.parsers import expat
 
-Found = tuple   # a reader's result: name, status and, in JUnit XML, seconds
+Found = tuple   # of a reader: name, status and, in JUnit XML, seconds
 RANKS = ("passed", "skipped", "failed", "error")   # from good to bad
 TAGS = {"failure": "failed", "error": "error", "skipped": "skipped"}   # elements of JUnit XML
 NOT_RUN = {"notrun", "disabled", "suppressed", "skipped", "ignored"}   # GoogleTest's, others'
@@ -22,8 +22,8 @@ BROKEN_OFF = "(broken off before its end)"
 MAX_CASES = 200_000
 MAX_NESTED = 100        # elements of a report, or folders of a path
 MAX_GROWTH = 10         # a case repeats the names of its suites: all names by a report's length
-# Parts of names that graders misread: they split lines at blanks, and cut out "[1m", the folders in
-# "[/a/b]" and a number in brackets before a name; a terminal obeys control characters.
+# What cannot stand in a name that graders read: they split lines at blanks, and cut out "[1m", the
+# folders in "[/a/b]" and a number in brackets before a name; a terminal obeys control characters.
 ESCAPED = re.compile(r"[\s%\x00-\x1f\x7f-\x9f]|^\[|\[(?=\d+m)|(?<=\[)/")
 
 
@@ -40,13 +40,14 @@ def decoded(data: bytes) -> str:
 
 
 def read_junit(path: str, text: str, over: Callable[[str, str], Found]) -> list[Found]:
-    """Return the cases of JUnit XML in the order of their ends. If mocha or node use one name
-    several times, number the later cases. A report that was cut short gives its complete cases; a
-    report over a limit, the cases before it and over(kind, what). No tree is built."""
+    """Return the cases of JUnit XML in the order in which they end; of those that mocha and node
+    give one name, the later ones have a number. A report that was cut short
+    gives its complete cases, one over a limit those before it and what over(kind, what) returns.
+    No tree is built."""
     cases = []
     elements = []   # (tag, attributes, statuses) of each open one
-    used = Counter()   # names of runners that may use one name for several cases
-    n_chars = 0     # characters of all names
+    used = Counter()   # names of runners that let several cases have one
+    n_chars = 0     # of the names
 
     def refuse(kind: str, what: str) -> None:
         cases.append(over(kind, f"{path} {what}"))
@@ -91,15 +92,15 @@ def read_junit(path: str, text: str, over: Callable[[str, str], Found]) -> list[
 
 
 def name_of(case: dict[str, str], suites: list[str], used: Counter[str]) -> str:
-    """Return the name of a case, with its file, class or suite; with a number if `used` already has
-    it, for a runner that may use one name for several cases."""
+    """Return the name of a case, with its file, class or suite; with a number where `used` has it
+    already, of a runner that lets several cases have one."""
     name, group, file = (case.get(key, "") for key in ("name", "classname", "file"))
     module = re.sub(r"\.py$", "", file).replace("/", ".")
     if file.endswith(".py") and f"{group}.".startswith(f"{module}."):
         classes = group[len(module):].replace(".", "::")
         return f"{file}{classes}::{name}"
     may_share = suites == [MOCHA] or group == NODE
-    if group == NODE:   # its cases differ only in their suites
+    if group == NODE:   # only the suites tell its cases apart
         name = " > ".join([*suites, name])
     else:
         group = group or "".join([suite for suite in suites if suite != "pytest"][-1:])
@@ -116,11 +117,11 @@ def escaped_name(name: str) -> str:
 
 
 def restored_name(escaped: str) -> str:
-    """Return the name from which escaped_name() made this one."""
+    """Return the name that escaped_name() was given."""
     return unquote(escaped)
 
 
 def worst(cases: Iterable[Found]) -> dict[str, list]:
-    """Return {name: [status, seconds if known]}; of cases with one name, the worst."""
+    """Return {name: [status, seconds if there are any]}; of cases with one name, the worst."""
     ranked = sorted(cases, key=lambda case: RANKS.index(case[1]))
     return {name: found for name, *found in ranked}   # the last one counts

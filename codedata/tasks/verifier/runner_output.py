@@ -1,6 +1,6 @@
-"""Read the cases that test runners report: JUnit XML, `go test -json`, jest's JSON and, if no
-report has a case, lines of printed output. The caller passes the patterns of these lines, from
-test_runners.toml or from patterns.json next to this file.
+"""Read the cases of whatever test runners write: JUnit XML, `go test -json`, jest's JSON and, where
+no report has a case, lines of printed output. The patterns of these lines are the caller's: those
+of test_runners.toml, or of patterns.json beside this file.
 """
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from codedata.tasks.verifier.junit import (
     read_junit,
 )
 
-Patterns = dict   # {runner: {argument of its reader: compiled pattern of a line}}
-Over = Callable   # (the limit, what exceeds it) -> an error case
+Patterns = dict   # of lines: {runner: {argument of its reader: compiled expression}}
+Over = Callable   # (which limit, what is over it) -> an error case
 GO_ACTIONS = {"pass": "passed", "fail": "failed", "skip": "skipped"}
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 JSON = json.JSONDecoder()
 MAX_LINE_CHARS = 2000   # characters of a printed line that are read
 MAX_JSON = 20_000_000   # characters of a JSON value, which takes up to fifty times as much memory
-ENDS = "ends"           # key of the patterns of lines that end any output; not a runner
+ENDS = "ends"           # holds patterns of lines that always end an output, not of a runner
 
 
 def compiled(tables: dict[str, dict[str, str]]) -> Patterns:
@@ -38,8 +38,9 @@ def compiled(tables: dict[str, dict[str, str]]) -> Patterns:
 
 def read_results(files: Iterable[tuple[str, bytes]], text: str, patterns: Patterns,
                  over: Over) -> list[Found]:
-    """Return the cases of the report files (path, content), in their order; if those have none, the
-    cases in `text`, the runner's output. If a limit is exceeded, add over(kind, what)."""
+    """Return the cases of the report files (path, content), in their order; where those have none,
+    the cases in `text`, which the runner printed. Over a limit, what over(kind, what) returns is
+    among them."""
     found = (case for path, data in files for case in _file(path, decoded(data), patterns, over))
     cases = [*islice(found, MAX_CASES + 1)] or _file("", text, patterns, over)
     if len(cases) > MAX_CASES:
@@ -50,7 +51,7 @@ def read_results(files: Iterable[tuple[str, bytes]], text: str, patterns: Patter
 # files -------------------------------------------------------------------------------------------
 
 def _file(path: str, text: str, patterns: Patterns, over: Over) -> list[Found]:
-    """Return the cases of one file, or of printed output; [] if it is not a report."""
+    """Return the cases of one file, or of what was printed; none where it is not a report."""
     head = text.lstrip()[:1]
     if path and (head == "<" or (not head and path.endswith(".xml"))):
         return read_junit(path, text, over)
@@ -65,7 +66,7 @@ def _file(path: str, text: str, patterns: Patterns, over: Over) -> list[Found]:
 
 
 def _json(text: str, over: Over) -> list[Found]:
-    """Return the cases of jest's JSON or of `go test -json`, even after other lines."""
+    """Return the cases of jest's JSON or of `go test -json`, also behind other lines."""
     begins = re.search(r"^[ \t]*\{", text, re.MULTILINE)
     if not begins:
         return []
@@ -80,8 +81,8 @@ def _json(text: str, over: Over) -> list[Found]:
 
 
 def _loaded(text: str) -> dict:
-    """Return the JSON object at the start of a text; {} if there is none or the text is too
-    large."""
+    """Return the JSON object that a text begins with; an empty one where there is none or the text
+    is too large."""
     try:
         value, _ = JSON.raw_decode(text.lstrip()) if len(text) <= MAX_JSON else ({}, 0)
     except ValueError:
@@ -105,7 +106,7 @@ def _jest(files: list[dict]) -> Iterator[Found]:
 
 def _short(paths: list[str]) -> dict[str, str]:
     """Return {path: short name} of jest's absolute paths: the file with the two folders above it,
-    or with as many as all names need to be distinct."""
+    or with as many as make all names distinct."""
     for n in range(3, MAX_NESTED):
         short = {path: "/".join(path.rsplit("/", n)[-n:]) for path in paths}
         if len({*short.values()}) == len(short):
@@ -143,17 +144,17 @@ def _text(text: str, patterns: Patterns) -> list[Found]:
 
 
 def _matches(pattern: re.Pattern, lines: Iterable[str]) -> list[re.Match]:
-    """Return the matches of the matching lines."""
+    """Return the matches of those lines that have one."""
     return [*filter(None, map(pattern.match, lines))]
 
 
 def _status(found: re.Match) -> str:
-    """Return the status of a case, from the groups that matched in its line."""
+    """Return the status of a case by the groups that took part in the match of its line."""
     return next(filter(found.groupdict().get, RANKS), "passed")
 
 
 def _listed(lines: list[str], **patterns: re.Pattern) -> list[Found]:
-    """Return the cases of a runner that prints each case on its own line, with its full name."""
+    """Return the cases of a runner that prints each in a line of its own, with its full name."""
     return [(found["name"], _status(found)) for pattern in patterns.values()
             for found in _matches(pattern, lines)]
 
@@ -181,7 +182,7 @@ def _pytest(lines, begun, status, **listed) -> Iterator[Found]:
 
 
 def _resumed(lines, begun, status) -> Iterator[Found]:
-    """Yield the cases whose status is on its own line, below the line with their name."""
+    """Yield the cases whose status stands in a line of its own, below that with their name."""
     name = ""
     for line in lines:
         found, ended = begun.match(line), status.match(line)
@@ -192,8 +193,8 @@ def _resumed(lines, begun, status) -> Iterator[Found]:
 
 
 def _unittest(lines, case, heading, late) -> Iterator[Found]:
-    """Yield the cases of `unittest -v`. The status is printed after the name, after a docstring, or
-    after the test's output; the status of a subtest may come after all tests."""
+    """Yield the cases of `unittest -v`. The status is printed after the name, after a docstring,
+    or after the output of the test; that of a subtest may come after all tests."""
     name = ""
     for line in lines:
         found = heading.match(line) or late.match(line)
@@ -213,7 +214,7 @@ def _unittest(lines, case, heading, late) -> Iterator[Found]:
 
 
 def _go(lines, case, package) -> Iterator[Found]:
-    """Yield the cases of `go test -v`, in which a package's name follows its tests."""
+    """Yield the cases of `go test -v`, where a package's name follows its tests."""
     for groups, above in _sections(reversed(lines), package):
         cases = _listed(above, case=case)
         if groups:
@@ -236,12 +237,12 @@ def _cargo(lines, case, begun, status, target, start, stop) -> Iterator[Found]:
 
 def _tap(lines, file, plan, case, comment, died) -> Iterator[Found]:
     """Yield the cases of TAP: files by their headings, subtests by their indentation, tape's groups
-    by the comment above them. If a file has a name for the second time or later, the number is
-    appended. A file with fewer cases than planned, or one that died, is an error."""
+    by the comment above them. From the second time on that a file has a name, it gets at its end
+    which time that is. A file with fewer cases than planned, or one that died, is an error."""
     for heading, below in _sections(lines, file):
         path = [*filter(None, heading.values())]
         used = Counter()
-        headings = {}   # {indentation: heading}; a group's is half a step less than its cases'
+        headings = {}   # by their indentation; a group's is half a step less than that of its cases
         n = 0
         for line in below:
             found = case.match(line) or comment.match(line)
@@ -267,14 +268,14 @@ def _tap(lines, file, plan, case, comment, died) -> Iterator[Found]:
 
 
 def _outer(headings: dict[float, str], depth: float) -> dict[float, str]:
-    """Return the headings {indentation: text} that are less indented."""
+    """Return those of the headings {indentation: text} that are less indented."""
     return {indent: text for indent, text in headings.items() if indent < depth}
 
 
 def _marks(lines, case, stop, total) -> Iterator[Found]:
-    """Yield the cases of mocha, jest, vitest and node: a mark precedes each case, and suites are
-    indented. Reading ends where the totals begin. Many programs that test nothing print such marks,
-    so without totals there is no case."""
+    """Yield the cases of mocha, jest, vitest and node: a mark stands before each case, and
+    suites are indented. Reading ends where the totals begin. Many programs that test nothing
+    print such marks, so without totals there is no case."""
     if not _matches(total, lines):
         return
     suites = {}   # by their indentation

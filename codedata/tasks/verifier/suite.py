@@ -1,11 +1,10 @@
-"""Run a project's test script, tests.sh, and read the reports of its runners.
+"""Run a project's test script, tests.sh, and read what its runners report.
 
-For a reward, the source is the image's, with the counting files of an agent's work. Hidden tests
-are put in place first, replacing existing files. The tests run as config.json's user, who can write
-neither the reward nor its inputs, nor change a test; the reports are read after all their processes
-have ended. Known limit: code under test runs in the process that reports the outcomes, and can
-forge them. A program that forges all of them is caught by tests that must fail and look like other
-tests.
+For a reward the source is the image's, with what counts of an agent's work. Hidden tests are put in
+place first, whatever lies there. The tests run as config.json's user, who can write neither the
+reward nor what it is made of, nor change a test; the reports are read when none of their processes
+is left. Not promised: code under test runs in the process that reports the outcomes, and can forge
+those; who forges all of them is caught by tests that have to fail, and look like others.
 """
 from __future__ import annotations
 
@@ -27,30 +26,29 @@ from codedata.tasks.verifier.junit import decoded, escaped_name, read_junit, wor
 from codedata.tasks.verifier.processes import end_of, other_user, run_as
 
 RESULTS = "/tmp/results"      # where test scripts write their reports
-REPORT_BYTES = 100_000_000    # limit of all reports together
-CASES_S, CASES_BYTES = 330, 10_000_000   # limits for all scripts of tests/cases/, and for their
-                                         # answers
+REPORT_BYTES = 100_000_000    # of all reports
+CASES_S, CASES_BYTES = 330, 10_000_000   # for all scripts of tests/cases/; of their answers
 MAX_LITERAL = 4000            # characters of an outcome that are compared
 BOOLEAN = re.compile(r"\b(True|False)\b")
 FRACTION = re.compile(r"\d+\.\d{9,}(?:e[-+]?\d+)?")
-BROKEN = None                 # no reward if something fails that no body can cause
-MARKS = (">>>>> Start Test Output", ">>>>> End Test Output")   # marks of SWE-bench's harness
-NO_RESULTS = 124              # exit code of a run without results
-MARK = re.compile(b">>>>>+ ")   # also matches other marks of the harness
+BROKEN = None                 # no reward where something is wrong that no body can be
+MARKS = (">>>>> Start Test Output", ">>>>> End Test Output")   # of SWE-bench's harness
+NO_RESULTS = 124              # exit code of a run without any
+MARK = re.compile(b">>>>>+ ")   # begins others of its marks, too
 WORDS = re.compile("(?<=_)[a-z]{2,}")
-N_NAMES = 5   # three canaries, their file and their text
+N_NAMES = 5   # of three canaries, their file and their text
 
 
 # the source --------------------------------------------------------------------------------------
 
 def remove(*paths: str) -> None:
-    """Remove everything at some paths."""
+    """Remove whatever lies at some paths."""
     subprocess.run(["rm", "-rf", "--", *paths], check=True)
 
 
 def place_hidden(hidden: str, source: str, programs: list[str]) -> None:
-    """Put the hidden tests in their places, replacing existing files and parent files; make some
-    executable."""
+    """Put the hidden tests in their places, whatever lies there or instead of a folder above; some
+    may be run as programs."""
     for folder, _, names in os.walk(hidden):
         for name in names:
             path = os.path.relpath(os.path.join(folder, name), hidden)
@@ -69,8 +67,8 @@ def place_hidden(hidden: str, source: str, programs: list[str]) -> None:
 
 
 def open_to_all(folder: str) -> None:
-    """Let every user read a folder's files and add others, but not change or remove another user's
-    files."""
+    """Let every user read a folder's files, and add others, but neither change nor remove one of
+    somebody else."""
     for at, _, files in os.walk(folder):
         os.chmod(at, 0o1777)
         for name in files:
@@ -81,8 +79,8 @@ def open_to_all(folder: str) -> None:
 
 
 def drawn_names(config: dict) -> list[str]:
-    """Return names for a file, its text, and its tests that fail, made of words from the names of
-    known tests: no code can know them before they run. Return none without `canary`."""
+    """Return names for a file, for its text, and for its tests that fail, of words of the names of
+    known tests: no code can know them before they run. None without `canary`."""
     known = "\n".join(config["FAIL_TO_PASS"] + config["PASS_TO_PASS"])
     names, draw = [], secrets.SystemRandom()
     words = [*WORDS.findall(known), "works", "value"]
@@ -95,7 +93,7 @@ def drawn_names(config: dict) -> list[str]:
 
 
 def place_canaries(folder: str, file: str, text: str, *names: str) -> None:
-    """Place tests in a folder that fail for any bodies. Their output names them."""
+    """Place tests in a folder that fail whatever the bodies do. What they print names them."""
     with open(os.path.join(folder, f"{file}.py"), "x") as out:
         out.writelines(f"def {name}():\n    assert not '{text}'\n\n\n" for name in names)
 
@@ -103,8 +101,8 @@ def place_canaries(folder: str, file: str, text: str, *names: str) -> None:
 # the run -----------------------------------------------------------------------------------------
 
 def run_tests(config: dict, tests: str, log: str) -> int:
-    """Run tests.sh in the source, and return its exit code. Raise TimeoutError if it does not end
-    in time."""
+    """Run tests.sh in the source, and return its exit code. Raise TimeoutError where it does not
+    end in time."""
     user = other_user(config["user"])
     with tempfile.TemporaryDirectory() as place:
         os.chmod(place, 0o755)
@@ -115,13 +113,13 @@ def run_tests(config: dict, tests: str, log: str) -> int:
             command = ["env", *variables(user, os.path.join(place, "home")), *command]
         remove(RESULTS)
         os.chdir(config["workdir"])
-        if os.path.isabs(config["workdir"]):   # as `cd` does if there is a link
+        if os.path.isabs(config["workdir"]):   # as `cd` does, where a link leads there
             os.environ["PWD"] = config["workdir"]
         return run_as(user, log, lambda: os.execvp(command[0], command), config["timeout_s"])
 
 
 def variables(user: pwd.struct_passwd, home: str) -> list[str]:
-    """Return the environment variables for another user's tests, after making a home."""
+    """Return the variables of another user's tests, with a home that is made."""
     os.mkdir(home)
     os.chown(home, user.pw_uid, user.pw_gid)
     git = ["GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"]
@@ -129,8 +127,8 @@ def variables(user: pwd.struct_passwd, home: str) -> list[str]:
 
 
 def reports() -> list[tuple[str, bytes]]:
-    """Return (path, content) of each report, sorted; [] if one is a pipe, or they are too large.
-    Skip links."""
+    """Return (path, content) of each report, sorted; none where there is a pipe among them, or too
+    much. Links are passed over."""
     found, n_bytes = [], 0
     walk = [] if os.path.islink(RESULTS) else os.walk(RESULTS)
     for place in sorted(os.path.join(at, name) for at, _, names in walk for name in names):
@@ -146,7 +144,7 @@ def reports() -> list[tuple[str, bytes]]:
 
 
 def statuses(config: dict, tests: str, log: str) -> dict[str, str]:
-    """Return {escaped name: status} from the runners' reports; of cases with one name, the
+    """Return {escaped name: status} of what the runners report; of those with one name, the
     worst."""
     if config["reads"] == "junit":
         texts = [(path, decoded(data)) for path, data in reports()]
@@ -169,14 +167,14 @@ def cases_of_all(tests: str, log: str) -> list[tuple]:
 
 
 def over(kind: str, what: str) -> tuple[str, str]:
-    """Return the case that reports an exceeded limit."""
+    """Return the case of a limit that is reached."""
     return f"(results_{kind}: {what})", "error"
 
 
 # what comes of it --------------------------------------------------------------------------------
 
 def reward(config: dict, tests: str, out: str) -> float:
-    """Return the reward of an agent's work. Raise RuntimeError if no test was collected."""
+    """Return the reward of an agent's work. Raise RuntimeError where no test was collected."""
     if os.getuid():
         sys.exit("the verifier has to be root, or nothing keeps tests from writing the reward")
     os.chmod(tests, 0o700)
@@ -193,16 +191,17 @@ def reward(config: dict, tests: str, out: str) -> float:
             print(e)
             return 0.0
         finally:
-            print(*(line for line in end_of(log.name).split("\n")   # without canaries
+            print(*(line for line in end_of(log.name).split("\n")   # what looks like no canary
                     if not any(name in line for name in canaries)), sep="\n")
     if not found:
         raise RuntimeError("no test was collected")
-    passed = report_cases(config, os.path.join(tests, "cases"), out)   # prints after the log
+    passed = report_cases(config, os.path.join(tests, "cases"), out)   # prints behind the log
     return share(found, config) if passed or not config.get("needs_cases") else 0.0
 
 
 def is_delivered(config: dict) -> bool:
-    """Return whether the task's own script wrote the archive: an agent does not know its label."""
+    """Return whether the task's own script has written the archive: an agent does not know its
+    label."""
     if not os.path.isfile(config["archive"]):
         return False
     with open(config["archive"], "rb") as file:
@@ -210,10 +209,10 @@ def is_delivered(config: dict) -> bool:
 
 
 def report_cases(config: dict, cases: str, out: str) -> bool:
-    """Run the scripts of tests/cases/, if there are any, and write how many have the expected
-    outcome. Return whether all do; the reward depends on it only if config.json says so."""
+    """Run the scripts of tests/cases/, if there are any, and write how many end as they have to.
+    Return whether all do; the reward depends on it only if config.json says so."""
     report = os.path.join(out, "cases.json")
-    remove(report)   # of an earlier run, or written by a test
+    remove(report)   # of an earlier run, or what a test has put there
     if not os.path.isdir(cases):
         return True
     with open(os.path.join(cases, "expected.json"), encoding="utf-8") as file:
@@ -230,7 +229,7 @@ def report_cases(config: dict, cases: str, out: str) -> bool:
 
 
 def answers_of(config: dict, cases: str) -> list:
-    """Return the answers of the scripts of tests/cases/, run like the tests."""
+    """Return what the scripts of tests/cases/ give, run as the tests are."""
     user = other_user(config["user"])
     with tempfile.TemporaryDirectory() as place, tempfile.NamedTemporaryFile() as log:
         os.chmod(place, 0o777)
@@ -264,7 +263,7 @@ def is_expected(answer, expected) -> bool:
 
 def value_of(text: str):
     """Return the value that a text shows, with long fractions rounded and each boolean in a tuple,
-    since True equals 1; return the text if it shows no literal."""
+    as True equals 1; or else the text."""
     text = FRACTION.sub(lambda found: f"{float(found[0]):.9g}", text[:MAX_LITERAL])
     text = BOOLEAN.sub(r"(\1,0j)", text)
     try:
@@ -274,7 +273,7 @@ def value_of(text: str):
 
 
 class Forged(Exception):
-    """Report that the reports were not written by the tests."""
+    """Say that the reports are not those of the tests."""
 
 
 def outcomes(config: dict, tests: str, work: Files, log: str, canaries: list[str]
@@ -305,13 +304,13 @@ def hand_over(config: dict, work: Files, source: str) -> None:
     os.chmod(home, stat.S_IMODE(os.stat(home).st_mode) | 0o055)   # Python may be installed there
     open_to_all(source)
     put(work, source, user.pw_uid)
-    for path in config["counts"] or ():   # even if the agent changed none of them
+    for path in config["counts"] or ():   # also where none of the agent's was taken
         if os.path.exists(os.path.join(source, path)):
             os.chown(os.path.join(source, path), user.pw_uid, -1)
 
 
 def share(found: dict[str, str], config: dict) -> float:
-    """Return the share of FAIL_TO_PASS that passed; 0.0 if one of PASS_TO_PASS did not."""
+    """Return the share of FAIL_TO_PASS that passed; 0.0 where one of PASS_TO_PASS did not."""
     if any(found.get(name) != "passed" for name in config["PASS_TO_PASS"]):
         return 0.0
     passed = [found.get(name) == "passed" for name in config["FAIL_TO_PASS"]]
@@ -319,8 +318,8 @@ def share(found: dict[str, str], config: dict) -> float:
 
 
 def print_marks(config: dict, tests: str) -> int:
-    """Run the tests on the present source, and print the cases between the marks; after them the
-    output, without any mark. Return the exit code of the test script."""
+    """Run the tests on the source as it lies there, and print the cases between the marks; behind
+    them what was printed, without any mark. Return the exit code of the test script."""
     with tempfile.NamedTemporaryFile() as log:
         try:
             exit_code, found = outcomes(config, tests, {}, log.name, drawn_names(config))

@@ -1,9 +1,9 @@
-"""Grade the task whose tests are next to this file, by config.json: python3 -I verify.py [way]
+"""Grade the task whose tests lie beside this file, by config.json: python3 -I verify.py [way]
 
-Without an argument, write the reward at the very end, when all processes of the tests have ended.
-`summary` prints the outcomes of weighted tests in pytest's format, for terminal-bench. `marks` runs
-a suite on the present source, and prints its cases between the marks of SWE-bench's harness.
-Neither prints output of the tested code between its marks.
+Without a word the reward is written, last of all, when no process of the tests is left. As
+`summary`, the outcomes of weighted tests are printed as pytest lists them, for terminal-bench. As
+`marks`, a suite runs on the source as it lies there, and its cases are printed between the marks of
+SWE-bench's harness. Neither prints a byte of what is tested between its marks.
 """
 from __future__ import annotations
 
@@ -24,13 +24,12 @@ if not __package__:   # in a container this package is the folder, which stays o
     sys.modules[verifier.__name__] = verifier
 
 OUT = "/logs/verifier"
-LEFT = ("reward.*", "results.json", "tests.log")   # files that an earlier run, or a test, may leave
-                                                   # there
+LEFT = ("reward.*", "results.json", "tests.log")   # what an earlier run, or a test, leaves there
 
 
 def loaded(config: dict):
-    """Return the module that runs such tests. All its imports are loaded before a test can change
-    them."""
+    """Return the module that runs such tests. All that it needs is loaded before a test can have
+    changed it."""
     names = ["weighted_tests"]
     if "weights" not in config:
         names = ["suite"] if config["reads"] == "junit" else ["suite", "runner_output"]
@@ -40,8 +39,8 @@ def loaded(config: dict):
 
 @contextmanager
 def closed_folder():
-    """Close the folder of the reward, which Harbor makes writable for everyone: processes left by
-    an agent can no longer write there."""
+    """Keep others out of the folder of the reward, where Harbor lets everybody write: what an agent
+    has left running writes there no more."""
     os.makedirs(OUT, exist_ok=True)
     mode = stat.S_IMODE(os.stat(OUT).st_mode)
     os.chmod(OUT, 0o700)
@@ -52,14 +51,14 @@ def closed_folder():
 
 
 def remove(*patterns: str) -> None:
-    """Remove the matches of patterns in the folder of the reward."""
+    """Remove what patterns match in the folder of the reward."""
     paths = [path for name in patterns for path in glob.glob(os.path.join(OUT, name))]
     subprocess.run(["rm", "-rf", *paths], check=True)
 
 
 def write_reward(module, config: dict) -> None:
-    """Write the reward. If something other than a test fails, weighted tests get 0, and a suite
-    gets no reward."""
+    """Write the reward. Where something breaks that is no test's outcome, weighted tests get 0, and
+    a suite none at all."""
     value = module.BROKEN
     remove(*LEFT)
     try:
@@ -72,7 +71,7 @@ def write_reward(module, config: dict) -> None:
 
 
 def main() -> None:
-    """Grade by the command line's argument."""
+    """Grade as the command line says."""
     with open(os.path.join(TESTS, "config.json"), encoding="utf-8") as file:
         config = json.load(file)
     module = loaded(config)
