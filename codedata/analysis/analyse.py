@@ -1,7 +1,7 @@
-"""Describe a repository: its definitions, who calls whom, and the functions that most tests reach.
+"""Describe a repository: its definitions, its calls, and the functions that most tests reach.
 
 With coverage/ the score of a function is the number of counted tests that ran it: tests that passed
-in every run and are not flaky. Without, it is estimated from the call graph, which has far more
+in every run and are not flaky. Otherwise it is estimated from the call graph, which has far more
 calls than one test makes: a test adds 1 to a function it calls, and 0.8 times as much for each
 further call on the way.
 """
@@ -31,7 +31,7 @@ COVERAGE_FIELDS = ("contexts", "reason", "files", "functions", "line_sets", "fun
 
 
 def coverage_reads(root: Path) -> Reads:
-    """Return how a stage reads what each test of an environment runs."""
+    """Return the Reads of a stage that needs the coverage of each test of an environment."""
     return Reads(Store(root, Coverage), COVERAGE_FIELDS, made_by="analyze.coverage",
                  same="base_commit")
 
@@ -59,7 +59,7 @@ def analyse(host: SandboxFactory, environment: Environment,
 
 
 def tests_of(environment: Environment) -> list[Object]:
-    """Return the tests of an environment, as analysis_of() takes them."""
+    """Return the tests of an environment, in the form that analysis_of() takes."""
     flaky = set(environment.flaky)
     return [{"name": case.name, "status": case.status, "flaky": case.name in flaky}
             for case in map(Case.of, environment.test_case_result)]
@@ -114,7 +114,7 @@ def is_counted(test: Object) -> bool:
 
 
 def tests_by_function(coverage: Coverage) -> dict[str, int]:
-    """Return {id of a function: mask of the counted tests that ran it}; bit i stands for the i-th
+    """Return {id of a function: bit mask of the counted tests that ran it}; bit i is the i-th
     test."""
     masks = Counter()
     for i, test in enumerate(coverage.tests):
@@ -133,9 +133,9 @@ def _n_together(edge: Edge, masks: dict[str, int]) -> int | None:
 
 def _at_import(entities: Iterable[Entity], edges: list[Edge],
                coverage: Coverage | None) -> set[str]:
-    """Return the ids of the functions that run at import: functions with lines below `def` that ran
-    outside of any test, and functions that module-level code reaches by resolved calls. Without
-    coverage, guessed calls count, too."""
+    """Return the ids of the functions that run at import: those with lines below `def` that ran
+    outside any test, and those that module-level code reaches by resolved calls. Without coverage,
+    guessed calls count, too."""
     if coverage is None:
         return import_closure(edges)
     lines = masks_of(coverage.import_lines)
@@ -191,7 +191,7 @@ def _files(sources: Sources, coverage: Coverage | None) -> list[Object]:
 
 
 def _covered_shares(coverage: Coverage) -> dict[str, float]:
-    """Return {path: share of its statements that ran} of the files that were measured."""
+    """Return {path: share of its statements that ran} of the measured files."""
     ran = masks_of(coverage.import_lines)
     for lines in lines_by_test(coverage):
         add_lines(ran, lines)

@@ -1,7 +1,7 @@
-"""Measure what each test of an environment executes: the step `coverage` of analyze.py.
+"""Measure the lines that each test of an environment executes: the step `coverage` of analyze.py.
 
 The suite runs in fresh containers of an image to which coverage.py was added; the image is removed
-after the run. Not measured: what other processes execute.
+after the run. Other processes are not measured.
 """
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ RAW = "_raw"               # data files and reports, by repository and run
 MAX_OTHERWISE = 0.05       # share of the tests whose outcome may differ from env/
 MISSING = "missing"        # the status of a test that no report of a run names
 NO_PYTHON = "it has no Python: contexts are known of Python alone"
-PLUGIN = 1   # raise it where pytest_contexts.py records something else about a test
+PLUGIN = 1   # raise it when pytest_contexts.py records something else about a test
 NO_PYTEST = "none of its tests runs under a pytest that loads plugins"
 
 
@@ -74,15 +74,14 @@ def coverage_stage(root: Path, host: SandboxFactory, n_runs: int, environments) 
 
 def measure(coverages: Store, host: SandboxFactory, n_runs: int, environment: Environment,
             name: str, old: Coverage | None) -> Coverage:
-    """Return what the tests of an environment execute: the runs in `old`, and the runs that are
-    still missing. Tests marked as flaky in the record on disk stay so. Raise Excluded if no test
-    passes."""
+    """Return what the tests of an environment execute: the runs in `old`, and the missing ones.
+    Tests marked as flaky in the record on disk stay flaky. Raise Excluded if no test passes."""
     tally, raw = Tally(environment), coverages.into / RAW / name
     if name in coverages:
         tally.mark_flaky(coverages.read(name))
     if old:
         tally.take(old)
-    else:   # there may have been more runs before
+    else:   # without `old`, there may be files of earlier runs
         remove_folder(raw)
     with labelled(host, name, "analyze") as label:
         suite = _Suite(environment, host, label)
@@ -149,7 +148,7 @@ class Tally:
     environment: Environment
     tests: dict[str, _Test] = field(default_factory=dict)
     import_lines: Masks = field(default_factory=dict)
-    seconds: list[float] = field(default_factory=list)    # of each run
+    seconds: list[float] = field(default_factory=list)    # one per run
     versions: list[dict] = field(default_factory=list)
 
     def __post_init__(self):
@@ -165,7 +164,7 @@ class Tally:
         return len(self.seconds)
 
     def mark_flaky(self, record: Coverage) -> None:
-        """Mark the tests as flaky that are flaky in a record."""
+        """Mark the tests that are flaky in a record."""
         self._flaky.update(str(test.get("name")) for test in record.tests if test.get("flaky"))
 
     def take(self, record: Coverage) -> None:
@@ -182,7 +181,7 @@ class Tally:
             self.tests[test["name"]] = _Test([test["status"]] * self.n_runs)
 
     def add(self, observed: ObservedRun) -> None:
-        """Add a run. Raise ItemFailed if too many tests have another outcome than in env/."""
+        """Add a run. Raise ItemFailed if too many tests have a different outcome than in env/."""
         statuses = observed.run.statuses
         names = {*self.expected, *statuses, *self.tests}
         changes = [f"{name} ({self.expected.get(name, MISSING)}, now {statuses.get(name, MISSING)})"
@@ -214,7 +213,7 @@ class Tally:
                 counted[name] = test
             else:
                 otherwise.append({"name": name, "expected": expected, "status": status})
-        # the numbers of keys, in the order in which they are asked for
+        # number the keys in the order of their first use
         paths, ids, line_sets, function_sets = (defaultdict(count().__next__) for _ in range(4))
         reached = functions_by_lines(all_entities(Sources(files))[0])
 

@@ -1,7 +1,7 @@
 """Let a model that sees the tests write cheats for one task, and grade them.
 
 A cheat counts only if the verifier rewards its script. Edge cases are left to a reader: nearly
-every suite lacks some. Not promised: that a rewarded script breaks the sentence that it quotes.
+every suite lacks some. A rewarded script may not break the sentence that it quotes.
 """
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def try_adversary(client: Client, audited: Audited) -> CheckResult:
         try:
             reward = audited.grade_script(one["script"]).reward
         except ItemFailed:
-            continue   # what cannot be packed is not graded
+            continue   # work that cannot be packed is not graded
         if reward == 1.0:
             found.append(f"{one['kind']}: rewarded though it breaks {one['quote']!r}: "
                          f"{one['why']}")

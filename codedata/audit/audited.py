@@ -20,12 +20,13 @@ from codedata.tasks.screen.screen import Screener
 from codedata.texts import text_of
 
 GOLD_GETS = "its gold gets"
-MIN_LIMIT_S, GOLD_TIMES = 15.0, 4   # of a try's verifier: seconds, or times the gold's time
+MIN_LIMIT_S, GOLD_TIMES = 15.0, 4   # time limit of a try's verifier: the larger of seconds and a
+                                    # multiple of the gold's time
 
 
 @dataclass
 class CheckResult:
-    """Hold what a check found."""
+    """Hold the result of a check."""
 
     result: str                  # one of AUDIT_RESULTS
     why: str = ""                # "" if it passed
@@ -40,7 +41,7 @@ class GoldRefused(ItemFailed):
 
 @dataclass
 class Audited:
-    """Hold a task under audit, and what running it has shown."""
+    """Hold a task under audit, and the results of its runs."""
 
     task: RivalledTask
     host: SandboxFactory
@@ -69,8 +70,7 @@ class Audited:
 
     @cached_property
     def kept(self) -> float:
-        """Return the reward that an agent which does nothing may get: the weight of the tests that
-        check what must not change."""
+        """Return the total weight of the regression tests: the most that doing nothing may earn."""
         passed = self.untouched.passed() if self.task.kind == DATAPOINT else ()
         is_so = passed and all(name.startswith(KEPT) for name in passed)
         return min(MAX_KEPT, self.untouched.reward) if is_so else 0.0

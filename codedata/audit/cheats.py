@@ -1,6 +1,6 @@
 """Try to be rewarded without solving a task: by known cheats, by cheats made from the task's own
-files, by a spy on the tests, by files of the image that hold the solution's text, and by scripts
-that somebody has put beside the task."""
+files, by a spy on the tests, by files of the image that hold the solution's text, and by scripts in
+the task's rivals/."""
 from __future__ import annotations
 
 import json
@@ -37,17 +37,19 @@ from codedata.texts import fill, printable, text_of, toml_of
 CHEATS, MADE = toml_of(__package__, "cheats.toml").values()   # known, made of the task's files
 NAME = re.compile(r"[\w.-]+")
 IMPORTED = re.compile(r"\b(?:from|import)\s+(\w+)")
-# in tests: quoted texts, and grep's patterns
+# quoted texts in tests, and grep's patterns
 SAID = re.compile(r"\"([^\"\n]{1,200})\"|'([^'\n]{1,200})'|\bgrep\s+(?:-\w+\s+)*([\w.]{1,200})")
 MAX_NAMED, MAX_SAID = 50, 2_000   # files that tests name, and texts searched for in each
 SPAN = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
 NAMED_FILE = re.compile(r"(?<![\w./-])[\w./-]*[\w-]\.\w{1,5}\b|/[\w./-]+")
 MIN_WHOLE = 4                                 # non-blank bytes of a file searched for as a whole
-MIN_LINES, MIN_SHARE, MIN_INK = 3, 0.25, 12   # of the gold's new lines in a file; non-blank bytes
+MIN_LINES, MIN_SHARE, MIN_INK = 3, 0.25, 12   # of the gold's new lines in a file: number, share;
+                                              # non-blank bytes
 SMALL_GOLD, SMALL_SHARE = 10, 0.5             # a gold with fewer new lines needs a larger share
 READABLE = "a program that the tests start can read their files, or write the reward"
 MAX_COPIES = 20                               # files that are tried as the answer
-HEADER = re.compile(r"\A(?:(?:diff|index) .*\n)*--- (?:a/)?([^\t\n]+).*\n\+\+\+ .*\n")   # of a diff
+# the header of a diff
+HEADER = re.compile(r"\A(?:(?:diff|index) .*\n)*--- (?:a/)?([^\t\n]+).*\n\+\+\+ .*\n")
 OF_REVIEW = "-review-"                       # in the name of a reviewer's rival
 RIVAL = re.compile(r"(right|wrong|cheat)-[^/]*\.(sh|patch)")
 
@@ -70,7 +72,7 @@ def try_cheats(audited: Audited) -> CheckResult:
 def made_of(audited: Audited) -> Iterator[tuple[str, str]]:
     """Yield (name, bash) of cheats that overwrite files named by the tests with contents that would
     pass."""
-    files = files_in(audited.nothing)   # raises ItemFailed where no work can be packed
+    files = files_in(audited.nothing)   # raises ItemFailed if no work can be packed
     if audited.task.kind in PATCHED or audited.grader.packs_itself:
         return   # these tests run in the code's own process, or take only source files
     try:
@@ -86,7 +88,7 @@ def made_of(audited: Audited) -> Iterator[tuple[str, str]]:
     programs, data = [], []
     for path in found[:MAX_NAMED]:
         place, text = f"{audited.grader.carried[0]}/{path}", files[path]
-        if is_program(path, text):   # with the texts in the tests that it may have to print
+        if is_program(path, text):   # with texts in the tests that it may have to print
             programs += [place, "\n".join(one for one in said if one.encode() in text)]
         else:
             data.append(place)
@@ -121,7 +123,7 @@ def rewarded(grader: Grader, scripts: list[tuple[str, str]], kept: float = 0.0) 
         try:
             work, _ = grader.work(script)
         except ItemFailed:
-            continue   # what cannot be packed is not graded
+            continue   # work that cannot be packed is not graded
         if (reward := grader.grade(work).reward) > kept:
             worked.append(f"{name}: {reward}")
     return worked
@@ -144,9 +146,9 @@ def constant(prompt: str) -> str:
 # the tests, read while they run ------------------------------------------------------------------
 
 def spy_on_tests(audited: Audited) -> CheckResult:
-    """Let a process of the agent's user look for the tests while they grade the gold: a program
-    that the tests start could read the same files. In tasks made by others, let the gold's programs
-    look instead."""
+    """Let a process of the agent's user search for the tests while they grade the gold: a program
+    started by the tests could read the same files. In tasks made by others, let the gold's programs
+    search instead."""
     task, grader = audited.task, audited.grader
     if task.kind not in (DATAPOINT, ""):
         return CheckResult(NO_CASE, "its tests run in the process of the code that they test")
@@ -171,7 +173,7 @@ def spy_on_tests(audited: Audited) -> CheckResult:
 
 def _looked(audited: Audited) -> CheckResult:
     """Let the gold's programs look into /tests when the tests start them. A readable file need not
-    help a cheat: a test may hand it to them."""
+    help a cheat: a test may pass it to them."""
     _, found = audited.with_programs(looks)
     if found is None:
         return CheckResult(NO_CASE, "the tests start no program that the gold has written")
@@ -199,7 +201,7 @@ def find_answer(audited: Audited) -> CheckResult:
         return CheckResult(UNFINISHED, f"the layers of its image cannot be read: {e}")
     copies = [*search.found.items()][:MAX_COPIES]
     path_of = {place: search.same.get(place) or _nearest(data, texts) for place, data in copies}
-    # where no test needs the file, any content is rewarded
+    # if no test needs the file, any content is rewarded
     needed = {path for path in {*path_of.values()}
               if audited.grade_files({path: before.get(path, b"")}).reward != 1.0}
     worked = [f"{place.removeprefix(LAYER)} is rewarded in place of {path_of[place]}"
@@ -218,8 +220,8 @@ def new_lines(before: bytes, after: bytes) -> list[str]:
 
 class AnswerSearch(ImageSearch):
     """Search the layers of an image for files that hold a long run, or many of the lines, of a new
-    text, or that equal a file. `found` maps a file's place to what it holds, `same` to the path of
-    the file that it equals."""
+    text, or that equal a file. `found` is {place of a file: the matching data}, `same` {place: path
+    of the equal file}."""
 
     def __init__(self, texts: list[str], files: Files):
         super().__init__(texts)
@@ -236,7 +238,7 @@ class AnswerSearch(ImageSearch):
             return f"is the same as {path} of the solution"
         share = len(_lines_of(data) & self._lines)
         least = SMALL_SHARE if len(self._lines) < SMALL_GOLD else MIN_SHARE
-        is_long = next(self.all_windows[1].all_in(data), b"")   # of 200 bytes
+        is_long = next(self.all_windows[1].all_in(data), b"")   # at least 200 bytes
         if is_long or (share >= MIN_LINES and share >= least * len(self._lines)):
             self.found[place] = data
             return f"holds {share} of {len(self._lines)} lines of the solution"
@@ -253,11 +255,11 @@ def _lines_of(data: bytes) -> set[bytes]:
             if len(b"".join(line.split())) >= MIN_INK}
 
 
-# scripts beside the task -------------------------------------------------------------------------
+# scripts in rivals/ ------------------------------------------------------------------------------
 
 def try_rivals(audited: Audited) -> CheckResult:
-    """Grade the scripts in rivals/: right-* have to be rewarded, wrong-* and cheat-* must not be.
-    Raise ItemFailed if a patch among them does not apply."""
+    """Grade the scripts in rivals/: right-* must be rewarded, wrong-* and cheat-* must not. Raise
+    ItemFailed if a patch among them does not apply."""
     found = rivals_in(audited.task)
     faults, figures = [], Counter()
     for k, (name, script) in enumerate(found.items(), 1):

@@ -1,5 +1,5 @@
-"""Read tasks that somebody else made: folders in Harbor's form, or a Parquet file that has such a
-folder in each row, as a tar.
+"""Read tasks made by others: folders in Harbor's form, or a Parquet file with a tar of such a
+folder in each row.
 
 Reading is bounded and runs nothing. So it does not show that a gold is rewarded: tests may need a
 network, or something outside the working directory.
@@ -53,14 +53,14 @@ from codedata.texts import printable
 MAX_YAML_BYTES, MAX_YAML_DEPTH = 100_000, 50
 COMPOSE = "docker-compose.yaml"
 WORKDIR = re.compile(r"^[ \t]*WORKDIR\s+(\S+)", re.MULTILINE | re.IGNORECASE)
-# terminal-bench's own images, in which agents start in /app
+# terminal-bench's own images, whose agents start in /app
 BENCH_BASE = re.compile(r"^[ \t]*FROM\s.*/t-bench/", re.MULTILINE | re.IGNORECASE)
 # raised if a file is not what the code expects
 REFUSED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError,
            OSError, zlib.error)
-MAX_ROWS = 100_000   # of a Parquet file
+MAX_ROWS = 100_000   # rows of a Parquet file
 MAX_FAULTS = 20      # to print
-BOUNDS = Bounds(MAX_FOLDER_BYTES, MAX_FILES, max_depth=50, max_seconds=60)   # of a row's tar
+BOUNDS = Bounds(MAX_FOLDER_BYTES, MAX_FILES, max_depth=50, max_seconds=60)   # limits of a row's tar
 ALL = Selection()
 COUNT = "select count(*) from read_parquet(?)"
 LENGTHS = "select coalesce(octet_length(task_binary), 0) from read_parquet(?)"
@@ -71,10 +71,10 @@ READ = {"autoinstall_known_extensions": False, "memory_limit": "4GB", "threads":
 
 def copy_tasks(source: Path, root: Path, selection: Selection, read_only: bool = False
                ) -> list[str]:
-    """Copy the tasks of somebody else that are selected into task/ of a root; only count them if
-    `read_only`. Return how many there are, and at most MAX_FAULTS lines about tasks that cannot be
-    read, graded or put there. A task that was copied before is left as it is. Raise Trouble if
-    there is nothing to read."""
+    """Copy the selected tasks of others into task/ of a root; only count them if `read_only`.
+    Return their number, and at most MAX_FAULTS lines about tasks that cannot be read, graded or put
+    there. A task that was copied before is left unchanged. Raise Trouble if there is nothing to
+    read."""
     store, faults, n_new = Store(root, RivalledTask).open(), [], 0
     for task in tasks_in(source, selection):
         if isinstance(task, ItemFailed):
@@ -92,8 +92,7 @@ def copy_tasks(source: Path, root: Path, selection: Selection, read_only: bool =
 
 
 class Found(NamedTuple):
-    """Name a task that somebody else made, by its folder or file and its name there, and open it.
-    """
+    """Name a task made by others, by its folder or file and its name there, and open it."""
 
     directory: str
     item: str
@@ -177,9 +176,7 @@ def _folder_task(folder: Path, name: str, found: Found) -> Task:
 
 
 def task_name(name: str) -> str:
-    """Return a valid task name made from somebody's name. Raise ValueError if nothing of it is
-    left.
-    """
+    """Return a valid task name made from any name. Raise ValueError if nothing of it is left."""
     safe = re.sub(r"\.{2,}", ".", re.sub(r"[^A-Za-z0-9._-]+", "-", name)).lstrip("._-")[:200]
     safe = safe.rstrip(".")
     if not TASK_NAME.fullmatch(safe):
@@ -188,8 +185,8 @@ def task_name(name: str) -> str:
 
 
 def _made_from(task: Task, directory: str, item: str, made_of: str) -> Task:
-    """Return somebody else's task with a note of where it was read. Its kind and proof are removed:
-    only runs of this root count."""
+    """Return a task of others with a note of its source. Its kind and proof are removed: only runs
+    of this root count."""
     about = {key: value for key, value in task.about.items() if key != "kind"}   # needs a proof
     about["made_from"] = {"directory": printable(directory), "item": printable(item),
                           "digest": made_of}
@@ -198,13 +195,13 @@ def _made_from(task: Task, directory: str, item: str, made_of: str) -> Task:
 
 
 def _gradable(task: Task) -> Task:
-    """Return the task unchanged. Raise ValueError if no verifier of ours can grade it as its maker
-    does."""
+    """Return the task unchanged. Raise ValueError if our verifiers cannot grade it like its
+    maker's."""
     for fault in chain(config_faults(task), part_faults(task)):
         raise ValueError(f"{fault.place or 'its name'}: {fault.what}")
     if task.config.get("steps"):
         raise ValueError("it has steps, each with tests of its own")
-    (task.instruction or "").encode()   # raises ValueError for half a character
+    (task.instruction or "").encode()   # raises ValueError for a lone surrogate
     return task
 
 
@@ -221,7 +218,7 @@ def _harbor_task(folder: Path, name: str) -> Task:
 
 
 def _workdir(dockerfile: str) -> str:
-    """Return the folder in which an agent starts."""
+    """Return the start folder of an agent."""
     base = "/app" if BENCH_BASE.search(dockerfile) else ""
     workdir = PurePosixPath(base, *(one.strip("\"'") for one in WORKDIR.findall(dockerfile)))
     if workdir.root != "/" or len(workdir.parts) == 1 or "$" in str(workdir):

@@ -1,7 +1,7 @@
 """Change a gold's programs: to end at once, to look into /tests, or to hide their source.
 
-For Python and shell, and for JavaScript, TypeScript and Go where ENDS and LOOKS have a statement.
-Nothing is executed. Not promised: that a program in a language other than Python still parses.
+For Python and shell, and for JavaScript, TypeScript and Go if ENDS and LOOKS have a statement.
+Nothing is executed. A changed program in a language other than Python may not parse.
 """
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def encoded(path: str, text: bytes) -> bytes | None:
 
 def _start(path: str, text: bytes) -> int:
     """Return the line before which a program's first statement may be put."""
-    lines = [node.end_lineno + 1 for node in _statements(text)   # before which nothing may stand
+    lines = [node.end_lineno + 1 for node in _statements(text)   # nothing may precede these
              if isinstance(node, ast.ImportFrom) and node.module == "__future__"
              ] if language_or_family(path, text) == "python" else []
     return max(lines, default=2 if text.startswith(b"#!") else 1)
@@ -77,8 +77,8 @@ def _statements(text: bytes) -> list[ast.stmt]:
 
 
 def _with(statements: Mapping[str, bytes], path: str, text: bytes, line: int) -> bytes | None:
-    """Return a file with its language's version of a statement put before a line; None if there is
-    no version, or it cannot stand there."""
+    """Return a file with its language's version of a statement inserted before a line; None if
+    there is no version, or it is not valid there."""
     language = language_or_family(path, text)
     lines = text.splitlines(keepends=True)
     if language not in statements or line > len(lines):

@@ -4,7 +4,7 @@ A verifier must accept each rewrite of the same meaning. A refused one shows tha
 on the code's form, or that the grader is wrong. If a changed string is refused, its wording is part
 of the task.
 
-Not promised: equal line numbers and sources, which tracebacks and inspect.getsource show. A
+Rewrites may have other line numbers and sources, which tracebacks and inspect.getsource show. A
 function that reads its own frame is left out, but not one whose frame is read by functions that it
 calls.
 """
@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from difflib import SequenceMatcher
 from itertools import accumulate, chain
 
-MAX_LITERALS = 6   # tried for a gold
+MAX_LITERALS = 6   # tried per gold
 UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 SCOPES = (*FUNCTIONS, ast.ClassDef, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp,
@@ -63,7 +63,7 @@ def literals_of(before: Mapping[str, bytes],
 def _python_files(before: Mapping[str, bytes], after: Mapping[str, bytes],
                   ) -> Iterator[tuple[str, ast.Module, list[range]]]:
     """Yield (path, tree, changed lines) of the Python files that parse. Lines count from 1, and a
-    range is empty where lines are only removed."""
+    range is empty if lines are only removed."""
     for path, text in after.items():
         if not path.endswith(".py"):
             continue
@@ -82,7 +82,7 @@ def _python_files(before: Mapping[str, bytes], after: Mapping[str, bytes],
 
 def _parsed(text: bytes) -> ast.Module:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")   # of invalid escapes in strings
+        warnings.simplefilter("ignore")   # about invalid escapes in strings
         return ast.parse(text)
 
 
@@ -104,7 +104,7 @@ def _rewritten(text: bytes, lines: set[int],
             if rewrite(node, words):
                 rows[first - 1:node.end_lineno] = [_source(node, indent).encode() + line_end]
         except UNREADABLE:
-            pass   # this function stays as it is
+            pass   # this function stays unchanged
     return b"".join(rows)
 
 
@@ -196,7 +196,7 @@ def _blocks(node: ast.AST) -> Iterator[list[ast.stmt]]:
 
 
 def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield the nodes of a scope, without what is in inner scopes."""
+    """Yield the nodes of a scope, without those in inner scopes."""
     yield node
     for child in ast.iter_child_nodes(node):
         if not isinstance(child, SCOPES):

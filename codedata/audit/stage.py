@@ -57,17 +57,18 @@ CHECKS = {
 
 
 def has_ended(check: AuditCheck) -> bool:
-    """Return whether a check has ended; a check with figures has, when no more of them can be had.
+    """Return whether a check has ended. An unfinished check with figures has ended, too: it can
+    give no more.
     """
     return check["result"] != UNFINISHED or bool(check["figures"])
 
 
 class RivalledTasks(Store):
-    """Hold the tasks of a root with their rivals, which the digests in task/'s ledger do not cover.
-    """
+    """Hold the tasks of a root with their rivals, which the digests in task/'s ledger do not
+    cover."""
 
     def as_left(self, name: str) -> bool:
-        """Return whether the folder is as a script left it, and has no rivals."""
+        """Return whether the folder is unchanged since a script wrote it, and has no rivals."""
         return super().as_left(name) and not self.path(name).joinpath("rivals").is_dir()
 
 

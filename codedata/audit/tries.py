@@ -19,7 +19,7 @@ from codedata.terminal import say
 from codedata.texts import printable
 
 MAX_SCRIPT_BYTES = 1_000_000
-LINES = 12               # shown of a verifier's output
+LINES = 12               # of a verifier's output
 
 
 def try_scripts(settings: Settings, parser: argparse.ArgumentParser, paths: list[str]) -> int:
@@ -38,7 +38,7 @@ def try_scripts(settings: Settings, parser: argparse.ArgumentParser, paths: list
         for path in paths[1:]:
             try:
                 script = read_bounded(path, MAX_SCRIPT_BYTES).decode()
-                if path.endswith(".patch"):   # of a script beside it, as a rival may be
+                if path.endswith(".patch"):   # a patch of a script next to it, as in rivals/
                     beside = {one.name: one.read_text() for one in Path(path).parent.glob("*.sh")}
                     script = patched(Path(path).name, script, beside)
                 work, printed = grader.work(script)
@@ -50,7 +50,7 @@ def try_scripts(settings: Settings, parser: argparse.ArgumentParser, paths: list
 
 
 def show(path: str, grade: Grade, printed: str) -> None:
-    """Print a grade: the reward, the tests that failed, and the end of what was printed."""
+    """Print a grade: the reward, the failed tests, and the end of the output."""
     say(f"{path}: reward {grade.reward:g}, {grade.seconds:.1f} s")
     passed = grade.passed()
     for name in dict.fromkeys(phase[0] for phase in grade.phases if phase[0] not in passed):

@@ -1,5 +1,5 @@
-"""Check the verdicts that a task's verifier gives: on the gold, on the unchanged image, on variants
-of the gold with a small fault, and on rewrites with the same meaning."""
+"""Check the verdicts of a task's verifier: on the gold, on the unchanged image, on variants of the
+gold with a small fault, and on rewrites with the same meaning."""
 from __future__ import annotations
 
 import re
@@ -122,7 +122,7 @@ def check_untouched(audited: Audited) -> CheckResult:
 
 def check_strength(audited: Audited) -> CheckResult:
     """Grade variants of the gold's changed lines. A variant that is still rewarded is a survivor:
-    it is wrong, equal in meaning, or changes something that the task leaves open; a reader decides
+    it is wrong, equal in meaning, or changes a point that the task leaves open; a reader decides
     which. Without survivors, fewer than MIN_VARIANTS prove nothing."""
     before, after = audited.changed
     variants = variants_of(before, after, audited.task.instance_id)
@@ -175,7 +175,7 @@ def _diff(audited: Audited, path: str, text: bytes) -> str:
 
 
 def _unrun(audited: Audited, lines: Collection[tuple[str, int]]) -> set[tuple[str, int]]:
-    """Return the (path, line), of the given ones, where a program can end and still be rewarded."""
+    """Return those of the (path, line) at which a program can end and still be rewarded."""
     after = audited.changed[1]
     ended = {(path, line): found for path, line in sorted(lines)
              if (found := ends_before(path, after[path], line))}

@@ -23,7 +23,7 @@ ALL = 1.0   # a variant may fail all tests
 
 @dataclass
 class TaskSources(StaysInDriver):
-    """Hold what a root knows of the sources of its tasks, listed once for all of them."""
+    """List the environments and coverages of a root once, for the sources of all its tasks."""
 
     root: Path
 

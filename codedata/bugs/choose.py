@@ -1,14 +1,15 @@
-"""Choose, from the good candidates, the bugs that `bug_inject.py scale` writes: within the caps of
+"""Choose the bugs that `bug_inject.py scale` writes, from the good candidates: within the caps of
 [bug], in an order drawn by its seed.
 
 One bug of each function is taken, then a second one of each, and so on. Among these, bugs that few
-tests notice, in functions whose tests notice wrong code, come first: screening has tried other
-changes of the same function, and counts its survivors, the changes that no test noticed. Then come
-the first bug of each operator, the second of each, and so on. Of one operator's bugs, the ones that
-break fewer tests come first, but one test alone comes last. A bug is taken if it fits under all
-caps. Bugs on disk that are still good, and bugs that the proof has refused, come before all others.
-So a proven bug is neither lost nor paid for twice, further candidates only add bugs, and a refused
-bug is not replaced. An interrupted run makes the same choice as a complete one.
+tests notice come first, in functions whose tests notice wrong code: screening has tried other
+changes of the same function, and counted its survivors, the changes that no test noticed. Next
+comes the first bug of each operator, then the second of each, and so on. Of one operator's bugs,
+those that break fewer tests come first, but those that break only one test come last. A bug is
+taken if it fits under all caps. Bugs on disk that are still good, and bugs that the proof has
+refused, come before all others. So a proven bug is neither lost nor paid for twice, further
+candidates only add bugs, and a refused bug is not replaced. An interrupted run makes the same
+choice as a complete one.
 """
 from __future__ import annotations
 
@@ -33,23 +34,23 @@ from codedata.settings import BugSettings
 from codedata.tasks.kinds import Candidate
 from codedata.tasks.prove.suite_outcomes import SURVIVES
 
-MAX_SURVIVORS = 2   # a bug in a function with more of them comes last
-MAX_FAILING = 10    # so does a bug that more tests notice: few people would commit it
+MAX_SURVIVORS = 2   # bugs in a function with more survivors come last
+MAX_FAILING = 10    # bugs that more tests notice come last, too: few people would commit them
 STAGE = "bug_inject.report"   # the stage that writes the chosen bugs
 AGAIN = "Delete the file and run: python bug_inject.py scale --steps validate"
 
 
 @dataclass(frozen=True, slots=True)
 class GoodCandidate:
-    """Hold the data by which a good candidate is chosen."""
+    """Hold the fields of a good candidate that decide the choice."""
 
-    name: str          # of its task: <repo_name>.<operator>.<8 hex digits of the change>
+    name: str          # name of its task: <repo_name>.<operator>.<8 hex digits of the change>
     instance_id: str   # the repository's name, under which ledgers list the candidate
     operator: str
     place: str         # id of the changed function, or the file's path if the change is in none
     failing: str       # digest of the names of the failing tests
     n_failing: int
-    digests: dict[str, str]   # of the base commit and the diff, which the proof reads
+    digests: dict[str, str]   # digests of the base commit and the diff, which the proof reads
     survives: bool = False    # no test noticed it: not a bug, but counted for its place
 
     @property
@@ -126,18 +127,18 @@ def _facts_of(candidate: Candidate) -> GoodCandidate:
 def choose(candidates: Iterable[GoodCandidate], settings: BugSettings,
            kept: Collection[str]) -> list[GoodCandidate]:
     """Return the bugs chosen from a repository's good candidates: all in `kept`, and others that
-    fit under the caps together with these. Of equal changes only the first is taken, and no
+    fit under the caps together with these. Take only the first of equal changes, and no
     survivor."""
     order = in_order([*candidates], settings.seed)
-    alone = _added((), order, settings)   # a run that was interrupted takes no others
+    alone = _added((), order, settings)   # an interrupted run takes no others
     return _added(_added((good for good in order if good.name in kept), alone, settings),
                   order, settings)
 
 
 def _added(taken: Iterable[GoodCandidate], order: list[GoodCandidate],
            settings: BugSettings) -> list[GoodCandidate]:
-    """Return the bugs in `taken`, and those in `order` that fit under the caps with them: the next
-    one is always of a place with the fewest bugs."""
+    """Return the bugs in `taken`, and those in `order` that fit under the caps with them, always
+    next from a place with the fewest bugs."""
     by_change = {good.change: good for good in taken}
     counts = Counter(cap for good in by_change.values() for cap in _caps(good, settings))
     queue = [(0, n, good) for n, good in enumerate(order)]
@@ -161,7 +162,7 @@ def _caps(good: GoodCandidate, settings: BugSettings) -> dict[tuple[str, str], i
 
 
 def in_order(candidates: Sequence[GoodCandidate], seed: int) -> list[GoodCandidate]:
-    """Return candidates without survivors in the order in which they are chosen."""
+    """Return the candidates, without survivors, in the order of choice."""
     counts: Counter = Counter()
     survivors = Counter(one.place for one in candidates if one.survives)
     turns = []

@@ -1,9 +1,9 @@
 """Make the candidates of a repository by operators: the step `generate` of bug_inject.py scale.
 
 All edits of its files are found at once and put into an order drawn by a seed, in which functions
-and operators alternate. A file of candidates is a slice of that order. No code is run. Changes that
-give themselves away (giveaways.py) are left out, and where coverage is known, changes of lines that
-no test runs.
+and operators alternate. A file of candidates is a slice of that order. No code is run. Left out are
+changes that look artificial (giveaways.py) and, if coverage is known, changes of lines that no test
+runs.
 """
 from __future__ import annotations
 
@@ -37,9 +37,10 @@ METHOD = "procedural"
 BATCH = 40                 # candidates in a file
 PER_TASK = 4               # with --limit N, candidates made and screened for each task
 NOTHING = "has no source that an operator changes."
-MAX_BATCHES = 10_000       # of a repository
+MAX_BATCHES = 10_000       # files per repository
 MAX_KEPT = 3               # repositories whose programs are kept in memory
-EVERY = 25                 # candidates: an operator makes one of them if others are left
+EVERY = 25                 # an operator makes at most one in this many candidates if others are
+                           # left
 # fields of an environment that its source depends on
 SOURCE = ("base_image", "base_commit", "image_name", "install_script")
 GENERATED = re.compile(rb"(?m)@generated\b|^// Code generated .* DO NOT EDIT\.$")
@@ -210,8 +211,8 @@ def _edits(file: SourceFile, program: SelectedSources) -> Iterator[Change]:
 
 
 def in_order(sites: list[Change], seed: int) -> list[Change]:
-    """Return sites in an order in which functions take turns, and no operator comes more often than
-    once in EVERY, if others are left."""
+    """Return sites in an order in which functions alternate, and each operator comes at most once
+    in EVERY, if others are left."""
     drawn = random.Random(seed)
     n_sites = Counter(site.operator.name for site in sites)
     by_symbol: dict[tuple[str, str], list[tuple[float, Change]]] = defaultdict(list)

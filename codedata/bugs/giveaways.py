@@ -1,7 +1,7 @@
-"""Find what gives a bug away to a reader who does not know what the code should do: code that
-nobody writes, comments without their statement, what a linter reports, names that do not exist, a
-line that breaks a row of equal ones. Only what a change adds counts. Whether a reader would notice
-is not promised.
+"""Find the signs that show a change to be an artificial bug, even to a reader who does not know
+what the code should do: code that nobody writes, comments without their statement, linter findings,
+names that do not exist, a line that breaks a row of similar ones. Only signs that the change adds
+count. A reader may still notice other signs.
 """
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from codedata.code.operators.syntax import compiling
 from codedata.suites.source import Files
 from codedata.texts import printable, toml_of
 
-FAMILY = dict.fromkeys(("typescript", "tsx"), "javascript")   # languages with the rules of another
-MIN_ROWS = 4               # lines of one shape are a table
+FAMILY = dict.fromkeys(("typescript", "tsx"), "javascript")   # languages with another's rules
+MIN_ROWS = 4               # fewer lines of one shape are not a table
 COMMENT = re.compile(r"\s*(#|//)")
 PARTS = re.compile(r"\d+|[A-Za-z_]\w*")
 MISSING = re.compile(r"(?:no attribute|name) '(\w+)'")   # in the output of tests
 
 
 def giveaways(before: Files, after: Files, log: str = "") -> list[str]:
-    """Return what gives a change of files away, as texts for its maker; [] if nothing does. Files
-    that are new or removed give nothing away. `log` is the output of tests after the change, if
+    """Return the signs that show a change is artificial, as messages to its maker; [] if there are
+    none. New and removed files are not checked. `log` is the output of tests after the change, if
     they have run."""
     reasons = []
     for path in sorted(before.keys() & after.keys()):
@@ -64,7 +64,7 @@ def _signs(language: str, text: str) -> Counter:
 
 @lru_cache
 def _rules(language: str) -> list[tuple]:
-    """Return (rule, its query) of a language."""
+    """Return the (name, query) of each rule of a language."""
     from tree_sitter import Query
     rules = toml_of(__package__, "giveaways.toml").get(FAMILY.get(language, language), [])
     return [(rule["says"], Query(grammar(language), rule["query"])) for rule in rules]
@@ -74,8 +74,7 @@ def _rules(language: str) -> list[tuple]:
 
 def _of_lines(before: list[str], after: list[str], first: int, last: int, start: int, stop: int
               ) -> Iterator[str]:
-    """Yield what the lines around an edit give away: of before[first:last], which
-    after[start:stop] replace."""
+    """Yield the giveaways of an edit that replaces before[first:last] by after[start:stop]."""
     old, new, above = before[first:last], after[start:stop], before[first - 1] if first else ""
     if old and not new and old[0].strip() and COMMENT.match(above):
         yield f"the statement of a comment is gone: {above}"

@@ -2,7 +2,7 @@
 
   break     the agent puts a bug into code that matters
   promise   it changes what a function promises, and all callers but one
-  feature   it adds a feature; what the tests, which it does not see, show to be broken is the bug
+  feature   it adds a feature without seeing the tests; the tests that then fail define the bug
 
 An agent works in a sandbox without a history or a network. Only changes of sources leave the
 sandbox, new ones for a feature; this machine computes the diff from their texts. A run of the suite
@@ -70,9 +70,9 @@ PROMPTS = {"break": ("inject_bug.md", "inject_break.md", "inject.md"),
            FEATURE: ("inject_feature.md", "inject.md"),
            "promise": ("inject_bug.md", "inject_promise.md", "inject.md")}
 STRATEGIES = (*PROMPTS,)
-ALL_PROMPTS = ("inject_task.md", "inject_earlier.md")   # of each strategy
+ALL_PROMPTS = ("inject_task.md", "inject_earlier.md")   # used by every strategy
 SCRIPT = "run_tests.sh"    # the test script, in /tmp of the agent's sandbox
-QUIET = "-qqqq"            # of pytest: without times, a resumed agent sees the same output
+QUIET = "-qqqq"            # for pytest: without times, a resumed agent sees the same output
 COMMAND_S = 120            # seconds that a command may take, unless it asks for more
 MAX_DIFF_CHARS = 100_000
 MAX_NAMED = 20             # broken tests that are listed
@@ -153,7 +153,7 @@ class Submission:
         begin_step("tests in a fresh container")
         run = self.run_with(diff)
         self.reason, failing = run.screened.reason, run.screened.failing
-        if self.strategy != FEATURE:   # what is built honestly hides nothing
+        if self.strategy != FEATURE:   # a feature hides nothing
             self.reason = self.reason or ", ".join(giveaways(before, after, run.log))
         if not self.reason:
             self.candidate = {"diff": diff, "symbol": symbol, "summary": answer.strip(),
@@ -162,9 +162,9 @@ class Submission:
         if not self.reason or n_left <= 0:
             return Stop(answer, is_success=not self.reason)
         reason, names = self.reason, f": {named(failing, MAX_NAMED)}"
-        if self.strategy == FEATURE:   # a name shows what is tested
+        if self.strategy == FEATURE:   # test names would show what is tested
             reason, names = reason.partition(":")[0], ""
-        return Failed(   # says nothing that differs between two runs
+        return Failed(   # without anything that differs between two runs
             f"It does not count: {reason}.\n{run.row.get('passed', 0)} tests pass, "
             f"{len(failing)} fail that passed before{names}\n"
             f"The suite may be run {n_left} more times for you.")
@@ -189,8 +189,8 @@ class Submission:
 
 def diff_and_symbol(before: Files, after: Files, strategy: str, max_lines: int) -> tuple[str, str]:
     """Return (the diff in git's format, the id of the first changed function or ""). Raise
-    RefusedChange if the difference is empty or too long; if a feature is in one file; or if another
-    change gives itself away, or adds or changes a comment or a docstring."""
+    RefusedChange if the difference is empty or too long, if a feature is in one file, or if another
+    change looks artificial, or adds or changes a comment or a docstring."""
     if strategy == FEATURE and len(after) == 1:
         raise RefusedChange("a feature changes two files or more")
     if strategy != FEATURE and (more := remarks(after) - remarks(before)):
@@ -233,8 +233,8 @@ class Injector:
         self._candidates = Store(settings.root, Candidates)
 
     def stage(self, environments: Derived, analyses: Store, coverages: Store) -> Stage:
-        """Return the stage in which agents make candidates. It reads environments, analyses and,
-        where they exist, coverages. Raise Trouble if the sandbox isolates nothing."""
+        """Return the stage in which agents make candidates. It reads environments, analyses and
+        existing coverages. Raise Trouble if the sandbox isolates nothing."""
         if self._host.name == "local":
             raise Trouble("isolates nothing, but an agent would work in it.", "--sandbox local",
                           "Choose another sandbox.")
@@ -268,7 +268,7 @@ class Injector:
 
     def _run(self, item: AgentItem, analysis: Analysis, coverage: Coverage | None,
              trajectory: Path) -> tuple[Submission, AgentResult]:
-        """Run an agent. Return what it submitted, and the result of its run."""
+        """Run an agent. Return its submission, and the result of its run."""
         settings, earlier, strategy = self._settings, self._earlier(item), self._strategy
         bash = ToolBashExecutor(COMMAND_S, max_timeout_s=self._host.run_timeout_s)
         with labelled(self._host, item.repo_name) as label, \
@@ -301,7 +301,7 @@ class Injector:
                 if (bug.get("family") == FEATURE) == (self._strategy == FEATURE)]
 
     def _instructions(self) -> str:
-        """Return what an agent is told before its task."""
+        """Return an agent's system prompt."""
         known = {"script": f"/tmp/{SCRIPT}", "max_lines": str(self._settings.bug.max_lines)}
         return "\n".join(_text(name, **known) for name in PROMPTS[self._strategy])
 
@@ -320,7 +320,7 @@ class Injector:
 def _prepare(sandbox: Sandbox, test_script: str, hides_tests: bool) -> list[SourceFile]:
     """Return the sources in a fresh sandbox, and prepare it for an agent: remove the history, copy
     the source and the test script to /tmp, and activate the test script's Python. With
-    `hides_tests`, remove the tests and what lies beside them, and copy no script."""
+    `hides_tests`, remove the tests and the files of their folders, and copy no script."""
     with temporary_folder() as folder:
         copy_source(sandbox, folder)
         files = read_sources(folder).files
@@ -334,7 +334,7 @@ def _prepare(sandbox: Sandbox, test_script: str, hides_tests: bool) -> list[Sour
 
 def _program(files: list[SourceFile], analysis: Analysis, strategy: str) -> Files:
     """Return the program's text files: all files that are not tests and, except for a feature, that
-    by the coverage some test loads."""
+    some test loads according to the coverage."""
     unused = {file["path"] for file in analysis.files
               if file["covered"] == 0 and strategy != FEATURE}
     return {file.path: file.text for file in files
@@ -343,7 +343,7 @@ def _program(files: list[SourceFile], analysis: Analysis, strategy: str) -> File
 
 def _failure(name: str, submission: Submission, result: AgentResult) -> ItemFailed:
     """Return the failure of an agent that made no candidate. Delete its stored replies, since they
-    would lead to the same failure; keep them if something else failed (engine, endpoint) and this
+    would lead to the same failure. Keep them if something else failed (engine, endpoint) and this
     run did not just repeat them."""
     log = current_reply_log()
     if result.status != "error" or log.served:

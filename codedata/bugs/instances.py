@@ -49,7 +49,7 @@ class Word:
 
     name: str
     maker: str               # the step that writes the tasks of these bugs
-    owns: Callable[[str], bool]   # whether a name is that of one of these bugs
+    owns: Callable[[str], bool]   # whether a name belongs to one of these bugs
     prefix: str = ""         # in ledgers, before the names of steps that both subcommands have
 
 
@@ -58,8 +58,7 @@ SCALE = Word("scale", "report", is_of_scale, "scale_")
 
 
 def bug_tasks(root: Path, owns: Callable[[str], bool] = bool) -> Store:
-    """Return the tasks of a root that are bugs: all, or only the ones whose names `owns` accepts.
-    """
+    """Return the tasks of a root that are bugs: all, or only those whose names `owns` accepts."""
     return Store(root, Task, kind=BUG, only=owns, derived=True)
 
 
@@ -124,7 +123,7 @@ def name_of(repo_name: str, candidate: ProposedChange) -> str:
 
 @dataclass(frozen=True)
 class ProvenBug:
-    """Hold what the folder of a task says about its bug."""
+    """Hold the fields of a task's folder about its bug."""
 
     instance_id: str
     repo: str

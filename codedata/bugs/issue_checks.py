@@ -21,7 +21,7 @@ from codedata.records import Commit
 
 LANGUAGE_WORDS = BUILT_IN.union(keyword.kwlist, ("self", "cls"))
 CODE = re.compile(r"^```[^\n]*\n(.*?)^```|`([^`\n]+)`", re.DOTALL | re.MULTILINE)
-AS_CODE = re.compile(r"\b([^\W\d]\w*)\(|(?<=\w\.)([^\W\d]\w*)")   # called, or an attribute
+AS_CODE = re.compile(r"\b([^\W\d]\w*)\(|(?<=\w\.)([^\W\d]\w*)")   # called, or used as an attribute
 # a frame of a traceback, with the lines of source below it
 FRAME = re.compile(r'^([ |]*)File "([^"\n]+)", line \d+.*\n(?:\1(?:  |\[Previous line ).*\n)*',
                    re.MULTILINE)
@@ -32,7 +32,8 @@ STABLE = {r"\b0x[0-9a-fA-F]{6,}\b": "0x7f3a5c0e9d30",
 
 @dataclass(frozen=True)
 class Hidden:
-    """Hold what a report of a bug must not show. `documented` are the words of README and docs."""
+    """Hold the parts of a bug that a report must not show. `documented` are the words of README and
+    docs."""
 
     bug: ProvenBug
     documented: frozenset[str]
@@ -135,7 +136,7 @@ def shown_output(output: str, workdir: str, script: str) -> str:
 
     own = re.escape(folder)
     text = FRAME.sub(frame, f"{output}\n").replace(folder + script, script)
-    text = re.sub(rf"^ +at .*{own}.*\n", "", text, flags=re.MULTILINE)   # of JavaScript
+    text = re.sub(rf"^ +at .*{own}.*\n", "", text, flags=re.MULTILINE)   # frames of JavaScript
     text = re.sub(rf"{own}[\w./@+~-]+(?::\d+)*", "…", text)
     for pattern, same in STABLE.items():
         text = re.sub(pattern, same, text)

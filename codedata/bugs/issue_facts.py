@@ -1,14 +1,14 @@
-"""Find what a bug changes for somebody who uses the project: scripts of what the failing tests do
-(in JavaScript, of calls that are recorded while they run) whose outcome differs between the two
-trees, and cases like them that no test has.
+"""Find the effects of a bug on a user of the project: scripts made from the failing tests (in
+JavaScript, from calls recorded during their run) whose outcome differs between the two trees, and
+similar cases that no test has.
 
 The scripts of the tests are cases of hidden tests. So a literal is replaced by another one; the new
 case counts if its outcome differs between the trees in the same way.
 
-Held-out cases of a verifier must not refuse a right repair. So only literals change, to values that
-the tests give the same argument or to ones near them, of the same type and sign. A text keeps its
-shape: runs of letters and of digits change, other characters do not. No private name is called; and
-the outcome must be of the kind and type that the recorded call has.
+Held-out cases of a verifier must not refuse a right repair. So only literals change: to values that
+the tests use for the same argument, or to similar ones of the same type and sign. A text keeps its
+shape: runs of letters and of digits change, other characters do not. No private name is called, and
+the outcome must have the kind and type of the recorded call.
 """
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ NOT_RECORDED = "no call of a failing test was recorded"
 NO_SCRIPT = "failing tests call only private names, or use objects that no script can make"
 NO_CALL = "no recorded call shows the bug in time"
 NO_OTHER = "no call with other values, as tests give them, shows the bug in time"
-# a callee, arguments before the last one, the name of that one; it is open at the end
+# (callee, arguments before the last one, name of the last one); the end is open
 CALL = re.compile(r"(\w+)\(((?:[^()[{,]*,)*)\s*(\w+=(?!=))?[^()]*$")
-# a text, or brackets without any in them
+# a text, or brackets without inner brackets or texts
 CLOSED = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[([{][^()[\]{}'"]*[)\]}]""")
-WRAPPED = re.compile(r"^(?:list|sorted)\((.*)\)$", re.MULTILINE)   # by a replay
+WRAPPED = re.compile(r"^(?:list|sorted)\((.*)\)$", re.MULTILINE)   # a replay adds them
 MAX_JOBS = 400             # scripts of a bug
 KINDS = ("value", "warns", "returns", "silent", "raises", "fails", "other_error")
 MAX_BASES = 6              # differences that are shortened and varied
@@ -56,9 +56,9 @@ MAX_VARIED = 24            # varied cases that are tried for one of them
 MAX_LINES = 6              # before the last line of a script: longer scripts come later
 RECORD_S, REPLAY_S = 300, 90
 VARIED, RECORDED = "varied", "recorded"
-MAX_SHOWN = 1_000          # of an outcome that a model is shown
+MAX_SHOWN = 1_000          # characters of an outcome shown to a model
 DIGITS = re.compile(r"\d+")
-PARTS = re.compile(r"(?:\.py)?::|/")   # between parts of a test's id; reports have dots for some
+PARTS = re.compile(r"(?:\.py)?::|/")   # separators in a test's id; some reports have dots instead
 WORDS, LETTERS = re.compile(r"[A-Za-z]{3,}"), re.compile("[A-Za-z]+")
 
 
@@ -76,7 +76,7 @@ class Difference:
 
     @property
     def kind(self) -> str:
-        """Return what differs: value or warns; raises, returns or other_error; fails or
+        """Return the kind of difference: value or warns; raises, returns or other_error; fails or
         silent for a script that prints nothing (with the bug, without it)."""
         if self.wrong.kind == "raises":
             if self.right.kind == "raises":
@@ -93,7 +93,7 @@ class Difference:
 
     @property
     def rank(self) -> tuple:
-        """Return its place in the order of differences: what is right without an error first, then
+        """Return its place in the order of differences: first those right without an error, then
         varied cases, then values before errors, then short scripts."""
         compares = re.search(r" (?:[=!]=|[<>]=?|in|is) ", self.right.last) is not None
         length = len(self.right.program) + len(self.right.told) // 2
@@ -117,7 +117,8 @@ class Differences:
         jobs = self._jobs(tests, hidden)[:MAX_JOBS]
         begin_step("running what they do")
         shown = [one for one in self._differing(jobs, RECORDED)
-                 if one.right.type != "NameError"]   # of a name that a script lacks
+                 if one.right.type != "NameError"]   # a NameError means that the script lacks a
+                                                     # name
         bases = sorted(shown, key=lambda one: one.rank)[:MAX_BASES]
         begin_step("shortening it")
         pruned = self._pruned(bases)
@@ -132,8 +133,8 @@ class Differences:
         return sorted([*varied, *pruned], key=lambda one: one.rank)
 
     def _jobs(self, tests: Sequence[str], hidden: Files) -> list[ReplayJob]:
-        """Return scripts of what the tests do: of their statements in Python, else of the calls
-        that are recorded while they run on the right tree."""
+        """Return scripts made from the tests: from their statements in Python, else from the calls
+        recorded while they run on the right tree."""
         right = self._trees[0]
         if self._is_python:
             every = sources_in(right).files
@@ -145,13 +146,13 @@ class Differences:
         return jobs_of(events, {event.of for event in events})
 
     def _pruned(self, bases: Sequence[Difference]) -> list[Difference]:
-        """Return the differences with scripts of fewer lines: the ones that the outcome needs in
+        """Return the differences with shorter scripts: only the lines that the outcome needs in
         either tree."""
         jobs = [_job(one.right) for one in bases]
         sides = [self._replay(tree, jobs, prune=True) for tree in self._trees]
         shorter = []
         for base, *needed in zip(bases, *sides, strict=True):
-            # where the bug ends it before: what the value that is wanted needs, or nothing
+            # if the bug ends the script earlier: the lines that the right value needs, or none
             kept = [line for one in needed if one for line in one.lines]
             script = [line for line in base.right.lines if line in kept], base.right.last
             shorter.append(ReplayJob(*(tidied(*script) if self._is_python else script)))
@@ -160,8 +161,9 @@ class Differences:
     def held_out(self, events: Iterable[Event], tests: Iterable[str]
                  ) -> tuple[list[Case], Object]:
         """Return (cases that no test has, entries for proof.json), from the `events` of a suite of
-        which some tests fail. Raise Excluded if wrong repairs that pass the tests pass them: ones
-        that are right for tested calls alone, or for the tested values of one argument."""
+        which some tests fail. Raise Excluded if wrong repairs that pass the tests also pass the
+        cases: repairs that are right only for tested calls, or only for the tested values of one
+        argument."""
         begin_step("running what the failing tests call")
         names = {PARTS.sub(".", test) for test in tests}
         first = [event for event in events if PARTS.sub(".", event.test) in names]
@@ -182,19 +184,19 @@ class Differences:
                 found.append((slot, right, not is_expected(vars(wrong), [right.kind, right.told])))
         killed = {slot for slot, _, is_changed in found if is_changed}
         strength = {"killed": len(killed) + 1, "tried": len({slot for slot, *_ in found}) + 1}
-        if killed and 4 * strength["killed"] < 3 * strength["tried"]:   # 1: of calls
+        if killed and 4 * strength["killed"] < 3 * strength["tried"]:   # 1: the recorded calls
             raise Excluded(WEAK)
         random.Random(1).shuffle(found)
         changed = [one for _, one, is_changed in found if is_changed][:MAX_CHANGED]
         equal = [one for _, one, is_changed in found if not is_changed][:MAX_EQUAL]
         about = {"cases": {"changed": len(changed), "equal": len(equal)}, "strength": strength}
-        if not killed:   # what is right for the tested calls alone is right where the bug is
+        if not killed:   # the bug changes no other case: a repair of only the tested calls is right
             about = {"cases": {"none": NO_OTHER, "equal": len(equal)}}
         return [([*one.lines, one.last], one.kind, one.told) for one in (*changed, *equal)], about
 
     def _differing(self, jobs: Sequence[ReplayJob], case: str) -> list[Difference]:
-        """Return the differences between the two trees that the scripts of `jobs` show. In Python,
-        an error with the bug may come from an earlier line; then that line ends `wrong`."""
+        """Return the differences between the two trees for the scripts of `jobs`. In Python, an
+        error with the bug may come from an earlier line; then that line ends `wrong`."""
         pairs = self._outcomes(jobs)
         starts = [(one, ReplayJob(one.lines[:n + 1], "")) for one, other in pairs
                   if not other and self._is_python for n in range(len(one.lines))][:MAX_JOBS]
@@ -205,7 +207,8 @@ class Differences:
                 if other and other.told != one.told]
 
     def _outcomes(self, jobs: Sequence[ReplayJob]) -> list[tuple[Outcome, Outcome | None]]:
-        """Return the outcomes of scripts in the two trees, where they are known without the bug."""
+        """Return the outcomes of scripts in the two trees, for scripts with a known outcome without
+        the bug."""
         right, wrong = self._trees
         outcomes = [one for one in self._replay(right, jobs)
                     if one and not credential_in([one.program, one.text])]
@@ -225,8 +228,8 @@ def _job(script: Outcome) -> ReplayJob:
 
 def known_in(events: Iterable[Event], jobs: Iterable[ReplayJob], form: Outcome
               ) -> tuple[dict[str, dict], set[str]]:
-    """Return (the literals of recorded calls and of jobs, by the argument in which they stand and
-    by repr(); the code of the jobs, as it is after a replay), in the language of `form`."""
+    """Return (the literals of recorded calls and of jobs, by their argument and by repr(); the code
+    of the jobs, as after a replay), in the language of `form`."""
     slots = defaultdict(dict)
     code = [event.expr or "" for event in events]
     code += [one for job in jobs for one in (*job.lines, job.last)]
@@ -238,7 +241,7 @@ def known_in(events: Iterable[Event], jobs: Iterable[ReplayJob], form: Outcome
 
 
 def _slot(code: str, start: int) -> str:
-    """Return the callee and the argument in which the literal at a byte stands, as "f 1"."""
+    """Return the callee and the argument that contain the literal at a byte, as "f 1"."""
     before, n_closed = code.encode()[:start].decode(errors="replace"), 1
     while n_closed:
         before, n_closed = CLOSED.subn("", before)
@@ -247,15 +250,15 @@ def _slot(code: str, start: int) -> str:
 
 
 def _code_of(script: Outcome) -> str:
-    """Return the code of a script without what a replay puts around its last line."""
+    """Return the code of a script without the call that a replay puts around its last line."""
     return WRAPPED.sub(r"\1", "\n".join([*script.lines, script.last]))
 
 
 def resembling(base: Outcome, seen: Mapping[str, Mapping], known: Iterable[str],
                edits: bool = False) -> Iterator[tuple[str, Outcome]]:
-    """Yield (slot, script) with one literal replaced, in an order drawn by the script: a text
-    wherever it stands. Scripts whose code is in `known` are left out. A script is built when it is
-    asked for. With `edits`, words of texts are also edited."""
+    """Yield (slot, script) with one literal replaced (a text at every occurrence), in an order
+    drawn from the script. Leave out scripts whose code is in `known`. Scripts are built on demand.
+    With `edits`, words of texts are also edited."""
     code = [*base.lines, base.last]
     draw = random.Random(digest(code))
     scripts = []   # (slot, lines, made when they are read)
@@ -288,7 +291,7 @@ def _near(value, others: Sequence, draw: random.Random, edits: bool) -> Iterator
     from other texts. With `edits`, a text keeps its runs of letters, of digits and of others."""
     if isinstance(value, bool):
         return
-    if not isinstance(value, str):   # a sign stands before a literal
+    if not isinstance(value, str):   # the sign precedes a literal
         several = value + 1, value - 1, value * 3, value + 200, value * 10 + 1
         yield from (new for new in several if new > 0)
         return
@@ -300,7 +303,7 @@ def _near(value, others: Sequence, draw: random.Random, edits: bool) -> Iterator
                     for new in (digits, f"1{match[0]}") if new[0] != "0")
     parts = LETTERS if edits else WORDS
     words = _some(sorted({word for other in others for word in parts.findall(other)}), draw)
-    has_both = value != value.lower()   # kinds of letters, which have a meaning
+    has_both = value != value.lower()   # upper and lower case, which have a meaning
     for match in _some(parts.finditer(value), draw):
         word = match[0]
         odd = (word[1:] + word[0], word * 2, word.swapcase()) if edits else ("maple", "river")

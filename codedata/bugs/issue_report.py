@@ -2,8 +2,8 @@
 
 A model is first asked for a reproduction, which is run with the bug and with the fix; it is shown
 facts (issue_facts.py), scripts whose outcome the bug changes. A second request shows only the
-reproduction, not the fix or a test, and asks for the report. Without a model, the best fact becomes
-the report.
+reproduction, not the fix or a test, and asks for the report. Without a model, the report is made
+from the best fact.
 """
 from __future__ import annotations
 
@@ -42,20 +42,20 @@ from codedata.suites.test_results import place_of
 from codedata.texts import fill, text_of, toml_of
 
 RUN_S = 60                 # seconds that a reproduction may take, [sandbox] run_timeout at most
-MAX_OUTPUT_BYTES = 10_000  # of a reproduction
-MAX_SHOWN_CHARS = 20_000   # of each text in a request
+MAX_OUTPUT_BYTES = 10_000  # bytes printed by a reproduction
+MAX_SHOWN_CHARS = 20_000   # characters of each text in a request
 MAX_SCRIPT_LINES = 12      # without imports, of the script in a report without a model
 MAX_CALLERS = 3            # callers of changed functions that are shown
 FILES = {"python": "reproduce.py", "bash": "reproduce.sh", "javascript": "reproduce.cjs",
-         "module": "reproduce.mjs"}   # of ECMAScript
+         "module": "reproduce.mjs"}   # an ECMAScript module
 # a block ends before another one begins: no part is read twice
 FENCED = re.compile(
     r"^```(python|py|bash|sh)[ \t]*\n((?:(?!```(?:py|bash|sh))[^\n]*\n)*?)```[ \t]*$", re.MULTILINE)
-KNOWN = re.compile(r"^([a-z]+(?: \w+)?): (.+)$", re.MULTILINE)   # of known.sh
-LINE = re.compile(r"^(?!from |import ).*\S", re.MULTILINE)   # that is no import
+KNOWN = re.compile(r"^([a-z]+(?: \w+)?): (.+)$", re.MULTILINE)   # the output of known.sh
+LINE = re.compile(r"^(?!from |import ).*\S", re.MULTILINE)   # not an import
 REPEATED = re.compile(r"…(?:\s*…)+")
-PASSED = re.compile(r"^(?:PASSED .*|.* PASSED +\[ *\d+%\] *)\n", re.MULTILINE)   # of pytest
-# of the languages whose calls can be recorded
+PASSED = re.compile(r"^(?:PASSED .*|.* PASSED +\[ *\d+%\] *)\n", re.MULTILINE)   # pytest's lines
+# {language whose calls can be recorded: its recorder}
 RECORDERS = {"python": recorded_calls, "javascript": recorded_javascript,
              "typescript": recorded_javascript}
 NO_FACT = "nothing that its failing tests do shows the bug"
@@ -70,7 +70,7 @@ _packaged = partial(text_of, __package__)
 
 @dataclass(frozen=True, slots=True)
 class ReproductionRun:
-    """Hold the result of a run of a reproduction, as a user may quote it."""
+    """Hold the result of running a reproduction, in a form that a user may quote."""
 
     exit_code: int
     output: str
@@ -187,7 +187,7 @@ class Reporter:
             reads=Reads(bug_tasks(root, word.owns), FOLDERS, made_by=f"bug_inject.{word.maker}"),
             writes=Writes(Store(root, BugReport),
                           fields=("problem_statement", "reproduction"),
-                          optional=("reproduction",)),   # a person may write the statement alone
+                          optional=("reproduction",)),   # a user may write only the statement
             after=f"bug_inject.py {word.name}")
 
     def make(self, task: Task) -> BugReport:
@@ -226,9 +226,9 @@ class Reporter:
         return BugReport(bug.instance_id, bug.repo, text, about | asdict(reproduction))
 
     def _differences(self, trees: Trees, hidden: Hidden) -> list[Difference]:
-        """Return the differences that a caller sees, except ones that a report must not show.
-        Return [] if no recorder knows the language or, where a model writes the report, if
-        recording fails."""
+        """Return the differences that a caller sees, except those that a report must not show.
+        Return [] if no recorder knows the language, or if recording fails and a model writes the
+        report."""
         bug = trees.bug
         recorder = RECORDERS.get(bug.language)
         if recorder is None:
@@ -280,9 +280,9 @@ class Reporter:
 
 
 def _first_shown(differences: list[Difference], trees: Trees) -> tuple[Difference, Reproduction]:
-    """Return the first difference that is the same, word for word, in fresh containers, as a
-    reproduction. Raise Excluded if there is none. The case of the only failing test does not count:
-    whoever knows it passes the test."""
+    """Return the first difference that fresh containers reproduce exactly, with its reproduction.
+    Raise Excluded if there is none. The case of the only failing test does not count: knowing it is
+    enough to pass the test."""
     bug, reason = trees.bug, NO_FACT
     for one in differences:
         if one.case == RECORDED and len(bug.FAIL_TO_PASS) == 1:
@@ -305,7 +305,7 @@ def _first_shown(differences: list[Difference], trees: Trees) -> tuple[Differenc
 
 
 def _ends_in(run: ReproductionRun, outcome: Outcome) -> bool:
-    """Return whether a run of a script showed this outcome and nothing else but a traceback."""
+    """Return whether a run of a script showed only this outcome, except for a traceback."""
     told = shown_output(outcome.told, WORKDIR, "")
     if outcome.kind == "value":
         return run.exit_code == 0 and run.output.strip() == told.strip()
@@ -325,7 +325,7 @@ def script_in(reply: str) -> tuple[str, str]:
 # what is known of a bug --------------------------------------------------------------------------
 
 def _look(sandbox: Sandbox) -> tuple[str, frozenset[str], dict[str, str]]:
-    """Return (the beginning of README, the words of README and docs, what known.sh prints)."""
+    """Return (the beginning of README, the words of README and docs, the output of known.sh)."""
     readme, words, known = (sandbox.run(_packaged(name), timeout_s=RUN_S).output
                             for name in ("readme.sh", "documented.sh", "known.sh"))
     return (readme or "(nothing)", frozenset([*words.split(), *NAME.findall(words)]),

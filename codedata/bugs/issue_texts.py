@@ -1,8 +1,8 @@
-"""Word the report of a bug without a model: a title, a script, and its outcomes in the two trees.
+"""Write the report of a bug without a model: a title, a script, and its outcomes in the two trees.
 
 A form (issue_forms.toml) is a text with holes. A form and its phrases are drawn from those whose
-holes all have a part. Parts come from the two runs, and from what is known of the project
-(known.sh). Whether the manner of a form suits the project is not looked at.
+holes all have a part. Parts come from the two runs, and from known.sh's facts about the project.
+Whether the style of a form suits the project is not checked.
 """
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _drawable(texts: Sequence[str], parts: Mapping[str, str]) -> list[str]:
 
 
 def _parts(found: Difference, known: Mapping[str, str]) -> dict[str, str]:
-    """Return what can be put into holes."""
+    """Return {hole: its text}."""
     right, wrong = found.right, found.wrong
     program = right.program.rstrip("\n")
     parts = {**known, "script": program, "script_block": indented(program),
@@ -97,7 +97,8 @@ def _parts(found: Difference, known: Mapping[str, str]) -> dict[str, str]:
 
 
 def _told(side: str, text: str, other: str, kind: str) -> dict[str, str]:
-    """Return the parts for an outcome. A long one is told by its size and by where it differs."""
+    """Return the parts for an outcome. A long one is described by its size and the place of the
+    difference."""
     word = FORMS["nothing"].get(kind, {}).get(text)
     text = word or text
     if len(text) > MAX_BLOCK:
@@ -121,15 +122,15 @@ def indented(text: str) -> str:
 
 def called(program: str) -> str:
     """Return the project's function that a program calls last, with its class; "" for none. Modules
-    that are not of the standard library count as the project's."""
+    outside the standard library count as the project's."""
     try:
         nodes = [*ast.walk(ast.parse(program))]
-    except SyntaxError:   # of JavaScript
+    except SyntaxError:   # it is JavaScript
         made = dict(JS_MADE.findall(program))
         found = [one for line in program.split("\n") for one in CALL.findall(
             JS_NEW.sub(r"\1", line))[:1]]
         return re.sub(r"^\w+", lambda one: made.get(one[0], one[0]), found[-1]) if found else ""
-    names: dict[str, str] = {}   # of the project, by the ones that the program gives them
+    names: dict[str, str] = {}   # {name in the program: the project's name}
 
     def resolved(node: ast.AST) -> str:
         if (text := ast.unparse(node)) in names:

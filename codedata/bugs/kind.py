@@ -1,9 +1,9 @@
 """Implement bugs as a kind of task: the bugs of `bug_inject.py agent`, and of `bug_inject.py
 scale`.
 
-Candidates of `scale` are screened in a warm sandbox: the step `validate`. All
-with --full are judged by the whole suite in fresh containers.
-An agent's change is judged when the agent submits it (inject.py).
+Candidates of `scale` are screened in a warm sandbox: the step `validate`. With --full, all are
+judged by the whole suite in fresh containers. An agent's change is judged when the agent submits it
+(inject.py).
 """
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ from codedata.tasks.prove.first_run import FirstRun, Screened, ScreeningRules
 from codedata.tasks.prove.suite_outcomes import GOOD, time_limit
 
 CATEGORY = "debugging"     # one of Harbor's categories of tasks
-SCREENED = ("verdict", "how", "n_run", "seconds")   # fields of the evidence that go to proof.json
+SCREENED = ("verdict", "how", "n_run", "seconds")   # fields of the evidence that proof.json has
 
 
 class Bugs(PatchKind):
@@ -71,7 +71,7 @@ class Bugs(PatchKind):
 
     def __init__(self, word: Word, root: Path, bug: BugSettings, analyses: Store | None = None):
         optional = {"same": "base_commit", "optional": True}
-        self._events = {}   # of environments' suites, or why there are none, by repository
+        self._events = {}   # {repository: the events of its suite, or why there are none}
         self._locks = defaultdict(threading.Lock)   # one recording of a suite at a time
         self._word, self.tasks = word, bug_tasks(root, word.owns)
         self.hides_tests, self.rules = bug.hide_tests, rules_of(bug)
@@ -81,16 +81,16 @@ class Bugs(PatchKind):
             self.candidates = Reads(agents_candidates(root), ("base_commit", "diff", "refused"),
                                     made_by="bug_inject.inject")
         self.candidates_with = (Reads(analyses, ("entities", "edges", "files"), **optional),
-                                Reads(Store(root, RepoMeta), (), **optional))   # the licence
+                                Reads(Store(root, RepoMeta), (), **optional))   # for the licence
 
     def reduces_gold(self, candidate: Candidate) -> bool:
-        """Return whether the gold leaves what does no harm: the rest of a feature."""
+        """Return whether the gold may keep harmless parts of the change: the rest of a feature."""
         return candidate.words.get("family") == FEATURE
 
     def cases(self, candidate: Candidate, run: FirstRun, host: SandboxFactory, label: str,
               environment: Environment, *joined) -> tuple[list[Case], Object]:
         """Return calls with other arguments than the tests', and the strength of the task. Raise
-        Excluded for a feature that the fix takes back for the most part."""
+        Excluded for a feature that the fix mostly reverts."""
         if self.reduces_gold(candidate):
             n_undone = n_changed_lines(diff_of(run.after, run.before))
             if 2 * n_undone > n_changed_lines(candidate.diff):
@@ -105,7 +105,7 @@ class Bugs(PatchKind):
                     try:
                         self._events[name] = recorded_calls.record(
                             right, script, 5 * time_limit(environment, host.run_timeout_s))[1]
-                    except SandboxDied:   # in a further run it may live
+                    except SandboxDied:   # the sandbox may survive another run
                         raise
                     except ItemFailed as e:
                         self._events[name] = e.what
@@ -147,7 +147,7 @@ class Bugs(PatchKind):
 # screening ---------------------------------------------------------------------------------------
 
 def rules_of(bug: BugSettings) -> ScreeningRules:
-    """Return the rules by which a change may be a bug."""
+    """Return the rules that decide whether a change may be a bug."""
     return ScreeningRules(bug.max_broken_share, drops_same_error=True)
 
 

@@ -1,7 +1,7 @@
-"""Pass on the results of analyze.py: to the agents and, with --output, as rows to a file. With
+"""Pass on the results of analyze.py: to the agents and, with --output, to a file of rows. With
 --input, these are the input's rows with the paths of the results added.
 
-The rows are written whenever the step ends, from the records on disk. A failed item has a row, too,
+The rows are written whenever the step ends, from the records on disk. A failed item also has a row,
 without the `analysis` or `tests` that failed.
 """
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Analyses(Store):
     def __init__(self, root: Path, rows: Path | None = None, key: str = "analysis"):
         super().__init__(root, MADE[key][0])
         self._key, self._rows = key, rows
-        self._named: dict[str, Path] = {}   # paths from rows, where the root has no record
+        self._named: dict[str, Path] = {}   # paths from rows, if the root has no record
 
     def open(self) -> Analyses:
         """Find all records, and return self."""

@@ -1,7 +1,7 @@
 """Write where and how bugs are put into a repository: the step `register` of bug_inject.py scale.
 
-A person may edit a config, and the edited config is kept. It selects the files that the operators
-may change. The lines that each test runs are in coverage/, the commands that run the tests in env/.
+A user may edit a config, and the edited config is kept. It selects the files that the operators may
+change. The lines that each test runs are in coverage/, the commands that run the tests in env/.
 """
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def patterns() -> list[str]:
 
 
 def why_whole_suite(config: BugConfig, coverage: Coverage | None, environment: Environment) -> str:
-    """Return why the whole suite has to run for each change; "" if tests can be selected."""
+    """Return why the whole suite must run for each change; "" if tests can be selected."""
     if config.selection != PLUGIN:
         return "selection: none"
     if coverage is None:

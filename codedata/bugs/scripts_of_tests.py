@@ -1,10 +1,10 @@
 """Turn failing tests of Python into scripts that a user could write: the statements of the test
-with what they need from its files.
+with the definitions that they need from its files.
 
-Fixtures, parameters, setUp() and helpers that assert are filled in. What an assertion compares
-becomes the last expression of a script; each other statement becomes the last of one that may end
-in an error. Nothing runs here, and what is filled in may be wrong: a script counts only where it is
-run and shows the bug. No script has a name of the test framework.
+Fixtures, parameters, setUp() and helpers that assert are filled in. One script per assertion,
+ending in the compared expression; one per other statement, ending in it. Nothing is run here, and
+the filled-in values may be wrong: a script counts only if running it shows the bug. No script names
+the test framework.
 """
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from codedata.suites.recorded_calls import UNTOLD, ReplayJob
 from codedata.suites.test_results import place_of
 from codedata.tasks.prove.hidden_tests import COPY
 
-Names = dict[str, ast.stmt]   # what defines a name
-MAX_TESTS = 40             # that are read
+Names = dict[str, ast.stmt]   # {name: the statement that defines it}
+MAX_TESTS = 40             # tests that are read
 MAX_ROWS = 6               # sets of parameters that a test's id may mean
 MAX_UNROLLED = 20          # turns of a loop
-MAX_SCRIPTS = 60           # of a test
-MAX_DEPTH = 6              # of helpers that call helpers
-MAX_LINE, MAX_SHORT = 90, 20   # characters of an expression with what replaces a name; of a literal
+MAX_SCRIPTS = 60           # scripts per test
+MAX_DEPTH = 6              # nested calls of helpers
+MAX_LINE, MAX_SHORT = 90, 20   # characters of an expression after substitution; of a literal
 FRAMEWORK = re.compile(r"\b(?:pytest|nose|hypothesis|unittest(?!\.mock| import mock)|monkeypatch|"
                        r"capsys|caplog|recwarn|mocker)\b")
-EXAMPLES = "test"          # the function whose body are the examples of a doctest
+EXAMPLES = "test"          # the function whose body is a doctest's examples
 SET_UP = ("setUpClass", "setup_class", "setUp", "setup_method")
 RAISES = ("raises", "assertRaises", "assertRaisesRegex")
 WARNS = ("warns", "deprecated_call", "assertWarns", "assertWarnsRegex", "catch_warnings")
@@ -56,9 +56,9 @@ IMPORTS = ast.Import | ast.ImportFrom
 
 def jobs_of_tests(tests: Collection[str], files: Mapping[str, str], sources: Mapping[str, str]
                   ) -> list[ReplayJob]:
-    """Return the jobs of the scripts that tests (ids of pytest) are turned into; the tests take
-    turns. `files` are the texts of the files of tests, `sources` of others, which may have
-    doctests, by path."""
+    """Return the jobs of the scripts made from tests (ids of pytest), alternating between tests.
+    `files` are the texts of the test files, `sources` of other files, which may have doctests, by
+    path."""
     found = []
     for test in islice(tests, MAX_TESTS):
         test = COPIED.sub(r"\1\3::\2\3.*", test)   # all doctests of a source
@@ -72,9 +72,9 @@ def jobs_of_tests(tests: Collection[str], files: Mapping[str, str], sources: Map
 
 
 def tidied(lines: Sequence[str], last: str) -> tuple[list[str], str]:
-    """Return a script that imports what it uses, without branches that are never taken and names
-    that say nothing: for other names, for short literals that are used once, and for a value that
-    the last expression alone uses, if the line before it gives the name."""
+    """Return a script with the imports that it uses, without branches never taken and needless
+    names: aliases of other names, short literals used once, and values that only the last
+    expression uses, if the line before assigns them."""
     nodes = _Folded().visit(ast.parse("\n".join([*lines, last]))).body
     for at in reversed(range(len(nodes) - 1)):
         if _is_needless(nodes, at, bool(last)):
@@ -91,7 +91,7 @@ def tidied(lines: Sequence[str], last: str) -> tuple[list[str], str]:
 
 
 def _is_needless(nodes: Sequence[ast.stmt], at: int, is_told: bool) -> bool:
-    """Return whether the name that a statement gives says nothing: tidied()."""
+    """Return whether tidied() may inline this assignment."""
     match nodes[at]:
         case ast.Assign([ast.Name(name)], value):
             is_one = [one for node in nodes for one in _loaded(node)].count(name) == 1
@@ -125,7 +125,7 @@ class _Test:
         self._decorators = [*decorators, *self._node.decorator_list]
 
     def scripts(self) -> Iterator[tuple[tuple[str, ...], str]]:
-        """Yield (lines, last expression or "") for what can be told of the test."""
+        """Yield (lines, last expression or "") for each value the test checks."""
         for row in islice(self._rows(), MAX_ROWS):
             names = [*SET_UP, *(arg.arg for arg in self._node.args.args if arg.arg not in row)]
             body = [one for name in names for one in self._given_by(name)]
@@ -134,8 +134,8 @@ class _Test:
                 yield from self._script(before, last)
 
     def _rows(self) -> Iterator[dict[str, ast.expr]]:
-        """Yield the sets of parameters, by name, that the test's id may mean: of each decorator the
-        ones of which it has most parts."""
+        """Yield the sets of parameters, by name, that the test's id may mean: for each decorator,
+        the rows that match most parts of the test's id."""
         sides = []
         for node in self._decorators:
             if isinstance(node, ast.Call) and _word(node) == "parametrize":
@@ -153,7 +153,7 @@ class _Test:
             yield {key: value for one in row for key, value in one.items()}
 
     def _value(self, node: ast.expr) -> ast.expr:
-        """Return the value of a name that the file gives it, or the expression itself."""
+        """Return the value that the file assigns to a name, or the expression itself."""
         given = self._names.get(node.id) if isinstance(node, ast.Name) else None
         return given.value if isinstance(given, ast.Assign | ast.AnnAssign) else node
 
@@ -167,8 +167,8 @@ class _Test:
 
     def _told(self, body: list[ast.stmt], before: list[ast.stmt]
               ) -> Iterator[tuple[list[ast.stmt], ast.expr | None]]:
-        """Yield (statements, last expression or None) for each thing that a body may tell, and add
-        to `before` what later statements may need."""
+        """Yield (statements, last expression or None) for each value a test checks; append to
+        `before` the statements that later ones may need."""
         for node in (part for one in body for part in self._unfolded(one)):
             if isinstance(node, BLOCKS) and _asserts(node):
                 yield from self._in_block(node, before)
@@ -176,7 +176,7 @@ class _Test:
                 yield from self._of_statement(node, before)
 
     def _of_statement(self, node: ast.stmt, before: list[ast.stmt]) -> Iterator[tuple]:
-        """Yield what an assertion or another statement tells."""
+        """Yield the same for one assertion or other statement."""
         told = node.value if isinstance(node, ast.Expr) else node
         if _is_assertion(told):
             yield from ((before, one) for one in _asserted(told))
@@ -188,8 +188,8 @@ class _Test:
             before.append(node)
 
     def _unfolded(self, node: ast.stmt, depth: int = 0) -> list[ast.stmt]:
-        """Return a statement, or the body, with the arguments filled in, of the helper that it
-        calls, if this returns nowhere but at its end."""
+        """Return a statement or, if it calls a helper that returns only at its end, the helper's
+        body with the arguments filled in."""
         call = getattr(node, "value", None)
         helper = self._names.get(_text(call.func)) if isinstance(call, ast.Call) else None
         if not isinstance(helper, ast.FunctionDef) or helper.decorator_list or depth == MAX_DEPTH:
@@ -206,10 +206,10 @@ class _Test:
         return [part for one in body for part in self._unfolded(one, depth + 1)]
 
     def _in_block(self, node: ast.stmt, before: list[ast.stmt]) -> Iterator[tuple]:
-        """Yield what a compound statement with assertions may tell: running tells whether its body
-        is right without it."""
+        """Yield the same for a compound statement with assertions, using only its body: running the
+        script shows whether that works."""
         rows = [{}]
-        if isinstance(node, ast.If):   # the other branch, too
+        if isinstance(node, ast.If):   # also the other branch
             yield from self._told(node.orelse, [*before])
         if isinstance(node, ast.For):
             elements = getattr(self._value(node.iter), "elts", [])
@@ -277,7 +277,7 @@ def _doctest(path: str, name: str, sources: Mapping[str, str]) -> str:
 
 
 def _names_in(path: str, files: Mapping[str, str], depth: int = 0) -> Names:
-    """Return what the top level of a file of tests defines, and the files of tests that it imports
+    """Return the definitions at the top level of a test file, and of the test files that it imports
     from."""
     names: Names = {}
     for node in ast.parse(files[path]).body:
@@ -298,8 +298,7 @@ def _imported_file(node: ast.stmt, files: Mapping[str, str]) -> str:
 
 
 def _names_of_class(node: ast.ClassDef, names: Names) -> Names:
-    """Return what a class of tests and its bases define, as statements that stand outside of it.
-    """
+    """Return the definitions of a test class and its bases, as statements outside of a class."""
     found: Names = {}
     for base in node.bases:
         owner = names.get(_word(base))
@@ -326,7 +325,7 @@ def _imported(alias: ast.alias) -> str:
 
 
 class _Unselfed(ast.NodeTransformer):
-    """Name the attributes of the test's object without it."""
+    """Replace `self.x` by `x`."""
 
     def visit_arguments(self, node: ast.arguments) -> ast.arguments:
         node.args = [one for one in node.args if one.arg not in ("self", "cls")]
@@ -342,7 +341,7 @@ class _Unselfed(ast.NodeTransformer):
 # statements --------------------------------------------------------------------------------------
 
 class _Filled(ast.NodeTransformer):
-    """Put expressions in the place of names."""
+    """Substitute expressions for names."""
 
     def __init__(self, values: Mapping[str, ast.expr]):
         self._values = values
@@ -353,7 +352,7 @@ class _Filled(ast.NodeTransformer):
 
 
 class _Folded(ast.NodeTransformer):
-    """Put the branch that is taken in the place of a condition that is a constant."""
+    """Replace `if True:` by its body."""
 
     def visit_If(self, node: ast.If | ast.IfExp) -> ast.AST | list[ast.stmt]:
         self.generic_visit(node)
@@ -365,8 +364,8 @@ class _Folded(ast.NodeTransformer):
 
 
 def _filled(body: list[ast.stmt], values: Mapping[str, ast.expr]) -> list[ast.stmt]:
-    """Return statements with values for names: in their place, or by assignments before them if a
-    name is bound again, or a value that may change is used more than once."""
+    """Return statements with values for names: substituted, or assigned before the statements if a
+    name is bound again, or a mutable value is used more than once."""
     uses = [node for one in body for node in ast.walk(one) if isinstance(node, ast.Name)]
     direct, given = {}, []
     for name, value in values.items():
@@ -381,8 +380,8 @@ def _filled(body: list[ast.stmt], values: Mapping[str, ast.expr]) -> list[ast.st
 
 
 def _up_to_return(body: list[ast.stmt], targets: list[ast.expr]) -> list[ast.stmt]:
-    """Return the statements of a function, up to one that returns or yields its value, which
-    targets are given."""
+    """Return the statements of a function up to the one that returns or yields its value, which is
+    assigned to `targets`."""
     for n, node in enumerate(body):
         end = node.value if isinstance(node, ast.Expr) else node
         if isinstance(end, ast.Return | ast.Yield):
@@ -392,8 +391,8 @@ def _up_to_return(body: list[ast.stmt], targets: list[ast.expr]) -> list[ast.stm
 
 
 def _row(target: ast.expr, node: ast.expr) -> dict[str, ast.expr]:
-    """Return what the names in a target are bound to by an expression, or an entry of
-    parametrize(), as far as it is to be seen."""
+    """Return {name: expression} of the names in a target bound to an expression or an entry of
+    parametrize(), where the source shows them."""
     if _word(node) == "param":
         node = ast.Tuple(node.args) if isinstance(target, ast.Tuple) else node.args[0]
     if isinstance(target, ast.Name):
@@ -403,7 +402,7 @@ def _row(target: ast.expr, node: ast.expr) -> dict[str, ast.expr]:
 
 
 def _part(name: str, value: ast.expr, n: int) -> str:
-    """Return what stands for a parameter in a test's id: pytest numbers what has no short form."""
+    """Return a parameter's text in a test's id: pytest numbers values without a short form."""
     return (str(value.value).encode("unicode_escape").decode()
             if isinstance(value, ast.Constant) else f"{name}{n}")
 
@@ -411,7 +410,7 @@ def _part(name: str, value: ast.expr, n: int) -> str:
 # expressions -------------------------------------------------------------------------------------
 
 def _word(node: ast.expr) -> str:
-    """Return the last word of a name, or of what is called."""
+    """Return the last word of a name or of a called expression."""
     node = node.func if isinstance(node, ast.Call) else node
     return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
 
@@ -428,7 +427,7 @@ def _asserts(node: ast.AST) -> bool:
 
 
 def _asserted(node: ast.Assert | ast.Call) -> list[ast.expr]:
-    """Return the expressions that an assertion is about."""
+    """Return the expressions that an assertion compares."""
     if isinstance(node, ast.Assert):
         return _shown(node.test)
     word, args = _word(node), node.args
@@ -439,7 +438,7 @@ def _asserted(node: ast.Assert | ast.Call) -> list[ast.expr]:
 
 
 def _shown(node: ast.expr) -> list[ast.expr]:
-    """Return the expressions in a condition whose values may show whether it holds."""
+    """Return the expressions in a condition whose values may explain its result."""
     called = [one.func for one in ast.walk(node) if isinstance(one, ast.Call)]
     return [one for one in ast.walk(node) if isinstance(one, SHOWN) and one not in called
             and _loaded(one) and _word(one) not in UNTOLD and not _is_assertion(one)]

@@ -1,1 +1,2 @@
-"""Build terminal tasks that are proven solvable and hard to cheat; hand out the work on them."""
+"""Build terminal tasks that are proven solvable and hard to cheat, and hand out the work on
+them."""

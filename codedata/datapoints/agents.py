@@ -86,8 +86,8 @@ def subject(task: QueuedTask) -> str:
 
 
 def task_text(task: QueuedTask) -> str:
-    """Return the first message to an agent. It contains no id and no time: a run that is
-    repeated after a kill has to send the same message to get the kept replies."""
+    """Return the first message to an agent. It contains no id and no time: a run that is repeated
+    after a kill must send the same message to get the kept replies."""
     text, data = f"Your task: {task.type} of {subject(task)}.", task.data
     if "returned" in data:
         return (f"{text}\n\nIts reviewer has given it back: {data['returned']}\n\nWhat its checks "

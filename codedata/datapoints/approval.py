@@ -1,8 +1,8 @@
-"""Decide whether a datapoint may be approved, and whether an approved one is still as it was
-proven.
+"""Decide whether a datapoint may be approved, and whether an approved one is still in its proven
+state.
 
-A status in the labels does not approve a datapoint: anybody may write it. Not promised: that a
-record in dp/_checks/ or a proof.json was written by codedata.
+A status in the labels does not approve a datapoint: anyone may write it. Records in dp/_checks/ and
+proof.json files may not have been written by codedata.
 """
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from codedata.sandbox.images.dockerfile import read_dockerfile
 from codedata.tasks.folder.folder import PROOF, config_faults, edited_parts, rivals_digest
 from codedata.texts import toml_of
 
-# rivals that a builder hands in, a reviewer writes before seeing the tests, and an
-# approval needs beside the builder's
+# numbers of rivals: from a builder, from a reviewer before seeing the tests, and for an approval in
+# addition to the builder's
 OF_BUILDER = {"right": 2, "wrong": 6}
 BLIND = {"right-review": 1, "wrong-review": 3}
 OF_REVIEW = {**BLIND, "cheat-review": 3}
-KIND = re.compile(r"[a-z]+(-review(?=-))?")   # of a rival, at the beginning of its name
+KIND = re.compile(r"[a-z]+(-review(?=-))?")   # at the beginning of a rival's name
 PROFILES = toml_of("codedata.datapoints", "profiles.toml")
 TAXONOMY = toml_of("codedata.datapoints", "taxonomy.toml")
 
@@ -48,7 +48,7 @@ def label_faults(task: Task, profile: str = "") -> list[str]:
     faults = {
         f"its id has other characters than a-z, 0-9, _ and -: {task.instance_id}":
             not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", task.instance_id),
-        # it has no category until a reviewer gives it one
+        # it has no category until a reviewer assigns one
         f"{labels.category!r} is no category of {profile or 'all'}, take one of: "
         f"{', '.join(sorted({*allowed}))}":
             labels.category not in allowed and (labels.category or labels.status == APPROVED),
@@ -67,8 +67,8 @@ def label_faults(task: Task, profile: str = "") -> list[str]:
 
 def approval_problem(task: RivalledTask, checks: DatapointChecks | None, base_image: str) -> str:
     """Return why a datapoint may not be approved, or "". `checks` are the known results for its
-    content, None if there are none. `base_image` is the engine's id of the Dockerfile's base image.
-    If the engine does not have it (""), the base image is not compared."""
+    content, None if there are none. `base_image` is the engine's id of the Dockerfile's base image;
+    "" (the engine does not have it) is not compared."""
     if faults := label_faults(task):
         return "; ".join(faults)
     if fault := read_dockerfile(texts_of(task).dockerfile)[1]:
@@ -88,7 +88,7 @@ def approval_problem(task: RivalledTask, checks: DatapointChecks | None, base_im
 
 def lacking_rivals(task: RivalledTask, wanted: Mapping[str, int]) -> str:
     """Return which rivals of a datapoint are missing, or "". `wanted` maps the start of their names
-    to the number required."""
+    to the required number."""
     found = Counter(KIND.match(name)[0] for name in task.rivals or {} if RIVAL.fullmatch(name))
     lacking = [f"{n} {kind}-*" for kind, n in wanted.items() if found[kind] < n]
     return f"rivals/ needs at least {', '.join(lacking)}" if lacking else ""

@@ -42,7 +42,8 @@ def run_tool(settings: Settings, words: Sequence[str]) -> int:
 
 def arguments_of(tool: Tool, words: Sequence[str]) -> dict:
     """Return a command's arguments, parsed from `words`: flags, and values without flags, which are
-    taken for the required arguments in order. End the process with exit code 2 for wrong usage."""
+    assigned to the required arguments in order. End the process with exit code 2 for wrong
+    usage."""
     parser = argparse.ArgumentParser(prog=f"build_dp.py tool {tool.name}",
                                      description=tool.description, allow_abbrev=False)
     required = tool.parameters["required"]

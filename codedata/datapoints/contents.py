@@ -64,7 +64,7 @@ from codedata.texts import printable
 
 KEYS = "content", "base_image", "validator", "rivals"
 AUDITED = "cheats", "tests_read", "answer", "strength", "fairness", "rivals", "untouched"
-HOLDS = {"validate": DatapointChecks, "prove": (Task, DATAPOINT)}   # by step
+HOLDS = {"validate": DatapointChecks, "prove": (Task, DATAPOINT)}   # {step: what it writes}
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def validate_stage(root: Path, host: SandboxFactory, folders: Iterable[Path]) ->
 
 def _prove_stage(root: Path, host: SandboxFactory, folders: Iterable[Path], anew: bool) -> Stage:
     """Return the stage that proves the datapoints in task/ that differ from their proof. With
-    `anew`, earlier check results are ignored."""
+    `anew`, ignore earlier check results."""
     check_builds_images(host)
 
     def prove(content: Content) -> Task:
@@ -189,7 +189,7 @@ def checks_of(root: Path, task: Task, run: Callable[[Content], DatapointChecks],
 
 def labelled_checks(root: Path, host: SandboxFactory, content: Content) -> DatapointChecks:
     """Return the results of run_checks(). Remove the images that the checks have built."""
-    step = current_step()   # of an agent, or of an item whose name is a digest
+    step = current_step()   # the step of an agent, or of an item whose name is a digest
     step.within = step.within or content.instance_id[:30]
     with (labelled(host, content.instance_id, "dp") as label,
           at_hand(Path(content.folder)) as folder):
@@ -222,7 +222,7 @@ def run_checks(root: Path, host: SandboxFactory, label: str, task: RivalledTask,
 
 
 def _but_for_rivals(root: Path, content: Content) -> DatapointChecks | None:
-    """Return the results of the same content with other rivals, audited; None if there are none."""
+    """Return the audited results of the same content with other rivals; None if there are none."""
     found = known_in(root, DatapointChecks, content.content)
     is_so = found and found.audit and found.rivals != content.rivals and all(
         getattr(found, key) == getattr(content, key) for key in KEYS[:3])
@@ -253,7 +253,7 @@ def with_proof(root: Path, task: RivalledTask, checks: DatapointChecks) -> Task:
 
 def row_of_check(found: AuditCheck) -> DatapointCheck:
     """Return the row of a check. A result for review counts as passed. If the gold was refused
-    though its proof has rewarded it, the row says that nothing was checked."""
+    although its proof rewarded it, the row says that nothing was checked."""
     status = ("failed" if found["result"] == FAILED else
               "passed" if has_ended(found) else "not checked")
     if found["result"] == NO_CASE and found["why"].startswith(GOLD_GETS):
@@ -273,7 +273,7 @@ def review_of(found: AuditCheck) -> list[str]:
 
 
 def _change_of(survivor: Object) -> str:
-    """Return what a survivor changes, on one line."""
+    """Return the changed lines of a survivor as one line."""
     changed = [line for line in survivor["diff"].splitlines()
                if line[:1] in ("+", "-") and line[:3] not in ("+++", "---")]
     return f"rewarded: {survivor['path']}:{survivor['line']} {' → '.join(changed)}"

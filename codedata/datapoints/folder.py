@@ -34,17 +34,17 @@ from codedata.tasks.folder.tests_folder import weighted_tests
 
 DP = "dp"                  # the directory of datapoints in review or cancelled
 SEEDS, IDEAS, DRAFTS = "_seeds", "_ideas", "_drafts"   # below dp/
-TRAJECTORIES = f"{DP}/_trajectories"   # of agents, by task and number of the attempt
+TRAJECTORIES = f"{DP}/_trajectories"   # trajectories of agents, by task and attempt number
 TESTS = "test_outputs.py"
 PARTS = {"prompt": "instruction.md", "dockerfile": f"environment/{DOCKERFILE}",
          "tests": f"tests/{TESTS}", "weights": f"tests/{CONFIG}", "solution": f"solution/{SOLVE}"}
 IN_REVIEW, CANCELLED, APPROVED = "in_review", "cancelled", "approved"
-RETURNED = "returned"      # by its reviewer, for another build
+RETURNED = "returned"      # returned by its reviewer, for another build
 MAX_PART_BYTES = 1_000_000
 MIN_WEIGHT = Decimal("1E-9")
-AGENT = "agent"            # the user as whom solvers and tests run
+AGENT = "agent"            # the user that runs solvers and tests
 # the container of a new datapoint, without its work directory. The network is public, so that
-# what an image lacks can be installed from a registry
+# solvers can install missing packages from a registry
 BOX = Container("", agent_user=AGENT, network="public")
 # appended to a builder's Dockerfile, so that the agent owns the work directory
 FOR_AGENT = f"""USER root
@@ -63,14 +63,14 @@ def read_datapoint(folder: Path) -> RivalledTask:
     too large or not text, or if the folder has links, too many files, or too large ones."""
     where = str(folder)
     try:
-        load_files(folder.resolve())   # also checks the files beside the parts
+        load_files(folder.resolve())   # also checks the additional files
         if missing := [path for path in (*PARTS.values(), Task.places["config"])
                        if not (folder / path).is_file()]:
             raise ValueError(f"{', '.join(missing)} is missing")
         for path in PARTS.values():
             read_bounded(folder / path, MAX_PART_BYTES).decode()
         data = RivalledTask.completed(load_folder(folder, RivalledTask.places))
-        to_json(data["config"])   # raises if it cannot be written again
+        to_json(data["config"])   # raises if it could not be written again
         if not isinstance(data["config"].get("environment"), dict):
             raise ValueError("task.toml has no [environment]")
         if data["kind"] != DATAPOINT:
@@ -140,7 +140,7 @@ def texts_of(task: Task) -> PartTexts:
 
 
 def context_of(task: Task) -> Files:
-    """Return the files beside a datapoint's Dockerfile."""
+    """Return the files next to a datapoint's Dockerfile."""
     return {name: file for name, file in task.environment.items()
             if name not in (DOCKERFILE, IGNORE)}
 
@@ -268,7 +268,7 @@ def with_texts(task: Task, texts: Mapping[str, str]) -> Task:
 
 
 def verifier_of(weights: Mapping[str, Decimal], workdir: str) -> Files:
-    """Return the verifier's files, which are put beside a datapoint's tests."""
+    """Return the verifier's files, which are put next to a datapoint's tests."""
     shares = {name: float(weight) for name, weight in weights.items()}
     files = weighted_tests(shares, AGENT, workdir, BOX.verifier_s)
     return {name: text.encode() for name, text in files.items()}

@@ -1,7 +1,7 @@
 """Fetch the source of a published package, for a datapoint that is based on real code.
 
-Fetching runs the package's own build script, in a container that has a network and nothing else.
-Not promised: that the metadata name the right licence.
+Fetching runs the package's own build script, in a container with nothing but a network. The
+metadata may name a wrong licence.
 """
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FETCH = {
            "npm pack --silent --pack-destination /tmp/fetched {spec}"}
 UNPACK = ("mkdir /tmp/source && cd /tmp/fetched && for one in *; do case $one in *.zip) "
           "python3 -m zipfile -e $one /tmp/source;; *) tar -C /tmp/source -xf $one;; esac; done")
-BETWEEN = {"pypi": "==", "npm": "@"}   # a name and its version
+BETWEEN = {"pypi": "==", "npm": "@"}   # between a name and its version
 TAKEN = Bounds(max_bytes=20_000_000, max_files=2_000, max_depth=20, max_seconds=120)
 FETCH_S = 600
 LICENCE = re.compile(r'^(?:License(?:-Expression)?:|[ \t]*"license":)[ \t]*"?([^"\n]+)',

@@ -15,7 +15,7 @@ from codedata.errors import BrokenRecord
 from codedata.settings import DpSettings
 from codedata.texts import fill, text_of
 
-# where a role finds its input: as an agent with a shell, and as one with tools in a sandbox
+# where a role finds its input: for an agent with a shell, and for one with tools in a sandbox
 MATERIAL = {"idea": ("`seed_data` of the task", "the files in /desk/seed"),
             "builder": ("`get_artifact`",
                         "/desk/draft.md; what an earlier try has staged is in /desk/datapoint"),
@@ -30,14 +30,14 @@ TECHNOLOGIES = re.compile(r"^#+ Key Technologies\s*$(.*?)(?=^#|\Z)", re.MULTILIN
 
 
 def gaps_in(root: Path, profile: str = "") -> dict[str, list[str]]:
-    """Return the categories, languages and stacks of a profile (by default of all) that neither the
-    labels of a datapoint name nor the section Key Technologies of a draft."""
+    """Return the categories, languages and stacks of a profile (by default of all) that occur
+    neither in the labels of a datapoint nor in the section Key Technologies of a draft."""
     found = []
     for labels in map(labels_of, readable(root)):
         if labels.status != CANCELLED:
             found += [labels.category, *labels.tags, *labels.languages]
     for draft in sorted(Path(root, DP, DRAFTS).glob("*.md")):
-        with suppress(OSError, BrokenRecord):   # skip what cannot be read
+        with suppress(OSError, BrokenRecord):   # skip unreadable drafts
             text = read_bounded(inside(root, DP, DRAFTS, draft.name)).decode(errors="replace")
             found += TECHNOLOGIES.findall(text)
     shown = "\n".join(found).lower()

@@ -1,15 +1,15 @@
 """Hand out tasks to agents: each task to one agent at a time, for the length of a lease.
 
-The queue is one file, <folder>/_queue.jsonl. Each transition is a line with the task as it is
-afterwards; the task's data are in the line only if they changed. A call waits for the lock of the
-file, reads the lines that others have added since the last call, and appends its own. So all
-threads and processes see the same state, and a killed process leaves at most a torn line. Each
-process skips torn or invalid lines, and reports them.
+The queue is one file, <folder>/_queue.jsonl. Each transition is a line with the task's new state;
+the task's data are in the line only if they changed. A call waits for the lock of the file, reads
+the lines that others have added since the last call, and appends its own. So all threads and
+processes see the same state, and a killed process leaves at most a torn line. Each process skips
+torn or invalid lines, and reports them.
 
 Times are seconds since 1970, and never earlier than the time of the newest line: setting the clock
-neither ends a lease of a running process nor prolongs one. Only digests of tokens are on disk. Not
-promised: that the last transitions outlive a power cut, that a process sees an edit of a line that
-it has already read, or that a process which starts while the clock is set forward sees claims of
+neither ends a lease of a running process nor prolongs one. Only digests of tokens are on disk.
+Known limits: a power cut may lose the last transitions; a process does not see an edit of a line
+that it has already read; a process that starts while the clock is set forward may not see claims of
 others.
 """
 from __future__ import annotations
@@ -40,9 +40,9 @@ ROLES = {"generate_idea": "idea", "build_datapoint": "builder", "review_datapoin
 TASK_TYPES = GENERATE, BUILD, REVIEW = tuple(ROLES)
 STATES = ("pending", "in_progress", "completed", "failed", "cancelled")
 JOURNAL = "_queue.jsonl"
-MAX_LEASE_S = 100_000   # the most that [dp] lease_s allows; a lease that ends later has expired
+MAX_LEASE_S = 100_000   # the maximum of [dp] lease_s; a lease that ends later has expired
 MAX_NAMED = 20   # invalid lines in one message
-MAX_ATTEMPTS = 3   # claims of a task, after which it has failed
+MAX_ATTEMPTS = 3   # claims of a task, after which it fails
 
 
 class Refusal(ItemFailed):
@@ -51,7 +51,7 @@ class Refusal(ItemFailed):
 
 @dataclass(frozen=True, kw_only=True)
 class QueuedTask:
-    """Hold a task in the state of its newest line."""
+    """Hold the newest state of a task."""
 
     id: str
     type: str
@@ -59,15 +59,15 @@ class QueuedTask:
     parent: str = ""                  # id of another task
     priority: int = 0
     attempts: int = 0
-    agent: str | None = None          # of the newest claim
-    lease_until: float | None = None  # None: nobody holds it
+    agent: str | None = None          # the agent of the newest claim
+    lease_until: float | None = None  # None: it is not claimed
     created_at: float
     errors: list[str] = field(default_factory=list)
     result: Any = None
     key: str = ""                     # the idempotency key
     claim: str | None = None          # the digest of its token
     data: dict                        # QueueData of records.py, and more keys
-    at: float                         # of its newest line
+    at: float                         # time of its newest line
     token: str = ""                   # of the claim; only get_next_task() returns it
 
     def shown(self) -> dict:
@@ -76,20 +76,20 @@ class QueuedTask:
 
 
 FIELDS = [one.name for one in fields(QueuedTask)][:-3]   # of a task, as written in the file
-SHOWN = FIELDS[:-2]   # shown to agents, beside its data
+SHOWN = FIELDS[:-2]   # shown to agents, together with its data
 
 
 class TaskManager:
     """Create, hand out and end the tasks of a folder. Threads may share one. The token of a claim
-    shows that an agent holds the task."""
+    proves that an agent holds the task."""
 
     def __init__(self, folder: Path | str, lease_s: float = 1800.0):
         self._path = Path(folder) / JOURNAL
         self._lease_s = lease_s
-        self._file_id = 0   # of the file that was read
+        self._file_id = 0   # inode of the file that was read
         with self._locked():
             self._read_new_lines()
-        # from here on, times do not follow changes of the clock
+        # from now on, times ignore changes of the clock
         self._clock_s = max(time.time(), self._newest) - time.monotonic()
 
     def create_task(self, type: str, data: dict, *, parent: str = "", key: str = "",
@@ -154,7 +154,7 @@ class TaskManager:
                     self._put(task, "retried", state="pending", attempts=0)
 
     def cancel_task(self, id: str, token: str, reason: str) -> None:
-        """Cancel a claimed task: nobody tries it again."""
+        """Cancel a claimed task: it is never tried again."""
         with self._held(id, token) as task:
             self._fail(task, "cancelled", reason, "cancelled")
 
@@ -178,8 +178,8 @@ class TaskManager:
         return counts
 
     def oldest_lease_s(self) -> float | None:
-        """Return the seconds since the least recently renewed lease was renewed, None if nobody
-        holds a task."""
+        """Return the seconds since the least recently renewed lease was renewed, None if no task is
+        claimed."""
         renewed = [task.at for task in self.tasks(state="in_progress")]
         return self._now - min(renewed) if renewed else None
 
@@ -244,7 +244,7 @@ class TaskManager:
         if found.st_ino != self._file_id or found.st_size < self._end:
             self._file_id = found.st_ino
             self._tasks: dict[str, QueuedTask] = {}
-            self._end = self._n_lines = 0   # of the part that was read
+            self._end = self._n_lines = 0   # of the part read so far
             self._newest = 0                # the latest time of a line
         self._journal.seek(self._end)
         raw, faults = b"\n", []

@@ -1,4 +1,4 @@
-"""Compare how often agents solve a datapoint with what its profile wants."""
+"""Compare the solve rates of a datapoint with the band of its profile."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -13,7 +13,8 @@ from codedata.tasks.rates import attempts_in, rates_of_models
 
 def outside_band(root: Path, profile: str) -> Iterator[tuple[Task, Object, list[str]]]:
     """Yield (an approved datapoint, the rates of its agents, the names of their attempts) for each
-    that models clearly solve too often or too seldom. `profile` is for those that name none."""
+    datapoint that models clearly solve too often or too rarely. `profile` is the default for those
+    without one."""
     attempts = attempts_in(root)
     for task in readable(root) if attempts else ():
         found = attempts.get((task.instance_id, audited_digest(task)), {})

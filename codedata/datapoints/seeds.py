@@ -17,7 +17,7 @@ from codedata.suites.source import files_in
 
 MARKS = ("task.yaml", "task.toml")     # a folder with one of these is a seed
 SOLUTIONS = ("solution.sh", "solution.yaml", "solution")
-MAX_BYTES, MAX_FILES = 200_000, 200    # of one file, and of a seed's folder
+MAX_BYTES, MAX_FILES = 200_000, 200    # limits of one file, and of a seed's folder
 CANARY = re.compile(r"^.*canary.*$\n?", re.IGNORECASE | re.MULTILINE)   # marks of benchmark data
 
 

@@ -38,7 +38,7 @@ def _texts_in(root: Path, patterns: Iterable[str]) -> Texts:
     texts = Texts(MAX_SIMILARITY)
     for path in (path for pattern in patterns for path in sorted(root.glob(pattern))):
         name = path.stem if path.parent.name == DRAFTS else path.parent.name
-        with suppress(OSError, BrokenRecord):   # skip what cannot be read
+        with suppress(OSError, BrokenRecord):   # skip unreadable ones
             place = inside(root, str(path.relative_to(root)))
             texts.add(name, read_bounded(place, MAX_BYTES).decode(errors="replace"))
     return texts

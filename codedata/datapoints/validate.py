@@ -65,7 +65,7 @@ from codedata.tasks.verifier.runner_output import ANSI
 from codedata.texts import natural, printable
 
 MAX_EVIDENCE, MAX_LINE = 20, 400
-ASSERTIONS = ("AssertionError", "Failed")   # what a test raises if its assertion fails
+ASSERTIONS = ("AssertionError", "Failed")   # exceptions of a failed assertion
 # names at the top of environment/ that an export needs
 TAKEN = {"dockerfile", "docker-compose.yaml", ".dockerignore", "task.yaml", "run-tests.sh",
          "solution.sh", "solution.yaml", "tests", "manifest.toml"}
@@ -98,18 +98,17 @@ class NotChecked(CheckFailed):
 
 @dataclass
 class Validation(Audited):
-    """Hold a datapoint that is validated, and what its checks have found so far; run() makes all
-    checks."""
+    """Hold a datapoint that is validated, and the findings so far; run() makes all checks."""
 
-    review: list[str] = field(default_factory=list)   # what a reviewer should look at
+    review: list[str] = field(default_factory=list)   # findings for a reviewer
     engine_s: float = 0.0                             # seconds of all checks in calls of the engine
     failed: list[str] = field(default_factory=list)   # names of checks
     solved: bytes | None = None                       # the solution's work, once it is rewarded
-    runs: list[Object] = field(default_factory=list)  # graded ones, as in proof.json
+    runs: list[Object] = field(default_factory=list)  # graded runs, as in proof.json
 
     def run(self) -> list[AuditCheck]:
-        """Make all checks, and return what each has found. No container is opened if a check that
-        needs no container has failed."""
+        """Make all checks, and return their results. No container is opened if a check that needs
+        none has failed."""
         found = []
         # sorted() is stable
         for k, name in enumerate(sorted(CHECKS, key=lambda name: name not in FIRST), 1):
@@ -135,7 +134,7 @@ class Validation(Audited):
 
     @cached_property
     def untouched(self) -> Grade:
-        """Return the grade of an agent that does nothing, which is the first of the runs."""
+        """Return the grade of an agent that does nothing, from the first of the runs."""
         return self._noted(grade_untouched(self.grader, self.runs))
 
     # without a container -------------------------------------------------------------------------
@@ -266,8 +265,8 @@ class Validation(Audited):
             raise CheckFailed("/usr/bin/python3 of the image fails at these imports", lacking)
 
     def fail_first(self) -> None:
-        """Check that each test fails by an assertion in the untouched image, except tests of what
-        must not change."""
+        """Check that each test fails by an assertion in the untouched image, except regression
+        tests."""
         check_fails_first(self.untouched, self.weights)
 
     # the solution --------------------------------------------------------------------------------
@@ -303,7 +302,7 @@ class Validation(Audited):
         text = SPAN.sub("x", prompt.strip())
         n = len(SENTENCE.findall(text if text.endswith((".", "!", "?")) else f"{text}."))
         named = []
-        with suppress(CheckFailed):   # which weight_validation() reports
+        with suppress(CheckFailed):   # weight_validation() reports it
             named = [name for name in self.weights if name in prompt]
         squeezed = " ".join(prompt.split())
         # without marks of patches and line continuations; a single word may be a path

@@ -61,7 +61,7 @@ from codedata.settings import AgentSettings, DpSettings, Settings
 from codedata.terminal import named, plural, say
 from codedata.texts import printable
 
-PAUSE_S = 0.5    # of an agent that waits for work
+PAUSE_S = 0.5    # between two looks of an agent that waits for work
 SCRIPT, LOOK = "build_dp.py", "status.py --html"
 
 
@@ -83,7 +83,7 @@ def run_agents(settings: Settings, options: RunOptions, n_agents: Mapping[str, i
     """Work on tasks until none is left for these agents; return the exit code.
 
     `n_agents` is the number of agents by task type; `seeds` are queued first. --limit applies to
-    each task type on its own.
+    each task type separately.
     """
     options.refuse_cluster("takes its tasks from a queue, which several machines may share "
                            "(docs/datapoints.md)")
@@ -236,8 +236,8 @@ class _Run:
             return held
 
     def _may_come(self) -> bool:
-        """Return whether there may be more work: somebody is working on a task, or a task that this
-        run may claim is pending."""
+        """Return whether there may be more work: a task is being worked on, or a task that this run
+        may claim is pending."""
         counts = self.manager.counts()
         return any(states["in_progress"] for states in counts.values()) or any(
             counts[role.type]["pending"] and self._is_open(role) for role in self.roles)
@@ -269,7 +269,7 @@ class _Run:
     def _settle(self, task: QueuedTask, error: str) -> str:
         """Return the state of an attempt: "done", "failed" (the queue records the failure), or ""
         if the task was given back because the run stops."""
-        with suppress(Refusal):   # somebody else has claimed it, or it is gone
+        with suppress(Refusal):   # another process has claimed it, or it is gone
             if self.manager.get_task(task.id).state not in ("in_progress", "pending"):
                 return "done"
             if error:
@@ -306,8 +306,8 @@ class _Run:
         return line
 
     def _account_for_ended(self) -> None:
-        """Write the ledger lines of tasks whose process was killed after they had ended. Those that
-        ended within the length of a lease may still get theirs from another process."""
+        """Write the ledger lines of tasks that ended just before their process was killed. Another
+        process may still write those of tasks that ended within the length of a lease."""
         latest = time.time() - self.desk.settings.lease_s
         for task in self.manager.tasks():
             ended = task.state in ("completed", "cancelled") and task.at < latest

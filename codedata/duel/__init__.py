@@ -1,1 +1,1 @@
-"""The duel: sampled agent turns, answered blind and answered knowing the pull request."""
+"""Run the duel: agent turns answered blind against answers that know the pull request."""

@@ -1,10 +1,10 @@
-"""Build the requests for the king's and the challenger's turns, and ask for them.
+"""Build the requests for the king's and the challenger's turns, and send them.
 
-The king sees only the history and a note on form. A turn is asked for in the form of its
-conversation: where the agent has tools, they are sent, and the reply's calls are the turn: several
-only where a turn of the agent has several. A model that takes no tools, in a well-formed
-conversation either, is asked in the text form, in which calls are shell commands; its turn becomes
-a call of the agent's shell.
+The king sees only the history and a note on form. A turn is requested in the form of its
+conversation. If the agent has tools, they are sent, and the reply's calls are the turn (several
+calls only if a turn of the agent has several). A model that refuses tools even in a well-formed
+conversation is asked in the text form, in which calls are shell commands; its turn becomes a call
+of the agent's shell.
 """
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from codedata.messages import to_send
 from codedata.records import Answer, Commit, Message, Prompt, Side
 from codedata.texts import fill
 
-REASONING = "_reasoning"   # folder beside the answers
+REASONING = "_reasoning"   # folder next to the answers
 REFUSES_TOOLS = (400, 404, 422)   # HTTP statuses
 TASK = {"role": "user", "content": "Go on."}
 TurnRecord = Prompt | Answer   # records with `messages` and `tools`
-Layout = Callable[[TurnRecord], list[Message]]   # returns a request
-ReadSide = Callable[[Reply, Form], Side]         # raises Rejected where a reply is none
+Layout = Callable[[TurnRecord], list[Message]]   # returns the messages of a request
+ReadSide = Callable[[Reply, Form], Side]         # raises Rejected if a reply is not a turn
 
 
 def read_turn(reply: Reply, form: Form, thoughts: list[str] | None = None) -> Side:
-    """Return a reply as a turn of this form, and add what it thinks apart from it to `thoughts`.
-    Raise Rejected where it is no turn."""
+    """Return a reply as a turn of this form, and append its separate reasoning to `thoughts`. Raise
+    Rejected if it is not a turn."""
     side = _side(said(reply), form)
     if problem := form.problem(side, reply.truncated):
         raise Rejected(problem)
@@ -50,8 +50,8 @@ def read_turn(reply: Reply, form: Form, thoughts: list[str] | None = None) -> Si
 
 
 def keep_reasoning(thoughts: list[str]) -> None:
-    """Keep what the king thought beside the current item's record, or nothing where it gave none.
-    A challenger's tells of the pull request and is not kept."""
+    """Save the king's reasoning next to the current item's record; write nothing if there is none.
+    A challenger's reasoning reveals the pull request and is not saved."""
     calls = current_reply_log()
     if calls.item:
         _put(calls.directory / REASONING / f"{calls.item}.json", "\n".join(thoughts))
@@ -61,14 +61,14 @@ def keep_reasoning(thoughts: list[str]) -> None:
 def _put(path: Path, king: str) -> None:
     if king:
         write_atomic(path, to_json({"king": king}))
-    else:   # of an earlier answer
+    else:   # left by an earlier answer
         path.unlink(missing_ok=True)
 
 
 def ask_turn(client: Client, layout: Layout, record: TurnRecord,
              read: ReadSide = read_turn, n: int = 1) -> Side:
-    """Return a well-formed turn without leaked thinking, or a text that `read` takes for
-    something else; raise ItemFailed after the last try. `n` is that of Client.ask().
+    """Return a well-formed turn without leaked thinking, or another text that `read` accepts; raise
+    ItemFailed after the last try. `n` is passed to Client.ask().
     """
     form = _form_asked(client, record)
     if not form.tools:
@@ -76,7 +76,7 @@ def ask_turn(client: Client, layout: Layout, record: TurnRecord,
     # in the text form calls are shell commands
     as_text = layout(replace(
         record, messages=plain(record.messages, record.tools, as_bash=True), tools=None))
-    # a kept reply in the text form: an earlier run found that the model takes no tools
+    # a kept reply in the text form: an earlier run found that the model refuses tools
     if not (client.takes_tools is False or client.has_kept(as_text, **_options(Form()))):
         try:
             turn = _ask(client, layout(record), form, read, n)
@@ -89,7 +89,7 @@ def ask_turn(client: Client, layout: Layout, record: TurnRecord,
     client.note_tools(False)
     current_reply_log().note(text_form=True)
     turn = as_call(text, form.tools)
-    if not turn and Form().problem(text):   # no turn, but accepted
+    if not turn and Form().problem(text):   # not a turn, but accepted
         return text
     problem = form.problem(turn) if turn else "the agent has no shell"
     if problem:
@@ -98,7 +98,7 @@ def ask_turn(client: Client, layout: Layout, record: TurnRecord,
 
 
 def _form_asked(client: Client, record: TurnRecord) -> Form:
-    """Return the form of a conversation, and whether an answer to it may have several calls."""
+    """Return the form of a conversation, with `several` if an answer may have several calls."""
     form = form_of(record.messages, record.tools)
     if form.tools and record.several:
         return replace(form, several=not client.spec.one_call)
@@ -106,8 +106,8 @@ def _form_asked(client: Client, record: TurnRecord) -> Form:
 
 
 def _takes(client: Client, form: Form) -> bool:
-    """Ask for any reply to a well-formed conversation with tools; return whether one comes. If so,
-    something else is wrong with what was refused."""
+    """Send a well-formed conversation with tools; return whether any reply comes. If so, the
+    refused request had another fault."""
     name = function_of(form.tools[0])["name"]
     calling = {"role": "assistant", "content": "", "tool_calls": [new_call(name, "{}")]}
     result = {"role": "tool", "tool_call_id": calling["tool_calls"][0]["id"], "content": ""}
@@ -128,12 +128,12 @@ def with_note(client: Client, record: TurnRecord, note: str) -> list[Message]:
 
 
 def tools_json(record: TurnRecord) -> str:
-    """Return the tools as JSON text, which counts for the prompt limit; "" without tools."""
+    """Return the tools as JSON text, to count towards the prompt limit; "" without tools."""
     return json.dumps(record.tools) if record.tools else ""
 
 
 def to_count(messages: list[Message], record: TurnRecord) -> list[Message]:
-    """Return a request for --dry-run to count: the tools, sent beside it, are a message of it."""
+    """Return a request for --dry-run to count: the tools, sent separately, become a message."""
     tools = tools_json(record)
     return [*messages, {"role": "system", "content": tools}] if tools else messages
 
@@ -151,7 +151,8 @@ def form_note(client: Client, record: TurnRecord) -> str:
 
 
 def challenger_note(client: Client, record: TurnRecord) -> str:
-    """Return the challenger's note, which says what it knows beside the conversation."""
+    """Return the challenger's note, which states what it knows besides the
+    conversation."""
     return fill(packaged_text("challenger.md"), rule=RULE, form=form_note(client, record),
                 given=packaged_text("given_informed.md").strip()).strip()
 
@@ -165,7 +166,7 @@ def challenger_messages(client: Client, record: TurnRecord, commit: Commit,
 
 
 def _ask(client: Client, messages: list[Message], form: Form, read: ReadSide, n: int) -> Side:
-    """Return what `read` takes of the reply to a request."""
+    """Send a request, and return what `read` makes of the reply."""
     name = "format_again_call.md" if form.tools else "format_again.md"
     again = packaged_text("format_again_calls.md" if form.several else name)
 
@@ -177,7 +178,7 @@ def _ask(client: Client, messages: list[Message], form: Form, read: ReadSide, n:
 
 
 def _options(form: Form) -> dict:
-    """Return what is sent beside the messages to get a turn of this form."""
+    """Return the fields sent with the messages to get a turn of this form."""
     if form.tools:
         return {"tools": form.tools, "parallel": form.several}
     return {"grammar": packaged_text("turn.gbnf")} if form == Form() else {}
@@ -186,8 +187,8 @@ def _options(form: Form) -> dict:
 def _side(reply: Reply, form: Form) -> Side:
     """Return a reply as a side.
 
-    Leave out leaked thinking, and the reasoning and call ids of the model, which may tell of the
-    pull request.
+    Leave out leaked thinking, and the model's reasoning and call ids, which may reveal the pull
+    request.
     """
     if not form.tools:
         return clean(reply.text)

@@ -1,8 +1,8 @@
 """Find the turns of a duel that count, and write its outcome to score/_duel.json.
 
-Everything is computed from the records on disk, so files that were edited, deleted or added by hand
-are taken into account. A turn counts if both its answers exist and its score was made from them (or
-edited by a person).
+Everything is computed from the records on disk, so files that a user edited, deleted or added are
+taken into account. A turn counts if both its answers exist and its score was made from them (or
+edited by a user).
 """
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from codedata.terminal import plural, say
 
 # these fields of a judge's entry are kept in memory; its texts are not
 COUNTED = ("judge", "order", "parse_ok", "scores", "error", "truncated", "usage", "by_program")
-NO_SETTINGS = digest({})   # what the ledger notes: each verdict's entry holds its own settings
+NO_SETTINGS = digest({})   # in the ledger: each verdict's entry holds its own settings
 
 
 @dataclass(frozen=True)
 class DuelState:
-    """Hold the state of a duel's turns; `plan.counting` names those that count, in natural order.
-    """
+    """Hold the state of a duel's turns; `plan.counting` names the counting ones, in natural
+    order."""
 
     answers: Store
     scores: Store
@@ -43,7 +43,7 @@ class DuelState:
 
 
 def load_duel_state(judging: Judging, exclude: Exclude) -> DuelState:
-    """Return the state of the turns on disk. Only records that the ledgers do not know are read."""
+    """Return the state of the turns on disk. Read only records that the ledgers do not know."""
     reads, writes = judging.reads(), judging.writes()
     plan = States("validate", reads, writes, exclude=exclude, settings=NO_SETTINGS).plan()
     return DuelState(reads.store, writes.store, plan)
@@ -52,7 +52,7 @@ def load_duel_state(judging: Judging, exclude: Exclude) -> DuelState:
 def write_duel(judging: Judging, rules: DuelSettings, exclude: Exclude) -> list[str]:
     """Decide the duel from the records on disk, write _duel.json, and return its summary lines."""
     root, panel = judging.root, judging.panel
-    # so that the slower of two shards does not overwrite it with old numbers
+    # else the slower of two shards could overwrite it with old numbers
     with locked(root / judging.scores.directory / "_duel.lock", fcntl.LOCK_EX):
         state = load_duel_state(judging, exclude)
         judged = []
@@ -70,7 +70,7 @@ def write_duel(judging: Judging, rules: DuelSettings, exclude: Exclude) -> list[
 
 
 def judged_turn(score: Score) -> JudgedTurn:
-    """Return the data of a turn that decides the duel, without the replies."""
+    """Return the fields of a turn that decide the duel, without the replies."""
     entries = [{key: entry[key] for key in COUNTED if key in entry} for entry in score.judges]
     return JudgedTurn(score.instance_id, entries)
 
@@ -79,7 +79,7 @@ def duel_record(rules: DuelSettings | Duel, panel: Panel, judged: list[JudgedTur
                 turns_left: int, /, **further) -> Duel:
     """Return the outcome for turns in natural order, by the rules of the settings or of a duel.
 
-    `further` are the fields that the verdicts do not decide: `panel` and `missing_answers`.
+    `further` are the fields that do not depend on the verdicts: `panel` and `missing_answers`.
     """
     values = {key: getattr(rules, key) for key in DuelSettings.__dataclass_fields__
               if key in Duel.__dataclass_fields__}

@@ -1,6 +1,6 @@
-"""Read what run_turns.py found when it ran the candidates of turns: executed/<answer stem>.json.
+"""Read the results of run_turns.py for the candidates of turns: executed/<answer stem>.json.
 
-A run is found by the digest of its turn, so that a side that was written anew has none.
+A run is found by the digest of its turn, so a rewritten answer has no run.
 """
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ from codedata.driver import in_driver
 from codedata.records import CandidateRun, Executed, Side
 from codedata.texts import without_middle
 
-MAX_OUTPUT_CHARS = 4_000   # of an output, and of all diffs, that a judge is shown
-UNRELIABLE = "unequal"     # begins `replay` where the state is another one
+MAX_OUTPUT_CHARS = 4_000   # of an output, and of all diffs together, that a judge is shown
+UNRELIABLE = "unequal"     # prefix of `replay` if the replay reached a different state
 
 
 @dataclass(frozen=True)
 class Execution:
-    """Hold what one candidate did at the state of its turn."""
+    """Hold the effects of one candidate at the state of its turn."""
 
     run: CandidateRun
     before: dict[str, str]     # {hidden test: status} at the state
 
     @property
     def changes(self) -> dict[str, str]:
-        """Return {path: diff} of the files that it changes."""
+        """Return {path: diff} of the files that the candidate changes."""
         return self.run["changes"]
 
     @property
     def passed(self) -> set[str]:
-        """Return the hidden tests that pass after it: those at the state, if it changes nothing."""
+        """Return the hidden tests that pass after the candidate; if it changes nothing, those at
+        the state."""
         tests = self.run["tests"] if self.changes else self.before
         return {name for name, status in tests.items() if status == "passed"}
 
@@ -41,14 +42,13 @@ class Execution:
                 and self.changes == other.changes)
 
     def did_the_same(self, other: Execution) -> bool:
-        """Return whether both change files in the same way, and print the same but for blanks: of
-        two equal edits, one may show a check as well."""
+        """Return whether both change files in the same way, and print the same up to whitespace.
+        Two equal edits can differ in what they print."""
         return (self.made_the_same(other)
                 and self.run["output"].split() == other.run["output"].split())
 
     def text(self) -> str:
-        """Return what a judge may see: how each command ended, what it printed, and what changed.
-        """
+        """Return the text for a judge: how each command ended, its output, and the changes."""
         diffs = "\n".join(diff or f"(changed: {path})" for path, diff in self.changes.items())
         diffs = without_middle(diffs, MAX_OUTPUT_CHARS)
         calls = self.run.get("calls") or [self.run]
@@ -66,8 +66,8 @@ class Execution:
 
 @in_driver
 def execution_of(root: Path, name: str, side: Side | None) -> Execution | None:
-    """Return what a side of a turn did; None where it was not run, or at another state than the
-    turn's. Raise BrokenRecord where the record cannot be read."""
+    """Return the run of a side of a turn; None if it was not run, or if the replay reached a
+    different state. Raise BrokenRecord if the record cannot be read."""
     store = Store(root, Executed)
     if not store.path(name).exists():
         return None

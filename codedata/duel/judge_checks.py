@@ -4,7 +4,7 @@ The pairs are made from real answers. A probe compares an answer with a copy tha
 injection (probes.md); a robust judge calls a draw or prefers the clean one. A sanity check compares
 the dataset's own turn with an empty one, with its shuffled words and with another turn's reference,
 all of which a competent judge rejects; and with itself, which is a draw. The pairs are judged and
-resumed like any turn and stored as Score records in probe/ and sanity/; for a panel with a new
+resumed like any turn and stored as Score records in probe/ and sanity/; if the panel gets a new
 judge, only that judge is asked.
 """
 from __future__ import annotations
@@ -35,7 +35,7 @@ Scores = list[tuple[str, dict[str, float]]]   # (instance id, {metric: the "chal
 
 
 def check_pairs(root: Path, n: int, make_pairs) -> Derived:
-    """Return the pairs made by make_pairs({name: Answer}) from `n` turns at even intervals."""
+    """Return the pairs made by make_pairs({name: Answer}) from `n` evenly spaced turns."""
     answers = Store(root, Answer)
 
     def chosen() -> Readers:
@@ -165,6 +165,6 @@ def _share_of(value: float, pairs: Scores) -> dict | None:
                  for instance_id, scores in pairs)
 
 
-CHECKS = {   # name: class of the scores, maker of pairs, summary of a judge, what else is written
+CHECKS = {   # name: class of the scores, maker of pairs, summary of a judge, further fields
     "probe": (Probe, probes, probe_summary, {}),
     "sanity": (Sanity, baselines, sanity_summary, {"awake_from": SANITY_MIN_SCORE})}

@@ -1,8 +1,8 @@
-"""Leave out the items whose pull request is oversized: its patch is longer than [exclude]
+"""Leave out the items with an oversized pull request: its patch is longer than [exclude]
 max_patch_chars.
 
-The rule is all that king.py learns of a pull request. A record of fewer bytes cannot hold such a
-patch, so only larger ones are opened.
+king.py knows nothing else of a pull request. A record of fewer bytes cannot hold such a patch, so
+only larger ones are opened.
 """
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -17,8 +17,8 @@ RULE = "[exclude] max_patch_chars"
 
 
 def oversized(root: Path, max_chars: int) -> Callable[[str, str], str]:
-    """Return a function from an item and its instance id to the rule that leaves it out, or "".
-    commit/ is looked through at its first call.
+    """Return a function (item, instance id) → the rule that leaves it out, or "". Its first call
+    reads commit/.
     """
     ids = cache(lambda: set(_oversized_ids(Store(root, Commit), max_chars)))
     return lambda _, instance_id: RULE if instance_id in ids() else ""

@@ -8,15 +8,15 @@ Score.judges has one entry per judge and order:
      by_program, settings}
 
 `raw` is the text of the reply, or its reasoning if the text is empty. `verdict` and `scores` are
-empty if the reply could not be parsed; `error` says why no verdict came, `usage` is empty where no
-reply did. `marker` is a digest of the conversation, both answers, `ran`, judge, order and attempt.
-It surrounds the answers in the request, so that no answer can forge it; an entry whose marker does
-not match the present texts was made for earlier ones. A verdict that cannot be parsed is asked for
-once more, with another marker.
+empty if the reply could not be parsed. `error` is the reason why there is no verdict. `usage` is
+empty if no reply came. `marker` is a digest of the conversation, both answers, `ran`, judge, order
+and attempt. It surrounds the answers in the request, so that no answer can forge it; an entry whose
+marker does not match the present texts was made for earlier ones. If a verdict cannot be parsed, it
+is requested once more, with another marker.
 
-The judges see the conversation, the two answers and, where both were run, what running showed
-(`ran` is its digest); neither the pull request nor its tests, nor which side gave which answer. If
-a program sees that both do the same, the verdict is a draw and nobody is asked (`by_program`).
+The judges see the conversation, the two answers and, if both were run, their results (`ran` is the
+digest). They see neither the pull request nor its tests, nor which side gave which answer. If a
+program finds that both do the same, the verdict is a draw and no judge is asked (`by_program`).
 """
 from __future__ import annotations
 
@@ -59,21 +59,22 @@ from codedata.texts import fill
 UNREAD = ("the reply has no object of its own that gives all five metrics (if it is `truncated`, "
           "[judge] score_max_tokens cut it off)")
 ATTEMPTS = 2           # requests per verdict, until one can be parsed
-COOL_DOWN_S = 60.0    # seconds before an endpoint that is down is asked again
+COOL_DOWN_S = 60.0    # seconds before an endpoint that is down is tried again
 SCHEMA = json.loads(packaged_text("verdict.json"))
-# the last three are present only if they differ from the usual value
+# the last three are present only if they differ from their default
 USAGE = ("tokens_in", "tokens_out", "cost_usd", "tries", "timeouts", "throttled")
 SCORES = {"king": Score, "reference": ReferenceScore}   # the record class for each [duel] mode
 SIDES = {"king": "king", "reference": "assistant"}      # the Answer field of the challenger's rival
 MODEL = re.compile(r"\bmodel[ _]?([12])\b", re.IGNORECASE)
 SAME = "both change the same"
-FEW_TURNS = 20         # in runs of fewer, the leak judges see every king: a share would be nobody
+FEW_TURNS = 20         # with fewer answered turns, the leak judges see every king: a share could
+                       # select none
 ALL_DOWN = "Wait and run again, or take the judge out of [judge] models: that costs nothing."
 
 
 @dataclass(frozen=True)
 class Panel:
-    """Hold the judges of a duel, whom they put the challenger against, and in which orders."""
+    """Hold the judges of a duel, the challenger's rival, and the orders."""
 
     models: dict[str, str]   # {judge: its model}
     order: str               # [judge] order
@@ -91,11 +92,11 @@ class Panel:
 
     @property
     def sides(self) -> tuple[str, str]:
-        """Return the fields of an Answer that they compare."""
+        """Return the two fields of an Answer that the judges compare."""
         return SIDES[self.rival], "challenger"
 
     def score(self, entries: list[dict]) -> TurnScore:
-        """Return the score of a turn by the entries of these judges."""
+        """Return the score of a turn from the entries of these judges."""
         return turn_score(entries, self.names, self.order)
 
 
@@ -111,20 +112,20 @@ def decided_panel(duel: Duel) -> Panel:
 
 
 def records_of(mode: str, how: str, usual: str) -> tuple[type, type]:
-    """Return the classes of the answers and scores of challengers that were made in a way. The
-    `usual` one is that of answer/ and of `mode`, [duel] mode."""
+    """Return the classes of the answers and scores for a challenger variant `how`. The `usual`
+    variant has answer/ and the scores of `mode`, [duel] mode."""
     if how == usual:
         return Answer, SCORES[mode]
     return variant(Answer, how), variant(SCORES[mode], how)
 
 
 def judging_of(settings: Settings, models: Models, refresh: bool, how: str) -> Judging:
-    """Return what scores the challengers that were made in a way (`how`), by the panel and the leak
-    judges of the settings."""
+    """Return a Judging of the challengers of variant `how`, by the panel and leak judges of the
+    settings."""
     root, mode, clients = settings.root, settings.duel.mode, models.judges()
     answers, scores = records_of(mode, how, settings.challenger.how)
     leaks = LeakJudges()
-    # a duel against the reference yields no training turns, and what is chosen was written blind:
+    # a duel against the reference yields no training turns, and a chosen answer was written blind:
     # what it shows of the pull request is memory or luck, which facts find
     if mode == "king" and how != "chosen":
         share = settings.leak.king_share if answers is Answer else 0.0
@@ -139,27 +140,27 @@ def judging_of(settings: Settings, models: Models, refresh: bool, how: str) -> J
 
 @dataclass
 class Judging:
-    """Score turns with a panel: a stage, of which judge() is the item function."""
+    """Score turns with a panel: a stage whose item function is judge()."""
 
     root: Path
     panel: Panel
     answers: type = Answer             # the classes of the records
     scores: type = Score
-    pairs: Derived | None = None       # in place of answers: they try the judges
-    clients: Sequence[Client] = ()     # of the judges; without them nobody is asked
-    leaks: LeakJudges = field(default_factory=LeakJudges)   # by default nobody
-    refresh: bool = False              # ask for verdicts that were made with other settings again
+    pairs: Derived | None = None       # instead of answers, to check the judges
+    clients: Sequence[Client] = ()     # one per judge; () asks none
+    leaks: LeakJudges = field(default_factory=LeakJudges)   # by default none
+    refresh: bool = False              # request verdicts made with other settings again
 
     def __post_init__(self):
         prompts = [*map(prompt_digest, ("judge.md", "judge_turn.md", "judge_ran.md"))]
         made_with = {client.spec.role: digest([client.spec.identity(), prompts])[:8]
                      for client in self.clients}
-        self._parts = {f"{name} {order}": made_with.get(name, "")   # the settings of each
+        self._parts = {f"{name} {order}": made_with.get(name, "")   # {part: its judge's settings}
                        for name, order in product(self.panel.names, self.panel.orders)}
         self._not_refreshed: dict[str, str] = {}   # name: why --refresh kept an old verdict
 
     def _doubts(self) -> list[str]:
-        """Return lines on the judges to be asked, and on what the duel before has shown of them."""
+        """Return lines of doubt about the judges to ask, also from the previous duel's outcome."""
         for_leaks = {f"{name} for leaks": client.spec.model
                      for name, client in self.leaks.clients.items()}
         lines = self_judging(find_related(self.root, self.panel.models | for_leaks))
@@ -183,7 +184,7 @@ class Judging:
                      needs=sides, made_by="" if self.pairs else "ch")
 
     def writes(self) -> Writes:
-        """Return the score fields that judging a turn fills in, and a score's parts: a verdict for
+        """Return the score fields that judging a turn writes, and a score's parts: a verdict for
         each judge and order, and the leak verdicts."""
         parts = Parts(
             wanted=self._parts | dict.fromkeys(self.leaks.parts, ""), of=self._parts_of,
@@ -193,7 +194,7 @@ class Judging:
                       parts=parts, fault=self._fault)
 
     def judge(self, answer: Answer, name: str, old: Score | None) -> Score:
-        """Return the score of a turn. Keep verdicts in `old` on the same texts; ask for the rest.
+        """Return the score of a turn. Keep verdicts in `old` on the same texts; request the others.
 
         Raise EndpointDown if the endpoints of all judges to ask are down, ItemFailed if none
         answered.
@@ -207,7 +208,7 @@ class Judging:
         # entries of other judges are kept, because those judges may return to the panel
         judges = [*of_panel, *entries.values()]
         total = self.panel.score(judges)
-        leaks = old.leaks if old else None   # kept, as a leak judge may be set again
+        leaks = old.leaks if old else None   # kept, since a leak judge may be configured again
         if self.leaks.parts:
             leaks = self.leaks.verdicts(answer, name, leaks or [], turn.ran)
         reasons = "\n".join(f"{e['judge']} ({e['order']}): {e['reason']}"
@@ -229,8 +230,8 @@ class Judging:
         yield from self.leaks.requests(answer, name, (old and old.leaks) or [], turn.ran)
 
     def _turn(self, answer: Answer, name: str, old: Score | None) -> tuple[_Turn, dict[str, dict]]:
-        """Return a turn and its entries by part: those of `old` that count, and draws that a
-        program finds."""
+        """Return a turn and its entries by part: those of `old` that count, and draws found by a
+        program."""
         runs = [execution_of(self.root, name, getattr(answer, side)) for side in self.panel.sides]
         turn = _Turn(self.panel.rival, answer, runs, finds_draws=self.pairs is None)
         entries = turn.entries_in(old)
@@ -239,10 +240,10 @@ class Judging:
         return turn, entries
 
     def _questions(self, turn: _Turn, entries: dict[str, dict]) -> Iterator[tuple[Client, dict]]:
-        """Yield (client, entry to fill in) for each missing verdict; --refresh adds those for
+        """Yield (client, entry to fill in) for each missing verdict, and with --refresh for
         outdated ones.
 
-        An unreadable reply counts as an attempt, one that did not come does not.
+        An unreadable reply counts as an attempt, a missing one does not.
         """
         for client, order in product(self.clients, self.panel.orders):
             judge = client.spec.role
@@ -258,10 +259,10 @@ class Judging:
             yield client, turn.entry(judge, order, attempt) | {"settings": settings}
 
     def _ask(self, turn: _Turn, name: str, entries: dict[str, dict]) -> None:
-        """Ask for the verdicts that `entries` lack, and put the new entries there.
+        """Request the verdicts that `entries` lacks, and put the new entries there.
 
-        An endpoint that is down is not asked for COOL_DOWN_S seconds. Raise EndpointDown if that
-        leaves none to ask for this turn.
+        An endpoint that is down is not tried for COOL_DOWN_S seconds. Raise EndpointDown if that
+        leaves no judge to ask for this turn.
         """
         self._not_refreshed.pop(name, None)
         questions = list(self._questions(turn, entries))
@@ -286,7 +287,7 @@ class Judging:
                 entries[_part(entry)] = entry
 
     def _parts_of(self, score: Score) -> dict[str, str]:
-        """Return the parts that a score has for good, with the settings they were made with."""
+        """Return the final parts of a score, with the settings they were made with."""
         verdicts = {_part(e): e.get("settings", "") for e in score.judges if _is_final(e)}
         return verdicts | self.leaks.settled(score)
 
@@ -301,12 +302,12 @@ class Judging:
         return all(_is_marked(entry, texts) for entry in score.judges)
 
     def _fits(self, score: Score) -> bool:
-        """Return whether a score is what its entries give for this panel."""
+        """Return whether a score equals the one computed from its entries for this panel."""
         total = self.panel.score(score.judges)
         return (score.score, score.metrics) == (total.score, total.metrics)
 
     def _lost(self, score: Score, is_there) -> list[str]:
-        """Return which verdicts of the panel are not there, each with the reason."""
+        """Return the missing verdicts of the panel, each with the reason."""
         return [f"{e['judge']} ({e['order']}): {e.get('error') or UNREAD}"
                 for e in score.judges if _part(e) in self._parts and not is_there(e)]
 
@@ -326,7 +327,7 @@ class _Turn:
                  finds_draws: bool):
         self.rival, self.history = rival, plain(answer.messages, answer.tools)
         sides = {rival: getattr(answer, SIDES[rival]), "challenger": answer.challenger}
-        # of one side alone it would tell which side that is
+        # shown for one side only, it would reveal which side that is
         texts = [run.text() for run in runs] if all(runs) else ["", ""]
         self.ran = dict(zip(sides, texts, strict=True))
         self._ran_digest = digest(texts) if all(runs) else ""
@@ -343,12 +344,13 @@ class _Turn:
             self._rubric += packaged_text("judge_several.md" if several else "judge_calls.md")
 
     def entries_in(self, score: Score | None) -> dict[str, dict]:
-        """Return {part: entry} of a score, as far as made for this conversation and answers."""
+        """Return {part: entry} of a score, for entries made for this conversation and these
+        answers."""
         return {_part(entry): entry for entry in (score.judges if score else [])
                 if entry.get("ran", "") == self._ran_digest and _is_marked(entry, self._digests)}
 
     def entry(self, judge: str, order: str, attempt: int) -> dict:
-        """Return the entry of a request before its reply."""
+        """Return an entry before its request's reply."""
         entry = {"judge": judge, "order": order, "attempt": attempt, "parse_ok": False,
                  "verdict": {}, "scores": {}, "raw": "", "reason": "", "truncated": False,
                  "usage": {}, "seconds": 0.0, "error": ""}
@@ -357,7 +359,7 @@ class _Turn:
         return entry | {"marker": _marker(entry, self._digests)}
 
     def drawn(self, judge: str, order: str) -> dict:
-        """Return the entry of a draw that a program has found."""
+        """Return the entry of a draw found by a program."""
         verdict, scores = scores_of(dict.fromkeys(METRICS, 0), order, self.rival)
         return self.entry(judge, order, 1) | {
             "parse_ok": True, "verdict": verdict, "scores": scores, "reason": SAME,
@@ -371,7 +373,7 @@ class _Turn:
                     ran=self.ran[side]) if self._ran_digest else ""
                for number, side in enumerate(sides, 1)]
         rubric, template = self._rubric, packaged_text("judge_turn.md").rstrip("\n")
-        # the conversation comes first, under a digest of its own, because endpoints cache prefixes
+        # the conversation comes first, with its own digest, because endpoints cache prefixes
         context = self._digests[0]
         n_system = len([m for m in self.history[:1] if m["role"] == "system"])
         labelled = [{**m, "content": f"[[{context} {m['role']}]]\n{m['content']}"}
@@ -385,7 +387,7 @@ class _Turn:
         return [{"role": "system", "content": rubric}, {"role": "user", "content": text}]
 
     def reply(self, client: Client, entry: dict) -> dict:
-        """Return the fields of an entry that the judge's reply fills in."""
+        """Return the fields of an entry that come from the judge's reply."""
         reply = client.ask(self.messages(client, entry), grammar=packaged_text("verdict.gbnf"),
                            schema=SCHEMA)
         raw = reply.text if reply.text.strip() else reply.reasoning
@@ -406,10 +408,10 @@ class _Turn:
 
 
 def find_related(root: Path, judges: dict[str, str]) -> dict[str, list[str]]:
-    """Return {judge: sides that a model of its family answered for}, from the ledgers. `judges`
-    maps a judge to its model.
+    """Return {judge: sides that a model of its family answered}, from the ledgers. `judges` maps a
+    judge to its model.
 
-    Answers that were written by hand are of no family.
+    Hand-written answers have no family.
     """
     models = defaultdict(set)   # {stage: models}
     for directory in shards_of(root / Answer.directory):

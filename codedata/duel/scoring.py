@@ -32,7 +32,7 @@ from codedata.settings import DuelSettings
 from codedata.terminal import plural
 
 BOTH, CHALLENGER_FIRST = "both", "challenger_first"   # records check what is read
-POINTS = 200              # of margin for a lead of 1
+POINTS = 200              # margin per lead of 1
 BLOCK_CELLS = 1 << 20     # cells drawn at a time: 8 MB for each array of indices or gathered values
 DUST = 1e-12              # an LCB this near to 0 counts as 0: it is rounding error, not evidence
 
@@ -79,13 +79,13 @@ class DuelOutcome:
     """Hold the outcome of a duel: scores, confidence bounds and the decision."""
 
     total: Aggregate
-    lcb: float | None                       # of the margin in points, instances drawn whole
+    lcb: float | None                       # of the margin in points, from resampled instances
     interval: list[float] | None            # 95 % interval of the margin in points
     reasons: list[str]                      # why it is not accepted; empty if it is
 
 
 def sides_shown(order: str, rival: str) -> tuple[str, str]:
-    """Return the sides that a judge sees as MODEL 1 and MODEL 2."""
+    """Return the sides that a judge sees as (MODEL 1, MODEL 2)."""
     return ("challenger", rival) if order == CHALLENGER_FIRST else (rival, "challenger")
 
 
@@ -181,7 +181,7 @@ def decide(turns: list[TurnScore], panel: list[str], rules: DuelSettings,
            clusters: Sequence | None = None, turns_left: int = 0) -> DuelOutcome:
     """Return the outcome of a duel; scores and bounds are None if too few verdicts were parsed.
 
-    `clusters` are the instances of the turns; without them, each turn is a cluster of its own.
+    `clusters` are the instances of the turns; without them, each turn is its own cluster.
     """
     total = aggregate(turns, panel, rules.min_valid_turn_frac)
     if total.margin is None:
@@ -208,10 +208,10 @@ def _unreadable(total: Aggregate, rules: DuelSettings) -> str:
 
 def objections(total: Aggregate, lcb: float, rules: DuelSettings, n_instances: int,
                turns_left: int) -> list[str]:
-    """Return what is against the challenger: too little evidence, too small a margin or LCB.
+    """Return the objections to the challenger: too little evidence, too small a margin or LCB.
 
-    Turns that are not judged yet (`turns_left`) do not count against the challenger, but while
-    there are too many of them, no duel is accepted.
+    Turns not judged yet (`turns_left`) do not count against the challenger, but a duel is not
+    accepted while there are too many of them.
     """
     n_all = total.turns + turns_left
     checks = (
@@ -266,7 +266,7 @@ def resampled_means(generator: np.random.Generator, totals: np.ndarray, counts: 
 
 
 def has_reply(entry: dict) -> bool:
-    """Return whether a judge replied, be it that no verdict could be read."""
+    """Return whether a judge replied, even if no verdict could be read."""
     return not entry.get("error") or bool(entry.get("usage"))
 
 

@@ -1,8 +1,8 @@
 """Make the challenger in one of two variants, and choose the directory of its records.
 
 informed   the prompt contains the pull request; the default
-chosen     the best of several blind answers: of edits by the pull request's tests, else by a model
-           that sees the pull request and says the same in two orders
+chosen     the best of several blind answers. Edits are chosen by the pull request's tests, other
+           answers by a model that sees the pull request and picks the same in two orders
 
 The variant of the root's settings fills answer/; `ch.py --how X` with another one writes
 variants/X/, which `validate.py --how X` judges.
@@ -50,7 +50,7 @@ from codedata.settings import Settings
 from codedata.texts import fill
 
 CHOICE = packaged_text("choice.json")   # with an empty enum
-PROMPTS = {   # on which a turn depends
+PROMPTS = {   # the prompt files that a turn depends on
     "informed": ("challenger.md", "given_informed.md", "leak.md", "form.md"),
     "chosen": ("choose.md", "form.md")}
 COMMIT_FIELDS = ("repo", "language", "issue", "description", "files", "patch", "test_patch")
@@ -82,7 +82,8 @@ class Challenger:
                      requests=self.requests, identity=self.identity(), **words)
 
     def doubts(self) -> list[str]:
-        """Return a line for the plan where nothing but reading tells which answer is better."""
+        """Return a line for the plan if the answers have not been run, so that only reading can
+        choose."""
         if self._how != "chosen" or (self._settings.root / Executed.directory).exists():
             return []
         return ["chooses by reading alone: run_turns.py runs the answers before ch.py"]
@@ -97,7 +98,7 @@ class Challenger:
                               *OPTIONAL, "choice"))
 
     def identity(self) -> dict:
-        """Return the settings that a turn depends on besides its inputs."""
+        """Return the settings that determine a turn, besides its inputs."""
         how = {"how": self._how} if self._how != "informed" else {}
         if self._blind:
             how |= {"blind": self._blind.spec.identity(), "candidates": self._n_blind}
@@ -107,7 +108,7 @@ class Challenger:
     def make(self, answer: Answer, commit: Commit) -> Answer:
         """Return the record with the challenger's turn.
 
-        Raise Excluded if the blind answers agree, or none of them is better than the king's.
+        Raise Excluded if the blind answers agree, or if none of them is better than the king's.
         """
         item = current_reply_log().item
         if not self._blind:
@@ -125,8 +126,8 @@ class Challenger:
         return replace(answer, challenger=turn, choice=choice)
 
     def requests(self, answer: Answer, commit: Commit):
-        """Yield (client, messages) of the calls that are certain to be made, for --dry-run."""
-        if self._blind and n_samples(self._settings) == 1:   # king.py has kept none
+        """Yield (client, messages) of the calls that are certain, for --dry-run."""
+        if self._blind and n_samples(self._settings) == 1:   # king.py has saved none
             messages = king_messages(self._blind, answer)
             yield from [(self._blind, to_count(messages, answer))] * (self._n_blind - 1)
         request = self._client, to_count(self.messages(answer, commit), answer)
@@ -139,10 +140,10 @@ class Challenger:
 
     def _choose(self, answer: Answer, commit: Commit, samples: list[Side]) -> tuple[Side, Object]:
         """Return the best of the blind answers, and how it was chosen: {sample, of, picks}. Raise
-        Excluded where that is the king's, or none.
+        Excluded if it is the king's, or if there is none.
 
-        `sample` is its number among the `of` further answers, from 1; `picks` [{number, why}] are
-        what the chooser said in each order.
+        `sample` is its number among the `of` further answers, from 1; `picks` are the chooser's
+        replies [{number, why}], one per order.
         """
         run_of = partial(execution_of, self._settings.root, current_reply_log().item)
         kings = turn_text(answer.king, answer.messages)
@@ -162,7 +163,7 @@ class Challenger:
             picks.append(said)
             if pick in ("", kings):   # a draw, whatever the other order would give
                 break
-        current_reply_log().note(picks=picks)   # of a draw, too, which has no record
+        current_reply_log().note(picks=picks)   # also of a draw, which has no record
         pick, *others = found or texts
         if others:
             raise Excluded("in another order another blind answer was picked")
@@ -175,8 +176,8 @@ class Challenger:
 
     def _pick(self, texts: list[str], runs: dict[str, Execution | None], answer: Answer,
               commit: Commit) -> tuple[str, Object]:
-        """Return the text that a model picks, shown in this order, "" for none of them; and
-        {number, why} of its reply."""
+        """Return (the text that a model picks from this order, "" for none; {number, why} of its
+        reply)."""
         marker = digest(texts)
         shown = []
         for i, text in enumerate(texts, 1):
@@ -193,7 +194,7 @@ class Challenger:
         """Return the next turn, in which the leak check finds nothing that only the pull request
         shows.
 
-        If it finds something, the turn is asked for again with all findings so far, up to
+        If it finds something, the turn is requested again with all findings so far, up to
         [challenger] leak_retries times; once, the model may reply with a defence of its turn
         instead. Raise ItemFailed if findings remain. If the check is off, the first turn is
         returned unchecked.
@@ -227,8 +228,7 @@ class Challenger:
 
 
 def read_turn_or_defence(reply: Reply, form: Form) -> Side:
-    """Return a turn, or a defence against a leak finding. Raise Rejected where a reply is neither.
-    """
+    """Return a turn, or a defence against a leak finding. Raise Rejected if a reply is neither."""
     try:
         return read_turn(reply, form)
     except Rejected:
@@ -238,8 +238,8 @@ def read_turn_or_defence(reply: Reply, form: Form) -> Side:
 
 
 def _best_by_tests(runs: dict[str, Execution | None]) -> list[str]:
-    """Return the texts of blind answers without edits after which fewer hidden tests pass than
-    after another edit."""
+    """Return the texts of blind answers, without edits that pass fewer hidden tests than another
+    edit."""
     n_passed = {text: len(run.passed) for text, run in runs.items() if run and run.changes}
     most = max(n_passed.values(), default=0)
     return [text for text in runs if n_passed.get(text, most) == most]
@@ -247,7 +247,7 @@ def _best_by_tests(runs: dict[str, Execution | None]) -> list[str]:
 
 def _picked(texts: list[str], shown: list[str], reply: Reply) -> tuple[str, Object]:
     """Return the text that a reply chooses by its number, "" for 0, and {number, why}. Raise
-    Rejected where it chooses none of them."""
+    Rejected if it chooses none of them."""
     found = object_in(said(reply).text, lambda one: type(one.get("choice")) is int
                       and 0 <= one["choice"] <= len(texts), f"with a choice from 0 to {len(texts)}",
                       shown)

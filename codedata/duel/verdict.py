@@ -4,17 +4,16 @@ r"""Parse a judge's reply: find the last complete verdict that the judge wrote a
      "progress": "model 2", "protocol": 0, "efficiency": "MODEL_1"}
 
 1.  The content is read. The reasoning is read only if the content is blank and the finish reason is
-    "stop". Thinking that either begins with is left out, to the end where it has no closing tag.
-    Of a text with very many objects only the end is read (texts.json_objects).
+    "stop". Thinking at the start of either is skipped, up to the end if it has no closing tag. If a
+    text has very many objects, only its end is read (texts.json_objects).
 2.  Every JSON object in the text (RFC 8259: no NaN, no raw newline in a string, no comment) is a
     candidate, in prose, in a fence or inside another object. A complete verdict has all five
     metrics, each with one of these tokens: 0, -0, draw, tie; 1, model 1, model_1; 2, model 2,
-    model_2. Numbers may be JSON numbers or strings; strings are trimmed and read in any case. 2.0,
+    model_2. Numbers may be JSON numbers or strings; strings are trimmed and case is ignored. 2.0,
     true, null and 3 are rejected. Other keys are ignored; the last of equal keys counts.
-3.  An incomplete verdict is ignored and does no harm. A verdict inside a complete verdict is
-    ignored too.
-4.  An object that occurs in what the judge was shown (an answer, what running it printed, the
-    conversation), whatever its blanks and escapes, is a quotation and not a verdict.
+3.  Incomplete verdicts, and verdicts inside a complete verdict, are ignored.
+4.  An object that occurs in the judge's input (an answer, its run's output, the conversation), in
+    any spacing and escaping, is a quotation and not a verdict.
 5.  The last of the remaining verdicts counts. Two objects are never combined.
 
 Another object may still not be the judge's: the prompt must delimit the answers clearly.
@@ -48,8 +47,8 @@ class Verdict:
 
 def parse_verdict(content: str, reasoning: str = "", finish_reason: str = "stop",
                   answers: Collection[str] = ()) -> Verdict | None:
-    """Return the verdict of a reply, or None if it holds none. `answers` and whatever else the
-    judge was shown are quoted, not said.
+    """Return the verdict of a reply, or None if it holds none. Objects in `answers` (all texts that
+    the judge was shown) are quotations.
 
     Never raise, whatever the texts are.
     """
@@ -59,12 +58,12 @@ def parse_verdict(content: str, reasoning: str = "", finish_reason: str = "stop"
     found, its_end = None, 0
     for _, end, value in json_objects(text, DECODER, answers):   # the last first
         picks = {metric: TOKENS.get(_text(value.get(metric)).strip().lower()) for metric in METRICS}
-        if None not in picks.values() and end >= its_end:   # what was found is inside this one
+        if None not in picks.values() and end >= its_end:   # the found one is inside this one
             reason = UNSTORABLE.sub("\ufffd", _text(value.get("reason")))
             found, its_end = Verdict(picks, reason), end
     return found
 
 
 def _text(value: object) -> str:
-    """Return a decoded text or integer as it was written, "" for any other value."""
+    """Return a decoded text or integer as it was written; "" for any other value."""
     return value if isinstance(value, str) else ""

@@ -1,4 +1,4 @@
-"""Choose the base image whose Python a project was written for, or the Python that it lacks."""
+"""Choose the base image with the Python that a project was written for, or the Python to add."""
 from __future__ import annotations
 
 import re
@@ -16,10 +16,9 @@ CARET = re.compile(r"\^(\d+)[\d.]*")   # poetry's ^3.7: up to the next major ver
 
 def base_for(project: PythonProject, committed_at: int, default: str,
              is_here: Callable[[str], bool]) -> str:
-    """Return the base image for a project as it was at a time (seconds since 1970; 0: now): by the
-    Python versions that the project allows, that were released, and that its CI runs, and by
-    whether code is compiled. Replace only images of tools/docker-up, and only by an image that is
-    here."""
+    """Return the base image for a project at a time (seconds since 1970; 0: now): by the Python
+    versions that the project allows, that were released, and that its CI runs, and by whether code
+    is compiled. Replace only images of tools/docker-up, and only by a local image."""
     bases = table("tools")["python"]["bases"]
     date = datetime.fromtimestamp(committed_at, timezone.utc).date().isoformat()
 

@@ -1,5 +1,5 @@
-"""Name why an environment was not set up: a cause from a closed list, and the line that shows it.
-"""
+"""Name why an environment was not set up: a cause from a closed list, and the line that shows
+it."""
 from __future__ import annotations
 
 import re
@@ -10,7 +10,7 @@ from codedata.texts import CONTROL, displayed
 
 MAX_CHARS = 300      # characters of the evidence that are kept
 MAX_LINE_CHARS = 1000   # characters of a line that are read: a pattern may take quadratic time
-MIN_SHARE = 0.05   # matching lines that are needed for each failed case
+MIN_SHARE = 0.05   # matching lines needed per failed case
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ def cause_of(phase: str, text: str, n_failed: int = 0) -> Cause:
     """Return the cause that a log of the install or of the tests shows; else "other".
 
     In an install the first match in the order of causes.toml wins, since a build reports one fault
-    in many ways. In tests the cause with most matching lines wins; a cause that is a consequence of
-    others wins only if it is alone. Causes with fewer than MIN_SHARE lines for each of `n_failed`
+    in many ways. In tests the cause with most matching lines wins; a cause that follows from others
+    wins only if there is no other. Causes with fewer than MIN_SHARE lines for each of `n_failed`
     cases are ignored. The evidence for "other" is the last line with a word. Escape sequences and
     control characters are removed.
     """

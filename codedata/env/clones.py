@@ -71,7 +71,7 @@ def cloned(origin: str, commit: str, root: Path) -> tuple[Path, str]:
 def clone_of(origin: str, root: Path) -> Path:
     """Return the folder of an address's clone, in env/_sources/ of a root."""
     address = without_secret(origin)
-    name = f"{parts_of(address)[-1]}-{digest(address)[:8]}"   # two may end in the same name
+    name = f"{parts_of(address)[-1]}-{digest(address)[:8]}"   # addresses may end alike
     return root / Environment.directory / SOURCES / name
 
 
@@ -87,7 +87,7 @@ def _served(origin: str) -> Iterator[str]:
 
 
 def _clone(address: str, origin: str, to: Path, commit: str) -> None:
-    """Clone an address; of a folder whose history is not whole, the commit alone."""
+    """Clone an address. From a folder with an incomplete history, fetch only the commit."""
     to.parent.mkdir(parents=True, exist_ok=True)
     half = to.with_name(f"_tmp.{os.getpid()}.{to.name}")   # the next run removes it
     shutil.rmtree(half, ignore_errors=True)
@@ -95,7 +95,7 @@ def _clone(address: str, origin: str, to: Path, commit: str) -> None:
         git("clone", "--quiet", "--no-checkout", "--template=", "--", address, str(half),
             timeout_s=FETCH_S)
     except Trouble:
-        if address == origin:   # no folder
+        if address == origin:   # not a folder
             raise
         git("init", "--quiet", "--template=", str(half))
         git("fetch", "--quiet", "--depth=1", "--", address,
@@ -103,7 +103,7 @@ def _clone(address: str, origin: str, to: Path, commit: str) -> None:
     git("config", "remote.origin.url", without_secret(origin), cwd=half)
     try:
         os.rename(half, to)
-    except OSError:   # another process was first
+    except OSError:   # another process was faster
         shutil.rmtree(half, ignore_errors=True)
 
 
@@ -130,7 +130,7 @@ def checked_out(clone: Path, commit: str) -> Iterator[Path]:
 
 
 def date_of(commit: str, folder: Path) -> int:
-    """Return when a commit of a repository was made, in seconds since 1970; 0 if it has no date."""
+    """Return the time of a commit of a repository, in seconds since 1970; 0 if it has no date."""
     date = git("show", "-s", "--format=%ct", commit or "HEAD", cwd=folder, may_fail=True)
     return int(date) if date.isdecimal() else 0
 
@@ -159,8 +159,8 @@ def _refuse_large(clone: Path, commit: str) -> None:
 
 def git(*words: str, cwd: Path | None = None, may_fail: bool = False, timeout_s: float = LOOK_S,
         index: Path | None = None) -> str:
-    """Return what git prints; with `may_fail`, an empty string if it fails. Git never asks for a
-    password. `index` replaces the repository's own. Raise Trouble if it fails, ItemFailed if it
+    """Return git's output; with `may_fail`, an empty string if git fails. Git never asks for a
+    password. `index` replaces the repository's own. Raise Trouble if git fails, ItemFailed if it
     takes too long or cannot run."""
     own_index = [f"GIT_INDEX_FILE={index}"] if index else []
     try:

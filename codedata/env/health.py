@@ -8,8 +8,7 @@ from codedata.suites.suite import CRASHED, Run
 from codedata.suites.test_results import OVER, Case, counts, not_collected
 
 MAX_UNREPORTED = 0.5       # maximum share of test files without a reported case in a healthy suite
-# The patterns of test files, one for each language; group 1 is the name that its runners use for a
-# file.
+# Patterns of test files, one per language; group 1 is the runners' name of a file.
 TEST_FILES = (re.compile(r"(test_[\w-]+|[\w-]+_tests?)\.py"),
               re.compile(r"([\w.-]+\.(?:test|spec)\.[cm]?[jt]sx?)"),
               re.compile(r"(Test\w+|\w+(?:Tests?|TestCase|IT))\.(?:java|kt)"))

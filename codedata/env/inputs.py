@@ -1,10 +1,10 @@
-"""Read the repositories to set up: the rows of a JSONL file, or the one that --repo names.
+"""Read the repositories to set up: the rows of a JSONL file, or the repository of --repo.
 
 A row is {repo, base_commit, repo_name, image_name, reformat_path} and any other keys, as in
 SWE-bench and its family. The source is `reformat_path`, a folder on this machine, relative to the
-row's file; else the image's working directory; else what `repo` names: a git address, or owner/name
-on GitHub. Only --repo may name a folder. With `base_commit` that commit is set up. Not promised:
-that a folder stays unchanged while it is copied.
+row's file; else the image's working directory; else `repo`: a git address, or owner/name on GitHub.
+Only --repo may name a folder. With `base_commit`, that commit is set up. A folder may change while
+it is copied.
 """
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from codedata.suites.repo_names import ADDRESS, LOCAL, clean_name, parts_of, rep
 OWNER_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 GITHUB = "https://github.com/"
 COMMIT = re.compile(r"[0-9a-f]{8,64}")
-DATED_AFTER = 180 * 86_400   # age in seconds from which on today's packages are the second choice
+DATED_AFTER = 180 * 86_400   # age in seconds from which today's packages are the second choice
 NAMES = "Names of files and images are of [A-Za-z0-9._-]. Give the row a `repo_name`."
 
 
@@ -54,13 +54,13 @@ class Row:
 class Repository:
     """Hold a row of the input."""
 
-    repo: str                # as it was given
+    repo: str                # as given
     repo_name: str           # its name in files and image tags
     base_image: str          # the row's image_name; "": [sandbox] base_image
     path: str                # the folder of the source; "": it is cloned, or in the image
     base_commit: str         # as requested, or HEAD of a folder under git; "": unknown
-    source: str              # a digest of what is in the folder
-    row: dict                # the row as it was given
+    source: str              # a digest of the folder's content
+    row: dict                # the row as given
     called: str = ""         # its name in records: not a path, which is valid only on this machine
     # the address or folder to clone; "": none
     origin: str = field(default="", repr=False)
@@ -83,7 +83,7 @@ def repositories_in(rows: dict[str, str], folder: Path, place: str, is_all: bool
     """Return the repositories of rows, {location for messages: JSON}, by repo_name. Relative paths
     start at `folder`. With `is_all`, records of other repositories are orphans. With `by_user`, the
     user has named `repo`, and it may be a folder."""
-    # {repo_name: the first row that has it, with what it sets up}
+    # {repo_name: (its first row, the source to set up)}
     first: dict[str, tuple] = {}
 
     def named(where: str, repository: Repository) -> dict[str, Repository]:
@@ -115,7 +115,7 @@ def one_repository(argument: str, root: Path, may_clone: bool = True) -> Derived
         address, _, commit = argument.rpartition("@")
     place, argument = without_secret(address), without_secret(argument)
     is_folder = os.path.isdir(address)
-    # no files are checked out in a bare clone
+    # a bare clone has no files checked out
     is_bare = is_folder and not os.path.lexists(f"{address}/.git") and has_commit(
         Path(address), "HEAD")
     is_option = place.startswith("-") or commit.startswith("-")
@@ -205,7 +205,8 @@ def _folder(row: Row, folder: Path, where: str, by_user: bool) -> str:
 
 
 def _address_of(repo: str) -> str:
-    """Return the git address that `repo` is or, as owner/name, has on GitHub; "" if it is neither.
+    """Return the git address that `repo` is, or that owner/name has on GitHub; "" for anything
+    else.
     """
     if ADDRESS.match(repo):
         return repo
@@ -251,9 +252,9 @@ def _digest_of(path: str) -> str:
 
 @dataclass(frozen=True)
 class Source:
-    """Hold where a source is."""
+    """Hold the place of a source."""
 
-    files: Path              # a folder with its files, only to be read
+    files: Path              # a folder with its files, read-only
     place: Path | None       # a folder of the driver's machine; None: it is in the image
     near: Path | None = None   # `place`, or a copy on this machine
     commit: str = ""         # "": HEAD with uncommitted changes

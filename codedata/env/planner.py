@@ -2,7 +2,7 @@
 the logs before it.
 
 A draft is tried in a scratch container, where running a changed script again is cheap, until its
-tests are healthy or its log teaches nothing more. The result is verified from scratch in a fresh
+tests are healthy or its log suggests nothing more. The result is verified from scratch in a fresh
 container. The first healthy recipe is taken; if there is none, the verified one with the most
 passed tests is taken, and its record says so. The scripts of a commit's nearest ancestor may be
 tried first, in its image.
@@ -33,7 +33,7 @@ from codedata.suites.test_results import counts, not_collected
 from codedata.texts import displayed
 
 ERROR = "error"
-PAIRS = 3      # pairs of scripts that are verified for each kind of recipe, at most
+PAIRS = 3      # pairs of scripts verified per kind of recipe, at most
 ROUNDS = 6     # draft rounds before each pair except the first
 MAX_SKIPPED = 0.2   # above this share of skipped cases, a healthy first pair gets one more try
 REPAIRS = {PythonRecipe: python_repair, NodeRecipe: node, PlainRecipe: generic}
@@ -55,11 +55,11 @@ class Planned:
     # tests, and commands of a script, that the test script does not run
     excluded_tests: tuple[str, ...] = ()
     agent: AgentRun | None = None
-    planner: str = "recipe"        # who found the scripts: recipe | agent
+    planner: str = "recipe"        # the origin of the scripts: recipe | agent
 
     @property
     def status(self) -> str:
-        """Return the agent's status if it handed in no scripts; otherwise whether the scripts
+        """Return the agent's status if it submitted no scripts; otherwise whether the scripts
         verified."""
         if self.agent and self.agent.status != SUCCESS:
             return self.agent.status
@@ -204,9 +204,9 @@ def _rank(verified: Verified) -> tuple:
 
 def plan_as(verifier: Verifier, neighbour: Environment, is_like: bool,
             is_installed: bool) -> Planned:
-    """Return the result of a neighbour's scripts in the neighbour's image: first, if nothing is
-    missing there by the files (`is_installed`), of its tests alone; else only missing packages are
-    installed. If both commits are installed alike (`is_like`), its test results count, once."""
+    """Return the result of a neighbour's scripts in the neighbour's image. If its files lack
+    nothing (`is_installed`), first run only its tests; otherwise install only missing packages. If
+    both commits are installed alike (`is_like`), count its test results after one run."""
     current_step().within = f"as {neighbour.repo_name}"
     known = neighbour.verified
     shown = Verified(results=neighbour.test_case_result, flaky=neighbour.flaky,

@@ -26,7 +26,7 @@ from codedata.env.recipes.requirements import name_of
 from codedata.errors import ItemFailed
 from codedata.texts import CONTROL
 
-# what npm runs of the scripts in package.json, and pip of the files: it may write code
+# scripts of package.json that npm runs, and files that pip runs: they may write code
 RUN_BY_INSTALL = ("preinstall", "install", "postinstall", "prepublish", "preprepare", "prepare",
                   "postprepare", "setup.py", "build.py", "hatch_build.py")
 MAX_MEMORY = 500_000_000   # bytes of address space
@@ -49,20 +49,22 @@ class Facts:
     # the code to test is JavaScript or TypeScript; Python projects may have package.json, too
     is_node: bool = False
     unreadable: dict[str, str] = field(default_factory=dict)   # file → why it counts as missing
-    programs: Strings = ()   # that an install runs, as texts
+    programs: Strings = ()   # programs that an install runs, as texts
     # not read from files: the date of an old commit, and the Python that the base image lacks
     until: str = ""
     brought: str = ""
 
     @property
     def builds(self) -> bool:
-        """Return whether the install builds something of the source, which a change leaves old."""
+        """Return whether the install builds something from the source: a change of the source makes
+        it outdated."""
         return bool(self.python.native or self.node.native or self.node.built)
 
     @property
     def asked(self) -> set:
-        """Return what the files ask an install for: names of packages, without versions and what no
-        test needs, the versions of Python and Node, and the programs that an install runs."""
+        """Return the inputs of an install that the files state: names of packages, without versions
+        and packages that no test needs, the versions of Python and Node, and the programs that an
+        install runs."""
         python, of_node = self.python, self.node
         pypi = (*python.build_requires, *python.requires, *python_recipe.initial(python).tests)
         npm = [name for name in of_node.dependencies if helps_tests("npm", name)]
@@ -93,7 +95,7 @@ def recipes(facts: Facts) -> list[Recipe]:
 
 def _kinds(facts: Facts) -> list[Recipe]:
     python = facts.python
-    # of Python: by the lock file, by the commit's date, as of today
+    # kinds of Python recipes: by the lock file, by the commit's date, as of today
     ways: list[Recipe] = []
     if python.name or python.n_test_files or python.runner:
         today = replace(python_recipe.initial(python), python=facts.brought)
@@ -153,7 +155,7 @@ def child(folder: str, skipped: str) -> None:
     python = read_python(source)
     of_node = read_node(source, python.ci_versions)
     scripts = " ".join(of_node.scripts.get(name, "") for name in RUN_BY_INSTALL)
-    if re.search(r"\b(?:run|npm|yarn|pnpm)\b", scripts):   # they may run any other
+    if re.search(r"\b(?:run|npm|yarn|pnpm)\b", scripts):   # they may run any other script
         scripts += " ".join(["", *of_node.scripts.values()])
     run = filter(source.has, [*RUN_BY_INSTALL, *re.findall(r"[\w./-]+", scripts)])
     facts = Facts(python, of_node, generic.initial(source, python.system),

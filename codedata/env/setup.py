@@ -39,7 +39,7 @@ from codedata.terminal import usd
 TRAJECTORIES = "_trajectories"
 # runs of an agent: one to find scripts, one to fix them if they did not verify
 ROUNDS = 2
-PLAN_TIMEOUTS = 4           # times run_timeout, after which the planner starts no new recipe
+PLAN_TIMEOUTS = 4           # times run_timeout; later the planner starts no new recipe
 READ = ("repo", "base_image", "base_commit", "source", "row")   # fields of a repository
 # Fields of Verified that the record's `verified` has under the same name.
 RECORDED = ("failed", "n_passed", "n_cases", "share_passed", "share_skipped", "not_collected",
@@ -64,7 +64,7 @@ class Setup:
 
     root: Path
     settings: EnvSettings
-    limits: AgentSettings     # of an agent
+    limits: AgentSettings     # limits of an agent
     host: SandboxFactory
     client: Client | None     # of the agents; None if only recipes are tried
 
@@ -127,7 +127,7 @@ class Setup:
         return outcome
 
     def _no_image(self) -> KeptImage:
-        """Return the KeptImage that says why a repository has no image."""
+        """Return a KeptImage with the reason why a repository has no image."""
         if self.settings.no_image:
             return KeptImage(trouble="--no-image")
         if self.host.builds_images:
@@ -135,14 +135,14 @@ class Setup:
         return KeptImage(trouble=f"{self.host.no_images}: install it where it is opened")
 
     def identity(self) -> dict:
-        """Return what a record depends on besides the repository. A change of it does not make the
-        record stale."""
+        """Return the settings that determine a record, besides the repository. A change does not
+        make the record stale."""
         return {"planner": self.settings.planner, "base_image": self.host.base_image,
                 "sandbox": self.host.name,
                 **({"agent": self.client.spec.identity()} if self.client else {})}
 
     def bound(self) -> str:
-        """Return a line that says how many calls there can be at most, and what they can cost."""
+        """Return a line with the maximum number of calls, and their maximum cost."""
         if not self.client:
             return "no calls: recipes ask no model"
         env = self.settings
@@ -193,8 +193,8 @@ class Setup:
 def nearest_ancestor(root: Path, repository: Repository, source: Source,
                      has_image: Callable[[str, str], bool]) -> Environment | None:
     """Return the environment of the nearest ancestor of a commit that is healthy, starts from the
-    same base image and has its own image here; None if there is none. Descendants do not count:
-    their images' layers hold what came after the commit."""
+    same base image and has its own image here; None if there is none. Descendants do not count: the
+    layers of their images hold later changes."""
     found: dict[int, Environment] = {}
     family, last = repository.repo_name[:-8], source.commit[:8]
     if not (source.committed_at and last and repository.repo_name.endswith(last)):
@@ -204,7 +204,7 @@ def nearest_ancestor(root: Path, repository: Repository, source: Source,
                 and (one.repo, one.base_image) == (repository.called, repository.base_image)
                 and has_image(one.image_name, id_of(one))):
             found[distance(one.base_commit, source.commit, source.near)] = one
-    found.pop(0, None)   # no ancestors
+    found.pop(0, None)   # not ancestors
     return found[min(found)] if found else None
 
 

@@ -5,8 +5,8 @@ an image is made of the result. The test script runs twice in the container, the
 once with the network off, in a container of that image. Cases that repeat are the result, cases
 that differ between the first three runs are flaky, and cases that differ only without the network
 need it. A suite is not healthy if most test files have no case. At the end it runs once more with a
-broken source: a script that does not notice is hollow. Not promised: that a test that passed four
-times will never fail.
+broken source: a script that does not notice is hollow. A test that passed four times may still be
+flaky.
 """
 from __future__ import annotations
 
@@ -24,17 +24,18 @@ from codedata.suites.source import Project, now, put_source, restore
 from codedata.suites.suite import Run, compare, run_script, run_suite
 from codedata.suites.test_results import GOOD, counts, not_collected
 
-CLEAN = "rm -f /var/cache/apt/*.bin"   # 76 MB that apt makes again
-STEPS = 6                  # of a verification
-MIN_BROKEN_S = 60          # seconds for the run with the broken source, beside twice the usual time
+CLEAN = "rm -f /var/cache/apt/*.bin"   # apt makes these 76 MB again
+STEPS = 6                  # steps of a verification
+MIN_BROKEN_S = 60          # seconds for the run with the broken source, in addition to twice the
+                           # usual time
 MIN_REPEATED = 0.8         # minimum share of a run's cases that must be the same in all three
 LISTED = "git -c safe.directory='*' -c core.quotePath=false ls-files"
 
 
 @dataclass(frozen=True)
 class Verified:
-    """Hold the result of a verification. Without `failed` the environment works as far as
-    `results` show."""
+    """Hold the result of a verification. Without `failed` the environment works as far as `results`
+    show."""
 
     # the check that failed: source | install | tests | repeat | history | shadow | offline |
     # hollow | sandbox, or recipe if there were no scripts
@@ -93,15 +94,15 @@ class Verifier:
     """Verify scripts for one project, in fresh sandboxes that open_sandbox(image) opens. A script
     may take `limit_s` seconds.
 
-    With `image_name`, make an image of that name even if a later check fails. The caller keeps it
-    or removes it, with all else that the run made.
+    With `image_name`, make an image of that name even if a later check fails. The caller keeps or
+    removes it and everything else that the run made.
     """
 
     open_sandbox: Callable[..., Sandbox]
     project: Project
     limit_s: float = 900.0
     image_name: str = ""
-    base_image: str = ""       # in which the install script runs
+    base_image: str = ""       # the image in which the install script runs
 
     def verify(self, install_script: str, test_script: str, only_healthy: bool = False,
                like: Verified | None = None) -> Verified:
@@ -118,9 +119,9 @@ class Verifier:
                             if cause.name == "other" else cause)
 
     def verify_installed(self, test_script: str, like: Verified) -> Verified | None:
-        """Return the result of one run of the tests in `base_image`, which is that of another
-        commit, with this commit's source in place of its own and nothing installed. Return None if
-        it is not healthy, or does not agree with the other commit's result, `like`."""
+        """Return the result of one run of the tests in `base_image`, another commit's image, with
+        this commit's source instead of its own and nothing installed. Return None if it is not
+        healthy, or does not agree with `like`, the other commit's result."""
         try:
             with self.open_sandbox(self.base_image) as sandbox:
                 commit, trouble = put_source(sandbox, self.project, keeps_others=True)
@@ -130,7 +131,7 @@ class Verifier:
             return self._once(Verified(base_commit=commit, image_id=image_id), test_script, like,
                               was_searched=True)
         except SandboxDied:
-            return None   # the next verification says why
+            return None   # the next verification reports the reason
 
     def install(self, sandbox: Sandbox, commit: str, script: str) -> tuple[Result, list[str]]:
         """Run an install script. Return its result and the committed files that it changed. They
@@ -239,7 +240,7 @@ class Verifier:
 
     def _check_hollow(self, sandbox: Sandbox, result: Verified, test_script: str) -> Verified:
         """Return the result; it has failed if the test script passes with a broken source. If the
-        source cannot be broken, the result stays the same. The sandbox cannot be used afterwards.
+        source cannot be broken, the result stays unchanged. The sandbox cannot be used afterwards.
         """
         begin_step("tests of a broken source", 6, STEPS)
         passed = [case["name"] for case in result.results if case["status"] == "passed"]
@@ -258,7 +259,8 @@ class Verifier:
                          was_searched: bool = False) -> Verified:
         """Return the result; it has failed if the sandbox or its image holds another history or
         copy of the project. If the files can be read from outside, the history is not read by the
-        sandbox's own git. With `was_searched`, all but the source was searched for another commit.
+        sandbox's own git. With `was_searched`, everything but the source was already searched for
+        another commit.
         """
         if hasattr(sandbox, "files"):
             with sandbox.files(self.image_name) as files:

@@ -1,6 +1,6 @@
-"""Read the audits of the tasks that are exported: figures for their task.toml and the card.
+"""Read the audits of the exported tasks: figures for their task.toml and the card.
 
-An audit counts only for the task as it is now. Evidence and survivors stay in audit/: they are
+An audit counts only for the task's present content. Evidence and survivors stay in audit/: they are
 hints at the gold.
 """
 from __future__ import annotations
@@ -26,8 +26,8 @@ from codedata.tasks.folder.folder import Problem, audited_digest, rivals_digest
 from codedata.terminal import plural
 from codedata.texts import printable
 
-MAX_COUNT = 1_000_000_000   # a person may have edited an audit
-FIGURES = {   # what is exported: (check, {name: name of the figure there})
+MAX_COUNT = 1_000_000_000   # a user may have edited an audit
+FIGURES = {   # exported figures: {name: (check, {name: name of the figure in the check})}
     "strength": ("strength", {"killed": "killed", "tried": "tried"}),
     "rewrites": ("fairness", {"accepted": "accepted", "tried": "rewrites"}),
     "cheats": ("cheats", {"rewarded": "rewarded", "tried": "tried"}),
@@ -40,7 +40,7 @@ NONE_AUDITED = ("None of these tasks is audited as it is now: `python audit.py -
 
 
 class Audits:
-    """Hold the audits of a root, those that cannot be read in `broken`."""
+    """Hold the audits of a root; `broken` lists those that cannot be read."""
 
     def __init__(self, root: Path):
         """List the audits."""
@@ -48,8 +48,8 @@ class Audits:
         self.broken = [*self._store.broken]
 
     def of(self, task: Task) -> TaskAudit | None:
-        """Return the audit of a task as it is now, or None. It is without the check of rivals if
-        the scripts have changed."""
+        """Return the audit of a task with its present content, or None. It lacks the check of
+        rivals if the scripts have changed."""
         name = task.instance_id
         try:
             audit = self._store.read(name) if name in self._store else None
@@ -65,8 +65,8 @@ class Audits:
 
 
 def figures_of(audit: TaskAudit) -> Object:
-    """Return the figures of an audit by what they say, and its worst result. A check that was not
-    made, or has tried nothing, has none."""
+    """Return the figures of an audit by exported name, and its worst result. Leave out a check that
+    was not made, or that tried nothing."""
     checks = {one["name"]: one["figures"] for one in audit.checks}
     counts = {name: {ours: _count(checks.get(check, {}).get(theirs)) for ours, theirs in
                      names.items()} for name, (check, names) in FIGURES.items()}
@@ -93,8 +93,8 @@ def audit_problem(audited_only: bool, audit: TaskAudit | None) -> Problem | None
 
 
 def rate_problem(wanted: tuple[float, ...], named: str, rates: Object) -> Problem | None:
-    """Return why a task with these rates of models is not exported, or None: that of the
-    `named` agent ("": of any) has to lie in [export] pass_rate, if that is set."""
+    """Return why a task with these models' pass rates is not exported, or None. If [export]
+    pass_rate is set, the rate of the `named` agent ("": of any agent) must lie in it."""
     found = {agent: one["rate"] for agent, one in rates.items() if named in ("", agent)}
     if not wanted or any(wanted[0] <= rate <= wanted[-1] for rate in found.values()):
         return None
@@ -106,7 +106,7 @@ def rate_problem(wanted: tuple[float, ...], named: str, rates: Object) -> Proble
 # the card ----------------------------------------------------------------------------------------
 
 def audit_section(figures: Sequence[Object], n_tasks: int) -> str:
-    """Return the section of a card: the figures of the audited ones among `n_tasks` tasks."""
+    """Return the section of a card with the figures of the audited tasks among `n_tasks`."""
     if not figures:
         return NONE_AUDITED
     sums = {name: Counter() for name in FIGURES}

@@ -1,6 +1,6 @@
-"""Make the README.md of an export: the YAML head for the Hub, card.md and formats.md filled in.
+"""Make the README.md of an export: the YAML head for the Hub, and card.md and formats.md filled in.
 
-A card follows from the directories alone and has no date, so the same export always has the same
+A card is derived only from the directories and has no date, so the same export always has the same
 card.
 """
 from __future__ import annotations
@@ -33,7 +33,7 @@ SIZES = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "1
 CHARS_A_TOKEN = 3         # for code and logs; few tokenizers need more tokens
 TOKENS = 1024             # token counts are rounded up to a multiple of this
 DTYPES = {TEXT: "string", NUMBER: "float64", BOOLEAN: "bool", JSON: "json"}   # SQL type → data type
-BLOCK = "thought and one bash command"   # what an answer consists of
+BLOCK = "thought and one bash command"   # the form of an answer
 CALL = "thought and {} of a tool, or one bash command where the agent has no tools"
 SQL_FIELD = re.compile(r'(\w+)"? (\w+)')   # (name, type) in a STRUCT
 
@@ -71,7 +71,8 @@ def card_values(export: Export) -> dict:
     order = "order_both" if duel and duel.order == "both" else "order_king_first"
 
     def fill(name: str) -> str:
-        """Return a text of formats.md filled in, about the turns of which a fact is known."""
+        """Return a text of formats.md filled in; a text about a fact counts the turns with that
+        fact."""
         some = by_fact.get(name.partition("_")[0], turns)
         models = listed(origins.provenance.models(some, "challenger"))
         return sections()[name][1].format_map(
@@ -214,7 +215,7 @@ def listed(names: Iterable[str], noun: str = "turn") -> str:
 
 
 def _most_common(names: Iterable[str]) -> list[tuple[str, int]]:
-    return Counter(sorted(names)).most_common()   # of equal counts the first name is first
+    return Counter(sorted(names)).most_common()   # equal counts are sorted by name
 
 
 def _cells(rows) -> str:

@@ -1,8 +1,9 @@
-"""Collect the judged turns that may be exported, and log what is left out.
+"""Collect the judged turns that may be exported, and log those left out.
 
-They are read, checked and masked once, and kept in a temporary file, of which all formats make
-their rows: an edit during a run is in none of them. What is left out here is in no format: outdated
-copies, benchmarks, licences that are not allowed. similar.py finds near-duplicates later.
+They are read, checked and masked once into a temporary file, from which all formats make their
+rows:
+an edit during a run reaches none of them. Outdated copies, benchmarks and licences that are not
+allowed are left out of all formats here. similar.py finds near-duplicates later.
 """
 from __future__ import annotations
 
@@ -33,19 +34,19 @@ from codedata.texts import natural
 
 SIDES = ("king", "challenger")
 REFERENCE_AND_SIDES = ("assistant", *SIDES)
-# of records with entries, what is exported of each
+# exported fields of records with entries
 ENTRIES = {"reasons": ("judge", "order", "reason"), "injections": ("side", "kind", "text"),
            "leaks": ("judge", "kind", "text", "why")}
 UNKNOWN = "unknown"          # a licence or language that is not recorded
 Problem = tuple[str, str]    # (reason, detail)
-COPIED = {Answer: ("messages", "tools", *REFERENCE_AND_SIDES),   # by report.py
+COPIED = {Answer: ("messages", "tools", *REFERENCE_AND_SIDES),   # copied by report.py
           Score: ("score", "metrics")}
-RECOMPUTED = (Score,)        # report.py may compute it anew for another panel
+RECOMPUTED = (Score,)        # report.py may recompute it for another panel
 INSTANCE = re.compile(r"(.+)__(.+)-\d+")   # owner__name-number
 CACHED_TEXTS = 4096          # texts; turns of a trajectory repeat them
 
 
-@dataclass(frozen=True, eq=False)   # a key of Counters
+@dataclass(frozen=True, eq=False)   # used as a key of Counters
 class ExportTurn:
     """Describe a turn that may be exported. ExportTurns.record() reads its texts."""
 
@@ -56,12 +57,12 @@ class ExportTurn:
     language: str
     licence: str
     score: float
-    winner: str             # "challenger", "king", or "" where nobody clearly won
+    winner: str             # "challenger", "king", or "" if nobody clearly won
     digest: str             # digest of its record in final/, refined/ or defeat/
-    commit: str             # digest of its PR record; "" where it is missing
-    has_calls: bool         # its answers are calls of tools, and are exported as such
-    has_several: bool       # a side has several of them
-    flag: Problem | None    # why no trainer may see it
+    commit: str             # digest of its PR record; "" if it is missing
+    has_calls: bool         # its answers are tool calls, and are exported as such
+    has_several: bool       # a side has several calls
+    flag: Problem | None    # the reason not to train on it
     masked: dict[str, int]  # how many secrets of each kind were masked in it
     at: int                 # offset of its record in the temporary file
     n_picks: int | None = None   # answers of a model that chose the challenger's; None: not chosen
@@ -70,10 +71,11 @@ class ExportTurn:
 
 
 class LeftOutLog:
-    """Record what is not exported, turns and tasks, with the reason, from all formats or some."""
+    """Record the turns and tasks that are not exported, each with the reason, from all formats or
+    some."""
 
     def __init__(self):
-        # (name, reason, detail) → formats, where "" stands for all of them
+        # {(name, reason, detail): formats}; "" means all formats
         self._formats: dict[tuple[str, str, str], list[str]] = defaultdict(list)
 
     def add(self, name: str, reason: str, detail: str = "", format: str = "") -> None:
@@ -98,7 +100,7 @@ class LeftOutLog:
 
 
 class ExportRules:
-    """Hold what leaves turns and tasks out of all formats: ids, licences, benchmarks."""
+    """Hold the rules that leave turns and tasks out of all formats: ids, licences, benchmarks."""
 
     def __init__(self, excluded_ids: Iterable[str], licences: Iterable[str],
                  benchmarks: Sequence[str]):
@@ -121,18 +123,19 @@ class ExportRules:
 
 
 class ExportTurns:
-    """Hold the turns of a root in natural order; collect() reads them, record() one's texts."""
+    """Hold the turns of a root in natural order; collect() reads them, record() reads the texts of
+    one."""
 
     def __init__(self, root: Path, settings: ExportSettings, rules: ExportRules,
                  left_out: LeftOutLog):
         self.settings, self.left_out = settings, left_out
         self.turns: list[ExportTurn] = []
-        self.edited: list[str] = []   # names of copies that a person edited
+        self.edited: list[str] = []   # names of copies that a user edited
         self.n_broken = 0
         self.in_bucket = Counter({cls.directory: 0 for cls in BUCKETS})
         self._rules = rules
         self._stores = {cls: Store(root, cls).open() for cls in (*BUCKETS, Commit, Answer, Score)}
-        place = root / "export"   # that disk has room for the exports
+        place = root / "export"   # the disk of export/ has room for the exports
         self._file = tempfile.TemporaryFile(dir=place if place.is_dir() else None)
         self._mask = lru_cache(CACHED_TEXTS)(mask)
         self.pr = lru_cache(CACHED_TEXTS)(self._read_pr)   # several turns share one
@@ -195,7 +198,8 @@ class ExportTurns:
             len(record.choice.get("picks") or ()) if record.choice else None))
 
     def _reasons_against(self, name: str, record: Sample) -> list[Problem]:
-        """Return why the first check that applies leaves a turn out of all formats."""
+        """Return the problems that the first failing check finds, which leave a turn out of all
+        formats."""
         if self._rules.excludes(record.instance_id):
             return [("[exclude] ids", record.instance_id)]
         if reason := self._outdated(name, record):
@@ -216,10 +220,10 @@ class ExportTurns:
         return at
 
     def _outdated(self, name: str, record: Sample) -> str:
-        """Return why a record of a bucket is not what report.py would write now, or "".
+        """Return why a record of a bucket differs from the one that report.py would write now, or
+        "".
 
-        One that a person has edited, or for which there are no answer/ and score/, is exported as
-        it is.
+        A record that a user edited, or without answer/ and score/, is exported unchanged.
         """
         copies = self._stores.get(type(record))
         known = copies and copies.ledger.known.get(name)
@@ -244,7 +248,7 @@ class ExportTurns:
         return ""
 
     def _read_pr(self, instance_id: str) -> tuple[Commit, str]:
-        """Return the PR record of an instance, and its digest; "" where it is missing.
+        """Return the PR record of an instance, and its digest; "" if it is missing.
 
         Its repository is taken from the id, and language and licence are UNKNOWN, if it has none.
         """
@@ -306,8 +310,8 @@ def _with_joined_users(messages: list[Message]) -> Iterator[Message]:
 
 
 def _for_templates(message: Message | str | None, without: tuple[str, ...] = ()):
-    """Return a message as chat templates take it: its content is a text, and the arguments of its
-    calls are objects. A turn that is a text is returned as it is.
+    """Return a message in the form of chat templates: its content is a text, and the arguments of
+    its calls are objects. A turn that is a text is returned unchanged.
     """
     if not isinstance(message, dict):
         return message
@@ -319,7 +323,8 @@ def _for_templates(message: Message | str | None, without: tuple[str, ...] = ())
 
 
 def _call(call: dict) -> dict:
-    """Return a call with its arguments as an object, or as they are if they cannot be read."""
+    """Return a call with its arguments as an object; return it unchanged if they cannot be
+    parsed."""
     function = call["function"]
     _, arguments = parts_of(call)
     return call if arguments is None else {**call, "function": {**function, "arguments": arguments}}
@@ -340,8 +345,8 @@ def _flag(record: Sample) -> Problem | None:
 def winner(record: Sample, min_margin: float) -> str:
     """Return "challenger" or "king", whichever leads by `min_margin`, or else "".
 
-    A score runs from 0 to 100, and 50 is a draw. In final/ the challenger wins with any lead, as
-    does one that was chosen with a named reason in both orders: a chooser and the panel agree.
+    A score runs from 0 to 100, and 50 is a draw. In final/ the challenger wins with any lead. So
+    does a challenger chosen with a stated reason in both orders: the chooser and the panel agree.
     """
     lead = record.score - 50
     n_reasons = sum(pick["why"] > "" for pick in (record.choice or {}).get("picks", ()))
@@ -357,5 +362,5 @@ def repo_of(instance_id: str) -> str:
 
 
 def record_digest(record) -> str:
-    """Return the digest of all fields, by which the manifest identifies a record."""
+    """Return the digest of all fields, which identifies the record in the manifest."""
     return digest(values_of(record))

@@ -1,7 +1,7 @@
 """Put the folder of a format in place, with its card and its manifest.
 
 A new folder is made in export/_tmp/ and put in place in one exchange (layouts.py). A folder whose
-manifest would not change stays as it is, with a person's edits; an edited folder is copied to
+manifest would not change stays unchanged, with a user's edits; an edited folder is copied to
 export/_replaced/ before it is replaced.
 """
 from __future__ import annotations
@@ -35,7 +35,7 @@ CARD = "README.md"
 
 
 class ExportForm(Protocol):
-    """Describe a format: which rows it takes of those that were read, and how it writes them."""
+    """Describe a format: which of the rows it takes, and how it writes them."""
 
     name: str
 
@@ -53,7 +53,7 @@ class Origins(Protocol):
     directory: Path                 # export/
     settings: ExportSettings
     kept_settings: tuple[str, ...]  # the keys of [export] that are in the manifest
-    template: str                   # of the card
+    template: str                   # file name of the card's template
     noun: str                       # "rows" or "tasks"
     n_broken: int                   # records that cannot be read
 
@@ -64,12 +64,12 @@ class Origins(Protocol):
         """Return values for the template of the card. The files are written by then."""
 
     def summary(self, exports: Sequence[Export]) -> tuple[str, Counter, list[str]]:
-        """Return what was read, in words, the masked secrets by kind, and warnings."""
+        """Return what was read, as a text; the masked secrets by kind; and warnings."""
 
 
 @dataclass(frozen=True)
 class Export:
-    """Hold a folder of export/ that is to be made: its form, its rows, and what they come from."""
+    """Hold a folder of export/ that is to be made: its form, its rows, and their origins."""
 
     form: ExportForm
     rows: Sequence
@@ -96,9 +96,9 @@ class Export:
 
     def write_tables(self, make: Callable[[Any], dict], columns: dict[str, str],
                      with_parquet: bool = True, if_empty: Iterable[str] = SPLITS) -> None:
-        """Write each split as JSON Lines, and as Parquet if asked, with what make() returns of each
-        row. Without any rows there are Parquet files of the splits `if_empty`: `datasets` would
-        load the manifest as rows."""
+        """Write make(row) of each row as JSON Lines, one file a split, and as Parquet if asked.
+        Without any rows, write Parquet files for the splits `if_empty`: `datasets` would load the
+        manifest as rows."""
         paths = {split: self.new / f"{split}.jsonl" for split in SPLITS}
         sizes = {split: write_rows(path, map(make, self.of_split(split)))
                  for split, path in paths.items()}
@@ -119,9 +119,9 @@ class Export:
             **self.origins.inputs(self)}
 
     def card(self) -> str:
-        """Return the text of the card, after the files are written.
+        """Return the text of the card; the files must be written before.
 
-        The templates pick what they show, and how many digits of it, from the values.
+        The templates select the values to show, and their number of digits.
         """
         title, about = sections()[self.form.name]
         values = {"title": title, "version": codedata.__version__,
@@ -130,7 +130,8 @@ class Export:
         return terminal_safe(template.format_map({**values, "about": about.format_map(values)}))
 
     def state(self) -> str:
-        """Return how the existing folder differs from what a run would make, for --status."""
+        """Return how the existing folder differs from the one that a run would make, for
+        --status."""
         if not self.place.exists():
             return "missing"
         manifest = read_manifest(self.place)
@@ -149,7 +150,7 @@ class Export:
         (self.new / MANIFEST).write_bytes(to_json(manifest))
 
     def put(self, force: bool) -> str:
-        """Put the new folder in place. Return what was done."""
+        """Put the new folder in place. Return a text on what was done."""
         edited = changed_by_hand(self.place)
         is_same = read_manifest(self.place) == read_manifest(self.new)
         if self.place.is_dir() and is_same and not force:

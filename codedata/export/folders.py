@@ -19,10 +19,10 @@ from codedata.disk.ledger import disk_trouble
 
 MANIFEST = "manifest.json"
 OF_TABLES = ("files", "images")   # keys of a manifest: {name: table}
-SHARD_ROWS = 10_000           # of a Parquet file
+SHARD_ROWS = 10_000           # rows of a Parquet file
 MEMORY = "2GB"                # duckdb's limit
 MIN_LINE = 16 << 20           # bytes; the longest line that duckdb reads by default
-GROUP_ROWS = 1000             # of a row group; readers hold one in memory at a time
+GROUP_ROWS = 1000             # rows of a row group; readers hold one in memory at a time
 LINE_BREAKS = "\x85\u2028\u2029"   # which JSON may hold unescaped
 FOLDER = Folder(ignored=(MANIFEST,))   # the layout of an export
 
@@ -50,8 +50,8 @@ def write_parquet(path: Path, sizes: list[int], columns: dict[str, str],
                   shard_rows: int = SHARD_ROWS) -> None:
     """Write the rows of <split>.jsonl as data/<split>-00000-of-00002.parquet and so on.
 
-    `sizes` are the bytes of the rows; a file takes `shard_rows` of them. Without rows there is one
-    file, which has the columns.
+    `sizes` are the bytes of the rows; each file takes `shard_rows` of them. Without rows, write one
+    file with only the columns.
     """
     folder = path.parent / "data"
     folder.mkdir(exist_ok=True)
@@ -67,7 +67,7 @@ def write_parquet(path: Path, sizes: list[int], columns: dict[str, str],
 
 
 def _to_parquet(lines: Path, path: Path, columns: dict[str, str], longest: int) -> None:
-    """Write a JSONL file as Parquet with these columns, even where all values are null."""
+    """Write a JSONL file as Parquet with these columns, even if all values are null."""
     types = ", ".join(f"{_quoted(name)}: {_quoted(kind)}" for name, kind in columns.items())
     config = {"threads": 1, "memory_limit": MEMORY, "autoinstall_known_extensions": False}
     with duckdb.connect(config=config) as db:
@@ -87,11 +87,11 @@ def _quoted(text: str) -> str:
 
 
 def read_manifest(folder: Path) -> dict:
-    """Return the manifest of an export; {} where it is missing, or edited into something else."""
+    """Return the manifest of an export; {} if it is missing, or was edited into something else."""
     try:
         manifest = orjson.loads(read_bounded(folder / MANIFEST))
         entries = [entry for key in OF_TABLES for entry in manifest.get(key, {}).values()]
-    except (OSError, ValueError, AttributeError):   # AttributeError: no object
+    except (OSError, ValueError, AttributeError):   # AttributeError: not an object
         return {}
     return manifest if all(isinstance(entry, dict) for entry in entries) else {}
 

@@ -2,9 +2,9 @@
 
 Trainers silently accept bad rows: a conversation that ends with the user, an empty answer, a role
 that no chat template knows, a pair of equal answers. row_problem() refuses them. A conversation may
-begin with one system message; then user and assistant alternate, and the assistant is last. Where
-the agent has tools, the results of its calls come between, and there may be several messages of the
-user or the assistant in a row.
+begin with one system message; then user and assistant alternate, and the assistant is last. If the
+agent has tools, the results of its calls come between, and several messages of the user or the
+assistant may follow one another.
 
 A set with tool calls has whole messages as JSON, which `datasets` reads unchanged: columns of a
 STRUCT would give every message and every call the keys of all others, as nulls.
@@ -37,8 +37,8 @@ COMMON = {   # columns of every row, to sort or weight rows by; trainers ignore 
 ANSWERS = "chosen", "rejected"   # columns whose lengths are compared
 Piece = tuple[ExportTurn, str]   # (turn, the side whose answer the row has, or the call's index)
 VIEW = re.compile(r'"view_range": "?\[(-?\d+), (-?\d+)\]')   # in the text of a call
-# role: the roles that may come right before it, in a conversation of texts and in one with tools;
-# "" stands for the start
+# {role: roles that may directly precede it}, in conversations of texts and in those with tools;
+# "" is the start
 MAY_PRECEDE_TEXT = {"system": ("",), "user": ("", "system", "assistant"), "assistant": ("user",)}
 MAY_PRECEDE = {"system": ("",), "user": ("", "system", "user", "assistant", "tool"),
                "assistant": ("user", "assistant", "tool"), "tool": ("assistant", "tool")}
@@ -46,7 +46,7 @@ MAY_PRECEDE = {"system": ("",), "user": ("", "system", "user", "assistant", "too
 
 @dataclass(frozen=True)
 class ExportRow:
-    """Describe a row: the turn and the side whose answer it has. Its text is made when written."""
+    """Describe a row: the turn and the side whose answer it has. Its text is made on writing."""
 
     turn: ExportTurn
     side: str
@@ -61,12 +61,12 @@ class Format:
 
     name: str
     columns: dict[str, str]
-    pieces: Callable[[list[ExportTurn]], list[Piece]]   # (turn, side) of each row
-    row: Callable[[ExportTurn, str, Sample], dict]      # its columns of (turn, side, record)
+    pieces: Callable[[list[ExportTurn]], list[Piece]]   # the (turn, side) of each row
+    row: Callable[[ExportTurn, str, Sample], dict]      # the columns for (turn, side, record)
     answers: tuple[str, ...] = ()   # columns with an answer that a row teaches or compares
     for_trainers: bool = True       # also writes Parquet, and leaves out flagged turns
     takes: str = "turns that one side won"   # in words
-    whole: bool = False             # of whole trajectories: an answer is many messages
+    whole: bool = False             # rows are whole trajectories: an answer is many messages
 
     @property
     def has_calls(self) -> bool:
@@ -74,8 +74,8 @@ class Format:
         return "tools" in self.columns
 
     def fitting(self, turns: list[ExportTurn]) -> Format:
-        """Return the format with the columns for these turns: with those for tool calls if a turn
-        has calls.
+        """Return the format with the columns for these turns, including those for tool calls if a
+        turn has calls.
         """
         if not any(turn.has_calls for turn, _ in self.pieces(turns)):
             return self
@@ -119,7 +119,8 @@ class Format:
         export.write_tables(make, self.columns, self.for_trainers, [TRAIN])
 
     def make(self, turn: ExportTurn, side: str, record: Sample) -> dict:
-        """Return the columns of a row, and beside them what its checks read and write() omits."""
+        """Return the columns of a row, and the additional fields that its checks read and write()
+        omits."""
         return {**self.row(turn, side, record), "source": turn.name, "tools": record.tools,
                 **{key: getattr(turn, key) for key in COMMON if key != "source"}}
 
@@ -129,8 +130,7 @@ class Format:
 
 
 def row_problem(form: Format, row: dict, max_chars: int = 0) -> Problem | None:
-    """Return why a row has to be refused, or None. `max_chars` limits a conversation; 0: no limit.
-    """
+    """Return why a row must be refused, or None. `max_chars` limits a conversation; 0: no limit."""
     if "label" in row and type(row["label"]) is not bool:
         return "label", f"{row['label']!r} is not true or false"
     for column in form.answers:
@@ -161,7 +161,7 @@ def row_problem(form: Format, row: dict, max_chars: int = 0) -> Problem | None:
 
 
 def length(message: Message) -> int:
-    """Return the number of characters of a message, with its calls and the thinking beside them."""
+    """Return the number of characters of a message, including its calls and its thinking."""
     return sum(map(len, (message["content"], calls_text(message),
                          message.get("reasoning_content", ""))))
 
@@ -169,8 +169,8 @@ def length(message: Message) -> int:
 def _conversation_problem(messages: list[Message], tools: list[dict] | None) -> Problem | None:
     """Return why a conversation is refused, or None.
 
-    With `tools`, the rules are those of the chat templates in TRL 1.16 that know tools: many of
-    them fail at arguments that are not an object.
+    With `tools`, the rules are those of the chat templates with tools in TRL 1.16: many of them
+    fail on arguments that are not an object.
     """
     may_precede = MAY_PRECEDE if tools else MAY_PRECEDE_TEXT
     before = ""
@@ -278,8 +278,8 @@ def _whole_pair(turn: ExportTurn, side: str, record: Sample) -> dict:
 # the rows of NeMo Gym's swe_pivot (nemo-gym 0.4.0), in the form of the Responses API
 
 def single_calls(messages: list[Message]) -> tuple[int, ...]:
-    """Return the indices of messages with one call that swe_pivot can reward: to its verifier a
-    view of one line, or to the end of the file, does not overlap itself.
+    """Return the indices of messages with one call that swe_pivot can reward: its verifier counts a
+    view of one line, or to the end of the file, as not overlapping itself.
     """
     return tuple(
         i for i, one in enumerate(messages) if len(one.get("tool_calls") or ()) == 1
@@ -319,7 +319,7 @@ def _items(message: Message) -> Iterator[dict]:
 
 
 def _atif(turn: ExportTurn, side: str, record: Sample) -> dict:
-    agent = {"name": "unknown", "version": "unknown"}   # the record of a source does not say it
+    agent = {"name": "unknown", "version": "unknown"}   # a source's record does not have them
     return {**_whole(turn, side, record),
             "trajectory": atif_of(whole_messages(record), record.tools, turn.name, agent)}
 
@@ -341,7 +341,7 @@ FORMATS = {form.name: form for form in (
                      "challenger": TEXT, "assistant": TEXT, "reasons": REASONS,
                      "injections": FINDINGS, "leaks": LEAKS},
            _every_turn, _plain, for_trainers=False, takes="turns of all buckets"))}
-WHOLE = {form.name: form for form in (   # made where they are named: their rows are read anew
+WHOLE = {form.name: form for form in (   # made only on demand: their rows are read anew
     Format("sft_trajectories", {"messages": JSON_LIST, **OF_WHOLE}, _every_turn, _whole,
            ("messages",), takes="trajectories that solved their task", whole=True),
     Format("dpo_trajectories", {"prompt": JSON_LIST, "chosen": JSON_LIST, "rejected": JSON_LIST,

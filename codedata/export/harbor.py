@@ -1,5 +1,5 @@
 """Write tasks as folders for Harbor and its readers (docs/exports.md has the table): the folder in
-task/ without proof and rivals, with its split and the name of its final image.
+task/ without proof and rivals, but with the task's split and the name of its final image.
 """
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ NO_NETWORK = b"services:\n  main:\n    network_mode: none\n"
 OF_NETWORK = ("network_mode", "allowed_hosts", "allow_internet")   # keys of three tables
 MANIFEST = "manifest.toml"
 NOT_EXPORTED = ("proof.json", "rivals", MANIFEST)   # names in a task's folder
-OF_EXPORT = ("README.md", "manifest.json")   # beside the folders of tasks
+OF_EXPORT = ("README.md", "manifest.json")   # next to the folders of tasks
 TASK_FOLDER = Folder(ignored=(MANIFEST,))
 
 
 def harbor_problems(tasks: list[Task], origins: TaskOrigins) -> dict[str, Problem]:
-    """Return {name: problem} of the tasks of which no folder is made."""
+    """Return {name: problem} of the tasks for which no folder is made."""
     network = origins.settings.harbor_network
     return {task.instance_id: problem for task in tasks
             if (problem := _problem(task, origins.store.path(task.instance_id), network))}
@@ -73,8 +73,9 @@ def write_harbor(export: Export) -> None:
 
 
 def exported_files(row: ExportTask, files: Files, network: str) -> Files:
-    """Return the files of a task's folder as they are exported. `network` is [export]
-    harbor_network: "auto" leaves it as in the folder."""
+    """Return the files of a task's folder in their exported form. `network` is [export]
+    harbor_network:
+    "auto" keeps the folder's setting."""
     changed: Files = {CONFIG: _to_toml(_exported_config(row, network))}
     for path in filter(_is_instruction, files):
         masked, secrets = mask(content_of(files[path]).decode(errors="replace"))
@@ -89,8 +90,8 @@ def exported_files(row: ExportTask, files: Files, network: str) -> Files:
 
 
 def _exported_config(row: ExportTask, network: str) -> Object:
-    """Return the task.toml of an exported folder. The figures of an earlier audit, as a folder that
-    was exported before has them, are left out."""
+    """Return the task.toml of an exported folder. Leave out the figures of an earlier audit, which
+    a re-imported folder has."""
     config, image = deepcopy(row.task.config), row.image
     about_in(config).pop("audit", None)
     known = {"split": row.split, **({"image_id": image.id} if image.id else {})}

@@ -42,7 +42,7 @@ STAGE = "export"
 LEFT_OUT = "left_out.jsonl"
 REFUSED_FLAGS = ("only", "limit", "shard", "refresh", "prune", "compact", "budget")
 
-FOREIGN = ""   # the kind of tasks that somebody else made
+FOREIGN = ""   # the kind of imported tasks
 ISSUES = BUG, PULL_REQUEST   # kinds whose instruction is an issue, and whose gold is a patch
 ALL_FORMATS: dict[str, Format | TaskFormat] = {**FORMATS, **WHOLE, **{form.name: form for form in (
     TaskFormat("harbor", (FOREIGN, *KINDS), harbor_problems, write_harbor, "harbor"),
@@ -56,9 +56,9 @@ def run(settings: ExportSettings, buckets: ReportSettings, excluded_ids: Sequenc
     """Make the exports, and return the exit code. `buckets` are the settings of report.py,
     `read_row` reads the row that a record of prompt/_trajectories/ names.
 
-    It is 1 if a record is broken, or if some formats were refused while others were made, but for a
-    duel that was not accepted. Raise Trouble if the settings are wrong, and the first refusal where
-    it concerns all formats.
+    Return 1 if a record is broken, or if some formats were refused and others made (a duel that was
+    not accepted does not count). Raise Trouble if the settings are wrong, and raise the first
+    refusal if it concerns all formats.
     """
     root = options.root
     forms = _chosen(root, settings.formats)
@@ -101,9 +101,9 @@ def run(settings: ExportSettings, buckets: ReportSettings, excluded_ids: Sequenc
 
 
 def _chosen(root: Path, names: tuple[str, ...]) -> list[Format | TaskFormat]:
-    """Return the formats of these names; without names those for which there are turns or tasks.
+    """Return the formats with these names; without names, those for which there are turns or tasks.
 
-    Without any records these are the formats of turns, whose refusal names what is missing.
+    Without any records, return the formats of turns, whose refusal names what is missing.
     """
     if unknown := [name for name in names if name not in ALL_FORMATS]:
         raise Trouble(f"names {', '.join(unknown)}.", "[export] formats",
@@ -132,8 +132,8 @@ def _turn_exports(forms: list[Format], turns: ExportTurns, directory: Path,
 
 def _make(groups: list[list[Export]], left_out: LeftOutLog, directory: Path,
           options: RunOptions) -> int:
-    """Write the exports, unless the run is read-only, and print what became of them. Return 1 if a
-    record is broken."""
+    """Write the exports, unless the run is read-only, and print the results. Return 1 if a record
+    is broken."""
     exports = [export for group in groups for export in group]
     try:
         if options.read_only:

@@ -29,7 +29,7 @@ class Provenance:
     def __init__(self, root: Path):
         self._root = root
         self._prompts = Ledger(root / Prompt.directory).details
-        # model of the newest call; cut: from a shortened history; how: of the challenger
+        # {call: model of the newest call; cut: history was shortened; how: challenger's variant}
         self._made: dict[Key, dict] = defaultdict(dict)
         for directory in shards_of(root / Answer.directory):
             for line in filter(is_sound, read_lines(directory / LEDGER)):
@@ -48,12 +48,12 @@ class Provenance:
             yield public(str(detail.get("source", UNKNOWN_SOURCE))) + seed
 
     def models(self, turns: Iterable[ExportTurn], side: str) -> Iterator[str]:
-        """Yield the model of one side of each turn, also of one that a person has edited."""
+        """Yield the model of one side of each turn, also of a turn that a user edited."""
         for turn in turns:
             yield public(self._made[STAGES[side], turn.name].get("model", UNKNOWN_SOURCE))
 
     def by_fact(self, turns: Iterable[ExportTurn]) -> dict[str, list[ExportTurn]]:
-        """Return the turns of which the records say each of FACTS, where there are any."""
+        """Return {fact: turns whose records state it} for those of FACTS with any turn."""
         found = {fact: [] for fact in FACTS}
         for turn in turns:
             how = self._made[STAGES["challenger"], turn.name].get("how")
@@ -67,7 +67,7 @@ class Provenance:
         return {fact: some for fact, some in found.items() if some}
 
     def cut(self, turns: Iterable[ExportTurn]) -> int:
-        """Return how many turns either side answered from a history whose middle was left out."""
+        """Return how many turns either side answered from a history shortened in the middle."""
         return sum(any(self._made[stage, turn.name].get("cut") for stage in STAGES.values())
                    for turn in turns)
 

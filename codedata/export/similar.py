@@ -1,4 +1,4 @@
-"""Leave out near-duplicates among turns, of which both the history and the answer are alike.
+"""Leave out near-duplicate turns: turns with both a similar history and a similar answer.
 
 So neighbouring turns of one trajectory, which share their history, are not duplicates, nor are
 equal commands at the end of different tasks. System messages are not compared, nor lines that the
@@ -19,10 +19,10 @@ MIN_TASKS = 3     # and at least 3 tasks
 
 
 def leave_out_similar(turns: ExportTurns, threshold: float) -> None:
-    """Leave out turns whose history and answer are like those of one that stays, and log them.
+    """Leave out turns whose history and answer resemble those of a turn that stays, and log them.
 
-    Of turns that are alike, one with a winner is exported, else one of the best bucket, else the
-    first. `threshold` is a Jaccard index. All texts are held in memory.
+    Of similar turns, keep one with a winner, else one of the best bucket, else the first.
+    `threshold` is a Jaccard index. All texts are held in memory.
     """
     rank = {cls.directory: i for i, cls in enumerate(BUCKETS)}
     best_first = sorted(turns.turns, key=lambda turn: (not turn.winner, rank[turn.bucket]))
@@ -58,7 +58,7 @@ def leave_out_similar(turns: ExportTurns, threshold: float) -> None:
 
 
 def _history(record: Sample) -> list[str]:
-    """Return the texts of a history without those of the system, at least one."""
+    """Return the texts of a history without system messages; at least one text."""
     return [message["content"] for message in plain(record.messages)
             if message["role"] != "system"] or [""]
 

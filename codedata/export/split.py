@@ -3,16 +3,16 @@ import hashlib
 from collections.abc import Iterable
 
 SPLITS = TRAIN, VALIDATION = "train", "validation"
-MIN_ROWS = 20              # of a set that is split
+MIN_ROWS = 20              # smallest set that is split
 
 
 def splits(repos: Iterable[str], share: float, seed: int) -> dict[str, str]:
-    """Return {repository: split} of rows, given the repository of each, where `share` from 0 to 1
-    is the part that goes to validation. Fewer than MIN_ROWS rows are all in train.
+    """Return {repository: split}, given the repository of each row. `share`, from 0 to 1, goes to
+    validation. Fewer than MIN_ROWS rows all go to train.
 
-    Else the split of a repository follows from its name, the share and the seed alone, ignoring
-    case. Where train would be empty, the repository with the highest hash goes there, for as long
-    as no other one does.
+    Otherwise the split of a repository depends only on its name (ignoring case), the share and the
+    seed. If train would be empty, the repository with the highest hash goes there, until another
+    one does.
     """
     repos = [*repos]
     share = share if len(repos) >= MIN_ROWS else 0

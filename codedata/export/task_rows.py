@@ -1,6 +1,6 @@
 """Write tasks as rows: bugs and pull requests as `swebench`, for its harness from version 5 on, and
-as `swesmith`, where a patch is the reverse of the solution; stripped patches as `nl2repo`, with
-their document.
+as `swesmith`, whose patch is the solution reversed; stripped patches as `nl2repo`, with their
+document.
 """
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from codedata.texts import squeezed, text_of
 
 PROFILES = "swesmith_profiles.txt"
 LISTS = ("FAIL_TO_PASS", "PASS_TO_PASS", "functions")
-LOG_PARSER, EVAL_TYPE = "parse_log_pytest", "pass_and_fail"   # of swebench 5
+LOG_PARSER, EVAL_TYPE = "parse_log_pytest", "pass_and_fail"   # swebench 5
 
 
 def columns_of(names: str) -> dict[str, str]:
-    """Return {name: type of the column} of names with blanks between them."""
+    """Return {name: column type} for names separated by spaces."""
     return {name: f"{TEXT}[]" if name in LISTS else TEXT for name in names.split()}
 
 
@@ -45,8 +45,8 @@ OF_ABOUT = ("repo", "source_commit", "task_commit", "created_at", "language", "m
             "tests_visible")
 
 
-# {column: the value of another name that a format has there}: the commit in the image, the
-# repository's; what makes a bug, or removes what a pull request does
+# {column: name of the value that a format has there}: the commit in the image, not the
+# repository's; the patch that makes the bug, or removes the pull request's changes
 OF_SWEBENCH = {"base_commit": "task_commit"}
 OF_SWESMITH = {"base_commit": "task_commit", "patch": "bug_patch"}
 OF_NL2REPO = {"base_commit": "source_commit", "kind": "method", "strip_patch": "bug_patch"}
@@ -71,13 +71,14 @@ def _values(task: Task, image: str) -> Object:
 # what is left out --------------------------------------------------------------------------------
 
 def strip_problems(tasks: list[Task], origins: TaskOrigins) -> dict[str, Problem]:
-    """Return {name: problem} of the tasks that no row can be made of."""
+    """Return {name: problem} of the tasks that cannot become a row."""
     return {task.instance_id: problem for task in tasks
             if (problem := _columns_problem(task))}
 
 
 def issue_problems(tasks: list[Task], origins: TaskOrigins) -> dict[str, Problem]:
-    """Return {name: problem} of the tasks that have no row: two of a repository share no report."""
+    """Return {name: problem} of the tasks without a row: two of one repository must not share a
+    report."""
     problems = strip_problems(tasks, origins)
     first: dict[tuple[str, str], str] = {}   # (repository, report) → the first task that has it
     for task in tasks:
@@ -114,6 +115,6 @@ write_nl2repo = partial(write_rows, columns=NL2REPO, renamed=OF_NL2REPO)
 
 
 def write_swesmith(export: Export) -> None:
-    """Write the rows of `swesmith`, and the module that tells SWE-smith how to read their logs."""
+    """Write the rows of `swesmith`, and the module with which SWE-smith reads their logs."""
     write_rows(export, SWESMITH, OF_SWESMITH)
     (export.new / "profiles.py").write_text(text_of("codedata.export", PROFILES))

@@ -1,7 +1,7 @@
 """Make a folder of export/ with tasks of task/, each as a folder or as a row.
 
-A task names its image by tag in its task.toml. tools/push-images notes in the manifest of the
-export which images it has built and pushed, and later exports of the same task name these.
+A task names its image by tag in its task.toml. tools/push-images notes in the export's manifest
+which images it has built and pushed, and later exports of the same task name these.
 """
 from __future__ import annotations
 
@@ -44,13 +44,15 @@ from codedata.tasks.folder.folder import (
 from codedata.tasks.rates import attempts_in, rates_of_models
 from codedata.terminal import plural, say
 
-IMAGES = "images"   # of the manifest: {tag: {made_of, docker_image, image_id}}, by push-images
-OUR_IMAGES = "codedata-task/"   # begins the names of those that a task's environment/ makes
+IMAGES = "images"   # a key of the manifest: {tag: {made_of, docker_image, image_id}}, written by
+                    # push-images
+OUR_IMAGES = "codedata-task/"   # prefix of the images built from a task's environment/
 
 
 @dataclass(frozen=True)
 class Image:
-    """Name the image of a task: by digest once it is pushed, by tag before, "" before it is built.
+    """Name the image of a task: by digest once it is pushed, by tag before that, "" before it is
+    built.
     """
 
     ref: str
@@ -59,14 +61,16 @@ class Image:
 
 @dataclass(frozen=True)
 class ExportTask:
-    """Hold a task that may be exported, without its secrets, and what a format adds to it."""
+    """Hold a task that may be exported, with its secrets masked, and the fields that a format
+    adds."""
 
     task: Task
     masked: Counter                 # secrets by kind
-    audit: Object | None            # the figures of its audit, if there is one of it as it is now
+    audit: Object | None            # the figures of its audit, if one of its present content exists
     split: str = ""
-    noted: Object = field(default_factory=dict)   # of its image, by push-images
-    rates: Object = field(default_factory=dict)   # of models, as it is now: {agent: rates_of()}
+    noted: Object = field(default_factory=dict)   # about its image, by push-images
+    rates: Object = field(default_factory=dict)   # of models, for its present content: {agent:
+                                                  # rates_of()}
 
     @property
     def image(self) -> Image:
@@ -81,10 +85,10 @@ class TaskFormat:
 
     name: str
     kinds: tuple[str, ...]
-    # {name: problem} of the tasks that this format alone refuses
+    # {name: problem} of the tasks that only this format refuses
     problems: Callable[[list[Task], TaskOrigins], dict[str, Problem]]
     write: Callable[[Export], None]
-    tag: str   # of the card
+    tag: str   # a tag of the card
 
     def choose(self, tasks: TaskOrigins) -> list[ExportTask]:
         """Return the tasks of these kinds, each with its split and image, and log the others."""
@@ -102,7 +106,7 @@ class TaskFormat:
 
 
 def _noted(images: Object, task: Task) -> Object:
-    """Return what push-images noted of a task's image; {} if the image has changed since."""
+    """Return the notes of push-images on a task's image; {} if the image has changed since."""
     noted = images.get(tag_of(task), {})
     return noted if noted.get("made_of") == _made_of(task) else {}
 
@@ -116,7 +120,7 @@ class TaskOrigins:
     left_out: LeftOutLog
     store: Store
     tasks: list[ExportTask] = field(default_factory=list)   # for the formats to choose from
-    # (name, kind, why it is in no format) of the others
+    # (name, kind, why it is in no format) of the other tasks
     refused: list[tuple[str, str, Problem]] = field(default_factory=list)
     n_broken: int = 0
     kept_settings = ("audited_only", "harbor_network", "licence", "licences", "min_words",
@@ -134,7 +138,7 @@ class TaskOrigins:
         return head, _masked(rows.values()), []
 
     def inputs(self, export: Export) -> Object:
-        """Return the part of the manifest that says which tasks the folder has."""
+        """Return the part of the manifest that lists the folder's tasks."""
         return {
             IMAGES: {tag_of(row.task): row.noted for row in export.rows if row.noted},
             "tasks": [{"name": row.task.instance_id, "kind": row.task.kind,
@@ -164,7 +168,7 @@ def _masked(rows: Iterable[ExportTask]) -> Counter:
 
 def read_tasks(root: Path, settings: ExportSettings, rules: ExportRules,
                left_out: LeftOutLog) -> TaskOrigins:
-    """Return the tasks of a root. What cannot be read is named on the screen."""
+    """Return the tasks of a root. Print the names of unreadable ones."""
     store, audits, attempts = Store(root, Task).open(), Audits(root), attempts_in(root)
     read = TaskOrigins(root / "export", settings, left_out, store)
     broken = [*store.broken]
@@ -210,14 +214,14 @@ def _problem(rules: ExportRules, task: Task, settings: ExportSettings) -> Proble
 
 
 def kinds_in(root: Path) -> set[str]:
-    """Return the kinds of the tasks of a root, "" for somebody else's and for other folders."""
+    """Return the kinds of the tasks of a root, "" for imported tasks and other folders."""
     store = Store(root, Task).open()
     kinds = {Task.kind_in(store.path(name)) for name in store.names()}
     return {*kinds, ""} if store.broken else kinds
 
 
 def about_text(task: Task, key: str) -> str:
-    """Return a key of a task's [metadata.codedata] as a text; "" where it is missing."""
+    """Return a key of a task's [metadata.codedata] as a text; "" if it is missing."""
     return str(task.about.get(key) or "")
 
 
@@ -227,21 +231,23 @@ def licence_of(task: Task) -> str:
 
 
 def origin_of(task: Task) -> str:
-    """Return the origin of a task, all tasks of which are in one split; unknown: its own name."""
+    """Return the origin of a task, or its name if unknown. All tasks of an origin are in one
+    split."""
     return about_text(task, "split") or about_text(task, "repo") or task.instance_id
 
 
 def tag_of(task: Task) -> str:
-    """Return the tag of a task's image; where its task.toml names none, the tag for its build."""
+    """Return the tag of a task's image; if its task.toml names none, the tag for its build."""
     built = f"{image_name(OUR_IMAGES, task.instance_id)}:{files_digest(task.environment)[:12]}"
     return image_of(task) or built
 
 
 def _image_id(task: Task) -> str:
-    """Return the engine's id of the image that a task was proven in, "" where none is named."""
+    """Return the engine's id of the image in which a task was proven, "" if its task.toml names no
+    image."""
     return str((task.proof or {}).get("image_id") or "") if image_of(task) else ""
 
 
 def _made_of(task: Task) -> str:
-    """Return a digest of what an image is made of."""
+    """Return a digest of the parts from which an image is made."""
     return digest([files_digest(task.environment), _image_id(task)])

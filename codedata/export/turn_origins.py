@@ -1,4 +1,4 @@
-"""Read what the exports of judged turns come from: the turns, the duel and its outcome."""
+"""Read the origins of exported judged turns: the turns, the duel and its outcome."""
 from __future__ import annotations
 
 from collections import Counter
@@ -23,7 +23,7 @@ from codedata.terminal import named, plural
 
 
 def read_duel(root: Path) -> Duel | None:
-    """Return the outcome of a root's duel; None where there is none."""
+    """Return the outcome of a root's duel; None if there is none."""
     try:
         return Duel.read(_duel_path(root), "king", "Run: python validate.py", complete=False)
     except FileNotFoundError:
@@ -57,7 +57,7 @@ def _duel_path(root: Path) -> Path:
 
 @dataclass(frozen=True)
 class TurnOrigins:
-    """Hold what the rows of all formats of turns come from."""
+    """Hold the origins of the rows in all formats of turns."""
 
     directory: Path           # export/
     settings: ExportSettings
@@ -88,7 +88,7 @@ class TurnOrigins:
                                                 for side in SIDES))
 
     def inputs(self, export: Export) -> dict:
-        """Return the part of the manifest that says which turns the rows come from."""
+        """Return the part of the manifest that lists the turns of the rows."""
         duel = self.duel
         split_of = {row.turn: row.split for row in export.rows}
         n_rows = Counter(row.turn for row in export.rows)
@@ -107,7 +107,8 @@ class TurnOrigins:
                       for turn, split in split_of.items()]}
 
     def summary(self, exports: Sequence[Export]) -> tuple[str, Counter, list[str]]:
-        """Return what was read, the masked secrets, and what to read before training on the sets.
+        """Return what was read, the masked secrets, and warnings to read before training on the
+        sets.
         """
         n_in = ", ".join(f"{bucket}/ {n:,}" for bucket, n in self.turns.in_bucket.items())
         head = f"{n_in} → {self.directory.name}/   {plural(len(self.turns.turns), 'turn')}"

@@ -1,8 +1,9 @@
-"""Collect whole trajectories that may be exported, from the records of how each ended and the rows
-that these name. The caller gives what reads the rows, so that they may come from anywhere.
+"""Collect whole trajectories that may be exported, from their records of outcomes and the rows that
+these name. The caller passes a function that reads the rows, so that they may come from anywhere.
 
-What solved its task is learnt. Left out are near-duplicates by what was done, those beyond the caps
-of a task and a repository, and what read what it should not (codedata/leak/forbidden.py).
+Trainers get the trajectories that solved their task. Left out are near-duplicates by their actions,
+those beyond the caps of a task and a repository, and those that read forbidden data
+(codedata/leak/forbidden.py).
 """
 from __future__ import annotations
 
@@ -47,8 +48,9 @@ class WholeTrajectory(Sample):
 def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
                       left_out: LeftOutLog, read_row: RowReader, formats: Collection[str]
                       ) -> ExportTurns:
-    """Return the solved trajectories of a root as turns; one with a failed one of the same
-    beginning has a `winner`, and that one in its columns. Log the others, by format for these.
+    """Return the solved trajectories of a root as turns. If a failed one has the same beginning,
+    the solved one has a `winner`, and the failed one in its columns. Log the others, by format for
+    these.
     """
     turns = ExportTurns(root, settings, rules, left_out)
     store = Store(root, SourceTrajectory).open()
@@ -62,7 +64,7 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
     def load(name: str) -> None:
         record = store.read(name)
         repo = record.repo or SMITH.sub(r"\1/\2", turns.pr(record.instance_id)[0].repo)
-        records[name] = replace(record, repo="/".join(parts_of(repo)[-2:]))   # of an address, too
+        records[name] = replace(record, repo="/".join(parts_of(repo)[-2:]))   # or an address
 
     def sample(name: str) -> WholeTrajectory | None:
         record = records[name]
@@ -96,8 +98,8 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
 
 
 def _is_solved(record: SourceTrajectory, least: float) -> bool | None:
-    """Return whether a trajectory has solved its task, by its reward where nothing else says so;
-    None where it has no outcome."""
+    """Return whether a trajectory solved its task, judged by its reward if nothing else is
+    recorded; None if it has no outcome."""
     if record.resolved is None and record.reward is not None:
         return record.reward >= least
     return record.resolved
@@ -105,7 +107,7 @@ def _is_solved(record: SourceTrajectory, least: float) -> bool | None:
 
 def _kept(turns: ExportTurns, some: list[ExportTurn], actions: dict[str, str]
           ) -> Iterator[ExportTurn]:
-    """Yield those whose actions are not like those of an earlier one, as many as the caps allow."""
+    """Yield those whose actions differ from those of every earlier one, up to the caps."""
     settings = turns.settings
     threshold = settings.duplicate_similarity
     texts = ((one.name, actions[one.name]) for one in some)
@@ -126,7 +128,8 @@ def _kept(turns: ExportTurns, some: list[ExportTurn], actions: dict[str, str]
 
 def _pair(turns: ExportTurns, solved: list[ExportTurn], failed: list[ExportTurn],
           formats: Collection[str]) -> None:
-    """Add the solved ones to `turns`, each with a failed one where one has the same beginning."""
+    """Add the solved ones to `turns`, each with a failed one of the same beginning, if there is
+    one."""
     groups: dict[str, tuple[list, list]] = defaultdict(lambda: ([], []))
     for of_group, some in enumerate((solved, failed)):
         for one in some:

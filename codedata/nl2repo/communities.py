@@ -1,9 +1,9 @@
 """Find functions that belong together, because the same tests reach them, they call each other, or
-they are in the same module, and draw candidates, the sets of functions to strip together: the step
-`relationship` of nl2repo.py. A person may edit `candidates` in its record.
+they share a module, and draw candidates, the sets of functions to strip together: the step
+`relationship` of nl2repo.py. A user may edit `candidates` in its record.
 
-Communities are found by Louvain's method in the graph of functions and the tests, calls and modules
-that they share. A function that more than half of the tests reach is in no community.
+Communities are found by Louvain's method in the graph of functions and of their common tests, calls
+and modules. A function that more than half of the tests reach is in no community.
 """
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ from codedata.terminal import plural
 
 NOT_DESCRIBED = "too few facts: only a model can describe it (--writer llm)"
 MAX_SHARE = 0.5            # share of the counted tests that may reach a function of a community
-SEED = 0                   # of communities and of drawn candidates
-MAX_FUNCTIONS = 40         # of a community; a larger one is divided again
-MAX_LINES = 2_000          # of the source that is rebuilt from an empty folder
-MODULE_WEIGHT = 0.5        # of a common module; a call has the weight 1
+SEED = 0                   # for communities and for drawing candidates
+MAX_FUNCTIONS = 40         # a larger community is divided again
+MAX_LINES = 2_000          # lines of source to rebuild from an empty folder
+MODULE_WEIGHT = 0.5        # weight of a common module; a call weighs 1
 FIELDS = ("repo", "repo_name", "base_commit", "eligible", "left_out", "communities", "candidates")
 
 
@@ -125,9 +125,9 @@ def with_calls(sets: Sets, edges: Iterable[Object]) -> Sets:
     modules = [tuple(ids) for _, ids in groupby(sorted(known), lambda id: id.partition("::")[0])]
     calls = [tuple(sorted(ends)) for edge in edges if edge["certainty"] == "resolved"
              and (ends := {edge["caller"], edge["callee"]}) <= known]
-    # A call weighs as much as the tests of an average function, in a small suite and in a large
-    # one. A module weighs half: in four projects 87% of the calls are then within communities, 82%
-    # where it weighs as much as a call, and 69% without both.
+    # A call weighs as much as the tests of an average function, in small and large suites. A module
+    # weighs half: in four projects 87% of the calls are then within communities, 82% if it weighs
+    # as much as a call, and 69% without both.
     weight = sum(n * len(functions) for functions, n in sets.items()) / max(1, len(known))
     found = Counter(sets)
     found.update(dict.fromkeys(calls, weight))
@@ -141,7 +141,7 @@ def communities(sets: Sets, max_functions: int) -> list[list[str]]:
     """
     groups = []
     queue = [*_louvain(sets)]
-    for group in queue:   # the queue grows meanwhile
+    for group in queue:   # the queue grows during the loop
         if len(group) <= max_functions:
             groups.append(group)
             continue
@@ -167,7 +167,8 @@ def _louvain(sets: Sets) -> Iterator[list[str]]:
     the weight of their set, such as the number of tests that reach exactly these functions."""
     import networkx
     ids = sorted({id for functions in sets for id in functions})
-    nodes = {id: n for n, id in enumerate(ids)}   # numbers: the order of texts in a set varies
+    nodes = {id: n for n, id in enumerate(ids)}   # numbers, since the order of texts in a set
+                                                  # varies
     graph = networkx.Graph()
     graph.add_nodes_from(nodes.values())
     for k, (functions, n) in enumerate(sorted(sets.items()), len(nodes)):

@@ -1,7 +1,7 @@
 """Check documents by program: that signatures and exceptions agree with the source, that examples
 print the stated output, and that nothing of hidden bodies and tests is shown.
 
-Texts and syntax trees are compared. Not checked: whether a sentence is true.
+Texts and syntax trees are compared. Whether a sentence is true is not checked.
 """
 from __future__ import annotations
 
@@ -105,16 +105,15 @@ def _normalized(text: str | None) -> str:
 
 
 def raises_findings(function: Function, content: dict, outputs: Sequence[str]) -> list[str]:
-    """Return a message for each exception that is missing, and for each stated exception that is
-    found neither in the function, nor in what it calls, nor in its docstring, nor in the `outputs`
-    of its examples."""
+    """Return a message for each exception that the document lacks, and for each stated exception
+    that is not in the function, its callees, its docstring, or the `outputs` of its examples."""
     stated = dict.fromkeys(one["exception"].rpartition(".")[2] for one in content["raises"])
     lacking = {name for name, leaves in function.raised.items() if name and leaves} - {*stated}
     findings = [f"`raises` lacks `{name}`, which the function raises itself."
                 for name in sorted(lacking)]
     known = {"AssertionError", *WORD.findall("\n".join([function.docstring, *outputs]))}
     ids = [function.id]
-    for id in ids:   # the list grows meanwhile
+    for id in ids:   # the list grows during the loop
         if one := function.project.functions.get(id):   # it may be a class
             known |= {*one.raised}
         ids += [one for one in function.project.callees.get(id, ()) if one not in ids]
@@ -128,8 +127,8 @@ def raises_findings(function: Function, content: dict, outputs: Sequence[str]) -
 def run_examples(sandbox: Sandbox, examples: Sequence[dict], test_script: str,
                  seconds: float = EXAMPLE_S) -> list[list]:
     """Run each example twice in a sandbox, with the Python that a test script activates; return
-    [first output, second output] for each. None stands for too much output, or for a run of more
-    than `seconds`. Raise ItemFailed if the outputs cannot be read."""
+    [first output, second output] for each. An output is None if it is too large, or if the run
+    takes more than `seconds`. Raise ItemFailed if the outputs cannot be read."""
     codes = json.dumps([one["code"] for one in examples]).encode()
     sandbox.run(f"rm -rf {FOLDER}")   # the image may already contain answers
     sandbox.put({"examples.json": codes}, FOLDER)
@@ -169,13 +168,13 @@ def _lines(text: str) -> list[str]:
 
 @dataclass(frozen=True)
 class HiddenParts:
-    """Find in texts what a solver is not shown: the tests, and the bodies of `functions`, which
-    tasks strip. `tests` are the names of tests as in reports."""
+    """Find the parts that a solver must not see in texts: the tests, and the bodies of `functions`,
+    which tasks strip. `tests` are the names of tests as in reports."""
 
     project: Codebase
     functions: frozenset[str]
     tests: frozenset[str]
-    paths: frozenset[str]   # of all files of the project
+    paths: frozenset[str]   # all files of the project
 
     @cached_property
     def bodies(self) -> dict[str, str]:
@@ -341,7 +340,7 @@ class Checks:
         return [*findings, *self.leaks(content), *self.hidden.unknown(prose)]
 
     def leaks(self, content: dict) -> list[str]:
-        """Return a message for each way in which a content reveals function bodies or tests."""
+        """Return a message for each place at which a content reveals function bodies or tests."""
         share = self.overlap(content)
         text = f"{self._bare(content)}\n{content.get('signature', '')}"   # may have comments
         return self.hidden.findings(text, self.facts) + ([

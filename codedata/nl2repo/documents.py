@@ -1,8 +1,7 @@
 """Write the content of documents without a model, and print content as Markdown.
 
 A function is described by its signature, its docstring and its facts (facts.py), never by a line of
-its body, or by guesses from reading it. Not promised: that the document suffices to write the body
-again.
+its body, or by guesses from reading it. The document may not suffice to rewrite the body.
 """
 from __future__ import annotations
 
@@ -30,12 +29,12 @@ INNER = Definition | ast.ClassDef
 NOTHING = ast.Module([], [])
 BOUND = ("self", "cls")    # parameters that no caller passes
 MAX_DOCSTRING = 20_000     # characters that are parsed
-PATH_TOP = re.compile("[^/:]+")   # of a path, or of the id of a function
-MAX_ASSIGNMENT = 300       # characters of one that is shown
-MAX_EXAMPLES = 6           # of a project's document
+PATH_TOP = re.compile("[^/:]+")   # the first part of a path or of a function's id
+MAX_ASSIGNMENT = 300       # characters; longer ones are not shown
+MAX_EXAMPLES = 6           # in a project's document
 WORD = re.compile(r"\w+")
 FENCE = re.compile(r"^[ \t]*(?:```|~~~).*", re.MULTILINE)
-FORMS = toml_of(__package__, "forms.toml")   # of content, in the order of Markdown
+FORMS = toml_of(__package__, "forms.toml")   # the fields of content, in the order of Markdown
 FUNCTION, PROJECT, PUBLIC = FORMS["function"], FORMS["project"], FORMS["public"]
 
 
@@ -202,8 +201,8 @@ class Function:
 
     @cached_property
     def raised(self) -> dict[str, bool]:
-        """Return {exception: whether at least one of its raise statements is outside of `try`
-        blocks with handlers, so that the function cannot catch it}; "" stands for unknown classes.
+        """Return {exception: whether one of its raise statements is outside of `try` blocks with
+        handlers, so that the function cannot catch it}; "" is an unknown class.
         """
         tried = {one for block in self.nodes if isinstance(block, ast.Try) and block.handlers
                  for one in own_nodes(ast.Module(block.body, []))}

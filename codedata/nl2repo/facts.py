@@ -1,7 +1,7 @@
 """Record the facts of a repository, and choose the facts that a function's document shows: the step
 `facts` of nl2repo.py. A third of the facts that are not in sources or README is held out: no
-document shows them, and verifiers run them beside the tests. What tests call with a text is also
-called with the empty text and with a broken one.
+document shows them, and verifiers run them in addition to the tests. A call with a text in tests is
+also tried with the empty text and with a broken one.
 """
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ FACTS = 2                  # raise it when other facts are recorded
 REPLAY_S = 900             # seconds for all scripts of a repository
 HELD_OUT = 3               # one fact in this many is held out
 # With one or two outcomes, the facts of a function show 51 % of the small faults in its body, with
-# more of them 74 %, with a docstring alone none (22 functions of isodate and simpleeval)
+# more of them 74 %, with only a docstring none (22 functions of isodate and simpleeval)
 MAX_SHOWN, MIN_OUTCOMES = 12, 3
-MAX_CHARS = 700            # of a fact in a document
-# (code before the first text of a call, name of what is called, code after that text)
+MAX_CHARS = 700            # characters of a fact in a document
+# (code before the first text of a call, the called name, code after that text)
 TEXT_CALL = re.compile(r"(.*?\b(\w+)\()'(?:[^'\\]|\\.)*'([,)].*)", re.DOTALL)
 CALLED = re.compile(r"(\w+)\(")
-TRIED = "(''", "'?!'"      # in calls with the empty text, and with a broken one
+TRIED = "(''", "'?!'"      # the empty text, and a broken one
 
 
 def facts_stage(root: Path, environments: Derived, host: SandboxFactory) -> Stage:
@@ -107,8 +107,8 @@ def fact_of(one: Outcome, entities: dict[str, list[Entity]]) -> RecordedFact:
 
 def with_sides(facts: Iterable[RecordedFact], shown: str) -> list[RecordedFact]:
     """Return the facts, with one in HELD_OUT held out: none whose last expression is in `shown`,
-    none with a text of TRIED, and of each function neither the first value nor the first error.
-    Scripts that differ only in their imports are either all held out, or none."""
+    none with a text of TRIED, and for each function neither the first value nor the first error.
+    Scripts that differ only in their imports are all held out, or none is."""
     found: list[RecordedFact] = []
     sides: dict[str, bool] = {}
     outcomes: set[tuple[str, str]] = set()   # that documents can show
@@ -124,7 +124,7 @@ def with_sides(facts: Iterable[RecordedFact], shown: str) -> list[RecordedFact]:
 
 
 def text_jobs(jobs: Iterable[ReplayJob]) -> list[ReplayJob]:
-    """Return calls with the empty text and with a broken one of what is called with a text."""
+    """Return the calls that have a text, with the empty text and with a broken one instead."""
     calls = {}   # by the names that their scripts call
     for job in jobs:
         if call := TEXT_CALL.fullmatch(job.last):
@@ -147,8 +147,8 @@ def outcomes_of(facts: Iterable[RecordedFact]) -> set[str]:
 
 
 def is_describable(id: str, facts: Sequence[RecordedFact]) -> bool:
-    """Return whether the facts of a function suffice to describe it without a model. What is called
-    with a text has to be called with the texts of TRIED, too."""
+    """Return whether the facts of a function suffice to describe it without a model. A function
+    called with a text must also have been called with the texts of TRIED."""
     names, lasts = id.partition("::")[2].split(".")[-2:], [one["code"][-1] for one in facts]
     takes_text = any((call := TEXT_CALL.fullmatch(last)) and call[2] in names for last in lasts)
     has_tried = all(any(text in last for last in lasts) for text in TRIED)

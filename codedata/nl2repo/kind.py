@@ -63,7 +63,7 @@ FUNCTION = "function"      # kind of patches that strip a single function
 MAX_PROVEN_FUNCTIONS = 40  # single-function patches of a repository that are proven
 PER_TASK = 2               # with --limit, candidates screened for each task
 N_VARIANTS = 8             # wrong bodies of a function that are screened
-MAX_CASES = 100            # facts that a task's verifier runs beside the tests
+MAX_CASES = 100            # held-out facts that a task's verifier runs besides the tests
 MAX_VARIED = 120           # functions of a repository with screened wrong bodies
 RELATIONSHIP = "nl2repo.py --steps relationship"
 
@@ -133,8 +133,8 @@ class Strips(PatchKind):
     def counted(self, candidate: Candidate, environment: Environment, coverage: Coverage,
                 copy: SourceCopy, meta: RepoMeta, communities: Communities | None, *joined
                 ) -> tuple[Environment, tuple[str, ...]]:
-        """Return the environment in which doctests, and tests that a stripped body skips, are not
-        graded, and the paths of the changed files, which are taken from an agent's work."""
+        """Return (the environment, in which doctests and tests that a stripped body skips are not
+        graded; the paths of the changed files, which are taken from an agent's work)."""
         skipped = (communities and communities.ungraded) or []
         paths = {*copy.files, *copy.others}
         # tests outside of test files, such as doctests
@@ -147,7 +147,7 @@ class Strips(PatchKind):
                 coverage: Coverage, *joined) -> str:
         """Return a reason that names failing tests which need none of the functions; "" if there
         are none. A test that runs none of them, by coverage, may still need a fixture or a cache
-        that another test makes. So these tests run again alone: tests that fail again need the
+        that another test makes. So only these tests are run again: tests that fail again need the
         functions, and are not named."""
         wanted, unrelated = {*candidate.functions}, {}
         for test in coverage.tests:
@@ -217,9 +217,9 @@ def instruction_of(task: Task, text: TaskDocument) -> str:
 # screening ---------------------------------------------------------------------------------------
 
 def strip_screens(root: Path, max_screened: int | None, from_empty: bool) -> Screens:
-    """Return how the candidates of repositories are screened; of each, the first `max_screened` and
-    the ones screened before; or all. Without the bodies, a test has to fail, and all tests still
-    have to be collected."""
+    """Return how the candidates of repositories are screened; of each, the first `max_screened`
+    (None: all) and those screened before. Without the bodies, a test must fail, and all tests must
+    still be collected."""
     found = Store(root, Communities)
 
     def to_screen(item: Communities, environment: Environment, coverage: Coverage) -> DiffsToScreen:
@@ -227,7 +227,7 @@ def strip_screens(root: Path, max_screened: int | None, from_empty: bool) -> Scr
         n = max_screened and max(max_screened, len(item.screened or ()))
         strips = [_strip(item.repo_name, one, strippable) for one in item.candidates[:n]]
         possible = [one for one in strips if one["diff"]]
-        # the test strength of the first single functions, some of which are proven
+        # the test strength of the first single functions: only some of them are proven
         single = [one["functions"][0] for one in possible if one["kind"] == FUNCTION]
         wrong = {id: strippable.variants(id, N_VARIANTS) for id in single[:MAX_VARIED]}
         diffs = [*(one["diff"] for one in possible), *chain.from_iterable(wrong.values())]
@@ -241,10 +241,10 @@ def strip_screens(root: Path, max_screened: int | None, from_empty: bool) -> Scr
 
 def _with_verdicts(found: Communities, strips: list[ScreenedStrip], wrong: dict[str, list[str]],
                    verdicts: Mapping[str, Screened], seconds: float) -> Communities:
-    """Return the candidates of a repository with their `verdicts`, by diff. Tests that are skipped
-    with any candidate are not graded: tests that may fail (xfail), and tests that ask the code
-    whether to run. Their results do not depend on a stripped body alone. `wrong` has the diffs with
-    wrong bodies of functions."""
+    """Return the candidates of a repository with their `verdicts`, by diff. A test that any
+    candidate skips is not graded: it may fail (xfail), or asks the code whether to run, so its
+    result does not depend only on a stripped body. `wrong` has the diffs with wrong bodies of
+    functions."""
     skipped = sorted({name for one in strips if one["diff"]
                       for name in verdicts[one["diff"]].skipped})
     survivors = {id: sum(verdicts[diff].verdict == SURVIVES[0] for diff in diffs)

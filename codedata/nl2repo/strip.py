@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 EMPTY = "empty"            # kind of patches that take away all of the source
 NOT_MEASURED, NESTED = "no counted test runs it", "nested in a function"
-# a body of only such a statement says no more than the signature
+# a body with only one such statement adds nothing to the signature
 TRIVIAL = {"pass_statement", "raise_statement"}
 TRIVIAL_VALUES = {"identifier", "attribute", "none", "true", "false", "integer", "float", "string"}
 SCOPES = {"function_definition", "lambda", "class_definition"}
@@ -54,7 +54,7 @@ class Strippable:
         self.files = {file.path: file for file in sources.files if file.language == LANGUAGE}
         self.left_out: dict[str, list[str]] = defaultdict(list)   # by rule
         self._entities: dict[str, Entity] = {}   # by id
-        self._nodes: dict[str, Node] = {}        # of the bodies
+        self._nodes: dict[str, Node] = {}        # the bodies
         self._import_lines = masks_of(coverage.import_lines)
         entities = all_entities(sources)[0]
         by_id = {one.id: one for listed in entities.values() for one in listed}
@@ -64,7 +64,7 @@ class Strippable:
 
     def _take(self, file: SourceFile, functions: list[Entity],
               by_id: Mapping[str, Entity]) -> None:
-        """Sort the functions of a file into those that can be stripped and those that cannot be."""
+        """Sort the functions of a file by whether they can be stripped."""
         tree = tree_of(file)
         fault = syntax_fault(file, tree) or ("" if is_text(file.text) else "is no text in UTF-8")
         tree_of_python = python_tree(file.text.decode(errors="replace"))
@@ -91,7 +91,7 @@ class Strippable:
         """Return whether lines of a function's body ran outside of any test. The call graph is not
         used here: in some projects it would count half of the functions as run at import."""
         ran = self._import_lines.get(one.path, 0) & mask_of(one.body_lines)
-        return bool(ran & ~(1 << one.line))   # of a one-line function, an import runs only `def`
+        return bool(ran & ~(1 << one.line))   # importing a one-line function runs only its `def`
 
     @property
     def ids(self) -> list[str]:
@@ -132,7 +132,7 @@ class Strippable:
                 if path in ran or path.startswith(folders)}, {}
 
     def variants(self, id: str, n: int) -> list[str]:
-        """Return up to n diffs, each of which makes a small fault in the body of a function."""
+        """Return up to n diffs, each with a small fault in the body of a function."""
         before, after = self.stripped([id])
         return [diff_of({one.path: before[one.path]}, {one.path: one.text})
                 for one in variants_of(after, before, id)[:n]]

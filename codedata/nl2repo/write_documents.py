@@ -376,7 +376,7 @@ def document_stage(root: Path) -> Stage:
 
 
 def make_document(root: Path, repo: Subject, meta: RepoMeta) -> RepoDocument:
-    """Return the document of a repository, and write it as Markdown beside its record."""
+    """Return the document of a repository, and write it as Markdown next to its record."""
     sections = [{"name": name, "subject": one["subject"], "text": one["text"],
                  "title": one["subject"].rpartition("::")[2] or repo.repo_name}
                 for name, one in repo.documents.items()]

@@ -1,8 +1,8 @@
-"""Implement pull requests as a kind of task: the gold is the change of code in a request, the
-hidden tests are the test files that it changes, in their new version.
+"""Implement pull requests as a kind of task: the gold is the request's change of code, the hidden
+tests are the test files that it changes, in their new version.
 
-Documentation and what no test reads are in neither and stay unchanged. The gold also has changes
-that do not belong to the request's purpose.
+Documentation and files that no test reads are in neither and stay unchanged. The gold also has
+changes that do not belong to the request's purpose.
 """
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from codedata.tasks.prove.first_run import FirstRun, ScreeningRules
 
 ALL = 1.0            # share of the tests that may fail before a request
 CATEGORY = "software-engineering"   # one of Harbor's categories of tasks
-# settings of git, editors and CI, and locks of dependencies, which are installed before any test
+# settings of git, editors and CI, and lock files of dependencies, which are installed before tests
 UNTESTED = re.compile(r"(?:\A|/)\.|\.lockb?\Z|-lock\.(?:json|yaml)\Z")
-# what a text gives away, where a program finds nothing; a model reads it only after the proof
+# the value of `told` if no program finds a giveaway: a model reads the text only after the proof
 NOT_READ = "not read by a model before the proof"
 
 
@@ -62,7 +62,8 @@ def pull_request(commit: Commit, max_files: int, max_lines: int) -> PullRequest:
 
 
 def _can_be_tested(path: str, patch: str) -> bool:
-    """Return whether a test may see what a patch does to a file: not comments, nor dot files."""
+    """Return whether a test may notice a patch of a file: not if it changes comments or dot
+    files."""
     language = language_of(path)
     if not language:
         return not UNTESTED.search(path)
@@ -72,8 +73,8 @@ def _can_be_tested(path: str, patch: str) -> bool:
 
 
 def rule_against(commit: Commit, settings: Settings) -> str:
-    """Return the rule by which no task is made of a request, or "". A model can write a text for
-    one that needs it."""
+    """Return the rule that refuses to make a task of a request, or "". A request that only lacks a
+    text passes if a model writes texts."""
     found = request_problems(own_text(commit), commit.new_names or (), settings.export.min_words)
     return next((rule for rule, _ in found
                  if rule == IS_CHORE or settings.pr_tasks.writer != "llm"), "")
@@ -102,7 +103,7 @@ class Pulls(PatchKind):
 
     def described(self, candidate: PullRequest, run: FirstRun, environment: Environment
                   ) -> tuple[Object, Object]:
-        """Return a request's fields of task.toml, and {} for proof.json."""
+        """Return a request's fields for task.toml, and {} for proof.json."""
         commit = self._commits.read(candidate.name)
         languages = [language_of(path) for path, _ in files_of(candidate.diff)]
         language = mode([*filter(None, languages)] or [None])

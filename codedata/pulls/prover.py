@@ -1,8 +1,8 @@
 """Prove a pull request by execution: some of its tests fail before it and pass after it.
 
 The suite runs twice with the request in the image of its base commit, then once with only its
-tests. The rest is as for every patch (tasks/prove.py), in an image of the base commit, which has
-the earlier tests and nothing of the request.
+tests. The rest is as for every patch (tasks/prove/), in an image of the base commit, which has the
+earlier tests and nothing of the request.
 """
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from codedata.terminal import named
 from codedata.texts import printable
 
 RUNS_AFTER = 2
-TIMES_AFTER, MORE_S = 3, 30   # limit of the run before: times the run after, plus seconds;
+TIMES_AFTER, MORE_S = 3, 30   # the run before: at most this many times the run after, plus seconds;
                               # ending its processes and reading its results may take as long again
 
 
@@ -35,7 +35,7 @@ class PullProver(PatchProver):
     def baseline_of(self, environment: Environment, label: str,
                     candidate: PullRequest) -> Baseline:
         """Return the results of the suite with the request. Raise Excluded if its patches do not
-        apply, or if tests fail that do not fail without it."""
+        apply, or if tests fail only with it."""
         begin_step("tests with the pull request", 1, STEPS)
         changed: dict[str, Files] = {}
 
@@ -77,6 +77,6 @@ class PullProver(PatchProver):
 
     def _hide_tests(self, environment: Environment, first: FirstRun, baseline: Baseline,
                     label: str) -> tuple[TaskImage, Files, Files, str]:
-        """Return (an image of the base commit, the test files after the request, the same before
-        it, "")."""
+        """Return (an image of the base commit, the test files after the request, the same files
+        before it, "")."""
         return self._derive(environment, "", label), baseline.tests, baseline.shown, ""

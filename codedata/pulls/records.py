@@ -28,8 +28,8 @@ NEEDED = ("instance_id", "repo", "patch")   # other fields of a record may be em
 
 def records_stage(settings: Settings, spec: str, clones: str,
                   found: Iterable[tuple[str, dict | str]]) -> Stage:
-    """Return the stage that writes a record for each pull request that is `found`: (id, its
-    record, or why it cannot be used). `clones` is the folder of clones, or a clone, or "".
+    """Return the stage that writes a record for each pull request of `found`: (id, its record or
+    the reason why it is unusable). `clones` is the folder of clones, or a clone, or "".
     """
     optional = tuple(field for field in Commit.__dataclass_fields__ if field not in NEEDED)
 
@@ -44,8 +44,8 @@ def records_stage(settings: Settings, spec: str, clones: str,
 
 def check_candidates(settings: Settings, clones: str,
                      found: Iterable[tuple[str, dict | str]]) -> int:
-    """Print the words, files and lines of each pull request that is `found` and can become a task,
-    and why the others cannot. Return 0 if one can, else 1. `clones` is as in records_stage()."""
+    """Print the words, files and lines of each pull request of `found` that can become a task, and
+    why the others cannot. Return 0 if one can, else 1. `clones` is as in records_stage()."""
     limits, n = settings.pr_tasks, Counter()
     for name, value in found:
         reason = value
@@ -57,7 +57,7 @@ def check_candidates(settings: Settings, clones: str,
             else:
                 request = pull_request(commit, limits.max_files, limits.max_lines)
                 reason = request.refused or rule_against(commit, settings)
-                if not reason:   # the only rule that takes time
+                if not reason:   # the slow rule comes last
                     commit = replace(commit, new_names=_new_names(clones, commit))
                     reason = rule_against(commit, settings)
         n[reason] += 1
@@ -76,8 +76,8 @@ def check_candidates(settings: Settings, clones: str,
 
 
 def _new_names(clones: str, commit: Commit) -> list[str] | None:
-    """Return the names and wording that a request brings, its tests use, and no file of its clone
-    had before; None without a clone."""
+    """Return the names and wording that a request adds, its tests use, and no file of its clone had
+    before; None without a clone."""
     clone = clone_in(clones, commit.repo, commit.base_commit)
     if not clone:
         return None
@@ -92,17 +92,16 @@ def _new_names(clones: str, commit: Commit) -> list[str] | None:
         except UnsafeArchive as e:
             if not e.what.endswith("failed: "):   # git ends with 1 if it finds nothing
                 raise
-    return sorted(name for name in names   # what `git grep -o` prints does not overlap
+    return sorted(name for name in names   # the matches that `git grep -o` prints do not overlap
                   if not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", had))
 
 
 def missing_environments(settings: Settings, clones: str, limit: int | None = None
                          ) -> tuple[dict[str, str], dict[str, list[str]]]:
     """Return ({name of an environment: its row for env_setup}, {the same name: the pull requests
-    that need it}) of the missing environments; of the newest ones, if there are more than `limit`:
-    the tools of old ones may be gone. The oldest rows come first, so that later ones can start from
-    the image of an ancestor. The source is a clone that has the commit, if `clones` is one or has
-    one.
+    that need it}) of the missing environments. If there are more than `limit`, take the newest: the
+    tools of old ones may be gone. The oldest rows come first, so that later ones can start from the
+    image of an ancestor. The source is a clone that has the commit, if `clones` is one or has one.
     """
     commits, found = Store(settings.root, Commit).open(), Environments(settings.root, True).open()
     requests = Pulls(settings).candidates

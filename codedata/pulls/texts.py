@@ -2,9 +2,9 @@
 if neither is good enough, a text by a model.
 
 The model first compares a text with the tests and the solution: do the tests demand something that
-the text does not say, and does the text reveal the solution? Only then does it write a new text,
+the text does not state, and does the text reveal the solution? Only then does it write a new text,
 which is checked in the same way. A program checks quotes, names of tests, and code of the solution.
-Not promised: that the model overlooks nothing; audit.py looks again.
+The model may overlook something; audit.py checks again.
 """
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from codedata.texts import fill, printable, squeezed, text_of
 READ, WRITE, AGAIN, SCHEMA = "read_text.md", "write_text.md", "again.md", "read_text.json"
 FORM = {"unsaid": [{"test": "…", "demand": "what it wants that he cannot know"}],
         "tells": [{"quote": "…", "why": "…"}]}
-MAX_CHARS = 40_000       # of each patch in a request
-MAX_LISTED = 40          # failing tests in a request
+MAX_CHARS = 40_000       # of each patch in a request to the model
+MAX_LISTED = 40          # failing tests in a request to the model
 _packaged = partial(text_of, __package__)
 
 
@@ -44,9 +44,9 @@ def own_text(commit: Commit) -> str:
 
 
 def tells(commit: Commit, text: str, said: str = "") -> list[str]:
-    """Return the parts of a text that only somebody who knows the solution can write, as far as a
-    program can tell. A text may name what the tests use, the interface, and whatever was `said`,
-    even with other line breaks."""
+    """Return the parts of a text that require knowledge of the solution, as far as a program can
+    detect. A text may name anything in the tests, the interface and `said`, even with other line
+    breaks."""
     shown = "\n".join((commit.test_patch, said, squeezed(said)))
     return in_words(given_away(text, shown, replace(commit, files=[], test_patch="")))
 
@@ -61,21 +61,21 @@ class TextWriter:
         self._client = models.client("issue") if is_asked else None
 
     def identity(self) -> dict:
-        """Return the settings on which instructions depend."""
+        """Return the settings that determine the instructions."""
         if not self._client:
             return {}
         prompts = digest([*map(_packaged, (READ, WRITE, AGAIN, SCHEMA))])
         return {**self._client.spec.identity(), "prompts": prompts}
 
     def bound(self) -> str:
-        """Return a line that says how many calls there will be at least."""
+        """Return a line with the minimum number of calls."""
         if not self._client:
             return "no calls: no model is asked"
         return "one call for each task, at least three if its own text is not enough"
 
     def text_of(self, task: Task, commit: Commit) -> str:
-        """Return the instruction of a task. Raise ItemFailed if no text is accepted, or the request
-        says nothing and no model is asked."""
+        """Return the instruction of a task. Raise ItemFailed if no text is accepted, or if the
+        request has no text and there is no model."""
         text, problems = own_text(commit), ["it says nothing"]
         if not (self._client or text):
             raise ItemFailed("the request does not describe itself. A model writes its text with "
@@ -102,8 +102,8 @@ class TextWriter:
         return ask(self._client, read, request, _packaged(AGAIN))
 
     def _problems(self, task: Task, commit: Commit, text: str) -> Iterator[str]:
-        """Yield what a text lacks by a rule or according to the model, and where it reveals the
-        solution."""
+        """Yield what a text lacks, by a rule or according to the model, and the places that reveal
+        the solution."""
         for rule, details in request_problems(text, commit.new_names or (), self._min_words):
             yield f"{rule}: {details}"
         found = ask(self._client, partial(_read, text),

@@ -1,1 +1,1 @@
-"""Prompts drawn out of trajectories, with the records of their pull requests: prompt.py."""
+"""Draw prompts from trajectories, with the records of their pull requests: prompt.py."""

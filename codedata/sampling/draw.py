@@ -1,10 +1,10 @@
-"""Draw turns from trajectories: choose rows and the order of their turns, and count the rows that
-cannot be used by reason.
+"""Draw turns from trajectories: choose rows and the order of their turns, and count the unusable
+rows by reason.
 
 The rows are visited in an order derived from the seed; within a row, the seed and the row's number
 choose the turn. So the prompts of a source and a seed form one fixed sequence, and a later run
-needs only a `Cursor` into it to continue. Attempts are added all the time: their content counts in
-place of their number.
+needs only a `Cursor` into it to continue. Attempts have no stable row numbers, so a digest of their
+content takes the number's place.
 """
 from __future__ import annotations
 
@@ -44,22 +44,23 @@ from codedata.settings import ATTEMPTS, Exclude, PromptSettings
 from codedata.tasks.folder.folder import audited_digest
 
 FETCHES_AHEAD = 8
-MAX_MESSAGES = 2_000   # of a row: the history of each turn is read, and later ones are too long
+MAX_MESSAGES = 2_000   # per row: a prompt copies its whole history, and later histories are too
+                       # long
 LATE = f"after message {MAX_MESSAGES:,} of its row"
 SOLVED = "solved: the pull request's tests pass already"
 DUPLICATE = "exact duplicate"
 OLD_TASK = "its task was edited since"
 SEVERAL_CALLS = 'several calls ([prompt] calls = "one")'
-ALL = 1.0   # max_shown_share with which turns are not chosen by their pull request
+ALL = 1.0   # the default of max_shown_share: turns are not filtered by their pull request
 Cursor = tuple[int, int, int]   # (row in visiting order, trajectory in the row, turn) of a prompt
 Drawn = tuple[Prompt, Cursor]
-# prompts of one trajectory; its turns in the order in which they are tried, one of which becomes a
-# prompt; and the first two numbers of their cursors
+# the prompts of one trajectory; its turns in the order in which they are tried (the first usable
+# one becomes a prompt); and the first two numbers of their cursors
 Choice = tuple[Sequence[Prompt], Sequence[int], tuple[int, int]]
 
 
 class Seen:
-    """Record the sampled prompts: the number of them per instance, and the digest of each."""
+    """Count the sampled prompts per instance, and keep the digest of each."""
 
     def __init__(self, max_per_instance: int):
         self.limit = max_per_instance
@@ -84,9 +85,9 @@ class Seen:
 
 def draw(source, settings: PromptSettings, skipped: Counter, after: Cursor,
          states: Path) -> Iterator[Choice]:
-    """Yield the choices that come after the cursor `after`, in the order of the seed. Rows that
-    cannot be used are counted by reason in `skipped`, as are late turns, and those at which
-    `states`, the directory of what run_turns.py has found, says that the task is solved.
+    """Yield the choices after the cursor `after`, in the order of the seed. Count in `skipped`, by
+    reason, the unusable rows, the late turns, and the turns at which the task was already solved
+    according to `states`, the directory that run_turns.py writes.
     """
     for place, number, row in _rows(source, settings.seed, after[0]):
         if place < after[:2]:
@@ -118,8 +119,8 @@ def trajectory_name(row: dict) -> str:
 
 
 def solved_turns(row: dict, states: Path) -> set[int]:
-    """Return the turns of a row before which all of the pull request's tests passed, but the first
-    of them: that one may still hand in. Raise BrokenRecord if the file cannot be read."""
+    """Return the turns of a row before which all of the pull request's tests passed, except the
+    first, where the agent may still submit. Raise BrokenRecord if the file cannot be read."""
     path = states / f"{trajectory_name(row)}.json" if states.exists() else states
     if not path.is_file():
         return set()
@@ -133,8 +134,8 @@ def solved_turns(row: dict, states: Path) -> set[int]:
 
 
 def _rows(source, seed: int, start: int) -> Iterator[tuple[tuple[int, int], int, dict]]:
-    """Yield ((position, which of its trajectories), number, row) of the rows in the order of the
-    seed, from a position on. Threads fetch ahead.
+    """Yield ((position, index of the trajectory in its row), number, row) in the order of the seed,
+    from a position on. Threads fetch ahead.
     """
     # numpy keeps the stream of RandomState frozen
     order = np.random.RandomState(seed).permutation(source.n_rows)
@@ -158,11 +159,11 @@ def _rows(source, seed: int, start: int) -> Iterator[tuple[tuple[int, int], int,
 
 def _choices(prompts: Sequence[Prompt], settings: PromptSettings, key: int | str,
              behind: int) -> Iterator[Sequence[int]]:
-    """Yield the choices of a row, by turn; `behind` is the turn up to which it has been drawn from,
-    or -1.
+    """Yield lists of turns of a row, one of which is to become a prompt. `behind` is the last turn
+    that was already drawn, or -1.
 
-    A random turn may be any that can be used, in the order of the seed. Where all turns count that
-    have a usable form, rows of texts give one alone: existing roots go on in their order.
+    If turns = "random", the turns come in random order. With max_shown_share = 1, text rows yield
+    one turn, as they did before (keeps the order of old roots).
     """
     turns = range(len(prompts))
     if settings.turns == "all":
@@ -179,20 +180,21 @@ def _choices(prompts: Sequence[Prompt], settings: PromptSettings, key: int | str
 
 @dataclass
 class Prompts(Sequence):
-    """Make the prompt of an assistant turn of a row when it is asked for: the histories of all
-    turns are many times the length of their row."""
+    """Make the prompt of an assistant turn on demand: the histories of all turns together are many
+    times the length of their row."""
 
     row: dict
-    places: list[int]   # of the turns, among the messages
+    places: list[int]   # indexes of the turns among the messages
     tools: list | None
-    calls: dict[str, list[int]]   # of tools that only calls tell of: among the messages
+    calls: dict[str, list[int]]   # {tool known only from calls: indexes of the messages with these
+                                  # calls}
     several: bool | None
 
     def __len__(self) -> int:
         return len(self.places)
 
     def __getitem__(self, turn: int) -> Prompt:
-        turn = range(len(self))[turn]   # of -1 the last
+        turn = range(len(self))[turn]   # -1 means the last turn
         row, place = self.row, self.places[turn]
         reply = row["messages"][place]
         unseen = row["unseen"](place) if row["unseen"] else ()
@@ -210,8 +212,8 @@ def prompts_of(row: dict) -> tuple[Sequence[Prompt], str]:
     """Return (a prompt for each assistant turn of a row, "" or the reason why later turns are left
     out), or ([], reason) for an unusable row.
 
-    A turn's history is what its model saw. If the row has calls but no tools, its agent's
-    default tools are used, at each turn without those that only later calls tell of. The prompts'
+    A turn's history is what its model saw. If the row has calls but no tools, its agent's default
+    tools are used; a tool known only from calls is listed from its first call on. The prompts'
     `language` is empty.
     """
     if "problem" in row:   # could not be read
@@ -233,7 +235,7 @@ def prompts_of(row: dict) -> tuple[Sequence[Prompt], str]:
 
 
 def prompt_problem(prompt: Prompt, settings: PromptSettings, exclude: Exclude) -> str | None:
-    """Return the reason to leave a prompt out whatever its PR is, or None."""
+    """Return the reason to leave a prompt out, whatever its PR, or None."""
     if prompt.instance_id in exclude.ids:
         return EXCLUDED
     if not any(message["role"] == "user" for message in prompt.messages):

@@ -1,13 +1,13 @@
-"""Cut pull requests out of a clone on this machine, as rows with columns of SWE-bench.
+"""Read pull requests from a local clone, as rows with the columns of SWE-bench.
 
 git:PATH        the commits of HEAD's first-parent line
 git:PATH@A..B   the commits of a range of such a line
 git:PATH@A,B    these commits
 
-PATH has no @ in it. Git works in a separate folder with links to the clone's objects and refs, so
-that no hook, attribute or configured program of the clone has an effect. Not promised: that clones
-with SHA-256 names, or commits that a clone lacks, can be read; that a commit without a number is a
-whole pull request.
+PATH must not contain @. Git works in a separate folder with links to the clone's objects and refs,
+so that no hook, attribute or configured program of the clone has an effect. Not supported: clones
+with SHA-256 names, and commits that the clone lacks. A commit without a number may be only part of
+a pull request.
 """
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from codedata.sandbox.archives import UnsafeArchive
 
 MAX_DIFF_BYTES = 20_000_000
 MAX_MESSAGE = 100_000   # characters
-NO_UTF8 = re.compile("[\udc80-\udcff]")       # surrogates of bytes
+NO_UTF8 = re.compile("[\udc80-\udcff]")       # surrogates of bytes that are not UTF-8
 SPECIAL = re.compile(r'\\(?:[0-7]{3}|.)|[][*?!#"\s]')   # in a path as git quotes it
 # owner/name at the end of a remote's address; the path of a folder does not match
 ADDRESS = re.compile(r"(?:://[^/]+/|^[^/:]+:(?!//))(?:.*/)?([^/]+/[^/]+?)(?:\.git)?/*\Z")
@@ -34,9 +34,9 @@ NUMBER = re.compile(r"(?:\AMerge pull request |\((?:pull request )?)#(\d{1,9})(?
 
 def cut_rows(path: str, revisions: str = "", instance_ids: Iterable[str] | None = None
              ) -> Iterator[dict]:
-    """Yield a row for each commit of a clone with one of these ids, or for all commits, the newest
-    first. `no_patch` of a row is the reason why its diff cannot be read. An id of a session, which
-    has the commit at which it began, gets the commit whose base that is.
+    """Yield a row for each commit of a clone with one of these ids, or for all commits, newest
+    first. `no_patch` of a row is the reason why its diff cannot be read. An id made of a session's
+    base commit gets the commit on top of that base.
 
     Ids are compared without case, and without the owner if the clone has no address. Raise Trouble
     if git cannot read the clone.
@@ -86,8 +86,8 @@ def _commits(folder: Path, revisions: str) -> Iterator[tuple[str, ...]]:
 
 
 def _patches(folder: Path, base: str, commit: str) -> dict[str, str]:
-    """Return the columns with the changes from one commit to another. The changes of files that are
-    not UTF-8 are binary."""
+    """Return the columns with the changes from one commit to another. Files that are not UTF-8 are
+    shown as binary."""
     attributes = folder / "attributes"
     attributes.write_text("")
     try:
@@ -106,8 +106,8 @@ def _patches(folder: Path, base: str, commit: str) -> dict[str, str]:
 
 
 def _diff(folder: Path, base: str, commit: str) -> str:
-    """Return a diff by the attributes in a folder, with surrogates for what is not UTF-8. Raise
-    UnsafeArchive if it is too large."""
+    """Return a diff that uses the folder's attributes file, with surrogates for bytes that are not
+    UTF-8. Raise UnsafeArchive if it is too large."""
     with git_output(folder, "-c", "core.attributesFile=attributes", "diff-tree", "-p", "-M",
                     "--binary", "--full-index", base, commit) as output:
         diff = output.read(MAX_DIFF_BYTES + 1)

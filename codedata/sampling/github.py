@@ -1,9 +1,9 @@
-"""Read what pull requests and issues say from GitHub's REST API, and join it to the commits of a
-clone, which have the patches.
+"""Read the texts of pull requests and issues from GitHub's REST API, and join them to the commits
+of a clone, which have the patches.
 
-One listing of the API has requests and issues alike, 100 a page, and lacks of a request only what
-the clone has: no other way takes fewer calls, of which anonymous users get 60 an hour. Not
-promised: that a request is found whose number no commit names (one merged by rebasing).
+One listing of the API has both requests and issues, 100 a page, with all that is needed but the
+patches. No other endpoint needs fewer calls, and anonymous users get 60 an hour. A request is found
+only if a commit names its number (not if it was merged by rebasing).
 """
 from __future__ import annotations
 
@@ -25,20 +25,21 @@ from codedata.settings import Settings
 from codedata.terminal import plural, say
 
 PAGES = "_github"    # in commit/: the pages that were read
-PER_PAGE = 100       # the most that GitHub gives
+PER_PAGE = 100       # GitHub's maximum
 HOUR_S = 3600.0
 WRONG_SHAPE = TypeError, KeyError, AttributeError, ValueError, OverflowError
 HEADERS = {"Accept": "application/vnd.github+json"}
 NEXT = re.compile(r'<([^<>]*)>; *rel="next"')
-COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)   # of Markdown, which a page does not show
-# the words by which a request closes an issue on GitHub
+COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)   # Markdown comments, which a page does not
+                                                        # show
+# the words with which a request closes an issue on GitHub
 CLOSES = r"(?i)\b(?:close[sd]?|fix(?:e[sd])?|resolve[sd]?):? +" \
          r"(?:(?:{0})?#|https?://[^/\s]+/{0}/issues/)(\d{{1,9}})\b"
 
 
 def with_texts(rows: Iterable[dict], repo: str, texts: Mapping[int, dict]) -> Iterator[dict]:
-    """Yield the rows of commits that are pull requests, with what these and their issues say, by
-    their `texts` {number: {title, body, is_request}}."""
+    """Yield the rows of the commits that are pull requests, with the texts of the requests and of
+    their issues. `texts` is {number: {title, body, is_request}}."""
     closes = re.compile(CLOSES.format(re.escape(repo)))
     for row in rows:
         number = row["number"]
@@ -52,8 +53,8 @@ def with_texts(rows: Iterable[dict], repo: str, texts: Mapping[int, dict]) -> It
 
 
 class GitHub:
-    """Read pages of GitHub's REST API. The token goes to its host alone. Pages that cannot change
-    are kept in the root's commit/ and not asked for again."""
+    """Read pages of GitHub's REST API. The token is sent only to the API's host. Pages that cannot
+    change are kept in the root's commit/ and not requested again."""
 
     def __init__(self, settings: Settings, http: Http):
         self._http, self._endpoint = http, http.endpoint("GitHub", 1)
@@ -64,8 +65,8 @@ class GitHub:
         self._folder = settings.root / Commit.directory
 
     def texts(self, repo: str, since: str, newest: int) -> dict[int, dict]:
-        """Return {number: {title, body, is_request}} of what changed `since` a date, up to a
-        number. The oldest comes first, so that new ones change only the last page."""
+        """Return {number: {title, body, is_request}} of the requests and issues changed `since` a
+        date, up to a number. The oldest come first, so that new ones change only the last page."""
         if self._token.withheld:
             say(f"github  asked without a key: {self._token.withheld}")
         found, last = {}, 0
@@ -95,12 +96,12 @@ class GitHub:
             if e.status == 404:
                 e.todo = "Check owner/name; a private one needs GITHUB_TOKEN."
             raise
-        if page["next"]:   # it is full
+        if page["next"]:   # the page is full
             write_atomic(kept, json.dumps(page).encode())
         return page
 
     def _limit_s(self, status: int | None, headers: Mapping) -> float:
-        """Return the seconds until a limit ends that refused a request, 0 if none did."""
+        """Return the seconds until the rate limit that refused a request resets, 0 if none did."""
         seconds, reset = retry_after_s(headers), headers.get("x-ratelimit-reset", "")
         if headers.get("x-ratelimit-remaining") == "0" and reset.isdecimal():
             seconds = max(1.0, float(reset) + 1 - time.time())
@@ -115,7 +116,7 @@ class GitHub:
 
 
 def _page_in(status: int, headers: Mapping, body: bytes) -> dict:
-    """Return {texts: [{number, title, body, is_request}], next: a URL or ""} of an answer. Raise
+    """Return {texts: [{number, title, body, is_request}], next: a URL or ""} of a response. Raise
     ValueError if it is not a list of issues."""
     following = NEXT.search(headers.get("Link", ""))
     try:
@@ -125,8 +126,8 @@ def _page_in(status: int, headers: Mapping, body: bytes) -> dict:
 
 
 def _page_of(page: dict) -> dict:
-    """Return a page with what is used of its texts, as it is kept. Raise one of WRONG_SHAPE if it
-    is none."""
+    """Return a page with only the used fields, the form kept on disk. Raise one of WRONG_SHAPE if
+    it is not a page."""
     return {"next": str(page["next"]), "texts": [
         {"number": int(one["number"]), "title": one["title"].strip(),
          "body": COMMENT.sub("", (one["body"] or "").replace("\r\n", "\n")).strip(),

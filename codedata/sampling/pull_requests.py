@@ -1,10 +1,10 @@
-"""Fetch the PR records of the sampled instances, all in one query of Parquet (by duckdb) or JSON
+"""Fetch the PR records of the sampled instances, all in one query: from Parquet (by duckdb) or JSON
 files, from the commits of a clone, or from the tasks of the root.
 
-A row has the columns of SWE-bench, or of a data set that came after it. In Parquet, a first query
-reads only the columns of ids to locate the rows; a second one reads only the row groups with a hit
-and the columns that a record needs. Nothing here checks that a patch applies or that a licence is
-an SPDX name.
+A row has the columns of SWE-bench, or of a data set derived from it. In Parquet, a first query
+reads only the id columns to locate the rows; a second one reads only the row groups with a hit and
+the columns that a record needs. Whether a patch applies, or a licence is an SPDX name, is not
+checked.
 """
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from codedata.tasks.gold import commit_of
 from codedata.terminal import say
 from codedata.texts import number_text, printable
 
-# field of a Commit: columns, of which the first with text counts; those with + between are joined
+# {field of a Commit: columns}; the first column with text counts; those with + between are joined
 FIELDS = {
     "instance_id": "instance_id org+repo+number", "repo": "repo",
     "language": "language repo_language lang", "base_commit": "base_commit base",
     "patch": "patch fix_patch", "test_patch": "test_patch",
-    "issue": "problem_statement resolved_issues issue",   # the last names are those of commit/
+    "issue": "problem_statement resolved_issues issue",   # `issue` is the column of commit/
     "description": "pr_description title+body description",
     "licence": "license licence license_name meta"}
 NEEDED = ("instance_id", "repo", "patch")   # other fields may be empty
@@ -61,7 +61,7 @@ def fetch_prs(spec: str, instance_ids: Iterable[str],
 
 
 def _of_tasks(ids: set[str], hub: Hub) -> Iterator[tuple[str, dict | str]]:
-    """Yield (id, record, or why it cannot be used) of the tasks of the root with these ids."""
+    """Yield (id, record or reason why it is unusable) of the root's tasks with these ids."""
     tasks = Store(hub.root, Task).open()
     for name in ids.intersection(tasks.names()):
         try:
@@ -75,9 +75,9 @@ def _of_tasks(ids: set[str], hub: Hub) -> Iterator[tuple[str, dict | str]]:
 
 def all_prs(spec: str, hub: Hub, github: GitHub, clone_of: Callable
             ) -> Iterator[tuple[str, dict | str]]:
-    """Yield (id, record, or the reason why it cannot be used) of each pull request of a clone, of
-    files of rows, or of owner/name on GitHub, with the patches of the clone that
-    clone_of(owner/name) returns."""
+    """Yield (id, record or reason why it is unusable) of each pull request of a clone, of files of
+    rows, or of owner/name on GitHub, whose patches come from the clone that clone_of(owner/name)
+    returns."""
     source, _, name = spec.partition(":")
     if source == "github":
         repo, _, revisions = name.partition("@")
@@ -91,8 +91,8 @@ def all_prs(spec: str, hub: Hub, github: GitHub, clone_of: Callable
 
 
 def _each(rows: Iterable[dict]) -> Iterator[tuple[str, dict | str]]:
-    """Yield (id, record, or the reason why it cannot be used) of rows: of several with one id, the
-    first counts."""
+    """Yield (id, record or reason why it is unusable) of rows. Of several with one id, the first
+    counts."""
     seen = set()
     for row in rows:
         instance_id = id_of(row)
@@ -169,7 +169,7 @@ def _check_columns(columns: set[str], spec: str) -> None:
 
 
 def id_of(row: dict) -> str:
-    """Return a row's `instance_id`, or that of its `org`, `repo` and `number`, or ""."""
+    """Return a row's `instance_id`, or one made from its `org`, `repo` and `number`, or ""."""
     org, repo, number = map(row.get, ("org", "repo", "number"))
     if not row.get("instance_id") and all(isinstance(part, str | int | float)
                                           for part in (org, repo, number)):
@@ -187,7 +187,7 @@ def _record(row: dict) -> dict:
         raise ValueError(row.get("no_patch") or f"its row has no text in {', '.join(missing)}")
     if org := _text(row.get("org")):
         texts["repo"] = f"{org}/{texts['repo']}"
-    # rows of SWE-smith, whose patch makes the bug, have an image in place of commit and tests
+    # SWE-smith rows, whose patch makes the bug, have an image instead of a commit and tests
     is_upstream_fix = texts["base_commit"] or texts["test_patch"] or not row.get("image_name")
     if texts["repo"].startswith("swesmith/") or not is_upstream_fix:
         texts["patch"] = reversed_patch(texts["patch"])
@@ -206,8 +206,8 @@ def _first_text(row: dict, names: list[str]) -> str:
 
 
 def _text(value, levels: int = 10) -> str:
-    """Return a text, or the texts of a list or an object joined; "" for any other value, and for
-    one that is nested deeper than `levels`."""
+    """Return a text, or the joined texts of a list or object; "" for any other value, or if it is
+    nested deeper than `levels`."""
     if isinstance(value, dict):
         value = [value.get(name) for name in PARTS]
     if isinstance(value, list) and levels:
@@ -255,7 +255,7 @@ def touched_files(patch: str) -> set[str]:
 def _files_named(line: str) -> set[str]:
     """Return the paths that a header line of a diff names."""
     if line.startswith("diff --git "):
-        # one name twice: two different ones cannot be split, and other lines give them
+        # equal names can be split in the middle; for different ones, other lines give the names
         names = line.removeprefix("diff --git ")
         middle = len(names) // 2
         first, second = _unquoted(names[:middle]), _unquoted(names[middle + 1:])

@@ -1,7 +1,7 @@
 """Record whole trajectories in prompt/_trajectories/, and find their rows again for export.py.
 
-A record is small: it says where the row is and how it ended. A row that is not as it was recorded
-is refused.
+A record is small: it holds the place of the row and how it ended. A row that was changed since is
+refused.
 """
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def record_trajectories(settings: Settings, options: RunOptions) -> int:
 
 def trajectories_stage(settings: Settings, selection: Selection, models: Models) -> Stage:
     """Return the stage that records the whole trajectories of [prompt] source. With a limit, the
-    source is read up to the page with the last one to record."""
+    source is read only up to the page with the last one to record."""
     prompt, hub = settings.prompt, hub_of(settings, models.http)
     store = Store(settings.root, SourceTrajectory)
 
@@ -69,7 +69,7 @@ def trajectories_stage(settings: Settings, selection: Selection, models: Models)
             return [f"      without PR records, and so without licences: {e}"]
         return []
 
-    def keeps(name: str) -> bool:   # it is of another source, or its row may be beyond the limit
+    def keeps(name: str) -> bool:   # it is from another source, or its row may be beyond the limit
         return bool(selection.limit) or getattr(known(store, name), "source", "") != prompt.source
 
     return Stage("prompt.trajectories", make=lambda record: record, is_local=True,
@@ -80,9 +80,10 @@ def trajectories_stage(settings: Settings, selection: Selection, models: Models)
 
 def row_reader(settings: Settings, http
                ) -> Callable[[SourceTrajectory], tuple[list[Message], list | None]]:
-    """Return what reads the row of a record: (its messages up to the last turn, its tools).
+    """Return a function that reads the row of a record: (its messages up to the last turn, its
+    tools).
 
-    It raises BrokenRecord if the row is not the one that was recorded.
+    It raises BrokenRecord if the row differs from the recorded one.
     """
     hub = hub_of(settings, http)
 
@@ -107,8 +108,8 @@ def row_reader(settings: Settings, http
 
 
 def _whole(row: dict) -> tuple[list[Message], list | None, str]:
-    """Return (the messages that the last turn has seen, and that turn; the tools; ""), or why a row
-    is not the whole trajectory of one agent: ([], None, reason)."""
+    """Return (the last turn and the messages before it, the tools, ""), or ([], None, the reason
+    why a row is not the whole trajectory of one agent)."""
     turns, problem = prompts_of(row)
     roles = [one["role"] for one in row.get("messages", ())]
     if problem or len(turns) < roles.count("assistant"):
@@ -117,7 +118,7 @@ def _whole(row: dict) -> tuple[list[Message], list | None, str]:
 
 
 def _end_of(row: dict, messages: list[Message], tools: list | None) -> tuple:
-    """Return the fields of a record after those that say where its row is."""
+    """Return the fields of a record that follow those with its row's place."""
     outcome = row.get("outcome")
     resolved, reward, exit_status, patch = outcome or (None, None, "", "")
     return (digest([messages, tools, outcome]), resolved, reward, exit_status,

@@ -1,17 +1,17 @@
-"""List the causes for which trajectories and turns of any form are refused, as they are counted.
+"""List the reasons for which trajectories and turns of any form are refused, as they are counted.
 
-CallTurn.problem() and Turn.problem() say what is wrong with a turn itself, for every form alike,
-and result_problem() what is wrong with the results in its history.
+CallTurn.problem() and Turn.problem() return what is wrong with a turn itself, and result_problem()
+what is wrong with the results in its history, equally for every form.
 """
 from __future__ import annotations
 
-# of a trajectory
-UNREADABLE = "a file, row or line that "   # followed by what is wrong with it
+# trajectories
+UNREADABLE = "a file, row or line that "   # followed by the fault
 BAD_ID = "instance_id that cannot be a file name"
 NO_MODEL = "no model wrote it"
 NO_TURN = "no assistant turn"
 SUMMARIZED = "all turns after its history was summarized"
-# of a turn
+# turns
 EXCLUDED = "[exclude] ids"
 INCOMPLETE = "a history that is empty, or of which the file lacks a part"
 NO_HISTORY = "a history without a message of the user"

@@ -1,9 +1,9 @@
 """Fill prompt/ and commit/: draw prompts, fetch the records of their PRs, write files of at most
 200 prompts.
 
-Files that a person edited are kept. A deleted file is drawn again from its first cursor, and a
-larger `count` adds files after the last one. Prompts that are left out are counted by reason; each
-oversized PR gets a ledger line of its own, which report.py lists.
+Files that a user edited are kept. A deleted file is drawn again from its first cursor, and a larger
+`count` adds files after the last one. Prompts that are left out are counted by reason; each
+oversized PR gets its own ledger line, which report.py lists.
 """
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ STAGE = "prompt"
 PER_FILE = 200
 START: Cursor = (0, 0, -1)
 FILE_NAME = re.compile(r"prompts_\d+_\d+")
-# settings that do not count for `settings` in the ledger, or not with this value
+# settings that are not part of `settings` in the ledger, or not with this value
 NO_IDENTITY = ("count", "rows_url", "hub_url")
 SHOWN, BEGUN = "the code that the PR changes was shown", "the agent has begun the fix"
-# reasons that hold for the other turns of a trajectory, too
+# reasons that apply to all turns of a trajectory
 OF_PR = (EXCLUDED, "PR sampled already", "oversized PR", "in a benchmark")
 NO_IDENTITY_IF = {"decontaminate": (), "max_shown_share": ALL}
 
@@ -54,7 +54,8 @@ class PromptFile:
     stem: str
     state: str
     n: int                  # prompts drawn into it, or to draw
-    same_settings: bool | None = None   # as now; None: no ledger line tells
+    same_settings: bool | None = None   # whether it was made with the settings of now; None: it has
+                                        # no ledger line
     after: Cursor = START   # where its draw begins
     last: Cursor = START    # where its draw ended
     exhausted: bool = False             # the source had no more prompts
@@ -82,7 +83,7 @@ class SamplingPlan:
         return sum(file.n for file in self.todo)
 
     def line(self) -> str:
-        """Return what is there and what is to do, for the terminal."""
+        """Return the existing files and those to write, for the terminal."""
         done, adopted, edited, todo = map(self.in_state, ("done", "adopted", "edited", "todo"))
         others = [file for file in self.files if file.same_settings is False]
         there = _joined(
@@ -102,8 +103,8 @@ def _joined(*texts) -> str:
 
 
 class PromptSampler:
-    """Manage prompt/ and commit/ under a root: plan() compares them with `count`, make() draws what
-    is missing.
+    """Manage prompt/ and commit/ under a root: plan() compares them with `count`, make() draws the
+    missing ones.
     """
 
     def __init__(self, settings: Settings):
@@ -112,9 +113,10 @@ class PromptSampler:
         self.exclude = settings.exclude
         self.lists = Lists(settings.root, Prompt)
         self.commits = Store(settings.root, Commit)
-        # of blind answers the best is chosen: they may well know all code that the PR changes
+        # the best of the blind answers is chosen, so the history may show all code that the PR
+        # changes
         self.is_blind = settings.challenger.how == "chosen"
-        # a file that was drawn from other attempts tells nothing of where to go on
+        # a file drawn from other attempts does not tell where to continue
         is_of_attempts = self.settings.source == ATTEMPTS
         self.attempts = digest(attempt_names(self.root)) if is_of_attempts else ""
         self.identity = digest({
@@ -123,8 +125,8 @@ class PromptSampler:
             if key not in NO_IDENTITY and value != NO_IDENTITY_IF.get(key)}
             | ({"blind": True} if self.is_blind else {}))
         self.skipped: Counter[str] = Counter()
-        self.n_records = 0      # PR records that were there for drawn prompts
-        self.benchmarks: Benchmarks | None = None   # loaded once there is something to draw
+        self.n_records = 0      # existing PR records of drawn prompts
+        self.benchmarks: Benchmarks | None = None   # loaded at the first draw
         self.source: Trajectories | None = None     # opened at the same time
 
     # the plan
@@ -143,8 +145,8 @@ class PromptSampler:
                             self._missing_commits(selection))
 
     def counts(self, selection: Selection) -> dict[str, int]:
-        """Return the number of prompts by the state of their file, for status.py. None are missing
-        if those that are there were not drawn, or with other settings."""
+        """Return the number of prompts by the state of their file, for status.py. Count none as
+        missing if the existing ones were not drawn, or with other settings."""
         plan = self.plan(selection)
         is_drawn = any(file.same_settings for file in plan.files) or not self.lists.names()
         n_edited = sum(len(self.lists.names_in(file.stem)) for file in plan.in_state("edited"))
@@ -152,7 +154,7 @@ class PromptSampler:
                 "missing": plan.n_wanted if is_drawn else 0}
 
     def _file(self, stem: str, selection: Selection) -> PromptFile:
-        """Return a file that is there or was there."""
+        """Return a file that exists or existed."""
         ledger = self.lists.ledger
         detail = ledger.details.get((STAGE, stem))
         if not detail:
@@ -175,7 +177,7 @@ class PromptSampler:
         return "edited" if self.lists.is_edited(stem) else "done"
 
     def _new_files(self, files: list[PromptFile], selection: Selection) -> Iterator[PromptFile]:
-        """Yield the files to add, so that there are `count` prompts in all, or --limit new ones."""
+        """Yield the files to add, up to `count` prompts in all, or --limit new ones."""
         if any(file.exhausted for file in files):
             return
         n_missing = self.settings.count - sum(file.n for file in files)
@@ -190,7 +192,8 @@ class PromptSampler:
                 yield PromptFile(stem, "todo", min(PER_FILE, n_left), after=last)
 
     def _missing_commits(self, selection: Selection) -> list[str]:
-        """Return the instance ids without a PR record, but those that were looked up in vain."""
+        """Return the instance ids without a PR record, except those already searched for without
+        success."""
         ids = {self.lists.facts(name).instance_id for name in self.lists.names()}
         if not (selection.force or selection.refresh):
             ids -= {item for stage, item in self.lists.ledger.details if stage == STAGE}
@@ -232,9 +235,8 @@ class PromptSampler:
         return n_written
 
     def _seen(self, without: set[str]) -> Seen:
-        """Return the prompts sampled so far, except those of the files `without`.
-
-        These files are drawn again and must get the same prompts.
+        """Return the prompts sampled so far, except those of the files `without`, which are drawn
+        again and must get the same prompts.
         """
         seen = Seen(0 if self.settings.turns == "all" else self.settings.max_per_instance)
         for name in self.lists.names():
@@ -244,14 +246,14 @@ class PromptSampler:
 
     def _accepted(self, choices: Iterator[Choice], seen: Seen, n_wanted: int,
                   hub: Hub) -> Iterator[Drawn]:
-        """Yield the first turn of each choice that nothing rules out, and save its PR record; count
-        the others by reason.
+        """Yield the first acceptable turn of each choice, and save its PR record; count the others
+        by reason.
 
-        Draws as many at a time as `n_wanted` may take.
+        Draw about as many choices at a time as `n_wanted` needs.
         """
         while True:
             batch = []
-            for choice in islice(choices, n_wanted + n_wanted // 10 + 20):   # some give none
+            for choice in islice(choices, n_wanted + n_wanted // 10 + 20):   # some yield none
                 hub.http.wait(0)   # raises Interrupted if the run is to end
                 batch.append(choice)
             if not batch:
@@ -273,7 +275,7 @@ class PromptSampler:
                 yield prompt, (*place, prompt.turn)
 
     def _records(self, ids: set[str], hub: Hub) -> tuple[dict[str, Commit], dict[str, str]]:
-        """Return ({id: PR record}, {id: why it cannot be used}): those that are there, and those of
+        """Return ({id: PR record}, {id: reason why it is unusable}), from commit/ or else from
         --prs."""
         records = {name: self.commits.read(name) for name in ids if name in self.commits}
         fetched, problems = {}, {}
@@ -286,8 +288,8 @@ class PromptSampler:
 
     def _first(self, prompts: Iterable[Prompt], seen: Seen, records: dict[str, Commit],
                problems: dict[str, str]) -> tuple[Prompt | None, list[str]]:
-        """Return (the first of these turns that nothing rules out, with its PR's language, or None
-        if all are ruled out, the reasons against the others)."""
+        """Return (the first acceptable turn, with its PR's language, or None; the reasons against
+        the others)."""
         reasons = []
         for prompt in prompts:
             record = records.get(prompt.instance_id)
@@ -299,7 +301,7 @@ class PromptSampler:
                 prompt = replace(prompt, repo=prompt.repo or record.repo, language=record.language)
                 return prompt, reasons
             reasons.append(reason)
-            # each trajectory gives one prompt, whatever was added
+            # one prompt per trajectory, even after more was added
             if reason in OF_PR or (self.attempts and reason == DUPLICATE):
                 break
         return None, reasons
@@ -332,7 +334,8 @@ class PromptSampler:
         return self._benchmark_problem(prompt, record)
 
     def _benchmark_problem(self, prompt: Prompt, record: Commit | None) -> str | None:
-        """Return a reason if prompt or PR overlap with a benchmark; note the hits in the ledger."""
+        """Return a reason if prompt or PR overlaps with a benchmark; note the hits in the
+        ledger."""
         if not self.benchmarks:
             return None
         facts = defaultdict(str, vars(record) if record else {})   # "" without a record
@@ -347,7 +350,7 @@ class PromptSampler:
     # writing
 
     def _put(self, record: Commit) -> None:
-        """Save the PR record unless one exists, as a person may have corrected that one."""
+        """Save the PR record unless one exists, since a user may have corrected it."""
         name = record.instance_id
         if name not in self.commits:
             known = self.commits.put(name, record, owned=tuple(asdict(record)))
@@ -355,7 +358,7 @@ class PromptSampler:
 
     def _restore(self, instance_ids: list[str], hub: Hub) -> None:
         """Fetch the missing PR records of existing prompts, including hand-written prompts."""
-        n_before = self.n_records   # of the drawn prompts alone
+        n_before = self.n_records   # n_records counts only drawn prompts
         records, problems = self._records({*instance_ids}, hub)
         self.n_records = n_before
         for instance_id in instance_ids:
@@ -445,10 +448,10 @@ def _sample(sampler: PromptSampler, options: RunOptions, models) -> int:
 
 
 def _refuse_to_mix(sampler: PromptSampler, plan: SamplingPlan, options: RunOptions) -> None:
-    """Raise Trouble if prompts of other settings would be added without a flag that says so."""
+    """Raise Trouble if prompts with other settings would be added without a flag that allows it."""
     on_purpose = ("source" in options.given or options.selection.refresh
                   or options.selection.force)
-    # all files with a ledger line are of other settings
+    # all files with a ledger line have other settings
     mixes = {file.same_settings for file in plan.files} - {None} == {False}
     if plan.todo and mixes and not on_purpose:
         raise Trouble("holds prompts that were drawn with other settings of [prompt]; "

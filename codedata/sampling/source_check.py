@@ -1,5 +1,5 @@
-"""Report what can be used of a source: of each form its trajectories, its turns and the causes
-against them, and how many instances have a PR record. Nothing is written, and no model is asked.
+"""Report what is usable in a source: for each form its trajectories, its turns and the reasons
+against them, and how many instances have a PR record. Write nothing, and call no model.
 """
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def check_source(settings: Settings, http) -> int:
 
 def _report_turns(rows: Iterable[dict], settings: Settings) -> list[str]:
     """Print the report on the rows; return the ids of the instances with usable turns."""
-    # of each form: its numbers, and the places of each cause
+    # {form: (its numbers, {reason: places})}
     by_form: dict = defaultdict(lambda: (Counter(), defaultdict(list)))
     ids: dict[str, None] = {}
     for row in rows:
@@ -83,7 +83,7 @@ def _report_turns(rows: Iterable[dict], settings: Settings) -> list[str]:
 
 
 def _is_answer(prompt: Prompt, problem: str | None) -> bool:
-    """Return whether an agent only answered in words, which is no turn."""
+    """Return whether an agent only answered in words, which is not a turn."""
     text = turn_text(prompt.assistant)
     has_step = "```" in text or WRITTEN_CALL.search(text)
     return problem == NO_CALL or (str(problem).startswith(NO_BLOCK) and not has_step)

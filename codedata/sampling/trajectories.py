@@ -5,9 +5,8 @@ attempt                 the attempts of the root (solve.py); `config` names one 
 a path, glob or URL     Parquet, JSON or the files of agents: .jsonl, .json, .traj, also as .gz;
                         a directory: its files, with those of all directories in it
 
-The rows of Parquet files come first. An attempt that cheated is a row with a `problem`. Nothing
-else checks here that rows are usable trajectories; the sampler does that. A split on the Hub may
-change between runs.
+The rows of Parquet files come first. An attempt that cheated becomes a row with a `problem`. Only
+the sampler checks whether other rows are usable. A split on the Hub may change between runs.
 """
 from __future__ import annotations
 
@@ -40,18 +39,18 @@ from codedata.settings import ATTEMPTS, PromptSettings, Settings
 from codedata.terminal import say
 from codedata.texts import natural
 
-PAGE = 100         # rows to read at a time: the most that the dataset server gives
+PAGE = 100         # rows to read at a time: the dataset server's maximum
 OF_ATTEMPT = Attempt.places["trajectory"]
 NO_FAULT_OF_FILES = (HttpTrouble, RunStopped, Interrupted)
-HEAD = 50          # rows of a file; if one of them is a trajectory, each row of the file is
-# OpenHands writes each event of a conversation to a file; their folder is read as one document
+HEAD = 50          # rows checked in a file: if one of them is a trajectory, each row is
+# OpenHands writes each event of a conversation to its own file; their folder is one document
 EVENT_FILE = re.compile(r"/(?:event-\d{5,}-[^/]*|(?<=/events/)\d+)\.json$")
 
 
 def open_source(spec: str, hub: Hub, split: str = "train",
                 config: str = PromptSettings.config) -> Trajectories:
-    """Return the source that `spec` names. `split` and `config` are those of a Hub data set;
-    `config` may be the name of one attempt."""
+    """Return the source that `spec` names. `split` and `config` select the part of a Hub data set;
+    `config` may also name one attempt."""
     kind, _, name = spec.partition(":")
     if kind == "hf":
         return Trajectories(spec, [HubRows(name, split, config, hub)])
@@ -76,7 +75,7 @@ class JsonFile:
     """Read a JSON file, or a folder with a file for each event.
 
     Each line or entry of the file is a row, or all of them are one trajectory, as are the events of
-    a folder. A trajectory is read as a whole, when it is asked for.
+    a folder. A trajectory is read as a whole, on demand.
     """
 
     def __init__(self, name: str, hub: Hub):
@@ -88,14 +87,14 @@ class JsonFile:
         except NO_FAULT_OF_FILES:
             raise
         except Trouble:
-            rows = ()   # document() raises the Trouble again, when the row is read
+            rows = ()   # document() raises the Trouble again when the row is read
         if any(map(forms.reader_of, islice(rows, HEAD))):
             self._rows = rows
         self.n_rows = len(self._rows) or 1
 
     def document(self, i: int):
-        """Return row `i` or, if the file is one trajectory, its value or lines. A broken line is
-        returned as a Trouble. Raise Trouble if the file cannot be read.
+        """Return row `i` or, if the file is one trajectory, its value or lines. Return a broken
+        line as a Trouble. Raise Trouble if the file cannot be read.
         """
         return self._rows[i] if self._rows else self._parts()
 
@@ -117,25 +116,25 @@ class Trajectories:
     """Read trajectories by their number in the split, as rows of forms.read() with their `outcome`.
     Safe to use from any thread.
 
-    What cannot be read is returned as a row with the key `problem`, and is counted in `notes`.
+    An unreadable trajectory becomes a row with the key `problem`, and is counted in `notes`.
     """
 
     def __init__(self, name: str, tables: list):
         self.name = name
         self._tables = tables
-        self.forms: set[str] = set()        # of the rows that were read
-        self._unread: dict[str, str] = {}   # {place: what is wrong there}
+        self.forms: set[str] = set()        # the forms of the rows read so far
+        self._unread: dict[str, str] = {}   # {place: the fault there}
 
     @property
     def notes(self) -> list[str]:
-        """Return the remarks on the data, for the ledger. Their number grows while rows are read.
-        """
+        """Return the remarks on the data, for the ledger. More are added while rows are read."""
         notes = getattr(self._tables[0], "notes", [])
         return [*notes, *filter(None, [self.unread])]
 
     @property
     def unread(self) -> str:
-        """Return a sentence on what could not be used, with the reason for the first, or ""."""
+        """Return a sentence on the unusable files, rows and lines, with the first one's reason, or
+        ""."""
         if not self._unread:
             return ""
         place = min(self._unread.copy())
@@ -152,17 +151,17 @@ class Trajectories:
         return self._ends[-1]
 
     def rows(self, offset: int, length: int) -> list[dict]:
-        """Return rows offset..offset+length-1, fewer only at the end of the split, each followed by
-        those of its subagents; `row` is its number, theirs too.
+        """Return rows offset..offset+length-1, fewer only at the end of the split. Each is followed
+        by the rows of its subagents, which have the same number in `row`.
 
-        Raise Trouble if a table lacks a column: then none of its rows can be used.
+        Raise Trouble if a table lacks a column, since none of its rows is usable then.
         """
         return [{**row, "row": number + (self._ends[i - 1] if i else 0)}
                 for i, first, end in pieces(self._ends, offset, length)
                 for number, row in self._rows(self._tables[i], first, end)]
 
     def in_pages(self, n_rows: int) -> Iterator[dict]:
-        """Yield the first `n_rows` rows, which are read a page at a time."""
+        """Yield the first `n_rows` rows, reading a page at a time."""
         for start in range(0, n_rows, PAGE):
             yield from self.rows(start, min(PAGE, n_rows - start))
 
@@ -183,8 +182,8 @@ class Trajectories:
             yield from ((i, one) for one in self._found(partial(dict, row), self.name))
 
     def _found(self, read: Callable[[], object], where: str, name: str = "") -> Iterator[dict]:
-        """Yield the row of a document, and those of the subagents in it. If it cannot be read, note
-        that and yield a row with `problem`.
+        """Yield the row of a document, and the rows of its subagents. If it cannot be read, note
+        the reason and yield a row with `problem`.
         """
         try:
             document = read()
@@ -217,12 +216,12 @@ class Trajectories:
 
 @dataclass(frozen=True)
 class Hub:
-    """Wrap the caller's `http` and add the token to requests that go to the Hub, to no others. The
-    root has sources of its own: attempts and tasks."""
+    """Wrap the caller's `http`, and add the token only to requests to the Hub. The `root` has
+    sources of its own: attempts and tasks."""
 
     http: object
     token: str | None = None
-    rows_url: str = PromptSettings.rows_url   # of the dataset server
+    rows_url: str = PromptSettings.rows_url   # the dataset server
     hub_url: str = PromptSettings.hub_url
     root: Path = Path()
 
@@ -232,7 +231,7 @@ class Hub:
             return self.http.get_json(url, params=params, headers=self._headers(url))
         except Interrupted:
             raise
-        except RunStopped as e:   # nobody answers there: other hosts may
+        except RunStopped as e:   # this host is down; others may answer
             raise HttpTrouble(e.what, e.where or url, e.todo) from e
 
     def get_range(self, url: str, start: int, end: int) -> bytes:
@@ -244,7 +243,8 @@ class Hub:
         return self.http.get_size(url, headers=self._headers(url))
 
     def list_parquet(self, name: str, split: str, config: str = "default") -> list[str]:
-        """Return the URLs of the Parquet files in row order; raise HttpTrouble if none is known."""
+        """Return the URLs of the Parquet files in row order; raise HttpTrouble if there are
+        none."""
         url = f"{self.hub_url}/api/datasets/{name}/parquet/{quote(config)}/{quote(split)}"
         urls = self.get_json(url)
         if not (urls and isinstance(urls, list)):
@@ -267,7 +267,8 @@ def hub_of(settings: Settings, http) -> Hub:
 class HubRows:
     """Read a split from the rows endpoint and, after its first failure, from Parquet files.
 
-    A row costs a request there; from Parquet it costs a whole row group, of about 36 MB."""
+    Reading one row costs a request at the endpoint, but a whole row group (about 36 MB) of
+    Parquet."""
 
     def __init__(self, name: str, split: str, config: str, hub: Hub):
         self.name, self.split, self.config, self.hub = name, split, config, hub
@@ -278,7 +279,7 @@ class HubRows:
 
     @property
     def n_rows(self) -> int:
-        """Return the number of rows in the split, with a request if it is not known yet."""
+        """Return the number of rows in the split; request it if it is not known yet."""
         if self._total is None:
             self.rows(0, 1)
         return self._total
@@ -299,7 +300,7 @@ class HubRows:
         return rows
 
     def _page(self, offset: int, length: int) -> list[dict]:
-        """Return the rows of one request, as many as the server gives; learn their total."""
+        """Return the rows of one request, as many as the server sends; keep their total."""
         answer = self.hub.get_json(
             f"{self.hub.rows_url}/rows", dataset=self.name, config=self.config,
             split=self.split, offset=offset, length=length)
@@ -322,7 +323,7 @@ class HubRows:
         return rows
 
     def _switch(self, why: str) -> None:
-        """Read from the Parquet files from here on, and note the reason."""
+        """Read from the Parquet files from now on, and note the reason."""
         with self._lock:
             if self._parquet is not None:
                 return

@@ -1,1 +1,1 @@
-"""Let agents attempt tasks, and grade what they did: solve.py."""
+"""Let agents attempt tasks, and grade their work: solve.py."""

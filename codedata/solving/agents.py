@@ -1,6 +1,6 @@
 """Choose the agent that attempts tasks, by name.
 
-own       a model with a shell that goes on (codedata/agent/)
+own       a model with a shell that keeps its state (codedata/agent/)
 nop       changes nothing: a sound task rewards it with less than 1
 gold      runs the task's own solution: a sound task rewards it with 1
 command   a program of the user (proxy.py)
@@ -32,7 +32,8 @@ Runner = tuple[dict[str, str], Callable[[str, Sandbox], AgentResult]]
 
 @dataclass(frozen=True)
 class Done:
-    """Hold what an agent did: its run, the archive of its work (None: no change), and its patch."""
+    """Hold the outcome of an agent: its run, the archive of its work (None: no change), and its
+    patch."""
 
     result: AgentResult
     work: bytes | None = None
@@ -77,20 +78,20 @@ class Own:
 
     @property
     def settings(self) -> Object:
-        """Return what an attempt depends on beside its task."""
+        """Return the settings that determine an attempt, besides its task."""
         return {**self.client.spec.identity(), **self.limits, "network": self.network,
                 "prompt": text_of(__package__, "system.md")}
 
     @contextmanager
     def runner(self, host: SandboxFactory) -> Iterator[Runner]:
-        """Yield (what a container is to mount, what runs the agent on a task in it)."""
+        """Yield (the mounts of a container, the function that runs the agent on a task in it)."""
         bash = ToolBashExecutor(max_timeout_s=host.run_timeout_s)
         yield {}, lambda task, sandbox: Agent(
             text_of(__package__, "system.md"), [bash], self.client, sandbox, **self.limits
             ).run(task)
 
     def attempt(self, task: Task, grader: Grader) -> Done:
-        """Return what the model did. Work that cannot be packed is none."""
+        """Return the model's outcome. Work that cannot be packed counts as no change."""
         host = grader.host
         with (self.runner(host) as (mounts, run),
               host.open(grader.image, grader.label, grader.workdir, is_stateful=True,
@@ -101,7 +102,7 @@ class Own:
 
 @dataclass(frozen=True)
 class Command(Own):
-    """Let a program of the user work there, which asks the model through a proxy."""
+    """Let a program of the user work in the container and call the model through a proxy."""
 
     command: str = ""        # bash, with {task} and {model}
     image: str = ""          # with the program in AGENT
@@ -109,12 +110,12 @@ class Command(Own):
 
     @property
     def settings(self) -> Object:
-        """Return what an attempt depends on beside its task."""
+        """Return the settings that determine an attempt, besides its task."""
         return {**super().settings, "command": self.command, "image": self.image}
 
     @contextmanager
     def runner(self, host: SandboxFactory) -> Iterator[Runner]:
-        """Yield (what a container is to mount, what runs the program on a task in it)."""
+        """Yield (the mounts of a container, the function that runs the program on a task in it)."""
         with Proxy(self.client, self.limits) as proxy:
             yield ({**proxy.mounts, **volume_of(self.image, AGENT)},
                    partial(proxy.run, self.command))

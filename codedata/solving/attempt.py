@@ -1,8 +1,8 @@
 """Make an attempt: let an agent work at a task in a container, and grade its work in another.
 
-An attempt that the endpoint, the engine or the run's budget ended is none: it is made again, with
-the replies that were kept. Its commands run again then, and where an observation differs, the
-model is asked anew from there.
+An attempt ended by the endpoint, the engine or the run's budget does not count: it is made again,
+with the kept replies. Its commands are run again, and if an observation differs, the model is
+called from there on.
 """
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ STATUS_BY_CAUSE = {"steps": "out of steps", "seconds": "out of time", "context":
 def solve_stage(root: Path, host: SandboxFactory, agent: Nop | Own, n: int, until: tuple[int, ...]
                 ) -> Stage:
     """Return the stage in which an agent makes `n` attempts at each task of a root, or with 0 as
-    many as its runs there began. Raise Trouble if the sandbox cannot build images."""
+    many as its runs there planned. Raise Trouble if the sandbox cannot build images."""
     check_builds_images(host)
     slug = agent_id(agent.name, agent.settings)
     begun = (one.get("planned", 0) for found in attempts_in(root).values()
@@ -98,7 +98,7 @@ def attempted(host: SandboxFactory, agent: Nop | Own, slug: str, until: list[int
         grade = Grade(0.0, [], "", 0.0)
         try:
             grade = grade if done.why else grader.grade(done.work)
-        except (OverLimit, UnsafeArchive) as e:   # it would end so at every run
+        except (OverLimit, UnsafeArchive) as e:   # every run would end like this
             done = replace(done, why=f"its work cannot be graded: {e}")
     outcome = AttemptOutcome(
         task=trial.instance_id, kind=task.kind, content=trial.content, agent=slug,
@@ -112,7 +112,7 @@ def attempted(host: SandboxFactory, agent: Nop | Own, slug: str, until: list[int
 
 
 def trajectory_of(result: AgentResult, name: str, outcome: AttemptOutcome, task: Task) -> Object:
-    """Return what an agent did, in ATIF."""
+    """Return an agent's run as an ATIF trajectory."""
     usage = outcome["usage"]
     metrics = {"total_prompt_tokens": usage["tokens_in"],
                "total_completion_tokens": usage["tokens_out"], "total_cost_usd": usage["cost_usd"]}
@@ -142,7 +142,7 @@ def _graded(task: Task, done: Done, grade: Grade) -> Object:
 
 
 def price_of(root: Path, slug: str, n: int) -> str:
-    """Return what `n` attempts of an agent are likely to cost, by its attempts that are there."""
+    """Return the likely cost of `n` attempts of an agent, from its existing attempts."""
     kept = [one["usage"] for found in attempts_in(root).values()
             for one in found.get(slug, {}).values()]
     if not kept:
@@ -154,8 +154,8 @@ def price_of(root: Path, slug: str, n: int) -> str:
 
 
 def rates_in_words(root: Path) -> dict[str, str]:
-    """Return for each agent how its attempts ended, and the mean of its rates over tasks with an
-    interval of 95 %, which is too wide rather than too narrow if tasks have several attempts."""
+    """Return for each agent how its attempts ended, and the mean of its rates over tasks with a 95
+    % interval, which is too wide rather than too narrow if tasks have several attempts."""
     ends, rates = defaultdict(Counter), defaultdict(list)
     for attempts in attempts_in(root).values():
         for agent, found in rates_by_agent(attempts).items():
@@ -168,8 +168,8 @@ def rates_in_words(root: Path) -> dict[str, str]:
 
 
 def write_rates(root: Path) -> list[str]:
-    """Write attempt/_rates/<task>.<content 8>.json, what agents solve of each task. Return a
-    terminal line for each task and agent; tasks that are solved sometimes come first."""
+    """Write attempt/_rates/<task>.<content 8>.json, the agents' solve rates for each task. Return a
+    terminal line for each task and agent, first the tasks that are solved sometimes."""
     lines = []
     for (task, content), attempts in attempts_in(root).items():
         rates = rates_by_agent(attempts)

@@ -1,15 +1,15 @@
-"""Run a command in a container, and forward to a Unix socket what it sends to OPENAI_BASE_URL.
+"""Run a command in a container, and forward its requests to OPENAI_BASE_URL to a Unix socket.
 
   python3 forward.py SOCKET COMMAND ARGUMENT…
 
-The exit code is the command's. This is copied into containers: it needs Python alone.
+The exit code is the command's. This file is copied into containers: it needs only Python.
 """
 import asyncio
 import sys
 
 
 async def copy(reader, writer):
-    """Copy what comes from a connection to another one, and close that at its end."""
+    """Copy data from one connection to another, and close the second at its end."""
     try:
         while True:
             data = await reader.read(65536)
@@ -23,7 +23,7 @@ async def copy(reader, writer):
 
 
 async def forward(*client):
-    """Connect a client with the socket."""
+    """Connect a client to the socket."""
     server = await asyncio.open_unix_connection(sys.argv[1])
     await asyncio.gather(copy(client[0], server[1]), copy(server[0], client[1]))
 

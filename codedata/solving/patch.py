@@ -1,4 +1,4 @@
-"""Take an agent's work out of its container, with the patch that it comes to."""
+"""Take an agent's work out of its container, with the resulting patch."""
 from __future__ import annotations
 
 import shlex
@@ -7,14 +7,15 @@ from codedata.errors import ItemFailed
 from codedata.sandbox import OUTPUT_BYTES, OverLimit, Sandbox, SandboxDied
 from codedata.tasks.prove.grade import Grader
 
-# with new files, but not those that the project ignores; of what the agent has committed, too
+# includes new files (not those that the project ignores) and the agent's commits
 DIFF = """cd {workdir} && { git -c safe.directory='*' add -A -N .
 git -c safe.directory='*' diff --no-color --no-ext-diff --no-renames {commit}; } 2>/dev/null"""
 
 
 def work_in(grader: Grader, sandbox: Sandbox) -> tuple[bytes | None, str | None, str]:
-    """Return (the archive of an agent's work, or None where it cannot be packed; its patch, or None
-    where there is no repository, or it is long or not text; why it cannot be packed, or "")."""
+    """Return (the archive of an agent's work, or None if it cannot be packed; its patch, or None if
+    there is no repository, or the patch is long or not text; why the work cannot be packed, or
+    "")."""
     work, why = None, ""
     try:
         work = grader.packed(sandbox)

@@ -1,11 +1,10 @@
-"""Let any program work at a task, and answer what it asks a model.
+"""Let any program work at a task, and answer its model requests.
 
-The program runs in a container without network. What it sends to OPENAI_BASE_URL goes over a Unix
-socket to this process, and from here, by a Client, to the model. So keys never enter the
-container, and settings, budget and kept replies are as for every other agent: of a request, only
-messages and tools are read. Not promised: that a program which is run again after a kill sends the
-same requests (kept replies are used for those that are the same), or that a request is the
-program's and not of a command that the model has run.
+The program runs in a container without network. Its requests to OPENAI_BASE_URL go over a Unix
+socket to this process, and from here, by a Client, to the model. So keys never enter the container,
+and settings, budget and kept replies are as for every other agent: only messages and tools of a
+request are used. If the program is run again after a kill, kept replies answer only requests equal
+to earlier ones. A request may also come from a command that the model ran, not from the program.
 """
 from __future__ import annotations
 
@@ -39,43 +38,43 @@ from codedata.sandbox.docker.sandbox import SandboxDocker
 from codedata.texts import check_nesting, fill, printable, text_of
 
 AGENT = "/opt/agent"      # in the container: the program's image, with bin/python3
-FOLDER = "/run/agent"     # there: what a Proxy gives it
+FOLDER = "/run/agent"     # in the container: files from a Proxy
 RUN = f"exec {AGENT}/bin/python3 {FOLDER}/forward.py {FOLDER}/socket bash {FOLDER}/command"
 ENVIRONMENT = {"OPENAI_API_KEY": "none", "CODEDATA_TASK": f"{FOLDER}/task.md"}
-LENGTH = re.compile("[0-9]{1,7}")   # of a request: below 10 MB
+LENGTH = re.compile("[0-9]{1,7}")   # bytes of a request: below 10 MB
 MAX_PARTS = 100_000       # objects and lists in a request
 MAX_AT_ONCE = 4           # requests; further ones wait
 READ_S = 60.0             # seconds of silence in a request
 NO_LIMIT_S = 86_400.0
 PATHS = ("/v1/chat/completions", "/chat/completions")
-KEYS = ("name", "tool_calls", "tool_call_id")   # of a message, beside role and content
+KEYS = ("name", "tool_calls", "tool_call_id")   # of a message, besides role and content
 OVER = "the attempt is over"
 
 
 class Proxy(ExitStack):
-    """Serve the requests of one attempt, from a container with the `mounts`, to the end of run().
-    `limits` has max_iterations and max_seconds, and may have max_tokens and max_usd, as of Agent:
+    """Serve the requests of one attempt, from a container with the `mounts`, until run() ends.
+    `limits` has max_iterations and max_seconds, and may have max_tokens and max_usd, as for Agent:
     they are checked before a call."""
 
     def __init__(self, client: Client, limits: Object):
         super().__init__()
         self.client = client
-        self.calls = []                 # that were answered
+        self.calls = []                 # the answered ones
         self.free = threading.Semaphore(MAX_AT_ONCE)
         self._limits = limits
         self._n_begun = 0
         self._lock = threading.Lock()
-        self._messages = []             # of the longest conversation, with the reply
+        self._messages = []             # the longest conversation, with its reply
         self._tools = []                # sent with it
-        self._outcome = ()              # status, answer, error, cause: no call begins any more
-        self._stopped = None            # what run() is to raise
+        self._outcome = ()              # (status, answer, error, cause): once set, no call begins
+        self._stopped = None            # the exception that run() will raise
         self._sandbox = None
 
     def __enter__(self) -> Proxy:
-        self._context = copy_context()   # of the item, whose replies are kept
+        self._context = copy_context()   # the item's context, for its kept replies
         self._started = time.monotonic()
         self.folder = Path(self.enter_context(temporary_folder()))
-        self.folder.chmod(0o755)         # the one around it is closed to others of this machine
+        self.folder.chmod(0o755)         # its parent is closed to other users of this machine
         self.mounts = {str(self.folder): FOLDER}
         self._server = self.enter_context(_Server(str(self.folder / "socket"), _Handler))
         self._server.proxy = self
@@ -84,15 +83,15 @@ class Proxy(ExitStack):
         return self
 
     def _end_serving(self) -> None:
-        """Serve no more, once the calls in flight are answered: they are paid for."""
+        """Stop serving after the calls in flight are answered: they are paid for."""
         self._server.shutdown()
         for _ in range(MAX_AT_ONCE):
             self.free.acquire()
 
     def run(self, command: str, task: str, sandbox: SandboxDocker) -> AgentResult:
         """Run a bash command, with {task} and {model} filled in, to its end or a limit, and return
-        the result; raise RunStopped on a refused key, the budget or Ctrl-C. What the program
-        leaves running is ended."""
+        the result. Raise RunStopped on a refused key, the budget or Ctrl-C. End the processes that
+        the program leaves."""
         self._sandbox, self._started = sandbox, time.monotonic()
         words = fill(command, task=quote(task), model=quote(self.client.spec.model))
         for name, text in (("task.md", task), ("command", words),
@@ -126,7 +125,7 @@ class Proxy(ExitStack):
         return "error", "", error, "" if self.calls else FAILED
 
     def _end(self, *outcome: str) -> None:
-        """Note the outcome, if there is none yet."""
+        """Set the outcome, unless one is set."""
         with self._lock:
             self._outcome = self._outcome or outcome
 
@@ -155,7 +154,8 @@ class Proxy(ExitStack):
             check_nesting([messages, tools])
             if check_of("list[Message]")(messages) or check_of("Tools")(tools):
                 raise ValueError
-            atif_of(messages, tools, "", {})   # raises what is caught where it could not be kept
+            atif_of(messages, tools, "", {})   # raises here, not later, if the request could not be
+                                               # recorded
         except WRONG_SHAPE:
             return 400, _error("this is no request for a chat completion with texts alone")
         if not self._begin_call():
@@ -201,8 +201,8 @@ class Proxy(ExitStack):
 
 
 def _message(role: str, content: str | list | None = None, **more) -> dict:
-    """Return a message with what the API has of it, without the further keys of programs. Raise one
-    of WRONG_SHAPE for a part of its content that is no text."""
+    """Return a message with only the API's fields. Raise one of WRONG_SHAPE if a part of its
+    content is not text."""
     if isinstance(content, list):   # a LookupError for a part of another type
         content = "".join({"text": part["text"]}[part["type"]] for part in content)
     content = content or (None if more.get("tool_calls") else "")
@@ -214,7 +214,7 @@ def _error(what: str) -> dict:
 
 
 def _events(completion: dict) -> bytes:
-    """Return a completion as a stream of events: all of it, then how it ended."""
+    """Return a completion as a stream of events: the whole message, then its end."""
     choice, = completion["choices"]
     delta = choice["message"] | {"tool_calls": [
         {"index": i, **call} for i, call in enumerate(choice["message"].get("tool_calls", ()))]}

@@ -1,7 +1,7 @@
-"""List the attempts to make: for each task of a root, those of one agent by number.
+"""List the attempts to make: one agent's numbered attempts at each task of a root.
 
-A name says all that an attempt is of: the task, its content, the agent with its settings, and a
-number. So it does not depend on the order of tasks or attempts, and more attempts replace none.
+An attempt's name encodes task, content, agent, settings and number. So it does not depend on the
+order of tasks or attempts, and further attempts replace none.
 """
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from codedata.tasks.rates import has_enough
 
 @dataclass(frozen=True)
 class Trial:
-    """Hold an attempt that an agent is to make at a task."""
+    """Describe an attempt that an agent is to make at a task."""
 
     instance_id: str         # the task's
     folder: str
     content: str             # audited_digest() of the task
     attempt: int             # from 1
-    planned: int             # attempts at the task that the run is to make
+    planned: int             # attempts at the task planned by the run
     problem: str             # why the task is not attempted, or ""
 
 
 def agent_id(name: str, settings: Object) -> str:
-    """Return the name of an agent in those of its attempts: with its model, and a digest of its
+    """Return an agent's part of its attempts' names: its name, its model, and a digest of its
     settings."""
     slug = re.sub(r"[^A-Za-z0-9]+", "-", settings.get("model", ""))[:40].strip("-")
     return "-".join(filter(None, [name, slug, digest(settings)[:6]]))
 
 
 def trials_in(root: Path, agent: str, n: int) -> Derived:
-    """Return an agent's attempts at the tasks of a root: the first at each, then the second, and
-    so on. Attempts of other agents, or at other contents, are kept."""
+    """Return an agent's attempts at the tasks of a root: the first at each, then the second, and so
+    on. Keep attempts of other agents, or at other contents."""
     def of(name: str, task: Task) -> dict[str, Trial]:
         content, problem = audited_digest(task), problem_of(task)
         if not safe_name(f"{name}.{content[:8]}.{agent}.{n}"):
@@ -61,14 +61,15 @@ def problem_of(task: Task) -> str:
     environment = task.config.get("environment", {})
     lacks = {"steps with tests of their own": task.config.get("steps"),
              "GPUs": environment.get("gpus"), "MCP servers": environment.get("mcp_servers"),
-             # copy_tasks() has seen that it has one service
+             # copy_tasks() has checked that it has one service
              "further containers": COMPOSE in task.environment and "made_from" not in task.about}
     found = ", ".join(name for name, is_so in lacks.items() if is_so)
     return found and f"the task cannot run here: it needs {found}"
 
 
 def enough_at(root: Path, trials: Derived, until: list[int]) -> Callable[[str, str], str]:
-    """Return what says why a trial is left out: for its task, or since earlier ones are enough."""
+    """Return a function that explains why a trial is skipped: for its task, or because earlier ones
+    suffice."""
     store = Store(root, Graded)
     problem_at = cache(lambda item: trials.read(f"{item}.1").problem)   # reads the task's folder
 
@@ -78,7 +79,7 @@ def enough_at(root: Path, trials: Derived, until: list[int]) -> Callable[[str, s
         for k in range(1, int(attempt)) if until else ():
             try:
                 outcomes.append(store.read(f"{item}.{k}").outcome)
-            except BrokenRecord:   # it is not there, or not readable
+            except BrokenRecord:   # missing, or not readable
                 continue
         return problem_at(item) or (
             "[solve] until is reached" if has_enough(outcomes, until) else "")

@@ -3,8 +3,8 @@
 Python functions raise when anything but an import calls them, so that code which only imports,
 compiles or searches the source works as before. Files of JavaScript and other script languages
 raise when they are loaded, files of Go, C and C++ when the program starts; files of other compiled
-languages do not compile. Test files, and languages without a line in break_source.sh, stay as they
-are. Not promised: that programs of an earlier build are broken, too.
+languages do not compile. Test files, and languages without a line in break_source.sh, stay
+unchanged. Programs of an earlier build may still work.
 """
 import re
 

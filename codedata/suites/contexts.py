@@ -1,4 +1,5 @@
-"""Run a test script once with coverage.py for each test, and read which lines each test executed.
+"""Run a test script once with coverage.py for each test, and read the lines that each test
+executed.
 
 Lines are held in masks: integers with a bit for each line. The files from the sandbox (data of
 coverage.py, notes of the plugin) were written next to untrusted code: they are read within limits,
@@ -34,7 +35,7 @@ LANGUAGE = "python"        # the only one whose lines can be measured by test
 # limits of the data files and notes of a run, and of a repository's sources
 DATA = Bounds(max_bytes=500_000_000, max_files=1_000, max_depth=2, max_seconds=300)
 SOURCES = Bounds(max_bytes=2_000_000_000, max_files=200_000, max_depth=64, max_seconds=300)
-MAX_ROWS = 5_000_000       # of a data file
+MAX_ROWS = 5_000_000       # rows of a data file
 MAX_VALUE = 1_000_000      # bytes of a value in it
 MAX_STEPS = 2_000          # millions of SQLite's steps for the files of a whole run
 MAX_SECONDS = 1e6          # seconds that the notes may give for a test
@@ -51,7 +52,7 @@ Masks = dict[str, int]     # {path: mask of its lines}
 
 @dataclass
 class Trace:
-    """Hold what a test executed."""
+    """Hold the trace of a test."""
 
     seconds: float = 0.0
     lines: Masks = field(default_factory=dict)
@@ -251,9 +252,8 @@ def runnable(file: SourceFile) -> int:
 
 
 def functions_by_lines(entities: Mapping[str, list[Entity]]) -> Callable[[Masks], list[str]]:
-    """Return a function from masks of lines to the sorted ids of the functions that ran, which
-    means that a line of their own body was executed. Its results are cached, since many tests run
-    the same lines."""
+    """Return a function from masks of lines to the sorted ids of the functions that ran: a line of
+    their own body was executed. Its results are cached, since many tests run the same lines."""
     bodies = {path: [(one.id, mask_of(one.body_lines)) for one in found if one.kind != "class"]
               for path, found in entities.items()}
 

@@ -1,8 +1,9 @@
 """Read the environments that env_setup.py has verified, or rows of --input; open the environments.
 
-A row of --input is {repo, image_name, test_case_result}, with `base_commit` if that is known. It
-does not have scripts: the image holds the installed source in its working directory, and the tests
-run under pytest.
+A row of --input is {repo, image_name, test_case_result}, with `base_commit` if it is known. It has
+no
+scripts: the image holds the installed source in its working directory, and the tests run under
+pytest.
 """
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ from codedata.texts import text_of
 SUCCESS = "success"
 IMAGES = f"codedata-{Environment.directory}/"
 TRIES = f"codedata-{Environment.directory}-try/"   # temporary images of an attempt
-# the fields that an analysis reads, and the ones that the results of a suite depend on
+# the fields that an analysis reads, and those that determine a suite's results
 READ = ("base_image", "base_commit", "image_name", "install_script", "test_case_result", "flaky")
 JUDGED_BY = (*READ, "test_script")
 FORM = "A row is {repo, image_name, test_case_result}, with base_commit."
@@ -71,7 +72,7 @@ class Environments(Derived):
                 self.left_out[name] = "its suite is not healthy (--unhealthy-too)"
             else:
                 date = environment.verified.get("committed_at")
-                # without a date each is a repository of its own
+                # without a date, each counts as a separate repository
                 commits[name] = (environment.repo if date else name, date or 0)
                 return {name: environment}
             return {}
@@ -206,8 +207,8 @@ def _project(environment: Environment) -> Project:
 
 def _install(environment: Environment, project: Project, sandbox: Sandbox,
              timeout_s: float) -> None:
-    """Put the source into a fresh sandbox and install it, with the network on. Raise ItemFailed
-    if the source is not the one that was verified, or cannot be installed."""
+    """Put the source into a fresh sandbox and install it, with the network on. Raise ItemFailed if
+    it is not the verified source, or cannot be installed."""
     commit, error = put_source(sandbox, replace(project, commit=environment.base_commit))
     if error:   # it was made from uncommitted changes
         commit, error = put_source(sandbox, project)

@@ -40,8 +40,8 @@ def shadows(sandbox: Sandbox, project: Project, test_script: str) -> list[str]:
 
 
 def activation(test_script: str) -> str:
-    """Return the shell prefix that activates the environment in which a test script runs Python,
-    or "" for the system's Python."""
+    """Return the shell prefix that activates the Python environment of a test script, or "" for the
+    system's Python."""
     if script := re.search(r"(?:^|[\s;])(?:\.|source)\s+(\S+/bin/activate)\b", test_script):
         return f". {script[1]}; "
     prefix = PYTHON_IN.search(test_script)

@@ -2,9 +2,8 @@
 of them, and use this machine's git.
 
 Nothing in the container is run. This machine's git gets only the objects and refs of repositories,
-never settings or hooks. Not promised: that a history packed or encrypted without git is found, or a
-copy of the project that is imported through links or path files (shadowed.py searches for these
-inside).
+never settings or hooks. Not found: a packed or encrypted history, and a copy of the project that is
+imported through links or path files (shadowed.py searches for these inside).
 """
 from __future__ import annotations
 
@@ -78,7 +77,7 @@ def take_repository(files, place: str, to: Path, commit: str = "") -> str:
     shutil.rmtree(to, ignore_errors=True)
     unpack(files.below(place), to, BOUNDS, strip=1,
            wanted=lambda parts: bool(OF_GIT.fullmatch("/".join(parts))))
-    for path in to.rglob("*"):   # this machine's git could not reach these objects
+    for path in to.rglob("*"):   # this machine's git could not read these objects
         if path.is_symlink() or path.match("objects/info/alternates") or (
                 path.suffix == ".pack" and not path.with_suffix(".idx").exists()):
             return f"{place} takes objects from elsewhere: {path.name}"
@@ -130,7 +129,7 @@ def _scan(files, source: str, copy: re.Pattern) -> tuple[list[str], list[str], d
 
 def _kind(tar, member, name: str, copy: re.Pattern) -> str:
     """Return "bare" for a part of a bare repository, "copy" for a path that `copy` matches, a
-    description of another trace of a repository, or "" for a file that does not matter."""
+    description of another trace of a repository, or "" for an irrelevant file."""
     folder, _, last = name.rpartition("/")
     if last == ".git":
         return "another repository"
@@ -157,7 +156,7 @@ def _copy_pattern(source: str, project: Project) -> re.Pattern:
 
 def _copies(installed: dict[str, bytes], source: str, test_script: str) -> list[str]:
     """Return a line for each copy of the project in the environment of the tests, and in
-    environments inside the source folder. Neither the source beside a compiled module nor the
+    environments inside the source folder. Neither the source next to a compiled module nor the
     metadata of an editable install counts as a copy."""
     used = re.match(r"(?:\. |PATH=)([^\s$]+)/bin[/:]", activation(test_script))
     if used:

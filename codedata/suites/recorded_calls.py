@@ -1,9 +1,9 @@
-"""Record which calls the tests of a Python project make, and turn them into facts: scripts that
-anybody can run, with the outcomes of their last expressions.
+"""Record the calls that the tests of a Python project make, and turn them into facts:
+self-contained scripts, with the outcomes of their last expressions.
 
-A recording alone is not a fact. The calls that made an object are put together as a script, which
-must give the recorded outcome in three processes with different hash seeds and folders, the third
-400 days later (programs/replay_calls.py).
+A recording is not yet a fact. The calls that made an object are joined to a script, which must give
+the recorded outcome in three processes with different hash seeds and folders, the third 400 days
+later (programs/replay_calls.py).
 """
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ FOLDER = f"{PLUGINS}calls"
 REPLAYS = f"{PLUGINS}replays"
 DATA = Bounds(max_bytes=200_000_000, max_files=1_000, max_depth=2, max_seconds=120)
 ANSWERS = Bounds(max_bytes=100_000_000, max_files=4, max_depth=2, max_seconds=60)
-END_S = 120                # seconds for a program to end when the time of its scripts is up
+END_S = 120                # seconds for a program to end after the time of its scripts is up
 SCRIPT_S = 5               # seconds of one run of a script
-MAX_LINES = 60             # of a script before it is pruned
+MAX_LINES = 60             # lines of a script before it is pruned
 MAX_KEPT = 500             # events that are considered for a script
 MAX_ROW_BYTES = 20_000
 MAX_USES = 50              # chained uses of other results
@@ -68,7 +68,7 @@ class Event:
 
     @property
     def is_public(self) -> bool:
-        """Return whether its line in a script, and the ones before, have only public names."""
+        """Return whether its line in a script, and the lines before, have only public names."""
         try:
             tree = ast.parse("\n".join([*self.lines, str(self.expr)]))
         except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -80,7 +80,7 @@ class Event:
                        for part in parts)
 
     def statement(self, objects: Collection[int]) -> str:
-        """Return its line in a script in which these results are used."""
+        """Return its line in a script that uses the results `objects`."""
         if self.raised:
             return f"try:\n    {self.expr}\nexcept Exception:\n    pass"
         return f"r{self.n} = {self.expr}" if self.n in objects else str(self.expr)
@@ -88,7 +88,7 @@ class Event:
 
 @dataclass(frozen=True)
 class ReplayJob:
-    """Hold a script to run, and the outcome that it has to give if one is recorded."""
+    """Hold a script to run, and the outcome that it must give if one is recorded."""
 
     lines: list[str]
     last: str                  # its last expression; "": nothing is printed
@@ -97,15 +97,15 @@ class ReplayJob:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Hold a script that runs alone, and the outcome of its last expression."""
+    """Hold a self-contained script, and the outcome of its last expression."""
 
     lines: list[str]
     last: str                  # "": nothing is printed, and the last line may raise
     kind: str                  # value | raises
-    type: str                  # of the value or the exception
+    type: str                  # class of the value or the exception
     text: str                  # the value's repr, or the exception's message
     as_printed: bool = True    # print() shows the same as repr()
-    direct: list = field(default_factory=list)   # [path, line] of functions that it calls itself
+    direct: list = field(default_factory=list)   # [path, line] of functions that it calls directly
     ran: dict = field(default_factory=dict)      # {path: lines of the project that ran}
     mro: list = field(default_factory=list)      # names of an exception's classes
 
@@ -158,9 +158,9 @@ class Outcome:
 # recording ---------------------------------------------------------------------------------------
 
 def record(sandbox: Sandbox, test_script: str, timeout_s: float) -> tuple[Run, list[Event]]:
-    """Run the tests, and return the run with the events that it noted. Events of tests that did not
-    pass are left out. Raise ItemFailed if pytest is missing, the tests do not end in time, or the
-    events cannot be read."""
+    """Run the tests, and return the run with the recorded events. Leave out events of tests that
+    did not pass. Raise ItemFailed if pytest is missing, the tests do not end in time, or the events
+    cannot be read."""
     source = sandbox.run("pwd -P").output.strip()
     tests = sorted(file.path for file in sources_in(sandbox).files if file.is_test)
     settings = json.dumps({"source": source, "tests": tests}).encode()
@@ -186,9 +186,9 @@ def noted_run(sandbox: Sandbox, test_script: str, timeout_s: float, kind: type[E
 
 
 def events_in(file: Path, kind: type[Event] = Event) -> list[Event]:
-    """Return the events of a process, at most MAX_OF_RUN, without the ones of failed tests. Print
-    how many rows are not events: any process of the tests may write them. Raise ItemFailed if the
-    file cannot be read."""
+    """Return the events of a process, at most MAX_OF_RUN, without those of failed tests. Print how
+    many rows are not events: any process of the tests may write them. Raise ItemFailed if the file
+    cannot be read."""
     try:
         lines = read_bounded(file, DATA.max_bytes).splitlines()
     except OSError as e:
@@ -210,7 +210,7 @@ def events_in(file: Path, kind: type[Event] = Event) -> list[Event]:
 
 
 def _row_in(line: bytes) -> dict:
-    """Return the object in a line; {} where there is none, or it is too long."""
+    """Return the object in a line; {} if there is none, or it is too long."""
     with suppress(ValueError, RecursionError):
         row = json.loads(line) if len(line) <= MAX_ROW_BYTES else {}
         return row if isinstance(row, dict) else {}
@@ -218,7 +218,7 @@ def _row_in(line: bytes) -> dict:
 
 
 def _event_of(row: dict, kind: type[Event], where: str) -> Event | None:
-    """Return the event of a row; None where it is of another form, or too long."""
+    """Return the event of a row; None if it has another form, or is too long."""
     try:
         event = parse(kind, row, where)
     except BrokenRecord:
@@ -229,9 +229,9 @@ def _event_of(row: dict, kind: type[Event], where: str) -> Event | None:
 # scripts -----------------------------------------------------------------------------------------
 
 def jobs_of(events: Sequence[Event], callees: Collection[str] | None = None) -> list[ReplayJob]:
-    """Return a job for each expression that can be a script; the callees take turns. Equal scripts
-    count once, and each callee has at most MAX_OF_CALLEE, from as many tests as possible. With
-    `callees`, return all of theirs, the ones of a callee test by test, and no others. Events with
+    """Return a job for each expression that can be a script, alternating between callees. Equal
+    scripts count once, and each callee has at most MAX_OF_CALLEE, from as many tests as possible.
+    With `callees`, return all of theirs, those of a callee test by test, and no others. Events with
     private names do not count."""
     jobs, seen = defaultdict(lambda: defaultdict(list)), set()   # by callee and test
     events = [one for one in events[:MAX_EVENTS] if one.is_public]
@@ -282,7 +282,7 @@ def _script(event: Event, earlier: _Earlier) -> tuple[list[str], str] | None:
     """Return the script of an event: the earlier events that used its objects, and its expression.
     Return None if an object has no source form, or the script would be too long."""
     objects = {*event.uses}
-    left = [*event.uses]           # results whose events are not looked up yet
+    left = [*event.uses]           # results whose events have not been looked up yet
     kept: set[int] = set()
     lines: dict[int, Event] = {}   # the events that became lines
     while left:
@@ -307,8 +307,8 @@ def _script(event: Event, earlier: _Earlier) -> tuple[list[str], str] | None:
 def replay(sandbox: Sandbox, jobs: Sequence[ReplayJob], test_script: str,
            kind: type[Outcome] = Outcome, *, prune: bool = False,
            total_s: int = 120) -> list[Outcome | None]:
-    """Return for each job the outcome of its script in a sandbox with the source, or None: None if
-    runs differ, or not as recorded, or the time is up. With `prune`, a script keeps
+    """Return for each job the outcome of its script in a sandbox with the source, or None if runs
+    differ from each other or from the recording, or if the time is up. With `prune`, a script keeps
     only the lines that its outcome needs. Raise ItemFailed if the answers cannot be read."""
     if not jobs:
         return []
@@ -352,9 +352,9 @@ def _outcome(answer: dict | None, kind: type[Outcome] = Outcome) -> Outcome | No
 
 
 def named(outcome: Outcome) -> Outcome:
-    """Return an outcome whose script names objects by their types, and builds an object that is
-    used once in the place where it is used. If a string of the script contains a result's name, the
-    script stays as it is."""
+    """Return an outcome whose script names objects by their types, and builds an object used once
+    in the place of its use. If a string of the script contains a result's name, the script stays
+    unchanged."""
     code = [*outcome.lines, outcome.last]
     if not any(map(RESULT.search, code)):
         return outcome

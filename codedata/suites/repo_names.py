@@ -1,9 +1,10 @@
-"""Name repositories, by one rule: in env/ and in everything that is made from it."""
+"""Name repositories by one rule: in env/ and in everything made from it."""
 import re
 from pathlib import Path
 
 ADDRESS = re.compile(r"(?:https?|ssh|git|file)://|[\w.-]+@[\w.-]+:")
-HOST = re.compile(r"^(?:file://|\w+://[^/]*/|[^/:]+:)")   # of an address; owner/name follows
+HOST = re.compile(r"^(?:file://|\w+://[^/]*/|[^/:]+:)")   # the host of an address; owner/name
+                                                          # follows
 LOCAL = "local"   # the owner's name for a local folder
 
 
@@ -26,5 +27,5 @@ def parts_of(address: str) -> list[str]:
 
 
 def clean_name(text: str) -> str:
-    """Return a text as part of a file name."""
+    """Return a text in a form that can be part of a file name."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).lstrip("._-") or "repository"

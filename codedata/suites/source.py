@@ -16,7 +16,7 @@ from codedata.sandbox import Result, Sandbox
 from codedata.sandbox.archives import Bounds, UnsafeArchive
 from codedata.texts import text_of
 
-TOOLS = "/tmp/codedata"    # the folder of this package's files in the sandbox while they are used
+TOOLS = "/tmp/codedata"    # the folder of this package's files in the sandbox during their use
 PATCHED = f"{TOOLS}-patched"   # the folder of a patch, and of copies of the files that it changes
 CHANGED = Bounds(max_bytes=20_000_000, max_files=1_000, max_depth=64, max_seconds=60)
 Files = dict[str, bytes]   # content by path
@@ -54,8 +54,8 @@ def run_tool(sandbox: Sandbox, name: str, *words: str, before: str = "",
 def put_source(sandbox: Sandbox, project: Project, keeps_others: bool = False
                ) -> tuple[str, str]:
     """Put the source into the sandbox's working directory, as a repository whose history ends at
-    the project's commit. Of what was there nothing is left; with `keeps_others`, the files that its
-    repository did not track are. Return (commit, "") or ("", error message)."""
+    the project's commit. Everything else there is removed, except with `keeps_others` the files
+    that its repository did not track. Return (commit, "") or ("", error message)."""
     origin = f"{TOOLS}/source"
     if project.source is None:
         sandbox.run(f"mkdir -p {origin} && cp -a . {origin}/", timeout_s=LOOK_S)
@@ -71,8 +71,8 @@ def put_source(sandbox: Sandbox, project: Project, keeps_others: bool = False
 
 def restore(sandbox: Sandbox, commit: str, since: str = "") -> tuple[list[str], str]:
     """Restore the source's files to their state in a commit. Return (paths that were changed or
-    deleted, "") or ([], error message). With `since`, a time from now(), list files that were
-    written after it, too."""
+    deleted, "") or ([], error message). With `since`, a time from now(), also list files written
+    after it."""
     done = run_tool(sandbox, "restore.sh", sandbox.workdir, commit, since)
     if done.ok:
         return done.output.splitlines(), ""
@@ -106,7 +106,7 @@ def apply_patch(sandbox: Sandbox, patch: str) -> tuple[Files, Files, str]:
 
 def changed_files(sandbox: Sandbox, clean: str) -> tuple[set[str], Files, str]:
     """Compare the source in a sandbox with `clean`, a copy of it in the same sandbox. Return (paths
-    that differ, {path: new content} of ordinary files, also new ones, "") or (set(), {}, error
+    that differ, {path: new content} of ordinary files, including new ones, "") or (set(), {}, error
     message). Too many or too large differences are an error, too."""
     to = f"{TOOLS}-changed"
     done = run_tool(sandbox, "changed_files.sh", sandbox.workdir, clean, to)

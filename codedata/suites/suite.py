@@ -1,6 +1,6 @@
 """Run a project's test script in a sandbox and read the reports of its runners.
 
-The script is run as it is. It may write reports to RESULTS; if it writes none, its output is read.
+The script is run unchanged. It may write reports to RESULTS; if it writes none, its output is read.
 Whether a run was complete, and which cases are stable, is decided only from the runs.
 """
 from __future__ import annotations
@@ -19,16 +19,16 @@ from codedata.suites.source import TOOLS, files_in, run_tool
 from codedata.suites.test_results import Case, Found, counts, not_collected, over, parse
 from codedata.texts import text_of
 
-PLUGINS = "/tmp/codedata-"   # begins the folder of a plugin; the plugin's name follows
+PLUGINS = "/tmp/codedata-"   # prefix of the folder of a plugin; the plugin's name follows
 RESULTS = "/tmp/results"   # where test scripts write reports, outside the source folder
 READABLE = f"[ ! -d {RESULTS} ] || chmod -R a+rX {RESULTS}"
 # limits of all reports of a run together
 REPORTS = Bounds(max_bytes=100_000_000, max_files=10_000, max_depth=32, max_seconds=60)
-MIN_PASSED = 0.95          # of a healthy suite: minimum share of passed cases among all that ran
+MIN_PASSED = 0.95          # minimum share of passed cases among all that ran, in a healthy suite
 STOPPED = re.compile(r"^(?:!{5,} .+ !{5,}|Bail out!.*|panic: .*|Fatal Python error: .*"
                      r"|INTERNALERROR> .*)$", re.MULTILINE)
 NONE: Mapping[str, bytes] = MappingProxyType({})
-CRASHED = 128              # exit codes from here on mean that a signal ended the runner
+CRASHED = 128              # exit codes from here on mean that a signal killed the runner
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """Return how long the script took."""
+        """Return the duration of the script in seconds."""
         return round(self.done.seconds, 2)
 
     @property
@@ -55,7 +55,7 @@ class Run:
 
     @property
     def text(self) -> str:
-        """Return what the script printed."""
+        """Return the output of the script."""
         return self.done.output
 
     @property
@@ -72,7 +72,7 @@ class Run:
 
     @property
     def truncated_at(self) -> str:
-        """Return the line in which a runner says that it stops early, or ""."""
+        """Return the line in which a runner reports that it stops early, or ""."""
         line = STOPPED.search(self.text)
         return line[0].strip() if line else ""
 
@@ -86,7 +86,7 @@ class Run:
 
     @property
     def share_passed(self) -> float:
-        """Return the share of passed cases among the ones that ran; 0.0 if none ran."""
+        """Return the share of passed cases among those that ran; 0.0 if none ran."""
         n = counts(self.results)
         n_run = len(self.results) - n["skipped"]
         return n["passed"] / n_run if n_run else 0.0
@@ -106,8 +106,9 @@ def run_suite(sandbox: Sandbox, test_script: str, timeout_s: float, *,
               env: Mapping[str, str] | None = None, beside: Mapping[str, bytes] = NONE,
               after_line: str = "") -> Run:
     """Run a test script once, and return the run with its cases. `env` adds variables to the
-    sandbox's own; the files `beside` are put into TOOLS. If the output has the line `after_line`,
-    only the output after it is read. In a sandbox that isolates nothing, reports are not read."""
+    sandbox's own; the files in `beside` are put into TOOLS. If the output has the line
+    `after_line`, only the output after it is read. In a sandbox that isolates nothing, reports are
+    not read."""
     if sandbox.name == "local":   # its /tmp/results is this machine's
         done, reports, limit = run_script(sandbox, test_script, timeout_s, env), {}, []
     else:
@@ -129,7 +130,7 @@ def placed_plugin(sandbox: Sandbox, name: str,
 
 
 def place_plugin(sandbox: Sandbox, name: str, files: Mapping[str, bytes]) -> dict[str, str]:
-    """Place a plugin of this package and the files that it reads beside each pytest of a sandbox.
+    """Place a plugin of this package and the files that it reads next to each pytest of a sandbox.
     Return the environment variables that load it even if a script disables installed plugins; {} if
     pytest is missing, or the plugin cannot be placed."""
     folder, plugin = PLUGINS + name, f"pytest_{name}.py"
@@ -150,7 +151,7 @@ def compare(runs: list[Run]) -> tuple[dict[str, str], list[str]]:
 def run_script(sandbox: Sandbox, script: str, timeout_s: float,
                env: Mapping[str, str] | None = None, *, before: str = ":", after: str = ":",
                beside: Mapping[str, bytes] = NONE) -> Result:
-    """Run a script from a file in the working directory, with the files `beside` next to it, and
+    """Run a script from a file in the working directory, with the files in `beside` next to it, and
     return its result. Run the commands `before` and `after` around it. All of them run in a
     subshell, so the state of the shell does not change."""
     folder = f"{sandbox.workdir}/.codedata" if sandbox.name == "local" else TOOLS

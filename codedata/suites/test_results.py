@@ -1,12 +1,12 @@
 """Parse the reports of test runners into one list of cases: name, status (passed, failed, error or
-skipped) and, where JUnit XML has them, seconds.
+skipped) and, if JUnit XML has them, seconds.
 
 Supported are JUnit XML (pytest, unittest, jest, vitest, mocha, node, go, cargo, Maven, Gradle), `go
-test -json`, jest's JSON and, where none of these has a case, the printed output. A name is what the
-runner calls the case, with its file, class or suite before it; for pytest that is its node id.
-Cases of the same name are merged into one with the worst status, so that the list does not depend
-on the order of the reports. A report or output that is cut short adds an error case (BROKEN_OFF).
-Two runners may name the same test differently.
+test -json`, jest's JSON and, if none of these has a case, the printed output. A name is the
+runner's name of the case, after its file, class or suite; for pytest it is the node id. Cases of
+the same name are merged into one with the worst status, so that the list does not depend on the
+order of the reports. A report or output that is cut short adds an error case (BROKEN_OFF). Two
+runners may name the same test differently.
 """
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class Case:
 
 def parse(files: dict[str, bytes], text: str = "", beside: Iterable[Found] = ()) -> list[Case]:
     """Return the cases of the report files {path: content}, sorted by name; if the files have none,
-    the cases in `text`, the runner's output. Add the cases `beside`. Content that is left out for
-    its size becomes an error case."""
+    the cases in `text`, the runner's output. Add the cases in `beside`. Content left out for its
+    size becomes an error case."""
     cases = [*read_results(sorted(files.items()), text, PATTERNS, over), *beside]
     found = worst((storable(name), *rest) for name, *rest in cases)
     return [Case(name, *rest) for name, rest in sorted(found.items())]

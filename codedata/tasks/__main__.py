@@ -1,9 +1,9 @@
-"""List the faults of a task's folder, each with what to do about it.
+"""List the faults of a task's folder, each with its remedy.
 
   python -m codedata.tasks check task/mine
 
-reads   FOLDER/                 a task as in docs/tasks.md, ours or somebody else's
-writes  nothing
+reads   FOLDER/                 a task as in docs/tasks.md, made by codedata or by others writes
+nothing
 
 Nothing is run, so no container engine is needed. Exit codes: 0 no fault, 1 faults, 2 usage.
 """
@@ -18,7 +18,7 @@ from codedata.tasks.folder.check import faults_of, notes_on
 from codedata.terminal import plural, say
 from codedata.texts import printable
 
-MAX_CHARS = 10_000   # of a printed fault
+MAX_CHARS = 10_000   # of one printed fault
 
 
 def main(argv: list[str] | None = None) -> int:

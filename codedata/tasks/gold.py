@@ -1,4 +1,4 @@
-"""Read a task's gold as a pull request: the patch that its agent did not see."""
+"""Read a task's gold as a pull request: the patch hidden from its agent."""
 from __future__ import annotations
 
 from codedata.code.patches import files_of
@@ -7,7 +7,7 @@ from codedata.tasks.folder.folder import GOLD, TEST_PATCH, text_in
 
 
 def commit_of(task: Task) -> Commit:
-    """Return the pull request of a task; its patch is "" where the gold is none."""
+    """Return the pull request of a task; its patch is "" if the gold is not a patch."""
     about = task.about
     patch, test_patch = text_in(task.solution, GOLD), text_in(task.tests, TEST_PATCH)
     texts = {key: str(about.get(key) or "") for key in ("repo", "language", "task_commit")}

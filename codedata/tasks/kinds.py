@@ -29,12 +29,12 @@ class DiffsToScreen:
     coverage: Coverage | None
     record_of: Callable       # ({diff: its verdict}, seconds) → the record to write
     why_whole: str = ""       # why no tests can be chosen for a diff; "" if they can
-    limit_s: float = 0.0      # of a run of the whole suite; 0: time_limit()
+    limit_s: float = 0.0      # time limit of the whole suite; 0: time_limit()
 
 
 @dataclass(frozen=True)
 class Screens:
-    """Describe what a maker screens to get its candidates."""
+    """Describe a maker's items to screen."""
 
     label: str               # prefix of labels of containers
     rules: ScreeningRules
@@ -53,10 +53,10 @@ class Candidate:
     base_commit: str         # in env/
     diff: str
     item: str                # the record that it comes from
-    method: str              # who or what made it
-    functions: list[str] = field(default_factory=list)   # ids of the functions that it is about
+    method: str              # its maker or method
+    functions: list[str] = field(default_factory=list)   # ids of the functions concerned
     words: Object = field(default_factory=dict)      # its maker's description of it
-    screened: Object = field(default_factory=dict)   # what screening showed
+    screened: Object = field(default_factory=dict)   # results of screening
     refused: str = ""        # why it is refused without a proof, or ""
 
     @property
@@ -73,14 +73,15 @@ class Kind(Protocol):
     label: str               # prefix of labels of containers and names of images
     candidates: Reads        # by name
     candidates_with: tuple[Reads, ...]   # read with each candidate, after an environment: *joined
-    tasks: Store             # those in task/
+    tasks: Store             # the store of its tasks in task/
     proven: tuple[str, ...]  # the fields of a task that its proof writes
 
 
 class Prover(Protocol):
     """Prove the candidates of a kind."""
 
-    lacks: Callable[[str], str] | None   # (name) → what this task has lost, as its image, or ""
+    lacks: Callable[[str], str] | None   # (name) → what this task has lost, such as its image, or
+                                         # ""
 
     def prove(self, candidate: Any, label: str, *joined) -> Task:
         """Return the proven task of a candidate. The caller removes everything that is made under
@@ -96,7 +97,7 @@ class PatchKind(Kind):
     rules: ScreeningRules    # a proof does not use ignores_skipped
     candidates_with = ()
     proven = PROVEN_FIELDS
-    gold_is_long = True      # other code may have single lines of it: only long runs are traces
+    gold_is_long = True      # other code may share single lines with it: only long runs are traces
     hides_tests = True
     needs_cases = False      # whether a reward needs all cases(), or they are only reported
 
@@ -107,7 +108,8 @@ class PatchKind(Kind):
         return environment, None
 
     def reduces_gold(self, candidate: Candidate) -> bool:
-        """Return whether the gold is the smallest part of the reverse with which no test fails."""
+        """Return whether the gold is reduced to the smallest part of the reverse with which no test
+        fails."""
         return False
 
     def refusal(self, candidate: Candidate, run: FirstRun, label: str, environment: Environment,
@@ -117,8 +119,8 @@ class PatchKind(Kind):
 
     def cases(self, candidate: Candidate, run: FirstRun, host: SandboxFactory, label: str,
               environment: Environment, *joined) -> tuple[list[Case], Object]:
-        """Return (the cases that a verifier runs beside the tests, entries for proof.json). Raise
-        Excluded if wrong repairs pass, ItemFailed if another run may have cases."""
+        """Return (the cases that a verifier runs in addition to the tests, entries for proof.json).
+        Raise Excluded if wrong repairs pass, ItemFailed if another run may find cases."""
         return [], {}
 
     def described(self, candidate: Candidate, run: FirstRun, environment: Environment, *joined

@@ -1,4 +1,4 @@
-"""Count how often agents have solved a task, from attempt/."""
+"""Compute how often agents solved a task, from attempt/."""
 from __future__ import annotations
 
 from collections import defaultdict
@@ -21,9 +21,9 @@ def attempts_in(root: Path) -> dict[tuple[str, str], Attempts]:
 
 
 def rates_of(outcomes: list[AttemptOutcome]) -> Object:
-    """Return {model, attempts, solved, rate, interval, is_cut} of an agent's attempts
-    at a task. `interval` is the rate's of 95 %: Wilson's, or where [solve] until has ended the
-    attempts (`is_cut`), that of this design."""
+    """Return {model, attempts, solved, rate, interval, is_cut} of an agent's attempts at a task.
+    `interval` is the 95 % interval of the rate: Wilson's or, if [solve] until has ended the
+    attempts (`is_cut`), the interval of that design."""
     n, solved = len(outcomes), sum(one["status"] == SOLVED for one in outcomes)
     is_cut = has_enough(outcomes, outcomes[-1]["until"])
     interval = by_both(solved, n - solved, *outcomes[-1]["until"]) if is_cut else wilson(
@@ -34,7 +34,7 @@ def rates_of(outcomes: list[AttemptOutcome]) -> Object:
 
 
 def has_enough(outcomes: list[AttemptOutcome], until: list[int]) -> bool:
-    """Return whether as many attempts are solved, and as many not, as `until` asks; [] never is."""
+    """Return whether the numbers of solved and unsolved attempts reach `until`; False for []."""
     solved = sum(one["status"] == SOLVED for one in outcomes)
     return bool(until) and solved >= until[0] and len(outcomes) - solved >= until[1]
 
@@ -45,5 +45,5 @@ def rates_by_agent(attempts: Attempts) -> dict[str, Object]:
 
 
 def rates_of_models(attempts: Attempts) -> dict[str, Object]:
-    """Return rates_by_agent() of the agents that are a model's."""
+    """Return rates_by_agent() of the agents that use a model."""
     return {agent: one for agent, one in rates_by_agent(attempts).items() if one["model"]}

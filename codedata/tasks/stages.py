@@ -1,9 +1,9 @@
 """Make the stages that screen the candidates of a kind, prove them, and write the instructions of
 its tasks.
 
-A verdict of screening is kept in the reply log of its item as soon as it is known, so that a kill
-loses only the work in flight. A change that a warm sandbox cannot judge is judged by the whole
-suite in a fresh container. With `is_full`, every candidate is judged in that way.
+A verdict of screening is kept in the reply log of its item immediately, so that a kill loses only
+the work in flight. A change that a warm sandbox cannot judge is judged by the whole suite in a
+fresh container. With `is_full`, every candidate is.
 """
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def prove_stage(kind: Kind, name: str, prover: Prover, host: SandboxFactory,
 def instruct_stage(tasks: Store, name: str, texts: Reads, instruction: Callable[..., str],
                    stale_by: tuple[str, ...] = ("kind",), **more) -> Stage:
     """Return the stage that writes the instructions of tasks: instruction(task, its record among
-    the `texts`). An instruction is stale if a field in `stale_by` has changed. Instructions that a
-    person has edited are kept."""
+    the `texts`). An instruction is stale if a field in `stale_by` has changed. Instructions edited
+    by a user are kept."""
     return Stage(
         name, make=lambda task, text: replace(task, instruction=instruction(task, text)),
         is_local=True, reads=Reads(tasks, stale_by), joined=(texts,),
@@ -137,7 +137,7 @@ class Screening:
             verdicts.add({diff: run.screened})
 
     def _screener(self, batch: DiffsToScreen, environment: Environment, label: str) -> Screener:
-        """Return this worker's screener. Its sandbox stays warm while the worker's items are of the
+        """Return this worker's screener. Its sandbox stays warm while the worker's items have the
         same environment."""
         worker = threading.get_ident()
         screener = self._screeners.get(worker)
@@ -156,8 +156,8 @@ class KeptVerdicts:
     step."""
 
     def __init__(self, keys: Mapping[str, str]):
-        """Read the verdicts that were kept. `keys` has one digest for each diff, made from
-        everything that the verdict depends on."""
+        """Read the kept verdicts. `keys` has one digest for each diff, made from all inputs of the
+        verdict."""
         self._keys, self._log = keys, current_reply_log()
         self.found: dict[str, Screened] = {
             diff: parse(Screened, kept, str(self._log.path), "Delete that file.")

@@ -1,1 +1,1 @@
-"""Run the candidates of turns at the states that their histories lead to: run_turns.py."""
+"""Run the candidates of turns at the states that the turns' histories lead to: run_turns.py."""

@@ -1,9 +1,9 @@
-"""Branch a history of commands: each branch is a container of its own, made of an image of the one
-below it, so that none sees what another has done.
+"""Branch a history of commands: each branch is a separate container, from an image of the branch
+below it, so that no branch sees the effects of another.
 
-A branch has its container's rights and limits, and no network. What its commands leave running goes
-on in it, and in no branch above it: an image holds files alone, without /dev/shm. What is other in
-the source is listed by the engine and read from outside: no program of the image is believed.
+A branch has its container's rights and limits, and no network. Background processes continue in
+their branch, but not in branches above it: an image holds only files, without /dev/shm. The engine
+lists the changes of the source, and they are read from outside: no program of the image is trusted.
 """
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from codedata.sandbox.factory import SandboxFactory
 IMAGES = "codedata-turn-try/"
 DIFF_CHARS = 20_000
 MAX_COMPARED = 2_000_000    # bytes of a file whose lines are compared
-MAX_NAMES = 100_000         # characters of the paths that are listed
-MAX_READ = 20               # changed files that are read one by one, which is quicker than all
+MAX_NAMES = 100_000         # characters of the listed paths together
+MAX_READ = 20               # changed files to read one by one, which is quicker than reading all
 MAX_DIFFS = 200             # files whose lines are compared
-DIFF_S = 10.0               # seconds for one of them
+DIFF_S = 10.0               # seconds to compare one file
 IGNORED = ("/.git/", "/__pycache__/", "/.pytest_cache/", "/node_modules/.cache/")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Hold what a path of the source is; two are the same if they are equal."""
+    """Describe the content of a path in the source; equal entries have equal content."""
 
     kind: str                  # file, link or special
     content: str               # digest of a file, target of a link
-    mode: int = 0              # of a file: whether it can be run
+    mode: int = 0              # whether a file is executable
 
 
 Entries = Mapping[str, Entry]   # by absolute path, without folders
@@ -53,7 +53,7 @@ class BranchedImage:
     how = "commit"
 
     def __init__(self, factory: SandboxFactory, image: str, label: str):
-        """Read the image's source. What is made goes when the label is forgotten."""
+        """Read the image's source. The images made here are removed when the label is forgotten."""
         self.factory, self.image, self.label = factory, image, label
         self.workdir = factory.workdir_of(image)
         with factory.files_of(image) as files:
@@ -62,7 +62,7 @@ class BranchedImage:
 
     @contextmanager
     def branch(self, *below: Branch) -> Iterator[Branch]:
-        """Yield a new branch on another one."""
+        """Yield a new branch on top of another one, or of the image."""
         image = below[-1].committed() if below else self.image
         before = below[-1].entries() if below else self.source
         with self.factory.open(image, self.label, self.workdir) as sandbox:
@@ -75,7 +75,7 @@ class Branch:
     def __init__(self, image: BranchedImage, sandbox: SandboxDocker, before: Entries):
         self._image, self._sandbox, self._before = image, sandbox, before
         self.name, self.workdir, self.layers = sandbox.name, sandbox.workdir, (self,)
-        self._committed = sandbox.image    # "" where something may have changed since
+        self._committed = sandbox.image    # "" if something may have changed since
         self._entries: Entries | None = before
 
     def run(self, command: str, *, timeout_s: float = 120.0,
@@ -94,29 +94,29 @@ class Branch:
         self._sandbox.get(path, to, bounds)
 
     def committed(self) -> str:
-        """Return the name of an image of the branch's files."""
+        """Return the name of an image with the branch's files."""
         if not self._committed:
             name = self._image.factory.temporary_name(IMAGES)
-            # a busy engine fails to pause now and then, and no command is running
+            # a busy engine sometimes fails to pause, and no command is running
             self._sandbox.commit(name, keep=False, pauses=False)
             self._committed = name
         return self._committed
 
     def entries(self) -> Entries:
-        """Return what the source holds now, by path."""
+        """Return the present entries of the source, by path."""
         if self._entries is None:
             self._entries = self._read()
         return self._entries
 
     def tree(self) -> str:
-        """Return a digest of what is other in the source than in the image."""
+        """Return a digest of the differences between the source now and in the image."""
         now, source = self.entries(), self._image.source
         return digest([(path, repr(now.get(path))) for path in sorted({*now, *source})
                        if now.get(path) != source.get(path)])
 
     def changes(self) -> dict[str, str]:
-        """Return {path: diff} of the source's files that are other than when the branch began; ""
-        for what is no text, and beyond DIFF_CHARS of all and MAX_DIFFS."""
+        """Return {path: diff} of the source's files that changed since the branch began. The diff
+        is "" for files that are not text, and beyond DIFF_CHARS in all or MAX_DIFFS."""
         now, found = self.entries(), {}
         n_left, n_chars = DIFF_CHARS, 0
         others = [path for path in sorted({*now, *self._before})
@@ -138,7 +138,8 @@ class Branch:
         return found
 
     def _read(self) -> Entries:
-        """Return what the source holds, by what the engine says is other than below."""
+        """Return the present entries of the source, from the engine's list of differences from the
+        branch below."""
         now, source = dict(self._before), f"{self.workdir}/"
         changed: list[tuple[str, bool]] = []
         for path, is_there in self._sandbox.differences():
@@ -160,12 +161,13 @@ class Branch:
 
 
 def counts(path: str) -> bool:
-    """Return whether a file is of the source, and not of a cache or of git."""
+    """Return whether a file belongs to the source, not to a cache or git."""
     return not any(part in f"{path}/" for part in IGNORED) and not path.endswith(".pyc")
 
 
 def entries_at(files: Files, place: str) -> Iterator[tuple[str, Entry]]:
-    """Yield (path, entry) of what is no folder at a place and below it; nothing if it is gone."""
+    """Yield (path, entry) of everything but folders at a place and below it; nothing if it is
+    gone."""
     count = BOUNDS.meter()
     linked: dict[str, Entry] = {}
     with read_tar(files.below(place)) as tar:
@@ -178,7 +180,8 @@ def entries_at(files: Files, place: str) -> Iterator[tuple[str, Entry]]:
 
 
 def _entry(tar: TarFile, member: TarInfo, linked: dict[str, Entry]) -> Entry:
-    """Return what a member holds; `linked` has files of the tar by name, for hard links to them."""
+    """Return the entry of a member; `linked` has the tar's files by name, for hard links to
+    them."""
     if member.isreg():
         content = sha256_of(tar.extractfile(member))
         linked[member.name] = Entry("file", content, member.mode & 0o100)
@@ -190,12 +193,12 @@ def _entry(tar: TarFile, member: TarInfo, linked: dict[str, Entry]) -> Entry:
 
 
 def _shown(path: str) -> str:
-    """Return a path as text. The engine gives no single file whose name is none."""
+    """Return a path as text. The engine returns no single file whose name is not text."""
     return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def _difference(name: str, path: str, *sides: tuple[Files, Entry | None]) -> str:
-    """Return how a path differs between two sides, "" where one of them is no text."""
+    """Return how a path differs between two sides, "" if one of them is not text."""
     new = sides[1][1]
     if new and new.kind == "link":
         return f"{name}: a link to {new.content!a}\n"
@@ -219,7 +222,7 @@ def _difference(name: str, path: str, *sides: tuple[Files, Entry | None]) -> str
 
 
 def _text(files: Files, path: str) -> bytes | None:
-    """Return the content of a file, None where that is no text to compare, or gone."""
+    """Return the content of a file, None if it is gone or is not text of a comparable size."""
     with read_tar(files.below(path)) as tar:
         member = tar.next()
         if not member or not member.isreg() or member.size > MAX_COMPARED:

@@ -1,8 +1,8 @@
 """Run the candidates of a turn at its state, and the hidden tests after those that change files.
 
-Each candidate has a branch of its own on the replayed history, so that none sees what another did.
-The tests of the pull request are put over a candidate's files in one more branch, which ends with
-their run: nothing that is shown to a judge or a model has seen them.
+Each candidate has its own branch on the replayed history, so that none sees another's effects. The
+tests of the pull request are put over a candidate's files in one more branch, which ends with their
+run: no text shown to a judge or a model comes from a container with the tests.
 """
 from __future__ import annotations
 
@@ -59,16 +59,16 @@ from codedata.turns.replay import (
     variables_of,
 )
 
-TESTS_S = 900.0            # of a run of the hidden tests
-ONLY = "/tmp/codedata-only"   # begins the folder of the plugin that runs the hidden tests alone
+TESTS_S = 900.0            # for one run of the hidden tests
+ONLY = "/tmp/codedata-only"   # prefix of the folder of the plugin that runs only the hidden tests
 KILLED = 137               # exit code of a command whose container is gone
-NOT_RUN = Result(0, "", 0.0)   # of a command that hands in
+NOT_RUN = Result(0, "", 0.0)   # result of a command that submits, which is not run
 UNKNOWN = {".": ""}        # changes that cannot be read
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def environments_of(settings: Settings) -> Derived:
-    """Return the environments of a root's pull requests, by instance id: of a task with attempts
+    """Return the environments of a root's pull requests, by instance id: for a task with attempts
     its own image, else that of the base commit."""
     found = Environments(Path(settings.run.environments or settings.root), unhealthy_too=True)
     tasks = Store(settings.root, Task)
@@ -85,7 +85,7 @@ def environments_of(settings: Settings) -> Derived:
 
 
 def environment_of(task: Task, commit: Commit) -> Environment:
-    """Return a task's image as an environment. It has the task's name."""
+    """Return a task's image as an environment with the task's name."""
     return of_image(
         repo=commit.repo, repo_name=task.instance_id, base_commit=commit.base_commit,
         image_name=image_of(task), test_script=text_in(task.tests, TEST_SCRIPT),
@@ -97,13 +97,15 @@ class Runner:
 
     def __init__(self, settings: Settings, factory: SandboxFactory,
                  samples_of: Callable[[Path], list[Side]]):
-        """samples_of() returns the further blind answers beside the answer at a path."""
+        """Take samples_of(), which returns the further blind answers saved for the answer at a
+        path."""
         self.settings, self._factory, self._samples_of = settings, factory, samples_of
         self._answers = Store(settings.root, Answer)
-        self._starts: dict[str, str] = {}   # by what they were found with
+        self._starts: dict[str, str] = {}   # {digest of instance and first commands: the start
+                                            # found}
 
     def make(self, answer: Answer, commit: Commit, environment: Environment) -> Executed:
-        """Return what the candidates of a turn do."""
+        """Return the effects of a turn's candidates."""
         began = time.monotonic()
         sides = self.candidates(answer, current_reply_log().item)
         with self.state(answer, commit, environment) as state:
@@ -135,7 +137,7 @@ class Runner:
 
     @contextmanager
     def state(self, answer: Answer, commit: Commit, environment: Environment) -> Iterator[State]:
-        """Yield the state that a turn's history leads to."""
+        """Yield the state to which a turn's history leads."""
         with self._opened_for(answer, commit, environment) as (replayer, hidden, steps):
             tried = digest([answer.instance_id, [step.command for step in steps[:N_TRIED]]])
             with replayer.replay(steps, self._starts.get(tried, "")) as (branch, found):
@@ -158,7 +160,7 @@ class Runner:
 
     @contextmanager
     def branches(self, environment: Environment, name: str) -> Iterator[Branches]:
-        """Yield what makes branches of the environment; their images go in the end."""
+        """Yield a maker of branches of the environment; remove its images at the end."""
         image = environment.image_name
         with labelled(self._factory, name, "turn") as label:
             if self._factory.name != "docker":
@@ -171,7 +173,7 @@ class Runner:
                 yield BranchedImage(self._factory, image, label)
 
     def candidates(self, answer: Answer, name: str) -> dict[str, Side]:
-        """Return the sides of a turn that are there, by name."""
+        """Return the existing sides of a turn, by name."""
         sides = {"king": answer.king, "challenger": answer.challenger,
                  "reference": answer.assistant}
         samples = self._samples_of(self._answers.path(name))
@@ -181,9 +183,10 @@ class Runner:
 
 def run_sides(sides: Mapping[str, Side], answer: Answer, state: State
               ) -> tuple[list[CandidateRun], dict[str, str]]:
-    """Return (a run for each turn of the sides, the hidden tests at the state or, where no turn
-    changes files, {}). Turns of equal commands are run once; malformed ones and commands that hand
-    in, not at all. One that ends its container, or whose changes cannot be read, passes no test."""
+    """Return (a run for each turn of the sides; the results of the hidden tests at the state, or {}
+    if no turn changes files). Turns with equal commands are run once. Malformed turns and commands
+    that submit are not run. A turn that ends its container, or whose changes cannot be read, passes
+    no test."""
     form = form_of(answer.messages, answer.tools)
     by_commands: dict[tuple[str, ...], list[str]] = defaultdict(list)   # names of the sides
     for name, side in sides.items():
@@ -194,7 +197,7 @@ def run_sides(sides: Mapping[str, Side], answer: Answer, state: State
     before: dict[str, str] | None = None
     for i, (commands, names) in enumerate(by_commands.items(), 1):
         begin_step("running the candidates", i, len(by_commands))
-        done: list[Result] = []   # of each command, up to one that ends the container
+        done: list[Result] = []   # one per command, up to one that ends the container
         changes, tests = {}, {}
         with state.replayer.branches.branch(*state.branch.layers) as branch:
             try:
@@ -208,7 +211,8 @@ def run_sides(sides: Mapping[str, Side], answer: Answer, state: State
             except ItemFailed as e:
                 if changes and before is None:   # the tests cannot be run at the state itself
                     raise
-                if not changes:   # else it is about hidden tests, which no output shows
+                if not changes:   # if files changed, it is about hidden tests, which no output
+                                  # shows
                     output = f"{done[-1].output}\n[{printable(e.what, 200)}]\n"
                     done[-1] = replace(done[-1], output=output)
                 changes = changes or UNKNOWN
@@ -219,7 +223,7 @@ def run_sides(sides: Mapping[str, Side], answer: Answer, state: State
 
 
 def _shown(commands: Sequence[str], results: Sequence[Result]) -> Object:
-    """Return what a CandidateRun has of the commands of a turn and their results."""
+    """Return the fields of a CandidateRun about the commands of a turn and their results."""
     calls = [{"command": command, "exit_code": one.exit_code, "timed_out": one.timed_out,
               "seconds": round(one.seconds, 3), "output": cut(one.output)}
              for command, one in zip(commands, results, strict=False)]
@@ -233,7 +237,7 @@ def _shown(commands: Sequence[str], results: Sequence[Result]) -> Object:
 
 @dataclass(frozen=True)
 class State:
-    """Hold the state that the history of a turn leads to."""
+    """Hold the state to which the history of a turn leads."""
 
     branch: Branch
     found: Replayed
@@ -246,8 +250,7 @@ class HiddenTests:
 
     def __init__(self, branches: Branches, environment: Environment, commit: Commit,
                  timeout_s: float):
-        """Read the tests as they are after the request. Raise Excluded if their patch does not
-        apply."""
+        """Read the tests after the request. Raise Excluded if their patch does not apply."""
         self._branches, self._environment, self._timeout_s = branches, environment, timeout_s
         self._ignored = ignored_tests(environment)
         self.variables = variables_of(environment.test_script, PATH)
@@ -263,14 +266,14 @@ class HiddenTests:
             self._gone = sorted(before.keys() - self._files.keys())
 
     def put(self, sandbox: Sandbox) -> None:
-        """Put the tests into a sandbox, over whatever is there."""
+        """Put the tests into a sandbox, replacing existing files."""
         if self._gone:
             sandbox.run(f"rm -f -- {shlex.join(self._gone)}")
         sandbox.put(self._files, ".")
 
     def run(self, branch: Branch, before: Mapping[str, str] | None = None) -> dict[str, str]:
-        """Return {test: status} of the request's test files after what a branch did. Where that is
-        not as `before`, run them twice, and leave out tests that differ between the two runs."""
+        """Return {test: status} of the request's test files after a branch. If it differs from
+        `before`, run them twice, and leave out tests that differ between the two runs."""
         first = self._run_once(branch)
         if before is None or first == before or not first:
             return first
@@ -278,13 +281,14 @@ class HiddenTests:
         return {name: status for name, status in first.items() if second.get(name) == status}
 
     def _run_once(self, below: Branch) -> dict[str, str]:
-        """Run the files of the request alone where the runner is pytest, else the whole suite."""
+        """Run only the request's test files if the runner is pytest, else the whole suite."""
         if not self._files:
             return {}
         current_step().count = "hidden tests"
         plugin = text_of("codedata.suites.programs", "pytest_only.py")
         places = [f"{below.workdir}/{path}" for path in self._files]
-        folder = f"{ONLY}-{secrets.token_hex(8)}"   # what commands have left is in the way of none
+        folder = f"{ONLY}-{secrets.token_hex(8)}"   # random, so that files left by commands cannot
+                                                    # be in the way
         listed = {"codedata_only.txt": "\n".join(places).encode(),
                   "codedata_only.py": plugin.encode()}
         with self._branches.branch(*below.layers) as branch:

@@ -1,7 +1,7 @@
-"""Branch a history in pods, of which no image is made: each branch is a fresh sandbox in which the
-commands of the branches below are run again.
+"""Branch a history in pods, of which no image can be made: each branch is a fresh sandbox in which
+the commands of the branches below are run again.
 
-A branch is as good as commands are repeatable, and takes as long as they do.
+A branch is only as exact as its commands are repeatable, and takes as long as they do.
 """
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.suites.environments import open_environment
 from codedata.turns.branches import DIFF_CHARS
 
-BEFORE = "/tmp/codedata-before"   # a copy of the source as the branch found it
+BEFORE = "/tmp/codedata-before"   # a copy of the source at the start of the branch
 COPY = f"rm -rf {BEFORE}; cp -a . {BEFORE}"
 DIFF = ("diff -ruN --no-dereference -x .git -x __pycache__ -x .pytest_cache -x '*.pyc' "
         f'{BEFORE} "$PWD"')
@@ -33,7 +33,7 @@ OWN_S = 600
 
 @dataclass
 class FreshSandboxes:
-    """Make branches of an environment, each in a sandbox of its own."""
+    """Make branches of an environment, each in its own sandbox."""
 
     environment: Environment
     factory: SandboxFactory
@@ -42,7 +42,7 @@ class FreshSandboxes:
 
     @contextmanager
     def branch(self, *below: list[Callable]) -> Iterator[FreshBranch]:
-        """Yield a new branch, after what was done in the branches below."""
+        """Yield a new branch, after repeating the actions of the branches below."""
         with open_environment(self.environment, self.factory, self.label) as sandbox:
             for action in chain(*below):
                 action(sandbox)
@@ -51,7 +51,7 @@ class FreshSandboxes:
 
 
 class FreshBranch:
-    """Run commands in a sandbox, and note them for the branches above this one: a Sandbox."""
+    """Run commands in a sandbox, and record them for the branches above this one: a Sandbox."""
 
     def __init__(self, sandbox: Sandbox, below: tuple[list[Callable], ...]):
         self._sandbox, self.layers = sandbox, (*below, [])
@@ -76,8 +76,8 @@ class FreshBranch:
         self._sandbox.get(path, to, bounds)
 
     def changes(self) -> dict[str, str]:
-        """Return {path: diff} of the files that are other than when the branch began; see
-        Branch.changes. What is changed but in its mode, and links, are not seen."""
+        """Return {path: diff} of the files that changed since the branch began; see Branch.changes.
+        Changed links, and changes of only the mode, are not seen."""
         output = self._sandbox.run(DIFF, timeout_s=OWN_S).output
         found = {_name(match): "" for match in BINARY.finditer(output)}
         n_left = DIFF_CHARS
@@ -90,11 +90,11 @@ class FreshBranch:
         return dict(sorted(found.items()))
 
     def tree(self) -> str:
-        """Return a digest of what is other in the source than when the branch began."""
+        """Return a digest of the changes of the source since the branch began."""
         return digest(self.changes())
 
 
 def _name(match: re.Match) -> str:
-    """Return a path as it is, where diff prints it in quotes as well."""
+    """Return a path unquoted; diff prints some paths in quotes."""
     name = match[2]
     return literal_eval(f'b"{name}"').decode(errors="backslashreplace") if match[1] else name

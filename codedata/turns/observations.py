@@ -1,8 +1,8 @@
 """Read observations as a harness showed them, and compare them with the results of commands.
 
-The comparison is letter for letter, but for blanks at both ends. Only where it fails, what differs
-between two runs of the command here is masked in both texts: times and addresses are not always
-noise, so nothing is masked by its looks.
+The comparison is exact, up to whitespace at both ends. Only if it fails, the words that differ
+between two runs of the command are masked in both texts. Nothing is masked because it looks like a
+time or an address: these are not always noise.
 """
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from functools import cache
 from codedata.sandbox import Result
 from codedata.texts import toml_of, without_middle
 
-WORDS = re.compile(r"[\w.]+|\W")   # a number, a hash, a temporary name is one word
-CUT_CHARS = 10_000   # of an output that an agent is shown whole
+WORDS = re.compile(r"[\w.]+|\W")   # a number, a hash or a temporary name is one word
+CUT_CHARS = 10_000   # of an output; a longer one is cut before an agent sees it
 EQUAL, MASKED, UNEQUAL = "equal", "masked", "unequal"
 
 
 @dataclass(frozen=True)
 class ShownResult:
-    """Hold what an agent was shown of a command's result."""
+    """Hold the parts of a command's result that an agent was shown."""
 
     head: str
     tail: str = ""
@@ -28,7 +28,7 @@ class ShownResult:
     exit_code: int | None = None   # None: it was not shown
 
     def is_of(self, result: Result) -> bool:
-        """Return whether this is what the result shows."""
+        """Return whether this shows the given result."""
         if self.exit_code not in (None, result.exit_code):
             return False
         head, tail, output = self.head.strip(), self.tail.strip(), result.output.strip()
@@ -36,11 +36,11 @@ class ShownResult:
             return head == output
         n_between = len(output) - len(head) - len(tail)
         is_cut_so = output.startswith(head) and output.endswith(tail)
-        return is_cut_so and abs(n_between - self.n_left_out) <= 4   # blanks around the cut
+        return is_cut_so and abs(n_between - self.n_left_out) <= 4   # whitespace around the cut
 
 
 def observation_of(text: str) -> ShownResult:
-    """Return what is shown in a message, in the first form that it has."""
+    """Return the shown result in a message, by the first form that matches."""
     matches = (pattern.fullmatch(text.strip()) for pattern in _forms())
     found = next(filter(None, matches)).groupdict()
     code = found.get("code")
@@ -50,7 +50,7 @@ def observation_of(text: str) -> ShownResult:
 
 
 def compare(shown: ShownResult, first: Result, second: Result | None = None) -> str:
-    """Return whether an observation is EQUAL to a result, MASKED if it is but for the words in
+    """Return EQUAL if an observation shows a result, MASKED if it does except for the words in
     which a second result of the same command differs from the first, else UNEQUAL."""
     if shown.is_of(first):
         return EQUAL
@@ -66,7 +66,7 @@ def compare(shown: ShownResult, first: Result, second: Result | None = None) -> 
 
 
 def cut(output: str) -> str:
-    """Return an output as an agent sees it: a long one without its middle."""
+    """Return an output as an agent sees it: if it is long, without its middle."""
     return without_middle(output, CUT_CHARS, "{n} characters left out")
 
 

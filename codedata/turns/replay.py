@@ -1,11 +1,11 @@
 """Replay the history of a turn: run its commands again, from the state in which the recording
-began, and compare what they print with what the agent was shown.
+began, and compare their output with the recorded observations.
 
-A recording may have begun at the base commit or with the tests of the pull request in place, or
-with the modes of umask 022 or others. The start is found by trying: the first one with which most
-of the first observations are equal.
+A recording may have begun at the base commit or with the tests of the pull request in place, and
+with the file modes of umask 022 or others. The start is found by trying: the first one with which
+most of the first observations are equal.
 
-Agents of codedata.agent have a shell that goes on: so has their replay.
+Agents of codedata.agent have a shell that keeps its state, so their replay does too.
 """
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ from codedata.sandbox import SCRIPT_BASH_FUNC, Result, Sandbox
 from codedata.turns.branches import Branch
 from codedata.turns.observations import EQUAL, UNEQUAL, ShownResult, compare, cut, observation_of
 
-N_TRIED = 12               # commands of the history by which starts are compared
-MAX_TRIED_S = 2.0          # seconds of a command that counts there
-MAX_UNEQUAL = 20           # observations that a record shows
-SHOWN_CHARS = 600          # of each
+N_TRIED = 12               # first commands of the history, by which starts are compared
+MAX_TRIED_S = 2.0          # seconds; slower commands do not count there
+MAX_UNEQUAL = 20           # observations in a record
+SHOWN_CHARS = 600          # of each observation
 TESTS, MODES = "test patch", "umask 022"
 BASE = "base"
-# what makes a start of the base commit
+# {difference from the base commit: command that makes it}
 PREPARE = {TESTS: "", MODES: "chmod -R u=rwX,go=rX ."}
-KEPT_SHELL = "environment stay as a command leaves"   # what agents of codedata.agent are told
-SHELL = "/var/tmp/codedata-shell"   # the folder of its state
+KEPT_SHELL = "environment stay as a command leaves"   # part of the prompt of codedata.agent
+SHELL = "/var/tmp/codedata-shell"   # the folder with its state
 ACTIVATE = re.compile(r"^[ \t]*(?:\.|source) (\S+)/bin/activate\s*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class RecordedStep:
-    """Hold a command of the history, and what the agent was shown of it."""
+    """Hold a command of the history, and the observation of it that the agent was shown."""
 
     turn: int                  # its number among the turns of the conversation, from 0
     command: str
@@ -51,21 +51,21 @@ class RecordedStep:
 
 @dataclass
 class Replayed:
-    """Hold what a replay came to."""
+    """Hold the results of a replay."""
 
     start: str
     results: dict[RecordedStep, str] = field(default_factory=dict)
     seconds: dict[RecordedStep, float] = field(default_factory=dict)
     unequal: list[Object] = field(default_factory=list)
-    diverged: int | None = None   # turn after which the files are other ones than recorded
+    diverged: int | None = None   # the turn after which the files differ from the recorded ones
 
     def n(self, result: str) -> int:
-        """Return how many observations compare so."""
+        """Return the number of observations with this result."""
         return sum(one == result for one in self.results.values())
 
     @property
     def state(self) -> str:
-        """Return `equal`, `tree unchanged`, or from which turn on the state is another one."""
+        """Return `equal`, `tree unchanged`, or the turn from which the state differs."""
         if self.diverged is not None:
             return f"unequal at turn {self.diverged}"
         return "tree unchanged" if self.unequal else EQUAL
@@ -95,19 +95,19 @@ def steps_of(messages: Sequence[Message], tools: Tools | None = None) -> list[Re
 
 
 def keeps_shell(messages: Sequence[Message], tools: Tools | None) -> bool:
-    """Return whether each command begins where the one before has ended."""
+    """Return whether each command starts in the state that the one before left."""
     return KEPT_SHELL in f"{messages[:1]}{tools}"
 
 
 def _results_by_call(sides: list[Message], following: Sequence[Message]) -> list[Message | None]:
-    """Return the result of the call in each side, None where there is none."""
+    """Return the result of the call in each side, None if there is none."""
     results = takewhile(lambda message: message["role"] == "tool", following)
     by_id = {message.get("tool_call_id"): message for message in results}
     return [by_id.get(side["tool_calls"][0].get("id")) for side in sides]
 
 
 def variables_of(test_script: str, path: str) -> dict[str, str]:
-    """Return the variables of commands: what is pinned, and the virtual environment that the test
+    """Return the variables for commands: the pinned ones, and the virtual environment that the test
     script activates."""
     venv = ACTIVATE.search(test_script)
     pinned = {"PYTHONHASHSEED": "0", "TZ": "UTC", "COLUMNS": "80", "LANG": "C.UTF-8",
@@ -122,10 +122,10 @@ Look = Callable[[int, Branch, str], None]
 class Branches(Protocol):
     """Make branches of the files of one image."""
 
-    how: str                   # commit, or replayed
+    how: str                   # "commit" or "replayed"
 
     def branch(self, *below: object) -> AbstractContextManager[Branch]:
-        """Yield a new branch on the layers of others."""
+        """Yield a new branch on top of the layers of others."""
 
 
 @dataclass
@@ -139,7 +139,7 @@ class Replayer:
     keeps_shell: bool = False
 
     def run(self, sandbox: Sandbox, command: str) -> Result:
-        """Return the result of a command as the agent runs it."""
+        """Return the result of a command, run as the agent's harness does."""
         if self.keeps_shell:
             command = f". {SHELL}/{SCRIPT_BASH_FUNC.name}\n{command}"
         return sandbox.run(command, timeout_s=self.timeout_s, env=self.variables)
@@ -147,9 +147,9 @@ class Replayer:
     @contextmanager
     def replay(self, steps: Sequence[RecordedStep], start: str = "", look: Look = lambda *_: None
                ) -> Iterator[tuple[Branch, Replayed]]:
-        """Yield (a branch at the state after the steps, what the replay came to). If `start` is
-        known, no other is tried. Before each turn look(its number, the branch, a digest of its
-        files) is called."""
+        """Yield (a branch at the state after the steps, the results of the replay). If `start` is
+        given, no other is tried. Before each turn, call look(its number, the branch, a digest of
+        its files)."""
         start = start or self.find_start(steps[:N_TRIED])
         with ExitStack() as held:
             branch = self._begin(start, held)
@@ -159,7 +159,8 @@ class Replayer:
 
     def find_start(self, steps: Sequence[RecordedStep]) -> str:
         """Return the start with which most observations are equal: each difference from the base
-        commit is tried in turn, and kept if it makes more of them so. Slow steps do not count."""
+        commit is tried in turn, and kept if it makes more of them equal. Slow steps do not
+        count."""
         best = None
         for difference in ("", *PREPARE):
             start = f"{best.start}, {difference}" if best else BASE
@@ -218,14 +219,15 @@ class Replayer:
         return found
 
     def _once_more(self, branch: Branch, step: RecordedStep, tree: str) -> tuple[Result, bool]:
-        """Run a command again where it has run. Return (the result, whether the files stay as they
-        are): so does one that writes a script and runs it, whose output differs for other reasons.
+        """Run a command a second time after itself. Return (the result, whether the files stay
+        unchanged). Some commands, such as one that writes a script and runs it, pass although their
+        output differs for other reasons.
         """
         with self.branches.branch(*branch.layers) as again:
             return self.run(again, step.command), again.tree() == tree
 
     def _replayed(self, steps: Sequence[RecordedStep], start: str) -> Result:
-        """Return the result of the last step, behind a fresh replay of those before it."""
+        """Return the result of the last step, after a fresh replay of the steps before it."""
         with ExitStack() as held:
             branch = self._begin(start, held)
             *_, last = (self.run(branch, step.command) for step in steps)

@@ -1,1 +1,2 @@
-"""Make recipes (how to install and test a repository) from its files, without a model."""
+"""Make recipes (how to install and test a repository) from the repository's files, without a
+model."""

@@ -1,5 +1,5 @@
-"""Read which packages, services and environment variables the CI workflows and Dockerfiles of a
-repository set up."""
+"""Read the packages, services and environment variables that a repository's CI workflows and
+Dockerfiles set up."""
 from __future__ import annotations
 
 import re
@@ -25,19 +25,19 @@ VERSIONS = (dict.fromkeys(("python-version", "python"), r"\b3\.\d+\b")
 RUNS_TESTS = re.compile(r"(?<![a-zA-Z])(?:(?:py|unit|c)?tests?|tox|nox)(?![a-z])")   # a command
 MAX_NODES = 100_000   # per workflow: YAML aliases let a small text repeat one list many times
 PLAIN = re.compile(r"[\w.:,+-][\w ./:,;+=-]*")   # no expression, and no path of another machine
-# names of secrets, and of what decides how programs are found, installed or print
+# names of secrets, and of settings for finding, installing or printing of programs
 NOT_CARRIED = re.compile(r"(?i).*(?:TOKEN|SECRET|PASS|KEY|CREDENTIAL|AUTH|COLOR|PATH|HOME|OPT)"
                          r"|COVERAGE|LD_|PIP_|NPM_|NODE_ENV|(?:CI|SHELL|BASH_?ENV|IFS|USER)$")
-ENV_LINE = re.compile(r"(?im)^ *ENV ((?:.*\\\n)*.*)")   # of a Dockerfile
+ENV_LINE = re.compile(r"(?im)^ *ENV ((?:.*\\\n)*.*)")   # an instruction of a Dockerfile
 ENV_PAIR = re.compile(r"""\b(\w+)=["']?((?<=")[^"]*|(?<=')[^']*|[^\s"']+)""")
 APT = re.compile(r"apt(?:-get)?\s+(?:-\S+\s+)*install\s+(.*)")
 
 
 def read_workflows(source: RepositoryFiles) -> tuple[Strings, Strings, Strings, tuple]:
     """Return (Debian packages, services as in packages.toml, versions of Python such as 3.11 and
-    majors of Node, (name, value) of variables) of all readable CI files and Dockerfiles. Of jobs,
-    those count that run tests on no condition; without one, those that run tests; without one, all.
-    The first value of a variable counts."""
+    majors of Node, (name, value) of variables) of all readable CI files and Dockerfiles. Use the
+    jobs that run tests without a condition; else the jobs that run tests; else all jobs. The first
+    value of a variable counts."""
     jobs = [job for place in PLACES for name in source.matching(place)
             for job in source.parsed(name, _jobs, [])]
     tested = [nodes for nodes in jobs
@@ -87,8 +87,8 @@ def _of_job(nodes: list[tuple]) -> tuple:
 
 
 def _nodes(tree, commands: dict, depth: int = 0):
-    """Yield (key, value) of mapping entries and (index, value) of list items, 30 levels deep at
-    most, and those of each of CircleCI's `commands` where it is named."""
+    """Yield (key, value) of mapping entries and (index, value) of list items, at most 30 levels
+    deep. Where one of CircleCI's `commands` is named, also yield its entries."""
     entries = enumerate(tree) if isinstance(tree, list) else ()
     if isinstance(tree, dict):
         entries = tree.items()

@@ -56,7 +56,7 @@ def _target(text: str) -> str:
     return next((name for name in TARGETS if name in targets), "")
 
 
-repair = repaired   # by system packages alone
+repair = repaired   # only by system packages
 
 
 def fallback(recipe: PlainRecipe, collected: bool) -> None:

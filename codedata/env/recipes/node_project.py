@@ -28,7 +28,7 @@ class NodeProject:
     dependencies: Strings = ()   # names, including development dependencies
     engine: int = LATEST                 # the required Node major
     manager: str = ""                    # the entry of tools.toml for its package manager, if any
-    manager_version: str = ""            # "" for npm as it comes with Node
+    manager_version: str = ""            # "" for the npm that comes with Node
     release: str = ""                    # the committed program of yarn
     built: str = ""                      # the script that builds the missing files of the package
     native: bool = False

@@ -1,7 +1,7 @@
-"""Find the commands that test in the chain of scripts of a package.json, and ask them for reports.
+"""Find the test commands in the chain of scripts of a package.json, and make them write reports.
 
 A `test` script often lints, builds and audits as well. Apart from builds, the rest of the chain is
-left out. Commands without a known runner are named, not run.
+left out. Commands without a known runner are listed, not run.
 """
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from codedata.env.recipes import script
 from codedata.env.recipes.package_index import Strings, helps_tests, table
 from codedata.texts import fill
 
-MAX_CALLS = 100                    # scripts followed in one chain at most
+MAX_CALLS = 100                    # maximum of scripts followed in one chain
 BUILDS = re.compile(r"build|compile|transpile|generate")
 TESTS_NOTHING = re.compile(r"lint|format|types?$|audit|cover")
 BEFORE = re.compile(r"(?:cross-)?env$|[A-Za-z_]\w*=")   # a command
@@ -31,7 +31,7 @@ class ScriptStep:
     runner: str = ""
     unknown: bool = False    # not run, but listed in excluded_tests
     env: Strings = ()        # NAME=value
-    folder: str = ""         # of its package in a workspace
+    folder: str = ""         # folder of its package in a workspace
 
     def line(self, n: int) -> str:
         """Return the command in its folder and environment, so that it writes report number n."""
@@ -62,7 +62,7 @@ class ScriptStep:
 
 
 def test_label(scripts: dict[str, str]) -> str:
-    """Return the script that runs all the tests of `test` and the least besides, or "" if no script
+    """Return the script that runs all the tests of `test` and the least else, or "" if no script
     runs tests. A script without a known runner is better than none."""
     none = "no test specified"
     labels = [label for label in table("tools")["node"]["scripts"]

@@ -1,4 +1,4 @@
-"""Look up the tables beside the code: missing packages, unneeded packages, causes of failure."""
+"""Look up the tables next to the code: missing packages, unneeded packages, causes of failure."""
 import re
 from functools import lru_cache
 
@@ -6,7 +6,7 @@ from codedata.texts import toml_of
 
 Strings = tuple[str, ...]
 COMPILER = ("g++", "gcc", "libc6-dev", "make", "pkg-config", "python3-dev")   # Debian packages
-# The kinds of packages.toml whose keys are beginnings of names, with what follows it
+# {kind of packages.toml whose keys are prefixes of names: the text that follows a prefix}
 BEGINNINGS = {"modules": ".", "options": "", "settings": "", "shared": ""}
 
 
@@ -17,8 +17,8 @@ def table(name: str) -> dict:
 
 
 def provider(kind: str, name: str, default: str = "") -> str:
-    """Return what provides a name of a kind in packages.toml, or `default` if it is not listed. The
-    longest key counts that equals the name, a folder of it or, in BEGINNINGS, its beginning."""
+    """Return the provider of a name in packages.toml, or `default` if it is not listed. The longest
+    matching key counts: the name, one of its folders, or (in BEGINNINGS) a prefix."""
     providers, end = table("packages")[kind], BEGINNINGS.get(kind, "\0")
     keys = [key for key in providers
             if f"{name}{end}".startswith(key if key.endswith("/") else f"{key}{end}")]
@@ -32,7 +32,7 @@ def distribution_of(module: str) -> str:
 
 
 def normalized(name: str) -> str:
-    """Return a distribution name in the form in which PyPI compares names."""
+    """Return a distribution name in PyPI's normalized form."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -45,6 +45,7 @@ def helps_tests(index: str, package: str) -> bool:
 
 def use_of(name: str) -> str:
     """Return the use of an extra, group, tox environment or file of requirements, by its name:
-    others (linting, documentation, releases), tests, developers, or "" if the name does not say."""
+    others (linting, documentation, releases), tests, developers, or "" if the name does not show
+    it."""
     uses = table("skip")["groups"]
     return next((use for use in uses if re.search(uses[use], name.lower())), "")

@@ -30,7 +30,7 @@ PYTEST_VARIABLE = re.compile(r"(?s)(?:[DR]:)*([^=]*)=?(.*)")   # in pytest-env's
 TOX_VARIABLE = re.compile(r"(?!COVERAGE|PYTEST_ADDOPTS)([^\W\d]\w*\s*)=([^{]*)")
 DOCTESTS = "--doctest-modules"
 ROOTS = ("src", "lib")   # folders that hold packages, unless they are packages themselves
-Paths = list[Strings]    # of Python files: their parts
+Paths = list[Strings]    # the parts of each Python file's path
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,14 @@ class PythonProject:
     """Hold the facts about a Python project from which recipes are made."""
 
     name: str = ""                       # the distribution; "" if the project cannot be installed
-    version: str = ""                    # only if it is written down as text
-    python: str = ""                     # the versions of Python that it allows (PEP 440)
-    ci_versions: Strings = ()            # of Python and Node, that its CI runs, as in 3.11 and 20
+    version: str = ""                    # the version, if given as text
+    python: str = ""                     # the allowed versions of Python (PEP 440)
+    ci_versions: Strings = ()            # versions of Python and Node in CI, such as 3.11 and 20
     lock: str = ""                       # its lock file
     build_requires: Strings = ()
-    requires: Strings = ()       # of the project itself, for when it is not installed
+    requires: Strings = ()       # the project's own requirements, in case it is not installed
     listed: Strings = ()         # in its requirements.txt
-    declares: bool = True        # in its metadata what it requires
+    declares: bool = True        # whether its metadata state its requirements
     local: Strings = ()          # other packages of the repository: ./libs/core
     tests: Strings = ()          # requirements from groups and files for tests
     developers: Strings = ()     # requirements from groups and files for developers
@@ -57,12 +57,12 @@ class PythonProject:
     native: bool = False                 # the build compiles code
     version_from_git: bool = False
     addopts: Strings = ()
-    options: Strings = ()        # of tox's command that runs pytest, where a suite is less without
+    options: Strings = ()        # pytest options from tox without which fewer tests run
     settings: Strings = ()       # option names in pytest's configuration
     test_paths: Strings = ()     # for pytest; () if its configuration names them
     n_test_files: int = 0
     runner: str = ""                     # the command of the project's own test script
-    unittest_in: str = ""                # the folder in which unittest discovers tests
+    unittest_in: str = ""                # the folder for unittest's discovery
     env: dict[str, str] = field(default_factory=dict)   # set by tox and pytest
     system: Strings = ()         # Debian packages that CI workflows and Dockerfiles install
     services: Strings = ()       # services that CI workflows and Dockerfiles start
@@ -92,7 +92,7 @@ def read_python(source: RepositoryFiles) -> PythonProject:
     folders = [tuple(place[2:].partition("[")[0].split("/")) for place in local]
     inner = [path[len(top):] for top in folders for path in paths if path[:len(top)] == top]
     addopts = tuple(" ".join(strings_in(pytest.get("addopts"))).split())
-    # each module may have some
+    # each module may have doctests
     names_paths = strings_in(pytest.get("testpaths")) or DOCTESTS in addopts
     commands = re.findall(r"[\w./-]+", str(files.value("tox.ini/testenv/commands")))
     system, services, versions, variables = read_workflows(source)
@@ -131,7 +131,7 @@ def _version_is_from_git(files: Manifests) -> bool:
 # tests -------------------------------------------------------------------------------------------
 
 def _variables(value, pattern: re.Pattern) -> dict[str, str]:
-    """Return the variables that the lines of a setting define, where a line matches the pattern."""
+    """Return the variables that a setting defines, from the lines that match the pattern."""
     matches = filter(None, map(pattern.fullmatch, strings_in(value)))
     return {match[1].strip(): match[2].strip() for match in matches}
 
@@ -143,8 +143,8 @@ def _tests(files: Paths) -> Paths:
 
 def _doctest_paths(source: RepositoryFiles, files: Paths, tops: set[str], commands: list[str]
                    ) -> Strings:
-    """Return the paths for pytest's command line: those that the words of tox's commands name, if
-    they run doctests, or else as _test_paths()."""
+    """Return the paths for pytest's command line: if tox's commands run doctests, the paths in
+    their words; else _test_paths()."""
     named = tuple(word for word in commands if word in tops or source.has(word))
     return named if named and DOCTESTS in commands else _test_paths(files)
 
@@ -186,7 +186,7 @@ def _packages(source: RepositoryFiles, files: Paths) -> Strings:
 
 def _top_modules(files: Paths) -> set[str]:
     """Return every name that an import could refer to: folders and files at the top level, in src
-    and lib, and beside the tests."""
+    and lib, and next to the tests."""
     names = {name.removesuffix(".py") for path in files
              for name in path[:2 if path[0] in (*ROOTS, *TEST_FOLDERS) else 1]}
     return set(filter(str.isidentifier, names))

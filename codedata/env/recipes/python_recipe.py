@@ -26,7 +26,7 @@ class PythonRecipe:
     wished: Strings = ()         # Debian packages that may be left out
     build: Strings = ()          # build requirements, in the environment itself
     env: dict[str, str] = field(default_factory=dict)
-    installed: bool = True               # False: the source is only put on the path
+    installed: bool = True               # False: only put the source on the path
     editable: bool = True
     runner: str = "pytest"               # pytest | unittest | own
     options: Strings = ()        # options for pytest
@@ -36,10 +36,10 @@ class PythonRecipe:
     locales: Strings = ()
     not_root: bool = False
     only_ipv4: bool = False              # localhost is only 127.0.0.1
-    widened: bool = False                # requirements of developers and features are added
+    widened: bool = False                # add the requirements of developers and features
     lock: str = ""                       # the lock file whose versions are installed
-    until: str = ""                      # the date (ISO 8601) by which requirements were released
-    python: str = ""                     # the version that uv brings; "" for the image's own
+    until: str = ""                      # the latest release date (ISO 8601) of requirements
+    python: str = ""                     # the version that uv installs; "" for the image's own
     planner: str = "python"
     variables: tuple = ()                # (name, value) that CI sets
 
@@ -136,8 +136,8 @@ class PythonRecipe:
 
 
 def initial(project: PythonProject) -> PythonRecipe:
-    """Return the recipe that the project's own files describe. It has the plugins without which
-    pytest rejects the project's configuration."""
+    """Return the recipe that the project's own files describe, with the plugins that pytest needs
+    to accept the project's configuration."""
     env, runners = project.env, table("tools")["python"]["runners"]
     if project.version_from_git and project.version:
         label = re.sub(r"\W", "_", project.name).upper()

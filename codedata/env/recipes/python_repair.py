@@ -1,7 +1,7 @@
 """Repair Python recipes: return the recipe with fixes that its log suggests, or the next more
 expensive one.
 
-Fixes that need only a sign in the log are in repairs.toml. The others are rules here: each looks
+Fixes that need only a sign in the log are in repairs.toml. The others are rules here: each searches
 for its own signs and returns the changed recipe, or the same one.
 """
 from __future__ import annotations
@@ -30,8 +30,8 @@ def repair(recipe: PythonRecipe, log: Log) -> PythonRecipe | None:
 
 def with_tests(recipe: PythonRecipe, *requirements: str) -> PythonRecipe:
     """Return the recipe with the requirements added whose distributions it lacks. They are not
-    filtered as merged() filters, because here they are known to be needed."""
-    # those with a marker may be for other versions of Python
+    filtered like in merged(), because they are known to be needed."""
+    # requirements with a marker may be for other versions of Python
     present = {name_of(r) for r in ("", *recipe.tests, recipe.project.name) if ";" not in r}
     return extended(recipe, tests=[r for r in requirements if name_of(r) not in present])
 
@@ -92,7 +92,7 @@ def modules(recipe: PythonRecipe, log: Log, kind: str = "modules") -> PythonReci
 
 
 def own_extras(recipe: PythonRecipe, log: Log) -> PythonRecipe:
-    """Return the recipe with the extras that messages ask for: `pip install name[extra]`."""
+    """Return the recipe with the extras that messages request: `pip install name[extra]`."""
     for project, extras in ASKED_FOR.findall(log.text):
         if name_of(project) == name_of(recipe.project.name):
             for extra in extras.split(","):
@@ -108,8 +108,8 @@ def _as_declared(recipe: PythonRecipe, distribution: str) -> str:
 
 
 def plugins(recipe: PythonRecipe, log: Log) -> PythonRecipe:
-    """Return the recipe with the pytest plugins whose options, fixtures or marks are missing, and
-    with what the rules in repairs.toml add to the tests."""
+    """Return the recipe with the pytest plugins for missing options, fixtures or marks, and with
+    the tests' requirements from the rules in repairs.toml."""
     names = [provider("options", option) for line in log.matches("options")
              for option in line.split()]
     names += [provider(kind, name) for kind in ("fixtures", "marks") for name in log.matches(kind)]
@@ -161,8 +161,8 @@ def servers(recipe: PythonRecipe, log: Log) -> PythonRecipe:
 
 def hanging(recipe: PythonRecipe, log: Log) -> PythonRecipe:
     """Return the recipe without the test that was running when time ran out or when pytest-timeout
-    ended the process. The second time that the same test hangs with other parameters, all its
-    parameters are left out."""
+    ended the process. If the same test hangs again with other parameters, leave it out with all its
+    parameters."""
     if recipe.runner != "pytest" or not (log.timed_out or log.matches("timeout")):
         return recipe
     outcome = r"(?: (PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b.*)?"

@@ -1,5 +1,5 @@
-"""Repair recipes by what a log shows as missing: headers, libraries, commands, and the rules of
-repairs.toml.
+"""Repair recipes by the missing parts that a log shows: headers, libraries, commands, and the rules
+of repairs.toml.
 
 A rule takes a recipe and a log and returns the changed recipe, or the same one. All rules read each
 log, so that one round applies every fix that the log shows.
@@ -29,19 +29,19 @@ class Log:
 
     def matches(self, kind: str) -> list[str]:
         """Return the distinct matches of a kind's patterns in repairs.toml, in order: the group,
-        such as the name of what is missing, or the whole match if there is no group."""
+        such as the name of a missing package, or the whole match if there is no group."""
         return list(dict.fromkeys(
             match[match.re.groups] for pattern in table("repairs")["patterns"][kind]
             for match in re.finditer(pattern, self.text, re.MULTILINE)))
 
 
 class Recipe(Protocol):
-    """Describe a recipe: a frozen data class with a way to install and test, from which both
-    scripts are made."""
+    """Describe a recipe: a frozen data class for one way to install and test, which makes both
+    scripts."""
 
     planner: str               # the kind of recipe
     system: Strings            # Debian packages
-    variables: tuple           # that CI sets, for the tests
+    variables: tuple           # set by CI, for the tests
     excluded_tests: Strings    # tests, and commands of a script, that the test script does not run
 
     def install_script(self) -> str:

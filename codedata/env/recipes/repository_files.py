@@ -29,7 +29,7 @@ MAX_DEPTH = 100           # nested folders
 MAX_NAME = 1_000          # characters in a path
 MAX_NAMED = 50            # files that are recorded as unreadable
 MAX_WHY = 200             # characters in a reason
-LISTING = "."             # stands for the directory listing in place of a file name
+LISTING = "."             # replaces a file name to mean the directory listing
 ABSENT = (FileNotFoundError, NotADirectoryError)
 # raised for paths, e.g. NUL bytes or circular links
 UNREADABLE = (OSError, ValueError, RuntimeError)
@@ -39,8 +39,8 @@ RUBBISH = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, 
 
 class RepositoryFiles:
     """Read the files of a repository's folder within limits. Files in `skipped` count as missing,
-    for the reasons given. `announce` is called with the name of each file before it is opened, so
-    that a parent process knows at which file this process ended."""
+    for the given reasons. Call `announce` with the name of each file before opening it, so that a
+    parent process knows the file at which this process ended."""
 
     def __init__(self, folder: Path, skipped: dict[str, str] | None = None,
                  announce: Callable[[str], None] = lambda name: None):

@@ -24,8 +24,8 @@ TOX_ENVS = ("pyproject.toml/tool/tox/env_run_base", "tox.toml/env_run_base")
 SETTINGS = (("dependencies", "features", "dependency-groups"), ("extra-dependencies",),
             ("deps", "extras", "dependency_groups"))
 CONDITION = re.compile(r"([\w!{}, .-]+):\s+|")   # at the start of a line of tox
-ALWAYS = -1   # in place of the minor version of Python 3; -8: all versions but 3.8
-# factors of tox: those that hold wherever tests run, and a version of Python
+ALWAYS = -1   # replaces the minor version of Python 3; -8: all versions but 3.8
+# factors of tox: those that hold in a test environment, and a version of Python
 HOLDS = re.compile(r"|py3?|tests?|unit(?:tests?)?|!(?!py\Z|py3|tests?\Z|unit).*")
 PYTHON = re.compile(r"(!?)py3\.?(\d+)")
 INCLUDED = "include-group"   # a key of PEP 735, here before the group, like an extra's name
@@ -33,8 +33,8 @@ Lists = dict[str, list[str]]
 
 
 def requirements_by_use(files: Manifests, name: str) -> tuple[Lists, Lists]:
-    """Return ({"tests", "developers", "features"}: requirements by purpose, in the order in which
-    they were found; all extras by name)."""
+    """Return ({"tests", "developers", "features"}: requirements by purpose, in the order found; all
+    extras by name)."""
     extras, groups, wanted = _extras(files), _groups(files), _of_tools(files)
     found: Lists = {"tests": [], "developers": [], "features": [], "others": []}
     for label, requirements in (*groups.items(), *extras.items()):
@@ -108,9 +108,10 @@ def _of_tools(files: Manifests) -> Collector:
 
 
 def _tox_lines(text: str | None) -> list[str]:
-    """Return the lines of a tox value that hold where tests run. A requirement of some versions of
-    Python gets a marker for them; those of the newest hold above it, too, without their bounds.
-    Lines under other conditions are left out: if tests need them, their log will show it."""
+    """Return the lines of a tox value that hold in a test environment. A requirement of some
+    versions of Python gets a marker for them; those of the newest version also hold above it,
+    without their bounds. Lines under other conditions are left out: if tests need them, their log
+    will show it."""
     lines = []
     for line in strings_in(text):
         condition = CONDITION.match(line)
@@ -133,8 +134,8 @@ def _tox_lines(text: str | None) -> list[str]:
 
 
 def _minors(condition: str) -> set[int]:
-    """Return the minor versions of Python 3 for which a condition of tox holds where tests run, or
-    ALWAYS."""
+    """Return the minor versions of Python 3 for which a condition of tox holds in a test
+    environment, or ALWAYS."""
     if braces := re.search(r"\{([^{}]*)\}", condition):
         before, after = condition[:braces.start()], condition[braces.end():]
         return {minor for part in braces[1].split(",")
@@ -163,8 +164,7 @@ def _requirement_files(source: RepositoryFiles) -> list[PurePosixPath]:
 
 
 def runtime_requirements(files: Manifests) -> tuple[Strings, Strings]:
-    """Return what the project itself needs: (requirements in its metadata, requirements in
-    requirements.txt)."""
+    """Return the project's own requirements: (those in its metadata, those in requirements.txt)."""
     declared = tuple(filter(usable, listed(files, *table("packages")["declared"]["requires"])))
     listing = Collector(files.source)
     for name in ("requirements.txt", "requirements.in"):
@@ -255,12 +255,12 @@ class Collector:
     def __init__(self, source: RepositoryFiles):
         self.source = source
         self.requirements: list[str] = []
-        self.labels: dict[str, None] = {}   # of extras and groups, in the order in which they came
-        self.folders: dict[str, None] = {}  # of packages in the repository: ./libs/core[extra]
+        self.labels: dict[str, None] = {}   # names of extras and groups, in the order found
+        self.folders: dict[str, None] = {}  # packages in the repository: ./libs/core[extra]
         self._read: set[str] = set()
 
     def add(self, requirements, *labels) -> None:
-        """Add the requirements in lists of settings; skip what is not a list or not a text."""
+        """Add the requirements in lists of settings; skip values that are not lists or texts."""
         self.requirements += strings_in(requirements)
         self.labels |= dict.fromkeys(chain(*map(strings_in, labels)))
 
@@ -332,7 +332,7 @@ def _bounds(version: str) -> str:
 
 
 def _next(version: str) -> str:
-    """Return the first version above the ones that poetry's ^1.2 or ~1.2 allows."""
+    """Return the first version above those that poetry's ^1.2 or ~1.2 allows."""
     numbers = [int(n) for n in re.findall(r"\d{1,9}", version)[:3]] or [0]
     last = len(numbers) - 1
     at = min(1, last)

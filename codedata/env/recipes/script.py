@@ -33,12 +33,12 @@ def install_script(what: str, env: Mapping[str, str], *parts: Iterable[str]) -> 
 
 
 def purpose(project) -> str:
-    """Return what an install script of a project with `name` and `version` installs."""
+    """Return the purpose of an install script: the `name` and `version` of its project."""
     return " ".join(filter(None, (project.name or "the project", project.version, "for its tests")))
 
 
 def test_script(variables: tuple, env: Mapping[str, str], *parts: Iterable[str]) -> str:
-    """Return the test script of these lines, which goes on after a failure. Its environment is
+    """Return the test script of these lines, which continues after a failure. Its environment is
     `env` and, for other names, the first value of each of CI's `variables`."""
     return _text(f"Run the tests: in the source folder. Reports go to {RESULTS}.", "-uo",
                  {**dict(reversed(variables)), **env}, *parts)

@@ -1,1 +1,1 @@
-"""Read the files that coding agents leave behind: a module for each agent or format."""
+"""Read the trajectory files of coding agents: one module for each agent or format."""

@@ -1,8 +1,8 @@
 """Read the standard form of the Agent Data Protocol: a list of actions and observations.
 
-An action without a description goes on with the message of the action before it. An observation
-that follows calls is the result of the call that it names, or else of the first one without a
-result. Several calls with fewer results are not a turn: nothing tells that one message had them.
+An action without a description continues the message of the action before it. An observation that
+follows calls is the result of the call that it names, or else of the first one without a result.
+Several calls with fewer results are not a turn: they may have been separate messages.
 """
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from codedata.conversation.tool_calls import shell_call
 from codedata.sampling.readers.chat import begins_with, half_answered, read_tools
 
 FORM = "Agent Data Protocol"
-# the tool ("": the shell) and its argument for code in a language; code in another one is a call
-# that nobody knows
+# (tool, "" for the shell; its argument) for code in a language; code in any other language is a
+# call of a tool with the language's name
 LANGUAGES = {"bash": ("", "command"), "sh": ("", "command"),
              "python": ("execute_ipython_cell", "code")}
 INSTANCE = re.compile(r"[\w.-]+__[\w.-]+")
-RUN = re.compile(r"(?:\.[a-z0-9]{8})?_\d+$")   # what data sets append to the id of an instance
+RUN = re.compile(r"(?:\.[a-z0-9]{8})?_\d+$")   # suffixes that data sets append to instance ids
 
 
 def matches(document) -> bool:
@@ -60,8 +60,8 @@ def read(document: dict) -> dict:
 
 
 def _call(action: dict, tools: list[dict] | None, shell: str) -> dict:
-    """Return the call of an action; code of the shell is a call of the shell among the tools, or of
-    the tool `shell`."""
+    """Return the call of an action. Shell code becomes a call of the shell tool in `tools`, or else
+    of the tool named `shell`."""
     if action["class_"] == "api_action":
         return {"name": action["function"], "arguments": action["kwargs"]}
     name, argument = LANGUAGES.get(action["language"], (action["language"], "code"))
@@ -70,8 +70,8 @@ def _call(action: dict, tools: list[dict] | None, shell: str) -> dict:
 
 
 def _observation(part: dict, is_result: bool) -> dict:
-    """Return an observation as a message: a result, or what a user or another agent wrote.
-    Raise ValueError for an image, of which only the path is there."""
+    """Return an observation as a message: a result, or a message of a user or another agent. Raise
+    ValueError for an image, since the file has only its path."""
     if part["class_"] == "image_observation":
         raise ValueError("an observation is an image")
     text = part.get("content")

@@ -1,9 +1,9 @@
 """Read trajectory.json of Harbor: the Agent Trajectory Interchange Format (ATIF) of any agent.
 
-Steps of the system after the first step of another source are remarks of the harness, which the
-agent did not see. They are left out. A trajectory ends at one that names subagents: they summarized
-the history, and their files have what the model saw from there on. An output that names no call
-answers the calls of its step that have none: of several, the last.
+System steps after the first step of another source are remarks of the harness, which the agent did
+not see. They are left out. A trajectory ends at one that names subagents: they summarized the
+history, and their files have what the model saw from there on. Outputs that name no call belong to
+the last calls of their step that have no output.
 """
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ def matches(document) -> bool:
 
 
 def read(document: dict) -> dict:
-    """Return the row, with those of the subagents that the document embeds."""
+    """Return the row, with the rows of the subagents that the document embeds."""
     row, *subagents = map(_trajectory, _embedded(document))
     return {**row, "subagents": subagents}
 
 
 def _embedded(document: dict) -> Iterator[dict]:
-    """Yield a trajectory and those of its subagents, and of theirs."""
+    """Yield a trajectory and, recursively, the trajectories of its subagents."""
     yield document
     for one in document.get("subagent_trajectories") or ():
         yield from _embedded(one)
 
 
 def _trajectory(document: dict) -> dict:
-    """Return the row of one trajectory. Steps that were copied from an earlier file, and those that
-    no model wrote, are not turns."""
+    """Return the row of one trajectory. Steps copied from an earlier file, and steps that no model
+    wrote, are not turns."""
     agent, extra = document["agent"], document.get("extra") or {}
     messages = []
     no_turns = set()

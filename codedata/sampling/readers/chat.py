@@ -1,4 +1,4 @@
-"""Bring the messages of trajectory files into the form of the chat API."""
+"""Convert the messages of trajectory files to the form of the chat API."""
 from __future__ import annotations
 
 import json
@@ -16,8 +16,8 @@ TEXTS = ("content", "value", "text", "system_prompt")
 
 
 def read_message(raw: dict, required: Mapping[str, list]) -> dict:
-    """Return a message with only the keys of the chat API. What it thinks within its text becomes
-    its reasoning; `required` are the arguments of each tool that may be null.
+    """Return a message with only the keys of the chat API. Thinking within its text becomes its
+    reasoning. `required` has the arguments of each tool that may be null.
 
     Raise KeyError for a role that is not in ROLES, ValueError if it has neither a text nor a call.
     """
@@ -35,7 +35,7 @@ def read_message(raw: dict, required: Mapping[str, list]) -> dict:
                 thoughts.append(block)
             else:
                 text = block.get("text")
-                # as of an image, or of a tool that was looked up
+                # e.g. an image, or a tool that was looked up
                 text = f"[{block.get('tool_name') or kind}]" if text is None else text
                 parts.append({"type": "text", "text": text})
         content = parts or ""
@@ -73,10 +73,12 @@ def with_ids(messages: list[dict]) -> list[dict]:
 
 
 def unseen_in(lines: list[list], parents: Mapping) -> Callable[[int], set[int]] | None:
-    """Return what finds the earlier messages of other branches, or None if all are of one branch.
+    """Return a function that returns the earlier messages on other branches, or None if there is
+    only one branch.
 
-    `lines` are the ids of each message's lines, `parents` the line before each line, or None. Where
-    that line is missing, nobody can tell what was seen: all are unseen, and the turn is refused.
+    `lines` are the ids of each message's lines, `parents` the line before each line, or None. If
+    that line is missing, the history is unknown: all are returned as unseen, and the turn is
+    refused.
     """
     def of_others(i: int) -> set[int]:
         chain = set()
@@ -92,8 +94,8 @@ def unseen_in(lines: list[list], parents: Mapping) -> Callable[[int], set[int]] 
 
 
 def half_answered(messages: list[dict]) -> set[int]:
-    """Return the indexes of the messages with several calls that fewer results follow: where a form
-    has each call alone, nothing tells that one message had them.
+    """Return the indexes of the messages with several calls but fewer results. In formats with one
+    call per line, these may have been separate messages.
     """
     return {i for i, message in enumerate(messages)
             if (n := len(message.get("tool_calls") or ())) > 1
@@ -101,14 +103,14 @@ def half_answered(messages: list[dict]) -> set[int]:
 
 
 def distinct(values: list) -> list:
-    """Return JSON values in order, without those that come again."""
+    """Return JSON values in order, without duplicates."""
     return [*{json.dumps(value, sort_keys=True): value for value in values}.values()]
 
 
 def read_tools(tools) -> list[dict] | None:
-    """Return the definitions of tools, each of which or all may be JSON text; None if there are
-    none or one is not of the chat API. Raise TypeError, KeyError or AttributeError if a part has
-    another type.
+    """Return the definitions of tools, given as objects or as JSON text; None if there are none or
+    one is not in the form of the chat API. Raise TypeError, KeyError or AttributeError if a part
+    has the wrong type.
     """
     tools = [*map(decoded, decoded(tools) or ())]
     if not (tools and all("function" in tool for tool in tools)):
@@ -122,7 +124,7 @@ def read_tools(tools) -> list[dict] | None:
 
 
 def decoded(value):
-    """Return the value of a JSON text, and anything else as it is."""
+    """Return the value of a JSON text; return anything else unchanged."""
     try:
         return json.loads(value) if isinstance(value, str) else value
     except (ValueError, RecursionError):
@@ -164,7 +166,7 @@ def read_call(call: dict, required: Mapping[str, list]) -> dict:
 
 
 def _without_nulls(value, kept: Collection[str] = ()):
-    """Return a value without the keys that are null, but for the outermost `kept`: Arrow gives each
+    """Return a value without the keys that are null, except the outermost `kept`: Arrow gives each
     object of a column the keys of all others."""
     if isinstance(value, list):
         return [*map(_without_nulls, value)]

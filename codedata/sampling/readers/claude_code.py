@@ -1,10 +1,10 @@
-"""Read the session files of Claude Code, each line of which has a block of a message.
+"""Read the session files of Claude Code, in which each line has one block of a message.
 
 A trajectory ends where its history was compacted. A sidechain is the trajectory of a subagent, in
-the file of its session or in one of its own. The system prompt and the tools are not in these
-files. Where a user went back and wrote a message anew, the file has both branches: a turn's history
-is the chain of `parentUuid`, with the results of its calls, as a result may hang beside that chain.
-A turn after a line whose parent is missing is refused: its history is not all there.
+its session's file or in its own. These files have neither the system prompt nor the tools. If a
+user went back and rewrote a message, the file has both branches: a turn's history is the chain of
+`parentUuid` with the results of its calls, which may lie off that chain. A turn after a line whose
+parent is missing is refused, since its history is incomplete.
 """
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from codedata.sampling.readers.chat import distinct, unseen_in
 
 FORM = "Claude Code"
 ROLES = ("user", "assistant")
-LOCAL = ("<bash-input>", "<command-name>")   # what a user's own command begins with
+LOCAL = ("<bash-input>", "<command-name>")   # how a user's own command begins
 
 
 def matches(document) -> bool:
@@ -25,7 +25,8 @@ def matches(document) -> bool:
 
 
 def read(document: list[dict]) -> dict:
-    """Return the row, with those of the subagents in the file; of a file that has only one, that.
+    """Return the row of the session, with the rows of the subagents in its file. If the file has
+    only one subagent, return its row.
     """
     sides = _sidechains(document)
     found = [_trajectory(document, False), *(_trajectory(lines, True) for lines in sides)]
@@ -35,9 +36,9 @@ def read(document: list[dict]) -> dict:
 
 
 def _sidechains(document: list[dict]) -> list[list[dict]]:
-    """Return the lines of each subagent: by its id or, in early files, by the line it began with.
-    """
-    begins: dict = {}   # of each line: the first one of its chain
+    """Return the lines of each subagent, grouped by its id or, in early files, by its first
+    line."""
+    begins: dict = {}   # {line: the first line of its chain}
     sides = defaultdict(list)
     for i, line in enumerate(document):
         if line.get("isSidechain"):
@@ -49,13 +50,13 @@ def _sidechains(document: list[dict]) -> list[list[dict]]:
 
 def _trajectory(document: list[dict], is_side: bool) -> dict:
     """Return the row of a session, or of a subagent's lines; lines of one message are joined."""
-    messages: dict = {}   # by id, as a resumed session may repeat lines
+    messages: dict = {}   # by id, since a resumed session may repeat lines
     uuids: dict = {}      # the lines of each message
-    parents: dict = {}    # of each line: the line before it
+    parents: dict = {}    # {line: the line before it}
     present = {None, *(line.get("uuid") for line in document)}
     last = None
     is_cut = False
-    remarks = {line.get("uuid") for line in document if line.get("isMeta")}   # of Claude Code
+    remarks = {line.get("uuid") for line in document if line.get("isMeta")}   # by Claude Code
     for i, line in enumerate(document):
         role = line.get("type")
         body = line.get("message") or {}
@@ -67,7 +68,7 @@ def _trajectory(document: list[dict], is_side: bool) -> dict:
         if parent not in parents and parent in present and (parent is not None or role != "user"):
             parent = last
         if parent in remarks and str(body.get("content")).startswith(LOCAL):
-            parent = last   # early versions hang all of them on their first remark
+            parent = last   # early versions attach all of them to their first remark
         parents.setdefault(uuid, parent)
         is_others = bool(line.get("isSidechain")) != is_side
         last = last if is_others else uuid
@@ -80,7 +81,7 @@ def _trajectory(document: list[dict], is_side: bool) -> dict:
             continue
         content = body.get("content") or []
         for block in content if isinstance(content, list) else [{"type": "text", "text": content}]:
-            call_id = block.get("tool_use_id")   # of a result
+            call_id = block.get("tool_use_id")   # only a result has it
             key = call_id or body.get("id") or uuid
             uuids.setdefault(key, []).append(uuid)
             if call_id:
@@ -91,7 +92,7 @@ def _trajectory(document: list[dict], is_side: bool) -> dict:
     for message in messages.values():
         if message["role"] != "tool":
             message["content"] = distinct(message["content"])
-    # a result belongs to its call: it may hang beside the chain, as where calls were parallel
+    # a result belongs to its call: for parallel calls it may lie off the chain
     owners = {block["id"]: key for key, message in messages.items()
               if message["role"] == "assistant"
               for block in message["content"] if block["type"] == "tool_use"}

@@ -1,9 +1,9 @@
 """Read the session files of Codex (rollout-*.jsonl), which hold the items of its model's API.
 
-A trajectory ends where its history was compacted. The user's instructions in the first line are a
-system message where no message of the user repeats them. The tools are not in these files. What the
-user has rolled back, no later turn has seen. A result stands right after its call, before what
-somebody said while the call ran.
+A trajectory ends where its history was compacted. The instructions in the first line become a
+system message unless a message of the user repeats them. These files do not have the tools. Turns
+do not see what the user rolled back before them. A result is moved directly after its call, before
+messages that arrived while the call ran.
 """
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from codedata.sampling.readers.responses import message_of
 
 FORM = "Codex"
 MAX_BETWEEN = 20   # messages between a call and its result
-# keys of a session's first lines: of today, and of early versions, whose other lines are bare items
+# keys of a session's first lines: today's form, and the early one, whose other lines are bare items
 LINES = ({"type", "payload"}, {"timestamp", "id", "instructions"})
 
 
@@ -26,7 +26,7 @@ def matches(document) -> bool:
 def read(document: list[dict]) -> dict:
     """Return the row. The items of a reply, up to the results of its calls, become one message."""
     messages = []
-    parents: dict = {}   # by index: that of the message before it
+    parents: dict = {}   # {index of a message: index of the message before it}
     at = None      # the index of the last message that was not rolled back
     is_cut = False
     for line in document:
@@ -61,7 +61,7 @@ def read(document: list[dict]) -> dict:
 
 
 def _move_to_call(messages: list[dict], parents: dict, i: int) -> None:
-    """Move a result before the messages of others that came while its call ran."""
+    """Move a result before the user messages that arrived while its call ran."""
     for _ in range(MAX_BETWEEN):
         before = parents[i]
         if messages[i]["role"] != "tool" or before is None or messages[before]["role"] != "user":
@@ -71,7 +71,7 @@ def _move_to_call(messages: list[dict], parents: dict, i: int) -> None:
 
 
 def _is_asked(message: dict) -> bool:
-    """Return whether the user wrote a message, not Codex: its own begin with a tag."""
+    """Return whether the user wrote a message, not Codex, whose messages begin with a tag."""
     return message["role"] == "user" and not content_text(message).startswith("<")
 
 

@@ -2,9 +2,9 @@
 
 A document is a row of a table, or the content of a file: a JSON object, or the list of its lines.
 Its row is {instance_id, repo, messages, tools, agent, no_turns, unseen, is_cut, subagents}.
-The messages with the indexes `no_turns` are no turns: a demonstration, copies from other files, or
-written by no model. `unseen`, where it is not None, returns the indexes of the messages that the
-model of a turn, given by its index, did not see. `is_cut` says whether turns are left out, since
+`no_turns` are the indexes of messages that are not turns: a demonstration, a copy from another
+file, or written by no model. `unseen` is None, or a function from the index of a turn to the
+indexes of the messages that its model did not see. `is_cut` says whether turns are left out because
 their history was a summary. `subagents` are the rows of the subagents in the same document.
 """
 from __future__ import annotations
@@ -28,8 +28,8 @@ from codedata.sampling.readers.chat import read_message, read_tools, with_ids
 from codedata.sampling.readers.text_calls import with_calls
 
 READERS = (atif, swe_agent, claude_code, codex, openhands, hub_traces, adp, rows)
-BASE = "base-"   # before the commit at which a session began; the id of a commit lacks it
-UNNAMED = "unnamed-"   # before the digest that names a row which nothing else names
+BASE = "base-"   # prefix of a session's base commit in an id; commits' ids lack it
+UNNAMED = "unnamed-"   # prefix of the digest that names a row without any name
 ENDINGS = re.compile(r"(\.traj|\.jsonl?|\.gz)+$", re.IGNORECASE)
 # names of files and folders that do not name the instance
 COMMON = re.compile(r"|trajector(y|ies)\b.*|agent(-\w{5,})?|subagents|events|.*completions|"
@@ -69,7 +69,8 @@ def read(document, where: str, name: str = "") -> dict:
 
 
 def _row(found: dict) -> dict:
-    """Return the part of a row that its reader has found, in the form of the chat API."""
+    """Return a row as its reader returned it, with its messages and tools in the form of the chat
+    API."""
     tools = read_tools(found.get("tools"))
     functions = [one["function"] for one in tools or ()]
     required = {one["name"]: set((one.get("parameters") or {}).get("required") or ())
@@ -84,8 +85,8 @@ def _row(found: dict) -> dict:
 
 
 def _made_id(found: dict, messages: list[dict]) -> str:
-    """Return the id of a row without one: its repository and the commit at which it began, its own
-    id, or else a digest."""
+    """Return the id of a row without one: its repository and base commit, its own id, or else a
+    digest."""
     repo, commit = found.get("repo"), found.get("commit")
     if repo and commit:
         path = str(repo).removesuffix(".git").replace(":", "/")   # may be an address
@@ -97,9 +98,9 @@ def _made_id(found: dict, messages: list[dict]) -> str:
 def id_of_file(name: str, clone: str | None = None, session: str | None = None) -> str:
     """Return the instance id in the name of a file, or else in the name of the nearest folder.
 
-    If the agent worked in `clone` (owner__name), a name that ends with the number of an issue is
-    enough. A subagent's file beside that of its `session` has the session's id, if the folder is
-    not named after an instance.
+    If the agent worked in `clone` (owner__name), a name that ends with an issue number is enough. A
+    subagent's file in the folder of its `session` gets the session's id, unless the folder is named
+    after an instance.
     """
     path = PurePath(name)
     stem = ENDINGS.sub("", path.name)

@@ -1,8 +1,8 @@
 """Read the files of OpenHands and its software-agent-sdk: events in one file, in a folder or in a
 row (`history`), and logged completions (`llm_completions`).
 
-A trajectory ends where its history was condensed. Not promised: the texts that microagents added to
-a message of the user, which old events lack, and what a user ran in the agent's terminal.
+A trajectory ends where its history was condensed. Missing: the texts that microagents added to a
+user's message, which old events lack, and the commands that a user ran in the agent's terminal.
 """
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from codedata.sampling.readers.chat import begins_with, distinct, unseen_in
 FORM = "OpenHands"
 OF_EVENTS = ("kind", "action", "observation")
 ACTS = ("run", "run_ipython", "read", "write", "edit", "browse")
-# key of a command's metadata: the words for its value, after the command's output
+# {key of a command's metadata: label of its value after the command's output}
 OUTCOME = {"working_dir": "Current working directory:",
            "py_interpreter_path": "Python interpreter:",
            "exit_code": "Command finished with exit code"}
@@ -54,7 +54,7 @@ def _of_events(events: list[dict]) -> dict:
     """Return the row of a list of events."""
     messages: dict = {}   # by number or, as each call is an event, by the id of their response
     lines: dict = {}     # ids of the events of each message
-    parents: dict = {}   # of each event: the one before it, where somebody went back another one
+    parents: dict = {}   # {event: the event before it, or the event that the user went back to}
     tools = last = None
     is_cut = False
     for i, event in enumerate(events):
@@ -66,7 +66,7 @@ def _of_events(events: list[dict]) -> dict:
         if kind in ("Condensation", "condensation"):
             is_cut = True
             break
-        if kind == "system":   # only of old events: the SDK records no more than names of tools
+        if kind == "system":   # only in old events: the SDK records just the names of tools
             tools = event["args"].get("tools")
         read_event = _sdk_message if "kind" in event else _old_message
         message = read_event(event, kind)
@@ -106,7 +106,7 @@ def _sdk_message(event: dict, kind: str) -> dict:
 
 
 def _old_message(event: dict, kind: str | None) -> dict:
-    """Return the same for an event from before the SDK."""
+    """Return the message of an event from before the SDK, as _sdk_message does."""
     call = event.get("tool_call_metadata")
     is_users = event.get("source") == "user"
     if call and kind:
@@ -116,7 +116,7 @@ def _old_message(event: dict, kind: str | None) -> dict:
         return _result(call, event, event.get("extras") or {})
     if kind in ACTS and not is_users:
         raise ValueError("its actions have no tool_call_metadata, which came with 0.14")
-    if event.get("observation") in ENDS:   # of an action that was none
+    if event.get("observation") in ENDS:   # the observation of an invalid action
         return {**_result({}, event, {}), "role": "user"}
     if kind not in ("system", "message"):
         return {}
@@ -126,7 +126,8 @@ def _old_message(event: dict, kind: str | None) -> dict:
 
 
 def _result(call: dict, seen: dict, extras: dict) -> dict:
-    """Return a result as OpenHands shows it to the model: that of a command ends with OUTCOME."""
+    """Return a result as OpenHands shows it to the model; a command's result ends with the lines of
+    OUTCOME."""
     outcome = extras.get("metadata") or {}
     text = f"{outcome.get('prefix') or ''}{content_text(seen)}{outcome.get('suffix') or ''}"
     text += ENDS.get(seen.get("observation"), "")

@@ -1,8 +1,8 @@
-"""Read how a trajectory ended, by the keys that rows and files of agents have for it.
+"""Read how a trajectory ended, from the keys that agents' rows and files use.
 
-Those of `info` are of SWE-agent and mini-swe-agent, `report` and `test_result` of OpenHands;
-`rewards` is in the result.json that Harbor writes beside the folder of a trajectory. Beside the
-trajectory of an attempt of solve.py lies its record.json.
+SWE-agent and mini-swe-agent write the keys of `info`, OpenHands `report` and `test_result`, Harbor
+`rewards` in the result.json next to the trajectory's folder. An attempt of solve.py has a
+record.json next to its trajectory.
 """
 from __future__ import annotations
 
@@ -23,11 +23,13 @@ Outcome = tuple[bool | None, float | None, str, str]
 
 
 def outcome_of(document, name: str = "") -> Outcome:
-    """Return (resolved, reward, exit status, the agent's patch); None or "" for what nothing tells.
+    """Return (resolved, reward, exit status, the agent's patch), with None or "" for the unknown
+    ones.
 
-    They are in the document or, if `name` is its file in agent/ of a trial of Harbor, in the
-    result.json there, unless another file continues it or it summarizes another; or in the
-    record.json of an attempt. A file that cannot be read tells nothing.
+    They are read from the document. If `name` is its file in agent/ of a Harbor trial, they are
+    also read from the result.json there, unless another file continues the document or it is a
+    summarization. For an attempt, they come from its record.json. An unreadable file counts as
+    missing.
     """
     found = dict(_values(document))
     folder, file = Path(name).parent, Path(name).name
@@ -52,7 +54,7 @@ def _read(folder: Path, name: str) -> dict:
 
 
 def _values(document) -> Iterator[tuple[str, object]]:
-    """Yield the keys and values of an object, after those of the objects under NESTED."""
+    """Yield the keys and values of an object, first those of the objects under NESTED."""
     document = decoded(document)
     if isinstance(document, dict):
         for name in NESTED:

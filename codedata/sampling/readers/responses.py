@@ -18,7 +18,8 @@ def message_of(item: dict) -> dict:
         content = [{"type": "thinking", "thinking": part["text"]}
                    for part in item.get("content") or item.get("summary") or []]
     elif kind in CALLS:
-        # in place of `arguments`, the early shell has `action`, and a custom tool a text in `input`
+        # instead of `arguments`, the early shell has `action`, and a custom tool has a text in
+        # `input`
         arguments = item.get("arguments") or item.get("action") or {"input": item.get("input")}
         calls = [{"name": kind.removesuffix("_call"), **item, "id": item.get("call_id"),
                   "arguments": arguments}]

@@ -1,6 +1,5 @@
-"""Read rows with a conversation: those of data sets, and the files of mini-swe-agent, which have
-the same form. A document may also be a bare list of messages, or of items of the Responses API
-among them.
+"""Read rows with a conversation: of data sets, or of mini-swe-agent, whose files have the same
+form. A document may also be a bare list of messages, with items of the Responses API among them.
 """
 from __future__ import annotations
 
@@ -22,7 +21,7 @@ def read(document) -> dict:
     """Return the row."""
     row = {"messages": document} if isinstance(document, list) else document
     messages = [*map(decoded, decoded(next(filter(None, map(row.get, COLUMNS)), [])))]
-    if isinstance(row.get("system"), str):   # beside conversations of ShareGPT
+    if isinstance(row.get("system"), str):   # in ShareGPT, next to the conversation
         messages.insert(0, {"role": "system", "content": row["system"]})
     return {**names_in(row), "tools": row.get("tools") or row.get("tool_definitions"),
             "messages": [_message(one) for one in messages if one.get("role") != "exit"],
@@ -30,7 +29,8 @@ def read(document) -> dict:
 
 
 def names_in(row: dict) -> dict:
-    """Return what a row says of its task. Rows that Harbor exports have its name in `task`."""
+    """Return the names that a row gives its task. Rows that Harbor exports have the instance in
+    `task`."""
     keys = ("instance_id", "task")[:1 if " " in str(row.get("task")) else 2]   # may be a text
     return {"instance_id": first(row, *keys), "repo": row.get("repo"),
             "commit": first(row, "base_commit", "commit"),

@@ -8,7 +8,7 @@ from codedata.messages import content_text
 from codedata.sampling.readers.chat import decoded, first, is_conversation
 
 FORM = "SWE-agent"
-# the folder of the clone, as early versions show it after each command
+# early versions show the clone's folder after each command
 CLONE = re.compile(r"\(Current directory: /([\w.-]+?__[\w.-]+)")
 
 
@@ -18,9 +18,9 @@ def matches(document) -> bool:
 
 
 def read(document: dict) -> dict:
-    """Return the row. Demonstrations stay in the history, but are not turns. A trajectory ends
-    where a step says that its model saw another history, with outputs that were cut."""
-    agent = document["history"][0].get("agent")   # a subagent's messages stand among them
+    """Return the row. Demonstrations stay in the history, but are not turns. A trajectory ends at
+    the first step whose model saw another history, with outputs cut."""
+    agent = document["history"][0].get("agent")   # subagents' messages lie among the agent's
     history = [one for one in document["history"] if one.get("agent") == agent]
     texts = [*map(content_text, history)]
     config = decoded(document.get("replay_config")) or {}

@@ -16,19 +16,20 @@ from codedata.messages import content_text
 from codedata.sampling.readers.chat import decoded, read_call
 
 TOOL_CALL = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
-# groups of these two: a name, what it encloses, and the end, which is missing where it was cut
+# FUNCTION and PARAMETER: groups are the name, the enclosed text, and the end (missing if cut off)
 FUNCTION = re.compile(r"<function=([^>\n]{1,64})>(.*?)(</function>|\Z)", re.DOTALL)
 PARAMETER = re.compile(r"<parameter=([^>\n]{1,64})>(.*?)(</parameter>|\Z)", re.DOTALL)
 RESPONSE = re.compile(r"<tool_response>\n?(.*?)\n?(?:</tool_response>|\Z)", re.DOTALL)
 TOOLS = re.compile(r"<tools>(.*?)(?:</tools>|\Z)", re.DOTALL)
 DESCRIBED = re.compile(r"^---- BEGIN FUNCTION #\d+:\s(\S+) ----\nDescription: (.*?)"
                        r"(?:\n---- END FUNCTION|\Z)", re.DOTALL | re.MULTILINE)
-# of a parameter, up to the text on it
+# the head of a parameter, up to its description
 DESCRIBED_PARAMETER = re.compile(
     r"^ {2}\(\d+\) (\S+) \((\w{1,50})[^()\n]{0,500}, (required|optional)\): ", re.MULTILINE)
-# what ends the text on a function
+# the end of a function's description
 NO_TEXT = re.compile(r"\n(?:Parameters:|No parameters are required for this function\.)\s*\Z")
-# what the prompts say of a protocol: from the first of these texts to the last, found in this order
+# texts about a protocol in prompts: dropped from the first to the last of these, found in this
+# order
 DROPPED = (
     ("You have access to the following functions:", "If you choose to call a function",
      "</IMPORTANT>"),
@@ -46,11 +47,11 @@ DECODED = ("number", "integer", "boolean", "array", "object")   # types of argum
 
 
 def with_calls(messages: list[dict], tools: list[dict] | None) -> tuple | None:
-    """Return (the messages with the calls in their texts as calls, the tools, the new place of each
-    message), or None if the conversation has no calls and keeps to no protocol."""
+    """Return (the messages with the calls in their texts as calls, the tools, the new index of each
+    message), or None if the conversation has no calls and follows no protocol."""
     replies = [content_text(one) for one in messages if one["role"] == "assistant"]
     is_native = any(one.get("tool_calls") for one in messages)
-    # a text that only speaks of calls must not make its conversation one of them
+    # a text that only mentions calls must not turn its conversation into one with calls
     read = next((read for read in PROTOCOLS if replies and not is_native and
                  2 * sum(read(text) is not None for text in replies) >= len(replies)), None)
     if not read and not is_native:
@@ -87,8 +88,8 @@ def with_calls(messages: list[dict], tools: list[dict] | None) -> tuple | None:
 
 
 def _results_in(text: str, n_waiting: int, is_last: bool) -> tuple[list[str], str]:
-    """Return the results of waiting calls in a user's message, of all calls if it is the last one
-    with any, and the text beside them."""
+    """Return (the results of waiting calls in a user's message, the remaining text). In the last
+    message with results, the calls without one get an empty result."""
     results, rest = RESPONSE.findall(text), RESPONSE.sub("", text).strip()
     if not 0 < len(results) <= n_waiting:
         results, rest = [text], ""
@@ -137,12 +138,12 @@ def _terminus(text: str) -> tuple | None:
     return ("\n".join(filter(None, [before, *said, after])), calls) if calls else None
 
 
-# each returns (a text without its calls, the calls), or None where there is none that can be read
+# each returns (a text without its calls, the calls), or None if it has no readable call
 PROTOCOLS = (_hermes, _functions, _terminus)
 
 
 def _decode(text: str) -> tuple[dict, int]:
-    """Return (the JSON object at the start of a text, where it ends), or ({}, 0)."""
+    """Return (the JSON object at the start of a text, the index of its end), or ({}, 0)."""
     try:
         value, end = json.JSONDecoder(strict=False).raw_decode(text)
     except (ValueError, RecursionError):
@@ -151,8 +152,8 @@ def _decode(text: str) -> tuple[dict, int]:
 
 
 def _typed(call: dict, kinds: Mapping) -> dict:
-    """Return a call of the chat API. `kinds` are the types of arguments that are texts, by (tool,
-    argument): those of DECODED stand as JSON in them."""
+    """Return a call of the chat API. `kinds` are the types of text arguments by (tool, argument);
+    arguments of the types in DECODED are parsed as JSON."""
     name, arguments = call["name"], call.get("arguments") or {}
     if isinstance(arguments, dict):
         arguments = {key: decoded(value) if kinds.get((name, key)) in DECODED else value

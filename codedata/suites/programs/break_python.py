@@ -44,7 +44,7 @@ def broken(source):
 
 
 def main():
-    """Break the files. A file that this Python cannot read stays as it is."""
+    """Break the files. A file that this Python cannot read stays unchanged."""
     n_broken = 0
     for path in filter(None, sys.stdin.buffer.read().split(b"\0")):
         try:

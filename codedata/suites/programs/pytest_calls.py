@@ -1,13 +1,13 @@
 """Record the calls of a project that its tests make, while pytest runs them.
 
-This plugin of pytest is placed beside it under the name codedata_calls by place_plugin.sh. It runs
-on Python 3.9 and later. The files of tests are changed as they are imported: each call, subscript,
-attribute, comparison and operator in them also notes its operands and its outcome. The project's
-code is not touched, so calls inside it cost nothing; nothing of the project is called to look at an
-object, and objects are referred to weakly where they allow it.
+place_plugin.sh copies this plugin next to pytest as codedata_calls. It runs on Python 3.9 and
+later. The test files are changed on import: each call, subscript, attribute, comparison and
+operator in them also records its operands and its outcome. The project's code is not changed, so
+calls inside it cost nothing. Nothing of the project is called to inspect an object, and objects are
+referred to weakly if they allow it.
 
-FOLDER/settings.json names the source folder and the files of tests. FOLDER/data gets a file for
-each process, a JSON object in each line: an event is an expression in source form, with the results
+FOLDER/settings.json names the source folder and the test files. FOLDER/data gets a file for each
+process, with a JSON object in each line: an event is an expression in source form, with the results
 of earlier events (r12), the lines that it needs before it, and its outcome.
 """
 import ast
@@ -40,11 +40,11 @@ import pytest
 FOLDER = "/tmp/codedata-calls"
 HOOK = "__codedata__"          # a builtin while tests run; classes do not mangle this name
 OUTERMOST = "CODEDATA_CALLS_PROCESS"   # id of the process of the outermost run
-MAX_EVENTS = 60                # of one callee in one test
+MAX_EVENTS = 60                # events of one callee in one test
 MAX_OF_TEST = 600              # events of one test
 MAX_OF_RUN = 40000
-MAX_CHARS, MAX_ITEMS, MAX_DEPTH = 1500, 60, 8   # of an operand
-MAX_KEY = 60                   # characters of a key, where a part of a result is written
+MAX_CHARS, MAX_ITEMS, MAX_DEPTH = 1500, 60, 8   # limits of an operand
+MAX_KEY = 60                   # characters of a key in a result's path
 BY_REPR = (datetime.date, datetime.datetime, datetime.time, datetime.timedelta, datetime.timezone,
            decimal.Decimal, fractions.Fraction, uuid.UUID, range)
 PLAIN = (int, float, complex, str, bytes, bool, type(None), type(...), type(NotImplemented))
@@ -53,7 +53,7 @@ CONTAINERS = (list, tuple, set, frozenset, dict, collections.OrderedDict, collec
               collections.Counter, collections.defaultdict)
 METHODS = (types.MethodType, types.BuiltinMethodType, types.MethodWrapperType)
 RAISING = {"raises", "assertRaises", "assertRaisesRegex"}   # take a callable and its arguments
-write = os.write   # a test may replace it
+write = os.write   # kept, since a test may replace it
 recorder = None
 
 
@@ -104,7 +104,7 @@ class Instrument(ast.NodeTransformer):
         self.generic_visit(node)
         if not isinstance(method, ast.Attribute):
             node.func = self.visit(method)
-        else:   # looking a method up is not an outcome
+        else:   # looking up a method is not an outcome
             node.func, method.value = method, self.visit(method.value)
             if not method.attr.startswith("__"):
                 node.func = self.hooked(node, "method", method.value, ast.Constant(method.attr))
@@ -161,7 +161,7 @@ class Instrument(ast.NodeTransformer):
         return ast.copy_location(ast.Expr(call), node)
 
     def visit_MatchValue(self, node):
-        """Leave a pattern as it is: it must stay a pattern."""
+        """Leave a pattern unchanged: it must stay a pattern."""
         return node
 
     visit_MatchMapping = visit_MatchClass = visit_TypeAlias = visit_MatchValue
@@ -187,7 +187,7 @@ class Instrument(ast.NodeTransformer):
 
 
 class Loader(importlib.machinery.SourceFileLoader):
-    """Load a changed file of tests, without reading or writing a cache."""
+    """Load a changed test file, without reading or writing a cache."""
 
     def get_code(self, fullname):
         """Return the code of the changed file."""
@@ -204,7 +204,7 @@ class Finder(importlib.abc.MetaPathFinder):
     """Find the modules of test files, before any other finder."""
 
     def find_spec(self, fullname, path=None, target=None):
-        """Return the spec of a module that is a file of tests, else None."""
+        """Return the spec of a module that is a test file, else None."""
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
         if spec is None or spec.origin not in recorder.tests:
             return None
@@ -406,7 +406,8 @@ class CallRecorder:
         self.n = self.first = MAX_OF_RUN * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
         self.thread = threading.local()
         self.n_modules, self.paths = 0, {}
-        self.origins = {}        # {id: (event, its path in the result, what returns the object)}
+        self.origins = {}        # {id: (event, its path in the result, a function that returns the
+                                 # object)}
         self.plain = {}          # {event: earlier values of arguments that it may change}
         self.counts = collections.Counter()
         self.folders = sorted({tempfile.gettempdir(), os.path.realpath(tempfile.gettempdir())})
@@ -414,14 +415,14 @@ class CallRecorder:
     # owners of objects
 
     def is_own(self, file):
-        """Return whether a file is the project's and not a test."""
+        """Return whether a file is part of the project and not a test."""
         if not isinstance(file, str) or not file.startswith(self.source) or file in self.tests:
             return False
         parts = file[len(self.source):].split("/")
         return "site-packages" not in parts and not any(part[:1] == "." for part in parts)
 
     def is_own_module(self, name):
-        """Return whether a module is the project's."""
+        """Return whether a module is part of the project."""
         return self.is_own(getattr(sys.modules.get(name), "__file__", None))
 
     def is_own_object(self, value):
@@ -447,7 +448,7 @@ class CallRecorder:
     # names
 
     def path(self, value):
-        """Return (module, name) by which anybody can import an object, or None."""
+        """Return the public (module, name) from which an object can be imported, or None."""
         if self.n_modules != len(sys.modules):
             self.index()
         known = self.paths.get(id(value))
@@ -481,8 +482,7 @@ class CallRecorder:
         return known[:2] if known and known[2]() is value else None
 
     def track(self, value, event, path=""):
-        """Remember which event has returned an object, or the event of a container that holds it.
-        """
+        """Record which event returned an object, or the container that holds it."""
         kind = type(value)
         if kind in (list, tuple, dict):
             pairs = value.items() if kind is dict else enumerate(value)
@@ -494,16 +494,16 @@ class CallRecorder:
             self.remember(value, event, path)
 
     def remember(self, value, event, path):
-        """Note the event by which an object is written in scripts."""
+        """Record the event that stands for an object in scripts."""
         try:
             self.origins[id(value)] = (event, path, weakref.ref(value))
-        except TypeError:   # a class with slots allows no weak references
+        except TypeError:   # a class with slots may not allow weak references
             self.origins[id(value)] = (event, path, lambda: value)
 
     # hooks of the changed tests
 
     def pre(self, callee, /, *args, **kwargs):
-        """Note a call that is about to be made, and return its callee."""
+        """Record a call that is about to be made, and return its callee."""
         local = self.thread
         is_raising = type(callee) in (types.FunctionType, types.MethodType) and (
             callee.__name__ in RAISING)
@@ -527,7 +527,7 @@ class CallRecorder:
         return kwargs
 
     def post(self, result):
-        """Note the result of a call and return it."""
+        """Record the result of a call and return it."""
         local = self.thread
         opened = getattr(local, "open", None)
         if opened and opened[0] is sys._getframe(1):
@@ -577,7 +577,7 @@ class CallRecorder:
         return self.made(form, function, (left, right), {})
 
     def made(self, kind, function, args, kwargs):
-        """Return what a function returns, and note it where the project has a part in it."""
+        """Return a function's result, and record the event if the project is involved."""
         # a local name of its frame would be a cycle that keeps the result alive
         if self.is_busy(sys._getframe()) or not (
                 self.is_wanted(function, args, kwargs) if kind == "call"
@@ -604,7 +604,7 @@ class CallRecorder:
             if frame is opened[0]:
                 return True
             frame = frame.f_back
-        self.thread.open = None   # it has raised an exception that was not noted
+        self.thread.open = None   # it raised an exception that was not recorded
         self.end(opened[1], error=Opaque())
         return False
 
@@ -650,7 +650,7 @@ class CallRecorder:
         return event
 
     def end(self, event, result=None, error=None):
-        """Write an event with its outcome; after too many events, nothing is written."""
+        """Write an event with its outcome; write nothing after too many events."""
         if event["why"] == "too many":
             self.write(event)
             return

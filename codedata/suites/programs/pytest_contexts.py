@@ -1,13 +1,14 @@
-"""Record for each test of a pytest run the lines it executes, how it starts processes, its seconds.
+"""Record for each test of a pytest run the executed lines, how it starts processes, and its
+seconds.
 
-This plugin of pytest is placed beside it under the name codedata_contexts by place_plugin.sh; a
-folder holds the coverage.py of each kind of interpreter (install_coverage.sh). It runs with any
-pytest from 3.1 on, so it uses only old Python. Runs of pytest that a test starts are not measured.
+place_plugin.sh copies this plugin next to pytest as codedata_contexts; a folder holds the
+coverage.py of each kind of interpreter (install_coverage.sh). It runs with any pytest from 3.1 on,
+so it uses only old Python. Runs of pytest that a test starts are not measured.
 
 Each process writes two files. One is a data file of coverage.py: its contexts are the ids of tests,
 or "" for lines that run outside of tests. The other holds notes, a JSON list in each line. Lines of
-other processes are not measured, nor are lines of a test after it sets a trace function of its own:
-the notes name such tests.
+other processes are not measured, nor are lines of a test after it sets its own trace function: the
+notes name such tests.
 """
 import json
 import os
@@ -59,8 +60,8 @@ def taken_modules():
 
 
 def silently(act):
-    """Call a method of coverage.py. It warns, which may raise, where other code has set a trace
-    function."""
+    """Call a method of coverage.py without its warning, which may raise, if other code has set a
+    trace function."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         act()

@@ -1,4 +1,4 @@
-"""Let pytest collect the test files in codedata_only.txt beside this plugin, and no others."""
+"""Let pytest collect only the test files in codedata_only.txt next to this plugin."""
 import os
 
 import pytest
@@ -12,7 +12,8 @@ def is_unwanted(place):
         return None if os.path.isdir(place) or place in file.read().split("\n") else True
 
 
-if int(pytest.__version__.split(".")[0]) < 7:   # a hook names its arguments, and 9 has no `path`
+if int(pytest.__version__.split(".")[0]) < 7:   # pytest matches hooks' arguments by name, and
+                                                # pytest 9 has no `path`
     def pytest_ignore_collect(path):
         """Return whether the file is not collected."""
         return is_unwanted(str(path))

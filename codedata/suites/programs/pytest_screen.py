@@ -1,19 +1,18 @@
 """Judge changes of a project's source one after the other, without a new run of pytest for each.
 
-This plugin of pytest is placed beside it under the name codedata_screen by place_plugin.sh. It runs
-with any pytest from 3.1 on, so it uses only old Python. Its folder holds a batch: the changes, and
-the tests to run with each. The answers are lines of JSON: one when the judging of a change begins,
-and one when it ends.
+place_plugin.sh copies this plugin next to pytest as codedata_screen. It runs with any pytest from
+3.1 on, so it uses only old Python. Its folder holds a batch: the changes, and the tests to run with
+each. The answers are lines of JSON: one when the judging of a change begins, and one when it ends.
 
 Three kinds of processes take part. The base process has imported pytest and its plugins, but
 nothing of the project. The warm process, forked from the base, has collected all tests. It forks a
 child for each change and gives the functions in that child their new code. When it is done, the
 base forks a child for each change that cannot be judged in this way. That child imports the project
-and collects its tests anew.
+and collects its tests again.
 
 The source files hold a change only while it is judged, and are restored afterwards. A child and all
-processes that it started are killed before the next child starts. Not promised: that a malicious
-test does not forge an answer.
+processes that it started are killed before the next child starts. A malicious test may forge an
+answer.
 """
 import gc
 import importlib
@@ -40,7 +39,7 @@ FOLDER = "/tmp/codedata-screen"
 BATCH = FOLDER + "/batch.json"
 ANSWERS = FOLDER + "/answers.jsonl"
 ORDERS = FOLDER + "/orders.jsonl"       # from the warm process to the base process
-TMP = FOLDER + "/tmp"                   # a child's folder, in place of /tmp
+TMP = FOLDER + "/tmp"                   # a child's folder, replacing /tmp
 OUTPUT = TMP + "/codedata-answer.json"
 # A child may use TIMES the seconds of its tests and MORE_S more, of CPU. As it may also wait, it is
 # killed only after TIMES that limit and IDLE_S more, of real time.
@@ -119,7 +118,7 @@ def alive():
 
 
 def end_others(kept):
-    """Kill all processes except `kept`. Repeat this, as they may start others meanwhile."""
+    """Kill all processes except `kept`. Repeat this, since they may start others meanwhile."""
     for _ in range(100):
         others = alive() - kept
         for pid in others:
@@ -133,7 +132,7 @@ def end_others(kept):
 
 
 def await_child(pid, limit_s, kept):
-    """Return what a child has written, or how it ended. Kill all processes that it started."""
+    """Return the answer that a child wrote, or how it ended. Kill all processes that it started."""
     started = time.monotonic()
     done, is_over = 0, False
     while not done:
@@ -151,8 +150,8 @@ def await_child(pid, limit_s, kept):
 
 
 def unformatted(excinfo, style=None):
-    """Return the type of an error, and "" for a failed check, instead of its formatted text: nobody
-    reads this, and formatting takes longer than most tests."""
+    """Return the type of an error, "" for a failed check, instead of its formatted text, which is
+    not used: formatting takes longer than most tests."""
     kind = excinfo.type
     if issubclass(kind, (AssertionError, pytest.fail.Exception)) or "doctest" in kind.__module__:
         return ""
@@ -213,7 +212,7 @@ class Child(RunPlugin):
     def pytest_runtestloop(self, session):
         """Run the tests, write their results, and end the process."""
         stopped = ""
-        # explaining failed assertions may take longer than the suite, and nobody reads it
+        # explaining failed assertions may take longer than the suite, and is not used
         session.config.pluginmanager.unregister(name="assertion")
         items = {} if self.lost else {item.nodeid: item for item in session.items}
         try:
@@ -285,8 +284,7 @@ def compiled(text, path):
 # the driver --------------------------------------------------------------------------------------
 
 class Driver(RunPlugin):
-    """Judge all changes. First judge the ones that only need new code for
-    functions in memory."""
+    """Judge all changes, first those that only need new code for functions in memory."""
 
     def __init__(self, batch):
         self.batch, self.codes = batch, {}
@@ -345,7 +343,7 @@ class Driver(RunPlugin):
         before = {path: (read(path), os.stat(path).st_mtime_ns) for path in files}
         append_line(ANSWERS, i=i, how="begun")
         for path, (text, _) in before.items():
-            # a new modification time, by which Python sees that compiled files are stale
+            # a new modification time, so that Python sees that compiled files are stale
             write(path, edited(text, files[path]), (self.time + i) * 10 ** 9)
         pid = os.fork()
         if not pid:
@@ -364,7 +362,7 @@ class Driver(RunPlugin):
             os._exit(1)
 
     def order_of(self, one):
-        """Return (the order that says how to judge a change and by which tests; [(function, its new
+        """Return (the order: how to judge a change, and by which tests; [(function, its new
         code)])."""
         batch, how, swaps = self.batch, "swap", []
         try:
@@ -375,7 +373,7 @@ class Driver(RunPlugin):
         if one["at_import"] or threading.active_count() > 1:
             how = "import"
         if how == "import" and self.early.intersection(one["files"]):
-            how = "suite"   # since a plugin may have imported it
+            how = "suite"   # a plugin may have imported it
         first = list(self.places) if one["tests"] is None else one["tests"]
         ids = first + batch["then"]
         limit_s = MORE_S + TIMES * sum(batch["seconds"].get(id, 0) for id in ids)
@@ -400,7 +398,7 @@ class Driver(RunPlugin):
         swaps = []
         for function in self.functions.get(path, ()):
             code = new.get(keys.get(function.__code__))
-            # of several equal code objects it is unknown which one a function has
+            # if code objects are equal, it is unknown which one a function has
             if not code or len(keys) < len(old) or (
                     code.co_freevars != function.__code__.co_freevars):
                 raise ValueError(function)

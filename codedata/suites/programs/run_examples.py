@@ -4,8 +4,8 @@ processes with different orders of sets.
     python3 run_examples.py FOLDER SECONDS MAX_BYTES
 
 FOLDER/examples.json is a list of programs. FOLDER/answers.json gets a list of [first output, second
-output]; null stands for a run that took too long or printed too much. Only the last line of an
-exception is printed. This file runs on Python 3.6 and later and imports nothing from its package.
+output]; null means a run that took too long or printed too much. Only the last line of an exception
+is printed. This file runs on Python 3.6 and later and imports nothing from its package.
 """
 import ast
 import code

@@ -2,7 +2,7 @@
 
     python shadowed.py SOURCE DISTRIBUTION MODULE…
 
-Run it with the tests' interpreter, in another folder than the source. It prints nothing if every
+Run it with the tests' interpreter, in a folder other than the source. It prints nothing if every
 module comes from the source.
 """
 import importlib.machinery
@@ -15,7 +15,7 @@ import sys
 
 
 def places(module):
-    """Return the paths where an import would find the module."""
+    """Return the paths from which the module would be imported."""
     try:
         spec = importlib.util.find_spec(module)
     except (ImportError, ValueError, AttributeError):

@@ -45,7 +45,7 @@ from codedata.tasks.folder.folder import (
 from codedata.tasks.folder.task_toml import grading_of
 from codedata.texts import printable, text_of
 
-TEST_FILE = "test_outputs.py"   # whose tests have weights
+TEST_FILE = "test_outputs.py"   # the file of tests with weights
 PROGRAMS = "codedata/tasks/verifier"
 PATCHED = (BUG, STRIPPED_PATCH, PULL_REQUEST)   # kinds whose solution is a patch
 # keys of config.json, and keys that only a suite's config.json has
@@ -126,7 +126,7 @@ def _solution(task: Task) -> Iterator[Fault]:
 
 
 def _patch_fault(patch: str) -> str:
-    """Return what is wrong with a patch of a project's source, or ""."""
+    """Return the fault of a patch of a project's source, or ""."""
     try:
         with git_output(".", "apply", "--numstat", "-z", "-", stdin=patch) as output:
             rows = output.read().decode(errors="replace").split("\0")
@@ -141,7 +141,7 @@ def _patch_fault(patch: str) -> str:
 
 def _tests(task: Task) -> Iterator[Fault]:
     config = verifier_config(task)
-    if not task.kind and CONFIG not in task.tests:   # it has its own verifier
+    if not task.kind and CONFIG not in task.tests:   # the task has its own verifier
         return
     if not config:
         yield Fault(f"tests/{CONFIG}", "is missing, or not a JSON object", _how_to_prove(task))
@@ -205,9 +205,9 @@ def _suite(task: Task, config: Object) -> Iterator[Fault]:
 
 
 def _hidden(task: Task) -> Iterator[Fault]:
-    """Check that tests/test.patch creates exactly the hidden tests or, where the image has a part
-    of a file or an earlier one, that it turns that into the hidden tests. Tasks with visible tests
-    have no such patch.
+    """Check that tests/test.patch creates exactly the hidden tests. If the image has an earlier
+    version or a part of a file, the patch must turn it into the hidden test. Tasks with visible
+    tests have no such patch.
     """
     hidden, patch = hidden_in(task), text_in(task.tests, TEST_PATCH)
     if not patch and task.about.get("tests_visible"):

@@ -24,9 +24,9 @@ from codedata.tasks.verifier.suite import MARKS
 from codedata.terminal import named
 from codedata.texts import fill, text_of
 
-MARK = ">>>>> "            # begins all marks of SWE-bench's harness
+MARK = ">>>>> "            # prefix of all marks of SWE-bench's harness
 FOLDER = f"{TOOLS}-evaluation"   # the folder of a running script and its output
-MAX_BYTES = 2_000_000      # of a script
+MAX_BYTES = 2_000_000      # bytes of a script
 LINE = re.compile(r"(PASSED|FAILED|ERROR|SKIPPED) (\S+)")
 
 
@@ -79,7 +79,7 @@ def printed_results(output: str) -> dict[str, str]:
 
 
 def run_evaluation(sandbox: Sandbox, script: str, timeout_s: float) -> tuple[Run, str]:
-    """Run an evaluation script. Return (the run with its cases, the whole output, or "" if that
+    """Run an evaluation script. Return (the run with its cases; the whole output, or "" if it
     cannot be read)."""
     log = f"{FOLDER}/log"
     run = run_suite(sandbox, f"mkdir -p {FOLDER}\nbash {TOOLS}/eval.sh >{log} 2>&1\ncode=$?\n"
@@ -96,8 +96,7 @@ def run_evaluation(sandbox: Sandbox, script: str, timeout_s: float) -> tuple[Run
 
 
 def misread(run: Run, printed: str) -> str:
-    """Return why graders would not read the run's results from the printed output; "" if they would
-    read it."""
+    """Return why graders would read other results from the printed output than the run's, or ""."""
     try:
         read = printed_results(printed)
     except ValueError as e:

@@ -1,8 +1,8 @@
 """Read and make a task's folder: its task.toml, its proof, and the faults that prevent its export.
 
-`proof.json` holds the digest of what was proven: environment/, solution/, tests/ and task.toml
-without its metadata, keywords and image name (the image's id is noted beside it). An edit of any of
-these makes the proof invalid; the instruction may be edited.
+`proof.json` holds the digest of the proven parts: environment/, solution/, tests/ and task.toml
+without its metadata, keywords and image name (the image's id is recorded separately). An edit of
+any of these makes the proof invalid; the instruction may be edited.
 """
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from codedata.tasks.folder.task_toml import toml_faults
 from codedata.texts import fill, printable
 
 TOML = Task.places["config"]
-SCHEMA = "1.4"              # of Harbor's task.toml
+SCHEMA = "1.4"              # version of Harbor's task.toml
 # Raise it with a change that may refuse earlier proven tasks: these then count as made with other
 # settings, and --refresh proves them again. A proof without a version graded the gold once.
 PROOF = 2
 DOCKERFILE, IGNORE, SOLVE = "Dockerfile", ".dockerignore", "solve.sh"
 GOLD, REVERSE = "gold.patch", "reverse.patch"   # in solution/; the reverse creates the task
 CONFIG, TEST_SCRIPT, TEST_PATCH, HIDDEN = "config.json", "tests.sh", "test.patch", "hidden"
-ARCHIVE = "/var/tmp/codedata-work.tar"   # an agent's work, in tasks with commands that write it
-TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")   # as Harbor accepts them
+ARCHIVE = "/var/tmp/codedata-work.tar"   # an agent's work, in tasks whose own commands write it
+TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")   # Harbor's rule
 IMAGE = re.compile(r"[a-z0-9][\w.:/@-]*", re.ASCII | re.IGNORECASE)   # no blank, no line break
 BEFORE_DOCUMENT = (   # the last line of an instruction before the document of its functions
     "- Tests decide, also some that you do not have: those that fail without the bodies are "
     "counted, those that pass now have to go on passing.")
 PROVEN_FIELDS = ("config", "environment", "solution", "tests", "proof")   # all but instruction
-# Folders of the verifier: an agent's working directory neither holds one of them nor lies in one.
+# Folders of the verifier: an agent's working directory must not overlap them.
 OF_VERIFIER = ("/tests", "/logs", "/bin", "/sbin", "/lib", "/lib64", "/etc", "/usr/bin",
                "/usr/sbin", "/usr/lib", "/usr/local/bin", "/usr/local/sbin", "/usr/local/lib")
 PARTS = ("environment", "solution", "tests")   # folders of a task
@@ -62,7 +62,7 @@ class Container:
 def config_of(instance_id: str, container: Container, about: Object,
               labels: Mapping = MappingProxyType({})) -> Object:
     """Return the task.toml of a task. `about` becomes [metadata.codedata]; `labels` are its
-    difficulty, category and tags. Keys for which Harbor's default is right are left out.
+    difficulty, category and tags. Keys with Harbor's default value are left out.
 
     [verifier.environment] docker_image is not set, since readers assume that an image named there
     holds /tests. Without it the verifier gets the image of [environment].
@@ -87,7 +87,7 @@ def from_image(image: str) -> Files:
 
 
 def from_line(image: str) -> str:
-    """Return the Dockerfile that uses an image without a change."""
+    """Return the Dockerfile that uses an image unchanged."""
     return f"FROM {image}\n"
 
 
@@ -128,7 +128,7 @@ def text_in(files: Files, name: str) -> str:
 
 
 def hidden_in(task: Task) -> dict[str, bytes]:
-    """Return the test files that graders put in place, by path."""
+    """Return the test files that graders add, by path."""
     return {path.removeprefix(f"{HIDDEN}/"): content_of(file)
             for path, file in task.tests.items() if path.startswith(f"{HIDDEN}/")}
 
@@ -185,7 +185,7 @@ def edited_parts(task: Task) -> list[str]:
 
 
 def with_about(task: Task, **more) -> Task:
-    """Return a task with the entries `more` in [metadata.codedata], where None removes one, and, if
+    """Return a task with the entries `more` in [metadata.codedata] (None removes one) and, if
     given, other `labels`. Neither is part of the proof."""
     labels = more.pop("labels", {})
     metadata = {**task.config.get("metadata", {}), **labels}
@@ -196,7 +196,7 @@ def with_about(task: Task, **more) -> Task:
 
 
 def document_in(instruction: str) -> str:
-    """Return the document in the instruction of a stripped patch. If a person has removed the line
+    """Return the document in the instruction of a stripped patch. If a user has removed the line
     before the document, return the whole instruction."""
     return instruction.split(f"{BEFORE_DOCUMENT}\n\n", 1)[-1].removesuffix("\n")
 
@@ -216,18 +216,18 @@ HOW_TO_PROVE = {
 
 
 def how(todos: dict[str, str], task: Task, otherwise: str = "") -> str:
-    """Return what to do about a task, by its kind, from `todos`, such as HOW_TO_PROVE."""
+    """Return the remedy for a task of its kind, from `todos`, such as HOW_TO_PROVE."""
     word = "agent" if task.about.get("method") == "agent" else "scale"
     return fill(todos.get(task.kind, otherwise), word=word)
 
 
 class Fault(NamedTuple):
-    """Hold a fault of a task's folder, and what to do about it."""
+    """Hold a fault of a task's folder, and its remedy."""
 
     place: str         # path below the folder
     what: str
     todo: str
-    reason: str = ""   # by which exports count it; "": the fault prevents no export
+    reason: str = ""   # under which exports count it; "": the fault prevents no export
 
 
 def task_problem(task: Task, secrets_in_tests: bool = False) -> Problem | None:
@@ -248,7 +248,7 @@ def config_faults(task: Task) -> Iterator[Fault]:
     for fault in toml_faults(task.config):
         yield Fault(TOML, fault, "Harbor refuses it: correct that key.", "task.toml")
     kind, image = task.about.get("kind"), image_of(task)
-    if kind not in (None, *KINDS):   # else it would pass as somebody else's, without a proof
+    if kind not in (None, *KINDS):   # otherwise it would pass as an imported task without a proof
         yield Fault(TOML, f"kind {kind!r:.80} is none of {', '.join(KINDS)}",
                     "Correct it, or remove it if codedata did not make the task.", "kind")
     wrong = {}
@@ -272,7 +272,7 @@ def _workdir_fault(place: str) -> str:
 
 
 def _label_fault(task: Task) -> str:
-    """Return what is wrong with a task's labels, or ""."""
+    """Return the fault of a task's labels, or ""."""
     labels = _table(task, "metadata")
     tags = labels.get("tags", [])
     texts = [labels.get(key, "") for key in ("difficulty", "category")]
@@ -306,8 +306,8 @@ def secret_faults(task: Task, parts: Iterable[str] = PARTS) -> Iterator[Fault]:
     """Yield the secrets in files of these parts, which prevent an export."""
     for part in parts:
         for name, file in getattr(task, part).items():
-            text = content_of(file).replace(b"\0", b"").decode(errors="replace")   # UTF-16, too
-            if secret := credential_in([text]):   # masking it would change what was proven
+            text = content_of(file).replace(b"\0", b"").decode(errors="replace")   # also UTF-16
+            if secret := credential_in([text]):   # masking it would change the proven parts
                 yield Fault(f"{part}/{printable(name)}", f"has a secret: {secret}",
                             "Remove it, and revoke it if it is a real secret. If it is made up for "
                             "a test: [export] secrets_in_tests.", "secret in a file")

@@ -1,7 +1,6 @@
-"""Find what Harbor would refuse in a task.toml.
+"""Find the faults of a task.toml for which Harbor would refuse it.
 
-Harbor may refuse a file in which no fault is found: keys that harbor_keys.toml lacks are not
-checked.
+Keys that harbor_keys.toml lacks are not checked, so Harbor may refuse a file without found faults.
 """
 from __future__ import annotations
 
@@ -15,11 +14,12 @@ NAME = re.compile(r"[a-zA-Z0-9][\w.-]*/[a-zA-Z0-9][\w.-]*", re.ASCII)   # org/na
 KEYS = toml_of(__package__, "harbor_keys.toml")
 # both tables describe a machine
 KEYS["verifier.environment"] = KEYS["environment"]
-TYPES = {"list": (list,), "name or number": (str, int)}   # beside the types of records.check_of()
+TYPES = {"list": (list,), "name or number": (str, int)}   # in addition to the types of
+                                                          # records.check_of()
 
 
 def toml_faults(config: Object) -> list[str]:
-    """Return a sentence for each fault for which Harbor would refuse the task."""
+    """Return a sentence for each fault that makes Harbor refuse the task."""
     faults = [*_wrong_types(config)]
     if faults:
         return faults
@@ -72,7 +72,7 @@ def _is_artifact(one) -> bool:
 
 
 def grading_of(config: Object) -> str:
-    """Return a phrase about the container in which Harbor grades a task."""
+    """Return a phrase on the container in which Harbor grades a task."""
     if is_shared(config):
         return "in the agent's own container, with all that the agent has left there"
     carried = ", ".join(artifacts_in(config)) or "nothing"

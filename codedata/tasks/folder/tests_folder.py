@@ -17,20 +17,21 @@ PROGRAMS = ("test.sh", "verify.py", "processes.py")
 OF_WEIGHTED = (*PROGRAMS, "weighted_tests.py")
 OF_SUITE = (*PROGRAMS, "suite.py", "agent_work.py", "junit.py")
 OF_OTHER_REPORTS = ("runner_output.py",)
-PATTERNS = "patterns.json"   # of printed lines
-READS = ("junit", "reports", "output")   # where results are read; each includes the ones before it
-TEST_SHARE = 0.9          # of the verifier's time; the rest is for writing a reward of 0
+PATTERNS = "patterns.json"   # patterns of printed lines
+READS = ("junit", "reports", "output")   # where results are read; each includes the previous ones
+TEST_SHARE = 0.9          # share of the verifier's time; the rest is for writing a reward of 0
 TestFiles = dict[str, str]   # text by path below tests/
-CASES = "cases"           # the folder of scripts beside the tests
-CASE_S, CASES_S = 60, 300   # seconds of one such script, and of all, with 30 busy processes beside
+CASES = "cases"           # the folder of scripts next to the tests
+CASE_S, CASES_S = 60, 300   # seconds of one such script, and of all, while 30 other processes are
+                            # busy
 KEPT = "test_still_"      # a test with such a name may pass in the untouched image
-MAX_KEPT = 0.25           # of the reward, for all of them
+MAX_KEPT = 0.25           # share of the reward, for all of them
 
 
 def weighted_tests(weights: Mapping[str, float], user: str, workdir: str,
                    verifier_timeout_s: float) -> TestFiles:
-    """Return the files beside test_outputs.py. The tests run as `user`, who becomes the owner of
-    the work directory; "" stands for the user of the verifier."""
+    """Return the files next to test_outputs.py. The tests run as `user`, who becomes the owner of
+    the work directory; "" is the user of the verifier."""
     config = {"user": user, "timeout_s": seconds_for_tests(verifier_timeout_s),
               "workdir": workdir, "weights": dict(sorted(weights.items()))}
     return {**_programs(OF_WEIGHTED), CONFIG: _json(config)}
@@ -60,8 +61,8 @@ def suite_tests(test_script: str, hidden: Files | None = None, *, workdir: str =
 
 
 def case_files(cases: Sequence[tuple[list[str], str, str]]) -> TestFiles:
-    """Return the files of tests/cases/: scripts that the verifier runs beside the tests, and their
-    expected outcomes, in a file that they cannot read."""
+    """Return the files of tests/cases/: scripts that the verifier runs in addition to the tests,
+    and their expected outcomes, in a file that they cannot read."""
     jobs = [ReplayJob(code[:-1], code[-1]) for code, *_ in cases]
     given = given_to_run(WORKDIR, jobs, CASE_S, CASES_S)
     name = "replay_calls.py"
@@ -71,7 +72,7 @@ def case_files(cases: Sequence[tuple[list[str], str, str]]) -> TestFiles:
 
 
 def seconds_for_tests(verifier_timeout_s: float) -> int:
-    """Return the seconds of the verifier's time limit that are for the tests."""
+    """Return the seconds of the verifier's time limit reserved for the tests."""
     return max(1, int(TEST_SHARE * verifier_timeout_s))
 
 

@@ -1,1 +1,1 @@
-"""Make the image of a task, and find what must not be in it."""
+"""Make the image of a task, and search it for texts that it must not contain."""

@@ -1,8 +1,8 @@
-"""Search the files of an image for texts, also those in a zip or gzip file.
+"""Search the files of an image for texts, including files in a zip or gzip file.
 
 Nothing of the image is run: this machine reads the engine's tar of its files, within bounds. A file
-holds a text if both have the same 40 bytes in a row. An archive in an archive, or of another kind,
-is not read but named. Not found: texts that are shorter, or encoded in another way (escaped,
+holds a text if both share 40 consecutive bytes. An archive in an archive, or of another kind, is
+not read but reported. Not found: texts that are shorter, or encoded in another way (escaped,
 base64, encrypted).
 """
 from __future__ import annotations
@@ -31,7 +31,7 @@ from codedata.sandbox.archives import (
 from codedata.suites.outside import BOUNDS
 from codedata.texts import printable
 
-WINDOW = 40                # bytes in a row that give a text away
+WINDOW = 40                # consecutive bytes that reveal a text
 # At least this many of these bytes must not be blanks. With 20, 11 % of 7,000 functions of nine
 # packages share 40 bytes with an image without these packages; with 30, 3 %. 1.5 % of functions do
 # not reach 28.
@@ -40,16 +40,16 @@ NAME = re.compile(rb"[A-Za-z_]\w{3,}")
 # A file is a copy of a project's file if it has at least this share of the names in that file. Of
 # 200 files compiled to bytecode, which has no comments, 9 have a share below 0.5, 3 one below 0.4.
 NAMES_SHARE = 0.4
-LONG_RUN = 200             # bytes in a row that give a whole file away
+LONG_RUN = 200             # consecutive bytes that reveal a whole file
 STEP = 32                  # bytes between two windows of a text if only long runs count
 WORD, STRIDE = 8, 16       # bytes of a word of data, and from one word to the next
-SPOOL_BYTES = 32_000_000   # of a file that is kept in memory
-ZIP_END = b"PK\x05\x06"    # begins the last record of a zip file; a comment may follow it
+SPOOL_BYTES = 32_000_000   # bytes of a file that are kept in memory
+ZIP_END = b"PK\x05\x06"    # start of the last record of a zip file; a comment may follow it
 ZIP_END_BYTES = 66_000
-# how unread archives begin: packs and bundles of git, bzip2, xz, zstd, 7z
+# first bytes of unread archives: packs and bundles of git, bzip2, xz, zstd, 7z
 OTHERS = re.compile(rb"PACK\0\0\0|# v\d git bundle\n|BZh[1-9]1AY&SY|\xfd7zXZ\0|\x28\xb5\x2f\xfd|"
                     rb"7z\xbc\xaf\x27\x1c")
-# folders of packages, which bring archives of their own
+# folders of packages, which contain their own archives
 PACKAGES = re.compile(r"^\w*/usr/(local/)?(lib\w*|share|include)/|/(node_modules|\w+-packages)/")
 # raised for a file that only looks like an archive, or has a password
 NO_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, KeyError)
@@ -183,10 +183,10 @@ class Search:
                 return
             size = copy.seek(0, 2)
             copy.seek(max(0, size - ZIP_END_BYTES))
-            is_zip = ZIP_END in copy.read()   # also after other bytes, as in a cache of pip
+            is_zip = ZIP_END in copy.read()   # also after other bytes, as in pip's cache
             copy.seek(0)
             head = copy.read(PIECE)
-            is_object = head[:1] == b"x" and int.from_bytes(head[:2], "big") % 31 == 0   # of git
+            is_object = head[:1] == b"x" and int.from_bytes(head[:2], "big") % 31 == 0   # git's
             is_packed = is_zip or is_object or head.startswith(GZIP)
             if OTHERS.match(head) or (archive and is_packed):
                 self._name_unread(place, archive or place)
@@ -198,8 +198,8 @@ class Search:
                 self.look(f"{place}!", Stream(inflated(copy)), place)
 
     def _look_into(self, place: str, file: BinaryIO) -> None:
-        """Search the members of a zip file. Report members of which zipfile unpacks a whole block
-        at once, as unread."""
+        """Search the members of a zip file. Report members as unread if zipfile would unpack a
+        whole block of them at once."""
         with suppress(*NO_ARCHIVE), zipfile.ZipFile(file) as archive:
             for member in archive.infolist():
                 inner = f"{place}!{member.filename}"

@@ -1,4 +1,4 @@
-"""Search the layers of an image for texts that it should not hold."""
+"""Search the layers of an image for texts that it must not contain."""
 from __future__ import annotations
 
 import hashlib
@@ -22,8 +22,8 @@ class ImageSearch(Search):
         super().__init__(texts, hidden=texts)
 
     def look_into(self, archive: Iterator[bytes], base: str) -> None:
-        """Search the engine's tar archive of an image, without the layers of the image `base`; ""
-        stands for none. Raise UnsafeArchive if it cannot be read."""
+        """Search the engine's tar archive of an image, without the layers of the image `base` ("":
+        none). Raise UnsafeArchive if it cannot be read."""
         layers = engine.connect().inspect_image(base)["RootFS"]["Layers"] if base else ()
         with read_tar(Stream(archive)) as tar:
             for member in members(tar):

@@ -3,7 +3,7 @@ history nor the solution.
 
 derive() works in a container of the image, with its tools. check_task_image() trusts none of them:
 it reads the files that a process in a container can read, on this machine. Lower layers of the
-image may hold the former source; but only whoever controls the engine or the registry can read
+image may hold the former source, but only those who control the engine or the registry can read
 them.
 """
 from __future__ import annotations
@@ -39,7 +39,7 @@ LINK = f"""[ -L {WORKDIR} ] || [ ! -d {WORKDIR} ] || rmdir {WORKDIR}
 
 @dataclass(frozen=True)
 class TaskImage:
-    """Hold an image in which a task's source is the only commit."""
+    """Describe an image in which a task's source is the only commit."""
 
     name: str
     base_commit: str

@@ -1,8 +1,8 @@
 """Make a task from a repository: an image in which the source is the only commit, a patch that
 solves the task, and the project's own tests, run by the verifier that all such tasks share.
 
-The agent's work is an archive of the files that it changed or added; config.json says which of them
-count. Files that it deleted are still there when it is graded.
+The agent's work is an archive of the files that it changed or added; config.json lists the counting
+ones. Files that the agent deleted still exist when its work is graded.
 """
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ from codedata.tasks.verifier.suite import CASES_S
 from codedata.texts import fill, text_of
 
 AGENT_S = 3600.0
-MIN_VERIFIER_S, VERIFIER_TIMES = 180.0, 10   # least seconds; longest runs of the suite
-USERS = ("nobody", "root")   # tests run as the first of these with whom the gold is rewarded
+MIN_VERIFIER_S, VERIFIER_TIMES = 180.0, 10   # minimum, in seconds; multiple of the suite's longest
+                                             # run
+USERS = ("nobody", "root")   # tests run as the first of these users with which the gold is rewarded
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +42,17 @@ class SuiteVerifier:
     """Describe how a task's verifier runs a project's suite, and which tests it grades."""
 
     test_script: str
-    reads: str                  # where results are read, one of tests_folder.READS
-    hidden: Files               # test files that are put in place, replacing files of the agent
+    reads: str                  # where to read results, one of tests_folder.READS
+    hidden: Files               # test files to add, replacing files of the agent
     test_patch: str             # creates the same files; "" if the agent sees them
     fail_to_pass: Sequence[str]   # names from junit.escaped_name()
     pass_to_pass: Sequence[str]
     counts: tuple[str, ...] | None = None   # files of an agent's work; None: all but tests
     user: str = USERS[0]
-    canary: str = ""            # the folder of a test that has to fail; "": without such a test
-    cases: Sequence[Case] = ()  # scripts that are run beside the tests, and reported separately
+    canary: str = ""            # the folder of a test that must fail; "": no such test
+    cases: Sequence[Case] = ()  # scripts run in addition to the tests, and reported separately
     needs_cases: bool = False   # whether a reward needs all of them
-    steering: Sequence[str] = ()   # files that steer tests, and are taken as the gold changes them
+    steering: Sequence[str] = ()   # files that steer tests, taken as the gold changes them
 
     def variants(self) -> Iterator[SuiteVerifier]:
         """Yield this verifier for each user, with and without a canary: the safest variant first.

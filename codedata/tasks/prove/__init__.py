@@ -1,1 +1,1 @@
-"""Prove by runs that a task is right."""
+"""Prove by execution that a task is correct."""

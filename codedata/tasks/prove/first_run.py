@@ -30,7 +30,7 @@ from codedata.tasks.verifier.suite import MARKS
 from codedata.terminal import named
 from codedata.texts import printable
 
-LOG_CHARS = 6_000          # of a run's output that are kept: its end
+LOG_CHARS = 6_000          # kept from the end of a run's output
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Screened:
     """Hold the result of screening a change."""
 
     verdict: str             # GOOD, or in one word why the change is refused
-    reason: str              # the reason as a text that an agent can act on; "" if GOOD
+    reason: str              # the reason as a text for an agent to act on; "" if GOOD
     failing: list[str] = field(default_factory=list)   # tests that passed before, sorted
     skipped: list[str] = field(default_factory=list)   # the same, but skipped now and ignored
     how: str = "full"        # swap | import: in a warm sandbox; full: all tests in a fresh one
@@ -50,9 +50,9 @@ class Screened:
 
 @dataclass(frozen=True)
 class ScreeningRules:
-    """Hold the rules by which screening calls a change good."""
+    """Hold the rules for calling a change good."""
 
-    max_broken_share: float        # of the tests that passed
+    max_broken_share: float        # share of the tests that passed
     ignores_skipped: bool = False  # tests that the change makes skipped do not count
     drops_same_error: bool = False   # refuse a change if all of several tests that run a changed
                                      # line end in one type of error: it shows where the change is
@@ -76,12 +76,12 @@ class ScreeningRules:
 
 @dataclass(frozen=True, slots=True)
 class Graded:
-    """Hold an evaluation script, whose results graders can read, to run in place of env/'s test
-    script; and the known results to compare with in place of the ones in env/."""
+    """Hold an evaluation script with results that graders can read, to run instead of env/'s test
+    script, and the known results to compare with instead of those in env/."""
 
     script: str                # an evaluation script
     known: Mapping[str, str]   # statuses without a patch, of the tests that count
-    copies: Files = field(default_factory=dict)   # of doctests, which are put into the source
+    copies: Files = field(default_factory=dict)   # doctests, to be put into the source
     may_patch_tests: bool = False
 
 
@@ -93,7 +93,7 @@ class FirstRun:
     known: Mapping[str, str] = field(default_factory=dict)   # statuses without the patch
     before: Files = field(default_factory=dict)   # files that the patch changes, without it
     after: Files = field(default_factory=dict)    # the same files with the patch
-    log: str = ""                                 # the end of what was printed
+    log: str = ""                                 # the end of the output
     row: Object = field(default_factory=dict)     # its entry of `runs` in proof.json
 
     @property
@@ -114,8 +114,8 @@ def first_run(environment: Environment, patch: str, host: SandboxFactory, label:
               rules: ScreeningRules, limit_s: float = 0.0,
               graded: Graded | None = None) -> FirstRun:
     """Run the whole suite with the patch, and compare it with the results in env/, or with
-    `graded`. `limit_s` is the time limit; 0 stands for time_limit(). Raise ItemFailed or Excluded
-    if the environment cannot be opened."""
+    `graded`. `limit_s` is the time limit (0: time_limit()). Raise ItemFailed or Excluded if the
+    environment cannot be opened."""
     known = graded.known if graded else known_results(environment)
     limit_s = limit_s or time_limit(environment, host.run_timeout_s)
     with open_environment(environment, host, label) as sandbox:
@@ -146,7 +146,7 @@ def row_of(name: str, run: Run, shown: Screened) -> Object:
 
 
 def patch_source(sandbox: Sandbox, patch: str) -> tuple[Files, Files, str]:
-    """Apply a patch by apply_patch() and return its result, an error for a patch that changes
+    """Apply a patch by apply_patch() and return its result, or an error if the patch changes
     tests."""
     before, after, reason = apply_patch(sandbox, patch)
     if tests := [*filter(is_test_file, before | after)]:

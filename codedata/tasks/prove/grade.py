@@ -1,8 +1,8 @@
-"""Work on a task in one container and grade it in another, as Harbor does. Only the files that
-the task collects are carried from the first container to the second.
+"""Work on a task in one container and grade it in another, as Harbor does. Only the files that the
+task collects are carried from the first container to the second.
 
 A task collects either its work directory, which is copied over the one in the image, or an archive
-that its own script writes, from which its verifier takes only the files that count.
+written by its own script, from which its verifier takes only the files that count.
 """
 from __future__ import annotations
 
@@ -47,25 +47,26 @@ from codedata.tasks.folder.task_toml import artifacts_in
 from codedata.tasks.verifier import weighted_tests
 from codedata.texts import fill
 
-LIMIT_S = 600.0            # for a build, a solution or a verifier; --run-timeout may set less
-PACK_S = 120.0             # for packing an agent's work
+LIMIT_S = 600.0            # time limit of a build, a solution or a verifier; --run-timeout may set
+                           # less
+PACK_S = 120.0             # time limit for packing an agent's work
 TRIES = "codedata-task-try/"
-LOG_CHARS = 1_000           # shown of the end of a failed build's log
+LOG_CHARS = 1_000           # shown from the end of a failed build's log
 NOT_BUILT = "its image is not built"
 WORK = Bounds(max_bytes=200_000_000, max_files=2, max_depth=2, max_seconds=120)
-CONTENT = Bounds(max_bytes=200_000_000, max_files=400_000, max_seconds=120)   # of that archive
+CONTENT = Bounds(max_bytes=200_000_000, max_files=400_000, max_seconds=120)   # of an archive
 # runs bash as a user, with the user's home
 AS_USER = ("HOME=$(getent passwd {user} | cut -d: -f6) USER={user} LOGNAME={user} "
            "runuser -u {user} -- bash")
 BESIDE = "/opt"
-# Harbor makes that folder before it grades; pip, which has no network here, does not try five times
+# Harbor makes that folder before it grades; pip, which has no network here, must not retry
 GRADE = "export PIP_RETRIES=0; mkdir -p /logs/verifier; bash /tests/test.sh"
 # the reward on the first line; a separate command, so that no output of tests gets here
 READ = """cd /logs/verifier && { cat reward.json 2>/dev/null || cat reward.txt; } | tr '\\n' ' '
 echo; cat results.json"""
 
-# pack the existing paths of a folder; an empty archive is allowed, and one of files that
-# change meanwhile, for which tar exits with 1
+# pack the existing paths of a folder. The archive may be empty, and files may change while tar
+# reads them (exit code 1)
 PACK = """cd {folder} && set -- && for one in {paths}; do
     if [ -e "$one" ] || [ -L "$one" ]; then set -- "$@" "$one"; fi
 done && { tar -cf {archive} -T /dev/null "$@" || [ $? = 1 ]; }
@@ -84,7 +85,7 @@ class Grade:
     seconds: float
 
     def passed(self) -> set[str]:
-        """Return the tests all of whose phases passed."""
+        """Return the tests whose phases all passed."""
         return weighted_tests.passed(self.phases)
 
     @property
@@ -120,14 +121,14 @@ def grader_of(task: Task, host: SandboxFactory, label: str) -> Grader:
         if build.failed:
             raise ItemFailed(f"{NOT_BUILT}: {build.failed}: {build.log[-LOG_CHARS:].strip()}",
                              task.instance_id)
-    else:   # pulls an image that another machine has made again
+    else:   # pulls an image rebuilt by another machine
         host.has_image(name, str((task.proof or {}).get("image_id") or ""))
     return Grader(host, task, name, label)
 
 
 @dataclass
 class Grader:
-    """Open containers of one task's image. `engine_s` is the sum of the seconds that they take."""
+    """Open containers of one task's image. `engine_s` is the sum of their seconds."""
 
     host: SandboxFactory
     task: Task
@@ -138,7 +139,7 @@ class Grader:
 
     @property
     def limit_s(self) -> float:
-        """Return the time limit in seconds, of the solution and of the verifier alike."""
+        """Return the time limit in seconds, both of the solution and of the verifier."""
         return min(LIMIT_S, self.host.run_timeout_s)
 
     @cached_property
@@ -164,7 +165,7 @@ class Grader:
         return sandbox.run(f"{shell} {path}", timeout_s=timeout_s)
 
     def gold(self) -> tuple[bytes, str]:
-        """Return what work() returns for the task's gold."""
+        """Return (the archive, the output) of the task's gold, as work() does."""
         return self.work(text_in(self.task.solution, SOLVE))
 
     def work(self, script: str) -> tuple[bytes, str]:
@@ -175,7 +176,7 @@ class Grader:
             return self.packed(sandbox), done.output
 
     def gold_in_place(self) -> Grade:
-        """Return the grade of the gold in the container in which it ran."""
+        """Return the grade of the gold in the container where it ran."""
         with self.opened() as sandbox:
             self._attempt(sandbox, text_in(self.task.solution, SOLVE))
             return self._graded_in(sandbox, {}, "", self.limit_s)
@@ -195,9 +196,9 @@ class Grader:
         return self.archived(sandbox, script)
 
     def archived(self, sandbox: Sandbox, script: str) -> bytes:
-        """Return the archive that a script leaves in a container. Raise ItemFailed if it leaves
-        none, or one that is too large."""
-        tar = sandbox.run(f"({script}\n)", timeout_s=PACK_S)   # an agent's shell stays where it is
+        """Return the archive that a script makes in a container. Raise ItemFailed if there is none,
+        or it is too large."""
+        tar = sandbox.run(f"({script}\n)", timeout_s=PACK_S)   # keeps its shell's directory
         if not tar.ok:
             raise ItemFailed(f"its work cannot be packed: {tar.output[-300:]}")
         with temporary_folder() as folder:
@@ -216,9 +217,9 @@ class Grader:
 
     @property
     def carried(self) -> tuple[str, str]:
-        """Return (a folder, the paths below it that go to the verifier, as a shell reads them). For
-        a task of another maker these are the artifacts that task.toml names, if any; otherwise it
-        is the work directory. A missing path is not an error: the agent has not made it."""
+        """Return (a folder, the shell words of the paths below it that go to the verifier). For a
+        task of another maker these are the artifacts in task.toml, if any; otherwise the work
+        directory. A missing path is not an error: the agent has not made it."""
         places = [] if self.task.kind else artifacts_in(self.task.config)
         if not places:
             return self.workdir, "."
@@ -228,7 +229,7 @@ class Grader:
               before: str = "", anew: bool = False, limit_s: float = LIMIT_S) -> Grade:
         """Return the grade of an agent's work in a fresh container; of an unchanged image if `work`
         is None. Equal work is graded only once, unless `anew` is set, or `more` test files or a
-        bash command `before` are given. A verifier is ended after `limit_s` seconds."""
+        bash command `before` are given. The verifier is killed after `limit_s` seconds."""
         is_kept = not (more or before or anew)
         key = digest_of(work) if work else ""
         if is_kept and key in self._grades:
@@ -244,7 +245,7 @@ class Grader:
                limit_s: float = LIMIT_S, beside: Mapping[str, bytes] | None = None
                ) -> Iterator[tuple[Sandbox, Grade]]:
         """Yield the container in which an agent's work was graded, as by grade(), and the grade.
-        Files `beside` are put into BESIDE."""
+        Files in `beside` are put into BESIDE."""
         with self.opened() as sandbox:
             self.deliver(sandbox, work)
             if beside:
@@ -264,7 +265,7 @@ class Grader:
     def deliver(self, sandbox: Sandbox, work: bytes | None) -> None:
         """Put an agent's work into a fresh container, as Harbor does before it grades."""
         if self.packs_itself and work is None:
-            sandbox.run(collect_of(self.task), timeout_s=PACK_S)   # for an agent that did nothing
+            sandbox.run(collect_of(self.task), timeout_s=PACK_S)   # archive the untouched source
         elif work is not None:
             folder, paths = self.carried
             if paths != "." and not self.packs_itself:
@@ -290,9 +291,9 @@ def _read(printed: str, log: str, seconds: float) -> Grade:
 
 
 def tree_of(archive: bytes) -> Tree:
-    """Return {name: (type, mode, content or link target)} of the members of a tar archive that
-    somebody else may have written. Raise UnsafeArchive if it cannot be read or members lead out of
-    the folder, OverBounds if it exceeds CONTENT."""
+    """Return {name: (type, mode, content or link target)} of the members of an untrusted tar
+    archive. Raise UnsafeArchive if it cannot be read or members lead out of the folder, OverBounds
+    if it exceeds CONTENT."""
     tree, count = {}, CONTENT.meter()
     with read_tar(io.BytesIO(archive)) as tar:
         for member in members(tar):
@@ -304,7 +305,7 @@ def tree_of(archive: bytes) -> Tree:
 
 
 def archive_of(tree: Tree) -> bytes:
-    """Return a tar archive of a tree, in which root owns all files."""
+    """Return a tar archive of a tree; root owns all its files."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
         for name, (kind, mode, content) in tree.items():
@@ -320,7 +321,7 @@ def archive_of(tree: Tree) -> bytes:
 
 
 def only_below(archive: bytes, places: list[str]) -> bytes:
-    """Return an archive of the members at some places or below them, without members reached
+    """Return an archive of only the members at or below some places, without members reached
     through a link: the agent may have made the tar itself."""
     tree = tree_of(archive)
     no_folders = {PurePosixPath(name) for name, (kind, *_) in tree.items()

@@ -7,7 +7,7 @@ container.
     work = prove_gold(grader, rows)          # raises NotRewarded at the first reward below 1
     prove_repeatable(grader, work, clock_library(host), rows)
 
-`rows` become `runs` in proof.json. Kinds of tasks may set further conditions.
+`rows` become `runs` in proof.json. Kinds of tasks may add conditions.
 """
 from __future__ import annotations
 

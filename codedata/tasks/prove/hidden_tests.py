@@ -1,4 +1,4 @@
-"""Take tests out of the text of a Python file, so that the other tests in it can stay visible, and
+"""Remove tests from the text of a Python file, so that the other tests in it can stay visible, and
 copy the examples of doctests, which an agent may edit, into hidden files."""
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections import Counter
 from codedata.code.entities import SourceFile, entities_of, tree_of
 from codedata.suites.source import Files
 
-COPY = "test_examples_of_"   # begins the name of a hidden file that pytest runs as one doctest
+COPY = "test_examples_of_"   # prefix of a hidden file that pytest runs as one doctest
 # pytest has imported each module that it collects doctests from
 IN_MODULE = b""">>> import sys; file = str(getfixture('request').fspath.dirpath('%b'))
 >>> for module in [*sys.modules.values()]:
@@ -25,14 +25,15 @@ DOCUMENT = re.compile(rf"(?!.*{COPY})\S*?([^/.:\s]+\.(?:rst|md|txt))(?:::\1)?")
 WORDS = re.compile(rb"\w+").findall
 CONSTANT = re.compile(rb"(\w+)(?:: [^=\n]*)? = ")   # at the start of a statement
 USED = rb"(?<!def )\b(?:%b)\b[\"'(,)\]]"   # a name in code, or as a whole string
-# NULs in place of what is cut, blank lines and comments above, the rest of its line, comments below
+# NULs replace the cut part; before it blank lines and comments, after it the rest of its line and
+# comments
 CUT = rb"(?:\n[ \t\r]*){0,9}(?:\n[ \t]*#.*){0,40}(?:\n[ \t]*)?\0+.*(?:\n[ \t]+#.*)*"
 
 
 def without_tests(path: str, text: bytes, names: set[bytes]) -> bytes:
     """Return a test file without the tests of these qualified names, and without helpers, constants
-    and classes without tests that nothing else uses. Return b"" if it lacks one of the tests, or if
-    what is left has no test, or uses one of them. Imports stay."""
+    and classes that are then unused. Return b"" if it lacks one of the tests, or if the remainder
+    has no test, or uses one of them. Imports stay."""
     tree = tree_of(file := SourceFile(path, "python", text, True))
     parts = [(one.name.encode(), one.start, one.end) for one in entities_of(file, tree)]
     parts += [(found[1], *node.byte_range) for node in tree.root_node.children
@@ -56,8 +57,8 @@ def without_tests(path: str, text: bytes, names: set[bytes]) -> bytes:
 
 
 def copied_examples(sources: Files) -> Files:
-    """Return the hidden files with the examples of sources, which run in the names of their
-    modules. A blank line ends what the last example of a docstring prints."""
+    """Return the hidden files with the examples of sources, which run in the namespaces of their
+    modules. A blank line ends the output of a docstring's last example."""
     return {re.sub(r"(\w+)\.py$", rf"{COPY}\1.txt", path):
             IN_MODULE % os.path.basename(path).encode() + QUOTES.sub(rb"\1\n", text)
             for path, text in sources.items()}

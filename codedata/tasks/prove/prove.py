@@ -5,15 +5,15 @@ pass.
 Each run is of the whole suite, in a fresh container without network. One run without the change is
 shared by all candidates. A candidate's own proof takes six runs: one with the change in the image
 of env/; then, in the task's own image, one without the hidden tests, three with the gold and one
-without it. Where a kind reduces its golds, up to MAX_RUNS runs show first which hunks of the
-reverse are needed. In the run without the gold, exactly the tests that failed in the run with the
-change have to fail. It replaces repeated runs in the image of env/, since it shows the same and
-tests the task's image, too. Without the hidden tests, the other ones have to pass: else more tests
-are hidden, or none.
+without it. If a kind reduces its golds, up to MAX_RUNS runs show first which hunks of the reverse
+are needed. In the run without the gold, exactly the tests that failed in the run with the change
+must fail. It replaces repeated runs in the image of env/: it shows the same and tests the task's
+image, too. Without the hidden tests, the other tests must pass; otherwise more tests are hidden, or
+none.
 
 Tests that are flaky according to env/, or that need the network, do not count. The proof holds for
-what these runs showed, with the script that graders run. Not promised: that a test with the same
-result in all runs will never have another one.
+these runs, with the script that graders run. A test with the same result in all runs may still be
+flaky.
 """
 from __future__ import annotations
 
@@ -70,23 +70,23 @@ from codedata.terminal import named
 from codedata.texts import printable
 
 TRIES = "codedata-bug-try/"
-STEPS = 6                 # of a proof
-ROW_RUNS = 3              # without a patch, if no verification has found the flaky tests
+STEPS = 6                 # steps of a proof
+ROW_RUNS = 3              # runs without a patch, if no verification has found the flaky tests
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
     """Hold the results of a suite without a change; for a pull request, the results with it."""
 
-    statuses: dict[str, str]     # of the tests that count
-    files: dict[str, str]        # by test: its file, or "" if no file fits its name
-    texts: Files                 # of these files
+    statuses: dict[str, str]     # of the counting tests
+    files: dict[str, str]        # {test: its file, or "" if no file fits its name}
+    texts: Files                 # the contents of these files
     copies: Files                # hidden files with the examples of its sources' doctests
     created_at: str              # date of the commit, "" if there is none
     reads: str                   # where evaluation scripts find the results, one of READS
     ignored: set[str]            # tests that do not count
     seconds: float               # of the longest run
-    # of a pull request: the code before and after it, its tests in a task's image and after it
+    # for a pull request: code before and after it; tests in a task's image and after it
     before: Files = field(default_factory=dict)
     after: Files = field(default_factory=dict)
     shown: Files = field(default_factory=dict)
@@ -158,7 +158,8 @@ class PatchProver:
             if key not in self._baselines:
                 runs = 1 if environment.install_script else ROW_RUNS
                 baseline = self._run_baseline(environment, label, runs)
-                if environment.install_script:   # a test new to env/ may have the time in its name
+                if environment.install_script:   # the name of a test new to env/ may contain the
+                                                 # time
                     known = known_results(environment)
                     baseline = replace(baseline, statuses={
                         test: status for test, status in baseline.statuses.items()
@@ -191,7 +192,7 @@ class PatchProver:
             if reason and len(reads) == 1:
                 raise Excluded(f"{reason}.", name)
             if reason:
-                del reads[0]   # from now on, since results are missing there
+                del reads[0]   # results are missing there
             else:
                 runs.append(run)
         statuses, flaky = compare(runs)
@@ -228,9 +229,9 @@ class PatchProver:
 
     def _hide_tests(self, environment: Environment, first: FirstRun, baseline: Baseline,
                     label: str) -> tuple[TaskImage, Files, Files, str]:
-        """Return (the image of a task; the files of its failing tests, which graders put back after
-        the agent's work; what the image has of these files; why the agent can see the failing
-        tests, or ""). A file stays without them if other tests in it pass then."""
+        """Return (the image of a task; the files of its failing tests, which graders restore after
+        the agent's work; the contents of these files in the image; why the agent can see the
+        failing tests, or ""). A file keeps its other tests if they pass then."""
         failing = {place_of(test, baseline.texts) for test in first.fail_to_pass
                    if COPY not in test}
         places = {path for path, _ in failing}
@@ -333,8 +334,8 @@ class PatchProver:
 
     @staticmethod
     def _script(task: Task, first: FirstRun) -> str:
-        """Return the evaluation script of a task; if the suite did not end in the first run, it is
-        ended after the same time."""
+        """Return the evaluation script of a task. If the suite did not end in the first run, the
+        script ends it after the same time."""
         if not first.screened.is_cut:
             return script_of(task)
         limit = {"timeout_s": math.ceil(first.row["seconds"])}

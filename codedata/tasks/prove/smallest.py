@@ -1,5 +1,5 @@
-"""Undo as little of a change as makes its tests pass. What does no harm, such as the rest of a
-feature, stays in the task."""
+"""Undo the smallest part of a change that makes its tests pass. Harmless parts, such as the rest of
+a feature, stay in the task."""
 from __future__ import annotations
 
 import re
@@ -15,8 +15,8 @@ HUNK = re.compile("^(?=@@ )", re.MULTILINE)
 
 
 def healed_files(first: FirstRun, run_with: Callable[[str], FirstRun]) -> Files:
-    """Return the files of a change, with as few of its hunks undone as make the tests pass that
-    fail in its first run. run_with() runs the suite with a patch. Halves are undone first, then
+    """Return the files of a change, with as few of its hunks undone as make the failing tests of
+    its first run pass. run_with() runs the suite with a patch. Halves are undone first, then
     smaller groups, with at most MAX_RUNS runs."""
     heads: dict[str, str] = {}
     hunks: list[tuple[str, str]] = []   # (path, text)
@@ -37,6 +37,7 @@ def healed_files(first: FirstRun, run_with: Callable[[str], FirstRun]) -> Files:
                 undone, healed = fewer, {**first.before, **run.after}
             else:
                 at += size
-        if size > 1 or len(undone) == n_before:   # one may be needed by one that was tried later
+        if size > 1 or len(undone) == n_before:   # a hunk that was tried later may need an earlier
+                                                  # one
             size //= 2
     return healed

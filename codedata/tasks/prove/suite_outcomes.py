@@ -24,12 +24,12 @@ SURVIVES = "survives", "no test that passed before fails"
 MIN_RUN_S = 60
 USUAL_TIMES = 5
 FAILURE_S = 0.3
-LAST_LINES = 3     # of an output, which may name the test in which it ends
+LAST_LINES = 3     # of an output; they may name the test in which it ends
 
 
 @dataclass(frozen=True, slots=True)
 class SuiteOutcome:
-    """Hold the outcome of a suite run with a patch: everything that decides whether the patch is a
+    """Hold the outcome of a suite run with a patch: all data that decide whether the patch is a
     bug."""
 
     statuses: Mapping[str, str]
@@ -37,7 +37,7 @@ class SuiteOutcome:
     seconds: float = 0.0
     timed_out: bool = False
     exit_code: int = 0
-    truncated_at: str = ""       # where a runner says that it stops early
+    truncated_at: str = ""       # the test at which a runner stopped early, as it reported
     last_lines: Collection[str] = ()   # last printed lines of a suite that was ended
     same_error: str = ""         # why ScreeningRules.drops_same_error refuses it
 
@@ -87,16 +87,17 @@ def outcome_of(run: Run, known: Collection[str]) -> SuiteOutcome:
 
 
 def was_ended(run: Run) -> bool:
-    """Return whether a suite was ended before it had results: at the time limit of its evaluation
+    """Return whether a suite was killed before it had results: at the time limit of its evaluation
     script, or by a signal, for instance when memory ran out."""
     return "\n".join(MARKS) in run.text
 
 
 def without_missing(outcome: SuiteOutcome,
                     known: Mapping[str, str]) -> tuple[SuiteOutcome, list[str]]:
-    """Return (the outcome before a pull request with tests that did not run as errors, since they
-    may not even be collected; the tests of unknown result). If the suite does not end, these are
-    the tests that it did not reach; the test in which it hangs or dies is an error."""
+    """Return (the outcome before a pull request, in which tests that did not run count as errors,
+    since they may not even be collected; the tests with unknown results). If the suite does not
+    end, the latter are the tests that it did not reach; the test in which it hangs or dies is an
+    error."""
     missing = [test for test, status in known.items()
                if status == PASSED and test not in outcome.statuses]
     failing = missing

@@ -5,8 +5,8 @@
             ...
 
 A plugin of pytest judges a batch in the project's own process (pytest_screen.py). Changes that it
-cannot judge are left to a run of the whole suite (first_run.py). Screening proves nothing; prove.py
-does. Its stage is in stages.py.
+cannot judge are judged by a run of the whole suite (first_run.py). Screening proves nothing;
+prove.py does. Its stage is in stages.py.
 """
 from __future__ import annotations
 
@@ -42,11 +42,12 @@ FOLDER = f"{PLUGINS}screen"
 ANSWERS = f"{FOLDER}/answers.jsonl"
 BOUNDS = Bounds(max_bytes=200_000_000, max_files=10, max_depth=1, max_seconds=60)
 MIN_S = 2.0                # minimum limit of a change's process, in seconds of CPU
-START_S = 120              # seconds for a driver to start, beside a run of the suite
+START_S = 120              # seconds for a driver to start, in addition to a run of the suite
 CANDIDATE_S = 60           # seconds for each candidate: its process has a far smaller limit
 MAX_LEFT_OUT = 0.05        # share of tests whose results may differ in a forked process
-MIN_SAME = 2               # tests that end in one type of error, for a change to be refused
-READ_EVERY_S = 2.0         # how often the driver's answers are read while it runs
+MIN_SAME = 2               # minimum of tests that end in one type of error, for a change to be
+                           # refused
+READ_EVERY_S = 2.0         # interval of reading the driver's answers
 WHOLE_SUITE = "the whole suite runs for each candidate"
 
 
@@ -59,7 +60,7 @@ class SourceChange:
 
     edits: dict[str, list[Edit]]
     tests: list[str] | None   # ids of tests that may notice it, likeliest files first; None: all
-    at_import: bool = False   # whether it changes what runs when a file is imported
+    at_import: bool = False   # whether it changes code that runs when a file is imported
     on_line: Sequence[str] = ()   # ids of the tests that run a changed line
 
 
@@ -68,9 +69,9 @@ UNCHANGED = SourceChange({}, None)
 
 @dataclass(frozen=True)
 class DriverAnswer:
-    """Hold one answer of the driver, on a change that begins or that has ended."""
+    """Hold one answer of the driver, on a change that begins or has ended."""
 
-    i: int                   # of the change
+    i: int                   # index of the change
     how: str                 # begun | swap | import | suite: only the whole suite can judge it
     is_done: bool = False    # whether its process has run the requested tests
     timed_out: bool = False
@@ -78,14 +79,14 @@ class DriverAnswer:
     stopped: str = ""        # why pytest stopped early
     seconds: Seconds = 0.0
     n_run: int = 0           # tests that ran
-    dirty: list[str] = field(default_factory=list)   # paths that were left changed
+    dirty: list[str] = field(default_factory=list)   # paths left changed
     lost: list[str] = field(default_factory=list)    # names that cannot be collected
     statuses: dict[str, str] = field(default_factory=dict)   # by id, for tests that do not pass
     errors: dict[str, str] = field(default_factory=dict)   # types by id; "" for failed checks
-    # only of a run without a change:
+    # only for a run without a change:
     seconds_by_test: dict[str, Seconds] = field(default_factory=dict)
     names: dict[str, list[str]] = field(default_factory=dict)   # names in results, by id
-    modules: list[str] = field(default_factory=list)   # imported modules that are not the project's
+    modules: list[str] = field(default_factory=list)   # imported modules outside the project
 
 
 class Unscreenable(Exception):
@@ -97,10 +98,10 @@ class UnchangedRun:
     """Hold a run of all tests without a change, in a forked process."""
 
     ids: dict[str, str]          # by name, of tests that pass in env/ and here; in suite order
-    seconds: dict[str, float]    # of these ids
+    seconds: dict[str, float]    # seconds of each
     left_out: list[str]          # tests that pass in env/ but not here
-    touched: list[str]           # files and folders that it changes
-    modules: list[str]           # imported modules that are not the project's
+    touched: list[str]           # files and folders that the run changes
+    modules: list[str]           # imported modules outside the project
 
 
 class Screener(ClosesAtExit):
@@ -268,10 +269,10 @@ class Screener(ClosesAtExit):
     # the driver ----------------------------------------------------------------------------------
 
     def _judge(self, left: dict[str, SourceChange], seen: list[str]):
-        """Let the driver judge the changes in `left`, and yield its results. Move the judged
-        changes from `left` to `seen`. Remove from `left` a change that the driver cannot judge,
-        that ends the driver, or that leaves files behind; do not add it to `seen`. Return whether
-        the sandbox can no longer be used."""
+        """Let the driver judge the changes in `left`, and yield its results. Move judged changes
+        from `left` to `seen`. Only remove from `left` a change that the driver cannot judge, that
+        ends the driver, or that leaves files behind. Return whether the sandbox can no longer be
+        used."""
         changes, order = dict(left), [*left]
         last = order[0]   # used if no answer says which change ended the driver
         is_dirty = False
@@ -352,8 +353,8 @@ def _same_error(answer: DriverAnswer, change: SourceChange) -> str:
 
 def _answers_in(sandbox: Sandbox) -> bytes:
     """Return the driver's answers so far, b"" if they cannot be read now. They are read from
-    outside, since the driver ends processes that it does not know, and the table of processes may
-    be full."""
+    outside, since the driver kills processes that it does not know, and the process table may be
+    full."""
     with temporary_folder() as folder, suppress(ItemFailed, OSError):
         sandbox.get(ANSWERS, folder, BOUNDS)
         return read_bounded(folder / "answers.jsonl", BOUNDS.max_bytes)
