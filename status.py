@@ -13,7 +13,6 @@ writes  nothing; with --html index.html
 """
 import io
 import json
-import os
 import runpy
 import shutil
 import subprocess
@@ -38,12 +37,11 @@ NL2REPO = "extract,meta,communities,screen,patches,proof,doc_part2,doc_part1,doc
 # how a script is called, and what is there if the root has this stage
 STAGES = [("prompt", "prompt"), ("king", "prompt"), ("ch", "answer*"),
           ("run_turns", "executed/_ledger.jsonl"), ("validate", "answer*"), ("report", "score"),
-          *((f"ch --how {how}", f"variants/{how}") for how in HOW),
-          ("check_judges probe", "probe"),
+          *((f"ch --how {how}", f"variants/{how}") for how in HOW), ("check_judges probe", "probe"),
           ("validate --mode reference", "score_reference"), ("check_judges sanity", "sanity"),
           *((f"validate --how {how}", f"score_{how}") for how in HOW), ("env_setup", "env"),
-          ("analyze", "coverage"), ("analyze", "analysis"),
-          ("bug_inject scale", "bug/_config"), ("bug_inject agent --steps bug_issue", "bug"),
+          ("analyze", "coverage"), ("analyze", "analysis"), ("bug_inject scale", "bug/_config"),
+          ("bug_inject agent --steps bug_issue", "bug"),
           (f"nl2repo --writer template --steps {NL2REPO}", "nl2repo"),
           ("pr_tasks", "task/_lock.pull_request.*"), ("build_dp agents", "dp/_seeds"),
           ("build_dp validate", "dp/*"), ("audit", "audit"), ("solve", "attempt"),
@@ -87,15 +85,12 @@ def read(args: Namespace) -> tuple[Settings, list[StageStatus]]:
     script."""
     settings, stages = config.load(args), {}
     start.check_root(settings.root)
+    config.check_is_root(settings.root)
     given = [word for name, words in args.given.items() for word in words if name not in OWN]
     for words, directory in STAGES:
         if any(settings.root.glob(directory)):
             for one in ask(words, given):
                 stages.setdefault((one.stage, one.place), one)
-    if not stages and not any(name == "chain.toml" or config.STAGE.fullmatch(name)
-                              for name in os.listdir(settings.root)):
-        raise Trouble("is no root: no script has written there.", str(settings.root),
-                      "Check --root.")
     return settings, status.add_usage(settings.root, [*stages.values()])
 
 

@@ -115,6 +115,12 @@ def load(args: Namespace) -> Settings:
     return settings
 
 
+def check_is_root(root: Path) -> None:
+    """Raise Trouble if the root has neither settings nor a folder of a stage."""
+    if not any(one.name == "chain.toml" or STAGE.fullmatch(one.name) for one in root.iterdir()):
+        raise Trouble("is no root: no script has written there.", str(root), "Check --root.")
+
+
 def _files_of(root: Path, args: Namespace) -> tuple[str, ...]:
     """Return the settings files that may have come with an untrusted root."""
     if root.resolve() == SCRIPTS:

@@ -18,9 +18,12 @@ MAX_OWN_LINES = 2_000        # lines of a turn's code to parse
 MIN_CODE_CHARS = 12          # without whitespace: shorter lines occur in any code
 NAME = re.compile(r"[^\W\d]\w*")
 PATH = re.compile(r"[\w@+~-][\w.@+~/-]{0,300}\w")
-# the second line: variables assigned together in Go, parameters of arrow functions
+# from the second line on: loops of shells and Rust, what is caught, closures, Go's variables that
+# are assigned together, parameters of arrow functions
 DEFINED = re.compile(r"(?:\b(?:def|class|func|function|fn|struct|interface|trait|enum|type|module|"
-                     r"const|let|var|#define)\s+(?:\([^)]{0,200}\)\s*)?|(?<!\w)(?="
+                     r"const|let|var|#define)\s+(?:mut\s+)?(?:\([^)]{0,200}\)\s*)?|"
+                     r"\bfor\s(?=\w+ in [^\n]{1,200}(?:\bdo\b|\{))|\bcatch \((?:\w+ )?(?=\w+\))|"
+                     r"(?<=\(\|)(?=\w+\|)|(?<=\bdo \|)(?=\w+\|)|(?<!\w)(?="
                      r"\w+(?:,[ \t]*\w+){0,9}(?:[ \t]*:=|\)?[ \t]*=>)))([^\W\d]\w*)")
 # C-like; each character matches in one way only, which avoids backtracking
 TYPED = re.compile(r"^(?:[\w*&<>\[\],]+[ \t]+){0,4}(?:[\w*&<>\[\],]+[ \t]+[*&]*|[\w*&<>\[\],]+[*&])"

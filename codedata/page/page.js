@@ -274,6 +274,8 @@ const KINDS = {
     : path.endsWith(".md") ? fencedText(text) : path.endsWith(".patch") ? patch(text) : code(text), text !== null && size > text.length
     && quiet(`The first ${number(text.length)} of ${number(size)} characters; the file has all.`)], "message", isOpen))),
   file: ({ path }) => fileLink("", path),
+  /** A text of ours, with links to cards as in Markdown. */
+  linked: ({ text }) => text.split(/\[\w+\]\((.+?README\.md)\)/).map((part, i) => i % 2 ? fileLink("", part) : part),
 
   // an attempt
 

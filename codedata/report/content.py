@@ -59,11 +59,11 @@ class ReportContent:
         return outdated + [f"Doubtful: {doubt}." for doubt in doubts(self.duel)] + noise
 
 
-def made(root: Path, link: str = "{0}") -> str:
-    """Return the rows of each exported set, and what all calls cost, in words. `link` is the form
-    of a set's name."""
+def made(root: Path, path: str) -> str:
+    """Return the rows of each exported set, linked to its card, and what all calls cost, in
+    Markdown. `path` leads to the root."""
     rows = {name: read_manifest(root / "export" / name).get("rows") for name in ALL_FORMATS}
-    sets = [f"{link.format(name)} {' + '.join(map(str, n.values()))}"
+    sets = [f"[{name}]({path}/export/{name}/README.md) {' + '.join(map(str, n.values()))}"
             for name, n in rows.items() if isinstance(n, dict)]
     total = Spending()
     for *_, calls in attempts_under(root):

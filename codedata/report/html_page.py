@@ -83,6 +83,7 @@ def verdict(content: ReportContent, settings: ReportSettings) -> list[Block]:
         "in both orders" if duel.order == BOTH else "once")
     return [
         box("p.outcome.good" if duel.accepted else "p.outcome.bad", content.outcome),
+        content.made and box("p", {"kind": "linked", "text": content.made}),
         box("p.lead", f"{LEADS[duel.mode]} {asked}, not knowing whose is which. A score is the "
             "challenger’s: 100, it won everything; 50, a draw. Buckets go by score: a turn that "
             "the challenger won, but not clearly, is in defeat, too."),

@@ -92,7 +92,7 @@ def write_report(root: Path, directory: Path, turns: ReportTurns, thresholds: Re
     content = ReportContent(turns.duel, turns.rows, costs_of(root), counts(turns),
                             [*running(turns.rows), *leak_sections(turns.rows)], trials(root),
                             best_pairs(root, turns.duel.mode), turns.outdated,
-                            made(root, "[{0}](../export/{0}/README.md)"))
+                            made(root, ".."))
     text = terminal_safe(markdown(content, thresholds))
     write_atomic(directory / "report.md", text.encode())
     page = html(content, thresholds, turns.read, turns.commits)

@@ -129,7 +129,9 @@ def page(roots: list[RootContent], room: int) -> bytes:
         text := "\n".join(failed_lines(one.failed)))]
     sections = [
         section("sets", "Sets and costs", *(
-            box("p", f"{one.name}: {made(one.settings.root)}") for one in roots)),
+            box("p", f"{one.name}: ", {"kind": "linked", "text": made(
+                one.settings.root, os.path.relpath(one.settings.root, one.home))})
+            for one in roots)),
         duels and section("verdict", "Verdict", box("div.cards", *map(_verdict, duels))), items,
         section("stages", "Stages", _stages(roots)),
         failed and section("failed", "Failed and left out", {"kind": "texts", "texts": failed}),

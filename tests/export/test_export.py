@@ -555,7 +555,7 @@ def test_the_card_tells_models_judges_numbers_and_how_many_histories_were_cut(ju
 @pytest.mark.parametrize("how, picks, entry, facts", [
     ("informed", None, {}, "informed informed_limit read read_limit"),
     ("placebo", None, {"by_program": True}, "placebo drawn"),
-    ("chosen", [{}], {"ran": "1"}, "chosen chosen_limit ran"),
+    ("chosen", [{"why": ""}], {"ran": "1"}, "chosen chosen_limit ran"),
     ("chosen", [], {}, "tested read read_limit")])
 def test_a_card_says_of_its_turns_what_their_records_say(root, how, picks, entry, facts):
     write_turn(root, "t_1", choice=None if picks is None else {"picks": picks})

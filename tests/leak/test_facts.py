@@ -109,6 +109,10 @@ a = [\\n    1\\n    for settle_account in x\\n]
 +async def f(*settle_account):
 b, settle_account := f()
 f = (a, settle_account) => {
+for settle_account in a b; do
+let mut settle_account = 1;
+} catch (Error settle_account) {
+xs.map(|settle_account| 1)
 python3 -c 'a; settle_account, b = 1, 2'"""
 USES = """f(settle_account=1)
 from x import settle_account
