@@ -72,7 +72,8 @@ def test_an_item_folder_is_the_old_or_the_new_one_wherever_its_writer_is_killed(
     (f"{NEW}/kind", lambda item: Folder.clear_up(item.parent, "kind")),
     (f"{NEW}/kind", lambda item: FolderDraft(item, {"a": "a"}, "kind")),
     (f"{NEW}/kind/item", lambda item: FolderDraft(item, {"a": "a"}, "kind")),
-    ("_replaced", lambda item: set_aside(item.parent / "old"))])
+    ("_replaced", lambda item: set_aside(item.parent / "old")),
+    ("item", lambda item: replace_item(item.parent, True))])
 def test_a_link_where_only_codedata_has_files_is_refused_and_a_linked_directory_is_not(
         tmp_path, name, change):
     strangers = {"_tmp.1": "x", "kind/a": "x", "old.b/a": "x"}

@@ -30,6 +30,7 @@ from fake_llm import Status
 from judged import read_json
 
 from codedata import config
+from codedata.agent.trajectories import new_trajectory
 from codedata.disk import ledger
 from codedata.disk.store import Store
 from codedata.errors import Trouble
@@ -469,14 +470,16 @@ def test_a_link_in_place_of_a_folder_that_is_written_is_named_and_not_followed(t
             (root / name).symlink_to(mine)
             if may_be_links and name in FOLDERS.split():
                 load()
+                assert new_trajectory(root, name, "x") == root / name / "x.0.json"
             else:
                 with pytest.raises(Trouble, match=f"root/{name} is a link"):
                     load()
             (root / name).unlink()
     (root / "answer").mkdir(exist_ok=True)
-    (root / "answer/_partial").symlink_to(mine)
-    done = run("king", "--root", root)
-    assert done.returncode == 2 and "answer/_partial is a link" in done.stderr
+    for name in "_budget", "answer/_partial":
+        (root / name).symlink_to(mine)
+        done = run("king", "--root", root, "--budget", 1)
+        assert done.returncode == 2 and f"{name} is a link" in done.stderr
     assert (mine / "p_1_1.jsonl").read_text() == "mine"
 
 

@@ -8,7 +8,7 @@ from codedata.driver import in_driver
 
 @in_driver
 def new_trajectory(root: Path, folder: str, name: str) -> Path:
-    """Return an unused path in a folder of the root for an item's next trajectory. Raise
-    BrokenRecord if a link leads out of the root."""
+    """Return a new path in a folder below the root for the trajectory of an item; earlier ones
+    stay. Raise BrokenRecord if a link leads out of it."""
     n_before = len([*(root / folder).glob(f"{glob.escape(name)}.*.json")])
-    return inside(root, folder, f"{name}.{n_before}.json")
+    return inside(root / folder, f"{name}.{n_before}.json")

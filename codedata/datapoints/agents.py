@@ -125,7 +125,7 @@ def material(task: QueuedTask, desk: Desk) -> dict[str, Path | dict[str, bytes]]
     with suppress(Refusal, BrokenRecord):   # not staged yet, or to be staged again
         found["datapoint"] = folder_of(desk.point(task))
     if "rates" in task.data:
-        paths = {name: inside(desk.root, Attempt.directory, name, Attempt.places["trajectory"])
+        paths = {name: inside(desk.root / Attempt.directory, name, Attempt.places["trajectory"])
                  for name in task.data.get("tried", [])}
         found["attempts"] = {f"{name}.json": read_bounded(path)
                              for name, path in paths.items() if path.is_file()}

@@ -415,8 +415,9 @@ class Folder:
         """Move the folder `built` to `path`, in one exchange if `path` exists.
 
         On a file system that cannot exchange folders, a kill between two renames leaves nothing at
-        `path`; clear_up() then restores the old folder.
+        `path`; clear_up() then restores the old folder. Raise Trouble if `path` is a link.
         """
+        own_folder(path.parent, path.name)
         if not path.exists():
             built.rename(path)
             return

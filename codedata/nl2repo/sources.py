@@ -70,7 +70,7 @@ _put = in_driver(Folder.put)
 
 def folder_of(root: Path, repo_name: str) -> Path:
     """Return the folder that holds the copy of a repository's source."""
-    return inside(root, SourceCopy.directory, repo_name)
+    return inside(root / SourceCopy.directory, repo_name)
 
 
 @in_driver

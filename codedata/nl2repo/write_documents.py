@@ -391,7 +391,7 @@ def make_document(root: Path, repo: Subject, meta: RepoMeta) -> RepoDocument:
                      "api": used, "missing": missing(names[id], sections[0]["text"] + used + text)}
     sections.insert(1, {"name": sections[0]["name"], "subject": API, "text": api_text(api),
                         "title": "Names"})
-    path = inside(root, RepoDocument.directory, f"{repo.repo_name}.md")
+    path = inside(root / RepoDocument.directory, f"{repo.repo_name}.md")
     write_atomic(path, terminal_safe("\n".join(one["text"] for one in sections)).encode())
     missed = sorted({name for one in index.values() for name in one["missing"]})
     return RepoDocument(

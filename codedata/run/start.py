@@ -7,6 +7,7 @@ from dataclasses import replace
 from math import ceil
 from pathlib import Path
 
+from codedata.bounded import own_folder
 from codedata.disk.ledger import LEDGER
 from codedata.disk.ledger_compact import compact
 from codedata.disk.locks import check_directories, lock
@@ -189,7 +190,8 @@ def hold_directories(script: str, holds: Iterable[Held], options: RunOptions) ->
                 kind = "" if options.compact else kind
                 held.enter_context(lock(directory, shard, script, kind))
             if options.budget_usd:
-                held.enter_context(lock(options.root / "_budget", shard, f"{script} --budget"))
+                held.enter_context(lock(own_folder(options.root, "_budget"), shard,
+                                        f"{script} --budget"))
             for directory, kind in places if not shard else ():
                 remove_half_written(shards_of(directory), kind)
             say_removed(*local.reap())

@@ -86,10 +86,11 @@ def _commits(folder: Path, revisions: str) -> Iterator[tuple[str, ...]]:
 
 
 def _patches(folder: Path, base: str, commit: str) -> dict[str, str]:
-    """Return the columns with the changes from one commit to another. Files that are not UTF-8 are
-    shown as binary."""
-    attributes = folder / "attributes"
-    attributes.write_text("")
+    """Return the columns with the changes from one commit to another. The changes of files that are
+    not UTF-8 are binary."""
+    attributes = folder / ".git/info/attributes"
+    attributes.parent.mkdir(exist_ok=True)
+    attributes.unlink(missing_ok=True)
     try:
         found = _diff(folder, base, commit)
         binary = [SPECIAL.sub("?", path) for path, text in files_of(found) if NO_UTF8.search(text)]
@@ -106,10 +107,10 @@ def _patches(folder: Path, base: str, commit: str) -> dict[str, str]:
 
 
 def _diff(folder: Path, base: str, commit: str) -> str:
-    """Return a diff that uses the folder's attributes file, with surrogates for bytes that are not
-    UTF-8. Raise UnsafeArchive if it is too large."""
-    with git_output(folder, "-c", "core.attributesFile=attributes", "diff-tree", "-p", "-M",
-                    "--binary", "--full-index", base, commit) as output:
+    """Return a diff by a repository's attributes, with surrogates for what is not UTF-8. Raise
+    UnsafeArchive if it is too large."""
+    with git_output(folder, "diff-tree", "-p", "-M", "--binary", "--full-index", base,
+                    commit) as output:
         diff = output.read(MAX_DIFF_BYTES + 1)
     if len(diff) > MAX_DIFF_BYTES:
         raise UnsafeArchive(f"it has more than {MAX_DIFF_BYTES:,} bytes")

@@ -18,7 +18,7 @@ from codedata.agent.loop import usage_since
 from codedata.llm.client import Client
 from codedata.records import Object, Task
 from codedata.run.talk import begin_step
-from codedata.sandbox import Sandbox
+from codedata.sandbox import OverLimit, Sandbox
 from codedata.sandbox.docker.engine import volume_of
 from codedata.sandbox.factory import SandboxFactory
 from codedata.solving.patch import work_in
@@ -97,7 +97,11 @@ class Own:
               host.open(grader.image, grader.label, grader.workdir, is_stateful=True,
                         default_rights=True, user=agent_of(task), mounts=mounts) as sandbox):
             sandbox.network(self.network)
-            return Done(run(task.instruction, sandbox), *work_in(grader, sandbox))
+            result = run(task.instruction, sandbox)
+            try:
+                return Done(result, *work_in(grader, sandbox))
+            except OverLimit as e:
+                return Done(result, why=e.what)
 
 
 @dataclass(frozen=True)

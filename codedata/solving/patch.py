@@ -4,7 +4,7 @@ from __future__ import annotations
 import shlex
 
 from codedata.errors import ItemFailed
-from codedata.sandbox import OUTPUT_BYTES, OverLimit, Sandbox, SandboxDied
+from codedata.sandbox import OUTPUT_BYTES, Sandbox, SandboxDied
 from codedata.tasks.prove.grade import Grader
 
 # includes new files (not those that the project ignores) and the agent's commits
@@ -19,8 +19,6 @@ def work_in(grader: Grader, sandbox: Sandbox) -> tuple[bytes | None, str | None,
     work, why = None, ""
     try:
         work = grader.packed(sandbox)
-    except OverLimit as e:
-        return None, None, e.what
     except SandboxDied:
         raise
     except ItemFailed as e:

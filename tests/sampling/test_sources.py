@@ -190,7 +190,7 @@ def test_a_table_without_messages_is_named(tmp_path, http):
 def test_what_is_no_source_is_named_with_what_would_be(spec, tmp_path, http):
     (tmp_path / "empty").mkdir()
     (tmp_path / "notes.txt").write_text("[]")
-    with pytest.raises(Trouble, match=r"names no file .*\n  Give hf:NAME"):
+    with pytest.raises(Trouble, match=r"is not there, or of no .*\n  Give hf:NAME"):
         open_source(spec if "://" in spec else f"{tmp_path}/{spec}", http)
 
 

@@ -55,11 +55,13 @@ PLAYS = {"solved": [runs(SOLUTION), SUBMIT], "wrong": [runs("echo 1 > notes"), S
          "refused": [Say("", finish_reason="content_filter")],
          "cheated": [runs("cat /solution/solve.sh"), runs(SOLUTION), SUBMIT],
          "full-disk": [runs("truncate -s 1T big; sleep 20")],
+         "full-in-its-diff": [runs("git() { truncate -s 1T big; sleep 20; }"), SUBMIT],
          "full-when-graded": [
              runs("""echo 'import os; os.system("yes > /app/big")' > total.py"""), SUBMIT],
          "leads-out": [runs("tar() { command tar -cPf $2 ../app/total.py; }"), SUBMIT],
          "broken": [runs("ls"), Status(500)]}
 LIMITED = {"full-disk": "over the disk limit", "leads-out": "leads out",
+           "full-in-its-diff": "over the disk limit",
            "full-when-graded": "be graded: over the disk limit"}   # they are wrong: why
 
 
@@ -111,7 +113,7 @@ def test_each_attempt_has_its_cause_and_more_attempts_replace_none(tmp_path, fak
     assert "status.py --html" in again.stderr
     assert fake_llm.n_requests == paid + 2 and outcomes(tmp_path)["solved 1"] == found["solved 1"]
     dry = run_script("solve.py", tmp_path, *flags, "--n", 4, "--only", "solved", "--dry-run")
-    assert "calls, " in dry.stderr and "by the mean of 11 attempts" in dry.stderr
+    assert "calls, " in dry.stderr and "by the mean of 12 attempts" in dry.stderr
     fake_llm.always(lambda request: SUBMIT)   # the endpoint is back
     run_script("solve.py", tmp_path, *flags, "--n", 1, "--only", "broken", timeout_s=300)
     broken = outcomes(tmp_path)["broken 1"]

@@ -77,7 +77,7 @@ class Desk:
         reviewer. Stage first a datapoint that its builder has to change. Raise ItemFailed or
         Refusal if there is none."""
         name = name_of(task, "datapoint")
-        approved = inside(self.root, Task.directory, name)
+        approved = inside(self.root / Task.directory, name)
         if task.type != BUILD:
             # already approved if a reviewer was killed right after approving
             for place in filter(Path.is_dir, (self.at(name), approved)):

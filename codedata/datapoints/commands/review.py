@@ -93,7 +93,7 @@ class ReviewCommands(Desk):
         exactly one of the two. An earlier datapoint of its name is moved to task/_replaced/. Raise
         Refusal if a task of another kind has its name."""
         name = point.instance_id
-        place = inside(self.root, Task.directory, name)
+        place = inside(self.root / Task.directory, name)
         if folder_of(point) == place:
             return   # already moved, before the reviewer was killed
         if place.exists() and Task.kind_in(place) != DATAPOINT:
