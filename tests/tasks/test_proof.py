@@ -277,7 +277,9 @@ def test_a_file_of_an_agent_s_takes_the_place_of_no_hidden_one_whatever_its_name
         test_case_result=[{"name": name, "status": "passed"} for name in names]), BUG)
     grader = grader_of(task, factory_of(), RUN)
     cheat = WORDS.replace("assert", "assert True or")
-    work, _ = grader.work(f"cat >checks.py <<'END'\n{cheat}END\n")
+    work, _ = grader.work(   # Python prefers a package to a module of its name
+        f"cat >checks.py <<'END'\n{cheat}END\nmkdir checks; cp checks.py checks/__init__.py\n"
+        "echo '__file__ = __file__.replace(\"/__init__\", \"\")' >>checks/__init__.py")
     assert b"True or" in work and grader.grade(work).reward == grader.grade(None).reward == 0
 
 

@@ -225,7 +225,8 @@ evil-1.dist-info/METADATA evil.egg-info/entry_points.txt src/Evil.egg-info/PKG-I
 sitecustomize/__init__.py src/usercustomize.py noxfile.py Makefile .coveragerc .npmrc .mocharc.json
 package.json jest.config.js vitest.workspace.ts web/karma.conf.js src/setupTests.js tsconfig.json
 go.mod vendor/x/y.go node_modules/jest/index.js .venv/lib/python3.11/site-packages/_pytest/main.py
-.cargo/config.toml __mocks__/chai.js jest-setup.ts Cargo.toml run_tests.sh"""
+.cargo/config.toml __mocks__/chai.js jest-setup.ts Cargo.toml run_tests.sh
+gulpfile.js tap.config.js"""
 
 
 def test_without_a_list_every_source_file_counts_but_tests_and_what_steers_them(tmp_path):
@@ -236,8 +237,8 @@ def test_without_a_list_every_source_file_counts_but_tests_and_what_steers_them(
     good = ["heron.py", "data.json", "new.py", "docs/new.md", "src/config.js", "src/setup.py",
             "src/a.toml", "venders/a.ini", "jest.js"]
     bad = ["tests/test_heron.py", "src/wade.test.js", "tests/data.json", "conftest.py", "json.py",
-           "test_new.py", ".git/config", "a.pth", "../heron.py", "out/x", "/etc/passwd",
-           *STEERING.split()]
+           "test_new.py", "tests/wade/__init__.py", ".git/config", "a.pth", "../heron.py",
+           "out/x", "/etc/passwd", *STEERING.split()]
     config = {"activation": "", "counts": None}
     assert counting([*good, *bad], config, str(tmp_path)) == good
     assert counting([*good, *bad], {**config, "counts": bad[:1]}, str(tmp_path)) == [

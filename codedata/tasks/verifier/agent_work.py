@@ -24,8 +24,8 @@ STEERS = re.compile(r"""(?xi)^/|\0|^(?:setup|noxfile|manage|build)\.(?:py|rs)$|(
     |(?:pytest|tox|setup|pyproject|nose2?|unittest|behave|mypy)\.(?:ini|cfg|toml)
     |(?:package(?:-lock)?|[jt]sconfig.*|deno|jasmine)\.jsonc?
     |(?:jest|vitest|vite|karma|mocha|ava|babel|playwright|cypress|jasmine|web-test-runner|webpack
-       |rollup)[.-](?:conf|setup|workspace|opts|preset)[^/]*
-    |(?:setup-?tests?|tests?-?setup|run[-_]?tests?)\.[^/]+
+       |rollup|nyc|tap)[.-](?:conf|setup|workspace|opts|preset)[^/]*
+    |(?:setup-?tests?|tests?-?setup|run[-_]?tests?|gulpfile|gruntfile)\.[^/]+
     |(?:cargo|bunfig)\.toml|go\.(?:mod|sum|work)|(?:gnu)?makefile|justfile
     |.+\.(?:pyc|so|pth|egg|(?:dist|egg)-(?:info|link))
     |__mocks__|node_modules|(?:site|dist)-packages|vendor)(?:/|$)""")
@@ -80,10 +80,11 @@ def is_source(path: str, source: str) -> bool:
 
 
 def is_new_module(path: str, source: str) -> bool:
-    """Return whether a path is that of a module which the image's source does not have, that is no
-    test, and is imported by name alone."""
-    stem, suffix = os.path.splitext(os.path.basename(path))
-    is_test = stem.startswith("test_") or stem.endswith("_test")
+    """Return whether a path is that of a module which the image's source does not have, is not
+    among tests, whose helpers it could hide, and is imported by name alone."""
+    *folders, file = path.split("/")
+    stem, suffix = os.path.splitext(file)
+    is_test = {"test", "tests"}.intersection(folders) or re.search("^test_|_test$", stem)
     if suffix != ".py" or is_test:
         return False
     place = os.path.join(source, path)

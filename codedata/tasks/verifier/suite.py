@@ -62,8 +62,11 @@ def place_hidden(hidden: str, source: str, programs: list[str]) -> None:
             remove(os.path.join(source, path))
             place = shutil.copyfile(os.path.join(folder, name), os.path.join(source, path))
             os.chmod(place, 0o755 if path in programs else 0o644)
-            compiled = os.path.join(above, "__pycache__", os.path.splitext(file)[0])
-            remove(*glob.glob(f"{glob.escape(compiled)}.*"))
+            stem = os.path.splitext(file)[0]
+            compiled = os.path.join(above, "__pycache__", stem)
+            # Python prefers a package to a module of its name
+            remove(os.path.join(above, stem, "__init__.py"),
+                   *glob.glob(f"{glob.escape(compiled)}.*"))
 
 
 def open_to_all(folder: str) -> None:
