@@ -104,7 +104,6 @@ class Ledger:
         self.spent = Spending()              # of all lines
         self._lock = threading.Lock()
         self._files: dict[Path, Appender] = {}
-        self._waiting: dict[Path, list[dict]] = {}   # lines to be written
         self._newest = ""       # the newest time of a line
         self._parts: dict[tuple, tuple] = {(): ()}
         kept = [path for d in directories for path in (d / PARTIAL).glob("*.jsonl")]
@@ -170,41 +169,38 @@ class Ledger:
                            sys.intern(line.get("settings", "")), line.get("error", ""), parts,
                            sys.intern(line.get("view", "")))
 
-    def append(self, directory: Path, line: dict) -> None:
-        """Write a line to a directory's ledger, and take it in: at once with the lines of all
-        threads that wait. A full disk ends the run."""
-        line = {key: value for key, value in line.items()
-                if key == "cost_usd" or value not in (None, "", [], {}, ())}
-        if "error" in line:
-            line["error"] = line["error"][:ERROR_CHARS]
-        waiting = self._waiting.setdefault(directory, [])
-        waiting.append(line)
+    def append(self, directory: Path, *lines: dict) -> None:
+        """Write lines to a directory's ledger at once, and take them in. A full disk ends the run.
+        """
+        lines = [{key: value for key, value in line.items()
+                  if key == "cost_usd" or value not in (None, "", [], {}, ())} for line in lines]
         with self._lock:
-            if line not in waiting:   # another thread has written it
-                return
             now = datetime.now(timezone.utc).isoformat(timespec="microseconds")[:-6] + "Z"
             self._newest = max(now, self._newest)   # a clock that went back must not undo a line
-            lines = [*waiting]
-            for one in lines:
-                one["at"] = self._newest
+            for line in lines:
+                line["at"] = self._newest
+                if "error" in line:
+                    line["error"] = line["error"][:ERROR_CHARS]
             if directory not in self._files:
                 self._files[directory] = Appender(directory / LEDGER)
             self._files[directory].append(b"".join(map(to_line, lines)))
-            del waiting[:len(lines)]
-            for one in lines:
-                self._take(one)
+            for line in lines:
+                self._take(line)
 
 
 @dataclass
 class Appender:
-    """Append to a ledger file, which is opened for the first line."""
+    """Append to a file of lines, which is opened for the first line."""
 
     path: Path | str
     fd: int | None = None
+    is_own: bool = False   # no other process appends to it, too
 
     def append(self, data: bytes) -> None:
         """Write whole lines. Raise RunStopped if the disk is full."""
         try:
+            if self.is_own and self.fd is not None:   # it ends with a whole line
+                return write_whole(self.fd, data, self.path)
             if self.fd is None:
                 self.fd = open_appending(self.path)
             fcntl.flock(self.fd, fcntl.LOCK_EX)   # so no other process is in the middle of a line
@@ -324,6 +320,11 @@ def append_lines(descriptor: int, data: bytes, path) -> None:
     size = os.fstat(descriptor).st_size
     if size and os.pread(descriptor, 1, size - 1) != b"\n":
         data = b"\n" + data
+    write_whole(descriptor, data, path)
+
+
+def write_whole(descriptor: int, data: bytes, path) -> None:
+    """Write to a file at once. Raise RunStopped if the disk is full."""
     if os.write(descriptor, data) < len(data):
         raise RunStopped("was not written whole: the disk is full.", str(path),
                          "Make room and run again.")

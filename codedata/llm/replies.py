@@ -69,7 +69,7 @@ class ReplyLog(StaysInDriver):
         if directory:
             self.path = Path(directory, PARTIAL, f"{item}.jsonl")
             ledger = ledger or Ledger(directory)
-            self._file = Appender(self.path)
+            self._file = Appender(self.path, is_own=True)
             self._spares = spares
             self._may_exist = item in ledger.with_replies   # else no file is looked for
             if self._may_exist:
@@ -240,7 +240,8 @@ class Spares:
 
     def take(self, file: Appender) -> None:
         """Empty an item's file, and take it away."""
-        spare = Appender(file.path.with_name(f"_tmp.{file.fd}.{file.path.name}"), file.fd)
+        folder, name = os.path.split(file.path)
+        spare = Appender(f"{folder}/_tmp.{file.fd}.{name}", file.fd)
         with suppress(FileNotFoundError):   # somebody removed it
             os.rename(file.path, spare.path)
             os.ftruncate(spare.fd, 0)
@@ -251,7 +252,7 @@ class Spares:
         """Remove the spare files."""
         for spare in self._free:
             spare.close()
-            spare.path.unlink(missing_ok=True)
+            Path(spare.path).unlink(missing_ok=True)
 
 
 def _key(request, attempt) -> tuple[str, str]:

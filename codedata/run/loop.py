@@ -2,10 +2,11 @@
 write.py puts them on disk, start.py runs a script's stages."""
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import closing
-from typing import Any
+from functools import partial
 
 from codedata.errors import BrokenRecord, Excluded, Interrupted, ItemFailed, RunStopped, Trouble
 from codedata.llm.client import Models
@@ -19,6 +20,9 @@ from codedata.run.talk import Bar, RunTotals, showing
 from codedata.run.write import Attempt, Journal
 from codedata.texts import natural
 
+MAX_GROUP = 64    # records that are put on disk together; where more wait, so do their threads
+MAX_WRITERS = 8   # threads that put a group on disk: each waits for the disk
+
 
 class StageRun:
     """Make the items of a plan, each once; try items that lack parts a second time."""
@@ -31,6 +35,8 @@ class StageRun:
         self.journal = Journal(stage, states, self.totals)
         self.waiting = deque(plan.todo)           # items that wait for a worker
         self.in_flight: dict[str, Attempt] = {}   # by item
+        self.made: deque[Attempt] = deque()       # attempts whose record waits to be put on disk
+        self.writers = threading.Semaphore(MAX_WRITERS)
         self.unfinished: list[str] = []           # items that the end of the run has cut short
         parts = stage.writes.parts
         self.second_try = {item.name for item in plan.todo if parts and parts.worthwhile}
@@ -60,38 +66,76 @@ class StageRun:
             self._one(attempt)
 
     def _one(self, attempt: Attempt) -> None:
-        """Make an item and put it on disk. A failure either concerns only this item or stops the
-        run."""
+        """Make an item, and put what waits on disk, unless enough threads do: they see what is
+        added until they are done."""
+        self._each(self._make, [attempt])
+        while self.made and self.writers.acquire(blocking=len(self.made) >= MAX_GROUP):
+            try:
+                self._commit([self.made.popleft() for _ in range(min(len(self.made), MAX_GROUP))])
+            finally:
+                self.writers.release()
+
+    def _commit(self, group: list[Attempt]) -> None:
+        """Put records on disk, step by step for all: the disk flushes them together, and the ledger
+        is written to once."""
+        for step in self.journal.begin, self.journal.sync:
+            group = self._each(step, group)
         try:
-            if error := trouble_of(lambda: self._make(attempt), self.bar.say):
-                self._fail(attempt, error)
+            self.journal.append(group)
         except RunStopped as e:
-            self.unfinished.append(attempt.item.name)
-            self.pool.stop(e)
+            for attempt in group:
+                self._stop(attempt, e)
+            return
+        for step in self.journal.place, self._check:
+            group = self._each(step, group)
+        for attempt in group:
+            self._land(attempt)
+
+    def _each(self, step: Callable[[Attempt], None], group: list[Attempt]) -> list[Attempt]:
+        """Take a step with each attempt; return the ones that it did not end. A failure either
+        concerns only its item or stops the run."""
+        going_on = []
+        for attempt in group:
+            try:
+                if error := trouble_of(partial(step, attempt), self.bar.say):
+                    self._fail(attempt, error)
+                    self._land(attempt)
+                else:
+                    going_on.append(attempt)
+            except RunStopped as e:
+                self._stop(attempt, e)
+        return going_on
+
+    def _stop(self, attempt: Attempt, reason: RunStopped) -> None:
+        """Stop the run, which leaves an item unfinished."""
+        self.unfinished.append(attempt.item.name)
+        self.pool.stop(reason)
+        self._land(attempt)
+
+    def _land(self, attempt: Attempt) -> None:
+        """Note that an attempt has ended."""
         if self.in_flight.get(attempt.item.name) is attempt:   # else it is in its second try
             del self.in_flight[attempt.item.name]
 
     def _make(self, attempt: Attempt) -> None:
-        """Load, make and commit an item."""
+        """Load and make an item; its record then waits in `made`."""
         item = attempt.item
         attempt.calls = self.states.replies(item.name, item.state)
         with recording(attempt.calls), showing(attempt.step):
             if rule := self._wait_for_group(item):
                 with self.journal.lock:
                     self.totals.excluded[rule] += 1
-                return self._take_spare()
+                return self._leave_out(attempt)
             inputs, attempt.read = self.states.load(item)
             try:
                 if item.copies_only and not self.stage.writes.parts:
-                    output = self.stage.writes.copied(item.name, inputs[0])
+                    attempt.record = self.stage.writes.copied(item.name, inputs[0])
                 else:
-                    output = self.engine.make(attempt.calls, attempt.step, inputs)
+                    attempt.record = self.engine.make(attempt.calls, attempt.step, inputs)
             except Excluded as rule:
                 self.journal.exclude(attempt, rule)
-                self._take_spare()
-                return
-        self.journal.commit(attempt, output)
-        self._check(attempt, output)
+                return self._leave_out(attempt)
+        self.made.append(attempt)
 
     def _wait_for_group(self, item: Item) -> str:
         """Wait while items before this one in its group are in flight, if the stage has groups.
@@ -103,18 +147,19 @@ class StageRun:
                 raise Interrupted()
         return self.stage.reads.leaves_out(name, item.instance_id) if group else ""
 
-    def _take_spare(self) -> None:
-        """Add an item beyond --limit in place of one that a rule left out."""
+    def _leave_out(self, attempt: Attempt) -> None:
+        """End an attempt that a rule leaves out, and add an item beyond --limit in its place."""
+        self._land(attempt)
         with self.journal.lock:
             if self.plan.spare:
                 self.plan.todo.append(item := self.plan.spare.popleft())
                 self.waiting.append(item)
                 self.bar.total += 1
 
-    def _check(self, attempt: Attempt, output: Any) -> None:
+    def _check(self, attempt: Attempt) -> None:
         """Count a record that was written. If it lacks parts, try it again, or let it fail."""
         item, writes = attempt.item, self.stage.writes
-        if fault := writes.fault and writes.fault(output):
+        if fault := writes.fault and writes.fault(attempt.record):
             lacks_parts = {"state": "incomplete", "keeps": True, "anew": False}
             attempt.item = item._replace(still="", **(lacks_parts if writes.parts else {}))
             if not self._try_again(attempt.item):
