@@ -199,10 +199,10 @@ class Appender:
     def append(self, data: bytes) -> None:
         """Write whole lines. Raise RunStopped if the disk is full."""
         try:
-            if self.is_own and self.fd is not None:   # it ends with a whole line
-                return write_whole(self.fd, data, self.path)
             if self.fd is None:
                 self.fd = open_appending(self.path)
+            if self.is_own:
+                return append_lines(self.fd, data, self.path)
             fcntl.flock(self.fd, fcntl.LOCK_EX)   # so no other process is in the middle of a line
             try:
                 append_lines(self.fd, data, self.path)
@@ -320,11 +320,6 @@ def append_lines(descriptor: int, data: bytes, path) -> None:
     size = os.fstat(descriptor).st_size
     if size and os.pread(descriptor, 1, size - 1) != b"\n":
         data = b"\n" + data
-    write_whole(descriptor, data, path)
-
-
-def write_whole(descriptor: int, data: bytes, path) -> None:
-    """Write to a file at once. Raise RunStopped if the disk is full."""
     if os.write(descriptor, data) < len(data):
         raise RunStopped("was not written whole: the disk is full.", str(path),
                          "Make room and run again.")

@@ -46,7 +46,7 @@ class StageRun:
         that is ended at once."""
         n_workers = min(self.engine.n_workers, len(self.waiting))
         with signals(self.stage.label, self.pool.interrupt, self.bar.say, at_once):
-            with closing(self.bar), closing(self.states.spares), tuned_interpreter():
+            with closing(self.bar), tuned_interpreter():
                 for item in self.plan.adopted:
                     self.journal.adopt(item)
                 self.pool.run([self._work] * n_workers, self._show)
@@ -86,10 +86,8 @@ class StageRun:
             for attempt in group:
                 self._stop(attempt, e)
             return
-        for step in self.journal.place, self._check:
+        for step in self.journal.place, self._check, self._land:
             group = self._each(step, group)
-        for attempt in group:
-            self._land(attempt)
 
     def _each(self, step: Callable[[Attempt], None], group: list[Attempt]) -> list[Attempt]:
         """Take a step with each attempt; return the ones that it did not end. A failure either

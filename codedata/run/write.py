@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from codedata.disk.store import Change
@@ -69,7 +68,7 @@ class Journal:
 
     def append(self, attempts: list[Attempt]) -> None:
         """Write the ledger lines of records that are flushed: one write for each directory."""
-        lines: dict[Path, list[dict]] = {}
+        lines = {}   # by directory
         for attempt in attempts:
             lines.setdefault(self.store.directory(attempt.item.name), []).append(attempt.line)
         for directory in lines:
