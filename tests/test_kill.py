@@ -1,7 +1,6 @@
 """Check that a killed run loses nothing, and pays twice for no more than what was in flight."""
 import signal
 import time
-from functools import partial
 
 import pytest
 from conftest import (
@@ -18,9 +17,8 @@ from conftest import (
 )
 from fake_llm import HANG
 
-from codedata.disk.ledger import LEDGER, Ledger
+from codedata.disk.ledger import LEDGER
 from codedata.disk.locks import locked
-from codedata.errors import start_thread
 
 WORKERS = 32
 
@@ -75,15 +73,16 @@ def test_shards_share_a_root_and_together_ask_once_for_each_prompt(tmp_path, fak
     assert fake_llm.n_requests == 120
 
 
-def test_lines_that_wait_for_the_ledger_are_appended_together(tmp_path):
-    (tmp_path / LEDGER).touch()
-    ledger = Ledger(tmp_path)
-    with locked(tmp_path / LEDGER):   # as by another process
-        threads = [start_thread(partial(ledger.append, tmp_path, {
-            "stage": "king", "item": f"p_{i}", "state": "done"})) for i in range(WORKERS)]
+def test_results_that_wait_for_the_ledger_are_appended_together(tmp_path, fake_llm, start):
+    write_prompts(tmp_path, 60)
+    ledger = tmp_path / "answer" / LEDGER
+    ledger.parent.mkdir()
+    ledger.touch()
+    with locked(ledger):   # as by another process
+        process = start("king.py")
+        fake_llm.wait_for(60, "answered")
         time.sleep(1)
-    for thread in threads:
-        thread.join()
-    lines = ledger_lines(tmp_path)
-    assert len({line["item"] for line in lines}) == len(lines) == WORKERS
-    assert len({line["at"] for line in lines}) <= 3   # appends: of the first, of all that waited
+    assert finish(process).returncode == 0
+    lines = ledger_lines(ledger.parent)
+    assert len({line["item"] for line in lines}) == len(lines) == 60 == len(answers(tmp_path))
+    assert len({line["at"] for line in lines}) <= 8 + 1   # appends: of each writer, of all else

@@ -138,11 +138,11 @@ def form_of(messages: Sequence[dict], tools: list[dict] | None = None) -> Form:
     """
     if tools:
         return Form(tools=tools)
-    texts = [content_text(message) for message in messages]
-    for message, text in zip(reversed(messages), reversed(texts), strict=True):
+    for message in reversed(messages):
         for fence in FENCES if message["role"] == "assistant" else ():
-            if Turn(text, fence).has_one_block():
+            if Turn(content_text(message), fence).has_one_block():
                 return Form(fence)
+    texts = [*map(content_text, messages)]
     prompts = "\n".join(texts)
     for fence in (MSWEA, BASH):
         if f"```{fence}\n" in prompts:

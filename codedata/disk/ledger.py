@@ -103,7 +103,6 @@ class Ledger:
         self.spent = Spending()              # in all lines
         self._lock = threading.Lock()
         self._files: dict[Path, Appender] = {}
-        self._waiting: dict[Path, list[dict]] = {}   # lines to be written
         self._newest = ""       # the newest time of a line
         self._parts: dict[tuple, tuple] = {(): ()}
         kept = [path for d in directories for path in (d / PARTIAL).glob("*.jsonl")]
@@ -169,44 +168,41 @@ class Ledger:
                            sys.intern(line.get("settings", "")), line.get("error", ""), parts,
                            sys.intern(line.get("view", "")))
 
-    def append(self, directory: Path, line: dict) -> None:
-        """Write a line to a directory's ledger, together with the lines of all waiting threads, and
-        process it. A full disk ends the run."""
-        line = {key: value for key, value in line.items()
-                if key == "cost_usd" or value not in (None, "", [], {}, ())}
-        if "error" in line:
-            line["error"] = line["error"][:ERROR_CHARS]
-        waiting = self._waiting.setdefault(directory, [])
-        waiting.append(line)
+    def append(self, directory: Path, *lines: dict) -> None:
+        """Write lines to a directory's ledger at once, and take them in. A full disk ends the run.
+        """
+        lines = [{key: value for key, value in line.items()
+                  if key == "cost_usd" or value not in (None, "", [], {}, ())} for line in lines]
         with self._lock:
-            if line not in waiting:   # another thread has written it
-                return
             now = datetime.now(timezone.utc).isoformat(timespec="microseconds")[:-6] + "Z"
-            self._newest = max(now, self._newest)   # stays sorted even if the clock was set back
-            lines = [*waiting]
-            for one in lines:
-                one["at"] = self._newest
+            self._newest = max(now, self._newest)   # a clock that went back must not undo a line
+            for line in lines:
+                line["at"] = self._newest
+                if "error" in line:
+                    line["error"] = line["error"][:ERROR_CHARS]
             if directory not in self._files:
                 self._files[directory] = Appender(directory / LEDGER)
             self._files[directory].append(b"".join(map(to_line, lines)))
-            del waiting[:len(lines)]
-            for one in lines:
-                self._take(one)
+            for line in lines:
+                self._take(line)
 
 
 @dataclass
 class Appender:
-    """Append to a ledger file, opened at the first line."""
+    """Append to a file of lines, which is opened for the first line."""
 
     path: Path | str
     fd: int | None = None
+    is_own: bool = False   # no other process appends to it, too
 
     def append(self, data: bytes) -> None:
         """Write whole lines. Raise RunStopped if the disk is full."""
         try:
             if self.fd is None:
                 self.fd = open_appending(self.path)
-            fcntl.flock(self.fd, fcntl.LOCK_EX)   # no other process may be writing a line
+            if self.is_own:
+                return append_lines(self.fd, data, self.path)
+            fcntl.flock(self.fd, fcntl.LOCK_EX)   # so no other process is in the middle of a line
             try:
                 append_lines(self.fd, data, self.path)
             finally:

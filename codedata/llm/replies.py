@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
@@ -44,8 +44,8 @@ class ReplyLog(StaysInDriver):
 
     def __init__(self, directory: Path | None = None, stage: str = "", item: str = "",
                  ledger: Ledger | None = None, shards: tuple[Path, ...] = (),
-                 in_parts: bool = False, spares: Spares | None = None):
-        """Read the kept replies; raise BrokenRecord if their file cannot be read.
+                 in_parts: bool = False):
+        """Read the kept replies; raise BrokenRecord where their file cannot be read.
 
         The ledger (by default the directory's) shows which of them are billed. With `in_parts`,
         replies that this attempt does not request are kept for a later one (a judge not asked now).
@@ -69,10 +69,8 @@ class ReplyLog(StaysInDriver):
         if directory:
             self.path = Path(directory, PARTIAL, f"{item}.jsonl")
             ledger = ledger or Ledger(directory)
-            self._file = Appender(self.path)
-            self._spares = spares
-            self._may_exist = item in ledger.with_replies   # False: there is no file to read
-            if self._may_exist:
+            self._file = Appender(self.path, is_own=True)
+            if item in ledger.with_replies:   # else no file is looked for
                 self._read(ledger, shards)
 
     def _read(self, ledger: Ledger, shards: tuple[Path, ...]) -> None:
@@ -162,9 +160,6 @@ class ReplyLog(StaysInDriver):
     def _append(self, **fields) -> dict:
         line = {"stage": self.stage, **fields}
         if self.directory:
-            if self._spares and not self._may_exist:
-                self._spares.open(self._file)
-            self._may_exist = True
             self._file.append(to_line(line))
         return line
 
@@ -217,42 +212,10 @@ class ReplyLog(StaysInDriver):
             tmp.parent.mkdir(parents=True, exist_ok=True)
             tmp.write_bytes(b"".join(map(to_line, lines)))
             os.replace(tmp, self.path)
-        elif self._spares and self._file.fd is not None:
-            self._spares.take(self._file)
         else:
             self.path.unlink(missing_ok=True)
         for path in self._elsewhere:   # last, since the lines to keep are now in self.path
             path.unlink(missing_ok=True)
-
-
-class Spares:
-    """Reuse the emptied files of finished items for new ones, since ext4 is slow to create a file
-    in a folder from which thousands were deleted."""
-
-    def __init__(self):
-        self._free: list[Appender] = []
-
-    def open(self, file: Appender) -> None:
-        """Turn a spare file, if there is one, into an item's new file, and open it."""
-        with suppress(IndexError, OSError):   # there is none, or it was deleted
-            spare = self._free.pop()
-            os.rename(spare.path, file.path)
-            file.fd = spare.fd
-
-    def take(self, file: Appender) -> None:
-        """Empty an item's file, and make it a spare one."""
-        spare = Appender(file.path.with_name(f"_tmp.{file.fd}.{file.path.name}"), file.fd)
-        with suppress(FileNotFoundError):   # it was deleted
-            os.rename(file.path, spare.path)
-            os.ftruncate(spare.fd, 0)
-            file.fd = None
-            self._free.append(spare)
-
-    def close(self) -> None:
-        """Remove the spare files."""
-        for spare in self._free:
-            spare.close()
-            spare.path.unlink(missing_ok=True)
 
 
 def _key(request, attempt) -> tuple[str, str]:

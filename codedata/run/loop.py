@@ -2,10 +2,11 @@
 writes them to disk, start.py runs a script's stages."""
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable
-from contextlib import closing
-from typing import Any
+from contextlib import closing, suppress
+from functools import partial
 
 from codedata.errors import BrokenRecord, Excluded, Interrupted, ItemFailed, RunStopped, Trouble
 from codedata.llm.client import Models
@@ -19,6 +20,9 @@ from codedata.run.talk import Bar, RunTotals, showing
 from codedata.run.write import Attempt, Journal
 from codedata.texts import natural
 
+MAX_GROUP = 64    # records that are put on disk together; where more wait, so do their threads
+MAX_WRITERS = 8   # threads that put a group on disk: each waits for the disk
+
 
 class StageRun:
     """Make each item of a plan once; try items that lack parts a second time."""
@@ -31,7 +35,9 @@ class StageRun:
         self.journal = Journal(stage, states, self.totals)
         self.waiting = deque(plan.todo)           # items that wait for a worker
         self.in_flight: dict[str, Attempt] = {}   # by item
-        self.unfinished: list[str] = []           # items interrupted by the end of the run
+        self.made: deque[Attempt] = deque()       # attempts whose record waits to be put on disk
+        self.writers = threading.Semaphore(MAX_WRITERS)
+        self.unfinished: list[str] = []           # items that the end of the run has cut short
         parts = stage.writes.parts
         self.second_try = {item.name for item in plan.todo if parts and parts.worthwhile}
 
@@ -40,7 +46,7 @@ class StageRun:
         if the run is ended immediately."""
         n_workers = min(self.engine.n_workers, len(self.waiting))
         with signals(self.stage.label, self.pool.interrupt, self.bar.say, at_once):
-            with closing(self.bar), closing(self.states.spares), tuned_interpreter():
+            with closing(self.bar), tuned_interpreter():
                 for item in self.plan.adopted:
                     self.journal.adopt(item)
                 self.pool.run([self._work] * n_workers, self._show)
@@ -60,37 +66,78 @@ class StageRun:
             self._one(attempt)
 
     def _one(self, attempt: Attempt) -> None:
-        """Make an item and write it. A failure either affects only this item or stops the run."""
+        """Make an item, then write the records that wait, unless MAX_WRITERS threads do: they also
+        write what is added before they are done."""
+        self._each(self._make, [attempt])
+        while self.made and self.writers.acquire(blocking=len(self.made) >= MAX_GROUP):
+            group = []
+            try:
+                with suppress(IndexError):   # another writer has taken the rest
+                    while len(group) < MAX_GROUP:
+                        group.append(self.made.popleft())
+                self._commit(group)
+            finally:
+                self.writers.release()
+
+    def _commit(self, group: list[Attempt]) -> None:
+        """Write a group of records, each step for all of them: the disk flushes them together, and
+        the ledger gets one append."""
+        for step in self.journal.begin, self.journal.sync:
+            group = self._each(step, group)
         try:
-            if error := trouble_of(lambda: self._make(attempt), self.bar.say):
-                self._fail(attempt, error)
+            self.journal.append(group)
         except RunStopped as e:
-            self.unfinished.append(attempt.item.name)
-            self.pool.stop(e)
-        if self.in_flight.get(attempt.item.name) is attempt:   # else its second try has begun
+            for attempt in group:
+                self._stop(attempt, e)
+            return
+        for step in self.journal.place, self._check, self._land:
+            group = self._each(step, group)
+
+    def _each(self, step: Callable[[Attempt], None], group: list[Attempt]) -> list[Attempt]:
+        """Take a step with each attempt; return the ones that it did not end. A failure either
+        concerns only its item or stops the run."""
+        going_on = []
+        for attempt in group:
+            try:
+                if error := trouble_of(partial(step, attempt), self.bar.say):
+                    self._fail(attempt, error)
+                    self._land(attempt)
+                else:
+                    going_on.append(attempt)
+            except RunStopped as e:
+                self._stop(attempt, e)
+        return going_on
+
+    def _stop(self, attempt: Attempt, reason: RunStopped) -> None:
+        """Stop the run, which leaves an item unfinished."""
+        self.unfinished.append(attempt.item.name)
+        self.pool.stop(reason)
+        self._land(attempt)
+
+    def _land(self, attempt: Attempt) -> None:
+        """Note that an attempt has ended."""
+        if self.in_flight.get(attempt.item.name) is attempt:   # else it is in its second try
             del self.in_flight[attempt.item.name]
 
     def _make(self, attempt: Attempt) -> None:
-        """Load, make and commit an item."""
+        """Load and make an item; its record then waits in `made`."""
         item = attempt.item
         attempt.calls = self.states.replies(item.name, item.state)
         with recording(attempt.calls), showing(attempt.step):
             if rule := self._wait_for_group(item):
                 with self.journal.lock:
                     self.totals.excluded[rule] += 1
-                return self._take_spare()
+                return self._leave_out(attempt)
             inputs, attempt.read = self.states.load(item)
             try:
                 if item.copies_only and not self.stage.writes.parts:
-                    output = self.stage.writes.copied(item.name, inputs[0])
+                    attempt.record = self.stage.writes.copied(item.name, inputs[0])
                 else:
-                    output = self.engine.make(attempt.calls, attempt.step, inputs)
+                    attempt.record = self.engine.make(attempt.calls, attempt.step, inputs)
             except Excluded as rule:
                 self.journal.exclude(attempt, rule)
-                self._take_spare()
-                return
-        self.journal.commit(attempt, output)
-        self._check(attempt, output)
+                return self._leave_out(attempt)
+        self.made.append(attempt)
 
     def _wait_for_group(self, item: Item) -> str:
         """If the stage has groups, wait while earlier items of this item's group are in flight.
@@ -102,19 +149,19 @@ class StageRun:
                 raise Interrupted()
         return self.stage.reads.leaves_out(name, item.instance_id) if group else ""
 
-    def _take_spare(self) -> None:
-        """Queue an item beyond --limit to replace one that a rule left out."""
+    def _leave_out(self, attempt: Attempt) -> None:
+        """End an attempt that a rule leaves out, and add an item beyond --limit in its place."""
+        self._land(attempt)
         with self.journal.lock:
             if self.plan.spare:
                 self.plan.todo.append(item := self.plan.spare.popleft())
                 self.waiting.append(item)
                 self.bar.total += 1
 
-    def _check(self, attempt: Attempt, output: Any) -> None:
-        """Count a written record. If it lacks parts, queue a second try, or else raise ItemFailed.
-        """
+    def _check(self, attempt: Attempt) -> None:
+        """Count a record that was written. If it lacks parts, try it again, or let it fail."""
         item, writes = attempt.item, self.stage.writes
-        if fault := writes.fault and writes.fault(output):
+        if fault := writes.fault and writes.fault(attempt.record):
             lacks_parts = {"state": "incomplete", "keeps": True, "anew": False}
             attempt.item = item._replace(still="", **(lacks_parts if writes.parts else {}))
             if not self._try_again(attempt.item):

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from codedata.disk.ledger import NOTHING, FileState, LastAttempt
 from codedata.disk.store import digests_of
 from codedata.errors import BrokenRecord
-from codedata.llm.replies import ReplyLog, Spares
+from codedata.llm.replies import ReplyLog
 from codedata.records import OMITTED_IF_NULL
 from codedata.run.stage import Reads, Writes
 from codedata.run.states import STATES, TO_DO, Item, ItemFacts, Selection, state_of
@@ -84,7 +84,6 @@ class States:
     settings: str                  # digest of today's settings
     joined: tuple[Reads, ...] = ()   # further inputs, looked up by instance id
     selection: Selection = field(default_factory=Selection)
-    spares: Spares = field(default_factory=Spares)   # files of kept replies
 
     def plan(self) -> Plan:
         """Return the state of every item.
@@ -301,7 +300,7 @@ class States:
         """Return the item's kept replies, with the ids of those billed in the ledger."""
         store, in_parts = self.writes.store, self.writes.parts is not None and state != "stale"
         return ReplyLog(store.directory(item), self.stage, item, store.ledger,
-                        tuple(store.directories), in_parts, self.spares)
+                        tuple(store.directories), in_parts)
 
 
 def _not_there(name: str, instance_id: str, reads: Reads, its_name: str, field: str = "") -> Item:

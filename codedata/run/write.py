@@ -1,7 +1,8 @@
 """Write the result of an item to disk: its record with a ledger line, or the line of a failure.
 
 The order makes a kill at any moment safe: the record is flushed under a temporary name, its line is
-appended to the ledger, the record is put in place, and then its kept replies are dropped.
+appended to the ledger, it is put in its place, and then its kept replies are dropped. Records that
+finish together take each of these steps together (`StageRun` in loop.py).
 """
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from codedata.disk.store import Change
 from codedata.errors import Excluded, Trouble
 from codedata.llm.replies import ReplyLog
 from codedata.run.plan import States
@@ -29,6 +31,9 @@ class Attempt:
     step: Step = field(default_factory=Step)   # the item's current step
     read: str = ""                 # digest of its input fields
     started: float = field(default_factory=time.monotonic)
+    record: Any = None             # set once it is made
+    change: Change | None = None   # set while the record is put on disk, as is `line`
+    line: dict = field(default_factory=dict)
 
 
 class Journal:
@@ -40,24 +45,41 @@ class Journal:
         self.lock = threading.Lock()   # guards `totals`
         self.made: dict[str, Any] = {}   # the first records, if the stage has `in_words`
 
-    def commit(self, attempt: Attempt, record: Any) -> None:
-        """Write an item's record. Raise ItemFailed if a user has edited it meanwhile."""
-        item, store, writes = attempt.item, self.store, self.stage.writes
+    def begin(self, attempt: Attempt) -> None:
+        """Begin to put an item's record on disk. Raise ItemFailed if a person edited it meanwhile.
+        """
+        item, store = attempt.item, self.store
         if item.anew and item.name in store:
             store.set_aside(item.name)
-        change = store.begin(item.name, record, writes.fields, keep_edits=not item.anew)
-        known = store.sync(change)
+        attempt.change = store.begin(item.name, attempt.record, self.stage.writes.fields,
+                                     keep_edits=not item.anew)
+
+    def sync(self, attempt: Attempt) -> None:
+        """Flush an item's record, and make its ledger line."""
+        item, store, writes = attempt.item, self.store, self.stage.writes
+        known = store.sync(attempt.change)
         made = {"read": attempt.read, **attempt.calls.notes}
         if item.copies_only:
             made["settings"] = store.ledger.succeeded[self.stage.name, item.name].settings
         if writes.parts:
-            made |= {"parts": writes.parts.of(record), "view": writes.parts.view}
-        line = self._append(attempt, "done", **known.line(writes.fields), **made,
-                            found=change.external)
-        change.place()
-        self._count(attempt, line)
+            made |= {"parts": writes.parts.of(attempt.record), "view": writes.parts.view}
+        attempt.line = self._line(attempt, "done", **known.line(writes.fields), **made,
+                                  found=attempt.change.external)
+
+    def append(self, attempts: list[Attempt]) -> None:
+        """Write the ledger lines of records that are flushed: one write for each directory."""
+        lines = {}   # by directory
+        for attempt in attempts:
+            lines.setdefault(self.store.directory(attempt.item.name), []).append(attempt.line)
+        for directory in lines:
+            self.store.ledger.append(directory, *lines[directory])
+
+    def place(self, attempt: Attempt) -> None:
+        """Put a record whose line is written in its place, and count its calls."""
+        attempt.change.place()
+        self._count(attempt)
         if self.stage.in_words and len(self.made) < MAX_IN_WORDS:
-            self.made[item.name] = record
+            self.made[attempt.item.name] = attempt.record
 
     def adopt(self, item: Item) -> None:
         """Write the ledger line of an existing record that has none."""
@@ -85,24 +107,24 @@ class Journal:
                   error=str(error).replace("\n ", ""))
 
     def note(self, attempt: Attempt, state: str, **more) -> None:
-        """Write the ledger line of an attempt that writes no record, and count its calls."""
-        self._count(attempt, self._append(attempt, state, **more))
+        """Write the ledger line of an attempt that puts no record on disk, and count its calls."""
+        attempt.line = self._line(attempt, state, **more)
+        self.append([attempt])
+        self._count(attempt)
 
-    def _append(self, attempt: Attempt, state: str, **more) -> dict:
-        """Write a ledger line, with the calls that it accounts for; return it."""
+    def _line(self, attempt: Attempt, state: str, **more) -> dict:
+        """Return the ledger line of an attempt, with the calls that it pays for."""
         item, calls = attempt.item, attempt.calls
-        line = {**attempt_line(self.stage.name, item.name, state, calls, attempt.started),
+        return {**attempt_line(self.stage.name, item.name, state, calls, attempt.started),
                 "instance_id": item.instance_id, "settings": self.states.settings,
                 "cut": "; ".join(calls.cuts), **more}
-        self.store.ledger.append(self.store.directory(item.name), line)
-        return line
 
-    def _count(self, attempt: Attempt, line: dict) -> None:
-        """Drop the replies that are no longer needed, and count the calls of the line."""
+    def _count(self, attempt: Attempt) -> None:
+        """Drop the replies that are not needed any more, and count the calls of the line."""
         if attempt.calls.directory:
-            attempt.calls.finish(made=line["state"] != "failed")
+            attempt.calls.finish(made=attempt.line["state"] != "failed")
         with self.lock:
-            self.totals.add(line["calls"], attempt.calls)
+            self.totals.add(attempt.line["calls"], attempt.calls)
 
 
 def attempt_line(stage: str, item: str, state: str, calls: ReplyLog, started: float) -> dict:
