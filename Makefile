@@ -102,11 +102,12 @@ check-all: setup  ## the benchmarks at full size, one JSON line each, and the lo
 	$(BIN)/python benchmarks/leak.py
 	$(BIN)/python -m pytest -q -m long
 
-lint: setup    ## ruff, the direction of imports, patterns that take time without end, and what is larger than its ceiling
+lint: setup    ## ruff, the direction of imports, patterns that take time without end, what is larger than its ceiling, and turns of phrase to reword
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python tools/patterns
 	$(BIN)/python tools/figures --check
+	$(BIN)/python tools/prose --check
 
 figures:       ## tokens, lengths, docstrings, names and cycles of the code, words and files, each with its ceiling
 	@tools/figures $(ARGS)
