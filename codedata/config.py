@@ -72,8 +72,8 @@ MAX_SETTINGS_BYTES = 10_000_000
 # what to use in place of a setting or flag that 0.2.0 was the last version to have
 REMOVED = {
     "--strategy procedural": "Leave it out.",
-    "--strategy history": "pr_tasks.py makes tasks of real pull requests.",
-    "--strategy rewrite": "bug_inject.py agent lets a model make bugs.",
+    "--strategy history": "Real changes become tasks with pr_tasks.py.",
+    "--strategy rewrite": "A model makes bugs with bug_inject.py agent.",
     "--how placebo": "docs/duel.md has what knowing the pull request is worth.",
     "[challenger] how = placebo": "Take it out: informed is the default.",
     "[duel] agreement": "Take it out: [challenger] how = \"chosen\" leaves such turns out.",
@@ -116,8 +116,9 @@ def load(args: Namespace) -> Settings:
 
 
 def check_is_root(root: Path) -> None:
-    """Raise Trouble if the root has neither settings nor a folder of a stage."""
-    if not any(one.name == "chain.toml" or STAGE.fullmatch(one.name) for one in root.iterdir()):
+    """Raise Trouble if the root has files, but neither settings nor a folder of a stage."""
+    names = os.listdir(root)
+    if names and not any(name == "chain.toml" or STAGE.fullmatch(name) for name in names):
         raise Trouble("is no root: no script has written there.", str(root), "Check --root.")
 
 

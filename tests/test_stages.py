@@ -89,6 +89,7 @@ def _roots(tmp_path_factory):
             keep(stage)
             done = run(stage, root, fake)
             assert done.returncode == 0, done.stderr
+        assert run("report", root, fake).returncode == 0   # it names the sets, which are there now
     for name, (_, change) in AGAIN.items():
         shutil.copytree(root, before.setdefault(name, root.with_name(name)))
         change(before[name])

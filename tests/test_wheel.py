@@ -73,6 +73,6 @@ def test_an_installed_command_says_what_it_has_and_names_no_clone(installed, tmp
     assert installed("codedata env-setup --help", tmp_path).returncode == 0
     assert "codedata repo PATH" in installed("codedata repo --help", tmp_path).stdout
     done = installed("codedata nope", tmp_path)
-    assert done.returncode == 2 and "\n  docker-up\n" in done.stderr
+    assert done.returncode == 2 and "\n  docker-up  " in done.stderr
     assert installed(f"python -c {shlex.quote(SHOW)}", tmp_path).stderr.endswith(
         "/an environment/bin/python' -m pip install 'codedata[ray]'; codedata docker-up\n")
