@@ -18,8 +18,8 @@ from codedata.records import Answer, variant
     (ch.main, "", "[duel]\nagreement = true", "Take it out: [challenger] how"),
     (ch.main, "", "[challenger]\nhow = 'placebo'", "Take it out: informed is the default"),
     (ch.main, "--how placebo", "", "docs/duel.md has what"),
-    (bug_inject.main, "scale --strategy history", "", "Real changes become tasks with pr_tasks.py"),
-    (bug_inject.main, "scale --strategy rewrite", "", "A model makes bugs with bug_inject.py agent")])
+    (bug_inject.main, "scale --strategy history", "", "Real changes become tasks with"),
+    (bug_inject.main, "scale --strategy rewrite", "", "A model makes bugs with bug_inject")])
 def test_what_is_gone_is_refused_with_what_to_use_instead(
         tmp_path, capsys, main, words, line, todo):
     (tmp_path / "chain.toml").write_text(line)
