@@ -153,7 +153,7 @@ def test_requests_become_tasks_whose_images_have_nothing_of_them(tmp_path, heron
                                 "tests/data/plumb.sh": ("", PLUMB),
                                 "README.md": ("", "Plumbline is new.\n")}),
         8: with_tests("def test_nothing():\n    pass\n",
-                      **{"heron.py": (HERON, HERON + "\n# no change\n")}),
+                      **{"heron.py": (HERON, HERON + "\nUNUSED = 1\n")}),
         9: with_tests(nest, **{"heron.py": nesting}),
         10: with_tests(f"{nest}\n\ndef test_behind():\n    pass\n", **{"heron.py": nesting})}
     for k, files in requests.items():
