@@ -66,7 +66,6 @@ def card_values(export: Export) -> dict:
     if duel:
         values |= {"n_turns": plural(duel.turns, "turn"), "judges": _judges(duel),
                    "reasons": "; ".join(map(as_markdown, duel.reasons))}
-
     by_fact = origins.provenance.by_fact(turns)
     order = "order_both" if duel and duel.order == "both" else "order_king_first"
 
