@@ -422,8 +422,8 @@ CALLS = [{"id": f"c{n}", "name": "f", "arguments": {}} for n in range(40_000)]
     atif(step(" ".join(map(str, range(20_000))), *[{}] * 200_000)),
     [{"kind": "ActionEvent", "llm_response_id": "r", "thought": "", "tool_call": one}
      for one in CALLS],
-    told("user " + "---- BEGIN FUNCTION #1: a ----\nDescription: <tools>" * 40_000
-         + "\n  (1) a (" + "a" * 99_999, f"ai {FUNCTION}", f"ai {FUNCTION * 40_000}"),
+    told("user " + "---- BEGIN FUNCTION #1: a ----\nDescription: <tools>" * 15_000
+         + "\n  (1) a (" + "a" * 99_999, f"ai {FUNCTION}", f"ai {FUNCTION * 15_000}"),
     told("ai " + "<tool_call>{<function=a><parameter=a>" * 40_000),
     {"id": "a", "content": [{"class_": "api_action", "function": "f", "kwargs": {}}] * 4_000},
     ], ids=["claude", "ids", "atif", "openhands", "texts", "cut texts", "adp"])
