@@ -53,7 +53,7 @@ def keep_reasoning(thoughts: list[str]) -> None:
     """Save the king's reasoning next to the current item's record; write nothing if there is none.
     A challenger's reasoning reveals the pull request and is not saved."""
     calls = current_reply_log()
-    if calls.item:
+    if calls.item and (thoughts or calls.made_before):
         _put(calls.directory / REASONING / f"{calls.item}.json", "\n".join(thoughts))
 
 

@@ -40,7 +40,7 @@ class ReplyLog(StaysInDriver):
     Without a directory, as outside of an item, nothing is kept and the caller adds up the costs.
     """
 
-    copied = ("directory", "item")
+    copied = ("directory", "item", "made_before")
 
     def __init__(self, directory: Path | None = None, stage: str = "", item: str = "",
                  ledger: Ledger | None = None, shards: tuple[Path, ...] = (),
@@ -57,6 +57,7 @@ class ReplyLog(StaysInDriver):
         self.cuts = []         # descriptions of cuts to requests
         self.notes = {}        # further fields of the item's ledger line
         self.served = 0        # kept replies that were used
+        self.made_before = False   # an earlier attempt has written the item's record
         self._in_parts = in_parts
         self._lock = threading.Lock()
         self._attempts = {}    # request → attempts so far
@@ -70,6 +71,7 @@ class ReplyLog(StaysInDriver):
             self.path = Path(directory, PARTIAL, f"{item}.jsonl")
             ledger = ledger or Ledger(directory)
             self._file = Appender(self.path, is_own=True)
+            self.made_before = (stage, item) in ledger.succeeded
             if item in ledger.with_replies:   # else no file is looked for
                 self._read(ledger, shards)
 

@@ -34,8 +34,10 @@ class PullProver(PatchProver):
 
     def baseline_of(self, environment: Environment, label: str,
                     candidate: PullRequest) -> Baseline:
-        """Return the results of the suite with the request. Raise Excluded if its patches do not
-        apply, or if tests fail only with it."""
+        """Return the results of the suite with the request, and the task's image. Raise Excluded if
+        the image shows the request, if its patches do not apply, or if tests fail only with it."""
+        begin_step("its image", 1, STEPS)
+        image = self._derive(environment, "", label, candidate.diff, candidate.tests)
         begin_step("tests with the pull request", 1, STEPS)
         changed: dict[str, Files] = {}
 
@@ -53,7 +55,7 @@ class PullProver(PatchProver):
                          if status in FAILED and known.get(test) not in FAILED)
         if failing:
             raise Excluded(f"with it, tests fail: {named(failing)}", candidate.name)
-        return replace(found, **changed)
+        return replace(found, image=image, **changed)
 
     def _run_broken(self, environment: Environment, candidate: PullRequest,
                     baseline: Baseline, label: str) -> FirstRun:
@@ -76,7 +78,7 @@ class PullProver(PatchProver):
         return replace(first, before=baseline.after, after=baseline.before)
 
     def _hide_tests(self, environment: Environment, first: FirstRun, baseline: Baseline,
-                    label: str) -> tuple[TaskImage, Files, Files, str]:
-        """Return (an image of the base commit, the test files after the request, the same files
-        before it, "")."""
-        return self._derive(environment, "", label), baseline.tests, baseline.shown, ""
+                    label: str, gold: str) -> tuple[TaskImage, Files, Files, str]:
+        """Return (the image of the base commit; the test files after the request, with the copies
+        of doctests; the test files before it; "")."""
+        return baseline.image, {**baseline.tests, **baseline.copies}, baseline.shown, ""

@@ -21,7 +21,7 @@ from codedata.run.write import Attempt, Journal
 from codedata.texts import natural
 
 MAX_GROUP = 64    # records that are put on disk together; where more wait, so do their threads
-MAX_WRITERS = 8   # threads that put a group on disk: each waits for the disk
+MAX_WRITERS = 3   # threads that put a group on disk: more make smaller groups
 
 
 class StageRun:

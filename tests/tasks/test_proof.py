@@ -29,9 +29,12 @@ from steps_seen import StepsSeen
 from codedata.bugs.kind import Bugs
 from codedata.env.recipes.package_index import table
 from codedata.errors import Excluded
-from codedata.records import Task
+from codedata.pulls.kind import PullRequest, Pulls
+from codedata.pulls.prover import PullProver
+from codedata.records import PULL_REQUEST, Task
 from codedata.run.talk import showing
 from codedata.sandbox.docker import engine
+from codedata.settings import Settings
 from codedata.tasks.folder.eval_script import printed_results, run_evaluation, script_of
 from codedata.tasks.folder.folder import (
     GOLD,
@@ -328,12 +331,19 @@ def test_graders_work_at_testbed_and_something_else_there_is_in_their_way(heron)
 
 
 @pytest.mark.docker
-def test_what_an_image_gives_away_rejects_the_bug(heron):
-    make_image(f"{IMAGE}-planted", "python3 -m compileall -q /testbed/tests; cp heron.py /tmp/mine;"
-               "cd tests; python3 -m zipfile -c /opt/t.whl test_words.py;"
-               "cp __pycache__/test_words*.pyc /opt")
+def test_what_an_image_gives_away_rejects_the_task_before_any_run_in_it(heron, tmp_path):
+    further = "away, over the reeds and back again to its nest"
+    make_image(f"{IMAGE}-planted", f"sed 's/away/{further}/' /testbed/heron.py >/tmp/mine;"
+               "python3 -m compileall -q /testbed/tests; cd tests;"
+               "python3 -m zipfile -c /opt/t.whl test_words.py; cp __pycache__/test_words*.pyc /opt")
+    request = diff(FLY_LINE, f'    return "{further}"')
+    planted, shown = environment_of(image_name=f"{IMAGE}-planted"), StepsSeen()
+    with refused("shows the gold or hidden tests: /tmp/mine holds"), showing(shown):
+        PullProver(Pulls(Settings(root=tmp_path)), factory_of()).prove(
+            PullRequest("birds__heron-7", "heron", "", request, "", PULL_REQUEST), RUN, planted)
+    assert not re.search("tests", " ".join(shown.seen))
     with refused("its image shows the gold or hidden tests: ") as why:
-        prove(environment_of(image_name=f"{IMAGE}-planted"), BUG)
+        prove(planted, BUG)
     for place in ("/tmp/mine holds", "/opt/t.whl!test_words.py holds", "/opt/test_words.cpython"):
         assert place in str(why.value)
 

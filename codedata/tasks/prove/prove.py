@@ -86,7 +86,8 @@ class Baseline:
     reads: str                   # where evaluation scripts find the results, one of READS
     ignored: set[str]            # tests that do not count
     seconds: float               # of the longest run
-    # for a pull request: code before and after it; tests in a task's image and after it
+    # for a pull request: its image; code before and after it; tests in the image and after it
+    image: TaskImage | None = None
     before: Files = field(default_factory=dict)
     after: Files = field(default_factory=dict)
     shown: Files = field(default_factory=dict)
@@ -120,12 +121,11 @@ class PatchProver:
         if kind.reduces_gold(candidate):
             bug = replace(first, before=healed_files(first, lambda patch: self._run_patched(
                 counted, patch, baseline, label)))
+        gold, change = diff_of(bug.after, bug.before), diff_of(bug.before, bug.after)
+        begin_step("its image", 3, STEPS)
+        image, hidden, left, visible = self._hide_tests(counted, first, baseline, label, gold)
         cases, held_out = kind.cases(
             candidate, bug, self._factory, label, environment, *joined)
-        begin_step("its image", 3, STEPS)
-        image, hidden, left, visible = self._hide_tests(counted, first, baseline, label)
-        hidden = {**hidden, **baseline.copies}
-        gold, change = diff_of(bug.after, bug.before), diff_of(bug.before, bug.after)
         verifier = SuiteVerifier(
             # if only listed files count, results are not read from output that these can print
             counted.test_script, baseline.reads if counts is None else READS[0], hidden,
@@ -133,9 +133,6 @@ class PatchProver:
             [*map(escaped_name, first.fail_to_pass)], [*map(escaped_name, first.pass_to_pass)],
             counts, cases=cases, needs_cases=kind.needs_cases,
             steering=[*filter(STEERS.search, bug.before | bug.after)])
-        if traces := self._traces_in(image, counted, gold, verifier.test_patch):
-            raise Excluded("its image shows the gold or hidden tests: "
-                           f"{named(traces)}", name)
         task, rows = self._run_task(candidate, verifier, (gold, change), image, first, label)
         kept = self._factory.keep(image.name, image_name(images_of(kind), name))
         about, shown = kind.described(candidate, bug, environment, *joined)
@@ -228,10 +225,11 @@ class PatchProver:
     # the image -----------------------------------------------------------------------------------
 
     def _hide_tests(self, environment: Environment, first: FirstRun, baseline: Baseline,
-                    label: str) -> tuple[TaskImage, Files, Files, str]:
+                    label: str, gold: str) -> tuple[TaskImage, Files, Files, str]:
         """Return (the image of a task; the files of its failing tests, which graders restore after
         the agent's work; the contents of these files in the image; why the agent can see the
-        failing tests, or ""). A file keeps its other tests if they pass then."""
+        failing tests, or ""). A file keeps its other tests if they pass then. Raise Excluded if an
+        image shows the gold patch or hidden tests, before any run in it."""
         failing = {place_of(test, baseline.texts) for test in first.fail_to_pass
                    if COPY not in test}
         places = {path for path, _ in failing}
@@ -243,8 +241,9 @@ class PatchProver:
         parts = {path: part for path, text in tests.items() if (part := without_tests(
             path, text, {name.encode() for file, name in failing if file == path}))}
         for left in () if visible else (parts, {}):
-            image = self._derive(environment, diff_of({**first.before, **tests},
-                                                      {**first.after, **left}), label)
+            patch = diff_of({**first.before, **tests}, {**first.after, **left})
+            hidden = {**tests, **baseline.copies}
+            image = self._derive(environment, patch, label, gold, diff_of(left, hidden))
             script = eval_script(suite_tests(environment.test_script, workdir=WORKDIR,
                                              reads=baseline.reads))
             run = self._run_image(image.name, script, label)[0]
@@ -253,17 +252,23 @@ class PatchProver:
                     and baseline.files[test] not in tests.keys() - left.keys()
                     and place_of(test, tests) not in failing and COPY not in test]
             if not lost:
-                return image, tests, left, ""
+                return image, hidden, left, ""
             visible = f"hiding the files of the failing tests breaks other tests: {named(lost)}"
-        image = self._derive(environment, diff_of(first.before, first.after), label)
-        return image, tests, {}, visible
+        image = self._derive(environment, diff_of(first.before, first.after), label, gold)
+        return image, {**tests, **baseline.copies}, {}, visible
 
-    def _derive(self, environment: Environment, patch: str, label: str) -> TaskImage:
-        """Make a task's image, with a patch applied."""
+    def _derive(self, environment: Environment, patch: str, label: str, gold: str,
+                hidden: str = "") -> TaskImage:
+        """Make a task's image, with a patch applied. Raise Excluded if it shows a line of the
+        patches `gold` and `hidden`."""
         base = image_of(environment, self._factory, label).name
         image = derive(self._factory, base, patch, self._factory.temporary_name(TRIES), label,
                        environment.test_script)
-        return lead_from_testbed(self._factory, image, label)
+        image = lead_from_testbed(self._factory, image, label)
+        if traces := self._traces_in(image, environment, gold, hidden):
+            raise Excluded(f"its image shows the gold or hidden tests: {named(traces)}",
+                           environment.repo_name)
+        return image
 
     def _traces_in(self, image: TaskImage, environment: Environment, gold: str,
                    hidden: str) -> list[str]:
