@@ -133,9 +133,9 @@ def _n_together(edge: Edge, masks: dict[str, int]) -> int | None:
 
 def _at_import(entities: Iterable[Entity], edges: list[Edge],
                coverage: Coverage | None) -> set[str]:
-    """Return the ids of the functions that run at import: those with lines below `def` that ran
-    outside any test, and those that module-level code reaches by resolved calls. Without coverage,
-    guessed calls count, too."""
+    """Return the ids of the functions that run at import: functions with lines below `def` that ran
+    outside any test, and functions that module-level code reaches by resolved calls. Without
+    coverage, guessed calls count, too."""
     if coverage is None:
         return import_closure(edges)
     lines = masks_of(coverage.import_lines)

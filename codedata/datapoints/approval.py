@@ -36,7 +36,7 @@ def categories() -> dict[str, list[str]]:
 
 def label_faults(task: Task, profile: str = "") -> list[str]:
     """Return the faults of a datapoint's id, of task.toml and of the number of its source files.
-    The default profile is the one that the datapoint was built for."""
+    The default profile is the datapoint's own."""
     labels = labels_of(task)
     profile = profile or str(labels.lineage.get("profile", ""))
     wanted = PROFILES.get(profile, {})

@@ -66,7 +66,7 @@ class Setup:
     settings: EnvSettings
     limits: AgentSettings     # limits of an agent
     host: SandboxFactory
-    client: Client | None     # of the agents; None if only recipes are tried
+    client: Client | None     # for the agents; None if only recipes are tried
 
     @property
     def _has_image(self) -> bool:
@@ -135,8 +135,8 @@ class Setup:
         return KeptImage(trouble=f"{self.host.no_images}: install it where it is opened")
 
     def identity(self) -> dict:
-        """Return the settings that determine a record, besides the repository. A change does not
-        make the record stale."""
+        """Return the settings that determine a record, in addition to the repository. A change does
+        not make the record stale."""
         return {"planner": self.settings.planner, "base_image": self.host.base_image,
                 "sandbox": self.host.name,
                 **({"agent": self.client.spec.identity()} if self.client else {})}

@@ -39,7 +39,7 @@ CONNECT_TIMEOUT_S = 10.0
 LOOK_S = 10.0   # timeout of a GET that is tried once
 FLAGGED = "the endpoint flagged it: "   # prefix of the reason why a prompt is not answered
 ONE_CHOICE = "one completion choice"   # llama.cpp refuses several with HTTP 500
-# codes by which OpenAI, Azure, Kimi and Qwen refuse a prompt for its content
+# OpenAI, Azure, Kimi and Qwen refuse a prompt for its content with these codes
 FLAG_CODES = {"content_filter", "invalid_prompt", "data_inspection_failed"}
 FATAL = {401: "refused the key", 402: "wants payment", 403: "refused access"}
 RETRIED_4XX = (408, 425)   # temporary refusals

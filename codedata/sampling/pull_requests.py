@@ -30,7 +30,7 @@ from codedata.tasks.gold import commit_of
 from codedata.terminal import say
 from codedata.texts import number_text, printable
 
-# {field of a Commit: columns}; the first column with text counts; those with + between are joined
+# {field of a Commit: columns}; the first column with text counts; columns joined by + form one
 FIELDS = {
     "instance_id": "instance_id org+repo+number", "repo": "repo",
     "language": "language repo_language lang", "base_commit": "base_commit base",

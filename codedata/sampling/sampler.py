@@ -235,7 +235,7 @@ class PromptSampler:
         return n_written
 
     def _seen(self, without: set[str]) -> Seen:
-        """Return the prompts sampled so far, except those of the files `without`, which are drawn
+        """Return the prompts sampled so far, except prompts of the files `without`, which are drawn
         again and must get the same prompts.
         """
         seen = Seen(0 if self.settings.turns == "all" else self.settings.max_per_instance)

@@ -19,7 +19,7 @@ from codedata.terminal import plural, say
 from codedata.texts import printable
 
 MAX_ROWS = 2000
-MAX_CHARS = 300     # of a turn that is shown
+MAX_CHARS = 300     # of a turn shown to the user
 
 
 def check_source(settings: Settings, http) -> int:

@@ -302,7 +302,7 @@ def _stdout(exec_: Exec, errors: Output) -> Iterator[bytes]:
 def _end_of(pod: dict | None) -> str:
     """Return why a pod has ended; "" if it runs or may still start."""
     if pod is None:
-        return "was deleted by somebody else"
+        return "was deleted by another user"
     status = pod["status"]
     ended = _container_state(pod).get("terminated", {})
     disruption = _condition(pod, "DisruptionTarget", "True")
@@ -315,7 +315,7 @@ def _end_of(pod: dict | None) -> str:
     if not (ended or disruption or is_deleted or status.get("phase") in ("Failed", "Succeeded")):
         return ""
     why = {**ended, **disruption, **status}
-    reason = why.get("reason") or "deleted by somebody else"
+    reason = why.get("reason") or "deleted by another user"
     return f"was ended: {': '.join(filter(None, [reason, why.get('message')]))}"
 
 

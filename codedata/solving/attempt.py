@@ -57,7 +57,7 @@ STATUS_BY_CAUSE = {"steps": "out of steps", "seconds": "out of time", "context":
 
 def solve_stage(root: Path, host: SandboxFactory, agent: Nop | Own, n: int, until: tuple[int, ...]
                 ) -> Stage:
-    """Return the stage in which an agent makes `n` attempts at each task of a root, or with 0 as
+    """Return the stage that makes `n` attempts of an agent at each task of a root, or with 0 as
     many as its runs there planned. Raise Trouble if the sandbox cannot build images."""
     check_builds_images(host)
     slug = agent_id(agent.name, agent.settings)
