@@ -162,7 +162,7 @@ class Submission:
         if not self.reason or n_left <= 0:
             return Stop(answer, is_success=not self.reason)
         reason, names = self.reason, f": {named(failing, MAX_NAMED)}"
-        if self.strategy == FEATURE:   # test names would show what is tested
+        if self.strategy == FEATURE:   # test names would show the tested behaviour
             reason, names = reason.partition(":")[0], ""
         return Failed(   # without anything that differs between two runs
             f"It does not count: {reason}.\n{run.row.get('passed', 0)} tests pass, "
@@ -233,7 +233,7 @@ class Injector:
         self._candidates = Store(settings.root, Candidates)
 
     def stage(self, environments: Derived, analyses: Store, coverages: Store) -> Stage:
-        """Return the stage in which agents make candidates. It reads environments, analyses and
+        """Return the stage that has agents make candidates. It reads environments, analyses and
         existing coverages. Raise Trouble if the sandbox isolates nothing."""
         if self._host.name == "local":
             raise Trouble("isolates nothing, but an agent would work in it.", "--sandbox local",

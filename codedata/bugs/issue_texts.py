@@ -1,6 +1,6 @@
 """Write the report of a bug without a model: a title, a script, and its outcomes in the two trees.
 
-A form (issue_forms.toml) is a text with holes. A form and its phrases are drawn from those whose
+A form (issue_forms.toml) is a text with holes. A form and its phrases are drawn from forms whose
 holes all have a part. Parts come from the two runs, and from known.sh's facts about the project.
 Whether the style of a form suits the project is not checked.
 """
@@ -42,7 +42,7 @@ OF_COMMITS = ("This change is missing:\n\n{}\n", "Please make this change:\n\n{}
 def own_report(task: Task, hidden: Hidden, min_words: int,
                draw: random.Random) -> BugReport | None:
     """Return the report of a bug in the words of the commit that it takes back. Return None for
-    other bugs, and if these words say too little or what a user could not know."""
+    other bugs, and if these words say too little or something that a user could not know."""
     bug, proof = hidden.bug, task.proof or {}
     text, tests = str(proof.get("summary") or ""), diff_of({}, bug.hidden)
     known = NAME.findall("\n".join(line for hunk in hunks_of(bug.patch) for line in hunk.old))

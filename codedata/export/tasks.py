@@ -69,7 +69,7 @@ class ExportTask:
     audit: Object | None            # the figures of its audit, if one of its present content exists
     split: str = ""
     noted: Object = field(default_factory=dict)   # about its image, by push-images
-    rates: Object = field(default_factory=dict)   # of models, for its present content: {agent:
+    rates: Object = field(default_factory=dict)   # for its present content: {agent:
                                                   # rates_of()}
 
     @property

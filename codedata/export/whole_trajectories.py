@@ -2,7 +2,7 @@
 these name. The caller passes a function that reads the rows, so that they may come from anywhere.
 
 Trainers get the trajectories that solved their task. Left out are near-duplicates by their actions,
-those beyond the caps of a task and a repository, and those that read forbidden data
+trajectories beyond the caps of a task and a repository, and trajectories that read forbidden data
 (codedata/leak/forbidden.py).
 """
 from __future__ import annotations
@@ -107,7 +107,7 @@ def _is_solved(record: SourceTrajectory, least: float) -> bool | None:
 
 def _kept(turns: ExportTurns, some: list[ExportTurn], actions: dict[str, str]
           ) -> Iterator[ExportTurn]:
-    """Yield those whose actions differ from those of every earlier one, up to the caps."""
+    """Yield turns whose actions differ from those of every earlier one, up to the caps."""
     settings = turns.settings
     threshold = settings.duplicate_similarity
     texts = ((one.name, actions[one.name]) for one in some)

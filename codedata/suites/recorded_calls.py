@@ -186,7 +186,7 @@ def noted_run(sandbox: Sandbox, test_script: str, timeout_s: float, kind: type[E
 
 
 def events_in(file: Path, kind: type[Event] = Event) -> list[Event]:
-    """Return the events of a process, at most MAX_OF_RUN, without those of failed tests. Print how
+    """Return the events of a process, at most MAX_OF_RUN, without events of failed tests. Print how
     many rows are not events: any process of the tests may write them. Raise ItemFailed if the file
     cannot be read."""
     try:
@@ -231,8 +231,8 @@ def _event_of(row: dict, kind: type[Event], where: str) -> Event | None:
 def jobs_of(events: Sequence[Event], callees: Collection[str] | None = None) -> list[ReplayJob]:
     """Return a job for each expression that can be a script, alternating between callees. Equal
     scripts count once, and each callee has at most MAX_OF_CALLEE, from as many tests as possible.
-    With `callees`, return all of theirs, those of a callee test by test, and no others. Events with
-    private names do not count."""
+    With `callees`, return all of their jobs, sorted by test within a callee, and no others. Events
+    with private names do not count."""
     jobs, seen = defaultdict(lambda: defaultdict(list)), set()   # by callee and test
     events = [one for one in events[:MAX_EVENTS] if one.is_public]
     earlier = _Earlier(events)

@@ -78,14 +78,14 @@ ROW_RUNS = 3              # runs without a patch, if no verification has found t
 class Baseline:
     """Hold the results of a suite without a change; for a pull request, the results with it."""
 
-    statuses: dict[str, str]     # of the counting tests
+    statuses: dict[str, str]     # only for the counting tests
     files: dict[str, str]        # {test: its file, or "" if no file fits its name}
     texts: Files                 # the contents of these files
     copies: Files                # hidden files with the examples of its sources' doctests
     created_at: str              # date of the commit, "" if there is none
     reads: str                   # where evaluation scripts find the results, one of READS
     ignored: set[str]            # tests that do not count
-    seconds: float               # of the longest run
+    seconds: float               # for the longest run
     # for a pull request: code before and after it; tests in a task's image and after it
     before: Files = field(default_factory=dict)
     after: Files = field(default_factory=dict)
