@@ -127,7 +127,7 @@ class PatchProver:
         hidden = {**hidden, **baseline.copies}
         gold, change = diff_of(bug.after, bug.before), diff_of(bug.before, bug.after)
         verifier = SuiteVerifier(
-            # if only listed files count, results are not read from output that these can print
+            # if only listed files count, read reports only: the listed files can print anything
             counted.test_script, baseline.reads if counts is None else READS[0], hidden,
             "" if visible else diff_of(left, hidden),
             [*map(escaped_name, first.fail_to_pass)], [*map(escaped_name, first.pass_to_pass)],
@@ -158,8 +158,7 @@ class PatchProver:
             if key not in self._baselines:
                 runs = 1 if environment.install_script else ROW_RUNS
                 baseline = self._run_baseline(environment, label, runs)
-                if environment.install_script:   # the name of a test new to env/ may contain the
-                                                 # time
+                if environment.install_script:   # a test that env/ lacks may have a time in its name
                     known = known_results(environment)
                     baseline = replace(baseline, statuses={
                         test: status for test, status in baseline.statuses.items()
@@ -192,7 +191,7 @@ class PatchProver:
             if reason and len(reads) == 1:
                 raise Excluded(f"{reason}.", name)
             if reason:
-                del reads[0]   # results are missing there
+                del reads[0]   # this source lacks results: try the next
             else:
                 runs.append(run)
         statuses, flaky = compare(runs)
@@ -277,7 +276,7 @@ class PatchProver:
         if (traces or unread) and self._factory.has_image(base):
             in_base = find(base)
             unread = {place: unread[place] for place in unread.keys() - in_base[1]}
-            # source from a folder: our base image cannot contain it
+            # if the source came from a folder, traces in our base image cannot come from it
             if base == self._factory.base_image and environment.row.get("reformat_path"):
                 traces = [line for line in traces if line not in in_base[0]]
         if traces and not self._factory.has_image(image.name):   # unreadable: counts as a trace
