@@ -390,8 +390,8 @@ def _up_to_return(body: list[ast.stmt], targets: list[ast.expr]) -> list[ast.stm
 
 
 def _row(target: ast.expr, node: ast.expr) -> dict[str, ast.expr]:
-    """Return {name: its expression} for a target that is assigned `node`: an expression, or an entry
-    of parametrize(). Names are left out if the source does not show their expressions."""
+    """Return {name: its expression} for a target that is assigned `node`: an expression, or an
+    entry of parametrize(). Leave out names whose expressions the source does not show."""
     if _word(node) == "param":
         node = ast.Tuple(node.args) if isinstance(target, ast.Tuple) else node.args[0]
     if isinstance(target, ast.Name):

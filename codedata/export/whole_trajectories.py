@@ -48,9 +48,9 @@ class WholeTrajectory(Sample):
 def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
                       left_out: LeftOutLog, read_row: RowReader, formats: Collection[str]
                       ) -> ExportTurns:
-    """Return the solved trajectories of a root as turns. If a failed one has the same beginning,
-    the solved one has a `winner`, and the failed one in its columns. Log the others, by format for
-    these.
+    """Return the solved trajectories of a root as turns. If a failed trajectory has the same
+    beginning, the turn has a `winner`, and the failed one in its columns. Log the others for each
+    of `formats`.
     """
     turns = ExportTurns(root, settings, rules, left_out)
     store = Store(root, SourceTrajectory).open()

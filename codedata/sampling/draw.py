@@ -114,7 +114,8 @@ def draw(source, settings: PromptSettings, skipped: Counter, after: Cursor,
 
 
 def trajectory_name(row: dict) -> str:
-    """Return the name of a row's trajectory in executed/_states/: several may have one instance."""
+    """Return the file name of a trajectory's record in executed/_states/. It has a digest, since
+    several trajectories may have the same instance."""
     return f"{row['instance_id']}.{digest(row['messages'])}"
 
 
@@ -244,7 +245,7 @@ def prompt_problem(prompt: Prompt, settings: PromptSettings, exclude: Exclude) -
     for message in prompt.messages:
         text += content_text(message) + calls_text(message) + str(
             message.get("reasoning_content") or "")
-        # before the rest is added: each of the many turns of a long row comes here
+        # stop at the limit: this function runs for each of the many turns of a long row
         if len(text) > settings.max_chars:
             return TOO_LONG
     if "\x00" in text:

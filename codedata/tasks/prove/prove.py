@@ -158,7 +158,7 @@ class PatchProver:
             if key not in self._baselines:
                 runs = 1 if environment.install_script else ROW_RUNS
                 baseline = self._run_baseline(environment, label, runs)
-                if environment.install_script:   # a test that env/ lacks may have a time in its name
+                if environment.install_script:   # a name that env/ lacks may contain the time
                     known = known_results(environment)
                     baseline = replace(baseline, statuses={
                         test: status for test, status in baseline.statuses.items()
