@@ -2,8 +2,8 @@
 
 With coverage/ the score of a function is the number of counted tests that ran it: tests that passed
 in every run and are not flaky. Without coverage/ the score is estimated from the call graph. A test
-adds 1 to each function it calls, and 0.8 times as much per further call on the way, since the call
-graph has far more calls than one test makes.
+adds 1 to each function it calls, and 0.8 times as much per further call on the way: the call graph
+has far more calls than one test makes.
 """
 from __future__ import annotations
 

@@ -189,8 +189,8 @@ class Submission:
 
 def diff_and_symbol(before: Files, after: Files, strategy: str, max_lines: int) -> tuple[str, str]:
     """Return (the diff in git's format, the id of the first changed function or ""). Raise
-    RefusedChange if the difference is empty or too long, if a feature is in one file, or if another
-    change looks artificial, or adds or changes a comment or a docstring."""
+    RefusedChange if the difference is empty or too long, or if a feature is in one file. Other
+    changes are also refused if they look artificial, or add or change a comment or a docstring."""
     if strategy == FEATURE and len(after) == 1:
         raise RefusedChange("a feature changes two files or more")
     if strategy != FEATURE and (more := remarks(after) - remarks(before)):

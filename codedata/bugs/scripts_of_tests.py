@@ -379,8 +379,8 @@ def _filled(body: list[ast.stmt], values: Mapping[str, ast.expr]) -> list[ast.st
 
 
 def _up_to_return(body: list[ast.stmt], targets: list[ast.expr]) -> list[ast.stmt]:
-    """Return the statements of a function up to the one that returns or yields its value, which is
-    assigned to `targets`."""
+    """Return the statements of a function up to its first return or yield; assign the value of that
+    statement to `targets`."""
     for n, node in enumerate(body):
         end = node.value if isinstance(node, ast.Expr) else node
         if isinstance(end, ast.Return | ast.Yield):

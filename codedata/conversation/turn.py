@@ -124,8 +124,8 @@ class Form:
 
 
 def as_call(text: str, tools: list[dict]) -> dict | None:
-    """Return a text with a bash block as a message that calls the shell tool among `tools`, or None
-    if the text is no such turn or there is no shell tool."""
+    """Return a text with a bash block as a message that calls the shell tool among `tools`. Return
+    None if the text is no such turn or there is no shell tool."""
     turn = Turn(clean(text))
     call = None if turn.problem() else shell_call(turn.block, tools)
     return call and {"role": "assistant", "content": turn.thought, "tool_calls": [call]}

@@ -78,7 +78,7 @@ def _report_turns(rows: Iterable[dict], settings: Settings) -> list[str]:
         for cause, places in sorted(refused.items(), key=lambda item: -len(item[1])):
             say(f"        refused: {len(places):,} ({cause}), the first: {places[0]}")
     if n_unnamed := sum(name.startswith(UNNAMED) for name in ids):
-        say(f"      {n_unnamed:,} without an instance_id: for the king alone (--keep-unmatched)")
+        say(f"      {n_unnamed:,} without an instance_id: only for the king (--keep-unmatched)")
     return [*ids]
 
 

@@ -1,7 +1,7 @@
 """Record the calls that the tests of a Python project make, and turn them into facts:
 self-contained scripts, with the outcomes of their last expressions.
 
-A recording is not yet a fact. The calls that made an object are joined to a script, which must give
+A recording is not yet a fact. The calls that made an object are joined to a script. It must give
 the recorded outcome in three processes with different hash seeds and folders, the third 400 days
 later (programs/replay_calls.py).
 """
@@ -307,9 +307,9 @@ def _script(event: Event, earlier: _Earlier) -> tuple[list[str], str] | None:
 def replay(sandbox: Sandbox, jobs: Sequence[ReplayJob], test_script: str,
            kind: type[Outcome] = Outcome, *, prune: bool = False,
            total_s: int = 120) -> list[Outcome | None]:
-    """Return for each job the outcome of its script in a sandbox with the source, or None if runs
-    differ from each other or from the recording, or if the time is up. With `prune`, a script keeps
-    only the lines that its outcome needs. Raise ItemFailed if the answers cannot be read."""
+    """Return for each job the outcome of its script in a sandbox with the source. It is None if
+    runs differ from each other or from the recording, or if the time is up. With `prune`, a script
+    keeps only the lines that its outcome needs. Raise ItemFailed if the answers cannot be read."""
     if not jobs:
         return []
     source = sandbox.run("pwd -P").output.strip()

@@ -1,8 +1,8 @@
 """Work on a task in one container and grade it in another, as Harbor does. Only the files that the
 task collects are carried from the first container to the second.
 
-A task collects either its work directory, which is copied over the one in the image, or an archive
-written by its own script, from which its verifier takes only the files that count.
+A task collects either its work directory, to be copied over the image's, or an archive written by
+its own script; the verifier takes only the files that count from this archive.
 """
 from __future__ import annotations
 
