@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Make training sets: SFT, DPO, KTO and plain JSON lines of judged turns, SFT, DPO and single calls
-for NeMo Gym of whole trajectories, tasks for Harbor, bugs and pull requests for SWE-bench and
-SWE-smith, stripped patches with their documents.
+"""Make training sets: SFT, DPO, KTO and plain JSON lines of judged turns; SFT, DPO and single calls
+for NeMo Gym of whole trajectories. Write tasks for Harbor, bugs and pull requests for SWE-bench and
+SWE-smith, and stripped patches with their documents.
 
 reads   final/, refined/, defeat/       Sample, from report.py
         prompt/_trajectories/           SourceTrajectory, from prompt.py; the rows that they name

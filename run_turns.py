@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Run the candidates of every turn in the state after its history.
 
-The history is replayed in the environment of the pull request's base commit, each observation is
-compared with the recorded one, and king, challenger, samples and the reference run in separate
+The history is replayed in the environment of the pull request's base commit, and each observation
+is compared with the recorded one. Then king, challenger, samples and the reference run in separate
 branches; if one changes files, the pull request's tests run after it, too. Judges and choosers
 see its output and changes. A turn without an environment waits for it, and is judged only by
 reading until then.

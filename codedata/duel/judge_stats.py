@@ -3,7 +3,7 @@ and family.
 
 The functions compute from the turns of a duel; they read no files and call no models. Every share
 is a dict {value, low, high, n}: the share, its 95 % confidence interval and the number of
-observations. Turns of one instance and the five metrics of one verdict are not independent, so
+observations. Turns of one instance and the five metrics of one verdict are not independent. So
 intervals are computed over clusters (one per instance) and do not shrink with the number of
 metrics.
 

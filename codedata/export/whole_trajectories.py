@@ -107,7 +107,7 @@ def _is_solved(record: SourceTrajectory, least: float) -> bool | None:
 
 def _kept(turns: ExportTurns, some: list[ExportTurn], actions: dict[str, str]
           ) -> Iterator[ExportTurn]:
-    """Yield turns whose actions differ from those of every earlier one, up to the caps."""
+    """Yield turns whose actions differ from every earlier turn's actions, up to the caps."""
     settings = turns.settings
     threshold = settings.duplicate_similarity
     texts = ((one.name, actions[one.name]) for one in some)

@@ -1,10 +1,11 @@
 """Send HTTP requests through urllib3's connection pools: retries, timeouts, HTTP 429, giving up.
 
-An `EndpointState` holds the number of calls to one endpoint that may be in flight (additive
-increase, multiplicative decrease on 429), whether it ever answered, and since when it has answered
-only 429. Retries are implemented here because urllib3's raise on a fractional Retry-After, and
-redirects (only of GET) because urllib3 would read all of their bodies. Proxies and netrc of the
-environment are not used. A body is read up to the call's limit, counted after decompression.
+An `EndpointState` holds the limit of calls in flight to one endpoint (additive increase,
+multiplicative decrease on 429). It also holds whether the endpoint ever answered, and since when it
+has answered only 429. Retries are implemented here because urllib3's raise on a fractional
+Retry-After, and redirects (only of GET) because urllib3 would read all of their bodies. Proxies and
+netrc of the environment are not used. A body is read up to the call's limit, counted after
+decompression.
 
 `call_timeout_s` bounds a call from its start to its last byte, even if bytes arrive slowly: before
 each send or receive, the socket's timeout is cut to the remaining time. Not bounded: DNS lookup,

@@ -6,10 +6,10 @@ kills after a time-out go through exec. The user needs these rights in the names
 list and delete on pods, get and create on pods/exec; with `network_policy` also create and delete
 on networkpolicies. The pod holds no token of the cluster.
 
-Not promised: a limit of processes (only the node's own applies), a cluster network that enforces
-NetworkPolicies, or a distinction of processes killed for their memory from others killed (both have
-exit code 137; if the whole pod was killed, SandboxDied is raised). If the connection is lost, it is
-unknown whether the command ran: its pod is deleted, and the command is not run again.
+Not promised: a limit of processes (only the node's own applies), and a cluster network that
+enforces NetworkPolicies. A process killed for its memory has the same exit code as others killed,
+137; if the whole pod was killed, SandboxDied is raised. If the connection is lost, it is unknown
+whether the command ran: its pod is deleted, and the command is not run again.
 """
 from __future__ import annotations
 

@@ -154,8 +154,8 @@ def price_of(root: Path, slug: str, n: int) -> str:
 
 
 def rates_in_words(root: Path) -> dict[str, str]:
-    """Return for each agent how its attempts ended, and the mean of its rates over tasks with a 95
-    % interval, which is too wide rather than too narrow if tasks have several attempts."""
+    """Return for each agent how its attempts ended, and the mean of its rates over tasks with a
+    95 % interval. If tasks have several attempts, the interval is rather too wide."""
     ends, rates = defaultdict(Counter), defaultdict(list)
     for attempts in attempts_in(root).values():
         for agent, found in rates_by_agent(attempts).items():

@@ -48,7 +48,7 @@ DECODED = ("number", "integer", "boolean", "array", "object")   # types of argum
 
 def with_calls(messages: list[dict], tools: list[dict] | None) -> tuple | None:
     """Return (the messages with the calls in their texts as calls, the tools, the new index of each
-    message), or None if the conversation has no calls and follows no protocol."""
+    message). Return None if the conversation has no calls and follows no protocol."""
     replies = [content_text(one) for one in messages if one["role"] == "assistant"]
     is_native = any(one.get("tool_calls") for one in messages)
     # a text that only mentions calls must not turn its conversation into one with calls

@@ -266,8 +266,8 @@ class PatchProver:
 
     def _traces_in(self, image: TaskImage, environment: Environment, gold: str,
                    hidden: str) -> list[str]:
-        """Return the places where an image shows the gold patch or the hidden tests, or has an
-        unread archive that its base image lacks. Raise ItemFailed if the image is gone."""
+        """Return the places where an image shows the gold patch or the hidden tests, and unread
+        archives that its base image lacks. Raise ItemFailed if the image is gone."""
         if self._kind.gold_is_long:
             gold, hidden = "", gold + hidden
         find = partial(check_task_image, gold=gold, hidden=hidden, files_of=self._factory.files_of)
