@@ -20,18 +20,18 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 SETUP = .venv/.done-$(VERSION)
 INSTALLED = .venv/lib/python*/site-packages/*.dist-info
 
-setup: $(SETUP)  ## make .venv from the lock file (with the embedded model); anew for PYTHON=python3.12
+setup: $(SETUP)  ## make .venv from the lock file (with the embedded model); PYTHON=python3.12 makes it again with that Python
 
 $(SETUP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "codedata needs Python 3.10 or later, $(PYTHON) is $(or $(VERSION),missing). Try: make setup PYTHON=python3.12" >&2; exit 1; }
-	@test ! -e .venv -o -e $@ || echo "make: .venv is of another Python than $(VERSION), or half made: it is made anew"
-	@echo "make: .venv of $$($(PYTHON) --version): what requirements.lock names is downloaded (half a gigabyte), then installed (a minute or two)"
+	@test ! -e .venv -o -e $@ || echo "make: .venv has another Python than $(VERSION), or is incomplete: making it again"
+	@echo "make: .venv of $$($(PYTHON) --version): downloading the packages in requirements.lock (half a gigabyte), then installing them (a minute or two)"
 	@$(PYTHON) -m venv $$(test -e $@ || echo --clear) .venv
 	@while sleep 20 > /dev/null 2>&1 && kill -0 $$$$ 2> /dev/null; do \
 		echo "make: $$(ls -d $(INSTALLED) | wc -l) packages installed so far; $$(grep -Eo '^ *(Collecting|Downloading|Installing|WARNING: Retrying) [^ ]+' .venv/pip.log | tail -n 1)"; done & \
 	$(BIN)/python -m pip install --progress-bar off --disable-pip-version-check --no-deps --require-hashes -r requirements.lock > .venv/pip.log 2>&1 || \
-		{ tail -n 20 .venv/pip.log >&2; echo "make: not all is installed; .venv/pip.log has what pip said" >&2; exit 1; }
+		{ tail -n 20 .venv/pip.log >&2; echo "make: not all packages are installed; see .venv/pip.log" >&2; exit 1; }
 	@touch $@
 	@echo "make: .venv has $$($(BIN)/python --version) and $$(ls -d $(INSTALLED) | wc -l) packages$(if $(filter setup,$(MAKECMDGOALS)),. Next: make demo (no key and no network); make help lists the rest)"
 
@@ -44,7 +44,7 @@ demo-model: setup  ## the scripts on eight turns of the samples with the small m
 demo-env: setup images  ## set up sample repositories in containers: no model (needs a Docker engine: tools/docker-up)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh samples/demo-env.sh runs/demo-env
 
-demo-bugs: setup images  ## put bugs into sample repositories, prove and report them: no model (about 10 minutes; ARGS="--limit 2": a taste)
+demo-bugs: setup images  ## put bugs into sample repositories, prove and report them: no model (about 10 minutes; fewer with ARGS="--limit 2")
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh samples/demo-bugs.sh runs/demo-bugs $(ARGS)
 
 demo-pr: setup images  ## tasks of four pull requests of a sample project: no model (2 to 3 minutes)
@@ -53,43 +53,43 @@ demo-pr: setup images  ## tasks of four pull requests of a sample project: no mo
 demo-dp: setup images  ## a seed to a reviewed and audited terminal task: the models' replies are recorded, validation is real (5 minutes)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh samples/demo-dp.sh runs/demo-dp
 
-repo: setup    ## REPO=path-or-address, all the way without a model: tests, bugs, documents, exported tasks, a summary
+repo: setup    ## all steps for REPO=path-or-address without a model: tests, bugs, documents, exported tasks, a summary
 	@tools/repo "$(REPO)" $(if $(filter file,$(origin ROOT)),,--root "$(ROOT)") $(ARGS)
 
-images:        ## codedata-base:bookworm, the image that repositories are set up in
+images:        ## codedata-base:bookworm, the base image for repositories
 	@tools/docker-up
 
-agent-image: setup images  ## mini-swe-agent with a Python of its own, which `solve.py --agent command` mounts
+agent-image: setup images  ## mini-swe-agent with its own Python, for `solve.py --agent command`
 	@tools/agent-image
 
-test: setup    ## the tests that want no engine, pods or browser (no network; 4 minutes on 2 cores)
+test: setup    ## the tests that need no engine, pods or browser (no network; 4 minutes on 2 cores)
 	$(PYTEST) --dist worksteal --junitxml=build/test.xml -m "not ($(CONTAINED) or demo or long)" $(ARGS)
 
 # containers make a worker wait, so there are half as many workers again as cores
-test-containers: setup  ## those that do; without an engine they fail and say so (a quarter of an hour on 2 cores)
+test-containers: setup  ## the tests that need them; without an engine they fail with a message (a quarter of an hour on 2 cores)
 	PYTEST_XDIST_AUTO_NUM_WORKERS=$$(($$(nproc) * 3 / 2)) $(PYTEST) --dist loadfile --junitxml=build/test-containers.xml -m "($(CONTAINED)) and not long" $(ARGS)
 
-test-demos: setup  ## what the five demos have left in runs/ (their images are still there)
+test-demos: setup  ## check the results of the five demos in runs/ (needs their images)
 	$(PYTEST) -m demo --root runs tests/test_demos.py $(ARGS)
 
-record-runs: setup images  ## the runs in tests/frozen, in containers, with what is decided of them
+record-runs: setup images  ## record the runs in tests/frozen again, in containers, with the decisions on them
 	PYTHONPATH=.:tests:benchmarks $(BIN)/python tests/record_runs.py $(ARGS)
 
-test-wheel:    ## the wheel and the packages that it names, from the registry, in a new environment (.venv-wheel), and the demo there
+test-wheel:    ## install the wheel and its dependencies in a new environment (.venv-wheel), and run the demo there
 	@rm -rf build/lib .venv-wheel && $(PYTHON) -m venv .venv-wheel
 	@.venv-wheel/bin/pip install --quiet --disable-pip-version-check .
 	@cd .venv-wheel && bin/codedata demo && bin/codedata status --root runs/demo
 
-test-trl:      ## the exports in TRL's own trainers (Python 3.11, 1.7 GB of packages in .venv-trl)
+test-trl:      ## train on the exports with TRL (Python 3.11, 1.7 GB of packages in .venv-trl)
 	@tools/test-trl $(ARGS)
 
-test-nemo-gym: setup  ## single calls in NeMo Gym's own verifier (Python 3.12, 0.7 GB of packages in .venv-nemo-gym)
+test-nemo-gym: setup  ## check single calls with NeMo Gym's verifier (Python 3.12, 0.7 GB of packages in .venv-nemo-gym)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" tools/test-nemo-gym $(ARGS)
 
-test-harbor: setup images  ## a task in Harbor, and what its readers take from it (Python 3.12; .venv-harbor, .venv-verifiers)
+test-harbor: setup images  ## run a task in Harbor, and check the files that its readers use (Python 3.12; .venv-harbor, .venv-verifiers)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" tools/test-harbor
 
-test-swebench: setup images  ## a sample bug in the harnesses of SWE-bench and SWE-smith (.venv-swebench, .venv-swesmith)
+test-swebench: setup images  ## run a sample bug in the harnesses of SWE-bench and SWE-smith (.venv-swebench, .venv-swesmith)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" tools/test-swebench $(ARGS)
 
 check-all: setup  ## the benchmarks at full size, one JSON line each, and the long tests (needs an engine)
@@ -102,7 +102,7 @@ check-all: setup  ## the benchmarks at full size, one JSON line each, and the lo
 	$(BIN)/python benchmarks/leak.py
 	$(BIN)/python -m pytest -q -m long
 
-lint: setup    ## ruff, the direction of imports, patterns that take time without end, what is larger than its ceiling, and turns of phrase to reword
+lint: setup    ## ruff, direction of imports, slow patterns, sizes above their ceilings, and phrases to reword
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python tools/patterns
@@ -116,13 +116,13 @@ figures:       ## tokens, lengths, docstrings, names and cycles of the code, wor
 $(SCRIPTS) $(MORE): setup
 	@$(BIN)/python $@.py --root $(ROOT) $(ARGS) || { code=$$?; [ $$code -eq 1 ] || exit $$code; }
 
-duel: setup    ## the stages one after the other on ROOT; what is not finished is named at the end (ARGS=--dry-run: what they would cost)
+duel: setup    ## run the duel's stages on ROOT; unfinished items are listed at the end (ARGS=--dry-run: only the cost)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" tools/chain duel --root $(ROOT) $(ARGS)
 
-loop: setup    ## agents attempt the tasks of ROOT (from bug_inject, pr_tasks, nl2repo, build_dp, or yours); what they did becomes training sets and turns of a duel
+loop: setup    ## let agents attempt the tasks of ROOT (from bug_inject, pr_tasks, nl2repo, build_dp, or yours); attempts become training sets and turns of a duel
 	@PATH="$(CURDIR)/$(BIN):$$PATH" tools/chain loop --root $(ROOT) $(ARGS)
 
-status: setup  ## where every stage of ROOT stands, in one table
+status: setup  ## show every stage of ROOT in one table
 	@$(BIN)/python status.py --root $(ROOT) $(ARGS)
 
 lock:          ## resolve the dependencies again (needs uv)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Find what each test of a repository really runs, and which of its functions matter most.
+"""Find the code that each test of a repository runs, and the functions that matter most.
 
 Two steps, one after the other: `coverage` runs the tests of every environment again, with the lines
 that each test executes; `analysis` finds definitions, calls and hotspots. No model is asked.
@@ -34,7 +34,7 @@ def main(argv=None) -> int:
     flags.add_argument("--num-runs", type=cli.positive, default=1, metavar="N",
                        help="runs with coverage, with those already made (default: 1)")
     flags.add_argument("--static", action="store_true",
-                       help="the step analysis alone, without coverage: no test runs")
+                       help="only the step analysis, without coverage: no test runs")
     cli.environment_flags(parser)
     cli.sandbox_flags(parser)
     args = parser.parse_args(argv)

@@ -61,7 +61,7 @@ def main(argv=None) -> int:
     parser = cli.parser(__doc__, "bug", "sandbox")
     flags = parser.add_argument_group("flags of bug_inject.py")
     add = flags.add_argument
-    add("word", choices=STEPS, metavar="agent|scale", help="who makes the bugs")
+    add("word", choices=STEPS, metavar="agent|scale", help="the maker of the bugs")
     cli.steps_flag(flags, dict.fromkeys([*STEPS["agent"][:4], *STEPS["scale"]]), GROUPS)
     add("--per-repo", type=cli.positive, metavar="N",
         help="agents for each repository, a candidate each (default: 2)")
@@ -70,7 +70,7 @@ def main(argv=None) -> int:
     add("--strategy", choices=STRATEGIES, metavar="HOW",
         help=f"of agent: {', '.join(STRATEGIES)} (default: the first)")
     add("--full", action="store_true",
-        help="scale runs the whole suite, also for what chosen tests judged")
+        help="scale runs the whole suite, also for candidates that chosen tests judged")
     add("--issue-writer", choices=["llm", "template"],
         help="template: without a model (default for scale)")
     add("--output", metavar="FILE",

@@ -5,12 +5,12 @@ already, and is hard to cheat.
 `agents`: turn seeds into drafts and drafts into datapoints, review these, and move approved ones to
 task/; a stopped run can be continued. `validate`: prove and audit in fresh containers; prove again
 the datapoints that were edited in task/. `tool NAME`: run a command for agents of any kind; exit
-code 1: it is refused. --status alone: show the queue, dp/ and task/. What models solve too often or
-too seldom (solve.py) goes back to a builder, at most twice.
+code 1: it is refused. Only --status: show the queue, dp/ and task/. A task that models solve too
+often or too seldom (solve.py) goes back to a builder, at most twice.
 
-reads   PATH…                       folders of datapoints (Task); default: those in dp/ and task/
+reads   PATH…                       folders of datapoints (Task); default: all in dp/ and task/
 writes  dp/_checks/<content>.json   DatapointChecks, and a line an attempt in _ledger.jsonl
-        task/<id>/proof.json        what was approved or proven again, and a ledger
+        task/<id>/proof.json        datapoints that were approved or proven again, and a ledger
         audit/<id>.json             how its verdict was tried, as by audit.py
         dp/_ledger.jsonl, _trajectories/, _queue.jsonl   work of the agents
         dp/_seeds/, _ideas/, _drafts/, _staging/, dp/<id>/, task/<id>/   results of the agents
@@ -74,7 +74,7 @@ def main(argv=None) -> int:
 
 
 def validate(args, settings, options) -> int:
-    """Check the given folders, or those of dp/ and task/; return the exit code."""
+    """Check the given folders, or all of dp/ and task/; return the exit code."""
     root, given = settings.root, [*map(Path, args.paths)]
     options.make_root()
     steps = steps_of(root, given, options.selection.force,

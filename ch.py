@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
 """Answer every turn as the challenger: knowing the hidden pull request, under the blind-agent rule.
 
-A turn in which a leak judge finds what the conversation has not shown is asked for again, with what
-was found; where it still shows some after [challenger] leak_retries more tries, the item fails.
---how says how the pull request is used.
+If a leak judge finds something in a turn that the conversation has not shown, another turn is asked
+for, with the findings; if leaks remain after [challenger] leak_retries more tries, the item fails.
+--how selects the use of the pull request.
 
 reads   answer*/<source>_<order>.json   Answer, from king.py (its instance_id and messages)
         commit/<instance_id>.json       Commit, the PR record
 writes  answer*/<source>_<order>.json   the same record, its field `challenger`
-        answer*/_leaks/<item>.json      what was tried, and the leak judges' verdicts
+        answer*/_leaks/<item>.json      the tries, and the leak judges' verdicts
         answer*/_ledger.jsonl           a line an attempt
-        (--how with another way than [challenger] how: variants/<how>/)
+        (if --how differs from [challenger] how: variants/<how>/)
 
   python ch.py                          # answer what is missing, stale or failed
   python ch.py --dry-run                # the calls, tokens and cost to come

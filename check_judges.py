@@ -8,13 +8,13 @@ after the other.
 
 reads   answer*/<source>_<order>.json          Answer, from king.py and ch.py: --turns of them
 writes  probe/<source>_<order>.<attack>.json   Score of each pair
-        probe/_probe.json                      what they come to
+        probe/_probe.json                      the results
         sanity/                                the same of the pairs of `sanity`
         a _ledger.jsonl in each                a line an attempt
 
   python check_judges.py --turns 3   # a taste
   python check_judges.py             # both checks on 10 turns: what is missing, stale or failed
-  python check_judges.py sanity      # this one alone
+  python check_judges.py sanity      # only this one
 """
 from functools import partial
 
@@ -30,7 +30,7 @@ TURNS = 10
 def main(argv=None) -> int:
     parser = cli.parser(__doc__)
     add = parser.add_argument_group("flags of check_judges.py").add_argument
-    add("check", nargs="?", choices=[*CHECKS], help="this check alone")
+    add("check", nargs="?", choices=[*CHECKS], help="only this check")
     add("--turns", type=cli.positive, metavar="N",
         help=f"pairs are made of N turns, at even distances (default: {TURNS})")
     args = parser.parse_args(argv)

@@ -36,7 +36,7 @@ def main(argv=None) -> int:
         help="replies of an agent (default: 100)")
     add("--stage2-max-iterations", type=cli.positive, metavar="N",
         help="of its second agent, for JavaScript and TypeScript (default: 60)")
-    add("--no-image", action="store_true", default=None, help="make no image of what was verified")
+    add("--no-image", action="store_true", default=None, help="make no image after verification")
     cli.row_flags(flags, "the repositories, a JSON object a line")
     cli.sandbox_flags(parser, pod_prefix="code-data-env-agent")
     args = parser.parse_args(argv)
@@ -51,7 +51,7 @@ def main(argv=None) -> int:
                                           may_clone=not options.read_only)
         elif args.input:
             repositories = repositories_of(Path(args.input))
-        else:   # --status of what is there, whatever it was made from
+        else:   # --status of all records, whatever their source
             repositories = Store(settings.root, Environment)
         reads = Reads(repositories, READ if args.repo or args.input else ())
         stage = setup_stage(settings, models, host, reads, then="analyze.py")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Make training sets: SFT, DPO, KTO and plain JSON lines of judged turns, SFT, DPO and single calls
-for NeMo Gym of whole trajectories, tasks for Harbor, bugs and pull requests for SWE-bench and
-SWE-smith, stripped patches with their documents.
+"""Make training sets: SFT, DPO, KTO and plain JSON lines of judged turns; SFT, DPO and single calls
+for NeMo Gym of whole trajectories. Write tasks for Harbor, bugs and pull requests for SWE-bench and
+SWE-smith, and stripped patches with their documents.
 
 reads   final/, refined/, defeat/       Sample, from report.py
         prompt/_trajectories/           SourceTrajectory, from prompt.py; the rows that they name
@@ -31,9 +31,9 @@ def main(argv=None) -> int:
         *REFUSED_FLAGS, *cli.OF_MODELS, *cli.OF_WORKERS, "no_retry"))
     add = parser.add_argument_group("flags of export.py").add_argument
     add("--formats", type=lambda text: tuple(text.split(",")), metavar="A,B",
-        help=f"some of {', '.join(ALL_FORMATS)} (default: those with records)")
+        help=f"some of {', '.join(ALL_FORMATS)} (default: formats with records)")
     add("--rejected-too", action="store_true", default=None,
-        help="also where the duel was not accepted")
+        help="also if the duel was not accepted")
     args = parser.parse_args(argv)
     settings = config.load(args)
     with Models(settings) as models:

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Answer every prompt as the king: from the history alone.
+"""Answer every prompt as the king: only from the history.
 
 reads   prompt/*.json                  lists of Prompt, from prompt.py or by hand
-        commit/                        which pull requests are oversized, nothing else of them
+        commit/                        which pull requests are oversized, nothing else from them
 writes  answer/<source>_<order>.json   Answer, its field `king` (with --shard i/n: answer_i/)
         answer/_samples/<item>.json    further blind answers ([king] samples)
-        answer/_reasoning/<item>.json  what a model thought apart from its answer
+        answer/_reasoning/<item>.json  a model's thinking outside its answer
         answer/_ledger.jsonl           a line an attempt
 
   python king.py --limit 3 --workers 1   # a taste, in order, easy to read
@@ -33,7 +33,7 @@ def main(argv=None) -> int:
     with Models(settings) as models:
         king, n_more = models.client("king"), n_samples(settings) - 1
         if n_more and not args.status:
-            say(f"king  asks for {1 + n_more} answers a turn, by one call where it can: "
+            say(f"king  asks for {1 + n_more} answers a turn, in one call if possible: "
                 "[king] samples, [challenger] how")
         sampler, layout = sampler_of(king, models), partial(king_messages, king)
 

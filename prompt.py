@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Sample prompts: turns of trajectories, with history, reference and the hidden PR record.
 
-reads   trajectories (--source): Hub data sets, Parquet, JSONL, JSON, or what agents left
+reads   trajectories (--source): Hub data sets, Parquet, JSONL, JSON, or agents' own files
         PR records (--prs): Hub data sets, Parquet, JSONL, JSON, or the commits of a clone
-        attempt/, task/                   (--source attempt) what solve.py left
-        executed/_states/                 at which turns the PR's tests pass, from run_turns.py
+        attempt/, task/                   (--source attempt) the results of solve.py
+        executed/_states/                 the turns at which the PR's tests pass, from run_turns.py
 writes  prompt/prompts_<count>_<k>.json   lists of at most 200 Prompt
         commit/<instance_id>.json         Commit, the PR record of every sampled instance
         prompt/_trajectories/<id>.json    SourceTrajectory, of --trajectories
@@ -12,8 +12,8 @@ writes  prompt/prompts_<count>_<k>.json   lists of at most 200 Prompt
         commit/_ledger.jsonl              a line a record
 
   python prompt.py                  # 2,000 prompts from the Hub; same seed, same files
-  python prompt.py --count 3000     # 1,000 more, behind the ones that are there
-  python prompt.py --source runs/ --prs prs.jsonl --check   # what can be used, and why not
+  python prompt.py --count 3000     # 1,000 more, after the existing ones
+  python prompt.py --source runs/ --prs prs.jsonl --check   # usable turns, and reasons for others
   python prompt.py --source runs/ --prs prs.jsonl --count 50
   python prompt.py --source hf:NAME --trajectories   # where each is and how it ended: export.py
 """
@@ -30,7 +30,7 @@ def main(argv=None) -> int:
     add = parser.add_argument_group("flags of prompt.py").add_argument
     add("--source", help="hf:NAME, attempt, or a path, folder, glob or URL (docs/data.md)")
     add("--prs", help="PR records: hf:NAME[:SPLIT], a path, glob or URL of rows, git:PATH[@A..B] "
-        "of a clone, or task: those of the root (default with --source attempt)")
+        "of a clone, or task: the root's own (default with --source attempt)")
     add("--split", help="of a Hub data set (default: train)")
     add("--count", type=int, metavar="N", help="prompts in all (default: 2000)")
     add("--seed", type=int, metavar="N", help="of the windows and turns (default: 0)")
@@ -45,7 +45,7 @@ def main(argv=None) -> int:
     add("--decontaminate", action="append", metavar="PATH",
         help="file or folder of a benchmark to keep out")
     add("--check", action="store_true",
-        help="only say what of the source can be used, and why not")
+        help="only report which turns of the source can be used, and why others not")
     add("--trajectories", action="store_true",
         help="draw no prompts: record whole trajectories, for export.py")
     args = parser.parse_args(argv)

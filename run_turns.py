@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Run the candidates of every turn at the state that its history leads to.
+"""Run the candidates of every turn in the state after its history.
 
-The history is replayed in the environment of the pull request's base commit, each observation is
-compared with the recorded one, and king, challenger, samples and the reference run in branches of
-their own; after those that change files, the pull request's tests run, too. Judges and choosers
-are shown what was printed and changed. A turn without an environment waits for it, and is judged by
-reading alone.
+The history is replayed in the environment of the pull request's base commit, and each observation
+is compared with the recorded one. Then king, challenger, samples and the reference run in separate
+branches; if one changes files, the pull request's tests run after it, too. Judges and choosers
+see its output and changes. A turn without an environment waits for it, and is judged only by
+reading until then.
 
-reads   answer*/<source>_<order>.json     Answer, from king.py and ch.py; _samples/ beside it
+reads   answer*/<source>_<order>.json     Answer, from king.py and ch.py; _samples/ next to it
         commit/<instance_id>.json         Commit: its tests
         env/<repo_name>.json              Environment of the base commit ([run] environments)
 writes  executed/<source>_<order>.json    Executed
@@ -80,7 +80,7 @@ def trajectories(source) -> Derived:
 
 
 def inputs(settings: Settings) -> dict:
-    """Return what both stages read."""
+    """Return the inputs of both stages."""
     return {"reads": Reads(Store(settings.root, Answer), made_by="king", needs=("king",),
                            beside=samples_of,
                            fields=("instance_id", "messages", "tools", "king", "challenger",

@@ -5,7 +5,7 @@ An attempt runs in a container of the task's image without network; its work is 
 task's own verifier in another container. Agents: `own`, a model with tools; `nop`, which changes
 nothing; `gold`, the task's own solution; `command`, a program of yours.
 
-reads   task/<id>/                                    Task, ours or anybody's
+reads   task/<id>/                                    Task, ours or from elsewhere
 writes  attempt/<task>.<content 8>.<agent>.<k>/       Attempt: trajectory.json (ATIF), patch.diff,
                                                       record.json; a line an attempt in a ledger
         attempt/_rates/<task>.<content 8>.json        how often agents solve it
@@ -36,7 +36,7 @@ def main(argv=None) -> int:
     parser = cli.parser(__doc__, "solve", "sandbox", without=["base_image"])
     add = parser.add_argument_group("flags of solve.py").add_argument
     add("--n", type=int, metavar="N",
-        help="attempts at each task, with those that are there (default: 4)")
+        help="attempts at each task, including existing ones (default: 4)")
     add("--agent", nargs="+", action="extend", metavar=("AGENT", "COMMAND"),
         help="own, nop, gold or command, whose COMMAND is bash in the container; it asks "
         "OPENAI_BASE_URL, {task} and {model} are filled in (default: own)")
@@ -59,7 +59,7 @@ def main(argv=None) -> int:
 
 
 def attempts(args, settings: Settings, models: Models) -> Stage:
-    """Return the stage in which the chosen agent attempts tasks."""
+    """Return the stage that lets the chosen agent attempt tasks."""
     solve, host = settings.solve, SandboxFactory(settings, models.stop, args.keep_images)
     limits = {"max_iterations": solve.max_steps,
               "max_seconds": settings.agent.max_seconds, "max_usd": settings.agent.max_usd}

@@ -6,7 +6,7 @@ writes  score/<source>_<order>.json     Score: each judge's verdict in each orde
         score/_duel.json                the outcome: scores, margin, LCB, accepted or why not
         score/_ledger.jsonl             a line an attempt
         (with --mode reference: score_reference/, the challenger against the data set's own turn;
-        with --how and another way than [challenger] how: from variants/<how>/ into score_<how>/)
+        if --how differs from [challenger] how: from variants/<how>/ into score_<how>/)
 
   python validate.py --limit 3 --workers 1    # a taste
   python validate.py                          # judge what is missing, stale, incomplete or failed

@@ -1,13 +1,13 @@
-"""Audit tasks with planted faults beside clean ones: how many faults are found, and how many alarms
+"""Audit tasks with planted faults and clean ones: how many faults are found, and how many alarms
 are false.
 
     python benchmarks/audit.py FOLDER… --root R [--thorough] [--workers N] [--checks CHECK,…]
 
 Each folder has task folders and a LABELS.json: {name: {class, what}}, class "clean" for a task
-without a fault. The tasks are copied into R/task/ once; what is audited there is not audited again.
-A fault is found where a check of its class (FOUND) says `failed` or, if it is for a reviewer,
+without a fault. The tasks are copied into R/task/ once; audited ones are not audited again.
+A fault is found if a check of its class (FOUND) says `failed` or, if it is for a reviewer,
 `review`; an alarm is a `failed`, or a `review` of a check in ALARMS, on a clean task. Survivors
-alone are no alarm. One JSON line, with Wilson's 95 % intervals.
+without other findings are no alarm. One JSON line, with Wilson's 95 % intervals.
 """
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from measure import PROJECT, parser_of
 sys.path.insert(0, str(PROJECT))
 from codedata.checks.intervals import wilson
 
-# the checks that are for a class of faults, and the results by which they say so
+# the checks for each class of faults, and the results that count as found
 FAILED, SAID = ("failed",), ("failed", "review")
 FOUND = {
     "meter": {"adversary": FAILED},
@@ -51,7 +51,7 @@ def copied(folders: list[Path], root: Path) -> dict[str, dict]:
 
 
 def results_of(root: Path, name: str) -> dict[str, str]:
-    """Return {check: its result} of a task; {} where it is not audited."""
+    """Return {check: its result} of a task; {} if it is not audited."""
     path = root / "audit" / f"{name}.json"
     return {one["name"]: one["result"] for one in json.loads(path.read_text())["checks"]
             } if path.exists() else {}

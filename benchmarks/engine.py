@@ -1,4 +1,4 @@
-"""Measure --engine ray beside threads, and count what is lost where its processes are killed.
+"""Compare --engine ray with threads, and count losses when its processes are killed.
 
 It runs king.py over prompts that mock_llm.py answers: on a cluster of this machine that ends with
 the run (overhead, wide), then on one of three `ray start` processes (nodes, kills, outage), whose
@@ -8,7 +8,7 @@ workers and nodes, and the driver, are killed with SIGKILL. Linux only.
   python benchmarks/engine.py --only overhead,wide
   python benchmarks/engine.py --only kills --seeds 3,4
 
-One JSON line on stdout, a table on stderr. What is counted stands in benchmarks/README.md.
+One JSON line on stdout, a table on stderr. benchmarks/README.md defines the figures.
 """
 import argparse
 import json
@@ -32,10 +32,10 @@ from measure import PROJECT, Others, machine, mock_llm, parser_of, run, script, 
 sys.path.insert(0, str(PROJECT / "tests"))
 from ray_nodes import nodes
 
-OVERHEAD_TARGET_MS = 20   # an item, beside threads
-WIDE_TARGET = 1.15        # of ideal, with 256 calls in flight
+OVERHEAD_TARGET_MS = 20   # per item, more than threads
+WIDE_TARGET = 1.15        # multiple of the ideal, with 256 calls in flight
 PARTS = ("overhead", "wide", "nodes", "kills", "outage")
-N, WORKERS, DOWN_S = 100, 12, 20   # of kills and outage
+N, WORKERS, DOWN_S = 100, 12, 20   # in kills and outage
 FAULTS = ("--latency", 2, "--jitter", 1, "--error-rate", "429:0.02,500:0.02", "--drop-rate", 0.02)
 
 
@@ -153,7 +153,7 @@ def tree(pid: int) -> list[int]:
 
 
 def pss_mb(pid: int) -> float:
-    """Return a process's memory, of what it shares its part."""
+    """Return a process's memory, with its share of shared pages."""
     with suppress(OSError):   # it has ended
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
         return int(text.partition("\nPss:")[2].split()[0]) / 1024
@@ -168,7 +168,7 @@ def start(root: Path, flags: tuple) -> subprocess.Popen:
 
 def killed(base: Path, cluster, flags: tuple, seed: int) -> dict:
     """Run king.py; kill two workers, a node and (odd seeds) the driver, each when so many prompts
-    are paid; run again what was killed. Return what became of the items."""
+    are paid; run the killed ones again. Return the outcomes of the items."""
     draw, log, died_t = random.Random(seed), base / f"calls_{seed}.jsonl", 0.0
     kinds = ["worker", "worker", "node", *["driver"] * (seed % 2)]
     draw.shuffle(kinds)
@@ -195,8 +195,8 @@ def killed(base: Path, cluster, flags: tuple, seed: int) -> dict:
 
 
 def kill(kind: str, cluster, draw: random.Random) -> None:
-    """Kill a process that makes items, or a node with all of its processes; not the head, beside
-    which the driver is."""
+    """Kill a process that makes items, or a node with all of its processes, except the head: the
+    driver runs next to it."""
     found = []
     while not found:
         found = [(worker, node) for worker, node in cluster.workers() if kind == "worker"
@@ -209,8 +209,8 @@ def kill(kind: str, cluster, draw: random.Random) -> None:
 
 
 def outcome(base: Path, root: Path, exit_code: int, calls: list[dict], chars: int = 2000) -> dict:
-    """Return what became of a root's items, beside those of an undisturbed run in threads. Paid
-    twice is what mock_llm.py calls `duplicates_paid`, over all servers of one log."""
+    """Return the outcomes of a root's items, compared with an undisturbed run in threads. Items
+    paid twice are mock_llm.py's `duplicates_paid`, over all servers of one log."""
     expected, got = base / f"expected_{chars}", answers(root)
     if not expected.exists():
         with mock_llm("--latency", 0) as mock:

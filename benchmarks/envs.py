@@ -12,7 +12,7 @@ in a new container; a disagreement is a false success.
 
 It needs the Docker engine, `npm`, and the package unearth (a client of PyPI that downloads without
 building). It prints one JSON line on stdout and a table on stderr; --cache keeps archives, no
-builds. It exits with 1 where a target is missed.
+builds. It exits with 1 if a target is missed.
 """
 import argparse
 import fnmatch
@@ -49,7 +49,7 @@ TARGETS = {"pure": (0.90, 0.85), "hard": (0.0, 0.0), "npm": (5 / 8, 0.0)}
 def fetch(project: dict, cache: Path) -> Path:
     """Return the archive of a project from its registry's client.
 
-    Raise Trouble where it is not the pinned one.
+    Raise Trouble if it is not the pinned one.
     """
     folder = cache / f"{project['name']}-{project['version']}"
     if not folder.is_dir():
@@ -74,7 +74,7 @@ def fetch(project: dict, cache: Path) -> Path:
 
 
 def unpacked(archive: Path, to: Path) -> Path:
-    """Return the one folder that an archive holds; of a Debian package that of its Go module."""
+    """Return the one folder in an archive; for a Debian package the folder of its Go module."""
     if archive.suffix == ".deb":
         subprocess.run(["dpkg-deb", "-x", str(archive), str(to)], check=True)
         return next(to.rglob("go.mod")).parent

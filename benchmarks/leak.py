@@ -1,18 +1,18 @@
-"""Measure how well leaks are found: by facts alone, and by a leak judge, with labels that were made
+"""Measure how well leaks are found: only by facts, and by a leak judge, with labels that were made
 without either.
 
 It reads answers.jsonl of a labelled set: lines {id, instance_id, language, kind, leak, why, split,
 messages_from: {trajectory, turn}, answer}, and kings.jsonl: {id, instance_id, messages_from,
-answer}, turns written blind, in which nothing can leak. The history is what stands before that
+answer}, turns written blind, which cannot leak. The history is the conversation before that
 assistant turn of that row of trajectories.json; the pull request comes from prs.json. All lie
-in the set's folder or beside it. A judge's words are replayed from replies.jsonl: {id, judge,
+in the set's folder or next to it. A judge's words are replayed from replies.jsonl: {id, judge,
 prompt (digest of the rule), replies}.
 
   python benchmarks/leak.py                        # samples/leak, the held-out half, and the kings
-  python benchmarks/leak.py --split tune           # the other half by facts alone, and their errors
+  python benchmarks/leak.py --split tune           # the other half, only by facts, and their errors
   python benchmarks/leak.py --ask --llm-base-url URL --model NAME --workers 200    # ask a judge
 
-One JSON line on stdout, a table on stderr. What is counted stands in benchmarks/README.md.
+One JSON line on stdout, a table on stderr. benchmarks/README.md defines the figures.
 """
 import argparse
 import json
@@ -123,7 +123,7 @@ def facts(rows: list[dict]) -> dict:
 
 
 def replay(rows: list[dict], kept: dict[str, dict]) -> dict:
-    """Return the figures of what a judge has said; a reply that cannot be read counts as unread and
+    """Return the figures of a judge's verdicts; a reply that cannot be read counts as unread and
     as no leak.
     """
     n_unread = 0

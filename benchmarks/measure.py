@@ -1,6 +1,6 @@
 """Give the benchmarks a child process with its cost, the mock server and prompts to answer.
 
-Costs come from wait4(), so they are those of the one process: all its threads, its start and its
+Costs come from wait4(), so they are the costs of one process: all its threads, its start and its
 end. Peak memory of a child is at least what this process holds when it starts it, so this module
 keeps nothing large.
 """
@@ -170,7 +170,7 @@ def _sentence(draw: random.Random, n: int = 12) -> str:
 
 
 class Others:
-    """Return the cores that other processes used meanwhile, by /proc/stat; None where it's absent.
+    """Return the cores that other processes used meanwhile, by /proc/stat; None without that file.
 
     Tells a noisy run.
     """
@@ -195,7 +195,7 @@ class Others:
 
 
 def machine() -> dict:
-    """Return what figures of two runs need to be compared at all."""
+    """Return the facts about the machine that make figures of two runs comparable."""
     return {"python": ".".join(map(str, sys.version_info[:3])),
             "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity")
                      else os.cpu_count(), "load_1m": round(os.getloadavg()[0], 2)}

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Stand in locally for an OpenAI-compatible chat API, for tests and load runs.
+"""Serve a local OpenAI-compatible chat API, for tests and load runs.
 
   python benchmarks/mock_llm.py --port 8009 --latency 0.5 --error-rate 429:0.02,500:0.01
   python benchmarks/mock_llm.py --port 0 --tls            # https, by a certificate from openssl
@@ -8,7 +8,7 @@
 
 It needs the standard library only, and listens on 127.0.0.1. The first line on stdout is the
 address; with --tls a second one names the certificate that a client has to trust; the last one,
-after SIGTERM or SIGINT, is the /stats. Answers depend on the prompt alone; faults and jitter on
+after SIGTERM or SIGINT, is the /stats. Answers depend only on the prompt; faults and jitter on
 seed, prompt and attempt number, never on the order of arrival. A request with a `response_format`
 or which names all five metrics gets a metrics JSON (a json_schema is filled in), one with `tools` a
 call of one of them, preferably a shell's, any other "THOUGHT: ..." and one bash block. Bodies that
@@ -236,7 +236,7 @@ class Conn(asyncio.Protocol):
 
 
 def make_certificate(folder):
-    """Return (cert.pem, key.pem) for 127.0.0.1, signed by itself; the extensions are those that a
+    """Return (cert.pem, key.pem) for 127.0.0.1, self-signed, with the extensions that a
     strict client wants.
     """
     cert, key = str(Path(folder) / "cert.pem"), str(Path(folder) / "key.pem")

@@ -4,13 +4,13 @@ a thousand duels.
 Each duel has N turns of some instances, judged in both orders by three judges: one that is
 fair, one that prefers the first place, and one of the challenger's family that prefers it. What is
 stated of them (codedata/duel/judge_stats.py, scoring.py) is compared with the truth, which is
-computed from a very large duel: how often the 95 % intervals cover it, and how wide they are beside
-the analytic ones.
+computed from a very large duel: how often the 95 % intervals cover it, and how wide they are
+compared with the analytic ones.
 
   python benchmarks/panel.py                   # 1,000 duels of 120 turns: about two minutes
   python benchmarks/panel.py --duels 100
 
-One JSON line on stdout, a table on stderr. Exit 1 where a target is missed.
+One JSON line on stdout, a table on stderr. Exit 1 if a target is missed.
 """
 import argparse
 import json

@@ -8,7 +8,7 @@ it, each with --status and without a flag.
   python benchmarks/resume.py --n 10000,20000        # smaller
   python benchmarks/resume.py --root DIR             # builds them there, or takes an earlier run's
 
-One JSON line on stdout, a table on stderr. What is counted stands in benchmarks/README.md.
+One JSON line on stdout, a table on stderr. benchmarks/README.md defines the figures.
 """
 import argparse
 import json
@@ -62,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def empty_root(base: Path) -> Path:
-    """Return a root with nothing to look at: what start-up alone costs."""
+    """Return a root without items, to measure only the start-up."""
     root = base / "root_0"
     root.mkdir(parents=True, exist_ok=True)
     (root / "chain.toml").touch()
@@ -108,7 +108,7 @@ def measure(root: Path, n: int, repeat: int) -> dict:
 
 
 def growth(report: dict) -> dict:
-    """Compare the largest root to the smallest, less what start-up alone takes: 1.0 is linear."""
+    """Compare the largest root to the smallest, without the start-up: 1.0 is linear."""
     small, large = report["sizes"][0], report["sizes"][-1]
     factor = large["n"] / small["n"]
     out = {}

@@ -44,8 +44,8 @@ from codedata.turns.execute import Runner, State, environments_of, run_sides
 from codedata.turns.observations import UNEQUAL
 
 MAX_BRANCH_S = 2.0
-RUNS = 3                   # of the planted edits
-N_BRANCHES = 5             # that are timed at each state
+RUNS = 3                   # runs of the planted edits
+N_BRANCHES = 5             # timed branches at each state
 
 
 def main() -> int:
@@ -110,7 +110,7 @@ def an_answer(instance_id: str, messages: list, **fields) -> Answer:
 
 
 def cut(messages: list, n_turns: int) -> list:
-    """Return the beginning of a conversation, of so many turns and what follows the last one."""
+    """Return the first `n_turns` turns of a conversation, with the results after the last one."""
     turns = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
     return messages[:turns[n_turns]] if len(turns) > n_turns else messages
 
@@ -135,7 +135,7 @@ def compared(found) -> Counter:
 
 
 def branch_seconds(state: State) -> list[float]:
-    """Return what branches on a state take, each with a change and a command."""
+    """Return the seconds of branches on a state, each with a change and a command."""
     times = []
     for i in range(N_BRANCHES):
         began = time.monotonic()
@@ -149,7 +149,7 @@ def branch_seconds(state: State) -> list[float]:
 # planted edits -----------------------------------------------------------------------------------
 
 def planted(runner: Runner, settings) -> dict:
-    """Return how many edits are told apart by what run_turns.py records of them."""
+    """Return how many edits run_turns.py's records tell apart."""
     commits = Store(settings.root, Commit).open()
     tasks = Store(settings.root, Task, kind=PULL_REQUEST).open()
     labels = []
@@ -192,7 +192,7 @@ def edits_of(commit: Commit, task: Path) -> dict[str, str]:
 
 
 def labels_of(runner: Runner, commit: Commit, edits: dict[str, str], to_pass: set[str]) -> dict:
-    """Return {edit: right, wrong, none or crash} by what running each of them shows."""
+    """Return {edit: right, wrong, none or crash}, decided by running each of them."""
     answer = an_answer(commit.instance_id, [{"role": "user", "content": "Go on."}])
     sides = {edit: f"I edit.\n\n```bash\n{command}\n```" for edit, command in edits.items()}
     with at_state(runner, answer, commit) as state:

@@ -1,15 +1,15 @@
-"""Measure `build_dp.py validate` on the tasks of samples/: what share of its time the engine takes,
-and what four at once bring. With --mutants: is each fault found by the check that is for it?
+"""Measure `build_dp.py validate` on the tasks of samples/: the engine's share of its time,
+and the gain of four at once. With --mutants: is each fault found by the check that is for it?
 
   python benchmarks/validate_dp.py                        # one at a time, then four at once
   python benchmarks/validate_dp.py --only same-bytes      # copies of one, for a quick look
   python benchmarks/validate_dp.py --mutants              # all mutants, and the samples themselves
   python benchmarks/validate_dp.py --mutants --check solvable --limit 1
 
-A mutant is a sample with a fault (tests/datapoints/mutants.toml); it counts as caught where the
-first check that fails is the one that it names. With --root DIR the samples that were checked there
+A mutant is a sample with a fault (tests/datapoints/mutants.toml); it counts as caught if the
+first check that fails is the one that it names. With --root DIR samples that were checked there
 are not checked again. It needs the Docker engine. One JSON line on stdout, a table on stderr; it
-exits with 1 where a bar is missed.
+exits with 1 if a bar is missed.
 """
 import argparse
 import json
@@ -42,9 +42,9 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.suites.environments import labelled
 from codedata.texts import tomllib
 
-SAMPLES = PROJECT / "samples/tasks"   # some of the set, as folders: what mutants are made of
+SAMPLES = PROJECT / "samples/tasks"   # some of the set, as folders, to make mutants from
 MUTANTS = PROJECT / "tests/datapoints/mutants.toml"
-CPUS = 0.5                       # of each container where several run at once
+CPUS = 0.5                       # for each of several containers that run at once
 ENGINE_SHARE, RATIO = 0.9, 1.5   # the least
 
 
@@ -78,7 +78,7 @@ def datapoints(work: Path) -> list[Path]:
 
 
 def validated(folders: list[Path], root: Path, *flags) -> dict:
-    """Return what `build_dp.py validate` took, and what it found: as a user runs it."""
+    """Return the time and the findings of `build_dp.py validate`, run as a user runs it."""
     root.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, PROJECT / "build_dp.py", "--root", root, "validate", *folders,
                "--json", *certificates(), *flags]
@@ -95,7 +95,7 @@ def certificates() -> list[str]:
 
 
 def failed(found: list[dict]) -> dict[str, list[str]]:
-    """Return {sample: its checks that did not pass} of those that have some."""
+    """Return {sample: its checks that did not pass}, without samples that passed."""
     return {one["id"]: [check["name"] for check in one.get("checks", [])
                         if check["status"] != "passed"] or ["all"]
             for one in found if not one["ok"]}
@@ -160,7 +160,7 @@ def mutated(mutant: dict, folder: Path) -> Path:
 
 
 def first_failed(folder: Path, host: SandboxFactory) -> dict:
-    """Return what the first check says that fails on a datapoint; {} where none does."""
+    """Return the first check that fails on a datapoint; {} if none does."""
     task = read_datapoint(folder)
     with labelled(host, task.instance_id, "dp") as label:
         validation = Validation(task, host, label)
@@ -175,7 +175,7 @@ def first_failed(folder: Path, host: SandboxFactory) -> dict:
 
 
 def caught(mutant: dict, work: Path, host: SandboxFactory) -> dict:
-    """Return by which check a mutant is caught, and why."""
+    """Return the check that catches a mutant, and the reason."""
     started = time.monotonic()
     found = first_failed(mutated(mutant, work), host)
     row = {"name": mutant["name"], "base": mutant["base"], "check": mutant["check"],
@@ -190,7 +190,7 @@ def caught(mutant: dict, work: Path, host: SandboxFactory) -> dict:
 
 
 def open_host(work: Path) -> SandboxFactory:
-    """Return what opens containers, with the settings of a user who has set nothing."""
+    """Return a factory of containers with default settings."""
     flags = cli.parser("", "sandbox")
     cli.sandbox_flags(flags, pod_prefix="benchmark")
     given = flags.parse_args(["--root", str(work), *certificates()])

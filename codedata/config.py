@@ -5,8 +5,8 @@ for in --root, then in the current folder; two are never merged. Keys are read f
 only, held in an ApiKey, never printed.
 
 A root may be untrusted. So a key of the environment is never sent to an address (or through a proxy
-or CA bundle) that a file of the root names, unless the environment pairs the two, the file is given
-with --config, or the root is the folder of the scripts.
+or CA bundle) that a file of the root names. There are three exceptions: the environment pairs the
+two, the file is given with --config, or the root is the folder of the scripts.
 """
 from __future__ import annotations
 

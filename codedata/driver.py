@@ -1,9 +1,9 @@
 """Keep functions and objects in the driver: the process that plans, writes, and asks models.
 
 The workers of a cluster have neither its root nor its keys. A function that is marked `in_driver`
-runs in the driver, whoever calls it. Objects of classes that derive from StaysInDriver are made
-there, and stay there: a worker gets a Remote instead, whose methods run in the driver. Arguments
-and results are copied. In the driver itself, both marks do nothing.
+runs in the driver, whichever process calls it. Objects of classes that derive from StaysInDriver
+are made there, and stay there: a worker gets a Remote instead, whose methods run in the driver.
+Arguments and results are copied. In the driver itself, both marks do nothing.
 """
 from __future__ import annotations
 

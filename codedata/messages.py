@@ -50,7 +50,7 @@ def by_calls(messages: Iterable[dict]) -> list[dict]:
     """Return the messages with the results of each turn sorted in the order of its calls, since
     many chat templates show no ids."""
     found: list[dict] = []
-    ids: list[str] = []   # of the calls of the previous turn
+    ids: list[str] = []   # the calls of the previous turn
     for is_result, group in groupby(messages, lambda message: message["role"] == "tool"):
         some = [*group]
         if is_result and {one.get("tool_call_id") for one in some} <= {*ids}:

@@ -68,16 +68,16 @@ class LLM:
     base_url: str = ""                  # any OpenAI-compatible endpoint; wins over `endpoint`
     model: str = "moonshotai/Kimi-K2.6-TEE"
     temperature: float = at_least(0, 1.0)   # "none": requests leave it out
-    max_tokens: int = at_least(1, 1024)   # of an answer; at this default, thinking models get more
-    max_prompt_tokens: int = at_least(0, 0)    # of a request; 0: only the model's own limit
+    max_tokens: int = at_least(1, 1024)   # for an answer; at this default, thinking models get more
+    max_prompt_tokens: int = at_least(0, 0)    # for a request; 0: only the model's own limit
     workers: int = at_least(1, 32)      # items in flight (with containers: cores / cpu_request)
     retry_max: int = at_least(0, 3)     # on connection errors, 5xx, time-outs, unreadable bodies
     retry_wait_s: float = at_least(0, 1.5)     # before the first retry; doubles, with jitter
-    call_timeout_s: float = at_least(0.001, 300.0)   # of one attempt, from start to last byte
+    call_timeout_s: float = at_least(0.001, 300.0)   # for one attempt, from start to last byte
     max_429_wait_s: float = at_least(0, 60.0)        # the longest single wait on HTTP 429
     max_429_total_s: float = at_least(0, 1800.0)     # after so long of only 429, the run stops
     format_retries: int = at_least(0, 2)       # further tries after a malformed reply
-    max_reply_bytes: int = at_least(1, 20_000_000)   # of an answer, decompressed; else it fails
+    max_reply_bytes: int = at_least(1, 20_000_000)   # for an answer, decompressed; else it fails
     proxy: str = ""                     # for calls and downloads; the environment's is not used
     ca_bundle: str = ""                 # PEM file of extra certificate authorities
 
@@ -123,9 +123,9 @@ class ChallengerSettings(LimitedRole):
 class AgentSettings(LimitedRole):
     """[agent]: the agents' model, and the limits of one agent."""
 
-    max_tokens: int | None = at_least(1, 16384)   # of a reply
-    max_seconds: float = at_least(0, 0.0)        # of one agent with its commands; 0: no limit
-    max_usd: float = at_least(0, 0.0)            # of one agent; 0: no limit
+    max_tokens: int | None = at_least(1, 16384)   # for a reply
+    max_seconds: float = at_least(0, 0.0)        # for one agent with its commands; 0: no limit
+    max_usd: float = at_least(0, 0.0)            # for one agent; 0: no limit
 
 
 @dataclass(frozen=True)
@@ -133,12 +133,12 @@ class AuditSettings(RoleSettings):
     """[audit]: the model that reads survivors and writes cheats for audit.py. Without `model`, none
     is asked."""
 
-    max_tokens: int | None = at_least(1, 2048)   # of a reply
+    max_tokens: int | None = at_least(1, 2048)   # for a reply
 
 
 @dataclass(frozen=True)
 class SandboxSettings:
-    """[sandbox]: the sandboxes in which agents' commands and tests run."""
+    """[sandbox]: the sandboxes for agents' commands and tests."""
 
     sandbox: str = one_of("docker", "kubernetes", "local")   # local isolates nothing
     base_image: str = "codedata-base:bookworm"   # for rows that name none
@@ -148,9 +148,9 @@ class SandboxSettings:
     disk_limit: str = "10GB"                     # that one sandbox may write
     disk_floor: str = "10GB"                     # free on the engine's disk, or new work waits
     run_timeout: int = at_least(1, 1800)         # seconds for a script or an agent's command
-    namespace: str = "data-synthesis"            # of Kubernetes
+    namespace: str = "data-synthesis"            # in Kubernetes
     pod_prefix: str = "code-data-env-agent"
-    kubeconfig: str = ""                         # file; "": the one that kubectl uses
+    kubeconfig: str = ""                         # file; "": kubectl's default
     network_policy: bool = False                 # one for each pod; the cluster must enforce it
     registry: str = ""                           # HOST[:PORT][/PATH] to push kept images to
 
@@ -160,8 +160,8 @@ class EnvSettings:
     """[env]: how env_setup.py finds a repository's install and test scripts."""
 
     planner: str = one_of("auto", "recipe", "agent")   # recipe: no model; auto: agent if no recipe
-    max_iterations: int = at_least(1, 100)             # of an agent
-    stage2_max_iterations: int = at_least(1, 60)       # of the second agent, for JS and TypeScript
+    max_iterations: int = at_least(1, 100)             # replies of an agent
+    stage2_max_iterations: int = at_least(1, 60)       # the same of the second agent, for JS and TS
     no_image: bool = False                             # do not keep the image after verification
 
 
@@ -224,8 +224,8 @@ class DpSettings:
     """[dp]: the tasks that the agents of build_dp.py make."""
 
     profile: str = one_of("backend", "general")   # profile of the tasks, in profiles.toml
-    base_image: str = ""                # of their dockerfiles; "": [sandbox] base_image
-    drafts: int = at_least(1, 5)        # of a seed
+    base_image: str = ""                # for their dockerfiles; "": [sandbox] base_image
+    drafts: int = at_least(1, 5)        # from a seed
     max_validations: int = at_least(1, 6)   # failed validations after which a draft is given up
     lease_s: float = between(1, 100_000, 60.0)   # then another agent may take a killed one's task
 
@@ -253,7 +253,7 @@ class PromptSettings:
 
     source: str = "hf:AlienKevin/SWE-ZERO-12M-trajectories"
     prs: str = "hf:nebius/SWE-rebench-V2-PRs"
-    config: str = "default"                 # of a Hub data set
+    config: str = "default"                 # configuration of a Hub data set
     split: str = "train"
     count: int = at_least(1, 2000)
     seed: int = at_least(0, 0)
@@ -290,7 +290,7 @@ class JudgeSettings:
         "moonshotai/Kimi-K2.6-TEE")
     order: str = one_of("both", "king_first")   # both: each judge is asked in both orders
     temperature: float = at_least(0, 0.0)
-    score_max_tokens: int = at_least(1, 768)    # of a verdict; models that think get more
+    score_max_tokens: int = at_least(1, 768)    # for a verdict; models that think get more
 
 
 @dataclass(frozen=True)
@@ -339,11 +339,11 @@ class ExportSettings:
     solved_reward: float = at_least(0, 1.0)   # minimum if a trajectory has no `resolved`
     trajectories_per_task: int = at_least(0, 2)   # solved, with the fewest turns; 0: no limit
     trajectories_per_repo: int = at_least(0, 0)   # the same for a repository
-    licences: tuple[str, ...] = ()      # of repositories ("unknown" is one); empty: all
-    min_words: int = at_least(0, 8)     # of a pull request's text; 0: any request becomes a task
+    licences: tuple[str, ...] = ()      # licences of repositories ("unknown" is one); empty: all
+    min_words: int = at_least(0, 8)     # in a pull request's text; 0: any request becomes a task
     validation: float = between(0, 1, 0.05)   # share of the repositories
-    seed: int = at_least(0, 0)          # of the split
-    licence: str = "other"              # of the data set, an id of the Hub
+    seed: int = at_least(0, 0)          # for the split
+    licence: str = "other"              # for the data set, an id of the Hub
     harbor_network: str = one_of("auto", "public", "no-network", "compose")   # docs/exports.md
     audited_only: bool = False          # leave out tasks that have no audit or fail it
     pass_rate: tuple[float, ...] = ()   # [low, high]: bounds of an agent's pass rate at a task
@@ -454,7 +454,7 @@ class Settings:
 
     def model_spec(self, role: str) -> ModelSpec:
         """Return the model of a role ("king", "challenger", "agent", "issue", "audit", "solve" or
-        "dp_…"): its section's values, then those of [llm]."""
+        "dp_…"): its section's values, then the values of [llm]."""
         section = getattr(self, role)
         if role == "solve" or role.startswith("dp_"):
             own = {one.name: value for one in fields(RoleSettings)

@@ -125,11 +125,11 @@ def money(cost_usd: float, n_unpriced: int, n_calls: int) -> str:
 
 @dataclass
 class Spending:
-    """Add up calls and what they cost."""
+    """Add up calls and their costs."""
 
     n_calls: int = 0
     n_unpriced: int = 0     # calls whose cost is unknown
-    cost_usd: float = 0.0   # of the other calls
+    cost_usd: float = 0.0   # without the unpriced calls
 
     def add(self, call: dict) -> None:
         """Add a call, or a sum of `n` calls from a compacted ledger."""
@@ -167,7 +167,7 @@ def table(columns: list[str], rows: list[list[str]], align: str) -> str:
 
 
 def say_removed(removed: list[str], left: list[str]) -> None:
-    """Print which leftovers of killed runs were removed, and the lines about those that remain."""
+    """Print which leftovers of killed runs were removed, and the lines about the remaining ones."""
     if removed:
         say(f"      removed what killed runs have left: {plural(len(removed), 'thing')} "
             f"({named(removed)})")

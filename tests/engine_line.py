@@ -1,4 +1,4 @@
-"""Stand between a script and the Docker engine, and cut the line: the engine is gone then.
+"""Relay a script's requests to the Docker engine until the line is cut: the engine is gone then.
 
     with EngineLine() as line:
         ... a process with DOCKER_HOST=line.address ...

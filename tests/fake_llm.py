@@ -43,7 +43,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-# of every answer: a call's cost is known
+# the usage of every answer: a call's cost is known
 USAGE = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
 ABSENT = object()   # Say(usage=ABSENT): no such key in the body
 
@@ -57,7 +57,7 @@ class Say:
     calls: tuple = ()              # tool calls: (name, arguments: an object or its text)
     finish_reason: str | None = "stop"
     usage: object = field(default_factory=lambda: USAGE)
-    model: object = None           # None: the one that was asked for
+    model: object = None           # None: the requested one
     latency_s: float = 0.0
 
 
@@ -140,7 +140,7 @@ class Request:
 
 
 def turn_for(request: Request) -> str:
-    """Return the default answer: well-formed, and a function of the messages alone."""
+    """Return the default answer: well-formed, and determined by the messages."""
     key = hashlib.sha256(json.dumps(request.messages).encode()).hexdigest()[:10]
     return f"THOUGHT: I look at {key} before I change anything.\n\n```bash\ngrep -rn {key} .\n```"
 
@@ -154,7 +154,7 @@ def call_for(request: Request) -> Say:
 
 
 def _text(message: dict) -> str:
-    """Return what a message says: its text, and its calls as JSON."""
+    """Return a message's text, and its calls as JSON."""
     calls = [call["function"] for call in message.get("tool_calls") or ()]
     content = message.get("content") or ""
     if isinstance(content, list):
@@ -176,12 +176,12 @@ class FakeLLM:
 
     def __init__(self, port: int = 0, latency_s: float = 0.0,
                  certificate: tuple[str, str] | None = None):
-        self.latency_s = latency_s            # of every answer; may be changed at any time
+        self.latency_s = latency_s            # for every answer; may be changed at any time
         self.files: dict[str, bytes] = {}     # what a GET of a path gives
         self.models: object = Status(404)     # the reply to GETs of …/models
         self.looks: list[Request] = []        # those GETs
         self.requests: list[Request] = []
-        # those whose completion was sent whole, the client being still there
+        # requests whose completion was sent whole, with the client still there
         self.answered: list[Request] = []
         self.in_flight = self.max_in_flight = self.n_connections = 0
         # numbers of the requests that are not in flight any more
@@ -236,7 +236,7 @@ class FakeLLM:
             assert enough, f"{count()} {what} after {timeout_s} s, not {n}"
 
     def close(self) -> None:
-        """Refuse connections from now on, and end those that are open."""
+        """Refuse new connections, and end the open ones."""
         if not self._closing.is_set():
             self._closing.set()
             self._server.shutdown()
@@ -273,7 +273,7 @@ class FakeLLM:
     def _left(self, request: Request, answered: bool) -> None:
         """Count a request as done with.
 
-        Right before the last byte goes out: nobody can be quicker than the count.
+        Right before the last byte goes out: no client can be quicker than the count.
         """
         with self._changed:
             if request.n in self._done:

@@ -1,8 +1,8 @@
-"""Read what tests/frozen/*.jsonl holds, and decide on it: the one place where recorded runs and
-verdicts meet the package.
+"""Read the recorded decisions in tests/frozen/*.jsonl, and decide again: the one place where
+recorded runs and verdicts meet the package.
 
-A line has a `name`, what is decided on, and `verdict` and `reason`, with what else the decision
-shows. It is in words of the field, so that all behind it can be built anew.
+A line has a `name`, the recorded facts, and the decision's `verdict` and `reason`, with its other
+results. It uses the field's words, so that the code behind it can be rewritten.
 """
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from codedata.tasks.prove.suite_outcomes import check_drift, judged, outcome_of
 
 VERDICTS = {ItemFailed: "drifted", Excluded: "excluded"}
 FOLDER = Path(__file__).parent / "frozen"
-N_CHARS = 1_500   # of what a run printed, from its end
+N_CHARS = 1_500   # kept from the end of a run's output
 # times, addresses, numbers of processes
 CHANGING = re.compile(r"(?<=\bin )\d+\.\d+(?=s\b)|(?<=\b0x)[0-9a-f]{6,}|\d+(?= Killed)")
 
 
 def lines(kind: str) -> list[dict]:
-    """Return what is frozen of a kind of decision."""
+    """Return the recorded lines of a kind of decision."""
     return [*map(json.loads, (FOLDER / f"{kind}.jsonl").read_text().splitlines())]
 
 
@@ -71,7 +71,7 @@ def of_environment(line: dict) -> dict:
     except (ItemFailed, Excluded) as e:
         return {"verdict": VERDICTS[type(e)], "reason": e.what, "reads": ""}
     reads, = [how for how, (run, printed) in zip(READS, runs, strict=False)
-              if not misread(run, printed)]   # the last alone
+              if not misread(run, printed)]   # only the last
     return {"verdict": "as known", "reason": "", "reads": reads}
 
 
@@ -96,7 +96,7 @@ def of_verification(line: dict) -> dict:
 
 
 def shown(found: Verified) -> dict:
-    """Return what a line has of a verification."""
+    """Return the fields of a verification in a line."""
     cause = found.cause
     return {"verdict": found.failed or ("healthy" if found.healthy else "verified"),
             "reason": f"{cause.name}: {cause.evidence}" if cause.name else "",

@@ -39,7 +39,7 @@ def add_test(source: Path, body: str) -> None:
 
 @pytest.fixture
 def image_name():
-    name = f"codedata-test/verify:{os.getpid()}"   # of this worker
+    name = f"codedata-test/verify:{os.getpid()}"   # one for each worker
     yield name
     subprocess.run(["docker", "rmi", "-f", name], capture_output=True)
 

@@ -16,14 +16,14 @@ EMPTIED = f"mkdir -p {OUT} && find {OUT} -mindepth 1 -delete && chmod 777 {OUT}"
 
 
 def docker(*words) -> str:
-    """Return what a command prints, whether it fails or not."""
+    """Return the output of a command, whether it fails or not."""
     return subprocess.run(["docker", *words], capture_output=True, text=True,
                           errors="replace").stdout
 
 
 def graded_in_place(folder: Path, done: str) -> tuple[str, str]:
-    """Return (the reward after an agent has done something, "" where there is none; what the
-    verifier printed). The solution lies in /solution."""
+    """Return (the reward after an agent's work, "" if there is none; the verifier's output).
+    The solution lies in /solution."""
     environment = tomllib.loads((folder / "task.toml").read_text())["environment"]
     container = docker("run", "--detach", "--network", "none", environment["docker_image"],
                        "sh", "-c", "sleep infinity").strip()

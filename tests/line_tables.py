@@ -1,4 +1,4 @@
-"""Read tables that stand in a text, a case on each line."""
+"""Read tables written as text, one case on each line."""
 from __future__ import annotations
 
 import pytest

@@ -3,7 +3,7 @@
 reads   tests/mutants.toml    faults, each with the tests that ought to catch it
 writes  build/mutants.jsonl   {commit, fault, caught, by, seconds}: a line a fault, and one more,
                               with caught_by_all, of one that survives its own tests
-A run that was stopped goes on where it was. What fails without a fault, too, has not caught it.
+A stopped run continues. A test that fails without the fault, too, has not caught it.
 """
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+\.py::.+?)(?: - .*)?$", re.MULTILINE
 
 
 def tests_of(fault: dict, copy: Path) -> list[str]:
-    """Return the `tests` of a fault, of which a tree has all."""
+    """Return the `tests` of a fault; raise ValueError if the tree lacks one."""
     for path, _, test in (name.partition("::") for name in fault["tests"]):
         if not (copy / path).is_file() or test not in (copy / path).read_text():
             raise ValueError("its tests are not in this tree")
@@ -40,7 +40,7 @@ def tests_of(fault: dict, copy: Path) -> list[str]:
 
 
 def failure(copy: Path, arguments: list[str], limit_s: float) -> str:
-    """Return the first test that fails in a copy, BY_TIME where they do not end, "" for none."""
+    """Return the first test that fails in a copy, BY_TIME if they do not end, "" for none."""
     done = subprocess.run(
         ["timeout", "--signal=INT", "--kill-after=60", str(limit_s), sys.executable, "-c", CHILD,
          "-q", "-x", "-p", "no:cacheprovider", *arguments],

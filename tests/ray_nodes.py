@@ -45,7 +45,7 @@ class Nodes:
         return process
 
     def workers(self) -> list[tuple[int, int]]:
-        """Return (process id, that of its node) of the workers that make items."""
+        """Return (process id, its node's process id) of the workers that make items."""
         port = self.address.partition(":")[2]
         found = []
         for folder in Path("/proc").glob("[0-9]*"):

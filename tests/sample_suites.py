@@ -1,5 +1,5 @@
-"""Say what the suites of samples/repos and the requests of samples/pulls come to, and which demo
-sets them up."""
+"""Hold the results of the suites of samples/repos and the requests of samples/pulls, and the demo
+that sets them up."""
 from __future__ import annotations
 
 HEALTHY = {   # passed, cases, one of the names
@@ -17,6 +17,6 @@ HEALTHY = {   # passed, cases, one of the names
 DEMOS = {"demo-env": {"querywren", "romanist", "spanset"},
          "demo-bugs": {"duecalc", "romanist", "spanset", "tallybook"}}
 IN_DEMOS = set.union(*DEMOS.values())
-PULLS = {   # tests that fail before a request of samples/pulls, and those that pass all the time
+PULLS = {   # {request of samples/pulls: (tests that fail only before it, tests that always pass)}
     "samples__berthbook-12": (5, 38), "samples__berthbook-15": (19, 42),
     "samples__berthbook-17": (27, 59), "samples__berthbook-21": (46, 80)}

@@ -143,7 +143,7 @@ class Agent:
             raise Trouble(f"is {self.protocol!r}; it may be auto, native, text.",
                           "Agent(protocol)")
         if self.protocol == "text" and "bash" not in self.tool_by_name:
-            raise Trouble("acts by bash alone.", "Agent(protocol='text')",
+            raise Trouble("needs bash as a tool.", "Agent(protocol='text')",
                           "Give it ToolBashExecutor().")
         self.tool_by_name.setdefault("submit", Tool.of(submit))
 

@@ -1,9 +1,9 @@
 """Describe a repository: its definitions, its calls, and the functions that most tests reach.
 
 With coverage/ the score of a function is the number of counted tests that ran it: tests that passed
-in every run and are not flaky. Otherwise it is estimated from the call graph, which has far more
-calls than one test makes: a test adds 1 to a function it calls, and 0.8 times as much for each
-further call on the way.
+in every run and are not flaky. Without coverage/ the score is estimated from the call graph. A test
+adds 1 to each function it calls, and 0.8 times as much per further call on the way: the call graph
+has far more calls than one test makes.
 """
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def tests_by_function(coverage: Coverage) -> dict[str, int]:
 
 
 def _n_together(edge: Edge, masks: dict[str, int]) -> int | None:
-    """Return how many counted tests ran both ends of an edge; None if that is unknown."""
+    """Return how many counted tests ran both caller and callee; None if that is unknown."""
     if edge.caller.endswith("::<module>"):
         return None
     return (masks.get(edge.caller, 0) & masks.get(edge.callee, 0)).bit_count()
@@ -133,9 +133,9 @@ def _n_together(edge: Edge, masks: dict[str, int]) -> int | None:
 
 def _at_import(entities: Iterable[Entity], edges: list[Edge],
                coverage: Coverage | None) -> set[str]:
-    """Return the ids of the functions that run at import: those with lines below `def` that ran
-    outside any test, and those that module-level code reaches by resolved calls. Without coverage,
-    guessed calls count, too."""
+    """Return the ids of the functions that run at import: functions with lines below `def` that ran
+    outside any test, and functions that module-level code reaches by resolved calls. Without
+    coverage, guessed calls count, too."""
     if coverage is None:
         return import_closure(edges)
     lines = masks_of(coverage.import_lines)

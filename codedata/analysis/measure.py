@@ -1,6 +1,6 @@
 """Measure the lines that each test of an environment executes: the step `coverage` of analyze.py.
 
-The suite runs in fresh containers of an image to which coverage.py was added; the image is removed
+The suite runs in fresh containers of an image with coverage.py added; the image is removed
 after the run. Other processes are not measured.
 """
 from __future__ import annotations
@@ -74,7 +74,7 @@ def coverage_stage(root: Path, host: SandboxFactory, n_runs: int, environments) 
 
 def measure(coverages: Store, host: SandboxFactory, n_runs: int, environment: Environment,
             name: str, old: Coverage | None) -> Coverage:
-    """Return what the tests of an environment execute: the runs in `old`, and the missing ones.
+    """Return a coverage record with the runs in `old`, and the missing ones.
     Tests marked as flaky in the record on disk stay flaky. Raise Excluded if no test passes."""
     tally, raw = Tally(environment), coverages.into / RAW / name
     if name in coverages:

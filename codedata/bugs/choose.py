@@ -4,8 +4,8 @@
 One bug of each function is taken, then a second one of each, and so on. Among these, bugs that few
 tests notice come first, in functions whose tests notice wrong code: screening has tried other
 changes of the same function, and counted its survivors, the changes that no test noticed. Next
-comes the first bug of each operator, then the second of each, and so on. Of one operator's bugs,
-those that break fewer tests come first, but those that break only one test come last. A bug is
+comes the first bug of each operator, then the second of each, and so on. Among one operator's bugs,
+bugs that break fewer tests come first, but bugs that break only one test come last. A bug is
 taken if it fits under all caps. Bugs on disk that are still good, and bugs that the proof has
 refused, come before all others. So a proven bug is neither lost nor paid for twice, further
 candidates only add bugs, and a refused bug is not replaced. An interrupted run makes the same
@@ -137,7 +137,7 @@ def choose(candidates: Iterable[GoodCandidate], settings: BugSettings,
 
 def _added(taken: Iterable[GoodCandidate], order: list[GoodCandidate],
            settings: BugSettings) -> list[GoodCandidate]:
-    """Return the bugs in `taken`, and those in `order` that fit under the caps with them, always
+    """Return the bugs in `taken`, and bugs in `order` that fit under the caps with them, always
     next from a place with the fewest bugs."""
     by_change = {good.change: good for good in taken}
     counts = Counter(cap for good in by_change.values() for cap in _caps(good, settings))

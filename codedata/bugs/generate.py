@@ -1,6 +1,6 @@
 """Make the candidates of a repository by operators: the step `generate` of bug_inject.py scale.
 
-All edits of its files are found at once and put into an order drawn by a seed, in which functions
+All edits of its files are found at once and put into an order drawn by a seed: functions
 and operators alternate. A file of candidates is a slice of that order. No code is run. Left out are
 changes that look artificial (giveaways.py) and, if coverage is known, changes of lines that no test
 runs.
@@ -211,7 +211,7 @@ def _edits(file: SourceFile, program: SelectedSources) -> Iterator[Change]:
 
 
 def in_order(sites: list[Change], seed: int) -> list[Change]:
-    """Return sites in an order in which functions alternate, and each operator comes at most once
+    """Return sites in an alternating order of functions; each operator comes at most once
     in EVERY, if others are left."""
     drawn = random.Random(seed)
     n_sites = Counter(site.operator.name for site in sites)

@@ -1,5 +1,5 @@
-"""Find the signs that show a change to be an artificial bug, even to a reader who does not know
-what the code should do: code that nobody writes, comments without their statement, linter findings,
+"""Find the signs that show a change to be an artificial bug, even to a reader without knowledge of
+the code's purpose: unusual code, comments without their statement, linter findings,
 names that do not exist, a line that breaks a row of similar ones. Only signs that the change adds
 count. A reader may still notice other signs.
 """

@@ -1,7 +1,7 @@
-"""Show an agent where a bug would matter: the functions that tests reach, and one of them with its
-callers, its callees and its tests.
+"""Show an agent the code where a bug would matter: all functions that tests reach, or one function
+with its callers, its callees and its tests.
 
-Everything is read from the analysis, and from the coverage where there is one. Equal arguments give
+Everything is read from the analysis, and from the coverage if there is one. Equal arguments give
 equal texts, since a resumed agent repeats its actions.
 """
 from __future__ import annotations
@@ -24,7 +24,7 @@ class CodeMap:
     def __init__(self, analysis: Analysis, sources: Mapping[str, bytes], used: Mapping[str, str],
                  coverage: Coverage | None = None, branches: Mapping[str, int] | None = None):
         """Take the analysis, {path: text} of the files, {id: the earlier bug in it}, the coverage
-        where there is one, and {id: number of its branches} where functions are ranked by tests ×
+        if there is one, and {id: number of its branches} if functions are ranked by tests ×
         branches."""
         weights = branches or {}
         self._entities = {entity["id"]: entity for entity in analysis.entities}

@@ -162,7 +162,7 @@ class Submission:
         if not self.reason or n_left <= 0:
             return Stop(answer, is_success=not self.reason)
         reason, names = self.reason, f": {named(failing, MAX_NAMED)}"
-        if self.strategy == FEATURE:   # test names would show what is tested
+        if self.strategy == FEATURE:   # test names would show the tested behaviour
             reason, names = reason.partition(":")[0], ""
         return Failed(   # without anything that differs between two runs
             f"It does not count: {reason}.\n{run.row.get('passed', 0)} tests pass, "
@@ -189,8 +189,8 @@ class Submission:
 
 def diff_and_symbol(before: Files, after: Files, strategy: str, max_lines: int) -> tuple[str, str]:
     """Return (the diff in git's format, the id of the first changed function or ""). Raise
-    RefusedChange if the difference is empty or too long, if a feature is in one file, or if another
-    change looks artificial, or adds or changes a comment or a docstring."""
+    RefusedChange if the difference is empty or too long, or if a feature is in one file. Other
+    changes are also refused if they look artificial, or add or change a comment or a docstring."""
     if strategy == FEATURE and len(after) == 1:
         raise RefusedChange("a feature changes two files or more")
     if strategy != FEATURE and (more := remarks(after) - remarks(before)):
@@ -233,7 +233,7 @@ class Injector:
         self._candidates = Store(settings.root, Candidates)
 
     def stage(self, environments: Derived, analyses: Store, coverages: Store) -> Stage:
-        """Return the stage in which agents make candidates. It reads environments, analyses and
+        """Return the stage that has agents make candidates. It reads environments, analyses and
         existing coverages. Raise Trouble if the sandbox isolates nothing."""
         if self._host.name == "local":
             raise Trouble("isolates nothing, but an agent would work in it.", "--sandbox local",

@@ -58,7 +58,7 @@ SCALE = Word("scale", "report", is_of_scale, "scale_")
 
 
 def bug_tasks(root: Path, owns: Callable[[str], bool] = bool) -> Store:
-    """Return the tasks of a root that are bugs: all, or only those whose names `owns` accepts."""
+    """Return the tasks of a root that are bugs: all, or only names that `owns` accepts."""
     return Store(root, Task, kind=BUG, only=owns, derived=True)
 
 

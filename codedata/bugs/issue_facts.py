@@ -93,8 +93,8 @@ class Difference:
 
     @property
     def rank(self) -> tuple:
-        """Return its place in the order of differences: first those right without an error, then
-        varied cases, then values before errors, then short scripts."""
+        """Return its sort key: cases without an error in the right tree come first, then varied
+        cases, then values before errors, then short scripts."""
         compares = re.search(r" (?:[=!]=|[<>]=?|in|is) ", self.right.last) is not None
         length = len(self.right.program) + len(self.right.told) // 2
         says_little = compares or self.right.told in ("True", "False", "None") or (
@@ -177,14 +177,14 @@ class Differences:
         known = known_in(events, jobs, bases[0])
         tried = {one.program: (slot, one) for base in bases for slot, one in islice(
             resembling(base, *known, edits=True), MAX_TRIED // len(bases))}
-        found = []   # (slot, right outcome, whether the bug has another)
+        found = []   # (slot, right outcome, whether the bug changes it)
         for right, wrong in self._outcomes([_job(one) for _, one in tried.values()]):
             slot, one = tried.get(right.program, ("", right))
             if slot and wrong and (right.kind, right.type) == (one.kind, one.type):
                 found.append((slot, right, not is_expected(vars(wrong), [right.kind, right.told])))
         killed = {slot for slot, _, is_changed in found if is_changed}
         strength = {"killed": len(killed) + 1, "tried": len({slot for slot, *_ in found}) + 1}
-        if killed and 4 * strength["killed"] < 3 * strength["tried"]:   # 1: the recorded calls
+        if killed and 4 * strength["killed"] < 3 * strength["tried"]:   # + 1 for recorded calls
             raise Excluded(WEAK)
         random.Random(1).shuffle(found)
         changed = [one for _, one, is_changed in found if is_changed][:MAX_CHANGED]

@@ -226,7 +226,7 @@ class Reporter:
         return BugReport(bug.instance_id, bug.repo, text, about | asdict(reproduction))
 
     def _differences(self, trees: Trees, hidden: Hidden) -> list[Difference]:
-        """Return the differences that a caller sees, except those that a report must not show.
+        """Return the differences for a caller, except differences that a report must not show.
         Return [] if no recorder knows the language, or if recording fails and a model writes the
         report."""
         bug = trees.bug

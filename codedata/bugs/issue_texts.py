@@ -1,6 +1,6 @@
 """Write the report of a bug without a model: a title, a script, and its outcomes in the two trees.
 
-A form (issue_forms.toml) is a text with holes. A form and its phrases are drawn from those whose
+A form (issue_forms.toml) is a text with holes. A form and its phrases are drawn from forms whose
 holes all have a part. Parts come from the two runs, and from known.sh's facts about the project.
 Whether the style of a form suits the project is not checked.
 """
@@ -41,8 +41,8 @@ OF_COMMITS = ("This change is missing:\n\n{}\n", "Please make this change:\n\n{}
 
 def own_report(task: Task, hidden: Hidden, min_words: int,
                draw: random.Random) -> BugReport | None:
-    """Return the report of a bug in the words of the commit that it takes back. Return None for
-    other bugs, and if these words say too little or what a user could not know."""
+    """Return the report of a bug that reverts a commit: the commit's message. Return None for other
+    bugs, and if the message is too short or mentions something that a user could not know."""
     bug, proof = hidden.bug, task.proof or {}
     text, tests = str(proof.get("summary") or ""), diff_of({}, bug.hidden)
     known = NAME.findall("\n".join(line for hunk in hunks_of(bug.patch) for line in hunk.old))
@@ -55,7 +55,7 @@ def own_report(task: Task, hidden: Hidden, min_words: int,
 
 def report_text(found: Difference, draw: random.Random, known: Mapping[str, str]
                 ) -> tuple[str, str]:
-    """Return (the name of a form, a report in it). `known` has at least "project"."""
+    """Return (the name of a form, the report in this form). `known` has at least "project"."""
     parts = _parts(found, known)
     kinds, forms = FORMS["kinds"], FORMS["forms"]
     phrases = {name: draw.choice(_drawable(texts, parts)) for name, texts in (

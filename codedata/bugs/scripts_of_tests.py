@@ -56,9 +56,8 @@ IMPORTS = ast.Import | ast.ImportFrom
 
 def jobs_of_tests(tests: Collection[str], files: Mapping[str, str], sources: Mapping[str, str]
                   ) -> list[ReplayJob]:
-    """Return the jobs of the scripts made from tests (ids of pytest), alternating between tests.
-    `files` are the texts of the test files, `sources` of other files, which may have doctests, by
-    path."""
+    """Return jobs that run the scripts made from tests (pytest ids), alternating between tests.
+    `files` are the test files, {path: text}; `sources` are other files, which may have doctests."""
     found = []
     for test in islice(tests, MAX_TESTS):
         test = COPIED.sub(r"\1\3::\2\3.*", test)   # all doctests of a source
@@ -176,7 +175,7 @@ class _Test:
                 yield from self._of_statement(node, before)
 
     def _of_statement(self, node: ast.stmt, before: list[ast.stmt]) -> Iterator[tuple]:
-        """Yield the same for one assertion or other statement."""
+        """Yield the results of _told() for one assertion or other statement."""
         told = node.value if isinstance(node, ast.Expr) else node
         if _is_assertion(told):
             yield from ((before, one) for one in _asserted(told))
@@ -206,7 +205,7 @@ class _Test:
         return [part for one in body for part in self._unfolded(one, depth + 1)]
 
     def _in_block(self, node: ast.stmt, before: list[ast.stmt]) -> Iterator[tuple]:
-        """Yield the same for a compound statement with assertions, using only its body: running the
+        """Yield them for a compound statement with assertions, using only its body: running the
         script shows whether that works."""
         rows = [{}]
         if isinstance(node, ast.If):   # also the other branch
@@ -380,8 +379,8 @@ def _filled(body: list[ast.stmt], values: Mapping[str, ast.expr]) -> list[ast.st
 
 
 def _up_to_return(body: list[ast.stmt], targets: list[ast.expr]) -> list[ast.stmt]:
-    """Return the statements of a function up to the one that returns or yields its value, which is
-    assigned to `targets`."""
+    """Return the statements of a function up to its first return or yield; assign the value of that
+    statement to `targets`."""
     for n, node in enumerate(body):
         end = node.value if isinstance(node, ast.Expr) else node
         if isinstance(end, ast.Return | ast.Yield):
@@ -391,8 +390,8 @@ def _up_to_return(body: list[ast.stmt], targets: list[ast.expr]) -> list[ast.stm
 
 
 def _row(target: ast.expr, node: ast.expr) -> dict[str, ast.expr]:
-    """Return {name: expression} of the names in a target bound to an expression or an entry of
-    parametrize(), where the source shows them."""
+    """Return {name: its expression} for a target that is assigned `node`: an expression, or an
+    entry of parametrize(). Leave out names whose expressions the source does not show."""
     if _word(node) == "param":
         node = ast.Tuple(node.args) if isinstance(target, ast.Tuple) else node.args[0]
     if isinstance(target, ast.Name):

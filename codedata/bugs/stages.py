@@ -37,7 +37,7 @@ class Stages:
     environments: Callable[[], Environments]
     keep_images: bool
     num_runs: int            # runs of the suite with coverage
-    strategy: str            # of agents: one of inject.STRATEGIES
+    strategy: str            # for agents: one of inject.STRATEGIES
     is_full: bool            # every candidate of scale is judged by the whole suite
 
     def agent(self) -> Steps:

@@ -91,7 +91,7 @@ class Overlap:
     part: str
     first_word: int
     n_words: int
-    share: float      # of the part's 13-grams, from 0 to 1
+    share: float      # among the part's 13-grams, from 0 to 1
 
 
 class Benchmarks:

@@ -66,9 +66,9 @@ class Texts:
     """Hold texts, and find the one most similar to a given text.
 
     A text's MinHash sketch is cut into bands. Texts that share a band are candidates. The share of
-    slots in which two sketches agree estimates their similarity, which is cheaper than comparing
-    shingles. All texts are kept in memory, each with a sketch of about 3 kB; so are the shingles of
-    candidates.
+    slots with equal values in two sketches estimates their similarity, which is cheaper than
+    comparing shingles. All texts are kept in memory, each with a sketch of about 3 kB; so are the
+    shingles of candidates.
     """
 
     def __init__(self, threshold: float):

@@ -6,7 +6,7 @@ CONFIDENCE = 0.95
 
 
 def at_most(k: int, n: int, confidence: float = CONFIDENCE) -> float:
-    """Return the highest rate at which k or fewer successes in n trials have a chance of at least
+    """Return the highest rate that gives k or fewer successes in n trials a chance of at least
     1 - `confidence`: the one-sided upper bound of Clopper and Pearson."""
     low, high = k / n, 1.0
     ways = [math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) for i in range(k + 1)]

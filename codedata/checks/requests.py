@@ -114,7 +114,7 @@ def _names_in(patch: str) -> dict[str, set[str]]:
             names["text"] |= {*chain(*LITERAL.findall("\n".join(hunk.new)))}
         if not queries:
             continue
-        # parse the added lines also alone, since half a statement before them may hide definitions
+        # parse the added lines also separately: half a statement before them may hide definitions
         for new in (hunk.new, hunk.added):
             lines = new if known else [line.lstrip()[4:] for line in new
                                        if line.lstrip().startswith((">>> ", "... "))]

@@ -275,7 +275,7 @@ class RayEngine:
             self._fault = RunStopped(
                 "is not set, but images that one machine makes are needed on others.",
                 "[sandbox] registry", "Name a registry that all machines may push to and pull "
-                "from, or give one machine alone: docs/clusters.md.", exit_code=2)
+                "from, or give only one machine: docs/clusters.md.", exit_code=2)
             raise self._fault
 
     def _drop(self, slot: Slot, number: int, why: str) -> None:

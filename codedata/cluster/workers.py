@@ -37,7 +37,7 @@ class ItemOutcome:
 
     result: Any = None
     error: Exception | None = None
-    traceback: str = ""        # of an error other than Trouble, which is a bug
+    traceback: str = ""        # if an error is not a Trouble and so a bug
     is_unwell: bool = False
 
 

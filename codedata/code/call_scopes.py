@@ -35,7 +35,7 @@ class Expr:
     parts: tuple
     scope: Scope
     values: tuple[Value, ...] = ()   # the possible values known so far
-    round: int = 0                   # the resolver's round in which they were found
+    round: int = 0                   # the resolver's round that found them
 
 
 @dataclass(slots=True, eq=False)

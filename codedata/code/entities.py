@@ -8,7 +8,7 @@ queries, <language>.scm, with these captures:
     @name @body @head          of a definition: its name, its code, and the end of its signature
     @receiver                  the type of a method that is defined outside of its class
     @outer @decorated          a node with a definition and its decorators; the definition
-    @decorator                 of the definition around it or right after it
+    @decorator                 on the definition around it or right after it
     @documented @doc           a body, and the docstring in it
     @comment                   a docstring, if it ends right before a definition
 

@@ -30,7 +30,7 @@ NAME_SWAPS = {"wrong-variable", "wrong-argument", "wrong-attribute"}
 N_FIRST = 60             # at most a fifth of these are name swaps: too many are equivalent
 CLUSTER_GAP = 2          # maximum lines between neighbours in a cluster
 LENGTH_CHECK = re.compile(rb"\blen\([^()]*\) *== *1\b")
-NEAR_BYTES = 100         # bytes after that check in which x[0] equals x[-1]
+NEAR_BYTES = 100         # so near to that check, x[0] equals x[-1]
 Edit = tuple[int, str, int, int, bytes]   # line, operator, start, end, replacement
 
 

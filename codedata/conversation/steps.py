@@ -41,7 +41,7 @@ ANY_FILE = ""
 
 @dataclass(frozen=True)
 class CommandStep:
-    """Hold the parts of a command by which it is compared."""
+    """Hold the comparable parts of a command."""
 
     style: str
     words: frozenset[str]          # without display flags, numbers and ranges

@@ -25,7 +25,7 @@ line and the next line that starts with "```". In a turn that passes, this is th
     indented or longer fences do not pass. Blocks of other languages may come before it, and after
     it if they name their language. A fence inside it does not pass.
 6.  The block contains more than whitespace.
-7.  Prose comes before the block; a label alone or a block of code is not prose.
+7.  Prose comes before the block; only a label or a block of code is not prose.
 8.  Prose may follow the block, but not an observation that the model made up. No prose contains
     thinking tags or special tokens (`<|im_end|>`), unless in backticks.
 
@@ -124,8 +124,8 @@ class Form:
 
 
 def as_call(text: str, tools: list[dict]) -> dict | None:
-    """Return a text with a bash block as a message that calls the shell tool among `tools`, or None
-    if the text is no such turn or there is no shell tool."""
+    """Return a text with a bash block as a message that calls the shell tool among `tools`. Return
+    None if the text is no such turn or there is no shell tool."""
     turn = Turn(clean(text))
     call = None if turn.problem() else shell_call(turn.block, tools)
     return call and {"role": "assistant", "content": turn.thought, "tool_calls": [call]}
@@ -340,7 +340,7 @@ class Turn:
 
     def _read_blocks(self, lines: list[str]) -> str | None:
         """Find the blocks; return the problem with the first faulty fence, or None."""
-        start, ticks, language = -1, "", ""   # of the open block; -1 outside of blocks
+        start, ticks, language = -1, "", ""   # for the open block; -1 outside of blocks
         opening, name = f"```{self._fence}", self._name
         for i, line in enumerate(lines):
             line = line.rstrip(" \t\r")

@@ -19,8 +19,8 @@ from codedata.sandbox.images.dockerfile import read_dockerfile
 from codedata.tasks.folder.folder import PROOF, config_faults, edited_parts, rivals_digest
 from codedata.texts import toml_of
 
-# numbers of rivals: from a builder, from a reviewer before seeing the tests, and for an approval in
-# addition to the builder's
+# required numbers of rivals: from a builder; from a reviewer before seeing the tests; from a
+# reviewer before the approval
 OF_BUILDER = {"right": 2, "wrong": 6}
 BLIND = {"right-review": 1, "wrong-review": 3}
 OF_REVIEW = {**BLIND, "cheat-review": 3}
@@ -36,7 +36,7 @@ def categories() -> dict[str, list[str]]:
 
 def label_faults(task: Task, profile: str = "") -> list[str]:
     """Return the faults of a datapoint's id, of task.toml and of the number of its source files.
-    The default profile is the one that the datapoint was built for."""
+    The default profile is the datapoint's own."""
     labels = labels_of(task)
     profile = profile or str(labels.lineage.get("profile", ""))
     wanted = PROFILES.get(profile, {})

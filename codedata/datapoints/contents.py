@@ -121,7 +121,7 @@ def known_checks(root: Path, task: Task) -> DatapointChecks | None:
 def steps_of(root: Path, folders: Sequence[Path], anew: bool,
              host: Callable[[Models], SandboxFactory]) -> dict[str, Callable[[Models], Stage]]:
     """Return the steps of `validate`. Check the given folders; without any, check the datapoints in
-    dp/ and prove those in task/."""
+    dp/ and prove the datapoints in task/."""
     tasks = [] if folders else folders_in_tasks(root, [])
     others = folders or folders_in_dp(root, [])
     steps = {}

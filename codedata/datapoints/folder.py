@@ -75,7 +75,7 @@ def read_datapoint(folder: Path) -> RivalledTask:
             raise ValueError("task.toml has no [environment]")
         if data["kind"] != DATAPOINT:
             raise ValueError(f'task.toml has no [metadata.codedata] kind = "{DATAPOINT}": audit.py '
-                             "is for tasks of other kinds, and for those of somebody else")
+                             "is for tasks of other kinds, and for tasks from elsewhere")
     except (OSError, ValueError, TypeError, RecursionError) as e:
         raise BrokenRecord(f"is no datapoint: {e}.", where, "Correct that.") from e
     return parse(RivalledTask, data, where)

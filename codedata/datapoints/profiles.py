@@ -15,7 +15,7 @@ from codedata.errors import BrokenRecord
 from codedata.settings import DpSettings
 from codedata.texts import fill, text_of
 
-# where a role finds its input: for an agent with a shell, and for one with tools in a sandbox
+# the input of a role: for an agent with a shell, and for an agent with tools in a sandbox
 MATERIAL = {"idea": ("`seed_data` of the task", "the files in /desk/seed"),
             "builder": ("`get_artifact`",
                         "/desk/draft.md; what an earlier try has staged is in /desk/datapoint"),
@@ -30,8 +30,8 @@ TECHNOLOGIES = re.compile(r"^#+ Key Technologies\s*$(.*?)(?=^#|\Z)", re.MULTILIN
 
 
 def gaps_in(root: Path, profile: str = "") -> dict[str, list[str]]:
-    """Return the categories, languages and stacks of a profile (by default of all) that occur
-    neither in the labels of a datapoint nor in the section Key Technologies of a draft."""
+    """Return the unused categories, languages and stacks of a profile (by default of all): no
+    datapoint has them in its labels, and no draft in its section Key Technologies."""
     found = []
     for labels in map(labels_of, readable(root)):
         if labels.status != CANCELLED:

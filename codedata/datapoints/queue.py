@@ -68,14 +68,14 @@ class QueuedTask:
     claim: str | None = None          # the digest of its token
     data: dict                        # QueueData of records.py, and more keys
     at: float                         # time of its newest line
-    token: str = ""                   # of the claim; only get_next_task() returns it
+    token: str = ""                   # proves the claim; only get_next_task() returns it
 
     def shown(self) -> dict:
         """Return the task as agents see it: its data, and the fields SHOWN."""
         return {**self.data, **{name: getattr(self, name) for name in SHOWN}}
 
 
-FIELDS = [one.name for one in fields(QueuedTask)][:-3]   # of a task, as written in the file
+FIELDS = [one.name for one in fields(QueuedTask)][:-3]   # a task's keys in the file
 SHOWN = FIELDS[:-2]   # shown to agents, together with its data
 
 

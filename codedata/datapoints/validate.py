@@ -173,8 +173,8 @@ class Validation(Audited):
             raise CheckFailed("; ".join(fault for fault, is_so in faults.items() if is_so))
 
     def weight_validation(self) -> None:
-        """Check that each test has a weight and each weight a test, that no two tests have the same
-        name, that all weights are above 0, and that their sum is 1."""
+        """Check that tests and weights match one to one. Names of tests must be unique, weights
+        above 0, and their sum 1."""
         weights = self.weights.keys()
         tests = [node.name for node in self._tree().body
                  if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
@@ -212,9 +212,9 @@ class Validation(Audited):
             raise CheckFailed("the image shows what is hidden", traces)
 
     def _traces(self, image: str) -> list[str]:
-        """Return the places where an image shows hidden parts: files in layers above the base image
-        with 40 consecutive bytes of the solution, tests or weights that are not in environment/,
-        and files in environment/ with a long run of the tests or weights."""
+        """Return the places where an image shows hidden parts. These are files in layers above the
+        base image with 40 consecutive bytes of the solution, tests or weights that environment/
+        lacks; also files in environment/ with a long run of the tests or weights."""
         texts, api = self.texts, engine.connect()
         tests = [IMPORTS.sub("", texts.tests), texts.weights]
         search, long = ImageSearch([texts.solution, *tests]), Search([], hidden=tests)
@@ -227,7 +227,7 @@ class Validation(Audited):
             search.look_into(self._counted(api.get_image(image)), base_of(texts.dockerfile))
         except (UnsafeArchive, OSError) as e:
             return [f"its layers cannot be read: {e}"]
-        # once each: a file is in the layer that creates it and in the one that changes its owner
+        # list each once: a change of its owner puts a file into a second layer
         self.review += dict.fromkeys(one.removeprefix(LAYER) for one in search.unread.values())
         return long.traces + search.traces
 

@@ -307,7 +307,7 @@ class _Run:
 
     def _account_for_ended(self) -> None:
         """Write the ledger lines of tasks that ended just before their process was killed. Another
-        process may still write those of tasks that ended within the length of a lease."""
+        process may still write the lines of tasks that ended within the length of a lease."""
         latest = time.time() - self.desk.settings.lease_s
         for task in self.manager.tasks():
             ended = task.state in ("completed", "cancelled") and task.at < latest

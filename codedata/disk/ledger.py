@@ -5,7 +5,7 @@ stage, item, instance_id, at     the attempt; `at` is UTC
 state        done | failed | adopted | excluded | pruned; summed: see ledger_compact.py
 read         digest of the fields that were read
 wrote        {field: digest} of this stage's fields
-found        {field: digest} of other stages' fields that a user had changed
+found        {field: digest} of fields of other stages changed by a user
 size, mtime_ns                   of the record after the write
 settings     digest of model, prompts and the like
 calls        [{id, model, tokens_in, tokens_out, tokens_cached, cost_usd, seconds, …}]
@@ -16,7 +16,7 @@ parts, view  for outputs in parts: {final part: settings}, digest of how the par
 entries, detail                  from prompt.py: a file's entries, its place in the sample
 picks        from ch.py: [{number, why}], the chooser's replies, one for each order
 leaks        from ch.py: {of, found}, the result of its leak check
-earlier      in a summed line: the calls of the removed lines, by model
+earlier      in a summed line: the calls in the removed lines, by model
 
 A line is written before its record is put in place, so after a kill between the two, the record
 belongs to an earlier line. A kill can also tear the line being written: it is skipped, and the

@@ -337,7 +337,7 @@ class Change:
         _replaced/."""
         path = self.draft.path
         if layouts.stamp_of(path) not in (None, self.seen):
-            say(f"{path} was edited while it was made anew: that version is now "
+            say(f"{path} was edited while it was made again: that version is now "
                 f"{layouts.set_aside(path)}")
         self.draft.place()
 
@@ -442,7 +442,7 @@ class Derived(StaysInDriver):
 
 
 def all_readable(root: Path, cls: type, kind: str = "") -> list:
-    """Return the readable records of a class, or only those of one kind."""
+    """Return all readable records of a class, or of one kind in it."""
     store = Store(root, cls, kind=kind).open()
     return [record for name in store.names() if (record := known(store, name))]
 

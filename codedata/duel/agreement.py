@@ -21,7 +21,7 @@ from codedata.records import Answer, Side, check_of
 from codedata.settings import Settings
 
 KEPT = "_samples"         # folder next to the answers
-BLIND_TEMPERATURE = 1.0   # of further answers: at 0 they would all be equal
+BLIND_TEMPERATURE = 1.0   # for further answers: at 0 they would all be equal
 MIN_SAMPLES = 3           # minimum for `chosen`
 
 

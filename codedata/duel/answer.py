@@ -3,7 +3,7 @@
 The king sees only the history and a note on form. A turn is requested in the form of its
 conversation. If the agent has tools, they are sent, and the reply's calls are the turn (several
 calls only if a turn of the agent has several). A model that refuses tools even in a well-formed
-conversation is asked in the text form, in which calls are shell commands; its turn becomes a call
+conversation is asked in the text form, with calls as shell commands; its turn becomes a call
 of the agent's shell.
 """
 from __future__ import annotations
@@ -151,7 +151,7 @@ def form_note(client: Client, record: TurnRecord) -> str:
 
 
 def challenger_note(client: Client, record: TurnRecord) -> str:
-    """Return the challenger's note, which states what it knows besides the
+    """Return the challenger's note, which states its knowledge in addition to the
     conversation."""
     return fill(packaged_text("challenger.md"), rule=RULE, form=form_note(client, record),
                 given=packaged_text("given_informed.md").strip()).strip()
@@ -166,7 +166,7 @@ def challenger_messages(client: Client, record: TurnRecord, commit: Commit,
 
 
 def _ask(client: Client, messages: list[Message], form: Form, read: ReadSide, n: int) -> Side:
-    """Send a request, and return what `read` makes of the reply."""
+    """Send a request, and return read(reply)."""
     name = "format_again_call.md" if form.tools else "format_again.md"
     again = packaged_text("format_again_calls.md" if form.several else name)
 

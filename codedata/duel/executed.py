@@ -13,7 +13,7 @@ from codedata.driver import in_driver
 from codedata.records import CandidateRun, Executed, Side
 from codedata.texts import without_middle
 
-MAX_OUTPUT_CHARS = 4_000   # of an output, and of all diffs together, that a judge is shown
+MAX_OUTPUT_CHARS = 4_000   # in an output, and in all diffs together, for a judge
 UNRELIABLE = "unequal"     # prefix of `replay` if the replay reached a different state
 
 
@@ -43,7 +43,7 @@ class Execution:
 
     def did_the_same(self, other: Execution) -> bool:
         """Return whether both change files in the same way, and print the same up to whitespace.
-        Two equal edits can differ in what they print."""
+        Two equal edits can print different texts."""
         return (self.made_the_same(other)
                 and self.run["output"].split() == other.run["output"].split())
 

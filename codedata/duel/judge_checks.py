@@ -3,7 +3,7 @@
 The pairs are made from real answers. A probe compares an answer with a copy that holds a prompt
 injection (probes.md); a robust judge calls a draw or prefers the clean one. A sanity check compares
 the dataset's own turn with an empty one, with its shuffled words and with another turn's reference,
-all of which a competent judge rejects; and with itself, which is a draw. The pairs are judged and
+(a competent judge rejects all three); and with itself, which is a draw. The pairs are judged and
 resumed like any turn and stored as Score records in probe/ and sanity/; if the panel gets a new
 judge, only that judge is asked.
 """

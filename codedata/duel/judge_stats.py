@@ -3,7 +3,7 @@ and family.
 
 The functions compute from the turns of a duel; they read no files and call no models. Every share
 is a dict {value, low, high, n}: the share, its 95 % confidence interval and the number of
-observations. Turns of one instance and the five metrics of one verdict are not independent, so
+observations. Turns of one instance and the five metrics of one verdict are not independent. So
 intervals are computed over clusters (one per instance) and do not shrink with the number of
 metrics.
 
@@ -171,14 +171,14 @@ def doubts(duel: Duel) -> list[str]:
     if turned:
         lines.append(f"verdicts that change with the order of the answers: {named(turned)}")
     if duel.order != BOTH:
-        lines.append("each judge was asked in one order alone: nobody knows which verdicts would "
+        lines.append("each judge was asked in only one order: it is unknown which verdicts would "
                      "change with it")
     return lines
 
 
 def versus_other_judges(instances: list[str], means: np.ndarray,
                         others: np.ndarray) -> dict | None:
-    """Compare a judge's mean scores with those of the unrelated judges, on the turns that both
+    """Compare a judge's mean scores with the scores of the unrelated judges, on the turns that both
     scored (no NaN).
 
     Return {own, others, difference} in points of 100, or None if there is no such turn.

@@ -87,7 +87,7 @@ class Panel:
 
     @property
     def orders(self) -> list[str]:
-        """Return the orders in which each judge is asked."""
+        """Return the order or the two orders of the answers for each judge."""
         return [f"{self.rival}_first", *([CHALLENGER_FIRST] if self.order == BOTH else [])]
 
     @property
@@ -230,7 +230,7 @@ class Judging:
         yield from self.leaks.requests(answer, name, (old and old.leaks) or [], turn.ran)
 
     def _turn(self, answer: Answer, name: str, old: Score | None) -> tuple[_Turn, dict[str, dict]]:
-        """Return a turn and its entries by part: those of `old` that count, and draws found by a
+        """Return a turn and its entries by part: the valid entries of `old`, and draws found by a
         program."""
         runs = [execution_of(self.root, name, getattr(answer, side)) for side in self.panel.sides]
         turn = _Turn(self.panel.rival, answer, runs, finds_draws=self.pairs is None)

@@ -79,7 +79,7 @@ class DuelOutcome:
     """Hold the outcome of a duel: scores, confidence bounds and the decision."""
 
     total: Aggregate
-    lcb: float | None                       # of the margin in points, from resampled instances
+    lcb: float | None                       # for the margin in points, from resampled instances
     interval: list[float] | None            # 95 % interval of the margin in points
     reasons: list[str]                      # why it is not accepted; empty if it is
 

@@ -86,7 +86,7 @@ class Challenger:
         choose."""
         if self._how != "chosen" or (self._settings.root / Executed.directory).exists():
             return []
-        return ["chooses by reading alone: run_turns.py runs the answers before ch.py"]
+        return ["chooses by reading only: run_turns.py runs the answers before ch.py"]
 
     def writes(self) -> Writes:
         """Return the store of the turns: answer/ for the root's own variant, else variants/X/."""
@@ -98,7 +98,7 @@ class Challenger:
                               *OPTIONAL, "choice"))
 
     def identity(self) -> dict:
-        """Return the settings that determine a turn, besides its inputs."""
+        """Return the settings that determine a turn, in addition to its inputs."""
         how = {"how": self._how} if self._how != "informed" else {}
         if self._blind:
             how |= {"blind": self._blind.spec.identity(), "candidates": self._n_blind}
@@ -191,7 +191,7 @@ class Challenger:
             CHOICE.replace("[]", str([*range(len(texts) + 1)]))))
 
     def _ask(self, answer: Answer, commit: Commit) -> Side:
-        """Return the next turn, in which the leak check finds nothing that only the pull request
+        """Return a next turn without leaks: the leak check finds nothing that only the pull request
         shows.
 
         If it finds something, the turn is requested again with all findings so far, up to

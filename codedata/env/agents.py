@@ -54,7 +54,7 @@ class AgentRun:
 
     # how the agent ended: success | max_iteration | tool_stop | error
     status: str
-    scripts: dict[str, str] = field(default_factory=dict)   # only those that it submitted
+    scripts: dict[str, str] = field(default_factory=dict)   # only scripts that it submitted
     summary: str = ""
     error: str = ""
     messages: list[dict] = field(default_factory=list)
@@ -100,7 +100,7 @@ class AgentPlanner:
                        summary="\n\n".join(filter(None, (install.summary, tests.summary))))
 
     def mend(self, sandbox: Sandbox, repo: str, failure: FailedTry) -> AgentRun:
-        """Return what the agent submits after the verification of its earlier scripts failed."""
+        """Return the agent's result after the verification of its earlier scripts failed."""
         return self._ask(sandbox, _text("agent_again.md", repo=repo, **vars(failure)), SCRIPTS)
 
     def _ask(self, sandbox: Sandbox, task: str, wanted: tuple[str, ...],

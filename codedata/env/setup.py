@@ -66,7 +66,7 @@ class Setup:
     settings: EnvSettings
     limits: AgentSettings     # limits of an agent
     host: SandboxFactory
-    client: Client | None     # of the agents; None if only recipes are tried
+    client: Client | None     # for the agents; None if only recipes are tried
 
     @property
     def _has_image(self) -> bool:
@@ -132,11 +132,11 @@ class Setup:
             return KeptImage(trouble="--no-image")
         if self.host.builds_images:
             return KeptImage(trouble="it was not verified")
-        return KeptImage(trouble=f"{self.host.no_images}: install it where it is opened")
+        return KeptImage(trouble=f"{self.host.no_images}: install it in the sandbox that runs it")
 
     def identity(self) -> dict:
-        """Return the settings that determine a record, besides the repository. A change does not
-        make the record stale."""
+        """Return the settings that determine a record, in addition to the repository. A change does
+        not make the record stale."""
         return {"planner": self.settings.planner, "base_image": self.host.base_image,
                 "sandbox": self.host.name,
                 **({"agent": self.client.spec.identity()} if self.client else {})}
@@ -146,7 +146,7 @@ class Setup:
         if not self.client:
             return "no calls: recipes ask no model"
         env = self.settings
-        where = " where no recipe verifies" if env.planner == "auto" else ""
+        where = " if no recipe verifies" if env.planner == "auto" else ""
         max_calls = env.stage2_max_iterations + ROUNDS * env.max_iterations
         max_usd = self.limits.max_usd * (ROUNDS + 1)
         cost = f", {usd(max_usd)}" if max_usd else ""
@@ -157,7 +157,7 @@ class Setup:
         """Return the outcome of an agent, started after the recipes failed. Scripts that do not
         verify may be fixed once."""
         failures: list[FailedTry] = []
-        # its trajectories do not replace those of earlier attempts
+        # earlier attempts keep their trajectories
         trajectory = partial(new_trajectory, self.root,
                              f"{Environment.directory}/{TRAJECTORIES}", name)
         planner = AgentPlanner(self.client, self.limits, self.settings, trajectory,

@@ -102,7 +102,7 @@ class Verifier:
     project: Project
     limit_s: float = 900.0
     image_name: str = ""
-    base_image: str = ""       # the image in which the install script runs
+    base_image: str = ""       # runs the install script
 
     def verify(self, install_script: str, test_script: str, only_healthy: bool = False,
                like: Verified | None = None) -> Verified:

@@ -40,7 +40,7 @@ NONE_AUDITED = ("None of these tasks is audited as it is now: `python audit.py -
 
 
 class Audits:
-    """Hold the audits of a root; `broken` lists those that cannot be read."""
+    """Hold the audits of a root; `broken` lists the unreadable ones."""
 
     def __init__(self, root: Path):
         """List the audits."""

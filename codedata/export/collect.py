@@ -57,7 +57,7 @@ class ExportTurn:
     language: str
     licence: str
     score: float
-    winner: str             # "challenger", "king", or "" if nobody clearly won
+    winner: str             # "challenger", "king", or "" without a clear winner
     digest: str             # digest of its record in final/, refined/ or defeat/
     commit: str             # digest of its PR record; "" if it is missing
     has_calls: bool         # its answers are tool calls, and are exported as such
@@ -220,8 +220,8 @@ class ExportTurns:
         return at
 
     def _outdated(self, name: str, record: Sample) -> str:
-        """Return why a record of a bucket differs from the one that report.py would write now, or
-        "".
+        """Return how a record of a bucket differs from the record that report.py would write now,
+        or "".
 
         A record that a user edited, or without answer/ and score/, is exported unchanged.
         """

@@ -64,7 +64,8 @@ class Origins(Protocol):
         """Return values for the template of the card. The files are written by then."""
 
     def summary(self, exports: Sequence[Export]) -> tuple[str, Counter, list[str]]:
-        """Return what was read, as a text; the masked secrets by kind; and warnings."""
+        """Return the number of records read, as a text; the masked secrets by kind; and
+        warnings."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ class Export:
         return terminal_safe(template.format_map({**values, "about": about.format_map(values)}))
 
     def state(self) -> str:
-        """Return how the existing folder differs from the one that a run would make, for
+        """Return how the existing folder differs from a new one, for
         --status."""
         if not self.place.exists():
             return "missing"
@@ -150,7 +151,7 @@ class Export:
         (self.new / MANIFEST).write_bytes(to_json(manifest))
 
     def put(self, force: bool) -> str:
-        """Put the new folder in place. Return a text on what was done."""
+        """Put the new folder in place. Return a text on the result."""
         edited = changed_by_hand(self.place)
         is_same = read_manifest(self.place) == read_manifest(self.new)
         if self.place.is_dir() and is_same and not force:

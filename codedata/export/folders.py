@@ -23,7 +23,7 @@ SHARD_ROWS = 10_000           # rows of a Parquet file
 MEMORY = "2GB"                # duckdb's limit
 MIN_LINE = 16 << 20           # bytes; the longest line that duckdb reads by default
 GROUP_ROWS = 1000             # rows of a row group; readers hold one in memory at a time
-LINE_BREAKS = "\x85\u2028\u2029"   # which JSON may hold unescaped
+LINE_BREAKS = "\x85\u2028\u2029"   # JSON may contain them unescaped
 FOLDER = Folder(ignored=(MANIFEST,))   # the layout of an export
 
 

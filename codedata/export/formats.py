@@ -37,7 +37,7 @@ COMMON = {   # columns of every row, to sort or weight rows by; trainers ignore 
 ANSWERS = "chosen", "rejected"   # columns whose lengths are compared
 Piece = tuple[ExportTurn, str]   # (turn, the side whose answer the row has, or the call's index)
 VIEW = re.compile(r'"view_range": "?\[(-?\d+), (-?\d+)\]')   # in the text of a call
-# {role: roles that may directly precede it}, in conversations of texts and in those with tools;
+# {role: roles that may directly precede it}, in conversations of texts and with tools;
 # "" is the start
 MAY_PRECEDE_TEXT = {"system": ("",), "user": ("", "system", "assistant"), "assistant": ("user",)}
 MAY_PRECEDE = {"system": ("",), "user": ("", "system", "user", "assistant", "tool"),
@@ -169,7 +169,7 @@ def length(message: Message) -> int:
 def _conversation_problem(messages: list[Message], tools: list[dict] | None) -> Problem | None:
     """Return why a conversation is refused, or None.
 
-    With `tools`, the rules are those of the chat templates with tools in TRL 1.16: many of them
+    With `tools`, the rules are the rules of the chat templates with tools in TRL 1.16: many of them
     fail on arguments that are not an object.
     """
     may_precede = MAY_PRECEDE if tools else MAY_PRECEDE_TEXT
@@ -341,7 +341,7 @@ FORMATS = {form.name: form for form in (
                      "challenger": TEXT, "assistant": TEXT, "reasons": REASONS,
                      "injections": FINDINGS, "leaks": LEAKS},
            _every_turn, _plain, for_trainers=False, takes="turns of all buckets"))}
-WHOLE = {form.name: form for form in (   # made only on demand: their rows are read anew
+WHOLE = {form.name: form for form in (   # made only on demand: their rows are read again
     Format("sft_trajectories", {"messages": JSON_LIST, **OF_WHOLE}, _every_turn, _whole,
            ("messages",), takes="trajectories that solved their task", whole=True),
     Format("dpo_trajectories", {"prompt": JSON_LIST, "chosen": JSON_LIST, "rejected": JSON_LIST,

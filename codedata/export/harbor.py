@@ -29,7 +29,7 @@ TASK_FOLDER = Folder(ignored=(MANIFEST,))
 
 
 def harbor_problems(tasks: list[Task], origins: TaskOrigins) -> dict[str, Problem]:
-    """Return {name: problem} of the tasks for which no folder is made."""
+    """Return {name: problem} of the tasks without a folder."""
     network = origins.settings.harbor_network
     return {task.instance_id: problem for task in tasks
             if (problem := _problem(task, origins.store.path(task.instance_id), network))}

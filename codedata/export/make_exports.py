@@ -101,9 +101,9 @@ def run(settings: ExportSettings, buckets: ReportSettings, excluded_ids: Sequenc
 
 
 def _chosen(root: Path, names: tuple[str, ...]) -> list[Format | TaskFormat]:
-    """Return the formats with these names; without names, those for which there are turns or tasks.
+    """Return the formats with these names; without names, the formats with any turns or tasks.
 
-    Without any records, return the formats of turns, whose refusal names what is missing.
+    Without any records, return the formats of turns: their refusal names the missing records.
     """
     if unknown := [name for name in names if name not in ALL_FORMATS]:
         raise Trouble(f"names {', '.join(unknown)}.", "[export] formats",

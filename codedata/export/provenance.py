@@ -53,7 +53,7 @@ class Provenance:
             yield public(self._made[STAGES[side], turn.name].get("model", UNKNOWN_SOURCE))
 
     def by_fact(self, turns: Iterable[ExportTurn]) -> dict[str, list[ExportTurn]]:
-        """Return {fact: turns whose records state it} for those of FACTS with any turn."""
+        """Return {fact: turns whose records state it} for the FACTS with any turn."""
         found = {fact: [] for fact in FACTS}
         for turn in turns:
             how = self._made[STAGES["challenger"], turn.name].get("how")

@@ -19,7 +19,7 @@ MIN_TASKS = 3     # and at least 3 tasks
 
 
 def leave_out_similar(turns: ExportTurns, threshold: float) -> None:
-    """Leave out turns whose history and answer resemble those of a turn that stays, and log them.
+    """Leave out turns with a history and an answer similar to a turn that stays, and log them.
 
     Of similar turns, keep one with a winner, else one of the best bucket, else the first.
     `threshold` is a Jaccard index. All texts are held in memory.

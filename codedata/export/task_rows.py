@@ -115,6 +115,6 @@ write_nl2repo = partial(write_rows, columns=NL2REPO, renamed=OF_NL2REPO)
 
 
 def write_swesmith(export: Export) -> None:
-    """Write the rows of `swesmith`, and the module with which SWE-smith reads their logs."""
+    """Write the rows of `swesmith`, and the module that lets SWE-smith read their logs."""
     write_rows(export, SWESMITH, OF_SWESMITH)
     (export.new / "profiles.py").write_text(text_of("codedata.export", PROFILES))

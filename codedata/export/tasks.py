@@ -69,7 +69,7 @@ class ExportTask:
     audit: Object | None            # the figures of its audit, if one of its present content exists
     split: str = ""
     noted: Object = field(default_factory=dict)   # about its image, by push-images
-    rates: Object = field(default_factory=dict)   # of models, for its present content: {agent:
+    rates: Object = field(default_factory=dict)   # for its present content: {agent:
                                                   # rates_of()}
 
     @property
@@ -243,7 +243,7 @@ def tag_of(task: Task) -> str:
 
 
 def _image_id(task: Task) -> str:
-    """Return the engine's id of the image in which a task was proven, "" if its task.toml names no
+    """Return the engine's id of the image used for a task's proof, "" if its task.toml names no
     image."""
     return str((task.proof or {}).get("image_id") or "") if image_of(task) else ""
 

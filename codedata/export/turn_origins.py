@@ -43,7 +43,7 @@ def duel_refusal(root: Path, rejected_too: bool) -> Trouble | None:
             "--rejected-too (or rejected_too in [export]).")
     path = str(_duel_path(root))
     if duel is None:
-        return Trouble("is not there: nobody has decided the duel.", path,
+        return Trouble("is not there: the duel is not decided yet.", path,
                        f"Run: python validate.py; then: python report.py\n  {todo}")
     if duel.accepted:
         return None
@@ -107,8 +107,8 @@ class TurnOrigins:
                       for turn, split in split_of.items()]}
 
     def summary(self, exports: Sequence[Export]) -> tuple[str, Counter, list[str]]:
-        """Return what was read, the masked secrets, and warnings to read before training on the
-        sets.
+        """Return the number of records read, the masked secrets, and warnings to read before
+        training on the sets.
         """
         n_in = ", ".join(f"{bucket}/ {n:,}" for bucket, n in self.turns.in_bucket.items())
         head = f"{n_in} → {self.directory.name}/   {plural(len(self.turns.turns), 'turn')}"

@@ -2,7 +2,7 @@
 these name. The caller passes a function that reads the rows, so that they may come from anywhere.
 
 Trainers get the trajectories that solved their task. Left out are near-duplicates by their actions,
-those beyond the caps of a task and a repository, and those that read forbidden data
+trajectories beyond the caps of a task and a repository, and trajectories that read forbidden data
 (codedata/leak/forbidden.py).
 """
 from __future__ import annotations
@@ -48,9 +48,9 @@ class WholeTrajectory(Sample):
 def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
                       left_out: LeftOutLog, read_row: RowReader, formats: Collection[str]
                       ) -> ExportTurns:
-    """Return the solved trajectories of a root as turns. If a failed one has the same beginning,
-    the solved one has a `winner`, and the failed one in its columns. Log the others, by format for
-    these.
+    """Return the solved trajectories of a root as turns. If a failed trajectory has the same
+    beginning, the turn has a `winner`, and the failed one in its columns. Log the others for each
+    of `formats`.
     """
     turns = ExportTurns(root, settings, rules, left_out)
     store = Store(root, SourceTrajectory).open()
@@ -107,7 +107,7 @@ def _is_solved(record: SourceTrajectory, least: float) -> bool | None:
 
 def _kept(turns: ExportTurns, some: list[ExportTurn], actions: dict[str, str]
           ) -> Iterator[ExportTurn]:
-    """Yield those whose actions differ from those of every earlier one, up to the caps."""
+    """Yield turns whose actions differ from every earlier turn's actions, up to the caps."""
     settings = turns.settings
     threshold = settings.duplicate_similarity
     texts = ((one.name, actions[one.name]) for one in some)

@@ -60,10 +60,10 @@ TIMES = re.compile(
     rb"|(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)(?=[ ,])")
 IN_THE_FIRST = {"tokens_in": 0, "tokens_out": 0, "tokens_cached": 0}   # usage of further replies
 ADVICE = {   # by status
-    400: "Read what the endpoint says; for a request that is too long, set max_prompt_tokens.",
+    400: "Read the endpoint's message; for a request that is too long, set max_prompt_tokens.",
     404: "Check --model and the base URL: --show-config tells which are used.",
     413: "The request is too long: set max_prompt_tokens.",
-    422: "The endpoint does not accept a field of the request; read what it says.",
+    422: "The endpoint does not accept a field of the request; read its message.",
 }
 WAYS_OUT = """\
 Put the key into the environment or .env ({variable}; or OPENAI_API_KEY with OPENAI_BASE_URL), \
@@ -480,7 +480,7 @@ def _check_endpoint(endpoint: Endpoint) -> None:
         raise Trouble(f"no key for {base_url}: {problem}.",
                       todo=WAYS_OUT.format(variable=endpoint.api_key_env))
     if not all(" " <= char <= "~" for char in endpoint.api_key):
-        raise Trouble("holds a character that cannot stand in a key.",
+        raise Trouble("holds a character that a key cannot contain.",
                       endpoint.api_key_env or "--llm-auth-token",
                       "Copy the key again, without line ends or quotes.")
 

@@ -1,10 +1,11 @@
 """Send HTTP requests through urllib3's connection pools: retries, timeouts, HTTP 429, giving up.
 
-An `EndpointState` holds the number of calls to one endpoint that may be in flight (additive
-increase, multiplicative decrease on 429), whether it ever answered, and since when it has answered
-only 429. Retries are implemented here because urllib3's raise on a fractional Retry-After, and
-redirects (only of GET) because urllib3 would read all of their bodies. Proxies and netrc of the
-environment are not used. A body is read up to the call's limit, counted after decompression.
+An `EndpointState` holds the limit of calls in flight to one endpoint (additive increase,
+multiplicative decrease on 429). It also holds whether the endpoint ever answered, and since when it
+has answered only 429. Retries are implemented here because urllib3's raise on a fractional
+Retry-After, and redirects (only of GET) because urllib3 would read all of their bodies. Proxies and
+netrc of the environment are not used. A body is read up to the call's limit, counted after
+decompression.
 
 `call_timeout_s` bounds a call from its start to its last byte, even if bytes arrive slowly: before
 each send or receive, the socket's timeout is cut to the remaining time. Not bounded: DNS lookup,
@@ -39,7 +40,7 @@ CONNECT_TIMEOUT_S = 10.0
 LOOK_S = 10.0   # timeout of a GET that is tried once
 FLAGGED = "the endpoint flagged it: "   # prefix of the reason why a prompt is not answered
 ONE_CHOICE = "one completion choice"   # llama.cpp refuses several with HTTP 500
-# codes by which OpenAI, Azure, Kimi and Qwen refuse a prompt for its content
+# OpenAI, Azure, Kimi and Qwen refuse a prompt for its content with these codes
 FLAG_CODES = {"content_filter", "invalid_prompt", "data_inspection_failed"}
 FATAL = {401: "refused the key", 402: "wants payment", 403: "refused access"}
 RETRIED_4XX = (408, 425)   # temporary refusals

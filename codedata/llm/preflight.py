@@ -10,7 +10,7 @@ from codedata.settings import Endpoint, ModelSpec
 from codedata.texts import printable
 
 NO_KEY = ("no key was sent: set QIANFAN_BEARER_TOKEN, OPENAI_API_KEY or api_key_env "
-          "(OPENAI_API_KEY goes to OPENAI_BASE_URL and OpenAI's own address alone)")
+          "(OPENAI_API_KEY goes only to OPENAI_BASE_URL and OpenAI's own address)")
 TOO_LONG = re.compile(r"/(?:(?:chat/)?completions|models)(?=\?|$)")   # does not belong in base_url
 VERSION = re.compile(r"/v\d")
 MAX_SERVED = 2_000   # models of a list to compare
@@ -41,7 +41,7 @@ def warning(http: Http, spec: ModelSpec, headers: dict) -> str:
 
 
 def about_key(endpoint: Endpoint) -> str:
-    """Return why no key is sent to an endpoint, and what to do."""
+    """Return the reason why no key is sent to an endpoint, and the remedy."""
     withheld = endpoint.api_key.withheld
     return f"no key was sent: {withheld}" if withheld else NO_KEY
 

@@ -68,7 +68,7 @@ def check_candidates(settings: Settings, clones: str,
                   f"{plural(n_changed_lines(request.diff), 'line')}"
                   + ("; names in its tests: not checked, as no clone has its base commit"
                      if commit.new_names is None else ""))
-    say(f"pr_tasks check  {plural(n.total(), 'pull request')}, of which {n['']:,} can become tasks")
+    say(f"pr_tasks check  {plural(n.total(), 'pull request')}, {n['']:,} can become tasks")
     for reason, count in n.most_common():
         if reason:
             say(f"      left out: {count:,} ({printable(reason)})")

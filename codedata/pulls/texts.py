@@ -31,7 +31,7 @@ from codedata.texts import fill, printable, squeezed, text_of
 READ, WRITE, AGAIN, SCHEMA = "read_text.md", "write_text.md", "again.md", "read_text.json"
 FORM = {"unsaid": [{"test": "…", "demand": "what it wants that he cannot know"}],
         "tells": [{"quote": "…", "why": "…"}]}
-MAX_CHARS = 40_000       # of each patch in a request to the model
+MAX_CHARS = 40_000       # for each patch in a request to the model
 MAX_LISTED = 40          # failing tests in a request to the model
 _packaged = partial(text_of, __package__)
 
@@ -102,8 +102,8 @@ class TextWriter:
         return ask(self._client, read, request, _packaged(AGAIN))
 
     def _problems(self, task: Task, commit: Commit, text: str) -> Iterator[str]:
-        """Yield what a text lacks, by a rule or according to the model, and the places that reveal
-        the solution."""
+        """Yield the faults of a text, by a rule or according to the model, and the places that
+        reveal the solution."""
         for rule, details in request_problems(text, commit.new_names or (), self._min_words):
             yield f"{rule}: {details}"
         found = ask(self._client, partial(_read, text),

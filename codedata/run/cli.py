@@ -206,7 +206,7 @@ def parser(doc: str, *sections: str, without: Iterable[str] = ()) -> argparse.Ar
     add("--only", metavar="GLOB", action="append",
         help="only items whose name or instance id matches (again: another one, too)")
     add("--limit", type=positive, metavar="N",
-        help="at most N items, in order; where a script makes tasks, N tasks")
+        help="at most N items, in order; for a script that makes tasks, N tasks")
     add("--force", action="store_true",
         help="make again, edited ones too; the old go to _replaced/")
     add("--refresh", action="store_true", help="also make again what was made with other settings")
@@ -215,7 +215,7 @@ def parser(doc: str, *sections: str, without: Iterable[str] = ()) -> argparse.Ar
     add("--status", action="store_true", help="print the counts and do nothing")
     add("--dry-run", action="store_true",
         help="print the counts and the calls, tokens and cost to come")
-    add("--show-config", action="store_true", help="print each setting and where it came from")
+    add("--show-config", action="store_true", help="print each setting and its source")
     add("--compact", action="store_true",
         help="shorten the ledger to the newest line of each item, and end")
     add("--workers", type=positive, metavar="N", help="items in flight at the same time")
@@ -264,13 +264,13 @@ def environment_flags(p: argparse.ArgumentParser) -> None:
     add("--unhealthy-too", action="store_true",
         help="environments whose suite is not healthy, too")
     add("--all-commits", action="store_true",
-        help="all commits of a repository, as with --only; not the newest alone")
+        help="all commits of a repository, as with --only; not only the newest")
 
 
 def planner_flag(group, default: str = "auto") -> None:
     """Add --planner to a group of flags."""
     group.add_argument("--planner", choices=["auto", "recipe", "agent"],
-                       help=f"who finds an environment's scripts (default: {default})")
+                       help=f"source of an environment's scripts (default: {default})")
 
 
 def steps_flag(group, steps: Iterable[str], groups: Mapping[str, Iterable[str]] | None = None
@@ -314,7 +314,7 @@ def sandbox_flags(p: argparse.ArgumentParser, pod_prefix: str = "") -> None:
     add("--ca-bundle", metavar="FILE",
         help="PEM file of further certificate authorities, for sandboxes too")
     add("--keep-images", action="store_true",
-        help="keep those of failed attempts till the next start")
+        help="keep images of failed attempts till the next start")
     add("--reap", action="store_true",
         help="list what killed runs of all roots have left here, and end")
     add("--yes", action="store_true", help="with --reap: remove it")

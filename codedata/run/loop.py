@@ -94,7 +94,7 @@ class StageRun:
             group = self._each(step, group)
 
     def _each(self, step: Callable[[Attempt], None], group: list[Attempt]) -> list[Attempt]:
-        """Take a step with each attempt; return the ones that it did not end. A failure either
+        """Take a step with each attempt; return the attempts that go on. A failure either
         concerns only its item or stops the run."""
         going_on = []
         for attempt in group:

@@ -53,7 +53,7 @@ def of_document(one: RepoDocument) -> str:
 
 
 def of_bugs(bugs: Collection[Task]) -> str:
-    """Return the number of bugs by kind, and the number of those with an issue text."""
+    """Return the number of bugs by kind, and the number of bugs with an issue text."""
     texts = [bool(bug.instruction) for bug in bugs]
     none = "" if all(texts) else f", {texts.count(False)} without"
     kinds = Counter(str((bug.proof or {}).get("family") or bug.about.get("method") or "by hand")

@@ -153,7 +153,7 @@ def run_whole(name: str, directory: Path, options: RunOptions, work: Callable[[]
     if given := [flag for flag in options.given if flag in refuses]:
         flags = ", ".join("--" + flag.replace("_", "-") for flag in given)
         raise Trouble(f"{flags} does not go with {name}.py, which is about all items at once.")
-    options.refuse_cluster("works in this process alone")
+    options.refuse_cluster("works only in this process")
     check_directories([directory])
     if options.status and hand_over(status):
         return 0
@@ -182,7 +182,7 @@ def hold_directories(script: str, holds: Iterable[Held], options: RunOptions) ->
     """
     shard = options.selection.shard
     if options.compact and (options.read_only or shard):
-        raise Trouble("--compact goes alone: not with --status, --dry-run or --shard.")
+        raise Trouble("--compact allows no --status, --dry-run or --shard.")
     places = [_place_of(options.root, one) for one in holds]
     with ExitStack() as held:
         if not options.read_only:

@@ -31,7 +31,7 @@ PAGES = {"index.html": "all of it on one page", "report/report.html": "the repor
 WITH_A_MODEL = {"bug_inject.py scale --steps issue --issue-writer llm --refresh":
                     "bug/_verdicts/[!_.]*.json",
                 "nl2repo.py --steps doc_part2,doc_part1,doc --refresh": "nl2repo/[!_.]*.json",
-                "bug_inject.py agent": "analysis/[!_.]*.json"}   # call: where it has records
+                "bug_inject.py agent": "analysis/[!_.]*.json"}   # call: its records
 YIELDS = "bug_inject.report"   # counts candidates by outcome
 ONLY = " --only="   # at the end of a command, before an item
 SHOWN_S = 3.0     # minimum seconds for a stage without lines of its own to be in the summary
@@ -53,12 +53,12 @@ class StageStatus:
     directories: tuple[str, ...] = ()       # the directories of these ledgers
     n_calls: int = 0
     n_unpriced: int = 0                     # calls whose cost is unknown
-    cost_usd: float = 0.0                   # of the other calls
+    cost_usd: float = 0.0                   # without the unpriced calls
     tokens_in: int = 0
     tokens_out: int = 0
     items_per_hour: float | None = None     # in its last run; None: unknown
     hours_to_go: float | None = None
-    seconds: float = 0.0                    # of all attempts
+    seconds: float = 0.0                    # for all attempts
     # not fields: words() yields descriptions of the records for the user, failed() yields (item,
     # state, cause, command) of failed ones, `tries` holds the times of failed attempts by item
     words = failed = list
@@ -76,7 +76,7 @@ class FailedItem:
     cause: str
     again: str         # the command that tries it again; "": a rule would leave it out
     log: str           # from log_of()
-    tries: list[str]   # the times (UTC) at which it failed or was left out
+    tries: list[str]   # the times (UTC) of its failures or exclusions
 
 
 @contextmanager
@@ -198,7 +198,7 @@ def failed_lines(items: Iterable[FailedItem]) -> Iterator[str]:
         for one in group:
             tries = one.tries and f"tries {len(one.tries)}, the last {one.tries[-1]}"
             yield printable(f"      {'   '.join(filter(None, (one.name, tries, one.log)))}")
-        # --force alone would make all others, too
+        # --force without --only would make all others, too
         if len(group) == 1 or state in ("excluded", "unread"):
             again, makes = group[0].again, ", the first" if len(group) > 1 else ""
         else:

@@ -54,7 +54,7 @@ SEVERAL_CALLS = 'several calls ([prompt] calls = "one")'
 ALL = 1.0   # the default of max_shown_share: turns are not filtered by their pull request
 Cursor = tuple[int, int, int]   # (row in visiting order, trajectory in the row, turn) of a prompt
 Drawn = tuple[Prompt, Cursor]
-# the prompts of one trajectory; its turns in the order in which they are tried (the first usable
+# the prompts of one trajectory; its turns in the order of trying (the first usable
 # one becomes a prompt); and the first two numbers of their cursors
 Choice = tuple[Sequence[Prompt], Sequence[int], tuple[int, int]]
 
@@ -86,7 +86,7 @@ class Seen:
 def draw(source, settings: PromptSettings, skipped: Counter, after: Cursor,
          states: Path) -> Iterator[Choice]:
     """Yield the choices after the cursor `after`, in the order of the seed. Count in `skipped`, by
-    reason, the unusable rows, the late turns, and the turns at which the task was already solved
+    reason, the unusable rows, the late turns, and turns of a task already solved
     according to `states`, the directory that run_turns.py writes.
     """
     for place, number, row in _rows(source, settings.seed, after[0]):
@@ -114,7 +114,8 @@ def draw(source, settings: PromptSettings, skipped: Counter, after: Cursor,
 
 
 def trajectory_name(row: dict) -> str:
-    """Return the name of a row's trajectory in executed/_states/: several may have one instance."""
+    """Return the file name of a trajectory's record in executed/_states/. It has a digest, since
+    several trajectories may have the same instance."""
     return f"{row['instance_id']}.{digest(row['messages'])}"
 
 
@@ -159,7 +160,7 @@ def _rows(source, seed: int, start: int) -> Iterator[tuple[tuple[int, int], int,
 
 def _choices(prompts: Sequence[Prompt], settings: PromptSettings, key: int | str,
              behind: int) -> Iterator[Sequence[int]]:
-    """Yield lists of turns of a row, one of which is to become a prompt. `behind` is the last turn
+    """Yield lists of turns of a row; one turn of each becomes a prompt. `behind` is the last turn
     that was already drawn, or -1.
 
     If turns = "random", the turns come in random order. With max_shown_share = 1, text rows yield
@@ -244,7 +245,7 @@ def prompt_problem(prompt: Prompt, settings: PromptSettings, exclude: Exclude) -
     for message in prompt.messages:
         text += content_text(message) + calls_text(message) + str(
             message.get("reasoning_content") or "")
-        # before the rest is added: each of the many turns of a long row comes here
+        # stop at the limit: this function runs for each of the many turns of a long row
         if len(text) > settings.max_chars:
             return TOO_LONG
     if "\x00" in text:

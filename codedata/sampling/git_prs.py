@@ -107,7 +107,7 @@ def _patches(folder: Path, base: str, commit: str) -> dict[str, str]:
 
 
 def _diff(folder: Path, base: str, commit: str) -> str:
-    """Return a diff by a repository's attributes, with surrogates for what is not UTF-8. Raise
+    """Return a diff by a repository's attributes, with surrogates for text that is not UTF-8. Raise
     UnsafeArchive if it is too large."""
     with git_output(folder, "diff-tree", "-p", "-M", "--binary", "--full-index", base,
                     commit) as output:

@@ -32,7 +32,7 @@ HEADERS = {"Accept": "application/vnd.github+json"}
 NEXT = re.compile(r'<([^<>]*)>; *rel="next"')
 COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)   # Markdown comments, which a page does not
                                                         # show
-# the words with which a request closes an issue on GitHub
+# words of a request that close an issue on GitHub
 CLOSES = r"(?i)\b(?:close[sd]?|fix(?:e[sd])?|resolve[sd]?):? +" \
          r"(?:(?:{0})?#|https?://[^/\s]+/{0}/issues/)(\d{{1,9}})\b"
 

@@ -30,7 +30,7 @@ from codedata.tasks.gold import commit_of
 from codedata.terminal import say
 from codedata.texts import number_text, printable
 
-# {field of a Commit: columns}; the first column with text counts; those with + between are joined
+# {field of a Commit: columns}; the first column with text counts; columns joined by + form one
 FIELDS = {
     "instance_id": "instance_id org+repo+number", "repo": "repo",
     "language": "language repo_language lang", "base_commit": "base_commit base",
@@ -76,8 +76,8 @@ def _of_tasks(ids: set[str], hub: Hub) -> Iterator[tuple[str, dict | str]]:
 def all_prs(spec: str, hub: Hub, github: GitHub, clone_of: Callable
             ) -> Iterator[tuple[str, dict | str]]:
     """Yield (id, record or reason why it is unusable) of each pull request of a clone, of files of
-    rows, or of owner/name on GitHub, whose patches come from the clone that clone_of(owner/name)
-    returns."""
+    rows, or of owner/name on GitHub. For GitHub, clone_of(owner/name) returns the clone with the
+    patches."""
     source, _, name = spec.partition(":")
     if source == "github":
         repo, _, revisions = name.partition("@")

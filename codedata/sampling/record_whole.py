@@ -118,7 +118,7 @@ def _whole(row: dict) -> tuple[list[Message], list | None, str]:
 
 
 def _end_of(row: dict, messages: list[Message], tools: list | None) -> tuple:
-    """Return the fields of a record that follow those with its row's place."""
+    """Return the fields of a record that follow the fields with its row's place."""
     outcome = row.get("outcome")
     resolved, reward, exit_status, patch = outcome or (None, None, "", "")
     return (digest([messages, tools, outcome]), resolved, reward, exit_status,

@@ -1,7 +1,7 @@
-"""List the reasons for which trajectories and turns of any form are refused, as they are counted.
+"""List the reasons for refusing trajectories and turns of any form, as they are counted.
 
-CallTurn.problem() and Turn.problem() return what is wrong with a turn itself, and result_problem()
-what is wrong with the results in its history, equally for every form.
+CallTurn.problem() and Turn.problem() return the faults of a turn itself, and result_problem()
+the faults of results in its history, equally for every form.
 """
 from __future__ import annotations
 

@@ -235,7 +235,7 @@ class PromptSampler:
         return n_written
 
     def _seen(self, without: set[str]) -> Seen:
-        """Return the prompts sampled so far, except those of the files `without`, which are drawn
+        """Return the prompts sampled so far, except prompts of the files `without`, which are drawn
         again and must get the same prompts.
         """
         seen = Seen(0 if self.settings.turns == "all" else self.settings.max_per_instance)
@@ -437,7 +437,7 @@ def _sample(sampler: PromptSampler, options: RunOptions, models) -> int:
     if n_unmatched and not (n_written or sampler.n_records):
         say(f"{STAGE}.py: no row has a PR record in {sampler.settings.prs} "
             f"({plural(n_unmatched, 'prompt')} drawn).\n"
-            "  Check --prs, or keep such prompts (for king.py alone): --keep-unmatched")
+            "  Check --prs, or keep such prompts (only for king.py): --keep-unmatched")
         return 2 if is_empty else 1   # no next stage has anything to do
     if is_empty:
         forms = ", ".join(sorted(sampler.source.forms)) or "none"

@@ -19,7 +19,7 @@ from codedata.terminal import plural, say
 from codedata.texts import printable
 
 MAX_ROWS = 2000
-MAX_CHARS = 300     # of a turn that is shown
+MAX_CHARS = 300     # of a turn shown to the user
 
 
 def check_source(settings: Settings, http) -> int:
@@ -78,7 +78,7 @@ def _report_turns(rows: Iterable[dict], settings: Settings) -> list[str]:
         for cause, places in sorted(refused.items(), key=lambda item: -len(item[1])):
             say(f"        refused: {len(places):,} ({cause}), the first: {places[0]}")
     if n_unnamed := sum(name.startswith(UNNAMED) for name in ids):
-        say(f"      {n_unnamed:,} without an instance_id: for the king alone (--keep-unmatched)")
+        say(f"      {n_unnamed:,} without an instance_id: only for the king (--keep-unmatched)")
     return [*ids]
 
 

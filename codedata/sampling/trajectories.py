@@ -3,7 +3,7 @@
 hf:NAME                 the dataset server's rows endpoint or, after it fails, the Parquet files
 attempt                 the attempts of the root (solve.py); `config` names one of them
 a path, glob or URL     Parquet, JSON or the files of agents: .jsonl, .json, .traj, also as .gz;
-                        a directory: its files, with those of all directories in it
+                        a directory: its files, and the files of all directories in it
 
 The rows of Parquet files come first. An attempt that cheated becomes a row with a `problem`. Only
 the sampler checks whether other rows are usable. A split on the Hub may change between runs.

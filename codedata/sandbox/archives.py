@@ -158,7 +158,7 @@ class _Unpacker:
             self.links.append((place, member))
         elif member.islnk():
             if origin not in self.sizes:
-                raise UnsafeArchive("is a hard link to what is not in the archive", member.name)
+                raise UnsafeArchive("is a hard link to a file outside the archive", member.name)
             _remove(place, member.name)
             os.link(origin, place)
             self.sizes[place] = self.sizes[origin]

@@ -6,10 +6,10 @@ kills after a time-out go through exec. The user needs these rights in the names
 list and delete on pods, get and create on pods/exec; with `network_policy` also create and delete
 on networkpolicies. The pod holds no token of the cluster.
 
-Not promised: a limit of processes (only the node's own applies), a cluster network that enforces
-NetworkPolicies, or a distinction of processes killed for their memory from others killed (both have
-exit code 137; if the whole pod was killed, SandboxDied is raised). If the connection is lost, it is
-unknown whether the command ran: its pod is deleted, and the command is not run again.
+Not promised: a limit of processes (only the node's own applies), and a cluster network that
+enforces NetworkPolicies. A process killed for its memory has the same exit code as others killed,
+137; if the whole pod was killed, SandboxDied is raised. If the connection is lost, it is unknown
+whether the command ran: its pod is deleted, and the command is not run again.
 """
 from __future__ import annotations
 
@@ -302,7 +302,7 @@ def _stdout(exec_: Exec, errors: Output) -> Iterator[bytes]:
 def _end_of(pod: dict | None) -> str:
     """Return why a pod has ended; "" if it runs or may still start."""
     if pod is None:
-        return "was deleted by somebody else"
+        return "was deleted by another user"
     status = pod["status"]
     ended = _container_state(pod).get("terminated", {})
     disruption = _condition(pod, "DisruptionTarget", "True")
@@ -315,7 +315,7 @@ def _end_of(pod: dict | None) -> str:
     if not (ended or disruption or is_deleted or status.get("phase") in ("Failed", "Succeeded")):
         return ""
     why = {**ended, **disruption, **status}
-    reason = why.get("reason") or "deleted by somebody else"
+    reason = why.get("reason") or "deleted by another user"
     return f"was ended: {': '.join(filter(None, [reason, why.get('message')]))}"
 
 

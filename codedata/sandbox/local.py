@@ -1,8 +1,8 @@
 """Run commands on this machine, in a temporary folder. It isolates nothing: for unreviewed code,
 use docker.
 
-A command that runs out of time is ended with its process group, and with all processes that have
-the sandbox's mark in their environment, such as a daemon in its own session. Not promised: to end a
+A command that runs out of time is ended with its process group. So are all processes with the
+sandbox's mark in their environment, such as a daemon in its own session. Not promised: to end a
 process that has left the group and cleared its environment (without /proc, leaving the group is
 enough).
 """

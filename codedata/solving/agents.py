@@ -78,7 +78,7 @@ class Own:
 
     @property
     def settings(self) -> Object:
-        """Return the settings that determine an attempt, besides its task."""
+        """Return the settings that determine an attempt, in addition to its task."""
         return {**self.client.spec.identity(), **self.limits, "network": self.network,
                 "prompt": text_of(__package__, "system.md")}
 
@@ -114,7 +114,7 @@ class Command(Own):
 
     @property
     def settings(self) -> Object:
-        """Return the settings that determine an attempt, besides its task."""
+        """Return the settings that determine an attempt, in addition to its task."""
         return {**super().settings, "command": self.command, "image": self.image}
 
     @contextmanager

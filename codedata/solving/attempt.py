@@ -57,7 +57,7 @@ STATUS_BY_CAUSE = {"steps": "out of steps", "seconds": "out of time", "context":
 
 def solve_stage(root: Path, host: SandboxFactory, agent: Nop | Own, n: int, until: tuple[int, ...]
                 ) -> Stage:
-    """Return the stage in which an agent makes `n` attempts at each task of a root, or with 0 as
+    """Return the stage that makes `n` attempts of an agent at each task of a root, or with 0 as
     many as its runs there planned. Raise Trouble if the sandbox cannot build images."""
     check_builds_images(host)
     slug = agent_id(agent.name, agent.settings)
@@ -154,8 +154,8 @@ def price_of(root: Path, slug: str, n: int) -> str:
 
 
 def rates_in_words(root: Path) -> dict[str, str]:
-    """Return for each agent how its attempts ended, and the mean of its rates over tasks with a 95
-    % interval, which is too wide rather than too narrow if tasks have several attempts."""
+    """Return for each agent how its attempts ended, and the mean of its rates over tasks with a
+    95 % interval. If tasks have several attempts, the interval is rather too wide."""
     ends, rates = defaultdict(Counter), defaultdict(list)
     for attempts in attempts_in(root).values():
         for agent, found in rates_by_agent(attempts).items():

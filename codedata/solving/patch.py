@@ -7,7 +7,7 @@ from codedata.errors import ItemFailed
 from codedata.sandbox import OUTPUT_BYTES, Sandbox, SandboxDied
 from codedata.tasks.prove.grade import Grader
 
-# includes new files (not those that the project ignores) and the agent's commits
+# includes new files (except files that the project ignores) and the agent's commits
 DIFF = """cd {workdir} && { git -c safe.directory='*' add -A -N .
 git -c safe.directory='*' diff --no-color --no-ext-diff --no-renames {commit}; } 2>/dev/null"""
 

@@ -47,7 +47,7 @@ MAX_AT_ONCE = 4           # requests; further ones wait
 READ_S = 60.0             # seconds of silence in a request
 NO_LIMIT_S = 86_400.0
 PATHS = ("/v1/chat/completions", "/chat/completions")
-KEYS = ("name", "tool_calls", "tool_call_id")   # of a message, besides role and content
+KEYS = ("name", "tool_calls", "tool_call_id")   # in a message, with role and content
 OVER = "the attempt is over"
 
 
@@ -157,7 +157,7 @@ class Proxy(ExitStack):
             atif_of(messages, tools, "", {})   # raises here, not later, if the request could not be
                                                # recorded
         except WRONG_SHAPE:
-            return 400, _error("this is no request for a chat completion with texts alone")
+            return 400, _error("this is no request for a chat completion with only texts")
         if not self._begin_call():
             return 403, _error(OVER)
         context = self._context.copy()

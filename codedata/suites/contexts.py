@@ -40,7 +40,7 @@ MAX_VALUE = 1_000_000      # bytes of a value in it
 MAX_STEPS = 2_000          # millions of SQLite's steps for the files of a whole run
 MAX_SECONDS = 1e6          # seconds that the notes may give for a test
 MAX_NOTES = 200_000_000    # bytes of the notes of a process
-MAX_KINDS = 100            # of processes that ran tests
+MAX_KINDS = 100            # among processes that ran tests
 TABLES = {"file": {"id", "path"}, "context": {"id", "context"},
           "line_bits": {"file_id", "context_id", "numbits"}}
 KINDS = [str, str, bytes]
@@ -111,7 +111,7 @@ def observe(sandbox: Sandbox, test_script: str, timeout_s: float, sources: Itera
     with placed_plugin(sandbox, "contexts", {"settings.json": settings}) as variables:
         sandbox.run(f"mkdir -m 777 {FOLDER}/data")
         if not variables and sandbox.run(f"[ -e {FOLDER}/coverage ]").ok:
-            raise ItemFailed("the plugin cannot be installed beside its pytest")
+            raise ItemFailed("the plugin cannot be installed with its pytest")
         run = run_suite(sandbox, test_script, timeout_s, env=variables)
         sandbox.get(f"{FOLDER}/data", to / "data", DATA)
     if sandbox.run(f"[ -d {RESULTS} ]").ok:

@@ -34,7 +34,7 @@ from codedata.texts import text_of
 SUCCESS = "success"
 IMAGES = f"codedata-{Environment.directory}/"
 TRIES = f"codedata-{Environment.directory}-try/"   # temporary images of an attempt
-# the fields that an analysis reads, and those that determine a suite's results
+# the fields that an analysis reads, and the fields that determine a suite's results
 READ = ("base_image", "base_commit", "image_name", "install_script", "test_case_result", "flaky")
 JUDGED_BY = (*READ, "test_script")
 FORM = "A row is {repo, image_name, test_case_result}, with base_commit."

@@ -1,7 +1,7 @@
 """Record the calls that the tests of a Python project make, and turn them into facts:
 self-contained scripts, with the outcomes of their last expressions.
 
-A recording is not yet a fact. The calls that made an object are joined to a script, which must give
+A recording is not yet a fact. The calls that made an object are joined to a script. It must give
 the recorded outcome in three processes with different hash seeds and folders, the third 400 days
 later (programs/replay_calls.py).
 """
@@ -186,7 +186,7 @@ def noted_run(sandbox: Sandbox, test_script: str, timeout_s: float, kind: type[E
 
 
 def events_in(file: Path, kind: type[Event] = Event) -> list[Event]:
-    """Return the events of a process, at most MAX_OF_RUN, without those of failed tests. Print how
+    """Return the events of a process, at most MAX_OF_RUN, without events of failed tests. Print how
     many rows are not events: any process of the tests may write them. Raise ItemFailed if the file
     cannot be read."""
     try:
@@ -231,8 +231,8 @@ def _event_of(row: dict, kind: type[Event], where: str) -> Event | None:
 def jobs_of(events: Sequence[Event], callees: Collection[str] | None = None) -> list[ReplayJob]:
     """Return a job for each expression that can be a script, alternating between callees. Equal
     scripts count once, and each callee has at most MAX_OF_CALLEE, from as many tests as possible.
-    With `callees`, return all of theirs, those of a callee test by test, and no others. Events with
-    private names do not count."""
+    With `callees`, return all of their jobs, sorted by test within a callee, and no others. Events
+    with private names do not count."""
     jobs, seen = defaultdict(lambda: defaultdict(list)), set()   # by callee and test
     events = [one for one in events[:MAX_EVENTS] if one.is_public]
     earlier = _Earlier(events)
@@ -307,9 +307,9 @@ def _script(event: Event, earlier: _Earlier) -> tuple[list[str], str] | None:
 def replay(sandbox: Sandbox, jobs: Sequence[ReplayJob], test_script: str,
            kind: type[Outcome] = Outcome, *, prune: bool = False,
            total_s: int = 120) -> list[Outcome | None]:
-    """Return for each job the outcome of its script in a sandbox with the source, or None if runs
-    differ from each other or from the recording, or if the time is up. With `prune`, a script keeps
-    only the lines that its outcome needs. Raise ItemFailed if the answers cannot be read."""
+    """Return for each job the outcome of its script in a sandbox with the source. It is None if
+    runs differ from each other or from the recording, or if the time is up. With `prune`, a script
+    keeps only the lines that its outcome needs. Raise ItemFailed if the answers cannot be read."""
     if not jobs:
         return []
     source = sandbox.run("pwd -P").output.strip()

@@ -72,7 +72,7 @@ class Run:
 
     @property
     def truncated_at(self) -> str:
-        """Return the line in which a runner reports that it stops early, or ""."""
+        """Return the line of a runner's report that it stops early, or ""."""
         line = STOPPED.search(self.text)
         return line[0].strip() if line else ""
 
@@ -86,7 +86,7 @@ class Run:
 
     @property
     def share_passed(self) -> float:
-        """Return the share of passed cases among those that ran; 0.0 if none ran."""
+        """Return the share of passed cases among the cases that ran; 0.0 if none ran."""
         n = counts(self.results)
         n_run = len(self.results) - n["skipped"]
         return n["passed"] / n_run if n_run else 0.0

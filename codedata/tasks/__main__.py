@@ -18,7 +18,7 @@ from codedata.tasks.folder.check import faults_of, notes_on
 from codedata.terminal import plural, say
 from codedata.texts import printable
 
-MAX_CHARS = 10_000   # of one printed fault
+MAX_CHARS = 10_000   # for one printed fault
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -108,8 +108,8 @@ class PatchKind(Kind):
         return environment, None
 
     def reduces_gold(self, candidate: Candidate) -> bool:
-        """Return whether the gold is reduced to the smallest part of the reverse with which no test
-        fails."""
+        """Return whether the gold is reduced to the smallest part of the reverse that makes all
+        tests pass."""
         return False
 
     def refusal(self, candidate: Candidate, run: FirstRun, label: str, environment: Environment,

@@ -1,4 +1,5 @@
-"""Run the candidates of a turn at its state, and the hidden tests after those that change files.
+"""Run the candidates of a turn at its state, and the hidden tests after candidates that change
+files.
 
 Each candidate has its own branch on the replayed history, so that none sees another's effects. The
 tests of the pull request are put over a candidate's files in one more branch, which ends with their
@@ -69,7 +70,7 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 def environments_of(settings: Settings) -> Derived:
     """Return the environments of a root's pull requests, by instance id: for a task with attempts
-    its own image, else that of the base commit."""
+    its own image, else the base commit's."""
     found = Environments(Path(settings.run.environments or settings.root), unhealthy_too=True)
     tasks = Store(settings.root, Task)
 
@@ -137,7 +138,7 @@ class Runner:
 
     @contextmanager
     def state(self, answer: Answer, commit: Commit, environment: Environment) -> Iterator[State]:
-        """Yield the state to which a turn's history leads."""
+        """Yield the state after a turn's history."""
         with self._opened_for(answer, commit, environment) as (replayer, hidden, steps):
             tried = digest([answer.instance_id, [step.command for step in steps[:N_TRIED]]])
             with replayer.replay(steps, self._starts.get(tried, "")) as (branch, found):
@@ -237,7 +238,7 @@ def _shown(commands: Sequence[str], results: Sequence[Result]) -> Object:
 
 @dataclass(frozen=True)
 class State:
-    """Hold the state to which the history of a turn leads."""
+    """Hold the state after the history of a turn."""
 
     branch: Branch
     found: Replayed

@@ -1,5 +1,5 @@
-"""Branch a history in pods, of which no image can be made: each branch is a fresh sandbox in which
-the commands of the branches below are run again.
+"""Branch a history in pods, which cannot be committed to images: each branch is a fresh sandbox in
+which the commands of the branches below are run again.
 
 A branch is only as exact as its commands are repeatable, and takes as long as they do.
 """

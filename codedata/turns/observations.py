@@ -14,7 +14,7 @@ from codedata.sandbox import Result
 from codedata.texts import toml_of, without_middle
 
 WORDS = re.compile(r"[\w.]+|\W")   # a number, a hash or a temporary name is one word
-CUT_CHARS = 10_000   # of an output; a longer one is cut before an agent sees it
+CUT_CHARS = 10_000   # for an output; a longer one is cut before an agent sees it
 EQUAL, MASKED, UNEQUAL = "equal", "masked", "unequal"
 
 
@@ -50,8 +50,8 @@ def observation_of(text: str) -> ShownResult:
 
 
 def compare(shown: ShownResult, first: Result, second: Result | None = None) -> str:
-    """Return EQUAL if an observation shows a result, MASKED if it does except for the words in
-    which a second result of the same command differs from the first, else UNEQUAL."""
+    """Return EQUAL if an observation shows a result, MASKED if it does except for the words that
+    differ in a second result of the same command, else UNEQUAL."""
     if shown.is_of(first):
         return EQUAL
     if second is None or shown.n_left_out or shown.exit_code not in (None, first.exit_code):

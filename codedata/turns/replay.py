@@ -1,9 +1,9 @@
-"""Replay the history of a turn: run its commands again, from the state in which the recording
-began, and compare their output with the recorded observations.
+"""Replay the history of a turn: run its commands again, from the state at the recording's
+begin, and compare their output with the recorded observations.
 
 A recording may have begun at the base commit or with the tests of the pull request in place, and
-with the file modes of umask 022 or others. The start is found by trying: the first one with which
-most of the first observations are equal.
+with the file modes of umask 022 or others. The start is found by trying: the first one with
+the most equal first observations.
 
 Agents of codedata.agent have a shell that keeps its state, so their replay does too.
 """
@@ -26,10 +26,10 @@ from codedata.sandbox import SCRIPT_BASH_FUNC, Result, Sandbox
 from codedata.turns.branches import Branch
 from codedata.turns.observations import EQUAL, UNEQUAL, ShownResult, compare, cut, observation_of
 
-N_TRIED = 12               # first commands of the history, by which starts are compared
+N_TRIED = 12               # first commands of the history, to compare starts
 MAX_TRIED_S = 2.0          # seconds; slower commands do not count there
 MAX_UNEQUAL = 20           # observations in a record
-SHOWN_CHARS = 600          # of each observation
+SHOWN_CHARS = 600          # for each observation
 TESTS, MODES = "test patch", "umask 022"
 BASE = "base"
 # {difference from the base commit: command that makes it}
@@ -158,7 +158,7 @@ class Replayer:
             yield branch, self._follow(branch, steps, Replayed(start), look)
 
     def find_start(self, steps: Sequence[RecordedStep]) -> str:
-        """Return the start with which most observations are equal: each difference from the base
+        """Return the start with most equal observations: each difference from the base
         commit is tried in turn, and kept if it makes more of them equal. Slow steps do not
         count."""
         best = None

@@ -93,7 +93,7 @@ def test_flaky_and_failing_tests_do_not_count():
 
 def test_without_coverage_scores_come_from_the_calls_and_say_so(project):
     tests = [{"name": name, "status": "passed", "flaky": False} for name in NAMES]
-    for given in (tests, []):   # those of a report; all that the source has
+    for given in (tests, []):   # the tests of a report; all tests in the source
         found = analysed(project, tests=given)
         scores = {row["id"]: row["score"] for row in found.hotspots}
         assert (found.source, found.reason) == ("static", "not measured")

@@ -1,4 +1,4 @@
-"""Check which variants golds have, and in which order."""
+"""Check the variants of golds, and their order."""
 from __future__ import annotations
 
 import re
@@ -141,7 +141,7 @@ def test_neighbours_are_one_cluster():
      "if x:\n    __import__('os')._exit(97)\n    y = [\n        1]\n"),
     ("a.js", "f(\n  1);\n", 1, "process.exit(97);\nf(\n  1);\n"),
     ("run", "#!/bin/sh\n  ls\n", 2, "#!/bin/sh\n  kill -9 $$\n  ls\n"),
-    ("a.py", "if x:\n    y()\nelif z:\n    y()\n", 3, None),   # nothing can stand before it
+    ("a.py", "if x:\n    y()\nelif z:\n    y()\n", 3, None),   # no statement is possible before it
     ("a.sql", "SELECT 1;\n", 1, None)])
 def test_a_program_ends_before_a_statement(path, text, line, made):
     assert ends_before(path, text.encode(), line) == (made and made.encode())

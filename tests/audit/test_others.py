@@ -1,4 +1,4 @@
-"""Read tasks of somebody else's: folders of Harbor, those of ours, rows of Parquet, and folders and
+"""Read tasks from elsewhere: folders of Harbor, our own, rows of Parquet, and folders and
 archives made to do harm."""
 from __future__ import annotations
 

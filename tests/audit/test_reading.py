@@ -80,7 +80,7 @@ def test_what_cannot_be_read_fails_the_item_so_that_its_replies_are_kept(tmp_pat
 
 
 def attack(tmp_path, fake_llm, reply: str, rewards: dict[str, float], **about):
-    """Return what scripts of a model come to, with the rewards that they get."""
+    """Return the results of a model's scripts, with the rewards that they get."""
     fake_llm.script(reply)
 
     def grade_script(script):

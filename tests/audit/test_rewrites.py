@@ -1,4 +1,4 @@
-"""Check that rewrites keep the meaning of Python code, and what is left as it is."""
+"""Check that rewrites keep the meaning of Python code, and which code they leave unchanged."""
 from __future__ import annotations
 
 from pathlib import Path

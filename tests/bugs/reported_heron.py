@@ -47,7 +47,7 @@ def bug_path(root: Path, n: int = 1) -> Path:
 
 
 def read_bug(root: Path, n: int = 1) -> dict:
-    """Return the report of a bug, of which its task has the text."""
+    """Return the report of a bug; its text is the task's instruction."""
     report = json.loads(bug_path(root, n).read_text())
     task = root / "task" / f"heron.agent-{n}.0123abcd"
     assert (task / "instruction.md").read_text() == report["problem_statement"]

@@ -109,7 +109,7 @@ def test_of_one_change_one_is_taken_and_none_that_an_agents_bug_is(tmp_path):
     write_judged(tmp_path, "heron.2", [twice, agents])
     change = id_of(agents)[-8:]
     write_bug(tmp_path, f"heron.agent-1.{change}")
-    write_bug(tmp_path, f"crane.agent-1.{id_of(own)[-8:]}")   # of another repository
+    write_bug(tmp_path, f"crane.agent-1.{id_of(own)[-8:]}")   # a bug of another repository
     names = [*chosen_in(tmp_path, WIDE).open().names()]
     assert len(names) == 2 and id_of(own) in names
     assert len({id_of(same), id_of(twice)} & {*names}) == 1

@@ -23,7 +23,7 @@ from codedata.tasks.prove.smallest import healed_files
 from codedata.tasks.verifier.junit import escaped_name
 
 STEP = ["agent", "--steps", "prove", *CA_FLAGS]
-# a feature of two files, of which one hunk is a bug
+# a feature of two files; one hunk of it is a bug
 FEATURE = diff_of({"heron.py": HERON.encode()}, {
     "mud.py": b"DEPTH = 2\n",
     "heron.py": HERON.replace("do.\"\"\"", "do.\"\"\"\n\nfrom mud import DEPTH").replace(

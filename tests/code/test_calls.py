@@ -1,5 +1,5 @@
-"""Find who calls whom: small repositories (call_cases.toml) with all their edges, what tests reach,
-and sources that were written to take forever.
+"""Find the callers of functions: small repositories (call_cases.toml) with all their edges, the
+reach of tests, and sources that were written to take forever.
 """
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Test the form of a turn on replies in the shapes that models really give (format_cases.toml).
 
-The rules stand in codedata/conversation/turn.py. Accepted turns are also read the way an agent's
+The rules are in codedata/conversation/turn.py. Accepted turns are also read the way an agent's
 harness reads them.
 """
 from __future__ import annotations
@@ -48,7 +48,7 @@ def test_what_is_no_turn_is_refused_with_the_reason(reason):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_whatever_passes_has_just_one_command_for_a_harness(seed):
-    """Check random arrangements of what replies are made of."""
+    """Check random arrangements of the parts of replies."""
     rng = random.Random(seed)
     parts = ["THOUGHT: I look.", "", "prose", "```bash", "```", "ls", "```python", "  ```",
              "   ```bash", "``` bash", "EOF", "cat > a <<'EOF'", "~~~", "</think>",
@@ -105,7 +105,7 @@ HUGE = [row["before"] + row["part"] * (1_000_000 // len(row["part"])) + row["beh
 
 @pytest.mark.long
 def test_a_megabyte_of_anything_is_judged():
-    """Run it in a process that can be ended: where it is not linear, it takes hours."""
+    """Run it in a process that can be ended: if it is not linear, it takes hours."""
     program = "import test_format; list(map(test_format.FORM.problem, test_format.HUGE))"
     subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parent, check=True,
                    timeout=100)

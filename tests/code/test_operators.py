@@ -1,4 +1,4 @@
-"""Check the operators by their examples, and what becomes of the rest of a file."""
+"""Check the operators by their examples, and that the rest of a file is unchanged."""
 from __future__ import annotations
 
 import ast

@@ -1,4 +1,4 @@
-"""Test what tool calls do: the shell commands that stand for them are run, on real files."""
+"""Test the effects of tool calls: their equivalent shell commands are run, on real files."""
 from __future__ import annotations
 
 import json
@@ -136,7 +136,8 @@ def test_a_call_that_no_shell_command_stands_for_is_a_turn_that_runs_nothing():
 
 
 def test_the_tools_of_an_agent_do_not_depend_on_which_of_them_it_called():
-    """Give all of the set that fits best: the called ones alone would tell how the work goes on."""
+    """Give all tools of the set that fits best: only the called ones would tell how the work goes
+    on."""
     def names(*calls, agent=""):
         return [tool["function"]["name"] for tool in default_tools(agent, [asks(*calls)])[0]]
     lines = call("edit", {"start_line": 1, "end_line": 1, "replacement_text": ""})

@@ -71,7 +71,7 @@ def a_datapoint(name: str, about: dict | None = None, context: dict | None = Non
 
 def write_datapoint(folder: Path, about: dict | None = None, weights: str = "",
                     rivals: dict[str, str] | None = None, **how) -> Path:
-    """Write a datapoint into a folder, with a text in place of the weights where one is given, and
+    """Write a datapoint into a folder, with a text instead of the weights if one is given, and
     return the folder."""
     put(folder, a_datapoint(folder.name, about, **how))
     if rivals:

@@ -29,7 +29,7 @@ from codedata.datapoints.queue import MAX_ATTEMPTS, TaskManager
 from codedata.settings import DpSettings
 from codedata.tasks.folder.folder import task_problem
 
-# audit events right before or after a change of what is where
+# audit events right before or after a change of a file's place
 STEPS = {"os.rename", "os.mkdir", "os.rmdir", "shutil.rmtree", "shutil.copytree"}
 
 
@@ -52,7 +52,7 @@ def claimed(root, type: str, agent: str = "a") -> list[str]:
 
 @pytest.fixture
 def seeded(tmp_path):
-    (tmp_path / "chain.toml").write_text('[dp]\nprofile = "general"\n')   # of any size
+    (tmp_path / "chain.toml").write_text('[dp]\nprofile = "general"\n')   # allows any size
     (tmp_path / "seed.md").write_text("# Sums\n\nAdd up.\ncanary GUID 1\n")
     assert tool(tmp_path, "init_seed_tasks", tmp_path / "seed.md") == {"new": 1}
     return tmp_path

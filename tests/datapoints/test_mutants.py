@@ -72,7 +72,7 @@ def test_a_mutant_is_caught_by_the_check_that_is_for_it_and_by_none_before(tmp_p
         validation = Validation(point, host, label)
         for check in takewhile(lambda check: check != mutant["check"], CHECKS):
             getattr(validation, check)()
-        if "cheat" in mutant:   # that one alone: all of them take a minute or two
+        if "cheat" in mutant:   # only this one: all of them take a minute or two
             scripts = [(one["name"], one["bash"]) for one in CHEATS
                        if one["name"] == mutant["cheat"]]
             assert rewarded(validation.grader, scripts)

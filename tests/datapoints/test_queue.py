@@ -83,7 +83,7 @@ def test_a_late_completion_is_refused_even_under_the_same_name(tm, tmp_path):
     slow = TaskManager(tmp_path, lease_s=0.2)
     late = held(slow)
     time.sleep(0.3)
-    with pytest.raises(Refusal, match="is pending, and not held"):   # though nobody else has it
+    with pytest.raises(Refusal, match="is pending, and not held"):   # though no other agent has it
         slow.complete_task(*late)
     claim = held(tm)
     for change in (slow.complete_task, tm.heartbeat, slow.release):

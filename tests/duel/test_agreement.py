@@ -90,7 +90,7 @@ def test_a_sample_that_takes_the_kings_step_is_no_rival_and_the_record_says_what
     fake_llm.always(lambda request: json.dumps(
         {"why": "it builds", "choice": 2 - (request.last.index("make") < request.last.index(
             LOOKS[0]))}))
-    assert "chooses by reading alone" in run_main(ch.main, tmp_path)
+    assert "chooses by reading only" in run_main(ch.main, tmp_path)
     first, second = (request.last for request in fake_llm.requests)
     assert first.index(LOOKS[0]) < first.index("make") and (
         second.index("make") < second.index(LOOKS[0])) and LOOKS[1] not in first + second

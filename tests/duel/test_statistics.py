@@ -37,7 +37,7 @@ def of(turns, panel="a", kin=None) -> dict:
 
 @pytest.mark.parametrize("verdicts, changes, prefers_first, low, n", [
     ("KKKKK/CCCCC", 1, 1, 0.8, 200),   # always the first
-    ("CCCKD", 0, 0.5, 0.2, 160),       # sees the answers alone
+    ("CCCKD", 0, 0.5, 0.2, 160),       # sees only the answers
     ("CCKKD/CCKKK", 0.2, 4 / 9, 0.2, 180)])
 def test_how_often_a_judge_changes_with_the_order_and_prefers_the_first(
         verdicts, changes, prefers_first, low, n):

@@ -1,6 +1,6 @@
 """Test the reading of judges' replies, as models really give them and as made to break it.
 
-The rules stand in codedata/duel/verdict.py.
+The rules are in codedata/duel/verdict.py.
 """
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Make repositories whose manifests harm whoever reads them: links, FIFOs, noise, endless texts.
+"""Make repositories whose manifests harm their reader: links, FIFOs, noise, endless texts.
 
-`make(place, seed)` writes one repository for each way in which every manifest is no file, one for
-each way in which its bytes are rubbish, and as many as TEXTS has for one file. What lies in
+`make(place, seed)` writes one repository for each way to make every manifest something other than a
+file, one for each way to fill it with rubbish, and as many as TEXTS has for one file. Files in
 `place/outside` must be in nothing that comes of them: SECRET is a requirement's name there, so that
 a reader that went out would take it.
 """
@@ -38,10 +38,10 @@ FILES = (
     "gradlew",
     "CMakeLists.txt",
 )
-READ = FILES[:15]  # of the others it counts only that they are there
+READ = FILES[:15]  # for the other files only their existence matters
 POETRY = '[tool.poetry]\nname = "a"\n'
 
-LINKS = {  # name → where it leads, with {outside} the folder beside the repository
+LINKS = {  # name → its target; {outside} is the folder next to the repository
     "device": "/dev/zero",
     "secret": "{outside}/secret.txt",
     "relative": "../../outside/secret.txt",

@@ -204,7 +204,7 @@ def test_a_folder_by_its_path_is_called_by_its_name_and_may_have_a_commit(tmp_pa
         one_repository(str(project), project / "runs")
 
 
-# repositories and rows that nobody has read ------------------------------------------------------
+# unread repositories and rows --------------------------------------------------------------------
 
 @pytest.mark.parametrize("repo", [".", "{folder}", "file://{folder}", "/etc", "reel"])
 def test_a_row_names_no_folder_of_this_machine(tmp_path, project, monkeypatch, repo):
@@ -228,7 +228,7 @@ def test_a_folder_that_cannot_be_looked_through_is_a_broken_row(tmp_path, projec
 
 
 def bomb(folder, levels: int, wide: int, blob: bytes) -> None:
-    """Commit a tree in which one blob stands wide ** levels times."""
+    """Commit a tree with one blob at wide ** levels paths."""
     def stored(kind: str, content: bytes) -> str:
         return subprocess.run(["git", "hash-object", "-w", "--stdin", "-t", kind], cwd=folder,
                               input=content,
@@ -254,7 +254,7 @@ def test_a_clone_that_would_write_without_end_is_refused_before_it_does(
 
 @pytest.mark.parametrize("run", [git_of_strangers, partial(run_git, ".")])
 def test_git_takes_no_more_memory_and_time_than_a_repository_needs(run):
-    """A delta of 16 KB may stand for an object of gigabytes, a tree of 1 KB for 10^10 names."""
+    """A delta of 16 KB may expand to an object of gigabytes, a tree of 1 KB to 10^10 names."""
     printed = run("-c", "alias.a=!echo $GIT_ALLOC_LIMIT; cat /proc/self/limits", "a")
     assert re.match(r"1g\n(?s:.*)cpu time +1200 +1200 (?s:.*)data size +2000000000 +2", printed)
 

@@ -40,7 +40,7 @@ from codedata.texts import tomllib
 LOGS, PROJECTS = (tomllib.loads((Path(__file__).parent / name).read_text(encoding="utf-8"))
                   for name in ("logs.toml", "projects.toml"))
 def write(folder: Path, **files: str) -> Path:
-    """Write files by their names, in which __ stands for a dot and ___ for a slash."""
+    """Write files by their names: __ means a dot and ___ a slash."""
     for name, text in files.items():
         path = folder / name.replace("___", "/").replace("__", ".")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -221,7 +221,7 @@ def test_plain_variables_of_jobs_and_dockerfiles_are_set_for_the_tests(tmp_path,
     assert "TZ=" not in recipe.install_script()
 
 
-# Python of the project | those of its CI | date of the commit | release of Debian
+# Python of the project | Pythons of its CI | date of the commit | release of Debian
 @pytest.mark.parametrize("requires, runs, committed, image", rows("""
 >=3.8    |              |            | bookworm
 >=3.12   |              |            | trixie
@@ -257,7 +257,7 @@ def test_a_python_that_no_image_has_is_brought(requires, runs, brought):
     assert python_to_bring(project, "own:1") == ""
 
 
-# of the image's own Python: its program and modules, as uv's archives hold them
+# the image's own Python: its program and modules, as uv's archives hold them
 MIRROR = """mkdir -p /srv/mirror && cd /srv/mirror && machine=$(uname -m)
 tar -C / --transform 's,^usr,python,' --exclude=sitecustomize.py -czf python.tar.gz \\
     usr/bin/python3.11 usr/lib/python3.11

@@ -35,7 +35,7 @@ def planned(name: str):
     return plan(Verifier(opener, project_of(facts, FOLDER / name), 600), facts)
 
 
-@pytest.mark.long   # those of the demos are in test_demos.py
+@pytest.mark.long   # repositories of the demos are in test_demos.py
 @pytest.mark.parametrize("name", [name for name in HEALTHY if name not in IN_DEMOS])
 def test_a_repository_becomes_a_healthy_environment_with_the_first_recipe(name):
     found = planned(name)

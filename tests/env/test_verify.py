@@ -97,7 +97,7 @@ def test_the_next_commit_is_tested_in_an_installed_image_and_not_taken_if_it_is_
 
     found = next_commit("def test_gone():\n    import os\n    assert not os.path.exists('old.py')")
     assert found.is_healthy and len(found.test_s) == 1 and found.n_passed == 3
-    with opener(image_name) as sandbox:   # what is beside the source is not searched again
+    with opener(image_name) as sandbox:   # files next to the source are not searched again
         assert sandbox.run("git bundle create /opt/bundle HEAD").ok
         sandbox.commit(image_name)
     assert next_commit("def test_four():\n    pass").is_healthy
@@ -148,7 +148,7 @@ mkdir /opt/p && cp -r heron.py tests /opt/p && git config core.worktree /opt/p
 
 
 def test_settings_of_git_hide_no_change(source):
-    """Set all of them: each alone would hide it."""
+    """Set all of them: each one would hide it."""
     (source / "heron.py").write_text("def wade():\n    return 'fast'\n")
     found = check(source, install=f"{HIDE}{WEAKER}\n")
     assert found.failed == "tests" and found.restored == ["tests/test_heron.py"]

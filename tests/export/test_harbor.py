@@ -75,7 +75,7 @@ def test_a_duel_that_is_refused_keeps_no_task_back(root):
 
 
 def test_a_root_without_any_record_is_refused_as_one_without_a_duel(tmp_path):
-    assert "nobody has decided the duel" in make(tmp_path, code=2)
+    assert "the duel is not decided yet" in make(tmp_path, code=2)
     (tmp_path / "task").mkdir()
     (tmp_path / "task/old.json").write_text("{}")
     assert "Items are folders here" in make(tmp_path, code=1)

@@ -1,4 +1,4 @@
-"""Test which functions belong together, and what is drawn of them."""
+"""Test which functions belong together, and which candidates are drawn."""
 from __future__ import annotations
 
 import os

@@ -31,7 +31,7 @@ LABEL = f"tests-documents-{os.getpid()}"
 
 @cache
 def hidden_of(place: str) -> HiddenParts:
-    """Return what is hidden of a project of which all that DOCUMENTS describe is stripped."""
+    """Return the hidden parts of a project without the bodies that DOCUMENTS describe."""
     folder = REPO / place
     analysis = analysed(folder)
     project = Codebase.of(folder.name, folder, analysis)
@@ -67,7 +67,7 @@ def test_of_thirty_planted_faults_29_are_found_and_no_good_document_is_refused(f
     good = [i for i, one in enumerate(DOCUMENTS) if not one["fault"]]
     assert (len(faulty), [len(good), *(i for i in good if found[i])]) == (30, [30])
     missed = [i for i in faulty if not found[i]]
-    assert missed == [33]   # a default that is wrong in a sentence alone
+    assert missed == [33]   # a wrong default that only a sentence states
 
 
 @pytest.mark.docker

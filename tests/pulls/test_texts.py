@@ -1,4 +1,4 @@
-"""Test what a model is asked of a pull request's text, and when it is written anew."""
+"""Test the questions to a model about a pull request's text, and when it is rewritten."""
 from __future__ import annotations
 
 import json

@@ -22,7 +22,7 @@ from codedata.sampling.trajectories import Hub, open_source
 N_ROWS, N_FIRST = 5000, 3000
 WINDOWS = [(0, 1), (95, 110), (2040, 20), (2990, 30), (0, 250), (4990, 50), (4999, 1), (6000, 5),
            (7, 0)]
-NO_ROWS_URL = "http://127.0.0.1:9"    # the discard port: nobody answers
+NO_ROWS_URL = "http://127.0.0.1:9"    # the discard port: no server listens
 
 
 def make_rows(n=N_ROWS) -> list[dict]:

@@ -51,12 +51,12 @@ def can_make_pods() -> bool:
 
 @dataclass
 class Pod:
-    # as it was posted, with what the server adds to metadata
+    # the posted body, with the server's metadata
     body: dict
     root: Path
     status: dict
     init: subprocess.Popen | None = None
-    init_pid: int = 0                              # of its process 1, as seen from outside
+    init_pid: int = 0                              # its process 1, as seen from outside
     deleted: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -296,7 +296,7 @@ class KubeServer:
         name, uid = pod.body["metadata"]["name"], pod.body["metadata"]["uid"]
         pod.body["metadata"].update(deletionTimestamp=_now(), deletionGracePeriodSeconds=grace_s)
         if grace_s and pod.init_pid:
-            # it goes on till the grace is over: who wants it gone says 0
+            # it goes on till the grace is over: a client that wants it gone says 0
             return
         _kill(pod)
         self.pods.pop(name, None)

@@ -4,7 +4,7 @@ An operator is a table of <language>.toml under the name of its family: a tree-s
 replacement for its capture @site (from the first to the last, if it matches several times). The
 replacement is one of
 
-    replacement   a template, in which {name} is the text of a capture, {site} the replaced text,
+    replacement   a template: {name} is the text of a capture, {site} the replaced text,
                   {between} the text between two captures of @site; a list of templates; or a
                   table with a template or a list for each text of @key (by default @site)
     groups        lists of words that may replace each other

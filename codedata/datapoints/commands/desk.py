@@ -28,8 +28,8 @@ from codedata.settings import DpSettings
 from codedata.tasks.folder.folder import rivals_digest, with_about
 
 STAGING = "_staging"
-MAX_BYTES = 1_000_000      # of a file that an agent names
-SHOWN_CHARS = 20_000       # of a text in a result
+MAX_BYTES = 1_000_000      # for a file that an agent names
+SHOWN_CHARS = 20_000       # for a text in a result
 
 
 @dataclass
@@ -93,8 +93,8 @@ class Desk:
         return read_datapoint(place)
 
     def seen(self, task: QueuedTask) -> RivalledTask:
-        """Return the datapoint of a task. Raise Refusal for a reviewer who may not see its tests
-        yet."""
+        """Return the datapoint of a task. Raise Refusal for a reviewer without the right to see its
+        tests yet."""
         point = self.point(task)
         if is_blind(task, point):
             raise Refusal("First write rivals without having seen the tests, and hand them in with "

@@ -18,7 +18,7 @@ from codedata.texts import printable, text_of
 
 SECTIONS = ("Task", "Instructions", "Environment Setup", "Testing", "Difficulty",
             "Core Skills Tested", "Key Technologies")
-IDEAS_PER_DRAFT = 4                 # of which one is chosen
+IDEAS_PER_DRAFT = 4                 # one of them is chosen
 
 
 class IdeaCommands(Desk):
@@ -123,7 +123,7 @@ class IdeaCommands(Desk):
         return {"datapoint": datapoint, "task": id}
 
     def _ideas(self, task: QueuedTask) -> Path:
-        """Return the path at which the ideas of a seed are saved."""
+        """Return the path of the saved ideas of a seed."""
         return self.at(IDEAS, f"{name_of(task, 'seed')}.json")
 
 

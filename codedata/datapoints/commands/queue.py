@@ -14,7 +14,7 @@ from codedata.tasks.folder.folder import audited_digest
 from codedata.tasks.rates import attempts_in, rates_by_agent
 
 ENDS = {BUILD: "add_dp_to_review", REVIEW: "approve_datapoint or cancel_datapoint"}
-MAX_RETURNS = 2   # of a datapoint to a builder, for its pass rate
+MAX_RETURNS = 2   # returns of a datapoint to a builder because of its pass rate
 LISTED = ("id", "type", "state", "parent", "attempts")
 
 

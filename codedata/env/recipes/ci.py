@@ -88,7 +88,7 @@ def _of_job(nodes: list[tuple]) -> tuple:
 
 def _nodes(tree, commands: dict, depth: int = 0):
     """Yield (key, value) of mapping entries and (index, value) of list items, at most 30 levels
-    deep. Where one of CircleCI's `commands` is named, also yield its entries."""
+    deep. For a name of one of CircleCI's `commands`, also yield its entries."""
     entries = enumerate(tree) if isinstance(tree, list) else ()
     if isinstance(tree, dict):
         entries = tree.items()

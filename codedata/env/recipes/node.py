@@ -37,7 +37,7 @@ class NodeRecipe:
     project: NodeProject
     label: str                           # the script that runs the tests
     system: Strings = ()
-    added: Strings = ()          # packages to add to those in package.json
+    added: Strings = ()          # packages in addition to package.json
     relaxed: Strings = ()        # packages installed in any version
     flags: Strings = ()          # further options of npm install
     # run the packages' install scripts, which mostly compile or download what no test needs

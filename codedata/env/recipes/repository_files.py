@@ -40,7 +40,7 @@ RUBBISH = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, 
 class RepositoryFiles:
     """Read the files of a repository's folder within limits. Files in `skipped` count as missing,
     for the given reasons. Call `announce` with the name of each file before opening it, so that a
-    parent process knows the file at which this process ended."""
+    parent process knows the file at the end of this process."""
 
     def __init__(self, folder: Path, skipped: dict[str, str] | None = None,
                  announce: Callable[[str], None] = lambda name: None):

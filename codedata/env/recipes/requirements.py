@@ -25,7 +25,7 @@ SETTINGS = (("dependencies", "features", "dependency-groups"), ("extra-dependenc
             ("deps", "extras", "dependency_groups"))
 CONDITION = re.compile(r"([\w!{}, .-]+):\s+|")   # at the start of a line of tox
 ALWAYS = -1   # replaces the minor version of Python 3; -8: all versions but 3.8
-# factors of tox: those that hold in a test environment, and a version of Python
+# factors of tox: conditions that hold in a test environment, and a version of Python
 HOLDS = re.compile(r"|py3?|tests?|unit(?:tests?)?|!(?!py\Z|py3|tests?\Z|unit).*")
 PYTHON = re.compile(r"(!?)py3\.?(\d+)")
 INCLUDED = "include-group"   # a key of PEP 735, here before the group, like an extra's name
@@ -109,9 +109,9 @@ def _of_tools(files: Manifests) -> Collector:
 
 def _tox_lines(text: str | None) -> list[str]:
     """Return the lines of a tox value that hold in a test environment. A requirement of some
-    versions of Python gets a marker for them; those of the newest version also hold above it,
-    without their bounds. Lines under other conditions are left out: if tests need them, their log
-    will show it."""
+    versions of Python gets a marker for them; requirements of the newest version also hold above
+    it, without their bounds. Lines under other conditions are left out: if tests need them, their
+    log will show it."""
     lines = []
     for line in strings_in(text):
         condition = CONDITION.match(line)
@@ -134,7 +134,7 @@ def _tox_lines(text: str | None) -> list[str]:
 
 
 def _minors(condition: str) -> set[int]:
-    """Return the minor versions of Python 3 for which a condition of tox holds in a test
+    """Return the minor versions of Python 3 that satisfy a condition of tox in a test
     environment, or ALWAYS."""
     if braces := re.search(r"\{([^{}]*)\}", condition):
         before, after = condition[:braces.start()], condition[braces.end():]
@@ -164,7 +164,7 @@ def _requirement_files(source: RepositoryFiles) -> list[PurePosixPath]:
 
 
 def runtime_requirements(files: Manifests) -> tuple[Strings, Strings]:
-    """Return the project's own requirements: (those in its metadata, those in requirements.txt)."""
+    """Return the project's own requirements: (from its metadata, from requirements.txt)."""
     declared = tuple(filter(usable, listed(files, *table("packages")["declared"]["requires"])))
     listing = Collector(files.source)
     for name in ("requirements.txt", "requirements.in"):
@@ -332,7 +332,7 @@ def _bounds(version: str) -> str:
 
 
 def _next(version: str) -> str:
-    """Return the first version above those that poetry's ^1.2 or ~1.2 allows."""
+    """Return the first version above the versions that poetry's ^1.2 or ~1.2 allows."""
     numbers = [int(n) for n in re.findall(r"\d{1,9}", version)[:3]] or [0]
     last = len(numbers) - 1
     at = min(1, last)

@@ -58,7 +58,7 @@ def read_message(raw: dict, required: Mapping[str, list]) -> dict:
 
 
 def with_ids(messages: list[dict]) -> list[dict]:
-    """Return messages in which each call has an id, and each result the id of its call. Results
+    """Return messages with an id for each call, and in each result the id of its call. Results
     without an id belong to the calls before them, in the same order.
     """
     waiting = OrderedDict()   # ids of calls without a result

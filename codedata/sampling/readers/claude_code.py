@@ -1,4 +1,4 @@
-"""Read the session files of Claude Code, in which each line has one block of a message.
+"""Read the session files of Claude Code: each line has one block of a message.
 
 A trajectory ends where its history was compacted. A sidechain is the trajectory of a subagent, in
 its session's file or in its own. These files have neither the system prompt nor the tools. If a

@@ -1,9 +1,9 @@
 """Read the session files of Codex (rollout-*.jsonl), which hold the items of its model's API.
 
 A trajectory ends where its history was compacted. The instructions in the first line become a
-system message unless a message of the user repeats them. These files do not have the tools. Turns
-do not see what the user rolled back before them. A result is moved directly after its call, before
-messages that arrived while the call ran.
+system message unless a message of the user repeats them. These files do not have the tools. The
+history of a turn lacks steps that the user rolled back. A result is moved directly after its call,
+before messages that arrived while the call ran.
 """
 from __future__ import annotations
 

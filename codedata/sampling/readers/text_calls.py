@@ -1,10 +1,10 @@
 """Read calls that a model wrote as text: Hermes' <tool_call>, <function=…> of SWE-agent and
 OpenHands, and the JSON of Terminus.
 
-In a conversation that keeps to one of PROTOCOLS the calls become those of the chat API, and the
-user's message after them their result: of one output for several calls the last has all. What the
-prompts say of the protocol is taken out (DROPPED), also where the calls are those of the API
-already: answers are calls of the API, too. A call that is cut stays text, so it is not a turn.
+If a conversation keeps to one of PROTOCOLS, its calls become calls of the chat API, and the next
+user message becomes their result; if several calls have one output, the last call gets it. The
+description of the protocol is removed from the prompts (DROPPED), also if calls have the API's
+form already, since answers are calls of the API. A call that is cut off stays text and is no turn.
 """
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ DECODED = ("number", "integer", "boolean", "array", "object")   # types of argum
 
 def with_calls(messages: list[dict], tools: list[dict] | None) -> tuple | None:
     """Return (the messages with the calls in their texts as calls, the tools, the new index of each
-    message), or None if the conversation has no calls and follows no protocol."""
+    message). Return None if the conversation has no calls and follows no protocol."""
     replies = [content_text(one) for one in messages if one["role"] == "assistant"]
     is_native = any(one.get("tool_calls") for one in messages)
     # a text that only mentions calls must not turn its conversation into one with calls

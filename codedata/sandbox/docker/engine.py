@@ -116,7 +116,7 @@ class Files:
     config: dict = field(default_factory=dict)   # an image's config, if these are its files
 
     def all(self) -> Stream:
-        """Return a tar of all files except those in volumes."""
+        """Return a tar of all files except files in volumes."""
         return self._stream(self.api.export(self.container_id))
 
     def below(self, path: str) -> Stream:
@@ -223,7 +223,7 @@ def running() -> list[str]:
 
 
 def remove_images(run_label: str) -> list[str]:
-    """Remove the images that a run has made, except those with the keep label; return their names.
+    """Remove the images that a run has made, except images with the keep label; return their names.
     """
     api = connect()
     images = _images(api, {"label": f"{process_labels.RUN}={run_label}"})

@@ -1,7 +1,7 @@
 """Run each sandbox in a container of its own, through the Docker SDK: for unreviewed code.
 
 A container gets no variable of the host's environment, no key and no access to the engine.
-Capabilities are dropped except those that package managers need as root, privileges cannot be
+All capabilities except the few that package managers need as root are dropped, privileges cannot be
 gained, and memory, CPU and processes are limited. A watcher ends a container that exceeds its disk
 limit. The network is off until network(True).
 

@@ -1,7 +1,7 @@
 """Parse a Dockerfile as every builder of the engine does, old or new.
 
 Syntax that builders parse differently is refused: parser directives, here-documents, options of
-BuildKit, ONBUILD. So is a FROM without an image in which a step can run. In an untrusted
+BuildKit, ONBUILD. So is a FROM without an image that can run a step. In an untrusted
 Dockerfile, rewritten() replaces such syntax if there is an equivalent without BuildKit.
 """
 from __future__ import annotations

@@ -284,7 +284,7 @@ def compiled(text, path):
 # the driver --------------------------------------------------------------------------------------
 
 class Driver(RunPlugin):
-    """Judge all changes, first those that only need new code for functions in memory."""
+    """Judge all changes, first changes that only replace the code of functions in memory."""
 
     def __init__(self, batch):
         self.batch, self.codes = batch, {}
@@ -362,7 +362,7 @@ class Driver(RunPlugin):
             os._exit(1)
 
     def order_of(self, one):
-        """Return (the order: how to judge a change, and by which tests; [(function, its new
+        """Return (the order: the way to judge a change, and its tests; [(function, its new
         code)])."""
         batch, how, swaps = self.batch, "swap", []
         try:

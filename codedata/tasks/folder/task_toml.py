@@ -1,4 +1,4 @@
-"""Find the faults of a task.toml for which Harbor would refuse it.
+"""Find the faults of a task.toml that would make Harbor refuse it.
 
 Keys that harbor_keys.toml lacks are not checked, so Harbor may refuse a file without found faults.
 """
@@ -72,7 +72,7 @@ def _is_artifact(one) -> bool:
 
 
 def grading_of(config: Object) -> str:
-    """Return a phrase on the container in which Harbor grades a task."""
+    """Return a phrase on the container for Harbor's grading of a task."""
     if is_shared(config):
         return "in the agent's own container, with all that the agent has left there"
     carried = ", ".join(artifacts_in(config)) or "nothing"

@@ -43,7 +43,7 @@ class Screened:
     skipped: list[str] = field(default_factory=list)   # the same, but skipped now and ignored
     how: str = "full"        # swap | import: in a warm sandbox; full: all tests in a fresh one
     n_run: int = 0           # tests that ran
-    seconds: Seconds = 0.0   # of the run
+    seconds: Seconds = 0.0   # the length of the run
     not_run: list[str] = field(default_factory=list)   # tests that the suite did not reach
     is_cut: bool = False     # the suite was ended before its end
 
@@ -77,7 +77,7 @@ class ScreeningRules:
 @dataclass(frozen=True, slots=True)
 class Graded:
     """Hold an evaluation script with results that graders can read, to run instead of env/'s test
-    script, and the known results to compare with instead of those in env/."""
+    script, and the known results to compare with instead of the results in env/."""
 
     script: str                # an evaluation script
     known: Mapping[str, str]   # statuses without a patch, of the tests that count

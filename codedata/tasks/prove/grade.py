@@ -1,8 +1,8 @@
 """Work on a task in one container and grade it in another, as Harbor does. Only the files that the
 task collects are carried from the first container to the second.
 
-A task collects either its work directory, which is copied over the one in the image, or an archive
-written by its own script, from which its verifier takes only the files that count.
+A task collects either its work directory, to be copied over the image's, or an archive written by
+its own script; the verifier takes only the files that count from this archive.
 """
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ TRIES = "codedata-task-try/"
 LOG_CHARS = 1_000           # shown from the end of a failed build's log
 NOT_BUILT = "its image is not built"
 WORK = Bounds(max_bytes=200_000_000, max_files=2, max_depth=2, max_seconds=120)
-CONTENT = Bounds(max_bytes=200_000_000, max_files=400_000, max_seconds=120)   # of an archive
+CONTENT = Bounds(max_bytes=200_000_000, max_files=400_000, max_seconds=120)   # for an archive
 # runs bash as a user, with the user's home
 AS_USER = ("HOME=$(getent passwd {user} | cut -d: -f6) USER={user} LOGNAME={user} "
            "runuser -u {user} -- bash")
@@ -176,7 +176,7 @@ class Grader:
             return self.packed(sandbox), done.output
 
     def gold_in_place(self) -> Grade:
-        """Return the grade of the gold in the container where it ran."""
+        """Return the grade of the gold in the container of its run."""
         with self.opened() as sandbox:
             self._attempt(sandbox, text_in(self.task.solution, SOLVE))
             return self._graded_in(sandbox, {}, "", self.limit_s)
@@ -244,7 +244,7 @@ class Grader:
     def graded(self, work: bytes | None, more: Mapping[str, bytes] | None = None, before: str = "",
                limit_s: float = LIMIT_S, beside: Mapping[str, bytes] | None = None
                ) -> Iterator[tuple[Sandbox, Grade]]:
-        """Yield the container in which an agent's work was graded, as by grade(), and the grade.
+        """Yield the container after grading an agent's work, as by grade(), and the grade.
         Files in `beside` are put into BESIDE."""
         with self.opened() as sandbox:
             self.deliver(sandbox, work)

@@ -1,5 +1,5 @@
-"""Remove tests from the text of a Python file, so that the other tests in it can stay visible, and
-copy the examples of doctests, which an agent may edit, into hidden files."""
+"""Remove tests from the text of a Python file, so that its other tests can stay visible. Copy the
+examples of doctests into hidden files, since an agent may edit the originals."""
 from __future__ import annotations
 
 import os

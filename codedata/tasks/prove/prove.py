@@ -78,7 +78,7 @@ ROW_RUNS = 3              # runs without a patch, if no verification has found t
 class Baseline:
     """Hold the results of a suite without a change; for a pull request, the results with it."""
 
-    statuses: dict[str, str]     # of the counting tests
+    statuses: dict[str, str]     # only for the counting tests
     files: dict[str, str]        # {test: its file, or "" if no file fits its name}
     texts: Files                 # the contents of these files
     copies: Files                # hidden files with the examples of its sources' doctests
@@ -127,7 +127,7 @@ class PatchProver:
         cases, held_out = kind.cases(
             candidate, bug, self._factory, label, environment, *joined)
         verifier = SuiteVerifier(
-            # if only listed files count, results are not read from output that these can print
+            # if only listed files count, read reports only: the listed files can print anything
             counted.test_script, baseline.reads if counts is None else READS[0], hidden,
             "" if visible else diff_of(left, hidden),
             [*map(escaped_name, first.fail_to_pass)], [*map(escaped_name, first.pass_to_pass)],
@@ -155,8 +155,7 @@ class PatchProver:
             if key not in self._baselines:
                 runs = 1 if environment.install_script else ROW_RUNS
                 baseline = self._run_baseline(environment, label, runs)
-                if environment.install_script:   # the name of a test new to env/ may contain the
-                                                 # time
+                if environment.install_script:   # a name that env/ lacks may contain the time
                     known = known_results(environment)
                     baseline = replace(baseline, statuses={
                         test: status for test, status in baseline.statuses.items()
@@ -189,7 +188,7 @@ class PatchProver:
             if reason and len(reads) == 1:
                 raise Excluded(f"{reason}.", name)
             if reason:
-                del reads[0]   # results are missing there
+                del reads[0]   # this source lacks results: try the next
             else:
                 runs.append(run)
         statuses, flaky = compare(runs)
@@ -272,8 +271,8 @@ class PatchProver:
 
     def _traces_in(self, image: TaskImage, environment: Environment, gold: str,
                    hidden: str) -> list[str]:
-        """Return the places where an image shows the gold patch or the hidden tests, or has an
-        unread archive that its base image lacks. Raise ItemFailed if the image is gone."""
+        """Return the places where an image shows the gold patch or the hidden tests, and unread
+        archives that its base image lacks. Raise ItemFailed if the image is gone."""
         if self._kind.gold_is_long:
             gold, hidden = "", gold + hidden
         find = partial(check_task_image, gold=gold, hidden=hidden, files_of=self._factory.files_of)
@@ -282,7 +281,7 @@ class PatchProver:
         if (traces or unread) and self._factory.has_image(base):
             in_base = find(base)
             unread = {place: unread[place] for place in unread.keys() - in_base[1]}
-            # source from a folder: our base image cannot contain it
+            # if the source came from a folder, traces in our base image cannot come from it
             if base == self._factory.base_image and environment.row.get("reformat_path"):
                 traces = [line for line in traces if line not in in_base[0]]
         if traces and not self._factory.has_image(image.name):   # unreadable: counts as a trace

@@ -24,7 +24,7 @@ SURVIVES = "survives", "no test that passed before fails"
 MIN_RUN_S = 60
 USUAL_TIMES = 5
 FAILURE_S = 0.3
-LAST_LINES = 3     # of an output; they may name the test in which it ends
+LAST_LINES = 3     # lines of output; they may name the test at its end
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class SuiteOutcome:
     seconds: float = 0.0
     timed_out: bool = False
     exit_code: int = 0
-    truncated_at: str = ""       # the test at which a runner stopped early, as it reported
+    truncated_at: str = ""       # the test before a runner stopped early, as it reported
     last_lines: Collection[str] = ()   # last printed lines of a suite that was ended
     same_error: str = ""         # why ScreeningRules.drops_same_error refuses it
 
@@ -94,9 +94,9 @@ def was_ended(run: Run) -> bool:
 
 def without_missing(outcome: SuiteOutcome,
                     known: Mapping[str, str]) -> tuple[SuiteOutcome, list[str]]:
-    """Return (the outcome before a pull request, in which tests that did not run count as errors,
+    """Return (the outcome before a pull request, with tests that did not run counted as errors,
     since they may not even be collected; the tests with unknown results). If the suite does not
-    end, the latter are the tests that it did not reach; the test in which it hangs or dies is an
+    end, the latter are the tests that it did not reach; the test that hangs or dies is an
     error."""
     missing = [test for test, status in known.items()
                if status == PASSED and test not in outcome.statuses]
