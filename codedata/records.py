@@ -719,7 +719,6 @@ class RecordedFact(TypedDict):
     code: list[str]          # statements, ending in an expression
     told: str                # the value, or the exception with its message
     kind: str                # value | raises
-    held_out: bool           # not shown in any document
 
 
 @dataclass(frozen=True)

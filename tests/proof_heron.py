@@ -123,7 +123,7 @@ def factory_of(**sandbox) -> SandboxFactory:
 class OfTestsAlone(Bugs):
     """Have no held-out cases, for tests of what else a proof shows."""
 
-    needs_cases, cases = False, PatchKind.cases
+    cases = PatchKind.cases
 
 
 def bug_kind(kind: type[Bugs] = OfTestsAlone, **bug) -> Bugs:

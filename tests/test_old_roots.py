@@ -9,7 +9,8 @@ from scaled import a_candidate, write_judged
 import bug_inject
 import ch
 from codedata.disk.store import Store
-from codedata.records import Answer, variant
+from codedata.nl2repo.facts import facts_about
+from codedata.records import Answer, BugReport, RepoFacts, variant
 
 
 @pytest.mark.parametrize(("main", "words", "line", "todo"), [
@@ -45,3 +46,18 @@ def test_challengers_of_a_way_that_is_gone_are_left_alone(tmp_path, capsys):
     before = path.read_bytes()
     assert run_here(ch.main, tmp_path, "--prune") == 0 and path.read_bytes() == before
     assert Store(tmp_path, variant(Answer, "placebo")).read(path.stem).challenger == "d"
+
+
+def test_facts_that_were_held_out_and_reports_by_recorded_calls_are_read(tmp_path):
+    fact = {"functions": ["m.py::f"], "ran": {}, "code": ["f(1)"], "told": "1", "kind": "value",
+            "held_out": True}
+    write_json(tmp_path / "nl2repo/_facts/m.json", {
+        "repo": "a/m", "repo_name": "m", "base_commit": "", "facts": [fact], "measured": {},
+        "seconds": 1.0})
+    facts = Store(tmp_path, RepoFacts).read("m").facts
+    assert facts_about("m.py::f", facts) == [fact]
+    made = {"writer": "template", "language": "javascript", "script": "f(1)"}
+    write_json(tmp_path / "bug/m.flip.0123abcd.json", {
+        "instance_id": "m.flip.0123abcd", "repo": "a/m", "problem_statement": "Wrong.",
+        "reproduction": made})
+    assert Store(tmp_path, BugReport).read("m.flip.0123abcd").reproduction == made

@@ -1,6 +1,5 @@
-"""Find the effects of a bug on a user of the project: scripts made from the failing tests (in
-JavaScript, from calls recorded during their run) whose outcome differs between the two trees, and
-similar cases that no test has.
+"""Find the effects of a bug on a user of the project: scripts made from the failing tests whose
+outcome differs between the two trees, and similar cases that no test has. In Python only.
 
 The scripts of the tests are cases of hidden tests. So a literal is replaced by another one; the new
 case counts if its outcome differs between the trees in the same way.
@@ -15,10 +14,9 @@ from __future__ import annotations
 import random
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from types import ModuleType
 
 from codedata.bugs.scripts_of_tests import CAUGHT, jobs_of_tests, tidied
 from codedata.checks.secrets import credential_in
@@ -29,10 +27,10 @@ from codedata.run.talk import begin_step
 from codedata.sandbox import Sandbox
 from codedata.suites import recorded_calls
 from codedata.suites.contexts import sources_in
-from codedata.suites.recorded_calls import Event, Outcome, ReplayJob, jobs_of, named
+from codedata.suites.recorded_calls import Event, Outcome, ReplayJob, jobs_of, literals, named
 from codedata.suites.source import Files
 from codedata.suites.suite import NONE
-from codedata.tasks.kinds import Case
+from codedata.tasks.folder.tests_folder import Case
 from codedata.tasks.verifier.suite import is_expected
 
 CASES = 3                  # raise it when other held-out cases are found
@@ -54,7 +52,7 @@ KINDS = ("value", "warns", "returns", "silent", "raises", "fails", "other_error"
 MAX_BASES = 6              # differences that are shortened and varied
 MAX_VARIED = 24            # varied cases that are tried for one of them
 MAX_LINES = 6              # before the last line of a script: longer scripts come later
-RECORD_S, REPLAY_S = 300, 90
+REPLAY_S = 90
 VARIED, RECORDED = "varied", "recorded"
 MAX_SHOWN = 1_000          # characters of an outcome shown to a model
 DIGITS = re.compile(r"\d+")
@@ -107,9 +105,9 @@ class Difference:
 class Differences:
     """Find the differences of one bug in two sandboxes, `right` and `wrong`."""
 
-    def __init__(self, recorder: ModuleType, right: Sandbox, wrong: Sandbox, test_script: str):
-        self._recorder, self._trees, self._script = recorder, (right, wrong), test_script
-        self._is_python = recorder is recorded_calls
+    def __init__(self, right: Sandbox, wrong: Sandbox, test_script: str,
+                 replay: Callable = recorded_calls.replay):
+        self._trees, self._script, self._replay_in = (right, wrong), test_script, replay
 
     def found(self, tests: Sequence[str], hidden: Files = NONE) -> list[Difference]:
         """Return the differences that the given tests show, to report in this order: varied cases
@@ -125,7 +123,7 @@ class Differences:
         if not pruned:
             return []
         begin_step("running other cases")
-        known = known_in([], jobs, pruned[0].right)
+        known = known_in([], jobs)
         tried = [_job(one) for base in pruned
                  for _, one in islice(resembling(base.right, *known), MAX_VARIED)]
         kinds = [one.outcomes for one in pruned]
@@ -133,17 +131,11 @@ class Differences:
         return sorted([*varied, *pruned], key=lambda one: one.rank)
 
     def _jobs(self, tests: Sequence[str], hidden: Files) -> list[ReplayJob]:
-        """Return scripts made from the tests: from their statements in Python, else from the calls
-        recorded while they run on the right tree."""
-        right = self._trees[0]
-        if self._is_python:
-            every = sources_in(right).files
-            tested, others = ({file.path: file.text.decode(errors="replace") for file in every
-                               if file.is_test == is_test} for is_test in (True, False))
-            return jobs_of_tests(tests, tested | hidden, others)
-        begin_step("recording the failing tests")
-        _, events = self._recorder.record(right, self._script, RECORD_S, tests, hidden)
-        return jobs_of(events, {event.of for event in events})
+        """Return scripts made from the statements of the tests."""
+        every = sources_in(self._trees[0]).files
+        tested, others = ({file.path: file.text.decode(errors="replace") for file in every
+                           if file.is_test == is_test} for is_test in (True, False))
+        return jobs_of_tests(tests, tested | hidden, others)
 
     def _pruned(self, bases: Sequence[Difference]) -> list[Difference]:
         """Return the differences with shorter scripts: only the lines that the outcome needs in
@@ -155,7 +147,7 @@ class Differences:
             # if the bug ends the script earlier: the lines that the right value needs, or none
             kept = [line for one in needed if one for line in one.lines]
             script = [line for line in base.right.lines if line in kept], base.right.last
-            shorter.append(ReplayJob(*(tidied(*script) if self._is_python else script)))
+            shorter.append(ReplayJob(*tidied(*script)))
         return sorted(self._differing(shorter, RECORDED), key=lambda one: one.rank) or [*bases]
 
     def held_out(self, events: Iterable[Event], tests: Iterable[str]
@@ -174,7 +166,7 @@ class Differences:
             reasons = (first, NOT_RECORDED), (jobs, NO_SCRIPT), (bases, NO_CALL)
             return [], {"cases": {"none": next(why for found, why in reasons if not found)}}
         begin_step("running other cases")
-        known = known_in(events, jobs, bases[0])
+        known = known_in(events, jobs)
         tried = {one.program: (slot, one) for base in bases for slot, one in islice(
             resembling(base, *known, edits=True), MAX_TRIED // len(bases))}
         found = []   # (slot, right outcome, whether the bug changes it)
@@ -195,11 +187,11 @@ class Differences:
         return [([*one.lines, one.last], one.kind, one.told) for one in (*changed, *equal)], about
 
     def _differing(self, jobs: Sequence[ReplayJob], case: str) -> list[Difference]:
-        """Return the differences between the two trees for the scripts of `jobs`. In Python, an
-        error with the bug may come from an earlier line; then that line ends `wrong`."""
+        """Return the differences between the two trees for the scripts of `jobs`. An error with the
+        bug may come from an earlier line; then that line ends `wrong`."""
         pairs = self._outcomes(jobs)
         starts = [(one, ReplayJob(one.lines[:n + 1], "")) for one, other in pairs
-                  if not other and self._is_python for n in range(len(one.lines))][:MAX_JOBS]
+                  if not other for n in range(len(one.lines))][:MAX_JOBS]
         errors = self._replay(self._trees[1], [start for _, start in starts])
         pairs += [(one, error) for (one, _), error in zip(starts, errors, strict=True)
                   if error and error.kind == "raises"]
@@ -216,7 +208,7 @@ class Differences:
 
     def _replay(self, tree: Sandbox, jobs: Sequence[ReplayJob], prune: bool = False
                 ) -> list[Outcome | None]:
-        return self._recorder.replay(tree, jobs, self._script, prune=prune, total_s=REPLAY_S)
+        return self._replay_in(tree, jobs, self._script, prune=prune, total_s=REPLAY_S)
 
 
 def _job(script: Outcome) -> ReplayJob:
@@ -226,18 +218,17 @@ def _job(script: Outcome) -> ReplayJob:
 
 # cases -------------------------------------------------------------------------------------------
 
-def known_in(events: Iterable[Event], jobs: Iterable[ReplayJob], form: Outcome
-              ) -> tuple[dict[str, dict], set[str]]:
+def known_in(events: Iterable[Event], jobs: Iterable[ReplayJob]
+             ) -> tuple[dict[str, dict], set[str]]:
     """Return (the literals of recorded calls and of jobs, by their argument and by repr(); the code
-    of the jobs, as after a replay), in the language of `form`."""
+    of the jobs, as after a replay)."""
     slots = defaultdict(dict)
     code = [event.expr or "" for event in events]
     code += [one for job in jobs for one in (*job.lines, job.last)]
     for one in dict.fromkeys(code):
-        for start, _, value in form.literals(one):
+        for start, _, value in literals(one):
             slots[_slot(one, start)][repr(value)] = value
-    return slots, {_code_of(named(replace(form, lines=job.lines, last=job.last)))
-                   for job in jobs}
+    return slots, {_code_of(named(Outcome(job.lines, job.last, "", "", ""))) for job in jobs}
 
 
 def _slot(code: str, start: int) -> str:
@@ -263,14 +254,14 @@ def resembling(base: Outcome, seen: Mapping[str, Mapping], known: Iterable[str],
     draw = random.Random(digest(code))
     scripts = []   # (slot, lines, made when they are read)
     for at, line in enumerate(code):
-        for start, _, value in _some(base.literals(line), draw):
+        for start, _, value in _some(literals(line), draw):
             slot = _slot(line, start)
             others = _some([one for one in seen.get(slot, {}).values()
                             if type(one) is type(value)], draw)
-            scripts += [(slot, _replaced(base, code, (at, start), value, new))
+            scripts += [(slot, _replaced(code, (at, start), value, new))
                         for new in (*others, *_near(value, others, draw, edits))
                         if (slot if edits else repr(new) != "0")
-                        and f"{base.written(new)}:" not in line]   # no key comes twice
+                        and f"{new!r}:" not in line]   # no key comes twice
     draw.shuffle(scripts)
     known = {*known, _code_of(base)}
     for slot, (*lines, last) in scripts:
@@ -311,12 +302,12 @@ def _near(value, others: Sequence, draw: random.Random, edits: bool) -> Iterator
             yield value[:match.start()] + new + value[match.end():]
 
 
-def _replaced(base: Outcome, code: Sequence[str], place: tuple, old, new) -> Iterator[str]:
+def _replaced(code: Sequence[str], place: tuple, old, new) -> Iterator[str]:
     """Yield lines of code with one literal replaced by another: a text everywhere, others only at
     their place (line, byte)."""
     for at, line in enumerate(code):
         text = line.encode()
-        for start, end, value in sorted(base.literals(line), reverse=True):
+        for start, end, value in sorted(literals(line), reverse=True):
             if (at, start) == place or (isinstance(old, str) and value == old):
-                text = text[:start] + base.written(new).encode() + text[end:]
+                text = text[:start] + repr(new).encode() + text[end:]
         yield text.decode()

@@ -3,7 +3,7 @@
 A model is first asked for a reproduction, which is run with the bug and with the fix; it is shown
 facts (issue_facts.py), scripts whose outcome the bug changes. A second request shows only the
 reproduction, not the fix or a test, and asks for the report. Without a model, the report is made
-from the best fact.
+from the best fact. Only bugs in Python have facts.
 """
 from __future__ import annotations
 
@@ -32,10 +32,8 @@ from codedata.run.talk import begin_step
 from codedata.sandbox import Sandbox, SandboxDied
 from codedata.sandbox.factory import WORKDIR, SandboxFactory
 from codedata.settings import Settings
-from codedata.suites import recorded_calls, recorded_javascript
 from codedata.suites.contexts import sources_in
 from codedata.suites.recorded_calls import Outcome
-from codedata.suites.recorded_javascript import PATH_LINE
 from codedata.suites.source import apply_patch
 from codedata.suites.suite import run_script
 from codedata.suites.test_results import place_of
@@ -46,8 +44,8 @@ MAX_OUTPUT_BYTES = 10_000  # bytes printed by a reproduction
 MAX_SHOWN_CHARS = 20_000   # characters of each text in a request
 MAX_SCRIPT_LINES = 12      # without imports, of the script in a report without a model
 MAX_CALLERS = 3            # callers of changed functions that are shown
-FILES = {"python": "reproduce.py", "bash": "reproduce.sh", "javascript": "reproduce.cjs",
-         "module": "reproduce.mjs"}   # an ECMAScript module
+PYTHON = "python"
+FILES = {PYTHON: "reproduce.py", "bash": "reproduce.sh"}
 # a block ends before another one begins: no part is read twice
 FENCED = re.compile(
     r"^```(python|py|bash|sh)[ \t]*\n((?:(?!```(?:py|bash|sh))[^\n]*\n)*?)```[ \t]*$", re.MULTILINE)
@@ -55,9 +53,8 @@ KNOWN = re.compile(r"^([a-z]+(?: \w+)?): (.+)$", re.MULTILINE)   # the output of
 LINE = re.compile(r"^(?!from |import ).*\S", re.MULTILINE)   # not an import
 REPEATED = re.compile(r"…(?:\s*…)+")
 PASSED = re.compile(r"^(?:PASSED .*|.* PASSED +\[ *\d+%\] *)\n", re.MULTILINE)   # pytest's lines
-# {language whose calls can be recorded: its recorder}
-RECORDERS = {"python": recorded_calls, "javascript": recorded_javascript,
-             "typescript": recorded_javascript}
+PATH_LINE = re.compile(r"^export PATH=.*$", re.MULTILINE)   # in a test script
+NOT_PYTHON = "without a model, only bugs in Python get one"
 NO_FACT = "nothing that its failing tests do shows the bug"
 ONE_CASE = "only the case of its one failing test shows the bug"
 NOT_SHOWN = "what shows the bug is too long, or changes from run to run"
@@ -207,7 +204,8 @@ class Reporter:
         differences = self._differences(trees, hidden)
         title, project = "(none)", {"project": bug.repo.rpartition("/")[2]}
         try:
-            found, reproduction = _first_shown(differences, trees)
+            reason = NO_FACT if bug.language == PYTHON else NOT_PYTHON
+            found, reproduction = _first_shown(differences, trees, reason)
             for parts in (project | known, project):
                 form, text = report_text(found, draw, parts)
                 if not hidden.in_report(text, reproduction.shown):
@@ -227,16 +225,14 @@ class Reporter:
 
     def _differences(self, trees: Trees, hidden: Hidden) -> list[Difference]:
         """Return the differences for a caller, except differences that a report must not show.
-        Return [] if no recorder knows the language, or if recording fails and a model writes the
+        Return [] for a language other than Python, or if recording fails and a model writes the
         report."""
         bug = trees.bug
-        recorder = RECORDERS.get(bug.language)
-        if recorder is None:
+        if bug.language != PYTHON:
             return []
         try:
             with trees.open(is_fixed=True) as right, trees.open() as wrong:
-                found = Differences(recorder, right, wrong, bug.test_script).found(
-                    bug.failing, bug.hidden)
+                found = Differences(right, wrong, bug.test_script).found(bug.failing, bug.hidden)
         except ItemFailed:
             if self._client is None:
                 raise
@@ -279,22 +275,22 @@ class Reporter:
             _packaged(AGAIN))
 
 
-def _first_shown(differences: list[Difference], trees: Trees) -> tuple[Difference, Reproduction]:
+def _first_shown(differences: list[Difference], trees: Trees, reason: str
+                 ) -> tuple[Difference, Reproduction]:
     """Return the first difference that fresh containers reproduce exactly, with its reproduction.
-    Raise Excluded if there is none. The case of the only failing test does not count: knowing it is
-    enough to pass the test."""
-    bug, reason = trees.bug, NO_FACT
+    Raise Excluded if there is none; without differences, for the given reason. The case of the only
+    failing test does not count: knowing it is enough to pass the test."""
+    bug = trees.bug
     for one in differences:
         if one.case == RECORDED and len(bug.FAIL_TO_PASS) == 1:
             reason = ONE_CASE
             continue
         reason = NOT_SHOWN
-        language, script = one.right.language, one.right.program
+        script = one.right.program
         if len(LINE.findall(script)) > MAX_SCRIPT_LINES:
             continue
         try:
-            is_module = language == "javascript" and "import " in script.split("\n")[0]
-            reproduction = trees.show("module" if is_module else language, script)
+            reproduction = trees.show(PYTHON, script)
         except Rejected:
             continue
         runs = (reproduction.fixed, one.right), (reproduction.bugged, one.wrong)
@@ -319,7 +315,7 @@ def script_in(reply: str) -> tuple[str, str]:
     if len(scripts) != 1:
         raise Rejected(f"it has {len(scripts)} blocks of python or bash, not one")
     kind, text = scripts[0]
-    return "python" if kind.startswith("py") else "bash", text
+    return PYTHON if kind.startswith("py") else "bash", text
 
 
 # what is known of a bug --------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from codedata.checks.requests import names_brought, request_problems
 from codedata.code.patches import diff_of, hunks_of
 from codedata.leak.hidden import NAME
 from codedata.records import BugReport, Task
+from codedata.suites.recorded_calls import is_atom
 from codedata.texts import fill, toml_of
 
 FORMS = toml_of(__package__, "issue_forms.toml")
@@ -30,10 +31,6 @@ MAX_PART = 40              # characters of a part of a longer outcome
 FOREIGN = sys.stdlib_module_names | {"pytest"}    # modules that are not the project's
 IS_CLASS = re.compile(r"(?:^|\.)[A-Z]\w*$")
 OF_MODULE = re.compile(r"^(?:[a-z_]\w*\.)+(?=[A-Z])")
-JS_MADE = re.compile(r"(\w+) = new ([\w.]+)\(")
-JS_NEW = re.compile(r"\bnew ([\w.]+)\((?:(?!\)\.).)*\)")
-CALL = re.compile(r"(?<![\w$.])(?!require|console|JSON|Object|Array|String|import)([\w$.]+)\(")
-
 OF_COMMITS = ("This change is missing:\n\n{}\n", "Please make this change:\n\n{}\n",
               "Wanted:\n\n{}\n",
               "{}\n\nThe code does not have this change yet. Please make it.\n")
@@ -78,7 +75,7 @@ def _parts(found: Difference, known: Mapping[str, str]) -> dict[str, str]:
     right, wrong = found.right, found.wrong
     program = right.program.rstrip("\n")
     parts = {**known, "script": program, "script_block": indented(program),
-             "language": right.language, "name": called(wrong.program) or known["project"],
+             "language": "python", "name": called(wrong.program) or known["project"],
              **_told("was", wrong.told, right.told, found.kind),
              **_told("should", right.told, wrong.told, found.kind)}
     was, should = (FORMS["types"].get(one.type, one.type) for one in (wrong, right))
@@ -86,7 +83,7 @@ def _parts(found: Difference, known: Mapping[str, str]) -> dict[str, str]:
     parts |= {"same_type": was} if is_same else {"was_type": was, "should_type": should}
     code = right.last or right.lines[-1]
     start = re.escape(parts["name"].rpartition(".")[2])
-    if re.match(rf"[\w.]*\b{start}\(.*\)$", code, re.DOTALL) and right.is_atom(code):
+    if re.match(rf"[\w.]*\b{start}\(.*\)$", code, re.DOTALL) and is_atom(code):
         parts["direct"] = parts["name"]
     if does := known.get(f"does {parts['name'].rpartition('.')[2]}"):
         parts["does"] = does
@@ -123,13 +120,7 @@ def indented(text: str) -> str:
 def called(program: str) -> str:
     """Return the project's function that a program calls last, with its class; "" for none. Modules
     outside the standard library count as the project's."""
-    try:
-        nodes = [*ast.walk(ast.parse(program))]
-    except SyntaxError:   # it is JavaScript
-        made = dict(JS_MADE.findall(program))
-        found = [one for line in program.split("\n") for one in CALL.findall(
-            JS_NEW.sub(r"\1", line))[:1]]
-        return re.sub(r"^\w+", lambda one: made.get(one[0], one[0]), found[-1]) if found else ""
+    nodes = [*ast.walk(ast.parse(program))]
     names: dict[str, str] = {}   # {name in the program: the project's name}
 
     def resolved(node: ast.AST) -> str:

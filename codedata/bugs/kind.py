@@ -55,7 +55,8 @@ from codedata.settings import BugSettings
 from codedata.suites import recorded_calls
 from codedata.suites.environments import open_environment
 from codedata.suites.source import apply_patch
-from codedata.tasks.kinds import Candidate, Case, DiffsToScreen, PatchKind, Screens
+from codedata.tasks.folder.tests_folder import Case
+from codedata.tasks.kinds import Candidate, DiffsToScreen, PatchKind, Screens
 from codedata.tasks.prove.first_run import FirstRun, Screened, ScreeningRules
 from codedata.tasks.prove.suite_outcomes import GOOD, time_limit
 
@@ -67,7 +68,7 @@ class Bugs(PatchKind):
     """Implement the bugs of one subcommand of bug_inject.py (`word`) as a kind of task. Without
     `analyses`, the changed functions are unknown."""
 
-    name, label, gold_is_long, needs_cases = BUG, "bug", False, True
+    name, label, gold_is_long = BUG, "bug", False
 
     def __init__(self, word: Word, root: Path, bug: BugSettings, analyses: Store | None = None):
         optional = {"same": "base_commit", "optional": True}
@@ -115,8 +116,7 @@ class Bugs(PatchKind):
             events = self._events[name]
             if isinstance(events, str):
                 return [], {"cases": {"none": events}}
-            return Differences(recorded_calls, right, wrong, script).held_out(
-                events, run.fail_to_pass)
+            return Differences(right, wrong, script).held_out(events, run.fail_to_pass)
 
     def described(self, candidate: Candidate, run: FirstRun, environment: Environment,
                   analysis: Analysis | None, meta: RepoMeta | None) -> tuple[Object, Object]:

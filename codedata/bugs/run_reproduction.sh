@@ -7,6 +7,5 @@ export LC_ALL=C.UTF-8 PYTHONUNBUFFERED=1 PYTHONHASHSEED=0 NO_COLOR=1 CI=1
 export PATH=$PWD/node_modules/.bin:$PATH
 case {name} in
     *.py) exec python3 -W ignore::ResourceWarning {name} </dev/null ;;
-    *js) exec node {name} </dev/null ;;
     *) exec bash {name} </dev/null ;;
 esac

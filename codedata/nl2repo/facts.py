@@ -1,7 +1,6 @@
 """Record the facts of a repository, and choose the facts that a function's document shows: the step
-`facts` of nl2repo.py. A third of the facts that are not in sources or README is held out: no
-document shows them, and verifiers run them in addition to the tests. A call with a text in tests is
-also tried with the empty text and with a broken one.
+`facts` of nl2repo.py. A call with a text in tests is also tried with the empty text and with a
+broken one.
 """
 from __future__ import annotations
 
@@ -13,13 +12,12 @@ from pathlib import Path
 
 from codedata.checks.secrets import credential_in
 from codedata.code.entities import Entity, all_entities
-from codedata.disk.store import Derived, Store, digest
+from codedata.disk.store import Derived, Store
 from codedata.errors import Excluded
-from codedata.nl2repo.sources import folder_of, readme_of, sources_of
+from codedata.nl2repo.sources import sources_of
 from codedata.records import Coverage, Environment, RecordedFact, RepoFacts, SourceCopy
 from codedata.run.stage import Reads, Stage, Writes
 from codedata.run.talk import begin_step
-from codedata.sandbox.copies import at_hand
 from codedata.sandbox.factory import SandboxFactory
 from codedata.suites.contexts import mask_of
 from codedata.suites.environments import JUDGED_BY, labelled, open_environment
@@ -30,7 +28,6 @@ from codedata.texts import CONTROL
 
 FACTS = 2                  # raise it when other facts are recorded
 REPLAY_S = 900             # seconds for all scripts of a repository
-HELD_OUT = 3               # one fact in this many is held out
 # With one or two outcomes, the facts of a function show 51 % of the small faults in its body, with
 # more of them 74 %, with only a docstring none (22 functions of isodate and simpleeval)
 MAX_SHOWN, MIN_OUTCOMES = 12, 3
@@ -72,25 +69,20 @@ def record_facts(root: Path, host: SandboxFactory, environment: Environment, cop
     found = distinct(one for one in outcomes
                      if one and not credential_in([one.program, one.text])
                      and not CONTROL.search(one.program + one.text))
-    sources = sources_of(root, name)
-    with at_hand(folder_of(root, name)) as folder:
-        readme = readme_of(folder)
-    entities = all_entities(sources)[0]
-    shown = "\n".join([readme, *(file.text.decode(errors="replace") for file in sources.files
-                                 if not file.is_test)])
+    entities = all_entities(sources_of(root, name))[0]
     status = run.statuses
     changed = [test for test, before in known_results(environment).items()
                if before == PASSED and status.get(test) != PASSED]
     return RepoFacts(
         environment.repo, name, environment.base_commit,
-        with_sides([fact_of(one, entities) for one in found], shown),
+        [fact_of(one, entities) for one in found],
         {"tests": counts(run.results), "events": len(events), "scripts": len(jobs),
          "suite_seconds": run.seconds, "changed": sorted(changed)},
         round(time.monotonic() - started, 1))
 
 
 def fact_of(one: Outcome, entities: dict[str, list[Entity]]) -> RecordedFact:
-    """Return an outcome as a fact, not held out yet."""
+    """Return an outcome as a fact."""
     def places_in(path: str) -> list[Entity]:
         return [place for place in entities.get(path, ()) if place.kind != "class"]
 
@@ -101,26 +93,7 @@ def fact_of(one: Outcome, entities: dict[str, list[Entity]]) -> RecordedFact:
     lines = {place.id: n for path, mask in masks.items() for place in places_in(path)
              if (n := (mask & mask_of(place.body_lines)).bit_count())}
     return {"functions": sorted(functions), "ran": dict(sorted(lines.items())),
-            "code": [*one.lines, one.last], "told": one.told, "kind": one.kind,
-            "held_out": False}
-
-
-def with_sides(facts: Iterable[RecordedFact], shown: str) -> list[RecordedFact]:
-    """Return the facts, with one in HELD_OUT held out: none whose last expression is in `shown`,
-    none with a text of TRIED, and for each function neither the first value nor the first error.
-    Scripts that differ only in their imports are all held out, or none is."""
-    found: list[RecordedFact] = []
-    sides: dict[str, bool] = {}
-    outcomes: set[tuple[str, str]] = set()   # that documents can show
-    for one in facts:
-        key = digest([line for line in one["code"] if not line.startswith(("import ", "from "))])
-        its_outcomes = {(id, one["kind"]) for id in one["functions"]}
-        last = one["code"][-1]
-        may = its_outcomes <= outcomes and last not in shown and not any(map(last.count, TRIED))
-        is_held_out = sides.setdefault(key, may and int(key[:8], 16) % HELD_OUT == 0)
-        outcomes |= set() if is_held_out else its_outcomes
-        found.append({**one, "held_out": is_held_out})
-    return found
+            "code": [*one.lines, one.last], "told": one.told, "kind": one.kind}
 
 
 def text_jobs(jobs: Iterable[ReplayJob]) -> list[ReplayJob]:
@@ -137,7 +110,7 @@ def text_jobs(jobs: Iterable[ReplayJob]) -> list[ReplayJob]:
 
 def facts_about(id: str, facts: Iterable[RecordedFact]) -> list[RecordedFact]:
     """Return the facts of a function that a document may show: scripts that call it themselves."""
-    return [one for one in facts if id in one["functions"] and not one["held_out"]
+    return [one for one in facts if id in one["functions"]
             and sum(map(len, one["code"])) + len(one["told"]) <= MAX_CHARS]
 
 

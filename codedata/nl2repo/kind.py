@@ -27,7 +27,6 @@ from codedata.records import (
     Environment,
     Object,
     RepoDocument,
-    RepoFacts,
     RepoMeta,
     ScreenedStrip,
     SourceCopy,
@@ -40,18 +39,14 @@ from codedata.run.stage import Reads, Stage, Writes
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.contexts import LANGUAGE
-from codedata.suites.environments import open_environment
-from codedata.suites.recorded_calls import ReplayJob, replay
-from codedata.suites.source import apply_patch
 from codedata.suites.test_results import place_of
 from codedata.tasks.folder.folder import BEFORE_DOCUMENT, verifier_config
-from codedata.tasks.kinds import Candidate, Case, DiffsToScreen, PatchKind, Screens
+from codedata.tasks.kinds import Candidate, DiffsToScreen, PatchKind, Screens
 from codedata.tasks.prove.first_run import FirstRun, Screened, ScreeningRules
 from codedata.tasks.prove.prove import PatchProver
 from codedata.tasks.prove.suite_outcomes import GOOD, SURVIVES, known_results, time_limit
 from codedata.tasks.screen.screen import Screener
 from codedata.tasks.stages import instruct_stage, prove_stage, screen_stage
-from codedata.tasks.verifier.suite import is_expected
 from codedata.terminal import named
 from codedata.texts import fill, text_of
 
@@ -63,7 +58,6 @@ FUNCTION = "function"      # kind of patches that strip a single function
 MAX_PROVEN_FUNCTIONS = 40  # single-function patches of a repository that are proven
 PER_TASK = 2               # with --limit, candidates screened for each task
 N_VARIANTS = 8             # wrong bodies of a function that are screened
-MAX_CASES = 100            # held-out facts that a task's verifier runs besides the tests
 MAX_VARIED = 120           # functions of a repository with screened wrong bodies
 RELATIONSHIP = "nl2repo.py --steps relationship"
 
@@ -126,12 +120,10 @@ class Strips(PatchKind):
             coverage_reads(root),
             Reads(Store(root, SourceCopy), ("files", "others"), made_by="nl2repo.extract", **same),
             Reads(Store(root, RepoMeta), ("licence",), made_by="nl2repo.meta", **same),
-            Reads(Store(root, Communities), ("ungraded",), optional=True, **same),
-            Reads(Store(root, RepoFacts), ("facts",), made_by="nl2repo.facts", optional=True,
-                  **same))
+            Reads(Store(root, Communities), ("ungraded",), optional=True, **same))
 
     def counted(self, candidate: Candidate, environment: Environment, coverage: Coverage,
-                copy: SourceCopy, meta: RepoMeta, communities: Communities | None, *joined
+                copy: SourceCopy, meta: RepoMeta, communities: Communities | None
                 ) -> tuple[Environment, tuple[str, ...]]:
         """Return (the environment, in which doctests and tests that a stripped body skips are not
         graded; the paths of the changed files, which are taken from an agent's work)."""
@@ -168,23 +160,6 @@ class Strips(PatchKind):
             failing -= {*shown.failing}
         names = named(sorted(failing))
         return f"tests fail that do not need the functions: {names}" if failing else ""
-
-    def cases(self, candidate: Candidate, run: FirstRun, host: SandboxFactory, label: str,
-              environment: Environment, *joined) -> tuple[list[Case], Object]:
-        """Return held-out facts whose outcomes differ without the bodies, except ones with the
-        outcome None, which an empty body gives, too."""
-        recorded, wanted = joined[-1], {*candidate.functions}
-        cases = [(one["code"], one["kind"], one["told"]) for one in recorded.facts
-                 if one["held_out"] and one["told"] != "None"
-                 and wanted & {*one["ran"]}][:MAX_CASES] if recorded else []
-        if not cases:
-            return [], {}
-        jobs = [ReplayJob(code[:-1], code[-1]) for code, *_ in cases]
-        with open_environment(environment, host, label) as sandbox:
-            apply_patch(sandbox, candidate.diff)
-            without = replay(sandbox, jobs, environment.test_script)
-        return [one for one, outcome in zip(cases, without, strict=True)
-                if not is_expected(outcome and vars(outcome), one[1:])], {}
 
     def described(self, candidate: Candidate, run: FirstRun, environment: Environment,
                   coverage: Coverage, copy: SourceCopy, meta: RepoMeta, *joined

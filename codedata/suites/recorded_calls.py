@@ -11,7 +11,7 @@ import ast
 import json
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain, takewhile, zip_longest
@@ -109,8 +109,6 @@ class Outcome:
     ran: dict = field(default_factory=dict)      # {path: lines of the project that ran}
     mro: list = field(default_factory=list)      # names of an exception's classes
 
-    language = "python"
-
     @property
     def told(self) -> str:
         """Return the outcome as it is shown to readers."""
@@ -122,37 +120,6 @@ class Outcome:
         is_shown = self.kind == "value" and not self.as_printed
         shown = f"print(repr({self.last}))" if is_shown else f"print({self.last})"
         return "\n".join([*self.lines, *([shown] if self.last else [])]) + "\n"
-
-    @staticmethod
-    def runner(test_script: str) -> tuple[str, dict]:
-        """Return (the program that runs such scripts, run_tool()'s arguments for it)."""
-        return "replay_calls.py", {"before": activation(test_script)}
-
-    @staticmethod
-    def literals(code: str) -> list[tuple[int, int, object]]:
-        """Return (start, end, value) of each number and text in code; offsets are in bytes."""
-        try:
-            tree = ast.parse(code)
-        except (SyntaxError, ValueError, RecursionError):
-            return []
-        inside = {id(one) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)
-                  for one in ast.walk(node)}
-        starts = [0, *(match.end() for match in re.finditer(b"\n", code.encode()))]
-        return [(starts[node.lineno - 1] + node.col_offset,
-                 starts[node.end_lineno - 1] + node.end_col_offset, node.value)
-                for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(
-                    node.value, int | float | str) and id(node) not in inside]
-
-    @staticmethod
-    def written(value) -> str:
-        """Return a literal in source form."""
-        return repr(value)
-
-    @staticmethod
-    def is_atom(code: str) -> bool:
-        """Return whether an expression can replace a name without brackets."""
-        node = ast.parse(code, mode="eval").body
-        return isinstance(node, ast.Call | ast.Attribute | ast.Subscript | ast.Name | ast.List)
 
 
 # recording ---------------------------------------------------------------------------------------
@@ -167,25 +134,18 @@ def record(sandbox: Sandbox, test_script: str, timeout_s: float) -> tuple[Run, l
     with placed_plugin(sandbox, "calls", {"settings.json": settings}) as variables:
         if not variables:
             raise ItemFailed("no pytest was found whose calls can be recorded")
-        run, events = noted_run(sandbox, test_script, timeout_s, env=variables)
+        sandbox.run(f"mkdir -m 777 {FOLDER}/data")
+        run = run_suite(sandbox, test_script, timeout_s, env=variables)
+        with temporary_folder() as folder:
+            sandbox.get(f"{FOLDER}/data", folder, DATA)
+            events = [event for file in sorted(folder.rglob("*.jsonl"))
+                      for event in sorted(events_in(file), key=attrgetter("n"))]
     if run.timed_out:
         raise ItemFailed(f"its tests ran longer than {timeout_s:g} s while recorded")
     return run, events
 
 
-def noted_run(sandbox: Sandbox, test_script: str, timeout_s: float, kind: type[Event] = Event,
-              env: Mapping[str, str] | None = None) -> tuple[Run, list[Event]]:
-    """Run tests that write events to FOLDER/data. Return the run and the events of each process,
-    ordered by number. Raise ItemFailed if they cannot be read."""
-    sandbox.run(f"mkdir -m 777 {FOLDER}/data")
-    run = run_suite(sandbox, test_script, timeout_s, env=env)
-    with temporary_folder() as folder:
-        sandbox.get(f"{FOLDER}/data", folder, DATA)
-        return run, [event for file in sorted(folder.rglob("*.jsonl"))
-                     for event in sorted(events_in(file, kind), key=attrgetter("n"))]
-
-
-def events_in(file: Path, kind: type[Event] = Event) -> list[Event]:
+def events_in(file: Path) -> list[Event]:
     """Return the events of a process, at most MAX_OF_RUN, without events of failed tests. Print how
     many rows are not events: any process of the tests may write them. Raise ItemFailed if the file
     cannot be read."""
@@ -200,7 +160,7 @@ def events_in(file: Path, kind: type[Event] = Event) -> list[Event]:
         if "failed" in row:
             failed.add(str(row["failed"]))
         elif len(events) < MAX_OF_RUN:
-            if event := _event_of(row, kind, file.name):
+            if event := _event_of(row, file.name):
                 events.append(event)
             else:
                 n_odd += 1
@@ -217,10 +177,10 @@ def _row_in(line: bytes) -> dict:
     return {}
 
 
-def _event_of(row: dict, kind: type[Event], where: str) -> Event | None:
+def _event_of(row: dict, where: str) -> Event | None:
     """Return the event of a row; None if it has another form, or is too long."""
     try:
-        event = parse(kind, row, where)
+        event = parse(Event, row, where)
     except BrokenRecord:
         return None
     return event if len(event.uses) <= MAX_USES and len(event.expr or "") <= MAX_EXPR else None
@@ -304,9 +264,8 @@ def _script(event: Event, earlier: _Earlier) -> tuple[list[str], str] | None:
 
 # replays -----------------------------------------------------------------------------------------
 
-def replay(sandbox: Sandbox, jobs: Sequence[ReplayJob], test_script: str,
-           kind: type[Outcome] = Outcome, *, prune: bool = False,
-           total_s: int = 120) -> list[Outcome | None]:
+def replay(sandbox: Sandbox, jobs: Sequence[ReplayJob], test_script: str, *,
+           prune: bool = False, total_s: int = 120) -> list[Outcome | None]:
     """Return for each job the outcome of its script in a sandbox with the source. It is None if
     runs differ from each other or from the recording, or if the time is up. With `prune`, a script
     keeps only the lines that its outcome needs. Raise ItemFailed if the answers cannot be read."""
@@ -316,15 +275,15 @@ def replay(sandbox: Sandbox, jobs: Sequence[ReplayJob], test_script: str,
     given = given_to_run(source, jobs, SCRIPT_S, total_s, prune)
     sandbox.run(f"rm -rf {REPLAYS}")   # the image may already contain answers
     sandbox.put({"jobs.json": json.dumps(given).encode()}, REPLAYS)
-    name, how = kind.runner(test_script)
-    done = run_tool(sandbox, name, REPLAYS, timeout_s=total_s + END_S, **how)
+    done = run_tool(sandbox, "replay_calls.py", REPLAYS, before=activation(test_script),
+                    timeout_s=total_s + END_S)
     if done.timed_out:
         raise ItemFailed(f"its scripts do not end {END_S} s after their time of {total_s} s")
     with temporary_folder() as folder:
         try:
             sandbox.get(REPLAYS, folder, ANSWERS)
             answers = json.loads(read_bounded(folder / "answers.json", ANSWERS.max_bytes))
-            return [_outcome(one, kind) for one, _ in zip(answers, jobs, strict=True)]
+            return [_outcome(one) for one, _ in zip(answers, jobs, strict=True)]
         except (OSError, ValueError, TypeError, KeyError, RecursionError) as e:
             raise ItemFailed(f"its scripts did not run: {printable(str(e), 300)}") from e
 
@@ -338,13 +297,13 @@ def given_to_run(source: str, jobs: Sequence[ReplayJob], seconds: int, total_s: 
             "jobs": [{**vars(job), "prune": prune} for job in jobs]}
 
 
-def _outcome(answer: dict | None, kind: type[Outcome] = Outcome) -> Outcome | None:
+def _outcome(answer: dict | None) -> Outcome | None:
     """Return an answer as an outcome with readable names; None for no answer, or one with a path.
     """
     if not answer:
         return None
     keys = Outcome.__dataclass_fields__.keys() & answer.keys()
-    outcome = kind(**{key: storable(answer[key]) for key in keys})
+    outcome = Outcome(**{key: storable(answer[key]) for key in keys})
     texts = [*outcome.lines, outcome.last, outcome.text]
     if any("/tmp/" in text or ("0x" in outcome.text and " at 0x" in text) for text in texts):
         return None
@@ -358,21 +317,21 @@ def named(outcome: Outcome) -> Outcome:
     code = [*outcome.lines, outcome.last]
     if not any(map(RESULT.search, code)):
         return outcome
-    values = [value for line in code for *_, value in outcome.literals(line)]
+    values = [value for line in code for *_, value in literals(line)]
     if any(isinstance(value, str) and RESULT.search(value) for value in values):
         return outcome
     for at in reversed(range(len(outcome.lines))):
-        match = re.fullmatch(r"(?:const )?(r\d+) = (.*)", code[at], re.DOTALL)
+        match = re.fullmatch(r"(r\d+) = (.*)", code[at], re.DOTALL)
         user = code[at + 1]
         if match and len(match[2]) + len(user) < 90 and (
                 RESULT.findall("\n".join(code[at + 1:])).count(match[1][1:]) == 1):
-            text = match[2] if outcome.is_atom(match[2]) else f"({match[2]})"
+            text = match[2] if is_atom(match[2]) else f"({match[2]})"
             new = re.sub(rf"\b{match[1]}\b", lambda _, text=text: text, user)
             if new != user:
                 code[at:at + 2] = [new]
     names: dict[str, str] = {}
     for line in code[:-1]:
-        if match := re.match(r"(?:const )?(r\d+) = (?:new |\(await )*([\w.]*)", line):
+        if match := re.match(r"(r\d+) = ([\w.]*)", line):
             names[match[1]] = _new_name(match[2], {*names.values()}, "\n".join(code))
 
     def renamed(text: str) -> str:
@@ -389,6 +348,27 @@ def _new_name(callee: str, taken: Collection[str], code: str) -> str:
     used = {*taken, *re.findall(r"\w+", code)}
     return next(one for one in (name, *(f"{name}{n}" for n in range(2, 10_000)))
                 if one not in used)
+
+
+def literals(code: str) -> list[tuple[int, int, object]]:
+    """Return (start, end, value) of each number and text in code; offsets are in bytes."""
+    try:
+        tree = ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError):
+        return []
+    inside = {id(one) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)
+              for one in ast.walk(node)}
+    starts = [0, *(match.end() for match in re.finditer(b"\n", code.encode()))]
+    return [(starts[node.lineno - 1] + node.col_offset,
+             starts[node.end_lineno - 1] + node.end_col_offset, node.value)
+            for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(
+                node.value, int | float | str) and id(node) not in inside]
+
+
+def is_atom(code: str) -> bool:
+    """Return whether an expression can replace a name without brackets."""
+    node = ast.parse(code, mode="eval").body
+    return isinstance(node, ast.Call | ast.Attribute | ast.Subscript | ast.Name | ast.List)
 
 
 def distinct(outcomes: Iterable[Outcome]) -> list[Outcome]:

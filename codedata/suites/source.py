@@ -20,7 +20,6 @@ TOOLS = "/tmp/codedata"    # the folder of this package's files in the sandbox d
 PATCHED = f"{TOOLS}-patched"   # the folder of a patch, and of copies of the files that it changes
 CHANGED = Bounds(max_bytes=20_000_000, max_files=1_000, max_depth=64, max_seconds=60)
 Files = dict[str, bytes]   # content by path
-STARTS = {"sh": "bash", "py": "python3", "cjs": "node"}   # {suffix of a program: its interpreter}
 LOOK_S = 600               # time limit for copying or searching the source
 
 
@@ -45,7 +44,7 @@ def run_tool(sandbox: Sandbox, name: str, *words: str, before: str = "",
         end = "" if patch.endswith("\n") or not patch else "\n"
         files["patch"] = f"{patch}{end}".encode(errors="replace")
     sandbox.put(files, TOOLS)
-    start = STARTS[name.rpartition(".")[2]]
+    start = "python3" if name.endswith(".py") else "bash"
     command = f"({before}{start} {TOOLS}/{name} {shlex.join(words)})"
     return sandbox.run(f"{command}; code=$?; rm -rf {TOOLS}; exit $code",
                        timeout_s=timeout_s)

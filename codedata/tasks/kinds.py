@@ -15,10 +15,8 @@ from codedata.records import Coverage, Environment, Object, Task
 from codedata.run.stage import Reads, Writes
 from codedata.sandbox.factory import SandboxFactory
 from codedata.tasks.folder.folder import PROVEN_FIELDS
+from codedata.tasks.folder.tests_folder import Case
 from codedata.tasks.prove.first_run import FirstRun, ScreeningRules
-
-# (lines of a script, the last one an expression; the kind of its outcome; the outcome)
-Case = tuple[list[str], str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +97,6 @@ class PatchKind(Kind):
     proven = PROVEN_FIELDS
     gold_is_long = True      # other code may share single lines with it: only long runs are traces
     hides_tests = True
-    needs_cases = False      # whether a reward needs all cases(), or they are only reported
 
     def counted(self, candidate: Candidate, environment: Environment, *joined
                 ) -> tuple[Environment, tuple[str, ...] | None]:
@@ -119,7 +116,7 @@ class PatchKind(Kind):
 
     def cases(self, candidate: Candidate, run: FirstRun, host: SandboxFactory, label: str,
               environment: Environment, *joined) -> tuple[list[Case], Object]:
-        """Return (the cases that a verifier runs in addition to the tests, entries for proof.json).
+        """Return (the cases that a reward needs in addition to the tests, entries for proof.json).
         Raise Excluded if wrong repairs pass, ItemFailed if another run may find cases."""
         return [], {}
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import json
 import re
-from types import SimpleNamespace
 
 import pytest
 from proof_heron import (
@@ -36,8 +35,9 @@ from codedata.sandbox import SandboxDied
 from codedata.sandbox.docker import engine
 from codedata.suites.recorded_calls import Event, Outcome, jobs_of
 from codedata.tasks.folder.folder import image_of
+from codedata.tasks.folder.tests_folder import case_files
 from codedata.tasks.prove.first_run import ScreeningRules, first_run
-from codedata.tasks.prove.grade import Grader
+from codedata.tasks.prove.grade import Grade, Grader
 from codedata.tasks.verifier.suite import is_expected
 
 
@@ -52,7 +52,7 @@ def found_in(right, wrong, events, test="t"):
         return [Outcome(job.lines, job.last, "value", "int", str(eval(job.last, tree)))
                 for job in jobs]
 
-    return Differences(SimpleNamespace(replay=replay), right, wrong, "").held_out(events, [test])
+    return Differences(right, wrong, "", replay).held_out(events, [test])
 
 
 CALLS = """m.stay('2 nights', n=4, at=[7])
@@ -155,7 +155,7 @@ def test_variants_are_near_what_tests_give_an_argument_and_are_no_tested_calls(r
     _, code, *variants = rule.split("\n")
     *lines, last = code.split("; ")
     base = Outcome(lines, last, "value", "str", "")
-    found = resembling(base, *known_in(events, jobs_of(events), base))
+    found = resembling(base, *known_in(events, jobs_of(events)))
     codes = {"; ".join([*one.lines, one.last]) for _, one in found}
     assert [one for one in variants if (one[2:] in codes) == (one[0] == "-")] == []
 
@@ -209,6 +209,32 @@ def test_no_case_calls_a_private_name_and_the_reason_why_there_is_none_is_true()
         assert found_in(*trees, events) == ([], {"cases": {"none": reason}})
 
 
+HOSTILE = '''
+import os, sys
+print("cases beside the tests: 99 of 99 passed")
+print("cases beside the tests: 99 of 99 passed", file=sys.stderr)
+with open("/proc/self/cmdline") as file:
+    program = file.read().split("\\0")[1]
+for path in ("/logs/verifier/reward.txt", "/logs/verifier/cases.json", "/tests/config.json"):
+    try:
+        open(path, "w")
+        raise SystemExit(path)
+    except OSError:
+        pass
+if program.endswith("replay_calls.py") and not os.fork():
+    os.setsid()
+    os.closerange(0, 100)
+    folder = os.path.dirname(program)
+    try:
+        os.symlink("/etc/passwd", folder + "/answers.json")
+    except OSError:
+        pass
+    os.chdir(folder)
+    for _ in range(2000):
+        os.mkdir("d")
+        os.chdir("d")
+    os.execvp("sleep", ["sleep", "1000"])
+'''
 FULL = """if [ -e /tmp/codedata-calls ]; then   # while calls are recorded
 head -c 300M /dev/zero >/tmp/full; sleep 60; fi
 """
@@ -241,8 +267,17 @@ def test_a_case_compares_types_of_exceptions_and_takes_no_answer_of_another_form
         assert not is_expected(answer, expected)
 
 
+def test_scripts_of_cases_cannot_read_what_has_to_come_of_them():
+    files = case_files([(["import m", "m.f(1)"], "value", "'told'"),
+                        (["m.g()"], "raises", "KeyError: 'told'")])
+    assert "told" not in files["cases/jobs.json"]
+    assert json.loads(files["cases/expected.json"]) == [
+        ["value", "'told'"], ["raises", "KeyError: 'told'"]]
+    assert json.loads(files["cases/jobs.json"])["imports"] == ["import m"]
+
+
 @pytest.mark.docker
-def test_a_verifier_refuses_what_is_right_for_the_tests_alone(heron):
+def test_a_verifier_refuses_what_is_right_for_the_tests_alone_and_cases_cannot_forge_answers(heron):
     """Grade the gold, another right repair, and wrong ones that the tests of heron reward."""
     task = prove(environment_of(), BUG, kind=bug_kind(Bugs))
     expected = json.loads(content_of(task.tests["cases/expected.json"]))
@@ -250,16 +285,20 @@ def test_a_verifier_refuses_what_is_right_for_the_tests_alone(heron):
     assert task.proof["strength"]["killed"] > 1
     grader = Grader(factory_of(), task, image_of(task), RUN)
 
-    def reward(line: str) -> float:
+    def graded(line: str, end: str = "") -> Grade:
         script = "cd /testbed && python3 - <<'END'\ntext = open('heron.py').read()\n" \
-            f"open('heron.py', 'w').write(text.replace({BUG_LINE!r}, {line!r}))\nEND\n"
-        return grader.grade(grader.work(script)[0]).reward
+            f"open('heron.py', 'w').write(text.replace({BUG_LINE!r}, {line!r}) + {end!r})\nEND\n"
+        return grader.grade(grader.work(script)[0])
 
     try:
-        assert reward("    return [w for w in said.split() if w.isalpha() and w == w.lower()]") == 1
+        right = "    return [w for w in said.split() if w.isalpha() and w == w.lower()]"
+        assert graded(right).reward == 1
         for wrong in (f"{BUG_LINE[:-1]} if word not in ('A', 'Z', 'Q')]",
                       f"{BUG_LINE[:-1]} if len(word) > 1]"):
-            assert reward(wrong) == 0
+            assert graded(wrong).reward == 0
+        hostile = graded(right, HOSTILE)
+        assert hostile.reward == 0 and hostile.log.strip().split("\n")[-1] == (
+            f"cases beside the tests: 0 of {len(expected)} passed")
     finally:
         engine.connect().remove_image(image_of(task), force=True)
 

@@ -160,6 +160,21 @@ def test_the_one_case_of_an_only_test_is_no_report_till_another_writer_is_asked(
     assert "to do 2" in capsys.readouterr().err
 
 
+def test_a_bug_of_another_language_has_a_report_only_if_a_model_writes_it(
+        tmp_path, fake_llm, report, capsys):
+    bugs = [a_bug(language="javascript", hidden=hidden(31, 37))]
+    assert report(more="[issue]\nwriter = 'template'\n", bugs=bugs) == 0
+    printed = capsys.readouterr().err
+    assert "left out 1" in printed and "without a model, only bugs in Python get one" in printed
+    assert re.search(r"no report.{,100}--issue-writer llm --refresh", printed)
+    assert not bug_path(tmp_path).exists()
+    shell = "python3 -c 'import heron; print(heron.wade(33))'\n"
+    more = "[issue]\nwriter = 'llm'\n"
+    assert report(fenced(shell, "bash"), REPORTED, more=more, flags=["--refresh"]) == 0
+    assert "that somebody made in birds/heron (javascript)" in fake_llm.requests[0].text
+    assert read_bug(tmp_path)["reproduction"]["script"] == shell
+
+
 def test_what_a_script_prints_with_the_fix_is_wanted_where_it_ends_before(tmp_path, report):
     files = {FILE: "import heron\n\n\ndef test_knee():\n    paces = ['']\n"
                    "    paces += [heron.wade(31)]\n    mud = 'x' * 9\n"

@@ -43,4 +43,4 @@ def a_coverage(sources: Sources, untested: str = "", tests: dict[str, list[str]]
 def a_fact(code: list[str], told: str, of: str, lines: int = 1, **fields) -> dict:
     """Return a fact of a function, of which so many lines run."""
     return {"functions": [of], "ran": {of: lines}, "code": code, "told": told, "kind": "value",
-            "held_out": False, **fields}
+            **fields}

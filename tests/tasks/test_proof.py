@@ -334,8 +334,8 @@ def test_graders_work_at_testbed_and_something_else_there_is_in_their_way(heron)
 def test_what_an_image_gives_away_rejects_the_task_before_any_run_in_it(heron, tmp_path):
     further = "away, over the reeds and back again to its nest"
     make_image(f"{IMAGE}-planted", f"sed 's/away/{further}/' /testbed/heron.py >/tmp/mine;"
-               "python3 -m compileall -q /testbed/tests; cd tests;"
-               "python3 -m zipfile -c /opt/t.whl test_words.py; cp __pycache__/test_words*.pyc /opt")
+               "python3 -m compileall -q /testbed/tests; cd tests; cp __pycache__/test_words*.pyc"
+               " /opt; python3 -m zipfile -c /opt/t.whl test_words.py")
     request = diff(FLY_LINE, f'    return "{further}"')
     planted, shown = environment_of(image_name=f"{IMAGE}-planted"), StepsSeen()
     with refused("shows the gold or hidden tests: /tmp/mine holds"), showing(shown):

@@ -52,7 +52,7 @@ PATCHED = (BUG, STRIPPED_PATCH, PULL_REQUEST)   # kinds whose solution is a patc
 TYPES = {"user": "str", "timeout_s": "float", "workdir": "str"}
 OF_SUITE = {"FAIL_TO_PASS": "list[str]", "PASS_TO_PASS": "list[str]", "canary": "str",
             "activation": "str", "archive": "str", "collect": "str", "counts": "list[str] | None",
-            "programs": "list[str]", "needs_cases": "bool"}
+            "programs": "list[str]"}
 
 
 def faults_of(folder: Path) -> list[Fault]:
@@ -154,7 +154,6 @@ def _tests(task: Task) -> Iterator[Fault]:
 def _config(task: Task, config: Object) -> Iterator[Fault]:
     place, todo = f"tests/{CONFIG}", "Correct it: docs/tasks.md has its keys."
     types = TYPES if "weights" in config else TYPES | OF_SUITE
-    config = {"needs_cases": False, **config}   # kinds without such cases do not write it
     for key, kind in types.items():
         if key not in config:
             yield Fault(place, f"{key} is missing", todo)

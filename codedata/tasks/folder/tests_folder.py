@@ -21,6 +21,8 @@ PATTERNS = "patterns.json"   # patterns of printed lines
 READS = ("junit", "reports", "output")   # where results are read; each includes the previous ones
 TEST_SHARE = 0.9          # share of the verifier's time; the rest is for writing a reward of 0
 TestFiles = dict[str, str]   # text by path below tests/
+# (lines of a script, the last one an expression; the kind of its outcome; the outcome)
+Case = tuple[list[str], str, str]
 CASES = "cases"           # the folder of scripts next to the tests
 CASE_S, CASES_S = 60, 300   # seconds of one such script, and of all, while 30 other processes are
                             # busy
@@ -60,7 +62,7 @@ def suite_tests(test_script: str, hidden: Files | None = None, *, workdir: str =
     return files | {f"{HIDDEN}/{path}": data.decode() for path, data in (hidden or {}).items()}
 
 
-def case_files(cases: Sequence[tuple[list[str], str, str]]) -> TestFiles:
+def case_files(cases: Sequence[Case]) -> TestFiles:
     """Return the files of tests/cases/: scripts that the verifier runs in addition to the tests,
     and their expected outcomes, in a file that they cannot read."""
     jobs = [ReplayJob(code[:-1], code[-1]) for code, *_ in cases]

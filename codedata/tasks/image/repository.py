@@ -26,8 +26,13 @@ from codedata.tasks.folder.folder import (
     config_of,
     from_image,
 )
-from codedata.tasks.folder.tests_folder import TestFiles, case_files, seconds_for_tests, suite_tests
-from codedata.tasks.kinds import Case
+from codedata.tasks.folder.tests_folder import (
+    Case,
+    TestFiles,
+    case_files,
+    seconds_for_tests,
+    suite_tests,
+)
 from codedata.tasks.verifier.suite import CASES_S
 from codedata.texts import fill, text_of
 
@@ -50,8 +55,7 @@ class SuiteVerifier:
     counts: tuple[str, ...] | None = None   # files of an agent's work; None: all but tests
     user: str = USERS[0]
     canary: str = ""            # the folder of a test that must fail; "": no such test
-    cases: Sequence[Case] = ()  # scripts run in addition to the tests, and reported separately
-    needs_cases: bool = False   # whether a reward needs all of them
+    cases: Sequence[Case] = ()  # scripts that a reward needs in addition to the tests
     steering: Sequence[str] = ()   # files that steer tests, taken as the gold changes them
 
     def variants(self) -> Iterator[SuiteVerifier]:
@@ -73,7 +77,7 @@ class SuiteVerifier:
                          collect=collect_script(self.counts, commit, label), archive=ARCHIVE,
                          commit=commit),
             FAIL_TO_PASS=[*self.fail_to_pass], PASS_TO_PASS=[*self.pass_to_pass],
-            steering=[*self.steering], **({"needs_cases": True} if self.needs_cases else {}))
+            steering=[*self.steering])
         files |= {TEST_PATCH: self.test_patch} if self.test_patch else {}
         return files | (case_files(self.cases) if self.cases else {})
 

@@ -131,8 +131,7 @@ class PatchProver:
             counted.test_script, baseline.reads if counts is None else READS[0], hidden,
             "" if visible else diff_of(left, hidden),
             [*map(escaped_name, first.fail_to_pass)], [*map(escaped_name, first.pass_to_pass)],
-            counts, cases=cases, needs_cases=kind.needs_cases,
-            steering=[*filter(STEERS.search, bug.before | bug.after)])
+            counts, cases=cases, steering=[*filter(STEERS.search, bug.before | bug.after)])
         task, rows = self._run_task(candidate, verifier, (gold, change), image, first, label)
         kept = self._factory.keep(image.name, image_name(images_of(kind), name))
         about, shown = kind.described(candidate, bug, environment, *joined)

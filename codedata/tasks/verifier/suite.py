@@ -199,7 +199,7 @@ def reward(config: dict, tests: str, out: str) -> float:
     if not found:
         raise RuntimeError("no test was collected")
     passed = report_cases(config, os.path.join(tests, "cases"), out)   # prints behind the log
-    return share(found, config) if passed or not config.get("needs_cases") else 0.0
+    return share(found, config) if passed else 0.0
 
 
 def is_delivered(config: dict) -> bool:
@@ -213,7 +213,7 @@ def is_delivered(config: dict) -> bool:
 
 def report_cases(config: dict, cases: str, out: str) -> bool:
     """Run the scripts of tests/cases/, if there are any, and write how many end as they have to.
-    Return whether all do; the reward depends on it only if config.json says so."""
+    Return whether all do."""
     report = os.path.join(out, "cases.json")
     remove(report)   # left by an earlier run, or put there by a test
     if not os.path.isdir(cases):
