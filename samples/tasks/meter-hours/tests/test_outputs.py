@@ -160,10 +160,11 @@ def test_registers_become_quarters(tmp_path):
                   ["T|2024-02-28T00:30Z|20", "T|2024-02-28T00:45Z|25",
                    "U|2024-02-28T01:00Z|990", "U|2024-02-28T02:00Z|0", "U|2024-02-28T03:00Z|7",
                    "V|2024-02-28T06:15Z|12", "V|2024-02-28T04:30Z|2",
-                   "W|2024-02-28T08:30Z|950", "W|2024-02-29T11:15Z|47"])
+                   "W|2024-02-28T08:30Z|950", "W|2024-02-29T11:15Z|47",
+                   "Z|2024-02-28T05:00Z|7", "Z|2024-02-28T05:15Z|7", "Z|2024-02-28T06:15Z|7"])
     known["T", begin + 2 * QUARTER] = 5   # nothing is known between the two deliveries
     for meter, first, used, count in [("U", 4, 10, 4), ("U", 8, 7, 4), ("V", 18, 10, 7),
-                                      ("W", 34, 97, 107)]:
+                                      ("W", 34, 97, 107), ("Z", 20, 0, 5)]:
         for place in range(first, first + count):
             known[meter, begin + place * QUARTER] = Fraction(used, count)
     meterflow("--out", tmp_path / "out.csv", large, small, later)
