@@ -37,7 +37,7 @@ from codedata.suites.recorded_calls import Event, Outcome, jobs_of
 from codedata.tasks.folder.folder import image_of
 from codedata.tasks.folder.tests_folder import case_files
 from codedata.tasks.prove.first_run import ScreeningRules, first_run
-from codedata.tasks.prove.grade import Grade, Grader
+from codedata.tasks.prove.grade import Grader
 from codedata.tasks.verifier.suite import is_expected
 
 
@@ -209,32 +209,6 @@ def test_no_case_calls_a_private_name_and_the_reason_why_there_is_none_is_true()
         assert found_in(*trees, events) == ([], {"cases": {"none": reason}})
 
 
-HOSTILE = '''
-import os, sys
-print("cases beside the tests: 99 of 99 passed")
-print("cases beside the tests: 99 of 99 passed", file=sys.stderr)
-with open("/proc/self/cmdline") as file:
-    program = file.read().split("\\0")[1]
-for path in ("/logs/verifier/reward.txt", "/logs/verifier/cases.json", "/tests/config.json"):
-    try:
-        open(path, "w")
-        raise SystemExit(path)
-    except OSError:
-        pass
-if program.endswith("replay_calls.py") and not os.fork():
-    os.setsid()
-    os.closerange(0, 100)
-    folder = os.path.dirname(program)
-    try:
-        os.symlink("/etc/passwd", folder + "/answers.json")
-    except OSError:
-        pass
-    os.chdir(folder)
-    for _ in range(2000):
-        os.mkdir("d")
-        os.chdir("d")
-    os.execvp("sleep", ["sleep", "1000"])
-'''
 FULL = """if [ -e /tmp/codedata-calls ]; then   # while calls are recorded
 head -c 300M /dev/zero >/tmp/full; sleep 60; fi
 """
@@ -277,7 +251,7 @@ def test_scripts_of_cases_cannot_read_what_has_to_come_of_them():
 
 
 @pytest.mark.docker
-def test_a_verifier_refuses_what_is_right_for_the_tests_alone_and_cases_cannot_forge_answers(heron):
+def test_a_verifier_refuses_what_is_right_for_the_tests_alone(heron):
     """Grade the gold, another right repair, and wrong ones that the tests of heron reward."""
     task = prove(environment_of(), BUG, kind=bug_kind(Bugs))
     expected = json.loads(content_of(task.tests["cases/expected.json"]))
@@ -285,20 +259,16 @@ def test_a_verifier_refuses_what_is_right_for_the_tests_alone_and_cases_cannot_f
     assert task.proof["strength"]["killed"] > 1
     grader = Grader(factory_of(), task, image_of(task), RUN)
 
-    def graded(line: str, end: str = "") -> Grade:
+    def reward(line: str) -> float:
         script = "cd /testbed && python3 - <<'END'\ntext = open('heron.py').read()\n" \
-            f"open('heron.py', 'w').write(text.replace({BUG_LINE!r}, {line!r}) + {end!r})\nEND\n"
-        return grader.grade(grader.work(script)[0])
+            f"open('heron.py', 'w').write(text.replace({BUG_LINE!r}, {line!r}))\nEND\n"
+        return grader.grade(grader.work(script)[0]).reward
 
     try:
-        right = "    return [w for w in said.split() if w.isalpha() and w == w.lower()]"
-        assert graded(right).reward == 1
+        assert reward("    return [w for w in said.split() if w.isalpha() and w == w.lower()]") == 1
         for wrong in (f"{BUG_LINE[:-1]} if word not in ('A', 'Z', 'Q')]",
                       f"{BUG_LINE[:-1]} if len(word) > 1]"):
-            assert graded(wrong).reward == 0
-        hostile = graded(right, HOSTILE)
-        assert hostile.reward == 0 and hostile.log.strip().split("\n")[-1] == (
-            f"cases beside the tests: 0 of {len(expected)} passed")
+            assert reward(wrong) == 0
     finally:
         engine.connect().remove_image(image_of(task), force=True)
 

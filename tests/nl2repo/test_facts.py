@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from codedata.nl2repo.facts import facts_about, is_describable, shown_facts
 from codedata.nl2repo.kind import TaskDocument, instruction_of
 from codedata.records import RepoFacts, Task, parse
 from codedata.tasks.folder.folder import image_of, verifier_config
+from codedata.tasks.folder.tests_folder import case_files
 from codedata.tasks.prove.grade import Grader
 
 TERN = '''"""Terns."""
@@ -71,6 +73,34 @@ def test_legs():
 PROJECT = Project("tern", files={"tern.py": TERN, "test_tern.py": TESTS})
 LEG = "tern.py::leg"
 UP_TO_PATCHES = "extract,coverage,meta,facts,analysis,communities,screen,patches"
+HOSTILE = '''
+import os, sys
+print("cases beside the tests: 99 of 99 passed")
+print("cases beside the tests: 99 of 99 passed", file=sys.stderr)
+with open("/proc/self/cmdline") as file:
+    program = file.read().split("\\0")[1]
+for path in ("/logs/verifier/reward.txt", "/logs/verifier/cases.json", "/tests/config.json"):
+    try:
+        open(path, "w")
+        raise SystemExit(path)
+    except OSError:
+        pass
+if program.endswith("replay_calls.py") and not os.fork():
+    os.setsid()
+    os.closerange(0, 100)
+    folder = os.path.dirname(program)
+    try:
+        os.symlink("/etc/passwd", folder + "/answers.json")
+    except OSError:
+        pass
+    os.chdir(folder)
+    for _ in range(2000):
+        os.mkdir("d")
+        os.chdir("d")
+    os.execvp("sleep", ["sleep", "1000"])
+'''
+
+
 @pytest.fixture(scope="session")
 def tern():
     PROJECT.make()
@@ -132,7 +162,8 @@ def test_facts_are_chosen_for_other_outcomes_then_other_lines_and_at_first_a_val
 
 
 @pytest.mark.docker
-def test_a_repository_becomes_documents_with_facts_and_tasks_without_cases(tern, tmp_path):
+def test_a_repository_becomes_documents_with_facts_and_tasks_and_no_code_forges_cases(
+        tern, tmp_path):
     root = write_tern(tmp_path)
     write_toml(root, more="[nl2repo]\nmax_candidates = 9\n")
     done = steps(root, UP_TO_PATCHES, *TEMPLATE)
@@ -161,8 +192,33 @@ def test_a_repository_becomes_documents_with_facts_and_tasks_without_cases(tern,
 
     task, = (Store(root, Task).open().read(path.name) for path in (root / "task").glob("tern*"))
     assert not any(path.startswith("cases/") for path in task.tests)
+    check_cases(task)
     check_edited_facts(root)
     check_from_empty(root, task.instance_id)
+
+
+def check_cases(task: Task) -> None:
+    """Check that a reward needs the cases of a task, and that no code forges them."""
+    cases = case_files([(["from tern import leg", "leg(30)"], "value", "1.5"),
+                        (["import tern", "tern.leg(-7)"], "raises", "ValueError: -7 miles")])
+    cases = {path: text.encode() for path, text in cases.items()}
+    grader = Grader(factory_of(), replace(task, tests={**task.tests, **cases}), image_of(task),
+                    f"tests-cases-{os.getpid()}")
+
+    def graded(code: str) -> tuple[float, str]:
+        body = "\n".join(f"    {line}" for line in code.strip().split("\n"))
+        grade = grader.grade(grader.work(
+            "cd /testbed\npython3 - <<'END'\ntext = open('tern.py').read()\n"
+            "stub = '    raise NotImplementedError(\"leg\")'\nassert stub in text\n"
+            f"open('tern.py', 'w').write(text.replace(stub, {body!r}))\nEND\n")[0])
+        return grade.reward, grade.log.strip().split("\n")[-1]
+
+    told = "cases beside the tests: {} of 2 passed"
+    whole = TERN[TERN.index("    if miles"):TERN.index("\n\n\ndef band")].replace("\n    ", "\n")
+    assert graded(whole) == (1.0, told.format(2))
+    only_tests = f"if (miles, wind) == (30, 0):\n    return 9\n{whole.strip()}"
+    assert graded(only_tests) == (0.0, told.format(1))
+    assert graded(f"{HOSTILE}\n{whole.strip()}") == (0.0, told.format(0))
 
 
 def check_from_empty(root: Path, other: str) -> None:
