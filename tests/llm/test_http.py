@@ -104,19 +104,6 @@ def test_a_header_that_cannot_be_sent_is_trouble_not_a_bug(fake_llm, headers):
                     headers=headers)
 
 
-def test_256_calls_can_be_in_flight_at_once():
-    all_have_come = threading.Barrier(256)
-
-    def answer_together(_request):
-        all_have_come.wait(30)
-
-    with FakeLLM() as fake:
-        fake.always(answer_together)
-        client = http(workers=256, call_timeout_s=60)
-        ask_many(client, fake.base_url, 256, n_threads=256, n_calls=256)
-    assert fake.max_in_flight == 256
-
-
 def test_never_more_calls_in_flight_than_the_endpoint_allows_and_connections_are_used_again(
         fake_llm):
     fake_llm.latency_s = 0.02
@@ -442,17 +429,6 @@ def test_many_connections_share_one_ssl_context(certificate):
         before = n_contexts()
         ask_many(client, fake.base_url, 24, n_threads=24, n_calls=24)
         assert fake.n_connections == 24 and n_contexts() == before > 0
-
-
-def test_proxies_and_netrc_of_the_environment_are_not_used(fake_llm, tmp_path, monkeypatch):
-    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password hush\n")
-    (tmp_path / ".netrc").chmod(0o600)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:1")
-    assert ask(http(retry_max=0), fake_llm.base_url)
-    assert "authorization" not in fake_llm.requests[0].headers
 
 
 # what the data-set sources use -------------------------------------------------------------------
