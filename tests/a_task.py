@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from conftest import write_files
 from proof_heron import GOLD_LINE, HERON
+from root import write_files
 
 from codedata.code.patches import diff_of
 from codedata.disk.layouts import FolderDraft, content_of

@@ -8,9 +8,9 @@ import threading
 from pathlib import Path
 
 import pytest
-from conftest import write_json
-from heron_environment import an_environment, write_env
+from heron_environment import an_environment
 from projects import make_lean
+from root import write_json
 
 from codedata.analysis.analyse import analysis_of
 from codedata.bugs.instances import AGENT
@@ -110,7 +110,7 @@ def environment_of(**fields) -> Environment:
 def write_root(root: Path, **fields) -> None:
     """Write heron's environment and its analysis."""
     environment = environment_of(**fields)
-    write_env(root, vars(environment))
+    root.with_env(vars(environment))
     write_json(root / "analysis/heron.json", vars(
         analysis_of(environment.repo, "heron", "", SOURCES, [])))
 

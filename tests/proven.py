@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import a_task
-from conftest import write_json
+from root import write_json
 
 from codedata.bugs.instances import is_of_agent
 from codedata.disk.store import Store

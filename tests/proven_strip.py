@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from a_task import COMMIT, STRIP, STRIP_ID, WORDS, a_strip, proven_again, write_task
-from conftest import write_json
+from root import write_json
 
 from codedata.disk.store import Store
 from codedata.nl2repo.kind import TaskDocument, instruction_of

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 from conftest import REPO, run_script
-from judged import read_json
+from root import read_json
 from sample_suites import DEMOS, HEALTHY, PULLS
 
 from codedata.datapoints.approval import is_as_proven

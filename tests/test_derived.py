@@ -4,7 +4,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from conftest import write_json
+from root import write_json
 
 from codedata.disk.store import Derived, Store
 from codedata.errors import BrokenRecord

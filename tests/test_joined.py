@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from conftest import REPO, edit, run_here, write_json
+from conftest import REPO, edit, run_here
 from heron_environment import an_environment
-from judged import read_json
 from line_tables import rows
+from root import read_json, write_json
 
 from codedata import config
 from codedata.bugs.preprocess import Analyses

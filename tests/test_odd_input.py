@@ -8,9 +8,10 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from conftest import REPO, with_odd, write_files
+from conftest import REPO, with_odd
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from root import write_files
 
 from codedata import records
 from codedata.datapoints.approval import is_as_proven

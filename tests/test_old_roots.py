@@ -3,7 +3,8 @@ use instead. Its records are read and left alone."""
 from __future__ import annotations
 
 import pytest
-from conftest import run_here, write_json
+from conftest import run_here
+from root import write_json
 from scaled import a_candidate, write_judged
 
 import bug_inject

@@ -9,7 +9,7 @@ import subprocess
 import a_task
 import pytest
 from conftest import REPO, run_script
-from heron_environment import an_environment, write_env
+from heron_environment import an_environment
 from proven import write_bug, write_candidate
 from proven_strip import write_strip
 
@@ -111,8 +111,9 @@ def test_a_summary_says_what_came_of_a_root_and_what_to_do_where_nothing_did(tmp
     def cause(name: str) -> dict:
         return {"verified": {"healthy": False, "cause": {"name": name, "evidence": "so"}}}
 
-    write_env(tmp_path, an_environment(), an_environment("sick", **cause("tests_fail")),
-              an_environment("none", status="error", error="not verified", **cause("no_tests")))
+    tmp_path.with_env(an_environment(), an_environment("sick", **cause("tests_fail")),
+                      an_environment("none", status="error", error="not verified",
+                                     **cause("no_tests")))
     for n, digits, told in ((1, "0123abcd", {}), (2, "4567cdef", {"instruction": None})):
         write_candidate(tmp_path, f"heron.agent-{n}", a_task.BUG_PATCH)
         write_bug(tmp_path, f"heron.agent-{n}.{digits}", **told)

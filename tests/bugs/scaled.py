@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from conftest import write_json
+from root import write_json
 
 from codedata.code.patches import normalised
 from codedata.disk.store import digest

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 from conftest import REPO, edit, run_script
-from heron_environment import an_environment, write_env
-from judged import read_json
+from heron_environment import an_environment
+from root import read_json
 
 from codedata.bugs.effects import symbols_at
 from codedata.bugs.generate import draw, program_of
@@ -139,7 +139,7 @@ def candidates_in(root) -> dict[str, bytes]:
 
 @pytest.mark.docker
 def test_the_steps_resume_and_an_edited_config_is_kept_and_honoured(heron_image, tmp_path):
-    write_env(tmp_path, an_environment("heron"), an_environment("egret"))
+    tmp_path.with_env(an_environment("heron"), an_environment("egret"))
 
     def run():
         return run_script("bug_inject.py", tmp_path, *STEPS, timeout_s=300)

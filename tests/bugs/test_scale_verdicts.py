@@ -4,8 +4,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from conftest import eventually, kill, run_script, start_script, write_json
-from heron_environment import write_env
+from conftest import eventually, kill, run_script, start_script
+from root import write_json
 from screened_wren import wren as wren  # a fixture
 from screened_wren import wren_config, wren_coverage, wren_diff, wren_environment
 from setups import CA_FLAGS
@@ -37,7 +37,7 @@ def words(root, name: str = "wren.1") -> list[str]:
 @pytest.fixture
 def root(wren, tmp_path):
     environment = wren_environment()
-    write_env(tmp_path, vars(environment))
+    tmp_path.with_env(vars(environment))
     write_json(tmp_path / "coverage/wren.json", vars(wren_coverage()))
     write_json(tmp_path / "bug/_config/wren.json", vars(wren_config(environment)))
     (tmp_path / "chain.toml").touch()

@@ -7,9 +7,10 @@ import shutil
 import pytest
 from a_task import BUG_PATCH, write_foreign
 from a_task import write_task as write_by_hand
-from conftest import REPO, edit, run_here, write_json
-from heron_environment import an_environment, write_env
+from conftest import REPO, edit, run_here
+from heron_environment import an_environment
 from proven import a_bug, write_bug, write_candidate
+from root import write_json
 from scaled import a_candidate, write_judged
 from task_set import unpack
 
@@ -42,7 +43,7 @@ def names(root) -> set[str]:
 
 def add_candidate(root, k: int = 1, diff: str = BUG_PATCH) -> None:
     """Write a candidate of an agent, with its environment."""
-    write_env(root, an_environment())
+    root.with_env(an_environment())
     write_candidate(root, f"heron.agent-{k}", diff, symbol="", summary="")
 
 

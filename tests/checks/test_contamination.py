@@ -9,8 +9,8 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from conftest import write_files
 from line_tables import rows
+from root import write_files
 
 from codedata.checks.benchmark_rows import BenchmarkRow
 from codedata.checks.contamination import (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import REPO
-from judged import words as made_up_words
+from root import words as made_up_words
 
 from codedata.checks.duplicates import (
     Duplicate,

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 from a_datapoint import CONTEXT, OF_REVIEW, RIVALS, TEXTS, write_datapoint
-from conftest import REPO, write_json
+from conftest import REPO
+from root import write_json
 from tool_turns import call
 
 from codedata.audit.stage import CHECKS

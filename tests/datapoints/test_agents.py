@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 from a_datapoint import ALL_RIVALS, RIVALS, TEXTS, write_approved, write_datapoint
 from an_attempt import write_attempt
-from conftest import REPO, run_script, write_files
-from judged import read_json
+from conftest import REPO, run_script
 from recorded import (
     APPROVE,
     CREATE,
@@ -26,6 +25,7 @@ from recorded import (
     record,
     review_turns,
 )
+from root import read_json, write_files
 
 from codedata.checks.intervals import wilson
 from codedata.datapoints.agents import material, task_text

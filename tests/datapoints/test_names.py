@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from a_datapoint import write_approved, write_datapoint
 from an_attempt import write_attempt
-from conftest import queue_line, run_script, with_odd, write_json
+from conftest import queue_line, run_script, with_odd
+from root import write_json
 from watched import NAMES, outside, run_watched
 
 from codedata import records

@@ -6,8 +6,8 @@ import re
 
 from a_datapoint import write_approved, write_datapoint
 from browser import block_of
-from conftest import write_json
 from recorded import write_checks
+from root import write_json
 
 from codedata.datapoints.folder import read_datapoint
 from codedata.records import DATAPOINT, TaskAudit

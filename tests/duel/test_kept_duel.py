@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import REPO
-from judged import read_json
+from root import read_json
 
 from codedata.llm.costs import costs_of
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import kill, ledger_lines, run_here, start_script
-from judged import read_json
+from root import read_json
 from scenario import Scenario
 from setups import (
     CA_FLAGS,

@@ -2,8 +2,8 @@
 from __future__ import annotations
 
 import pytest
-from judged import SYSTEM, turn_of
 from line_tables import rows
+from root import SYSTEM, turn_of
 
 from codedata.export.formats import FORMATS, row_problem
 

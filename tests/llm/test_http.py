@@ -18,16 +18,7 @@ from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 
 import pytest
-from conftest import (
-    REPO,
-    answers,
-    eventually,
-    ledger_lines,
-    run_here,
-    run_king,
-    write_prompts,
-    write_toml,
-)
+from conftest import REPO, answers, eventually, ledger_lines, run_here, run_king
 from fake_llm import CUT, DROP, HANG, HANG_IN_BODY, HTML, OK, Drip, FakeLLM, Flood, Status
 from line_tables import rows
 
@@ -332,8 +323,8 @@ RUNS = {
 def test_a_run_fails_items_or_stops_and_goes_on_where_the_endpoint_is_well(
         tmp_path, fake_llm, capsys, case):
     n, llm, first, then, code, n_requests, n_answers, n_failed, said = RUNS[case]
-    names = write_prompts(tmp_path, n)
-    write_toml(tmp_path, {"retry_max": 0, **llm})
+    names = tmp_path.with_prompts(n).prompts()
+    tmp_path.with_settings({"retry_max": 0, **llm})
     fake_llm.script(*first)
     fake_llm.always(then)
     workers = ("--workers", n) if HANG_IN_BODY in first else ()
@@ -353,8 +344,7 @@ def test_a_run_fails_items_or_stops_and_goes_on_where_the_endpoint_is_well(
     ("localhost:80/v1", "base URL")])
 def test_an_address_that_nobody_has_is_named_before_the_first_call_and_stops_the_run_with_2(
         tmp_path, capsys, base_url, says):
-    write_prompts(tmp_path, 4)
-    write_toml(tmp_path)
+    tmp_path.with_prompts(4).with_settings()
     assert run_here(king.main, tmp_path, "--llm-base-url", base_url) == 2
     assert re.search(says, capsys.readouterr().err, re.DOTALL)
     assert not ledger_lines(tmp_path / "answer", state="failed")

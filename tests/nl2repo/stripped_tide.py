@@ -6,10 +6,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from conftest import write_json
-from heron_environment import an_environment, write_env
+from heron_environment import an_environment
 from projects import FOLDER, Project
 from proven_strip import write_patch
+from root import write_json
 
 from codedata.analysis.analyse import analysis_of
 from codedata.code.entities import read_sources
@@ -62,7 +62,7 @@ def write_root(root: Path, stripped=STRIPPED) -> None:
     analysis = analysed(folder)
     who = {"repo": "tides/tide", "repo_name": "tide", "base_commit": "0" * 40}
     files = {file.path: digest(file.text.decode()) for file in read_sources(folder).files}
-    write_env(root, an_environment("tide", image_name=PROJECT.image, repo="tides/tide"))
+    root.with_env(an_environment("tide", image_name=PROJECT.image, repo="tides/tide"))
     write_json(root / "analysis/tide.json", asdict(analysis))
     write_json(root / "coverage/tide.json", a_coverage(analysis))
     write_json(root / "nl2repo/_sources/tide.json", {

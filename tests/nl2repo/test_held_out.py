@@ -7,11 +7,10 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import write_json, write_toml
-from heron_environment import TEST_SCRIPT, an_environment, write_env
-from judged import read_json
+from heron_environment import TEST_SCRIPT, an_environment
 from projects import Project
 from proof_heron import factory_of
+from root import read_json, write_json
 from stripped import TEMPLATE, a_fact, steps
 
 from codedata.disk.layouts import content_of
@@ -111,10 +110,10 @@ def tern():
 def write_tern(root):
     cases = [{"name": f"test_tern.py::test_{name}", "status": "passed"}
              for name in ("leg", "band", "legs")]
-    write_env(root, an_environment("tern", image_name=PROJECT.image, base_commit="",
-                                   install_script="true\n", test_case_result=cases,
-                                   test_script=f"{TEST_SCRIPT} --continue-on-collection-errors",
-                                   verified={"healthy": True, "test_s": [0.5]}))
+    root.with_env(an_environment("tern", image_name=PROJECT.image, base_commit="",
+                                       install_script="true\n", test_case_result=cases,
+                                       test_script=f"{TEST_SCRIPT} --continue-on-collection-errors",
+                                       verified={"healthy": True, "test_s": [0.5]}))
     return root
 
 
@@ -204,7 +203,7 @@ def test_scripts_of_cases_cannot_read_what_has_to_come_of_them():
 def test_a_repository_becomes_documents_with_facts_and_tasks_with_cases_that_harm_no_reward(
         tern, tmp_path):
     root = write_tern(tmp_path)
-    write_toml(root, more="[nl2repo]\nmax_candidates = 9\n")
+    root.with_settings(more="[nl2repo]\nmax_candidates = 9\n")
     done = steps(root, UP_TO_PATCHES, *TEMPLATE)
     assert done.returncode == 0, done.stderr
     assert "left out: 1 function: too few facts" in done.stderr

@@ -10,8 +10,9 @@ from time import process_time
 from types import SimpleNamespace
 
 import pytest
-from conftest import REPO, write_files
+from conftest import REPO
 from line_tables import rows as table
+from root import write_files
 from source_rows import a_pr, sample, write_jsonl, write_sources
 
 from codedata.errors import Trouble

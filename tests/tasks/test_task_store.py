@@ -10,7 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import edit, run_here, write_json
+from conftest import edit, run_here
+from root import write_json
 
 from codedata import config
 from codedata.disk.store import Store
