@@ -26,7 +26,6 @@ from codedata.records import (
     METRICS,
     Candidates,
     Commit,
-    Environment,
     Executed,
     ProposedChange,
 )
@@ -64,6 +63,9 @@ def empty(type: str):
         if type.startswith(start):
             return value
     return copy(EMPTY.get(type, ""))
+
+
+ONE_RUN = filled(records.Measurement, runs=1, seconds=[1.0])   # of a Coverage
 
 
 # texts -------------------------------------------------------------------------------------------
@@ -178,6 +180,12 @@ class Root(type(Path())):
         known["repo"] = f"birds/{known['repo_name']}"
         known = {key: value for key, value in known.items() if key in record.__dataclass_fields__}
         return self.with_json(f"{record.directory}/{name}", filled(record, **{**known, **fields}))
+
+    def put(self, name: str, *made) -> Root:
+        """Write records that are made, each into its own directory under this name."""
+        for record in made:
+            self.with_json(f"{record.directory}/{name}", vars(record))
+        return self
 
     # settings
 
@@ -324,10 +332,11 @@ class Root(type(Path())):
 
     def with_env(self, *environments: dict) -> Root:
         for one in environments:
-            self.with_record(Environment, one["repo_name"], **one)
+            self.with_json(f"env/{one['repo_name']}", one)
         return self
 
     def with_candidates(self, name: str, *candidates: dict, **fields) -> Root:
         """Write candidates of a bug as a person may: <repo_name>.agent-<n>, or another name."""
         made = [filled(ProposedChange, **one) for one in candidates]
-        return self.with_record(Candidates, name, candidates=made, **{"method": "agent", **fields})
+        return self.with_record(Candidates, name, candidates=made, **{
+            "base_commit": "0" * 40, "method": "agent", **fields})

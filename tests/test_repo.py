@@ -10,7 +10,7 @@ import a_task
 import pytest
 from conftest import REPO, run_script
 from heron_environment import an_environment
-from proven import write_bug, write_candidate
+from proven import write_bug
 from proven_strip import write_strip
 
 NOTES = ('#!/bin/sh\ncase $1 in -c) exit ${LACKS:-0} ;; esac\n'
@@ -115,7 +115,7 @@ def test_a_summary_says_what_came_of_a_root_and_what_to_do_where_nothing_did(tmp
                       an_environment("none", status="error", error="not verified",
                                      **cause("no_tests")))
     for n, digits, told in ((1, "0123abcd", {}), (2, "4567cdef", {"instruction": None})):
-        write_candidate(tmp_path, f"heron.agent-{n}", a_task.BUG_PATCH)
+        tmp_path.with_candidates(f"heron.agent-{n}", {"diff": a_task.BUG_PATCH})
         write_bug(tmp_path, f"heron.agent-{n}.{digits}", **told)
     write_strip(tmp_path)
     write_strip(tmp_path, "heron.function.4567cdef", refused="odd")

@@ -11,7 +11,6 @@ from a_datapoint import CONTEXT, TEXTS, write_approved
 from a_task import write_foreign, write_task
 from conftest import edit, run_script
 from proof_heron import bug_kind, factory_of
-from root import write_json
 from screened_wren import RUN, wren_coverage, wren_diff, wren_environment
 from screened_wren import wren as wren  # a fixture
 from setups import CA_FLAGS
@@ -295,8 +294,7 @@ def bug(wren, tmp_path):
     task = prover.prove(Candidate(name, "wren", environment.base_commit, patch, "wren.agent-1",
                                   "agent"), RUN, environment, None, None)
     write_task(tmp_path, task)
-    tmp_path.with_env(vars(environment))
-    write_json(tmp_path / "coverage/wren.json", vars(wren_coverage()))
+    tmp_path.with_env(vars(environment)).put("wren", wren_coverage())
     yield name
     engine.connect().remove_image(image_of(task), force=True)
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from conftest import REPO, edit, run_script
 from heron_environment import an_environment
-from root import read_json
+from root import ONE_RUN, filled, read_json
 
 from codedata.bugs.effects import symbols_at
 from codedata.bugs.generate import draw, program_of
@@ -17,7 +17,7 @@ from codedata.bugs.register import patterns, why_whole_suite
 from codedata.code.entities import SourceFile, read_sources
 from codedata.code.patches import normalised
 from codedata.errors import ItemFailed
-from codedata.records import BugConfig, Coverage, Environment, parse
+from codedata.records import BugConfig, Coverage, CoveredTest, Environment, parse
 
 STEPS = ["scale", "--steps", "register,generate"]
 SPANS = "spanset/spans.py"
@@ -32,10 +32,11 @@ def sources(**texts: str | bytes) -> list[SourceFile]:
 
 def measured(lines: list[int], at_import: list[int]) -> Coverage:
     """Return a record of one test that ran these lines of a.py."""
-    return Coverage("", "", "c5", "pytest", "", {"runs": 1, "seconds": [1.0], "versions": []},
-                    ["a.py"], [], [lines], [[]],
-                    [{"name": "t", "status": ["passed"], "flaky": False, "lines": {"0": 0},
-                      "functions": 0, "starts": []}], [0.1], {"a.py": at_import}, {}, [], 1.0)
+    test = filled(CoveredTest, name="t", status=["passed"], lines={"0": 0}, functions=0)
+    return Coverage(**filled(
+        Coverage, base_commit="c5", contexts="pytest", measured=ONE_RUN, files=["a.py"],
+        line_sets=[lines], function_sets=[[]], tests=[test], test_seconds=[0.1],
+        import_lines={"a.py": at_import}))
 
 
 def made(text: str, coverage: Coverage | None = None) -> set[tuple[str, int]]:

@@ -9,7 +9,6 @@ import pytest
 from conftest import ledger_lines, run_script
 from heron_environment import TEST_SCRIPT, an_environment
 from projects import Project
-from proven import write_candidate
 from root import read_json, write_json
 from scenario import Scenario
 from setups import CA_FLAGS
@@ -182,7 +181,7 @@ def test_bugs_of_a_repository_come_in_turn_and_a_failed_agent_is_asked_anew(mars
 def test_a_feature_is_built_without_the_tests_and_is_not_told_which_of_them_fail(
         marsh_image, tmp_path):
     write_root(tmp_path, "heron")
-    write_candidate(tmp_path, "heron.agent-2", "", symbol="heron.py::fly", summary="A slip.")
+    tmp_path.with_candidates("heron.agent-2", {"symbol": "heron.py::fly", "summary": "A slip."})
     new = ["create_file", {"path": "mud.py", "content": '"""Tell of mud."""\nDEPTH = 3\n'}]
     replies = [
         act(bash("ls tests /tmp/clean/tests; ls -a /tmp; grep -r test_ . /tmp; pytest"),

@@ -7,7 +7,7 @@ import shutil
 import pytest
 from conftest import run_script
 from heron_environment import CASES, PROJECT, an_environment
-from root import write_json
+from root import filled, write_json
 from setups import CA_FLAGS
 
 from codedata.bugs.preprocess import Analyses
@@ -65,9 +65,8 @@ def test_rows_of_env_are_such_that_they_can_be_an_input(heron_image, tmp_path):
 
 
 def an_analysis(name: str, **more) -> dict:
-    return {"repo": name, "repo_name": name, "base_commit": "", "source": "static", "reason": "",
-            "languages": {}, "files": [], "faults": {}, "entities": [], "edges": [],
-            "hotspots": [], "tests": [], "measured": {"tests": 0, "counted": 0, "runs": 0}, **more}
+    return filled(Analysis, repo=name, repo_name=name, source="static",
+                  measured={"tests": 0, "counted": 0, "runs": 0}, **more)
 
 
 def test_the_analysis_of_the_root_goes_before_that_of_the_row(tmp_path):

@@ -9,7 +9,7 @@ from a_task import BUG_PATCH, write_foreign
 from a_task import write_task as write_by_hand
 from conftest import REPO, edit, run_here
 from heron_environment import an_environment
-from proven import a_bug, write_bug, write_candidate
+from proven import a_bug, write_bug
 from root import write_json
 from scaled import a_candidate, write_judged
 from task_set import unpack
@@ -44,7 +44,7 @@ def names(root) -> set[str]:
 def add_candidate(root, k: int = 1, diff: str = BUG_PATCH) -> None:
     """Write a candidate of an agent, with its environment."""
     root.with_env(an_environment())
-    write_candidate(root, f"heron.agent-{k}", diff, symbol="", summary="")
+    root.with_candidates(f"heron.agent-{k}", {"diff": diff})
 
 
 def test_a_task_is_an_orphan_of_the_step_that_made_it_alone(tmp_path, run):

@@ -1,8 +1,6 @@
 """Check the figures of audits in exports: in task.toml, in manifests, on cards, as rules."""
 from __future__ import annotations
 
-import json
-
 import pytest
 from a_task import BUG_ID, STRIP_ID, a_bug, a_datapoint, a_strip, edited, write_task
 from conftest import edit
@@ -10,7 +8,7 @@ from exports import card, config, left_out, left_out_lines, manifest
 from fake_judges import exported as make
 
 from codedata.disk.layouts import files_digest
-from codedata.records import Object, Task
+from codedata.records import Object, Task, TaskAudit
 from codedata.tasks.folder.folder import audited_digest
 
 SECRET = "survivor-of-the-gold"
@@ -33,11 +31,8 @@ def write_audit(root, task: Task, results: dict | None = None, **figures: Object
     checks = [{"name": name, "version": "1", "result": results.get(name, "passed"), "why": SECRET,
                "evidence": [SECRET], "figures": one, "tries": [{"path": "a", "diff": SECRET}],
                "seconds": 1.0, "command": SECRET} for name, one in {**FIGURES, **figures}.items()]
-    path = root / f"audit/{task.instance_id}.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({
-        "instance_id": task.instance_id, "kind": task.kind, "content": audited_digest(task),
-        "rivals": files_digest({}), "checks": checks, "seconds": 1.0}))
+    root.put(task.instance_id, TaskAudit(task.instance_id, task.kind, audited_digest(task),
+                                         files_digest({}), checks, 1.0))
 
 
 @pytest.fixture

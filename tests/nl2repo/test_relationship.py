@@ -28,8 +28,7 @@ def root(wren, tmp_path):
 
 def write_root(root):
     root.with_env(vars(wren_environment()))
-    write_json(root / "coverage/wren.json", vars(wren_coverage(second=["following"])))
-    return root
+    return root.put("wren", wren_coverage(second=["following"]))
 
 
 @pytest.fixture(scope="module")

@@ -68,10 +68,8 @@ def maker(tmp_path, capsys):
 
 
 def want(root: Path, name: str) -> Path:
-    path = root / f"bug/_config/{name}.json"
-    write_json(path, vars(BugConfig("a/b", name, "c" * 40, "true", ["."], [], "none", 1.0, 1,
-                                    0)))
-    return path
+    root.put(name, BugConfig("a/b", name, "c" * 40, "true", ["."], [], "none", 1.0, 1, 0))
+    return root / f"bug/_config/{name}.json"
 
 
 def test_two_makers_work_in_one_directory_at_once_and_prune_their_own(tmp_path, maker):
