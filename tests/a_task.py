@@ -7,8 +7,6 @@
     edited(a_bug(), tests={"hidden/test_a.py": b""})   # no longer what was proven
     proven_again(a_bug(), tests={"hidden/test_a.py": b""})
 """
-from __future__ import annotations
-
 import base64
 import io
 import tarfile

@@ -12,8 +12,6 @@
 Every test runs in an empty folder of its own (tmp_path) and with none of the user's keys or
 settings.
 """
-from __future__ import annotations
-
 import gc
 import importlib
 import io
@@ -43,6 +41,7 @@ sys.path.append(str(REPO / "samples"))            # task_set, replay
 
 from browser import chromium, show  # noqa: E402, F401  fixtures
 from fake_llm import HANG, FakeLLM  # noqa: E402
+from heron_environment import heron_image  # noqa: E402, F401  fixture
 from heron_project import image_name, repository, source  # noqa: E402, F401  fixtures
 from root import QUICK, Root  # noqa: E402
 

@@ -8,8 +8,6 @@
 The sides' texts do not tell whose they are: quartz is the king, onyx the challenger, amber the
 reference.
 """
-from __future__ import annotations
-
 import json
 import re
 from contextlib import redirect_stderr

@@ -4,8 +4,6 @@ verdicts meet the package.
 A line has a `name`, what is decided on, and `verdict` and `reason`, with what else the decision
 shows. It is in words of the field, so that all behind it can be built anew.
 """
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import replace

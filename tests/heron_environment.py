@@ -1,6 +1,4 @@
 """Provide an environment of a small project, heron, with a suite of pytest, as env/ holds it."""
-from __future__ import annotations
-
 import pytest
 from projects import BASE, Project
 from root import filled

@@ -1,6 +1,4 @@
 """Kill a child of this process before any step of what it does."""
-from __future__ import annotations
-
 import itertools
 import os
 import signal

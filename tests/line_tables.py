@@ -1,6 +1,4 @@
 """Read tables that stand in a text, a case on each line."""
-from __future__ import annotations
-
 import pytest
 
 

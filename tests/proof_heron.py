@@ -1,7 +1,5 @@
 """Provide heron as an environment to prove bugs in: a suite of two files, names with blanks and
 `::`, and the former text of its source wherever a build leaves it."""
-from __future__ import annotations
-
 import difflib
 import os
 import threading

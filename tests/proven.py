@@ -3,8 +3,6 @@
     write_bug(root, "heron.agent-1.0123abcd")              # proven, with an instruction
     write_bug(root, "crane.agent-1.0123abcd", instruction=None)
 """
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import replace

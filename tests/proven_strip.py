@@ -2,8 +2,6 @@
 
     write_strip(root, "heron.function.0123abcd")
 """
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Run the scenarios of tests/frozen/scenarios.toml in containers, and write what comes out, with
 what is decided of it: `make record-runs` (five minutes)."""
-from __future__ import annotations
-
 import json
 import re
 import sys

@@ -1,7 +1,5 @@
 """Say what the suites of samples/repos and the requests of samples/pulls come to, and which demo
 sets them up."""
-from __future__ import annotations
-
 HEALTHY = {   # passed, cases, one of the names
     "bitloom": (7, 7, "tests/test_bits.py::test_any_buffer_will_do"),
     "cinderset": (3, 3, "grow"),

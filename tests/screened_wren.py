@@ -1,7 +1,5 @@
 """Provide wren as an environment whose bugs are screened: a project and a suite with what makes
 that hard, and what each of its tests runs."""
-from __future__ import annotations
-
 import pytest
 from heron_environment import an_environment
 from projects import Project

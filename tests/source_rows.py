@@ -1,6 +1,4 @@
 """Write rows of trajectories and pull requests as files, and run prompt.py on them."""
-from __future__ import annotations
-
 import json
 
 from conftest import run_script

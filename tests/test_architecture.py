@@ -2,8 +2,6 @@
 
 Each test looks at all files and reports every fault.
 """
-from __future__ import annotations
-
 import ast
 import re
 import runpy

@@ -1,6 +1,4 @@
 """Check that tools/chain runs the stages in order with their flags; a fake python notes them."""
-from __future__ import annotations
-
 import os
 import re
 import subprocess

@@ -1,6 +1,4 @@
 """Check which settings win, where files are looked for, what is refused, and chain.toml."""
-from __future__ import annotations
-
 import os
 import re
 from dataclasses import MISSING, fields

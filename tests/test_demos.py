@@ -1,7 +1,5 @@
 """Check what the demos of the README left: `pytest -m demo --root runs`, after `make demo`,
 `make demo-env`, `make demo-bugs`, `make demo-pr` and `make demo-dp`. Their images are there."""
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess

@@ -1,6 +1,4 @@
 """Check records that are made of other stores' ones: what is broken, covered, chosen, opened."""
-from __future__ import annotations
-
 import os
 
 import pytest

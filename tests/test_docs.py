@@ -1,6 +1,4 @@
 """Check the pages: links and anchors, the tests of promises, the generated page of records."""
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Check stages that read several stores: an edit in any of them makes what was made with it stale,
 and records of different commits are never put together."""
-from __future__ import annotations
-
 import json
 
 import pytest

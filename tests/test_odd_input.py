@@ -1,7 +1,5 @@
 """Check that odd numbers, depths, sizes and texts in a record, a ledger, a queue, a reply or a
 datapoint give a record or a Trouble that names them, and end nothing else."""
-from __future__ import annotations
-
 import json
 import shutil
 from dataclasses import MISSING, fields

@@ -1,7 +1,5 @@
 """Check that each script opens nothing outside of its root, whatever names rows, records, reports,
 archives and folders of strangers have: an audit hook sees it."""
-from __future__ import annotations
-
 import itertools
 import json
 import shutil

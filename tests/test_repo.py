@@ -1,6 +1,4 @@
 """Check tools/repo, with a fake python that notes what it runs, and the summary of a root."""
-from __future__ import annotations
-
 import json
 import os
 import shutil

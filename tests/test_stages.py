@@ -2,8 +2,6 @@
 run has nothing to do, and a kill, a full disk, a broken record, a lock or a file in the way costs
 what it has to and no more.
 """
-from __future__ import annotations
-
 import os
 import re
 import resource

@@ -1,7 +1,5 @@
 """Check status.py: the scripts' own counts in one table, costs, rates; and that it writes nothing.
 """
-from __future__ import annotations
-
 import json
 import re
 import subprocess

@@ -1,6 +1,4 @@
 """Check scripts in steps, the flags that scripts share, and items that threads or views make."""
-from __future__ import annotations
-
 import re
 
 import pytest

@@ -3,8 +3,6 @@
 Each test puts ATTACK (the clipboard by OSC 52, the title, a cleared screen, a C1 control, a turned
 line) into a place that somebody else writes, and looks at every byte that a script prints.
 """
-from __future__ import annotations
-
 import json
 import os
 import re

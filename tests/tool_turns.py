@@ -2,8 +2,6 @@
 
     write_tool_turn(root, "t_1", "defeat", 10, king=calls(command="ls"))
 """
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,6 +1,4 @@
 """Test every way through the agent's loop, with scripted models and commands that are run."""
-from __future__ import annotations
-
 import json
 import subprocess
 import time

@@ -1,6 +1,4 @@
 """Check both steps of analyze.py as a user runs them: again, forced, after edits, killed."""
-from __future__ import annotations
-
 import json
 import subprocess
 import time

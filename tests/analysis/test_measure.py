@@ -1,6 +1,4 @@
 """Check the step `coverage` of analyze.py: its records, added runs, edits, kills and bad input."""
-from __future__ import annotations
-
 import json
 import re
 

@@ -1,6 +1,4 @@
 """Audit small tasks in containers, by the script: good ones pass, and planted faults are found."""
-from __future__ import annotations
-
 import json
 import re
 import shutil

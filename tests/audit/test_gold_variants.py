@@ -1,6 +1,4 @@
 """Check which variants golds have, and in which order."""
-from __future__ import annotations
-
 import re
 import subprocess
 from collections import Counter

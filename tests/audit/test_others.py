@@ -1,7 +1,5 @@
 """Read tasks of somebody else's: folders of Harbor, those of ours, rows of Parquet, and folders and
 archives made to do harm."""
-from __future__ import annotations
-
 import gzip
 import io
 import os

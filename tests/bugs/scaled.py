@@ -2,8 +2,6 @@
 
     write_judged(root, "heron.1", [a_candidate("+ 1"), a_candidate("+ 2", operator="negated")])
 """
-from __future__ import annotations
-
 from root import Root
 
 from codedata.code.patches import normalised

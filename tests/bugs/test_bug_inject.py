@@ -1,7 +1,5 @@
 """Check bug_inject.py as a user runs it, on a small repository in containers, with a model that
 plays a script: rows to bugs, again, edited, exported."""
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess

@@ -1,6 +1,4 @@
 """Check which edits become candidates, in which order, and the steps register and generate."""
-from __future__ import annotations
-
 import json
 import subprocess
 from collections import Counter

@@ -1,6 +1,4 @@
 """Check what agents are shown of a repository, on the sample analysis."""
-from __future__ import annotations
-
 from dataclasses import replace
 
 from conftest import REPO

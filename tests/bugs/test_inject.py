@@ -1,7 +1,5 @@
 """Check the step inject of bug_inject.py: what its agents are told, and what leaves their
 sandboxes."""
-from __future__ import annotations
-
 import threading
 from pathlib import Path
 

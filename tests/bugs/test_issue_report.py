@@ -1,6 +1,4 @@
 """Test that reports are written from a user's side, from a reproduction that shows the bug."""
-from __future__ import annotations
-
 import re
 
 import pytest

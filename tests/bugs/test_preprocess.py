@@ -1,6 +1,4 @@
 """Check the step preprocess of bug_inject.py as a user runs it: rows in, rows and reports out."""
-from __future__ import annotations
-
 import json
 import shutil
 

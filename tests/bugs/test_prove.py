@@ -1,6 +1,4 @@
 """Test that candidates become tasks, by the one resume mechanism."""
-from __future__ import annotations
-
 import subprocess
 
 import pytest

@@ -1,6 +1,4 @@
 """Test that the candidates of scale get verdicts, in a warm sandbox and with --full."""
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """Check what the steps of bug_inject.py make of tasks that others put into task/, and of edits
 there: nothing of what a person wrote goes, and only what a step has made is its orphan."""
-from __future__ import annotations
-
 import shutil
 
 import pytest

@@ -1,6 +1,4 @@
 """Check that text shared with a benchmark is found and named, and that common text is not."""
-from __future__ import annotations
-
 import gzip
 import json
 import random

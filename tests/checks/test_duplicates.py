@@ -1,6 +1,4 @@
 """Check that near-duplicates, and nothing less similar, are listed, on any machine."""
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

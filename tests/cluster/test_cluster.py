@@ -1,6 +1,4 @@
 """Check runs on a cluster of three nodes, which are processes of this machine and see no root."""
-from __future__ import annotations
-
 import json
 import os
 import re

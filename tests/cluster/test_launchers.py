@@ -1,7 +1,5 @@
 """Check the files of samples/cluster: the manifest by the rules of its kinds, the script of Slurm
 by running it where all machines of the job are this one."""
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -5,8 +5,6 @@ explore, and so is what only prints or goes somewhere; running code is a test, w
 goes; changing files is an edit, scratch files too; what is none of it (installing, fetching,
 killing) is other.
 """
-from __future__ import annotations
-
 import random
 import re
 import subprocess

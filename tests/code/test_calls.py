@@ -1,8 +1,6 @@
 """Find who calls whom: small repositories (call_cases.toml) with all their edges, what tests reach,
 and sources that were written to take forever.
 """
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

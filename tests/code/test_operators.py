@@ -1,6 +1,4 @@
 """Check the operators by their examples, and what becomes of the rest of a file."""
-from __future__ import annotations
-
 import ast
 import inspect
 import re

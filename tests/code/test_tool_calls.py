@@ -1,6 +1,4 @@
 """Test what tool calls do: the shell commands that stand for them are run, on real files."""
-from __future__ import annotations
-
 import json
 import subprocess
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Write trajectories by hand, which samples/replay.py serves: of agents that take a seed to an
 approved datapoint."""
-from __future__ import annotations
-
 import itertools
 import json
 import sys

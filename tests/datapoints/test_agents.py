@@ -1,7 +1,5 @@
 """Check build_dp.py agents by the script: replies are recorded ones, the agents'
 sandboxes are containers; where nothing is said of validation, its results lie in dp/_checks/."""
-from __future__ import annotations
-
 import json
 import os
 import subprocess

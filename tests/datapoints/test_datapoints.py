@@ -1,6 +1,4 @@
 """Check how datapoints are read and made, and what is as it was proven."""
-from __future__ import annotations
-
 import gzip
 import json
 from dataclasses import replace

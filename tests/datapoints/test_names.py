@@ -1,7 +1,5 @@
 """Check that names in queue lines, records and arguments of tools lead nowhere outside of a root:
 a process of its own reads hostile ones, and an audit hook sees what it opens and changes."""
-from __future__ import annotations
-
 import itertools
 import json
 import threading

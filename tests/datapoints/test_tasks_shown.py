@@ -1,6 +1,4 @@
 """Check what the page of a root shows of terminal tasks: their status, checks and faults."""
-from __future__ import annotations
-
 import os
 import re
 

@@ -1,6 +1,4 @@
 """Test that a turn whose blind answers agree costs no challenger, and how samples are kept."""
-from __future__ import annotations
-
 import json
 
 from conftest import edit, ledger_lines

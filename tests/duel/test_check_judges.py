@@ -1,6 +1,4 @@
 """Check that check_judges.py names judges that are talked round or can't tell good from bad."""
-from __future__ import annotations
-
 import re
 
 import pytest

@@ -1,6 +1,4 @@
 """Test what judges are shown of the runs of both sides, and draws that a program finds."""
-from __future__ import annotations
-
 from conftest import edit
 from fake_judges import by_model, duel, run_main, set_up, turn, validated, verdict
 from fake_llm import Status

@@ -1,6 +1,4 @@
 """Run the demo's duel: every request that is made today has a kept reply."""
-from __future__ import annotations
-
 import json
 import os
 import re

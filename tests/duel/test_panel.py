@@ -1,6 +1,4 @@
 """Test the panel: a judge's request, the reading of its reply, and judges that give none."""
-from __future__ import annotations
-
 import re
 
 import pytest

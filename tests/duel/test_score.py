@@ -1,6 +1,4 @@
 """Check a duel's numbers, worked by hand (score_cases.txt), and what holds for any duel."""
-from __future__ import annotations
-
 import re
 import tracemalloc
 from dataclasses import asdict, replace

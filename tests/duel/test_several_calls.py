@@ -1,6 +1,4 @@
 """Play a duel over turns of several calls, from a source's rows to the rows of exports."""
-from __future__ import annotations
-
 from fake_judges import exported, prefers, run_main, validated
 from fake_llm import Say, Status
 from root import json_lines, write_json

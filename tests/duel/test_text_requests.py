@@ -2,8 +2,6 @@
 
 The table has a digest of all requests of a run. It changes only with a prompt's text, on purpose.
 """
-from __future__ import annotations
-
 import hashlib
 import itertools
 import json

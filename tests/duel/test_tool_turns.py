@@ -1,6 +1,4 @@
 """Test the duel on turns that call tools: what is sent, what is taken, what judges see."""
-from __future__ import annotations
-
 import json
 import re
 from functools import partial

@@ -1,6 +1,4 @@
 """Test validate.py: the outcome, what is judged again, kept, named and left out, and its costs."""
-from __future__ import annotations
-
 import json
 import re
 import shutil
@@ -32,7 +30,7 @@ from fake_judges import (
     validated,
     verdict,
 )
-from fake_judges import root as root
+from fake_judges import root as root  # a fixture
 from fake_llm import Status
 from root import Root
 

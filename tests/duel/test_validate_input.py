@@ -1,11 +1,9 @@
 """Check that rubbish in score/, answer/ and the settings is named with its place."""
-from __future__ import annotations
-
 import json
 
 import pytest
 from fake_judges import asked, calls, duel, score_path, validated
-from fake_judges import root as root
+from fake_judges import root as root  # a fixture
 from line_tables import rows
 
 

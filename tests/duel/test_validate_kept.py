@@ -1,8 +1,6 @@
 """Check that what was paid for and what a person wrote stays: over panels that change, judges that
 fail, kills, lost ledgers.
 """
-from __future__ import annotations
-
 import signal
 import time
 
@@ -34,7 +32,7 @@ from fake_judges import (
     verdict,
 )
 from fake_judges import asked as asked_for
-from fake_judges import root as root
+from fake_judges import root as root  # a fixture
 from fake_llm import HANG, Status
 from root import read_json
 

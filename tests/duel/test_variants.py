@@ -1,7 +1,5 @@
 """Test the variants of a challenger: their folders, their requests, and their part of the report.
 """
-from __future__ import annotations
-
 import json
 import re
 from collections import defaultdict

@@ -6,8 +6,6 @@ each way in which its bytes are rubbish, and as many as TEXTS has for one file. 
 a reader that went out would take it.
 """
 
-from __future__ import annotations
-
 import os
 import random
 from pathlib import Path

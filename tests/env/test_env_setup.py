@@ -1,6 +1,4 @@
 """Test env_setup.py in real containers, with scripted models; kill it, edit records, run again."""
-from __future__ import annotations
-
 import json
 import subprocess
 from pathlib import Path

@@ -1,6 +1,4 @@
 """Set up a root that may be exported, and read what export.py has written."""
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,6 +1,4 @@
 """Check the figures of audits in exports: in task.toml, in manifests, on cards, as rules."""
-from __future__ import annotations
-
 import pytest
 from a_task import BUG_ID, STRIP_ID, a_bug, a_datapoint, a_strip, edited, write_task
 from conftest import edit

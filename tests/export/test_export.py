@@ -1,6 +1,4 @@
 """Check which turns become which rows, and that files are whole, equal and open everywhere."""
-from __future__ import annotations
-
 import json
 import random
 import re

@@ -1,6 +1,4 @@
 """Check the rows of turns with tool calls, in both forms, and which of them are refused."""
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,6 +1,4 @@
 """Check the folders of tasks: what is in them, what is refused, and which formats are made."""
-from __future__ import annotations
-
 import hashlib
 import os
 import re

@@ -1,6 +1,4 @@
 """Check the images of tasks with a real engine and registry, and rewards that cannot be cheated."""
-from __future__ import annotations
-
 import io
 import json
 import os

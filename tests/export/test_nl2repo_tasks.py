@@ -1,7 +1,5 @@
 """Check that the verifier of a stripped patch rewards bodies alone, whatever an agent plants, in
 containers of an image that was proven, as Harbor starts them."""
-from __future__ import annotations
-
 import io
 import os
 import shutil

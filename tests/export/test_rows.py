@@ -1,6 +1,4 @@
 """Check that export.py refuses the rows that a trainer would take without a word."""
-from __future__ import annotations
-
 import pytest
 from line_tables import rows
 from root import SYSTEM, turn_of

@@ -1,7 +1,5 @@
 """Check the rows of swebench, swesmith and nl2repo: what is in them, what is left out; that the
 harnesses take them is for `make test-swebench`."""
-from __future__ import annotations
-
 import json
 
 import pyarrow.parquet as parquet

@@ -1,7 +1,5 @@
 """Check whole trajectories: what a source says of their ends, which are exported, and how they are
 found again."""
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -3,8 +3,6 @@
 BLIND is a conversation that has shown the task and nothing else, LISTED also the names of files,
 READ also the code.
 """
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

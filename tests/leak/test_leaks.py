@@ -1,7 +1,5 @@
 """Check that turns that know too much are found, made again, and barred from buckets and exports.
 """
-from __future__ import annotations
-
 import json
 import re
 import subprocess

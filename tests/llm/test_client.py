@@ -1,6 +1,4 @@
 """Test replies of models: reasoning, wrong answers, usage; kept replies; keys that show nowhere."""
-from __future__ import annotations
-
 import json
 import re
 

@@ -1,6 +1,4 @@
 """Check that king.py gets along with the field's endpoints as their users set them up."""
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,6 +1,4 @@
 """Test HTTP calls: what is tried again, HTTP 429, time-outs, when a run stops, TLS, proxies."""
-from __future__ import annotations
-
 import gc
 import gzip
 import itertools

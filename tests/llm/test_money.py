@@ -1,6 +1,4 @@
 """Check what a call costs, that each call counts once, and that budgets hold over restarts."""
-from __future__ import annotations
-
 import pytest
 from conftest import answers, flags_for, ledger_lines, run_here, run_script, spent_usd
 from fake_llm import Say, Status

@@ -1,6 +1,4 @@
 """Test requests within max_prompt_tokens: what stays, what is cut first, when an item fails."""
-from __future__ import annotations
-
 import copy
 import itertools
 import json

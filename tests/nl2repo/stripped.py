@@ -1,6 +1,4 @@
 """Provide sources whose functions all run in tests, and patches of them, as nl2repo.py has them."""
-from __future__ import annotations
-
 from conftest import run_script
 from root import ONE_RUN, filled
 from setups import CA_FLAGS

@@ -1,6 +1,4 @@
 """Provide a root of nl2repo/ with proven patches of a small project, tidebook, and its image."""
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

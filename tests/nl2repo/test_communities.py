@@ -1,6 +1,4 @@
 """Test which functions belong together, and what is drawn of them."""
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

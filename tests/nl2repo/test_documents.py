@@ -1,6 +1,4 @@
 """Check what a template says of functions and projects, and that hostile sources do no harm."""
-from __future__ import annotations
-
 import ast
 import os
 from dataclasses import replace

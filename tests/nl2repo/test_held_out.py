@@ -1,7 +1,5 @@
 """Test what facts a document shows, which are held out, and what a verifier makes of these, by the
 script and in containers."""
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

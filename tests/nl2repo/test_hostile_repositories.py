@@ -1,6 +1,4 @@
 """Test that what is wrong with a repository is named and bounded, and that the rest goes on."""
-from __future__ import annotations
-
 import pytest
 from heron_environment import an_environment
 from projects import Project

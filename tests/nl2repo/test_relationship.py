@@ -1,6 +1,4 @@
 """Test the steps of nl2repo.py up to the proof, by the script, on a project in a container."""
-from __future__ import annotations
-
 import shutil
 
 import pytest

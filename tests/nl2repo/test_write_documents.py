@@ -1,7 +1,5 @@
 """Check the steps that document: what they write, what makes it again, and what an agent may hand
 in."""
-from __future__ import annotations
-
 import json
 import shutil
 

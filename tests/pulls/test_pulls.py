@@ -1,6 +1,4 @@
 """Test tasks of pull requests: what of a request is gold, hidden or neither, and the proof."""
-from __future__ import annotations
-
 import re
 import subprocess
 
@@ -8,7 +6,6 @@ import pytest
 from conftest import run_script
 from fake_judges import run_main
 from heron_environment import CASES, HERON, TEST_SCRIPT, TESTS, an_environment
-from heron_environment import heron_image as heron_image
 from in_place import SOLVED, graded_in_place
 from root import write_json
 

@@ -1,6 +1,4 @@
 """Test what a model is asked of a pull request's text, and when it is written anew."""
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from types import SimpleNamespace

@@ -3,8 +3,6 @@
 Rows and records are made here; what hostile hands could put into them is put into every field. The
 tests marked `chromium` open the page in a headless Chromium, found by name.
 """
-from __future__ import annotations
-
 import base64
 import hashlib
 import html as htmllib

@@ -1,6 +1,4 @@
 """Check that report.py's numbers follow from the directories, and turns go by their scores."""
-from __future__ import annotations
-
 import json
 import re
 import shutil

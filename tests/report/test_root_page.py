@@ -1,6 +1,4 @@
 """Check index.html, the page of a root: what it holds, that what it shows cannot run, two roots."""
-from __future__ import annotations
-
 import json
 import re
 import shutil

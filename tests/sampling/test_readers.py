@@ -1,6 +1,4 @@
 """Check the forms of trajectories, by the rows of docs/data.md: each tells of the same turn."""
-from __future__ import annotations
-
 import json
 import re
 import tracemalloc

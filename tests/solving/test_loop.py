@@ -1,6 +1,4 @@
 """Check what attempts feed: prompts, pull requests, whole trajectories, and turns that are run."""
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 

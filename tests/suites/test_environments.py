@@ -1,6 +1,4 @@
 """Test the view of environments, and how one is opened: from its image, or installed again."""
-from __future__ import annotations
-
 import json
 import threading
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Check a directory of items that are folders, which several makers and people fill: whole items
 wherever a writer is killed, edits that stay, and nobody's tasks taken for another's."""
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

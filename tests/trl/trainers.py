@@ -5,8 +5,6 @@ turns with tool calls: those are rendered by the tokenizer of Qwen 3, which a pa
 it keeps every row, that it learns the answer and nothing else, and that it behaves as the dataset
 cards say.
 """
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,6 +1,4 @@
 """Test run_turns.py on turns of a small project: replays, what candidates do, runs cut short."""
-from __future__ import annotations
-
 import re
 import subprocess
 from contextlib import contextmanager
