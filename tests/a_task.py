@@ -7,8 +7,6 @@
     edited(a_bug(), tests={"hidden/test_a.py": b""})   # no longer what was proven
     proven_again(a_bug(), tests={"hidden/test_a.py": b""})
 """
-from __future__ import annotations
-
 import base64
 import io
 import tarfile
@@ -16,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from conftest import write_files
 from proof_heron import GOLD_LINE, HERON
+from root import write_files
 
 from codedata.code.patches import diff_of
 from codedata.disk.layouts import FolderDraft, content_of

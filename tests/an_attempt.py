@@ -1,6 +1,4 @@
 """Write attempts by hand, as solve.py leaves them."""
-from __future__ import annotations
-
 from pathlib import Path
 
 from codedata.conversation.atif import atif_of

@@ -1,6 +1,4 @@
 """Open pages in a headless Chromium, found by name, for tests marked `chromium`."""
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

@@ -1,10 +1,10 @@
-"""Give the tests a fake endpoint, scripts to run, and directories written by hand.
+"""Give the tests a fake endpoint, scripts to run, and a root of their own (root.py).
 
-    from conftest import read_answer, run_script, write_prompts
+    from conftest import read_answer, run_script
     from fake_llm import DROP
 
     def test_it(tmp_path, fake_llm):
-        write_prompts(tmp_path, 3)
+        tmp_path.with_prompts(3)
         fake_llm.script(DROP)
         done = run_script("king.py", tmp_path, *flags_for(fake_llm))
         assert done.returncode == 0 and read_answer(tmp_path, "prompts_3_1_1")["king"]
@@ -12,8 +12,6 @@
 Every test runs in an empty folder of its own (tmp_path) and with none of the user's keys or
 settings.
 """
-from __future__ import annotations
-
 import gc
 import importlib
 import io
@@ -45,6 +43,7 @@ from browser import chromium, show  # noqa: E402, F401  fixtures
 from fake_llm import HANG, FakeLLM  # noqa: E402
 from heron_environment import heron_image  # noqa: E402, F401  fixture
 from heron_project import image_name, repository, source  # noqa: E402, F401  fixtures
+from root import QUICK, Root  # noqa: E402
 
 import king  # noqa: E402
 from codedata.llm.costs import Money  # noqa: E402
@@ -62,10 +61,6 @@ SETTINGS_FROM = ("CHUTES_API_KEY", "CHUTES_BASE_URL", "LLM_BASE_URL", "QIANFAN_B
                  "HF_TOKEN", "HUGGINGFACE_API_KEY", "GITHUB_TOKEN", "GITHUB_API_URL",
                  "REQUESTS_CA_BUNDLE", "DUEL_MODE", "DUEL_HOW", "DUEL_SOURCE", "HTTP_PROXY",
                  "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
-# [llm] of the tests: nobody waits for a second try
-QUICK = {"retry_wait_s": 0.01, "call_timeout_s": 10.0}
-
-
 def pytest_addoption(parser):
     parser.addoption("--root", default="runs", help="the folder that the demos filled (-m demo)")
 
@@ -107,6 +102,12 @@ def certificate(tmp_path_factory):
     return str(cert), str(key)
 
 
+@pytest.fixture
+def tmp_path(tmp_path):
+    """Return the test's own folder, to build a root in."""
+    return Root(tmp_path)
+
+
 @pytest.fixture(autouse=True)
 def _nothing_of_the_user(tmp_path, monkeypatch):
     """Hide the user's keys, endpoints and proxies, and any chain.toml or .env in the current
@@ -126,10 +127,8 @@ def fake_llm():
 @pytest.fixture(scope="session")
 def _answered(tmp_path_factory):
     """Return a root of five prompts that king.py and ch.py have answered."""
-    root = tmp_path_factory.mktemp("answered")
-    write_prompts(root, 5)
-    write_commits(root, 5)
-    write_toml(root)
+    root = Root(tmp_path_factory.mktemp("answered"))
+    root.with_prompts(5).with_commits(5).with_settings()
     with FakeLLM() as fake:
         for script in ("king.py", "ch.py"):
             assert run_script(script, root, *flags_for(fake)).returncode == 0
@@ -296,25 +295,6 @@ def flags_for(fake: FakeLLM, *more) -> list[str]:
 
 # settings ----------------------------------------------------------------------------------------
 
-NO_LEAK_JUDGE = "[leak]\nmodels = []\n"
-
-
-def write_toml(root: Path, llm: dict | None = None, more: str = "") -> Path:
-    """Write ROOT/chain.toml: [llm] with quick retries and `llm`, then `more`; turn the leak judge
-    off unless `more` has one.
-    """
-    more = more if "[leak]" in more else f"{NO_LEAK_JUDGE}\n{more}"
-    lines = [f"{key} = {json.dumps(value)}" for key, value in {**QUICK, **(llm or {})}.items()]
-    path = Path(root) / "chain.toml"
-    path.write_text("[llm]\n" + "\n".join(lines) + "\n" + more, encoding="utf-8")
-    return path
-
-
-def write_toml_for(root: Path, fake: FakeLLM, more: str = "", **llm) -> Path:
-    """Do write_toml() so that every role asks the fake for the model m."""
-    return write_toml(root, {"base_url": fake.base_url, "model": "m", **llm}, more)
-
-
 def settings_for(fake: FakeLLM, key: str = "", **llm) -> Settings:
     """Return settings that send every role to the fake, without any file."""
     llm = {"base_url": fake.base_url, "model": "m", "workers": 4, **QUICK, **llm}
@@ -331,22 +311,6 @@ def item_calls(root: Path, item: str = "p_1", stage_name: str = "king"):
 
 
 # directories by hand -----------------------------------------------------------------------------
-
-def turn_of(command: str, thought: str = "I go on.") -> str:
-    return f"THOUGHT: {thought}\n\n```bash\n{command}\n```"
-
-
-def write_json(path: Path, record) -> None:
-    write_files(path.parent, {path.name: json.dumps(record)})
-
-
-def write_files(folder: Path, files: dict[str, str]) -> None:
-    """Write the texts of files by their paths in a folder."""
-    for name, text in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8", errors="surrogateescape")
-
 
 def with_odd(record: dict, name: str, value: str) -> str:
     """Return a record as JSON in which the first field of a name is the text `value`; a new field
@@ -367,44 +331,6 @@ def queue_line(type: str = "generate_idea") -> dict:
             "created_at": 1, "errors": [], "key": ""}
     data = {"seed": "sums", "datapoint": "sums", "content": "c", "rates": {}, "tried": []}
     return {"at": 1, "event": "created", "detail": "", "task": task, "data": data}
-
-
-def a_prompt(i: int, **fields) -> dict:
-    """Return prompt `i` (from 1): its last message is `task i`, its reference `reference i`."""
-    messages = [{"role": "system",
-                 "content": "You are an agent. Answer with THOUGHT and one bash block."},
-                {"role": "user", "content": f"task {i}"}]
-    return {"instance_id": f"proj__repo-{i}", "repo": "proj/repo", "language": "python", "turn": 0,
-            "order": i, "messages": messages,
-            "assistant": f"THOUGHT: reference {i}\n\n```bash\ntrue\n```", **fields}
-
-
-def write_prompts(root: Path, n: int, stem: str = "", **fields) -> list[str]:
-    """Write ROOT/prompt/<stem>.json with `n` prompts (stem: prompts_<n>_1); return their names."""
-    stem = stem or f"prompts_{n}_1"
-    write_json(Path(root) / f"prompt/{stem}.json",
-               [a_prompt(i, **fields) for i in range(1, n + 1)])
-    return [f"{stem}_{i}" for i in range(1, n + 1)]
-
-
-def write_commits(root: Path, n: int, **fields) -> None:
-    """Write ROOT/commit/<instance_id>.json for write_prompts(root, n); turn the leak judge off."""
-    if not (Path(root) / "chain.toml").exists():
-        (Path(root) / "chain.toml").write_text(NO_LEAK_JUDGE)
-    for i in range(1, n + 1):
-        write_commit(root, f"proj__repo-{i}", **{
-            "issue": f"issue {i}", "description": f"description {i}",
-            "files": [f"src/file_{i}.py"],
-            "patch": f"diff --git a/src/file_{i}.py b/src/file_{i}.py\n+fix {i}\n",
-            "test_patch": f"test patch {i}", **fields})
-
-
-def write_commit(root: Path, name: str, **fields) -> None:
-    """Write ROOT/commit/<name>.json."""
-    write_json(Path(root) / f"commit/{name}.json", {
-        "instance_id": name, "repo": "proj/repo", "language": "python", "base_commit": "0" * 40,
-        "issue": "", "description": "", "files": ["a.py"], "patch": "", "test_patch": "",
-        "created_at": "2024-01-02T03:04:05Z", "licence": None, **fields})
 
 
 def read_answer(root: Path, name: str) -> dict:

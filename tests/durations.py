@@ -2,8 +2,6 @@
 
 A fixture's seconds are a property `fixture NAME` of the test that it was set up for.
 """
-from __future__ import annotations
-
 import time
 
 import pytest

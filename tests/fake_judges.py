@@ -1,7 +1,6 @@
-"""Write answers by hand, play judges at the fake endpoint, and count what they were asked.
+"""Play judges at the fake endpoint, and count what they were asked.
 
-    names = write_answers(tmp_path, 3)
-    write_panel(tmp_path, fake_llm, "a", "b")
+    tmp_path.with_answers(3).with_judges(fake_llm, "a", "b")
     fake_llm.always(by_model(a=prefers("onyx"), b=verdict("12021")))
     assert "accepted" in validated(tmp_path) and asked(fake_llm) == calls("ab", 1, 2, 3)
     assert duel(tmp_path)["turns"] == 3
@@ -9,8 +8,6 @@
 The sides' texts do not tell whose they are: quartz is the king, onyx the challenger, amber the
 reference.
 """
-from __future__ import annotations
-
 import json
 import re
 from contextlib import redirect_stderr
@@ -19,70 +16,28 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-from conftest import run_here, write_json, write_toml
-from judged import read_json
+from conftest import run_here
+from root import TEXTS, read_json
 
 import export
 import report
 import validate
-from codedata.disk.store import digest
 from codedata.records import METRICS
 
-TEXTS = {"king": "quartz", "challenger": "onyx", "assistant": "amber"}
 N = 5
 A_CALL = 0.01   # USD: the fake's usage is 100 tokens in, 20 out
 PRICES = "[prices]\n" + "".join(f"{model} = {{ in = 50.0, out = 250.0 }}\n" for model in "abc")
 BOTH = ("king_first", "challenger_first")
+BUCKETS = ("final", "refined", "defeat")
 
 
 def turn(word: str, i: int) -> str:
     return f"THOUGHT: {word} {i} comes next.\n\n```bash\nls {word}_{i}\n```"
 
 
-def write_answers(root: Path, n: int, first: int = 1, directory: str = "answer", **fields) -> list[
-        str]:
-    """Write ROOT/answer/t_<i>.json with both sides, `n` of them; return their names.
-
-    Their last message is `task <i>`.
-    """
-    for i in range(first, first + n):
-        record = {"instance_id": f"proj__repo-{i}",
-                  **{side: turn(word, i) for side, word in TEXTS.items()},
-                  "messages": [{"role": "system", "content": "You are an agent in a shell."},
-                               {"role": "user", "content": f"task {i}"}], **fields}
-        write_json(Path(root) / directory / f"t_{i}.json", record)
-    return [f"t_{i}" for i in range(first, first + n)]
-
-
-def write_executed(root: Path, name: str, *runs: tuple[str, dict], replay: str = "equal") -> None:
-    """Write executed/<name>.json: what answers did, as (text of the answer, fields of its run)."""
-    runs = [{"sides": [], "turns": [digest(text)], "command": "", "exit_code": 0,
-             "timed_out": False, "seconds": 0.1, "output": "", "changes": {}, "tests": {},
-             **fields} for text, fields in runs]
-    write_json(root / f"executed/{name}.json", {
-        "instance_id": "proj__repo-1", "repo_name": "r", "image_name": "m", "start": "base",
-        "how": "overlay", "replay": replay, "unequal": [], "n_commands": 0, "n_equal": 0,
-        "n_masked": 0, "before": {"HIDDEN_a": "failed", "HIDDEN_b": "failed"}, "runs": runs,
-        "seconds": 1.0})
-
-
-def write_panel(root: Path, fake, *models, judge: str = "", duel: str = "", more: str = "",
-                llm=None) -> None:
-    """Write ROOT/chain.toml: the panel `models` (names, or texts of TOML tables) at the fake, and
-    further lines of sections.
-    """
-    if "min_instances" not in duel:
-        duel += "\nmin_instances = 1"
-    listed = ", ".join(m if m.startswith("{") else json.dumps(m) for m in models)
-    write_toml(root, {"base_url": fake.base_url, "workers": 4, **(llm or {})},
-               f"[judge]\nmodels = [{listed}]\n{judge}\n[duel]\nbootstrap_resamples = 500\n{duel}\n"
-               f"{more}\n")
-
-
 def set_up(root: Path, fake, n: int, replies, *models, **toml) -> None:
     """Write `n` answers and a panel as write_panel() does, and set what the judges reply."""
-    write_answers(root, n)
-    write_panel(root, fake, *models, **toml)
+    root.with_answers(n).with_judges(fake, *models, **toml)
     fake.always(replies)
 
 
@@ -237,3 +192,13 @@ def everything(root: Path) -> dict[str, dict]:
 def scores(root: Path, directory: str = "score") -> list[str]:
     """Return the names of all scores on disk, sorted."""
     return sorted(p.stem for p in (Path(root) / directory).glob("[!_]*.json"))
+
+
+def in_buckets(root: Path) -> dict[str, list[str]]:
+    """Return {turn: [the buckets that it is in]}; every copy is read, so a torn one is an error."""
+    found: dict[str, list[str]] = {}
+    for bucket in BUCKETS:
+        for path in (root / bucket).glob("[!_]*.json"):
+            json.loads(path.read_bytes())
+            found.setdefault(path.stem, []).append(bucket)
+    return found

@@ -28,8 +28,6 @@ are in `looks` alone, and get the reply `models`. GETs of a path in `files` are 
 As a proxy it answers what it is asked, whatever the host (`path` is the whole URL then).
 `certificate=(cert, key)` makes it an HTTPS server. Nothing of the project is imported here.
 """
-from __future__ import annotations
-
 import hashlib
 import json
 import re

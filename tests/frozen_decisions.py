@@ -4,8 +4,6 @@ recorded runs and verdicts meet the package.
 A line has a `name`, the recorded facts, and the decision's `verdict` and `reason`, with its other
 results. It uses the field's words, so that the code behind it can be rewritten.
 """
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import replace

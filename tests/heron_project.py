@@ -1,6 +1,4 @@
 """Provide a small project, heron, as a folder and as a repository, and containers for it."""
-from __future__ import annotations
-
 import os
 import subprocess
 from pathlib import Path

@@ -3,8 +3,6 @@
 
     graded_in_place(folder, SOLVED)   # ("1.0", what the verifier printed)
 """
-from __future__ import annotations
-
 import subprocess
 from pathlib import Path
 

@@ -1,6 +1,4 @@
 """Kill a child of this process before any of its steps."""
-from __future__ import annotations
-
 import itertools
 import os
 import signal

@@ -1,6 +1,4 @@
 """Read tables written as text, one case on each line."""
-from __future__ import annotations
-
 import pytest
 
 

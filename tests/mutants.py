@@ -5,8 +5,6 @@ writes  build/mutants.jsonl   {commit, fault, caught, by, seconds}: a line a fau
                               with caught_by_all, of one that survives its own tests
 A stopped run continues. A test that fails without the fault, too, has not caught it.
 """
-from __future__ import annotations
-
 import argparse
 import json
 import re

@@ -1,16 +1,14 @@
 """Provide heron as an environment to prove bugs in: a suite of two files, names with blanks and
 `::`, and the former text of its source wherever a build leaves it."""
-from __future__ import annotations
-
 import difflib
 import os
 import threading
 from pathlib import Path
 
 import pytest
-from conftest import write_json
-from heron_environment import an_environment, write_env
+from heron_environment import an_environment
 from projects import make_lean
+from root import write_json
 
 from codedata.analysis.analyse import analysis_of
 from codedata.bugs.instances import AGENT
@@ -110,7 +108,7 @@ def environment_of(**fields) -> Environment:
 def write_root(root: Path, **fields) -> None:
     """Write heron's environment and its analysis."""
     environment = environment_of(**fields)
-    write_env(root, vars(environment))
+    root.with_env(vars(environment))
     write_json(root / "analysis/heron.json", vars(
         analysis_of(environment.repo, "heron", "", SOURCES, [])))
 

@@ -3,19 +3,16 @@
     write_bug(root, "heron.agent-1.0123abcd")              # proven, with an instruction
     write_bug(root, "crane.agent-1.0123abcd", instruction=None)
 """
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import replace
 from pathlib import Path
 
 import a_task
-from conftest import write_json
 
 from codedata.bugs.instances import is_of_agent
 from codedata.disk.store import Store
-from codedata.records import BUG, Candidates, Object, Task
+from codedata.records import BUG, Object, Task
 from codedata.run.plan import read_digest
 from codedata.tasks.folder.folder import PROVEN_FIELDS
 
@@ -66,12 +63,3 @@ def bug_images(folder: Path) -> set[str]:
     configs = map(Path.read_bytes, folder.glob("*/**/task/*/task.toml"))
     images = (re.search(rb'^docker_image = "(codedata-bug[^"]*)"$', text, re.M) for text in configs)
     return {found[1].decode() for found in images if found}
-
-
-def write_candidate(root: Path, name: str, diff: str, **more) -> None:
-    """Write a candidate of an agent as a person may: <repo_name>.agent-<n>."""
-    repo_name = name.partition(".")[0]
-    write_json(root / f"{Candidates.directory}/{name}.json", {
-        "repo": f"birds/{repo_name}", "repo_name": repo_name, "base_commit": "0" * 40,
-        "method": "agent", "trajectory": "", "usage": {}, "seconds": 0.0,
-        "candidates": [{"diff": diff, **more}]})

@@ -2,14 +2,11 @@
 
     write_strip(root, "heron.function.0123abcd")
 """
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path
 
 from a_task import COMMIT, STRIP, STRIP_ID, WORDS, a_strip, proven_again, write_task
-from conftest import write_json
 
 from codedata.disk.store import Store
 from codedata.nl2repo.kind import TaskDocument, instruction_of
@@ -23,7 +20,7 @@ DOCUMENT = f"{TEXTS['']}\n{TEXTS[WORDS]}".rstrip("\n")
 
 def write_patch(root: Path, patch: StripPatch, fail_to_pass: list[str]) -> Task:
     """Write a patch that was proven with its task, which has no instruction yet; return that."""
-    write_json(root / f"{StripPatch.directory}/{patch.id}.json", vars(patch))
+    root.put(patch.id, patch)
     task = a_strip(patch.id, None, functions=patch.functions, repo=patch.repo)
     config = {**verifier_config(task), "FAIL_TO_PASS": fail_to_pass}
     task = proven_again(task, tests={"config.json": json.dumps(config).encode()})
@@ -37,14 +34,14 @@ def write_strip(root: Path, instance_id: str = STRIP_ID, refused: str = "") -> T
     name = instance_id.partition(".")[0]
     patch = StripPatch(f"birds/{name}", name, COMMIT, instance_id, "function", [WORDS], ["0" * 16],
                        STRIP, {"verdict": "good"})
-    write_json(root / f"{RepoDocument.directory}/{name}.json", {
-        "repo": patch.repo, "repo_name": name, "base_commit": COMMIT, "licence": "MIT",
-        "checks": {}, "index": {instance_id: {"kind": "function", "functions": [WORDS]}},
-        "sections": [{"name": f"{name}.{i}", "subject": subject, "text": text,
-                      "title": subject.partition("::")[2]}
-                     for i, (subject, text) in enumerate(TEXTS.items())]})
+    root.with_record(
+        RepoDocument, name, base_commit=COMMIT, licence="MIT",
+        index={instance_id: {"kind": "function", "functions": [WORDS]}},
+        sections=[{"name": f"{name}.{i}", "subject": subject, "text": text,
+                   "title": subject.partition("::")[2]}
+                  for i, (subject, text) in enumerate(TEXTS.items())])
     if refused:
-        write_json(root / f"{StripPatch.directory}/{patch.id}.json", vars(patch))
+        root.put(patch.id, patch)
         Store(root, Task).open().note(instance_id, stage="nl2repo.proof", state="excluded",
                                       read="0", error=refused)
         return a_strip(instance_id)

@@ -1,7 +1,5 @@
 """Run the scenarios of tests/frozen/scenarios.toml in containers, and write what comes out, with
 what is decided of it: `make record-runs` (five minutes)."""
-from __future__ import annotations
-
 import json
 import re
 import sys
@@ -9,12 +7,12 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from conftest import write_files
 from frozen_decisions import CHANGING, DECISIONS, FOLDER, VERDICTS, data_of, shown
 from heron_environment import TEST_SCRIPT
 from heron_project import add_test, opener, write_source
 from proof_heron import IMAGE, RUN, bug_kind, environment_of, factory_of, make_image
 from proof_heron import diff as heron_diff
+from root import write_files
 from screened_wren import PROJECT as WREN
 from screened_wren import wren_diff, wren_environment
 from validate_dp import SAMPLES, mutants, mutated, open_host

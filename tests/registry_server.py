@@ -1,6 +1,4 @@
 """Serve an image registry on the loopback: Debian's docker-registry, with a folder of its own."""
-from __future__ import annotations
-
 import shutil
 import socket
 import subprocess

@@ -1,7 +1,5 @@
 """Hold the results of the suites of samples/repos and the requests of samples/pulls, and the demo
 that sets them up."""
-from __future__ import annotations
-
 HEALTHY = {   # passed, cases, one of the names
     "bitloom": (7, 7, "tests/test_bits.py::test_any_buffer_will_do"),
     "cinderset": (3, 3, "grow"),

@@ -21,8 +21,6 @@ is
     {…, "after": "…"}                                the last message must hold it; else HTTP 400
     {"status": 503, "body": "…"}
 """
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

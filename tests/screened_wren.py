@@ -1,14 +1,13 @@
 """Provide wren as an environment whose bugs are screened: a project and a suite with what makes
 that hard, and what each of its tests runs."""
-from __future__ import annotations
-
 import pytest
 from heron_environment import an_environment
 from projects import Project
 from proof_heron import factory_of
+from root import ONE_RUN, filled
 
 from codedata.code.entities import SourceFile, entities_of, tree_of
-from codedata.records import BugConfig, Coverage, Environment
+from codedata.records import BugConfig, Coverage, CoveredTest, Environment
 from codedata.suites.contexts import ranges_of
 from codedata.tasks.prove.suite_outcomes import time_limit
 
@@ -49,25 +48,26 @@ def wren_coverage(**runs: list[str]) -> Coverage:
     for name, ran in (RUNS | runs).items():
         line_sets.append([line for one in ran for line in bodies[one]])
         function_sets.append([functions.index(f"wren.py::{one}") for one in ran])
-        tests.append({"name": f"{PLACE}::test_{name}", "status": ["passed"], "flaky": False,
-                      "lines": {"1": 0, **({"0": len(line_sets) - 1} if ran else {})},
-                      "functions": len(function_sets) - 1,
-                      "starts": ["subprocess.Popen"] if name == "process" else []})
+        tests.append(filled(
+            CoveredTest, name=f"{PLACE}::test_{name}", status=["passed"],
+            lines={"1": 0, **({"0": len(line_sets) - 1} if ran else {})},
+            functions=len(function_sets) - 1,
+            starts=["subprocess.Popen"] if name == "process" else []))
     at_import = [WREN[:WREN.index(line)].count("\n") + 1 for line in (
         "LIMIT", "def doubled", "def following", "    return n + 1", "SECOND", "class Bird")]
-    measured = {"runs": 1, "seconds": [1.0], "versions": []}
-    return Coverage("birds/wren", "wren", "", "pytest", "", measured, ["wren.py", PLACE], functions,
-                    line_sets, function_sets, tests,
-                    [0.01] * len(tests),
-                    {"wren.py": ranges_of(sum(1 << line for line in at_import))}, {}, [], 1.0)
+    return Coverage(**filled(
+        Coverage, repo="birds/wren", repo_name="wren", contexts="pytest",
+        measured=ONE_RUN, files=["wren.py", PLACE], functions=functions,
+        line_sets=line_sets, function_sets=function_sets, tests=tests,
+        test_seconds=[0.01] * len(tests),
+        import_lines={"wren.py": ranges_of(sum(1 << line for line in at_import))}))
 
 
 def wren_config(environment: Environment, **fields) -> BugConfig:
     limit_s = time_limit(environment, 30.0)
-    return BugConfig(**{
-        "repo": "birds/wren", "repo_name": "wren", "base_commit": "", "environment": "",
-        "roots": ["."], "exclude": [], "selection": "plugin", "timeout_s": limit_s,
-        "max_candidates": 100, "seed": 0, **fields})
+    return BugConfig(**filled(BugConfig, **{
+        "repo": "birds/wren", "repo_name": "wren", "roots": ["."], "selection": "plugin",
+        "timeout_s": limit_s, "max_candidates": 100, **fields}))
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,4 @@
 """Run env_setup.py on a small repository with a model that plays a scenario."""
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,9 +1,7 @@
 """Write rows of trajectories and pull requests as files, and run prompt.py on them."""
-from __future__ import annotations
-
 import json
 
-from conftest import run_script, write_toml
+from conftest import run_script
 
 TURN = "I look at {0}.\n\n```bash\ngrep -n {0} .\n```"
 
@@ -36,8 +34,8 @@ def write_sources(folder, rows, prs=None, more=""):
     write_jsonl(folder / "rows.jsonl", rows)
     prs = [a_pr(int(row["instance_id"].rpartition("-")[2])) for row in rows] if prs is None else prs
     (folder / "prs.json").write_text(json.dumps(prs))
-    write_toml(folder,
-               more=f'[prompt]\nsource = "{folder}/rows.jsonl"\nprs = "{folder}/prs.json"\n{more}')
+    folder.with_settings(
+        more=f'[prompt]\nsource = "{folder}/rows.jsonl"\nprs = "{folder}/prs.json"\n{more}')
 
 
 def sample(root, *flags, code=0) -> str:

@@ -1,6 +1,4 @@
 """Note each step that an item goes through."""
-from __future__ import annotations
-
 from codedata.run.talk import Step
 
 

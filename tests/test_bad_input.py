@@ -3,17 +3,8 @@ import subprocess
 import sys
 
 import pytest
-from conftest import (
-    REPO,
-    a_prompt,
-    answers,
-    flags_for,
-    ledger_lines,
-    run_script,
-    turn_of,
-    write_json,
-    write_prompts,
-)
+from conftest import REPO, answers, flags_for, ledger_lines, run_script
+from root import a_prompt, turn_of, write_json
 
 
 def test_every_broken_record_is_named_at_once_with_its_fields(tmp_path, run):
@@ -62,7 +53,7 @@ fi
 @pytest.mark.parametrize("n_threads", [1, 8], ids=["no worker", "some workers"])
 def test_a_machine_that_gives_no_more_threads_is_trouble_and_what_is_in_flight_is_kept(
         tmp_path, run, fake_llm, n_threads):
-    write_prompts(tmp_path, 60)
+    tmp_path.with_prompts(60)
     fake_llm.latency_s = 0.5
     command = [sys.executable, REPO / "king.py", "--root", tmp_path,
                *flags_for(fake_llm, "--workers", 50)]

@@ -1,6 +1,4 @@
 """Check that tools/chain runs the stages in order with their flags; a fake python notes them."""
-from __future__ import annotations
-
 import os
 import re
 import subprocess
@@ -9,18 +7,8 @@ import sys
 import pytest
 from a_datapoint import write_approved
 from an_attempt import write_attempt
-from conftest import (
-    REPO,
-    a_prompt,
-    edit,
-    run_script,
-    write_commits,
-    write_json,
-    write_prompts,
-    write_toml,
-    write_toml_for,
-)
-from scored import write_answer
+from conftest import REPO, edit, run_script
+from root import a_prompt, write_json
 from tool_turns import TOOLS, calls, tool_history
 
 NOTES = ('#!/bin/sh\nscript=${1##*/}\nshift\nset -- "$script" "$@"\n'
@@ -93,19 +81,18 @@ source = "hf:no/where"
 
 def test_a_duel_is_priced_from_wherever_its_root_is(tmp_path):
     """Of six turns that nobody has drawn; then of three, one answered and one by the king alone."""
-    write_toml(tmp_path, {"model": "m"}, PRICED)
+    tmp_path.with_settings({"model": "m"}, PRICED)
     n_calls, printed = price(tmp_path)
     assert n_calls == [6, 6, 24, 36] and "as if the 6 turns were there" in printed
     each = [float(usd) for usd in re.findall(r"at most \$([\d.]+)", printed)]
     assert each[3] == pytest.approx(sum(each[:3]), abs=0.001) and each[0] > 0
-    write_toml(tmp_path, {"model": "m"}, PRICED.replace("count = 6", "count = 401"))
+    tmp_path.with_settings({"model": "m"}, PRICED.replace("count = 6", "count = 401"))
     assert "\nall    to come: 2,406 calls" in price(tmp_path)[1]   # prompts of several files
     root = tmp_path / "half"
-    names = write_prompts(root, 3)
-    write_commits(root, 3)
-    write_toml(root, {"model": "m"}, PRICED.replace("count = 6", "count = 3"))
+    names = root.with_prompts(3).prompts()
+    root.with_commits(3).with_settings({"model": "m"}, PRICED.replace("count = 6", "count = 3"))
     for name, challenger in zip(names, ("make test", None), strict=False):
-        write_answer(root, name, challenger=challenger, instance_id=f"proj__repo-{name[-1]}")
+        root.with_answer(name, challenger=challenger, instance_id=f"proj__repo-{name[-1]}")
     before = sorted(root.rglob("*"))
     assert price(root)[0] == [1, 2, 12, 15]
     assert sorted(root.rglob("*")) == before
@@ -113,14 +100,14 @@ def test_a_duel_is_priced_from_wherever_its_root_is(tmp_path):
 
 def test_a_glob_is_drawn_for_its_price_and_a_file_that_is_not_there_has_none(tmp_path):
     for name, code, says in (("traj*", 0, "drawn"), ("x", 2, "x.json is not there")):
-        write_toml(tmp_path, more=f'{PRICED}prs = "{REPO}/samples/prs.json"'.replace(
+        tmp_path.with_settings(more=f'{PRICED}prs = "{REPO}/samples/prs.json"'.replace(
             "hf:no/where", f"{REPO}/samples/{name}.json"))
         assert says in price(tmp_path, code)[1]
 
 
 def test_attempts_to_come_are_an_unknown_part_of_the_price(tmp_path):
     """Also after attempts of another agent, from which no turn can be drawn."""
-    write_toml(tmp_path, {"model": "m"}, PRICED.replace("hf:no/where", "attempt"))
+    tmp_path.with_settings({"model": "m"}, PRICED.replace("hf:no/where", "attempt"))
     write_approved(tmp_path / "task/sums")
     write_attempt(tmp_path, "sums", 1, agent="gold")
     total = price(tmp_path, stages="solve prompt king ch validate")[1].rpartition("all ")[2]
@@ -129,18 +116,17 @@ def test_attempts_to_come_are_an_unknown_part_of_the_price(tmp_path):
 
 
 def test_a_turn_with_tools_is_priced_with_one_leak_verdict(tmp_path):
-    write_toml(tmp_path, {"model": "m"}, PRICED.replace("count = 6", "count = 1")
-               + '[leak]\nmodels = ["a"]\nking_share = 0.0\n')
+    tmp_path.with_settings({"model": "m"}, PRICED.replace("count = 6", "count = 1")
+                           + '[leak]\nmodels = ["a"]\nking_share = 0.0\n')
     write_json(tmp_path / "prompt/prompts_1_1.json", [a_prompt(
         1, messages=tool_history("t"), tools=TOOLS, assistant=calls(command="make"))])
-    write_commits(tmp_path, 1)
+    tmp_path.with_commits(1)
     assert price(tmp_path)[0] == [1, 2, 4, 7]
 
 
 def test_the_price_of_an_edited_prompt_goes_through_all_stages(tmp_path, fake_llm):
-    write_toml_for(tmp_path, fake_llm, PRICED.replace("count = 6", "count = 3"))
-    write_prompts(tmp_path, 3)
-    write_commits(tmp_path, 3)
+    tmp_path.with_model(fake_llm, PRICED.replace("count = 6", "count = 3")).with_prompts(3)
+    tmp_path.with_commits(3)
     for stage in ("king", "ch", "validate"):
         run_script(f"{stage}.py", tmp_path)
     assert "all    to come: no calls" in price(tmp_path)[1]

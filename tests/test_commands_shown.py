@@ -1,6 +1,4 @@
 """Check the commands in messages: each can be run as it stands where it is printed."""
-from __future__ import annotations
-
 import ast
 import re
 import shlex

@@ -1,13 +1,11 @@
 """Check which settings win, where files are looked for, what is refused, and chain.toml."""
-from __future__ import annotations
-
 import os
 import re
 from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pytest
-from conftest import KEY, REPO, run_script, write_prompts
+from conftest import KEY, REPO, run_script
 from line_tables import rows
 
 from codedata import config
@@ -260,7 +258,7 @@ def test_a_wrong_type_is_refused_with_file_and_key(text):
 def test_a_value_that_no_run_can_use_is_refused(tmp_path, run, fake_llm, text):
     """Otherwise a run ends with nothing done and exit code 0, or with a traceback."""
     toml(lines_of(text))
-    write_prompts(tmp_path, 1)
+    tmp_path.with_prompts(1)
     done = run("king")
     assert done.returncode == 2 and "Traceback" not in done.stderr and fake_llm.n_requests == 0
     assert text.split()[1] in done.stderr

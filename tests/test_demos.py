@@ -1,14 +1,12 @@
 """Check what the demos of the README left: `pytest -m demo --root runs`, after `make demo`,
 `make demo-env`, `make demo-bugs`, `make demo-pr` and `make demo-dp`. Their images are there."""
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess
 
 import pytest
 from conftest import REPO, run_script
-from judged import read_json
+from root import read_json
 from sample_suites import DEMOS, HEALTHY, PULLS
 
 from codedata.datapoints.approval import is_as_proven

@@ -1,10 +1,7 @@
 """Check records that are made of other stores' ones: what is broken, covered, chosen, opened."""
-from __future__ import annotations
-
 import os
 
 import pytest
-from conftest import write_json
 
 from codedata.disk.store import Derived, Store
 from codedata.errors import BrokenRecord
@@ -14,10 +11,7 @@ from codedata.records import Candidates
 def write_files(root, **n_candidates: int) -> Store:
     """Write files of n candidates each, heron.<key>."""
     for key, n in n_candidates.items():
-        write_json(root / f"{Candidates.directory}/heron.{key}.json", {
-            "repo": "a/heron", "repo_name": "heron", "base_commit": "", "method": key,
-            "candidates": [{"diff": str(i), "symbol": "", "summary": ""} for i in range(n)],
-            "trajectory": "", "usage": {}, "seconds": 0.0})
+        root.with_candidates(f"heron.{key}", *({"diff": str(i)} for i in range(n)), method=key)
     return Store(root, Candidates)
 
 

@@ -1,7 +1,5 @@
 """Check that what was decided on recorded runs is decided again, and that live runs still come to
 what is recorded (make record-runs)."""
-from __future__ import annotations
-
 import sys
 
 import pytest

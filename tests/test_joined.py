@@ -1,14 +1,12 @@
 """Check stages that read several stores: an edit in any of them makes what was made with it stale,
 and records of different commits are never put together."""
-from __future__ import annotations
-
 import json
 
 import pytest
-from conftest import REPO, edit, run_here, write_json
+from conftest import REPO, edit, run_here
 from heron_environment import an_environment
-from judged import read_json
 from line_tables import rows
+from root import read_json, write_json
 
 from codedata import config
 from codedata.bugs.preprocess import Analyses

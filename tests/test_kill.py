@@ -3,19 +3,9 @@ import signal
 import time
 
 import pytest
-from conftest import (
-    answers,
-    finish,
-    flags_for,
-    kill,
-    ledger_lines,
-    read_answer,
-    start_script,
-    turn_of,
-    write_commits,
-    write_prompts,
-)
+from conftest import answers, finish, flags_for, kill, ledger_lines, read_answer, start_script
 from fake_llm import HANG
+from root import turn_of
 
 from codedata.disk.ledger import LEDGER
 from codedata.disk.locks import locked
@@ -33,7 +23,7 @@ def start(tmp_path, fake_llm):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_term_signal_lets_calls_finish_so_that_none_is_paid_twice(tmp_path, fake_llm, run, start,
                                                                     number):
-    write_prompts(tmp_path, 120)
+    tmp_path.with_prompts(120)
     fake_llm.latency_s = 0.2
     process = start("king.py")
     fake_llm.wait_for(40, "answered")
@@ -45,7 +35,7 @@ def test_a_term_signal_lets_calls_finish_so_that_none_is_paid_twice(tmp_path, fa
 
 
 def test_a_second_signal_ends_at_once_and_says_what_is_lost(tmp_path, fake_llm, start):
-    write_prompts(tmp_path, 5)
+    tmp_path.with_prompts(5)
     fake_llm.script(turn_of("ls"))
     fake_llm.always(HANG)
     process = start("king.py", "--workers", 1)
@@ -59,7 +49,7 @@ def test_a_second_signal_ends_at_once_and_says_what_is_lost(tmp_path, fake_llm, 
 
 
 def test_shards_share_a_root_and_together_ask_once_for_each_prompt(tmp_path, fake_llm, run, start):
-    names = write_prompts(tmp_path, 60)
+    names = tmp_path.with_prompts(60).prompts()
     fake_llm.latency_s = 0.1
     shards = [start("king.py", "--shard", f"{i}/3") for i in range(3)]
     assert [finish(process).returncode for process in shards] == [0, 0, 0]
@@ -67,14 +57,14 @@ def test_shards_share_a_root_and_together_ask_once_for_each_prompt(tmp_path, fak
     assert {p.name for p in tmp_path.glob("answer*")} == {"answer", "answer_0", "answer_1",
                                                           "answer_2"}
     assert run("king --model m").returncode == 0 and fake_llm.n_requests == 60
-    write_commits(tmp_path, 60)
+    tmp_path.with_commits(60)
     assert run("ch --model m").returncode == 0
     assert all(read_answer(tmp_path, name)["challenger"] for name in names)
     assert fake_llm.n_requests == 120
 
 
 def test_results_that_wait_for_the_ledger_are_appended_together(tmp_path, fake_llm, start):
-    write_prompts(tmp_path, 60)
+    tmp_path.with_prompts(60)
     ledger = tmp_path / "answer" / LEDGER
     ledger.parent.mkdir()
     ledger.touch()

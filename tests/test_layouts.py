@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from conftest import write_files
 from killed import is_killed_at
+from root import write_files
 
 from codedata.disk.layouts import NEW, Folder, FolderDraft, set_aside
 from codedata.disk.store import remove_half_written

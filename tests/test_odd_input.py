@@ -1,16 +1,15 @@
 """Check that odd numbers, depths, sizes and texts in a record, a ledger, a queue, a reply or a
 datapoint give a record or a Trouble that names them, and end nothing else."""
-from __future__ import annotations
-
 import json
 import shutil
 from dataclasses import MISSING, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from conftest import REPO, with_odd, write_files
+from conftest import REPO, with_odd
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from root import write_files
 
 from codedata import records
 from codedata.datapoints.approval import is_as_proven

@@ -1,9 +1,8 @@
 """Test a root of version 0.2.0 with settings and flags that are gone: each is refused with what to
 use instead. Its records are read and left alone."""
-from __future__ import annotations
-
 import pytest
-from conftest import run_here, write_json
+from conftest import run_here
+from root import write_json
 from scaled import a_candidate, write_judged
 
 import bug_inject

@@ -1,17 +1,15 @@
 """Check that each script opens nothing outside of its root, whatever names rows, records, reports,
 archives and folders of strangers have: an audit hook sees it."""
-from __future__ import annotations
-
 import itertools
 import json
 import shutil
 
 import pytest
 from a_task import a_bug, a_datapoint, write_foreign, write_task
-from conftest import REPO, with_odd, write_commits, write_json, write_prompts
+from conftest import REPO, with_odd
+from fake_judges import validated as decide
 from heron_environment import an_environment
-from judged import read_json
-from scored import decide, write_answer, write_panel, write_score
+from root import Root, read_json, write_json
 from setups import CA_FLAGS
 from source_rows import a_pr, a_row
 from watched import NAMES, outside, run_watched
@@ -62,7 +60,7 @@ def odd(record: dict, *fields: str):
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory):
     """Return a folder with a root in which each name stands in each text of rows and records."""
-    root = tmp_path_factory.mktemp("hostile") / "root"
+    root = Root(tmp_path_factory.mktemp("hostile")) / "root"
     root.mkdir()
     (root.parent / "victim").mkdir()
     (root.parent / "victim/secret").write_text("secret")
@@ -70,11 +68,8 @@ def hostile(tmp_path_factory):
     for name, rows in (("rows", odd(a_row(1))), ("prs", odd(a_pr(1))),
                        ("repos", odd(repo, "repo_name", "image_name", "base_commit"))):
         (root / f"{name}.jsonl").write_text("\n".join(rows))
-    write_panel(root, "a")
-    write_prompts(root, 1, stem="t")
-    write_commits(root, 1)
-    write_answer(root, "t_1")
-    write_score(root, "t_1", {"a": [1, 1, 1, 1, 1]})
+    root.with_panel("a").with_prompts(1, stem="t").with_commits(1).with_answer("t_1")
+    root.with_score("t_1", {"a": [1, 1, 1, 1, 1]})
     decide(root)
     write_json(root / "env/heron.json", an_environment())
     for path in root.glob("[!_]*/[!_]*.json"):

@@ -1,6 +1,4 @@
 """Check tools/repo, with a fake python that notes what it runs, and the summary of a root."""
-from __future__ import annotations
-
 import json
 import os
 import shutil
@@ -9,8 +7,8 @@ import subprocess
 import a_task
 import pytest
 from conftest import REPO, run_script
-from heron_environment import an_environment, write_env
-from proven import write_bug, write_candidate
+from heron_environment import an_environment
+from proven import write_bug
 from proven_strip import write_strip
 
 NOTES = ('#!/bin/sh\ncase $1 in -c) exit ${LACKS:-0} ;; esac\n'
@@ -111,10 +109,11 @@ def test_a_summary_says_what_came_of_a_root_and_what_to_do_where_nothing_did(tmp
     def cause(name: str) -> dict:
         return {"verified": {"healthy": False, "cause": {"name": name, "evidence": "so"}}}
 
-    write_env(tmp_path, an_environment(), an_environment("sick", **cause("tests_fail")),
-              an_environment("none", status="error", error="not verified", **cause("no_tests")))
+    tmp_path.with_env(an_environment(), an_environment("sick", **cause("tests_fail")),
+                      an_environment("none", status="error", error="not verified",
+                                     **cause("no_tests")))
     for n, digits, told in ((1, "0123abcd", {}), (2, "4567cdef", {"instruction": None})):
-        write_candidate(tmp_path, f"heron.agent-{n}", a_task.BUG_PATCH)
+        tmp_path.with_candidates(f"heron.agent-{n}", {"diff": a_task.BUG_PATCH})
         write_bug(tmp_path, f"heron.agent-{n}.{digits}", **told)
     write_strip(tmp_path)
     write_strip(tmp_path, "heron.function.4567cdef", refused="odd")

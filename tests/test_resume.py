@@ -12,7 +12,6 @@ from threading import Thread
 import pytest
 from conftest import (
     REPO,
-    a_prompt,
     answers,
     edit,
     flags_for,
@@ -20,14 +19,9 @@ from conftest import (
     read_answer,
     run_script,
     spent_usd,
-    turn_of,
-    write_commits,
-    write_files,
-    write_prompts,
-    write_toml,
 )
 from fake_llm import Status
-from judged import read_json
+from root import a_prompt, read_json, turn_of, write_files
 
 from codedata import config
 from codedata.agent.trajectories import new_trajectory
@@ -207,7 +201,7 @@ def test_a_prompt_deleted_from_the_middle_shifts_nothing_and_leaves_an_orphan(
 def test_an_unreadable_prompt_file_makes_no_orphans(root, run, status):
     path = root / f"prompt/{NAME}.json"
     path.write_text(path.read_text()[:-20])
-    write_prompts(root, 1, stem="other")
+    root.with_prompts(1, stem="other")
     assert "orphan" not in status("king")
     run("king --prune --limit 1 --no-retry")
     assert len([name for name in answers(root) if name.startswith(NAME)]) == 5
@@ -256,7 +250,7 @@ def test_other_settings_make_nothing_stale_until_refresh_which_takes_a_changed_r
 def test_what_has_no_line_of_a_ledger_is_adopted_and_later_edits_are_seen(
         root, run, status, fake_llm):
     (root / "answer/_ledger.jsonl").unlink()
-    write_prompts(root, 1, stem="mine")
+    root.with_prompts(1, stem="mine")
     shutil.copy(answer_path(root, 1), root / "answer/mine_1.json")   # by hand
     assert "adopted 6" in status("king")
     assert run("king").returncode == run("ch").returncode == 0
@@ -284,8 +278,8 @@ def test_compacting_the_ledger_changes_no_state(root, run, status, fake_llm):
 
 
 def test_compacting_shards_again_and_again_leaves_the_money_as_it_was(tmp_path, run, status):
-    names = write_prompts(tmp_path, 4)
-    write_toml(tmp_path, more=PRICE)
+    names = tmp_path.with_prompts(4).prompts()
+    tmp_path.with_settings(more=PRICE)
     run("king --model m --shard 0/1")
     for name in names:
         shutil.move(tmp_path / f"answer_0/{name}.json", tmp_path / "answer")
@@ -340,8 +334,7 @@ def test_what_failed_again_at_the_king_waits_at_the_challenger_till_the_edit_is_
 
 def test_what_failed_in_a_shard_is_made_once_by_a_plain_run_with_the_kept_replies(
         tmp_path, run, fake_llm):
-    write_prompts(tmp_path, 1)
-    write_toml(tmp_path)
+    tmp_path.with_prompts(1).with_settings()
     fake_llm.script("bad", Status(400, "no"))
     shard = next(f"{i}/2" for i in (0, 1)
                  if "missing 1" in run(f"king --status --shard {i}/2").stderr)
@@ -352,8 +345,7 @@ def test_what_failed_in_a_shard_is_made_once_by_a_plain_run_with_the_kept_replie
 
 
 def test_the_command_that_goes_on_keeps_what_narrowed_the_run(tmp_path, run, fake_llm):
-    write_prompts(tmp_path, 2)
-    write_toml(tmp_path)
+    tmp_path.with_prompts(2).with_settings()
     fake_llm.always("bad")
     king = run("king --only *_1 --llm-auth-token sk-hidden-1").stderr
     again, = [line for line in king.splitlines() if "again:" in line]
@@ -368,15 +360,14 @@ def in_a_shell(command: str, root, fake) -> subprocess.CompletedProcess:
 
 
 def test_many_failures_use_up_no_descriptors(tmp_path, fake_llm):
-    write_prompts(tmp_path, 120)
-    write_toml(tmp_path, {"retry_max": 0})
+    tmp_path.with_prompts(120).with_settings({"retry_max": 0})
     fake_llm.always(lambda r: "bad" if r.n % 2 == 0 else Status(500, "no"))
     king = in_a_shell("ulimit -n 64; exec KING", tmp_path, fake_llm)
     assert king.returncode == 1 and "Too many" not in king.stderr and "left" not in king.stderr
 
 
 def test_a_reader_that_goes_away_or_no_stderr_at_all_does_not_stop_the_run(tmp_path, fake_llm):
-    names = write_prompts(tmp_path, 6)
+    names = tmp_path.with_prompts(6).prompts()
     fake_llm.latency_s = 0.1
     assert in_a_shell("set -o pipefail; KING --limit 3 2>&1 >&- | true", tmp_path,
                       fake_llm).returncode == 0
@@ -387,19 +378,18 @@ def test_a_reader_that_goes_away_or_no_stderr_at_all_does_not_stop_the_run(tmp_p
 # what narrows a run ------------------------------------------------------------------------------
 
 def test_a_prompt_without_a_pr_record_is_answered_by_the_king_alone(tmp_path, run, fake_llm):
-    write_prompts(tmp_path, 2)
-    write_commits(tmp_path, 1)
+    tmp_path.with_prompts(2).with_commits(1)
     run("king")
     fake_llm.requests.clear()
     ch = run("ch")
     assert ch.returncode == 0 and "no PR record" in ch.stderr and asked(fake_llm) == ["task 1"]
-    write_commits(tmp_path, 2, instance_id="proj__repo-1", issue="another")
+    tmp_path.with_commits(2, instance_id="proj__repo-1", issue="another")
     ch = run("ch")
     assert ch.returncode == 1 and "proj__repo-2.json is the record of 'proj__repo-1'" in ch.stderr
 
 
 def test_only_and_limit_narrow_the_run(tmp_path, run, fake_llm):
-    write_prompts(tmp_path, 20)
+    tmp_path.with_prompts(20)
     run("king --limit 3 --workers 1")
     assert fake_llm.prompts_seen == ["task 1", "task 2", "task 3"]
     fake_llm.requests.clear()
@@ -407,7 +397,7 @@ def test_only_and_limit_narrow_the_run(tmp_path, run, fake_llm):
     assert asked(fake_llm) == [f"task {i}" for i in range(10, 20)]
     run("king --only proj__repo-20")
     assert asked(fake_llm) == ["task 20"]
-    write_toml(tmp_path, more='[exclude]\nids = ["proj__repo-5"]\n')
+    tmp_path.with_settings(more='[exclude]\nids = ["proj__repo-5"]\n')
     king = run("king --only *_[4-6]")
     assert asked(fake_llm) == ["task 4", "task 6"] and "[exclude] ids" in king.stderr
 
@@ -436,8 +426,7 @@ FREE = '[prices]\n"m" = { in = 0.0, out = 0.0 }\n"3" = { in = 0.0, out = 0.0 }\n
 @pytest.mark.parametrize("case", FIFOS.strip().split("\n"))
 def test_a_fifo_in_place_of_any_file_is_named_and_never_waited_for(tmp_path, run, case):
     place, code, *flags = case.split()
-    write_prompts(tmp_path, 1, stem="p_1")
-    write_toml(tmp_path, more=FREE)
+    tmp_path.with_prompts(1, stem="p_1").with_settings(more=FREE)
     path = tmp_path / place
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
@@ -457,13 +446,13 @@ variants/chosen/_partial"""
 def test_a_link_in_place_of_a_folder_that_is_written_is_named_and_not_followed(tmp_path, run):
     root, mine = tmp_path / "root", tmp_path / "mine"
     write_files(mine, {"p_1_1.jsonl": "mine"})
-    write_prompts(tmp_path / "disk", 1, stem="p_1")
+    (tmp_path / "disk").with_prompts(1, stem="p_1")
     root.symlink_to("disk")   # the root itself may be one
 
     def load():
         return config.load(cli.parser("king.py").parse_args(["--root", str(root)]))
     for may_be_links in False, True:
-        write_toml(root, more=f"[run]\nlinked_folders = {str(may_be_links).lower()}\n")
+        root.with_settings(more=f"[run]\nlinked_folders = {str(may_be_links).lower()}\n")
         for name in [*FOLDERS.split(), *OWN.split()]:
             shutil.rmtree(tmp_path / "disk" / name.partition("/")[0], ignore_errors=True)
             (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -484,7 +473,7 @@ def test_a_link_in_place_of_a_folder_that_is_written_is_named_and_not_followed(t
 
 
 def test_a_record_over_the_limit_is_broken_and_not_read(tmp_path, run):
-    write_prompts(tmp_path, 1, stem="good")
+    tmp_path.with_prompts(1, stem="good")
     with open(tmp_path / "prompt/large.json", "wb") as file:
         file.truncate(1 << 40)   # a hole of a terabyte
     done = run("king", timeout_s=30)
@@ -532,8 +521,8 @@ ODD = """
 
 
 def test_lines_that_somebody_wrote_into_a_ledger_stop_nothing_and_lose_no_money(tmp_path, run):
-    [name] = write_prompts(tmp_path, 1)
-    write_toml(tmp_path, more=FREE)
+    [name] = tmp_path.with_prompts(1).prompts()
+    tmp_path.with_settings(more=FREE)
     odd = [json.loads(line) for line in ODD.strip().split("\n")]
     lines = [{"stage": "king", "item": name, "state": "failed", "calls": [{**CALL, "id": f"a-{i}"}],
               **line} for i, line in enumerate(odd)]
@@ -570,7 +559,7 @@ RUBBISH = """not json
 {"call": {"id": "x", "model": 7}}
 """.strip().split("\n"))
 def test_kept_replies_of_any_shape_are_passed_over(tmp_path, run, fake_llm, kept):
-    [name] = write_prompts(tmp_path, 1)
+    [name] = tmp_path.with_prompts(1).prompts()
     fake_llm.script(Status(400))
     run("king")
     request = hashlib.blake2b(fake_llm.requests[0].raw, digest_size=8).hexdigest()

@@ -2,8 +2,6 @@
 run has nothing to do, and a kill, a full disk, a broken record, a lock or a file in the way costs
 what it has to and no more.
 """
-from __future__ import annotations
-
 import os
 import re
 import resource
@@ -13,20 +11,12 @@ import sys
 from functools import partial
 
 import pytest
-from conftest import (
-    REPO,
-    edit,
-    flags_for,
-    ledger_lines,
-    run_script,
-    spent_usd,
-    write_toml,
-)
-from fake_judges import verdict
+from conftest import REPO, edit, flags_for, ledger_lines, run_script, spent_usd
+from fake_judges import in_buckets, verdict
 from fake_llm import FakeLLM
 from killed import is_killed_at
 from line_tables import rows
-from scored import in_buckets
+from root import Root
 from source_rows import a_pr, a_row, write_jsonl
 
 from codedata.disk.locks import lock
@@ -74,11 +64,11 @@ AGAIN = {"another task": ("king", edit_prompt), "other buckets": ("report", move
 @pytest.fixture(scope="session")
 def _roots(tmp_path_factory):
     """Return {case: a root as it is before its stage}: the stages' first runs, and AGAIN."""
-    root, before = tmp_path_factory.mktemp("stages") / "root", {}
+    root, before = Root(tmp_path_factory.mktemp("stages")) / "root", {}
     root.mkdir()
     write_jsonl(root / "rows.jsonl", [a_row(i, n_turns=1) for i in (1, 2)])
     write_jsonl(root / "prs.jsonl", [a_pr(i) for i in (1, 2)])
-    write_toml(root, {"model": "m"}, TOML)
+    root.with_settings({"model": "m"}, TOML)
 
     def keep(name: str):
         before[name] = shutil.copytree(root, root.with_name(name))

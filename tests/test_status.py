@@ -1,21 +1,14 @@
 """Check status.py: the scripts' own counts in one table, costs, rates; and that it writes nothing.
 """
-from __future__ import annotations
-
 import json
 import re
 import subprocess
 import uuid
 
 import pytest
-from conftest import (
-    edit,
-    flags_for,
-    run_script,
-    write_json,
-    write_prompts,
-)
+from conftest import edit, flags_for, run_script
 from fake_llm import Status
+from root import write_json
 
 from codedata.disk.store import digest
 
@@ -36,7 +29,7 @@ def stages(root, *flags) -> dict[str, dict]:
 @pytest.fixture
 def root(answered_root, fake_llm):
     """Write a root in which something is in each state: of six kings one is edited, one failed."""
-    write_prompts(answered_root, 1, stem="more")
+    answered_root.with_prompts(1, stem="more")
     fake_llm.script(Status(400))
     run_script("king.py", answered_root, *flags_for(fake_llm))
     edit(answered_root / "answer/prompts_5_1_2.json", king="mine")
@@ -103,7 +96,7 @@ def test_it_writes_nothing_and_a_script_that_cannot_say_costs_no_other_one(root)
 
 
 def test_what_failed_or_is_left_out_with_its_tries_its_log_and_the_command_for_it(root, fake_llm):
-    write_prompts(root, 1, stem="other")
+    root.with_prompts(1, stem="other")
     (root / "score").mkdir()
     (root / "chain.toml").write_text('[exclude]\nids = ["proj__repo-4"]\n')
     for reply in [Status(400)] * 2, ["no block"] * 6:
@@ -131,7 +124,7 @@ def test_containers_of_the_root_that_run_are_named(root):
     container = subprocess.check_output(docker, text=True).strip()
     try:
         assert label in status_of(root)["containers"]
-        write_prompts(root / "other", 1)
+        (root / "other").with_prompts(1)
         assert label not in status_of(root / "other")["containers"]
     finally:
         subprocess.run(["docker", "rm", "-f", container], capture_output=True, check=True)

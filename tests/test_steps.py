@@ -1,18 +1,8 @@
 """Check scripts in steps, the flags that scripts share, and items that threads or views make."""
-from __future__ import annotations
-
 import re
 
 import pytest
-from conftest import (
-    REPO,
-    flags_for,
-    ledger_lines,
-    run_here,
-    run_script,
-    write_prompts,
-    write_toml,
-)
+from conftest import REPO, flags_for, ledger_lines, run_here, run_script
 from fake_llm import Status
 
 from codedata import config
@@ -54,8 +44,7 @@ def steps_main(argv) -> int:
 @pytest.fixture
 def made(tmp_path, fake_llm, capsys):
     """Return a function: run made.py with flags; it returns (exit code, what was printed)."""
-    write_prompts(tmp_path, 2)
-    write_toml(tmp_path)
+    tmp_path.with_prompts(2).with_settings()
 
     def run(*flags) -> tuple[int, str]:
         code = run_here(steps_main, tmp_path, *flags_for(fake_llm, "--workers", 1, *flags))
@@ -117,7 +106,7 @@ def test_the_flags_that_scripts_share(tmp_path):
     settings = config.load(args)
     assert settings.sandbox.pod_prefix == "bug"
     assert cli.with_container_workers(settings).llm.workers >= 4
-    write_toml(tmp_path, {"workers": 99}, "[sandbox]\npod_prefix = 'mine'\n")
+    tmp_path.with_settings({"workers": 99}, "[sandbox]\npod_prefix = 'mine'\n")
     settings = cli.with_container_workers(config.load(args))
     assert (settings.sandbox.pod_prefix, settings.llm.workers) == ("mine", 99)
 

@@ -3,8 +3,6 @@
 Each test puts ATTACK (the clipboard by OSC 52, the title, a cleared screen, a C1 control, a turned
 line) into a place that somebody else writes, and looks at every byte that a script prints.
 """
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -12,9 +10,10 @@ import subprocess
 import sys
 
 import pytest
-from conftest import REPO, run_process, run_script, write_json, write_prompts, write_toml
+from conftest import REPO, run_process, run_script
+from fake_judges import validated as decide
 from fake_llm import Status
-from scored import decide, write_answer, write_panel, write_score
+from root import write_json
 
 ATTACK = "\x1b]52;c;ZWNobw==\x07\x1b]0;title\x07\x1b[2J\x9b31m\u202e\x08\r"
 UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -33,8 +32,7 @@ def assert_shown(done: subprocess.CompletedProcess, shown: str = "\\x1b]52;c;ZWN
                           Status(307, "", {"Location": "\x1b]52;c;ZWNobw=="}), ],
                          ids=["error", "no JSON", "key", "redirect"])
 def test_what_an_endpoint_answers(tmp_path, fake_llm, run, reply):
-    write_prompts(tmp_path, 1)
-    write_toml(tmp_path, {"retry_max": 0})
+    tmp_path.with_prompts(1).with_settings({"retry_max": 0})
     fake_llm.always(reply)
     escaped = isinstance(reply.body, dict)   # by JSON
     assert_shown(run("king --log-level debug"), "\\u001b]52" if escaped else "\\x1b]52")
@@ -43,7 +41,7 @@ def test_what_an_endpoint_answers(tmp_path, fake_llm, run, reply):
 @pytest.mark.parametrize("name", [ATTACK + ".json", "a\nking  wrote 7.json"],
                          ids=["attack", "line end"])
 def test_the_name_of_a_file(tmp_path, run, name):
-    write_prompts(tmp_path, 1)
+    tmp_path.with_prompts(1)
     write_json(tmp_path / "prompt" / name, {})
     for flags in ("--status", ""):
         done = run(f"king --log-level debug {flags}")
@@ -63,7 +61,7 @@ ATTACK = 7
 
 @pytest.mark.parametrize("toml", TOML.strip().split("\n"))
 def test_what_stands_in_settings(tmp_path, toml):
-    write_prompts(tmp_path, 1)
+    tmp_path.with_prompts(1)
     (tmp_path / "chain.toml").write_text(
         toml.replace("] ", "]\n").replace("ATTACK", json.dumps(ATTACK)))
     assert_shown(run_script("king.py", tmp_path), "\\x1b]52")
@@ -82,7 +80,7 @@ ATTACK = { in = 0, out = 0 }
 
 
 def test_show_config_and_the_plan_show_names_of_settings(tmp_path, fake_llm):
-    write_prompts(tmp_path, 1)
+    tmp_path.with_prompts(1)
     (tmp_path / "chain.toml").write_text(
         SHOWN.replace("ATTACK", json.dumps(ATTACK)).replace("URL", fake_llm.base_url))
     for flags in ("--show-config", "--status", "--dry-run", "--limit 1"):
@@ -112,9 +110,8 @@ def test_a_row_of_input_and_what_git_says_of_it(tmp_path):
 
 
 def test_markdown_that_is_looked_at_in_a_terminal(tmp_path):
-    write_panel(tmp_path, f"a{ATTACK}", more=f"[king]\nmodel = {json.dumps(ATTACK)}\n")
-    write_answer(tmp_path, "t_1")
-    write_score(tmp_path, "t_1", {f"a{ATTACK}": [1, 1, 1, 1, 1]}, reason=ATTACK)
+    tmp_path.with_panel(f"a{ATTACK}", more=f"[king]\nmodel = {json.dumps(ATTACK)}\n")
+    tmp_path.with_answer("t_1").with_score("t_1", {f"a{ATTACK}": [1, 1, 1, 1, 1]}, reason=ATTACK)
     decide(tmp_path)
     assert_shown(run_script("report.py", tmp_path), "report")
     page = (tmp_path / "report/report.md").read_text()
@@ -181,8 +178,7 @@ def test_a_plain_line_comes_where_something_but_the_time_has_changed_or_after_lo
 
 
 def test_a_log_file_has_what_is_said_with_quiet_too_and_each_retry(tmp_path, fake_llm, run):
-    write_prompts(tmp_path, 1)
-    write_toml(tmp_path)
+    tmp_path.with_prompts(1).with_settings()
     fake_llm.script(Status(503, ATTACK))
     assert not run("king --quiet --log-file run.log").stderr
     again = run("king --log-level info --log-file run.log").stderr

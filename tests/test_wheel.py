@@ -1,6 +1,4 @@
 """Check the wheel: what lies in it, and that `codedata` works where nothing else of ours is."""
-from __future__ import annotations
-
 import os
 import shlex
 import subprocess

@@ -2,12 +2,10 @@
 
     write_tool_turn(root, "t_1", "defeat", 10, king=calls(command="ls"))
 """
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
-from judged import SYSTEM, words, write_turn
+from root import SYSTEM, read_json, words
 
 EDITOR = "str_replace_editor"
 TOOLS = [{"type": "function", "function": {
@@ -66,7 +64,7 @@ def write_tool_turn(root: Path, name: str, *args, **fields) -> dict:
     fields = {"messages": tool_history(name), "tools": TOOLS, "challenger": edits(name),
               "king": calls(thought=words(f"{name} king"), command=f"ls {name}"),
               "assistant": {**calls(command="make"), "reasoning_content": "It builds."}, **fields}
-    return write_turn(root, name, *args, **fields)
+    return read_json(root.with_turn(name, *args, **fields) / f"{(*args, 'final')[0]}/{name}.json")
 
 
 def a_run(task: int, seed: str, did: str = "", **outcome) -> dict:

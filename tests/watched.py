@@ -3,8 +3,6 @@
     done = run_watched(root, REPO / "prompt.py", "--root", root)
     assert outside(done) == []                    # nothing outside of the root
 """
-from __future__ import annotations
-
 import os
 import runpy
 import subprocess

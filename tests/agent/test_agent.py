@@ -1,15 +1,13 @@
 """Test every way through the agent's loop, with scripted models and commands that are run."""
-from __future__ import annotations
-
 import json
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
-from conftest import KEY, REPO, everything_under, item_calls, settings_for, write_toml
+from conftest import KEY, REPO, everything_under, item_calls, settings_for
 from fake_llm import CUT, FakeLLM, Status
-from judged import read_json
+from root import read_json
 from scenario import SCENARIOS, Scenario
 from steps_seen import StepsSeen
 
@@ -43,7 +41,7 @@ PRICE = '[prices]\nm = { in = 10.0, out = 50.0 }\n'   # with the fake's usage: $
 @pytest.fixture(autouse=True)
 def _quick(tmp_path):
     """Let every test of calls retry without waiting."""
-    write_toml(tmp_path)
+    tmp_path.with_settings()
 
 
 @pytest.fixture
@@ -135,7 +133,7 @@ def test_a_tool_that_stops_ends_the_run_and_what_stood_behind_it_is_not_run(sand
                           ({"max_usd": 0.005}, "max_usd is reached: 0.006 of 0.005")],
                          ids=["tokens", "seconds", "usd"])
 def test_a_limit_is_a_tool_stop_that_names_it(tmp_path, sandbox, limit, error):
-    write_toml(tmp_path, more=PRICE)
+    tmp_path.with_settings(more=PRICE)
     result = play("endless", sandbox, **limit)
     assert result.status == "tool_stop" and error in result.error
     assert result.iterations == 3 or "max_seconds" in limit

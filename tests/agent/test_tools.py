@@ -1,7 +1,5 @@
 """Test tools: their descriptions, faults in a call, their effects in a sandbox, calls in replies.
 """
-from __future__ import annotations
-
 import json
 from typing import Literal
 

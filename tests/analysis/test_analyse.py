@@ -1,6 +1,4 @@
 """Test the analysis of a repository: scores by coverage and by calls, import time, tests, files."""
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

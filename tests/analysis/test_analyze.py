@@ -1,13 +1,11 @@
 """Check both steps of analyze.py as a user runs them: again, forced, after edits, killed."""
-from __future__ import annotations
-
 import json
 import subprocess
 import time
 
 import pytest
 from conftest import edit, run_script
-from heron_environment import FLY, an_environment, write_env
+from heron_environment import FLY, an_environment
 from setups import CA_FLAGS
 
 HOT = [{"id": "heron.py::wade", "score": 20}, {"id": "heron.py::fly", "score": 1}]
@@ -23,7 +21,7 @@ def analysis_of(root, name: str = "egret") -> dict:
 
 @pytest.mark.docker
 def test_steps_are_done_once_and_analysis_again_where_coverage_is_edited(heron_image, tmp_path):
-    write_env(tmp_path, an_environment("egret"))
+    tmp_path.with_env(an_environment("egret"))
     assert "waiting 1" in analyze(tmp_path, "--steps", "analysis").stderr   # nothing is measured
     assert not (tmp_path / "analysis/egret.json").exists()
     assert analyze(tmp_path, "--static").returncode == 0

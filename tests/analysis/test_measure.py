@@ -1,12 +1,10 @@
 """Check the step `coverage` of analyze.py: its records, added runs, edits, kills and bad input."""
-from __future__ import annotations
-
 import json
 import re
 
 import pytest
 from conftest import REPO, edit, ledger_lines, run_script
-from heron_environment import CASES, FLY, TEST_SCRIPT, an_environment, write_env
+from heron_environment import CASES, FLY, TEST_SCRIPT, an_environment
 from line_tables import rows
 from setups import CA_FLAGS, made_here
 
@@ -31,7 +29,7 @@ def analyze(root, *flags):
 
 @pytest.mark.docker
 def test_a_record_grows_by_runs_and_keeps_what_a_person_marks(heron_image, tmp_path):
-    write_env(tmp_path, an_environment())
+    tmp_path.with_env(an_environment())
     assert analyze(tmp_path).returncode == 0
     record = coverage_of(tmp_path)
     assert record["contexts"] == "pytest" and record["otherwise"] == []
@@ -60,13 +58,12 @@ def test_a_record_grows_by_runs_and_keeps_what_a_person_marks(heron_image, tmp_p
 @pytest.mark.docker
 def test_each_bad_environment_is_named_and_the_rest_goes_on(heron_image, tmp_path):
     lost = [{"name": f"tests/gone.py::test_{i}", "status": "passed"} for i in range(3)]
-    write_env(
-        tmp_path, an_environment("good", test_script=f"touch tests/gone.py\n{TEST_SCRIPT}"),
+    tmp_path.with_env(an_environment("good", test_script=f"touch tests/gone.py\n{TEST_SCRIPT}"),
         an_environment("lost", test_case_result=[*CASES, *lost]),
         an_environment("hung", test_script=f"{TEST_SCRIPT}\nsleep 99"),
         an_environment("none", test_case_result=[{"name": FLY, "status": "failed"}]),
         an_environment("unit", test_script="echo ok 1 - wades; echo 1..1",
-                       test_case_result=[{"name": "wades", "status": "passed"}]))
+                               test_case_result=[{"name": "wades", "status": "passed"}]))
     done = analyze(tmp_path, "--run-timeout", 10)
     assert done.returncode == 1
     failed = {line["item"]: line["error"] for line in

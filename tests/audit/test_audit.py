@@ -1,6 +1,4 @@
 """Audit small tasks in containers, by the script: good ones pass, and planted faults are found."""
-from __future__ import annotations
-
 import json
 import re
 import shutil
@@ -9,8 +7,7 @@ from pathlib import Path
 import pytest
 from a_datapoint import CONTEXT, TEXTS, write_approved
 from a_task import write_foreign, write_task
-from conftest import edit, run_script, write_json
-from heron_environment import write_env
+from conftest import edit, run_script
 from proof_heron import bug_kind, factory_of
 from screened_wren import RUN, wren_coverage, wren_diff, wren_environment
 from screened_wren import wren as wren  # a fixture
@@ -295,8 +292,7 @@ def bug(wren, tmp_path):
     task = prover.prove(Candidate(name, "wren", environment.base_commit, patch, "wren.agent-1",
                                   "agent"), RUN, environment, None, None)
     write_task(tmp_path, task)
-    write_env(tmp_path, vars(environment))
-    write_json(tmp_path / "coverage/wren.json", vars(wren_coverage()))
+    tmp_path.with_env(vars(environment)).put("wren", wren_coverage())
     yield name
     engine.connect().remove_image(image_of(task), force=True)
 

@@ -1,6 +1,4 @@
 """Check what the page of a root shows of audits, and that what it shows cannot run."""
-from __future__ import annotations
-
 from a_task import a_bug, a_datapoint, edited, write_task
 from browser import block_of
 

@@ -1,6 +1,4 @@
 """Check what the checks of an audit do without a container."""
-from __future__ import annotations
-
 import gzip
 import hashlib
 import io

@@ -1,6 +1,4 @@
 """Check the variants of golds, and their order."""
-from __future__ import annotations
-
 import re
 import subprocess
 from collections import Counter

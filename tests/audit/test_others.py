@@ -1,7 +1,5 @@
 """Read tasks from elsewhere: folders of Harbor, our own, rows of Parquet, and folders and
 archives made to do harm."""
-from __future__ import annotations
-
 import gzip
 import io
 import os

@@ -1,6 +1,4 @@
 """Test what a model is asked of a survivor, and how its answers are read."""
-from __future__ import annotations
-
 import json
 from types import SimpleNamespace
 

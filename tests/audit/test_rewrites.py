@@ -1,6 +1,4 @@
 """Check that rewrites keep the meaning of Python code, and which code they leave unchanged."""
-from __future__ import annotations
-
 from pathlib import Path
 from textwrap import dedent, indent
 

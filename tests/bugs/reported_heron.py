@@ -1,6 +1,4 @@
 """Provide a bug of a small project, heron, with its image."""
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -2,15 +2,11 @@
 
     write_judged(root, "heron.1", [a_candidate("+ 1"), a_candidate("+ 2", operator="negated")])
 """
-from __future__ import annotations
-
-from pathlib import Path
-
-from conftest import write_json
+from root import Root
 
 from codedata.code.patches import normalised
 from codedata.disk.store import digest
-from codedata.records import Candidates, Verdicts
+from codedata.records import Verdicts
 
 
 def a_candidate(new: str, operator: str = "off-by-one", symbol: str = "", **more) -> dict:
@@ -35,13 +31,9 @@ def a_verdict(candidate: dict, repo_name: str = "heron", **evidence) -> dict:
             "good": is_good, "reason": "" if is_good else seen["verdict"], "evidence": seen}
 
 
-def write_judged(root: Path, item: str, candidates: list[dict], verdicts: list[dict] | None = None,
+def write_judged(root: Root, item: str, candidates: list[dict], verdicts: list[dict] | None = None,
                  method: str = "procedural") -> None:
     """Write a file of candidates, and their verdicts: good ones, if none are given."""
     repo_name = item.rpartition(".")[0]
-    about = {"repo": f"birds/{repo_name}", "repo_name": repo_name, "base_commit": "",
-             "seconds": 0.0}
-    write_json(root / f"{Candidates.directory}/{item}.json", {
-        **about, "method": method, "trajectory": "", "usage": {}, "candidates": candidates})
-    write_json(root / f"{Verdicts.directory}/{item}.json", {
-        **about, "verdicts": verdicts or [a_verdict(one, repo_name) for one in candidates]})
+    root.with_candidates(item, *candidates, base_commit="", method=method).with_record(
+        Verdicts, item, verdicts=verdicts or [a_verdict(one, repo_name) for one in candidates])

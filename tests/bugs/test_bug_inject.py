@@ -1,21 +1,15 @@
 """Check bug_inject.py as a user runs it, on a small repository in containers, with a model that
 plays a script: rows to bugs, again, edited, exported."""
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess
 
 import pytest
-from conftest import (
-    edit,
-    flags_for,
-    run_script,
-)
+from conftest import edit, flags_for, run_script
 from heron_environment import an_environment
-from judged import read_json
 from projects import Project
 from proven import bug_images
+from root import Root, read_json
 from scenario import Scenario
 from setups import CA_FLAGS
 
@@ -57,7 +51,7 @@ SCENES = [   # the first whose `when` stands in the task
 def finished(model, tmp_path_factory):
     """Take a row of somebody else through the steps, and return the root with two bugs. The images
     of all bugs go in the end."""
-    root = tmp_path_factory.mktemp("set_up")
+    root = Root(tmp_path_factory.mktemp("set_up"))
     PROJECT.make()
     record = an_environment("bittern", base_commit="", install_script="true\n",
                             image_name=PROJECT.image)

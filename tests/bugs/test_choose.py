@@ -1,6 +1,4 @@
 """Test what scale chooses: within the caps, in one order, and never less than what is proven."""
-from __future__ import annotations
-
 import random
 from collections import Counter
 

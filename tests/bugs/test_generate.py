@@ -1,6 +1,4 @@
 """Check which edits become candidates, in which order, and the steps register and generate."""
-from __future__ import annotations
-
 import json
 import subprocess
 from collections import Counter
@@ -8,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 from conftest import REPO, edit, run_script
-from heron_environment import an_environment, write_env
-from judged import read_json
+from heron_environment import an_environment
+from root import ONE_RUN, filled, read_json
 
 from codedata.bugs.effects import symbols_at
 from codedata.bugs.generate import draw, program_of
@@ -17,7 +15,7 @@ from codedata.bugs.register import patterns, why_whole_suite
 from codedata.code.entities import SourceFile, read_sources
 from codedata.code.patches import normalised
 from codedata.errors import ItemFailed
-from codedata.records import BugConfig, Coverage, Environment, parse
+from codedata.records import BugConfig, Coverage, CoveredTest, Environment, parse
 
 STEPS = ["scale", "--steps", "register,generate"]
 SPANS = "spanset/spans.py"
@@ -32,10 +30,11 @@ def sources(**texts: str | bytes) -> list[SourceFile]:
 
 def measured(lines: list[int], at_import: list[int]) -> Coverage:
     """Return a record of one test that ran these lines of a.py."""
-    return Coverage("", "", "c5", "pytest", "", {"runs": 1, "seconds": [1.0], "versions": []},
-                    ["a.py"], [], [lines], [[]],
-                    [{"name": "t", "status": ["passed"], "flaky": False, "lines": {"0": 0},
-                      "functions": 0, "starts": []}], [0.1], {"a.py": at_import}, {}, [], 1.0)
+    test = filled(CoveredTest, name="t", status=["passed"], lines={"0": 0}, functions=0)
+    return Coverage(**filled(
+        Coverage, base_commit="c5", contexts="pytest", measured=ONE_RUN, files=["a.py"],
+        line_sets=[lines], function_sets=[[]], tests=[test], test_seconds=[0.1],
+        import_lines={"a.py": at_import}))
 
 
 def made(text: str, coverage: Coverage | None = None) -> set[tuple[str, int]]:
@@ -139,7 +138,7 @@ def candidates_in(root) -> dict[str, bytes]:
 
 @pytest.mark.docker
 def test_the_steps_resume_and_an_edited_config_is_kept_and_honoured(heron_image, tmp_path):
-    write_env(tmp_path, an_environment("heron"), an_environment("egret"))
+    tmp_path.with_env(an_environment("heron"), an_environment("egret"))
 
     def run():
         return run_script("bug_inject.py", tmp_path, *STEPS, timeout_s=300)

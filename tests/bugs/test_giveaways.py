@@ -1,6 +1,4 @@
 """Check what gives a change away, and that changes which look like it pass."""
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

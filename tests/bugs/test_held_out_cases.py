@@ -1,6 +1,4 @@
 """Test which calls become held-out cases of bugs, and what they decide."""
-from __future__ import annotations
-
 import json
 import re
 

@@ -1,10 +1,8 @@
 """Check what agents are shown of a repository, on the sample analysis."""
-from __future__ import annotations
-
 from dataclasses import replace
 
 from conftest import REPO
-from judged import read_json
+from root import read_json
 
 from codedata.bugs.hotspots import CodeMap
 from codedata.records import Analysis, Coverage, parse

@@ -1,16 +1,13 @@
 """Check the step inject of bug_inject.py: what its agents are told, and what leaves their
 sandboxes."""
-from __future__ import annotations
-
 import threading
 from pathlib import Path
 
 import pytest
-from conftest import ledger_lines, run_script, write_json
-from heron_environment import TEST_SCRIPT, an_environment, write_env
-from judged import read_json
+from conftest import ledger_lines, run_script
+from heron_environment import TEST_SCRIPT, an_environment
 from projects import Project
-from proven import write_candidate
+from root import read_json, write_json
 from scenario import Scenario
 from setups import CA_FLAGS
 
@@ -58,7 +55,7 @@ def write_root(root: Path, *names: str, files=MARSH.contents, **fields) -> None:
     for name in names:
         one = an_environment(name, **{"image_name": MARSH.image,
                                       "test_case_result": CASES, **fields})
-        write_env(root, one)
+        root.with_env(one)
         analysis = analysed(files, one["test_case_result"], name, one["base_commit"])
         write_json(root / f"analysis/{name}.json", vars(analysis))
 
@@ -182,7 +179,7 @@ def test_bugs_of_a_repository_come_in_turn_and_a_failed_agent_is_asked_anew(mars
 def test_a_feature_is_built_without_the_tests_and_is_not_told_which_of_them_fail(
         marsh_image, tmp_path):
     write_root(tmp_path, "heron")
-    write_candidate(tmp_path, "heron.agent-2", "", symbol="heron.py::fly", summary="A slip.")
+    tmp_path.with_candidates("heron.agent-2", {"symbol": "heron.py::fly", "summary": "A slip."})
     new = ["create_file", {"path": "mud.py", "content": '"""Tell of mud."""\nDEPTH = 3\n'}]
     replies = [
         act(bash("ls tests /tmp/clean/tests; ls -a /tmp; grep -r test_ . /tmp; pytest"),
@@ -225,7 +222,7 @@ def test_what_cannot_be_broken_is_named(marsh_image, tmp_path):
 # without a sandbox -------------------------------------------------------------------------------
 
 def test_agents_of_one_repository_wait_for_the_earlier_ones(tmp_path):
-    write_env(tmp_path, *map(an_environment, ("crane", "stork")))
+    tmp_path.with_env(*map(an_environment, ("crane", "stork")))
     items = agent_items(Environments(tmp_path), 2).open()
     names = ["crane.agent-1", "stork.agent-1", "crane.agent-2", "stork.agent-2"]
     assert [*items.names()] == names

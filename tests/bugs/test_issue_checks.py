@@ -1,6 +1,4 @@
 """Test what a report or a reproduction may not show, and how outputs are made fit to be quoted."""
-from __future__ import annotations
-
 import pytest
 from reported_heron import GOLD, a_bug
 

@@ -1,10 +1,8 @@
 """Test that reports are written from a user's side, from a reproduction that shows the bug."""
-from __future__ import annotations
-
 import re
 
 import pytest
-from conftest import flags_for, run_here, write_toml
+from conftest import flags_for, run_here
 from fake_llm import Say
 from proven import write_task
 from reported_heron import a_bug, bug_path, read_bug
@@ -50,7 +48,7 @@ def fenced(script: str, language: str = "python") -> str:
 def report(tmp_path, fake_llm):
     """Return a function: report(reply, …) runs the step on one bug with these replies."""
     def run(*replies, flags=(), more="", bugs=()) -> int:
-        write_toml(tmp_path, more=more)
+        tmp_path.with_settings(more=more)
         if not (tmp_path / "task").exists():
             for bug in bugs or (a_bug(),):
                 write_task(tmp_path, bug)

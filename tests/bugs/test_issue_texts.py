@@ -1,6 +1,4 @@
 """Test that reports without a model are whole, and true to both runs."""
-from __future__ import annotations
-
 import random
 from pathlib import Path
 from types import SimpleNamespace

@@ -1,12 +1,11 @@
 """Check the step preprocess of bug_inject.py as a user runs it: rows in, rows and reports out."""
-from __future__ import annotations
-
 import json
 import shutil
 
 import pytest
-from conftest import run_script, write_json
-from heron_environment import CASES, PROJECT, an_environment, write_env
+from conftest import run_script
+from heron_environment import CASES, PROJECT, an_environment
+from root import filled, write_json
 from setups import CA_FLAGS
 
 from codedata.bugs.preprocess import Analyses
@@ -56,7 +55,7 @@ def test_rows_come_out_as_they_went_in_with_the_paths_of_what_is_known(heron_ima
 
 @pytest.mark.docker
 def test_rows_of_env_are_such_that_they_can_be_an_input(heron_image, tmp_path):
-    write_env(tmp_path, an_environment("egret", row={"reformat_path": "egret"}))
+    tmp_path.with_env(an_environment("egret", row={"reformat_path": "egret"}))
     done = bug_inject(tmp_path, *AGENT, "--output", tmp_path / "a/rows.jsonl")
     assert done.returncode == 0 and "--steps bug_issue" in done.stderr.partition("next:")[2]
     [row] = read_rows(tmp_path / "a/rows.jsonl")
@@ -64,9 +63,8 @@ def test_rows_of_env_are_such_that_they_can_be_an_input(heron_image, tmp_path):
 
 
 def an_analysis(name: str, **more) -> dict:
-    return {"repo": name, "repo_name": name, "base_commit": "", "source": "static", "reason": "",
-            "languages": {}, "files": [], "faults": {}, "entities": [], "edges": [],
-            "hotspots": [], "tests": [], "measured": {"tests": 0, "counted": 0, "runs": 0}, **more}
+    return filled(Analysis, repo=name, repo_name=name, source="static",
+                  measured={"tests": 0, "counted": 0, "runs": 0}, **more)
 
 
 def test_the_analysis_of_the_root_goes_before_that_of_the_row(tmp_path):

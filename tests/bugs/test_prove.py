@@ -1,6 +1,4 @@
 """Test that candidates become tasks, by the one resume mechanism."""
-from __future__ import annotations
-
 import subprocess
 
 import pytest
@@ -8,7 +6,7 @@ from conftest import edit, ledger_lines, run_script
 from heron_environment import TEST_SCRIPT
 from proof_heron import BROKEN, BUG, BUG_LINE, GOLD_LINE, HERON, diff, write_root
 from proof_heron import heron as heron  # a fixture
-from proven import bugs_in, write_candidate
+from proven import bugs_in
 from setups import CA_FLAGS
 
 from codedata.bugs.effects import symbols_at
@@ -55,7 +53,7 @@ def root(heron, tmp_path):
 
 
 def candidate(root, k: int, patch: str, family: str = "break") -> None:
-    write_candidate(root, f"heron.agent-{k}", patch, symbol="", summary="", family=family)
+    root.with_candidates(f"heron.agent-{k}", {"diff": patch, "family": family})
     edit(root / f"bug/_candidates/heron.agent-{k}.json", base_commit="")
 
 
@@ -98,9 +96,9 @@ def test_a_good_candidate_becomes_a_task_and_again_without_its_image_and_others_
 
 def test_a_change_counts_once_for_each_commit_and_under_its_own_repository(tmp_path):
     for k in (1, 2, 3):
-        write_candidate(tmp_path, f"heron.agent-{k}", BUG, symbol="", summary="")
+        tmp_path.with_candidates(f"heron.agent-{k}", {"diff": BUG})
     edit(tmp_path / "bug/_candidates/heron.agent-1.json", base_commit="1" * 40)   # cannot be proven
-    write_candidate(tmp_path, "crane.agent-1", BUG, symbol="", summary="")
+    tmp_path.with_candidates("crane.agent-1", {"diff": BUG})
     edit(tmp_path / "bug/_candidates/crane.agent-1.json", repo_name="heron")
     found = agents_candidates(tmp_path).open()
     assert {name.rpartition(".")[0]: found.read(name).refused for name in found.names()} == {

@@ -1,11 +1,8 @@
 """Test that the candidates of scale get verdicts, in a warm sandbox and with --full."""
-from __future__ import annotations
-
 import json
 
 import pytest
-from conftest import eventually, kill, run_script, start_script, write_json
-from heron_environment import write_env
+from conftest import eventually, kill, run_script, start_script
 from screened_wren import wren as wren  # a fixture
 from screened_wren import wren_config, wren_coverage, wren_diff, wren_environment
 from setups import CA_FLAGS
@@ -19,11 +16,9 @@ UNDEFINED = wren_diff(DOUBLED, "    return two * n")
 
 
 def write_candidates(root, name: str, *candidates: dict | str, **fields) -> None:
-    made = [{"diff": one, "symbol": "", "summary": "", "operator": "by-rule"}
-            if isinstance(one, str) else one for one in candidates]
-    write_json(root / f"bug/_candidates/{name}.json", {
-        "repo": "birds/wren", "repo_name": "wren", "base_commit": "", "method": "procedural",
-        "candidates": made, "trajectory": "", "usage": {}, "seconds": 0.0, **fields})
+    made = [{"diff": one, "operator": "by-rule"} if isinstance(one, str) else one
+            for one in candidates]
+    root.with_candidates(name, *made, **{"base_commit": "", "method": "procedural", **fields})
 
 
 def verdicts(root, name: str = "wren.1") -> list[dict]:
@@ -37,9 +32,7 @@ def words(root, name: str = "wren.1") -> list[str]:
 @pytest.fixture
 def root(wren, tmp_path):
     environment = wren_environment()
-    write_env(tmp_path, vars(environment))
-    write_json(tmp_path / "coverage/wren.json", vars(wren_coverage()))
-    write_json(tmp_path / "bug/_config/wren.json", vars(wren_config(environment)))
+    tmp_path.with_env(vars(environment)).put("wren", wren_coverage(), wren_config(environment))
     (tmp_path / "chain.toml").touch()
     return tmp_path
 

@@ -1,6 +1,4 @@
 """Test what failing tests are turned into: scripts that a user could write."""
-from __future__ import annotations
-
 import pytest
 
 from codedata.bugs.issue_facts import RECORDED, Difference

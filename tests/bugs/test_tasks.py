@@ -1,15 +1,14 @@
 """Check what the steps of bug_inject.py make of tasks that others put into task/, and of edits
 there: nothing of what a person wrote goes, and only what a step has made is its orphan."""
-from __future__ import annotations
-
 import shutil
 
 import pytest
 from a_task import BUG_PATCH, write_foreign
 from a_task import write_task as write_by_hand
-from conftest import REPO, edit, run_here, write_json
-from heron_environment import an_environment, write_env
-from proven import a_bug, write_bug, write_candidate
+from conftest import REPO, edit, run_here
+from heron_environment import an_environment
+from proven import a_bug, write_bug
+from root import write_json
 from scaled import a_candidate, write_judged
 from task_set import unpack
 
@@ -42,8 +41,8 @@ def names(root) -> set[str]:
 
 def add_candidate(root, k: int = 1, diff: str = BUG_PATCH) -> None:
     """Write a candidate of an agent, with its environment."""
-    write_env(root, an_environment())
-    write_candidate(root, f"heron.agent-{k}", diff, symbol="", summary="")
+    root.with_env(an_environment())
+    root.with_candidates(f"heron.agent-{k}", {"diff": diff})
 
 
 def test_a_task_is_an_orphan_of_the_step_that_made_it_alone(tmp_path, run):

@@ -1,6 +1,4 @@
 """Check that text shared with a benchmark is found and named, and that common text is not."""
-from __future__ import annotations
-
 import gzip
 import json
 import random
@@ -9,8 +7,8 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from conftest import write_files
 from line_tables import rows
+from root import write_files
 
 from codedata.checks.benchmark_rows import BenchmarkRow
 from codedata.checks.contamination import (

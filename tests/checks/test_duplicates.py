@@ -1,6 +1,4 @@
 """Check that near-duplicates, and nothing less similar, are listed, on any machine."""
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
@@ -8,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from conftest import REPO
-from judged import words as made_up_words
+from root import words as made_up_words
 
 from codedata.checks.duplicates import (
     Duplicate,

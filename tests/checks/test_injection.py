@@ -4,7 +4,7 @@ import random
 import time
 
 import pytest
-from conftest import turn_of
+from root import turn_of
 
 from codedata.checks.injection import find_injections
 

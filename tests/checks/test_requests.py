@@ -1,6 +1,4 @@
 """Check which texts of pull requests are left out, and which names are found in patches."""
-from __future__ import annotations
-
 import pytest
 
 from codedata.checks.requests import names_brought, request_problems

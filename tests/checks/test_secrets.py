@@ -2,8 +2,6 @@
 
 No key stands in this file: benchmarks/synthetic_overlap.py draws them.
 """
-from __future__ import annotations
-
 import random
 import re
 import sys

@@ -1,6 +1,4 @@
 """Run every stage that has containers on nodes that see no root (long: a quarter of an hour)."""
-from __future__ import annotations
-
 import json
 import os
 import shutil

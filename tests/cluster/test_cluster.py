@@ -1,6 +1,4 @@
 """Check runs on a cluster of three nodes, which are processes of this machine and see no root."""
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -16,23 +14,12 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from conftest import (
-    REPO,
-    answers,
-    eventually,
-    finish,
-    flags_for,
-    ledger_lines,
-    start_script,
-    turn_of,
-    write_prompts,
-    write_toml,
-)
+from conftest import REPO, answers, eventually, finish, flags_for, ledger_lines, start_script
 from fake_llm import Say
-from heron_environment import write_env
 from proof_heron import environment_of
 from proof_heron import heron as heron  # a fixture
 from ray_nodes import nodes
+from root import Root, turn_of
 from scenario import Scenario
 from setups import CA_FLAGS, made_here
 from test_inject import DEEP, SUBMIT, act, bash, edit
@@ -57,7 +44,7 @@ NO_TIMES = re.compile(r'"(seconds|at|image_id)": ?"?[^,}\s]+|\d+\.\d+ ?s\b|'
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    hidden = tmp_path_factory.mktemp("roots")
+    hidden = Root(tmp_path_factory.mktemp("roots"))
     with nodes(hidden, tmp_path_factory.mktemp("logs")) as found:
         yield found
 
@@ -94,8 +81,8 @@ def test_a_model_stage_gives_what_threads_give_to_each_root_on_a_cluster(cluster
     running = []
     on_nodes = partial(start, cluster)
     for name, begin in (("threads", start_script), ("a", on_nodes), ("b", on_nodes)):
-        write_prompts(root / name, 12)
-        write_toml(root / name)
+        (root / name).with_prompts(12)
+        (root / name).with_settings()
         running.append(begin("king.py", root / name, *flags_for(fake_llm, "--workers", 6)))
     for done in map(finish, running):
         assert done.returncode == 0, done.stderr
@@ -107,8 +94,8 @@ def test_a_model_stage_gives_what_threads_give_to_each_root_on_a_cluster(cluster
 
 
 def test_killed_workers_and_a_killed_node_cost_no_call_and_no_item(cluster, root, fake_llm):
-    names = write_prompts(root, 24)
-    write_toml(root)
+    names = root.with_prompts(24).prompts()
+    root.with_settings()
     fake_llm.always(SLOW())
     extra = cluster.start("--address", cluster.address, "--num-cpus", "8")
     process = start(cluster, "king.py", root, *flags_for(fake_llm, "--workers", 8))
@@ -124,8 +111,7 @@ def test_killed_workers_and_a_killed_node_cost_no_call_and_no_item(cluster, root
 
 
 def test_ctrl_c_lets_what_is_in_flight_finish(cluster, root, fake_llm):
-    write_prompts(root, 12)
-    write_toml(root)
+    root.with_prompts(12).with_settings()
     fake_llm.always(SLOW())
     process = start(cluster, "king.py", root, *flags_for(fake_llm, "--workers", 4))
     eventually(lambda: fake_llm.n_requests >= 4)
@@ -138,7 +124,7 @@ def test_ctrl_c_lets_what_is_in_flight_finish(cluster, root, fake_llm):
 
 
 def test_a_node_with_another_prompt_file_is_refused_by_name(cluster, root, fake_llm):
-    write_prompts(root, 2)
+    root.with_prompts(2)
     shutil.copy(REPO / "king.py", root)   # which no node sees, as the copy of the package
     shutil.copytree(REPO / "codedata", root / "codedata")
     with (root / "codedata/duel/form.md").open("a") as prompt:
@@ -163,7 +149,7 @@ def test_a_node_with_another_prompt_file_is_refused_by_name(cluster, root, fake_
     (b"token", "the Ray cluster {} does not take this process's token")])
 def test_a_cluster_that_cannot_be_had_is_named_with_the_reason(
         cluster, tmp_path, fake_llm, answer, reason):
-    write_prompts(tmp_path, 1)
+    tmp_path.with_prompts(1)
     env = {name: cluster.env[name] for name in AUTH}
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
@@ -282,7 +268,7 @@ def test_bugs_made_on_nodes_without_the_root_are_those_of_threads(cluster, root,
     for name, begin in (("threads", start_script), ("ray", partial(start, cluster))):
         (root / name).mkdir()
         # a name of its own: images are named by it, and others make bugs of heron meanwhile
-        write_env(root / name, vars(environment_of(name="ibis")))
+        (root / name).with_env(vars(environment_of(name="ibis")))
         (root / name / "chain.toml").write_text(settings)
         running.append(begin("bug_inject.py", root / name, "scale", "--workers", "2"))
         done = finish(running[-1], 300)

@@ -1,7 +1,5 @@
 """Check the files of samples/cluster: the manifest by the rules of its kinds, the script of Slurm
 by running it where all machines of the job are this one."""
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -14,7 +12,7 @@ import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
-from conftest import REPO, answers, flags_for, write_prompts, write_toml
+from conftest import REPO, answers, flags_for
 from fake_llm import Say
 
 VERSION = "1.37.0"         # of Kubernetes
@@ -90,8 +88,7 @@ def test_a_job_of_slurm_runs_a_stage_on_a_node_for_each_machine(tmp_path, fake_l
         Path(tmp_path, name).chmod(0o755)
     Path(tmp_path, ".venv").symlink_to(REPO / ".venv")
     fake_llm.always(Say("I look.\n\n```bash\nls\n```"))
-    write_prompts(tmp_path, 6)
-    write_toml(tmp_path)
+    tmp_path.with_prompts(6).with_settings()
     job = {"SLURM_JOB_ID": str(os.getpid()), "SLURM_JOB_NODELIST": "n[1-3]",
            "SLURM_CPUS_ON_NODE": "4", "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     done = subprocess.run(

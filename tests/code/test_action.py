@@ -5,16 +5,15 @@ explore, and so is what only prints or goes somewhere; running code is a test, w
 goes; changing files is an edit, scratch files too; what is none of it (installing, fetching,
 killing) is other.
 """
-from __future__ import annotations
-
 import random
 import re
 import subprocess
 import sys
 
 import pytest
-from conftest import REPO, turn_of
-from scored import decide, write_answer, write_panel, write_score
+from conftest import REPO
+from fake_judges import validated as decide
+from root import turn_of
 
 from codedata.conversation.commands import (
     INSTALL,
@@ -597,11 +596,11 @@ def test_a_command_stalls_if_it_neither_shows_nor_changes_anything(command, is_i
 
 
 def test_without_the_reader_of_bash_there_is_a_report_that_names_it(tmp_path):
-    write_panel(tmp_path, "a")
+    tmp_path.with_panel("a")
     history = [{"role": "user", "content": "task"}, *(
         {"role": "assistant", "content": turn_of(command)} for command in ("sleep 1", "ls"))]
-    write_answer(tmp_path, "t_1", king="ls", challenger="sleep 1", messages=history)
-    write_score(tmp_path, "t_1", {"a": [1] * 5})
+    tmp_path.with_answer("t_1", king="ls", challenger="sleep 1", messages=history)
+    tmp_path.with_score("t_1", {"a": [1] * 5})
     decide(tmp_path)
     program = ("import sys; sys.modules['tree_sitter'] = None; import report; "
                "report.main(['--root', sys.argv[1]])")

@@ -1,8 +1,6 @@
 """Find the callers of functions: small repositories (call_cases.toml) with all their edges, the
 reach of tests, and sources that were written to take forever.
 """
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,6 +1,4 @@
 """Entities: as the languages' own parsers see them, and from files of any kind, within bounds."""
-from __future__ import annotations
-
 import ast
 import json
 import os

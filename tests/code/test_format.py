@@ -3,8 +3,6 @@
 The rules are in codedata/conversation/turn.py. Accepted turns are also read the way an agent's
 harness reads them.
 """
-from __future__ import annotations
-
 import random
 import re
 import subprocess

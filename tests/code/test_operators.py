@@ -1,6 +1,4 @@
 """Check the operators by their examples, and that the rest of a file is unchanged."""
-from __future__ import annotations
-
 import ast
 import inspect
 import re

@@ -1,6 +1,4 @@
 """Test that patches are made that git applies, whatever names and texts the files have."""
-from __future__ import annotations
-
 import subprocess
 
 import pytest

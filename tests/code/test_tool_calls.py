@@ -1,6 +1,4 @@
 """Test the effects of tool calls: their equivalent shell commands are run, on real files."""
-from __future__ import annotations
-
 import json
 import subprocess
 from pathlib import Path

@@ -1,6 +1,4 @@
 """Write a small datapoint: a program that adds up numbers."""
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,20 +1,19 @@
 """Write trajectories by hand, which samples/replay.py serves: of agents that take a seed to an
 approved datapoint."""
-from __future__ import annotations
-
 import itertools
 import json
 import sys
 from pathlib import Path
 
 from a_datapoint import CONTEXT, OF_REVIEW, RIVALS, TEXTS, write_datapoint
-from conftest import REPO, write_json
+from conftest import REPO
+from root import filled, write_json
 from tool_turns import call
 
 from codedata.audit.stage import CHECKS
 from codedata.datapoints.contents import AUDITED, content_of
 from codedata.datapoints.folder import read_datapoint
-from codedata.records import DatapointChecks
+from codedata.records import AuditCheck, DatapointChecks
 from codedata.tasks.folder.folder import PROOF
 
 sys.path.insert(0, str(REPO / "samples"))
@@ -83,15 +82,12 @@ def write_checks(root: Path, folder: Path, failed: str = "", why: str = "",
     checks = [{"name": name, "status": "failed" if name == failed else "passed", "seconds": 1.5,
                "why": why if name == failed else "", "evidence": [why] if name == failed else []}
               for name in ("structure", "solvable", "cheats")]
-    audit = [{"name": name, "version": CHECKS[name].version, "result": "passed", "why": "",
-              "evidence": [], "figures": {}, "tries": [], "seconds": 1.0, "command": ""}
+    audit = [filled(AuditCheck, name=name, version=CHECKS[name].version, result="passed")
              for name in AUDITED]
-    place = root / f"dp/_checks/{content.content}.json"
-    place.parent.mkdir(parents=True, exist_ok=True)
-    write_json(place, vars(DatapointChecks(
+    root.put(content.content, DatapointChecks(
         content.instance_id, content.content,
         content.base_image if base_image is None else base_image, PROOF, not failed, checks,
-        [why] if why else [], 4.5, 4.0, [], content.rivals, audit)))
+        [why] if why else [], 4.5, 4.0, [], content.rivals, audit))
     return content.content
 
 

@@ -1,7 +1,5 @@
 """Check build_dp.py agents by the script: replies are recorded ones, the agents'
 sandboxes are containers; where nothing is said of validation, its results lie in dp/_checks/."""
-from __future__ import annotations
-
 import json
 import os
 import subprocess
@@ -14,8 +12,7 @@ from pathlib import Path
 import pytest
 from a_datapoint import ALL_RIVALS, RIVALS, TEXTS, write_approved, write_datapoint
 from an_attempt import write_attempt
-from conftest import REPO, run_script, write_files
-from judged import read_json
+from conftest import REPO, run_script
 from recorded import (
     APPROVE,
     CREATE,
@@ -26,6 +23,7 @@ from recorded import (
     record,
     review_turns,
 )
+from root import read_json, write_files
 
 from codedata.checks.intervals import wilson
 from codedata.datapoints.agents import material, task_text

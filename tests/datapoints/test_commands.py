@@ -1,6 +1,4 @@
 """Check the commands of agents, by the script: from seeds to an approved datapoint."""
-from __future__ import annotations
-
 import json
 import os
 import re

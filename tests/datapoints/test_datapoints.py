@@ -1,6 +1,4 @@
 """Check how datapoints are read and made, and what is as it was proven."""
-from __future__ import annotations
-
 import gzip
 import json
 from dataclasses import replace
@@ -9,9 +7,9 @@ from io import BytesIO
 
 import pytest
 from a_datapoint import a_datapoint, write_approved, write_datapoint
-from judged import read_json
 from line_tables import rows
 from recorded import judged
+from root import read_json
 
 from codedata.datapoints.approval import approval_problem, is_as_proven
 from codedata.datapoints.folder import (

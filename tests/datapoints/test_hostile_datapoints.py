@@ -1,6 +1,4 @@
 """Check that what is hostile ends and is named."""
-from __future__ import annotations
-
 import json
 
 import pytest

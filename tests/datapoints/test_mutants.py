@@ -1,7 +1,5 @@
 """Check that each check of build_dp.py validate finds the faults that are its own, on samples with
 a fault."""
-from __future__ import annotations
-
 import sys
 from itertools import takewhile
 

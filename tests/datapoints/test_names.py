@@ -1,7 +1,5 @@
 """Check that names in queue lines, records and arguments of tools lead nowhere outside of a root:
 a process of its own reads hostile ones, and an audit hook sees what it opens and changes."""
-from __future__ import annotations
-
 import itertools
 import json
 import threading
@@ -11,7 +9,8 @@ from pathlib import Path
 import pytest
 from a_datapoint import write_approved, write_datapoint
 from an_attempt import write_attempt
-from conftest import queue_line, run_script, with_odd, write_json
+from conftest import queue_line, run_script, with_odd
+from root import write_json
 from watched import NAMES, outside, run_watched
 
 from codedata import records

@@ -1,6 +1,4 @@
 """Check the queue of tasks: claims, leases and tokens, what files survive, what is refused."""
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,16 +1,14 @@
 """Check what the page of a root shows of terminal tasks: their status, checks and faults."""
-from __future__ import annotations
-
 import os
 import re
 
 from a_datapoint import write_approved, write_datapoint
 from browser import block_of
-from conftest import write_json
 from recorded import write_checks
+from root import filled
 
 from codedata.datapoints.folder import read_datapoint
-from codedata.records import DATAPOINT, TaskAudit
+from codedata.records import DATAPOINT, AuditCheck, TaskAudit
 from codedata.report.root_page import write_index
 from codedata.settings import Settings
 from codedata.tasks.folder.folder import audited_digest
@@ -20,15 +18,12 @@ def test_terminal_tasks_are_shown_with_status_and_checks_and_broken_ones_named(t
     write_approved(tmp_path / "task/a")
     write_checks(tmp_path, tmp_path / "task/a")
     (write_approved(tmp_path / "task/b") / "instruction.md").write_text("Add up, quickly.")
-    (tmp_path / "audit").mkdir()
     c = write_datapoint(tmp_path / "dp/c", tests="1 / 0")
     write_checks(tmp_path, c, "solvable", "run 1 gets 0.3")
     for folder, content, name in ((tmp_path / "task/a", "", "cheats"), (c, "of old", "solvable")):
-        check = {"name": name, "version": "1", "result": "review", "why": "", "evidence": [],
-                 "figures": {}, "tries": [], "seconds": 1.0, "command": ""}
+        check = filled(AuditCheck, name=name, version="1", result="review")
         content = content or audited_digest(read_datapoint(folder))
-        write_json(tmp_path / f"audit/{folder.name}.json", vars(TaskAudit(
-            folder.name, DATAPOINT, content, "", [check], 1.0)))
+        tmp_path.put(folder.name, TaskAudit(folder.name, DATAPOINT, content, "", [check], 1.0))
     write_datapoint(tmp_path / "dp/d", {"status": "cancelled", "languages": ["t" * 900] * 99},
                     weights="[", tests="#" * 30_000)
     (write_datapoint(tmp_path / "dp/e") / "tests/test_outputs.py").unlink()

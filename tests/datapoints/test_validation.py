@@ -1,6 +1,4 @@
 """Check the checks of build_dp.py validate, on small datapoints in containers."""
-from __future__ import annotations
-
 import json
 
 import pytest

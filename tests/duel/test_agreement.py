@@ -1,12 +1,10 @@
 """Test that a turn whose blind answers agree costs no challenger, and how samples are kept."""
-from __future__ import annotations
-
 import json
 
-from conftest import edit, ledger_lines, turn_of, write_commits, write_prompts, write_toml_for
+from conftest import edit, ledger_lines
 from fake_judges import run_main
 from fake_llm import Status
-from judged import read_json
+from root import read_json, turn_of
 
 import ch
 import king
@@ -17,9 +15,7 @@ LOOKS = ("cat src/a.py", "sed -n '1,80p' src/a.py", "head -200 src/a.py")   # th
 
 def played(tmp_path, fake_llm, *commands, more: str = AGREE, n: int = 1, code: int = 0) -> None:
     """Write prompts, and let the king answer with these commands, or faults."""
-    write_toml_for(tmp_path, fake_llm, more, workers=1)
-    write_prompts(tmp_path, n)
-    write_commits(tmp_path, n)
+    tmp_path.with_model(fake_llm, more, workers=1).with_prompts(n).with_commits(n)
     fake_llm.script(*[turn_of(command, "I look.") if isinstance(command, str) else command
                       for command in commands])
     run_main(king.main, tmp_path, code=code)
@@ -102,7 +98,7 @@ def test_a_sample_that_takes_the_kings_step_is_no_rival_and_the_record_says_what
     assert "stale 1" in run_main(ch.main, tmp_path, "--status")
     edit(tmp_path / "answer/prompts_1_1_1.json", note="a person's")
     fake_llm.script(turn_of("ls informed", "I know."))
-    write_toml_for(tmp_path, fake_llm)
+    tmp_path.with_model(fake_llm)
     run_main(ch.main, tmp_path, "--force")
     record = read_json(tmp_path / "answer/prompts_1_1_1.json")
     assert "choice" not in record and record["note"] == "a person's"

@@ -1,16 +1,9 @@
 """Check that the king is blind, the challenger is not, and nobody sees the reference."""
 import re
 
-from conftest import (
-    edit,
-    everything_under,
-    flags_for,
-    turn_of,
-    write_commits,
-    write_prompts,
-    write_toml,
-)
+from conftest import edit, everything_under, flags_for
 from fake_judges import run_main
+from root import turn_of
 
 import ch
 import king
@@ -24,8 +17,7 @@ def marked(field: str, i: int) -> str:
 
 def answers(root, fake, n: int) -> None:
     """Write `n` turns that the king has answered, with marks in each field of the pull requests."""
-    write_prompts(root, n)
-    write_commits(root, n)
+    root.with_prompts(n).with_commits(n)
     for i in range(1, n + 1):
         edit(root / f"commit/proj__repo-{i}.json", lambda record, i=i: record.update(
             {field: f"{record[field]} {marked(field, i)}" for field in FIELDS},
@@ -81,9 +73,7 @@ def test_the_pull_request_and_the_form_are_the_only_difference(tmp_path, fake_ll
 def test_the_king_learns_that_a_pull_request_is_oversized_and_nothing_else_of_it(
         tmp_path, fake_llm):
     limit = "[exclude]\nmax_patch_chars = 2_000\n"
-    write_toml(tmp_path, more=limit)
-    write_prompts(tmp_path, 4)
-    write_commits(tmp_path, 4)
+    tmp_path.with_settings(more=limit).with_prompts(4).with_commits(4)
     for i, change in ((1, {"patch": "KRAM" * 501}), (2, {"patch": "KRAM" * 500}),
                       (3, {"test_patch": "KRAM" * 1_000})):
         edit(tmp_path / f"commit/proj__repo-{i}.json", **change)
@@ -91,10 +81,10 @@ def test_the_king_learns_that_a_pull_request_is_oversized_and_nothing_else_of_it
     (tmp_path / "commit/nowhere.json").symlink_to("gone")
     printed = run_main(king.main, tmp_path, *flags_for(fake_llm))
     assert "left out: 1 ([exclude] max_patch_chars)" in printed and fake_llm.n_requests == 3
-    write_toml(tmp_path)
+    tmp_path.with_settings()
     assert [r.last[:6] for r in asked(tmp_path, fake_llm, king)] == ["task 1"]   # below the limit
     assert "KRAM" not in printed + everything_under(tmp_path / "answer")
-    write_toml(tmp_path, more=limit)
+    tmp_path.with_settings(more=limit)
     assert "done 4" in run_main(king.main, tmp_path, *flags_for(fake_llm))   # what is there stays
     printed = run_main(ch.main, tmp_path, *flags_for(fake_llm), code=1)
     assert "excluded 1" in printed and "is not readable JSON" in printed

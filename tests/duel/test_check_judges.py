@@ -1,21 +1,10 @@
 """Check that check_judges.py names judges that are talked round or can't tell good from bad."""
-from __future__ import annotations
-
 import re
 
 import pytest
-from fake_judges import (
-    by_model,
-    prefers,
-    ranks,
-    run_main,
-    shown,
-    verdict,
-    write_answers,
-    write_panel,
-)
+from fake_judges import by_model, prefers, ranks, run_main, shown, verdict
 from fake_llm import Status
-from judged import read_json
+from root import read_json
 
 import check_judges
 from codedata.duel.judge_checks import attacks
@@ -40,13 +29,12 @@ def summary(root, name: str) -> dict:
 
 @pytest.fixture
 def root(tmp_path, fake_llm):
-    write_answers(tmp_path, 6)
-    write_panel(tmp_path, fake_llm, "a", "b")
+    tmp_path.with_answers(6).with_judges(fake_llm, "a", "b")
     return tmp_path
 
 
 def test_a_judge_that_is_moved_by_attacks_is_told_from_one_that_is_not(root, fake_llm):
-    write_panel(root, fake_llm, "a", "b", "c")
+    root.with_judges(fake_llm, "a", "b", "c")
     # a goes by the length, c by the place
     fake_llm.always(by_model(a=ranks(lambda text, _: len(text)), b=verdict(0), c=verdict(1)))
     printed = check(root, "probe", "--turns", 3)
@@ -87,7 +75,7 @@ def test_both_checks_are_resumed_and_a_new_judge_is_asked_alone(root, fake_llm, 
     fake_llm.requests.clear()
     monkeypatch.setenv("DUEL_MODE", "1")   # these pairs have a king, whatever the duel is about
     assert check(root, "--turns", 2).count("nothing to do") == 2 and fake_llm.n_requests == 0
-    write_panel(root, fake_llm, "a", "b", "c")
+    root.with_judges(fake_llm, "a", "b", "c")
     check(root, "sanity", "--turns", 2)
     assert {r.body["model"] for r in fake_llm.requests} == {"c"}
     assert fake_llm.n_requests == 2 * 4 * 2

@@ -1,19 +1,8 @@
 """Test what judges are shown of the runs of both sides, and draws that a program finds."""
-from __future__ import annotations
-
-from conftest import edit, write_commits
-from fake_judges import (
-    by_model,
-    duel,
-    run_main,
-    set_up,
-    turn,
-    validated,
-    verdict,
-    write_executed,
-)
+from conftest import edit
+from fake_judges import by_model, duel, run_main, set_up, turn, validated, verdict
 from fake_llm import Status
-from judged import read_json
+from root import read_json
 
 import report
 from codedata.records import METRICS
@@ -23,7 +12,7 @@ def write_run(root, i: int, replay: str = "equal", **sides) -> None:
     """Write executed/t_<i>.json; `sides` are fields of the runs of each."""
     answer = read_json(root / f"answer/t_{i}.json")
     runs = [(answer[side], {"output": f"RAN-{side}", **fields}) for side, fields in sides.items()]
-    write_executed(root, f"t_{i}", *runs, replay=replay)
+    root.with_executed(f"t_{i}", *runs, replay=replay)
 
 
 def entries(root, i: int) -> list[dict]:
@@ -104,7 +93,7 @@ def test_sides_that_do_the_same_are_a_draw_that_nobody_is_paid_for(tmp_path, fak
 def test_the_report_says_how_often_judges_prefer_the_side_that_passes_fewer_hidden_tests(
         tmp_path, fake_llm):
     set_up(tmp_path, fake_llm, 3, verdict("11111"), "a", judge='order = "king_first"')
-    write_commits(tmp_path, 3)
+    tmp_path.with_commits(3)
     worse, better = ({"changes": {"a.py": text}, "tests": {"HIDDEN_a": status}}
                      for text, status in (("+x", "failed"), ("+y", "passed")))
     write_run(tmp_path, 1, king=worse, challenger=better)

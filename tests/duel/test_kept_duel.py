@@ -1,6 +1,4 @@
 """Run the demo's duel: every request that is made today has a kept reply."""
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -12,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import REPO
-from judged import read_json
+from root import read_json
 
 from codedata.llm.costs import costs_of
 

@@ -1,13 +1,10 @@
 """Test the panel: a judge's request, the reading of its reply, and judges that give none."""
-from __future__ import annotations
-
 import re
 
 import pytest
-from conftest import REPO, edit, ledger_lines, run_script, write_commits
+from conftest import REPO, edit, ledger_lines, run_script
 from fake_judges import (
     BOTH,
-    TEXTS,
     asked,
     asks,
     by_model,
@@ -24,10 +21,9 @@ from fake_judges import (
     turn,
     validated,
     verdict,
-    write_answers,
-    write_panel,
 )
 from fake_llm import DROP, FakeLLM, Say, Status, truncated
+from root import TEXTS
 
 from codedata.duel.panel import UNREAD
 from codedata.llm.trim import estimate_tokens
@@ -71,8 +67,8 @@ def test_a_judge_is_shown_the_conversation_and_two_answers_and_never_whose_they_
 def test_a_long_conversation_goes_by_role_and_in_order(tmp_path, fake_llm):
     messages = [{"role": "user", "content": "task 1"}, {"role": "assistant", "content": "I look."},
                 {"role": "user", "content": "Observation: {model_1} {conversation}"}]
-    write_answers(tmp_path, 1, messages=messages, king="quartz {model_2} {} %s {marker}")
-    write_panel(tmp_path, fake_llm, "a")
+    tmp_path.with_answers(1, messages=messages, king="quartz {model_2} {} %s {marker}")
+    tmp_path.with_judges(fake_llm, "a")
     validated(tmp_path)
     for request in fake_llm.requests:
         assert re.search(
@@ -135,8 +131,8 @@ def test_a_conversation_over_a_judge_s_limit_loses_its_middle_and_no_answer(tmp_
     messages = [{"role": "system", "content": "the rules"}, {"role": "user", "content": "task 1"},
                 *steps]
     long = "quartz " + "x" * 3000
-    write_answers(tmp_path, 1, messages=messages, king=long)
-    write_panel(tmp_path, fake_llm, "a", '{ model = "b", max_prompt_tokens = 3500 }')
+    tmp_path.with_answers(1, messages=messages, king=long)
+    tmp_path.with_judges(fake_llm, "a", '{ model = "b", max_prompt_tokens = 3500 }')
     fake_llm.always(prefers("onyx"))
     validated(tmp_path)
     for request in fake_llm.requests:
@@ -154,7 +150,7 @@ def test_no_request_has_a_word_of_the_pull_request_nor_of_the_side_that_is_not_c
     set_up(tmp_path, fake_llm, 2, prefers("onyx"), "a")
     marks = dict.fromkeys(("repo", "language", "base_commit", "issue", "description", "patch",
                            "test_patch"), "MARK")
-    write_commits(tmp_path, 2, files=["MARK"], **marks)
+    tmp_path.with_commits(2, files=["MARK"], **marks)
     for mode, other in (("king", b"amber"), ("reference", b"quartz")):
         validated(tmp_path, "--mode", mode)
         assert fake_llm.n_requests == 4
@@ -306,7 +302,7 @@ def test_a_judge_whose_endpoint_is_down_stops_no_other_and_the_next_run_asks_it_
 
 def test_a_failed_judge_that_left_the_panel_is_not_waited_for(tmp_path, fake_llm, judge_turns):
     judge_turns(1, by_model(a=verdict(), b=Status(404, "gone")), "a", "b", code=1)
-    write_panel(tmp_path, fake_llm, "a")
+    tmp_path.with_judges(fake_llm, "a")
     asks(tmp_path, fake_llm)
     assert duel(tmp_path)["turns_parsed"] == 1
 

@@ -1,6 +1,4 @@
 """Check a duel's numbers, worked by hand (score_cases.txt), and what holds for any duel."""
-from __future__ import annotations
-
 import re
 import tracemalloc
 from dataclasses import asdict, replace
@@ -8,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import scored
+import root as roots
 from line_tables import rows
 
 from codedata.duel.scoring import (
@@ -54,9 +52,9 @@ def values(letters: str) -> dict[str, float]:
 def entry(judge: str, order: str, letters: str) -> dict:
     """Return a stored entry; - could not be read, ! was not answered."""
     is_read = letters not in ("-", "!")
-    return scored.entry(judge, order, [*values(letters).values()] if is_read else None,
-                        error="HTTP 500" if letters == "!" else "",
-                        usage={} if is_read else {"tries": 3, "timeouts": 1})
+    return roots.entry(judge, order, [*values(letters).values()] if is_read else None,
+                       error="HTTP 500" if letters == "!" else "",
+                       usage={} if is_read else {"tries": 3, "timeouts": 1})
 
 
 def asked(judges: str) -> list[dict]:

@@ -1,10 +1,7 @@
 """Play a duel over turns of several calls, from a source's rows to the rows of exports."""
-from __future__ import annotations
-
-from conftest import write_json
-from fake_judges import exported, prefers, run_main, validated, write_panel
+from fake_judges import exported, prefers, run_main, validated
 from fake_llm import Say, Status
-from judged import json_lines
+from root import json_lines, write_json
 from source_rows import a_pr
 from tool_turns import asks, call, result
 
@@ -35,8 +32,8 @@ def settings(root, fake, prompt: str = "", export: str = "") -> None:
         "instance_id": "own__repo-1", "repo": "own/repo", "messages": MESSAGES,
         "tools": default_tools("Claude Code", MESSAGES)[0]}])
     source = f'[prompt]\nsource = "{root}/rows.json"\nprs = "{root}/prs.json"\nturns = "all"\n'
-    write_panel(root, fake, "a", duel="min_turns = 1", llm={"model": "m", "workers": 1},
-                more=f"{source}{prompt}\n[export]\nvalidation = 0.0\n{export}")
+    root.with_judges(fake, "a", duel="min_turns = 1", llm={"model": "m", "workers": 1},
+                     more=f"{source}{prompt}\n[export]\nvalidation = 0.0\n{export}")
 
 
 def parallel(fake) -> list[bool | None]:

@@ -1,6 +1,4 @@
 """Check statistics about judges, worked by hand, and the bound from instances drawn whole."""
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from line_tables import rows

@@ -2,15 +2,13 @@
 
 The table has a digest of all requests of a run. It changes only with a prompt's text, on purpose.
 """
-from __future__ import annotations
-
 import hashlib
 import itertools
 import json
 
 import pytest
-from conftest import a_prompt, turn_of, write_commits, write_json, write_toml_for
 from fake_judges import run_main, verdict
+from root import a_prompt, turn_of, write_json
 
 import ch
 import check_judges
@@ -49,8 +47,7 @@ def reply(request):
 
 @pytest.fixture
 def root(tmp_path, fake_llm):
-    write_toml_for(
-        tmp_path, fake_llm,
+    tmp_path.with_model(fake_llm,
         '[leak]\nmodels = ["auditor"]\n[judge]\nmodels = ["j"]\n[duel]\nmin_turns = 1\n'
         "min_instances = 1\nbootstrap_resamples = 500\n[king]\nmax_prompt_tokens = 900\n",
         workers=1)
@@ -60,7 +57,7 @@ def root(tmp_path, fake_llm):
                 ("assistant", turn_of(f"cat {i}.py", f"Look at {i}.")), ("user", LONG))]]
     write_json(tmp_path / "prompt/p.json", [
         a_prompt(1), a_prompt(2, messages=talk), a_prompt(3, messages=talk[:3])])
-    write_commits(tmp_path, 3)
+    tmp_path.with_commits(3)
     fake_llm.always(reply)
     return tmp_path
 

@@ -1,24 +1,13 @@
 """Test the duel on turns that call tools: what is sent, what is taken, what judges see."""
-from __future__ import annotations
-
 import json
 import re
 from functools import partial
 
 import pytest
-from conftest import (
-    a_prompt,
-    edit,
-    ledger_lines,
-    read_answer,
-    turn_of,
-    write_commits,
-    write_json,
-    write_toml_for,
-)
+from conftest import edit, ledger_lines, read_answer
 from fake_judges import run_main, validated, verdict
 from fake_llm import OK, Say, Status
-from judged import read_json
+from root import a_prompt, read_json, turn_of, write_json
 from tool_turns import asks, call, result
 
 import ch
@@ -51,13 +40,13 @@ TOOLS = default_tools("Claude Code", HISTORY)[0]
 @pytest.fixture
 def root(tmp_path, fake_llm):
     """Write two prompts with tools, one of them after a turn of two calls, and one of texts."""
-    write_toml_for(tmp_path, fake_llm, SETTINGS, workers=1)
+    tmp_path.with_model(fake_llm, SETTINGS, workers=1)
     edit = {"file_path": "src/a.py", "old_string": "pass", "new_string": "return 1"}
     by_tools = {"messages": HISTORY, "tools": TOOLS, "assistant": asks(call("Edit", edit, "c4"))}
     write_json(tmp_path / "prompt/p.json", [
         a_prompt(1, several=True, **by_tools),
         a_prompt(2, **{**by_tools, "messages": HISTORY[:4]}), a_prompt(3)])
-    write_commits(tmp_path, 3)
+    tmp_path.with_commits(3)
     return tmp_path
 
 
@@ -159,7 +148,7 @@ def test_a_refusal_after_an_answer_with_tools_is_no_lack_of_tools(root, fake_llm
 def test_a_kept_answer_in_the_text_form_is_served_from_there(root, fake_llm):
     """Fail the item behind its paid turn: the leak judge cannot be read."""
     run_main(king.main, root, "--only", "p_1")
-    write_toml_for(root, fake_llm, SETTINGS + '[leak]\nmodels = ["auditor"]\n', workers=1)
+    root.with_model(fake_llm, SETTINGS + '[leak]\nmodels = ["auditor"]\n', workers=1)
     fake_llm.requests.clear()
 
     def reply(request):

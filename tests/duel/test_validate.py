@@ -1,18 +1,10 @@
 """Test validate.py: the outcome, what is judged again, kept, named and left out, and its costs."""
-from __future__ import annotations
-
 import json
 import re
 import shutil
 
 import pytest
-from conftest import (
-    edit,
-    run_script,
-    spent_usd,
-    write_commits,
-    write_toml,
-)
+from conftest import edit, run_script, spent_usd
 from fake_judges import (
     A_CALL,
     BOTH,
@@ -37,11 +29,10 @@ from fake_judges import (
     turns_in,
     validated,
     verdict,
-    write_answers,
-    write_panel,
 )
 from fake_judges import root as root  # a fixture
 from fake_llm import Status
+from root import Root
 
 import ch
 from codedata.llm.embedded import NOISE
@@ -49,11 +40,10 @@ from codedata.llm.embedded import NOISE
 # the outcome -------------------------------------------------------------------------------------
 
 def test_three_answers_in_three_scores_and_the_duel_out(tmp_path, fake_llm):
-    names = write_answers(tmp_path, 3)
-    write_panel(tmp_path, fake_llm, "a", "b", duel="min_turns = 3")
+    tmp_path.with_answers(3).with_judges(fake_llm, "a", "b", duel="min_turns = 3")
     fake_llm.always(by_model(a=prefers("onyx"), b=verdict(0)))
     printed = validated(tmp_path)
-    assert scores(tmp_path) == names
+    assert scores(tmp_path) == ["t_1", "t_2", "t_3"]
     record = score(tmp_path, "t_2")
     assert record == record | {"instance_id": "proj__repo-2", "answer_file": "t_2.json",
                                "mode": "king", "score": 75, "parse_ok": True}
@@ -68,7 +58,7 @@ def test_three_answers_in_three_scores_and_the_duel_out(tmp_path, fake_llm):
 
 def test_another_order_is_decided_on_without_a_call(root, fake_llm):
     assert duel(root)["challenger_score"] == 75
-    write_panel(root, fake_llm, "a", "b", judge='order = "king_first"')
+    root.with_judges(fake_llm, "a", "b", judge='order = "king_first"')
     asks(root, fake_llm)
     assert duel(root)["challenger_score"] == 50
     # the records follow
@@ -79,7 +69,7 @@ def test_other_numbers_for_the_gate_cost_nothing_and_touch_no_record(root, fake_
     before = {name: score_path(root, name).stat() for name in scores(root)}
     for line, accepted in (("win_margin = 60.0", False), ("min_turns = 6", False),
                            ("seed = 3", True)):
-        write_panel(root, fake_llm, "a", "b", duel=line)
+        root.with_judges(fake_llm, "a", "b", duel=line)
         validated(root)
         assert duel(root)["accepted"] == accepted
     assert duel(root)["seed"] == 3 and fake_llm.n_requests == 0
@@ -104,7 +94,7 @@ def test_what_makes_verdicts_doubtful_is_said_in_the_plan_the_outcome_and_the_re
 
 
 def test_a_root_without_answers_is_said_and_decides_nothing(tmp_path, fake_llm):
-    write_panel(tmp_path, fake_llm, "a")
+    tmp_path.with_judges(fake_llm, "a")
     done = validated(tmp_path)
     assert re.search(r"nothing: first run \S+ \S*ch.py", done)
     assert (duel(tmp_path)["accepted"], duel(tmp_path)["turns"]) == (False, 0)
@@ -113,7 +103,7 @@ def test_a_root_without_answers_is_said_and_decides_nothing(tmp_path, fake_llm):
 @pytest.mark.parametrize("nothing", [None, ""])
 def test_answers_without_both_sides_wait_and_are_counted(tmp_path, fake_llm, nothing):
     set_up(tmp_path, fake_llm, 4, verdict(), "a")
-    write_commits(tmp_path, 4)
+    tmp_path.with_commits(4)
     for i, side in ((1, "king"), (2, "challenger")):
         edit(tmp_path / f"answer/t_{i}.json", **{side: nothing})
     assert "adopted 3, missing 1" in run_main(ch.main, tmp_path, "--status")
@@ -128,7 +118,7 @@ def test_answers_without_both_sides_wait_and_are_counted(tmp_path, fake_llm, not
 
 def test_a_judge_that_is_added_is_asked_alone_and_one_that_left_may_come_back(root, fake_llm):
     two = everything(root)
-    write_panel(root, fake_llm, "a", "b", "c")
+    root.with_judges(fake_llm, "a", "b", "c")
     dry = validated(root, "--dry-run")
     assert "incomplete 5" in dry and "to come: 10 calls" in dry
     asks(root, fake_llm, "c", *range(1, N + 1))
@@ -136,12 +126,12 @@ def test_a_judge_that_is_added_is_asked_alone_and_one_that_left_may_come_back(ro
     assert three["t_1"]["score"] == 50
     assert all(e in three["t_1"]["judges"] for e in two["t_1"]["judges"])
     for panel, total in (("b", 50), ("cb", 25), ("ab", 75), ("abc", 50)):
-        write_panel(root, fake_llm, *panel)
+        root.with_judges(fake_llm, *panel)
         asks(root, fake_llm)
         assert duel(root)["challenger_score"] == total == score(root, "t_3")["score"]
         assert sorted(duel(root)["judges"]) == sorted(panel)
     assert everything(root) == three
-    write_toml(root, more='[judge]\nmodels = ["a"]\n')   # no endpoint, no key: none is needed
+    root.with_settings(more='[judge]\nmodels = ["a"]\n')   # no endpoint, no key: none is needed
     done = validated(root)
     assert "brought 5 up to date without a call" in done
     assert score(root, "t_3")["score"] == 100
@@ -152,7 +142,7 @@ def test_a_turn_that_the_panel_was_not_asked_about_in_each_order_is_left_and_not
     set_up(tmp_path, fake_llm, N, prefers("onyx"), "a", judge='order = "king_first"')
     asks(tmp_path, fake_llm, "a", *range(1, N + 1), orders=BOTH[:1])
     for judge, orders in (("a", BOTH[1:]), ("c", BOTH)):
-        write_panel(tmp_path, fake_llm, judge)
+        tmp_path.with_judges(fake_llm, judge)
         validated(tmp_path, "--limit", "2")
         assert asked(fake_llm) == calls(judge, 1, 2, orders=orders)
         assert turns_in(tmp_path) == (2, 3)
@@ -166,17 +156,17 @@ def test_what_is_known_of_verdicts_survives_the_loss_of_ledger_and_times(
     elif loss == "deleted":
         (root / "score/_ledger.jsonl").unlink()
     else:
-        copy = tmp_path_factory.mktemp("copy") / "root"
+        copy = Root(tmp_path_factory.mktemp("copy")) / "root"
         shutil.copytree(root, copy, copy_function=shutil.copyfile)
         root = copy
     before = everything(root)
     asks(root, fake_llm)
     assert everything(root) == before
-    write_panel(root, fake_llm, "a")   # the scores follow the panel
+    root.with_judges(fake_llm, "a")   # the scores follow the panel
     asks(root, fake_llm)
     assert duel(root)["challenger_score"] == 100
     assert {record["score"] for record in everything(root).values()} == {100}
-    write_panel(root, fake_llm, "a", "b", "c")
+    root.with_judges(fake_llm, "a", "b", "c")
     asks(root, fake_llm, "c", *range(1, N + 1))
 
 
@@ -225,7 +215,7 @@ def test_an_edited_score_is_kept_and_named_and_the_duel_goes_by_the_verdicts(roo
     asks(root, fake_llm)
     assert duel(root)["challenger_score"] == outcome["challenger_score"] + 5
     assert score(root, "t_2")["score"] == 12.5
-    write_panel(root, fake_llm, "a", "b", "c")
+    root.with_judges(fake_llm, "a", "b", "c")
     asks(root, fake_llm, "c", 1, 3, 4, 5)   # it stays as it is
 
 
@@ -241,17 +231,17 @@ def test_a_deleted_score_is_made_again_and_a_deleted_answer_leaves_an_orphan(roo
 
 
 def test_verdicts_made_with_other_settings_are_told_and_made_again_with_refresh(root, fake_llm):
-    write_panel(root, fake_llm, "a", "b", judge="temperature = 0.5")
+    root.with_judges(fake_llm, "a", "b", judge="temperature = 0.5")
     done = validated(root)
     assert "made with other settings 5" in done and fake_llm.n_requests == 0
-    write_panel(root, fake_llm, "a", "b", "c", judge="temperature = 0.5")
+    root.with_judges(fake_llm, "a", "b", "c", judge="temperature = 0.5")
     asks(root, fake_llm, "c", *range(1, N + 1))
     assert "made with other settings 5" in validated(root, "--status")
     validated(root, "--refresh")
     assert asked(fake_llm) == calls("ab", *range(1, N + 1))
     assert "other settings" not in validated(root, "--status")
-    write_panel(root, fake_llm, "a", '{ model = "c", name = "b", temperature = 0.5 }',
-                judge="temperature = 0.5")   # the settings of one judge alone
+    root.with_judges(fake_llm, "a", '{ model = "c", name = "b", temperature = 0.5 }',
+                     judge="temperature = 0.5")   # the settings of one judge alone
     assert "made with other settings 5" in validated(root, "--status")
 
 
@@ -291,8 +281,8 @@ def test_a_run_that_ends_before_its_second_pass_leaves_one_more_try_to_the_next(
 
 @pytest.mark.embedded
 def test_the_embedded_judge_is_real_and_called_noise_wherever_it_is_counted(tmp_path):
-    write_answers(tmp_path, 1)
-    write_toml(tmp_path, more='[judge]\norder = "king_first"\n[duel]\nmin_turns = 1\n')
+    tmp_path.with_answers(1)
+    tmp_path.with_settings(more='[judge]\norder = "king_first"\n[duel]\nmin_turns = 1\n')
     done = run_script("validate.py", tmp_path, "--llm", "embedded", timeout_s=280)
     assert done.returncode == 0 and NOISE in done.stderr, done.stderr
     said, = score(tmp_path, "t_1")["judges"]

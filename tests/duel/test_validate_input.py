@@ -1,19 +1,8 @@
 """Check that rubbish in score/, answer/ and the settings is named with its place."""
-from __future__ import annotations
-
 import json
 
 import pytest
-from conftest import write_toml_for
-from fake_judges import (
-    asked,
-    calls,
-    duel,
-    score_path,
-    validated,
-    write_answers,
-    write_panel,
-)
+from fake_judges import asked, calls, duel, score_path, validated
 from fake_judges import root as root  # a fixture
 from line_tables import rows
 
@@ -72,7 +61,7 @@ def test_an_entry_that_a_person_wrote_wrongly_costs_its_own_turn_at_most(
     unread = changed(path.read_text(), "judges.0.parse_ok", "false")
     path.write_text(changed(unread, f"judges.0.{field}", value))
     (root / "score/_ledger.jsonl").unlink()
-    write_panel(root, fake_llm, *panel)
+    root.with_judges(fake_llm, *panel)
     done = validated(root, code=None)
     assert "Traceback" not in done, done
     assert {i for _, i, _ in asked(fake_llm)} - {2} == ({1, 3, 4, 5} if panel == "abc" else set())
@@ -100,8 +89,7 @@ def test_an_entry_that_a_person_wrote_wrongly_costs_its_own_turn_at_most(
 """))
 def test_settings_that_make_no_sense_end_with_2_and_name_the_place(
         tmp_path, fake_llm, setting, place):
-    write_answers(tmp_path, 1)
-    write_toml_for(tmp_path, fake_llm, setting.replace("] ", "]\n", 1) + "\n")
+    tmp_path.with_answers(1).with_model(fake_llm, setting.replace("] ", "]\n", 1) + "\n")
     done = validated(tmp_path, code=2)
     assert place in done, done
     assert "Traceback" not in done
@@ -110,8 +98,7 @@ def test_settings_that_make_no_sense_end_with_2_and_name_the_place(
 
 
 def test_a_mode_that_is_none_ends_with_2_and_names_the_variable(tmp_path, fake_llm, monkeypatch):
-    write_answers(tmp_path, 1)
-    write_panel(tmp_path, fake_llm, "a")
+    tmp_path.with_answers(1).with_judges(fake_llm, "a")
     monkeypatch.setenv("DUEL_MODE", "3")
     done = validated(tmp_path, code=2)
     assert "DUEL_MODE" in done and "king, reference" in done

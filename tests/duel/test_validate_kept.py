@@ -1,8 +1,6 @@
 """Check that what was paid for and what a person wrote stays: over panels that change, judges that
 fail, kills, lost ledgers.
 """
-from __future__ import annotations
-
 import signal
 import time
 
@@ -32,13 +30,11 @@ from fake_judges import (
     turns_in,
     validated,
     verdict,
-    write_answers,
-    write_panel,
 )
 from fake_judges import asked as asked_for
 from fake_judges import root as root  # a fixture
 from fake_llm import HANG, Status
-from judged import read_json
+from root import read_json
 
 import report
 from codedata.texts import name_hash
@@ -49,18 +45,18 @@ UNREADABLE = "I would rather not say."
 def test_a_score_that_could_not_be_read_was_not_edited(root, fake_llm):
     fake_llm.always(by_model(a=prefers("onyx"), b=verdict(1), c=UNREADABLE))
     for panel in ("a", "c", "a"):
-        write_panel(root, fake_llm, panel)
+        root.with_judges(fake_llm, panel)
         done = validated(root)
         assert "edited" not in done
     assert score(root, "t_1")["score"] == 100
-    write_panel(root, fake_llm, "a", "b")
+    root.with_judges(fake_llm, "a", "b")
     validated(root)
     assert duel(root)["turns_parsed"] == N
 
 
 def test_a_refresh_that_fails_leaves_the_verdicts_that_were_there(root, fake_llm):
     before = {name: score(root, name) for name in scores(root)}
-    write_panel(root, fake_llm, "a", "b", judge="temperature = 0.5")
+    root.with_judges(fake_llm, "a", "b", judge="temperature = 0.5")
     fake_llm.always(by_model(a=prefers("onyx"), b=Status(400, "no")))
     failed = validated(root, "--refresh", code=1)
     assert "failed 5" in failed
@@ -106,10 +102,10 @@ def test_replies_of_a_judge_that_is_not_asked_now_wait_for_it(tmp_path, fake_llm
         n_seen = len(fake_llm.requests)
         time.sleep(0.3)
     fake_llm.requests.clear()
-    write_panel(tmp_path, fake_llm, "c")
+    tmp_path.with_judges(fake_llm, "c")
     validated(tmp_path)
     assert asked_for(fake_llm) == calls("c", 1, 2, 3)
-    write_panel(tmp_path, fake_llm, "a", "c")
+    tmp_path.with_judges(fake_llm, "a", "c")
     validated(tmp_path)
     assert asked_for(fake_llm) == []
     assert duel(tmp_path)["turns_parsed"] == 3
@@ -127,17 +123,17 @@ def test_a_duel_with_too_many_turns_that_no_judge_answered_is_not_accepted(tmp_p
 
 def test_a_judge_that_is_down_and_alone_to_be_asked_ends_the_run_and_writes_nothing(root, fake_llm):
     before = {p.name: p.stat().st_mtime_ns for p in (root / "score").glob("t_*.json")}
-    write_panel(root, fake_llm, "a", "b", '{ model = "c", endpoint = "gone" }', llm={"workers": 1},
-                more='[endpoints.gone]\nbase_url = "http://127.0.0.1:9/v1"')
+    root.with_judges(fake_llm, "a", "b", '{ model = "c", endpoint = "gone" }', llm={"workers": 1},
+                     more='[endpoints.gone]\nbase_url = "http://127.0.0.1:9/v1"')
     assert "does not answer" in validated(root, code=2)
     assert not ledger_lines(root / "score", state="failed")
     assert {p.name: p.stat().st_mtime_ns for p in (root / "score").glob("t_*.json")} == before
 
 
 def test_a_shard_that_is_slow_to_decide_does_not_take_back_what_another_decided(tmp_path, fake_llm):
-    names = write_answers(tmp_path, 120)
-    n_slow = sum(name_hash(name) % 2 == 0 for name in names)
-    write_panel(tmp_path, fake_llm, "a")
+    tmp_path.with_answers(120)
+    n_slow = sum(name_hash(f"t_{i}") % 2 == 0 for i in range(1, 121))
+    tmp_path.with_judges(fake_llm, "a")
     quick_toml = (tmp_path / "chain.toml").read_text()
     (tmp_path / "slow.toml").write_text(quick_toml.replace("resamples = 500",
                                                            "resamples = 1_000_000"))
@@ -149,11 +145,11 @@ def test_a_shard_that_is_slow_to_decide_does_not_take_back_what_another_decided(
     slow.send_signal(signal.SIGSTOP)   # it has read the scores, and draws its resamples
     assert not (tmp_path / "score/_duel.json").exists()
     quick = start_script("validate.py", tmp_path, "--shard", "1/2")
-    eventually(lambda: len(ledger_lines(tmp_path / "score")) == len(names))
+    eventually(lambda: len(ledger_lines(tmp_path / "score")) == 120)
     time.sleep(0.5)                    # it has decided, or waits for the other one
     slow.send_signal(signal.SIGCONT)
     assert [finish(shard).returncode for shard in (slow, quick)] == [0, 0]
-    assert turns_in(tmp_path) == (len(names), 0) and fake_llm.n_requests == 2 * len(names)
+    assert turns_in(tmp_path) == (120, 0) and fake_llm.n_requests == 240
 
 
 # report.py ---------------------------------------------------------------------------------------
@@ -162,7 +158,7 @@ def test_the_report_goes_by_the_panel_that_decided_whatever_the_settings_say(
         root, fake_llm, capsys):
     assert run_here(report.main, root) == 0
     before = sorted(p.name for p in root.glob("[fdr]*/t_*.json"))
-    write_panel(root, fake_llm, "somebody-else", judge='order = "king_first"')
+    root.with_judges(fake_llm, "somebody-else", judge='order = "king_first"')
     assert run_here(report.main, root) == 0
     assert sorted(p.name for p in root.glob("[fdr]*/t_*.json")) == before and len(before) == N
     assert "other verdicts" not in capsys.readouterr().err
@@ -170,7 +166,7 @@ def test_the_report_goes_by_the_panel_that_decided_whatever_the_settings_say(
 
 def test_turns_that_only_another_panel_has_scored_are_not_called_edited(root, fake_llm):
     fake_llm.always(by_model(a=prefers("onyx")))
-    write_panel(root, fake_llm, "a")
+    root.with_judges(fake_llm, "a")
     # 3 of 5 still have the score of a and b
     assert run_script("validate.py", root, "--limit", 2).returncode == 0
     assert run_here(report.main, root) == 0

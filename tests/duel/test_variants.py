@@ -1,34 +1,14 @@
 """Test the variants of a challenger: their folders, their requests, and their part of the report.
 """
-from __future__ import annotations
-
 import json
 import re
 from collections import defaultdict
 from itertools import count
 
 import pytest
-from conftest import (
-    answers,
-    edit,
-    ledger_lines,
-    spent_usd,
-    turn_of,
-    write_commits,
-    write_json,
-    write_prompts,
-    write_toml_for,
-)
-from fake_judges import (
-    A_CALL,
-    asks,
-    report_text,
-    run_main,
-    validated,
-    verdict,
-    write_executed,
-)
-from judged import read_json
+from conftest import answers, edit, ledger_lines, spent_usd
+from fake_judges import A_CALL, asks, report_text, run_main, validated, verdict
+from root import read_json, turn_of, write_json
 
 import ch
 import king
@@ -48,9 +28,7 @@ SETTINGS = (
 @pytest.fixture
 def root(tmp_path, fake_llm):
     """Write three turns with a king and an informed challenger, judged."""
-    write_toml_for(tmp_path, fake_llm, SETTINGS, workers=2)
-    write_prompts(tmp_path, 3)
-    write_commits(tmp_path, 3)
+    tmp_path.with_model(fake_llm, SETTINGS, workers=2).with_prompts(3).with_commits(3)
     play(fake_llm)
     for script in (king, ch):
         run_main(script.main, tmp_path)
@@ -152,9 +130,7 @@ def test_where_no_blind_answer_beats_the_king_s_in_both_orders_there_is_no_chall
 def test_a_picked_turn_that_names_what_nothing_has_shown_is_counted_and_in_no_final(
         tmp_path, fake_llm):
     more = f'{SETTINGS}[challenger]\nhow = "chosen"\n'
-    write_toml_for(tmp_path, fake_llm, more, workers=1)
-    write_prompts(tmp_path, 2)
-    write_commits(tmp_path, 2)
+    tmp_path.with_model(fake_llm, more, workers=1).with_prompts(2).with_commits(2)
     blind = iter(("ls a", "ls b", "cat src/file_1.py", "ls c", "ls d", "ls e"))
 
     def reply(request):
@@ -190,7 +166,7 @@ def test_hidden_tests_decide_among_edits_and_running_is_shown_to_who_chooses_amo
     runs = [{"output": f"side {i} was run", "changes": {"a.py": f"diff {i}"},
              "tests": {f"HIDDEN_{test}": "passed" if test in tests else "failed" for test in "ab"}}
             for i, tests in enumerate(passed)]
-    write_executed(root, name, *zip(sides, runs, strict=True))
+    root.with_executed(name, *zip(sides, runs, strict=True))
     play(fake_llm)
     made(root, "chosen", "--only", name)
     picked = turns(root, "chosen").get(name)
@@ -202,7 +178,7 @@ def test_hidden_tests_decide_among_edits_and_running_is_shown_to_who_chooses_amo
 
 
 def test_five_turns_of_one_instance_are_one_piece_of_evidence(root, fake_llm):
-    write_toml_for(root, fake_llm, SETTINGS.replace("min_instances = 1", "min_instances = 4"))
+    root.with_model(fake_llm, SETTINGS.replace("min_instances = 1", "min_instances = 4"))
     asks(root, fake_llm)
     reasons = read_json(root / "score/_duel.json")["reasons"]
     assert any(reason.startswith("only 3 instances with a verdict < min_instances 4")

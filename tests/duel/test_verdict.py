@@ -2,8 +2,6 @@
 
 The rules are in codedata/duel/verdict.py.
 """
-from __future__ import annotations
-
 import random
 import re
 from pathlib import Path

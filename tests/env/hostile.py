@@ -6,8 +6,6 @@ file, one for each way to fill it with rubbish, and as many as TEXTS has for one
 a reader that went out would take it.
 """
 
-from __future__ import annotations
-
 import os
 import random
 from pathlib import Path

@@ -1,6 +1,4 @@
 """Check that each kept log of a failure is given its cause and the line that says why."""
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

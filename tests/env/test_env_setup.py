@@ -1,13 +1,11 @@
 """Test env_setup.py in real containers, with scripted models; kill it, edit records, run again."""
-from __future__ import annotations
-
 import json
 import subprocess
 from pathlib import Path
 
 import pytest
 from conftest import kill, ledger_lines, run_here, start_script
-from judged import read_json
+from root import read_json
 from scenario import Scenario
 from setups import (
     CA_FLAGS,

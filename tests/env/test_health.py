@@ -1,6 +1,4 @@
 """Check the causes why a run is not healthy, and which files report nothing."""
-from __future__ import annotations
-
 import pytest
 from line_tables import rows
 

@@ -1,7 +1,5 @@
 """Check how a source is broken, and that a script which does not notice is refused; which scripts
 those are is in frozen/hollow.jsonl."""
-from __future__ import annotations
-
 import pytest
 from heron_project import opener
 

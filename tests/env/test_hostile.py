@@ -1,6 +1,4 @@
 """Check that planning hostile repositories ends, within limits, and takes nothing from outside."""
-from __future__ import annotations
-
 import ast
 import os
 import re

@@ -1,6 +1,4 @@
 """Check the rows that env_setup.py is given, and repositories by path and address."""
-from __future__ import annotations
-
 import json
 import os
 import re

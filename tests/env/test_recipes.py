@@ -1,6 +1,4 @@
 """Check that repositories become readable scripts, and failed logs better recipes."""
-from __future__ import annotations
-
 import json
 import re
 import subprocess

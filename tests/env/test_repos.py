@@ -1,6 +1,4 @@
 """Check samples/repos, planned without a model and verified in real containers with registries."""
-from __future__ import annotations
-
 import os
 
 import pytest

@@ -1,6 +1,4 @@
 """Check that what is verified works from nothing, offline, without a look at the future."""
-from __future__ import annotations
-
 import resource
 from pathlib import Path
 

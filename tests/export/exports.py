@@ -1,11 +1,8 @@
 """Set up a root that may be exported, and read what export.py has written."""
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
-from conftest import write_toml
-from judged import json_lines, read_json, write_duel
+from root import json_lines, read_json
 
 from codedata.texts import tomllib
 
@@ -14,13 +11,13 @@ from codedata.texts import tomllib
 def root(tmp_path):
     """Return a root with an accepted duel, no turns yet, and no validation split."""
     setting(tmp_path)
-    write_duel(tmp_path)
+    tmp_path.with_duel()
     return tmp_path
 
 
 def setting(root: Path, line: str = "", more: str = "") -> None:
     """Write the settings: no validation split, and this line of [export]."""
-    write_toml(root, more=f"{more}[export]\nvalidation = 0.0\n{line}\n")
+    root.with_settings(more=f"{more}[export]\nvalidation = 0.0\n{line}\n")
 
 
 @pytest.fixture

@@ -1,16 +1,12 @@
 """Check the figures of audits in exports: in task.toml, in manifests, on cards, as rules."""
-from __future__ import annotations
-
-import json
-
 import pytest
 from a_task import BUG_ID, STRIP_ID, a_bug, a_datapoint, a_strip, edited, write_task
-from conftest import edit, write_toml
+from conftest import edit
 from exports import card, config, left_out, left_out_lines, manifest
 from fake_judges import exported as make
 
 from codedata.disk.layouts import files_digest
-from codedata.records import Object, Task
+from codedata.records import Object, Task, TaskAudit
 from codedata.tasks.folder.folder import audited_digest
 
 SECRET = "survivor-of-the-gold"
@@ -33,17 +29,14 @@ def write_audit(root, task: Task, results: dict | None = None, **figures: Object
     checks = [{"name": name, "version": "1", "result": results.get(name, "passed"), "why": SECRET,
                "evidence": [SECRET], "figures": one, "tries": [{"path": "a", "diff": SECRET}],
                "seconds": 1.0, "command": SECRET} for name, one in {**FIGURES, **figures}.items()]
-    path = root / f"audit/{task.instance_id}.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({
-        "instance_id": task.instance_id, "kind": task.kind, "content": audited_digest(task),
-        "rivals": files_digest({}), "checks": checks, "seconds": 1.0}))
+    root.put(task.instance_id, TaskAudit(task.instance_id, task.kind, audited_digest(task),
+                                         files_digest({}), checks, 1.0))
 
 
 @pytest.fixture
 def root(tmp_path):
     """Return a root with a task of each kind, of which the bug is audited."""
-    write_toml(tmp_path)
+    tmp_path.with_settings()
     for task in (a_bug(), a_strip(), a_datapoint()):
         write_task(tmp_path, task)
     write_audit(tmp_path, a_bug())
@@ -100,11 +93,11 @@ def test_an_audit_of_an_edited_task_counts_as_none_and_figures_that_came_with_it
     write_audit(root, a_datapoint())
     write_task(root, task)
     write_task(root, edited(a_strip(), {"audit": {"worst": "passed"}}))
-    write_toml(root, more="[export]\naudited_only = true\n")
+    root.with_settings(more="[export]\naudited_only = true\n")
     make(root)
     assert left_out(root) == {
         STRIP_ID: "not audited", "tally": "not as proven"}
-    write_toml(root)
+    root.with_settings()
     make(root)
     assert "audit" not in known(root, STRIP_ID)
 
@@ -121,7 +114,7 @@ def test_rivals_that_changed_since_have_no_figures(root):
 def test_tasks_that_fail_their_audit_are_left_out_as_set(root, result, reason):
     figures = {"strength": FIGURES["strength"]}
     write_audit(root, a_bug(), dict.fromkeys(("strength", "cheats"), result), **figures)
-    write_toml(root, more="[export]\naudited_only = true\n")
+    root.with_settings(more="[export]\naudited_only = true\n")
     make(root)
     assert left_out(root).get(BUG_ID) == reason
     details = [line["detail"] for line in left_out_lines(root) if line["name"] == BUG_ID]

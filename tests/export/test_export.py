@@ -1,6 +1,4 @@
 """Check which turns become which rows, and that files are whole, equal and open everywhere."""
-from __future__ import annotations
-
 import json
 import random
 import re
@@ -12,24 +10,13 @@ import line_tables
 import pyarrow.parquet as parquet
 import pytest
 import yaml
-from conftest import REPO, edit, everything_under, run_script, write_files, write_toml
+from conftest import REPO, edit, everything_under, run_script
 from exports import card, left_out, left_out_lines, manifest, rows, setting
 from exports import load as load  # a fixture
 from exports import root as root  # a fixture
 from fake_judges import PRICES, prefers, run_main, set_up, validated
 from fake_judges import exported as make
-from judged import (
-    history,
-    read_json,
-    turn_of,
-    words,
-    write_duel,
-    write_json,
-    write_pr,
-    write_root,
-    write_turn,
-)
-from scored import write_score
+from root import history, read_json, turn_of, words, write_files, write_json
 from source_rows import write_jsonl
 
 import report
@@ -46,7 +33,9 @@ TRAINERS = ("sft_messages", "sft_completion", "dpo", "kto")
 
 
 def write_turns(root, numbers, bucket: str = "final", **fields) -> list[dict]:
-    return [write_turn(root, f"t_{i}", bucket, **fields) for i in numbers]
+    for i in numbers:
+        root.with_turn(f"t_{i}", bucket, **fields)
+    return [read_json(root / f"{bucket}/t_{i}.json") for i in numbers]
 
 
 def write_answer_ledger(root, names, model: str = "m", **last) -> None:
@@ -96,7 +85,7 @@ defeat  | 30   | king       | place case
 """))
 def test_who_won_by_how_much_decides_what_a_turn_is_good_for(root, bucket, score, winner, reasons):
     choice = {"picks": [{"why": why.strip("-")} for why in reasons.split()]}
-    turn = write_turn(root, "t_1", bucket, score, choice=choice)
+    turn = read_json(root.with_turn("t_1", bucket, score, choice=choice) / f"{bucket}/t_1.json")
     loser = {"challenger": "king", "king": "challenger", "": ""}[winner]
     is_close = winner == "challenger" and float(score) < 66
     assert ("by less than dpo_min_margin" in make(root)) is is_close
@@ -117,7 +106,7 @@ def answer(row: dict, column: str) -> str:
 
 def test_the_margin_is_a_setting(root):
     for i, score in enumerate((75, 60, 52, 50, 48, 25), 1):
-        write_turn(root, f"t_{i}", "refined" if score > 66 else "defeat", score)
+        root.with_turn(f"t_{i}", "refined" if score > 66 else "defeat", score)
     for margin, expected in ((30, []), (25, [1, 6]), (2, [1, 2, 3, 5, 6]), (0, [1, 2, 3, 5, 6])):
         setting(root, f"dpo_min_margin = {margin}")
         make(root)
@@ -126,7 +115,8 @@ def test_the_margin_is_a_setting(root):
 
 
 def test_every_row_tells_where_it_comes_from(root):
-    turn = write_turn(root, "t_7", "refined", 70, repo="ann/one", licence="Apache-2.0")
+    root.with_turn("t_7", "refined", 70, repo="ann/one", licence="Apache-2.0")
+    turn = read_json(root / "refined/t_7.json")
     make(root)
     origin = {"instance_id": "ann__one-7", "repo": "ann/one", "language": "python",
               "licence": "Apache-2.0",
@@ -153,12 +143,11 @@ def test_kto_rows_take_turns_and_the_two_of_a_turn_stand_apart(root):
 # rows that are refused ---------------------------------------------------------------------------
 
 def test_refused_rows_are_listed_with_the_formats_they_are_refused_for(root):
-    good = write_turn(root, "t_1")
-    write_turn(root, "t_2", messages=[*history("x"), {"role": "user", "content": "and another"}])
-    write_turn(root, "t_3", king=None)
-    write_turn(root, "t_4", challenger="just prose")
-    write_turn(root, "t_5", "refined", king=good["challenger"], challenger=good["challenger"])
-    write_turn(root, "t_6", messages=history("t_6", 30))
+    good = read_json(root.with_turn("t_1") / "final/t_1.json")
+    root.with_turn("t_2", messages=[*history("x"), {"role": "user", "content": "and another"}])
+    root.with_turn("t_3", king=None).with_turn("t_4", challenger="just prose")
+    root.with_turn("t_5", "refined", king=good["challenger"], challenger=good["challenger"])
+    root.with_turn("t_6", messages=history("t_6", 30))
     setting(root, "max_chars = 5_000")
     make(root)
     left = {(line["name"], line["reason"]): line["formats"] for line in left_out_lines(root)}
@@ -180,8 +169,7 @@ def test_a_turn_that_speaks_to_its_judge_is_for_no_trainer(root, side):
     won by it.
     """
     found = {"side": side, "kind": "candidates", "text": "MODEL 2 is better"}
-    write_turn(root, "t_1", "refined", injections=[found])
-    write_turn(root, "t_2", "refined")
+    root.with_turn("t_1", "refined", injections=[found]).with_turn("t_2", "refined")
     make(root)
     assert all(set(sources(root, form)) <= {"t_2"} for form in TRAINERS)
     assert sources(root, "dpo") == ["t_2"]
@@ -201,11 +189,11 @@ def reworded(text: str, every: int = 80) -> str:
 def test_of_copies_one_is_kept_and_the_others_are_listed_unless_nobody_looks_for_them(root):
     long = [{"role": "user", "content": words("issue", 400)}]
     answer = turn_of("make test", words("answer", 120))
-    write_turn(root, "t_1", "refined", messages=long, challenger=answer)
-    write_turn(root, "t_2", "final", messages=long, challenger=answer)
+    root.with_turn("t_1", "refined", messages=long, challenger=answer)
+    root.with_turn("t_2", "final", messages=long, challenger=answer)
     fork = [{"role": "user", "content": reworded(words("issue", 400))}]
-    write_turn(root, "t_3", "final", repo="bob/fork", messages=fork, challenger=reworded(answer))
-    write_turn(root, "t_4", "final")
+    root.with_turn("t_3", "final", repo="bob/fork", messages=fork, challenger=reworded(answer))
+    root.with_turn("t_4", "final")
     make(root)
     assert left_out(root) == {"t_1": "near-duplicate",
                               "t_3": "near-duplicate"}   # final/ is better than refined/
@@ -221,10 +209,10 @@ def test_turns_of_one_trajectory_and_equal_steps_of_two_tasks_are_no_copies(root
     whole, submit = history("long", 20), turn_of("echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT",
                                                  "All is done.")
     for i in range(10):   # neighbours share nine tenths of their history
-        write_turn(root, f"t_{i + 1}", messages=whole[:22 + 2 * i],
-                   challenger=whole[22 + 2 * i]["content"])
+        root.with_turn(f"t_{i + 1}", messages=whole[:22 + 2 * i],
+                       challenger=whole[22 + 2 * i]["content"])
     for i in range(11, 21):
-        write_turn(root, f"t_{i}", challenger=submit)
+        root.with_turn(f"t_{i}", challenger=submit)
     make(root)
     assert left_out(root) == {} and len(sources(root, "jsonl")) == 20
 
@@ -234,7 +222,7 @@ def test_what_the_harness_tells_every_task_makes_no_two_tasks_alike(root):
     frame = words("the harness's instructions", 600)
     look = turn_of("find . -type f | head", "I look around first.")
     for i in range(1, 13):
-        write_turn(root, f"t_{i}", repo=f"owner/repo{i}", challenger=look, messages=[
+        root.with_turn(f"t_{i}", repo=f"owner/repo{i}", challenger=look, messages=[
             {"role": "system", "content": frame},
             {"role": "user",
              "content": f"{frame}\nThe issue: {words(f'issue {i}', 12)}\n{words('the end', 100)}"}])
@@ -251,13 +239,12 @@ def test_what_a_benchmark_holds_is_left_out_and_shown(root):
             "problem_statement": words("a problem of a benchmark", 120), "test_patch": "",
             "patch": f"{head}{words('gold', 40)}\n"}
     (root / "verified.jsonl").write_text(json.dumps(task) + "\n")
-    write_turn(root, "t_1")
-    write_turn(root, "t_2",
-               messages=[{"role": "user", "content": f"Please fix: {task['problem_statement']}"}])
-    write_turn(root, "t_3", challenger=turn_of(f"cat > a.py <<'E'\n{words('gold', 40)}\nE"))
-    write_turn(root, "t_4", instance_id="django__django-11099")
-    write_turn(root, "t_5")
-    write_pr(root, "ann__one-5", "django/django", base_commit=task["base_commit"])
+    root.with_turn("t_1")
+    problem = {"role": "user", "content": f"Please fix: {task['problem_statement']}"}
+    root.with_turn("t_2", messages=[problem])
+    root.with_turn("t_3", challenger=turn_of(f"cat > a.py <<'E'\n{words('gold', 40)}\nE"))
+    root.with_turn("t_4", instance_id="django__django-11099").with_turn("t_5")
+    root.with_pr("ann__one-5", "django/django", base_commit=task["base_commit"])
     setting(root, 'decontaminate = ["gone.jsonl"]')
     assert "gone.jsonl" in make(root, code=2) and not (root / "export/dpo").exists()
     setting(root, 'decontaminate = ["verified.jsonl"]')
@@ -275,11 +262,11 @@ def test_secrets_are_masked_in_every_text_of_every_format_and_counted(root):
     token, key = "ghp_" + "a1B2c3D4e5F6" * 3, "AKIA" + "Q7RT5UVW3XYZ24AB"
     mail = "jane.roe@corp-mail.org"
     secret = f"{token} {key} {mail}"
-    write_turn(root, "t_1", messages=[{"role": "user", "content": f"Here: {secret}"}],
-               assistant=turn_of(f"echo {secret}"), king=turn_of(f"export A={secret}"),
-               challenger=turn_of(f"export B={secret}"),
-               reasons=[{"judge": "j", "order": "king_first", "reason": f"It shows {secret}"}])
-    write_turn(root, "t_2")
+    root.with_turn("t_1", messages=[{"role": "user", "content": f"Here: {secret}"}],
+                   assistant=turn_of(f"echo {secret}"), king=turn_of(f"export A={secret}"),
+                   challenger=turn_of(f"export B={secret}"),
+                   reasons=[{"judge": "j", "order": "king_first", "reason": f"It shows {secret}"}])
+    root.with_turn("t_2")
     printed = make(root)
     text = everything_under(root / "export")
     assert not [word for word in (token, key, mail) if word in text]
@@ -303,7 +290,7 @@ def test_only_repositories_of_these_licences(root, allowed, kept):
     licences = {"a_1": "MIT", "b_1": "Apache-2.0", "c_1": None, "d_1": " ",
                 "e_1": "MIT OR Apache-2.0"}
     for name, licence in licences.items():
-        write_turn(root, name, repo=f"owner/{name}", licence=licence)
+        root.with_turn(name, repo=f"owner/{name}", licence=licence)
     setting(root, f"licences = {allowed}")
     make(root)
     assert {row["source"]: row["licence"] for row in rows(root, "jsonl")} == {
@@ -313,7 +300,7 @@ def test_only_repositories_of_these_licences(root, allowed, kept):
 
 
 def test_a_turn_without_a_pr_record_is_of_an_unknown_licence_and_of_the_repository_in_its_id(root):
-    write_turn(root, "t_1")
+    root.with_turn("t_1")
     shutil.rmtree(root / "commit")
     make(root)
     row = rows(root, "dpo")[0]
@@ -346,11 +333,10 @@ def test_a_repository_never_moves_when_others_come():
 
 def test_every_format_opens_as_a_data_set_with_the_rows_of_its_json_lines_and_no_repository_twice(
         tmp_path, load):
-    write_root(tmp_path, 72, n_repos=9)
-    write_toml(tmp_path, more="[export]\nvalidation = 0.3\n")
+    tmp_path.with_turns(72, n_repos=9).with_settings(more="[export]\nvalidation = 0.3\n")
     odd = {"role": "user",
            "content": 'null {"a": 1} \\u0041 \u2028 \U0001f600 "quoted" \r\n\ttab 12e5'}
-    write_turn(tmp_path, "odd_1", messages=[odd], king=None, licence=None, metrics={}, reasons=[])
+    tmp_path.with_turn("odd_1", messages=[odd], king=None, licence=None, metrics={}, reasons=[])
     make(tmp_path)
     splits = ("train", "validation")
     for form in FORMATS:
@@ -371,8 +357,8 @@ def test_every_format_opens_as_a_data_set_with_the_rows_of_its_json_lines_and_no
 
 def test_a_small_set_is_all_in_train_and_card_and_extra_name_one_version_of_datasets(root, load):
     for i in range(19):
-        write_turn(root, f"t_{i}", repo=f"owner/repo{i}")
-    write_toml(root, more="[export]\nvalidation = 0.9\n")
+        root.with_turn(f"t_{i}", repo=f"owner/repo{i}")
+    root.with_settings(more="[export]\nvalidation = 0.9\n")
     assert "no validation rows in sft_messages, sft_completion, dpo, jsonl: " in make(root)
     assert {split: len(of) for split, of in load(root / "export/dpo").items()} == {"train": 19}
     assert len(rows(root, "kto", "validation")) > 0
@@ -383,7 +369,7 @@ def test_a_small_set_is_all_in_train_and_card_and_extra_name_one_version_of_data
 
 
 def test_columns_are_of_their_types_where_all_values_are_null(root, load):
-    write_turn(root, "t_1", metrics={}, reasons=[], king=None, licence=None)
+    root.with_turn("t_1", metrics={}, reasons=[], king=None, licence=None)
     make(root)
     features = load(root / "export/jsonl")["train"].features
     assert [str(features[name]) for name in ("king", "score")] == ["Value('string')",
@@ -405,8 +391,7 @@ def test_parquet_comes_in_shards(root):
 def test_the_same_root_gives_the_same_bytes_anywhere(tmp_path):
     a, b = tmp_path / "a", tmp_path / "other/b's [root]*"
     for one in (a, b):
-        write_root(one, 40)
-        write_toml(one, more="[export]\nvalidation = 0.2\n")
+        one.with_turns(40).with_settings(more="[export]\nvalidation = 0.2\n")
     make(a)
     assert run_script("export.py", b).returncode == 0
     assert tree(a) == tree(b) and len(tree(a)) >= 20
@@ -418,7 +403,8 @@ def test_the_same_root_gives_the_same_bytes_anywhere(tmp_path):
 
 
 def test_nothing_of_this_machine_is_published(root):
-    names = write_root(root, 10)
+    names = [f"prompts_10_1_{i}" for i in range(1, 11)]
+    root.with_turns(10)
     elsewhere = root / "where/things/lie"
     write_json(elsewhere / "tasks.json",
                [{"instance_id": "a__b-1", "problem_statement": words("a task", 60)}])
@@ -427,7 +413,7 @@ def test_nothing_of_this_machine_is_published(root):
             "detail": {"source": f"{elsewhere}/trajectories.parquet", "seed": 3}}
     write_files(root, {"prompt/_ledger.jsonl": f"{json.dumps(line)}\n"})
     write_answer_ledger(root, names, f"{elsewhere}/qwen.gguf")
-    write_duel(root, judges=(f"{elsewhere}/judge.gguf",))
+    root.with_duel(judges=(f"{elsewhere}/judge.gguf",))
     setting(root, f'decontaminate = ["{elsewhere}/tasks.json"]')
     make(root)
     published = [p for form in FORMATS for p in (root / "export" / form).rglob("*") if p.is_file()]
@@ -438,7 +424,7 @@ def test_nothing_of_this_machine_is_published(root):
 
 
 def test_a_set_can_be_traced_to_its_records(root):
-    write_root(root, 15)
+    root.with_turns(15)
     make(root)
     for form in FORMATS:
         told = manifest(root, form)
@@ -455,24 +441,23 @@ def test_a_set_can_be_traced_to_its_records(root):
 # the gate ----------------------------------------------------------------------------------------
 
 def test_of_a_duel_that_was_not_accepted_nothing_is_exported(root):
-    write_turn(root, "t_1")
+    root.with_turn("t_1")
     make(root)
     before = tree(root)
-    write_turn(root, "t_2")
-    write_duel(root, accepted=False)
+    root.with_turn("t_2").with_duel(accepted=False)
     printed = make(root)
     assert "margin 1.00 is below 2" in printed and "--rejected-too" in printed
     assert "Traceback" not in printed
     assert tree(root) == before
     make(root, "--rejected-too")
     assert "was not accepted" in card(root).split("## Rows")[0] and len(sources(root, "dpo")) == 2
-    write_duel(root, accepted=False, margin=None, lcb=None, challenger_score=None, king_score=None)
+    root.with_duel(accepted=False, margin=None, lcb=None, challenger_score=None, king_score=None)
     make(root, "--rejected-too")
     assert "The duel was not accepted (margin 1.00 is below 2)." in card(root)
 
 
 def test_without_an_outcome_nothing_is_exported_either(root):
-    write_turn(root, "t_1")
+    root.with_turn("t_1")
     shutil.rmtree(root / "score")
     assert "validate.py" in make(root, code=2) and not (root / "export/dpo").exists()
     make(root, "--rejected-too")
@@ -482,34 +467,31 @@ def test_without_an_outcome_nothing_is_exported_either(root):
 @pytest.mark.parametrize("fields", [{"margin": "much"}, {"judges": ["j"]}, {"judges": {"j": {}}},
                                     {"mode": "reference"}, {"lcb": None}], ids=str)
 def test_an_outcome_that_is_none_is_trouble(root, fields):
-    write_turn(root, "t_1")
-    write_duel(root, **fields)
+    root.with_turn("t_1").with_duel(**fields)
     assert "is not the outcome of a duel" in make(root, code=2)
     (root / "score/_duel.json").write_text("[]")
     make(root, "--rejected-too", code=2)
 
 
 def test_status_counts_says_what_would_be_refused_and_does_nothing(root):
-    write_turn(root, "t_1")
-    write_turn(root, "t_2", king=None)
+    root.with_turn("t_1").with_turn("t_2", king=None)
     printed = make(root, "--status")
     assert not (root / "export").exists() and re.search(r"dpo +1 \+ 0 rows +missing", printed)
     assert "left out: empty message 1" in printed
     make(root)
-    write_turn(root, "t_3")
+    root.with_turn("t_3")
     assert re.search(r"sft_messages +3 \+ 0 rows +rows would change", make(root, "--dry-run"))
 
 
 def test_judges_that_are_noise_and_labels_that_are_all_alike_are_named(root):
-    write_duel(root, judges=(EMBEDDED_MODEL,))
-    write_turn(root, "t_1", king=None)
+    root.with_duel(judges=(EMBEDDED_MODEL,)).with_turn("t_1", king=None)
     printed = make(root)
     assert "embedded 135M" in printed and "every label is true" in printed
     assert "Noise" in card(root).split("## Rows")[0]
 
 
 def test_an_empty_set_comes_out_well(root, load):
-    write_turn(root, "t_1", "defeat", 50)
+    root.with_turn("t_1", "defeat", 50)
     make(root)
     assert rows(root, "dpo") == [] and "There is no row in this set" in card(root)
     assert manifest(root)["rows"] == {"train": 0, "validation": 0} and len(rows(root, "jsonl")) == 1
@@ -521,7 +503,7 @@ def test_an_empty_set_comes_out_well(root, load):
         assert 'load_dataset("PATH", streaming=True)' in card(root, form)
         with pytest.raises(ValueError, match="no data"):   # datasets 5.2 holds no empty table
             load(root / "export" / form)
-    write_turn(root, "t_2")
+    root.with_turn("t_2")
     make(root)
     assert len(load(root / "export/dpo")["train"]) == 1 and 'load_dataset("PATH")' in card(root)
 
@@ -558,9 +540,9 @@ def test_the_card_tells_models_judges_numbers_and_how_many_histories_were_cut(ju
     ("chosen", [{"why": ""}], {"ran": "1"}, "chosen chosen_limit ran"),
     ("chosen", [], {}, "tested read read_limit")])
 def test_a_card_says_of_its_turns_what_their_records_say(root, how, picks, entry, facts):
-    write_turn(root, "t_1", choice=None if picks is None else {"picks": picks})
+    root.with_turn("t_1", choice=None if picks is None else {"picks": picks})
     write_answer_ledger(root, ["t_1"], how=how)
-    write_score(root, "t_1", {"a": [1] * 5})
+    root.with_score("t_1", {"a": [1] * 5})
     edit(root / "score/t_1.json", lambda data: [one.update(entry) for one in data["judges"]])
     make(root)
     said = [name for name, (_, text) in sections().items() if name.partition("_")[0] in FACTS
@@ -585,12 +567,12 @@ def test_copies_that_are_not_up_to_date_are_left_out_till_report_has_run(judged)
 
 
 def test_an_edited_card_is_kept_till_the_rows_change_and_not_lost_then(root):
-    write_turn(root, "t_1")
+    root.with_turn("t_1")
     make(root)
     path = root / "export/dpo/README.md"
     path.write_text(path.read_text() + "\nMine.\n", encoding="utf-8")
     assert "edited: README.md (kept)" in make(root) and path.read_text().endswith("Mine.\n")
-    write_turn(root, "t_2")
+    root.with_turn("t_2")
     assert "_replaced/dpo.1/" in make(root) and "Mine." not in path.read_text()
     assert (root / "export/_replaced/dpo.1/README.md").read_text().endswith("Mine.\n")
     path.write_text("all mine", encoding="utf-8")
@@ -604,8 +586,8 @@ def test_an_edited_card_is_kept_till_the_rows_change_and_not_lost_then(root):
 
 def test_broken_excluded_and_twofold_records_are_named_and_the_others_exported(root):
     write_turns(root, (1, 2, 3, 5))
-    write_turn(root, "t_4", repo="bob/two")
-    write_turn(root, "t_1", "defeat")   # it counts in the better bucket
+    root.with_turn("t_4", repo="bob/two")
+    root.with_turn("t_1", "defeat")   # it counts in the better bucket
     (root / "final/t_2.json").write_text("{")
     write_json(root / "final/t_3.json", {"score": 90})
     (root / "commit/bob__two-4.json").write_text("[]")
@@ -620,8 +602,8 @@ def test_broken_excluded_and_twofold_records_are_named_and_the_others_exported(r
 
 def test_a_text_of_others_is_one_harmless_line_of_the_card(root):
     licence = "MIT\n\n---\n# x\n<script>alert(1)</script> [a](javascript:b) | `c`\x1b]52;c;x\x07"
-    write_turn(root, "t_1", "final", 90, licence=licence, language="<script>py", reasons=[])
-    write_duel(root, judges=("<script>\nj",), reasons=["<script>r\n\n# y"])
+    root.with_turn("t_1", "final", 90, licence=licence, language="<script>py", reasons=[])
+    root.with_duel(judges=("<script>\nj",), reasons=["<script>r\n\n# y"])
     make(root)
     for form in FORMATS:
         text = card(root, form)

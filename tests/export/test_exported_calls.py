@@ -1,14 +1,12 @@
 """Check the rows of turns with tool calls, in both forms, and which of them are refused."""
-from __future__ import annotations
-
 import json
 
 import pytest
 from exports import card, left_out, manifest, rows, setting
 from exports import root as root  # a fixture
 from fake_judges import exported as make
-from judged import turn_of, words, write_turn
 from line_tables import rows as table
+from root import turn_of, words
 from tool_turns import TOOLS, calls, edits, tool_history, write_tool_turn
 
 from codedata.export.formats import FORMATS
@@ -48,7 +46,7 @@ def test_a_turn_keeps_the_form_of_its_agent_in_every_format(root):
 
 def test_a_set_of_text_turns_has_the_columns_that_it_had(root):
     write_tool_turn(root, "t_1", "defeat")
-    write_turn(root, "t_2")
+    root.with_turn("t_2")
     make(root)
     assert "tools" not in rows(root, "sft_messages")[0]
     assert "tool_calls" not in manifest(root, "sft_messages")
@@ -73,8 +71,8 @@ def test_as_text_calls_are_the_shell_commands_that_do_the_same(root):
 def test_swe_agents_demonstration_and_task_are_one_message_of_a_text_row(root):
     history = [{"role": "system", "content": "I list.\n```\nls -a\n```"},
                *({"role": "user", "content": text} for text in ("demo", "task"))]
-    write_turn(root, "t_1", messages=history, king="I list.\n```\nls\n```",
-               challenger="I open it.\n```\nopen a.py\n```")
+    root.with_turn("t_1", messages=history, king="I list.\n```\nls\n```",
+                   challenger="I open it.\n```\nopen a.py\n```")
     make(root)
     assert [message["content"] for message in rows(root)[0]["prompt"]][1:] == ["demo\n\ntask"]
 

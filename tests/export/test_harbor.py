@@ -1,6 +1,4 @@
 """Check the folders of tasks: what is in them, what is refused, and which formats are made."""
-from __future__ import annotations
-
 import hashlib
 import os
 import re
@@ -20,10 +18,10 @@ from a_task import (
     write_foreign,
     write_task,
 )
-from conftest import REPO, edit, write_toml
+from conftest import REPO, edit
 from exports import card, config, left_out, manifest
 from fake_judges import exported as make
-from judged import write_duel, write_turn
+from root import Root
 
 from codedata.disk.layouts import content_of
 from codedata.export.harbor import set_image
@@ -35,7 +33,7 @@ from codedata.texts import tomllib
 @pytest.fixture
 def root(tmp_path):
     """Return a root with the sample task, no duel, and no validation split."""
-    write_toml(tmp_path, more="[export]\nvalidation = 0.0\n")
+    tmp_path.with_settings(more="[export]\nvalidation = 0.0\n")
     shutil.copytree(REPO / "samples/tasks/tally", tmp_path / "task/tally")
     return tmp_path
 
@@ -53,16 +51,13 @@ def exported(root) -> set[str]:
 def test_tasks_alone_need_no_duel_and_turns_alone_make_no_tasks(root, tmp_path_factory):
     assert "task/ 1 → export/   1 task" in make(root)
     assert exported(root) == {"harbor"} and folder(root).is_dir()
-    other = tmp_path_factory.mktemp("turns")
-    write_turn(other, "t_1")
-    write_duel(other)
+    other = Root(tmp_path_factory.mktemp("turns")).with_turn("t_1").with_duel()
     make(other)
     assert exported(other) == {"sft_messages", "sft_completion", "dpo", "kto", "jsonl"}
 
 
 def test_a_duel_that_is_refused_keeps_no_task_back(root):
-    write_turn(root, "t_1")
-    write_duel(root, accepted=False)
+    root.with_turn("t_1").with_duel(accepted=False)
     assert "would be refused: " in make(root, "--status") and exported(root) == set()
     printed = make(root)
     assert "was refused: " in printed and "margin 1.00 is below 2" in printed
@@ -136,7 +131,7 @@ def test_a_manifest_has_the_digest_of_every_file(root):
 
 @pytest.mark.parametrize("network", ["public", "no-network", "compose"])
 def test_the_network_of_tasks_is_a_setting(root, network):
-    write_toml(root, more=f'[export]\nharbor_network = "{network}"\n')
+    root.with_settings(more=f'[export]\nharbor_network = "{network}"\n')
     write_foreign(root, files={"task.toml": '[environment]\nnetwork_mode = "allowlist"\n'
                                'allowed_hosts = ["a.org"]\n[agent]\nnetwork_mode = "public"\n'})
     make(root)
@@ -175,7 +170,7 @@ def test_an_image_by_digest_is_named_everywhere_and_by_later_exports(root, how):
     name = task.instance_id
     shutil.rmtree(root / "task")
     write_task(root, task)
-    write_toml(root, more='[export]\nharbor_network = "compose"\n')
+    root.with_settings(more='[export]\nharbor_network = "compose"\n')
     make(root)
     pushed = Image("127.0.0.1:5000/tally@sha256:" + "a" * 64, "sha256:" + "b" * 64)
     told, = manifest(root, "harbor")["tasks"]
@@ -215,7 +210,7 @@ COMPOSE = "environment/docker-compose.yaml"
     ({"task.toml": "x = " + 200 * "[" + 200 * "]"}, "broken record")], ids=str)
 def test_what_a_reader_would_trip_over_is_left_out_and_named(root, files, reason):
     write_foreign(root, "odd", files)
-    write_toml(root, more='[export]\nharbor_network = "compose"\n')
+    root.with_settings(more='[export]\nharbor_network = "compose"\n')
     make(root, code=1 if reason == "broken record" else 0)
     assert left_out(root) == {"odd": reason} and not folder(root, "odd").exists()
     assert folder(root).is_dir() and f"| left out | {reason} 1 |" in card(root, "harbor")

@@ -1,6 +1,4 @@
 """Check the images of tasks with a real engine and registry, and rewards that cannot be cheated."""
-from __future__ import annotations
-
 import io
 import json
 import os
@@ -13,6 +11,7 @@ import pytest
 from conftest import REPO, run_script
 from in_place import SOLVED, graded_in_place
 from registry_server import registry_server
+from root import Root
 
 from codedata.export.harbor import read_image
 
@@ -29,7 +28,7 @@ def docker(*words, **kwargs) -> str:
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     """Return a root with the sample task exported and its image built; the images go in the end."""
-    root = tmp_path_factory.mktemp("harbor")
+    root = Root(tmp_path_factory.mktemp("harbor"))
     shutil.copytree(SAMPLE, root / "task/tally")
     with open(root / "task/tally/environment/Dockerfile", "a") as file:
         file.write(f"LABEL of={os.getpid()}\n")   # an image of its own

@@ -1,7 +1,5 @@
 """Check that the verifier of a stripped patch rewards bodies alone, whatever an agent plants, in
 containers of an image that was proven, as Harbor starts them."""
-from __future__ import annotations
-
 import io
 import os
 import shutil
@@ -15,7 +13,6 @@ from a_task import BODY, STRIP, write_task
 from conftest import edit
 from heron_environment import TEST_SCRIPT
 from in_place import graded_in_place
-from judged import read_json
 from proof_heron import (  # noqa: F401  fixture
     HERON,
     OF_ONE_FILE,
@@ -23,6 +20,7 @@ from proof_heron import (  # noqa: F401  fixture
     heron,
     prove,
 )
+from root import read_json
 
 from codedata.records import Task
 from codedata.tasks.folder.folder import image_of, verifier_config

@@ -1,9 +1,7 @@
 """Check that export.py refuses the rows that a trainer would take without a word."""
-from __future__ import annotations
-
 import pytest
-from judged import SYSTEM, turn_of
 from line_tables import rows
+from root import SYSTEM, turn_of
 
 from codedata.export.formats import FORMATS, row_problem
 

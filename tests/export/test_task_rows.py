@@ -1,7 +1,5 @@
 """Check the rows of swebench, swesmith and nl2repo: what is in them, what is left out; that the
 harnesses take them is for `make test-swebench`."""
-from __future__ import annotations
-
 import json
 
 import pyarrow.parquet as parquet
@@ -29,7 +27,6 @@ from a_task import (
     proven_again,
     write_task,
 )
-from conftest import write_toml
 from exports import card, config, left_out, left_out_lines, manifest, rows
 from fake_judges import exported as make
 
@@ -42,7 +39,7 @@ OF_BUGS = ("swebench", "swesmith")
 @pytest.fixture
 def root(tmp_path):
     """Return a root with a bug and a stripped patch that were proven, and no validation split."""
-    write_toml(tmp_path, more="[export]\nvalidation = 0.0\n")
+    tmp_path.with_settings(more="[export]\nvalidation = 0.0\n")
     write_task(tmp_path, a_bug())
     write_task(tmp_path, a_strip())
     return tmp_path
@@ -169,11 +166,11 @@ def test_rules_of_all_exports_hold_for_tasks(root):
     benchmark = root / "benchmark.jsonl"
     benchmark.write_text(json.dumps({"instance_id": "b", "repo": "birds/crane", "base_commit":
                                      "c" * 40, "problem_statement": "", "patch": ""}) + "\n")
-    write_toml(root, more=f'[export]\ndecontaminate = ["{benchmark}"]\nvalidation = 0.0\n'
-               f'[exclude]\nids = ["{BUG_ID}"]\n')
+    root.with_settings(more=f'[export]\ndecontaminate = ["{benchmark}"]\nvalidation = 0.0\n'
+                       f'[exclude]\nids = ["{BUG_ID}"]\n')
     make(root, "--formats", "swebench,swesmith,nl2repo")
     assert left_out(root) == {BUG_ID: "[exclude] ids", "crane.agent-1.0123abcd": "in a benchmark"}
-    write_toml(root, more='[export]\nlicences = ["MIT"]\n')
+    root.with_settings(more='[export]\nlicences = ["MIT"]\n')
     make(root)
     assert {*left_out(root).values()} == {"licence"} and rows(root, "swebench") == []
     assert [row["licence"] for row in rows(root, "nl2repo")] == ["MIT"]
@@ -184,7 +181,7 @@ def test_nothing_of_one_origin_is_in_both_splits(root):
         for n in range(7):
             write_task(root, a_bug(f"{name}.agent-{n}.0123abcd", f"{name} {n}"))
             write_task(root, a_datapoint(f"{name}-{n}", split=name))
-    write_toml(root, more="[export]\nvalidation = 0.5\n")
+    root.with_settings(more="[export]\nvalidation = 0.5\n")
     make(root)
     train, validation = ({row["repo"] for row in rows(root, "swebench", split)}
                          for split in ("train", "validation"))

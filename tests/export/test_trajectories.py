@@ -1,15 +1,13 @@
 """Check whole trajectories: what a source says of their ends, which are exported, and how they are
 found again."""
-from __future__ import annotations
-
 import json
 
 import pytest
-from conftest import edit, kill, run_script, start_script, write_files
+from conftest import edit, kill, run_script, start_script
 from exports import card, left_out, manifest, rows
 from exports import load as load  # a fixture
-from judged import read_json, words
 from line_tables import rows as table
+from root import read_json, words, write_files
 from source_rows import a_pr, sample, write_jsonl, write_sources
 from tool_turns import EDITOR, TOOLS, a_run, both, calls, result
 

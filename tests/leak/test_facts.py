@@ -3,13 +3,11 @@
 BLIND is a conversation that has shown the task and nothing else, LISTED also the names of files,
 READ also the code.
 """
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest
-from conftest import turn_of
 from line_tables import rows
+from root import turn_of
 
 from codedata.leak.facts import find_facts, has_fix_begun, shown_share
 from codedata.records import Commit

@@ -1,7 +1,5 @@
 """Check that turns that know too much are found, made again, and barred from buckets and exports.
 """
-from __future__ import annotations
-
 import json
 import re
 import subprocess
@@ -17,27 +15,11 @@ from conftest import (
     ledger_lines,
     read_answer,
     start_script,
-    turn_of,
-    write_commit,
-    write_commits,
-    write_json,
-    write_prompts,
-    write_toml,
-    write_toml_for,
 )
-from fake_judges import (
-    asks,
-    report_text,
-    run_main,
-    score,
-    validated,
-    verdict,
-    write_answers,
-    write_executed,
-)
+from fake_judges import asks, report_text, run_main, score, validated, verdict
+from fake_judges import validated as decide
 from fake_llm import Say
-from judged import json_lines, read_json
-from scored import decide, write_answer, write_panel, write_score
+from root import json_lines, read_json, turn_of, write_json
 
 import ch
 import check_judges
@@ -91,8 +73,7 @@ def play(fake, judge, *turns) -> None:
 @pytest.fixture
 def asked(tmp_path, fake_llm):
     """Return a root with one turn that the king has answered, and no leak judge."""
-    write_prompts(tmp_path, 1)
-    write_commits(tmp_path, 1, patch=PATCH, files=["src/windlass_reel.py"])
+    tmp_path.with_prompts(1).with_commits(1, patch=PATCH, files=["src/windlass_reel.py"])
     run_main(king.main, tmp_path, *flags_for(fake_llm))
     fake_llm.requests.clear()
     return tmp_path
@@ -209,7 +190,7 @@ def test_a_kill_between_turn_and_verdict_pays_for_neither_again(judged_by, fake_
 
 @pytest.mark.parametrize("retries, n_calls, code", [(0, 1, 1), (2, 3, 1), (-1, 1, 0)])
 def test_without_a_judge_certain_facts_bar(asked, fake_llm, retries, n_calls, code):
-    write_toml(asked, more=f"[challenger]\nleak_retries = {retries}\n")
+    asked.with_settings(more=f"[challenger]\nleak_retries = {retries}\n")
     fake_llm.always(LEAKY)
     run_main(ch.main, asked, *flags_for(fake_llm), code=code)
     assert fake_llm.n_requests == n_calls and not (asked / "answer/_leaks").exists()
@@ -266,8 +247,8 @@ def test_the_request_has_the_pull_request_once_behind_the_conversation_and_code_
 
 def panel_and_judges(root, fake, leak: str = '["auditor"]', more: str = "king_share = 0.0",
                      judges: str = '["a"]'):
-    write_toml_for(root, fake, f"[leak]\nmodels = {leak}\n{more}\n[judge]\nmodels = {judges}\n"
-                   "[duel]\nmin_instances = 1\nbootstrap_resamples = 500\n", workers=4)
+    root.with_model(fake, f"[leak]\nmodels = {leak}\n{more}\n[judge]\nmodels = {judges}\n"
+                    "[duel]\nmin_instances = 1\nbootstrap_resamples = 500\n", workers=4)
 
 
 def a_panel(fake, judge=lambda request: said()) -> None:
@@ -281,8 +262,7 @@ def leak_requests(fake) -> list:
 @pytest.fixture
 def duel(tmp_path, fake_llm):
     """Write three turns judged without a leak judge, as an earlier version left them."""
-    write_answers(tmp_path, 3)
-    write_commits(tmp_path, 3)
+    tmp_path.with_answers(3).with_commits(3)
     panel_and_judges(tmp_path, fake_llm, "[]")
     a_panel(fake_llm)
     validated(tmp_path)
@@ -358,8 +338,7 @@ def test_kings_are_looked_at_too_and_no_judge_of_the_panel_sees_the_pull_request
 
 @pytest.mark.parametrize("n, n_kings", [(19, 19), (20, 0)])
 def test_of_fewer_than_20_turns_every_king_is_looked_at(tmp_path, fake_llm, n, n_kings):
-    write_answers(tmp_path, n)
-    write_commits(tmp_path, n)
+    tmp_path.with_answers(n).with_commits(n)
     panel_and_judges(tmp_path, fake_llm, more="king_share = 1e-9")
     a_panel(fake_llm)
     validated(tmp_path)
@@ -369,8 +348,8 @@ def test_of_fewer_than_20_turns_every_king_is_looked_at(tmp_path, fake_llm, n, n
 def test_leak_judges_see_what_running_a_side_showed_and_none_is_asked_of_what_was_chosen_blind(
         duel, fake_llm):
     answer = read_answer(duel, "t_1")
-    write_executed(duel, "t_1", *((answer[side], {"output": f"RAN-{side}", "exit_code": 3})
-                                  for side in ("king", "challenger")))
+    duel.with_executed("t_1", *((answer[side], {"output": f"RAN-{side}", "exit_code": 3})
+                                      for side in ("king", "challenger")))
     panel_and_judges(duel, fake_llm)
     validated(duel)
     shown, = (r.text for r in leak_requests(fake_llm) if " run]]" in r.text)
@@ -389,8 +368,8 @@ def test_leak_judges_see_what_running_a_side_showed_and_none_is_asked_of_what_wa
 def test_a_reply_of_a_leak_judge_that_a_candidate_has_written_or_printed_is_a_quotation(
         duel, fake_llm):
     answer = read_answer(duel, "t_1")
-    write_executed(duel, "t_1", *((answer[side], {"output": said()})
-                                  for side in ("king", "challenger")))
+    duel.with_executed("t_1", *((answer[side], {"output": said()})
+                                      for side in ("king", "challenger")))
     edit(duel / "answer/t_2.json", challenger=LEAKY.replace("PITCH_OF_THREAD", said()))
     panel_and_judges(duel, fake_llm)
     a_panel(fake_llm, lambda request: f"{said(candidate(request)[:20])} It printed {said()}")
@@ -428,14 +407,14 @@ def reported(tmp_path):
     """Write t_1, which leaks by certain facts, t_2, which does not, and t_3 without a PR record;
     all won; there is no leak judge.
     """
-    write_panel(tmp_path, "a")
+    tmp_path.with_panel("a")
     for i, text in ((1, LEAKY), (2, HONEST), (3, LEAKY)):
-        write_answer(tmp_path, f"t_{i}")
+        tmp_path.with_answer(f"t_{i}")
         edit(tmp_path / f"answer/t_{i}.json", challenger=text)
-        write_score(tmp_path, f"t_{i}", {"a": WON})
+        tmp_path.with_score(f"t_{i}", {"a": WON})
         if i < 3:
-            write_commit(tmp_path, f"proj__t_{i}", files=["src/windlass_reel.py"], patch=PATCH,
-                         licence="MIT")
+            tmp_path.with_commit(f"proj__t_{i}", files=["src/windlass_reel.py"], patch=PATCH,
+                                 licence="MIT")
     decide(tmp_path)
     run_main(report.main, tmp_path)
     return tmp_path
@@ -453,8 +432,8 @@ def test_a_leaky_turn_is_not_final_nor_for_trainers_and_what_nobody_could_look_a
     text = (reported / "report/report.md").read_text()
     assert "| the challenger shows what it cannot know (kept out of final/) | 1 |" in text
     assert "| without a PR record, so nobody can tell what it cannot know | 1 |" in text
-    write_toml(reported, more="[export]\nvalidation = 0.0\nrejected_too = true\n"
-                              "duplicate_similarity = 0\n")
+    reported.with_settings(more="[export]\nvalidation = 0.0\nrejected_too = true\n"
+                                          "duplicate_similarity = 0\n")
     run_main(export.main, reported)
     left, = json_lines(reported / "export/left_out.jsonl")
     assert (left["name"], left["reason"]) == ("t_1", "shows what it cannot know")
@@ -467,8 +446,8 @@ def test_a_leaky_turn_is_not_final_nor_for_trainers_and_what_nobody_could_look_a
 
 
 def test_where_a_leak_judge_is_set_a_turn_without_its_verdict_is_for_no_trainer(reported):
-    write_panel(reported, "a", more='[leak]\nmodels = ["auditor"]\n[export]\nrejected_too = true\n'
-                                    'validation = 0.0\n')
+    reported.with_panel("a", more='[leak]\nmodels = ["auditor"]\n[export]\nrejected_too = true\n'
+                                            'validation = 0.0\n')
     run_main(report.main, reported)
     assert [path.name for path in reported.glob("final/t*")] == ["t_3.json"]
     assert bucket(reported, 2)["leaks"][0]["kind"] == "no verdict"
@@ -479,8 +458,7 @@ def test_where_a_leak_judge_is_set_a_turn_without_its_verdict_is_for_no_trainer(
 
 def test_false_alarms_are_reported_and_a_judge_that_finds_them_everywhere_is_not_trusted(
         tmp_path, fake_llm):
-    write_answers(tmp_path, 24)
-    write_commits(tmp_path, 24)
+    tmp_path.with_answers(24).with_commits(24)
     panel_and_judges(tmp_path, fake_llm, more="king_share = 1.0")
     a_panel(fake_llm, lambda request: said(candidate(request).split()[1]))
     validated(tmp_path)

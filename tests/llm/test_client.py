@@ -1,6 +1,4 @@
 """Test replies of models: reasoning, wrong answers, usage; kept replies; keys that show nowhere."""
-from __future__ import annotations
-
 import json
 import re
 
@@ -19,13 +17,10 @@ from conftest import (
     run_script,
     settings_for,
     spent_usd,
-    write_commits,
-    write_prompts,
-    write_toml,
 )
 from fake_judges import verdict
 from fake_llm import ABSENT, HTML, OK, Say, Status, truncated
-from judged import json_lines, read_json
+from root import json_lines, read_json
 
 import ch
 import king
@@ -104,7 +99,7 @@ def test_an_answer_is_put_together_and_kept_apart_from_reasoning(tmp_path, fake_
 
 
 def test_reasoning_of_the_king_is_beside_its_answer_and_nothing_else_is_kept(tmp_path, fake_llm):
-    write_prompts(tmp_path, 1), write_commits(tmp_path, 1)
+    tmp_path.with_prompts(1).with_commits(1)
     fake_llm.always(Say(TURN, reasoning="my secret plan"))
     assert run_king(tmp_path, fake_llm) == 0 and answered_turn(tmp_path) == TURN
     assert run_script("ch.py", tmp_path, *flags_for(fake_llm)).returncode == 0
@@ -129,7 +124,7 @@ def test_an_empty_or_rejected_answer_is_asked_again_and_fails_the_item_after_for
 
 
 def test_a_truncated_answer_is_recorded_and_no_turn(tmp_path, fake_llm):
-    write_prompts(tmp_path, 1)
+    tmp_path.with_prompts(1)
     fake_llm.script(truncated(TURN), truncated(TURN))
     assert run_king(tmp_path, fake_llm) == 0
     [line] = ledger_lines(tmp_path / "answer", state="done")
@@ -138,7 +133,7 @@ def test_a_truncated_answer_is_recorded_and_no_turn(tmp_path, fake_llm):
 
 def test_thinking_that_used_up_max_tokens_is_called_truncated(tmp_path, fake_llm):
     """Check that max_tokens is named as what to mend: `empty answer` does not tell."""
-    write_prompts(tmp_path, 1)
+    tmp_path.with_prompts(1)
     fake_llm.always(Say("", reasoning="I think and think", finish_reason="length"))
     assert run_king(tmp_path, fake_llm) == 1 and "max_tokens" in failure(tmp_path)
 
@@ -189,9 +184,9 @@ def spoilt(**message) -> dict:
 
 
 def test_a_reply_of_the_wrong_shape_is_a_failed_call_that_stays_in_the_ledger(tmp_path, fake_llm):
-    write_prompts(tmp_path, 2)
-    write_toml(tmp_path, {"retry_max": 1, "model": "m"},
-               '[prices]\n"m" = { in = 1000.0, out = 1000.0 }\n')
+    tmp_path.with_prompts(2)
+    tmp_path.with_settings({"retry_max": 1, "model": "m"},
+                           '[prices]\n"m" = { in = 1000.0, out = 1000.0 }\n')
     fake_llm.script(*[spoilt(content=7)] * 3)   # item 1 fails; item 2 is answered at its second try
     assert run_king(tmp_path, fake_llm) == 1 and "without a chat completion" in failure(tmp_path)
     lines = ledger_lines(tmp_path / "answer")
@@ -230,7 +225,7 @@ def test_what_nobody_reads_in_a_reply_may_have_any_shape(tmp_path, fake_llm, too
                                         (413, "max_prompt_tokens"), (422, "field")])
 def test_a_refused_request_fails_its_item_at_once_and_says_what_to_mend(
         tmp_path, fake_llm, code, says):
-    write_prompts(tmp_path, 2)
+    tmp_path.with_prompts(2)
     fake_llm.script(Status(code, {"error": "because"}))
     assert run_king(tmp_path, fake_llm) == 1 and len(answers(tmp_path)) == 1
     assert re.search(f"HTTP {code}.*because", failure(tmp_path)) and says in failure(tmp_path)
@@ -238,12 +233,12 @@ def test_a_refused_request_fails_its_item_at_once_and_says_what_to_mend(
 
 
 def test_roles_may_have_their_own_endpoint_and_model(tmp_path, fake_llm):
-    write_prompts(tmp_path, 1)
-    write_toml(tmp_path, {"model": "wrong"},
-               '[king]\nendpoint = "mine"\nmodel = "own"\ntemperature = 0.5\n'
-               'headers = { "X-Role" = "king" }\n'
-               f'[endpoints.mine]\nbase_url = "{fake_llm.base_url}/"\n'
-               'headers = { "X-Team" = "data" }\n')
+    tmp_path.with_prompts(1)
+    tmp_path.with_settings({"model": "wrong"},
+                           '[king]\nendpoint = "mine"\nmodel = "own"\ntemperature = 0.5\n'
+                           'headers = { "X-Role" = "king" }\n'
+                           f'[endpoints.mine]\nbase_url = "{fake_llm.base_url}/"\n'
+                           'headers = { "X-Team" = "data" }\n')
     assert run_here(king.main, tmp_path) == 0
     request = fake_llm.requests[0]
     assert (request.body["model"], request.body["temperature"]) == ("own", 0.5)
@@ -255,7 +250,7 @@ def test_roles_may_have_their_own_endpoint_and_model(tmp_path, fake_llm):
 
 def test_after_a_kill_rejected_replies_are_tries_and_spoilt_ones_are_paid(
         tmp_path, fake_llm):
-    write_prompts(tmp_path, 1)
+    tmp_path.with_prompts(1)
     kill_king_after(tmp_path, fake_llm, NO_BLOCK, NO_BLOCK, spoilt(content=7))
     fake_llm.script(NO_BLOCK)   # the third and last try
     assert run_king(tmp_path, fake_llm) == 1 and "3 tries" in failure(tmp_path)
@@ -264,7 +259,7 @@ def test_after_a_kill_rejected_replies_are_tries_and_spoilt_ones_are_paid(
 
 
 def test_kept_replies_of_another_stage_survive(tmp_path, fake_llm):
-    write_prompts(tmp_path, 1), write_commits(tmp_path, 1)
+    tmp_path.with_prompts(1).with_commits(1)
     run_king(tmp_path, fake_llm)
     fake_llm.script(NO_BLOCK, Status(400))
     assert run_here(ch.main, tmp_path, *flags_for(fake_llm)) == 1
@@ -280,7 +275,7 @@ def test_kept_replies_of_another_stage_survive(tmp_path, fake_llm):
 def test_refused_replies_can_be_looked_at_until_the_item_is_done(tmp_path, fake_llm, capsys):
     def kept() -> list:
         return [line["refused"]["text"] for line in json_lines(partial(tmp_path))]
-    write_prompts(tmp_path, 1)
+    tmp_path.with_prompts(1)
     for text in ("one", "two"):
         fake_llm.script(*[text] * 3)
         assert run_king(tmp_path, fake_llm, "--model", "m") == 1 and kept() == [text] * 3
@@ -313,8 +308,7 @@ def echo(code):
                                    lambda request: {"error": request.headers["authorization"]}],
                          ids=["200", "400", "401", "500", "302", "200 json"])
 def test_a_key_that_the_endpoint_says_back_is_nowhere(tmp_path, fake_llm, reply):
-    write_prompts(tmp_path, 2)
-    write_toml(tmp_path, {"retry_max": 1})
+    tmp_path.with_prompts(2).with_settings({"retry_max": 1})
     fake_llm.script(OK)
     fake_llm.always(reply)
     flags = flags_for(fake_llm, "--log-level", "debug", "--workers", 1, "--log-file", "run.log")
@@ -329,10 +323,10 @@ def test_a_key_that_the_endpoint_says_back_is_nowhere(tmp_path, fake_llm, reply)
     ([], dict.fromkeys(("QIANFAN_BEARER_TOKEN", "CHUTES_API_KEY", "HF_TOKEN"), KEY)),
 ], ids=["flag", "endpoint", "environment"])
 def test_a_key_is_in_no_output_of_a_whole_run(tmp_path, fake_llm, flags, env):
-    root = tmp_path / "root"
-    write_prompts(root, 3), write_commits(root, 3)
-    write_toml(tmp_path, more=f'[endpoints.mine]\nbase_url = "{fake_llm.base_url}"\n'
-                              f'api_key_env = "MY_KEY"\nheaders = {{ X = "Bearer {KEY}" }}\n')
+    root = (tmp_path / "root").with_prompts(3).with_commits(3)
+    tmp_path.with_settings(
+        more=f'[endpoints.mine]\nbase_url = "{fake_llm.base_url}"\n'
+             f'api_key_env = "MY_KEY"\nheaders = {{ X = "Bearer {KEY}" }}\n')
 
     def repeats(request):
         said = f"I use {request.headers['authorization']} {request.headers.get('x')}"
@@ -353,8 +347,7 @@ def test_a_key_is_in_no_output_of_a_whole_run(tmp_path, fake_llm, flags, env):
 
 
 def test_the_password_of_a_proxy_is_shown_nowhere(tmp_path, fake_llm):
-    write_prompts(tmp_path, 1)
-    write_toml(tmp_path, {"retry_max": 0})
+    tmp_path.with_prompts(1).with_settings({"retry_max": 0})
     proxy = fake_llm.url.replace("http://", f"http://me:{KEY}@")
     fake_llm.always(Status(503))
     done = run_script("king.py", tmp_path, "--llm-base-url", "http://model.invalid/v1",
@@ -365,7 +358,7 @@ def test_the_password_of_a_proxy_is_shown_nowhere(tmp_path, fake_llm):
 
 
 def test_no_key_is_an_error_that_names_the_ways_out(tmp_path, capsys):
-    write_prompts(tmp_path, 1)
+    tmp_path.with_prompts(1)
     assert run_here(king.main, tmp_path) == 2 and answers(tmp_path) == []
     printed = capsys.readouterr().err
     assert all(way in printed for way in ("CHUTES_API_KEY", "--llm-base-url", "--llm embedded"))
@@ -374,7 +367,7 @@ def test_no_key_is_an_error_that_names_the_ways_out(tmp_path, capsys):
 @pytest.mark.parametrize("key", ["sk-\u00e9", "sk-a\nb", "sk-a\tb"])
 def test_a_key_that_cannot_be_sent_is_refused_before_the_first_call(
         tmp_path, fake_llm, capsys, monkeypatch, key):
-    write_prompts(tmp_path, 1)
+    tmp_path.with_prompts(1)
     monkeypatch.setenv("QIANFAN_BEARER_TOKEN", key)
     assert run_king(tmp_path, fake_llm) == 2
     assert fake_llm.n_requests == 0 and key not in capsys.readouterr().err

@@ -5,18 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import (
-    eventually,
-    finish,
-    kill,
-    ledger_lines,
-    read_answer,
-    run_script,
-    start_script,
-    write_commits,
-    write_prompts,
-    write_toml,
-)
+from conftest import eventually, finish, kill, ledger_lines, read_answer, run_script, start_script
 
 from codedata.conversation.turn import Form
 from codedata.llm.embedded import NOISE
@@ -39,8 +28,7 @@ def children(pid: int) -> list[str]:
 
 
 def test_both_answers_are_the_model_s_own_well_formed_words(tmp_path):
-    write_prompts(tmp_path, 1)
-    write_commits(tmp_path, 1)
+    tmp_path.with_prompts(1).with_commits(1)
     with open(tmp_path / "chain.toml", "a") as file:   # by chance it names the file of the patch
         file.write("[challenger]\nleak_retries = -1\n")
     for script, field in (("king.py", "king"), ("ch.py", "challenger")):
@@ -55,9 +43,9 @@ def test_both_answers_are_the_model_s_own_well_formed_words(tmp_path):
 
 def test_a_history_longer_than_the_context_is_cut_and_answered(tmp_path):
     roles = ("system", "user", *("assistant", "user") * 9)
-    write_prompts(tmp_path, 1, messages=[
+    tmp_path.with_prompts(1, messages=[
         {"role": role, "content": "The parser drops the last token. " * 15} for role in roles])
-    write_toml(tmp_path, {"max_prompt_tokens": 900})
+    tmp_path.with_settings({"max_prompt_tokens": 900})
     king = run_script("king.py", tmp_path, *FLAGS, timeout_s=280)
     assert king.returncode == 0, king.stderr
     line, = ledger_lines(tmp_path / "answer")
@@ -66,7 +54,7 @@ def test_a_history_longer_than_the_context_is_cut_and_answered(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_the_model_s_process_ends_with_its_parent_however_that_ends(tmp_path, number):
-    write_prompts(tmp_path, 1)
+    tmp_path.with_prompts(1)
     process = start_script("king.py", tmp_path, *FLAGS)
     eventually(lambda: children(process.pid), 60)
     child, = children(process.pid)
@@ -80,7 +68,7 @@ def test_the_model_s_process_ends_with_its_parent_however_that_ends(tmp_path, nu
 
 
 def test_missing_wheels_are_named_with_the_other_ways(tmp_path):
-    write_prompts(tmp_path, 1)
+    tmp_path.with_prompts(1)
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\nclass Missing:\n    def find_spec(self, name, *_):\n"
         "        if name == 'xllamacpp':\n"

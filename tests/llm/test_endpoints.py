@@ -1,13 +1,11 @@
 """Check that king.py gets along with the field's endpoints as their users set them up."""
-from __future__ import annotations
-
 import json
 
 import pytest
-from conftest import KEY, read_answer, run_script, write_prompts
+from conftest import KEY, read_answer, run_script
 from fake_llm import USAGE, Request, Status
-from judged import read_json
 from line_tables import rows
+from root import read_json
 
 TURN = "THOUGHT: I look.\n\n```bash\nls\n```"
 
@@ -109,7 +107,7 @@ ENDPOINTS = {
 @pytest.mark.parametrize("name", ENDPOINTS)
 def test_no_item_is_lost_and_none_paid_twice_at(tmp_path, fake_llm, name):
     serves, settings, env, n_requests, n_paid, says = ENDPOINTS[name]
-    names = write_prompts(tmp_path, 3)
+    names = tmp_path.with_prompts(3).prompts()
     mine = tmp_path / "mine.toml"
     mine.write_text(settings.replace("{url}", fake_llm.url))
     env = {key: value.replace("{url}", fake_llm.url) for key, value in env.items()}
@@ -140,7 +138,7 @@ def test_no_item_is_lost_and_none_paid_twice_at(tmp_path, fake_llm, name):
 """))
 def test_the_list_of_models_is_asked_for_once_and_ends_nothing(tmp_path, fake_llm, path, models,
                                                                says):
-    write_prompts(tmp_path, 2)
+    tmp_path.with_prompts(2)
     fake_llm.models = Status(int(models)) if models.isdigit() else json.loads(models)
     done = run_script("king.py", tmp_path, "--llm-base-url", fake_llm.url + path)
     assert done.returncode == 0 and len(fake_llm.looks) == 1, done.stderr

@@ -1,6 +1,4 @@
 """Test HTTP calls: what is tried again, HTTP 429, time-outs, when a run stops, TLS, proxies."""
-from __future__ import annotations
-
 import gc
 import gzip
 import itertools
@@ -18,16 +16,7 @@ from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 
 import pytest
-from conftest import (
-    REPO,
-    answers,
-    eventually,
-    ledger_lines,
-    run_here,
-    run_king,
-    write_prompts,
-    write_toml,
-)
+from conftest import REPO, answers, eventually, ledger_lines, run_here, run_king
 from fake_llm import CUT, DROP, HANG, HANG_IN_BODY, HTML, OK, Drip, FakeLLM, Flood, Status
 from line_tables import rows
 
@@ -102,19 +91,6 @@ def test_a_header_that_cannot_be_sent_is_trouble_not_a_bug(fake_llm, headers):
     with pytest.raises(Trouble):
         client.send(fake_llm.base_url, client.endpoint("x", 1), lambda *_: None, data=b"{}",
                     headers=headers)
-
-
-def test_256_calls_can_be_in_flight_at_once():
-    all_have_come = threading.Barrier(256)
-
-    def answer_together(_request):
-        all_have_come.wait(30)
-
-    with FakeLLM() as fake:
-        fake.always(answer_together)
-        client = http(workers=256, call_timeout_s=60)
-        ask_many(client, fake.base_url, 256, n_threads=256, n_calls=256)
-    assert fake.max_in_flight == 256
 
 
 def test_never_more_calls_in_flight_than_the_endpoint_allows_and_connections_are_used_again(
@@ -345,8 +321,8 @@ RUNS = {
 def test_a_run_fails_items_or_stops_and_goes_on_where_the_endpoint_is_well(
         tmp_path, fake_llm, capsys, case):
     n, llm, first, then, code, n_requests, n_answers, n_failed, said = RUNS[case]
-    names = write_prompts(tmp_path, n)
-    write_toml(tmp_path, {"retry_max": 0, **llm})
+    names = tmp_path.with_prompts(n).prompts()
+    tmp_path.with_settings({"retry_max": 0, **llm})
     fake_llm.script(*first)
     fake_llm.always(then)
     workers = ("--workers", n) if HANG_IN_BODY in first else ()
@@ -366,8 +342,7 @@ def test_a_run_fails_items_or_stops_and_goes_on_where_the_endpoint_is_well(
     ("localhost:80/v1", "base URL")])
 def test_an_address_that_nobody_has_is_named_before_the_first_call_and_stops_the_run_with_2(
         tmp_path, capsys, base_url, says):
-    write_prompts(tmp_path, 4)
-    write_toml(tmp_path)
+    tmp_path.with_prompts(4).with_settings()
     assert run_here(king.main, tmp_path, "--llm-base-url", base_url) == 2
     assert re.search(says, capsys.readouterr().err, re.DOTALL)
     assert not ledger_lines(tmp_path / "answer", state="failed")
@@ -442,17 +417,6 @@ def test_many_connections_share_one_ssl_context(certificate):
         before = n_contexts()
         ask_many(client, fake.base_url, 24, n_threads=24, n_calls=24)
         assert fake.n_connections == 24 and n_contexts() == before > 0
-
-
-def test_proxies_and_netrc_of_the_environment_are_not_used(fake_llm, tmp_path, monkeypatch):
-    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password hush\n")
-    (tmp_path / ".netrc").chmod(0o600)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:1")
-    assert ask(http(retry_max=0), fake_llm.base_url)
-    assert "authorization" not in fake_llm.requests[0].headers
 
 
 # what the data-set sources use -------------------------------------------------------------------

@@ -1,21 +1,9 @@
 """Check what a call costs, that each call counts once, and that budgets hold over restarts."""
-from __future__ import annotations
-
 import pytest
-from conftest import (
-    answers,
-    flags_for,
-    ledger_lines,
-    run_here,
-    run_script,
-    spent_usd,
-    write_commits,
-    write_json,
-    write_prompts,
-    write_toml,
-)
+from conftest import answers, flags_for, ledger_lines, run_here, run_script, spent_usd
 from fake_llm import Say, Status
 from line_tables import rows
+from root import write_json
 
 import ch
 import king
@@ -34,7 +22,7 @@ BY_M = {"m": Price(80.0, 100.0)}
 
 
 def set_price(root, price: str, **llm) -> None:
-    write_toml(root, {"model": "m", **llm}, f'[prices]\n"m" = {{ {price} }}\n')
+    root.with_settings({"model": "m", **llm}, f'[prices]\n"m" = {{ {price} }}\n')
 
 
 @pytest.fixture
@@ -80,7 +68,7 @@ def test_a_cost_that_is_not_known_is_none_never_0(model, tokens):
 
 def test_usage_seconds_and_cost_of_each_call_stand_in_the_ledger_and_on_screen(
         tmp_path, fake_llm, priced, capsys):
-    write_prompts(tmp_path, 1)
+    tmp_path.with_prompts(1)
     set_price(tmp_path, "in = 80.0, out = 100.0, cached = 8.0")
     fake_llm.script(Say(NO_BLOCK, latency_s=0.2, usage={
         "prompt_tokens": 1100, "completion_tokens": 20,
@@ -95,7 +83,7 @@ def test_usage_seconds_and_cost_of_each_call_stand_in_the_ledger_and_on_screen(
 
 
 def test_an_unknown_price_is_null_in_the_ledger_and_unknown_on_screen(tmp_path, fake_llm, capsys):
-    write_prompts(tmp_path, 2)
+    tmp_path.with_prompts(2)
     assert run_here(king.main, tmp_path, *flags_for(fake_llm)) == 0
     printed = capsys.readouterr().err
     assert "unknown" in printed and "$" not in printed and costs(tmp_path) == [None, None]
@@ -105,7 +93,7 @@ def test_an_unknown_price_is_null_in_the_ledger_and_unknown_on_screen(tmp_path, 
 
 def test_what_comes_is_estimated_by_what_the_same_models_took_for_items_before(
         tmp_path, fake_llm, priced, capsys):
-    write_prompts(tmp_path, 6)
+    tmp_path.with_prompts(6)
     fake_llm.script(NO_BLOCK)
     priced("--limit", 2)
     for flags in ((), ("--force",), ("--model", "other")):
@@ -126,7 +114,7 @@ def assert_counted_once(root, fake, n_calls: int | None = None):
 
 
 def test_compact_changes_nothing_of_what_was_spent(tmp_path, fake_llm, priced):
-    write_prompts(tmp_path, 3), write_commits(tmp_path, 3)
+    tmp_path.with_prompts(3).with_commits(3)
     fake_llm.script(NO_BLOCK, Status(400))
     for flags in ([], [], ["--force", "--limit", 2]):
         priced(*flags)
@@ -151,7 +139,7 @@ def test_compact_changes_nothing_of_what_was_spent(tmp_path, fake_llm, priced):
 # the budget --------------------------------------------------------------------------------------
 
 def test_a_budget_is_kept_but_for_the_calls_in_flight_over_all_restarts(tmp_path, fake_llm, priced):
-    write_prompts(tmp_path, 30)
+    tmp_path.with_prompts(30)
     fake_llm.latency_s = 0.03
     flags = flags_for(fake_llm, "--workers", 4, "--budget", 5.5 * A_CALL)
     done = run_script("king.py", tmp_path, *flags)
@@ -173,7 +161,7 @@ def test_a_budget_that_is_used_up_to_the_cent_lets_no_call_out():
 
 
 def test_a_budget_counts_what_other_stages_spent_under_the_same_root(tmp_path, fake_llm, priced):
-    write_prompts(tmp_path, 5), write_commits(tmp_path, 5)
+    tmp_path.with_prompts(5).with_commits(5)
     assert priced() == 0
     assert priced("--budget", 6.5 * A_CALL, main=ch.main) == 1
     assert fake_llm.n_requests == 7
@@ -181,7 +169,7 @@ def test_a_budget_counts_what_other_stages_spent_under_the_same_root(tmp_path, f
 
 def test_a_shard_has_its_part_of_the_budget_for_the_calls_of_its_own_items(
         tmp_path, fake_llm, priced, capsys):
-    write_prompts(tmp_path, 40)
+    tmp_path.with_prompts(40)
     parts = [("--budget", 7 * A_CALL, "--shard", f"{i}/2") for i in (0, 1)]
     with lock(tmp_path / "_budget", (1, 2), "another shard"):
         assert [priced(*parts[0]) for _ in range(2)] == [1, 1] and fake_llm.n_requests == 4
@@ -209,28 +197,28 @@ def test_a_shard_counts_its_items_also_their_kept_replies_and_what_compacting_su
 
 def test_a_budget_without_a_price_is_refused_with_the_line_that_mends_it(
         tmp_path, fake_llm, capsys):
-    write_prompts(tmp_path, 2)
+    tmp_path.with_prompts(2)
     flags = flags_for(fake_llm, "--budget", 1, "--model", "some/model")
     assert run_here(king.main, tmp_path, *flags) == 2 and fake_llm.n_requests == 0
     printed = capsys.readouterr().err
     line = '"some/model" = { in = 0.00, out = 0.00 }'
     assert line in printed and "[prices]" in printed
-    write_toml(tmp_path, more=f"[prices]\n{line}\n")
+    tmp_path.with_settings(more=f"[prices]\n{line}\n")
     assert run_here(king.main, tmp_path, *flags) == 0
 
 
 def test_a_budget_over_earlier_calls_without_a_price_is_refused(tmp_path, fake_llm, priced, capsys):
-    write_prompts(tmp_path, 3)
+    tmp_path.with_prompts(3)
     priced("--model", "old/model", "--limit", 1)
     assert priced("--budget", 1) == 2 and '"old/model" = {' in capsys.readouterr().err
     assert fake_llm.n_requests == 1
 
 
 def test_earlier_calls_whose_price_is_known_by_now_count_in_a_budget(tmp_path, fake_llm, priced):
-    write_prompts(tmp_path, 4)
+    tmp_path.with_prompts(4)
     config = tmp_path / "chain.toml"
     prices = config.read_text()
-    write_toml(tmp_path)
+    tmp_path.with_settings()
     priced("--model", "m", "--limit", 2)
     config.write_text(prices)
     assert costs(tmp_path) == [None, None]
@@ -240,7 +228,7 @@ def test_earlier_calls_whose_price_is_known_by_now_count_in_a_budget(tmp_path, f
 
 @pytest.mark.parametrize("compacted", [False, True], ids=["", "compacted"])
 def test_earlier_calls_without_usage_are_unknown_not_free(tmp_path, fake_llm, priced, compacted):
-    write_prompts(tmp_path, 2)
+    tmp_path.with_prompts(2)
     fake_llm.script(Say(TURN, usage=None))
     priced("--limit", 1)
     priced("--limit", 1, "--force")
@@ -252,7 +240,7 @@ def test_earlier_calls_without_usage_are_unknown_not_free(tmp_path, fake_llm, pr
 
 
 def test_a_budget_where_no_usage_is_reported_ends_the_run(tmp_path, fake_llm, priced, capsys):
-    write_prompts(tmp_path, 8)
+    tmp_path.with_prompts(8)
     fake_llm.always(Say(TURN, usage=None))
     assert priced("--budget", 1, "--workers", 2) == 1
     assert "reports no usage" in capsys.readouterr().err and fake_llm.n_requests <= 2

@@ -1,6 +1,4 @@
 """Test requests within max_prompt_tokens: what stays, what is cut first, when an item fails."""
-from __future__ import annotations
-
 import copy
 import itertools
 import json
@@ -8,15 +6,7 @@ import random
 import re
 
 import pytest
-from conftest import (
-    flags_for,
-    ledger_lines,
-    read_answer,
-    run_here,
-    write_commits,
-    write_prompts,
-    write_toml,
-)
+from conftest import flags_for, ledger_lines, read_answer, run_here
 
 import ch
 import king
@@ -211,8 +201,8 @@ def trimmed(tmp_path, fake_llm):
     """
     def run(main, limit: int) -> dict:
         if main is king.main:
-            write_prompts(tmp_path, 1, messages=turns(30))
-        write_toml(tmp_path, {"max_prompt_tokens": limit})
+            tmp_path.with_prompts(1, messages=turns(30))
+        tmp_path.with_settings({"max_prompt_tokens": limit})
         run_here(main, tmp_path, *flags_for(fake_llm, "--force"))
         return ledger_lines(tmp_path / "answer")[-1]
     return run
@@ -231,8 +221,8 @@ def test_ch_cuts_history_then_patch_and_never_issue_description_or_files_and_the
         trimmed, tmp_path, fake_llm):
     kept = {"issue": "ISSUE " * 100, "description": "DESCRIPTION " * 50,
             "files": ["a.py", "b.py", "test_a.py"]}
-    write_commits(tmp_path, 1, patch=patch_of("a.py", "b.py", lines=200),
-                  test_patch=patch_of("test_a.py", lines=200), **kept)
+    tmp_path.with_commits(1, patch=patch_of("a.py", "b.py", lines=200),
+                          test_patch=patch_of("test_a.py", lines=200), **kept)
     trimmed(king.main, 0)
     for limit, cut, left in ((4500, "28 of 32 messages, 1 files of the patch", ["a.py", "b.py"]),
                              (2250, "28 of 32 messages, 3 files of the patch", [])):

@@ -1,11 +1,10 @@
 """Provide sources whose functions all run in tests, and patches of them, as nl2repo.py has them."""
-from __future__ import annotations
-
 from conftest import run_script
+from root import ONE_RUN, filled
 from setups import CA_FLAGS
 
 from codedata.code.entities import SourceFile, Sources, all_entities
-from codedata.records import Coverage
+from codedata.records import Coverage, CoveredTest, RecordedFact
 
 FLAGS = ["--workers", 2, *CA_FLAGS]
 TEMPLATE = ["--writer", "template"]   # only what can be described without a model is stripped
@@ -32,15 +31,15 @@ def a_coverage(sources: Sources, untested: str = "", tests: dict[str, list[str]]
     tests = tests or {"all": [id.partition("::")[2] for id in ids]}
     sets = [[i for i, id in enumerate(ids) if id.partition("::")[2] in names
              and not id.endswith(untested or "\0")] for names in tests.values()]
-    rows = [{"name": f"test_m.py::test_{name}", "status": ["passed"], "flaky": False, "lines": {},
-             "functions": k, "starts": []} for k, name in enumerate(tests)]
-    measured = {"runs": 1, "seconds": [1.0], "versions": [], "without_contexts": 0, "image": "i",
-                "test_script": "s"}
-    return Coverage("birds/wren", "wren", "c" * 40, "pytest", "", measured, [], ids, [], sets, rows,
-                    [0.1] * len(rows), import_lines or {}, {}, [], 1.0)
+    rows = [filled(CoveredTest, name=f"test_m.py::test_{name}", status=["passed"], functions=k)
+            for k, name in enumerate(tests)]
+    return Coverage(**filled(
+        Coverage, repo="birds/wren", repo_name="wren", base_commit="c" * 40, contexts="pytest",
+        measured=ONE_RUN, functions=ids, function_sets=sets, tests=rows,
+        test_seconds=[0.1] * len(rows), import_lines=import_lines or {}))
 
 
 def a_fact(code: list[str], told: str, of: str, lines: int = 1, **fields) -> dict:
     """Return a fact of a function, of which so many lines run."""
-    return {"functions": [of], "ran": {of: lines}, "code": code, "told": told, "kind": "value",
-            **fields}
+    return filled(RecordedFact, functions=[of], ran={of: lines}, code=code, told=told,
+                  **{"kind": "value", **fields})

@@ -1,6 +1,4 @@
 """Test which functions belong together, and which candidates are drawn."""
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,6 +1,4 @@
 """Check what the checks of documents find: of sixty, half have a planted fault."""
-from __future__ import annotations
-
 import json
 import os
 from dataclasses import replace

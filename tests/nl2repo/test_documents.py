@@ -1,11 +1,10 @@
 """Check what a template says of functions and projects, and that hostile sources do no harm."""
-from __future__ import annotations
-
 import ast
 import os
 from dataclasses import replace
 
 import pytest
+from root import filled
 from stripped import a_fact
 from stripped_tide import analysed
 
@@ -94,7 +93,7 @@ def _drain(to):
     yield from DEPTHS
 '''
 README = "# Brook\n\n>>> 1 + 1\n2\n\n```python\n>>> 'fenced'\n'fenced'\n```\n\n~~~\n>>> 3\n3\n~~~\n"
-META = RepoMeta("a/brook", "brook", "0" * 40, None, "", ["numpy"], [], 0, {}, [], [])
+META = RepoMeta(**filled(RepoMeta, repo_name="brook", dependencies=["numpy"]))
 
 
 def project_of(folder, files: dict[str, str | bytes]) -> Codebase:

@@ -1,16 +1,13 @@
 """Test which facts a document shows, by the script and in containers."""
-from __future__ import annotations
-
 import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import write_json, write_toml
-from heron_environment import TEST_SCRIPT, an_environment, write_env
-from judged import read_json
+from heron_environment import TEST_SCRIPT, an_environment
 from projects import Project
 from proof_heron import factory_of
+from root import read_json, write_json
 from stripped import TEMPLATE, a_fact, steps
 
 from codedata.disk.store import Store
@@ -109,10 +106,10 @@ def tern():
 def write_tern(root):
     cases = [{"name": f"test_tern.py::test_{name}", "status": "passed"}
              for name in ("leg", "band", "legs")]
-    write_env(root, an_environment("tern", image_name=PROJECT.image, base_commit="",
-                                   install_script="true\n", test_case_result=cases,
-                                   test_script=f"{TEST_SCRIPT} --continue-on-collection-errors",
-                                   verified={"healthy": True, "test_s": [0.5]}))
+    root.with_env(an_environment("tern", image_name=PROJECT.image, base_commit="",
+                                       install_script="true\n", test_case_result=cases,
+                                       test_script=f"{TEST_SCRIPT} --continue-on-collection-errors",
+                                       verified={"healthy": True, "test_s": [0.5]}))
     return root
 
 
@@ -165,7 +162,7 @@ def test_facts_are_chosen_for_other_outcomes_then_other_lines_and_at_first_a_val
 def test_a_repository_becomes_documents_with_facts_and_tasks_and_no_code_forges_cases(
         tern, tmp_path):
     root = write_tern(tmp_path)
-    write_toml(root, more="[nl2repo]\nmax_candidates = 9\n")
+    root.with_settings(more="[nl2repo]\nmax_candidates = 9\n")
     done = steps(root, UP_TO_PATCHES, *TEMPLATE)
     assert done.returncode == 0, done.stderr
     assert "left out: 1 function: too few facts" in done.stderr

@@ -1,11 +1,8 @@
 """Test that what is wrong with a repository is named and bounded, and that the rest goes on."""
-from __future__ import annotations
-
 import pytest
-from conftest import write_json
-from heron_environment import an_environment, write_env
-from judged import read_json
+from heron_environment import an_environment
 from projects import Project
+from root import read_json, write_json
 from stripped import a_coverage, sources_with, steps
 
 SETUP = ("head -c 10000000 /dev/zero | tr '\\0' '#' >huge.py; ln -s /etc/passwd linked.py; "
@@ -38,8 +35,8 @@ def coverage(runs: dict = RUNS, **fields) -> dict:
 
 @pytest.mark.docker
 def test_a_hostile_source_and_a_suite_that_hangs_are_named_and_the_rest_goes_on(warbler, tmp_path):
-    write_env(tmp_path, environment(), environment("gone", image_name="codedata-tests/gone:1",
-                                                   install_script="", base_image=""))
+    tmp_path.with_env(environment(), environment("gone", image_name="codedata-tests/gone:1",
+                                                           install_script="", base_image=""))
     write_json(tmp_path / "coverage/warbler.json", coverage())
     done = steps(tmp_path, "extract,communities,screen,patches")
     assert done.returncode == 0

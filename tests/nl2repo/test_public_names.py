@@ -1,6 +1,4 @@
 """Check which names of a project its graded tests are found to touch."""
-from __future__ import annotations
-
 from stripped_tide import a_coverage, analysed
 from test_documents import project_of
 

@@ -1,18 +1,10 @@
 """Test the steps of nl2repo.py up to the proof, by the script, on a project in a container."""
-from __future__ import annotations
-
 import shutil
 
 import pytest
-from conftest import (
-    edit,
-    ledger_lines,
-    run_script,
-    write_json,
-)
-from heron_environment import write_env
-from judged import read_json
+from conftest import edit, ledger_lines, run_script
 from proven_strip import write_strip
+from root import Root, read_json, write_json
 from screened_wren import COUNTED, SCRIPT, WREN, wren_coverage, wren_environment
 from screened_wren import wren as wren  # a fixture
 from stripped import steps
@@ -33,15 +25,14 @@ def root(wren, tmp_path):
 
 
 def write_root(root):
-    write_env(root, vars(wren_environment()))
-    write_json(root / "coverage/wren.json", vars(wren_coverage(second=["following"])))
-    return root
+    root.with_env(vars(wren_environment()))
+    return root.put("wren", wren_coverage(second=["following"]))
 
 
 @pytest.fixture(scope="module")
 def _screened(wren, tmp_path_factory):
     """Return a root in which all is screened: what a limit bounds at first, later never less."""
-    root = write_root(tmp_path_factory.mktemp("screened"))
+    root = write_root(Root(tmp_path_factory.mktemp("screened")))
     for flags, n_left in ((("--limit", 1), 3), ((), 0)):
         done = steps(root, TO_SCREEN, *flags)
         assert done.returncode == 0
@@ -109,7 +100,7 @@ def test_a_repository_becomes_patches_and_those_that_are_proven_tasks(screened):
 @pytest.mark.docker
 def test_a_test_may_need_a_body_that_another_ran_for_it_but_not_suffer_from_another(root):
     """Take another function, too, whose patch screening rejects: it stays with its reason."""
-    write_env(root, vars(wren_environment(test_script=f"export LEAVES=1\n{SCRIPT}")))
+    root.with_env(vars(wren_environment(test_script=f"export LEAVES=1\n{SCRIPT}")))
     hidden = COUNTED.partition("::test_")[2]   # its lines are another test's, it seems
     write_json(root / "coverage/wren.json", vars(wren_coverage(
         **{hidden: [], "each": [], "limit": ["each"]})))
@@ -167,14 +158,14 @@ def test_more_than_2000_lines_are_not_rebuilt_from_an_empty_folder(tmp_path):
 
 
 def test_what_a_step_lacks_it_waits_for_and_names_the_step(tmp_path):
-    write_env(tmp_path, vars(wren_environment()))
+    tmp_path.with_env(vars(wren_environment()))
     done = steps(tmp_path, "communities,screen,patches,proof")
     assert done.returncode == 0
     assert "nl2repo.py --steps extract" in done.stderr
 
 
 def test_without_a_model_only_documents_are_refused_and_before_any_step(tmp_path):
-    write_env(tmp_path, vars(wren_environment()))
+    tmp_path.with_env(vars(wren_environment()))
     done = run_script("nl2repo.py", tmp_path)
     assert done.returncode == 2 and "Or without a model: --writer template" in done.stderr
     assert not (tmp_path / "nl2repo").exists()

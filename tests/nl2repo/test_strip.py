@@ -1,6 +1,4 @@
 """Test which bodies are stripped, and that nothing else of a file changes."""
-from __future__ import annotations
-
 import ast
 from pathlib import Path
 

@@ -1,14 +1,12 @@
 """Check the steps that document: what they write, what makes it again, and what an agent may hand
 in."""
-from __future__ import annotations
-
 import json
 import shutil
 
 import pytest
-from conftest import REPO, ledger_lines, run_script, write_json, write_toml
-from judged import read_json
+from conftest import REPO, ledger_lines, run_script
 from proven_strip import DOCUMENT, write_patch, write_strip
+from root import read_json, write_json
 from scenario import Scenario
 from stripped_tide import TESTS, TIDE, a_patch, tide_image, write_root  # noqa: F401  fixture
 
@@ -84,7 +82,7 @@ def test_a_template_documents_all_that_is_stripped_and_only_what_changed_is_made
 def test_an_agent_may_mend_its_document_once_and_what_fails_leaves_no_record(
         tide_image, tmp_path):  # noqa: F811
     write_root(tmp_path)
-    write_toml(tmp_path)
+    tmp_path.with_settings()
 
     phase = hands_in("{", {**GOOD, "raises": 3}, BAD, GOOD, after=[
         "`answer` is no JSON", "`content.raises` is not a list",

@@ -8,8 +8,6 @@
 An image is named by the digest of all that goes into it. All workers and later runs share it, so
 nothing removes it, and it has no label: `docker rmi $(docker images -q codedata-tests/*)` does.
 """
-from __future__ import annotations
-
 import difflib
 import fcntl
 import hashlib

@@ -1,15 +1,13 @@
 """Test tasks of pull requests: what of a request is gold, hidden or neither, and the proof."""
-from __future__ import annotations
-
 import re
 import subprocess
 
 import pytest
-from conftest import run_script, write_json
+from conftest import run_script
 from fake_judges import run_main
-from heron_environment import CASES, HERON, TEST_SCRIPT, TESTS, an_environment, write_env
-from heron_environment import heron_image as heron_image  # a fixture
+from heron_environment import CASES, HERON, TEST_SCRIPT, TESTS, an_environment
 from in_place import SOLVED, graded_in_place
+from root import write_json
 
 import pr_tasks
 from codedata.code.entities import is_document
@@ -159,8 +157,8 @@ def test_requests_become_tasks_whose_images_have_nothing_of_them(tmp_path, heron
     for k, files in requests.items():
         write_json(tmp_path / f"commit/birds__heron-{k}.json",
                    record(files, instance_id=f"birds__heron-{k}"))
-    write_env(tmp_path, an_environment("birds__heron__00000000", repo="birds/heron",
-                                       test_script=TEST_SCRIPT.replace("-q", "-v")))
+    tmp_path.with_env(an_environment("birds__heron__00000000", repo="birds/heron",
+                                               test_script=TEST_SCRIPT.replace("-q", "-v")))
     (tmp_path / "chain.toml").write_text(ANY_TEXT)
     done = run_script("pr_tasks.py", tmp_path, "--workers", 2, timeout_s=600)
     assert done.returncode == 0, done.stderr

@@ -1,6 +1,4 @@
 """Test the questions to a model about a pull request's text, and when it is rewritten."""
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from types import SimpleNamespace

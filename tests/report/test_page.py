@@ -3,8 +3,6 @@
 Rows and records are made here; what hostile hands could put into them is put into every field. The
 tests marked `chromium` open the page in a headless Chromium, found by name.
 """
-from __future__ import annotations
-
 import base64
 import hashlib
 import html as htmllib
@@ -18,12 +16,11 @@ from functools import cache, partial
 from urllib.parse import quote, urlencode
 
 import fake_judges
-import judged
 import pytest
+import root as roots
 from browser import block_of, wait
-from conftest import write_commits
 from line_tables import rows
-from scored import entries, entry
+from root import entries, entry
 
 from codedata.disk.store import Store
 from codedata.duel.judge_stats import JudgedTurn, statistics
@@ -98,7 +95,7 @@ def bucket(score: float | None) -> str:
     return "refined" if score >= 66 else "defeat"
 
 
-a_duel = partial(judged.a_duel, judges=PANEL)
+a_duel = partial(roots.a_duel, judges=PANEL)
 NO_NUMBERS = {"accepted": False, "metrics": {}, **dict.fromkeys(
     ("margin", "lcb", "interval", "challenger_score", "king_score"))}
 
@@ -721,7 +718,7 @@ def test_a_page_that_cannot_be_read_says_so(show):
 
 def test_report_writes_the_page_beside_the_report(tmp_path, fake_llm):
     fake_judges.judged(tmp_path, fake_llm, 3)
-    write_commits(tmp_path, 3)
+    tmp_path.with_commits(3)
     fake_judges.report_text(tmp_path)
     html = (tmp_path / "report/report.html").read_bytes()
     turns = block_of(html, "rows")

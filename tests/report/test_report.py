@@ -1,6 +1,4 @@
 """Check that report.py's numbers follow from the directories, and turns go by their scores."""
-from __future__ import annotations
-
 import json
 import re
 import shutil
@@ -8,27 +6,14 @@ from functools import partial
 from html import unescape
 
 import pytest
-from conftest import (
-    edit,
-    write_commit,
-    write_commits,
-)
-from fake_judges import run_main
-from judged import read_json
-from scored import (
-    BUCKETS,
-    METRICS,
-    decide,
-    in_buckets,
-    score_path,
-    write_answer,
-    write_json,
-    write_panel,
-    write_score,
-)
+from conftest import edit
+from fake_judges import BUCKETS, in_buckets, run_main, score_path
+from fake_judges import validated as decide
+from root import Root, read_json, write_json
 from source_rows import a_pr, a_row, sample, write_sources
 
 import report
+from codedata.records import METRICS
 from codedata.report.buckets import best_pairs
 from codedata.report.markdown import huge_markdown
 from codedata.settings import EMBEDDED_MODEL as EMBEDDED
@@ -41,7 +26,7 @@ rerun = partial(run_main, report.main)   # its result is what report.py prints
 def reported(tmp_path_factory):
     """Write four turns that a judge gave 100, 80, 50 and nothing readable; decide and report once.
     """
-    return made(tmp_path_factory.mktemp("reported"),
+    return made(Root(tmp_path_factory.mktemp("reported")),
                 {"t_1": WON, "t_2": EIGHTY, "t_3": EVEN, "t_4": None})
 
 
@@ -56,11 +41,11 @@ def made(root, verdicts: dict, panel=("a",), steps: dict | None = None, more: st
 
     `steps` are the two commands of some turns, `answer` is fields of every answer.
     """
-    write_panel(root, *panel, more=more)
+    root.with_panel(*panel, more=more)
     for name, values in verdicts.items():
-        write_answer(root, name, *(steps or {}).get(name, ()))
+        root.with_answer(name, *(steps or {}).get(name, ()))
         edit(root / f"answer/{name}.json", **answer)
-        write_score(root, name, values if isinstance(values, dict) else {"a": values})
+        root.with_score(name, values if isinstance(values, dict) else {"a": values})
     decide(root)
     rerun(root)
     return root
@@ -118,7 +103,7 @@ HOSTILE = "go|<script>alert(1)</script>[x](javascript:alert(1))"
 
 def test_every_number_of_the_report_is_what_the_records_give(tmp_path):
     a, b = "org/judge|a", "b*_c"
-    write_commits(tmp_path, 2)
+    tmp_path.with_commits(2)
     for i, language in ((1, "go"), (2, HOSTILE)):
         path = tmp_path / f"commit/proj__t_{i}.json"
         (tmp_path / f"commit/proj__repo-{i}.json").rename(path)
@@ -173,7 +158,7 @@ def test_turns_won_below_the_threshold_of_refined_are_named_as_such(tmp_path):
 
 
 def test_the_sets_and_the_best_pairs_come_first_without_those_that_no_set_takes(root):
-    write_commit(root, "proj__t_1", issue="It breaks")
+    root.with_commit("proj__t_1", issue="It breaks")
     write_json(root / "export/dpo/manifest.json", {"rows": {"train": 8, "validation": 1}})
     rerun(root)
     assert "[dpo](../export/dpo/README.md) 8 + 1. All 0 calls" in report_text(root).split("##")[0]
@@ -222,9 +207,9 @@ def test_a_bucket_s_copy_is_the_answer_with_score_metrics_and_the_judges_reasons
 
 
 def test_other_thresholds_move_the_turns_where_their_order_is_right(root):
-    write_panel(root, "a", more="[report]\nfinal_min = 60\n")
+    root.with_panel("a", more="[report]\nfinal_min = 60\n")
     assert "defeat_min" in run_without_effect(root)
-    write_panel(root, "a", more="[report]\nfinal_min = 100\ndefeat_min = 50.5\n")
+    root.with_panel("a", more="[report]\nfinal_min = 100\ndefeat_min = 50.5\n")
     rerun(root)
     assert in_buckets(root) == {"t_1": ["final"], "t_2": ["refined"], "t_3": ["defeat"]}
     bounds = [row["score"] for row in tables(root)["Buckets"]]
@@ -272,7 +257,7 @@ def test_a_changed_answer_or_reason_is_written_again_into_the_same_bucket(root):
 def test_orphans_and_turns_without_a_score_or_with_another_answer_leave_their_bucket(root):
     (root / "answer/t_1.json").unlink()
     score_path(root, "t_2").unlink()
-    write_answer(root, "t_3", challenger="make all")
+    root.with_answer("t_3", challenger="make all")
     printed = rerun(root)
     assert "left their bucket 3" in printed and in_buckets(root) == {}
     assert "2 turns not judged yet" in printed and "validate.py" in printed
@@ -282,9 +267,8 @@ def test_orphans_and_turns_without_a_score_or_with_another_answer_leave_their_bu
 
 
 def test_an_excluded_turn_leaves_its_bucket_and_answers_without_both_sides_are_counted(root):
-    write_panel(root, "a", more='[exclude]\nids = ["proj__t_1"]\n')
-    write_answer(root, "t_5", challenger=None)
-    write_answer(root, "t_6", king=None)
+    root.with_panel("a", more='[exclude]\nids = ["proj__t_1"]\n')
+    root.with_answer("t_5", challenger=None).with_answer("t_6", king=None)
     rerun(root)
     assert in_buckets(root) == {"t_2": ["final"], "t_3": ["defeat"]}
     assert counts(root).items() >= {"left out by a rule": "1",
@@ -354,7 +338,7 @@ def test_verdicts_other_than_the_duel_was_decided_on_are_pointed_out(tmp_path, c
          {f"t_{i}": values for i, values in enumerate([WON, EIGHTY, LOST, EVEN, WON, WON])})
     assert "decided on" not in said_at_the_top(tmp_path)
     for i, values in change.items():
-        write_score(tmp_path, f"t_{i}", {"a": values})
+        tmp_path.with_score(f"t_{i}", {"a": values})
     if not change:
         score_path(tmp_path, "t_5").unlink()
     assert "decided on" in said_at_the_top(tmp_path)
@@ -393,7 +377,7 @@ def test_looking_on_says_what_would_be(root):
 def test_against_the_reference_it_reads_and_writes_beside_and_makes_no_buckets(root):
     before = files(root, *BUCKETS, "report", "score")
     for name, values in {"t_1": LOST, "t_2": WON, "t_3": None, "t_4": EVEN}.items():
-        write_score(root, name, {"a": values}, rival="reference")
+        root.with_score(name, {"a": values}, rival="reference")
     decide(root, "--mode", "reference")
     rerun(root, "--mode", "reference")
     assert files(root, *BUCKETS, "report", "score") == before
@@ -463,8 +447,8 @@ def test_pull_requests_that_are_left_out_for_their_size_are_listed_till_they_are
     root = tmp_path / "run"
     sample(root, "--count 30")
     for i in (1, 2):
-        write_answer(root, f"t_{i}"), write_score(root, f"t_{i}", {"a": WON})
-    write_panel(root, "a", more="[exclude]\nmax_patch_chars = 70_000\n")
+        root.with_answer(f"t_{i}").with_score(f"t_{i}", {"a": WON})
+    root.with_panel("a", more="[exclude]\nmax_patch_chars = 70_000\n")
     decide(root)
     rerun(root)
     text = (root / "report/hugePR.md").read_text()

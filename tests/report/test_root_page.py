@@ -1,6 +1,4 @@
 """Check index.html, the page of a root: what it holds, that what it shows cannot run, two roots."""
-from __future__ import annotations
-
 import json
 import re
 import shutil
@@ -11,8 +9,8 @@ import pytest
 from a_task import a_bug, a_datapoint, a_pull, a_strip, edited, write_foreign, write_task
 from an_attempt import MESSAGES, write_attempt
 from browser import block_of, wait
-from conftest import run_script, settings_for, write_commits
-from heron_environment import an_environment, write_env
+from conftest import run_script, settings_for
+from heron_environment import an_environment
 
 from codedata.report.root_page import write_index
 from codedata.settings import Settings
@@ -27,9 +25,9 @@ def root(tmp_path, fake_llm):
     root = tmp_path / "nest"
     root.mkdir()
     fake_judges.judged(root, fake_llm, 2)
-    write_commits(root, 2)
+    root.with_commits(2)
     fake_judges.report_text(root)
-    fake_judges.write_answers(root, 1, first=3)
+    root.with_answers(1, first=3)
     (root / "chain.toml").write_text('[exclude]\nids = ["proj__repo-3"]\n')
     for task in (a_bug(instruction=HOSTILE), a_strip(), a_pull(), a_datapoint()):
         write_task(root, task)
@@ -38,7 +36,7 @@ def root(tmp_path, fake_llm):
     shutil.move(root / "x/task", root / "dp")
     (root / f"dp/{HOSTILE.replace('/', '')}").mkdir()
     write_foreign(root, "theirs", {"tests/config.json": '{"FAIL_TO_PASS": 3}'})
-    write_env(root, an_environment(install_script=HOSTILE, summary=HOSTILE))
+    root.with_env(an_environment(install_script=HOSTILE, summary=HOSTILE))
     write_attempt(root, why=HOSTILE, model=HOSTILE)
     (root / "env/torn.json").write_text("{" + HOSTILE)
     (root / "env/outside.json").symlink_to("/etc/passwd")
@@ -131,7 +129,7 @@ def test_attempts_are_read_side_by_side_and_long_texts_are_cut(tmp_path, show):
     file.write_text(file.read_text().replace("total.py", json.dumps(HOSTILE + "\ud800")[1:-1]))
     write_attempt(tmp_path, "tally", status="out of steps", model="")
     (tmp_path / "attempt" / write_attempt(tmp_path, "a") / "trajectory.json").write_text("{}")
-    write_env(tmp_path, an_environment())   # has neither a task nor a model
+    tmp_path.with_env(an_environment())   # has neither a task nor a model
     html = write_index([(Settings(root=tmp_path), [])]).read_bytes()
     assert len(html) < 200_000
     tab = show(html)

@@ -4,8 +4,6 @@ It counts what it sends and misbehaves on request: `fail` answers the next reque
 those statuses, `page_limit` shortens pages, `cut` and `shuffle` spoil rows, `down` is a path that
 always gives that status.
 """
-from __future__ import annotations
-
 import json
 import time
 from collections import defaultdict

@@ -4,7 +4,7 @@ import re
 
 import pytest
 from conftest import edit, ledger_lines, run_script
-from judged import read_json
+from root import read_json
 from source_rows import a_pr, a_row, sample, write_jsonl, write_sources
 
 

@@ -1,6 +1,4 @@
 """Check the forms of trajectories, by the rows of docs/data.md: each tells of the same turn."""
-from __future__ import annotations
-
 import json
 import re
 import tracemalloc
@@ -10,8 +8,9 @@ from time import process_time
 from types import SimpleNamespace
 
 import pytest
-from conftest import REPO, write_files
+from conftest import REPO
 from line_tables import rows as table
+from root import write_files
 from source_rows import a_pr, sample, write_jsonl, write_sources
 
 from codedata.errors import Trouble

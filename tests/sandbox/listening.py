@@ -1,6 +1,4 @@
 """Serve on the host for tests of who reaches it, and find the addresses to try."""
-from __future__ import annotations
-
 import json
 import socket
 import threading

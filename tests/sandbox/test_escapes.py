@@ -3,8 +3,6 @@
 Limits are small here, so that reaching them takes seconds: what is shown does not depend on their
 size.
 """
-from __future__ import annotations
-
 import os
 import subprocess
 import time

@@ -1,6 +1,4 @@
 """Test how images are built within limits, and what is left of a build."""
-from __future__ import annotations
-
 import json
 import re
 import subprocess

@@ -1,6 +1,4 @@
 """Test that clean-up takes what killed runs of its own root have left, and nothing made by hand."""
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

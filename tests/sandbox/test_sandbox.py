@@ -1,6 +1,4 @@
 """Test the promises of each sandbox (local, docker, kubernetes), and their parts."""
-from __future__ import annotations
-
 import ast
 import gzip
 import io

@@ -1,6 +1,4 @@
 """Test the Docker sandbox: containment, network, images, limits, and what a kill leaves."""
-from __future__ import annotations
-
 import io
 import json
 import os

@@ -1,6 +1,4 @@
 """Test SandboxK8s with kube_server.py: its pods are processes, its refusals a real server's."""
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,6 +1,4 @@
 """Test programs of others at a task: what they may ask, how they end, and mini-swe-agent."""
-from __future__ import annotations
-
 import json
 import socket
 import subprocess

@@ -1,6 +1,4 @@
 """Check what attempts feed: prompts, pull requests, whole trajectories, and turns that are run."""
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 
@@ -9,10 +7,10 @@ import proven
 import pytest
 from a_task import BUG_ID, DATAPOINT_ID, REPORT
 from an_attempt import write_attempt
-from conftest import run_script, write_json
+from conftest import run_script
 from heron_environment import TEST_SCRIPT
-from judged import read_json, words
 from projects import Project
+from root import read_json, words, write_json
 from tool_turns import asks, call, result
 
 from codedata.agent import Tool, ToolBashExecutor

@@ -1,6 +1,4 @@
 """Check solve.py: attempts at small datapoints, by the script, with scripted replies."""
-from __future__ import annotations
-
 import json
 import random
 import re

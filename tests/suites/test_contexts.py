@@ -1,6 +1,4 @@
 """Check what each test of a run is said to execute, and what data files may hold."""
-from __future__ import annotations
-
 import json
 import sqlite3
 from pathlib import Path

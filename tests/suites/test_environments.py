@@ -1,6 +1,4 @@
 """Test the view of environments, and how one is opened: from its image, or installed again."""
-from __future__ import annotations
-
 import json
 import threading
 from dataclasses import replace
@@ -8,9 +6,9 @@ from pathlib import Path
 
 import heron_environment
 import pytest
-from conftest import write_json
 from heron_project import commit_all, git
 from registry_server import registry_server
+from root import write_json
 
 from codedata.errors import Excluded, ItemFailed, Trouble
 from codedata.records import Environment

@@ -1,7 +1,5 @@
 """Check that facts are scripts that anybody can run: recorded by the plugin in a pytest of its own
 process, run again by the program for it, without a container."""
-from __future__ import annotations
-
 import json
 import os
 import subprocess

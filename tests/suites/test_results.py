@@ -1,6 +1,4 @@
 """Check that reports of each runner (runner_reports.toml) come out as the same list."""
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

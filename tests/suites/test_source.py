@@ -1,6 +1,4 @@
 """Check that a source is put into a container without a look at the future."""
-from __future__ import annotations
-
 import pytest
 from heron_project import commit_all, git, opener
 

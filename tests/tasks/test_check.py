@@ -1,6 +1,4 @@
 """Check what `python -m codedata.tasks check` says of a folder: one broken folder a fault."""
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess

@@ -1,8 +1,6 @@
 """Check that an agent's patch is graded alike in each harness: as Harbor does, with the task's
 verifier in a container of its own, as TRL does, with it in the agent's, and as SWE-bench does, with
 the evaluation script in place."""
-from __future__ import annotations
-
 import json
 import os
 

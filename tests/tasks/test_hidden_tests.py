@@ -1,6 +1,4 @@
 """Test what is left of a test file when some of its tests are hidden."""
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,6 +1,4 @@
 """Test that a bug is proven by runs, and that its image gives graders what the proof says."""
-from __future__ import annotations
-
 import re
 import subprocess
 

@@ -1,7 +1,5 @@
 """Test that screening shows what a whole suite in a fresh container would, and what a mutant may do
 to that."""
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

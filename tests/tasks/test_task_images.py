@@ -1,6 +1,4 @@
 """Test that a task's image holds one commit, and that a planted solution is found in it."""
-from __future__ import annotations
-
 import bz2
 import gzip
 import io

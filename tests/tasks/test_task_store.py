@@ -1,7 +1,5 @@
 """Check a directory of items that are folders, which several makers and people fill: whole items
 wherever a writer is killed, edits that stay, and nobody's tasks taken for another's."""
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess
@@ -10,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import edit, run_here, write_json
+from conftest import edit, run_here
+from root import write_json
 
 from codedata import config
 from codedata.disk.store import Store
@@ -67,10 +66,8 @@ def maker(tmp_path, capsys):
 
 
 def want(root: Path, name: str) -> Path:
-    path = root / f"bug/_config/{name}.json"
-    write_json(path, vars(BugConfig("a/b", name, "c" * 40, "true", ["."], [], "none", 1.0, 1,
-                                    0)))
-    return path
+    root.put(name, BugConfig("a/b", name, "c" * 40, "true", ["."], [], "none", 1.0, 1, 0))
+    return root / f"bug/_config/{name}.json"
 
 
 def test_two_makers_work_in_one_directory_at_once_and_prune_their_own(tmp_path, maker):

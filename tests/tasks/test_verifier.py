@@ -1,7 +1,5 @@
 """Check what the verifier prints between the marks of SWE-bench's harness, that names survive its
 log parsers, and what of an agent's archive counts."""
-from __future__ import annotations
-
 import ast
 import re
 import secrets

@@ -5,14 +5,14 @@ turns with tool calls: those are rendered by the tokenizer of Qwen 3, which a pa
 it keeps every row, that it learns the answer and nothing else, and that it behaves as the dataset
 cards say.
 """
-from __future__ import annotations
-
 import json
 import os
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+
+from root import words
 
 # before the imports: they look at it once
 os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
@@ -31,7 +31,7 @@ from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer, SFTConfig, SFTTrai
 REPO = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPO / "tests"))
 
-from judged import words, write_duel, write_root, write_turn  # noqa: E402
+from root import Root  # noqa: E402
 from source_rows import write_jsonl  # noqa: E402
 from tool_turns import a_run, both, write_tool_turn  # noqa: E402
 
@@ -47,9 +47,7 @@ TEMPLATE = (
 @pytest.fixture(scope="module")
 def exports(tmp_path_factory) -> Path:
     """Return the folder export/ of a root with 60 turns."""
-    root = tmp_path_factory.mktemp("root")
-    write_root(root, N)
-    return export(root)
+    return export(Root(tmp_path_factory.mktemp("root")).with_turns(N))
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +55,9 @@ def tool_exports(tmp_path_factory) -> Path:
     """Return export/ of a root with turns of one and of several tool calls and, in every fifth, of
     text.
     """
-    root = tmp_path_factory.mktemp("root")
-    write_duel(root)
+    root = Root(tmp_path_factory.mktemp("root")).with_duel()
     for i in range(48):
-        write = write_turn if i % 5 == 0 else write_tool_turn
+        write = Root.with_turn if i % 5 == 0 else write_tool_turn
         several = {"challenger": both(f"t_{i}")} if i % 5 and i % 4 == 2 else {}
         write(root, f"t_{i}", ("final", "defeat")[i % 2], repo=f"owner/repo{i % 7}", **several)
     return export(root)

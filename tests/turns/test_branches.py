@@ -1,6 +1,4 @@
 """Check branches of an image whose programs lie: what they see, and what is seen of them."""
-from __future__ import annotations
-
 import threading
 
 import pytest

@@ -1,26 +1,14 @@
 """Test run_turns.py on turns of a small project: replays, what candidates do, runs cut short."""
-from __future__ import annotations
-
 import re
 import subprocess
 from contextlib import contextmanager
 
 import pytest
-from conftest import (
-    edit,
-    eventually,
-    kill,
-    run_script,
-    start_script,
-    turn_of,
-    write_commit,
-    write_json,
-    write_toml,
-)
+from conftest import edit, eventually, kill, run_script, start_script
 from fake_judges import run_main
-from heron_environment import TEST_SCRIPT, an_environment, write_env
-from judged import read_json
+from heron_environment import TEST_SCRIPT, an_environment
 from projects import COMMIT, Project
+from root import read_json, turn_of, write_json
 from tool_turns import asks, call, result
 
 import ch
@@ -63,12 +51,12 @@ def write_answer(root, name: str, *history: tuple[str, str], **sides) -> None:
 
 def write_root(root, **fields) -> None:
     """Write the environment and the pull request."""
-    write_env(root, an_environment(NAME, repo="birds/heron", **{
+    root.with_env(an_environment(NAME, repo="birds/heron", **{
         "image_name": PROJECT.make(), "test_script": TEST_SCRIPT, **fields}))
-    write_commit(root, ID, repo="birds/heron", files=[],
-                 patch=diff_of({"heron.py": b"1\n"}, {"heron.py": b"2\n"}),
-                 test_patch=diff_of({"tests/test_heron.py": TESTS.encode()},
-                                    {"tests/test_heron.py": HIDDEN.encode()}))
+    root.with_commit(ID, repo="birds/heron", files=[],
+                     patch=diff_of({"heron.py": b"1\n"}, {"heron.py": b"2\n"}),
+                     test_patch=diff_of({"tests/test_heron.py": TESTS.encode()},
+                                        {"tests/test_heron.py": HIDDEN.encode()}))
 
 
 def executed(root, name: str) -> dict:
@@ -296,7 +284,7 @@ def test_a_killed_run_goes_on_and_an_edited_king_is_run_again(tmp_path, fake_llm
     write_json(tmp_path / "prompt/t.json", [
         {**read_json(tmp_path / "answer/t_1.json"), "order": i, "turn": 0,
          "repo": "birds/heron", "language": "python"} for i in (1, 2)])
-    write_toml(tmp_path)
+    tmp_path.with_settings()
     for script in (king, ch):
         run_main(script.main, tmp_path, "--llm-base-url", fake_llm.base_url, "--force")
     assert fake_llm.n_requests == 4 and not [r for r in fake_llm.requests if b"MARK" in r.raw]
