@@ -13,7 +13,7 @@ from heron_environment import an_environment, write_env
 from projects import make_lean
 
 from codedata.analysis.analyse import analysis_of
-from codedata.bugs.instances import AGENT
+from codedata.bugs.instances import AGENT, MAX_BROKEN_SHARE
 from codedata.bugs.kind import Bugs
 from codedata.code.entities import SourceFile, Sources
 from codedata.records import STRIPPED_PATCH, Environment, Task
@@ -22,6 +22,7 @@ from codedata.sandbox.docker import engine
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import BugSettings, SandboxSettings, Settings
 from codedata.tasks.kinds import Candidate, Kind, PatchKind
+from codedata.tasks.prove.first_run import ScreeningRules
 from codedata.tasks.prove.prove import PatchProver
 
 RUN = f"tests-proof-{os.getpid()}"
@@ -126,8 +127,10 @@ class OfTestsAlone(Bugs):
     needs_cases, cases = False, PatchKind.cases
 
 
-def bug_kind(kind: type[Bugs] = OfTestsAlone, **bug) -> Bugs:
-    return kind(AGENT, Path(), BugSettings(**bug))
+def bug_kind(kind: type[Bugs] = OfTestsAlone, max_broken_share: float = MAX_BROKEN_SHARE) -> Bugs:
+    made = kind(AGENT, Path(), BugSettings())
+    made.rules = ScreeningRules(max_broken_share, drops_same_error=True)
+    return made
 
 
 class OfOneFile(OfTestsAlone):

@@ -98,7 +98,6 @@ class PatchKind(Kind):
     candidates_with = ()
     proven = PROVEN_FIELDS
     gold_is_long = True      # other code may share single lines with it: only long runs are traces
-    hides_tests = True
     needs_cases = False      # whether a reward needs all cases(), or they are only reported
 
     def counted(self, candidate: Candidate, environment: Environment, *joined
