@@ -1,13 +1,12 @@
-"""Measure the checks: what they find, what they take wrongly, what they cost. Near-duplicates,
-decontamination, secrets.
+"""Measure the search for near-duplicates and for texts of benchmarks: what it finds, what it takes
+wrongly, what it costs.
 
 Texts are made of the lines of the standard library and of the installed packages; what is to be
-found is planted in them (synthetic_overlap.py). Each part runs in a process of its own, for its
-memory.
+found is planted in them. Each part runs in a process of its own, for its memory.
 
   python benchmarks/checks.py                              # full size: about five minutes
   python benchmarks/checks.py --n 5000 --samples 500       # smaller
-  python benchmarks/checks.py --part secrets               # one part
+  python benchmarks/checks.py --part duplicates            # one part
 
 One JSON line on stdout, a table on stderr. What is counted stands in benchmarks/README.md.
 """
@@ -24,7 +23,6 @@ from pathlib import Path
 
 import numpy as np
 from measure import PROJECT, Others, machine, parser_of, run
-from synthetic_overlap import HARD, Draw, edited, every, harmless
 
 TEXT_CHARS, SAMPLE_CHARS, PLANTED = 4000, 25_000, 1000
 THRESHOLD = 0.8
@@ -40,8 +38,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="codedata_checks.") as folder:
         for part in [args.part] if args.part else PARTS:
             others = Others()
-            flags = ["--child", part, "--n", args.n, "--rows", args.rows, "--samples", args.samples,
-                     "--mb", args.mb]
+            flags = ["--child", part, "--n", args.n, "--rows", args.rows, "--samples", args.samples]
             cost = run([sys.executable, Path(__file__).resolve(), *flags], Path(folder))
             report[part] = {**json.loads(cost.stdout),
                             "cores_used_by_others": others.cores(cost.cpu_s)}
@@ -55,8 +52,6 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--rows", type=int, default=5000, help="rows of the benchmark (%(default)s)")
     p.add_argument("--samples", type=int, default=10_000,
                    help="samples to decontaminate (%(default)s)")
-    p.add_argument("--mb", type=int, default=32,
-                   help="code to look for secrets in, at most (%(default)s)")
     p.add_argument("--part", choices=PARTS)
     p.add_argument("--child", choices=PARTS, help=argparse.SUPPRESS)
     return p
@@ -79,22 +74,19 @@ def peak_mb() -> float:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
 
 
-def code_files(least_mb: float) -> list[str]:
+def code_lines(least_mb: float) -> list[str]:
     """Read Python of the standard library and of the packages, in the order of their names, up to
-    about so many MB.
+    about so many MB; return its lines without blank ones.
     """
     out, size = [], 0
     for folder in (sysconfig.get_path("stdlib"), sysconfig.get_path("purelib")):
         for path in sorted(Path(folder).rglob("*.py")):
             if size < least_mb * 1e6 and (folder != sysconfig.get_path("stdlib")
                                           or "site-packages" not in path.parts):
-                out.append(path.read_text(encoding="utf-8", errors="replace"))
-                size += len(out[-1])
+                text = path.read_text(encoding="utf-8", errors="replace")
+                out += [line for line in text.split("\n") if line.strip()]
+                size += len(text)
     return out
-
-
-def code_lines(least_mb: float) -> list[str]:
-    return [line for text in code_files(least_mb) for line in text.split("\n") if line.strip()]
 
 
 def code_text(draw: random.Random, lines: list[str], chars: int) -> str:
@@ -111,7 +103,7 @@ def code_text(draw: random.Random, lines: list[str], chars: int) -> str:
 
 def duplicates(args) -> dict:
     from codedata.checks.duplicates import WordHashes, jaccard, near_duplicates, shingles, words
-    draw, lines, word_hashes = Draw(1), code_lines(40), WordHashes()
+    draw, lines, word_hashes = random.Random(1), code_lines(40), WordHashes()
     texts = [(f"text {i}", code_text(draw, lines, TEXT_CHARS)) for i in range(args.n)]
     n_planted = min(PLANTED, args.n // 2)
     copies = [(f"copy {i}", edited(draw, text, draw.uniform(0, 0.06)))
@@ -161,7 +153,7 @@ def contamination(args) -> dict:
     from codedata.checks.benchmark_rows import BenchmarkRow
     from codedata.checks.contamination import Benchmarks, Material
     from codedata.checks.duplicates import words
-    draw, lines = Draw(2), code_lines(40)
+    draw, lines = random.Random(2), code_lines(40)
     prose = sorted({word for line in lines[:200_000] for word in words(line)
                     if word.isalpha() and len(word) > 2})
     rows = [BenchmarkRow("rows", f"a__b-{i}", (f"a__b-{i}",), " ".join(draw.choices(prose, k=250)),
@@ -194,14 +186,22 @@ def contamination(args) -> dict:
             "samples_folder": samples_folder()}
 
 
-def patch(draw: Draw, prose: list[str], n_lines: int) -> str:
+def edited(draw: random.Random, text: str, share: float) -> str:
+    """Return the text with about that share of its words changed, lost or doubled."""
+    words = text.split(" ")
+    for at in draw.sample(range(len(words)), round(share * len(words))):
+        words[at] = draw.choice((f"new{at}", "", f"{words[at]} {words[at]}"))
+    return " ".join(words)
+
+
+def patch(draw: random.Random, prose: list[str], n_lines: int) -> str:
     added = [f"    {name} = {'.'.join(more)}({more[0]}={draw.randrange(99)})"
              for name, *more in (draw.choices(prose, k=5) for _ in range(n_lines))]
     return f"--- a/x.py\n+++ b/x.py\n@@ -0,0 +1,{n_lines} @@\n" + "".join(
         f"+{line}\n" for line in added)
 
 
-def variants(draw: Draw, row) -> dict[str, str]:
+def variants(draw: random.Random, row) -> dict[str, str]:
     """Return the forms that a leak may have."""
     statement, added = row.statement.split(), [line[1:] for line in row.patch.split("\n")[3:-1]]
     return {
@@ -252,39 +252,7 @@ def samples_folder() -> dict:
     return dict(out)
 
 
-def secrets(args) -> dict:
-    from codedata.checks.duplicates import words
-    from codedata.checks.secrets import mask
-    files, clock, floor, counts = code_files(args.mb), Clock(), Clock(), Counter()
-    for text in files:
-        with clock:
-            counts += mask(text)[1]
-        with floor:
-            words(text)
-    drawn = [one for seed in range(20) for one in every(Draw(seed))]
-    missed = Counter(shape for shape, _, must_go, text in drawn
-                     if any(part in mask(text)[0] for part in must_go))
-    clean = [one for seed in range(20) for one in harmless(Draw(seed)).items()]
-    taken = Counter(shape for shape, text in clean if mask(text)[1])
-    slowest = {}
-    for piece in HARD:
-        text = (piece * (1_000_000 // len(piece) + 1))[:1_000_000]
-        with (hard := Clock()):
-            mask(text)
-        slowest[piece[:24]] = round(hard.s, 2)
-    size = sum(map(len, files)) / 1e6
-    samples = [path.read_text(encoding="utf-8") for path in (PROJECT / "samples").glob("*.json")]
-    return {"code_mb": round(size, 1), "files": len(files), "cpu_s_a_mb": round(clock.s / size, 3),
-            "cpu_over_words": round(clock.s / floor.s, 1),
-            "e_mail_addresses_in_code": counts.pop("e-mail address", 0),
-            "others_in_code": dict(counts),
-            "in_samples": dict(sum((mask(text)[1] for text in samples), Counter())),
-            "shapes": len({shape for shape, *_ in drawn}), "planted": len(drawn),
-            "missed": dict(missed), "harmless": len(clean), "taken": dict(taken),
-            "slowest_s_a_mb": dict(sorted(slowest.items(), key=lambda one: -one[1])[:3])}
-
-
-PARTS = {"duplicates": duplicates, "contamination": contamination, "secrets": secrets}
+PARTS = {"duplicates": duplicates, "contamination": contamination}
 
 
 def table(report: dict) -> None:

@@ -1,22 +1,27 @@
 """Measure how close king.py comes to its workers' best, and what a call costs the client.
 
-It starts mock_llm.py (0.5 s an answer), writes N prompts into a temporary root, runs king.py over
-them for each number of workers, and beside it, on the same server with the same prompts, the floor:
-a bare loop of `requests` (floor.py).
+It starts mock_llm.py (0.5 s an answer), writes N prompts into a temporary root, and runs king.py
+over them for each number of workers. For comparison it sends the same prompts to the same server in
+a bare loop of `requests`, with a Session per thread: no retry, ledger, proxy, file or check of the
+answer. This is the floor, the least that a call costs.
 
   python benchmarks/throughput.py                       # 32, 128, 256 workers, 5,000 calls each
   python benchmarks/throughput.py --https --workers 256
 
-One JSON line on stdout, a table on stderr. What is counted stands in benchmarks/README.md.
+One JSON line on stdout, a table on stderr. What is counted: benchmarks/README.md.
 """
 import argparse
 import json
 import os
+import resource
 import shutil
 import sys
 import tempfile
+import threading
+import time
 from pathlib import Path
 
+import requests
 from measure import HERE, Others, machine, mock_llm, parser_of, run, script, write_root
 
 WALL_TARGET = {32: 1.10, 128: 1.10, 256: 1.10}   # of ideal
@@ -25,6 +30,9 @@ CPU_TARGET_MS = 1.2                              # a call, with answer file and 
 
 def main() -> None:
     args = parser().parse_args()
+    if args.floor_url:
+        print(json.dumps(floor_of(args)))
+        return
     base = Path(tempfile.mkdtemp(prefix="codedata_throughput.", dir=args.tmp))
     try:
         write_root(base / "prompts", args.n, args.history_chars)
@@ -33,11 +41,7 @@ def main() -> None:
                   **machine(), "runs": []}
         for workers in args.workers:
             figures = king(base, workers, args)
-            floor = [sys.executable, HERE / "floor.py"]
-            figures["floor"] = peer("floor", floor, base, workers, args)
-            if args.floor_files:
-                figures["floor_files"] = peer("floor_files", [*floor, "--files"], base, workers,
-                                              args)
+            figures["floor"] = floor(base, workers, args)
             figures["cpu_over_floor"] = round(
                 figures["cpu_ms_a_call"] / figures["floor"]["cpu_ms_a_call"], 2)
             report["runs"].append(figures)
@@ -61,11 +65,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--history-chars", type=int, default=4000, metavar="N",
                    help="of a prompt (%(default)s)")
     p.add_argument("--https", action="store_true", help="the same over TLS")
-    p.add_argument("--floor-files", action="store_true",
-                   help="also the floor with one synced file an answer")
     p.add_argument("--tmp", metavar="DIR",
                    help="where the temporary root goes: its file system is part of the figures")
     p.add_argument("--keep", action="store_true", help="leave the temporary root")
+    p.add_argument("--floor-url", help=argparse.SUPPRESS)
+    p.add_argument("--ca-bundle", help=argparse.SUPPRESS)
     return p
 
 
@@ -104,19 +108,49 @@ def king(base: Path, workers: int, args) -> dict:
             "cores_used_by_others": others.cores(cost.cpu_s + mock.stats["cpu_s"])}
 
 
-def peer(name: str, command: list, base: Path, workers: int, args) -> dict:
-    """Return figures of another client on a fresh server with the same prompts, by its own clock.
-    """
-    root = fresh_root(base, f"{name}_{workers}")
+def floor(base: Path, workers: int, args) -> dict:
+    """Run floor_of() in a process of its own, on a fresh server; return its figures."""
     with mock_llm("--latency", args.latency, tls=args.https) as mock:
-        flags = ["--root", root, "--url", mock.base_url, "--workers", workers]
-        flags += ["--ca-bundle", mock.ca_bundle] if mock.ca_bundle else []
-        cost = run([*command, *flags], root)
-    own = json.loads(cost.stdout.splitlines()[-1])
+        flags = ["--tmp", base / "prompts", "--workers", workers, "--floor-url", mock.base_url,
+                 "--ca-bundle", mock.ca_bundle]
+        cost = run([sys.executable, HERE / "throughput.py", *flags], base)
+    own = json.loads(cost.stdout)
     if own["n_ok"] != args.n:
-        sys.exit(f"{name}: {own['n_ok']} of {args.n} answers\n{cost.stderr[-2000:]}")
+        sys.exit(f"floor: {own['n_ok']} of {args.n} answers\n{cost.stderr[-2000:]}")
     return {**calls_phase(own["wall_s"], own["cpu_s"], workers, args, mock.stats),
             "peak_mb": round(cost.peak_mb)}
+
+
+def floor_of(args) -> dict:
+    """Send each prompt of the root `--tmp` once; return wall and CPU seconds of the loop alone."""
+    files = sorted(Path(args.tmp, "prompt").glob("*.json"))
+    prompts = iter([prompt for path in files for prompt in json.loads(path.read_bytes())])
+    lock, texts = threading.Lock(), []
+
+    def work():
+        session = requests.Session()
+        session.trust_env = False
+        session.verify = args.ca_bundle or True
+        while True:
+            with lock:
+                prompt = next(prompts, None)
+            if prompt is None:
+                return
+            body = {"model": "mock", "messages": prompt["messages"], "temperature": 1.0,
+                    "max_tokens": 1024}
+            reply = session.post(args.floor_url + "/chat/completions", json=body,
+                                 timeout=(10, 300))
+            texts.append(reply.json()["choices"][0]["message"]["content"])
+
+    threads = [threading.Thread(target=work) for _ in range(args.workers[0])]
+    started, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF)
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {"n_ok": sum(map(bool, texts)), "wall_s": time.monotonic() - started, "cpu_s": cpu_s}
 
 
 def calls_phase(wall_s: float, cpu_s: float, workers: int, args, stats: dict) -> dict:
@@ -145,8 +179,6 @@ def table(report: dict) -> None:
         wall = WALL_TARGET.get(workers)
         row(f"king {workers}", figures, (f"<= {wall}" if wall else "", f"<= {CPU_TARGET_MS}"))
         row("  floor", figures["floor"])
-        if "floor_files" in figures:
-            row("  with files", figures["floor_files"])
         say(f"{'':<16}king / floor, CPU: {figures['cpu_over_floor']}; other processes used "
             f"{figures['cores_used_by_others']} of {report['cores']} cores")
 

@@ -79,6 +79,22 @@ REMOVED = {
     "[duel] agreement": "Take it out: [challenger] how = \"chosen\" leaves such turns out.",
     "[bug] max_model_candidates": "Take it out: scale asks no model for bugs.",
     "[bug] prefer": "Take it out: the max_per_ caps of [bug] choose among bugs.",
+    "] headers": "Set them in the endpoint's table; a role names its own with `endpoint`.",
+    "] token_limit_key": "Set it in the endpoint's table; a role names its own with `endpoint`.",
+    "[bug] max_lines": "Take it out: an agent may change 150 lines.",
+    "[bug] max_iterations": "Take it out: an agent has 60 replies.",
+    "[nl2repo] max_iterations": "Take it out: an agent has 40 replies.",
+    "[dp] base_image": "Use [sandbox] base_image.",
+    "[llm] max_429_wait_s": "Take it out: a single wait on HTTP 429 takes 60 s at most.",
+    "[llm] max_reply_bytes": "Take it out: 20,000,000 bytes of a reply are read.",
+    "[sandbox] pids_limit": "Take it out: a sandbox may have 1,024 processes.",
+    "[judge] score_max_tokens": "Set max_tokens in a judge's table of [judge] models.",
+    "[bug] hide_tests": "Take it out: the image of a bug lacks its failing tests.",
+    "[bug] max_broken_share": "Take it out: a bug may break half of the suite.",
+    "[bug] seed": "Take it out, or edit seed in bug/_config/.",
+    "[export] solved_reward": "Take it out: a trajectory is solved from a reward of 1.",
+    "[export] trajectories_per_repo": "Take it out: trajectories_per_task is the cap.",
+    "[judge] temperature": "Set it in a judge's table of [judge] models; the default is 0.",
 }
 
 
@@ -206,11 +222,11 @@ class _Layers:
         values["llm"]["base_url"] = args.llm_base_url or ""
         for section, cls in SECTIONS.items():
             if issubclass(cls, RoleSettings):
-                values[section] |= {"endpoint": args.llm, "headers": None}
+                values[section]["endpoint"] = args.llm
         for section in ("judge", "leak"):
             models = values[section]["models"]
             values[section]["models"] = models and tuple(
-                judge if isinstance(judge, str) else replace(judge, endpoint=None, headers=None)
+                judge if isinstance(judge, str) else replace(judge, endpoint=None)
                 for judge in models)
 
     def _apply_openai_url(self, llm: dict) -> None:

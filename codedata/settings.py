@@ -15,11 +15,12 @@ EMBEDDED_MODEL = "smollm2-135m-instruct"
 ATTEMPTS = Attempt.directory   # as [prompt] source: the root's attempts, with its tasks as `prs`
 BY_CODE = {"by_code": True}   # metadata of a field that chain.toml may not set
 MODEL_LIMITS = ("temperature", "max_tokens", "max_prompt_tokens")
-OF_ENDPOINT = ("extra_body", "headers", "token_limit_key")   # fields that depend on the endpoint
 RETRIED = ("king", "challenger", "agent", "audit")   # roles asked again after a malformed reply
 # models that think before they answer, and their default max_tokens
 THINKING_MODELS = ("Qwen/Qwen3-235B-A22B-Thinking-2507", "moonshotai/Kimi-K2.6-TEE")
 THINKING_MAX_TOKENS = 4096
+JUDGE_TEMPERATURE = 0.0
+SCORE_MAX_TOKENS = 768   # of a verdict; models that think get THINKING_MAX_TOKENS
 LEAK_MAX_TOKENS = 4096   # minimum max_tokens of a leak judge
 # average length of a reply as a share of max_tokens: measured except THINKING (docs/costs.md)
 TURN_SHARE, VERDICT_SHARE, LEAK_SHARE, THINKING_SHARE = 0.3, 0.12, 0.005, 0.37
@@ -74,10 +75,8 @@ class LLM:
     retry_max: int = at_least(0, 3)     # on connection errors, 5xx, time-outs, unreadable bodies
     retry_wait_s: float = at_least(0, 1.5)     # before the first retry; doubles, with jitter
     call_timeout_s: float = at_least(0.001, 300.0)   # for one attempt, from start to last byte
-    max_429_wait_s: float = at_least(0, 60.0)        # the longest single wait on HTTP 429
     max_429_total_s: float = at_least(0, 1800.0)     # after so long of only 429, the run stops
     format_retries: int = at_least(0, 2)       # further tries after a malformed reply
-    max_reply_bytes: int = at_least(1, 20_000_000)   # for an answer, decompressed; else it fails
     proxy: str = ""                     # for calls and downloads; the environment's is not used
     ca_bundle: str = ""                 # PEM file of extra certificate authorities
 
@@ -89,10 +88,7 @@ class RoleSettings:
 
     endpoint: str | None = None
     model: str | None = None
-    # extra_body and headers are added to the endpoint's
-    extra_body: Object | None = None
-    headers: dict[str, str] | None = None
-    token_limit_key: str | None = None
+    extra_body: Object | None = None   # added to the endpoint's
 
 
 @dataclass(frozen=True)
@@ -144,7 +140,6 @@ class SandboxSettings:
     base_image: str = "codedata-base:bookworm"   # for rows that name none
     cpu_request: float = at_least(0.1, 2.0)      # cores
     memory_request: str = "5Gi"
-    pids_limit: int = at_least(16, 1024)         # processes and threads
     disk_limit: str = "10GB"                     # that one sandbox may write
     disk_floor: str = "10GB"                     # free on the engine's disk, or new work waits
     run_timeout: int = at_least(1, 1800)         # seconds for a script or an agent's command
@@ -170,12 +165,7 @@ class BugSettings:
     """[bug]: limits for the bugs of bug_inject.py."""
 
     per_repo: int = at_least(1, 2)           # agents for each repository, a candidate each
-    max_iterations: int = at_least(1, 60)    # replies of an agent
     max_submits: int = at_least(1, 5)        # submissions of an agent
-    max_lines: int = at_least(1, 150)        # lines that an agent adds and removes
-    hide_tests: bool = True                  # remove the failing tests from the image
-    max_broken_share: float = between(0, 1, 0.5)   # share of the suite that a bug may break
-    seed: int = at_least(0, 0)               # for scale's random draws
     max_candidates: int = at_least(1, 1000)  # in a repository, made by procedures
     max_instances: int = at_least(1, 200)    # in a repository, written by scale
     max_per_symbol: int = at_least(1, 3)
@@ -216,7 +206,6 @@ class Nl2RepoSettings:
 
     writer: str = one_of("llm", "template")   # template: no model
     max_candidates: int = at_least(1, 400)    # screened in a repository
-    max_iterations: int = at_least(1, 40)     # replies of an agent
 
 
 @dataclass(frozen=True)
@@ -224,7 +213,6 @@ class DpSettings:
     """[dp]: the tasks that the agents of build_dp.py make."""
 
     profile: str = one_of("backend", "general")   # profile of the tasks, in profiles.toml
-    base_image: str = ""                # for their dockerfiles; "": [sandbox] base_image
     drafts: int = at_least(1, 5)        # from a seed
     max_validations: int = at_least(1, 6)   # failed validations after which a draft is given up
     lease_s: float = between(1, 100_000, 60.0)   # then another agent may take a killed one's task
@@ -289,8 +277,6 @@ class JudgeSettings:
         "deepseek-ai/DeepSeek-V3.2-TEE", "Qwen/Qwen3-235B-A22B-Thinking-2507",
         "moonshotai/Kimi-K2.6-TEE")
     order: str = one_of("both", "king_first")   # both: each judge is asked in both orders
-    temperature: float = at_least(0, 0.0)
-    score_max_tokens: int = at_least(1, 768)    # for a verdict; models that think get more
 
 
 @dataclass(frozen=True)
@@ -336,9 +322,7 @@ class ExportSettings:
     max_chars: int = at_least(0, 0)     # a longer history + answer is left out; 0: no limit
     duplicate_similarity: float = between(0, 1, 0.8)   # Jaccard of near-duplicates; 0: no check
     decontaminate: tuple[str, ...] = ()   # benchmark files: overlapping turns are left out
-    solved_reward: float = at_least(0, 1.0)   # minimum if a trajectory has no `resolved`
     trajectories_per_task: int = at_least(0, 2)   # solved, with the fewest turns; 0: no limit
-    trajectories_per_repo: int = at_least(0, 0)   # the same for a repository
     licences: tuple[str, ...] = ()      # licences of repositories ("unknown" is one); empty: all
     min_words: int = at_least(0, 8)     # in a pull request's text; 0: any request becomes a task
     validation: float = between(0, 1, 0.05)   # share of the repositories
@@ -460,7 +444,7 @@ class Settings:
             own = {one.name: value for one in fields(RoleSettings)
                    if (value := getattr(section, one.name)) is not None}
             if section.endpoint:
-                own = {**dict.fromkeys(OF_ENDPOINT), **own}
+                own = {"extra_body": None, **own}
             section = replace(self.agent, **own)
         n_again = self.llm.format_retries if role in RETRIED else 0
         if role == "issue":
@@ -500,8 +484,8 @@ class Settings:
             judge = replace(judge, model=EMBEDDED_MODEL, max_tokens=None)
         thinks = judge.model in THINKING_MODELS
         general = {
-            "temperature": self.judge.temperature,
-            "max_tokens": THINKING_MAX_TOKENS if thinks else self.judge.score_max_tokens,
+            "temperature": JUDGE_TEMPERATURE,
+            "max_tokens": THINKING_MAX_TOKENS if thinks else SCORE_MAX_TOKENS,
             "max_prompt_tokens": self.llm.max_prompt_tokens}
         return self._spec(judge.name or judge.model, judge, general, is_judge=True)
 
@@ -517,9 +501,7 @@ class Settings:
                        if (value := getattr(layer, key, None)) is not None}
         endpoint = replace(
             endpoint, temperature=limits["temperature"],
-            extra_body={**endpoint.extra_body, **(own.extra_body or {})},
-            headers={**endpoint.headers, **(own.headers or {})},
-            token_limit_key=own.token_limit_key or endpoint.token_limit_key)
+            extra_body={**endpoint.extra_body, **(own.extra_body or {})})
         if limits["temperature"] == NOT_SENT:
             limits["temperature"] = USUAL_TEMPERATURE
         return ModelSpec(role, model, endpoint, **limits, **further)

@@ -11,7 +11,7 @@ from projects import make_lean
 from root import write_json
 
 from codedata.analysis.analyse import analysis_of
-from codedata.bugs.instances import AGENT
+from codedata.bugs.instances import AGENT, MAX_BROKEN_SHARE
 from codedata.bugs.kind import Bugs
 from codedata.code.entities import SourceFile, Sources
 from codedata.records import STRIPPED_PATCH, Environment, Task
@@ -20,6 +20,7 @@ from codedata.sandbox.docker import engine
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import BugSettings, SandboxSettings, Settings
 from codedata.tasks.kinds import Candidate, Kind, PatchKind
+from codedata.tasks.prove.first_run import ScreeningRules
 from codedata.tasks.prove.prove import PatchProver
 
 RUN = f"tests-proof-{os.getpid()}"
@@ -124,8 +125,10 @@ class OfTestsAlone(Bugs):
     cases = PatchKind.cases
 
 
-def bug_kind(kind: type[Bugs] = OfTestsAlone, **bug) -> Bugs:
-    return kind(AGENT, Path(), BugSettings(**bug))
+def bug_kind(kind: type[Bugs] = OfTestsAlone, max_broken_share: float = MAX_BROKEN_SHARE) -> Bugs:
+    made = kind(AGENT, Path(), BugSettings())
+    made.rules = ScreeningRules(max_broken_share, drops_same_error=True)
+    return made
 
 
 class OfOneFile(OfTestsAlone):

@@ -74,4 +74,4 @@ def wren_config(environment: Environment, **fields) -> BugConfig:
 def wren():
     """Make the image of wren, and return the factory of sandboxes for it."""
     PROJECT.make()
-    return factory_of(memory_request="512Mi", pids_limit=100, disk_limit="300MB")
+    return factory_of(memory_request="512Mi", disk_limit="300MB")

@@ -17,6 +17,8 @@ from codedata.records import Answer, BugReport, RepoFacts, variant
     (bug_inject.main, "scale", "[bug]\nmax_model_candidates = 9", "Take it out: scale asks no"),
     (ch.main, "", "[duel]\nagreement = true", "Take it out: [challenger] how"),
     (ch.main, "", "[challenger]\nhow = 'placebo'", "Take it out: informed is the default"),
+    (ch.main, "", "[king]\nheaders = { X = 'a' }", "Set them in the endpoint's table"),
+    (ch.main, "", "[judge]\nmodels = [{ model = 'a', headers = {} }]", "Set them in the endpoint"),
     (ch.main, "--how placebo", "", "docs/duel.md has what"),
     (bug_inject.main, "scale --strategy history", "", "Real changes become tasks with"),
     (bug_inject.main, "scale --strategy rewrite", "", "A model makes bugs with bug_inject")])

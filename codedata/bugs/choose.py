@@ -1,5 +1,5 @@
 """Choose the bugs that `bug_inject.py scale` writes, from the good candidates: within the caps of
-[bug], in an order drawn by its seed.
+[bug], in an order drawn by SEED.
 
 One bug of each function is taken, then a second one of each, and so on. Among these, bugs that few
 tests notice come first, in functions whose tests notice wrong code: screening has tried other
@@ -27,6 +27,7 @@ from codedata.bugs.instances import (
     operator_of,
     scale_candidates,
 )
+from codedata.bugs.register import SEED
 from codedata.disk.store import Derived, Store, digest
 from codedata.errors import BrokenRecord
 from codedata.records import Verdicts, safe_name
@@ -129,7 +130,7 @@ def choose(candidates: Iterable[GoodCandidate], settings: BugSettings,
     """Return the bugs chosen from a repository's good candidates: all in `kept`, and others that
     fit under the caps together with these. Take only the first of equal changes, and no
     survivor."""
-    order = in_order([*candidates], settings.seed)
+    order = in_order([*candidates])
     alone = _added((), order, settings)   # an interrupted run takes no others
     return _added(_added((good for good in order if good.name in kept), alone, settings),
                   order, settings)
@@ -161,14 +162,14 @@ def _caps(good: GoodCandidate, settings: BugSettings) -> dict[tuple[str, str], i
             ("failing", good.failing): settings.max_per_failing_set}
 
 
-def in_order(candidates: Sequence[GoodCandidate], seed: int) -> list[GoodCandidate]:
+def in_order(candidates: Sequence[GoodCandidate]) -> list[GoodCandidate]:
     """Return the candidates, without survivors, in the order of choice."""
     counts: Counter = Counter()
     survivors = Counter(one.place for one in candidates if one.survives)
     turns = []
     for good in sorted((one for one in candidates if not one.survives), key=lambda good: (
-            good.n_failing == 1, good.n_failing, digest([seed, good.name]), good.name)):
+            good.n_failing == 1, good.n_failing, digest([SEED, good.name]), good.name)):
         kind = survivors[good.place] > MAX_SURVIVORS or good.n_failing > MAX_FAILING, good.operator
         counts[kind] += 1
-        turns.append((kind[0], counts[kind], digest([seed, good.operator]), good.name, good))
+        turns.append((kind[0], counts[kind], digest([SEED, good.operator]), good.name, good))
     return [good for *_, good in sorted(turns)]

@@ -32,7 +32,7 @@ from codedata.agent import (
 from codedata.bugs.effects import symbols_at
 from codedata.bugs.giveaways import giveaways
 from codedata.bugs.hotspots import CodeMap
-from codedata.bugs.instances import FEATURE
+from codedata.bugs.instances import FEATURE, MAX_BROKEN_SHARE
 from codedata.code.entities import (
     SourceFile,
     branches_of,
@@ -54,7 +54,7 @@ from codedata.run.stage import Reads, Stage, Writes
 from codedata.run.talk import begin_step
 from codedata.sandbox import Sandbox
 from codedata.sandbox.factory import SandboxFactory
-from codedata.settings import BugSettings, Settings
+from codedata.settings import Settings
 from codedata.suites.contexts import copy_source
 from codedata.suites.environments import READ, labelled, open_environment
 from codedata.suites.leftovers import activation
@@ -71,6 +71,8 @@ PROMPTS = {"break": ("inject_bug.md", "inject_break.md", "inject.md"),
            "promise": ("inject_bug.md", "inject_promise.md", "inject.md")}
 STRATEGIES = (*PROMPTS,)
 ALL_PROMPTS = ("inject_task.md", "inject_earlier.md")   # used by every strategy
+MAX_ITERATIONS = 60        # replies of an agent
+MAX_LINES = 150            # lines that an agent adds and removes
 SCRIPT = "run_tests.sh"    # the test script, in /tmp of the agent's sandbox
 QUIET = "-qqqq"            # for pytest: without times, a resumed agent sees the same output
 COMMAND_S = 120            # seconds that a command may take, unless it asks for more
@@ -131,7 +133,7 @@ class Submission:
     program: Files                       # the sources that may be changed, as they were
     ignored: set[str]                    # paths that the tests themselves change
     strategy: str                        # one of STRATEGIES
-    limits: BugSettings
+    max_submits: int
     run_with: Callable[[str], FirstRun]  # runs the suite with a diff
     n_runs: int = 0
     reason: str = ""                     # why the last submission did not count
@@ -145,7 +147,7 @@ class Submission:
         """
         try:
             before, after = self._changes(sandbox)
-            diff, symbol = diff_and_symbol(before, after, self.strategy, self.limits.max_lines)
+            diff, symbol = diff_and_symbol(before, after, self.strategy)
         except RefusedChange as e:
             self.reason = str(e)
             return Failed(f"Not handed in: {e}.")
@@ -158,7 +160,7 @@ class Submission:
         if not self.reason:
             self.candidate = {"diff": diff, "symbol": symbol, "summary": answer.strip(),
                               "family": self.strategy}
-        n_left = self.limits.max_submits - self.n_runs
+        n_left = self.max_submits - self.n_runs
         if not self.reason or n_left <= 0:
             return Stop(answer, is_success=not self.reason)
         reason, names = self.reason, f": {named(failing, MAX_NAMED)}"
@@ -187,7 +189,7 @@ class Submission:
         return {path: self.program[path] for path in after if path in self.program}, after
 
 
-def diff_and_symbol(before: Files, after: Files, strategy: str, max_lines: int) -> tuple[str, str]:
+def diff_and_symbol(before: Files, after: Files, strategy: str) -> tuple[str, str]:
     """Return (the diff in git's format, the id of the first changed function or ""). Raise
     RefusedChange if the difference is empty or too long, or if a feature is in one file. Other
     changes are also refused if they look artificial, or add or change a comment or a docstring."""
@@ -201,9 +203,9 @@ def diff_and_symbol(before: Files, after: Files, strategy: str, max_lines: int) 
     n_lines = sum(len(hunk.old) + len(hunk.added) for hunk in hunks)
     if not hunks:
         raise RefusedChange("the source is as it was")
-    if n_lines > max_lines or len(diff) > MAX_DIFF_CHARS:
+    if n_lines > MAX_LINES or len(diff) > MAX_DIFF_CHARS:
         raise RefusedChange(f"{n_lines} lines are added or removed in {len(diff):,} characters; "
-                            f"the limits are {max_lines} lines and {MAX_DIFF_CHARS:,} characters")
+                            f"the limits are {MAX_LINES} lines and {MAX_DIFF_CHARS:,} characters")
     if strategy != FEATURE and (found := giveaways(before, after)):
         raise RefusedChange(f"it gives itself away, in {found[0]}")
     symbols = symbols_at([(hunk.path, hunk.start) for hunk in hunks], before)
@@ -244,7 +246,7 @@ class Injector:
         return Stage(
             "bug_inject.inject", make=self.make, after="analyze.py",
             identity={"agent": self._agent.spec.identity(), "prompts": prompts},
-            cost_note=f"at most {bug.max_iterations} calls for each agent, usually fewer",
+            cost_note=f"at most {MAX_ITERATIONS} calls for each agent, usually fewer",
             after_same=lambda name: name.rpartition(".")[0],   # an agent sees the earlier bugs
             reads=Reads(agent_items(environments, bug.per_repo), fields=(*READ, "test_script"),
                         made_by="env_setup"),
@@ -276,9 +278,10 @@ class Injector:
             files = _prepare(sandbox, item.test_script, strategy == FEATURE)
             submission = Submission(
                 _program(files, analysis, strategy),
-                {*map(str, item.verified.get("changed_by_tests") or ())}, strategy, settings.bug,
+                {*map(str, item.verified.get("changed_by_tests") or ())}, strategy,
+                settings.bug.max_submits,
                 lambda diff: first_run(item, diff, self._host, f"{label}-first-run",
-                                       ScreeningRules(settings.bug.max_broken_share)))
+                                       ScreeningRules(MAX_BROKEN_SHARE)))
             code = CodeMap(analysis, {file.path: file.text for file in files},
                            {bug["symbol"]: name for name, bug in earlier}, coverage,
                            branches_of(files))
@@ -287,7 +290,7 @@ class Injector:
                 self._instructions(),
                 [bash, view_file, search, edit_file, create_file, *tells_tests,
                  submission.submit], self._agent, sandbox,
-                max_iterations=settings.bug.max_iterations, trajectory=trajectory,
+                max_iterations=MAX_ITERATIONS, trajectory=trajectory,
                 max_seconds=settings.agent.max_seconds, max_usd=settings.agent.max_usd)
             return submission, agent.run(self._task(item, sandbox.workdir, earlier))
 
@@ -302,7 +305,7 @@ class Injector:
 
     def _instructions(self) -> str:
         """Return an agent's system prompt."""
-        known = {"script": f"/tmp/{SCRIPT}", "max_lines": str(self._settings.bug.max_lines)}
+        known = {"script": f"/tmp/{SCRIPT}", "max_lines": str(MAX_LINES)}
         return "\n".join(_text(name, **known) for name in PROMPTS[self._strategy])
 
     def _task(self, item: AgentItem, workdir: str,

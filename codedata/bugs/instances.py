@@ -28,6 +28,7 @@ from codedata.tasks.verifier.junit import restored_name
 BY_HAND = "by-hand"        # the operator of a candidate that names none
 HISTORY = "history"        # the operator and method of commits taken back, up to 0.2.0
 FEATURE = "feature"        # the family of an agent's candidate that is not meant as a bug
+MAX_BROKEN_SHARE = 0.5   # share of the suite that a bug may break
 FOLDERS = ("environment", "solution", "tests")
 AGENTS = re.compile(r".+\.agent-\d+(\.[0-9a-f]+)?")   # names of agents' files and instances
 

@@ -21,6 +21,7 @@ from codedata.bugs.instances import (
     AGENT,
     FEATURE,
     HISTORY,
+    MAX_BROKEN_SHARE,
     Word,
     agents_candidates,
     bug_tasks,
@@ -61,6 +62,7 @@ from codedata.tasks.prove.first_run import FirstRun, Screened, ScreeningRules
 from codedata.tasks.prove.suite_outcomes import GOOD, time_limit
 
 CATEGORY = "debugging"     # one of Harbor's categories of tasks
+RULES = ScreeningRules(MAX_BROKEN_SHARE, drops_same_error=True)   # whether a change may be a bug
 SCREENED = ("verdict", "how", "n_run", "seconds")   # fields of the evidence that proof.json has
 
 
@@ -75,7 +77,7 @@ class Bugs(PatchKind):
         self._events = {}   # {repository: the events of its suite, or why there are none}
         self._locks = defaultdict(threading.Lock)   # one recording of a suite at a time
         self._word, self.tasks = word, bug_tasks(root, word.owns)
-        self.hides_tests, self.rules = bug.hide_tests, rules_of(bug)
+        self.rules = RULES
         self.candidates = Reads(chosen_in(root, bug), ("base_commit", "diff"),
                                 made_by="bug_inject.validate")
         if word == AGENT:
@@ -146,15 +148,10 @@ class Bugs(PatchKind):
 
 # screening ---------------------------------------------------------------------------------------
 
-def rules_of(bug: BugSettings) -> ScreeningRules:
-    """Return the rules that decide whether a change may be a bug."""
-    return ScreeningRules(bug.max_broken_share, drops_same_error=True)
-
-
 def scale_screens(root: Path, bug: BugSettings, coverages: Store) -> Screens:
     """Return how candidates of `scale` are screened."""
     return Screens(
-        "bug", rules_of(bug),
+        "bug", RULES,
         Reads(scale_candidates(root, batch_items(root)),
               ("base_commit", "candidates"), made_by="bug_inject.generate"),
         (Reads(Store(root, BugConfig), ("selection", "timeout_s"),

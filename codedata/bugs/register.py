@@ -16,6 +16,7 @@ from codedata.tasks.prove.suite_outcomes import time_limit
 from codedata.texts import toml_of
 
 PLUGIN = "plugin"
+SEED = 0   # for random draws
 
 
 def register_stage(settings: Settings, host: SandboxFactory, environments: Derived) -> Stage:
@@ -27,11 +28,11 @@ def register_stage(settings: Settings, host: SandboxFactory, environments: Deriv
             environment.repo, environment.repo_name, environment.base_commit,
             digest([getattr(environment, field) for field in JUDGED_BY]),
             ["."], patterns(), PLUGIN, time_limit(environment, host.run_timeout_s),
-            bug.max_candidates, bug.seed)
+            bug.max_candidates, SEED)
 
     return Stage(
         "bug_inject.register", make=make, is_local=True,
-        identity={"seed": bug.seed, "max_candidates": bug.max_candidates,
+        identity={"seed": SEED, "max_candidates": bug.max_candidates,
                   "exclude": digest(patterns())},
         reads=Reads(environments, JUDGED_BY, made_by="env_setup"),
         writes=Writes(Store(settings.root, BugConfig)),

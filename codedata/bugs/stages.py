@@ -8,7 +8,7 @@ from codedata.analysis.analyse import analysis_stage
 from codedata.analysis.measure import coverage_stage
 from codedata.bugs import inject
 from codedata.bugs.generate import BATCH, PER_TASK, generate_stage
-from codedata.bugs.instances import AGENT, SCALE, Word, bug_tasks
+from codedata.bugs.instances import AGENT, MAX_BROKEN_SHARE, SCALE, Word, bug_tasks
 from codedata.bugs.issue_facts import CASES
 from codedata.bugs.issue_report import Reporter
 from codedata.bugs.kind import Bugs, scale_screens
@@ -67,7 +67,7 @@ class Stages:
             "validate": lambda models: screen_stage(
                 scale_screens(settings.root, settings.bug, self._analyses("tests")),
                 "bug_inject.validate", self.environments(), host(models),
-                {"max_broken_share": settings.bug.max_broken_share}, self.is_full,
+                {"max_broken_share": MAX_BROKEN_SHARE}, self.is_full,
                 per_limit=PER_TASK / BATCH,
                 after="bug_inject.py scale --steps generate",
                 then="bug_inject.py scale --steps report"),
@@ -80,8 +80,7 @@ class Stages:
         kind = Bugs(word, self.settings.root, bug, self._analyses())
         return prove_stage(
             kind, f"bug_inject.{word.maker}", PatchProver(kind, host), host, self.environments(),
-            {"hide_tests": bug.hide_tests, "max_broken_share": bug.max_broken_share,
-             "cases": CASES},
+            {"hide_tests": True, "max_broken_share": MAX_BROKEN_SHARE, "cases": CASES},
             then=f"bug_inject.py {word.name} --steps issue", **more)
 
     def _reported(self, word: Word) -> Steps:

@@ -12,8 +12,8 @@ These are not reported:
 - addresses of roles (info@, git@) and mailing lists, at example.com, or with noreply in them;
 - IP addresses in code, which may be versions, and phone numbers.
 
-A secret without a known shape or name, or one split into pieces, may be missed.
-benchmarks/checks.py counts the false positives of these rules. The time is linear in the text.
+A secret without a known shape or name, or one split into pieces, may be missed. The time is linear
+in the text.
 """
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def say_gaps(gaps: dict[str, list[str]]) -> str:
 
 def instructions(role: str, dp: DpSettings, base_image: str, is_inside: bool = False) -> str:
     """Return the instructions of a role for an agent with a shell, or, if `is_inside`, for one with
-    tools in a sandbox. `base_image` is the sandbox's, used if [dp] names none."""
+    tools in a sandbox of `base_image`."""
     profile = PROFILES[dp.profile]
     texts = {key: ", ".join(value) if isinstance(value, list) else str(value)
              for key, value in profile.items()}
@@ -66,5 +66,4 @@ def instructions(role: str, dp: DpSettings, base_image: str, is_inside: bool = F
     how = text_of(__package__, "roles/inside.md" if is_inside else "roles/outside.md").strip()
     return fill(text_of(__package__, f"roles/{role}/workflow_instructions.md"), **texts, size=size,
                 how=fill(how, type=type), material=MATERIAL[role][is_inside],
-                base_image=dp.base_image or base_image,
-                max_validations=str(dp.max_validations))
+                base_image=base_image, max_validations=str(dp.max_validations))

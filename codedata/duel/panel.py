@@ -57,7 +57,7 @@ from codedata.terminal import named
 from codedata.texts import fill
 
 UNREAD = ("the reply has no object of its own that gives all five metrics (if it is `truncated`, "
-          "[judge] score_max_tokens cut it off)")
+          "the judge's max_tokens cut it off)")
 ATTEMPTS = 2           # requests per verdict, until one can be parsed
 COOL_DOWN_S = 60.0    # seconds before an endpoint that is down is tried again
 SCHEMA = json.loads(packaged_text("verdict.json"))

@@ -31,10 +31,10 @@ from codedata.texts import natural
 DPO = "dpo_trajectories"
 PLACE = attrgetter("source", "config", "split", "row")   # so that each source is opened once
 SMITH = re.compile(r"(.+)__(.+)\.[0-9a-f]{8}\..+")   # an id of SWE-smith
+SOLVED_REWARD = 1.0   # minimum of a trajectory without `resolved`
 SOLVED, FAILED = 100.0, 0.0   # the scores of whole trajectories
 KEPT_SETTINGS = ("duplicate_similarity", "licence", "licences", "max_chars", "seed",
-                 "solved_reward", "tool_calls", "trajectories_per_repo", "trajectories_per_task",
-                 "validation")
+                 "tool_calls", "trajectories_per_task", "validation")
 # (record) → (its messages, its tools); raises BrokenRecord for a changed row
 RowReader = Callable[[SourceTrajectory], tuple[list[Message], list | None]]
 
@@ -68,7 +68,7 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
 
     def sample(name: str) -> WholeTrajectory | None:
         record = records[name]
-        is_solved = _is_solved(record, settings.solved_reward)
+        is_solved = _is_solved(record)
         if is_solved is None:
             left_out.add(name, "no outcome")
             return None
@@ -97,32 +97,29 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
     return turns
 
 
-def _is_solved(record: SourceTrajectory, least: float) -> bool | None:
+def _is_solved(record: SourceTrajectory) -> bool | None:
     """Return whether a trajectory solved its task, judged by its reward if nothing else is
     recorded; None if it has no outcome."""
     if record.resolved is None and record.reward is not None:
-        return record.reward >= least
+        return record.reward >= SOLVED_REWARD
     return record.resolved
 
 
 def _kept(turns: ExportTurns, some: list[ExportTurn], actions: dict[str, str]
           ) -> Iterator[ExportTurn]:
-    """Yield turns whose actions differ from every earlier turn's actions, up to the caps."""
+    """Yield turns whose actions differ from every earlier turn's actions, up to the cap."""
     settings = turns.settings
     threshold = settings.duplicate_similarity
     texts = ((one.name, actions[one.name]) for one in some)
     twins = {one.name: one.of for one in near_duplicates(texts, threshold)} if threshold else {}
     n_of: Counter[str] = Counter()
     for one in some:
-        caps = {one.instance_id: settings.trajectories_per_task,
-                one.repo: settings.trajectories_per_repo}
-        full = next((key for key, cap in caps.items() if cap and n_of[key] >= cap), "")
         if one.name in twins:
             turns.left_out.add(one.name, "near-duplicate", twins[one.name])
-        elif full:
-            turns.left_out.add(one.name, "over a cap", full)
+        elif 0 < settings.trajectories_per_task <= n_of[one.instance_id]:
+            turns.left_out.add(one.name, "over a cap", one.instance_id)
         else:
-            n_of.update(caps.keys())
+            n_of[one.instance_id] += 1
             yield one
 
 

@@ -60,6 +60,8 @@ MAX_RESETS = 20   # connections lost in a row: the endpoint, not the request, is
 READ_BYTES = 1 << 20           # bytes of a body read at a time
 SEND_BYTES = 1 << 14           # bytes sent at a time: one TLS record
 ERROR_BYTES = 64_000           # bytes read of an error response: its start is enough
+MAX_429_WAIT_S = 60.0          # the longest single wait on HTTP 429
+MAX_REPLY_BYTES = 20_000_000   # of a model's reply, decompressed
 MAX_DATA_BYTES = 500_000_000   # in a page of rows, or in a file if the server ignores Range
 MAX_INT_DIGITS = 400           # digits read of an integer in JSON
 # errors raised if JSON has an unexpected shape
@@ -178,7 +180,7 @@ class Http:
         The request is a POST if `data` is given, else a GET; `direct` bypasses the proxy,
         `one_host` follows no redirect to another host. `gate()` is called right before each attempt
         and may raise (budget). Raise HttpTrouble after the last retry (immediately if a good answer
-        is larger than `max_bytes`; 0: max_reply_bytes), RunStopped if the endpoint as a whole is
+        is larger than `max_bytes`; 0: MAX_REPLY_BYTES), RunStopped if the endpoint as a whole is
         unusable, Interrupted if the run is ending.
         """
         tries = tries or Tries()
@@ -213,7 +215,7 @@ class Http:
                 if n_failures > self.llm.retry_max:
                     failure.is_down = failure.is_down and endpoint.n_answers == answers_before
                     raise _last_error(failure, url, endpoint, n_failures)
-                wait_s = max(min(retry_after_s(failure.headers), self.llm.max_429_wait_s),
+                wait_s = max(min(retry_after_s(failure.headers), MAX_429_WAIT_S),
                              self._back_off_s(n_failures - 1))
             log.info("%s: %s; again in %.1f s", url, failure.problem, wait_s)
             self.wait(wait_s)
@@ -231,7 +233,7 @@ class Http:
                  timeout_s: float = 0.0):
         """Return the decoded answer to one request; raise _AttemptFailed without a good answer."""
         _limits.ends_at = time.monotonic() + (timeout_s or self.llm.call_timeout_s)
-        _limits.max_bytes = max_bytes or self.llm.max_reply_bytes
+        _limits.max_bytes = max_bytes or MAX_REPLY_BYTES
         try:
             status, headers, body = self._exchange(url, **kwargs)
         except ValueError as e:   # a malformed address or header
@@ -312,7 +314,7 @@ class Http:
                 f"answered nothing but HTTP 429 for {throttled_s:.0f} s.", url,
                 "Wait for the quota, or lower --workers, and run again: what is done is kept.")
         wait_s = retry_after_s(failure.headers) or self._back_off_s(min(n_throttled - 1, 6))
-        return min(wait_s, self.llm.max_429_wait_s, left + 0.01)
+        return min(wait_s, MAX_429_WAIT_S, left + 0.01)
 
     def _back_off_s(self, doublings: int) -> float:
         return self.llm.retry_wait_s * 2 ** doublings * random.uniform(0.8, 1.2)
@@ -535,8 +537,7 @@ def _read_body(raw, url: str) -> bytes:
     if not room:
         raw.close()   # do not wait for the rest
         if is_good:
-            raise HttpTrouble(f"answered with more than {limit:,} bytes, the most that is read "
-                              "(of a model's reply: [llm] max_reply_bytes).", url)
+            raise HttpTrouble(f"answered with more than {limit:,} bytes.", url)
     return b"".join(pieces)[:limit]
 
 

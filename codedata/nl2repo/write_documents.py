@@ -67,6 +67,7 @@ PROMPTS = ("document_function.md", "document_project.md")
 MAX_HAND_INS = 2           # the second one after a correction
 MAX_KNOWN = 2              # repositories whose sources are kept: workers go through them in order
 MAX_SHOWN = 30             # findings in an answer to an agent
+MAX_ITERATIONS = 40        # replies of an agent
 COMMAND_S = 120            # seconds that a command may take, unless it asks for more
 NO_HISTORY = "find . -name .git -prune -exec rm -rf {} +"
 
@@ -214,7 +215,7 @@ class DocumentWriter:
                               "--sandbox local", "Choose another sandbox, or --writer template.")
             prompts = digest([text_of("codedata.nl2repo", name) for name in PROMPTS])
             identity |= {"agent": self._client.spec.identity(), "prompts": prompts}
-            note = f"at most {settings.nl2repo.max_iterations} calls for each document"
+            note = f"at most {MAX_ITERATIONS} calls for each document"
         joined = [Reads(environments, (), made_by="env_setup"),
                   Reads(Store(settings.root, RepoMeta), (), made_by="nl2repo.meta")]
         if not self._client and kind == "function":
@@ -290,7 +291,7 @@ class DocumentWriter:
             result = Agent(
                 text_of("codedata.nl2repo", prompt),
                 [bash, view_file, search, submission.submit], self._client, sandbox,
-                max_iterations=settings.nl2repo.max_iterations,
+                max_iterations=MAX_ITERATIONS,
                 trajectory=trajectory,
                 max_seconds=settings.agent.max_seconds, max_usd=settings.agent.max_usd,
             ).run(f"Document {what} of {item.repo}, whose source is in {sandbox.workdir}.")

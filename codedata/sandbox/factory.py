@@ -110,7 +110,7 @@ class SandboxFactory:
             folder = engine.folder(engine.connect())
             disk.wait_for_room(folder, bytes_of(settings.disk_floor), self._stop)
             options |= {"cpus": settings.cpu_request, "memory": settings.memory_request,
-                        "pids": settings.pids_limit, "default_rights": default_rights,
+                        "default_rights": default_rights,
                         "user": user, "mounts": mounts}
         if self.name == "kubernetes":
             same = ("namespace", "pod_prefix", "kubeconfig", "memory_request", "network_policy")

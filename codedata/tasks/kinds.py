@@ -96,7 +96,6 @@ class PatchKind(Kind):
     candidates_with = ()
     proven = PROVEN_FIELDS
     gold_is_long = True      # other code may share single lines with it: only long runs are traces
-    hides_tests = True
 
     def counted(self, candidate: Candidate, environment: Environment, *joined
                 ) -> tuple[Environment, tuple[str, ...] | None]:

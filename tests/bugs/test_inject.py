@@ -254,11 +254,11 @@ def test_agents_of_one_repository_wait_for_the_earlier_ones(tmp_path):
     ("a.py", b"x = '# one'\n", b"x = '# two'\n", ""),
     ("a.py", b"x = 1\n", b"x = y\n", "it gives itself away, in a.py: UndefinedName y"),
     ("a.js", b"let x = 1\n", b"let x = 2 /* no */\n", "'/* no */'"),
-    ("a.py", b"", b"x = 1\n" * 41, "41 lines are added or removed")])
+    ("a.py", b"", b"x = 1\n" * 151, "151 lines are added or removed")])
 def test_what_people_read_and_the_size_of_a_change_are_facts(path, before, after, told):
     said = ""
     try:
-        diff_and_symbol({path: before}, {path: after}, "break", 40)
+        diff_and_symbol({path: before}, {path: after}, "break")
     except RefusedChange as e:
         said = str(e)
     assert told in said and bool(told) == bool(said)
@@ -268,6 +268,6 @@ def test_a_diff_is_named_after_the_function_that_it_changes():
     path = "a b/\u0444.py"
     before = b"A = 1\n\nclass C:\n    b = 1\n\n    def f(self):\n        x = 1\n        return x"
     for old, new, name in ((b"A = 1", b"A = 2", ""), (b"return x", b"return -x", f"{path}::C.f")):
-        diff, symbol = diff_and_symbol({path: before}, {path: before.replace(old, new)}, "break", 9)
+        diff, symbol = diff_and_symbol({path: before}, {path: before.replace(old, new)}, "break")
         assert symbol == name and f"--- a/{path}\t\n" in diff
     assert diff.count("\\ No newline at end of file") == 2

@@ -1,5 +1,6 @@
 """Check that near-duplicates, and nothing less similar, are listed, on any machine."""
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -17,13 +18,18 @@ from codedata.checks.duplicates import (
     words,
 )
 
-sys.path.append(str(REPO / "benchmarks"))   # behind the scripts: one has a name of theirs
-from synthetic_overlap import Draw, edited
+
+def edited(draw: random.Random, text: str, share: float) -> str:
+    """Return the text with about that share of its words changed, lost or doubled."""
+    words = text.split(" ")
+    for at in draw.sample(range(len(words)), round(share * len(words))):
+        words[at] = draw.choice((f"new{at}", "", f"{words[at]} {words[at]}"))
+    return " ".join(words)
 
 
 def copies(n: int, length: int) -> list[tuple[str, str]]:
     """Return n texts, each followed by a copy with up to 2 % of its words changed."""
-    draw = Draw(length)
+    draw = random.Random(length)
     out = []
     for i in range(n):
         text = made_up_words(f"{i} {length}", length)

@@ -1,40 +1,66 @@
 """Check that secrets of every shape are found, look-alikes are left alone, and time is linear.
 
-No key stands in this file: benchmarks/synthetic_overlap.py draws them.
+No key stands in this file or in secret_cases.toml: the tests draw them.
 """
 import random
 import re
-import sys
 import sysconfig
 import time
 from collections import Counter
+from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import pytest
 from conftest import REPO
 
 from codedata.checks.secrets import CREDENTIALS, Secret, find_secrets, is_random, mask
+from codedata.texts import tomllib
 
-sys.path.append(str(REPO / "benchmarks"))   # behind the scripts: one has a name of theirs
+FILE = tomllib.loads(Path(__file__).with_name("secret_cases.toml").read_text("utf-8"))
+ALPHABETS, CASES = FILE["alphabets"], FILE["cases"]
 
-from synthetic_overlap import BASE62, HARD, HEX, Draw, every, harmless
 
-GITHUB = "ghp" + "_" + Draw(3).of(BASE62, 36)
-VALUE = Draw(4).of(BASE62, 32)
+def drawn(template: str) -> str:
+    """Return a template with random characters in place of each <alphabet length>."""
+    draw = random.Random(f"0 {template}")
+    return re.sub(r"<(\w+) (\d+)>", lambda hole: "".join(
+        draw.choices(ALPHABETS[hole[1]], k=int(hole[2]))), template)
+
+
+GITHUB = drawn("ghp_<base62 36>")
+VALUE = drawn("<base62 32>")
+SLOW = [*map(drawn, CASES["slow"]), "-----BEGIN " + "PRIVATE KEY-----" + "\n" * 5000,
+        "x@" + "a." * 99]
+
+
+def planted() -> Iterator[tuple[str, list[str], str]]:
+    """Yield (kind, lines that must be masked, text) for each secret in each place."""
+    for case, around in product(CASES["named"], CASES["surroundings"]):
+        secret = drawn(case["value"])
+        yield case["kind"], [secret], around.replace("{}", secret)
+    for case in CASES["placed"]:
+        secret = drawn(case["value"])
+        yield case["kind"], secret.split("\n"), drawn(case["text"]).replace("@", secret, 1)
+    for name, n_lines, (before, between, after) in product(
+            CASES["private_keys"], (3, 26), CASES["forms_of_private_keys"]):
+        lines = drawn("\n".join(["<base64 64>"] * n_lines)).split("\n")
+        begin, end = (f"-----{word} {name}-----" for word in ("BEGIN", "END"))
+        yield "private key", lines, before + between.join([begin, *lines, end]) + after
 
 
 def test_every_shape_is_found_wherever_it_stands():
-    planted = list(every(Draw(1)))
-    assert len({kind for _, kind, *_ in planted}) >= 34 and len(CREDENTIALS) >= 60
-    for shape, kind, must_go, text in planted:
+    cases = list(planted())
+    assert len({kind for kind, *_ in cases}) >= 34 and len(CREDENTIALS) >= 60
+    for kind, parts, text in cases:
         masked, counts = mask(text)
-        assert kind in counts and not any(part in masked for part in must_go), (shape, masked)
-        assert mask(masked) == (masked, Counter()), shape
+        assert kind in counts and not any(part in masked for part in parts), (text, masked)
+        assert mask(masked) == (masked, Counter()), text
 
 
 def test_what_only_looks_like_a_secret_is_left_alone():
-    assert [shape for shape, text in harmless(Draw(2)).items()
-            if mask(text) != (text, Counter())] == []
+    texts = list(map(drawn, CASES["harmless"]))
+    assert [text for text in texts if mask(text) != (text, Counter())] == []
 
 
 def test_the_other_text_is_untouched_and_the_places_are_right():
@@ -61,7 +87,7 @@ def test_exactly_the_secret_is_masked(text, masked):
 
 
 def test_what_looks_random():
-    assert all(map(is_random, (Draw(6).of(BASE62, 24), Draw(6).of(HEX, 32))))
+    assert all(map(is_random, map(drawn, ("<base62 24>", "<hex 32>"))))
     words = ("0" * 32, "ab" * 16, "correct-horse-battery-staple", "abcdefghijklmnop",
              "AutoModelForConditionalGeneration", "getUserTokenByIdV2", "YOUR_API_KEY_HERE_123",
              "${API_KEY_1}", "snake_case_2")
@@ -89,7 +115,7 @@ def test_masking_twice_changes_nothing_and_takes_nothing_else():
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("piece", HARD, ids=lambda piece: repr(piece[:20]))
+@pytest.mark.parametrize("piece", SLOW, ids=lambda piece: repr(piece[:20]))
 def test_time_is_linear_whatever_the_text(piece):
     text = (piece * (1_000_000 // len(piece) + 1))[:1_000_000]
     before = time.thread_time()
@@ -111,6 +137,6 @@ def test_only_addresses_are_found_in_the_standard_library_and_nothing_in_the_sam
 
 def test_no_file_here_holds_a_key():
     """Secret scanners of code hosts would stop the push."""
-    files = ("tests/checks/test_secrets.py", "benchmarks/synthetic_overlap.py",
+    files = ("tests/checks/test_secrets.py", "tests/checks/secret_cases.toml",
              "codedata/checks/secrets.toml")
     assert kinds_in(REPO / name for name in files) <= {"e-mail address", "IP address"}

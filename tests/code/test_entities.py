@@ -44,7 +44,7 @@ def lines_of(ranges: list[int]) -> set[int]:
 # the languages -----------------------------------------------------------------------------------
 
 def test_definitions_are_those_that_the_compilers_see():
-    """benchmarks/entities.py --record asked the TypeScript compiler and go/parser."""
+    """answers.json has what TypeScript 5.9.3 and go/parser find in the samples."""
     found, faults = all_entities(read_sources(SAMPLES))
     answers = json.loads((SAMPLES / "answers.json").read_text(encoding="utf-8"))
     assert faults == {} and len(answers) == 4

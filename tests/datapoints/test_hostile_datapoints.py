@@ -7,7 +7,7 @@ from conftest import run_script
 from setups import CA_FLAGS
 
 FLAGS = ["--json", "--cpu-request", 1, *CA_FLAGS]
-LIMITS = '[sandbox]\nrun_timeout = 12\npids_limit = 200\ndisk_limit = "300MB"\n'
+LIMITS = '[sandbox]\nrun_timeout = 12\ndisk_limit = "300MB"\n'
 BOMB = "bomb() { bomb | bomb & }; bomb; sleep 60"
 IMAGE = "FROM codedata-base:bookworm\nWORKDIR /app\n"
 

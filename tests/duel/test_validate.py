@@ -230,18 +230,20 @@ def test_a_deleted_score_is_made_again_and_a_deleted_answer_leaves_an_orphan(roo
     assert "t_4" not in scores(root) and list((root / "score/_replaced").glob("t_4.*"))
 
 
+WARM = [f'{{ model = "{name}", temperature = 0.5 }}' for name in "abc"]
+
+
 def test_verdicts_made_with_other_settings_are_told_and_made_again_with_refresh(root, fake_llm):
-    root.with_judges(fake_llm, "a", "b", judge="temperature = 0.5")
+    root.with_judges(fake_llm, *WARM[:2])
     done = validated(root)
     assert "made with other settings 5" in done and fake_llm.n_requests == 0
-    root.with_judges(fake_llm, "a", "b", "c", judge="temperature = 0.5")
+    root.with_judges(fake_llm, *WARM)
     asks(root, fake_llm, "c", *range(1, N + 1))
     assert "made with other settings 5" in validated(root, "--status")
     validated(root, "--refresh")
     assert asked(fake_llm) == calls("ab", *range(1, N + 1))
     assert "other settings" not in validated(root, "--status")
-    root.with_judges(fake_llm, "a", '{ model = "c", name = "b", temperature = 0.5 }',
-                     judge="temperature = 0.5")   # the settings of one judge alone
+    root.with_judges(fake_llm, WARM[0], '{ model = "c", name = "b", temperature = 0.5 }')
     assert "made with other settings 5" in validated(root, "--status")
 
 

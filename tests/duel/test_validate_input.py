@@ -79,7 +79,6 @@ def test_an_entry_that_a_person_wrote_wrongly_costs_its_own_turn_at_most(
 [judge] models = ["a", "b", "a"] | [judge] models names 'a' twice
 [judge] models = ["a", { model = "b", name = "a" }] | [judge] models names 'a' twice
 [judge] order = "bth" | [judge] order
-[judge] score_max_tokens = 0 | [judge] score_max_tokens
 [duel] gate_alpha = 2 | [duel] gate_alpha
 [duel] gate_alpha = nan | [duel] gate_alpha
 [duel] min_valid_turn_frac = 1.5 | [duel] min_valid_turn_frac

@@ -56,7 +56,7 @@ def test_a_score_that_could_not_be_read_was_not_edited(root, fake_llm):
 
 def test_a_refresh_that_fails_leaves_the_verdicts_that_were_there(root, fake_llm):
     before = {name: score(root, name) for name in scores(root)}
-    root.with_judges(fake_llm, "a", "b", judge="temperature = 0.5")
+    root.with_judges(fake_llm, *(f'{{ model = "{name}", temperature = 0.5 }}' for name in "ab"))
     fake_llm.always(by_model(a=prefers("onyx"), b=Status(400, "no")))
     failed = validated(root, "--refresh", code=1)
     assert "failed 5" in failed

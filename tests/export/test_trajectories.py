@@ -75,10 +75,10 @@ def test_what_was_solved_is_learnt_from_the_assistant_alone_and_paired_with_what
     alike = a_run(4, "alike", resolved=False)
     alike["messages"].pop()   # what its last call gave: no other act
     record(root, [a_run(1, "won", resolved=True, reward=0.0), a_run(1, "lost", resolved=False),
-                  a_run(2, "paid", reward=0.9), a_run(3, "unpaid", reward=0.5), otherwise, alike,
+                  a_run(2, "paid", reward=1.0), a_run(3, "unpaid", reward=0.5), otherwise, alike,
                   a_run(4, "alike", resolved=True),
-                  a_run(5, "more", resolved=True, repo="own/repo4")],
-           "solved_reward = 0.8\ntrajectories_per_repo = 1")
+                  a_run(4, "more", resolved=True)],
+           "trajectories_per_task = 1")
     export(root)
     solved = load(root / "export" / SFT)["train"]
     assert [*solved["instance_id"]] == ["own__repo-1", "own__repo-2", "own__repo-4"]

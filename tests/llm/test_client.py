@@ -236,13 +236,12 @@ def test_roles_may_have_their_own_endpoint_and_model(tmp_path, fake_llm):
     tmp_path.with_prompts(1)
     tmp_path.with_settings({"model": "wrong"},
                            '[king]\nendpoint = "mine"\nmodel = "own"\ntemperature = 0.5\n'
-                           'headers = { "X-Role" = "king" }\n'
                            f'[endpoints.mine]\nbase_url = "{fake_llm.base_url}/"\n'
                            'headers = { "X-Team" = "data" }\n')
     assert run_here(king.main, tmp_path) == 0
     request = fake_llm.requests[0]
     assert (request.body["model"], request.body["temperature"]) == ("own", 0.5)
-    assert (request.headers["x-team"], request.headers["x-role"]) == ("data", "king")
+    assert request.headers["x-team"] == "data"
     assert request.path == "/v1/chat/completions"
 
 

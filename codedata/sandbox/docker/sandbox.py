@@ -69,6 +69,7 @@ MAKE_WORKDIR = 'mkdir -p "$1" && chown "$2" "$1"'
 # Write texts into a folder: name, text, name, text. The engine needs twice as long for an archive.
 PUT_TEXTS = """mkdir -p -- "$1" && cd -- "$1" && shift && while [ $# -gt 0 ]; do
     rm -rf -- "$1" && printf %s "$2" > "$1" && shift 2 || exit; done"""
+PIDS_LIMIT = 1024   # processes and threads of a sandbox
 CPU_PERIOD_US = 100_000
 END_ALL = "USR1"           # the signal on which the first process kills all others
 OWN_S = 60                 # seconds for a command of this module
@@ -97,9 +98,9 @@ class SandboxDocker(ClosesAtExit):
 
     def __init__(self, image: str = "codedata-base:bookworm", workdir: str = "/testbed",
                  scripts: Sequence[Script] = (SCRIPT_BASH_FUNC,), *,
-                 cpus: float = 2, memory: str = "5Gi", pids: int = 512, disk_limit: str = "10GB",
-                 network: bool = False, run_label: str = "", proxy: str = "", ca_bundle: str = "",
-                 user: str = "", default_rights: bool = False,
+                 cpus: float = 2, memory: str = "5Gi", pids: int = PIDS_LIMIT,
+                 disk_limit: str = "10GB", network: bool = False, run_label: str = "",
+                 proxy: str = "", ca_bundle: str = "", user: str = "", default_rights: bool = False,
                  mounts: Mapping[str, str] | None = None,
                  stop: threading.Event | None = None):
         self._stop = stop or threading.Event()

@@ -27,7 +27,7 @@ from codedata.sandbox import process_labels
 from codedata.sandbox.archives import Bounds, pack
 from codedata.sandbox.docker import disk, engine
 from codedata.sandbox.docker.output import Output
-from codedata.sandbox.docker.sandbox import CPU_PERIOD_US, LOST
+from codedata.sandbox.docker.sandbox import CPU_PERIOD_US, LOST, PIDS_LIMIT
 from codedata.sandbox.images.dockerfile import read_dockerfile
 from codedata.sandbox.sizes import bytes_of
 from codedata.settings import SandboxSettings
@@ -45,6 +45,7 @@ class BuildLimits(SandboxSettings):
     free on the engine's disk, it waits or is ended."""
 
     timeout_s: float = 600.0
+    pids_limit: int = PIDS_LIMIT
 
 
 @dataclass(frozen=True)

@@ -234,8 +234,6 @@ class PatchProver:
         tests = {path: baseline.texts[path] for path in sorted(places - {"", *first.before})
                  if is_text(baseline.texts[path])}
         visible = "" if tests.keys() == places else "some failing tests have no file of their own"
-        if not self._kind.hides_tests:
-            visible = "[bug] hide_tests is off"
         parts = {path: part for path, text in tests.items() if (part := without_tests(
             path, text, {name.encode() for file, name in failing if file == path}))}
         for left in () if visible else (parts, {}):
