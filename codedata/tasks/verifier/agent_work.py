@@ -1,9 +1,9 @@
 """Take of an agent's archive what counts of its work, and put it into the image's source.
 
-If config.json lists the files that count, these are taken, and new modules; else every regular
-file except tests. Files that configure tests are not taken (settings of runners, metadata of
-packages, files that Python runs by itself), unless the gold changes them; nor is a new module that
-hides a module of the suite's environment.
+Where config.json names the files that count, these are taken, and new modules; else every regular
+file but tests. No file is taken that says how tests run, such as settings of runners, metadata of
+packages and what Python runs by itself, unless the gold changes it; nor a new module that hides one
+of the suite's environment.
 """
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import subprocess
 import tarfile
 
 ARCHIVE_BYTES = 32_000_000
-FILE_BYTES = 4_000_000        # limit for a file that is taken
-Files = dict                  # a work's files: {path: (mode, content)}
+FILE_BYTES = 4_000_000        # of a file that is taken
+Files = dict                  # of work: {path: (mode, content)}
 # what steers tests: the whole path, or a part of it
 STEERS = re.compile(r"""(?xi)^/|\0|^(?:setup|noxfile|manage|build)\.(?:py|rs)$|(?:^|/)(?:
     \.[^/]*   # .git, .env, .pytest.ini, .npmrc, ..
@@ -37,7 +37,8 @@ print(json.dumps([name for name in json.load(sys.stdin) if name and find_spec(na
 
 
 def delivered(config: dict, source: str) -> Files:
-    """Return the accepted files of an agent's archive; none if it is missing or too large."""
+    """Return what is taken of an agent's archive. Of one that is too large, or none at all,
+    nothing is."""
     if os.path.getsize(config["archive"]) > ARCHIVE_BYTES:
         return {}
     try:
@@ -46,7 +47,7 @@ def delivered(config: dict, source: str) -> Files:
                      if member.isreg() and member.size <= FILE_BYTES}
             taken = {path: found[path] for path in counting([*found], config, source)}
             if sum(member.size for member in taken.values()) > ARCHIVE_BYTES:
-                return {}   # a sparse file is smaller in the archive
+                return {}   # of a sparse file the archive has less
             return {path: (member.mode, tar.extractfile(member).read())
                     for path, member in taken.items()}
     except (tarfile.TarError, OSError, ValueError, EOFError):
@@ -54,7 +55,7 @@ def delivered(config: dict, source: str) -> Files:
 
 
 def counting(paths: list[str], config: dict, source: str) -> list[str]:
-    """Return the paths of an archive that count."""
+    """Return those of an archive's paths that count."""
     allowed = {*(config["counts"] or ()), *config.get("steering", ())}
     paths = [path for path in paths if path in allowed or not STEERS.search(path)]
     new = {path: imported_name(path, source) for path in paths if is_new_module(path, source)}
@@ -66,7 +67,7 @@ def counting(paths: list[str], config: dict, source: str) -> list[str]:
 
 
 def is_source(path: str, source: str) -> bool:
-    """Return whether a path is in the source, and not a test's."""
+    """Return whether a path is in the source, and that of no test."""
     *folders, file = path.split("/")
     stem, suffix = os.path.splitext(file)
     is_test = (TEST_FOLDERS.intersection(folders) or stem.startswith("test_")
@@ -79,8 +80,8 @@ def is_source(path: str, source: str) -> bool:
 
 
 def is_new_module(path: str, source: str) -> bool:
-    """Return whether a path is a module's that the image's source does not have, is not
-    among tests, whose helpers it could hide, and is imported only by name."""
+    """Return whether a path is that of a module which the image's source does not have, is not
+    among tests, whose helpers it could hide, and is imported by name alone."""
     *folders, file = path.split("/")
     stem, suffix = os.path.splitext(file)
     is_test = {"test", "tests"}.intersection(folders) or re.search("^test_|_test$", stem)
@@ -91,8 +92,8 @@ def is_new_module(path: str, source: str) -> bool:
 
 
 def imported_name(path: str, source: str) -> str:
-    """Return the name that a new module makes importable, and so could hide: its
-    outermost package, or its own name without a package; "" if it adds none."""
+    """Return the name that a new module adds to those that can be imported, and could hide: its
+    outermost package, or itself where it is in none; "" for one that adds none."""
     *folders, stem = os.path.splitext(path)[0].split("/")
     outer = len(folders)
     while outer:
@@ -106,8 +107,8 @@ def imported_name(path: str, source: str) -> str:
 
 
 def installed(names: set[str], activation: str, source: str) -> set[str]:
-    """Return the names for which the suite's own Python finds a module, without the
-    source. Raise CalledProcessError if this Python fails."""
+    """Return those of some names under which the suite's own Python finds a module, without the
+    source. Raise CalledProcessError where it cannot be asked."""
     command = f'{activation}exec "$(command -v python3 || command -v python)" -I -c "$0"'
     done = subprocess.run(["bash", "-c", command, FIND], input=json.dumps([*names]).encode(),
                           stdout=subprocess.PIPE, cwd=source, check=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from urllib.parse import quote, unquote
 from xml.parsers import expat
 
-Found = tuple   # a reader's result: name, status and, in JUnit XML, seconds
+Found = tuple   # of a reader: name, status and, in JUnit XML, seconds
 RANKS = ("passed", "skipped", "failed", "error")   # from good to bad
 TAGS = {"failure": "failed", "error": "error", "skipped": "skipped"}   # elements of JUnit XML
 NOT_RUN = {"notrun", "disabled", "suppressed", "skipped", "ignored"}   # GoogleTest's, others'
@@ -22,9 +22,8 @@ BROKEN_OFF = "(broken off before its end)"
 MAX_CASES = 200_000
 MAX_NESTED = 100        # elements of a report, or folders of a path
 MAX_GROWTH = 10         # a case repeats the names of its suites: all names by a report's length
-# Characters that a name for graders cannot contain: they split lines at blanks, and cut out "[1m",
-# the folders in "[/a/b]" and a number in brackets before a name; a terminal obeys control
-# characters.
+# What cannot stand in a name that graders read: they split lines at blanks, and cut out "[1m", the
+# folders in "[/a/b]" and a number in brackets before a name; a terminal obeys control characters.
 ESCAPED = re.compile(r"[\s%\x00-\x1f\x7f-\x9f]|^\[|\[(?=\d+m)|(?<=\[)/")
 
 
@@ -41,14 +40,14 @@ def decoded(data: bytes) -> str:
 
 
 def read_junit(path: str, text: str, over: Callable[[str, str], Found]) -> list[Found]:
-    """Return the cases of JUnit XML in the order of their ends; if mocha or node
-    give several cases one name, the later ones get a number. A report that was cut short
-    gives its complete cases; a report over a limit gives the cases before it and over(kind, what).
+    """Return the cases of JUnit XML in the order in which they end; of those that mocha and node
+    give one name, the later ones have a number. A report that was cut short
+    gives its complete cases, one over a limit those before it and what over(kind, what) returns.
     No tree is built."""
     cases = []
     elements = []   # (tag, attributes, statuses) of each open one
     used = Counter()   # names of runners that let several cases have one
-    n_chars = 0     # in the names
+    n_chars = 0     # of the names
 
     def refuse(kind: str, what: str) -> None:
         cases.append(over(kind, f"{path} {what}"))

@@ -1,4 +1,4 @@
-"""Run tests in a separate process, as another user if there is one, and end all processes that they
+"""Run tests in a process of their own, as another user where there is one, and end all that they
 have started."""
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ import sys
 import time
 import traceback
 
-LOG_BYTES = 20_000            # shown from the end of the tests' output
-WRITTEN_BYTES = 1 << 30       # limit for a file written by another user's tests
+LOG_BYTES = 20_000            # of what tests print that is shown: its end
+WRITTEN_BYTES = 1 << 30       # of a file that another user's tests write
 KILL_S = 30
 PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 4, 36, 38
 SIGNALLED = 128               # exit codes of bash from here on: a signal has ended the program
 
 
 def other_user(name: str) -> pwd.struct_passwd | None:
-    """Return the user of a name; None for "", and for the user of this process."""
+    """Return the user of a name; None for "", and where that is who runs this."""
     user = pwd.getpwnam(name) if name else None
     return user if user and user.pw_uid != os.getuid() else None
 
 
 def run_as(user: pwd.struct_passwd | None, log: str, run, timeout_s: float = 0) -> int:
     """Call a function in a process of its own as a user, end all that it has started, and return
-    its exit code. Raise TimeoutError if it has not ended in time; 0: no limit. Its output
-    goes only to the file `log`, which is never read for results; only a file that was open
+    its exit code. Raise TimeoutError where it has not come to its end in time; 0: it has any. What
+    it prints is in the file `log` alone, which nobody reads for results; only a file that was open
     before may hold these."""
     before = started(user)
     ends = time.monotonic() + (timeout_s or float("inf"))
-    call_prctl(PR_SET_CHILD_SUBREAPER, 1)   # processes without a parent stay descendants
+    call_prctl(PR_SET_CHILD_SUBREAPER, 1)   # whoever loses a parent stays a descendant
     with open(log, "wb") as file:
         child = os.fork()
         if not child:
@@ -89,8 +89,8 @@ def become(user: pwd.struct_passwd | None) -> None:
 
 
 def started(user: pwd.struct_passwd | None) -> set[int]:
-    """Return the processes that descend from this one, and all of a user's, without
-    ended ones that their parent has not waited for."""
+    """Return the processes that descend from this one, and all of a user's, without those that
+    ended and nobody waits for."""
     parents, found = {}, set()
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -111,7 +111,7 @@ def started(user: pwd.struct_passwd | None) -> set[int]:
 
 
 def end_all_but(before: set[int], user: pwd.struct_passwd | None) -> None:
-    """End every process that was started since. Raise RuntimeError if some remain."""
+    """End every process that has come since. Raise RuntimeError where some go on all the same."""
     end = time.monotonic() + KILL_S
     while True:
         left = started(user) - before

@@ -1,6 +1,6 @@
 """Read the cases of whatever test runners write: JUnit XML, `go test -json`, jest's JSON and, where
 no report has a case, lines of printed output. The patterns of these lines are the caller's: those
-from test_runners.toml, or from patterns.json next to this file.
+of test_runners.toml, or of patterns.json beside this file.
 """
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from codedata.tasks.verifier.junit import (
     read_junit,
 )
 
-Patterns = dict   # for lines: {runner: {argument of its reader: compiled expression}}
+Patterns = dict   # of lines: {runner: {argument of its reader: compiled expression}}
 Over = Callable   # (which limit, what is over it) -> an error case
 GO_ACTIONS = {"pass": "passed", "fail": "failed", "skip": "skipped"}
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -51,7 +51,7 @@ def read_results(files: Iterable[tuple[str, bytes]], text: str, patterns: Patter
 # files -------------------------------------------------------------------------------------------
 
 def _file(path: str, text: str, patterns: Patterns, over: Over) -> list[Found]:
-    """Return the cases of one file, or of printed output; none if it is not a report."""
+    """Return the cases of one file, or of what was printed; none where it is not a report."""
     head = text.lstrip()[:1]
     if path and (head == "<" or (not head and path.endswith(".xml"))):
         return read_junit(path, text, over)
@@ -81,7 +81,7 @@ def _json(text: str, over: Over) -> list[Found]:
 
 
 def _loaded(text: str) -> dict:
-    """Return the JSON object at the start of a text; an empty one if there is none or the text
+    """Return the JSON object that a text begins with; an empty one where there is none or the text
     is too large."""
     try:
         value, _ = JSON.raw_decode(text.lstrip()) if len(text) <= MAX_JSON else ({}, 0)
@@ -182,7 +182,7 @@ def _pytest(lines, begun, status, **listed) -> Iterator[Found]:
 
 
 def _resumed(lines, begun, status) -> Iterator[Found]:
-    """Yield the cases whose status is on a separate line, below the line with their name."""
+    """Yield the cases whose status stands in a line of its own, below that with their name."""
     name = ""
     for line in lines:
         found, ended = begun.match(line), status.match(line)
@@ -194,7 +194,7 @@ def _resumed(lines, begun, status) -> Iterator[Found]:
 
 def _unittest(lines, case, heading, late) -> Iterator[Found]:
     """Yield the cases of `unittest -v`. The status is printed after the name, after a docstring,
-    or after the output of the test; a subtest's status may come after all tests."""
+    or after the output of the test; that of a subtest may come after all tests."""
     name = ""
     for line in lines:
         found = heading.match(line) or late.match(line)
@@ -214,7 +214,7 @@ def _unittest(lines, case, heading, late) -> Iterator[Found]:
 
 
 def _go(lines, case, package) -> Iterator[Found]:
-    """Yield the cases of `go test -v`, which prints a package's name after its tests."""
+    """Yield the cases of `go test -v`, where a package's name follows its tests."""
     for groups, above in _sections(reversed(lines), package):
         cases = _listed(above, case=case)
         if groups:
@@ -242,7 +242,7 @@ def _tap(lines, file, plan, case, comment, died) -> Iterator[Found]:
     for heading, below in _sections(lines, file):
         path = [*filter(None, heading.values())]
         used = Counter()
-        headings = {}   # by indentation; a group has half a step less than its cases
+        headings = {}   # by their indentation; a group's is half a step less than that of its cases
         n = 0
         for line in below:
             found = case.match(line) or comment.match(line)
@@ -268,12 +268,12 @@ def _tap(lines, file, plan, case, comment, died) -> Iterator[Found]:
 
 
 def _outer(headings: dict[float, str], depth: float) -> dict[float, str]:
-    """Return the headings {indentation: text} that are less indented."""
+    """Return those of the headings {indentation: text} that are less indented."""
     return {indent: text for indent, text in headings.items() if indent < depth}
 
 
 def _marks(lines, case, stop, total) -> Iterator[Found]:
-    """Yield the cases of mocha, jest, vitest and node: a mark precedes each case, and
+    """Yield the cases of mocha, jest, vitest and node: a mark stands before each case, and
     suites are indented. Reading ends where the totals begin. Many programs that test nothing
     print such marks, so without totals there is no case."""
     if not _matches(total, lines):

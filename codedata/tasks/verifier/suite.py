@@ -1,10 +1,10 @@
-"""Run a project's test script, tests.sh, and read the reports of its runners.
+"""Run a project's test script, tests.sh, and read what its runners report.
 
-For a reward the source is the image's, with the accepted files of an agent's work. Hidden tests are
-put in place first, over anything there. The tests run as config.json's user, who can write neither
-the reward nor its inputs, nor change a test; the reports are read after the last of their processes
-has ended. Not promised: code under test runs in the process that reports the outcomes, and can
-forge them; an agent that forges all of them is caught by similar tests that must fail.
+For a reward the source is the image's, with what counts of an agent's work. Hidden tests are put in
+place first, whatever lies there. The tests run as config.json's user, who can write neither the
+reward nor what it is made of, nor change a test; the reports are read when none of their processes
+is left. Not promised: code under test runs in the process that reports the outcomes, and can forge
+those; who forges all of them is caught by tests that have to fail, and look like others.
 """
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from codedata.tasks.verifier.junit import decoded, escaped_name, read_junit, wor
 from codedata.tasks.verifier.processes import end_of, other_user, run_as
 
 RESULTS = "/tmp/results"      # where test scripts write their reports
-REPORT_BYTES = 100_000_000    # for all reports
+REPORT_BYTES = 100_000_000    # of all reports
 CASES_S, CASES_BYTES = 330, 10_000_000   # for all scripts of tests/cases/; of their answers
 MAX_LITERAL = 4000            # characters of an outcome that are compared
 BOOLEAN = re.compile(r"\b(True|False)\b")
 FRACTION = re.compile(r"\d+\.\d{9,}(?:e[-+]?\d+)?")
-BROKEN = None                 # no reward if something is wrong that no body can cause
-MARKS = (">>>>> Start Test Output", ">>>>> End Test Output")   # marks of SWE-bench's harness
+BROKEN = None                 # no reward where something is wrong that no body can be
+MARKS = (">>>>> Start Test Output", ">>>>> End Test Output")   # of SWE-bench's harness
 NO_RESULTS = 124              # exit code of a run without any
 MARK = re.compile(b">>>>>+ ")   # begins others of its marks, too
 WORDS = re.compile("(?<=_)[a-z]{2,}")
-N_NAMES = 5   # for three canaries, their file and their text
+N_NAMES = 5   # of three canaries, their file and their text
 
 
 # the source --------------------------------------------------------------------------------------
@@ -70,8 +70,8 @@ def place_hidden(hidden: str, source: str, programs: list[str]) -> None:
 
 
 def open_to_all(folder: str) -> None:
-    """Let every user read a folder's files, and add others, but neither change nor remove files of
-    another user."""
+    """Let every user read a folder's files, and add others, but neither change nor remove one of
+    somebody else."""
     for at, _, files in os.walk(folder):
         os.chmod(at, 0o1777)
         for name in files:
@@ -104,7 +104,7 @@ def place_canaries(folder: str, file: str, text: str, *names: str) -> None:
 # the run -----------------------------------------------------------------------------------------
 
 def run_tests(config: dict, tests: str, log: str) -> int:
-    """Run tests.sh in the source, and return its exit code. Raise TimeoutError if it does not
+    """Run tests.sh in the source, and return its exit code. Raise TimeoutError where it does not
     end in time."""
     user = other_user(config["user"])
     with tempfile.TemporaryDirectory() as place:
@@ -116,7 +116,7 @@ def run_tests(config: dict, tests: str, log: str) -> int:
             command = ["env", *variables(user, os.path.join(place, "home")), *command]
         remove(RESULTS)
         os.chdir(config["workdir"])
-        if os.path.isabs(config["workdir"]):   # as `cd` does for a path with a link
+        if os.path.isabs(config["workdir"]):   # as `cd` does, where a link leads there
             os.environ["PWD"] = config["workdir"]
         return run_as(user, log, lambda: os.execvp(command[0], command), config["timeout_s"])
 
@@ -130,7 +130,7 @@ def variables(user: pwd.struct_passwd, home: str) -> list[str]:
 
 
 def reports() -> list[tuple[str, bytes]]:
-    """Return (path, content) of each report, sorted; none if there is a pipe among them, or too
+    """Return (path, content) of each report, sorted; none where there is a pipe among them, or too
     much. Links are passed over."""
     found, n_bytes = [], 0
     walk = [] if os.path.islink(RESULTS) else os.walk(RESULTS)
@@ -147,7 +147,7 @@ def reports() -> list[tuple[str, bytes]]:
 
 
 def statuses(config: dict, tests: str, log: str) -> dict[str, str]:
-    """Return {escaped name: status} from the reports of the runners; for cases with one name, the
+    """Return {escaped name: status} of what the runners report; of those with one name, the
     worst."""
     if config["reads"] == "junit":
         texts = [(path, decoded(data)) for path, data in reports()]
@@ -177,7 +177,7 @@ def over(kind: str, what: str) -> tuple[str, str]:
 # what comes of it --------------------------------------------------------------------------------
 
 def reward(config: dict, tests: str, out: str) -> float:
-    """Return the reward of an agent's work. Raise RuntimeError if no test was collected."""
+    """Return the reward of an agent's work. Raise RuntimeError where no test was collected."""
     if os.getuid():
         sys.exit("the verifier has to be root, or nothing keeps tests from writing the reward")
     os.chmod(tests, 0o700)
@@ -215,7 +215,7 @@ def report_cases(config: dict, cases: str, out: str) -> bool:
     """Run the scripts of tests/cases/, if there are any, and write how many end as they have to.
     Return whether all do."""
     report = os.path.join(out, "cases.json")
-    remove(report)   # left by an earlier run, or put there by a test
+    remove(report)   # of an earlier run, or what a test has put there
     if not os.path.isdir(cases):
         return True
     with open(os.path.join(cases, "expected.json"), encoding="utf-8") as file:
@@ -232,7 +232,7 @@ def report_cases(config: dict, cases: str, out: str) -> bool:
 
 
 def answers_of(config: dict, cases: str) -> list:
-    """Return the results of the scripts of tests/cases/, which run like the tests."""
+    """Return what the scripts of tests/cases/ give, run as the tests are."""
     user = other_user(config["user"])
     with tempfile.TemporaryDirectory() as place, tempfile.NamedTemporaryFile() as log:
         os.chmod(place, 0o777)
@@ -276,7 +276,7 @@ def value_of(text: str):
 
 
 class Forged(Exception):
-    """Raised if the reports are not from the tests."""
+    """Say that the reports are not those of the tests."""
 
 
 def outcomes(config: dict, tests: str, work: Files, log: str, canaries: list[str]
@@ -307,13 +307,13 @@ def hand_over(config: dict, work: Files, source: str) -> None:
     os.chmod(home, stat.S_IMODE(os.stat(home).st_mode) | 0o055)   # Python may be installed there
     open_to_all(source)
     put(work, source, user.pw_uid)
-    for path in config["counts"] or ():   # also if none of the agent's files was taken
+    for path in config["counts"] or ():   # also where none of the agent's was taken
         if os.path.exists(os.path.join(source, path)):
             os.chown(os.path.join(source, path), user.pw_uid, -1)
 
 
 def share(found: dict[str, str], config: dict) -> float:
-    """Return the share of FAIL_TO_PASS that passed; 0.0 if one of PASS_TO_PASS did not."""
+    """Return the share of FAIL_TO_PASS that passed; 0.0 where one of PASS_TO_PASS did not."""
     if any(found.get(name) != "passed" for name in config["PASS_TO_PASS"]):
         return 0.0
     passed = [found.get(name) == "passed" for name in config["FAIL_TO_PASS"]]

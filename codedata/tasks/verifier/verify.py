@@ -1,9 +1,9 @@
-"""Grade the task whose tests are next to this file, by config.json: python3 -I verify.py [way]
+"""Grade the task whose tests lie beside this file, by config.json: python3 -I verify.py [way]
 
-Without a word the reward is written, last of all, after all processes of the tests have ended. As
+Without a word the reward is written, last of all, when no process of the tests is left. As
 `summary`, the outcomes of weighted tests are printed as pytest lists them, for terminal-bench. As
 `marks`, a suite runs on the source as it lies there, and its cases are printed between the marks of
-SWE-bench's harness. Neither prints a byte of tested code between its marks.
+SWE-bench's harness. Neither prints a byte of what is tested between its marks.
 """
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run test_outputs.py, whose tests have weights, and count the passed ones.
+"""Run test_outputs.py, whose tests have weights, and count those that passed.
 
 With a user in config.json, the tests run as that one. What pytest finds comes back in a file that
 no program which a test starts can open; results.json has each phase of each test, tests.log what
@@ -19,12 +19,12 @@ from codedata.tasks.verifier.processes import end_of, other_user, run_as
 
 TEST_FILE = "test_outputs.py"
 OURS = ("test.sh", "run-tests.sh", "verify.py", "weighted_tests.py", "processes.py",
-        "config.json")   # next to it
+        "config.json")   # beside it
 HELD = 777   # the descriptor that holds the tests while they run: above any that pytest opens
 RESULTS = "results.json"   # [[test, phase, outcome, name of the exception], …]
 LOG = "tests.log"
-MAX_BYTES = 10_000_000   # for pytest's results
-BROKEN = 0.0   # the reward if something other than a test goes wrong
+MAX_BYTES = 10_000_000   # of what pytest finds
+BROKEN = 0.0   # the reward where something else than a test goes wrong
 
 
 class Recorder:
@@ -65,9 +65,9 @@ def run_pytest(tests: str, file) -> None:
 
 
 def hide_tests(tests: str) -> None:
-    """Keep the tests in memory, readable only for pytest's process: no program that it starts
-    has the descriptor. The file becomes a link to it; all other files that configure the run are
-    only root's."""
+    """Keep the tests in memory, where pytest's process alone reads them: no program that it starts
+    has the descriptor. The file becomes a link to it; whatever else says how the tests are run is
+    root's alone."""
     path = os.path.join(tests, TEST_FILE)
     with open(path, "rb") as file, os.fdopen(os.memfd_create("tests"), "wb") as memory:
         memory.write(file.read())
@@ -81,7 +81,7 @@ def hide_tests(tests: str) -> None:
 
 
 def phases(config: dict, tests: str, out: str) -> list[list[str]]:
-    """Return pytest's results, and write them to RESULTS; none if it does not come to its
+    """Return what pytest finds, and leave it in RESULTS; nothing where it does not come to its
     end."""
     user = other_user(config["user"])
     os.environ.pop("PYTHONPATH", None)
@@ -121,8 +121,8 @@ def share(found: list[list[str]], weights: dict[str, float]) -> float:
 
 
 def reward(config: dict, tests: str, out: str) -> float:
-    """Return the reward of the work directory, which the user of the tests gets:
-    the owner of an artifact's files differs between versions of Harbor."""
+    """Return the reward of what lies in the work directory, which the user of the tests is given:
+    whose an artifact's files are differs between versions of Harbor."""
     if config["user"]:
         subprocess.run(["chown", "-R", "-h", f"{config['user']}:", config["workdir"]], check=False)
     found = phases(config, tests, out)
